@@ -1,0 +1,1 @@
+"""varv closes the loop of machine learning in production."""

@@ -1,0 +1,137 @@
+"""Errors that people and programs can act on.
+
+    VarvError
+    ├── InvalidInput          the caller's data or declaration is wrong
+    │   └── InvalidDeclaration
+    ├── NotFound              the named thing does not exist
+    ├── AlreadyExists         the name is taken by something else
+    ├── Conflict              the thing changed since the caller looked
+    ├── FailedPrecondition    right request, wrong state
+    ├── PermissionDenied      the caller may not
+    ├── Unavailable           an engine or server cannot be reached; retry helps
+    ├── DeadlineExceeded      it took longer than allowed
+    ├── Corrupt               stored bytes are not what was written
+    └── UserCodeFailed        the model author's function raised
+
+Each error names the subject, the facts and the next step, and carries a stable code. None knows HTTP: every front has
+one table from codes to its own protocol.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class VarvError(Exception):
+    """Root of all errors that varv raises on purpose.
+
+    Parameters
+    ----------
+    kind
+        What sort of thing the error is about: ``"model"``, ``"dataset"``, ``"column"``.
+    name
+        Which one.
+    problem
+        What is wrong, as a sentence without the subject: ``"has no column 'late'"``.
+    hint
+        What the reader can do next, as an imperative.
+    facts
+        Further values that help, shown as ``key=value`` and kept as data in ``facts``.
+    """
+
+    code: ClassVar[str] = "internal"
+    retryable: ClassVar[bool] = False
+
+    def __init__(self, kind: str, name: object, problem: str = "", *, hint: str = "", **facts: object) -> None:
+        self.kind = kind
+        self.name = str(name)
+        self.problem = problem or (self.__doc__ or "").split("\n")[0].rstrip(".").lower()
+        self.hint = hint
+        self.facts = facts
+        super().__init__(str(self))
+
+    @property
+    def subject(self) -> str:
+        """The kind and name of the thing at fault, as shown to people."""
+        return f"{self.kind} {self.name!r}" if self.name else self.kind
+
+    def __str__(self) -> str:
+        known = ", ".join(f"{key}={value!r}" for key, value in self.facts.items())
+        text = f"{self.subject} {self.problem}" + (f" ({known})" if known else "")
+        return f"{text}; {self.hint}" if self.hint else text
+
+
+class InvalidInput(VarvError):
+    """Is not valid."""
+
+    code = "invalid_input"
+
+
+class InvalidDeclaration(InvalidInput):
+    """Is not declared correctly."""
+
+    code = "invalid_declaration"
+
+
+class NotFound(VarvError):
+    """Does not exist."""
+
+    code = "not_found"
+
+
+class AlreadyExists(VarvError):
+    """Exists already."""
+
+    code = "already_exists"
+
+
+class Conflict(VarvError):
+    """Changed since it was read."""
+
+    code = "conflict"
+
+
+class FailedPrecondition(VarvError):
+    """Is not in a state that allows this."""
+
+    code = "failed_precondition"
+
+
+class PermissionDenied(VarvError):
+    """May not be used by this caller."""
+
+    code = "permission_denied"
+
+
+class Unavailable(VarvError):
+    """Cannot be reached."""
+
+    code = "unavailable"
+    retryable = True
+
+
+class DeadlineExceeded(VarvError):
+    """Took longer than allowed."""
+
+    code = "deadline_exceeded"
+    retryable = True
+
+
+class Corrupt(VarvError):
+    """Is not what was written."""
+
+    code = "corrupt"
+
+
+class UserCodeFailed(VarvError):
+    """Raised an exception of its own."""
+
+    code = "user_code_failed"
+
+
+def tree() -> list[type[VarvError]]:
+    """Return every error class, the root first, each parent before its children."""
+    found: list[type[VarvError]] = [VarvError]
+    for cls in found:
+        found.extend(cls.__subclasses__())
+    return found

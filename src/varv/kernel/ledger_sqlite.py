@@ -1,0 +1,528 @@
+"""The embedded ledger: SQLite in WAL mode, one owner, one writer at a time, group commit.
+
+Threads queue their changes; the first to come leads: it writes everything queued in one transaction and one fsync, then
+hands over to the next that has queued meanwhile. A caller that is alone pays no hand-over. The order of the queue is
+the order of seqs, which SQLite never assigns. A change that is refused is rolled back to its savepoint and leaves its
+neighbours alone. Reads use connections of their own, so they never wait for a writer.
+
+The outbox is the job queue: a command is one row from the transition that decided it to its end. Leases are void when a
+store is opened, since the process that held them no longer owns it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import sqlite3
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from varv.kernel.clock import Duration, Instant
+from varv.kernel.errors import Conflict, Corrupt, FailedPrecondition, NotFound, Unavailable, VarvError
+from varv.kernel.faults import Faults
+from varv.kernel.ledger import (
+    GENESIS,
+    Append,
+    Change,
+    ClaimedCommand,
+    CommandEnd,
+    CommandId,
+    Entry,
+    Head,
+    NewCommand,
+    SagaRow,
+    Timer,
+    TimerChange,
+    Upcoming,
+    chained,
+)
+from varv.kernel.merkle import Notary
+from varv.kernel.observe import log
+
+T = TypeVar("T")
+Durability = Literal["full", "process"]
+
+MEMORY = ":memory:"
+FORMAT = 1
+APPLICATION_ID = 0x76617276  # "varv"
+
+_SCHEMA = """
+CREATE TABLE entries (
+    seq INTEGER PRIMARY KEY, stream TEXT NOT NULL, version INTEGER NOT NULL, name TEXT NOT NULL,
+    event_version INTEGER NOT NULL, at INTEGER NOT NULL, cause INTEGER, data BLOB NOT NULL, hash BLOB NOT NULL,
+    UNIQUE (stream, version));
+CREATE TABLE head (one INTEGER PRIMARY KEY CHECK (one = 1), seq INTEGER NOT NULL, hash BLOB NOT NULL);
+CREATE TABLE sagas (saga TEXT PRIMARY KEY, version INTEGER NOT NULL, state BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE timers (
+    saga TEXT NOT NULL, key TEXT NOT NULL, due INTEGER NOT NULL, cause INTEGER NOT NULL,
+    PRIMARY KEY (saga, key)) WITHOUT ROWID;
+CREATE INDEX timers_by_due ON timers (due, saga, key);
+CREATE TABLE commands (
+    id TEXT PRIMARY KEY, saga TEXT NOT NULL, cause INTEGER NOT NULL, position INTEGER NOT NULL, name TEXT NOT NULL,
+    data BLOB NOT NULL, priority INTEGER NOT NULL, partition TEXT NOT NULL, due_at INTEGER NOT NULL,
+    attempt INTEGER NOT NULL DEFAULT 0, failures INTEGER NOT NULL DEFAULT 0,
+    lease_until INTEGER NOT NULL DEFAULT 0, worker TEXT NOT NULL DEFAULT '') WITHOUT ROWID;
+CREATE INDEX commands_by_turn ON commands (priority DESC, cause, position);
+CREATE INDEX commands_by_partition ON commands (partition, lease_until);
+"""
+
+_ENTRY = "seq, stream, version, name, event_version, at, cause, data, hash"
+
+_CLAIMABLE = """
+SELECT id, saga, cause, name, data, attempt + 1, failures FROM commands AS c
+WHERE due_at <= :now AND lease_until <= :now AND NOT EXISTS (
+    SELECT 1 FROM commands AS other WHERE other.partition = c.partition AND other.lease_until > :now)
+ORDER BY priority DESC, cause, position LIMIT 1
+"""
+
+
+class SqliteLedger:
+    """A ledger in one SQLite file, or in memory.
+
+    Parameters
+    ----------
+    path
+        The file, created with its folder if absent, or ``":memory:"``.
+    durability
+        ``"full"``: a commit that has returned survives a power cut. ``"process"``: it survives the death of the
+        process, but not always that of the machine; for replays, which can be run again.
+    notary
+        Signs checkpoints as the ledger grows; None for none.
+    read_only
+        Read a store without owning it, also while another process does; nothing can be committed.
+
+    Raises
+    ------
+    FailedPrecondition
+        If another process owns the store; its pid is in the facts.
+    Corrupt
+        If the file is not a ledger, or its last entry is not the one its head names.
+    NotFound
+        If the store is opened read-only and does not exist.
+    """
+
+    def __init__(
+        self,
+        path: Path | str,
+        *,
+        durability: Durability = "full",
+        notary: Notary | None = None,
+        faults: Faults | None = None,
+        read_only: bool = False,
+    ) -> None:
+        self._path = str(path)
+        self._in_memory = self._path == MEMORY
+        self._read_only = read_only
+        self._notary = notary
+        self._faults = faults or Faults()
+        self._queue: deque[_Ticket] = deque()
+        self._queue_lock = threading.Lock()
+        self._leading = False
+        self._closed = False
+        # Guards the writing connection; only in memory, where there is one connection, do readers take it too.
+        self._writing = threading.Lock()
+        self._grown = threading.Condition()
+        self._readers: deque[sqlite3.Connection] = deque()
+        self._lock_file = -1 if self._in_memory or read_only else _own(Path(self._path))
+        try:
+            self._db = self._connect()
+            self._tip = self._prepared(durability)
+        except BaseException:
+            self._let_go()
+            raise
+
+    # Opening and closing
+
+    def _connect(self) -> sqlite3.Connection:
+        if self._read_only:
+            if not Path(self._path).is_file():
+                raise NotFound("ledger", Path(self._path).name, hint="look for the home folder with --home")
+            return _connection(f"{Path(self._path).absolute().as_uri()}?mode=ro", uri=True)
+        return _connection(self._path)
+
+    def _prepared(self, durability: Durability) -> Head:
+        name = Path(self._path).name
+        try:
+            if not self._read_only:
+                self._db.execute("PRAGMA journal_mode = WAL")
+                self._db.execute(f"PRAGMA synchronous = {'FULL' if durability == 'full' else 'NORMAL'}")
+            found = self._db.execute("PRAGMA user_version").fetchone()[0]
+            if found == 0 and not self._read_only:
+                self._create(name)
+            elif found != FORMAT or self._db.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
+                raise Corrupt("ledger", name, "is not a ledger of this version", format=found, known=FORMAT)
+            if not self._read_only:
+                self._db.execute("UPDATE commands SET lease_until = 0, worker = '' WHERE lease_until > 0")
+            return self._checked_tip(name)
+        except sqlite3.Error as error:
+            raise Corrupt("ledger", name, "cannot be opened", why=str(error)) from None
+
+    def _create(self, name: str) -> None:
+        if self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+            raise Corrupt("ledger", name, "is a database of something else", hint="choose another home folder")
+        script = f"{_SCHEMA} PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {FORMAT};"
+        self._db.executescript(f"BEGIN IMMEDIATE; {script} INSERT INTO head VALUES (1, 0, x'{GENESIS.hex()}'); COMMIT;")
+
+    def _checked_tip(self, name: str) -> Head:
+        """Return the stored head; an owner refuses to write on after a break, a reader lets `verify` find it."""
+        tip = self._stored_tip()
+        if self._read_only:
+            return tip
+        last = self._db.execute("SELECT seq, hash FROM entries ORDER BY seq DESC LIMIT 1").fetchone()
+        if (last or (0, GENESIS)) != (tip.version, tip.hash):
+            found = last[0] if last else 0
+            raise Corrupt("ledger", name, "does not end where its head says", head=tip.version, last=found, hint=_VERIFY)
+        if self._notary is not None and self._notary.size > tip.version:
+            signed = self._notary.size
+            raise Corrupt("ledger", name, "is shorter than was signed", signed=signed, last=tip.version, hint=_VERIFY)
+        return tip
+
+    def _stored_tip(self) -> Head:
+        row = self._db.execute("SELECT seq, hash FROM head").fetchone()
+        return Head(*row) if row else Head(-1, b"")
+
+    def close(self) -> None:
+        """Sign a last checkpoint, close the connections and give the store back; closing twice is harmless."""
+        with self._queue_lock:
+            if self._closed:
+                return
+            self._closed = True
+        with self._writing:
+            if self._notary is not None and not self._read_only:
+                self._notary.cover(self._tip.version, self._hashes_after, final=True)
+            self._let_go()
+        with self._grown:
+            self._grown.notify_all()
+
+    def _let_go(self) -> None:
+        while self._readers:
+            self._readers.pop().close()
+        if hasattr(self, "_db"):
+            self._db.close()
+        if self._lock_file >= 0:
+            os.close(self._lock_file)
+            self._lock_file = -1
+
+    # Reading
+
+    @contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection]:
+        if self._closed:
+            raise FailedPrecondition("ledger", Path(self._path).name, "is closed")
+        if self._in_memory:
+            with self._writing:
+                yield self._db
+            return
+        try:
+            db = self._readers.pop()
+        except IndexError:
+            db = self._connect()
+        try:
+            yield db
+        finally:
+            self._readers.append(db)
+
+    def read(self, after: int = 0, stream: str | None = None, limit: int | None = None) -> list[Entry]:
+        """Return entries in order: those with a seq above `after`, or with `stream` a version above `after`."""
+        where, order = ("stream = :stream AND version", "version") if stream is not None else ("seq", "seq")
+        query = f"SELECT {_ENTRY} FROM entries WHERE {where} > :after ORDER BY {order} LIMIT :limit"
+        given = {"stream": stream, "after": after, "limit": -1 if limit is None else limit}
+        with self._reading() as db:
+            return [Entry(*row) for row in db.execute(query, given)]
+
+    def head(self, stream: str | None = None) -> Head:
+        """Return the head of the ledger, or of one stream."""
+        with self._reading() as db:
+            if stream is not None:
+                return _stream_head(db, stream)
+            row = db.execute("SELECT seq, hash FROM head").fetchone()
+            return Head(*row) if row else Head(-1, b"")
+
+    def saga(self, saga: str) -> SagaRow | None:
+        """Return the stored state of a saga; None before its first event."""
+        with self._reading() as db:
+            row = db.execute("SELECT saga, version, state FROM sagas WHERE saga = ?", (saga,)).fetchone()
+            return SagaRow(*row) if row else None
+
+    def upcoming(self) -> Upcoming:
+        """Return the next timer and the next instant at which a command is due, whatever the time is."""
+        with self._reading() as db:
+            row = db.execute("SELECT saga, key, due, cause FROM timers ORDER BY due, saga, key LIMIT 1").fetchone()
+            due = db.execute("SELECT min(max(due_at, lease_until)) FROM commands").fetchone()[0]
+            return Upcoming(Timer(*row) if row else None, due)
+
+    def wait(self, after: int, timeout_s: float) -> bool:
+        """Wait until the ledger has an entry with a seq above `after`; return whether it has."""
+        with self._grown:
+            self._grown.wait_for(lambda: self._tip.version > after or self._closed, timeout_s)
+            return self._tip.version > after
+
+    # Writing
+
+    def commit(self, change: Change) -> list[Entry]:
+        """Write one change durably and return its entries, in the order of its facts."""
+        return self._submit(lambda tip: self._write(change, tip))
+
+    def claim(self, worker: str, now: Instant, lease: Duration) -> ClaimedCommand | None:
+        """Take the lease of the next command that is due, by priority and then age; None if there is none."""
+
+        def take(tip: Head) -> tuple[ClaimedCommand | None, Head]:
+            row = self._db.execute(_CLAIMABLE, {"now": now}).fetchone()
+            if row is None:
+                return None, tip
+            found = ClaimedCommand(*row)
+            self._db.execute(
+                "UPDATE commands SET attempt = ?, lease_until = ?, worker = ? WHERE id = ?",
+                (found.attempt, now + lease, worker, found.id),
+            )
+            return found, tip
+
+        return self._submit(take)
+
+    def extend(self, command_id: CommandId, attempt: int, until: Instant) -> None:
+        """Prolong the lease of a running attempt: its heartbeat."""
+
+        def prolong(tip: Head) -> tuple[None, Head]:
+            update = "UPDATE commands SET lease_until = ? WHERE id = ? AND attempt = ? AND lease_until > 0"
+            if self._db.execute(update, (until, command_id, attempt)).rowcount == 0:
+                raise _fenced_off(command_id, attempt)
+            return None, tip
+
+        self._submit(prolong)
+
+    def _submit(self, work: Callable[[Head], tuple[T, Head]]) -> T:
+        ticket = _Ticket(work)
+        with self._queue_lock:
+            if self._closed or self._read_only:
+                state = "is closed" if self._closed else "was opened for reading only"
+                raise FailedPrecondition("ledger", Path(self._path).name, state)
+            self._queue.append(ticket)
+            follows, self._leading = self._leading, True
+        interrupt = ticket.wait() if follows else None
+        if not ticket.finished:
+            self._lead()
+        if interrupt is not None:
+            raise interrupt
+        if ticket.error is not None:
+            raise ticket.error
+        return ticket.result
+
+    def _lead(self) -> None:
+        """Write all that is queued, then wake those who waited for it and the next leader."""
+        with self._queue_lock:
+            batch = list(self._queue)
+            self._queue.clear()
+        try:
+            with self._writing:
+                self._flush(batch)
+        finally:
+            with self._queue_lock:
+                self._leading = bool(self._queue)
+                if self._queue:
+                    self._queue[0].wake.release()
+            for ticket in batch:
+                ticket.finished = True
+                ticket.wake.release()
+            with self._grown:
+                self._grown.notify_all()
+
+    def _flush(self, batch: list[_Ticket]) -> None:
+        try:
+            # A deferred transaction that turns into a write can get SQLITE_BUSY at once, so we begin IMMEDIATE.
+            self._db.execute("BEGIN IMMEDIATE")
+            tip = self._tip
+            for ticket in batch:
+                tip = self._run(ticket, tip)
+            if tip != self._tip:
+                self._db.execute("UPDATE head SET seq = ?, hash = ?", (tip.version, tip.hash))
+            self._faults.reach("ledger.before_commit")
+            self._db.execute("COMMIT")
+            self._tip = tip
+            self._faults.reach("ledger.after_commit")
+        except BaseException as error:
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+            for ticket in batch:
+                ticket.error = ticket.error or _told(error)
+            if not isinstance(error, sqlite3.Error):
+                raise
+        else:
+            self._sign()
+
+    def _run(self, ticket: _Ticket, tip: Head) -> Head:
+        self._db.execute("SAVEPOINT one")
+        try:
+            ticket.result, tip = ticket.work(tip)
+        except (VarvError, sqlite3.Error) as error:
+            self._db.execute("ROLLBACK TO one")
+            ticket.error = _told(error)
+        self._db.execute("RELEASE one")
+        return tip
+
+    def _write(self, change: Change, tip: Head) -> tuple[list[Entry], Head]:
+        entries: list[Entry] = []
+        for append in change.facts:
+            cause = change.cause if append.by is None else entries[append.by].seq
+            tip = self._append(append, change.at, cause, tip, entries)
+        for row in change.sagas:
+            self._save(row)
+        for timer in change.timers:
+            self._set(timer, entries)
+        if change.ends is not None:
+            self._end(change.ends)
+        position: dict[int, int] = {}
+        for command in change.commands:
+            cause = entries[command.by].seq
+            position[cause] = position.get(cause, -1) + 1
+            self._queue_command(command, cause, position[cause], change.at)
+        return entries, tip
+
+    def _append(self, append: Append, at: Instant, cause: int | None, tip: Head, entries: list[Entry]) -> Head:
+        version = _stream_head(self._db, append.stream).version
+        if append.expected is not None and append.expected != version:
+            hint = "read the head again and retry"
+            raise Conflict("stream", append.stream, expected=append.expected, found=version, hint=hint)
+        entry = chained(tip.hash, tip.version + 1, version + 1, append, at, cause)
+        self._db.execute("INSERT INTO entries VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", _columns(entry))
+        entries.append(entry)
+        return Head(entry.seq, entry.hash)
+
+    def _save(self, row: SagaRow) -> None:
+        if row.version == 1:
+            statement = "INSERT INTO sagas (state, version, saga) VALUES (?, ?, ?) ON CONFLICT DO NOTHING"
+        else:
+            statement = f"UPDATE sagas SET state = ?, version = ? WHERE saga = ? AND version = {int(row.version) - 1}"
+        if self._db.execute(statement, (row.state, row.version, row.saga)).rowcount == 0:
+            raise Conflict("saga", row.saga, expected=row.version - 1, hint="read its state again and retry")
+
+    def _set(self, timer: TimerChange, entries: list[Entry]) -> None:
+        if timer.due is None:
+            self._db.execute("DELETE FROM timers WHERE saga = ? AND key = ?", (timer.saga, timer.key))
+        else:
+            values = (timer.saga, timer.key, timer.due, entries[timer.by].seq)
+            self._db.execute("INSERT OR REPLACE INTO timers VALUES (?, ?, ?, ?)", values)
+
+    def _end(self, end: CommandEnd) -> None:
+        mine = "WHERE id = ? AND attempt = ? AND lease_until > 0"
+        if end.retry_at is None:
+            found = self._db.execute(f"DELETE FROM commands {mine}", (end.id, end.attempt))
+        else:
+            back = "UPDATE commands SET due_at = ?, failures = failures + 1, lease_until = 0, worker = ''"
+            found = self._db.execute(f"{back} {mine}", (end.retry_at, end.id, end.attempt))
+        if found.rowcount == 0:
+            raise _fenced_off(end.id, end.attempt)
+
+    def _queue_command(self, command: NewCommand, cause: int, position: int, now: Instant) -> None:
+        columns = "id, saga, cause, position, name, data, priority, partition, due_at"
+        found = f"{command.saga}:{cause}:{position}"
+        values = (found, command.saga, cause, position, command.name, command.data)
+        partition = command.partition or command.saga
+        self._db.execute(
+            f"INSERT INTO commands ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (*values, command.priority, partition, now),
+        )
+
+    def _sign(self) -> None:
+        if self._notary is None:
+            return
+        try:
+            self._notary.cover(self._tip.version, self._hashes_after)
+        except OSError as error:
+            # The entries are durable already, so their committers must not be told otherwise.
+            log(_LOG, logging.ERROR, "ledger.checkpoint_failed", why=type(error).__name__, seq=self._tip.version)
+
+    def _hashes_after(self, seq: int) -> list[bytes]:
+        rows = self._db.execute("SELECT hash FROM entries WHERE seq > ? ORDER BY seq", (seq,))
+        return [row[0] for row in rows]
+
+
+class _Ticket:
+    """A piece of work on its way through the writer."""
+
+    __slots__ = ("error", "finished", "result", "wake", "work")
+
+    def __init__(self, work: Callable[[Head], tuple[Any, Head]]) -> None:
+        self.work = work
+        self.result: Any = None
+        self.error: BaseException | None = None
+        self.finished = False
+        self.wake = threading.Semaphore(0)
+
+    def wait(self) -> KeyboardInterrupt | None:
+        """Wait for the leader; an interrupt is kept until then, since the work may be committed anyway."""
+        interrupt = None
+        while True:
+            try:
+                self.wake.acquire()
+            except KeyboardInterrupt as error:
+                interrupt = error
+            else:
+                return interrupt
+
+
+_LOG = logging.getLogger(__name__)
+_VERIFY = "run varv verify, and restore a copy"
+
+
+def _connection(target: str, *, uri: bool = False) -> sqlite3.Connection:
+    db = sqlite3.connect(target, uri=uri, isolation_level=None, check_same_thread=False, cached_statements=64)
+    # Another reader may hold the store for a moment while the write-ahead log is folded in.
+    db.execute("PRAGMA busy_timeout = 5000")
+    return db
+
+
+def _own(path: Path) -> int:
+    """Return a file descriptor whose lock says that this process owns the store at `path`."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = os.open(path.with_name(f"{path.name}.lock"), os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        pid = os.read(lock, 20).decode(errors="replace") or "unknown"
+        os.close(lock)
+        hint = "use it through its server, or stop that process"
+        raise FailedPrecondition("store", path.name, "is owned by another process", pid=pid, hint=hint) from None
+    os.ftruncate(lock, 0)
+    os.pwrite(lock, str(os.getpid()).encode(), 0)
+    return lock
+
+
+def _stream_head(db: sqlite3.Connection, stream: str) -> Head:
+    query = "SELECT version, hash FROM entries WHERE stream = ? ORDER BY version DESC LIMIT 1"
+    row = db.execute(query, (stream,)).fetchone()
+    return Head(*row) if row else Head(0, GENESIS)
+
+
+def _columns(entry: Entry) -> tuple[object, ...]:
+    return (
+        entry.seq,
+        entry.stream,
+        entry.version,
+        entry.name,
+        entry.event_version,
+        entry.at,
+        entry.cause,
+        entry.data,
+        entry.hash,
+    )
+
+
+def _fenced_off(command_id: str, attempt: int) -> Conflict:
+    return Conflict("command", command_id, "has ended or was claimed again", attempt=attempt)
+
+
+def _told(error: BaseException) -> BaseException:
+    """Return what the caller is told: a storage failure as one of our errors, anything else as it is."""
+    if isinstance(error, sqlite3.Error):
+        return Unavailable("ledger", "", "could not be written", why=str(error), hint="check the disk and its space")
+    return error
+
+
+def read_only(path: Path) -> closing[SqliteLedger]:
+    """Return a context that reads the store at `path` without owning it."""
+    return closing(SqliteLedger(path, read_only=True))

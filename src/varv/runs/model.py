@@ -1,0 +1,149 @@
+"""Nouns of training: what is declared, and what the author's function is given."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from types import TracebackType
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from varv.kernel.clock import Duration, duration
+from varv.kernel.errors import InvalidDeclaration, InvalidInput, UserCodeFailed, VarvError
+from varv.runs.signature import Signature
+
+
+class TrainingSet:
+    """The rows that a training function is given, oldest first.
+
+    Parameters
+    ----------
+    X
+        Encoded inputs, float32 of shape (n, d); categories as codes, missing values as NaN.
+    y
+        Outcomes, 0 or 1, int8 of shape (n,).
+    requested_at
+        When each row was a request, int64 microseconds of shape (n,), ascending.
+    signature
+        How the columns of `X` came to be; ``signature.names`` are their names.
+    seed
+        To be used for everything random; equal inputs and seed must give an equal model.
+    """
+
+    def __init__(
+        self, X: np.ndarray, y: np.ndarray, requested_at: np.ndarray, signature: Signature, *, seed: int
+    ) -> None:
+        self.X = X
+        self.y = y
+        self.requested_at = requested_at
+        self.signature = signature
+        self.seed = seed
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of the columns of `X`."""
+        return self.signature.names
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+
+Fit = Callable[[TrainingSet, Mapping[str, Any]], Any]
+
+
+class Train:
+    """How a model is trained.
+
+    Parameters
+    ----------
+    fit
+        ``fit(train, params)`` returns a fitted classifier with ``predict_proba``.
+    window
+        How far back rows are used, such as ``"60d"``; None uses all that is known.
+    validate
+        The last stretch before the cut-off that is held out, in time order, to judge the candidate.
+    params
+        Passed to `fit`, recorded with the run.
+    min_rows
+        Fewer rows with an outcome than this is an error, not a model.
+
+    Raises
+    ------
+    InvalidDeclaration
+        If an argument has the wrong type or cannot work.
+    """
+
+    def __init__(
+        self,
+        fit: Fit,
+        *,
+        window: str | None = None,
+        validate: str = "7d",
+        params: Mapping[str, Any] | None = None,
+        min_rows: int = 1000,
+    ) -> None:
+        if not callable(fit):
+            raise InvalidDeclaration("train", repr(fit)[:60], "is not a function", hint="pass fit(train, params)")
+        try:
+            inspect.signature(fit).bind(None, None)
+        except TypeError:
+            name = getattr(fit, "__qualname__", repr(fit))
+            raise InvalidDeclaration("train", name, "does not take (train, params)", hint="add the parameters") from None
+        except ValueError:
+            pass  # a built-in without a signature is taken at its word
+        if not isinstance(min_rows, int) or isinstance(min_rows, bool) or min_rows < 10:
+            raise InvalidDeclaration("train", "min_rows", "is not a whole number of at least 10", given=repr(min_rows))
+        self.fit = fit
+        self.window: Duration | None = None if window is None else _declared_duration("window", window)
+        self.validate = _declared_duration("validate", validate)
+        self.params = _json_params(params or {})
+        self.min_rows = min_rows
+        if self.window is not None and self.window <= self.validate:
+            hint = "validate is the last part of the window, make it shorter"
+            raise InvalidDeclaration("train", "window", "is not longer than validate", hint=hint)
+
+
+def _declared_duration(argument: str, text: str) -> Duration:
+    try:
+        return duration(text)
+    except InvalidInput as error:
+        raise InvalidDeclaration("train", argument, error.problem, given=repr(text)[:60], hint=error.hint) from None
+
+
+def _json_params(params: Mapping[str, Any]) -> dict[str, Any]:
+    try:
+        return msgspec.json.decode(msgspec.json.encode(dict(params)))
+    except (TypeError, ValueError) as error:
+        hint = "use numbers, texts, lists and dicts"
+        raise InvalidDeclaration("train", "params", "cannot be written as JSON", why=str(error), hint=hint) from None
+
+
+class UserCode:
+    """The one boundary around the author's functions: what they raise becomes `UserCodeFailed`.
+
+    Parameters
+    ----------
+    kind, name
+        What is being run, as the error will name it.
+    """
+
+    def __init__(self, kind: str, name: str) -> None:
+        self._kind = kind
+        self._name = name
+
+    def __enter__(self) -> None:
+        return
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if not isinstance(error, Exception) or isinstance(error, VarvError):
+            return
+        while trace is not None and trace.tb_next is not None:
+            trace = trace.tb_next
+        where = f"{trace.tb_frame.f_code.co_qualname}:{trace.tb_lineno}" if trace else "?"
+        text = str(error)[:500]
+        problem = f"raised {type(error).__name__}: {text}"
+        raise UserCodeFailed(self._kind, self._name, problem, where=where, hint="fix the function and retry") from error

@@ -1,0 +1,21 @@
+"""Serving: an immutable routing table, versions held in memory, and one path that answers requests.
+
+`routing` says which version answers a key, and with what probability; `dataplane` holds warm versions and answers from
+memory alone; `capture` keeps what was answered. The same data plane serves a live request and a replayed day.
+"""
+
+from varv.serving.capture import Capture, CaptureLog
+from varv.serving.dataplane import DataPlane
+from varv.serving.ports import LoadedModel, Runtime
+from varv.serving.routing import Assignment, RoutingTable, assign
+
+__all__ = [
+    "Assignment",
+    "Capture",
+    "CaptureLog",
+    "DataPlane",
+    "LoadedModel",
+    "RoutingTable",
+    "Runtime",
+    "assign",
+]

@@ -1,0 +1,185 @@
+"""The data plane: warm versions behind one pointer, and the one path that answers requests.
+
+Nothing here reads a store or a clock. A call pins the routing table that it entered with; a version that a call uses
+stays in memory until that call is done. Requests come as a frame of features, already looked up at each request's own
+time, one row or a day of them.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+
+import msgspec
+import numpy as np
+import polars as pl
+
+from varv.kernel.errors import Conflict, FailedPrecondition, Unavailable, VarvError
+from varv.runs import Package, Signature, UserCode
+from varv.serving.ports import LoadedModel, Runtime
+from varv.serving.routing import RoutingTable, assign
+
+ANSWER_SCHEMA = {
+    "version": pl.Int32,
+    "arm": pl.String,
+    "share": pl.Float64,
+    "epoch": pl.Int32,
+    "score": pl.Float32,
+    "champion": pl.Int32,
+    "champion_score": pl.Float32,
+    "candidate": pl.Int32,
+    "candidate_score": pl.Float32,
+}
+"""Columns of an answer: who answered, with which assignment probability, and what each version that scored it said."""
+
+
+class _Warm(msgspec.Struct, frozen=True):
+    signature: Signature
+    model: LoadedModel
+
+
+class _Snapshot(msgspec.Struct, frozen=True):
+    """Everything that one call needs, replaced as a whole."""
+
+    table: RoutingTable | None
+    versions: dict[int, _Warm]
+
+
+class DataPlane:
+    """Answers inference requests of one model from memory.
+
+    Parameters
+    ----------
+    runtime
+        Brings packages into memory.
+    """
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._change = threading.Lock()
+        self._now = _Snapshot(None, {})
+
+    @property
+    def table(self) -> RoutingTable | None:
+        """The routing table in force, or None before the first."""
+        return self._now.table
+
+    @property
+    def warm_versions(self) -> frozenset[int]:
+        """Versions in memory that have answered their probe rows."""
+        return frozenset(self._now.versions)
+
+    def warm(self, version: int, package: Package) -> None:
+        """Load `version` and let it answer its probe rows; loading one that is warm changes nothing.
+
+        Raises
+        ------
+        FailedPrecondition
+            If the runtime's scores of the probe rows are not those of the estimator that was trained.
+        """
+        if version in self._now.versions:
+            return
+        loaded = self._runtime.load(package)
+        got = loaded.predict(package.probe_matrix())
+        apart = float(np.abs(got - np.array(package.probe_scores, dtype=np.float32)).max(initial=0.0))
+        if not apart <= 1e-4:
+            hint = "build the package again on this platform"
+            raise FailedPrecondition("version", version, "does not reproduce its probe scores", by=apart, hint=hint)
+        with self._change:
+            kept = {**self._now.versions, version: _Warm(package.signature, loaded)}
+            self._now = _Snapshot(self._now.table, kept)
+
+    def swap(self, table: RoutingTable) -> int:
+        """Put `table` in force and return its epoch; the same table again changes nothing.
+
+        Raises
+        ------
+        Conflict
+            If a table of a higher epoch, or another one of this epoch, is in force.
+        FailedPrecondition
+            If a version of the table is not warm.
+        """
+        with self._change:
+            held = self._now.table
+            if held is not None and (table.epoch < held.epoch or (table.epoch == held.epoch and table != held)):
+                hint = "read the table in force and decide again"
+                raise Conflict("routing table", table.epoch, "comes too late", in_force=held.epoch, hint=hint)
+            cold = sorted(table.versions - self.warm_versions)
+            if cold:
+                raise FailedPrecondition("version", cold[0], "is not warm", hint="warm it before it gets traffic")
+            self._now = _Snapshot(table, self._now.versions)
+        return table.epoch
+
+    def unload(self, version: int) -> None:
+        """Let go of `version`; calls that use it finish. One that is not there is no error.
+
+        Raises
+        ------
+        FailedPrecondition
+            If the table in force needs the version.
+        """
+        with self._change:
+            if self._now.table is not None and version in self._now.table.versions:
+                raise FailedPrecondition("version", version, "has traffic", hint="route away from it first")
+            kept = {number: warm for number, warm in self._now.versions.items() if number != version}
+            self._now = _Snapshot(self._now.table, kept)
+
+    def infer(self, keys: Sequence[str], features: pl.DataFrame) -> pl.DataFrame:
+        """Answer requests, one row each, with the columns of `ANSWER_SCHEMA`.
+
+        Parameters
+        ----------
+        keys
+            What the coin is tossed for: the unit of randomisation of each request.
+        features
+            One row a request, with the columns that the versions' signatures name.
+
+        Raises
+        ------
+        Unavailable
+            If no routing table is in force yet.
+        UserCodeFailed
+            If the champion cannot score; a candidate that cannot is recorded as having no score.
+        """
+        now = self._now
+        table = now.table
+        if table is None:
+            raise Unavailable("model", "", "has no champion yet", hint="wait for the first training, see varv status")
+        chosen = assign(table, keys)
+        score_both = table.candidate is not None and (table.shadow or bool(chosen.candidate.any()))
+        champion = _scores(now.versions[table.champion], features)
+        candidate = np.full(len(keys), np.nan, dtype=np.float32)
+        if score_both and table.candidate is not None:
+            candidate = _candidate_scores(now.versions[table.candidate], features)
+        # A candidate that fails costs nobody an answer: the champion's is given, and the failure stays on record
+        # as a candidate's request without a candidate's score.
+        served = np.where(chosen.candidate & ~np.isnan(candidate), candidate, champion)
+        arm = np.where(chosen.candidate, "candidate", "champion")
+        versions = np.where(chosen.candidate, table.candidate or 0, table.champion)
+        columns = {
+            "version": versions,
+            "arm": arm,
+            "share": chosen.probability,
+            "epoch": np.full(len(keys), table.epoch),
+            "score": served,
+            "champion": np.full(len(keys), table.champion),
+            "champion_score": champion,
+        }
+        frame = pl.DataFrame(columns).with_columns(
+            pl.lit(table.candidate if score_both else None, dtype=pl.Int32).alias("candidate"),
+            pl.Series("candidate_score", candidate, nan_to_null=True),
+        )
+        return frame.cast(ANSWER_SCHEMA)  # type: ignore[arg-type]
+
+
+def _scores(warm: _Warm, features: pl.DataFrame) -> np.ndarray:
+    return warm.model.predict(warm.signature.encode(features))
+
+
+def _candidate_scores(warm: _Warm, features: pl.DataFrame) -> np.ndarray:
+    """Return the candidate's scores, NaN where it has none: a broken candidate is evidence, not an outage."""
+    try:
+        with UserCode("model", "candidate"):
+            return _scores(warm, features)
+    except VarvError:
+        return np.full(features.height, np.nan, dtype=np.float32)

@@ -1,0 +1,156 @@
+"""Whether predicted probabilities mean what they say: losses a row, excess loss, calibration error, reliability.
+
+Plain arrays in, plain numbers out. *Excess loss* is what monitoring watches: the log loss of a row less the log loss
+that its own score promises. Its mean is zero for a calibrated model whatever mix of requests arrives, so a stormy
+month raises the loss but not the excess, and a changed world raises both.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from scipy import special
+
+from varv.stats.intervals import Numbers, wilson
+
+CLIP = 1e-6
+"""Scores are kept this far from 0 and 1, so one certain and wrong answer costs at most 13.8 nats."""
+
+
+class ReliabilityBin(NamedTuple):
+    """Rows of similar score: what was predicted and what happened, with Wilson's 95 % interval."""
+
+    mean_score: float
+    rate: float
+    low: float
+    high: float
+    n: int
+
+
+class CalibrationError(NamedTuple):
+    """The expected calibration error, and what a calibrated model would show by chance alone."""
+
+    value: float
+    by_chance: float
+    n: int
+
+
+def log_losses(outcomes: npt.ArrayLike, scores: npt.ArrayLike) -> Numbers:
+    """Return the log loss of each row in nats, shape (n,).
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ, an outcome is not 0 or 1, or a score not within [0, 1].
+
+    Examples
+    --------
+    >>> log_losses([1, 0], [0.5, 0.5]).round(3).tolist()
+    [0.693, 0.693]
+    """
+    y, p = _checked(outcomes, scores)
+    return -special.xlogy(y, p) - special.xlog1py(1 - y, -p)
+
+
+def promised_losses(scores: npt.ArrayLike) -> Numbers:
+    """Return the log loss in nats that each score expects of itself if it is calibrated: its entropy, shape (n,).
+
+    Examples
+    --------
+    >>> promised_losses([0.5, 0.01]).round(3).tolist()
+    [0.693, 0.056]
+    """
+    p = np.clip(np.asarray(scores, dtype=np.float64), CLIP, 1 - CLIP)
+    return special.entr(p) + special.entr(1 - p)
+
+
+def excess_losses(outcomes: npt.ArrayLike, scores: npt.ArrayLike) -> Numbers:
+    """Return the log loss of each row less what its score promised, in nats, shape (n,).
+
+    Raises
+    ------
+    ValueError
+        As `log_losses`.
+
+    Notes
+    -----
+    Equal to (p - y) logit(p): given the score its mean is zero if the score is calibrated. It is blind where p is
+    exactly one half, and to errors that cancel; `stats.ranking` and the mean of y - p see those.
+
+    Examples
+    --------
+    >>> abs(float(excess_losses([1, 0, 0, 0], [0.25] * 4).mean())) < 1e-12
+    True
+    """
+    y, p = _checked(outcomes, scores)
+    return (p - y) * special.logit(p)
+
+
+def calibration_error(outcomes: npt.ArrayLike, scores: npt.ArrayLike, *, bins: int = 15) -> CalibrationError:
+    """Return the expected calibration error over bins of equal mass, and its size by chance.
+
+    Raises
+    ------
+    ValueError
+        As `log_losses`, or if `bins` is below 1.
+
+    Notes
+    -----
+    Guo et al. (2017) with the equal-mass bins of Nixon et al. (2019). The estimate is biased upwards (Roelofs et al.,
+    2022): `by_chance` is its mean for a calibrated model under a normal approximation, the sum over bins of
+    w sqrt(2 p (1 - p) / (pi n)); a value near it says nothing against the model.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> p = rng.uniform(size=20_000)
+    >>> error = calibration_error(rng.uniform(size=p.size) < p, p)
+    >>> error.value < 2 * error.by_chance < 0.03
+    True
+    """
+    table = reliability(outcomes, scores, bins=bins)
+    n = np.array([row.n for row in table], dtype=np.float64)
+    p = np.array([row.mean_score for row in table])
+    rate = np.array([row.rate for row in table])
+    weight = n / n.sum()
+    chance = np.sqrt(2 * p * (1 - p) / (np.pi * n))
+    return CalibrationError(float(weight @ np.abs(rate - p)), float(weight @ chance), int(n.sum()))
+
+
+def reliability(outcomes: npt.ArrayLike, scores: npt.ArrayLike, *, bins: int = 10) -> list[ReliabilityBin]:
+    """Return the reliability table over at most `bins` groups of equal mass, lowest scores first.
+
+    Raises
+    ------
+    ValueError
+        As `log_losses`, or if `bins` is below 1 or there is no row.
+
+    Examples
+    --------
+    >>> [(round(row.mean_score, 2), row.rate) for row in reliability([0, 0, 1, 1], [0.1, 0.2, 0.6, 0.9], bins=2)]
+    [(0.15, 0.0), (0.75, 1.0)]
+    """
+    y, p = _checked(outcomes, scores)
+    if bins < 1 or not y.size:
+        raise ValueError(f"at least one bin and one row are needed, not {bins} and {y.size}")
+    # Equal scores stay in one bin, or the table would depend on the order of the rows.
+    edges = np.unique(np.quantile(p, np.linspace(0, 1, bins + 1)[1:-1]))
+    code = np.searchsorted(edges, p, side="left")
+    n = np.bincount(code, minlength=edges.size + 1)
+    hits, mass = np.bincount(code, weights=y), np.bincount(code, weights=p)
+    rows = []
+    for k in np.flatnonzero(n):
+        rate = wilson(round(float(hits[k])), int(n[k]))
+        rows.append(ReliabilityBin(float(mass[k] / n[k]), *rate))
+    return rows
+
+
+def _checked(outcomes: npt.ArrayLike, scores: npt.ArrayLike) -> tuple[Numbers, Numbers]:
+    y, p = np.asarray(outcomes, dtype=np.float64), np.asarray(scores, dtype=np.float64)
+    if y.ndim != 1 or y.shape != p.shape:
+        raise ValueError(f"outcomes and scores must have one shape (n,), not {y.shape} and {p.shape}")
+    if not np.all((y == 0) | (y == 1)) or not np.all((p >= 0) & (p <= 1)):
+        raise ValueError("outcomes must be 0 or 1 and scores within [0, 1]")
+    return y, np.clip(p, CLIP, 1 - CLIP)

@@ -1,0 +1,292 @@
+"""Drift of one feature: a reference period against a live window.
+
+Plain arrays in, plain numbers out; nothing here reads a clock, a store or a random source. Effect sizes say how far
+apart two samples are; `day_shift` says whether days differ by more than days do anyway. Both are needed: thousands of
+rows make any difference significant, and the rows of one day are one weather. Windows are cut in `monitoring.windows`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from scipy import special
+
+from varv.stats.intervals import Numbers, effective_size, lag_one_correlation
+
+Sample = npt.ArrayLike
+
+
+class DayProfile(NamedTuple):
+    """Daily shares of bins, summed up: what `day_shift` needs to know of one period.
+
+    `spread` is the trace of their covariance, `dimension` how many equal directions that spread is worth, and
+    `correlation` the lag-one autocorrelation of days.
+    """
+
+    shares: tuple[float, ...]
+    n_days: int
+    spread: float
+    dimension: float
+    correlation: float
+
+
+def bin_edges(reference: Sample, *, bins: int = 10) -> Numbers:
+    """Return at most `bins` - 1 inner edges of bins of equal mass, cut on the finite values of `reference`.
+
+    Raises
+    ------
+    ValueError
+        If `bins` is below 2.
+
+    Examples
+    --------
+    >>> bin_edges([0.0] * 90 + [1.0] * 10).tolist()
+    [0.0]
+    """
+    if bins < 2:
+        raise ValueError(f"at least two bins are needed, not {bins}")
+    x = np.asarray(reference, dtype=np.float64)
+    x = x[np.isfinite(x)]
+    return np.unique(np.quantile(x, np.linspace(0, 1, bins + 1)[1:-1])) if x.size else np.empty(0)
+
+
+def bin_codes(values: Sample, edges: Numbers) -> npt.NDArray[np.int64]:
+    """Return the bin of each value, shape (n,): 0 to len(edges), and len(edges) + 1 for a missing one (NaN).
+
+    A value on an edge belongs to the lower bin, so a column that is mostly zero keeps its zeros apart.
+
+    Examples
+    --------
+    >>> bin_codes([0.0, 0.5, float("nan")], np.array([0.0])).tolist()
+    [0, 1, 2]
+    """
+    x = np.asarray(values, dtype=np.float64)
+    codes = np.searchsorted(edges, x, side="left")
+    codes[np.isnan(x)] = edges.size + 1
+    return codes
+
+
+def smoothed_shares(counts: Sample) -> Numbers:
+    """Return the shares of `counts`, shape (k,), with half a count added to each so that none is zero.
+
+    Examples
+    --------
+    >>> smoothed_shares([0, 4]).tolist()
+    [0.1, 0.9]
+    """
+    raised = np.asarray(counts, dtype=np.float64) + 0.5
+    return raised / raised.sum()
+
+
+def stability_index(reference: Sample, live: Sample) -> float:
+    """Return the population stability index of two vectors of counts over the same bins, shape (k,), in nats.
+
+    Notes
+    -----
+    The symmetric divergence J of Kullback and Leibler (1951). For n and m independent rows without drift its mean is
+    about (k - 1) (1 / n + 1 / m); rows of one day are not independent, so a day's index is large without any drift.
+
+    Examples
+    --------
+    >>> round(stability_index([50, 50], [90, 10]), 2)
+    0.86
+    """
+    p, q = smoothed_shares(reference), smoothed_shares(live)
+    return float(np.sum((p - q) * np.log(p / q)))
+
+
+def population_stability_index(reference: Sample, live: Sample, *, bins: int = 10) -> float:
+    """Return the population stability index of `live` against `reference`, in nats.
+
+    Parameters
+    ----------
+    reference, live
+        Values of one numeric feature, shapes (n,) and (m,), n and m at least 1; NaN is a bin of its own.
+    bins
+        Bins of equal mass, cut on `reference`; at least 2.
+
+    Raises
+    ------
+    ValueError
+        If a sample is empty or holds an infinite value, or `bins` is below 2.
+
+    Examples
+    --------
+    >>> week = np.arange(1000.0)
+    >>> population_stability_index(week, week)
+    0.0
+    >>> population_stability_index(week, week + 300.0) > 0.25
+    True
+    """
+    p, q = _sample(reference, missing=True), _sample(live, missing=True)
+    edges = bin_edges(p, bins=bins)
+    counts = [np.bincount(bin_codes(x, edges), minlength=edges.size + 2) for x in (p, q)]
+    return stability_index(*counts)
+
+
+def categorical_stability_index(reference: Sequence[str | None], live: Sequence[str | None]) -> float:
+    """Return the population stability index of texts; None is a category, and so is every text that only one has.
+
+    Examples
+    --------
+    >>> categorical_stability_index(["a", "b", None], ["a", "b", None])
+    0.0
+    """
+    words, codes = np.unique([f"={word}" if word is not None else "" for word in (*reference, *live)], return_inverse=True)
+    n = len(reference)
+    return stability_index(*(np.bincount(part, minlength=words.size) for part in (codes[:n], codes[n:])))
+
+
+def kolmogorov_smirnov(reference: Sample, live: Sample) -> float:
+    """Return the largest gap between the two empirical distribution functions, between 0 and 1.
+
+    Raises
+    ------
+    ValueError
+        If a sample is empty or not finite.
+
+    Examples
+    --------
+    >>> kolmogorov_smirnov([1, 2, 3, 4], [3, 4, 5, 6])
+    0.5
+    """
+    below = _distribution_functions(_sample(reference), _sample(live))[1]
+    return float(np.max(np.abs(below[0] - below[1])))
+
+
+def wasserstein(reference: Sample, live: Sample) -> float:
+    """Return the first Wasserstein distance in standard deviations of `reference`.
+
+    Raises
+    ------
+    ValueError
+        If a sample is empty or not finite.
+
+    Notes
+    -----
+    The area between the distribution functions. A constant reference has no scale; the distance is then 0 or infinite.
+
+    Examples
+    --------
+    >>> week = np.arange(1000.0)
+    >>> round(wasserstein(week, week + week.std()), 6)
+    1.0
+    """
+    p, q = _sample(reference), _sample(live)
+    grid, (below_p, below_q) = _distribution_functions(p, q)
+    area = float(np.sum(np.abs(below_p - below_q)[:-1] * np.diff(grid)))
+    scale = float(p.std())
+    return area / scale if scale > 0 else (float("inf") if area > 0 else 0.0)
+
+
+def jensen_shannon(reference: Sample, live: Sample) -> float:
+    """Return the Jensen-Shannon divergence (Lin, 1991) of two vectors of shares, in nats: 0 to log 2.
+
+    Examples
+    --------
+    >>> round(jensen_shannon([1.0, 0.0], [0.0, 1.0]), 3)
+    0.693
+    """
+    p, q = np.asarray(reference, dtype=np.float64), np.asarray(live, dtype=np.float64)
+    middle = (p + q) / 2
+    return float(np.sum(special.rel_entr(p, middle) + special.rel_entr(q, middle)) / 2)
+
+
+def day_profile(daily_counts: Sample) -> DayProfile:
+    """Return the profile of daily bin counts, shape (days, k), days in order of time and each with rows.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer than 3 days or a day without rows.
+
+    Notes
+    -----
+    The trace of the squared covariance is that of Bai and Saranadasa (1996), unbiased for few days; `dimension` is
+    trace² over it, and is at least 1.
+    """
+    counts = np.asarray(daily_counts, dtype=np.float64)
+    if counts.ndim != 2 or len(counts) < 3 or not np.all(counts.sum(axis=1) > 0):
+        raise ValueError(f"at least 3 days with rows are needed, not {counts.shape}")
+    n = len(counts)
+    rows = counts.sum(axis=1, keepdims=True)
+    shares = counts / rows
+    mean = shares.mean(axis=0)
+    covariance = np.atleast_2d(np.cov(shares, rowvar=False))
+    # A day of few rows is never steadier than its own sampling, whatever three days happen to show.
+    sampling = float(np.sum(mean * (1 - mean)) / rows.mean())
+    spread = max(float(np.trace(covariance)), sampling, 1e-12)
+    squared = (n - 1) ** 2 / ((n + 1) * (n - 2)) * (float(np.sum(covariance**2)) - spread**2 / (n - 1))
+    dimension = float(np.clip(spread**2 / max(squared, 1e-24), 1.0, counts.shape[1]))
+    return DayProfile(tuple(mean.tolist()), n, spread, dimension, lag_one_correlation(shares))
+
+
+def day_shift(reference: DayProfile, live: DayProfile, *, looks: int = 1) -> float:
+    """Return a p-value for "the days of `live` are like the days of `reference`", valid for `looks` looks.
+
+    Parameters
+    ----------
+    reference, live
+        Profiles over the same bins.
+    looks
+        How often the question will be asked: 52 for weekly looks over a year. The chance that any of them falls below
+        a level is at most that level while nothing changes.
+
+    Notes
+    -----
+    Dempster's (1958) test of two mean vectors: the squared distance of the mean daily shares over its expectation, an F
+    statistic whose degrees of freedom are the independent days times the dimension of their spread. Autocorrelation
+    shrinks the number of days (`effective_size`). Looks enter by the union bound, so windows may overlap.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(3)
+    >>> calm = day_profile(rng.multinomial(100, [0.5, 0.3, 0.2], size=30))
+    >>> same = day_profile(rng.multinomial(100, [0.5, 0.3, 0.2], size=14))
+    >>> moved = day_profile(rng.multinomial(100, [0.4, 0.3, 0.3], size=14))
+    >>> day_shift(calm, same, looks=52) > 0.5, day_shift(calm, moved, looks=52) < 0.001
+    (True, True)
+    """
+    correlation = max(reference.correlation, 0.0)
+    n, m = (max(effective_size(part.n_days, correlation), 1.5) for part in (reference, live))
+    pooled = (n * reference.spread + m * live.spread) / (n + m)
+    gap = float(np.sum((np.array(reference.shares) - np.array(live.shares)) ** 2))
+    ratio = gap / ((1 / n + 1 / m) * pooled)
+    freedom = max(n + m - 2, 1.0) * reference.dimension
+    return min(1.0, looks * float(special.fdtrc(reference.dimension, freedom, ratio)))
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Return p-values adjusted for being many: rejecting those below a level errs at most at that level in all.
+
+    Notes
+    -----
+    Holm (1979); holds whatever the dependence between the features.
+
+    Examples
+    --------
+    >>> holm([0.01, 0.5, 0.04])
+    [0.03, 0.5, 0.08]
+    """
+    adjusted, worst = [1.0] * len(p_values), 0.0
+    for rank, index in enumerate(np.argsort(p_values, kind="stable").tolist()):
+        worst = max(worst, min(1.0, (len(p_values) - rank) * p_values[index]))
+        adjusted[index] = worst
+    return adjusted
+
+
+def _sample(values: Sample, *, missing: bool = False) -> Numbers:
+    x = np.asarray(values, dtype=np.float64)
+    if x.ndim != 1 or not x.size or np.any(np.isinf(x)) or (not missing and np.any(np.isnan(x))):
+        raise ValueError(f"a sample must be one-dimensional, finite and not empty, not of shape {x.shape}")
+    return x
+
+
+def _distribution_functions(p: Numbers, q: Numbers) -> tuple[Numbers, tuple[Numbers, Numbers]]:
+    grid = np.unique(np.concatenate([p, q]))
+    below_p = np.searchsorted(np.sort(p), grid, side="right") / p.size
+    below_q = np.searchsorted(np.sort(q), grid, side="right") / q.size
+    return grid, (below_p, below_q)
