@@ -124,8 +124,7 @@ def _with_times(raw: pl.DataFrame) -> pl.DataFrame:
 
 
 def _minutes_off(estimate: pl.Expr) -> pl.Expr:
-    """Return how far the clock at the destination read, at the gate, after the estimate; null where it has no
-    zone."""
+    """Return by how many minutes the clock at the gate was after the estimate; null without a time zone."""
     by_zone = pl.lit(None, dtype=pl.Int64)
     for zone in _airport_zones()["zone"].unique().sort():
         local = estimate.dt.convert_time_zone(zone)

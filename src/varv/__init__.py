@@ -1,1 +1,78 @@
-"""varv closes the loop of machine learning in production."""
+"""varv closes the loop of machine learning in production.
+
+Declare a model once (data, features, training, gates, rollout, monitors, retraining) and varv trains it, rolls it out,
+serves it, watches it, retrains it and rolls it back; `varv replay` shows what that policy would have done over past
+data. Names below are imported when they are first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_WHERE = {
+    "Csv": "varv.data",
+    "Dataset": "varv.data",
+    "FeatureView": "varv.features",
+    "Frame": "varv.data",
+    "Model": "varv.loop.declaration",
+    "Outcome": "varv.loop.declaration",
+    "Parquet": "varv.data",
+    "Plant": "varv.loop.declaration",
+    "Replay": "varv.loop.declaration",
+    "Retrain": "varv.loop.declaration",
+    "Rollout": "varv.rollout",
+    "Train": "varv.runs",
+    "TrainingSet": "varv.runs",
+    "VarvError": "varv.kernel.errors",
+    "derived": "varv.features",
+    "gate": "varv.loop",
+    "monitor": "varv.monitoring",
+    "windows": "varv.features",
+}
+_MODULES = {"gate": "gates", "monitor": "monitor"}
+
+__all__ = [
+    "Csv",
+    "Dataset",
+    "FeatureView",
+    "Frame",
+    "Model",
+    "Outcome",
+    "Parquet",
+    "Plant",
+    "Replay",
+    "Retrain",
+    "Rollout",
+    "Train",
+    "TrainingSet",
+    "VarvError",
+    "derived",
+    "gate",
+    "monitor",
+    "windows",
+]
+
+if TYPE_CHECKING:
+    from varv.data import Csv, Dataset, Frame, Parquet
+    from varv.features import FeatureView, derived, windows
+    from varv.kernel.errors import VarvError
+    from varv.loop import gates as gate
+    from varv.loop.declaration import Model, Outcome, Plant, Replay, Retrain
+    from varv.monitoring import monitor
+    from varv.rollout import Rollout
+    from varv.runs import Train, TrainingSet
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _WHERE:
+        raise AttributeError(f"module 'varv' has no attribute {name!r}")
+    if name in _MODULES:
+        return import_module(f"{_WHERE[name]}.{_MODULES[name]}")
+    return getattr(import_module(_WHERE[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_WHERE})

@@ -1,1 +1,12 @@
-"""features."""
+"""Features: what a model may know at the moment of a request, defined once for training and for serving.
+
+A feature is a column of the request, an expression over such columns (`derived`), the last known row of
+another table (`FeatureView` with columns), or a mean or count over what had become known in a time window
+(`FeatureView` with `windows`). A definition that would leak (use a value before it is known) is refused when
+it is declared.
+"""
+
+from varv.features.engine import FeatureEngine
+from varv.features.model import Derived, FeatureSet, FeatureView, Windows, derived, windows
+
+__all__ = ["Derived", "FeatureEngine", "FeatureSet", "FeatureView", "Windows", "derived", "windows"]

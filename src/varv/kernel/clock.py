@@ -1,8 +1,8 @@
 """Time as a port: instants, durations, and the two clocks.
 
-An instant is an integer: microseconds since 1970-01-01T00:00Z. A duration is an integer number of microseconds. This is
-the only module that reads the machine's clock; the database never computes time. `VirtualClock` moves only when told,
-so a year replays in a minute and every test says what time it is.
+An instant is an integer: microseconds since 1970-01-01T00:00Z. A duration is an integer number of
+microseconds. This is the only module that reads the machine's clock; the database never computes time.
+`VirtualClock` moves only when told, so a year replays in a minute and every test says what time it is.
 """
 
 from __future__ import annotations
@@ -128,7 +128,9 @@ def instant(text: str) -> Instant:
     try:
         when = dt.datetime.fromisoformat(text)
     except (ValueError, TypeError):
-        raise InvalidInput("time", str(text)[:40], "is not ISO 8601", hint="write 2013-02-01T05:00:00Z") from None
+        raise InvalidInput(
+            "time", str(text)[:40], "is not ISO 8601", hint="write 2013-02-01T05:00:00Z"
+        ) from None
     aware = when if when.tzinfo else when.replace(tzinfo=dt.UTC)
     return Instant((aware - _EPOCH) // dt.timedelta(microseconds=1))
 
@@ -151,7 +153,8 @@ def spoken(span: int) -> str:
     >>> spoken(36 * HOUR), spoken(90 * SECOND)
     ('1d12h', '1m30s')
     """
-    parts, left = [], int(span)
+    parts: list[str] = []
+    left = int(span)
     for unit, size in reversed(_UNITS.items()):
         if unit == "w":
             continue

@@ -1,7 +1,8 @@
 """Events and their bytes: frozen structs with a name and a version, canonical JSON, upcasting on read.
 
-Canonical JSON has sorted keys, no spaces and the shortest float form, so equal values have equal bytes and a digest
-means something. Old events are never rewritten: a reader lifts them, version by version, to today's shape.
+Canonical JSON has sorted keys, no spaces and the shortest float form, so equal values have equal bytes and a
+digest means something. Old events are never rewritten: a reader lifts them, version by version, to today's
+shape.
 """
 
 from __future__ import annotations
@@ -80,7 +81,9 @@ def canonical(value: object) -> bytes:
     try:
         return msgspec.json.encode(value, order="sorted")
     except (TypeError, msgspec.MsgspecError) as error:
-        raise InvalidInput("value", type(value).__name__, "cannot be written as JSON", why=str(error)) from None
+        raise InvalidInput(
+            "value", type(value).__name__, "cannot be written as JSON", why=str(error)
+        ) from None
 
 
 def digest(data: bytes) -> Digest:
@@ -103,7 +106,9 @@ def decode_event(name: str, version: int, data: bytes) -> Event:
     """
     cls = _EVENTS.get(name)
     if cls is None:
-        raise Corrupt("event", name, "is not known to this version of varv", hint="upgrade varv, or install the plugin")
+        raise Corrupt(
+            "event", name, "is not known to this version of varv", hint="upgrade varv, or install the plugin"
+        )
     try:
         if version == cls.event_version:
             return msgspec.json.decode(data, type=cls)

@@ -13,8 +13,8 @@
     ├── Corrupt               stored bytes are not what was written
     └── UserCodeFailed        the model author's function raised
 
-Each error names the subject, the facts and the next step, and carries a stable code. None knows HTTP: every front has
-one table from codes to its own protocol.
+Each error names the subject, the facts and the next step, and carries a stable code. None knows HTTP: every
+front has one table from codes to its own protocol.
 """
 
 from __future__ import annotations
@@ -42,7 +42,9 @@ class VarvError(Exception):
     code: ClassVar[str] = "internal"
     retryable: ClassVar[bool] = False
 
-    def __init__(self, kind: str, name: object, problem: str = "", *, hint: str = "", **facts: object) -> None:
+    def __init__(
+        self, kind: str, name: object, problem: str = "", *, hint: str = "", **facts: object
+    ) -> None:
         self.kind = kind
         self.name = str(name)
         self.problem = problem or (self.__doc__ or "").split("\n")[0].rstrip(".").lower()

@@ -1,8 +1,8 @@
 """Named crash points: places where a test may let the program die, and nowhere else.
 
-A part that makes something durable takes a `Faults` and calls `reach` at its points. Unarmed, that is one attribute
-read. Armed, the n-th passing either raises `Crash`, which no `except Exception` swallows, or ends the process at once,
-as a power cut would. The kernel reads no environment: the app passes the setting in.
+A part that makes something durable takes a `Faults` and calls `reach` at its points. Unarmed, that is one
+attribute read. Armed, the n-th passing either raises `Crash`, which no `except Exception` swallows, or ends
+the process at once, as a power cut would. The kernel reads no environment: the app passes the setting in.
 """
 
 from __future__ import annotations
@@ -60,7 +60,9 @@ class Faults:
         point, _, rest = text.partition(":")
         nth, _, how = rest.partition(":")
         if not point or not nth.isdecimal() or how not in ("", "raise", "kill"):
-            raise InvalidInput("fault", text[:80], "is not understood", hint="write point:nth or point:nth:kill")
+            raise InvalidInput(
+                "fault", text[:80], "is not understood", hint="write point:nth or point:nth:kill"
+            )
         return cls(point, nth=int(nth), how="kill" if how == "kill" else "raise")
 
     def reach(self, point: str) -> None:

@@ -1,7 +1,7 @@
 """Names of things and the only source of chance.
 
-Ids are derived from content or from a seed, never from the machine, so that the same replay gives the same ids. Keys
-are the one exception: a signing key must not be guessable.
+Ids are derived from content or from a seed, never from the machine, so that the same replay gives the same
+ids. Keys are the one exception: a signing key must not be guessable.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ def coin(salt: str, key: str) -> float:
 
     Notes
     -----
-    The first 53 bits of a BLAKE2b digest, so every double below 1 of that precision is equally likely. Ranges that
-    start at 0 make a share that grows keep every key it had.
+    The first 53 bits of a BLAKE2b digest, so every double below 1 of that precision is equally likely.
+    Ranges that start at 0 make a share that grows keep every key it had.
 
     Examples
     --------

@@ -1,11 +1,12 @@
 """The ledger: an append-only, hash-chained log of events, and the rows that sagas keep beside it.
 
-This module holds the port, the nouns that pass through it, and the pure chain. `kernel.ledger_sqlite` implements the
-port, `kernel.verify` checks a chain, `kernel.engine` turns decisions into a `Change`. One change is one transaction:
-facts, saga states, timers, commands and the end of a command are all written, or none is.
+This module holds the port, the nouns that pass through it, and the pure chain. `kernel.ledger_sqlite`
+implements the port, `kernel.verify` checks a chain, `kernel.engine` turns decisions into a `Change`. One
+change is one transaction: facts, saga states, timers, commands and the end of a command are all written, or
+none is.
 
-The seq of an entry is known only once it is written. What one change writes therefore points at its cause by position:
-``by=0`` means the first fact of the same change.
+The seq of an entry is known only once it is written. What one change writes therefore points at its cause by
+position: ``by=0`` means the first fact of the same change.
 """
 
 from __future__ import annotations
@@ -31,8 +32,8 @@ LONGEST_STREAM = 255
 class Entry(msgspec.Struct, frozen=True):
     """One event as it stands in the ledger.
 
-    `seq` counts entries of the ledger and `version` those of the stream, both from 1. `cause` is the seq of the entry
-    that led to this one. `hash` chains the entry to the one before it.
+    `seq` counts entries of the ledger and `version` those of the stream, both from 1. `cause` is the seq of
+    the entry that led to this one. `hash` chains the entry to the one before it.
     """
 
     seq: int
@@ -52,7 +53,7 @@ class Entry(msgspec.Struct, frozen=True):
 
 
 class Head(msgspec.Struct, frozen=True):
-    """How far a ledger or a stream has come: the number of its last entry, 0 if empty, and that entry's hash."""
+    """How far a ledger or a stream has come: the number of its last entry, 0 if empty, and its hash."""
 
     version: int
     hash: bytes
@@ -61,8 +62,8 @@ class Head(msgspec.Struct, frozen=True):
 class Append(msgspec.Struct, frozen=True):
     """An event to be appended to a stream.
 
-    `expected` is the version the stream must have at that moment, None for any. `by` is the position, in the same
-    change, of the append that caused this one; None means the cause of the change.
+    `expected` is the version the stream must have at that moment, None for any. `by` is the position, in the
+    same change, of the append that caused this one; None means the cause of the change.
     """
 
     stream: str
@@ -89,7 +90,9 @@ class Timer(msgspec.Struct, frozen=True):
 
 
 class TimerChange(msgspec.Struct, frozen=True):
-    """Set the timer `key` of a saga to `due`, or forget it if `due` is None; `by` is the deciding append's position."""
+    """Set the timer `key` of a saga to `due`, or forget it if `due` is None; `by` is the deciding append's
+    position.
+    """
 
     saga: str
     key: str
@@ -111,8 +114,9 @@ class NewCommand(msgspec.Struct, frozen=True):
 class ClaimedCommand(msgspec.Struct, frozen=True):
     """A command that a worker has the lease of.
 
-    `attempt` is the fencing token: it grows with every claim, and only the latest one may end the command. `failures`
-    counts the attempts that failed and were put back, so it is the same after a crash, which `attempt` is not.
+    `attempt` is the fencing token: it grows with every claim, and only the latest one may end the command.
+    `failures` counts the attempts that failed and were put back, so it is the same after a crash, which
+    `attempt` is not.
     """
 
     id: CommandId
@@ -145,7 +149,9 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Upcoming(msgspec.Struct, frozen=True):
-    """What is next: the first timer by (due, saga, key), and the instant from which some command may be claimed."""
+    """What is next: the first timer by (due, saga, key), and the instant from which some command may be
+    claimed.
+    """
 
     timer: Timer | None
     command_due: Instant | None
@@ -167,7 +173,7 @@ class Ledger(Protocol):
         ...
 
     def read(self, after: int = 0, stream: str | None = None, limit: int | None = None) -> list[Entry]:
-        """Return entries in order: those with a seq above `after`, or with `stream` a version above `after`."""
+        """Return entries in order: with a seq above `after`, or with `stream` a version above it."""
         ...
 
     def head(self, stream: str | None = None) -> Head:
@@ -215,21 +221,11 @@ def entry_hash(previous: bytes, entry: Entry) -> bytes:
     -----
     SHA-256 of the previous hash and the canonical JSON of all other fields in the order of `Entry`.
     """
-    body = (
-        entry.seq,
-        entry.stream,
-        entry.version,
-        entry.name,
-        entry.event_version,
-        entry.at,
-        entry.cause,
-        entry.data,
-    )
-    return hashlib.sha256(previous + canonical(body)).digest()
+    return hashlib.sha256(previous + canonical(msgspec.structs.astuple(entry)[:-1])).digest()
 
 
-def chained(previous: bytes, seq: int, version: int, append: Append, at: Instant, cause: int | None) -> Entry:
-    """Return the entry that appending makes, with its hash.
+def encoded(append: Append) -> bytes:
+    """Return the bytes of the event, which are known to read back.
 
     Raises
     ------
@@ -238,7 +234,7 @@ def chained(previous: bytes, seq: int, version: int, append: Append, at: Instant
     """
     stream, event = append.stream, append.event
     if not 0 < len(stream) <= LONGEST_STREAM or not stream.isprintable():
-        raise InvalidInput("stream", stream[:80], "is not a name of 1 to 255 printable characters")
+        raise InvalidInput("stream", ascii(stream[:80]), "is not a name of 1 to 255 printable characters")
     data = canonical(event)
     try:
         # An entry that does not read back would stop every view for good; NaN, for one, is written as null.
@@ -247,5 +243,11 @@ def chained(previous: bytes, seq: int, version: int, append: Append, at: Instant
         why = error.facts.get("why", error.problem)
         hint = "give finite numbers and the declared types"
         raise InvalidInput("event", event.event_name, "would not read back", why=why, hint=hint) from None
-    bare = Entry(seq, stream, version, event.event_name, event.event_version, at, cause, data, b"")
-    return msgspec.structs.replace(bare, hash=entry_hash(previous, bare))
+    return data
+
+
+def chained(tip: Head, version: int, append: Append, data: bytes, at: Instant, cause: int | None) -> Entry:
+    """Return the entry that follows `tip`, of an append whose event is encoded as `data`."""
+    name, event_version = append.event.event_name, append.event.event_version
+    bare = Entry(tip.version + 1, append.stream, version, name, event_version, at, cause, data, b"")
+    return msgspec.structs.replace(bare, hash=entry_hash(tip.hash, bare))

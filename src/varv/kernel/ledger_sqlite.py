@@ -1,12 +1,13 @@
 """The embedded ledger: SQLite in WAL mode, one owner, one writer at a time, group commit.
 
-Threads queue their changes; the first to come leads: it writes everything queued in one transaction and one fsync, then
-hands over to the next that has queued meanwhile. A caller that is alone pays no hand-over. The order of the queue is
-the order of seqs, which SQLite never assigns. A change that is refused is rolled back to its savepoint and leaves its
-neighbours alone. Reads use connections of their own, so they never wait for a writer.
+Threads queue their changes; the first to come leads: it writes everything queued in one transaction and one
+fsync, then hands over to the next that has queued meanwhile. A caller that is alone pays no hand-over. The
+order of the queue is the order of seqs, which SQLite never assigns. A change that is refused is rolled back
+to its savepoint and leaves its neighbours alone. Reads use connections of their own, so they never wait for a
+writer.
 
-The outbox is the job queue: a command is one row from the transition that decided it to its end. Leases are void when a
-store is opened, since the process that held them no longer owns it.
+The outbox is the job queue: a command is one row from the transition that decided it to its end. Leases are
+void when a store is opened, since the process that held them no longer owns it.
 """
 
 from __future__ import annotations
@@ -17,13 +18,15 @@ import os
 import sqlite3
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+import msgspec
+
 from varv.kernel.clock import Duration, Instant
-from varv.kernel.errors import Conflict, Corrupt, FailedPrecondition, NotFound, Unavailable, VarvError
+from varv.kernel.errors import Conflict, Corrupt, FailedPrecondition, NotFound, Unavailable
 from varv.kernel.faults import Faults
 from varv.kernel.ledger import (
     GENESIS,
@@ -40,6 +43,7 @@ from varv.kernel.ledger import (
     TimerChange,
     Upcoming,
     chained,
+    encoded,
 )
 from varv.kernel.merkle import Notary
 from varv.kernel.observe import log
@@ -54,8 +58,8 @@ APPLICATION_ID = 0x76617276  # "varv"
 _SCHEMA = """
 CREATE TABLE entries (
     seq INTEGER PRIMARY KEY, stream TEXT NOT NULL, version INTEGER NOT NULL, name TEXT NOT NULL,
-    event_version INTEGER NOT NULL, at INTEGER NOT NULL, cause INTEGER, data BLOB NOT NULL, hash BLOB NOT NULL,
-    UNIQUE (stream, version));
+    event_version INTEGER NOT NULL, at INTEGER NOT NULL, cause INTEGER, data BLOB NOT NULL,
+    hash BLOB NOT NULL, UNIQUE (stream, version));
 CREATE TABLE head (one INTEGER PRIMARY KEY CHECK (one = 1), seq INTEGER NOT NULL, hash BLOB NOT NULL);
 CREATE TABLE sagas (saga TEXT PRIMARY KEY, version INTEGER NOT NULL, state BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE timers (
@@ -63,14 +67,17 @@ CREATE TABLE timers (
     PRIMARY KEY (saga, key)) WITHOUT ROWID;
 CREATE INDEX timers_by_due ON timers (due, saga, key);
 CREATE TABLE commands (
-    id TEXT PRIMARY KEY, saga TEXT NOT NULL, cause INTEGER NOT NULL, position INTEGER NOT NULL, name TEXT NOT NULL,
-    data BLOB NOT NULL, priority INTEGER NOT NULL, partition TEXT NOT NULL, due_at INTEGER NOT NULL,
+    id TEXT PRIMARY KEY, saga TEXT NOT NULL, cause INTEGER NOT NULL, position INTEGER NOT NULL,
+    name TEXT NOT NULL, data BLOB NOT NULL,
+    priority INTEGER NOT NULL, partition TEXT NOT NULL, due_at INTEGER NOT NULL,
     attempt INTEGER NOT NULL DEFAULT 0, failures INTEGER NOT NULL DEFAULT 0,
     lease_until INTEGER NOT NULL DEFAULT 0, worker TEXT NOT NULL DEFAULT '') WITHOUT ROWID;
 CREATE INDEX commands_by_turn ON commands (priority DESC, cause, position);
 CREATE INDEX commands_by_partition ON commands (partition, lease_until);
 """
 
+_INSERT = "INSERT INTO entries VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_MOST_VERSIONS = 10_000
 _ENTRY = "seq, stream, version, name, event_version, at, cause, data, hash"
 
 _CLAIMABLE = """
@@ -89,8 +96,8 @@ class SqliteLedger:
     path
         The file, created with its folder if absent, or ``":memory:"``.
     durability
-        ``"full"``: a commit that has returned survives a power cut. ``"process"``: it survives the death of the
-        process, but not always that of the machine; for replays, which can be run again.
+        ``"full"``: a commit that has returned survives a power cut. ``"process"``: it survives the death of
+        the process, but not always that of the machine; for replays, which can be run again.
     notary
         Signs checkpoints as the ledger grows; None for none.
     read_only
@@ -123,8 +130,12 @@ class SqliteLedger:
         self._queue: deque[_Ticket] = deque()
         self._queue_lock = threading.Lock()
         self._leading = False
+        # What the transaction in hand will append, and versions of streams lately written; the writer's alone.
+        self._pending: list[Entry] = []
+        self._versions: dict[str, int] = {}
         self._closed = False
-        # Guards the writing connection; only in memory, where there is one connection, do readers take it too.
+        # Guards the writing connection; only in memory, where there is one connection, do readers take it
+        # too.
         self._writing = threading.Lock()
         self._grown = threading.Condition()
         self._readers: deque[sqlite3.Connection] = deque()
@@ -164,22 +175,30 @@ class SqliteLedger:
 
     def _create(self, name: str) -> None:
         if self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-            raise Corrupt("ledger", name, "is a database of something else", hint="choose another home folder")
+            raise Corrupt(
+                "ledger", name, "is a database of something else", hint="choose another home folder"
+            )
         script = f"{_SCHEMA} PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {FORMAT};"
-        self._db.executescript(f"BEGIN IMMEDIATE; {script} INSERT INTO head VALUES (1, 0, x'{GENESIS.hex()}'); COMMIT;")
+        self._db.executescript(
+            f"BEGIN IMMEDIATE; {script} INSERT INTO head VALUES (1, 0, x'{GENESIS.hex()}'); COMMIT;"
+        )
 
     def _checked_tip(self, name: str) -> Head:
-        """Return the stored head; an owner refuses to write on after a break, a reader lets `verify` find it."""
+        """Return the stored head; an owner refuses to write on after a break, a reader does not."""
         tip = self._stored_tip()
         if self._read_only:
             return tip
         last = self._db.execute("SELECT seq, hash FROM entries ORDER BY seq DESC LIMIT 1").fetchone()
         if (last or (0, GENESIS)) != (tip.version, tip.hash):
             found = last[0] if last else 0
-            raise Corrupt("ledger", name, "does not end where its head says", head=tip.version, last=found, hint=_VERIFY)
+            raise Corrupt(
+                "ledger", name, "does not end where its head says", head=tip.version, last=found, hint=_VERIFY
+            )
         if self._notary is not None and self._notary.size > tip.version:
             signed = self._notary.size
-            raise Corrupt("ledger", name, "is shorter than was signed", signed=signed, last=tip.version, hint=_VERIFY)
+            raise Corrupt(
+                "ledger", name, "is shorter than was signed", signed=signed, last=tip.version, hint=_VERIFY
+            )
         return tip
 
     def _stored_tip(self) -> Head:
@@ -187,7 +206,7 @@ class SqliteLedger:
         return Head(*row) if row else Head(-1, b"")
 
     def close(self) -> None:
-        """Sign a last checkpoint, close the connections and give the store back; closing twice is harmless."""
+        """Sign a last checkpoint and give the store back; closing twice is harmless."""
         with self._queue_lock:
             if self._closed:
                 return
@@ -211,7 +230,7 @@ class SqliteLedger:
     # Reading
 
     @contextmanager
-    def _reading(self) -> Iterator[sqlite3.Connection]:
+    def _reading(self) -> Generator[sqlite3.Connection]:
         if self._closed:
             raise FailedPrecondition("ledger", Path(self._path).name, "is closed")
         if self._in_memory:
@@ -224,11 +243,14 @@ class SqliteLedger:
             db = self._connect()
         try:
             yield db
+        except sqlite3.DatabaseError as error:
+            name = Path(self._path).name
+            raise Corrupt("ledger", name, "cannot be read", why=str(error), hint=_VERIFY) from None
         finally:
             self._readers.append(db)
 
     def read(self, after: int = 0, stream: str | None = None, limit: int | None = None) -> list[Entry]:
-        """Return entries in order: those with a seq above `after`, or with `stream` a version above `after`."""
+        """Return entries in order: with a seq above `after`, or with `stream` a version above it."""
         where, order = ("stream = :stream AND version", "version") if stream is not None else ("seq", "seq")
         query = f"SELECT {_ENTRY} FROM entries WHERE {where} > :after ORDER BY {order} LIMIT :limit"
         given = {"stream": stream, "after": after, "limit": -1 if limit is None else limit}
@@ -252,7 +274,9 @@ class SqliteLedger:
     def upcoming(self) -> Upcoming:
         """Return the next timer and the next instant at which a command is due, whatever the time is."""
         with self._reading() as db:
-            row = db.execute("SELECT saga, key, due, cause FROM timers ORDER BY due, saga, key LIMIT 1").fetchone()
+            row = db.execute(
+                "SELECT saga, key, due, cause FROM timers ORDER BY due, saga, key LIMIT 1"
+            ).fetchone()
             due = db.execute("SELECT min(max(due_at, lease_until)) FROM commands").fetchone()[0]
             return Upcoming(Timer(*row) if row else None, due)
 
@@ -266,7 +290,9 @@ class SqliteLedger:
 
     def commit(self, change: Change) -> list[Entry]:
         """Write one change durably and return its entries, in the order of its facts."""
-        return self._submit(lambda tip: self._write(change, tip))
+        # Out here, encoding overlaps the fsync of those who queued before.
+        data = [encoded(append) for append in change.facts]
+        return self._submit(lambda tip: self._write(change, data, tip))
 
     def claim(self, worker: str, now: Instant, lease: Duration) -> ClaimedCommand | None:
         """Take the lease of the next command that is due, by priority and then age; None if there is none."""
@@ -327,26 +353,20 @@ class SqliteLedger:
                     self._queue[0].wake.release()
             for ticket in batch:
                 ticket.finished = True
-                ticket.wake.release()
+            for follower in batch[1:]:  # the leader is always the first of its batch
+                follower.wake.release()
             with self._grown:
                 self._grown.notify_all()
 
     def _flush(self, batch: list[_Ticket]) -> None:
         try:
-            # A deferred transaction that turns into a write can get SQLITE_BUSY at once, so we begin IMMEDIATE.
-            self._db.execute("BEGIN IMMEDIATE")
-            tip = self._tip
-            for ticket in batch:
-                tip = self._run(ticket, tip)
-            if tip != self._tip:
-                self._db.execute("UPDATE head SET seq = ?, hash = ?", (tip.version, tip.hash))
-            self._faults.reach("ledger.before_commit")
-            self._db.execute("COMMIT")
-            self._tip = tip
-            self._faults.reach("ledger.after_commit")
+            try:
+                self._write_all(batch, careful=False)
+            except Exception:  # noqa: BLE001 - one of them is at fault; who it is shows when each has a savepoint
+                self._roll_back()
+                self._write_all(batch, careful=True)
         except BaseException as error:
-            if self._db.in_transaction:
-                self._db.execute("ROLLBACK")
+            self._roll_back()
             for ticket in batch:
                 ticket.error = ticket.error or _told(error)
             if not isinstance(error, sqlite3.Error):
@@ -354,21 +374,53 @@ class SqliteLedger:
         else:
             self._sign()
 
+    def _write_all(self, batch: list[_Ticket], *, careful: bool) -> None:
+        # A deferred transaction that turns into a write can get SQLITE_BUSY at once, so we begin IMMEDIATE.
+        self._db.execute("BEGIN IMMEDIATE")
+        tip = self._tip
+        for ticket in batch:
+            if careful:
+                tip = self._run(ticket, tip)
+            else:
+                ticket.result, tip = ticket.work(tip)
+        if tip != self._tip:
+            self._db.executemany(_INSERT, map(msgspec.structs.astuple, self._pending))
+            self._pending.clear()
+            self._db.execute("UPDATE head SET seq = ?, hash = ?", (tip.version, tip.hash))
+        self._faults.reach("ledger.before_commit")
+        self._db.execute("COMMIT")
+        self._tip = tip
+        self._faults.reach("ledger.after_commit")
+
     def _run(self, ticket: _Ticket, tip: Head) -> Head:
+        n_pending = len(self._pending)
         self._db.execute("SAVEPOINT one")
         try:
             ticket.result, tip = ticket.work(tip)
-        except (VarvError, sqlite3.Error) as error:
+        except Exception as error:  # noqa: BLE001 - it goes to its own caller; a neighbour must not fail for it
             self._db.execute("ROLLBACK TO one")
+            del self._pending[n_pending:]
+            self._versions.clear()
+            self._versions.update((entry.stream, entry.version) for entry in self._pending)
             ticket.error = _told(error)
         self._db.execute("RELEASE one")
         return tip
 
-    def _write(self, change: Change, tip: Head) -> tuple[list[Entry], Head]:
+    def _roll_back(self) -> None:
+        if self._db.in_transaction:
+            self._db.execute("ROLLBACK")
+        self._pending.clear()
+        self._versions.clear()
+
+    def _write(self, change: Change, data: list[bytes], tip: Head) -> tuple[list[Entry], Head]:
         entries: list[Entry] = []
-        for append in change.facts:
+        for append, body in zip(change.facts, data, strict=True):
             cause = change.cause if append.by is None else entries[append.by].seq
-            tip = self._append(append, change.at, cause, tip, entries)
+            version = self._next_version(append)
+            entry = chained(tip, version, append, body, change.at, cause)
+            entries.append(entry)
+            self._pending.append(entry)
+            tip = Head(entry.seq, entry.hash)
         for row in change.sagas:
             self._save(row)
         for timer in change.timers:
@@ -382,21 +434,26 @@ class SqliteLedger:
             self._queue_command(command, cause, position[cause], change.at)
         return entries, tip
 
-    def _append(self, append: Append, at: Instant, cause: int | None, tip: Head, entries: list[Entry]) -> Head:
-        version = _stream_head(self._db, append.stream).version
+    def _next_version(self, append: Append) -> int:
+        version = self._versions.get(append.stream)
+        if version is None:
+            version = _stream_head(self._db, append.stream).version
         if append.expected is not None and append.expected != version:
             hint = "read the head again and retry"
             raise Conflict("stream", append.stream, expected=append.expected, found=version, hint=hint)
-        entry = chained(tip.hash, tip.version + 1, version + 1, append, at, cause)
-        self._db.execute("INSERT INTO entries VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", _columns(entry))
-        entries.append(entry)
-        return Head(entry.seq, entry.hash)
+        if len(self._versions) >= _MOST_VERSIONS:
+            self._versions.clear()
+            self._versions.update((entry.stream, entry.version) for entry in self._pending)
+        self._versions[append.stream] = version + 1
+        return version + 1
 
     def _save(self, row: SagaRow) -> None:
         if row.version == 1:
             statement = "INSERT INTO sagas (state, version, saga) VALUES (?, ?, ?) ON CONFLICT DO NOTHING"
         else:
-            statement = f"UPDATE sagas SET state = ?, version = ? WHERE saga = ? AND version = {int(row.version) - 1}"
+            statement = (
+                f"UPDATE sagas SET state = ?, version = ? WHERE saga = ? AND version = {row.version - 1:d}"
+            )
         if self._db.execute(statement, (row.state, row.version, row.saga)).rowcount == 0:
             raise Conflict("saga", row.saga, expected=row.version - 1, hint="read its state again and retry")
 
@@ -434,7 +491,13 @@ class SqliteLedger:
             self._notary.cover(self._tip.version, self._hashes_after)
         except OSError as error:
             # The entries are durable already, so their committers must not be told otherwise.
-            log(_LOG, logging.ERROR, "ledger.checkpoint_failed", why=type(error).__name__, seq=self._tip.version)
+            log(
+                _LOG,
+                logging.ERROR,
+                "ledger.checkpoint_failed",
+                why=type(error).__name__,
+                seq=self._tip.version,
+            )
 
     def _hashes_after(self, seq: int) -> list[bytes]:
         rows = self._db.execute("SELECT hash FROM entries WHERE seq > ? ORDER BY seq", (seq,))
@@ -451,7 +514,8 @@ class _Ticket:
         self.result: Any = None
         self.error: BaseException | None = None
         self.finished = False
-        self.wake = threading.Semaphore(0)
+        self.wake = threading.Lock()
+        self.wake.acquire()
 
     def wait(self) -> KeyboardInterrupt | None:
         """Wait for the leader; an interrupt is kept until then, since the work may be committed anyway."""
@@ -486,7 +550,9 @@ def _own(path: Path) -> int:
         pid = os.read(lock, 20).decode(errors="replace") or "unknown"
         os.close(lock)
         hint = "use it through its server, or stop that process"
-        raise FailedPrecondition("store", path.name, "is owned by another process", pid=pid, hint=hint) from None
+        raise FailedPrecondition(
+            "store", path.name, "is owned by another process", pid=pid, hint=hint
+        ) from None
     os.ftruncate(lock, 0)
     os.pwrite(lock, str(os.getpid()).encode(), 0)
     return lock
@@ -498,20 +564,6 @@ def _stream_head(db: sqlite3.Connection, stream: str) -> Head:
     return Head(*row) if row else Head(0, GENESIS)
 
 
-def _columns(entry: Entry) -> tuple[object, ...]:
-    return (
-        entry.seq,
-        entry.stream,
-        entry.version,
-        entry.name,
-        entry.event_version,
-        entry.at,
-        entry.cause,
-        entry.data,
-        entry.hash,
-    )
-
-
 def _fenced_off(command_id: str, attempt: int) -> Conflict:
     return Conflict("command", command_id, "has ended or was claimed again", attempt=attempt)
 
@@ -519,7 +571,9 @@ def _fenced_off(command_id: str, attempt: int) -> Conflict:
 def _told(error: BaseException) -> BaseException:
     """Return what the caller is told: a storage failure as one of our errors, anything else as it is."""
     if isinstance(error, sqlite3.Error):
-        return Unavailable("ledger", "", "could not be written", why=str(error), hint="check the disk and its space")
+        return Unavailable(
+            "ledger", "", "could not be written", why=str(error), hint="check the disk and its space"
+        )
     return error
 
 

@@ -1,12 +1,13 @@
-"""Checkpoints: a signed Merkle tree over the ledger, so that one line, kept elsewhere, vouches for all before it.
+"""Checkpoints: a signed Merkle tree over the ledger, so that one line, kept elsewhere, vouches for all before
+it.
 
 The tree is that of RFC 6962 section 2.1 with entry hashes as leaves. A checkpoint is a C2SP signed note
-(tlog-checkpoint, signed-note): origin, size, root, and an Ed25519 signature. They are appended to a file beside the
-ledger. `kernel.verify` reads them back.
+(tlog-checkpoint, signed-note): origin, size, root, and an Ed25519 signature. They are appended to a file
+beside the ledger. `kernel.verify` reads them back.
 
-What this cannot show: whoever can write the whole home folder holds the signing key too, and can rewrite the ledger and
-its checkpoints together; and entries cut off after the last checkpoint leave no trace if the head row is cut back as
-well. A copy of a checkpoint kept on another machine shows both.
+What this cannot show: whoever can write the whole home folder holds the signing key too, and can rewrite the
+ledger and its checkpoints together; and entries cut off after the last checkpoint leave no trace if the head
+row is cut back as well. A copy of a checkpoint kept on another machine shows both.
 """
 
 from __future__ import annotations
@@ -17,12 +18,16 @@ import hashlib
 import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from varv.kernel.codec import canonical
 from varv.kernel.errors import Corrupt
 from varv.kernel.ids import new_secret
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 ORIGIN = "varv/ledger"
 EVERY = 256
@@ -108,7 +113,9 @@ class SigningKey:
         except ValueError:
             self._seed = b""
         if len(self._seed) != 32:
-            raise Corrupt("key", path.name, "does not hold an Ed25519 key", hint="restore it, or remove the file")
+            raise Corrupt(
+                "key", path.name, "does not hold an Ed25519 key", hint="restore it, or remove the file"
+            )
 
     def public(self) -> bytes:
         """Return the public key, 32 bytes; not secret."""
@@ -120,7 +127,101 @@ class SigningKey:
         signature = base64.b64encode(_key_id(self.public()) + self._private().sign(text.encode())).decode()
         return Checkpoint(size, root, f"{text}\n— {ORIGIN} {signature}\n")
 
-    def _private(self):  # noqa: ANN202
+    def _private(self) -> Ed25519PrivateKey:
         from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
         return Ed25519PrivateKey.from_private_bytes(self._seed)
+
+
+class Notary:
+    """Signs checkpoints of one ledger into a file.
+
+    Parameters
+    ----------
+    path
+        File the checkpoints are appended to, one JSON object a line.
+    key
+        What signs them.
+    """
+
+    def __init__(self, path: Path, key: SigningKey) -> None:
+        self._path, self._key = path, key
+        self._tree = Tree()
+        kept = _whole_lines(path)
+        if path.exists() and path.stat().st_size > len(kept):
+            os.truncate(path, len(kept))  # a line that a crash cut short
+        last = kept.rstrip(b"\n").rpartition(b"\n")[2]
+        self.size = _parsed(last).size if last else 0
+        """Entries that the last checkpoint covers."""
+
+    def cover(
+        self, size: int, hashes_after: Callable[[int], Iterable[bytes]], *, final: bool = False
+    ) -> None:
+        """Append a checkpoint if `EVERY` entries are new, or any with `final`.
+
+        Parameters
+        ----------
+        size
+            Entries in the ledger.
+        hashes_after
+            Gives the hashes of the entries with a seq above the one passed.
+        """
+        if size - self.size < (1 if final else EVERY):
+            return
+        # The tree starts empty, so the first call of a process reads every hash and later ones only the new.
+        for leaf in hashes_after(self._tree.size):
+            self._tree.add(leaf)
+        line = canonical({"note": self._key.sign(self._tree.size, self._tree.root()).note}) + b"\n"
+        with self._path.open("ab") as file:
+            file.write(line)
+        self.size = self._tree.size
+
+
+def read_checkpoints(path: Path) -> list[Checkpoint]:
+    """Return the checkpoints of a file in order, without checking signatures; none if there is no file.
+
+    Raises
+    ------
+    Corrupt
+        If a whole line is not a checkpoint. A last line without its end is what a crash leaves, and is left
+        out.
+    """
+    return [_parsed(line) for line in _whole_lines(path).splitlines()]
+
+
+def signed_by(checkpoint: Checkpoint, public: bytes) -> bool:
+    """Return whether the note of `checkpoint` says what its fields say and is signed by `public`."""
+    from cryptography.exceptions import InvalidSignature
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+    text, _, signature = checkpoint.note.partition(f"\n— {ORIGIN} ")
+    try:
+        raw = base64.b64decode(signature.strip(), validate=True)
+        Ed25519PublicKey.from_public_bytes(public).verify(raw[4:], text.encode())
+    except (InvalidSignature, binascii.Error):
+        return False
+    return raw[:4] == _key_id(public) and text == _text(checkpoint.size, checkpoint.root)
+
+
+def _text(size: int, root: bytes) -> str:
+    return f"{ORIGIN}\n{size}\n{base64.b64encode(root).decode()}\n"
+
+
+def _key_id(public: bytes) -> bytes:
+    return hashlib.sha256(ORIGIN.encode() + b"\n" + _ED25519 + public).digest()[:4]
+
+
+def _whole_lines(path: Path) -> bytes:
+    data = path.read_bytes() if path.exists() else b""
+    return data[: data.rfind(b"\n") + 1]
+
+
+def _parsed(line: bytes) -> Checkpoint:
+    try:
+        note = msgspec.json.decode(line, type=dict[str, str])["note"]
+        _, size, root, *_ = note.split("\n")
+        return Checkpoint(int(size), base64.b64decode(root, validate=True), note)
+    except (msgspec.MsgspecError, KeyError, ValueError) as error:
+        raise Corrupt(
+            "checkpoint", line[:40].decode(errors="replace"), "is not one", why=str(error)
+        ) from None

@@ -28,8 +28,8 @@ class Lines(logging.Formatter):
     --------
     >>> from varv.kernel.clock import VirtualClock, instant
     >>> lines = Lines("text", VirtualClock(instant("2013-02-01")))
-    >>> record = logging.makeLogRecord({"levelname": "INFO", "msg": "model.promoted", "facts": {"version": 7}})
-    >>> lines.format(record)
+    >>> told = {"levelname": "INFO", "msg": "model.promoted", "facts": {"version": 7}}
+    >>> lines.format(logging.makeLogRecord(told))
     '2013-02-01T00:00:00Z INFO    model.promoted version=7'
     """
 
@@ -43,7 +43,13 @@ class Lines(logging.Formatter):
         if record.exc_info and record.exc_info[0] is not None:
             facts = {**facts, "exception": self.formatException(record.exc_info)}
         if self._form == "json":
-            line = {"at": at, "level": record.levelname.lower(), "action": action, "logger": record.name, **facts}
+            line = {
+                "at": at,
+                "level": record.levelname.lower(),
+                "action": action,
+                "logger": record.name,
+                **facts,
+            }
             return msgspec.json.encode(line, enc_hook=str).decode()
         told = "".join(f" {key}={value}" for key, value in facts.items())
         return f"{at} {record.levelname:<7} {action}{told}"

@@ -1,8 +1,9 @@
 """Sagas: long-lived processes as pure functions of (state, event, now).
 
-A saga decides; it never acts. Its `step` returns the next state, the facts it states, the commands it wants done and
-the timers it needs. The engine in `kernel.engine` commits all of that in one transaction with the event that caused it,
-and only then acts. What a command does lives in a handler, outside; its result comes back as an event.
+A saga decides; it never acts. Its `step` returns the next state, the facts it states, the commands it wants
+done and the timers it needs. The engine in `kernel.engine` commits all of that in one transaction with the
+event that caused it, and only then acts. What a command does lives in a handler, outside; its result comes
+back as an event.
 """
 
 from __future__ import annotations
@@ -47,7 +48,9 @@ class Fact(msgspec.Struct, frozen=True):
 
 
 class Message(msgspec.Struct, frozen=True):
-    """An event for one saga, addressed by its id such as ``"rollout/late-arrival/7"``; the part before / names the saga."""
+    """An event for one saga, addressed by its id such as ``"rollout/late-arrival/7"``; the part before /
+    names the saga.
+    """
 
     saga: str
     event: Event
@@ -88,7 +91,7 @@ class Reply(msgspec.Struct, frozen=True):
 
 
 @event("saga.timer_fired")
-class TimerFired(Event):
+class TimerFired(Event, frozen=True):
     """A timer of a saga came due."""
 
     key: str
@@ -96,7 +99,7 @@ class TimerFired(Event):
 
 
 @event("saga.command_failed")
-class CommandFailed(Event):
+class CommandFailed(Event, frozen=True):
     """A command could not be done and will not be tried again."""
 
     command: str

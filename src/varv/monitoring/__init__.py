@@ -1,1 +1,30 @@
-"""monitoring."""
+"""Monitoring: is the version that answers still as good as when it was approved?
+
+Predictions whose outcomes have matured are measured a day at a time (`measure`); a saga turns the
+measurements into alarms with a stated false-alarm rate (`rules`). Drift of a feature is a notice; only drift
+that makes the predictions worse is an alarm.
+"""
+
+from varv.monitoring import monitor
+from varv.monitoring.model import (
+    AlarmCleared,
+    AlarmRaised,
+    DriftMeasured,
+    FeatureDrift,
+    PerformanceMeasured,
+    ReferenceSet,
+    Window,
+)
+from varv.monitoring.monitor import MonitorPlan
+
+__all__ = [
+    "AlarmCleared",
+    "AlarmRaised",
+    "DriftMeasured",
+    "FeatureDrift",
+    "MonitorPlan",
+    "PerformanceMeasured",
+    "ReferenceSet",
+    "Window",
+    "monitor",
+]

@@ -1,1 +1,69 @@
-"""rollout."""
+"""Rollouts: a candidate replaces the champion step by step, and only on evidence.
+
+`plan` has the declaration, `model` commands and events; `evidence` turns scored requests into increments,
+`tally` adds and weighs them; `rules` is the saga that decides, on the `state` of one rollout; `views` is the
+read model. The router that obeys is in `serving`.
+"""
+
+from varv.rollout.evidence import bad_loss_of, evidence
+from varv.rollout.model import (
+    AliasConfirmed,
+    ApplyRouting,
+    ArmCounts,
+    Evidence,
+    EvidenceArrived,
+    MoveAlias,
+    RollbackStarted,
+    RolloutAborted,
+    RolloutHeld,
+    RolloutNeedsHuman,
+    RolloutRolledBack,
+    RolloutSettled,
+    RolloutStarted,
+    RolloutStepped,
+    RolloutSuperseded,
+    RoutingApplied,
+    ShadowStarted,
+    UnloadVersion,
+    VersionPromoted,
+    VersionUnloaded,
+    VersionWarmed,
+    WarmVersion,
+)
+from varv.rollout.plan import Rollout, RolloutPlan
+from varv.rollout.rules import RolloutSaga
+from varv.rollout.state import RolloutState, rollout_id
+from varv.rollout.views import RolloutsView
+
+__all__ = [
+    "AliasConfirmed",
+    "ApplyRouting",
+    "ArmCounts",
+    "Evidence",
+    "EvidenceArrived",
+    "MoveAlias",
+    "RollbackStarted",
+    "Rollout",
+    "RolloutAborted",
+    "RolloutHeld",
+    "RolloutNeedsHuman",
+    "RolloutPlan",
+    "RolloutRolledBack",
+    "RolloutSaga",
+    "RolloutSettled",
+    "RolloutStarted",
+    "RolloutState",
+    "RolloutStepped",
+    "RolloutSuperseded",
+    "RolloutsView",
+    "RoutingApplied",
+    "ShadowStarted",
+    "UnloadVersion",
+    "VersionPromoted",
+    "VersionUnloaded",
+    "VersionWarmed",
+    "WarmVersion",
+    "bad_loss_of",
+    "evidence",
+    "rollout_id",
+]

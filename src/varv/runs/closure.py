@@ -11,6 +11,7 @@ import inspect
 import sys
 import textwrap
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 from types import FunctionType, ModuleType
 
@@ -33,11 +34,12 @@ class Closure(msgspec.Struct, frozen=True):
     """Names that could not be resolved, sorted."""
 
 
+@lru_cache(maxsize=256)
 def code_closure(function: Callable[..., object]) -> Closure:
     """Return the code closure of `function`.
 
     Project code is everything that lies in or below the folder of the function's own file; other modules count as
-    libraries, whose versions belong to the environment.
+    libraries, whose versions belong to the environment. The source is read once for each function object.
     """
     walk = _Walk(_root_of(function))
     walk.visit(function)

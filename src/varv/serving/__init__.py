@@ -7,7 +7,7 @@ memory alone; `capture` keeps what was answered. The same data plane serves a li
 from varv.serving.capture import Capture, CaptureLog
 from varv.serving.dataplane import DataPlane
 from varv.serving.ports import LoadedModel, Runtime
-from varv.serving.routing import Assignment, RoutingTable, assign
+from varv.serving.routing import Assignment, RoutingShare, RoutingTable, assign
 
 __all__ = [
     "Assignment",
@@ -15,6 +15,7 @@ __all__ = [
     "CaptureLog",
     "DataPlane",
     "LoadedModel",
+    "RoutingShare",
     "RoutingTable",
     "Runtime",
     "assign",

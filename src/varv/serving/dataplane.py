@@ -146,7 +146,7 @@ class DataPlane:
         if table is None:
             raise Unavailable("model", "", "has no champion yet", hint="wait for the first training, see varv status")
         chosen = assign(table, keys)
-        score_both = table.candidate is not None and (table.shadow or bool(chosen.candidate.any()))
+        score_both = table.candidate is not None and (bool(table.shadows) or bool(chosen.candidate.any()))
         champion = _scores(now.versions[table.champion], features)
         candidate = np.full(len(keys), np.nan, dtype=np.float32)
         if score_both and table.candidate is not None:

@@ -14,58 +14,60 @@ import msgspec
 import numpy as np
 
 from varv.kernel.errors import InvalidInput
-from varv.kernel.ids import coin
+from varv.kernel.ids import Version, coin
+
+
+class RoutingShare(msgspec.Struct, frozen=True):
+    """The probability with which a version answers a request."""
+
+    version: Version
+    share: float
 
 
 class RoutingTable(msgspec.Struct, frozen=True, kw_only=True):
-    """Who answers what.
-
-    Parameters
-    ----------
-    epoch
-        Raised with every table; a lower one is never applied after a higher.
-    champion
-        The version that answers everything which the candidate does not.
-    candidate
-        The version on its way in, if there is one.
-    candidate_share
-        Probability, in [0, 1], that the candidate answers a key.
-    shadow
-        Whether both versions score every request, whoever answers.
-    salt
-        Names the coin; a new rollout has a new one.
+    """Which versions answer, and which score along unseen. A table is never changed, only replaced by a higher epoch.
 
     Raises
     ------
     InvalidInput
-        If the share is not in [0, 1], or is above 0 without a candidate.
+        If there are not one or two shares that sum to 1.
     """
 
     epoch: int
-    champion: int
-    candidate: int | None = None
-    candidate_share: float = 0.0
-    shadow: bool = False
-    salt: str = ""
+    shares: tuple[RoutingShare, ...]
+    """They sum to 1. The candidate comes first: its range of the coin starts at 0, so a rising share keeps its keys."""
+    shadows: tuple[Version, ...] = ()
+    """Versions that score every request which another one answers."""
+    salt: str
+    """With the key, the coin. One rollout keeps its salt over all steps."""
 
     def __post_init__(self) -> None:
-        share = self.candidate_share
-        if not math.isfinite(share) or not 0.0 <= share <= 1.0:
-            raise InvalidInput("routing table", self.epoch, "has a share outside 0 to 1", share=share)
-        if share > 0.0 and self.candidate is None:
-            raise InvalidInput("routing table", self.epoch, "gives a share to no candidate", share=share)
+        total = math.fsum(part.share for part in self.shares)
+        bad = any(not 0.0 <= part.share <= 1.0 for part in self.shares)
+        if bad or not 1 <= len(self.shares) <= 2 or not abs(total - 1.0) < 1e-9:
+            shares = {part.version: part.share for part in self.shares}
+            raise InvalidInput("routing table", self.epoch, "has no one or two shares that sum to 1", shares=shares)
 
     @property
-    def shares(self) -> dict[int, float]:
-        """Share of traffic of each version; they sum to 1."""
-        if self.candidate is None:
-            return {self.champion: 1.0}
-        return {self.champion: 1.0 - self.candidate_share, self.candidate: self.candidate_share}
+    def champion(self) -> Version:
+        """The version that answers what the candidate does not."""
+        return self.shares[-1].version
 
     @property
-    def versions(self) -> frozenset[int]:
+    def candidate(self) -> Version | None:
+        """The version on its way in, whether it answers or only scores along."""
+        others = [part.version for part in self.shares[:-1]] + [v for v in self.shadows if v != self.champion]
+        return others[0] if others else None
+
+    @property
+    def candidate_share(self) -> float:
+        """The probability with which the candidate answers."""
+        return self.shares[0].share if len(self.shares) == 2 else 0.0
+
+    @property
+    def versions(self) -> frozenset[Version]:
         """Versions that must be warm for this table."""
-        return frozenset(self.shares)
+        return frozenset({part.version for part in self.shares} | set(self.shadows))
 
 
 class Assignment(msgspec.Struct, frozen=True):
@@ -82,10 +84,11 @@ def assign(table: RoutingTable, keys: Sequence[str]) -> Assignment:
 
     Examples
     --------
-    >>> quarter = RoutingTable(epoch=3, champion=1, candidate=2, candidate_share=0.25, salt="r2")
-    >>> half = RoutingTable(epoch=4, champion=1, candidate=2, candidate_share=0.5, salt="r2")
+    >>> def table(share: float) -> RoutingTable:
+    ...     shares = (RoutingShare(Version(2), share), RoutingShare(Version(1), 1.0 - share))
+    ...     return RoutingTable(epoch=3, shares=shares, salt="r2")
     >>> keys = [f"user-{n}" for n in range(1000)]
-    >>> before, after = assign(quarter, keys).candidate, assign(half, keys).candidate
+    >>> before, after = assign(table(0.25), keys).candidate, assign(table(0.5), keys).candidate
     >>> bool((before & ~after).any())
     False
     """

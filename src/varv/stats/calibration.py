@@ -1,8 +1,9 @@
-"""Whether predicted probabilities mean what they say: losses a row, excess loss, calibration error, reliability.
+"""Whether predicted probabilities mean what they say: losses a row, excess loss, calibration error,
+reliability.
 
-Plain arrays in, plain numbers out. *Excess loss* is what monitoring watches: the log loss of a row less the log loss
-that its own score promises. Its mean is zero for a calibrated model whatever mix of requests arrives, so a stormy
-month raises the loss but not the excess, and a changed world raises both.
+Plain arrays in, plain numbers out. *Excess loss* is what monitoring watches: the log loss of a row less the
+log loss that its own score promises. Its mean is zero for a calibrated model whatever mix of requests
+arrives, so a stormy month raises the loss but not the excess, and a changed world raises both.
 """
 
 from __future__ import annotations
@@ -55,7 +56,8 @@ def log_losses(outcomes: npt.ArrayLike, scores: npt.ArrayLike) -> Numbers:
 
 
 def promised_losses(scores: npt.ArrayLike) -> Numbers:
-    """Return the log loss in nats that each score expects of itself if it is calibrated: its entropy, shape (n,).
+    """Return the log loss in nats that each score expects of itself if it is calibrated: its entropy, shape
+    (n,).
 
     Examples
     --------
@@ -76,8 +78,8 @@ def excess_losses(outcomes: npt.ArrayLike, scores: npt.ArrayLike) -> Numbers:
 
     Notes
     -----
-    Equal to (p - y) logit(p): given the score its mean is zero if the score is calibrated. It is blind where p is
-    exactly one half, and to errors that cancel; `stats.ranking` and the mean of y - p see those.
+    Equal to (p - y) logit(p): given the score its mean is zero if the score is calibrated. It is blind where
+    p is exactly one half, and to errors that cancel; `stats.ranking` and the mean of y - p see those.
 
     Examples
     --------
@@ -98,9 +100,9 @@ def calibration_error(outcomes: npt.ArrayLike, scores: npt.ArrayLike, *, bins: i
 
     Notes
     -----
-    Guo et al. (2017) with the equal-mass bins of Nixon et al. (2019). The estimate is biased upwards (Roelofs et al.,
-    2022): `by_chance` is its mean for a calibrated model under a normal approximation, the sum over bins of
-    w sqrt(2 p (1 - p) / (pi n)); a value near it says nothing against the model.
+    Guo et al. (2017) with the equal-mass bins of Nixon et al. (2019). The estimate is biased upwards (Roelofs
+    et al., 2022): `by_chance` is its mean for a calibrated model under a normal approximation, the sum over
+    bins of w sqrt(2 p (1 - p) / (pi n)); a value near it says nothing against the model.
 
     Examples
     --------
@@ -129,7 +131,8 @@ def reliability(outcomes: npt.ArrayLike, scores: npt.ArrayLike, *, bins: int = 1
 
     Examples
     --------
-    >>> [(round(row.mean_score, 2), row.rate) for row in reliability([0, 0, 1, 1], [0.1, 0.2, 0.6, 0.9], bins=2)]
+    >>> table = reliability([0, 0, 1, 1], [0.1, 0.2, 0.6, 0.9], bins=2)
+    >>> [(round(row.mean_score, 2), row.rate) for row in table]
     [(0.15, 0.0), (0.75, 1.0)]
     """
     y, p = _checked(outcomes, scores)

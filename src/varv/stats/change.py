@@ -1,7 +1,8 @@
 """When a daily value has changed: a one-sided CUSUM with a stated average run length.
 
-Plain numbers in, plain numbers out; the sum is carried by the caller. The unit is the day, whose standard deviation is
-estimated on daily values and widened for autocorrelation, so that rows that share a storm count once.
+Plain numbers in, plain numbers out; the sum is carried by the caller. The unit is the day, whose standard
+deviation is estimated on daily values and widened for autocorrelation, so that rows that share a storm count
+once.
 """
 
 from __future__ import annotations
@@ -10,12 +11,13 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy import optimize, special
+from scipy import special
 
 from varv.stats.intervals import effective_size, lag_one_correlation
 
 ALLOWANCE = 0.5
-"""Standard deviations a day that are let pass: half of the shift that the chart finds quickest (Page, 1954)."""
+"""Standard deviations a day that are let pass: half of the shift that the chart finds quickest (Page, 1954).
+"""
 
 LARGEST_DAY = 3.0
 """One day counts at most this many standard deviations: a blizzard is not a changed world, three are."""
@@ -25,7 +27,9 @@ _OVERSHOOT = 1.166
 
 
 class Baseline(NamedTuple):
-    """A daily value in the reference period: its mean, the standard deviation to divide by, and the number of days."""
+    """A daily value in the reference period: its mean, the standard deviation to divide by, and the number of
+    days.
+    """
 
     mean: float
     sd: float
@@ -63,11 +67,16 @@ def cusum_threshold(run_length_days: float, *, allowance: float = ALLOWANCE) -> 
     """
     if not 20 <= run_length_days <= 100_000:
         raise ValueError(f"run_length_days must lie between 20 and 100000, not {run_length_days}")
-    return float(optimize.brentq(lambda h: average_run_length(h, allowance=allowance) - run_length_days, 0.0, 60.0))
+    aim = 2 * allowance**2 * run_length_days
+    b = float(np.log1p(aim))
+    for _ in range(50):  # a contraction: the error shrinks at least tenfold a round
+        b = float(np.log1p(aim + b))
+    return b / (2 * allowance) - _OVERSHOOT
 
 
 def cusum_step(total: float, value: float, baseline: Baseline, *, allowance: float = ALLOWANCE) -> float:
-    """Return the CUSUM after one more day; it rises when `value` lies above the baseline and never falls below 0.
+    """Return the CUSUM after one more day; it rises when `value` lies above the baseline and never falls
+    below 0.
 
     Notes
     -----
@@ -83,10 +92,11 @@ def cusum_step(total: float, value: float, baseline: Baseline, *, allowance: flo
 
 
 def daily_baseline(values: npt.ArrayLike) -> Baseline:
-    """Return the baseline of daily values of the reference period, in order of time, shape (n,), n at least 5.
+    """Return the baseline of daily values of the reference period, in order of time, shape (n,), n at least
+    5.
 
-    The standard deviation is the long-run one, taken at its upper 80 % limit: with few reference days the chart is slow
-    rather than jumpy.
+    The standard deviation is the long-run one, taken at its upper 80 % limit: with few reference days the
+    chart is slow rather than jumpy.
 
     Raises
     ------
@@ -95,8 +105,8 @@ def daily_baseline(values: npt.ArrayLike) -> Baseline:
 
     Notes
     -----
-    For values of lag-one correlation r the variance of a sum of n days is about n s^2 (1 + r) / (1 - r); dividing by
-    its root keeps the run length near the one for independent days (Bagshaw and Johnson, 1975).
+    For values of lag-one correlation r the variance of a sum of n days is about n s^2 (1 + r) / (1 - r);
+    dividing by its root keeps the run length near the one for independent days (Bagshaw and Johnson, 1975).
 
     Examples
     --------

@@ -1,7 +1,8 @@
 """Intervals for shares, means and paired differences when rows of one hour or day are not independent.
 
-Plain arrays in, plain numbers out. Rows that share a storm are one observation, not hundreds, so the interval of a mean
-takes clusters, and the interval of a difference over time resamples blocks. Randomness is a generator that is passed in.
+Plain arrays in, plain numbers out. Rows that share a storm are one observation, not hundreds, so the interval
+of a mean takes clusters, and the interval of a difference over time resamples blocks. Randomness is a
+generator that is passed in.
 """
 
 from __future__ import annotations
@@ -70,8 +71,9 @@ def clustered_mean(values: npt.ArrayLike, clusters: npt.ArrayLike, *, confidence
 
     Notes
     -----
-    The sandwich variance of Liang and Zeger (1986) with the factor G / (G - 1) and Student's quantile of G - 1
-    degrees of freedom, as Cameron and Miller (2015) advise for few clusters. One cluster gives an infinite interval.
+    The sandwich variance of Liang and Zeger (1986) with the factor G / (G - 1) and Student's quantile of G -
+    1 degrees of freedom, as Cameron and Miller (2015) advise for few clusters. One cluster gives an infinite
+    interval.
 
     Examples
     --------
@@ -79,17 +81,38 @@ def clustered_mean(values: npt.ArrayLike, clusters: npt.ArrayLike, *, confidence
     >>> two_days.value, two_days.high > 10
     (2.0, True)
     """
-    x = np.asarray(values, dtype=np.float64)
-    groups = np.unique(np.asarray(clusters), return_inverse=True)[1]
-    if x.ndim != 1 or x.shape != groups.shape or not x.size:
-        raise ValueError(f"values and clusters must have one shape (n,), not {x.shape} and {groups.shape}")
-    mean, n_groups = float(x.mean()), int(groups.max()) + 1
-    if n_groups == 1:
-        return Estimate(mean, -np.inf, np.inf, x.size)
-    sums = np.bincount(groups, weights=x - mean)
-    error = float(np.sqrt(n_groups / (n_groups - 1) * np.sum(sums**2))) / x.size
-    half = float(special.stdtrit(n_groups - 1, 0.5 + confidence / 2)) * error
-    return Estimate(mean, mean - half, mean + half, x.size)
+    mean, error, freedom, n = _clustered(values, clusters, 0.0)
+    half = float(special.stdtrit(freedom, 0.5 + confidence / 2)) * error if freedom else np.inf
+    return Estimate(mean, mean - half, mean + half, n)
+
+
+def exceedance_p_value(
+    values: npt.ArrayLike, clusters: npt.ArrayLike, *, above: float = 0.0, correlation: float = 0.0
+) -> float:
+    """Return a one-sided p-value for "the mean of `values` is at most `above`", clusters being the unit.
+
+    Parameters
+    ----------
+    values, clusters
+        As in `clustered_mean`.
+    correlation
+        Lag-one autocorrelation of the clusters' means; it widens the error and lowers the degrees of freedom.
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ or there is no value.
+
+    Examples
+    --------
+    >>> days = np.repeat(np.arange(14), 10)
+    >>> exceedance_p_value(1 + days % 2, days) < 1e-6 < exceedance_p_value(1 + days % 2, days, above=1.5)
+    True
+    """
+    mean, error, freedom, _ = _clustered(values, clusters, correlation)
+    if not freedom:
+        return 1.0
+    return 1 - float(special.stdtr(freedom, (mean - above) / max(error, 1e-12)))
 
 
 def block_bootstrap_mean(
@@ -106,8 +129,8 @@ def block_bootstrap_mean(
     Parameters
     ----------
     sums, counts
-        For each period in order of time, the sum of its values (say, of paired loss differences) and how many there
-        were, shape (n,).
+        For each period in order of time, the sum of its values (say, of paired loss differences) and how many
+        there were, shape (n,).
     block
         Periods that are drawn together; long enough that blocks are nearly independent, at most n.
     rng
@@ -120,8 +143,8 @@ def block_bootstrap_mean(
 
     Notes
     -----
-    Künsch (1989). The mean is the ratio of resampled sums and counts, so periods of many rows weigh more; the interval
-    is the percentile one.
+    Künsch (1989). The mean is the ratio of resampled sums and counts, so periods of many rows weigh more; the
+    interval is the percentile one.
 
     Examples
     --------
@@ -134,7 +157,9 @@ def block_bootstrap_mean(
     total, size = np.asarray(sums, dtype=np.float64), np.asarray(counts, dtype=np.float64)
     n = total.size
     if total.ndim != 1 or total.shape != size.shape or not size.sum() > 0:
-        raise ValueError(f"sums and counts must have one shape (n,) with rows, not {total.shape} and {size.shape}")
+        raise ValueError(
+            f"sums and counts must have one shape (n,) with rows, not {total.shape} and {size.shape}"
+        )
     if not 1 <= block <= n:
         raise ValueError(f"block must lie between 1 and {n}, not {block}")
     # Sums over every block at once: a resample then costs n / block additions instead of n.
@@ -150,8 +175,9 @@ def lag_one_correlation(series: npt.ArrayLike) -> float:
 
     Notes
     -----
-    Columns are pooled by their variance. The estimate of a short series is too small, so Kendall's (1954) correction
-    (1 + 4 r) / n is added; negative correlation is taken as none, which keeps tests on the careful side.
+    Columns are pooled by their variance. The estimate of a short series is too small, so Kendall's (1954)
+    correction (1 + 4 r) / n is added; negative correlation is taken as none, which keeps tests on the careful
+    side.
 
     Examples
     --------
@@ -177,3 +203,20 @@ def effective_size(n: int, correlation: float) -> float:
     10.0
     """
     return n * (1 - correlation) / (1 + correlation)
+
+
+def _clustered(
+    values: npt.ArrayLike, clusters: npt.ArrayLike, correlation: float
+) -> tuple[float, float, float, int]:
+    """Mean, its standard error, degrees of freedom (0 for one cluster) and number of values."""
+    x = np.asarray(values, dtype=np.float64)
+    groups = np.unique(np.asarray(clusters), return_inverse=True)[1]
+    if x.ndim != 1 or x.shape != groups.shape or not x.size:
+        raise ValueError(f"values and clusters must have one shape (n,), not {x.shape} and {groups.shape}")
+    mean, n_groups = float(x.mean()), int(groups.max()) + 1
+    if n_groups == 1:
+        return mean, float("inf"), 0.0, x.size
+    sums = np.bincount(groups, weights=x - mean)
+    independent = effective_size(n_groups, correlation)
+    error = float(np.sqrt(n_groups / (n_groups - 1) * np.sum(sums**2) * n_groups / independent)) / x.size
+    return mean, error, max(independent - 1, 1.0), x.size

@@ -52,8 +52,8 @@ def auc_interval(outcomes: npt.ArrayLike, scores: npt.ArrayLike, *, confidence: 
 
     Notes
     -----
-    Variance of DeLong, DeLong and Clarke-Pearson (1988) by the midranks of Sun and Xu (2014); the interval is cut on
-    the logit scale so that it stays within [0, 1]. With one row of a class the interval is [0, 1].
+    Variance of DeLong, DeLong and Clarke-Pearson (1988) by the midranks of Sun and Xu (2014); the interval is
+    cut on the logit scale so that it stays within [0, 1]. With one row of a class the interval is [0, 1].
 
     Examples
     --------
@@ -69,15 +69,22 @@ def auc_interval(outcomes: npt.ArrayLike, scores: npt.ArrayLike, *, confidence: 
     if min(positive.size, negative.size) < 2:
         return Estimate(value, 0.0, 1.0, n)
     variance = float(positive.var(ddof=1) / positive.size + negative.var(ddof=1) / negative.size)
-    # A perfect ranking has no variance of its own; half a swapped pair keeps the logit finite and the interval open.
+    # A perfect ranking has no variance of its own; half a swapped pair keeps the logit finite and the
+    # interval open.
     inner = float(np.clip(value, 0.5 / n, 1 - 0.5 / n))
-    half = float(special.ndtri(0.5 + confidence / 2)) * np.sqrt(max(variance, 0.25 / n**2)) / (inner * (1 - inner))
+    half = (
+        float(special.ndtri(0.5 + confidence / 2))
+        * np.sqrt(max(variance, 0.25 / n**2))
+        / (inner * (1 - inner))
+    )
     low, high = special.expit(special.logit(inner) + np.array([-half, half]))
     return Estimate(value, min(float(low), value), max(float(high), value), n)
 
 
 def _placements(outcomes: npt.ArrayLike, scores: npt.ArrayLike) -> tuple[Numbers, Numbers]:
-    """For each positive the share of negatives it beats; for each negative the share of positives that beat it."""
+    """For each positive the share of negatives it beats; for each negative the share of positives that beat
+    it.
+    """
     y, s = np.asarray(outcomes, dtype=np.float64), np.asarray(scores, dtype=np.float64)
     if y.ndim != 1 or y.shape != s.shape:
         raise ValueError(f"outcomes and scores must have one shape (n,), not {y.shape} and {s.shape}")

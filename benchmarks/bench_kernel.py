@@ -1,0 +1,171 @@
+"""Figures of the kernel: ``python benchmarks/bench_kernel.py`` prints a table, and JSON with ``--json``.
+
+Rates that are compared are measured in one run on one machine, since a disk's fsync differs a hundredfold between
+machines. Bars are those that the project has set itself; the exit status says whether all are met.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+import threading
+from contextlib import closing
+from pathlib import Path
+from typing import ClassVar
+
+import msgspec
+
+from varv.kernel.clock import MINUTE, Instant, VirtualClock, cpu_seconds, wall_seconds
+from varv.kernel.codec import Event, event
+from varv.kernel.engine import Engine
+from varv.kernel.ledger import Append, Change
+from varv.kernel.ledger_sqlite import MEMORY, SqliteLedger, read_only
+from varv.kernel.merkle import Notary, SigningKey, read_checkpoints
+from varv.kernel.sagas import Command, Fact, Message, Reply, SetTimer, Step
+from varv.kernel.verify import verify
+
+START = Instant(1_356_998_400_000_000)
+N_THREADS = 32
+
+
+@event("bench.stepped")
+class Stepped(Event, frozen=True):
+    model: str
+    share: float
+    evidence: tuple[float, ...]
+
+
+class Act(Command, frozen=True):
+    share: float
+
+
+class State(msgspec.Struct, frozen=True):
+    steps: int = 0
+    shares: tuple[float, ...] = ()
+
+
+class Rollout:
+    """A saga of usual size: each message emits a fact, sets a timer and asks for a command."""
+
+    name: ClassVar[str] = "rollout"
+    state_type = State
+
+    def initial(self, saga_id: str) -> State:
+        return State()
+
+    def step(self, state: State, event: Event, now: Instant) -> Step[State]:
+        if not isinstance(event, Stepped):
+            return Step(state)
+        state = State(state.steps + 1, (*state.shares[-9:], event.share))
+        emits = (Fact("decisions/late-arrival", event),)
+        timers = (SetTimer("deadline", Instant(now + MINUTE)),)
+        return Step(state, emits=emits, commands=(Act(share=event.share),), timers=timers)
+
+
+def stepped(n: int) -> Stepped:
+    return Stepped(model="late-arrival", share=n / 7, evidence=(0.1, 0.2, float(n)))
+
+
+def change(stream: str, n: int) -> Change:
+    return Change(at=START, facts=(Append(stream, stepped(n)),))
+
+
+def appends_each(folder: Path, n: int = 400) -> float:
+    """Appends a second of one thread that waits for each commit."""
+    with closing(SqliteLedger(folder / "each.db")) as ledger:
+        begin = wall_seconds()
+        for k in range(n):
+            ledger.commit(change("s", k))
+        return n / (wall_seconds() - begin)
+
+
+def appends_grouped(folder: Path, n_each: int = 400) -> float:
+    """Appends a second of 32 threads that each wait for their commits."""
+    with closing(SqliteLedger(folder / "grouped.db")) as ledger:
+
+        def write(k: int) -> None:
+            for n in range(n_each):
+                ledger.commit(change(f"s{k}", n))
+
+        threads = [threading.Thread(target=write, args=(k,)) for k in range(N_THREADS)]
+        begin = wall_seconds()
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        return N_THREADS * n_each / (wall_seconds() - begin)
+
+
+def transitions(path: str | Path, n: int) -> tuple[float, float]:
+    """Wall and processor seconds of `n` transitions, each with two entries, a timer and a command that is run."""
+    clock = VirtualClock(START)
+    with closing(SqliteLedger(path, durability="process")) as ledger:
+        engine = Engine(ledger, clock, [Rollout()], {Act: lambda *_: Reply()})
+        wall, cpu = wall_seconds(), cpu_seconds()
+        for k in range(n):
+            engine.tell(Message(f"rollout/late-arrival/{k % 10}", stepped(k)))
+        spent = wall_seconds() - wall, cpu_seconds() - cpu
+        while engine.run_one():
+            pass
+        return spent
+
+
+def verified(folder: Path, n: int = 20_000) -> tuple[float, float]:
+    """Entries verified a second, and seconds that signing took for them all."""
+    notary = Notary(folder / "checkpoints.jsonl", SigningKey(folder / "key"))
+    with closing(SqliteLedger(folder / "verify.db", durability="process")) as ledger:
+        for k in range(0, n, 100):
+            ledger.commit(Change(at=START, facts=tuple(Append("s", stepped(k + i)) for i in range(100))))
+        hashes = [entry.hash for entry in ledger.read()]
+        begin = wall_seconds()
+        for size in range(256, n + 1, 256):
+            notary.cover(size, lambda after, size=size: hashes[after:size])
+        signing = wall_seconds() - begin
+    with read_only(folder / "verify.db") as ledger:
+        begin = wall_seconds()
+        found = verify(
+            ledger, read_checkpoints(folder / "checkpoints.jsonl"), SigningKey(folder / "key").public()
+        )
+        if not found.ok:
+            raise SystemExit(str(found.findings[0]))
+        return n / (wall_seconds() - begin), signing
+
+
+def measure(folder: Path) -> dict[str, tuple[float, str]]:
+    """Return each figure with its bar, empty if it has none."""
+    each, grouped = appends_each(folder), appends_grouped(folder)
+    _, cpu = transitions(folder / "saga.db", 1000)
+    wall, _ = transitions(MEMORY, 2500)
+    rate, signing = verified(folder)
+    return {
+        "appends_per_s_each_full": (each, ""),
+        f"appends_per_s_{N_THREADS}_threads_full": (grouped, ""),
+        "group_commit_gain": (grouped / each, ">= 10"),
+        "saga_transition_cpu_ms": (cpu, "<= 1"),
+        "saga_transitions_2500_in_memory_s": (wall, "<= 2"),
+        "verified_entries_per_s": (rate, ""),
+        "signing_us_per_entry": (signing / 20_000 * 1e6, ""),
+    }
+
+
+def met(value: float, bar: str) -> bool:
+    if not bar:
+        return True
+    relation, limit = bar.split()
+    return value >= float(limit) if relation == ">=" else value <= float(limit)
+
+
+def main() -> int:
+    with tempfile.TemporaryDirectory() as folder:
+        figures = measure(Path(folder))
+    if "--json" in sys.argv:
+        print(json.dumps({name: round(value, 4) for name, (value, _) in figures.items()}, indent=2))
+    else:
+        for name, (value, bar) in figures.items():
+            print(f"{name:<36} {value:>12.3f}  {bar:<6} {'' if met(value, bar) else 'MISSED'}")
+    return 0 if all(met(value, bar) for value, bar in figures.values()) else 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,100 @@
+"""Will a flight from New York arrive more than 15 minutes late? Asked two hours before its scheduled departure.
+
+    varv replay examples/flights/flights.py     # 2013, the whole loop, under a virtual clock
+    varv up examples/flights/flights.py         # serve it
+
+Nothing here was unknown at the time of the request: schedules and aircraft, the last weather observation, and what had
+become of earlier flights by then. `nyc.py` beside this file reads the data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import nyc
+import varv
+
+flights = varv.Dataset(
+    "flights",
+    source=varv.Frame(nyc.flights),
+    key="flight_id",
+    event_time="requested_at",
+    known_at={"departed_at": ["dep_delay", "left_late"], "arrived_at": ["arr_delay", "late"]},
+)
+weather = varv.Dataset(
+    "weather", source=varv.Frame(nyc.weather), key=["origin", "observed_at"], event_time="observed_at"
+)
+
+origin_weather = varv.FeatureView(
+    "origin_weather",
+    source=weather,
+    entity="origin",
+    ttl="3h",
+    features=["temp", "humid", "wind_speed", "wind_gust", "precip", "pressure", "visib"],
+)
+departures = varv.FeatureView(
+    "departures", source=flights, entity="origin", features=varv.windows(mean="left_late", over=["1h", "3h", "24h"])
+)
+carrier_departures = varv.FeatureView(
+    "carrier_departures", source=flights, entity="carrier", features=varv.windows(mean="left_late", over=["6h"])
+)
+all_departures = varv.FeatureView(
+    "all_departures", source=flights, features=varv.windows(mean="left_late", over=["1h"])
+)
+arrivals = varv.FeatureView("arrivals", source=flights, features=varv.windows(mean="late", over=["3h"]))
+origin_arrivals = varv.FeatureView(
+    "origin_arrivals", source=flights, entity="origin", features=varv.windows(mean="late", over=["6h"])
+)
+carrier_arrivals = varv.FeatureView(
+    "carrier_arrivals", source=flights, entity="carrier", features=varv.windows(mean="late", over=["6h", "7d"])
+)
+dest_arrivals = varv.FeatureView(
+    "dest_arrivals", source=flights, entity="dest", features=varv.windows(mean="late", over=["6h"])
+)
+aircraft = varv.FeatureView(
+    "aircraft", source=flights, entity="tailnum", features=varv.windows(mean="late", over=["24h"])
+)
+
+
+def fit(train: varv.TrainingSet, params: Mapping[str, Any]) -> Any:
+    """Fit gradient-boosted trees; categories arrive as codes, missing values as NaN."""
+    from sklearn.ensemble import HistGradientBoostingClassifier
+
+    model = HistGradientBoostingClassifier(**params, early_stopping=False, random_state=train.seed)
+    return model.fit(train.X, train.y)
+
+
+late = varv.Model(
+    "late-arrival",
+    task="binary",
+    requests=flights,
+    features=[
+        *("carrier", "origin", "dest", "distance", "built", "seats"),
+        *("sched_hour", "sched_minute", "weekday", "flights_in_hour"),
+        origin_weather,
+        *(departures, carrier_departures, all_departures),
+        *(arrivals, origin_arrivals, carrier_arrivals, dest_arrivals, aircraft),
+    ],
+    outcome=varv.Outcome("late", known_at="arrived_at", mature="24h"),
+    train=varv.Train(fit, validate="7d", params={"max_iter": 100, "max_leaf_nodes": 15, "learning_rate": 0.1}),
+    gates=[varv.gate.beats_champion("log_loss"), varv.gate.calibrated(max_ece=0.08)],
+    rollout=varv.Rollout(
+        shadow="until proven or 3d", steps=[5, 25, 100], guard={"log_loss": "not worse by 0.01"}, bake="12h"
+    ),
+    monitors=[varv.monitor.performance("log_loss"), varv.monitor.calibration(), varv.monitor.drift()],
+    retrain=varv.Retrain(on=["performance", "drift", "volume:25%", "schedule:45d"], cooldown="7d"),
+)
+
+replay = varv.Replay(
+    late,
+    since="2013-01-01T00:00:00Z",
+    train_at="2013-02-01T05:00:00Z",
+    until="2014-01-01T05:00:00Z",
+    plants=[
+        varv.Plant("leaky-column", at="2013-06-18T12:00:00Z", column="dep_delay", breaks="at once"),
+        varv.Plant("column-that-breaks", at="2013-09-17T12:00:00Z", column="dep_delay", breaks="in canary"),
+    ],
+    references=["never", "monthly", "weekly"],
+    seed=2013,
+)

@@ -1,0 +1,261 @@
+"""What a dataset is, and what can happen to it.
+
+Some columns of a row are known when the row arrives, others only later: whether a flight was late is known
+when it has landed. A dataset therefore has parts, each an append-only log named by its time column: the base
+part, known at the event time, and one part for each later knowledge time (the key, that time, and the columns
+that it makes known). A row whose knowledge time is null never becomes known. A key is stated once: the first
+row with a key stands, later ones are ignored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from types import MappingProxyType
+
+import polars as pl
+
+from varv.data.rules import Contract, Report
+from varv.data.sources import TIME, Csv, Frame, Parquet, Source, Types, in_kept_types, kept_type
+from varv.kernel.clock import Instant
+from varv.kernel.codec import Digest, Event, event
+from varv.kernel.errors import InvalidDeclaration, InvalidInput
+from varv.kernel.ids import DatasetName, Version, checked_name
+
+MAX_COLUMNS = 2000
+
+
+class Dataset:
+    """A declared table of events.
+
+    Parameters
+    ----------
+    name
+        Lower-case letters, digits, ``-`` and ``_``.
+    source
+        `Parquet`, `Csv` or `Frame`.
+    key
+        The column or columns that identify a row.
+    event_time
+        The column that says when the row came to be known: the prediction request, the observation.
+    known_at
+        For each later time column, the columns that become known at that time. All others are known at the
+        event time.
+
+    Raises
+    ------
+    InvalidDeclaration
+        If a name is no valid name, is given twice, or is both a time and a value. Columns that do not exist
+        are found by `types`, when the source is first read.
+
+    Examples
+    --------
+    >>> rows = pl.DataFrame({"id": ["a"], "at": ["2013-01-01"], "landed_at": [None], "late": [None]})
+    >>> rows = rows.cast({"at": pl.Date, "landed_at": pl.Date, "late": pl.Boolean})
+    >>> trips = Dataset("trips", source=Frame(rows), key="id", event_time="at", known_at={"landed_at":
+    ["late"]}) >>> trips.parts, trips.known_when("late"), trips.columns("landed_at") (('at', 'landed_at'),
+    'landed_at', ('id', 'landed_at', 'late'))
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        source: Source,
+        key: str | Sequence[str],
+        event_time: str,
+        known_at: Mapping[str, Sequence[str]] | None = None,
+    ) -> None:
+        try:
+            self.name = DatasetName(checked_name("dataset", name))
+        except InvalidInput as error:
+            raise InvalidDeclaration("dataset", error.name, error.problem, hint=error.hint) from None
+        self.key = (key,) if isinstance(key, str) else tuple(key)
+        self.event_time = event_time
+        given = {time: (of,) if isinstance(of, str) else tuple(of) for time, of in (known_at or {}).items()}
+        self.known_at: Mapping[str, tuple[str, ...]] = MappingProxyType(given)
+        if not isinstance(source, Parquet | Csv | Frame):
+            hint = "use varv.Parquet(...), varv.Csv(...) or varv.Frame(...)"
+            raise InvalidDeclaration("dataset", name, f"has the source {type(source).__name__}", hint=hint)
+        self.source: Source = source
+        self._check_names()
+
+    def __repr__(self) -> str:
+        return f"Dataset({self.name!r})"
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The names of the parts, the base part first: each is the name of its time column."""
+        return (self.event_time, *self.known_at)
+
+    def types(self) -> Types:
+        """Return every column and the type in which it is kept; the first call asks the source.
+
+        Raises
+        ------
+        InvalidDeclaration
+            If a declared column does not exist, a time column holds no times, or a column has a type that is
+            not kept.
+        """
+        return dict(self._types)
+
+    def known_when(self, column: str) -> str:
+        """Return the part, and so the time column, at which `column` becomes known.
+
+        Raises
+        ------
+        InvalidDeclaration
+            If there is no such column.
+        """
+        for time, columns in self.known_at.items():
+            if column == time or column in columns:
+                return time
+        if column not in self._types:
+            raise self._no_column(column)
+        return self.event_time
+
+    def columns(self, part: str) -> tuple[str, ...]:
+        """Return the columns of a part: its key, its time, and what becomes known then."""
+        if part in self.known_at:
+            return tuple(dict.fromkeys((*self.key, part, *self.known_at[part])))
+        if part != self.event_time:
+            hint = f"its parts are {', '.join(self.parts)}"
+            raise InvalidInput("dataset", self.name, f"has no part {part!r}", hint=hint)
+        later = {name for time, names in self.known_at.items() for name in (time, *names)}
+        rest = (name for name in self._types if name not in later)
+        return tuple(dict.fromkeys((*self.key, self.event_time, *rest)))
+
+    def part_types(self, part: str) -> Types:
+        """Return the columns of a part and their types."""
+        return {name: self._types[name] for name in self.columns(part)}
+
+    def load(self) -> pl.DataFrame:
+        """Return all rows of the source in kept types, in the order of event time and key.
+
+        Raises
+        ------
+        InvalidInput
+            If a row has no key or no event time.
+        """
+        frame = in_kept_types(self.source.load()).select(list(self._types))
+        for name in (*self.key, self.event_time):
+            if n_missing := frame[name].null_count():
+                hint = "drop those rows, or fill the column"
+                raise InvalidInput("dataset", self.name, f"has {n_missing} rows without {name!r}", hint=hint)
+        return frame.sort(self.event_time, *self.key)
+
+    def part(self, frame: pl.DataFrame, part: str) -> pl.DataFrame:
+        """Return what `frame` says of one part: its columns, where its time is known, in the order of time
+        and key.
+        """
+        rows = frame.select(self.columns(part)).filter(pl.col(part).is_not_null())
+        return rows.sort(part, *self.key)
+
+    @cached_property
+    def _types(self) -> Types:
+        found = self.source.types()
+        times = set(self.parts)
+        for column in dict.fromkeys(
+            (*self.key, *times, *(c for names in self.known_at.values() for c in names))
+        ):
+            if column not in found:
+                raise self._no_column(column, list(found))
+        types: Types = {}
+        for column, dtype in found.items():
+            kept = kept_type(dtype)
+            if column in times and kept != TIME:
+                hint = "parse it with .str.to_datetime(time_zone='UTC')"
+                raise InvalidDeclaration(
+                    "dataset", self.name, f"has times of type {dtype} in {column!r}", hint=hint
+                )
+            if kept is None:
+                hint = "drop the column, or turn it into numbers or texts"
+                raise InvalidDeclaration(
+                    "dataset", self.name, f"has the type {dtype} in {column!r}, which is not kept", hint=hint
+                )
+            types[column] = kept
+        if len(types) > MAX_COLUMNS:
+            raise InvalidDeclaration(
+                "dataset", self.name, f"has {len(types)} columns", hint=f"{MAX_COLUMNS} at most"
+            )
+        return types
+
+    def _check_names(self) -> None:
+        for where, names in (("key", self.key), ("event_time", (self.event_time,)), *self.known_at.items()):
+            if not names or not all(isinstance(name, str) and name for name in names):
+                raise InvalidDeclaration(
+                    "dataset", self.name, f"names no column in {where!r}", hint="give its name"
+                )
+        stated: dict[str, str] = {}
+        named = [(self.event_time, "event_time"), *((time, "known_at") for time in self.known_at)]
+        named += [(column, time) for time, columns in self.known_at.items() for column in columns]
+        named += [(column, "key") for column in self.key if column != self.event_time]
+        for column, place in named:
+            if column in stated:
+                places = f"as {stated[column]!r} and as {place!r}"
+                raise InvalidDeclaration(
+                    "dataset", self.name, f"names {column!r} twice, {places}", hint="keep one of them"
+                )
+            stated[column] = place
+
+    def _no_column(self, column: str, found: Sequence[str] | None = None) -> InvalidDeclaration:
+        known = ", ".join(list(found if found is not None else self._types)[:30])
+        return InvalidDeclaration(
+            "dataset", self.name, f"has no column {column!r}", hint=f"its columns are {known}"
+        )
+
+
+@event("data.dataset_registered")
+class DatasetRegistered(Event, frozen=True, kw_only=True):
+    """A dataset became known: its names, its types, and the contract that follows from the types alone."""
+
+    dataset: DatasetName
+    key: tuple[str, ...]
+    event_time: str
+    known_at: dict[str, tuple[str, ...]]
+    types: dict[str, str]
+
+
+@event("data.contract_inferred")
+class ContractInferred(Event, frozen=True, kw_only=True):
+    """What a part's batches must look like was learned from a reference period."""
+
+    dataset: DatasetName
+    part: str
+    contract: Contract
+
+
+@event("data.version_appended")
+class DatasetVersionAppended(Event, frozen=True, kw_only=True):
+    """A batch was taken in; `first` and `last` are its range of the part's time."""
+
+    dataset: DatasetName
+    part: str
+    version: Version
+    segment: str
+    n_rows: int
+    digest: Digest
+    first: Instant | None
+    last: Instant | None
+
+
+@event("data.batch_quarantined")
+class BatchQuarantined(Event, frozen=True, kw_only=True):
+    """A batch broke the contract and was put aside whole."""
+
+    dataset: DatasetName
+    part: str
+    segment: str
+    n_rows: int
+    digest: Digest
+    report: Report
+
+
+@event("data.batch_released")
+class BatchReleased(Event, frozen=True, kw_only=True):
+    """A person let a batch out of quarantine; the version that it became follows."""
+
+    dataset: DatasetName
+    part: str
+    segment: str
+    by: str

@@ -1,0 +1,347 @@
+"""The contract of a batch: inferred from a reference period, then checked on each batch that arrives.
+
+A contract must catch a broken producer (a changed unit or type, nulls everywhere, keys stated twice,
+impossible times) and must stay silent about the world (summer, storms, a new destination): what moves slowly
+is drift, and monitoring's business. Hence wide ranges, a share of rows that may break a soft rule, and no
+tolerance only for keys, times and types.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from itertools import chain
+
+import msgspec
+import polars as pl
+
+from varv.kernel.clock import DAY, Instant, iso
+from varv.kernel.codec import finite
+from varv.kernel.errors import InvalidInput
+
+WIDENING = 1.0
+"""A numeric range is widened on both sides by this many times its width in the reference period."""
+OUT_OF_RANGE_SHARE = 0.05
+UNSEEN_SHARE = 0.10
+NULL_SLACK = 0.5
+"""Of the share of present values on the worst reference day, this much may be missing in addition."""
+MAX_DOMAIN = 50
+MAX_EXAMPLES = 10
+MAX_SHOWN = 80
+AHEAD = DAY
+"""How far beyond the present a batch's times may lie: clocks differ."""
+
+
+class ColumnRule(msgspec.Struct, frozen=True, kw_only=True):
+    """What is expected of one column; None means that nothing is."""
+
+    name: str
+    kind: str
+    """``"integer"``, ``"number"``, ``"boolean"``, ``"text"`` or ``"time"``."""
+    null_share: float = 1.0
+    """The share of rows that may be null, before the allowance for chance; 0 with no allowance for keys and
+    times."""
+    low: float | None = None
+    high: float | None = None
+    domain: tuple[str, ...] | None = None
+
+
+class Contract(msgspec.Struct, frozen=True, kw_only=True):
+    """What a batch of one part of a dataset must look like."""
+
+    key: tuple[str, ...]
+    time: str
+    columns: tuple[ColumnRule, ...]
+    earliest: Instant | None = None
+    n_reference: int = 0
+
+
+class Example(msgspec.Struct, frozen=True):
+    """One row that broke a rule: its key, and its value in the column."""
+
+    key: str
+    value: str
+
+
+class Violation(msgspec.Struct, frozen=True, kw_only=True):
+    """A rule that a batch broke: in how many rows, how many would have been tolerated, and some of them."""
+
+    rule: str
+    column: str
+    n_rows: int
+    n_allowed: int
+    expected: str
+    examples: tuple[Example, ...] = ()
+
+
+class Report(msgspec.Struct, frozen=True, kw_only=True):
+    """What a contract says of a batch."""
+
+    n_rows: int
+    violations: tuple[Violation, ...] = ()
+
+    @property
+    def ok(self) -> bool:
+        """Whether the batch keeps the contract."""
+        return not self.violations
+
+
+def contract_of_types(types: Mapping[str, pl.DataType], *, key: Sequence[str], time: str) -> Contract:
+    """Return the contract that follows from the declared types alone: kinds, and keys and times never
+    null.
+    """
+    strict = {*key, time}
+    columns = (
+        ColumnRule(name=name, kind=_kind(dtype), null_share=0.0 if name in strict else 1.0)
+        for name, dtype in types.items()
+    )
+    return Contract(key=tuple(key), time=time, columns=tuple(columns))
+
+
+def infer_contract(frame: pl.DataFrame, *, key: Sequence[str], time: str) -> Contract:
+    """Return the contract that batches like those of a reference period keep.
+
+    Parameters
+    ----------
+    frame
+        The rows of the reference period in kept types; a month is a good one, a week the least.
+    key, time
+        The columns that identify a row, and the one that holds the part's time.
+
+    Raises
+    ------
+    InvalidInput
+        If the frame is empty.
+
+    Notes
+    -----
+    - *Range* of a numeric column: the reference's minimum and maximum, widened on both sides by the distance
+      between them. A New York January holds 11 to 64 °F and so allows -43 to 118 °F: the whole year fits,
+      kelvins do not. Pressures of 984 to 1035 hPa allow 933 to 1085 hPa: inches of mercury do not fit.
+    - *Nulls*: from the worst day's share s, up to s + 0.5 (1 - s); a column that was wholly null on some day
+      is free.
+    - *Domain* of a text column: the values seen, if at most 50, each 20 times on average.
+    - *Times*: not earlier than a year, or the reference's own length if that is more, before its first row.
+
+    Soft rules tolerate a share of the rows (5 % out of range, 10 % unseen) and four standard deviations of
+    chance.
+    """
+    if frame.is_empty():
+        raise InvalidInput("contract", time, "has no reference rows", hint="choose a period that holds data")
+    start, end = frame[time].dt.timestamp("us").min(), frame[time].dt.timestamp("us").max()
+    if not isinstance(start, int) or not isinstance(end, int):
+        raise InvalidInput("contract", time, "has no reference times", hint="choose a period that holds data")
+    strict = {*key, time}
+    worst_day = _worst_daily_null_share(frame, time)
+    columns = []
+    for name, dtype in frame.schema.items():
+        if name in strict:
+            columns.append(ColumnRule(name=name, kind=_kind(dtype), null_share=0.0))
+            continue
+        share = worst_day[name]
+        low, high = _widened(frame[name])
+        columns.append(
+            ColumnRule(
+                name=name,
+                kind=_kind(dtype),
+                null_share=round(share + NULL_SLACK * (1 - share), 6),
+                low=low,
+                high=high,
+                domain=_domain(frame[name]),
+            )
+        )
+    earliest = Instant(start - max(365 * DAY, end - start))
+    return Contract(
+        key=tuple(key), time=time, columns=tuple(columns), earliest=earliest, n_reference=frame.height
+    )
+
+
+def check(contract: Contract, frame: pl.DataFrame, *, now: Instant) -> Report:
+    """Return what `contract` says of a batch that arrived at `now`; nothing is changed and nothing is
+    raised.
+    """
+    misfits = _misfits(contract, frame)
+    sound = {rule.name for rule in contract.columns} - {violation.column for violation in misfits}
+    found = misfits + [
+        violation
+        for violation in chain(
+            _soft_violations(contract, frame, sound),
+            _duplicates(contract, frame, sound),
+            _impossible_times(contract, frame, sound, now),
+        )
+        if violation.n_rows > violation.n_allowed
+    ]
+    return Report(n_rows=frame.height, violations=tuple(found))
+
+
+def allowed(n_rows: int, share: float) -> int:
+    """Return how many of `n_rows` may break a rule that a `share` may break, four standard deviations of
+    chance added.
+
+    Examples
+    --------
+    >>> allowed(1000, 0.05), allowed(3, 0.05), allowed(1, 0.05), allowed(1000, 0.0)
+    (77, 1, 0, 0)
+    """
+    return min(n_rows, math.floor(share * n_rows + 4 * math.sqrt(n_rows * share * (1 - share))))
+
+
+def _misfits(contract: Contract, frame: pl.DataFrame) -> list[Violation]:
+    expected = {rule.name: rule.kind for rule in contract.columns}
+    found = []
+    for name in (*expected, *(column for column in frame.columns if column not in expected)):
+        if name not in frame.columns:
+            rule, wanted = "missing column", expected[name]
+        elif name not in expected:
+            rule, wanted = "unknown column", "no such column"
+        elif not _fits(frame.schema[name], expected[name]):
+            rule, wanted = f"type {frame.schema[name]}", expected[name]
+        else:
+            continue
+        found.append(
+            Violation(rule=rule, column=name[:MAX_SHOWN], n_rows=frame.height, n_allowed=0, expected=wanted)
+        )
+    return found
+
+
+def _soft_violations(contract: Contract, frame: pl.DataFrame, sound: set[str]) -> list[Violation]:
+    """Count every column's nulls, values out of range and unseen texts in one pass; list rows only where it
+    matters.
+    """
+    checks: list[tuple[ColumnRule, str, pl.Expr, int, str]] = []
+    n = frame.height
+    for rule in contract.columns:
+        if rule.name not in sound:
+            continue
+        column = pl.col(rule.name)
+        if rule.null_share < 1:
+            text = f"at most {rule.null_share:.0%} null"
+            checks.append((rule, "null", column.is_null(), allowed(n, rule.null_share), text))
+        if frame.schema[rule.name] == pl.Null:
+            continue
+        if rule.low is not None and rule.high is not None:
+            value = column.cast(pl.Float64)
+            outside = ~value.is_between(rule.low, rule.high) | value.is_nan()
+            text = f"{rule.low:.6g} to {rule.high:.6g}"
+            checks.append((rule, "range", outside, allowed(n, OUT_OF_RANGE_SHARE), text))
+        if rule.domain is not None:
+            unseen = ~column.cast(pl.String).is_in(list(rule.domain))
+            text = f"one of {len(rule.domain)} known values"
+            checks.append((rule, "unseen value", unseen, allowed(n, UNSEEN_SHARE), text))
+    counts = frame.select(bad.sum().alias(str(i)) for i, (_, _, bad, _, _) in enumerate(checks))
+    found = []
+    for i, (rule, name, bad, n_allowed, text) in enumerate(checks):
+        n_rows = int(counts[str(i)][0])
+        if n_rows > n_allowed:
+            found.append(
+                Violation(
+                    rule=name,
+                    column=rule.name,
+                    n_rows=n_rows,
+                    n_allowed=n_allowed,
+                    expected=text,
+                    examples=_examples(contract, frame.filter(bad), rule.name),
+                )
+            )
+    return found
+
+
+def _duplicates(contract: Contract, frame: pl.DataFrame, sound: set[str]) -> list[Violation]:
+    if not sound.issuperset(contract.key) or frame.is_empty():
+        return []
+    repeated = frame.filter(~pl.struct(contract.key).is_first_distinct())
+    if repeated.is_empty():
+        return []
+    return [
+        Violation(
+            rule="duplicate key",
+            column=", ".join(contract.key),
+            n_rows=repeated.height,
+            n_allowed=0,
+            expected="each key once",
+            examples=_examples(contract, repeated, contract.key[0]),
+        )
+    ]
+
+
+def _impossible_times(
+    contract: Contract, frame: pl.DataFrame, sound: set[str], now: Instant
+) -> list[Violation]:
+    if contract.time not in sound or frame.schema[contract.time] == pl.Null:
+        return []
+    latest = now + AHEAD
+    when = pl.col(contract.time).dt.timestamp("us")
+    late = frame.filter((when > latest) | (when < (contract.earliest or 0)))
+    earliest = "the epoch" if contract.earliest is None else iso(contract.earliest)
+    return [
+        Violation(
+            rule="time out of range",
+            column=contract.time,
+            n_rows=late.height,
+            n_allowed=0,
+            expected=f"{earliest} to {iso(latest)}",
+            examples=_examples(contract, late, contract.time),
+        )
+    ]
+
+
+def _examples(contract: Contract, rows: pl.DataFrame, column: str) -> tuple[Example, ...]:
+    keys = [name for name in contract.key if name in rows.columns]
+    shown = rows.head(MAX_EXAMPLES)
+    return tuple(
+        Example("/".join(_shown(part) for part in key), _shown(value))
+        for key, value in zip(shown.select(keys).iter_rows(), shown[column].to_list(), strict=True)
+    )
+
+
+def _shown(value: object) -> str:
+    return str(value)[:MAX_SHOWN]
+
+
+def _kind(dtype: pl.DataType) -> str:
+    if dtype.is_integer():
+        return "integer"
+    if dtype.is_float():
+        return "number"
+    if dtype == pl.Boolean:
+        return "boolean"
+    return "time" if isinstance(dtype, pl.Datetime) else "text"
+
+
+def _fits(dtype: pl.DataType, kind: str) -> bool:
+    if dtype == pl.Null:
+        return True
+    if kind == "number":
+        return dtype.is_numeric()
+    if kind == "text":
+        return dtype == pl.String
+    return _kind(dtype) == kind
+
+
+def _worst_daily_null_share(frame: pl.DataFrame, time: str) -> dict[str, float]:
+    days = frame.group_by(pl.col(time).dt.truncate("1d").alias("@day")).agg(
+        pl.exclude(time).is_null().mean(), pl.col(time).is_null().mean()
+    )
+    shares = days.select(pl.exclude("@day").max()).row(0, named=True)
+    return {name: float(share) for name, share in shares.items()}
+
+
+def _widened(values: pl.Series) -> tuple[float | None, float | None]:
+    if not values.dtype.is_numeric():
+        return None, None
+    known = values.cast(pl.Float64).drop_nulls()
+    known = known.filter(known.is_finite())
+    if known.is_empty():
+        return None, None
+    low, high = float(known.min()), float(known.max())  # type: ignore[arg-type]
+    margin = WIDENING * (high - low) or abs(high) or 1.0
+    return finite(low - margin), finite(high + margin)
+
+
+def _domain(values: pl.Series) -> tuple[str, ...] | None:
+    if values.dtype != pl.String:
+        return None
+    distinct = values.drop_nulls().unique()
+    if not 0 < distinct.len() <= MAX_DOMAIN or distinct.len() * 20 > values.len():
+        return None
+    return tuple(distinct.sort().to_list())

@@ -1,0 +1,336 @@
+"""The nouns of features, and the checks that make a declaration safe: no unknown column, no value used before
+it is known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Literal
+
+import polars as pl
+
+from varv.data.model import Dataset
+from varv.kernel.clock import Duration, duration
+from varv.kernel.errors import InvalidDeclaration, InvalidInput
+from varv.kernel.ids import checked_name
+
+Kind = Literal["numeric", "categorical"]
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Means, and if asked counts, of one column over the windows ``(t - span, t]`` that end at the
+    request.
+    """
+
+    column: str
+    spans: Mapping[str, Duration]
+    count: bool = False
+
+    def feature_names(self) -> tuple[str, ...]:
+        """Return the names of the features, spans in the declared order: ``late_mean_6h``,
+        ``late_count_6h``.
+        """
+        kinds = ("mean", "count") if self.count else ("mean",)
+        return tuple(f"{self.column}_{kind}_{span}" for span in self.spans for kind in kinds)
+
+
+def windows(*, mean: str, over: Sequence[str], count: bool = False) -> Windows:
+    """Return the windows of a column that a `FeatureView` computes.
+
+    Parameters
+    ----------
+    mean
+        A numeric or Boolean column; values that are null or not a number are left out. A window without a
+        value has no mean (null).
+    over
+        Durations such as ``["3h", "24h"]``.
+    count
+        Whether to add the number of values in each window.
+
+    Raises
+    ------
+    InvalidDeclaration
+        If there is no window, one is stated twice, or a duration is not understood.
+
+    Examples
+    --------
+    >>> windows(mean="late", over=["3h", "7d"]).feature_names()
+    ('late_mean_3h', 'late_mean_7d')
+    """
+    texts = [over] if isinstance(over, str) else list(over)
+    spans = {text: _duration("windows", mean, "over", text) for text in texts}
+    if not spans or len(spans) < len(texts) or len(set(spans.values())) < len(texts):
+        raise InvalidDeclaration(
+            "windows", mean, f"are over {texts}", hint="give each window once, at least one"
+        )
+    return Windows(mean, MappingProxyType(spans), count)
+
+
+@dataclass(frozen=True)
+class Derived:
+    """A feature computed from the columns of one request."""
+
+    name: str
+    expr: pl.Expr
+
+
+def derived(name: str, expr: pl.Expr) -> Derived:
+    """Return a feature computed from columns of the request by a polars expression that looks at one row at a
+    time.
+
+    Raises
+    ------
+    InvalidDeclaration
+        If the name is not valid or the expression looks at other rows, such as a mean or a shift.
+    """
+    _checked("feature", name)
+    if not isinstance(expr, pl.Expr):
+        raise InvalidDeclaration("feature", name, f"is made of {type(expr).__name__}", hint="use pl.col(...)")
+    try:
+        by_row = expr.meta.is_row_separable() and not expr.meta.has_multiple_outputs()
+    except pl.exceptions.PolarsError:
+        by_row = False
+    if not by_row or not expr.meta.root_names():
+        hint = (
+            "use only functions of single values, of columns named one by one: what a request has is one row"
+        )
+        raise InvalidDeclaration("feature", name, "is not a function of one row", hint=hint)
+    return Derived(name, expr)
+
+
+class FeatureView:
+    """Features of an entity, taken from what a dataset had made known by the instant of the request.
+
+    Parameters
+    ----------
+    name
+        The first half of the names of its features: ``origin_weather`` gives ``origin_weather.wind_speed``.
+    source
+        The dataset.
+    entity
+        The column or columns, of the dataset and of the request, that say whose features these are; None for
+        one history that all requests share.
+    features
+        Columns, of which the last row known gives the values; or `windows`.
+    ttl
+        With columns: how old the last row may be, such as ``"3h"``; rows of that age or older count as
+        absent.
+    available_at
+        The time column at which the columns are known; stated for the reader, it must be the right one.
+
+    Raises
+    ------
+    InvalidDeclaration
+        If a column does not exist, has a type that cannot be used, or is known later than `available_at`
+        says.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        source: Dataset,
+        features: Sequence[str] | Windows,
+        entity: str | Sequence[str] | None = None,
+        ttl: str | None = None,
+        available_at: str | None = None,
+    ) -> None:
+        self.name = _checked("feature view", name)
+        self.source = source
+        self.entity = () if entity is None else (entity,) if isinstance(entity, str) else tuple(entity)
+        self.windows = features if isinstance(features, Windows) else None
+        columns = (features.column,) if isinstance(features, Windows) else tuple(features)
+        if isinstance(features, str) or not columns or len(set(columns)) < len(columns):
+            raise self._wrong(
+                "needs a list of columns, each once, or windows(...)", "write features=['wind_speed']"
+            )
+        self.columns = columns
+        self.ttl = None if ttl is None else _duration("feature view", name, "ttl", ttl)
+        if self.windows and ttl is not None:
+            raise self._wrong(
+                "has a ttl beside its windows", "leave ttl out: a window says how far back it looks"
+            )
+        self.part = self._part(available_at)
+        self._check_entity()
+        self._kinds = {column: self._kind(column) for column in self.columns}
+
+    def feature_names(self) -> tuple[str, ...]:
+        """Return the full names of its features, in the declared order."""
+        own = self.windows.feature_names() if self.windows else self.columns
+        return tuple(f"{self.name}.{feature}" for feature in own)
+
+    def kinds(self) -> dict[str, Kind]:
+        """Return whether each feature, by its full name, is numeric or categorical."""
+        if self.windows:
+            return dict.fromkeys(self.feature_names(), "numeric")
+        return {f"{self.name}.{column}": kind for column, kind in self._kinds.items()}
+
+    def _part(self, available_at: str | None) -> str:
+        try:
+            known = {column: self.source.known_when(column) for column in self.columns}
+        except InvalidDeclaration as error:
+            raise self._wrong(error.problem + f" in dataset {self.source.name!r}", error.hint) from None
+        if available_at is not None and available_at not in self.source.parts:
+            raise self._wrong(
+                f"has no time {available_at!r} in {self.source.name!r}",
+                f"its known times are {', '.join(self.source.parts)}",
+            )
+        for column, time in known.items():
+            if available_at is not None and time != available_at:
+                problem = f"would leak: {column!r} is known at {time!r}, not at {available_at!r}"
+                raise self._wrong(problem, f"write available_at={time!r}")
+        if len(set(known.values())) > 1:
+            raise self._wrong(
+                f"mixes columns known at different times ({known})", "make one view for each time"
+            )
+        return known[self.columns[0]]
+
+    def _check_entity(self) -> None:
+        for column in self.entity:
+            try:
+                known = self.source.known_when(column)
+            except InvalidDeclaration as error:
+                raise self._wrong(error.problem + f" in dataset {self.source.name!r}", error.hint) from None
+            if known != self.source.event_time:
+                raise self._wrong(
+                    f"has the entity {column!r}, known only at {known!r}", "use a column known with the row"
+                )
+
+    def _kind(self, column: str) -> Kind:
+        kind = feature_kind(self.source.types()[column])
+        if kind is None or (self.windows and kind != "numeric"):
+            wanted = "numbers or Booleans" if self.windows else "numbers, Booleans or texts"
+            raise self._wrong(f"uses {column!r} of type {self.source.types()[column]}", f"it takes {wanted}")
+        return kind
+
+    def _wrong(self, problem: str, hint: str) -> InvalidDeclaration:
+        return InvalidDeclaration("feature view", self.name, problem, hint=hint)
+
+
+Feature = str | Derived | FeatureView
+
+
+class FeatureSet:
+    """The features of a model, checked against the dataset of its requests.
+
+    Parameters
+    ----------
+    features
+        Columns of the request by name, `derived` features, and feature views.
+    requests
+        The dataset whose base rows are the requests.
+
+    Raises
+    ------
+    InvalidDeclaration
+        If a name is given twice, a column is unknown or is only known after the request, or an entity of a
+        view is not among the columns of the request.
+    """
+
+    def __init__(self, features: Sequence[Feature], requests: Dataset) -> None:
+        self.requests = requests
+        self.declared = tuple(features)
+        self._types = requests.part_types(requests.event_time)
+        self.kinds: dict[str, Kind] = {}
+        for feature in self.declared:
+            for name, kind in self._kinds_of(feature).items():
+                if name in self.kinds:
+                    raise InvalidDeclaration("feature", name, "is declared twice", hint="keep one of them")
+                self.kinds[name] = kind
+        if not self.kinds:
+            raise InvalidDeclaration(
+                "features", requests.name, "are empty", hint="name a column or a feature view"
+            )
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of all features in the declared order, those of views as ``view.feature``."""
+        return tuple(self.kinds)
+
+    @property
+    def views(self) -> tuple[FeatureView, ...]:
+        """The feature views, in the declared order."""
+        return tuple(feature for feature in self.declared if isinstance(feature, FeatureView))
+
+    def request_columns(self) -> tuple[str, ...]:
+        """Return the columns that a request must bring: features, entities, and what derived features look
+        at.
+        """
+        needed: dict[str, None] = {}
+        for feature in self.declared:
+            if isinstance(feature, FeatureView):
+                needed.update(dict.fromkeys(feature.entity))
+            elif isinstance(feature, Derived):
+                needed.update(dict.fromkeys(sorted(feature.expr.meta.root_names())))
+            else:
+                needed[feature] = None
+        return tuple(needed)
+
+    def _kinds_of(self, feature: Feature) -> Mapping[str, Kind]:
+        if isinstance(feature, FeatureView):
+            for column in feature.entity:
+                self._require(column, f"feature view {feature.name!r}")
+                here, there = self._types[column], feature.source.types()[column]
+                if feature_kind(here) != feature_kind(there):
+                    problem = f"has {here} in {column!r} where dataset {feature.source.name!r} has {there}"
+                    raise InvalidDeclaration("dataset", self.requests.name, problem, hint="cast one of them")
+            return feature.kinds()
+        if isinstance(feature, Derived):
+            for column in sorted(feature.expr.meta.root_names()):
+                self._require(column, f"feature {feature.name!r}")
+            return {feature.name: self._derived_kind(feature)}
+        if not isinstance(feature, str):
+            hint = "give a column's name, derived(...) or a FeatureView"
+            raise InvalidDeclaration("feature", repr(feature)[:80], "is of no known kind", hint=hint)
+        self._require(feature, "the features")
+        kind = feature_kind(self._types[feature])
+        if kind is None:
+            hint = f"derive a number from it: derived('{feature}_hour', pl.col('{feature}').dt.hour())"
+            raise InvalidDeclaration("feature", feature, f"has the type {self._types[feature]}", hint=hint)
+        return {feature: kind}
+
+    def _derived_kind(self, feature: Derived) -> Kind:
+        try:
+            dtype = pl.DataFrame(schema=self._types).select(feature.expr).dtypes[0]
+        except pl.exceptions.PolarsError as error:
+            why = str(error).split("\n")[0][:200]
+            raise InvalidDeclaration("feature", feature.name, "cannot be computed", why=why) from None
+        kind = feature_kind(dtype)
+        if kind is None:
+            raise InvalidDeclaration(
+                "feature", feature.name, f"gives {dtype}", hint="make it a number or a text"
+            )
+        return kind
+
+    def _require(self, column: str, by: str) -> None:
+        known = self.requests.known_when(column)
+        if known != self.requests.event_time:
+            asked = self.requests.event_time
+            problem = f"would leak into {by}: it is known at {known!r}, the request is made at {asked!r}"
+            hint = "use what was known of earlier rows: a FeatureView with windows(mean=..., over=[...])"
+            raise InvalidDeclaration("column", column, problem, hint=hint)
+
+
+def feature_kind(dtype: pl.DataType) -> Kind | None:
+    """Return how values of a type enter a model, or None if they cannot."""
+    if dtype.is_numeric() or dtype == pl.Boolean:
+        return "numeric"
+    return "categorical" if dtype == pl.String else None
+
+
+def _checked(kind: str, name: str) -> str:
+    try:
+        return checked_name(kind, name)
+    except InvalidInput as error:
+        raise InvalidDeclaration(kind, error.name, error.problem, hint=error.hint) from None
+
+
+def _duration(kind: str, name: str, argument: str, text: str) -> Duration:
+    try:
+        return duration(text)
+    except InvalidInput as error:
+        problem = f"has {argument}={text!r}, which {error.problem}"
+        raise InvalidDeclaration(kind, name, problem, hint=error.hint) from None

@@ -1,0 +1,142 @@
+"""Blobs: immutable bytes named by their digest, in a folder.
+
+What is written is durable when `put` returns; what is read is checked against its name. Tables are in
+`kernel.columns`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from pathlib import Path
+from typing import Protocol
+
+from varv.kernel.codec import Digest, digest
+from varv.kernel.errors import Corrupt, InvalidInput, NotFound
+from varv.kernel.faults import Faults
+
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+
+
+class Blobs(Protocol):
+    """A content-addressed store."""
+
+    def put(self, data: bytes) -> Digest:
+        """Store `data` durably and return its digest; storing it again is harmless."""
+        ...
+
+    def get(self, name: Digest) -> bytes:
+        """Return the bytes of a digest.
+
+        Raises
+        ------
+        NotFound
+            If there are none.
+        Corrupt
+            If they are not what was stored.
+        """
+        ...
+
+    def path(self, name: Digest) -> Path:
+        """Return a file that holds the bytes, checked as by `get`; it must not be written to."""
+        ...
+
+    def has(self, name: Digest) -> bool:
+        """Return whether the bytes of a digest are stored."""
+        ...
+
+    def delete(self, name: Digest) -> None:
+        """Forget the bytes of a digest; forgetting them again is harmless."""
+        ...
+
+    def digests(self) -> list[Digest]:
+        """Return all digests, sorted."""
+        ...
+
+
+class FolderBlobs:
+    """Blobs as files ``ab/cdef…`` below one folder, created if absent."""
+
+    def __init__(self, root: Path, *, faults: Faults | None = None) -> None:
+        self._root = root
+        self._faults = faults or Faults()
+        root.mkdir(parents=True, exist_ok=True)
+
+    def put(self, data: bytes) -> Digest:
+        """Store `data` durably and return its digest; storing it again is harmless."""
+        name = digest(data)
+        place = self._place(name)
+        # A file whose bytes went bad is replaced, so that a pipeline that runs again repairs it.
+        if not place.exists() or _digest_of_file(place) != name:
+            write_atomically(place, data, self._faults)
+        return name
+
+    def get(self, name: Digest) -> bytes:
+        """Return the bytes of a digest."""
+        try:
+            data = self._place(name).read_bytes()
+        except FileNotFoundError:
+            raise NotFound("blob", name) from None
+        if digest(data) != name:
+            raise Corrupt("blob", name, found=digest(data), hint=_REPAIR)
+        return data
+
+    def path(self, name: Digest) -> Path:
+        """Return a file that holds the bytes, checked as by `get`; it must not be written to."""
+        place = self._place(name)
+        if not place.exists():
+            raise NotFound("blob", name)
+        found = _digest_of_file(place)
+        if found != name:
+            raise Corrupt("blob", name, found=found, hint=_REPAIR)
+        return place
+
+    def has(self, name: Digest) -> bool:
+        """Return whether the bytes of a digest are stored."""
+        return self._place(name).exists()
+
+    def delete(self, name: Digest) -> None:
+        """Forget the bytes of a digest; forgetting them again is harmless."""
+        self._place(name).unlink(missing_ok=True)
+
+    def digests(self) -> list[Digest]:
+        """Return all digests, sorted."""
+        found = (place.parent.name + place.name for place in self._root.glob("??/*"))
+        return sorted(Digest(name) for name in found if _DIGEST.fullmatch(name))
+
+    def _place(self, name: Digest) -> Path:
+        if not isinstance(name, str) or not _DIGEST.fullmatch(name):
+            raise InvalidInput("digest", str(name)[:80], "is not a SHA-256 in lower-case hexadecimal")
+        return self._root / name[:2] / name[2:]
+
+
+_REPAIR = "restore it from a copy, or run what made it again"
+
+
+def write_atomically(place: Path, data: bytes, faults: Faults) -> None:
+    """Write a file so that after a crash it holds all of `data` or does not exist, durably."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    draft = place.with_name(f".{place.name}.{os.getpid()}")
+    with draft.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    faults.reach("blobs.before_rename")
+    draft.replace(place)
+    sync_folder(place.parent)
+    sync_folder(place.parent.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in `folder` durable."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _digest_of_file(place: Path) -> str:
+    with place.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,133 @@
+"""Verbs: each use case described once, so that every front can offer it.
+
+A verb says what it is called, what it takes and gives, who may use it, and what runs. REST paths, command
+lines and clients are derived from the table; a front decodes a request here and never validates by itself.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Callable, Iterator
+from typing import Any, Generic, NewType, TypeVar
+
+import msgspec
+
+from varv.kernel.errors import AlreadyExists, InvalidInput, NotFound
+
+Permission = NewType("Permission", str)
+
+Q = TypeVar("Q", bound=msgspec.Struct)
+R = TypeVar("R")
+
+_NAME = re.compile(r"[a-z][a-z0-9_]*\.[a-z][a-z0-9_]*")
+_AT = re.compile(r"(.*) - at `\$\.?(.*)`", re.DOTALL)
+MOST_REQUEST_BYTES = 1 << 20
+
+
+class Verb(msgspec.Struct, Generic[Q, R], frozen=True, kw_only=True):
+    """One use case.
+
+    `name` is the capability and the act, ``"model.rollback"``; `summary` one sentence for help texts;
+    `request` a frozen struct; `permission` what the caller must hold; `run` does it.
+    """
+
+    name: str
+    summary: str
+    request: type[Q]
+    result: Any
+    permission: Permission
+    run: Callable[[Q], R]
+
+    def decode(self, data: bytes) -> Q:
+        """Return the request that the JSON text `data` holds; nothing is coerced.
+
+        Raises
+        ------
+        InvalidInput
+            If it is not JSON, is over a mebibyte, or a field is missing, unknown or of the wrong type; the
+            field is named.
+        """
+        if len(data) > MOST_REQUEST_BYTES:
+            raise InvalidInput(
+                "request", self.name, "is too large", size_bytes=len(data), most=MOST_REQUEST_BYTES
+            )
+        try:
+            fields = msgspec.json.decode(data or b"{}")
+            if isinstance(fields, dict):
+                self._require_known(fields)
+            return msgspec.convert(fields, type=self.request)
+        except (msgspec.ValidationError, RecursionError) as error:
+            said = _AT.fullmatch(str(error))
+            problem, field = said.groups() if said else (str(error), "")
+            where = f"{self.name} field {field}" if field else self.name
+            raise InvalidInput("request", where, f"is not valid: {problem}", hint=self._hint()) from None
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise InvalidInput(
+                "request", self.name, "is not JSON", why=str(error), hint=self._hint()
+            ) from None
+
+    def schema(self) -> dict[str, Any]:
+        """Return the JSON Schemas of the request and the result, under ``"request"`` and ``"result"``."""
+        return {"request": msgspec.json.schema(self.request), "result": msgspec.json.schema(self.result)}
+
+    def _require_known(self, fields: dict[str, Any]) -> None:
+        known = [field.encode_name for field in msgspec.structs.fields(self.request)]
+        for field in fields:
+            if field not in known:
+                raise InvalidInput(
+                    "request", f"{self.name} field {field[:80]}", "is not known", hint=_meant(field, known)
+                )
+
+    def _hint(self) -> str:
+        fields = msgspec.structs.fields(self.request)
+        return f"give {', '.join(field.encode_name for field in fields)}" if fields else "give {}"
+
+
+class VerbTable:
+    """All verbs of a program, by name."""
+
+    def __init__(self) -> None:
+        self._verbs: dict[str, Verb[Any, Any]] = {}
+
+    def register(self, verb: Verb[Any, Any]) -> None:
+        """Add a verb.
+
+        Raises
+        ------
+        InvalidInput
+            If its name has not the form ``"model.rollback"``, or its request is not a frozen struct.
+        AlreadyExists
+            If the name is taken.
+        """
+        if not _NAME.fullmatch(verb.name):
+            raise InvalidInput(
+                "verb", verb.name, "is not a capability and an act", hint="write model.rollback"
+            )
+        if not verb.request.__struct_config__.frozen:
+            raise InvalidInput(
+                "verb", verb.name, "has a request that can change", hint="make the struct frozen"
+            )
+        if verb.name in self._verbs:
+            raise AlreadyExists("verb", verb.name)
+        self._verbs[verb.name] = verb
+
+    def get(self, name: str) -> Verb[Any, Any]:
+        """Return a verb.
+
+        Raises
+        ------
+        NotFound
+            If there is none; the hint names the nearest.
+        """
+        if name not in self._verbs:
+            raise NotFound("verb", name[:80], hint=_meant(name, list(self._verbs)))
+        return self._verbs[name]
+
+    def __iter__(self) -> Iterator[Verb[Any, Any]]:
+        return iter(sorted(self._verbs.values(), key=lambda verb: verb.name))
+
+
+def _meant(name: str, known: list[str]) -> str:
+    near = difflib.get_close_matches(name[:80], known, n=1)
+    return f"did you mean {near[0]}?" if near else f"known: {', '.join(sorted(known)) or 'none'}"

@@ -1,0 +1,80 @@
+"""Views: what is the case now, folded from the ledger.
+
+A view can always be thrown away and folded again, so it needs no migration and nothing but the ledger is the
+truth.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import Protocol, TypeVar
+
+from varv.kernel.codec import Event
+from varv.kernel.errors import NotFound
+from varv.kernel.ledger import Entry, Ledger
+
+_BATCH = 1000
+
+
+class View(Protocol):
+    """A fold over the ledger. It is made without arguments and reads nothing but what it is given."""
+
+    def apply(self, entry: Entry, event: Event) -> None:
+        """Take in the next entry; `event` is its event. Events of no interest are passed over."""
+        ...
+
+
+V = TypeVar("V", bound=View)
+
+
+class Views:
+    """Views of one ledger that move together: all of them are folded up to the same entry.
+
+    Parameters
+    ----------
+    kinds
+        Classes of views, made without arguments.
+    """
+
+    def __init__(self, ledger: Ledger, *kinds: type[View]) -> None:
+        self._ledger = ledger
+        self._kinds = kinds
+        self._lock = threading.RLock()
+        self.rebuild()
+
+    def rebuild(self) -> None:
+        """Throw all views away and fold them anew at the next reading."""
+        with self._lock:
+            self._views: dict[type[View], View] = {kind: kind() for kind in self._kinds}
+            self._position = 0
+
+    def catch_up(self) -> int:
+        """Fold what the ledger has gained; return the seq of the last entry that is in."""
+        with self._lock:
+            views = list(self._views.values())
+            while entries := self._ledger.read(self._position, limit=_BATCH):
+                for entry in entries:
+                    event = entry.event
+                    for view in views:
+                        view.apply(entry, event)
+                    self._position = entry.seq
+            return self._position
+
+    @contextmanager
+    def reading(self, kind: type[V]) -> Generator[V]:
+        """Give the caught-up view of a kind; nothing changes it within the block, and nothing may be kept
+        from it.
+
+        Raises
+        ------
+        NotFound
+            If there is no view of that kind.
+        """
+        with self._lock:
+            view = self._views.get(kind)
+            if not isinstance(view, kind):
+                raise NotFound("view", kind.__name__, known=sorted(known.__name__ for known in self._views))
+            self.catch_up()
+            yield view

@@ -1,0 +1,341 @@
+"""The declaration of a model: everything that varv does for it, in one place, checked before anything runs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from functools import cached_property
+
+import polars as pl
+
+from varv.data import Dataset
+from varv.features import Derived, FeatureSet, FeatureView
+from varv.kernel.clock import DAY, Duration, duration
+from varv.kernel.errors import InvalidDeclaration, InvalidInput
+from varv.kernel.ids import ModelName, checked_name
+from varv.loop.gates import BeatsChampion, Calibrated, Gate
+from varv.monitoring import Monitor
+from varv.rollout import Rollout
+from varv.runs import Train
+
+Feature = str | FeatureView | Derived
+
+_KINDS = ("performance", "drift", "calibration", "schedule", "volume")
+_PERCENT = re.compile(r"(\d+(?:\.\d+)?)%")
+
+
+class Outcome:
+    """What the model predicts, and when the truth is known.
+
+    Parameters
+    ----------
+    column
+        A column of the requests' dataset that holds 0 or 1, or true or false.
+    known_at
+        The time column at which it becomes known; null where it never is.
+    mature
+        How long after a request its outcome has come, but for stragglers. Windows are measured, and rollouts judged,
+        only then: outcomes taken as they arrive are biased, since a flight that lands early is not late.
+    """
+
+    def __init__(self, column: str, *, known_at: str, mature: str = "24h") -> None:
+        self.column = column
+        self.known_at = known_at
+        self.mature = _duration("outcome", "mature", mature)
+
+
+class Retrain:
+    """When a new candidate is trained.
+
+    Parameters
+    ----------
+    on
+        Any of ``"performance"``, ``"drift"`` and ``"calibration"`` (an alarm of that kind), ``"schedule:30d"`` (so long
+        after the last training) and ``"volume:25%"`` (so many more rows with an outcome than at the last training).
+        An empty list never retrains.
+    cooldown
+        The least time between two trainings; what comes in between waits.
+
+    Raises
+    ------
+    InvalidDeclaration
+        If a trigger is not understood or is there twice.
+    """
+
+    def __init__(self, on: Sequence[str] = ("performance", "schedule:30d"), *, cooldown: str = "3d") -> None:
+        self.alarms: frozenset[str] = frozenset()
+        self.schedule: Duration | None = None
+        self.volume: float | None = None
+        if isinstance(on, str) or not isinstance(on, Sequence):
+            raise InvalidDeclaration("retrain", "on", "is not a list", given=repr(on)[:60], hint='write on=["performance"]')
+        seen: set[str] = set()
+        for trigger in on:
+            kind = self._declare(trigger)
+            if kind in seen:
+                raise InvalidDeclaration("retrain", "on", f"names {kind!r} twice", hint="keep one of them")
+            seen.add(kind)
+        self.on = tuple(on)
+        self.cooldown = _duration("retrain", "cooldown", cooldown)
+
+    def _declare(self, trigger: object) -> str:
+        kind, _, detail = trigger.partition(":") if isinstance(trigger, str) else ("", "", "")
+        if kind in ("performance", "drift", "calibration") and not detail:
+            self.alarms |= {kind}
+        elif kind == "schedule" and detail:
+            self.schedule = _duration("retrain", "schedule", detail)
+        elif kind == "volume" and (share := _PERCENT.fullmatch(detail)) and float(share[1]) > 0:
+            self.volume = float(share[1]) / 100
+        else:
+            hint = f"use {', '.join(_KINDS[:3])}, schedule:30d or volume:25%"
+            raise InvalidDeclaration("retrain", "on", f"has no trigger {str(trigger)[:60]!r}", hint=hint)
+        return kind
+
+    @classmethod
+    def never(cls) -> Retrain:
+        """Declare that the first model stays."""
+        return cls(on=[])
+
+
+class Model:
+    """A model that varv keeps in production.
+
+    Parameters
+    ----------
+    name
+        Lower-case letters, digits and hyphens.
+    requests
+        The dataset whose rows are prediction requests, made at its event time.
+    features
+        What the model reads: names of request columns, feature views, and derived features.
+    outcome
+        What it predicts.
+    train, gates, rollout, monitors, retrain
+        How it is trained, what a candidate must show, how it meets traffic, what is watched, and when it is trained anew.
+    task
+        ``"binary"``: the probability that the outcome is 1.
+    unit
+        The request column whose values keep their arm during a rollout; the request's key by default.
+
+    Raises
+    ------
+    InvalidDeclaration
+        If anything cannot work: a column that does not exist, a feature that would only be known after the request, an
+        outcome without a time at which it is known, a name that is taken. The message names the object and the fix.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        requests: Dataset,
+        features: Sequence[Feature],
+        outcome: Outcome,
+        train: Train,
+        gates: Sequence[Gate] = (),
+        rollout: Rollout | None = None,
+        monitors: Sequence[Monitor] = (),
+        retrain: Retrain | None = None,
+        task: str = "binary",
+        unit: str | None = None,
+    ) -> None:
+        self.name = ModelName(_name("model", name))
+        _types(self.name, requests=(requests, Dataset), outcome=(outcome, Outcome), train=(train, Train))
+        if task != "binary":
+            raise InvalidDeclaration("model", name, f"has the task {task!r}", hint='only "binary" is there so far')
+        self.requests = requests
+        self.features = tuple(features) if isinstance(features, Sequence) and not isinstance(features, str) else ()
+        self.outcome = outcome
+        self.train = train
+        self.gates = tuple(gates)
+        self.rollout = Rollout() if rollout is None else rollout
+        self.monitors = tuple(monitors)
+        self.retrain = Retrain() if retrain is None else retrain
+        self.task = task
+        self.unit = unit
+        self._check_parts()
+
+    @cached_property
+    def feature_set(self) -> FeatureSet:
+        """The features, checked against the columns of the requests."""
+        return FeatureSet(self.features, self.requests)
+
+    @property
+    def datasets(self) -> tuple[Dataset, ...]:
+        """Every dataset that the model reads, its requests first."""
+        sources = [view.source for view in self.features if isinstance(view, FeatureView)]
+        return tuple(dict.fromkeys([self.requests, *sources]))
+
+    def validate(self) -> None:
+        """Check the declaration against the data's columns; called before anything runs.
+
+        Raises
+        ------
+        InvalidDeclaration
+            With the first thing at fault.
+        """
+        names: set[str] = set()
+        for dataset in self.datasets:
+            if dataset.name in names:
+                raise InvalidDeclaration("dataset", dataset.name, "is declared twice", hint="rename one of them")
+            names.add(dataset.name)
+            dataset.types()
+        self._check_outcome()
+        if not self.feature_set.names:
+            raise InvalidDeclaration("model", self.name, "has no features", hint="name a column or a feature view")
+        if self.unit is not None and self.requests.known_when(self.unit) != self.requests.event_time:
+            hint = "choose a column that comes with the request"
+            raise InvalidDeclaration("model", self.name, f"has the unit {self.unit!r}, which is known too late", hint=hint)
+
+    def _check_parts(self) -> None:
+        if not self.features:
+            raise InvalidDeclaration("model", self.name, "has no features", hint='list them: features=["origin", view]')
+        for gate in self.gates:
+            if not isinstance(gate, BeatsChampion | Calibrated):
+                raise InvalidDeclaration("model", self.name, f"has a gate {gate!r}", hint="use varv.gate.*")
+        if not isinstance(self.rollout, Rollout):
+            raise InvalidDeclaration("model", self.name, "has a rollout that is none", hint="use varv.Rollout(...)")
+        if not isinstance(self.retrain, Retrain):
+            raise InvalidDeclaration("model", self.name, "has a retrain that is none", hint="use varv.Retrain(...)")
+        for monitor in self.monitors:
+            if not isinstance(monitor, Monitor):
+                raise InvalidDeclaration("model", self.name, f"has a monitor {monitor!r}", hint="use varv.monitor.*")
+
+    def _check_outcome(self) -> None:
+        column, known_at = self.outcome.column, self.outcome.known_at
+        data = self.requests
+        if column not in data.types():
+            hint = f"its columns are {', '.join(list(data.types())[:30])}"
+            raise InvalidDeclaration("outcome", column, f"is no column of dataset {data.name!r}", hint=hint)
+        if known_at not in data.known_at:
+            hint = f'declare it on the dataset: known_at={{"{known_at}": ["{column}"]}}'
+            raise InvalidDeclaration("outcome", column, f"has no arrival time {known_at!r}", hint=hint)
+        if data.known_when(column) != known_at:
+            hint = f"use known_at={data.known_when(column)!r}, or list the column there on the dataset"
+            raise InvalidDeclaration("outcome", column, f"is not known at {known_at!r}", hint=hint)
+        dtype = data.types()[column]
+        if not (dtype.is_integer() or dtype == pl.Boolean):
+            raise InvalidDeclaration("outcome", column, "is neither 0 or 1 nor a truth value", dtype=str(dtype))
+
+
+class Plant:
+    """A bad candidate that a replay plants on purpose, to see whether the loop catches it; marked as planted everywhere.
+
+    The candidate reads one more column, which in the history holds what was only known later, and which breaks in
+    production: it arrives empty.
+
+    Parameters
+    ----------
+    name
+        How it is called in the report.
+    at
+        When it is planted: ISO 8601.
+    column
+        A column of the requests' dataset that is known only later.
+    breaks
+        ``"at once"``: it was never there in production. ``"in canary"``: it is there in shadow, and gone from the moment
+        that the candidate answers users.
+    """
+
+    def __init__(self, name: str, *, at: str, column: str, breaks: str = "at once") -> None:
+        self.name = _name("plant", name)
+        self.at = _instant("plant", name, at)
+        self.column = column
+        if breaks not in ("at once", "in canary"):
+            raise InvalidDeclaration("plant", name, f"breaks {breaks!r}", hint='write "at once" or "in canary"')
+        self.breaks = breaks
+
+
+class Replay:
+    """What `varv replay` does with a model: which stretch of the past, and what else is tried on it.
+
+    Parameters
+    ----------
+    model
+        The model whose policy is replayed.
+    since, train_at, until
+        The past is fed from `since`; the first model is trained at `train_at`; the replay ends at `until`.
+    plants
+        Bad candidates to plant.
+    references
+        Other policies to compare with, by name.
+    scored_from
+        From when predictions count in the comparison; `train_at` by default.
+    seed
+        Everything random in the replay depends on it, and nothing else.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        *,
+        since: str,
+        train_at: str,
+        until: str,
+        plants: Sequence[Plant] = (),
+        references: Sequence[str] = ("never", "monthly", "weekly"),
+        seed: int = 0,
+    ) -> None:
+        _types("replay", model=(model, Model), seed=(seed, int))
+        self.model = model
+        self.since, self.train_at, self.until = (
+            _instant("replay", argument, text)
+            for argument, text in (("since", since), ("train_at", train_at), ("until", until))
+        )
+        if not self.since + DAY <= self.train_at <= self.until - DAY:
+            hint = "put since, train_at and until in order, a day apart at least"
+            raise InvalidDeclaration("replay", model.name, "has its times out of order", hint=hint)
+        self.plants = tuple(plants)
+        if len({plant.name for plant in self.plants}) < len(self.plants):
+            raise InvalidDeclaration("replay", model.name, "has two plants of one name", hint="rename one of them")
+        unknown = [name for name in references if name not in REFERENCES]
+        if unknown:
+            hint = f"there are {', '.join(REFERENCES)}"
+            raise InvalidDeclaration("replay", model.name, f"has no reference policy {unknown[0]!r}", hint=hint)
+        self.references = tuple(references)
+        self.seed = seed
+
+    def validate(self) -> None:
+        """Check the replay and its model against the data's columns."""
+        self.model.validate()
+        for plant in self.plants:
+            if self.model.requests.known_when(plant.column) == self.model.requests.event_time:
+                hint = "choose a column that only becomes known later"
+                raise InvalidDeclaration("plant", plant.name, f"reads {plant.column!r}, which is known in time", hint=hint)
+
+
+REFERENCES: dict[str, Retrain] = {
+    "never": Retrain.never(),
+    "monthly": Retrain(on=["schedule:30d"], cooldown="1d"),
+    "weekly": Retrain(on=["schedule:7d"], cooldown="1d"),
+}
+"""Policies to hold the declared one against: retrain on all data so far by the calendar, replace at once."""
+
+
+def _name(kind: str, name: object) -> str:
+    try:
+        return checked_name(kind, name)
+    except InvalidInput as error:
+        raise InvalidDeclaration(kind, error.name, error.problem, hint=error.hint) from None
+
+
+def _duration(kind: str, argument: str, text: str) -> Duration:
+    try:
+        return duration(text)
+    except InvalidInput as error:
+        raise InvalidDeclaration(kind, argument, error.problem, given=repr(text)[:60], hint=error.hint) from None
+
+
+def _instant(kind: str, name: str, text: str) -> int:
+    from varv.kernel.clock import instant
+
+    try:
+        return instant(text)
+    except InvalidInput as error:
+        raise InvalidDeclaration(kind, name, f"has a bad time: {error.problem}", given=repr(text)[:40], hint=error.hint) from None
+
+
+def _types(name: str, **checks: tuple[object, type]) -> None:
+    for argument, (value, expected) in checks.items():
+        if not isinstance(value, expected) or (expected is int and isinstance(value, bool)):
+            problem = f"has {argument}={repr(value)[:60]}"
+            raise InvalidDeclaration("model", name, problem, hint=f"give a varv.{expected.__name__}")

@@ -1,0 +1,207 @@
+"""What the commands of the loop and of its rollouts do, with the parts of a world.
+
+Each handler acts, then reports in facts and messages that are committed with the end of its command. All of them may
+run again after a crash: packages, references and segments are found by content, and routing is fenced by its epoch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import polars as pl
+
+from varv.kernel.clock import DAY, Duration, Instant
+from varv.kernel.codec import Event
+from varv.kernel.ids import ModelName, Version
+from varv.kernel.sagas import Command, Fact, Handler, Message, Reply
+from varv.loop.gates import judge
+from varv.loop.model import (
+    CandidateTrained,
+    GatesJudged,
+    GatherEvidence,
+    JudgeCandidate,
+    Measure,
+    RowsMatured,
+    SetReference,
+    TrainCandidate,
+)
+from varv.loop.training import package_scores, train_candidate, with_planted
+from varv.loop.world import World
+from varv.monitoring import MonitorPlan, Window, plan
+from varv.monitoring.measure import measure_day
+from varv.monitoring.reference import Reference
+from varv.registry import AliasMoved, RegistryView, VersionRecord
+from varv.rollout import model as rollout
+from varv.rollout.evidence import bad_loss_of, evidence
+from varv.runs import Package, open_package
+from varv.serving.model import RoutingChanged
+
+LONGEST_DRIFT_WINDOW = Duration(366 * DAY)
+BAD_LOSS_HISTORY = Duration(14 * DAY)
+"""How far back the champion's usual losses are taken from, to say what a bad one is."""
+
+
+class Handlers:
+    """The handlers of one model's loop.
+
+    Parameters
+    ----------
+    world
+        What they work with; given by `bind`, since the world's engine needs the handlers first.
+    """
+
+    def __init__(self) -> None:
+        self._world: World | None = None
+
+    def bind(self, world: World) -> None:
+        """Say which world the handlers work with."""
+        self._world = world
+
+    def table(self) -> Mapping[type[Command], Handler]:
+        """Return the handler of each command."""
+        return {
+            TrainCandidate: self.train,
+            JudgeCandidate: self.judge,
+            Measure: self.measure,
+            GatherEvidence: self.gather,
+            SetReference: self.set_reference,
+            rollout.WarmVersion: self.warm,
+            rollout.ApplyRouting: self.apply_routing,
+            rollout.MoveAlias: self.move_alias,
+            rollout.UnloadVersion: self.unload,
+        }
+
+    @property
+    def world(self) -> World:
+        """The world that was bound."""
+        assert self._world is not None, "bind the handlers to a world first"
+        return self._world
+
+    def train(self, command: TrainCandidate, command_id: str, now: Instant) -> Reply:
+        """Train and register a candidate."""
+        registered = train_candidate(self.world, command)
+        facts = (
+            Fact(f"model/{command.model}", registered),
+            Fact(f"model/{command.model}", self._alias(command.model, "challenger", command.version)),
+        )
+        return Reply(facts, (self._to_loop(CandidateTrained(version=command.version, n_rows=registered.n_rows)),))
+
+    def judge(self, command: JudgeCandidate, command_id: str, now: Instant) -> Reply:
+        """Hold a candidate against the gates, on the rows that it was not fitted on."""
+        record = self._version(command.version).registered
+        held_out = self._held_out(record.cutoff)
+        for column in sorted(set(record.signature) - set(self.world.model.feature_set.names)):
+            held_out = with_planted(self.world, held_out, column, record.cutoff)
+        candidate = self._scored(command.version, held_out)
+        champion = None if command.champion is None else self._scored(command.champion, held_out)
+        days = (held_out["requested_at"].to_physical() // DAY).to_numpy()
+        results = judge(self.world.model.gates, held_out["outcome"].to_numpy(), candidate, champion, days)
+        passed = all(result.passed for result in results)
+        return Reply(messages=(self._to_loop(GatesJudged(version=command.version, passed=passed, results=results)),))
+
+    def measure(self, command: Measure, command_id: str, now: Instant) -> Reply:
+        """Measure the day that is mature by now, and count the rows that have an outcome."""
+        world = self.world
+        messages = [self._to_loop(RowsMatured(n_rows=world.telemetry.n_labelled(now), through=now))]
+        champion = self._champion()
+        if champion is not None:
+            window = Window(command.day, Instant(command.day + DAY))
+            frame = self._watched(champion.registered.version, window)
+            events: list[Event] = measure_day(frame, window, self._reference(champion), self.monitor_plan())
+            messages += [Message(f"monitor/{command.model}", event) for event in events]
+        return Reply(messages=tuple(messages))
+
+    def gather(self, command: GatherEvidence, command_id: str, now: Instant) -> Reply:
+        """Tell the open rollout what the outcomes of its requests say."""
+        world, since = self.world, command.since
+        rows = world.telemetry.matured(since, command.through, known_by=now)
+        both = rows.filter((pl.col("candidate") == command.version).fill_null(value=False))
+        past = world.telemetry.labelled(Instant(since - BAD_LOSS_HISTORY), since, known_by=now)
+        found = evidence(
+            both,
+            command.plan,
+            since=since,
+            through=command.through,
+            bad_loss=bad_loss_of(past["outcome"], past["champion_score"]),
+        )
+        if found is None:
+            return Reply()
+        return Reply(messages=(Message(f"rollout/{command.model}/{command.version}", found),))
+
+    def set_reference(self, command: SetReference, command_id: str, now: Instant) -> Reply:
+        """Let the monitors compare with the new champion's reference."""
+        chosen = self._reference(self._version(command.version)).set_for(self.monitor_plan(), at=now)
+        return Reply(messages=(Message(f"monitor/{command.model}", chosen),))
+
+    def warm(self, command: rollout.WarmVersion, command_id: str, now: Instant) -> Reply:
+        """Bring a version into memory wherever requests are answered."""
+        record = self._version(command.version)
+        self.world.serving.warm(command.version, record.registered.package)
+        return self._reply_to(command_id, rollout.VersionWarmed(version=command.version))
+
+    def apply_routing(self, command: rollout.ApplyRouting, command_id: str, now: Instant) -> Reply:
+        """Put a routing table in force."""
+        epoch = self.world.serving.apply(command.table)
+        changed = Fact(f"routing/{command.model}", RoutingChanged(model=command.model, table=command.table))
+        reply = self._reply_to(command_id, rollout.RoutingApplied(epoch=epoch))
+        return Reply((changed,), reply.messages)
+
+    def move_alias(self, command: rollout.MoveAlias, command_id: str, now: Instant) -> Reply:
+        """Point an alias at a version."""
+        moved = Fact(f"model/{command.model}", self._alias(command.model, command.alias, command.version))
+        reply = self._reply_to(command_id, rollout.AliasMoved(alias=command.alias, version=command.version))
+        return Reply((moved,), reply.messages)
+
+    def unload(self, command: rollout.UnloadVersion, command_id: str, now: Instant) -> Reply:
+        """Let a version go."""
+        self.world.serving.unload(command.version)
+        return self._reply_to(command_id, rollout.VersionUnloaded(version=command.version))
+
+    def monitor_plan(self) -> MonitorPlan:
+        """Return what is watched, as declared."""
+        model = self.world.model
+        return plan(model.monitors, maturity=model.outcome.mature)
+
+    def package(self, version: int) -> Package:
+        """Return the package of a version."""
+        return open_package(self.world.blobs.get(self._version(version).registered.package))
+
+    def _to_loop(self, event: Event) -> Message:
+        return Message(self.world.loop_id, event)
+
+    def _reply_to(self, command_id: str, event: Event) -> Reply:
+        saga, _, _ = command_id.rsplit(":", 2)
+        return Reply(messages=(Message(saga, event),))
+
+    def _version(self, version: int) -> VersionRecord:
+        with self.world.views.reading(RegistryView) as registry:
+            return registry.version(self.world.model.name, version)
+
+    def _champion(self) -> VersionRecord | None:
+        with self.world.views.reading(RegistryView) as registry:
+            record = registry.models.get(self.world.model.name)
+            return None if record is None else record.champion
+
+    def _alias(self, model: ModelName, alias: str, version: Version) -> AliasMoved:
+        with self.world.views.reading(RegistryView) as registry:
+            record = registry.models.get(model)
+            previous = None if record is None else record.aliases.get(alias)
+        return AliasMoved(model=model, alias=alias, version=version, previous=previous)
+
+    def _reference(self, record: VersionRecord) -> Reference:
+        return Reference.from_bytes(self.world.blobs.get(record.registered.reference))
+
+    def _held_out(self, cutoff: Instant) -> pl.DataFrame:
+        since = Instant(cutoff - self.world.model.train.validate)
+        return self.world.telemetry.labelled(since, cutoff, known_by=cutoff)
+
+    def _scored(self, version: int, rows: pl.DataFrame) -> np.ndarray:
+        return package_scores(self.package(version), rows)
+
+    def _watched(self, version: int, day: Window) -> pl.DataFrame:
+        drift = self.monitor_plan().drift
+        span = DAY if drift is None else min(drift.window, LONGEST_DRIFT_WINDOW)
+        rows = self.world.telemetry.matured(Instant(day.end - span), day.end, known_by=Instant(day.end + self.world.model.outcome.mature))
+        ours = rows.filter((pl.col("champion") == version).fill_null(value=False))
+        return ours.with_columns(score=pl.col("champion_score"))

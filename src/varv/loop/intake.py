@@ -1,0 +1,137 @@
+"""Intake: what happens to rows when they become known, in a replay and live.
+
+A batch is checked against its dataset's contract first. What passes becomes a version of the dataset, feeds the features,
+and, if it holds outcomes, labels the predictions. Requests are given their features as of their own instants, answered,
+and kept with what was answered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+import polars as pl
+
+from varv.data import Dataset
+from varv.kernel.clock import Instant, as_datetime
+from varv.kernel.codec import digest_of
+from varv.kernel.sagas import Fact
+from varv.loop.feed import Arrival
+from varv.loop.world import World
+from varv.serving.dataplane import ANSWER_SCHEMA
+from varv.serving.model import RequestsServed
+from varv.serving.views import RoutingView
+
+
+class Taken(msgspec.Struct, frozen=True):
+    """What a batch led to: the facts to commit, and how many requests were in it."""
+
+    facts: tuple[Fact, ...]
+    n_requests: int
+
+
+class Intake:
+    """Takes arriving rows into a world.
+
+    Parameters
+    ----------
+    world
+        Whose datasets, features, telemetry and data plane are fed.
+    """
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._requests = world.model.requests
+        self._key = key_of(self._requests)
+
+    def restore(self, through: Instant) -> None:
+        """Bring features and telemetry in memory to where they were at `through`, from what is stored."""
+        world = self._world
+        for dataset in world.model.datasets:
+            for part in dataset.parts:
+                rows = world.datasets.read_part(dataset, part)
+                world.features.observe(dataset, part, rows)
+                self._label(dataset, part, rows)
+        with world.views.reading(RoutingView) as routing:
+            segments = list(routing.segments.get(world.model.name, ()))
+        world.telemetry.restore(segments)
+
+    def take_in(self, arrivals: Sequence[Arrival], segment: str, planted: pl.DataFrame | None = None) -> Taken:
+        """Take in what became known in one stretch of time, and answer the requests in it.
+
+        Parameters
+        ----------
+        segment
+            Names the stretch; the same one again, after a crash, changes nothing.
+        planted
+            Further columns that the requests bring, one row each; only a replay with plants has them.
+        """
+        facts: list[Fact] = []
+        requests = None
+        for arrival in arrivals:
+            facts += self._accept(arrival, segment)
+            if arrival.dataset is self._requests and arrival.is_base:
+                requests = arrival.rows
+        if requests is None:
+            return Taken(tuple(facts), 0)
+        # Only now: what became known in this stretch before a request is part of its features.
+        facts.append(self._answer(requests, segment, planted))
+        return Taken(tuple(facts), requests.height)
+
+    def _accept(self, arrival: Arrival, segment: str) -> Sequence[Fact]:
+        world = self._world
+        prepared = world.datasets.prepare_append(arrival.dataset, arrival.part, arrival.rows, segment=segment)
+        if prepared.accepted:
+            world.features.observe(arrival.dataset, arrival.part, arrival.rows)
+            self._label(arrival.dataset, arrival.part, arrival.rows)
+        return prepared.facts
+
+    def _label(self, dataset: Dataset, part: str, rows: pl.DataFrame) -> None:
+        outcome = self._world.model.outcome
+        if dataset is self._requests and part == outcome.known_at:
+            labelled = rows.select(
+                self._key, pl.col(outcome.column).cast(pl.Int8).alias("outcome"), pl.col(part).alias("known_at")
+            )
+            self._world.telemetry.known(labelled.drop_nulls())
+
+    def _answer(self, requests: pl.DataFrame, segment: str, planted: pl.DataFrame | None) -> Fact:
+        world = self._world
+        features = world.features.lookup(requests, at=self._requests.event_time)
+        given = features if planted is None else features.hstack(planted)
+        keys = requests.select(self._key)["key"]
+        unit = keys if world.model.unit is None else requests[world.model.unit].cast(pl.String)
+        if world.dataplane.table is None:
+            # Nothing serves yet: the requests are kept with their features, to train the first model on.
+            answers = pl.DataFrame({name: pl.Series([], dtype=dtype) for name, dtype in ANSWER_SCHEMA.items()})
+            answers = answers.clear(requests.height)
+        else:
+            answers = world.dataplane.infer(unit.to_list(), given)
+        rows = pl.DataFrame([keys, requests[self._requests.event_time].alias("requested_at")])
+        rows = rows.hstack(answers).hstack(features)
+        world.telemetry.predicted(segment, rows)
+        return self._served(rows, segment)
+
+    def _served(self, rows: pl.DataFrame, segment: str) -> Fact:
+        counts = rows.group_by("version").len().sort("version", nulls_last=False)
+        by_version = {str(version or 0): n for version, n in counts.iter_rows()}
+        content = digest_of([rows.hash_rows(seed=0).sum(), rows.height])
+        served = RequestsServed(
+            model=self._world.model.name,
+            segment=segment,
+            n_requests=rows.height,
+            n_by_version=by_version,
+            digest=content,
+        )
+        return Fact(f"requests/{self._world.model.name}", served)
+
+
+def key_of(dataset: Dataset) -> pl.Expr:
+    """Return the expression that gives a row's key as one text, under the name ``key``."""
+    if len(dataset.key) == 1:
+        return pl.col(dataset.key[0]).cast(pl.String).alias("key")
+    return pl.concat_str([pl.col(name).cast(pl.String) for name in dataset.key], separator="|").alias("key")
+
+
+def segment_name(since: Instant) -> str:
+    """Return the name of the segment of what arrived from `since` on, which sorts as time does."""
+    return as_datetime(since).strftime("%Y%m%dT%H%M%S%f")

@@ -1,0 +1,208 @@
+"""Nouns of the loop: its state, its events, and the commands that it gives."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+import msgspec
+
+from varv.kernel.clock import Duration, Instant
+from varv.kernel.codec import Event, event
+from varv.kernel.sagas import Command
+from varv.loop.gates import GateResult
+from varv.rollout import RolloutPlan
+
+Phase = Literal["new", "idle", "training", "judging", "rolling"]
+
+
+class Trigger(msgspec.Struct, frozen=True):
+    """A reason to train: its kind, what it is about, and the numbers behind it."""
+
+    kind: str
+    subject: str = ""
+    evidence: dict[str, float | None] = {}
+
+
+class LoopPolicy(msgspec.Struct, frozen=True, kw_only=True):
+    """The declared loop, as the ledger keeps it."""
+
+    model: str
+    alarms: tuple[str, ...]
+    schedule: Duration | None
+    volume: float | None
+    cooldown: Duration
+    maturity: Duration
+    plan: RolloutPlan
+    first_training: Instant
+    seed: int
+
+
+class PlantedFault(msgspec.Struct, frozen=True):
+    """A bad candidate that waits for its turn."""
+
+    name: str
+    column: str
+    breaks: str
+
+
+class LoopState(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the loop of one model is."""
+
+    policy: LoopPolicy | None = None
+    phase: Phase = "new"
+    champion: int | None = None
+    former: int | None = None
+    """The champion before this one: what a manual rollback returns to."""
+    candidate: int | None = None
+    planted: PlantedFault | None = None
+    """The plant that the present candidate is, if it is one."""
+    next_version: int = 1
+    epoch: int = 0
+    n_rows: int = 0
+    """Rows with an outcome, as last counted."""
+    trained_rows: int = 0
+    trained_at: Instant | None = None
+    n_retrains: int = 0
+    pending: tuple[Trigger, ...] = ()
+    """Triggers that came while the loop was busy or cooling down, one of each kind and subject."""
+    plants: tuple[PlantedFault, ...] = ()
+    evidence_through: Instant = Instant(0)
+    """Requests before this have been told to the open rollout."""
+    returning_to: int | None = None
+    """The version that a manual rollback is on its way to."""
+
+
+@event("loop.started")
+class LoopStarted(Event):
+    """The loop of a model begins, under this policy."""
+
+    policy: LoopPolicy
+    declaration: str
+
+
+@event("loop.policy_changed")
+class PolicyChanged(Event):
+    """The declaration changed: from now on the loop follows another policy."""
+
+    policy: LoopPolicy
+    declaration: str
+
+
+@event("loop.rows_matured")
+class RowsMatured(Event):
+    """Outcomes were counted: so many requests have theirs by now."""
+
+    n_rows: int
+    through: Instant
+
+
+@event("loop.retrain_asked")
+class RetrainAsked(Event):
+    """A person asked for a new candidate."""
+
+    by: str
+    reason: str
+
+
+@event("loop.rollback_asked")
+class RollbackAsked(Event):
+    """A person asked to go back to the champion before this one, or to give up the rollout that is open."""
+
+    by: str
+    reason: str
+
+
+@event("loop.fault_planted")
+class FaultPlanted(Event):
+    """A replay planted a bad candidate on purpose."""
+
+    plant: PlantedFault
+
+
+@event("loop.retrain_triggered")
+class RetrainTriggered(Event):
+    """A new candidate is to be trained, for these reasons."""
+
+    version: int
+    triggers: tuple[Trigger, ...]
+    cutoff: Instant
+    n_retrains: int
+    planted: str = ""
+
+
+@event("loop.trigger_deferred")
+class TriggerDeferred(Event):
+    """A trigger came while the loop was busy or cooling down; it is kept."""
+
+    trigger: Trigger
+    because: str
+
+
+@event("loop.candidate_trained")
+class CandidateTrained(Event):
+    """Training is done and the candidate is registered."""
+
+    version: int
+    n_rows: int
+
+
+@event("loop.gates_judged")
+class GatesJudged(Event):
+    """Every gate has a verdict."""
+
+    version: int
+    passed: bool
+    results: tuple[GateResult, ...]
+
+
+@event("loop.candidate_rejected")
+class CandidateRejected(Event):
+    """The candidate never meets traffic."""
+
+    version: int
+    reason: str
+    planted: str = ""
+
+
+class TrainCandidate(Command, frozen=True):
+    """Train a version on what is known at `cutoff`, and register it."""
+
+    partition: ClassVar[str] = "training"
+
+    model: str
+    version: int
+    cutoff: Instant
+    seed: int
+    planted: PlantedFault | None = None
+
+
+class JudgeCandidate(Command, frozen=True):
+    """Hold a registered candidate against the gates."""
+
+    model: str
+    version: int
+    champion: int | None
+
+
+class Measure(Command, frozen=True):
+    """Measure the windows that end with `day`, which is mature by now, and count the rows with an outcome."""
+
+    model: str
+    day: Instant
+
+
+class GatherEvidence(Command, frozen=True):
+    """Tell the open rollout what the outcomes of requests made in [since, through), all mature, say."""
+
+    model: str
+    version: int
+    since: Instant
+    through: Instant
+    plan: RolloutPlan
+
+
+class SetReference(Command, frozen=True):
+    """Let the monitors compare with a new champion's training rows."""
+
+    model: str
+    version: int

@@ -1,0 +1,150 @@
+"""Replay: the past fed through the whole loop under a virtual clock.
+
+The driver knows three things only: the feed, the clock and the engine. Time moves to the next timer or the next day,
+whichever is first; what arrived until then is taken in, answered and committed as one change together with how far the
+replay has come; then everything that is due is settled. A replay that was killed goes on from that position, and ends
+with the same ledger, bit for bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import msgspec
+import polars as pl
+
+from varv.kernel.clock import DAY, Instant, VirtualClock
+from varv.kernel.codec import Digest, Event, event
+from varv.kernel.ids import ModelName
+from varv.kernel.sagas import Fact, Message
+from varv.loop.declaration import Plant, Replay
+from varv.loop.feed import Arrival, Feed
+from varv.loop.intake import Intake, segment_name
+from varv.loop.model import FaultPlanted, LoopPolicy, LoopStarted, PlantedFault
+from varv.loop.world import World, loop_state
+
+
+E = TypeVar("E", bound=Event)
+
+
+@event("replay.advanced")
+class ReplayAdvanced(Event):
+    """Everything that arrived before `through` has been taken in."""
+
+    through: Instant
+    n_requests: int
+
+
+@event("replay.finished")
+class ReplayFinished(Event):
+    """The replay has reached its end, and all that was due by then is settled."""
+
+    model: ModelName
+    n_requests: int
+
+
+class Progress(msgspec.Struct, frozen=True):
+    """How far a replay has come, for whoever watches it."""
+
+    now: Instant
+    n_requests: int
+
+
+class Driver:
+    """Feeds one world to its end.
+
+    Parameters
+    ----------
+    world
+        A world whose clock is virtual and stands where the replay was left, or at its start.
+    replay
+        What is replayed.
+    feed
+        The past.
+    plants
+        Bad candidates to plant; none when a reference policy is replayed.
+    """
+
+    def __init__(self, world: World, clock: VirtualClock, replay: Replay, feed: Feed, *, plants: bool = True) -> None:
+        self._world = world
+        self._clock = clock
+        self._replay = replay
+        self._feed = feed
+        self._plants = sorted(replay.plants, key=lambda plant: plant.at) if plants else []
+        self._intake = Intake(world)
+        self._n_requests = 0
+
+    def run(self, policy: LoopPolicy, declaration: Digest, on_tick: Callable[[Progress], None]) -> None:
+        """Run from where the world stands to the end of the replay."""
+        if self._last(ReplayFinished) is not None:
+            return
+        position = self._resume(policy, declaration)
+        while position < self._replay.until:
+            until = self._next(position)
+            self._take_in(position, until)
+            self._clock.move_to(until)
+            self._world.engine.settle()
+            position = until
+            on_tick(Progress(position, self._n_requests))
+        finished = ReplayFinished(model=self._world.model.name, n_requests=self._n_requests)
+        self._world.engine.tell(facts=(Fact("replay", finished),))
+
+    def _resume(self, policy: LoopPolicy, declaration: Digest) -> Instant:
+        reached = self._last(ReplayAdvanced)
+        if reached is None:
+            if self._world.ledger.head().version == 0:
+                started = LoopStarted(policy=policy, declaration=declaration)
+                self._world.engine.tell(Message(self._world.loop_id, started))
+            return self._replay.since
+        self._n_requests = reached.n_requests
+        self._intake.restore(reached.through)
+        self._world.engine.settle()
+        return reached.through
+
+    def _next(self, position: Instant) -> Instant:
+        midnight = Instant((position // DAY + 1) * DAY)
+        due = self._world.engine.next_due()
+        candidates = [midnight, self._replay.until, self._replay.train_at]
+        candidates += [plant.at for plant in self._plants]
+        candidates += [] if due is None else [due]
+        return min(instant for instant in candidates if instant > position)
+
+    def _take_in(self, since: Instant, until: Instant) -> None:
+        world = self._world
+        arrivals = self._feed.between(since, until)
+        taken = self._intake.take_in(arrivals, segment_name(since), self._planted(arrivals))
+        self._n_requests += taken.n_requests
+        facts = [*taken.facts, Fact("replay", ReplayAdvanced(through=until, n_requests=self._n_requests))]
+        if until == self._replay.train_at:
+            facts += world.datasets.infer_contracts(world.model.datasets)
+        faults = [
+            FaultPlanted(plant=PlantedFault(plant.name, plant.column, plant.breaks))
+            for plant in self._plants
+            if plant.at == until
+        ]
+        world.engine.tell(*(Message(world.loop_id, fault) for fault in faults), facts=facts)
+
+    def _planted(self, arrivals: list[Arrival]) -> pl.DataFrame | None:
+        """Return the planted column for the requests among `arrivals`: the truth of later, until it breaks."""
+        requests = next((a for a in arrivals if a.dataset is self._world.model.requests and a.is_base), None)
+        table = self._world.dataplane.table
+        if not self._plants or requests is None or table is None:
+            return None
+        columns = {plant.column: plant for plant in self._plants if self._breaks_later(plant)}
+        values = []
+        for name in sorted({plant.column for plant in self._plants}):
+            truth = self._feed.later(requests, name).cast(pl.Float32)
+            values.append(truth if name in columns else pl.Series(name, [None] * len(truth), dtype=pl.Float32))
+        return pl.DataFrame(values)
+
+    def _breaks_later(self, plant: Plant) -> bool:
+        table = self._world.dataplane.table
+        state = loop_state(self._world)
+        ours = state.planted is not None and state.planted.name == plant.name
+        return ours and plant.breaks == "in canary" and table is not None and table.candidate_share == 0.0
+
+    def _last(self, kind: type[E]) -> E | None:
+        found = self._world.ledger.read(max(0, self._world.ledger.head("replay").version - 1), stream="replay")
+        last = found[-1].event if found else None
+        return last if isinstance(last, kind) else None

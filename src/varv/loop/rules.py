@@ -1,0 +1,297 @@
+"""The loop as a saga: watch, decide to train, judge, roll out, and watch again.
+
+Every decision is a fact with its reasons. One candidate is under way at a time; what asks for another meanwhile, or
+during the cool-down, waits. The rollout itself is a saga of its own, `rollout`, that reports back when it has settled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+from msgspec.structs import replace
+
+from varv.kernel.clock import DAY, HOUR, Duration, Instant
+from varv.kernel.codec import Event
+from varv.kernel.sagas import CancelTimer, Command, CommandFailed, Fact, Message, SetTimer, Step, TimerFired
+from varv.loop.model import (
+    CandidateRejected,
+    CandidateTrained,
+    FaultPlanted,
+    GatesJudged,
+    GatherEvidence,
+    JudgeCandidate,
+    LoopPolicy,
+    LoopStarted,
+    LoopState,
+    Measure,
+    PlantedFault,
+    PolicyChanged,
+    RetrainAsked,
+    RetrainTriggered,
+    RollbackAsked,
+    RowsMatured,
+    SetReference,
+    TrainCandidate,
+    Trigger,
+    TriggerDeferred,
+)
+from varv.monitoring import AlarmRaised
+from varv.rollout import Rollout, RolloutAborted, RolloutPlan, RolloutSettled, RolloutStarted
+
+EVIDENCE_EVERY = Duration(6 * HOUR)
+
+RETRY_TRAINING = DAY
+"""After a training that failed, the next one waits so long, or as long as the cool-down."""
+
+_AT_ONCE = Rollout.immediate().plan
+
+
+class LoopSaga:
+    """The loop of one model; ids are ``loop/<model>``."""
+
+    name: ClassVar[str] = "loop"
+    state_type = LoopState
+
+    def initial(self, saga_id: str) -> LoopState:
+        """Return the state before the loop starts."""
+        return LoopState()
+
+    def step(self, state: LoopState, event: Event, now: Instant) -> Step[LoopState]:
+        """Decide what `event` leads to."""
+        if isinstance(event, LoopStarted):
+            return _start(state, event, now)
+        rule = _RULES.get(type(event))
+        if rule is None or state.policy is None:
+            return Step(state)
+        return rule(state, state.policy, event, now)
+
+
+def _start(state: LoopState, event: LoopStarted, now: Instant) -> Step[LoopState]:
+    if state.phase != "new":
+        return Step(state)
+    first = max(now, event.policy.first_training)
+    timers = (SetTimer("train", first), SetTimer("day", _next_midnight(now)))
+    return Step(replace(state, policy=event.policy, phase="idle"), timers=timers)
+
+
+def _policy_changed(state: LoopState, policy: LoopPolicy, event: PolicyChanged, now: Instant) -> Step[LoopState]:
+    timers = _schedule(event.policy, state.trained_at or now)
+    return Step(replace(state, policy=event.policy), timers=timers)
+
+
+def _timer(state: LoopState, policy: LoopPolicy, event: TimerFired, now: Instant) -> Step[LoopState]:
+    if event.key == "day":
+        command = Measure(model=policy.model, day=_last_mature_day(event.due, policy))
+        return Step(state, commands=(command,), timers=(SetTimer("day", Instant(event.due + DAY)),))
+    if event.key == "evidence":
+        return _gather(state, policy, now)
+    if event.key == "schedule":
+        return _trigger(state, policy, Trigger("schedule", "", _age(state, now)), now)
+    if event.key in ("train", "cooldown"):
+        first = Trigger("first training", "", {}) if state.champion is None and event.key == "train" else None
+        return _trigger(state, policy, first, now)
+    return Step(state)
+
+
+def _gather(state: LoopState, policy: LoopPolicy, now: Instant) -> Step[LoopState]:
+    if state.phase != "rolling" or state.candidate is None:
+        return Step(state)
+    timers = (SetTimer("evidence", Instant(now + EVIDENCE_EVERY)),)
+    through = _block_start(Instant(now - policy.maturity), policy)
+    if through <= state.evidence_through:
+        return Step(state, timers=timers)
+    command = GatherEvidence(
+        model=policy.model, version=state.candidate, since=state.evidence_through, through=through, plan=policy.plan
+    )
+    return Step(replace(state, evidence_through=through), commands=(command,), timers=timers)
+
+
+def _alarm(state: LoopState, policy: LoopPolicy, event: AlarmRaised, now: Instant) -> Step[LoopState]:
+    if event.kind not in policy.alarms or event.version != state.champion:
+        return Step(state)
+    return _trigger(state, policy, Trigger(event.kind, event.subject, dict(event.evidence)), now)
+
+
+def _matured(state: LoopState, policy: LoopPolicy, event: RowsMatured, now: Instant) -> Step[LoopState]:
+    state = replace(state, n_rows=event.n_rows)
+    if policy.volume is None or state.champion is None or not state.trained_rows:
+        return Step(state)
+    growth = event.n_rows / state.trained_rows - 1.0
+    if growth < policy.volume:
+        return Step(state)
+    evidence: dict[str, float | None] = {
+        "n_rows": float(event.n_rows),
+        "trained_rows": float(state.trained_rows),
+        "growth": growth,
+        "threshold": policy.volume,
+    }
+    return _trigger(state, policy, Trigger("volume", "", evidence), now)
+
+
+def _asked(state: LoopState, policy: LoopPolicy, event: RetrainAsked, now: Instant) -> Step[LoopState]:
+    return _trigger(state, policy, Trigger("manual", f"{event.by}: {event.reason}", {}), now)
+
+
+def _planted(state: LoopState, policy: LoopPolicy, event: FaultPlanted, now: Instant) -> Step[LoopState]:
+    return _trigger(replace(state, plants=(*state.plants, event.plant)), policy, None, now)
+
+
+def _trigger(state: LoopState, policy: LoopPolicy, trigger: Trigger | None, now: Instant) -> Step[LoopState]:
+    """Train if the loop is free, for `trigger` and all that waited; else keep it."""
+    pending = state.pending
+    fresh = trigger is not None and all((t.kind, t.subject) != (trigger.kind, trigger.subject) for t in pending)
+    if trigger is not None and fresh:
+        pending = (*pending, trigger)
+    state = replace(state, pending=pending)
+    if state.plants and state.phase == "idle" and state.champion is not None:
+        return _train(replace(state, plants=state.plants[1:]), policy, state.plants[0], now)
+    if not pending:
+        return Step(state)
+    ready = state.trained_at is None or now >= state.trained_at + policy.cooldown
+    if state.phase == "idle" and ready:
+        return _train(state, policy, None, now)
+    emits: tuple[Fact, ...] = ()
+    if trigger is not None and fresh:
+        because = "cooling down" if state.phase == "idle" else state.phase
+        emits = (_fact(policy, TriggerDeferred(trigger=trigger, because=because)),)
+    wait = Instant((state.trained_at or now) + policy.cooldown)
+    timers = (SetTimer("cooldown", wait),) if state.phase == "idle" else ()
+    return Step(state, emits=emits, timers=timers)
+
+
+def _train(state: LoopState, policy: LoopPolicy, plant: PlantedFault | None, now: Instant) -> Step[LoopState]:
+    version = state.next_version
+    first = state.champion is None
+    triggers = (Trigger("planted", plant.name, {}),) if plant else state.pending
+    n_retrains = state.n_retrains + (0 if first or plant else 1)
+    fact = RetrainTriggered(
+        version=version, triggers=triggers, cutoff=now, n_retrains=n_retrains, planted=plant.name if plant else ""
+    )
+    command = TrainCandidate(model=policy.model, version=version, cutoff=now, seed=policy.seed, planted=plant)
+    state = replace(
+        state,
+        phase="training",
+        candidate=version,
+        planted=plant,
+        next_version=version + 1,
+        n_retrains=n_retrains,
+        pending=state.pending if plant else (),
+        # A plant is not the policy's own training: it must not postpone the next one.
+        trained_at=state.trained_at if plant else now,
+    )
+    timers = () if plant else (CancelTimer("cooldown"), *_schedule(policy, now))
+    return Step(state, emits=(_fact(policy, fact),), commands=(command,), timers=timers)
+
+
+def _trained(state: LoopState, policy: LoopPolicy, event: CandidateTrained, now: Instant) -> Step[LoopState]:
+    if state.phase != "training" or event.version != state.candidate:
+        return Step(state)
+    trained_rows = state.trained_rows if state.planted else event.n_rows
+    command = JudgeCandidate(model=policy.model, version=event.version, champion=state.champion)
+    return Step(replace(state, phase="judging", trained_rows=trained_rows), commands=(command,))
+
+
+def _judged(state: LoopState, policy: LoopPolicy, event: GatesJudged, now: Instant) -> Step[LoopState]:
+    if state.phase != "judging" or event.version != state.candidate:
+        return Step(state)
+    if not event.passed:
+        failed = ", ".join(result.gate for result in event.results if not result.passed)
+        return _reject(state, policy, f"failed {failed}", now)
+    plan = policy.plan if state.champion is not None else _AT_ONCE
+    return _roll_out(state, policy, event.version, plan, now)
+
+
+def _roll_out(
+    state: LoopState, policy: LoopPolicy, version: int, plan: RolloutPlan, now: Instant
+) -> Step[LoopState]:
+    started = RolloutStarted(
+        model=policy.model, version=version, champion=state.champion, epoch=state.epoch, plan=plan
+    )
+    # The block that is under way is left out: only part of it was scored by both versions.
+    first_block = Instant(_block_start(now, policy) + policy.plan.block)
+    state = replace(state, phase="rolling", candidate=version, evidence_through=first_block)
+    tells = (Message(f"rollout/{policy.model}/{version}", started),)
+    return Step(state, tells=tells, timers=(SetTimer("evidence", Instant(now + EVIDENCE_EVERY)),))
+
+
+def _settled(state: LoopState, policy: LoopPolicy, event: RolloutSettled, now: Instant) -> Step[LoopState]:
+    if state.phase != "rolling" or event.version != state.candidate:
+        return Step(state)
+    promoted = event.outcome == "promoted"
+    state = replace(state, phase="idle", candidate=None, planted=None, epoch=event.epoch, returning_to=None)
+    commands: tuple[Command, ...] = ()
+    if promoted:
+        state = replace(state, champion=event.version, former=state.champion)
+        commands = (SetReference(model=policy.model, version=event.version),)
+    after = _trigger(state, policy, None, now)
+    return replace(after, commands=(*commands, *after.commands), timers=(CancelTimer("evidence"), *after.timers))
+
+
+def _failed(state: LoopState, policy: LoopPolicy, event: CommandFailed, now: Instant) -> Step[LoopState]:
+    if event.command not in ("TrainCandidate", "JudgeCandidate") or state.phase not in ("training", "judging"):
+        return Step(state)
+    return _reject(state, policy, f"{event.command} failed: {event.reason}", now)
+
+
+def _reject(state: LoopState, policy: LoopPolicy, reason: str, now: Instant) -> Step[LoopState]:
+    assert state.candidate is not None
+    planted = state.planted.name if state.planted else ""
+    fact = CandidateRejected(version=state.candidate, reason=reason, planted=planted)
+    state = replace(state, phase="idle", candidate=None, planted=None)
+    if state.champion is None:
+        retry = SetTimer("train", Instant(now + max(policy.cooldown, RETRY_TRAINING)))
+        return Step(state, emits=(_fact(policy, fact),), timers=(retry,))
+    after = _trigger(state, policy, None, now)
+    return replace(after, emits=(_fact(policy, fact), *after.emits))
+
+
+def _rollback(state: LoopState, policy: LoopPolicy, event: RollbackAsked, now: Instant) -> Step[LoopState]:
+    if state.phase == "rolling" and state.candidate is not None:
+        aborted = RolloutAborted(by=event.by, reason=event.reason)
+        return Step(state, tells=(Message(f"rollout/{policy.model}/{state.candidate}", aborted),))
+    if state.phase != "idle" or state.former is None:
+        return Step(state)
+    step = _roll_out(state, policy, state.former, _AT_ONCE, now)
+    return replace(step, state=replace(step.state, returning_to=state.former))
+
+
+def _schedule(policy: LoopPolicy, since: Instant) -> tuple[SetTimer | CancelTimer, ...]:
+    if policy.schedule is None:
+        return (CancelTimer("schedule"),)
+    return (SetTimer("schedule", Instant(since + policy.schedule)),)
+
+
+def _age(state: LoopState, now: Instant) -> dict[str, float | None]:
+    return {"days_since_training": None if state.trained_at is None else (now - state.trained_at) / DAY}
+
+
+def _next_midnight(now: Instant) -> Instant:
+    return Instant((now // DAY + 1) * DAY)
+
+
+def _last_mature_day(now: Instant, policy: LoopPolicy) -> Instant:
+    return Instant(((now - policy.maturity) // DAY - 1) * DAY)
+
+
+def _block_start(when: Instant, policy: LoopPolicy) -> Instant:
+    return Instant(when // policy.plan.block * policy.plan.block)
+
+
+def _fact(policy: LoopPolicy, event: Event) -> Fact:
+    return Fact(f"loop/{policy.model}", event)
+
+
+_RULES: dict[type[Event], Callable[[LoopState, LoopPolicy, Any, Instant], Step[LoopState]]] = {
+    PolicyChanged: _policy_changed,
+    TimerFired: _timer,
+    AlarmRaised: _alarm,
+    RowsMatured: _matured,
+    RetrainAsked: _asked,
+    FaultPlanted: _planted,
+    CandidateTrained: _trained,
+    GatesJudged: _judged,
+    RolloutSettled: _settled,
+    CommandFailed: _failed,
+    RollbackAsked: _rollback,
+}

@@ -1,0 +1,384 @@
+"""The rollout as a saga: pure decisions about one candidate, from its warming to its promotion or removal.
+
+    new -> warming -> shadow -> canary -> promoting -> draining -> done
+                 any of these up to canary -> rolling_back -> rolled_back
+
+Promotion is the pivot. Before it every forward command has left its compensation in `undo`, and any failure,
+harm or stop runs them in reverse. After it the rest of the way is retried until it succeeds. Both are one
+list, `todo`, done one at a time. Being held is no phase: the rollout stays where it is, says why once, and
+goes on when nothing is in its way.
+
+Time enters by timers only, so a decision depends on nothing but the state and the event; tests explore every
+state.
+"""
+
+from __future__ import annotations
+
+from math import log
+from typing import ClassVar
+
+import msgspec
+
+from varv.kernel.clock import HOUR, MINUTE, Duration, Instant
+from varv.kernel.codec import Event
+from varv.kernel.errors import FailedPrecondition, InvalidInput
+from varv.kernel.ids import ModelName, Version
+from varv.kernel.sagas import CancelTimer, Command, CommandFailed, Fact, Message, SetTimer, Step, TimerFired
+from varv.rollout.model import (
+    AliasConfirmed,
+    ApplyRouting,
+    Evidence,
+    EvidenceArrived,
+    MoveAlias,
+    RollbackStarted,
+    RolloutAborted,
+    RolloutHeld,
+    RolloutNeedsHuman,
+    RolloutRolledBack,
+    RolloutSettled,
+    RolloutStarted,
+    RolloutStepped,
+    RolloutSuperseded,
+    RoutingApplied,
+    ShadowStarted,
+    UnloadVersion,
+    VersionPromoted,
+    VersionUnloaded,
+    VersionWarmed,
+    WarmVersion,
+)
+from varv.rollout.state import (
+    Action,
+    RolloutState,
+    command_of,
+    next_share,
+    plan_of,
+    routing_of,
+    timer_key,
+)
+from varv.rollout.tally import added, at_new_share, weigh
+
+SETTLED = ("done", "rolled_back")
+SPLIT_AT = log(1000)
+"""A router that splits as told is doubted in at most one of a thousand steps."""
+
+_LONGEST_RETRY = HOUR
+
+
+class RolloutSaga:
+    """Decides what a rollout does next. The rules proper are `blocker` and `_judge`."""
+
+    name: ClassVar[str] = "rollout"
+    state_type = RolloutState
+
+    def initial(self, saga_id: str) -> RolloutState:
+        """Return the state before the start.
+
+        Raises
+        ------
+        InvalidInput
+            If `saga_id` is not of the form ``rollout/<model>/<version>``.
+        """
+        parts = saga_id.split("/")
+        if len(parts) != 3 or not parts[2].isdecimal():
+            raise InvalidInput("saga", saga_id, "is not a rollout", hint="write rollout/<model>/<version>")
+        return RolloutState(model=ModelName(parts[1]), version=Version(int(parts[2])))
+
+    def step(self, state: RolloutState, event: Event, now: Instant) -> Step[RolloutState]:
+        """Decide; events that mean nothing in this phase change nothing."""
+        if state.phase == "new" or state.phase in SETTLED:
+            return self._at_rest(state, event, now)
+        if state.phase in ("warming", "shadow", "canary"):
+            return self._on_the_way(state, event, now)
+        return self._ending(state, event, now)
+
+    def blocker(self, state: RolloutState, evidence: Evidence) -> str:
+        """Return why the share must not rise now, or nothing.
+
+        Silence is never consent: without labels nothing passes, and the last step needs the proof of safety.
+        """
+        plan = plan_of(state)
+        if state.phase == "warming":
+            return "the version is not warm"
+        if state.echoed != state.epoch:
+            return "the router has not confirmed its table"
+        if evidence.log_split >= SPLIT_AT:
+            return "the router does not split as told"
+        if evidence.log_harm >= evidence.harm_at / 2:
+            return "evidence leans towards harm"
+        proven = evidence.log_safety >= evidence.safety_at
+        in_shadow = state.phase == "shadow"
+        if (evidence.n_labels if in_shadow else evidence.step_labels) < plan.min_labels:
+            return "too few labels"
+        if not (state.elapsed or (in_shadow and proven)):
+            return "its time is not over"
+        if next_share(state) == 1 and not proven:
+            return "safety is not proven"
+        return ""
+
+    def next_epoch(self, state: RolloutState) -> int:
+        """Return the epoch of the next table, above all epochs before."""
+        return state.epoch + 1
+
+    # before the start and after the end
+
+    def _at_rest(self, state: RolloutState, event: Event, now: Instant) -> Step[RolloutState]:
+        if isinstance(event, RolloutStarted):
+            return self._start(state, event, now)
+        if isinstance(event, VersionWarmed) and state.phase == "rolled_back":
+            # A warming that was overtaken by the rollback: nobody else would let the version go again.
+            return Step(state, commands=(UnloadVersion(model=state.model, version=state.version),))
+        return Step(state)
+
+    def _start(self, state: RolloutState, event: RolloutStarted, now: Instant) -> Step[RolloutState]:
+        if event.champion == state.version:
+            hint = "roll out another version"
+            raise FailedPrecondition(
+                "version", f"{state.model}/{state.version}", "is the champion already", hint=hint
+            )
+        fresh = RolloutState(
+            model=state.model,
+            version=state.version,
+            phase="warming",
+            plan=event.plan,
+            champion=event.champion,
+            # A version that is tried again gets a fresh coin, so that its earlier keys are not its keys
+            # again.
+            salt=f"{state.model}/{state.version}/{event.epoch}",
+            epoch=event.epoch,
+            echoed=event.epoch,
+            undo=("unload",),
+        )
+        warm = WarmVersion(model=state.model, version=state.version)
+        return Step(fresh, commands=(warm,), timers=(SetTimer("deadline", _after(now, event.plan.deadline)),))
+
+    # from warming to the last canary step
+
+    def _on_the_way(self, state: RolloutState, event: Event, now: Instant) -> Step[RolloutState]:
+        match event:
+            case RolloutAborted():
+                return self._roll_back(state, f"aborted by {event.by}: {event.reason}")
+            case RolloutSuperseded():
+                return self._roll_back(state, f"superseded by version {event.by_version}")
+            case CommandFailed():
+                return self._roll_back(state, f"{event.command} failed: {event.reason}")
+            case VersionWarmed() if state.phase == "warming" and event.version == state.version:
+                return self._warmed(state)
+            case RoutingApplied() if event.epoch == state.epoch != state.echoed:
+                return self._confirmed(state, now)
+            case EvidenceArrived() if state.phase != "warming" and state.tally.through:
+                tally = added(state.tally, event, state.share)
+                return self._judge(_with(state, tally=tally), now)
+            case TimerFired(key="deadline"):
+                return self._judge(_with(state, overdue=True), now)
+            case TimerFired() if event.key == timer_key(state):
+                return self._judge(_with(state, elapsed=True), now)
+            case _:
+                return Step(state)
+
+    def _warmed(self, state: RolloutState) -> Step[RolloutState]:
+        if state.champion is None:
+            return self._promote(state, "there is no champion yet")
+        if plan_of(state).immediate:
+            return self._promote(state, "immediate, as declared")
+        # The compensation is kept before the command is done: a table may be in force though its echo was
+        # lost.
+        shadow = _with(state, phase="shadow", epoch=self.next_epoch(state), undo=(*state.undo, "restore"))
+        return Step(shadow, commands=(routing_of(shadow),))
+
+    def _confirmed(self, state: RolloutState, now: Instant) -> Step[RolloutState]:
+        plan, state = plan_of(state), _with(state, echoed=state.epoch)
+        if state.phase == "canary":
+            return Step(state, timers=(SetTimer(timer_key(state), _after(now, plan.bake)),))
+        begun = ShadowStarted(model=state.model, version=state.version, epoch=state.epoch, since=now)
+        # Requests before this moment were not scored by the candidate and must not count as lost by it.
+        state = _with(state, tally=msgspec.structs.replace(state.tally, through=now))
+        timer = SetTimer(timer_key(state), _after(now, plan.shadow_limit))
+        return Step(state, emits=(Fact(state.saga_id, begun),), timers=(timer,))
+
+    def _judge(self, state: RolloutState, now: Instant) -> Step[RolloutState]:
+        """Roll back on harm, go on if nothing is in the way, and otherwise stay, visibly if it should have
+        moved.
+        """
+        evidence = _weighed(state)
+        if evidence.log_harm >= evidence.harm_at:
+            return self._roll_back(state, "the candidate is worse than the champion")
+        reason = self.blocker(state, evidence)
+        if not reason:
+            return self._raise(state, evidence, now)
+        late = state.overdue or (state.phase == "shadow" and state.elapsed) or evidence.log_split >= SPLIT_AT
+        if not late or reason == state.held:
+            return Step(state)
+        held = RolloutHeld(model=state.model, version=state.version, reason=reason, evidence=evidence)
+        return Step(_with(state, held=reason), emits=(Fact(state.saga_id, held),))
+
+    def _raise(self, state: RolloutState, evidence: Evidence, now: Instant) -> Step[RolloutState]:
+        because = "proven safe" if evidence.log_safety >= evidence.safety_at else "nothing speaks against it"
+        share = next_share(state)
+        if share == 1:
+            return self._promote(state, because)
+        higher = _with(
+            state,
+            phase="canary",
+            share=share,
+            n_steps=state.n_steps + 1,
+            epoch=self.next_epoch(state),
+            elapsed=False,
+            overdue=False,
+            held="",
+            tally=at_new_share(state.tally),
+        )
+        stepped = _stepped(state, share, higher.epoch, because, evidence)
+        timers: tuple[SetTimer | CancelTimer, ...] = (CancelTimer(timer_key(state)),)
+        if state.overdue:
+            timers += (SetTimer("deadline", _after(now, plan_of(state).deadline)),)
+        return Step(higher, emits=(stepped,), commands=(routing_of(higher),), timers=timers)
+
+    # the end: what must be done, one thing at a time
+
+    def _promote(self, state: RolloutState, because: str) -> Step[RolloutState]:
+        evidence = _weighed(state)
+        todo: tuple[Action, ...] = ("alias", "route")
+        if state.champion is not None:
+            todo += ("unload_previous",)
+        end = _with(state, phase="promoting", todo=todo, undo=(), held="", reason=because, verdict=evidence)
+        stepped = _stepped(state, 1.0, self.next_epoch(state), because, evidence)
+        return self._next(end, emits=(stepped,), timers=_all_cancelled(state))
+
+    def _roll_back(self, state: RolloutState, reason: str) -> Step[RolloutState]:
+        evidence = _weighed(state)
+        ending = _with(
+            state,
+            phase="rolling_back",
+            todo=tuple(reversed(state.undo)),
+            undo=(),
+            held="",
+            reason=reason,
+            verdict=evidence,
+        )
+        started = RollbackStarted(model=state.model, version=state.version, reason=reason, evidence=evidence)
+        return self._next(ending, emits=(Fact(state.saga_id, started),), timers=_all_cancelled(state))
+
+    def _next(
+        self,
+        state: RolloutState,
+        *,
+        emits: tuple[Fact, ...] = (),
+        timers: tuple[SetTimer | CancelTimer, ...] = (),
+    ) -> Step[RolloutState]:
+        """Order the first thing to be done, or settle if nothing is left."""
+        if not state.todo:
+            return _settled(state, emits)
+        if state.todo[0] in ("route", "restore"):
+            share = 1.0 if state.todo[0] == "route" else 0.0
+            state = _with(state, epoch=self.next_epoch(state), share=share)
+        return Step(state, emits=emits, commands=(command_of(state),), timers=timers)
+
+    def _ending(self, state: RolloutState, event: Event, now: Instant) -> Step[RolloutState]:
+        command = command_of(state)
+        if _answers(event, command):
+            done, state = state.todo[0], _with(state, todo=state.todo[1:], n_failures=0)
+            if done != "route":
+                return self._next(state, timers=(CancelTimer("retry"),))
+            drained = _with(state, phase="draining", echoed=state.epoch)
+            return self._next(drained, emits=(_promoted(drained),), timers=(CancelTimer("retry"),))
+        if isinstance(event, CommandFailed) and event.command == type(command).__name__:
+            return _retried(state, event, now)
+        if isinstance(event, TimerFired) and event.key == "retry":
+            return Step(state, commands=(command,))
+        return Step(state)
+
+
+def _with(state: RolloutState, **changes: object) -> RolloutState:
+    return msgspec.structs.replace(state, **changes)
+
+
+def _weighed(state: RolloutState) -> Evidence:
+    return weigh(state.tally, plan_of(state), share=state.share, epoch=state.epoch)
+
+
+def _after(now: Instant, span: Duration) -> Instant:
+    return Instant(now + span)
+
+
+def _all_cancelled(state: RolloutState) -> tuple[CancelTimer, ...]:
+    return CancelTimer("deadline"), CancelTimer(timer_key(state))
+
+
+def _answers(event: Event, command: Command) -> bool:
+    match event, command:
+        case RoutingApplied(), ApplyRouting():
+            return event.epoch == command.table.epoch
+        case AliasConfirmed(), MoveAlias():
+            return event.version == command.version and event.alias == command.alias
+        case VersionUnloaded(), UnloadVersion():
+            return event.version == command.version
+        case _:
+            return False
+
+
+def _retried(state: RolloutState, failed: CommandFailed, now: Instant) -> Step[RolloutState]:
+    state = _with(state, n_failures=state.n_failures + 1)
+    delay = min(_LONGEST_RETRY, Duration(MINUTE << min(state.n_failures - 1, 10)))
+    alarm = RolloutNeedsHuman(
+        model=state.model,
+        version=state.version,
+        command=failed.command,
+        reason=failed.reason,
+        n_failures=state.n_failures,
+    )
+    return Step(state, emits=(Fact(state.saga_id, alarm),), timers=(SetTimer("retry", _after(now, delay)),))
+
+
+def _stepped(state: RolloutState, share: float, epoch: int, because: str, evidence: Evidence) -> Fact:
+    stepped = RolloutStepped(
+        model=state.model,
+        version=state.version,
+        from_share=state.share,
+        to_share=share,
+        epoch=epoch,
+        because=because,
+        evidence=evidence,
+    )
+    return Fact(state.saga_id, stepped)
+
+
+def _promoted(state: RolloutState) -> Fact:
+    promoted = VersionPromoted(
+        model=state.model,
+        version=state.version,
+        previous=state.champion,
+        epoch=state.epoch,
+        evidence=_verdict(state),
+    )
+    return Fact(state.saga_id, promoted)
+
+
+def _settled(state: RolloutState, emits: tuple[Fact, ...]) -> Step[RolloutState]:
+    promoted = state.phase == "draining"
+    if not promoted:
+        ended = RolloutRolledBack(
+            model=state.model,
+            version=state.version,
+            champion=state.champion,
+            epoch=state.epoch,
+            reason=state.reason,
+            evidence=_verdict(state),
+        )
+        emits += (Fact(state.saga_id, ended),)
+    settled = RolloutSettled(
+        model=state.model,
+        version=state.version,
+        outcome="promoted" if promoted else "rolled_back",
+        reason=state.reason,
+        epoch=state.epoch,
+        evidence=_verdict(state),
+    )
+    final = _with(state, phase="done" if promoted else "rolled_back")
+    # Every timer is taken back, so none fires into a later start of the same version.
+    timers = (*_all_cancelled(state), CancelTimer("retry"))
+    return Step(final, emits=emits, tells=(Message(f"loop/{state.model}", settled),), timers=timers)
+
+
+def _verdict(state: RolloutState) -> Evidence:
+    return state.verdict or _weighed(state)

@@ -1,0 +1,115 @@
+"""Where a rollout stands, and what follows from that alone: its table, its next share, its next command.
+
+Nothing here decides; `rollout.rules` does.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from varv.kernel.errors import InvalidInput
+from varv.kernel.ids import ModelName, Version
+from varv.kernel.sagas import Command
+from varv.rollout.model import ApplyRouting, Evidence, MoveAlias, UnloadVersion
+from varv.rollout.plan import RolloutPlan
+from varv.rollout.tally import Tally
+from varv.serving.routing import RoutingShare, RoutingTable
+
+CHAMPION = "champion"
+
+Phase = Literal[
+    "new", "warming", "shadow", "canary", "promoting", "draining", "done", "rolling_back", "rolled_back"
+]
+Action = Literal["alias", "route", "unload_previous", "restore", "unload"]
+
+
+class RolloutState(msgspec.Struct, frozen=True, kw_only=True):
+    """Where one rollout stands."""
+
+    model: ModelName
+    version: Version
+    phase: Phase = "new"
+    plan: RolloutPlan | None = None
+    champion: Version | None = None
+    salt: str = ""
+    epoch: int = 0
+    """Of the last table that was ordered; each order raises it, and only its own echo counts."""
+    echoed: int = 0
+    """Of the last table that the router confirmed."""
+    share: float = 0.0
+    n_steps: int = 0
+    """Canary steps taken."""
+    elapsed: bool = False
+    """Whether the time of the present phase or step is over."""
+    overdue: bool = False
+    held: str = ""
+    tally: Tally = Tally()
+    undo: tuple[Action, ...] = ()
+    todo: tuple[Action, ...] = ()
+    n_failures: int = 0
+    reason: str = ""
+    verdict: Evidence | None = None
+    """The evidence on which the end was decided."""
+
+    @property
+    def saga_id(self) -> str:
+        """The address of this rollout, which is also the stream of its events."""
+        return rollout_id(self.model, self.version)
+
+
+def rollout_id(model: ModelName, version: Version) -> str:
+    """Return the saga id of the rollout of `version`."""
+    return f"rollout/{model}/{version}"
+
+
+def plan_of(state: RolloutState) -> RolloutPlan:
+    """Return the plan of a rollout that has started."""
+    if state.plan is None:
+        raise InvalidInput("rollout", state.saga_id, "has not started", hint="tell it RolloutStarted first")
+    return state.plan
+
+
+def next_share(state: RolloutState) -> float:
+    """Return the share that follows the present one; 1 is the promotion."""
+    shares = plan_of(state).shares
+    return shares[state.n_steps] if state.n_steps < len(shares) else 1.0
+
+
+def timer_key(state: RolloutState) -> str:
+    """Return the key of the timer of the present phase or step; a late one of an earlier step has another."""
+    return "shadow" if state.phase == "shadow" else f"step-{state.n_steps}"
+
+
+def table_of(state: RolloutState) -> RoutingTable:
+    """Return the table that `state` wants in force."""
+    version, champion = RoutingShare(state.version, state.share), state.champion
+    if champion is None or state.share == 1:
+        shares, shadows = (version,), ()
+    elif state.share == 0:
+        # Scoring in the shadow is exposure of the machines, not of the users; a rollback ends it too.
+        shares = (RoutingShare(champion, 1.0),)
+        shadows = (state.version,) if state.phase == "shadow" else ()
+    else:
+        # Both go on scoring what the other answers: pairs need far fewer labels than arms.
+        shares = (version, RoutingShare(champion, round(1 - state.share, 12)))
+        shadows = (state.version, champion)
+    return RoutingTable(epoch=state.epoch, shares=shares, shadows=shadows, salt=state.salt)
+
+
+def routing_of(state: RolloutState) -> ApplyRouting:
+    """Return the command that puts the table of `state` in force."""
+    return ApplyRouting(model=state.model, table=table_of(state))
+
+
+def command_of(state: RolloutState) -> Command:
+    """Return the command of the first thing to be done; the same each time, so a retry is harmless."""
+    action = state.todo[0]
+    if action == "alias":
+        return MoveAlias(model=state.model, alias=CHAMPION, version=state.version)
+    if action == "unload":
+        return UnloadVersion(model=state.model, version=state.version)
+    if action == "unload_previous" and state.champion is not None:
+        return UnloadVersion(model=state.model, version=state.champion)
+    return routing_of(state)

@@ -1,0 +1,26 @@
+"""Events of serving."""
+
+from __future__ import annotations
+
+from varv.kernel.codec import Digest, Event, event
+from varv.kernel.ids import ModelName
+from varv.serving.routing import RoutingTable
+
+
+@event("serving.routing_changed")
+class RoutingChanged(Event):
+    """A routing table came into force."""
+
+    model: ModelName
+    table: RoutingTable
+
+
+@event("serving.requests_served")
+class RequestsServed(Event):
+    """A batch of requests was answered and its predictions kept; versions as texts, 0 for none."""
+
+    model: ModelName
+    segment: str
+    n_requests: int
+    n_by_version: dict[str, int]
+    digest: Digest
