@@ -245,7 +245,9 @@ ORDERS = 3
 
 
 def drive(ledger, clock_at, faults):
-    """Play a fixed script from wherever the ledger is; the next step is read off the ledger, as a replay does."""
+    """Play a fixed script from wherever the ledger is; the next step is read off the ledger, as a replay
+    does.
+    """
     clock = VirtualClock(clock_at)
     engine = engine_on(ledger, clock, faults=faults)
     while True:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sqlite3
@@ -14,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from varv.kernel.clock import HOUR, Instant
-from varv.kernel.errors import Conflict, Corrupt, FailedPrecondition, NotFound
+from varv.kernel.errors import Conflict, Corrupt, FailedPrecondition, NotFound, Unavailable
 from varv.kernel.faults import Crash, Faults
 from varv.kernel.ledger import Append, Change, CommandEnd, NewCommand
 from varv.kernel.ledger_sqlite import SqliteLedger, read_only
@@ -131,6 +132,37 @@ def test_a_bad_change_of_one_thread_fails_alone(tmp_path):
         assert len(wrong) == 80
         assert ledger.head().version == 80
         assert ledger.head("t").version == 0
+
+
+def test_a_full_disk_is_unavailable_and_the_ledger_goes_on_when_there_is_space(tmp_path):
+    with closing(SqliteLedger(tmp_path / "ledger.db")) as ledger:
+        ledger.commit(noted())
+        pages = ledger._db.execute("PRAGMA page_count").fetchone()[0]
+        ledger._db.execute(f"PRAGMA max_page_count = {pages}")
+        with pytest.raises(Unavailable, match="disk"):
+            ledger.commit(noted(text="x" * 100_000))
+        ledger._db.execute("PRAGMA max_page_count = 100000")
+        assert [entry.seq for entry in ledger.commit(noted(text="x" * 100_000))] == [2]
+
+
+def test_closing_under_load_loses_nothing_that_was_acknowledged(tmp_path):
+    ledger = SqliteLedger(tmp_path / "ledger.db")
+    acknowledged = []
+
+    def write(k):
+        with contextlib.suppress(FailedPrecondition):
+            while True:
+                acknowledged.extend(entry.seq for entry in ledger.commit(noted(f"s{k}")))
+
+    threads = [threading.Thread(target=write, args=(k,)) for k in range(6)]
+    for thread in threads:
+        thread.start()
+    ledger.wait(50, 60.0)
+    ledger.close()
+    for thread in threads:
+        thread.join()
+    with closing(SqliteLedger(tmp_path / "ledger.db")) as again:
+        assert sorted(acknowledged) == [entry.seq for entry in again.read()]
 
 
 def test_checkpoints_are_signed_as_the_ledger_grows_and_at_the_end(tmp_path):

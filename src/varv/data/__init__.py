@@ -6,6 +6,18 @@ reference period; a bad batch is put in quarantine whole, with a report, until a
 """
 
 from varv.data.model import Dataset
+from varv.data.service import Appended, Datasets, Prepared
 from varv.data.sources import Csv, Frame, Parquet
+from varv.data.views import DatasetsView, DatasetVersion
 
-__all__ = ["Csv", "Dataset", "Frame", "Parquet"]
+__all__ = [
+    "Appended",
+    "Csv",
+    "Dataset",
+    "DatasetVersion",
+    "Datasets",
+    "DatasetsView",
+    "Frame",
+    "Parquet",
+    "Prepared",
+]

@@ -9,6 +9,7 @@ row with a key stands, later ones are ignored.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from types import MappingProxyType
@@ -20,9 +21,10 @@ from varv.data.sources import TIME, Csv, Frame, Parquet, Source, Types, in_kept_
 from varv.kernel.clock import Instant
 from varv.kernel.codec import Digest, Event, event
 from varv.kernel.errors import InvalidDeclaration, InvalidInput
-from varv.kernel.ids import DatasetName, Version, checked_name
+from varv.kernel.ids import DatasetName, checked_name
 
 MAX_COLUMNS = 2000
+_PART = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
 
 
 class Dataset:
@@ -50,11 +52,11 @@ class Dataset:
 
     Examples
     --------
-    >>> rows = pl.DataFrame({"id": ["a"], "at": ["2013-01-01"], "landed_at": [None], "late": [None]})
-    >>> rows = rows.cast({"at": pl.Date, "landed_at": pl.Date, "late": pl.Boolean})
-    >>> trips = Dataset("trips", source=Frame(rows), key="id", event_time="at", known_at={"landed_at":
-    ["late"]}) >>> trips.parts, trips.known_when("late"), trips.columns("landed_at") (('at', 'landed_at'),
-    'landed_at', ('id', 'landed_at', 'late'))
+    >>> kinds = {"id": pl.String, "at": pl.Date, "landed_at": pl.Date, "late": pl.Boolean}
+    >>> source, later = Frame(pl.DataFrame(schema=kinds)), {"landed_at": ["late"]}
+    >>> trips = Dataset("trips", source=source, key="id", event_time="at", known_at=later)
+    >>> trips.parts, trips.known_when("late"), trips.columns("landed_at")
+    (('at', 'landed_at'), 'landed_at', ('id', 'landed_at', 'late'))
     """
 
     def __init__(
@@ -186,6 +188,11 @@ class Dataset:
                 raise InvalidDeclaration(
                     "dataset", self.name, f"names no column in {where!r}", hint="give its name"
                 )
+        for time in self.parts:
+            if not _PART.fullmatch(time):
+                hint = "rename it to letters, digits and _, 63 at most"
+                problem = f"has a time column {time[:80]!r} that cannot name a part"
+                raise InvalidDeclaration("dataset", self.name, problem, hint=hint)
         stated: dict[str, str] = {}
         named = [(self.event_time, "event_time"), *((time, "known_at") for time in self.known_at)]
         named += [(column, time) for time, columns in self.known_at.items() for column in columns]
@@ -207,7 +214,7 @@ class Dataset:
 
 @event("data.dataset_registered")
 class DatasetRegistered(Event, frozen=True, kw_only=True):
-    """A dataset became known: its names, its types, and the contract that follows from the types alone."""
+    """A dataset became known by its keys, times and types."""
 
     dataset: DatasetName
     key: tuple[str, ...]
@@ -227,11 +234,13 @@ class ContractInferred(Event, frozen=True, kw_only=True):
 
 @event("data.version_appended")
 class DatasetVersionAppended(Event, frozen=True, kw_only=True):
-    """A batch was taken in; `first` and `last` are its range of the part's time."""
+    """A batch was taken in and made the next version of the dataset, counted in the order of the ledger.
+
+    `first` and `last` are the batch's range of the part's time.
+    """
 
     dataset: DatasetName
     part: str
-    version: Version
     segment: str
     n_rows: int
     digest: Digest

@@ -136,15 +136,16 @@ def infer_contract(frame: pl.DataFrame, *, key: Sequence[str], time: str) -> Con
     columns = []
     for name, dtype in frame.schema.items():
         if name in strict:
-            columns.append(ColumnRule(name=name, kind=_kind(dtype), null_share=0.0))
+            columns.append(
+                ColumnRule(name=name, kind=_kind(dtype), null_share=0.0, domain=_domain(frame[name]))
+            )
             continue
-        share = worst_day[name]
         low, high = _widened(frame[name])
         columns.append(
             ColumnRule(
                 name=name,
                 kind=_kind(dtype),
-                null_share=round(share + NULL_SLACK * (1 - share), 6),
+                null_share=round(worst_day[name] + NULL_SLACK * (1 - worst_day[name]), 6),
                 low=low,
                 high=high,
                 domain=_domain(frame[name]),

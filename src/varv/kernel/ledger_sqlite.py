@@ -1,10 +1,9 @@
 """The embedded ledger: SQLite in WAL mode, one owner, one writer at a time, group commit.
 
-Threads queue their changes; the first to come leads: it writes everything queued in one transaction and one
-fsync, then hands over to the next that has queued meanwhile. A caller that is alone pays no hand-over. The
-order of the queue is the order of seqs, which SQLite never assigns. A change that is refused is rolled back
-to its savepoint and leaves its neighbours alone. Reads use connections of their own, so they never wait for a
-writer.
+Threads commit in groups (`kernel.group_commit`): one transaction and one fsync for all that wait. The order
+of the queue is the order of seqs, which SQLite never assigns. A change that is refused leaves its neighbours
+alone. Reads use connections of their own, so they never wait for a writer. The file itself is in
+`kernel.sqlite_file`.
 
 The outbox is the job queue: a command is one row from the transition that decided it to its end. Leases are
 void when a store is opened, since the process that held them no longer owns it.
@@ -12,22 +11,22 @@ void when a store is opened, since the process that held them no longer owns it.
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import os
 import sqlite3
 import threading
 from collections import deque
 from collections.abc import Callable, Generator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any
 
 import msgspec
 
 from varv.kernel.clock import Duration, Instant
 from varv.kernel.errors import Conflict, Corrupt, FailedPrecondition, NotFound, Unavailable
 from varv.kernel.faults import Faults
+from varv.kernel.group_commit import GroupCommit, Ticket
 from varv.kernel.ledger import (
     GENESIS,
     Append,
@@ -47,35 +46,11 @@ from varv.kernel.ledger import (
 )
 from varv.kernel.merkle import Notary
 from varv.kernel.observe import log
+from varv.kernel.sqlite_file import Durability, connect, own, prepare, require_format
 
-T = TypeVar("T")
-Durability = Literal["full", "process"]
+_Work = Callable[[Head], tuple[Any, Head]]
 
 MEMORY = ":memory:"
-FORMAT = 1
-APPLICATION_ID = 0x76617276  # "varv"
-
-_SCHEMA = """
-CREATE TABLE entries (
-    seq INTEGER PRIMARY KEY, stream TEXT NOT NULL, version INTEGER NOT NULL, name TEXT NOT NULL,
-    event_version INTEGER NOT NULL, at INTEGER NOT NULL, cause INTEGER, data BLOB NOT NULL,
-    hash BLOB NOT NULL, UNIQUE (stream, version));
-CREATE TABLE head (one INTEGER PRIMARY KEY CHECK (one = 1), seq INTEGER NOT NULL, hash BLOB NOT NULL);
-CREATE TABLE sagas (saga TEXT PRIMARY KEY, version INTEGER NOT NULL, state BLOB NOT NULL) WITHOUT ROWID;
-CREATE TABLE timers (
-    saga TEXT NOT NULL, key TEXT NOT NULL, due INTEGER NOT NULL, cause INTEGER NOT NULL,
-    PRIMARY KEY (saga, key)) WITHOUT ROWID;
-CREATE INDEX timers_by_due ON timers (due, saga, key);
-CREATE TABLE commands (
-    id TEXT PRIMARY KEY, saga TEXT NOT NULL, cause INTEGER NOT NULL, position INTEGER NOT NULL,
-    name TEXT NOT NULL, data BLOB NOT NULL,
-    priority INTEGER NOT NULL, partition TEXT NOT NULL, due_at INTEGER NOT NULL,
-    attempt INTEGER NOT NULL DEFAULT 0, failures INTEGER NOT NULL DEFAULT 0,
-    lease_until INTEGER NOT NULL DEFAULT 0, worker TEXT NOT NULL DEFAULT '') WITHOUT ROWID;
-CREATE INDEX commands_by_turn ON commands (priority DESC, cause, position);
-CREATE INDEX commands_by_partition ON commands (partition, lease_until);
-"""
-
 _INSERT = "INSERT INTO entries VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _MOST_VERSIONS = 10_000
 _ENTRY = "seq, stream, version, name, event_version, at, cause, data, hash"
@@ -122,68 +97,46 @@ class SqliteLedger:
         faults: Faults | None = None,
         read_only: bool = False,
     ) -> None:
-        self._path = str(path)
+        self._path, self._name = str(path), Path(path).name
         self._in_memory = self._path == MEMORY
         self._read_only = read_only
         self._notary = notary
         self._faults = faults or Faults()
-        self._queue: deque[_Ticket] = deque()
-        self._queue_lock = threading.Lock()
-        self._leading = False
-        # What the transaction in hand will append, and versions of streams lately written; the writer's alone.
+        self._writer = GroupCommit(self._flush, self._require_writable)
+        # What the transaction in hand will append, and versions of streams lately written; the writer's
+        # alone.
         self._pending: list[Entry] = []
         self._versions: dict[str, int] = {}
         self._closed = False
-        # Guards the writing connection; only in memory, where there is one connection, do readers take it
-        # too.
+        self._open = False  # whether the writing connection is
+        # Guards the writing connection; in memory, where there is no other, readers take it too.
         self._writing = threading.Lock()
         self._grown = threading.Condition()
         self._readers: deque[sqlite3.Connection] = deque()
-        self._lock_file = -1 if self._in_memory or read_only else _own(Path(self._path))
+        self._lock_file = -1 if self._in_memory or read_only else own(Path(self._path))
         try:
-            self._db = self._connect()
-            self._tip = self._prepared(durability)
+            self._tip = self._opened(durability)
         except BaseException:
             self._let_go()
             raise
 
     # Opening and closing
 
-    def _connect(self) -> sqlite3.Connection:
-        if self._read_only:
-            if not Path(self._path).is_file():
-                raise NotFound("ledger", Path(self._path).name, hint="look for the home folder with --home")
-            return _connection(f"{Path(self._path).absolute().as_uri()}?mode=ro", uri=True)
-        return _connection(self._path)
-
-    def _prepared(self, durability: Durability) -> Head:
-        name = Path(self._path).name
+    def _opened(self, durability: Durability) -> Head:
+        if self._read_only and not Path(self._path).is_file():
+            raise NotFound("ledger", self._name, hint="look for the home folder with --home")
         try:
-            if not self._read_only:
-                self._db.execute("PRAGMA journal_mode = WAL")
-                self._db.execute(f"PRAGMA synchronous = {'FULL' if durability == 'full' else 'NORMAL'}")
-            found = self._db.execute("PRAGMA user_version").fetchone()[0]
-            if found == 0 and not self._read_only:
-                self._create(name)
-            elif found != FORMAT or self._db.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
-                raise Corrupt("ledger", name, "is not a ledger of this version", format=found, known=FORMAT)
-            if not self._read_only:
-                self._db.execute("UPDATE commands SET lease_until = 0, worker = '' WHERE lease_until > 0")
-            return self._checked_tip(name)
+            self._db = connect(self._path, read_only=self._read_only)
+            self._open = True
+            if self._read_only:
+                require_format(self._db, self._name)
+            else:
+                prepare(self._db, self._name, durability)
+            return self._checked_tip()
         except sqlite3.Error as error:
-            raise Corrupt("ledger", name, "cannot be opened", why=str(error)) from None
+            raise Corrupt("ledger", self._name, "cannot be opened", why=str(error)) from None
 
-    def _create(self, name: str) -> None:
-        if self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-            raise Corrupt(
-                "ledger", name, "is a database of something else", hint="choose another home folder"
-            )
-        script = f"{_SCHEMA} PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {FORMAT};"
-        self._db.executescript(
-            f"BEGIN IMMEDIATE; {script} INSERT INTO head VALUES (1, 0, x'{GENESIS.hex()}'); COMMIT;"
-        )
-
-    def _checked_tip(self, name: str) -> Head:
+    def _checked_tip(self) -> Head:
         """Return the stored head; an owner refuses to write on after a break, a reader does not."""
         tip = self._stored_tip()
         if self._read_only:
@@ -192,12 +145,22 @@ class SqliteLedger:
         if (last or (0, GENESIS)) != (tip.version, tip.hash):
             found = last[0] if last else 0
             raise Corrupt(
-                "ledger", name, "does not end where its head says", head=tip.version, last=found, hint=_VERIFY
+                "ledger",
+                self._name,
+                "does not end where its head says",
+                head=tip.version,
+                last=found,
+                hint=_VERIFY,
             )
         if self._notary is not None and self._notary.size > tip.version:
             signed = self._notary.size
             raise Corrupt(
-                "ledger", name, "is shorter than was signed", signed=signed, last=tip.version, hint=_VERIFY
+                "ledger",
+                self._name,
+                "is shorter than was signed",
+                signed=signed,
+                last=tip.version,
+                hint=_VERIFY,
             )
         return tip
 
@@ -207,7 +170,7 @@ class SqliteLedger:
 
     def close(self) -> None:
         """Sign a last checkpoint and give the store back; closing twice is harmless."""
-        with self._queue_lock:
+        with self._writer.lock:
             if self._closed:
                 return
             self._closed = True
@@ -219,9 +182,11 @@ class SqliteLedger:
             self._grown.notify_all()
 
     def _let_go(self) -> None:
-        while self._readers:
-            self._readers.pop().close()
-        if hasattr(self, "_db"):
+        with suppress(IndexError):
+            while True:
+                self._readers.pop().close()
+        if self._open:
+            self._open = False
             self._db.close()
         if self._lock_file >= 0:
             os.close(self._lock_file)
@@ -232,7 +197,7 @@ class SqliteLedger:
     @contextmanager
     def _reading(self) -> Generator[sqlite3.Connection]:
         if self._closed:
-            raise FailedPrecondition("ledger", Path(self._path).name, "is closed")
+            raise FailedPrecondition("ledger", self._name, "is closed")
         if self._in_memory:
             with self._writing:
                 yield self._db
@@ -240,14 +205,16 @@ class SqliteLedger:
         try:
             db = self._readers.pop()
         except IndexError:
-            db = self._connect()
+            db = connect(self._path, read_only=self._read_only)
         try:
             yield db
         except sqlite3.DatabaseError as error:
-            name = Path(self._path).name
-            raise Corrupt("ledger", name, "cannot be read", why=str(error), hint=_VERIFY) from None
+            raise Corrupt("ledger", self._name, "cannot be read", why=str(error), hint=_VERIFY) from None
         finally:
-            self._readers.append(db)
+            if self._closed:
+                db.close()
+            else:
+                self._readers.append(db)
 
     def read(self, after: int = 0, stream: str | None = None, limit: int | None = None) -> list[Entry]:
         """Return entries in order: with a seq above `after`, or with `stream` a version above it."""
@@ -292,7 +259,7 @@ class SqliteLedger:
         """Write one change durably and return its entries, in the order of its facts."""
         # Out here, encoding overlaps the fsync of those who queued before.
         data = [encoded(append) for append in change.facts]
-        return self._submit(lambda tip: self._write(change, data, tip))
+        return self._writer.submit(lambda tip: self._write(change, data, tip))
 
     def claim(self, worker: str, now: Instant, lease: Duration) -> ClaimedCommand | None:
         """Take the lease of the next command that is due, by priority and then age; None if there is none."""
@@ -308,7 +275,7 @@ class SqliteLedger:
             )
             return found, tip
 
-        return self._submit(take)
+        return self._writer.submit(take)
 
     def extend(self, command_id: CommandId, attempt: int, until: Instant) -> None:
         """Prolong the lease of a running attempt: its heartbeat."""
@@ -319,46 +286,20 @@ class SqliteLedger:
                 raise _fenced_off(command_id, attempt)
             return None, tip
 
-        self._submit(prolong)
+        self._writer.submit(prolong)
 
-    def _submit(self, work: Callable[[Head], tuple[T, Head]]) -> T:
-        ticket = _Ticket(work)
-        with self._queue_lock:
-            if self._closed or self._read_only:
-                state = "is closed" if self._closed else "was opened for reading only"
-                raise FailedPrecondition("ledger", Path(self._path).name, state)
-            self._queue.append(ticket)
-            follows, self._leading = self._leading, True
-        interrupt = ticket.wait() if follows else None
-        if not ticket.finished:
-            self._lead()
-        if interrupt is not None:
-            raise interrupt
-        if ticket.error is not None:
-            raise ticket.error
-        return ticket.result
+    def _require_writable(self) -> None:
+        if self._closed or self._read_only:
+            state = "is closed" if self._closed else "was opened for reading only"
+            raise FailedPrecondition("ledger", self._name, state)
 
-    def _lead(self) -> None:
-        """Write all that is queued, then wake those who waited for it and the next leader."""
-        with self._queue_lock:
-            batch = list(self._queue)
-            self._queue.clear()
-        try:
-            with self._writing:
-                self._flush(batch)
-        finally:
-            with self._queue_lock:
-                self._leading = bool(self._queue)
-                if self._queue:
-                    self._queue[0].wake.release()
-            for ticket in batch:
-                ticket.finished = True
-            for follower in batch[1:]:  # the leader is always the first of its batch
-                follower.wake.release()
-            with self._grown:
-                self._grown.notify_all()
+    def _flush(self, batch: list[Ticket[_Work]]) -> None:
+        with self._writing:
+            self._write_batch(batch)
+        with self._grown:
+            self._grown.notify_all()
 
-    def _flush(self, batch: list[_Ticket]) -> None:
+    def _write_batch(self, batch: list[Ticket[_Work]]) -> None:
         try:
             try:
                 self._write_all(batch, careful=False)
@@ -366,15 +307,17 @@ class SqliteLedger:
                 self._roll_back()
                 self._write_all(batch, careful=True)
         except BaseException as error:
-            self._roll_back()
             for ticket in batch:
                 ticket.error = ticket.error or _told(error)
-            if not isinstance(error, sqlite3.Error):
+            self._roll_back()
+            if not isinstance(error, Exception):
                 raise
         else:
             self._sign()
 
-    def _write_all(self, batch: list[_Ticket], *, careful: bool) -> None:
+    def _write_all(self, batch: list[Ticket[_Work]], *, careful: bool) -> None:
+        if not self._open:
+            raise FailedPrecondition("ledger", self._name, "is closed")
         # A deferred transaction that turns into a write can get SQLITE_BUSY at once, so we begin IMMEDIATE.
         self._db.execute("BEGIN IMMEDIATE")
         tip = self._tip
@@ -392,7 +335,7 @@ class SqliteLedger:
         self._tip = tip
         self._faults.reach("ledger.after_commit")
 
-    def _run(self, ticket: _Ticket, tip: Head) -> Head:
+    def _run(self, ticket: Ticket[_Work], tip: Head) -> Head:
         n_pending = len(self._pending)
         self._db.execute("SAVEPOINT one")
         try:
@@ -407,7 +350,7 @@ class SqliteLedger:
         return tip
 
     def _roll_back(self) -> None:
-        if self._db.in_transaction:
+        if self._open and self._db.in_transaction:
             self._db.execute("ROLLBACK")
         self._pending.clear()
         self._versions.clear()
@@ -504,58 +447,8 @@ class SqliteLedger:
         return [row[0] for row in rows]
 
 
-class _Ticket:
-    """A piece of work on its way through the writer."""
-
-    __slots__ = ("error", "finished", "result", "wake", "work")
-
-    def __init__(self, work: Callable[[Head], tuple[Any, Head]]) -> None:
-        self.work = work
-        self.result: Any = None
-        self.error: BaseException | None = None
-        self.finished = False
-        self.wake = threading.Lock()
-        self.wake.acquire()
-
-    def wait(self) -> KeyboardInterrupt | None:
-        """Wait for the leader; an interrupt is kept until then, since the work may be committed anyway."""
-        interrupt = None
-        while True:
-            try:
-                self.wake.acquire()
-            except KeyboardInterrupt as error:
-                interrupt = error
-            else:
-                return interrupt
-
-
 _LOG = logging.getLogger(__name__)
 _VERIFY = "run varv verify, and restore a copy"
-
-
-def _connection(target: str, *, uri: bool = False) -> sqlite3.Connection:
-    db = sqlite3.connect(target, uri=uri, isolation_level=None, check_same_thread=False, cached_statements=64)
-    # Another reader may hold the store for a moment while the write-ahead log is folded in.
-    db.execute("PRAGMA busy_timeout = 5000")
-    return db
-
-
-def _own(path: Path) -> int:
-    """Return a file descriptor whose lock says that this process owns the store at `path`."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    lock = os.open(path.with_name(f"{path.name}.lock"), os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        pid = os.read(lock, 20).decode(errors="replace") or "unknown"
-        os.close(lock)
-        hint = "use it through its server, or stop that process"
-        raise FailedPrecondition(
-            "store", path.name, "is owned by another process", pid=pid, hint=hint
-        ) from None
-    os.ftruncate(lock, 0)
-    os.pwrite(lock, str(os.getpid()).encode(), 0)
-    return lock
 
 
 def _stream_head(db: sqlite3.Connection, stream: str) -> Head:

@@ -10,11 +10,12 @@ import polars as pl
 
 from varv.data import Dataset
 from varv.features import Derived, FeatureSet, FeatureView
-from varv.kernel.clock import DAY, Duration, duration
+from varv.kernel.clock import DAY, Duration, Instant, duration, instant
 from varv.kernel.errors import InvalidDeclaration, InvalidInput
 from varv.kernel.ids import ModelName, checked_name
 from varv.loop.gates import BeatsChampion, Calibrated, Gate
-from varv.monitoring import Monitor
+from varv.loop.model import LoopPolicy
+from varv.monitoring.monitor import Monitor
 from varv.rollout import Rollout
 from varv.runs import Train
 
@@ -303,14 +304,6 @@ class Replay:
                 raise InvalidDeclaration("plant", plant.name, f"reads {plant.column!r}, which is known in time", hint=hint)
 
 
-REFERENCES: dict[str, Retrain] = {
-    "never": Retrain.never(),
-    "monthly": Retrain(on=["schedule:30d"], cooldown="1d"),
-    "weekly": Retrain(on=["schedule:7d"], cooldown="1d"),
-}
-"""Policies to hold the declared one against: retrain on all data so far by the calendar, replace at once."""
-
-
 def _name(kind: str, name: object) -> str:
     try:
         return checked_name(kind, name)
@@ -326,8 +319,6 @@ def _duration(kind: str, argument: str, text: str) -> Duration:
 
 
 def _instant(kind: str, name: str, text: str) -> int:
-    from varv.kernel.clock import instant
-
     try:
         return instant(text)
     except InvalidInput as error:
@@ -339,3 +330,27 @@ def _types(name: str, **checks: tuple[object, type]) -> None:
         if not isinstance(value, expected) or (expected is int and isinstance(value, bool)):
             problem = f"has {argument}={repr(value)[:60]}"
             raise InvalidDeclaration("model", name, problem, hint=f"give a varv.{expected.__name__}")
+
+
+def policy_of(model: Model, first_training: Instant, seed: int) -> LoopPolicy:
+    """Return the declared loop of a model as the ledger keeps it."""
+    retrain = model.retrain
+    return LoopPolicy(
+        model=model.name,
+        alarms=tuple(sorted(retrain.alarms)),
+        schedule=retrain.schedule,
+        volume=retrain.volume,
+        cooldown=retrain.cooldown,
+        maturity=model.outcome.mature,
+        plan=model.rollout.plan,
+        first_training=first_training,
+        seed=seed,
+    )
+
+
+REFERENCES: dict[str, Retrain] = {
+    "never": Retrain.never(),
+    "monthly": Retrain(on=["schedule:30d"], cooldown="1d"),
+    "weekly": Retrain(on=["schedule:7d"], cooldown="1d"),
+}
+"""Policies to hold the declared one against: retrain on all data so far by the calendar, replace at once."""

@@ -13,6 +13,7 @@ import polars as pl
 
 from varv.kernel.clock import DAY, Duration, Instant
 from varv.kernel.codec import Event
+from varv.kernel.errors import Conflict
 from varv.kernel.ids import ModelName, Version
 from varv.kernel.sagas import Command, Fact, Handler, Message, Reply
 from varv.loop.gates import judge
@@ -28,8 +29,9 @@ from varv.loop.model import (
 )
 from varv.loop.training import package_scores, train_candidate, with_planted
 from varv.loop.world import World
-from varv.monitoring import MonitorPlan, Window, plan
+from varv.monitoring import MonitorPlan, Window
 from varv.monitoring.measure import measure_day
+from varv.monitoring.monitor import plan
 from varv.monitoring.reference import Reference
 from varv.registry import AliasMoved, RegistryView, VersionRecord
 from varv.rollout import model as rollout
@@ -85,12 +87,14 @@ class Handlers:
             Fact(f"model/{command.model}", registered),
             Fact(f"model/{command.model}", self._alias(command.model, "challenger", command.version)),
         )
-        return Reply(facts, (self._to_loop(CandidateTrained(version=command.version, n_rows=registered.n_rows)),))
+        n_known = self.world.telemetry.n_labelled(command.cutoff)
+        trained = CandidateTrained(version=command.version, n_rows=registered.n_rows, n_labelled=n_known)
+        return Reply(facts, (self._to_loop(trained),))
 
     def judge(self, command: JudgeCandidate, command_id: str, now: Instant) -> Reply:
         """Hold a candidate against the gates, on the rows that it was not fitted on."""
         record = self._version(command.version).registered
-        held_out = self._held_out(record.cutoff)
+        held_out = self.world.telemetry.labelled(record.held_out_from, record.cutoff, known_by=record.cutoff)
         for column in sorted(set(record.signature) - set(self.world.model.feature_set.names)):
             held_out = with_planted(self.world, held_out, column, record.cutoff)
         candidate = self._scored(command.version, held_out)
@@ -142,15 +146,19 @@ class Handlers:
 
     def apply_routing(self, command: rollout.ApplyRouting, command_id: str, now: Instant) -> Reply:
         """Put a routing table in force."""
-        epoch = self.world.serving.apply(command.table)
+        confirmed = self._reply_to(command_id, rollout.RoutingApplied(epoch=command.table.epoch))
+        try:
+            self.world.serving.apply(command.table)
+        except Conflict:
+            # A higher epoch came first: this table has been dealt with, and is never in force.
+            return confirmed
         changed = Fact(f"routing/{command.model}", RoutingChanged(model=command.model, table=command.table))
-        reply = self._reply_to(command_id, rollout.RoutingApplied(epoch=epoch))
-        return Reply((changed,), reply.messages)
+        return Reply((changed,), confirmed.messages)
 
     def move_alias(self, command: rollout.MoveAlias, command_id: str, now: Instant) -> Reply:
         """Point an alias at a version."""
         moved = Fact(f"model/{command.model}", self._alias(command.model, command.alias, command.version))
-        reply = self._reply_to(command_id, rollout.AliasMoved(alias=command.alias, version=command.version))
+        reply = self._reply_to(command_id, rollout.AliasConfirmed(alias=command.alias, version=command.version))
         return Reply((moved,), reply.messages)
 
     def unload(self, command: rollout.UnloadVersion, command_id: str, now: Instant) -> Reply:
@@ -191,10 +199,6 @@ class Handlers:
 
     def _reference(self, record: VersionRecord) -> Reference:
         return Reference.from_bytes(self.world.blobs.get(record.registered.reference))
-
-    def _held_out(self, cutoff: Instant) -> pl.DataFrame:
-        since = Instant(cutoff - self.world.model.train.validate)
-        return self.world.telemetry.labelled(since, cutoff, known_by=cutoff)
 
     def _scored(self, version: int, rows: pl.DataFrame) -> np.ndarray:
         return package_scores(self.package(version), rows)

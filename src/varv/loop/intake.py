@@ -79,11 +79,11 @@ class Intake:
         return Taken(tuple(facts), requests.height)
 
     def _accept(self, arrival: Arrival, segment: str) -> Sequence[Fact]:
-        world = self._world
-        prepared = world.datasets.prepare_append(arrival.dataset, arrival.part, arrival.rows, segment=segment)
+        world, dataset, part = self._world, arrival.dataset, arrival.part
+        prepared = world.datasets.prepare_append(dataset, part, arrival.rows, segment=segment)
         if prepared.accepted:
-            world.features.observe(arrival.dataset, arrival.part, arrival.rows)
-            self._label(arrival.dataset, arrival.part, arrival.rows)
+            world.features.observe(dataset, part, prepared.rows)
+            self._label(dataset, part, prepared.rows)
         return prepared.facts
 
     def _label(self, dataset: Dataset, part: str, rows: pl.DataFrame) -> None:

@@ -61,6 +61,7 @@ class LoopState(msgspec.Struct, frozen=True, kw_only=True):
     n_rows: int = 0
     """Rows with an outcome, as last counted."""
     trained_rows: int = 0
+    """Rows with an outcome at the last training."""
     trained_at: Instant | None = None
     n_retrains: int = 0
     pending: tuple[Trigger, ...] = ()
@@ -140,10 +141,11 @@ class TriggerDeferred(Event):
 
 @event("loop.candidate_trained")
 class CandidateTrained(Event):
-    """Training is done and the candidate is registered."""
+    """Training is done and the candidate is registered; `n_labelled` outcomes were known by then."""
 
     version: int
     n_rows: int
+    n_labelled: int
 
 
 @event("loop.gates_judged")

@@ -18,7 +18,7 @@ from varv.kernel.clock import DAY, Instant, VirtualClock
 from varv.kernel.codec import Digest, Event, event
 from varv.kernel.ids import ModelName
 from varv.kernel.sagas import Fact, Message
-from varv.loop.declaration import Plant, Replay
+from varv.loop.declaration import Replay
 from varv.loop.feed import Arrival, Feed
 from varv.loop.intake import Intake, segment_name
 from varv.loop.model import FaultPlanted, LoopPolicy, LoopStarted, PlantedFault
@@ -94,8 +94,9 @@ class Driver:
         reached = self._last(ReplayAdvanced)
         if reached is None:
             if self._world.ledger.head().version == 0:
+                registered = [f for data in self._world.model.datasets for f in self._world.datasets.register(data)]
                 started = LoopStarted(policy=policy, declaration=declaration)
-                self._world.engine.tell(Message(self._world.loop_id, started))
+                self._world.engine.tell(Message(self._world.loop_id, started), facts=registered)
             return self._replay.since
         self._n_requests = reached.n_requests
         self._intake.restore(reached.through)
@@ -127,22 +128,14 @@ class Driver:
 
     def _planted(self, arrivals: list[Arrival]) -> pl.DataFrame | None:
         """Return the planted column for the requests among `arrivals`: the truth of later, until it breaks."""
+        plant = loop_state(self._world).planted
         requests = next((a for a in arrivals if a.dataset is self._world.model.requests and a.is_base), None)
         table = self._world.dataplane.table
-        if not self._plants or requests is None or table is None:
+        if plant is None or requests is None or table is None:
             return None
-        columns = {plant.column: plant for plant in self._plants if self._breaks_later(plant)}
-        values = []
-        for name in sorted({plant.column for plant in self._plants}):
-            truth = self._feed.later(requests, name).cast(pl.Float32)
-            values.append(truth if name in columns else pl.Series(name, [None] * len(truth), dtype=pl.Float32))
-        return pl.DataFrame(values)
-
-    def _breaks_later(self, plant: Plant) -> bool:
-        table = self._world.dataplane.table
-        state = loop_state(self._world)
-        ours = state.planted is not None and state.planted.name == plant.name
-        return ours and plant.breaks == "in canary" and table is not None and table.candidate_share == 0.0
+        if plant.breaks == "in canary" and table.candidate_share == 0.0:
+            return pl.DataFrame([self._feed.later(requests, plant.column).cast(pl.Float32)])
+        return pl.DataFrame({plant.column: pl.Series([None] * requests.rows.height, dtype=pl.Float32)})
 
     def _last(self, kind: type[E]) -> E | None:
         found = self._world.ledger.read(max(0, self._world.ledger.head("replay").version - 1), stream="replay")

@@ -82,8 +82,8 @@ def _policy_changed(state: LoopState, policy: LoopPolicy, event: PolicyChanged, 
 
 def _timer(state: LoopState, policy: LoopPolicy, event: TimerFired, now: Instant) -> Step[LoopState]:
     if event.key == "day":
-        command = Measure(model=policy.model, day=_last_mature_day(event.due, policy))
-        return Step(state, commands=(command,), timers=(SetTimer("day", Instant(event.due + DAY)),))
+        command = Measure(model=policy.model, day=_last_mature_day(now, policy))
+        return Step(state, commands=(command,), timers=(SetTimer("day", _next_midnight(now)),))
     if event.key == "evidence":
         return _gather(state, policy, now)
     if event.key == "schedule":
@@ -187,7 +187,7 @@ def _train(state: LoopState, policy: LoopPolicy, plant: PlantedFault | None, now
 def _trained(state: LoopState, policy: LoopPolicy, event: CandidateTrained, now: Instant) -> Step[LoopState]:
     if state.phase != "training" or event.version != state.candidate:
         return Step(state)
-    trained_rows = state.trained_rows if state.planted else event.n_rows
+    trained_rows = state.trained_rows if state.planted else event.n_labelled
     command = JudgeCandidate(model=policy.model, version=event.version, champion=state.champion)
     return Step(replace(state, phase="judging", trained_rows=trained_rows), commands=(command,))
 

@@ -8,18 +8,18 @@ labelled at an instant only if its outcome was known by then.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import NamedTuple
 
+import numpy as np
 import polars as pl
 
-from varv.kernel.clock import DAY, Instant
+from varv.kernel.clock import Instant, as_datetime
 from varv.kernel.columns import Columns
 from varv.serving.dataplane import ANSWER_SCHEMA
 
 TABLE = "predictions"
-LONGEST_DELAY = 45 * DAY
-"""Outcomes that take longer than this still train models, but no monitor and no rollout waits for them."""
-
-_OUTCOMES = {"key": pl.String, "outcome": pl.Int8, "known_at": pl.Datetime("us", "UTC")}
+_TIME = pl.Datetime("us", "UTC")
+_OUTCOMES = {"key": pl.String, "outcome": pl.Int8, "known_at": _TIME}
 
 
 class Telemetry:
@@ -33,9 +33,8 @@ class Telemetry:
 
     def __init__(self, columns: Columns) -> None:
         self._columns = columns
-        self._predictions: list[pl.DataFrame] = []
-        self._starts: list[int] = []
-        self._outcomes: list[pl.DataFrame] = []
+        self._predictions: list[_Batch] = []
+        self._outcomes: list[_Batch] = []
 
     def restore(self, segments: Iterable[str]) -> None:
         """Read back the predictions of `segments`, oldest first."""
@@ -56,17 +55,14 @@ class Telemetry:
     def known(self, outcomes: pl.DataFrame) -> None:
         """Take in outcomes that became known: ``key``, ``outcome`` and ``known_at``."""
         if outcomes.height:
-            self._outcomes.append(outcomes.select(_OUTCOMES).cast(_OUTCOMES))  # type: ignore[arg-type]
+            rows = outcomes.select(*_OUTCOMES).cast(_OUTCOMES)  # type: ignore[arg-type]
+            self._outcomes.append(_batch(rows, "known_at"))
 
     def requested(self, since: Instant, until: Instant) -> pl.DataFrame:
         """Return predictions of requests made in [since, until), whether or not their outcome is known."""
-        found = [
-            rows
-            for start, rows in zip(self._starts, self._predictions, strict=True)
-            if start < until and _last(rows) >= since
-        ]
+        found = [batch.rows for batch in self._predictions if batch.first < until and batch.last >= since]
         if not found:
-            return pl.DataFrame(schema={"key": pl.String, "requested_at": pl.Datetime("us", "UTC"), **ANSWER_SCHEMA})
+            return pl.DataFrame(schema={"key": pl.String, "requested_at": _TIME, **ANSWER_SCHEMA})
         return pl.concat(found).filter(_between("requested_at", since, until))
 
     def matured(self, since: Instant, until: Instant, *, known_by: Instant) -> pl.DataFrame:
@@ -84,36 +80,40 @@ class Telemetry:
 
     def n_labelled(self, known_by: Instant) -> int:
         """Return how many outcomes were known at `known_by`."""
-        return sum(_n_until(outcomes["known_at"], known_by) for outcomes in self._outcomes)
+        return sum(batch.n_until(known_by) for batch in self._outcomes)
 
     def _known(self, since: Instant, known_by: Instant) -> pl.DataFrame:
         # An outcome is never known before its request, so older batches of outcomes cannot matter.
-        found = [rows for rows in self._outcomes if _epoch(rows["known_at"].max()) >= since]
+        found = [batch.rows for batch in self._outcomes if batch.last >= since and batch.first <= known_by]
         known = pl.concat([pl.DataFrame(schema=_OUTCOMES), *found])
         return known.filter(pl.col("known_at") <= _time(known_by)).unique("key", keep="first", maintain_order=True)
 
     def _remember(self, rows: pl.DataFrame) -> None:
         if rows.height:
-            rows = rows.sort("requested_at", "key")
-            self._predictions.append(rows)
-            self._starts.append(_epoch(rows["requested_at"][0]))
+            self._predictions.append(_batch(rows, "requested_at"))
 
 
-def _last(rows: pl.DataFrame) -> int:
-    return _epoch(rows["requested_at"][-1])
+class _Batch(NamedTuple):
+    """Rows in the order of a time column, and the first and last of its instants."""
+
+    rows: pl.DataFrame
+    times: np.ndarray
+    first: int
+    last: int
+
+    def n_until(self, until: int) -> int:
+        return int(np.searchsorted(self.times, until, side="right"))
 
 
-def _epoch(value: object) -> int:
-    return pl.Series([value], dtype=pl.Datetime("us", "UTC")).to_physical()[0]
+def _batch(rows: pl.DataFrame, time: str) -> _Batch:
+    ordered = rows.sort(time, "key")
+    times = ordered[time].to_physical().to_numpy()
+    return _Batch(ordered, times, int(times[0]), int(times[-1]))
 
 
 def _time(when: int) -> pl.Expr:
-    return pl.lit(when, dtype=pl.Int64).cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
+    return pl.lit(as_datetime(when)).cast(_TIME)
 
 
 def _between(column: str, since: int, until: int) -> pl.Expr:
     return (pl.col(column) >= _time(since)) & (pl.col(column) < _time(until))
-
-
-def _n_until(times: pl.Series, until: int) -> int:
-    return int((times.to_physical() <= until).sum())

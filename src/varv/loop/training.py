@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 import polars as pl
 
-from varv.kernel.clock import Instant
+from varv.kernel.clock import Instant, as_datetime
 from varv.kernel.codec import Digest, digest_of
 from varv.kernel.errors import FailedPrecondition, UserCodeFailed
 from varv.kernel.ids import Version
@@ -50,6 +50,7 @@ class Rows(msgspec.Struct, frozen=True):
     fit: pl.DataFrame
     held_out: pl.DataFrame
     names: tuple[str, ...]
+    held_out_from: Instant
 
 
 def training_rows(world: World, command: TrainCandidate) -> Rows:
@@ -66,14 +67,21 @@ def training_rows(world: World, command: TrainCandidate) -> Rows:
     names = model.feature_set.names
     if command.planted is not None:
         rows, names = with_planted(world, rows, command.planted.column, cutoff), (*names, command.planted.column)
-    split = pl.col("requested_at") < pl.lit(cutoff - model.train.validate).cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
-    fit, held_out = rows.filter(split), rows.filter(~split)
+    held_out_from = _held_out_from(rows, model)
+    earlier = pl.col("requested_at") < as_datetime(held_out_from)
+    fit, held_out = rows.filter(earlier), rows.filter(~earlier)
     if fit.height < model.train.min_rows or held_out.height < 50:
         hint = "wait for more outcomes, or lower min_rows or validate"
         raise FailedPrecondition(
             "model", model.name, "has too few rows to train on", n_fit=fit.height, n_held_out=held_out.height, hint=hint
         )
-    return Rows(fit, held_out, names)
+    return Rows(fit, held_out, names, held_out_from)
+
+
+def _held_out_from(rows: pl.DataFrame, model: Model) -> Instant:
+    """Return where the held-out stretch begins: counted back from the last request that has its outcome."""
+    last = int(rows["requested_at"].to_physical().max() or 0) if rows.height else 0  # type: ignore[arg-type]
+    return Instant(last + 1 - model.train.validate)
 
 
 def train_candidate(world: World, command: TrainCandidate) -> VersionRegistered:
@@ -101,6 +109,7 @@ def train_candidate(world: World, command: TrainCandidate) -> VersionRegistered:
         signature=package.signature.names,
         estimator=package.estimator,
         trained_from=Instant(int(rows.fit["requested_at"].to_physical()[0])),
+        held_out_from=rows.held_out_from,
         cutoff=command.cutoff,
         n_rows=rows.fit.height,
         n_validation=rows.held_out.height,
@@ -208,9 +217,8 @@ def with_planted(world: World, rows: pl.DataFrame, column: str, cutoff: Instant)
 
 
 def _datasets_used(world: World) -> tuple[DatasetUse, ...]:
-    return tuple(
-        DatasetUse(dataset.name, part, latest.version, latest.digest)
-        for dataset in world.model.datasets
-        for part in dataset.parts
-        if (latest := world.datasets.latest(dataset, part)) is not None
-    )
+    used = []
+    for dataset in world.model.datasets:
+        batches = world.datasets.versions(dataset)
+        used.append(DatasetUse(dataset.name, len(batches), digest_of([batch.digest for batch in batches])))
+    return tuple(used)

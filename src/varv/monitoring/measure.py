@@ -28,7 +28,8 @@ from varv.stats import drift, intervals
 from varv.stats.calibration import excess_losses
 
 NOTICE_RISK = 0.05
-"""Chance that a year of looks notes any drift, over all features together, while nothing drifts."""
+"""Chance that a year of looks notes drift of a feature that does not drift; alarms are held together over
+all features, notices are not."""
 
 OVER_REPRESENTED = 1.25
 """A bin is over-represented when its live share is this many times its reference share."""
@@ -87,10 +88,10 @@ def measure_drift(
 
     Notes
     -----
-    Noted drift errs on `NOTICE_RISK` of years over all features (Holm, union bound over the looks of a year).
-    An alarm needs noted drift *and* harm; noted drift depends on the features alone, so given it the harm
-    tests of a look are held together by Holm at level every / false_alarm_every, whatever the features have
-    in common.
+    A feature that does not drift is noted in at most `NOTICE_RISK` of years (union bound over the looks of a
+    year). An alarm needs noted drift *and* harm; noted drift depends on the features alone, so given it the
+    harm tests of a look are held together by Holm at level every / false_alarm_every, whatever the features
+    have in common.
 
     Raises
     ------
@@ -111,13 +112,10 @@ def measure_drift(
         for feature, table in zip(reference.features, tables, strict=True)
     ]
     found = []
-    joined = drift.holm(p_values)
-    for feature, (code, n_bins), p_value, joint in zip(
-        reference.features, parts, p_values, joined, strict=True
-    ):
+    for feature, (code, n_bins), p_value in zip(reference.features, parts, p_values, strict=True):
         live = np.bincount(code, minlength=n_bins)
         one = _effect(feature, live, p_value)
-        one = msgspec.structs.replace(one, drifted=one.psi >= monitor.psi and joint <= NOTICE_RISK)
+        one = msgspec.structs.replace(one, drifted=one.psi >= monitor.psi and p_value <= NOTICE_RISK)
         found.append(_harm(one, _over_represented(feature, live)[code], labelled, reference))
     return DriftMeasured(
         model=reference.model,

@@ -33,7 +33,7 @@ class FeatureDrift(msgspec.Struct, frozen=True, kw_only=True):
 
     `p_value` holds for a year of looks at this one feature. `harm` is the mean excess loss of the rows whose
     value lies in an over-represented bin, `harm_low` its 95 % day-clustered lower limit, `harm_p_value` the
-    evidence for harm. `drifted` and `harmful` are decided with all features together (Holm).
+    evidence for harm. `harmful` is decided with all drifted features together (Holm).
     """
 
     name: str

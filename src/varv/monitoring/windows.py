@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from varv.kernel.clock import DAY, Duration, Instant, as_datetime
+from varv.kernel.clock import DAY, Duration, Instant
 from varv.kernel.errors import InvalidInput
 from varv.monitoring.model import Window
 
@@ -60,11 +60,10 @@ def cut(frame: pl.DataFrame, window: Window, *, known_by: Instant) -> pl.DataFra
         If a column is missing or a time is not Datetime("us", "UTC").
     """
     require(frame, "requested_at", "known_at", "outcome")
-    requested, known = pl.col("requested_at"), pl.col("known_at")
-    arrived = (known <= as_datetime(known_by)).fill_null(value=False)
-    return frame.filter(
-        (requested >= as_datetime(window.start)) & (requested < as_datetime(window.end))
-    ).with_columns(outcome=pl.when(arrived).then(pl.col("outcome")))
+    # Compared as integers: polars takes ten times as long to make a literal of a datetime.
+    requested, known = pl.col("requested_at").to_physical(), pl.col("known_at").to_physical()
+    within = (requested >= window.start) & (requested < window.end)
+    return frame.filter(within).with_columns(outcome=pl.when(known <= known_by).then(pl.col("outcome")))
 
 
 def require(frame: pl.DataFrame, *columns: str) -> None:

@@ -13,7 +13,7 @@ from varv.registry.views import RegistryView
 class Lineage(msgspec.Struct, frozen=True, kw_only=True):
     """Where a version came from: code, environment, parameters, and rows of dataset versions.
 
-    A training row is one whose request lies in [``trained_from``, ``cutoff``) and whose outcome was known by
+    A training row is one whose request lies in [``trained_from``, ``held_out_from``) and whose outcome was known by
     ``cutoff``; with the dataset versions that names the source rows exactly.
     """
 
@@ -26,6 +26,7 @@ class Lineage(msgspec.Struct, frozen=True, kw_only=True):
     params: dict[str, object]
     seed: int
     trained_from: Instant
+    held_out_from: Instant
     cutoff: Instant
     n_rows: int
     datasets: tuple[DatasetUse, ...]
@@ -51,6 +52,7 @@ def lineage(view: RegistryView, model: str, version: int) -> Lineage:
         params=made.params,
         seed=made.seed,
         trained_from=made.trained_from,
+        held_out_from=made.held_out_from,
         cutoff=made.cutoff,
         n_rows=made.n_rows,
         datasets=made.datasets,

@@ -9,10 +9,9 @@ from varv.kernel.codec import Digest, Event, event
 
 
 class DatasetUse(msgspec.Struct, frozen=True):
-    """A version of a part of a dataset that a model was trained from, and the digest of that state."""
+    """The version of a dataset that a model was trained from, and the digest of all batches up to it."""
 
     dataset: str
-    part: str
     version: int
     digest: Digest
 
@@ -21,7 +20,8 @@ class DatasetUse(msgspec.Struct, frozen=True):
 class VersionRegistered(Event):
     """A version exists from now on and never changes.
 
-    ``cutoff`` is the instant up to which outcomes were known; ``metrics`` are those on the held-out last stretch.
+    It was fitted on requests from ``trained_from`` up to ``held_out_from`` and judged on those after that; ``cutoff`` is
+    the instant up to which outcomes were known; ``metrics`` are those on the held-out last stretch.
     ``work`` counts rows times boosting rounds (or rows, where there are none): a measure of compute that is the same on
     every machine.
     """
@@ -33,6 +33,7 @@ class VersionRegistered(Event):
     signature: tuple[str, ...]
     estimator: str
     trained_from: Instant
+    held_out_from: Instant
     cutoff: Instant
     n_rows: int
     n_validation: int

@@ -172,6 +172,8 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     """The `log_harm` at which the rollout is rolled back."""
     safety_at: float
     """The `log_safety` from which the candidate counts as proven."""
+    step_difference: float | None
+    """Mean log-loss of the candidate minus that of the champion while the present share was in force."""
     difference: float | None
     """Mean log-loss of the candidate minus that of the champion, by block; None without labels."""
     low: float | None

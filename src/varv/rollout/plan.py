@@ -47,7 +47,8 @@ class RolloutPlan(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def bound(self) -> float:
         """The largest mean difference of a block that counts, in nats: five margins."""
-        # Wider bounds cost power in proportion; real blocks of six hours lie within this one nearly always.
+        # The clipped mean is what is judged. Wider bounds cost power in proportion, and a storm that one of
+        # the two happens to foresee would decide alone: it moves a block of real flights by several bounds.
         return 5 * self.margin
 
 
@@ -73,7 +74,7 @@ class Rollout:
         After this long without a verdict the rollout is held at its present share, for a person to see.
     block
         Requests of one block count as one observation. Choose it as long as neighbouring requests share their
-        luck: with flights, an hour is too short (a storm lasts longer) and six hours keep the promised risks.
+        luck: with real flights an hour is too short, since storms last longer; six hours keep the risks.
 
     Raises
     ------

@@ -104,7 +104,10 @@ class RolloutSaga:
             return "the router has not confirmed its table"
         if evidence.log_split >= SPLIT_AT:
             return "the router does not split as told"
-        if evidence.log_harm >= evidence.harm_at / 2:
+        # The proof of harm takes days; a share is not raised on a mean that would be a breach were it exact.
+        means = (evidence.difference, evidence.step_difference)
+        breach = any(mean is not None and mean > plan.margin for mean in means)
+        if breach or evidence.log_harm >= evidence.harm_at / 2:
             return "evidence leans towards harm"
         proven = evidence.log_safety >= evidence.safety_at
         in_shadow = state.phase == "shadow"
@@ -125,10 +128,17 @@ class RolloutSaga:
     def _at_rest(self, state: RolloutState, event: Event, now: Instant) -> Step[RolloutState]:
         if isinstance(event, RolloutStarted):
             return self._start(state, event, now)
-        if isinstance(event, VersionWarmed) and state.phase == "rolled_back":
-            # A warming that was overtaken by the rollback: nobody else would let the version go again.
-            return Step(state, commands=(UnloadVersion(model=state.model, version=state.version),))
-        return Step(state)
+        if state.phase != "rolled_back":
+            return Step(state)
+        # A warming may be overtaken by the rollback, or fail after it had its effect; nobody else would let
+        # the version go again.
+        match event:
+            case VersionWarmed() | CommandFailed(command="WarmVersion") | TimerFired(key="retry"):
+                return Step(state, commands=(UnloadVersion(model=state.model, version=state.version),))
+            case CommandFailed(command="UnloadVersion"):
+                return _retried(state, event, now)
+            case _:
+                return Step(state)
 
     def _start(self, state: RolloutState, event: RolloutStarted, now: Instant) -> Step[RolloutState]:
         if event.champion == state.version:

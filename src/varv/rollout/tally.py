@@ -20,7 +20,11 @@ _DIGITS = 6
 
 
 class Tally(msgspec.Struct, frozen=True, kw_only=True):
-    """Sums of evidence since the shadow began; those that begin with `step_` since the present share."""
+    """Sums of evidence since the shadow began; those of harm, and those that begin with `step_`, since the present share.
+
+    Harm starts anew at each share: a candidate that was good for days and breaks is judged by what it does now, not by
+    what it had in hand. The accepted risk is divided among the shares, so that it holds for the whole rollout.
+    """
 
     through: Instant = Instant(0)
     n_requests: int = 0
@@ -33,6 +37,8 @@ class Tally(msgspec.Struct, frozen=True, kw_only=True):
     paired_harm: tuple[float, ...] = _ZEROS
     paired_safety: tuple[float, ...] = _ZEROS
     arm_harm: tuple[float, ...] = (0.0,) * len(HARM_RATIOS)
+    step_weight: float = 0.0
+    step_total: float = 0.0
     step_labels: int = 0
     step_candidate: int = 0
     step_champion: int = 0
@@ -56,6 +62,7 @@ def added(tally: Tally, arrived: EvidenceArrived, share: float) -> Tally:
     # Shares of one ladder are at least a hundredth of a percent apart; a captured one may be of single
     # precision.
     here = [arm for arm in arrived.arms if abs(arm.share - share) < 1e-6]
+    of_step = bool(here) or share == 0.0
     return Tally(
         through=arrived.through,
         n_requests=tally.n_requests + arrived.n_requests,
@@ -68,6 +75,8 @@ def added(tally: Tally, arrived: EvidenceArrived, share: float) -> Tally:
         paired_harm=_sum(tally.paired_harm, arrived.paired_harm),
         paired_safety=_sum(tally.paired_safety, arrived.paired_safety),
         arm_harm=_sum(tally.arm_harm, arrived.arm_harm),
+        step_weight=tally.step_weight + arrived.weight * of_step,
+        step_total=tally.step_total + arrived.total * of_step,
         step_labels=tally.step_labels + sum(arm.n_labels for arm in here),
         step_candidate=tally.step_candidate + sum(arm.n_candidate for arm in here),
         step_champion=tally.step_champion + sum(arm.n_champion for arm in here),
@@ -75,8 +84,18 @@ def added(tally: Tally, arrived: EvidenceArrived, share: float) -> Tally:
 
 
 def at_new_share(tally: Tally) -> Tally:
-    """Return `tally` with the sums of the step at zero; what is known of the candidate stays."""
-    return msgspec.structs.replace(tally, step_labels=0, step_candidate=0, step_champion=0)
+    """Return `tally` with the sums of harm and of the step at zero; the proof of safety stays."""
+    fresh = Tally()
+    return msgspec.structs.replace(
+        tally,
+        paired_harm=fresh.paired_harm,
+        arm_harm=fresh.arm_harm,
+        step_weight=0.0,
+        step_total=0.0,
+        step_labels=0,
+        step_candidate=0,
+        step_champion=0,
+    )
 
 
 def weigh(tally: Tally, plan: RolloutPlan, *, share: float, epoch: int) -> Evidence:
@@ -104,9 +123,10 @@ def weigh(tally: Tally, plan: RolloutPlan, *, share: float, epoch: int) -> Evide
         log_harm_arms=round(arms, _DIGITS),
         log_safety=round(log_e_value(tally.paired_safety), _DIGITS),
         log_split=round(_split(tally, share), _DIGITS),
-        harm_at=round(log(1 / plan.false_rollback), _DIGITS),
+        harm_at=round(log((1 + len(plan.shares)) / plan.false_rollback), _DIGITS),
         safety_at=round(log(1 / plan.false_promote), _DIGITS),
         difference=round(tally.total / tally.weight, _DIGITS) if known else None,
+        step_difference=round(tally.step_total / tally.step_weight, _DIGITS) if tally.step_weight > 0 else None,
         low=round(low, _DIGITS) if known else None,
         high=round(high, _DIGITS) if known else None,
     )

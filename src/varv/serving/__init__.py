@@ -7,10 +7,9 @@ memory alone; `capture` keeps what was answered. The same data plane serves a li
 from varv.serving.capture import Capture, CaptureLog
 from varv.serving.dataplane import DataPlane
 from varv.serving.ports import LoadedModel, Runtime
-from varv.serving.routing import Assignment, RoutingShare, RoutingTable, assign
+from varv.serving.routing import RoutingShare, RoutingTable, assign
 
 __all__ = [
-    "Assignment",
     "Capture",
     "CaptureLog",
     "DataPlane",

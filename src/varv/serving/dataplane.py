@@ -30,7 +30,8 @@ ANSWER_SCHEMA = {
     "candidate": pl.Int32,
     "candidate_score": pl.Float32,
 }
-"""Columns of an answer: who answered, with which assignment probability, and what each version that scored it said."""
+"""Columns of an answer: who answered, and what each version that scored it said. ``share`` is the probability with which
+the candidate was to answer; the champion's is the rest, so the assignment probability of every answer is on record."""
 
 
 class _Warm(msgspec.Struct, frozen=True):
@@ -146,20 +147,20 @@ class DataPlane:
         if table is None:
             raise Unavailable("model", "", "has no champion yet", hint="wait for the first training, see varv status")
         chosen = assign(table, keys)
-        score_both = table.candidate is not None and (bool(table.shadows) or bool(chosen.candidate.any()))
+        score_both = table.candidate is not None and (bool(table.shadows) or bool(chosen.any()))
         champion = _scores(now.versions[table.champion], features)
         candidate = np.full(len(keys), np.nan, dtype=np.float32)
         if score_both and table.candidate is not None:
             candidate = _candidate_scores(now.versions[table.candidate], features)
         # A candidate that fails costs nobody an answer: the champion's is given, and the failure stays on record
         # as a candidate's request without a candidate's score.
-        served = np.where(chosen.candidate & ~np.isnan(candidate), candidate, champion)
-        arm = np.where(chosen.candidate, "candidate", "champion")
-        versions = np.where(chosen.candidate, table.candidate or 0, table.champion)
+        served = np.where(chosen & ~np.isnan(candidate), candidate, champion)
+        arm = np.where(chosen, "candidate", "champion")
+        versions = np.where(chosen, table.candidate or 0, table.champion)
         columns = {
             "version": versions,
             "arm": arm,
-            "share": chosen.probability,
+            "share": np.full(len(keys), table.candidate_share),
             "epoch": np.full(len(keys), table.epoch),
             "score": served,
             "champion": np.full(len(keys), table.champion),

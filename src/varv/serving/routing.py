@@ -70,17 +70,8 @@ class RoutingTable(msgspec.Struct, frozen=True, kw_only=True):
         return frozenset({part.version for part in self.shares} | set(self.shadows))
 
 
-class Assignment(msgspec.Struct, frozen=True):
-    """Which requests the candidate answers, and the probability with which each arm was assigned."""
-
-    candidate: np.ndarray
-    """bool of shape (n,)."""
-    probability: np.ndarray
-    """Probability of the arm that was assigned, float64 of shape (n,)."""
-
-
-def assign(table: RoutingTable, keys: Sequence[str]) -> Assignment:
-    """Toss the coin of `table` for each key.
+def assign(table: RoutingTable, keys: Sequence[str]) -> np.ndarray:
+    """Toss the coin of `table` for each key; return whether the candidate answers, bool of shape (n,).
 
     Examples
     --------
@@ -88,13 +79,11 @@ def assign(table: RoutingTable, keys: Sequence[str]) -> Assignment:
     ...     shares = (RoutingShare(Version(2), share), RoutingShare(Version(1), 1.0 - share))
     ...     return RoutingTable(epoch=3, shares=shares, salt="r2")
     >>> keys = [f"user-{n}" for n in range(1000)]
-    >>> before, after = assign(table(0.25), keys).candidate, assign(table(0.5), keys).candidate
+    >>> before, after = assign(table(0.25), keys), assign(table(0.5), keys)
     >>> bool((before & ~after).any())
     False
     """
     share = table.candidate_share
     if share in (0.0, 1.0):
-        chosen = np.full(len(keys), share == 1.0)
-    else:
-        chosen = np.fromiter((coin(table.salt, key) < share for key in keys), dtype=bool, count=len(keys))
-    return Assignment(chosen, np.where(chosen, share, 1.0 - share))
+        return np.full(len(keys), share == 1.0)
+    return np.fromiter((coin(table.salt, key) < share for key in keys), dtype=bool, count=len(keys))

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special
 
-from varv.stats.intervals import effective_size, lag_one_correlation
+from varv.stats.intervals import lag_one_correlation
 
 ALLOWANCE = 0.5
 """Standard deviations a day that are let pass: half of the shift that the chart finds quickest (Page, 1954).
@@ -21,6 +21,9 @@ ALLOWANCE = 0.5
 
 LARGEST_DAY = 3.0
 """One day counts at most this many standard deviations: a blizzard is not a changed world, three are."""
+
+_PRIOR_CORRELATION, _PRIOR_DAYS = 0.3, 14
+"""What a week of days cannot tell: bad days come in a row. Believed as much as 14 days of data."""
 
 _OVERSHOOT = 1.166
 """Twice 0.583, Siegmund's (1985) correction for a sum that jumps over its boundary."""
@@ -116,9 +119,7 @@ def daily_baseline(values: npt.ArrayLike) -> Baseline:
     x = np.asarray(values, dtype=np.float64)
     if x.ndim != 1 or x.size < 5 or not np.all(np.isfinite(x)):
         raise ValueError(f"a baseline needs at least 5 finite daily values, not {x.shape}")
-    r = lag_one_correlation(x)
-    # The quantile's degrees of freedom follow the independent days that the correlation leaves.
-    free = max(effective_size(x.size, r) - 1, 2.0)
-    widening = free / float(special.chdtri(free, 0.8))
+    r = (x.size * lag_one_correlation(x) + _PRIOR_DAYS * _PRIOR_CORRELATION) / (x.size + _PRIOR_DAYS)
+    widening = (x.size - 1) / float(special.chdtri(x.size - 1, 0.8))
     sd = float(np.sqrt(x.var(ddof=1) * (1 + r) / (1 - r) * widening))
     return Baseline(float(x.mean()), max(sd, 1e-9), int(x.size))

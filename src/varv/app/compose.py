@@ -1,0 +1,131 @@
+"""Composition: the only place that builds parts and joins them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from varv.adapters.onnx_runtime import OnnxRuntime
+from varv.data import Datasets
+from varv.data.views import DatasetsView
+from varv.features import FeatureEngine
+from varv.kernel.blobs import Blobs, FolderBlobs
+from varv.kernel.clock import Clock
+from varv.kernel.codec import Digest
+from varv.kernel.columns import FolderColumns
+from varv.kernel.engine import Engine
+from varv.kernel.faults import Faults
+from varv.kernel.ledger import Ledger
+from varv.kernel.ledger_sqlite import Durability, SqliteLedger
+from varv.kernel.merkle import Notary, SigningKey
+from varv.kernel.views import Views
+from varv.loop.declaration import Model
+from varv.loop.handlers import Handlers
+from varv.loop.rules import LoopSaga
+from varv.loop.telemetry import Telemetry
+from varv.loop.views import LoopView
+from varv.loop.world import Serving, World
+from varv.monitoring.rules import MonitorSaga
+from varv.monitoring.views import MonitoringView
+from varv.registry import RegistryView
+from varv.rollout.rules import RolloutSaga
+from varv.rollout.views import RolloutsView
+from varv.runs import StepCache, open_package
+from varv.serving import DataPlane
+from varv.serving.routing import RoutingTable
+from varv.serving.views import RoutingView
+
+VIEWS = (RegistryView, RoutingView, RolloutsView, MonitoringView, LoopView, DatasetsView)
+
+
+class LocalServing:
+    """The serving port of a world that answers requests in its own process."""
+
+    def __init__(self, dataplane: DataPlane, blobs: Blobs) -> None:
+        self._dataplane = dataplane
+        self._blobs = blobs
+
+    def warm(self, version: int, package: Digest) -> None:
+        """Bring a version into memory."""
+        if version not in self._dataplane.warm_versions:
+            self._dataplane.warm(version, open_package(self._blobs.get(package)))
+
+    def apply(self, table: RoutingTable) -> int:
+        """Put a table in force and return its epoch."""
+        return self._dataplane.swap(table)
+
+    def unload(self, version: int) -> None:
+        """Let a version go."""
+        self._dataplane.unload(version)
+
+
+def open_ledger(
+    folder: Path, *, durability: Durability = "full", faults: Faults | None = None, read_only: bool = False
+) -> SqliteLedger:
+    """Return the ledger of a home or of a policy's folder; the one that owns it signs checkpoints beside it."""
+    notary = None if read_only else Notary(folder / "checkpoints.jsonl", SigningKey(folder / "signing.key"))
+    return SqliteLedger(folder / "ledger.db", durability=durability, notary=notary, faults=faults, read_only=read_only)
+
+
+def open_views(ledger: Ledger) -> Views:
+    """Return every read model of a ledger."""
+    return Views(ledger, *VIEWS)
+
+
+def open_world(
+    folder: Path,
+    model: Model,
+    clock: Clock,
+    *,
+    durability: Durability = "full",
+    faults: Faults | None = None,
+    serving: Serving | None = None,
+) -> World:
+    """Return a world in `folder`, made if it is not there, with the versions in force back in memory.
+
+    Parameters
+    ----------
+    serving
+        What answers requests; a data plane in this process by default.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    ledger = open_ledger(folder, durability=durability, faults=faults)
+    blobs = FolderBlobs(folder / "blobs", faults=faults)
+    columns = FolderColumns(folder / "columns", faults=faults)
+    views = open_views(ledger)
+    runtime = OnnxRuntime()
+    dataplane = DataPlane(runtime)
+    handlers = Handlers()
+    engine = Engine(ledger, clock, (LoopSaga(), RolloutSaga(), MonitorSaga()), handlers.table(), faults=faults)
+    world = World(
+        model=model,
+        folder=folder,
+        clock=clock,
+        ledger=ledger,
+        engine=engine,
+        views=views,
+        blobs=blobs,
+        columns=columns,
+        cache=StepCache(folder / "cache", blobs),
+        datasets=Datasets(ledger, columns, clock, views),
+        features=FeatureEngine(model.feature_set, model.requests),
+        telemetry=Telemetry(columns),
+        runtime=runtime,
+        dataplane=dataplane,
+        serving=serving or LocalServing(dataplane, blobs),
+    )
+    handlers.bind(world)
+    restore_serving(world)
+    return world
+
+
+def restore_serving(world: World) -> None:
+    """Warm what the last routing table needs, and put it in force again."""
+    with world.views.reading(RoutingView) as routing:
+        table = routing.tables.get(world.model.name)
+    if table is None:
+        return
+    for version in sorted(table.versions):
+        with world.views.reading(RegistryView) as registry:
+            package = registry.version(world.model.name, version).registered.package
+        world.serving.warm(version, package)
+    world.serving.apply(table)

@@ -1,0 +1,175 @@
+"""Settings: one frozen tree, and where each value came from. The only module that reads the environment.
+
+The order is: built-in defaults, then ``varv.toml``, then ``VARV_*`` variables, then flags; the later one wins. A name
+that nobody knows is an error, since a setting that is silently ignored is worse than none.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from varv.kernel.errors import InvalidInput, NotFound
+
+FILE = "varv.toml"
+_PREFIX = "VARV_"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Everything that can be set; `docs` says what each is for."""
+
+    home: Path = Path(".varv")
+    """The folder that holds everything: ledger, data, packages, captures."""
+    host: str = "127.0.0.1"
+    """The address that both servers listen on."""
+    port: int = 8400
+    """The port of the control plane: console and API."""
+    inference_port: int = 8480
+    """The port of the data plane: predictions."""
+    workers: int = 1
+    """Processes that answer predictions; they share one port."""
+    token: str = ""
+    """If set, every request that changes something must carry it as a bearer token."""
+    seal_every_s: float = 5.0
+    """How often captured predictions and outcomes are taken into the ledger."""
+    max_rows: int = 10_000
+    """The most rows of one prediction request or one batch of outcomes."""
+    log_format: str = "text"
+    """``text`` for people, ``json`` for machines."""
+    fault: str = ""
+    """A crash point for tests, ``point:nth`` or ``point:nth:kill``."""
+
+    @property
+    def server_file(self) -> Path:
+        """The file in which a running `varv up` says where it can be reached."""
+        return self.home / "server.json"
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """Settings, and for each of them what it was taken from."""
+
+    settings: Settings
+    sources: Mapping[str, str]
+
+
+def load_settings(
+    flags: Mapping[str, object], *, environ: Mapping[str, str] | None = None, folder: Path | None = None
+) -> Loaded:
+    """Return the settings in force.
+
+    Parameters
+    ----------
+    flags
+        Values given on the command line; None means not given.
+    environ
+        The environment; that of this process by default.
+    folder
+        Where ``varv.toml`` is looked for, the working folder by default; beside the home folder it is found as well.
+
+    Raises
+    ------
+    InvalidInput
+        If a name is unknown or a value has the wrong type or lies out of range.
+
+    Examples
+    --------
+    >>> found = load_settings({"port": 9000}, environ={"VARV_WORKERS": "2"}, folder=Path("/nowhere"))
+    >>> found.settings.port, found.settings.workers, found.sources["workers"], found.sources["home"]
+    (9000, 2, 'VARV_WORKERS', 'default')
+    """
+    environ = dict(os.environ) if environ is None else environ
+    folder = Path() if folder is None else folder
+    given_flags = {name: value for name, value in flags.items() if value is not None}
+    from_environ = _from_environ(environ)
+    home = Path(str(given_flags.get("home", from_environ.get("home", (Settings.home, ""))[0])))
+    values: dict[str, object] = {}
+    sources = {field.name: "default" for field in fields(Settings)}
+    for place in dict.fromkeys([home.parent / FILE, folder / FILE]):
+        if place.is_file():
+            for name, value in _from_file(place).items():
+                values[name], sources[name] = value, str(place)
+            break
+    for name, (value, variable) in from_environ.items():
+        values[name], sources[name] = value, variable
+    for name, value in given_flags.items():
+        values[name], sources[name] = value, f"--{name.replace('_', '-')}"
+    typed = {name: _typed(name, value, sources[name]) for name, value in values.items()}
+    return Loaded(Settings(**typed), sources)
+
+
+def plain(settings: Settings) -> dict[str, str | int | float]:
+    """Return every setting as a plain value; the token only as whether it is set."""
+    found: dict[str, str | int | float] = {}
+    for field in fields(Settings):
+        value = getattr(settings, field.name)
+        found[field.name] = value if isinstance(value, int | float) else str(value)
+    return {**found, "token": "set" if settings.token else ""}
+
+
+def _from_file(place: Path) -> Mapping[str, object]:
+    try:
+        found = tomllib.loads(place.read_text())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InvalidInput("settings", place.name, "is not TOML", why=str(error), hint="mend the line named") from None
+    except OSError as error:
+        raise NotFound("settings", place.name, "cannot be read", why=str(error)) from None
+    for name in found:
+        _require_known(name, place.name)
+    return found
+
+
+def _from_environ(environ: Mapping[str, str]) -> dict[str, tuple[str, str]]:
+    found = {}
+    for variable, value in sorted(environ.items()):
+        if variable.startswith(_PREFIX):
+            name = variable.removeprefix(_PREFIX).lower()
+            _require_known(name, variable)
+            found[name] = (value, variable)
+    return found
+
+
+def _require_known(name: str, where: str) -> None:
+    known = [field.name for field in fields(Settings)]
+    if name not in known:
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
+        raise InvalidInput("setting", name, "is not known", where=where, hint=hint)
+
+
+_LIMITS: dict[str, tuple[float, float]] = {
+    "port": (0, 65535),
+    "inference_port": (0, 65535),
+    "workers": (1, 64),
+    "seal_every_s": (0.05, 3600),
+    "max_rows": (1, 1_000_000),
+}
+
+
+def _typed(name: str, value: object, source: str) -> Any:
+    kind = type(getattr(Settings, name))
+    if kind in (int, float):
+        return _number(name, value, source, whole=kind is int)
+    if not isinstance(value, str | Path) or (name != "token" and name != "fault" and not str(value)):
+        raise InvalidInput("setting", name, "is not a text", given=repr(value)[:60], source=source)
+    if name == "log_format" and value not in ("text", "json"):
+        raise InvalidInput("setting", name, f"is {str(value)[:40]!r}", source=source, hint="write text or json")
+    return str(value) if kind is str else Path(value)
+
+
+def _number(name: str, value: object, source: str, *, whole: bool) -> int | float:
+    low, high = _LIMITS[name]
+    try:
+        number = float(value) if isinstance(value, str | int | float) and not isinstance(value, bool) else None
+    except ValueError:
+        number = None
+    if number is None or not low <= number <= high or (whole and number != int(number)):
+        hint = f"give a {'whole ' if whole else ''}number from {low:g} to {high:g}"
+        raise InvalidInput("setting", name, "is not valid", given=str(value)[:60], source=source, hint=hint)
+    return int(number) if whole else number

@@ -1,0 +1,77 @@
+"""What the owner of a home and its workers say to each other: one JSON text a line, each answered by its number."""
+
+from __future__ import annotations
+
+import msgspec
+
+from varv.kernel.codec import Digest
+from varv.kernel.ids import Version
+from varv.serving.routing import RoutingTable
+
+
+class Start(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """What a worker is; always the first message."""
+
+    home: str
+    file: str
+    capture: str
+    """The folder of its capture log, which no other process writes."""
+    socket: int
+    """File descriptor of the listening socket, shared by all workers."""
+    max_rows: int
+
+
+class Restore(msgspec.Struct, frozen=True, tag=True):
+    """Bring the features up to what the ledger holds by now."""
+
+
+class Warm(msgspec.Struct, frozen=True, tag=True):
+    """Load a version."""
+
+    version: Version
+    package: Digest
+
+
+class Table(msgspec.Struct, frozen=True, tag=True):
+    """Put a routing table in force; answered with the epoch."""
+
+    table: RoutingTable
+
+
+class Unload(msgspec.Struct, frozen=True, tag=True):
+    """Let a version go."""
+
+    version: Version
+
+
+class Observe(msgspec.Struct, frozen=True, tag=True):
+    """Rows of a part became known; they are read from their segment."""
+
+    dataset: str
+    part: str
+    segment: str
+
+
+class Seal(msgspec.Struct, frozen=True, tag=True):
+    """Start a new capture file; answered with the names of those that are complete."""
+
+
+Message = Start | Restore | Warm | Table | Unload | Observe | Seal
+
+
+class Request(msgspec.Struct, frozen=True):
+    """A numbered message to a worker."""
+
+    number: int
+    message: Message
+
+
+class Reply(msgspec.Struct, frozen=True, kw_only=True):
+    """What a worker says to the message of that number."""
+
+    number: int
+    epoch: int = 0
+    files: tuple[str, ...] = ()
+    code: str = ""
+    """Code of the error, or nothing if there was none."""
+    problem: str = ""

@@ -1,0 +1,340 @@
+"""Charts as SVG, made on the server: lines with bands, a ladder of steps, a heat map.
+
+Pure functions from numbers to markup; no script, no style attribute, so they stand under the strictest content
+policy. Text keeps its size at every width: horizontal places are percentages, and only the layer of lines, which
+has no text, is stretched. Colours are classes of `static/varv.css`. Every line has a dash of its own and its name
+at its end, so that nothing depends on colour.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+
+import msgspec
+from markupsafe import Markup
+
+from varv.fronts.web.axes import Range, Tick, covering, round_ticks, spread, thinned, time_ticks
+from varv.kernel.clock import DAY, Instant
+
+WIDTH = 1000
+"""Of the stretched layer, in its own units."""
+LABEL_GAP = 14.0
+NARROWEST_MARK_GAP = 0.035
+
+
+class Point(msgspec.Struct, frozen=True):
+    """A value at an instant and its interval; None where it could not be computed."""
+
+    at: Instant
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+
+
+class Line(msgspec.Struct, frozen=True):
+    """A line and its band. `style` is one of ``one`` (solid), ``two``, ``three`` and ``four`` (dashed)."""
+
+    label: str
+    points: Sequence[Point]
+    style: str = "one"
+
+
+class Mark(msgspec.Struct, frozen=True):
+    """An event on the time axis; `kind` is ``good``, ``warn``, ``bad`` or ``note``."""
+
+    at: Instant
+    label: str
+    kind: str = "note"
+
+
+class Level(msgspec.Struct, frozen=True):
+    """A value that lines are compared with."""
+
+    value: float
+    label: str
+
+
+class Rung(msgspec.Struct, frozen=True):
+    """One planned step: its label, its share, what became of it, and when; `state` is ``done``, ``now`` or ``open``."""
+
+    label: str
+    share: float
+    state: str
+    note: str = ""
+
+
+class Cell(msgspec.Struct, frozen=True):
+    """A cell of a heat map: how strong, 0 to 4, whether it is marked, and what it says when pointed at."""
+
+    strength: int
+    marked: bool = False
+    title: str = ""
+
+
+def line_chart(
+    title: str,
+    lines: Sequence[Line],
+    *,
+    description: str,
+    levels: Sequence[Level] = (),
+    marks: Sequence[Mark] = (),
+    height: int = 200,
+    zero: bool = False,
+) -> Markup:
+    """Return lines over time.
+
+    Parameters
+    ----------
+    title, description
+        What is shown, and what a reader who does not see it should know.
+    lines
+        At least one point in all, or an empty text is returned.
+    levels
+        Horizontal lines with a name: thresholds, zero.
+    marks
+        Events; those outside the span of the points are left out.
+    height
+        In CSS pixels, of the plot without its axis.
+    zero
+        Whether the axis begins at 0.
+    """
+    shown = [line for line in lines if any(point.value is not None for point in line.points)]
+    if not shown:
+        return Markup("")
+    times = [point.at for line in shown for point in line.points]
+    since, until = min(times), max(times)
+    across = Range(since, until if until > since else since + DAY)
+    up = _value_range(shown, levels, zero=zero)
+    inside = [mark for mark in sorted(marks, key=lambda mark: mark.at) if since <= mark.at <= until]
+    body = Markup("").join(
+        [
+            _value_axis(up, height),
+            _time_axis(time_ticks(Instant(int(across.low)), Instant(int(across.high))), across, height),
+            _marks(inside, across, height),
+            _paths(shown, across, up, height),
+            _dots(shown, across, up, height),
+            _levels(levels, up, height),
+            _end_labels(shown, up, height),
+        ]
+    )
+    told = "; ".join(mark.label for mark in inside)
+    return _framed(title, f"{description} Events: {told}." if told else description, body, height)
+
+
+def step_ladder(title: str, rungs: Sequence[Rung]) -> Markup:
+    """Return the steps of a rollout as bars that rise with the share; how far it came is filled."""
+    if not rungs:
+        return Markup("")
+    height, width = 64, 100 / len(rungs)
+    parts = []
+    for index, rung in enumerate(rungs):
+        # A root makes the first per cents visible beside 100.
+        tall = 4 + (height - 4) * rung.share**0.5
+        parts.append(
+            Markup(
+                '<rect class="rung {}" x="{:.2f}%" y="{:.1f}" width="{:.2f}%" height="{:.1f}" rx="3"/>'
+                '<text x="{:.2f}%" y="{}">{}</text><text class="quiet" x="{:.2f}%" y="{}">{}</text>'
+            ).format(
+                *(rung.state, index * width, height - tall, width - 2, tall),
+                *(index * width, height + 16, rung.label, index * width, height + 31, rung.note),
+            )
+        )
+    told = ", ".join(f"{rung.label} {_STATES[rung.state]} {rung.note}".strip() for rung in rungs)
+    name = _name(title, told)
+    return Markup(
+        '<svg class="chart ladder" width="100%" height="{}" role="img" aria-labelledby="{}"><title id="{}">{}. {}</title>{}</svg>'
+    ).format(height + 40, name, name, title, told, Markup("").join(parts))
+
+
+_STATES = {"done": "done", "now": "under way", "open": "not reached"}
+
+
+def heat_map(
+    title: str, rows: Sequence[tuple[str, Sequence[Cell | None]]], columns: Sequence[str], *, description: str
+) -> Markup:
+    """Return a matrix of cells, one row a feature or a month, one column a window or a day.
+
+    Parameters
+    ----------
+    rows
+        Names and cells; None where nothing was measured, which stays empty.
+    columns
+        Labels below, empty for none.
+    """
+    if not rows or not columns:
+        return Markup("")
+    size, width = 18, 100 / len(columns)
+    parts = []
+    for index, (label, cells) in enumerate(rows):
+        top = index * size
+        parts.append(Markup('<text x="-8" y="{}" text-anchor="end">{}</text>').format(top + 13, label))
+        parts.extend(_cells(cells, top, width, size))
+    bottom = len(rows) * size
+    parts += [
+        Markup('<text x="{:.2f}%" y="{}" text-anchor="middle">{}</text>').format((n + 0.5) * width, bottom + 15, label)
+        for n, label in enumerate(columns)
+        if label
+    ]
+    return _framed(title, description, Markup("").join(parts), bottom, kind="heat")
+
+
+def _cells(cells: Sequence[Cell | None], top: int, width: float, size: int) -> Iterable[Markup]:
+    for column, cell in enumerate(cells):
+        if cell is None:
+            continue
+        box = Markup('<rect class="h{}" x="{:.2f}%" y="{}" width="{:.2f}%" height="{}">').format(
+            cell.strength, column * width, top + 1, width * 0.94, size - 2
+        )
+        note = Markup("<title>{}</title>").format(cell.title) if cell.title else Markup("")
+        yield box + note + Markup("</rect>")
+        if cell.marked:
+            yield Markup('<circle class="ring" cx="{:.2f}%" cy="{}" r="3.5"/>').format(
+                (column + 0.47) * width, top + size / 2
+            )
+
+
+def _value_range(lines: Sequence[Line], levels: Sequence[Level], *, zero: bool) -> Range:
+    values = [point.value for line in lines for point in line.points if point.value is not None]
+    core = covering([*values, *(level.value for level in levels)], zero=zero)
+    # An early interval may be as wide as the world; it is cut rather than allowed to flatten everything else.
+    reach = 0.75 * (core.high - core.low)
+    bounds = [
+        bound
+        for line in lines
+        for point in line.points
+        for bound in (point.low, point.high)
+        if bound is not None and core.low - reach <= bound <= core.high + reach
+    ]
+    return covering([core.low, core.high, *bounds], zero=zero) if bounds else core
+
+
+def _place(value: float, up: Range, height: int) -> float:
+    return height * (1 - up.share(value))
+
+
+def _value_axis(up: Range, height: int) -> Markup:
+    row = Markup(
+        '<line class="grid" x1="0" x2="100%" y1="{0:.1f}" y2="{0:.1f}"/><text x="-8" y="{1:.1f}" text-anchor="end">{2}</text>'
+    )
+    ticks = round_ticks(up, 4 if height < 160 else 5)
+    places = [(tick, _place(tick.at, up, height)) for tick in ticks]
+    return Markup("").join(row.format(y, y + 4, tick.text) for tick, y in places)
+
+
+def _time_axis(ticks: Sequence[Tick], across: Range, height: int) -> Markup:
+    parts = [Markup('<line class="axis" x1="0" x2="100%" y1="{0}" y2="{0}"/>').format(height)]
+    for index, tick in enumerate(ticks):
+        anchor = "start" if across.share(tick.at) < 0.03 else "end" if across.share(tick.at) > 0.97 else "middle"
+        parts.append(
+            Markup('<text class="{}" x="{:.2f}%" y="{}" text-anchor="{}">{}</text>').format(
+                "minor" if index % 2 else "major", 100 * across.share(tick.at), height + 16, anchor, tick.text
+            )
+        )
+    return Markup("").join(parts)
+
+
+def _marks(marks: Sequence[Mark], across: Range, height: int) -> Markup:
+    parts = []
+    last = -1.0
+    for mark in marks:
+        share = across.share(mark.at)
+        parts.append(
+            Markup('<g class="mark {0}"><title>{1}</title><line x1="{2:.2f}%" x2="{2:.2f}%" y1="-4" y2="{3}"/>').format(
+                mark.kind, mark.label, 100 * share, height
+            )
+        )
+        # Names that would run into each other are left to the titles and the description.
+        if share - last >= NARROWEST_MARK_GAP:
+            short = mark.label.split(" ", 1)[0]
+            parts.append(
+                Markup('<text x="{:.2f}%" y="-8" text-anchor="middle">{}</text>').format(100 * share, short)
+            )
+            last = share
+        parts.append(Markup("</g>"))
+    return Markup("").join(parts)
+
+
+def _paths(lines: Sequence[Line], across: Range, up: Range, height: int) -> Markup:
+    parts = []
+    for line in lines:
+        band = _band(line, across, up, height)
+        if band:
+            parts.append(Markup('<path class="band {}" d="{}"/>').format(line.style, band))
+    for line in lines:
+        points = thinned([(point.at, point.value) for point in line.points])
+        parts.append(Markup('<path class="line {}" d="{}"/>').format(line.style, _path(points, across, up, height)))
+    return Markup(
+        '<svg width="100%" height="{0}" viewBox="0 0 {1} {0}" preserveAspectRatio="none">{2}</svg>'
+    ).format(height, WIDTH, Markup("").join(parts))
+
+
+def _path(points: Sequence[tuple[float, float | None]], across: Range, up: Range, height: int) -> str:
+    parts: list[str] = []
+    pen = "M"
+    for at, value in points:
+        if value is None:
+            pen = "M"
+            continue
+        parts.append(f"{pen}{WIDTH * across.share(at):.1f} {_place(value, up, height):.1f}")
+        pen = "L"
+    return "".join(parts)
+
+
+def _band(line: Line, across: Range, up: Range, height: int) -> str:
+    stretches: list[list[Point]] = [[]]
+    for point in line.points:
+        if point.low is None or point.high is None:
+            stretches.append([])
+        else:
+            stretches[-1].append(point)
+    parts = []
+    for stretch in stretches:
+        above = thinned([(point.at, point.high) for point in stretch])
+        below = thinned([(point.at, point.low) for point in stretch])
+        if above:
+            edge = _path(above, across, up, height) + _path(below[::-1], across, up, height).replace("M", "L", 1)
+            parts.append(edge + "Z")
+    return "".join(parts)
+
+
+def _dots(lines: Sequence[Line], across: Range, up: Range, height: int) -> Markup:
+    """Return a dot for each line's single point: a path of one point draws nothing."""
+    parts = []
+    for line in lines:
+        known = [point for point in line.points if point.value is not None]
+        if len(known) == 1 and known[0].value is not None:
+            x, y = 100 * across.share(known[0].at), _place(known[0].value, up, height)
+            parts.append(Markup('<circle class="dot {}" cx="{:.2f}%" cy="{:.1f}" r="3"/>').format(line.style, x, y))
+    return Markup("").join(parts)
+
+
+def _levels(levels: Sequence[Level], up: Range, height: int) -> Markup:
+    row = Markup(
+        '<g class="level"><line x1="0" x2="100%" y1="{0:.1f}" y2="{0:.1f}"/><text x="4" y="{1:.1f}">{2}</text></g>'
+    )
+    places = [(level, _place(level.value, up, height)) for level in levels]
+    return Markup("").join(row.format(y, y - 4, level.label) for level, y in places)
+
+
+def _end_labels(lines: Sequence[Line], up: Range, height: int) -> Markup:
+    ends = [next(point.value for point in reversed(line.points) if point.value is not None) for line in lines]
+    places = spread([_place(value, up, height) for value in ends], LABEL_GAP, 4.0, float(height))
+    row = Markup('<text class="end {}" x="100%" dx="6" y="{:.1f}">{}</text>')
+    return Markup("").join(
+        row.format(line.style, y + 4, line.label) for line, y in zip(lines, places, strict=True) if line.label
+    )
+
+
+def _framed(title: str, description: str, body: Markup, height: int, *, kind: str = "plotted") -> Markup:
+    name = _name(title, description, body)
+    return Markup(
+        '<svg class="chart {0}" width="100%" height="{1}" role="img" aria-labelledby="{2} {2}d">'
+        '<title id="{2}">{3}</title><desc id="{2}d">{4}</desc>'
+        '<svg class="plot" y="22" height="{5}">{6}</svg></svg>'
+    ).format(kind, height + 46, name, title, description, height, body)
+
+
+def _name(*parts: str) -> str:
+    """Return an id that is the same for the same chart, so pages are the same byte for byte."""
+    return "c" + hashlib.blake2b("\x00".join(parts).encode(), digest_size=5).hexdigest()

@@ -1,0 +1,144 @@
+"""What a page is made of: read models that stand still while it is made, and the data it shows.
+
+A page is a pure function from a `Reading` and the query of the URL to a `Page`; the same data is written as HTML by a
+template and as JSON beside it. Pages know no request and no response; those are in `console`.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Generator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+
+from markupsafe import Markup
+
+from varv.data.views import DatasetsView
+from varv.kernel.clock import Instant, instant
+from varv.kernel.errors import InvalidInput, NotFound
+from varv.kernel.ledger import Entry, Ledger
+from varv.kernel.views import Views
+from varv.loop.views import LoopView
+from varv.monitoring.views import MonitoringView
+from varv.registry import RegistryView
+from varv.rollout import RolloutsView
+from varv.serving.views import RoutingView
+
+MOST_DIGITS = 18
+
+
+@dataclass(frozen=True)
+class Page:
+    """One page: its title, the template that writes it, and what it says.
+
+    `data` can be written as JSON, and is all that the template knows beside `charts`.
+    """
+
+    title: str
+    template: str
+    data: dict[str, object]
+    charts: dict[str, Markup] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """All read models, folded up to the same entry; nothing of them may be kept."""
+
+    registry: RegistryView
+    routing: RoutingView
+    rollouts: RolloutsView
+    monitoring: MonitoringView
+    loops: LoopView
+    datasets: DatasetsView
+    ledger: Ledger
+
+    def models(self) -> list[str]:
+        """Return the names of all models that anything is known of."""
+        return sorted({*self.loops.loops, *self.registry.models})
+
+    def require_model(self, name: str) -> str:
+        """Return `name` if there is such a model.
+
+        Raises
+        ------
+        NotFound
+            If there is not; the message names those that there are.
+        """
+        known = self.models()
+        if name not in known:
+            raise NotFound("model", name[:80], hint=_those(known, "declare one and replay it: varv replay FILE"))
+        return name
+
+    def last(self) -> Entry | None:
+        """Return the newest entry of the ledger."""
+        found = self.ledger.read(max(0, self.ledger.head().version - 1), limit=1)
+        return found[0] if found else None
+
+
+@contextmanager
+def reading(views: Views, ledger: Ledger) -> Generator[Reading]:
+    """Give all read models at once; they stand still within the block."""
+    with ExitStack() as stack:
+        yield Reading(
+            registry=stack.enter_context(views.reading(RegistryView)),
+            routing=stack.enter_context(views.reading(RoutingView)),
+            rollouts=stack.enter_context(views.reading(RolloutsView)),
+            monitoring=stack.enter_context(views.reading(MonitoringView)),
+            loops=stack.enter_context(views.reading(LoopView)),
+            datasets=stack.enter_context(views.reading(DatasetsView)),
+            ledger=ledger,
+        )
+
+
+def whole_number(query: Mapping[str, str], name: str, default: int) -> int:
+    """Return a number of the query.
+
+    Raises
+    ------
+    InvalidInput
+        If it is given and is not a whole number of at least 0.
+    """
+    text = query.get(name, "")
+    if not text:
+        return default
+    if not (text.isascii() and text.isdigit() and len(text) <= MOST_DIGITS):
+        raise InvalidInput("query", name, "is not a whole number", given=text[:40], hint=f"write ?{name}=10")
+    return int(text)
+
+
+def time_range(query: Mapping[str, str], first: int, last: int) -> tuple[Instant, Instant]:
+    """Return the instants of ``from`` and ``to`` in the query, by default from `first` to just after `last`.
+
+    Raises
+    ------
+    InvalidInput
+        If one is not an ISO 8601 date or time that the calendar holds, or they are not in order.
+    """
+    since = _time(query, "from", first)
+    until = _time(query, "to", last + 1)
+    if since >= until and (query.get("from") or query.get("to")):
+        raise InvalidInput("query", "to", "is not after from", hint="write ?from=2013-02-01&to=2013-03-01")
+    return since, until
+
+
+def _time(query: Mapping[str, str], name: str, default: int) -> Instant:
+    text = query.get(name, "")
+    try:
+        return instant(text) if text else Instant(default)
+    except (InvalidInput, OverflowError):
+        hint = f"write ?{name}=2013-02-01"
+        raise InvalidInput("query", name, "is not a date or a time", given=text[:40], hint=hint) from None
+
+
+def date_text(at: int) -> str:
+    """Return the day of `at` as it is written in a query."""
+    return f"{dt.datetime.fromtimestamp(at / 1e6, dt.UTC):%Y-%m-%d}"
+
+
+def _those(names: list[str], otherwise: str) -> str:
+    return f"there are {', '.join(names[:20])}" if names else otherwise
+
+
+def not_one_of(kind: str, name: object, known: list[str], otherwise: str) -> NotFound:
+    """Return the error for a thing that is not there, naming those that are."""
+    return NotFound(kind, str(name)[:80], hint=_those(known, otherwise))

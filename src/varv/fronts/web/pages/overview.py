@@ -1,0 +1,253 @@
+"""The overview: where the loop of each model stands, what needs a person, and what happened last."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from varv.fronts.web import words
+from varv.fronts.web.page import Page, Reading
+from varv.fronts.web.pages.entries import newest
+from varv.fronts.web.words import Status, count
+from varv.kernel.clock import Instant
+from varv.kernel.ids import ModelName
+from varv.loop.views import LoopRecord
+from varv.monitoring import PerformanceMeasured
+from varv.rollout.views import RolloutRecord
+
+LAST_EVENTS = 12
+
+
+class Stage(msgspec.Struct, frozen=True):
+    """One stage of the loop: how it is, and the number that says so."""
+
+    name: str
+    status: Status
+    number: str
+    href: str
+
+
+class Need(msgspec.Struct, frozen=True):
+    """Something a person should look at, and what to do."""
+
+    status: Status
+    text: str
+    todo: str
+    href: str
+    since: Instant | None
+
+
+class ModelLine(msgspec.Struct, frozen=True):
+    """One version that answers requests or is on its way in."""
+
+    model: str
+    version: int
+    status: Status
+    n_requests: int
+    since: Instant | None
+    psi: float | None
+    psi_of: str
+    measured: PerformanceMeasured | None
+
+
+def overview_page(now: Reading, query: Mapping[str, str]) -> Page:
+    """Return the overview; ``?follow=1`` asks the browser to fetch it again every few seconds."""
+    lines = [line for name in now.models() for line in model_lines(now, name)]
+    data: dict[str, object] = {
+        "loops": [{"model": name, "stages": _stages(now, name)} for name in now.models()],
+        "needs": _needs(now),
+        "lines": lines,
+        "n_serving": sum(line.status.kind == "good" for line in lines),
+        "n_open_rollouts": sum(not record.outcome for record in now.rollouts.rollouts),
+        "events": newest(now.ledger, LAST_EVENTS),
+        "replayed_through": now.loops.replayed_through,
+        "replay_finished": now.loops.replay_finished,
+        "follow": query.get("follow") == "1",
+    }
+    return Page("Overview", "overview.html", data)
+
+
+def models_page(now: Reading, query: Mapping[str, str]) -> Page:
+    """Return every model and the versions of it that see requests."""
+    return Page("Models", "models.html", {"lines": [line for name in now.models() for line in model_lines(now, name)]})
+
+
+def model_lines(now: Reading, model: str) -> list[ModelLine]:
+    """Return the champion of a model and the candidate that is on its way in."""
+    name = ModelName(model)
+    record = now.registry.models.get(model)
+    opened = now.rollouts.open(name)
+    champion = None if record is None else record.champion
+    lines = []
+    if champion is not None:
+        status = Status("good", "Champion")
+        lines.append(_line(now, model, champion.registered.version, status, _champion_since(now, name)))
+    if opened is not None and (champion is None or opened.version != champion.registered.version):
+        lines.append(_line(now, model, opened.version, rollout_status(opened), opened.started_at))
+    return lines
+
+
+def rollout_status(record: RolloutRecord) -> Status:
+    """Return where a rollout stands, or how it ended."""
+    if record.outcome:
+        return words.outcome(record.outcome)
+    shown = record.phase.replace("_", " ").capitalize()
+    if record.phase == "canary":
+        shown = f"Canary {words.share(record.share)}"
+    return Status("warn", f"{shown}, held") if record.held else Status("busy", shown)
+
+
+def _line(now: Reading, model: str, version: int, status: Status, since: Instant | None) -> ModelLine:
+    name = ModelName(model)
+    series = now.monitoring.series(name, version)
+    watched = now.monitoring.watched(name) == version
+    worst = _worst_drift(now, name) if watched else None
+    return ModelLine(
+        model=model,
+        version=version,
+        status=status,
+        n_requests=now.routing.n_requests.get(model, {}).get(str(version), 0),
+        since=since,
+        psi=worst[0] if worst else None,
+        psi_of=worst[1] if worst else "",
+        measured=next((one for one in reversed(series) if one.log_loss is not None), None),
+    )
+
+
+def _worst_drift(now: Reading, name: ModelName) -> tuple[float, str] | None:
+    matrix = now.monitoring.drift(name)
+    last = [(row[-1].psi, feature) for feature, row in zip(matrix.features, matrix.cells, strict=True) if row and row[-1]]
+    return max(last, default=None)
+
+
+def _champion_since(now: Reading, name: ModelName) -> Instant | None:
+    promoted = [record.settled_at for record in now.rollouts.of_model(name) if record.outcome == "promoted"]
+    return promoted[-1] if promoted else None
+
+
+def _stages(now: Reading, model: str) -> list[Stage]:
+    name, path = ModelName(model), f"/models/{words.segment(model)}"
+    loop, opened = now.loops.loops.get(model), now.rollouts.open(name)
+    return [
+        _data(now),
+        _features(now, name),
+        _training(loop, path),
+        _registry(now, model, path),
+        _rollout(now, name, opened),
+        _serving(now, model, path),
+        _monitoring(now, name),
+        _labels(now, model, loop),
+    ]
+
+
+def _data(now: Reading) -> Stage:
+    names = [one.dataset for one in now.datasets.datasets()]
+    n_versions = sum(now.datasets.latest(name) for name in names)
+    n_aside = len(now.datasets.quarantine())
+    status = Status("warn", f"{n_aside} quarantined") if n_aside else Status("good", "Flowing")
+    if not n_versions:
+        status = Status("off", "No data")
+    return Stage("Data", status, f"{count(n_versions)} batches", "/data")
+
+
+def _features(now: Reading, name: ModelName) -> Stage:
+    matrix = now.monitoring.drift(name)
+    last = [row[-1] for row in matrix.cells if row]
+    n_drifted = sum(1 for one in last if one and one.drifted)
+    n_harmful = sum(1 for one in last if one and one.harmful)
+    record = now.registry.models.get(name)
+    champion = None if record is None else record.champion
+    n_features = len(champion.registered.signature) if champion else len(matrix.features)
+    status = Status("good", f"{n_drifted} drifted, harmless" if n_drifted else "Steady")
+    if n_harmful:
+        status = Status("warn", f"{n_harmful} harmful drift")
+    if not n_features:
+        status = Status("off", "Not known yet")
+    return Stage("Features", status, f"{n_features} features", f"/monitors/{words.segment(name)}#drift")
+
+
+def _training(loop: LoopRecord | None, path: str) -> Stage:
+    attempts = list(loop.attempts.values()) if loop else []
+    busy = next((one for one in attempts if one.outcome == "training"), None)
+    status = Status("busy", f"Training v{busy.version}") if busy else Status("good", "Ready")
+    if not attempts:
+        status = Status("off", "Not yet trained")
+    n_retrains = loop.n_retrains if loop else 0
+    return Stage("Training", status, f"{n_retrains} retrain{'' if n_retrains == 1 else 's'}", f"{path}#versions")
+
+
+def _registry(now: Reading, model: str, path: str) -> Stage:
+    record = now.registry.models.get(model)
+    champion = record.aliases.get("champion") if record else None
+    status = Status("off", "No champion") if champion is None else Status("good", f"v{champion} champion")
+    n_versions = len(record.versions) if record else 0
+    return Stage("Registry", status, f"{n_versions} version{'' if n_versions == 1 else 's'}", f"{path}#versions")
+
+
+def _rollout(now: Reading, name: ModelName, opened: RolloutRecord | None) -> Stage:
+    past = now.rollouts.of_model(name)
+    status = rollout_status(opened) if opened else Status("good", "Settled")
+    if not past:
+        status = Status("off", "None yet")
+    return Stage("Rollout", status, f"{len(past)} so far", "/rollouts")
+
+
+def _serving(now: Reading, model: str, path: str) -> Stage:
+    table = now.routing.tables.get(model)
+    n_requests = sum(n for version, n in now.routing.n_requests.get(model, {}).items() if version != "0")
+    status = Status("off", "Not serving") if table is None else Status("good", f"v{table.champion} serving")
+    return Stage("Serving", status, f"{count(n_requests)} answered", path)
+
+
+def _monitoring(now: Reading, name: ModelName) -> Stage:
+    n_open, n_ever = len(now.monitoring.open_alarms(name)), len(now.monitoring.alarms(name))
+    status = Status("warn", f"{n_open} alarm{'' if n_open == 1 else 's'} open") if n_open else Status("good", "Quiet")
+    if name not in now.monitoring.models():
+        status = Status("off", "Not watching")
+    return Stage("Monitoring", status, f"{n_ever} alarm{'' if n_ever == 1 else 's'} so far", f"/monitors/{words.segment(name)}")
+
+
+def _labels(now: Reading, model: str, loop: LoopRecord | None) -> Stage:
+    n_labelled = loop.n_labelled if loop else 0
+    n_requests = sum(now.routing.n_requests.get(model, {}).values())
+    if not n_requests or not n_labelled:
+        return Stage("Labels", Status("off", "None yet"), f"{count(n_labelled)} arrived", f"/monitors/{words.segment(model)}")
+    # Not every outcome comes, and the youngest are still on their way: this is no failure.
+    part = words.share(round(min(1.0, n_labelled / n_requests), 3))
+    return Stage("Labels", Status("good", f"{part} arrived"), f"{count(n_labelled)} outcomes", f"/monitors/{words.segment(model)}")
+
+
+def _needs(now: Reading) -> list[Need]:
+    found: list[Need] = []
+    for record in now.rollouts.rollouts:
+        found += _rollout_needs(record)
+    for name in now.monitoring.models():
+        for alarm in now.monitoring.open_alarms(name):
+            status = Status("bad" if alarm.raised.severity == "critical" else "warn", f"{alarm.raised.severity} alarm".capitalize())
+            text = f"{name} v{alarm.raised.version}: {alarm.raised.kind} of {alarm.raised.subject}"
+            todo = "See the evidence; the loop retrains by its policy."
+            found.append(Need(status, text, todo, f"/monitors/{words.segment(name)}#alarms", alarm.raised_at))
+    for batch in now.datasets.quarantine():
+        text = f"{batch.dataset} {batch.segment}: {count(batch.n_rows)} rows put aside"
+        todo = "Read the report, then release the batch or send it again."
+        href = f"/data/{words.segment(batch.dataset)}#quarantine"
+        found.append(Need(Status("warn", "Quarantined"), text, todo, href, None))
+    return found
+
+
+def _rollout_needs(record: RolloutRecord) -> list[Need]:
+    if record.outcome:
+        return []
+    href = f"/rollouts/{words.segment(record.model)}/{record.version}"
+    subject = f"{record.model} v{record.version}"
+    asked = [line for line in record.log if line.what == "needs a person"]
+    found = []
+    if asked:
+        todo = "Look at the command that keeps failing; it is tried again."
+        found.append(Need(Status("bad", "Needs a person"), f"{subject}: {asked[-1].reason}", todo, href, asked[-1].at))
+    if record.held:
+        held = [line for line in record.log if line.what == "held"]
+        todo = "It goes on by itself once nothing is in its way, or give it up: varv rollback."
+        found.append(Need(Status("warn", "Held"), f"{subject}: {record.held}", todo, href, held[-1].at if held else None))
+    return found

@@ -1,0 +1,285 @@
+"""How the console speaks: numbers, times, statuses, and one sentence for each event.
+
+Pure functions from values to text or escaped markup. A number is shown with its interval where it has one; a
+status is a word and a mark, never a colour alone.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from urllib.parse import quote
+
+import msgspec
+from markupsafe import Markup
+
+from varv.data.model import BatchQuarantined, BatchReleased, DatasetRegistered, DatasetVersionAppended
+from varv.kernel.clock import DAY, as_datetime, iso, spoken
+from varv.kernel.codec import Event
+from varv.kernel.sagas import CommandFailed, TimerFired
+from varv.loop.gates import GateResult
+from varv.loop.model import CandidateRejected, FaultPlanted, GatesJudged, RetrainTriggered, RowsMatured, Trigger
+from varv.monitoring import AlarmCleared, AlarmRaised, DriftMeasured, PerformanceMeasured
+from varv.registry import AliasMoved, VersionRegistered
+from varv.rollout import (
+    Evidence,
+    EvidenceArrived,
+    RollbackStarted,
+    RolloutHeld,
+    RolloutNeedsHuman,
+    RolloutRolledBack,
+    RolloutSettled,
+    RolloutStarted,
+    RolloutStepped,
+    VersionPromoted,
+)
+from varv.serving.model import RequestsServed, RoutingChanged
+
+MARKS = {"good": "●", "busy": "◐", "warn": "▲", "bad": "■", "off": "○"}
+"""A shape for each kind of status, so that it does not hang on colour."""
+LONGEST = 160
+
+_OUTCOMES = {
+    "training": ("busy", "Training"),
+    "rolling": ("busy", "Rolling out"),
+    "promoted": ("good", "Promoted"),
+    "rejected": ("bad", "Rejected"),
+    "rolled back": ("bad", "Rolled back"),
+    "": ("busy", "Under way"),
+}
+
+
+class Status(msgspec.Struct, frozen=True):
+    """A word and the kind of mark beside it: ``good``, ``busy``, ``warn``, ``bad`` or ``off``."""
+
+    kind: str
+    word: str
+
+    def __html__(self) -> str:
+        return Markup('<span class="status {}"><span aria-hidden="true">{}</span> {}</span>').format(
+            self.kind, MARKS[self.kind], self.word
+        )
+
+
+def outcome(word: str) -> Status:
+    """Return the status of a candidate or a rollout by how it ended."""
+    kind, shown = _OUTCOMES.get(word.replace("_", " "), ("off", word.capitalize()))
+    return Status(kind, shown)
+
+
+def share(value: float) -> str:
+    """Return a share as per cent.
+
+    Examples
+    --------
+    >>> share(0.05), share(0.123), share(1)
+    ('5 %', '12.3 %', '100 %')
+    """
+    return f"{round(100 * value, 1):g} %"
+
+
+def count(value: float | None) -> str:
+    """Return a count with its thousands parted; a dash where there is none."""
+    return "–" if value is None else f"{value:,.0f}"
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """Return a number with a fixed number of digits, so that columns line up.
+
+    Examples
+    --------
+    >>> number(-0.01234), number(None), number(1234.5, 1)
+    ('−0.012', '–', '1,234.5')
+    """
+    if value is None or not math.isfinite(value):
+        return "–"
+    return f"{value:,.{digits}f}".replace("-", "−")
+
+
+def interval(value: float | None, low: float | None, high: float | None, digits: int = 3) -> Markup:
+    """Return a number and its 95 % interval in brackets."""
+    if value is None or low is None or high is None:
+        return Markup.escape(number(value, digits))
+    return Markup('{} <span class="ci">[{}, {}]</span>').format(
+        number(value, digits), number(low, digits), number(high, digits)
+    )
+
+
+def when(at: int | None, form: str = "minute") -> Markup:
+    """Return an instant as a `time` element in UTC; `form` is ``minute``, ``day`` or ``second``."""
+    if at is None:
+        return Markup("–")
+    patterns = {"minute": "%Y-%m-%d %H:%M", "day": "%Y-%m-%d", "second": "%Y-%m-%d %H:%M:%S"}
+    return Markup('<time datetime="{}">{}</time>').format(iso(at), as_datetime(at).strftime(patterns[form]))
+
+
+def span(microseconds: int | None) -> str:
+    """Return how long something took, in its two greatest units.
+
+    Examples
+    --------
+    >>> span(3 * DAY + 7 * 3_600_000_000 + 1)
+    '3d7h'
+    """
+    if microseconds is None:
+        return "–"
+    unit = 3_600_000_000 if microseconds >= DAY else 60_000_000 if microseconds >= 3_600_000_000 else 1_000_000
+    return spoken(microseconds // unit * unit)
+
+
+def segment(text: object) -> str:
+    """Return `text` as one segment of a path."""
+    return quote(str(text), safe="")
+
+
+def facts(values: Mapping[str, object]) -> str:
+    """Return names and values on one line, numbers to four digits that matter.
+
+    Examples
+    --------
+    >>> facts({"cusum": 8.13333, "n": 5812.0, "subject": "auc", "low": None})
+    'cusum 8.133, n 5,812, subject auc'
+    """
+    return ", ".join(f"{name.replace('_', ' ')} {_value(value)}" for name, value in values.items() if value is not None)
+
+
+def _value(value: object) -> str:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return str(value)
+    if float(value).is_integer() and abs(value) >= 1:
+        return f"{value:,.0f}".replace("-", "−")
+    return f"{value:.4g}".replace("-", "−")
+
+
+def trigger(one: Trigger) -> str:
+    """Return why a candidate was trained, with the numbers behind it."""
+    known = facts(one.evidence)
+    return f"{one.kind}{' ' + one.subject if one.subject else ''}" + (f" ({known})" if known else "")
+
+
+def gate(result: GateResult) -> str:
+    """Return the numbers that a gate judged by."""
+    seen = result.evidence
+    if result.gate == "calibrated":
+        return f"ECE {number(seen.get('ece'))}, at most {number(seen.get('max_ece'))}, n {count(seen.get('n'))}"
+    if seen.get("gain") is None:
+        return f"n {count(seen.get('n'))}"
+    low, high = number(seen.get("gain_low"), 4), number(seen.get("gain_high"), 4)
+    compared = f"{number(seen.get('candidate'), 4)} against {number(seen.get('champion'), 4)}"
+    return f"gain {number(seen.get('gain'), 4)} [{low}, {high}], {compared}, n {count(seen.get('n'))}"
+
+
+def evidence(seen: Evidence) -> str:
+    """Return what a verdict rested on: the paired difference, both e-values with their thresholds, and n."""
+    difference = f"{number(seen.difference, 4)} [{number(seen.low, 4)}, {number(seen.high, 4)}]"
+    harm = f"harm {seen.log_harm:.2f} of {seen.harm_at:.2f}"
+    safety = f"safety {seen.log_safety:.2f} of {seen.safety_at:.2f}"
+    return f"difference {difference}, {harm}, {safety}, n {count(seen.n_labels)}".replace(" -", " −")
+
+
+def said(event: Event) -> str:
+    """Return one line on what an event states."""
+    text = _loop(event) or _rollout(event) or _measured(event) or _stored(event)
+    if not text:
+        text = facts(_flat(msgspec.to_builtins(event)))
+    return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
+
+
+def _loop(event: Event) -> str:
+    match event:
+        case RetrainTriggered():
+            return f"v{event.version} because of {'; '.join(map(trigger, event.triggers))}"
+        case GatesJudged():
+            verdicts = ", ".join(f"{one.gate} {one.verdict}" for one in event.results)
+            return f"v{event.version} {'passed' if event.passed else 'failed'}" + (f": {verdicts}" if verdicts else "")
+        case CandidateRejected():
+            return f"v{event.version} rejected: {event.reason}"
+        case FaultPlanted():
+            return f"PLANTED {event.plant.name}: reads {event.plant.column}, breaks {event.plant.breaks}"
+        case RowsMatured():
+            return f"{count(event.n_rows)} rows have their outcome"
+        case CommandFailed():
+            return f"{event.command} failed after {event.attempts} attempts: {event.reason}"
+        case TimerFired():
+            return f"timer {event.key}, due {iso(event.due)}"
+    return ""
+
+
+def _rollout(event: Event) -> str:
+    match event:
+        case RolloutStarted():
+            return f"{event.model} v{event.version} against {_version(event.champion)}"
+        case RolloutStepped():
+            return f"v{event.version} {share(event.from_share)} → {share(event.to_share)}: {event.because}"
+        case RolloutHeld():
+            return f"v{event.version} held: {event.reason}"
+        case VersionPromoted():
+            return f"v{event.version} promoted, was {_version(event.previous)}"
+        case RollbackStarted() | RolloutRolledBack():
+            return f"v{event.version} rolled back: {event.reason}"
+        case RolloutSettled():
+            return f"v{event.version} {event.outcome.replace('_', ' ')}{': ' if event.reason else ''}{event.reason}"
+        case RolloutNeedsHuman():
+            return f"v{event.version} needs a person: {event.command}, {event.reason}"
+        case EvidenceArrived():
+            return f"{count(event.n_labels)} outcomes of {count(event.n_requests)} requests through {iso(event.through)}"
+    return ""
+
+
+def _measured(event: Event) -> str:
+    match event:
+        case PerformanceMeasured():
+            loss = f"log-loss {number(event.log_loss)} [{number(event.log_loss_low)}, {number(event.log_loss_high)}]"
+            return f"v{event.version} {_day(event.window.start)}: {loss}, n {count(event.n)}"
+        case DriftMeasured():
+            n_drifted = sum(one.drifted for one in event.features)
+            n_harmful = sum(one.harmful for one in event.features)
+            return f"{n_drifted} of {len(event.features)} features drifted, {n_harmful} harmful, n {count(event.n)}"
+        case AlarmRaised():
+            return f"{event.severity} {event.kind} alarm on {event.subject} of v{event.version}: {facts(event.evidence)}"
+        case AlarmCleared():
+            return f"{event.kind} alarm on {event.subject} of v{event.version} cleared: {event.reason}"
+    return ""
+
+
+def _stored(event: Event) -> str:
+    match event:
+        case DatasetVersionAppended():
+            return f"{event.dataset} {event.part} {event.segment}: {count(event.n_rows)} rows, version {event.version}"
+        case BatchQuarantined():
+            broken = ", ".join(f"{one.rule} in {one.column}" for one in event.report.violations)
+            return f"{event.dataset} {event.part} {event.segment} quarantined: {broken}"
+        case BatchReleased():
+            return f"{event.dataset} {event.part} {event.segment} released by {event.by}"
+        case DatasetRegistered():
+            return f"{event.dataset}, {len(event.types)} columns, key {', '.join(event.key)}"
+        case VersionRegistered():
+            planted = f", PLANTED {event.planted}" if event.planted else ""
+            return f"{event.model} v{event.version}, {count(event.n_rows)} rows{planted}"
+        case AliasMoved():
+            return f"{event.alias} of {event.model}: {_version(event.previous)} → {_version(event.version)}"
+        case RoutingChanged():
+            shares = ", ".join(f"v{part.version} {share(part.share)}" for part in event.table.shares)
+            return f"epoch {event.table.epoch}: {shares}"
+        case RequestsServed():
+            return f"{count(event.n_requests)} requests of {event.segment}"
+    return ""
+
+
+def _version(number_: int | None) -> str:
+    return "none" if number_ is None else f"v{number_}"
+
+
+def _day(at: int) -> str:
+    return f"{as_datetime(at):%Y-%m-%d}"
+
+
+def _flat(fields: object) -> dict[str, object]:
+    """Return the fields of an event that fit on a line; nested ones are counted."""
+    if not isinstance(fields, dict):
+        return {}
+    return {
+        str(name): f"({len(value)})" if isinstance(value, dict | list) else value
+        for name, value in fields.items()
+        if value not in ("", None)
+    }

@@ -1,0 +1,297 @@
+"""Answering live requests of one model: from typed columns to answers, from memory alone, captured before they go out.
+
+Requests bring the columns of the requests' dataset that are known when they are made. The time of a request is the
+clock's, never the caller's. `loop.live` takes what is captured here into the ledger.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+import msgspec
+import polars as pl
+
+from varv.data.sources import TIME
+from varv.features import FeatureEngine
+from varv.kernel.clock import Clock, Instant, instant
+from varv.kernel.errors import InvalidInput, VarvError
+from varv.loop.declaration import Model
+from varv.loop.intake import key_of
+from varv.serving import Capture, CaptureLog, DataPlane
+from varv.serving.dataplane import ANSWER_SCHEMA
+
+PREDICTIONS = "predictions"
+LONGEST_TEXT = 4096
+
+
+class Served(msgspec.Struct, frozen=True):
+    """One captured prediction: the request, its features, and the answer; times as microseconds."""
+
+    key: str
+    requested_at: Instant
+    request: dict[str, Any]
+    features: dict[str, Any]
+    answer: dict[str, Any]
+
+
+class RequestColumn(msgspec.Struct, frozen=True):
+    """A column that a request may bring."""
+
+    name: str
+    dtype: str
+    required: bool
+    may_be_null: bool
+
+
+class Answering:
+    """Answers requests and captures them.
+
+    Parameters
+    ----------
+    model
+        As declared and validated.
+    features, dataplane
+        Kept up to date by others, while this only reads them.
+    log
+        Where every answer is captured.
+    nullable
+        Columns that were sometimes empty in the history, and so may be in a request.
+    max_rows
+        The most rows of one request.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        features: FeatureEngine,
+        dataplane: DataPlane,
+        log: CaptureLog,
+        clock: Clock,
+        *,
+        nullable: frozenset[str] = frozenset(),
+        max_rows: int = 10_000,
+    ) -> None:
+        self._model = model
+        self._features = features
+        self._dataplane = dataplane
+        self._log = log
+        self._clock = clock
+        self._nullable = nullable
+        self.max_rows = max_rows
+        self._key = key_of(model.requests)
+
+    @property
+    def model_name(self) -> str:
+        """The model that is answered for."""
+        return self._model.name
+
+    @property
+    def versions(self) -> tuple[int, ...]:
+        """The versions that the routing table in force needs; none before the first champion."""
+        table = self._dataplane.table
+        return () if table is None else tuple(sorted(table.versions))
+
+    @cached_property
+    def columns(self) -> dict[str, RequestColumn]:
+        """Every column that a request may bring, by name."""
+        data = self._model.requests
+        needed = {*self._features.features.request_columns(), *([self._model.unit] if self._model.unit else [])}
+        needed |= set(data.key) if self._generated is None else set()
+        found = {}
+        for name, dtype in data.part_types(data.event_time).items():
+            if name != data.event_time:
+                may_be_null = name not in data.key and (name in self._nullable or name not in needed)
+                found[name] = RequestColumn(name, str(dtype), name in needed, may_be_null)
+        return found
+
+    @cached_property
+    def _generated(self) -> str | None:
+        """The key column that takes the request's id where the request brings none."""
+        key = self._model.requests.key
+        return key[0] if len(key) == 1 and self._types[key[0]] == pl.String else None
+
+    @cached_property
+    def _types(self) -> dict[str, pl.DataType]:
+        data = self._model.requests
+        return data.part_types(data.event_time)
+
+    def answer(self, columns: Mapping[str, Sequence[Any]], request_id: str) -> pl.DataFrame:
+        """Return one row a request with ``key`` and the columns of the answer; captured when this returns.
+
+        Parameters
+        ----------
+        columns
+            Values by column, all of one length, as they came out of JSON.
+        request_id
+            Names the rows where the requests bring no key of their own.
+
+        Raises
+        ------
+        InvalidInput
+            If a column is missing, unknown, or has a value that does not fit; the column is named.
+        Unavailable
+            If no version is in force yet.
+        """
+        requests = self._frame(columns, request_id)
+        event_time = self._model.requests.event_time
+        features = self._features.lookup(requests, at=event_time)
+        keys = requests.select(self._key)["key"]
+        unit = keys if self._model.unit is None else requests[self._model.unit].cast(pl.String).fill_null("")
+        answers = self._dataplane.infer(unit.to_list(), features)
+        self._capture(keys, requests, features, answers)
+        return answers.with_columns(keys)
+
+    def _frame(self, columns: Mapping[str, Sequence[Any]], request_id: str) -> pl.DataFrame:
+        n = len(next(iter(columns.values()), ()))
+        data = self._model.requests
+        if not 1 <= n <= self.max_rows:
+            hint = f"send 1 to {self.max_rows} rows"
+            raise InvalidInput("request", "", f"has {n} rows", hint=hint, reason="rows", n_rows=n)
+        for name in columns:
+            if name not in self.columns:
+                raise self._unexpected(name)
+        series = []
+        for name, expected in self.columns.items():
+            if name in columns:
+                series.append(_series(name, columns[name], self._types[name], expected))
+            elif name == self._generated:
+                keys = [request_id] if n == 1 else [f"{request_id}-{number}" for number in range(n)]
+                series.append(pl.Series(name, keys))
+            elif expected.required:
+                hint = f"send {', '.join(c.name for c in self.columns.values() if c.required)}"
+                raise InvalidInput("column", name, "is missing", hint=hint, reason="missing")
+            else:
+                series.append(pl.Series(name, [None] * n, dtype=self._types[name]))
+        now = pl.Series(data.event_time, [self._clock.now()] * n, dtype=pl.Int64)
+        return pl.DataFrame([*series, now.cast(pl.Datetime("us")).dt.replace_time_zone("UTC")])
+
+    def _unexpected(self, name: str) -> InvalidInput:
+        data = self._model.requests
+        if name == data.event_time:
+            return InvalidInput("column", name, "is not the caller's to say", hint="leave it out: it is the time of the request")
+        if name in data.types():
+            hint = "leave it out, and send it later with outcome.record"
+            return InvalidInput("column", name, "is only known after the request", hint=hint, reason="later")
+        return InvalidInput(
+            "column", name[:80], "is not known", hint=f"known are {', '.join(self.columns)}", reason="unknown"
+        )
+
+    def _capture(
+        self, keys: pl.Series, requests: pl.DataFrame, features: pl.DataFrame, answers: pl.DataFrame
+    ) -> None:
+        at = self._model.requests.event_time
+        when = requests[at].to_physical().to_list()
+        asked = _in_json(requests.drop(at)).to_dicts()
+        rows = zip(keys.to_list(), when, asked, features.to_dicts(), answers.to_dicts(), strict=True)
+        served = (Served(key, Instant(at), request, given, answer) for key, at, request, given, answer in rows)
+        self._log.write(*(Capture(table=PREDICTIONS, row=msgspec.structs.asdict(row)) for row in served))
+
+
+class ServedFrames(msgspec.Struct, frozen=True):
+    """Captured predictions as frames: the requests as rows of their dataset, and the predictions for telemetry."""
+
+    requests: pl.DataFrame
+    predictions: pl.DataFrame
+
+
+def served_frames(model: Model, rows: Sequence[Mapping[str, Any]]) -> ServedFrames:
+    """Return what was captured, ready to be taken in; a key that was asked about twice is a row of the dataset once."""
+    served = [msgspec.convert(row, type=Served) for row in rows]
+    data = model.requests
+    when = [row.requested_at for row in served]
+    types = {name: dtype for name, dtype in data.part_types(data.event_time).items() if name != data.event_time}
+    asked = typed_frame([row.request for row in served], types)
+    requests = asked.insert_column(0, pl.Series(data.event_time, when, dtype=pl.Int64).cast(TIME))
+    kinds = model.feature_set.kinds
+    features = {name: pl.Float32() if kind == "numeric" else pl.String() for name, kind in kinds.items()}
+    head = [pl.Series("key", [row.key for row in served], dtype=pl.String)]
+    head.append(pl.Series("requested_at", when, dtype=pl.Int64).cast(TIME))
+    answers = typed_frame([row.answer for row in served], ANSWER_SCHEMA)
+    predictions = pl.DataFrame(head).hstack(answers).hstack(typed_frame([row.features for row in served], features))
+    unique = requests.unique(data.key, keep="first", maintain_order=True)
+    return ServedFrames(unique.select(data.columns(data.event_time)), predictions)
+
+
+def typed_frame(rows: Sequence[Mapping[str, Any]], types: Mapping[str, Any]) -> pl.DataFrame:
+    """Return rows of JSON values as a frame of the given types; times are microseconds."""
+    plain = {name: pl.Int64() if dtype == TIME else dtype for name, dtype in types.items()}
+    columns = [pl.Series(name, [row.get(name) for row in rows], dtype=dtype) for name, dtype in plain.items()]
+    return pl.DataFrame(columns).with_columns(pl.col(name).cast(TIME) for name, dtype in types.items() if dtype == TIME)
+
+
+def checked_rows(
+    rows: Sequence[Mapping[str, Any]], types: Mapping[str, pl.DataType], required: Sequence[str], nullable: frozenset[str]
+) -> list[dict[str, Any]]:
+    """Return rows of a dataset's part as they can be captured: every value checked, times as microseconds.
+
+    Raises
+    ------
+    InvalidInput
+        If a column is missing, unknown, or has a value that does not fit; row and column are named.
+    """
+    for number, row in enumerate(rows):
+        for name in row:
+            if name not in types:
+                hint = f"known are {', '.join(types)}"
+                raise InvalidInput("column", str(name)[:80], "is not known", row=number, hint=hint)
+        for name in required:
+            if name not in row:
+                raise InvalidInput("column", name, "is missing", row=number, hint=f"send {', '.join(required)}")
+    columns = []
+    for name, dtype in types.items():
+        expected = RequestColumn(name, str(dtype), name in required, name in nullable)
+        columns.append(_series(name, [row.get(name) for row in rows], dtype, expected))
+    return _in_json(pl.DataFrame(columns)).to_dicts()
+
+
+def _in_json(frame: pl.DataFrame) -> pl.DataFrame:
+    return frame.with_columns(pl.col(TIME).cast(pl.Int64))
+
+
+def _series(name: str, values: Sequence[Any], dtype: pl.DataType, expected: RequestColumn) -> pl.Series:
+    kinds = set(map(type, values))
+    if type(None) in kinds and not expected.may_be_null:
+        hint = "give a value: it was never empty in the history"
+        raise InvalidInput("column", name, "is null", hint=hint, reason="null", row=_first(values, type(None)))
+    allowed, wanted = _ALLOWED["float" if dtype.is_float() else "integer" if dtype.is_integer() else str(dtype.base_type())]
+    odd = kinds - allowed - {type(None)}
+    if odd:
+        row = min(_first(values, kind) for kind in odd)
+        given = type(values[row]).__name__
+        raise InvalidInput("column", name, f"holds {wanted}", hint=f"send {wanted}", reason="type", row=row, given=given)
+    if dtype.is_float():
+        # A number too large for a double has become infinite on the way.
+        values = [None if value is None else float(value) for value in values]
+        if any(value is not None and not math.isfinite(value) for value in values):
+            raise InvalidInput("column", name, "holds a number that is not finite", hint="send null where there is none")
+    if dtype == pl.String and any(value is not None and len(value) > LONGEST_TEXT for value in values):
+        raise InvalidInput("column", name, "holds a text that is too long", hint=f"{LONGEST_TEXT} characters at most")
+    if dtype == TIME:
+        return pl.Series(name, [_time(name, value) for value in values], dtype=pl.Int64).cast(TIME)
+    try:
+        return pl.Series(name, values, dtype=dtype, strict=True)
+    except (TypeError, OverflowError, pl.exceptions.PolarsError):
+        raise InvalidInput("column", name, f"holds {wanted} that fit {dtype}", reason="range", hint="send smaller ones") from None
+
+
+_ALLOWED: dict[str, tuple[set[type], str]] = {
+    "float": ({int, float}, "numbers"),
+    "integer": ({int}, "whole numbers"),
+    "Boolean": ({bool}, "truth values"),
+    "String": ({str}, "texts"),
+    "Datetime": ({str}, "ISO 8601 times"),
+}
+
+
+def _first(values: Sequence[Any], kind: type) -> int:
+    return next(number for number, value in enumerate(values) if type(value) is kind)
+
+
+def _time(name: str, value: str | None) -> int | None:
+    try:
+        return None if value is None else instant(value)
+    except (VarvError, OverflowError):
+        raise InvalidInput("column", name, "holds no ISO 8601 time", given=str(value)[:40], hint="2026-02-01T05:00:00Z") from None

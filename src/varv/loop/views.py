@@ -1,0 +1,99 @@
+"""Read model of the loop: what triggered what, and how each candidate fared."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from varv.kernel.clock import Instant
+from varv.kernel.codec import Event
+from varv.kernel.ledger import Entry
+from varv.loop.gates import GateResult
+from varv.loop.model import (
+    CandidateRejected,
+    GatesJudged,
+    LoopStarted,
+    PolicyChanged,
+    LoopPolicy,
+    RetrainTriggered,
+    RowsMatured,
+    Trigger,
+)
+from varv.loop.replay import ReplayAdvanced, ReplayFinished
+from varv.rollout import RolloutSettled
+
+
+@dataclass
+class Attempt:
+    """One candidate: why it was trained, what the gates said, and how it ended."""
+
+    version: int
+    triggers: tuple[Trigger, ...]
+    at: Instant
+    seq: int
+    planted: str = ""
+    gates: tuple[GateResult, ...] = ()
+    outcome: str = "training"
+    """``"training"``, ``"rolling"``, ``"rejected"``, ``"promoted"`` or ``"rolled back"``."""
+    reason: str = ""
+    ended_at: Instant | None = None
+
+
+@dataclass
+class LoopRecord:
+    """The loop of one model."""
+
+    model: str
+    policy: LoopPolicy
+    declaration: str
+    started_at: Instant
+    attempts: dict[int, Attempt] = field(default_factory=dict)
+    n_labelled: int = 0
+    n_retrains: int = 0
+
+
+class LoopView:
+    """Loops by model, and how far a replay has come."""
+
+    def __init__(self) -> None:
+        self.loops: dict[str, LoopRecord] = {}
+        self.replayed_through: Instant | None = None
+        self.replay_finished = False
+
+    def apply(self, entry: Entry, event: Event) -> None:
+        """Fold one entry in."""
+        if isinstance(event, ReplayAdvanced):
+            self.replayed_through = event.through
+        elif isinstance(event, ReplayFinished):
+            self.replay_finished = True
+        elif entry.stream.startswith("loop/"):
+            self._loop(entry, entry.stream.partition("/")[2], event)
+
+    def _loop(self, entry: Entry, model: str, event: Event) -> None:
+        if isinstance(event, LoopStarted):
+            self.loops[model] = LoopRecord(model, event.policy, event.declaration, entry.at)
+            return
+        record = self.loops[model]
+        if isinstance(event, PolicyChanged):
+            record.policy, record.declaration = event.policy, event.declaration
+        elif isinstance(event, RowsMatured):
+            record.n_labelled = event.n_rows
+        elif isinstance(event, RetrainTriggered):
+            record.n_retrains = event.n_retrains
+            attempt = Attempt(event.version, event.triggers, entry.at, entry.seq, event.planted)
+            record.attempts[event.version] = attempt
+        else:
+            _attempt(record, entry, event)
+
+
+def _attempt(record: LoopRecord, entry: Entry, event: Event) -> None:
+    if isinstance(event, GatesJudged):
+        attempt = record.attempts[event.version]
+        attempt.gates = event.results
+        attempt.outcome = "rolling" if event.passed else attempt.outcome
+    elif isinstance(event, CandidateRejected):
+        attempt = record.attempts[event.version]
+        attempt.outcome, attempt.reason, attempt.ended_at = "rejected", event.reason, entry.at
+    elif isinstance(event, RolloutSettled) and event.version in record.attempts:
+        attempt = record.attempts[event.version]
+        attempt.outcome = event.outcome.replace("_", " ")
+        attempt.reason, attempt.ended_at = event.reason, entry.at

@@ -1,0 +1,93 @@
+"""Sorted rows and exact sums."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from varv.features.history import History, Run, fixed_point
+from varv.kernel.clock import DAY, HOUR, Duration, Instant
+from varv.kernel.errors import InvalidInput
+
+
+def ints(*values):
+    return np.array(values, np.int64)
+
+
+def ties(n):
+    return np.zeros(n, np.uint64)
+
+
+def filled(n=5000, seed=3):
+    rng = np.random.default_rng(seed)
+    codes, times = rng.integers(0, 20, n), rng.integers(0, 10 * DAY, n)
+    return codes, times, rng.integers(-(2**40), 2**40, n)
+
+
+def test_sums_do_not_depend_on_the_order_and_portions_in_which_rows_arrive():
+    codes, times, values = filled()
+    asked = ints(*range(21)), np.linspace(0, 11 * DAY, 21).astype(np.int64)
+    spans = ints(HOUR, DAY, 100 * DAY)
+    found = []
+    for seed, portion in ((0, 5000), (1, 7), (2, 600)):
+        order = np.random.default_rng(seed).permutation(len(codes))
+        history = History({"x": np.int64})
+        for start in range(0, len(order), portion):
+            part = order[start : start + portion]
+            history.add(codes[part], times[part], ties(len(part)), {"x": values[part]})
+        assert len(history) == 5000
+        found.append(history.sums(*asked, spans))
+    assert (found[0] == found[1]).all()
+    assert (found[0] == found[2]).all()
+    code, when = 4, int(asked[1][4])
+    mask = (codes == code) & (times <= when) & (times > when - DAY)
+    assert found[0][1, 4, 0] == values[mask].sum()
+
+
+def test_trimming_changes_nothing_that_can_still_be_asked():
+    codes, times, values = filled()
+    history = History({"x": np.int64})
+    history.add(codes, times, ties(5000), {"x": values})
+    asked = ints(*range(20)), np.full(20, 8 * DAY)
+    before = history.sums(*asked, ints(HOUR, DAY))
+    history.trim(Instant(8 * DAY), Duration(DAY))
+    assert len(history) < 2000
+    assert (history.sums(*asked, ints(HOUR, DAY)) == before).all()
+
+
+def test_trimming_without_a_limit_of_age_keeps_the_last_row_of_each_entity():
+    history = History({"x": np.float64})
+    history.add(ints(0, 0, 1, 1), ints(1, 5, 2, 9), ties(4), {"x": np.array([1.0, 2.0, 3.0, 4.0])})
+    history.trim(Instant(7), None)
+    assert len(history) == 3
+    found, values = history.latest(ints(0, 1, 2), ints(7, 7, 7), None)
+    assert found.tolist() == [True, True, False]
+    assert values["x"][:2].tolist() == [2.0, 3.0]
+
+
+def test_the_greater_tie_decides_between_rows_of_one_instant_in_any_order():
+    for order in ([0, 1], [1, 0]):
+        history = History({"x": np.float64})
+        for i in order:
+            history.add(ints(0), ints(5), np.array([[7, 9][i]], np.uint64), {"x": np.array([[1.0, 2.0][i]])})
+        assert history.latest(ints(0), ints(5), None)[1]["x"].tolist() == [2.0]
+
+
+def test_a_ttl_ends_exactly_when_it_is_reached():
+    history = History({"x": np.float64})
+    history.add(ints(0), ints(100), ties(1), {"x": np.array([1.0])})
+    found, _ = history.latest(ints(0, 0, 0, 0), ints(99, 100, 109, 110), Duration(10))
+    assert found.tolist() == [False, True, True, False]
+
+
+def test_values_too_large_for_exact_sums_are_refused_and_missing_ones_are_counted_out():
+    steps, present = fixed_point(np.array([0.5, np.nan, np.inf, -1.25]), "x")
+    assert steps.tolist() == [2**19, 0, 0, -(2**20) - 2**18]
+    assert present.tolist() == [1, 0, 0, 1]
+    with pytest.raises(InvalidInput, match="too large"):
+        fixed_point(np.array([2.0**23]), "x")
+
+
+def test_more_entities_than_the_length_of_the_history_allows_are_refused():
+    with pytest.raises(InvalidInput, match="too many entities"):
+        Run(ints(0, 2**20), ints(0, 2**45), ties(2), {})

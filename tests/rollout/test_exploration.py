@@ -1,0 +1,104 @@
+"""Every reachable state of a rollout keeps its promises, and the search would notice if one did not."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from varv.rollout import Rollout, RolloutSaga, RoutingApplied
+from varv.rollout.rules import SETTLED
+
+from .explorer import Explorer, Violation
+
+
+def test_no_reachable_state_breaks_a_promise_and_all_can_settle():
+    explorer = Explorer(RolloutSaga())
+    explorer.explore()
+    assert len(explorer.edges) > 1000
+    assert explorer.cut_off() == []
+    phases = {world.saga.phase for world in explorer.edges}
+    assert phases == {"warming", "shadow", "canary", "promoting", "draining", "rolling_back", *SETTLED}
+
+
+@pytest.mark.parametrize(
+    ("champion", "plan"), [(None, Rollout().plan), (6, Rollout.immediate().plan)], ids=["first", "immediate"]
+)
+def test_a_first_version_and_an_immediate_one_settle_too(champion, plan):
+    explorer = Explorer(RolloutSaga(), champion=champion, plan=plan)
+    explorer.explore()
+    assert explorer.cut_off() == []
+    assert not any(world.saga.phase in ("shadow", "canary") for world in explorer.edges)
+
+
+class NoFencing(RolloutSaga):
+    def next_epoch(self, state):
+        return max(1, state.epoch)
+
+
+class BelievesAnyEcho(RolloutSaga):
+    def _on_the_way(self, state, event, now):
+        if isinstance(event, RoutingApplied):
+            event = RoutingApplied(epoch=state.epoch)
+        return super()._on_the_way(state, event, now)
+
+
+class PromotesWithoutProof(RolloutSaga):
+    def blocker(self, state, evidence):
+        return super().blocker(state, msgspec.structs.replace(evidence, log_safety=evidence.safety_at))
+
+
+class TakesSilenceForConsent(RolloutSaga):
+    def blocker(self, state, evidence):
+        plenty = msgspec.structs.replace(evidence, n_labels=10**6, step_labels=10**6)
+        return super().blocker(state, plenty)
+
+
+class OverlooksDoubt(RolloutSaga):
+    def blocker(self, state, evidence):
+        return super().blocker(state, msgspec.structs.replace(evidence, log_harm=0.0))
+
+
+class ForgetsToUnload(RolloutSaga):
+    def _roll_back(self, state, reason):
+        return super()._roll_back(msgspec.structs.replace(state, undo=state.undo[1:]), reason)
+
+
+class UnloadsFirst(RolloutSaga):
+    def _roll_back(self, state, reason):
+        return super()._roll_back(msgspec.structs.replace(state, undo=state.undo[::-1]), reason)
+
+
+class ForgetsLateWarming(RolloutSaga):
+    def _at_rest(self, state, event, now):
+        step = super()._at_rest(state, event, now)
+        return msgspec.structs.replace(step, commands=()) if state.phase == "rolled_back" else step
+
+
+class GivesUpAfterAFailure(RolloutSaga):
+    def _ending(self, state, event, now):
+        step = super()._ending(state, event, now)
+        return msgspec.structs.replace(step, timers=())
+
+
+@pytest.mark.parametrize(
+    ("mutant", "found"),
+    [
+        (NoFencing, "decided later"),
+        (BelievesAnyEcho, "table before is in force"),
+        (PromotesWithoutProof, "proof of safety"),
+        (TakesSilenceForConsent, "missing evidence"),
+        (OverlooksDoubt, "bad evidence"),
+        (ForgetsToUnload, "leaves nothing behind"),
+        (UnloadsFirst, "only loaded versions"),
+        (ForgetsLateWarming, "leaves nothing behind"),
+    ],
+)
+def test_a_planted_mistake_in_the_rules_is_found(mutant, found):
+    with pytest.raises(Violation, match=found):
+        Explorer(mutant()).explore()
+
+
+def test_a_rollout_that_could_never_settle_is_found():
+    explorer = Explorer(GivesUpAfterAFailure(), plan=Rollout.immediate().plan)
+    explorer.explore()
+    assert explorer.cut_off()

@@ -1,0 +1,92 @@
+"""The declaration of a rollout."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from varv.kernel.clock import DAY, HOUR
+from varv.kernel.codec import canonical
+from varv.kernel.errors import InvalidDeclaration
+from varv.rollout import Rollout, RolloutPlan
+
+
+def test_the_declaration_becomes_a_plan():
+    plan = Rollout(
+        shadow="until proven or 36h",
+        steps=[1, 12.5, 100],
+        guard={"log_loss": "not worse by 0.02"},
+        bake="6h",
+        min_labels=50,
+        risk={"false_rollback": 0.01},
+        deadline="9d",
+        block="1d",
+    ).plan
+    assert plan == RolloutPlan(
+        shadow_limit=36 * HOUR,
+        shares=(0.01, 0.125),
+        margin=0.02,
+        bake=6 * HOUR,
+        block=DAY,
+        min_labels=50,
+        false_rollback=0.01,
+        false_promote=0.05,
+        deadline=9 * DAY,
+    )
+    assert plan.bound == 0.1
+
+
+def test_a_plan_survives_the_ledger():
+    plan = Rollout().plan
+    assert msgspec.json.decode(canonical(plan), type=RolloutPlan) == plan
+
+
+def test_steps_of_a_hundred_alone_promote_from_the_shadow():
+    assert Rollout(steps=[100]).plan.shares == ()
+
+
+def test_an_immediate_rollout_measures_nothing():
+    assert Rollout.immediate().plan.immediate
+    assert not Rollout().plan.immediate
+
+
+@pytest.mark.parametrize(
+    ("argument", "value"),
+    [
+        ("shadow", "2d"),
+        ("shadow", "until proven or soon"),
+        ("shadow", None),
+        ("steps", []),
+        ("steps", "5, 100"),
+        ("steps", [5, 25]),
+        ("steps", [25, 5, 100]),
+        ("steps", [0, 100]),
+        ("steps", [5, 5, 100]),
+        ("steps", [5, 5.001, 100]),
+        ("steps", [True, 100]),
+        ("steps", [float("nan"), 100]),
+        ("steps", [10**400, 100]),
+        ("steps", ["5", 100]),
+        ("guard", {"auc": "not worse by 0.01"}),
+        ("guard", {"log_loss": "not worse by -1"}),
+        ("guard", {"log_loss": "not worse by 0"}),
+        ("guard", {"log_loss": 0.01}),
+        ("guard", "log_loss"),
+        ("risk", {"false_alarm": 0.05}),
+        ("risk", {"false_rollback": 0}),
+        ("risk", {"false_promote": 0.9}),
+        ("risk", {"false_promote": "low"}),
+        ("bake", 12),
+        ("bake", "noon"),
+        ("block", "0h"),
+        ("min_labels", 0),
+        ("min_labels", 12.5),
+        ("min_labels", True),
+        ("deadline", "1d"),
+        ("deadline", "-7d"),
+    ],
+)
+def test_a_wrong_argument_is_named_with_its_fix(argument, value):
+    with pytest.raises(InvalidDeclaration, match=f"rollout argument '{argument}'") as caught:
+        Rollout(**{argument: value})
+    assert caught.value.hint

@@ -1,0 +1,351 @@
+"""What a rollout decides, case by case. Promises that hold in every state are in test_exploration."""
+
+from __future__ import annotations
+
+import msgspec
+import numpy as np
+import pytest
+
+from varv.kernel.clock import DAY, HOUR, MINUTE, Instant
+from varv.kernel.codec import canonical
+from varv.kernel.errors import FailedPrecondition, InvalidInput
+from varv.kernel.sagas import CommandFailed, SetTimer
+from varv.rollout import (
+    ApplyRouting,
+    MoveAlias,
+    RollbackStarted,
+    Rollout,
+    RolloutAborted,
+    RolloutHeld,
+    RolloutNeedsHuman,
+    RolloutRolledBack,
+    RolloutSaga,
+    RolloutSettled,
+    RolloutState,
+    RolloutStepped,
+    RolloutSuperseded,
+    RoutingApplied,
+    ShadowStarted,
+    UnloadVersion,
+    VersionPromoted,
+    VersionWarmed,
+    WarmVersion,
+)
+
+from .explorer import lump
+from .samples import NEW, OLD, START, Driver, requests, started
+from .samples import evidence as evidence_of
+
+LATER = Instant(START + 30 * DAY)
+
+
+def spoken_at(share, since, hours=6, **options):
+    told = lump(share, **options)
+    return msgspec.structs.replace(told, since=Instant(since), through=Instant(since + hours * HOUR))
+
+
+class Teller(Driver):
+    """A driver that is told lumps of evidence, one after the other."""
+
+    def hear(self, **options):
+        since = max(self.state.tally.through, START)
+        self.tell(spoken_at(self.state.share, since, **options), Instant(since + 6 * HOUR))
+
+    def bake(self):
+        self.wait_until(max(at for key, at in self.timers.items() if key.startswith("step")))
+
+
+def proven_and_promoted():
+    run = Teller()
+    run.hear(safety=4, n_labels=500)
+    for _ in range(2):
+        run.bake()
+        run.hear(n_labels=500)
+    return run
+
+
+def test_a_proven_candidate_climbs_the_ladder_to_the_champions_place():
+    run = proven_and_promoted()
+    assert run.outcome == "promoted"
+    assert [(f.from_share, f.to_share) for f in run.said(RolloutStepped)] == [
+        (0, 0.05),
+        (0.05, 0.25),
+        (0.25, 1),
+    ]
+    assert [type(c) for c in run.commands] == [
+        WarmVersion,
+        *[ApplyRouting] * 3,
+        MoveAlias,
+        ApplyRouting,
+        UnloadVersion,
+    ]
+    (promoted,) = run.said(VersionPromoted)
+    assert (promoted.version, promoted.previous, promoted.epoch) == (NEW, OLD, 7)
+    (settled,) = run.tells
+    assert (settled.outcome, settled.reason, settled.epoch) == ("promoted", "proven safe", 7)
+    assert settled.evidence.log_safety >= settled.evidence.safety_at
+    assert run.timers == {}
+
+
+def test_tables_keep_one_salt_and_raise_the_epoch_each_time():
+    run = proven_and_promoted()
+    assert [table.epoch for table in run.tables] == [4, 5, 6, 7]
+    assert len({table.salt for table in run.tables}) == 1
+    assert [[(p.version, p.share) for p in table.shares] for table in run.tables] == [
+        [(OLD, 1.0)],
+        [(NEW, 0.05), (OLD, 0.95)],
+        [(NEW, 0.25), (OLD, 0.75)],
+        [(NEW, 1.0)],
+    ]
+    assert [table.shadows for table in run.tables] == [(NEW,), (NEW, OLD), (NEW, OLD), ()]
+
+
+@pytest.mark.parametrize("phase", ["shadow", "canary"])
+def test_harm_rolls_back_at_once_in_any_phase(phase):
+    run = Teller()
+    if phase == "canary":
+        run.hear(safety=4, n_labels=500)
+    run.hear(harm=10, n_labels=500)
+    assert run.outcome == "rolled_back"
+    (back,) = run.said(RolloutRolledBack)
+    assert back.reason == "the candidate is worse than the champion"
+    assert back.evidence.log_harm >= back.evidence.harm_at
+    assert [(p.version, p.share) for p in run.tables[-1].shares] == [(OLD, 1.0)]
+    assert run.tables[-1].shadows == ()
+    assert run.commands[-1] == UnloadVersion(model="late", version=NEW)
+    assert (run.tells[-1].outcome, run.tells[-1].epoch) == ("rolled_back", run.tables[-1].epoch)
+
+
+def test_a_rollback_restores_traffic_before_it_unloads():
+    run = Teller()
+    run.hear(safety=4, n_labels=500)
+    run.tell(RolloutAborted(by="ana", reason="odd"), LATER)
+    assert [type(c) for c in run.commands[-2:]] == [ApplyRouting, UnloadVersion]
+    assert run.said(RollbackStarted)[0].reason == "aborted by ana: odd"
+
+
+def test_a_newer_version_supersedes():
+    run = Teller()
+    run.tell(RolloutSuperseded(by_version=8), LATER)
+    assert (run.outcome, run.tells[-1].reason) == ("rolled_back", "superseded by version 8")
+
+
+def test_the_shadow_ends_after_its_time_if_nothing_speaks_against_the_candidate():
+    run = Teller()
+    run.hear(n_labels=500)
+    assert run.state.phase == "shadow"
+    run.wait_until(run.timers["shadow"])
+    (stepped,) = run.said(RolloutStepped)
+    assert (stepped.to_share, stepped.because) == (0.05, "nothing speaks against it")
+
+
+def test_without_enough_labels_the_shadow_is_held_visibly_and_goes_on_when_they_come():
+    run = Teller()
+    run.hear(n_labels=20)
+    run.wait_until(run.timers["shadow"])
+    run.hear(n_labels=20)
+    (held,) = run.said(RolloutHeld)
+    assert (held.reason, held.evidence.n_labels, run.state.held) == ("too few labels", 20, "too few labels")
+    run.hear(n_labels=500)
+    assert (run.state.phase, run.state.held) == ("canary", "")
+
+
+def test_evidence_that_leans_towards_harm_blocks_the_next_step():
+    run = Teller()
+    run.hear(harm=3.2, n_labels=500)
+    run.wait_until(run.timers["shadow"])
+    assert run.said(RolloutHeld)[0].reason == "evidence leans towards harm"
+    assert run.state.share == 0
+
+
+def test_a_mean_beyond_the_margin_blocks_the_next_step_long_before_it_is_proof():
+    run = Teller()
+    told = spoken_at(0.0, START, n_labels=500)
+    run.tell(msgspec.structs.replace(told, weight=2.0, total=0.04, squares=0.001), LATER)
+    run.wait_until(run.timers["shadow"])
+    held = run.said(RolloutHeld)[0]
+    assert (held.reason, held.evidence.difference) == ("evidence leans towards harm", 0.02)
+
+
+def test_the_last_step_waits_for_the_proof_and_is_held_at_the_deadline():
+    run = Teller()
+    run.hear(n_labels=500)
+    run.wait_until(run.timers["shadow"])
+    for _ in range(2):
+        run.bake()
+        run.hear(n_labels=500)
+    assert (run.state.share, run.outcome, run.said(RolloutHeld)) == (0.25, "", [])
+    run.wait_until(run.timers["deadline"])
+    assert run.said(RolloutHeld)[0].reason == "safety is not proven"
+    run.hear(safety=4, n_labels=500)
+    assert run.outcome == "promoted"
+
+
+def test_labels_of_an_earlier_share_do_not_count_for_the_step():
+    run = Teller()
+    run.hear(safety=4, n_labels=500)
+    run.bake()
+    run.tell(spoken_at(0.5, run.state.tally.through, n_labels=500), LATER)
+    assert (run.state.share, run.state.tally.step_labels) == (0.05, 0)
+
+
+def test_a_router_that_splits_otherwise_is_held_at_once():
+    run = Teller()
+    run.hear(safety=4, n_labels=500)
+    run.hear(n_labels=500, n_candidate=500)
+    assert run.said(RolloutHeld)[0].reason == "the router does not split as told"
+
+
+def test_overlapping_or_old_evidence_counts_once():
+    run = Teller()
+    told = spoken_at(0.0, START, n_labels=100)
+    run.tell(told, LATER)
+    run.tell(told, LATER)
+    run.tell(msgspec.structs.replace(told, since=Instant(START + HOUR)), LATER)
+    assert run.state.tally.n_labels == 100
+
+
+def test_requests_before_the_shadow_are_no_evidence():
+    run = Teller()
+    assert run.said(ShadowStarted)[0].since == START
+    run.tell(spoken_at(0.0, START - HOUR, harm=10, n_labels=500), LATER)
+    assert (run.state.phase, run.state.tally.n_labels) == ("shadow", 0)
+
+
+def test_a_first_version_is_promoted_once_it_is_warm():
+    run = Driver(champion=None)
+    assert run.outcome == "promoted"
+    assert run.said(RolloutStepped)[0].because == "there is no champion yet"
+    assert [type(c) for c in run.commands] == [WarmVersion, MoveAlias, ApplyRouting]
+
+
+def test_an_immediate_rollout_replaces_the_champion_once_it_is_warm():
+    run = Driver(Rollout.immediate().plan)
+    assert run.outcome == "promoted"
+    assert run.commands[-1] == UnloadVersion(model="late", version=OLD)
+
+
+class Unreliable(Driver):
+    """Commands named in `broken` fail."""
+
+    broken: frozenset[str] = frozenset()
+
+    def done(self, command, now):
+        name = type(command).__name__
+        if name not in self.broken:
+            return super().done(command, now)
+        failed = CommandFailed(command=name, command_id="1", code="internal", reason="no memory", attempts=5)
+        return self.tell(failed, now)
+
+
+def test_a_version_that_cannot_be_warmed_never_meets_traffic():
+    class ColdDriver(Unreliable):
+        broken = frozenset({"WarmVersion"})
+
+    run = ColdDriver()
+    assert run.outcome == "rolled_back"
+    assert run.tables == []
+    assert run.tells[-1].reason == "WarmVersion failed: no memory"
+
+
+def test_a_compensation_that_fails_calls_a_person_and_is_tried_again():
+    class Stuck(Unreliable):
+        broken = frozenset({"UnloadVersion"})
+
+    run = Stuck()
+    run.tell(RolloutAborted(by="ana", reason="odd"), START)
+    assert (run.outcome, run.said(RolloutNeedsHuman)[0].n_failures) == ("", 1)
+    waits = [run.timers["retry"] - START]
+    for _ in range(8):
+        at = run.timers["retry"]
+        run.wait_until(at)
+        waits.append(run.timers["retry"] - at)
+    assert waits[:3] == [MINUTE, 2 * MINUTE, 4 * MINUTE]
+    assert waits[-1] == HOUR
+    run.broken = frozenset()
+    run.wait_until(run.timers["retry"])
+    assert (run.outcome, run.timers) == ("rolled_back", {})
+
+
+def test_after_the_pivot_the_way_is_forward_only():
+    class Stuck(Unreliable):
+        broken = frozenset({"MoveAlias"})
+
+    run = Stuck(Rollout.immediate().plan)
+    run.tell(RolloutAborted(by="ana", reason="too late"), START)
+    assert run.state.phase == "promoting"
+    run.broken = frozenset()
+    run.wait_until(run.timers["retry"])
+    assert run.outcome == "promoted"
+
+
+def test_an_echo_of_an_earlier_table_means_nothing():
+    saga, state = RolloutSaga(), RolloutSaga().initial("rollout/late/7")
+    for event in (started(), VersionWarmed(version=NEW)):
+        state = saga.step(state, event, START).state
+    assert saga.step(state, RoutingApplied(epoch=3), START).state == state
+    assert saga.step(state, RoutingApplied(epoch=4), START).timers == (
+        SetTimer("shadow", Instant(START + 2 * DAY)),
+    )
+
+
+def test_a_settled_version_may_be_rolled_out_again_with_a_fresh_coin():
+    run = Teller()
+    run.hear(harm=10, n_labels=500)
+    salt = run.state.salt
+    run.tell(started(epoch=run.state.epoch), LATER)
+    assert (run.state.phase, run.state.tally.n_labels) == ("shadow", 0)
+    assert run.state.salt != salt
+    assert len(run.tells) == 1
+
+
+def test_the_champion_cannot_replace_itself():
+    saga = RolloutSaga()
+    with pytest.raises(FailedPrecondition, match="champion already"):
+        saga.step(saga.initial("rollout/late/7"), started(champion=NEW), START)
+
+
+@pytest.mark.parametrize("saga_id", ["rollout/late", "rollout/late/x", "rollout/a/b/7"])
+def test_an_id_that_is_no_rollout_is_refused(saga_id):
+    with pytest.raises(InvalidInput, match="is not a rollout"):
+        RolloutSaga().initial(saga_id)
+
+
+def test_the_state_survives_the_ledger():
+    run = proven_and_promoted()
+    assert msgspec.json.decode(canonical(run.state), type=RolloutState) == run.state
+
+
+def lived(seed, plan, n_days, **options):
+    run = Driver(plan)
+    run.live_through(np.random.default_rng(seed), n_days, **options)
+    return run
+
+
+def test_harmless_candidates_are_seldom_rolled_back_and_mostly_promoted():
+    plan = Rollout(deadline="30d").plan
+    outcomes = [lived(seed, plan, 14, n=300).outcome for seed in range(60)]
+    assert outcomes.count("rolled_back") <= 6
+    assert outcomes.count("promoted") >= 30
+
+
+def test_clearly_worse_candidates_are_rolled_back_in_the_shadow():
+    for seed in range(10):
+        run = lived(seed, None, 7, n=300, shift=0.5)
+        assert run.outcome == "rolled_back"
+        assert run.said(RolloutStepped) == []
+
+
+def test_a_candidate_that_loses_answers_is_rolled_back():
+    run = lived(1, None, 7, n=300, missing=0.1)
+    assert run.outcome == "rolled_back"
+    assert run.tells[-1].evidence.n_missing > 0
+
+
+def test_the_same_history_gives_the_same_bytes():
+    rows = requests(np.random.default_rng(1), START)
+    plan = Rollout().plan
+    through = Instant(START + DAY)
+    one, two = (evidence_of(rows, plan, since=START, through=through, bad_loss=0.7) for _ in range(2))
+    assert canonical(one) == canonical(two)
+    assert isinstance(lived(3, None, 7, shift=0.5, n=300).tells[-1], RolloutSettled)
