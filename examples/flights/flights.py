@@ -83,7 +83,7 @@ late = varv.Model(
         shadow="until proven or 3d", steps=[5, 25, 100], guard={"log_loss": "not worse by 0.01"}, bake="12h"
     ),
     monitors=[varv.monitor.performance("log_loss"), varv.monitor.calibration(), varv.monitor.drift()],
-    retrain=varv.Retrain(on=["performance", "drift", "volume:25%", "schedule:45d"], cooldown="7d"),
+    retrain=varv.Retrain(on=["performance", "calibration", "drift", "volume:25%", "schedule:45d"], cooldown="7d"),
 )
 
 replay = varv.Replay(
@@ -92,8 +92,8 @@ replay = varv.Replay(
     train_at="2013-02-01T05:00:00Z",
     until="2014-01-01T05:00:00Z",
     plants=[
-        varv.Plant("leaky-column", at="2013-06-18T12:00:00Z", column="dep_delay", breaks="at once"),
-        varv.Plant("column-that-breaks", at="2013-09-17T12:00:00Z", column="dep_delay", breaks="in canary"),
+        varv.Plant("leaky-column", at="2013-06-17T12:00:00Z", column="dep_delay", breaks="at once"),
+        varv.Plant("column-that-breaks", at="2013-11-12T12:00:00Z", column="dep_delay", breaks="in canary"),
     ],
     references=["never", "monthly", "weekly"],
     seed=2013,

@@ -8,8 +8,8 @@ from zoneinfo import ZoneInfo
 
 import polars as pl
 import pytest
+from tests.data.new_york import nyc, rows
 
-from data.new_york import nyc, rows
 from varv.kernel.errors import Unavailable
 
 MINUTE = dt.timedelta(minutes=1)

@@ -121,6 +121,8 @@ def test_bad_windows_are_refused(over):
         pl.col("distance").mean(),
         pl.col("distance") - pl.col("distance").shift(1),
         pl.col("distance").rank().over("carrier"),
+        (pl.col("distance") > pl.col("distance").max()).cast(pl.Int8) + 1,
+        pl.when(pl.col("distance") > 1).then(pl.col("distance").sum()).otherwise(0),
         pl.all(),
         pl.col("distance", "at"),
         pl.lit(1),
@@ -159,3 +161,18 @@ def test_an_entity_of_another_type_is_refused():
     view = FeatureView("w", source=WEATHER, entity="station", features=["wind"])
     with pytest.raises(InvalidDeclaration, match="has String in 'station' where dataset 'weather' has Int64"):
         FeatureSet([view], asking)
+
+
+@pytest.mark.parametrize(
+    "expr",
+    [
+        pl.col("at").dt.convert_time_zone("America/New_York").dt.hour(),
+        pl.when(pl.col("distance") > 1000).then(pl.lit("far")).otherwise(pl.lit("near")),
+        pl.col("carrier").is_in(["AA", "UA"]),
+        pl.concat_str("carrier", "distance", separator="-"),
+        pl.max_horizontal("distance", pl.lit(100)),
+        pl.col("distance").fill_null(0).log1p() / 3,
+    ],
+)
+def test_functions_of_one_row_are_taken(expr):
+    FeatureSet([derived("x", expr)], TRIPS)

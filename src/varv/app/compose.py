@@ -18,8 +18,10 @@ from varv.kernel.ledger import Ledger
 from varv.kernel.ledger_sqlite import Durability, SqliteLedger
 from varv.kernel.merkle import Notary, SigningKey
 from varv.kernel.views import Views
+from varv.loop.comparison import PoliciesCompared
 from varv.loop.declaration import Model
 from varv.loop.handlers import Handlers
+from varv.loop.live import HistoryTaken
 from varv.loop.rules import LoopSaga
 from varv.loop.telemetry import Telemetry
 from varv.loop.views import LoopView
@@ -35,6 +37,8 @@ from varv.serving.routing import RoutingTable
 from varv.serving.views import RoutingView
 
 VIEWS = (RegistryView, RoutingView, RolloutsView, MonitoringView, LoopView, DatasetsView)
+DRIVERS = (HistoryTaken, PoliciesCompared)
+"""Events of drivers that no view folds: named here, so that whoever opens a ledger can read them."""
 
 
 class LocalServing:
@@ -63,7 +67,9 @@ def open_ledger(
 ) -> SqliteLedger:
     """Return the ledger of a home or of a policy's folder; the one that owns it signs checkpoints beside it."""
     notary = None if read_only else Notary(folder / "checkpoints.jsonl", SigningKey(folder / "signing.key"))
-    return SqliteLedger(folder / "ledger.db", durability=durability, notary=notary, faults=faults, read_only=read_only)
+    return SqliteLedger(
+        folder / "ledger.db", durability=durability, notary=notary, faults=faults, read_only=read_only
+    )
 
 
 def open_views(ledger: Ledger) -> Views:
@@ -79,6 +85,8 @@ def open_world(
     durability: Durability = "full",
     faults: Faults | None = None,
     serving: Serving | None = None,
+    ledger: SqliteLedger | None = None,
+    views: Views | None = None,
 ) -> World:
     """Return a world in `folder`, made if it is not there, with the versions in force back in memory.
 
@@ -86,16 +94,20 @@ def open_world(
     ----------
     serving
         What answers requests; a data plane in this process by default.
+    ledger, views
+        Of this folder, if they are open already: a server shows its console before it has read a declaration.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    ledger = open_ledger(folder, durability=durability, faults=faults)
+    ledger = ledger or open_ledger(folder, durability=durability, faults=faults)
     blobs = FolderBlobs(folder / "blobs", faults=faults)
     columns = FolderColumns(folder / "columns", faults=faults)
-    views = open_views(ledger)
+    views = views or open_views(ledger)
     runtime = OnnxRuntime()
     dataplane = DataPlane(runtime)
     handlers = Handlers()
-    engine = Engine(ledger, clock, (LoopSaga(), RolloutSaga(), MonitorSaga()), handlers.table(), faults=faults)
+    engine = Engine(
+        ledger, clock, (LoopSaga(), RolloutSaga(), MonitorSaga()), handlers.table(), faults=faults
+    )
     world = World(
         model=model,
         folder=folder,

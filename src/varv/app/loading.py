@@ -41,7 +41,9 @@ def load_declaration(file: str) -> Model | Replay:
     chosen = replays or models
     if len(chosen) != 1 or (replays and len(models) > 1):
         problem = f"declares {len(models)} models and {len(replays)} replays"
-        hint = f"choose one: {path.name}:{next(iter(declared))}" if declared else "write late = varv.Model(...)"
+        hint = (
+            f"choose one: {path.name}:{next(iter(declared))}" if declared else "write late = varv.Model(...)"
+        )
         raise InvalidDeclaration("file", path.name, problem, hint=hint)
     return chosen[0]
 

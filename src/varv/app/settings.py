@@ -117,7 +117,9 @@ def _from_file(place: Path) -> Mapping[str, object]:
     try:
         found = tomllib.loads(place.read_text())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InvalidInput("settings", place.name, "is not TOML", why=str(error), hint="mend the line named") from None
+        raise InvalidInput(
+            "settings", place.name, "is not TOML", why=str(error), hint="mend the line named"
+        ) from None
     except OSError as error:
         raise NotFound("settings", place.name, "cannot be read", why=str(error)) from None
     for name in found:
@@ -159,14 +161,18 @@ def _typed(name: str, value: object, source: str) -> Any:
     if not isinstance(value, str | Path) or (name != "token" and name != "fault" and not str(value)):
         raise InvalidInput("setting", name, "is not a text", given=repr(value)[:60], source=source)
     if name == "log_format" and value not in ("text", "json"):
-        raise InvalidInput("setting", name, f"is {str(value)[:40]!r}", source=source, hint="write text or json")
+        raise InvalidInput(
+            "setting", name, f"is {str(value)[:40]!r}", source=source, hint="write text or json"
+        )
     return str(value) if kind is str else Path(value)
 
 
 def _number(name: str, value: object, source: str, *, whole: bool) -> int | float:
     low, high = _LIMITS[name]
     try:
-        number = float(value) if isinstance(value, str | int | float) and not isinstance(value, bool) else None
+        number = (
+            float(value) if isinstance(value, str | int | float) and not isinstance(value, bool) else None
+        )
     except ValueError:
         number = None
     if number is None or not low <= number <= high or (whole and number != int(number)):

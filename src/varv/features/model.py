@@ -90,7 +90,7 @@ def derived(name: str, expr: pl.Expr) -> Derived:
     if not isinstance(expr, pl.Expr):
         raise InvalidDeclaration("feature", name, f"is made of {type(expr).__name__}", hint="use pl.col(...)")
     try:
-        by_row = expr.meta.is_row_separable() and not expr.meta.has_multiple_outputs()
+        by_row = _is_by_row(expr) and not expr.meta.has_multiple_outputs()
     except pl.exceptions.PolarsError:
         by_row = False
     if not by_row or not expr.meta.root_names():
@@ -319,6 +319,11 @@ def feature_kind(dtype: pl.DataType) -> Kind | None:
     if dtype.is_numeric() or dtype == pl.Boolean:
         return "numeric"
     return "categorical" if dtype == pl.String else None
+
+
+def _is_by_row(expr: pl.Expr) -> bool:
+    # polars answers for the outermost function only: a difference is by row even if it subtracts a mean.
+    return expr.meta.is_row_separable() and all(_is_by_row(operand) for operand in expr.meta.pop())
 
 
 def _checked(kind: str, name: str) -> str:

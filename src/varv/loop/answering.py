@@ -98,7 +98,10 @@ class Answering:
     def columns(self) -> dict[str, RequestColumn]:
         """Every column that a request may bring, by name."""
         data = self._model.requests
-        needed = {*self._features.features.request_columns(), *([self._model.unit] if self._model.unit else [])}
+        needed = {
+            *self._features.features.request_columns(),
+            *([self._model.unit] if self._model.unit else []),
+        }
         needed |= set(data.key) if self._generated is None else set()
         found = {}
         for name, dtype in data.part_types(data.event_time).items():
@@ -171,7 +174,12 @@ class Answering:
     def _unexpected(self, name: str) -> InvalidInput:
         data = self._model.requests
         if name == data.event_time:
-            return InvalidInput("column", name, "is not the caller's to say", hint="leave it out: it is the time of the request")
+            return InvalidInput(
+                "column",
+                name,
+                "is not the caller's to say",
+                hint="leave it out: it is the time of the request",
+            )
         if name in data.types():
             hint = "leave it out, and send it later with outcome.record"
             return InvalidInput("column", name, "is only known after the request", hint=hint, reason="later")
@@ -186,7 +194,9 @@ class Answering:
         when = requests[at].to_physical().to_list()
         asked = _in_json(requests.drop(at)).to_dicts()
         rows = zip(keys.to_list(), when, asked, features.to_dicts(), answers.to_dicts(), strict=True)
-        served = (Served(key, Instant(at), request, given, answer) for key, at, request, given, answer in rows)
+        served = (
+            Served(key, Instant(at), request, given, answer) for key, at, request, given, answer in rows
+        )
         self._log.write(*(Capture(table=PREDICTIONS, row=msgspec.structs.asdict(row)) for row in served))
 
 
@@ -202,7 +212,9 @@ def served_frames(model: Model, rows: Sequence[Mapping[str, Any]]) -> ServedFram
     served = [msgspec.convert(row, type=Served) for row in rows]
     data = model.requests
     when = [row.requested_at for row in served]
-    types = {name: dtype for name, dtype in data.part_types(data.event_time).items() if name != data.event_time}
+    types = {
+        name: dtype for name, dtype in data.part_types(data.event_time).items() if name != data.event_time
+    }
     asked = typed_frame([row.request for row in served], types)
     requests = asked.insert_column(0, pl.Series(data.event_time, when, dtype=pl.Int64).cast(TIME))
     kinds = model.feature_set.kinds
@@ -210,7 +222,9 @@ def served_frames(model: Model, rows: Sequence[Mapping[str, Any]]) -> ServedFram
     head = [pl.Series("key", [row.key for row in served], dtype=pl.String)]
     head.append(pl.Series("requested_at", when, dtype=pl.Int64).cast(TIME))
     answers = typed_frame([row.answer for row in served], ANSWER_SCHEMA)
-    predictions = pl.DataFrame(head).hstack(answers).hstack(typed_frame([row.features for row in served], features))
+    predictions = (
+        pl.DataFrame(head).hstack(answers).hstack(typed_frame([row.features for row in served], features))
+    )
     unique = requests.unique(data.key, keep="first", maintain_order=True)
     return ServedFrames(unique.select(data.columns(data.event_time)), predictions)
 
@@ -219,11 +233,16 @@ def typed_frame(rows: Sequence[Mapping[str, Any]], types: Mapping[str, Any]) -> 
     """Return rows of JSON values as a frame of the given types; times are microseconds."""
     plain = {name: pl.Int64() if dtype == TIME else dtype for name, dtype in types.items()}
     columns = [pl.Series(name, [row.get(name) for row in rows], dtype=dtype) for name, dtype in plain.items()]
-    return pl.DataFrame(columns).with_columns(pl.col(name).cast(TIME) for name, dtype in types.items() if dtype == TIME)
+    return pl.DataFrame(columns).with_columns(
+        pl.col(name).cast(TIME) for name, dtype in types.items() if dtype == TIME
+    )
 
 
 def checked_rows(
-    rows: Sequence[Mapping[str, Any]], types: Mapping[str, pl.DataType], required: Sequence[str], nullable: frozenset[str]
+    rows: Sequence[Mapping[str, Any]],
+    types: Mapping[str, pl.DataType],
+    required: Sequence[str],
+    nullable: frozenset[str],
 ) -> list[dict[str, Any]]:
     """Return rows of a dataset's part as they can be captured: every value checked, times as microseconds.
 
@@ -239,7 +258,9 @@ def checked_rows(
                 raise InvalidInput("column", str(name)[:80], "is not known", row=number, hint=hint)
         for name in required:
             if name not in row:
-                raise InvalidInput("column", name, "is missing", row=number, hint=f"send {', '.join(required)}")
+                raise InvalidInput(
+                    "column", name, "is missing", row=number, hint=f"send {', '.join(required)}"
+                )
     columns = []
     for name, dtype in types.items():
         expected = RequestColumn(name, str(dtype), name in required, name in nullable)
@@ -255,26 +276,42 @@ def _series(name: str, values: Sequence[Any], dtype: pl.DataType, expected: Requ
     kinds = set(map(type, values))
     if type(None) in kinds and not expected.may_be_null:
         hint = "give a value: it was never empty in the history"
-        raise InvalidInput("column", name, "is null", hint=hint, reason="null", row=_first(values, type(None)))
-    allowed, wanted = _ALLOWED["float" if dtype.is_float() else "integer" if dtype.is_integer() else str(dtype.base_type())]
+        raise InvalidInput(
+            "column", name, "is null", hint=hint, reason="null", row=_first(values, type(None))
+        )
+    allowed, wanted = _ALLOWED[
+        "float" if dtype.is_float() else "integer" if dtype.is_integer() else str(dtype.base_type())
+    ]
+    if dtype.is_integer() and float in kinds:
+        # Dataframes turn whole numbers beside a null into floats; those are let back in.
+        values = [int(value) if type(value) is float and value.is_integer() else value for value in values]
+        kinds = set(map(type, values))
     odd = kinds - allowed - {type(None)}
     if odd:
         row = min(_first(values, kind) for kind in odd)
         given = type(values[row]).__name__
-        raise InvalidInput("column", name, f"holds {wanted}", hint=f"send {wanted}", reason="type", row=row, given=given)
+        raise InvalidInput(
+            "column", name, f"holds {wanted}", hint=f"send {wanted}", reason="type", row=row, given=given
+        )
     if dtype.is_float():
         # A number too large for a double has become infinite on the way.
         values = [None if value is None else float(value) for value in values]
         if any(value is not None and not math.isfinite(value) for value in values):
-            raise InvalidInput("column", name, "holds a number that is not finite", hint="send null where there is none")
+            raise InvalidInput(
+                "column", name, "holds a number that is not finite", hint="send null where there is none"
+            )
     if dtype == pl.String and any(value is not None and len(value) > LONGEST_TEXT for value in values):
-        raise InvalidInput("column", name, "holds a text that is too long", hint=f"{LONGEST_TEXT} characters at most")
+        raise InvalidInput(
+            "column", name, "holds a text that is too long", hint=f"{LONGEST_TEXT} characters at most"
+        )
     if dtype == TIME:
         return pl.Series(name, [_time(name, value) for value in values], dtype=pl.Int64).cast(TIME)
     try:
         return pl.Series(name, values, dtype=dtype, strict=True)
     except (TypeError, OverflowError, pl.exceptions.PolarsError):
-        raise InvalidInput("column", name, f"holds {wanted} that fit {dtype}", reason="range", hint="send smaller ones") from None
+        raise InvalidInput(
+            "column", name, f"holds {wanted} that fit {dtype}", reason="range", hint="send smaller ones"
+        ) from None
 
 
 _ALLOWED: dict[str, tuple[set[type], str]] = {
@@ -294,4 +331,6 @@ def _time(name: str, value: str | None) -> int | None:
     try:
         return None if value is None else instant(value)
     except (VarvError, OverflowError):
-        raise InvalidInput("column", name, "holds no ISO 8601 time", given=str(value)[:40], hint="2026-02-01T05:00:00Z") from None
+        raise InvalidInput(
+            "column", name, "holds no ISO 8601 time", given=str(value)[:40], hint="2026-02-01T05:00:00Z"
+        ) from None

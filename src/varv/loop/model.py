@@ -67,6 +67,7 @@ class LoopState(msgspec.Struct, frozen=True, kw_only=True):
     pending: tuple[Trigger, ...] = ()
     """Triggers that came while the loop was busy or cooling down, one of each kind and subject."""
     plants: tuple[PlantedFault, ...] = ()
+    rolling_since: Instant = Instant(0)
     evidence_through: Instant = Instant(0)
     """Requests before this have been told to the open rollout."""
     returning_to: int | None = None

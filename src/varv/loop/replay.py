@@ -14,7 +14,7 @@ from typing import TypeVar
 import msgspec
 import polars as pl
 
-from varv.kernel.clock import DAY, Instant, VirtualClock
+from varv.kernel.clock import DAY, WEEK, Instant, VirtualClock
 from varv.kernel.codec import Digest, Event, event
 from varv.kernel.ids import ModelName
 from varv.kernel.sagas import Fact, Message
@@ -78,13 +78,16 @@ class Driver:
     def run(self, policy: LoopPolicy, declaration: Digest, on_tick: Callable[[Progress], None]) -> None:
         """Run from where the world stands to the end of the replay."""
         if self._last(ReplayFinished) is not None:
+            self._intake.restore(self._replay.until)
             return
         position = self._resume(policy, declaration)
         while position < self._replay.until:
             until = self._next(position)
-            self._take_in(position, until)
             self._clock.move_to(until)
+            self._take_in(position, until)
             self._world.engine.settle()
+            if until // WEEK != position // WEEK:
+                self._world.features.trim(position)
             position = until
             on_tick(Progress(position, self._n_requests))
         finished = ReplayFinished(model=self._world.model.name, n_requests=self._n_requests)
@@ -98,6 +101,7 @@ class Driver:
                 started = LoopStarted(policy=policy, declaration=declaration)
                 self._world.engine.tell(Message(self._world.loop_id, started), facts=registered)
             return self._replay.since
+        self._clock.move_to(reached.through)
         self._n_requests = reached.n_requests
         self._intake.restore(reached.through)
         self._world.engine.settle()

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from varv.kernel.clock import DAY, HOUR, Duration, Instant
 from varv.kernel.codec import Event
+from varv.kernel.ids import Version
 from varv.kernel.sagas import CancelTimer, Command, CommandFailed, Fact, Message, SetTimer, Step, TimerFired
 from varv.loop.model import (
     CandidateRejected,
@@ -37,7 +38,7 @@ from varv.loop.model import (
     TriggerDeferred,
 )
 from varv.monitoring import AlarmRaised
-from varv.rollout import Rollout, RolloutAborted, RolloutPlan, RolloutSettled, RolloutStarted
+from varv.rollout import Rollout, RolloutAborted, RolloutPlan, RolloutSettled, RolloutStarted, RolloutSuperseded
 
 EVIDENCE_EVERY = Duration(6 * HOUR)
 
@@ -99,6 +100,8 @@ def _gather(state: LoopState, policy: LoopPolicy, now: Instant) -> Step[LoopStat
         return Step(state)
     timers = (SetTimer("evidence", Instant(now + EVIDENCE_EVERY)),)
     through = _block_start(Instant(now - policy.maturity), policy)
+    if state.pending and now >= state.rolling_since + policy.plan.deadline:
+        return _trigger(state, policy, None, now)
     if through <= state.evidence_through:
         return Step(state, timers=timers)
     command = GatherEvidence(
@@ -151,6 +154,10 @@ def _trigger(state: LoopState, policy: LoopPolicy, trigger: Trigger | None, now:
     ready = state.trained_at is None or now >= state.trained_at + policy.cooldown
     if state.phase == "idle" and ready:
         return _train(state, policy, None, now)
+    if state.phase == "rolling" and state.candidate is not None and now >= state.rolling_since + policy.plan.deadline:
+        # It had its time and was not proven; what asks for a fresher candidate goes before it.
+        superseded = RolloutSuperseded(by_version=Version(state.next_version))
+        return Step(state, tells=(Message(f"rollout/{policy.model}/{state.candidate}", superseded),))
     emits: tuple[Fact, ...] = ()
     if trigger is not None and fresh:
         because = "cooling down" if state.phase == "idle" else state.phase
@@ -210,7 +217,7 @@ def _roll_out(
     )
     # The block that is under way is left out: only part of it was scored by both versions.
     first_block = Instant(_block_start(now, policy) + policy.plan.block)
-    state = replace(state, phase="rolling", candidate=version, evidence_through=first_block)
+    state = replace(state, phase="rolling", candidate=version, rolling_since=now, evidence_through=first_block)
     tells = (Message(f"rollout/{policy.model}/{version}", started),)
     return Step(state, tells=tells, timers=(SetTimer("evidence", Instant(now + EVIDENCE_EVERY)),))
 

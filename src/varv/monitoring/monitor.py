@@ -63,7 +63,7 @@ class MonitorPlan(msgspec.Struct, frozen=True):
 
 
 def performance(
-    metric: str = "log_loss", *, tolerance: float = 0.0, false_alarm_every: str = "3650d"
+    metric: str = "log_loss", *, tolerance: float = 0.0, false_alarm_every: str = "200d"
 ) -> PerformanceMonitor:
     """Raise an alarm when predictions get worse than the reference by more than chance explains.
 
@@ -125,7 +125,7 @@ def drift(
     every: str = "7d",
     psi: float = 0.2,
     harm: float = 0.01,
-    false_alarm_every: str = "200d",
+    false_alarm_every: str = "3650d",
 ) -> DriftMonitor:
     """Note every drifted feature, and raise an alarm for one whose drift makes predictions worse.
 
@@ -140,8 +140,8 @@ def drift(
     harm
         Excess loss in nats, over rows of over-represented values, from which significant harm is an alarm.
     false_alarm_every
-        Mean time between false alarms over all features together, 20 days at least. Ten years unless declared:
-        a season drifts for months, and what harms the predictions as a whole is seen by `performance` anyway.
+        Mean time between false alarms over all features together, 20 days at least. Ten years unless
+        declared: a season drifts for months, and harm to the predictions as a whole is seen by `performance`.
 
     Raises
     ------

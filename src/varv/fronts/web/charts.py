@@ -1,9 +1,9 @@
 """Charts as SVG, made on the server: lines with bands, a ladder of steps, a heat map.
 
-Pure functions from numbers to markup; no script, no style attribute, so they stand under the strictest content
-policy. Text keeps its size at every width: horizontal places are percentages, and only the layer of lines, which
-has no text, is stretched. Colours are classes of `static/varv.css`. Every line has a dash of its own and its name
-at its end, so that nothing depends on colour.
+Pure functions from numbers to markup; no script and no style attribute, so they stand under the strictest
+content policy. Text keeps its size at every width: horizontal places are percentages, and only the layer of
+lines, which has no text, is stretched. Colours are classes of `static/varv.css`. Every line has a dash of its
+own and its name at its end, so that nothing depends on colour.
 """
 
 from __future__ import annotations
@@ -20,7 +20,10 @@ from varv.kernel.clock import DAY, Instant
 WIDTH = 1000
 """Of the stretched layer, in its own units."""
 LABEL_GAP = 14.0
-NARROWEST_MARK_GAP = 0.035
+LONGEST_LABEL = 28
+NARROWEST_MARK_GAP = 0.045
+NARROW_MARK_GAP = 0.16
+"""Of the marks that keep their name on a narrow screen."""
 
 
 class Point(msgspec.Struct, frozen=True):
@@ -56,7 +59,7 @@ class Level(msgspec.Struct, frozen=True):
 
 
 class Rung(msgspec.Struct, frozen=True):
-    """One planned step: its label, its share, what became of it, and when; `state` is ``done``, ``now`` or ``open``."""
+    """One planned step and when it was taken; `state` is ``done``, ``now`` or ``open``."""
 
     label: str
     share: float
@@ -143,7 +146,8 @@ def step_ladder(title: str, rungs: Sequence[Rung]) -> Markup:
     told = ", ".join(f"{rung.label} {_STATES[rung.state]} {rung.note}".strip() for rung in rungs)
     name = _name(title, told)
     return Markup(
-        '<svg class="chart ladder" width="100%" height="{}" role="img" aria-labelledby="{}"><title id="{}">{}. {}</title>{}</svg>'
+        '<svg class="chart ladder" width="100%" height="{}" role="img" aria-labelledby="{}">'
+        '<title id="{}">{}. {}</title>{}</svg>'
     ).format(height + 40, name, name, title, told, Markup("").join(parts))
 
 
@@ -168,15 +172,24 @@ def heat_map(
     parts = []
     for index, (label, cells) in enumerate(rows):
         top = index * size
-        parts.append(Markup('<text x="-8" y="{}" text-anchor="end">{}</text>').format(top + 13, label))
+        parts.append(
+            Markup('<text x="-8" y="{}" text-anchor="end">{}</text>').format(top + 13, _short(label))
+        )
         parts.extend(_cells(cells, top, width, size))
     bottom = len(rows) * size
     parts += [
-        Markup('<text x="{:.2f}%" y="{}" text-anchor="middle">{}</text>').format((n + 0.5) * width, bottom + 15, label)
+        Markup('<text x="{:.2f}%" y="{}" text-anchor="middle">{}</text>').format(
+            (n + 0.5) * width, bottom + 15, label
+        )
         for n, label in enumerate(columns)
         if label
     ]
     return _framed(title, description, Markup("").join(parts), bottom, kind="heat")
+
+
+def _short(label: str) -> str:
+    """Return a label that fits beside its row: of a long name the end, where names differ."""
+    return label if len(label) <= LONGEST_LABEL else f"…{label[1 - LONGEST_LABEL :]}"
 
 
 def _cells(cells: Sequence[Cell | None], top: int, width: float, size: int) -> Iterable[Markup]:
@@ -215,7 +228,8 @@ def _place(value: float, up: Range, height: int) -> float:
 
 def _value_axis(up: Range, height: int) -> Markup:
     row = Markup(
-        '<line class="grid" x1="0" x2="100%" y1="{0:.1f}" y2="{0:.1f}"/><text x="-8" y="{1:.1f}" text-anchor="end">{2}</text>'
+        '<line class="grid" x1="0" x2="100%" y1="{0:.1f}" y2="{0:.1f}"/>'
+        '<text x="-8" y="{1:.1f}" text-anchor="end">{2}</text>'
     )
     ticks = round_ticks(up, 4 if height < 160 else 5)
     places = [(tick, _place(tick.at, up, height)) for tick in ticks]
@@ -225,7 +239,9 @@ def _value_axis(up: Range, height: int) -> Markup:
 def _time_axis(ticks: Sequence[Tick], across: Range, height: int) -> Markup:
     parts = [Markup('<line class="axis" x1="0" x2="100%" y1="{0}" y2="{0}"/>').format(height)]
     for index, tick in enumerate(ticks):
-        anchor = "start" if across.share(tick.at) < 0.03 else "end" if across.share(tick.at) > 0.97 else "middle"
+        anchor = (
+            "start" if across.share(tick.at) < 0.03 else "end" if across.share(tick.at) > 0.97 else "middle"
+        )
         parts.append(
             Markup('<text class="{}" x="{:.2f}%" y="{}" text-anchor="{}">{}</text>').format(
                 "minor" if index % 2 else "major", 100 * across.share(tick.at), height + 16, anchor, tick.text
@@ -236,21 +252,24 @@ def _time_axis(ticks: Sequence[Tick], across: Range, height: int) -> Markup:
 
 def _marks(marks: Sequence[Mark], across: Range, height: int) -> Markup:
     parts = []
-    last = -1.0
+    last = last_major = -1.0
     for mark in marks:
         share = across.share(mark.at)
         parts.append(
-            Markup('<g class="mark {0}"><title>{1}</title><line x1="{2:.2f}%" x2="{2:.2f}%" y1="-4" y2="{3}"/>').format(
-                mark.kind, mark.label, 100 * share, height
-            )
+            Markup(
+                '<g class="mark {0}"><title>{1}</title><line x1="{2:.2f}%" x2="{2:.2f}%" y1="-4" y2="{3}"/>'
+            ).format(mark.kind, mark.label, 100 * share, height)
         )
         # Names that would run into each other are left to the titles and the description.
         if share - last >= NARROWEST_MARK_GAP:
             short = mark.label.split(" ", 1)[0]
+            wide = "major" if share - last_major >= NARROW_MARK_GAP else "minor"
             parts.append(
-                Markup('<text x="{:.2f}%" y="-8" text-anchor="middle">{}</text>').format(100 * share, short)
+                Markup('<text class="{}" x="{:.2f}%" y="-8" text-anchor="middle">{}</text>').format(
+                    wide, 100 * share, short
+                )
             )
-            last = share
+            last, last_major = share, share if wide == "major" else last_major
         parts.append(Markup("</g>"))
     return Markup("").join(parts)
 
@@ -263,7 +282,9 @@ def _paths(lines: Sequence[Line], across: Range, up: Range, height: int) -> Mark
             parts.append(Markup('<path class="band {}" d="{}"/>').format(line.style, band))
     for line in lines:
         points = thinned([(point.at, point.value) for point in line.points])
-        parts.append(Markup('<path class="line {}" d="{}"/>').format(line.style, _path(points, across, up, height)))
+        parts.append(
+            Markup('<path class="line {}" d="{}"/>').format(line.style, _path(points, across, up, height))
+        )
     return Markup(
         '<svg width="100%" height="{0}" viewBox="0 0 {1} {0}" preserveAspectRatio="none">{2}</svg>'
     ).format(height, WIDTH, Markup("").join(parts))
@@ -293,7 +314,9 @@ def _band(line: Line, across: Range, up: Range, height: int) -> str:
         above = thinned([(point.at, point.high) for point in stretch])
         below = thinned([(point.at, point.low) for point in stretch])
         if above:
-            edge = _path(above, across, up, height) + _path(below[::-1], across, up, height).replace("M", "L", 1)
+            edge = _path(above, across, up, height) + _path(below[::-1], across, up, height).replace(
+                "M", "L", 1
+            )
             parts.append(edge + "Z")
     return "".join(parts)
 
@@ -305,13 +328,16 @@ def _dots(lines: Sequence[Line], across: Range, up: Range, height: int) -> Marku
         known = [point for point in line.points if point.value is not None]
         if len(known) == 1 and known[0].value is not None:
             x, y = 100 * across.share(known[0].at), _place(known[0].value, up, height)
-            parts.append(Markup('<circle class="dot {}" cx="{:.2f}%" cy="{:.1f}" r="3"/>').format(line.style, x, y))
+            parts.append(
+                Markup('<circle class="dot {}" cx="{:.2f}%" cy="{:.1f}" r="3"/>').format(line.style, x, y)
+            )
     return Markup("").join(parts)
 
 
 def _levels(levels: Sequence[Level], up: Range, height: int) -> Markup:
     row = Markup(
-        '<g class="level"><line x1="0" x2="100%" y1="{0:.1f}" y2="{0:.1f}"/><text x="4" y="{1:.1f}">{2}</text></g>'
+        '<g class="level"><line x1="0" x2="100%" y1="{0:.1f}" y2="{0:.1f}"/>'
+        '<text x="4" y="{1:.1f}">{2}</text></g>'
     )
     places = [(level, _place(level.value, up, height)) for level in levels]
     return Markup("").join(row.format(y, y - 4, level.label) for level, y in places)
@@ -331,8 +357,8 @@ def _framed(title: str, description: str, body: Markup, height: int, *, kind: st
     return Markup(
         '<svg class="chart {0}" width="100%" height="{1}" role="img" aria-labelledby="{2} {2}d">'
         '<title id="{2}">{3}</title><desc id="{2}d">{4}</desc>'
-        '<svg class="plot" y="22" height="{5}">{6}</svg></svg>'
-    ).format(kind, height + 46, name, title, description, height, body)
+        '<g transform="translate(0 22)">{5}</g></svg>'
+    ).format(kind, height + 46, name, title, description, body)
 
 
 def _name(*parts: str) -> str:

@@ -1,7 +1,7 @@
 """What a page is made of: read models that stand still while it is made, and the data it shows.
 
-A page is a pure function from a `Reading` and the query of the URL to a `Page`; the same data is written as HTML by a
-template and as JSON beside it. Pages know no request and no response; those are in `console`.
+A page is a pure function from a `Reading` and the query of the URL to a `Page`; the same data is written as
+HTML by a template and as JSON beside it. Pages know no request and no response; those are in `console`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from markupsafe import Markup
 from varv.data.views import DatasetsView
 from varv.kernel.clock import Instant, instant
 from varv.kernel.errors import InvalidInput, NotFound
-from varv.kernel.ledger import Entry, Ledger
 from varv.kernel.views import Views
 from varv.loop.views import LoopView
 from varv.monitoring.views import MonitoringView
@@ -50,7 +49,6 @@ class Reading:
     monitoring: MonitoringView
     loops: LoopView
     datasets: DatasetsView
-    ledger: Ledger
 
     def models(self) -> list[str]:
         """Return the names of all models that anything is known of."""
@@ -66,17 +64,14 @@ class Reading:
         """
         known = self.models()
         if name not in known:
-            raise NotFound("model", name[:80], hint=_those(known, "declare one and replay it: varv replay FILE"))
+            raise NotFound(
+                "model", name[:80], hint=_those(known, "declare one and replay it: varv replay FILE")
+            )
         return name
-
-    def last(self) -> Entry | None:
-        """Return the newest entry of the ledger."""
-        found = self.ledger.read(max(0, self.ledger.head().version - 1), limit=1)
-        return found[0] if found else None
 
 
 @contextmanager
-def reading(views: Views, ledger: Ledger) -> Generator[Reading]:
+def reading(views: Views) -> Generator[Reading]:
     """Give all read models at once; they stand still within the block."""
     with ExitStack() as stack:
         yield Reading(
@@ -86,7 +81,6 @@ def reading(views: Views, ledger: Ledger) -> Generator[Reading]:
             monitoring=stack.enter_context(views.reading(MonitoringView)),
             loops=stack.enter_context(views.reading(LoopView)),
             datasets=stack.enter_context(views.reading(DatasetsView)),
-            ledger=ledger,
         )
 
 
@@ -112,11 +106,11 @@ def time_range(query: Mapping[str, str], first: int, last: int) -> tuple[Instant
     Raises
     ------
     InvalidInput
-        If one is not an ISO 8601 date or time that the calendar holds, or they are not in order.
+        If one is not an ISO 8601 date or time that the calendar holds, or both are given out of order.
     """
     since = _time(query, "from", first)
     until = _time(query, "to", last + 1)
-    if since >= until and (query.get("from") or query.get("to")):
+    if since >= until and query.get("from") and query.get("to"):
         raise InvalidInput("query", "to", "is not after from", hint="write ?from=2013-02-01&to=2013-03-01")
     return since, until
 

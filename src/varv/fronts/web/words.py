@@ -7,7 +7,7 @@ status is a word and a mark, never a colour alone.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sized
 from urllib.parse import quote
 
 import msgspec
@@ -18,7 +18,15 @@ from varv.kernel.clock import DAY, as_datetime, iso, spoken
 from varv.kernel.codec import Event
 from varv.kernel.sagas import CommandFailed, TimerFired
 from varv.loop.gates import GateResult
-from varv.loop.model import CandidateRejected, FaultPlanted, GatesJudged, RetrainTriggered, RowsMatured, Trigger
+from varv.loop.model import (
+    CandidateRejected,
+    FaultPlanted,
+    GatesJudged,
+    RetrainTriggered,
+    RowsMatured,
+    Trigger,
+)
+from varv.loop.replay import ReplayAdvanced
 from varv.monitoring import AlarmCleared, AlarmRaised, DriftMeasured, PerformanceMeasured
 from varv.registry import AliasMoved, VersionRegistered
 from varv.rollout import (
@@ -113,6 +121,11 @@ def when(at: int | None, form: str = "minute") -> Markup:
     return Markup('<time datetime="{}">{}</time>').format(iso(at), as_datetime(at).strftime(patterns[form]))
 
 
+def month(at: int) -> str:
+    """Return the month of an instant as people write it: ``Feb 2013``."""
+    return f"{as_datetime(at):%b %Y}"
+
+
 def span(microseconds: int | None) -> str:
     """Return how long something took, in its two greatest units.
 
@@ -123,7 +136,9 @@ def span(microseconds: int | None) -> str:
     """
     if microseconds is None:
         return "–"
-    unit = 3_600_000_000 if microseconds >= DAY else 60_000_000 if microseconds >= 3_600_000_000 else 1_000_000
+    unit = (
+        3_600_000_000 if microseconds >= DAY else 60_000_000 if microseconds >= 3_600_000_000 else 1_000_000
+    )
     return spoken(microseconds // unit * unit)
 
 
@@ -140,7 +155,9 @@ def facts(values: Mapping[str, object]) -> str:
     >>> facts({"cusum": 8.13333, "n": 5812.0, "subject": "auc", "low": None})
     'cusum 8.133, n 5,812, subject auc'
     """
-    return ", ".join(f"{name.replace('_', ' ')} {_value(value)}" for name, value in values.items() if value is not None)
+    return ", ".join(
+        f"{name.replace('_', ' ')} {_value(value)}" for name, value in values.items() if value is not None
+    )
 
 
 def _value(value: object) -> str:
@@ -153,15 +170,37 @@ def _value(value: object) -> str:
 
 def trigger(one: Trigger) -> str:
     """Return why a candidate was trained, with the numbers behind it."""
-    known = facts(one.evidence)
-    return f"{one.kind}{' ' + one.subject if one.subject else ''}" + (f" ({known})" if known else "")
+    known = numbers(one.evidence)
+    return f"{one.kind}{' ' + one.subject if one.subject else ''}" + (f": {known}" if known else "")
+
+
+def numbers(seen: Mapping[str, float | None]) -> str:
+    """Return the evidence of an alarm or a trigger, the numbers that decided first.
+
+    Examples
+    --------
+    >>> numbers({"cusum": 8.13, "threshold": 7.9, "days": 5.0, "mean": 0.09, "reference_mean": 0.01})
+    'CUSUM 8.13 over 7.90 in 5 days; mean 0.090, reference 0.010'
+    >>> numbers({"days_since_training": 45.0})
+    'days since training 45'
+    """
+    if "cusum" in seen:
+        run = f"CUSUM {number(seen['cusum'], 2)} over {number(seen.get('threshold'), 2)}"
+        reference = f"mean {number(seen.get('mean'))}, reference {number(seen.get('reference_mean'))}"
+        return f"{run} in {count(seen.get('days'))} days; {reference}"
+    if "growth" in seen and "trained_rows" in seen:
+        more = f"{share(seen['growth'] or 0.0)} more outcomes than at the last training"
+        return f"{more}, {count(seen.get('n_rows'))} after {count(seen['trained_rows'])}"
+    return facts(seen)
 
 
 def gate(result: GateResult) -> str:
     """Return the numbers that a gate judged by."""
     seen = result.evidence
     if result.gate == "calibrated":
-        return f"ECE {number(seen.get('ece'))}, at most {number(seen.get('max_ece'))}, n {count(seen.get('n'))}"
+        return (
+            f"ECE {number(seen.get('ece'))}, at most {number(seen.get('max_ece'))}, n {count(seen.get('n'))}"
+        )
     if seen.get("gain") is None:
         return f"n {count(seen.get('n'))}"
     low, high = number(seen.get("gain_low"), 4), number(seen.get("gain_high"), 4)
@@ -191,7 +230,9 @@ def _loop(event: Event) -> str:
             return f"v{event.version} because of {'; '.join(map(trigger, event.triggers))}"
         case GatesJudged():
             verdicts = ", ".join(f"{one.gate} {one.verdict}" for one in event.results)
-            return f"v{event.version} {'passed' if event.passed else 'failed'}" + (f": {verdicts}" if verdicts else "")
+            return f"v{event.version} {'passed' if event.passed else 'failed'}" + (
+                f": {verdicts}" if verdicts else ""
+            )
         case CandidateRejected():
             return f"v{event.version} rejected: {event.reason}"
         case FaultPlanted():
@@ -218,25 +259,30 @@ def _rollout(event: Event) -> str:
         case RollbackStarted() | RolloutRolledBack():
             return f"v{event.version} rolled back: {event.reason}"
         case RolloutSettled():
-            return f"v{event.version} {event.outcome.replace('_', ' ')}{': ' if event.reason else ''}{event.reason}"
+            ended = event.outcome.replace("_", " ")
+            return f"v{event.version} {ended}" + (f": {event.reason}" if event.reason else "")
         case RolloutNeedsHuman():
             return f"v{event.version} needs a person: {event.command}, {event.reason}"
         case EvidenceArrived():
-            return f"{count(event.n_labels)} outcomes of {count(event.n_requests)} requests through {iso(event.through)}"
+            of = f"{count(event.n_labels)} outcomes of {count(event.n_requests)} requests"
+            return f"{of} through {iso(event.through)}"
     return ""
 
 
 def _measured(event: Event) -> str:
     match event:
         case PerformanceMeasured():
-            loss = f"log-loss {number(event.log_loss)} [{number(event.log_loss_low)}, {number(event.log_loss_high)}]"
-            return f"v{event.version} {_day(event.window.start)}: {loss}, n {count(event.n)}"
+            limits = f"[{number(event.log_loss_low)}, {number(event.log_loss_high)}]"
+            loss = f"log-loss {number(event.log_loss)} {limits}, n {count(event.n)}"
+            return f"v{event.version} {as_datetime(event.window.start):%Y-%m-%d}: {loss}"
         case DriftMeasured():
             n_drifted = sum(one.drifted for one in event.features)
             n_harmful = sum(one.harmful for one in event.features)
-            return f"{n_drifted} of {len(event.features)} features drifted, {n_harmful} harmful, n {count(event.n)}"
+            of = f"{n_drifted} of {len(event.features)} features"
+            return f"{of} drifted, {n_harmful} harmful, n {count(event.n)}"
         case AlarmRaised():
-            return f"{event.severity} {event.kind} alarm on {event.subject} of v{event.version}: {facts(event.evidence)}"
+            alarm = f"{event.severity} {event.kind} alarm on {event.subject} of v{event.version}"
+            return f"{alarm}: {numbers(event.evidence)}"
         case AlarmCleared():
             return f"{event.kind} alarm on {event.subject} of v{event.version} cleared: {event.reason}"
     return ""
@@ -245,7 +291,7 @@ def _measured(event: Event) -> str:
 def _stored(event: Event) -> str:
     match event:
         case DatasetVersionAppended():
-            return f"{event.dataset} {event.part} {event.segment}: {count(event.n_rows)} rows, version {event.version}"
+            return f"{event.dataset} {event.part} {event.segment}: {count(event.n_rows)} rows"
         case BatchQuarantined():
             broken = ", ".join(f"{one.rule} in {one.column}" for one in event.report.violations)
             return f"{event.dataset} {event.part} {event.segment} quarantined: {broken}"
@@ -263,6 +309,8 @@ def _stored(event: Event) -> str:
             return f"epoch {event.table.epoch}: {shares}"
         case RequestsServed():
             return f"{count(event.n_requests)} requests of {event.segment}"
+        case ReplayAdvanced():
+            return f"everything before {iso(event.through)} is in, {count(event.n_requests)} requests"
     return ""
 
 
@@ -270,16 +318,12 @@ def _version(number_: int | None) -> str:
     return "none" if number_ is None else f"v{number_}"
 
 
-def _day(at: int) -> str:
-    return f"{as_datetime(at):%Y-%m-%d}"
-
-
 def _flat(fields: object) -> dict[str, object]:
     """Return the fields of an event that fit on a line; nested ones are counted."""
     if not isinstance(fields, dict):
         return {}
-    return {
-        str(name): f"({len(value)})" if isinstance(value, dict | list) else value
-        for name, value in fields.items()
-        if value not in ("", None)
-    }
+    return {str(name): _brief(value) for name, value in fields.items() if value not in ("", None)}
+
+
+def _brief(value: object) -> object:
+    return f"({len(value)})" if isinstance(value, Sized) and not isinstance(value, str) else value

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from varv.fronts.web import words
-from varv.fronts.web.page import Page, Reading, not_one_of, whole_number
+from varv.fronts.web.page import Page, not_one_of, whole_number
 from varv.kernel.clock import Instant
 from varv.kernel.ledger import Entry, Ledger
 
@@ -36,7 +36,9 @@ class Row(msgspec.Struct, frozen=True):
 
 def row(entry: Entry) -> Row:
     """Return an entry as a line."""
-    return Row(entry.seq, entry.at, entry.name, entry.stream, entry.version, words.said(entry.event), entry.cause)
+    return Row(
+        entry.seq, entry.at, entry.name, entry.stream, entry.version, words.said(entry.event), entry.cause
+    )
 
 
 def newest(ledger: Ledger, n: int) -> list[Row]:
@@ -45,12 +47,17 @@ def newest(ledger: Ledger, n: int) -> list[Row]:
     return [row(entry) for entry in reversed(ledger.read(max(0, head - n), limit=n))]
 
 
-def ledger_page(now: Reading, query: Mapping[str, str]) -> Page:
+def last(ledger: Ledger) -> Entry | None:
+    """Return the newest entry, None if there is none."""
+    return _entry(ledger, ledger.head().version)
+
+
+def ledger_page(ledger: Ledger, query: Mapping[str, str]) -> Page:
     """Return entries below ``before``, of one ``stream`` or one event ``name`` if asked."""
     stream, name = query.get("stream", "").strip(), query.get("name", "").strip()
-    head = now.ledger.head()
+    head = ledger.head()
     before = min(whole_number(query, "before", head.version + 1), head.version + 1)
-    found, reached = _below(now.ledger, before, stream, name)
+    found, reached = _below(ledger, before, stream, name)
     older = found[-1].seq if len(found) == PAGE else reached
     return Page(
         "Ledger",
@@ -83,7 +90,7 @@ def _below(ledger: Ledger, before: int, stream: str, name: str) -> tuple[list[En
     return found, upper
 
 
-def entry_page(now: Reading, seq: int) -> Page:
+def entry_page(ledger: Ledger, seq: int) -> Page:
     """Return one entry: what it states, what led to it, and what it led to.
 
     Raises
@@ -91,17 +98,17 @@ def entry_page(now: Reading, seq: int) -> Page:
     NotFound
         If the ledger has no entry with that seq.
     """
-    entry = _entry(now.ledger, seq)
+    entry = _entry(ledger, seq)
     if entry is None:
-        head = now.ledger.head().version
+        head = ledger.head().version
         raise not_one_of("entry", seq, [f"entries 1 to {head}"] if head else [], "the ledger is empty")
     chain: list[Row] = []
     at: Entry | None = entry
     while at is not None and at.cause is not None and len(chain) < LONGEST_CHAIN:
-        at = _entry(now.ledger, at.cause)
+        at = _entry(ledger, at.cause)
         if at is not None:
             chain.append(row(at))
-    following = now.ledger.read(seq, limit=EFFECTS_WITHIN)
+    following = ledger.read(seq, limit=EFFECTS_WITHIN)
     effects = [row(later) for later in following if later.cause == seq][:MOST_EFFECTS]
     return Page(
         f"Entry {seq}",

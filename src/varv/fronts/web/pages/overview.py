@@ -11,9 +11,10 @@ from varv.fronts.web.page import Page, Reading
 from varv.fronts.web.pages.entries import newest
 from varv.fronts.web.words import Status, count
 from varv.kernel.clock import Instant
-from varv.kernel.ids import ModelName
+from varv.kernel.ids import ModelName, Version
+from varv.kernel.ledger import Ledger
 from varv.loop.views import LoopRecord
-from varv.monitoring import PerformanceMeasured
+from varv.monitoring import FeatureDrift, PerformanceMeasured
 from varv.rollout.views import RolloutRecord
 
 LAST_EVENTS = 12
@@ -46,12 +47,12 @@ class ModelLine(msgspec.Struct, frozen=True):
     status: Status
     n_requests: int
     since: Instant | None
-    psi: float | None
-    psi_of: str
+    drifted: tuple[FeatureDrift, ...]
+    n_features: int
     measured: PerformanceMeasured | None
 
 
-def overview_page(now: Reading, query: Mapping[str, str]) -> Page:
+def overview_page(now: Reading, ledger: Ledger, query: Mapping[str, str]) -> Page:
     """Return the overview; ``?follow=1`` asks the browser to fetch it again every few seconds."""
     lines = [line for name in now.models() for line in model_lines(now, name)]
     data: dict[str, object] = {
@@ -60,7 +61,7 @@ def overview_page(now: Reading, query: Mapping[str, str]) -> Page:
         "lines": lines,
         "n_serving": sum(line.status.kind == "good" for line in lines),
         "n_open_rollouts": sum(not record.outcome for record in now.rollouts.rollouts),
-        "events": newest(now.ledger, LAST_EVENTS),
+        "events": newest(ledger, LAST_EVENTS),
         "replayed_through": now.loops.replayed_through,
         "replay_finished": now.loops.replay_finished,
         "follow": query.get("follow") == "1",
@@ -70,7 +71,9 @@ def overview_page(now: Reading, query: Mapping[str, str]) -> Page:
 
 def models_page(now: Reading, query: Mapping[str, str]) -> Page:
     """Return every model and the versions of it that see requests."""
-    return Page("Models", "models.html", {"lines": [line for name in now.models() for line in model_lines(now, name)]})
+    return Page(
+        "Models", "models.html", {"lines": [line for name in now.models() for line in model_lines(now, name)]}
+    )
 
 
 def model_lines(now: Reading, model: str) -> list[ModelLine]:
@@ -100,25 +103,26 @@ def rollout_status(record: RolloutRecord) -> Status:
 
 def _line(now: Reading, model: str, version: int, status: Status, since: Instant | None) -> ModelLine:
     name = ModelName(model)
-    series = now.monitoring.series(name, version)
+    series = now.monitoring.series(name, Version(version))
     watched = now.monitoring.watched(name) == version
-    worst = _worst_drift(now, name) if watched else None
+    drifted, n_features = _drifted(now, name) if watched else ([], 0)
     return ModelLine(
         model=model,
         version=version,
         status=status,
         n_requests=now.routing.n_requests.get(model, {}).get(str(version), 0),
         since=since,
-        psi=worst[0] if worst else None,
-        psi_of=worst[1] if worst else "",
+        drifted=tuple(drifted),
+        n_features=n_features,
         measured=next((one for one in reversed(series) if one.log_loss is not None), None),
     )
 
 
-def _worst_drift(now: Reading, name: ModelName) -> tuple[float, str] | None:
-    matrix = now.monitoring.drift(name)
-    last = [(row[-1].psi, feature) for feature, row in zip(matrix.features, matrix.cells, strict=True) if row and row[-1]]
-    return max(last, default=None)
+def _drifted(now: Reading, name: ModelName) -> tuple[list[FeatureDrift], int]:
+    """Return the features that drifted in the last window, the worst first, and how many were measured."""
+    last = [row[-1] for row in now.monitoring.drift(name).cells if row]
+    known = [one for one in last if one is not None]
+    return sorted((one for one in known if one.drifted), key=lambda one: -one.psi), len(known)
 
 
 def _champion_since(now: Reading, name: ModelName) -> Instant | None:
@@ -143,7 +147,7 @@ def _stages(now: Reading, model: str) -> list[Stage]:
 
 def _data(now: Reading) -> Stage:
     names = [one.dataset for one in now.datasets.datasets()]
-    n_versions = sum(now.datasets.latest(name) for name in names)
+    n_versions = sum(len(now.datasets.versions(name)) for name in names)
     n_aside = len(now.datasets.quarantine())
     status = Status("warn", f"{n_aside} quarantined") if n_aside else Status("good", "Flowing")
     if not n_versions:
@@ -152,14 +156,12 @@ def _data(now: Reading) -> Stage:
 
 
 def _features(now: Reading, name: ModelName) -> Stage:
-    matrix = now.monitoring.drift(name)
-    last = [row[-1] for row in matrix.cells if row]
-    n_drifted = sum(1 for one in last if one and one.drifted)
-    n_harmful = sum(1 for one in last if one and one.harmful)
+    drifted, n_measured = _drifted(now, name)
+    n_harmful = sum(one.harmful for one in drifted)
     record = now.registry.models.get(name)
     champion = None if record is None else record.champion
-    n_features = len(champion.registered.signature) if champion else len(matrix.features)
-    status = Status("good", f"{n_drifted} drifted, harmless" if n_drifted else "Steady")
+    n_features = len(champion.registered.signature) if champion else n_measured
+    status = Status("good", f"{len(drifted)} drifted, harmless" if drifted else "Steady")
     if n_harmful:
         status = Status("warn", f"{n_harmful} harmful drift")
     if not n_features:
@@ -174,7 +176,9 @@ def _training(loop: LoopRecord | None, path: str) -> Stage:
     if not attempts:
         status = Status("off", "Not yet trained")
     n_retrains = loop.n_retrains if loop else 0
-    return Stage("Training", status, f"{n_retrains} retrain{'' if n_retrains == 1 else 's'}", f"{path}#versions")
+    return Stage(
+        "Training", status, f"{n_retrains} retrain{'' if n_retrains == 1 else 's'}", f"{path}#versions"
+    )
 
 
 def _registry(now: Reading, model: str, path: str) -> Stage:
@@ -182,7 +186,9 @@ def _registry(now: Reading, model: str, path: str) -> Stage:
     champion = record.aliases.get("champion") if record else None
     status = Status("off", "No champion") if champion is None else Status("good", f"v{champion} champion")
     n_versions = len(record.versions) if record else 0
-    return Stage("Registry", status, f"{n_versions} version{'' if n_versions == 1 else 's'}", f"{path}#versions")
+    return Stage(
+        "Registry", status, f"{n_versions} version{'' if n_versions == 1 else 's'}", f"{path}#versions"
+    )
 
 
 def _rollout(now: Reading, name: ModelName, opened: RolloutRecord | None) -> Stage:
@@ -202,20 +208,39 @@ def _serving(now: Reading, model: str, path: str) -> Stage:
 
 def _monitoring(now: Reading, name: ModelName) -> Stage:
     n_open, n_ever = len(now.monitoring.open_alarms(name)), len(now.monitoring.alarms(name))
-    status = Status("warn", f"{n_open} alarm{'' if n_open == 1 else 's'} open") if n_open else Status("good", "Quiet")
+    status = (
+        Status("warn", f"{n_open} alarm{'' if n_open == 1 else 's'} open")
+        if n_open
+        else Status("good", "Quiet")
+    )
     if name not in now.monitoring.models():
         status = Status("off", "Not watching")
-    return Stage("Monitoring", status, f"{n_ever} alarm{'' if n_ever == 1 else 's'} so far", f"/monitors/{words.segment(name)}")
+    return Stage(
+        "Monitoring",
+        status,
+        f"{n_ever} alarm{'' if n_ever == 1 else 's'} so far",
+        f"/monitors/{words.segment(name)}",
+    )
 
 
 def _labels(now: Reading, model: str, loop: LoopRecord | None) -> Stage:
     n_labelled = loop.n_labelled if loop else 0
     n_requests = sum(now.routing.n_requests.get(model, {}).values())
     if not n_requests or not n_labelled:
-        return Stage("Labels", Status("off", "None yet"), f"{count(n_labelled)} arrived", f"/monitors/{words.segment(model)}")
+        return Stage(
+            "Labels",
+            Status("off", "None yet"),
+            f"{count(n_labelled)} arrived",
+            f"/monitors/{words.segment(model)}",
+        )
     # Not every outcome comes, and the youngest are still on their way: this is no failure.
     part = words.share(round(min(1.0, n_labelled / n_requests), 3))
-    return Stage("Labels", Status("good", f"{part} arrived"), f"{count(n_labelled)} outcomes", f"/monitors/{words.segment(model)}")
+    return Stage(
+        "Labels",
+        Status("good", f"{part} arrived"),
+        f"{count(n_labelled)} outcomes",
+        f"/monitors/{words.segment(model)}",
+    )
 
 
 def _needs(now: Reading) -> list[Need]:
@@ -224,7 +249,10 @@ def _needs(now: Reading) -> list[Need]:
         found += _rollout_needs(record)
     for name in now.monitoring.models():
         for alarm in now.monitoring.open_alarms(name):
-            status = Status("bad" if alarm.raised.severity == "critical" else "warn", f"{alarm.raised.severity} alarm".capitalize())
+            status = Status(
+                "bad" if alarm.raised.severity == "critical" else "warn",
+                f"{alarm.raised.severity} alarm".capitalize(),
+            )
             text = f"{name} v{alarm.raised.version}: {alarm.raised.kind} of {alarm.raised.subject}"
             todo = "See the evidence; the loop retrains by its policy."
             found.append(Need(status, text, todo, f"/monitors/{words.segment(name)}#alarms", alarm.raised_at))
@@ -245,9 +273,15 @@ def _rollout_needs(record: RolloutRecord) -> list[Need]:
     found = []
     if asked:
         todo = "Look at the command that keeps failing; it is tried again."
-        found.append(Need(Status("bad", "Needs a person"), f"{subject}: {asked[-1].reason}", todo, href, asked[-1].at))
+        found.append(
+            Need(Status("bad", "Needs a person"), f"{subject}: {asked[-1].reason}", todo, href, asked[-1].at)
+        )
     if record.held:
         held = [line for line in record.log if line.what == "held"]
         todo = "It goes on by itself once nothing is in its way, or give it up: varv rollback."
-        found.append(Need(Status("warn", "Held"), f"{subject}: {record.held}", todo, href, held[-1].at if held else None))
+        found.append(
+            Need(
+                Status("warn", "Held"), f"{subject}: {record.held}", todo, href, held[-1].at if held else None
+            )
+        )
     return found

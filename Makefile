@@ -1,0 +1,54 @@
+# Two commands on a fresh machine with Python >= 3.11: `make demo` and `make test`.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+HOME_DIR ?= .varv
+SERVE ?= 1
+FILE ?= examples/flights/flights.py
+
+.PHONY: setup demo test fast lint types unit slow docs bench lock clean
+
+setup: $(VENV)/.installed
+
+$(VENV)/.installed: requirements.lock pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "varv needs Python 3.11 or later")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	touch $@
+
+demo: setup
+	$(BIN)/varv --home $(HOME_DIR) replay $(FILE)
+ifneq ($(SERVE),0)
+	$(BIN)/varv --home $(HOME_DIR) up $(FILE)
+endif
+
+# Everything that must hold, the slow parts included.
+test: setup lint types
+	$(BIN)/python -m pytest -n auto --dist worksteal --doctest-modules src tests
+
+# What is worth running before every commit: under a minute.
+fast: setup lint types
+	$(BIN)/python -m pytest -n auto --dist worksteal -m "not slow" --doctest-modules src tests
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+
+types: setup
+	$(BIN)/pyrefly check
+
+docs: setup
+	$(BIN)/python -m varv.app.reference docs/reference
+
+bench: setup
+	for file in benchmarks/bench_*.py; do $(BIN)/python $$file || exit 1; done
+
+# Names, versions and hashes only; no addresses.
+lock: setup
+	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-emit-find-links --no-header \
+		--group dev --extra examples --python-version 3.11 --output-file requirements.lock pyproject.toml
+
+clean:
+	rm -rf $(VENV) .varv build dist .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,195 @@
+"""The command line. Only the standard library is imported here, so that help costs nothing."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+from varv import __version__
+from varv.kernel.errors import InvalidInput, VarvError
+
+_DESCRIPTION = """\
+varv keeps a machine-learning model in production: it trains, rolls out, watches, retrains and rolls back one
+declared model, live or replayed over the past.
+"""
+_EPILOG = """\
+start:
+  varv init deliveries             write a small project with data
+  cd deliveries
+  varv replay deliveries.py        live through its history, and compare retraining policies
+  varv up deliveries.py            serve it: console on :8400, predictions on :8480
+
+Everything lives in one folder, .varv, or what --home or VARV_HOME names. Settings can also stand in varv.toml.
+Exit status: 0 done, 1 refused or failed (the error says what, why, and what next), 2 wrong usage.
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit status."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    as_json = "--json" in arguments
+    try:
+        options = _parser().parse_args(arguments)
+        # Every command's module is imported only when it runs: dataframes and servers take their time.
+        commands: Any = importlib.import_module("varv.app.commands")
+        return commands.run(options)
+    except VarvError as error:
+        return _told(error, as_json=as_json)
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # The reader of our output has left, as `head` does; nothing more can be said to it.
+        sys.stderr.close()
+        return 0
+
+
+def _told(error: VarvError, *, as_json: bool) -> int:
+    """Say what went wrong: as a document on standard output, or as three lines on standard error."""
+    usage = isinstance(error, _Usage)
+    if as_json:
+        commands: Any = importlib.import_module("varv.app.commands")
+        sys.stdout.write(commands.error_document(error))
+    else:
+        facts = ", ".join(f"{key}={value}" for key, value in error.facts.items())
+        lines = [
+            f"varv: {error.subject} {error.problem}",
+            f"  why:  {facts}" if facts else "",
+            f"  next: {error.hint}",
+        ]
+        sys.stderr.write("".join(f"{line}\n" for line in lines if line and not line.endswith("next: ")))
+    return 2 if usage else 1
+
+
+class _Usage(InvalidInput):
+    """Is not how the command is used."""
+
+
+class _Parser(argparse.ArgumentParser):
+    """Raises what is wrong with a command line, so that it is told like every other error."""
+
+    def error(self, message: str) -> NoReturn:
+        raise _Usage(
+            "command", self.prog, f"is not used like this: {message}", hint=f"see {self.prog} --help"
+        )
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="varv",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+        parents=[_shared(default=None)],
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"varv {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=_Parser)
+
+    def add(name: str, summary: str, details: str) -> argparse.ArgumentParser:
+        return commands.add_parser(
+            name,
+            help=summary,
+            description=details,
+            parents=[_shared(default=argparse.SUPPRESS)],
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+
+    _add_writing(add)
+    _add_reading(add)
+    return parser
+
+
+def _shared(*, default: object) -> _Parser:
+    """Return the options that every command takes, before or after its name."""
+    shared = _Parser(add_help=False)
+    shared.add_argument(
+        "--home", metavar="DIR", default=default, help="the folder that holds everything (.varv)"
+    )
+    shared.add_argument(
+        "--json", action="store_true", default=False if default is None else default, help=_JSON
+    )
+    return shared
+
+
+_JSON = "answer with one JSON document on standard output, errors too"
+
+
+def _add_writing(add: Any) -> None:
+    init = add("init", "write a small project to start from", _INIT)
+    init.add_argument(
+        "folder", nargs="?", default=".", help="where; made if it is not there (the present folder)"
+    )
+    replay = add("replay", "live through the past, and compare policies", _REPLAY)
+    replay.add_argument("file", help="the declaration: FILE.py, or FILE.py:name")
+    replay.add_argument("--declared-only", action="store_true", help="leave the reference policies out")
+    replay.add_argument(
+        "--policies", metavar="NAMES", help="reference policies to compare with: never,monthly,weekly"
+    )
+    replay.add_argument("--fresh", action="store_true", help="set a replay that is there aside, and run anew")
+    up = add("up", "serve a model, and run its loop", _UP)
+    up.add_argument("file", help="the declaration: FILE.py, or FILE.py:name")
+    up.add_argument("--port", type=int, help="port of the console and the API (8400)")
+    up.add_argument("--inference-port", type=int, help="port of predictions (8480)")
+    up.add_argument("--host", help="address to listen on (127.0.0.1)")
+    up.add_argument("--workers", type=int, help="processes that answer predictions (1)")
+    rollback = add("rollback", "go back to the champion before this one", _ROLLBACK)
+    rollback.add_argument("model", help="which model")
+    rollback.add_argument("--reason", default="", help="kept in the ledger")
+    retrain = add("retrain", "ask for a new candidate", _RETRAIN)
+    retrain.add_argument("model", help="which model")
+    retrain.add_argument("--reason", default="", help="kept in the ledger")
+
+
+def _add_reading(add: Any) -> None:
+    status = add("status", "what is the case, on one screen", _STATUS)
+    status.add_argument("model", nargs="?", default="", help="only this model")
+    why = add("why", "explain a decision, a version or a prediction", _WHY)
+    why.add_argument(
+        "subject", nargs="+", help="a model, MODEL v7, rollout/MODEL/7, a seq, or a prediction's key"
+    )
+    add("verify", "check that the ledger is what was written", _VERIFY)
+    add("doctor", "check this machine and its settings", _DOCTOR)
+
+
+_INIT = """\
+Write deliveries.py, a small declaration that works, and the data that it reads. What is there already is left as it
+is; running it again changes nothing.
+"""
+_REPLAY = """\
+Feed the data of FILE, as it arrived, through the whole loop under a virtual clock: training, gates, shadow, canary,
+promotion, monitors, retraining. Then do the same with reference policies and compare. A replay that was cut short
+goes on; a finished one is shown again. FILE must declare a varv.Replay.
+"""
+_UP = """\
+Own the home folder: answer predictions, take outcomes, watch, retrain and roll out, until a signal comes. On an empty
+home the history in the data is taken in first and the first model trained; on one that a replay has filled, its
+champion serves. The console is there at once, on http://127.0.0.1:8400/.
+"""
+_ROLLBACK = """\
+Give up the rollout that is open, or, if there is none, go back to the champion before this one. With a running server
+this takes effect within milliseconds; without one it is carried out when varv up runs next.
+"""
+_RETRAIN = """\
+Ask for a new candidate. It is trained at once if the loop is free and its cool-down over, and waits otherwise.
+"""
+_STATUS = """\
+Show models, versions and aliases, shares, the open rollout, what waits, alarms, and what is due next. Also while
+varv up runs.
+"""
+_WHY = """\
+Follow the causes of a decision back to its root, each with its entry in the ledger and its numbers. Of a prediction:
+which version answered and why that one, which run, code and data made it, and the source rows.
+"""
+_VERIFY = """\
+Check every entry against the chain of hashes, the head and the signed checkpoints. An entry that was edited, removed,
+swapped or cut off is named. Exit status 1 if anything is not as it was written.
+"""
+_DOCTOR = """\
+Check Python, libraries, home folder, disk, ports and browser, and show every setting with where it came from.
+"""
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,383 @@
+"""What each command does: read or tell, and show the result as text or as one JSON document."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+from varv.app.compose import open_ledger, open_views
+from varv.app.explaining import Explanation, explain
+from varv.app.inspecting import ModelStatus, StatusReport, VerifyReport, status_report, verify_report
+from varv.app.rendering import Block, Grid, Heading, Line, show
+from varv.app.server_file import Running, running_server
+from varv.app.settings import Loaded, Settings, load_settings
+from varv.app.use_cases import ActRequest, Desk, RetrainOrdered, RolledBack, retrain, rollback
+from varv.kernel.clock import Instant, SystemClock
+from varv.kernel.engine import Engine
+from varv.kernel.errors import InvalidInput, NotFound, Unavailable, VarvError
+from varv.kernel.faults import Faults
+
+R = TypeVar("R")
+
+FLAGS = ("home", "host", "port", "inference_port", "workers")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run the command that was chosen; return the exit status."""
+    loaded = load_settings({name: getattr(options, name, None) for name in FLAGS})
+    return _COMMANDS[options.command](options, loaded)
+
+
+def error_document(error: VarvError) -> str:
+    """Return an error as the JSON document that `--json` promises."""
+    said = {
+        "code": error.code,
+        "kind": error.kind,
+        "name": error.name,
+        "problem": error.problem,
+        "hint": error.hint,
+        "facts": error.facts,
+    }
+    return msgspec.json.encode({"error": said}, enc_hook=str).decode() + "\n"
+
+
+def _answer(options: argparse.Namespace, value: object, blocks: Callable[[], Sequence[Block]]) -> None:
+    if getattr(options, "json", False):
+        sys.stdout.write(msgspec.json.encode(value, enc_hook=str).decode() + "\n")
+    else:
+        show(blocks())
+
+
+# init, replay, up
+
+
+def _init(options: argparse.Namespace, loaded: Loaded) -> int:
+    from varv.app.starting import write_project
+
+    written = write_project(Path(options.folder), SystemClock().now())
+    told = {"folder": options.folder, "written": written}
+
+    def blocks() -> list[Block]:
+        there = Line("everything is there already; nothing was changed")
+        lines: list[Block] = [Line(f"wrote {Path(options.folder) / name}") for name in written] or [there]
+        go = "" if options.folder == "." else f"cd {options.folder} && "
+        return [*lines, Line(f"next: {go}varv replay deliveries.py")]
+
+    _answer(options, told, blocks)
+    return 0
+
+
+def _replay(options: argparse.Namespace, loaded: Loaded) -> int:
+    from varv.app.loading import load_declaration
+    from varv.app.progress import ReplayProgress
+    from varv.app.replaying import run_replay
+    from varv.loop.declaration import REFERENCES, Replay
+
+    settings = loaded.settings
+    declared = load_declaration(options.file)
+    if not isinstance(declared, Replay):
+        hint = "add replay = varv.Replay(model, since=..., train_at=..., until=...)"
+        raise NotFound("replay", options.file, "is not declared in this file", hint=hint)
+    if options.policies is not None:
+        names = [name.strip() for name in options.policies.split(",") if name.strip()]
+        for name in names:
+            if name not in REFERENCES:
+                raise InvalidInput(
+                    "policy", name[:40], "is not known", hint=f"known are {', '.join(REFERENCES)}"
+                )
+        declared.references = tuple(names)
+    progress = ReplayProgress(Instant(declared.since), Instant(declared.until))
+    try:
+        found = run_replay(
+            declared,
+            settings.home,
+            progress.tick,
+            declared_only=options.declared_only,
+            fresh=options.fresh,
+            fault=settings.fault,
+        )
+    finally:
+        progress.close()
+    _answer(options, found, lambda: _comparison(found))
+    return 0
+
+
+def _comparison(found: object) -> list[Block]:
+    from varv.loop.comparison import Comparison
+
+    assert isinstance(found, Comparison), "a replay ends with a comparison"
+    rows = []
+    for score in found.policies:
+        gain = next(iter(score.gains), None)
+        over = (
+            ""
+            if gain is None
+            else f"{gain.difference:+.4f} [{gain.low:+.4f}, {gain.high:+.4f}] than {gain.over}"
+        )
+        loss = f"{score.log_loss:.4f} [{score.log_loss_low:.4f}, {score.log_loss_high:.4f}]"
+        numbers = (loss, f"{score.auc:.4f}", f"{score.ece:.4f}", str(score.n_retrains), str(score.n_alarms))
+        rows.append((score.name, f"{score.n:,}", *numbers, over))
+    columns = ("policy", "scored", "log-loss [95 %]", "AUC", "ECE", "retrains", "alarms", "better by [95 %]")
+    return [Heading("policies"), Grid(columns, rows), Line("next: varv status, varv why MODEL, varv up FILE")]
+
+
+def _up(options: argparse.Namespace, loaded: Loaded) -> int:
+    from varv.app.server import serve
+
+    return serve(options.file, loaded.settings)
+
+
+# reading
+
+
+@contextmanager
+def _reading(settings: Settings) -> Generator[Desk]:
+    ledger = open_ledger(settings.home, read_only=True)
+    try:
+        yield Desk(settings.home, ledger, open_views(ledger), SystemClock(), None, running=False)
+    finally:
+        ledger.close()
+
+
+def _status(options: argparse.Namespace, loaded: Loaded) -> int:
+    server = running_server(loaded.settings)
+    state = "not running" if server is None else f"running, pid {server.pid}, {server.url}"
+    with _reading(loaded.settings) as desk:
+        found = status_report(desk.views, desk.ledger, desk.clock.now(), model=options.model, state=state)
+    _answer(options, found, lambda: _status_blocks(found))
+    return 0
+
+
+def _status_blocks(found: StatusReport) -> list[Block]:
+    blocks: list[Block] = [Line(f"server   {found.state}"), Line(f"ledger   {found.n_entries:,} entries")]
+    if found.replayed_through is not None:
+        ended = "finished" if found.replay_finished else "unfinished"
+        blocks.append(Line(f"replay   through {found.replayed_through}, {ended}"))
+    if found.next_timer is not None:
+        blocks.append(
+            Line(f"next     {found.next_timer.key} of {found.next_timer.saga} at {found.next_timer.due}")
+        )
+    for model in found.models:
+        blocks += _model_blocks(model)
+    return (
+        blocks
+        if found.models
+        else [*blocks, Line("no model yet; the first is trained by varv up or varv replay")]
+    )
+
+
+def _model_blocks(model: ModelStatus) -> list[Block]:
+    champion = "none" if model.champion is None else f"v{model.champion}"
+    shares = ", ".join(f"v{one.version} {one.share:.0%}" for one in model.shares) or "none"
+    shadows = ", ".join(f"v{number}" for number in model.shadows)
+    counts = f"{model.n_requests:,} requests, {model.n_labelled:,} outcomes, {model.n_retrains} retrains"
+    blocks: list[Block] = [
+        Heading(f"\n{model.model}"),
+        Line(f"  champion {champion}, loop {model.phase}, epoch {model.epoch}, {counts}"),
+        Line(f"  traffic  {shares}" + (f", shadows {shadows}" if shadows else "")),
+    ]
+    if model.rollout is not None:
+        one = model.rollout
+        held = f", held: {one.held}" if one.held else ""
+        blocks.append(
+            Line(f"  rollout  v{one.version} {one.phase} at {one.share:.0%} since {one.since}{held}")
+        )
+    if model.waiting:
+        blocks.append(Line(f"  waiting  {', '.join(model.waiting)}"))
+    alarms = [
+        f"  alarm    {one.severity} {one.kind} {one.subject} since {one.since}, entry {one.seq}"
+        for one in model.alarms
+    ]
+    blocks += [Line(text) for text in alarms] or [Line("  alarms   none open")]
+    rows = [
+        (
+            f"v{one.version}",
+            ", ".join(one.aliases),
+            one.registered_at[:16],
+            f"{one.n_rows:,}",
+            _metric(one.metrics.get("log_loss")),
+            _metric(one.metrics.get("auc")),
+            one.outcome + (f", planted {one.planted}" if one.planted else ""),
+        )
+        for one in model.versions
+    ]
+    return [*blocks, Grid(("version", "aliases", "registered", "rows", "log-loss", "AUC", "outcome"), rows)]
+
+
+def _metric(value: float | None) -> str:
+    return "–" if value is None else f"{value:.4f}"
+
+
+def _why(options: argparse.Namespace, loaded: Loaded) -> int:
+    with _reading(loaded.settings) as desk:
+        found = explain(desk.home, desk.ledger, desk.views, " ".join(options.subject))
+    _answer(options, found, lambda: _why_blocks(found))
+    return 0
+
+
+def _why_blocks(found: Explanation) -> list[Block]:
+    blocks: list[Block] = [Heading(f"{found.kind} {found.subject}")]
+    if found.prediction is not None:
+        one = found.prediction
+        answer = "was not answered: nothing served yet" if one.score is None else f"{one.score:.4f}"
+        by = (
+            ""
+            if one.version is None
+            else f" by v{one.version} ({one.arm}, share {one.share}, epoch {one.epoch})"
+        )
+        blocks.append(
+            Line(f"  answer   {answer}{by} at {one.requested_at}, taken in by entry {one.served_in}")
+        )
+        blocks.append(
+            Line("  features " + ", ".join(f"{name}={value}" for name, value in one.features.items()))
+        )
+    for source in found.sources:
+        row = ", ".join(f"{name}={value}" for name, value in source.row.items())
+        blocks.append(Line(f"  source   {source.dataset} {source.part} (entry {source.seq}): {row}"))
+    if found.lineage is not None:
+        made = found.lineage
+        blocks.append(
+            Line(
+                f"  made by  entry {made.registered_in}: {made.n_rows:,} rows, seed {made.seed}, {made.params}"
+            )
+        )
+        blocks.append(
+            Line(
+                f"  code     {made.code[:12]}, environment {made.environment[:12]}, package {made.package[:12]}"
+            )
+        )
+        for used in made.datasets:
+            blocks.append(Line(f"  data     {used.dataset} version {used.version}, {used.digest[:12]}"))
+    blocks.append(Heading("because"))
+    for link in found.chain:
+        blocks.append(Line(f"  {link.seq:>7}  {link.at[:19]}  {link.event:<26} {link.text}"))
+        if link.evidence:
+            numbers = ", ".join(f"{name} {value:.6g}" for name, value in link.evidence.items())
+            blocks.append(Line(f"           {numbers}"))
+    return blocks
+
+
+def _verify(options: argparse.Namespace, loaded: Loaded) -> int:
+    found = verify_report(loaded.settings.home)
+    _answer(options, found, lambda: _verify_blocks(found))
+    return 0 if found.ok else 1
+
+
+def _verify_blocks(found: VerifyReport) -> list[Block]:
+    signed = f"{found.n_checkpoints} checkpoints, signed up to entry {found.signed_up_to}"
+    if found.ok:
+        return [Line(f"ok: {found.n_entries:,} entries, {signed}")]
+    said: list[Block] = [Line(f"not as it was written: {found.n_entries:,} entries, {signed}")]
+    return [
+        *said,
+        *(Line(f"  {finding}") for finding in found.findings),
+        Line("next: restore a copy of the home folder"),
+    ]
+
+
+def _doctor(options: argparse.Namespace, loaded: Loaded) -> int:
+    from varv.app.doctor import examine
+
+    found = examine(loaded)
+
+    def blocks() -> list[Block]:
+        checks = [(one.verdict, one.name, one.found, one.hint) for one in found.checks]
+        settings = [(one.name, str(one.value), one.source) for one in found.settings]
+        return [
+            Heading("checks"),
+            Grid(("", "", "", ""), checks),
+            Heading("settings"),
+            Grid(("name", "value", "from"), settings),
+        ]
+
+    _answer(options, found, blocks)
+    return 0 if found.ok else 1
+
+
+# telling
+
+
+def _rollback(options: argparse.Namespace, loaded: Loaded) -> int:
+    found = _ask(options, loaded.settings, "model.rollback", RolledBack, rollback)
+
+    def blocks() -> list[Block]:
+        if not found.settled:
+            return [Line(f"asked for in entry {found.seq}; carried out when varv up runs next")]
+        given_up = "" if found.given_up is None else f"; the rollout of v{found.given_up} was given up"
+        return [
+            Line(
+                f"champion of {found.model} is v{found.champion}, was v{found.previous}{given_up} (entry {found.seq})"
+            )
+        ]
+
+    _answer(options, found, blocks)
+    return 0
+
+
+def _retrain(options: argparse.Namespace, loaded: Loaded) -> int:
+    found = _ask(options, loaded.settings, "model.retrain", RetrainOrdered, retrain)
+
+    def blocks() -> list[Block]:
+        what = "waits for the loop or its cool-down" if found.waits else f"v{found.version} is to be trained"
+        when = "" if found.settled else "; carried out when varv up runs next"
+        return [Line(f"asked for in entry {found.seq}: {what}{when}")]
+
+    _answer(options, found, blocks)
+    return 0
+
+
+def _ask(
+    options: argparse.Namespace,
+    settings: Settings,
+    verb: str,
+    result: type[R],
+    act: Callable[[Desk, ActRequest], R],
+) -> R:
+    """Ask the running server, or tell the loop in the ledger where none runs."""
+    asked = ActRequest(model=options.model, reason=options.reason)
+    server = running_server(settings)
+    if server is not None:
+        return msgspec.convert(_call(server, settings, verb, asked), type=result)
+    if not (settings.home / "ledger.db").exists():
+        raise NotFound("ledger", settings.home.name, hint="look for the home folder with --home")
+    from varv.loop.rules import LoopSaga
+    from varv.monitoring.rules import MonitorSaga
+    from varv.rollout.rules import RolloutSaga
+
+    clock = SystemClock()
+    ledger = open_ledger(settings.home, faults=Faults.parse(settings.fault))
+    try:
+        engine = Engine(ledger, clock, (LoopSaga(), RolloutSaga(), MonitorSaga()))
+        return act(Desk(settings.home, ledger, open_views(ledger), clock, engine, running=False), asked)
+    finally:
+        ledger.close()
+
+
+def _call(server: Running, settings: Settings, verb: str, asked: ActRequest) -> object:
+    from varv.fronts.client import Client
+
+    try:
+        with Client(server.url, token=settings.token) as client:
+            return client.call(verb, **msgspec.structs.asdict(asked))
+    except Unavailable as error:
+        error.facts.setdefault("pid", server.pid)
+        raise
+
+
+_COMMANDS: dict[str, Callable[[argparse.Namespace, Loaded], int]] = {
+    "init": _init,
+    "replay": _replay,
+    "up": _up,
+    "status": _status,
+    "why": _why,
+    "verify": _verify,
+    "doctor": _doctor,
+    "rollback": _rollback,
+    "retrain": _retrain,
+}

@@ -1,0 +1,295 @@
+"""Why: from a decision, a version or a prediction back to its root, each step with the numbers it rested on.
+
+Every entry of the ledger names the entry that led to it; an explanation follows these causes. A prediction is found in
+the telemetry, and leads to the version that answered, the run that made it, its code, and the rows that it came from.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import polars as pl
+
+from varv.fronts.web.words import said
+from varv.data.model import DatasetVersionAppended
+from varv.data.sources import TIME
+from varv.data.views import DatasetsView
+from varv.kernel.clock import iso
+from varv.kernel.columns import FolderColumns
+from varv.kernel.errors import NotFound
+from varv.kernel.ledger import Entry, Ledger
+from varv.kernel.views import Views
+from varv.loop.telemetry import TABLE
+from varv.registry import Lineage, RegistryView, lineage
+
+LONGEST_CHAIN = 200
+MOST_NUMBERS = 24
+_VERSION = re.compile(r"(?P<model>[a-z0-9_-]+)(?:\s+v|[/:@]v?)(?P<version>\d+)")
+_DECISIONS = (
+    *("rollout.version_promoted", "rollout.rolled_back", "rollout.rollback_started", "rollout.held"),
+    *(
+        "rollout.stepped",
+        "rollout.shadow_started",
+        "rollout.started",
+        "loop.candidate_rejected",
+        "loop.gates_judged",
+    ),
+    *("loop.retrain_triggered", "registry.version_registered"),
+)
+"""Events that decide something about a version; the latest of them is what a reader asks about."""
+
+
+class Link(msgspec.Struct, frozen=True, kw_only=True):
+    """One entry of a causal chain, and the numbers in it."""
+
+    seq: int
+    at: str
+    stream: str
+    event: str
+    text: str
+    evidence: dict[str, float]
+
+
+class Predicted(msgspec.Struct, frozen=True, kw_only=True):
+    """One prediction as it was captured."""
+
+    model: str
+    key: str
+    requested_at: str
+    score: float | None
+    version: int | None
+    arm: str | None
+    share: float | None
+    epoch: int | None
+    segment: str
+    served_in: int
+    """Seq of the entry that took the prediction in."""
+    routed_by: int | None
+    """Seq of the entry that put the routing table in force."""
+    features: dict[str, Any]
+
+
+class Source(msgspec.Struct, frozen=True, kw_only=True):
+    """A source row: what it says, where it lies, and the entry that took it in."""
+
+    dataset: str
+    part: str
+    segment: str
+    seq: int
+    row: dict[str, Any]
+
+
+class Explanation(msgspec.Struct, frozen=True, kw_only=True):
+    """What was asked about, the chain from the latest decision on it to its root, and where it came from."""
+
+    subject: str
+    kind: str
+    chain: tuple[Link, ...]
+    prediction: Predicted | None = None
+    lineage: Lineage | None = None
+    sources: tuple[Source, ...] = ()
+
+
+def explain(home: Path, ledger: Ledger, views: Views, subject: str) -> Explanation:
+    """Return why `subject` is as it is.
+
+    Parameters
+    ----------
+    subject
+        A seq, a stream or saga such as ``rollout/late/7``, a model, ``model v7``, or the key of a prediction.
+
+    Raises
+    ------
+    NotFound
+        If nothing has that name.
+    """
+    subject = subject.strip()
+    if subject.isdecimal() and 1 <= int(subject) <= ledger.head().version:
+        return Explanation(subject=subject, kind="entry", chain=_chain(ledger, _entry(ledger, int(subject))))
+    if subject and len(subject) <= 255 and subject.isprintable() and ledger.head(subject).version:
+        entries = ledger.read(stream=subject)
+        found = next((entry for entry in reversed(entries) if entry.name in _DECISIONS), entries[-1])
+        return Explanation(subject=subject, kind="stream", chain=_chain(ledger, found))
+    with views.reading(RegistryView) as registry:
+        models = {name: sorted(record.versions) for name, record in registry.models.items()}
+    if subject in models:
+        latest = _latest(ledger, subject, models[subject], None)
+        return Explanation(subject=subject, kind="model", chain=_chain(ledger, latest))
+    named = _VERSION.fullmatch(subject)
+    if named and int(named["version"]) in models.get(named["model"], ()):
+        return _explain_version(ledger, views, subject, named["model"], int(named["version"]))
+    return _explain_prediction(home, ledger, views, subject, models)
+
+
+def _explain_version(ledger: Ledger, views: Views, subject: str, model: str, version: int) -> Explanation:
+    with views.reading(RegistryView) as registry:
+        made = lineage(registry, model, version)
+    chain = _chain(ledger, _latest(ledger, model, [version], version))
+    return Explanation(subject=subject, kind="version", chain=chain, lineage=made)
+
+
+def _explain_prediction(
+    home: Path, ledger: Ledger, views: Views, key: str, models: dict[str, list[int]]
+) -> Explanation:
+    columns = FolderColumns(home / "columns")
+    found = _predictions(columns, key)
+    if found.is_empty():
+        hint = "give a model, model v7, a seq, rollout/model/7, or the key of a prediction"
+        raise NotFound("subject", key[:120], "is nothing that varv knows", models=sorted(models), hint=hint)
+    row = found.sort("requested_at").tail(1).to_dicts()[0]
+    served = _served_in(ledger, row["segment"])
+    model = served.stream.partition("/")[2]
+    made, sources = None, ()
+    if row["version"] is not None:
+        with views.reading(RegistryView) as registry:
+            made = lineage(registry, model, row["version"])
+        sources = _sources(columns, ledger, views, made.datasets[0].dataset, key) if made.datasets else ()
+    routed = _routed_by(ledger, model, row["epoch"])
+    answer = ("requested_at", "score", "version", "arm", "share", "epoch", "key", "segment")
+    others = ("champion", "champion_score", "candidate", "candidate_score")
+    predicted = Predicted(
+        model=model,
+        key=key,
+        requested_at=iso(found["requested_at"].to_physical().sort()[-1]),
+        score=row["score"],
+        version=row["version"],
+        arm=row["arm"],
+        share=row["share"],
+        epoch=row["epoch"],
+        segment=row["segment"],
+        served_in=served.seq,
+        routed_by=None if routed is None else routed.seq,
+        features={name: value for name, value in row.items() if name not in (*answer, *others)},
+    )
+    chain = _chain(ledger, routed or served)
+    return Explanation(
+        subject=key, kind="prediction", chain=chain, prediction=predicted, lineage=made, sources=sources
+    )
+
+
+def _predictions(columns: FolderColumns, key: str) -> pl.DataFrame:
+    parts = [
+        columns.scan(TABLE, [segment])
+        .filter(pl.col("key") == key)
+        .with_columns(segment=pl.lit(segment))
+        .collect()
+        for segment in columns.segments(TABLE)
+    ]
+    found = [part for part in parts if part.height]
+    return pl.concat(found, how="diagonal") if found else pl.DataFrame()
+
+
+def _sources(
+    columns: FolderColumns, ledger: Ledger, views: Views, dataset: str, key: str
+) -> tuple[Source, ...]:
+    """Return the rows of one key, the request first, then what came to be known of it."""
+    with views.reading(DatasetsView) as view:
+        registered = view.registered(dataset)
+    if registered is None:
+        return ()
+    parts = [pl.col(name).cast(pl.String) for name in registered.key]
+    found = []
+    for entry in ledger.read(stream=f"dataset/{dataset}"):
+        event = entry.event
+        if isinstance(event, DatasetVersionAppended):
+            scanned = columns.scan(f"data/{dataset}/{event.part}", [event.segment])
+            rows = scanned.filter(pl.concat_str(parts, separator="|") == key).head(1).collect()
+            if rows.height:
+                row = _plain(rows)
+                found.append(
+                    Source(dataset=dataset, part=event.part, segment=event.segment, seq=entry.seq, row=row)
+                )
+    return tuple(found)
+
+
+def _plain(rows: pl.DataFrame) -> dict[str, Any]:
+    """Return the only row with its times as text."""
+    times = [
+        pl.col(name).dt.strftime("%Y-%m-%dT%H:%M:%SZ") for name in rows.columns if rows[name].dtype == TIME
+    ]
+    return rows.with_columns(times).to_dicts()[0]
+
+
+def _latest(ledger: Ledger, model: str, versions: Sequence[int], version: int | None) -> Entry:
+    """Return the last entry that decided something about a model, or about one of its versions."""
+    streams = [f"rollout/{model}/{number}" for number in versions] + [f"loop/{model}", f"model/{model}"]
+    entries = [entry for stream in streams for entry in ledger.read(stream=stream)]
+    ours = [entry for entry in entries if entry.name in _DECISIONS and _is_about(entry, version)]
+    return max(ours or entries, key=lambda entry: entry.seq)
+
+
+def _is_about(entry: Entry, version: int | None) -> bool:
+    return version is None or getattr(entry.event, "version", version) == version
+
+
+def _chain(ledger: Ledger, entry: Entry) -> tuple[Link, ...]:
+    links = [_link(entry)]
+    while entry.cause is not None and len(links) < LONGEST_CHAIN:
+        entry = _entry(ledger, entry.cause)
+        links.append(_link(entry))
+    return tuple(links)
+
+
+def _link(entry: Entry) -> Link:
+    event = entry.event
+    return Link(
+        seq=entry.seq,
+        at=iso(entry.at),
+        stream=entry.stream,
+        event=entry.name,
+        text=said(event),
+        evidence=_numbers(event),
+    )
+
+
+def _numbers(event: object) -> dict[str, float]:
+    """Return the numbers of an event's evidence by dotted name; times, counts of epochs and plans are left out."""
+    found: dict[str, float] = {}
+
+    def walk(prefix: str, value: object) -> None:
+        if isinstance(value, dict):
+            for name, inner in value.items():
+                walk(f"{prefix}.{name}" if prefix else str(name), inner)
+        elif isinstance(value, list):
+            items: list[Any] = value
+            for number, inner in enumerate(items):
+                label = inner.get("gate") or inner.get("kind") if isinstance(inner, dict) else None
+                walk(f"{prefix}.{label or number}", inner)
+        elif isinstance(value, int | float) and not isinstance(value, bool) and len(found) < MOST_NUMBERS:
+            found[prefix.replace(".evidence", "")] = value
+
+    fields = msgspec.to_builtins(event)
+    for name in ("evidence", "triggers", "results", "metrics"):
+        walk("" if name == "evidence" else name, fields.get(name))
+    return found
+
+
+def _served_in(ledger: Ledger, segment: str) -> Entry:
+    position = 0
+    while entries := ledger.read(position, limit=1000):
+        for entry in entries:
+            if entry.name == "serving.requests_served" and f'"{segment}"'.encode() in entry.data:
+                return entry
+        position = entries[-1].seq
+    raise NotFound(
+        "segment", segment, "is in no entry", hint="it was written but never taken in; run varv up"
+    )
+
+
+def _routed_by(ledger: Ledger, model: str, epoch: int | None) -> Entry | None:
+    for entry in ledger.read(stream=f"routing/{model}"):
+        event: Any = entry.event
+        if event.table.epoch == epoch:
+            return entry
+    return None
+
+
+def _entry(ledger: Ledger, seq: int) -> Entry:
+    found = ledger.read(seq - 1, limit=1)
+    if not found or found[0].seq != seq:
+        raise NotFound("entry", seq, hint="run varv verify")
+    return found[0]

@@ -1,0 +1,251 @@
+"""Looking at a home without changing it: what is the case, whether the ledger is what was written."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from varv.app.compose import open_ledger
+from varv.kernel.clock import Instant, iso
+from varv.kernel.errors import NotFound
+from varv.kernel.ids import ModelName
+from varv.kernel.ledger import Ledger
+from varv.kernel.merkle import SigningKey, read_checkpoints
+from varv.kernel.verify import verify
+from varv.kernel.views import Views
+from varv.loop.model import LoopState
+from varv.loop.views import LoopView
+from varv.monitoring.views import MonitoringView
+from varv.registry import RegistryView, VersionRecord
+from varv.rollout.views import RolloutsView
+from varv.serving.views import RoutingView
+
+
+class VersionStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """One version: its aliases, and how it fared on held-out rows."""
+
+    version: int
+    aliases: tuple[str, ...]
+    registered_at: str
+    n_rows: int
+    metrics: dict[str, float | None]
+    outcome: str
+    planted: str
+
+
+class ShareStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """The share of requests that a version answers."""
+
+    version: int
+    share: float
+
+
+class RolloutStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """The rollout that is open."""
+
+    version: int
+    phase: str
+    share: float
+    since: str
+    held: str
+
+
+class AlarmStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """An alarm that has not been cleared."""
+
+    kind: str
+    subject: str
+    severity: str
+    since: str
+    seq: int
+
+
+class ModelStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything about one model at a glance."""
+
+    model: str
+    phase: str
+    champion: int | None
+    former: int | None
+    versions: tuple[VersionStatus, ...]
+    shares: tuple[ShareStatus, ...]
+    shadows: tuple[int, ...]
+    epoch: int
+    rollout: RolloutStatus | None
+    waiting: tuple[str, ...]
+    """Triggers that wait for the loop to be free or the cool-down to be over."""
+    n_requests: int
+    n_labelled: int
+    n_retrains: int
+    alarms: tuple[AlarmStatus, ...]
+
+
+class TimerStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """What is due next."""
+
+    saga: str
+    key: str
+    due: str
+
+
+class StatusReport(msgspec.Struct, frozen=True, kw_only=True):
+    """A home at a glance; `state` is what its server is doing."""
+
+    now: str
+    state: str
+    n_entries: int
+    models: tuple[ModelStatus, ...]
+    next_timer: TimerStatus | None
+    replayed_through: str | None
+    replay_finished: bool
+
+
+class VerifyReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What was checked; `findings` says which entry was touched, and how."""
+
+    ok: bool
+    n_entries: int
+    n_checkpoints: int
+    signed_up_to: int
+    findings: tuple[str, ...]
+
+
+def status_report(
+    views: Views, ledger: Ledger, now: Instant, *, model: str = "", state: str = ""
+) -> StatusReport:
+    """Return what is the case, for one model or for all.
+
+    Raises
+    ------
+    NotFound
+        If there is no such model.
+    """
+    with views.reading(RegistryView) as registry:
+        registered = set(registry.models)
+    with views.reading(LoopView) as loop:
+        known = sorted(registered | set(loop.loops))
+        through, finished = loop.replayed_through, loop.replay_finished
+    if model and model not in known:
+        hint = f"registered are {', '.join(known) or 'none'}"
+        raise NotFound("model", model[:80], "is not registered", hint=hint)
+    timer = ledger.upcoming().timer
+    return StatusReport(
+        now=iso(now),
+        state=state,
+        n_entries=ledger.head().version,
+        models=tuple(_model(views, ledger, name) for name in ([model] if model else known)),
+        next_timer=TimerStatus(saga=timer.saga, key=timer.key, due=iso(timer.due)) if timer else None,
+        replayed_through=None if through is None else iso(through),
+        replay_finished=finished,
+    )
+
+
+def _model(views: Views, ledger: Ledger, name: str) -> ModelStatus:
+    row = ledger.saga(f"loop/{name}")
+    loop = LoopState() if row is None else msgspec.json.decode(row.state, type=LoopState)
+    with views.reading(RoutingView) as routing:
+        table = routing.tables.get(name)
+        n_requests = sum(routing.n_requests.get(name, {}).values())
+    with views.reading(LoopView) as view:
+        n_labelled = view.loops[name].n_labelled if name in view.loops else 0
+    return ModelStatus(
+        model=name,
+        phase=loop.phase,
+        champion=loop.champion,
+        former=loop.former,
+        versions=_versions(views, name),
+        shares=tuple(
+            ShareStatus(version=part.version, share=part.share) for part in (table.shares if table else ())
+        ),
+        shadows=table.shadows if table else (),
+        epoch=table.epoch if table else 0,
+        rollout=_rollout(views, name),
+        waiting=tuple(f"{one.kind} {one.subject}".strip() for one in loop.pending),
+        n_requests=n_requests,
+        n_labelled=n_labelled,
+        n_retrains=loop.n_retrains,
+        alarms=_alarms(views, name),
+    )
+
+
+def _versions(views: Views, name: str) -> tuple[VersionStatus, ...]:
+    with views.reading(LoopView) as view:
+        attempts = dict(view.loops[name].attempts) if name in view.loops else {}
+    with views.reading(RegistryView) as registry:
+        record = registry.models.get(name)
+        found: Sequence[VersionRecord] = [] if record is None else list(record.versions.values())
+        return tuple(
+            VersionStatus(
+                version=one.registered.version,
+                aliases=tuple(sorted(one.aliases)),
+                registered_at=iso(one.at),
+                n_rows=one.registered.n_rows,
+                metrics=one.registered.metrics,
+                outcome=attempts[one.registered.version].outcome
+                if one.registered.version in attempts
+                else "",
+                planted=one.registered.planted,
+            )
+            for one in found
+        )
+
+
+def _rollout(views: Views, name: str) -> RolloutStatus | None:
+    with views.reading(RolloutsView) as rollouts:
+        record = rollouts.open(ModelName(name))
+        if record is None:
+            return None
+        return RolloutStatus(
+            version=record.version,
+            phase=record.phase,
+            share=record.share,
+            since=iso(record.started_at),
+            held=record.held,
+        )
+
+
+def _alarms(views: Views, name: str) -> tuple[AlarmStatus, ...]:
+    with views.reading(MonitoringView) as monitoring:
+        return tuple(
+            AlarmStatus(
+                kind=one.raised.kind,
+                subject=one.raised.subject,
+                severity=one.raised.severity,
+                since=iso(one.raised_at),
+                seq=one.seq,
+            )
+            for one in monitoring.open_alarms(ModelName(name))
+        )
+
+
+def verify_report(home: Path) -> VerifyReport:
+    """Check the ledger of a home, also while its server appends.
+
+    Raises
+    ------
+    NotFound
+        If there is no ledger.
+    Corrupt
+        If the file is damaged so far that it cannot be read.
+    """
+    ledger = open_ledger(home, read_only=True)
+    try:
+        checkpoints = read_checkpoints(home / "checkpoints.jsonl")
+        key = home / "signing.key"
+        if checkpoints and not key.exists():
+            raise NotFound(
+                "key", key.name, "is gone", hint="restore it: checkpoints cannot be checked without it"
+            )
+        public = SigningKey(key).public() if checkpoints else b""
+        found = verify(ledger, checkpoints, public)
+    finally:
+        ledger.close()
+    return VerifyReport(
+        ok=found.ok,
+        n_entries=found.n_entries,
+        n_checkpoints=found.n_checkpoints,
+        signed_up_to=found.signed_up_to,
+        findings=tuple(map(str, found.findings)),
+    )

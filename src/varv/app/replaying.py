@@ -1,0 +1,203 @@
+"""Running a replay in a home folder: the declared policy in the home itself, each reference in a folder of its own.
+
+A home holds one history. A replay that was cut short goes on; one that is finished is not run again; one of another
+declaration is set aside whole under ``replays/`` first. The history of a live model is never touched.
+"""
+
+from __future__ import annotations
+
+import copy
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from varv.app.compose import open_ledger, open_world
+from varv.kernel.blobs import write_atomically
+from varv.kernel.clock import VirtualClock, cpu_seconds
+from varv.kernel.codec import Digest, canonical, digest_of
+from varv.kernel.errors import FailedPrecondition
+from varv.kernel.faults import Faults
+from varv.kernel.ledger import Entry
+from varv.kernel.sagas import Fact
+from varv.loop.comparison import (
+    DECLARED,
+    Comparison,
+    PoliciesCompared,
+    PolicyRun,
+    compare,
+    policy_run,
+    without_cpu,
+)
+from varv.loop.declaration import REFERENCES, Model, Replay, policy_of
+from varv.loop.feed import Feed
+from varv.loop.model import LoopStarted
+from varv.loop.replay import Driver, Progress
+from varv.loop.world import World
+from varv.rollout import Rollout
+from varv.runs import code_closure
+
+OnTick = Callable[[str, Progress, list[Entry]], None]
+"""Told, after each step of a policy's replay: the policy's name, how far it has come, and what its ledger gained."""
+
+COMPARISON_FILE = "comparison.json"
+
+
+def run_replay(
+    replay: Replay,
+    home: Path,
+    on_tick: OnTick,
+    *,
+    declared_only: bool = False,
+    fresh: bool = False,
+    fault: str = "",
+) -> Comparison:
+    """Replay the declared policy and its references, compare them, and return the comparison.
+
+    Parameters
+    ----------
+    fresh
+        Set a finished or started replay of the same declaration aside too, and run it anew.
+    fault
+        A crash point, for tests; see `kernel.faults`.
+
+    Raises
+    ------
+    InvalidDeclaration
+        If the declaration cannot work with its data.
+    FailedPrecondition
+        If the home holds the history of a live model.
+    """
+    replay.validate()
+    declaration = declaration_digest(replay)
+    make_room(home, declaration, fresh=fresh)
+    feed = Feed(replay.model.datasets)
+    names = [DECLARED] if declared_only else [DECLARED, *replay.references]
+    runs: dict[str, PolicyRun] = {}
+    for name in names:
+        folder = home if name == DECLARED else home / "policies" / name
+        if name != DECLARED:
+            make_room(folder, declaration, fresh=fresh)
+        runs[name] = _run_policy(
+            replay, name, folder, feed, declaration, on_tick, fault if name == DECLARED else ""
+        )
+    compared = compare(runs, since=replay.train_at, until=replay.until, seed=replay.seed)
+    _record(home, replay, compared)
+    return compared
+
+
+def declaration_digest(replay: Replay) -> Digest:
+    """Return what identifies a replay: its policy, its features, its training code, its times, its plants and its seed."""
+    model = replay.model
+    plants = [[plant.name, plant.at, plant.column, plant.breaks] for plant in replay.plants]
+    times = [replay.since, replay.train_at, replay.until]
+    return digest_of(
+        [
+            policy_of(model, replay.train_at, replay.seed),
+            list(model.feature_set.names),
+            [model.outcome.column, model.outcome.known_at],
+            list(model.gates),
+            list(model.monitors),
+            [
+                code_closure(model.train.fit).digest,
+                model.train.params,
+                model.train.window,
+                model.train.validate,
+            ],
+            times,
+            plants,
+        ]
+    )
+
+
+def make_room(folder: Path, declaration: Digest, *, fresh: bool = False) -> None:
+    """Set the replay that `folder` holds aside, unless it is of this declaration or there is none.
+
+    Raises
+    ------
+    FailedPrecondition
+        If the folder holds the history of a live model, which no replay may replace.
+    """
+    held = _held(folder)
+    if held is None or (held == declaration and not fresh):
+        return
+    aside = folder / "replays" / held[:12]
+    number = 1
+    while aside.exists():
+        number += 1
+        aside = folder / "replays" / f"{held[:12]}-{number}"
+    aside.mkdir(parents=True)
+    for path in sorted(folder.iterdir()):
+        if path.name not in ("replays", "policies"):
+            shutil.move(path, aside / path.name)
+
+
+def _held(folder: Path) -> str | None:
+    """Return the declaration of the replay in a folder, or None if it is empty."""
+    if not (folder / "ledger.db").exists():
+        return None
+    ledger = open_ledger(folder, read_only=True)
+    try:
+        started = [entry.event for entry in ledger.read(limit=50) if entry.name == LoopStarted.event_name]
+        live = ledger.head("live").version > 0
+    finally:
+        ledger.close()
+    if live:
+        hint = "replay into another home: varv --home .varv-replay replay FILE"
+        raise FailedPrecondition("home", folder.name, "holds the history of a live model", hint=hint)
+    first = started[0] if started else None
+    return first.declaration if isinstance(first, LoopStarted) else "unfinished"
+
+
+def _run_policy(
+    replay: Replay, name: str, folder: Path, feed: Feed, declaration: Digest, on_tick: OnTick, fault: str
+) -> PolicyRun:
+    model = replay.model if name == DECLARED else _reference(replay.model, name)
+    clock = VirtualClock(replay.since)
+    began = cpu_seconds()
+    world = open_world(folder, model, clock, durability="process", faults=Faults.parse(fault))
+    try:
+        seen = world.ledger.head().version
+
+        def tick(progress: Progress) -> None:
+            nonlocal seen
+            entries = world.ledger.read(seen)
+            seen = entries[-1].seq if entries else seen
+            on_tick(name, progress, entries)
+
+        driver = Driver(world, clock, replay, feed, plants=name == DECLARED)
+        driver.run(policy_of(model, replay.train_at, replay.seed), declaration, tick)
+        return policy_run(world, replay.train_at, replay.until, round(cpu_seconds() - began, 1))
+    finally:
+        world.close()
+
+
+def _reference(model: Model, name: str) -> Model:
+    """Return the model under a reference policy: by the calendar, replaced at once, with nothing to pass."""
+    chosen = copy.copy(model)
+    chosen.retrain = REFERENCES[name]
+    chosen.rollout = Rollout.immediate()
+    chosen.gates = ()
+    return chosen
+
+
+def _record(home: Path, replay: Replay, compared: Comparison) -> None:
+    clock = VirtualClock(replay.until)
+    world: World = open_world(home, replay.model, clock, durability="process")
+    try:
+        event = PoliciesCompared(comparison=without_cpu(compared))
+        last = world.ledger.read(max(0, world.ledger.head("replay").version - 1), stream="replay")
+        if not last or last[-1].event != event:
+            world.engine.tell(facts=(Fact("replay", event),))
+    finally:
+        world.close()
+    write_atomically(home / COMPARISON_FILE, canonical(compared), Faults())
+
+
+def read_comparison(home: Path) -> Comparison | None:
+    """Return the comparison of the replay that a home holds, if it is finished."""
+    try:
+        return msgspec.json.decode((home / COMPARISON_FILE).read_bytes(), type=Comparison)
+    except FileNotFoundError:
+        return None

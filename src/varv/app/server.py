@@ -1,0 +1,316 @@
+"""`varv up`: the process that owns a home, serves its control plane, and drives its loop.
+
+The console answers first; the declaration is read, history taken in and the first model trained behind it, in a thread
+of its own, with what is going on to be seen. Answering predictions is left to worker processes. On a signal the server
+stops accepting, lets everything under way finish, takes in what was captured, and signs off.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.routing import Mount
+
+from varv.app.compose import open_ledger, open_views, open_world
+from varv.app.loading import load_declaration, model_of
+from varv.app.replaying import declaration_digest
+from varv.app.server_file import announce, withdraw
+from varv.app.settings import Settings
+from varv.app.use_cases import Desk, build_verbs
+from varv.app.workers import Workers, abandoned
+from varv.fronts.api import create_api
+from varv.fronts.web.console import create_console
+from varv.kernel.clock import Instant, SystemClock, wall_seconds
+from varv.kernel.codec import Digest, digest_of
+from varv.kernel.errors import FailedPrecondition, VarvError
+from varv.kernel.faults import Faults
+from varv.kernel.observe import log, start_logging
+from varv.loop.declaration import Model, Replay, policy_of
+from varv.loop.intake import segment_name
+from varv.loop.live import Inbox, Live, LiveClock, Sealed
+from varv.loop.world import World
+from varv.runs import code_closure
+from varv.serving import Capture, CaptureLog
+
+RUNNERS = 3
+"""Threads that run commands: one may train and one may measure while the third still routes."""
+IDLE_S = 0.5
+"""How long a thread with nothing to do waits before it looks again."""
+STOP_S = 20.0
+_LOG = logging.getLogger(__name__)
+
+
+def serve(file: str, settings: Settings) -> int:
+    """Own the home and serve until a signal comes; return the exit status.
+
+    Raises
+    ------
+    FailedPrecondition
+        If another process owns the home, or a port is taken.
+    """
+    # A failure is told in one place, whichever thread it came from.
+    start_logging("json" if settings.log_format == "json" else "text", sys.stderr, SystemClock())
+    server = _Server(file, settings)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: server.stop.set())
+    try:
+        server.run()
+    finally:
+        server.close()
+    if server.failure is not None:
+        raise server.failure
+    return 1 if server.crashed else 0
+
+
+class _Server:
+    def __init__(self, file: str, settings: Settings) -> None:
+        self._file = file
+        self._settings = settings
+        self._system = SystemClock()
+        self._clock = LiveClock(self._system)
+        self._faults = Faults.parse(settings.fault)
+        self.stop = threading.Event()
+        self.failure: VarvError | None = None
+        self.crashed = False
+        settings.home.mkdir(parents=True, exist_ok=True)
+        self._ledger = open_ledger(settings.home, faults=self._faults)
+        try:
+            self._control = _listener(settings.host, settings.port, "port")
+            self._inference = _listener(settings.host, settings.inference_port, "inference_port")
+        except VarvError:
+            self._ledger.close()
+            raise
+        self._views = open_views(self._ledger)
+        self._desk = Desk(settings.home, self._ledger, self._views, self._system, None, running=True)
+        self._desk.state = self._state
+        self._live: Live | None = None
+        self._workers: Workers | None = None
+        self._log: CaptureLog | None = None
+        self._log_folder: Path | None = None
+        self._threads: list[threading.Thread] = []
+        self._uvicorn = uvicorn.Server(
+            uvicorn.Config(
+                self._application(), log_config=None, access_log=False, timeout_graceful_shutdown=5
+            )
+        )
+        self._console = threading.Thread(
+            target=self._uvicorn.run, args=([self._control],), name="console", daemon=True
+        )
+
+    def run(self) -> None:
+        """Serve until told to stop, or until a thread has ended that must not."""
+        self._console.start()
+        port, inference_port = self._control.getsockname()[1], self._inference.getsockname()[1]
+        announce(self._settings, port, inference_port)
+        log(_LOG, logging.INFO, "server.started", console=f"http://{self._settings.host}:{port}/")
+        self._workers = Workers(
+            self._settings.home,
+            self._file,
+            self._inference,
+            self._system,
+            n_workers=self._settings.workers,
+            max_rows=self._settings.max_rows,
+        )
+        self._thread("driver", self._drive)
+        while not self.stop.wait(IDLE_S):
+            if self._workers.failed.is_set():
+                self.failure = FailedPrecondition(
+                    "workers", "", "die as they start", hint="see what they wrote above"
+                )
+                return
+
+    def close(self) -> None:
+        """Stop accepting, let what is under way finish, take in what was captured, and give the home back."""
+        log(_LOG, logging.INFO, "server.stopping")
+        self.stop.set()
+        self._uvicorn.should_exit = True
+        if self._console.ident is not None:
+            self._console.join(10)
+        if self._workers is not None:
+            self._workers.stop()
+        until = wall_seconds() + STOP_S
+        for thread in self._threads:
+            # A training takes as long as it takes; it is a command, and runs again after the next start.
+            thread.join(1 if thread.name.startswith("runner") else max(0.0, until - wall_seconds()))
+        if self._log is not None:
+            self._log.close()
+            self._log_folder = None
+        if self._live is not None and not self.crashed and self._live.state == "serving":
+            self._live.take_in(self._leftovers())
+        self._ledger.close()
+        withdraw(self._settings)
+        log(_LOG, logging.INFO, "server.stopped")
+
+    # The threads
+
+    def _thread(self, name: str, work: Callable[[], None]) -> threading.Thread:
+        def guarded() -> None:
+            finished = False
+            try:
+                work()
+                finished = True
+            except VarvError as error:
+                # Closing the ledger ends whoever still uses it; that is no failure.
+                finished = self.stop.is_set()
+                self.failure = self.failure if finished else error
+            finally:
+                self.crashed |= not finished
+                if not finished:
+                    self.stop.set()
+
+        thread = threading.Thread(target=guarded, name=name, daemon=True)
+        self._threads.append(thread)
+        thread.start()
+        return thread
+
+    def _drive(self) -> None:
+        """Bring the world to the present, then start what keeps it there."""
+        world = self._open()
+        assert self._workers is not None, "workers come first"
+        live = Live(world, self._clock, self._declaration, self._workers)
+        self._live = live
+        live.prepare()
+        self._desk.engine = world.engine
+        live.take_in(self._leftovers())
+        self._log_folder = self._settings.home / "capture" / f"{segment_name(self._system.now())}-api"
+        self._log = CaptureLog(self._log_folder)
+        self._desk.inbox = Inbox(world, self._system, self._write, max_rows=self._settings.max_rows)
+        self._thread("timers", lambda: self._fire(world))
+        self._thread("intake", lambda: self._take_in(live))
+        for number in range(RUNNERS):
+            self._thread(f"runner-{number}", lambda name=f"runner-{number}": self._run_commands(world, name))
+        log(_LOG, logging.INFO, "server.serving", model=world.model.name)
+
+    def _open(self) -> World:
+        declared = load_declaration(self._file)
+        declared.validate()
+        model = model_of(declared)
+        self._declaration = declaration_digest(declared) if isinstance(declared, Replay) else _digest(model)
+        return open_world(
+            self._settings.home,
+            model,
+            self._clock,
+            faults=self._faults,
+            serving=self._workers,
+            ledger=self._ledger,
+            views=self._views,
+        )
+
+    def _fire(self, world: World) -> None:
+        while not self.stop.is_set():
+            if world.engine.fire_due() == 0:
+                self.stop.wait(IDLE_S)
+
+    def _run_commands(self, world: World, name: str) -> None:
+        while not self.stop.is_set():
+            seen = world.ledger.head().version
+            if not world.engine.run_one(name):
+                world.ledger.wait(seen, IDLE_S)
+
+    def _take_in(self, live: Live) -> None:
+        while not self.stop.wait(self._settings.seal_every_s):
+            assert self._workers is not None and self._log is not None, "intake starts last"
+            files = [*self._workers.seal(), *self._log.seal()]
+            live.take_in([_sealed(path) for path in sorted(files)])
+            live.take_in(self._leftovers())
+
+    def _leftovers(self) -> list[Sealed]:
+        """Return the files of writers that are gone; their folders are removed once they are empty."""
+        found: list[Sealed] = []
+        capture = self._settings.home / "capture"
+        ours = self._workers.capture_folders() if self._workers is not None else set()
+        for folder in sorted(capture.iterdir()) if capture.is_dir() else []:
+            if folder in ours or folder == self._log_folder or not abandoned(folder):
+                continue
+            files = sorted(folder.glob("[0-9]*.jsonl"))
+            found += [_sealed(path) for path in files]
+            if not files:
+                (folder / "lock").unlink()
+                folder.rmdir()
+        return found
+
+    def _write(self, rows: Sequence[Capture]) -> None:
+        assert self._log is not None, "the inbox comes after its log"
+        self._log.write(*rows)
+        self._log.flush()
+
+    # The control plane
+
+    def _application(self) -> Starlette:
+        settings = self._settings
+        routes = create_api(build_verbs(self._desk), self._health, token=settings.token)
+        hosts = (
+            ["*"]
+            if settings.host in ("0.0.0.0", "::")
+            else ["127.0.0.1", "localhost", "[::1]", settings.host]
+        )
+        # A name that an attacker points at this machine is not one of ours.
+        trusted = Middleware(TrustedHostMiddleware, allowed_hosts=hosts, www_redirect=False)
+        return Starlette(
+            routes=[*routes, Mount("/", create_console(self._views, self._ledger))], middleware=[trusted]
+        )
+
+    def _health(self) -> dict[str, Any]:
+        return {
+            "status": "ok",
+            "state": self._state(),
+            "pid": os.getpid(),
+            "workers": [] if self._workers is None else self._workers.pids,
+            "n_entries": self._ledger.head().version,
+        }
+
+    def _state(self) -> str:
+        if self.stop.is_set():
+            return "stopping"
+        return "reading the declaration" if self._live is None else self._live.state
+
+
+def _digest(model: Model) -> Digest:
+    """Return what identifies the declaration of a model: its policy, features, outcome, gates, monitors and code."""
+    train = [
+        code_closure(model.train.fit).digest,
+        model.train.params,
+        model.train.window,
+        model.train.validate,
+    ]
+    outcome = [model.outcome.column, model.outcome.known_at]
+    features = list(model.feature_set.names)
+    return digest_of(
+        [policy_of(model, Instant(0), 0), features, outcome, list(model.gates), list(model.monitors), train]
+    )
+
+
+def _sealed(path: Path) -> Sealed:
+    return Sealed(f"{path.parent.name}-{path.stem}", path)
+
+
+def _listener(host: str, port: int, option: str) -> socket.socket:
+    """Return a listening socket.
+
+    Raises
+    ------
+    FailedPrecondition
+        If the port is taken.
+    """
+    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        hint = f"choose another with --{option.replace('_', '-')}, or stop what uses it"
+        raise FailedPrecondition("port", port, "cannot be used", why=error.strerror, hint=hint) from None
+    listener.listen(512)
+    return listener

@@ -1,0 +1,301 @@
+"""The use cases of a home, each described once: requests, results, and the verbs that every front offers.
+
+A `Desk` is what they work on: the ledger and its views always, the world and the inbox while a server runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from varv.app.explaining import Explanation, explain
+from varv.app.inspecting import StatusReport, VerifyReport, status_report, verify_report
+from varv.kernel.clock import Clock, wall_seconds
+from varv.kernel.engine import Engine
+from varv.kernel.errors import DeadlineExceeded, FailedPrecondition, NotFound, Unavailable
+from varv.kernel.ledger import Ledger
+from varv.kernel.sagas import Message
+from varv.kernel.verbs import Permission, Verb, VerbTable
+from varv.kernel.views import Views
+from varv.loop.live import Inbox
+from varv.loop.model import LoopState, RetrainAsked, RollbackAsked
+from varv.registry import RegistryView
+
+ROLLBACK_WITHIN_S = 30.0
+READ, WRITE, OPERATE = Permission("read"), Permission("write"), Permission("operate")
+
+
+class ModelRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """Names a model; the only one of the home if it is left out."""
+
+    model: str = ""
+
+
+class ActRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """Names a model, and says who asks and why."""
+
+    model: str
+    reason: str = ""
+    by: str = "operator"
+
+
+class OutcomeRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """Outcomes of requests: rows with the key and the outcome, by the dataset's own column names."""
+
+    model: str
+    rows: list[dict[str, Any]]
+
+
+class AppendRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """Rows of a dataset, or of one of its later parts."""
+
+    dataset: str
+    rows: list[dict[str, Any]]
+    part: str = ""
+
+
+class WhyRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """What to explain: a model, ``model/7``, a seq, a rollout, or the key of a prediction."""
+
+    subject: str
+
+
+class NoRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """Nothing to say."""
+
+
+class Accepted(msgspec.Struct, frozen=True, kw_only=True):
+    """So many rows are durable, and will be in the ledger within seconds."""
+
+    n_rows: int
+
+
+class RolledBack(msgspec.Struct, frozen=True, kw_only=True):
+    """What a rollback led to. `settled` is false where no server runs to carry it out."""
+
+    model: str
+    champion: int | None
+    previous: int | None
+    given_up: int | None
+    """The candidate whose rollout was given up, if one was open."""
+    seq: int
+    settled: bool
+
+
+class RetrainOrdered(msgspec.Struct, frozen=True, kw_only=True):
+    """What asking for a new candidate led to: its version, or that it waits."""
+
+    model: str
+    version: int | None
+    waits: bool
+    seq: int
+    settled: bool
+
+
+class Desk:
+    """What the use cases work on.
+
+    Parameters
+    ----------
+    home, ledger, views
+        Of the home.
+    engine
+        With the sagas, to tell them what a person wants; None where the ledger is only read.
+    running
+        Whether somebody carries out what sagas decide.
+    """
+
+    def __init__(
+        self, home: Path, ledger: Ledger, views: Views, clock: Clock, engine: Engine | None, *, running: bool
+    ) -> None:
+        self.home = home
+        self.ledger = ledger
+        self.views = views
+        self.clock = clock
+        self.engine = engine
+        self.running = running
+        self.inbox: Inbox | None = None
+        self.state: Callable[[], str] = lambda: "not running"
+
+    def model(self, name: str) -> str:
+        """Return the name of a model that the ledger knows.
+
+        Raises
+        ------
+        NotFound
+            If there is none of that name.
+        """
+        with self.views.reading(RegistryView) as registry:
+            known = sorted(registry.models)
+        if name in known:
+            return name
+        if not name and len(known) == 1:
+            return known[0]
+        raise NotFound(
+            "model", name[:80], "is not registered", hint=f"registered are {', '.join(known) or 'none'}"
+        )
+
+    def loop(self, model: str) -> LoopState:
+        """Return where the loop of a model is."""
+        row = self.ledger.saga(f"loop/{model}")
+        return LoopState() if row is None else msgspec.json.decode(row.state, type=LoopState)
+
+    def tell(self, model: str, event: RollbackAsked | RetrainAsked) -> int:
+        """Tell the loop of a model what a person wants; return the seq of that."""
+        if self.engine is None:
+            raise Unavailable(
+                "server", "", "is still starting", hint="try again in a moment; see varv status"
+            )
+        return self.engine.tell(Message(f"loop/{model}", event))[0].seq
+
+
+def rollback(desk: Desk, request: ActRequest) -> RolledBack:
+    """Go back to the champion before this one, or give up the rollout that is open.
+
+    Raises
+    ------
+    FailedPrecondition
+        If there is nothing to go back to, or a training is under way.
+    DeadlineExceeded
+        If it has not settled in time; it still will.
+    """
+    model = desk.model(request.model)
+    before = desk.loop(model)
+    if before.phase in ("training", "judging"):
+        hint = "wait until it has ended: varv status shows it"
+        raise FailedPrecondition("model", model, "is being trained", version=before.candidate, hint=hint)
+    if before.phase != "rolling" and before.former is None:
+        hint = "a rollback needs a champion before this one, or an open rollout"
+        raise FailedPrecondition(
+            "model", model, "has nothing to go back to", champion=before.champion, hint=hint
+        )
+    seq = desk.tell(model, RollbackAsked(by=request.by, reason=request.reason))
+    after = _settled(desk, model) if desk.running else desk.loop(model)
+    given_up = before.candidate if before.phase == "rolling" else None
+    return RolledBack(
+        model=model,
+        champion=after.champion,
+        previous=before.champion,
+        given_up=given_up,
+        seq=seq,
+        settled=desk.running,
+    )
+
+
+def retrain(desk: Desk, request: ActRequest) -> RetrainOrdered:
+    """Ask for a new candidate; it is trained at once, or after what is under way and the cool-down."""
+    model = desk.model(request.model)
+    before = desk.loop(model)
+    seq = desk.tell(model, RetrainAsked(by=request.by, reason=request.reason))
+    after = desk.loop(model)
+    begun = after.phase == "training" and after.candidate != before.candidate
+    version = after.candidate if begun else None
+    return RetrainOrdered(model=model, version=version, waits=not begun, seq=seq, settled=desk.running)
+
+
+def _settled(desk: Desk, model: str) -> LoopState:
+    until = wall_seconds() + ROLLBACK_WITHIN_S
+    while wall_seconds() < until:
+        seen = desk.ledger.head().version
+        state = desk.loop(model)
+        if state.phase != "rolling":
+            return state
+        desk.ledger.wait(seen, until - wall_seconds())
+    hint = "it goes on by itself; look with varv status"
+    raise DeadlineExceeded("rollback", model, "has not settled yet", timeout_s=ROLLBACK_WITHIN_S, hint=hint)
+
+
+def record_outcomes(desk: Desk, request: OutcomeRequest) -> Accepted:
+    """Make outcomes durable; they are in the ledger within seconds."""
+    desk.model(request.model)
+    return Accepted(n_rows=_inbox(desk).accept_outcomes(request.rows))
+
+
+def append_rows(desk: Desk, request: AppendRequest) -> Accepted:
+    """Make rows of a dataset durable; they are in the ledger, and in features, within seconds."""
+    return Accepted(n_rows=_inbox(desk).accept(request.dataset, request.part, request.rows))
+
+
+def _inbox(desk: Desk) -> Inbox:
+    if desk.inbox is None:
+        raise Unavailable("server", "", "is still starting", hint="try again in a moment; see varv status")
+    return desk.inbox
+
+
+def build_verbs(desk: Desk) -> VerbTable:
+    """Return every use case of a desk."""
+
+    def status(request: ModelRequest) -> StatusReport:
+        return status_report(
+            desk.views, desk.ledger, desk.clock.now(), model=request.model, state=desk.state()
+        )
+
+    def verify(request: NoRequest) -> VerifyReport:
+        return verify_report(desk.home)
+
+    table = VerbTable()
+    for name, summary, request, result, permission, run in (
+        (
+            "model.status",
+            "Show models, versions, shares, rollouts and alarms.",
+            ModelRequest,
+            StatusReport,
+            READ,
+            status,
+        ),
+        (
+            "model.rollback",
+            "Go back to the champion before this one, or give up the open rollout.",
+            ActRequest,
+            RolledBack,
+            OPERATE,
+            lambda asked: rollback(desk, asked),
+        ),
+        (
+            "model.retrain",
+            "Ask for a new candidate.",
+            ActRequest,
+            RetrainOrdered,
+            OPERATE,
+            lambda asked: retrain(desk, asked),
+        ),
+        (
+            "outcome.record",
+            "Say how requests turned out.",
+            OutcomeRequest,
+            Accepted,
+            WRITE,
+            lambda asked: record_outcomes(desk, asked),
+        ),
+        (
+            "dataset.append",
+            "Add rows to a dataset.",
+            AppendRequest,
+            Accepted,
+            WRITE,
+            lambda asked: append_rows(desk, asked),
+        ),
+        (
+            "ledger.why",
+            "Explain a decision, a version or a prediction back to its root.",
+            WhyRequest,
+            Explanation,
+            READ,
+            lambda asked: explain(desk.home, desk.ledger, desk.views, asked.subject),
+        ),
+        (
+            "ledger.verify",
+            "Check every entry against its hashes and checkpoints.",
+            NoRequest,
+            VerifyReport,
+            READ,
+            verify,
+        ),
+    ):
+        table.register(
+            Verb(name=name, summary=summary, request=request, result=result, permission=permission, run=run)
+        )
+    return table

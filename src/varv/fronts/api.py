@@ -1,0 +1,122 @@
+"""The native REST front: ``POST /api/v1/<capability>/<act>`` for every verb, and OpenAPI made from the same table.
+
+A page of another site must not be able to act through its reader's browser: requests that a browser marks as coming
+from elsewhere are refused, and bodies must say that they are JSON, which a form cannot.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from varv import __version__
+from varv.fronts.problems import (
+    STATUS,
+    bounded_body,
+    described,
+    json_response,
+    require_json,
+    retry_headers,
+    status_of,
+)
+from varv.kernel.errors import PermissionDenied, VarvError
+from varv.kernel.verbs import MOST_REQUEST_BYTES, Verb, VerbTable
+
+PREFIX = "/api/v1"
+
+
+def create_api(verbs: VerbTable, health: Callable[[], dict[str, Any]], *, token: str = "") -> list[Route]:
+    """Return the routes of every verb, of ``/api/openapi.json`` and of ``/health``.
+
+    Parameters
+    ----------
+    health
+        Returns what ``/health`` says.
+    token
+        If set, every verb that is not a reading one wants it as a bearer token.
+    """
+
+    async def healthy(request: Request) -> Response:
+        return json_response(health())
+
+    async def described_api(request: Request) -> Response:
+        return json_response(openapi(verbs))
+
+    routes = [Route("/health", healthy), Route("/api/openapi.json", described_api)]
+    for verb in verbs:
+        routes.append(Route(path_of(verb.name), _endpoint(verb, token), methods=["POST"], name=verb.name))
+    return routes
+
+
+def path_of(verb: str) -> str:
+    """Return the path of a verb.
+
+    Examples
+    --------
+    >>> path_of("model.rollback")
+    '/api/v1/model/rollback'
+    """
+    return f"{PREFIX}/{verb.replace('.', '/')}"
+
+
+def openapi(verbs: VerbTable) -> dict[str, Any]:
+    """Return the OpenAPI 3.1 description of all verbs."""
+    types: list[Any] = [kind for verb in verbs for kind in (verb.request, verb.result)]
+    schemas, components = msgspec.json.schema_components(types, ref_template="#/components/schemas/{name}")
+    paths = {}
+    for number, verb in enumerate(verbs):
+        asked, answered = schemas[2 * number], schemas[2 * number + 1]
+        paths[path_of(verb.name)] = {
+            "post": {
+                "operationId": verb.name,
+                "summary": verb.summary,
+                "requestBody": {"required": True, "content": {"application/json": {"schema": asked}}},
+                "responses": {
+                    "200": {"description": "Done.", "content": {"application/json": {"schema": answered}}},
+                    **{
+                        str(status): {"description": "See the code in the error."}
+                        for status in sorted(set(STATUS.values()))
+                    },
+                },
+            }
+        }
+    info = {"title": "varv", "version": __version__}
+    return {"openapi": "3.1.0", "info": info, "paths": paths, "components": {"schemas": components}}
+
+
+def _endpoint(verb: Verb[Any, Any], token: str) -> Callable[[Request], Any]:
+    async def act(request: Request) -> Response:
+        try:
+            _require_own_site(request)
+            if token and verb.permission != "read":
+                _require_token(request, token)
+            require_json(request)
+            asked = verb.decode(await bounded_body(request, MOST_REQUEST_BYTES))
+            return json_response(await run_in_threadpool(verb.run, asked))
+        except VarvError as error:
+            return json_response(
+                {"error": described(error)}, status=status_of(error), headers=retry_headers(error)
+            )
+
+    return act
+
+
+def _require_own_site(request: Request) -> None:
+    # Browsers send this with every request, and no page can change it; other clients do not send it.
+    if request.headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
+        hint = "call the API from its own pages, or from a program"
+        raise PermissionDenied("request", request.url.path, "comes from a page of another site", hint=hint)
+
+
+def _require_token(request: Request, token: str) -> None:
+    given = request.headers.get("authorization", "").removeprefix("Bearer ")
+    if not hmac.compare_digest(given.encode(), token.encode()):
+        hint = "send authorization: Bearer <the token that varv up was started with>"
+        raise PermissionDenied("request", request.url.path, "has not the right token", hint=hint)

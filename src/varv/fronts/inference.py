@@ -1,0 +1,383 @@
+"""The inference front: the Open Inference Protocol (version 2, REST) and MLflow's scoring protocol.
+
+Both only translate: `loop.answering` types the values, answers and captures. A handler runs on the event loop, since an
+answer from memory takes less time than handing it to a thread.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import msgspec
+import polars as pl
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from varv import __version__
+from varv.fronts.problems import (
+    TooLarge,
+    bounded_body,
+    described,
+    json_response,
+    require_json,
+    retry_headers,
+    status_of,
+)
+from varv.kernel.errors import InvalidInput, NotFound, Unavailable, VarvError
+from varv.kernel.ids import new_secret
+from varv.loop.answering import Answering
+
+MOST_BYTES = 32 << 20
+LONGEST_ID = 128
+
+_DATATYPES = {
+    *(
+        "BOOL",
+        "UINT8",
+        "UINT16",
+        "UINT32",
+        "UINT64",
+        "INT8",
+        "INT16",
+        "INT32",
+        "INT64",
+        "FP16",
+        "FP32",
+        "FP64",
+        "BYTES",
+    )
+}
+_OUTPUTS = {
+    "probability": ("FP32", "score"),
+    "version": ("INT32", "version"),
+    "arm": ("BYTES", "arm"),
+    "key": ("BYTES", "key"),
+}
+
+
+class Tensor(msgspec.Struct):
+    """One input: the values of one request column."""
+
+    name: str
+    shape: list[int]
+    datatype: str
+    data: list[Any]
+    parameters: dict[str, Any] = {}
+
+
+class Wanted(msgspec.Struct):
+    """An output that the caller asks for."""
+
+    name: str
+    parameters: dict[str, Any] = {}
+
+
+class InferRequest(msgspec.Struct):
+    """A request of the Open Inference Protocol."""
+
+    inputs: list[Tensor]
+    id: str = ""
+    parameters: dict[str, Any] = {}
+    outputs: list[Wanted] = []
+
+
+class Split(msgspec.Struct):
+    """A dataframe as MLflow's ``dataframe_split``."""
+
+    columns: list[str]
+    data: list[list[Any]]
+    index: list[Any] = []
+
+
+class Invocation(msgspec.Struct, forbid_unknown_fields=True):
+    """A request of MLflow's scoring protocol."""
+
+    dataframe_records: list[dict[str, Any]] | None = None
+    dataframe_split: Split | None = None
+    params: dict[str, Any] | None = None
+
+
+class Inference:
+    """What answers, once there is something that can."""
+
+    def __init__(self) -> None:
+        self.answering: Answering | None = None
+
+    @property
+    def ready(self) -> bool:
+        """Whether requests are answered."""
+        return self.answering is not None and bool(self.answering.versions)
+
+    def model(self, name: str | None = None) -> Answering:
+        """Return what answers for a model.
+
+        Raises
+        ------
+        Unavailable
+            If nothing can answer yet.
+        NotFound
+            If another model is served.
+        """
+        if self.answering is None:
+            raise Unavailable(
+                "model", name or "", "is not loaded yet", hint="try again in a moment; see varv status"
+            )
+        if name is not None and name != self.answering.model_name:
+            raise NotFound(
+                "model", name[:80], "is not served here", hint=f"served is {self.answering.model_name}"
+            )
+        return self.answering
+
+
+def create_inference(inference: Inference) -> Starlette:
+    """Return the ASGI application of the data plane."""
+    served = _Protocols(inference)
+    routes = [
+        Route("/v2", served.server),
+        Route("/v2/health/live", served.live),
+        Route("/v2/health/ready", served.ready),
+        Route("/v2/models/{model}", served.model),
+        Route("/v2/models/{model}/ready", served.model_ready),
+        Route("/v2/models/{model}/infer", served.infer, methods=["POST"]),
+        Route("/invocations", served.invocations, methods=["POST"]),
+        Route("/ping", served.ready),
+        Route("/health", served.ready),
+        Route("/version", served.version),
+    ]
+    return Starlette(routes=routes)
+
+
+Handler = Callable[[Any, Request], Awaitable[Response]]
+
+
+def _told(handler: Handler) -> Handler:
+    """Return `handler` with our errors as responses, in a body that clients of both protocols understand."""
+
+    @functools.wraps(handler)
+    async def answer(self: Any, request: Request) -> Response:
+        try:
+            return await handler(self, request)
+        except VarvError as error:
+            field = error.name if error.kind in ("column", "field") else ""
+            body = {**described(error), "error": str(error), "message": str(error), "field": field}
+            body["error_code"] = error.code.upper()
+            return json_response(body, status=status_of(error), headers=retry_headers(error))
+
+    return answer
+
+
+class _Protocols:
+    def __init__(self, inference: Inference) -> None:
+        self._inference = inference
+
+    async def server(self, request: Request) -> Response:
+        return json_response({"name": "varv", "version": __version__, "extensions": []})
+
+    async def live(self, request: Request) -> Response:
+        return json_response({"live": True})
+
+    async def version(self, request: Request) -> Response:
+        return json_response(__version__)
+
+    async def ready(self, request: Request) -> Response:
+        ready = self._inference.ready
+        return json_response(
+            {"ready": ready}, status=200 if ready else 503, headers={} if ready else {"retry-after": "1"}
+        )
+
+    @_told
+    async def model_ready(self, request: Request) -> Response:
+        ready = bool(self._inference.model(request.path_params["model"]).versions)
+        return json_response({"ready": ready}, status=200 if ready else 503)
+
+    @_told
+    async def model(self, request: Request) -> Response:
+        answering = self._inference.model(request.path_params["model"])
+        inputs = [
+            {"name": column.name, "datatype": _datatype(column.dtype), "shape": [-1], "parameters": {
+                "required": column.required, "may_be_null": column.may_be_null}}
+            for column in answering.columns.values()
+        ]  # fmt: skip
+        outputs = [
+            {"name": name, "datatype": datatype, "shape": [-1]} for name, (datatype, _) in _OUTPUTS.items()
+        ]
+        return json_response(
+            {
+                "name": answering.model_name,
+                "versions": [str(version) for version in answering.versions],
+                "platform": "varv_onnx",
+                "inputs": inputs,
+                "outputs": outputs,
+            }
+        )
+
+    @_told
+    async def infer(self, request: Request) -> Response:
+        answering = self._inference.model(request.path_params["model"])
+        asked = _decoded(await _body(request), InferRequest)
+        unknown = [wanted.name for wanted in asked.outputs if wanted.name not in _OUTPUTS]
+        if unknown:
+            raise InvalidInput(
+                "field", "outputs", f"asks for {unknown[0][:80]!r}", hint=f"there are {', '.join(_OUTPUTS)}"
+            )
+        columns = _columns(asked.inputs, answering.max_rows)
+        request_id = _id(asked.id)
+        answers = answering.answer(columns, request_id)
+        names = [wanted.name for wanted in asked.outputs] or list(_OUTPUTS)
+        arms = answers["arm"].unique().sort().to_list()
+        body = {
+            "id": request_id,
+            "model_name": answering.model_name,
+            "model_version": _versions(answers),
+            "parameters": {"epoch": answers["epoch"][0], "arm": ",".join(arms), "share": answers["share"][0]},
+            "outputs": [_output(name, answers) for name in names],
+        }
+        return json_response(body, headers=_headers(answers, request_id))
+
+    @_told
+    async def invocations(self, request: Request) -> Response:
+        answering = self._inference.model()
+        columns = _frame_columns(_decoded(await _body(request), Invocation), answering.max_rows)
+        request_id = _id(request.headers.get("x-request-id", ""))
+        answers = answering.answer(columns, request_id)
+        return json_response(
+            {"predictions": answers["score"].to_list()}, headers=_headers(answers, request_id)
+        )
+
+
+async def _body(request: Request) -> bytes:
+    require_json(request)
+    return await bounded_body(request, MOST_BYTES)
+
+
+def _decoded(body: bytes, kind: type[Any]) -> Any:
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except msgspec.ValidationError as error:
+        problem, _, path = str(error).partition(" - at `$")
+        field = path.strip(".`") or "body"
+        raise InvalidInput(
+            "field", field, f"is not valid: {problem}", hint="see the model's metadata"
+        ) from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise InvalidInput(
+            "request",
+            "body",
+            "is not JSON",
+            why=str(error)[:200],
+            hint="write null where a number is missing",
+        ) from None
+
+
+def _columns(inputs: list[Tensor], most: int) -> dict[str, list[Any]]:
+    if not inputs:
+        raise InvalidInput("field", "inputs", "is empty", hint="send one tensor for each request column")
+    found: dict[str, list[Any]] = {}
+    n_first = inputs[0].shape[0] if inputs[0].shape else 0
+    for tensor in inputs:
+        name = tensor.name[:80]
+        if tensor.name in found:
+            raise InvalidInput("column", name, "is given twice", hint="send one tensor for each column")
+        if tensor.datatype not in _DATATYPES:
+            raise InvalidInput(
+                "column",
+                name,
+                f"has the datatype {tensor.datatype[:20]!r}",
+                hint=f"use {', '.join(sorted(_DATATYPES))}",
+            )
+        n = tensor.shape[0] if tensor.shape in ([n_first], [n_first, 1]) else -1
+        if n < 1:
+            raise InvalidInput(
+                "column",
+                name,
+                f"has the shape {tensor.shape[:4]}",
+                hint="give every tensor the same shape [n], n at least 1",
+            )
+        if n > most:
+            raise TooLarge("request", "inputs", f"has {n} rows", hint=f"{most} at most; send it in parts")
+        values = [value[0] if isinstance(value, list) and len(value) == 1 else value for value in tensor.data]
+        if len(values) != n:
+            raise InvalidInput(
+                "column", name, f"has {len(values)} values for the shape [{n}]", hint="make them agree"
+            )
+        found[tensor.name] = values
+    return found
+
+
+def _frame_columns(asked: Invocation, most: int) -> dict[str, list[Any]]:
+    if (asked.dataframe_records is None) == (asked.dataframe_split is None):
+        raise InvalidInput(
+            "field", "body", "holds no dataframe", hint="send dataframe_records or dataframe_split"
+        )
+    n_rows = len(asked.dataframe_records or (asked.dataframe_split.data if asked.dataframe_split else ()))
+    if n_rows > most:
+        raise TooLarge("request", "body", f"has {n_rows} rows", hint=f"{most} at most; send it in parts")
+    if n_rows == 0:
+        raise InvalidInput("field", "body", "has no rows", hint="send at least one")
+    if asked.dataframe_split is not None:
+        names = asked.dataframe_split.columns
+        if len(set(names)) < len(names):
+            raise InvalidInput(
+                "field", "dataframe_split.columns", "names a column twice", hint="name each once"
+            )
+        for number, row in enumerate(asked.dataframe_split.data):
+            if len(row) != len(names):
+                raise InvalidInput(
+                    "field",
+                    "dataframe_split.data",
+                    f"has {len(row)} values",
+                    row=number,
+                    hint=f"send {len(names)}",
+                )
+        return {name: [row[i] for row in asked.dataframe_split.data] for i, name in enumerate(names)}
+    records = asked.dataframe_records or []
+    names = list(records[0])
+    for number, record in enumerate(records):
+        if record.keys() != records[0].keys():
+            odd = sorted(record.keys() ^ records[0].keys())[0]
+            raise InvalidInput(
+                "column",
+                odd[:80],
+                "is not in every record",
+                row=number,
+                hint="send null where there is no value",
+            )
+    return {name: [record[name] for record in records] for name in names}
+
+
+def _id(given: str) -> str:
+    if len(given) > LONGEST_ID or not given.isprintable():
+        raise InvalidInput(
+            "field", "id", "is not usable", hint=f"send {LONGEST_ID} printable characters at most"
+        )
+    return given or new_secret(12).hex()
+
+
+def _versions(answers: pl.DataFrame) -> str:
+    return ",".join(map(str, answers["version"].unique().sort().to_list()))
+
+
+def _headers(answers: pl.DataFrame, request_id: str) -> dict[str, str]:
+    arms = ",".join(answers["arm"].unique().sort().to_list())
+    # A client chooses the id, and a header holds Latin-1 only.
+    shown = request_id if request_id.isascii() else ascii(request_id)[1:-1]
+    return {
+        "x-request-id": shown,
+        "x-varv-version": _versions(answers),
+        "x-varv-epoch": str(answers["epoch"][0]),
+        "x-varv-arm": arms,
+    }
+
+
+def _output(name: str, answers: pl.DataFrame) -> dict[str, Any]:
+    datatype, column = _OUTPUTS[name]
+    return {"name": name, "datatype": datatype, "shape": [answers.height], "data": answers[column].to_list()}
+
+
+def _datatype(dtype: str) -> str:
+    plain = {"Boolean": "BOOL", "String": "BYTES", "Float32": "FP32", "Float64": "FP64"}
+    return plain.get(dtype, dtype.upper() if "Int" in dtype else "BYTES")

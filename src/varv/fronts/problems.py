@@ -1,0 +1,100 @@
+"""How errors look over HTTP: one table from codes to statuses, and one body."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+
+from varv.kernel.errors import InvalidInput, VarvError
+
+STATUS = {
+    "invalid_input": 400,
+    "invalid_declaration": 400,
+    "permission_denied": 403,
+    "not_found": 404,
+    "already_exists": 409,
+    "conflict": 409,
+    "failed_precondition": 409,
+    "corrupt": 500,
+    "user_code_failed": 500,
+    "internal": 500,
+    "unavailable": 503,
+    "deadline_exceeded": 504,
+}
+"""HTTP status of each error code."""
+
+
+class TooLarge(InvalidInput):
+    """Is larger than allowed."""
+
+    code = "invalid_input"
+
+
+def described(error: VarvError) -> dict[str, Any]:
+    """Return an error as data: its code, its subject, what is wrong, what to do, and the facts."""
+    return {
+        "code": error.code,
+        "kind": error.kind,
+        "name": error.name,
+        "problem": error.problem,
+        "hint": error.hint,
+        "facts": error.facts,
+    }
+
+
+def status_of(error: VarvError) -> int:
+    """Return the HTTP status of an error."""
+    return 413 if isinstance(error, TooLarge) else STATUS[error.code]
+
+
+def json_response(value: object, *, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    """Return `value` as JSON; what JSON has no form for is written as text."""
+    body = msgspec.json.encode(value, enc_hook=str)
+    return Response(body, status, headers, media_type="application/json")
+
+
+def retry_headers(error: VarvError) -> dict[str, str]:
+    """Return when a client should try again, if that helps."""
+    return {"retry-after": "1"} if error.retryable else {}
+
+
+async def bounded_body(request: Request, most: int) -> bytes:
+    """Return the body of a request, refused as soon as it is larger than `most` bytes.
+
+    Raises
+    ------
+    TooLarge
+        If it is.
+    """
+    chunks: list[bytes] = []
+    size = 0
+    async for chunk in request.stream():
+        size += len(chunk)
+        if size > most:
+            raise TooLarge(
+                "request", request.url.path, "is too large", most_bytes=most, hint="send it in parts"
+            )
+        chunks.append(chunk)
+    return b"".join(chunks)
+
+
+def require_json(request: Request) -> None:
+    """Refuse a body that does not say that it is JSON: a form of another site could send any other kind unasked.
+
+    Raises
+    ------
+    InvalidInput
+        If the content type is another.
+    """
+    given = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if given != "application/json":
+        raise InvalidInput(
+            "request",
+            request.url.path,
+            "is not JSON",
+            content_type=given,
+            hint="send content-type: application/json",
+        )

@@ -1,0 +1,219 @@
+"""The console: read-only pages over the ledger and its read models, rendered on the server.
+
+Every page is a GET whose URL holds all of its state, with its data as JSON beside it (``/ledger`` and
+``/ledger.json``). Nothing here reads a clock: a page depends on the ledger and its URL alone, so the head of
+the ledger is its ETag and an unchanged page costs a 304. There is no script; the content policy forbids it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+from urllib.parse import urlencode
+
+import jinja2
+import msgspec
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.gzip import GZipMiddleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+import varv
+from varv.fronts.problems import status_of
+from varv.fronts.web import words
+from varv.fronts.web.page import Page, Reading, reading, whole_number
+from varv.fronts.web.pages import datasets, entries, models, monitors, overview, rollouts
+from varv.fronts.web.templating import asset, environment, source
+from varv.kernel.codec import digest
+from varv.kernel.errors import NotFound, VarvError
+from varv.kernel.ledger import Ledger
+from varv.kernel.views import Views
+
+Build = Callable[[Reading, Ledger, Mapping[str, str], Mapping[str, str]], Page]
+"""From the read models, the ledger, the parameters of the path and those of the query."""
+
+NAVIGATION = (
+    ("/", "Overview"),
+    ("/models", "Models"),
+    ("/rollouts", "Rollouts"),
+    ("/monitors", "Monitors"),
+    ("/data", "Data"),
+    ("/ledger", "Ledger"),
+)
+
+HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; "
+    "base-uri 'none'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cache-Control": "no-cache",
+}
+
+STATIC = {"varv.css": "text/css; charset=utf-8", "icon.svg": "image/svg+xml"}
+
+FOLLOW_S = 5
+
+PAGES: tuple[tuple[str, Build], ...] = (
+    ("/", lambda now, ledger, path, query: overview.overview_page(now, ledger, query)),
+    ("/models", lambda now, ledger, path, query: overview.models_page(now, query)),
+    ("/models/{model}", lambda now, ledger, path, query: models.model_page(now, path["model"], query)),
+    (
+        "/models/{model}/versions/{version}",
+        lambda now, ledger, path, query: models.version_page(now, path["model"], _number(path, "version")),
+    ),
+    ("/rollouts", lambda now, ledger, path, query: rollouts.rollouts_page(now, query)),
+    (
+        "/rollouts/{model}/{version}",
+        lambda now, ledger, path, query: rollouts.rollout_page(
+            now, path["model"], _number(path, "version"), query
+        ),
+    ),
+    ("/monitors", lambda now, ledger, path, query: monitors.monitors_page(now, query)),
+    ("/monitors/{model}", lambda now, ledger, path, query: monitors.monitor_page(now, path["model"], query)),
+    ("/data", lambda now, ledger, path, query: datasets.data_page(now, query)),
+    ("/data/{dataset}", lambda now, ledger, path, query: datasets.dataset_page(now, path["dataset"], query)),
+    ("/ledger", lambda now, ledger, path, query: entries.ledger_page(ledger, query)),
+    ("/ledger/{seq}", lambda now, ledger, path, query: entries.entry_page(ledger, _number(path, "seq"))),
+)
+
+
+def create_console(views: Views, ledger: Ledger, *, title: str = "varv") -> Starlette:
+    """Return the console as an ASGI application, to be mounted at ``/``.
+
+    Parameters
+    ----------
+    views
+        Read models of `ledger`: registry, routing, rollouts, monitoring, loops and datasets.
+    ledger
+        Where entries and the head are read; nothing is written.
+    title
+        Shown above the navigation, and in the title of every page.
+    """
+    site = _Site(views, ledger, title)
+    routes = [Route(f"/static/{name}", site.static(name)) for name in STATIC]
+    for path, build in PAGES:
+        # Before the page itself, whose last parameter would match the suffix too.
+        beside = "/overview.json" if path == "/" else f"{path}.json"
+        routes.append(Route(beside, site.endpoint(build, as_json=True)))
+    routes += [Route(path, site.endpoint(build, as_json=False)) for path, build in PAGES]
+    return Starlette(
+        routes=routes,
+        middleware=[Middleware(GZipMiddleware, minimum_size=1000)],
+        exception_handlers={HTTPException: site.refused, VarvError: site.failed},
+    )
+
+
+class _Site:
+    """What all requests share. Nothing of it changes."""
+
+    def __init__(self, views: Views, ledger: Ledger, title: str) -> None:
+        self._views, self._ledger, self._title = views, ledger, title
+        self._templates = environment()
+        self._assets = {name: asset(name) for name in STATIC}
+        self._look = _digest_of_look(self._templates, self._assets, title)
+
+    def endpoint(self, build: Build, *, as_json: bool) -> Callable[[Request], Response]:
+        """Return the handler of one page."""
+
+        def serve(request: Request) -> Response:
+            tag = self._etag()
+            if _has(request, tag):
+                return Response(status_code=304, headers={**HEADERS, "ETag": tag})
+            with reading(self._views) as now:
+                page = build(now, self._ledger, request.path_params, dict(request.query_params))
+                body = self._json(page) if as_json else self._html(page, request)
+            kind = "application/json" if as_json else "text/html; charset=utf-8"
+            return Response(body, media_type=kind, headers={**HEADERS, "ETag": tag})
+
+        return serve
+
+    def static(self, name: str) -> Callable[[Request], Response]:
+        """Return the handler of a static file; pages name it with its digest, so it may be kept for long."""
+
+        def serve(request: Request) -> Response:
+            headers = {**HEADERS, "Cache-Control": "public, max-age=31536000, immutable"}
+            return Response(self._assets[name], media_type=STATIC[name], headers=headers)
+
+        return serve
+
+    def refused(self, request: Request, error: Exception) -> Response:
+        """Answer a path that is none, or a method that no page has."""
+        status = error.status_code if isinstance(error, HTTPException) else 500
+        if status == 404:
+            known = ", ".join(path for path, _ in NAVIGATION)
+            return self._problem(
+                request, 404, f"There is no page {request.url.path[:80]!r}.", f"There are {known}."
+            )
+        return self._problem(request, status, "The console only answers GET.", "Use the command line to act.")
+
+    def failed(self, request: Request, error: Exception) -> Response:
+        """Answer with an error of varv's own: what is wrong, and what to do."""
+        if not isinstance(error, VarvError):
+            raise error
+        known = words.facts(error.facts)
+        problem = f"{error.subject.capitalize()} {error.problem}" + (f" ({known})" if known else "") + "."
+        return self._problem(request, status_of(error), problem, error.hint and f"{error.hint.capitalize()}.")
+
+    def _problem(self, request: Request, status: int, problem: str, hint: str) -> Response:
+        if request.url.path.endswith(".json"):
+            body = msgspec.json.encode({"error": {"status": status, "problem": problem, "hint": hint}})
+            return Response(body, status, HEADERS, "application/json")
+        title = {404: "Not found", 400: "Not understood", 405: "Not allowed"}.get(status, "Error")
+        page = Page(title, "problem.html", {"problem": problem, "hint": hint})
+        body = self._render(page, request, json_url=None, as_of=None)
+        return Response(body, status, HEADERS, "text/html")
+
+    def _html(self, page: Page, request: Request) -> str:
+        path = "/overview" if request.url.path == "/" else request.url.path
+        query = urlencode([pair for pair in request.query_params.multi_items() if pair[0] != "follow"], safe="/")
+        json_url = f"{path}.json{'?' if query else ''}{query}"
+        return self._render(page, request, json_url=json_url, as_of=entries.last(self._ledger))
+
+    def _render(self, page: Page, request: Request, **context: Any) -> str:
+        template = self._templates.get_template(page.template)
+        return template.render(
+            page=page,
+            site=self._title,
+            navigation=NAVIGATION,
+            path=request.url.path,
+            look=self._look,
+            follow_s=FOLLOW_S,
+            charts=page.charts,
+            **context,
+            **page.data,
+        )
+
+    def _json(self, page: Page) -> bytes:
+        last = entries.last(self._ledger)
+        as_of = {"seq": last.seq, "at": last.at, "hash": last.hash.hex()} if last else None
+        about = {"title": page.title, "as_of": as_of, "times": "microseconds since 1970-01-01T00:00:00Z"}
+        return msgspec.json.encode({**about, **page.data}, order="sorted")
+
+    def _etag(self) -> str:
+        head = self._ledger.head()
+        return f'W/"{head.version}-{head.hash.hex()[:16]}-{self._look}"'
+
+
+def _number(path: Mapping[str, str], name: str) -> int:
+    """Return a number of the path; what is none names nothing that exists."""
+    text = path[name]
+    if not text.isascii() or not text.isdigit():
+        raise NotFound(name, text[:40], hint="it is a whole number")
+    return whole_number(path, name, 0)
+
+
+def _has(request: Request, tag: str) -> bool:
+    held = [one.strip() for one in request.headers.get("if-none-match", "").split(",")]
+    return tag in held or "*" in held
+
+
+def _digest_of_look(templates: jinja2.Environment, assets: Mapping[str, bytes], title: str) -> str:
+    """Return what changes when pages would look different over the same ledger."""
+    parts = [varv.__version__.encode(), title.encode(), *assets.values()]
+    parts += [source(name) for name in sorted(templates.list_templates())]
+    return digest(b"\x00".join(parts))[:8]

@@ -1,0 +1,137 @@
+"""A model: why each version was trained, what the gates said and how it ended; and the lineage of one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from varv.fronts.web import words
+from varv.fronts.web.page import Page, Reading, not_one_of
+from varv.fronts.web.pages.monitors import loss_chart
+from varv.fronts.web.pages.overview import model_lines
+from varv.fronts.web.words import Status
+from varv.kernel.clock import Instant
+from varv.kernel.ids import ModelName
+from varv.loop.gates import GateResult
+from varv.loop.model import Trigger
+from varv.loop.views import Attempt
+from varv.registry import Lineage, VersionRecord, lineage
+
+
+class VersionLine(msgspec.Struct, frozen=True):
+    """One version: what it was trained for, what it showed, and what became of it."""
+
+    version: int
+    status: Status
+    planted: str
+    aliases: tuple[str, ...]
+    trained_at: Instant | None
+    seq: int | None
+    triggers: tuple[Trigger, ...]
+    gates: tuple[GateResult, ...]
+    reason: str
+    ended_at: Instant | None
+    n_rows: int | None
+    n_validation: int | None
+    metrics: dict[str, float | None]
+    was_rolled_out: bool
+
+
+def model_page(now: Reading, model: str, query: Mapping[str, str]) -> Page:
+    """Return one model.
+
+    Raises
+    ------
+    NotFound
+        If there is no such model.
+    """
+    name = ModelName(now.require_model(model))
+    record = now.registry.models.get(model)
+    loop = now.loops.loops.get(model)
+    table = now.routing.tables.get(model)
+    data: dict[str, object] = {
+        "model": model,
+        "lines": model_lines(now, model),
+        "versions": version_lines(now, model)[::-1],
+        "aliases": dict(sorted(record.aliases.items())) if record else {},
+        "routing": table,
+        "policy": loop.policy if loop else None,
+        "declaration": loop.declaration if loop else None,
+        "started_at": loop.started_at if loop else None,
+        "n_retrains": loop.n_retrains if loop else 0,
+        "n_open_alarms": len(now.monitoring.open_alarms(name)),
+    }
+    return Page(model, "model.html", data, {"loss": loss_chart(now, name)})
+
+
+def version_page(now: Reading, model: str, version: int) -> Page:
+    """Return one version and its lineage.
+
+    Raises
+    ------
+    NotFound
+        If there is no such version.
+    """
+    now.require_model(model)
+    known = {line.version: line for line in version_lines(now, model)}
+    if version not in known:
+        names = [f"v{number}" for number in sorted(known)]
+        raise not_one_of("version", f"{model} v{version}", names, "none has been trained")
+    record = _record(now, model, version)
+    data: dict[str, object] = {
+        "model": model,
+        "line": known[version],
+        "lineage": _lineage(now, model, version) if record else None,
+        "registered": record.registered if record else None,
+    }
+    return Page(f"{model} v{version}", "version.html", data)
+
+
+def version_lines(now: Reading, model: str) -> list[VersionLine]:
+    """Return every version of a model, the oldest first, registered or not."""
+    loop, record = now.loops.loops.get(model), now.registry.models.get(model)
+    attempts = loop.attempts if loop else {}
+    registered = record.versions if record else {}
+    rolled = {one.version for one in now.rollouts.of_model(ModelName(model))}
+    return [
+        _line(number, attempts.get(number), registered.get(number), was_rolled_out=number in rolled)
+        for number in sorted({*attempts, *registered})
+    ]
+
+
+def _line(
+    number: int, attempt: Attempt | None, record: VersionRecord | None, *, was_rolled_out: bool
+) -> VersionLine:
+    made = record.registered if record else None
+    aliases = tuple(sorted(record.aliases)) if record else ()
+    status = words.outcome(attempt.outcome) if attempt else Status("off", "Registered")
+    if "champion" in aliases:
+        status = Status("good", "Champion")
+    elif record and record.was_champion and status.word == "Promoted":
+        status = Status("off", "Was champion")
+    return VersionLine(
+        version=number,
+        status=status,
+        planted=(attempt.planted if attempt else "") or (made.planted if made else ""),
+        aliases=aliases,
+        trained_at=attempt.at if attempt else record.at if record else None,
+        seq=attempt.seq if attempt else record.seq if record else None,
+        triggers=attempt.triggers if attempt else (),
+        gates=attempt.gates if attempt else (),
+        reason=attempt.reason if attempt else "",
+        ended_at=attempt.ended_at if attempt else None,
+        n_rows=made.n_rows if made else None,
+        n_validation=made.n_validation if made else None,
+        metrics=dict(sorted(made.metrics.items())) if made else {},
+        was_rolled_out=was_rolled_out,
+    )
+
+
+def _record(now: Reading, model: str, version: int) -> VersionRecord | None:
+    record = now.registry.models.get(model)
+    return record.versions.get(version) if record else None
+
+
+def _lineage(now: Reading, model: str, version: int) -> Lineage:
+    return lineage(now.registry, model, version)

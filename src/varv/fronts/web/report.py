@@ -1,0 +1,229 @@
+"""The report of a finished replay: one HTML file that stands alone.
+
+Style and pictures are inside the file, there is no script, and its content policy lets nothing be fetched. It
+says what the comparison of the policies showed, then tells what the declared policy did: every version with
+its evidence, whether it was promoted, rejected, rolled back or planted.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+from markupsafe import Markup
+
+from varv.fronts.web import words
+from varv.fronts.web.charts import Cell, Line, Point, heat_map, line_chart
+from varv.fronts.web.page import Reading, reading
+from varv.fronts.web.pages.models import VersionLine, version_lines
+from varv.fronts.web.pages.monitors import daily, drift_map, loss_chart
+from varv.fronts.web.pages.rollouts import RolloutLine, rollout_charts, rollout_lines
+from varv.fronts.web.templating import asset, environment
+from varv.fronts.web.words import Status
+from varv.kernel.blobs import write_atomically
+from varv.kernel.clock import DAY, HOUR, Instant, as_datetime, instant
+from varv.kernel.faults import Faults
+from varv.kernel.ids import ModelName
+from varv.kernel.views import Views
+from varv.loop.comparison import Comparison, Gain, PolicyScore
+from varv.monitoring import PerformanceMeasured
+
+STYLES = ("one", "two", "three", "four")
+MOST_DAYS = 10
+"""Days that are named as standing out."""
+STRENGTHS = (0.5, 0.75, 0.9, 0.97)
+"""Shares of all days below which a day is drawn in the first to the fourth strength."""
+
+
+class Moment(msgspec.Struct, frozen=True):
+    """One line of the timeline."""
+
+    at: Instant
+    status: Status
+    subject: str
+    text: str
+    planted: str
+    seq: int | None
+
+
+class Candidate(msgspec.Struct, frozen=True):
+    """One version with what it was judged on."""
+
+    line: VersionLine
+    rollouts: tuple[RolloutLine, ...]
+    charts: tuple[dict[str, Markup], ...]
+
+
+def write_report(comparison: Comparison, views: Views, path: Path) -> None:
+    """Write the report of a finished replay to `path`, whole or not at all.
+
+    Parameters
+    ----------
+    comparison
+        The policies held against each other, the declared one first.
+    views
+        Read models of the declared policy's ledger.
+    """
+    with reading(views) as now:
+        html = _render(comparison, now)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, html.encode(), Faults())
+
+
+def _render(comparison: Comparison, now: Reading) -> str:
+    name = comparison.model
+    series = daily(now, name)
+    declared = comparison.policies[0]
+    matrix = now.monitoring.drift(name)
+    return (
+        environment()
+        .get_template("report.html")
+        .render(
+            style=Markup(asset("varv.css").decode()),
+            comparison=comparison,
+            declared=declared,
+            verdict=_verdict(declared),
+            policies=comparison.policies,
+            months=_months(comparison),
+            charts={
+                "months": _month_chart(comparison),
+                "rates": _rate_chart(declared),
+                "days": _calendar(series),
+                "loss": loss_chart(now, name),
+                "drift": drift_map(matrix),
+            },
+            timeline=_timeline(now, name),
+            candidates=_candidates(now, name),
+            alarms=now.monitoring.alarms(name),
+            outstanding=_outstanding(series),
+            quarantine=now.datasets.quarantine(),
+            windows=matrix.windows,
+        )
+    )
+
+
+def _verdict(declared: PolicyScore) -> list[tuple[Status, Gain]]:
+    """Return how the declared policy did against each other one; an interval with 0 shows no difference."""
+    found = []
+    for gain in declared.gains:
+        status = Status("off", "No difference shown")
+        if gain.low > 0:
+            status = Status("good", "Better")
+        elif gain.high < 0:
+            status = Status("bad", "Worse")
+        found.append((status, gain))
+    return sorted(found, key=lambda one: one[1].over != "never")
+
+
+def _middle(month: str) -> Instant:
+    return Instant(instant(f"{month}-01") + 14 * DAY + 12 * HOUR)
+
+
+def _month_chart(comparison: Comparison) -> Markup:
+    lines = []
+    for policy, style in zip(comparison.policies, STYLES, strict=False):
+        # Four bands on top of each other say nothing: one is drawn, the others' limits are in the table.
+        own = style == "one"
+        points = [
+            Point(
+                _middle(month.month), month.log_loss, month.low if own else None, month.high if own else None
+            )
+            for month in policy.months
+        ]
+        lines.append(Line(policy.name, points, style))
+    return line_chart(
+        "Log-loss by month and policy",
+        lines,
+        description="Mean log-loss of each calendar month for every policy; the table below has the numbers.",
+        height=260,
+    )
+
+
+def _rate_chart(declared: PolicyScore) -> Markup:
+    points = [Point(_middle(month.month), month.base_rate) for month in declared.months]
+    return line_chart(
+        "Outcome rate by month",
+        [Line("rate", points, "one")],
+        description="Share of requests of each month whose outcome was 1.",
+        height=120,
+        zero=True,
+    )
+
+
+def _months(comparison: Comparison) -> list[dict[str, object]]:
+    """Return the months as rows: what is true of all policies, and each policy's month in their order."""
+    by_policy = [{month.month: month for month in policy.months} for policy in comparison.policies]
+    return [
+        {
+            "at": instant(f"{month.month}-01"),
+            "month": month,
+            "cells": [one.get(month.month) for one in by_policy],
+        }
+        for month in comparison.policies[0].months
+    ]
+
+
+def _calendar(series: list[PerformanceMeasured]) -> Markup:
+    """Return a month a row and a day a column; the darker, the higher the loss of that day."""
+    known = {one.window.start: one for one in series if one.log_loss is not None}
+    ranked = sorted(one.log_loss or 0.0 for one in known.values())
+    if not ranked:
+        return Markup("")
+    limits = [ranked[min(len(ranked) - 1, int(share * len(ranked)))] for share in STRENGTHS]
+    worst = {one.window.start for one in _outstanding(series)}
+    rows: dict[str, list[Cell | None]] = {}
+    for start, one in known.items():
+        row = rows.setdefault(words.month(start), list[Cell | None]([None] * 31))
+        loss = one.log_loss or 0.0
+        title = f"{as_datetime(start):%Y-%m-%d}: {words.number(loss)}, n {words.count(one.n)}"
+        row[as_datetime(start).day - 1] = Cell(sum(loss >= limit for limit in limits), start in worst, title)
+    columns = [str(day) if day == 1 or day % 5 == 0 else "" for day in range(1, 32)]
+    return heat_map(
+        "Log-loss of every day",
+        list(rows.items()),
+        columns,
+        description=f"{len(known)} days; the darker the worse; a ring marks the {len(worst)} worst days.",
+    )
+
+
+def _outstanding(series: list[PerformanceMeasured]) -> list[PerformanceMeasured]:
+    """Return the days with the highest loss, the worst first."""
+    known = [one for one in series if one.log_loss is not None]
+    return sorted(known, key=lambda one: -(one.log_loss or 0.0))[:MOST_DAYS]
+
+
+def _timeline(now: Reading, name: ModelName) -> list[Moment]:
+    found: list[Moment] = []
+    for line in version_lines(now, name):
+        why = "; ".join(words.trigger(one) for one in line.triggers)
+        subject = f"v{line.version}"
+        if line.trained_at is not None:
+            found.append(
+                Moment(line.trained_at, Status("busy", "Trained"), subject, why, line.planted, line.seq)
+            )
+        if line.ended_at is not None:
+            ended = _ended(now, name, line)
+            found.append(Moment(line.ended_at, ended, subject, line.reason, line.planted, None))
+    for alarm in now.monitoring.alarms(name):
+        raised = alarm.raised
+        text = f"{raised.kind} of {raised.subject}: {words.numbers(raised.evidence)}"
+        status = Status("bad" if raised.severity == "critical" else "warn", "Alarm")
+        found.append(Moment(alarm.raised_at, status, f"v{raised.version}", text, "", alarm.seq))
+    return sorted(found, key=lambda one: one.at)
+
+
+def _ended(now: Reading, name: ModelName, line: VersionLine) -> Status:
+    """Return how a version's candidacy ended, whatever became of it later."""
+    loop = now.loops.loops.get(name)
+    attempt = loop.attempts.get(line.version) if loop else None
+    return words.outcome(attempt.outcome) if attempt else line.status
+
+
+def _candidates(now: Reading, name: ModelName) -> list[Candidate]:
+    shown = list(zip(rollout_lines(now, name), now.rollouts.of_model(name), strict=True))
+    found = []
+    for line in version_lines(now, name):
+        own = [(rollout, record) for rollout, record in shown if rollout.version == line.version]
+        rollouts = tuple(rollout for rollout, _ in own)
+        found.append(Candidate(line, rollouts, tuple(rollout_charts(record) for _, record in own)))
+    return found

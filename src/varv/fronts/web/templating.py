@@ -1,0 +1,42 @@
+"""The templates and static files of this package, and what templates may call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import resources
+from typing import Any
+
+import jinja2
+
+from varv.fronts.web import words
+
+FILTERS: tuple[Callable[..., Any], ...] = (
+    *(words.count, words.number, words.when, words.span, words.share, words.segment, words.facts),
+    *(words.outcome, words.gate, words.trigger, words.evidence, words.numbers, words.month),
+)
+"""What templates apply to values, by its own name."""
+
+
+def environment() -> jinja2.Environment:
+    """Return the templates' environment: everything is escaped, an unknown name is an error."""
+    made = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(str(resources.files("varv.fronts.web") / "templates")),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    given: dict[str, Any] = {"interval": words.interval, "status": words.Status}
+    made.filters.update({function.__name__: function for function in FILTERS})
+    made.globals.update(given)
+    return made
+
+
+def asset(name: str) -> bytes:
+    """Return a static file."""
+    return (resources.files("varv.fronts.web") / "static" / name).read_bytes()
+
+
+def source(name: str) -> bytes:
+    """Return the source of a template."""
+    return (resources.files("varv.fronts.web") / "templates" / name).read_bytes()

@@ -1,0 +1,213 @@
+"""Policies held against each other on the same requests: the declared loop, and references that follow the calendar.
+
+All policies see the same data in the same order and train by the same function. Only requests that every policy answered
+and that have an outcome are scored. Days are the unit of all intervals, since flights of a day share its weather.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import msgspec
+import numpy as np
+import polars as pl
+
+from varv.kernel.clock import DAY, Instant
+from varv.kernel.codec import Event, event, finite
+from varv.kernel.ids import ModelName, derived_seed
+from varv.loop.views import LoopView
+from varv.loop.world import World
+from varv.monitoring.views import MonitoringView
+from varv.registry import RegistryView
+from varv.stats.calibration import calibration_error, log_losses
+from varv.stats.intervals import block_bootstrap_mean, clustered_mean
+from varv.stats.ranking import auc_interval
+
+DECLARED = "declared"
+BLOCK_DAYS = 7
+"""Days that are resampled together: weather and its backlog last for days."""
+
+
+class Month(msgspec.Struct, frozen=True):
+    """Quality in one calendar month (UTC)."""
+
+    month: str
+    n: int
+    base_rate: float
+    log_loss: float
+    low: float
+    high: float
+    auc: float | None
+
+
+class Gain(msgspec.Struct, frozen=True):
+    """Mean log-loss of another policy minus that of this one; above zero, this one is better. 95 % interval."""
+
+    over: str
+    difference: float
+    low: float
+    high: float
+    n_days: int
+
+
+class PolicyScore(msgspec.Struct, frozen=True, kw_only=True):
+    """What one policy achieved, and what it took."""
+
+    name: str
+    n: int
+    log_loss: float
+    log_loss_low: float
+    log_loss_high: float
+    auc: float
+    auc_low: float
+    auc_high: float
+    ece: float
+    n_trainings: int
+    n_retrains: int
+    """Trainings after the first that the policy itself asked for; planted candidates are not counted."""
+    n_alarms: int
+    work: int
+    """Rows times boosting rounds, over all trainings: compute that is the same on every machine."""
+    cpu_s: float | None = None
+    """Processor seconds of the whole replay; a measurement of this machine, kept out of the ledger."""
+    gains: tuple[Gain, ...] = ()
+    months: tuple[Month, ...] = ()
+
+
+class Comparison(msgspec.Struct, frozen=True, kw_only=True):
+    """All policies, the declared one first."""
+
+    model: ModelName
+    scored_from: Instant
+    scored_until: Instant
+    n_requests: int
+    n_without_outcome: int
+    policies: tuple[PolicyScore, ...]
+
+
+@event("replay.policies_compared")
+class PoliciesCompared(Event):
+    """The policies of a replay were held against each other."""
+
+    comparison: Comparison
+
+
+class PolicyRun(NamedTuple):
+    """What is kept of a finished policy to compare it: its scored requests, and what it took."""
+
+    model: ModelName
+    rows: pl.DataFrame
+    """``key``, ``requested_at``, ``score`` and ``outcome``; a null where there never was one."""
+    n_trainings: int
+    n_retrains: int
+    n_alarms: int
+    work: int
+    cpu_s: float | None
+
+
+def policy_run(world: World, since: Instant, until: Instant, cpu_s: float | None) -> PolicyRun:
+    """Return what a finished world shows of the requests of [since, until)."""
+    name = world.model.name
+    # The past is over: every outcome that was to come has come, whenever that was.
+    rows = world.telemetry.matured(since, until, known_by=Instant(until + 365 * DAY))
+    with world.views.reading(RegistryView) as registry:
+        record = registry.models.get(name)
+        versions = [] if record is None else [version.registered for version in record.versions.values()]
+    with world.views.reading(LoopView) as loops:
+        n_retrains = loops.loops[name].n_retrains
+    with world.views.reading(MonitoringView) as monitoring:
+        n_alarms = len(monitoring.alarms(name))
+    own = [version for version in versions if not version.planted]
+    work = sum(version.work for version in own)
+    scored = rows.select("key", "requested_at", "score", "outcome")
+    return PolicyRun(name, scored, len(own), n_retrains, n_alarms, work, cpu_s)
+
+
+def compare(runs: Mapping[str, PolicyRun], *, since: Instant, until: Instant, seed: int) -> Comparison:
+    """Return the comparison of finished policies, the declared one first."""
+    common = _common(runs)
+    losses = {name: log_losses(common["outcome"], common[name]) for name in runs}
+    rng = np.random.default_rng(derived_seed(seed, "comparison"))
+    by_day = pl.DataFrame({"day": common["requested_at"].dt.date(), **losses}).group_by("day", maintain_order=True)
+    daily = by_day.agg(pl.len().alias("n"), pl.exclude("day").sum())
+    policies = []
+    for name, run in runs.items():
+        gains = tuple(_gain(name, other, daily, rng) for other in runs if other != name)
+        policies.append(_score(name, common, losses[name], run, gains))
+    declared = runs[DECLARED]
+    return Comparison(
+        model=declared.model,
+        scored_from=since,
+        scored_until=until,
+        n_requests=declared.rows.height,
+        n_without_outcome=int(declared.rows["outcome"].null_count()),
+        policies=tuple(policies),
+    )
+
+
+def without_cpu(comparison: Comparison) -> Comparison:
+    """Return the comparison as the ledger keeps it: without what depends on the machine."""
+    policies = tuple(msgspec.structs.replace(policy, cpu_s=None) for policy in comparison.policies)
+    return msgspec.structs.replace(comparison, policies=policies)
+
+
+def _common(runs: Mapping[str, PolicyRun]) -> pl.DataFrame:
+    names = list(runs)
+    first = runs[names[0]].rows.select("key", "requested_at", "outcome", pl.col("score").alias(names[0]))
+    for name in names[1:]:
+        other = runs[name].rows.select("key", pl.col("score").alias(name))
+        first = first.join(other, on="key", how="inner", maintain_order="left")
+    return first.drop_nulls()
+
+
+def _gain(name: str, other: str, daily: pl.DataFrame, rng: np.random.Generator) -> Gain:
+    sums, counts = (daily[other] - daily[name]).to_numpy(), daily["n"].to_numpy()
+    found = block_bootstrap_mean(sums, counts, block=min(BLOCK_DAYS, len(sums)), rng=rng)
+    return Gain(other, _six(found.value), _six(found.low), _six(found.high), len(sums))
+
+
+def _score(
+    name: str, common: pl.DataFrame, losses: np.ndarray, run: PolicyRun, gains: tuple[Gain, ...]
+) -> PolicyScore:
+    outcome, score = common["outcome"].to_numpy(), common[name].to_numpy()
+    loss = clustered_mean(losses, _day_numbers(common))
+    ranking = auc_interval(outcome, score)
+    return PolicyScore(
+        name=name,
+        n=common.height,
+        log_loss=_six(loss.value),
+        log_loss_low=_six(loss.low),
+        log_loss_high=_six(loss.high),
+        auc=_six(ranking.value),
+        auc_low=_six(ranking.low),
+        auc_high=_six(ranking.high),
+        ece=_six(calibration_error(outcome, score).value),
+        n_trainings=run.n_trainings,
+        n_retrains=run.n_retrains,
+        n_alarms=run.n_alarms,
+        work=run.work,
+        cpu_s=run.cpu_s,
+        gains=gains,
+        months=_months(common.with_columns(score=common[name], loss=losses)),
+    )
+
+
+def _months(rows: pl.DataFrame) -> tuple[Month, ...]:
+    found = []
+    for (month,), part in rows.group_by(pl.col("requested_at").dt.strftime("%Y-%m"), maintain_order=True):
+        outcome = part["outcome"].to_numpy()
+        loss = clustered_mean(part["loss"].to_numpy(), _day_numbers(part))
+        ranking = auc_interval(outcome, part["score"].to_numpy()).value
+        base = float(outcome.mean())
+        numbers = (_six(base), _six(loss.value), _six(loss.low), _six(loss.high), finite(_six(ranking)))
+        found.append(Month(str(month), part.height, *numbers))
+    return tuple(found)
+
+
+def _day_numbers(rows: pl.DataFrame) -> np.ndarray:
+    return rows["requested_at"].dt.date().to_physical().to_numpy()
+
+
+def _six(value: float) -> float:
+    return round(float(value), 6)

@@ -1,0 +1,404 @@
+"""Live: the loop of one model on the machine's clock, beside the replay, with the same rules and handlers.
+
+On an empty home the history of the sources is lived through first, under a clock that stands at its end: the first
+model is trained, gated and promoted as of then. From there on rows come from captures, which were durable before their
+sender got an answer: what was captured is taken in, told to those that answer, and only then dropped. A process that
+was killed at any point goes on from its ledger, and takes in what the captures still hold.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+import msgspec
+import polars as pl
+
+from varv.data import Dataset
+from varv.kernel.clock import DAY, Clock, Duration, Instant
+from varv.kernel.codec import Digest, Event, event
+from varv.kernel.errors import FailedPrecondition, NotFound
+from varv.kernel.observe import log
+from varv.kernel.sagas import Fact, Message
+from varv.loop.answering import PREDICTIONS, checked_rows, served_frames, typed_frame
+from varv.loop.declaration import policy_of
+from varv.loop.feed import Arrival, Feed
+from varv.loop.intake import Intake, Taken, segment_name
+from varv.loop.model import LoopStarted, PolicyChanged
+from varv.loop.views import LoopView
+from varv.loop.world import World, loop_state
+from varv.serving import Capture
+from varv.serving.capture import read_captures
+from varv.serving.views import RoutingView
+
+STREAM = "live"
+CHUNK = Duration(30 * DAY)
+"""History is taken in by stretches of this length."""
+_LOG = logging.getLogger(__name__)
+
+E = TypeVar("E", bound=Event)
+
+
+@event("live.started")
+class LiveStarted(Event, frozen=True, kw_only=True):
+    """A server owns the home from now on."""
+
+    model: str
+    declaration: str
+
+
+@event("live.history_taken")
+class HistoryTaken(Event, frozen=True, kw_only=True):
+    """Everything that the sources held before `through` has been taken in; `done` once a first model was tried."""
+
+    through: Instant
+    n_requests: int
+    done: bool
+
+
+class LiveClock:
+    """Stands still while history is lived through, and is another clock from then on."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._held: Instant | None = None
+
+    def now(self) -> Instant:
+        """Return the present instant."""
+        return self._clock.now() if self._held is None else self._held
+
+    def hold(self, at: Instant) -> None:
+        """Stand still at `at`."""
+        self._held = at
+
+    def release(self) -> None:
+        """Be the other clock again."""
+        self._held = None
+
+
+class Sealed(msgspec.Struct, frozen=True):
+    """A capture file that nobody writes any more; its name is the segment of what is in it."""
+
+    segment: str
+    path: Path
+
+
+class Answerers(Protocol):
+    """Those that answer requests elsewhere, and have to be told what became known."""
+
+    def restore(self) -> None:
+        """Read what the ledger holds by now."""
+        ...
+
+    def observe(self, dataset: str, part: str, segment: str) -> None:
+        """Rows of a part became known."""
+        ...
+
+
+class LiveIntake(Intake):
+    """Takes in what was captured: requests come with their answers."""
+
+    def restore_telemetry(self) -> None:
+        """Bring predictions and outcomes back into memory; features live with those that answer."""
+        world, outcome = self._world, self._world.model.outcome
+        rows = world.datasets.read_part(self._requests, outcome.known_at)
+        self._label(self._requests, outcome.known_at, rows)
+        with world.views.reading(RoutingView) as routing:
+            segments = list(routing.segments.get(world.model.name, ()))
+        world.telemetry.restore(segments)
+
+    def take_captured(self, captures: Sequence[Capture], segment: str) -> Taken:
+        """Take in the rows of one capture file; the same file again changes nothing."""
+        facts: list[Fact] = []
+        tables: dict[str, list[Mapping[str, Any]]] = {}
+        for capture in captures:
+            tables.setdefault(capture.table, []).append(capture.row)
+        served = tables.pop(PREDICTIONS, [])
+        predictions: pl.DataFrame | None = None
+        if served:
+            frames = served_frames(self._world.model, served)
+            base = Arrival(self._requests, self._requests.event_time, frames.requests)
+            facts += self._accept(base, segment)
+            predictions = frames.predictions
+        for table, rows in sorted(tables.items()):
+            dataset, part = part_of(self._world, table)
+            facts += self._accept(Arrival(dataset, part, _part_frame(dataset, part, rows)), segment)
+        if predictions is None:
+            return Taken(tuple(facts), 0)
+        self._world.telemetry.predicted(segment, predictions)
+        return Taken((*facts, self._served(predictions, segment)), predictions.height)
+
+
+class Live:
+    """Drives one world live. `prepare` comes first; then `take_in` is called every few seconds by one thread, while
+    others fire timers and run commands.
+
+    Parameters
+    ----------
+    world
+        A world on `clock`.
+    declaration
+        The digest of the declaration.
+    answerers
+        Told what becomes known.
+    """
+
+    def __init__(self, world: World, clock: LiveClock, declaration: Digest, answerers: Answerers) -> None:
+        self._world = world
+        self._clock = clock
+        self._declaration = declaration
+        self._answerers = answerers
+        self._intake = LiveIntake(world)
+        self.state = "starting"
+        """What is going on, for people."""
+
+    def prepare(self) -> None:
+        """Bring the world to the present: live through the history if it is new, go on if it is not.
+
+        Raises
+        ------
+        FailedPrecondition
+            If a replay of this home is unfinished.
+        """
+        world = self._world
+        with world.views.reading(LoopView) as view:
+            unfinished = view.replayed_through is not None and not view.replay_finished
+        if unfinished:
+            hint = "finish it with varv replay, or choose another home with --home"
+            raise FailedPrecondition("home", world.folder.name, "holds an unfinished replay", hint=hint)
+        history = self._last(HistoryTaken)
+        if loop_state(world).policy is None or (history is not None and not history.done):
+            self._live_through_history(history)
+        else:
+            self.state = "restoring"
+            self._intake.restore_telemetry()
+            self._answerers.restore()
+            self._follow_declaration()
+        started = LiveStarted(model=world.model.name, declaration=self._declaration)
+        world.engine.tell(facts=(Fact(STREAM, started),))
+        self.state = "serving"
+
+    def take_in(self, files: Iterable[Sealed]) -> int:
+        """Take in capture files, each in one transaction, tell the answerers, and drop them; return how many."""
+        count = 0
+        for sealed in files:
+            captures = read_captures(sealed.path)
+            if captures and not self._is_taken(sealed.segment):
+                taken = self._intake.take_captured(captures, sealed.segment)
+                self._world.engine.tell(facts=taken.facts)
+                self._tell(captures, sealed.segment)
+                count += 1
+            sealed.path.unlink()
+        return count
+
+    # History
+
+    def _live_through_history(self, reached: HistoryTaken | None) -> None:
+        world = self._world
+        self.state = "reading the sources"
+        feed = Feed(world.model.datasets)
+        stretch = _stretch(feed, world, self._clock.now())
+        position = _Position(stretch.first, 0)
+        if reached is not None:
+            self._intake.restore(reached.through)
+            position = _Position(reached.through, reached.n_requests)
+        self._clock.hold(position.through)
+        world.engine.tell(
+            facts=[fact for data in world.model.datasets for fact in world.datasets.register(data)]
+        )
+        for until in range(stretch.first + CHUNK, stretch.train_at, CHUNK):
+            position = self._take_history(feed, position, Instant(until), stretch)
+        position = self._take_history(feed, position, stretch.train_at, stretch)
+        self._answerers.restore()
+        self._train_first(max(position.through, stretch.train_at))
+        # Other sources may reach further than the requests do; that is no reason to train on requests long past.
+        position = self._take_history(feed, position, stretch.end, stretch)
+        if stretch.end > stretch.train_at:
+            self._answerers.restore()
+        self._clock.release()
+        done = HistoryTaken(through=position.through, n_requests=position.n_requests, done=True)
+        world.engine.tell(facts=(Fact(STREAM, done),))
+
+    def _take_history(self, feed: Feed, position: _Position, until: Instant, stretch: _Stretch) -> _Position:
+        since = position.through
+        if until <= since:
+            return position
+        self.state = f"taking in history, {100 * (since - stretch.first) // (stretch.end - stretch.first)} %"
+        self._clock.hold(until)
+        taken = self._intake.take_in(feed.between(since, until), segment_name(since))
+        reached = _Position(until, position.n_requests + taken.n_requests)
+        fact = HistoryTaken(through=until, n_requests=reached.n_requests, done=False)
+        self._world.engine.tell(facts=(*taken.facts, Fact(STREAM, fact)))
+        return reached
+
+    def _train_first(self, at: Instant) -> None:
+        world = self._world
+        self.state = "training the first model"
+        self._clock.hold(at)
+        if loop_state(world).policy is None:
+            facts = world.datasets.infer_contracts(world.model.datasets)
+            started = LoopStarted(policy=policy_of(world.model, at, 0), declaration=self._declaration)
+            world.engine.tell(Message(world.loop_id, started), facts=facts)
+        world.engine.settle()
+
+    def _follow_declaration(self) -> None:
+        world = self._world
+        held = loop_state(world).policy
+        with world.views.reading(LoopView) as view:
+            declared = view.loops[world.model.name].declaration
+        assert held is not None, "a loop that goes on has started"
+        policy = policy_of(world.model, held.first_training, held.seed)
+        if policy != held or declared != self._declaration:
+            changed = PolicyChanged(policy=policy, declaration=self._declaration)
+            world.engine.tell(Message(world.loop_id, changed))
+
+    # Captures
+
+    def _is_taken(self, segment: str) -> bool:
+        """Return whether a file was taken in before a crash kept it from being dropped."""
+        with self._world.views.reading(RoutingView) as routing:
+            if segment in routing.segments.get(self._world.model.name, ()):
+                return True
+        taken = (
+            version.segment
+            for dataset in self._world.model.datasets
+            for version in self._world.datasets.versions(dataset)
+        )
+        return segment in taken
+
+    def _tell(self, captures: Sequence[Capture], segment: str) -> None:
+        world = self._world
+        base = f"{world.model.requests.name}/{world.model.requests.event_time}"
+        for table in sorted({capture.table for capture in captures}):
+            dataset, part = part_of(world, base if table == PREDICTIONS else table)
+            if any(
+                version.part == part and version.segment == segment
+                for version in world.datasets.versions(dataset)
+            ):
+                self._answerers.observe(dataset.name, part, segment)
+            else:
+                log(
+                    _LOG,
+                    logging.WARNING,
+                    "batch.quarantined",
+                    dataset=dataset.name,
+                    part=part,
+                    segment=segment,
+                )
+
+    def _last(self, kind: type[E]) -> E | None:
+        events = [entry.event for entry in self._world.ledger.read(stream=STREAM)]
+        return next((found for found in reversed(events) if isinstance(found, kind)), None)
+
+
+class Inbox:
+    """Checks rows that are sent to a running server and makes them durable before it says so.
+
+    Parameters
+    ----------
+    write
+        Appends rows to a capture log and forces them to the disk.
+    """
+
+    def __init__(
+        self, world: World, clock: Clock, write: Callable[[Sequence[Capture]], None], *, max_rows: int
+    ) -> None:
+        self._world = world
+        self._clock = clock
+        self._write = write
+        self._max_rows = max_rows
+
+    def accept(self, dataset_name: str, part: str, rows: Sequence[Mapping[str, Any]]) -> int:
+        """Take rows of one part, and return how many are now durable. A row without a time of knowledge is of now.
+
+        Raises
+        ------
+        NotFound
+            If there is no such dataset or part.
+        InvalidInput
+            If a row does not fit; nothing is taken then.
+        FailedPrecondition
+            If the rows are requests, which come through inference.
+        """
+        dataset, part = part_of(self._world, f"{dataset_name}/{part}" if part else dataset_name)
+        requests = self._world.model.requests
+        if dataset is requests and part == requests.event_time:
+            hint = "ask for a prediction, or name a later part of the dataset"
+            raise FailedPrecondition("dataset", dataset.name, "takes requests by predicting only", hint=hint)
+        if not 1 <= len(rows) <= self._max_rows:
+            hint = f"send 1 to {self._max_rows} rows"
+            raise FailedPrecondition("request", dataset.name, f"has {len(rows)} rows", hint=hint)
+        types = dataset.part_types(part)
+        is_base = part == dataset.event_time
+        required = tuple(dict.fromkeys((*dataset.key, part) if is_base else dataset.key))
+        nullable = frozenset(types) - {*dataset.key, part}
+        if dataset is requests and part == self._world.model.outcome.known_at:
+            required, nullable = (
+                (*required, self._world.model.outcome.column),
+                nullable - {self._world.model.outcome.column},
+            )
+        now = self._clock.now()
+        # The time of knowledge is checked as given, and filled in where it is left out.
+        checked = checked_rows(rows, types, required, nullable | ({part} if not is_base else set()))
+        captures = [
+            Capture(table=f"{dataset.name}/{part}", row={**row, part: row[part] or now}) for row in checked
+        ]
+        self._write(captures)
+        return len(captures)
+
+    def accept_outcomes(self, rows: Sequence[Mapping[str, Any]]) -> int:
+        """Take outcomes of requests, by the dataset's own column names."""
+        requests = self._world.model.requests
+        return self.accept(requests.name, self._world.model.outcome.known_at, rows)
+
+
+def part_of(world: World, table: str) -> tuple[Dataset, str]:
+    """Return the dataset and part of a name such as ``"flights/arrived_at"``; the base part if it names none.
+
+    Raises
+    ------
+    NotFound
+        If there is none of that name.
+    """
+    name, _, part = table.partition("/")
+    known = {dataset.name: dataset for dataset in world.model.datasets}
+    if name not in known:
+        raise NotFound("dataset", name[:80], "is not declared", hint=f"declared are {', '.join(known)}")
+    dataset = known[name]
+    part = part or dataset.event_time
+    if part not in dataset.parts:
+        raise NotFound(
+            "part", f"{name}/{part}"[:120], hint=f"the parts of {name} are {', '.join(dataset.parts)}"
+        )
+    return dataset, part
+
+
+def _part_frame(dataset: Dataset, part: str, rows: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
+    """Return captured rows as a batch: a key that is stated twice counts once, as the first that was sent."""
+    frame = typed_frame(rows, dataset.part_types(part))
+    return frame.unique(dataset.key, keep="first", maintain_order=True)
+
+
+class _Position(msgspec.Struct, frozen=True):
+    through: Instant
+    n_requests: int
+
+
+class _Stretch(msgspec.Struct, frozen=True):
+    """Where history begins, where the requests end and the first model is trained, and where everything ends."""
+
+    first: Instant
+    train_at: Instant
+    end: Instant
+
+
+def _stretch(feed: Feed, world: World, now: Instant) -> _Stretch:
+    arrivals = feed.between(Instant(0), Instant(now + 1))
+    times = [(arrival.dataset, arrival.rows[arrival.part].to_physical()) for arrival in arrivals]
+    if not times:
+        return _Stretch(now, now, now)
+    end = Instant(max(series[-1] for _, series in times) + 1)
+    ours = [series[-1] + 1 for dataset, series in times if dataset is world.model.requests]
+    return _Stretch(Instant(min(series[0] for _, series in times)), Instant(max(ours, default=end)), end)

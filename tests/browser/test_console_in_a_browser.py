@@ -1,0 +1,195 @@
+"""The console as people meet it: in Chromium, light and dark, wide and narrow, without one axe violation."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import uvicorn
+from starlette.applications import Starlette
+from tests.fronts.history import comparison, empty, history
+
+from varv.fronts.web.console import create_console
+from varv.fronts.web.report import write_report
+
+playwright = pytest.importorskip("playwright.sync_api")
+axe = pytest.importorskip("axe_playwright_python.sync_playwright")
+
+CHROMIUM = Path("/usr/bin/chromium")
+PAGES = [
+    "/",
+    "/models",
+    "/models/late-arrival",
+    "/models/late-arrival/versions/3",
+    "/rollouts",
+    "/rollouts/late-arrival/1",
+    "/rollouts/late-arrival/2",
+    "/rollouts/late-arrival/5",
+    "/monitors",
+    "/monitors/late-arrival",
+    "/data",
+    "/data/flights",
+    "/ledger",
+    "/ledger/60",
+    "/ledger?name=nothing",
+    "/nix",
+]
+MOST_BYTES = 60 * 1024
+MOST_REQUESTS = 3
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not CHROMIUM.exists(), reason=f"no browser at {CHROMIUM}"),
+]
+
+
+class Served:
+    """A console behind a port of this machine."""
+
+    def __init__(self, console: Starlette) -> None:
+        self.server = uvicorn.Server(uvicorn.Config(console, port=0, log_level="error", lifespan="off"))
+        self.thread = threading.Thread(target=self.server.run)
+        self.thread.start()
+        while not self.server.started:
+            self.thread.join(0.01)
+        self.url = f"http://127.0.0.1:{self.server.servers[0].sockets[0].getsockname()[1]}"
+
+    def stop(self) -> None:
+        self.server.should_exit = True
+        self.thread.join()
+
+
+@pytest.fixture(scope="module")
+def told() -> Iterator[Served]:
+    views, ledger = history()
+    served = Served(create_console(views, ledger))
+    yield served
+    served.stop()
+
+
+@pytest.fixture(scope="module")
+def bare() -> Iterator[Served]:
+    views, ledger = empty()
+    served = Served(create_console(views, ledger))
+    yield served
+    served.stop()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    options = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+    with playwright.sync_playwright() as started:
+        chromium = started.chromium.launch(executable_path=str(CHROMIUM), args=options)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def tab(browser, request):
+    """A page of the asked colour scheme and width; what the browser complains of fails the test."""
+    mode, width = getattr(request, "param", ("light", 1440))
+    context = browser.new_context(color_scheme=mode, viewport={"width": width, "height": 900})
+    page = context.new_page()
+    complaints: list[str] = []
+    page.on("console", lambda message: complaints.append(message.text))
+    yield page
+    context.close()
+    assert [text for text in complaints if "404 (Not Found)" not in text] == []
+
+
+def violations(page) -> list[str]:
+    found = axe.Axe().run(page).response["violations"]
+    return [f"{one['id']}: {node['html'][:200]}" for one in found for node in one["nodes"]]
+
+
+def is_scrolled_sideways(page) -> bool:
+    return page.evaluate("document.documentElement.scrollWidth > document.documentElement.clientWidth")
+
+
+@pytest.mark.parametrize(
+    "tab", [("light", 1440), ("dark", 1440), ("light", 360), ("dark", 360)], indirect=True
+)
+@pytest.mark.parametrize("path", PAGES)
+def test_a_page_has_no_violation_and_never_scrolls_sideways(tab, told, path):
+    tab.goto(told.url + path)
+    assert violations(tab) == []
+    assert not is_scrolled_sideways(tab)
+
+
+@pytest.mark.parametrize("tab", [("light", 360), ("dark", 1440)], indirect=True)
+@pytest.mark.parametrize("path", ["/", "/models", "/rollouts", "/monitors", "/data", "/ledger"])
+def test_an_empty_page_has_no_violation(tab, bare, path):
+    tab.goto(bare.url + path)
+    assert violations(tab) == []
+    assert not is_scrolled_sideways(tab)
+
+
+@pytest.mark.parametrize("tab", [("light", 1440), ("dark", 360)], indirect=True)
+def test_the_report_has_no_violation_and_asks_the_network_for_nothing(tab, tmp_path):
+    views, _ = history()
+    write_report(comparison(), views, tmp_path / "report.html")
+    asked: list[str] = []
+    tab.on("request", lambda request: asked.append(request.url))
+    tab.goto(f"file://{tmp_path}/report.html")
+    tab.evaluate("document.querySelectorAll('details').forEach(one => one.open = true)")
+    assert violations(tab) == []
+    assert not is_scrolled_sideways(tab)
+    assert len(asked) == 1
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_a_page_is_light_on_the_wire(tab, told, path):
+    sizes: list[int] = []
+    tab.on("requestfinished", lambda request: sizes.append(request.sizes()["responseBodySize"]))
+    tab.goto(told.url + path, wait_until="networkidle")
+    assert len(sizes) <= MOST_REQUESTS
+    assert sum(sizes) < MOST_BYTES
+
+
+def test_the_first_stop_of_the_keyboard_leads_past_the_navigation(tab, told):
+    tab.goto(told.url + "/ledger")
+    tab.keyboard.press("Tab")
+    skip = tab.locator(".skip")
+    assert skip.evaluate("one => one === document.activeElement")
+    assert skip.bounding_box()["x"] >= 0
+    tab.keyboard.press("Enter")
+    assert tab.evaluate("document.activeElement.id") == "main"
+
+
+def test_every_link_of_the_console_leads_somewhere(tab, told):
+    waiting, seen = ["/"], set()
+    while waiting and len(seen) < 150:
+        path = waiting.pop(0)
+        if path in seen:
+            continue
+        seen.add(path)
+        answer = tab.request.get(told.url + path)
+        assert answer.status == 200, path
+        if "html" in answer.headers["content-type"]:
+            tab.goto(told.url + path)
+            links = tab.evaluate(
+                "[...document.querySelectorAll('a[href]')].map(one => one.pathname + one.search)"
+            )
+            waiting += [link for link in links if link not in seen]
+    assert len(seen) == 150
+
+
+def test_the_ledger_is_filtered_by_its_form(tab, told):
+    tab.goto(told.url + "/ledger")
+    tab.get_by_label("Event").fill("rollout.stepped")
+    tab.get_by_role("button", name="Filter").click()
+    assert "name=rollout.stepped" in tab.url
+    assert tab.locator("tbody tr").count() == 4
+
+
+def test_a_chart_keeps_the_size_of_its_text_at_every_width(browser, told):
+    heights = set()
+    for width in (600, 1440):
+        context = browser.new_context(viewport={"width": width, "height": 900})
+        page = context.new_page()
+        page.goto(told.url + "/models/late-arrival")
+        heights.add(round(page.locator(".chart text").first.bounding_box()["height"]))
+        context.close()
+    assert len(heights) == 1

@@ -1,0 +1,245 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from varv.fronts.web.console import create_console
+from varv.kernel.clock import Instant
+from varv.kernel.ledger import Append, Change
+from varv.loop.model import RowsMatured
+
+from .browsing import Tree, get
+from .history import HOSTILE, MODEL, START, empty, history
+
+LISTS = ["/", "/models", "/rollouts", "/monitors", "/data", "/ledger"]
+DETAILS = [
+    "/models/late-arrival",
+    "/models/late-arrival/versions/1",
+    "/models/late-arrival/versions/3",
+    "/rollouts/late-arrival/1",
+    "/rollouts/late-arrival/2",
+    "/rollouts/late-arrival/5?turn=1",
+    "/monitors/late-arrival",
+    "/monitors/late-arrival?from=2013-02-10&to=2013-02-20",
+    "/monitors/late-arrival?from=2020-01-01",
+    "/data/flights",
+    "/data/flights?before=20",
+    "/ledger?name=rollout.stepped",
+    "/ledger?stream=loop/late-arrival&before=100",
+    "/ledger?name=nothing.such",
+    "/ledger/1",
+    "/ledger/60",
+]
+
+
+@pytest.fixture(scope="module")
+def console():
+    views, ledger = history()
+    return create_console(views, ledger)
+
+
+@pytest.fixture(scope="module")
+def bare():
+    views, ledger = empty()
+    return create_console(views, ledger)
+
+
+def beside(path: str) -> str:
+    path, _, query = path.partition("?")
+    return ("/overview" if path == "/" else path) + ".json" + (f"?{query}" if query else "")
+
+
+@pytest.mark.parametrize("path", LISTS + DETAILS)
+def test_a_page_is_sound_html_under_a_strict_policy(console, path):
+    answer = get(console, path)
+    assert answer.status_code == 200
+    assert "default-src 'none'" in answer.headers["content-security-policy"]
+    assert "unsafe" not in answer.headers["content-security-policy"]
+    tree = Tree(answer.text)
+    assert tree.faults == []
+    assert len(tree.all("h1")) == 1
+    assert tree.all("a")[0]["href"] == "#main"
+    assert not any("style" in attributes or "onclick" in attributes for _, attributes in tree.elements)
+    ids = [attributes["id"] for _, attributes in tree.elements if "id" in attributes]
+    assert sorted(set(ids)) == sorted(ids)
+
+
+@pytest.mark.parametrize("path", LISTS + DETAILS)
+def test_a_page_has_its_numbers_as_json_beside_it(console, path):
+    answer = get(console, beside(path))
+    assert answer.status_code == 200
+    assert answer.headers["content-type"] == "application/json"
+    assert {"title", "as_of", "times"} <= set(json.loads(answer.text))
+    assert beside(path).replace("&", "&amp;") in get(console, path).text
+
+
+@pytest.mark.parametrize("path", LISTS)
+def test_an_empty_page_says_what_to_do(bare, path):
+    answer = get(bare, path)
+    assert answer.status_code == 200
+    assert 'class="empty"' in answer.text
+    assert Tree(answer.text).faults == []
+    assert get(bare, beside(path)).status_code == 200
+
+
+@pytest.mark.parametrize("path", LISTS + DETAILS)
+def test_hostile_names_in_events_stay_text(console, path):
+    assert "<script" not in get(console, path).text
+
+
+def test_a_hostile_name_is_shown_as_it_is(console):
+    assert HOSTILE in Tree(get(console, "/monitors/late-arrival").text).text
+    assert HOSTILE in Tree(get(console, "/rollouts/late-arrival/5").text).text
+
+
+@pytest.mark.parametrize("path", LISTS + DETAILS)
+def test_a_page_is_small(console, path):
+    assert len(get(console, path).content) < 40_000
+
+
+def test_a_page_that_has_not_changed_costs_a_304():
+    views, ledger = history()
+    console = create_console(views, ledger)
+    first = get(console, "/")
+    again = get(console, "/", {"If-None-Match": first.headers["etag"]})
+    assert (again.status_code, again.content) == (304, b"")
+    assert again.headers["etag"] == first.headers["etag"]
+    counted = RowsMatured(n_rows=99_999, through=START)
+    ledger.commit(Change(at=Instant(START), facts=(Append(f"loop/{MODEL}", counted),)))
+    changed = get(console, "/", {"If-None-Match": first.headers["etag"]})
+    assert changed.status_code == 200
+    assert "99,999" in changed.text
+
+
+def test_two_renderings_of_one_ledger_are_the_same(console):
+    assert get(console, "/monitors/late-arrival").content == get(console, "/monitors/late-arrival").content
+
+
+@pytest.mark.parametrize(
+    ("path", "names"),
+    [
+        ("/models/nix", "late-arrival"),
+        ("/models/late-arrival/versions/77", "v1, v2, v3, v4, v5"),
+        ("/models/late-arrival/versions/x", "whole number"),
+        ("/rollouts/late-arrival/4", "those of v1"),
+        ("/rollouts/late-arrival/2?turn=9", "turns 1 to 1"),
+        ("/monitors/nix", "late-arrival"),
+        ("/data/nix", "flights"),
+        ("/ledger/999999", "entries 1 to"),
+        ("/ledger/" + "9" * 17, "entries 1 to"),
+        ("/nix", "/rollouts"),
+    ],
+)
+def test_what_is_not_there_is_a_404_that_names_what_is(console, path, names):
+    answer = get(console, path)
+    assert answer.status_code == 404
+    assert names in Tree(answer.text).text
+    assert Tree(answer.text).faults == []
+    assert "default-src 'none'" in answer.headers["content-security-policy"]
+    assert json.loads(get(console, beside(path)).text)["error"]["status"] == 404
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/ledger?before=-1",
+        "/ledger?before=" + "9" * 5000,
+        "/ledger/" + "9" * 5000,
+        "/monitors/late-arrival?from=yesterday",
+        "/monitors/late-arrival?from=2013-03-01&to=2013-02-01",
+        "/rollouts/late-arrival/2?turn=two",
+    ],
+)
+def test_a_query_that_cannot_be_understood_is_a_400_that_says_what_to_write(console, path):
+    answer = get(console, path)
+    assert answer.status_code == 400
+    assert Tree(answer.text).faults == []
+
+
+def test_the_console_changes_nothing(console):
+    answer = get(console, "/models/late-arrival", method="POST")
+    assert answer.status_code == 405
+    assert "only answers GET" in answer.text
+
+
+def test_a_planted_version_is_marked_wherever_it_appears(console):
+    for path in (
+        "/models/late-arrival",
+        "/models/late-arrival/versions/3",
+        "/rollouts",
+        "/rollouts/late-arrival/3",
+    ):
+        assert 'class="planted">planted' in get(console, path).text
+
+
+def test_the_overview_names_what_needs_a_person(console):
+    text = Tree(get(console, "/").text).text
+    assert "late-arrival v5: doubtful" in text
+    assert "flights day-020-again: 880 rows put aside" in text
+    needs = json.loads(get(console, "/overview.json").text)["needs"]
+    assert [need["status"]["word"] for need in needs] == ["Held", "Warning alarm", "Quarantined"]
+
+
+def test_the_strip_has_a_word_and_a_number_for_every_stage(console):
+    (loop,) = json.loads(get(console, "/overview.json").text)["loops"]
+    stages = {stage["name"]: (stage["status"]["word"], stage["number"]) for stage in loop["stages"]}
+    assert stages == {
+        "Data": ("1 quarantined", "96 batches"),
+        "Features": ("2 drifted, harmless", "5 features"),
+        "Training": ("Ready", "4 retrains"),
+        "Registry": ("v2 champion", "5 versions"),
+        "Rollout": ("Shadow, held", "4 so far"),
+        "Serving": ("v2 serving", "43,200 answered"),
+        "Monitoring": ("1 alarm open", "2 alarms so far"),
+        "Labels": ("100 % arrived", "65,150 outcomes"),
+    }
+
+
+def test_following_is_asked_for_in_the_url(console):
+    assert "http-equiv" not in get(console, "/").text
+    assert '<meta http-equiv="refresh"' in get(console, "/?follow=1").text
+
+
+def test_a_filter_of_the_ledger_finds_what_it_names_and_keeps_itself_in_the_links(console):
+    found = json.loads(get(console, "/ledger.json?name=data.version_appended").text)
+    assert {row["name"] for row in found["rows"]} == {"data.version_appended"}
+    assert [row["seq"] for row in found["rows"]] == sorted(
+        (row["seq"] for row in found["rows"]), reverse=True
+    )
+    older = f"?before={found['older']}&amp;name=data.version_appended"
+    assert older in get(console, "/ledger?name=data.version_appended").text
+
+
+def test_pages_of_the_ledger_hold_every_entry_once(console):
+    seen: list[int] = []
+    before = ""
+    while before is not None:
+        page = json.loads(get(console, f"/ledger.json?before={before}").text)
+        seen += [row["seq"] for row in page["rows"]]
+        before = page["older"]
+    assert seen == list(range(page["head"]["seq"], 0, -1))
+
+
+def test_an_entry_shows_what_led_to_it_and_what_it_led_to(console):
+    found = json.loads(get(console, "/ledger.json?name=loop.gates_judged").text)["rows"][0]
+    page = json.loads(get(console, f"/ledger/{found['seq']}.json").text)
+    assert [row["name"] for row in page["chain"]] == [
+        "monitoring.alarm_raised",
+        "loop.retrain_triggered",
+        "registry.version_registered",
+    ]
+    assert page["effects"][0]["name"] == "rollout.started"
+    assert page["data"]["passed"] is True
+
+
+def test_a_range_of_days_shows_only_those(console):
+    page = json.loads(get(console, "/monitors/late-arrival.json?from=2013-02-10&to=2013-02-20").text)
+    assert len(page["series"]) == 10
+
+
+def test_static_files_may_be_kept_for_long(console):
+    answer = get(console, "/static/varv.css")
+    assert answer.status_code == 200
+    assert "immutable" in answer.headers["cache-control"]
+    assert answer.headers["content-type"].startswith("text/css")

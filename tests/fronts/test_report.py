@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+import re
+
+import msgspec
+import pytest
+
+from varv.fronts.web.report import write_report
+
+from .browsing import Tree
+from .history import comparison, empty, history
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory) -> str:
+    views, _ = history()
+    path = tmp_path_factory.mktemp("report") / "made" / "report.html"
+    write_report(comparison(), views, path)
+    return path.read_text()
+
+
+def test_the_report_is_one_sound_file_that_fetches_nothing(report):
+    tree = Tree(report)
+    assert tree.faults == []
+    assert tree.all("script") == tree.all("link") == tree.all("img") == []
+    assert not re.search(r"(src|href)=\"(?!#)", report)
+    assert "default-src &#39;none&#39;" in report or "default-src 'none'" in report
+
+
+def test_the_verdict_has_a_word_and_an_interval_for_each_other_policy(report):
+    text = " ".join(Tree(report).text.split())
+    assert "Better than never: log-loss 0.0200 lower; difference 0.0200 [0.0120, 0.0280]" in text
+    assert "No difference shown than monthly" not in text
+    assert "No difference shown from monthly" in text
+    assert "Worse than weekly: log-loss 0.0060 higher" in text
+
+
+def test_every_policy_and_month_is_in_the_tables(report):
+    text = " ".join(Tree(report).text.split())
+    for name in ("declared", "never", "monthly", "weekly", "Feb 2013", "Dec 2013"):
+        assert name in text
+    assert "0.4760 [0.4660, 0.4860]" in text
+
+
+def test_planted_versions_are_marked_and_shown_open(report):
+    assert report.count('class="planted">planted') >= 4
+    assert report.count("<details open>") == 1
+
+
+def test_quarantined_batches_and_hostile_names_are_shown_as_text(report):
+    assert "day-020-again" in report
+    assert "<script" not in report
+
+
+def test_the_report_is_the_same_byte_for_byte(report, tmp_path):
+    views, _ = history()
+    write_report(comparison(), views, tmp_path / "again.html")
+    assert (tmp_path / "again.html").read_text() == report
+
+
+def test_a_replay_of_one_policy_that_did_nothing_still_has_a_report(tmp_path):
+    views, _ = empty()
+    alone = msgspec.structs.replace(comparison().policies[0], gains=(), months=())
+    write_report(msgspec.structs.replace(comparison(), policies=(alone,)), views, tmp_path / "report.html")
+    tree = Tree((tmp_path / "report.html").read_text())
+    assert tree.faults == []
+    assert "nothing to compare with" in tree.text
