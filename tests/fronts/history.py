@@ -88,7 +88,13 @@ def history(*, open_rollout: bool = True) -> tuple[Views, Ledger]:
         if day == 14:
             story.alarm(day)
             story.rolled_out(
-                2, day=15, trigger=Trigger("performance", "excess_loss", {"cusum": 8.1, "threshold": 7.9})
+                2,
+                day=15,
+                trigger=Trigger(
+                    "performance",
+                    "excess_loss",
+                    {"cusum": 8.1, "threshold": 7.9, "days": 5.0, "mean": 0.05, "reference_mean": 0.0},
+                ),
             )
         if day == 24:
             story.planted(3, day=24)
@@ -255,7 +261,7 @@ class _Story:
             kind="performance",
             subject="excess_loss",
             severity="critical",
-            evidence={"cusum": 8.13, "threshold": 7.9, "days": 5.0},
+            evidence={"cusum": 8.13, "threshold": 7.9, "days": 5.0, "mean": 0.05, "reference_mean": 0.0},
             window=window,
         )
         self.cause = self.write(at, f"alarms/{MODEL}", raised)

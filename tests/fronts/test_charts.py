@@ -73,6 +73,15 @@ def test_an_early_interval_as_wide_as_the_world_does_not_flatten_the_rest():
     assert max(ends) < 1.0
 
 
+def test_intervals_that_are_always_wider_than_the_line_moves_are_drawn_whole():
+    svg = chart(Line("v1", days([0.70, 0.71, 0.70, 0.71, 0.70], 0.2)))
+    band = re.search(r'class="band one" d="([^"]+)"', svg)
+    assert band is not None
+    heights = [float(point.split(" ")[1]) for point in re.split("[ML]", band[1].rstrip("Z")) if point]
+    assert min(heights) > 0
+    assert max(heights) < 200
+
+
 def test_a_value_that_never_changes_still_has_an_axis():
     assert "0.5" in chart(Line("v1", days([0.5, 0.5, 0.5])))
 

@@ -238,6 +238,22 @@ def test_a_range_of_days_shows_only_those(console):
     assert len(page["series"]) == 10
 
 
+def test_every_link_leads_somewhere(console):
+    waiting, seen = ["/"], set()
+    while waiting and len(seen) < 200:
+        path = waiting.pop(0)
+        if path in seen or path.startswith("#"):
+            continue
+        seen.add(path)
+        answer = get(console, path.partition("#")[0])
+        assert answer.status_code == 200, path
+        if answer.headers["content-type"].startswith("text/html"):
+            base = path.partition("?")[0].partition("#")[0]
+            links = [one["href"] for one in Tree(answer.text).all("a")]
+            waiting += [base + link if link.startswith("?") else link for link in links]
+    assert len(seen) == 200
+
+
 def test_static_files_may_be_kept_for_long(console):
     answer = get(console, "/static/varv.css")
     assert answer.status_code == 200

@@ -49,5 +49,10 @@ def test_a_number_without_its_interval_is_shown_alone():
     assert words.number(float("nan")) == "–"
 
 
+def test_an_instant_in_an_event_is_shown_as_a_time(ledger):
+    lines = [words.said(entry.event) for entry in ledger.read() if entry.name == "rollout.shadow_started"]
+    assert lines[0].endswith("since 2013-02-16T05:00:00Z")
+
+
 def test_a_timer_says_when_it_was_due():
     assert words.said(TimerFired(key="day", due=START)) == "timer day, due 2013-02-01T05:00:00Z"

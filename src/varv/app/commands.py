@@ -242,18 +242,13 @@ def _why_blocks(found: Explanation) -> list[Block]:
         blocks.append(Line(f"  source   {source.dataset} {source.part} (entry {source.seq}): {row}"))
     if found.lineage is not None:
         made = found.lineage
-        blocks.append(
-            Line(
-                f"  made by  entry {made.registered_in}: {made.n_rows:,} rows, seed {made.seed}, {made.params}"
-            )
-        )
-        blocks.append(
-            Line(
-                f"  code     {made.code[:12]}, environment {made.environment[:12]}, package {made.package[:12]}"
-            )
-        )
-        for used in made.datasets:
-            blocks.append(Line(f"  data     {used.dataset} version {used.version}, {used.digest[:12]}"))
+        settings = ", ".join(f"{name} {value}" for name, value in made.params.items())
+        digests = (("code", made.code), ("environment", made.environment), ("package", made.package))
+        rows = f"{made.n_rows:,} rows, seed {made.seed}"
+        blocks.append(Line(f"  made by  entry {made.registered_in}: {rows}, {settings}"))
+        blocks.append(Line("  from     " + ", ".join(f"{name} {digest[:12]}" for name, digest in digests)))
+        data = (f"{used.dataset} version {used.version} ({used.digest[:12]})" for used in made.datasets)
+        blocks.append(Line(f"  data     {', '.join(data)}"))
     blocks.append(Heading("because"))
     for link in found.chain:
         blocks.append(Line(f"  {link.seq:>7}  {link.at[:19]}  {link.event:<26} {link.text}"))
@@ -310,11 +305,8 @@ def _rollback(options: argparse.Namespace, loaded: Loaded) -> int:
         if not found.settled:
             return [Line(f"asked for in entry {found.seq}; carried out when varv up runs next")]
         given_up = "" if found.given_up is None else f"; the rollout of v{found.given_up} was given up"
-        return [
-            Line(
-                f"champion of {found.model} is v{found.champion}, was v{found.previous}{given_up} (entry {found.seq})"
-            )
-        ]
+        change = f"champion of {found.model} is v{found.champion}, was v{found.previous}"
+        return [Line(f"{change}{given_up} (entry {found.seq})")]
 
     _answer(options, found, blocks)
     return 0

@@ -100,7 +100,7 @@ def open_world(
     folder.mkdir(parents=True, exist_ok=True)
     ledger = ledger or open_ledger(folder, durability=durability, faults=faults)
     blobs = FolderBlobs(folder / "blobs", faults=faults)
-    columns = FolderColumns(folder / "columns", faults=faults)
+    columns = FolderColumns(folder / "columns", durable=durability == "full", faults=faults)
     views = views or open_views(ledger)
     runtime = OnnxRuntime()
     dataplane = DataPlane(runtime)

@@ -15,7 +15,7 @@ import msgspec
 
 from varv import __version__
 from varv.app.server_file import Running, running_server
-from varv.app.settings import Loaded, Settings, plain
+from varv.app.settings import Loaded, plain
 
 LEAST_PYTHON = (3, 11)
 LEAST_FREE_BYTES = 1 << 30

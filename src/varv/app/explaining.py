@@ -1,7 +1,8 @@
 """Why: from a decision, a version or a prediction back to its root, each step with the numbers it rested on.
 
-Every entry of the ledger names the entry that led to it; an explanation follows these causes. A prediction is found in
-the telemetry, and leads to the version that answered, the run that made it, its code, and the rows that it came from.
+Every entry of the ledger names the entry that led to it; an explanation follows these causes. A prediction
+is found in the telemetry, and leads to the version that answered, the run that made it, its code, and the
+rows that it came from.
 """
 
 from __future__ import annotations
@@ -14,10 +15,10 @@ from typing import Any
 import msgspec
 import polars as pl
 
-from varv.fronts.web.words import said
 from varv.data.model import DatasetVersionAppended
 from varv.data.sources import TIME
 from varv.data.views import DatasetsView
+from varv.fronts.web.words import said
 from varv.kernel.clock import iso
 from varv.kernel.columns import FolderColumns
 from varv.kernel.errors import NotFound
@@ -247,19 +248,22 @@ def _link(entry: Entry) -> Link:
 
 
 def _numbers(event: object) -> dict[str, float]:
-    """Return the numbers of an event's evidence by dotted name; times, counts of epochs and plans are left out."""
+    """Return the numbers of an event's evidence by dotted name; epochs and times are no evidence."""
     found: dict[str, float] = {}
 
     def walk(prefix: str, value: object) -> None:
         if isinstance(value, dict):
             for name, inner in value.items():
                 walk(f"{prefix}.{name}" if prefix else str(name), inner)
-        elif isinstance(value, list):
-            items: list[Any] = value
-            for number, inner in enumerate(items):
+        elif isinstance(value, Sequence) and not isinstance(value, str):
+            for number, inner in enumerate(value):
                 label = inner.get("gate") or inner.get("kind") if isinstance(inner, dict) else None
-                walk(f"{prefix}.{label or number}", inner)
-        elif isinstance(value, int | float) and not isinstance(value, bool) and len(found) < MOST_NUMBERS:
+                walk(str(label or number), inner)
+        elif (
+            isinstance(value, int | float)
+            and prefix not in ("epoch", "through")
+            and len(found) < MOST_NUMBERS
+        ):
             found[prefix.replace(".evidence", "")] = value
 
     fields = msgspec.to_builtins(event)

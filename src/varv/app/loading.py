@@ -15,8 +15,8 @@ from varv.loop.declaration import Model, Replay
 def load_declaration(file: str) -> Model | Replay:
     """Return the declaration in ``FILE``, or the one named ``FILE:name``; it is not validated yet.
 
-    A file that declares a replay declares its model too; the replay is returned. Its own folder is on the path while it
-    runs and after, so that it can import what lies beside it.
+    A file that declares a replay declares its model too; the replay is returned. Its own folder is on the
+    path while it runs and after, so that it can import what lies beside it.
 
     Raises
     ------
@@ -79,7 +79,8 @@ def _run(path: Path) -> ModuleType:
     except SyntaxError as error:
         where = f"{Path(error.filename or path).name}:{error.lineno}"
         raise UserCodeFailed("file", path.name, f"is not valid Python: {error.msg}", line=where) from None
-    except Exception as error:  # noqa: BLE001 - the file is the author's and may raise anything
+    except Exception as error:
+        # The file is the author's, and may raise anything.
         problem = f"raised {type(error).__name__}: {str(error)[:300]}"
         raise UserCodeFailed("file", path.name, problem, line=_line(error, path)) from error
     return module

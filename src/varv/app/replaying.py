@@ -1,7 +1,8 @@
-"""Running a replay in a home folder: the declared policy in the home itself, each reference in a folder of its own.
+"""Running a replay in a home folder: the declared policy in the home itself, each reference in a folder of
+its own.
 
-A home holds one history. A replay that was cut short goes on; one that is finished is not run again; one of another
-declaration is set aside whole under ``replays/`` first. The history of a live model is never touched.
+A home holds one history. A replay that was cut short goes on; one that is finished is not run again; one of
+another declaration is set aside whole under ``replays/`` first. The history of a live model is never touched.
 """
 
 from __future__ import annotations
@@ -39,9 +40,13 @@ from varv.rollout import Rollout
 from varv.runs import code_closure
 
 OnTick = Callable[[str, Progress, list[Entry]], None]
-"""Told, after each step of a policy's replay: the policy's name, how far it has come, and what its ledger gained."""
+"""Told, after each step of a policy's replay: the policy's name, how far it has come, and what its ledger
+gained.
+"""
 
 COMPARISON_FILE = "comparison.json"
+_COMPARISON = "comparison"
+"""A stream of its own: the last fact of the stream ``replay`` says how far the replay has come."""
 
 
 def run_replay(
@@ -88,7 +93,9 @@ def run_replay(
 
 
 def declaration_digest(replay: Replay) -> Digest:
-    """Return what identifies a replay: its policy, its features, its training code, its times, its plants and its seed."""
+    """Return what identifies a replay: its policy, its features, its training code, its times, its plants and
+    its seed.
+    """
     model = replay.model
     plants = [[plant.name, plant.at, plant.column, plant.breaks] for plant in replay.plants]
     times = [replay.since, replay.train_at, replay.until]
@@ -187,9 +194,9 @@ def _record(home: Path, replay: Replay, compared: Comparison) -> None:
     world: World = open_world(home, replay.model, clock, durability="process")
     try:
         event = PoliciesCompared(comparison=without_cpu(compared))
-        last = world.ledger.read(max(0, world.ledger.head("replay").version - 1), stream="replay")
+        last = world.ledger.read(max(0, world.ledger.head(_COMPARISON).version - 1), stream=_COMPARISON)
         if not last or last[-1].event != event:
-            world.engine.tell(facts=(Fact("replay", event),))
+            world.engine.tell(facts=(Fact(_COMPARISON, event),))
     finally:
         world.close()
     write_atomically(home / COMPARISON_FILE, canonical(compared), Faults())

@@ -1,8 +1,9 @@
 """`varv up`: the process that owns a home, serves its control plane, and drives its loop.
 
-The console answers first; the declaration is read, history taken in and the first model trained behind it, in a thread
-of its own, with what is going on to be seen. Answering predictions is left to worker processes. On a signal the server
-stops accepting, lets everything under way finish, takes in what was captured, and signs off.
+The console answers first; the declaration is read, history taken in and the first model trained behind it,
+in a thread of its own, with what is going on to be seen. Answering predictions is left to worker processes.
+On a signal the server stops accepting, lets everything under way finish, takes in what was captured, and
+signs off.
 """
 
 from __future__ import annotations
@@ -221,7 +222,8 @@ class _Server:
 
     def _take_in(self, live: Live) -> None:
         while not self.stop.wait(self._settings.seal_every_s):
-            assert self._workers is not None and self._log is not None, "intake starts last"
+            assert self._workers is not None, "intake starts last"
+            assert self._log is not None, "intake starts last"
             files = [*self._workers.seal(), *self._log.seal()]
             live.take_in([_sealed(path) for path in sorted(files)])
             live.take_in(self._leftovers())
@@ -278,7 +280,9 @@ class _Server:
 
 
 def _digest(model: Model) -> Digest:
-    """Return what identifies the declaration of a model: its policy, features, outcome, gates, monitors and code."""
+    """Return what identifies the declaration of a model: its policy, features, outcome, gates, monitors and
+    code.
+    """
     train = [
         code_closure(model.train.fit).digest,
         model.train.params,

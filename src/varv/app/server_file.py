@@ -1,4 +1,6 @@
-"""Where a running server can be reached: a small file in the home, written when it starts and removed when it stops."""
+"""Where a running server can be reached: a small file in the home, written when it starts and removed when
+it stops.
+"""
 
 from __future__ import annotations
 
@@ -41,9 +43,16 @@ def running_server(settings: Settings) -> Running | None:
     """Return the server of a home, or None if there is none; what a killed one left behind does not count."""
     try:
         found = msgspec.json.decode(settings.server_file.read_bytes(), type=Running)
-        os.kill(found.pid, 0)
-    except (FileNotFoundError, ProcessLookupError, msgspec.MsgspecError):
+    except (FileNotFoundError, msgspec.MsgspecError):
         return None
+    return found if _is_alive(found.pid) else None
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
     except PermissionError:
-        return found
-    return found
+        return True
+    return True

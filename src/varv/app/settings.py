@@ -1,7 +1,7 @@
 """Settings: one frozen tree, and where each value came from. The only module that reads the environment.
 
-The order is: built-in defaults, then ``varv.toml``, then ``VARV_*`` variables, then flags; the later one wins. A name
-that nobody knows is an error, since a setting that is silently ignored is worse than none.
+The order is: built-in defaults, then ``varv.toml``, then ``VARV_*`` variables, then flags; the later one
+wins. A name that nobody knows is an error, since a setting that is silently ignored is worse than none.
 """
 
 from __future__ import annotations
@@ -71,7 +71,8 @@ def load_settings(
     environ
         The environment; that of this process by default.
     folder
-        Where ``varv.toml`` is looked for, the working folder by default; beside the home folder it is found as well.
+        Where ``varv.toml`` is looked for, the working folder by default; beside the home folder it is found
+        as well.
 
     Raises
     ------

@@ -1,8 +1,8 @@
 """`varv init`: a small project that works at once. What is there already is never overwritten.
 
-The data is made here, from a seed: parcels of a city, 150 a day over the last four months, that arrive late more often in
-the evening, over long ways, and with two of the couriers. After ten weeks a bridge is closed, and two districts become
-slow: the model that was trained before does not know that.
+The data is made here, from a seed: parcels of a city, 150 a day over the last four months, that arrive late
+more often in the evening, over long ways, and with two of the couriers. After ten weeks a bridge is closed,
+and two districts become slow: the model that was trained before does not know that.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from varv.kernel.clock import DAY, HOUR, MINUTE, Instant, instant, iso
 from varv.kernel.errors import FailedPrecondition
 
 DECLARATION, DATA = "deliveries.py", "deliveries.csv"
+TEMPLATE = "deliveries.txt"
+"""The declaration as it is kept here; not a module, since it reads data that is not beside it."""
 N_DAYS, PER_DAY = 120, 150
 TRAIN_DAY = 31
 """Day at which the first model of the replay is trained."""
@@ -63,7 +65,7 @@ def write_project(folder: Path, now: Instant) -> list[str]:
 
 def declaration_text(first: Instant) -> str:
     """Return the declaration of the project, with a replay of the days from `first` on."""
-    text = (resources.files("varv.app") / "project" / DECLARATION).read_text()
+    text = (resources.files("varv.app") / "project" / TEMPLATE).read_text()
     for written, day in _DATES.items():
         text = text.replace(written, iso(first + day * DAY)[:10])
     return text

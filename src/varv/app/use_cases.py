@@ -6,6 +6,7 @@ A `Desk` is what they work on: the ledger and its views always, the world and th
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -228,74 +229,40 @@ def _inbox(desk: Desk) -> Inbox:
 def build_verbs(desk: Desk) -> VerbTable:
     """Return every use case of a desk."""
 
-    def status(request: ModelRequest) -> StatusReport:
-        return status_report(
-            desk.views, desk.ledger, desk.clock.now(), model=request.model, state=desk.state()
-        )
+    def status(asked: ModelRequest) -> StatusReport:
+        return status_report(desk.views, desk.ledger, desk.clock.now(), model=asked.model, state=desk.state())
 
-    def verify(request: NoRequest) -> VerifyReport:
+    def why(asked: WhyRequest) -> Explanation:
+        return explain(desk.home, desk.ledger, desk.views, asked.subject)
+
+    def verify(_: NoRequest) -> VerifyReport:
         return verify_report(desk.home)
 
+    verbs: tuple[tuple[str, str | None, type[Any], Permission, Callable[[Any], Any]], ...] = (
+        ("model.status", "Show models, versions, shares, rollouts and alarms.", ModelRequest, READ, status),
+        ("model.rollback", rollback.__doc__, ActRequest, OPERATE, partial(rollback, desk)),
+        ("model.retrain", retrain.__doc__, ActRequest, OPERATE, partial(retrain, desk)),
+        ("outcome.record", record_outcomes.__doc__, OutcomeRequest, WRITE, partial(record_outcomes, desk)),
+        ("dataset.append", append_rows.__doc__, AppendRequest, WRITE, partial(append_rows, desk)),
+        ("ledger.why", "Explain a decision, a version or a prediction to its root.", WhyRequest, READ, why),
+        ("ledger.verify", "Check every entry against hashes and checkpoints.", NoRequest, READ, verify),
+    )
     table = VerbTable()
-    for name, summary, request, result, permission, run in (
-        (
-            "model.status",
-            "Show models, versions, shares, rollouts and alarms.",
-            ModelRequest,
-            StatusReport,
-            READ,
-            status,
-        ),
-        (
-            "model.rollback",
-            "Go back to the champion before this one, or give up the open rollout.",
-            ActRequest,
-            RolledBack,
-            OPERATE,
-            lambda asked: rollback(desk, asked),
-        ),
-        (
-            "model.retrain",
-            "Ask for a new candidate.",
-            ActRequest,
-            RetrainOrdered,
-            OPERATE,
-            lambda asked: retrain(desk, asked),
-        ),
-        (
-            "outcome.record",
-            "Say how requests turned out.",
-            OutcomeRequest,
-            Accepted,
-            WRITE,
-            lambda asked: record_outcomes(desk, asked),
-        ),
-        (
-            "dataset.append",
-            "Add rows to a dataset.",
-            AppendRequest,
-            Accepted,
-            WRITE,
-            lambda asked: append_rows(desk, asked),
-        ),
-        (
-            "ledger.why",
-            "Explain a decision, a version or a prediction back to its root.",
-            WhyRequest,
-            Explanation,
-            READ,
-            lambda asked: explain(desk.home, desk.ledger, desk.views, asked.subject),
-        ),
-        (
-            "ledger.verify",
-            "Check every entry against its hashes and checkpoints.",
-            NoRequest,
-            VerifyReport,
-            READ,
-            verify,
-        ),
-    ):
-        table.register(
-            Verb(name=name, summary=summary, request=request, result=result, permission=permission, run=run)
+    for name, told, request, permission, run in verbs:
+        summary = (told or "").split("\n")[0]
+        verb = Verb(
+            name=name, summary=summary, request=request, result=_RESULTS[name], permission=permission, run=run
         )
+        table.register(verb)
     return table
+
+
+_RESULTS: dict[str, type[msgspec.Struct]] = {
+    "model.status": StatusReport,
+    "model.rollback": RolledBack,
+    "model.retrain": RetrainOrdered,
+    "outcome.record": Accepted,
+    "dataset.append": Accepted,
+    "ledger.why": Explanation,
+    "ledger.verify": VerifyReport,
+}

@@ -1,4 +1,6 @@
-"""What the owner of a home and its workers say to each other: one JSON text a line, each answered by its number."""
+"""What the owner of a home and its workers say to each other: one JSON text a line, each answered by its
+number.
+"""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """One inference process: ``python -m varv.app.worker``, started and told what to do by the owner of the home.
 
-It answers from memory alone: versions, features and the routing table are here, and what it answers is captured in a
-folder of its own before the answer goes out. It never writes the ledger, and it ends when its standard input closes,
-however the owner ended.
+It answers from memory alone: versions, features and the routing table are here, and what it answers is
+captured in a folder of its own before the answer goes out. It never writes the ledger, and it ends when its
+standard input closes, however the owner ended.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""The owner's side of the inference workers: starts them, tells them what to do, and starts them again if they die.
+"""The owner's side of the inference workers: starts them, tells them what to do, and starts them again if
+they die.
 
-A message goes to every worker and counts as done when each has answered. A worker that dies is replaced and told
-everything that is in force, so a routing table that was confirmed stays confirmed.
+A message goes to every worker and counts as done when each has answered. A worker that dies is replaced and
+told everything that is in force, so a routing table that was confirmed stays confirmed.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import IO
 
 import msgspec
 
@@ -29,7 +31,9 @@ from varv.serving.routing import RoutingTable
 
 ANSWER_WITHIN_S = 60.0
 MOST_DEATHS = 5
-"""Workers that may die in a row before they have answered anything; more, and something is wrong with them all."""
+"""Workers that may die in a row before they have answered anything; more, and something is wrong with them
+all.
+"""
 _LOG = logging.getLogger(__name__)
 
 
@@ -85,7 +89,7 @@ class Worker:
             self._process.wait()
 
     @property
-    def _pipe(self):  # type: ignore[no-untyped-def]
+    def _pipe(self) -> IO[bytes]:
         assert self._process.stdin is not None, "started with pipes"
         return self._process.stdin
 

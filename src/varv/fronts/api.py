@@ -1,7 +1,8 @@
-"""The native REST front: ``POST /api/v1/<capability>/<act>`` for every verb, and OpenAPI made from the same table.
+"""The native REST front: ``POST /api/v1/<capability>/<act>`` for every verb, and OpenAPI made from the same
+table.
 
-A page of another site must not be able to act through its reader's browser: requests that a browser marks as coming
-from elsewhere are refused, and bodies must say that they are JSON, which a form cannot.
+A page of another site must not be able to act through its reader's browser: requests that a browser marks
+as coming from elsewhere are refused, and bodies must say that they are JSON, which a form cannot.
 """
 
 from __future__ import annotations
@@ -50,9 +51,10 @@ def create_api(verbs: VerbTable, health: Callable[[], dict[str, Any]], *, token:
         return json_response(openapi(verbs))
 
     routes = [Route("/health", healthy), Route("/api/openapi.json", described_api)]
-    for verb in verbs:
-        routes.append(Route(path_of(verb.name), _endpoint(verb, token), methods=["POST"], name=verb.name))
-    return routes
+    acts = (
+        Route(path_of(verb.name), _endpoint(verb, token), methods=["POST"], name=verb.name) for verb in verbs
+    )
+    return [*routes, *acts]
 
 
 def path_of(verb: str) -> str:
@@ -69,7 +71,9 @@ def path_of(verb: str) -> str:
 def openapi(verbs: VerbTable) -> dict[str, Any]:
     """Return the OpenAPI 3.1 description of all verbs."""
     types: list[Any] = [kind for verb in verbs for kind in (verb.request, verb.result)]
-    schemas, components = msgspec.json.schema_components(types, ref_template="#/components/schemas/{name}")
+    schemas, components = msgspec.json.schema_components(
+        types, ref_template="#/components/schemas/{name}", schema_hook=_any_value
+    )
     paths = {}
     for number, verb in enumerate(verbs):
         asked, answered = schemas[2 * number], schemas[2 * number + 1]
@@ -89,6 +93,13 @@ def openapi(verbs: VerbTable) -> dict[str, Any]:
         }
     info = {"title": "varv", "version": __version__}
     return {"openapi": "3.1.0", "info": info, "paths": paths, "components": {"schemas": components}}
+
+
+def _any_value(kind: type) -> dict[str, Any]:
+    """Return the schema of a field that may hold any JSON value, and of no other type that has none."""
+    if kind is not object:
+        raise NotImplementedError
+    return {"description": "any JSON value"}
 
 
 def _endpoint(verb: Verb[Any, Any], token: str) -> Callable[[Request], Any]:

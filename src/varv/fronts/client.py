@@ -1,4 +1,6 @@
-"""A client of a running server, in a few lines of httpx: every verb by its name, errors as they were raised."""
+"""A client of a running server, in a few lines of httpx: every verb by its name, errors as they were
+raised.
+"""
 
 from __future__ import annotations
 

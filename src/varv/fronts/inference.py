@@ -1,7 +1,7 @@
 """The inference front: the Open Inference Protocol (version 2, REST) and MLflow's scoring protocol.
 
-Both only translate: `loop.answering` types the values, answers and captures. A handler runs on the event loop, since an
-answer from memory takes less time than handing it to a thread.
+Both only translate: `loop.answering` types the values, answers and captures. A handler runs on the event
+loop, since an answer from memory takes less time than handing it to a thread.
 """
 
 from __future__ import annotations

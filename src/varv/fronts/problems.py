@@ -82,7 +82,8 @@ async def bounded_body(request: Request, most: int) -> bytes:
 
 
 def require_json(request: Request) -> None:
-    """Refuse a body that does not say that it is JSON: a form of another site could send any other kind unasked.
+    """Refuse a body that does not say that it is JSON: a form of another site could send any other kind
+    unasked.
 
     Raises
     ------

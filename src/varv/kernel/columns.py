@@ -60,10 +60,20 @@ class Columns(Protocol):
 
 
 class FolderColumns:
-    """Columns as ``table/segment.parquet`` below one folder, created if absent."""
+    """Columns as ``table/segment.parquet`` below one folder, created if absent.
 
-    def __init__(self, root: Path, *, faults: Faults | None = None) -> None:
+    Parameters
+    ----------
+    root
+        The folder.
+    durable
+        Whether a segment survives a power cut once `append` has returned. If not, it still survives the death of
+        the process: enough for a replay, which can be run again.
+    """
+
+    def __init__(self, root: Path, *, durable: bool = True, faults: Faults | None = None) -> None:
         self._root = root
+        self._durable = durable
         self._faults = faults or Faults()
         root.mkdir(parents=True, exist_ok=True)
 
@@ -79,11 +89,13 @@ class FolderColumns:
         draft = place.with_name(f".{place.name}.{os.getpid()}")
         with draft.open("wb") as file:
             frame.write_parquet(file, compression="zstd", compression_level=3)
-            file.flush()
-            os.fsync(file.fileno())
+            if self._durable:
+                file.flush()
+                os.fsync(file.fileno())
         self._faults.reach("columns.before_rename")
         draft.replace(place)
-        sync_folder(place.parent)
+        if self._durable:
+            sync_folder(place.parent)
 
     def scan(self, table: str, segments: Sequence[str] | None = None) -> pl.LazyFrame:
         """Return the rows of all segments, or of the named ones, in the order of the names or as given."""

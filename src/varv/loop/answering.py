@@ -1,7 +1,8 @@
-"""Answering live requests of one model: from typed columns to answers, from memory alone, captured before they go out.
+"""Answering live requests of one model: from typed columns to answers, from memory alone, captured before
+they go out.
 
-Requests bring the columns of the requests' dataset that are known when they are made. The time of a request is the
-clock's, never the caller's. `loop.live` takes what is captured here into the ledger.
+Requests bring the columns of the requests' dataset that are known when they are made. The time of a request
+is the clock's, never the caller's. `loop.live` takes what is captured here into the ledger.
 """
 
 from __future__ import annotations
@@ -201,14 +202,18 @@ class Answering:
 
 
 class ServedFrames(msgspec.Struct, frozen=True):
-    """Captured predictions as frames: the requests as rows of their dataset, and the predictions for telemetry."""
+    """Captured predictions as frames: the requests as rows of their dataset, and the predictions for
+    telemetry.
+    """
 
     requests: pl.DataFrame
     predictions: pl.DataFrame
 
 
 def served_frames(model: Model, rows: Sequence[Mapping[str, Any]]) -> ServedFrames:
-    """Return what was captured, ready to be taken in; a key that was asked about twice is a row of the dataset once."""
+    """Return what was captured, ready to be taken in; a key that was asked about twice is a row of the
+    dataset once.
+    """
     served = [msgspec.convert(row, type=Served) for row in rows]
     data = model.requests
     when = [row.requested_at for row in served]

@@ -1,7 +1,9 @@
-"""Policies held against each other on the same requests: the declared loop, and references that follow the calendar.
+"""Policies held against each other on the same requests: the declared loop, and references that follow the
+calendar.
 
-All policies see the same data in the same order and train by the same function. Only requests that every policy answered
-and that have an outcome are scored. Days are the unit of all intervals, since flights of a day share its weather.
+All policies see the same data in the same order and train by the same function. Only requests that every
+policy answered and that have an outcome are scored. Days are the unit of all intervals, since flights of a
+day share its weather.
 """
 
 from __future__ import annotations
@@ -28,6 +30,9 @@ DECLARED = "declared"
 BLOCK_DAYS = 7
 """Days that are resampled together: weather and its backlog last for days."""
 
+FEWEST_DAYS = 3
+"""A month of fewer days, at the edge of a replay, has no interval worth showing."""
+
 
 class Month(msgspec.Struct, frozen=True):
     """Quality in one calendar month (UTC)."""
@@ -42,7 +47,9 @@ class Month(msgspec.Struct, frozen=True):
 
 
 class Gain(msgspec.Struct, frozen=True):
-    """Mean log-loss of another policy minus that of this one; above zero, this one is better. 95 % interval."""
+    """Mean log-loss of another policy minus that of this one; above zero, this one is better. 95 %
+    interval.
+    """
 
     over: str
     difference: float
@@ -87,7 +94,7 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @event("replay.policies_compared")
-class PoliciesCompared(Event):
+class PoliciesCompared(Event, frozen=True, kw_only=True):
     """The policies of a replay were held against each other."""
 
     comparison: Comparison
@@ -129,7 +136,9 @@ def compare(runs: Mapping[str, PolicyRun], *, since: Instant, until: Instant, se
     common = _common(runs)
     losses = {name: log_losses(common["outcome"], common[name]) for name in runs}
     rng = np.random.default_rng(derived_seed(seed, "comparison"))
-    by_day = pl.DataFrame({"day": common["requested_at"].dt.date(), **losses}).group_by("day", maintain_order=True)
+    by_day = pl.DataFrame({"day": common["requested_at"].dt.date(), **losses}).group_by(
+        "day", maintain_order=True
+    )
     daily = by_day.agg(pl.len().alias("n"), pl.exclude("day").sum())
     policies = []
     for name, run in runs.items():
@@ -199,6 +208,8 @@ def _months(rows: pl.DataFrame) -> tuple[Month, ...]:
         outcome = part["outcome"].to_numpy()
         loss = clustered_mean(part["loss"].to_numpy(), _day_numbers(part))
         ranking = auc_interval(outcome, part["score"].to_numpy()).value
+        if part["requested_at"].dt.date().n_unique() < FEWEST_DAYS:
+            continue
         base = float(outcome.mean())
         numbers = (_six(base), _six(loss.value), _six(loss.low), _six(loss.high), finite(_six(ranking)))
         found.append(Month(str(month), part.height, *numbers))

@@ -1,4 +1,6 @@
-"""The declaration of a model: everything that varv does for it, in one place, checked before anything runs."""
+"""The declaration of a model: everything that varv does for it, in one place, checked before anything
+runs.
+"""
 
 from __future__ import annotations
 
@@ -35,8 +37,9 @@ class Outcome:
     known_at
         The time column at which it becomes known; null where it never is.
     mature
-        How long after a request its outcome has come, but for stragglers. Windows are measured, and rollouts judged,
-        only then: outcomes taken as they arrive are biased, since a flight that lands early is not late.
+        How long after a request its outcome has come, but for stragglers. Windows are measured, and rollouts
+        judged, only then: outcomes taken as they arrive are biased, since a flight that lands early is not
+        late.
     """
 
     def __init__(self, column: str, *, known_at: str, mature: str = "24h") -> None:
@@ -51,9 +54,9 @@ class Retrain:
     Parameters
     ----------
     on
-        Any of ``"performance"``, ``"drift"`` and ``"calibration"`` (an alarm of that kind), ``"schedule:30d"`` (so long
-        after the last training) and ``"volume:25%"`` (so many more rows with an outcome than at the last training).
-        An empty list never retrains.
+        Any of ``"performance"``, ``"drift"`` and ``"calibration"`` (an alarm of that kind),
+        ``"schedule:30d"`` (so long after the last training) and ``"volume:25%"`` (so many more rows with an
+        outcome than at the last training). An empty list never retrains.
     cooldown
         The least time between two trainings; what comes in between waits.
 
@@ -68,7 +71,9 @@ class Retrain:
         self.schedule: Duration | None = None
         self.volume: float | None = None
         if isinstance(on, str) or not isinstance(on, Sequence):
-            raise InvalidDeclaration("retrain", "on", "is not a list", given=repr(on)[:60], hint='write on=["performance"]')
+            raise InvalidDeclaration(
+                "retrain", "on", "is not a list", given=repr(on)[:60], hint='write on=["performance"]'
+            )
         seen: set[str] = set()
         for trigger in on:
             kind = self._declare(trigger)
@@ -111,7 +116,8 @@ class Model:
     outcome
         What it predicts.
     train, gates, rollout, monitors, retrain
-        How it is trained, what a candidate must show, how it meets traffic, what is watched, and when it is trained anew.
+        How it is trained, what a candidate must show, how it meets traffic, what is watched, and when it is
+        trained anew.
     task
         ``"binary"``: the probability that the outcome is 1.
     unit
@@ -120,8 +126,9 @@ class Model:
     Raises
     ------
     InvalidDeclaration
-        If anything cannot work: a column that does not exist, a feature that would only be known after the request, an
-        outcome without a time at which it is known, a name that is taken. The message names the object and the fix.
+        If anything cannot work: a column that does not exist, a feature that would only be known after the
+        request, an outcome without a time at which it is known, a name that is taken. The message names the
+        object and the fix.
     """
 
     def __init__(
@@ -142,9 +149,13 @@ class Model:
         self.name = ModelName(_name("model", name))
         _types(self.name, requests=(requests, Dataset), outcome=(outcome, Outcome), train=(train, Train))
         if task != "binary":
-            raise InvalidDeclaration("model", name, f"has the task {task!r}", hint='only "binary" is there so far')
+            raise InvalidDeclaration(
+                "model", name, f"has the task {task!r}", hint='only "binary" is there so far'
+            )
         self.requests = requests
-        self.features = tuple(features) if isinstance(features, Sequence) and not isinstance(features, str) else ()
+        self.features = (
+            tuple(features) if isinstance(features, Sequence) and not isinstance(features, str) else ()
+        )
         self.outcome = outcome
         self.train = train
         self.gates = tuple(gates)
@@ -177,29 +188,43 @@ class Model:
         names: set[str] = set()
         for dataset in self.datasets:
             if dataset.name in names:
-                raise InvalidDeclaration("dataset", dataset.name, "is declared twice", hint="rename one of them")
+                raise InvalidDeclaration(
+                    "dataset", dataset.name, "is declared twice", hint="rename one of them"
+                )
             names.add(dataset.name)
             dataset.types()
         self._check_outcome()
         if not self.feature_set.names:
-            raise InvalidDeclaration("model", self.name, "has no features", hint="name a column or a feature view")
+            raise InvalidDeclaration(
+                "model", self.name, "has no features", hint="name a column or a feature view"
+            )
         if self.unit is not None and self.requests.known_when(self.unit) != self.requests.event_time:
             hint = "choose a column that comes with the request"
-            raise InvalidDeclaration("model", self.name, f"has the unit {self.unit!r}, which is known too late", hint=hint)
+            raise InvalidDeclaration(
+                "model", self.name, f"has the unit {self.unit!r}, which is known too late", hint=hint
+            )
 
     def _check_parts(self) -> None:
         if not self.features:
-            raise InvalidDeclaration("model", self.name, "has no features", hint='list them: features=["origin", view]')
+            raise InvalidDeclaration(
+                "model", self.name, "has no features", hint='list them: features=["origin", view]'
+            )
         for gate in self.gates:
             if not isinstance(gate, BeatsChampion | Calibrated):
                 raise InvalidDeclaration("model", self.name, f"has a gate {gate!r}", hint="use varv.gate.*")
         if not isinstance(self.rollout, Rollout):
-            raise InvalidDeclaration("model", self.name, "has a rollout that is none", hint="use varv.Rollout(...)")
+            raise InvalidDeclaration(
+                "model", self.name, "has a rollout that is none", hint="use varv.Rollout(...)"
+            )
         if not isinstance(self.retrain, Retrain):
-            raise InvalidDeclaration("model", self.name, "has a retrain that is none", hint="use varv.Retrain(...)")
+            raise InvalidDeclaration(
+                "model", self.name, "has a retrain that is none", hint="use varv.Retrain(...)"
+            )
         for monitor in self.monitors:
             if not isinstance(monitor, Monitor):
-                raise InvalidDeclaration("model", self.name, f"has a monitor {monitor!r}", hint="use varv.monitor.*")
+                raise InvalidDeclaration(
+                    "model", self.name, f"has a monitor {monitor!r}", hint="use varv.monitor.*"
+                )
 
     def _check_outcome(self) -> None:
         column, known_at = self.outcome.column, self.outcome.known_at
@@ -215,14 +240,17 @@ class Model:
             raise InvalidDeclaration("outcome", column, f"is not known at {known_at!r}", hint=hint)
         dtype = data.types()[column]
         if not (dtype.is_integer() or dtype == pl.Boolean):
-            raise InvalidDeclaration("outcome", column, "is neither 0 or 1 nor a truth value", dtype=str(dtype))
+            raise InvalidDeclaration(
+                "outcome", column, "is neither 0 or 1 nor a truth value", dtype=str(dtype)
+            )
 
 
 class Plant:
-    """A bad candidate that a replay plants on purpose, to see whether the loop catches it; marked as planted everywhere.
+    """A bad candidate that a replay plants on purpose, to see whether the loop catches it; marked as planted
+    everywhere.
 
-    The candidate reads one more column, which in the history holds what was only known later, and which breaks in
-    production: it arrives empty.
+    The candidate reads one more column, which in the history holds what was only known later, and which
+    breaks in production: it arrives empty.
 
     Parameters
     ----------
@@ -233,8 +261,8 @@ class Plant:
     column
         A column of the requests' dataset that is known only later.
     breaks
-        ``"at once"``: it was never there in production. ``"in canary"``: it is there in shadow, and gone from the moment
-        that the candidate answers users.
+        ``"at once"``: it was never there in production. ``"in canary"``: it is there in shadow, and gone from
+        the moment that the candidate answers users.
     """
 
     def __init__(self, name: str, *, at: str, column: str, breaks: str = "at once") -> None:
@@ -242,7 +270,9 @@ class Plant:
         self.at = _instant("plant", name, at)
         self.column = column
         if breaks not in ("at once", "in canary"):
-            raise InvalidDeclaration("plant", name, f"breaks {breaks!r}", hint='write "at once" or "in canary"')
+            raise InvalidDeclaration(
+                "plant", name, f"breaks {breaks!r}", hint='write "at once" or "in canary"'
+            )
         self.breaks = breaks
 
 
@@ -287,11 +317,15 @@ class Replay:
             raise InvalidDeclaration("replay", model.name, "has its times out of order", hint=hint)
         self.plants = tuple(plants)
         if len({plant.name for plant in self.plants}) < len(self.plants):
-            raise InvalidDeclaration("replay", model.name, "has two plants of one name", hint="rename one of them")
+            raise InvalidDeclaration(
+                "replay", model.name, "has two plants of one name", hint="rename one of them"
+            )
         unknown = [name for name in references if name not in REFERENCES]
         if unknown:
             hint = f"there are {', '.join(REFERENCES)}"
-            raise InvalidDeclaration("replay", model.name, f"has no reference policy {unknown[0]!r}", hint=hint)
+            raise InvalidDeclaration(
+                "replay", model.name, f"has no reference policy {unknown[0]!r}", hint=hint
+            )
         self.references = tuple(references)
         self.seed = seed
 
@@ -301,7 +335,9 @@ class Replay:
         for plant in self.plants:
             if self.model.requests.known_when(plant.column) == self.model.requests.event_time:
                 hint = "choose a column that only becomes known later"
-                raise InvalidDeclaration("plant", plant.name, f"reads {plant.column!r}, which is known in time", hint=hint)
+                raise InvalidDeclaration(
+                    "plant", plant.name, f"reads {plant.column!r}, which is known in time", hint=hint
+                )
 
 
 def _name(kind: str, name: object) -> str:
@@ -315,14 +351,18 @@ def _duration(kind: str, argument: str, text: str) -> Duration:
     try:
         return duration(text)
     except InvalidInput as error:
-        raise InvalidDeclaration(kind, argument, error.problem, given=repr(text)[:60], hint=error.hint) from None
+        raise InvalidDeclaration(
+            kind, argument, error.problem, given=repr(text)[:60], hint=error.hint
+        ) from None
 
 
-def _instant(kind: str, name: str, text: str) -> int:
+def _instant(kind: str, name: str, text: str) -> Instant:
     try:
         return instant(text)
     except InvalidInput as error:
-        raise InvalidDeclaration(kind, name, f"has a bad time: {error.problem}", given=repr(text)[:40], hint=error.hint) from None
+        raise InvalidDeclaration(
+            kind, name, f"has a bad time: {error.problem}", given=repr(text)[:40], hint=error.hint
+        ) from None
 
 
 def _types(name: str, **checks: tuple[object, type]) -> None:

@@ -1,4 +1,6 @@
-"""The past as it arrived: slices of every part of every dataset by the time at which its rows became known."""
+"""The past as it arrived: slices of every part of every dataset by the time at which its rows became
+known.
+"""
 
 from __future__ import annotations
 
@@ -52,9 +54,13 @@ class Feed:
         return found
 
     def later(self, requests: Arrival, column: str) -> pl.Series:
-        """Return what a column of the requests' rows came to be, which nobody could know when they were made."""
+        """Return what a column of the requests' rows came to be, which nobody could know when they were
+        made.
+        """
         dataset = requests.dataset
         part = dataset.known_when(column)
         known = next(rows for data, name, rows, _ in self._parts if data is dataset and name == part)
         wanted = requests.rows.select(dataset.key)
-        return wanted.join(known.select(*dataset.key, column), on=dataset.key, how="left", maintain_order="left")[column]
+        return wanted.join(
+            known.select(*dataset.key, column), on=dataset.key, how="left", maintain_order="left"
+        )[column]

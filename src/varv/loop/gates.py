@@ -1,7 +1,7 @@
 """Gates: what a candidate must show on held-out rows before it may meet traffic.
 
-Declared as values, judged by a pure function. Every gate is judged even if another fails, and each verdict carries its
-numbers, so that a rejection explains itself.
+Declared as values, judged by a pure function. Every gate is judged even if another fails, and each verdict
+carries its numbers, so that a rejection explains itself.
 """
 
 from __future__ import annotations
@@ -27,10 +27,11 @@ class BeatsChampion(msgspec.Struct, frozen=True, tag="beats_champion"):
 
 
 class Calibrated(msgspec.Struct, frozen=True, tag="calibrated"):
-    """The expected calibration error on held-out rows is at most `max_ece`, or no larger than the champion's on them.
+    """The expected calibration error on held-out rows is at most `max_ece`, or no larger than the champion's
+    on them.
 
-    The second half matters in a week that nothing prepared a model for: a candidate that copes better is not the one to
-    be refused.
+    The second half matters in a week that nothing prepared a model for: a candidate that copes better is not
+    the one to be refused.
     """
 
     max_ece: float
@@ -48,7 +49,9 @@ def beats_champion(metric: str = "log_loss", *, margin: float = 0.0) -> BeatsCha
         If the metric is not ``log_loss`` or ``brier``, or the margin is not a number of at least 0.
     """
     if metric not in METRICS:
-        raise InvalidDeclaration("gate", "beats_champion", f"has no metric {metric!r}", hint=f"use {' or '.join(METRICS)}")
+        raise InvalidDeclaration(
+            "gate", "beats_champion", f"has no metric {metric!r}", hint=f"use {' or '.join(METRICS)}"
+        )
     return BeatsChampion(metric, _number("beats_champion", "margin", margin, 0.0, 10.0))
 
 
@@ -73,7 +76,11 @@ class GateResult(msgspec.Struct, frozen=True):
 
 
 def judge(
-    gates: tuple[Gate, ...], outcome: np.ndarray, candidate: np.ndarray, champion: np.ndarray | None, days: np.ndarray
+    gates: tuple[Gate, ...],
+    outcome: np.ndarray,
+    candidate: np.ndarray,
+    champion: np.ndarray | None,
+    days: np.ndarray,
 ) -> tuple[GateResult, ...]:
     """Return the verdict of every gate.
 
@@ -84,7 +91,8 @@ def judge(
     candidate, champion
         Scores of the same held-out rows, shape (n,); the champion's None where there is none yet.
     days
-        Number of the day of each row, shape (n,): rows of a day share their weather, so intervals cluster by day.
+        Number of the day of each row, shape (n,): rows of a day share their weather, so intervals cluster by
+        day.
     """
     return tuple(_judge(gate, outcome, candidate, champion, days) for gate in gates)
 

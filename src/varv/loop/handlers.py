@@ -1,7 +1,8 @@
 """What the commands of the loop and of its rollouts do, with the parts of a world.
 
-Each handler acts, then reports in facts and messages that are committed with the end of its command. All of them may
-run again after a crash: packages, references and segments are found by content, and routing is fenced by its epoch.
+Each handler acts, then reports in facts and messages that are committed with the end of its command. All of
+them may run again after a crash: packages, references and segments are found by content, and routing is
+fenced by its epoch.
 """
 
 from __future__ import annotations
@@ -102,7 +103,9 @@ class Handlers:
         days = (held_out["requested_at"].to_physical() // DAY).to_numpy()
         results = judge(self.world.model.gates, held_out["outcome"].to_numpy(), candidate, champion, days)
         passed = all(result.passed for result in results)
-        return Reply(messages=(self._to_loop(GatesJudged(version=command.version, passed=passed, results=results)),))
+        return Reply(
+            messages=(self._to_loop(GatesJudged(version=command.version, passed=passed, results=results)),)
+        )
 
     def measure(self, command: Measure, command_id: str, now: Instant) -> Reply:
         """Measure the day that is mature by now, and count the rows that have an outcome."""
@@ -147,6 +150,9 @@ class Handlers:
     def apply_routing(self, command: rollout.ApplyRouting, command_id: str, now: Instant) -> Reply:
         """Put a routing table in force."""
         confirmed = self._reply_to(command_id, rollout.RoutingApplied(epoch=command.table.epoch))
+        # A restart forgets what was warm but had no traffic yet; warming what is warm costs nothing.
+        for version in sorted(command.table.versions):
+            self.world.serving.warm(version, self._version(version).registered.package)
         try:
             self.world.serving.apply(command.table)
         except Conflict:
@@ -158,7 +164,9 @@ class Handlers:
     def move_alias(self, command: rollout.MoveAlias, command_id: str, now: Instant) -> Reply:
         """Point an alias at a version."""
         moved = Fact(f"model/{command.model}", self._alias(command.model, command.alias, command.version))
-        reply = self._reply_to(command_id, rollout.AliasConfirmed(alias=command.alias, version=command.version))
+        reply = self._reply_to(
+            command_id, rollout.AliasConfirmed(alias=command.alias, version=command.version)
+        )
         return Reply((moved,), reply.messages)
 
     def unload(self, command: rollout.UnloadVersion, command_id: str, now: Instant) -> Reply:
@@ -206,6 +214,8 @@ class Handlers:
     def _watched(self, version: int, day: Window) -> pl.DataFrame:
         drift = self.monitor_plan().drift
         span = DAY if drift is None else min(drift.window, LONGEST_DRIFT_WINDOW)
-        rows = self.world.telemetry.matured(Instant(day.end - span), day.end, known_by=Instant(day.end + self.world.model.outcome.mature))
+        rows = self.world.telemetry.matured(
+            Instant(day.end - span), day.end, known_by=Instant(day.end + self.world.model.outcome.mature)
+        )
         ours = rows.filter((pl.col("champion") == version).fill_null(value=False))
         return ours.with_columns(score=pl.col("champion_score"))

@@ -1,8 +1,8 @@
 """Intake: what happens to rows when they become known, in a replay and live.
 
-A batch is checked against its dataset's contract first. What passes becomes a version of the dataset, feeds the features,
-and, if it holds outcomes, labels the predictions. Requests are given their features as of their own instants, answered,
-and kept with what was answered.
+A batch is checked against its dataset's contract first. What passes becomes a version of the dataset, feeds
+the features, and, if it holds outcomes, labels the predictions. Requests are given their features as of their
+own instants, answered, and kept with what was answered.
 """
 
 from __future__ import annotations
@@ -56,7 +56,9 @@ class Intake:
             segments = list(routing.segments.get(world.model.name, ()))
         world.telemetry.restore(segments)
 
-    def take_in(self, arrivals: Sequence[Arrival], segment: str, planted: pl.DataFrame | None = None) -> Taken:
+    def take_in(
+        self, arrivals: Sequence[Arrival], segment: str, planted: pl.DataFrame | None = None
+    ) -> Taken:
         """Take in what became known in one stretch of time, and answer the requests in it.
 
         Parameters
@@ -90,7 +92,9 @@ class Intake:
         outcome = self._world.model.outcome
         if dataset is self._requests and part == outcome.known_at:
             labelled = rows.select(
-                self._key, pl.col(outcome.column).cast(pl.Int8).alias("outcome"), pl.col(part).alias("known_at")
+                self._key,
+                pl.col(outcome.column).cast(pl.Int8).alias("outcome"),
+                pl.col(part).alias("known_at"),
             )
             self._world.telemetry.known(labelled.drop_nulls())
 
@@ -102,7 +106,9 @@ class Intake:
         unit = keys if world.model.unit is None else requests[world.model.unit].cast(pl.String)
         if world.dataplane.table is None:
             # Nothing serves yet: the requests are kept with their features, to train the first model on.
-            answers = pl.DataFrame({name: pl.Series([], dtype=dtype) for name, dtype in ANSWER_SCHEMA.items()})
+            answers = pl.DataFrame(
+                {name: pl.Series([], dtype=dtype) for name, dtype in ANSWER_SCHEMA.items()}
+            )
             answers = answers.clear(requests.height)
         else:
             answers = world.dataplane.infer(unit.to_list(), given)

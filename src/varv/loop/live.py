@@ -1,9 +1,10 @@
 """Live: the loop of one model on the machine's clock, beside the replay, with the same rules and handlers.
 
-On an empty home the history of the sources is lived through first, under a clock that stands at its end: the first
-model is trained, gated and promoted as of then. From there on rows come from captures, which were durable before their
-sender got an answer: what was captured is taken in, told to those that answer, and only then dropped. A process that
-was killed at any point goes on from its ledger, and takes in what the captures still hold.
+On an empty home the history of the sources is lived through first, under a clock that stands at its end:
+the first model is trained, gated and promoted as of then. From there on rows come from captures, which were
+durable before their sender got an answer: what was captured is taken in, told to those that answer, and
+only then dropped. A process that was killed at any point goes on from its ledger, and takes in what the
+captures still hold.
 """
 
 from __future__ import annotations
@@ -51,7 +52,9 @@ class LiveStarted(Event, frozen=True, kw_only=True):
 
 @event("live.history_taken")
 class HistoryTaken(Event, frozen=True, kw_only=True):
-    """Everything that the sources held before `through` has been taken in; `done` once a first model was tried."""
+    """Everything that the sources held before `through` has been taken in; `done` once a first model was
+    tried.
+    """
 
     through: Instant
     n_requests: int
@@ -132,8 +135,8 @@ class LiveIntake(Intake):
 
 
 class Live:
-    """Drives one world live. `prepare` comes first; then `take_in` is called every few seconds by one thread, while
-    others fire timers and run commands.
+    """Drives one world live. `prepare` comes first; then `take_in` is called every few seconds by one
+    thread, while others fire timers and run commands.
 
     Parameters
     ----------
@@ -181,7 +184,9 @@ class Live:
         self.state = "serving"
 
     def take_in(self, files: Iterable[Sealed]) -> int:
-        """Take in capture files, each in one transaction, tell the answerers, and drop them; return how many."""
+        """Take in capture files, each in one transaction, tell the answerers, and drop them; return how
+        many.
+        """
         count = 0
         for sealed in files:
             captures = read_captures(sealed.path)
@@ -213,7 +218,8 @@ class Live:
         position = self._take_history(feed, position, stretch.train_at, stretch)
         self._answerers.restore()
         self._train_first(max(position.through, stretch.train_at))
-        # Other sources may reach further than the requests do; that is no reason to train on requests long past.
+        # Other sources may reach further than the requests do; that is no reason to train on requests long
+        # past.
         position = self._take_history(feed, position, stretch.end, stretch)
         if stretch.end > stretch.train_at:
             self._answerers.restore()
@@ -311,7 +317,8 @@ class Inbox:
         self._max_rows = max_rows
 
     def accept(self, dataset_name: str, part: str, rows: Sequence[Mapping[str, Any]]) -> int:
-        """Take rows of one part, and return how many are now durable. A row without a time of knowledge is of now.
+        """Take rows of one part, and return how many are now durable. A row without a time of knowledge is
+        of now.
 
         Raises
         ------
@@ -387,7 +394,9 @@ class _Position(msgspec.Struct, frozen=True):
 
 
 class _Stretch(msgspec.Struct, frozen=True):
-    """Where history begins, where the requests end and the first model is trained, and where everything ends."""
+    """Where history begins, where the requests end and the first model is trained, and where everything
+    ends.
+    """
 
     first: Instant
     train_at: Instant

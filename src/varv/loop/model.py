@@ -75,7 +75,7 @@ class LoopState(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @event("loop.started")
-class LoopStarted(Event):
+class LoopStarted(Event, frozen=True, kw_only=True):
     """The loop of a model begins, under this policy."""
 
     policy: LoopPolicy
@@ -83,7 +83,7 @@ class LoopStarted(Event):
 
 
 @event("loop.policy_changed")
-class PolicyChanged(Event):
+class PolicyChanged(Event, frozen=True, kw_only=True):
     """The declaration changed: from now on the loop follows another policy."""
 
     policy: LoopPolicy
@@ -91,7 +91,7 @@ class PolicyChanged(Event):
 
 
 @event("loop.rows_matured")
-class RowsMatured(Event):
+class RowsMatured(Event, frozen=True, kw_only=True):
     """Outcomes were counted: so many requests have theirs by now."""
 
     n_rows: int
@@ -99,7 +99,7 @@ class RowsMatured(Event):
 
 
 @event("loop.retrain_asked")
-class RetrainAsked(Event):
+class RetrainAsked(Event, frozen=True, kw_only=True):
     """A person asked for a new candidate."""
 
     by: str
@@ -107,7 +107,7 @@ class RetrainAsked(Event):
 
 
 @event("loop.rollback_asked")
-class RollbackAsked(Event):
+class RollbackAsked(Event, frozen=True, kw_only=True):
     """A person asked to go back to the champion before this one, or to give up the rollout that is open."""
 
     by: str
@@ -115,14 +115,14 @@ class RollbackAsked(Event):
 
 
 @event("loop.fault_planted")
-class FaultPlanted(Event):
+class FaultPlanted(Event, frozen=True, kw_only=True):
     """A replay planted a bad candidate on purpose."""
 
     plant: PlantedFault
 
 
 @event("loop.retrain_triggered")
-class RetrainTriggered(Event):
+class RetrainTriggered(Event, frozen=True, kw_only=True):
     """A new candidate is to be trained, for these reasons."""
 
     version: int
@@ -133,7 +133,7 @@ class RetrainTriggered(Event):
 
 
 @event("loop.trigger_deferred")
-class TriggerDeferred(Event):
+class TriggerDeferred(Event, frozen=True, kw_only=True):
     """A trigger came while the loop was busy or cooling down; it is kept."""
 
     trigger: Trigger
@@ -141,7 +141,7 @@ class TriggerDeferred(Event):
 
 
 @event("loop.candidate_trained")
-class CandidateTrained(Event):
+class CandidateTrained(Event, frozen=True, kw_only=True):
     """Training is done and the candidate is registered; `n_labelled` outcomes were known by then."""
 
     version: int
@@ -150,7 +150,7 @@ class CandidateTrained(Event):
 
 
 @event("loop.gates_judged")
-class GatesJudged(Event):
+class GatesJudged(Event, frozen=True, kw_only=True):
     """Every gate has a verdict."""
 
     version: int
@@ -159,7 +159,7 @@ class GatesJudged(Event):
 
 
 @event("loop.candidate_rejected")
-class CandidateRejected(Event):
+class CandidateRejected(Event, frozen=True, kw_only=True):
     """The candidate never meets traffic."""
 
     version: int

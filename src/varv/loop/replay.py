@@ -1,9 +1,9 @@
 """Replay: the past fed through the whole loop under a virtual clock.
 
-The driver knows three things only: the feed, the clock and the engine. Time moves to the next timer or the next day,
-whichever is first; what arrived until then is taken in, answered and committed as one change together with how far the
-replay has come; then everything that is due is settled. A replay that was killed goes on from that position, and ends
-with the same ledger, bit for bit.
+The driver knows three things only: the feed, the clock and the engine. Time moves to the next timer or the
+next day, whichever is first; what arrived until then is taken in, answered and committed as one change
+together with how far the replay has come; then everything that is due is settled. A replay that was killed
+goes on from that position, and ends with the same ledger, bit for bit.
 """
 
 from __future__ import annotations
@@ -24,12 +24,11 @@ from varv.loop.intake import Intake, segment_name
 from varv.loop.model import FaultPlanted, LoopPolicy, LoopStarted, PlantedFault
 from varv.loop.world import World, loop_state
 
-
 E = TypeVar("E", bound=Event)
 
 
 @event("replay.advanced")
-class ReplayAdvanced(Event):
+class ReplayAdvanced(Event, frozen=True, kw_only=True):
     """Everything that arrived before `through` has been taken in."""
 
     through: Instant
@@ -37,7 +36,7 @@ class ReplayAdvanced(Event):
 
 
 @event("replay.finished")
-class ReplayFinished(Event):
+class ReplayFinished(Event, frozen=True, kw_only=True):
     """The replay has reached its end, and all that was due by then is settled."""
 
     model: ModelName
@@ -66,7 +65,9 @@ class Driver:
         Bad candidates to plant; none when a reference policy is replayed.
     """
 
-    def __init__(self, world: World, clock: VirtualClock, replay: Replay, feed: Feed, *, plants: bool = True) -> None:
+    def __init__(
+        self, world: World, clock: VirtualClock, replay: Replay, feed: Feed, *, plants: bool = True
+    ) -> None:
         self._world = world
         self._clock = clock
         self._replay = replay
@@ -97,7 +98,9 @@ class Driver:
         reached = self._last(ReplayAdvanced)
         if reached is None:
             if self._world.ledger.head().version == 0:
-                registered = [f for data in self._world.model.datasets for f in self._world.datasets.register(data)]
+                registered = [
+                    f for data in self._world.model.datasets for f in self._world.datasets.register(data)
+                ]
                 started = LoopStarted(policy=policy, declaration=declaration)
                 self._world.engine.tell(Message(self._world.loop_id, started), facts=registered)
             return self._replay.since
@@ -131,7 +134,9 @@ class Driver:
         world.engine.tell(*(Message(world.loop_id, fault) for fault in faults), facts=facts)
 
     def _planted(self, arrivals: list[Arrival]) -> pl.DataFrame | None:
-        """Return the planted column for the requests among `arrivals`: the truth of later, until it breaks."""
+        """Return the planted column for the requests among `arrivals`: the truth of later, until it
+        breaks.
+        """
         plant = loop_state(self._world).planted
         requests = next((a for a in arrivals if a.dataset is self._world.model.requests and a.is_base), None)
         table = self._world.dataplane.table
@@ -142,6 +147,7 @@ class Driver:
         return pl.DataFrame({plant.column: pl.Series([None] * requests.rows.height, dtype=pl.Float32)})
 
     def _last(self, kind: type[E]) -> E | None:
-        found = self._world.ledger.read(max(0, self._world.ledger.head("replay").version - 1), stream="replay")
+        head = self._world.ledger.head("replay").version
+        found = self._world.ledger.read(max(0, head - 1), stream="replay")
         last = found[-1].event if found else None
         return last if isinstance(last, kind) else None

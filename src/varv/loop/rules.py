@@ -1,7 +1,8 @@
 """The loop as a saga: watch, decide to train, judge, roll out, and watch again.
 
-Every decision is a fact with its reasons. One candidate is under way at a time; what asks for another meanwhile, or
-during the cool-down, waits. The rollout itself is a saga of its own, `rollout`, that reports back when it has settled.
+Every decision is a fact with its reasons. One candidate is under way at a time; what asks for another
+meanwhile, or during the cool-down, waits. The rollout itself is a saga of its own, `rollout`, that reports
+back when it has settled.
 """
 
 from __future__ import annotations
@@ -38,7 +39,14 @@ from varv.loop.model import (
     TriggerDeferred,
 )
 from varv.monitoring import AlarmRaised
-from varv.rollout import Rollout, RolloutAborted, RolloutPlan, RolloutSettled, RolloutStarted, RolloutSuperseded
+from varv.rollout import (
+    Rollout,
+    RolloutAborted,
+    RolloutPlan,
+    RolloutSettled,
+    RolloutStarted,
+    RolloutSuperseded,
+)
 
 EVIDENCE_EVERY = Duration(6 * HOUR)
 
@@ -76,7 +84,9 @@ def _start(state: LoopState, event: LoopStarted, now: Instant) -> Step[LoopState
     return Step(replace(state, policy=event.policy, phase="idle"), timers=timers)
 
 
-def _policy_changed(state: LoopState, policy: LoopPolicy, event: PolicyChanged, now: Instant) -> Step[LoopState]:
+def _policy_changed(
+    state: LoopState, policy: LoopPolicy, event: PolicyChanged, now: Instant
+) -> Step[LoopState]:
     timers = _schedule(event.policy, state.trained_at or now)
     return Step(replace(state, policy=event.policy), timers=timers)
 
@@ -105,7 +115,11 @@ def _gather(state: LoopState, policy: LoopPolicy, now: Instant) -> Step[LoopStat
     if through <= state.evidence_through:
         return Step(state, timers=timers)
     command = GatherEvidence(
-        model=policy.model, version=state.candidate, since=state.evidence_through, through=through, plan=policy.plan
+        model=policy.model,
+        version=state.candidate,
+        since=state.evidence_through,
+        through=through,
+        plan=policy.plan,
     )
     return Step(replace(state, evidence_through=through), commands=(command,), timers=timers)
 
@@ -143,7 +157,9 @@ def _planted(state: LoopState, policy: LoopPolicy, event: FaultPlanted, now: Ins
 def _trigger(state: LoopState, policy: LoopPolicy, trigger: Trigger | None, now: Instant) -> Step[LoopState]:
     """Train if the loop is free, for `trigger` and all that waited; else keep it."""
     pending = state.pending
-    fresh = trigger is not None and all((t.kind, t.subject) != (trigger.kind, trigger.subject) for t in pending)
+    fresh = trigger is not None and all(
+        (t.kind, t.subject) != (trigger.kind, trigger.subject) for t in pending
+    )
     if trigger is not None and fresh:
         pending = (*pending, trigger)
     state = replace(state, pending=pending)
@@ -154,7 +170,11 @@ def _trigger(state: LoopState, policy: LoopPolicy, trigger: Trigger | None, now:
     ready = state.trained_at is None or now >= state.trained_at + policy.cooldown
     if state.phase == "idle" and ready:
         return _train(state, policy, None, now)
-    if state.phase == "rolling" and state.candidate is not None and now >= state.rolling_since + policy.plan.deadline:
+    if (
+        state.phase == "rolling"
+        and state.candidate is not None
+        and now >= state.rolling_since + policy.plan.deadline
+    ):
         # It had its time and was not proven; what asks for a fresher candidate goes before it.
         superseded = RolloutSuperseded(by_version=Version(state.next_version))
         return Step(state, tells=(Message(f"rollout/{policy.model}/{state.candidate}", superseded),))
@@ -173,7 +193,11 @@ def _train(state: LoopState, policy: LoopPolicy, plant: PlantedFault | None, now
     triggers = (Trigger("planted", plant.name, {}),) if plant else state.pending
     n_retrains = state.n_retrains + (0 if first or plant else 1)
     fact = RetrainTriggered(
-        version=version, triggers=triggers, cutoff=now, n_retrains=n_retrains, planted=plant.name if plant else ""
+        version=version,
+        triggers=triggers,
+        cutoff=now,
+        n_retrains=n_retrains,
+        planted=plant.name if plant else "",
     )
     command = TrainCandidate(model=policy.model, version=version, cutoff=now, seed=policy.seed, planted=plant)
     state = replace(
@@ -217,7 +241,9 @@ def _roll_out(
     )
     # The block that is under way is left out: only part of it was scored by both versions.
     first_block = Instant(_block_start(now, policy) + policy.plan.block)
-    state = replace(state, phase="rolling", candidate=version, rolling_since=now, evidence_through=first_block)
+    state = replace(
+        state, phase="rolling", candidate=version, rolling_since=now, evidence_through=first_block
+    )
     tells = (Message(f"rollout/{policy.model}/{version}", started),)
     return Step(state, tells=tells, timers=(SetTimer("evidence", Instant(now + EVIDENCE_EVERY)),))
 
@@ -232,11 +258,16 @@ def _settled(state: LoopState, policy: LoopPolicy, event: RolloutSettled, now: I
         state = replace(state, champion=event.version, former=state.champion)
         commands = (SetReference(model=policy.model, version=event.version),)
     after = _trigger(state, policy, None, now)
-    return replace(after, commands=(*commands, *after.commands), timers=(CancelTimer("evidence"), *after.timers))
+    return replace(
+        after, commands=(*commands, *after.commands), timers=(CancelTimer("evidence"), *after.timers)
+    )
 
 
 def _failed(state: LoopState, policy: LoopPolicy, event: CommandFailed, now: Instant) -> Step[LoopState]:
-    if event.command not in ("TrainCandidate", "JudgeCandidate") or state.phase not in ("training", "judging"):
+    if event.command not in ("TrainCandidate", "JudgeCandidate") or state.phase not in (
+        "training",
+        "judging",
+    ):
         return Step(state)
     return _reject(state, policy, f"{event.command} failed: {event.reason}", now)
 

@@ -1,8 +1,8 @@
 """Telemetry of one model: what was predicted, with which inputs, and what turned out.
 
-Predictions live in columns, one segment a batch; outcomes in the requests' dataset, by the time at which they became
-known. Both are held in memory as well, for the windows that monitors, evidence and training ask for. A row counts as
-labelled at an instant only if its outcome was known by then.
+Predictions live in columns, one segment a batch; outcomes in the requests' dataset, by the time at which they
+became known. Both are held in memory as well, for the windows that monitors, evidence and training ask for. A
+row counts as labelled at an instant only if its outcome was known by then.
 """
 
 from __future__ import annotations
@@ -66,9 +66,11 @@ class Telemetry:
         return pl.concat(found).filter(_between("requested_at", since, until))
 
     def matured(self, since: Instant, until: Instant, *, known_by: Instant) -> pl.DataFrame:
-        """Return requests made in [since, until) with the outcome as known at `known_by`, null where it was not.
+        """Return requests made in [since, until) with the outcome as known at `known_by`, null where it was
+        not.
 
-        Rows come in the order of the requests, with ``outcome`` and ``known_at`` beside the prediction's columns.
+        Rows come in the order of the requests, with ``outcome`` and ``known_at`` beside the prediction's
+        columns.
         """
         rows = self.requested(since, until)
         known = self._known(since, known_by)
@@ -86,7 +88,9 @@ class Telemetry:
         # An outcome is never known before its request, so older batches of outcomes cannot matter.
         found = [batch.rows for batch in self._outcomes if batch.last >= since and batch.first <= known_by]
         known = pl.concat([pl.DataFrame(schema=_OUTCOMES), *found])
-        return known.filter(pl.col("known_at") <= _time(known_by)).unique("key", keep="first", maintain_order=True)
+        return known.filter(pl.col("known_at") <= _time(known_by)).unique(
+            "key", keep="first", maintain_order=True
+        )
 
     def _remember(self, rows: pl.DataFrame) -> None:
         if rows.height:

@@ -1,8 +1,8 @@
 """Training a candidate: from what is known at a cut-off to a registered version.
 
-Rows are those logged when the requests were made, so a feature in training is the very number that was served; outcomes
-are as known at the cut-off. The last stretch is held out in time order and judges the candidate; the model that was
-judged is the one that is served, not a refit of it.
+Rows are those logged when the requests were made, so a feature in training is the very number that was
+served; outcomes are as known at the cut-off. The last stretch is held out in time order and judges the
+candidate; the model that was judged is the one that is served, not a refit of it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 import polars as pl
 
 from varv.kernel.clock import Instant, as_datetime
-from varv.kernel.codec import Digest, digest_of
+from varv.kernel.codec import Digest, digest_of, finite
 from varv.kernel.errors import FailedPrecondition, UserCodeFailed
 from varv.kernel.ids import Version
 from varv.loop.declaration import Model
@@ -23,8 +23,18 @@ from varv.loop.model import TrainCandidate
 from varv.loop.world import World
 from varv.monitoring.reference import Reference, reference
 from varv.registry import DatasetUse, VersionRegistered
-from varv.runs import Input, Package, Pipeline, PipelineStep, Signature, TrainingSet, build_package, code_closure
-from varv.runs import environment, open_package, signature_of
+from varv.runs import (
+    Input,
+    Package,
+    Pipeline,
+    PipelineStep,
+    TrainingSet,
+    build_package,
+    code_closure,
+    environment,
+    open_package,
+    signature_of,
+)
 from varv.runs.packaging import scores, session
 from varv.stats.calibration import calibration_error, log_losses
 from varv.stats.ranking import auc
@@ -35,7 +45,8 @@ class Validation(msgspec.Struct, frozen=True):
 
     n: int
     log_loss: float
-    auc: float
+    auc: float | None
+    """None where all outcomes are equal."""
     ece: float
     base_rate: float
 
@@ -45,7 +56,9 @@ class Validation(msgspec.Struct, frozen=True):
 
 
 class Rows(msgspec.Struct, frozen=True):
-    """The labelled rows of one training: those to fit on and those held out, both in the order of the requests."""
+    """The labelled rows of one training: those to fit on and those held out, both in the order of the
+    requests.
+    """
 
     fit: pl.DataFrame
     held_out: pl.DataFrame
@@ -66,14 +79,22 @@ def training_rows(world: World, command: TrainCandidate) -> Rows:
     rows = world.telemetry.labelled(since, cutoff, known_by=cutoff)
     names = model.feature_set.names
     if command.planted is not None:
-        rows, names = with_planted(world, rows, command.planted.column, cutoff), (*names, command.planted.column)
+        rows, names = (
+            with_planted(world, rows, command.planted.column, cutoff),
+            (*names, command.planted.column),
+        )
     held_out_from = _held_out_from(rows, model)
     earlier = pl.col("requested_at") < as_datetime(held_out_from)
     fit, held_out = rows.filter(earlier), rows.filter(~earlier)
     if fit.height < model.train.min_rows or held_out.height < 50:
         hint = "wait for more outcomes, or lower min_rows or validate"
         raise FailedPrecondition(
-            "model", model.name, "has too few rows to train on", n_fit=fit.height, n_held_out=held_out.height, hint=hint
+            "model",
+            model.name,
+            "has too few rows to train on",
+            n_fit=fit.height,
+            n_held_out=held_out.height,
+            hint=hint,
         )
     return Rows(fit, held_out, names, held_out_from)
 
@@ -128,7 +149,14 @@ def train_candidate(world: World, command: TrainCandidate) -> VersionRegistered:
 def _pipeline(world: World, command: TrainCandidate, rows: Rows, known: Digest) -> Pipeline:
     model = world.model
     data = Input(known, lambda: rows)
-    declared = [list(rows.names), list(model.feature_set.names), model.train.params, model.outcome.column, command.version, command.seed]
+    declared = [
+        list(rows.names),
+        list(model.feature_set.names),
+        model.train.params,
+        model.outcome.column,
+        command.version,
+        command.seed,
+    ]
     recipe = Input(digest_of(declared), lambda: _Recipe(model, command.version, command.seed))
     rest = {"package": "train", "rows": data, "recipe": recipe}
     train = {"rows": data, "recipe": recipe}
@@ -188,7 +216,7 @@ def _validate(package: bytes, rows: Rows, recipe: _Recipe) -> Validation:
     return Validation(
         n=len(outcome),
         log_loss=round(float(log_losses(outcome, predicted).mean()), 6),
-        auc=round(float(auc(outcome, predicted)), 6),
+        auc=finite(round(auc(outcome, predicted), 6)),
         ece=round(calibration_error(outcome, predicted).value, 6),
         base_rate=round(float(outcome.mean()), 6),
     )
@@ -209,11 +237,19 @@ def package_scores(package: Package, rows: pl.DataFrame) -> np.ndarray:
 
 
 def with_planted(world: World, rows: pl.DataFrame, column: str, cutoff: Instant) -> pl.DataFrame:
-    """Return `rows` with a planted column as the history holds it: values that came to be known after the request."""
+    """Return `rows` with a planted column as the history holds it: values that came to be known after the
+    request.
+    """
     data = world.model.requests
     known = world.datasets.read(data, known_at=cutoff)
-    key = pl.concat_str(data.key, separator="|").alias("key") if len(data.key) > 1 else pl.col(data.key[0]).alias("key")
-    return rows.join(known.select(key, pl.col(column).cast(pl.Float32)), on="key", how="left", maintain_order="left")
+    key = (
+        pl.concat_str(data.key, separator="|").alias("key")
+        if len(data.key) > 1
+        else pl.col(data.key[0]).alias("key")
+    )
+    return rows.join(
+        known.select(key, pl.col(column).cast(pl.Float32)), on="key", how="left", maintain_order="left"
+    )
 
 
 def _datasets_used(world: World) -> tuple[DatasetUse, ...]:

@@ -11,9 +11,9 @@ from varv.loop.gates import GateResult
 from varv.loop.model import (
     CandidateRejected,
     GatesJudged,
+    LoopPolicy,
     LoopStarted,
     PolicyChanged,
-    LoopPolicy,
     RetrainTriggered,
     RowsMatured,
     Trigger,

@@ -29,7 +29,9 @@ class Serving(Protocol):
     """Port to whatever answers requests: a data plane in this process, or workers beside it."""
 
     def warm(self, version: int, package: Digest) -> None:
-        """Bring a version into memory wherever requests are answered; return when it has answered its probe rows."""
+        """Bring a version into memory wherever requests are answered; return when it has answered its probe
+        rows.
+        """
         ...
 
     def apply(self, table: RoutingTable) -> int:

@@ -13,8 +13,8 @@ from varv.registry.views import RegistryView
 class Lineage(msgspec.Struct, frozen=True, kw_only=True):
     """Where a version came from: code, environment, parameters, and rows of dataset versions.
 
-    A training row is one whose request lies in [``trained_from``, ``held_out_from``) and whose outcome was known by
-    ``cutoff``; with the dataset versions that names the source rows exactly.
+    A training row is one whose request lies in [``trained_from``, ``held_out_from``) and whose outcome was
+    known by ``cutoff``; with the dataset versions that names the source rows exactly.
     """
 
     model: str

@@ -17,13 +17,13 @@ class DatasetUse(msgspec.Struct, frozen=True):
 
 
 @event("registry.version_registered")
-class VersionRegistered(Event):
+class VersionRegistered(Event, frozen=True, kw_only=True):
     """A version exists from now on and never changes.
 
-    It was fitted on requests from ``trained_from`` up to ``held_out_from`` and judged on those after that; ``cutoff`` is
-    the instant up to which outcomes were known; ``metrics`` are those on the held-out last stretch.
-    ``work`` counts rows times boosting rounds (or rows, where there are none): a measure of compute that is the same on
-    every machine.
+    It was fitted on requests from ``trained_from`` up to ``held_out_from`` and judged on those after that;
+    ``cutoff`` is the instant up to which outcomes were known; ``metrics`` are those on the held-out last
+    stretch. ``work`` counts rows times boosting rounds (or rows, where there are none): a measure of compute
+    that is the same on every machine.
     """
 
     model: str
@@ -49,7 +49,7 @@ class VersionRegistered(Event):
 
 
 @event("registry.alias_moved")
-class AliasMoved(Event):
+class AliasMoved(Event, frozen=True, kw_only=True):
     """An alias such as ``champion`` names another version, or none, from now on."""
 
     model: str

@@ -72,5 +72,7 @@ class RegistryView:
         if found is None:
             raise NotFound("model", model, "is not registered", registered=sorted(self.models))
         if version not in found.versions:
-            raise NotFound("version", f"{model} v{version}", "is not registered", registered=sorted(found.versions))
+            raise NotFound(
+                "version", f"{model} v{version}", "is not registered", registered=sorted(found.versions)
+            )
         return found.versions[version]

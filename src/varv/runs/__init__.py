@@ -1,9 +1,9 @@
 """Runs: turning rows into a model that can be served, and being able to say how.
 
-A declaration says what to train (`Train`); a training set is a matrix with the signature that made it (`Signature`,
-`TrainingSet`); `pipelines` runs steps whose results are found by content, so that a crash or a repeat costs nothing;
-`packaging` turns the estimator into a package of ONNX and JSON that needs no unpickling. Which version serves is
-decided above, in `registry` and `rollout`.
+A declaration says what to train (`Train`); a training set is a matrix with the signature that made it
+(`Signature`, `TrainingSet`); `pipelines` runs steps whose results are found by content, so that a crash or a
+repeat costs nothing; `packaging` turns the estimator into a package of ONNX and JSON that needs no
+unpickling. Which version serves is decided above, in `registry` and `rollout`.
 """
 
 from varv.runs.closure import Closure, code_closure

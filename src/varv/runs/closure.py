@@ -1,7 +1,8 @@
-"""What a function depends on in code: itself, the project's functions and constants it reaches, and libraries.
+"""What a function depends on in code: itself, the project's functions and constants it reaches, and
+libraries.
 
-The digest changes when a helper or a constant changes, and not when a comment, a docstring or the layout does. What
-cannot be followed (a name looked up at run time) is listed as unknown rather than passed over.
+The digest changes when a helper or a constant changes, and not when a comment, a docstring or the layout
+does. What cannot be followed (a name looked up at run time) is listed as unknown rather than passed over.
 """
 
 from __future__ import annotations
@@ -38,8 +39,9 @@ class Closure(msgspec.Struct, frozen=True):
 def code_closure(function: Callable[..., object]) -> Closure:
     """Return the code closure of `function`.
 
-    Project code is everything that lies in or below the folder of the function's own file; other modules count as
-    libraries, whose versions belong to the environment. The source is read once for each function object.
+    Project code is everything that lies in or below the folder of the function's own file; other modules
+    count as libraries, whose versions belong to the environment. The source is read once for each function
+    object.
     """
     walk = _Walk(_root_of(function))
     walk.visit(function)
@@ -123,7 +125,9 @@ class _Walk:
 
 def _without_docstrings(tree: ast.AST) -> ast.AST:
     for node in ast.walk(tree):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) and ast.get_docstring(node):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) and ast.get_docstring(
+            node
+        ):
             node.body = node.body[1:] or [ast.Pass()]
     return tree
 

@@ -29,7 +29,9 @@ class Environment(msgspec.Struct, frozen=True):
 
 
 def environment(libraries: Iterable[str] = ()) -> Environment:
-    """Return the present environment, with the versions of `libraries` (top-level packages) and of our own."""
+    """Return the present environment, with the versions of `libraries` (top-level packages) and of our
+    own.
+    """
     names = {*_ALWAYS, *(name for top in libraries for name in _distributions().get(top, ()))}
     versions = {name: version for name in sorted(names) if (version := _version(name)) is not None}
     python = ".".join(map(str, sys.version_info[:3]))

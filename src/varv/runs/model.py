@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import inspect
+import json
+import re
+import traceback
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import msgspec
 import numpy as np
 
-from varv.kernel.clock import Duration, duration
+from varv.kernel.clock import DAY, Duration, duration
 from varv.kernel.errors import InvalidDeclaration, InvalidInput, UserCodeFailed, VarvError
 from varv.runs.signature import Signature
 
@@ -50,6 +54,11 @@ class TrainingSet:
         return len(self.y)
 
 
+_LIBRARY = re.compile(r"[/\\](site-packages|dist-packages|lib[/\\]python3[^/\\]*)[/\\]|^<")
+
+LEAST_VALIDATION = Duration(5 * DAY)
+"""The held-out stretch is what a model is watched against later: fewer days say nothing about days."""
+
 Fit = Callable[[TrainingSet, Mapping[str, Any]], Any]
 
 
@@ -63,7 +72,8 @@ class Train:
     window
         How far back rows are used, such as ``"60d"``; None uses all that is known.
     validate
-        The last stretch before the cut-off that is held out, in time order, to judge the candidate.
+        The last stretch before the cut-off that is held out, in time order, to judge the candidate; five days
+        at least.
     params
         Passed to `fit`, recorded with the run.
     min_rows
@@ -85,21 +95,30 @@ class Train:
         min_rows: int = 1000,
     ) -> None:
         if not callable(fit):
-            raise InvalidDeclaration("train", repr(fit)[:60], "is not a function", hint="pass fit(train, params)")
+            raise InvalidDeclaration(
+                "train", repr(fit)[:60], "is not a function", hint="pass fit(train, params)"
+            )
         try:
             inspect.signature(fit).bind(None, None)
         except TypeError:
             name = getattr(fit, "__qualname__", repr(fit))
-            raise InvalidDeclaration("train", name, "does not take (train, params)", hint="add the parameters") from None
+            raise InvalidDeclaration(
+                "train", name, "does not take (train, params)", hint="add the parameters"
+            ) from None
         except ValueError:
             pass  # a built-in without a signature is taken at its word
         if not isinstance(min_rows, int) or isinstance(min_rows, bool) or min_rows < 10:
-            raise InvalidDeclaration("train", "min_rows", "is not a whole number of at least 10", given=repr(min_rows))
+            raise InvalidDeclaration(
+                "train", "min_rows", "is not a whole number of at least 10", given=repr(min_rows)
+            )
         self.fit = fit
         self.window: Duration | None = None if window is None else _declared_duration("window", window)
         self.validate = _declared_duration("validate", validate)
         self.params = _json_params(params or {})
         self.min_rows = min_rows
+        if self.validate < LEAST_VALIDATION:
+            hint = "hold out 5 days or more: later days are compared with them"
+            raise InvalidDeclaration("train", "validate", "is too short", given=repr(validate), hint=hint)
         if self.window is not None and self.window <= self.validate:
             hint = "validate is the last part of the window, make it shorter"
             raise InvalidDeclaration("train", "window", "is not longer than validate", hint=hint)
@@ -109,15 +128,27 @@ def _declared_duration(argument: str, text: str) -> Duration:
     try:
         return duration(text)
     except InvalidInput as error:
-        raise InvalidDeclaration("train", argument, error.problem, given=repr(text)[:60], hint=error.hint) from None
+        raise InvalidDeclaration(
+            "train", argument, error.problem, given=repr(text)[:60], hint=error.hint
+        ) from None
 
 
 def _json_params(params: Mapping[str, Any]) -> dict[str, Any]:
+    hint = "use finite numbers, texts, lists and dicts"
     try:
+        json.dumps(dict(params), allow_nan=False)
         return msgspec.json.decode(msgspec.json.encode(dict(params)))
-    except (TypeError, ValueError) as error:
-        hint = "use numbers, texts, lists and dicts"
-        raise InvalidDeclaration("train", "params", "cannot be written as JSON", why=str(error), hint=hint) from None
+    except (TypeError, ValueError, OverflowError) as error:
+        raise InvalidDeclaration(
+            "train", "params", "cannot be written as JSON", why=str(error), hint=hint
+        ) from None
+
+
+def _own_line(trace: TracebackType | None) -> str:
+    """Return the last line on the way to an error that is not inside a library."""
+    frames = [(frame.f_code, line) for frame, line in traceback.walk_tb(trace)]
+    own = [(code, line) for code, line in frames if not _LIBRARY.search(code.co_filename)] or frames
+    return f"{Path(own[-1][0].co_filename).name}:{own[-1][1]} in {own[-1][0].co_qualname}" if own else "?"
 
 
 class UserCode:
@@ -141,9 +172,9 @@ class UserCode:
     ) -> None:
         if not isinstance(error, Exception) or isinstance(error, VarvError):
             return
-        while trace is not None and trace.tb_next is not None:
-            trace = trace.tb_next
-        where = f"{trace.tb_frame.f_code.co_qualname}:{trace.tb_lineno}" if trace else "?"
+        where = _own_line(trace)
         text = str(error)[:500]
         problem = f"raised {type(error).__name__}: {text}"
-        raise UserCodeFailed(self._kind, self._name, problem, where=where, hint="fix the function and retry") from error
+        raise UserCodeFailed(
+            self._kind, self._name, problem, where=where, hint="fix the function and retry"
+        ) from error

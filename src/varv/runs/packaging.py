@@ -1,7 +1,8 @@
-"""Model packages: ONNX, the signature and a manifest in one blob of canonical JSON; nothing in it is executed or unpickled.
+"""Model packages: ONNX, the signature and a manifest in one blob of canonical JSON; nothing in it is executed
+or unpickled.
 
-A package is made from a fitted scikit-learn estimator and checked before it is kept: its predictions on probe rows must
-equal the estimator's. Its digest is its identity; equal training gives equal bytes.
+A package is made from a fitted scikit-learn estimator and checked before it is kept: its predictions on probe
+rows must equal the estimator's. Its digest is its identity; equal training gives equal bytes.
 """
 
 from __future__ import annotations
@@ -21,15 +22,16 @@ from varv.runs.signature import Signature
 TOLERANCE = 1e-5
 """Largest difference of a probability between the estimator and its package that is put down to float32."""
 
+_PROBE_ROWS = 32
 _LARGEST_BYTES = 512 * 1024 * 1024
 
 
 class Package(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that serving needs, and how it came to be.
 
-    ``onnx`` reads ``X`` (float32, rows by columns of the signature) and its last output holds the probability of class 1
-    in its last column. ``probe`` are a few encoded rows and ``probe_scores`` what the estimator said of them, so that any
-    runtime can show that it computes the same.
+    ``onnx`` reads ``X`` (float32, rows by columns of the signature) and its last output holds the probability
+    of class 1 in its last column. ``probe`` are a few encoded rows and ``probe_scores`` what the estimator
+    said of them, so that any runtime can show that it computes the same.
     """
 
     format: int = 1
@@ -58,7 +60,8 @@ def build_package(
     seed: int,
     n_rows: int,
 ) -> bytes:
-    """Return the package of a fitted binary classifier, after checking that it predicts as the estimator does.
+    """Return the package of a fitted binary classifier, after checking that it predicts as the estimator
+    does.
 
     Parameters
     ----------
@@ -72,15 +75,22 @@ def build_package(
     """
     name = type(estimator).__name__
     if not hasattr(estimator, "predict_proba"):
-        raise InvalidInput("estimator", name, "has no predict_proba", hint="return a fitted binary classifier from fit")
+        raise InvalidInput(
+            "estimator", name, "has no predict_proba", hint="return a fitted binary classifier from fit"
+        )
+    n_classes = len(getattr(estimator, "classes_", (0, 1)))
+    if n_classes != 2:
+        hint = "train on rows with both outcomes"
+        raise InvalidInput("estimator", name, "is not binary", classes=n_classes, hint=hint)
     onnx = _onnx_of(estimator, len(signature.columns))
     expected = np.asarray(estimator.predict_proba(probe))[:, 1]
     difference = float(np.abs(scores(session(onnx), probe) - expected).max(initial=0.0))
     if not difference <= TOLERANCE:
         hint = "use an estimator that computes in float32, or report this"
         raise InvalidInput("estimator", name, "differs from its ONNX form", by=difference, hint=hint)
-    few = probe[:32]
-    rows = tuple(tuple(None if np.isnan(value) else float(value) for value in row) for row in few)
+    # JSON has no infinity, so a row that holds one is compared here but not kept.
+    few = np.flatnonzero(~np.isinf(probe).any(axis=1))[:_PROBE_ROWS]
+    rows = tuple(tuple(None if np.isnan(value) else float(value) for value in row) for row in probe[few])
     return canonical(
         Package(
             estimator=f"{type(estimator).__module__}.{name}",
@@ -91,7 +101,7 @@ def build_package(
             n_rows=n_rows,
             onnx=onnx,
             probe=rows,
-            probe_scores=tuple(round(float(score), 7) for score in expected[:32]),
+            probe_scores=tuple(round(float(score), 7) for score in expected[few]),
         )
     )
 
@@ -109,7 +119,9 @@ def open_package(data: bytes) -> Package:
     try:
         return msgspec.json.decode(data, type=Package)
     except msgspec.MsgspecError as error:
-        raise Corrupt("package", "", "does not decode", why=str(error), hint="build it again from its run") from None
+        raise Corrupt(
+            "package", "", "does not decode", why=str(error), hint="build it again from its run"
+        ) from None
 
 
 def session(onnx: bytes, *, threads: int = 1) -> Any:
@@ -121,7 +133,12 @@ def session(onnx: bytes, *, threads: int = 1) -> Any:
         If the runtime refuses the model.
     """
     import onnxruntime
-    from onnxruntime.capi import onnxruntime_pybind11_state as states
+    from onnxruntime.capi.onnxruntime_pybind11_state import (  # pyrefly: ignore[missing-import]
+        Fail,
+        InvalidArgument,
+        InvalidGraph,
+        InvalidProtobuf,
+    )
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
@@ -129,7 +146,7 @@ def session(onnx: bytes, *, threads: int = 1) -> Any:
     options.log_severity_level = 3
     try:
         return onnxruntime.InferenceSession(onnx, options, providers=["CPUExecutionProvider"])
-    except (states.Fail, states.InvalidGraph, states.InvalidProtobuf, states.InvalidArgument, RuntimeError) as error:
+    except (Fail, InvalidGraph, InvalidProtobuf, InvalidArgument, RuntimeError) as error:
         raise Corrupt("package", "onnx", "is refused by the runtime", why=str(error)[:200]) from None
 
 
@@ -151,8 +168,12 @@ def _onnx_of(estimator: Any, n_columns: int) -> bytes:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            model = skl2onnx.to_onnx(estimator, initial_types=inputs, options={"zipmap": False}, target_opset=18)
+            model = skl2onnx.to_onnx(
+                estimator, initial_types=inputs, options={"zipmap": False}, target_opset=18
+            )
     except (MissingConverter, MissingShapeCalculator, NotImplementedError, RuntimeError, ValueError) as error:
         hint = "use a scikit-learn estimator that skl2onnx converts"
-        raise InvalidInput("estimator", type(estimator).__name__, "has no ONNX form", why=str(error)[:200], hint=hint) from None
+        raise InvalidInput(
+            "estimator", type(estimator).__name__, "has no ONNX form", why=str(error)[:200], hint=hint
+        ) from None
     return model.SerializeToString(deterministic=True)

@@ -1,8 +1,9 @@
 """Pipelines: a graph of typed steps whose results are found by their content.
 
-The key of a step is made of its code closure, the digests of its inputs, its parameters, the environment and the seed.
-A result that is there is a hit and the step does not run; after a crash the graph is run again and everything finished
-is a hit. That is the whole of durable execution here: no replay, no rules for the author. A miss says what changed.
+The key of a step is made of its code closure, the digests of its inputs, its parameters, the environment and
+the seed. A result that is there is a hit and the step does not run; after a crash the graph is run again and
+everything finished is a hit. That is the whole of durable execution here: no replay, no rules for the author.
+A miss says what changed.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import msgspec
 from varv.kernel.blobs import Blobs
 from varv.kernel.codec import Digest, canonical, digest, digest_of
 from varv.kernel.errors import InvalidInput, VarvError
+from varv.kernel.ids import checked_name
 from varv.runs.closure import code_closure
 from varv.runs.environment import environment
 from varv.runs.model import UserCode
@@ -119,7 +121,10 @@ class StepCache:
         """Return the parts in which this key differs from the nearest earlier key of the step."""
         best: tuple[str, ...] | None = None
         for path in sorted((self._folder / step).glob("[0-9a-f]*")):
-            record = msgspec.json.decode(path.read_bytes(), type=_Record)
+            try:
+                record = msgspec.json.decode(path.read_bytes(), type=_Record)
+            except (OSError, msgspec.MsgspecError):
+                continue  # a torn or damaged record says nothing
             changed = {name for name in {*parts, *record.parts} if parts.get(name) != record.parts.get(name)}
             if best is None or len(changed) < len(best):
                 best = tuple(sorted(changed))
@@ -139,10 +144,12 @@ class Pipeline:
         seen: set[str] = set()
         for step in steps:
             missing = [need for need in step.needs.values() if isinstance(need, str) and need not in seen]
-            if step.name in seen or missing:
-                problem = "is there twice" if step.name in seen else f"needs {missing[0]!r}, which does not come before it"
-                raise InvalidInput("step", step.name, problem, hint="name each step once, in order")
-            seen.add(step.name)
+            if missing:
+                problem = f"needs {missing[0]!r}, which does not come before it"
+                raise InvalidInput("step", step.name, problem, hint="put steps in order")
+            if step.name in seen:
+                raise InvalidInput("step", step.name, "is there twice", hint="name each step once")
+            seen.add(checked_name("step", step.name))
         self.steps = steps
 
     def run(self, cache: StepCache) -> PipelineResult:
@@ -167,7 +174,8 @@ def _run_step(step: PipelineStep, results: PipelineResult, cache: StepCache) -> 
         return StepResult(_decoded(step, found[1]), found[0], key, hit=True)
     missed_for = cache.why_missed(step.name, parts)
     inputs = {
-        name: need.load() if isinstance(need, Input) else results[need].value for name, need in step.needs.items()
+        name: need.load() if isinstance(need, Input) else results[need].value
+        for name, need in step.needs.items()
     }
     with UserCode("step", step.name):
         value = step.run(**inputs)
@@ -179,7 +187,9 @@ def _run_step(step: PipelineStep, results: PipelineResult, cache: StepCache) -> 
 
 
 def key_parts(step: PipelineStep, digests: Mapping[str, Digest]) -> dict[str, str]:
-    """Return everything that the key of `step` depends on, each part named so that a miss can say what changed."""
+    """Return everything that the key of `step` depends on, each part named so that a miss can say what
+    changed.
+    """
     closures = [code_closure(function) for function in (step.run, *step.code)]
     libraries = sorted({library for closure in closures for library in closure.libraries})
     here = environment(libraries)

@@ -1,8 +1,8 @@
 """The signature of a model: which columns it reads, in which order, and how each becomes a number.
 
-The same signature encodes training rows and live requests, so the two cannot differ. A category is its position among
-the sorted categories of the training rows; a category never seen, or a null, is missing (NaN), as a number that is
-missing is.
+The same signature encodes training rows and live requests, so the two cannot differ. A category is its
+position among the sorted categories of the training rows; a category never seen, or a null, is missing (NaN),
+as a number that is missing is.
 """
 
 from __future__ import annotations
@@ -57,12 +57,16 @@ def _encode(column: Column, values: pl.Series) -> np.ndarray:
     if column.kind == "category":
         if values.dtype not in (pl.String, pl.Categorical, pl.Enum, pl.Null):
             hint = "send a text"
-            raise InvalidInput("column", column.name, "is a category and got numbers", dtype=str(values.dtype), hint=hint)
+            raise InvalidInput(
+                "column", column.name, "is a category and got numbers", dtype=str(values.dtype), hint=hint
+            )
         codes = values.cast(pl.Enum(column.categories), strict=False).to_physical()
         return codes.cast(pl.Float32).to_numpy()
     if not (values.dtype.is_numeric() or values.dtype in (pl.Boolean, pl.Null)):
         hint = "send a number or null"
-        raise InvalidInput("column", column.name, "is a number and got something else", dtype=str(values.dtype), hint=hint)
+        raise InvalidInput(
+            "column", column.name, "is a number and got something else", dtype=str(values.dtype), hint=hint
+        )
     return values.cast(pl.Float32).to_numpy()
 
 
@@ -89,7 +93,9 @@ def _column(values: pl.Series) -> Column:
         return Column(values.name, "number")
     if values.dtype not in (pl.String, pl.Categorical, pl.Enum):
         hint = "derive a number or a text from it"
-        raise InvalidInput("column", values.name, "cannot be an input of a model", dtype=str(values.dtype), hint=hint)
+        raise InvalidInput(
+            "column", values.name, "cannot be an input of a model", dtype=str(values.dtype), hint=hint
+        )
     categories = values.drop_nulls().cast(pl.String).unique().sort()
     if len(categories) > _MOST_CATEGORIES:
         hint = "group rare values, or use a windowed feature of it instead"

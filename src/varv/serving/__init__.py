@@ -1,7 +1,8 @@
 """Serving: an immutable routing table, versions held in memory, and one path that answers requests.
 
-`routing` says which version answers a key, and with what probability; `dataplane` holds warm versions and answers from
-memory alone; `capture` keeps what was answered. The same data plane serves a live request and a replayed day.
+`routing` says which version answers a key, and with what probability; `dataplane` holds warm versions and
+answers from memory alone; `capture` keeps what was answered. The same data plane serves a live request and a
+replayed day.
 """
 
 from varv.serving.capture import Capture, CaptureLog

@@ -1,8 +1,8 @@
 """Capture: what was asked and answered, kept off the hot path.
 
-Rows go to an append-only log file with one write, before the caller gets its answer: that survives the end of the
-process at any moment. They are flushed to the disk by the next `flush`, so a power cut can cost what came after the
-last one. `seal` turns the log into a columnar segment.
+Rows go to an append-only log file with one write, before the caller gets its answer: that survives the end of
+the process at any moment. They are flushed to the disk by the next `flush`, so a power cut can cost what came
+after the last one. `seal` turns the log into a columnar segment.
 """
 
 from __future__ import annotations
@@ -53,10 +53,18 @@ class CaptureLog:
         lines = [msgspec.json.encode(row) for row in rows]
         for row, line in zip(rows, lines, strict=True):
             if len(line) > _LARGEST_ROW_BYTES:
-                raise InvalidInput("row", row.table, "is too large", size_bytes=len(line), limit=_LARGEST_ROW_BYTES)
+                raise InvalidInput(
+                    "row", row.table, "is too large", size_bytes=len(line), limit=_LARGEST_ROW_BYTES
+                )
         data = b"".join(line + b"\n" for line in lines)
         with self._lock:
-            _write_all(self._file, data)
+            size = os.fstat(self._file).st_size
+            try:
+                _write_all(self._file, data)
+            except OSError:
+                # The disk is full, say: half a row must not spoil the row that is written after it.
+                os.ftruncate(self._file, size)
+                raise
 
     def flush(self) -> None:
         """Force what was written to the disk."""
@@ -87,7 +95,9 @@ class CaptureLog:
 
 
 def read_captures(path: Path) -> list[Capture]:
-    """Return the rows of one file of a log; a torn last line, cut by a crash, was never acknowledged and is left out."""
+    """Return the rows of one file of a log; a torn last line, cut by a crash, was never acknowledged and is
+    left out.
+    """
     lines = path.read_bytes().split(b"\n")
     return [msgspec.json.decode(line, type=Capture) for line in lines[:-1] if line]
 

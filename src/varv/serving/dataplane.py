@@ -1,8 +1,8 @@
 """The data plane: warm versions behind one pointer, and the one path that answers requests.
 
-Nothing here reads a store or a clock. A call pins the routing table that it entered with; a version that a call uses
-stays in memory until that call is done. Requests come as a frame of features, already looked up at each request's own
-time, one row or a day of them.
+Nothing here reads a store or a clock. A call pins the routing table that it entered with; a version that a
+call uses stays in memory until that call is done. Requests come as a frame of features, already looked up at
+each request's own time, one row or a day of them.
 """
 
 from __future__ import annotations
@@ -30,8 +30,10 @@ ANSWER_SCHEMA = {
     "candidate": pl.Int32,
     "candidate_score": pl.Float32,
 }
-"""Columns of an answer: who answered, and what each version that scored it said. ``share`` is the probability with which
-the candidate was to answer; the champion's is the rest, so the assignment probability of every answer is on record."""
+"""Columns of an answer: who answered, and what each version that scored it said. ``share`` is the probability
+with which the candidate was to answer; the champion's is the rest, so the assignment probability of every
+answer is on record.
+"""
 
 
 class _Warm(msgspec.Struct, frozen=True):
@@ -85,7 +87,9 @@ class DataPlane:
         apart = float(np.abs(got - np.array(package.probe_scores, dtype=np.float32)).max(initial=0.0))
         if not apart <= 1e-4:
             hint = "build the package again on this platform"
-            raise FailedPrecondition("version", version, "does not reproduce its probe scores", by=apart, hint=hint)
+            raise FailedPrecondition(
+                "version", version, "does not reproduce its probe scores", by=apart, hint=hint
+            )
         with self._change:
             kept = {**self._now.versions, version: _Warm(package.signature, loaded)}
             self._now = _Snapshot(self._now.table, kept)
@@ -102,12 +106,16 @@ class DataPlane:
         """
         with self._change:
             held = self._now.table
-            if held is not None and (table.epoch < held.epoch or (table.epoch == held.epoch and table != held)):
+            if held is not None and (
+                table.epoch < held.epoch or (table.epoch == held.epoch and table != held)
+            ):
                 hint = "read the table in force and decide again"
                 raise Conflict("routing table", table.epoch, "comes too late", in_force=held.epoch, hint=hint)
             cold = sorted(table.versions - self.warm_versions)
             if cold:
-                raise FailedPrecondition("version", cold[0], "is not warm", hint="warm it before it gets traffic")
+                raise FailedPrecondition(
+                    "version", cold[0], "is not warm", hint="warm it before it gets traffic"
+                )
             self._now = _Snapshot(table, self._now.versions)
         return table.epoch
 
@@ -145,15 +153,17 @@ class DataPlane:
         now = self._now
         table = now.table
         if table is None:
-            raise Unavailable("model", "", "has no champion yet", hint="wait for the first training, see varv status")
+            raise Unavailable(
+                "model", "", "has no champion yet", hint="wait for the first training, see varv status"
+            )
         chosen = assign(table, keys)
         score_both = table.candidate is not None and (bool(table.shadows) or bool(chosen.any()))
         champion = _scores(now.versions[table.champion], features)
         candidate = np.full(len(keys), np.nan, dtype=np.float32)
         if score_both and table.candidate is not None:
             candidate = _candidate_scores(now.versions[table.candidate], features)
-        # A candidate that fails costs nobody an answer: the champion's is given, and the failure stays on record
-        # as a candidate's request without a candidate's score.
+        # A candidate that fails costs nobody an answer: the champion's is given, and the failure stays on
+        # record as a candidate's request without a candidate's score.
         served = np.where(chosen & ~np.isnan(candidate), candidate, champion)
         arm = np.where(chosen, "candidate", "champion")
         versions = np.where(chosen, table.candidate or 0, table.champion)

@@ -8,7 +8,7 @@ from varv.serving.routing import RoutingTable
 
 
 @event("serving.routing_changed")
-class RoutingChanged(Event):
+class RoutingChanged(Event, frozen=True, kw_only=True):
     """A routing table came into force."""
 
     model: ModelName
@@ -16,7 +16,7 @@ class RoutingChanged(Event):
 
 
 @event("serving.requests_served")
-class RequestsServed(Event):
+class RequestsServed(Event, frozen=True, kw_only=True):
     """A batch of requests was answered and its predictions kept; versions as texts, 0 for none."""
 
     model: ModelName

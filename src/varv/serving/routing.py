@@ -1,8 +1,8 @@
 """Routing: which version answers a request, by a coin that is known and logged.
 
-A table is immutable and complete; a new one replaces it whole, and only if its epoch is higher. The coin depends on the
-table's salt and the request's key alone, so a key keeps its version while shares only grow, and the probability that is
-logged with each answer is exactly the one that was in force.
+A table is immutable and complete; a new one replaces it whole, and only if its epoch is higher. The coin
+depends on the table's salt and the request's key alone, so a key keeps its version while shares only grow,
+and the probability that is logged with each answer is exactly the one that was in force.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ class RoutingShare(msgspec.Struct, frozen=True):
 
 
 class RoutingTable(msgspec.Struct, frozen=True, kw_only=True):
-    """Which versions answer, and which score along unseen. A table is never changed, only replaced by a higher epoch.
+    """Which versions answer, and which score along unseen. A table is never changed, only replaced by a
+    higher epoch.
 
     Raises
     ------
@@ -35,7 +36,9 @@ class RoutingTable(msgspec.Struct, frozen=True, kw_only=True):
 
     epoch: int
     shares: tuple[RoutingShare, ...]
-    """They sum to 1. The candidate comes first: its range of the coin starts at 0, so a rising share keeps its keys."""
+    """They sum to 1. The candidate comes first: its range of the coin starts at 0, so a rising share keeps
+    its keys.
+    """
     shadows: tuple[Version, ...] = ()
     """Versions that score every request which another one answers."""
     salt: str
@@ -46,7 +49,9 @@ class RoutingTable(msgspec.Struct, frozen=True, kw_only=True):
         bad = any(not 0.0 <= part.share <= 1.0 for part in self.shares)
         if bad or not 1 <= len(self.shares) <= 2 or not abs(total - 1.0) < 1e-9:
             shares = {part.version: part.share for part in self.shares}
-            raise InvalidInput("routing table", self.epoch, "has no one or two shares that sum to 1", shares=shares)
+            raise InvalidInput(
+                "routing table", self.epoch, "has no one or two shares that sum to 1", shares=shares
+            )
 
     @property
     def champion(self) -> Version:

@@ -1,4 +1,6 @@
-"""Read model of serving: the routing table in force for each model, and how many requests each version answered."""
+"""Read model of serving: the routing table in force for each model, and how many requests each version
+answered.
+"""
 
 from __future__ import annotations
 

@@ -178,11 +178,10 @@ def heat_map(
         parts.extend(_cells(cells, top, width, size))
     bottom = len(rows) * size
     parts += [
-        Markup('<text x="{:.2f}%" y="{}" text-anchor="middle">{}</text>').format(
-            (n + 0.5) * width, bottom + 15, label
+        Markup('<text class="{}" x="{:.2f}%" y="{}" text-anchor="middle">{}</text>').format(
+            "minor" if shown % 2 else "major", (n + 0.5) * width, bottom + 15, label
         )
-        for n, label in enumerate(columns)
-        if label
+        for shown, (n, label) in enumerate((n, label) for n, label in enumerate(columns) if label)
     ]
     return _framed(title, description, Markup("").join(parts), bottom, kind="heat")
 
@@ -209,17 +208,11 @@ def _cells(cells: Sequence[Cell | None], top: int, width: float, size: int) -> I
 
 def _value_range(lines: Sequence[Line], levels: Sequence[Level], *, zero: bool) -> Range:
     values = [point.value for line in lines for point in line.points if point.value is not None]
-    core = covering([*values, *(level.value for level in levels)], zero=zero)
-    # An early interval may be as wide as the world; it is cut rather than allowed to flatten everything else.
-    reach = 0.75 * (core.high - core.low)
-    bounds = [
-        bound
-        for line in lines
-        for point in line.points
-        for bound in (point.low, point.high)
-        if bound is not None and core.low - reach <= bound <= core.high + reach
-    ]
-    return covering([core.low, core.high, *bounds], zero=zero) if bounds else core
+    # An early interval may be as wide as the world; the widest ones are cut rather than flatten all the rest.
+    lows = sorted(point.low for line in lines for point in line.points if point.low is not None)
+    highs = sorted(point.high for line in lines for point in line.points if point.high is not None)
+    bounds = [lows[len(lows) // 10], highs[(len(highs) - 1) * 9 // 10]] if lows and highs else []
+    return covering([*values, *bounds, *(level.value for level in levels)], zero=zero)
 
 
 def _place(value: float, up: Range, height: int) -> float:
@@ -238,13 +231,19 @@ def _value_axis(up: Range, height: int) -> Markup:
 
 def _time_axis(ticks: Sequence[Tick], across: Range, height: int) -> Markup:
     parts = [Markup('<line class="axis" x1="0" x2="100%" y1="{0}" y2="{0}"/>').format(height)]
+    # A narrow screen shows every other label; midnights are the ones to keep.
+    kept = next((index for index, tick in enumerate(ticks) if tick.at % DAY == 0), 0)
     for index, tick in enumerate(ticks):
         anchor = (
             "start" if across.share(tick.at) < 0.03 else "end" if across.share(tick.at) > 0.97 else "middle"
         )
         parts.append(
             Markup('<text class="{}" x="{:.2f}%" y="{}" text-anchor="{}">{}</text>').format(
-                "minor" if index % 2 else "major", 100 * across.share(tick.at), height + 16, anchor, tick.text
+                "minor" if (index - kept) % 2 else "major",
+                100 * across.share(tick.at),
+                height + 16,
+                anchor,
+                tick.text,
             )
         )
     return Markup("").join(parts)

@@ -170,7 +170,8 @@ class _Site:
 
     def _html(self, page: Page, request: Request) -> str:
         path = "/overview" if request.url.path == "/" else request.url.path
-        query = urlencode([pair for pair in request.query_params.multi_items() if pair[0] != "follow"], safe="/")
+        asked = [pair for pair in request.query_params.multi_items() if pair[0] != "follow"]
+        query = urlencode(asked, safe="/")
         json_url = f"{path}.json{'?' if query else ''}{query}"
         return self._render(page, request, json_url=json_url, as_of=entries.last(self._ledger))
 

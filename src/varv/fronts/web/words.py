@@ -46,6 +46,8 @@ from varv.serving.model import RequestsServed, RoutingChanged
 MARKS = {"good": "●", "busy": "◐", "warn": "▲", "bad": "■", "off": "○"}
 """A shape for each kind of status, so that it does not hang on colour."""
 LONGEST = 160
+EARLIEST = 3660 * DAY
+"""A whole number at least this large is an instant, of 1980 or later, and no count."""
 
 _OUTCOMES = {
     "training": ("busy", "Training"),
@@ -326,4 +328,6 @@ def _flat(fields: object) -> dict[str, object]:
 
 
 def _brief(value: object) -> object:
+    if isinstance(value, int) and value >= EARLIEST:
+        return iso(value)
     return f"({len(value)})" if isinstance(value, Sized) and not isinstance(value, str) else value

@@ -1,0 +1,164 @@
+from __future__ import annotations
+
+import pytest
+from tests.app.living import NOW, REQUEST, living, sealed
+
+from varv.kernel.clock import DAY, HOUR, VirtualClock
+from varv.kernel.errors import FailedPrecondition, InvalidInput, NotFound
+from varv.kernel.faults import Crash, Faults
+from varv.loop.live import HistoryTaken, LiveClock
+from varv.loop.views import LoopView
+from varv.loop.world import loop_state
+from varv.serving.capture import read_captures
+
+
+@pytest.fixture
+def model(tmp_path):
+    found = living(tmp_path)
+    yield found
+    found.close()
+
+
+def outcome(key, late=True, **more):
+    return {"parcel": key, "late": late, **more}
+
+
+def test_a_live_clock_stands_while_it_is_held_and_goes_on_when_released():
+    clock = LiveClock(VirtualClock(NOW))
+    clock.hold(NOW - DAY)
+    assert clock.now() == NOW - DAY
+    clock.release()
+    assert clock.now() == NOW
+
+
+def test_an_empty_home_lives_through_its_history_and_serves_the_model_trained_at_its_end(model):
+    state = loop_state(model.world)
+    history = [e.event for e in model.world.ledger.read(stream="live") if e.name == "live.history_taken"]
+    assert state.champion == 1
+    assert model.live.state == "serving"
+    assert [event.done for event in history] == [False] * (len(history) - 1) + [True]
+    assert history[-1].n_requests == 7200
+    assert model.answering.versions == (1,)
+
+
+def test_an_answer_is_taken_in_once_with_its_request_and_its_features(model):
+    answers = model.answering.answer(REQUEST, "r-1")
+    files = sealed(model.log)
+    kept = files[0].path.read_bytes()
+    before = model.world.telemetry.requested(NOW - DAY, NOW + DAY).height
+
+    assert model.live.take_in(files) == 1
+    files[0].path.write_bytes(kept)  # as if the process had died before it dropped the file
+    assert model.live.take_in(files) == 0
+
+    rows = model.world.telemetry.requested(NOW - DAY, NOW + DAY)
+    assert rows.height == before + 1
+    assert rows["score"].to_list()[-1] == answers["score"][0]
+    assert rows["key"].to_list()[-1] == "r-1"
+    requests = model.world.datasets.read(model.world.model.requests)
+    assert requests.filter(parcel="r-1")["asked_at"].to_physical().to_list() == [NOW]
+
+
+def test_an_outcome_is_durable_when_it_is_accepted_and_labels_its_prediction(model):
+    model.answering.answer(REQUEST, "r-1")
+    model.clock.move_to(NOW + 5 * HOUR)
+    assert model.inbox.accept_outcomes([outcome("r-1")]) == 1
+    model.take_in()
+    rows = model.world.telemetry.labelled(NOW, NOW + 1, known_by=NOW + 6 * HOUR)
+    assert rows["outcome"].to_list() == [1]
+    assert ("parcels", "arrived_at") in {seen[:2] for seen in model.here.observed}
+
+
+def test_a_key_that_is_asked_about_twice_is_one_row_of_the_dataset_and_two_predictions(model):
+    model.answering.answer(REQUEST, "r-1")
+    model.answering.answer(REQUEST, "r-1")
+    model.take_in()
+    assert model.world.datasets.read(model.world.model.requests).filter(parcel="r-1").height == 1
+    assert model.world.telemetry.requested(NOW, NOW + 1).height == 2
+
+
+def test_a_home_goes_on_after_a_restart_with_its_champion_and_what_was_captured(tmp_path):
+    first = living(tmp_path)
+    first.answering.answer(REQUEST, "r-1")
+    first.close()  # nothing was taken in
+
+    again = living(tmp_path, capture="two")
+    left = [path for path in sorted((tmp_path / "capture" / "one").glob("*.jsonl")) if read_captures(path)]
+    assert again.live.take_in([type(sealed(again.log)[0])("one-1", path) for path in left]) == 1
+    assert again.answering.versions == (1,)
+    assert again.world.telemetry.requested(NOW, NOW + 1)["key"].to_list() == ["r-1"]
+    again.close()
+
+
+@pytest.mark.parametrize("point", ["ledger.before_commit", "ledger.after_commit", "columns.before_rename"])
+def test_a_crash_while_captures_are_taken_in_loses_and_doubles_nothing(tmp_path, point):
+    first = living(tmp_path)
+    first.answering.answer(REQUEST, "r-1")
+    first.inbox.accept_outcomes([outcome("r-1")])
+    files = sealed(first.log)
+    first.close()
+
+    crashing = living(tmp_path, faults=Faults(point), capture="two", prepare=False)
+    with pytest.raises(Crash):
+        crashing.live.take_in(files)
+    crashing.close()
+
+    again = living(tmp_path, capture="three")
+    again.live.take_in([file for file in files if file.path.exists()])
+    rows = again.world.telemetry.matured(NOW, NOW + 1, known_by=NOW + DAY)
+    assert rows["key"].to_list() == ["r-1"]
+    assert rows["outcome"].to_list() == [1]
+    again.close()
+
+
+def test_a_crash_in_the_middle_of_the_history_ends_with_the_same_model(tmp_path):
+    whole = living(tmp_path / "whole")
+    expected = whole.answering.answer(REQUEST, "r-1")["score"].to_list()
+    whole.close()
+
+    crashing = living(tmp_path / "cut", faults=Faults("ledger.before_commit", nth=3), prepare=False)
+    with pytest.raises(Crash):
+        crashing.live.prepare()
+    crashing.close()
+
+    again = living(tmp_path / "cut", capture="two")
+    assert again.answering.answer(REQUEST, "r-1")["score"].to_list() == expected
+    taken = [e.event for e in again.world.ledger.read(stream="live") if isinstance(e.event, HistoryTaken)]
+    assert taken[-1].n_requests == 7200
+    again.close()
+
+
+def test_time_that_passes_measures_days_and_asks_for_no_training_without_data(model):
+    model.later(3)
+    assert loop_state(model.world).phase == "idle"
+    with model.world.views.reading(LoopView) as view:
+        assert view.loops["late-parcel"].n_labelled > 6000
+
+
+@pytest.mark.parametrize(
+    ("rows", "problem"),
+    [
+        ([{"late": True}], "is missing"),
+        ([{"parcel": "a"}], "is missing"),
+        ([{"parcel": "a", "late": None}], "is null"),
+        ([{"parcel": "a", "late": "yes"}], "truth values"),
+        ([{"parcel": "a", "late": True, "colour": 1}], "is not known"),
+        ([{"parcel": "a", "late": True, "arrived_at": "soon"}], "ISO 8601"),
+        ([{"parcel": 7, "late": True}], "texts"),
+    ],
+)
+def test_an_outcome_that_does_not_fit_is_refused_and_nothing_is_taken(model, rows, problem):
+    with pytest.raises(InvalidInput, match=problem):
+        model.inbox.accept_outcomes([outcome("good"), *rows])
+    assert model.take_in() == 0
+
+
+def test_requests_do_not_come_through_the_inbox_nor_rows_of_an_unknown_dataset(model):
+    with pytest.raises(FailedPrecondition, match="predicting only"):
+        model.inbox.accept("parcels", "", [{"parcel": "a"}])
+    with pytest.raises(NotFound, match="is not declared"):
+        model.inbox.accept("flights", "", [{"parcel": "a"}])
+    with pytest.raises(NotFound, match="the parts of parcels are"):
+        model.inbox.accept("parcels", "left_at", [{"parcel": "a"}])
+    with pytest.raises(FailedPrecondition, match="has 101 rows"):
+        model.inbox.accept_outcomes([outcome(str(n)) for n in range(101)])
