@@ -77,7 +77,7 @@ late = varv.Model(
         *(arrivals, origin_arrivals, carrier_arrivals, dest_arrivals, aircraft),
     ],
     outcome=varv.Outcome("late", known_at="arrived_at", mature="24h"),
-    train=varv.Train(fit, validate="7d", params={"max_iter": 100, "max_leaf_nodes": 15, "learning_rate": 0.1}),
+    train=varv.Train(fit, validate="7d", params={"max_iter": 60, "max_leaf_nodes": 15, "learning_rate": 0.15}),
     gates=[varv.gate.beats_champion("log_loss"), varv.gate.calibrated(max_ece=0.08)],
     rollout=varv.Rollout(
         shadow="until proven or 3d", steps=[5, 25, 100], guard={"log_loss": "not worse by 0.01"}, bake="12h"

@@ -19,6 +19,14 @@ def model(tmp_path):
     found.close()
 
 
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory):
+    """One for all tests that leave it as it is."""
+    found = living(tmp_path_factory.mktemp("home"))
+    yield found
+    found.close()
+
+
 def outcome(key, late=True, **more):
     return {"parcel": key, "late": late, **more}
 
@@ -31,7 +39,8 @@ def test_a_live_clock_stands_while_it_is_held_and_goes_on_when_released():
     assert clock.now() == NOW
 
 
-def test_an_empty_home_lives_through_its_history_and_serves_the_model_trained_at_its_end(model):
+def test_an_empty_home_lives_through_its_history_and_serves_the_model_trained_at_its_end(shared):
+    model = shared
     state = loop_state(model.world)
     history = [e.event for e in model.world.ledger.read(stream="live") if e.name == "live.history_taken"]
     assert state.champion == 1
@@ -147,18 +156,18 @@ def test_time_that_passes_measures_days_and_asks_for_no_training_without_data(mo
         ([{"parcel": 7, "late": True}], "texts"),
     ],
 )
-def test_an_outcome_that_does_not_fit_is_refused_and_nothing_is_taken(model, rows, problem):
+def test_an_outcome_that_does_not_fit_is_refused_and_nothing_is_taken(shared, rows, problem):
     with pytest.raises(InvalidInput, match=problem):
-        model.inbox.accept_outcomes([outcome("good"), *rows])
-    assert model.take_in() == 0
+        shared.inbox.accept_outcomes([outcome("good"), *rows])
+    assert shared.take_in() == 0
 
 
-def test_requests_do_not_come_through_the_inbox_nor_rows_of_an_unknown_dataset(model):
+def test_requests_do_not_come_through_the_inbox_nor_rows_of_an_unknown_dataset(shared):
     with pytest.raises(FailedPrecondition, match="predicting only"):
-        model.inbox.accept("parcels", "", [{"parcel": "a"}])
+        shared.inbox.accept("parcels", "", [{"parcel": "a"}])
     with pytest.raises(NotFound, match="is not declared"):
-        model.inbox.accept("flights", "", [{"parcel": "a"}])
+        shared.inbox.accept("flights", "", [{"parcel": "a"}])
     with pytest.raises(NotFound, match="the parts of parcels are"):
-        model.inbox.accept("parcels", "left_at", [{"parcel": "a"}])
+        shared.inbox.accept("parcels", "left_at", [{"parcel": "a"}])
     with pytest.raises(FailedPrecondition, match="has 101 rows"):
-        model.inbox.accept_outcomes([outcome(str(n)) for n in range(101)])
+        shared.inbox.accept_outcomes([outcome(str(n)) for n in range(101)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os.path
 import sys
 import traceback
 from pathlib import Path
@@ -54,10 +55,11 @@ def model_of(declaration: Model | Replay) -> Model:
 
 
 def _split(file: str) -> tuple[Path, str]:
-    if Path(file).is_file():
+    # os.path says no to a name that cannot be one; pathlib raises.
+    if os.path.isfile(file):
         return Path(file).resolve(), ""
     path, _, name = file.rpartition(":")
-    if path and Path(path).is_file():
+    if path and os.path.isfile(path):
         return Path(path).resolve(), name
     hint = "give the path of a Python file; varv init makes one to start from"
     raise NotFound("file", file[:200], hint=hint)
@@ -79,7 +81,7 @@ def _run(path: Path) -> ModuleType:
     except SyntaxError as error:
         where = f"{Path(error.filename or path).name}:{error.lineno}"
         raise UserCodeFailed("file", path.name, f"is not valid Python: {error.msg}", line=where) from None
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         # The file is the author's, and may raise anything.
         problem = f"raised {type(error).__name__}: {str(error)[:300]}"
         raise UserCodeFailed("file", path.name, problem, line=_line(error, path)) from error

@@ -15,6 +15,7 @@ from pathlib import Path
 import msgspec
 
 from varv.app.compose import open_ledger, open_world
+from varv.fronts.web.report import write_report
 from varv.kernel.blobs import write_atomically
 from varv.kernel.clock import VirtualClock, cpu_seconds
 from varv.kernel.codec import Digest, canonical, digest_of
@@ -45,6 +46,7 @@ gained.
 """
 
 COMPARISON_FILE = "comparison.json"
+REPORT_FILE = "report.html"
 _COMPARISON = "comparison"
 """A stream of its own: the last fact of the stream ``replay`` says how far the replay has come."""
 

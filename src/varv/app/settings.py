@@ -180,3 +180,12 @@ def _number(name: str, value: object, source: str, *, whole: bool) -> int | floa
         hint = f"give a {'whole ' if whole else ''}number from {low:g} to {high:g}"
         raise InvalidInput("setting", name, "is not valid", given=str(value)[:60], source=source, hint=hint)
     return int(number) if whole else number
+
+
+def share_processors() -> None:
+    """Let threads of numeric libraries sleep while they wait, unless the environment says otherwise.
+
+    OpenMP's threads spin by default: on a machine that does anything else at the same time, training then takes
+    several times as long. Must run before such a library is imported.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

@@ -25,13 +25,17 @@ class Client:
         Sent with every call, if given.
     timeout_s
         How long a call may take.
+    http
+        Used in place of a client made here.
     """
 
-    def __init__(self, url: str, *, token: str = "", timeout_s: float = 60.0) -> None:
+    def __init__(
+        self, url: str, *, token: str = "", timeout_s: float = 60.0, http: httpx.Client | None = None
+    ) -> None:
         self._url = url
         headers = {"authorization": f"Bearer {token}"} if token else {}
         # The server is at a known address; a proxy that the environment names is not on the way to it.
-        self._http = httpx.Client(base_url=url, headers=headers, timeout=timeout_s, trust_env=False)
+        self._http = http or httpx.Client(base_url=url, headers=headers, timeout=timeout_s, trust_env=False)
 
     def __enter__(self) -> Client:
         return self

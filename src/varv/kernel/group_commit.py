@@ -1,8 +1,9 @@
 """Group commit: many threads, one writer at a time, one fsync for all who wait.
 
-Whoever finds no leader leads: it takes all that is queued, has it written as one batch, wakes those it wrote
-for, and hands over to the first that has queued meanwhile. A caller that is alone leads at once and pays no
-hand-over.
+Whoever finds no leader leads: it takes all that is queued and has it written as one batch. Then it wakes the
+second of the batch, which wakes the third, and so on: threads that are woken all at once would only queue for
+the interpreter. The one in the middle also calls the next leader, by when half have had time to queue again. A
+caller that is alone leads at once and pays no hand-over.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any, Generic, TypeVar
 
 A = TypeVar("A")
@@ -19,26 +21,33 @@ R = TypeVar("R")
 class Ticket(Generic[A]):
     """A piece of work on its way through the writer, with its result or its error."""
 
-    __slots__ = ("error", "finished", "result", "wake", "work")
+    __slots__ = ("_called", "_wake", "error", "finished", "hands_over", "next", "result", "work")
 
     def __init__(self, work: A) -> None:
         self.work = work
         self.result: Any = None
         self.error: BaseException | None = None
         self.finished = False
-        self.wake = threading.Lock()
-        self.wake.acquire()
+        self.hands_over = False  # whether its thread calls the next leader
+        self.next: Ticket[A] | None = None  # whose thread its own wakes
+        self._called = False
+        self._wake = threading.Lock()
+        self._wake.acquire()
 
     def wait(self) -> KeyboardInterrupt | None:
-        """Wait for the leader; an interrupt is kept until then, since the work may be committed anyway."""
+        """Wait for the call; an interrupt is kept until then, since the work may be committed anyway."""
         interrupt = None
-        while True:
+        while not self._called:
             try:
-                self.wake.acquire()
+                self._wake.acquire()
             except KeyboardInterrupt as error:
                 interrupt = error
-            else:
-                return interrupt
+        return interrupt
+
+    def call(self) -> None:
+        """Let the thread that waits go on: its work is finished, or it is to lead."""
+        self._called = True
+        self._wake.release()
 
 
 class GroupCommit(Generic[A]):
@@ -67,9 +76,14 @@ class GroupCommit(Generic[A]):
             self._closed()
             self._queue.append(ticket)
             follows, self._leading = self._leading, True
-        interrupt = ticket.wait() if follows else None
-        if not ticket.finished:
-            self._lead()
+        interrupt = None
+        try:
+            if follows:
+                interrupt = ticket.wait()
+            if not ticket.finished:
+                self._lead()
+        finally:
+            self._pass_on(ticket)
         if interrupt is not None:
             raise interrupt
         if ticket.error is not None:
@@ -83,11 +97,17 @@ class GroupCommit(Generic[A]):
         try:
             self._flush(batch)
         finally:
+            for ticket in batch:
+                ticket.finished = True
+            for ticket, following in pairwise(batch):
+                ticket.next = following
+            batch[len(batch) // 2].hands_over = True
+
+    def _pass_on(self, ticket: Ticket[A]) -> None:
+        if ticket.hands_over:
             with self.lock:
                 self._leading = bool(self._queue)
                 if self._queue:
-                    self._queue[0].wake.release()
-            for ticket in batch:
-                ticket.finished = True
-            for follower in batch[1:]:  # the leader is always the first of its batch
-                follower.wake.release()
+                    self._queue[0].call()
+        if ticket.next is not None:
+            ticket.next.call()

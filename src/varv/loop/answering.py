@@ -299,12 +299,7 @@ def _series(name: str, values: Sequence[Any], dtype: pl.DataType, expected: Requ
             "column", name, f"holds {wanted}", hint=f"send {wanted}", reason="type", row=row, given=given
         )
     if dtype.is_float():
-        # A number too large for a double has become infinite on the way.
-        values = [None if value is None else float(value) for value in values]
-        if any(value is not None and not math.isfinite(value) for value in values):
-            raise InvalidInput(
-                "column", name, "holds a number that is not finite", hint="send null where there is none"
-            )
+        values = [None if value is None else _number(name, value) for value in values]
     if dtype == pl.String and any(value is not None and len(value) > LONGEST_TEXT for value in values):
         raise InvalidInput(
             "column", name, "holds a text that is too long", hint=f"{LONGEST_TEXT} characters at most"
@@ -330,6 +325,19 @@ _ALLOWED: dict[str, tuple[set[type], str]] = {
 
 def _first(values: Sequence[Any], kind: type) -> int:
     return next(number for number, value in enumerate(values) if type(value) is kind)
+
+
+def _number(name: str, value: float) -> float:
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
+    # JSON knows no infinity, but a number that is too large for a double becomes one on the way.
+    if not math.isfinite(number):
+        raise InvalidInput(
+            "column", name, "holds a number that is too large", hint="send null where there is none"
+        )
+    return number
 
 
 def _time(name: str, value: str | None) -> int | None:

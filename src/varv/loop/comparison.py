@@ -17,11 +17,12 @@ import polars as pl
 
 from varv.kernel.clock import DAY, Instant
 from varv.kernel.codec import Event, event, finite
+from varv.kernel.errors import FailedPrecondition
 from varv.kernel.ids import ModelName, derived_seed
 from varv.loop.views import LoopView
 from varv.loop.world import World
 from varv.monitoring.views import MonitoringView
-from varv.registry import RegistryView
+from varv.registry import RegistryView, VersionRegistered
 from varv.stats.calibration import calibration_error, log_losses
 from varv.stats.intervals import block_bootstrap_mean, clustered_mean
 from varv.stats.ranking import auc_interval
@@ -120,7 +121,11 @@ def policy_run(world: World, since: Instant, until: Instant, cpu_s: float | None
     rows = world.telemetry.matured(since, until, known_by=Instant(until + 365 * DAY))
     with world.views.reading(RegistryView) as registry:
         record = registry.models.get(name)
-        versions = [] if record is None else [version.registered for version in record.versions.values()]
+        versions = (
+            [version.registered for version in record.versions.values()]
+            if record
+            else list[VersionRegistered]()
+        )
     with world.views.reading(LoopView) as loops:
         n_retrains = loops.loops[name].n_retrains
     with world.views.reading(MonitoringView) as monitoring:
@@ -134,6 +139,10 @@ def policy_run(world: World, since: Instant, until: Instant, cpu_s: float | None
 def compare(runs: Mapping[str, PolicyRun], *, since: Instant, until: Instant, seed: int) -> Comparison:
     """Return the comparison of finished policies, the declared one first."""
     common = _common(runs)
+    declared = runs[DECLARED]
+    if common.is_empty():
+        hint = "see why no model was there to answer: varv why " + declared.model
+        raise FailedPrecondition("replay", declared.model, "answered nothing that has an outcome", hint=hint)
     losses = {name: log_losses(common["outcome"], common[name]) for name in runs}
     rng = np.random.default_rng(derived_seed(seed, "comparison"))
     by_day = pl.DataFrame({"day": common["requested_at"].dt.date(), **losses}).group_by(
@@ -144,7 +153,6 @@ def compare(runs: Mapping[str, PolicyRun], *, since: Instant, until: Instant, se
     for name, run in runs.items():
         gains = tuple(_gain(name, other, daily, rng) for other in runs if other != name)
         policies.append(_score(name, common, losses[name], run, gains))
-    declared = runs[DECLARED]
     return Comparison(
         model=declared.model,
         scored_from=since,

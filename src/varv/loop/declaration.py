@@ -7,6 +7,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from functools import cached_property
+from typing import TypeVar
 
 import polars as pl
 
@@ -17,11 +18,12 @@ from varv.kernel.errors import InvalidDeclaration, InvalidInput
 from varv.kernel.ids import ModelName, checked_name
 from varv.loop.gates import BeatsChampion, Calibrated, Gate
 from varv.loop.model import LoopPolicy
-from varv.monitoring.monitor import Monitor
+from varv.monitoring.monitor import Monitor, plan
 from varv.rollout import Rollout
 from varv.runs import Train
 
 Feature = str | FeatureView | Derived
+T = TypeVar("T")
 
 _KINDS = ("performance", "drift", "calibration", "schedule", "volume")
 _PERCENT = re.compile(r"(\d+(?:\.\d+)?)%")
@@ -43,8 +45,8 @@ class Outcome:
     """
 
     def __init__(self, column: str, *, known_at: str, mature: str = "24h") -> None:
-        self.column = column
-        self.known_at = known_at
+        self.column = _column("outcome", "column", column)
+        self.known_at = _column("outcome", "known_at", known_at)
         self.mature = _duration("outcome", "mature", mature)
 
 
@@ -89,7 +91,7 @@ class Retrain:
             self.alarms |= {kind}
         elif kind == "schedule" and detail:
             self.schedule = _duration("retrain", "schedule", detail)
-        elif kind == "volume" and (share := _PERCENT.fullmatch(detail)) and float(share[1]) > 0:
+        elif kind == "volume" and (share := _PERCENT.fullmatch(detail)) and 0 < float(share[1]) <= 1e6:
             self.volume = float(share[1]) / 100
         else:
             hint = f"use {', '.join(_KINDS[:3])}, schedule:30d or volume:25%"
@@ -158,12 +160,12 @@ class Model:
         )
         self.outcome = outcome
         self.train = train
-        self.gates = tuple(gates)
+        self.gates = _several("gates", gates)
         self.rollout = Rollout() if rollout is None else rollout
-        self.monitors = tuple(monitors)
+        self.monitors = _several("monitors", monitors)
         self.retrain = Retrain() if retrain is None else retrain
         self.task = task
-        self.unit = unit
+        self.unit = None if unit is None else _column("model", "unit", unit)
         self._check_parts()
 
     @cached_property
@@ -220,11 +222,7 @@ class Model:
             raise InvalidDeclaration(
                 "model", self.name, "has a retrain that is none", hint="use varv.Retrain(...)"
             )
-        for monitor in self.monitors:
-            if not isinstance(monitor, Monitor):
-                raise InvalidDeclaration(
-                    "model", self.name, f"has a monitor {monitor!r}", hint="use varv.monitor.*"
-                )
+        plan(self.monitors)
 
     def _check_outcome(self) -> None:
         column, known_at = self.outcome.column, self.outcome.known_at
@@ -241,7 +239,7 @@ class Model:
         dtype = data.types()[column]
         if not (dtype.is_integer() or dtype == pl.Boolean):
             raise InvalidDeclaration(
-                "outcome", column, "is neither 0 or 1 nor a truth value", dtype=str(dtype)
+                "outcome", column, f"is of type {dtype}", hint="make it 0 or 1, or true or false"
             )
 
 
@@ -268,7 +266,7 @@ class Plant:
     def __init__(self, name: str, *, at: str, column: str, breaks: str = "at once") -> None:
         self.name = _name("plant", name)
         self.at = _instant("plant", name, at)
-        self.column = column
+        self.column = _column("plant", "column", column)
         if breaks not in ("at once", "in canary"):
             raise InvalidDeclaration(
                 "plant", name, f"breaks {breaks!r}", hint='write "at once" or "in canary"'
@@ -306,7 +304,11 @@ class Replay:
         references: Sequence[str] = ("never", "monthly", "weekly"),
         seed: int = 0,
     ) -> None:
-        _types("replay", model=(model, Model), seed=(seed, int))
+        _types("replay", model=(model, Model))
+        if not isinstance(seed, int) or isinstance(seed, bool) or not abs(seed) < 1 << 63:
+            raise InvalidDeclaration(
+                "replay", "seed", "is no number", given=repr(seed)[:60], hint="write seed=0"
+            )
         self.model = model
         self.since, self.train_at, self.until = (
             _instant("replay", argument, text)
@@ -315,29 +317,58 @@ class Replay:
         if not self.since + DAY <= self.train_at <= self.until - DAY:
             hint = "put since, train_at and until in order, a day apart at least"
             raise InvalidDeclaration("replay", model.name, "has its times out of order", hint=hint)
-        self.plants = tuple(plants)
+        self.plants = _several("plants", plants)
+        for plant in self.plants:
+            if not isinstance(plant, Plant):
+                hint = "use varv.Plant(...)"
+                raise InvalidDeclaration("replay", model.name, f"has a plant {repr(plant)[:60]}", hint=hint)
+            if not self.train_at < plant.at < self.until:
+                hint = "plant it after the first training and before the end"
+                raise InvalidDeclaration("plant", plant.name, "has its time outside of the replay", hint=hint)
         if len({plant.name for plant in self.plants}) < len(self.plants):
             raise InvalidDeclaration(
                 "replay", model.name, "has two plants of one name", hint="rename one of them"
             )
+        references = _several("references", references)
         unknown = [name for name in references if name not in REFERENCES]
         if unknown:
             hint = f"there are {', '.join(REFERENCES)}"
             raise InvalidDeclaration(
                 "replay", model.name, f"has no reference policy {unknown[0]!r}", hint=hint
             )
-        self.references = tuple(references)
+        self.references = tuple(dict.fromkeys(references))
         self.seed = seed
 
     def validate(self) -> None:
         """Check the replay and its model against the data's columns."""
         self.model.validate()
         for plant in self.plants:
-            if self.model.requests.known_when(plant.column) == self.model.requests.event_time:
+            data = self.model.requests
+            if data.known_when(plant.column) == data.event_time:
                 hint = "choose a column that only becomes known later"
                 raise InvalidDeclaration(
                     "plant", plant.name, f"reads {plant.column!r}, which is known in time", hint=hint
                 )
+            dtype = data.types()[plant.column]
+            if not (dtype.is_numeric() or dtype == pl.Boolean):
+                hint = "choose a column of numbers or truth values"
+                raise InvalidDeclaration(
+                    "plant", plant.name, f"reads {plant.column!r} of type {dtype}", hint=hint
+                )
+
+
+def _several(argument: str, given: Sequence[T]) -> tuple[T, ...]:
+    if isinstance(given, str) or not isinstance(given, Sequence):
+        hint = f"write {argument}=[...]"
+        raise InvalidDeclaration("argument", argument, "is not a list", given=repr(given)[:60], hint=hint)
+    return tuple(given)
+
+
+def _column(kind: str, argument: str, name: str) -> str:
+    if not isinstance(name, str) or not name:
+        hint = "give the name of a column"
+        raise InvalidDeclaration(kind, argument, "is not a name", given=repr(name)[:60], hint=hint)
+    return name
 
 
 def _name(kind: str, name: object) -> str:
@@ -367,7 +398,7 @@ def _instant(kind: str, name: str, text: str) -> Instant:
 
 def _types(name: str, **checks: tuple[object, type]) -> None:
     for argument, (value, expected) in checks.items():
-        if not isinstance(value, expected) or (expected is int and isinstance(value, bool)):
+        if not isinstance(value, expected):
             problem = f"has {argument}={repr(value)[:60]}"
             raise InvalidDeclaration("model", name, problem, hint=f"give a varv.{expected.__name__}")
 

@@ -86,7 +86,7 @@ class Handlers:
         registered = train_candidate(self.world, command)
         facts = (
             Fact(f"model/{command.model}", registered),
-            Fact(f"model/{command.model}", self._alias(command.model, "challenger", command.version)),
+            Fact(f"model/{command.model}", self._challenger(command)),
         )
         n_known = self.world.telemetry.n_labelled(command.cutoff)
         trained = CandidateTrained(version=command.version, n_rows=registered.n_rows, n_labelled=n_known)
@@ -96,9 +96,10 @@ class Handlers:
         """Hold a candidate against the gates, on the rows that it was not fitted on."""
         record = self._version(command.version).registered
         held_out = self.world.telemetry.labelled(record.held_out_from, record.cutoff, known_by=record.cutoff)
+        own = held_out
         for column in sorted(set(record.signature) - set(self.world.model.feature_set.names)):
-            held_out = with_planted(self.world, held_out, column, record.cutoff)
-        candidate = self._scored(command.version, held_out)
+            own = with_planted(self.world, own, column, record.cutoff)
+        candidate = self._scored(command.version, own)
         champion = None if command.champion is None else self._scored(command.champion, held_out)
         days = (held_out["requested_at"].to_physical() // DAY).to_numpy()
         results = judge(self.world.model.gates, held_out["outcome"].to_numpy(), candidate, champion, days)
@@ -177,7 +178,7 @@ class Handlers:
     def monitor_plan(self) -> MonitorPlan:
         """Return what is watched, as declared."""
         model = self.world.model
-        return plan(model.monitors, maturity=model.outcome.mature)
+        return MonitorPlan(plan(model.monitors).monitors, model.outcome.mature)
 
     def package(self, version: int) -> Package:
         """Return the package of a version."""
@@ -199,6 +200,9 @@ class Handlers:
             record = registry.models.get(self.world.model.name)
             return None if record is None else record.champion
 
+    def _challenger(self, command: TrainCandidate) -> AliasMoved:
+        return self._alias(ModelName(command.model), "challenger", Version(command.version))
+
     def _alias(self, model: ModelName, alias: str, version: Version) -> AliasMoved:
         with self.world.views.reading(RegistryView) as registry:
             record = registry.models.get(model)
@@ -209,7 +213,12 @@ class Handlers:
         return Reference.from_bytes(self.world.blobs.get(record.registered.reference))
 
     def _scored(self, version: int, rows: pl.DataFrame) -> np.ndarray:
-        return package_scores(self.package(version), rows)
+        package = self.package(version)
+        # A planted column that nobody caught: broken in production, so empty here.
+        gone = [name for name in package.signature.names if name not in rows.columns]
+        return package_scores(
+            package, rows.with_columns(pl.lit(None, pl.Float32).alias(name) for name in gone)
+        )
 
     def _watched(self, version: int, day: Window) -> pl.DataFrame:
         drift = self.monitor_plan().drift

@@ -91,12 +91,10 @@ class Intake:
     def _label(self, dataset: Dataset, part: str, rows: pl.DataFrame) -> None:
         outcome = self._world.model.outcome
         if dataset is self._requests and part == outcome.known_at:
-            labelled = rows.select(
-                self._key,
-                pl.col(outcome.column).cast(pl.Int8).alias("outcome"),
-                pl.col(part).alias("known_at"),
-            )
-            self._world.telemetry.known(labelled.drop_nulls())
+            truth = pl.col(outcome.column).cast(pl.Int8, strict=False).alias("outcome")
+            labelled = rows.select(self._key, truth, pl.col(part).alias("known_at")).drop_nulls()
+            # What is neither 0 nor 1 is no outcome.
+            self._world.telemetry.known(labelled.filter(pl.col("outcome").is_in([0, 1])))
 
     def _answer(self, requests: pl.DataFrame, segment: str, planted: pl.DataFrame | None) -> Fact:
         world = self._world

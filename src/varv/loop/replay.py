@@ -18,11 +18,13 @@ from varv.kernel.clock import DAY, WEEK, Instant, VirtualClock
 from varv.kernel.codec import Digest, Event, event
 from varv.kernel.ids import ModelName
 from varv.kernel.sagas import Fact, Message
-from varv.loop.declaration import Replay
+from varv.loop.declaration import Plant, Replay
 from varv.loop.feed import Arrival, Feed
 from varv.loop.intake import Intake, segment_name
 from varv.loop.model import FaultPlanted, LoopPolicy, LoopStarted, PlantedFault
-from varv.loop.world import World, loop_state
+from varv.loop.world import World
+from varv.registry import RegistryView
+from varv.serving import RoutingTable
 
 E = TypeVar("E", bound=Event)
 
@@ -134,17 +136,27 @@ class Driver:
         world.engine.tell(*(Message(world.loop_id, fault) for fault in faults), facts=facts)
 
     def _planted(self, arrivals: list[Arrival]) -> pl.DataFrame | None:
-        """Return the planted column for the requests among `arrivals`: the truth of later, until it
-        breaks.
+        """Return the planted columns for the requests among `arrivals`: the truth of later until it breaks,
+        and nothing from then on.
         """
-        plant = loop_state(self._world).planted
         requests = next((a for a in arrivals if a.dataset is self._world.model.requests and a.is_base), None)
         table = self._world.dataplane.table
-        if plant is None or requests is None or table is None:
+        if not self._plants or requests is None or table is None:
             return None
-        if plant.breaks == "in canary" and table.candidate_share == 0.0:
-            return pl.DataFrame([self._feed.later(requests, plant.column).cast(pl.Float32)])
-        return pl.DataFrame({plant.column: pl.Series([None] * requests.rows.height, dtype=pl.Float32)})
+        columns: dict[str, pl.Series] = {}
+        for plant in self._serving(table):
+            column = pl.Series(plant.column, [None] * requests.rows.height, dtype=pl.Float32)
+            if plant.breaks == "in canary" and table.candidate is not None and table.candidate_share == 0.0:
+                column = self._feed.later(requests, plant.column).cast(pl.Float32)
+            columns[plant.column] = column
+        return pl.DataFrame(list(columns.values())) if columns else None
+
+    def _serving(self, table: RoutingTable) -> list[Plant]:
+        """Return the plants among the versions of a table."""
+        name = self._world.model.name
+        with self._world.views.reading(RegistryView) as registry:
+            named = {registry.version(name, version).registered.planted for version in table.versions}
+        return [plant for plant in self._plants if plant.name in named]
 
     def _last(self, kind: type[E]) -> E | None:
         head = self._world.ledger.head("replay").version

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from varv.kernel.clock import DAY, HOUR, Duration, Instant
 from varv.kernel.codec import Event
-from varv.kernel.ids import Version
+from varv.kernel.ids import ModelName, Version
 from varv.kernel.sagas import CancelTimer, Command, CommandFailed, Fact, Message, SetTimer, Step, TimerFired
 from varv.loop.model import (
     CandidateRejected,
@@ -48,7 +48,7 @@ from varv.rollout import (
     RolloutSuperseded,
 )
 
-EVIDENCE_EVERY = Duration(6 * HOUR)
+EVIDENCE_EVERY = Duration(12 * HOUR)
 
 RETRY_TRAINING = DAY
 """After a training that failed, the next one waits so long, or as long as the cool-down."""
@@ -237,7 +237,11 @@ def _roll_out(
     state: LoopState, policy: LoopPolicy, version: int, plan: RolloutPlan, now: Instant
 ) -> Step[LoopState]:
     started = RolloutStarted(
-        model=policy.model, version=version, champion=state.champion, epoch=state.epoch, plan=plan
+        model=ModelName(policy.model),
+        version=Version(version),
+        champion=None if state.champion is None else Version(state.champion),
+        epoch=state.epoch,
+        plan=plan,
     )
     # The block that is under way is left out: only part of it was scored by both versions.
     first_block = Instant(_block_start(now, policy) + policy.plan.block)

@@ -12,15 +12,20 @@ import inspect
 import sys
 import textwrap
 from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, partial
+from importlib import import_module
+from importlib.util import resolve_name
 from pathlib import Path
-from types import FunctionType, ModuleType
+from types import CodeType, FunctionType, ModuleType
+from typing import Any
 
 import msgspec
 
-from varv.kernel.codec import Digest, digest_of
+from varv.kernel.codec import Digest, canonical, digest_of
 
 _SIMPLE = (str, bytes, int, float, bool, type(None), tuple, frozenset, list, dict, set)
+_SEQUENCES = (list, tuple)
+_SETS = (set, frozenset)
 
 
 class Closure(msgspec.Struct, frozen=True):
@@ -50,8 +55,11 @@ def code_closure(function: Callable[..., object]) -> Closure:
 
 
 def _root_of(function: Callable[..., object]) -> Path | None:
+    while isinstance(function, partial):
+        function = function.func
+    code = inspect.unwrap(function) if hasattr(function, "__qualname__") else type(function)
     try:
-        return Path(inspect.getfile(inspect.unwrap(function))).resolve().parent
+        return Path(inspect.getfile(code)).resolve().parent
     except TypeError:
         return None
 
@@ -64,12 +72,13 @@ class _Walk:
         self.unknown: set[str] = set()
 
     def visit(self, thing: object) -> None:
-        if isinstance(thing, ModuleType):
-            self._library(thing.__name__)
+        if isinstance(thing, partial):
+            self._partial(thing)
             return
         thing = inspect.unwrap(thing) if callable(thing) else thing
         module, name = getattr(thing, "__module__", None), getattr(thing, "__qualname__", None)
-        if not module or not name:
+        if isinstance(thing, ModuleType) or not module or not name:
+            self._object(thing)
             return
         if not self._is_project(module):
             self._library(module)
@@ -78,38 +87,103 @@ class _Walk:
         if key in self.parts:
             return
         try:
-            tree = ast.parse(textwrap.dedent(inspect.getsource(thing)))
+            tree = ast.parse(textwrap.dedent(inspect.getsource(thing)))  # type: ignore[arg-type]
         except (OSError, TypeError, SyntaxError):
             self.unknown.add(key)
-            self.parts[key] = _code_digest(thing)
+            self.parts[key] = digest_of(_compiled(getattr(thing, "__code__", None)))
             return
         self.parts[key] = digest_of(ast.dump(_without_docstrings(tree)))
         self._names(tree, thing, module)
+
+    def _partial(self, bound: partial[object]) -> None:
+        self.visit(bound.func)
+        name = f"partial {getattr(bound.func, '__qualname__', '?')}"
+        self._value(name, (bound.args, bound.keywords))
+
+    def _object(self, thing: object) -> None:
+        """Take in a module, whose reached members are followed one by one, or an object by its class."""
+        owner = thing.__name__ if isinstance(thing, ModuleType) else type(thing).__module__
+        if not self._is_project(owner):
+            self._library(owner)
+        elif not isinstance(thing, ModuleType):
+            self.visit(type(thing))
+            self.unknown.add(f"{owner}:{type(thing).__qualname__} object")
 
     def _names(self, tree: ast.AST, thing: object, module: str) -> None:
         scope = dict(vars(sys.modules[module])) if module in sys.modules else {}
         if isinstance(thing, FunctionType):
             scope = {**thing.__globals__, **inspect.getclosurevars(thing).nonlocals}
         for node in ast.walk(tree):
-            if isinstance(node, ast.Import):
-                for alias in node.names:
-                    self._library(alias.name)
-            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-                self._library(node.module)
-            elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load) and node.id in scope:
+            if isinstance(node, ast.Import | ast.ImportFrom):
+                scope |= self._imported(node, module)
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load) and node.id in scope:
                 self._value(f"{module}:{node.id}", scope[node.id])
             elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
                 owner = scope.get(node.value.id)
                 if isinstance(owner, ModuleType) and self._is_project(owner.__name__):
                     self._value(f"{owner.__name__}:{node.attr}", getattr(owner, node.attr, None))
 
+    def _imported(self, node: ast.Import | ast.ImportFrom, module: str) -> dict[str, object]:
+        """Return what an import inside a function binds, if it is of the project; else note the library."""
+        found: dict[str, object] = {}
+        if isinstance(node, ast.ImportFrom):
+            loaded = self._loaded("." * node.level + (node.module or ""), module)
+            for alias in node.names if loaded else ():
+                found[alias.asname or alias.name] = getattr(loaded, alias.name, None)
+            return found
+        for alias in node.names:
+            loaded = self._loaded(alias.name, module)
+            if loaded is not None and (alias.asname or "." not in alias.name):
+                found[alias.asname or alias.name] = loaded
+        return found
+
+    def _loaded(self, name: str, by: str) -> ModuleType | None:
+        package = getattr(sys.modules.get(by), "__package__", None) or ""
+        try:
+            name = resolve_name(name, package)
+        except ImportError:
+            self.unknown.add(name)
+            return None
+        top = name.partition(".")[0]
+        here = self.root is not None and any(
+            path.exists() for path in (self.root / f"{top}.py", self.root / top / "__init__.py")
+        )
+        if not here and not self._is_project(name):
+            self._library(name)
+            return None
+        # Loaded now, not when the function runs: the digest must not depend on what ran before.
+        try:
+            return import_module(name)
+        except ImportError:
+            self.unknown.add(name)
+            return None
+
     def _value(self, key: str, value: object) -> None:
-        if isinstance(value, _SIMPLE):
-            self.parts[key] = digest_of(_ordered(value))
-        elif callable(value) or isinstance(value, ModuleType):
+        if callable(value) or isinstance(value, ModuleType):
             self.visit(value)
+        elif isinstance(value, _SIMPLE):
+            self.parts[key] = digest_of(self._plain(key, value))
         else:
             self.unknown.add(key)
+
+    def _plain(self, key: str, value: Any) -> list[object]:
+        """Return a constant as JSON that is the same in every process."""
+        kind = type(value).__name__
+        if isinstance(value, _SEQUENCES):
+            return [kind, *(self._plain(key, item) for item in value)]
+        if isinstance(value, _SETS):
+            return ["set", *sorted((self._plain(key, item) for item in value), key=canonical)]
+        if isinstance(value, dict):
+            pairs = [[self._plain(key, name), self._plain(key, item)] for name, item in value.items()]
+            return ["dict", *sorted(pairs, key=canonical)]
+        if isinstance(value, _SIMPLE):
+            return [kind, repr(value)]
+        if callable(value):
+            self.visit(value)
+            return ["code", getattr(value, "__qualname__", kind)]
+        self.unknown.add(key)
+        return ["unknown", kind]
 
     def _is_project(self, module: str) -> bool:
         source = getattr(sys.modules.get(module), "__file__", None)
@@ -125,21 +199,19 @@ class _Walk:
 
 def _without_docstrings(tree: ast.AST) -> ast.AST:
     for node in ast.walk(tree):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) and ast.get_docstring(
-            node
-        ):
+        documented = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
+        if documented and ast.get_docstring(node):
             node.body = node.body[1:] or [ast.Pass()]
     return tree
 
 
-def _code_digest(thing: object) -> Digest:
-    code = getattr(thing, "__code__", None)
-    return digest_of([code.co_code.hex(), repr(code.co_consts)] if code else repr(thing))
+def _compiled(code: CodeType | None) -> object:
+    """Return what a function without source compiles to, without the addresses of what is nested in it."""
+    if code is None:
+        return None
+    constants = [_compiled(one) if isinstance(one, CodeType) else _constant(one) for one in code.co_consts]
+    return [code.co_code.hex(), list(code.co_names), constants]
 
 
-def _ordered(value: object) -> object:
-    if isinstance(value, set | frozenset):
-        return ["set", *sorted(map(repr, value))]
-    if isinstance(value, dict):
-        return ["dict", *sorted((repr(key), repr(item)) for key, item in value.items())]
-    return [type(value).__name__, repr(value)]
+def _constant(value: object) -> str:
+    return repr(sorted(map(repr, value))) if isinstance(value, frozenset) else repr(value)

@@ -164,11 +164,11 @@ def _onnx_of(estimator: Any, n_columns: int) -> bytes:
     from skl2onnx.common.data_types import FloatTensorType
     from skl2onnx.common.exceptions import MissingConverter, MissingShapeCalculator
 
-    inputs = [("X", FloatTensorType([None, n_columns]))]
+    inputs: Any = [("X", FloatTensorType([None, n_columns]))]
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            model = skl2onnx.to_onnx(
+            model: Any = skl2onnx.to_onnx(
                 estimator, initial_types=inputs, options={"zipmap": False}, target_opset=18
             )
     except (MissingConverter, MissingShapeCalculator, NotImplementedError, RuntimeError, ValueError) as error:

@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from varv.kernel.errors import InvalidInput
+from varv.kernel.errors import Corrupt, InvalidInput
 
 _LARGEST_ROW_BYTES = 1 << 20
 
@@ -97,9 +97,24 @@ class CaptureLog:
 def read_captures(path: Path) -> list[Capture]:
     """Return the rows of one file of a log; a torn last line, cut by a crash, was never acknowledged and is
     left out.
+
+    Raises
+    ------
+    Corrupt
+        If an earlier line is not a row.
     """
     lines = path.read_bytes().split(b"\n")
-    return [msgspec.json.decode(line, type=Capture) for line in lines[:-1] if line]
+    return [_decoded(path, number, line) for number, line in enumerate(lines[:-1], start=1)]
+
+
+def _decoded(path: Path, number: int, line: bytes) -> Capture:
+    try:
+        return msgspec.json.decode(line, type=Capture)
+    except msgspec.MsgspecError as error:
+        hint = "take the file out of the folder, and look at that line"
+        raise Corrupt(
+            "capture file", path.name, "has a bad line", line=number, why=str(error), hint=hint
+        ) from None
 
 
 def _write_all(file: int, data: bytes) -> None:

@@ -20,7 +20,7 @@ from varv.kernel.clock import DAY, Instant
 WIDTH = 1000
 """Of the stretched layer, in its own units."""
 LABEL_GAP = 14.0
-LONGEST_LABEL = 28
+LONGEST_LABEL = 36
 NARROWEST_MARK_GAP = 0.045
 NARROW_MARK_GAP = 0.16
 """Of the marks that keep their name on a narrow screen."""
@@ -211,8 +211,11 @@ def _value_range(lines: Sequence[Line], levels: Sequence[Level], *, zero: bool) 
     # An early interval may be as wide as the world; the widest ones are cut rather than flatten all the rest.
     lows = sorted(point.low for line in lines for point in line.points if point.low is not None)
     highs = sorted(point.high for line in lines for point in line.points if point.high is not None)
-    bounds = [lows[len(lows) // 10], highs[(len(highs) - 1) * 9 // 10]] if lows and highs else []
-    return covering([*values, *bounds, *(level.value for level in levels)], zero=zero)
+    usual = [lows[len(lows) // 10], highs[(len(highs) - 1) * 9 // 10]] if lows and highs else []
+    core = covering([*values, *usual, *(level.value for level in levels)], zero=zero)
+    reach = 0.5 * (core.high - core.low)
+    near = [bound for bound in (*lows, *highs) if core.low - reach <= bound <= core.high + reach]
+    return covering([*values, *usual, *near, *(level.value for level in levels)], zero=zero)
 
 
 def _place(value: float, up: Range, height: int) -> float:

@@ -199,15 +199,14 @@ def numbers(seen: Mapping[str, float | None]) -> str:
 def gate(result: GateResult) -> str:
     """Return the numbers that a gate judged by."""
     seen = result.evidence
+    n = f"n\u00a0{count(seen.get('n'))}"
     if result.gate == "calibrated":
-        return (
-            f"ECE {number(seen.get('ece'))}, at most {number(seen.get('max_ece'))}, n {count(seen.get('n'))}"
-        )
+        return f"ECE {number(seen.get('ece'))}, at most {number(seen.get('max_ece'))}, {n}"
     if seen.get("gain") is None:
-        return f"n {count(seen.get('n'))}"
+        return n
     low, high = number(seen.get("gain_low"), 4), number(seen.get("gain_high"), 4)
     compared = f"{number(seen.get('candidate'), 4)} against {number(seen.get('champion'), 4)}"
-    return f"gain {number(seen.get('gain'), 4)} [{low}, {high}], {compared}, n {count(seen.get('n'))}"
+    return f"gain {number(seen.get('gain'), 4)} [{low}, {high}], {compared}, {n}"
 
 
 def evidence(seen: Evidence) -> str:
@@ -215,7 +214,7 @@ def evidence(seen: Evidence) -> str:
     difference = f"{number(seen.difference, 4)} [{number(seen.low, 4)}, {number(seen.high, 4)}]"
     harm = f"harm {seen.log_harm:.2f} of {seen.harm_at:.2f}"
     safety = f"safety {seen.log_safety:.2f} of {seen.safety_at:.2f}"
-    return f"difference {difference}, {harm}, {safety}, n {count(seen.n_labels)}".replace(" -", " −")
+    return f"difference {difference}, {harm}, {safety}, n\u00a0{count(seen.n_labels)}".replace(" -", " −")
 
 
 def said(event: Event) -> str:

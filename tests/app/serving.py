@@ -1,0 +1,119 @@
+"""A `varv up` in a process of its own, on ports that the system chose."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import httpx
+
+T = TypeVar("T")
+DEADLINE_S = 120.0
+STEP_S = 0.05
+
+
+def varv(home: Path, *arguments: str, check: bool = True) -> str:
+    """Run one command to its end and return what it wrote."""
+    found = subprocess.run(
+        _command(home, *arguments), capture_output=True, text=True, env=_environment(), check=False
+    )
+    assert not check or found.returncode == 0, found.stderr
+    return found.stdout
+
+
+def eventually(look: Callable[[], T | None], *, deadline_s: float = DEADLINE_S) -> T:
+    """Return what `look` finds, once it finds something; the only place that waits."""
+    pause = threading.Event()
+    for _ in range(round(deadline_s / STEP_S)):
+        found = look()
+        if found is not None:
+            return found
+        pause.wait(STEP_S)
+    raise AssertionError("nothing was found before the deadline")
+
+
+class Server:
+    """A running server.
+
+    Parameters
+    ----------
+    home, file
+        What it serves.
+    wait
+        Whether to wait until it answers predictions.
+    """
+
+    def __init__(self, home: Path, file: Path, *, wait: bool = True) -> None:
+        self.home = home
+        ports = ("--port", "0", "--inference-port", "0")
+        self.process = subprocess.Popen(_command(home, "up", str(file), *ports), env=_environment())
+        self.control = self.inference = httpx.Client()
+        if wait:
+            self.ready()
+
+    def ready(self) -> Server:
+        """Wait until predictions are answered."""
+        said = eventually(self._announced)
+        self.control = httpx.Client(base_url=f"http://127.0.0.1:{said['port']}", timeout=60)
+        self.inference = httpx.Client(base_url=f"http://127.0.0.1:{said['inference_port']}", timeout=60)
+        eventually(lambda: True if self._state() == "serving" else None)
+        eventually(lambda: True if self.inference.get("/v2/health/ready").status_code == 200 else None)
+        return self
+
+    def predict(self, key: str, **columns: object) -> httpx.Response:
+        """Ask for one prediction."""
+        return self.inference.post(
+            "/invocations", json={"dataframe_records": [{"delivery_id": key, **columns}]}
+        )
+
+    def act(self, verb: str, **fields: object) -> httpx.Response:
+        """Call a verb."""
+        return self.control.post(f"/api/v1/{verb.replace('.', '/')}", json=fields)
+
+    def kill(self) -> None:
+        """End the owner at once, as a power cut would."""
+        self.process.kill()
+        self._ended()
+
+    def stop(self) -> int:
+        """Ask it to stop, and return its exit status."""
+        self.process.send_signal(signal.SIGTERM)
+        return self._ended()
+
+    def _ended(self) -> int:
+        status = self.process.wait(DEADLINE_S)
+        self.control.close()
+        self.inference.close()
+        return status
+
+    def _announced(self) -> dict[str, int] | None:
+        assert self.process.poll() is None, f"the server has ended with {self.process.returncode}"
+        try:
+            said = json.loads((self.home / "server.json").read_text())
+        except (FileNotFoundError, json.JSONDecodeError):
+            return None
+        return said if said["pid"] == self.process.pid else None
+
+    def _state(self) -> str:
+        assert self.process.poll() is None, f"the server has ended with {self.process.returncode}"
+        try:
+            return self.control.get("/health").json()["state"]
+        except httpx.TransportError:
+            return ""
+
+
+def _command(home: Path, *arguments: str) -> list[str]:
+    return [sys.executable, "-m", "varv.app.cli", "--home", str(home), *arguments]
+
+
+def _environment() -> dict[str, str]:
+    # One thread a process: machines that run tests are shared.
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("VARV_")}
+    return {**kept, "OMP_NUM_THREADS": "1", "POLARS_MAX_THREADS": "1", "VARV_SEAL_EVERY_S": "0.2"}

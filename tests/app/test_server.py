@@ -1,0 +1,173 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from tests.app.serving import Server, eventually, varv
+
+from varv.kernel.errors import VarvError
+
+PARCEL = {"district": "harbour", "courier": "eli", "distance_km": 4.5, "weight_kg": 1.2, "hour": 18}
+MODEL = "late-parcel"
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("project")
+    varv(folder / ".varv", "init", str(folder))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def server(project, tmp_path_factory):
+    found = Server(tmp_path_factory.mktemp("fresh") / "home", project / "deliveries.py")
+    yield found
+    found.stop()
+
+
+def status(home: Path) -> dict:
+    return json.loads(varv(home, "status", "--json"))["models"][0]
+
+
+def test_the_first_start_trains_and_serves_and_the_console_shows_it(server):
+    found = status(server.home)
+    assert (found["champion"], found["shares"]) == (1, [{"version": 1, "share": 1.0}])
+    page = server.control.get("/")
+    assert page.status_code == 200
+    assert MODEL in page.text
+    health = server.control.get("/health").json()
+    assert (health["state"], len(health["workers"])) == ("serving", 1)
+
+
+def test_both_protocols_answer_and_say_who_did(server):
+    invoked = server.predict("both-1", **PARCEL)
+    kinds = {"district": "BYTES", "courier": "BYTES", "hour": "INT64"}
+    inputs = [
+        {"name": name, "shape": [1], "datatype": kinds.get(name, "FP64"), "data": [value]}
+        for name, value in PARCEL.items()
+    ]
+    inferred = server.inference.post(
+        f"/v2/models/{MODEL}/infer", json={"id": "both-2", "inputs": inputs}
+    ).json()
+    assert inferred["outputs"][0]["data"] == invoked.json()["predictions"]
+    assert invoked.headers["x-varv-version"] == inferred["model_version"] == "1"
+
+
+def test_a_prediction_and_its_outcome_can_be_explained_within_seconds(server):
+    server.predict("told-1", **PARCEL)
+    answer = server.act("outcome.record", model=MODEL, rows=[{"delivery_id": "told-1", "late": 1}])
+    assert answer.json() == {"n_rows": 1}
+
+    def explained():
+        try:
+            found = json.loads(varv(server.home, "why", "told-1", "--json", check=False))
+        except VarvError:
+            return None
+        return found if len(found.get("sources", ())) == 2 else None
+
+    found = eventually(explained)
+    assert found["prediction"]["version"] == 1
+    assert found["sources"][1]["row"]["late"] == 1
+
+
+def test_outcomes_become_features_of_the_next_request(server):
+    lately = "district_lately.late_mean_12h"
+    for number in range(3):
+        server.predict(f"new-{number}", **{**PARCEL, "district": "nowhere"})
+        server.act("outcome.record", model=MODEL, rows=[{"delivery_id": f"new-{number}", "late": 1}])
+
+    def seen():
+        key = f"probe-{server.control.get('/health').json()['n_entries']}"
+        server.predict(key, **{**PARCEL, "district": "nowhere"})
+        found = json.loads(varv(server.home, "why", key, "--json", check=False))
+        return found if found.get("prediction", {}).get("features", {}).get(lately) == 1.0 else None
+
+    assert eventually(seen)
+
+
+def test_a_second_owner_of_the_home_is_refused(server, project):
+    said = json.loads(varv(server.home, "up", str(project / "deliveries.py"), "--json", check=False))
+    assert said["error"]["code"] == "failed_precondition"
+    assert said["error"]["facts"]["pid"] == str(server.process.pid)
+
+
+def test_a_port_that_is_taken_is_refused(server, project, tmp_path):
+    port = str(server.control.base_url.port)
+    said = json.loads(
+        varv(tmp_path / "h", "up", str(project / "deliveries.py"), "--port", port, "--json", check=False)
+    )
+    assert "choose another with --port" in said["error"]["hint"]
+
+
+def test_a_rollback_without_a_former_champion_is_refused_by_the_server(server):
+    answer = server.act("model.rollback", model=MODEL)
+    assert answer.status_code == 409
+    assert "nothing to go back to" in answer.json()["error"]["problem"]
+    said = json.loads(varv(server.home, "rollback", MODEL, "--json", check=False))
+    assert said["error"]["code"] == "failed_precondition"
+
+
+def test_a_worker_that_dies_is_replaced_and_answers_as_before(server):
+    import os
+    import signal
+
+    before = server.predict("w-1", **PARCEL).json()
+    (pid,) = server.control.get("/health").json()["workers"]
+    os.kill(pid, signal.SIGKILL)
+
+    def replaced():
+        workers = server.control.get("/health").json()["workers"]
+        if not workers or workers == [pid]:
+            return None
+        return True if server.inference.get("/v2/health/ready").status_code == 200 else None
+
+    eventually(replaced)
+    assert server.predict("w-2", **PARCEL).json() == before
+
+
+def test_verify_holds_while_the_server_writes_and_a_signal_ends_it_in_order(project, tmp_path):
+    server = Server(tmp_path / "home", project / "deliveries.py")
+    server.predict("last-1", **PARCEL)
+    assert json.loads(varv(server.home, "verify", "--json"))["ok"]
+    assert server.stop() == 0
+    assert not (server.home / "server.json").exists()
+    found = json.loads(varv(server.home, "verify", "--json"))
+    assert found["ok"]
+    assert found["signed_up_to"] == found["n_entries"]
+    assert json.loads(varv(server.home, "why", "last-1", "--json"))["kind"] == "prediction"
+
+
+def test_a_broken_declaration_ends_the_server_with_its_line(tmp_path):
+    (tmp_path / "broken.py").write_text("import varv\nvarv.Outcome('y')\n")
+    said = json.loads(varv(tmp_path / "h", "up", str(tmp_path / "broken.py"), *PORTS, "--json", check=False))
+    assert said["error"]["facts"]["line"] == "broken.py:2"
+
+
+PORTS = ("--port", "0", "--inference-port", "0")
+
+
+def test_a_replayed_home_goes_live_and_rolls_back(project, tmp_path):
+    home = tmp_path / "home"
+    file = project / "deliveries.py"
+    varv(home, "replay", str(file), "--declared-only")
+    replayed = status(home)
+    with_former = replayed["champion"], replayed["former"]
+    assert None not in with_former
+    server = Server(home, file)
+    assert server.predict("live-1", **PARCEL).status_code == 200
+    if replayed["rollout"] is not None:
+        assert (
+            json.loads(varv(home, "rollback", MODEL, "--json"))["given_up"] == replayed["rollout"]["version"]
+        )
+    found = json.loads(varv(home, "rollback", MODEL, "--reason", "test", "--json"))
+    assert (found["champion"], found["previous"], found["settled"]) == (*with_former[::-1], True)
+    assert server.predict("live-2", **PARCEL).headers["x-varv-version"] == str(found["champion"])
+    assert server.stop() == 0
+
+    again = Server(home, file)
+    assert again.predict("live-3", **PARCEL).headers["x-varv-version"] == str(found["champion"])
+    assert again.stop() == 0
+    assert json.loads(varv(home, "verify", "--json"))["ok"]

@@ -1,0 +1,25 @@
+"""A plain client of an ASGI application, without a server between."""
+
+from __future__ import annotations
+
+import asyncio
+
+import httpx
+from starlette.types import ASGIApp
+
+
+class _Direct(httpx.BaseTransport):
+    def __init__(self, app: ASGIApp) -> None:
+        self._inner = httpx.ASGITransport(app=app)
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        async def ask() -> httpx.Response:
+            answer = await self._inner.handle_async_request(request)
+            return httpx.Response(answer.status_code, headers=answer.headers, content=await answer.aread())
+
+        return asyncio.run(ask())
+
+
+def asking(app: ASGIApp) -> httpx.Client:
+    """Return a client whose requests go straight to `app`."""
+    return httpx.Client(transport=_Direct(app), base_url="http://testserver")

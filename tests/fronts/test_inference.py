@@ -1,0 +1,213 @@
+from __future__ import annotations
+
+import msgspec
+import pytest
+from tests.app.living import REQUEST, living
+from tests.fronts.asking import asking
+
+from varv.fronts.inference import Inference, create_inference
+
+MODEL = "/v2/models/late-parcel"
+JSON = {"content-type": "application/json"}
+RECORD = {name: values[0] for name, values in REQUEST.items()}
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory):
+    found = living(tmp_path_factory.mktemp("home"))
+    yield found
+    found.close()
+
+
+@pytest.fixture(scope="module")
+def client(served):
+    inference = Inference()
+    inference.answering = served.answering
+    with asking(create_inference(inference)) as made:
+        yield made
+
+
+def tensor(name, data, datatype="FP64", shape=None):
+    return {"name": name, "shape": shape or [len(data)], "datatype": datatype, "data": data}
+
+
+def tensors(n=1, **changed):
+    given = {"load": [0.5] * n, "heat": [0.0] * n, "route": ["north"] * n, **changed}
+    kinds = {"route": "BYTES", "parcel": "BYTES"}
+    return [tensor(name, data, kinds.get(name, "FP64")) for name, data in given.items() if data is not None]
+
+
+def infer(client, **body):
+    return client.post(f"{MODEL}/infer", json=body)
+
+
+def invoke(client, body):
+    return client.post("/invocations", json=body)
+
+
+def test_the_model_says_which_columns_a_request_brings(client):
+    told = client.get(MODEL).json()
+    columns = {column["name"]: column for column in told["inputs"]}
+    assert set(columns) == {"parcel", "load", "heat", "route"}
+    assert columns["load"]["datatype"] == "FP64"
+    assert columns["load"]["parameters"] == {"required": True, "may_be_null": False}
+    assert columns["heat"]["parameters"]["may_be_null"]
+    assert client.get("/v2/health/ready").json() == {"ready": True}
+    assert client.get(f"{MODEL}/ready").status_code == 200
+    assert client.get("/v2").json()["name"] == "varv"
+
+
+def test_an_answer_carries_its_request_id_version_arm_and_epoch(client):
+    said = infer(client, id="abc", inputs=tensors()).json()
+    outputs = {output["name"]: output for output in said["outputs"]}
+    assert said["id"] == "abc"
+    assert said["model_version"] == "1"
+    assert said["parameters"]["epoch"] == 1
+    assert outputs["arm"]["data"] == ["champion"]
+    assert outputs["key"]["data"] == ["abc"]
+    assert outputs["probability"]["datatype"] == "FP32"
+    assert 0 < outputs["probability"]["data"][0] < 1
+
+
+def test_only_the_outputs_asked_for_are_given(client):
+    said = infer(client, inputs=tensors(), outputs=[{"name": "probability"}]).json()
+    assert [output["name"] for output in said["outputs"]] == ["probability"]
+
+
+def test_both_protocols_and_both_dataframes_give_the_same_numbers(client):
+    rows = [{"load": float(n), "heat": 1.0, "route": "south"} for n in range(5)]
+    columns = list(rows[0])
+    split = {"columns": columns, "data": [list(row.values()) for row in rows]}
+    records = invoke(client, {"dataframe_records": rows})
+    assert invoke(client, {"dataframe_split": split}).json() == records.json()
+    body = tensors(5, load=[float(n) for n in range(5)], heat=[1.0] * 5, route=["south"] * 5)
+    outputs = infer(client, inputs=body).json()["outputs"]
+    assert outputs[0]["data"] == records.json()["predictions"]
+    assert records.headers["x-varv-version"] == "1"
+    assert records.headers["x-varv-epoch"] == "1"
+
+
+def test_rows_without_a_key_are_named_after_the_request(client):
+    said = infer(client, id="batch", inputs=tensors(2)).json()
+    assert said["outputs"][3]["data"] == ["batch-0", "batch-1"]
+
+
+def test_every_answer_is_captured_before_it_goes_out(client, served):
+    served.take_in()
+    infer(client, id="caught", inputs=tensors())
+    served.take_in()
+    requests = served.world.datasets.read(served.world.model.requests)
+    assert requests.filter(parcel="caught").height == 1
+
+
+def test_a_number_that_is_sometimes_missing_may_be_null_and_a_whole_number_may_come_as_a_float(client):
+    assert invoke(client, {"dataframe_records": [{**RECORD, "heat": None}]}).status_code == 200
+    assert invoke(client, {"dataframe_records": [{**RECORD, "load": 1}]}).status_code == 200
+
+
+def test_a_column_of_shape_n_by_1_is_a_column(client):
+    body = [tensor("load", [[0.5], [0.6]], shape=[2, 1]), *tensors(2, load=None)]
+    assert infer(client, inputs=body).status_code == 200
+
+
+BAD = {
+    "no inputs": ({"inputs": []}, "inputs"),
+    "missing column": ({"inputs": tensors(load=None)}, "load"),
+    "unknown column": ({"inputs": [*tensors(), tensor("colour", [1.0])]}, "colour"),
+    "column known only later": ({"inputs": [*tensors(), tensor("late", [True], "BOOL")]}, "late"),
+    "time of the request": (
+        {"inputs": [*tensors(), tensor("asked_at", ["2024-01-01"], "BYTES")]},
+        "asked_at",
+    ),
+    "wrong type": ({"inputs": tensors(load=["much"])}, "load"),
+    "truth value for a number": ({"inputs": tensors(load=[True])}, "load"),
+    "number for a text": ({"inputs": tensors(route=[3])}, "route"),
+    "null where none ever was": ({"inputs": tensors(load=[None])}, "load"),
+    "null key": ({"inputs": tensors(parcel=[None])}, "parcel"),
+    "infinite number": ({"inputs": tensors(load=[10**400])}, "load"),
+    "long text": ({"inputs": tensors(route=["x" * 5000])}, "route"),
+    "column twice": ({"inputs": [*tensors(), tensor("load", [1.0])]}, "load"),
+    "unknown datatype": ({"inputs": [tensor("load", [1.0], "FLOAT"), *tensors(load=None)]}, "load"),
+    "shape and data disagree": (
+        {"inputs": [tensor("load", [1.0], shape=[2]), *tensors(2, load=None)]},
+        "load",
+    ),
+    "columns of different length": ({"inputs": [*tensors(2, load=None), tensor("load", [1.0])]}, "load"),
+    "shape of three": ({"inputs": [tensor("load", [1.0], shape=[1, 1, 1])]}, "load"),
+    "empty tensors": ({"inputs": [tensor("load", [], shape=[0])]}, "load"),
+    "nested values": ({"inputs": tensors(load=[[1.0, 2.0]])}, "load"),
+    "unknown output": ({"inputs": tensors(), "outputs": [{"name": "logits"}]}, "outputs"),
+    "id that is no text": ({"id": 7, "inputs": tensors()}, "id"),
+    "id that is too long": ({"id": "x" * 200, "inputs": tensors()}, "id"),
+}
+
+
+@pytest.mark.parametrize("kind", BAD)
+def test_a_bad_request_is_refused_with_code_field_and_hint(client, kind):
+    body, field = BAD[kind]
+    answer = client.post(f"{MODEL}/infer", content=msgspec.json.encode(body), headers=JSON)
+    said = answer.json()
+    assert answer.status_code == 400, said
+    assert said["code"] == "invalid_input"
+    assert said["field"] == field
+    assert said["hint"]
+    assert said["error"] == said["message"]
+
+
+BAD_FRAMES = {
+    "no dataframe": {},
+    "both dataframes": {"dataframe_records": [RECORD], "dataframe_split": {"columns": [], "data": []}},
+    "no rows": {"dataframe_records": []},
+    "records that differ": {"dataframe_records": [RECORD, {"load": 1.0}]},
+    "rows of another width": {"dataframe_split": {"columns": ["load"], "data": [[1.0, 2.0]]}},
+    "a column twice": {"dataframe_split": {"columns": ["load", "load"], "data": [[1.0, 2.0]]}},
+    "another format": {"instances": [RECORD]},
+}
+
+
+@pytest.mark.parametrize("kind", BAD_FRAMES)
+def test_a_bad_dataframe_is_refused(client, kind):
+    answer = invoke(client, BAD_FRAMES[kind])
+    assert answer.status_code == 400
+    assert answer.json()["error_code"] == "INVALID_INPUT"
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b'{"inputs": NaN}', b"\xff\xfe", b'{"inputs":' * 2000])
+def test_what_is_not_json_is_refused(client, body):
+    assert client.post(f"{MODEL}/infer", content=body, headers=JSON).status_code == 400
+
+
+def test_a_body_must_say_that_it_is_json(client):
+    answer = client.post("/invocations", content=b"{}", headers={"content-type": "text/csv"})
+    assert answer.status_code == 400
+    assert "content-type: application/json" in answer.json()["hint"]
+
+
+def test_too_many_rows_are_too_large(client):
+    assert infer(client, inputs=tensors(101)).status_code == 413
+    assert invoke(client, {"dataframe_records": [RECORD] * 101}).status_code == 413
+
+
+def test_a_body_beyond_the_limit_is_refused_while_it_arrives(client, monkeypatch):
+    monkeypatch.setattr("varv.fronts.inference.MOST_BYTES", 1000)
+    answer = client.post(f"{MODEL}/infer", content=b"x" * 5000, headers=JSON)
+    assert answer.status_code == 413
+
+
+def test_another_model_is_not_found(client):
+    answer = client.post("/v2/models/other/infer", json={"inputs": tensors()})
+    assert answer.status_code == 404
+    assert "late-parcel" in answer.json()["hint"]
+
+
+def test_before_there_is_a_model_nothing_is_ready_and_clients_are_told_to_come_back():
+    client = asking(create_inference(Inference()))
+    assert client.get("/v2/health/live").status_code == 200
+    assert client.get("/v2/health/ready").status_code == 503
+    answer = client.post(f"{MODEL}/infer", json={"inputs": tensors()})
+    assert answer.status_code == 503
+    assert answer.headers["retry-after"] == "1"
+
+
+def test_after_all_bad_requests_the_next_good_one_is_answered(client):
+    assert infer(client, inputs=tensors()).status_code == 200
