@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
+from tests.loop.synthetic import declared, head_of, replayed
 
 import varv
-from tests.loop.synthetic import declared, entries_of, head_of, quietly, replayed
 from varv.app.inspecting import verify_report
-from varv.app.replaying import run_replay
 from varv.kernel.faults import Crash
 
 PLANT = varv.Plant("leaky", at="2024-03-24T12:00:00Z", column="delay", breaks="in canary")
@@ -50,34 +51,25 @@ def test_after_a_crash_the_replay_ends_as_if_nothing_had_happened(undisturbed, t
     assert verify_report(tmp_path).ok
 
 
+def dies_after_each_command(replay: varv.Replay, home: Path) -> int:
+    """Run a replay in lives of one command each, and return how many it took."""
+    for deaths in range(500):
+        try:
+            replayed(replay, home, fault="engine.after_handler:2")
+        except Crash:
+            continue
+        return deaths
+    raise AssertionError("it never ends")
+
+
+def test_what_was_warm_but_had_no_traffic_yet_is_warm_again_in_the_next_life(tmp_path):
+    short = declared(until="2024-03-22T00:00:00Z")
+    replayed(short, tmp_path / "undisturbed")
+    assert dies_after_each_command(short, tmp_path / "mortal") > 20
+    assert head_of(tmp_path / "mortal") == head_of(tmp_path / "undisturbed")
+
+
 @pytest.mark.slow
-def test_a_replay_that_dies_again_and_again_still_gets_there(undisturbed, tmp_path):
-    deaths = 0
-    while deaths < 200:
-        try:
-            # Every start gets a little further before it dies in the middle of a command.
-            run_replay(replay(), tmp_path, quietly, declared_only=True, fault="engine.after_handler:4")
-            break
-        except Crash:
-            deaths += 1
-    assert 5 < deaths < 200
+def test_a_replay_that_lives_for_one_command_at_a_time_still_gets_there(undisturbed, tmp_path):
+    assert dies_after_each_command(replay(), tmp_path) > 40
     assert head_of(tmp_path) == undisturbed
-
-
-def test_what_was_warm_but_not_yet_routed_to_is_warm_again_after_a_restart(undisturbed, tmp_path):
-    """Between the warming of a version and the table that names it, memory is all that knows of it."""
-    entries = []
-
-    def stop_when_warm(name, progress, gained):
-        entries.extend(gained)
-
-    for nth in range(20, 45):
-        home = tmp_path / str(nth)
-        try:
-            run_replay(replay(), home, stop_when_warm, declared_only=True, fault=f"engine.after_claim:{nth}")
-        except Crash:
-            last = [entry.name for entry in entries_of(home)][-1]
-            if last == "rollout.version_warmed":
-                break
-    replayed(replay(), home)
-    assert head_of(home) == undisturbed

@@ -168,6 +168,7 @@ def _run_policy(
     world = open_world(folder, model, clock, durability="process", faults=Faults.parse(fault))
     try:
         seen = world.ledger.head().version
+        resumed = seen > 0
 
         def tick(progress: Progress) -> None:
             nonlocal seen
@@ -177,7 +178,9 @@ def _run_policy(
 
         driver = Driver(world, clock, replay, feed, plants=name == DECLARED)
         driver.run(policy_of(model, replay.train_at, replay.seed), declaration, tick)
-        return policy_run(world, replay.train_at, replay.until, round(cpu_seconds() - began, 1))
+        # What an earlier start of this replay has spent is not known any more, and a part would mislead.
+        spent = None if resumed else round(cpu_seconds() - began, 1)
+        return policy_run(world, replay.train_at, replay.until, spent)
     finally:
         world.close()
 
