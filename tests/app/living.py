@@ -1,4 +1,6 @@
-"""A small model that lives in this process: history taken in, first model trained, requests answered from memory."""
+"""A small model that lives in this process: history taken in, a model trained, requests answered from
+memory.
+"""
 
 from __future__ import annotations
 

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
@@ -31,7 +32,8 @@ def varv(home: Path, *arguments: str, check: bool = True) -> str:
 def eventually(look: Callable[[], T | None], *, deadline_s: float = DEADLINE_S) -> T:
     """Return what `look` finds, once it finds something; the only place that waits."""
     pause = threading.Event()
-    for _ in range(round(deadline_s / STEP_S)):
+    until = time.monotonic() + deadline_s
+    while time.monotonic() < until:
         found = look()
         if found is not None:
             return found

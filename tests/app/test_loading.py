@@ -14,7 +14,8 @@ rows = rows.with_columns(pl.col("at", "seen").str.to_datetime(time_zone="UTC"))
 data = varv.Dataset("d", source=varv.Frame(rows), key="id", event_time="at", known_at={"seen": ["y"]})
 def fit(train, params):
     return None
-one = varv.Model("one", requests=data, features=["x"], outcome=varv.Outcome("y", known_at="seen"), train=varv.Train(fit))
+y = varv.Outcome("y", known_at="seen")
+one = varv.Model("one", requests=data, features=["x"], outcome=y, train=varv.Train(fit))
 """
 REPLAY = 'r = varv.Replay(one, since="2024-01-01", train_at="2024-02-01", until="2024-03-01")\n'
 SECOND = 'two = varv.Model("two", requests=data, features=["x"], outcome=one.outcome, train=one.train)\n'

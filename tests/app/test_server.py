@@ -1,12 +1,11 @@
 from __future__ import annotations
 
+import itertools
 import json
 from pathlib import Path
 
 import pytest
 from tests.app.serving import Server, eventually, varv
-
-from varv.kernel.errors import VarvError
 
 PARCEL = {"district": "harbour", "courier": "eli", "distance_km": 4.5, "weight_kg": 1.2, "hour": 18}
 MODEL = "late-parcel"
@@ -30,6 +29,12 @@ def server(project, tmp_path_factory):
 
 def status(home: Path) -> dict:
     return json.loads(varv(home, "status", "--json"))["models"][0]
+
+
+def explained(home: Path, key: str, *, n_sources: int = 1) -> dict | None:
+    """Return why a prediction is as it is, once it has been taken in with so many rows."""
+    found = json.loads(varv(home, "why", key, "--json", check=False))
+    return found if len(found.get("sources", ())) >= n_sources else None
 
 
 def test_the_first_start_trains_and_serves_and_the_console_shows_it(server):
@@ -61,31 +66,26 @@ def test_a_prediction_and_its_outcome_can_be_explained_within_seconds(server):
     answer = server.act("outcome.record", model=MODEL, rows=[{"delivery_id": "told-1", "late": 1}])
     assert answer.json() == {"n_rows": 1}
 
-    def explained():
-        try:
-            found = json.loads(varv(server.home, "why", "told-1", "--json", check=False))
-        except VarvError:
-            return None
-        return found if len(found.get("sources", ())) == 2 else None
-
-    found = eventually(explained)
+    found = eventually(lambda: explained(server.home, "told-1", n_sources=2))
     assert found["prediction"]["version"] == 1
     assert found["sources"][1]["row"]["late"] == 1
 
 
 def test_outcomes_become_features_of_the_next_request(server):
-    lately = "district_lately.late_mean_12h"
-    for number in range(3):
-        server.predict(f"new-{number}", **{**PARCEL, "district": "nowhere"})
-        server.act("outcome.record", model=MODEL, rows=[{"delivery_id": f"new-{number}", "late": 1}])
+    def lately(key):
+        server.predict(key, **{**PARCEL, "district": "centre"})
+        found = eventually(lambda: explained(server.home, key))
+        return found["prediction"]["features"]["district_lately.late_mean_12h"]
 
-    def seen():
-        key = f"probe-{server.control.get('/health').json()['n_entries']}"
-        server.predict(key, **{**PARCEL, "district": "nowhere"})
-        found = json.loads(varv(server.home, "why", key, "--json", check=False))
-        return found if found.get("prediction", {}).get("features", {}).get(lately) == 1.0 else None
-
-    assert eventually(seen)
+    before = lately("before")
+    rows = []
+    for number in range(5):
+        server.predict(f"new-{number}", **{**PARCEL, "district": "centre"})
+        rows.append({"delivery_id": f"new-{number}", "late": 1})
+    server.act("outcome.record", model=MODEL, rows=rows)
+    numbers = itertools.count()
+    assert before < 1
+    assert eventually(lambda: True if lately(f"probe-{next(numbers)}") > before else None)
 
 
 def test_a_second_owner_of_the_home_is_refused(server, project):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import os.path
 import sys
 import traceback
 from pathlib import Path
@@ -55,14 +54,21 @@ def model_of(declaration: Model | Replay) -> Model:
 
 
 def _split(file: str) -> tuple[Path, str]:
-    # os.path says no to a name that cannot be one; pathlib raises.
-    if os.path.isfile(file):
+    if _is_file(file):
         return Path(file).resolve(), ""
     path, _, name = file.rpartition(":")
-    if path and os.path.isfile(path):
+    if path and _is_file(path):
         return Path(path).resolve(), name
     hint = "give the path of a Python file; varv init makes one to start from"
     raise NotFound("file", file[:200], hint=hint)
+
+
+def _is_file(name: str) -> bool:
+    try:
+        return Path(name).is_file()
+    except (OSError, ValueError):
+        # A name that is too long, or holds a null character, is none.
+        return False
 
 
 def _run(path: Path) -> ModuleType:

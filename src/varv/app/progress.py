@@ -66,7 +66,9 @@ class ReplayProgress:
         self._policy, self._month = policy, month
 
     def _quality(self) -> str:
-        """Return the mean AUC and log loss of the days measured since the month before, weighted by their rows."""
+        """Return the mean AUC and log loss of the days measured since the month before, weighted by their
+        rows.
+        """
         days = [day for day in self._days if day.auc is not None and day.log_loss is not None]
         n = sum(day.n for day in days)
         if not n:

@@ -185,7 +185,7 @@ def _number(name: str, value: object, source: str, *, whole: bool) -> int | floa
 def share_processors() -> None:
     """Let threads of numeric libraries sleep while they wait, unless the environment says otherwise.
 
-    OpenMP's threads spin by default: on a machine that does anything else at the same time, training then takes
-    several times as long. Must run before such a library is imported.
+    OpenMP's threads spin by default: on a machine that does anything else at the same time, training then
+    takes several times as long. Must run before such a library is imported.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

@@ -1,9 +1,9 @@
 """Group commit: many threads, one writer at a time, one fsync for all who wait.
 
-Whoever finds no leader leads: it takes all that is queued and has it written as one batch. Then it wakes the
-second of the batch, which wakes the third, and so on: threads that are woken all at once would only queue for
-the interpreter. The one in the middle also calls the next leader, by when half have had time to queue again. A
-caller that is alone leads at once and pays no hand-over.
+Whoever finds no leader leads: it takes all that is queued and has it written as one batch. The batch is then
+woken in a chain, each thread by the one before it, and the last calls the next leader. Woken all at once, the
+threads would queue a second time, for the interpreter; called earlier, the next leader would find half of them
+not back yet, and pay an fsync for each half. A caller that is alone leads at once and pays no hand-over.
 """
 
 from __future__ import annotations
@@ -21,15 +21,14 @@ R = TypeVar("R")
 class Ticket(Generic[A]):
     """A piece of work on its way through the writer, with its result or its error."""
 
-    __slots__ = ("_called", "_wake", "error", "finished", "hands_over", "next", "result", "work")
+    __slots__ = ("_called", "_wake", "error", "finished", "next", "result", "work")
 
     def __init__(self, work: A) -> None:
         self.work = work
         self.result: Any = None
         self.error: BaseException | None = None
         self.finished = False
-        self.hands_over = False  # whether its thread calls the next leader
-        self.next: Ticket[A] | None = None  # whose thread its own wakes
+        self.next: Ticket[A] | None = None  # to be called by this one's thread
         self._called = False
         self._wake = threading.Lock()
         self._wake.acquire()
@@ -83,6 +82,7 @@ class GroupCommit(Generic[A]):
             if not ticket.finished:
                 self._lead()
         finally:
+            # Also when the batch has failed: who else is in it, or queued, would wait for ever.
             self._pass_on(ticket)
         if interrupt is not None:
             raise interrupt
@@ -101,13 +101,12 @@ class GroupCommit(Generic[A]):
                 ticket.finished = True
             for ticket, following in pairwise(batch):
                 ticket.next = following
-            batch[len(batch) // 2].hands_over = True
 
     def _pass_on(self, ticket: Ticket[A]) -> None:
-        if ticket.hands_over:
-            with self.lock:
-                self._leading = bool(self._queue)
-                if self._queue:
-                    self._queue[0].call()
         if ticket.next is not None:
             ticket.next.call()
+            return
+        with self.lock:
+            self._leading = bool(self._queue)
+            if self._queue:
+                self._queue[0].call()

@@ -221,7 +221,11 @@ def entry_hash(previous: bytes, entry: Entry) -> bytes:
     -----
     SHA-256 of the previous hash and the canonical JSON of all other fields in the order of `Entry`.
     """
-    return hashlib.sha256(previous + canonical(msgspec.structs.astuple(entry)[:-1])).digest()
+    return _hash_of(previous, msgspec.structs.astuple(entry)[:-1])
+
+
+def _hash_of(previous: bytes, fields: tuple[object, ...]) -> bytes:
+    return hashlib.sha256(previous + canonical(fields)).digest()
 
 
 def encoded(append: Append) -> bytes:
@@ -248,6 +252,7 @@ def encoded(append: Append) -> bytes:
 
 def chained(tip: Head, version: int, append: Append, data: bytes, at: Instant, cause: int | None) -> Entry:
     """Return the entry that follows `tip`, of an append whose event is encoded as `data`."""
-    name, event_version = append.event.event_name, append.event.event_version
-    bare = Entry(tip.version + 1, append.stream, version, name, event_version, at, cause, data, b"")
-    return msgspec.structs.replace(bare, hash=entry_hash(tip.hash, bare))
+    event = append.event
+    seq = tip.version + 1
+    fields = (seq, append.stream, version, event.event_name, event.event_version, at, cause, data)
+    return Entry(*fields, hash=_hash_of(tip.hash, fields))

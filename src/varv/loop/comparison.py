@@ -42,8 +42,9 @@ class Month(msgspec.Struct, frozen=True):
     n: int
     base_rate: float
     log_loss: float
-    low: float
-    high: float
+    low: float | None
+    """None, as `high`, where the month has one day only."""
+    high: float | None
     auc: float | None
 
 
@@ -140,9 +141,7 @@ def compare(runs: Mapping[str, PolicyRun], *, since: Instant, until: Instant, se
     """Return the comparison of finished policies, the declared one first."""
     common = _common(runs)
     declared = runs[DECLARED]
-    if common.is_empty():
-        hint = "see why no model was there to answer: varv why " + declared.model
-        raise FailedPrecondition("replay", declared.model, "answered nothing that has an outcome", hint=hint)
+    _require_enough(declared.model, common)
     losses = {name: log_losses(common["outcome"], common[name]) for name in runs}
     rng = np.random.default_rng(derived_seed(seed, "comparison"))
     by_day = pl.DataFrame({"day": common["requested_at"].dt.date(), **losses}).group_by(
@@ -161,6 +160,18 @@ def compare(runs: Mapping[str, PolicyRun], *, since: Instant, until: Instant, se
         n_without_outcome=int(declared.rows["outcome"].null_count()),
         policies=tuple(policies),
     )
+
+
+def _require_enough(model: ModelName, common: pl.DataFrame) -> None:
+    if common.is_empty():
+        hint = f"see why no model was there to answer: varv why {model}"
+        raise FailedPrecondition("replay", model, "answered nothing that has an outcome", hint=hint)
+    n_days = common["requested_at"].dt.date().n_unique()
+    if n_days < 2 or common["outcome"].n_unique() < 2:
+        hint = "end the replay later: intervals need two days, and outcomes of both kinds"
+        raise FailedPrecondition(
+            "replay", model, "has too little to be compared on", n_days=n_days, n=common.height, hint=hint
+        )
 
 
 def without_cpu(comparison: Comparison) -> Comparison:
@@ -219,7 +230,8 @@ def _months(rows: pl.DataFrame) -> tuple[Month, ...]:
         if part["requested_at"].dt.date().n_unique() < FEWEST_DAYS:
             continue
         base = float(outcome.mean())
-        numbers = (_six(base), _six(loss.value), _six(loss.low), _six(loss.high), finite(_six(ranking)))
+        limits = (finite(_six(loss.low)), finite(_six(loss.high)))
+        numbers = (_six(base), _six(loss.value), *limits, finite(_six(ranking)))
         found.append(Month(str(month), part.height, *numbers))
     return tuple(found)
 

@@ -179,7 +179,7 @@ def _fit(rows: Rows, recipe: _Recipe) -> bytes:
     signature = signature_of(rows.fit, rows.names)
     given = TrainingSet(
         signature.encode(rows.fit),
-        rows.fit["outcome"].to_numpy().astype(np.int8),
+        rows.fit["outcome"].to_numpy().astype(np.int64),
         rows.fit["requested_at"].to_physical().to_numpy(),
         signature,
         seed=recipe.seed,

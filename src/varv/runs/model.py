@@ -27,7 +27,7 @@ class TrainingSet:
     X
         Encoded inputs, float32 of shape (n, d); categories as codes, missing values as NaN.
     y
-        Outcomes, 0 or 1, int8 of shape (n,).
+        Outcomes, 0 or 1, int64 of shape (n,).
     requested_at
         When each row was a request, int64 microseconds of shape (n,), ascending.
     signature

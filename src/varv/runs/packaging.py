@@ -84,7 +84,7 @@ def build_package(
         raise InvalidInput("estimator", name, "is not binary", classes=n_classes, hint=hint)
     onnx = _onnx_of(estimator, len(signature.columns))
     expected = np.asarray(estimator.predict_proba(probe))[:, 1]
-    difference = float(np.abs(scores(session(onnx), probe) - expected).max(initial=0.0))
+    difference = float(np.abs(_trial_scores(name, onnx, probe) - expected).max(initial=0.0))
     if not difference <= TOLERANCE:
         hint = "use an estimator that computes in float32, or report this"
         raise InvalidInput("estimator", name, "differs from its ONNX form", by=difference, hint=hint)
@@ -104,6 +104,16 @@ def build_package(
             probe_scores=tuple(round(float(score), 7) for score in expected[few]),
         )
     )
+
+
+def _trial_scores(estimator: str, onnx: bytes, probe: np.ndarray) -> np.ndarray:
+    try:
+        return scores(session(onnx), probe)
+    except Corrupt as error:
+        hint = "use another estimator, or report this"
+        raise InvalidInput(
+            "estimator", estimator, "has no ONNX form that runs", why=error.facts.get("why"), hint=hint
+        ) from None
 
 
 def open_package(data: bytes) -> Package:

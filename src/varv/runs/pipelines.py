@@ -190,7 +190,8 @@ def key_parts(step: PipelineStep, digests: Mapping[str, Digest]) -> dict[str, st
     """Return everything that the key of `step` depends on, each part named so that a miss can say what
     changed.
     """
-    closures = [code_closure(function) for function in (step.run, *step.code)]
+    shape = () if step.produces is bytes else (step.produces,)
+    closures = [code_closure(reached) for reached in (step.run, *step.code, *shape)]
     libraries = sorted({library for closure in closures for library in closure.libraries})
     here = environment(libraries)
     parts = {f"code {name}": part for closure in closures for name, part in closure.parts.items()}
@@ -207,4 +208,10 @@ def key_parts(step: PipelineStep, digests: Mapping[str, Digest]) -> dict[str, st
 
 
 def _decoded(step: PipelineStep, data: bytes) -> Any:
-    return data if step.produces is bytes else msgspec.json.decode(data, type=step.produces)
+    if step.produces is bytes:
+        return data
+    try:
+        return msgspec.json.decode(data, type=step.produces)
+    except msgspec.MsgspecError as error:
+        expected = step.produces.__name__
+        raise InvalidInput("step", step.name, f"did not return a {expected}", why=str(error)) from None
