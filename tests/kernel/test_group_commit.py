@@ -14,7 +14,7 @@ from varv.kernel.group_commit import GroupCommit, Ticket
 
 
 class Book:
-    """What was written, batch by batch; the first batch waits until `n_queued` others are queued behind it."""
+    """What was written, batch by batch; the first waits until `n_queued` others are queued behind it."""
 
     def __init__(self, n_queued: int = 0, after: Callable[[], None] = lambda: None) -> None:
         self.batches: list[list[str]] = []

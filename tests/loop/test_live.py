@@ -169,5 +169,5 @@ def test_requests_do_not_come_through_the_inbox_nor_rows_of_an_unknown_dataset(s
         shared.inbox.accept("flights", "", [{"parcel": "a"}])
     with pytest.raises(NotFound, match="the parts of parcels are"):
         shared.inbox.accept("parcels", "left_at", [{"parcel": "a"}])
-    with pytest.raises(FailedPrecondition, match="has 101 rows"):
+    with pytest.raises(InvalidInput, match="has 101 rows"):
         shared.inbox.accept_outcomes([outcome(str(n)) for n in range(101)])

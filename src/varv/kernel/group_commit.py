@@ -1,9 +1,9 @@
 """Group commit: many threads, one writer at a time, one fsync for all who wait.
 
 Whoever finds no leader leads: it takes all that is queued and has it written as one batch. The batch is then
-woken in a chain, each thread by the one before it, and the last calls the next leader. Woken all at once, the
-threads would queue a second time, for the interpreter; called earlier, the next leader would find half of them
-not back yet, and pay an fsync for each half. A caller that is alone leads at once and pays no hand-over.
+woken in a chain, each thread by the one before it, and the last calls the next leader. Woken all at once,
+threads would queue a second time, for the interpreter; called earlier, the next leader would find half of
+them not back yet, and pay an fsync for each half. A caller that is alone leads at once and pays no hand-over.
 """
 
 from __future__ import annotations

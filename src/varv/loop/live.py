@@ -20,7 +20,7 @@ import polars as pl
 from varv.data import Dataset
 from varv.kernel.clock import DAY, Clock, Duration, Instant
 from varv.kernel.codec import Digest, Event, event
-from varv.kernel.errors import FailedPrecondition, NotFound
+from varv.kernel.errors import FailedPrecondition, InvalidInput, NotFound
 from varv.kernel.observe import log
 from varv.kernel.sagas import Fact, Message
 from varv.loop.answering import PREDICTIONS, checked_rows, served_frames, typed_frame
@@ -336,7 +336,7 @@ class Inbox:
             raise FailedPrecondition("dataset", dataset.name, "takes requests by predicting only", hint=hint)
         if not 1 <= len(rows) <= self._max_rows:
             hint = f"send 1 to {self._max_rows} rows"
-            raise FailedPrecondition("request", dataset.name, f"has {len(rows)} rows", hint=hint)
+            raise InvalidInput("request", dataset.name, f"has {len(rows)} rows", hint=hint)
         types = dataset.part_types(part)
         is_base = part == dataset.event_time
         required = tuple(dict.fromkeys((*dataset.key, part) if is_base else dataset.key))

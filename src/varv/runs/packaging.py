@@ -162,6 +162,8 @@ def session(onnx: bytes, *, threads: int = 1) -> Any:
 
 def scores(model: Any, matrix: np.ndarray) -> np.ndarray:
     """Return the probability of class 1 for each row of `matrix`, float32 of shape (n,)."""
+    if not len(matrix):
+        return np.empty(0, dtype=np.float32)
     return model.run([model.get_outputs()[-1].name], {"X": matrix})[0].reshape(len(matrix), -1)[:, -1]
 
 

@@ -1,0 +1,153 @@
+"""What was acknowledged is on record, whenever the process ended."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from varv.kernel.errors import Corrupt, InvalidInput
+from varv.serving import Capture, CaptureLog
+from varv.serving.capture import read_captures
+
+
+def row(number: int, **more: object) -> Capture:
+    return Capture(table="predictions", row={"n": number, **more})
+
+
+def numbers(folder) -> list[int]:
+    return [found.row["n"] for path in sorted(folder.glob("*.jsonl")) for found in read_captures(path)]
+
+
+def test_rows_come_back_as_they_were_written(tmp_path):
+    log = CaptureLog(tmp_path)
+    given = row(1, text="ö\n\u2028", nothing=None, nested={"a": [1.5, True]})
+    log.write(given, row(2))
+    log.close()
+    [path] = tmp_path.glob("*.jsonl")
+    assert read_captures(path) == [given, row(2)]
+
+
+def test_sealing_hands_over_all_earlier_files_and_goes_on_in_a_new_one(tmp_path):
+    log = CaptureLog(tmp_path)
+    log.write(row(1))
+    first = log.seal()
+    log.write(row(2))
+    second = log.seal()
+    assert [path.name for path in second][:1] == [path.name for path in first]
+    assert [len(read_captures(path)) for path in second] == [1, 1]
+    for path in second:
+        path.unlink()
+    log.write(row(3))
+    assert [found.row["n"] for path in log.seal() for found in read_captures(path)] == [3]
+
+
+def test_a_log_that_is_opened_again_leaves_old_files_as_they_are(tmp_path):
+    log = CaptureLog(tmp_path)
+    log.write(row(1))
+    log.close()
+    again = CaptureLog(tmp_path)
+    again.write(row(2))
+    again.flush()
+    assert numbers(tmp_path) == [1, 2]
+    assert len(list(tmp_path.glob("*.jsonl"))) == 2
+
+
+@pytest.mark.parametrize("cut", [1, 5, 20])
+def test_a_torn_last_line_is_left_out(tmp_path, cut):
+    log = CaptureLog(tmp_path)
+    log.write(row(1), row(2))
+    log.close()
+    [path] = tmp_path.glob("*.jsonl")
+    path.write_bytes(path.read_bytes()[:-cut])
+    assert numbers(tmp_path) == [1]
+
+
+@pytest.mark.parametrize("bad", [b"{}\n", b"\n", b"\xff\n", b'{"table":1,"row":{}}\n'])
+def test_a_bad_line_that_is_not_the_last_is_reported_with_its_number(tmp_path, bad):
+    log = CaptureLog(tmp_path)
+    log.write(row(1))
+    log.close()
+    [path] = tmp_path.glob("*.jsonl")
+    path.write_bytes(path.read_bytes() + bad)
+    with pytest.raises(Corrupt, match=r"has a bad line \(line=2"):
+        read_captures(path)
+
+
+def test_a_row_that_is_too_large_is_refused_and_nothing_of_its_batch_is_kept(tmp_path):
+    log = CaptureLog(tmp_path)
+    with pytest.raises(InvalidInput, match="row 'predictions' is too large"):
+        log.write(row(1), row(2, text="x" * (1 << 20)))
+    log.write(row(3))
+    log.close()
+    assert numbers(tmp_path) == [3]
+
+
+def test_a_write_that_fails_half_way_does_not_spoil_the_next(tmp_path, monkeypatch):
+    log = CaptureLog(tmp_path)
+    log.write(row(1))
+    real = os.write
+
+    def full(file, data):
+        real(file, bytes(data)[:7])
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "write", full)
+        with pytest.raises(OSError, match="No space"):
+            log.write(row(2))
+    log.write(row(3))
+    log.close()
+    assert numbers(tmp_path) == [1, 3]
+
+
+def test_threads_do_not_mix_their_lines(tmp_path):
+    log = CaptureLog(tmp_path)
+
+    def write(start):
+        for number in range(start, start + 200):
+            log.write(row(number, text="x" * 500))
+
+    writers = [threading.Thread(target=write, args=(1000 * number,)) for number in range(4)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    log.close()
+    expected = [1000 * writer + number for writer in range(4) for number in range(200)]
+    assert sorted(numbers(tmp_path)) == expected
+
+
+WRITER = """
+import sys
+from pathlib import Path
+from varv.serving import Capture, CaptureLog
+log = CaptureLog(Path(sys.argv[1]))
+number = 0
+while True:
+    log.write(Capture(table="predictions", row={"n": number, "text": "x" * (number % 3000)}))
+    sys.stdout.write(f"{number}\\n")
+    sys.stdout.flush()
+    number += 1
+    if number % 50 == 0:
+        log.seal()
+"""
+
+
+@pytest.mark.parametrize("after", [1, 60, 333])
+def test_every_row_that_was_acknowledged_survives_a_kill(tmp_path, after):
+    command = [sys.executable, "-c", WRITER, str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as writer:
+        acknowledged = -1
+        while acknowledged < after:
+            acknowledged = int(writer.stdout.readline())
+        writer.send_signal(signal.SIGKILL)
+        rest = writer.stdout.read().splitlines()
+    acknowledged = max([acknowledged, *(int(line) for line in rest if line)])
+    found = numbers(tmp_path)
+    assert found == list(range(len(found)))
+    assert len(found) > acknowledged
