@@ -1,10 +1,10 @@
-"""The demo against its bars: a year of flights, its quality, its time, its memory, and the console's first page.
+"""The demo against its bars: the quality, time and memory of a year of flights, and the first page.
 
     python benchmarks/bench_replay.py            # everything, about five minutes on two quiet cores
     python benchmarks/bench_replay.py --declared # the declared policy only
 
-Times are wall times of whole processes, imports included; memory is the peak of the process tree's largest member.
-Exits 1 if a bar is missed.
+Times are wall times of whole processes, imports included; memory is the peak of the largest process. Exits 1
+if a bar is missed.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""Will a flight from New York arrive more than 15 minutes late? Asked two hours before its scheduled departure.
+"""Will a flight from New York arrive more than 15 minutes late? Asked two hours before it is to leave.
 
     varv replay examples/flights/flights.py     # 2013, the whole loop, under a virtual clock
     varv up examples/flights/flights.py         # serve it
 
-Nothing here was unknown at the time of the request: schedules and aircraft, the last weather observation, and what had
-become of earlier flights by then. `nyc.py` beside this file reads the data.
+Nothing here was unknown at the time of the request: schedules and aircraft, the last weather observation, and
+what had become of earlier flights by then. `nyc.py` beside this file reads the data.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import nyc
+
 import varv
 
 flights = varv.Dataset(
@@ -34,10 +35,16 @@ origin_weather = varv.FeatureView(
     features=["temp", "humid", "wind_speed", "wind_gust", "precip", "pressure", "visib"],
 )
 departures = varv.FeatureView(
-    "departures", source=flights, entity="origin", features=varv.windows(mean="left_late", over=["1h", "3h", "24h"])
+    "departures",
+    source=flights,
+    entity="origin",
+    features=varv.windows(mean="left_late", over=["1h", "3h", "24h"]),
 )
 carrier_departures = varv.FeatureView(
-    "carrier_departures", source=flights, entity="carrier", features=varv.windows(mean="left_late", over=["6h"])
+    "carrier_departures",
+    source=flights,
+    entity="carrier",
+    features=varv.windows(mean="left_late", over=["6h"]),
 )
 all_departures = varv.FeatureView(
     "all_departures", source=flights, features=varv.windows(mean="left_late", over=["1h"])
@@ -47,7 +54,10 @@ origin_arrivals = varv.FeatureView(
     "origin_arrivals", source=flights, entity="origin", features=varv.windows(mean="late", over=["6h"])
 )
 carrier_arrivals = varv.FeatureView(
-    "carrier_arrivals", source=flights, entity="carrier", features=varv.windows(mean="late", over=["6h", "7d"])
+    "carrier_arrivals",
+    source=flights,
+    entity="carrier",
+    features=varv.windows(mean="late", over=["6h", "7d"]),
 )
 dest_arrivals = varv.FeatureView(
     "dest_arrivals", source=flights, entity="dest", features=varv.windows(mean="late", over=["6h"])
@@ -77,13 +87,17 @@ late = varv.Model(
         *(arrivals, origin_arrivals, carrier_arrivals, dest_arrivals, aircraft),
     ],
     outcome=varv.Outcome("late", known_at="arrived_at", mature="24h"),
-    train=varv.Train(fit, validate="7d", params={"max_iter": 60, "max_leaf_nodes": 15, "learning_rate": 0.15}),
+    train=varv.Train(
+        fit, validate="7d", params={"max_iter": 60, "max_leaf_nodes": 15, "learning_rate": 0.15}
+    ),
     gates=[varv.gate.beats_champion("log_loss"), varv.gate.calibrated(max_ece=0.08)],
     rollout=varv.Rollout(
         shadow="until proven or 3d", steps=[5, 25, 100], guard={"log_loss": "not worse by 0.01"}, bake="12h"
     ),
     monitors=[varv.monitor.performance("log_loss"), varv.monitor.calibration(), varv.monitor.drift()],
-    retrain=varv.Retrain(on=["performance", "calibration", "drift", "volume:25%", "schedule:45d"], cooldown="7d"),
+    retrain=varv.Retrain(
+        on=["performance", "calibration", "drift", "volume:25%", "schedule:45d"], cooldown="7d"
+    ),
 )
 
 replay = varv.Replay(

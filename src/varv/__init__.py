@@ -1,8 +1,8 @@
 """varv closes the loop of machine learning in production.
 
-Declare a model once (data, features, training, gates, rollout, monitors, retraining) and varv trains it, rolls it out,
-serves it, watches it, retrains it and rolls it back; `varv replay` shows what that policy would have done over past
-data. Names below are imported when they are first used.
+Declare a model once (data, features, training, gates, rollout, monitors, retraining) and varv trains it,
+rolls it out, serves it, watches it, retrains it and rolls it back; `varv replay` shows what that policy would
+have done over past data. Names below are imported when they are first used.
 """
 
 from __future__ import annotations

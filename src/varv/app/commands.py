@@ -77,7 +77,7 @@ def _init(options: argparse.Namespace, loaded: Loaded) -> int:
 def _replay(options: argparse.Namespace, loaded: Loaded) -> int:
     from varv.app.loading import load_declaration
     from varv.app.progress import ReplayProgress
-    from varv.app.replaying import run_replay
+    from varv.app.replaying import REPORT_FILE, run_replay
     from varv.loop.declaration import REFERENCES, Replay
 
     settings = loaded.settings
@@ -105,7 +105,8 @@ def _replay(options: argparse.Namespace, loaded: Loaded) -> int:
         )
     finally:
         progress.close()
-    _answer(options, found, lambda: _comparison(found))
+    report = settings.home / REPORT_FILE
+    _answer(options, found, lambda: [*_comparison(found), Line(f"report {report}")])
     return 0
 
 

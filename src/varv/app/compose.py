@@ -65,7 +65,7 @@ class LocalServing:
 def open_ledger(
     folder: Path, *, durability: Durability = "full", faults: Faults | None = None, read_only: bool = False
 ) -> SqliteLedger:
-    """Return the ledger of a home or of a policy's folder; the one that owns it signs checkpoints beside it."""
+    """Return the ledger of a home or of a policy's folder; its owner signs checkpoints beside it."""
     notary = None if read_only else Notary(folder / "checkpoints.jsonl", SigningKey(folder / "signing.key"))
     return SqliteLedger(
         folder / "ledger.db", durability=durability, notary=notary, faults=faults, read_only=read_only

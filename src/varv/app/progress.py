@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import sys
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from varv.fronts.web.words import said
 from varv.kernel.clock import Instant, as_datetime
 from varv.kernel.ledger import Entry
 from varv.loop.replay import Progress
 from varv.monitoring import PerformanceMeasured
+
+if TYPE_CHECKING:
+    from rich.progress import TaskID
 
 SHOWN = {
     "loop.retrain_triggered",
@@ -21,11 +24,10 @@ SHOWN = {
     "monitoring.alarm_raised",
     "data.batch_quarantined",
 }
-_WIDTH = 28
 
 
 class ReplayProgress:
-    """Tells how far each policy has come, and what its loop decided.
+    """Tells how far each policy has come, how well it predicts, and what its loop decided.
 
     Parameters
     ----------
@@ -39,7 +41,7 @@ class ReplayProgress:
         self._since = since
         self._until = until
         self._stream = stream or sys.stderr
-        self._moving = self._stream.isatty()
+        self._bar = _Bar(self._stream, until - since) if self._stream.isatty() else None
         self._policy = ""
         self._month = ""
         self._days: list[PerformanceMeasured] = []
@@ -53,38 +55,59 @@ class ReplayProgress:
             if isinstance(event := entry.event, PerformanceMeasured):
                 self._days.append(event)
         month = f"{as_datetime(progress.now):%b %Y}"
-        quality = f"{progress.n_requests:>9,} requests  {self._quality()}"
-        if self._moving:
-            share = (progress.now - self._since) / (self._until - self._since)
-            bar = ("━" * round(_WIDTH * share)).ljust(_WIDTH, "·")
-            self._stream.write(f"\r{policy:<9} {bar} {month}  {quality} ")
-            self._stream.flush()
+        text = f"{month}  {progress.n_requests:>9,} requests  {self._quality()}"
+        if self._bar is not None:
+            self._bar.show(policy, progress.now - self._since, text)
         if (policy, month) != (self._policy, self._month):
-            if not self._moving or self._days:
-                self._line(f"{policy:<9} {month}  {quality}")
+            self._line(f"{policy:<9} {text}")
             self._days.clear()
         self._policy, self._month = policy, month
 
+    def close(self) -> None:
+        """End the moving line."""
+        if self._bar is not None:
+            self._bar.close()
+
     def _quality(self) -> str:
-        """Return the mean AUC and log loss of the days measured since the month before, weighted by their
-        rows.
-        """
+        """Return the AUC and log loss of the days measured in this month: means weighted by their rows."""
         days = [day for day in self._days if day.auc is not None and day.log_loss is not None]
         n = sum(day.n for day in days)
         if not n:
-            return "AUC  -  "
+            return ""
         auc = sum(day.n * (day.auc or 0.0) for day in days) / n
         loss = sum(day.n * (day.log_loss or 0.0) for day in days) / n
-        return f"AUC {auc:.3f}  log loss {loss:.3f} in {len(days)} days"
-
-    def close(self) -> None:
-        """End the moving line."""
-        if self._moving:
-            self._stream.write("\n")
+        return f"AUC {auc:.3f}  log loss {loss:.3f}  ({len(days)} days)"
 
     def _line(self, text: str) -> None:
-        clear = "\r\x1b[2K" if self._moving else ""
-        self._stream.write(f"{clear}{text}\n")
+        if self._bar is not None:
+            self._bar.write(text)
+        else:
+            self._stream.write(text.rstrip() + "\n")
+
+
+class _Bar:
+    """The moving line of a terminal: one bar a policy, with lines scrolling by above it."""
+
+    def __init__(self, stream: TextIO, span: int) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+        columns = (TextColumn("{task.fields[policy]:<9}"), BarColumn(28), TextColumn("{task.fields[said]}"))
+        self._progress = Progress(*columns, TimeElapsedColumn(), console=Console(file=stream))
+        self._span = span
+        self._tasks: dict[str, TaskID] = {}
+        self._progress.start()
+
+    def show(self, policy: str, done: int, said: str) -> None:
+        if policy not in self._tasks:
+            self._tasks[policy] = self._progress.add_task("", total=self._span, policy=policy, said="")
+        self._progress.update(self._tasks[policy], completed=done, said=said)
+
+    def write(self, text: str) -> None:
+        self._progress.console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    def close(self) -> None:
+        self._progress.stop()
 
 
 def _is_told(entry: Entry) -> bool:

@@ -104,7 +104,7 @@ def declaration_digest(replay: Replay) -> Digest:
     return digest_of(
         [
             policy_of(model, replay.train_at, replay.seed),
-            list(model.feature_set.names),
+            model.feature_set.definition(),
             [model.outcome.column, model.outcome.known_at],
             list(model.gates),
             list(model.monitors),
@@ -202,6 +202,7 @@ def _record(home: Path, replay: Replay, compared: Comparison) -> None:
         last = world.ledger.read(max(0, world.ledger.head(_COMPARISON).version - 1), stream=_COMPARISON)
         if not last or last[-1].event != event:
             world.engine.tell(facts=(Fact(_COMPARISON, event),))
+        write_report(compared, world.views, home / REPORT_FILE)
     finally:
         world.close()
     write_atomically(home / COMPARISON_FILE, canonical(compared), Faults())

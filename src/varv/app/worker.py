@@ -27,7 +27,7 @@ from varv.data import Dataset, Datasets
 from varv.features import FeatureEngine
 from varv.fronts.inference import Inference, create_inference
 from varv.kernel.blobs import FolderBlobs
-from varv.kernel.clock import SystemClock
+from varv.kernel.clock import DAY, Instant, SystemClock
 from varv.kernel.columns import FolderColumns
 from varv.kernel.errors import VarvError
 from varv.kernel.observe import log, start_logging
@@ -116,6 +116,9 @@ class Worker:
         dataset = _dataset(self._model, message.dataset)
         rows = self._columns.scan(f"data/{dataset.name}/{message.part}", [message.segment]).collect()
         self._features.observe(dataset, message.part, rows)
+        today = Instant(self._clock.now() // DAY * DAY)
+        # Requests come with the present instant, so what only older ones could see can go.
+        self._features.trim(Instant(today - DAY))
 
 
 def main() -> int:

@@ -175,15 +175,22 @@ def check(contract: Contract, frame: pl.DataFrame, *, now: Instant) -> Report:
     return Report(n_rows=frame.height, violations=tuple(found))
 
 
+FEW = 20
+
+
 def allowed(n_rows: int, share: float) -> int:
     """Return how many of `n_rows` may break a rule that a `share` may break, four standard deviations of
     chance added.
 
+    Of fewer than `FEW` rows half may, and one always: a share says little about a handful of live rows.
+
     Examples
     --------
-    >>> allowed(1000, 0.05), allowed(3, 0.05), allowed(1, 0.05), allowed(1000, 0.0)
-    (77, 1, 0, 0)
+    >>> allowed(1000, 0.05), allowed(8, 0.05), allowed(1, 0.05), allowed(1000, 0.0)
+    (77, 4, 1, 0)
     """
+    if share > 0 and 0 < n_rows < FEW:
+        return max(1, n_rows // 2)
     return min(n_rows, math.floor(share * n_rows + 4 * math.sqrt(n_rows * share * (1 - share))))
 
 

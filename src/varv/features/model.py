@@ -255,6 +255,10 @@ class FeatureSet:
         """The feature views, in the declared order."""
         return tuple(feature for feature in self.declared if isinstance(feature, FeatureView))
 
+    def definition(self) -> list[list[str]]:
+        """Return what every feature is, as texts: equal definitions compute equal features."""
+        return [_definition(feature) for feature in self.declared]
+
     def request_columns(self) -> tuple[str, ...]:
         """Return the columns that a request must bring: features, entities, and what derived features look
         at.
@@ -312,6 +316,16 @@ class FeatureSet:
             problem = f"would leak into {by}: it is known at {known!r}, the request is made at {asked!r}"
             hint = "use what was known of earlier rows: a FeatureView with windows(mean=..., over=[...])"
             raise InvalidDeclaration("column", column, problem, hint=hint)
+
+
+def _definition(feature: Feature) -> list[str]:
+    if isinstance(feature, str):
+        return [feature]
+    if isinstance(feature, Derived):
+        return [feature.name, str(feature.expr)]
+    looks = list(feature.windows.feature_names()) if feature.windows else list(feature.columns)
+    reads = [feature.source.name, feature.part, *feature.entity]
+    return [feature.name, *reads, *looks, "" if feature.ttl is None else str(feature.ttl)]
 
 
 def feature_kind(dtype: pl.DataType) -> Kind | None:

@@ -67,8 +67,8 @@ class FolderColumns:
     root
         The folder.
     durable
-        Whether a segment survives a power cut once `append` has returned. If not, it still survives the death of
-        the process: enough for a replay, which can be run again.
+        Whether a segment survives a power cut once `append` has returned. If not, it still survives the
+        death of the process: enough for a replay, which can be run again.
     """
 
     def __init__(self, root: Path, *, durable: bool = True, faults: Faults | None = None) -> None:

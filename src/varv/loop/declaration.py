@@ -25,6 +25,8 @@ from varv.runs import Train
 Feature = str | FeatureView | Derived
 T = TypeVar("T")
 
+SHORTEST_VALIDATION = Duration(5 * DAY)
+
 _KINDS = ("performance", "drift", "calibration", "schedule", "volume")
 _PERCENT = re.compile(r"(\d+(?:\.\d+)?)%")
 
@@ -210,6 +212,14 @@ class Model:
         if not self.features:
             raise InvalidDeclaration(
                 "model", self.name, "has no features", hint='list them: features=["origin", view]'
+            )
+        if self.train.validate < SHORTEST_VALIDATION:
+            hint = 'hold out a week: varv.Train(fit, validate="7d")'
+            raise InvalidDeclaration(
+                "train",
+                "validate",
+                "is shorter than 5 days, which the monitors' daily reference needs",
+                hint=hint,
             )
         for gate in self.gates:
             if not isinstance(gate, BeatsChampion | Calibrated):

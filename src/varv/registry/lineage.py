@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
 from varv.kernel.clock import Instant
@@ -23,7 +25,7 @@ class Lineage(msgspec.Struct, frozen=True, kw_only=True):
     package: Digest
     code: Digest
     environment: Digest
-    params: dict[str, object]
+    params: dict[str, Any]
     seed: int
     trained_from: Instant
     held_out_from: Instant

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
 from varv.kernel.clock import Instant
@@ -38,7 +40,7 @@ class VersionRegistered(Event, frozen=True, kw_only=True):
     n_rows: int
     n_validation: int
     metrics: dict[str, float | None]
-    params: dict[str, object]
+    params: dict[str, Any]
     seed: int
     code: Digest
     environment: Digest

@@ -20,10 +20,12 @@ _DIGITS = 6
 
 
 class Tally(msgspec.Struct, frozen=True, kw_only=True):
-    """Sums of evidence since the shadow began; those of harm, and those that begin with `step_`, since the present share.
+    """Sums of evidence since the shadow began; of harm, and those that begin with `step_`, since the present
+    share.
 
-    Harm starts anew at each share: a candidate that was good for days and breaks is judged by what it does now, not by
-    what it had in hand. The accepted risk is divided among the shares, so that it holds for the whole rollout.
+    Harm starts anew at each share: a candidate that was good for days and breaks is judged by what it does
+    now, not by what it had in hand. The accepted risk is divided among the shares, so that it holds for the
+    whole rollout.
     """
 
     through: Instant = Instant(0)
@@ -125,11 +127,15 @@ def weigh(tally: Tally, plan: RolloutPlan, *, share: float, epoch: int) -> Evide
         log_split=round(_split(tally, share), _DIGITS),
         harm_at=round(log((1 + len(plan.shares)) / plan.false_rollback), _DIGITS),
         safety_at=round(log(1 / plan.false_promote), _DIGITS),
-        difference=round(tally.total / tally.weight, _DIGITS) if known else None,
-        step_difference=round(tally.step_total / tally.step_weight, _DIGITS) if tally.step_weight > 0 else None,
+        difference=_mean(tally.total, tally.weight),
+        step_difference=_mean(tally.step_total, tally.step_weight),
         low=round(low, _DIGITS) if known else None,
         high=round(high, _DIGITS) if known else None,
     )
+
+
+def _mean(total: float, weight: float) -> float | None:
+    return round(total / weight, _DIGITS) if weight > 0 else None
 
 
 def _split(tally: Tally, share: float) -> float:

@@ -1,0 +1,540 @@
+"""The loop saga as a pure function: each rule alone, and what must hold in any order of events."""
+
+from __future__ import annotations
+
+from collections import deque
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from varv.kernel.clock import DAY, Instant
+from varv.kernel.codec import canonical
+from varv.kernel.ids import ModelName, Version
+from varv.kernel.sagas import CancelTimer, CommandFailed, SetTimer, Step, TimerFired
+from varv.loop.model import (
+    CandidateRejected,
+    CandidateTrained,
+    FaultPlanted,
+    GatesJudged,
+    GatherEvidence,
+    JudgeCandidate,
+    LoopPolicy,
+    LoopStarted,
+    LoopState,
+    Measure,
+    PlantedFault,
+    PolicyChanged,
+    RetrainAsked,
+    RetrainTriggered,
+    RollbackAsked,
+    RowsMatured,
+    SetReference,
+    TrainCandidate,
+    TriggerDeferred,
+)
+from varv.loop.rules import EVIDENCE_EVERY, LoopSaga
+from varv.monitoring import AlarmRaised, Window
+from varv.rollout import Rollout, RolloutAborted, RolloutSettled, RolloutStarted, RolloutSuperseded
+from varv.rollout.model import Evidence
+
+SAGA = LoopSaga()
+START = Instant(1000 * DAY)
+POLICY = LoopPolicy(
+    model="late",
+    alarms=("performance",),
+    schedule=30 * DAY,
+    volume=0.25,
+    cooldown=3 * DAY,
+    maturity=DAY,
+    plan=Rollout().plan,
+    first_training=Instant(START + 10 * DAY),
+    seed=1,
+)
+PLANT = PlantedFault("leaky", "delay", "at once")
+NOTHING = Evidence(
+    **{
+        "share": 0.0,
+        "epoch": 0,
+        "through": Instant(0),
+        "n_requests": 0,
+        "n_labels": 0,
+        "n_missing": 0,
+        "n_blocks": 0,
+        "step_labels": 0,
+        "log_harm": 0.0,
+        "log_harm_paired": 0.0,
+        "log_harm_arms": 0.0,
+        "log_safety": 0.0,
+        "log_split": 0.0,
+        "harm_at": 1.0,
+        "safety_at": 1.0,
+        "step_difference": None,
+        "difference": None,
+        "low": None,
+        "high": None,
+    }
+)
+
+
+def after(n_days: float) -> Instant:
+    return Instant(int(START + n_days * DAY))
+
+
+def alarm(version: int = 1, kind: str = "performance", subject: str = "excess loss") -> AlarmRaised:
+    return AlarmRaised(
+        model=ModelName("late"),
+        version=Version(version),
+        kind=kind,
+        subject=subject,
+        severity="critical",
+        evidence={"cusum": 5.0},
+        window=Window(START, after(1)),
+    )
+
+
+def settled(version: int, outcome: str = "promoted", epoch: int = 1) -> RolloutSettled:
+    return RolloutSettled(
+        model=ModelName("late"),
+        version=Version(version),
+        outcome=outcome,
+        reason="",
+        epoch=epoch,
+        evidence=NOTHING,
+    )
+
+
+def failed(command: str) -> CommandFailed:
+    return CommandFailed(
+        command=command, command_id="x", code="user_code_failed", reason="no luck", attempts=1
+    )
+
+
+def timer(key: str) -> TimerFired:
+    return TimerFired(key=key, due=START)
+
+
+def trained(version: int, n: int = 1000) -> CandidateTrained:
+    return CandidateTrained(version=version, n_rows=n, n_labelled=n)
+
+
+def judged(version: int, *, passed: bool = True) -> GatesJudged:
+    return GatesJudged(version=version, passed=passed, results=())
+
+
+def told(step: Step[LoopState], kind: type) -> list[object]:
+    return [message.event for message in step.tells if isinstance(message.event, kind)]
+
+
+def facts(step: Step[LoopState], kind: type) -> list[object]:
+    return [fact.event for fact in step.emits if isinstance(fact.event, kind)]
+
+
+class Play:
+    """A loop that is told one thing after the other."""
+
+    def __init__(self, policy: LoopPolicy = POLICY) -> None:
+        self.state = SAGA.initial("loop/late")
+        self.last = self.tell(LoopStarted(policy=policy, declaration="d"), 0)
+
+    def tell(self, event, day: float) -> Step[LoopState]:
+        self.last = SAGA.step(self.state, event, after(day))
+        self.state = self.last.state
+        return self.last
+
+    def serving(self) -> Play:
+        """Bring the first version into service on day 10."""
+        self.tell(timer("train"), 10)
+        self.tell(trained(1), 10)
+        self.tell(judged(1), 10)
+        self.tell(settled(1), 10)
+        return self
+
+    def rolling(self, day: float = 20) -> Play:
+        """Bring version 2 on its way, for an alarm."""
+        self.serving()
+        self.tell(alarm(), day)
+        self.tell(trained(2), day)
+        self.tell(judged(2), day)
+        return self
+
+
+def test_the_loop_starts_with_a_timer_for_the_first_training_and_one_for_the_day():
+    play = Play()
+    assert set(play.last.timers) == {SetTimer("train", after(10)), SetTimer("day", after(1))}
+    assert play.state.phase == "idle"
+
+
+def test_a_start_that_comes_twice_changes_nothing():
+    play = Play().serving()
+    before = play.state
+    assert play.tell(LoopStarted(policy=POLICY, declaration="e"), 11) == Step(before)
+
+
+def test_before_the_start_nothing_means_anything():
+    for event in (
+        alarm(),
+        timer("train"),
+        trained(1),
+        judged(1),
+        settled(1),
+        RetrainAsked(by="a", reason="b"),
+    ):
+        assert SAGA.step(LoopState(), event, START) == Step(LoopState())
+
+
+def test_the_first_training_names_its_reason_and_is_no_retrain():
+    step = Play().tell(timer("train"), 10)
+    [triggered] = facts(step, RetrainTriggered)
+    assert [trigger.kind for trigger in triggered.triggers] == ["first training"]
+    assert (triggered.version, triggered.n_retrains, triggered.cutoff) == (1, 0, after(10))
+    assert step.commands == (TrainCandidate(model="late", version=1, cutoff=after(10), seed=1),)
+
+
+def test_training_is_followed_by_judging_and_judging_by_a_rollout():
+    play = Play()
+    play.tell(timer("train"), 10)
+    assert play.tell(trained(1), 10).commands == (JudgeCandidate(model="late", version=1, champion=None),)
+    [started] = told(play.tell(judged(1), 10), RolloutStarted)
+    assert (started.version, started.champion, started.plan.immediate) == (1, None, True)
+    step = play.tell(settled(1, epoch=4), 10)
+    assert step.commands == (SetReference(model="late", version=1),)
+    assert (play.state.champion, play.state.epoch, play.state.phase) == (1, 4, "idle")
+
+
+def test_a_first_training_that_fails_is_tried_again_later():
+    play = Play()
+    play.tell(timer("train"), 10)
+    step = play.tell(failed("TrainCandidate"), 10)
+    [rejected] = facts(step, CandidateRejected)
+    assert "no luck" in rejected.reason
+    assert step.timers == (SetTimer("train", after(13)),)
+    [triggered] = facts(play.tell(timer("train"), 13), RetrainTriggered)
+    assert triggered.version == 2
+
+
+def test_an_alarm_of_the_champion_retrains_with_its_evidence():
+    step = Play().serving().tell(alarm(), 20)
+    [triggered] = facts(step, RetrainTriggered)
+    assert [(one.kind, one.subject, one.evidence) for one in triggered.triggers] == [
+        ("performance", "excess loss", {"cusum": 5.0})
+    ]
+    assert triggered.n_retrains == 1
+
+
+@pytest.mark.parametrize("event", [alarm(version=7), alarm(kind="drift")])
+def test_an_alarm_of_another_version_or_of_a_kind_that_is_not_declared_changes_nothing(event):
+    play = Play().serving()
+    assert play.tell(event, 20) == Step(play.state)
+
+
+def test_within_the_cool_down_a_trigger_waits_and_is_used_at_its_end():
+    play = Play().serving()
+    step = play.tell(alarm(), 11)
+    [deferred] = facts(step, TriggerDeferred)
+    assert deferred.because == "cooling down"
+    assert step.timers == (SetTimer("cooldown", after(13)),)
+    [triggered] = facts(play.tell(timer("cooldown"), 13), RetrainTriggered)
+    assert triggered.triggers[0].kind == "performance"
+
+
+def test_a_trigger_that_waits_is_deferred_once():
+    play = Play().serving()
+    play.tell(alarm(), 11)
+    assert facts(play.tell(alarm(), 12), TriggerDeferred) == []
+    assert len(play.state.pending) == 1
+
+
+def test_triggers_that_waited_together_are_all_named():
+    play = Play().serving()
+    play.tell(alarm(), 11)
+    play.tell(RetrainAsked(by="ana", reason="new airport"), 11)
+    [triggered] = facts(play.tell(timer("cooldown"), 13), RetrainTriggered)
+    assert [one.kind for one in triggered.triggers] == ["performance", "manual"]
+    assert play.state.pending == ()
+
+
+@pytest.mark.parametrize("phase", ["training", "judging", "rolling"])
+def test_while_a_candidate_is_under_way_no_other_is_trained(phase):
+    play = Play().serving()
+    play.tell(alarm(), 20)
+    if phase != "training":
+        play.tell(trained(2), 20)
+    if phase == "rolling":
+        play.tell(judged(2), 20)
+    step = play.tell(RetrainAsked(by="ana", reason="now"), 24)
+    assert step.commands == ()
+    [deferred] = facts(step, TriggerDeferred)
+    assert deferred.because == phase
+
+
+def test_what_waited_for_a_rollout_is_trained_when_it_has_settled():
+    play = Play().rolling(20)
+    play.tell(RetrainAsked(by="ana", reason="now"), 21)
+    step = play.tell(settled(2), 25)
+    [triggered] = facts(step, RetrainTriggered)
+    assert triggered.version == 3
+    assert [type(command) for command in step.commands] == [SetReference, TrainCandidate]
+
+
+def test_a_rollout_that_had_its_time_gives_way_to_what_waits():
+    play = Play().rolling(20)
+    play.tell(RetrainAsked(by="ana", reason="now"), 21)
+    step = play.tell(timer("evidence"), 27)
+    assert told(step, RolloutSuperseded) == [RolloutSuperseded(by_version=Version(3))]
+
+
+def test_a_rollout_is_fed_mature_blocks_of_requests_once():
+    play = Play().rolling(20)
+    first = play.state.evidence_through
+    assert first == after(20.25)
+    assert play.tell(timer("evidence"), 20.25).commands == ()
+    [gathered] = play.tell(timer("evidence"), 21.6).commands
+    assert (gathered.since, gathered.through) == (first, after(20.5))
+    [gathered] = play.tell(timer("evidence"), 22).commands
+    assert (gathered.since, gathered.through) == (after(20.5), after(21))
+
+
+def test_growth_of_the_labelled_rows_triggers_with_its_numbers():
+    play = Play().serving()
+    assert facts(play.tell(RowsMatured(n_rows=1249, through=after(20)), 20), RetrainTriggered) == []
+    [triggered] = facts(play.tell(RowsMatured(n_rows=1250, through=after(21)), 21), RetrainTriggered)
+    [volume] = triggered.triggers
+    assert volume.evidence == {"n_rows": 1250.0, "trained_rows": 1000.0, "growth": 0.25, "threshold": 0.25}
+
+
+def test_the_schedule_is_counted_from_the_last_training():
+    play = Play().serving()
+    assert play.state.trained_at == after(10)
+    step = play.tell(alarm(), 20)
+    assert SetTimer("schedule", after(50)) in step.timers
+    assert CancelTimer("cooldown") in step.timers
+
+
+def test_a_candidate_that_fails_its_gates_never_meets_traffic():
+    play = Play().serving()
+    play.tell(alarm(), 20)
+    play.tell(trained(2), 20)
+    step = play.tell(judged(2, passed=False), 20)
+    assert step.tells == ()
+    [rejected] = facts(step, CandidateRejected)
+    assert rejected.version == 2
+    assert (play.state.phase, play.state.champion) == ("idle", 1)
+
+
+def test_a_plant_is_no_retrain_and_neither_postpones_nor_eats_what_waits():
+    play = Play().serving()
+    play.tell(alarm(), 11)
+    step = play.tell(FaultPlanted(plant=PLANT), 11.5)
+    [triggered] = facts(step, RetrainTriggered)
+    assert (triggered.planted, triggered.n_retrains) == ("leaky", 0)
+    assert [one.kind for one in triggered.triggers] == ["planted"]
+    assert step.commands[0].planted == PLANT
+    assert step.timers == ()
+    assert play.state.trained_at == after(10)
+    assert len(play.state.pending) == 1
+    play.tell(trained(2, n=9000), 11.5)
+    assert play.state.trained_rows == 1000
+    [rejected] = facts(play.tell(judged(2, passed=False), 11.5), CandidateRejected)
+    assert rejected.planted == "leaky"
+
+
+def test_a_plant_waits_for_the_candidate_before_it():
+    play = Play().rolling(20)
+    assert play.tell(FaultPlanted(plant=PLANT), 21).commands == ()
+    [triggered] = facts(play.tell(settled(2, "rolled_back"), 22), RetrainTriggered)
+    assert triggered.planted == "leaky"
+
+
+def test_a_rollback_that_is_asked_for_aborts_an_open_rollout():
+    step = Play().rolling(20).tell(RollbackAsked(by="ana", reason="odd"), 21)
+    assert told(step, RolloutAborted) == [RolloutAborted(by="ana", reason="odd")]
+
+
+def test_a_rollback_that_is_asked_for_returns_to_the_champion_before():
+    play = Play().rolling(20)
+    play.tell(settled(2), 22)
+    [started] = told(play.tell(RollbackAsked(by="ana", reason="odd"), 23), RolloutStarted)
+    assert (started.version, started.champion, started.plan.immediate) == (1, 2, True)
+    play.tell(settled(1), 23)
+    assert (play.state.champion, play.state.former, play.state.next_version) == (1, 2, 3)
+
+
+def test_a_rollback_without_a_champion_before_changes_nothing():
+    play = Play().serving()
+    assert play.tell(RollbackAsked(by="ana", reason="odd"), 21) == Step(play.state)
+
+
+def test_a_changed_policy_is_followed_from_then_on():
+    play = Play().serving()
+    play.tell(PolicyChanged(policy=replace(POLICY, alarms=("drift",), schedule=None), declaration="e"), 15)
+    assert play.last.timers == (CancelTimer("schedule"),)
+    assert play.tell(alarm(), 20).commands == ()
+    assert facts(play.tell(alarm(kind="drift"), 20), RetrainTriggered)
+
+
+def test_every_midnight_the_last_mature_day_is_measured():
+    step = Play().serving().tell(timer("day"), 11)
+    assert step.commands == (Measure(model="late", day=after(9)),)
+    assert step.timers == (SetTimer("day", after(12)),)
+
+
+# any order of events
+
+
+class World:
+    """A model checker's idea of what is around the loop: which commands are out, which timers are set."""
+
+    def __init__(self) -> None:
+        play = Play()
+        self.state, self.day = play.state, 0.0
+        self.timers = {one.key: one.due for one in play.last.timers}
+        self.outstanding: tuple[object, ...] = ()
+        self.rolling: tuple[int, ...] = ()
+        self.trainings: tuple[float, ...] = ()
+        self.epoch = 0
+
+    def copy(self) -> World:
+        other = World.__new__(World)
+        other.__dict__ |= self.__dict__ | {"timers": dict(self.timers)}
+        return other
+
+    def key(self) -> bytes:
+        outstanding = sorted(map(repr, self.outstanding))
+        return canonical([self.state, outstanding, self.rolling, sorted(self.timers.items()), self.day])
+
+    def choices(self) -> list[tuple[str, object]]:
+        """Return everything that may happen next."""
+        found: list[tuple[str, object]] = []
+        if self.state.champion is not None:
+            found += [
+                ("alarm", alarm(self.state.champion)),
+                ("grow", RowsMatured(n_rows=10**6, through=START)),
+            ]
+        found += [("ask", RetrainAsked(by="ana", reason="b")), ("back", RollbackAsked(by="ana", reason="b"))]
+        found += [("plant", FaultPlanted(plant=PLANT))] if self.state.champion is not None else []
+        for command in self.outstanding:
+            name = type(command).__name__
+            found.append(("fail", failed(name)))
+            if isinstance(command, TrainCandidate):
+                found.append(("done", trained(command.version)))
+            elif isinstance(command, JudgeCandidate):
+                found += [("done", judged(command.version)), ("done", judged(command.version, passed=False))]
+        for version in self.rolling:
+            found += [("settle", settled(version, outcome, 9)) for outcome in ("promoted", "rolled_back")]
+        # Late or doubled answers about versions of long ago.
+        old = self.state.next_version - 2
+        found += [("stale", trained(old)), ("stale", judged(old)), ("stale", settled(old))]
+        found += [("time", key) for key, due in self.timers.items() if due == min(self.timers.values())]
+        return found
+
+    def happen(self, what: str, event: object) -> Step[LoopState]:
+        """Let it happen, and check what must always hold."""
+        if what == "time":
+            due = self.timers.pop(str(event))
+            self.day = max(self.day, (due - START) / DAY)
+            event = timer(str(event))
+        before = self.state
+        step = SAGA.step(before, event, after(self.day))
+        self.state = step.state
+        if what in ("done", "fail"):
+            self.outstanding = ()
+        if what == "settle":
+            self.rolling = ()
+        self._take(step)
+        self._check(before, step)
+        return step
+
+    def _take(self, step: Step[LoopState]) -> None:
+        for change in step.timers:
+            if isinstance(change, SetTimer):
+                self.timers[change.key] = change.due
+            else:
+                self.timers.pop(change.key, None)
+        work = tuple(c for c in step.commands if isinstance(c, TrainCandidate | JudgeCandidate))
+        self.outstanding += work
+        self.rolling += tuple(one.version for one in told(step, RolloutStarted))
+
+    def _check(self, before: LoopState, step: Step[LoopState]) -> None:
+        state = self.state
+        assert len(self.outstanding) + len(self.rolling) <= 1, "two candidates are under way"
+        busy = bool(self.outstanding or self.rolling)
+        assert (state.phase in ("training", "judging", "rolling")) == busy, (
+            "the phase is not what is going on"
+        )
+        assert (state.candidate is not None) == busy
+        assert state.champion not in self.rolling
+        for triggered in facts(step, RetrainTriggered):
+            assert triggered.triggers, "a training without a reason"
+            if triggered.planted:
+                assert state.n_retrains == before.n_retrains
+                assert state.trained_at == before.trained_at
+            else:
+                last = self.trainings[-1] if self.trainings else None
+                assert last is None or self.day - last >= 3, "the cool-down was not kept"
+                self.trainings = (*self.trainings, self.day)
+                assert triggered.n_retrains == before.n_retrains + (before.champion is not None)
+        if state.pending and not busy:
+            assert {"cooldown", "train"} & set(self.timers), "what waits is never looked at again"
+        for fact in step.emits:
+            assert fact.stream == "loop/late"
+        canonical(state)
+
+
+def settles(world: World) -> None:
+    """Give every open thing its answer, and see that the loop comes to rest."""
+    for _ in range(50):
+        if world.outstanding:
+            [command] = world.outstanding
+            done = (
+                trained(command.version) if isinstance(command, TrainCandidate) else judged(command.version)
+            )
+            world.happen("done", done)
+        elif world.rolling:
+            world.happen("settle", settled(world.rolling[0], "rolled_back", 9))
+        else:
+            break
+    assert world.state.phase == "idle"
+
+
+def test_every_order_of_ten_events_keeps_what_must_hold():
+    seen: set[bytes] = set()
+    queue = deque([(World(), 0)])
+    n = 0
+    while queue:
+        world, depth = queue.popleft()
+        settles(world.copy())
+        if depth == 10:
+            continue
+        for what, event in world.choices():
+            after_it = world.copy()
+            after_it.happen(what, event)
+            n += 1
+            if (key := after_it.key()) not in seen:
+                seen.add(key)
+                queue.append((after_it, depth + 1))
+    assert n > 10_000
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.integers(0, 10_000), min_size=30, max_size=120))
+def test_no_long_history_breaks_what_must_hold(picks):
+    world = World()
+    for pick in picks:
+        choices = world.choices()
+        world.happen(*choices[pick % len(choices)])
+    settles(world)
+
+
+def test_the_evidence_timer_beats_while_a_rollout_is_open():
+    play = Play().rolling(20)
+    due = [one for one in play.last.timers if isinstance(one, SetTimer)]
+    assert due == [SetTimer("evidence", Instant(after(20) + EVIDENCE_EVERY))]
+    for day in (20.25, 21, 22, 26.9):
+        assert (
+            SetTimer("evidence", Instant(after(day) + EVIDENCE_EVERY))
+            in play.tell(timer("evidence"), day).timers
+        )
+    assert isinstance(play.last.commands[0], GatherEvidence)
+    assert CancelTimer("evidence") in play.tell(settled(2), 27).timers

@@ -1,0 +1,145 @@
+"""Telemetry never shows an outcome before it was known, and a restart changes nothing."""
+
+from __future__ import annotations
+
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from varv.kernel.clock import DAY, HOUR, Instant
+from varv.kernel.columns import FolderColumns
+from varv.kernel.errors import Conflict
+from varv.loop.telemetry import Telemetry
+from varv.serving.dataplane import ANSWER_SCHEMA
+
+TIME = pl.Datetime("us", "UTC")
+ANSWER = {
+    "version": 1,
+    "arm": "champion",
+    "share": 0.0,
+    "epoch": 1,
+    "score": 0.5,
+    "champion": 1,
+    "champion_score": 0.5,
+    "candidate": None,
+    "candidate_score": None,
+}
+
+
+def predictions(*requests: tuple[str, int]) -> pl.DataFrame:
+    frame = pl.DataFrame([{"key": key, "requested_at": at, "x": 1.0, **ANSWER} for key, at in requests])
+    return frame.with_columns(pl.col("requested_at").cast(TIME)).cast(ANSWER_SCHEMA)
+
+
+def outcomes(*known: tuple[str, int, int]) -> pl.DataFrame:
+    schema = {"key": pl.String, "outcome": pl.Int8, "known_at": pl.Int64}
+    return pl.DataFrame(list(known), schema=schema, orient="row").with_columns(pl.col("known_at").cast(TIME))
+
+
+@pytest.fixture
+def telemetry(tmp_path):
+    return Telemetry(FolderColumns(tmp_path))
+
+
+def shown(frame: pl.DataFrame) -> list[tuple[str, int | None]]:
+    return list(frame.select("key", "outcome").iter_rows())
+
+
+def at(instant: int) -> Instant:
+    return Instant(instant)
+
+
+def test_an_outcome_is_seen_from_the_instant_at_which_it_is_known(telemetry):
+    telemetry.predicted("s1", predictions(("a", 10), ("b", 20)))
+    telemetry.known(outcomes(("a", 1, 50)))
+    for known_by, expected in ((49, None), (50, 1), (51, 1)):
+        assert shown(telemetry.matured(at(0), at(100), known_by=at(known_by))) == [
+            ("a", expected),
+            ("b", None),
+        ]
+    assert shown(telemetry.labelled(at(0), at(100), known_by=at(49))) == []
+    assert telemetry.n_labelled(at(49)) == 0
+    assert telemetry.n_labelled(at(50)) == 1
+
+
+def test_a_window_holds_its_beginning_and_not_its_end(telemetry):
+    telemetry.predicted("s1", predictions(("a", 10), ("b", 20), ("c", 30)))
+    assert telemetry.requested(at(10), at(30))["key"].to_list() == ["a", "b"]
+
+
+def test_rows_come_in_the_order_of_the_requests(telemetry):
+    telemetry.predicted("s1", predictions(("b", 20), ("a", 20), ("c", 5)))
+    telemetry.known(outcomes(("a", 1, 60), ("c", 0, 70)))
+    assert shown(telemetry.matured(at(0), at(100), known_by=at(100))) == [("c", 0), ("a", 1), ("b", None)]
+
+
+def test_the_first_outcome_of_a_key_stands(telemetry):
+    telemetry.predicted("s1", predictions(("a", 10)))
+    telemetry.known(outcomes(("a", 1, 50)))
+    telemetry.known(outcomes(("a", 0, 60)))
+    assert shown(telemetry.labelled(at(0), at(100), known_by=at(100))) == [("a", 1)]
+
+
+def test_nothing_is_an_empty_frame_with_every_column(telemetry):
+    empty = telemetry.matured(at(0), at(100), known_by=at(100))
+    assert empty.height == 0
+    assert {"key", "requested_at", "outcome", "known_at", *ANSWER_SCHEMA} <= set(empty.columns)
+    telemetry.known(outcomes())
+    assert telemetry.n_labelled(at(10**15)) == 0
+
+
+def test_the_same_segment_again_is_refused_with_other_rows(telemetry):
+    telemetry.predicted("s1", predictions(("a", 10)))
+    with pytest.raises(Conflict):
+        telemetry.predicted("s1", predictions(("b", 10)))
+
+
+def test_outcomes_of_requests_that_nobody_made_label_nothing(telemetry):
+    telemetry.predicted("s1", predictions(("a", 10)))
+    telemetry.known(outcomes(("zz", 1, 20)))
+    assert shown(telemetry.matured(at(0), at(100), known_by=at(100))) == [("a", None)]
+
+
+DELAYS = st.lists(
+    st.tuples(st.integers(0, 5 * DAY), st.integers(0, 3 * DAY), st.integers(0, 1)), min_size=1, max_size=30
+)
+
+
+@settings(max_examples=40, deadline=None)
+@given(DELAYS, st.integers(0, 6 * DAY), st.integers(0, 6 * DAY), st.integers(0, 9 * DAY), st.integers(1, 5))
+def test_what_is_seen_is_what_a_plain_loop_over_the_rows_sees(
+    tmp_path_factory, rows, since, until, by, n_batches
+):
+    """Against brute force: however requests and outcomes were batched."""
+    telemetry = Telemetry(FolderColumns(tmp_path_factory.mktemp("columns")))
+    keyed = [(f"k{number}", *row) for number, row in enumerate(sorted(rows))]
+    for number in range(n_batches):
+        part = [(key, asked) for key, asked, _, _ in keyed[number::n_batches]]
+        if part:
+            telemetry.predicted(f"s{number}", predictions(*part))
+    arrived = sorted(keyed, key=lambda row: row[1] + row[2])
+    for number in range(0, len(arrived), 7):
+        batch = arrived[number : number + 7]
+        telemetry.known(outcomes(*((key, truth, asked + delay) for key, asked, delay, truth in batch)))
+    expected = {
+        key: truth if asked + delay <= by else None
+        for key, asked, delay, truth in keyed
+        if since <= asked < until
+    }
+    assert dict(shown(telemetry.matured(at(since), at(until), known_by=at(by)))) == expected
+    assert telemetry.n_labelled(at(by)) == sum(asked + delay <= by for _, asked, delay, _ in keyed)
+
+
+def test_a_restart_sees_what_was_there_before(tmp_path):
+    telemetry = Telemetry(FolderColumns(tmp_path))
+    telemetry.predicted("s1", predictions(("a", 10), ("b", 20)))
+    telemetry.predicted("s2", predictions(("c", 3 * HOUR)))
+    for outcome in (outcomes(("a", 1, 50)), outcomes(("c", 0, 4 * HOUR))):
+        telemetry.known(outcome)
+    again = Telemetry(FolderColumns(tmp_path))
+    again.restore(["s1", "s2"])
+    again.known(outcomes(("a", 1, 50), ("c", 0, 4 * HOUR)))
+    for since, until, by in ((0, 100, 60), (0, DAY, DAY), (15, DAY, HOUR)):
+        one = telemetry.matured(at(since), at(until), known_by=at(by))
+        assert one.equals(again.matured(at(since), at(until), known_by=at(by)))
