@@ -18,6 +18,7 @@ class Book:
 
     def __init__(self, n_queued: int = 0, after: Callable[[], None] = lambda: None) -> None:
         self.batches: list[list[str]] = []
+        self.answers: dict[str, object] = {}
         self.n_queued, self.after = n_queued, after
         self.begun = threading.Event()
         self.closed = False
@@ -40,14 +41,14 @@ class Book:
             raise FailedPrecondition("book", "", "is closed")
 
 
-def submitted(book: Book, works: list[str], answers: dict[str, object]) -> list[threading.Thread]:
+def submitted(book: Book, works: list[str]) -> list[threading.Thread]:
     """Submit each work in a thread of its own, the first of them as the leader."""
 
     def run(work: str) -> None:
         try:
-            answers[work] = book.group.submit(work)
+            book.answers[work] = book.group.submit(work)
         except (ValueError, Crash) as error:
-            answers[work] = error
+            book.answers[work] = error
 
     threads = [threading.Thread(target=run, args=(work,)) for work in works]
     threads[0].start()
@@ -72,63 +73,62 @@ def test_a_caller_that_is_alone_writes_at_once():
 
 
 def test_all_who_queue_behind_a_batch_are_written_together_in_their_order():
-    book, answers = Book(n_queued=3), {}
-    finish(submitted(book, ["a", "b", "c", "d"], answers))
+    book = Book(n_queued=3)
+    finish(submitted(book, ["a", "b", "c", "d"]))
     assert book.batches == [["a"], ["b", "c", "d"]]
-    assert answers == {"a": "A", "b": "B", "c": "C", "d": "D"}
+    assert book.answers == {"a": "A", "b": "B", "c": "C", "d": "D"}
 
 
 def test_an_error_reaches_its_own_caller_and_those_behind_it_are_woken():
-    book, answers = Book(n_queued=3), {}
-    finish(submitted(book, ["a", "b", "bad", "d"], answers))
-    assert isinstance(answers.pop("bad"), ValueError)
-    assert answers == {"a": "A", "b": "B", "d": "D"}
+    book = Book(n_queued=3)
+    finish(submitted(book, ["a", "b", "bad", "d"]))
+    assert isinstance(book.answers.pop("bad"), ValueError)
+    assert book.answers == {"a": "A", "b": "B", "d": "D"}
 
 
 def test_those_who_queue_behind_a_crash_are_written():
     def crash() -> None:
         raise Crash("here")
 
-    book, answers = Book(n_queued=2, after=crash), {}
-    finish(submitted(book, ["a", "b", "c"], answers))
-    assert isinstance(answers.pop("a"), Crash)
-    assert answers == {"b": "B", "c": "C"}
+    book = Book(n_queued=2, after=crash)
+    finish(submitted(book, ["a", "b", "c"]))
+    assert isinstance(book.answers.pop("a"), Crash)
+    assert book.answers == {"b": "B", "c": "C"}
 
 
 def test_an_interrupt_of_one_who_waits_is_kept_until_its_work_is_written():
-    main = threading.main_thread().ident
-    book, answers = Book(n_queued=2, after=lambda: signal.pthread_kill(main, signal.SIGINT)), {}
-    threads = submitted(book, ["a", "b"], answers)
+    main = threading.get_ident()
+    book = Book(n_queued=2, after=lambda: signal.pthread_kill(main, signal.SIGINT))
+    threads = submitted(book, ["a", "b"])
     with pytest.raises(KeyboardInterrupt):
         book.group.submit("mine")
     finish(threads)
     assert book.batches == [["a"], ["b", "mine"]]
-    assert answers == {"a": "A", "b": "B"}
+    assert book.answers == {"a": "A", "b": "B"}
 
 
 def test_a_closed_group_takes_no_more_and_forgets_nobody():
-    book, answers = Book(n_queued=1), {}
-    threads = submitted(book, ["a", "b"], answers)
+    book = Book(n_queued=1)
+    threads = submitted(book, ["a", "b"])
     book.closed = True
     with pytest.raises(FailedPrecondition):
         book.group.submit("late")
     finish(threads)
-    assert answers == {"a": "A", "b": "B"}
+    assert book.answers == {"a": "A", "b": "B"}
 
 
 def test_nobody_is_lost_among_many_threads():
     book = Book()
-    answers: dict[str, object] = {}
 
     def run(k: int) -> None:
         for n in range(200):
-            answers[f"{k}-{n}x"] = book.group.submit(f"{k}-{n}x")
+            book.answers[f"{k}-{n}x"] = book.group.submit(f"{k}-{n}x")
 
     threads = [threading.Thread(target=run, args=(k,)) for k in range(16)]
     for thread in threads:
         thread.start()
     finish(threads)
-    assert answers == {f"{k}-{n}x": f"{k}-{n}X" for k in range(16) for n in range(200)}
+    assert book.answers == {f"{k}-{n}x": f"{k}-{n}X" for k in range(16) for n in range(200)}
     written = [work for batch in book.batches for work in batch]
     assert len(written) == len(set(written)) == 16 * 200
     assert [w for w in written if w.startswith("3-")] == [f"3-{n}x" for n in range(200)]

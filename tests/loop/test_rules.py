@@ -425,7 +425,8 @@ class World:
             found += [("settle", settled(version, outcome, 9)) for outcome in ("promoted", "rolled_back")]
         # Late or doubled answers about versions of long ago.
         old = self.state.next_version - 2
-        found += [("stale", trained(old)), ("stale", judged(old)), ("stale", settled(old))]
+        if old != self.state.candidate:
+            found += [("stale", trained(old)), ("stale", judged(old)), ("stale", settled(old))]
         found += [("time", key) for key, due in self.timers.items() if due == min(self.timers.values())]
         return found
 
@@ -474,7 +475,7 @@ class World:
                 last = self.trainings[-1] if self.trainings else None
                 assert last is None or self.day - last >= 3, "the cool-down was not kept"
                 self.trainings = (*self.trainings, self.day)
-                assert triggered.n_retrains == before.n_retrains + (before.champion is not None)
+                assert triggered.n_retrains == before.n_retrains + (state.champion is not None)
         if state.pending and not busy:
             assert {"cooldown", "train"} & set(self.timers), "what waits is never looked at again"
         for fact in step.emits:

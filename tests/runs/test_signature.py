@@ -115,3 +115,9 @@ def test_a_signature_survives_json():
 
     signature = signature_of(ROWS, NAMES)
     assert msgspec.json.decode(msgspec.json.encode(signature), type=Signature) == signature
+
+
+def test_a_number_that_is_infinite_or_too_large_is_missing():
+    extreme = pl.DataFrame({"wind": [float("inf"), float("-inf"), 1e300, 1e30]})
+    found = signature_of(ROWS, ("wind",)).encode(extreme)
+    same(found, [[np.nan], [np.nan], [np.nan], [np.float32(1e30)]])

@@ -2,7 +2,8 @@
 its own.
 
 A home holds one history. A replay that was cut short goes on; one that is finished is not run again; one of
-another declaration is set aside whole under ``replays/`` first. The history of a live model is never touched.
+another declaration or other data is set aside whole under ``replays/`` first. The history of a live model is
+never touched.
 """
 
 from __future__ import annotations
@@ -47,6 +48,11 @@ gained.
 
 COMPARISON_FILE = "comparison.json"
 REPORT_FILE = "report.html"
+_PARTS = (
+    *("blobs", "cache", "columns", COMPARISON_FILE, REPORT_FILE, "checkpoints.jsonl", "signing.key"),
+    *("ledger.db-shm", "ledger.db-wal", "ledger.db"),
+)
+"""What a replay keeps in its folder; the ledger comes last, since a folder with a ledger is not yet moved."""
 _COMPARISON = "comparison"
 """A stream of its own: the last fact of the stream ``replay`` says how far the replay has come."""
 
@@ -77,9 +83,9 @@ def run_replay(
         If the home holds the history of a live model.
     """
     replay.validate()
-    declaration = declaration_digest(replay)
-    make_room(home, declaration, fresh=fresh)
     feed = Feed(replay.model.datasets)
+    declaration = digest_of([declaration_digest(replay), feed.digest()])
+    make_room(home, declaration, fresh=fresh)
     names = [DECLARED] if declared_only else [DECLARED, *replay.references]
     runs: dict[str, PolicyRun] = {}
     for name in names:
@@ -105,7 +111,7 @@ def declaration_digest(replay: Replay) -> Digest:
         [
             policy_of(model, replay.train_at, replay.seed),
             model.feature_set.definition(),
-            [model.outcome.column, model.outcome.known_at],
+            [model.outcome.column, model.outcome.known_at, model.unit],
             list(model.gates),
             list(model.monitors),
             [
@@ -113,6 +119,7 @@ def declaration_digest(replay: Replay) -> Digest:
                 model.train.params,
                 model.train.window,
                 model.train.validate,
+                model.train.min_rows,
             ],
             times,
             plants,
@@ -137,8 +144,8 @@ def make_room(folder: Path, declaration: Digest, *, fresh: bool = False) -> None
         number += 1
         aside = folder / "replays" / f"{held[:12]}-{number}"
     aside.mkdir(parents=True)
-    for path in sorted(folder.iterdir()):
-        if path.name not in ("replays", "policies"):
+    for path in (folder / name for name in _PARTS):
+        if path.exists():
             shutil.move(path, aside / path.name)
 
 

@@ -12,6 +12,7 @@ import polars as pl
 
 from varv.data import Dataset
 from varv.kernel.clock import Instant
+from varv.kernel.codec import Digest, digest_of
 
 
 class Arrival(msgspec.Struct, frozen=True):
@@ -43,6 +44,14 @@ class Feed:
             for part in dataset.parts:
                 rows = dataset.part(frame, part)
                 self._parts.append((dataset, part, rows, rows[part].to_physical().to_numpy()))
+
+    def digest(self) -> Digest:
+        """Return what identifies the rows, all of them and in their order."""
+        found = [
+            [dataset.name, part, rows.height, int(rows.with_row_index("row").hash_rows(seed=0).sum())]
+            for dataset, part, rows, _ in self._parts
+        ]
+        return digest_of(found)
 
     def between(self, since: Instant, until: Instant) -> list[Arrival]:
         """Return what became known in [since, until), one arrival for each part that has rows."""

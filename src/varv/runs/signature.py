@@ -2,7 +2,7 @@
 
 The same signature encodes training rows and live requests, so the two cannot differ. A category is its
 position among the sorted categories of the training rows; a category never seen, or a null, is missing (NaN),
-as a number that is missing is.
+as a number that is missing or infinite is.
 """
 
 from __future__ import annotations
@@ -50,6 +50,8 @@ class Signature(msgspec.Struct, frozen=True):
                 hint = f"send {', '.join(self.names)}"
                 raise InvalidInput("column", column.name, "is missing from the request", hint=hint)
             matrix[:, position] = _encode(column, frame.get_column(column.name))
+        # Infinite, or beyond float32: most estimators refuse it, and a live request may not bring it.
+        matrix[np.isinf(matrix)] = np.nan
         return matrix
 
 

@@ -1,0 +1,76 @@
+"""A replay of real flights that is killed again and again ends with the ledger of one that was left alone."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from tests.loop.synthetic import entries_of, head_of, quietly
+from tests.scenarios import flights_replay
+
+from varv.app.compose import open_ledger
+from varv.app.inspecting import verify_report
+from varv.app.replaying import run_replay
+from varv.kernel.errors import VarvError
+
+N_KILLS = 20
+ROOT = Path(__file__).parents[2]
+
+
+def n_entries(home: Path) -> int:
+    """Return how many entries another process has committed by now."""
+    try:
+        ledger = open_ledger(home, read_only=True)
+    except VarvError:
+        return 0
+    try:
+        return ledger.head().version
+    finally:
+        ledger.close()
+
+
+def begin(home: Path, data: Path, life: int) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "tests.scenarios.flights_replay", str(home), str(data)]
+    # Every life hashes texts in its own way: nothing may depend on the order of a set.
+    env = {**os.environ, "PYTHONHASHSEED": str(life), "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(command, cwd=ROOT, env=env, stderr=subprocess.PIPE)
+
+
+def live_until(home: Path, data: Path, life: int, n: int) -> None:
+    """Let a replay run until its ledger has `n` entries, and kill it there."""
+    with begin(home, data, life) as process:
+        while n_entries(home) < n:
+            assert process.poll() is None, process.stderr.read().decode()[-2000:]
+            time.sleep(0.001)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert process.returncode == -signal.SIGKILL
+
+
+@pytest.mark.slow
+def test_a_replay_that_is_killed_twenty_times_ends_as_if_it_had_been_left_alone(tmp_path):
+    jfk = flights_replay.flights().filter(pl.col("origin") == "JFK")
+    data = flights_replay.prepare(tmp_path / "data", jfk)
+    alone = tmp_path / "alone"
+    run_replay(flights_replay.replay(data), alone, quietly, declared_only=True)
+    n_all = len(entries_of(alone))
+    moments = sorted(np.random.default_rng(20130213).integers(1, n_all - 20, N_KILLS).tolist())
+    home = tmp_path / "killed"
+    kept = []
+    for life, moment in enumerate(moments):
+        live_until(home, data, life, moment)
+        found = entries_of(home)
+        assert found[: len(kept)] == kept, "an entry that was committed is gone"
+        kept = found
+    with begin(home, data, N_KILLS) as process:
+        _, said = process.communicate()
+    assert process.returncode == 0, said.decode()[-2000:]
+    assert verify_report(home).ok
+    assert head_of(home) == head_of(alone)
