@@ -1,4 +1,4 @@
-"""No leakage, on the real flights: what happens after an instant changes nothing that was decided before it."""
+"""No leakage, on the real flights: what is known after an instant changes nothing that was decided before."""
 
 from __future__ import annotations
 
