@@ -49,6 +49,7 @@ def test_no_measurement_of_the_machine_is_in_the_ledger(finished):
     assert str(home).encode() not in b"".join(entry.data for entry in entries_of(home))
 
 
+@pytest.mark.slow
 def test_another_policy_is_replayed_without_running_the_finished_one_again(finished, tmp_path):
     replayed(short(), tmp_path)
     n_before = len(entries_of(tmp_path))
@@ -58,6 +59,7 @@ def test_another_policy_is_replayed_without_running_the_finished_one_again(finis
     assert [entry.name for entry in entries_of(tmp_path)[n_before:]] == ["replay.policies_compared"]
 
 
+@pytest.mark.slow
 def test_those_who_watch_see_every_entry_once_and_in_order(tmp_path):
     seen = []
     run_replay(short(), tmp_path, lambda name, progress, entries: seen.extend(entries), declared_only=True)
@@ -66,6 +68,7 @@ def test_those_who_watch_see_every_entry_once_and_in_order(tmp_path):
     assert [entry.name for entry in kept[len(seen) :]] == ["replay.finished", "replay.policies_compared"]
 
 
+@pytest.mark.slow
 def test_a_fresh_replay_sets_the_finished_one_aside(tmp_path):
     replayed(short(), tmp_path)
     run_replay(short(), tmp_path, quietly, declared_only=True, fresh=True)
@@ -163,6 +166,7 @@ def test_bad_data_end_in_a_clear_error_and_a_ledger_that_verifies(tmp_path, spoi
         assert verify_report(tmp_path).ok
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -1e300], ids=str)
 def test_numbers_at_the_ends_of_the_line_are_borne(tmp_path, value):
     odd = pl.when(pl.col("parcel").str.ends_with("7")).then(value).otherwise(pl.col("heat"))
@@ -170,6 +174,7 @@ def test_numbers_at_the_ends_of_the_line_are_borne(tmp_path, value):
     assert comparison.policies[0].n > 100
 
 
+@pytest.mark.slow
 def test_texts_of_every_kind_are_borne(tmp_path):
     odd = (
         pl.when(pl.col("parcel").str.ends_with("7"))

@@ -19,7 +19,7 @@ from varv.app.replaying import run_replay
 from varv.kernel.ledger import Entry
 from varv.loop.comparison import Comparison
 
-FIRST = "2024-03-01T00:00:00Z"
+FIRST = "2024-03-07T00:00:00Z"
 TRAIN_AT = "2024-03-21T00:00:00Z"
 UNTIL = "2024-04-30T00:00:00Z"
 DAYS = 60
@@ -37,7 +37,7 @@ def parcels(*, changes: bool = True, hot_from: int | None = None, seed: int = 5)
     day = (at - start) // DAY_US
     load, heat = rng.normal(size=n), rng.normal(size=n)
     if hot_from is not None:
-        heat = np.where(day >= hot_from, heat * 0.3 + 4.0, heat)
+        heat = np.where(day >= hot_from, heat * 0.5 + 1.5, heat)
     route = rng.integers(0, 3, n)
     turned = (day >= CHANGE_DAY) & changes
     logit = np.where(turned, -2.5, 2.5) * load + np.array([-1.0, 0.0, 1.0])[route] - 0.3

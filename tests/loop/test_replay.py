@@ -22,14 +22,14 @@ from varv.kernel.clock import iso
 from varv.kernel.errors import FailedPrecondition
 from varv.kernel.ledger import Entry
 from varv.loop.model import CandidateRejected, FaultPlanted, GatesJudged, RetrainTriggered
-from varv.monitoring import AlarmRaised
+from varv.monitoring import AlarmRaised, PerformanceMeasured
 from varv.registry import AliasMoved, VersionRegistered
 from varv.rollout import RolloutSettled
 from varv.rollout.model import RolloutRolledBack, VersionPromoted
 
 LEAKY = varv.Plant("leaky", at="2024-03-25T12:00:00Z", column="delay")
 BREAKS = varv.Plant("breaks", at="2024-04-24T12:00:00Z", column="delay", breaks="in canary")
-EVERY_WEEK = ("performance", "schedule:7d")
+EVERY_TEN_DAYS = ("performance", "schedule:10d")
 
 
 def events(entries: list[Entry], kind: type) -> list[tuple[Entry, object]]:
@@ -39,7 +39,7 @@ def events(entries: list[Entry], kind: type) -> list[tuple[Entry, object]]:
 @pytest.fixture(scope="module")
 def story(tmp_path_factory):
     home = tmp_path_factory.mktemp("story")
-    comparison = replayed(declared(on=EVERY_WEEK, plants=(LEAKY, BREAKS)), home)
+    comparison = replayed(declared(on=EVERY_TEN_DAYS, plants=(LEAKY, BREAKS)), home)
     return home, comparison, entries_of(home)
 
 
@@ -59,7 +59,7 @@ def test_the_first_model_is_trained_when_declared_and_promoted_at_once(story):
 
 
 def test_a_change_of_the_concept_is_seen_answered_and_got_over(story):
-    _, comparison, entries = story
+    _, _, entries = story
     change = "2024-04-05"
     alarm, _ = events(entries, AlarmRaised)[0]
     assert iso(alarm.at) > change
@@ -71,7 +71,10 @@ def test_a_change_of_the_concept_is_seen_answered_and_got_over(story):
     assert any(trigger.kind == "performance" for one in asked for trigger in one.triggers)
     promoted = [entry for entry, _ in events(entries, VersionPromoted) if iso(entry.at) > change]
     assert promoted, "nothing was promoted after the change"
-    assert comparison.policies[0].log_loss < 0.9
+    measured = [e for _, e in events(entries, PerformanceMeasured) if e.n]
+    worst, last = max(e.log_loss for e in measured), measured[-1].log_loss
+    assert worst > 1.5
+    assert last < 0.6
 
 
 @pytest.mark.parametrize("plant", [LEAKY, BREAKS], ids=lambda plant: plant.name)
@@ -85,7 +88,9 @@ def test_a_planted_candidate_passes_the_gates_is_rolled_back_and_marked(story, p
     assert registered.planted == plant.name
     assert plant.column in registered.signature
     settled = [e for _, e in events(entries, RolloutSettled) if e.version == version]
-    assert {event.outcome for event in settled} == {"rolled_back"}
+    assert {(event.outcome, event.reason) for event in settled} == {
+        ("rolled_back", "the candidate is worse than the champion")
+    }
     assert version not in [event.version for _, event in events(entries, VersionPromoted)]
 
 
@@ -151,14 +156,14 @@ def test_the_champion_alias_follows_the_promotions(story):
 
 def test_a_finished_replay_is_not_run_again(story):
     home, comparison, entries = story
-    again = replayed(declared(on=EVERY_WEEK, plants=(LEAKY, BREAKS)), home)
+    again = replayed(declared(on=EVERY_TEN_DAYS, plants=(LEAKY, BREAKS)), home)
     assert head_of(home) == entries[-1].hash.hex()
     assert again.policies[0].log_loss == comparison.policies[0].log_loss
 
 
 def test_the_same_seed_gives_the_same_ledger(story, tmp_path):
     home, _, _ = story
-    replayed(declared(on=EVERY_WEEK, plants=(LEAKY, BREAKS)), tmp_path)
+    replayed(declared(on=EVERY_TEN_DAYS, plants=(LEAKY, BREAKS)), tmp_path)
     assert head_of(tmp_path) == head_of(home)
 
 
@@ -185,6 +190,7 @@ def test_harmless_drift_alone_never_triggers_a_retrain(tmp_path):
     assert len(events(entries, RetrainTriggered)) == 1
 
 
+@pytest.mark.slow
 def test_a_plant_that_nobody_catches_goes_on_with_its_column_empty(tmp_path):
     past = parcels().with_columns(delay=pl.col("delay") * 0.0)
     plant = varv.Plant("harmless", at="2024-03-25T12:00:00Z", column="delay")
@@ -212,6 +218,7 @@ def test_a_replay_in_which_no_model_could_be_trained_says_so(tmp_path):
     assert "no luck" in rejected.reason
 
 
+@pytest.mark.slow
 def test_references_are_replayed_beside_the_declared_policy(tmp_path):
     replay = declared(until="2024-04-08T00:00:00Z", references=("never", "weekly"))
     comparison = replayed(replay, tmp_path, declared_only=False)
@@ -224,6 +231,7 @@ def test_references_are_replayed_beside_the_declared_policy(tmp_path):
     assert {gain.over for gain in by_name["declared"].gains} == {"never", "weekly"}
 
 
+@pytest.mark.slow
 def test_a_changed_declaration_sets_the_old_replay_aside(tmp_path):
     short = "2024-03-23T00:00:00Z"
     replayed(declared(until=short, seed=1), tmp_path)

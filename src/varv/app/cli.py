@@ -33,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     as_json = "--json" in arguments
     try:
-        options = _parser().parse_args(arguments)
+        options = parser().parse_args(arguments)
         # Every command's module is imported only when it runs: dataframes and servers take their time.
         commands: Any = importlib.import_module("varv.app.commands")
         return commands.run(options)
@@ -77,7 +77,8 @@ class _Parser(argparse.ArgumentParser):
         )
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the whole command line."""
     parser = _Parser(
         prog="varv",
         description=_DESCRIPTION,

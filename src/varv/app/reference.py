@@ -1,0 +1,159 @@
+"""The reference pages, written from the code: command line, verbs, events, settings and errors.
+
+    python -m varv.app.reference docs/reference
+
+The same code gives the same pages, so a test can tell when they are out of date.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import dataclasses
+import functools
+import importlib
+import inspect
+import pkgutil
+import sys
+import typing
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+import varv
+from varv.app.cli import parser
+from varv.app.settings import Settings
+from varv.app.use_cases import Desk, build_verbs
+from varv.fronts.problems import STATUS
+from varv.kernel.codec import registered_events
+from varv.kernel.errors import tree
+
+_NOTE = "Written by `make docs` from the code.\n"
+
+
+def pages() -> dict[str, str]:
+    """Return every reference page by its file name."""
+    makers: dict[str, Callable[[], Iterable[str]]] = {
+        "command-line.md": _command_line,
+        "errors.md": _errors,
+        "events.md": _events,
+        "settings.md": _settings,
+        "verbs.md": _verbs,
+    }
+    titles = {name: name.removesuffix(".md").replace("-", " ").capitalize() for name in makers}
+    found = {
+        name: f"# {titles[name]}\n\n{_NOTE}\n" + "\n".join(make()) + "\n" for name, make in makers.items()
+    }
+    links = "\n".join(f"- [{titles[name]}]({name})" for name in makers)
+    return {**found, "README.md": f"# Reference\n\n{_NOTE}\n{links}\n"}
+
+
+def _command_line() -> Iterable[str]:
+    main = parser()
+    yield _help(main)
+    for action in main._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for name, command in action.choices.items():
+                yield f"## varv {name}\n\n{_help(command)}"
+
+
+def _help(command: argparse.ArgumentParser) -> str:
+    # As wide as ever, whatever terminal this runs in.
+    formatter: Any = command.formatter_class
+    command.formatter_class = functools.partial(formatter, width=100)
+    return f"```\n{command.format_help().rstrip()}\n```\n"
+
+
+def _errors() -> Iterable[str]:
+    yield "Every error names its subject, the facts, and the next step. Codes are stable.\n"
+    yield "| code | class | HTTP | meaning |\n|---|---|---|---|"
+    for error in tree():
+        yield f"| `{error.code}` | `{error.__name__}` | {STATUS[error.code]} | {_first_line(error)} |"
+
+
+def _events() -> Iterable[str]:
+    for module in pkgutil.walk_packages(varv.__path__, "varv."):
+        if module.name.endswith((".model", ".live", ".replay", ".comparison", ".sagas")):
+            importlib.import_module(module.name)
+    for name, event in registered_events().items():
+        if not event.__module__.startswith("varv."):
+            continue
+        yield f"## {name}\n\n{_whole(event)} Version {event.event_version}.\n"
+        yield from _fields(event)
+
+
+def _settings() -> Iterable[str]:
+    yield "Defaults, then `varv.toml`, then `VARV_*` variables, then flags; the later one wins.\n"
+    yield "| name | variable | type | default | meaning |\n|---|---|---|---|---|"
+    told = _attribute_docs(Settings)
+    hints = typing.get_type_hints(Settings)
+    for field in dataclasses.fields(Settings):
+        default = str(field.default) or "empty"
+        variable = f"VARV_{field.name.upper()}"
+        kind = hints[field.name].__name__
+        yield f"| `{field.name}` | `{variable}` | {kind} | {default} | {told[field.name]} |"
+
+
+def _verbs() -> Iterable[str]:
+    yield "Each is `POST /api/v1/<capability>/<act>` with a JSON object.\n"
+    desk: Any = object.__new__(Desk)
+    for verb in build_verbs(desk):
+        yield f"## {verb.name}\n\n{verb.summary} Needs `{verb.permission}`.\n"
+        yield f"Request: {_whole(verb.request)}\n"
+        yield from _fields(verb.request)
+        yield f"Result: {_whole(verb.result)}\n"
+        yield from _fields(verb.result)
+
+
+def _fields(struct: type[msgspec.Struct]) -> Iterable[str]:
+    fields = msgspec.structs.fields(struct)
+    if not fields:
+        return
+    told = _attribute_docs(struct)
+    yield "| field | type | |\n|---|---|---|"
+    annotations = inspect.get_annotations(struct)
+    for field in fields:
+        kind = str(annotations.get(field.name, field.type)).replace("|", "or")
+        yield f"| `{field.encode_name}` | {kind} | {told.get(field.name, '')} |"
+    yield ""
+
+
+def _attribute_docs(cls: type) -> dict[str, str]:
+    """Return the texts that stand below the fields of a class."""
+    body = ast.parse(inspect.getsource(cls).lstrip()).body[0]
+    assert isinstance(body, ast.ClassDef), "a class is defined by a class statement"
+    found = {}
+    for field, text in zip(body.body, body.body[1:], strict=False):
+        match field, text:
+            case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(told))):
+                found[name] = _one_line(told)
+            case _:
+                pass
+    return found
+
+
+def _whole(thing: object) -> str:
+    return _one_line(inspect.getdoc(thing) or "")
+
+
+def _first_line(thing: object) -> str:
+    return (inspect.getdoc(thing) or "").split("\n")[0]
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split()).replace("|", "or")
+
+
+def main() -> int:
+    """Write the pages into the folder that is named."""
+    folder = Path(sys.argv[1])
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in pages().items():
+        (folder / name).write_text(text)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
