@@ -92,7 +92,11 @@ late = varv.Model(
     ),
     gates=[varv.gate.beats_champion("log_loss"), varv.gate.calibrated(max_ece=0.08)],
     rollout=varv.Rollout(
-        shadow="until proven or 3d", steps=[5, 25, 100], guard={"log_loss": "not worse by 0.01"}, bake="12h"
+        shadow="until proven or 3d",
+        steps=[5, 25, 100],
+        guard={"log_loss": "not worse by 0.01"},
+        bake="12h",
+        deadline="14d",
     ),
     monitors=[varv.monitor.performance("log_loss"), varv.monitor.calibration(), varv.monitor.drift()],
     retrain=varv.Retrain(
@@ -107,7 +111,7 @@ replay = varv.Replay(
     until="2014-01-01T05:00:00Z",
     plants=[
         varv.Plant("leaky-column", at="2013-06-17T12:00:00Z", column="dep_delay", breaks="at once"),
-        varv.Plant("column-that-breaks", at="2013-11-12T12:00:00Z", column="dep_delay", breaks="in canary"),
+        varv.Plant("column-that-breaks", at="2013-07-12T12:00:00Z", column="dep_delay", breaks="in canary"),
     ],
     references=["never", "monthly", "weekly"],
     seed=2013,

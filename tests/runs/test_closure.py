@@ -18,7 +18,7 @@ _NUMBER = count()
 PROJECT = '''
 import math
 import numpy as np
-import {helpers} as helpers
+import {beside} as beside
 
 ROUNDS = 100
 WEIGHTS = {{"a": (1, {{"x", "y", "z"}}), "b": [None, 2.5]}}
@@ -32,9 +32,9 @@ def scale(x):
 
 def fit(train, params):
     """Fit."""
-    return scale(helpers.shift(ROUNDS)) + WEIGHTS["b"][1] + math.pi
+    return scale(beside.shift(ROUNDS)) + WEIGHTS["b"][1] + math.pi
 '''
-HELPERS = """
+BESIDE = """
 OFFSET = 3
 
 
@@ -53,23 +53,23 @@ def project(tmp_path):
     loaded = []
 
     def load(*edits, body=PROJECT):
-        helpers = f"closure_helpers_{next(_NUMBER)}"
-        texts = {"main": body.format(helpers=helpers), "helpers": HELPERS}
+        beside = f"closure_beside_{next(_NUMBER)}"
+        texts = {"main": body.format(beside=beside), "beside": BESIDE}
         for old, new in edits:
-            assert old in texts["main"] + texts["helpers"]
+            assert old in texts["main"] + texts["beside"]
             texts = {name: text.replace(old, new) for name, text in texts.items()}
-        folder = tmp_path / helpers
+        folder = tmp_path / beside
         folder.mkdir()
-        (folder / f"{helpers}.py").write_text(texts["helpers"])
+        (folder / f"{beside}.py").write_text(texts["beside"])
         (folder / "main.py").write_text(texts["main"])
         sys.path.insert(0, str(folder))
-        loaded.append((str(folder), helpers))
+        loaded.append((str(folder), beside))
         return module_of(folder / "main.py", "closure_main")
 
     yield load
-    for folder, helpers in loaded:
+    for folder, beside in loaded:
         sys.path.remove(folder)
-        sys.modules.pop(helpers, None)
+        sys.modules.pop(beside, None)
     sys.modules.pop("closure_main", None)
 
 
@@ -82,7 +82,7 @@ def module_of(path, name):
 
 
 def digests(module):
-    # Module names of helpers differ between loads, so what is compared are the digests of the parts.
+    # Module names of beside differ between loads, so what is compared are the digests of the parts.
     return sorted(code_closure(module.fit).parts.values())
 
 
@@ -107,9 +107,9 @@ def test_everything_that_is_reached_is_a_part_and_nothing_else(project):
     ],
 )
 def test_an_edit_of_a_reached_function_or_constant_changes_the_digest(project, old, new):
-    helper = project().helpers.__name__
+    first = project().beside.__name__
     edited = project((old, new))
-    assert edited.helpers.__name__ != helper
+    assert edited.beside.__name__ != first
     assert digests(edited) != digests(project())
 
 
@@ -140,9 +140,9 @@ def test_what_cannot_be_followed_is_listed_as_unknown(project):
     assert closure.unknown == ("closure_main:TABLE",)
 
 
-def test_a_helper_imported_inside_the_function_is_followed(project):
-    body = PROJECT.replace("import {helpers} as helpers\n", "").replace(
-        '    """Fit."""\n', '    """Fit."""\n    import sklearn.svm\n    import {helpers} as helpers\n'
+def test_a_module_imported_inside_the_function_is_followed(project):
+    body = PROJECT.replace("import {beside} as beside\n", "").replace(
+        '    """Fit."""\n', '    """Fit."""\n    import sklearn.svm\n    import {beside} as beside\n'
     )
     plain = project(body=body)
     assert {"shift", "OFFSET"} <= parts(plain)
@@ -151,9 +151,9 @@ def test_a_helper_imported_inside_the_function_is_followed(project):
 
 
 def test_a_name_imported_inside_the_function_is_followed(project):
-    body = PROJECT.replace("import {helpers} as helpers\n", "").replace(
-        '    """Fit."""\n    return scale(helpers.shift(',
-        '    """Fit."""\n    from {helpers} import shift\n    return scale(shift(',
+    body = PROJECT.replace("import {beside} as beside\n", "").replace(
+        '    """Fit."""\n    return scale(beside.shift(',
+        '    """Fit."""\n    from {beside} import shift\n    return scale(shift(',
     )
     plain = project(body=body)
     assert digests(project(("x + OFFSET", "x - OFFSET"), body=body)) != digests(plain)
@@ -195,8 +195,8 @@ def test_recursion_ends(project):
 
 
 def test_the_digest_is_the_same_in_every_process(tmp_path):
-    (tmp_path / "helpers_x.py").write_text(HELPERS)
-    (tmp_path / "main_x.py").write_text(PROJECT.format(helpers="helpers_x"))
+    (tmp_path / "beside_x.py").write_text(BESIDE)
+    (tmp_path / "main_x.py").write_text(PROJECT.format(beside="beside_x"))
     script = "import main_x; from varv.runs import code_closure; print(code_closure(main_x.fit).digest)"
     found = set()
     for seed in ("0", "1", "2"):

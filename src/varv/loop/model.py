@@ -66,6 +66,11 @@ class LoopState(msgspec.Struct, frozen=True, kw_only=True):
     n_retrains: int = 0
     pending: tuple[Trigger, ...] = ()
     """Triggers that came while the loop was busy or cooling down, one of each kind and subject."""
+    open_alarms: tuple[Trigger, ...] = ()
+    """Alarms about the champion that have not been cleared: what a refused candidate leaves to be done."""
+    n_refused: int = 0
+    """Candidates in a row that failed a gate; each doubles the cool-down, since the next one is trained on nearly the
+    same rows."""
     plants: tuple[PlantedFault, ...] = ()
     rolling_since: Instant = Instant(0)
     evidence_through: Instant = Instant(0)

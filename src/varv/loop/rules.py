@@ -38,7 +38,7 @@ from varv.loop.model import (
     Trigger,
     TriggerDeferred,
 )
-from varv.monitoring import AlarmRaised
+from varv.monitoring import AlarmCleared, AlarmRaised
 from varv.rollout import (
     Rollout,
     RolloutAborted,
@@ -49,6 +49,8 @@ from varv.rollout import (
 )
 
 EVIDENCE_EVERY = Duration(12 * HOUR)
+
+MOST_DOUBLINGS = 1
 
 RETRY_TRAINING = DAY
 """After a training that failed, the next one waits so long, or as long as the cool-down."""
@@ -127,7 +129,18 @@ def _gather(state: LoopState, policy: LoopPolicy, now: Instant) -> Step[LoopStat
 def _alarm(state: LoopState, policy: LoopPolicy, event: AlarmRaised, now: Instant) -> Step[LoopState]:
     if event.kind not in policy.alarms or event.version != state.champion:
         return Step(state)
-    return _trigger(state, policy, Trigger(event.kind, event.subject, dict(event.evidence)), now)
+    trigger = Trigger(event.kind, event.subject, dict(event.evidence))
+    state = replace(state, open_alarms=(*_others(state.open_alarms, event), trigger))
+    return _trigger(state, policy, trigger, now)
+
+
+def _cleared(state: LoopState, policy: LoopPolicy, event: AlarmCleared, now: Instant) -> Step[LoopState]:
+    kept, waiting = _others(state.open_alarms, event), _others(state.pending, event)
+    return Step(replace(state, open_alarms=kept, pending=waiting))
+
+
+def _others(triggers: tuple[Trigger, ...], alarm: AlarmRaised | AlarmCleared) -> tuple[Trigger, ...]:
+    return tuple(one for one in triggers if (one.kind, one.subject) != (alarm.kind, alarm.subject))
 
 
 def _matured(state: LoopState, policy: LoopPolicy, event: RowsMatured, now: Instant) -> Step[LoopState]:
@@ -167,7 +180,8 @@ def _trigger(state: LoopState, policy: LoopPolicy, trigger: Trigger | None, now:
         return _train(replace(state, plants=state.plants[1:]), policy, state.plants[0], now)
     if not pending:
         return Step(state)
-    ready = state.trained_at is None or now >= state.trained_at + policy.cooldown
+    ready_at = Instant((state.trained_at or 0) + (policy.cooldown << min(state.n_refused, MOST_DOUBLINGS)))
+    ready = state.trained_at is None or now >= ready_at
     if state.phase == "idle" and ready:
         return _train(state, policy, None, now)
     if (
@@ -182,8 +196,7 @@ def _trigger(state: LoopState, policy: LoopPolicy, trigger: Trigger | None, now:
     if trigger is not None and fresh:
         because = "cooling down" if state.phase == "idle" else state.phase
         emits = (_fact(policy, TriggerDeferred(trigger=trigger, because=because)),)
-    wait = Instant((state.trained_at or now) + policy.cooldown)
-    timers = (SetTimer("cooldown", wait),) if state.phase == "idle" else ()
+    timers = (SetTimer("cooldown", ready_at),) if state.phase == "idle" else ()
     return Step(state, emits=emits, timers=timers)
 
 
@@ -259,7 +272,7 @@ def _settled(state: LoopState, policy: LoopPolicy, event: RolloutSettled, now: I
     state = replace(state, phase="idle", candidate=None, planted=None, epoch=event.epoch, returning_to=None)
     commands: tuple[Command, ...] = ()
     if promoted:
-        state = replace(state, champion=event.version, former=state.champion)
+        state = replace(state, champion=event.version, former=state.champion, open_alarms=(), n_refused=0)
         commands = (SetReference(model=policy.model, version=event.version),)
     after = _trigger(state, policy, None, now)
     return replace(
@@ -280,11 +293,14 @@ def _reject(state: LoopState, policy: LoopPolicy, reason: str, now: Instant) -> 
     assert state.candidate is not None
     planted = state.planted.name if state.planted else ""
     fact = CandidateRejected(version=state.candidate, reason=reason, planted=planted)
-    state = replace(state, phase="idle", candidate=None, planted=None)
+    refused = 0 if planted or state.champion is None else 1
+    state = replace(state, phase="idle", candidate=None, planted=None, n_refused=state.n_refused + refused)
     if state.champion is None:
         retry = SetTimer("train", Instant(now + max(policy.cooldown, RETRY_TRAINING)))
         return Step(state, emits=(_fact(policy, fact),), timers=(retry,))
-    after = _trigger(state, policy, None, now)
+    # The monitor raises an alarm once. A candidate that was refused has not answered it.
+    again = tuple(alarm for alarm in state.open_alarms if alarm not in state.pending)
+    after = _trigger(replace(state, pending=(*state.pending, *again)), policy, None, now)
     return replace(after, emits=(_fact(policy, fact), *after.emits))
 
 
@@ -328,6 +344,7 @@ _RULES: dict[type[Event], Callable[[LoopState, LoopPolicy, Any, Instant], Step[L
     PolicyChanged: _policy_changed,
     TimerFired: _timer,
     AlarmRaised: _alarm,
+    AlarmCleared: _cleared,
     RowsMatured: _matured,
     RetrainAsked: _asked,
     FaultPlanted: _planted,

@@ -249,7 +249,7 @@ def _conclude(state: MonitorState, verdicts: list[_Verdict], window: Window) -> 
     return Step(
         msgspec.structs.replace(state, open=tuple(still)),
         emits=tuple(Fact(_stream(state), one) for one in (*raised, *cleared)),
-        tells=tuple(Message(f"loop/{state.model}", one) for one in raised),
+        tells=tuple(Message(f"loop/{state.model}", one) for one in (*raised, *cleared)),
     )
 
 

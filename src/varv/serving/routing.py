@@ -45,9 +45,8 @@ class RoutingTable(msgspec.Struct, frozen=True, kw_only=True):
     """With the key, the coin. One rollout keeps its salt over all steps."""
 
     def __post_init__(self) -> None:
-        total = math.fsum(part.share for part in self.shares)
-        bad = any(not 0.0 <= part.share <= 1.0 for part in self.shares)
-        if bad or not 1 <= len(self.shares) <= 2 or not abs(total - 1.0) < 1e-9:
+        sound = 1 <= len(self.shares) <= 2 and all(0.0 <= part.share <= 1.0 for part in self.shares)
+        if not sound or abs(math.fsum(part.share for part in self.shares) - 1.0) >= 1e-9:
             shares = {part.version: part.share for part in self.shares}
             raise InvalidInput(
                 "routing table", self.epoch, "has no one or two shares that sum to 1", shares=shares
