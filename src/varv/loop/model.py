@@ -69,8 +69,9 @@ class LoopState(msgspec.Struct, frozen=True, kw_only=True):
     open_alarms: tuple[Trigger, ...] = ()
     """Alarms about the champion that have not been cleared: what a refused candidate leaves to be done."""
     n_refused: int = 0
-    """Candidates in a row that failed a gate; each doubles the cool-down, since the next one is trained on nearly the
-    same rows."""
+    """Candidates in a row that were refused; the next one would be trained on nearly the same rows, so the
+    cool-down is longer.
+    """
     plants: tuple[PlantedFault, ...] = ()
     rolling_since: Instant = Instant(0)
     evidence_through: Instant = Instant(0)

@@ -51,6 +51,7 @@ from varv.rollout import (
 EVIDENCE_EVERY = Duration(12 * HOUR)
 
 MOST_DOUBLINGS = 1
+"""How often refused candidates double the cool-down."""
 
 RETRY_TRAINING = DAY
 """After a training that failed, the next one waits so long, or as long as the cool-down."""
