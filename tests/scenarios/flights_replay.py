@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-from examples.flights import nyc
+from tests.data.new_york import nyc
 
 import varv
 from varv.app.replaying import run_replay

@@ -182,7 +182,7 @@ def allowed(n_rows: int, share: float) -> int:
     Examples
     --------
     >>> allowed(1000, 0.05), allowed(8, 0.05), allowed(1, 0.05), allowed(1000, 0.0)
-    (77, 3, 0, 0)
+    (77, 2, 0, 0)
     """
     return min(n_rows, math.floor(share * n_rows + 4 * math.sqrt(n_rows * share * (1 - share))))
 
