@@ -21,7 +21,7 @@ UNTIL = "2013-03-20T05:00:00Z"
 
 def flights() -> pl.DataFrame:
     """Return the flights up to the end of the replay, and a day more."""
-    return nyc.flights().filter(pl.col("requested_at") < pl.datetime(2013, 3, 21, time_zone="UTC"))
+    return nyc().flights().filter(pl.col("requested_at") < pl.datetime(2013, 3, 21, time_zone="UTC"))
 
 
 def prepare(folder: Path, rows: pl.DataFrame) -> Path:
@@ -29,7 +29,7 @@ def prepare(folder: Path, rows: pl.DataFrame) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     rows.write_parquet(folder / "flights.parquet")
     early = pl.col("observed_at") < pl.datetime(2013, 3, 21, time_zone="UTC")
-    nyc.weather().filter(early).write_parquet(folder / "weather.parquet")
+    nyc().weather().filter(early).write_parquet(folder / "weather.parquet")
     return folder
 
 
