@@ -14,6 +14,8 @@ from varv.kernel.codec import Event, event
 from varv.kernel.errors import FailedPrecondition, InvalidDeclaration, InvalidInput
 from varv.kernel.ledger import Append, Change
 
+pytestmark = pytest.mark.slow
+
 TIME = pl.Datetime("us", "UTC")
 SHORT = "2024-03-23T00:00:00Z"
 

@@ -11,6 +11,8 @@ import varv
 from varv.app.inspecting import verify_report
 from varv.kernel.faults import Crash
 
+pytestmark = pytest.mark.slow
+
 PLANT = varv.Plant("leaky", at="2024-03-24T12:00:00Z", column="delay", breaks="in canary")
 UNTIL = "2024-03-27T00:00:00Z"
 

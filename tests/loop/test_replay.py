@@ -27,6 +27,8 @@ from varv.registry import AliasMoved, VersionRegistered
 from varv.rollout import RolloutSettled
 from varv.rollout.model import RolloutRolledBack, VersionPromoted
 
+pytestmark = pytest.mark.slow
+
 LEAKY = varv.Plant("leaky", at="2024-03-25T12:00:00Z", column="delay")
 BREAKS = varv.Plant("breaks", at="2024-04-24T12:00:00Z", column="delay", breaks="in canary")
 EVERY_TEN_DAYS = ("performance", "schedule:10d")

@@ -10,6 +10,8 @@ from varv.rollout.rules import SETTLED
 
 from .explorer import Explorer, Violation
 
+pytestmark = pytest.mark.slow
+
 
 def test_no_reachable_state_breaks_a_promise_and_all_can_settle():
     explorer = Explorer(RolloutSaga())
