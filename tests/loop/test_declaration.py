@@ -271,6 +271,18 @@ BROKEN: list[Broken] = [
         "keep one",
     ),
     (
+        "a retraining on an alarm that nothing raises",
+        lambda: model(monitors=[varv.monitor.performance()], retrain=varv.Retrain(on=["drift"])),
+        "retrains on 'drift' alarms, which no monitor raises",
+        "add varv.monitor.drift() to monitors",
+    ),
+    (
+        "the usual retraining without a monitor",
+        lambda: model(monitors=[]),
+        "retrains on 'performance' alarms, which no monitor raises",
+        "leave it out of retrain",
+    ),
+    (
         "a unit known too late",
         lambda: model(unit="delay"),
         "has the unit 'delay', which is known too late",
@@ -484,6 +496,20 @@ def test_a_whole_declaration_stands():
 def test_every_dataset_that_is_read_is_known_by_its_model():
     windy = varv.FeatureView("windy", source=WEATHER, entity="origin", features=["wind"], ttl="3h")
     assert [data.name for data in model(features=["distance", windy]).datasets] == ["flights", "weather"]
+
+
+def test_what_retrains_by_default_is_watched_by_default():
+    usual = model()
+    assert usual.retrain.alarms == {"performance"}
+    assert {type(one).__name__ for one in usual.monitors} == {
+        "PerformanceMonitor",
+        "CalibrationMonitor",
+        "DriftMonitor",
+    }
+
+
+def test_without_monitors_the_calendar_still_retrains():
+    assert model(monitors=[], retrain=varv.Retrain(on=["schedule:30d"])).monitors == ()
 
 
 def test_an_empty_list_of_triggers_never_retrains():

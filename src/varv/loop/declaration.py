@@ -18,7 +18,7 @@ from varv.kernel.errors import InvalidDeclaration, InvalidInput
 from varv.kernel.ids import ModelName, checked_name
 from varv.loop.gates import BeatsChampion, Calibrated, Gate
 from varv.loop.model import LoopPolicy
-from varv.monitoring.monitor import Monitor, plan
+from varv.monitoring.monitor import Monitor, calibration, drift, performance, plan
 from varv.rollout import Rollout
 from varv.runs import Train
 
@@ -26,6 +26,8 @@ Feature = str | FeatureView | Derived
 T = TypeVar("T")
 
 SHORTEST_VALIDATION = Duration(5 * DAY)
+
+STANDARD_MONITORS: tuple[Monitor, ...] = (performance(), calibration(), drift())
 
 _KINDS = ("performance", "drift", "calibration", "schedule", "volume")
 _PERCENT = re.compile(r"(\d+(?:\.\d+)?)%")
@@ -120,8 +122,8 @@ class Model:
     outcome
         What it predicts.
     train, gates, rollout, monitors, retrain
-        How it is trained, what a candidate must show, how it meets traffic, what is watched, and when it is
-        trained anew.
+        How it is trained, what a candidate must show, how it meets traffic, what is watched (performance,
+        calibration and drift unless said otherwise), and when it is trained anew.
     task
         ``"binary"``: the probability that the outcome is 1.
     unit
@@ -131,8 +133,8 @@ class Model:
     ------
     InvalidDeclaration
         If anything cannot work: a column that does not exist, a feature that would only be known after the
-        request, an outcome without a time at which it is known, a name that is taken. The message names the
-        object and the fix.
+        request, an outcome without a time at which it is known, a retraining on alarms that nothing raises,
+        a name that is taken. The message names the object and the fix.
     """
 
     def __init__(
@@ -145,7 +147,7 @@ class Model:
         train: Train,
         gates: Sequence[Gate] = (),
         rollout: Rollout | None = None,
-        monitors: Sequence[Monitor] = (),
+        monitors: Sequence[Monitor] = STANDARD_MONITORS,
         retrain: Retrain | None = None,
         task: str = "binary",
         unit: str | None = None,
@@ -232,7 +234,11 @@ class Model:
             raise InvalidDeclaration(
                 "model", self.name, "has a retrain that is none", hint="use varv.Retrain(...)"
             )
-        plan(self.monitors)
+        unwatched = sorted(self.retrain.alarms - plan(self.monitors).kinds)
+        if unwatched:
+            problem = f"retrains on {unwatched[0]!r} alarms, which no monitor raises"
+            hint = f"add varv.monitor.{unwatched[0]}() to monitors, or leave it out of retrain"
+            raise InvalidDeclaration("model", self.name, problem, hint=hint)
 
     def _check_outcome(self) -> None:
         column, known_at = self.outcome.column, self.outcome.known_at

@@ -7,10 +7,12 @@ row counts as labelled at an instant only if its outcome was known by then.
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from varv.kernel.clock import Instant, as_datetime
@@ -19,11 +21,12 @@ from varv.serving.dataplane import ANSWER_SCHEMA
 
 TABLE = "predictions"
 _TIME = pl.Datetime("us", "UTC")
-_OUTCOMES = {"key": pl.String, "outcome": pl.Int8, "known_at": _TIME}
 
 
 class Telemetry:
     """Predictions and outcomes of one model.
+
+    One thread takes in; others may ask meanwhile.
 
     Parameters
     ----------
@@ -33,8 +36,9 @@ class Telemetry:
 
     def __init__(self, columns: Columns) -> None:
         self._columns = columns
-        self._predictions: list[_Batch] = []
-        self._outcomes: list[_Batch] = []
+        self._batches: list[_Batch] = []
+        self._truths = _Truths()
+        self._known_at: list[npt.NDArray[np.int64]] = []
 
     def restore(self, segments: Iterable[str]) -> None:
         """Read back the predictions of `segments`, oldest first."""
@@ -53,17 +57,18 @@ class Telemetry:
         self._remember(rows)
 
     def known(self, outcomes: pl.DataFrame) -> None:
-        """Take in outcomes that became known: ``key``, ``outcome`` and ``known_at``."""
-        if outcomes.height:
-            rows = outcomes.select(*_OUTCOMES).cast(_OUTCOMES)  # type: ignore[arg-type]
-            self._outcomes.append(_batch(rows, "known_at"))
+        """Take in outcomes that became known: ``key``, ``outcome`` (0 or 1) and ``known_at``."""
+        if outcomes.is_empty():
+            return
+        ordered = outcomes.sort("known_at", "key")
+        times = ordered["known_at"].cast(_TIME).to_physical()
+        self._known_at.append(times.to_numpy())
+        self._truths.learn(ordered["key"].to_list(), ordered["outcome"].to_list(), times.to_list())
 
     def requested(self, since: Instant, until: Instant) -> pl.DataFrame:
         """Return predictions of requests made in [since, until), whether or not their outcome is known."""
-        found = [batch.rows for batch in self._predictions if batch.first < until and batch.last >= since]
-        if not found:
-            return pl.DataFrame(schema={"key": pl.String, "requested_at": _TIME, **ANSWER_SCHEMA})
-        return pl.concat(found).filter(_between("requested_at", since, until))
+        found = [batch.rows[first:last] for batch, first, last in self._within(since, until)]
+        return pl.concat(found) if found else _no_predictions()
 
     def matured(self, since: Instant, until: Instant, *, known_by: Instant) -> pl.DataFrame:
         """Return requests made in [since, until) with the outcome as known at `known_by`, null where it was
@@ -72,9 +77,19 @@ class Telemetry:
         Rows come in the order of the requests, with ``outcome`` and ``known_at`` beside the prediction's
         columns.
         """
-        rows = self.requested(since, until)
-        known = self._known(since, known_by)
-        return rows.join(known, on="key", how="left", maintain_order="left")
+        found = self._within(since, until)
+        known = pl.concat(
+            [
+                _no_truths(),
+                *(
+                    self._truths.between(batch.start + first, batch.start + last)
+                    for batch, first, last in found
+                ),
+            ]
+        )
+        rows = pl.concat([batch.rows[first:last] for batch, first, last in found] or [_no_predictions()])
+        seen = pl.when(pl.col("known_at") <= as_datetime(known_by))
+        return rows.hstack(known.select(seen.then("outcome"), seen.then("known_at")))
 
     def labelled(self, since: Instant, until: Instant, *, known_by: Instant) -> pl.DataFrame:
         """Return the rows of `matured` that have an outcome."""
@@ -82,42 +97,90 @@ class Telemetry:
 
     def n_labelled(self, known_by: Instant) -> int:
         """Return how many outcomes were known at `known_by`."""
-        return sum(batch.n_until(known_by) for batch in self._outcomes)
+        return sum(int(np.searchsorted(times, known_by, side="right")) for times in self._known_at)
 
-    def _known(self, since: Instant, known_by: Instant) -> pl.DataFrame:
-        # An outcome is never known before its request, so older batches of outcomes cannot matter.
-        found = [batch.rows for batch in self._outcomes if batch.last >= since and batch.first <= known_by]
-        known = pl.concat([pl.DataFrame(schema=_OUTCOMES), *found])
-        return known.filter(pl.col("known_at") <= _time(known_by)).unique(
-            "key", keep="first", maintain_order=True
-        )
+    def _within(self, since: Instant, until: Instant) -> list[tuple[_Batch, int, int]]:
+        """Return the batches with rows in [since, until), and the first and last but one of those rows."""
+        spans = [
+            (batch, *np.searchsorted(batch.times, (since, until)).tolist())
+            for batch in self._batches
+            if batch.times[0] < until and batch.times[-1] >= since
+        ]
+        return [(batch, first, last) for batch, first, last in spans if first < last]
 
     def _remember(self, rows: pl.DataFrame) -> None:
         if rows.height:
-            self._predictions.append(_batch(rows, "requested_at"))
+            ordered = rows.sort("requested_at", "key")
+            start = self._truths.expect(ordered["key"].to_list())
+            times = ordered["requested_at"].to_physical().to_numpy()
+            self._batches.append(_Batch(ordered, times, start))
 
 
 class _Batch(NamedTuple):
-    """Rows in the order of a time column, and the first and last of its instants."""
+    """Predictions in the order of their requests, the instants of these, and where their truths begin."""
 
     rows: pl.DataFrame
-    times: np.ndarray
-    first: int
-    last: int
-
-    def n_until(self, until: int) -> int:
-        return int(np.searchsorted(self.times, until, side="right"))
+    times: npt.NDArray[np.int64]
+    start: int
 
 
-def _batch(rows: pl.DataFrame, time: str) -> _Batch:
-    ordered = rows.sort(time, "key")
-    times = ordered[time].to_physical().to_numpy()
-    return _Batch(ordered, times, int(times[0]), int(times[-1]))
+class _Truths:
+    """The outcome of every prediction, at the position at which the prediction was expected.
+
+    Joining outcomes to predictions anew for each question cost a tenth of a replay.
+    """
+
+    _NEVER = np.iinfo(np.int64).max
+
+    def __init__(self) -> None:
+        self._outcome, self._known_at = array("b"), array("q")
+        # A key may be asked about more than once: its latest position, and from each the one before.
+        self._latest: dict[str, int] = {}
+        self._before: dict[int, int] = {}
+        self._ahead: dict[str, tuple[int, int]] = {}  # outcomes that came before any prediction
+
+    def expect(self, keys: list[str]) -> int:
+        """Make room for the truths of `keys` and return the position of the first."""
+        start = len(self._outcome)
+        for position, key in enumerate(keys, start):
+            truth = self._ahead.pop(key, None)
+            earlier = self._latest.get(key)
+            if earlier is not None:
+                self._before[position] = earlier
+                truth = self._outcome[earlier], self._known_at[earlier]
+            self._latest[key] = position
+            outcome, known_at = truth or (0, self._NEVER)
+            self._outcome.append(outcome)
+            self._known_at.append(known_at)
+        return start
+
+    def learn(self, keys: list[str], outcomes: list[int], known_at: list[int]) -> None:
+        """Take in outcomes; the first of a key stands."""
+        for key, outcome, instant in zip(keys, outcomes, known_at, strict=True):
+            position = self._latest.get(key)
+            if position is None:
+                self._ahead.setdefault(key, (outcome, instant))
+                continue
+            if self._known_at[position] != self._NEVER:
+                continue
+            while position is not None:
+                # In this order, since another thread may look: what has no time yet does not count.
+                self._outcome[position] = outcome
+                self._known_at[position] = instant
+                position = self._before.get(position)
+
+    def between(self, first: int, last: int) -> pl.DataFrame:
+        """Return ``outcome`` and ``known_at`` of the positions [first, last)."""
+        known_at = np.frombuffer(self._known_at[first:last], np.int64)
+        outcome = np.frombuffer(self._outcome[first:last], np.int8)
+        return pl.DataFrame({"outcome": outcome, "known_at": known_at}).with_columns(
+            pl.col("known_at").cast(_TIME)
+        )
 
 
-def _time(when: int) -> pl.Expr:
-    return pl.lit(as_datetime(when)).cast(_TIME)
+def _no_truths() -> pl.DataFrame:
+    return pl.DataFrame(schema={"outcome": pl.Int8, "known_at": _TIME})
 
 
-def _between(column: str, since: int, until: int) -> pl.Expr:
-    return (pl.col(column) >= _time(since)) & (pl.col(column) < _time(until))
+def _no_predictions() -> pl.DataFrame:
+    return pl.DataFrame(schema={"key": pl.String, "requested_at": _TIME, **ANSWER_SCHEMA})

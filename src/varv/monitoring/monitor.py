@@ -57,6 +57,11 @@ class MonitorPlan(msgspec.Struct, frozen=True):
     maturity: Duration = DAY
 
     @property
+    def kinds(self) -> frozenset[str]:
+        """The kinds of alarm that may be raised: ``"performance"``, ``"calibration"``, ``"drift"``."""
+        return frozenset(str(one.__struct_config__.tag) for one in self.monitors)
+
+    @property
     def drift(self) -> DriftMonitor | None:
         """The declared drift monitor, if any."""
         return next((one for one in self.monitors if isinstance(one, DriftMonitor)), None)
