@@ -1,10 +1,11 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
-from varv.app.settings import Settings, load_settings, plain
+from varv.app.settings import Settings, load_settings, plain, share_processors
 from varv.kernel.errors import InvalidInput
 
 
@@ -54,3 +55,15 @@ def test_an_unknown_variable_is_an_error():
 
 def test_a_token_is_never_shown():
     assert plain(Settings(token="secret"))["token"] == "set"
+
+
+def test_threads_wait_briefly_unless_the_environment_says_how(monkeypatch):
+    for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT"):
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
+    share_processors()
+    assert (os.environ["OMP_WAIT_POLICY"], os.environ["GOMP_SPINCOUNT"]) == ("PASSIVE", "1000")
+    monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
+    monkeypatch.delenv("GOMP_SPINCOUNT")
+    share_processors()
+    assert (os.environ["OMP_WAIT_POLICY"], os.environ.get("GOMP_SPINCOUNT")) == ("ACTIVE", None)

@@ -9,8 +9,8 @@ tolerance only for keys, times and types.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from itertools import chain
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 import msgspec
 import polars as pl
@@ -161,17 +161,19 @@ def check(contract: Contract, frame: pl.DataFrame, *, now: Instant) -> Report:
     """Return what `contract` says of a batch that arrived at `now`; nothing is changed and nothing is
     raised.
     """
-    misfits = _misfits(contract, frame)
-    sound = {rule.name for rule in contract.columns} - {violation.column for violation in misfits}
-    found = misfits + [
-        violation
-        for violation in chain(
-            _soft_violations(contract, frame, sound),
-            _duplicates(contract, frame, sound),
-            _impossible_times(contract, frame, sound, now),
-        )
-        if violation.n_rows > violation.n_allowed
+    found = _misfits(contract, frame)
+    sound = {rule.name for rule in contract.columns} - {violation.column for violation in found}
+    rules = [
+        *_column_rules(contract, frame, sound),
+        *_key_rule(contract, frame, sound),
+        *_time_rule(contract, frame, sound, now),
     ]
+    # All are counted in one pass; rows are listed only where it matters.
+    counts = frame.select(rule.broken.sum().alias(str(i)) for i, rule in enumerate(rules))
+    for i, rule in enumerate(rules):
+        n_rows = int(counts[str(i)][0])
+        if n_rows > rule.n_allowed:
+            found.append(rule.violation(contract, frame.filter(rule.broken)))
     return Report(n_rows=frame.height, violations=tuple(found))
 
 
@@ -205,86 +207,64 @@ def _misfits(contract: Contract, frame: pl.DataFrame) -> list[Violation]:
     return found
 
 
-def _soft_violations(contract: Contract, frame: pl.DataFrame, sound: set[str]) -> list[Violation]:
-    """Count every column's nulls, values out of range and unseen texts in one pass; list rows only where it
-    matters.
-    """
-    checks: list[tuple[ColumnRule, str, pl.Expr, int, str]] = []
+class _Rule(NamedTuple):
+    """An expression that is true in the rows that break a rule, and how many of them are let pass."""
+
+    name: str
+    columns: Sequence[str]
+    broken: pl.Expr
+    n_allowed: int
+    expected: str
+
+    def violation(self, contract: Contract, rows: pl.DataFrame) -> Violation:
+        """Return what is said of `rows`, which break the rule."""
+        return Violation(
+            rule=self.name,
+            column=", ".join(self.columns),
+            n_rows=rows.height,
+            n_allowed=self.n_allowed,
+            expected=self.expected,
+            examples=_examples(contract, rows, self.columns[0]),
+        )
+
+
+def _column_rules(contract: Contract, frame: pl.DataFrame, sound: set[str]) -> Iterator[_Rule]:
     n = frame.height
     for rule in contract.columns:
         if rule.name not in sound:
             continue
-        column = pl.col(rule.name)
+        column, of = pl.col(rule.name), (rule.name,)
         if rule.null_share < 1:
             text = f"at most {rule.null_share:.0%} null"
-            checks.append((rule, "null", column.is_null(), allowed(n, rule.null_share), text))
+            yield _Rule("null", of, column.is_null(), allowed(n, rule.null_share), text)
         if frame.schema[rule.name] == pl.Null:
             continue
         if rule.low is not None and rule.high is not None:
             value = column.cast(pl.Float64)
             outside = ~value.is_between(rule.low, rule.high) | value.is_nan()
             text = f"{rule.low:.6g} to {rule.high:.6g}"
-            checks.append((rule, "range", outside, allowed(n, OUT_OF_RANGE_SHARE), text))
+            yield _Rule("range", of, outside, allowed(n, OUT_OF_RANGE_SHARE), text)
         if rule.domain is not None:
             unseen = ~column.cast(pl.String).is_in(list(rule.domain))
             text = f"one of {len(rule.domain)} known values"
             # One is always let pass: a new customer or carrier arrives in a batch of one when rows are live.
-            checks.append((rule, "unseen value", unseen, max(1, allowed(n, UNSEEN_SHARE)), text))
-    counts = frame.select(bad.sum().alias(str(i)) for i, (_, _, bad, _, _) in enumerate(checks))
-    found = []
-    for i, (rule, name, bad, n_allowed, text) in enumerate(checks):
-        n_rows = int(counts[str(i)][0])
-        if n_rows > n_allowed:
-            found.append(
-                Violation(
-                    rule=name,
-                    column=rule.name,
-                    n_rows=n_rows,
-                    n_allowed=n_allowed,
-                    expected=text,
-                    examples=_examples(contract, frame.filter(bad), rule.name),
-                )
-            )
-    return found
+            yield _Rule("unseen value", of, unseen, max(1, allowed(n, UNSEEN_SHARE)), text)
 
 
-def _duplicates(contract: Contract, frame: pl.DataFrame, sound: set[str]) -> list[Violation]:
-    if not sound.issuperset(contract.key) or frame.is_empty():
-        return []
-    repeated = frame.filter(~pl.struct(contract.key).is_first_distinct())
-    if repeated.is_empty():
-        return []
-    return [
-        Violation(
-            rule="duplicate key",
-            column=", ".join(contract.key),
-            n_rows=repeated.height,
-            n_allowed=0,
-            expected="each key once",
-            examples=_examples(contract, repeated, contract.key[0]),
-        )
-    ]
+def _key_rule(contract: Contract, frame: pl.DataFrame, sound: set[str]) -> Iterator[_Rule]:
+    if sound.issuperset(contract.key) and not frame.is_empty():
+        key = pl.struct(contract.key) if len(contract.key) > 1 else pl.col(contract.key[0])
+        yield _Rule("duplicate key", contract.key, ~key.is_first_distinct(), 0, "each key once")
 
 
-def _impossible_times(
-    contract: Contract, frame: pl.DataFrame, sound: set[str], now: Instant
-) -> list[Violation]:
-    if contract.time not in sound or frame.schema[contract.time] == pl.Null:
-        return []
-    latest = now + AHEAD
-    when = pl.col(contract.time).dt.timestamp("us")
-    late = frame.filter((when > latest) | (when < (contract.earliest or 0)))
-    earliest = "the epoch" if contract.earliest is None else iso(contract.earliest)
-    return [
-        Violation(
-            rule="time out of range",
-            column=contract.time,
-            n_rows=late.height,
-            n_allowed=0,
-            expected=f"{earliest} to {iso(latest)}",
-            examples=_examples(contract, late, contract.time),
-        )
-    ]
+def _time_rule(contract: Contract, frame: pl.DataFrame, sound: set[str], now: Instant) -> Iterator[_Rule]:
+    if contract.time in sound and frame.schema[contract.time] != pl.Null:
+        latest = now + AHEAD
+        when = pl.col(contract.time).dt.timestamp("us")
+        outside = (when > latest) | (when < (contract.earliest or 0))
+        earliest = "the epoch" if contract.earliest is None else iso(contract.earliest)
+        expected = f"{earliest} to {iso(latest)}"
+        yield _Rule("time out of range", (contract.time,), outside, 0, expected)
 
 
 def _examples(contract: Contract, rows: pl.DataFrame, column: str) -> tuple[Example, ...]:

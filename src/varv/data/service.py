@@ -335,7 +335,8 @@ def _checked(
 
 def _conformed(frame: pl.DataFrame, dataset: Dataset, part: str) -> pl.DataFrame:
     types = dataset.part_types(part)
-    return in_kept_types(frame).select(list(types)).cast(types, strict=True)  # type: ignore[arg-type]
+    rows = in_kept_types(frame).select(list(types))
+    return rows if rows.schema == types else rows.cast(types, strict=True)  # type: ignore[arg-type]
 
 
 def _stream(dataset: Dataset) -> str:

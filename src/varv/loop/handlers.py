@@ -31,16 +31,16 @@ from varv.loop.model import (
 from varv.loop.training import package_scores, train_candidate, with_planted
 from varv.loop.world import World
 from varv.monitoring import MonitorPlan, Window
-from varv.monitoring.measure import measure_day
+from varv.monitoring.measure import measure_day, rows_of
 from varv.monitoring.monitor import plan
 from varv.monitoring.reference import Reference
 from varv.registry import AliasMoved, RegistryView, VersionRecord
 from varv.rollout import model as rollout
+from varv.rollout.evidence import COLUMNS as EVIDENCE_COLUMNS
 from varv.rollout.evidence import bad_loss_of, evidence
 from varv.runs import Package, open_package
 from varv.serving.model import RoutingChanged
 
-LONGEST_DRIFT_WINDOW = Duration(366 * DAY)
 BAD_LOSS_HISTORY = Duration(14 * DAY)
 """How far back the champion's usual losses are taken from, to say what a bad one is."""
 
@@ -123,9 +123,11 @@ class Handlers:
     def gather(self, command: GatherEvidence, command_id: str, now: Instant) -> Reply:
         """Tell the open rollout what the outcomes of its requests say."""
         world, since = self.world, command.since
-        rows = world.telemetry.matured(since, command.through, known_by=now)
+        columns = (*EVIDENCE_COLUMNS, "candidate")
+        rows = world.telemetry.matured(since, command.through, known_by=now, columns=columns)
         both = rows.filter((pl.col("candidate") == command.version).fill_null(value=False))
-        past = world.telemetry.labelled(Instant(since - BAD_LOSS_HISTORY), since, known_by=now)
+        before = Instant(since - BAD_LOSS_HISTORY)
+        past = world.telemetry.labelled(before, since, known_by=now, columns=("champion_score",))
         found = evidence(
             both,
             command.plan,
@@ -221,10 +223,8 @@ class Handlers:
         )
 
     def _watched(self, version: int, day: Window) -> pl.DataFrame:
-        drift = self.monitor_plan().drift
-        span = DAY if drift is None else min(drift.window, LONGEST_DRIFT_WINDOW)
-        rows = self.world.telemetry.matured(
-            Instant(day.end - span), day.end, known_by=Instant(day.end + self.world.model.outcome.mature)
-        )
+        window = rows_of(day, self.monitor_plan())
+        known_by = Instant(day.end + self.world.model.outcome.mature)
+        rows = self.world.telemetry.matured(window.start, window.end, known_by=known_by)
         ours = rows.filter((pl.col("champion") == version).fill_null(value=False))
         return ours.with_columns(score=pl.col("champion_score"))

@@ -8,7 +8,7 @@ row counts as labelled at an instant only if its outcome was known by then.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -70,30 +70,29 @@ class Telemetry:
         found = [batch.rows[first:last] for batch, first, last in self._within(since, until)]
         return pl.concat(found) if found else _no_predictions()
 
-    def matured(self, since: Instant, until: Instant, *, known_by: Instant) -> pl.DataFrame:
+    def matured(
+        self, since: Instant, until: Instant, *, known_by: Instant, columns: Sequence[str] | None = None
+    ) -> pl.DataFrame:
         """Return requests made in [since, until) with the outcome as known at `known_by`, null where it was
         not.
 
         Rows come in the order of the requests, with ``outcome`` and ``known_at`` beside the prediction's
-        columns.
+        columns, or those of them that are in `columns`.
         """
         found = self._within(since, until)
-        known = pl.concat(
-            [
-                _no_truths(),
-                *(
-                    self._truths.between(batch.start + first, batch.start + last)
-                    for batch, first, last in found
-                ),
-            ]
-        )
-        rows = pl.concat([batch.rows[first:last] for batch, first, last in found] or [_no_predictions()])
+        asked = [batch.rows[first:last] for batch, first, last in found] or [_no_predictions()]
+        truths = self._truths.at([(batch.start + first, batch.start + last) for batch, first, last in found])
+        if columns is not None:
+            kept = [name for name in columns if name in asked[0].columns]
+            asked = [rows.select(kept) for rows in asked]
         seen = pl.when(pl.col("known_at") <= as_datetime(known_by))
-        return rows.hstack(known.select(seen.then("outcome"), seen.then("known_at")))
+        return pl.concat(asked).hstack(truths.select(seen.then("outcome"), seen.then("known_at")))
 
-    def labelled(self, since: Instant, until: Instant, *, known_by: Instant) -> pl.DataFrame:
+    def labelled(
+        self, since: Instant, until: Instant, *, known_by: Instant, columns: Sequence[str] | None = None
+    ) -> pl.DataFrame:
         """Return the rows of `matured` that have an outcome."""
-        return self.matured(since, until, known_by=known_by).drop_nulls("outcome")
+        return self.matured(since, until, known_by=known_by, columns=columns).drop_nulls("outcome")
 
     def n_labelled(self, known_by: Instant) -> int:
         """Return how many outcomes were known at `known_by`."""
@@ -169,17 +168,17 @@ class _Truths:
                 self._known_at[position] = instant
                 position = self._before.get(position)
 
-    def between(self, first: int, last: int) -> pl.DataFrame:
-        """Return ``outcome`` and ``known_at`` of the positions [first, last)."""
-        known_at = np.frombuffer(self._known_at[first:last], np.int64)
-        outcome = np.frombuffer(self._outcome[first:last], np.int8)
-        return pl.DataFrame({"outcome": outcome, "known_at": known_at}).with_columns(
-            pl.col("known_at").cast(_TIME)
+    def at(self, spans: list[tuple[int, int]]) -> pl.DataFrame:
+        """Return ``outcome`` and ``known_at`` at the positions [first, last) of each span."""
+        known_at = b"".join(self._known_at[first:last].tobytes() for first, last in spans)
+        outcome = b"".join(self._outcome[first:last].tobytes() for first, last in spans)
+        return pl.DataFrame(
+            {
+                "outcome": np.frombuffer(outcome, np.int8),
+                "known_at": np.frombuffer(known_at, np.int64).astype("datetime64[us]"),
+            },
+            schema={"outcome": pl.Int8, "known_at": _TIME},
         )
-
-
-def _no_truths() -> pl.DataFrame:
-    return pl.DataFrame(schema={"outcome": pl.Int8, "known_at": _TIME})
 
 
 def _no_predictions() -> pl.DataFrame:

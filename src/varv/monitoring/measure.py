@@ -48,13 +48,21 @@ class _Labelled:
     rows: npt.NDArray[np.int64]
 
 
+def rows_of(day: Window, plan: MonitorPlan) -> Window:
+    """Return the window whose rows `measure_day` looks at: the trailing drift window when drift is due, else
+    the day.
+    """
+    drift_is_due = plan.drift is not None and closes(day, plan.drift.every)
+    return trailing(day, plan.drift.window) if plan.drift and drift_is_due else day
+
+
 def measure_day(frame: pl.DataFrame, day: Window, reference: Reference, plan: MonitorPlan) -> list[Event]:
     """Return what is to be stated and told to the monitor about one mature day.
 
     Parameters
     ----------
     frame
-        Predictions of the reference's version, covering at least the trailing drift window: ``requested_at``,
+        Predictions of the reference's version, covering at least `rows_of` the day: ``requested_at``,
         ``known_at``, ``score``, ``outcome`` and the features. Rows outside the windows are passed over, and
         so are outcomes that came later than the plan's maturity after the end of `day`.
     day
@@ -74,8 +82,8 @@ def measure_day(frame: pl.DataFrame, day: Window, reference: Reference, plan: Mo
     known_by = type(day.end)(day.end + plan.maturity)
     of_day = cut(frame, day, known_by=known_by)
     found: list[Event] = [measure_performance(of_day, day, model=reference.model, version=reference.version)]
-    if plan.drift and closes(day, plan.drift.every):
-        window = trailing(day, plan.drift.window)
+    window = rows_of(day, plan)
+    if plan.drift and window != day:
         measured = measure_drift(cut(frame, window, known_by=known_by), window, reference, plan.drift)
         found += [measured] if measured else []
     return found

@@ -156,10 +156,12 @@ def codes(column: pl.Series, feature: FeatureReference) -> tuple[Codes, int]:
     """
     if feature.categories is None:
         return drift.bin_codes(_numbers(column), np.array(feature.edges)), len(feature.edges) + 2
-    known = {word: k for k, word in enumerate(feature.categories)}
-    other, missing = len(known), len(known) + 1
-    found = [missing if word is None else known.get(word, other) for word in _texts(column).to_list()]
-    return np.array(found, dtype=np.int64), len(known) + 2
+    n_known = len(feature.categories)
+    texts = _texts(column)
+    positions = texts.cast(pl.Enum(feature.categories), strict=False).to_physical().cast(pl.Int64)
+    found = positions.fill_null(n_known).to_numpy(writable=True)
+    found[texts.is_null().to_numpy()] = n_known + 1
+    return found, n_known + 2
 
 
 def daily_counts(code: Codes, n_bins: int, days: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
