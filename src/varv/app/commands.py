@@ -114,19 +114,33 @@ def _comparison(found: object) -> list[Block]:
     from varv.loop.comparison import Comparison
 
     assert isinstance(found, Comparison), "a replay ends with a comparison"
-    rows = []
-    for score in found.policies:
-        gain = next(iter(score.gains), None)
-        over = (
-            ""
-            if gain is None
-            else f"{gain.difference:+.4f} [{gain.low:+.4f}, {gain.high:+.4f}] than {gain.over}"
+    columns = ("policy", "log-loss [95 %]", "AUC", "ECE", "retrains", "alarms", "compute")
+    rows = [
+        (
+            score.name,
+            f"{score.log_loss:.4f} [{score.log_loss_low:.4f}, {score.log_loss_high:.4f}]",
+            f"{score.auc:.4f}",
+            f"{score.ece:.4f}",
+            str(score.n_retrains),
+            str(score.n_alarms),
+            f"{score.work / 1e6:,.1f} M",
         )
-        loss = f"{score.log_loss:.4f} [{score.log_loss_low:.4f}, {score.log_loss_high:.4f}]"
-        numbers = (loss, f"{score.auc:.4f}", f"{score.ece:.4f}", str(score.n_retrains), str(score.n_alarms))
-        rows.append((score.name, f"{score.n:,}", *numbers, over))
-    columns = ("policy", "scored", "log-loss [95 %]", "AUC", "ECE", "retrains", "alarms", "better by [95 %]")
-    return [Heading("policies"), Grid(columns, rows), Line("next: varv status, varv why MODEL, varv up FILE")]
+        for score in found.policies
+    ]
+    declared = found.policies[0]
+    gains = [
+        (f"than {gain.over}", f"{gain.difference:+.4f} [{gain.low:+.4f}, {gain.high:+.4f}]")
+        for gain in declared.gains
+    ]
+    against = (
+        [Heading(f"log-loss of {declared.name} is lower by [95 %]"), Grid(("", ""), gains)] if gains else []
+    )
+    return [
+        Heading(f"policies, on {declared.n:,} requests with an outcome; compute in rows times rounds"),
+        Grid(columns, rows),
+        *against,
+        Line("next: varv status, varv why MODEL, varv up FILE"),
+    ]
 
 
 def _up(options: argparse.Namespace, loaded: Loaded) -> int:

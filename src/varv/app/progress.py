@@ -43,40 +43,48 @@ class ReplayProgress:
         self._stream = stream or sys.stderr
         self._bar = _Bar(self._stream, until - since) if self._stream.isatty() else None
         self._policy = ""
-        self._month = ""
         self._days: list[PerformanceMeasured] = []
-        """Days of the month in hand, as the monitors measured them."""
+        """Days of the month in hand, as the monitors measured them once their outcomes had come."""
 
     def tick(self, policy: str, progress: Progress, entries: list[Entry]) -> None:
         """Take in one step of a replay."""
+        if policy != self._policy:
+            self._end_month()
+            self._policy = policy
         for entry in entries:
             if entry.name in SHOWN and policy == "declared" and not _is_told(entry):
                 self._line(f"{as_datetime(entry.at):%Y-%m-%d}  {said(entry.event)}")
             if isinstance(event := entry.event, PerformanceMeasured):
+                if self._days and _month(event) != _month(self._days[-1]):
+                    self._end_month()
                 self._days.append(event)
-        month = f"{as_datetime(progress.now):%b %Y}"
-        text = f"{month}  {progress.n_requests:>9,} requests  {self._quality()}"
         if self._bar is not None:
+            auc, _, _ = self._quality().partition("  ")
+            text = f"{as_datetime(progress.now):%d %b %Y}  {progress.n_requests:>9,} requests  {auc}"
             self._bar.show(policy, progress.now - self._since, text)
-        if (policy, month) != (self._policy, self._month):
-            self._line(f"{policy:<9} {text}")
-            self._days.clear()
-        self._policy, self._month = policy, month
 
     def close(self) -> None:
-        """End the moving line."""
+        """Tell the last month and end the moving line."""
+        self._end_month()
         if self._bar is not None:
             self._bar.close()
 
+    def _end_month(self) -> None:
+        if self._days:
+            n_requests = sum(day.n_requests for day in self._days)
+            month = _month(self._days[-1])
+            self._line(f"{self._policy:<9} {month}  {n_requests:>7,} requests  {self._quality()}")
+            self._days.clear()
+
     def _quality(self) -> str:
-        """Return the AUC and log loss of the days measured in this month: means weighted by their rows."""
+        """Return the AUC and log-loss of the days in hand: means weighted by their rows."""
         days = [day for day in self._days if day.auc is not None and day.log_loss is not None]
         n = sum(day.n for day in days)
         if not n:
             return ""
         auc = sum(day.n * (day.auc or 0.0) for day in days) / n
         loss = sum(day.n * (day.log_loss or 0.0) for day in days) / n
-        return f"AUC {auc:.3f}  log loss {loss:.3f}  ({len(days)} days)"
+        return f"AUC {auc:.3f}  log-loss {loss:.3f}  ({len(days)} days)"
 
     def _line(self, text: str) -> None:
         if self._bar is not None:
@@ -92,7 +100,7 @@ class _Bar:
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-        columns = (TextColumn("{task.fields[policy]:<9}"), BarColumn(28), TextColumn("{task.fields[said]}"))
+        columns = (TextColumn("{task.fields[policy]:<9}"), BarColumn(14), TextColumn("{task.fields[said]}"))
         self._progress = Progress(*columns, TimeElapsedColumn(), console=Console(file=stream))
         self._span = span
         self._tasks: dict[str, TaskID] = {}
@@ -108,6 +116,10 @@ class _Bar:
 
     def close(self) -> None:
         self._progress.stop()
+
+
+def _month(day: PerformanceMeasured) -> str:
+    return f"{as_datetime(day.window.start):%b %Y}"
 
 
 def _is_told(entry: Entry) -> bool:

@@ -72,6 +72,7 @@ def _grid_lines(grid: Grid) -> list[str]:
 
 def _show_rich(blocks: Sequence[Block]) -> None:
     from rich.console import Console
+    from rich.padding import Padding
     from rich.table import Table
     from rich.text import Text
 
@@ -82,9 +83,15 @@ def _show_rich(blocks: Sequence[Block]) -> None:
         elif isinstance(block, Line):
             console.print(Text(block.text), soft_wrap=True)
         elif block.rows:
-            table = Table(box=None, padding=(0, 2, 0, 2), show_header=any(block.columns), header_style="dim")
+            table = Table(
+                box=None,
+                padding=(0, 2, 0, 0),
+                pad_edge=False,
+                show_header=any(block.columns),
+                header_style="dim",
+            )
             for column in block.columns:
                 table.add_column(column)
             for row in block.rows:
                 table.add_row(*(Text(cell) for cell in row))
-            console.print(table)
+            console.print(Padding(table, (0, 0, 0, 2), expand=False))
