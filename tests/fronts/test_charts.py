@@ -57,6 +57,10 @@ def test_a_line_breaks_where_a_value_is_missing():
     assert path[1].count("M") == 2
 
 
+def test_the_axis_spans_what_has_a_value():
+    assert chart(Line("loss", days([0.4, 0.5, None, None, None]))) == chart(Line("loss", days([0.4, 0.5])))
+
+
 def test_a_single_point_is_drawn_as_a_dot():
     assert 'class="dot one"' in chart(Line("v1", days([1.0])))
 

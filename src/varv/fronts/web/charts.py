@@ -105,7 +105,7 @@ def line_chart(
     shown = [line for line in lines if any(point.value is not None for point in line.points)]
     if not shown:
         return Markup("")
-    times = [point.at for line in shown for point in line.points]
+    times = [point.at for line in shown for point in line.points if point.value is not None]
     since, until = min(times), max(times)
     across = Range(since, until if until > since else since + DAY)
     up = _value_range(shown, levels, zero=zero)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from itertools import pairwise
 
 from markupsafe import Markup
 
@@ -17,6 +18,9 @@ from varv.monitoring.views import DriftMatrix
 SHOWN_WINDOWS = 6
 PSI_LEVELS = (0.1, 0.2, 0.5, 1.0)
 """Population stability index from which a cell is drawn in the first to the fourth strength."""
+
+SILENCE = 60 * DAY
+"""Without outcomes for so long, what came before is another chapter: charts begin after it unless asked."""
 
 Number = Callable[[PerformanceMeasured], float | None]
 
@@ -54,7 +58,8 @@ def monitor_page(now: Reading, model: str, query: Mapping[str, str]) -> Page:
         known = [str(one) for one in now.monitoring.models()]
         raise not_one_of("monitor", model, known, "a monitor starts with the first champion")
     series = daily(now, name)
-    ends = [series[0].window.start, series[-1].window.end] if series else [0, DAY]
+    chapter = last_chapter(series)
+    ends = [chapter[0].window.start, chapter[-1].window.end] if chapter else [0, DAY]
     since, until = time_range(query, ends[0], ends[1])
     shown = [one for one in series if since <= one.window.start < until]
     matrix = _cut(now.monitoring.drift(name), since, until)
@@ -67,9 +72,10 @@ def monitor_page(now: Reading, model: str, query: Mapping[str, str]) -> Page:
             "to": date_text(until),
             "given": bool(query.get("from") or query.get("to")),
         },
+        "first": date_text(series[0].window.start) if series else "",
         "months": _months(series),
         "series": shown,
-        "last": shown[-1] if shown else None,
+        "last": next((one for one in reversed(shown) if one.n), shown[-1] if shown else None),
         "drift": {"windows": matrix.windows, "features": matrix.features, "cells": matrix.cells},
         "table": _last_windows(matrix),
         "alarms": alarms,
@@ -84,9 +90,19 @@ def daily(now: Reading, name: ModelName) -> list[PerformanceMeasured]:
     return sorted(found, key=lambda one: one.window)
 
 
+def last_chapter(series: list[PerformanceMeasured]) -> list[PerformanceMeasured]:
+    """Return the days since outcomes last began to come, after a silence; all if there was none."""
+    start = 0
+    labelled = [index for index, one in enumerate(series) if one.n]
+    for before, after in pairwise(labelled):
+        if series[after].window.start - series[before].window.start > SILENCE:
+            start = after
+    return series[start:]
+
+
 def loss_chart(now: Reading, name: ModelName) -> Markup:
     """Return the daily log-loss of whoever was champion, with what happened meanwhile."""
-    return _loss(daily(now, name), _marks(now, name))
+    return _loss(last_chapter(daily(now, name)), _marks(now, name))
 
 
 def _marks(now: Reading, name: ModelName) -> list[Mark]:
