@@ -47,6 +47,17 @@ def run(capsys, home, monkeypatch):
     return told
 
 
+COMMANDS = ("init", "replay", "up", "status", "why", "verify", "rollback", "retrain", "doctor")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_help_of_a_command_begins_with_what_it_does(command, capsys):
+    with pytest.raises(SystemExit):
+        main([command, "--help"])
+    description = capsys.readouterr().out.split("\n\n")[1]
+    assert description[0].isupper()
+
+
 def test_help_imports_nothing_but_the_standard_library():
     script = (
         "import sys, varv.app.cli as cli\n"

@@ -155,37 +155,37 @@ def _add_reading(add: Any) -> None:
     add("doctor", "check this machine and its settings", _DOCTOR)
 
 
-_INIT = r"""\ Write deliveries.py, a small declaration that works, and the data that it reads. What is there
+_INIT = """Write deliveries.py, a small declaration that works, and the data that it reads. What is there
 already is left as it is; running it again changes nothing.
 """
-_REPLAY = r"""\ Feed the data of FILE, as it arrived, through the whole loop under a virtual clock: training,
+_REPLAY = """Feed the data of FILE, as it arrived, through the whole loop under a virtual clock: training,
 gates, shadow, canary, promotion, monitors, retraining. Then do the same with reference policies and
 compare. A replay that was cut short goes on; a finished one is shown again. FILE must declare a
 varv.Replay.
 """
-_UP = r"""\ Own the home folder: answer predictions, take outcomes, watch, retrain and roll out, until a
+_UP = """Own the home folder: answer predictions, take outcomes, watch, retrain and roll out, until a
 signal comes. On an empty home the history in the data is taken in first and the first model trained; on one
 that a replay has filled, its champion serves. The console is there at once, on http://127.0.0.1:8400/.
 """
-_ROLLBACK = r"""\ Give up the rollout that is open, or, if there is none, go back to the champion before this
+_ROLLBACK = """Give up the rollout that is open, or, if there is none, go back to the champion before this
 one. With a running server this takes effect within milliseconds; without one it is carried out when varv up
 runs next.
 """
-_RETRAIN = r"""\ Ask for a new candidate. It is trained at once if the loop is free and its cool-down over,
+_RETRAIN = """Ask for a new candidate. It is trained at once if the loop is free and its cool-down over,
 and waits otherwise.
 """
-_STATUS = r"""\ Show models, versions and aliases, shares, the open rollout, what waits, alarms, and what is
+_STATUS = """Show models, versions and aliases, shares, the open rollout, what waits, alarms, and what is
 due next. Also while varv up runs.
 """
-_WHY = r"""\ Follow the causes of a decision back to its root, each with its entry in the ledger and its
+_WHY = """Follow the causes of a decision back to its root, each with its entry in the ledger and its
 numbers. Of a prediction: which version answered and why that one, which run, code and data made it, and the
 source rows.
 """
-_VERIFY = r"""\ Check every entry against the chain of hashes, the head and the signed checkpoints. An entry
+_VERIFY = """Check every entry against the chain of hashes, the head and the signed checkpoints. An entry
 that was edited, removed, swapped or cut off is named. Exit status 1 if anything is not as it was written.
 """
-_DOCTOR = """\
-Check Python, libraries, home folder, disk, ports and browser, and show every setting with where it came from.
+_DOCTOR = """Check Python, libraries, home folder, disk, ports and browser, and show every setting with
+where it came from.
 """
 
 

@@ -90,7 +90,7 @@ class LoopStarted(Event, frozen=True, kw_only=True):
 
 @event("loop.policy_changed")
 class PolicyChanged(Event, frozen=True, kw_only=True):
-    """The declaration changed: from now on the loop follows another policy."""
+    """From now on the loop follows another declaration; its policy may be the same."""
 
     policy: LoopPolicy
     declaration: str

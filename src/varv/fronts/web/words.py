@@ -22,6 +22,7 @@ from varv.loop.model import (
     CandidateRejected,
     FaultPlanted,
     GatesJudged,
+    PolicyChanged,
     RetrainTriggered,
     RowsMatured,
     Trigger,
@@ -236,6 +237,8 @@ def _loop(event: Event) -> str:
             )
         case CandidateRejected():
             return f"v{event.version} rejected: {event.reason}"
+        case PolicyChanged():
+            return f"follows declaration {event.declaration[:12]} from now on"
         case FaultPlanted():
             return f"PLANTED {event.plant.name}: reads {event.plant.column}, breaks {event.plant.breaks}"
         case RowsMatured():
