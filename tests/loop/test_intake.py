@@ -10,7 +10,7 @@ from varv.app.compose import open_world
 from varv.data.views import DatasetsView
 from varv.kernel.clock import DAY, Instant, VirtualClock, instant
 from varv.loop.feed import Arrival, Feed
-from varv.loop.intake import Intake, key_of, segment_name
+from varv.loop.intake import Intake, keys_of, segment_name
 
 START = instant("2024-03-01")
 
@@ -142,7 +142,7 @@ def test_keys_of_several_columns_become_one_text():
         pl.col("at").cast(pl.Datetime("us", "UTC"))
     )
     data = varv.Dataset("pairs", source=varv.Frame(frame), key=["a", "b"], event_time="at")
-    assert frame.select(key_of(data))["key"].to_list() == ["x|1", "y|2"]
+    assert keys_of(data, frame).to_list() == ["x|1", "y|2"]
 
 
 def test_names_of_segments_sort_as_their_times_do():

@@ -161,8 +161,9 @@ class FeatureEngine:
         kind = self.features.kinds[name]
         if feature_kind(values.dtype) != kind and values.dtype != pl.Null:
             raise InvalidInput("request column", name, f"has the type {values.dtype}", hint=f"it is {kind}")
-        cast = values.cast(pl.Float32 if kind == "numeric" else pl.String)
-        return cast.fill_nan(None) if values.dtype.is_float() and cast.is_nan().any() else cast
+        if values.dtype.is_float():
+            return pl.Series(name, values.cast(pl.Float32).to_numpy(), nan_to_null=True)
+        return values.cast(pl.Float32 if kind == "numeric" else pl.String).alias(name)
 
 
 class _Table:

@@ -228,12 +228,11 @@ class _Protocols:
         request_id = _id(asked.id)
         answers = answering.answer(columns, request_id)
         names = [wanted.name for wanted in asked.outputs] or list(_OUTPUTS)
-        arms = answers["arm"].unique().sort().to_list()
         body = {
             "id": request_id,
             "model_name": answering.model_name,
             "model_version": _versions(answers),
-            "parameters": {"epoch": answers["epoch"][0], "arm": ",".join(arms), "share": answers["share"][0]},
+            "parameters": {"epoch": answers["epoch"][0], "arm": _arms(answers), "share": answers["share"][0]},
             "outputs": [_output(name, answers) for name in names],
         }
         return json_response(body, headers=_headers(answers, request_id))
@@ -358,18 +357,21 @@ def _id(given: str) -> str:
 
 
 def _versions(answers: pl.DataFrame) -> str:
-    return ",".join(map(str, answers["version"].unique().sort().to_list()))
+    return ",".join(map(str, sorted(set(answers["version"].to_list()))))
+
+
+def _arms(answers: pl.DataFrame) -> str:
+    return ",".join(sorted(set(answers["arm"].to_list())))
 
 
 def _headers(answers: pl.DataFrame, request_id: str) -> dict[str, str]:
-    arms = ",".join(answers["arm"].unique().sort().to_list())
     # A client chooses the id, and a header holds Latin-1 only.
     shown = request_id if request_id.isascii() else ascii(request_id)[1:-1]
     return {
         "x-request-id": shown,
         "x-varv-version": _versions(answers),
         "x-varv-epoch": str(answers["epoch"][0]),
-        "x-varv-arm": arms,
+        "x-varv-arm": _arms(answers),
     }
 
 

@@ -20,7 +20,7 @@ from varv.features import FeatureEngine
 from varv.kernel.clock import Clock, Instant, instant
 from varv.kernel.errors import InvalidInput, VarvError
 from varv.loop.declaration import Model
-from varv.loop.intake import key_of
+from varv.loop.intake import keys_of
 from varv.serving import Capture, CaptureLog, DataPlane
 from varv.serving.dataplane import ANSWER_SCHEMA
 
@@ -82,7 +82,6 @@ class Answering:
         self._clock = clock
         self._nullable = nullable
         self.max_rows = max_rows
-        self._key = key_of(model.requests)
 
     @property
     def model_name(self) -> str:
@@ -142,11 +141,11 @@ class Answering:
         requests = self._frame(columns, request_id)
         event_time = self._model.requests.event_time
         features = self._features.lookup(requests, at=event_time)
-        keys = requests.select(self._key)["key"]
-        unit = keys if self._model.unit is None else requests[self._model.unit].cast(pl.String).fill_null("")
-        answers = self._dataplane.infer(unit.to_list(), features)
+        keys = keys_of(self._model.requests, requests)
+        unit = keys if self._model.unit is None else requests[self._model.unit].cast(pl.String)
+        answers = self._dataplane.infer([text or "" for text in unit.to_list()], features)
         self._capture(keys, requests, features, answers)
-        return answers.with_columns(keys)
+        return answers.hstack([keys])
 
     def _frame(self, columns: Mapping[str, Sequence[Any]], request_id: str) -> pl.DataFrame:
         n = len(next(iter(columns.values()), ()))
@@ -170,7 +169,7 @@ class Answering:
             else:
                 series.append(pl.Series(name, [None] * n, dtype=self._types[name]))
         now = pl.Series(data.event_time, [self._clock.now()] * n, dtype=pl.Int64)
-        return pl.DataFrame([*series, now.cast(pl.Datetime("us")).dt.replace_time_zone("UTC")])
+        return pl.DataFrame([*series, now.cast(TIME)])
 
     def _unexpected(self, name: str) -> InvalidInput:
         data = self._model.requests
@@ -192,11 +191,11 @@ class Answering:
         self, keys: pl.Series, requests: pl.DataFrame, features: pl.DataFrame, answers: pl.DataFrame
     ) -> None:
         at = self._model.requests.event_time
-        when = requests[at].to_physical().to_list()
-        asked = _in_json(requests.drop(at)).to_dicts()
-        rows = zip(keys.to_list(), when, asked, features.to_dicts(), answers.to_dicts(), strict=True)
+        asked = _in_json(requests)
+        rows = zip(keys.to_list(), asked, features.to_dicts(), answers.to_dicts(), strict=True)
         served = (
-            Served(key, Instant(at), request, given, answer) for key, at, request, given, answer in rows
+            Served(key, Instant(request.pop(at)), request, given, answer)
+            for key, request, given, answer in rows
         )
         self._log.write(*(Capture(table=PREDICTIONS, row=msgspec.structs.asdict(row)) for row in served))
 
@@ -270,11 +269,13 @@ def checked_rows(
     for name, dtype in types.items():
         expected = RequestColumn(name, str(dtype), name in required, name in nullable)
         columns.append(_series(name, [row.get(name) for row in rows], dtype, expected))
-    return _in_json(pl.DataFrame(columns)).to_dicts()
+    return _in_json(pl.DataFrame(columns))
 
 
-def _in_json(frame: pl.DataFrame) -> pl.DataFrame:
-    return frame.with_columns(pl.col(TIME).cast(pl.Int64))
+def _in_json(frame: pl.DataFrame) -> list[dict[str, Any]]:
+    """Return the rows as JSON can hold them: times as microseconds."""
+    columns = (column.cast(pl.Int64) if column.dtype == TIME else column for column in frame.get_columns())
+    return pl.DataFrame(list(columns)).to_dicts()
 
 
 def _series(name: str, values: Sequence[Any], dtype: pl.DataType, expected: RequestColumn) -> pl.Series:

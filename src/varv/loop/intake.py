@@ -42,7 +42,6 @@ class Intake:
     def __init__(self, world: World) -> None:
         self._world = world
         self._requests = world.model.requests
-        self._key = key_of(self._requests)
 
     def restore(self, through: Instant) -> None:
         """Bring features and telemetry in memory to where they were at `through`, from what is stored."""
@@ -92,7 +91,7 @@ class Intake:
         outcome = self._world.model.outcome
         if dataset is self._requests and part == outcome.known_at:
             truth = pl.col(outcome.column).cast(pl.Int8, strict=False).alias("outcome")
-            labelled = rows.select(self._key, truth, pl.col(part).alias("known_at")).drop_nulls()
+            labelled = rows.select(keys_of(dataset, rows), truth, pl.col(part).alias("known_at")).drop_nulls()
             # What is neither 0 nor 1 is no outcome.
             self._world.telemetry.known(labelled.filter(pl.col("outcome").is_in([0, 1])))
 
@@ -100,7 +99,7 @@ class Intake:
         world = self._world
         features = world.features.lookup(requests, at=self._requests.event_time)
         given = features if planted is None else features.hstack(planted)
-        keys = requests.select(self._key)["key"]
+        keys = keys_of(self._requests, requests)
         unit = keys if world.model.unit is None else requests[world.model.unit].cast(pl.String)
         if world.dataplane.table is None:
             # Nothing serves yet: the requests are kept with their features, to train the first model on.
@@ -129,11 +128,12 @@ class Intake:
         return Fact(f"requests/{self._world.model.name}", served)
 
 
-def key_of(dataset: Dataset) -> pl.Expr:
-    """Return the expression that gives a row's key as one text, under the name ``key``."""
+def keys_of(dataset: Dataset, rows: pl.DataFrame) -> pl.Series:
+    """Return the key of each row as one text, under the name ``key``."""
     if len(dataset.key) == 1:
-        return pl.col(dataset.key[0]).cast(pl.String).alias("key")
-    return pl.concat_str([pl.col(name).cast(pl.String) for name in dataset.key], separator="|").alias("key")
+        return rows[dataset.key[0]].cast(pl.String).alias("key")
+    texts = [pl.col(name).cast(pl.String) for name in dataset.key]
+    return rows.select(pl.concat_str(texts, separator="|").alias("key")).to_series()
 
 
 def segment_name(since: Instant) -> str:
