@@ -155,15 +155,16 @@ def test_the_first_stop_of_the_keyboard_leads_past_the_navigation(tab, told):
     assert skip.evaluate("one => one === document.activeElement")
     assert skip.bounding_box()["x"] >= 0
     tab.keyboard.press("Enter")
-    assert tab.evaluate("document.activeElement.id") == "main"
+    playwright.expect(tab.locator("#main")).to_be_focused()
 
 
 def test_the_ledger_is_filtered_by_its_form(tab, told):
     tab.goto(told.url + "/ledger")
     tab.get_by_label("Event").fill("rollout.stepped")
     tab.get_by_role("button", name="Filter").click()
+    # The address changes before the page does, so the rows are waited for.
+    playwright.expect(tab.locator("tbody tr")).to_have_count(4)
     assert "name=rollout.stepped" in tab.url
-    assert tab.locator("tbody tr").count() == 4
 
 
 def test_a_chart_keeps_the_size_of_its_text_at_every_width(browser, told):
