@@ -96,6 +96,15 @@ def test_those_who_queue_behind_a_crash_are_written():
     assert book.answers == {"b": "B", "c": "C"}
 
 
+@pytest.fixture
+def interruptible():
+    """An interrupt raises, also where the tests were started with it ignored, as in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_an_interrupt_of_one_who_waits_is_kept_until_its_work_is_written():
     main = threading.get_ident()
     book = Book(n_queued=2, after=lambda: signal.pthread_kill(main, signal.SIGINT))
