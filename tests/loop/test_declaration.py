@@ -39,6 +39,9 @@ def dataset(name: Any = "flights", *, rows: Any = ROWS, **more: Any) -> varv.Dat
 
 
 FLIGHTS = dataset()
+SCORED = dataset(
+    rows=ROWS.with_columns(score=0.5), known_at={"landed_at": ["late", "delay", "remark", "score"]}
+)
 WEATHER = varv.Dataset(
     "weather",
     source=varv.Frame(ROWS.select("origin", pl.col("at").alias("seen_at"), pl.col("distance").alias("wind"))),
@@ -106,6 +109,18 @@ BROKEN: list[Broken] = [
         lambda: model(features=["delay"]),
         "column 'delay' would leak into the features",
         "known of earlier rows",
+    ),
+    (
+        "a feature with a name of ours",
+        lambda: model(requests=dataset(rows=ROWS.with_columns(score=0.5)), features=["score"]),
+        "feature 'score' has the name of a column that predictions are kept with",
+        'varv.derived("my_score", pl.col("score"))',
+    ),
+    (
+        "a plant with a name of ours",
+        lambda: replay(model=model(requests=SCORED, features=["distance"]), plants=[plant(column="score")]),
+        "feature 'score'",
+        "rename the column",
     ),
     ("the outcome as a feature", lambda: model(features=["late"]), "column 'late' would leak", "windows"),
     (

@@ -21,6 +21,7 @@ from varv.loop.model import LoopPolicy
 from varv.monitoring.monitor import Monitor, calibration, drift, performance, plan
 from varv.rollout import Rollout
 from varv.runs import Train
+from varv.serving.dataplane import ANSWER_SCHEMA
 
 Feature = str | FeatureView | Derived
 T = TypeVar("T")
@@ -30,6 +31,8 @@ SHORTEST_VALIDATION = Duration(5 * DAY)
 STANDARD_MONITORS: tuple[Monitor, ...] = (performance(), calibration(), drift())
 
 _KINDS = ("performance", "drift", "calibration", "schedule", "volume")
+_BESIDE_FEATURES = {"key", "requested_at", "outcome", "known_at", *ANSWER_SCHEMA}
+"""What a prediction is kept with."""
 _PERCENT = re.compile(r"(\d+(?:\.\d+)?)%")
 
 
@@ -204,6 +207,8 @@ class Model:
             raise InvalidDeclaration(
                 "model", self.name, "has no features", hint="name a column or a feature view"
             )
+        for name in self.feature_set.names:
+            _require_free(name)
         if self.unit is not None and self.requests.known_when(self.unit) != self.requests.event_time:
             hint = "choose a column that comes with the request"
             raise InvalidDeclaration(
@@ -371,6 +376,14 @@ class Replay:
                 raise InvalidDeclaration(
                     "plant", plant.name, f"reads {plant.column!r} of type {dtype}", hint=hint
                 )
+            _require_free(plant.column)
+
+
+def _require_free(feature: str) -> None:
+    if feature in _BESIDE_FEATURES:
+        hint = f'rename the column, or derive it: varv.derived("my_{feature}", pl.col("{feature}"))'
+        problem = "has the name of a column that predictions are kept with"
+        raise InvalidDeclaration("feature", feature, problem, hint=hint)
 
 
 def _several(argument: str, given: Sequence[T]) -> tuple[T, ...]:
