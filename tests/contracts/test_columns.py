@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 import datetime as dt
+import tempfile
+from pathlib import Path
 
 import polars as pl
 import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    rule,
+    run_state_machine_as_test,
+)
 
+from varv.kernel import columns as columns_module
 from varv.kernel.columns import FolderColumns
-from varv.kernel.errors import Conflict, InvalidInput, NotFound
+from varv.kernel.errors import Conflict, Corrupt, InvalidInput, NotFound
 from varv.kernel.faults import Crash, Faults
 
 JANUARY = pl.DataFrame({"n": [1, 2], "x": [0.5, float("nan")], "s": ["a", None]})
@@ -20,11 +32,21 @@ def columns(tmp_path):
     return FolderColumns(tmp_path / "columns")
 
 
-def test_segments_are_scanned_in_the_order_of_their_names(columns):
+@pytest.fixture
+def few(monkeypatch):
+    """Two segments are many."""
+    monkeypatch.setattr(columns_module, "_MANY", 2)
+
+
+def test_segments_are_scanned_in_the_order_given(columns):
     columns.append("flights/raw", "2013-02", FEBRUARY)
     columns.append("flights/raw", "2013-01", JANUARY)
     assert columns.segments("flights/raw") == ["2013-01", "2013-02"]
-    assert columns.scan("flights/raw").select("n").collect()["n"].to_list() == [1, 2, 3]
+    assert columns.scan("flights/raw", ["2013-01", "2013-02"]).select("n").collect()["n"].to_list() == [
+        1,
+        2,
+        3,
+    ]
     assert columns.scan("flights/raw", ["2013-02"]).collect().equals(FEBRUARY)
 
 
@@ -35,7 +57,7 @@ def test_appending_the_same_rows_again_is_harmless_and_other_rows_conflict(colum
         columns.append("t", "a", JANUARY.with_columns(n=pl.Series([1, 3])))
     with pytest.raises(Conflict, match="other columns"):
         columns.append("t", "a", FEBRUARY.select("n"))
-    assert columns.scan("t").collect().equals(JANUARY)
+    assert columns.scan("t", ["a"]).collect().equals(JANUARY)
 
 
 def test_times_keep_their_unit_and_zone(columns):
@@ -43,12 +65,12 @@ def test_times_keep_their_unit_and_zone(columns):
     frame = pl.DataFrame({"at": times, "carrier": pl.Series(["UA"], dtype=pl.Categorical)})
     columns.append("t", "a", frame)
     columns.append("t", "a", frame)
-    assert columns.scan("t").collect_schema()["at"] == pl.Datetime("us", "UTC")
+    assert columns.scan("t", ["a"]).collect_schema()["at"] == pl.Datetime("us", "UTC")
 
 
 def test_an_empty_segment_keeps_its_columns(columns):
     columns.append("t", "a", JANUARY.clear())
-    assert columns.scan("t").collect().schema == JANUARY.schema
+    assert columns.scan("t", ["a"]).collect().schema == JANUARY.schema
     with pytest.raises(InvalidInput, match="no columns"):
         columns.append("t", "b", pl.DataFrame())
 
@@ -56,13 +78,11 @@ def test_an_empty_segment_keeps_its_columns(columns):
 def test_what_is_not_there_is_not_found(columns):
     assert columns.segments("t") == []
     with pytest.raises(NotFound):
-        columns.scan("t")
+        columns.scan("t", [])
     columns.append("t", "a", JANUARY)
-    with pytest.raises(NotFound, match="t/b"):
-        columns.scan("t", ["a", "b"])
-    columns.drop("t", "a")
-    columns.drop("t", "a")
-    assert columns.segments("t") == []
+    for read in (columns.scan, lambda *asked: list(columns.batches(*asked))):
+        with pytest.raises(NotFound, match="t/b"):
+            read("t", ["a", "b"])
 
 
 @pytest.mark.parametrize(
@@ -88,4 +108,129 @@ def test_a_crash_before_the_rename_leaves_no_segment(tmp_path):
     columns = FolderColumns(tmp_path)
     assert columns.segments("t") == []
     columns.append("t", "a", JANUARY)
-    assert columns.scan("t").collect().equals(JANUARY)
+    assert columns.scan("t", ["a"]).collect().equals(JANUARY)
+
+
+def test_segments_keep_their_names_and_rows_when_they_are_compacted(columns, few, tmp_path):
+    columns.append("t", "a", JANUARY)
+    columns.append("t", "b", FEBRUARY)
+    columns.compact("t", ["b", "a"])
+    columns.compact("t", ["b", "a"])
+    assert len(list((tmp_path / "columns" / "t").iterdir())) == 1
+    for store in (columns, FolderColumns(tmp_path / "columns")):
+        assert sorted(store.segments("t")) == ["a", "b"]
+        assert store.scan("t", ["a", "b"]).collect().equals(pl.concat([JANUARY, FEBRUARY]))
+        (batch,) = store.batches("t", ["b", "a"], segment_as="from")
+        assert batch.equals(pl.concat([FEBRUARY, JANUARY]).with_columns(pl.Series("from", ["b", "a", "a"])))
+        store.append("t", "a", JANUARY)
+        with pytest.raises(Conflict, match="other rows"):
+            store.append("t", "a", FEBRUARY)
+
+
+def test_who_has_just_found_a_segment_can_read_it_through_a_compaction(columns, few):
+    columns.append("t", "a", JANUARY)
+    columns.append("t", "b", FEBRUARY)
+    found = columns.scan("t", ["a", "b"])
+    columns.compact("t", ["a", "b"])
+    assert found.collect().height == 3
+
+
+def test_another_process_finds_what_was_compacted_meanwhile(columns, few, tmp_path):
+    other = FolderColumns(tmp_path / "columns")
+    for segment, frame in (("a", JANUARY), ("b", FEBRUARY)):
+        columns.append("t", segment, frame)
+        assert other.scan("t", [segment]).collect().equals(frame)
+    columns.compact("t", ["a", "b"])
+    columns.compact("t", ["a", "b"])
+    assert other.scan("t", ["b"]).collect().equals(FEBRUARY)
+    assert sorted(other.segments("t")) == ["a", "b"]
+
+
+def test_segments_of_other_columns_and_of_no_rows_are_compacted_too(columns, few):
+    frames = {"a": JANUARY, "b": JANUARY.select("n"), "c": FEBRUARY.select("n"), "d": FEBRUARY.clear()}
+    for segment, frame in frames.items():
+        columns.append("t", segment, frame)
+    columns.compact("t", list(frames))
+    columns.compact("t", list(frames))
+    for segment, frame in frames.items():
+        assert columns.scan("t", [segment]).collect().equals(frame)
+    read = list(columns.batches("t", list(frames), segment_as="from"))
+    assert [part.height for part in read] == [2, 2, 1, 0]
+    assert read[3].schema["from"] == pl.String
+
+
+def test_large_segments_stay_alone(columns, few, monkeypatch):
+    monkeypatch.setattr(columns_module, "_SMALL_BYTES", 10)
+    columns.append("t", "a", JANUARY)
+    columns.append("t", "b", FEBRUARY)
+    columns.compact("t", ["a", "b"])
+    assert columns.segments("t") == ["a", "b"]
+
+
+def test_a_compaction_that_crashed_has_changed_nothing_and_is_done_again(few, tmp_path):
+    columns = FolderColumns(tmp_path, faults=Faults("columns.before_rename", nth=3))
+    columns.append("t", "a", JANUARY)
+    columns.append("t", "b", FEBRUARY)
+    with pytest.raises(Crash):
+        columns.compact("t", ["a", "b"])
+    columns = FolderColumns(tmp_path)
+    assert columns.segments("t") == ["a", "b"]
+    columns.compact("t", ["a", "b"])
+    columns.compact("t", ["a", "b"])
+    assert columns.scan("t", ["a", "b"]).collect().height == 3
+
+
+def test_a_compacted_file_that_lists_nothing_is_told(columns, tmp_path):
+    columns.append("t", "a", JANUARY)
+    JANUARY.write_parquet(tmp_path / "columns" / "t" / "~000000001.parquet")
+    with pytest.raises(Corrupt, match="does not list its segments"):
+        FolderColumns(tmp_path / "columns").segments("t")
+
+
+class Compaction(RuleBasedStateMachine):
+    """Whatever is appended, compacted and reopened, what is read is what a plain dictionary holds."""
+
+    @initialize()
+    def begin(self) -> None:
+        self.folder = tempfile.TemporaryDirectory()
+        self.held: dict[str, pl.DataFrame] = {}
+        self.columns = self.reader = FolderColumns(Path(self.folder.name), durable=False)
+
+    @rule(n_rows=st.integers(0, 3))
+    def append(self, n_rows: int) -> None:
+        number = len(self.held)
+        # Names that do not sort as they come.
+        segment = f"{7 * number % 10}-{number}"
+        self.held[segment] = pl.DataFrame({"n": range(number, number + n_rows)}, schema={"n": pl.Int64})
+        self.columns.append("t", segment, self.held[segment])
+
+    @rule()
+    def compact(self) -> None:
+        self.columns.compact("t", list(self.held))
+
+    @rule()
+    def reopen(self) -> None:
+        self.columns = FolderColumns(Path(self.folder.name), durable=False)
+
+    @rule(data=st.data())
+    def read_some(self, data: st.DataObject) -> None:
+        if self.held:
+            asked = data.draw(st.lists(st.sampled_from(list(self.held)), min_size=1, max_size=8))
+            expected = pl.concat([self.held[segment] for segment in asked])
+            for columns in (self.columns, self.reader):
+                assert columns.scan("t", asked).collect().equals(expected)
+
+    @invariant()
+    def every_segment_is_there(self) -> None:
+        assert sorted(self.columns.segments("t")) == sorted(self.held)
+        read = list(self.columns.batches("t", list(self.held), segment_as="from"))
+        rows = pl.concat(read).rows() if read else []
+        assert rows == [(n, segment) for segment, frame in self.held.items() for n in frame["n"]]
+
+    def teardown(self) -> None:
+        self.folder.cleanup()
+
+
+def test_compaction_never_changes_what_is_read(few):
+    checked = settings(max_examples=60, stateful_step_count=25, deadline=None)
+    run_state_machine_as_test(Compaction, settings=checked)

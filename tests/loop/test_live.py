@@ -3,9 +3,11 @@ from __future__ import annotations
 import pytest
 from tests.app.living import NOW, REQUEST, living, sealed
 
+from varv.kernel import columns as columns_module
 from varv.kernel.clock import DAY, HOUR, VirtualClock
 from varv.kernel.errors import FailedPrecondition, InvalidInput, NotFound
 from varv.kernel.faults import Crash, Faults
+from varv.loop import live as live_module
 from varv.loop.live import HistoryTaken, LiveClock
 from varv.loop.views import LoopView
 from varv.loop.world import loop_state
@@ -96,6 +98,30 @@ def test_a_home_goes_on_after_a_restart_with_its_champion_and_what_was_captured(
     assert again.live.take_in([type(sealed(again.log)[0])("one-1", path) for path in left]) == 1
     assert again.answering.versions == (1,)
     assert again.world.telemetry.requested(NOW, NOW + 1)["key"].to_list() == ["r-1"]
+    again.close()
+
+
+def test_what_came_in_a_few_rows_at_a_time_is_stored_together_and_read_the_same_after_a_restart(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(live_module, "COMPACT_EVERY", 6)
+    monkeypatch.setattr(columns_module, "_MANY", 3)
+    first = living(tmp_path)
+    for number in range(13):
+        first.answering.answer(REQUEST, f"r-{number}")
+        first.inbox.accept_outcomes([outcome(f"r-{number}", late=number % 2 == 0)])
+        first.take_in()
+    seen = first.world.telemetry.matured(NOW, NOW + 1, known_by=NOW + DAY)
+    requests = first.world.datasets.read(first.world.model.requests)
+    at_version_9 = first.world.datasets.read(first.world.model.requests, version=9)
+    first.close()
+
+    assert len(list((tmp_path / "columns" / "predictions").glob("~*"))) >= 3
+    again = living(tmp_path, capture="two")
+    assert seen.height == 13
+    assert again.world.telemetry.matured(NOW, NOW + 1, known_by=NOW + DAY).equals(seen)
+    assert again.world.datasets.read(again.world.model.requests).equals(requests)
+    assert again.world.datasets.read(again.world.model.requests, version=9).equals(at_version_9)
     again.close()
 
 

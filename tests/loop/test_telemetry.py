@@ -127,7 +127,9 @@ def test_what_is_seen_is_what_a_plain_loop_over_the_rows_sees(
         for key, asked, delay, truth in keyed
         if since <= asked < until
     }
-    assert dict(shown(telemetry.matured(at(since), at(until), known_by=at(by)))) == expected
+    seen = shown(telemetry.matured(at(since), at(until), known_by=at(by)))
+    in_order = sorted(keyed, key=lambda row: (row[1], row[0]))
+    assert seen == [(key, expected[key]) for key, *_ in in_order if key in expected]
     assert telemetry.n_labelled(at(by)) == sum(asked + delay <= by for _, asked, delay, _ in keyed)
 
 
@@ -143,3 +145,23 @@ def test_a_restart_sees_what_was_there_before(tmp_path):
     for since, until, by in ((0, 100, 60), (0, DAY, DAY), (15, DAY, HOUR)):
         one = telemetry.matured(at(since), at(until), known_by=at(by))
         assert one.equals(again.matured(at(since), at(until), known_by=at(by)))
+
+
+def test_predictions_that_come_one_at_a_time_are_not_held_one_at_a_time(telemetry):
+    for number in range(300):
+        telemetry.predicted(f"s{number}", predictions((f"k{number}", 7 * number % 300)))
+        telemetry.known(outcomes((f"k{number}", number % 2, 1000 - number)))
+    assert len(telemetry._batches) < 10
+    assert len(telemetry._known_at) < 10
+    seen = telemetry.matured(at(0), at(300), known_by=at(900))
+    truth = {f"k{number}": number % 2 if number >= 100 else None for number in range(300)}
+    assert dict(shown(seen)) == truth
+    assert telemetry.n_labelled(at(900)) == 200
+
+
+def test_predictions_with_other_features_stay_apart(telemetry):
+    telemetry.predicted("s1", predictions(("a", 10)))
+    telemetry.predicted("s2", predictions(("b", 20)).with_columns(y=2.0))
+    telemetry.known(outcomes(("a", 1, 50), ("b", 0, 50)))
+    for since, key, truth in ((0, "a", 1), (15, "b", 0)):
+        assert shown(telemetry.labelled(at(since), at(since + 15), known_by=at(60))) == [(key, truth)]

@@ -29,6 +29,7 @@ from varv.registry import Lineage, RegistryView, lineage
 
 LONGEST_CHAIN = 200
 MOST_NUMBERS = 24
+_SEGMENT = "~segment"  # not what a feature would be called
 _VERSION = re.compile(r"(?P<model>[a-z0-9_-]+)(?:\s+v|[/:@]v?)(?P<version>\d+)")
 _DECISIONS = (
     *("rollout.version_promoted", "rollout.rolled_back", "rollout.rollback_started", "rollout.held"),
@@ -142,7 +143,7 @@ def _explain_prediction(
         hint = "give a model, model v7, a seq, rollout/model/7, or the key of a prediction"
         raise NotFound("subject", key[:120], "is nothing that varv knows", models=sorted(models), hint=hint)
     row = found.sort("requested_at").tail(1).to_dicts()[0]
-    served = _served_in(ledger, row["segment"])
+    served = _served_in(ledger, row[_SEGMENT])
     model = served.stream.partition("/")[2]
     made, sources = None, ()
     if row["version"] is not None:
@@ -150,7 +151,7 @@ def _explain_prediction(
             made = lineage(registry, model, row["version"])
         sources = _sources(columns, ledger, views, made.datasets[0].dataset, key) if made.datasets else ()
     routed = _routed_by(ledger, model, row["epoch"])
-    answer = ("requested_at", "score", "version", "arm", "share", "epoch", "key", "segment")
+    answer = ("requested_at", "score", "version", "arm", "share", "epoch", "key", _SEGMENT)
     others = ("champion", "champion_score", "candidate", "candidate_score")
     predicted = Predicted(
         model=model,
@@ -161,7 +162,7 @@ def _explain_prediction(
         arm=row["arm"],
         share=row["share"],
         epoch=row["epoch"],
-        segment=row["segment"],
+        segment=row[_SEGMENT],
         served_in=served.seq,
         routed_by=None if routed is None else routed.seq,
         features={name: value for name, value in row.items() if name not in (*answer, *others)},
@@ -173,13 +174,8 @@ def _explain_prediction(
 
 
 def _predictions(columns: FolderColumns, key: str) -> pl.DataFrame:
-    parts = [
-        columns.scan(TABLE, [segment])
-        .filter(pl.col("key") == key)
-        .with_columns(segment=pl.lit(segment))
-        .collect()
-        for segment in columns.segments(TABLE)
-    ]
+    batches = columns.batches(TABLE, columns.segments(TABLE), segment_as=_SEGMENT)
+    parts = (rows.filter(pl.col("key") == key) for rows in batches)
     found = [part for part in parts if part.height]
     return pl.concat(found, how="diagonal") if found else pl.DataFrame()
 

@@ -119,7 +119,7 @@ class Datasets:
         """
         prepared = self.prepare_append(dataset, part, frame, segment=segment)
         self._commit(prepared.facts)
-        return Appended(self._version(dataset, part, segment), prepared.report)
+        return Appended(self.version_of(dataset, part, segment), prepared.report)
 
     def prepare_append(self, dataset: Dataset, part: str, frame: pl.DataFrame, *, segment: str) -> Prepared:
         """Check a batch and store its rows, and return the facts that make it count, for the caller to
@@ -181,7 +181,7 @@ class Datasets:
         released = BatchReleased(dataset=dataset.name, part=part, segment=segment, by=by)
         event = self._stored(dataset, part, segment, rows, held.digest)
         self._commit((Fact(_stream(dataset), released), Fact(_stream(dataset), event)))
-        return self._version(dataset, part, segment) or Version(0)
+        return self.version_of(dataset, part, segment) or Version(0)
 
     def read(
         self, dataset: Dataset, *, version: Version | int | None = None, known_at: Instant | None = None
@@ -234,6 +234,13 @@ class Datasets:
             frame = frame.filter(pl.col(part) <= as_datetime(known_at))
         return frame.select(columns).sort(part, *dataset.key)
 
+    def compact(self, dataset: Dataset) -> None:
+        """Store small batches together, in the order in which they came; versions stay what they are."""
+        versions = self.versions(dataset)
+        for part in dataset.parts:
+            segments = [kept.segment for kept in versions if kept.part == part]
+            self._columns.compact(_table(dataset, part), segments)
+
     def versions(self, dataset: Dataset, *, upto: Version | int | None = None) -> Sequence[DatasetVersion]:
         """Return the versions of a dataset, each with the batch that made it, version 1 first.
 
@@ -251,14 +258,15 @@ class Datasets:
             raise NotFound("dataset", dataset.name, f"has no version {upto}", hint=hint)
         return found[:upto]
 
-    def latest(self, dataset: Dataset, part: str) -> DatasetVersion | None:
-        """Return the last version that a batch of this part made, if any did."""
-        return next((kept for kept in reversed(self.versions(dataset)) if kept.part == part), None)
-
-    def _version(self, dataset: Dataset, part: str, segment: str) -> Version | None:
+    def version_of(self, dataset: Dataset, part: str, segment: str) -> Version | None:
+        """Return the version that a batch made; None if it made none, or is in quarantine."""
         with self._views.reading(DatasetsView) as view:
             kept = view.segment(dataset.name, part, segment)
         return None if kept is None else kept.version
+
+    def latest(self, dataset: Dataset, part: str) -> DatasetVersion | None:
+        """Return the last version that a batch of this part made, if any did."""
+        return next((kept for kept in reversed(self.versions(dataset)) if kept.part == part), None)
 
     def _stored(
         self, dataset: Dataset, part: str, segment: str, rows: pl.DataFrame, content: Digest

@@ -37,6 +37,8 @@ from varv.serving.views import RoutingView
 STREAM = "live"
 CHUNK = Duration(30 * DAY)
 """History is taken in by stretches of this length."""
+COMPACT_EVERY = 512
+"""Capture files."""
 _LOG = logging.getLogger(__name__)
 
 E = TypeVar("E", bound=Event)
@@ -154,6 +156,7 @@ class Live:
         self._declaration = declaration
         self._answerers = answerers
         self._intake = LiveIntake(world)
+        self._since_compaction = 0
         self.state = "starting"
         """What is going on, for people."""
 
@@ -196,7 +199,20 @@ class Live:
                 self._tell(captures, sealed.segment)
                 count += 1
             sealed.path.unlink()
+        self._since_compaction += count
+        if self._since_compaction >= COMPACT_EVERY:
+            self._since_compaction = 0
+            self._compact()
         return count
+
+    def _compact(self) -> None:
+        """Store what came in a few rows at a time together: a restart reads one file instead of hundreds."""
+        world = self._world
+        with world.views.reading(RoutingView) as routing:
+            segments = list(routing.segments.get(world.model.name, ()))
+        world.telemetry.compact(segments)
+        for dataset in world.model.datasets:
+            world.datasets.compact(dataset)
 
     # History
 
@@ -264,25 +280,22 @@ class Live:
 
     def _is_taken(self, segment: str) -> bool:
         """Return whether a file was taken in before a crash kept it from being dropped."""
-        with self._world.views.reading(RoutingView) as routing:
-            if segment in routing.segments.get(self._world.model.name, ()):
+        world = self._world
+        with world.views.reading(RoutingView) as routing:
+            if segment in routing.segments.get(world.model.name, ()):
                 return True
-        taken = (
-            version.segment
-            for dataset in self._world.model.datasets
-            for version in self._world.datasets.versions(dataset)
+        return any(
+            world.datasets.version_of(dataset, part, segment)
+            for dataset in world.model.datasets
+            for part in dataset.parts
         )
-        return segment in taken
 
     def _tell(self, captures: Sequence[Capture], segment: str) -> None:
         world = self._world
         base = f"{world.model.requests.name}/{world.model.requests.event_time}"
         for table in sorted({capture.table for capture in captures}):
             dataset, part = part_of(world, base if table == PREDICTIONS else table)
-            if any(
-                version.part == part and version.segment == segment
-                for version in world.datasets.versions(dataset)
-            ):
+            if world.datasets.version_of(dataset, part, segment):
                 self._answerers.observe(dataset.name, part, segment)
             else:
                 log(

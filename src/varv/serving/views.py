@@ -15,7 +15,7 @@ class RoutingView:
 
     def __init__(self) -> None:
         self.tables: dict[str, RoutingTable] = {}
-        self.segments: dict[str, list[str]] = {}
+        self.segments: dict[str, dict[str, None]] = {}
         self.n_requests: dict[str, dict[str, int]] = {}
 
     def apply(self, entry: Entry, event: Event) -> None:
@@ -25,7 +25,7 @@ class RoutingView:
             if held is None or event.table.epoch > held.epoch:
                 self.tables[event.model] = event.table
         elif isinstance(event, RequestsServed):
-            self.segments.setdefault(event.model, []).append(event.segment)
+            self.segments.setdefault(event.model, {})[event.segment] = None
             counts = self.n_requests.setdefault(event.model, {})
             for version, n in event.n_by_version.items():
                 counts[version] = counts.get(version, 0) + n
