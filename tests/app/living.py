@@ -15,6 +15,7 @@ from varv.kernel.clock import DAY, VirtualClock, instant
 from varv.kernel.codec import Digest
 from varv.kernel.faults import Faults
 from varv.loop.answering import Answering
+from varv.loop.declaration import Model
 from varv.loop.live import Inbox, Live, LiveClock, Sealed
 from varv.loop.world import World
 from varv.serving import Capture, CaptureLog
@@ -73,9 +74,16 @@ def sealed(log: CaptureLog) -> list[Sealed]:
     return [Sealed(f"{path.parent.name}-{path.stem}", path) for path in log.seal()]
 
 
-def living(home: Path, *, faults: Faults | None = None, capture: str = "one", prepare: bool = True) -> Living:
+def living(
+    home: Path,
+    *,
+    faults: Faults | None = None,
+    capture: str = "one",
+    prepare: bool = True,
+    model: Model | None = None,
+) -> Living:
     """Return a live model in `home`, at `NOW` or at what its ledger has reached."""
-    model = declared().model
+    model = model or declared().model
     model.validate()
     clock = VirtualClock(NOW)
     live_clock = LiveClock(clock)

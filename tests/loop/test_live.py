@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import polars as pl
 import pytest
 from tests.app.living import NOW, REQUEST, living, sealed
+from tests.loop.synthetic import declared
 
+import varv
 from varv.kernel import columns as columns_module
 from varv.kernel.clock import DAY, HOUR, VirtualClock
 from varv.kernel.errors import FailedPrecondition, InvalidInput, NotFound
@@ -27,6 +30,12 @@ def shared(tmp_path_factory):
     found = living(tmp_path_factory.mktemp("home"))
     yield found
     found.close()
+
+
+def recently(source):
+    """Return a view of the same name over a shorter time."""
+    windows = varv.windows(mean="late", over=["6h"])
+    return varv.FeatureView("recent", source=source, entity="route", features=windows)
 
 
 def outcome(key, late=True, **more):
@@ -122,6 +131,25 @@ def test_what_came_in_a_few_rows_at_a_time_is_stored_together_and_read_the_same_
     assert again.world.telemetry.matured(NOW, NOW + 1, known_by=NOW + DAY).equals(seen)
     assert again.world.datasets.read(again.world.model.requests).equals(requests)
     assert again.world.datasets.read(again.world.model.requests, version=9).equals(at_version_9)
+    again.close()
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        (lambda features: features[:-1], "recent"),
+        (lambda features: [*features, varv.derived("warm", pl.col("heat") > 1)], "warm"),
+        (lambda features: [*features[:-1], recently(features[-1].source)], "recent"),
+    ],
+)
+def test_a_home_is_not_served_with_other_features(tmp_path, change, named):
+    living(tmp_path).close()
+    changed = declared().model
+    changed.features = tuple(change(changed.features))
+    again = living(tmp_path, capture="two", model=changed, prepare=False)
+    with pytest.raises(FailedPrecondition, match=named) as refused:
+        again.live.prepare()
+    assert "--home" in refused.value.hint
     again.close()
 
 

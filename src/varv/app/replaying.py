@@ -114,8 +114,8 @@ def declaration_digest(replay: Replay) -> Digest:
     return digest_of(
         [
             policy_of(model, replay.train_at, replay.seed),
-            model.feature_set.definition(),
-            [model.outcome.column, model.outcome.known_at, model.unit],
+            model.definition(),
+            model.unit,
             list(model.gates),
             list(model.monitors),
             [

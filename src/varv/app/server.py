@@ -289,11 +289,8 @@ def _digest(model: Model) -> Digest:
         model.train.window,
         model.train.validate,
     ]
-    outcome = [model.outcome.column, model.outcome.known_at]
-    features = list(model.feature_set.names)
-    return digest_of(
-        [policy_of(model, Instant(0), 0), features, outcome, list(model.gates), list(model.monitors), train]
-    )
+    policy = policy_of(model, Instant(0), 0)
+    return digest_of([policy, model.definition(), list(model.gates), list(model.monitors), train])
 
 
 def _sealed(path: Path) -> Sealed:

@@ -215,6 +215,11 @@ class Model:
                 "model", self.name, f"has the unit {self.unit!r}, which is known too late", hint=hint
             )
 
+    def definition(self) -> tuple[tuple[str, ...], ...]:
+        """Return what is learned from what, as texts: the outcome first, then each feature by its name."""
+        outcome = ("outcome", self.outcome.column, self.outcome.known_at)
+        return (outcome, *(tuple(feature) for feature in self.feature_set.definition()))
+
     def _check_parts(self) -> None:
         if not self.features:
             raise InvalidDeclaration(

@@ -166,7 +166,7 @@ class Live:
         Raises
         ------
         FailedPrecondition
-            If a replay of this home is unfinished.
+            If a replay of this home is unfinished, or its features or outcome were others.
         """
         world = self._world
         with world.views.reading(LoopView) as view:
@@ -178,6 +178,7 @@ class Live:
         if loop_state(world).policy is None or (history is not None and not history.done):
             self._live_through_history(history)
         else:
+            self._require_same_definition()
             self.state = "restoring"
             self._intake.restore_telemetry()
             self._answerers.restore()
@@ -261,9 +262,30 @@ class Live:
         self._clock.hold(at)
         if loop_state(world).policy is None:
             facts = world.datasets.infer_contracts(world.model.datasets)
-            started = LoopStarted(policy=policy_of(world.model, at, 0), declaration=self._declaration)
+            started = LoopStarted(
+                policy=policy_of(world.model, at, 0),
+                declaration=self._declaration,
+                definition=world.model.definition(),
+            )
             world.engine.tell(Message(world.loop_id, started), facts=facts)
         world.engine.settle()
+
+    def _require_same_definition(self) -> None:
+        """Raise `FailedPrecondition` if the model now learns something else, or from something else.
+
+        Versions in service need the features that they were trained with, and the predictions on record,
+        which the next training reads, hold no others.
+        """
+        world = self._world
+        with world.views.reading(LoopView) as view:
+            held = {name: rest for name, *rest in view.loops[world.model.name].definition}
+        declared = {name: rest for name, *rest in world.model.definition()}
+        changed = sorted(name for name in held | declared if held.get(name) != declared.get(name))
+        if held and changed:
+            names = ", ".join(changed[:10])
+            hint = "put them back as they were, or start anew beside it: varv --home .varv-new up FILE"
+            problem = f"declares other features or another outcome than this home was started with: {names}"
+            raise FailedPrecondition("model", world.model.name, problem, hint=hint)
 
     def _follow_declaration(self) -> None:
         world = self._world

@@ -82,10 +82,15 @@ class LoopState(msgspec.Struct, frozen=True, kw_only=True):
 
 @event("loop.started")
 class LoopStarted(Event, frozen=True, kw_only=True):
-    """The loop of a model begins, under this policy."""
+    """The loop of a model begins, under this policy.
+
+    ``definition`` says what the model learns from what; as long as the loop runs, it stays. Loops of the
+    first days do not have it.
+    """
 
     policy: LoopPolicy
     declaration: str
+    definition: tuple[tuple[str, ...], ...] = ()
 
 
 @event("loop.policy_changed")

@@ -103,7 +103,8 @@ class Driver:
                 registered = [
                     f for data in self._world.model.datasets for f in self._world.datasets.register(data)
                 ]
-                started = LoopStarted(policy=policy, declaration=declaration)
+                definition = self._world.model.definition()
+                started = LoopStarted(policy=policy, declaration=declaration, definition=definition)
                 self._world.engine.tell(Message(self._world.loop_id, started), facts=registered)
             return self._replay.since
         self._clock.move_to(reached.through)

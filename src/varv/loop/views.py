@@ -45,6 +45,7 @@ class LoopRecord:
     model: str
     policy: LoopPolicy
     declaration: str
+    definition: tuple[tuple[str, ...], ...]
     started_at: Instant
     attempts: dict[int, Attempt] = field(default_factory=dict)
     n_labelled: int = 0
@@ -70,7 +71,7 @@ class LoopView:
 
     def _loop(self, entry: Entry, model: str, event: Event) -> None:
         if isinstance(event, LoopStarted):
-            self.loops[model] = LoopRecord(model, event.policy, event.declaration, entry.at)
+            self.loops[model] = LoopRecord(model, event.policy, event.declaration, event.definition, entry.at)
             return
         record = self.loops[model]
         if isinstance(event, PolicyChanged):
