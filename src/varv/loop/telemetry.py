@@ -22,7 +22,7 @@ from varv.serving.dataplane import ANSWER_SCHEMA
 
 TABLE = "predictions"
 _TIME = pl.Datetime("us", "UTC")
-_SMALL = 1000
+_SMALL = 256
 T = TypeVar("T")
 
 
