@@ -32,6 +32,13 @@ def shared(tmp_path_factory):
     found.close()
 
 
+def route(source):
+    """Return a view that is called like a column among the features."""
+    return varv.FeatureView(
+        "route", source=source, entity="route", features=varv.windows(mean="late", over=["6h"])
+    )
+
+
 def recently(source):
     """Return a view of the same name over a shorter time."""
     windows = varv.windows(mean="late", over=["6h"])
@@ -138,6 +145,7 @@ def test_what_came_in_a_few_rows_at_a_time_is_stored_together_and_read_the_same_
     ("change", "named"),
     [
         (lambda features: features[:-1], "recent"),
+        (lambda features: [*features, route(features[-1].source)], "route"),
         (lambda features: [*features, varv.derived("warm", pl.col("heat") > 1)], "warm"),
         (lambda features: [*features[:-1], recently(features[-1].source)], "recent"),
     ],

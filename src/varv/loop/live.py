@@ -156,7 +156,7 @@ class Live:
         self._declaration = declaration
         self._answerers = answerers
         self._intake = LiveIntake(world)
-        self._since_compaction = 0
+        self._since_compaction = COMPACT_EVERY  # what the process before had not compacted
         self.state = "starting"
         """What is going on, for people."""
 
@@ -278,11 +278,10 @@ class Live:
         """
         world = self._world
         with world.views.reading(LoopView) as view:
-            held = {name: rest for name, *rest in view.loops[world.model.name].definition}
-        declared = {name: rest for name, *rest in world.model.definition()}
-        changed = sorted(name for name in held | declared if held.get(name) != declared.get(name))
+            held = set(view.loops[world.model.name].definition)
+        changed = held ^ set(world.model.definition())
         if held and changed:
-            names = ", ".join(changed[:10])
+            names = ", ".join(sorted({name for name, *_ in changed})[:10])
             hint = "put them back as they were, or start anew beside it: varv --home .varv-new up FILE"
             problem = f"declares other features or another outcome than this home was started with: {names}"
             raise FailedPrecondition("model", world.model.name, problem, hint=hint)
