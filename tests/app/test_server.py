@@ -75,7 +75,7 @@ def test_outcomes_become_features_of_the_next_request(server):
     def lately(key):
         server.predict(key, **{**PARCEL, "district": "centre"})
         found = eventually(lambda: explained(server.home, key))
-        return found["prediction"]["features"]["district_lately.late_mean_12h"]
+        return found["prediction"]["features"]["district_lately.late_mean_7d"]
 
     before = lately("before")
     rows = []

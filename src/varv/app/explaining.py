@@ -189,26 +189,27 @@ def _sources(
     if registered is None:
         return ()
     parts = [pl.col(name).cast(pl.String) for name in registered.key]
-    found = []
+    taken: dict[str, dict[str, int]] = {}
     for entry in ledger.read(stream=f"dataset/{dataset}"):
         event = entry.event
         if isinstance(event, DatasetVersionAppended):
-            scanned = columns.scan(f"data/{dataset}/{event.part}", [event.segment])
-            rows = scanned.filter(pl.concat_str(parts, separator="|") == key).head(1).collect()
-            if rows.height:
-                row = _plain(rows)
-                found.append(
-                    Source(dataset=dataset, part=event.part, segment=event.segment, seq=entry.seq, row=row)
-                )
-    return tuple(found)
+            taken.setdefault(event.part, {})[event.segment] = entry.seq
+    found = []
+    for part, seqs in taken.items():
+        for batch in columns.batches(f"data/{dataset}/{part}", list(seqs), segment_as=_SEGMENT):
+            rows = batch.filter(pl.concat_str(parts, separator="|") == key)
+            for row in _plain(rows.unique(_SEGMENT, keep="first")):
+                segment = row.pop(_SEGMENT)
+                found.append(Source(dataset=dataset, part=part, segment=segment, seq=seqs[segment], row=row))
+    return tuple(sorted(found, key=lambda source: source.seq))
 
 
-def _plain(rows: pl.DataFrame) -> dict[str, Any]:
-    """Return the only row with its times as text."""
+def _plain(rows: pl.DataFrame) -> list[dict[str, Any]]:
+    """Return rows with their times as text."""
     times = [
         pl.col(name).dt.strftime("%Y-%m-%dT%H:%M:%SZ") for name in rows.columns if rows[name].dtype == TIME
     ]
-    return rows.with_columns(times).to_dicts()[0]
+    return rows.with_columns(times).to_dicts()
 
 
 def _latest(ledger: Ledger, model: str, versions: Sequence[int], version: int | None) -> Entry:
