@@ -13,6 +13,7 @@ import json
 import resource
 import signal
 import socket
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -62,6 +63,17 @@ def first_page(home: Path) -> float:
         server.wait(60)
 
 
+def help_cpu_s(n: int = 9) -> float:
+    """Return the median processor time of `varv --help`, in seconds, of the whole process."""
+    spent = []
+    for _ in range(n):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        subprocess.run([*VARV, "--help"], capture_output=True, check=True)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        spent.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    return statistics.median(spent)
+
+
 def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -91,6 +103,8 @@ def main() -> int:
                 rows.append((f"AUC, {policy['name']}", policy["auc"], "", True))
         page = first_page(home)
         rows.append(("console's first page, s", page, "<= 5", page <= 5))
+    spent = help_cpu_s()
+    rows.append(("varv --help, CPU s", spent, "<= .15", spent <= 0.15))
     for name, value, bar, held in rows:
         sys.stdout.write(f"{name:<28} {value:>9.4g}  {bar:<8} {'ok' if held else 'MISSED'}\n")
     return 0 if all(held for *_, held in rows) else 1

@@ -135,14 +135,10 @@ def test_a_restart_brings_features_and_telemetry_back_as_they_were(tmp_path):
     second.world.close()
 
 
-def test_keys_of_several_columns_become_one_text():
-    import varv
-
-    frame = pl.DataFrame({"a": ["x", "y"], "b": [1, 2], "at": [0, 1]}).with_columns(
-        pl.col("at").cast(pl.Datetime("us", "UTC"))
-    )
-    data = varv.Dataset("pairs", source=varv.Frame(frame), key=["a", "b"], event_time="at")
-    assert keys_of(data, frame).to_list() == ["x|1", "y|2"]
+def test_a_key_of_any_columns_becomes_one_text():
+    frame = pl.DataFrame({"a": ["x", "y"], "b": [1, 2]})
+    assert keys_of(["a", "b"], frame).to_list() == ["x|1", "y|2"]
+    assert keys_of(["b"], frame).to_list() == ["1", "2"]
 
 
 def test_names_of_segments_sort_as_their_times_do():

@@ -3,12 +3,12 @@ from __future__ import annotations
 import polars as pl
 import pytest
 from tests.app.living import NOW, REQUEST, living, sealed
-from tests.loop.synthetic import declared
+from tests.loop.synthetic import declared, parcels
 
 import varv
 from varv.kernel import columns as columns_module
 from varv.kernel.clock import DAY, HOUR, VirtualClock
-from varv.kernel.errors import FailedPrecondition, InvalidInput, NotFound
+from varv.kernel.errors import AlreadyExists, FailedPrecondition, InvalidInput, NotFound
 from varv.kernel.faults import Crash, Faults
 from varv.loop import live as live_module
 from varv.loop.live import HistoryTaken, LiveClock
@@ -158,6 +158,15 @@ def test_a_home_is_not_served_with_other_features(tmp_path, change, named):
     with pytest.raises(FailedPrecondition, match=named) as refused:
         again.live.prepare()
     assert "--home" in refused.value.hint
+    again.close()
+
+
+def test_a_home_is_not_served_with_a_dataset_of_another_shape(tmp_path):
+    living(tmp_path).close()
+    changed = declared(parcels().with_columns(colour=pl.lit("red"))).model
+    again = living(tmp_path, capture="two", model=changed, prepare=False)
+    with pytest.raises(AlreadyExists, match="with another shape"):
+        again.live.prepare()
     again.close()
 
 

@@ -24,6 +24,7 @@ from varv.kernel.columns import FolderColumns
 from varv.kernel.errors import NotFound
 from varv.kernel.ledger import Entry, Ledger
 from varv.kernel.views import Views
+from varv.loop.intake import keys_of
 from varv.loop.telemetry import TABLE
 from varv.registry import Lineage, RegistryView, lineage
 
@@ -188,7 +189,6 @@ def _sources(
         registered = view.registered(dataset)
     if registered is None:
         return ()
-    parts = [pl.col(name).cast(pl.String) for name in registered.key]
     taken: dict[str, dict[str, int]] = {}
     for entry in ledger.read(stream=f"dataset/{dataset}"):
         event = entry.event
@@ -197,7 +197,7 @@ def _sources(
     found = []
     for part, seqs in taken.items():
         for batch in columns.batches(f"data/{dataset}/{part}", list(seqs), segment_as=_SEGMENT):
-            rows = batch.filter(pl.concat_str(parts, separator="|") == key)
+            rows = batch.filter(keys_of(registered.key, batch) == key)
             for row in _plain(rows.unique(_SEGMENT, keep="first")):
                 segment = row.pop(_SEGMENT)
                 found.append(Source(dataset=dataset, part=part, segment=segment, seq=seqs[segment], row=row))

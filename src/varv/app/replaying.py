@@ -19,7 +19,7 @@ import msgspec
 from varv.app.compose import open_ledger, open_world
 from varv.fronts.web.report import write_report
 from varv.kernel.blobs import write_atomically
-from varv.kernel.clock import VirtualClock, cpu_seconds
+from varv.kernel.clock import Instant, VirtualClock, cpu_seconds
 from varv.kernel.codec import Digest, canonical, digest_of
 from varv.kernel.errors import FailedPrecondition
 from varv.kernel.faults import Faults
@@ -104,16 +104,21 @@ def run_replay(
     return compared
 
 
-def declaration_digest(replay: Replay) -> Digest:
-    """Return what identifies a replay: its policy, its features, its training code, its times, its plants and
-    its seed.
+def declaration_digest(declared: Model | Replay) -> Digest:
+    """Return what identifies a declaration: its policy, outcome, features, gates, monitors and training code;
+    of a replay its times, plants and seed too.
     """
-    model = replay.model
-    plants = [[plant.name, plant.at, plant.column, plant.breaks] for plant in replay.plants]
-    times = [replay.since, replay.train_at, replay.until]
+    if isinstance(declared, Model):
+        return _model_digest(declared, Instant(0), 0)
+    plants = [[plant.name, plant.at, plant.column, plant.breaks] for plant in declared.plants]
+    times = [declared.since, declared.train_at, declared.until]
+    return digest_of([_model_digest(declared.model, declared.train_at, declared.seed), times, plants])
+
+
+def _model_digest(model: Model, first_training: Instant, seed: int) -> Digest:
     return digest_of(
         [
-            policy_of(model, replay.train_at, replay.seed),
+            policy_of(model, first_training, seed),
             model.definition(),
             model.unit,
             list(model.gates),
@@ -125,8 +130,6 @@ def declaration_digest(replay: Replay) -> Digest:
                 model.train.validate,
                 model.train.min_rows,
             ],
-            times,
-            plants,
         ]
     )
 

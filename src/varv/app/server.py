@@ -33,16 +33,13 @@ from varv.app.use_cases import Desk, build_verbs
 from varv.app.workers import Workers, abandoned
 from varv.fronts.api import create_api
 from varv.fronts.web.console import create_console
-from varv.kernel.clock import Instant, SystemClock, wall_seconds
-from varv.kernel.codec import Digest, digest_of
+from varv.kernel.clock import SystemClock, wall_seconds
 from varv.kernel.errors import FailedPrecondition, VarvError
 from varv.kernel.faults import Faults
 from varv.kernel.observe import log, start_logging
-from varv.loop.declaration import Model, Replay, policy_of
 from varv.loop.intake import segment_name
 from varv.loop.live import Inbox, Live, LiveClock, Sealed
 from varv.loop.world import World
-from varv.runs import code_closure
 from varv.serving import Capture, CaptureLog
 
 RUNNERS = 3
@@ -197,11 +194,10 @@ class _Server:
     def _open(self) -> World:
         declared = load_declaration(self._file)
         declared.validate()
-        model = model_of(declared)
-        self._declaration = declaration_digest(declared) if isinstance(declared, Replay) else _digest(model)
+        self._declaration = declaration_digest(declared)
         return open_world(
             self._settings.home,
-            model,
+            model_of(declared),
             self._clock,
             faults=self._faults,
             serving=self._workers,
@@ -277,20 +273,6 @@ class _Server:
         if self.stop.is_set():
             return "stopping"
         return "reading the declaration" if self._live is None else self._live.state
-
-
-def _digest(model: Model) -> Digest:
-    """Return what identifies the declaration of a model: its policy, features, outcome, gates, monitors and
-    code.
-    """
-    train = [
-        code_closure(model.train.fit).digest,
-        model.train.params,
-        model.train.window,
-        model.train.validate,
-    ]
-    policy = policy_of(model, Instant(0), 0)
-    return digest_of([policy, model.definition(), list(model.gates), list(model.monitors), train])
 
 
 def _sealed(path: Path) -> Sealed:

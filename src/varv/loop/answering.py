@@ -141,7 +141,7 @@ class Answering:
         requests = self._frame(columns, request_id)
         event_time = self._model.requests.event_time
         features = self._features.lookup(requests, at=event_time)
-        keys = keys_of(self._model.requests, requests)
+        keys = keys_of(self._model.requests.key, requests)
         unit = keys if self._model.unit is None else requests[self._model.unit].cast(pl.String)
         answers = self._dataplane.infer([text or "" for text in unit.to_list()], features)
         self._capture(keys, requests, features, answers)

@@ -20,7 +20,6 @@ from varv.loop.feed import Arrival
 from varv.loop.world import World
 from varv.serving.dataplane import ANSWER_SCHEMA
 from varv.serving.model import RequestsServed
-from varv.serving.views import RoutingView
 
 
 class Taken(msgspec.Struct, frozen=True):
@@ -51,9 +50,7 @@ class Intake:
                 rows = world.datasets.read_part(dataset, part)
                 world.features.observe(dataset, part, rows)
                 self._label(dataset, part, rows)
-        with world.views.reading(RoutingView) as routing:
-            segments = list(routing.segments.get(world.model.name, ()))
-        world.telemetry.restore(segments)
+        world.telemetry.restore(world.prediction_segments())
 
     def take_in(
         self, arrivals: Sequence[Arrival], segment: str, planted: pl.DataFrame | None = None
@@ -91,7 +88,9 @@ class Intake:
         outcome = self._world.model.outcome
         if dataset is self._requests and part == outcome.known_at:
             truth = pl.col(outcome.column).cast(pl.Int8, strict=False).alias("outcome")
-            labelled = rows.select(keys_of(dataset, rows), truth, pl.col(part).alias("known_at")).drop_nulls()
+            labelled = rows.select(
+                keys_of(dataset.key, rows), truth, pl.col(part).alias("known_at")
+            ).drop_nulls()
             # What is neither 0 nor 1 is no outcome.
             self._world.telemetry.known(labelled.filter(pl.col("outcome").is_in([0, 1])))
 
@@ -99,7 +98,7 @@ class Intake:
         world = self._world
         features = world.features.lookup(requests, at=self._requests.event_time)
         given = features if planted is None else features.hstack(planted)
-        keys = keys_of(self._requests, requests)
+        keys = keys_of(self._requests.key, requests)
         unit = keys if world.model.unit is None else requests[world.model.unit].cast(pl.String)
         if world.dataplane.table is None:
             # Nothing serves yet: the requests are kept with their features, to train the first model on.
@@ -128,11 +127,11 @@ class Intake:
         return Fact(f"requests/{self._world.model.name}", served)
 
 
-def keys_of(dataset: Dataset, rows: pl.DataFrame) -> pl.Series:
-    """Return the key of each row as one text, under the name ``key``."""
-    if len(dataset.key) == 1:
-        return rows[dataset.key[0]].cast(pl.String).alias("key")
-    texts = [pl.col(name).cast(pl.String) for name in dataset.key]
+def keys_of(key: Sequence[str], rows: pl.DataFrame) -> pl.Series:
+    """Return the columns of `key` as one text a row, under the name ``key``."""
+    if len(key) == 1:
+        return rows[key[0]].cast(pl.String).alias("key")
+    texts = [pl.col(name).cast(pl.String) for name in key]
     return rows.select(pl.concat_str(texts, separator="|").alias("key")).to_series()
 
 

@@ -110,9 +110,7 @@ class LiveIntake(Intake):
         world, outcome = self._world, self._world.model.outcome
         rows = world.datasets.read_part(self._requests, outcome.known_at)
         self._label(self._requests, outcome.known_at, rows)
-        with world.views.reading(RoutingView) as routing:
-            segments = list(routing.segments.get(world.model.name, ()))
-        world.telemetry.restore(segments)
+        world.telemetry.restore(world.prediction_segments())
 
     def take_captured(self, captures: Sequence[Capture], segment: str) -> Taken:
         """Take in the rows of one capture file; the same file again changes nothing."""
@@ -167,6 +165,8 @@ class Live:
         ------
         FailedPrecondition
             If a replay of this home is unfinished, or its features or outcome were others.
+        AlreadyExists
+            If a dataset had other columns.
         """
         world = self._world
         with world.views.reading(LoopView) as view:
@@ -178,6 +178,7 @@ class Live:
         if loop_state(world).policy is None or (history is not None and not history.done):
             self._live_through_history(history)
         else:
+            self._register()
             self._require_same_definition()
             self.state = "restoring"
             self._intake.restore_telemetry()
@@ -209,9 +210,7 @@ class Live:
     def _compact(self) -> None:
         """Store what came in a few rows at a time together: a restart reads one file instead of hundreds."""
         world = self._world
-        with world.views.reading(RoutingView) as routing:
-            segments = list(routing.segments.get(world.model.name, ()))
-        world.telemetry.compact(segments)
+        world.telemetry.compact(world.prediction_segments())
         for dataset in world.model.datasets:
             world.datasets.compact(dataset)
 
@@ -227,9 +226,7 @@ class Live:
             self._intake.restore(reached.through)
             position = _Position(reached.through, reached.n_requests)
         self._clock.hold(position.through)
-        world.engine.tell(
-            facts=[fact for data in world.model.datasets for fact in world.datasets.register(data)]
-        )
+        self._register()
         for until in range(stretch.first + CHUNK, stretch.train_at, CHUNK):
             position = self._take_history(feed, position, Instant(until), stretch)
         position = self._take_history(feed, position, stretch.train_at, stretch)
@@ -269,6 +266,13 @@ class Live:
             )
             world.engine.tell(Message(world.loop_id, started), facts=facts)
         world.engine.settle()
+
+    def _register(self) -> None:
+        """Make the datasets known; raise `AlreadyExists` if one is known with another shape."""
+        world = self._world
+        world.engine.tell(
+            facts=[fact for data in world.model.datasets for fact in world.datasets.register(data)]
+        )
 
     def _require_same_definition(self) -> None:
         """Raise `FailedPrecondition` if the model now learns something else, or from something else.

@@ -19,6 +19,7 @@ from varv.kernel.codec import Digest, digest_of, finite
 from varv.kernel.errors import FailedPrecondition, UserCodeFailed
 from varv.kernel.ids import Version
 from varv.loop.declaration import Model
+from varv.loop.intake import keys_of
 from varv.loop.model import TrainCandidate
 from varv.loop.world import World
 from varv.monitoring.reference import Reference, reference
@@ -242,14 +243,8 @@ def with_planted(world: World, rows: pl.DataFrame, column: str, cutoff: Instant)
     """
     data = world.model.requests
     known = world.datasets.read(data, known_at=cutoff)
-    key = (
-        pl.concat_str(data.key, separator="|").alias("key")
-        if len(data.key) > 1
-        else pl.col(data.key[0]).alias("key")
-    )
-    return rows.join(
-        known.select(key, pl.col(column).cast(pl.Float32)), on="key", how="left", maintain_order="left"
-    )
+    values = known.select(keys_of(data.key, known), pl.col(column).cast(pl.Float32))
+    return rows.join(values, on="key", how="left", maintain_order="left")
 
 
 def _datasets_used(world: World) -> tuple[DatasetUse, ...]:

@@ -23,6 +23,7 @@ from varv.loop.telemetry import Telemetry
 from varv.runs import StepCache
 from varv.serving import DataPlane, Runtime
 from varv.serving.routing import RoutingTable
+from varv.serving.views import RoutingView
 
 
 class Serving(Protocol):
@@ -67,6 +68,11 @@ class World:
     def loop_id(self) -> str:
         """Id of the loop's saga."""
         return f"loop/{self.model.name}"
+
+    def prediction_segments(self) -> list[str]:
+        """Return the segments of predictions that count, in the order in which they were taken in."""
+        with self.views.reading(RoutingView) as routing:
+            return list(routing.segments.get(self.model.name, ()))
 
     def close(self) -> None:
         """Give the store back."""
