@@ -58,10 +58,10 @@ from varv.rollout import (
     ShadowStarted,
     VersionPromoted,
 )
+from varv.rollout.luck import Hour
 from varv.serving.model import RequestsServed, RoutingChanged
 from varv.serving.routing import RoutingShare, RoutingTable
 from varv.serving.views import RoutingView
-from varv.stats.sequential import BETS, HARM_RATIOS
 
 MODEL = ModelName("late-arrival")
 FLIGHTS = DatasetName("flights")
@@ -486,21 +486,14 @@ class _Story:
 
 
 def arrived(since: int, harm: float) -> EvidenceArrived:
-    bets = tuple(harm * (index + 1) for index in range(len(BETS)))
+    hours = tuple(Hour(Instant(since // HOUR * HOUR + i * HOUR), 36, 2 * harm) for i in range(6))
     return EvidenceArrived(
         since=Instant(since),
         through=Instant(since + 6 * HOUR),
         n_requests=225,
-        n_labels=218,
+        n_labels=216,
         n_missing=0,
-        n_blocks=1,
-        weight=1.0,
-        total=harm / 4,
-        squares=harm**2 / 16 + 1e-5,
-        paired_harm=bets,
-        paired_safety=tuple(0.1 - bet for bet in bets),
-        arm_harm=(0.0,) * len(HARM_RATIOS),
-        arms=(),
+        hours=hours,
     )
 
 
@@ -516,7 +509,6 @@ def evidence(n_blocks: int, share: float, harm: float = -0.4) -> Evidence:
         step_labels=218,
         log_harm=harm,
         log_harm_paired=harm,
-        log_harm_arms=0.0,
         log_safety=3.3,
         log_split=0.0,
         harm_at=2.995732,

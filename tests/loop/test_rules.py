@@ -36,8 +36,19 @@ from varv.loop.model import (
 )
 from varv.loop.rules import EVIDENCE_EVERY, LoopSaga
 from varv.monitoring import AlarmRaised, Window
-from varv.rollout import Rollout, RolloutAborted, RolloutSettled, RolloutStarted, RolloutSuperseded
+from varv.rollout import (
+    Luck,
+    ProbationEnded,
+    Rollout,
+    RolloutAborted,
+    RolloutSettled,
+    RolloutStarted,
+    RolloutSuperseded,
+    RoutingApplied,
+    UnloadVersion,
+)
 from varv.rollout.model import Evidence
+from varv.rollout.tally import weigh_probation
 
 SAGA = LoopSaga()
 START = Instant(1000 * DAY)
@@ -53,29 +64,7 @@ POLICY = LoopPolicy(
     seed=1,
 )
 PLANT = PlantedFault("leaky", "delay", "at once")
-NOTHING = Evidence(
-    **{
-        "share": 0.0,
-        "epoch": 0,
-        "through": Instant(0),
-        "n_requests": 0,
-        "n_labels": 0,
-        "n_missing": 0,
-        "n_blocks": 0,
-        "step_labels": 0,
-        "log_harm": 0.0,
-        "log_harm_paired": 0.0,
-        "log_harm_arms": 0.0,
-        "log_safety": 0.0,
-        "log_split": 0.0,
-        "harm_at": 1.0,
-        "safety_at": 1.0,
-        "step_difference": None,
-        "difference": None,
-        "low": None,
-        "high": None,
-    }
-)
+NOTHING = Evidence.none(POLICY.plan)
 
 
 def after(n_days: float) -> Instant:
@@ -94,7 +83,9 @@ def alarm(version: int = 1, kind: str = "performance", subject: str = "excess lo
     )
 
 
-def settled(version: int, outcome: str = "promoted", epoch: int = 1) -> RolloutSettled:
+def settled(
+    version: int, outcome: str = "promoted", epoch: int = 1, former: int | None = None
+) -> RolloutSettled:
     return RolloutSettled(
         model=ModelName("late"),
         version=Version(version),
@@ -102,6 +93,19 @@ def settled(version: int, outcome: str = "promoted", epoch: int = 1) -> RolloutS
         reason="",
         epoch=epoch,
         evidence=NOTHING,
+        former=None if former is None else Version(former),
+    )
+
+
+def probation_ended(outcome: str, version: int = 2, former: int = 1) -> ProbationEnded:
+    shown = weigh_probation((), POLICY.plan, Luck(), through=START)
+    return ProbationEnded(
+        model=ModelName("late"),
+        version=Version(version),
+        former=Version(former),
+        outcome=outcome,
+        reason="as told",
+        probation=shown,
     )
 
 
@@ -149,6 +153,12 @@ class Play:
         self.tell(trained(1), 10)
         self.tell(judged(1), 10)
         self.tell(settled(1), 10)
+        return self
+
+    def in_probation(self) -> Play:
+        """Promote version 2 on day 25, with version 1 scoring along."""
+        self.rolling()
+        self.tell(settled(2, epoch=7, former=1), 25)
         return self
 
     def rolling(self, day: float = 20) -> Play:
@@ -285,15 +295,105 @@ def test_a_rollout_that_had_its_time_gives_way_to_what_waits():
     assert told(step, RolloutSuperseded) == [RolloutSuperseded(by_version=Version(3))]
 
 
-def test_a_rollout_is_fed_mature_blocks_of_requests_once():
+def test_a_rollout_is_fed_mature_hours_of_requests_once():
     play = Play().rolling(20)
     first = play.state.evidence_through
-    assert first == after(20.25)
+    assert first == after(20 + 1 / 24)
     assert play.tell(timer("evidence"), 20.25).commands == ()
-    [gathered] = play.tell(timer("evidence"), 21.6).commands
-    assert (gathered.since, gathered.through) == (first, after(20.5))
+    [gathered] = play.tell(timer("evidence"), 21.51).commands
+    assert (gathered.since, gathered.through, gathered.former) == (first, after(20.5), None)
     [gathered] = play.tell(timer("evidence"), 22).commands
     assert (gathered.since, gathered.through) == (after(20.5), after(21))
+
+
+def test_a_rollout_is_told_what_was_learned_of_luck_and_who_scores_along():
+    play = Play().in_probation()
+    luck = Luck(spread=0.02, inflation=1.5, n_days=21)
+    play.tell(alarm(2), 30)
+    play.tell(trained(3), 30)
+    step = play.tell(replace(judged(3), luck=luck), 30)
+    [started] = told(step, RolloutStarted)
+    assert (started.luck, started.former, started.champion, started.epoch) == (luck, 1, 2, 7)
+
+
+def test_a_probation_is_fed_mature_hours_each_day():
+    play = Play().in_probation()
+    commands = play.tell(timer("day"), 27).commands
+    [gathered] = [one for one in commands if isinstance(one, GatherEvidence)]
+    assert (gathered.version, gathered.former) == (2, 1)
+    assert (gathered.since, gathered.through) == (after(25 + 1 / 24), after(26))
+
+
+def test_after_a_passed_probation_the_version_before_leaves_the_table_and_then_memory():
+    play = Play().in_probation()
+    [routed] = play.tell(probation_ended("passed"), 40).commands
+    assert (routed.table.former, routed.table.versions, routed.table.epoch) == (None, {2}, 8)
+    assert play.tell(RoutingApplied(epoch=7), 40).commands == ()
+    assert play.tell(RoutingApplied(epoch=8), 40).commands == (UnloadVersion(model="late", version=1),)
+    assert play.tell(RoutingApplied(epoch=8), 40).commands == ()
+
+
+def test_a_probation_that_passes_during_a_rollout_is_cleared_up_after_it():
+    play = Play().in_probation()
+    play.tell(alarm(2), 30)
+    play.tell(trained(3), 30)
+    play.tell(judged(3), 30)
+    assert play.tell(probation_ended("passed"), 39).commands == ()
+    [routed] = play.tell(settled(3, "rolled_back", epoch=12), 41).commands
+    assert (routed.table.versions, routed.table.epoch) == ({2}, 13)
+
+
+def test_a_failed_probation_brings_the_champion_before_back_at_once():
+    play = Play().in_probation()
+    [started] = told(play.tell(probation_ended("failed"), 30), RolloutStarted)
+    assert (started.version, started.champion, started.plan.immediate, started.former) == (1, 2, True, None)
+    play.tell(settled(1, epoch=9), 30)
+    assert (play.state.champion, play.state.returning_to, play.state.probation) == (1, None, None)
+
+
+def test_a_failed_probation_ends_the_rollout_that_is_open_first():
+    play = Play().in_probation()
+    play.tell(alarm(2), 30)
+    play.tell(trained(3), 30)
+    play.tell(judged(3), 30)
+    [aborted] = told(play.tell(probation_ended("failed"), 31), RolloutAborted)
+    assert aborted.by == "probation"
+    [started] = told(play.tell(settled(3, "rolled_back", epoch=9), 31), RolloutStarted)
+    assert (started.version, started.epoch) == (1, 9)
+
+
+@pytest.mark.parametrize("phase", ["training", "judging"])
+def test_a_failed_probation_goes_before_a_candidate_in_training(phase):
+    play = Play().in_probation()
+    play.tell(alarm(2), 30)
+    if phase == "judging":
+        play.tell(trained(3), 30)
+    assert told(play.tell(probation_ended("failed"), 31), RolloutStarted) == []
+    if phase == "training":
+        play.tell(trained(3), 31)
+    step = play.tell(judged(3), 31)
+    [rejected] = facts(step, CandidateRejected)
+    assert rejected.reason == "the champion before comes back first"
+    assert [one.version for one in told(step, RolloutStarted)] == [1]
+
+
+def test_a_promotion_ends_the_probation_of_the_champion_before():
+    play = Play().in_probation()
+    play.tell(alarm(2), 30)
+    play.tell(trained(3), 30)
+    play.tell(judged(3), 30)
+    step = play.tell(settled(3, epoch=12, former=2), 36)
+    assert told(step, RolloutSuperseded) == [RolloutSuperseded(by_version=Version(3))]
+    assert step.tells[0].saga == "rollout/late/2"
+    assert play.tell(probation_ended("replaced"), 36).state == play.state
+    assert (play.state.probation, play.state.former) == (2, 2)
+
+
+def test_a_return_that_cannot_be_done_is_not_tried_for_ever():
+    play = Play().in_probation()
+    play.tell(probation_ended("failed"), 30)
+    play.tell(settled(1, "rolled_back", epoch=9), 30)
+    assert (play.state.phase, play.state.champion, play.state.returning_to) == ("idle", 2, None)
 
 
 def test_growth_of_the_labelled_rows_triggers_with_its_numbers():

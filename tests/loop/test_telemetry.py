@@ -18,12 +18,15 @@ ANSWER = {
     "version": 1,
     "arm": "champion",
     "share": 0.0,
+    "coin": None,
     "epoch": 1,
     "score": 0.5,
     "champion": 1,
     "champion_score": 0.5,
     "candidate": None,
     "candidate_score": None,
+    "former": None,
+    "former_score": None,
 }
 
 
@@ -61,6 +64,18 @@ def test_an_outcome_is_seen_from_the_instant_at_which_it_is_known(telemetry):
     assert shown(telemetry.labelled(at(0), at(100), known_by=at(49))) == []
     assert telemetry.n_labelled(at(49)) == 0
     assert telemetry.n_labelled(at(50)) == 1
+
+
+def test_segments_of_older_homes_are_completed(tmp_path):
+    columns = FolderColumns(tmp_path)
+    old = predictions(("a", 10)).drop("coin", "former", "former_score")
+    columns.append("predictions", "s1", old)
+    telemetry = Telemetry(columns)
+    telemetry.restore(["s1"])
+    telemetry.predicted("s2", predictions(("b", 20)))
+    rows = telemetry.requested(at(0), at(100))
+    assert rows["key"].to_list() == ["a", "b"]
+    assert rows["former"].to_list() == [None, None]
 
 
 def test_a_window_holds_its_beginning_and_not_its_end(telemetry):

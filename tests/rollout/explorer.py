@@ -16,14 +16,16 @@ from typing import NamedTuple
 
 import msgspec
 
-from varv.kernel.clock import Instant
+from varv.kernel.clock import DAY, Instant
 from varv.kernel.codec import Event
 from varv.kernel.sagas import CancelTimer, Command, CommandFailed, SetTimer, TimerFired
 from varv.rollout import (
     AliasConfirmed,
+    AnswersCounted,
     ApplyRouting,
-    ArmCounts,
+    CountAnswers,
     EvidenceArrived,
+    Luck,
     MoveAlias,
     Rollout,
     RolloutAborted,
@@ -38,12 +40,19 @@ from varv.rollout import (
     VersionWarmed,
     WarmVersion,
 )
+from varv.rollout.luck import BLOCK, Hour
 from varv.rollout.rules import SETTLED, SPLIT_AT
 from varv.rollout.tally import Tally, added, weigh
 from varv.serving.routing import RoutingShare, RoutingTable
 
-OLD, NEW = 6, 7
-NOW = Instant(1)
+FORMER, OLD, NEW = 5, 6, 7
+NOW = Instant(100 * DAY)
+FAR = Instant(120 * DAY)
+"""After all hours of evidence, so that the order of events, and not of their times, is what is explored."""
+LUCK = Luck(spread=1 / 50, inflation=50.0, n_days=30)
+"""A block of n requests has a standard deviation of the root of n, whatever the rollout's own hours look
+like."""
+N_BLOCKS = 8
 PLAN = Rollout(steps=[5, 25, 100]).plan
 FEW, ENOUGH = PLAN.min_labels // 4, PLAN.min_labels
 
@@ -78,10 +87,12 @@ class Meaning(NamedTuple):
 
 @cache
 def meaning(tally: Tally, share: float) -> Meaning:
-    weighed = weigh(tally, PLAN, share=share, epoch=0)
+    weighed = weigh(tally, PLAN, LUCK, share=share, epoch=0)
+    means = (weighed.difference, weighed.step_difference)
     return Meaning(
         weighed.log_harm >= weighed.harm_at,
-        weighed.log_harm >= weighed.harm_at / 2,
+        weighed.log_harm >= weighed.harm_at / 2
+        or any(mean is not None and mean > PLAN.margin for mean in means),
         weighed.log_safety >= weighed.safety_at,
         weighed.n_labels >= PLAN.min_labels,
         weighed.step_labels >= PLAN.min_labels,
@@ -89,53 +100,87 @@ def meaning(tally: Tally, share: float) -> Meaning:
     )
 
 
+def stretch(start: int, z: float, n: int, *, n_blocks: int = N_BLOCKS) -> tuple[Hour, ...]:
+    """Blocks of one hour each, `n` requests in all, every block `z` standard deviations above zero."""
+    each = max(1, n // n_blocks)
+    return tuple(Hour(Instant(start + i * BLOCK), each, z * each**0.5) for i in range(n_blocks))
+
+
 @cache
-def representative(means: Meaning, through: Instant) -> Tally:
+def representative(means: Meaning, began: bool) -> Tally:
+    if not began:
+        return Tally()
+    hours: tuple[Hour, ...] = ()
+    if means.proven:
+        hours += stretch(NOW - 40 * BLOCK, -2.0, 40 * ENOUGH, n_blocks=40)
+    if means.doubtful or means.step_labels:
+        z = 2.0 if means.harmful else 1.1 if means.doubtful else 0.0
+        hours += stretch(NOW, z, ENOUGH if means.step_labels else FEW)
     return Tally(
-        through=Instant(min(1, through)),
+        through=FAR,
+        step_since=NOW,
         n_labels=ENOUGH if means.labels else 0,
-        step_labels=ENOUGH if means.step_labels else 0,
-        paired_harm=(3.2 if means.doubtful else 0.0,) * 12,
-        paired_safety=(4.0 if means.proven else 0.0,) * 12,
-        step_candidate=3000 if means.lopsided else 0,
+        hours=hours,
+        answers=counted(n_candidate=3000) if means.lopsided else None,
     )
 
 
-def lump(share: float, *, harm: float = 0, safety: float = 0, n_labels: int = 0, n_candidate: int = 0):
-    arms = ()
-    if 0 < share < 1:
-        counts = {"n_candidate": n_candidate, "n_champion": 0, "bad_candidate": 0, "bad_champion": 0}
-        arms = (ArmCounts(share=share, n_labels=n_labels, **counts),)
+def lump(
+    share: float = 0.0, *, z: float = 0.0, n_labels: int = 0, n_blocks: int = N_BLOCKS
+) -> EvidenceArrived:
+    """Evidence of `n_blocks` blocks whose means lie `z` standard deviations above zero."""
     return EvidenceArrived(
-        since=Instant(1),
-        through=Instant(2),
+        since=FAR,
+        through=Instant(FAR + 1),
         n_requests=n_labels,
         n_labels=n_labels,
         n_missing=0,
-        n_blocks=0,
-        weight=0.0,
-        total=0.0,
-        squares=0.0,
-        paired_harm=(float(harm),) * 12,
-        paired_safety=(float(safety),) * 12,
-        arm_harm=(0.0,) * 8,
-        arms=arms,
+        hours=stretch(NOW, z, n_labels, n_blocks=n_blocks) if n_labels else (),
     )
 
 
-@cache
-def kinds_of_evidence(share: float) -> dict[str, EvidenceArrived]:
+def counted(
+    epoch: int = 0, *, n_candidate: int = 0, n_champion: int = 0, n_against: int = 0
+) -> AnswersCounted:
+    return AnswersCounted(
+        epoch=epoch,
+        through=FAR,
+        n_requests=n_candidate + n_champion,
+        n_missing=n_against,
+        n_candidate=n_candidate,
+        n_champion=n_champion,
+        n_against=n_against,
+        n_in_favour=0,
+    )
+
+
+EVIDENCE = {
+    "good": lump(z=-2, n_labels=4 * ENOUGH),
+    "bad": lump(z=2, n_labels=ENOUGH, n_blocks=16),
+    "doubtful": lump(z=1.1, n_labels=ENOUGH),
+    "reassuring": lump(z=-0.5, n_labels=FEW),
+    "proof lost": lump(z=1.5, n_labels=FEW, n_blocks=4),
+    "silent": lump(),
+    "insufficient": lump(n_labels=FEW),
+    "plain": lump(n_labels=ENOUGH),
+}
+
+
+def counts(epoch: int) -> dict[str, AnswersCounted]:
     return {
-        "good": lump(share, safety=4, n_labels=ENOUGH),
-        "bad": lump(share, harm=10, n_labels=ENOUGH),
-        "doubtful": lump(share, harm=3.2, n_labels=ENOUGH),
-        "reassuring": lump(share, harm=-2.5),
-        "proof lost": lump(share, safety=-4),
-        "silent": lump(share),
-        "insufficient": lump(share, n_labels=FEW),
-        "plain": lump(share, n_labels=ENOUGH),
-        "lopsided": lump(share, n_candidate=3000),
+        "lopsided": counted(epoch, n_candidate=3000),
+        "fair": counted(epoch),
+        "unanswered": counted(epoch, n_against=60),
     }
+
+
+PROBATION = {
+    "harm": msgspec.structs.replace(
+        lump(), hours=stretch(NOW, 40.0, 4 * ENOUGH), since=NOW, through=Instant(NOW + DAY)
+    ),
+    "nothing yet": msgspec.structs.replace(lump(), since=NOW, through=Instant(NOW + DAY)),
+    "time over": msgspec.structs.replace(lump(), since=NOW, through=Instant(NOW + PLAN.probation)),
+}
 
 
 def effect(world: World, command: Command) -> tuple[World, Event]:
@@ -182,8 +227,10 @@ def require(holds: bool, rule: str) -> None:
 class Explorer:
     """Breadth-first search from the start of a rollout; raises `Violation` with the shortest way to one."""
 
-    def __init__(self, saga: RolloutSaga, *, champion: int | None = OLD, plan=PLAN) -> None:
-        self.saga, self.champion, self.plan = saga, champion, plan
+    def __init__(
+        self, saga: RolloutSaga, *, champion: int | None = OLD, former: int | None = None, plan=PLAN
+    ) -> None:
+        self.saga, self.champion, self.former, self.plan = saga, champion, former, plan
         self.came_from: dict[World, tuple[World, str] | None] = {}
         self.edges: dict[World, set[World]] = {}
 
@@ -206,12 +253,20 @@ class Explorer:
                     waiting.append(after)
 
     def start(self) -> World:
-        router = RoutingTable(epoch=0, shares=(RoutingShare(OLD, 1.0),), salt="before")
+        router = RoutingTable(epoch=0, shares=(RoutingShare(OLD, 1.0),), former=self.former, salt="before")
         state = self.saga.initial(f"rollout/late/{NEW}")
-        loaded = frozenset({OLD} if self.champion else ())
+        loaded = frozenset({self.champion, self.former} - {None})
         world = World(state, router, loaded, frozenset(), frozenset(), (), frozenset())
         champion = self.champion
-        begin = RolloutStarted(model="late", version=NEW, champion=champion, plan=self.plan, epoch=0)
+        begin = RolloutStarted(
+            model="late",
+            version=NEW,
+            champion=champion,
+            former=self.former,
+            plan=self.plan,
+            epoch=0,
+            luck=LUCK,
+        )
         return self.told(world, begin)
 
     def path(self, world: World) -> list[str]:
@@ -236,8 +291,11 @@ class Explorer:
             rung = world._replace(timers=world.timers - {key})
             yield f"timer {key}", lambda k=key, w=rung: self.told(w, TimerFired(key=k, due=NOW))
         if world.saga.phase in ("shadow", "canary"):
-            for kind, event in kinds_of_evidence(world.saga.share).items():
+            for kind, event in {**EVIDENCE, **counts(world.saga.epoch)}.items():
                 yield f"{kind} evidence", lambda e=event: self.told(world, e)
+        if world.saga.phase == "probation":
+            for kind, event in PROBATION.items():
+                yield f"{kind} in probation", lambda e=event: self.told(world, e)
         yield "abort", lambda: self.told(world, RolloutAborted(by="ana", reason="stop"))
         yield "supersede", lambda: self.told(world, RolloutSuperseded(by_version=8))
 
@@ -246,6 +304,9 @@ class Explorer:
         self.check_step(world, event, step)
         timers = set(world.timers)
         for timer in step.timers:
+            if timer.key == "answers":
+                # It only counts, and what is counted is told at any time.
+                continue
             timers.discard(timer.key)
             if isinstance(timer, SetTimer):
                 timers.add(timer.key)
@@ -256,7 +317,7 @@ class Explorer:
             simplified(step.state),
             world.router,
             world.loaded,
-            world.to_do | frozenset(step.commands),
+            world.to_do | {c for c in step.commands if not isinstance(c, CountAnswers)},
             world.done,
             world.ordered + tuple(t for t in tables if t not in world.ordered),
             frozenset(timers),
@@ -267,6 +328,8 @@ class Explorer:
         if before.phase in SETTLED:
             alarms = all(isinstance(fact.event, RolloutNeedsHuman) for fact in step.emits)
             require(after.phase == before.phase and alarms, "a settled rollout stays as it is")
+        if before.phase == "probation":
+            require(after.phase in ("probation", "done"), "a champion in its probation is not rolled out")
         for table in (c.table for c in step.commands if isinstance(c, ApplyRouting)):
             require(abs(sum(part.share for part in table.shares) - 1) < 1e-9, "shares sum to 1")
             share = sum(part.share for part in table.shares if part.version == NEW)
@@ -279,7 +342,11 @@ class Explorer:
         if state.phase == "promoting":
             return
         require(world.router.epoch == state.epoch, "the share rises only once the table before is in force")
-        tally = added(state.tally, event, state.share) if isinstance(event, EvidenceArrived) else state.tally
+        tally = state.tally
+        if isinstance(event, EvidenceArrived):
+            tally = added(tally, event)
+        elif isinstance(event, AnswersCounted):
+            tally = msgspec.structs.replace(tally, answers=event)
         means = meaning(tally, state.share)
         bad = means.harmful or means.doubtful or means.lopsided
         require(not bad, "the share never rises on bad evidence")
@@ -290,19 +357,20 @@ class Explorer:
 
     def check(self, world: World) -> None:
         state = world.saga
-        serving = {part.version for part in world.router.shares} | set(world.router.shadows)
+        serving = world.router.versions
         if self.champion:
             require(serving <= world.loaded, "only loaded versions get traffic")
-        if self.champion and state.phase not in ("draining", "done"):
+        if self.champion and (self.plan.probation or state.phase not in ("draining", "done")):
             require(OLD in world.loaded, "the version to go back to stays loaded")
-        if state.phase in ("draining", "done"):
+        if state.phase in ("draining", "probation", "done"):
             require(in_force(world.router) == 1, "what is promoted answers everything")
         if state.phase == "promoting" and self.champion and not self.plan.immediate:
             means = meaning(state.tally, world.router.shares[0].share if in_force(world.router) < 1 else 0.0)
             require(means.proven, "promotion needs the proof of safety")
         if state.phase in SETTLED and not world.to_do and "retry" not in world.timers:
-            kept = {OLD} if state.phase == "rolled_back" and self.champion else set()
-            kept = {NEW} if state.phase == "done" else kept
+            kept = {self.champion, self.former} - {None}
+            if state.phase == "done":
+                kept = {NEW, OLD} if self.champion and self.plan.probation else {NEW}
             require(world.loaded == kept, "a settled rollout leaves nothing behind")
 
     def cut_off(self) -> list[World]:
@@ -326,8 +394,15 @@ def in_force(table: RoutingTable) -> float:
 
 def simplified(state: RolloutState) -> RolloutState:
     """Return `state` with all that grows, or is read no more, replaced by what it means to the rules."""
-    changes = {"n_failures": min(1, state.n_failures), "verdict": None, "reason": ""}
-    if state.phase in ("draining", "done", "rolling_back", "rolled_back"):
+    changes = {"n_failures": min(1, state.n_failures), "verdict": None, "reason": "", "n_looks": 0}
+    if state.phase == "probation":
+        changes |= {
+            "tally": Tally(through=NOW, step_since=NOW),
+            "n_steps": 0,
+            "elapsed": False,
+            "overdue": False,
+        }
+    elif state.phase in ("draining", "done", "rolling_back", "rolled_back"):
         changes |= {
             "tally": Tally(),
             "n_steps": 0,
@@ -337,5 +412,5 @@ def simplified(state: RolloutState) -> RolloutState:
             "echoed": 0,
         }
     else:
-        changes["tally"] = representative(meaning(state.tally, state.share), state.tally.through)
+        changes["tally"] = representative(meaning(state.tally, state.share), state.tally.through > 0)
     return msgspec.structs.replace(state, **changes)

@@ -11,6 +11,8 @@ from varv.kernel.sagas import CancelTimer, SetTimer, TimerFired
 from varv.rollout import (
     AliasConfirmed,
     ApplyRouting,
+    CountAnswers,
+    Luck,
     MoveAlias,
     Rollout,
     RolloutSaga,
@@ -20,17 +22,19 @@ from varv.rollout import (
     VersionUnloaded,
     VersionWarmed,
     WarmVersion,
+    answers,
     evidence,
 )
 
 START = instant("2013-03-01")
 MODEL, OLD, NEW = "late", 6, 7
-BAD_LOSS = 0.7
+LUCK = Luck(spread=0.03, inflation=1.3, n_days=28)
+"""What a month of `requests` teaches."""
 
 
-def started(plan=None, *, champion=OLD, epoch=3):
+def started(plan=None, *, champion=OLD, epoch=3, luck=LUCK):
     plan = plan or Rollout().plan
-    return RolloutStarted(model=MODEL, version=NEW, champion=champion, plan=plan, epoch=epoch)
+    return RolloutStarted(model=MODEL, version=NEW, champion=champion, plan=plan, epoch=epoch, luck=luck)
 
 
 def requests(rng, day, *, n=400, shift=0.0, noise=0.3, share=0.0, salt="r", missing=0.0):
@@ -42,7 +46,7 @@ def requests(rng, day, *, n=400, shift=0.0, noise=0.3, share=0.0, salt="r", miss
     champion = truth + rng.normal(0, noise, n)
     candidate = truth + rng.normal(0, noise, n) - shift * np.sign(outcome - 0.5)
     score = 1 / (1 + np.exp(-candidate))
-    chosen = np.array([coin(salt, f"{moment}-{row}") < share for row, moment in enumerate(at)])
+    tossed = np.array([coin(salt, f"{moment}-{row}") for row, moment in enumerate(at)])
     lost = rng.random(n) < missing
     answers = [None if gone else float(p) for gone, p in zip(lost, score, strict=True)]
     return pl.DataFrame(
@@ -51,8 +55,8 @@ def requests(rng, day, *, n=400, shift=0.0, noise=0.3, share=0.0, salt="r", miss
             "outcome": outcome,
             "champion_score": 1 / (1 + np.exp(-champion)),
             "candidate_score": pl.Series(answers, dtype=pl.Float64),
-            "arm": np.where(chosen, "candidate", "champion"),
-            "share": np.full(n, share),
+            "arm": np.where(tossed < share, "candidate", "champion"),
+            "coin": tossed,
         }
     )
 
@@ -60,12 +64,13 @@ def requests(rng, day, *, n=400, shift=0.0, noise=0.3, share=0.0, salt="r", miss
 class Driver:
     """Runs one rollout: commands are done at once, timers fire when their time has come."""
 
-    def __init__(self, plan=None, *, champion=OLD, saga=None):
+    def __init__(self, plan=None, *, champion=OLD, saga=None, luck=LUCK):
         self.saga = saga or RolloutSaga()
         self.state = self.saga.initial(f"rollout/{MODEL}/{NEW}")
         self.plan = plan or Rollout().plan
         self.timers, self.facts, self.tells, self.commands, self.tables = {}, [], [], [], []
-        self.tell(started(self.plan, champion=champion), START)
+        self.rows = None
+        self.tell(started(self.plan, champion=champion, luck=luck), START)
 
     def tell(self, event, now):
         step = self.saga.step(self.state, event, now)
@@ -78,7 +83,7 @@ class Driver:
             else:
                 assert isinstance(timer, SetTimer)
                 self.timers[timer.key] = timer.due
-        self.commands += step.commands
+        self.commands += [one for one in step.commands if not isinstance(one, CountAnswers)]
         for command in step.commands:
             self.done(command, now)
         return step
@@ -94,6 +99,8 @@ class Driver:
                 self.tell(AliasConfirmed(alias=command.alias, version=command.version), now)
             case UnloadVersion():
                 self.tell(VersionUnloaded(version=command.version), now)
+            case CountAnswers() if self.rows is not None:
+                self.tell(answers(self.rows, epoch=command.epoch, through=now), now)
 
     def wait_until(self, now):
         while due := sorted((at, key) for key, at in self.timers.items() if at <= now):
@@ -109,15 +116,17 @@ class Driver:
             if self.outcome:
                 return
             rows = requests(rng, begin, share=self.state.share, salt=self.state.salt, **options)
+            self.rows = rows
             now = Instant(begin + DAY + 6 * HOUR)
             self.wait_until(now)
-            told = evidence(rows, self.plan, since=through, through=Instant(begin + DAY), bad_loss=BAD_LOSS)
+            told = evidence(rows, since=through, through=Instant(begin + DAY))
             through = told.through
             self.tell(told, now)
 
     @property
     def outcome(self):
-        return {"done": "promoted", "rolled_back": "rolled_back"}.get(self.state.phase, "")
+        ends = {"probation": "promoted", "done": "promoted", "rolled_back": "rolled_back"}
+        return ends.get(self.state.phase, "")
 
     def said(self, kind):
         return [fact for fact in self.facts if isinstance(fact, kind)]

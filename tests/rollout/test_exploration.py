@@ -13,13 +13,18 @@ from .explorer import Explorer, Violation
 pytestmark = pytest.mark.slow
 
 
-def test_no_reachable_state_breaks_a_promise_and_all_can_settle():
-    explorer = Explorer(RolloutSaga())
+ALWAYS = {"warming", "shadow", "canary", "promoting", "probation", "rolling_back", *SETTLED}
+
+
+@pytest.mark.parametrize(
+    ("former", "phases"), [(None, ALWAYS), (5, ALWAYS | {"draining"})], ids=["alone", "in a probation"]
+)
+def test_no_reachable_state_breaks_a_promise_and_all_can_settle(former, phases):
+    explorer = Explorer(RolloutSaga(), former=former)
     explorer.explore()
     assert len(explorer.edges) > 1000
     assert explorer.cut_off() == []
-    phases = {world.saga.phase for world in explorer.edges}
-    assert phases == {"warming", "shadow", "canary", "promoting", "draining", "rolling_back", *SETTLED}
+    assert {world.saga.phase for world in explorer.edges} == phases
 
 
 @pytest.mark.parametrize(

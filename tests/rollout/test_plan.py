@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import log
+
 import msgspec
 import pytest
 
@@ -20,20 +22,22 @@ def test_the_declaration_becomes_a_plan():
         min_labels=50,
         risk={"false_rollback": 0.01},
         deadline="9d",
-        block="1d",
+        probation="21d",
     ).plan
     assert plan == RolloutPlan(
         shadow_limit=36 * HOUR,
         shares=(0.01, 0.125),
         margin=0.02,
         bake=6 * HOUR,
-        block=DAY,
+        probation=21 * DAY,
         min_labels=50,
         false_rollback=0.01,
         false_promote=0.05,
         deadline=9 * DAY,
     )
-    assert plan.bound == 0.1
+    # The accepted risk is divided among the shadow, two shares, and the probation.
+    assert plan.harm_at == pytest.approx(log(4 / 0.01))
+    assert plan.safety_at == pytest.approx(log(20))
 
 
 def test_a_plan_survives_the_ledger():
@@ -47,7 +51,14 @@ def test_steps_of_a_hundred_alone_promote_from_the_shadow():
 
 def test_an_immediate_rollout_measures_nothing():
     assert Rollout.immediate().plan.immediate
+    assert Rollout.immediate().plan.probation == 0
     assert not Rollout().plan.immediate
+
+
+def test_a_plan_of_older_homes_is_read_as_one_without_a_probation():
+    old = {**msgspec.to_builtins(Rollout().plan), "block": 6 * HOUR}
+    del old["probation"]
+    assert msgspec.convert(old, type=RolloutPlan).probation == 0
 
 
 @pytest.mark.parametrize(
@@ -78,7 +89,8 @@ def test_an_immediate_rollout_measures_nothing():
         ("risk", {"false_promote": "low"}),
         ("bake", 12),
         ("bake", "noon"),
-        ("block", "0h"),
+        ("probation", "0h"),
+        ("probation", 14),
         ("min_labels", 0),
         ("min_labels", 12.5),
         ("min_labels", True),

@@ -12,7 +12,9 @@ from varv.kernel.errors import FailedPrecondition, InvalidInput
 from varv.kernel.sagas import CommandFailed, SetTimer
 from varv.rollout import (
     ApplyRouting,
+    EvidenceArrived,
     MoveAlias,
+    ProbationEnded,
     RollbackStarted,
     Rollout,
     RolloutAborted,
@@ -31,36 +33,57 @@ from varv.rollout import (
     VersionWarmed,
     WarmVersion,
 )
+from varv.rollout.luck import BLOCK
+from varv.rollout.model import Scores
 
-from .explorer import lump
+from .explorer import LUCK, counted, stretch
 from .samples import NEW, OLD, START, Driver, requests, started
 from .samples import evidence as evidence_of
 
 LATER = Instant(START + 30 * DAY)
+GOOD, BAD, DOUBTFUL, PLAIN = -2.0, 2.0, 1.1, 0.0
+"""By how many standard deviations each block lies above zero."""
 
 
-def spoken_at(share, since, hours=6, **options):
-    told = lump(share, **options)
-    return msgspec.structs.replace(told, since=Instant(since), through=Instant(since + hours * HOUR))
+def spoken_at(since, *, z=PLAIN, n_labels=500, n_blocks=8):
+    return EvidenceArrived(
+        since=Instant(since),
+        through=Instant(since + n_blocks * BLOCK),
+        n_requests=n_labels,
+        n_labels=n_labels,
+        n_missing=0,
+        hours=stretch(since, z, n_labels, n_blocks=n_blocks),
+    )
 
 
 class Teller(Driver):
-    """A driver that is told lumps of evidence, one after the other."""
+    """A driver that is told blocks of evidence, one stretch after the other."""
 
-    def hear(self, **options):
-        since = max(self.state.tally.through, START)
-        self.tell(spoken_at(self.state.share, since, **options), Instant(since + 6 * HOUR))
+    def __init__(self, plan=None, **options):
+        super().__init__(plan, **{"luck": LUCK, **options})
+        self.clock = START
+
+    def hear(self, z=PLAIN, *, at=None, **options):
+        since = max(self.state.tally.through, self.state.tally.step_since, START)
+        told = spoken_at(since, z=z, **options)
+        self.tell(told, at or told.through)
+
+    def count(self, **options):
+        self.tell(counted(self.state.epoch, **options), LATER)
 
     def bake(self):
         self.wait_until(max(at for key, at in self.timers.items() if key.startswith("step")))
 
+    def outlive_the_shadow(self):
+        self.wait_until(self.timers["shadow"])
+
 
 def proven_and_promoted():
     run = Teller()
-    run.hear(safety=4, n_labels=500)
+    run.hear(GOOD)
     for _ in range(2):
         run.bake()
-        run.hear(n_labels=500)
+        run.hear()
     return run
 
 
@@ -77,7 +100,6 @@ def test_a_proven_candidate_climbs_the_ladder_to_the_champions_place():
         *[ApplyRouting] * 3,
         MoveAlias,
         ApplyRouting,
-        UnloadVersion,
     ]
     (promoted,) = run.said(VersionPromoted)
     assert (promoted.version, promoted.previous, promoted.epoch) == (NEW, OLD, 7)
@@ -104,8 +126,8 @@ def test_tables_keep_one_salt_and_raise_the_epoch_each_time():
 def test_harm_rolls_back_at_once_in_any_phase(phase):
     run = Teller()
     if phase == "canary":
-        run.hear(safety=4, n_labels=500)
-    run.hear(harm=10, n_labels=500)
+        run.hear(GOOD)
+    run.hear(BAD)
     assert run.outcome == "rolled_back"
     (back,) = run.said(RolloutRolledBack)
     assert back.reason == "the candidate is worse than the champion"
@@ -118,7 +140,7 @@ def test_harm_rolls_back_at_once_in_any_phase(phase):
 
 def test_a_rollback_restores_traffic_before_it_unloads():
     run = Teller()
-    run.hear(safety=4, n_labels=500)
+    run.hear(GOOD)
     run.tell(RolloutAborted(by="ana", reason="odd"), LATER)
     assert [type(c) for c in run.commands[-2:]] == [ApplyRouting, UnloadVersion]
     assert run.said(RollbackStarted)[0].reason == "aborted by ana: odd"
@@ -132,9 +154,9 @@ def test_a_newer_version_supersedes():
 
 def test_the_shadow_ends_after_its_time_if_nothing_speaks_against_the_candidate():
     run = Teller()
-    run.hear(n_labels=500)
+    run.hear()
     assert run.state.phase == "shadow"
-    run.wait_until(run.timers["shadow"])
+    run.outlive_the_shadow()
     (stepped,) = run.said(RolloutStepped)
     assert (stepped.to_share, stepped.because) == (0.05, "nothing speaks against it")
 
@@ -142,63 +164,65 @@ def test_the_shadow_ends_after_its_time_if_nothing_speaks_against_the_candidate(
 def test_without_enough_labels_the_shadow_is_held_visibly_and_goes_on_when_they_come():
     run = Teller()
     run.hear(n_labels=20)
-    run.wait_until(run.timers["shadow"])
+    run.outlive_the_shadow()
     run.hear(n_labels=20)
     (held,) = run.said(RolloutHeld)
     assert (held.reason, held.evidence.n_labels, run.state.held) == ("too few labels", 20, "too few labels")
-    run.hear(n_labels=500)
+    run.hear()
     assert (run.state.phase, run.state.held) == ("canary", "")
 
 
 def test_evidence_that_leans_towards_harm_blocks_the_next_step():
     run = Teller()
-    run.hear(harm=3.2, n_labels=500)
-    run.wait_until(run.timers["shadow"])
+    run.hear(DOUBTFUL)
+    run.outlive_the_shadow()
     assert run.said(RolloutHeld)[0].reason == "evidence leans towards harm"
     assert run.state.share == 0
 
 
 def test_a_mean_beyond_the_margin_blocks_the_next_step_long_before_it_is_proof():
     run = Teller()
-    told = spoken_at(0.0, START, n_labels=500)
-    run.tell(msgspec.structs.replace(told, weight=2.0, total=0.04, squares=0.001), LATER)
-    run.wait_until(run.timers["shadow"])
+    run.hear(0.2, n_labels=200)
+    run.outlive_the_shadow()
     held = run.said(RolloutHeld)[0]
-    assert (held.reason, held.evidence.difference) == ("evidence leans towards harm", 0.02)
+    assert (held.reason, held.evidence.difference) == ("evidence leans towards harm", 0.04)
+    assert held.evidence.log_harm < held.evidence.harm_at / 2
 
 
 def test_the_last_step_waits_for_the_proof_and_is_held_at_the_deadline():
     run = Teller()
-    run.hear(n_labels=500)
-    run.wait_until(run.timers["shadow"])
+    run.hear()
+    run.outlive_the_shadow()
     for _ in range(2):
         run.bake()
-        run.hear(n_labels=500)
+        run.hear()
     assert (run.state.share, run.outcome, run.said(RolloutHeld)) == (0.25, "", [])
     run.wait_until(run.timers["deadline"])
     assert run.said(RolloutHeld)[0].reason == "safety is not proven"
-    run.hear(safety=4, n_labels=500)
+    run.hear(GOOD)
     assert run.outcome == "promoted"
 
 
 def test_labels_of_an_earlier_share_do_not_count_for_the_step():
     run = Teller()
-    run.hear(safety=4, n_labels=500)
+    run.hear(GOOD, at=LATER)
     run.bake()
-    run.tell(spoken_at(0.5, run.state.tally.through, n_labels=500), LATER)
-    assert (run.state.share, run.state.tally.step_labels) == (0.05, 0)
+    run.tell(spoken_at(run.state.tally.through), LATER)
+    assert (run.state.share, run.state.tally.n_labels) == (0.05, 1000)
+    run.tell(spoken_at(LATER), LATER)
+    assert run.state.share == 0.25
 
 
 def test_a_router_that_splits_otherwise_is_held_at_once():
     run = Teller()
-    run.hear(safety=4, n_labels=500)
-    run.hear(n_labels=500, n_candidate=500)
+    run.hear(GOOD)
+    run.count(n_candidate=500)
     assert run.said(RolloutHeld)[0].reason == "the router does not split as told"
 
 
 def test_overlapping_or_old_evidence_counts_once():
     run = Teller()
-    told = spoken_at(0.0, START, n_labels=100)
+    told = spoken_at(START, n_labels=100)
     run.tell(told, LATER)
     run.tell(told, LATER)
     run.tell(msgspec.structs.replace(told, since=Instant(START + HOUR)), LATER)
@@ -208,7 +232,7 @@ def test_overlapping_or_old_evidence_counts_once():
 def test_requests_before_the_shadow_are_no_evidence():
     run = Teller()
     assert run.said(ShadowStarted)[0].since == START
-    run.tell(spoken_at(0.0, START - HOUR, harm=10, n_labels=500), LATER)
+    run.tell(spoken_at(START - HOUR, z=BAD), LATER)
     assert (run.state.phase, run.state.tally.n_labels) == ("shadow", 0)
 
 
@@ -286,12 +310,13 @@ def test_an_echo_of_an_earlier_table_means_nothing():
     assert saga.step(state, RoutingApplied(epoch=3), START).state == state
     assert saga.step(state, RoutingApplied(epoch=4), START).timers == (
         SetTimer("shadow", Instant(START + 2 * DAY)),
+        SetTimer("answers", Instant(START + 4 * MINUTE)),
     )
 
 
 def test_a_settled_version_may_be_rolled_out_again_with_a_fresh_coin():
     run = Teller()
-    run.hear(harm=10, n_labels=500)
+    run.hear(BAD)
     salt = run.state.salt
     run.tell(started(epoch=run.state.epoch), LATER)
     assert (run.state.phase, run.state.tally.n_labels) == ("shadow", 0)
@@ -339,13 +364,115 @@ def test_clearly_worse_candidates_are_rolled_back_in_the_shadow():
 def test_a_candidate_that_loses_answers_is_rolled_back():
     run = lived(1, None, 7, n=300, missing=0.1)
     assert run.outcome == "rolled_back"
+    assert run.tells[-1].reason == "the candidate leaves requests without an answer"
     assert run.tells[-1].evidence.n_missing > 0
+
+
+def test_a_candidate_that_answers_nothing_is_rolled_back_before_any_outcome():
+    run = Teller()
+    run.count(n_against=12)
+    assert (run.outcome, run.tells[-1].evidence.n_labels) == ("rolled_back", 0)
+    assert run.tells[-1].reason == "the candidate leaves requests without an answer"
+
+
+def test_answers_under_another_table_are_not_counted():
+    run = Teller()
+    run.tell(counted(run.state.epoch - 1, n_against=100), LATER)
+    assert run.outcome == ""
+
+
+def test_answers_are_counted_soon_after_a_table_and_then_less_often():
+    run = Teller()
+    waits = []
+    for _ in range(9):
+        due, before = run.timers["answers"], run.clock
+        waits.append(due - before)
+        run.clock = due
+        run.wait_until(due)
+    assert waits[:3] == [4 * MINUTE, 8 * MINUTE, 16 * MINUTE]
+    assert waits[-1] == 6 * HOUR
+
+
+def scored(run, gap, *, gap_sd=0.02, sd=0.1, n=100):
+    told = msgspec.structs.replace(counted(run.state.epoch), scores=Scores(n, gap, gap_sd, sd))
+    run.tell(told, LATER)
+
+
+@pytest.mark.parametrize(("gap", "sd"), [(0.07, 0.1), (0.0, 0.001)], ids=["moved", "constant"])
+def test_scores_that_are_not_those_of_the_shadow_hold_the_share(gap, sd):
+    run = Teller()
+    scored(run, 0.0)
+    run.hear(GOOD)
+    scored(run, gap, sd=sd)
+    run.bake()
+    run.hear()
+    assert run.state.share == 0.05
+    run.wait_until(run.timers["deadline"])
+    assert run.said(RolloutHeld)[-1].reason == "its scores are not those of its shadow"
+    scored(run, 0.01)
+    assert run.state.share == 0.25
+
+
+def in_probation(plan=None):
+    run = proven_and_promoted()
+    assert run.state.phase == "probation"
+    return run
+
+
+def test_after_its_promotion_the_champion_before_scores_along():
+    run = in_probation()
+    assert (run.tables[-1].former, run.tells[-1].former, run.state.former) == (OLD, OLD, OLD)
+    assert UnloadVersion(model="late", version=OLD) not in run.commands
+
+
+def test_a_probation_that_shows_nothing_ends_with_its_time():
+    run = in_probation()
+    run.hear(n_blocks=55)
+    assert run.said(ProbationEnded) == []
+    run.hear(n_blocks=1)
+    (ended,) = run.said(ProbationEnded)
+    assert (ended.outcome, ended.former, run.state.phase) == ("passed", OLD, "done")
+    assert run.tells[-1] == ended
+
+
+def test_harm_in_the_probation_is_told_to_the_loop():
+    run = in_probation()
+    run.hear(BAD, n_blocks=8)
+    (ended,) = run.said(ProbationEnded)
+    assert (ended.outcome, ended.reason) == ("failed", "worse than the champion before")
+    assert ended.probation.log_harm >= ended.probation.harm_at
+
+
+def test_one_block_that_uses_up_the_margin_of_all_fails_the_probation():
+    run = in_probation()
+    run.hear(n_blocks=10)
+    run.hear(200.0, n_labels=60, n_blocks=1)
+    (ended,) = run.said(ProbationEnded)
+    assert (ended.outcome, ended.reason[:23]) == ("failed", "its losses exceed what ")
+    assert ended.probation.excess > ended.probation.excess_allowed
+    assert ended.probation.log_harm < ended.probation.harm_at
+
+
+def test_a_newer_champion_ends_the_probation():
+    run = in_probation()
+    run.tell(RolloutSuperseded(by_version=8), LATER)
+    (ended,) = run.said(ProbationEnded)
+    assert (ended.outcome, ended.reason) == ("replaced", "version 8 took over")
+
+
+def test_without_a_probation_the_champion_before_is_unloaded_at_once():
+    run = Teller(Rollout(probation="0d").plan)
+    run.hear(GOOD)
+    for _ in range(2):
+        run.bake()
+        run.hear()
+    assert (run.state.phase, run.tables[-1].former) == ("done", None)
+    assert run.commands[-1] == UnloadVersion(model="late", version=OLD)
 
 
 def test_the_same_history_gives_the_same_bytes():
     rows = requests(np.random.default_rng(1), START)
-    plan = Rollout().plan
     through = Instant(START + DAY)
-    one, two = (evidence_of(rows, plan, since=START, through=through, bad_loss=0.7) for _ in range(2))
+    one, two = (evidence_of(rows, since=START, through=through) for _ in range(2))
     assert canonical(one) == canonical(two)
     assert isinstance(lived(3, None, 7, shift=0.5, n=300).tells[-1], RolloutSettled)

@@ -16,12 +16,14 @@ from varv.kernel.views import Views
 from varv.rollout import (
     AliasConfirmed,
     ApplyRouting,
+    CountAnswers,
     MoveAlias,
     Rollout,
     RolloutAborted,
     RolloutSaga,
     RolloutSettled,
     RolloutState,
+    RolloutSuperseded,
     RolloutsView,
     RoutingApplied,
     UnloadVersion,
@@ -32,7 +34,7 @@ from varv.rollout import (
     rollout_id,
 )
 
-from .samples import BAD_LOSS, MODEL, NEW, START, requests, started
+from .samples import MODEL, NEW, OLD, START, requests, started
 
 HERE = rollout_id(MODEL, NEW)
 
@@ -66,6 +68,7 @@ HANDLERS = {
     WarmVersion: lambda c, _id, _now: reply(VersionWarmed(version=c.version)),
     ApplyRouting: lambda c, _id, _now: reply(RoutingApplied(epoch=c.table.epoch)),
     MoveAlias: lambda c, _id, _now: reply(AliasConfirmed(alias=c.alias, version=c.version)),
+    CountAnswers: lambda c, _id, now: Reply(),
     UnloadVersion: lambda c, _id, _now: reply(VersionUnloaded(version=c.version)),
 }
 
@@ -97,7 +100,7 @@ class Stage:
             rows = requests(rng, begin, share=share, salt=self.state.salt, n=300, **options)
             self.move_to(Instant(begin + DAY + 6 * HOUR))
             through = Instant(begin + DAY)
-            told = evidence(rows, self.plan, since=since, through=through, bad_loss=BAD_LOSS)
+            told = evidence(rows, since=since, through=through)
             self.engine.tell(Message(HERE, told))
             self.engine.settle()
 
@@ -117,6 +120,7 @@ def test_a_promotion_is_told_step_by_step(stage):
     with stage.views.reading(RolloutsView) as view:
         (record,) = view.of_model(MODEL)
         assert (record.outcome, record.phase, view.open(MODEL)) == ("promoted", "done", None)
+        assert record.former == OLD
         assert [rung.share for rung in record.ladder] == [0.0, 0.25, 1.0]
         assert all(rung.applied_at is not None for rung in record.ladder)
         assert [line.what for line in record.log] == [
@@ -135,8 +139,7 @@ def test_the_view_weighs_as_the_saga_did(stage):
     with stage.views.reading(RolloutsView) as view:
         record = view.rollouts[0]
         assert record.tally.n_labels == stage.state.tally.n_labels
-        told = record.log[-1].evidence
-        assert told.log_harm == record.series[-1].evidence.log_harm
+        assert record.log[-1].evidence == record.series[-1].evidence
 
 
 def test_a_rollback_shows_its_reason_and_the_evidence(stage):
@@ -146,7 +149,25 @@ def test_a_rollback_shows_its_reason_and_the_evidence(stage):
         assert (record.outcome, record.share) == ("rolled_back", 0.0)
         assert record.reason == "the candidate is worse than the champion"
         assert [line.what for line in record.log][-2:] == ["rollback started", "rolled back"]
-        assert record.log[-1].evidence.difference == pytest.approx(stage.plan.bound, abs=0.01)
+        assert record.log[-1].evidence.step_difference > stage.plan.margin
+        assert record.log[-1].evidence.log_harm >= stage.plan.harm_at
+
+
+def test_a_probation_is_followed_to_its_end(stage):
+    stage.live(14, shift=-0.1)
+    begin = Instant(stage.state.tally.step_since // DAY * DAY + DAY)
+    rows = requests(np.random.default_rng(6), begin, shift=-0.1)
+    day = evidence(rows, since=begin, through=Instant(begin + DAY))
+    stage.engine.tell(Message(HERE, day))
+    with stage.views.reading(RolloutsView) as view:
+        (record,) = view.rollouts
+        assert record.probation.n_labels == 400
+        assert record.former == OLD
+    stage.engine.tell(Message(HERE, RolloutSuperseded(by_version=8)))
+    with stage.views.reading(RolloutsView) as view:
+        (record,) = view.rollouts
+        assert (record.former, record.log[-1].what) == (None, "probation replaced")
+        assert record.probation.n_labels == 400
 
 
 def test_a_version_rolled_out_again_has_a_record_of_its_own(stage):

@@ -13,7 +13,7 @@ from tests.serving.samples import table
 
 from varv.kernel.errors import InvalidInput
 from varv.kernel.ids import Version
-from varv.serving import RoutingShare, RoutingTable, assign
+from varv.serving import RoutingShare, RoutingTable, assign, coins
 
 KEYS = [f"key-{number}" for number in range(20_000)]
 SHARES = st.floats(0.0, 1.0)
@@ -49,11 +49,15 @@ def test_every_complementary_pair_of_shares_is_a_table(share):
     assert made.versions == {1, 2}
 
 
+def sides(table, keys):
+    return assign(table, coins(table, keys))
+
+
 @settings(max_examples=50, deadline=None)
 @given(st.text(max_size=20), st.text(max_size=20), SHARES)
 def test_a_key_gets_the_same_side_every_time_and_whatever_stands_beside_it(key, salt, share):
-    alone = assign(split(share, salt), [key])
-    among = assign(split(share, salt), ["a", key, "b", key])
+    alone = sides(split(share, salt), [key])
+    among = sides(split(share, salt), ["a", key, "b", key])
     assert alone[0] == among[1] == among[3]
 
 
@@ -62,7 +66,7 @@ def test_a_key_gets_the_same_side_every_time_and_whatever_stands_beside_it(key, 
 def test_a_growing_share_keeps_every_key_it_had(one, other):
     low, high = sorted([one, other])
     keys = KEYS[:500]
-    assert not (assign(split(low), keys) & ~assign(split(high), keys)).any()
+    assert not (sides(split(low), keys) & ~sides(split(high), keys)).any()
 
 
 @pytest.mark.parametrize("share", [0.01, 0.05, 0.25, 0.5, 0.9])
@@ -70,29 +74,29 @@ def test_the_share_is_the_probability_of_the_candidate(share):
     n = len(KEYS)
     bound = 4.5 * math.sqrt(share * (1 - share) / n)
     for salt in ("r1", "r2", "r3"):
-        assert abs(assign(split(share, salt), KEYS).mean() - share) < bound
+        assert abs(sides(split(share, salt), KEYS).mean() - share) < bound
 
 
 def test_another_rollout_tosses_another_coin():
-    one, other = assign(split(0.5, "r1"), KEYS), assign(split(0.5, "r2"), KEYS)
+    one, other = sides(split(0.5, "r1"), KEYS), sides(split(0.5, "r2"), KEYS)
     assert abs((one == other).mean() - 0.5) < 0.02
 
 
 @pytest.mark.parametrize(("share", "all_of_them"), [(0.0, False), (1.0, True)])
 def test_none_and_all_are_exact(share, all_of_them):
-    assert (assign(split(share), KEYS) == all_of_them).all()
+    assert (sides(split(share), KEYS) == all_of_them).all()
 
 
 def test_no_keys_have_no_sides():
-    assert assign(split(0.3), []).shape == (0,)
-    assert assign(split(0.3), []).dtype == np.bool_
+    assert sides(split(0.3), []).shape == (0,)
+    assert sides(split(0.3), []).dtype == np.bool_
 
 
 def test_a_shadow_is_a_candidate_that_answers_nobody():
     shadowed = table(3, champion=1, candidate=2, shadow=True)
     assert shadowed.candidate == 2
     assert shadowed.candidate_share == 0.0
-    assert not assign(shadowed, KEYS[:100]).any()
+    assert not sides(shadowed, KEYS[:100]).any()
     assert shadowed.versions == {1, 2}
 
 

@@ -7,12 +7,12 @@ fenced by its epoch.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import polars as pl
 
-from varv.kernel.clock import DAY, Duration, Instant
+from varv.kernel.clock import DAY, HOUR, Duration, Instant
 from varv.kernel.codec import Event
 from varv.kernel.errors import Conflict
 from varv.kernel.ids import ModelName, Version
@@ -36,13 +36,13 @@ from varv.monitoring.monitor import plan
 from varv.monitoring.reference import Reference
 from varv.registry import AliasMoved, RegistryView, VersionRecord
 from varv.rollout import model as rollout
-from varv.rollout.evidence import COLUMNS as EVIDENCE_COLUMNS
-from varv.rollout.evidence import bad_loss_of, evidence
+from varv.rollout.evidence import ANSWERED, PAIRED, answers, evidence
+from varv.rollout.luck import Hour, Luck, learned
 from varv.runs import Package, open_package
 from varv.serving.model import RoutingChanged
 
-BAD_LOSS_HISTORY = Duration(14 * DAY)
-"""How far back the champion's usual losses are taken from, to say what a bad one is."""
+LUCK_HISTORY = Duration(90 * DAY)
+"""How far back scores of two versions on the same requests are taken from, to learn how far chance goes."""
 
 
 class Handlers:
@@ -69,6 +69,7 @@ class Handlers:
             Measure: self.measure,
             GatherEvidence: self.gather,
             SetReference: self.set_reference,
+            rollout.CountAnswers: self.count_answers,
             rollout.WarmVersion: self.warm,
             rollout.ApplyRouting: self.apply_routing,
             rollout.MoveAlias: self.move_alias,
@@ -104,9 +105,9 @@ class Handlers:
         days = (held_out["requested_at"].to_physical() // DAY).to_numpy()
         results = judge(self.world.model.gates, held_out["outcome"].to_numpy(), candidate, champion, days)
         passed = all(result.passed for result in results)
-        return Reply(
-            messages=(self._to_loop(GatesJudged(version=command.version, passed=passed, results=results)),)
-        )
+        luck = Luck() if champion is None else self._luck(_hours(held_out, candidate, champion), now)
+        judged = GatesJudged(version=command.version, passed=passed, results=results, luck=luck)
+        return Reply(messages=(self._to_loop(judged),))
 
     def measure(self, command: Measure, command_id: str, now: Instant) -> Reply:
         """Measure the day that is mature by now, and count the rows that have an outcome."""
@@ -121,23 +122,39 @@ class Handlers:
         return Reply(messages=tuple(messages))
 
     def gather(self, command: GatherEvidence, command_id: str, now: Instant) -> Reply:
-        """Tell the open rollout what the outcomes of its requests say."""
-        world, since = self.world, command.since
-        columns = (*EVIDENCE_COLUMNS, "candidate")
-        rows = world.telemetry.matured(since, command.through, known_by=now, columns=columns)
-        both = rows.filter((pl.col("candidate") == command.version).fill_null(value=False))
-        before = Instant(since - BAD_LOSS_HISTORY)
-        past = world.telemetry.labelled(before, since, known_by=now, columns=("champion_score",))
-        found = evidence(
-            both,
-            command.plan,
-            since=since,
-            through=command.through,
-            bad_loss=bad_loss_of(past["outcome"], past["champion_score"]),
-        )
+        """Tell a rollout what the outcomes of its requests say."""
+        rows = self._paired(command.since, command.through, now)
+        if command.former is None:
+            both = rows.filter((pl.col("candidate") == command.version).fill_null(value=False))
+        else:
+            both = _against_former(rows, command.version, command.former)
+        found = evidence(both, since=command.since, through=command.through)
         if found is None:
             return Reply()
         return Reply(messages=(Message(f"rollout/{command.model}/{command.version}", found),))
+
+    def count_answers(self, command: rollout.CountAnswers, command_id: str, now: Instant) -> Reply:
+        """Tell the open rollout what was answered under its table, whether or not outcomes are known."""
+        rows = self.world.telemetry.requested(command.since, now).filter(pl.col("epoch") == command.epoch)
+        counted = answers(rows.select(ANSWERED), epoch=command.epoch, through=now)
+        return self._reply_to(command_id, counted)
+
+    def _luck(self, held_out: Sequence[Hour], now: Instant) -> Luck:
+        """Return what the held-out rows and all that two versions scored in the past say of chance."""
+        since, through = Instant(now - LUCK_HISTORY), Instant(now - self.world.model.outcome.mature)
+        rows = self._paired(since, through, now)
+        pairs = rows.drop_nulls("candidate").group_by("champion", "candidate", maintain_order=True)
+        told = [evidence(part, since=since, through=through) for _, part in pairs]
+        for (version, former), part in rows.drop_nulls("former").group_by(
+            "champion", "former", maintain_order=True
+        ):
+            scored = _against_former(part, version, former)  # type: ignore[arg-type]
+            told.append(evidence(scored, since=since, through=through))
+        return learned([held_out, *(one.hours for one in told if one is not None)])
+
+    def _paired(self, since: Instant, through: Instant, now: Instant) -> pl.DataFrame:
+        columns = (*PAIRED, "champion", "candidate", "former", "former_score")
+        return self.world.telemetry.matured(since, through, known_by=now, columns=columns)
 
     def set_reference(self, command: SetReference, command_id: str, now: Instant) -> Reply:
         """Let the monitors compare with the new champion's reference."""
@@ -228,3 +245,23 @@ class Handlers:
         rows = self.world.telemetry.matured(window.start, window.end, known_by=known_by)
         ours = rows.filter((pl.col("champion") == version).fill_null(value=False))
         return ours.with_columns(score=pl.col("champion_score"))
+
+
+def _against_former(rows: pl.DataFrame, version: int, former: int) -> pl.DataFrame:
+    """Return the requests that a promoted version and the one before scored, the promoted one as the
+    candidate.
+    """
+    ours = ((pl.col("champion") == version) & (pl.col("former") == former)).fill_null(value=False)
+    return rows.filter(ours).with_columns(
+        candidate_score=pl.col("champion_score"), champion_score=pl.col("former_score")
+    )
+
+
+def _hours(held_out: pl.DataFrame, candidate: np.ndarray, champion: np.ndarray) -> tuple[Hour, ...]:
+    """Return the held-out rows as hours of paired losses."""
+    rows = held_out.select("requested_at", "outcome").with_columns(
+        candidate_score=pl.Series(candidate), champion_score=pl.Series(champion)
+    )
+    last = int(rows["requested_at"].to_physical()[-1])
+    found = evidence(rows, since=Instant(0), through=Instant(last + HOUR))
+    return () if found is None else found.hours

@@ -10,7 +10,7 @@ from varv.kernel.clock import Duration, Instant
 from varv.kernel.codec import Event, event
 from varv.kernel.sagas import Command
 from varv.loop.gates import GateResult
-from varv.rollout import RolloutPlan
+from varv.rollout import Luck, RolloutPlan
 
 Phase = Literal["new", "idle", "training", "judging", "rolling"]
 
@@ -77,7 +77,15 @@ class LoopState(msgspec.Struct, frozen=True, kw_only=True):
     evidence_through: Instant = Instant(0)
     """Requests before this have been told to the open rollout."""
     returning_to: int | None = None
-    """The version that a manual rollback is on its way to."""
+    """The version that a rollback is on its way to."""
+    luck: Luck = Luck()
+    """What the last judgement learned of luck, for the rollout that follows it."""
+    probation: int | None = None
+    """The champion before, while it scores along in the probation of the present one."""
+    probation_through: Instant = Instant(0)
+    """Requests before this have been told to the probation."""
+    releasing: int | None = None
+    """The version that is unloaded once the router has confirmed a table without it."""
 
 
 @event("loop.started")
@@ -167,6 +175,8 @@ class GatesJudged(Event, frozen=True, kw_only=True):
     version: int
     passed: bool
     results: tuple[GateResult, ...]
+    luck: Luck = Luck()
+    """How far two versions differ by chance, from what both scored in the past."""
 
 
 @event("loop.candidate_rejected")
@@ -206,13 +216,16 @@ class Measure(Command, frozen=True):
 
 
 class GatherEvidence(Command, frozen=True):
-    """Tell the open rollout what the outcomes of requests made in [since, through), all mature, say."""
+    """Tell a rollout what the outcomes of requests made in [since, through), all mature, say.
+
+    `former` is the version that a promoted one is compared with in its probation; None before the promotion.
+    """
 
     model: str
     version: int
     since: Instant
     through: Instant
-    plan: RolloutPlan
+    former: int | None = None
 
 
 class SetReference(Command, frozen=True):

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from varv.kernel.clock import DAY, HOUR, Duration, Instant
 from varv.kernel.codec import Event
 from varv.kernel.ids import ModelName, Version
-from varv.kernel.sagas import CancelTimer, Command, CommandFailed, Fact, Message, SetTimer, Step, TimerFired
+from varv.kernel.sagas import CancelTimer, CommandFailed, Fact, Message, SetTimer, Step, TimerFired
 from varv.loop.model import (
     CandidateRejected,
     CandidateTrained,
@@ -40,15 +40,21 @@ from varv.loop.model import (
 )
 from varv.monitoring import AlarmCleared, AlarmRaised
 from varv.rollout import (
+    ApplyRouting,
+    ProbationEnded,
     Rollout,
     RolloutAborted,
     RolloutPlan,
     RolloutSettled,
     RolloutStarted,
     RolloutSuperseded,
+    RoutingApplied,
+    UnloadVersion,
+    rollout_id,
 )
+from varv.serving.routing import RoutingShare, RoutingTable
 
-EVIDENCE_EVERY = Duration(12 * HOUR)
+EVIDENCE_EVERY = Duration(6 * HOUR)
 
 MOST_DOUBLINGS = 1
 """How often refused candidates double the cool-down."""
@@ -96,8 +102,10 @@ def _policy_changed(
 
 def _timer(state: LoopState, policy: LoopPolicy, event: TimerFired, now: Instant) -> Step[LoopState]:
     if event.key == "day":
-        command = Measure(model=policy.model, day=_last_mature_day(now, policy))
-        return Step(state, commands=(command,), timers=(SetTimer("day", _next_midnight(now)),))
+        measure = Measure(model=policy.model, day=_last_mature_day(now, policy))
+        step = _gather_probation(state, policy, now)
+        timers = (SetTimer("day", _next_midnight(now)),)
+        return replace(step, commands=(measure, *step.commands), timers=timers)
     if event.key == "evidence":
         return _gather(state, policy, now)
     if event.key == "schedule":
@@ -112,7 +120,7 @@ def _gather(state: LoopState, policy: LoopPolicy, now: Instant) -> Step[LoopStat
     if state.phase != "rolling" or state.candidate is None:
         return Step(state)
     timers = (SetTimer("evidence", Instant(now + EVIDENCE_EVERY)),)
-    through = _block_start(Instant(now - policy.maturity), policy)
+    through = _hour_of(Instant(now - policy.maturity))
     if state.pending and now >= state.rolling_since + policy.plan.deadline:
         return _trigger(state, policy, None, now)
     if through <= state.evidence_through:
@@ -122,9 +130,22 @@ def _gather(state: LoopState, policy: LoopPolicy, now: Instant) -> Step[LoopStat
         version=state.candidate,
         since=state.evidence_through,
         through=through,
-        plan=policy.plan,
     )
     return Step(replace(state, evidence_through=through), commands=(command,), timers=timers)
+
+
+def _gather_probation(state: LoopState, policy: LoopPolicy, now: Instant) -> Step[LoopState]:
+    through = _hour_of(Instant(now - policy.maturity))
+    if state.probation is None or state.champion is None or through <= state.probation_through:
+        return Step(state)
+    command = GatherEvidence(
+        model=policy.model,
+        version=state.champion,
+        since=state.probation_through,
+        through=through,
+        former=state.probation,
+    )
+    return Step(replace(state, probation_through=through), commands=(command,))
 
 
 def _alarm(state: LoopState, policy: LoopPolicy, event: AlarmRaised, now: Instant) -> Step[LoopState]:
@@ -240,29 +261,33 @@ def _trained(state: LoopState, policy: LoopPolicy, event: CandidateTrained, now:
 def _judged(state: LoopState, policy: LoopPolicy, event: GatesJudged, now: Instant) -> Step[LoopState]:
     if state.phase != "judging" or event.version != state.candidate:
         return Step(state)
+    if state.returning_to is not None:
+        return _reject(state, policy, "the champion before comes back first", now)
     if not event.passed:
         failed = ", ".join(result.gate for result in event.results if not result.passed)
         return _reject(state, policy, f"failed {failed}", now)
     plan = policy.plan if state.champion is not None else _AT_ONCE
-    return _roll_out(state, policy, event.version, plan, now)
+    return _roll_out(replace(state, luck=event.luck), policy, event.version, plan, now)
 
 
 def _roll_out(
     state: LoopState, policy: LoopPolicy, version: int, plan: RolloutPlan, now: Instant
 ) -> Step[LoopState]:
+    along = state.probation
+    former = Version(along) if along is not None and along != version else None
     started = RolloutStarted(
         model=ModelName(policy.model),
         version=Version(version),
         champion=None if state.champion is None else Version(state.champion),
         epoch=state.epoch,
         plan=plan,
+        former=former,
+        luck=state.luck,
     )
-    # The block that is under way is left out: only part of it was scored by both versions.
-    first_block = Instant(_block_start(now, policy) + policy.plan.block)
-    state = replace(
-        state, phase="rolling", candidate=version, rolling_since=now, evidence_through=first_block
-    )
-    tells = (Message(f"rollout/{policy.model}/{version}", started),)
+    # The hour that is under way is left out: only part of it was scored by both versions.
+    first_hour = Instant(_hour_of(now) + HOUR)
+    state = replace(state, phase="rolling", candidate=version, rolling_since=now, evidence_through=first_hour)
+    tells = (Message(rollout_id(ModelName(policy.model), Version(version)), started),)
     return Step(state, tells=tells, timers=(SetTimer("evidence", Instant(now + EVIDENCE_EVERY)),))
 
 
@@ -270,15 +295,87 @@ def _settled(state: LoopState, policy: LoopPolicy, event: RolloutSettled, now: I
     if state.phase != "rolling" or event.version != state.candidate:
         return Step(state)
     promoted = event.outcome == "promoted"
-    state = replace(state, phase="idle", candidate=None, planted=None, epoch=event.epoch, returning_to=None)
-    commands: tuple[Command, ...] = ()
-    if promoted:
-        state = replace(state, champion=event.version, former=state.champion, open_alarms=(), n_refused=0)
-        commands = (SetReference(model=policy.model, version=event.version),)
-    after = _trigger(state, policy, None, now)
-    return replace(
-        after, commands=(*commands, *after.commands), timers=(CancelTimer("evidence"), *after.timers)
+    returning_to = None if event.version == state.returning_to else state.returning_to
+    state = replace(
+        state, phase="idle", candidate=None, planted=None, epoch=event.epoch, returning_to=returning_to
     )
+    tells, commands = _replaced(state, policy, event) if promoted else (), ()
+    if promoted:
+        state = replace(
+            state,
+            champion=event.version,
+            former=state.champion,
+            open_alarms=(),
+            n_refused=0,
+            probation=event.former,
+            probation_through=_hour_of(Instant(now + HOUR)),
+        )
+        commands = (SetReference(model=policy.model, version=event.version),)
+    after = _next(state, policy, now)
+    return replace(
+        after,
+        tells=(*tells, *after.tells),
+        commands=(*commands, *after.commands),
+        timers=(CancelTimer("evidence"), *after.timers),
+    )
+
+
+def _next(state: LoopState, policy: LoopPolicy, now: Instant) -> Step[LoopState]:
+    """Decide what an idle loop does: bring a champion back, let one go, or train."""
+    if state.returning_to is not None:
+        return _roll_out(state, policy, state.returning_to, _AT_ONCE, now)
+    after = _trigger(state, policy, None, now)
+    if after.state.phase == "rolling" or after.state.releasing is None:
+        return after
+    return _without_former(after, policy)
+
+
+# After a promotion: the champion before scores along, and may come back.
+
+
+def _replaced(state: LoopState, policy: LoopPolicy, event: RolloutSettled) -> tuple[Message, ...]:
+    """Tell the probation of the champion that was replaced that its time is over."""
+    if state.probation is None or state.champion is None:
+        return ()
+    over = RolloutSuperseded(by_version=event.version)
+    return (Message(rollout_id(ModelName(policy.model), Version(state.champion)), over),)
+
+
+def _probation_ended(
+    state: LoopState, policy: LoopPolicy, event: ProbationEnded, now: Instant
+) -> Step[LoopState]:
+    if event.version != state.champion or state.probation is None:
+        return Step(state)
+    if event.outcome == "failed":
+        state = replace(state, returning_to=event.former)
+        if state.phase == "idle":
+            return _next(state, policy, now)
+        if state.phase != "rolling" or state.candidate is None:
+            return Step(state)
+        aborted = RolloutAborted(by="probation", reason=f"the champion before comes back: {event.reason}")
+        return Step(state, tells=(Message(rollout_id(event.model, Version(state.candidate)), aborted),))
+    state = replace(state, probation=None, releasing=event.former)
+    return Step(state) if state.phase == "rolling" else _without_former(Step(state), policy)
+
+
+def _without_former(step: Step[LoopState], policy: LoopPolicy) -> Step[LoopState]:
+    """Put a table in force that the champion before is not in; once it is confirmed, that version may go."""
+    state = step.state
+    assert state.champion is not None, "a probation has a champion"
+    table = RoutingTable(
+        epoch=state.epoch + 1,
+        shares=(RoutingShare(Version(state.champion), 1.0),),
+        salt=f"{policy.model}/{state.champion}/{state.epoch + 1}",
+    )
+    command = ApplyRouting(model=ModelName(policy.model), table=table)
+    return replace(step, state=replace(state, epoch=state.epoch + 1), commands=(*step.commands, command))
+
+
+def _routed(state: LoopState, policy: LoopPolicy, event: RoutingApplied, now: Instant) -> Step[LoopState]:
+    if state.releasing is None or event.epoch != state.epoch:
+        return Step(state)
+    unload = UnloadVersion(model=ModelName(policy.model), version=Version(state.releasing))
+    return Step(replace(state, releasing=None), commands=(unload,))
 
 
 def _failed(state: LoopState, policy: LoopPolicy, event: CommandFailed, now: Instant) -> Step[LoopState]:
@@ -301,7 +398,7 @@ def _reject(state: LoopState, policy: LoopPolicy, reason: str, now: Instant) -> 
         return Step(state, emits=(_fact(policy, fact),), timers=(retry,))
     # The monitor raises an alarm once. A candidate that was refused has not answered it.
     again = tuple(alarm for alarm in state.open_alarms if alarm not in state.pending)
-    after = _trigger(replace(state, pending=(*state.pending, *again)), policy, None, now)
+    after = _next(replace(state, pending=(*state.pending, *again)), policy, now)
     return replace(after, emits=(_fact(policy, fact), *after.emits))
 
 
@@ -333,8 +430,8 @@ def _last_mature_day(now: Instant, policy: LoopPolicy) -> Instant:
     return Instant(((now - policy.maturity) // DAY - 1) * DAY)
 
 
-def _block_start(when: Instant, policy: LoopPolicy) -> Instant:
-    return Instant(when // policy.plan.block * policy.plan.block)
+def _hour_of(when: Instant) -> Instant:
+    return Instant(when // HOUR * HOUR)
 
 
 def _fact(policy: LoopPolicy, event: Event) -> Fact:
@@ -354,4 +451,6 @@ _RULES: dict[type[Event], Callable[[LoopState, LoopPolicy, Any, Instant], Step[L
     RolloutSettled: _settled,
     CommandFailed: _failed,
     RollbackAsked: _rollback,
+    ProbationEnded: _probation_ended,
+    RoutingApplied: _routed,
 }

@@ -127,7 +127,7 @@ class Telemetry:
 
     def _remember(self, rows: pl.DataFrame) -> None:
         if rows.height:
-            ordered = rows.sort("requested_at", "key")
+            ordered = _completed(rows).sort("requested_at", "key")
             start = self._truths.expect(ordered["key"].to_list())
             batch = _batch(ordered, np.arange(start, start + ordered.height))
             self._batches = _tidied(self._batches, batch, lambda one: one.rows.height, _merged)
@@ -239,6 +239,12 @@ class _Truths:
             {"outcome": outcome, "known_at": known_at.astype("datetime64[us]")},
             schema={"outcome": pl.Int8, "known_at": _TIME},
         )
+
+
+def _completed(rows: pl.DataFrame) -> pl.DataFrame:
+    """Return `rows` with every column of an answer; segments of older homes lack some."""
+    lacking = [name for name in ANSWER_SCHEMA if name not in rows.columns]
+    return rows.with_columns(pl.lit(None, ANSWER_SCHEMA[name]).alias(name) for name in lacking)
 
 
 def _no_predictions() -> pl.DataFrame:

@@ -1,18 +1,21 @@
 """Rollouts: a candidate replaces the champion step by step, and only on evidence.
 
-`plan` has the declaration, `model` commands and events; `evidence` turns scored requests into increments,
-`tally` adds and weighs them; `rules` is the saga that decides, on the `state` of one rollout; `views` is the
-read model. The router that obeys is in `serving`.
+`plan` has the declaration, `model` commands and events; `evidence` turns scored requests into hours, `luck`
+says how far these differ by chance, `tally` adds and weighs them; `rules` is the saga that decides, on the
+`state` of one rollout; `views` is the read model. The router that obeys is in `serving`.
 """
 
-from varv.rollout.evidence import bad_loss_of, evidence
+from varv.rollout.evidence import answers, evidence
+from varv.rollout.luck import Luck, learned
 from varv.rollout.model import (
     AliasConfirmed,
+    AnswersCounted,
     ApplyRouting,
-    ArmCounts,
+    CountAnswers,
     Evidence,
     EvidenceArrived,
     MoveAlias,
+    ProbationEnded,
     RollbackStarted,
     RolloutAborted,
     RolloutHeld,
@@ -37,11 +40,14 @@ from varv.rollout.views import RolloutsView
 
 __all__ = [
     "AliasConfirmed",
+    "AnswersCounted",
     "ApplyRouting",
-    "ArmCounts",
+    "CountAnswers",
     "Evidence",
     "EvidenceArrived",
+    "Luck",
     "MoveAlias",
+    "ProbationEnded",
     "RollbackStarted",
     "Rollout",
     "RolloutAborted",
@@ -63,7 +69,8 @@ __all__ = [
     "VersionUnloaded",
     "VersionWarmed",
     "WarmVersion",
-    "bad_loss_of",
+    "answers",
     "evidence",
+    "learned",
     "rollout_id",
 ]

@@ -14,6 +14,7 @@ from varv.kernel.clock import Instant
 from varv.kernel.codec import Event, event
 from varv.kernel.ids import ModelName, Version
 from varv.kernel.sagas import Command
+from varv.rollout.luck import Hour, Luck
 from varv.rollout.plan import RolloutPlan
 from varv.serving.routing import RoutingTable
 
@@ -51,6 +52,15 @@ class UnloadVersion(Command, frozen=True, kw_only=True):
     version: Version
 
 
+class CountAnswers(Command, frozen=True, kw_only=True):
+    """Count what was answered since `since` under the table of `epoch`. Comes back as `AnswersCounted`."""
+
+    model: ModelName
+    version: Version
+    epoch: int
+    since: Instant
+
+
 # what a rollout is told
 
 
@@ -64,6 +74,10 @@ class RolloutStarted(Event, frozen=True, kw_only=True):
     plan: RolloutPlan
     epoch: int
     """The epoch now in force at the router of this model."""
+    former: Version | None = None
+    """The champion before the present one, if it still scores along in its probation."""
+    luck: Luck = Luck()
+    """What is known of luck from scores of the past."""
 
 
 @event("rollout.version_warmed")
@@ -95,21 +109,9 @@ class VersionUnloaded(Event, frozen=True, kw_only=True):
     version: Version
 
 
-class ArmCounts(msgspec.Struct, frozen=True, kw_only=True):
-    """Requests of one tick that were routed at one share."""
-
-    share: float
-    n_candidate: int
-    n_champion: int
-    n_labels: int
-    """Requests of both arms whose outcome has arrived."""
-    bad_candidate: int
-    bad_champion: int
-
-
 @event("rollout.evidence_arrived")
 class EvidenceArrived(Event, frozen=True, kw_only=True):
-    """What the matured requests of [`since`, `through`) say, as increments that add up."""
+    """What the matured requests of [`since`, `through`) say, hour by hour."""
 
     since: Instant
     through: Instant
@@ -117,17 +119,37 @@ class EvidenceArrived(Event, frozen=True, kw_only=True):
     n_labels: int
     n_missing: int
     """Requests that the candidate did not answer, or not with a probability."""
-    n_blocks: int
-    weight: float
-    """Sum of block weights w."""
-    total: float
-    """Sum of w d, with d the mean log-loss of the candidate minus that of the champion."""
-    squares: float
-    """Sum of (w d) ** 2."""
-    paired_harm: tuple[float, ...]
-    paired_safety: tuple[float, ...]
-    arm_harm: tuple[float, ...]
-    arms: tuple[ArmCounts, ...]
+    hours: tuple[Hour, ...] = ()
+
+
+class Scores(msgspec.Struct, frozen=True):
+    """How the candidate's scores lie: their standard deviation, and the mean and that of their gap to the
+    champion's.
+    """
+
+    n: int = 0
+    gap: float = 0.0
+    gap_sd: float = 0.0
+    sd: float = 0.0
+
+
+@event("rollout.answers_counted")
+class AnswersCounted(Event, frozen=True, kw_only=True):
+    """What the answers under one table say before any outcome is known; each count replaces the one
+    before.
+    """
+
+    epoch: int
+    through: Instant
+    n_requests: int
+    n_missing: int
+    n_candidate: int
+    """Units that were to be answered by the candidate, each counted once."""
+    n_champion: int
+    n_against: int
+    """Units that the candidate, and not the champion, left without an answer at least once."""
+    n_in_favour: int
+    scores: Scores = Scores()
 
 
 @event("rollout.aborted")
@@ -149,7 +171,10 @@ class RolloutSuperseded(Event, frozen=True, kw_only=True):
 
 
 class Evidence(msgspec.Struct, frozen=True, kw_only=True):
-    """All that was known when a decision was made. E-values are natural logarithms."""
+    """All that was known when a decision was made. E-values are natural logarithms.
+
+    What begins with `step_` is of requests made at the present share; harm is judged by these alone.
+    """
 
     share: float
     epoch: int
@@ -158,12 +183,14 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     n_labels: int
     n_missing: int
     n_blocks: int
+    """Blocks of six hours."""
     step_labels: int
-    """Labels of requests made at the present share."""
     log_harm: float
-    """Against "no worse"; the average of the next two."""
+    """Against "no worse"; a weighted average of the next two."""
     log_harm_paired: float
-    log_harm_arms: float
+    """From outcomes."""
+    log_harm_missing: float = 0.0
+    """From answers that only one of the two gave."""
     log_safety: float
     """Against "worse by the margin or more"."""
     log_split: float
@@ -172,13 +199,66 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     """The `log_harm` at which the rollout is rolled back."""
     safety_at: float
     """The `log_safety` from which the candidate counts as proven."""
+    step_blocks: int = 0
     step_difference: float | None
     """Mean log-loss of the candidate minus that of the champion while the present share was in force."""
+    step_low: float | None = None
+    step_high: float | None = None
     difference: float | None
-    """Mean log-loss of the candidate minus that of the champion, by block; None without labels."""
+    """Mean log-loss of the candidate minus that of the champion; None without labels."""
     low: float | None
     high: float | None
     """A 95 % interval of `difference` that holds at all times at once."""
+    inflation: float | None = None
+    """How many times more blocks vary than their hours suggest: so many blocks weigh as one."""
+    luck_days: int = 0
+    """Days of history that the inflation was learned from."""
+    n_cut: int = 0
+    """Blocks that count less than they showed, since no single one may decide."""
+
+    @staticmethod
+    def none(plan: RolloutPlan) -> Evidence:
+        """Return the evidence before there is any."""
+        return Evidence(
+            share=0.0,
+            epoch=0,
+            through=Instant(0),
+            n_requests=0,
+            n_labels=0,
+            n_missing=0,
+            n_blocks=0,
+            step_labels=0,
+            log_harm=0.0,
+            log_harm_paired=0.0,
+            log_safety=0.0,
+            log_split=0.0,
+            harm_at=plan.harm_at,
+            safety_at=plan.safety_at,
+            step_difference=None,
+            difference=None,
+            low=None,
+            high=None,
+        )
+
+
+class Probation(msgspec.Struct, frozen=True, kw_only=True):
+    """What a promoted version has shown against the champion before it, with nothing cut off."""
+
+    through: Instant
+    n_labels: int
+    n_blocks: int
+    difference: float | None
+    """Mean log-loss of the promoted version minus that of the one before."""
+    low: float | None
+    high: float | None
+    excess: float
+    """Sum of the differences, in nats."""
+    excess_allowed: float
+    """What the margin allows over the whole probation, at the traffic seen so far."""
+    excess_by_luck: float
+    """What luck alone exceeds about once in a thousand probations."""
+    log_harm: float
+    harm_at: float
 
 
 @event("rollout.shadow_started")
@@ -269,3 +349,19 @@ class RolloutSettled(Event, frozen=True, kw_only=True):
     reason: str
     epoch: int
     evidence: Evidence
+    former: Version | None = None
+    """The champion before, if it goes on scoring in the probation of this version."""
+
+
+@event("rollout.probation_ended")
+class ProbationEnded(Event, frozen=True, kw_only=True):
+    """The champion before has stopped scoring along; also told to the loop of the model."""
+
+    model: ModelName
+    version: Version
+    former: Version
+    outcome: str
+    """``"passed"``, ``"failed"``, or ``"replaced"`` where another version took over before the time was
+    over."""
+    reason: str
+    probation: Probation

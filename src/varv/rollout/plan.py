@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
+from math import log
 
 import msgspec
 
@@ -33,8 +34,6 @@ class RolloutPlan(msgspec.Struct, frozen=True, kw_only=True):
     """The mean log-loss by which a candidate may be worse and still count as safe."""
     bake: Duration
     """The least time at each share."""
-    block: Duration
-    """Requests of one block are taken as one observation."""
     min_labels: int
     """The least number of labelled requests in the shadow and at each share."""
     false_rollback: float
@@ -44,12 +43,21 @@ class RolloutPlan(msgspec.Struct, frozen=True, kw_only=True):
     deadline: Duration
     """How long a rollout may take before it is held for a person to see."""
 
+    probation: Duration = Duration(0)
+    """How long after its promotion a version is compared with the champion before."""
+
     @property
-    def bound(self) -> float:
-        """The largest mean difference of a block that counts, in nats: five margins."""
-        # The clipped mean is what is judged. Wider bounds cost power in proportion, and a storm that one of
-        # the two happens to foresee would decide alone: it moves a block of real flights by several bounds.
-        return 5 * self.margin
+    def harm_at(self) -> float:
+        """The log e-value at which a candidate is rolled back.
+
+        The accepted risk is divided among the shadow, the shares, and the probation.
+        """
+        return log((2 + len(self.shares)) / self.false_rollback)
+
+    @property
+    def safety_at(self) -> float:
+        """The log e-value from which a candidate counts as proven."""
+        return log(1 / self.false_promote)
 
 
 class Rollout:
@@ -72,9 +80,10 @@ class Rollout:
         Accepted chances of a wrong verdict, ``{"false_rollback": 0.05, "false_promote": 0.05}``.
     deadline
         After this long without a verdict the rollout is held at its present share, for a person to see.
-    block
-        Requests of one block count as one observation. Choose it as long as neighbouring requests share their
-        luck: with real flights an hour is too short, since storms last longer; six hours keep the risks.
+    probation
+        After its promotion a version is compared with the champion before for so long, on every request. No
+        rollout is long enough to show harm that is large and rare; if it shows now, the champion before comes
+        back by itself. ``"0d"`` for none.
 
     Raises
     ------
@@ -97,7 +106,7 @@ class Rollout:
         min_labels: int = 200,
         risk: Mapping[str, float] | None = None,
         deadline: str = "7d",
-        block: str = "6h",
+        probation: str = "14d",
     ) -> None:
         false_rollback, false_promote = _risk(risk)
         self.plan = RolloutPlan(
@@ -105,7 +114,7 @@ class Rollout:
             shares=_shares(steps),
             margin=_margin(guard),
             bake=_span("bake", bake),
-            block=_span("block", block),
+            probation=Duration(0) if probation == "0d" else _span("probation", probation),
             min_labels=_count(min_labels),
             deadline=_span("deadline", deadline),
             false_rollback=false_rollback,
@@ -119,7 +128,7 @@ class Rollout:
     def immediate(cls) -> Rollout:
         """Return a rollout that promotes as soon as the version is warm; it measures nothing."""
         chosen = cls()
-        chosen.plan = msgspec.structs.replace(chosen.plan, immediate=True)
+        chosen.plan = msgspec.structs.replace(chosen.plan, immediate=True, probation=Duration(0))
         return chosen
 
     def __repr__(self) -> str:

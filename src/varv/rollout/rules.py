@@ -1,12 +1,13 @@
 """The rollout as a saga: pure decisions about one candidate, from its warming to its promotion or removal.
 
-    new -> warming -> shadow -> canary -> promoting -> draining -> done
+    new -> warming -> shadow -> canary -> promoting -> draining -> probation -> done
                  any of these up to canary -> rolling_back -> rolled_back
 
 Promotion is the pivot. Before it every forward command has left its compensation in `undo`, and any failure,
 harm or stop runs them in reverse. After it the rest of the way is retried until it succeeds. Both are one
-list, `todo`, done one at a time. Being held is no phase: the rollout stays where it is, says why once, and
-goes on when nothing is in its way.
+list, `todo`, done one at a time. In its probation a version is the champion already; should it fail, the loop
+of the model brings the one before back. Being held is no phase: the rollout stays where it is, says why once,
+and goes on when nothing is in its way.
 
 Time enters by timers only, so a decision depends on nothing but the state and the event; tests explore every
 state.
@@ -15,7 +16,7 @@ state.
 from __future__ import annotations
 
 from math import log
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import msgspec
 
@@ -26,10 +27,12 @@ from varv.kernel.ids import ModelName, Version
 from varv.kernel.sagas import CancelTimer, Command, CommandFailed, Fact, Message, SetTimer, Step, TimerFired
 from varv.rollout.model import (
     AliasConfirmed,
+    AnswersCounted,
     ApplyRouting,
     Evidence,
     EvidenceArrived,
     MoveAlias,
+    ProbationEnded,
     RollbackStarted,
     RolloutAborted,
     RolloutHeld,
@@ -51,16 +54,28 @@ from varv.rollout.state import (
     Action,
     RolloutState,
     command_of,
+    count_of,
     next_share,
     plan_of,
     routing_of,
     timer_key,
 )
-from varv.rollout.tally import added, at_new_share, weigh
+from varv.rollout.tally import Tally, added, at_new_share, weigh, weigh_probation
 
 SETTLED = ("done", "rolled_back")
 SPLIT_AT = log(1000)
 """A router that splits as told is doubted in at most one of a thousand steps."""
+
+FIRST_LOOK = Duration(4 * MINUTE)
+"""When answers are first counted after a table came into force; each wait is twice the one before."""
+LAST_LOOK = Duration(6 * HOUR)
+
+FEWEST_SCORES = 50
+ODD_GAP = 3.0
+"""Scores whose mean gap to the champion's moved by so many of its standard deviations are not those of the
+shadow."""
+ODD_SPREAD = 0.05
+"""Scores that vary by less than this share of what they did say the same of everybody."""
 
 _LONGEST_RETRY = HOUR
 
@@ -90,6 +105,8 @@ class RolloutSaga:
             return self._at_rest(state, event, now)
         if state.phase in ("warming", "shadow", "canary"):
             return self._on_the_way(state, event, now)
+        if state.phase == "probation":
+            return self._in_probation(state, event, now)
         return self._ending(state, event, now)
 
     def blocker(self, state: RolloutState, evidence: Evidence) -> str:
@@ -104,6 +121,8 @@ class RolloutSaga:
             return "the router has not confirmed its table"
         if evidence.log_split >= SPLIT_AT:
             return "the router does not split as told"
+        if state.phase == "canary" and _odd_scores(state):
+            return "its scores are not those of its shadow"
         # The proof of harm takes days; a share is not raised on a mean that would be a breach were it exact.
         means = (evidence.difference, evidence.step_difference)
         breach = any(mean is not None and mean > plan.margin for mean in means)
@@ -152,6 +171,8 @@ class RolloutSaga:
             phase="warming",
             plan=event.plan,
             champion=event.champion,
+            former=event.former,
+            luck=event.luck,
             # A version that is tried again gets a fresh coin, so that its earlier keys are not its keys
             # again.
             salt=f"{state.model}/{state.version}/{event.epoch}",
@@ -177,8 +198,14 @@ class RolloutSaga:
             case RoutingApplied() if event.epoch == state.epoch != state.echoed:
                 return self._confirmed(state, now)
             case EvidenceArrived() if state.phase != "warming" and state.tally.through:
-                tally = added(state.tally, event, state.share)
-                return self._judge(_with(state, tally=tally), now)
+                return self._judge(_with(state, tally=added(state.tally, event)), now)
+            case AnswersCounted() if event.epoch == state.epoch == state.echoed:
+                tally = msgspec.structs.replace(state.tally, answers=event)
+                scores = event.scores if state.phase == "shadow" else state.shadow_scores
+                return self._judge(_with(state, tally=tally, shadow_scores=scores), now)
+            case TimerFired(key="answers") if state.epoch == state.echoed:
+                looked = _with(state, n_looks=state.n_looks + 1)
+                return Step(looked, commands=(count_of(state),), timers=(_next_look(looked, now),))
             case TimerFired(key="deadline"):
                 return self._judge(_with(state, overdue=True), now)
             case TimerFired() if event.key == timer_key(state):
@@ -197,14 +224,16 @@ class RolloutSaga:
         return Step(shadow, commands=(routing_of(shadow),))
 
     def _confirmed(self, state: RolloutState, now: Instant) -> Step[RolloutState]:
-        plan, state = plan_of(state), _with(state, echoed=state.epoch)
+        plan = plan_of(state)
+        state = _with(state, echoed=state.epoch, tally=at_new_share(state.tally, now), n_looks=0)
+        look = _next_look(state, now)
         if state.phase == "canary":
-            return Step(state, timers=(SetTimer(timer_key(state), _after(now, plan.bake)),))
+            return Step(state, timers=(SetTimer(timer_key(state), _after(now, plan.bake)), look))
         begun = ShadowStarted(model=state.model, version=state.version, epoch=state.epoch, since=now)
         # Requests before this moment were not scored by the candidate and must not count as lost by it.
         state = _with(state, tally=msgspec.structs.replace(state.tally, through=now))
         timer = SetTimer(timer_key(state), _after(now, plan.shadow_limit))
-        return Step(state, emits=(Fact(state.saga_id, begun),), timers=(timer,))
+        return Step(state, emits=(Fact(state.saga_id, begun),), timers=(timer, look))
 
     def _judge(self, state: RolloutState, now: Instant) -> Step[RolloutState]:
         """Roll back on harm, go on if nothing is in the way, and otherwise stay, visibly if it should have
@@ -212,7 +241,7 @@ class RolloutSaga:
         """
         evidence = _weighed(state)
         if evidence.log_harm >= evidence.harm_at:
-            return self._roll_back(state, "the candidate is worse than the champion")
+            return self._roll_back(state, _harm_shown(evidence))
         reason = self.blocker(state, evidence)
         if not reason:
             return self._raise(state, evidence, now)
@@ -236,10 +265,10 @@ class RolloutSaga:
             elapsed=False,
             overdue=False,
             held="",
-            tally=at_new_share(state.tally),
+            tally=at_new_share(state.tally, now),
         )
         stepped = _stepped(state, share, higher.epoch, because, evidence)
-        timers: tuple[SetTimer | CancelTimer, ...] = (CancelTimer(timer_key(state)),)
+        timers: tuple[SetTimer | CancelTimer, ...] = (CancelTimer(timer_key(state)), CancelTimer("answers"))
         if state.overdue:
             timers += (SetTimer("deadline", _after(now, plan_of(state).deadline)),)
         return Step(higher, emits=(stepped,), commands=(routing_of(higher),), timers=timers)
@@ -249,7 +278,9 @@ class RolloutSaga:
     def _promote(self, state: RolloutState, because: str) -> Step[RolloutState]:
         evidence = _weighed(state)
         todo: tuple[Action, ...] = ("alias", "route")
-        if state.champion is not None:
+        if state.former is not None:
+            todo += ("unload_former",)
+        if state.champion is not None and not plan_of(state).probation:
             todo += ("unload_previous",)
         end = _with(state, phase="promoting", todo=todo, undo=(), held="", reason=because, verdict=evidence)
         stepped = _stepped(state, 1.0, self.next_epoch(state), because, evidence)
@@ -278,7 +309,7 @@ class RolloutSaga:
     ) -> Step[RolloutState]:
         """Order the first thing to be done, or settle if nothing is left."""
         if not state.todo:
-            return _settled(state, emits)
+            return _settled(state, emits, timers)
         if state.todo[0] in ("route", "restore"):
             share = 1.0 if state.todo[0] == "route" else 0.0
             state = _with(state, epoch=self.next_epoch(state), share=share)
@@ -290,12 +321,41 @@ class RolloutSaga:
             done, state = state.todo[0], _with(state, todo=state.todo[1:], n_failures=0)
             if done != "route":
                 return self._next(state, timers=(CancelTimer("retry"),))
-            drained = _with(state, phase="draining", echoed=state.epoch)
+            # What both scored from now on is the evidence of the probation.
+            drained = _with(
+                state, phase="draining", echoed=state.epoch, tally=Tally(through=now, step_since=now)
+            )
             return self._next(drained, emits=(_promoted(drained),), timers=(CancelTimer("retry"),))
         if isinstance(event, CommandFailed) and event.command == type(command).__name__:
             return _retried(state, event, now)
         if isinstance(event, TimerFired) and event.key == "retry":
             return Step(state, commands=(command,))
+        return Step(state)
+
+    # after the end: beside the champion before
+
+    def _in_probation(self, state: RolloutState, event: Event, now: Instant) -> Step[RolloutState]:
+        match event:
+            case RolloutStarted():
+                return self._start(state, event, now)
+            case RolloutSuperseded():
+                return _released(state, "replaced", f"version {event.by_version} took over")
+            case EvidenceArrived():
+                return self._weigh_probation(_with(state, tally=added(state.tally, event)))
+            case _:
+                return Step(state)
+
+    def _weigh_probation(self, state: RolloutState) -> Step[RolloutState]:
+        plan, tally = plan_of(state), state.tally
+        shown = weigh_probation(tally.hours, plan, state.luck, through=tally.through)
+        if shown.log_harm >= shown.harm_at:
+            return _released(state, "failed", "worse than the champion before")
+        if shown.excess > max(shown.excess_allowed, shown.excess_by_luck):
+            return _released(
+                state, "failed", "its losses exceed what the margin allows for the whole probation"
+            )
+        if tally.through >= tally.step_since + plan.probation:
+            return _released(state, "passed", "its time is over")
         return Step(state)
 
 
@@ -304,7 +364,27 @@ def _with(state: RolloutState, **changes: object) -> RolloutState:
 
 
 def _weighed(state: RolloutState) -> Evidence:
-    return weigh(state.tally, plan_of(state), share=state.share, epoch=state.epoch)
+    return weigh(state.tally, plan_of(state), state.luck, share=state.share, epoch=state.epoch)
+
+
+def _odd_scores(state: RolloutState) -> bool:
+    """Return whether the candidate's scores are not those that its shadow showed, whatever came of them."""
+    answers, before = state.tally.answers, state.shadow_scores
+    if answers is None or min(answers.scores.n, before.n) < FEWEST_SCORES:
+        return False
+    moved = abs(answers.scores.gap - before.gap) > ODD_GAP * before.gap_sd
+    return moved or answers.scores.sd < ODD_SPREAD * before.sd
+
+
+def _harm_shown(evidence: Evidence) -> str:
+    if evidence.log_harm_missing > evidence.log_harm_paired:
+        return "the candidate leaves requests without an answer"
+    return "the candidate is worse than the champion"
+
+
+def _next_look(state: RolloutState, now: Instant) -> SetTimer:
+    wait = min(LAST_LOOK, Duration(FIRST_LOOK << min(state.n_looks, 10)))
+    return SetTimer("answers", _after(now, wait))
 
 
 def _after(now: Instant, span: Duration) -> Instant:
@@ -312,7 +392,7 @@ def _after(now: Instant, span: Duration) -> Instant:
 
 
 def _all_cancelled(state: RolloutState) -> tuple[CancelTimer, ...]:
-    return CancelTimer("deadline"), CancelTimer(timer_key(state))
+    return CancelTimer("deadline"), CancelTimer("answers"), CancelTimer(timer_key(state))
 
 
 def _answers(event: Event, command: Command) -> bool:
@@ -364,8 +444,11 @@ def _promoted(state: RolloutState) -> Fact:
     return Fact(state.saga_id, promoted)
 
 
-def _settled(state: RolloutState, emits: tuple[Fact, ...]) -> Step[RolloutState]:
+def _settled(
+    state: RolloutState, emits: tuple[Fact, ...], timers: tuple[SetTimer | CancelTimer, ...]
+) -> Step[RolloutState]:
     promoted = state.phase == "draining"
+    former = state.champion if promoted and plan_of(state).probation else None
     if not promoted:
         ended = RolloutRolledBack(
             model=state.model,
@@ -383,11 +466,34 @@ def _settled(state: RolloutState, emits: tuple[Fact, ...]) -> Step[RolloutState]
         reason=state.reason,
         epoch=state.epoch,
         evidence=_verdict(state),
+        former=former,
     )
-    final = _with(state, phase="done" if promoted else "rolled_back")
+    after = "probation" if former is not None else "done" if promoted else "rolled_back"
+    final = _with(state, phase=after, former=former)
     # Every timer is taken back, so none fires into a later start of the same version.
-    timers = (*_all_cancelled(state), CancelTimer("retry"))
+    timers = (*timers, *_all_cancelled(state), CancelTimer("retry"))
     return Step(final, emits=emits, tells=(Message(f"loop/{state.model}", settled),), timers=timers)
+
+
+def _released(
+    state: RolloutState, outcome: Literal["passed", "failed", "replaced"], reason: str
+) -> Step[RolloutState]:
+    """End the probation; the loop takes the champion before out of the table, or brings it back."""
+    plan, tally, former = plan_of(state), state.tally, state.former
+    if former is None:
+        raise InvalidInput(
+            "rollout", state.saga_id, "has no champion before", hint="end a probation only once"
+        )
+    ended = ProbationEnded(
+        model=state.model,
+        version=state.version,
+        former=former,
+        outcome=outcome,
+        reason=reason,
+        probation=weigh_probation(tally.hours, plan, state.luck, through=tally.through),
+    )
+    final = _with(state, phase="done", former=None)
+    return Step(final, emits=(Fact(state.saga_id, ended),), tells=(Message(f"loop/{state.model}", ended),))
 
 
 def _verdict(state: RolloutState) -> Evidence:

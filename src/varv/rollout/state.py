@@ -12,7 +12,15 @@ import msgspec
 from varv.kernel.errors import InvalidInput
 from varv.kernel.ids import ModelName, Version
 from varv.kernel.sagas import Command
-from varv.rollout.model import ApplyRouting, Evidence, MoveAlias, UnloadVersion
+from varv.rollout.luck import Luck
+from varv.rollout.model import (
+    ApplyRouting,
+    CountAnswers,
+    Evidence,
+    MoveAlias,
+    Scores,
+    UnloadVersion,
+)
 from varv.rollout.plan import RolloutPlan
 from varv.rollout.tally import Tally
 from varv.serving.routing import RoutingShare, RoutingTable
@@ -20,9 +28,18 @@ from varv.serving.routing import RoutingShare, RoutingTable
 CHAMPION = "champion"
 
 Phase = Literal[
-    "new", "warming", "shadow", "canary", "promoting", "draining", "done", "rolling_back", "rolled_back"
+    "new",
+    "warming",
+    "shadow",
+    "canary",
+    "promoting",
+    "draining",
+    "probation",
+    "done",
+    "rolling_back",
+    "rolled_back",
 ]
-Action = Literal["alias", "route", "unload_previous", "restore", "unload"]
+Action = Literal["alias", "route", "unload_previous", "unload_former", "restore", "unload"]
 
 
 class RolloutState(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,6 +50,9 @@ class RolloutState(msgspec.Struct, frozen=True, kw_only=True):
     phase: Phase = "new"
     plan: RolloutPlan | None = None
     champion: Version | None = None
+    former: Version | None = None
+    """The champion before the present one, while it scores along."""
+    luck: Luck = Luck()
     salt: str = ""
     epoch: int = 0
     """Of the last table that was ordered; each order raises it, and only its own echo counts."""
@@ -46,6 +66,10 @@ class RolloutState(msgspec.Struct, frozen=True, kw_only=True):
     overdue: bool = False
     held: str = ""
     tally: Tally = Tally()
+    shadow_scores: Scores = Scores()
+    """How the candidate's scores lay when it left the shadow."""
+    n_looks: int = 0
+    """Counts of answers ordered since the present table is in force."""
     undo: tuple[Action, ...] = ()
     todo: tuple[Action, ...] = ()
     n_failures: int = 0
@@ -84,9 +108,10 @@ def timer_key(state: RolloutState) -> str:
 
 def table_of(state: RolloutState) -> RoutingTable:
     """Return the table that `state` wants in force."""
-    version, champion = RoutingShare(state.version, state.share), state.champion
+    version, champion, former = RoutingShare(state.version, state.share), state.champion, state.former
     if champion is None or state.share == 1:
         shares, shadows = (version,), ()
+        former = champion if plan_of(state).probation else None
     elif state.share == 0:
         # Scoring in the shadow is exposure of the machines, not of the users; a rollback ends it too.
         shares = (RoutingShare(champion, 1.0),)
@@ -95,12 +120,19 @@ def table_of(state: RolloutState) -> RoutingTable:
         # Both go on scoring what the other answers: pairs need far fewer labels than arms.
         shares = (version, RoutingShare(champion, round(1 - state.share, 12)))
         shadows = (state.version, champion)
-    return RoutingTable(epoch=state.epoch, shares=shares, shadows=shadows, salt=state.salt)
+    return RoutingTable(epoch=state.epoch, shares=shares, shadows=shadows, former=former, salt=state.salt)
 
 
 def routing_of(state: RolloutState) -> ApplyRouting:
     """Return the command that puts the table of `state` in force."""
     return ApplyRouting(model=state.model, table=table_of(state))
+
+
+def count_of(state: RolloutState) -> CountAnswers:
+    """Return the command that counts the answers under the table in force."""
+    return CountAnswers(
+        model=state.model, version=state.version, epoch=state.epoch, since=state.tally.step_since
+    )
 
 
 def command_of(state: RolloutState) -> Command:
@@ -110,6 +142,8 @@ def command_of(state: RolloutState) -> Command:
         return MoveAlias(model=state.model, alias=CHAMPION, version=state.version)
     if action == "unload":
         return UnloadVersion(model=state.model, version=state.version)
+    if action == "unload_former" and state.former is not None:
+        return UnloadVersion(model=state.model, version=state.former)
     if action == "unload_previous" and state.champion is not None:
         return UnloadVersion(model=state.model, version=state.champion)
     return routing_of(state)

@@ -1,148 +1,190 @@
 """Evidence added up over ticks, and what it weighs.
 
-A tally holds sums only, so adding the evidence of two ticks is the same as seeing both at once. `weigh` turns
-it into the numbers that `rollout.rules` compares with its thresholds and that every decision carries.
+A tally holds hours of paired losses and the last count of answers. `weigh` turns it into the numbers that
+`rollout.rules` compares with its thresholds and that every decision carries; `weigh_probation` does so after
+a promotion.
 """
 
 from __future__ import annotations
 
-from math import log
+from math import sqrt
 
 import msgspec
+import numpy as np
 
-from varv.kernel.clock import Instant
-from varv.rollout.model import Evidence, EvidenceArrived
+from varv.kernel.clock import DAY, Instant
+from varv.rollout.luck import Blocks, Hour, Luck, blocks, checked
+from varv.rollout.model import AnswersCounted, Evidence, EvidenceArrived, Probation
 from varv.rollout.plan import RolloutPlan
-from varv.stats.sequential import BETS, HARM_RATIOS, log_e_value, mean_interval, share_log_e_value
+from varv.stats.sequential import (
+    LARGEST,
+    discordance_log_e_value,
+    log_e_value,
+    mean_log_e_value,
+    mixture_half_width,
+    share_log_e_value,
+)
 
-_ZEROS = (0.0,) * len(BETS)
+MOST_HOURS = 60 * 24
+"""Older ones are dropped from a rollout that is held for so long."""
+PAIRED_WEIGHT = 0.8
+"""Of harm shown by outcomes; the rest is that of missing answers, which speak fast when they do."""
+RARE = 3.3
+"""Standard deviations that luck exceeds about once in a thousand probations."""
 _DIGITS = 6
 
 
 class Tally(msgspec.Struct, frozen=True, kw_only=True):
-    """Sums of evidence since the shadow began; of harm, and those that begin with `step_`, since the present
-    share.
+    """What is known of a rollout since its shadow began, and since when the present share is in force.
 
-    Harm starts anew at each share: a candidate that was good for days and breaks is judged by what it does
-    now, not by what it had in hand. The accepted risk is divided among the shares, so that it holds for the
-    whole rollout.
+    Harm is judged by what came since then: a candidate that was good for days and breaks is judged by what it
+    does now, not by what it had in hand. The accepted risk is divided among the shares, so that it holds for
+    the whole rollout.
     """
 
     through: Instant = Instant(0)
     n_requests: int = 0
     n_labels: int = 0
     n_missing: int = 0
-    n_blocks: int = 0
-    weight: float = 0.0
-    total: float = 0.0
-    squares: float = 0.0
-    paired_harm: tuple[float, ...] = _ZEROS
-    paired_safety: tuple[float, ...] = _ZEROS
-    arm_harm: tuple[float, ...] = (0.0,) * len(HARM_RATIOS)
-    step_weight: float = 0.0
-    step_total: float = 0.0
-    step_labels: int = 0
-    step_candidate: int = 0
-    step_champion: int = 0
+    hours: tuple[Hour, ...] = ()
+    step_since: Instant = Instant(0)
+    answers: AnswersCounted | None = None
+    """The last count under the table in force."""
 
 
-def added(tally: Tally, arrived: EvidenceArrived, share: float) -> Tally:
+def added(tally: Tally, arrived: EvidenceArrived) -> Tally:
     """Return `tally` with the evidence of one more tick; evidence that overlaps what it holds changes
     nothing.
-
-    Parameters
-    ----------
-    tally
-        What is known so far.
-    arrived
-        The new tick.
-    share
-        The candidate's present share: requests routed at it count for the step.
     """
     if arrived.since < tally.through or arrived.through <= arrived.since:
         return tally
-    # Shares of one ladder are at least a hundredth of a percent apart; a captured one may be of single
-    # precision.
-    here = [arm for arm in arrived.arms if abs(arm.share - share) < 1e-6]
-    of_step = bool(here) or share == 0.0
-    return Tally(
+    return msgspec.structs.replace(
+        tally,
         through=arrived.through,
         n_requests=tally.n_requests + arrived.n_requests,
         n_labels=tally.n_labels + arrived.n_labels,
         n_missing=tally.n_missing + arrived.n_missing,
-        n_blocks=tally.n_blocks + arrived.n_blocks,
-        weight=tally.weight + arrived.weight,
-        total=tally.total + arrived.total,
-        squares=tally.squares + arrived.squares,
-        paired_harm=_sum(tally.paired_harm, arrived.paired_harm),
-        paired_safety=_sum(tally.paired_safety, arrived.paired_safety),
-        arm_harm=_sum(tally.arm_harm, arrived.arm_harm),
-        step_weight=tally.step_weight + arrived.weight * of_step,
-        step_total=tally.step_total + arrived.total * of_step,
-        step_labels=tally.step_labels + sum(arm.n_labels for arm in here),
-        step_candidate=tally.step_candidate + sum(arm.n_candidate for arm in here),
-        step_champion=tally.step_champion + sum(arm.n_champion for arm in here),
+        hours=(*tally.hours, *arrived.hours)[-MOST_HOURS:],
     )
 
 
-def at_new_share(tally: Tally) -> Tally:
-    """Return `tally` with the sums of harm and of the step at zero; the proof of safety stays."""
-    fresh = Tally()
-    return msgspec.structs.replace(
-        tally,
-        paired_harm=fresh.paired_harm,
-        arm_harm=fresh.arm_harm,
-        step_weight=0.0,
-        step_total=0.0,
-        step_labels=0,
-        step_candidate=0,
-        step_champion=0,
-    )
+def at_new_share(tally: Tally, since: Instant) -> Tally:
+    """Return `tally` for a share that is in force from `since` on: harm and counts start anew, the proof of
+    safety stays.
+    """
+    return msgspec.structs.replace(tally, step_since=since, answers=None)
 
 
-def weigh(tally: Tally, plan: RolloutPlan, *, share: float, epoch: int) -> Evidence:
+def weigh(tally: Tally, plan: RolloutPlan, luck: Luck, *, share: float, epoch: int) -> Evidence:
     """Return what `tally` weighs under `plan`.
 
     Notes
     -----
-    Harm is the plain average of the paired and the arm e-process, which is an e-process whatever their
-    dependence.
+    Harm is a weighted average of the e-values of outcomes and of missing answers, which is an e-value
+    whatever their dependence. A mean that lies on the right side of its null is never evidence against it,
+    however single blocks lie: blocks are weighed by how much they can tell, and the guard speaks of all
+    requests alike.
     """
-    paired, arms = log_e_value(tally.paired_harm), log_e_value(tally.arm_harm)
-    low, high = mean_interval(tally.weight, tally.total, tally.squares, bound=plan.bound)
-    known = tally.weight > 0
+    luck = checked(luck, tally.hours)
+    every = blocks(tally.hours, luck, through=tally.through)
+    of_step = [hour for hour in tally.hours if hour.at >= tally.step_since]
+    step = blocks(of_step, luck, through=tally.through)
+    paired = _harm(step, luck)
+    missing = _missing(tally.answers)
+    low, high = _interval(every, luck)
+    step_low, step_high = _interval(step, luck)
     return Evidence(
         share=share,
         epoch=epoch,
         through=tally.through,
         n_requests=tally.n_requests,
         n_labels=tally.n_labels,
-        n_missing=tally.n_missing,
-        n_blocks=tally.n_blocks,
-        step_labels=tally.step_labels,
-        log_harm=round(log_e_value((paired, arms)), _DIGITS),
-        log_harm_paired=round(paired, _DIGITS),
-        log_harm_arms=round(arms, _DIGITS),
-        log_safety=round(log_e_value(tally.paired_safety), _DIGITS),
-        log_split=round(_split(tally, share), _DIGITS),
-        harm_at=round(log((1 + len(plan.shares)) / plan.false_rollback), _DIGITS),
-        safety_at=round(log(1 / plan.false_promote), _DIGITS),
-        difference=_mean(tally.total, tally.weight),
-        step_difference=_mean(tally.step_total, tally.step_weight),
-        low=round(low, _DIGITS) if known else None,
-        high=round(high, _DIGITS) if known else None,
+        # Counted at once, and once more when the outcomes have matured.
+        n_missing=max(tally.n_missing, 0 if tally.answers is None else tally.answers.n_missing),
+        n_blocks=every.n.size,
+        step_labels=sum(hour.n for hour in of_step),
+        log_harm=_rounded(log_e_value((paired, missing), (PAIRED_WEIGHT, 1 - PAIRED_WEIGHT))),
+        log_harm_paired=_rounded(paired),
+        log_harm_missing=_rounded(missing),
+        log_safety=_rounded(_safety(every, luck, plan.margin)),
+        log_split=_rounded(_split(tally.answers, share)),
+        harm_at=_rounded(plan.harm_at),
+        safety_at=_rounded(plan.safety_at),
+        step_blocks=step.n.size,
+        step_difference=_mean(of_step),
+        step_low=step_low,
+        step_high=step_high,
+        difference=_mean(tally.hours),
+        low=low,
+        high=high,
+        inflation=luck.inflation,
+        luck_days=luck.n_days,
+        n_cut=int(np.sum(np.abs(every.standardized(luck.inflation, null=plan.margin)) >= LARGEST)),
     )
 
 
-def _mean(total: float, weight: float) -> float | None:
-    return round(total / weight, _DIGITS) if weight > 0 else None
+def weigh_probation(hours: tuple[Hour, ...], plan: RolloutPlan, luck: Luck, *, through: Instant) -> Probation:
+    """Return what the hours since a promotion weigh, the promoted version's losses less those of the one
+    before.
+    """
+    luck = checked(luck, hours)
+    found = blocks(hours, luck, through=through)
+    n, excess = sum(hour.n for hour in hours), sum(hour.total for hour in hours)
+    lived = max(through - hours[0].at, DAY) if hours else DAY
+    expected = n * max(1.0, plan.probation / lived)
+    # By the history's spread: a block that is far off must not excuse itself.
+    by_luck = RARE * sqrt(expected * luck.spread * luck.inflation)
+    low, high = _interval(found, luck)
+    return Probation(
+        through=through,
+        n_labels=n,
+        n_blocks=found.n.size,
+        difference=_mean(hours),
+        low=low,
+        high=high,
+        excess=_rounded(excess),
+        excess_allowed=_rounded(plan.margin * expected),
+        excess_by_luck=_rounded(by_luck),
+        log_harm=_rounded(_harm(found, luck)),
+        harm_at=_rounded(plan.harm_at),
+    )
 
 
-def _split(tally: Tally, share: float) -> float:
-    if not 0 < share < 1:
+def _harm(found: Blocks, luck: Luck) -> float:
+    worth = mean_log_e_value(float(found.standardized(luck.inflation).sum()), found.n.size)
+    return worth if found.total.sum() > 0 else min(worth, 0.0)
+
+
+def _safety(found: Blocks, luck: Luck, margin: float) -> float:
+    total = -float(found.standardized(luck.inflation, null=margin).sum())
+    worth = mean_log_e_value(total, found.n.size)
+    return worth if found.total.sum() < margin * found.n.sum() else min(worth, 0.0)
+
+
+def _interval(found: Blocks, luck: Luck) -> tuple[float | None, float | None]:
+    n = float(found.n.sum())
+    if n == 0:
+        return None, None
+    sd_of_mean = sqrt(luck.inflation * float(found.variance.sum())) / n
+    half = mixture_half_width(found.n.size) * sqrt(found.n.size) * sd_of_mean
+    mean = float(found.total.sum()) / n
+    return _rounded(mean - half), _rounded(mean + half)
+
+
+def _mean(hours: tuple[Hour, ...] | list[Hour]) -> float | None:
+    n = sum(hour.n for hour in hours)
+    return _rounded(sum(hour.total for hour in hours) / n) if n else None
+
+
+def _missing(answers: AnswersCounted | None) -> float:
+    return 0.0 if answers is None else discordance_log_e_value(answers.n_against, answers.n_in_favour)
+
+
+def _split(answers: AnswersCounted | None, share: float) -> float:
+    if answers is None or not 0 < share < 1:
         return 0.0
-    return share_log_e_value(tally.step_candidate, tally.step_champion, share)
+    return share_log_e_value(answers.n_candidate, answers.n_champion, share)
 
 
-def _sum(left: tuple[float, ...], right: tuple[float, ...]) -> tuple[float, ...]:
-    return tuple(a + b for a, b in zip(left, right, strict=True))
+def _rounded(value: float) -> float:
+    return round(value, _DIGITS)

@@ -8,9 +8,13 @@ from varv.kernel.clock import Instant
 from varv.kernel.codec import Event
 from varv.kernel.ids import ModelName, Version
 from varv.kernel.ledger import Entry
+from varv.rollout.luck import Luck
 from varv.rollout.model import (
+    AnswersCounted,
     Evidence,
     EvidenceArrived,
+    Probation,
+    ProbationEnded,
     RollbackStarted,
     RolloutHeld,
     RolloutNeedsHuman,
@@ -24,7 +28,7 @@ from varv.rollout.model import (
 )
 from varv.rollout.plan import RolloutPlan
 from varv.rollout.state import rollout_id
-from varv.rollout.tally import Tally, added, at_new_share, weigh
+from varv.rollout.tally import Tally, added, at_new_share, weigh, weigh_probation
 
 
 class Rung(msgspec.Struct):
@@ -75,6 +79,11 @@ class RolloutRecord(msgspec.Struct):
     series: list[EvidencePoint] = []
     log: list[Verdict] = []
     tally: Tally = Tally()
+    luck: Luck = Luck()
+    former: Version | None = None
+    """The champion before, while it scores along in the probation of this version."""
+    probation: Probation | None = None
+    """What the probation has shown so far, or showed in the end."""
 
 
 class RolloutsView:
@@ -101,14 +110,14 @@ class RolloutsView:
         told = isinstance(event, RolloutSettled)
         stream = rollout_id(event.model, event.version) if told else entry.stream
         record = self._latest.get(stream)
-        if record is None or record.outcome:
+        if record is None:
             return
-        if isinstance(event, EvidenceArrived):
+        if record.outcome:
+            _in_probation(record, entry, event)
+        elif isinstance(event, EvidenceArrived | AnswersCounted):
             _weigh(record, entry, event)
         elif isinstance(event, RoutingApplied):
-            for rung in record.ladder:
-                if rung.epoch == event.epoch and rung.applied_at is None:
-                    rung.applied_at = entry.at
+            _routed(record, entry, event)
         else:
             _progress(record, entry, event)
 
@@ -122,34 +131,55 @@ class RolloutsView:
             champion=event.champion,
             plan=event.plan,
             started_at=entry.at,
+            luck=event.luck,
         )
         record.log.append(Verdict(entry.seq, entry.at, "started", "", None))
         self.rollouts.append(record)
         self._latest[entry.stream] = record
 
 
-def _weigh(record: RolloutRecord, entry: Entry, event: EvidenceArrived) -> None:
+def _weigh(record: RolloutRecord, entry: Entry, event: EvidenceArrived | AnswersCounted) -> None:
     if record.phase not in ("shadow", "canary"):
         return
-    tally = added(record.tally, event, record.share)
-    if tally is record.tally:
-        return
-    record.tally, record.evidence_from = tally, tally.through
+    if isinstance(event, AnswersCounted):
+        tally = msgspec.structs.replace(record.tally, answers=event)
+    else:
+        tally = added(record.tally, event)
+        record.evidence_from = tally.through
+    record.tally = tally
     epoch = record.ladder[-1].epoch if record.ladder else 0
-    weighed = weigh(tally, record.plan, share=record.share, epoch=epoch)
+    weighed = weigh(tally, record.plan, record.luck, share=record.share, epoch=epoch)
     record.series.append(EvidencePoint(entry.at, weighed))
+
+
+def _routed(record: RolloutRecord, entry: Entry, event: RoutingApplied) -> None:
+    for rung in record.ladder:
+        if rung.epoch == event.epoch and rung.applied_at is None:
+            rung.applied_at = entry.at
+            record.tally = at_new_share(record.tally, entry.at)
+
+
+def _in_probation(record: RolloutRecord, entry: Entry, event: Event) -> None:
+    if isinstance(event, EvidenceArrived) and record.former is not None:
+        record.tally = added(record.tally, event)
+        record.probation = weigh_probation(
+            record.tally.hours, record.plan, record.luck, through=record.tally.through
+        )
+    elif isinstance(event, ProbationEnded):
+        record.former, record.probation = None, event.probation
+        _log(record, entry, f"probation {event.outcome}", event.reason, None)
 
 
 def _progress(record: RolloutRecord, entry: Entry, event: Event) -> None:
     match event:
         case ShadowStarted():
             record.phase, record.evidence_from = "shadow", event.since
-            record.tally = msgspec.structs.replace(record.tally, through=event.since)
+            record.tally = Tally(through=event.since, step_since=event.since)
             record.ladder.append(Rung(0.0, event.epoch, entry.at, "shadow", entry.at))
             _log(record, entry, "shadow started", "", None)
         case RolloutStepped():
             record.phase = "canary" if event.to_share < 1 else "promoting"
-            record.held, record.tally = "", at_new_share(record.tally)
+            record.held, record.tally = "", at_new_share(record.tally, entry.at)
             record.share = event.to_share
             record.ladder.append(Rung(event.to_share, event.epoch, entry.at, event.because))
             _log(record, entry, f"share raised to {event.to_share:.4g}", event.because, event.evidence)
@@ -158,6 +188,7 @@ def _progress(record: RolloutRecord, entry: Entry, event: Event) -> None:
             _log(record, entry, "held", event.reason, event.evidence)
         case VersionPromoted():
             record.phase = "draining"
+            record.tally = Tally(through=entry.at, step_since=entry.at)
             _log(record, entry, "promoted", "", event.evidence)
         case RollbackStarted():
             record.phase, record.share, record.held = "rolling_back", 0.0, ""
@@ -169,6 +200,7 @@ def _progress(record: RolloutRecord, entry: Entry, event: Event) -> None:
         case RolloutSettled():
             record.phase = "done" if event.outcome == "promoted" else "rolled_back"
             record.outcome, record.reason, record.settled_at = event.outcome, event.reason, entry.at
+            record.former = event.former
         case _:
             return
 

@@ -8,7 +8,7 @@ replayed day.
 from varv.serving.capture import Capture, CaptureLog
 from varv.serving.dataplane import DataPlane
 from varv.serving.ports import LoadedModel, Runtime
-from varv.serving.routing import RoutingShare, RoutingTable, assign
+from varv.serving.routing import RoutingShare, RoutingTable, assign, coins
 
 __all__ = [
     "Capture",
@@ -19,4 +19,5 @@ __all__ = [
     "RoutingTable",
     "Runtime",
     "assign",
+    "coins",
 ]

@@ -17,23 +17,29 @@ import polars as pl
 from varv.kernel.errors import Conflict, FailedPrecondition, Unavailable, VarvError
 from varv.runs import Package, Signature, UserCode
 from varv.serving.ports import LoadedModel, Runtime
-from varv.serving.routing import RoutingTable, assign
+from varv.serving.routing import RoutingTable, assign, coins
 
 ANSWER_SCHEMA = {
     "version": pl.Int32,
     "arm": pl.String,
     "share": pl.Float64,
+    "coin": pl.Float64,
     "epoch": pl.Int32,
     "score": pl.Float32,
     "champion": pl.Int32,
     "champion_score": pl.Float32,
     "candidate": pl.Int32,
     "candidate_score": pl.Float32,
+    "former": pl.Int32,
+    "former_score": pl.Float32,
 }
 """Columns of an answer: who answered, and what each version that scored it said. ``share`` is the probability
 with which the candidate was to answer; the champion's is the rest, so the assignment probability of every
-answer is on record.
+answer is on record. ``coin`` is what was tossed for the request's unit, null while there is no candidate:
+below ``share`` the candidate is to answer. ``former`` is the champion before, in the probation of the present
+one.
 """
+_MAY_BE_MISSING = ("candidate_score", "former_score")
 
 
 class _Warm(msgspec.Struct, frozen=True):
@@ -156,12 +162,15 @@ class DataPlane:
             raise Unavailable(
                 "model", "", "has no champion yet", hint="wait for the first training, see varv status"
             )
-        chosen = assign(table, keys)
+        tossed = None if table.candidate is None else coins(table, keys)
+        chosen = np.zeros(len(keys), dtype=bool) if tossed is None else assign(table, tossed)
         score_both = table.candidate is not None and (bool(table.shadows) or bool(chosen.any()))
         champion = _scores(now.versions[table.champion], features)
-        candidate = np.full(len(keys), np.nan, dtype=np.float32)
+        candidate = former = np.full(len(keys), np.nan, dtype=np.float32)
         if score_both and table.candidate is not None:
             candidate = _candidate_scores(now.versions[table.candidate], features)
+        if table.former is not None:
+            former = _candidate_scores(now.versions[table.former], features)
         # A candidate that fails costs nobody an answer: the champion's is given, and the failure stays on
         # record as a candidate's request without a candidate's score.
         served = np.where(chosen & ~np.isnan(candidate), candidate, champion)
@@ -171,17 +180,20 @@ class DataPlane:
             "version": versions,
             "arm": arm.tolist(),
             "share": [table.candidate_share] * len(keys),
+            "coin": [None] * len(keys) if tossed is None else tossed,
             "epoch": [table.epoch] * len(keys),
             "score": served,
             "champion": [table.champion] * len(keys),
             "champion_score": champion,
             "candidate": [table.candidate if score_both else None] * len(keys),
             "candidate_score": candidate,
+            "former": [table.former] * len(keys),
+            "former_score": former,
         }
         # Made of series: any operation on a whole frame starts the query engine, a tenth of a millisecond.
         return pl.DataFrame(
             [
-                pl.Series(name, values, dtype=ANSWER_SCHEMA[name], nan_to_null=name == "candidate_score")
+                pl.Series(name, values, dtype=ANSWER_SCHEMA[name], nan_to_null=name in _MAY_BE_MISSING)
                 for name, values in columns.items()
             ]
         )

@@ -41,6 +41,8 @@ class RoutingTable(msgspec.Struct, frozen=True, kw_only=True):
     """
     shadows: tuple[Version, ...] = ()
     """Versions that score every request which another one answers."""
+    former: Version | None = None
+    """The champion before the present one, which scores along in its probation."""
     salt: str
     """With the key, the coin. One rollout keeps its salt over all steps."""
 
@@ -71,23 +73,26 @@ class RoutingTable(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def versions(self) -> frozenset[Version]:
         """Versions that must be warm for this table."""
-        return frozenset({part.version for part in self.shares} | set(self.shadows))
+        along = set(self.shadows) | ({self.former} if self.former is not None else set())
+        return frozenset({part.version for part in self.shares} | along)
 
 
-def assign(table: RoutingTable, keys: Sequence[str]) -> np.ndarray:
-    """Toss the coin of `table` for each key; return whether the candidate answers, bool of shape (n,).
+def coins(table: RoutingTable, keys: Sequence[str]) -> np.ndarray:
+    """Return the coin of `table` for each key, float64 of shape (n,) within [0, 1)."""
+    return np.fromiter((coin(table.salt, key) for key in keys), dtype=np.float64, count=len(keys))
+
+
+def assign(table: RoutingTable, tossed: np.ndarray) -> np.ndarray:
+    """Return whether the candidate answers, bool of shape (n,), where its coin was `tossed`.
 
     Examples
     --------
     >>> def table(share: float) -> RoutingTable:
     ...     shares = (RoutingShare(Version(2), share), RoutingShare(Version(1), 1.0 - share))
     ...     return RoutingTable(epoch=3, shares=shares, salt="r2")
-    >>> keys = [f"user-{n}" for n in range(1000)]
-    >>> before, after = assign(table(0.25), keys), assign(table(0.5), keys)
+    >>> tossed = coins(table(0.25), [f"user-{n}" for n in range(1000)])
+    >>> before, after = assign(table(0.25), tossed), assign(table(0.5), tossed)
     >>> bool((before & ~after).any())
     False
     """
-    share = table.candidate_share
-    if share in (0.0, 1.0):
-        return np.full(len(keys), share == 1.0)
-    return np.fromiter((coin(table.salt, key) < share for key in keys), dtype=bool, count=len(keys))
+    return tossed < table.candidate_share

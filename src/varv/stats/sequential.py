@@ -5,8 +5,7 @@ its chance of *ever* reaching 1/alpha is then at most alpha, however often one l
 An average of e-processes is one too, so every test here bets on a small grid of alternatives and averages the
 wealth.
 
-Each function returns *increments*: one logarithm of wealth per alternative. Increments of later data are
-added to those of earlier data, element by element, and `log_e_value` turns the sum into the logarithm of the
+Every function takes sums only, so evidence of many ticks adds up, and returns the natural logarithm of the
 e-value.
 
 References: Ville (1939); Ramdas, Grünwald, Vovk and Shafer (2023), Game-theoretic statistics and safe
@@ -17,213 +16,127 @@ anytime-valid inference. Arrays in, numbers out; who acts on a number, and at wh
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 from scipy import special
 
-Numbers = npt.NDArray[np.float64]
-Values = Sequence[float] | npt.NDArray[np.float64] | npt.NDArray[np.int64]
-Side = Literal["harm", "safety"]
+Values = Sequence[float] | npt.NDArray[np.float64]
 
-HARM_RATIOS = (1.1, 1.25, 1.5, 2.0, 3.0, 5.0, 10.0, 20.0)
-"""Alternatives to "not more often than before", as multiples of the null ratio."""
-SAFETY_RATIOS = (0.9, 0.75, 0.55, 0.35, 0.2)
-"""Alternatives to "at least this many times as often", as multiples of the null ratio."""
-BETS = np.geomspace(0.01, 0.9, 12)
-"""Stakes as shares of the largest stake that cannot go bankrupt; small ones suit small effects, large ones
-large."""
+STAKES = (0.1, 0.2, 0.4, 0.8)
+"""Bets on the mean of standardised blocks, in standard deviations of one block."""
+LARGEST = 2.0
+"""A standardised block counts at most this much: one storm must not decide."""
+TENDENCIES = (0.6, 0.75, 0.9, 0.99)
+"""Alternatives to "as likely one as the other": the chance that a discordant pair speaks against the
+candidate."""
+_SHARPNESS = 8.0
+"""After about this many blocks an interval that holds at all times is narrowest, compared with one that holds
+once."""
 
 
-def log_e_value(increments: Values) -> float:
-    """Return the logarithm of the e-value: of the wealth averaged over all alternatives.
+def log_e_value(logs: Values, weights: Values | None = None) -> float:
+    """Return the logarithm of the average of e-values, which is an e-value whatever their dependence.
 
     Parameters
     ----------
-    increments
-        Summed increments of one test, shape (k,), k at least 1.
+    logs
+        Logarithms of e-values, shape (k,), k at least 1.
+    weights
+        Not negative, summing to 1, fixed beforehand; equal if left out.
 
     Examples
     --------
     >>> log_e_value([0.0, 0.0])
     0.0
     """
-    logs = np.asarray(increments, dtype=np.float64)
-    top = logs.max()
-    return float(top + np.log(np.mean(np.exp(logs - top))))
+    known = np.asarray(logs, dtype=np.float64)
+    share = np.full(known.size, 1 / known.size) if weights is None else np.asarray(weights, dtype=np.float64)
+    return float(special.logsumexp(known, b=share))
 
 
-def arm_increments(
-    x: Values,
-    y: Values,
-    share: Values,
-    *,
-    null_ratio: float = 1.0,
-    alternatives: Sequence[float] = HARM_RATIOS,
-) -> Numbers:
-    """Return log-wealth increments on the arms in which bad events fell, shape (number of alternatives,).
+def mean_log_e_value(total: float, n: int) -> float:
+    """Return the log e-value against "the mean of standardised blocks is at most 0".
 
     Parameters
     ----------
-    x, y
-        Bad events of the candidate and of the champion in each tick, shapes (n,).
-    share
-        The candidate's assignment probability in each tick, shape (n,), fixed before the tick; it may change
-        freely.
-    null_ratio
-        The ratio of bad-event rates, candidate to champion, that the null hypothesis allows.
-    alternatives
-        Multiples of `null_ratio` to bet on. All above 1 test the null "at most `null_ratio`" (harm when it is
-        1); all below 1 test the null "at least `null_ratio`" (safety).
+    total
+        The sum of the blocks in standard deviations, each cut to `LARGEST` in absolute value.
+    n
+        How many blocks, 0 for none.
 
     Raises
     ------
     ValueError
-        If shapes differ, a count is negative, a share lies outside [0, 1], an event fell in an arm without
-        traffic, or the alternatives are not all on one side of 1.
+        If `n` is negative or `total` is more than `n` blocks can sum to.
 
     Notes
     -----
-    If the candidate's rate is r times the champion's, a bad event fell to the candidate with probability
-    r s / (1 - s + r s), whatever the base rate. So incidents that hit both arms, and rates that change with
-    the hour, cancel; nothing is assumed but the router's coin. The likelihood ratio is that of Lindon and
-    Malek (2022), Anytime-valid inference for multinomial count data.
+    The normal mixture martingale exp(a S - a^2 n / 2) of Darling and Robbins (1968), averaged over `STAKES`.
+    It is exact for independent normal blocks of known variance. Here the variance is learned
+    (`rollout.luck`), so the error rates are approximate, and are simulated for traffic of many kinds.
 
     Examples
     --------
-    >>> calm = arm_increments([5], [95], [0.05])
-    >>> wrong = arm_increments([40], [95], [0.05])
-    >>> bool(log_e_value(calm) < 0 < np.log(20) < log_e_value(wrong))
-    True
+    >>> round(mean_log_e_value(20.0, 12), 1)
+    10.8
     """
-    hits, others, s = (np.asarray(part, dtype=np.float64).reshape(-1) for part in (x, y, share))
-    factors = np.asarray(alternatives, dtype=np.float64)
-    if not hits.shape == others.shape == s.shape:
-        raise ValueError(
-            f"x, y and share must have one shape (n,), not {hits.shape}, {others.shape}, {s.shape}"
-        )
-    if not (np.all(hits >= 0) and np.all(others >= 0) and np.all((s >= 0) & (s <= 1))):
-        raise ValueError("counts must not be negative and shares must lie within [0, 1]")
-    if np.any((s == 0) & (hits > 0)) or np.any((s == 1) & (others > 0)):
-        raise ValueError("an arm without traffic cannot have events")
-    if null_ratio <= 0 or not (np.all(factors > 1) or (np.all(factors > 0) and np.all(factors < 1))):
-        raise ValueError("null_ratio must be positive and alternatives all above 1 or all between 0 and 1")
-    r = null_ratio * factors[:, None]
-    shift = np.log1p(s * (r - 1)) - np.log1p(s * (null_ratio - 1))
-    return np.log(factors) * hits.sum() - shift @ (hits + others)
+    if n < 0 or not abs(total) <= n * LARGEST + 1e-6:
+        raise ValueError(f"{n} blocks cannot sum to {total}")
+    return log_e_value([stake * total - stake**2 * n / 2 for stake in STAKES])
 
 
-def betting_increments(
-    differences: Values, *, bound: float, side: Side, margin: float = 0.0, weights: Values | None = None
-) -> Numbers:
-    """Return log-wealth increments on the mean of bounded paired differences, shape (12,).
-
-    Parameters
-    ----------
-    differences
-        One mean difference per block, candidate minus champion, shape (n,); above 0 the candidate is worse. A
-        block is as long as neighbouring requests share their luck: one bet a block, not one a request.
-    bound
-        No difference is larger in absolute value; values beyond are clipped to it.
-    side
-        ``"harm"`` tests the null "the mean is at most `margin`"; ``"safety"`` the null "it is at least
-        `margin`".
-    margin
-        Between 0 and `bound`, `bound` excluded.
-    weights
-        The share of the full stake to place on each block, within [0, 1] and known before its outcome; shape
-        (n,).
+def mixture_half_width(n: int, *, alpha: float = 0.05) -> float:
+    """Return half the width of an interval for the mean of `n` standard normal blocks that holds for all n at
+    once.
 
     Raises
     ------
     ValueError
-        If shapes differ, a value is not finite, `margin` does not lie in [0, bound), or a weight outside [0,
-        1].
+        If `n` is below 1 or `alpha` not within (0, 1).
 
     Notes
     -----
-    Wealth is the product of 1 + stake * gain with fixed stakes: Waudby-Smith and Ramdas (2024), Estimating
-    means of bounded random variables by betting. The null must hold for each block given the blocks before
-    it.
+    Robbins' (1970) normal mixture boundary, two-sided.
 
     Examples
     --------
-    >>> better = np.full(60, -0.02)
-    >>> round(log_e_value(betting_increments(better, bound=0.05, side="safety", margin=0.01)), 1)
-    28.5
+    >>> round(mixture_half_width(16), 2), round(mixture_half_width(64), 2)
+    (0.82, 0.38)
     """
-    gains = np.asarray(differences, dtype=np.float64).reshape(-1)
-    stakes = np.ones_like(gains) if weights is None else np.asarray(weights, dtype=np.float64).reshape(-1)
-    if gains.shape != stakes.shape:
-        raise ValueError(
-            f"differences and weights must have one shape (n,), not {gains.shape} and {stakes.shape}"
-        )
-    if not (np.isfinite(bound) and 0 <= margin < bound):
-        raise ValueError(f"margin must lie in [0, bound), not {margin} with bound {bound}")
-    if not (np.all(np.isfinite(gains)) and np.all((stakes >= 0) & (stakes <= 1))):
-        raise ValueError("differences must be finite and weights must lie within [0, 1]")
-    clipped = np.clip(gains, -bound, bound)
-    profit = clipped - margin if side == "harm" else margin - clipped
-    largest_loss = bound + margin if side == "harm" else bound - margin
-    return np.log1p(np.outer(BETS / largest_loss, stakes * profit)).sum(axis=1)
+    if n < 1 or not 0 < alpha < 1:
+        raise ValueError(f"no such interval: {n} blocks at {alpha}")
+    spread = n + _SHARPNESS
+    return float(np.sqrt(spread * (np.log(spread / _SHARPNESS) + 2 * np.log(1 / alpha)))) / n
 
 
-def mean_interval(
-    weight: float, total: float, squares: float, *, bound: float, alpha: float = 0.05
-) -> tuple[float, float]:
-    """Return an interval for the mean of bounded values that holds at all times at once.
+def discordance_log_e_value(against: int, in_favour: int) -> float:
+    """Return the log e-value against "a discordant pair speaks against the candidate with a chance of at most
+    1/2".
 
     Parameters
     ----------
-    weight, total, squares
-        Sums over blocks of w, of w x and of (w x) ** 2, where |x| <= `bound` and the weight w in [0, 1] is
-        known before x. Sums are all that is kept, so evidence of many ticks adds up.
-    bound
-        The largest absolute value of x.
-    alpha
-        The chance that the interval ever misses the mean.
+    against, in_favour
+        Units for which only the candidate, or only the champion, did badly.
 
     Raises
     ------
     ValueError
-        If `bound` is not positive, `alpha` not within (0, 1), or a sum is impossible.
+        If a count is negative.
 
     Notes
     -----
-    The empirical-Bernstein supermartingale of Howard, Ramdas, McAuliffe and Sekhon (2021, theorem 4), centred
-    at 0 because paired differences are small, averaged over 12 rates and inverted. The inversion has one
-    unknown, found by Newton's method from above on a convex function, so it converges from any data.
+    A sequential McNemar (1947) test: the likelihood ratio of a coin, averaged over `TENDENCIES`.
 
     Examples
     --------
-    >>> low, high = mean_interval(100, -1.0, 0.04, bound=0.05)
-    >>> low < -0.01 < high < 0
-    True
+    >>> round(discordance_log_e_value(8, 0), 1), round(discordance_log_e_value(8, 8), 1)
+    (4.5, -1.6)
     """
-    if not (
-        bound > 0
-        and 0 < alpha < 1
-        and weight >= 0
-        and squares >= 0
-        and abs(total) <= weight * bound * (1 + 1e-9)
-    ):
-        raise ValueError(f"no such sums: weight {weight}, total {total}, squares {squares}, bound {bound}")
-    if weight == 0:
-        return -bound, bound
-    target = np.log(2 / alpha)
-    cost = (-np.log1p(-BETS) - BETS) * squares / bound**2
-    # One rate alone reaches the target here, so the average lies at or above it.
-    reach = float(np.min((target + np.log(BETS.size) + cost) / BETS))
-    for _ in range(50):
-        logs = BETS * reach - cost
-        wealth = np.logaddexp.reduce(logs)
-        over = wealth - np.log(BETS.size) - target
-        if over < 1e-12:
-            break
-        reach -= float(over / (np.exp(logs - wealth) @ BETS))
-    mean, half = total / weight, bound * reach / weight
-    return max(-bound, mean - half), min(bound, mean + half)
+    if against < 0 or in_favour < 0:
+        raise ValueError(f"no such counts: {against} and {in_favour}")
+    p = np.asarray(TENDENCIES)
+    return log_e_value(against * np.log(2 * p) + in_favour * np.log(2 * (1 - p)))
 
 
 def share_log_e_value(x: float, y: float, share: float, *, concentration: float = 10_000.0) -> float:
