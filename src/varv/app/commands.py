@@ -204,6 +204,8 @@ def _model_blocks(model: ModelStatus) -> list[Block]:
         blocks.append(
             Line(f"  rollout  v{one.version} {one.phase} at {one.share:.0%} since {one.since}{held}")
         )
+    if model.n_uncaptured:
+        blocks.append(Line(f"  missing  {model.n_uncaptured:,} answers not captured: the disk was full"))
     if model.waiting:
         blocks.append(Line(f"  waiting  {', '.join(model.waiting)}"))
     alarms = [

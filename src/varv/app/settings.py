@@ -40,6 +40,9 @@ class Settings:
     """How often captured predictions and outcomes are taken into the ledger."""
     max_rows: int = 10_000
     """The most rows of one prediction request or one batch of outcomes."""
+    capture: str = "when_possible"
+    """What becomes of a prediction for which the disk has no room: with ``when_possible`` it is answered,
+    marked as not captured, and counted; with ``required`` it is refused with status 507."""
     log_format: str = "text"
     """``text`` for people, ``json`` for machines."""
     fault: str = ""
@@ -153,6 +156,7 @@ _LIMITS: dict[str, tuple[float, float]] = {
     "seal_every_s": (0.05, 3600),
     "max_rows": (1, 1_000_000),
 }
+_CHOICES = {"log_format": ("text", "json"), "capture": ("when_possible", "required")}
 
 
 def _typed(name: str, value: object, source: str) -> Any:
@@ -161,10 +165,9 @@ def _typed(name: str, value: object, source: str) -> Any:
         return _number(name, value, source, whole=kind is int)
     if not isinstance(value, str | Path) or (name != "token" and name != "fault" and not str(value)):
         raise InvalidInput("setting", name, "is not a text", given=repr(value)[:60], source=source)
-    if name == "log_format" and value not in ("text", "json"):
-        raise InvalidInput(
-            "setting", name, f"is {str(value)[:40]!r}", source=source, hint="write text or json"
-        )
+    if name in _CHOICES and value not in _CHOICES[name]:
+        hint = f"write {' or '.join(_CHOICES[name])}"
+        raise InvalidInput("setting", name, f"is {str(value)[:40]!r}", source=source, hint=hint)
     return str(value) if kind is str else Path(value)
 
 

@@ -21,6 +21,7 @@ class Start(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     socket: int
     """File descriptor of the listening socket, shared by all workers."""
     max_rows: int
+    capture_required: bool
 
 
 class Restore(msgspec.Struct, frozen=True, tag=True):
@@ -74,6 +75,8 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
     number: int
     epoch: int = 0
     files: tuple[str, ...] = ()
+    n_uncaptured: int = 0
+    """Answers that were given without capture since the last sealing."""
     code: str = ""
     """Code of the error, or nothing if there was none."""
     problem: str = ""

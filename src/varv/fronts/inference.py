@@ -29,7 +29,7 @@ from varv.fronts.problems import (
 )
 from varv.kernel.errors import InvalidInput, NotFound, Unavailable, VarvError
 from varv.kernel.ids import new_secret
-from varv.loop.answering import Answering
+from varv.loop.answering import Answering, Answers
 
 MOST_BYTES = 32 << 20
 LONGEST_ID = 128
@@ -226,26 +226,31 @@ class _Protocols:
             )
         columns = _columns(asked.inputs, answering.max_rows)
         request_id = _id(asked.id)
-        answers = answering.answer(columns, request_id)
+        answered = answering.answer(columns, request_id)
+        answers = answered.rows
         names = [wanted.name for wanted in asked.outputs] or list(_OUTPUTS)
         body = {
             "id": request_id,
             "model_name": answering.model_name,
             "model_version": _versions(answers),
-            "parameters": {"epoch": answers["epoch"][0], "arm": _arms(answers), "share": answers["share"][0]},
+            "parameters": {
+                "epoch": answers["epoch"][0],
+                "arm": _arms(answers),
+                "share": answers["share"][0],
+                "captured": answered.captured,
+            },
             "outputs": [_output(name, answers) for name in names],
         }
-        return json_response(body, headers=_headers(answers, request_id))
+        return json_response(body, headers=_headers(answered, request_id))
 
     @_told
     async def invocations(self, request: Request) -> Response:
         answering = self._inference.model()
         columns = _frame_columns(_decoded(await _body(request), Invocation), answering.max_rows)
         request_id = _id(request.headers.get("x-request-id", ""))
-        answers = answering.answer(columns, request_id)
-        return json_response(
-            {"predictions": answers["score"].to_list()}, headers=_headers(answers, request_id)
-        )
+        answered = answering.answer(columns, request_id)
+        predictions = {"predictions": answered.rows["score"].to_list()}
+        return json_response(predictions, headers=_headers(answered, request_id))
 
 
 async def _body(request: Request) -> bytes:
@@ -364,7 +369,8 @@ def _arms(answers: pl.DataFrame) -> str:
     return ",".join(sorted(set(answers["arm"].to_list())))
 
 
-def _headers(answers: pl.DataFrame, request_id: str) -> dict[str, str]:
+def _headers(answered: Answers, request_id: str) -> dict[str, str]:
+    answers = answered.rows
     # A client chooses the id, and a header holds Latin-1 only.
     shown = request_id if request_id.isascii() else ascii(request_id)[1:-1]
     return {
@@ -372,6 +378,7 @@ def _headers(answers: pl.DataFrame, request_id: str) -> dict[str, str]:
         "x-varv-version": _versions(answers),
         "x-varv-epoch": str(answers["epoch"][0]),
         "x-varv-arm": _arms(answers),
+        "x-varv-captured": "true" if answered.captured else "false",
     }
 
 

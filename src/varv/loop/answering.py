@@ -8,6 +8,7 @@ is the clock's, never the caller's. `loop.live` takes what is captured here into
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
@@ -18,7 +19,7 @@ import polars as pl
 from varv.data.sources import TIME
 from varv.features import FeatureEngine
 from varv.kernel.clock import Clock, Instant, instant
-from varv.kernel.errors import InvalidInput, VarvError
+from varv.kernel.errors import InvalidInput, StorageFull, VarvError
 from varv.loop.declaration import Model
 from varv.loop.intake import keys_of
 from varv.serving import Capture, CaptureLog, DataPlane
@@ -36,6 +37,14 @@ class Served(msgspec.Struct, frozen=True):
     request: dict[str, Any]
     features: dict[str, Any]
     answer: dict[str, Any]
+
+
+class Answers(msgspec.Struct, frozen=True):
+    """Answers to requests, one row each with ``key`` and the columns of the answer."""
+
+    rows: pl.DataFrame
+    captured: bool
+    """Whether they are on record; if not, they are known to nobody but the caller."""
 
 
 class RequestColumn(msgspec.Struct, frozen=True):
@@ -62,6 +71,8 @@ class Answering:
         Columns that were sometimes empty in the history, and so may be in a request.
     max_rows
         The most rows of one request.
+    capture_required
+        Whether a request that the disk has no room to capture is refused rather than answered without.
     """
 
     def __init__(
@@ -74,6 +85,7 @@ class Answering:
         *,
         nullable: frozenset[str] = frozenset(),
         max_rows: int = 10_000,
+        capture_required: bool = False,
     ) -> None:
         self._model = model
         self._features = features
@@ -82,6 +94,9 @@ class Answering:
         self._clock = clock
         self._nullable = nullable
         self.max_rows = max_rows
+        self._capture_required = capture_required
+        self._counting = threading.Lock()
+        self._n_uncaptured = 0
 
     @property
     def model_name(self) -> str:
@@ -121,8 +136,8 @@ class Answering:
         data = self._model.requests
         return data.part_types(data.event_time)
 
-    def answer(self, columns: Mapping[str, Sequence[Any]], request_id: str) -> pl.DataFrame:
-        """Return one row a request with ``key`` and the columns of the answer; captured when this returns.
+    def answer(self, columns: Mapping[str, Sequence[Any]], request_id: str) -> Answers:
+        """Return one row a request; captured when this returns, unless the answer says otherwise.
 
         Parameters
         ----------
@@ -137,6 +152,8 @@ class Answering:
             If a column is missing, unknown, or has a value that does not fit; the column is named.
         Unavailable
             If no version is in force yet.
+        StorageFull
+            If the disk has no room to capture the answer, and capture is required.
         """
         requests = self._frame(columns, request_id)
         event_time = self._model.requests.event_time
@@ -144,8 +161,14 @@ class Answering:
         keys = keys_of(self._model.requests.key, requests)
         unit = keys if self._model.unit is None else requests[self._model.unit].cast(pl.String)
         answers = self._dataplane.infer([text or "" for text in unit.to_list()], features)
-        self._capture(keys, requests, features, answers)
-        return answers.hstack([keys])
+        captured = self._capture(keys, requests, features, answers)
+        return Answers(answers.hstack([keys]), captured)
+
+    def take_uncaptured(self) -> int:
+        """Return how many answers were given without capture since the last call."""
+        with self._counting:
+            taken, self._n_uncaptured = self._n_uncaptured, 0
+        return taken
 
     def _frame(self, columns: Mapping[str, Sequence[Any]], request_id: str) -> pl.DataFrame:
         n = len(next(iter(columns.values()), ()))
@@ -189,7 +212,8 @@ class Answering:
 
     def _capture(
         self, keys: pl.Series, requests: pl.DataFrame, features: pl.DataFrame, answers: pl.DataFrame
-    ) -> None:
+    ) -> bool:
+        """Write the answers to the log, and return whether it took them."""
         at = self._model.requests.event_time
         asked = _in_json(requests)
         rows = zip(keys.to_list(), asked, features.to_dicts(), answers.to_dicts(), strict=True)
@@ -197,7 +221,15 @@ class Answering:
             Served(key, Instant(request.pop(at)), request, given, answer)
             for key, request, given, answer in rows
         )
-        self._log.write(*(Capture(table=PREDICTIONS, row=msgspec.structs.asdict(row)) for row in served))
+        try:
+            self._log.write(*(Capture(table=PREDICTIONS, row=msgspec.structs.asdict(row)) for row in served))
+        except StorageFull:
+            if self._capture_required:
+                raise
+            with self._counting:
+                self._n_uncaptured += keys.len()
+            return False
+        return True
 
 
 class ServedFrames(msgspec.Struct, frozen=True):

@@ -77,10 +77,12 @@ class Intake:
         return Taken(tuple(facts), requests.height)
 
     def _accept(self, arrival: Arrival, segment: str) -> Sequence[Fact]:
-        world, dataset, part = self._world, arrival.dataset, arrival.part
-        prepared = world.datasets.prepare_append(dataset, part, arrival.rows, segment=segment)
+        dataset, part = arrival.dataset, arrival.part
+        prepared = self._world.datasets.prepare_append(dataset, part, arrival.rows, segment=segment)
         if prepared.accepted:
-            world.features.observe(dataset, part, prepared.rows)
+            # Before the commit, since requests of the same stretch see it; if that fails, the world is
+            # opened anew.
+            self._world.features.observe(dataset, part, prepared.rows)
             self._label(dataset, part, prepared.rows)
         return prepared.facts
 

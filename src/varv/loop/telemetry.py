@@ -46,7 +46,7 @@ class Telemetry:
     def restore(self, segments: Sequence[str]) -> None:
         """Read back the predictions of `segments`, oldest first."""
         for rows in self._columns.batches(TABLE, segments):
-            self._remember(rows)
+            self.remember(rows)
 
     def compact(self, segments: Sequence[str]) -> None:
         """Store small ones of `segments`, oldest first, together."""
@@ -58,10 +58,15 @@ class Telemetry:
         Parameters
         ----------
         segment
-            Names the batch; keeping the same batch again changes nothing.
+            Names the batch. A batch is kept once: what may have to be tried again is stored first, and
+            remembered once it counts.
         """
+        self.store(segment, rows)
+        self.remember(rows)
+
+    def store(self, segment: str, rows: pl.DataFrame) -> None:
+        """Store a batch durably, not in memory; storing the same batch again changes nothing."""
         self._columns.append(TABLE, segment, rows)
-        self._remember(rows)
 
     def known(self, outcomes: pl.DataFrame) -> None:
         """Take in outcomes that became known: ``key``, ``outcome`` (0 or 1) and ``known_at``."""
@@ -125,7 +130,8 @@ class Telemetry:
         order = _order(batch.rows for batch in found)
         return rows[order], positions[order.to_numpy()]
 
-    def _remember(self, rows: pl.DataFrame) -> None:
+    def remember(self, rows: pl.DataFrame) -> None:
+        """Hold a stored batch in memory, once."""
         if rows.height:
             ordered = rows.sort("requested_at", "key")
             start = self._truths.expect(ordered["key"].to_list())
