@@ -230,6 +230,7 @@ class _Server:
             serving=self._workers,
             ledger=self._ledger,
             views=self._views,
+            hold_all=False,
         )
 
     def _fire(self, world: World) -> None:

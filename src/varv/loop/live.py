@@ -122,9 +122,9 @@ class LiveIntake(Intake):
     def restore_telemetry(self) -> None:
         """Bring predictions and outcomes back into memory; features are kept by those that answer."""
         world, outcome = self._world, self._world.model.outcome
+        world.telemetry.restore(world.prediction_segments())
         rows = world.datasets.read_part(self._requests, outcome.known_at)
         self._label(self._requests, outcome.known_at, rows)
-        world.telemetry.restore(world.prediction_segments())
 
     def take_captured(self, captures: Sequence[Capture], segment: str) -> Captured:
         """Store the rows of one capture file; the same file again changes nothing."""
