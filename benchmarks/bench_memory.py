@@ -1,6 +1,6 @@
 """What requests leave in memory: ``python benchmarks/bench_memory.py`` prints a table.
 
-A server is started on a project as `varv init` writes it. Requests of twenty rows with keys of their own are
+A server is started on a project as `varv init` writes it. Requests of forty rows with keys of their own are
 answered, captured and ingested, and the outcome of each row is sent. The resident memory of the owner and of its
 worker is read after a warm-up and after each further part of the load; the slope is what a request leaves.
 """
@@ -20,7 +20,7 @@ from bench_serving import ROW, VARV, free_port, ready
 
 from varv.kernel.clock import wall_seconds
 
-ROWS = 20
+ROWS = 40
 WARM_UP = 40_000
 STEP = 40_000
 STEPS = int(sys.argv[1]) if len(sys.argv) > 1 else 5

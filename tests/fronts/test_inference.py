@@ -188,9 +188,14 @@ def test_too_many_rows_are_too_large(client):
     assert invoke(client, {"dataframe_records": [RECORD] * 101}).status_code == 413
 
 
-def test_a_body_beyond_the_limit_is_refused_while_it_arrives(client, monkeypatch):
+@pytest.mark.parametrize("said", [True, False])
+def test_a_body_beyond_the_limit_is_refused_by_what_it_says_or_while_it_arrives(served, monkeypatch, said):
     monkeypatch.setattr("varv.fronts.inference.MOST_BYTES", 1000)
-    answer = client.post(f"{MODEL}/infer", content=b"x" * 5000, headers=JSON)
+    inference = Inference()
+    inference.answering = served.answering
+    with asking(create_inference(inference)) as client:
+        body = b"x" * 5000 if said else iter([b"x" * 500] * 10)
+        answer = client.post(f"{MODEL}/infer", content=body, headers=JSON)
     assert answer.status_code == 413
 
 

@@ -20,19 +20,19 @@ from typing import Any
 
 import uvicorn
 from starlette.applications import Starlette
-from starlette.middleware import Middleware
-from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.routing import Mount
 
 from varv.app.compose import open_ledger, open_views, open_world
 from varv.app.loading import load_declaration, model_of
 from varv.app.patience import Patience
+from varv.app.protocol import bounded_protocol
 from varv.app.replaying import declaration_digest
 from varv.app.server_file import announce, withdraw
 from varv.app.settings import Settings
 from varv.app.use_cases import Desk, build_verbs
 from varv.app.workers import Workers
 from varv.fronts.api import create_api
+from varv.fronts.gateway import Gateway, allowed_hosts
 from varv.fronts.web.console import create_console
 from varv.kernel.clock import SystemClock, wall_seconds
 from varv.kernel.errors import FailedPrecondition, StorageFull, VarvError
@@ -104,7 +104,12 @@ class _Server:
         self._threads: list[threading.Thread] = []
         self._uvicorn = uvicorn.Server(
             uvicorn.Config(
-                self._application(), log_config=None, access_log=False, timeout_graceful_shutdown=5
+                self._application(),
+                http=bounded_protocol(),  # type: ignore[bad-argument-type]
+                ws="none",
+                log_config=None,
+                access_log=False,
+                timeout_graceful_shutdown=5,
             )
         )
         self._console = threading.Thread(
@@ -122,6 +127,7 @@ class _Server:
             self._file,
             self._inference,
             self._system,
+            hosts=allowed_hosts(self._settings.host, self._settings.allowed_hosts),
             n_workers=self._settings.workers,
             max_rows=self._settings.max_rows,
             capture_required=self._settings.capture == "required",
@@ -275,19 +281,11 @@ class _Server:
 
     # The control plane
 
-    def _application(self) -> Starlette:
+    def _application(self) -> Gateway:
         settings = self._settings
         routes = create_api(build_verbs(self._desk), self._health, token=settings.token)
-        hosts = (
-            ["*"]
-            if settings.host in ("0.0.0.0", "::")
-            else ["127.0.0.1", "localhost", "[::1]", settings.host]
-        )
-        # A name that an attacker points at this machine is not one of ours.
-        trusted = Middleware(TrustedHostMiddleware, allowed_hosts=hosts, www_redirect=False)
-        return Starlette(
-            routes=[*routes, Mount("/", create_console(self._views, self._ledger))], middleware=[trusted]
-        )
+        app = Starlette(routes=[*routes, Mount("/", create_console(self._views, self._ledger))])
+        return Gateway(app, allowed_hosts(settings.host, settings.allowed_hosts))
 
     def _health(self) -> dict[str, Any]:
         return {

@@ -20,6 +20,8 @@ class Start(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """The folder of its capture log, which no other process writes."""
     socket: int
     """File descriptor of the listening socket, shared by all workers."""
+    hosts: frozenset[str] | None
+    """The names by which requests may call it; None allows any."""
     max_rows: int
     capture_required: bool
 

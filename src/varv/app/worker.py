@@ -22,9 +22,11 @@ import uvicorn
 from varv.adapters.onnx_runtime import OnnxRuntime
 from varv.app.compose import LocalServing, open_ledger, open_views
 from varv.app.loading import load_declaration, model_of
+from varv.app.protocol import bounded_protocol
 from varv.app.wire import Observe, Reply, Request, Restore, Seal, Start, Table, Unload, Warm
 from varv.data import Dataset, Datasets
 from varv.features import FeatureEngine
+from varv.fronts.gateway import Gateway
 from varv.fronts.inference import Inference, create_inference
 from varv.kernel.blobs import FolderBlobs
 from varv.kernel.clock import DAY, Instant, SystemClock
@@ -35,6 +37,7 @@ from varv.loop.answering import Answering
 from varv.loop.declaration import Model
 from varv.serving import CaptureLog, DataPlane
 
+SWITCH_S = 0.0005
 DRAIN_S = 10
 """How long requests under way may take once the owner is gone."""
 _LOG = logging.getLogger(__name__)
@@ -144,9 +147,13 @@ def main() -> int:
         return 0
     start = msgspec.json.decode(first, type=Request).message
     assert isinstance(start, Start), "the first message says what the worker is"
+    # A large request in a thread must not keep the event loop from the interpreter for long.
+    sys.setswitchinterval(SWITCH_S)
     worker = Worker(start)
     config = uvicorn.Config(
-        create_inference(worker.inference),
+        Gateway(create_inference(worker.inference), start.hosts),
+        http=bounded_protocol(),  # type: ignore[bad-argument-type]
+        ws="none",
         log_config=None,
         access_log=False,
         timeout_graceful_shutdown=DRAIN_S,

@@ -141,6 +141,8 @@ class Workers:
         What they serve.
     listener
         The listening socket that they share.
+    hosts
+        The names by which requests may call them; None allows any.
     n_workers, max_rows, capture_required
         How many there are, how large a request may be, and whether one that cannot be captured is refused.
     """
@@ -152,6 +154,7 @@ class Workers:
         listener: socket.socket,
         clock: Clock,
         *,
+        hosts: frozenset[str] | None,
         n_workers: int,
         max_rows: int,
         capture_required: bool = False,
@@ -160,6 +163,7 @@ class Workers:
         self._file = file
         self._listener = listener
         self._clock = clock
+        self._hosts = hosts
         self._max_rows = max_rows
         self._capture_required = capture_required
         self.n_uncaptured = 0
@@ -261,6 +265,7 @@ class Workers:
             file=self._file,
             capture=str(self._home / "capture" / name),
             socket=self._listener.fileno(),
+            hosts=self._hosts,
             max_rows=self._max_rows,
             capture_required=self._capture_required,
         )

@@ -1,11 +1,13 @@
 """The inference front: the Open Inference Protocol (version 2, REST) and MLflow's scoring protocol.
 
-Both only translate: `loop.answering` types the values, answers and captures. A handler runs on the event
-loop, since an answer from memory takes less time than handing it to a thread.
+Both only translate: `loop.answering` types the values, answers and captures. A small request is answered on
+the event loop, since that takes less time than handing it to a thread. Large ones go to a thread, one at a
+time, so that they hold up each other and nobody else.
 """
 
 from __future__ import annotations
 
+import asyncio
 import functools
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -13,14 +15,15 @@ from typing import Any
 import msgspec
 import polars as pl
 from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from varv import __version__
+from varv.fronts.gateway import Bodies, require_own_site
 from varv.fronts.problems import (
     TooLarge,
-    bounded_body,
     described,
     json_response,
     require_json,
@@ -31,7 +34,10 @@ from varv.kernel.errors import InvalidInput, NotFound, Unavailable, VarvError
 from varv.kernel.ids import new_secret
 from varv.loop.answering import Answering, Answers
 
-MOST_BYTES = 32 << 20
+MOST_BYTES = 16 << 20
+MOST_BYTES_TOGETHER = 64 << 20
+INLINE_BYTES = 16 << 10
+"""Above this a request is answered in a thread; some sixty rows."""
 LONGEST_ID = 128
 
 _DATATYPES = {
@@ -173,6 +179,8 @@ def _told(handler: Handler) -> Handler:
 class _Protocols:
     def __init__(self, inference: Inference) -> None:
         self._inference = inference
+        self._bodies = Bodies(MOST_BYTES, MOST_BYTES_TOGETHER)
+        self._large = asyncio.Semaphore(1)
 
     async def server(self, request: Request) -> Response:
         return json_response({"name": "varv", "version": __version__, "extensions": []})
@@ -217,8 +225,21 @@ class _Protocols:
 
     @_told
     async def infer(self, request: Request) -> Response:
-        answering = self._inference.model(request.path_params["model"])
-        asked = _decoded(await _body(request), InferRequest)
+        name = request.path_params["model"]
+        return await self._answered(request, lambda body: self._infer(body, name))
+
+    async def _answered(self, request: Request, answer: Callable[[bytes], Response]) -> Response:
+        require_own_site(request)
+        require_json(request, said=False)
+        async with self._bodies.receive(request) as body:
+            if len(body) <= INLINE_BYTES:
+                return answer(body)
+            async with self._large:
+                return await run_in_threadpool(answer, body)
+
+    def _infer(self, body: bytes, model: str) -> Response:
+        answering = self._inference.model(model)
+        asked = _decoded(body, InferRequest)
         unknown = [wanted.name for wanted in asked.outputs if wanted.name not in _OUTPUTS]
         if unknown:
             raise InvalidInput(
@@ -229,7 +250,7 @@ class _Protocols:
         answered = answering.answer(columns, request_id)
         answers = answered.rows
         names = [wanted.name for wanted in asked.outputs] or list(_OUTPUTS)
-        body = {
+        said = {
             "id": request_id,
             "model_name": answering.model_name,
             "model_version": _versions(answers),
@@ -241,21 +262,20 @@ class _Protocols:
             },
             "outputs": [_output(name, answers) for name in names],
         }
-        return json_response(body, headers=_headers(answered, request_id))
+        return json_response(said, headers=_headers(answered, request_id))
 
     @_told
     async def invocations(self, request: Request) -> Response:
+        given = request.headers.get("x-request-id", "")
+        return await self._answered(request, lambda body: self._invoke(body, given))
+
+    def _invoke(self, body: bytes, given_id: str) -> Response:
         answering = self._inference.model()
-        columns = _frame_columns(_decoded(await _body(request), Invocation), answering.max_rows)
-        request_id = _id(request.headers.get("x-request-id", ""))
+        columns = _frame_columns(_decoded(body, Invocation), answering.max_rows)
+        request_id = _id(given_id)
         answered = answering.answer(columns, request_id)
         predictions = {"predictions": answered.rows["score"].to_list()}
         return json_response(predictions, headers=_headers(answered, request_id))
-
-
-async def _body(request: Request) -> bytes:
-    require_json(request)
-    return await bounded_body(request, MOST_BYTES)
 
 
 def _decoded(body: bytes, kind: type[Any]) -> Any:
@@ -267,7 +287,7 @@ def _decoded(body: bytes, kind: type[Any]) -> Any:
         raise InvalidInput(
             "field", field, f"is not valid: {problem}", hint="see the model's metadata"
         ) from None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
         raise InvalidInput(
             "request",
             "body",

@@ -27,6 +27,8 @@ from varv.serving.dataplane import ANSWER_SCHEMA
 
 PREDICTIONS = "predictions"
 LONGEST_TEXT = 4096
+_SLICE = 256
+"""Rows that are worked on in one go: whoever else wants the interpreter gets it in between."""
 
 
 class Served(msgspec.Struct, frozen=True):
@@ -157,7 +159,11 @@ class Answering:
         """
         requests = self._frame(columns, request_id)
         event_time = self._model.requests.event_time
-        features = self._features.lookup(requests, at=event_time)
+        parts = [
+            self._features.lookup(requests.slice(first, _SLICE), at=event_time)
+            for first in range(0, requests.height, _SLICE)
+        ]
+        features = parts[0] if len(parts) == 1 else pl.concat(parts)
         keys = keys_of(self._model.requests.key, requests)
         unit = keys if self._model.unit is None else requests[self._model.unit].cast(pl.String)
         answers = self._dataplane.infer([text or "" for text in unit.to_list()], features)
@@ -214,15 +220,12 @@ class Answering:
         self, keys: pl.Series, requests: pl.DataFrame, features: pl.DataFrame, answers: pl.DataFrame
     ) -> bool:
         """Write the answers to the log, and return whether it took them."""
-        at = self._model.requests.event_time
-        asked = _in_json(requests)
-        rows = zip(keys.to_list(), asked, features.to_dicts(), answers.to_dicts(), strict=True)
-        served = (
-            Served(key, Instant(request.pop(at)), request, given, answer)
-            for key, request, given, answer in rows
-        )
+        captures: list[Capture] = []
+        for first in range(0, keys.len(), _SLICE):
+            frames = [frame.slice(first, _SLICE) for frame in (requests, features, answers)]
+            captures += self._captures(keys.slice(first, _SLICE), *frames)
         try:
-            self._log.write(*(Capture(table=PREDICTIONS, row=msgspec.structs.asdict(row)) for row in served))
+            self._log.write(*captures)
         except StorageFull:
             if self._capture_required:
                 raise
@@ -230,6 +233,17 @@ class Answering:
                 self._n_uncaptured += keys.len()
             return False
         return True
+
+    def _captures(
+        self, keys: pl.Series, requests: pl.DataFrame, features: pl.DataFrame, answers: pl.DataFrame
+    ) -> list[Capture]:
+        at = self._model.requests.event_time
+        rows = zip(keys.to_list(), _in_json(requests), features.to_dicts(), answers.to_dicts(), strict=True)
+        served = (
+            Served(key, Instant(request.pop(at)), request, given, answer)
+            for key, request, given, answer in rows
+        )
+        return [Capture(table=PREDICTIONS, row=msgspec.structs.asdict(row)) for row in served]
 
 
 class ServedFrames(msgspec.Struct, frozen=True):
