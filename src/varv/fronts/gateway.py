@@ -98,11 +98,17 @@ def require_own_site(request: Request) -> None:
     PermissionDenied
         If a header says so that no page can change; programs send neither.
     """
-    fetched = request.headers.get("sec-fetch-site", "none")
-    origin = request.headers.get("origin")
+    fetched, origin, host = "none", None, ""
+    # One pass: on the way of every prediction.
+    for name, value in request.scope["headers"]:
+        if name == b"sec-fetch-site":
+            fetched = value.decode("latin-1")
+        elif name == b"origin":
+            origin = value.decode("latin-1").lower()
+        elif name == b"host":
+            host = value.decode("latin-1").lower()
     # Browsers leave the first header out where the connection is not secure.
-    own = origin is None or origin.partition("://")[2].lower() == request.headers.get("host", "").lower()
-    if fetched not in ("none", "same-origin") or not own:
+    if fetched not in ("none", "same-origin") or (origin is not None and origin.partition("://")[2] != host):
         hint = "call the server from its own pages, or from a program"
         raise PermissionDenied("request", request.url.path, "comes from a page of another site", hint=hint)
 

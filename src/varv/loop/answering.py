@@ -159,10 +159,7 @@ class Answering:
         """
         requests = self._frame(columns, request_id)
         event_time = self._model.requests.event_time
-        parts = [
-            self._features.lookup(requests.slice(first, _SLICE), at=event_time)
-            for first in range(0, requests.height, _SLICE)
-        ]
+        parts = [self._features.lookup(part, at=event_time) for part in _sliced(requests)]
         features = parts[0] if len(parts) == 1 else pl.concat(parts)
         keys = keys_of(self._model.requests.key, requests)
         unit = keys if self._model.unit is None else requests[self._model.unit].cast(pl.String)
@@ -221,9 +218,9 @@ class Answering:
     ) -> bool:
         """Write the answers to the log, and return whether it took them."""
         captures: list[Capture] = []
-        for first in range(0, keys.len(), _SLICE):
-            frames = [frame.slice(first, _SLICE) for frame in (requests, features, answers)]
-            captures += self._captures(keys.slice(first, _SLICE), *frames)
+        frames = (keys.to_frame(), requests, features, answers)
+        for parts in zip(*map(_sliced, frames), strict=True):
+            captures += self._captures(*parts)
         try:
             self._log.write(*captures)
         except StorageFull:
@@ -235,15 +232,23 @@ class Answering:
         return True
 
     def _captures(
-        self, keys: pl.Series, requests: pl.DataFrame, features: pl.DataFrame, answers: pl.DataFrame
+        self, keys: pl.DataFrame, requests: pl.DataFrame, features: pl.DataFrame, answers: pl.DataFrame
     ) -> list[Capture]:
         at = self._model.requests.event_time
-        rows = zip(keys.to_list(), _in_json(requests), features.to_dicts(), answers.to_dicts(), strict=True)
+        rows = zip(
+            keys["key"].to_list(), _in_json(requests), features.to_dicts(), answers.to_dicts(), strict=True
+        )
         served = (
             Served(key, Instant(request.pop(at)), request, given, answer)
             for key, request, given, answer in rows
         )
         return [Capture(table=PREDICTIONS, row=msgspec.structs.asdict(row)) for row in served]
+
+
+def _sliced(frame: pl.DataFrame) -> list[pl.DataFrame]:
+    if frame.height <= _SLICE:
+        return [frame]
+    return [frame.slice(first, _SLICE) for first in range(0, frame.height, _SLICE)]
 
 
 class ServedFrames(msgspec.Struct, frozen=True):
