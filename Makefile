@@ -6,7 +6,7 @@ HOME_DIR ?= .varv
 SERVE ?= 1
 FILE ?= examples/flights/flights.py
 
-.PHONY: setup demo test fast lint types unit slow docs bench lock clean
+.PHONY: setup demo test fast lint types unit slow docs bench wheel lock clean
 
 setup: $(VENV)/.installed
 
@@ -44,6 +44,10 @@ docs: setup
 
 bench: setup
 	for file in benchmarks/bench_*.py; do $(BIN)/python $$file || exit 1; done
+
+# What a machine without this repository installs: dist/varv-*.whl.
+wheel: setup
+	$(BIN)/uv build --quiet --wheel --out-dir dist
 
 # Names, versions and hashes only; no addresses.
 lock: setup

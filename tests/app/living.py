@@ -4,7 +4,6 @@ memory.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from varv.loop.answering import Answering
 from varv.loop.declaration import Model
 from varv.loop.live import Inbox, Live, LiveClock, Sealed
 from varv.loop.world import World
-from varv.serving import Capture, CaptureLog
+from varv.serving import CaptureLog
 
 NOW = instant("2024-05-02T09:30:00Z")
 REQUEST = {"load": [0.5], "heat": [0.0], "route": ["north"]}
@@ -38,8 +37,11 @@ class Here:
                 self._world.features.observe(dataset, part, self._world.datasets.read_part(dataset, part))
 
     def observe(self, dataset: str, part: str, segment: str) -> None:
-        """Note what became known; the intake of the same process has observed it already."""
+        """Observe what became known."""
         self.observed.append((dataset, part, segment))
+        held = next(data for data in self._world.model.datasets if data.name == dataset)
+        rows = self._world.columns.scan(f"data/{dataset}/{part}", [segment]).collect()
+        self._world.features.observe(held, part, rows)
 
 
 @dataclass
@@ -94,10 +96,6 @@ def living(
     live = Live(world, live_clock, Digest("0" * 64), here)
     log = CaptureLog(home / "capture" / capture)
 
-    def write(rows: Sequence[Capture]) -> None:
-        log.write(*rows)
-        log.flush()
-
     answering = Answering(
         model,
         world.features,
@@ -107,7 +105,7 @@ def living(
         nullable=frozenset({"heat"}),
         max_rows=100,
     )
-    made = Living(world, clock, live, here, log, answering, Inbox(world, clock, write, max_rows=100))
+    made = Living(world, clock, live, here, log, answering, Inbox(world, clock, log.keep, max_rows=100))
     if prepare:
         live.prepare()
     return made

@@ -50,12 +50,24 @@ class Server:
         What it serves.
     wait
         Whether to wait until it answers predictions.
+    log
+        Where its standard error goes; to ours if None.
+    settings
+        Further settings, as in ``varv.toml``.
     """
 
-    def __init__(self, home: Path, file: Path, *, wait: bool = True) -> None:
+    def __init__(
+        self, home: Path, file: Path, *, wait: bool = True, log: Path | None = None, **settings: object
+    ) -> None:
         self.home = home
         ports = ("--port", "0", "--inference-port", "0")
-        self.process = subprocess.Popen(_command(home, "up", str(file), *ports), env=_environment())
+        more = {f"VARV_{name.upper()}": str(value) for name, value in settings.items()}
+        stderr = None if log is None else log.open("ab")
+        self.process = subprocess.Popen(
+            _command(home, "up", str(file), *ports), env={**_environment(), **more}, stderr=stderr
+        )
+        if stderr is not None:
+            stderr.close()
         self.control = self.inference = httpx.Client()
         if wait:
             self.ready()

@@ -159,11 +159,13 @@ def test_a_replayed_home_goes_live_and_rolls_back(project, tmp_path):
     server = Server(home, file)
     assert server.predict("live-1", **PARCEL).status_code == 200
     if replayed["rollout"] is not None:
-        assert (
-            json.loads(varv(home, "rollback", MODEL, "--json"))["given_up"] == replayed["rollout"]["version"]
-        )
+        said = varv(home, "rollback", MODEL)
+        candidate, champion = replayed["rollout"]["version"], replayed["champion"]
+        assert f"gave up version {candidate}; the champion of {MODEL} stays v{champion} (entry" in said
     found = json.loads(varv(home, "rollback", MODEL, "--reason", "test", "--json"))
-    assert (found["champion"], found["previous"], found["settled"]) == (*with_former[::-1], True)
+    former, champion = with_former[::-1]
+    assert (found["returned_to"], found["champion"], found["replaced"]) == (former, former, champion)
+    assert (found["gave_up"], found["settled"]) == (None, True)
     assert server.predict("live-2", **PARCEL).headers["x-varv-version"] == str(found["champion"])
     assert server.stop() == 0
 

@@ -2,6 +2,9 @@ from __future__ import annotations
 
 import msgspec
 import pytest
+from open_inference.openapi.client import OpenInferenceClient
+from open_inference.openapi.errors import BadRequestError
+from open_inference.openapi.types import InferenceRequest, RequestInput
 from tests.app.living import REQUEST, living
 from tests.fronts.asking import asking
 
@@ -138,7 +141,7 @@ BAD = {
     "nested values": ({"inputs": tensors(load=[[1.0, 2.0]])}, "load"),
     "unknown output": ({"inputs": tensors(), "outputs": [{"name": "logits"}]}, "outputs"),
     "id that is no text": ({"id": 7, "inputs": tensors()}, "id"),
-    "id that is too long": ({"id": "x" * 200, "inputs": tensors()}, "id"),
+    "id that is too long": ({"id": "x" * 2000, "inputs": tensors()}, "id"),
 }
 
 
@@ -177,7 +180,81 @@ def test_what_is_not_json_is_refused(client, body):
     assert client.post(f"{MODEL}/infer", content=body, headers=JSON).status_code == 400
 
 
-def test_a_body_must_say_that_it_is_json(client):
+def test_the_reference_client_of_the_protocol_is_answered(client):
+    made = OpenInferenceClient(base_url="http://testserver", httpx_client=client)
+    assert made.read_server_metadata().name == "varv"
+    made.check_server_liveness()
+    made.check_server_readiness()
+    made.check_model_readiness("late-parcel")
+    told = made.read_model_metadata("late-parcel")
+    assert {tensor.name for tensor in told.inputs} == {"parcel", "load", "heat", "route"}
+    inputs = [
+        RequestInput(name=name, shape=[1], datatype="FP64" if name != "route" else "BYTES", data=values)
+        for name, values in REQUEST.items()
+    ]
+    answer = made.model_infer("late-parcel", request=InferenceRequest(id="from-afar", inputs=inputs))
+    assert (answer.id, answer.model_version) == ("from-afar", "1")
+    assert (
+        answer.outputs[0].data.__root__
+        == invoke(client, {"dataframe_records": [RECORD]}).json()["predictions"]
+    )
+    assert made.read_model_version_metadata("late-parcel", "1").versions == ["1"]
+    with pytest.raises(BadRequestError, match="leave /versions out"):
+        made.model_version_infer("late-parcel", "1", request=InferenceRequest(inputs=inputs))
+
+
+def test_a_body_that_does_not_say_what_it_is_is_taken_for_json(client):
+    body = msgspec.json.encode({"inputs": tensors()})
+    assert client.post(f"{MODEL}/infer", content=body).status_code == 200
+    cross = {"sec-fetch-site": "cross-site"}
+    assert client.post(f"{MODEL}/infer", content=body, headers=cross).status_code == 403
+
+
+@pytest.mark.parametrize("given", ["a b", " outside ", "line\nbreak", "ünï", "\x00", "x" * 1024])
+def test_any_text_may_be_an_id_and_comes_back_as_it_was(client, given):
+    answer = infer(client, id=given, inputs=tensors())
+    assert answer.status_code == 200
+    assert answer.json()["id"] == given
+    assert answer.headers["x-request-id"].isprintable()
+    assert answer.json()["outputs"][3]["data"] == [given]
+
+
+def test_a_request_without_an_id_gets_one(client):
+    first, second = (infer(client, inputs=tensors()).json()["id"] for _ in range(2))
+    assert first
+    assert first != second
+
+
+@pytest.mark.parametrize(
+    ("datatype", "data"),
+    [("INT64", [1]), ("INT8", [-1]), ("UINT64", [2**53]), ("FP32", [1]), ("INT64", [1.0])],
+)
+def test_a_number_may_be_sent_as_another_datatype_that_the_column_holds_exactly(client, datatype, data):
+    sent = [tensor("load", data, datatype), *tensors(load=None)]
+    assert infer(client, inputs=sent).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("name", "datatype", "data", "said"),
+    [
+        ("load", "BYTES", ["0.5"], "is of the datatype FP64, not BYTES"),
+        ("load", "BOOL", [True], "is of the datatype FP64, not BOOL"),
+        ("route", "INT64", [3], "is of the datatype BYTES, not INT64"),
+        ("load", "INT64", [0.5], "holds a value that is not INT64"),
+        ("load", "INT8", [200], "holds a number that is not INT8"),
+        ("load", "UINT8", [-1], "holds a number that is not UINT8"),
+        ("load", "INT64", [2**53 + 1], "holds a number that is not INT64"),
+        ("load", "FP16", [0.5], "has the datatype 'FP16'"),
+    ],
+)
+def test_a_datatype_that_does_not_agree_is_refused(client, name, datatype, data, said):
+    sent = [tensor(name, data, datatype), *tensors(**{name: None})]
+    answer = infer(client, inputs=sent)
+    assert (answer.status_code, answer.json()["field"]) == (400, name)
+    assert said in answer.json()["error"]
+
+
+def test_a_body_must_not_say_that_it_is_something_else(client):
     answer = client.post("/invocations", content=b"{}", headers={"content-type": "text/csv"})
     assert answer.status_code == 400
     assert "content-type: application/json" in answer.json()["hint"]
@@ -188,9 +265,14 @@ def test_too_many_rows_are_too_large(client):
     assert invoke(client, {"dataframe_records": [RECORD] * 101}).status_code == 413
 
 
-def test_a_body_beyond_the_limit_is_refused_while_it_arrives(client, monkeypatch):
+@pytest.mark.parametrize("said", [True, False])
+def test_a_body_beyond_the_limit_is_refused_by_what_it_says_or_while_it_arrives(served, monkeypatch, said):
     monkeypatch.setattr("varv.fronts.inference.MOST_BYTES", 1000)
-    answer = client.post(f"{MODEL}/infer", content=b"x" * 5000, headers=JSON)
+    inference = Inference()
+    inference.answering = served.answering
+    with asking(create_inference(inference)) as client:
+        body = b"x" * 5000 if said else iter([b"x" * 500] * 10)
+        answer = client.post(f"{MODEL}/infer", content=body, headers=JSON)
     assert answer.status_code == 413
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from varv.kernel.clock import HOUR, MINUTE, Instant, VirtualClock
 from varv.kernel.engine import FIRST_RETRY, MAX_ATTEMPTS, Engine
-from varv.kernel.errors import FailedPrecondition, InvalidInput, NotFound
+from varv.kernel.errors import FailedPrecondition, InvalidInput, NotFound, StorageFull
 from varv.kernel.faults import Crash, Faults
 from varv.kernel.ledger import Append, Change
 from varv.kernel.ledger_sqlite import MEMORY, SqliteLedger
@@ -300,3 +300,45 @@ def test_facts_of_others_in_a_sagas_stream_do_not_disturb_it(engine, ledger):
     engine.tell(Message("yard/1", Shipped(n=1)))
     assert ledger.saga("yard/1").version == 1
     assert ledger.head("yard/1").version == 2
+
+
+def test_a_command_that_finds_the_disk_full_is_no_failure_and_runs_again(ledger, clock):
+    refusals = [StorageFull("file", "model.onnx")] * (MAX_ATTEMPTS + 1)
+
+    def crowded(command, command_id, now):
+        if refusals:
+            raise refusals.pop()
+        return Reply(messages=(Message("yard/1", Built(n=1)),))
+
+    engine = Engine(ledger, clock, [YardSaga(), ShipSaga()], {Build: crowded})
+    engine.tell(Message("yard/1", Ordered(n=1)))
+    for _ in range(MAX_ATTEMPTS + 1):
+        with pytest.raises(StorageFull):
+            engine.run_one()
+    assert engine.run_one()
+    assert yard(ledger).built == (1,)
+    assert yard(ledger).failures == ()
+
+
+def test_a_command_whose_end_was_refused_by_the_disk_runs_again(tmp_path, clock):
+    runs = []
+    with closing(SqliteLedger(tmp_path / "ledger.db")) as ledger:
+
+        def limit(pages):
+            ledger._db.execute(f"PRAGMA max_page_count = {pages}")
+
+        def fills(command, command_id, now):
+            runs.append(command_id)
+            if len(runs) == 1:
+                limit(1)  # the fewest that SQLite allows: those that are there
+            return Reply(messages=(Message("yard/1", Built(n=1)),), facts=(Fact("log", Noted("x" * 20_000)),))
+
+        engine = Engine(ledger, clock, [YardSaga(), ShipSaga()], {Build: fills})
+        engine.tell(Message("yard/1", Ordered(n=1)))
+        with pytest.raises(StorageFull):
+            engine.run_one()
+        assert yard(ledger).built == ()
+        limit(10_000)
+        assert engine.run_one()
+        assert yard(ledger).built == (1,)
+        assert runs == [runs[0]] * 2

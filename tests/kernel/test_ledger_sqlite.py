@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from varv.kernel.clock import HOUR, Instant
-from varv.kernel.errors import Conflict, Corrupt, FailedPrecondition, NotFound, Unavailable
+from varv.kernel.errors import Conflict, Corrupt, FailedPrecondition, NotFound, StorageFull
 from varv.kernel.faults import Crash, Faults
 from varv.kernel.ledger import Append, Change, CommandEnd, NewCommand
 from varv.kernel.ledger_sqlite import SqliteLedger, read_only
@@ -134,12 +134,12 @@ def test_a_bad_change_of_one_thread_fails_alone(tmp_path):
         assert ledger.head("t").version == 0
 
 
-def test_a_full_disk_is_unavailable_and_the_ledger_goes_on_when_there_is_space(tmp_path):
+def test_a_full_disk_is_told_as_such_and_the_ledger_goes_on_when_there_is_room(tmp_path):
     with closing(SqliteLedger(tmp_path / "ledger.db")) as ledger:
         ledger.commit(noted())
         pages = ledger._db.execute("PRAGMA page_count").fetchone()[0]
         ledger._db.execute(f"PRAGMA max_page_count = {pages}")
-        with pytest.raises(Unavailable, match="disk"):
+        with pytest.raises(StorageFull, match="database or disk is full"):
             ledger.commit(noted(text="x" * 100_000))
         ledger._db.execute("PRAGMA max_page_count = 100000")
         assert [entry.seq for entry in ledger.commit(noted(text="x" * 100_000))] == [2]

@@ -8,13 +8,14 @@ from tests.loop.synthetic import declared, parcels
 import varv
 from varv.kernel import columns as columns_module
 from varv.kernel.clock import DAY, HOUR, VirtualClock
-from varv.kernel.errors import AlreadyExists, FailedPrecondition, InvalidInput, NotFound
+from varv.kernel.errors import AlreadyExists, FailedPrecondition, InvalidInput, NotFound, StorageFull
 from varv.kernel.faults import Crash, Faults
 from varv.loop import live as live_module
-from varv.loop.live import HistoryTaken, LiveClock
+from varv.loop.live import HistoryTaken, LiveClock, Sealed
 from varv.loop.views import LoopView
 from varv.loop.world import loop_state
 from varv.serving.capture import read_captures
+from varv.serving.views import RoutingView
 
 
 @pytest.fixture
@@ -69,7 +70,7 @@ def test_an_empty_home_lives_through_its_history_and_serves_the_model_trained_at
 
 
 def test_an_answer_is_taken_in_once_with_its_request_and_its_features(model):
-    answers = model.answering.answer(REQUEST, "r-1")
+    answers = model.answering.answer(REQUEST, "r-1").rows
     files = sealed(model.log)
     kept = files[0].path.read_bytes()
     before = model.world.telemetry.requested(NOW - DAY, NOW + DAY).height
@@ -111,7 +112,7 @@ def test_a_home_goes_on_after_a_restart_with_its_champion_and_what_was_captured(
 
     again = living(tmp_path, capture="two")
     left = [path for path in sorted((tmp_path / "capture" / "one").glob("*.jsonl")) if read_captures(path)]
-    assert again.live.take_in([type(sealed(again.log)[0])("one-1", path) for path in left]) == 1
+    assert again.live.take_in([Sealed("one-1", path) for path in left]) == 1
     assert again.answering.versions == (1,)
     assert again.world.telemetry.requested(NOW, NOW + 1)["key"].to_list() == ["r-1"]
     again.close()
@@ -193,7 +194,7 @@ def test_a_crash_while_captures_are_taken_in_loses_and_doubles_nothing(tmp_path,
 
 def test_a_crash_in_the_middle_of_the_history_ends_with_the_same_model(tmp_path):
     whole = living(tmp_path / "whole")
-    expected = whole.answering.answer(REQUEST, "r-1")["score"].to_list()
+    expected = whole.answering.answer(REQUEST, "r-1").rows["score"].to_list()
     whole.close()
 
     crashing = living(tmp_path / "cut", faults=Faults("ledger.before_commit", nth=3), prepare=False)
@@ -202,7 +203,7 @@ def test_a_crash_in_the_middle_of_the_history_ends_with_the_same_model(tmp_path)
     crashing.close()
 
     again = living(tmp_path / "cut", capture="two")
-    assert again.answering.answer(REQUEST, "r-1")["score"].to_list() == expected
+    assert again.answering.answer(REQUEST, "r-1").rows["score"].to_list() == expected
     taken = [e.event for e in again.world.ledger.read(stream="live") if isinstance(e.event, HistoryTaken)]
     assert taken[-1].n_requests == 7200
     again.close()
@@ -242,3 +243,43 @@ def test_requests_do_not_come_through_the_inbox_nor_rows_of_an_unknown_dataset(s
         shared.inbox.accept("parcels", "left_at", [{"parcel": "a"}])
     with pytest.raises(InvalidInput, match="has 101 rows"):
         shared.inbox.accept_outcomes([outcome(str(n)) for n in range(101)])
+
+
+def test_a_capture_file_whose_commit_was_refused_is_taken_in_once_when_there_is_room(model, monkeypatch):
+    model.answering.answer(REQUEST, "r-1")
+    model.clock.move_to(NOW + 5 * HOUR)
+    model.inbox.accept_outcomes([outcome("r-1")])
+    files, before = sealed(model.log), model.world.telemetry.n_labelled(model.clock.now())
+
+    def refuse(*_, **__):
+        raise StorageFull("ledger", "ledger.db")
+
+    for _ in range(2):
+        with monkeypatch.context() as patched:
+            patched.setattr(model.world.ledger, "commit", refuse)
+            with pytest.raises(StorageFull):
+                model.live.take_in(files)
+    assert model.live.take_in(files) == 1
+    assert model.world.telemetry.requested(NOW, NOW + 1).height == 1
+    assert model.world.telemetry.n_labelled(model.clock.now()) == before + 1
+
+
+@pytest.mark.parametrize("required", [False, True])
+def test_a_request_that_cannot_be_captured_is_answered_and_counted_or_refused(model, monkeypatch, required):
+    def refuse(*_):
+        raise StorageFull("capture file", "1.jsonl")
+
+    monkeypatch.setattr(model.log, "write", refuse)
+    monkeypatch.setattr(model.answering, "_capture_required", required)
+    if required:
+        with pytest.raises(StorageFull):
+            model.answering.answer(REQUEST, "r-1")
+        assert model.answering.take_uncaptured() == 0
+        return
+    answers = model.answering.answer(REQUEST, "r-1")
+    assert not answers.captured
+    assert answers.rows["score"].to_list() == pytest.approx([0.5], abs=0.5)
+    assert [model.answering.take_uncaptured() for _ in range(2)] == [1, 0]
+    model.live.note_uncaptured(1)
+    with model.world.views.reading(RoutingView) as routing:
+        assert routing.n_uncaptured == {model.world.model.name: 1}

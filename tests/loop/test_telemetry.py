@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from varv.kernel.clock import DAY, HOUR, Instant
 from varv.kernel.columns import FolderColumns
 from varv.kernel.errors import Conflict
-from varv.loop.telemetry import Telemetry
+from varv.loop import telemetry as telemetry_module
+from varv.loop.telemetry import Stored, Telemetry
 from varv.serving.dataplane import ANSWER_SCHEMA
 
 TIME = pl.Datetime("us", "UTC")
@@ -121,22 +122,45 @@ DELAYS = st.lists(
 )
 
 
-@settings(max_examples=40, deadline=None)
+class Kept:
+    """What the columns and datasets of a world hold."""
+
+    def __init__(self) -> None:
+        self.segments: list[str] = []
+        self.known = outcomes()
+
+    def stored(self, most_held: int) -> Stored:
+        return Stored(lambda: self.segments, lambda: self.known, most_held)
+
+
+@pytest.fixture
+def unmerged(monkeypatch):
+    """Batches stay as small as they come, so that a few rows make many of them."""
+    monkeypatch.setattr(telemetry_module, "_SMALL", 1)
+
+
+@pytest.mark.parametrize("most_held", [None, 1, 4])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(DELAYS, st.integers(0, 6 * DAY), st.integers(0, 6 * DAY), st.integers(0, 9 * DAY), st.integers(1, 5))
 def test_what_is_seen_is_what_a_plain_loop_over_the_rows_sees(
-    tmp_path_factory, rows, since, until, by, n_batches
+    tmp_path_factory, unmerged, most_held, rows, since, until, by, n_batches
 ):
-    """Against brute force: however requests and outcomes were batched."""
-    telemetry = Telemetry(FolderColumns(tmp_path_factory.mktemp("columns")))
+    """Against brute force: however requests and outcomes were batched, and however few are held."""
+    kept = Kept()
+    stored = None if most_held is None else kept.stored(most_held)
+    telemetry = Telemetry(FolderColumns(tmp_path_factory.mktemp("columns")), stored)
     keyed = [(f"k{number}", *row) for number, row in enumerate(sorted(rows))]
     for number in range(n_batches):
         part = [(key, asked) for key, asked, _, _ in keyed[number::n_batches]]
         if part:
             telemetry.predicted(f"s{number}", predictions(*part))
+            kept.segments.append(f"s{number}")
     arrived = sorted(keyed, key=lambda row: row[1] + row[2])
     for number in range(0, len(arrived), 7):
         batch = arrived[number : number + 7]
-        telemetry.known(outcomes(*((key, truth, asked + delay) for key, asked, delay, truth in batch)))
+        known = outcomes(*((key, truth, asked + delay) for key, asked, delay, truth in batch))
+        telemetry.known(known)
+        kept.known = pl.concat([kept.known, known])
     expected = {
         key: truth if asked + delay <= by else None
         for key, asked, delay, truth in keyed
@@ -146,6 +170,33 @@ def test_what_is_seen_is_what_a_plain_loop_over_the_rows_sees(
     in_order = sorted(keyed, key=lambda row: (row[1], row[0]))
     assert seen == [(key, expected[key]) for key, *_ in in_order if key in expected]
     assert telemetry.n_labelled(at(by)) == sum(asked + delay <= by for _, asked, delay, _ in keyed)
+
+
+def test_what_is_held_does_not_grow_and_what_is_not_is_read_from_the_columns(tmp_path, unmerged):
+    kept = Kept()
+    telemetry = Telemetry(FolderColumns(tmp_path), kept.stored(50))
+    for number in range(40):
+        keys = [f"{number}-{n}" for n in range(10)]
+        telemetry.predicted(f"s{number}", predictions(*((key, number * HOUR) for key in keys)))
+        kept.segments.append(f"s{number}")
+        known = outcomes(*((key, 1, number * HOUR + 1) for key in keys))
+        kept.known = pl.concat([kept.known, known])
+        telemetry.known(known)
+    assert telemetry._held(at(0), at(40 * HOUR), None)[0].height <= 55
+    assert len(telemetry._truths._latest) <= 55
+    assert sum(map(len, telemetry._known_at)) <= 100
+    everything = telemetry.labelled(at(0), at(40 * HOUR), known_by=at(40 * HOUR), columns=("x",))
+    assert (everything.height, everything.columns) == (400, ["x", "outcome", "known_at"])
+    assert telemetry.labelled(at(HOUR), at(3 * HOUR), known_by=at(2 * HOUR)).height == 10
+    assert [telemetry.n_labelled(at(n * HOUR + 1)) for n in (0, 20, 39)] == [10, 210, 400]
+
+    again = Telemetry(FolderColumns(tmp_path), kept.stored(50))
+    again.restore(kept.segments)
+    again.known(kept.known)
+    for since, until in ((0, 40), (30, 40), (39, 40), (2, 4)):
+        window = at(since * HOUR), at(until * HOUR)
+        expected = telemetry.matured(*window, known_by=at(38 * HOUR))
+        assert expected.equals(again.matured(*window, known_by=at(38 * HOUR)))
 
 
 def test_a_restart_sees_what_was_there_before(tmp_path):

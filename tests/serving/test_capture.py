@@ -10,9 +10,9 @@ import threading
 
 import pytest
 
-from varv.kernel.errors import Corrupt, InvalidInput
+from varv.kernel.errors import Corrupt, InvalidInput, StorageFull
 from varv.serving import Capture, CaptureLog
-from varv.serving.capture import read_captures
+from varv.serving.capture import is_abandoned, read_captures
 
 
 def row(number: int, **more: object) -> Capture:
@@ -98,7 +98,7 @@ def test_a_write_that_fails_half_way_does_not_spoil_the_next(tmp_path, monkeypat
 
     with monkeypatch.context() as patched:
         patched.setattr(os, "write", full)
-        with pytest.raises(OSError, match="No space"):
+        with pytest.raises(StorageFull, match="no space left on device"):
             log.write(row(2))
     log.write(row(3))
     log.close()
@@ -151,3 +151,49 @@ def test_every_row_that_was_acknowledged_survives_a_kill(tmp_path, after):
     found = numbers(tmp_path)
     assert found == list(range(len(found)))
     assert len(found) > acknowledged
+
+
+def test_a_log_that_cannot_start_a_new_file_goes_on_with_the_one_it_has(tmp_path, monkeypatch):
+    log = CaptureLog(tmp_path)
+    log.write(row(1))
+    real = os.open
+
+    def full(path, flags, *rest):
+        if flags & os.O_CREAT:
+            raise OSError(28, "No space left on device")
+        return real(path, flags, *rest)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "open", full)
+        with pytest.raises(StorageFull):
+            log.seal()
+    log.write(row(2))
+    assert [len(read_captures(path)) for path in log.seal()] == [2]
+
+
+def test_a_log_whose_folder_could_not_be_made_makes_it_with_the_first_row(tmp_path, monkeypatch):
+    log = CaptureLog(tmp_path / "log")
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "mkdir", lambda *_, **__: (_ for _ in ()).throw(OSError(28, "No space")))
+        with pytest.raises(StorageFull):
+            log.open()
+    log.write(row(1))
+    assert numbers(tmp_path / "log") == [1]
+
+
+def test_rows_that_could_not_be_made_durable_are_not_in_the_log(tmp_path, monkeypatch):
+    log = CaptureLog(tmp_path)
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", lambda _: (_ for _ in ()).throw(OSError(5, "Input/output error")))
+        with pytest.raises(StorageFull, match="input/output error"):
+            log.keep(row(1))
+    log.keep(row(2))
+    assert numbers(tmp_path) == [2]
+
+
+def test_a_log_is_abandoned_once_nobody_holds_its_lock(tmp_path):
+    log = CaptureLog(tmp_path / "log")
+    log.open()
+    assert not is_abandoned(tmp_path / "log")
+    log.close()
+    assert is_abandoned(tmp_path / "log")

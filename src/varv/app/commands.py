@@ -204,6 +204,8 @@ def _model_blocks(model: ModelStatus) -> list[Block]:
         blocks.append(
             Line(f"  rollout  v{one.version} {one.phase} at {one.share:.0%} since {one.since}{held}")
         )
+    if model.n_uncaptured:
+        blocks.append(Line(f"  missing  {model.n_uncaptured:,} answers not captured: the disk was full"))
     if model.waiting:
         blocks.append(Line(f"  waiting  {', '.join(model.waiting)}"))
     alarms = [
@@ -318,11 +320,15 @@ def _rollback(options: argparse.Namespace, loaded: Loaded) -> int:
     found = _ask(options, loaded.settings, "model.rollback", RolledBack, rollback)
 
     def blocks() -> list[Block]:
+        if found.gave_up is not None:
+            act, done = f"give up version {found.gave_up}", f"gave up version {found.gave_up}"
+            after = f"the champion of {found.model} stays v{found.champion}"
+        else:
+            act, done = f"return to version {found.returned_to}", f"returned to version {found.returned_to}"
+            after = f"it replaces v{found.replaced} as the champion of {found.model}"
         if not found.settled:
-            return [Line(f"asked for in entry {found.seq}; carried out when varv up runs next")]
-        given_up = "" if found.given_up is None else f"; the rollout of v{found.given_up} was given up"
-        change = f"champion of {found.model} is v{found.champion}, was v{found.previous}"
-        return [Line(f"{change}{given_up} (entry {found.seq})")]
+            return [Line(f"asked to {act} (entry {found.seq}); carried out when varv up runs next")]
+        return [Line(f"{done}; {after} (entry {found.seq})")]
 
     _answer(options, found, blocks)
     return 0

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import polars as pl
+
 from varv.adapters.onnx_runtime import OnnxRuntime
 from varv.data import Datasets
 from varv.data.views import DatasetsView
@@ -21,9 +23,10 @@ from varv.kernel.views import Views
 from varv.loop.comparison import PoliciesCompared
 from varv.loop.declaration import Model
 from varv.loop.handlers import Handlers
+from varv.loop.intake import outcomes_in
 from varv.loop.live import HistoryTaken
 from varv.loop.rules import LoopSaga
-from varv.loop.telemetry import Telemetry
+from varv.loop.telemetry import Stored, Telemetry
 from varv.loop.views import LoopView
 from varv.loop.world import Serving, World
 from varv.monitoring.rules import MonitorSaga
@@ -87,6 +90,7 @@ def open_world(
     serving: Serving | None = None,
     ledger: SqliteLedger | None = None,
     views: Views | None = None,
+    hold_all: bool = True,
 ) -> World:
     """Return a world in `folder`, made if it is not there, with the versions in force back in memory.
 
@@ -96,6 +100,8 @@ def open_world(
         What answers requests; a data plane in this process by default.
     ledger, views
         Of this folder, if they are open already: a server shows its console before it has read a declaration.
+    hold_all
+        Whether all predictions are held in memory, as a replay wants them; else the latest only.
     """
     folder.mkdir(parents=True, exist_ok=True)
     ledger = ledger or open_ledger(folder, durability=durability, faults=faults)
@@ -105,6 +111,12 @@ def open_world(
     runtime = OnnxRuntime()
     dataplane = DataPlane(runtime)
     handlers = Handlers()
+    datasets = Datasets(ledger, columns, clock, views)
+
+    def outcomes() -> pl.DataFrame:
+        return outcomes_in(model, datasets.read_part(model.requests, model.outcome.known_at))
+
+    stored = None if hold_all else Stored(lambda: world.prediction_segments(), outcomes)
     engine = Engine(
         ledger, clock, (LoopSaga(), RolloutSaga(), MonitorSaga()), handlers.table(), faults=faults
     )
@@ -118,9 +130,9 @@ def open_world(
         blobs=blobs,
         columns=columns,
         cache=StepCache(folder / "cache", blobs),
-        datasets=Datasets(ledger, columns, clock, views),
+        datasets=datasets,
         features=FeatureEngine(model.feature_set, model.requests),
-        telemetry=Telemetry(columns),
+        telemetry=Telemetry(columns, stored),
         runtime=runtime,
         dataplane=dataplane,
         serving=serving or LocalServing(dataplane, blobs),

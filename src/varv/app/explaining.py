@@ -31,6 +31,7 @@ from varv.registry import Lineage, RegistryView, lineage
 LONGEST_CHAIN = 200
 MOST_NUMBERS = 24
 _SEGMENT = "~segment"  # not what a feature would be called
+LONGEST_SUBJECT = 1024
 _VERSION = re.compile(r"(?P<model>[a-z0-9_-]+)(?:\s+v|[/:@]v?)(?P<version>\d+)")
 _DECISIONS = (
     *("rollout.version_promoted", "rollout.rolled_back", "rollout.rollback_started", "rollout.held"),
@@ -111,6 +112,8 @@ def explain(home: Path, ledger: Ledger, views: Views, subject: str) -> Explanati
         If nothing has that name.
     """
     subject = subject.strip()
+    if len(subject) > LONGEST_SUBJECT:
+        raise NotFound("subject", subject[:80], hint=f"a subject has {LONGEST_SUBJECT} characters at most")
     if subject.isdecimal() and 1 <= int(subject) <= ledger.head().version:
         return Explanation(subject=subject, kind="entry", chain=_chain(ledger, _entry(ledger, int(subject))))
     if subject and len(subject) <= 255 and subject.isprintable() and ledger.head(subject).version:

@@ -77,6 +77,8 @@ class ModelStatus(msgspec.Struct, frozen=True, kw_only=True):
     waiting: tuple[str, ...]
     """Triggers that wait for the loop to be free or the cool-down to be over."""
     n_requests: int
+    n_uncaptured: int
+    """Answers given without being captured, since the disk was full."""
     n_labelled: int
     n_retrains: int
     alarms: tuple[AlarmStatus, ...]
@@ -148,6 +150,7 @@ def _model(views: Views, ledger: Ledger, name: str) -> ModelStatus:
     with views.reading(RoutingView) as routing:
         table = routing.tables.get(name)
         n_requests = sum(routing.n_requests.get(name, {}).values())
+        n_uncaptured = routing.n_uncaptured.get(name, 0)
     with views.reading(LoopView) as view:
         n_labelled = view.loops[name].n_labelled if name in view.loops else 0
     return ModelStatus(
@@ -164,6 +167,7 @@ def _model(views: Views, ledger: Ledger, name: str) -> ModelStatus:
         rollout=_rollout(views, name),
         waiting=tuple(f"{one.kind} {one.subject}".strip() for one in loop.pending),
         n_requests=n_requests,
+        n_uncaptured=n_uncaptured,
         n_labelled=n_labelled,
         n_retrains=loop.n_retrains,
         alarms=_alarms(views, name),

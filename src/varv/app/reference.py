@@ -69,7 +69,8 @@ def _help(command: argparse.ArgumentParser) -> str:
 def _errors() -> Iterable[str]:
     yield "Every error names its subject, the facts, and the next step. Codes are stable.\n"
     yield "| code | class | HTTP | meaning |\n|---|---|---|---|"
-    for error in tree():
+    # Names that begin with an underscore are those of one module, and there only once it is imported.
+    for error in (error for error in tree() if not error.__name__.startswith("_")):
         yield f"| `{error.code}` | `{error.__name__}` | {STATUS[error.code]} | {_first_line(error)} |"
 
 

@@ -14,33 +14,35 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import uvicorn
 from starlette.applications import Starlette
-from starlette.middleware import Middleware
-from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.routing import Mount
 
 from varv.app.compose import open_ledger, open_views, open_world
 from varv.app.loading import load_declaration, model_of
+from varv.app.patience import Patience
+from varv.app.protocol import bounded_protocol
 from varv.app.replaying import declaration_digest
 from varv.app.server_file import announce, withdraw
 from varv.app.settings import Settings
 from varv.app.use_cases import Desk, build_verbs
-from varv.app.workers import Workers, abandoned
+from varv.app.workers import Workers
 from varv.fronts.api import create_api
+from varv.fronts.gateway import Gateway, allowed_hosts
 from varv.fronts.web.console import create_console
 from varv.kernel.clock import SystemClock, wall_seconds
-from varv.kernel.errors import FailedPrecondition, VarvError
+from varv.kernel.errors import FailedPrecondition, StorageFull, VarvError
 from varv.kernel.faults import Faults
 from varv.kernel.observe import log, start_logging
 from varv.loop.intake import segment_name
 from varv.loop.live import Inbox, Live, LiveClock, Sealed
 from varv.loop.world import World
-from varv.serving import Capture, CaptureLog
+from varv.serving import CaptureLog
+from varv.serving.capture import is_abandoned, remove_log
 
 RUNNERS = 3
 """Threads that run commands: one may train and one may measure while the third still routes."""
@@ -78,8 +80,10 @@ class _Server:
         self._settings = settings
         self._system = SystemClock()
         self._clock = LiveClock(self._system)
+        self._n_uncaptured = 0  # on record
         self._faults = Faults.parse(settings.fault)
         self.stop = threading.Event()
+        self._patience = Patience(self.stop)
         self.failure: VarvError | None = None
         self.crashed = False
         settings.home.mkdir(parents=True, exist_ok=True)
@@ -100,7 +104,12 @@ class _Server:
         self._threads: list[threading.Thread] = []
         self._uvicorn = uvicorn.Server(
             uvicorn.Config(
-                self._application(), log_config=None, access_log=False, timeout_graceful_shutdown=5
+                self._application(),
+                http=bounded_protocol(),  # type: ignore[bad-argument-type]
+                ws="none",
+                log_config=None,
+                access_log=False,
+                timeout_graceful_shutdown=5,
             )
         )
         self._console = threading.Thread(
@@ -118,8 +127,10 @@ class _Server:
             self._file,
             self._inference,
             self._system,
+            hosts=allowed_hosts(self._settings.host, self._settings.allowed_hosts),
             n_workers=self._settings.workers,
             max_rows=self._settings.max_rows,
+            capture_required=self._settings.capture == "required",
         )
         self._thread("driver", self._drive)
         while not self.stop.wait(IDLE_S):
@@ -142,14 +153,26 @@ class _Server:
         for thread in self._threads:
             # A training takes as long as it takes; it is a command, and runs again after the next start.
             thread.join(1 if thread.name.startswith("runner") else max(0.0, until - wall_seconds()))
+        try:
+            self._take_in_the_rest()
+        except StorageFull as error:
+            log(
+                _LOG,
+                logging.ERROR,
+                "server.left_captures",
+                why=str(error),
+                next="the next start takes them in",
+            )
+        self._ledger.close()
+        withdraw(self._settings)
+        log(_LOG, logging.INFO, "server.stopped")
+
+    def _take_in_the_rest(self) -> None:
         if self._log is not None:
             self._log.close()
             self._log_folder = None
         if self._live is not None and not self.crashed and self._live.state == "serving":
             self._live.take_in(self._leftovers())
-        self._ledger.close()
-        withdraw(self._settings)
-        log(_LOG, logging.INFO, "server.stopped")
 
     # The threads
 
@@ -175,21 +198,31 @@ class _Server:
 
     def _drive(self) -> None:
         """Bring the world to the present, then start what keeps it there."""
-        world = self._open()
-        assert self._workers is not None, "workers come first"
-        live = Live(world, self._clock, self._declaration, self._workers)
-        self._live = live
-        live.prepare()
+        prepared = self._patience.until_done(self._prepare)
+        if prepared is None:
+            return
+        world, live = prepared
         self._desk.engine = world.engine
-        live.take_in(self._leftovers())
         self._log_folder = self._settings.home / "capture" / f"{segment_name(self._system.now())}-api"
         self._log = CaptureLog(self._log_folder)
-        self._desk.inbox = Inbox(world, self._system, self._write, max_rows=self._settings.max_rows)
+        self._patience.until_done(self._log.open)
+        self._desk.inbox = Inbox(world, self._system, self._log.keep, max_rows=self._settings.max_rows)
         self._thread("timers", lambda: self._fire(world))
         self._thread("intake", lambda: self._take_in(live))
         for number in range(RUNNERS):
             self._thread(f"runner-{number}", lambda name=f"runner-{number}": self._run_commands(world, name))
         log(_LOG, logging.INFO, "server.serving", model=world.model.name)
+
+    def _prepare(self) -> tuple[World, Live]:
+        """Return a world in the present. What a try before this one had in memory is thrown away."""
+        assert self._workers is not None, "workers come first"
+        self._clock.release()
+        world = self._open()
+        live = Live(world, self._clock, self._declaration, self._workers)
+        self._live = live
+        live.prepare()
+        live.take_in(self._leftovers())
+        return world, live
 
     def _open(self) -> World:
         declared = load_declaration(self._file)
@@ -203,26 +236,34 @@ class _Server:
             serving=self._workers,
             ledger=self._ledger,
             views=self._views,
+            hold_all=False,
         )
 
     def _fire(self, world: World) -> None:
         while not self.stop.is_set():
-            if world.engine.fire_due() == 0:
-                self.stop.wait(IDLE_S)
+            self._patience.until_done(world.engine.fire_due)
+            self.stop.wait(IDLE_S)
 
     def _run_commands(self, world: World, name: str) -> None:
         while not self.stop.is_set():
             seen = world.ledger.head().version
-            if not world.engine.run_one(name):
+            if not self._patience.until_done(lambda: world.engine.run_one(name)):
                 world.ledger.wait(seen, IDLE_S)
 
     def _take_in(self, live: Live) -> None:
         while not self.stop.wait(self._settings.seal_every_s):
-            assert self._workers is not None, "intake starts last"
-            assert self._log is not None, "intake starts last"
-            files = [*self._workers.seal(), *self._log.seal()]
-            live.take_in([_sealed(path) for path in sorted(files)])
-            live.take_in(self._leftovers())
+            self._patience.until_done(lambda: self._take_in_once(live))
+
+    def _take_in_once(self, live: Live) -> None:
+        assert self._workers is not None, "intake starts last"
+        assert self._log is not None, "intake starts last"
+        files = [*self._workers.seal(), *self._log.seal()]
+        live.take_in([_sealed(path) for path in sorted(files)])
+        live.take_in(self._leftovers())
+        missing = self._workers.n_uncaptured - self._n_uncaptured
+        if missing:
+            live.note_uncaptured(missing)
+            self._n_uncaptured += missing
 
     def _leftovers(self) -> list[Sealed]:
         """Return the files of writers that are gone; their folders are removed once they are empty."""
@@ -230,39 +271,27 @@ class _Server:
         capture = self._settings.home / "capture"
         ours = self._workers.capture_folders() if self._workers is not None else set()
         for folder in sorted(capture.iterdir()) if capture.is_dir() else []:
-            if folder in ours or folder == self._log_folder or not abandoned(folder):
+            if folder in ours or folder == self._log_folder or not is_abandoned(folder):
                 continue
             files = sorted(folder.glob("[0-9]*.jsonl"))
             found += [_sealed(path) for path in files]
             if not files:
-                (folder / "lock").unlink()
-                folder.rmdir()
+                remove_log(folder)
         return found
-
-    def _write(self, rows: Sequence[Capture]) -> None:
-        assert self._log is not None, "the inbox comes after its log"
-        self._log.write(*rows)
-        self._log.flush()
 
     # The control plane
 
-    def _application(self) -> Starlette:
+    def _application(self) -> Gateway:
         settings = self._settings
         routes = create_api(build_verbs(self._desk), self._health, token=settings.token)
-        hosts = (
-            ["*"]
-            if settings.host in ("0.0.0.0", "::")
-            else ["127.0.0.1", "localhost", "[::1]", settings.host]
-        )
-        # A name that an attacker points at this machine is not one of ours.
-        trusted = Middleware(TrustedHostMiddleware, allowed_hosts=hosts, www_redirect=False)
-        return Starlette(
-            routes=[*routes, Mount("/", create_console(self._views, self._ledger))], middleware=[trusted]
-        )
+        app = Starlette(routes=[*routes, Mount("/", create_console(self._views, self._ledger))])
+        return Gateway(app, allowed_hosts(settings.host, settings.allowed_hosts))
 
     def _health(self) -> dict[str, Any]:
         return {
-            "status": "ok",
+            "status": "waiting" if self._patience.problem else "ok",
+            "problem": self._patience.problem,
+            "n_uncaptured": 0 if self._workers is None else self._workers.n_uncaptured,
             "state": self._state(),
             "pid": os.getpid(),
             "workers": [] if self._workers is None else self._workers.pids,

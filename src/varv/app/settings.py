@@ -28,6 +28,9 @@ class Settings:
     """The folder that holds everything: ledger, data, packages, captures."""
     host: str = "127.0.0.1"
     """The address that both servers listen on."""
+    allowed_hosts: str = ""
+    """Further names by which both servers may be called, with commas between. A server on ``0.0.0.0`` may
+    be called by any name until one is set."""
     port: int = 8400
     """The port of the control plane: console and API."""
     inference_port: int = 8480
@@ -40,6 +43,9 @@ class Settings:
     """How often captured predictions and outcomes are taken into the ledger."""
     max_rows: int = 10_000
     """The most rows of one prediction request or one batch of outcomes."""
+    capture: str = "when_possible"
+    """What becomes of a prediction for which the disk has no room: with ``when_possible`` it is answered,
+    marked as not captured, and counted; with ``required`` it is refused with status 507."""
     log_format: str = "text"
     """``text`` for people, ``json`` for machines."""
     fault: str = ""
@@ -153,18 +159,19 @@ _LIMITS: dict[str, tuple[float, float]] = {
     "seal_every_s": (0.05, 3600),
     "max_rows": (1, 1_000_000),
 }
+_MAY_BE_EMPTY = {"token", "fault", "allowed_hosts"}
+_CHOICES = {"log_format": ("text", "json"), "capture": ("when_possible", "required")}
 
 
 def _typed(name: str, value: object, source: str) -> Any:
     kind = type(getattr(Settings, name))
     if kind in (int, float):
         return _number(name, value, source, whole=kind is int)
-    if not isinstance(value, str | Path) or (name != "token" and name != "fault" and not str(value)):
+    if not isinstance(value, str | Path) or (name not in _MAY_BE_EMPTY and not str(value)):
         raise InvalidInput("setting", name, "is not a text", given=repr(value)[:60], source=source)
-    if name == "log_format" and value not in ("text", "json"):
-        raise InvalidInput(
-            "setting", name, f"is {str(value)[:40]!r}", source=source, hint="write text or json"
-        )
+    if name in _CHOICES and value not in _CHOICES[name]:
+        hint = f"write {' or '.join(_CHOICES[name])}"
+        raise InvalidInput("setting", name, f"is {str(value)[:40]!r}", source=source, hint=hint)
     return str(value) if kind is str else Path(value)
 
 

@@ -75,15 +75,20 @@ class Accepted(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RolledBack(msgspec.Struct, frozen=True, kw_only=True):
-    """What a rollback led to. `settled` is false where no server runs to carry it out."""
+    """What a rollback did: either a candidate was given up, or the champion before came back."""
 
     model: str
+    gave_up: int | None
+    """The candidate whose rollout was open and has been given up; the champion stays."""
+    returned_to: int | None
+    """The champion before, which is champion again."""
     champion: int | None
-    previous: int | None
-    given_up: int | None
-    """The candidate whose rollout was given up, if one was open."""
+    """The champion now."""
+    replaced: int | None
+    """The champion until now, if another took its place."""
     seq: int
     settled: bool
+    """False where no server runs: the rollback is asked for, and carried out when one does."""
 
 
 class RetrainOrdered(msgspec.Struct, frozen=True, kw_only=True):
@@ -175,12 +180,14 @@ def rollback(desk: Desk, request: ActRequest) -> RolledBack:
         )
     seq = desk.tell(model, RollbackAsked(by=request.by, reason=request.reason))
     after = _settled(desk, model) if desk.running else desk.loop(model)
-    given_up = before.candidate if before.phase == "rolling" else None
+    gave_up = before.candidate if before.phase == "rolling" else None
+    returned_to = before.former if gave_up is None else None
     return RolledBack(
         model=model,
         champion=after.champion,
-        previous=before.champion,
-        given_up=given_up,
+        replaced=before.champion if returned_to is not None else None,
+        gave_up=gave_up,
+        returned_to=returned_to,
         seq=seq,
         settled=desk.running,
     )

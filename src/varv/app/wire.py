@@ -20,7 +20,10 @@ class Start(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """The folder of its capture log, which no other process writes."""
     socket: int
     """File descriptor of the listening socket, shared by all workers."""
+    hosts: frozenset[str] | None
+    """The names by which requests may call it; None allows any."""
     max_rows: int
+    capture_required: bool
 
 
 class Restore(msgspec.Struct, frozen=True, tag=True):
@@ -74,6 +77,8 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
     number: int
     epoch: int = 0
     files: tuple[str, ...] = ()
+    n_uncaptured: int = 0
+    """Answers that were given without capture since the last sealing."""
     code: str = ""
     """Code of the error, or nothing if there was none."""
     problem: str = ""

@@ -7,12 +7,12 @@ standard input closes, however the owner ended.
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import os
 import socket
 import sys
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -22,19 +22,22 @@ import uvicorn
 from varv.adapters.onnx_runtime import OnnxRuntime
 from varv.app.compose import LocalServing, open_ledger, open_views
 from varv.app.loading import load_declaration, model_of
+from varv.app.protocol import bounded_protocol
 from varv.app.wire import Observe, Reply, Request, Restore, Seal, Start, Table, Unload, Warm
 from varv.data import Dataset, Datasets
 from varv.features import FeatureEngine
+from varv.fronts.gateway import Gateway
 from varv.fronts.inference import Inference, create_inference
 from varv.kernel.blobs import FolderBlobs
 from varv.kernel.clock import DAY, Instant, SystemClock
 from varv.kernel.columns import FolderColumns
-from varv.kernel.errors import VarvError
+from varv.kernel.errors import StorageFull, VarvError
 from varv.kernel.observe import log, start_logging
 from varv.loop.answering import Answering
 from varv.loop.declaration import Model
 from varv.serving import CaptureLog, DataPlane
 
+SWITCH_S = 0.0005
 DRAIN_S = 10
 """How long requests under way may take once the owner is gone."""
 _LOG = logging.getLogger(__name__)
@@ -57,6 +60,8 @@ class Worker:
         self._serving = LocalServing(self._dataplane, FolderBlobs(self._home / "blobs"))
         self._columns = FolderColumns(self._home / "columns")
         self._log = CaptureLog(Path(start.capture))
+        with suppress(StorageFull):
+            self._log.open()
         self.inference = Inference()
         self._model: Model | None = None
         self._features: FeatureEngine | None = None
@@ -75,12 +80,20 @@ class Worker:
         elif isinstance(message, Observe):
             self._observe(message)
         elif isinstance(message, Seal):
-            return Reply(number=request.number, files=tuple(str(path) for path in self._log.seal()))
+            return self._seal(request.number)
         return Reply(number=request.number)
 
     def close(self) -> None:
         """Flush what was captured."""
-        self._log.close()
+        with suppress(StorageFull):
+            self._log.close()
+
+    def _seal(self, number: int) -> Reply:
+        answering = self.inference.answering
+        files = tuple(str(path) for path in self._log.seal())
+        return Reply(
+            number=number, files=files, n_uncaptured=0 if answering is None else answering.take_uncaptured()
+        )
 
     def _restore(self) -> None:
         model = model_of(load_declaration(self._start.file))
@@ -107,6 +120,7 @@ class Worker:
             self._clock,
             nullable=frozenset(nullable),
             max_rows=self._start.max_rows,
+            capture_required=self._start.capture_required,
         )
 
     def _observe(self, message: Observe) -> None:
@@ -133,10 +147,13 @@ def main() -> int:
         return 0
     start = msgspec.json.decode(first, type=Request).message
     assert isinstance(start, Start), "the first message says what the worker is"
-    lock = _own(Path(start.capture))
+    # A large request in a thread must not keep the event loop from the interpreter for long.
+    sys.setswitchinterval(SWITCH_S)
     worker = Worker(start)
     config = uvicorn.Config(
-        create_inference(worker.inference),
+        Gateway(create_inference(worker.inference), start.hosts),
+        http=bounded_protocol(),  # type: ignore[bad-argument-type]
+        ws="none",
         log_config=None,
         access_log=False,
         timeout_graceful_shutdown=DRAIN_S,
@@ -146,7 +163,6 @@ def main() -> int:
     control.start()
     server.run(sockets=[socket.socket(fileno=start.socket)])
     worker.close()
-    os.close(lock)
     return 0
 
 
@@ -167,14 +183,6 @@ def _obey(worker: Worker, incoming: BinaryIO, replies: BinaryIO, server: uvicorn
     timer = threading.Timer(DRAIN_S + 2, os._exit, args=(1,))
     timer.daemon = True
     timer.start()
-
-
-def _own(capture: Path) -> int:
-    """Return a file descriptor whose lock says that this process writes the folder."""
-    capture.mkdir(parents=True, exist_ok=True)
-    lock = os.open(capture / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    fcntl.flock(lock, fcntl.LOCK_EX)
-    return lock
 
 
 def _dataset(model: Model, name: str) -> Dataset:

@@ -7,9 +7,7 @@ told everything that is in force, so a routing table that was confirmed stays co
 
 from __future__ import annotations
 
-import fcntl
 import logging
-import os
 import socket
 import subprocess
 import sys
@@ -143,18 +141,33 @@ class Workers:
         What they serve.
     listener
         The listening socket that they share.
-    n_workers, max_rows
-        How many there are, and how large a request may be.
+    hosts
+        The names by which requests may call them; None allows any.
+    n_workers, max_rows, capture_required
+        How many there are, how large a request may be, and whether one that cannot be captured is refused.
     """
 
     def __init__(
-        self, home: Path, file: str, listener: socket.socket, clock: Clock, *, n_workers: int, max_rows: int
+        self,
+        home: Path,
+        file: str,
+        listener: socket.socket,
+        clock: Clock,
+        *,
+        hosts: frozenset[str] | None,
+        n_workers: int,
+        max_rows: int,
+        capture_required: bool = False,
     ) -> None:
         self._home = home
         self._file = file
         self._listener = listener
         self._clock = clock
+        self._hosts = hosts
         self._max_rows = max_rows
+        self._capture_required = capture_required
+        self.n_uncaptured = 0
+        """Answers that were given without capture, as far as workers have told."""
         self._lock = threading.RLock()
         self._warm: dict[Version, Digest] = {}
         self._table: RoutingTable | None = None
@@ -207,11 +220,13 @@ class Workers:
         files: list[Path] = []
         for owed in self._send(Seal()):
             try:
-                files += [Path(name) for name in owed.wait().files]
+                reply = owed.wait()
             except Unavailable:
-                log(
-                    _LOG, logging.WARNING, "worker.ended_unsealed"
-                )  # its folder is taken over once it is gone
+                # Its folder is taken over once it is gone.
+                log(_LOG, logging.WARNING, "worker.ended_unsealed")
+                continue
+            files += [Path(name) for name in reply.files]
+            self.n_uncaptured += reply.n_uncaptured
         return files
 
     def capture_folders(self) -> set[Path]:
@@ -250,7 +265,9 @@ class Workers:
             file=self._file,
             capture=str(self._home / "capture" / name),
             socket=self._listener.fileno(),
+            hosts=self._hosts,
             max_rows=self._max_rows,
+            capture_required=self._capture_required,
         )
         worker = Worker(start, self._replace)
         if self._restored:
@@ -272,15 +289,3 @@ class Workers:
                 self.failed.set()
                 return
             self._workers.append(self._start())
-
-
-def abandoned(folder: Path) -> bool:
-    """Return whether no process writes a capture folder any more."""
-    lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    finally:
-        os.close(lock)
-    return True

@@ -23,6 +23,7 @@ import polars as pl
 from varv.data.model import Dataset
 from varv.data.sources import TIME
 from varv.features.history import STEPS, History, Ints, fixed_point
+from varv.features.known_rows import KnownRows, first_of_each, hashes_of
 from varv.features.model import Derived, Feature, FeatureSet, FeatureView, feature_kind
 from varv.kernel.clock import DAY, Duration, Instant, iso
 from varv.kernel.errors import InvalidInput
@@ -239,9 +240,9 @@ class _Log:
         self._types = dataset.types()
         self._tables: dict[str, list[_Table]] = {part: [] for part in dataset.parts}
         self._entities: dict[tuple[str, ...], dict[Hashable, int]] = {}
-        self._rows: dict[Hashable, tuple[int, ...]] = {}
+        self._known: KnownRows | None = None
         """Of each base row by key: its event time, and its code for each kind of entity."""
-        self._seen: dict[str, set[Hashable]] = {part: set() for part in dataset.parts}
+        self._numbers = {part: number for number, part in enumerate(dataset.parts)}
         self._waiting: dict[str, pl.DataFrame] = {}
         self._forgotten = 0
 
@@ -250,6 +251,13 @@ class _Log:
         self._tables[view.part].append(table)
         self._entities.setdefault(view.entity, {})
         return table
+
+    @property
+    def _rows(self) -> KnownRows:
+        # Made late: every view adds its kind of entity first.
+        if self._known is None:
+            self._known = KnownRows(len(self._entities))
+        return self._known
 
     def codes(self, entity: tuple[str, ...], frame: pl.DataFrame, *, new: bool = False) -> Ints:
         """Return the code of each row's entity, -1 if it has none or an unknown one; `new` ones get a code
@@ -292,44 +300,36 @@ class _Log:
         if horizon < self._forgotten + PATIENCE // 8:
             return
         self._forgotten = horizon
-        outdated = [key for key, row in self._rows.items() if row[0] < horizon]
-        for key in outdated:
-            del self._rows[key]
-        for seen in self._seen.values():
-            seen.difference_update(outdated)
+        self._rows.trim(Instant(horizon))
         for part, frame in self._waiting.items():
             self._waiting[part] = frame.filter(pl.col(part).dt.timestamp("us") >= horizon)
 
     def _observe_base(self, frame: pl.DataFrame) -> None:
         times = _times(frame.get_column(self.dataset.event_time))
-        keys = _rows_of(frame, self.dataset.key)
-        fresh = self._first_statements(self.dataset.event_time, keys)
+        keys = hashes_of(_rows_of(frame, self.dataset.key))
+        fresh = first_of_each(keys) & ~self._rows.has(keys)
         if not fresh.all():
-            frame, times = frame.filter(pl.Series(fresh)), times[fresh]
-            keys = [key for key, new in zip(keys, fresh.tolist(), strict=True) if new]
+            frame, times, keys = frame.filter(pl.Series(fresh)), times[fresh], keys[fresh]
         by_entity = {entity: self.codes(entity, frame, new=True) for entity in self._entities}
-        lists = [codes.tolist() for codes in by_entity.values()]
-        self._rows.update(zip(keys, zip(times.tolist(), *lists, strict=True), strict=True))
+        self._rows.add(keys, times, list(by_entity.values()))
         self._fill(self.dataset.event_time, frame, times, by_entity)
         for part in list(self._waiting):
             self._observe_later(part, self._waiting.pop(part))
 
     def _observe_later(self, part: str, frame: pl.DataFrame) -> None:
-        keys = _rows_of(frame, self.dataset.key)
-        rows = [self._rows.get(key) for key in keys]
-        known = np.fromiter((row is not None for row in rows), np.bool_, len(rows))
+        keys = hashes_of(_rows_of(frame, self.dataset.key))
+        known = self._rows.has(keys)
         if not known.all():
             self._wait(part, frame.filter(pl.Series(~known)))
-            frame = frame.filter(pl.Series(known))
-            keys = [key for key, row in zip(keys, rows, strict=True) if row is not None]
-        if not keys:
+            frame, keys = frame.filter(pl.Series(known)), keys[known]
+        if not len(keys):
             return
-        base = np.array([row for row in rows if row is not None], np.int64)
+        asked, codes = self._rows.rows(keys)
         times = _times(frame.get_column(part))
-        fresh = self._first_statements(part, keys) & (times - base[:, 0] <= PATIENCE)
+        fresh = self._rows.state(self._numbers[part], keys) & (times - asked <= PATIENCE)
         if not fresh.all():
-            frame, times, base = frame.filter(pl.Series(fresh)), times[fresh], base[fresh]
-        by_entity = {entity: base[:, 1 + i] for i, entity in enumerate(self._entities)}
+            frame, times, codes = frame.filter(pl.Series(fresh)), times[fresh], codes[fresh]
+        by_entity = {entity: codes[:, i] for i, entity in enumerate(self._entities)}
         self._fill(part, frame, times, by_entity)
 
     def _wait(self, part: str, frame: pl.DataFrame) -> None:
@@ -354,15 +354,6 @@ class _Log:
                 table.add(codes, times, ties, frame)
             else:
                 table.add(codes[has], times[has], ties[has], frame.filter(pl.Series(has)))
-
-    def _first_statements(self, part: str, keys: list[Hashable]) -> npt.NDArray[np.bool_]:
-        seen = self._seen[part]
-        first = np.ones(len(keys), np.bool_)
-        for i, key in enumerate(keys):
-            if key in seen:
-                first[i] = False
-            seen.add(key)
-        return first
 
 
 def _rows_of(frame: pl.DataFrame, columns: tuple[str, ...]) -> list[Hashable]:

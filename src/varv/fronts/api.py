@@ -18,9 +18,9 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from varv import __version__
+from varv.fronts.gateway import Bodies, require_own_site
 from varv.fronts.problems import (
     STATUS,
-    bounded_body,
     described,
     json_response,
     require_json,
@@ -31,6 +31,7 @@ from varv.kernel.errors import PermissionDenied, VarvError
 from varv.kernel.verbs import MOST_REQUEST_BYTES, Verb, VerbTable
 
 PREFIX = "/api/v1"
+MOST_BYTES_TOGETHER = 16 << 20
 
 
 def create_api(verbs: VerbTable, health: Callable[[], dict[str, Any]], *, token: str = "") -> list[Route]:
@@ -50,9 +51,11 @@ def create_api(verbs: VerbTable, health: Callable[[], dict[str, Any]], *, token:
     async def described_api(request: Request) -> Response:
         return json_response(openapi(verbs))
 
+    bodies = Bodies(MOST_REQUEST_BYTES, MOST_BYTES_TOGETHER)
     routes = [Route("/health", healthy), Route("/api/openapi.json", described_api)]
     acts = (
-        Route(path_of(verb.name), _endpoint(verb, token), methods=["POST"], name=verb.name) for verb in verbs
+        Route(path_of(verb.name), _endpoint(verb, token, bodies), methods=["POST"], name=verb.name)
+        for verb in verbs
     )
     return [*routes, *acts]
 
@@ -102,28 +105,21 @@ def _any_value(kind: type) -> dict[str, Any]:
     return {"description": "any JSON value"}
 
 
-def _endpoint(verb: Verb[Any, Any], token: str) -> Callable[[Request], Any]:
+def _endpoint(verb: Verb[Any, Any], token: str, bodies: Bodies) -> Callable[[Request], Any]:
     async def act(request: Request) -> Response:
         try:
-            _require_own_site(request)
+            require_own_site(request)
             if token and verb.permission != "read":
                 _require_token(request, token)
             require_json(request)
-            asked = verb.decode(await bounded_body(request, MOST_REQUEST_BYTES))
-            return json_response(await run_in_threadpool(verb.run, asked))
+            async with bodies.receive(request) as body:
+                return json_response(await run_in_threadpool(lambda: verb.run(verb.decode(body))))
         except VarvError as error:
             return json_response(
                 {"error": described(error)}, status=status_of(error), headers=retry_headers(error)
             )
 
     return act
-
-
-def _require_own_site(request: Request) -> None:
-    # Browsers send this with every request, and no page can change it; other clients do not send it.
-    if request.headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
-        hint = "call the API from its own pages, or from a program"
-        raise PermissionDenied("request", request.url.path, "comes from a page of another site", hint=hint)
 
 
 def _require_token(request: Request, token: str) -> None:

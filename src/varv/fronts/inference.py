@@ -1,26 +1,31 @@
 """The inference front: the Open Inference Protocol (version 2, REST) and MLflow's scoring protocol.
 
-Both only translate: `loop.answering` types the values, answers and captures. A handler runs on the event
-loop, since an answer from memory takes less time than handing it to a thread.
+Both only translate: `loop.answering` types the values, answers and captures. A small request is answered on
+the event loop, since that takes less time than handing it to a thread. Large ones go to a thread, one at a
+time, so that they hold up each other and nobody else.
 """
 
 from __future__ import annotations
 
+import asyncio
 import functools
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
+from urllib.parse import quote
 
 import msgspec
 import polars as pl
 from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from varv import __version__
+from varv.fronts.datatypes import content_of, datatype_of, typed_values
+from varv.fronts.gateway import Bodies, require_own_site
 from varv.fronts.problems import (
     TooLarge,
-    bounded_body,
     described,
     json_response,
     require_json,
@@ -29,28 +34,14 @@ from varv.fronts.problems import (
 )
 from varv.kernel.errors import InvalidInput, NotFound, Unavailable, VarvError
 from varv.kernel.ids import new_secret
-from varv.loop.answering import Answering
+from varv.loop.answering import Answering, Answers, RequestColumn
 
-MOST_BYTES = 32 << 20
-LONGEST_ID = 128
+MOST_BYTES = 16 << 20
+MOST_BYTES_TOGETHER = 64 << 20
+INLINE_BYTES = 16 << 10
+"""Above this a request is answered in a thread; some sixty rows."""
+LONGEST_ID = 1024
 
-_DATATYPES = {
-    *(
-        "BOOL",
-        "UINT8",
-        "UINT16",
-        "UINT32",
-        "UINT64",
-        "INT8",
-        "INT16",
-        "INT32",
-        "INT64",
-        "FP16",
-        "FP32",
-        "FP64",
-        "BYTES",
-    )
-}
 _OUTPUTS = {
     "probability": ("FP32", "score"),
     "version": ("INT32", "version"),
@@ -143,6 +134,9 @@ def create_inference(inference: Inference) -> Starlette:
         Route("/v2/models/{model}", served.model),
         Route("/v2/models/{model}/ready", served.model_ready),
         Route("/v2/models/{model}/infer", served.infer, methods=["POST"]),
+        Route("/v2/models/{model}/versions/{version}", served.model),
+        Route("/v2/models/{model}/versions/{version}/ready", served.model_ready),
+        Route("/v2/models/{model}/versions/{version}/infer", served.infer_version, methods=["POST"]),
         Route("/invocations", served.invocations, methods=["POST"]),
         Route("/ping", served.ready),
         Route("/health", served.ready),
@@ -173,6 +167,8 @@ def _told(handler: Handler) -> Handler:
 class _Protocols:
     def __init__(self, inference: Inference) -> None:
         self._inference = inference
+        self._bodies = Bodies(MOST_BYTES, MOST_BYTES_TOGETHER)
+        self._large = asyncio.Semaphore(1)
 
     async def server(self, request: Request) -> Response:
         return json_response({"name": "varv", "version": __version__, "extensions": []})
@@ -191,15 +187,15 @@ class _Protocols:
 
     @_told
     async def model_ready(self, request: Request) -> Response:
-        ready = bool(self._inference.model(request.path_params["model"]).versions)
+        ready = bool(self._model(request).versions)
         return json_response({"ready": ready}, status=200 if ready else 503)
 
     @_told
     async def model(self, request: Request) -> Response:
-        answering = self._inference.model(request.path_params["model"])
+        answering = self._model(request)
         inputs = [
-            {"name": column.name, "datatype": _datatype(column.dtype), "shape": [-1], "parameters": {
-                "required": column.required, "may_be_null": column.may_be_null}}
+            {"name": column.name, "datatype": datatype_of(column.dtype), "shape": [-1], "parameters": {
+                "required": column.required, "may_be_null": column.may_be_null, **content_of(column.dtype)}}
             for column in answering.columns.values()
         ]  # fmt: skip
         outputs = [
@@ -217,40 +213,73 @@ class _Protocols:
 
     @_told
     async def infer(self, request: Request) -> Response:
+        name = request.path_params["model"]
+        return await self._answered(request, lambda body: self._infer(body, name))
+
+    @_told
+    async def infer_version(self, request: Request) -> Response:
+        self._model(request)
+        version = request.path_params["version"]
+        hint = "leave /versions out: which version answers is the rollout's to say, and the answer names it"
+        raise InvalidInput("version", version[:80], "is not the caller's to choose", hint=hint)
+
+    def _model(self, request: Request) -> Answering:
+        """Return what answers for the model that a path names, and the version if it names one."""
         answering = self._inference.model(request.path_params["model"])
-        asked = _decoded(await _body(request), InferRequest)
+        version = request.path_params.get("version")
+        if version is not None and version not in map(str, answering.versions):
+            served = ", ".join(map(str, answering.versions)) or "none"
+            raise NotFound("version", version[:80], "is not served", hint=f"served are {served}")
+        return answering
+
+    async def _answered(self, request: Request, answer: Callable[[bytes], Response]) -> Response:
+        require_own_site(request)
+        require_json(request, said=False)
+        async with self._bodies.receive(request) as body:
+            if len(body) <= INLINE_BYTES:
+                return answer(body)
+            async with self._large:
+                return await run_in_threadpool(answer, body)
+
+    def _infer(self, body: bytes, model: str) -> Response:
+        answering = self._inference.model(model)
+        asked = _decoded(body, InferRequest)
         unknown = [wanted.name for wanted in asked.outputs if wanted.name not in _OUTPUTS]
         if unknown:
             raise InvalidInput(
                 "field", "outputs", f"asks for {unknown[0][:80]!r}", hint=f"there are {', '.join(_OUTPUTS)}"
             )
-        columns = _columns(asked.inputs, answering.max_rows)
+        columns = _columns(asked.inputs, answering.max_rows, answering.columns)
         request_id = _id(asked.id)
-        answers = answering.answer(columns, request_id)
+        answered = answering.answer(columns, request_id)
+        answers = answered.rows
         names = [wanted.name for wanted in asked.outputs] or list(_OUTPUTS)
-        body = {
+        said = {
             "id": request_id,
             "model_name": answering.model_name,
             "model_version": _versions(answers),
-            "parameters": {"epoch": answers["epoch"][0], "arm": _arms(answers), "share": answers["share"][0]},
+            "parameters": {
+                "epoch": answers["epoch"][0],
+                "arm": _arms(answers),
+                "share": answers["share"][0],
+                "captured": answered.captured,
+            },
             "outputs": [_output(name, answers) for name in names],
         }
-        return json_response(body, headers=_headers(answers, request_id))
+        return json_response(said, headers=_headers(answered, request_id))
 
     @_told
     async def invocations(self, request: Request) -> Response:
+        given = request.headers.get("x-request-id", "")
+        return await self._answered(request, lambda body: self._invoke(body, given))
+
+    def _invoke(self, body: bytes, given_id: str) -> Response:
         answering = self._inference.model()
-        columns = _frame_columns(_decoded(await _body(request), Invocation), answering.max_rows)
-        request_id = _id(request.headers.get("x-request-id", ""))
-        answers = answering.answer(columns, request_id)
-        return json_response(
-            {"predictions": answers["score"].to_list()}, headers=_headers(answers, request_id)
-        )
-
-
-async def _body(request: Request) -> bytes:
-    require_json(request)
-    return await bounded_body(request, MOST_BYTES)
+        columns = _frame_columns(_decoded(body, Invocation), answering.max_rows)
+        request_id = _id(given_id)
+        answered = answering.answer(columns, request_id)
+        predictions = {"predictions": answered.rows["score"].to_list()}
+        return json_response(predictions, headers=_headers(answered, request_id))
 
 
 def _decoded(body: bytes, kind: type[Any]) -> Any:
@@ -262,7 +291,7 @@ def _decoded(body: bytes, kind: type[Any]) -> Any:
         raise InvalidInput(
             "field", field, f"is not valid: {problem}", hint="see the model's metadata"
         ) from None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
         raise InvalidInput(
             "request",
             "body",
@@ -272,7 +301,7 @@ def _decoded(body: bytes, kind: type[Any]) -> Any:
         ) from None
 
 
-def _columns(inputs: list[Tensor], most: int) -> dict[str, list[Any]]:
+def _columns(inputs: list[Tensor], most: int, columns: Mapping[str, RequestColumn]) -> dict[str, list[Any]]:
     if not inputs:
         raise InvalidInput("field", "inputs", "is empty", hint="send one tensor for each request column")
     found: dict[str, list[Any]] = {}
@@ -281,13 +310,6 @@ def _columns(inputs: list[Tensor], most: int) -> dict[str, list[Any]]:
         name = tensor.name[:80]
         if tensor.name in found:
             raise InvalidInput("column", name, "is given twice", hint="send one tensor for each column")
-        if tensor.datatype not in _DATATYPES:
-            raise InvalidInput(
-                "column",
-                name,
-                f"has the datatype {tensor.datatype[:20]!r}",
-                hint=f"use {', '.join(sorted(_DATATYPES))}",
-            )
         n = tensor.shape[0] if tensor.shape in ([n_first], [n_first, 1]) else -1
         if n < 1:
             raise InvalidInput(
@@ -303,7 +325,7 @@ def _columns(inputs: list[Tensor], most: int) -> dict[str, list[Any]]:
             raise InvalidInput(
                 "column", name, f"has {len(values)} values for the shape [{n}]", hint="make them agree"
             )
-        found[tensor.name] = values
+        found[tensor.name] = typed_values(name, tensor.datatype, values, columns.get(tensor.name))
     return found
 
 
@@ -349,10 +371,9 @@ def _frame_columns(asked: Invocation, most: int) -> dict[str, list[Any]]:
 
 
 def _id(given: str) -> str:
-    if len(given) > LONGEST_ID or not given.isprintable():
-        raise InvalidInput(
-            "field", "id", "is not usable", hint=f"send {LONGEST_ID} printable characters at most"
-        )
+    """Return the id of a request: the caller's, whatever it holds, or a new one."""
+    if len(given) > LONGEST_ID:
+        raise InvalidInput("field", "id", "is too long", hint=f"send {LONGEST_ID} characters at most")
     return given or new_secret(12).hex()
 
 
@@ -364,22 +385,20 @@ def _arms(answers: pl.DataFrame) -> str:
     return ",".join(sorted(set(answers["arm"].to_list())))
 
 
-def _headers(answers: pl.DataFrame, request_id: str) -> dict[str, str]:
-    # A client chooses the id, and a header holds Latin-1 only.
-    shown = request_id if request_id.isascii() else ascii(request_id)[1:-1]
+def _headers(answered: Answers, request_id: str) -> dict[str, str]:
+    answers = answered.rows
+    # A client chooses the id, and a header holds printable ASCII without spaces around it.
+    plain = request_id.isascii() and request_id.isprintable() and request_id == request_id.strip()
+    shown = request_id if plain else quote(request_id)
     return {
         "x-request-id": shown,
         "x-varv-version": _versions(answers),
         "x-varv-epoch": str(answers["epoch"][0]),
         "x-varv-arm": _arms(answers),
+        "x-varv-captured": "true" if answered.captured else "false",
     }
 
 
 def _output(name: str, answers: pl.DataFrame) -> dict[str, Any]:
     datatype, column = _OUTPUTS[name]
     return {"name": name, "datatype": datatype, "shape": [answers.height], "data": answers[column].to_list()}
-
-
-def _datatype(dtype: str) -> str:
-    plain = {"Boolean": "BOOL", "String": "BYTES", "Float32": "FP32", "Float64": "FP64"}
-    return plain.get(dtype, dtype.upper() if "Int" in dtype else "BYTES")

@@ -22,6 +22,7 @@ STATUS = {
     "user_code_failed": 500,
     "internal": 500,
     "unavailable": 503,
+    "storage_full": 507,
     "deadline_exceeded": 504,
 }
 """HTTP status of each error code."""
@@ -61,29 +62,13 @@ def retry_headers(error: VarvError) -> dict[str, str]:
     return {"retry-after": "1"} if error.retryable else {}
 
 
-async def bounded_body(request: Request, most: int) -> bytes:
-    """Return the body of a request, refused as soon as it is larger than `most` bytes.
+def require_json(request: Request, *, said: bool = True) -> None:
+    """Refuse a body that is not JSON.
 
-    Raises
-    ------
-    TooLarge
-        If it is.
-    """
-    chunks: list[bytes] = []
-    size = 0
-    async for chunk in request.stream():
-        size += len(chunk)
-        if size > most:
-            raise TooLarge(
-                "request", request.url.path, "is too large", most_bytes=most, hint="send it in parts"
-            )
-        chunks.append(chunk)
-    return b"".join(chunks)
-
-
-def require_json(request: Request) -> None:
-    """Refuse a body that does not say that it is JSON: a form of another site could send any other kind
-    unasked.
+    Parameters
+    ----------
+    said
+        Whether a body must say that it is. Clients of inference protocols do not always do.
 
     Raises
     ------
@@ -91,7 +76,7 @@ def require_json(request: Request) -> None:
         If the content type is another.
     """
     given = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if given != "application/json":
+    if given != "application/json" and (said or given):
         raise InvalidInput(
             "request",
             request.url.path,

@@ -15,6 +15,7 @@ from typing import Protocol
 from varv.kernel.codec import Digest, digest
 from varv.kernel.errors import Corrupt, InvalidInput, NotFound
 from varv.kernel.faults import Faults
+from varv.kernel.storage import storing
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
@@ -115,17 +116,24 @@ _REPAIR = "restore it from a copy, or run what made it again"
 
 
 def write_atomically(place: Path, data: bytes, faults: Faults) -> None:
-    """Write a file so that after a crash it holds all of `data` or does not exist, durably."""
-    place.parent.mkdir(parents=True, exist_ok=True)
+    """Write a file so that after a crash it holds all of `data` or does not exist, durably.
+
+    Raises
+    ------
+    StorageFull
+        If the disk takes nothing more; the file is as it was then.
+    """
     draft = place.with_name(f".{place.name}.{os.getpid()}")
-    with draft.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    faults.reach("blobs.before_rename")
-    draft.replace(place)
-    sync_folder(place.parent)
-    sync_folder(place.parent.parent)
+    with storing("file", place, draft=draft):
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with draft.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        faults.reach("blobs.before_rename")
+        draft.replace(place)
+        sync_folder(place.parent)
+        sync_folder(place.parent.parent)
 
 
 def sync_folder(folder: Path) -> None:

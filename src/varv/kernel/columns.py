@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from io import BytesIO
 from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -20,6 +21,7 @@ import polars as pl
 from varv.kernel.blobs import sync_folder
 from varv.kernel.errors import Conflict, Corrupt, InvalidInput, NotFound
 from varv.kernel.faults import Faults
+from varv.kernel.storage import storing
 
 # No leading dot and no slash: a name can neither leave its folder nor pass for a draft.
 _PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.=+-]{0,127}")
@@ -44,6 +46,8 @@ class Columns(Protocol):
             If the segment exists with other rows.
         InvalidInput
             If a name could not be a file's, or the frame has no columns.
+        StorageFull
+            If the disk takes nothing more; there is no such segment then.
         """
         ...
 
@@ -128,7 +132,6 @@ class FolderColumns:
         if place.exists() or segment in self._in_compacted(table):
             _require_same(next(self.batches(table, [segment])), frame, f"{table}/{segment}")
             return
-        place.parent.mkdir(parents=True, exist_ok=True)
         self._write(place, frame)
 
     def segments(self, table: str) -> list[str]:
@@ -193,16 +196,21 @@ class FolderColumns:
         self._in_compacted(table, anew=True)
 
     def _write(self, place: Path, frame: pl.DataFrame, metadata: dict[str, str] | None = None) -> None:
+        # Encoded in memory: the writer of the library tells a full disk from a bad frame by its text only.
+        encoded = BytesIO()
+        frame.write_parquet(encoded, compression="zstd", compression_level=3, metadata=metadata)
         draft = place.with_name(f".{place.name}.{os.getpid()}")
-        with draft.open("wb") as file:
-            frame.write_parquet(file, compression="zstd", compression_level=3, metadata=metadata)
+        with storing("segment", place, draft=draft):
+            place.parent.mkdir(parents=True, exist_ok=True)
+            with draft.open("wb") as file:
+                file.write(encoded.getbuffer())
+                if self._durable:
+                    file.flush()
+                    os.fsync(file.fileno())
+            self._faults.reach("columns.before_rename")
+            draft.replace(place)
             if self._durable:
-                file.flush()
-                os.fsync(file.fileno())
-        self._faults.reach("columns.before_rename")
-        draft.replace(place)
-        if self._durable:
-            sync_folder(place.parent)
+                sync_folder(place.parent)
 
     def _alone(self, table: str) -> dict[str, int]:
         """Return the segments that have a file of their own, with its size in bytes."""

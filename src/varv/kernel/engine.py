@@ -2,8 +2,9 @@
 
 `tell` runs the pure transitions that a message leads to and commits all of them as one change. `run_one`
 claims a command, lets its handler act, and commits what came of it together with the end of the command.
-`fire_one` delivers a timer that came due. Nothing is kept in memory between calls, so after a crash at any
-point the next call goes on from the last commit, and the same inputs give the same ledger, bit for bit.
+`fire_one` delivers a timer that came due. Nothing that decides is kept in memory between calls, so after a
+crash at any point the next call goes on from the last commit, and the same inputs give the same ledger, bit
+for bit. A full disk is such a point: the call raises `StorageFull`, and is made again once there is room.
 
 Every entry names as its cause the entry that led to it: a message the entry its sender was handling, a fact
 the message that decided it, a reply the message that decided the command, a fired timer the message that set
@@ -13,6 +14,7 @@ it.
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -20,7 +22,15 @@ import msgspec
 
 from varv.kernel.clock import DAY, SECOND, Clock, Duration, Instant
 from varv.kernel.codec import Event, canonical
-from varv.kernel.errors import Conflict, FailedPrecondition, InvalidInput, NotFound, UserCodeFailed, VarvError
+from varv.kernel.errors import (
+    Conflict,
+    FailedPrecondition,
+    InvalidInput,
+    NotFound,
+    StorageFull,
+    UserCodeFailed,
+    VarvError,
+)
 from varv.kernel.faults import Faults
 from varv.kernel.ledger import (
     Append,
@@ -84,6 +94,8 @@ class Engine:
         self._faults = faults or Faults()
         self._sagas = {saga.name: saga for saga in sagas}
         self._handlers: dict[str, tuple[type[Command], Handler]] = {}
+        # Commands whose end could not be written: their leases are to be given back before the next claim.
+        self._unfinished: deque[ClaimedCommand] = deque()
         for command, handler in (handlers or {}).items():
             if command.__name__ in self._handlers:
                 raise InvalidInput("command", command.__name__, "has the name of another command")
@@ -152,13 +164,41 @@ class Engine:
 
         A failure that may pass is tried again, up to `MAX_ATTEMPTS` times; then, or at any other failure, the
         saga that asked is told `CommandFailed`.
+
+        Raises
+        ------
+        StorageFull
+            If the disk takes nothing more. That is no failure of the command: a later call runs it again.
         """
+        self._give_back()
         claimed = self._ledger.claim(worker, self._clock.now(), LEASE)
         if claimed is None:
             return False
         self._faults.reach("engine.after_claim")
-        outcome = self._outcome(claimed)
+        try:
+            self._settle(claimed, self._outcome(claimed))
+        except StorageFull:
+            self._unfinished.append(claimed)
+            raise
+        return True
+
+    def _give_back(self) -> None:
+        """Give back the leases of commands whose end the disk did not take, so that they run again."""
+        while self._unfinished:
+            claimed = self._unfinished.popleft()
+            try:
+                self._ledger.extend(claimed.id, claimed.attempt, self._clock.now())
+            except StorageFull:
+                self._unfinished.appendleft(claimed)
+                raise
+            except Conflict:
+                log(_LOG, logging.WARNING, "command.fenced_off", command=claimed.id, attempt=claimed.attempt)
+
+    def _settle(self, claimed: ClaimedCommand, outcome: Reply | VarvError) -> None:
+        """Commit what came of a command."""
         self._faults.reach("engine.after_handler")
+        if isinstance(outcome, StorageFull):
+            raise outcome
         try:
             if isinstance(outcome, Reply):
                 self._finish(claimed, outcome)
@@ -170,7 +210,6 @@ class Engine:
             if error.kind != "command":
                 raise
             log(_LOG, logging.WARNING, "command.fenced_off", command=claimed.id, attempt=claimed.attempt)
-        return True
 
     def _outcome(self, claimed: ClaimedCommand) -> Reply | VarvError:
         try:
@@ -179,6 +218,9 @@ class Engine:
             kind, handler = self._handlers[claimed.name]
             command = msgspec.json.decode(claimed.data, type=kind)
             return handler(command, claimed.id, self._clock.now())
+        except StorageFull as error:
+            log(_LOG, logging.WARNING, "command.without_room", command=claimed.id, why=str(error))
+            return error
         except VarvError as error:
             return error
         except Exception as error:  # noqa: BLE001 - handlers run the model author's code, which may raise anything

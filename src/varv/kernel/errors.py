@@ -9,6 +9,7 @@
     ├── FailedPrecondition    right request, wrong state
     ├── PermissionDenied      the caller may not
     ├── Unavailable           an engine or server cannot be reached; retry helps
+    ├── StorageFull           the disk takes nothing more; it goes on by itself once there is room
     ├── DeadlineExceeded      it took longer than allowed
     ├── Corrupt               stored bytes are not what was written
     └── UserCodeFailed        the model author's function raised
@@ -109,6 +110,13 @@ class Unavailable(VarvError):
     """Cannot be reached."""
 
     code = "unavailable"
+    retryable = True
+
+
+class StorageFull(VarvError):
+    """Cannot be written: the disk takes nothing more."""
+
+    code = "storage_full"
     retryable = True
 
 

@@ -47,6 +47,7 @@ from varv.kernel.ledger import (
 from varv.kernel.merkle import Notary
 from varv.kernel.observe import log
 from varv.kernel.sqlite_file import Durability, connect, own, prepare, require_format
+from varv.kernel.storage import full, refused_read, refused_write
 
 _Work = Callable[[Head], tuple[Any, Head]]
 
@@ -134,6 +135,8 @@ class SqliteLedger:
                 prepare(self._db, self._name, durability)
             return self._checked_tip()
         except sqlite3.Error as error:
+            if self._open and refused_write(error):
+                raise full("ledger", Path(self._path), str(error)) from None
             raise Corrupt("ledger", self._name, "cannot be opened", why=str(error)) from None
 
     def _checked_tip(self) -> Head:
@@ -175,8 +178,8 @@ class SqliteLedger:
                 return
             self._closed = True
         with self._writing:
-            if self._notary is not None and not self._read_only:
-                self._notary.cover(self._tip.version, self._hashes_after, final=True)
+            if not self._read_only:
+                self._sign(final=True)
             self._let_go()
         with self._grown:
             self._grown.notify_all()
@@ -202,18 +205,20 @@ class SqliteLedger:
             with self._writing:
                 yield self._db
             return
+        db: sqlite3.Connection | None = None
         try:
-            db = self._readers.pop()
-        except IndexError:
-            db = connect(self._path, read_only=self._read_only)
-        try:
+            with suppress(IndexError):
+                db = self._readers.pop()
+            db = db or connect(self._path, read_only=self._read_only)
             yield db
         except sqlite3.DatabaseError as error:
+            if refused_read(error):
+                raise full("ledger", Path(self._path), str(error)) from None
             raise Corrupt("ledger", self._name, "cannot be read", why=str(error), hint=_VERIFY) from None
         finally:
-            if self._closed:
+            if db is not None and self._closed:
                 db.close()
-            else:
+            elif db is not None:
                 self._readers.append(db)
 
     def read(self, after: int = 0, stream: str | None = None, limit: int | None = None) -> list[Entry]:
@@ -303,12 +308,14 @@ class SqliteLedger:
         try:
             try:
                 self._write_all(batch, careful=False)
-            except Exception:  # noqa: BLE001 - one of them is at fault; who it is shows when each has a savepoint
+            except Exception as error:
+                if isinstance(error, sqlite3.Error) and refused_write(error):
+                    raise
                 self._roll_back()
                 self._write_all(batch, careful=True)
         except BaseException as error:
             for ticket in batch:
-                ticket.error = ticket.error or _told(error)
+                ticket.error = ticket.error or self._told(error)
             self._roll_back()
             if not isinstance(error, Exception):
                 raise
@@ -340,12 +347,14 @@ class SqliteLedger:
         self._db.execute("SAVEPOINT one")
         try:
             ticket.result, tip = ticket.work(tip)
-        except Exception as error:  # noqa: BLE001 - it goes to its own caller; a neighbour must not fail for it
+        except Exception as error:
+            if isinstance(error, sqlite3.Error) and refused_write(error):
+                raise  # SQLite has given up the whole transaction
             self._db.execute("ROLLBACK TO one")
             del self._pending[n_pending:]
             self._versions.clear()
             self._versions.update((entry.stream, entry.version) for entry in self._pending)
-            ticket.error = _told(error)
+            ticket.error = self._told(error)
         self._db.execute("RELEASE one")
         return tip
 
@@ -427,11 +436,11 @@ class SqliteLedger:
             (*values, command.priority, partition, now),
         )
 
-    def _sign(self) -> None:
+    def _sign(self, *, final: bool = False) -> None:
         if self._notary is None:
             return
         try:
-            self._notary.cover(self._tip.version, self._hashes_after)
+            self._notary.cover(self._tip.version, self._hashes_after, final=final)
         except OSError as error:
             # The entries are durable already, so their committers must not be told otherwise.
             log(
@@ -441,6 +450,14 @@ class SqliteLedger:
                 why=type(error).__name__,
                 seq=self._tip.version,
             )
+
+    def _told(self, error: BaseException) -> BaseException:
+        """Return what the caller is told: a storage failure as one of our errors, anything else as it is."""
+        if not isinstance(error, sqlite3.Error):
+            return error
+        if refused_write(error):
+            return full("ledger", Path(self._path), str(error))
+        return Unavailable("ledger", self._name, "could not be written", why=str(error), hint="try again")
 
     def _hashes_after(self, seq: int) -> list[bytes]:
         rows = self._db.execute("SELECT hash FROM entries WHERE seq > ? ORDER BY seq", (seq,))
@@ -459,15 +476,6 @@ def _stream_head(db: sqlite3.Connection, stream: str) -> Head:
 
 def _fenced_off(command_id: str, attempt: int) -> Conflict:
     return Conflict("command", command_id, "has ended or was claimed again", attempt=attempt)
-
-
-def _told(error: BaseException) -> BaseException:
-    """Return what the caller is told: a storage failure as one of our errors, anything else as it is."""
-    if isinstance(error, sqlite3.Error):
-        return Unavailable(
-            "ledger", "", "could not be written", why=str(error), hint="check the disk and its space"
-        )
-    return error
 
 
 def read_only(path: Path) -> closing[SqliteLedger]:

@@ -173,7 +173,14 @@ class Notary:
             self._tree.add(leaf)
         line = canonical({"note": self._key.sign(self._tree.size, self._tree.root()).note}) + b"\n"
         with self._path.open("ab") as file:
-            file.write(line)
+            size_before = file.seek(0, os.SEEK_END)
+            try:
+                file.write(line)
+                file.flush()
+            except OSError:
+                # Half a line would spoil the checkpoint that is written after it.
+                file.truncate(size_before)
+                raise
         self.size = self._tree.size
 
 

@@ -62,7 +62,7 @@ class Verb(msgspec.Struct, Generic[Q, R], frozen=True, kw_only=True):
             problem, field = said.groups() if said else (str(error), "")
             where = f"{self.name} field {field}" if field else self.name
             raise InvalidInput("request", where, f"is not valid: {problem}", hint=self._hint()) from None
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except (msgspec.DecodeError, ValueError) as error:
             raise InvalidInput(
                 "request", self.name, "is not JSON", why=str(error), hint=self._hint()
             ) from None

@@ -8,6 +8,7 @@ is the clock's, never the caller's. `loop.live` takes what is captured here into
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
@@ -18,7 +19,7 @@ import polars as pl
 from varv.data.sources import TIME
 from varv.features import FeatureEngine
 from varv.kernel.clock import Clock, Instant, instant
-from varv.kernel.errors import InvalidInput, VarvError
+from varv.kernel.errors import InvalidInput, StorageFull, VarvError
 from varv.loop.declaration import Model
 from varv.loop.intake import keys_of
 from varv.serving import Capture, CaptureLog, DataPlane
@@ -26,6 +27,8 @@ from varv.serving.dataplane import ANSWER_SCHEMA
 
 PREDICTIONS = "predictions"
 LONGEST_TEXT = 4096
+_SLICE = 256
+"""Rows that are worked on in one go: whoever else wants the interpreter gets it in between."""
 
 
 class Served(msgspec.Struct, frozen=True):
@@ -36,6 +39,14 @@ class Served(msgspec.Struct, frozen=True):
     request: dict[str, Any]
     features: dict[str, Any]
     answer: dict[str, Any]
+
+
+class Answers(msgspec.Struct, frozen=True):
+    """Answers to requests, one row each with ``key`` and the columns of the answer."""
+
+    rows: pl.DataFrame
+    captured: bool
+    """Whether they are on record; if not, they are known to nobody but the caller."""
 
 
 class RequestColumn(msgspec.Struct, frozen=True):
@@ -62,6 +73,8 @@ class Answering:
         Columns that were sometimes empty in the history, and so may be in a request.
     max_rows
         The most rows of one request.
+    capture_required
+        Whether a request that the disk has no room to capture is refused rather than answered without.
     """
 
     def __init__(
@@ -74,6 +87,7 @@ class Answering:
         *,
         nullable: frozenset[str] = frozenset(),
         max_rows: int = 10_000,
+        capture_required: bool = False,
     ) -> None:
         self._model = model
         self._features = features
@@ -82,6 +96,9 @@ class Answering:
         self._clock = clock
         self._nullable = nullable
         self.max_rows = max_rows
+        self._capture_required = capture_required
+        self._counting = threading.Lock()
+        self._n_uncaptured = 0
 
     @property
     def model_name(self) -> str:
@@ -121,8 +138,8 @@ class Answering:
         data = self._model.requests
         return data.part_types(data.event_time)
 
-    def answer(self, columns: Mapping[str, Sequence[Any]], request_id: str) -> pl.DataFrame:
-        """Return one row a request with ``key`` and the columns of the answer; captured when this returns.
+    def answer(self, columns: Mapping[str, Sequence[Any]], request_id: str) -> Answers:
+        """Return one row a request; captured when this returns, unless the answer says otherwise.
 
         Parameters
         ----------
@@ -137,15 +154,24 @@ class Answering:
             If a column is missing, unknown, or has a value that does not fit; the column is named.
         Unavailable
             If no version is in force yet.
+        StorageFull
+            If the disk has no room to capture the answer, and capture is required.
         """
         requests = self._frame(columns, request_id)
         event_time = self._model.requests.event_time
-        features = self._features.lookup(requests, at=event_time)
+        parts = [self._features.lookup(part, at=event_time) for part in _sliced(requests)]
+        features = parts[0] if len(parts) == 1 else pl.concat(parts)
         keys = keys_of(self._model.requests.key, requests)
         unit = keys if self._model.unit is None else requests[self._model.unit].cast(pl.String)
         answers = self._dataplane.infer([text or "" for text in unit.to_list()], features)
-        self._capture(keys, requests, features, answers)
-        return answers.hstack([keys])
+        captured = self._capture(keys, requests, features, answers)
+        return Answers(answers.hstack([keys]), captured)
+
+    def take_uncaptured(self) -> int:
+        """Return how many answers were given without capture since the last call."""
+        with self._counting:
+            taken, self._n_uncaptured = self._n_uncaptured, 0
+        return taken
 
     def _frame(self, columns: Mapping[str, Sequence[Any]], request_id: str) -> pl.DataFrame:
         n = len(next(iter(columns.values()), ()))
@@ -189,15 +215,40 @@ class Answering:
 
     def _capture(
         self, keys: pl.Series, requests: pl.DataFrame, features: pl.DataFrame, answers: pl.DataFrame
-    ) -> None:
+    ) -> bool:
+        """Write the answers to the log, and return whether it took them."""
+        captures: list[Capture] = []
+        frames = (keys.to_frame(), requests, features, answers)
+        for parts in zip(*map(_sliced, frames), strict=True):
+            captures += self._captures(*parts)
+        try:
+            self._log.write(*captures)
+        except StorageFull:
+            if self._capture_required:
+                raise
+            with self._counting:
+                self._n_uncaptured += keys.len()
+            return False
+        return True
+
+    def _captures(
+        self, keys: pl.DataFrame, requests: pl.DataFrame, features: pl.DataFrame, answers: pl.DataFrame
+    ) -> list[Capture]:
         at = self._model.requests.event_time
-        asked = _in_json(requests)
-        rows = zip(keys.to_list(), asked, features.to_dicts(), answers.to_dicts(), strict=True)
+        rows = zip(
+            keys["key"].to_list(), _in_json(requests), features.to_dicts(), answers.to_dicts(), strict=True
+        )
         served = (
             Served(key, Instant(request.pop(at)), request, given, answer)
             for key, request, given, answer in rows
         )
-        self._log.write(*(Capture(table=PREDICTIONS, row=msgspec.structs.asdict(row)) for row in served))
+        return [Capture(table=PREDICTIONS, row=msgspec.structs.asdict(row)) for row in served]
+
+
+def _sliced(frame: pl.DataFrame) -> list[pl.DataFrame]:
+    if frame.height <= _SLICE:
+        return [frame]
+    return [frame.slice(first, _SLICE) for first in range(0, frame.height, _SLICE)]
 
 
 class ServedFrames(msgspec.Struct, frozen=True):

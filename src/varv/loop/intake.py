@@ -16,6 +16,7 @@ from varv.data import Dataset
 from varv.kernel.clock import Instant, as_datetime
 from varv.kernel.codec import digest_of
 from varv.kernel.sagas import Fact
+from varv.loop.declaration import Model
 from varv.loop.feed import Arrival
 from varv.loop.world import World
 from varv.serving.dataplane import ANSWER_SCHEMA
@@ -77,22 +78,18 @@ class Intake:
         return Taken(tuple(facts), requests.height)
 
     def _accept(self, arrival: Arrival, segment: str) -> Sequence[Fact]:
-        world, dataset, part = self._world, arrival.dataset, arrival.part
-        prepared = world.datasets.prepare_append(dataset, part, arrival.rows, segment=segment)
+        dataset, part = arrival.dataset, arrival.part
+        prepared = self._world.datasets.prepare_append(dataset, part, arrival.rows, segment=segment)
         if prepared.accepted:
-            world.features.observe(dataset, part, prepared.rows)
+            # Before the commit, since requests of the same stretch see it; if that fails, the world is
+            # opened anew.
+            self._world.features.observe(dataset, part, prepared.rows)
             self._label(dataset, part, prepared.rows)
         return prepared.facts
 
     def _label(self, dataset: Dataset, part: str, rows: pl.DataFrame) -> None:
-        outcome = self._world.model.outcome
-        if dataset is self._requests and part == outcome.known_at:
-            truth = pl.col(outcome.column).cast(pl.Int8, strict=False).alias("outcome")
-            labelled = rows.select(
-                keys_of(dataset.key, rows), truth, pl.col(part).alias("known_at")
-            ).drop_nulls()
-            # What is neither 0 nor 1 is no outcome.
-            self._world.telemetry.known(labelled.filter(pl.col("outcome").is_in([0, 1])))
+        if dataset is self._requests and part == self._world.model.outcome.known_at:
+            self._world.telemetry.known(outcomes_in(self._world.model, rows))
 
     def _answer(self, requests: pl.DataFrame, segment: str, planted: pl.DataFrame | None) -> Fact:
         world = self._world
@@ -125,6 +122,15 @@ class Intake:
             digest=content,
         )
         return Fact(f"requests/{self._world.model.name}", served)
+
+
+def outcomes_in(model: Model, rows: pl.DataFrame) -> pl.DataFrame:
+    """Return ``key``, ``outcome`` and ``known_at`` of rows of the requests' part that holds the outcome."""
+    outcome = model.outcome
+    truth = pl.col(outcome.column).cast(pl.Int8, strict=False).alias("outcome")
+    key, known_at = keys_of(model.requests.key, rows), pl.col(outcome.known_at).alias("known_at")
+    # What is neither 0 nor 1 is no outcome.
+    return rows.select(key, truth, known_at).drop_nulls().filter(pl.col("outcome").is_in([0, 1]))
 
 
 def keys_of(key: Sequence[str], rows: pl.DataFrame) -> pl.Series:

@@ -21,17 +21,19 @@ from varv.data import Dataset
 from varv.kernel.clock import DAY, Clock, Duration, Instant
 from varv.kernel.codec import Digest, Event, event
 from varv.kernel.errors import FailedPrecondition, InvalidInput, NotFound
+from varv.kernel.ids import ModelName
 from varv.kernel.observe import log
 from varv.kernel.sagas import Fact, Message
 from varv.loop.answering import PREDICTIONS, checked_rows, served_frames, typed_frame
 from varv.loop.declaration import policy_of
 from varv.loop.feed import Arrival, Feed
-from varv.loop.intake import Intake, Taken, segment_name
+from varv.loop.intake import Intake, segment_name
 from varv.loop.model import LoopStarted, PolicyChanged
 from varv.loop.views import LoopView
 from varv.loop.world import World, loop_state
 from varv.serving import Capture
 from varv.serving.capture import read_captures
+from varv.serving.model import AnswersUncaptured
 from varv.serving.views import RoutingView
 
 STREAM = "live"
@@ -102,36 +104,62 @@ class Answerers(Protocol):
         ...
 
 
+class Captured(msgspec.Struct, frozen=True):
+    """What a capture file holds, stored: the facts to commit, and what is known once they are committed."""
+
+    segment: str
+    facts: tuple[Fact, ...]
+    known: tuple[Arrival, ...]
+    predictions: pl.DataFrame | None
+
+
 class LiveIntake(Intake):
-    """Takes in what was captured: requests come with their answers."""
+    """Takes in what was captured: requests come with their answers.
+
+    Memory changes after the commit only, so that a file whose commit failed can be taken in again.
+    """
 
     def restore_telemetry(self) -> None:
-        """Bring predictions and outcomes back into memory; features live with those that answer."""
+        """Bring predictions and outcomes back into memory; features are kept by those that answer."""
         world, outcome = self._world, self._world.model.outcome
+        world.telemetry.restore(world.prediction_segments())
         rows = world.datasets.read_part(self._requests, outcome.known_at)
         self._label(self._requests, outcome.known_at, rows)
-        world.telemetry.restore(world.prediction_segments())
 
-    def take_captured(self, captures: Sequence[Capture], segment: str) -> Taken:
-        """Take in the rows of one capture file; the same file again changes nothing."""
-        facts: list[Fact] = []
+    def take_captured(self, captures: Sequence[Capture], segment: str) -> Captured:
+        """Store the rows of one capture file; the same file again changes nothing."""
         tables: dict[str, list[Mapping[str, Any]]] = {}
         for capture in captures:
             tables.setdefault(capture.table, []).append(capture.row)
         served = tables.pop(PREDICTIONS, [])
         predictions: pl.DataFrame | None = None
+        arrivals: list[Arrival] = []
         if served:
             frames = served_frames(self._world.model, served)
-            base = Arrival(self._requests, self._requests.event_time, frames.requests)
-            facts += self._accept(base, segment)
+            arrivals.append(Arrival(self._requests, self._requests.event_time, frames.requests))
             predictions = frames.predictions
         for table, rows in sorted(tables.items()):
             dataset, part = part_of(self._world, table)
-            facts += self._accept(Arrival(dataset, part, _part_frame(dataset, part, rows)), segment)
-        if predictions is None:
-            return Taken(tuple(facts), 0)
-        self._world.telemetry.predicted(segment, predictions)
-        return Taken((*facts, self._served(predictions, segment)), predictions.height)
+            arrivals.append(Arrival(dataset, part, _part_frame(dataset, part, rows)))
+        facts: list[Fact] = []
+        known: list[Arrival] = []
+        for arrival in arrivals:
+            dataset, part = arrival.dataset, arrival.part
+            prepared = self._world.datasets.prepare_append(dataset, part, arrival.rows, segment=segment)
+            facts += prepared.facts
+            if prepared.accepted:
+                known.append(Arrival(dataset, part, prepared.rows))
+        if predictions is not None:
+            self._world.telemetry.store(segment, predictions)
+            facts.append(self._served(predictions, segment))
+        return Captured(segment, tuple(facts), tuple(known), predictions)
+
+    def know(self, captured: Captured) -> None:
+        """Remember what is committed."""
+        for arrival in captured.known:
+            self._label(arrival.dataset, arrival.part, arrival.rows)
+        if captured.predictions is not None:
+            self._world.telemetry.remember(captured.predictions)
 
 
 class Live:
@@ -191,13 +219,19 @@ class Live:
     def take_in(self, files: Iterable[Sealed]) -> int:
         """Take in capture files, each in one transaction, tell the answerers, and drop them; return how
         many.
+
+        Raises
+        ------
+        StorageFull
+            If the disk takes nothing more; what is left is taken in by the next call.
         """
         count = 0
         for sealed in files:
             captures = read_captures(sealed.path)
             if captures and not self._is_taken(sealed.segment):
-                taken = self._intake.take_captured(captures, sealed.segment)
-                self._world.engine.tell(facts=taken.facts)
+                captured = self._intake.take_captured(captures, sealed.segment)
+                self._world.engine.tell(facts=captured.facts)
+                self._intake.know(captured)
                 self._tell(captures, sealed.segment)
                 count += 1
             sealed.path.unlink()
@@ -206,6 +240,11 @@ class Live:
             self._since_compaction = 0
             self._compact()
         return count
+
+    def note_uncaptured(self, n_requests: int) -> None:
+        """Put on record how many requests were answered without capture."""
+        event = AnswersUncaptured(model=ModelName(self._world.model.name), n_requests=n_requests)
+        self._world.engine.tell(facts=(Fact(f"requests/{self._world.model.name}", event),))
 
     def _compact(self) -> None:
         """Store what came in a few rows at a time together: a restart reads one file instead of hundreds."""
@@ -346,9 +385,7 @@ class Inbox:
         Appends rows to a capture log and forces them to the disk.
     """
 
-    def __init__(
-        self, world: World, clock: Clock, write: Callable[[Sequence[Capture]], None], *, max_rows: int
-    ) -> None:
+    def __init__(self, world: World, clock: Clock, write: Callable[..., None], *, max_rows: int) -> None:
         self._world = world
         self._clock = clock
         self._write = write
@@ -366,6 +403,8 @@ class Inbox:
             If a row does not fit; nothing is taken then.
         FailedPrecondition
             If the rows are requests, which come through inference.
+        StorageFull
+            If the disk has no room for them; nothing is taken then.
         """
         dataset, part = part_of(self._world, f"{dataset_name}/{part}" if part else dataset_name)
         requests = self._world.model.requests
@@ -390,7 +429,7 @@ class Inbox:
         captures = [
             Capture(table=f"{dataset.name}/{part}", row={**row, part: row[part] or now}) for row in checked
         ]
-        self._write(captures)
+        self._write(*captures)
         return len(captures)
 
     def accept_outcomes(self, rows: Sequence[Mapping[str, Any]]) -> int:

@@ -1,14 +1,17 @@
 """Telemetry of one model: what was predicted, with which inputs, and what turned out.
 
 Predictions live in columns, one segment a batch; outcomes in the requests' dataset, by the time at which they
-became known. Both are held in memory as well, for the windows that monitors, evidence and training ask for. A
+became known. The latest rows are held in memory as well, for the windows that monitors and evidence ask for;
+a replay holds all. What lies further back is read from the columns when somebody asks, as a training does. A
 row counts as labelled at an instant only if its outcome was known by then.
 """
 
 from __future__ import annotations
 
+import threading
 from array import array
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import NamedTuple, TypeVar
 
@@ -18,10 +21,13 @@ import polars as pl
 
 from varv.kernel.clock import Instant, as_datetime
 from varv.kernel.columns import Columns
+from varv.kernel.errors import InvalidInput
+from varv.loop.truths import Truths
 from varv.serving.dataplane import ANSWER_SCHEMA
 
 TABLE = "predictions"
 _TIME = pl.Datetime("us", "UTC")
+_SEGMENT = "segment of the row"
 _SMALL = 256
 T = TypeVar("T")
 
@@ -35,18 +41,31 @@ class Telemetry:
     ----------
     columns
         Where predictions are kept.
+    stored
+        Where what is not held in memory is found; None holds everything.
     """
 
-    def __init__(self, columns: Columns) -> None:
+    def __init__(self, columns: Columns, stored: Stored | None = None) -> None:
         self._columns = columns
+        self._stored = stored
+        self._lock = threading.Lock()
         self._batches: list[_Batch] = []
-        self._truths = _Truths()
+        self._n_rows = 0
+        self._truths = Truths()
         self._known_at: list[npt.NDArray[np.int64]] = []
+        self._earlier_outcomes = _Earlier(0, Instant(0))
+        # By number of the segment, in the order in which they were remembered.
+        self._first_request, self._last_request = array("q"), array("q")
+        self._n_forgotten = 0  # segments that are only in the columns
 
     def restore(self, segments: Sequence[str]) -> None:
         """Read back the predictions of `segments`, oldest first."""
-        for rows in self._columns.batches(TABLE, segments):
-            self._remember(rows)
+        for rows in self._columns.batches(TABLE, segments, segment_as=_SEGMENT):
+            of_segment = pl.col("requested_at").to_physical()
+            spans = rows.group_by(_SEGMENT, maintain_order=True).agg(
+                of_segment.min().alias("first"), of_segment.max().alias("last")
+            )
+            self._remember(rows.drop(_SEGMENT), spans["first"].to_list(), spans["last"].to_list())
 
     def compact(self, segments: Sequence[str]) -> None:
         """Store small ones of `segments`, oldest first, together."""
@@ -58,10 +77,15 @@ class Telemetry:
         Parameters
         ----------
         segment
-            Names the batch; keeping the same batch again changes nothing.
+            Names the batch. A batch is kept once: what may have to be tried again is stored first, and
+            remembered once it counts.
         """
+        self.store(segment, rows)
+        self.remember(rows)
+
+    def store(self, segment: str, rows: pl.DataFrame) -> None:
+        """Store a batch durably, not in memory; storing the same batch again changes nothing."""
         self._columns.append(TABLE, segment, rows)
-        self._remember(rows)
 
     def known(self, outcomes: pl.DataFrame) -> None:
         """Take in outcomes that became known: ``key``, ``outcome`` (0 or 1) and ``known_at``."""
@@ -69,14 +93,18 @@ class Telemetry:
             return
         ordered = outcomes.sort("known_at", "key")
         times = ordered["known_at"].cast(_TIME).to_physical()
-        self._known_at = _tidied(self._known_at, times.to_numpy(), len, _sorted_together)
-        self._truths.learn(ordered["key"].to_list(), ordered["outcome"].to_list(), times.to_list())
+        with self._lock:
+            self._known_at = _tidied(self._known_at, times.to_numpy(), len, _sorted_together)
+            self._truths.learn(ordered["key"].to_list(), ordered["outcome"].to_list(), times.to_list())
+            if self._stored is not None:
+                self._truths.forget_ahead(self._stored.most_held // 10)
+                self._count_only_earlier(self._stored.most_held)
 
     def requested(self, since: Instant, until: Instant) -> pl.DataFrame:
         """Return predictions of requests made in [since, until), in their order, whether or not their outcome
         is known.
         """
-        return self._requested(since, until, None)[0]
+        return self._rows(since, until, None).drop("outcome", "known_at")
 
     def matured(
         self, since: Instant, until: Instant, *, known_by: Instant, columns: Sequence[str] | None = None
@@ -87,10 +115,8 @@ class Telemetry:
         Rows come in the order of the requests, with ``outcome`` and ``known_at`` beside the prediction's
         columns, or those of them that are in `columns`.
         """
-        rows, positions = self._requested(since, until, columns)
-        truths = self._truths.at(positions)
         seen = pl.when(pl.col("known_at") <= as_datetime(known_by))
-        return rows.hstack(truths.select(seen.then("outcome"), seen.then("known_at")))
+        return self._rows(since, until, columns).with_columns(seen.then("outcome"), seen.then("known_at"))
 
     def labelled(
         self, since: Instant, until: Instant, *, known_by: Instant, columns: Sequence[str] | None = None
@@ -100,12 +126,49 @@ class Telemetry:
 
     def n_labelled(self, known_by: Instant) -> int:
         """Return how many outcomes were known at `known_by`."""
-        return sum(int(np.searchsorted(times, known_by, side="right")) for times in self._known_at)
+        earlier, batches = self._earlier_outcomes, self._known_at
+        if self._stored is not None and known_by < earlier.through:
+            return self._stored.outcomes().filter(pl.col("known_at") <= as_datetime(known_by)).height
+        return earlier.n + sum(int(np.searchsorted(times, known_by, side="right")) for times in batches)
 
-    def _requested(
+    def _rows(self, since: Instant, until: Instant, columns: Sequence[str] | None) -> pl.DataFrame:
+        """Return the requests made in [since, until) in their order, each with what is known of it by now."""
+        wanted = None if columns is None else tuple(dict.fromkeys(("key", "requested_at", *columns)))
+        with self._lock:
+            n_forgotten = self._n_forgotten
+            rows, positions = self._held(since, until, wanted)
+            rows = rows.hstack(self._truths.at(positions))
+        earlier = self._forgotten(since, until, wanted, n_forgotten)
+        if earlier.height:
+            parts = [earlier, rows.select(earlier.columns)] if rows.height else [earlier]
+            rows = pl.concat(parts).sort("requested_at", "key", maintain_order=True)
+        named = rows.columns if columns is None else (*columns, "outcome", "known_at")
+        return rows.select([name for name in named if name in rows.columns])
+
+    def _forgotten(
+        self, since: Instant, until: Instant, columns: Sequence[str] | None, n: int
+    ) -> pl.DataFrame:
+        """Return the rows of a window that are in the columns only, of the first `n` segments."""
+        first = np.frombuffer(self._first_request[:n].tobytes(), np.int64)
+        last = np.frombuffer(self._last_request[:n].tobytes(), np.int64)
+        numbers = np.flatnonzero((first < until) & (last >= since)).tolist()
+        if self._stored is None or not numbers:
+            return _no_predictions()
+        segments = self._stored.segments()
+        window = pl.col("requested_at").is_between(as_datetime(since), as_datetime(until), closed="left")
+        frames = self._columns.batches(TABLE, [segments[number] for number in numbers])
+        parts = [
+            rows.filter(window).select([name for name in columns or rows.columns if name in rows.columns])
+            for rows in map(_completed, frames)
+        ]
+        rows = pl.concat(parts)
+        known = self._stored.outcomes().join(rows.select("key"), on="key", how="semi")
+        return rows.join(known, on="key", how="left", maintain_order="left")
+
+    def _held(
         self, since: Instant, until: Instant, columns: Sequence[str] | None
     ) -> tuple[pl.DataFrame, npt.NDArray[np.int64]]:
-        """Return the requests made in [since, until), and the positions of their truths."""
+        """Return the requests of [since, until) that are in memory, and the positions of their truths."""
         spans = [
             (batch, *np.searchsorted(batch.times, (since, until)).tolist())
             for batch in self._batches
@@ -125,12 +188,70 @@ class Telemetry:
         order = _order(batch.rows for batch in found)
         return rows[order], positions[order.to_numpy()]
 
-    def _remember(self, rows: pl.DataFrame) -> None:
-        if rows.height:
-            ordered = _completed(rows).sort("requested_at", "key")
+    def remember(self, rows: pl.DataFrame) -> None:
+        """Hold a stored batch in memory, once; batches are remembered in the order of their segments."""
+        if rows.is_empty():
+            raise InvalidInput("batch", "", "holds no predictions", hint="keep batches that have rows")
+        times = rows["requested_at"].to_physical().to_numpy()
+        self._remember(rows, [int(times.min())], [int(times.max())])
+
+    def _remember(self, rows: pl.DataFrame, first: list[int], last: list[int]) -> None:
+        ordered = _completed(rows).sort("requested_at", "key")
+        with self._lock:
+            self._first_request.extend(first)
+            self._last_request.extend(last)
             start = self._truths.expect(ordered["key"].to_list())
-            batch = _batch(ordered, np.arange(start, start + ordered.height))
+            batch = _batch(ordered, np.arange(start, start + ordered.height), n_segments=len(first))
             self._batches = _tidied(self._batches, batch, lambda one: one.rows.height, _merged)
+            self._n_rows += rows.height
+            self._forget()
+
+    def _forget(self) -> None:
+        """Let go of the oldest batches beyond what is to be held, a tenth of it at a time."""
+        most = None if self._stored is None else self._stored.most_held
+        if most is None or self._n_rows <= most + most // 10:
+            return
+        keys: list[str] = []
+        n = 0
+        while self._n_rows > most and n < len(self._batches) - 1:
+            gone = self._batches[n]
+            keys += gone.rows["key"].to_list()
+            self._n_rows -= gone.rows.height
+            self._n_forgotten += gone.n_segments
+            n += 1
+        self._batches = self._batches[n:]
+        before = min(int(batch.positions.min()) for batch in self._batches if batch.positions.size)
+        self._truths.forget(keys, before)
+
+    def _count_only_earlier(self, most: int) -> None:
+        """Keep of the oldest outcomes only how many there are."""
+        n = sum(map(len, self._known_at))
+        if n <= 2 * most:
+            return
+        times = np.sort(np.concatenate(self._known_at))
+        gone, self._known_at = times[: n // 2], [times[n // 2 :]]
+        self._earlier_outcomes = _Earlier(self._earlier_outcomes.n + len(gone), Instant(int(gone[-1])))
+
+
+@dataclass(frozen=True)
+class Stored:
+    """Where telemetry finds what it does not hold in memory.
+
+    `segments` gives the names of the segments of predictions in the order in which they were taken in,
+    `outcomes` the outcome of every ``key`` that has one, with ``outcome`` and ``known_at``. `most_held` is
+    how many predictions are held.
+    """
+
+    segments: Callable[[], Sequence[str]]
+    outcomes: Callable[[], pl.DataFrame]
+    most_held: int = field(default=100_000)
+
+
+class _Earlier(NamedTuple):
+    """How many outcomes were known by an instant."""
+
+    n: int
+    through: Instant
 
 
 class _Batch(NamedTuple):
@@ -139,13 +260,14 @@ class _Batch(NamedTuple):
     rows: pl.DataFrame
     times: npt.NDArray[np.int64]
     positions: npt.NDArray[np.int64]
+    n_segments: int
 
     def between(self, first: int, last: int) -> _Batch:
-        return _Batch(self.rows[first:last], self.times[first:last], self.positions[first:last])
+        return _Batch(self.rows[first:last], self.times[first:last], self.positions[first:last], 0)
 
 
-def _batch(rows: pl.DataFrame, positions: npt.NDArray[np.int64]) -> _Batch:
-    return _Batch(rows, rows["requested_at"].to_physical().to_numpy(), positions)
+def _batch(rows: pl.DataFrame, positions: npt.NDArray[np.int64], *, n_segments: int = 0) -> _Batch:
+    return _Batch(rows, rows["requested_at"].to_physical().to_numpy(), positions, n_segments)
 
 
 def _order(parts: Iterable[pl.DataFrame]) -> pl.Series:
@@ -160,7 +282,8 @@ def _merged(one: _Batch, other: _Batch) -> _Batch | None:
     order = _order([one.rows, other.rows])
     # In one piece: a frame of many chunks would cost as much as many frames.
     rows = pl.concat([one.rows, other.rows])[order].rechunk()
-    return _batch(rows, np.concatenate([one.positions, other.positions])[order.to_numpy()])
+    positions = np.concatenate([one.positions, other.positions])[order.to_numpy()]
+    return _batch(rows, positions, n_segments=one.n_segments + other.n_segments)
 
 
 def _sorted_together(one: npt.NDArray[np.int64], other: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
@@ -184,67 +307,14 @@ def _tidied(held: list[T], new: T, height: Callable[[T], int], merge: Callable[[
     return [*held, new]
 
 
-class _Truths:
-    """The outcome of every prediction, at the position at which the prediction was expected.
-
-    Joining outcomes to predictions anew for each question cost a tenth of a replay.
-    """
-
-    _NEVER = np.iinfo(np.int64).max
-
-    def __init__(self) -> None:
-        self._outcome, self._known_at = array("b"), array("q")
-        # A key may be asked about more than once: its latest position, and from each the one before.
-        self._latest: dict[str, int] = {}
-        self._before: dict[int, int] = {}
-        self._ahead: dict[str, tuple[int, int]] = {}  # outcomes that came before any prediction
-
-    def expect(self, keys: list[str]) -> int:
-        """Make room for the truths of `keys` and return the position of the first."""
-        start = len(self._outcome)
-        for position, key in enumerate(keys, start):
-            truth = self._ahead.pop(key, None)
-            earlier = self._latest.get(key)
-            if earlier is not None:
-                self._before[position] = earlier
-                truth = self._outcome[earlier], self._known_at[earlier]
-            self._latest[key] = position
-            outcome, known_at = truth or (0, self._NEVER)
-            self._outcome.append(outcome)
-            self._known_at.append(known_at)
-        return start
-
-    def learn(self, keys: list[str], outcomes: list[int], known_at: list[int]) -> None:
-        """Take in outcomes; the first of a key stands."""
-        for key, outcome, instant in zip(keys, outcomes, known_at, strict=True):
-            position = self._latest.get(key)
-            if position is None:
-                self._ahead.setdefault(key, (outcome, instant))
-                continue
-            if self._known_at[position] != self._NEVER:
-                continue
-            while position is not None:
-                # In this order, since another thread may look: what has no time yet does not count.
-                self._outcome[position] = outcome
-                self._known_at[position] = instant
-                position = self._before.get(position)
-
-    def at(self, positions: npt.NDArray[np.int64]) -> pl.DataFrame:
-        """Return ``outcome`` and ``known_at`` at `positions`."""
-        first, last = (int(positions.min()), int(positions.max()) + 1) if positions.size else (0, 0)
-        # A copy, since an array that is looked into cannot grow.
-        known_at = np.frombuffer(self._known_at[first:last].tobytes(), np.int64)[positions - first]
-        outcome = np.frombuffer(self._outcome[first:last].tobytes(), np.int8)[positions - first]
-        return pl.DataFrame(
-            {"outcome": outcome, "known_at": known_at.astype("datetime64[us]")},
-            schema={"outcome": pl.Int8, "known_at": _TIME},
-        )
-
-
 def _completed(rows: pl.DataFrame) -> pl.DataFrame:
-    """Return `rows` with every column of an answer; segments of older homes lack some."""
-    lacking = [name for name in ANSWER_SCHEMA if name not in rows.columns]
-    return rows.with_columns(pl.lit(None, ANSWER_SCHEMA[name]).alias(name) for name in lacking)
+    """Return `rows` with every column of an answer, in one order; segments of older homes lack some."""
+    answer = [
+        pl.col(name) if name in rows.columns else pl.lit(None, dtype).alias(name)
+        for name, dtype in ANSWER_SCHEMA.items()
+    ]
+    rest = [name for name in rows.columns if name not in ("key", "requested_at", *ANSWER_SCHEMA)]
+    return rows.select("key", "requested_at", *answer, *rest)
 
 
 def _no_predictions() -> pl.DataFrame:

@@ -19,6 +19,7 @@ from varv.kernel.blobs import Blobs
 from varv.kernel.codec import Digest, canonical, digest, digest_of
 from varv.kernel.errors import InvalidInput, VarvError
 from varv.kernel.ids import checked_name
+from varv.kernel.storage import storing
 from varv.runs.closure import code_closure
 from varv.runs.environment import environment
 from varv.runs.model import UserCode
@@ -110,11 +111,12 @@ class StepCache:
     def keep(self, step: str, key: Digest, parts: dict[str, str], data: bytes) -> Digest:
         """Keep `data` under `key` and return its digest."""
         result = self._blobs.put(data)
-        folder = self._folder / step
-        folder.mkdir(exist_ok=True)
-        draft = folder / f".{key}.{os.getpid()}"
-        draft.write_bytes(canonical(_Record(result, parts)))
-        draft.replace(folder / key)
+        place = self._folder / step / key
+        draft = place.with_name(f".{key}.{os.getpid()}")
+        with storing("step", place, draft=draft):
+            place.parent.mkdir(exist_ok=True)
+            draft.write_bytes(canonical(_Record(result, parts)))
+            draft.replace(place)
         return result
 
     def why_missed(self, step: str, parts: dict[str, str]) -> tuple[str, ...]:

@@ -1,12 +1,17 @@
 """Capture: what was asked and answered, kept off the hot path.
 
 Rows go to an append-only log file with one write, before the caller gets its answer: that survives the end of
-the process at any moment. They are flushed to the disk by the next `flush`, so a power cut can cost what came
-after the last one. `seal` turns the log into a columnar segment.
+the process at any moment. They are flushed to the disk by the next `flush` or `seal`, so a power cut can cost
+what came after the last one. `seal` starts a new file; `loop.live` ingests the earlier ones and removes
+them.
+
+A full disk costs the rows that it refuses, not the log: each row is tried anew, and a folder that could not
+be made before is made then.
 """
 
 from __future__ import annotations
 
+import fcntl
 import os
 import threading
 from pathlib import Path
@@ -15,8 +20,10 @@ from typing import Any
 import msgspec
 
 from varv.kernel.errors import Corrupt, InvalidInput
+from varv.kernel.storage import storing
 
 _LARGEST_ROW_BYTES = 1 << 20
+_LOCK = "lock"
 
 
 class Capture(msgspec.Struct, frozen=True, kw_only=True):
@@ -32,15 +39,27 @@ class CaptureLog:
     Parameters
     ----------
     folder
-        Holds the numbered files of the log; made if it is not there. One process writes a folder.
+        Holds the numbered files of the log. One process writes a folder, and holds its lock meanwhile.
     """
 
     def __init__(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
         self._lock = threading.Lock()
-        self._number = max((int(path.stem) for path in folder.glob("[0-9]*.jsonl")), default=0) + 1
-        self._file = self._open()
+        self._owned = -1  # descriptor of the locked lock file
+        self._file = -1
+        self._number = 0
+
+    def open(self) -> None:
+        """Make the folder and lock it, so that nobody takes it for abandoned; `write` does so if this failed.
+
+        Raises
+        ------
+        StorageFull
+            If the disk takes nothing more.
+        """
+        with self._lock, storing("capture file", self._path()):
+            if self._file < 0:
+                self._begin()
 
     def write(self, *rows: Capture) -> None:
         """Append `rows`; when this returns they survive a kill of the process.
@@ -49,49 +68,110 @@ class CaptureLog:
         ------
         InvalidInput
             If a row is larger than 1 MiB.
+        StorageFull
+            If the disk takes nothing more; none of the rows is kept then.
         """
-        lines = [msgspec.json.encode(row) for row in rows]
-        for row, line in zip(rows, lines, strict=True):
-            if len(line) > _LARGEST_ROW_BYTES:
-                raise InvalidInput(
-                    "row", row.table, "is too large", size_bytes=len(line), limit=_LARGEST_ROW_BYTES
-                )
-        data = b"".join(line + b"\n" for line in lines)
-        with self._lock:
-            size = os.fstat(self._file).st_size
-            try:
-                _write_all(self._file, data)
-            except OSError:
-                # The disk is full, say: half a row must not spoil the row that is written after it.
-                os.ftruncate(self._file, size)
-                raise
+        self._append(_lines(rows), durable=False)
+
+    def keep(self, *rows: Capture) -> None:
+        """Append `rows`; when this returns they survive a power cut. It raises as `write` does."""
+        self._append(_lines(rows), durable=True)
 
     def flush(self) -> None:
-        """Force what was written to the disk."""
-        with self._lock:
-            os.fsync(self._file)
+        """Force what was written to the disk.
+
+        Raises
+        ------
+        StorageFull
+            If the disk refuses; what was written stays in the file, and may or may not survive a power cut.
+        """
+        with self._lock, storing("capture file", self._path()):
+            if self._file >= 0:
+                os.fsync(self._file)
 
     def seal(self) -> list[Path]:
-        """Start a new file, and return all earlier ones that still await `drop`, oldest first."""
+        """Start a new file, and return all earlier ones that still await their removal, oldest first.
+
+        Raises
+        ------
+        StorageFull
+            If the disk takes nothing more; the log goes on with the file that it has.
+        """
         with self._lock:
-            os.fsync(self._file)
-            os.close(self._file)
-            self._number += 1
-            self._file = self._open()
+            if self._file >= 0 and os.fstat(self._file).st_size:
+                with storing("capture file", self._path()):
+                    os.fsync(self._file)
+                    following = self._open(self._number + 1)
+                os.close(self._file)
+                self._file = following
+                self._number += 1
             current = self._path()
         return [path for path in sorted(self._folder.glob("[0-9]*.jsonl")) if path != current]
 
     def close(self) -> None:
         """Flush and close; the files stay."""
         with self._lock:
-            os.fsync(self._file)
-            os.close(self._file)
+            try:
+                with storing("capture file", self._path()):
+                    if self._file >= 0:
+                        os.fsync(self._file)
+            finally:
+                for descriptor in (self._file, self._owned):
+                    if descriptor >= 0:
+                        os.close(descriptor)
+                self._file = self._owned = -1
+
+    def _append(self, data: bytes, *, durable: bool) -> None:
+        with self._lock, storing("capture file", self._path()):
+            if self._file < 0:
+                self._begin()
+            size = os.fstat(self._file).st_size
+            try:
+                _write_all(self._file, data)
+                if durable:
+                    os.fsync(self._file)
+            except OSError:
+                # Half a row must not spoil the row that is written after it.
+                os.ftruncate(self._file, size)
+                raise
+
+    def _begin(self) -> None:
+        """Make the folder, lock it, and open its first file; what a failed try has left is used."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        if self._owned < 0:
+            lock = os.open(self._folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            self._owned = lock
+        number = max((int(path.stem) for path in self._folder.glob("[0-9]*.jsonl")), default=0) + 1
+        self._file, self._number = self._open(number), number
 
     def _path(self) -> Path:
-        return self._folder / f"{self._number:012d}.jsonl"
+        return self._folder / _file_name(self._number)
 
-    def _open(self) -> int:
-        return os.open(self._path(), os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    def _open(self, number: int) -> int:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+        return os.open(self._folder / _file_name(number), flags, 0o600)
+
+
+def is_abandoned(folder: Path) -> bool:
+    """Return whether no process writes the log in `folder` any more."""
+    try:
+        lock = os.open(folder / _LOCK, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return True
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    finally:
+        os.close(lock)
+    return True
+
+
+def remove_log(folder: Path) -> None:
+    """Remove the folder of an abandoned log, once its files are gone."""
+    (folder / _LOCK).unlink(missing_ok=True)
+    folder.rmdir()
 
 
 def read_captures(path: Path) -> list[Capture]:
@@ -121,3 +201,16 @@ def _write_all(file: int, data: bytes) -> None:
     view = memoryview(data)
     while view:
         view = view[os.write(file, view) :]
+
+
+def _lines(rows: tuple[Capture, ...]) -> bytes:
+    lines = [msgspec.json.encode(row) for row in rows]
+    for row, line in zip(rows, lines, strict=True):
+        if len(line) > _LARGEST_ROW_BYTES:
+            size = len(line)
+            raise InvalidInput("row", row.table, "is too large", size_bytes=size, limit=_LARGEST_ROW_BYTES)
+    return b"".join(line + b"\n" for line in lines)
+
+
+def _file_name(number: int) -> str:
+    return f"{number:012d}.jsonl"

@@ -24,3 +24,11 @@ class RequestsServed(Event, frozen=True, kw_only=True):
     n_requests: int
     n_by_version: dict[str, int]
     digest: Digest
+
+
+@event("serving.answers_uncaptured")
+class AnswersUncaptured(Event, frozen=True, kw_only=True):
+    """Requests were answered without being captured, since the disk had no room; written once it had."""
+
+    model: ModelName
+    n_requests: int

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from varv.kernel.codec import Event
 from varv.kernel.ledger import Entry
-from varv.serving.model import RequestsServed, RoutingChanged
+from varv.serving.model import AnswersUncaptured, RequestsServed, RoutingChanged
 from varv.serving.routing import RoutingTable
 
 
@@ -17,6 +17,7 @@ class RoutingView:
         self.tables: dict[str, RoutingTable] = {}
         self.segments: dict[str, dict[str, None]] = {}
         self.n_requests: dict[str, dict[str, int]] = {}
+        self.n_uncaptured: dict[str, int] = {}
 
     def apply(self, entry: Entry, event: Event) -> None:
         """Fold one entry in."""
@@ -24,6 +25,8 @@ class RoutingView:
             held = self.tables.get(event.model)
             if held is None or event.table.epoch > held.epoch:
                 self.tables[event.model] = event.table
+        elif isinstance(event, AnswersUncaptured):
+            self.n_uncaptured[event.model] = self.n_uncaptured.get(event.model, 0) + event.n_requests
         elif isinstance(event, RequestsServed):
             self.segments.setdefault(event.model, {})[event.segment] = None
             counts = self.n_requests.setdefault(event.model, {})

@@ -42,7 +42,7 @@ from varv.rollout import (
     RolloutStepped,
     VersionPromoted,
 )
-from varv.serving.model import RequestsServed, RoutingChanged
+from varv.serving.model import AnswersUncaptured, RequestsServed, RoutingChanged
 
 MARKS = {"good": "●", "busy": "◐", "warn": "▲", "bad": "■", "off": "○"}
 """A shape for each kind of status, so that it does not hang on colour."""
@@ -313,6 +313,8 @@ def _stored(event: Event) -> str:
             return f"epoch {event.table.epoch}: {shares}"
         case RequestsServed():
             return f"{count(event.n_requests)} requests of {event.segment}"
+        case AnswersUncaptured():
+            return f"{count(event.n_requests)} requests answered without capture: the disk was full"
         case ReplayAdvanced():
             return f"everything before {iso(event.through)} is in, {count(event.n_requests)} requests"
     return ""

@@ -1,0 +1,119 @@
+"""The base rows that a dataset has stated, by key: when, of which entities, and which parts followed.
+
+Some thirty bytes a row: keys are kept as 64-bit hashes, which this process salts for texts, so that a hundred
+million rows have a chance of one in three thousand that two of them are taken for one, and nobody can make
+them collide. One thread uses it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from varv.features.history import Ints
+from varv.kernel.clock import Instant
+
+_RECENT = 512
+_Bools = npt.NDArray[np.bool_]
+
+
+class _Run(NamedTuple):
+    """Rows in the order of their hashes."""
+
+    hashes: Ints
+    times: Ints
+    codes: npt.NDArray[np.int32]
+    """One row a row, one column a kind of entity."""
+    stated: npt.NDArray[np.uint64]
+    """One bit a part that was stated."""
+
+    def kept(self, rows: Ints | _Bools) -> _Run:
+        return _Run(self.hashes[rows], self.times[rows], self.codes[rows], self.stated[rows])
+
+    def with_rows(self, other: _Run) -> _Run:
+        both = _Run(
+            np.concatenate((self.hashes, other.hashes)),
+            np.concatenate((self.times, other.times)),
+            np.concatenate((self.codes, other.codes)),
+            np.concatenate((self.stated, other.stated)),
+        )
+        return both.kept(np.argsort(both.hashes, kind="stable"))
+
+    def find(self, hashes: Ints) -> tuple[Ints, _Bools]:
+        """Return where each hash would be, and whether it is there."""
+        if not len(self.hashes):
+            return np.zeros(len(hashes), np.int64), np.zeros(len(hashes), np.bool_)
+        places = np.minimum(np.searchsorted(self.hashes, hashes), len(self.hashes) - 1)
+        return places, self.hashes[places] == hashes
+
+
+class KnownRows:
+    """Base rows by the hash of their key.
+
+    Parameters
+    ----------
+    n_entities
+        Kinds of entity of which each row has a code.
+    """
+
+    def __init__(self, n_entities: int) -> None:
+        nothing = np.zeros(0, np.int64)
+        codes = np.zeros((0, n_entities), np.int32)
+        self._empty = _Run(nothing, nothing, codes, np.zeros(0, np.uint64))
+        # A long run and a short recent one, merged now and then so that adding rows stays cheap.
+        self._runs = [self._empty, self._empty]
+
+    def __len__(self) -> int:
+        return sum(len(run.hashes) for run in self._runs)
+
+    def has(self, hashes: Ints) -> _Bools:
+        """Return which rows are known."""
+        return self._runs[0].find(hashes)[1] | self._runs[1].find(hashes)[1]
+
+    def add(self, hashes: Ints, times: Ints, codes: Sequence[Ints]) -> None:
+        """Add rows that are not known yet, each once."""
+        columns = np.stack(codes, axis=1) if codes else np.zeros((len(hashes), 0))
+        new = _Run(hashes, times, columns.astype(np.int32), np.zeros(len(hashes), np.uint64))
+        main, recent = self._runs
+        recent = recent.with_rows(new)
+        if len(recent.hashes) > max(_RECENT, len(main.hashes) // 16):
+            main, recent = main.with_rows(recent), self._empty
+        self._runs = [main, recent]
+
+    def rows(self, hashes: Ints) -> tuple[Ints, Ints]:
+        """Return times, and codes of one column a kind of entity, of known rows."""
+        times = np.zeros(len(hashes), np.int64)
+        codes = np.zeros((len(hashes), self._empty.codes.shape[1]), np.int64)
+        for run in self._runs:
+            places, there = run.find(hashes)
+            times[there], codes[there] = run.times[places[there]], run.codes[places[there]]
+        return times, codes
+
+    def state(self, part: int, hashes: Ints) -> _Bools:
+        """Note that known rows state the part of this number, and return which had not stated it before."""
+        bit = np.uint64(1 << part)
+        fresh = first_of_each(hashes)
+        for run in self._runs:
+            places, there = run.find(hashes)
+            fresh[there] &= (run.stated[places[there]] & bit) == 0
+            run.stated[places[there]] |= bit
+        return fresh
+
+    def trim(self, before: Instant) -> None:
+        """Forget the rows with a time before an instant."""
+        self._runs = [run.kept(run.times >= before) for run in self._runs]
+
+
+def hashes_of(keys: Sequence[Hashable]) -> Ints:
+    """Return the hash of each key."""
+    return np.fromiter(map(hash, keys), np.int64, len(keys))
+
+
+def first_of_each(hashes: Ints) -> _Bools:
+    """Return whether each is the first of its kind."""
+    first = np.zeros(len(hashes), np.bool_)
+    first[np.unique(hashes, return_index=True)[1]] = True
+    return first

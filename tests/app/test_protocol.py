@@ -1,0 +1,151 @@
+"""Deadlines of connections, on a real server in this process."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import threading
+from collections.abc import Generator
+
+import pytest
+import uvicorn
+
+from varv.app import protocol as module
+from varv.app.protocol import Deadlines, bounded_protocol
+
+REQUEST = b"POST / HTTP/1.1\r\nhost: here\r\ncontent-length: 4\r\n\r\nbody"
+SHORT = Deadlines(head_s=0.2, body_s=0.2, answer_s=0.2, most_connections=16)
+LONG = Deadlines(most_connections=16)
+
+
+async def application(scope, receive, send):
+    if scope["type"] != "http":
+        return
+    more = True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return
+        more = message["more_body"]
+    if scope["path"] == "/slow":
+        await asyncio.sleep(1.0)
+    body = b"x" * (64 << 20) if scope["path"] == "/large" else b"done"
+    headers = [(b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+@contextlib.contextmanager
+def serving(deadlines: Deadlines) -> Generator[int]:
+    listener = socket.create_server(("127.0.0.1", 0))
+    config = uvicorn.Config(
+        application,
+        http=bounded_protocol(deadlines),
+        ws="none",
+        log_config=None,
+        lifespan="off",
+        timeout_graceful_shutdown=1,
+    )
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, args=([listener],))
+    thread.start()
+    yield listener.getsockname()[1]
+    server.should_exit = True
+    thread.join(10)
+
+
+@pytest.fixture(scope="module")
+def short():
+    swept, module.SWEEP_S = module.SWEEP_S, 0.05
+    with serving(SHORT) as port:
+        yield port
+    module.SWEEP_S = swept
+
+
+@pytest.fixture(scope="module")
+def long():
+    with serving(LONG) as port:
+        yield port
+
+
+def connect(port: int) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", port), timeout=10)
+
+
+def received(made: socket.socket) -> bytes:
+    found = b""
+    with contextlib.suppress(ConnectionError):
+        while part := made.recv(1 << 20):
+            found += part
+    return found
+
+
+def answered(made: socket.socket) -> int:
+    """Return the status of one short answer, after its last byte."""
+    found = b""
+    while not found.endswith(b"done"):
+        found += made.recv(1000)
+    return int(found.split(b" ", 2)[1])
+
+
+@pytest.mark.parametrize("sent", [b"", b"POST / HT", REQUEST[:-10], REQUEST[:-1]])
+def test_a_caller_that_does_not_finish_its_request_is_told_and_let_go(short, sent):
+    with connect(short) as made:
+        made.sendall(sent)
+        assert received(made).startswith(b"HTTP/1.1 408 ")
+
+
+def test_a_caller_that_sends_byte_by_byte_does_not_get_more_time(short):
+    with connect(short) as made, contextlib.suppress(ConnectionError):
+        pause = threading.Event()
+        for byte in REQUEST * 10:
+            made.sendall(bytes([byte]))
+            pause.wait(0.05)
+            made.setblocking(False)
+            with contextlib.suppress(BlockingIOError):
+                assert made.recv(1000).startswith(b"HTTP/1.1 408 ")
+                return
+            made.setblocking(True)
+        raise AssertionError("it was never let go")
+
+
+def test_an_answer_may_take_longer_than_any_deadline(short):
+    with connect(short) as made:
+        made.sendall(REQUEST.replace(b"/ ", b"/slow "))
+        assert made.recv(1000).startswith(b"HTTP/1.1 200 ")
+
+
+def test_a_caller_that_does_not_take_its_answer_is_let_go(short):
+    with connect(short) as made:
+        made.sendall(REQUEST.replace(b"/ ", b"/large "))
+        threading.Event().wait(1.0)
+        assert len(received(made)) < 64 << 20
+
+
+def test_requests_on_one_connection_are_answered_one_after_the_other(long):
+    with connect(long) as made:
+        for _ in range(3):
+            made.sendall(REQUEST)
+            assert answered(made) == 200
+
+
+def test_the_connection_that_idled_longest_makes_room_for_a_new_one(long):
+    with contextlib.ExitStack() as stack:
+        held = [stack.enter_context(connect(long)) for _ in range(20)]
+        held[-1].sendall(REQUEST)
+        assert answered(held[-1]) == 200
+        assert received(held[0]) == b""
+        held[10].sendall(REQUEST)
+        assert answered(held[10]) == 200
+
+
+def test_a_new_connection_is_refused_while_all_others_are_busy(long):
+    with contextlib.ExitStack() as stack:
+        held = [stack.enter_context(connect(long)) for _ in range(16)]
+        for made in held:
+            made.sendall(REQUEST.replace(b"/ ", b"/slow "))
+        threading.Event().wait(0.3)
+        with connect(long) as made:
+            assert received(made).startswith(b"HTTP/1.1 503 ")
+        assert [answered(made) for made in held] == [200] * 16
