@@ -16,8 +16,8 @@ import threading
 from pathlib import Path
 
 import psutil
-from bench_serving import ROW, VARV, free_port, ready
 
+from bench_serving import ROW, VARV, free_port, ready
 from varv.kernel.clock import wall_seconds
 
 ROWS = 40
@@ -106,7 +106,9 @@ def main() -> int:
         finally:
             server.terminate()
             server.wait(60)
-            print(f"home {sum(path.stat().st_size for path in Path(folder).rglob('*') if path.is_file()):,} bytes")
+            print(
+                f"home {sum(path.stat().st_size for path in Path(folder).rglob('*') if path.is_file()):,} bytes"
+            )
     return 0
 
 

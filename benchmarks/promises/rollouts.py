@@ -1,4 +1,5 @@
-"""The risks and times of rollouts: the production reducer, fed with the production evidence of simulated traffic.
+"""The risks and times of rollouts: the production reducer, fed with the production evidence of simulated
+traffic.
 
 python -m benchmarks.promises.rollouts 400
 """
@@ -6,15 +7,17 @@ python -m benchmarks.promises.rollouts 400
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 import polars as pl
-
 from benchmarks.promises.traffic import HISTORY, START, Traffic, World
+
 from varv.kernel.clock import DAY, HOUR, MINUTE, Instant
-from varv.kernel.ids import ModelName, Version, coin
+from varv.kernel.ids import ModelName, Version, coin, derived_seed
 from varv.kernel.sagas import SetTimer, TimerFired
 from varv.rollout import (
     AliasConfirmed,
@@ -35,7 +38,10 @@ from varv.rollout import (
     evidence,
     learned,
 )
+from varv.rollout.evidence import ANSWERED
 from varv.rollout.luck import Luck
+from varv.rollout.model import Evidence
+from varv.rollout.tally import weigh
 
 MATURE = DAY
 EVERY = 6 * HOUR
@@ -54,8 +60,10 @@ class Outcome(NamedTuple):
     """Mature evidence, in days, at the first proof of safety."""
     exposed: int
     """Requests that the candidate was to answer before its end."""
+    silent_minutes: float | None
+    """From when it should have answered to its end."""
     share: float
-    """At the end, or after 21 days."""
+    """At the end."""
 
 
 class Row(NamedTuple):
@@ -73,15 +81,18 @@ class Simulation:
     """One rollout in one world."""
 
     def __init__(self, world: World, seed: int, *, known: bool = True, breaks: str = "") -> None:
-        rng = np.random.default_rng([seed, abs(hash(world)) % 2**32])
+        rng = np.random.default_rng([seed, derived_seed(world.name)])
         self._world, self._breaks = world, breaks
         self._traffic = Traffic(world, rng)
         self._saga = RolloutSaga()
         self._state = self._saga.initial("rollout/m/2")
         self._plan = Rollout().plan
         self._timers: dict[str, Instant] = {}
-        self._rows: list[pl.DataFrame] = []
-        self._through = self._drawn = self._fed = BEGUN
+        self._pending: list[pl.DataFrame] = []
+        self._answered: dict[int, list[pl.DataFrame]] = {}
+        self._exposed = 0
+        self._silent_since: Instant | None = None
+        self._drawn = self._fed = BEGUN
         self._held: list[str] = []
         self._facts: list[object] = []
         self._proven: float | None = None
@@ -126,7 +137,10 @@ class Simulation:
             self._ended[1] if self._ended else "",
             any("split" in reason for reason in self._held),
             self._proven,
-            sum(int((rows["arm"] == "candidate").sum()) for rows in self._rows if "arm" in rows.columns),
+            self._exposed,
+            None
+            if back is None or self._silent_since is None
+            else (self._ended[0] - self._silent_since) / MINUTE,
             0.0 if back is not None else 1.0 if promoted is not None else self._state.share,
         )
 
@@ -144,33 +158,34 @@ class Simulation:
         state = self._state
         if until <= self._drawn:
             return
-        on_air = state.phase == "canary" and state.share > 0
-        rows = self._traffic.between(
-            self._drawn,
-            until,
-            broken=on_air and self._breaks == "canary",
-            silent=self._breaks == "silent" or (on_air and self._breaks == "silent canary"),
-        )
+        canary = state.phase == "canary"
+        broken = canary and self._breaks == "canary"
+        silent = self._breaks == "silent" or (canary and self._breaks == "silent canary")
+        if silent and self._silent_since is None:
+            self._silent_since = self._drawn
+        rows = self._traffic.between(self._drawn, until, broken=broken, silent=silent)
         self._drawn = until
-        units = rows["user"].to_list()
-        tossed = np.fromiter(
-            (coin(state.salt, str(unit)) for unit in units), dtype=np.float64, count=len(units)
-        )
+        tossed = np.full(rows.height, np.nan)
+        if canary:
+            units = rows["user"].to_list()
+            tossed = np.fromiter((coin(state.salt, str(unit)) for unit in units), np.float64, rows.height)
+            self._exposed += int((tossed < state.share).sum())
         rows = rows.with_columns(
-            coin=pl.Series(tossed),
+            coin=pl.Series(tossed, nan_to_null=True),
             arm=pl.Series(np.where(tossed < state.share, "candidate", "champion")),
-            epoch=pl.lit(state.echoed),
         )
-        self._rows.append(rows)
+        self._pending.append(rows)
+        if state.phase in ("shadow", "canary"):
+            self._answered.setdefault(state.echoed, []).append(rows.select(ANSWERED))
 
     def _gather(self, now: Instant) -> None:
         through = Instant((now - MATURE) // HOUR * HOUR)
         if through <= self._fed or self._state.phase not in ("shadow", "canary", "probation"):
             return
-        old = [
-            rows for rows in self._rows if rows.height and rows["requested_at"].to_physical()[-1] >= self._fed
-        ]
-        rows = pl.concat(old)
+        if self._state.phase == "probation" and now % DAY:
+            return
+        rows = pl.concat(self._pending)
+        self._pending = [rows.filter(pl.col("requested_at").to_physical() >= through)]
         known = rows.with_columns(outcome=pl.when(pl.col("known_at") <= now).then("outcome"))
         found = evidence(known, since=self._fed, through=through)
         self._fed = through
@@ -188,9 +203,7 @@ class Simulation:
             if proven:
                 self._proven = (now - MATURE - BEGUN) / DAY
 
-    def _weighed(self):
-        from varv.rollout.tally import weigh
-
+    def _weighed(self) -> Evidence:
         state = self._state
         return weigh(state.tally, self._plan, state.luck, share=state.share, epoch=state.epoch)
 
@@ -218,10 +231,8 @@ class Simulation:
             case UnloadVersion():
                 self._tell(VersionUnloaded(version=command.version), now)
             case CountAnswers():
-                ours = [rows for rows in self._rows if rows.height and rows["epoch"][0] == command.epoch]
-                rows = pl.concat(ours) if ours else self._rows[-1].clear() if self._rows else None
-                if rows is not None:
-                    self._tell(answers(rows, epoch=command.epoch, through=now), now)
+                if ours := self._answered.get(command.epoch):
+                    self._tell(answers(pl.concat(ours), epoch=command.epoch, through=now), now)
 
 
 def simulate(world: World, seeds: range, **options: object) -> list[Outcome]:
@@ -231,36 +242,163 @@ def simulate(world: World, seeds: range, **options: object) -> list[Outcome]:
 
 
 HARMLESS = (
-    World("iid"),
-    World("iid, 50 a day", per_day=50),
-    World("iid, 20,000 a day", per_day=20_000),
-    World("day conditions .2", day_sd=0.2),
-    World("day conditions .4", day_sd=0.4),
+    World("independent"),
+    World("50 requests a day", per_day=50),
+    World("20,000 requests a day", per_day=20_000),
+    World("day conditions, sd .2", day_sd=0.2),
+    World("day conditions, sd .4", day_sd=0.4),
     World("sticky users", users="sticky"),
-    World("heavy users", users="heavy"),
+    World("heavy users, Pareto 1.3", users="heavy"),
     World("versions differ by user", users="split"),
-    World("shared storms", storms=True),
+    World("storms shared by both", storms=True),
     World("ones early, zeros late", early_ones=True),
     World("base rate .02", base_rate=0.02),
     World("base rate .08", base_rate=0.08),
     World("base rate .3", base_rate=0.3),
 )
+BETTER = tuple(
+    World(f"base rate {rate:g}".replace("0.", "."), base_rate=rate, worse=-1.0) for rate in (0.02, 0.08, 0.3)
+)
+WORSE = (
+    World("worse by the margin", worse=1.0),
+    World("worse by the margin, 20,000 a day", per_day=20_000, worse=1.0),
+    World("worse by the margin, day conditions .2", day_sd=0.2, worse=1.0),
+    World("worse by three margins", worse=3.0),
+)
+RARE = World("three margins through 4 % of the blocks", worse=3.0, rare=0.04)
+THREE_WEEKS = 21 * DAY
+
+
+def harmless(world: World, seeds: range) -> list[Row]:
+    """Return how often a candidate that is no worse is rolled back, or held because of the split."""
+    runs = simulate(world, seeds)
+    back = share(one.rolled_back is not None for one in runs)
+    split = share(one.split_held for one in runs)
+    n = len(runs)
+    return [
+        Row(world.name, "no worse, rolled back", "at most 5 %", f"{back:.1%}", back <= 0.05, n),
+        Row(world.name, "no worse, held by the split test", "at most 1 %", f"{split:.1%}", split <= 0.01, n),
+    ]
+
+
+def better(world: World, seeds: range) -> list[Row]:
+    """Return how often a candidate that is better by one margin is promoted, and stays."""
+    runs = simulate(world, seeds)
+    kept = share(one.promoted is not None and one.rolled_back is None for one in runs)
+    return [
+        Row(
+            world.name,
+            "better by a margin, promoted",
+            "at least 95 %",
+            f"{kept:.1%}",
+            kept >= 0.95,
+            len(runs),
+        )
+    ]
+
+
+def worse(world: World, seeds: range) -> list[Row]:
+    """Return how often a candidate that is worse by at least the margin is promoted."""
+    runs = simulate(world, seeds)
+    wrong = share(one.promoted is not None for one in runs)
+    return [Row(world.name, "promoted", "at most 5 %", f"{wrong:.1%}", wrong <= 0.05, len(runs))]
+
+
+def rare(world: World, seeds: range) -> list[Row]:
+    """Return how often the champion answers everything again within 21 days of harm in rare blocks."""
+    runs = simulate(world, seeds, until=THREE_WEEKS)
+    back = share(one.share == 0.0 for one in runs)
+    return [
+        Row(
+            world.name,
+            "the old champion is back in 21 days",
+            "at least 90 %",
+            f"{back:.1%}",
+            back >= 0.9,
+            len(runs),
+        )
+    ]
+
+
+def proof(world: World, bar_hours: float, seeds: range) -> list[Row]:
+    """Return how much mature evidence the proof of an equal candidate takes in the median."""
+    runs = simulate(world, seeds, until=15 * DAY)
+    hours = 24 * median([one.proven for one in runs])
+    bar = f"at most {bar_hours:g} h of evidence"
+    return [Row(world.name, "equal, proven (median)", bar, f"{hours:.0f} h", hours <= bar_hours, len(runs))]
+
+
+def breaks(world: World, seeds: range) -> list[Row]:
+    """Return how many answers of a candidate that breaks in its canary users see in the median."""
+    runs = simulate(world, seeds, until=THREE_WEEKS, breaks="canary")
+    exposed = float(np.median([one.exposed for one in runs]))
+    kept = share(one.rolled_back is None for one in runs)
+    found = f"{exposed:.0f}; not rolled back {kept:.1%}"
+    return [
+        Row(
+            world.name,
+            "breaks in the canary: answers seen (median)",
+            "at most 260",
+            found,
+            exposed <= 260,
+            len(runs),
+        )
+    ]
+
+
+def silent(world: World, when: str, seeds: range) -> list[Row]:
+    """Return how soon a candidate that answers nothing is out, counted from when it should have answered."""
+    runs = simulate(world, seeds, until=THREE_WEEKS, breaks=when)
+    minutes = median([one.silent_minutes for one in runs])
+    where = "in the shadow" if when == "silent" else "in the canary"
+    return [
+        Row(
+            world.name,
+            f"answers nothing {where} (median)",
+            "at most 15 min",
+            f"{minutes:.0f} min",
+            minutes <= 15,
+            len(runs),
+        )
+    ]
+
+
+def run(n_runs: int, *, only: str = "") -> list[Row]:
+    """Return every row of the table, simulated `n_runs` times each on two processes."""
+    plain, large = HARMLESS[0], HARMLESS[2]
+    tasks: list[partial[list[Row]]] = [partial(harmless, world) for world in HARMLESS]
+    tasks += [partial(better, world) for world in BETTER]
+    tasks += [partial(worse, world) for world in WORSE]
+    tasks += [
+        partial(rare, RARE),
+        partial(proof, large, 36),
+        partial(proof, plain, 84),
+        partial(breaks, plain),
+    ]
+    tasks += [partial(silent, plain, "silent"), partial(silent, plain, "silent canary")]
+    chosen = [task for task in tasks if only in f"{task.func.__name__} {task.args[0].name}"]
+    with ProcessPoolExecutor(2) as pool:
+        jobs = [pool.submit(task, range(n_runs)) for task in chosen]
+        return [row for job in jobs for row in told(job.result())]
+
+
+def told(rows: list[Row]) -> list[Row]:
+    """Print rows as they come, and return them."""
+    for row in rows:
+        mark = "" if row.holds else "  MISSED"
+        print(f"{row.world:40} {row.question:45} {row.bar:24} {row.found}{mark}", file=sys.stderr, flush=True)
+    return rows
+
+
+def share(cases: Iterable[bool]) -> float:
+    """Return the share of true ones."""
+    return float(np.mean(list(cases)))
+
+
+def median(values: Sequence[float | None]) -> float:
+    """Return the median, where None is later than any."""
+    return float(np.median([np.inf if value is None else value for value in values]))
+
 
 if __name__ == "__main__":
-    n = int(sys.argv[1])
-    only = sys.argv[2:]
-    with ProcessPoolExecutor(2) as pool:
-        jobs = {}
-        for world in HARMLESS:
-            if only and world.name not in only:
-                continue
-            jobs[world.name] = pool.submit(simulate, world, range(n))
-        for name, job in jobs.items():
-            out = job.result()
-            back = np.mean([one.rolled_back is not None for one in out])
-            when = [one.promoted for one in out if one.promoted is not None]
-            print(
-                f"{name:26} back {back:.3f} split {np.mean([o.split_held for o in out]):.3f} promoted {len(when) / len(out):.3f} median {np.median(when) if when else 0:.2f} proven {np.median([o.proven if o.proven is not None else 99 for o in out]):.2f}",
-                sorted({o.reason for o in out if o.rolled_back is not None}),
-                flush=True,
-            )
+    run(int(sys.argv[1]), only=" ".join(sys.argv[2:]))

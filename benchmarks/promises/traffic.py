@@ -1,7 +1,7 @@
 """Traffic of many kinds: requests that two versions score, with outcomes, as a rollout sees them.
 
-A `World` says what is unusual about its traffic; `Traffic` draws it, a stretch at a time. Errors of a version are errors
-of its logits. "Harmless" means that the mean loss difference over requests is zero.
+A `World` says what is unusual about its traffic; `Traffic` draws it, a stretch at a time. Errors of a version
+are errors of its logits. "Harmless" means that the mean loss difference over requests is zero.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ class World(NamedTuple):
     day_sd: float = 0.0
     """Each version has a condition of its own each day: the standard deviation of its error."""
     users: str = ""
-    """``"sticky"``: errors belong to users; ``"heavy"``: and few users make most requests; ``"split"``: on half of the
-    requests, by users, one version is the better, on the other half the other."""
+    """``"sticky"``: errors belong to users; ``"heavy"``: and few users make most requests; ``"split"``: on
+    half of the requests, by users, one version is the better, on the other half the other."""
     storms: bool = False
     worse: float = 0.0
     """Mean loss of the candidate minus that of the champion, in margins."""
@@ -59,10 +59,11 @@ class Traffic:
         self._bad_blocks = rng.random(4 * DAYS) < world.rare
         self._storm = _storms(rng) if world.storms else np.zeros(24 * DAYS, dtype=bool)
         weight = rng.pareto(1.3, _N_USERS) + 1 if world.users == "heavy" else np.ones(_N_USERS)
-        self._weight = weight / weight.sum()
+        self._cumulative = np.cumsum(weight / weight.sum())
+        self._cumulative[-1] = 1.0
         # Errors of one size for both versions and of either sign: no user is better served by one of them.
         self._user_errors = rng.normal(0.0, 2 * NOISE, _N_USERS) * rng.choice((-1.0, 1.0), (2, _N_USERS))
-        half = np.cumsum(self._weight) < 0.5
+        half = self._cumulative < 0.5
         self._favours = np.where(half, 0, 1)
 
     def between(
@@ -84,7 +85,9 @@ class Traffic:
         truth = _logit(world.base_rate) + rng.normal(0.0, 1.0, n)
         truth = truth + np.where(self._storm[hour], 1.5, 0.0)
         outcome = (rng.random(n) < _sigmoid(truth)).astype(np.int8)
-        user = rng.choice(_N_USERS, n, p=self._weight)
+        user = (
+            np.searchsorted(self._cumulative, rng.random(n)) if world.users else np.zeros(n, dtype=np.int64)
+        )
         champion, candidate = self._errors(n, day, hour, user)
         harm = self._harm(n, block)
         candidate = np.where(harm > 0, rng.normal(0.0, 1.0, n) * np.sqrt(NOISE**2 + harm**2), candidate)

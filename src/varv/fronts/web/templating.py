@@ -12,7 +12,7 @@ from varv.fronts.web import words
 
 FILTERS: tuple[Callable[..., Any], ...] = (
     *(words.count, words.number, words.when, words.span, words.share, words.segment, words.facts),
-    *(words.outcome, words.gate, words.trigger, words.evidence, words.numbers, words.month),
+    *(words.outcome, words.gate, words.trigger, words.evidence, words.probation, words.numbers, words.month),
 )
 """What templates apply to values, by its own name."""
 

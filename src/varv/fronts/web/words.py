@@ -31,8 +31,10 @@ from varv.loop.replay import ReplayAdvanced
 from varv.monitoring import AlarmCleared, AlarmRaised, DriftMeasured, PerformanceMeasured
 from varv.registry import AliasMoved, VersionRegistered
 from varv.rollout import (
+    AnswersCounted,
     Evidence,
     EvidenceArrived,
+    ProbationEnded,
     RollbackStarted,
     RolloutHeld,
     RolloutNeedsHuman,
@@ -42,6 +44,7 @@ from varv.rollout import (
     RolloutStepped,
     VersionPromoted,
 )
+from varv.rollout.model import Probation
 from varv.serving.model import AnswersUncaptured, RequestsServed, RoutingChanged
 
 MARKS = {"good": "●", "busy": "◐", "warn": "▲", "bad": "■", "off": "○"}
@@ -211,11 +214,36 @@ def gate(result: GateResult) -> str:
 
 
 def evidence(seen: Evidence) -> str:
-    """Return what a verdict rested on: the paired difference, both e-values with their thresholds, and n."""
-    difference = f"{number(seen.difference, 4)} [{number(seen.low, 4)}, {number(seen.high, 4)}]"
+    """Return what a verdict rested on: what decided it first, then the rest.
+
+    Harm is judged by what came at the present share, safety by all of the rollout.
+    """
     harm = f"harm {seen.log_harm:.2f} of {seen.harm_at:.2f}"
-    safety = f"safety {seen.log_safety:.2f} of {seen.safety_at:.2f}"
-    return f"difference {difference}, {harm}, {safety}, n\u00a0{count(seen.n_labels)}".replace(" -", " −")
+    at = "in the shadow" if seen.share == 0.0 else f"at {share(seen.share)}"
+    here = f"{at} {_limits(seen.step_difference, seen.step_low, seen.step_high)}"
+    of_all = f"difference {_limits(seen.difference, seen.low, seen.high)}"
+    n = f"n\u00a0{count(seen.n_labels)}"
+    if seen.log_harm >= seen.harm_at:
+        lost = f"{count(seen.n_missing)} requests without an answer"
+        first = lost if seen.log_harm_missing > seen.log_harm_paired else here
+        parts = [first, harm, f"all of it: {of_all}", n]
+    else:
+        parts = [of_all, f"safety {seen.log_safety:.2f} of {seen.safety_at:.2f}", harm, n]
+    if seen.inflation is not None and seen.n_blocks:
+        parts.append(f"{count(seen.n_blocks)} blocks, {number(seen.inflation, 1)} of them weigh as one")
+    return ", ".join(parts).replace(" -", " −")
+
+
+def probation(seen: Probation) -> str:
+    """Return what a probation has shown, with nothing cut off."""
+    difference = _limits(seen.difference, seen.low, seen.high)
+    excess = f"excess {number(seen.excess, 0)} nats, {number(seen.excess_allowed, 0)} allowed"
+    harm = f"harm {seen.log_harm:.2f} of {seen.harm_at:.2f}"
+    return f"difference {difference}, {excess}, {harm}, n\u00a0{count(seen.n_labels)}".replace(" -", " −")
+
+
+def _limits(value: float | None, low: float | None, high: float | None) -> str:
+    return f"{number(value, 4)} [{number(low, 4)}, {number(high, 4)}]"
 
 
 def said(event: Event) -> str:
@@ -270,6 +298,14 @@ def _rollout(event: Event) -> str:
         case EvidenceArrived():
             of = f"{count(event.n_labels)} outcomes of {count(event.n_requests)} requests"
             return f"{of} through {iso(event.through)}"
+        case AnswersCounted():
+            units = f"{count(event.n_candidate)} units to the candidate, {count(event.n_champion)} not"
+            return (
+                f"{units}; {count(event.n_missing)} of {count(event.n_requests)} requests without its answer"
+            )
+        case ProbationEnded():
+            ended = f"probation of v{event.version} {event.outcome}: {event.reason}"
+            return f"{ended}; {probation(event.probation)}"
     return ""
 
 

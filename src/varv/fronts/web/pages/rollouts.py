@@ -78,6 +78,9 @@ def rollout_page(now: Reading, model: str, version: int, query: Mapping[str, str
         "ladder": record.ladder,
         "series": record.series,
         "log": record.log[::-1],
+        "former": record.former,
+        "probation": record.probation,
+        "probation_until": None if record.settled_at is None else record.settled_at + record.plan.probation,
     }
     return Page(f"Rollout of {model} v{version}", "rollout.html", data, rollout_charts(record))
 
