@@ -18,7 +18,7 @@ from tests.loop.synthetic import (
 
 import varv
 from varv.app.inspecting import verify_report
-from varv.kernel.clock import iso
+from varv.kernel.clock import DAY, iso
 from varv.kernel.errors import FailedPrecondition
 from varv.kernel.ledger import Entry
 from varv.loop.model import CandidateRejected, FaultPlanted, GatesJudged, RetrainTriggered
@@ -254,7 +254,9 @@ def test_the_author_function_gets_rows_in_the_order_of_their_requests(tmp_path):
     replay = declared(until="2024-03-23T00:00:00Z")
     replay.model.train.fit = watching
     replayed(replay, tmp_path)
-    [train] = seen
-    assert train.columns == ("load", "heat", "route", "recent.late_mean_24h")
-    assert (train.requested_at[1:] >= train.requested_at[:-1]).all()
-    assert len(train) == len(train.y) == len(train.X)
+    judged, refitted = seen
+    for train in seen:
+        assert train.columns == ("load", "heat", "route", "recent.late_mean_24h")
+        assert (train.requested_at[1:] >= train.requested_at[:-1]).all()
+        assert len(train) == len(train.y) == len(train.X)
+    assert refitted.requested_at[-1] - judged.requested_at[-1] > 5.9 * DAY

@@ -99,7 +99,8 @@ def run_replay(
         # A world is hundreds of megabytes in reference cycles, and the collector counts objects, not bytes:
         # without this the next policy's world would stand beside the last one's.
         gc.collect()
-    compared = compare(runs, since=replay.train_at, until=replay.until, seed=replay.seed)
+    mature = Instant(max(replay.train_at, replay.until - replay.model.outcome.mature))
+    compared = compare(runs, since=replay.train_at, until=mature, seed=replay.seed)
     _record(home, replay, compared)
     return compared
 
@@ -128,6 +129,8 @@ def _model_digest(model: Model, first_training: Instant, seed: int) -> Digest:
                 model.train.params,
                 model.train.window,
                 model.train.validate,
+                model.train.origins,
+                model.train.refit,
                 model.train.min_rows,
             ],
         ]
@@ -200,8 +203,14 @@ def _run_policy(
 
 
 def _reference(model: Model, name: str) -> Model:
-    """Return the model under a reference policy: by the calendar, replaced at once, with nothing to pass."""
+    """Return the model under a reference policy: by the calendar, replaced at once, with nothing to pass.
+
+    Without gates and a shadow a refit would put into service what nobody has judged, so what was scored on
+    the one held-out stretch is what serves.
+    """
     chosen = copy.copy(model)
+    chosen.train = copy.copy(model.train)
+    chosen.train.origins, chosen.train.refit = 1, False
     chosen.retrain = REFERENCES[name]
     chosen.rollout = Rollout.immediate()
     chosen.gates = ()

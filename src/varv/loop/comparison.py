@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 import polars as pl
 
-from varv.kernel.clock import DAY, Instant
+from varv.kernel.clock import Instant
 from varv.kernel.codec import Event, event, finite
 from varv.kernel.errors import FailedPrecondition
 from varv.kernel.ids import ModelName, derived_seed
@@ -116,10 +116,13 @@ class PolicyRun(NamedTuple):
 
 
 def policy_run(world: World, since: Instant, until: Instant, cpu_s: float | None) -> PolicyRun:
-    """Return what a finished world shows of the requests of [since, until)."""
+    """Return what a finished world shows of the requests made from `since` on and mature at `until`.
+
+    The last ones would be there only if their outcomes came early, and those are not a fair draw.
+    """
     name = world.model.name
-    # The past is over: every outcome that was to come has come, whenever that was.
-    rows = world.telemetry.matured(since, until, known_by=Instant(until + 365 * DAY))
+    last = Instant(max(since, until - world.model.outcome.mature))
+    rows = world.telemetry.matured(since, last, known_by=until)
     with world.views.reading(RegistryView) as registry:
         record = registry.models.get(name)
         versions = (

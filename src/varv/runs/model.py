@@ -59,6 +59,8 @@ _LIBRARY = re.compile(r"[/\\](site-packages|dist-packages|lib[/\\]python3[^/\\]*
 LEAST_VALIDATION = Duration(5 * DAY)
 """The held-out stretch is what a model is watched against later: fewer days say nothing about days."""
 
+MOST_ORIGINS = 12
+
 Fit = Callable[[TrainingSet, Mapping[str, Any]], Any]
 
 
@@ -72,8 +74,15 @@ class Train:
     window
         How far back rows are used, such as ``"60d"``; None uses all that is known.
     validate
-        The last stretch before the cut-off that is held out, in time order, to judge the candidate; five days
-        at least.
+        How long a held-out stretch is; five days at least. The first one counts back from the last request
+        whose outcome is mature.
+    origins
+        How many such stretches, each before the other, judge a candidate. Each is scored by a fit on the rows
+        before it, so every one costs a fit; where there are too few rows for all, fewer are taken.
+    refit
+        Whether the function is fitted once more, on all mature rows, to make the version that is served; what
+        was judged is then its sibling that had not seen the held-out rows. False serves the model that was
+        judged on the last stretch.
     params
         Passed to `fit`, recorded with the run.
     min_rows
@@ -91,6 +100,8 @@ class Train:
         *,
         window: str | None = None,
         validate: str = "7d",
+        origins: int = 2,
+        refit: bool = True,
         params: Mapping[str, Any] | None = None,
         min_rows: int = 1000,
     ) -> None:
@@ -114,6 +125,8 @@ class Train:
         self.fit = fit
         self.window: Duration | None = None if window is None else _declared_duration("window", window)
         self.validate = _declared_duration("validate", validate)
+        self.origins = _declared_origins(origins)
+        self.refit = _declared_refit(refit)
         self.params = _json_params(params or {})
         self.min_rows = min_rows
         if self.validate < LEAST_VALIDATION:
@@ -131,6 +144,20 @@ def _declared_duration(argument: str, text: str) -> Duration:
         raise InvalidDeclaration(
             "train", argument, error.problem, given=repr(text)[:60], hint=error.hint
         ) from None
+
+
+def _declared_origins(origins: object) -> int:
+    if isinstance(origins, bool) or not isinstance(origins, int) or not 1 <= origins <= MOST_ORIGINS:
+        hint = f"write a whole number from 1 to {MOST_ORIGINS}; each costs a fit"
+        raise InvalidDeclaration("train", "origins", "is not allowed", given=repr(origins)[:60], hint=hint)
+    return origins
+
+
+def _declared_refit(refit: object) -> bool:
+    if not isinstance(refit, bool):
+        hint = "write refit=True or refit=False"
+        raise InvalidDeclaration("train", "refit", "is not a truth value", given=repr(refit)[:60], hint=hint)
+    return refit
 
 
 def _json_params(params: Mapping[str, Any]) -> dict[str, Any]:

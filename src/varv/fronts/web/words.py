@@ -198,9 +198,11 @@ def numbers(seen: Mapping[str, float | None]) -> str:
 
 
 def gate(result: GateResult) -> str:
-    """Return the numbers that a gate judged by."""
+    """Return what a gate asked and what the held-out rows answer, with the numbers."""
     seen = result.evidence
-    n = f"n\u00a0{count(seen.get('n'))}"
+    n = f"n\u00a0{count(result.n or seen.get('n'))}"
+    if result.answer:
+        return f"{result.question} {result.answer} {n}".replace(" -", " −").replace("[-", "[−")
     if result.gate == "calibrated":
         return f"ECE {number(seen.get('ece'))}, at most {number(seen.get('max_ece'))}, {n}"
     if seen.get("gain") is None:
