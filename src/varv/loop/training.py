@@ -34,6 +34,7 @@ from varv.runs import (
     PipelineResult,
     PipelineStep,
     TrainingSet,
+    UserCode,
     build_package,
     code_closure,
     environment,
@@ -295,9 +296,10 @@ def _fit(rows: Rows, recipe: _Recipe, span: tuple[Instant, Instant]) -> bytes:
 
 
 def _fitted(model: Model, given: TrainingSet) -> Any:
-    estimator = model.train.fit(given, model.train.params)
+    name = getattr(model.train.fit, "__qualname__", "fit")
+    with UserCode("function", name):
+        estimator = model.train.fit(given, model.train.params)
     if estimator is None:
-        name = getattr(model.train.fit, "__qualname__", "fit")
         raise UserCodeFailed("function", name, "returned None", hint="return the fitted estimator")
     return estimator
 

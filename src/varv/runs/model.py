@@ -54,6 +54,12 @@ class TrainingSet:
         return len(self.y)
 
 
+MOST_MESSAGE = 16_000
+"""Characters of an author's message that are kept."""
+MOST_LINES = 20
+"""Lines of the author's code that are shown: the last ones, where an endless recursion shows itself."""
+
+_PACKAGE = Path(__file__).parents[1]
 _LIBRARY = re.compile(r"[/\\](site-packages|dist-packages|lib[/\\]python3[^/\\]*)[/\\]|^<")
 
 LEAST_VALIDATION = Duration(5 * DAY)
@@ -171,15 +177,27 @@ def _json_params(params: Mapping[str, Any]) -> dict[str, Any]:
         ) from None
 
 
-def _own_line(trace: TracebackType | None) -> str:
-    """Return the last line on the way to an error that is not inside a library."""
-    frames = [(frame.f_code, line) for frame, line in traceback.walk_tb(trace)]
-    own = [(code, line) for code, line in frames if not _LIBRARY.search(code.co_filename)] or frames
-    return f"{Path(own[-1][0].co_filename).name}:{own[-1][1]} in {own[-1][0].co_qualname}" if own else "?"
+def _own_frames(trace: TracebackType | None) -> list[traceback.FrameSummary]:
+    """Return what is the author's on the way to an error, or all of it if nothing is."""
+    frames = list(traceback.extract_tb(trace))
+    own = [one for one in frames if not _LIBRARY.search(one.filename) and not _is_ours(one.filename)]
+    return own or frames
+
+
+def _is_ours(filename: str) -> bool:
+    return Path(filename).is_relative_to(_PACKAGE)
+
+
+def _shown(frame: traceback.FrameSummary) -> str:
+    # The name of the file, not its path: equal runs in two folders have equal ledgers.
+    where = f"{Path(frame.filename).name}:{frame.lineno} in {frame.name}"
+    return f"{where}: {frame.line}" if frame.line else where
 
 
 class UserCode:
     """The one boundary around the author's functions: what they raise becomes `UserCodeFailed`.
+
+    Its message is the author's whole message, and its ``trace`` the author's own lines that led to it.
 
     Parameters
     ----------
@@ -199,9 +217,12 @@ class UserCode:
     ) -> None:
         if not isinstance(error, Exception) or isinstance(error, VarvError):
             return
-        where = _own_line(trace)
-        text = str(error)[:500]
-        problem = f"raised {type(error).__name__}: {text}"
-        raise UserCodeFailed(
-            self._kind, self._name, problem, where=where, hint="fix the function and retry"
-        ) from error
+        own = _own_frames(trace)
+        where = _shown(own[-1]).partition(": ")[0] if own else "?"
+        problem = f"raised {type(error).__name__}: {str(error)[:MOST_MESSAGE]}"
+        hint = "fix the function and retry"
+        failed = UserCodeFailed(self._kind, self._name, problem, where=where, hint=hint)
+        raised = list(traceback.extract_tb(trace))[-1:]
+        lines = own if raised == own[-1:] else [*own, *raised]
+        failed.trace = tuple(map(_shown, lines[-MOST_LINES:]))
+        raise failed from error
