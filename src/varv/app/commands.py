@@ -208,6 +208,10 @@ def _model_blocks(model: ModelStatus) -> list[Block]:
         blocks.append(Line(f"  missing  {model.n_uncaptured:,} answers not captured: the disk was full"))
     if model.waiting:
         blocks.append(Line(f"  waiting  {', '.join(model.waiting)}"))
+    if model.suspended:
+        blocks.append(Line(f"  training {model.suspended}"))
+    if model.failure:
+        blocks += [Line(f"  failed   {model.failure}".replace("\n", "\n           "))]
     alarms = [
         f"  alarm    {one.severity} {one.kind} {one.subject} since {one.since}, entry {one.seq}"
         for one in model.alarms
@@ -240,7 +244,9 @@ def _why(options: argparse.Namespace, loaded: Loaded) -> int:
 
 
 def _why_blocks(found: Explanation) -> list[Block]:
-    blocks: list[Block] = [Heading(f"{found.kind} {found.subject}")]
+    blocks: list[Block] = [Heading(f"{found.kind} {found.subject}"), Line(f"  {found.answer}")]
+    if found.detail:
+        blocks.append(Line("  " + found.detail.replace("\n", "\n  ")))
     if found.prediction is not None:
         one = found.prediction
         answer = "was not answered: nothing served yet" if one.score is None else f"{one.score:.4f}"
@@ -273,6 +279,9 @@ def _why_blocks(found: Explanation) -> list[Block]:
         if link.evidence:
             numbers = ", ".join(f"{name} {value:.6g}" for name, value in link.evidence.items())
             blocks.append(Line(f"           {numbers}"))
+    if found.timers:
+        blocks.append(Heading("timers on the way"))
+        blocks += [Line(f"  {link.seq:>7}  {link.at[:19]}  {link.text}") for link in found.timers]
     return blocks
 
 

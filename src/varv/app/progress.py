@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 SHOWN = {
     "loop.retrain_triggered",
     "loop.candidate_rejected",
+    "loop.training_suspended",
     "loop.fault_planted",
     "rollout.version_promoted",
     "rollout.rolled_back",

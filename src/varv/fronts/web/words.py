@@ -25,6 +25,7 @@ from varv.loop.model import (
     PolicyChanged,
     RetrainTriggered,
     RowsMatured,
+    TrainingSuspended,
     Trigger,
 )
 from varv.loop.replay import ReplayAdvanced
@@ -239,6 +240,9 @@ def _loop(event: Event) -> str:
             )
         case CandidateRejected():
             return f"v{event.version} rejected: {event.reason}"
+        case TrainingSuspended():
+            waits = f"after {event.n_failures} equal failures training waits for a changed declaration"
+            return f"{waits}: {event.reason}"
         case PolicyChanged():
             return f"follows declaration {event.declaration[:12]} from now on"
         case FaultPlanted():
