@@ -26,6 +26,7 @@ class Answer(msgspec.Struct, frozen=True):
 
     text: str
     detail: str = ""
+    leaks: tuple[str, ...] = ()
 
 
 class Predicted(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,7 +72,7 @@ def of_model(views: Views, ledger: Ledger, model: str) -> Answer:
             told.append(_fate(last))
         if record.suspended is not None:
             told.append(f"Training is {WAITING}: {record.suspended.n_failures} failures in a row were alike.")
-        return Answer(" ".join(told), last.detail)
+        return Answer(" ".join(told), last.detail, tuple(map(words.leak, record.leaks)))
 
 
 def of_version(views: Views, model: str, version: int) -> Answer:

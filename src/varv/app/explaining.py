@@ -83,6 +83,8 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     answer: str
     detail: str = ""
     """The whole message, where the answer is that something failed."""
+    leaks: tuple[str, ...] = ()
+    """Of a model: what speaks for a column that holds what a request cannot know."""
     chain: tuple[Link, ...]
     timers: tuple[Link, ...] = ()
     """Timers between the links of the chain; they say when, not why."""
@@ -138,6 +140,7 @@ def _explained(
         kind=kind,
         answer=told.text,
         detail=told.detail,
+        leaks=told.leaks,
         chain=tuple(link for link in links if link.event != TIMER) or links,
         timers=tuple(link for link in links if link.event == TIMER),
     )

@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 
 from varv.app.compose import open_ledger
+from varv.fronts.web.words import leak
 from varv.kernel.clock import Instant, iso
 from varv.kernel.errors import NotFound
 from varv.kernel.ids import ModelName
@@ -81,6 +82,8 @@ class ModelStatus(msgspec.Struct, frozen=True, kw_only=True):
     """What training waits for after failures that were alike; empty where it is not suspended."""
     failure: str
     """The whole message of the last training, if it failed."""
+    leaks: tuple[str, ...]
+    """What speaks for a column that holds what a request cannot know."""
     n_requests: int
     n_uncaptured: int
     """Answers given without being captured, since the disk was full."""
@@ -161,6 +164,7 @@ def _model(views: Views, ledger: Ledger, name: str) -> ModelStatus:
         n_labelled = record.n_labelled if record else 0
         failed = record.last_failure if record else None
         suspended = record.suspended if record else None
+        leaks = tuple(map(leak, record.leaks)) if record else ()
     return ModelStatus(
         model=name,
         phase=loop.phase,
@@ -176,6 +180,7 @@ def _model(views: Views, ledger: Ledger, name: str) -> ModelStatus:
         waiting=tuple(f"{one.kind} {one.subject}".strip() for one in loop.pending),
         suspended=f"{WAITING}, after {suspended.n_failures} equal failures" if suspended else "",
         failure=failed.detail if failed else "",
+        leaks=leaks,
         n_requests=n_requests,
         n_uncaptured=n_uncaptured,
         n_labelled=n_labelled,

@@ -19,6 +19,7 @@ from varv.kernel.clock import Instant
 from varv.kernel.codec import Event, event, finite
 from varv.kernel.errors import FailedPrecondition
 from varv.kernel.ids import ModelName, derived_seed
+from varv.loop.model import LeakFinding
 from varv.loop.views import LoopView
 from varv.loop.world import World
 from varv.monitoring.views import MonitoringView
@@ -93,6 +94,8 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     n_requests: int
     n_without_outcome: int
     policies: tuple[PolicyScore, ...]
+    leaks: tuple[LeakFinding, ...] = ()
+    """What speaks for a column that holds what a request cannot know, in the declared policy's ledger."""
 
 
 @event("replay.policies_compared")
@@ -113,6 +116,7 @@ class PolicyRun(NamedTuple):
     n_alarms: int
     work: int
     cpu_s: float | None
+    leaks: tuple[LeakFinding, ...] = ()
 
 
 def policy_run(world: World, since: Instant, until: Instant, cpu_s: float | None) -> PolicyRun:
@@ -131,13 +135,13 @@ def policy_run(world: World, since: Instant, until: Instant, cpu_s: float | None
             else list[VersionRegistered]()
         )
     with world.views.reading(LoopView) as loops:
-        n_retrains = loops.loops[name].n_retrains
+        n_retrains, leaks = loops.loops[name].n_retrains, tuple(loops.loops[name].leaks)
     with world.views.reading(MonitoringView) as monitoring:
         n_alarms = len(monitoring.alarms(name))
     own = [version for version in versions if not version.planted]
     work = sum(version.work for version in own)
     scored = rows.select("key", "requested_at", "score", "outcome")
-    return PolicyRun(name, scored, len(own), n_retrains, n_alarms, work, cpu_s)
+    return PolicyRun(name, scored, len(own), n_retrains, n_alarms, work, cpu_s, leaks)
 
 
 def compare(runs: Mapping[str, PolicyRun], *, since: Instant, until: Instant, seed: int) -> Comparison:
@@ -162,6 +166,7 @@ def compare(runs: Mapping[str, PolicyRun], *, since: Instant, until: Instant, se
         n_requests=declared.rows.height,
         n_without_outcome=int(declared.rows["outcome"].null_count()),
         policies=tuple(policies),
+        leaks=declared.leaks,
     )
 
 

@@ -12,12 +12,11 @@ from typing import Literal, NamedTuple
 
 import msgspec
 import numpy as np
-from scipy import special
 
 from varv.kernel.codec import finite
 from varv.kernel.errors import InvalidDeclaration
 from varv.stats.calibration import CalibrationError, calibration_error, log_losses
-from varv.stats.intervals import Estimate, clustered_mean
+from varv.stats.intervals import Estimate, clustered_mean, jackknife
 
 METRICS = ("log_loss", "brier")
 
@@ -233,10 +232,8 @@ def _error_interval(rows: HeldOut) -> tuple[float, float] | None:
         calibration_error(rows.outcome[rows.days != day], rows.candidate[rows.days != day]).value
         for day in days
     ]
-    freedom = len(days) - 1
-    error = float(np.sqrt(freedom * np.mean((np.array(left) - np.mean(left)) ** 2)))
-    half = float(special.stdtrit(freedom, 0.975)) * error
-    return max(0.0, whole - half), min(1.0, whole + half)
+    found = jackknife(whole, left, n=len(rows.outcome))
+    return max(0.0, found.low), min(1.0, found.high)
 
 
 def _comparable(rows: HeldOut) -> HeldOut:

@@ -17,6 +17,7 @@ from varv.kernel.errors import Conflict
 from varv.kernel.ids import ModelName, Version
 from varv.kernel.sagas import Command, Fact, Handler, Message, Reply
 from varv.loop.gates import judge
+from varv.loop.leak_report import examined, noticed
 from varv.loop.model import (
     CandidateTrained,
     GatesJudged,
@@ -82,11 +83,12 @@ class Handlers:
         return self._world
 
     def train(self, command: TrainCandidate, command_id: str, now: Instant) -> Reply:
-        """Train and register a candidate."""
+        """Train and register a candidate; at the first training, look for leaks."""
         registered = train_candidate(self.world, command)
         facts = (
             Fact(f"model/{command.model}", registered),
             Fact(f"model/{command.model}", self._challenger(command)),
+            *(Fact(self.world.loop_id, event) for event in examined(self.world, command)),
         )
         n_mature = self._n_mature(command.cutoff)
         trained = CandidateTrained(version=command.version, n_rows=registered.n_rows, n_labelled=n_mature)
@@ -112,7 +114,8 @@ class Handlers:
             frame = self._watched(champion.registered.version, window)
             events: list[Event] = measure_day(frame, window, self._reference(champion), self.monitor_plan())
             messages += [Message(f"monitor/{command.model}", event) for event in events]
-        return Reply(messages=tuple(messages))
+        facts = tuple(Fact(self.world.loop_id, event) for event in noticed(self.world, command.day))
+        return Reply(facts, tuple(messages))
 
     def gather(self, command: GatherEvidence, command_id: str, now: Instant) -> Reply:
         """Tell a rollout what the outcomes of its requests say."""

@@ -224,6 +224,40 @@ class TrainingSuspended(Event, frozen=True, kw_only=True):
     reason: str
 
 
+class LeakFinding(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that looks as if the past knew more than a request will: a warning with its numbers, never a
+    verdict.
+    """
+
+    kind: Literal[
+        "predicts alone",
+        "holds its own outcomes",
+        "nulls follow the outcome",
+        "past rows changed",
+        "worse than held out",
+    ]
+    subject: str
+    """The feature, the dataset and column, or the version that it is about."""
+    text: str
+    evidence: dict[str, float | None]
+
+
+@event("loop.leaks_examined")
+class LeaksExamined(Event, frozen=True, kw_only=True):
+    """The features of a first training were examined for what a request cannot know."""
+
+    version: int
+    features: tuple[str, ...]
+    findings: tuple[LeakFinding, ...]
+
+
+@event("loop.leak_noticed")
+class LeakNoticed(Event, frozen=True, kw_only=True):
+    """Later, something else was seen that speaks for a leak."""
+
+    finding: LeakFinding
+
+
 class TrainCandidate(Command, frozen=True):
     """Train a version on what is known at `cutoff`, and register it."""
 

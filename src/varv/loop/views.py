@@ -11,6 +11,9 @@ from varv.loop.gates import GateResult
 from varv.loop.model import (
     CandidateRejected,
     GatesJudged,
+    LeakFinding,
+    LeakNoticed,
+    LeaksExamined,
     LoopPolicy,
     LoopStarted,
     PolicyChanged,
@@ -56,6 +59,11 @@ class LoopRecord:
     suspended: TrainingSuspended | None = None
     """Why training is suspended, if it is."""
 
+    examined: frozenset[str] = frozenset()
+    """Features that were examined for leaks."""
+    leaks: list[LeakFinding] = field(default_factory=list)
+    """What speaks for a leak, as far as it was found."""
+
     @property
     def last_failure(self) -> Attempt | None:
         """The last attempt, if its training failed."""
@@ -90,6 +98,11 @@ class LoopView:
             record.suspended = None
         elif isinstance(event, TrainingSuspended):
             record.suspended = event
+        elif isinstance(event, LeaksExamined):
+            record.examined |= set(event.features)
+            record.leaks += event.findings
+        elif isinstance(event, LeakNoticed):
+            record.leaks.append(event.finding)
         elif isinstance(event, RowsMatured):
             record.n_labelled = event.n_rows
         elif isinstance(event, RetrainTriggered):

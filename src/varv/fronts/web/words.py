@@ -22,6 +22,9 @@ from varv.loop.model import (
     CandidateRejected,
     FaultPlanted,
     GatesJudged,
+    LeakFinding,
+    LeakNoticed,
+    LeaksExamined,
     PolicyChanged,
     RetrainTriggered,
     RowsMatured,
@@ -213,6 +216,11 @@ def gate(result: GateResult) -> str:
     return f"gain {number(seen.get('gain'), 4)} [{low}, {high}], {compared}, {n}"
 
 
+def leak(found: LeakFinding) -> str:
+    """Return what speaks for a leak, in a sentence."""
+    return f"{found.subject} {found.kind}: {found.text}"
+
+
 def evidence(seen: Evidence) -> str:
     """Return what a verdict rested on: the paired difference, both e-values with their thresholds, and n."""
     difference = f"{number(seen.difference, 4)} [{number(seen.low, 4)}, {number(seen.high, 4)}]"
@@ -243,6 +251,11 @@ def _loop(event: Event) -> str:
         case TrainingSuspended():
             waits = f"after {event.n_failures} equal failures training waits for a changed declaration"
             return f"{waits}: {event.reason}"
+        case LeaksExamined():
+            n = f"{len(event.features)} features examined for leaks"
+            return f"{n}: " + ("; ".join(map(leak, event.findings)) or "nothing speaks for one")
+        case LeakNoticed():
+            return f"WARNING {leak(event.finding)}"
         case PolicyChanged():
             return f"follows declaration {event.declaration[:12]} from now on"
         case FaultPlanted():

@@ -65,6 +65,8 @@ def model_page(now: Reading, model: str, query: Mapping[str, str]) -> Page:
         "suspended": loop.suspended if loop else None,
         "failure": loop.last_failure if loop else None,
         "waiting": WAITING,
+        "leaks": loop.leaks if loop else [],
+        "n_examined": len(loop.examined) if loop else 0,
         "n_open_alarms": len(now.monitoring.open_alarms(name)),
     }
     return Page(model, "model.html", data, {"loss": loss_chart(now, name)})
