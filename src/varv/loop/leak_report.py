@@ -7,16 +7,24 @@ rows. When a source has been read again, its rows are held against those that we
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Sequence
+
 import polars as pl
 
 from varv.kernel.clock import DAY, WEEK, Instant
 from varv.kernel.codec import Event
-from varv.loop.leaks import examine, worse_live
-from varv.loop.model import LeakNoticed, LeaksExamined, TrainCandidate
+from varv.kernel.errors import VarvError
+from varv.kernel.observe import log
+from varv.loop.leaks import changed_rows, examine, worse_live
+from varv.loop.model import LeakFinding, LeakNoticed, LeaksExamined, TrainCandidate
 from varv.loop.training import held_out, training_rows
 from varv.loop.views import LoopView
 from varv.loop.world import World
 from varv.registry import RegistryView, VersionRecord
+from varv.runs import UserCode
+
+_LOG = logging.getLogger(__name__)
 
 
 def examined(world: World, command: TrainCandidate) -> tuple[Event, ...]:
@@ -53,6 +61,32 @@ def noticed(world: World, day: Instant) -> tuple[Event, ...]:
         made.version,
     )
     return () if finding is None else (LeakNoticed(finding=finding),)
+
+
+def reread(world: World) -> tuple[Event, ...]:
+    """Return a notice for each column whose stored rows read otherwise in the source now.
+
+    A source that cannot be read now is left out; the loop does not need it any more.
+    """
+    found: list[LeakFinding] = []
+    for dataset in world.model.datasets:
+        try:
+            with UserCode("dataset", dataset.name):
+                now = dataset.part(dataset.load(), dataset.event_time)
+        except VarvError as error:
+            log(_LOG, logging.WARNING, "source.not_read_again", dataset=dataset.name, why=str(error))
+            continue
+        before = world.datasets.read_part(dataset, dataset.event_time)
+        found += changed_rows(dataset.name, dataset.key, before, now)
+    return new_notices(world, found)
+
+
+def new_notices(world: World, findings: Sequence[LeakFinding]) -> tuple[Event, ...]:
+    """Return notices of those of `findings` that are not on record."""
+    with world.views.reading(LoopView) as loops:
+        record = loops.loops.get(world.model.name)
+        known = list(record.leaks) if record else []
+    return tuple(LeakNoticed(finding=one) for one in findings if one not in known)
 
 
 def _first_champion(world: World) -> VersionRecord | None:

@@ -25,7 +25,7 @@ from varv.stats.ranking import auc
 
 ALONE = 0.9
 """A feature whose area under the curve is above this alone, with its whole interval, is worth a look."""
-ALONE_FAR = 0.8
+ALONE_FAR = 0.85
 FAR = 3.0
 """So is one above `ALONE_FAR` whose distance from a half is so many times that of every other feature."""
 NULLS = 0.15
@@ -108,7 +108,8 @@ def changed_rows(
         gives them now. Rows that only one of them has do not count.
     """
     columns = [name for name in before.columns if name in after.columns and name not in key]
-    paired = before.select(*key, *columns).join(after.select(*key, *columns), on=list(key), suffix="~now")
+    later = after.select(*key, *columns).unique(key, keep="first")
+    paired = before.select(*key, *columns).join(later, on=list(key), suffix="~now")
     if paired.is_empty():
         return []
     differ = [pl.col(name).ne_missing(pl.col(f"{name}~now")).sum().alias(name) for name in columns]
