@@ -7,7 +7,7 @@ from itertools import pairwise
 import msgspec
 import polars as pl
 import pytest
-from tests.loop.synthetic import declared, fit, parcels
+from tests.loop.synthetic import declared, fit, parcels, zeros_late
 
 from varv.app.compose import open_world
 from varv.kernel.clock import DAY, HOUR, Instant, VirtualClock, instant
@@ -21,14 +21,6 @@ from varv.runs import open_package
 START = instant("2024-03-01")
 CUTOFF = Instant(START + 32 * DAY)
 ASK = TrainCandidate("late-parcel", 1, CUTOFF, 7)
-
-
-def zeros_late() -> pl.DataFrame:
-    """Return a past in which ones are known within the hour and zeros eleven hours later."""
-    known = pl.col("asked_at") + pl.when(pl.col("late")).then(pl.duration(hours=1)).otherwise(
-        pl.duration(hours=11)
-    )
-    return parcels().with_columns(arrived_at=pl.when(pl.col("late").is_not_null()).then(known))
 
 
 class TrainingHome:
