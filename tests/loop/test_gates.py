@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import msgspec
 import numpy as np
 import pytest
 
 from varv.loop import gates
-from varv.loop.gates import HeldOut, judge
+from varv.loop.gates import GateResult, HeldOut, judge
 
 RNG = np.random.default_rng(4)
 TRUTH = RNG.random(4000)
@@ -106,6 +107,12 @@ def test_a_calibration_error_that_chance_explains_is_no_reason_to_refuse():
     [found] = judge((gates.calibrated(max_ece=0.02),), small)
     assert found.evidence["ece"] > 0.02 > found.evidence["beyond_chance"]
     assert (found.passed, found.verdict) == (True, "within bounds")
+
+
+def test_a_verdict_that_an_earlier_release_stored_can_still_be_read():
+    stored = {"gate": "calibrated", "passed": False, "verdict": "failed", "evidence": {"ece": 0.1}}
+    found = msgspec.convert(stored, GateResult)
+    assert (found.verdict, found.question, found.interval) == ("failed", "", None)
 
 
 def test_one_day_of_rows_shows_nothing():

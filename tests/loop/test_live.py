@@ -308,6 +308,26 @@ def test_a_source_that_is_gone_does_not_keep_a_home_from_serving(tmp_path):
     again.close()
 
 
+def test_a_fit_that_fails_is_tried_three_times_and_again_once_it_was_mended(tmp_path):
+    def broken(train, params):
+        raise ValueError(f"no luck with {len(train)} rows")
+
+    model, mended = declared().model, declared().model
+    model.train.fit, model.train.window, mended.train.window = broken, None, None
+    first = living(tmp_path, model=model)
+    for _ in range(4):
+        first.later(2)
+    state = loop_state(first.world)
+    assert (state.champion, state.next_version, state.suspended) == (None, 4, True)
+    first.close()
+
+    again = living(tmp_path, capture="two", model=mended, declaration="1" * 64)
+    again.later(0)
+    state = loop_state(again.world)
+    assert (state.champion, state.suspended) == (4, False)
+    again.close()
+
+
 class Gone:
     """A source whose rows are not there any more."""
 

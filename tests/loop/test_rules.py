@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -473,7 +474,10 @@ def test_after_a_manual_rollback_age_and_volume_are_those_of_the_version_that_se
 
 def test_a_state_of_the_first_days_counts_from_the_last_training():
     play = Play().serving()
-    play.state = replace(play.state, champion_trained=None, former_trained=None)
+    stored = msgspec.to_builtins(play.state)
+    for name in ("champion_trained", "former_trained", "n_failures", "failure", "suspended"):
+        del stored[name]
+    play.state = msgspec.convert(stored, LoopState)
     [triggered] = facts(play.tell(RowsMatured(n_rows=1250, through=after(21)), 21), RetrainTriggered)
     assert triggered.triggers[0].evidence["trained_rows"] == 1000.0
 
