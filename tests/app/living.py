@@ -83,6 +83,7 @@ def living(
     capture: str = "one",
     prepare: bool = True,
     model: Model | None = None,
+    declaration: str = "0" * 64,
 ) -> Living:
     """Return a live model in `home`, at `NOW` or at what its ledger has reached."""
     model = model or declared().model
@@ -93,7 +94,7 @@ def living(
     if world.ledger.head().version:
         clock.move_to(max(NOW, world.ledger.read(world.ledger.head().version - 1)[0].at))
     here = Here(world)
-    live = Live(world, live_clock, Digest("0" * 64), here)
+    live = Live(world, live_clock, Digest(declaration), here)
     log = CaptureLog(home / "capture" / capture)
 
     answering = Answering(

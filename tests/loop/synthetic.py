@@ -62,6 +62,13 @@ def parcels(*, changes: bool = True, hot_from: int | None = None, seed: int = 5)
     return frame.with_columns(times).with_columns(gone)
 
 
+def zeros_late() -> pl.DataFrame:
+    """Return a past in which ones are known within the hour and zeros eleven hours later."""
+    hours = pl.when(pl.col("late")).then(pl.duration(hours=1)).otherwise(pl.duration(hours=11))
+    known = pl.when(pl.col("late").is_not_null()).then(pl.col("asked_at") + hours)
+    return parcels().with_columns(arrived_at=known)
+
+
 def fit(train: varv.TrainingSet, params: Mapping[str, Any]) -> Any:
     """Fit a logistic regression; what is missing counts as nought."""
     from sklearn.impute import SimpleImputer

@@ -13,6 +13,7 @@ from varv.loop.feed import Arrival, Feed
 from varv.loop.intake import Intake, keys_of, segment_name
 
 START = instant("2024-03-01")
+LAST = Instant(START + 100 * DAY)
 
 
 class Bench:
@@ -43,7 +44,7 @@ class Bench:
         self.tell(self.world.datasets.infer_contracts(self.model.datasets))
 
     def n_labelled(self) -> int:
-        return self.world.telemetry.n_labelled(Instant(START + 100 * DAY))
+        return self.world.telemetry.n_labelled(LAST, known_by=LAST)
 
 
 @pytest.fixture
@@ -97,7 +98,7 @@ def test_what_is_neither_nought_nor_one_labels_nothing(tmp_path):
     arrivals = Feed(replay.model.datasets).between(START, Instant(START + DAY))
     Intake(world).take_in(arrivals, "s")
     n_zero = sum(int((one.rows["late"] == 0).sum()) for one in arrivals if not one.is_base)
-    assert world.telemetry.n_labelled(Instant(START + 100 * DAY)) == n_zero
+    assert world.telemetry.n_labelled(LAST, known_by=LAST) == n_zero
     world.close()
 
 

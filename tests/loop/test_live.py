@@ -283,3 +283,59 @@ def test_a_request_that_cannot_be_captured_is_answered_and_counted_or_refused(mo
     model.live.note_uncaptured(1)
     with model.world.views.reading(RoutingView) as routing:
         assert routing.n_uncaptured == {model.world.model.name: 1}
+
+
+def test_after_a_restart_rows_that_the_source_states_otherwise_are_noticed_once(tmp_path):
+    living(tmp_path).close()
+    filled = parcels().with_columns(load=pl.when(pl.col("late")).then(9.0).otherwise(pl.col("load")))
+    for capture in ("two", "three"):
+        again = living(tmp_path, capture=capture, model=declared(filled).model)
+        again.take_in()
+        with again.world.views.reading(LoopView) as view:
+            [finding] = view.loops["late-parcel"].leaks
+        again.close()
+    assert (finding.subject, finding.kind) == ("parcels.load", "past rows changed")
+    assert finding.evidence["n_changed"] == parcels()["late"].sum()
+
+
+def test_a_source_that_is_gone_does_not_keep_a_home_from_serving(tmp_path):
+    living(tmp_path).close()
+    model = declared().model
+    model.requests.source = Gone(model.requests.source)
+    again = living(tmp_path, capture="two", model=model)
+    again.take_in()
+    assert again.live.state == "serving"
+    again.close()
+
+
+def test_a_fit_that_fails_is_tried_three_times_and_again_once_it_was_mended(tmp_path):
+    def broken(train, params):
+        raise ValueError(f"no luck with {len(train)} rows")
+
+    model, mended = declared().model, declared().model
+    model.train.fit, model.train.window, mended.train.window = broken, None, None
+    first = living(tmp_path, model=model)
+    for _ in range(4):
+        first.later(2)
+    state = loop_state(first.world)
+    assert (state.champion, state.next_version, state.suspended) == (None, 4, True)
+    first.close()
+
+    again = living(tmp_path, capture="two", model=mended, declaration="1" * 64)
+    again.later(0)
+    state = loop_state(again.world)
+    assert (state.champion, state.suspended) == (4, False)
+    again.close()
+
+
+class Gone:
+    """A source whose rows are not there any more."""
+
+    def __init__(self, source):
+        self._source = source
+
+    def types(self):
+        return self._source.types()
+
+    def load(self):
+        raise OSError("the disk is not mounted")

@@ -7,6 +7,7 @@ from __future__ import annotations
 import polars as pl
 import pytest
 from tests.loop.synthetic import (
+    FIRST,
     TRAIN_AT,
     declared,
     entries_of,
@@ -14,14 +15,15 @@ from tests.loop.synthetic import (
     head_of,
     parcels,
     replayed,
+    zeros_late,
 )
 
 import varv
 from varv.app.inspecting import verify_report
-from varv.kernel.clock import iso
+from varv.kernel.clock import DAY, instant, iso
 from varv.kernel.errors import FailedPrecondition
 from varv.kernel.ledger import Entry
-from varv.loop.model import CandidateRejected, FaultPlanted, GatesJudged, RetrainTriggered
+from varv.loop.model import CandidateRejected, FaultPlanted, GatesJudged, RetrainTriggered, RowsMatured
 from varv.monitoring import AlarmRaised, PerformanceMeasured
 from varv.registry import AliasMoved, VersionRegistered
 from varv.rollout import RolloutSettled
@@ -244,6 +246,29 @@ def test_a_changed_declaration_sets_the_old_replay_aside(tmp_path):
     assert head_of(tmp_path) != before
 
 
+def test_outcomes_of_immature_requests_count_nowhere_though_ones_come_early(tmp_path):
+    past = zeros_late()
+    found = replayed(declared(past, until="2024-04-03T00:00:00Z"), tmp_path)
+    mature = pl.col("asked_at").dt.epoch("us")
+    known = past.drop_nulls("late")
+
+    def truth(since: int, until: int) -> pl.DataFrame:
+        return known.filter((mature >= since) & (mature < until))
+
+    scored = truth(found.scored_from, found.scored_until)
+    assert found.scored_until == instant("2024-04-02T12:00:00Z")
+    assert found.policies[0].n == scored.height
+    for month in found.policies[0].months:
+        of_month = scored.filter(pl.col("asked_at").dt.strftime("%Y-%m") == month.month)
+        assert month.base_rate == pytest.approx(of_month["late"].mean(), abs=1e-6)
+    entries = entries_of(tmp_path)
+    for entry, counted in events(entries, RowsMatured):
+        assert counted.n_rows == truth(instant(FIRST), entry.at - DAY // 2).height
+    for _, made in events(entries, VersionRegistered):
+        rows = truth(made.held_out_from, made.judged[0].until)
+        assert made.metrics["base_rate"] == pytest.approx(rows["late"].mean(), abs=1e-6)
+
+
 def test_the_author_function_gets_rows_in_the_order_of_their_requests(tmp_path):
     seen = []
 
@@ -254,7 +279,9 @@ def test_the_author_function_gets_rows_in_the_order_of_their_requests(tmp_path):
     replay = declared(until="2024-03-23T00:00:00Z")
     replay.model.train.fit = watching
     replayed(replay, tmp_path)
-    [train] = seen
-    assert train.columns == ("load", "heat", "route", "recent.late_mean_24h")
-    assert (train.requested_at[1:] >= train.requested_at[:-1]).all()
-    assert len(train) == len(train.y) == len(train.X)
+    judged, refitted = seen
+    for train in seen:
+        assert train.columns == ("load", "heat", "route", "recent.late_mean_24h")
+        assert (train.requested_at[1:] >= train.requested_at[:-1]).all()
+        assert len(train) == len(train.y) == len(train.X)
+    assert refitted.requested_at[-1] - judged.requested_at[-1] > 5.9 * DAY

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -32,6 +33,7 @@ from varv.loop.model import (
     RowsMatured,
     SetReference,
     TrainCandidate,
+    TrainingSuspended,
     TriggerDeferred,
 )
 from varv.loop.rules import EVIDENCE_EVERY, LoopSaga
@@ -109,10 +111,10 @@ def probation_ended(outcome: str, version: int = 2, former: int = 1) -> Probatio
     )
 
 
-def failed(command: str) -> CommandFailed:
-    return CommandFailed(
-        command=command, command_id="x", code="user_code_failed", reason="no luck", attempts=1
-    )
+def failed(
+    command: str = "TrainCandidate", reason: str = "no luck", code: str = "user_code_failed"
+) -> CommandFailed:
+    return CommandFailed(command=command, command_id="x", code=code, reason=reason, attempts=1)
 
 
 def timer(key: str) -> TimerFired:
@@ -404,12 +406,154 @@ def test_growth_of_the_labelled_rows_triggers_with_its_numbers():
     assert volume.evidence == {"n_rows": 1250.0, "trained_rows": 1000.0, "growth": 0.25, "threshold": 0.25}
 
 
-def test_the_schedule_is_counted_from_the_last_training():
+def test_the_schedule_counts_from_a_candidate_that_is_under_way():
     play = Play().serving()
     assert play.state.trained_at == after(10)
     step = play.tell(alarm(), 20)
     assert SetTimer("schedule", after(50)) in step.timers
     assert CancelTimer("cooldown") in step.timers
+    assert SetTimer("schedule", after(50)) in Play().rolling(20).tell(settled(2), 24).timers
+
+
+def refused(play: Play) -> Step[LoopState]:
+    return play.tell(judged(2, passed=False), 20)
+
+
+def rolled_back(play: Play) -> Step[LoopState]:
+    play.tell(judged(2), 20)
+    return play.tell(settled(2, "rolled_back"), 26)
+
+
+@pytest.mark.parametrize("ends", [refused, rolled_back])
+def test_a_candidate_that_never_served_resets_neither_volume_nor_age(ends):
+    play = Play().serving()
+    play.tell(RowsMatured(n_rows=1250, through=after(20)), 20)
+    play.tell(trained(2, n=1250), 20)
+    step = ends(play)
+    assert SetTimer("schedule", after(40)) in step.timers
+    step = play.tell(RowsMatured(n_rows=1260, through=after(28)), 28)
+    [again] = facts(step, RetrainTriggered) or facts(play.tell(timer("cooldown"), 33), RetrainTriggered)
+    assert again.triggers[0].evidence["trained_rows"] == 1000.0
+
+
+def test_an_age_that_was_reached_long_ago_asks_again_after_a_refusal():
+    play = Play().serving()
+    play.tell(timer("schedule"), 40)
+    play.tell(trained(2), 40)
+    step = play.tell(judged(2, passed=False), 40)
+    assert SetTimer("schedule", after(40)) in step.timers
+    [deferred] = facts(play.tell(timer("schedule"), 40), TriggerDeferred)
+    assert deferred.trigger.evidence == {"days_since_training": 30.0}
+    [again] = facts(play.tell(timer("cooldown"), 46), RetrainTriggered)
+    assert again.triggers == (deferred.trigger,)
+
+
+def test_rows_that_the_candidate_under_way_has_seen_ask_for_no_other():
+    play = Play().serving()
+    play.tell(RowsMatured(n_rows=1250, through=after(20)), 20)
+    assert play.tell(RowsMatured(n_rows=1255, through=after(21)), 21).emits == ()
+    play.tell(trained(2, n=1250), 21)
+    play.tell(judged(2), 21)
+    assert play.tell(RowsMatured(n_rows=1300, through=after(22)), 22).emits == ()
+    [deferred] = facts(play.tell(RowsMatured(n_rows=1563, through=after(23)), 23), TriggerDeferred)
+    assert deferred.trigger.evidence["trained_rows"] == 1250.0
+
+
+def test_after_a_manual_rollback_age_and_volume_are_those_of_the_version_that_serves():
+    play = Play().serving()
+    play.tell(alarm(), 20)
+    play.tell(trained(2, n=1100), 20)
+    play.tell(judged(2), 20)
+    play.tell(settled(2), 24)
+    play.tell(RollbackAsked(by="ana", reason="odd"), 25)
+    step = play.tell(settled(1), 25)
+    assert SetTimer("schedule", after(40)) in step.timers
+    [triggered] = facts(play.tell(RowsMatured(n_rows=1250, through=after(26)), 26), RetrainTriggered)
+    assert triggered.triggers[0].evidence["trained_rows"] == 1000.0
+
+
+def test_a_state_of_the_first_days_counts_from_the_last_training():
+    play = Play().serving()
+    stored = msgspec.to_builtins(play.state)
+    for name in ("champion_trained", "former_trained", "n_failures", "failure", "suspended"):
+        del stored[name]
+    play.state = msgspec.convert(stored, LoopState)
+    [triggered] = facts(play.tell(RowsMatured(n_rows=1250, through=after(21)), 21), RetrainTriggered)
+    assert triggered.triggers[0].evidence["trained_rows"] == 1000.0
+
+
+# trainings that fail
+
+
+def failing(n: int, *, reason: str = "raised ValueError: shape (7, 3)", **more: str) -> Play:
+    """Return a loop whose first training failed `n` times, a day apart from each other's rows."""
+    play = Play()
+    for number in range(n):
+        play.tell(timer("train"), 10 + 3 * number)
+        play.tell(failed(reason=reason.replace("7", str(7 + number)), **more), 10 + 3 * number)
+    return play
+
+
+def test_three_equal_failures_suspend_training_and_say_so_once():
+    play = failing(3)
+    [suspended] = facts(play.last, TrainingSuspended)
+    assert (suspended.version, suspended.n_failures) == (3, 3)
+    assert "shape (9, 3)" in suspended.reason
+    assert play.last.timers == ()
+    assert play.tell(timer("train"), 30).commands == ()
+
+
+def test_two_failures_or_three_that_differ_do_not_suspend():
+    assert not failing(2).state.suspended
+    play = failing(2)
+    play.tell(timer("train"), 20)
+    assert facts(play.tell(failed(reason="raised KeyError: 'x'"), 20), TrainingSuspended) == []
+    assert play.last.timers == (SetTimer("train", after(23)),)
+
+
+def test_too_few_rows_are_waited_for_however_long_it_takes():
+    assert not failing(5, code="failed_precondition").state.suspended
+
+
+def test_the_whole_message_of_a_failure_is_kept_beside_its_first_line():
+    play = failing(1, reason="raised ValueError: bad\n  flights.py:82 in fit: return model.fit(X)")
+    [rejected] = facts(play.last, CandidateRejected)
+    assert rejected.reason == "TrainCandidate failed: raised ValueError: bad"
+    assert "flights.py:82" in rejected.detail
+
+
+def test_a_changed_declaration_ends_the_suspension_and_trains_at_once():
+    step = failing(3).tell(PolicyChanged(policy=POLICY, declaration="e"), 17)
+    [triggered] = facts(step, RetrainTriggered)
+    assert [one.kind for one in triggered.triggers] == ["first training"]
+    assert not step.state.suspended
+
+
+def test_a_person_may_try_once_more_and_an_equal_failure_suspends_again():
+    play = failing(3)
+    [triggered] = facts(play.tell(RetrainAsked(by="ana", reason="mended"), 17), RetrainTriggered)
+    assert triggered.triggers[0].kind == "manual"
+    [again] = facts(play.tell(failed(reason="raised ValueError: shape (70, 3)"), 17), TrainingSuspended)
+    assert again.n_failures == 4
+
+
+def test_a_suspended_loop_goes_on_serving_and_keeps_what_asks_for_training():
+    play = Play().serving()
+    for day in (20, 30, 40):
+        play.tell(RetrainAsked(by="ana", reason=f"on day {day}"), day)
+        play.tell(failed(), day)
+    assert play.state.suspended
+    [deferred] = facts(play.tell(alarm(), 45), TriggerDeferred)
+    assert deferred.because == "waiting for a changed declaration"
+    [triggered] = facts(play.tell(PolicyChanged(policy=POLICY, declaration="e"), 50), RetrainTriggered)
+    assert triggered.triggers[0].kind == "performance"
+
+
+def test_a_training_that_succeeds_forgets_the_failures_before_it():
+    play = failing(2)
+    play.tell(timer("train"), 20)
+    play.tell(trained(3), 20)
+    assert (play.state.n_failures, play.state.failure) == (0, None)
 
 
 def test_a_candidate_that_fails_its_gates_never_meets_traffic():
@@ -573,10 +717,12 @@ class World:
                 assert state.trained_at == before.trained_at
             else:
                 last = self.trainings[-1] if self.trainings else None
-                assert last is None or self.day - last >= 3, "the cool-down was not kept"
+                # A person, or a changed declaration, ends a suspension without waiting.
+                kept = last is None or self.day - last >= 3 or before.suspended
+                assert kept, "the cool-down was not kept"
                 self.trainings = (*self.trainings, self.day)
                 assert triggered.n_retrains == before.n_retrains + (state.champion is not None)
-        if state.pending and not busy:
+        if state.pending and not busy and not state.suspended:
             assert {"cooldown", "train"} & set(self.timers), "what waits is never looked at again"
         for fact in step.emits:
             assert fact.stream == "loop/late"

@@ -63,8 +63,9 @@ def test_an_outcome_is_seen_from_the_instant_at_which_it_is_known(telemetry):
             ("b", None),
         ]
     assert shown(telemetry.labelled(at(0), at(100), known_by=at(49))) == []
-    assert telemetry.n_labelled(at(49)) == 0
-    assert telemetry.n_labelled(at(50)) == 1
+    assert telemetry.n_labelled(at(100), known_by=at(49)) == 0
+    assert telemetry.n_labelled(at(100), known_by=at(50)) == 1
+    assert telemetry.n_labelled(at(10), known_by=at(50)) == 0
 
 
 def test_segments_of_older_homes_are_completed(tmp_path):
@@ -102,7 +103,7 @@ def test_nothing_is_an_empty_frame_with_every_column(telemetry):
     assert empty.height == 0
     assert {"key", "requested_at", "outcome", "known_at", *ANSWER_SCHEMA} <= set(empty.columns)
     telemetry.known(outcomes())
-    assert telemetry.n_labelled(at(10**15)) == 0
+    assert telemetry.n_labelled(at(10**15), known_by=at(10**15)) == 0
 
 
 def test_the_same_segment_again_is_refused_with_other_rows(telemetry):
@@ -169,7 +170,8 @@ def test_what_is_seen_is_what_a_plain_loop_over_the_rows_sees(
     seen = shown(telemetry.matured(at(since), at(until), known_by=at(by)))
     in_order = sorted(keyed, key=lambda row: (row[1], row[0]))
     assert seen == [(key, expected[key]) for key, *_ in in_order if key in expected]
-    assert telemetry.n_labelled(at(by)) == sum(asked + delay <= by for _, asked, delay, _ in keyed)
+    counted = telemetry.n_labelled(at(until), known_by=at(by))
+    assert counted == sum(asked < until and asked + delay <= by for _, asked, delay, _ in keyed)
 
 
 def test_what_is_held_does_not_grow_and_what_is_not_is_read_from_the_columns(tmp_path, unmerged):
@@ -218,11 +220,10 @@ def test_predictions_that_come_one_at_a_time_are_not_held_one_at_a_time(telemetr
         telemetry.predicted(f"s{number}", predictions((f"k{number}", 7 * number % 300)))
         telemetry.known(outcomes((f"k{number}", number % 2, 1000 - number)))
     assert len(telemetry._batches) < 10
-    assert len(telemetry._known_at) < 10
     seen = telemetry.matured(at(0), at(300), known_by=at(900))
     truth = {f"k{number}": number % 2 if number >= 100 else None for number in range(300)}
     assert dict(shown(seen)) == truth
-    assert telemetry.n_labelled(at(900)) == 200
+    assert telemetry.n_labelled(at(300), known_by=at(900)) == 200
 
 
 def test_predictions_with_other_features_stay_apart(telemetry):

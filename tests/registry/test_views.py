@@ -102,8 +102,8 @@ def test_lineage_names_the_code_the_rows_and_the_entry():
     found = lineage(folded(registered(1), registered(2)), "late", 2)
     assert (found.registered_in, found.package, found.code) == (2, "package-2", "code")
     assert found.datasets == (DatasetUse("flights", 4, Digest("rows")),)
-    shared = {field for field in found.__struct_fields__ if field != "registered_in"}
     record = registered(2)
+    shared = set(found.__struct_fields__) & set(record.__struct_fields__) - {"fitted_until", "judged"}
     assert all(getattr(found, name) == getattr(record, name) for name in shared)
 
 
@@ -115,3 +115,25 @@ def test_lineage_of_what_is_not_there_is_refused():
 def test_a_registered_version_survives_json():
     event = registered(1, planted="leaky")
     assert msgspec.json.decode(msgspec.json.encode(event), type=VersionRegistered) == event
+
+
+def test_a_version_from_before_refits_was_judged_itself_on_what_came_after_its_rows():
+    old = registered(1)
+    assert (old.data_end, old.is_refit) == (Instant(20), False)
+    [fit] = old.judged_fits
+    assert (fit.package, fit.since, fit.until, fit.n_held_out) == ("package-1", Instant(20), Instant(30), 10)
+
+
+def test_a_refit_was_judged_by_its_sibling_which_did_not_see_the_held_out_rows():
+    sibling = msgspec.structs.replace(registered(1).judged_fits[0], package=Digest("sibling"))
+    made = registered(1, fitted_until=Instant(30), judged=(sibling,))
+    assert (made.data_end, made.is_refit, made.judged_fits) == (Instant(30), True, (sibling,))
+    found = lineage(folded(made), "late", 1)
+    assert (found.fitted_until, found.is_refit, found.judged) == (Instant(30), True, (sibling,))
+
+
+def test_a_version_that_an_earlier_release_registered_can_still_be_read():
+    stored = msgspec.to_builtins(registered(1))
+    for name in ("fitted_until", "judged"):
+        del stored[name]
+    assert msgspec.convert(stored, VersionRegistered) == registered(1)

@@ -60,6 +60,10 @@ def test_the_parameters_are_a_copy():
         ({"params": {"depth": float("inf")}}, "'params' cannot be written as JSON"),
         ({"params": {"model": object()}}, "'params' cannot be written as JSON"),
         ({"params": 5}, "'params' cannot be written as JSON"),
+        ({"origins": 0}, "'origins' is not allowed.*1 to 12; each costs a fit"),
+        ({"origins": True}, "'origins' is not allowed"),
+        ({"origins": 13}, "'origins' is not allowed"),
+        ({"refit": 1}, "'refit' is not a truth value"),
         ({"min_rows": 1}, "'min_rows' is not a whole number of at least 10"),
         ({"min_rows": True}, "'min_rows' is not a whole number"),
         ({"min_rows": "many"}, "'min_rows' is not a whole number"),
@@ -77,7 +81,37 @@ def test_user_code_passes_our_own_errors_and_interrupts_through():
         raise KeyboardInterrupt
 
 
-def test_a_very_long_message_is_cut():
+def test_a_message_is_kept_whole_up_to_a_bound():
+    with pytest.raises(UserCodeFailed) as caught, UserCode("step", "train"):
+        raise ValueError("x" * 10_000 + " the end")
+    assert "x the end" in str(caught.value)
     with pytest.raises(UserCodeFailed) as caught, UserCode("step", "train"):
         raise ValueError("x" * 100_000)
-    assert len(str(caught.value)) < 1000
+    assert len(caught.value.whole) < 20_000
+
+
+def breaks(n: int) -> None:
+    import json
+
+    if n:
+        breaks(n - 1)
+    json.loads("{")
+
+
+def test_the_whole_message_has_the_authors_lines_and_where_it_was_raised():
+    with pytest.raises(UserCodeFailed) as caught, UserCode("function", "fit"):
+        breaks(1)
+    first, *lines = caught.value.whole.splitlines()
+    assert "function 'fit' raised JSONDecodeError" in first
+    assert [line.partition(" in ")[2] for line in lines[1:3]] == [
+        "breaks: breaks(n - 1)",
+        'breaks: json.loads("{")',
+    ]
+    assert "decoder.py" in lines[3]
+    assert "/" not in "".join(line.partition(" in ")[0] for line in lines)
+
+
+def test_an_endless_recursion_shows_its_last_lines():
+    with pytest.raises(UserCodeFailed) as caught, UserCode("function", "fit"):
+        breaks(10**9)
+    assert len(caught.value.trace) == 20

@@ -111,6 +111,7 @@ def _replay(options: argparse.Namespace, loaded: Loaded) -> int:
 
 
 def _comparison(found: object) -> list[Block]:
+    from varv.fronts.web.words import leak
     from varv.loop.comparison import Comparison
 
     assert isinstance(found, Comparison), "a replay ends with a comparison"
@@ -139,8 +140,15 @@ def _comparison(found: object) -> list[Block]:
         Heading(f"policies, on {declared.n:,} requests with an outcome; compute in rows times rounds"),
         Grid(columns, rows),
         *against,
+        *_leaks([leak(one) for one in found.leaks]),
         Line("next: varv status, varv why MODEL, varv up FILE"),
     ]
+
+
+def _leaks(leaks: Sequence[str]) -> list[Block]:
+    if not leaks:
+        return []
+    return [Heading("these columns look as if they held what a request cannot know"), *map(Line, leaks)]
 
 
 def _up(options: argparse.Namespace, loaded: Loaded) -> int:
@@ -208,6 +216,11 @@ def _model_blocks(model: ModelStatus) -> list[Block]:
         blocks.append(Line(f"  missing  {model.n_uncaptured:,} answers not captured: the disk was full"))
     if model.waiting:
         blocks.append(Line(f"  waiting  {', '.join(model.waiting)}"))
+    if model.suspended:
+        blocks.append(Line(f"  training {model.suspended}"))
+    blocks += [Line(f"  leak?    {one}") for one in model.leaks]
+    if model.failure:
+        blocks += [Line(f"  failed   {model.failure}".replace("\n", "\n           "))]
     alarms = [
         f"  alarm    {one.severity} {one.kind} {one.subject} since {one.since}, entry {one.seq}"
         for one in model.alarms
@@ -240,7 +253,9 @@ def _why(options: argparse.Namespace, loaded: Loaded) -> int:
 
 
 def _why_blocks(found: Explanation) -> list[Block]:
-    blocks: list[Block] = [Heading(f"{found.kind} {found.subject}")]
+    blocks: list[Block] = [Heading(f"{found.kind} {found.subject}"), Line(f"  {found.answer}")]
+    if found.detail:
+        blocks.append(Line("  " + found.detail.replace("\n", "\n  ")))
     if found.prediction is not None:
         one = found.prediction
         answer = "was not answered: nothing served yet" if one.score is None else f"{one.score:.4f}"
@@ -267,12 +282,16 @@ def _why_blocks(found: Explanation) -> list[Block]:
         blocks.append(Line("  from     " + ", ".join(f"{name} {digest[:12]}" for name, digest in digests)))
         data = (f"{used.dataset} version {used.version} ({used.digest[:12]})" for used in made.datasets)
         blocks.append(Line(f"  data     {', '.join(data)}"))
+    blocks += [Line(f"  leak?    {one}") for one in found.leaks]
     blocks.append(Heading("because"))
     for link in found.chain:
         blocks.append(Line(f"  {link.seq:>7}  {link.at[:19]}  {link.event:<26} {link.text}"))
         if link.evidence:
             numbers = ", ".join(f"{name} {value:.6g}" for name, value in link.evidence.items())
             blocks.append(Line(f"           {numbers}"))
+    if found.timers:
+        blocks.append(Heading("timers on the way"))
+        blocks += [Line(f"  {link.seq:>7}  {link.at[:19]}  {link.text}") for link in found.timers]
     return blocks
 
 

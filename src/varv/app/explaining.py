@@ -15,6 +15,8 @@ from typing import Any
 import msgspec
 import polars as pl
 
+from varv.app import answers
+from varv.app.answers import Predicted
 from varv.data.model import DatasetVersionAppended
 from varv.data.sources import TIME
 from varv.data.views import DatasetsView
@@ -23,13 +25,16 @@ from varv.kernel.clock import iso
 from varv.kernel.columns import FolderColumns
 from varv.kernel.errors import NotFound
 from varv.kernel.ledger import Entry, Ledger
+from varv.kernel.sagas import TimerFired
 from varv.kernel.views import Views
 from varv.loop.intake import keys_of
 from varv.loop.telemetry import TABLE
+from varv.loop.views import LoopView
 from varv.registry import Lineage, RegistryView, lineage
 
 LONGEST_CHAIN = 200
 MOST_NUMBERS = 24
+TIMER = TimerFired.event_name
 _SEGMENT = "~segment"  # not what a feature would be called
 LONGEST_SUBJECT = 1024
 _VERSION = re.compile(r"(?P<model>[a-z0-9_-]+)(?:\s+v|[/:@]v?)(?P<version>\d+)")
@@ -42,7 +47,7 @@ _DECISIONS = (
         "loop.candidate_rejected",
         "loop.gates_judged",
     ),
-    *("loop.retrain_triggered", "registry.version_registered"),
+    *("loop.training_suspended", "loop.retrain_triggered", "registry.version_registered"),
 )
 """Events that decide something about a version; the latest of them is what a reader asks about."""
 
@@ -58,25 +63,6 @@ class Link(msgspec.Struct, frozen=True, kw_only=True):
     evidence: dict[str, float]
 
 
-class Predicted(msgspec.Struct, frozen=True, kw_only=True):
-    """One prediction as it was captured."""
-
-    model: str
-    key: str
-    requested_at: str
-    score: float | None
-    version: int | None
-    arm: str | None
-    share: float | None
-    epoch: int | None
-    segment: str
-    served_in: int
-    """Seq of the entry that took the prediction in."""
-    routed_by: int | None
-    """Seq of the entry that put the routing table in force."""
-    features: dict[str, Any]
-
-
 class Source(msgspec.Struct, frozen=True, kw_only=True):
     """A source row: what it says, where it lies, and the entry that took it in."""
 
@@ -88,11 +74,20 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Explanation(msgspec.Struct, frozen=True, kw_only=True):
-    """What was asked about, the chain from the latest decision on it to its root, and where it came from."""
+    """What was asked about, the answer in a sentence, the chain from the latest decision on it to its root,
+    and where it came from.
+    """
 
     subject: str
     kind: str
+    answer: str
+    detail: str = ""
+    """The whole message, where the answer is that something failed."""
+    leaks: tuple[str, ...] = ()
+    """Of a model: what speaks for a column that holds what a request cannot know."""
     chain: tuple[Link, ...]
+    timers: tuple[Link, ...] = ()
+    """Timers between the links of the chain; they say when, not why."""
     prediction: Predicted | None = None
     lineage: Lineage | None = None
     sources: tuple[Source, ...] = ()
@@ -115,27 +110,49 @@ def explain(home: Path, ledger: Ledger, views: Views, subject: str) -> Explanati
     if len(subject) > LONGEST_SUBJECT:
         raise NotFound("subject", subject[:80], hint=f"a subject has {LONGEST_SUBJECT} characters at most")
     if subject.isdecimal() and 1 <= int(subject) <= ledger.head().version:
-        return Explanation(subject=subject, kind="entry", chain=_chain(ledger, _entry(ledger, int(subject))))
+        return _explained(ledger, _entry(ledger, int(subject)), subject, "entry")
     if subject and len(subject) <= 255 and subject.isprintable() and ledger.head(subject).version:
         entries = ledger.read(stream=subject)
         found = next((entry for entry in reversed(entries) if entry.name in _DECISIONS), entries[-1])
-        return Explanation(subject=subject, kind="stream", chain=_chain(ledger, found))
-    with views.reading(RegistryView) as registry:
-        models = {name: sorted(record.versions) for name, record in registry.models.items()}
+        return _explained(ledger, found, subject, "stream")
+    with views.reading(RegistryView) as registry, views.reading(LoopView) as loops:
+        names = sorted({*registry.models, *loops.loops})
+        registered = {name: sorted(record.versions) for name, record in registry.models.items()}
+        tried = {name: sorted(record.attempts) for name, record in loops.loops.items()}
+    models = {name: sorted({*registered.get(name, ()), *tried.get(name, ())}) for name in names}
     if subject in models:
         latest = _latest(ledger, subject, models[subject], None)
-        return Explanation(subject=subject, kind="model", chain=_chain(ledger, latest))
+        told = answers.of_model(views, ledger, subject)
+        return _explained(ledger, latest, subject, "model", told)
     named = _VERSION.fullmatch(subject)
     if named and int(named["version"]) in models.get(named["model"], ()):
         return _explain_version(ledger, views, subject, named["model"], int(named["version"]))
     return _explain_prediction(home, ledger, views, subject, models)
 
 
+def _explained(
+    ledger: Ledger, entry: Entry, subject: str, kind: str, told: answers.Answer | None = None
+) -> Explanation:
+    links = _chain(ledger, entry)
+    told = told or answers.of_event(entry.event)
+    return Explanation(
+        subject=subject,
+        kind=kind,
+        answer=told.text,
+        detail=told.detail,
+        leaks=told.leaks,
+        chain=tuple(link for link in links if link.event != TIMER) or links,
+        timers=tuple(link for link in links if link.event == TIMER),
+    )
+
+
 def _explain_version(ledger: Ledger, views: Views, subject: str, model: str, version: int) -> Explanation:
     with views.reading(RegistryView) as registry:
-        made = lineage(registry, model, version)
-    chain = _chain(ledger, _latest(ledger, model, [version], version))
-    return Explanation(subject=subject, kind="version", chain=chain, lineage=made)
+        record = registry.models.get(model)
+        made = lineage(registry, model, version) if record and version in record.versions else None
+    entry = _latest(ledger, model, [version], version)
+    found = _explained(ledger, entry, subject, "version", answers.of_version(views, model, version))
+    return msgspec.structs.replace(found, lineage=made)
 
 
 def _explain_prediction(
@@ -171,10 +188,8 @@ def _explain_prediction(
         routed_by=None if routed is None else routed.seq,
         features={name: value for name, value in row.items() if name not in (*answer, *others)},
     )
-    chain = _chain(ledger, routed or served)
-    return Explanation(
-        subject=key, kind="prediction", chain=chain, prediction=predicted, lineage=made, sources=sources
-    )
+    explained = _explained(ledger, routed or served, key, "prediction", answers.of_prediction(predicted))
+    return msgspec.structs.replace(explained, prediction=predicted, lineage=made, sources=sources)
 
 
 def _predictions(columns: FolderColumns, key: str) -> pl.DataFrame:

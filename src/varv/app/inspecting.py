@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 
 from varv.app.compose import open_ledger
+from varv.fronts.web.words import leak
 from varv.kernel.clock import Instant, iso
 from varv.kernel.errors import NotFound
 from varv.kernel.ids import ModelName
@@ -15,6 +16,7 @@ from varv.kernel.ledger import Ledger
 from varv.kernel.merkle import SigningKey, read_checkpoints
 from varv.kernel.verify import verify
 from varv.kernel.views import Views
+from varv.loop.failing import WAITING
 from varv.loop.model import LoopState
 from varv.loop.views import LoopView
 from varv.monitoring.views import MonitoringView
@@ -76,6 +78,12 @@ class ModelStatus(msgspec.Struct, frozen=True, kw_only=True):
     rollout: RolloutStatus | None
     waiting: tuple[str, ...]
     """Triggers that wait for the loop to be free or the cool-down to be over."""
+    suspended: str
+    """What training waits for after failures that were alike; empty where it is not suspended."""
+    failure: str
+    """The whole message of the last training, if it failed."""
+    leaks: tuple[str, ...]
+    """What speaks for a column that holds what a request cannot know."""
     n_requests: int
     n_uncaptured: int
     """Answers given without being captured, since the disk was full."""
@@ -152,7 +160,11 @@ def _model(views: Views, ledger: Ledger, name: str) -> ModelStatus:
         n_requests = sum(routing.n_requests.get(name, {}).values())
         n_uncaptured = routing.n_uncaptured.get(name, 0)
     with views.reading(LoopView) as view:
-        n_labelled = view.loops[name].n_labelled if name in view.loops else 0
+        record = view.loops.get(name)
+        n_labelled = record.n_labelled if record else 0
+        failed = record.last_failure if record else None
+        suspended = record.suspended if record else None
+        leaks = tuple(map(leak, record.leaks)) if record else ()
     return ModelStatus(
         model=name,
         phase=loop.phase,
@@ -166,6 +178,9 @@ def _model(views: Views, ledger: Ledger, name: str) -> ModelStatus:
         epoch=table.epoch if table else 0,
         rollout=_rollout(views, name),
         waiting=tuple(f"{one.kind} {one.subject}".strip() for one in loop.pending),
+        suspended=f"{WAITING}, after {suspended.n_failures} equal failures" if suspended else "",
+        failure=failed.detail if failed else "",
+        leaks=leaks,
         n_requests=n_requests,
         n_uncaptured=n_uncaptured,
         n_labelled=n_labelled,

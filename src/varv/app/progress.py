@@ -5,9 +5,10 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, TextIO
 
-from varv.fronts.web.words import said
+from varv.fronts.web.words import leak, said
 from varv.kernel.clock import Instant, as_datetime
 from varv.kernel.ledger import Entry
+from varv.loop.model import LeakFinding, LeakNoticed, LeaksExamined
 from varv.loop.replay import Progress
 from varv.monitoring import PerformanceMeasured
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 SHOWN = {
     "loop.retrain_triggered",
     "loop.candidate_rejected",
+    "loop.training_suspended",
     "loop.fault_planted",
     "rollout.version_promoted",
     "rollout.rolled_back",
@@ -54,6 +56,9 @@ class ReplayProgress:
         for entry in entries:
             if entry.name in SHOWN and policy == "declared" and not _is_told(entry):
                 self._line(f"{as_datetime(entry.at):%Y-%m-%d}  {said(entry.event)}")
+            if policy == "declared":
+                for found in _leaks(entry):
+                    self._line(f"{as_datetime(entry.at):%Y-%m-%d}  WARNING, a leak? {leak(found)}")
             if isinstance(event := entry.event, PerformanceMeasured):
                 if self._days and _month(event) != _month(self._days[-1]):
                     self._end_month()
@@ -120,6 +125,12 @@ class _Bar:
 
 def _month(day: PerformanceMeasured) -> str:
     return f"{as_datetime(day.window.start):%b %Y}"
+
+
+def _leaks(entry: Entry) -> tuple[LeakFinding, ...]:
+    if isinstance(entry.event, LeakNoticed):
+        return (entry.event.finding,)
+    return entry.event.findings if isinstance(entry.event, LeaksExamined) else ()
 
 
 def _is_told(entry: Entry) -> bool:

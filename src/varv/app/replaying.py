@@ -16,11 +16,14 @@ from pathlib import Path
 
 import msgspec
 
-from varv.app.compose import open_ledger, open_world
+from varv.app.compose import open_ledger, open_views, open_world
+from varv.data import Datasets
+from varv.data.views import DatasetsView
 from varv.fronts.web.report import write_report
 from varv.kernel.blobs import write_atomically
 from varv.kernel.clock import Instant, VirtualClock, cpu_seconds
-from varv.kernel.codec import Digest, canonical, digest_of
+from varv.kernel.codec import Digest, Event, canonical, digest_of
+from varv.kernel.columns import FolderColumns
 from varv.kernel.errors import FailedPrecondition
 from varv.kernel.faults import Faults
 from varv.kernel.ledger import Entry
@@ -36,7 +39,9 @@ from varv.loop.comparison import (
 )
 from varv.loop.declaration import REFERENCES, Model, Replay, policy_of
 from varv.loop.feed import Feed
-from varv.loop.model import LoopStarted
+from varv.loop.leak_report import new_notices
+from varv.loop.leaks import changed_rows
+from varv.loop.model import LeakFinding, LoopStarted
 from varv.loop.replay import Driver, Progress
 from varv.loop.world import World
 from varv.rollout import Rollout
@@ -49,6 +54,8 @@ gained.
 
 COMPARISON_FILE = "comparison.json"
 REPORT_FILE = "report.html"
+ASIDE = "replays"
+"""Replays that were set aside, a folder each."""
 _PARTS = (
     *("blobs", "cache", "columns", COMPARISON_FILE, REPORT_FILE, "checkpoints.jsonl", "signing.key"),
     *("ledger.db-shm", "ledger.db-wal", "ledger.db"),
@@ -99,7 +106,8 @@ def run_replay(
         # A world is hundreds of megabytes in reference cycles, and the collector counts objects, not bytes:
         # without this the next policy's world would stand beside the last one's.
         gc.collect()
-    compared = compare(runs, since=replay.train_at, until=replay.until, seed=replay.seed)
+    mature = Instant(max(replay.train_at, replay.until - replay.model.outcome.mature))
+    compared = compare(runs, since=replay.train_at, until=mature, seed=replay.seed)
     _record(home, replay, compared)
     return compared
 
@@ -128,6 +136,8 @@ def _model_digest(model: Model, first_training: Instant, seed: int) -> Digest:
                 model.train.params,
                 model.train.window,
                 model.train.validate,
+                model.train.origins,
+                model.train.refit,
                 model.train.min_rows,
             ],
         ]
@@ -145,11 +155,11 @@ def make_room(folder: Path, declaration: Digest, *, fresh: bool = False) -> None
     held = _held(folder)
     if held is None or (held == declaration and not fresh):
         return
-    aside = folder / "replays" / held[:12]
+    aside = folder / ASIDE / held[:12]
     number = 1
     while aside.exists():
         number += 1
-        aside = folder / "replays" / f"{held[:12]}-{number}"
+        aside = folder / ASIDE / f"{held[:12]}-{number}"
     aside.mkdir(parents=True)
     for path in (folder / name for name in _PARTS):
         if path.exists():
@@ -192,6 +202,9 @@ def _run_policy(
 
         driver = Driver(world, clock, replay, feed, plants=name == DECLARED)
         driver.run(policy_of(model, replay.train_at, replay.seed), declaration, tick)
+        if name == DECLARED:
+            facts = [Fact(world.loop_id, event) for event in _changed_since(folder, world)]
+            world.engine.tell(facts=facts)
         # What an earlier start of this replay has spent is not known any more, and a part would mislead.
         spent = None if resumed else round(cpu_seconds() - began, 1)
         return policy_run(world, replay.train_at, replay.until, spent)
@@ -199,9 +212,38 @@ def _run_policy(
         world.close()
 
 
+def _changed_since(folder: Path, world: World) -> tuple[Event, ...]:
+    """Return notices of columns whose past rows read otherwise than in the replay that was set aside last."""
+    asides = [path for path in (folder / ASIDE).glob("*") if (path / "ledger.db").exists()]
+    if not asides:
+        return ()
+    last = max(asides, key=lambda path: ((path / "ledger.db").stat().st_mtime_ns, path.name))
+    ledger = open_ledger(last, read_only=True)
+    try:
+        views = open_views(ledger)
+        before = Datasets(ledger, FolderColumns(last / "columns"), world.clock, views)
+        with views.reading(DatasetsView) as old, world.views.reading(DatasetsView) as new:
+            kept = [
+                one for one in world.model.datasets if old.registered(one.name) == new.registered(one.name)
+            ]
+        found: list[LeakFinding] = []
+        for dataset in kept:
+            stored, now = (each.read_part(dataset, dataset.event_time) for each in (before, world.datasets))
+            found += changed_rows(dataset.name, dataset.key, stored, now)
+    finally:
+        ledger.close()
+    return new_notices(world, found)
+
+
 def _reference(model: Model, name: str) -> Model:
-    """Return the model under a reference policy: by the calendar, replaced at once, with nothing to pass."""
+    """Return the model under a reference policy: by the calendar, replaced at once, with nothing to pass.
+
+    Without gates and a shadow a refit would put into service what nobody has judged, so what was scored on
+    the one held-out stretch is what serves.
+    """
     chosen = copy.copy(model)
+    chosen.train = copy.copy(model.train)
+    chosen.train.origins, chosen.train.refit = 1, False
     chosen.retrain = REFERENCES[name]
     chosen.rollout = Rollout.immediate()
     chosen.gates = ()

@@ -23,6 +23,7 @@ from varv.kernel.verbs import Permission, Verb, VerbTable
 from varv.kernel.views import Views
 from varv.loop.live import Inbox
 from varv.loop.model import LoopState, RetrainAsked, RollbackAsked
+from varv.loop.views import LoopView
 from varv.registry import RegistryView
 
 ROLLBACK_WITHIN_S = 30.0
@@ -134,8 +135,9 @@ class Desk:
         NotFound
             If there is none of that name.
         """
-        with self.views.reading(RegistryView) as registry:
-            known = sorted(registry.models)
+        with self.views.reading(RegistryView) as registry, self.views.reading(LoopView) as loops:
+            # A loop whose first training failed has no version yet; a person may still ask for another.
+            known = sorted({*registry.models, *loops.loops})
         if name in known:
             return name
         if not name and len(known) == 1:

@@ -67,7 +67,8 @@ again.
 """
 MOST_DELIVERIES = 1000
 """Messages in one transaction; more means that sagas tell each other in a circle."""
-_REASON_LENGTH = 500
+MOST_REASON = 20_000
+"""Characters of a failure's message that are kept; whoever shows it decides how much of it."""
 
 
 class Engine:
@@ -367,7 +368,7 @@ def _failure(claimed: ClaimedCommand, error: VarvError) -> Reply:
         command=claimed.name,
         command_id=claimed.id,
         code=error.code,
-        reason=str(error)[:_REASON_LENGTH],
+        reason=error.whole[:MOST_REASON],
         attempts=claimed.failures + 1,
     )
     return Reply(messages=(Message(claimed.saga, failed),))

@@ -58,6 +58,11 @@ class VarvError(Exception):
         """The kind and name of the thing at fault, as shown to people."""
         return f"{self.kind} {self.name!r}" if self.name else self.kind
 
+    @property
+    def whole(self) -> str:
+        """The message, and for the author's code the lines that led to it, one below the other."""
+        return "\n  ".join((str(self), *getattr(self, "trace", ())))
+
     def __str__(self) -> str:
         known = ", ".join(f"{key}={value!r}" for key, value in self.facts.items())
         text = f"{self.subject} {self.problem}" + (f" ({known})" if known else "")
@@ -137,6 +142,8 @@ class UserCodeFailed(VarvError):
     """Raised an exception of its own."""
 
     code = "user_code_failed"
+    trace: tuple[str, ...] = ()
+    """The author's own lines on the way to the error, the outermost first, as ``file:line in name: code``."""
 
 
 def tree() -> list[type[VarvError]]:

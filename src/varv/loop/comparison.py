@@ -15,10 +15,11 @@ import msgspec
 import numpy as np
 import polars as pl
 
-from varv.kernel.clock import DAY, Instant
+from varv.kernel.clock import Instant
 from varv.kernel.codec import Event, event, finite
 from varv.kernel.errors import FailedPrecondition
 from varv.kernel.ids import ModelName, derived_seed
+from varv.loop.model import LeakFinding
 from varv.loop.views import LoopView
 from varv.loop.world import World
 from varv.monitoring.views import MonitoringView
@@ -93,6 +94,8 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     n_requests: int
     n_without_outcome: int
     policies: tuple[PolicyScore, ...]
+    leaks: tuple[LeakFinding, ...] = ()
+    """What speaks for a column that holds what a request cannot know, in the declared policy's ledger."""
 
 
 @event("replay.policies_compared")
@@ -113,13 +116,17 @@ class PolicyRun(NamedTuple):
     n_alarms: int
     work: int
     cpu_s: float | None
+    leaks: tuple[LeakFinding, ...] = ()
 
 
 def policy_run(world: World, since: Instant, until: Instant, cpu_s: float | None) -> PolicyRun:
-    """Return what a finished world shows of the requests of [since, until)."""
+    """Return what a finished world shows of the requests made from `since` on and mature at `until`.
+
+    The last ones would be there only if their outcomes came early, and those are not a fair draw.
+    """
     name = world.model.name
-    # The past is over: every outcome that was to come has come, whenever that was.
-    rows = world.telemetry.matured(since, until, known_by=Instant(until + 365 * DAY))
+    last = Instant(max(since, until - world.model.outcome.mature))
+    rows = world.telemetry.matured(since, last, known_by=until)
     with world.views.reading(RegistryView) as registry:
         record = registry.models.get(name)
         versions = (
@@ -128,13 +135,13 @@ def policy_run(world: World, since: Instant, until: Instant, cpu_s: float | None
             else list[VersionRegistered]()
         )
     with world.views.reading(LoopView) as loops:
-        n_retrains = loops.loops[name].n_retrains
+        n_retrains, leaks = loops.loops[name].n_retrains, tuple(loops.loops[name].leaks)
     with world.views.reading(MonitoringView) as monitoring:
         n_alarms = len(monitoring.alarms(name))
     own = [version for version in versions if not version.planted]
     work = sum(version.work for version in own)
     scored = rows.select("key", "requested_at", "score", "outcome")
-    return PolicyRun(name, scored, len(own), n_retrains, n_alarms, work, cpu_s)
+    return PolicyRun(name, scored, len(own), n_retrains, n_alarms, work, cpu_s, leaks)
 
 
 def compare(runs: Mapping[str, PolicyRun], *, since: Instant, until: Instant, seed: int) -> Comparison:
@@ -159,6 +166,7 @@ def compare(runs: Mapping[str, PolicyRun], *, since: Instant, until: Instant, se
         n_requests=declared.rows.height,
         n_without_outcome=int(declared.rows["outcome"].null_count()),
         policies=tuple(policies),
+        leaks=declared.leaks,
     )
 
 

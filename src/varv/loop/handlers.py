@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import numpy as np
 import polars as pl
 
 from varv.kernel.clock import DAY, HOUR, Duration, Instant
@@ -18,6 +17,7 @@ from varv.kernel.errors import Conflict
 from varv.kernel.ids import ModelName, Version
 from varv.kernel.sagas import Command, Fact, Handler, Message, Reply
 from varv.loop.gates import judge
+from varv.loop.leak_report import examined, noticed
 from varv.loop.model import (
     CandidateTrained,
     GatesJudged,
@@ -28,7 +28,7 @@ from varv.loop.model import (
     SetReference,
     TrainCandidate,
 )
-from varv.loop.training import package_scores, train_candidate, with_planted
+from varv.loop.training import held_out, train_candidate
 from varv.loop.world import World
 from varv.monitoring import MonitorPlan, Window
 from varv.monitoring.measure import measure_day, rows_of
@@ -83,27 +83,23 @@ class Handlers:
         return self._world
 
     def train(self, command: TrainCandidate, command_id: str, now: Instant) -> Reply:
-        """Train and register a candidate."""
+        """Train and register a candidate; at the first training, look for leaks."""
         registered = train_candidate(self.world, command)
         facts = (
             Fact(f"model/{command.model}", registered),
             Fact(f"model/{command.model}", self._challenger(command)),
+            *(Fact(self.world.loop_id, event) for event in examined(self.world, command)),
         )
-        n_known = self.world.telemetry.n_labelled(command.cutoff)
-        trained = CandidateTrained(version=command.version, n_rows=registered.n_rows, n_labelled=n_known)
+        n_mature = self._n_mature(command.cutoff)
+        trained = CandidateTrained(version=command.version, n_rows=registered.n_rows, n_labelled=n_mature)
         return Reply(facts, (self._to_loop(trained),))
 
     def judge(self, command: JudgeCandidate, command_id: str, now: Instant) -> Reply:
-        """Hold a candidate against the gates, on the rows that it was not fitted on."""
+        """Hold a candidate's judged fits against the gates, each on the stretch that it was not fitted on."""
         record = self._version(command.version).registered
-        held_out = self.world.telemetry.labelled(record.held_out_from, record.cutoff, known_by=record.cutoff)
-        own = held_out
-        for column in sorted(set(record.signature) - set(self.world.model.feature_set.names)):
-            own = with_planted(self.world, own, column, record.cutoff)
-        candidate = self._scored(command.version, own)
-        champion = None if command.champion is None else self._scored(command.champion, held_out)
-        days = (held_out["requested_at"].to_physical() // DAY).to_numpy()
-        results = judge(self.world.model.gates, held_out["outcome"].to_numpy(), candidate, champion, days)
+        champion = None if command.champion is None else self._version(command.champion).registered
+        rows = held_out(self.world, record, champion)
+        results = judge(self.world.model.gates, rows)
         passed = all(result.passed for result in results)
         luck = Luck() if champion is None else self._luck(_hours(held_out, candidate, champion), now)
         judged = GatesJudged(version=command.version, passed=passed, results=results, luck=luck)
@@ -111,15 +107,15 @@ class Handlers:
 
     def measure(self, command: Measure, command_id: str, now: Instant) -> Reply:
         """Measure the day that is mature by now, and count the rows that have an outcome."""
-        world = self.world
-        messages = [self._to_loop(RowsMatured(n_rows=world.telemetry.n_labelled(now), through=now))]
+        messages = [self._to_loop(RowsMatured(n_rows=self._n_mature(now), through=now))]
         champion = self._champion()
         if champion is not None:
             window = Window(command.day, Instant(command.day + DAY))
             frame = self._watched(champion.registered.version, window)
             events: list[Event] = measure_day(frame, window, self._reference(champion), self.monitor_plan())
             messages += [Message(f"monitor/{command.model}", event) for event in events]
-        return Reply(messages=tuple(messages))
+        facts = tuple(Fact(self.world.loop_id, event) for event in noticed(self.world, command.day))
+        return Reply(facts, tuple(messages))
 
     def gather(self, command: GatherEvidence, command_id: str, now: Instant) -> Reply:
         """Tell a rollout what the outcomes of its requests say."""
@@ -203,6 +199,11 @@ class Handlers:
         """Return the package of a version."""
         return open_package(self.world.blobs.get(self._version(version).registered.package))
 
+    def _n_mature(self, now: Instant) -> int:
+        """Return how many requests older than `mature` have their outcome."""
+        until = Instant(now - self.world.model.outcome.mature)
+        return self.world.telemetry.n_labelled(until, known_by=now)
+
     def _to_loop(self, event: Event) -> Message:
         return Message(self.world.loop_id, event)
 
@@ -230,14 +231,6 @@ class Handlers:
 
     def _reference(self, record: VersionRecord) -> Reference:
         return Reference.from_bytes(self.world.blobs.get(record.registered.reference))
-
-    def _scored(self, version: int, rows: pl.DataFrame) -> np.ndarray:
-        package = self.package(version)
-        # A planted column that nobody caught: broken in production, so empty here.
-        gone = [name for name in package.signature.names if name not in rows.columns]
-        return package_scores(
-            package, rows.with_columns(pl.lit(None, pl.Float32).alias(name) for name in gone)
-        )
 
     def _watched(self, version: int, day: Window) -> pl.DataFrame:
         window = rows_of(day, self.monitor_plan())

@@ -28,6 +28,7 @@ from varv.loop.answering import PREDICTIONS, checked_rows, served_frames, typed_
 from varv.loop.declaration import policy_of
 from varv.loop.feed import Arrival, Feed
 from varv.loop.intake import Intake, segment_name
+from varv.loop.leak_report import reread
 from varv.loop.model import LoopStarted, PolicyChanged
 from varv.loop.views import LoopView
 from varv.loop.world import World, loop_state
@@ -183,6 +184,7 @@ class Live:
         self._answerers = answerers
         self._intake = LiveIntake(world)
         self._since_compaction = COMPACT_EVERY  # what the process before had not compacted
+        self._sources_due = False
         self.state = "starting"
         """What is going on, for people."""
 
@@ -212,6 +214,7 @@ class Live:
             self._intake.restore_telemetry()
             self._answerers.restore()
             self._follow_declaration()
+            self._sources_due = True
         started = LiveStarted(model=world.model.name, declaration=self._declaration)
         world.engine.tell(facts=(Fact(STREAM, started),))
         self.state = "serving"
@@ -225,6 +228,10 @@ class Live:
         StorageFull
             If the disk takes nothing more; what is left is taken in by the next call.
         """
+        if self._sources_due:
+            # After a restart, and only now: nobody's answer waits for the sources to be read again.
+            self._sources_due = False
+            self._world.engine.tell(facts=[Fact(self._world.loop_id, event) for event in reread(self._world)])
         count = 0
         for sealed in files:
             captures = read_captures(sealed.path)

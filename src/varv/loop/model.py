@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 import msgspec
 
 from varv.kernel.clock import Duration, Instant
-from varv.kernel.codec import Event, event
+from varv.kernel.codec import Digest, Event, event
 from varv.kernel.sagas import Command
 from varv.loop.gates import GateResult
 from varv.rollout import Luck, RolloutPlan
@@ -45,6 +45,15 @@ class PlantedFault(msgspec.Struct, frozen=True):
     breaks: str
 
 
+class Trained(msgspec.Struct, frozen=True):
+    """A training that age and volume are counted from: when it was, and how many requests had their mature
+    outcome by then.
+    """
+
+    at: Instant
+    n_rows: int
+
+
 class LoopState(msgspec.Struct, frozen=True, kw_only=True):
     """Where the loop of one model is."""
 
@@ -59,10 +68,22 @@ class LoopState(msgspec.Struct, frozen=True, kw_only=True):
     next_version: int = 1
     epoch: int = 0
     n_rows: int = 0
-    """Rows with an outcome, as last counted."""
+    """Requests with a mature outcome, as last counted."""
     trained_rows: int = 0
-    """Rows with an outcome at the last training."""
+    """Rows with an outcome at the last training, whatever became of it."""
     trained_at: Instant | None = None
+    """When the last training was, whatever became of it: the cool-down counts from it."""
+    champion_trained: Trained | None = None
+    """The training of the version that serves: age and volume count from it. None in a state of the first
+    days, and before the first promotion.
+    """
+    former_trained: Trained | None = None
+    n_failures: int = 0
+    """Trainings in a row that failed alike."""
+    failure: Digest | None = None
+    """What identifies the failure: its message without its numbers."""
+    suspended: bool = False
+    """Trainings failed alike so often that the loop waits for a changed declaration, or for a person."""
     n_retrains: int = 0
     pending: tuple[Trigger, ...] = ()
     """Triggers that came while the loop was busy or cooling down, one of each kind and subject."""
@@ -111,7 +132,7 @@ class PolicyChanged(Event, frozen=True, kw_only=True):
 
 @event("loop.rows_matured")
 class RowsMatured(Event, frozen=True, kw_only=True):
-    """Outcomes were counted: so many requests have theirs by now."""
+    """Outcomes were counted: so many requests that are mature by now have theirs."""
 
     n_rows: int
     through: Instant
@@ -161,7 +182,9 @@ class TriggerDeferred(Event, frozen=True, kw_only=True):
 
 @event("loop.candidate_trained")
 class CandidateTrained(Event, frozen=True, kw_only=True):
-    """Training is done and the candidate is registered; `n_labelled` outcomes were known by then."""
+    """Training is done and the candidate is registered; `n_labelled` mature requests had their outcome by
+    then.
+    """
 
     version: int
     n_rows: int
@@ -186,6 +209,53 @@ class CandidateRejected(Event, frozen=True, kw_only=True):
     version: int
     reason: str
     planted: str = ""
+    detail: str = ""
+    """The whole message of what failed, with the lines of the author's functions."""
+
+
+@event("loop.training_suspended")
+class TrainingSuspended(Event, frozen=True, kw_only=True):
+    """Trainings failed alike, `n_failures` in a row; the next one waits for a changed declaration, or for a
+    person who asks for it.
+    """
+
+    version: int
+    n_failures: int
+    reason: str
+
+
+class LeakFinding(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that looks as if the past knew more than a request will: a warning with its numbers, never a
+    verdict.
+    """
+
+    kind: Literal[
+        "predicts alone",
+        "holds its own outcomes",
+        "nulls follow the outcome",
+        "past rows changed",
+        "worse than held out",
+    ]
+    subject: str
+    """The feature, the dataset and column, or the version that it is about."""
+    text: str
+    evidence: dict[str, float | None]
+
+
+@event("loop.leaks_examined")
+class LeaksExamined(Event, frozen=True, kw_only=True):
+    """The features of a first training were examined for what a request cannot know."""
+
+    version: int
+    features: tuple[str, ...]
+    findings: tuple[LeakFinding, ...]
+
+
+@event("loop.leak_noticed")
+class LeakNoticed(Event, frozen=True, kw_only=True):
+    """Later, something else was seen that speaks for a leak."""
+
+    finding: LeakFinding
 
 
 class TrainCandidate(Command, frozen=True):

@@ -16,6 +16,8 @@ from varv.kernel.clock import DAY, HOUR, Duration, Instant
 from varv.kernel.codec import Event
 from varv.kernel.ids import ModelName, Version
 from varv.kernel.sagas import CancelTimer, CommandFailed, Fact, Message, SetTimer, Step, TimerFired
+from varv.loop.counting import age, growth, promoted, schedule
+from varv.loop.failing import WAITING, counted, forgotten, headline
 from varv.loop.model import (
     CandidateRejected,
     CandidateTrained,
@@ -35,6 +37,7 @@ from varv.loop.model import (
     RowsMatured,
     SetReference,
     TrainCandidate,
+    TrainingSuspended,
     Trigger,
     TriggerDeferred,
 )
@@ -96,8 +99,14 @@ def _start(state: LoopState, event: LoopStarted, now: Instant) -> Step[LoopState
 def _policy_changed(
     state: LoopState, policy: LoopPolicy, event: PolicyChanged, now: Instant
 ) -> Step[LoopState]:
-    timers = _schedule(event.policy, state.trained_at or now)
-    return Step(replace(state, policy=event.policy), timers=timers)
+    was_suspended = state.suspended
+    state = forgotten(replace(state, policy=event.policy))
+    timers = schedule(state, event.policy, now)
+    if not was_suspended:
+        return Step(state, timers=timers)
+    first = () if state.champion is not None or state.pending else (Trigger("first training", "", {}),)
+    step = _at_once(replace(state, pending=(*state.pending, *first)), event.policy, now)
+    return replace(step, timers=(*timers, *step.timers))
 
 
 def _timer(state: LoopState, policy: LoopPolicy, event: TimerFired, now: Instant) -> Step[LoopState]:
@@ -109,7 +118,7 @@ def _timer(state: LoopState, policy: LoopPolicy, event: TimerFired, now: Instant
     if event.key == "evidence":
         return _gather(state, policy, now)
     if event.key == "schedule":
-        return _trigger(state, policy, Trigger("schedule", "", _age(state, now)), now)
+        return _trigger(state, policy, Trigger("schedule", "", age(state, now)), now)
     if event.key in ("train", "cooldown"):
         first = Trigger("first training", "", {}) if state.champion is None and event.key == "train" else None
         return _trigger(state, policy, first, now)
@@ -167,22 +176,21 @@ def _others(triggers: tuple[Trigger, ...], alarm: AlarmRaised | AlarmCleared) ->
 
 def _matured(state: LoopState, policy: LoopPolicy, event: RowsMatured, now: Instant) -> Step[LoopState]:
     state = replace(state, n_rows=event.n_rows)
-    if policy.volume is None or state.champion is None or not state.trained_rows:
-        return Step(state)
-    growth = event.n_rows / state.trained_rows - 1.0
-    if growth < policy.volume:
-        return Step(state)
-    evidence: dict[str, float | None] = {
-        "n_rows": float(event.n_rows),
-        "trained_rows": float(state.trained_rows),
-        "growth": growth,
-        "threshold": policy.volume,
-    }
-    return _trigger(state, policy, Trigger("volume", "", evidence), now)
+    trigger = growth(state, policy)
+    return Step(state) if trigger is None else _trigger(state, policy, trigger, now)
 
 
 def _asked(state: LoopState, policy: LoopPolicy, event: RetrainAsked, now: Instant) -> Step[LoopState]:
-    return _trigger(state, policy, Trigger("manual", f"{event.by}: {event.reason}", {}), now)
+    manual = Trigger("manual", f"{event.by}: {event.reason}", {})
+    if state.suspended:
+        # The count stays: if it fails as before, one more trial was enough.
+        return _at_once(replace(state, suspended=False, pending=(*state.pending, manual)), policy, now)
+    return _trigger(state, policy, manual, now)
+
+
+def _at_once(state: LoopState, policy: LoopPolicy, now: Instant) -> Step[LoopState]:
+    """Train for what waits if the loop is idle, without waiting for the cool-down."""
+    return _train(state, policy, None, now) if state.phase == "idle" and state.pending else Step(state)
 
 
 def _planted(state: LoopState, policy: LoopPolicy, event: FaultPlanted, now: Instant) -> Step[LoopState]:
@@ -198,6 +206,9 @@ def _trigger(state: LoopState, policy: LoopPolicy, trigger: Trigger | None, now:
     if trigger is not None and fresh:
         pending = (*pending, trigger)
     state = replace(state, pending=pending)
+    if state.suspended:
+        waits = TriggerDeferred(trigger=trigger, because=WAITING) if trigger and fresh else None
+        return Step(state, emits=(_fact(policy, waits),) if waits else ())
     if state.plants and state.phase == "idle" and state.champion is not None:
         return _train(replace(state, plants=state.plants[1:]), policy, state.plants[0], now)
     if not pending:
@@ -246,7 +257,7 @@ def _train(state: LoopState, policy: LoopPolicy, plant: PlantedFault | None, now
         # A plant is not the policy's own training: it must not postpone the next one.
         trained_at=state.trained_at if plant else now,
     )
-    timers = () if plant else (CancelTimer("cooldown"), *_schedule(policy, now))
+    timers = () if plant else (CancelTimer("cooldown"), *schedule(state, policy, now))
     return Step(state, emits=(_fact(policy, fact),), commands=(command,), timers=timers)
 
 
@@ -255,6 +266,8 @@ def _trained(state: LoopState, policy: LoopPolicy, event: CandidateTrained, now:
         return Step(state)
     trained_rows = state.trained_rows if state.planted else event.n_labelled
     command = JudgeCandidate(model=policy.model, version=event.version, champion=state.champion)
+    if state.planted is None:
+        state = forgotten(state)
     return Step(replace(state, phase="judging", trained_rows=trained_rows), commands=(command,))
 
 
@@ -294,13 +307,15 @@ def _roll_out(
 def _settled(state: LoopState, policy: LoopPolicy, event: RolloutSettled, now: Instant) -> Step[LoopState]:
     if state.phase != "rolling" or event.version != state.candidate:
         return Step(state)
-    promoted = event.outcome == "promoted"
+    is_promoted = event.outcome == "promoted"
+    if is_promoted:
+        state = promoted(state)
     returning_to = None if event.version == state.returning_to else state.returning_to
     state = replace(
         state, phase="idle", candidate=None, planted=None, epoch=event.epoch, returning_to=returning_to
     )
-    tells, commands = _replaced(state, policy, event) if promoted else (), ()
-    if promoted:
+    tells, commands = _replaced(state, policy, event) if is_promoted else (), ()
+    if is_promoted:
         state = replace(
             state,
             champion=event.version,
@@ -316,7 +331,7 @@ def _settled(state: LoopState, policy: LoopPolicy, event: RolloutSettled, now: I
         after,
         tells=(*tells, *after.tells),
         commands=(*commands, *after.commands),
-        timers=(CancelTimer("evidence"), *after.timers),
+        timers=(CancelTimer("evidence"), *schedule(state, policy, now), *after.timers),
     )
 
 
@@ -384,22 +399,32 @@ def _failed(state: LoopState, policy: LoopPolicy, event: CommandFailed, now: Ins
         "judging",
     ):
         return Step(state)
-    return _reject(state, policy, f"{event.command} failed: {event.reason}", now)
+    state = counted(state, event)
+    step = _reject(state, policy, headline(event), now, detail=event.reason)
+    if not state.suspended or state.candidate is None:
+        return step
+    reason = headline(event)
+    suspended = TrainingSuspended(version=state.candidate, n_failures=state.n_failures, reason=reason)
+    return replace(step, emits=(*step.emits, _fact(policy, suspended)))
 
 
-def _reject(state: LoopState, policy: LoopPolicy, reason: str, now: Instant) -> Step[LoopState]:
+def _reject(
+    state: LoopState, policy: LoopPolicy, reason: str, now: Instant, *, detail: str = ""
+) -> Step[LoopState]:
     assert state.candidate is not None
     planted = state.planted.name if state.planted else ""
-    fact = CandidateRejected(version=state.candidate, reason=reason, planted=planted)
+    fact = CandidateRejected(version=state.candidate, reason=reason, planted=planted, detail=detail)
     refused = 0 if planted or state.champion is None else 1
     state = replace(state, phase="idle", candidate=None, planted=None, n_refused=state.n_refused + refused)
     if state.champion is None:
         retry = SetTimer("train", Instant(now + max(policy.cooldown, RETRY_TRAINING)))
-        return Step(state, emits=(_fact(policy, fact),), timers=(retry,))
+        return Step(state, emits=(_fact(policy, fact),), timers=() if state.suspended else (retry,))
     # The monitor raises an alarm once. A candidate that was refused has not answered it.
     again = tuple(alarm for alarm in state.open_alarms if alarm not in state.pending)
     after = _next(replace(state, pending=(*state.pending, *again)), policy, now)
-    return replace(after, emits=(_fact(policy, fact), *after.emits))
+    # The champion is as old as it was.
+    timers = () if planted else schedule(state, policy, now)
+    return replace(after, emits=(_fact(policy, fact), *after.emits), timers=(*timers, *after.timers))
 
 
 def _rollback(state: LoopState, policy: LoopPolicy, event: RollbackAsked, now: Instant) -> Step[LoopState]:
@@ -410,16 +435,6 @@ def _rollback(state: LoopState, policy: LoopPolicy, event: RollbackAsked, now: I
         return Step(state)
     step = _roll_out(state, policy, state.former, _AT_ONCE, now)
     return replace(step, state=replace(step.state, returning_to=state.former))
-
-
-def _schedule(policy: LoopPolicy, since: Instant) -> tuple[SetTimer | CancelTimer, ...]:
-    if policy.schedule is None:
-        return (CancelTimer("schedule"),)
-    return (SetTimer("schedule", Instant(since + policy.schedule)),)
-
-
-def _age(state: LoopState, now: Instant) -> dict[str, float | None]:
-    return {"days_since_training": None if state.trained_at is None else (now - state.trained_at) / DAY}
 
 
 def _next_midnight(now: Instant) -> Instant:

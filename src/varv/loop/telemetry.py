@@ -124,8 +124,12 @@ class Telemetry:
         """Return the rows of `matured` that have an outcome."""
         return self.matured(since, until, known_by=known_by, columns=columns).drop_nulls("outcome")
 
-    def n_labelled(self, known_by: Instant) -> int:
-        """Return how many outcomes were known at `known_by`."""
+    def n_labelled(self, until: Instant, *, known_by: Instant) -> int:
+        """Return how many outcomes were known at `known_by`, without those of requests made from `until` on."""
+        young = self.labelled(until, Instant(known_by + 1), known_by=known_by, columns=()).height
+        return self._n_known(known_by) - young
+
+    def _n_known(self, known_by: Instant) -> int:
         earlier, batches = self._earlier_outcomes, self._known_at
         if self._stored is not None and known_by < earlier.through:
             return self._stored.outcomes().filter(pl.col("known_at") <= as_datetime(known_by)).height

@@ -1,8 +1,10 @@
 """Training a candidate: from what is known at a cut-off to a registered version.
 
 Rows are those logged when the requests were made, so a feature in training is the very number that was
-served; outcomes are as known at the cut-off. The last stretch is held out in time order and judges the
-candidate; the model that was judged is the one that is served, not a refit of it.
+served; outcomes are as known at the cut-off, and only of requests that are mature by then, since outcomes
+that come early are not a fair draw. The last stretches are held out in time order, each scored by a fit on
+what came before it: these fits are what the gates judge (`loop.gates`). Then, unless declared otherwise, the
+same function is fitted on all rows, and that refit is the version that meets traffic.
 """
 
 from __future__ import annotations
@@ -14,22 +16,25 @@ import msgspec
 import numpy as np
 import polars as pl
 
-from varv.kernel.clock import Instant, as_datetime
+from varv.kernel.clock import DAY, Instant, as_datetime
 from varv.kernel.codec import Digest, digest_of, finite
 from varv.kernel.errors import FailedPrecondition, UserCodeFailed
 from varv.kernel.ids import Version
 from varv.loop.declaration import Model
+from varv.loop.gates import HeldOut
 from varv.loop.intake import keys_of
 from varv.loop.model import TrainCandidate
 from varv.loop.world import World
 from varv.monitoring.reference import Reference, reference
-from varv.registry import DatasetUse, VersionRegistered
+from varv.registry import DatasetUse, Judged, VersionRegistered
 from varv.runs import (
     Input,
     Package,
     Pipeline,
+    PipelineResult,
     PipelineStep,
     TrainingSet,
+    UserCode,
     build_package,
     code_closure,
     environment,
@@ -40,9 +45,12 @@ from varv.runs.packaging import scores, session
 from varv.stats.calibration import calibration_error, log_losses
 from varv.stats.ranking import auc
 
+LEAST_HELD_OUT = 50
+"""Fewer held-out rows judge nothing."""
+
 
 class Validation(msgspec.Struct, frozen=True):
-    """What a candidate shows on its held-out rows."""
+    """What a fit shows on held-out rows."""
 
     n: int
     log_loss: float
@@ -56,19 +64,40 @@ class Validation(msgspec.Struct, frozen=True):
         return {"log_loss": self.log_loss, "auc": self.auc, "ece": self.ece, "base_rate": self.base_rate}
 
 
-class Rows(msgspec.Struct, frozen=True):
-    """The labelled rows of one training: those to fit on and those held out, both in the order of the
-    requests.
+class Held(msgspec.Struct, frozen=True):
+    """Two stretches of requests: those in [`fit_from`, `since`) are fitted on, those in [`since`, `until`)
+    held out.
     """
 
-    fit: pl.DataFrame
-    held_out: pl.DataFrame
+    fit_from: Instant
+    since: Instant
+    until: Instant
+
+
+class Rows(msgspec.Struct, frozen=True):
+    """The labelled rows of one training, in the order of the requests, and the stretches that are held out,
+    the last one first.
+    """
+
+    frame: pl.DataFrame
     names: tuple[str, ...]
-    held_out_from: Instant
+    held: tuple[Held, ...]
+
+    def between(self, since: Instant, until: Instant) -> pl.DataFrame:
+        """Return the rows of requests made in [since, until)."""
+        at = pl.col("requested_at")
+        return self.frame.filter((at >= as_datetime(since)) & (at < as_datetime(until)))
+
+
+class JudgedStretches(msgspec.Struct, frozen=True):
+    """What the fits show on their held-out stretches: on each, the last one first, and on all together."""
+
+    each: tuple[Validation, ...]
+    together: Validation
 
 
 def training_rows(world: World, command: TrainCandidate) -> Rows:
-    """Return the rows that are known at the command's cut-off, split in time order.
+    """Return the rows whose outcomes are mature at the command's cut-off, and what is held out of them.
 
     Raises
     ------
@@ -76,38 +105,61 @@ def training_rows(world: World, command: TrainCandidate) -> Rows:
         If there are too few of them.
     """
     model, cutoff = world.model, command.cutoff
-    since = Instant(0 if model.train.window is None else cutoff - model.train.window)
-    rows = world.telemetry.labelled(since, cutoff, known_by=cutoff)
+    rows = labelled_rows(world, cutoff)
     names = model.feature_set.names
     if command.planted is not None:
         rows, names = (
             with_planted(world, rows, command.planted.column, cutoff),
             (*names, command.planted.column),
         )
-    held_out_from = _held_out_from(rows, model)
-    earlier = pl.col("requested_at") < as_datetime(held_out_from)
-    fit, held_out = rows.filter(earlier), rows.filter(~earlier)
-    if fit.height < model.train.min_rows or held_out.height < 50:
+    candidates = [_held(rows, model, cutoff, number) for number in range(model.train.origins)]
+    found = Rows(rows, names, tuple(candidates))
+    allowed = [held for held in candidates if not _too_few(found, held, model)]
+    if candidates[0] not in allowed:
+        counts = _counts(found, candidates[0])
         hint = "wait for more outcomes, or lower min_rows or validate"
+        problem = "has too few rows to train on"
         raise FailedPrecondition(
-            "model",
-            model.name,
-            "has too few rows to train on",
-            n_fit=fit.height,
-            n_held_out=held_out.height,
-            hint=hint,
+            "model", model.name, problem, n_fit=counts[0], n_held_out=counts[1], hint=hint
         )
-    return Rows(fit, held_out, names, held_out_from)
+    return Rows(rows, names, tuple(allowed))
 
 
-def _held_out_from(rows: pl.DataFrame, model: Model) -> Instant:
-    """Return where the held-out stretch begins: counted back from the last request that has its outcome."""
+def labelled_rows(world: World, cutoff: Instant) -> pl.DataFrame:
+    """Return the rows that a training at `cutoff` may read: requests that are mature, with outcomes as known
+    then. Earlier origins read as far back from their own end as the last one does.
+    """
+    train = world.model.train
+    reach = 0 if train.window is None else train.window + (train.origins - 1) * train.validate
+    since = Instant(0 if train.window is None else cutoff - reach)
+    until = Instant(cutoff - world.model.outcome.mature)
+    return world.telemetry.labelled(since, until, known_by=cutoff)
+
+
+def _held(rows: pl.DataFrame, model: Model, cutoff: Instant, number: int) -> Held:
+    """Return the stretch that is `number` before the last, which ends with the last request that has its
+    outcome.
+    """
+    train = model.train
     last = int(rows["requested_at"].to_physical().max() or 0) if rows.height else 0  # type: ignore[arg-type]
-    return Instant(last + 1 - model.train.validate)
+    back = number * train.validate
+    fit_from = 0 if train.window is None else cutoff - train.window - back
+    until = last + 1 - back
+    return Held(Instant(fit_from), Instant(until - train.validate), Instant(until))
+
+
+def _counts(rows: Rows, held: Held) -> tuple[int, int]:
+    fit, held_out = rows.between(held.fit_from, held.since), rows.between(held.since, held.until)
+    return fit.height, held_out.height
+
+
+def _too_few(rows: Rows, held: Held, model: Model) -> bool:
+    n_fit, n_held_out = _counts(rows, held)
+    return n_fit < model.train.min_rows or n_held_out < LEAST_HELD_OUT
 
 
 def train_candidate(world: World, command: TrainCandidate) -> VersionRegistered:
-    """Train, package and check a candidate, and return how it is to be registered.
+    """Fit, judge, package and check a candidate, and return how it is to be registered.
 
     Raises
     ------
@@ -119,35 +171,71 @@ def train_candidate(world: World, command: TrainCandidate) -> VersionRegistered:
     model = world.model
     rows = training_rows(world, command)
     datasets = _datasets_used(world)
-    known = digest_of([datasets, command.cutoff, rows.names, [rows.fit.height, rows.held_out.height]])
+    known = digest_of([datasets, command.cutoff, rows.names, rows.held, rows.frame.height])
     results = _pipeline(world, command, rows, known).run(world.cache)
-    package: Package = open_package(results["train"].value)
-    validation: Validation = results["validate"].value
+    judged = _judged(rows, results)
+    served = results["train"] if model.train.refit else results["fit-1"]
+    package: Package = open_package(served.value)
+    span = _served_span(rows, model)
+    together: Validation = results["validate"].value.together
     return VersionRegistered(
         model=model.name,
         version=command.version,
-        package=results["train"].digest,
+        package=served.digest,
         reference=results["reference"].digest,
         signature=package.signature.names,
         estimator=package.estimator,
-        trained_from=Instant(int(rows.fit["requested_at"].to_physical()[0])),
-        held_out_from=rows.held_out_from,
+        trained_from=Instant(int(span["requested_at"].to_physical()[0])),
+        held_out_from=rows.held[-1].since,
+        fitted_until=rows.held[0].until if model.train.refit else rows.held[0].since,
         cutoff=command.cutoff,
-        n_rows=rows.fit.height,
-        n_validation=rows.held_out.height,
-        metrics=validation.metrics(),
+        n_rows=span.height,
+        n_validation=together.n,
+        metrics=together.metrics(),
         params=package.params,
         seed=command.seed,
         code=code_closure(model.train.fit).digest,
         environment=package.environment.digest,
         datasets=datasets,
-        pipeline_key=results["train"].key,
-        work=rows.fit.height * int(package.params.get("max_iter", 1)),
+        pipeline_key=served.key,
+        work=sum(fit.work for fit in judged) + (_work(package) if model.train.refit else 0),
         planted=command.planted.name if command.planted else "",
+        judged=judged,
     )
 
 
+def _served_span(rows: Rows, model: Model) -> pl.DataFrame:
+    """Return the rows that the served version is fitted on."""
+    last = rows.held[0]
+    return rows.between(last.fit_from, last.until if model.train.refit else last.since)
+
+
+def _judged(rows: Rows, results: PipelineResult) -> tuple[Judged, ...]:
+    shown: JudgedStretches = results["validate"].value
+    found = []
+    for number, (held, validation) in enumerate(zip(rows.held, shown.each, strict=True), 1):
+        result = results[f"fit-{number}"]
+        package = open_package(result.value)
+        found.append(
+            Judged(
+                package=result.digest,
+                since=held.since,
+                until=held.until,
+                n_rows=package.n_rows,
+                n_held_out=validation.n,
+                metrics=validation.metrics(),
+                work=_work(package),
+            )
+        )
+    return tuple(found)
+
+
+def _work(package: Package) -> int:
+    return package.n_rows * int(package.params.get("max_iter", 1))
+
+
 def _pipeline(world: World, command: TrainCandidate, rows: Rows, known: Digest) -> Pipeline:
+    """Return one step for each fit, so that a training that was cut short fits nothing twice."""
     model = world.model
     data = Input(known, lambda: rows)
     declared = [
@@ -159,15 +247,23 @@ def _pipeline(world: World, command: TrainCandidate, rows: Rows, known: Digest) 
         command.seed,
     ]
     recipe = Input(digest_of(declared), lambda: _Recipe(model, command.version, command.seed))
-    rest = {"package": "train", "rows": data, "recipe": recipe}
-    train = {"rows": data, "recipe": recipe}
-    return Pipeline(
-        (
-            PipelineStep(name="train", run=_fit, needs=train, code=(model.train.fit,), seed=command.seed),
-            PipelineStep(name="validate", run=_validate, produces=Validation, needs=rest),
-            PipelineStep(name="reference", run=_reference, produces=Reference, needs=rest),
-        )
-    )
+    both = {"rows": data, "recipe": recipe}
+    code, seed = (model.train.fit,), command.seed
+    steps = []
+    for number, held in enumerate(rows.held, 1):
+        span = Input(digest_of(held), lambda held=held: (held.fit_from, held.since))
+        needs = {**both, "span": span}
+        steps.append(PipelineStep(name=f"fit-{number}", run=_fit, needs=needs, code=code, seed=seed))
+    fits: dict[str, Input | str] = {f"fit_{number}": f"fit-{number}" for number in range(1, len(steps) + 1)}
+    rest = {**both, **fits}
+    steps.append(PipelineStep(name="validate", run=_validate, produces=JudgedStretches, needs=rest))
+    steps.append(PipelineStep(name="reference", run=_reference, produces=Reference, needs=rest))
+    if model.train.refit:
+        last = rows.held[0]
+        span = Input(digest_of([last, "refit"]), lambda: (last.fit_from, last.until))
+        needs = {**both, "span": span}
+        steps.append(PipelineStep(name="train", run=_fit, needs=needs, code=code, seed=seed))
+    return Pipeline(tuple(steps))
 
 
 class _Recipe(NamedTuple):
@@ -176,12 +272,13 @@ class _Recipe(NamedTuple):
     seed: int
 
 
-def _fit(rows: Rows, recipe: _Recipe) -> bytes:
-    signature = signature_of(rows.fit, rows.names)
+def _fit(rows: Rows, recipe: _Recipe, span: tuple[Instant, Instant]) -> bytes:
+    fit = rows.between(*span)
+    signature = signature_of(fit, rows.names)
     given = TrainingSet(
-        signature.encode(rows.fit),
-        rows.fit["outcome"].to_numpy().astype(np.int64),
-        rows.fit["requested_at"].to_physical().to_numpy(),
+        signature.encode(fit),
+        fit["outcome"].to_numpy().astype(np.int64),
+        fit["requested_at"].to_physical().to_numpy(),
         signature,
         seed=recipe.seed,
     )
@@ -190,18 +287,19 @@ def _fit(rows: Rows, recipe: _Recipe) -> bytes:
     return build_package(
         estimator,
         signature,
-        signature.encode(rows.held_out.head(2000)),
+        signature.encode(rows.between(rows.held[0].since, rows.held[0].until).head(2000)),
         environment=environment(code_closure(train.fit).libraries),
         params={**train.params, **_work_of(estimator)},
         seed=recipe.seed,
-        n_rows=rows.fit.height,
+        n_rows=fit.height,
     )
 
 
 def _fitted(model: Model, given: TrainingSet) -> Any:
-    estimator = model.train.fit(given, model.train.params)
+    name = getattr(model.train.fit, "__qualname__", "fit")
+    with UserCode("function", name):
+        estimator = model.train.fit(given, model.train.params)
     if estimator is None:
-        name = getattr(model.train.fit, "__qualname__", "fit")
         raise UserCodeFailed("function", name, "returned None", hint="return the fitted estimator")
     return estimator
 
@@ -211,9 +309,13 @@ def _work_of(estimator: Any) -> Mapping[str, int]:
     return {"max_iter": int(rounds)} if isinstance(rounds, int | np.integer) else {}
 
 
-def _validate(package: bytes, rows: Rows, recipe: _Recipe) -> Validation:
-    outcome = rows.held_out["outcome"].to_numpy()
-    predicted = package_scores(open_package(package), rows.held_out)
+def _validate(rows: Rows, recipe: _Recipe, **fits: bytes) -> JudgedStretches:
+    scored = _scored(rows, fits)
+    return JudgedStretches(tuple(map(_validation, scored)), _validation(pl.concat(scored)))
+
+
+def _validation(scored: pl.DataFrame) -> Validation:
+    outcome, predicted = scored["outcome"].to_numpy(), scored["score"].to_numpy()
     return Validation(
         n=len(outcome),
         log_loss=round(float(log_losses(outcome, predicted).mean()), 6),
@@ -223,18 +325,55 @@ def _validate(package: bytes, rows: Rows, recipe: _Recipe) -> Validation:
     )
 
 
-def _reference(package: bytes, rows: Rows, recipe: _Recipe) -> Reference:
+def _scored(rows: Rows, fits: Mapping[str, bytes]) -> list[pl.DataFrame]:
+    """Return the held-out stretches, the last one first, each with the ``score`` of the fit before it."""
+    found = []
+    for number, held in enumerate(rows.held, 1):
+        part = rows.between(held.since, held.until)
+        score = pl.Series("score", package_scores(open_package(fits[f"fit_{number}"]), part))
+        found.append(part.with_columns(score))
+    return found
+
+
+def _reference(rows: Rows, recipe: _Recipe, **fits: bytes) -> Reference:
     # Rows that the model was fitted on flatter it: only the held-out ones carry a score.
-    scored = pl.Series("score", package_scores(open_package(package), rows.held_out))
-    both = [rows.fit.with_columns(score=pl.lit(None, dtype=pl.Float32)), rows.held_out.with_columns(scored)]
+    scored = _scored(rows, fits)[::-1]
+    fitted = rows.between(rows.held[0].fit_from, rows.held[-1].since)
+    parts = [fitted.with_columns(score=pl.lit(None, dtype=pl.Float32)), *scored]
     names = recipe.model.feature_set.names
-    frame = pl.concat([part.select("requested_at", "score", "outcome", *names) for part in both])
+    frame = pl.concat([part.select("requested_at", "score", "outcome", *names) for part in parts])
     return reference(frame, model=recipe.model.name, version=Version(recipe.version), features=names)
 
 
 def package_scores(package: Package, rows: pl.DataFrame) -> np.ndarray:
     """Return what a package says of `rows`, float32 of shape (n,)."""
     return scores(session(package.onnx, threads=2), package.signature.encode(rows))
+
+
+def held_out(world: World, made: VersionRegistered, champion: VersionRegistered | None) -> HeldOut:
+    """Return the held-out rows of a registered candidate, as its judged fits and the champion score them."""
+    columns: list[tuple[np.ndarray, ...]] = []
+    for fit in made.judged_fits:
+        rows = world.telemetry.labelled(fit.since, fit.until, known_by=made.cutoff)
+        own = rows
+        for column in sorted(set(made.signature) - set(world.model.feature_set.names)):
+            own = with_planted(world, own, column, made.cutoff)
+        at = rows["requested_at"].to_physical().to_numpy()
+        scores = _said(world, fit.package, own)
+        theirs = scores if champion is None else _said(world, champion.package, rows)
+        unseen = np.full(len(at), fill_value=True) if champion is None else at >= champion.data_end
+        columns.append((rows["outcome"].to_numpy(), scores, at // DAY, theirs, unseen))
+    outcome, candidate, days, theirs, unseen = (np.concatenate(parts) for parts in zip(*columns, strict=True))
+    if champion is None:
+        return HeldOut(outcome, candidate, days)
+    return HeldOut(outcome, candidate, days, theirs, unseen)
+
+
+def _said(world: World, package: Digest, rows: pl.DataFrame) -> np.ndarray:
+    opened = open_package(world.blobs.get(package))
+    # A planted column that nobody caught: broken in production, so empty here.
+    gone = [name for name in opened.signature.names if name not in rows.columns]
+    return package_scores(opened, rows.with_columns(pl.lit(None, pl.Float32).alias(name) for name in gone))
 
 
 def with_planted(world: World, rows: pl.DataFrame, column: str, cutoff: Instant) -> pl.DataFrame:

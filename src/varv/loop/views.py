@@ -11,11 +11,15 @@ from varv.loop.gates import GateResult
 from varv.loop.model import (
     CandidateRejected,
     GatesJudged,
+    LeakFinding,
+    LeakNoticed,
+    LeaksExamined,
     LoopPolicy,
     LoopStarted,
     PolicyChanged,
     RetrainTriggered,
     RowsMatured,
+    TrainingSuspended,
     Trigger,
 )
 from varv.loop.replay import ReplayAdvanced, ReplayFinished
@@ -35,6 +39,8 @@ class Attempt:
     outcome: str = "training"
     """``"training"``, ``"rolling"``, ``"rejected"``, ``"promoted"`` or ``"rolled back"``."""
     reason: str = ""
+    detail: str = ""
+    """The whole message of a training that failed."""
     ended_at: Instant | None = None
 
 
@@ -50,6 +56,19 @@ class LoopRecord:
     attempts: dict[int, Attempt] = field(default_factory=dict)
     n_labelled: int = 0
     n_retrains: int = 0
+    suspended: TrainingSuspended | None = None
+    """Why training is suspended, if it is."""
+
+    examined: frozenset[str] = frozenset()
+    """Features that were examined for leaks."""
+    leaks: list[LeakFinding] = field(default_factory=list)
+    """What speaks for a leak, as far as it was found."""
+
+    @property
+    def last_failure(self) -> Attempt | None:
+        """The last attempt, if its training failed."""
+        last = self.attempts[max(self.attempts)] if self.attempts else None
+        return last if last is not None and last.detail else None
 
 
 class LoopView:
@@ -76,10 +95,18 @@ class LoopView:
         record = self.loops[model]
         if isinstance(event, PolicyChanged):
             record.policy, record.declaration = event.policy, event.declaration
+            record.suspended = None
+        elif isinstance(event, TrainingSuspended):
+            record.suspended = event
+        elif isinstance(event, LeaksExamined):
+            record.examined |= set(event.features)
+            record.leaks += event.findings
+        elif isinstance(event, LeakNoticed):
+            record.leaks.append(event.finding)
         elif isinstance(event, RowsMatured):
             record.n_labelled = event.n_rows
         elif isinstance(event, RetrainTriggered):
-            record.n_retrains = event.n_retrains
+            record.n_retrains, record.suspended = event.n_retrains, None
             attempt = Attempt(event.version, event.triggers, entry.at, entry.seq, event.planted)
             record.attempts[event.version] = attempt
         else:
@@ -94,6 +121,7 @@ def _attempt(record: LoopRecord, entry: Entry, event: Event) -> None:
     elif isinstance(event, CandidateRejected):
         attempt = record.attempts[event.version]
         attempt.outcome, attempt.reason, attempt.ended_at = "rejected", event.reason, entry.at
+        attempt.detail = event.detail
     elif isinstance(event, RolloutSettled) and event.version in record.attempts:
         attempt = record.attempts[event.version]
         attempt.outcome = event.outcome.replace("_", " ")

@@ -5,12 +5,13 @@ code and the rows it was made from. Packages themselves are blobs, named by thei
 """
 
 from varv.registry.lineage import Lineage, lineage
-from varv.registry.model import AliasMoved, DatasetUse, VersionRegistered
+from varv.registry.model import AliasMoved, DatasetUse, Judged, VersionRegistered
 from varv.registry.views import ModelRecord, RegistryView, VersionRecord
 
 __all__ = [
     "AliasMoved",
     "DatasetUse",
+    "Judged",
     "Lineage",
     "ModelRecord",
     "RegistryView",

@@ -8,15 +8,16 @@ import msgspec
 
 from varv.kernel.clock import Instant
 from varv.kernel.codec import Digest
-from varv.registry.model import DatasetUse
+from varv.registry.model import DatasetUse, Judged
 from varv.registry.views import RegistryView
 
 
 class Lineage(msgspec.Struct, frozen=True, kw_only=True):
     """Where a version came from: code, environment, parameters, and rows of dataset versions.
 
-    A training row is one whose request lies in [``trained_from``, ``held_out_from``) and whose outcome was
-    known by ``cutoff``; with the dataset versions that names the source rows exactly.
+    A training row is one whose request lies in [``trained_from``, ``fitted_until``) and whose outcome was
+    known by ``cutoff``; with the dataset versions that names the source rows exactly. ``judged`` are the
+    fits that the gates looked at; none of them is the version itself if it was refitted.
     """
 
     model: str
@@ -28,10 +29,12 @@ class Lineage(msgspec.Struct, frozen=True, kw_only=True):
     params: dict[str, Any]
     seed: int
     trained_from: Instant
-    held_out_from: Instant
+    fitted_until: Instant
     cutoff: Instant
     n_rows: int
     datasets: tuple[DatasetUse, ...]
+    judged: tuple[Judged, ...]
+    is_refit: bool
 
 
 def lineage(view: RegistryView, model: str, version: int) -> Lineage:
@@ -54,8 +57,10 @@ def lineage(view: RegistryView, model: str, version: int) -> Lineage:
         params=made.params,
         seed=made.seed,
         trained_from=made.trained_from,
-        held_out_from=made.held_out_from,
+        fitted_until=made.data_end,
         cutoff=made.cutoff,
         n_rows=made.n_rows,
         datasets=made.datasets,
+        judged=made.judged_fits,
+        is_refit=made.is_refit,
     )

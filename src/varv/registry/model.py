@@ -18,14 +18,34 @@ class DatasetUse(msgspec.Struct, frozen=True):
     digest: Digest
 
 
+class Judged(msgspec.Struct, frozen=True, kw_only=True):
+    """A fit that was judged, and what it showed on the held-out requests made in [``since``, ``until``).
+
+    It saw none of them: ``n_rows`` earlier rows are what it was fitted on. ``work`` counts its rows times
+    boosting rounds.
+    """
+
+    package: Digest
+    since: Instant
+    until: Instant
+    n_rows: int
+    n_held_out: int
+    metrics: dict[str, float | None]
+    work: int
+
+
 @event("registry.version_registered")
 class VersionRegistered(Event, frozen=True, kw_only=True):
     """A version exists from now on and never changes.
 
-    It was fitted on requests from ``trained_from`` up to ``held_out_from`` and judged on those after that;
-    ``cutoff`` is the instant up to which outcomes were known; ``metrics`` are those on the held-out last
-    stretch. ``work`` counts rows times boosting rounds (or rows, where there are none): a measure of compute
-    that is the same on every machine.
+    It was fitted on requests from ``trained_from`` up to ``fitted_until``; ``cutoff`` is the instant up to
+    which outcomes were known. ``judged`` are the fits that the gates look at, the last stretch first. After a
+    refit they are siblings of the version: same function and parameters, but fitted before the held-out
+    stretch that each was scored on. ``metrics`` and ``n_validation`` are of all stretches together, which
+    begin at ``held_out_from``. ``work`` counts rows times boosting rounds (or rows, where there are none)
+    over all fits: a measure of compute that is the same on every machine.
+
+    Versions from before refits have no ``fitted_until`` and no ``judged``; see `data_end` and `judged_fits`.
     """
 
     model: str
@@ -36,6 +56,7 @@ class VersionRegistered(Event, frozen=True, kw_only=True):
     estimator: str
     trained_from: Instant
     held_out_from: Instant
+    fitted_until: Instant | None = None
     cutoff: Instant
     n_rows: int
     n_validation: int
@@ -48,6 +69,34 @@ class VersionRegistered(Event, frozen=True, kw_only=True):
     pipeline_key: Digest
     work: int
     planted: str = ""
+    judged: tuple[Judged, ...] = ()
+
+    @property
+    def data_end(self) -> Instant:
+        """Where the requests that it was fitted on end; what it says of later ones is no memory."""
+        return self.held_out_from if self.fitted_until is None else self.fitted_until
+
+    @property
+    def is_refit(self) -> bool:
+        """Whether the version saw the held-out rows, so that its metrics are those of its siblings."""
+        return self.package not in {fit.package for fit in self.judged_fits}
+
+    @property
+    def judged_fits(self) -> tuple[Judged, ...]:
+        """The fits that were judged, the last stretch first."""
+        if self.judged:
+            return self.judged
+        return (
+            Judged(
+                package=self.package,
+                since=self.held_out_from,
+                until=self.cutoff,
+                n_rows=self.n_rows,
+                n_held_out=self.n_validation,
+                metrics=self.metrics,
+                work=self.work,
+            ),
+        )
 
 
 @event("registry.alias_moved")

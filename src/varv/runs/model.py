@@ -54,10 +54,18 @@ class TrainingSet:
         return len(self.y)
 
 
+MOST_MESSAGE = 16_000
+"""Characters of an author's message that are kept."""
+MOST_LINES = 20
+"""Lines of the author's code that are shown: the last ones, where an endless recursion shows itself."""
+
+_PACKAGE = Path(__file__).parents[1]
 _LIBRARY = re.compile(r"[/\\](site-packages|dist-packages|lib[/\\]python3[^/\\]*)[/\\]|^<")
 
 LEAST_VALIDATION = Duration(5 * DAY)
 """The held-out stretch is what a model is watched against later: fewer days say nothing about days."""
+
+MOST_ORIGINS = 12
 
 Fit = Callable[[TrainingSet, Mapping[str, Any]], Any]
 
@@ -72,8 +80,15 @@ class Train:
     window
         How far back rows are used, such as ``"60d"``; None uses all that is known.
     validate
-        The last stretch before the cut-off that is held out, in time order, to judge the candidate; five days
-        at least.
+        How long a held-out stretch is; five days at least. The first one counts back from the last request
+        whose outcome is mature.
+    origins
+        How many such stretches, each before the other, judge a candidate. Each is scored by a fit on the rows
+        before it, so every one costs a fit; where there are too few rows for all, fewer are taken.
+    refit
+        Whether the function is fitted once more, on all mature rows, to make the version that is served; what
+        was judged is then its sibling that had not seen the held-out rows. False serves the model that was
+        judged on the last stretch.
     params
         Passed to `fit`, recorded with the run.
     min_rows
@@ -91,6 +106,8 @@ class Train:
         *,
         window: str | None = None,
         validate: str = "7d",
+        origins: int = 2,
+        refit: bool = True,
         params: Mapping[str, Any] | None = None,
         min_rows: int = 1000,
     ) -> None:
@@ -114,6 +131,8 @@ class Train:
         self.fit = fit
         self.window: Duration | None = None if window is None else _declared_duration("window", window)
         self.validate = _declared_duration("validate", validate)
+        self.origins = _declared_origins(origins)
+        self.refit = _declared_refit(refit)
         self.params = _json_params(params or {})
         self.min_rows = min_rows
         if self.validate < LEAST_VALIDATION:
@@ -133,6 +152,20 @@ def _declared_duration(argument: str, text: str) -> Duration:
         ) from None
 
 
+def _declared_origins(origins: object) -> int:
+    if isinstance(origins, bool) or not isinstance(origins, int) or not 1 <= origins <= MOST_ORIGINS:
+        hint = f"write a whole number from 1 to {MOST_ORIGINS}; each costs a fit"
+        raise InvalidDeclaration("train", "origins", "is not allowed", given=repr(origins)[:60], hint=hint)
+    return origins
+
+
+def _declared_refit(refit: object) -> bool:
+    if not isinstance(refit, bool):
+        hint = "write refit=True or refit=False"
+        raise InvalidDeclaration("train", "refit", "is not a truth value", given=repr(refit)[:60], hint=hint)
+    return refit
+
+
 def _json_params(params: Mapping[str, Any]) -> dict[str, Any]:
     hint = "use finite numbers, texts, lists and dicts"
     try:
@@ -144,15 +177,27 @@ def _json_params(params: Mapping[str, Any]) -> dict[str, Any]:
         ) from None
 
 
-def _own_line(trace: TracebackType | None) -> str:
-    """Return the last line on the way to an error that is not inside a library."""
-    frames = [(frame.f_code, line) for frame, line in traceback.walk_tb(trace)]
-    own = [(code, line) for code, line in frames if not _LIBRARY.search(code.co_filename)] or frames
-    return f"{Path(own[-1][0].co_filename).name}:{own[-1][1]} in {own[-1][0].co_qualname}" if own else "?"
+def _own_frames(trace: TracebackType | None) -> list[traceback.FrameSummary]:
+    """Return what is the author's on the way to an error, or all of it if nothing is."""
+    frames = list(traceback.extract_tb(trace))
+    own = [one for one in frames if not _LIBRARY.search(one.filename) and not _is_ours(one.filename)]
+    return own or frames
+
+
+def _is_ours(filename: str) -> bool:
+    return Path(filename).is_relative_to(_PACKAGE)
+
+
+def _shown(frame: traceback.FrameSummary) -> str:
+    # The name of the file, not its path: equal runs in two folders have equal ledgers.
+    where = f"{Path(frame.filename).name}:{frame.lineno} in {frame.name}"
+    return f"{where}: {frame.line}" if frame.line else where
 
 
 class UserCode:
     """The one boundary around the author's functions: what they raise becomes `UserCodeFailed`.
+
+    Its message is the author's whole message, and its ``trace`` the author's own lines that led to it.
 
     Parameters
     ----------
@@ -172,9 +217,12 @@ class UserCode:
     ) -> None:
         if not isinstance(error, Exception) or isinstance(error, VarvError):
             return
-        where = _own_line(trace)
-        text = str(error)[:500]
-        problem = f"raised {type(error).__name__}: {text}"
-        raise UserCodeFailed(
-            self._kind, self._name, problem, where=where, hint="fix the function and retry"
-        ) from error
+        own = _own_frames(trace)
+        where = _shown(own[-1]).partition(": ")[0] if own else "?"
+        problem = f"raised {type(error).__name__}: {str(error)[:MOST_MESSAGE]}"
+        hint = "fix the function and retry"
+        failed = UserCodeFailed(self._kind, self._name, problem, where=where, hint=hint)
+        raised = list(traceback.extract_tb(trace))[-1:]
+        lines = own if raised == own[-1:] else [*own, *raised]
+        failed.trace = tuple(map(_shown, lines[-MOST_LINES:]))
+        raise failed from error

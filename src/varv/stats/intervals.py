@@ -206,6 +206,41 @@ def effective_size(n: int, correlation: float) -> float:
     return n * (1 - correlation) / (1 + correlation)
 
 
+def jackknife(value: float, left_out: npt.ArrayLike, *, n: int, confidence: float = 0.95) -> Estimate:
+    """Return an estimate with the interval of its values when one cluster after the other is left out.
+
+    Parameters
+    ----------
+    value
+        The estimate on all `n` observations.
+    left_out
+        The estimate without each of the clusters, shape (G,), G at least 2.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer than two clusters.
+
+    Notes
+    -----
+    The delete-one-cluster jackknife (Efron 1982) with Student's quantile of G - 1 degrees of freedom: for a
+    statistic that is no mean, such as an area under a curve, where rows of a cluster belong together.
+
+    Examples
+    --------
+    >>> mean = jackknife(2.0, [(1 + 3) / 2, (1 + 2) / 2, (2 + 3) / 2], n=3)
+    >>> round(mean.low, 3), round(mean.high, 3)
+    (-0.484, 4.484)
+    """
+    rest = np.asarray(left_out, dtype=np.float64)
+    if rest.ndim != 1 or rest.size < 2:
+        raise ValueError(f"at least two clusters are needed, not {rest.size}")
+    freedom = rest.size - 1
+    error = float(np.sqrt(freedom * np.mean((rest - rest.mean()) ** 2)))
+    half = float(special.stdtrit(freedom, 0.5 + confidence / 2)) * error
+    return Estimate(value, value - half, value + half, n)
+
+
 def _clustered(
     values: npt.ArrayLike, clusters: npt.ArrayLike, correlation: float
 ) -> tuple[float, float, float, int]:

@@ -22,9 +22,13 @@ from varv.loop.model import (
     CandidateRejected,
     FaultPlanted,
     GatesJudged,
+    LeakFinding,
+    LeakNoticed,
+    LeaksExamined,
     PolicyChanged,
     RetrainTriggered,
     RowsMatured,
+    TrainingSuspended,
     Trigger,
 )
 from varv.loop.replay import ReplayAdvanced
@@ -201,9 +205,11 @@ def numbers(seen: Mapping[str, float | None]) -> str:
 
 
 def gate(result: GateResult) -> str:
-    """Return the numbers that a gate judged by."""
+    """Return what a gate asked and what the held-out rows answer, with the numbers."""
     seen = result.evidence
-    n = f"n\u00a0{count(seen.get('n'))}"
+    n = f"n\u00a0{count(result.n or seen.get('n'))}"
+    if result.answer:
+        return f"{result.question} {result.answer} {n}".replace(" -", " −").replace("[-", "[−")
     if result.gate == "calibrated":
         return f"ECE {number(seen.get('ece'))}, at most {number(seen.get('max_ece'))}, {n}"
     if seen.get("gain") is None:
@@ -211,6 +217,11 @@ def gate(result: GateResult) -> str:
     low, high = number(seen.get("gain_low"), 4), number(seen.get("gain_high"), 4)
     compared = f"{number(seen.get('candidate'), 4)} against {number(seen.get('champion'), 4)}"
     return f"gain {number(seen.get('gain'), 4)} [{low}, {high}], {compared}, {n}"
+
+
+def leak(found: LeakFinding) -> str:
+    """Return what speaks for a leak, in a sentence."""
+    return f"{found.subject} {found.kind}: {found.text}"
 
 
 def evidence(seen: Evidence) -> str:
@@ -265,6 +276,14 @@ def _loop(event: Event) -> str:
             )
         case CandidateRejected():
             return f"v{event.version} rejected: {event.reason}"
+        case TrainingSuspended():
+            waits = f"after {event.n_failures} equal failures training waits for a changed declaration"
+            return f"{waits}: {event.reason}"
+        case LeaksExamined():
+            n = f"{len(event.features)} features examined for leaks"
+            return f"{n}: " + ("; ".join(map(leak, event.findings)) or "nothing speaks for one")
+        case LeakNoticed():
+            return f"WARNING {leak(event.finding)}"
         case PolicyChanged():
             return f"follows declaration {event.declaration[:12]} from now on"
         case FaultPlanted():

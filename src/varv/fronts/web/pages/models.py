@@ -13,6 +13,7 @@ from varv.fronts.web.pages.overview import model_lines
 from varv.fronts.web.words import Status
 from varv.kernel.clock import Instant
 from varv.kernel.ids import ModelName
+from varv.loop.failing import WAITING
 from varv.loop.gates import GateResult
 from varv.loop.model import Trigger
 from varv.loop.views import Attempt
@@ -31,6 +32,7 @@ class VersionLine(msgspec.Struct, frozen=True):
     triggers: tuple[Trigger, ...]
     gates: tuple[GateResult, ...]
     reason: str
+    detail: str
     ended_at: Instant | None
     n_rows: int | None
     n_validation: int | None
@@ -60,6 +62,11 @@ def model_page(now: Reading, model: str, query: Mapping[str, str]) -> Page:
         "declaration": loop.declaration if loop else None,
         "started_at": loop.started_at if loop else None,
         "n_retrains": loop.n_retrains if loop else 0,
+        "suspended": loop.suspended if loop else None,
+        "failure": loop.last_failure if loop else None,
+        "waiting": WAITING,
+        "leaks": loop.leaks if loop else [],
+        "n_examined": len(loop.examined) if loop else 0,
         "n_open_alarms": len(now.monitoring.open_alarms(name)),
     }
     return Page(model, "model.html", data, {"loss": loss_chart(now, name)})
@@ -120,6 +127,7 @@ def _line(
         triggers=attempt.triggers if attempt else (),
         gates=attempt.gates if attempt else (),
         reason=attempt.reason if attempt else "",
+        detail=attempt.detail if attempt else "",
         ended_at=attempt.ended_at if attempt else None,
         n_rows=made.n_rows if made else None,
         n_validation=made.n_validation if made else None,

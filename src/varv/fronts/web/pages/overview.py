@@ -13,6 +13,7 @@ from varv.fronts.web.words import Status, count
 from varv.kernel.clock import Instant
 from varv.kernel.ids import ModelName, Version
 from varv.kernel.ledger import Ledger
+from varv.loop.failing import WAITING
 from varv.loop.views import LoopRecord
 from varv.monitoring import FeatureDrift, PerformanceMeasured
 from varv.rollout.views import RolloutRecord
@@ -247,6 +248,7 @@ def _needs(now: Reading) -> list[Need]:
     found: list[Need] = []
     for record in now.rollouts.rollouts:
         found += _rollout_needs(record)
+    found += [need for name in now.models() if (need := _training_need(now, name)) is not None]
     for name in now.monitoring.models():
         for alarm in now.monitoring.open_alarms(name):
             status = Status(
@@ -262,6 +264,20 @@ def _needs(now: Reading) -> list[Need]:
         href = f"/data/{words.segment(batch.dataset)}#quarantine"
         found.append(Need(Status("warn", "Quarantined"), text, todo, href, None))
     return found
+
+
+def _training_need(now: Reading, model: str) -> Need | None:
+    record = now.loops.loops.get(model)
+    failed = record.last_failure if record else None
+    if record is None or failed is None:
+        return None
+    href = f"/models/{words.segment(model)}/{failed.version}"
+    text = f"{model} v{failed.version}: {failed.reason}"
+    if record.suspended is None:
+        todo = "It is tried again with the next trigger; three equal failures suspend training."
+        return Need(Status("warn", "Training failed"), text, todo, href, failed.ended_at)
+    todo = f"Training is {WAITING}: mend fit and start varv up again, or ask for one: varv retrain."
+    return Need(Status("bad", "Training suspended"), text, todo, href, failed.ended_at)
 
 
 def _rollout_needs(record: RolloutRecord) -> list[Need]:

@@ -1,0 +1,122 @@
+"""The first sentence of `varv why`: what is the case and what decided it, before the chain that led there.
+
+Read from the views; `app.explaining` adds the chain, `app.commands` shows both.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from varv.fronts.web import words
+from varv.kernel.clock import iso
+from varv.kernel.codec import Event
+from varv.kernel.ledger import Ledger
+from varv.kernel.sagas import CommandFailed
+from varv.kernel.views import Views
+from varv.loop.failing import WAITING
+from varv.loop.model import CandidateRejected
+from varv.loop.views import Attempt, LoopRecord, LoopView
+from varv.registry import RegistryView
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """A sentence, and the whole message of what failed if it says that something did."""
+
+    text: str
+    detail: str = ""
+    leaks: tuple[str, ...] = ()
+
+
+class Predicted(msgspec.Struct, frozen=True, kw_only=True):
+    """One prediction as it was captured."""
+
+    model: str
+    key: str
+    requested_at: str
+    score: float | None
+    version: int | None
+    arm: str | None
+    share: float | None
+    epoch: int | None
+    segment: str
+    served_in: int
+    """Seq of the entry that took the prediction in."""
+    routed_by: int | None
+    """Seq of the entry that put the routing table in force."""
+    features: dict[str, Any]
+
+
+def of_event(event: Event) -> Answer:
+    """Return what one entry states."""
+    if isinstance(event, CandidateRejected):
+        return Answer(words.said(event), event.detail)
+    if isinstance(event, CommandFailed):
+        return Answer(words.said(event), event.reason)
+    return Answer(words.said(event))
+
+
+def of_model(views: Views, ledger: Ledger, model: str) -> Answer:
+    """Return which version of a model serves and why, what became of its last candidate, and what it waits
+    for.
+    """
+    with views.reading(RegistryView) as registry, views.reading(LoopView) as loops:
+        record = loops.loops.get(model)
+        champion = registry.models[model].aliases.get("champion") if model in registry.models else None
+        if record is None or not record.attempts:
+            return Answer(_before_training(ledger, model))
+        last = record.attempts[max(record.attempts)]
+        told = [_serving(record, champion)]
+        if last.version != champion:
+            told.append(_fate(last))
+        if record.suspended is not None:
+            told.append(f"Training is {WAITING}: {record.suspended.n_failures} failures in a row were alike.")
+        return Answer(" ".join(told), last.detail, tuple(map(words.leak, record.leaks)))
+
+
+def of_version(views: Views, model: str, version: int) -> Answer:
+    """Return what became of one version."""
+    with views.reading(LoopView) as loops:
+        record = loops.loops.get(model)
+        attempt = record.attempts.get(version) if record else None
+        if attempt is None:
+            return Answer(f"v{version} is registered; no loop tried it.")
+        return Answer(_fate(attempt), attempt.detail)
+
+
+def of_prediction(one: Predicted) -> Answer:
+    """Return what was answered, and by which version."""
+    if one.score is None:
+        return Answer("It was not answered: nothing served yet.")
+    return Answer(f"It was answered {one.score:.4f} by v{one.version}, as {one.arm}.")
+
+
+def _before_training(ledger: Ledger, model: str) -> str:
+    due = ledger.upcoming().timer
+    when = f"; the first training is due at {iso(due.due)}" if due and due.key == "train" else ""
+    return f"There is no version yet: nothing has been trained{when}."
+
+
+def _serving(record: LoopRecord, champion: int | None) -> str:
+    if champion is None:
+        return "No version serves yet."
+    attempt = record.attempts.get(champion)
+    if attempt is None:
+        return f"v{champion} serves."
+    since = "" if attempt.ended_at is None else f" since {iso(attempt.ended_at)}"
+    return f"v{champion} serves{since}; it was trained for {_reasons(attempt)}."
+
+
+def _fate(attempt: Attempt) -> str:
+    ended = "" if attempt.ended_at is None else f" at {iso(attempt.ended_at)}"
+    because = f": {attempt.reason}" if attempt.reason else ""
+    state = {"training": "is being trained", "rolling": "is being rolled out"}.get(
+        attempt.outcome, f"was {attempt.outcome}"
+    )
+    return f"v{attempt.version}, trained for {_reasons(attempt)}, {state}{ended}{because}."
+
+
+def _reasons(attempt: Attempt) -> str:
+    named: list[Any] = [words.trigger(one) for one in attempt.triggers]
+    return "; ".join(named) or "no stated reason"
