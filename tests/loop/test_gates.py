@@ -6,6 +6,7 @@ import msgspec
 import numpy as np
 import pytest
 
+from varv.kernel.clock import DAY
 from varv.loop import gates
 from varv.loop.gates import GateResult, HeldOut, judge
 
@@ -18,7 +19,7 @@ BOTH = (gates.beats_champion(), gates.calibrated(max_ece=0.05))
 
 
 def rows(candidate, champion=None, *, days=DAYS, unseen=None):
-    return HeldOut(OUTCOME, candidate, days, champion, unseen)
+    return HeldOut(OUTCOME, candidate, (days * DAY).astype(np.int64), champion, unseen)
 
 
 def results(candidate, champion=None, **given):

@@ -13,6 +13,7 @@ from typing import Literal, NamedTuple
 import msgspec
 import numpy as np
 
+from varv.kernel.clock import DAY
 from varv.kernel.codec import finite
 from varv.kernel.errors import InvalidDeclaration
 from varv.stats.calibration import CalibrationError, calibration_error, log_losses
@@ -114,9 +115,9 @@ class HeldOut(NamedTuple):
         0 or 1, shape (n,).
     candidate
         Scores of the fits that were made before each stretch, shape (n,).
-    days
-        Number of the day of each row, shape (n,): rows of a day share their weather, so intervals cluster by
-        day.
+    at
+        When each row was requested, in microseconds, shape (n,): rows of a day share their weather, so
+        intervals cluster by day.
     champion
         Scores of the champion, shape (n,); None where there is none yet.
     unseen
@@ -125,9 +126,14 @@ class HeldOut(NamedTuple):
 
     outcome: np.ndarray
     candidate: np.ndarray
-    days: np.ndarray
+    at: np.ndarray
     champion: np.ndarray | None = None
     unseen: np.ndarray | None = None
+
+    @property
+    def days(self) -> np.ndarray:
+        """The number of the day of each row, shape (n,)."""
+        return self.at // DAY
 
 
 def judge(gates: tuple[Gate, ...], rows: HeldOut) -> tuple[GateResult, ...]:
@@ -240,7 +246,7 @@ def _comparable(rows: HeldOut) -> HeldOut:
     """Return the rows that the champion was not fitted on."""
     assert rows.champion is not None, "without a champion nothing is compared"
     own = np.ones(len(rows.outcome), dtype=bool) if rows.unseen is None else rows.unseen
-    return HeldOut(rows.outcome[own], rows.candidate[own], rows.days[own], rows.champion[own])
+    return HeldOut(rows.outcome[own], rows.candidate[own], rows.at[own], rows.champion[own])
 
 
 def _losses(metric: str, scores: np.ndarray, outcome: np.ndarray) -> np.ndarray:

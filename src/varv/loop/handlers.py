@@ -11,12 +11,13 @@ from collections.abc import Mapping, Sequence
 
 import polars as pl
 
+from varv.data.sources import TIME
 from varv.kernel.clock import DAY, HOUR, Duration, Instant
 from varv.kernel.codec import Event
 from varv.kernel.errors import Conflict
 from varv.kernel.ids import ModelName, Version
 from varv.kernel.sagas import Command, Fact, Handler, Message, Reply
-from varv.loop.gates import judge
+from varv.loop.gates import HeldOut, judge
 from varv.loop.leak_report import examined, noticed
 from varv.loop.model import (
     CandidateTrained,
@@ -101,7 +102,7 @@ class Handlers:
         rows = held_out(self.world, record, champion)
         results = judge(self.world.model.gates, rows)
         passed = all(result.passed for result in results)
-        luck = Luck() if champion is None else self._luck(_hours(held_out, candidate, champion), now)
+        luck = Luck() if champion is None else self._luck(_hours(rows), now)
         judged = GatesJudged(version=command.version, passed=passed, results=results, luck=luck)
         return Reply(messages=(self._to_loop(judged),))
 
@@ -250,11 +251,19 @@ def _against_former(rows: pl.DataFrame, version: int, former: int) -> pl.DataFra
     )
 
 
-def _hours(held_out: pl.DataFrame, candidate: np.ndarray, champion: np.ndarray) -> tuple[Hour, ...]:
-    """Return the held-out rows as hours of paired losses."""
-    rows = held_out.select("requested_at", "outcome").with_columns(
-        candidate_score=pl.Series(candidate), champion_score=pl.Series(champion)
+def _hours(rows: HeldOut) -> tuple[Hour, ...]:
+    """Return the held-out rows that neither version was fitted on, as hours of paired losses."""
+    scored = pl.DataFrame(
+        {
+            "requested_at": pl.Series(rows.at, dtype=pl.Int64).cast(TIME),
+            "outcome": rows.outcome,
+            "champion_score": rows.champion,
+            "candidate_score": rows.candidate,
+        }
     )
-    last = int(rows["requested_at"].to_physical()[-1])
-    found = evidence(rows, since=Instant(0), through=Instant(last + HOUR))
+    unseen = scored.filter(pl.Series(rows.unseen, dtype=pl.Boolean))
+    if unseen.is_empty():
+        return ()
+    through = Instant(int(rows.at.max()) + HOUR)
+    found = evidence(unseen, since=Instant(0), through=through)
     return () if found is None else found.hours

@@ -125,7 +125,9 @@ class Telemetry:
         return self.matured(since, until, known_by=known_by, columns=columns).drop_nulls("outcome")
 
     def n_labelled(self, until: Instant, *, known_by: Instant) -> int:
-        """Return how many outcomes were known at `known_by`, without those of requests made from `until` on."""
+        """Return how many outcomes were known at `known_by`, without those of requests made from `until`
+        on.
+        """
         young = self.labelled(until, Instant(known_by + 1), known_by=known_by, columns=()).height
         return self._n_known(known_by) - young
 

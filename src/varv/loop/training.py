@@ -16,7 +16,7 @@ import msgspec
 import numpy as np
 import polars as pl
 
-from varv.kernel.clock import DAY, Instant, as_datetime
+from varv.kernel.clock import Instant, as_datetime
 from varv.kernel.codec import Digest, digest_of, finite
 from varv.kernel.errors import FailedPrecondition, UserCodeFailed
 from varv.kernel.ids import Version
@@ -362,11 +362,11 @@ def held_out(world: World, made: VersionRegistered, champion: VersionRegistered 
         scores = _said(world, fit.package, own)
         theirs = scores if champion is None else _said(world, champion.package, rows)
         unseen = np.full(len(at), fill_value=True) if champion is None else at >= champion.data_end
-        columns.append((rows["outcome"].to_numpy(), scores, at // DAY, theirs, unseen))
-    outcome, candidate, days, theirs, unseen = (np.concatenate(parts) for parts in zip(*columns, strict=True))
+        columns.append((rows["outcome"].to_numpy(), scores, at, theirs, unseen))
+    outcome, candidate, at, theirs, unseen = (np.concatenate(parts) for parts in zip(*columns, strict=True))
     if champion is None:
-        return HeldOut(outcome, candidate, days)
-    return HeldOut(outcome, candidate, days, theirs, unseen)
+        return HeldOut(outcome, candidate, at)
+    return HeldOut(outcome, candidate, at, theirs, unseen)
 
 
 def _said(world: World, package: Digest, rows: pl.DataFrame) -> np.ndarray:
