@@ -553,7 +553,17 @@ def test_a_training_that_succeeds_forgets_the_failures_before_it():
     play = failing(2)
     play.tell(timer("train"), 20)
     play.tell(trained(3), 20)
+    play.tell(judged(3), 20)
     assert (play.state.n_failures, play.state.failure) == (0, None)
+
+
+def test_three_equal_failures_of_judging_suspend_training_too():
+    play = Play()
+    for number in range(3):
+        play.tell(timer("train"), 10 + 3 * number)
+        play.tell(trained(number + 1), 10 + 3 * number)
+        play.tell(failed("JudgeCandidate"), 10 + 3 * number)
+    assert facts(play.last, TrainingSuspended)
 
 
 def test_a_candidate_that_fails_its_gates_never_meets_traffic():

@@ -201,6 +201,12 @@ def test_what_is_held_does_not_grow_and_what_is_not_is_read_from_the_columns(tmp
         assert expected.equals(again.matured(*window, known_by=at(38 * HOUR)))
 
 
+def test_an_outcome_that_is_asked_for_by_name_comes_once(telemetry):
+    telemetry.predicted("s1", predictions(("a", 10)))
+    rows = telemetry.matured(at(0), at(100), known_by=at(100), columns=("requested_at", "outcome"))
+    assert rows.columns == ["requested_at", "outcome", "known_at"]
+
+
 def test_a_restart_sees_what_was_there_before(tmp_path):
     telemetry = Telemetry(FolderColumns(tmp_path))
     telemetry.predicted("s1", predictions(("a", 10), ("b", 20)))

@@ -266,14 +266,14 @@ def _trained(state: LoopState, policy: LoopPolicy, event: CandidateTrained, now:
         return Step(state)
     trained_rows = state.trained_rows if state.planted else event.n_labelled
     command = JudgeCandidate(model=policy.model, version=event.version, champion=state.champion)
-    if state.planted is None:
-        state = forgotten(state)
     return Step(replace(state, phase="judging", trained_rows=trained_rows), commands=(command,))
 
 
 def _judged(state: LoopState, policy: LoopPolicy, event: GatesJudged, now: Instant) -> Step[LoopState]:
     if state.phase != "judging" or event.version != state.candidate:
         return Step(state)
+    if state.planted is None:
+        state = forgotten(state)
     if state.returning_to is not None:
         return _reject(state, policy, "the champion before comes back first", now)
     if not event.passed:

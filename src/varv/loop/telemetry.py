@@ -149,7 +149,7 @@ class Telemetry:
             parts = [earlier, rows.select(earlier.columns)] if rows.height else [earlier]
             rows = pl.concat(parts).sort("requested_at", "key", maintain_order=True)
         named = rows.columns if columns is None else (*columns, "outcome", "known_at")
-        return rows.select([name for name in named if name in rows.columns])
+        return rows.select([name for name in dict.fromkeys(named) if name in rows.columns])
 
     def _forgotten(
         self, since: Instant, until: Instant, columns: Sequence[str] | None, n: int
