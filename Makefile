@@ -4,9 +4,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 HOME_DIR ?= .varv
 SERVE ?= 1
+RUNS ?= 400
 FILE ?= examples/flights/flights.py
 
-.PHONY: setup demo test fast lint types unit slow docs bench wheel lock clean
+.PHONY: setup demo test fast lint types docs bench promises wheel lock clean
 
 setup: $(VENV)/.installed
 
@@ -48,6 +49,10 @@ bench: setup
 # What a machine without this repository installs: dist/varv-*.whl.
 wheel: setup
 	$(BIN)/uv build --quiet --wheel --out-dir dist
+
+# The risks and times that docs/explanation/statistics.md promises, simulated: about an hour on two cores.
+promises: setup
+	OMP_NUM_THREADS=1 POLARS_MAX_THREADS=1 $(BIN)/python -m benchmarks.promises $(RUNS)
 
 # Names, versions and hashes only; no addresses.
 lock: setup
