@@ -24,7 +24,7 @@ CELL_WIDTH, CELL_LIMIT = 0.05, 7.0
 
 N_CELLS = round(2 * CELL_LIMIT / CELL_WIDTH)
 
-_PRIOR_CORRELATION, _PRIOR_CLUSTERS = 0.2, 10
+_PRIOR_CORRELATION, _PRIOR_CLUSTERS = 0.1, 10
 """Clusters are taken as alike their neighbours until enough of them say otherwise."""
 
 
