@@ -58,11 +58,17 @@ class Alarm(NamedTuple):
     kind: str
 
 
-def frame_of(day: int, rows: Scored) -> pl.DataFrame:
-    """Return a day's requests as telemetry has them; outcomes are known within the hour."""
-    requested = day * DAY + rows.hour * HOUR
+def frame_of(days: list[Scored]) -> pl.DataFrame:
+    """Return requests as telemetry has them, all days of one size; outcomes are known within the hour."""
+    n = days[0].score.size
+    requested = np.repeat(np.arange(len(days)), n) * DAY + np.concatenate([day.hour for day in days]) * HOUR
     return pl.DataFrame(
-        {"requested_at": requested, "known_at": requested, "score": rows.score, "outcome": rows.outcome}
+        {
+            "requested_at": requested,
+            "known_at": requested,
+            "score": np.concatenate([day.score for day in days]),
+            "outcome": np.concatenate([day.outcome for day in days]),
+        }
     ).with_columns(pl.col("requested_at", "known_at").cast(pl.Datetime("us", "UTC")))
 
 
@@ -81,9 +87,9 @@ class Model:
         """Whether an alarm is open."""
         return any(state.open for state in self._states.values())
 
-    def approve(self, version: int, days: list[pl.DataFrame], at: int) -> None:
+    def approve(self, version: int, days: pl.DataFrame, at: int) -> None:
         """Let a version with a reference of `days` be champion from day `at` on."""
-        self._reference = reference(pl.concat(days), model=MODEL, version=Version(version), features=())
+        self._reference = reference(days, model=MODEL, version=Version(version), features=())
         for name, plan in PLANS.items():
             self._feed(name, self._reference.set_for(plan, at=Instant(at * DAY)))
 
@@ -103,16 +109,15 @@ class Model:
 
 def quiet_life(world: World, n_reference: int, rng: np.random.Generator) -> Iterator[Alarm]:
     """Yield the false alarms of one model in `N_DAYS`."""
-    requests = Requests(world, rng, n_reference + N_DAYS, rows=ROWS_QUIET, base=-1.3, slope=1.2)
-    frames: list[pl.DataFrame] = []
+    n_days, n = n_reference + N_DAYS, ROWS_QUIET
+    requests = Requests(world, rng, n_days, rows=n, base=-1.3, slope=1.2)
+    frame = frame_of([requests.day(day) for day in range(n_days)])
     model = Model()
-    for day in range(n_reference + N_DAYS):
-        age = day - n_reference
-        if age >= 0 and age % MONTH == 0:
-            model.approve(1 + age // MONTH, frames[-n_reference:], day)
-        frames.append(frame_of(day, requests.day(day)))
-        if age >= 0:
-            yield from (Alarm(age, kind) for kind in model.live(day, frames[-1]))
+    for age in range(N_DAYS):
+        day = n_reference + age
+        if age % MONTH == 0:
+            model.approve(1 + age // MONTH, frame.slice(age * n, n_reference * n), day)
+        yield from (Alarm(age, kind) for kind in model.live(day, frame.slice(day * n, n)))
 
 
 def false_alarms(world: World, name: str, n_runs: int, seed: int) -> list[Row]:
@@ -143,20 +148,20 @@ def days_to_alarm(
 ) -> int | None:
     """Return after how many days a change is seen, `LONGEST` at most; None if an alarm was open before."""
     base, slope = (-1.3, 1.2) if change == "bias" else (0.0, 1.5)
-    n_days = n_reference + CHANGE_DAY + LONGEST
-    requests = Requests(world, rng, n_days, rows=ROWS_CHANGED, base=base, slope=slope)
-    model, frames = Model(), []
-    for day in range(n_days):
-        age = day - n_reference
+    n_days, n = n_reference + CHANGE_DAY + LONGEST, ROWS_CHANGED
+    requests = Requests(world, rng, n_days, rows=n, base=base, slope=slope)
+    first = n_reference + CHANGE_DAY
+    wrong = {"bias": 0.05} if change == "bias" else {"turned": angle}
+    days = [requests.day(day, **(wrong if day >= first else {})) for day in range(n_days)]
+    frame, model = frame_of(days), Model()
+    for age in range(CHANGE_DAY + LONGEST):
+        day = n_reference + age
         if age in (0, MONTH):
-            model.approve(1 + age // MONTH, frames[-n_reference:], day)
+            model.approve(1 + age // MONTH, frame.slice(age * n, n_reference * n), day)
         if age == CHANGE_DAY and model.open:
             return None
         watched = "calibration" if change == "bias" else "performance"
-        changed = age >= CHANGE_DAY
-        bias, turned = (0.05 * changed, 0.0) if change == "bias" else (0.0, angle * changed)
-        frames.append(frame_of(day, requests.day(day, bias=bias, turned=turned)))
-        if age >= 0 and watched in model.live(day, frames[-1]) and changed:
+        if watched in model.live(day, frame.slice(day * n, n)) and age >= CHANGE_DAY:
             return age - CHANGE_DAY + 1
     return LONGEST
 
