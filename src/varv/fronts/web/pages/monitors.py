@@ -159,7 +159,7 @@ def _charts(series: list[PerformanceMeasured], matrix: DriftMatrix, marks: list[
         "loss": _loss(series, marks),
         "auc": line_chart(
             "AUC of the champion within each day",
-            [Line("AUC within the day", auc)],
+            [Line("AUC", auc)],
             description=f"Area under the ROC curve within each of {len(auc)} days, with 95 % intervals.",
             marks=marks,
         ),
