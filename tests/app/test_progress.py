@@ -12,6 +12,7 @@ from varv.kernel.ledger import Entry
 from varv.loop.model import FaultPlanted, PlantedFault
 from varv.loop.replay import Progress
 from varv.monitoring import PerformanceMeasured
+from varv.monitoring.model import ScoreCounts
 from varv.monitoring.windows import day_of
 
 SINCE, UNTIL = instant("2024-01-01"), instant("2024-04-01")
@@ -22,7 +23,8 @@ def entry(event: Event, at: Instant) -> Entry:
 
 
 def measured(start: Instant, *, n: int, auc: float | None) -> Entry:
-    quality = {} if auc is None else {"auc": auc, "log_loss": 0.5}
+    counts = ScoreCounts(first=100, positives=(0, 1, 3), negatives=(3, 1, 0))
+    quality = {} if auc is None else {"auc": auc, "log_loss": 0.5, "scored": counts}
     window = day_of(start)
     day = PerformanceMeasured(
         model=ModelName("m"),
@@ -53,7 +55,7 @@ def test_a_month_is_told_under_its_own_name_once_all_its_days_are_measured():
         ("declared", instant("2024-02-03"), [measured(february, n=50, auc=None)]),
     )
     assert lines == [
-        "declared  Jan 2024      400 requests  AUC 0.750  log-loss 0.500  (2 days)",
+        "declared  Jan 2024      400 requests  AUC 0.969, within days 0.750  log-loss 0.500  (2 days)",
         "declared  Feb 2024       50 requests",
     ]
 

@@ -41,6 +41,7 @@ from varv.monitoring import (
     ReferenceSet,
     Window,
 )
+from varv.monitoring.model import ScoreCounts
 from varv.monitoring.views import MonitoringView
 from varv.registry import AliasMoved, DatasetUse, RegistryView, VersionRegistered
 from varv.rollout import (
@@ -199,8 +200,12 @@ class _Story:
             auc_low=0.69 - loss / 20,
             auc_high=0.77 - loss / 20,
             ece=0.03,
+            bias=loss / 10 - 0.02,
+            bias_low=loss / 10 - 0.05,
+            bias_high=loss / 10 + 0.01,
             base_rate=0.2 + loss / 10,
             mean_score=0.22,
+            scored=ScoreCounts(100, (20, 60, 100), (400, 200, 90)),
         )
         counted = RowsMatured(n_rows=26_000 + 870 * day, through=Instant(at))
         cause = self.write(at, f"loop/{MODEL}", counted)
@@ -261,7 +266,10 @@ class _Story:
             kind="performance",
             subject="excess_loss",
             severity="critical",
-            evidence={"cusum": 8.13, "threshold": 7.9, "days": 5.0, "mean": 0.05, "reference_mean": 0.0},
+            evidence={
+                **{"cusum": 8.13, "threshold": 7.9, "days": 5.0, "n": 4350.0, "reference": 0.0},
+                **{"mean": 0.05, "low": 0.03, "high": 0.07},
+            },
             window=window,
         )
         self.cause = self.write(at, f"alarms/{MODEL}", raised)
@@ -530,7 +538,10 @@ def comparison() -> Comparison:
                 loss + month / 200,
                 loss,
                 loss + 0.1,
-                0.73,
+                auc=0.73,
+                auc_low=0.71,
+                auc_high=0.75,
+                auc_within_days=0.66,
             )
             for month in range(2, 13)
         )
@@ -543,6 +554,7 @@ def comparison() -> Comparison:
             auc=0.735,
             auc_low=0.729,
             auc_high=0.741,
+            auc_within_days=0.671,
             ece=0.012,
             n_trainings=n_retrains + 1,
             n_retrains=n_retrains,

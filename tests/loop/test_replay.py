@@ -4,6 +4,8 @@ on record.
 
 from __future__ import annotations
 
+from collections import Counter
+
 import polars as pl
 import pytest
 from tests.loop.synthetic import (
@@ -75,10 +77,24 @@ def test_a_change_of_the_concept_is_seen_answered_and_got_over(story):
     assert any(trigger.kind == "performance" for one in asked for trigger in one.triggers)
     promoted = [entry for entry, _ in events(entries, VersionPromoted) if iso(entry.at) > change]
     assert promoted, "nothing was promoted after the change"
-    measured = [e for _, e in events(entries, PerformanceMeasured) if e.n]
+    measured = [e for _, e in events(entries, PerformanceMeasured) if e.n and e.role == "champion"]
     worst, last = max(e.log_loss for e in measured), measured[-1].log_loss
     assert worst > 1.5
     assert last < 0.6
+
+
+def test_every_day_is_measured_for_the_champions_that_answered_it(story):
+    _, _, entries = story
+    asked = Counter((parcels()["asked_at"].to_physical() // DAY).to_list())
+    champions = [e for _, e in events(entries, PerformanceMeasured) if e.role == "champion"]
+    measured = Counter()
+    for event in champions:
+        measured[event.window.start // DAY] += event.n_requests
+    whole = range(instant(TRAIN_AT) // DAY + 1, max(measured) + 1)
+    assert {day: measured[day] for day in whole} == {day: asked[day] for day in whole}
+    promotions = {entry.at // DAY for entry, _ in events(entries, VersionPromoted)}
+    both = Counter(event.window.start // DAY for event in champions)
+    assert all(both[day] == 2 for day in promotions if day in whole)
 
 
 @pytest.mark.parametrize("plant", [LEAKY, BREAKS], ids=lambda plant: plant.name)

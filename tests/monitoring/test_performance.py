@@ -1,6 +1,7 @@
 import math
 
 import msgspec
+import numpy as np
 import polars as pl
 import pytest
 
@@ -23,12 +24,37 @@ def measured(frame, window=DAY_ONE):
 
 def test_numbers_come_with_limits_around_them():
     found = measured(stream(2, n_days=1, rows=800))
-    for name in ("log_loss", "excess_loss", "auc"):
+    for name in ("log_loss", "excess_loss", "bias", "auc"):
         assert getattr(found, f"{name}_low") < getattr(found, name) < getattr(found, f"{name}_high")
     assert found.n == found.n_requests == 800
     assert 0.6 < found.auc < 0.8
     assert found.base_rate == pytest.approx(found.mean_score, abs=0.06)
     assert decode_event(found.event_name, 1, canonical(found)) == found
+
+
+def test_an_error_from_rows_alone_is_how_much_calibrated_days_scatter():
+    days = [measured(stream(seed, n_days=1, rows=300, storms=0.0)) for seed in range(80)]
+    for name in ("excess_loss", "bias", "auc"):
+        values = np.array([day.watched()[name] for day in days])
+        assert values[:, 0].std() == pytest.approx(values[:, 1].mean(), rel=0.25)
+
+
+def test_scores_are_counted_by_outcome():
+    found = measured(stream(9, n_days=1, rows=400))
+    assert sum(found.scored.positives) == round(400 * found.base_rate)
+    assert sum(found.scored.positives) + sum(found.scored.negatives) == 400
+
+
+def test_a_measurement_of_before_errors_were_kept_can_be_read_and_watched():
+    kept = {
+        "model": "late", "version": 3, "window": {"start": 0, "end": 86_400_000_000}, "n_requests": 9, "n": 9,
+        "missing_share": 0.0, "excess_loss": 0.1, "auc": 0.7, "base_rate": 0.3, "mean_score": 0.2,
+    }  # fmt: skip
+    found = decode_event("monitoring.performance_measured", 1, canonical(kept))
+    assert found.role == "champion"
+    assert found.watched() == {
+        "excess_loss": (0.1, 0.0), "auc": (0.7, 0.0), "bias": (pytest.approx(0.1), 0.0)
+    }  # fmt: skip
 
 
 def test_outcomes_that_never_came_are_a_share_and_not_an_error():

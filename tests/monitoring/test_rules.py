@@ -1,4 +1,5 @@
 import msgspec
+import numpy as np
 import pytest
 
 from varv.kernel.clock import DAY, Instant, instant
@@ -12,6 +13,7 @@ from varv.monitoring.model import (
     PerformanceMeasured,
     ReferenceSet,
     SignalBaseline,
+    SignalDay,
     Window,
 )
 from varv.monitoring.rules import MonitorSaga, MonitorState
@@ -23,16 +25,34 @@ BASELINES = {
     "auc": SignalBaseline(0.7, 0.05, 31),
     "bias": SignalBaseline(0.0, 0.1, 31),
 }
+ERROR = 0.02
+SHAPES = np.random.default_rng(11).permuted(np.linspace(-1.7, 1.7, 31)).tolist()
 
 
-def reference_set(version=1, *, monitors=None, at=START):
-    plan = monitor.plan(monitors or [monitor.performance("auc"), monitor.calibration(), monitor.drift()])
-    return ReferenceSet(
-        model="late", version=version, plan=plan, signals=BASELINES, reference="0" * 64, at=at
+def reference_days(*, excess=0.0, bias=0.0, scale=1.0, until=START, n_days=31):
+    """Return days that spread by 0.1 for excess loss and bias, and by 0.05 for the AUC, before `until`."""
+    return tuple(
+        SignalDay(
+            Instant(until + (k - n_days) * DAY),
+            {
+                "excess_loss": (excess + 0.1 * scale * shape, ERROR),
+                "bias": (bias - 0.1 * scale * shape, ERROR),
+                "auc": (0.7 + 0.05 * scale * shape, ERROR),
+            },
+        )
+        for k, shape in enumerate(SHAPES[:n_days])
     )
 
 
-def day(n, *, version=1, n_rows=500, excess=0.0, auc=0.7, bias=0.0):
+def reference_set(version=1, *, monitors=None, at=START, days=None):
+    plan = monitor.plan(monitors or [monitor.performance("auc"), monitor.calibration(), monitor.drift()])
+    return ReferenceSet(
+        model="late", version=version, plan=plan, signals=BASELINES, reference="0" * 64, at=at,
+        days=reference_days() if days is None else days,
+    )  # fmt: skip
+
+
+def day(n, *, version=1, n_rows=500, excess=0.0, auc=0.7, bias=0.0, role="champion"):
     window = Window(Instant(START + n * DAY), Instant(START + (n + 1) * DAY))
     return PerformanceMeasured(
         model="late",
@@ -41,8 +61,13 @@ def day(n, *, version=1, n_rows=500, excess=0.0, auc=0.7, bias=0.0):
         n_requests=n_rows,
         n=n_rows,
         missing_share=0.0,
+        role=role,
         excess_loss=excess,
+        excess_loss_error=ERROR,
         auc=auc,
+        auc_error=ERROR,
+        bias=bias,
+        bias_error=ERROR,
         base_rate=0.2 + bias,
         mean_score=0.2,
     )
@@ -153,7 +178,7 @@ def test_a_day_counts_once_and_days_of_the_past_do_not_count():
 
 def test_a_day_of_few_rows_or_without_outcomes_is_no_evidence():
     run = Run(reference_set(), *(day(n, n_rows=5, excess=0.5) for n in range(30)))
-    run.feed(msgspec.structs.replace(day(31), excess_loss=None, auc=None, base_rate=None))
+    run.feed(msgspec.structs.replace(day(31), excess_loss=None, auc=None, base_rate=None, bias=None))
     assert run.facts == []
     assert {one.total for one in run.state.signals.values()} == {0.0}
 
@@ -180,3 +205,113 @@ def test_events_before_any_reference_and_foreign_events_change_nothing():
 def test_only_what_was_declared_is_watched():
     assert Run(reference_set(monitors=[monitor.drift()])).state.signals == {}
     assert set(Run(reference_set(monitors=[monitor.performance()])).state.signals) == {"excess_loss"}
+
+
+def test_the_evidence_of_an_alarm_excludes_what_is_allowed():
+    worse = [{"excess": 0.15}, {"bias": 0.15}, {"bias": -0.15}, {"auc": 0.63}]
+    for change in worse:
+        run = Run(reference_set(), *(day(n) for n in range(5)), *(day(n, **change) for n in range(5, 60)))
+        (alarm,) = [one for one in run.facts if isinstance(one, AlarmRaised)]
+        seen = alarm.evidence
+        assert seen["low"] < seen["mean"] < seen["high"]
+        assert not seen["low"] <= seen["reference"] <= seen["high"]
+        assert seen["n"] == 500 * seen["days"]
+
+
+def test_a_version_born_in_a_storm_is_calm_when_the_sun_comes_out():
+    storm = reference_days(excess=0.3, bias=0.3, n_days=7)
+    run = Run(reference_set(days=storm), *(day(n, excess=-0.05, bias=-0.02) for n in range(120)))
+    assert run.raised() == []
+
+
+def test_a_storm_at_approval_does_not_hide_a_later_bias():
+    storm = reference_days(bias=0.2, n_days=7)
+    calm = [day(n, bias=0.05 * (-1) ** n) for n in range(40)]
+    run = Run(reference_set(days=storm), *calm, *(day(n, bias=-0.3) for n in range(40, 60)))
+    assert run.raised() == [("calibration", "overestimated")]
+
+
+def test_a_bias_shown_at_approval_is_allowed_and_more_of_it_is_not():
+    biased = reference_set(days=reference_days(bias=0.3))
+    run = Run(biased, *(day(n, bias=0.3 + 0.1 * SHAPES[n % 31]) for n in range(62)))
+    assert run.raised() == []
+    assert [(one.subject, round(one.allowed, 6)) for one in run.facts] == [("underestimated", 0.3)]
+    assert run.state.signals["overestimated"].allowed == 0.0
+    run.feed(*(day(n, bias=1.0) for n in range(62, 80)))
+    assert run.raised() == [("calibration", "underestimated")]
+    assert run.facts[-1].evidence["allowed"] == pytest.approx(0.3)
+
+
+def test_versions_share_what_is_known_of_days():
+    calm = [day(n, excess=0.02 * SHAPES[n % 31], bias=0.02 * SHAPES[n % 31]) for n in range(90)]
+    at = Instant(START + 90 * DAY)
+    days = reference_days(scale=0.2, until=at, n_days=7)
+    known = Run(reference_set(days=reference_days(scale=0.2)), *calm, reference_set(2, at=at, days=days))
+    fresh = Run(reference_set(2, at=at, days=days))
+    after = [day(n, version=2, bias=0.06) for n in range(90, 150)]
+    first = [next(k for k, one in enumerate(after) if run.feed(one).raised()) for run in (known, fresh)]
+    assert first[0] < first[1]
+
+
+def test_a_day_that_two_versions_share_says_once_how_days_spread():
+    run = Run(reference_set(), *(day(n, bias=0.1) for n in range(3)))
+    run.feed(reference_set(2, at=Instant(START + 3 * DAY), days=reference_days(until=START + 2 * DAY)))
+    signal = run.state.signals["overestimated"]
+    assert signal.pool.n_days + signal.own.n_days < 31 + 3 + 0.5
+
+
+def test_days_of_the_former_champion_that_mature_later_still_say_how_days_spread():
+    run = Run(reference_set(), reference_set(2, at=START, days=()))
+    before = run.state.signals["underestimated"].pool
+    run.feed(day(0, version=1, bias=0.4), day(0, version=1, bias=0.4))
+    after = run.state.signals["underestimated"].pool
+    assert after.square > before.square + 0.15
+    assert after.n_days < before.n_days + 1
+    assert run.state.signals["auc"].pool.n_days < 31
+
+
+def test_the_day_of_the_promotion_counts_for_the_new_version():
+    run = Run(reference_set(at=Instant(START + DAY // 2)), day(0, bias=0.3), day(0, bias=0.3))
+    assert run.state.through == START + DAY
+    assert run.state.signals["underestimated"].run_days == 1
+
+
+def test_what_a_candidate_answered_is_no_day_of_the_champion():
+    run = Run(
+        reference_set(), *(day(n, bias=0.5, version=v, role="candidate") for n in range(9) for v in (1, 2))
+    )
+    assert run.state == Run(reference_set()).state
+
+
+def test_a_lasting_change_does_not_widen_what_it_is_judged_by():
+    run = Run(reference_set(), *(day(n, bias=0.16) for n in range(2)))
+    before = run.state.signals["underestimated"]
+    run.feed(*(day(n, bias=0.16) for n in range(2, 40)))
+    assert run.raised() == [("calibration", "underestimated")]
+    assert run.state.signals["underestimated"].own == before.own
+
+
+def test_a_state_kept_before_days_were_goes_on_alarming():
+    kept = {
+        "model": "late", "version": 1, "through": START, "open": [],
+        "signals": {
+            "underestimated": {
+                "kind": "calibration", "source": "bias", "direction": 1, "tolerance": 0.0,
+                "run_length_days": 400.0, "total": 1.5, "days": 3, "sum": 0.2,
+                "baseline": {"mean": 0.01, "sd": 0.02, "n_days": 7},
+            }
+        },
+    }  # fmt: skip
+    run = Run()
+    run.state = msgspec.json.decode(msgspec.json.encode(kept), type=MonitorState)
+    run.feed(*(day(n) for n in range(30)))
+    assert run.facts == []
+    run.feed(*(day(n, bias=0.2) for n in range(30, 45)))
+    assert run.raised() == [("calibration", "underestimated")]
+
+
+def test_a_reference_kept_before_days_were_is_still_one():
+    run = Run(
+        reference_set(days=()), *(day(n) for n in range(20)), *(day(n, excess=0.4) for n in range(20, 50))
+    )
+    assert run.raised() == [("performance", "excess_loss")]

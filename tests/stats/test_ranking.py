@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
+from scipy.special import expit
 
-from varv.stats.ranking import auc, auc_interval
+from varv.stats.ranking import N_CELLS, auc, auc_interval, auc_of_counts, score_cells
 
 
 def brute_force(outcomes, scores):
@@ -25,6 +26,42 @@ def test_the_interval_covers_the_true_area():
         found = auc_interval(outcomes, rng.normal(size=200) + outcomes)
         covered += found.low < true < found.high
     assert 0.92 <= covered / 300 <= 0.98
+
+
+def days_of_their_own(rng, n_days=60, rows=60):
+    """Return outcomes, scores that know the day's effect, and days."""
+    day = np.repeat(np.arange(n_days), rows)
+    log_odds = -1.0 + rng.normal(size=day.size) + rng.normal(0, 1.5, size=n_days)[day]
+    return rng.uniform(size=day.size) < expit(log_odds), expit(log_odds), day
+
+
+def test_days_that_share_their_luck_widen_the_interval():
+    outcomes, scores, day = days_of_their_own(np.random.default_rng(6))
+    alone, clustered = auc_interval(outcomes, scores), auc_interval(outcomes, scores, day)
+    assert alone.value == clustered.value
+    assert clustered.high - clustered.low > 1.5 * (alone.high - alone.low)
+
+
+def test_rows_of_their_own_make_the_interval_of_rows():
+    rng = np.random.default_rng(7)
+    outcomes = rng.uniform(size=4000) < 0.3
+    scores = rng.normal(size=4000) + outcomes
+    alone, clustered = auc_interval(outcomes, scores), auc_interval(outcomes, scores, np.arange(4000) // 40)
+    assert clustered.high - clustered.low == pytest.approx(alone.high - alone.low, rel=0.3)
+
+
+def test_counted_scores_rank_as_the_rows_do():
+    outcomes, scores, day = days_of_their_own(np.random.default_rng(8))
+    counts = np.zeros((2, 60, N_CELLS))
+    np.add.at(counts, (1 - outcomes.astype(int), day, score_cells(scores)), 1)
+    counted, exact = auc_of_counts(*counts), auc_interval(outcomes, scores, day)
+    assert counted.value == pytest.approx(exact.value, abs=0.001)
+    assert counted.low == pytest.approx(exact.low, abs=0.002)
+    assert counted.n == exact.n == 3600
+
+
+def test_one_cluster_says_nothing_of_the_spread():
+    assert auc_interval([0, 0, 1, 1], [0.1, 0.4, 0.35, 0.8], [5] * 4)[1:3] == (0.0, 1.0)
 
 
 def test_a_perfect_ranking_keeps_an_open_interval():

@@ -13,7 +13,14 @@ import msgspec
 
 from varv.app.compose import open_ledger, open_views
 from varv.app.explaining import Explanation, explain
-from varv.app.inspecting import ModelStatus, StatusReport, VerifyReport, status_report, verify_report
+from varv.app.inspecting import (
+    ModelStatus,
+    QualityStatus,
+    StatusReport,
+    VerifyReport,
+    status_report,
+    verify_report,
+)
 from varv.app.rendering import Block, Grid, Heading, Line, show
 from varv.app.server_file import Running, running_server
 from varv.app.settings import Loaded, Settings, load_settings, share_processors
@@ -115,12 +122,16 @@ def _comparison(found: object) -> list[Block]:
     from varv.loop.comparison import Comparison
 
     assert isinstance(found, Comparison), "a replay ends with a comparison"
-    columns = ("policy", "log-loss [95 %]", "AUC", "ECE", "retrains", "alarms", "compute")
+    columns = (
+        *("policy", "log-loss [95 %]", "AUC [95 %]", "AUC within days", "ECE"),
+        *("retrains", "alarms", "compute"),
+    )
     rows = [
         (
             score.name,
             f"{score.log_loss:.4f} [{score.log_loss_low:.4f}, {score.log_loss_high:.4f}]",
-            f"{score.auc:.4f}",
+            f"{score.auc:.3f} [{score.auc_low:.3f}, {score.auc_high:.3f}]",
+            "–" if score.auc_within_days is None else f"{score.auc_within_days:.3f}",
             f"{score.ece:.4f}",
             str(score.n_retrains),
             str(score.n_alarms),
@@ -139,6 +150,7 @@ def _comparison(found: object) -> list[Block]:
     return [
         Heading(f"policies, on {declared.n:,} requests with an outcome; compute in rows times rounds"),
         Grid(columns, rows),
+        Line("AUC: all requests together; within days: requests of one day against each other, averaged"),
         *against,
         *_leaks([leak(one) for one in found.leaks]),
         Line("next: varv status, varv why MODEL, varv up FILE"),
@@ -221,6 +233,8 @@ def _model_blocks(model: ModelStatus) -> list[Block]:
     blocks += [Line(f"  leak?    {one}") for one in model.leaks]
     if model.failure:
         blocks += [Line(f"  failed   {model.failure}".replace("\n", "\n           "))]
+    if model.quality is not None:
+        blocks.append(Line(_quality_line(model.quality)))
     alarms = [
         f"  alarm    {one.severity} {one.kind} {one.subject} since {one.since}, entry {one.seq}"
         for one in model.alarms
@@ -239,6 +253,19 @@ def _model_blocks(model: ModelStatus) -> list[Block]:
         for one in model.versions
     ]
     return [*blocks, Grid(("version", "aliases", "registered", "rows", "log-loss", "AUC", "outcome"), rows)]
+
+
+def _quality_line(one: QualityStatus) -> str:
+    def limits(value: float | None, low: float | None, high: float | None) -> str:
+        bracket = "" if low is None or high is None else f" [{low:.3f}, {high:.3f}]"
+        return "–" if value is None else f"{value:.3f}{bracket}"
+
+    loss = limits(one.log_loss, one.log_loss_low, one.log_loss_high)
+    pooled = limits(one.auc, one.auc_low, one.auc_high)
+    within = limits(one.auc_within_days, None, None)
+    bias = limits(one.bias, one.bias_low, one.bias_high)
+    numbers = f"log-loss {loss}, AUC {pooled}, AUC within days {within}, bias {bias}"
+    return f"  quality  {one.since[:10]} to {one.until[:10]}: {numbers}, n {one.n:,}"
 
 
 def _metric(value: float | None) -> str:

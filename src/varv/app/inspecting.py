@@ -9,7 +9,7 @@ import msgspec
 
 from varv.app.compose import open_ledger
 from varv.fronts.web.words import leak
-from varv.kernel.clock import Instant, iso
+from varv.kernel.clock import DAY, Instant, iso
 from varv.kernel.errors import NotFound
 from varv.kernel.ids import ModelName
 from varv.kernel.ledger import Ledger
@@ -19,10 +19,14 @@ from varv.kernel.views import Views
 from varv.loop.failing import WAITING
 from varv.loop.model import LoopState
 from varv.loop.views import LoopView
+from varv.monitoring.summary import summarised
 from varv.monitoring.views import MonitoringView
 from varv.registry import RegistryView, VersionRecord
 from varv.rollout.views import RolloutsView
 from varv.serving.views import RoutingView
+
+QUALITY_DAYS = 30
+"""How many of the last measured days the quality of a model is shown over."""
 
 
 class VersionStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,6 +68,28 @@ class AlarmStatus(msgspec.Struct, frozen=True, kw_only=True):
     seq: int
 
 
+class QualityStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """What champions showed on the last measured days; limits are 95 %, clustered by the day."""
+
+    since: str
+    until: str
+    n_days: int
+    n: int
+    log_loss: float
+    log_loss_low: float | None
+    log_loss_high: float | None
+    auc: float | None
+    """Pooled: every request of these days against every other."""
+    auc_low: float | None
+    auc_high: float | None
+    auc_within_days: float | None
+    """Mean of the days' AUC: requests of one day against each other."""
+    bias: float | None
+    """Outcome rate less mean score."""
+    bias_low: float | None
+    bias_high: float | None
+
+
 class ModelStatus(msgspec.Struct, frozen=True, kw_only=True):
     """Everything about one model at a glance."""
 
@@ -90,6 +116,8 @@ class ModelStatus(msgspec.Struct, frozen=True, kw_only=True):
     n_labelled: int
     n_retrains: int
     alarms: tuple[AlarmStatus, ...]
+    quality: QualityStatus | None
+    """Of the last `QUALITY_DAYS` days that were measured; None before the first."""
 
 
 class TimerStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -186,6 +214,7 @@ def _model(views: Views, ledger: Ledger, name: str) -> ModelStatus:
         n_labelled=n_labelled,
         n_retrains=loop.n_retrains,
         alarms=_alarms(views, name),
+        quality=_quality(views, name),
     )
 
 
@@ -237,6 +266,33 @@ def _alarms(views: Views, name: str) -> tuple[AlarmStatus, ...]:
             )
             for one in monitoring.open_alarms(ModelName(name))
         )
+
+
+def _quality(views: Views, name: str) -> QualityStatus | None:
+    with views.reading(MonitoringView) as monitoring:
+        measured = monitoring.measured(ModelName(name))
+    if not measured:
+        return None
+    since = Instant(measured[-1].window.end - QUALITY_DAYS * DAY)
+    found = summarised(one for one in measured if one.window.start >= since)
+    if found is None:
+        return None
+    return QualityStatus(
+        since=iso(found.since),
+        until=iso(found.until),
+        n_days=found.n_days,
+        n=found.n,
+        log_loss=found.log_loss,
+        log_loss_low=found.log_loss_low,
+        log_loss_high=found.log_loss_high,
+        auc=found.auc,
+        auc_low=found.auc_low,
+        auc_high=found.auc_high,
+        auc_within_days=found.auc_within_days,
+        bias=found.bias,
+        bias_low=found.bias_low,
+        bias_high=found.bias_high,
+    )
 
 
 def verify_report(home: Path) -> VerifyReport:

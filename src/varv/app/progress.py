@@ -11,6 +11,8 @@ from varv.kernel.ledger import Entry
 from varv.loop.model import LeakFinding, LeakNoticed, LeaksExamined
 from varv.loop.replay import Progress
 from varv.monitoring import PerformanceMeasured
+from varv.monitoring.model import CHAMPION
+from varv.monitoring.summary import summarised
 
 if TYPE_CHECKING:
     from rich.progress import TaskID
@@ -24,6 +26,7 @@ SHOWN = {
     "rollout.rolled_back",
     "rollout.needs_human",
     "monitoring.alarm_raised",
+    "monitoring.offset_allowed",
     "data.batch_quarantined",
 }
 
@@ -46,7 +49,7 @@ class ReplayProgress:
         self._bar = _Bar(self._stream, until - since) if self._stream.isatty() else None
         self._policy = ""
         self._days: list[PerformanceMeasured] = []
-        """Days of the month in hand, as the monitors measured them once their outcomes had come."""
+        """Days of the month in hand, as the monitors measured champions once their outcomes had come."""
 
     def tick(self, policy: str, progress: Progress, entries: list[Entry]) -> None:
         """Take in one step of a replay."""
@@ -59,7 +62,7 @@ class ReplayProgress:
             if policy == "declared":
                 for found in _leaks(entry):
                     self._line(f"{as_datetime(entry.at):%Y-%m-%d}  WARNING, a leak? {leak(found)}")
-            if isinstance(event := entry.event, PerformanceMeasured):
+            if isinstance(event := entry.event, PerformanceMeasured) and event.role == CHAMPION:
                 if self._days and _month(event) != _month(self._days[-1]):
                     self._end_month()
                 self._days.append(event)
@@ -82,14 +85,13 @@ class ReplayProgress:
             self._days.clear()
 
     def _quality(self) -> str:
-        """Return the AUC and log-loss of the days in hand: means weighted by their rows."""
-        days = [day for day in self._days if day.auc is not None and day.log_loss is not None]
-        n = sum(day.n for day in days)
-        if not n:
+        """Return the quality of the days in hand: of all their rows together, and within days."""
+        found = summarised(self._days)
+        if found is None:
             return ""
-        auc = sum(day.n * (day.auc or 0.0) for day in days) / n
-        loss = sum(day.n * (day.log_loss or 0.0) for day in days) / n
-        return f"AUC {auc:.3f}  log-loss {loss:.3f}  ({len(days)} days)"
+        within = "" if found.auc_within_days is None else f", within days {found.auc_within_days:.3f}"
+        auc = "" if found.auc is None else f"AUC {found.auc:.3f}{within}  "
+        return f"{auc}log-loss {found.log_loss:.3f}  ({found.n_days} days)"
 
     def _line(self, text: str) -> None:
         if self._bar is not None:

@@ -8,7 +8,9 @@ day share its weather.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import NamedTuple
 
 import msgspec
@@ -26,7 +28,7 @@ from varv.monitoring.views import MonitoringView
 from varv.registry import RegistryView, VersionRegistered
 from varv.stats.calibration import calibration_error, log_losses
 from varv.stats.intervals import block_bootstrap_mean, clustered_mean
-from varv.stats.ranking import auc_interval
+from varv.stats.ranking import auc, auc_interval
 
 DECLARED = "declared"
 BLOCK_DAYS = 7
@@ -47,6 +49,11 @@ class Month(msgspec.Struct, frozen=True):
     """None, as `high`, where the month has one day only."""
     high: float | None
     auc: float | None
+    """Pooled over the month: every request against every other."""
+    auc_low: float | None = None
+    auc_high: float | None = None
+    auc_within_days: float | None = None
+    """Mean of the days' AUC, weighted by their requests: requests of one day against each other."""
 
 
 class Gain(msgspec.Struct, frozen=True):
@@ -70,6 +77,7 @@ class PolicyScore(msgspec.Struct, frozen=True, kw_only=True):
     log_loss_low: float
     log_loss_high: float
     auc: float
+    """Pooled over all requests; its limits are clustered by the day, as those of the log-loss."""
     auc_low: float
     auc_high: float
     ece: float
@@ -81,6 +89,8 @@ class PolicyScore(msgspec.Struct, frozen=True, kw_only=True):
     """Rows times boosting rounds, over all trainings: compute that is the same on every machine."""
     cpu_s: float | None = None
     """Processor seconds of the whole replay; a measurement of this machine, kept out of the ledger."""
+    auc_within_days: float | None = None
+    """Mean of the days' AUC, weighted by their requests."""
     gains: tuple[Gain, ...] = ()
     months: tuple[Month, ...] = ()
 
@@ -207,8 +217,9 @@ def _score(
     name: str, common: pl.DataFrame, losses: np.ndarray, run: PolicyRun, gains: tuple[Gain, ...]
 ) -> PolicyScore:
     outcome, score = common["outcome"].to_numpy(), common[name].to_numpy()
-    loss = clustered_mean(losses, _day_numbers(common))
-    ranking = auc_interval(outcome, score)
+    days = _day_numbers(common)
+    loss = clustered_mean(losses, days)
+    ranking = auc_interval(outcome, score, days)
     return PolicyScore(
         name=name,
         n=common.height,
@@ -224,6 +235,7 @@ def _score(
         n_alarms=run.n_alarms,
         work=run.work,
         cpu_s=run.cpu_s,
+        auc_within_days=_within_days(outcome, score, days),
         gains=gains,
         months=_months(common.with_columns(score=common[name], loss=losses)),
     )
@@ -232,16 +244,38 @@ def _score(
 def _months(rows: pl.DataFrame) -> tuple[Month, ...]:
     found = []
     for (month,), part in rows.group_by(pl.col("requested_at").dt.strftime("%Y-%m"), maintain_order=True):
-        outcome = part["outcome"].to_numpy()
-        loss = clustered_mean(part["loss"].to_numpy(), _day_numbers(part))
-        ranking = auc_interval(outcome, part["score"].to_numpy()).value
-        if part["requested_at"].dt.date().n_unique() < FEWEST_DAYS:
+        days = _day_numbers(part)
+        if np.unique(days).size < FEWEST_DAYS:
             continue
-        base = float(outcome.mean())
-        limits = (finite(_six(loss.low)), finite(_six(loss.high)))
-        numbers = (_six(base), _six(loss.value), *limits, finite(_six(ranking)))
-        found.append(Month(str(month), part.height, *numbers))
+        outcome, score = part["outcome"].to_numpy(), part["score"].to_numpy()
+        loss = clustered_mean(part["loss"].to_numpy(), days)
+        ranking = auc_interval(outcome, score, days)
+        found.append(
+            Month(
+                str(month),
+                part.height,
+                _six(outcome.mean()),
+                _six(loss.value),
+                finite(_six(loss.low)),
+                finite(_six(loss.high)),
+                auc=finite(_six(ranking.value)),
+                auc_low=finite(_six(ranking.low)),
+                auc_high=finite(_six(ranking.high)),
+                auc_within_days=_within_days(outcome, score, days),
+            )
+        )
     return tuple(found)
+
+
+def _within_days(outcome: np.ndarray, score: np.ndarray, days: np.ndarray) -> float | None:
+    """The mean AUC of the days that have both outcomes, weighted by their rows; rows are in order of time."""
+    starts = np.flatnonzero(np.diff(days, prepend=days[0] - 1))
+    total, n = 0.0, 0
+    for first, last in pairwise([*starts.tolist(), days.size]):
+        of_day = auc(outcome[first:last], score[first:last])
+        if not math.isnan(of_day):
+            total, n = total + of_day * (last - first), n + last - first
+    return _six(total / n) if n else None
 
 
 def _day_numbers(rows: pl.DataFrame) -> np.ndarray:

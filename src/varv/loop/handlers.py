@@ -32,7 +32,8 @@ from varv.loop.model import (
 from varv.loop.training import held_out, train_candidate
 from varv.loop.world import World
 from varv.monitoring import MonitorPlan, Window
-from varv.monitoring.measure import measure_day, rows_of
+from varv.monitoring.measure import Answered, answered, measure_answered, measure_day, rows_of
+from varv.monitoring.model import CHAMPION
 from varv.monitoring.monitor import plan
 from varv.monitoring.reference import Reference
 from varv.registry import AliasMoved, RegistryView, VersionRecord
@@ -108,15 +109,31 @@ class Handlers:
 
     def measure(self, command: Measure, command_id: str, now: Instant) -> Reply:
         """Measure the day that is mature by now, and count the rows that have an outcome."""
-        messages = [self._to_loop(RowsMatured(n_rows=self._n_mature(now), through=now))]
-        champion = self._champion()
-        if champion is not None:
-            window = Window(command.day, Instant(command.day + DAY))
-            frame = self._watched(champion.registered.version, window)
-            events: list[Event] = measure_day(frame, window, self._reference(champion), self.monitor_plan())
-            messages += [Message(f"monitor/{command.model}", event) for event in events]
+        events = self._measured(ModelName(command.model), Window(command.day, Instant(command.day + DAY)))
+        told = [Message(f"monitor/{command.model}", event) for event in events]
+        matured = self._to_loop(RowsMatured(n_rows=self._n_mature(now), through=now))
         facts = tuple(Fact(self.world.loop_id, event) for event in noticed(self.world, command.day))
-        return Reply(facts, tuple(messages))
+        return Reply(facts, (matured, *told))
+
+    def _measured(self, model: ModelName, day: Window) -> list[Event]:
+        """Measure a mature day for every version that answered it, whoever is champion by now."""
+        champion, watch = self._champion(), self.monitor_plan()
+        span = rows_of(day, watch)
+        rows = self.world.telemetry.matured(span.start, span.end, known_by=Instant(day.end + watch.maturity))
+        parts = answered(rows, day)
+        if champion is None:
+            return [measure_answered(part, day, model=model, maturity=watch.maturity) for part in parts]
+        version = Version(champion.registered.version)
+        if not parts:
+            # A day without requests is a measurement too: of none.
+            parts = [Answered(version, CHAMPION, rows.clear())]
+        events: list[Event] = []
+        for part in parts:
+            if part.version == version and part.role == CHAMPION:
+                events += measure_day(part.rows, day, self._reference(champion), watch)
+            else:
+                events.append(measure_answered(part, day, model=model, maturity=watch.maturity))
+        return events
 
     def gather(self, command: GatherEvidence, command_id: str, now: Instant) -> Reply:
         """Tell a rollout what the outcomes of its requests say."""
@@ -232,13 +249,6 @@ class Handlers:
 
     def _reference(self, record: VersionRecord) -> Reference:
         return Reference.from_bytes(self.world.blobs.get(record.registered.reference))
-
-    def _watched(self, version: int, day: Window) -> pl.DataFrame:
-        window = rows_of(day, self.monitor_plan())
-        known_by = Instant(day.end + self.world.model.outcome.mature)
-        rows = self.world.telemetry.matured(window.start, window.end, known_by=known_by)
-        ours = rows.filter((pl.col("champion") == version).fill_null(value=False))
-        return ours.with_columns(score=pl.col("champion_score"))
 
 
 def _against_former(rows: pl.DataFrame, version: int, former: int) -> pl.DataFrame:

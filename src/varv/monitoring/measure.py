@@ -11,15 +11,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from varv.kernel.clock import DAY
+from varv.kernel.clock import DAY, Duration, Instant
 from varv.kernel.codec import Event, finite
-from varv.monitoring.model import DriftMeasured, FeatureDrift, Window
+from varv.kernel.ids import ModelName, Version
+from varv.monitoring.model import CANDIDATE, CHAMPION, DriftMeasured, FeatureDrift, Window
 from varv.monitoring.monitor import DriftMonitor, MonitorPlan
 from varv.monitoring.performance import measure_performance
 from varv.monitoring.reference import Codes, FeatureReference, Reference, codes, daily_counts
@@ -56,6 +58,65 @@ def rows_of(day: Window, plan: MonitorPlan) -> Window:
     return trailing(day, plan.drift.window) if plan.drift and drift_is_due else day
 
 
+class Answered(NamedTuple):
+    """What one version answered: its rows, with its own ``score``, and in which role."""
+
+    version: Version
+    role: str
+    rows: pl.DataFrame
+
+
+def answered(frame: pl.DataFrame, day: Window) -> list[Answered]:
+    """Return the rows of each version that answered requests of `day`, former champions first.
+
+    Parameters
+    ----------
+    frame
+        Predictions with their answers: ``requested_at``, ``champion`` and ``champion_score``, ``version``
+        (who answered) and ``score``, and whatever else is to be measured.
+
+    Notes
+    -----
+    A version that was champion on the day gets every request of its time as champion, since it scored those
+    that a candidate answered too; rows of other days in `frame` come along, for drift. Another one gets the
+    requests of the day that it answered.
+
+    Raises
+    ------
+    InvalidInput
+        If a column is missing.
+    """
+    require(frame, "requested_at", "champion", "champion_score", "version", "score")
+    requested = pl.col("requested_at").to_physical()
+    of_day = frame.filter((requested >= day.start) & (requested < day.end))
+    champions = of_day["champion"].drop_nulls().unique().sort().to_list()
+    others = sorted(set(of_day["version"].drop_nulls().unique().to_list()) - set(champions))
+    found = [
+        Answered(
+            Version(version),
+            CHAMPION,
+            frame.filter(pl.col("champion") == version).with_columns(score=pl.col("champion_score")),
+        )
+        for version in champions
+    ]
+    return found + [
+        Answered(Version(version), CANDIDATE, of_day.filter(pl.col("version") == version))
+        for version in others
+    ]
+
+
+def measure_answered(part: Answered, day: Window, *, model: ModelName, maturity: Duration) -> Event:
+    """Return the performance of a version on one mature day, without a reference.
+
+    Raises
+    ------
+    InvalidInput
+        If a column is missing or not of its type.
+    """
+    rows = cut(part.rows, day, known_by=Instant(day.end + maturity))
+    return measure_performance(rows, day, model=model, version=part.version, role=part.role)
+
+
 def measure_day(frame: pl.DataFrame, day: Window, reference: Reference, plan: MonitorPlan) -> list[Event]:
     """Return what is to be stated and told to the monitor about one mature day.
 
@@ -79,7 +140,7 @@ def measure_day(frame: pl.DataFrame, day: Window, reference: Reference, plan: Mo
     InvalidInput
         If a column is missing or not of its type.
     """
-    known_by = type(day.end)(day.end + plan.maturity)
+    known_by = Instant(day.end + plan.maturity)
     of_day = cut(frame, day, known_by=known_by)
     found: list[Event] = [measure_performance(of_day, day, model=reference.model, version=reference.version)]
     window = rows_of(day, plan)
@@ -173,8 +234,8 @@ def _harm(
         return one
     excess, day = labelled.excess[there], labelled.day[there]
     estimate = intervals.clustered_mean(excess, day)
-    # A version that already had excess loss when it was approved is judged by what came on top.
-    usual = max(0.0, reference.signals["excess_loss"].mean)
+    # A version that was shown to have excess loss when it was approved is judged by what came on top.
+    usual = reference.shown_excess
     p_value = intervals.exceedance_p_value(excess, day, above=usual, correlation=reference.excess_correlation)
     return msgspec.structs.replace(
         one,

@@ -21,11 +21,30 @@ class Window(msgspec.Struct, frozen=True, order=True):
 
 
 class SignalBaseline(msgspec.Struct, frozen=True):
-    """A daily value over the reference days: its mean and the long-run standard deviation of days."""
+    """A daily value over the reference days: its mean and its standard deviation."""
 
     mean: float
     sd: float
     n_days: int
+
+
+class SignalDay(msgspec.Struct, frozen=True):
+    """The watched numbers of one reference day: value, and standard error from its rows alone, by name."""
+
+    start: Instant
+    values: dict[str, tuple[float, float]]
+
+
+class ScoreCounts(msgspec.Struct, frozen=True):
+    """How often each score came with either outcome, in the cells of `stats.ranking.score_cells`.
+
+    Counts of several windows add up, so the AUC of a month follows from its days. `first` is the first cell
+    counted.
+    """
+
+    first: int
+    positives: tuple[int, ...]
+    negatives: tuple[int, ...]
 
 
 class FeatureDrift(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,12 +81,37 @@ class ReferenceSet(Event, frozen=True, kw_only=True):
     reference: str
     """Digest of the whole `Reference`."""
     at: Instant
-    """Days that begin earlier do not count."""
+    """From here on the version answers as champion: days that end earlier do not count."""
+    days: tuple[SignalDay, ...] = ()
+    """The reference days one by one; none in what was written before they were kept."""
+
+
+CHAMPION, CANDIDATE = "champion", "candidate"
+"""In which role a version answered."""
+
+
+@event("monitoring.offset_allowed")
+class OffsetAllowed(Event, frozen=True, kw_only=True):
+    """A version was shown to be off when it was approved: the monitor knows, and watches for more of it."""
+
+    model: ModelName
+    version: Version
+    kind: str
+    """The kind of alarm that it does not raise for this: ``"performance"`` or ``"calibration"``."""
+    subject: str
+    allowed: float
+    """How far off, in the unit of the signal, always positive."""
+    n_days: int
+    at: Instant
 
 
 @event("monitoring.performance_measured")
 class PerformanceMeasured(Event, frozen=True, kw_only=True):
-    """The matured predictions of one version in one window; limits are 95 %, clustered by the hour."""
+    """The matured predictions of one version in one window; limits are 95 %, clustered by the hour.
+
+    A version that was champion on a day is measured on every request of its time as champion, another one on
+    the requests that it answered.
+    """
 
     model: ModelName
     version: Version
@@ -77,27 +121,52 @@ class PerformanceMeasured(Event, frozen=True, kw_only=True):
     """Requests with a score and an outcome."""
     missing_share: float | None
     """Share of requests whose outcome had not come when the window was measured."""
+    role: str = CHAMPION
+    """``"champion"``, or ``"candidate"`` for what a rollout let a new version answer."""
     log_loss: float | None = None
     log_loss_low: float | None = None
     log_loss_high: float | None = None
     excess_loss: float | None = None
+    """Log-loss less what the scores themselves promise; its mean is zero for a calibrated model."""
     excess_loss_low: float | None = None
     excess_loss_high: float | None = None
+    excess_loss_error: float | None = None
+    """Standard error of the excess loss if the scores are right: from the rows alone, as all `_error`."""
+    bias: float | None = None
+    """Outcome rate less mean score; its mean is zero for a calibrated model."""
+    bias_low: float | None = None
+    bias_high: float | None = None
+    bias_error: float | None = None
     auc: float | None = None
+    """Over the rows of this window; of one day, it is the AUC within that day."""
     auc_low: float | None = None
     auc_high: float | None = None
+    auc_error: float | None = None
     ece: float | None = None
     ece_by_chance: float | None = None
     base_rate: float | None = None
     mean_score: float | None = None
+    scored: ScoreCounts | None = None
 
-    def watched(self) -> dict[str, float]:
-        """Return the numbers that a monitor can watch day by day, those that could be computed."""
-        bias = None
-        if self.base_rate is not None and self.mean_score is not None:
+    def watched(self) -> dict[str, tuple[float, float]]:
+        """Return the numbers that a monitor can watch day by day: value and standard error from rows alone.
+
+        What could not be computed is left out. What was written before errors were kept counts as exact.
+        """
+        bias = self.bias
+        if bias is None and self.base_rate is not None and self.mean_score is not None:
             bias = self.base_rate - self.mean_score
-        found = {"excess_loss": self.excess_loss, "auc": self.auc, "bias": bias}
-        return {name: value for name, value in found.items() if value is not None}
+        found = {
+            "excess_loss": (self.excess_loss, self.excess_loss_error),
+            "auc": (self.auc, self.auc_error),
+            "bias": (bias, self.bias_error),
+        }
+        errors_are_kept = self.scored is not None
+        return {
+            name: (value, error or 0.0)
+            for name, (value, error) in found.items()
+            if value is not None and (error is not None or not errors_are_kept)
+        }
 
 
 @event("monitoring.drift_measured")
@@ -126,6 +195,7 @@ class AlarmRaised(Event, frozen=True, kw_only=True):
     severity: str
     """``"critical"`` when predictions as a whole got worse, ``"warning"`` when those of a part did."""
     evidence: dict[str, float]
+    """What decided: for a signal the mean over the run of `days`, with 95 % limits `low` and `high`."""
     window: Window
 
 

@@ -6,6 +6,7 @@ Made once from training and validation rows, kept as a blob, compared with every
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 
 import msgspec
@@ -17,11 +18,11 @@ from varv.kernel.clock import Instant
 from varv.kernel.codec import Digest, canonical, digest, digest_of
 from varv.kernel.errors import Corrupt, InvalidInput
 from varv.kernel.ids import ModelName, Version
-from varv.monitoring.model import PerformanceMeasured, ReferenceSet, SignalBaseline
+from varv.monitoring.model import PerformanceMeasured, ReferenceSet, SignalBaseline, SignalDay
 from varv.monitoring.monitor import MonitorPlan
 from varv.monitoring.performance import measure_performance
 from varv.monitoring.windows import cut, day_numbers, day_of, require
-from varv.stats import change, drift
+from varv.stats import drift, intervals
 
 MOST_CATEGORIES = 50
 """More are one category, "other": a bin must be met on most days for its share to mean something."""
@@ -61,6 +62,8 @@ class Reference(msgspec.Struct, frozen=True, kw_only=True):
     performance: PerformanceMeasured
     """Quality over all scored rows together."""
     n_days: int
+    days: tuple[SignalDay, ...] = ()
+    """The scored days one by one; none in a reference made before they were kept."""
 
     def to_bytes(self) -> bytes:
         """Return the canonical JSON; its digest names the reference."""
@@ -85,10 +88,18 @@ class Reference(msgspec.Struct, frozen=True, kw_only=True):
         """The digest of its bytes."""
         return digest_of(self)
 
-    def set_for(self, plan: MonitorPlan, *, at: Instant) -> ReferenceSet:
-        """Return the event that makes the monitor watch this version; days that begin before `at` do not
-        count.
+    @property
+    def shown_excess(self) -> float:
+        """The excess loss that the scored days show beyond doubt: 0, or the lower 95 % limit where that lies
+        above.
         """
+        values = [day.values["excess_loss"][0] for day in self.days if "excess_loss" in day.values]
+        if len(values) < FEWEST_DAYS:
+            return 0.0
+        return max(0.0, intervals.clustered_mean(values, np.arange(len(values))).low)
+
+    def set_for(self, plan: MonitorPlan, *, at: Instant) -> ReferenceSet:
+        """Return the event that makes the monitor watch this version; days that end by `at` do not count."""
         return ReferenceSet(
             model=self.model,
             version=self.version,
@@ -96,6 +107,7 @@ class Reference(msgspec.Struct, frozen=True, kw_only=True):
             signals=self.signals,
             reference=self.digest,
             at=at,
+            days=self.days,
         )
 
 
@@ -130,11 +142,11 @@ def reference(
         _measured(part, model, version)
         for _, part in scored.group_by(day_numbers(scored), maintain_order=True)
     ]
-    series = [one.watched() for one in daily if one.n >= FEWEST_ROWS]
-    signals = {
-        name: _baseline(model, name, [one[name] for one in series if name in one]) for name in _names(series)
-    }
-    excess = [one["excess_loss"] for one in series]
+    series = tuple(SignalDay(one.window.start, one.watched()) for one in daily if one.n >= FEWEST_ROWS)
+    signals = {name: _baseline(model, name, series) for name in ("bias", "excess_loss")}
+    with contextlib.suppress(InvalidInput):  # rare outcomes: too few of them a day for an AUC of days
+        signals["auc"] = _baseline(model, "auc", series)
+    excess = [one.values["excess_loss"][0] for one in series]
     return Reference(
         model=model,
         version=version,
@@ -143,6 +155,7 @@ def reference(
         excess_correlation=drift.lag_one_correlation(excess),
         performance=_measured(scored, model, version),
         n_days=len(series),
+        days=series,
     )
 
 
@@ -204,17 +217,14 @@ def _feature(column: pl.Series, days: npt.NDArray[np.int64], model: ModelName) -
     )
 
 
-def _baseline(model: ModelName, name: str, values: list[float]) -> SignalBaseline:
+def _baseline(model: ModelName, name: str, days: Sequence[SignalDay]) -> SignalBaseline:
+    values = [day.values[name][0] for day in days if name in day.values]
     if len(values) < FEWEST_DAYS:
         hint = f"score at least {FEWEST_DAYS} days of {FEWEST_ROWS} rows with both outcomes"
         raise InvalidInput(
             "reference", model, f"has too few scored days for {name}", n_days=len(values), hint=hint
         )
-    return SignalBaseline(*change.daily_baseline(values))
-
-
-def _names(series: list[dict[str, float]]) -> list[str]:
-    return sorted({"excess_loss", "bias", "auc"}.union(*series))
+    return SignalBaseline(float(np.mean(values)), float(np.std(values, ddof=1)), len(values))
 
 
 def _measured(part: pl.DataFrame, model: ModelName, version: Version) -> PerformanceMeasured:

@@ -1,10 +1,10 @@
 """The monitor of one model: a saga that turns measurements into alarms.
 
-Each watched number of a day feeds a CUSUM against the version's reference (`stats.change`); its threshold
-follows from the declared time between false alarms. A harmful drift is an alarm as measured. An alarm is
-raised once and stays open until the number recovers or another version takes over. The saga watches the
-version that `ReferenceSet` named last and passes over measurements of others, of earlier days, and of days
-already counted.
+Each watched number of a day feeds a chart of its own (`monitoring.signals`), whose threshold follows from the
+declared time between false alarms. A harmful drift is an alarm as measured. An alarm is raised once and stays
+open until the number recovers or another version takes over. The saga watches the version that `ReferenceSet`
+named last, from the first day on which it answered as champion. Days of a champion before it that mature
+later say how days spread, and no more; other versions, and days already counted, are passed over.
 """
 
 from __future__ import annotations
@@ -13,40 +13,32 @@ from typing import ClassVar, NamedTuple
 
 import msgspec
 
-from varv.kernel.clock import DAY, Instant
+from varv.kernel.clock import Instant
 from varv.kernel.codec import Event
 from varv.kernel.ids import ModelName, Version
 from varv.kernel.sagas import Fact, Message, Step
 from varv.monitoring.model import (
+    CHAMPION,
     AlarmCleared,
     AlarmRaised,
     DriftMeasured,
+    OffsetAllowed,
     PerformanceMeasured,
     ReferenceSet,
-    SignalBaseline,
     Window,
 )
-from varv.monitoring.monitor import CalibrationMonitor, MonitorPlan, PerformanceMonitor
-from varv.stats import change
+from varv.monitoring.signals import (
+    Signal,
+    advanced,
+    alarm_evidence,
+    approved,
+    settled,
+    signals_of,
+    with_former_day,
+)
 
 FEWEST_ROWS = 30
 """Labelled rows a day must have to count: too few are no evidence, for or against."""
-
-
-class Signal(msgspec.Struct, frozen=True):
-    """One watched number: its CUSUM and the run of days since the sum was last zero."""
-
-    kind: str
-    source: str
-    """``"excess_loss"``, ``"auc"`` or ``"bias"``."""
-    direction: int
-    """1 when more is worse, -1 when less is."""
-    baseline: SignalBaseline
-    tolerance: float
-    run_length_days: float
-    total: float = 0.0
-    days: int = 0
-    sum: float = 0.0
 
 
 class MonitorState(msgspec.Struct, frozen=True):
@@ -56,8 +48,10 @@ class MonitorState(msgspec.Struct, frozen=True):
     version: Version = Version(0)
     signals: dict[str, Signal] = {}
     through: Instant = Instant(0)
-    """End of the last day counted."""
+    """End of the last day counted, or when the version became champion."""
     drift_through: Instant = Instant(0)
+    counted_through: Instant = Instant(0)
+    """End of the last day, of whichever version, that says how days spread."""
     open: tuple[tuple[str, str], ...] = ()
     """Open alarms: kind and subject."""
 
@@ -88,47 +82,36 @@ class MonitorSaga:
         match event:
             case ReferenceSet():
                 return _watch(state, event)
-            case PerformanceMeasured() if _counts(state, event.version, event.window, state.through):
-                return _count(state, event)
-            case DriftMeasured() if _counts(state, event.version, event.window, state.drift_through):
+            case PerformanceMeasured() if event.role == CHAMPION:
+                return _count(state, event) if event.version == state.version else _count_former(state, event)
+            case DriftMeasured() if _is_new(state, event.version, event.window, state.drift_through):
                 moved = msgspec.structs.replace(state, drift_through=event.window.end)
                 return _conclude(moved, _drift_verdicts(event), event.window)
             case _:
                 return Step(state)
 
 
-def signals_of(plan: MonitorPlan, baselines: dict[str, SignalBaseline]) -> dict[str, Signal]:
-    """Return the signals that `plan` watches, by subject.
-
-    The signals of one monitor share its false alarms: two of them have twice the run length each.
-    """
-    found: dict[str, Signal] = {}
-    for one in plan.monitors:
-        parts: list[tuple[str, str, str, int, float]] = []
-        if isinstance(one, PerformanceMonitor):
-            ranking = one.metric == "auc"
-            parts = [("excess_loss", "performance", "excess_loss", 1, 0.0 if ranking else one.tolerance)]
-            parts += [("auc", "performance", "auc", -1, one.tolerance)] if ranking else []
-        elif isinstance(one, CalibrationMonitor):
-            parts = [
-                ("underestimated", "calibration", "bias", 1, one.tolerance),
-                ("overestimated", "calibration", "bias", -1, one.tolerance),
-            ]
-        for subject, kind, source, direction, tolerance in parts:
-            length = len(parts) * one.false_alarm_every / DAY
-            found[subject] = Signal(kind, source, direction, baselines[source], tolerance, length)
-    return found
-
-
 def _watch(state: MonitorState, event: ReferenceSet) -> Step[MonitorState]:
     if event.version == state.version:
         return Step(state)
+    signals = {
+        subject: approved(
+            signal,
+            event.days,
+            event.signals,
+            former=state.signals.get(subject),
+            former_alarmed=(signal.kind, subject) in state.open,
+            counted_through=state.counted_through,
+        )
+        for subject, signal in signals_of(event.plan).items()
+    }
     fresh = MonitorState(
         model=event.model,
         version=event.version,
-        signals=signals_of(event.plan, event.signals),
+        signals=signals,
         through=event.at,
         drift_through=event.at,
+        counted_through=state.counted_through,
     )
     window = Window(event.at, event.at)
     cleared = [
@@ -142,57 +125,63 @@ def _watch(state: MonitorState, event: ReferenceSet) -> Step[MonitorState]:
         )
         for kind, subject in state.open
     ]
-    return Step(fresh, emits=tuple(Fact(_stream(state), one) for one in cleared))
+    offsets = [
+        OffsetAllowed(
+            model=event.model,
+            version=event.version,
+            kind=signal.kind,
+            subject=subject,
+            allowed=signal.allowed,
+            n_days=round(signal.level_days),
+            at=event.at,
+        )
+        for subject, signal in signals.items()
+        if signal.allowed
+    ]
+    return Step(fresh, emits=tuple(Fact(_stream(state), one) for one in (*cleared, *offsets)))
 
 
-def _counts(state: MonitorState, version: Version, window: Window, through: Instant) -> bool:
+def _is_new(state: MonitorState, version: Version, window: Window, through: Instant) -> bool:
     return version == state.version and window.end > through
 
 
 def _count(state: MonitorState, event: PerformanceMeasured) -> Step[MonitorState]:
+    if not _is_new(state, event.version, event.window, state.through):
+        return Step(state)
     moved = msgspec.structs.replace(state, through=event.window.end)
-    if event.n < FEWEST_ROWS or event.window.start < state.through:
+    if event.n < FEWEST_ROWS:
         return Step(moved)
+    follows = event.window.start == state.counted_through
     values = event.watched()
     signals = {
-        subject: _advanced(signal, values[signal.source]) if signal.source in values else signal
+        subject: advanced(signal, *values[signal.source], event.n, follows=follows)
+        if signal.source in values
+        else msgspec.structs.replace(signal, previous=None)
         for subject, signal in state.signals.items()
     }
-    verdicts = [_signal_verdict(subject, signal) for subject, signal in signals.items()]
-    return _conclude(msgspec.structs.replace(moved, signals=signals), verdicts, event.window)
+    verdicts = [
+        _Verdict(signal.kind, subject, alarm_evidence(signal), recovered=signal.total == 0.0)
+        for subject, signal in signals.items()
+    ]
+    counted = msgspec.structs.replace(moved, signals=signals, counted_through=event.window.end)
+    step = _conclude(counted, verdicts, event.window)
+    put_away = {
+        subject: settled(signal, alarmed=(signal.kind, subject) in state.open)
+        for subject, signal in signals.items()
+    }
+    return msgspec.structs.replace(step, state=msgspec.structs.replace(step.state, signals=put_away))
 
 
-def _advanced(signal: Signal, value: float) -> Signal:
-    # The tolerance shifts the worse way; a better-than-zero excess loss at approval is luck that must not
-    # bind.
-    mean = signal.direction * signal.baseline.mean + signal.tolerance
-    if signal.source == "excess_loss":
-        mean = max(signal.baseline.mean, 0.0) + signal.tolerance
-    base = change.Baseline(mean, signal.baseline.sd, signal.baseline.n_days)
-    total = change.cusum_step(signal.total, signal.direction * value, base)
-    # A capped sum lets an alarm clear within days of the recovery, however long it was open.
-    total = min(total, 2 * change.cusum_threshold(signal.run_length_days))
-    if total == 0.0:
-        return msgspec.structs.replace(signal, total=0.0, days=0, sum=0.0)
-    return msgspec.structs.replace(signal, total=total, days=signal.days + 1, sum=signal.sum + value)
-
-
-def _signal_verdict(subject: str, signal: Signal) -> _Verdict:
-    threshold = change.cusum_threshold(signal.run_length_days)
-    evidence = None
-    if signal.total >= threshold:
-        evidence = {
-            "cusum": signal.total,
-            "threshold": threshold,
-            "days": float(signal.days),
-            "mean": signal.sum / signal.days,
-            "reference_mean": signal.baseline.mean,
-            "reference_sd": signal.baseline.sd,
-            "reference_days": float(signal.baseline.n_days),
-            "tolerance": signal.tolerance,
-            "days_between_false_alarms": signal.run_length_days,
-        }
-    return _Verdict(signal.kind, subject, evidence, recovered=signal.total == 0.0)
+def _count_former(state: MonitorState, event: PerformanceMeasured) -> Step[MonitorState]:
+    """Take in a day of an earlier champion: its outcomes came after it was replaced."""
+    if not state.version or event.window.end <= state.counted_through or event.n < FEWEST_ROWS:
+        return Step(state)
+    values = event.watched()
+    signals = {
+        subject: with_former_day(signal, *values[signal.source]) if signal.source in values else signal
+        for subject, signal in state.signals.items()
+    }
+    return Step(msgspec.structs.replace(state, signals=signals, counted_through=event.window.end))
 
 
 def _drift_verdicts(event: DriftMeasured) -> list[_Verdict]:

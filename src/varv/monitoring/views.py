@@ -9,10 +9,12 @@ from varv.kernel.codec import Event
 from varv.kernel.ids import ModelName, Seq, Version
 from varv.kernel.ledger import Entry
 from varv.monitoring.model import (
+    CHAMPION,
     AlarmCleared,
     AlarmRaised,
     DriftMeasured,
     FeatureDrift,
+    OffsetAllowed,
     PerformanceMeasured,
     ReferenceSet,
     Window,
@@ -45,6 +47,7 @@ class MonitoringView:
         self._drifts: dict[ModelName, dict[Window, DriftMeasured]] = {}
         self._alarms: dict[ModelName, list[Alarm]] = {}
         self._watched: dict[ModelName, Version] = {}
+        self._offsets: dict[ModelName, list[OffsetAllowed]] = {}
 
     def apply(self, entry: Entry, event: Event) -> None:
         """Take in the next entry; measurements stated and told are one."""
@@ -53,6 +56,8 @@ class MonitoringView:
                 self._series.setdefault((event.model, event.version), {})[event.window] = event
             case DriftMeasured():
                 self._drifts.setdefault(event.model, {})[event.window] = event
+            case OffsetAllowed():
+                self._offsets.setdefault(event.model, []).append(event)
             case ReferenceSet():
                 self._watched[event.model] = event.version
             # A raised alarm is stated once and told to the loop once; the statement is the one that counts.
@@ -80,6 +85,24 @@ class MonitoringView:
         found = self._series.get((model, version), {})
         return [found[window] for window in sorted(found)]
 
+    def measured(
+        self, model: ModelName, since: Instant | None = None, until: Instant | None = None
+    ) -> list[PerformanceMeasured]:
+        """Return what champions of `model` showed in the windows that begin in [since, until), oldest first.
+
+        On the day of a promotion two versions were champion; each is measured on its own requests.
+        """
+        found = [
+            one
+            for (name, _), series in self._series.items()
+            for one in series.values()
+            if name == model
+            and one.role == CHAMPION
+            and (since is None or one.window.start >= since)
+            and (until is None or one.window.start < until)
+        ]
+        return sorted(found, key=lambda one: (one.window, one.version))
+
     def drift(self, model: ModelName) -> DriftMatrix:
         """Return the drift of every feature in every window, each against the version watched at the time."""
         found = self._drifts.get(model, {})
@@ -89,6 +112,10 @@ class MonitoringView:
         return DriftMatrix(
             windows, names, tuple(tuple(column.get(name) for column in columns) for name in names)
         )
+
+    def offsets(self, model: ModelName) -> list[OffsetAllowed]:
+        """Return what versions of `model` were off by when they were approved, oldest first."""
+        return list(self._offsets.get(model, ()))
 
     def alarms(self, model: ModelName) -> list[Alarm]:
         """Return every alarm of `model`, newest first."""

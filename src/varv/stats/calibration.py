@@ -59,12 +59,17 @@ def promised_losses(scores: npt.ArrayLike) -> Numbers:
     """Return the log loss in nats that each score expects of itself if it is calibrated: its entropy, shape
     (n,).
 
+    Raises
+    ------
+    ValueError
+        If a score is not within [0, 1].
+
     Examples
     --------
     >>> promised_losses([0.5, 0.01]).round(3).tolist()
     [0.693, 0.056]
     """
-    p = np.clip(np.asarray(scores, dtype=np.float64), CLIP, 1 - CLIP)
+    p = np.clip(_scores(scores), CLIP, 1 - CLIP)
     return special.entr(p) + special.entr(1 - p)
 
 
@@ -90,13 +95,36 @@ def excess_losses(outcomes: npt.ArrayLike, scores: npt.ArrayLike) -> Numbers:
     return (p - y) * special.logit(p)
 
 
+def excess_error(scores: npt.ArrayLike) -> float:
+    """Return the standard error of the mean excess loss of rows with these scores, if the scores are right.
+
+    Raises
+    ------
+    ValueError
+        If there is no score or one is not within [0, 1].
+
+    Notes
+    -----
+    The outcome of a row is then a coin of known chance: the variance of its excess is p (1 - p) logit(p)^2.
+
+    Examples
+    --------
+    >>> round(excess_error([0.25] * 100), 4)
+    0.0476
+    """
+    p = np.clip(_scores(scores), CLIP, 1 - CLIP)
+    if not p.size:
+        raise ValueError("a standard error needs at least one score")
+    return float(np.sqrt(np.sum(p * (1 - p) * special.logit(p) ** 2))) / p.size
+
+
 def calibration_error(outcomes: npt.ArrayLike, scores: npt.ArrayLike, *, bins: int = 15) -> CalibrationError:
     """Return the expected calibration error over bins of equal mass, and its size by chance.
 
     Raises
     ------
     ValueError
-        As `log_losses`, or if `bins` is below 1.
+        As `log_losses`, or if `bins` is below 1 or there is no row.
 
     Notes
     -----
@@ -151,9 +179,16 @@ def reliability(outcomes: npt.ArrayLike, scores: npt.ArrayLike, *, bins: int = 1
 
 
 def _checked(outcomes: npt.ArrayLike, scores: npt.ArrayLike) -> tuple[Numbers, Numbers]:
-    y, p = np.asarray(outcomes, dtype=np.float64), np.asarray(scores, dtype=np.float64)
-    if y.ndim != 1 or y.shape != p.shape:
+    y, p = np.asarray(outcomes, dtype=np.float64), _scores(scores)
+    if y.shape != p.shape:
         raise ValueError(f"outcomes and scores must have one shape (n,), not {y.shape} and {p.shape}")
-    if not np.all((y == 0) | (y == 1)) or not np.all((p >= 0) & (p <= 1)):
-        raise ValueError("outcomes must be 0 or 1 and scores within [0, 1]")
+    if not np.all((y == 0) | (y == 1)):
+        raise ValueError("outcomes must be 0 or 1")
     return y, np.clip(p, CLIP, 1 - CLIP)
+
+
+def _scores(scores: npt.ArrayLike) -> Numbers:
+    p = np.asarray(scores, dtype=np.float64)
+    if p.ndim != 1 or not np.all((p >= 0) & (p <= 1)):
+        raise ValueError(f"scores must lie within [0, 1] and have a shape (n,), not {p.shape}")
+    return p

@@ -40,7 +40,7 @@ def bin_edges(reference: Sample, *, bins: int = 10) -> Numbers:
     Raises
     ------
     ValueError
-        If `bins` is below 2.
+        If `bins` is below 2, or the values are too large to be told apart.
 
     Examples
     --------
@@ -50,14 +50,28 @@ def bin_edges(reference: Sample, *, bins: int = 10) -> Numbers:
     if bins < 2:
         raise ValueError(f"at least two bins are needed, not {bins}")
     x = np.asarray(reference, dtype=np.float64)
+    if x.ndim != 1:
+        raise ValueError(f"values must be one-dimensional, not of shape {x.shape}")
     x = x[np.isfinite(x)]
-    return np.unique(np.quantile(x, np.linspace(0, 1, bins + 1)[1:-1])) if x.size else np.empty(0)
+    if not x.size:
+        return np.empty(0)
+    with np.errstate(over="ignore", invalid="ignore"):
+        edges = np.unique(np.quantile(x, np.linspace(0, 1, bins + 1)[1:-1]))
+    if not np.all(np.isfinite(edges)):
+        raise ValueError("the values lie too far apart for their quantiles to be computed")
+    return edges
 
 
 def bin_codes(values: Sample, edges: Numbers) -> npt.NDArray[np.int64]:
     """Return the bin of each value, shape (n,): 0 to len(edges), and len(edges) + 1 for a missing one (NaN).
 
-    A value on an edge belongs to the lower bin, so a column that is mostly zero keeps its zeros apart.
+    A value on an edge belongs to the lower bin, so a column that is mostly zero keeps its zeros apart. An
+    infinite value lies in the first or last bin.
+
+    Raises
+    ------
+    ValueError
+        If the values are not one-dimensional, or the edges not finite and rising.
 
     Examples
     --------
@@ -65,6 +79,8 @@ def bin_codes(values: Sample, edges: Numbers) -> npt.NDArray[np.int64]:
     [0, 1, 2]
     """
     x = np.asarray(values, dtype=np.float64)
+    if x.ndim != 1 or not np.all(np.isfinite(edges)) or np.any(np.diff(edges) <= 0):
+        raise ValueError("values must be one-dimensional, and edges finite and rising")
     codes = np.searchsorted(edges, x, side="left")
     codes[np.isnan(x)] = edges.size + 1
     return codes
@@ -73,17 +89,27 @@ def bin_codes(values: Sample, edges: Numbers) -> npt.NDArray[np.int64]:
 def smoothed_shares(counts: Sample) -> Numbers:
     """Return the shares of `counts`, shape (k,), with half a count added to each so that none is zero.
 
+    Raises
+    ------
+    ValueError
+        If there is no count, or one is negative or not finite.
+
     Examples
     --------
     >>> smoothed_shares([0, 4]).tolist()
     [0.1, 0.9]
     """
-    raised = np.asarray(counts, dtype=np.float64) + 0.5
+    raised = _counted(counts) + 0.5
     return raised / raised.sum()
 
 
 def stability_index(reference: Sample, live: Sample) -> float:
     """Return the population stability index of two vectors of counts over the same bins, shape (k,), in nats.
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ, a vector counts nothing, or a count is negative or not finite.
 
     Notes
     -----
@@ -96,7 +122,10 @@ def stability_index(reference: Sample, live: Sample) -> float:
     >>> round(stability_index([50, 50], [90, 10]), 2)
     0.85
     """
-    p, q = smoothed_shares(reference), smoothed_shares(live)
+    before, now = _counted(reference), _counted(live)
+    if before.shape != now.shape or not before.sum() or not now.sum():
+        raise ValueError(f"two vectors of counts over the same bins are needed, not {before} and {now}")
+    p, q = smoothed_shares(before), smoothed_shares(now)
     return float(np.sum((p - q) * np.log(p / q)))
 
 
@@ -133,6 +162,11 @@ def categorical_stability_index(reference: Sequence[str | None], live: Sequence[
     """Return the population stability index of texts; None is a category, and so is every text that only one
     has.
 
+    Raises
+    ------
+    ValueError
+        If a sample is empty.
+
     Examples
     --------
     >>> categorical_stability_index(["a", "b", None], ["a", "b", None])
@@ -142,6 +176,8 @@ def categorical_stability_index(reference: Sequence[str | None], live: Sequence[
         [f"={word}" if word is not None else "" for word in (*reference, *live)], return_inverse=True
     )
     n = len(reference)
+    if not n or not len(live):
+        raise ValueError("both samples need a text")
     return stability_index(*(np.bincount(part, minlength=words.size) for part in (codes[:n], codes[n:])))
 
 
@@ -182,6 +218,9 @@ def wasserstein(reference: Sample, live: Sample) -> float:
     1.0
     """
     p, q = _sample(reference), _sample(live)
+    # In units of the largest value, so that neither squares nor differences overflow.
+    unit = max(float(np.abs(p).max()), float(np.abs(q).max())) or 1.0
+    p, q = p / unit, q / unit
     grid, (below_p, below_q) = _distribution_functions(p, q)
     area = float(np.sum(np.abs(below_p - below_q)[:-1] * np.diff(grid)))
     scale = float(p.std())
@@ -191,12 +230,19 @@ def wasserstein(reference: Sample, live: Sample) -> float:
 def jensen_shannon(reference: Sample, live: Sample) -> float:
     """Return the Jensen-Shannon divergence (Lin, 1991) of two vectors of shares, in nats: 0 to log 2.
 
+    Raises
+    ------
+    ValueError
+        If the shapes differ, a share is negative, or the shares of a vector do not sum to 1.
+
     Examples
     --------
     >>> round(jensen_shannon([1.0, 0.0], [0.0, 1.0]), 3)
     0.693
     """
-    p, q = np.asarray(reference, dtype=np.float64), np.asarray(live, dtype=np.float64)
+    p, q = _counted(reference), _counted(live)
+    if p.shape != q.shape or not np.allclose([p.sum(), q.sum()], 1.0, atol=1e-6):
+        raise ValueError(f"two vectors of shares of one shape are needed, each of sum 1, not {p} and {q}")
     middle = (p + q) / 2
     return float(np.sum(special.rel_entr(p, middle) + special.rel_entr(q, middle)) / 2)
 
@@ -207,7 +253,7 @@ def day_profile(daily_counts: Sample) -> DayProfile:
     Raises
     ------
     ValueError
-        If there are fewer than 3 days or a day without rows.
+        If there are fewer than 3 days, a day without rows, or a count that is negative or not finite.
 
     Notes
     -----
@@ -217,6 +263,8 @@ def day_profile(daily_counts: Sample) -> DayProfile:
     counts = np.asarray(daily_counts, dtype=np.float64)
     if counts.ndim != 2 or len(counts) < 3 or not np.all(counts.sum(axis=1) > 0):
         raise ValueError(f"at least 3 days with rows are needed, not {counts.shape}")
+    if not np.all(np.isfinite(counts) & (counts >= 0)):
+        raise ValueError("counts must be finite and not negative")
     n = len(counts)
     rows = counts.sum(axis=1, keepdims=True)
     shares = counts / rows
@@ -241,6 +289,11 @@ def day_shift(reference: DayProfile, live: DayProfile, *, looks: int = 1) -> flo
         How often the question will be asked: 52 for weekly looks over a year. The chance that any of them
         falls below a level is at most that level while nothing changes.
 
+    Raises
+    ------
+    ValueError
+        If the profiles have other bins, hold a number that is not finite, or `looks` is below 1.
+
     Notes
     -----
     Dempster's (1958) test of two mean vectors: the squared distance of the mean daily shares over its
@@ -260,6 +313,13 @@ def day_shift(reference: DayProfile, live: DayProfile, *, looks: int = 1) -> flo
     >>> day_shift(calm, same, looks=52) > 0.5, day_shift(calm, moved, looks=52) < 0.001
     (True, True)
     """
+    for part in (reference, live):
+        numbers = (*part.shares, part.spread, part.dimension, part.correlation)
+        if not np.all(np.isfinite(numbers)) or part.n_days < 3 or part.spread <= 0:
+            raise ValueError(f"a profile needs 3 days, a spread and finite numbers, not {part}")
+    if len(reference.shares) != len(live.shares) or looks < 1:
+        n_bins = (len(reference.shares), len(live.shares))
+        raise ValueError(f"profiles must have the same bins, not {n_bins}, and looks be at least 1")
     correlation = min(reference.correlation + 1 / np.sqrt(reference.n_days), 0.9)
     n, m = (max(effective_size(part.n_days, correlation), 1.5) for part in (reference, live))
     pooled = (n * reference.spread + m * live.spread) / (n + m)
@@ -273,6 +333,11 @@ def holm(p_values: Sequence[float]) -> list[float]:
     """Return p-values adjusted for being many: rejecting those below a level errs at most at that level in
     all.
 
+    Raises
+    ------
+    ValueError
+        If a p-value is not within [0, 1].
+
     Notes
     -----
     Holm (1979); holds whatever the dependence between the features.
@@ -282,6 +347,8 @@ def holm(p_values: Sequence[float]) -> list[float]:
     >>> holm([0.01, 0.5, 0.04])
     [0.03, 0.5, 0.08]
     """
+    if not all(0 <= one <= 1 for one in p_values):
+        raise ValueError("p-values must lie within [0, 1]")
     adjusted, worst = [1.0] * len(p_values), 0.0
     for rank, index in enumerate(np.argsort(p_values, kind="stable").tolist()):
         worst = max(worst, min(1.0, (len(p_values) - rank) * p_values[index]))
@@ -301,3 +368,10 @@ def _distribution_functions(p: Numbers, q: Numbers) -> tuple[Numbers, tuple[Numb
     below_p = np.searchsorted(np.sort(p), grid, side="right") / p.size
     below_q = np.searchsorted(np.sort(q), grid, side="right") / q.size
     return grid, (below_p, below_q)
+
+
+def _counted(counts: Sample) -> Numbers:
+    found = np.asarray(counts, dtype=np.float64)
+    if found.ndim != 1 or not found.size or not np.all(np.isfinite(found) & (found >= 0)):
+        raise ValueError(f"counts must be finite, not negative, and of shape (k,), not {found.shape}")
+    return found

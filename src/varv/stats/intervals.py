@@ -31,7 +31,7 @@ def wilson(successes: int, n: int, *, confidence: float = 0.95) -> Estimate:
     Raises
     ------
     ValueError
-        If `successes` is not between 0 and `n`.
+        If `successes` is not between 0 and `n`, or `confidence` not between 0 and 1.
 
     Notes
     -----
@@ -43,6 +43,7 @@ def wilson(successes: int, n: int, *, confidence: float = 0.95) -> Estimate:
     >>> share.value, round(share.low, 3), round(share.high, 3)
     (0.3, 0.108, 0.603)
     """
+    _check_confidence(confidence)
     if not 0 <= successes <= n:
         raise ValueError(f"successes must lie between 0 and n, not {successes} of {n}")
     if n == 0:
@@ -67,7 +68,7 @@ def clustered_mean(values: npt.ArrayLike, clusters: npt.ArrayLike, *, confidence
     Raises
     ------
     ValueError
-        If the shapes differ or there is no value.
+        If the shapes differ, there is no value, or one is not finite.
 
     Notes
     -----
@@ -81,9 +82,44 @@ def clustered_mean(values: npt.ArrayLike, clusters: npt.ArrayLike, *, confidence
     >>> two_days.value, two_days.high > 10
     (2.0, True)
     """
+    _check_confidence(confidence)
     mean, error, freedom, n = _clustered(values, clusters, 0.0)
     half = float(special.stdtrit(freedom, 0.5 + confidence / 2)) * error if freedom else np.inf
     return Estimate(mean, mean - half, mean + half, n)
+
+
+def mean_of_clusters(sums: npt.ArrayLike, counts: npt.ArrayLike, *, confidence: float = 0.95) -> Estimate:
+    """Return the mean over all rows, from the sum and the number of rows of each cluster.
+
+    Parameters
+    ----------
+    sums, counts
+        For each cluster the sum of its values and how many there are, shape (n,).
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ, there is no row, or a number is not finite or a count negative.
+
+    Notes
+    -----
+    As `clustered_mean`, when the rows are gone.
+
+    Examples
+    --------
+    >>> mean_of_clusters([2.0, 6.0], [2, 2]).value
+    2.0
+    """
+    total, size = _sums_and_counts(sums, counts)
+    _check_confidence(confidence)
+    n, n_clusters = float(size.sum()), int(np.count_nonzero(size))
+    mean = float(total.sum() / n)
+    if n_clusters == 1:
+        return Estimate(mean, -np.inf, np.inf, round(n))
+    influence = float(np.sum((total - mean * size) ** 2)) / n**2
+    error = float(np.sqrt(n_clusters / (n_clusters - 1) * influence))
+    half = float(special.stdtrit(n_clusters - 1, 0.5 + confidence / 2)) * error
+    return Estimate(mean, mean - half, mean + half, round(n))
 
 
 def exceedance_p_value(
@@ -101,7 +137,7 @@ def exceedance_p_value(
     Raises
     ------
     ValueError
-        If the shapes differ or there is no value.
+        If the shapes differ, there is no value, or one is not finite.
 
     Examples
     --------
@@ -110,9 +146,11 @@ def exceedance_p_value(
     True
     """
     mean, error, freedom, _ = _clustered(values, clusters, correlation)
+    if not np.isfinite(above):
+        raise ValueError(f"above must be finite, not {above}")
     if not freedom:
         return 1.0
-    return 1 - float(special.stdtr(freedom, (mean - above) / max(error, 1e-12)))
+    return float(special.stdtr(freedom, (above - mean) / max(error, 1e-12)))
 
 
 def block_bootstrap_mean(
@@ -139,7 +177,7 @@ def block_bootstrap_mean(
     Raises
     ------
     ValueError
-        If the shapes differ, there is no row, or `block` does not fit.
+        If the shapes differ, there is no row, a number is not finite, or `block` does not fit.
 
     Notes
     -----
@@ -155,12 +193,9 @@ def block_bootstrap_mean(
     >>> 0.01 < gain.low < gain.value < gain.high < 0.03
     True
     """
-    total, size = np.asarray(sums, dtype=np.float64), np.asarray(counts, dtype=np.float64)
+    total, size = _sums_and_counts(sums, counts)
+    _check_confidence(confidence)
     n = total.size
-    if total.ndim != 1 or total.shape != size.shape or not size.sum() > 0:
-        raise ValueError(
-            f"sums and counts must have one shape (n,) with rows, not {total.shape} and {size.shape}"
-        )
     if not 1 <= block <= n:
         raise ValueError(f"block must lie between 1 and {n}, not {block}")
     # Sums over every block at once: a resample then costs n / block additions instead of n.
@@ -174,6 +209,11 @@ def block_bootstrap_mean(
 def lag_one_correlation(series: npt.ArrayLike) -> float:
     """Return the lag-one autocorrelation of daily values, shape (n,) or (n, k), between 0 and 0.8.
 
+    Raises
+    ------
+    ValueError
+        If a value is not finite.
+
     Notes
     -----
     Columns are pooled by their variance. The estimate of a short series is too small, so Kendall's (1954)
@@ -186,6 +226,8 @@ def lag_one_correlation(series: npt.ArrayLike) -> float:
     0.0
     """
     x = np.asarray(series, dtype=np.float64)
+    if x.ndim not in (1, 2) or not np.all(np.isfinite(x)):
+        raise ValueError(f"a series must be finite and of shape (n,) or (n, k), not {x.shape}")
     x = x.reshape(len(x), -1)
     centred = x - x.mean(axis=0)
     variance = float(np.sum(centred**2))
@@ -198,11 +240,18 @@ def lag_one_correlation(series: npt.ArrayLike) -> float:
 def effective_size(n: int, correlation: float) -> float:
     """Return how many independent values say as much about a mean as `n` of a first-order autoregression.
 
+    Raises
+    ------
+    ValueError
+        If `n` is negative or `correlation` does not lie between -1 and 1.
+
     Examples
     --------
     >>> effective_size(30, 0.5)
     10.0
     """
+    if n < 0 or not -1 < correlation < 1:
+        raise ValueError(f"n must not be negative nor correlation reach 1, not {n} and {correlation}")
     return n * (1 - correlation) / (1 + correlation)
 
 
@@ -249,6 +298,8 @@ def _clustered(
     groups = np.unique(np.asarray(clusters), return_inverse=True)[1]
     if x.ndim != 1 or x.shape != groups.shape or not x.size:
         raise ValueError(f"values and clusters must have one shape (n,), not {x.shape} and {groups.shape}")
+    if not np.all(np.isfinite(x)):
+        raise ValueError("values must be finite")
     mean, n_groups = float(x.mean()), int(groups.max()) + 1
     if n_groups == 1:
         return mean, float("inf"), 0.0, x.size
@@ -256,3 +307,19 @@ def _clustered(
     independent = effective_size(n_groups, correlation)
     error = float(np.sqrt(n_groups / (n_groups - 1) * np.sum(sums**2) * n_groups / independent)) / x.size
     return mean, error, max(independent - 1, 1.0), x.size
+
+
+def _sums_and_counts(sums: npt.ArrayLike, counts: npt.ArrayLike) -> tuple[Numbers, Numbers]:
+    total, size = np.asarray(sums, dtype=np.float64), np.asarray(counts, dtype=np.float64)
+    if total.ndim != 1 or total.shape != size.shape or not size.sum() > 0:
+        raise ValueError(
+            f"sums and counts must have one shape (n,) with rows, not {total.shape} and {size.shape}"
+        )
+    if not np.all(np.isfinite(total) & np.isfinite(size) & (size >= 0)):
+        raise ValueError("sums must be finite, and counts must not be negative")
+    return total, size
+
+
+def _check_confidence(confidence: float) -> None:
+    if not 0 < confidence < 1:
+        raise ValueError(f"confidence must lie between 0 and 1, not {confidence}")

@@ -1,16 +1,40 @@
-"""How well scores rank outcomes: the area under the ROC curve and its interval.
+"""How well scores rank outcomes: the area under the ROC curve (AUC) and its interval.
 
-Plain arrays in, plain numbers out. Cost is one sort. The interval takes rows as independent; across days use
-`stats.intervals` on daily values.
+Plain arrays in, plain numbers out. Two numbers go by that name, and they differ: the AUC *pooled* over a
+window compares every row with every other, so it also rewards knowing which days are bad; the AUC *within
+days* compares rows of one day only. Both are named wherever they are shown.
+
+For windows that are put together later, scores are counted in fixed cells (`score_cells`): counts add up, and
+the AUC of any set of days follows from them.
 """
 
 from __future__ import annotations
+
+import math
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from scipy import special
 
-from varv.stats.intervals import Estimate, Numbers
+from varv.stats.intervals import Estimate, Numbers, lag_one_correlation
+
+CELL_WIDTH, CELL_LIMIT = 0.05, 7.0
+"""Cells of scores: so wide in log odds, from minus to plus the limit; the last ones hold what lies beyond."""
+
+N_CELLS = round(2 * CELL_LIMIT / CELL_WIDTH)
+
+_PRIOR_CORRELATION, _PRIOR_CLUSTERS = 0.1, 10
+"""Clusters are taken as alike their neighbours until enough of them say otherwise."""
+
+
+class _Placements(NamedTuple):
+    """For each positive the share of negatives it beats; for each negative the share of positives that beat
+    it.
+    """
+
+    positive: Numbers
+    negative: Numbers
 
 
 def auc(outcomes: npt.ArrayLike, scores: npt.ArrayLike) -> float:
@@ -31,29 +55,46 @@ def auc(outcomes: npt.ArrayLike, scores: npt.ArrayLike) -> float:
     Raises
     ------
     ValueError
-        If the shapes differ or a value is not allowed.
+        If the shapes differ, there is no row, or a value is not allowed.
 
     Examples
     --------
     >>> auc([0, 0, 1, 1], [0.1, 0.4, 0.35, 0.8])
     0.75
     """
-    positive, negative = _placements(outcomes, scores)
-    return float(positive.mean()) if positive.size and negative.size else float("nan")
+    placed = _placements(*_checked(outcomes, scores))
+    return float(placed.positive.mean()) if placed.positive.size and placed.negative.size else math.nan
 
 
-def auc_interval(outcomes: npt.ArrayLike, scores: npt.ArrayLike, *, confidence: float = 0.95) -> Estimate:
-    """Return the area under the ROC curve with DeLong's interval.
+def auc_interval(
+    outcomes: npt.ArrayLike,
+    scores: npt.ArrayLike,
+    clusters: npt.ArrayLike | None = None,
+    *,
+    confidence: float = 0.95,
+) -> Estimate:
+    """Return the area under the ROC curve with its interval.
+
+    Parameters
+    ----------
+    outcomes, scores
+        As in `auc`.
+    clusters
+        The cluster of each row, shape (n,): the number of its hour or day, growing with time. Without, every
+        row is one, which is right for rows that share nothing.
 
     Raises
     ------
     ValueError
-        If the shapes differ or a value is not allowed.
+        If the shapes differ, there is no row, or a value is not allowed.
 
     Notes
     -----
-    Variance of DeLong, DeLong and Clarke-Pearson (1988) by the midranks of Sun and Xu (2014); the interval is
-    cut on the logit scale so that it stays within [0, 1]. With one row of a class the interval is [0, 1].
+    Without clusters the variance of DeLong, DeLong and Clarke-Pearson (1988) by the midranks of Sun and Xu
+    (2014). With clusters, the placements of both classes are summed over each cluster first (Obuchowski,
+    1997), neighbouring clusters may be alike (`lag_one_correlation`), and Student's quantile has as many
+    degrees of freedom as independent clusters, less one. The interval is cut on the logit scale, so that it
+    stays within [0, 1]; with one row of a class, or one cluster, it is [0, 1].
 
     Examples
     --------
@@ -61,42 +102,174 @@ def auc_interval(outcomes: npt.ArrayLike, scores: npt.ArrayLike, *, confidence: 
     >>> ranked.value, 0 < ranked.low < 0.75 < ranked.high < 1
     (0.75, True)
     """
-    positive, negative = _placements(outcomes, scores)
-    n = positive.size + negative.size
-    if not positive.size or not negative.size:
-        return Estimate(float("nan"), 0.0, 1.0, n)
-    value = float(positive.mean())
-    if min(positive.size, negative.size) < 2:
+    y, s = _checked(outcomes, scores)
+    groups = None if clusters is None else _groups(clusters, y)
+    _check_confidence(confidence)
+    placed = _placements(y, s)
+    n = y.size
+    if not placed.positive.size or not placed.negative.size:
+        return Estimate(math.nan, 0.0, 1.0, n)
+    value = float(placed.positive.mean())
+    if min(placed.positive.size, placed.negative.size) < 2:
         return Estimate(value, 0.0, 1.0, n)
-    variance = float(positive.var(ddof=1) / positive.size + negative.var(ddof=1) / negative.size)
+    if groups is None:
+        return _cut(value, n, _row_variance(placed), math.inf, confidence)
+    above = np.bincount(groups[y == 1], placed.positive - value, minlength=int(groups.max()) + 1)
+    below = np.bincount(groups[y == 0], placed.negative - value, minlength=int(groups.max()) + 1)
+    return _clustered(value, n, above / placed.positive.size + below / placed.negative.size, confidence)
+
+
+def auc_error(outcomes: npt.ArrayLike, scores: npt.ArrayLike) -> float:
+    """Return the standard error of the AUC for independent rows (DeLong); not a number below two rows a
+    class.
+
+    Raises
+    ------
+    ValueError
+        As `auc`.
+
+    Examples
+    --------
+    >>> round(auc_error([0, 0, 1, 1], [0.1, 0.4, 0.35, 0.8]), 2)
+    0.35
+    """
+    y, s = _checked(outcomes, scores)
+    placed = _placements(y, s)
+    if min(placed.positive.size, placed.negative.size) < 2:
+        return math.nan
+    return math.sqrt(max(_row_variance(placed), 0.25 / y.size**2))
+
+
+def score_cells(scores: npt.ArrayLike) -> npt.NDArray[np.int64]:
+    """Return the cell of each score, shape (n,), from 0 to `N_CELLS` - 1; higher scores lie in higher cells.
+
+    Raises
+    ------
+    ValueError
+        If a score is not within [0, 1].
+
+    Examples
+    --------
+    >>> score_cells([0.0, 0.5, 0.5001, 1.0]).tolist()
+    [0, 140, 140, 279]
+    """
+    p = np.asarray(scores, dtype=np.float64)
+    if p.ndim != 1 or not np.all((p >= 0) & (p <= 1)):
+        raise ValueError("scores must be one-dimensional and lie within [0, 1]")
+    with np.errstate(divide="ignore"):
+        odds = np.clip(special.logit(p), -CELL_LIMIT, CELL_LIMIT)
+    return np.clip(np.floor((odds + CELL_LIMIT) / CELL_WIDTH + 1e-9).astype(np.int64), 0, N_CELLS - 1)
+
+
+def auc_of_counts(
+    positives: npt.ArrayLike, negatives: npt.ArrayLike, *, confidence: float = 0.95
+) -> Estimate:
+    """Return the pooled AUC of clusters whose scores were counted in cells.
+
+    Parameters
+    ----------
+    positives, negatives
+        Rows of each class by cluster and cell, shapes (clusters, cells), clusters in order of time, lower
+        scores in lower cells.
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ, a count is negative or not finite, or there is no row.
+
+    Notes
+    -----
+    As `auc_interval`, rows of a cell being tied; with `score_cells` the AUC is off by less than 0.001.
+
+    Examples
+    --------
+    >>> auc_of_counts([[0, 1, 3], [0, 1, 2]], [[2, 1, 0], [3, 0, 1]]).value > 0.8
+    True
+    """
+    up, down = np.asarray(positives, dtype=np.float64), np.asarray(negatives, dtype=np.float64)
+    _check_confidence(confidence)
+    if up.ndim != 2 or up.shape != down.shape:
+        raise ValueError(f"counts must have one shape (clusters, cells), not {up.shape} and {down.shape}")
+    if not np.all(np.isfinite(up) & np.isfinite(down) & (up >= 0) & (down >= 0)):
+        raise ValueError("counts must be finite and not negative")
+    n_up, n_down = float(up.sum()), float(down.sum())
+    n = round(n_up + n_down)
+    if not n:
+        raise ValueError("an AUC needs rows: all counts are zero")
+    if not n_up or not n_down:
+        return Estimate(math.nan, 0.0, 1.0, n)
+    below, above = down.sum(axis=0), up.sum(axis=0)
+    beaten = (np.cumsum(below) - below / 2) / n_down
+    beaten_by = (n_up - np.cumsum(above) + above / 2) / n_up
+    value = float(above @ beaten / n_up)
+    if min(n_up, n_down) < 2:
+        return Estimate(value, 0.0, 1.0, n)
+    influence = up @ (beaten - value) / n_up + down @ (beaten_by - value) / n_down
+    return _clustered(value, n, influence, confidence)
+
+
+def _clustered(value: float, n: int, influence: Numbers, confidence: float) -> Estimate:
+    """The interval from what each cluster contributes to the estimate's error."""
+    n_clusters = influence.size
+    if n_clusters < 2:
+        return Estimate(value, 0.0, 1.0, n)
+    seen = lag_one_correlation(influence)
+    prior = _PRIOR_CLUSTERS * _PRIOR_CORRELATION
+    r = (n_clusters * seen + prior) / (n_clusters + _PRIOR_CLUSTERS)
+    widened = (1 + r) / (1 - r)
+    variance = n_clusters / (n_clusters - 1) * float(influence @ influence) * widened
+    return _cut(value, n, variance, max(n_clusters / widened - 1, 1.0), confidence)
+
+
+def _cut(value: float, n: int, variance: float, freedom: float, confidence: float) -> Estimate:
+    upper = 0.5 + confidence / 2
+    quantile = special.ndtri(upper) if math.isinf(freedom) else special.stdtrit(freedom, upper)
     # A perfect ranking has no variance of its own; half a swapped pair keeps the logit finite and the
     # interval open.
     inner = float(np.clip(value, 0.5 / n, 1 - 0.5 / n))
-    half = (
-        float(special.ndtri(0.5 + confidence / 2))
-        * np.sqrt(max(variance, 0.25 / n**2))
-        / (inner * (1 - inner))
-    )
+    half = float(quantile) * math.sqrt(max(variance, 0.25 / n**2)) / (inner * (1 - inner))
     low, high = special.expit(special.logit(inner) + np.array([-half, half]))
     return Estimate(value, min(float(low), value), max(float(high), value), n)
 
 
-def _placements(outcomes: npt.ArrayLike, scores: npt.ArrayLike) -> tuple[Numbers, Numbers]:
-    """For each positive the share of negatives it beats; for each negative the share of positives that beat
-    it.
-    """
+def _row_variance(placed: _Placements) -> float:
+    return float(
+        placed.positive.var(ddof=1) / placed.positive.size
+        + placed.negative.var(ddof=1) / placed.negative.size
+    )
+
+
+def _checked(outcomes: npt.ArrayLike, scores: npt.ArrayLike) -> tuple[Numbers, Numbers]:
     y, s = np.asarray(outcomes, dtype=np.float64), np.asarray(scores, dtype=np.float64)
-    if y.ndim != 1 or y.shape != s.shape:
-        raise ValueError(f"outcomes and scores must have one shape (n,), not {y.shape} and {s.shape}")
+    if y.ndim != 1 or y.shape != s.shape or not y.size:
+        raise ValueError(
+            f"outcomes and scores must have one shape (n,) with rows, not {y.shape} and {s.shape}"
+        )
     if not np.all((y == 0) | (y == 1)) or not np.all(np.isfinite(s)):
         raise ValueError("outcomes must be 0 or 1 and scores finite")
+    return y, s
+
+
+def _groups(clusters: npt.ArrayLike, y: Numbers) -> npt.NDArray[np.int64]:
+    names = np.asarray(clusters)
+    if names.shape != y.shape:
+        raise ValueError(f"clusters must have the shape of the outcomes {y.shape}, not {names.shape}")
+    return np.unique(names, return_inverse=True)[1]
+
+
+def _check_confidence(confidence: float) -> None:
+    if not 0 < confidence < 1:
+        raise ValueError(f"confidence must lie between 0 and 1, not {confidence}")
+
+
+def _placements(y: Numbers, s: Numbers) -> _Placements:
     above, below = s[y == 1], s[y == 0]
     if not above.size or not below.size:
-        return above, below
+        return _Placements(above, below)
     whole = _midranks(s)
     positive = (whole[y == 1] - _midranks(above)) / below.size
     negative = 1 - (whole[y == 0] - _midranks(below)) / above.size
-    return positive, negative
+    return _Placements(positive, negative)
 
 
 def _midranks(values: Numbers) -> Numbers:

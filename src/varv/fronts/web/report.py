@@ -27,6 +27,7 @@ from varv.kernel.ids import ModelName
 from varv.kernel.views import Views
 from varv.loop.comparison import Comparison, Gain, PolicyScore
 from varv.monitoring import PerformanceMeasured
+from varv.monitoring.summary import GLOSSARY
 
 STYLES = ("one", "two", "three", "four")
 MOST_DAYS = 10
@@ -95,6 +96,8 @@ def _render(comparison: Comparison, now: Reading) -> str:
             timeline=_timeline(now, name),
             candidates=_candidates(now, name),
             alarms=now.monitoring.alarms(name),
+            offsets=now.monitoring.offsets(name),
+            glossary=GLOSSARY,
             outstanding=_outstanding(series),
             quarantine=now.datasets.quarantine(),
             windows=matrix.windows,
@@ -206,7 +209,7 @@ def _timeline(now: Reading, name: ModelName) -> list[Moment]:
             found.append(Moment(line.ended_at, ended, subject, line.reason, line.planted, None))
     for alarm in now.monitoring.alarms(name):
         raised = alarm.raised
-        text = f"{raised.kind} of {raised.subject}: {words.numbers(raised.evidence)}"
+        text = f"{raised.kind} of {raised.subject}: {words.numbers(raised.evidence, raised.subject)}"
         status = Status("bad" if raised.severity == "critical" else "warn", "Alarm")
         found.append(Moment(alarm.raised_at, status, f"v{raised.version}", text, "", alarm.seq))
     return sorted(found, key=lambda one: one.at)

@@ -12,7 +12,7 @@ from varv.fronts.web import words
 
 FILTERS: tuple[Callable[..., Any], ...] = (
     *(words.count, words.number, words.when, words.span, words.share, words.segment, words.facts),
-    *(words.outcome, words.gate, words.trigger, words.evidence, words.probation, words.numbers, words.month),
+    *(words.outcome, words.gate, words.trigger, words.evidence, words.probation, words.month),
 )
 """What templates apply to values, by its own name."""
 
@@ -26,7 +26,7 @@ def environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    given: dict[str, Any] = {"interval": words.interval, "status": words.Status}
+    given: dict[str, Any] = {"interval": words.interval, "status": words.Status, "numbers": words.numbers}
     made.filters.update({function.__name__: function for function in FILTERS})
     made.globals.update(given)
     return made

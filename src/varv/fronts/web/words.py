@@ -32,7 +32,8 @@ from varv.loop.model import (
     Trigger,
 )
 from varv.loop.replay import ReplayAdvanced
-from varv.monitoring import AlarmCleared, AlarmRaised, DriftMeasured, PerformanceMeasured
+from varv.monitoring import AlarmCleared, AlarmRaised, DriftMeasured, OffsetAllowed, PerformanceMeasured
+from varv.monitoring.model import CANDIDATE
 from varv.registry import AliasMoved, VersionRegistered
 from varv.rollout import (
     AnswersCounted,
@@ -53,7 +54,7 @@ from varv.serving.model import AnswersUncaptured, RequestsServed, RoutingChanged
 
 MARKS = {"good": "●", "busy": "◐", "warn": "▲", "bad": "■", "off": "○"}
 """A shape for each kind of status, so that it does not hang on colour."""
-LONGEST = 160
+LONGEST = 200
 EARLIEST = 3660 * DAY
 """A whole number at least this large is an instant, of 1980 or later, and no count."""
 
@@ -180,20 +181,25 @@ def _value(value: object) -> str:
 
 def trigger(one: Trigger) -> str:
     """Return why a candidate was trained, with the numbers behind it."""
-    known = numbers(one.evidence)
+    known = numbers(one.evidence, one.subject)
     return f"{one.kind}{' ' + one.subject if one.subject else ''}" + (f": {known}" if known else "")
 
 
-def numbers(seen: Mapping[str, float | None]) -> str:
-    """Return the evidence of an alarm or a trigger, the numbers that decided first.
+def numbers(seen: Mapping[str, float | None], subject: str = "") -> str:
+    """Return the evidence of an alarm or a trigger in words, the numbers that decided first.
 
     Examples
     --------
-    >>> numbers({"cusum": 8.13, "threshold": 7.9, "days": 5.0, "mean": 0.09, "reference_mean": 0.01})
-    'CUSUM 8.13 over 7.90 in 5 days; mean 0.090, reference 0.010'
+    >>> numbers(
+    ...     {"cusum": 4.4, "threshold": 4.2, "days": 5, "n": 460, "mean": 0.06, "low": 0.03, "high": 0.09},
+    ...     "underestimated",
+    ... )
+    'outcomes 6.0 points above the scores [3.0, 9.0] over 5 days, n 460; CUSUM 4.40, alarm from 4.20'
     >>> numbers({"days_since_training": 45.0})
     'days since training 45'
     """
+    if "cusum" in seen and seen.get("low") is not None:
+        return _run(seen, subject)
     if "cusum" in seen:
         run = f"CUSUM {number(seen['cusum'], 2)} over {number(seen.get('threshold'), 2)}"
         reference = f"mean {number(seen.get('mean'))}, reference {number(seen.get('reference_mean'))}"
@@ -202,6 +208,26 @@ def numbers(seen: Mapping[str, float | None]) -> str:
         more = f"{share(seen['growth'] or 0.0)} more outcomes than at the last training"
         return f"{more}, {count(seen.get('n_rows'))} after {count(seen['trained_rows'])}"
     return facts(seen)
+
+
+def _run(seen: Mapping[str, float | None], subject: str) -> str:
+    """Return what a run of days showed, with its interval and n, and by how much the chart is over."""
+    mean, low, high = (seen.get(name) or 0.0 for name in ("mean", "low", "high"))
+    if subject == "underestimated":
+        limits = f"[{number(100 * low, 1)}, {number(100 * high, 1)}]"
+        what = f"outcomes {number(100 * mean, 1)} points above the scores {limits}"
+    elif subject == "overestimated":
+        limits = f"[{number(-100 * high, 1)}, {number(-100 * low, 1)}]"
+        what = f"outcomes {number(-100 * mean, 1)} points below the scores {limits}"
+    elif subject == "excess_loss":
+        what = f"{number(mean)} nats lost beyond what the scores promise [{number(low)}, {number(high)}]"
+    else:
+        usual = f", usual {number(seen.get('reference'))}"
+        name = "AUC within days" if subject == "auc" else "mean"
+        what = f"{name} {number(mean)} [{number(low)}, {number(high)}]{usual}"
+    allowed = f", {number(seen['allowed'])} allowed" if seen.get("allowed") else ""
+    over = f"over {count(seen.get('days'))} days, n {count(seen.get('n'))}{allowed}"
+    return f"{what} {over}; CUSUM {number(seen['cusum'], 2)}, alarm from {number(seen.get('threshold'), 2)}"
 
 
 def gate(result: GateResult) -> str:
@@ -333,7 +359,11 @@ def _measured(event: Event) -> str:
         case PerformanceMeasured():
             limits = f"[{number(event.log_loss_low)}, {number(event.log_loss_high)}]"
             loss = f"log-loss {number(event.log_loss)} {limits}, n {count(event.n)}"
-            return f"v{event.version} {as_datetime(event.window.start):%Y-%m-%d}: {loss}"
+            role = " as candidate" if event.role == CANDIDATE else ""
+            return f"v{event.version}{role} {as_datetime(event.window.start):%Y-%m-%d}: {loss}"
+        case OffsetAllowed():
+            off = f"{event.subject} by {number(event.allowed)} over {count(event.n_days)} days"
+            return f"v{event.version} was off when it was approved: {off}; watched for more"
         case DriftMeasured():
             n_drifted = sum(one.drifted for one in event.features)
             n_harmful = sum(one.harmful for one in event.features)
@@ -341,7 +371,7 @@ def _measured(event: Event) -> str:
             return f"{of} drifted, {n_harmful} harmful, n {count(event.n)}"
         case AlarmRaised():
             alarm = f"{event.severity} {event.kind} alarm on {event.subject} of v{event.version}"
-            return f"{alarm}: {numbers(event.evidence)}"
+            return f"{alarm}: {numbers(event.evidence, event.subject)}"
         case AlarmCleared():
             return f"{event.kind} alarm on {event.subject} of v{event.version} cleared: {event.reason}"
     return ""

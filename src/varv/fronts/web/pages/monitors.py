@@ -13,6 +13,7 @@ from varv.fronts.web.page import Page, Reading, date_text, not_one_of, time_rang
 from varv.kernel.clock import DAY, Instant, as_datetime
 from varv.kernel.ids import ModelName
 from varv.monitoring import FeatureDrift, PerformanceMeasured, Window
+from varv.monitoring.summary import GLOSSARY, by_month, summarised
 from varv.monitoring.views import DriftMatrix
 
 SHOWN_WINDOWS = 6
@@ -21,6 +22,9 @@ PSI_LEVELS = (0.1, 0.2, 0.5, 1.0)
 
 SILENCE = 60 * DAY
 """Without outcomes for so long, what came before is another chapter: charts begin after it unless asked."""
+
+RECENT_DAYS = 30
+"""How many days the quality of a model is shown over in the list of models."""
 
 Number = Callable[[PerformanceMeasured], float | None]
 
@@ -36,6 +40,7 @@ def monitors_page(now: Reading, query: Mapping[str, str]) -> Page:
                 "model": name,
                 "version": now.monitoring.watched(name),
                 "last": last,
+                "quality": summarised(recent(series)),
                 "n_open": len(now.monitoring.open_alarms(name)),
                 "n_alarms": len(now.monitoring.alarms(name)),
             }
@@ -75,6 +80,9 @@ def monitor_page(now: Reading, model: str, query: Mapping[str, str]) -> Page:
         "first": date_text(series[0].window.start) if series else "",
         "months": _months(series),
         "series": shown,
+        "quality": by_month(one for one in now.monitoring.measured(name, since, until)),
+        "glossary": GLOSSARY,
+        "offsets": [one for one in now.monitoring.offsets(name) if since <= one.at < until + 3 * DAY],
         "last": next((one for one in reversed(shown) if one.n), shown[-1] if shown else None),
         "drift": {"windows": matrix.windows, "features": matrix.features, "cells": matrix.cells},
         "table": _last_windows(matrix),
@@ -85,9 +93,22 @@ def monitor_page(now: Reading, model: str, query: Mapping[str, str]) -> Page:
 
 
 def daily(now: Reading, name: ModelName) -> list[PerformanceMeasured]:
-    """Return the measured windows of a model in order of time, each of the version that was champion then."""
-    found = [one for version in now.monitoring.versions(name) for one in now.monitoring.series(name, version)]
-    return sorted(found, key=lambda one: one.window)
+    """Return the measured windows of a model in order of time, each of the version that was champion then.
+
+    On the day of a promotion two were: the one that answered more requests stands for the day.
+    """
+    by_window: dict[Window, PerformanceMeasured] = {}
+    for one in now.monitoring.measured(name):
+        before = by_window.get(one.window)
+        if before is None or one.n_requests > before.n_requests:
+            by_window[one.window] = one
+    return [by_window[window] for window in sorted(by_window)]
+
+
+def recent(series: list[PerformanceMeasured]) -> list[PerformanceMeasured]:
+    """Return the last `RECENT_DAYS` of the days measured."""
+    since = series[-1].window.start - (RECENT_DAYS - 1) * DAY if series else 0
+    return [one for one in series if one.window.start >= since]
 
 
 def last_chapter(series: list[PerformanceMeasured]) -> list[PerformanceMeasured]:
@@ -137,9 +158,9 @@ def _charts(series: list[PerformanceMeasured], matrix: DriftMatrix, marks: list[
     return {
         "loss": _loss(series, marks),
         "auc": line_chart(
-            "AUC of the champion by day",
+            "AUC of the champion within each day",
             [Line("AUC", auc)],
-            description=f"Daily area under the ROC curve over {len(auc)} days with 95 % intervals.",
+            description=f"Area under the ROC curve within each of {len(auc)} days, with 95 % intervals.",
             marks=marks,
         ),
         "excess": line_chart(

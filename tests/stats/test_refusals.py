@@ -1,0 +1,113 @@
+"""Every public function of `varv.stats` refuses what it cannot answer; none invents "no drift"."""
+
+import importlib
+import inspect
+import pkgutil
+
+import numpy as np
+import pytest
+
+import varv.stats
+from varv.stats.change import DaySums
+from varv.stats.drift import DayProfile
+
+NAN, INF, HUGE = float("nan"), float("inf"), 1e308
+DAYS = DayProfile((0.5, 0.5), 9, 0.01, 1.0, 0.0)
+WRONG_DAYS = DayProfile((NAN, 0.5), 9, 0.01, 1.0, 0.0)
+NO_DAYS = DayProfile((), 0, 0.0, 1.0, 0.0)
+
+REFUSED = {
+    "calibration": {
+        "log_losses": [([1], [NAN]), ([NAN], [0.5]), ([1], [1.5]), ([1, 0], [0.5])],
+        "promised_losses": [([NAN],), ([INF],)],
+        "excess_losses": [([1], [NAN]), ([2], [0.5])],
+        "excess_error": [([],), ([NAN],)],
+        "calibration_error": [([], []), ([1], [NAN]), ([1], [0.5], {"bins": 0})],
+        "reliability": [([], []), ([1], [NAN]), ([1], [0.5], {"bins": 0})],
+    },
+    "change": {
+        "average_run_length": [(NAN,), (INF,), (-1.0,), (4.0, {"allowance": NAN})],
+        "cusum_threshold": [(NAN,), (5,), (200, {"allowance": 0.0})],
+        "cusum_step": [(NAN, 0.0), (0.0, NAN)],
+        "with_day": [(DaySums(), NAN, 0.1), (DaySums(), 0.1, NAN), (DaySums(), 0.1, -1.0)],
+        "joined": [(DaySums(), DaySums(value=NAN)), (DaySums(square=INF), DaySums())],
+        "about_mean": [(DaySums(n_days=3.0, value=NAN),)],
+        "by_steps": [(DaySums(n_days=3.0, steps=INF),)],
+        "spread": [(DaySums(),), (DaySums(n_days=3.0, square=NAN),)],
+        "widening": [(200, {"freedom": NAN}), (200, {"freedom": 5, "level_days": 0}), (NAN, {"freedom": 5})],
+    },
+    "drift": {
+        "bin_edges": [([1.0], {"bins": 1}), ([-1.7e308, 1.7e308], {"bins": 2})],
+        "bin_codes": [([[1.0]], np.array([0.0])), ([1.0], np.array([NAN])), ([1.0], np.array([1.0, 0.0]))],
+        "smoothed_shares": [([],), ([NAN],), ([-1],), ([INF],)],
+        "stability_index": [([], []), ([0, 0], [1, 1]), ([1, NAN], [1, 1]), ([1, 1], [1, 1, 1])],
+        "population_stability_index": [([], [1.0]), ([1.0], []), ([1.0, INF], [1.0])],
+        "categorical_stability_index": [([], ["a"]), (["a"], [])],
+        "kolmogorov_smirnov": [([], [1.0]), ([1.0], [NAN]), ([INF], [1.0])],
+        "wasserstein": [([], [1.0]), ([1.0], [NAN]), ([INF], [1.0])],
+        "jensen_shannon": [([], []), ([NAN, 1.0], [0.5, 0.5]), ([0.2, 0.2], [0.5, 0.5])],
+        "day_profile": [([],), ([[1, 1], [1, 1]],), ([[1, NAN]] * 3,), ([[2, -1]] * 3,)],
+        "day_shift": [(DAYS, WRONG_DAYS), (NO_DAYS, DAYS), (DAYS, DAYS, {"looks": 0})],
+        "holm": [([NAN],), ([1.5],)],
+    },
+    "intervals": {
+        "wilson": [(3, 2), (NAN, 2), (1, 2, {"confidence": 1.0})],
+        "clustered_mean": [([], []), ([NAN], [1]), ([1.0], [1, 2])],
+        "mean_of_clusters": [([], []), ([NAN], [1]), ([1.0], [0]), ([1.0], [-1])],
+        "exceedance_p_value": [([], []), ([NAN], [1]), ([1.0], [1], {"above": NAN})],
+        "block_bootstrap_mean": [
+            ([], [], {"block": 1, "rng": None}),
+            ([NAN], [1], {"block": 1, "rng": None}),
+            ([1.0], [1], {"block": 2, "rng": None}),
+        ],
+        "lag_one_correlation": [([NAN, 1.0, 2.0],), ([INF, 1.0, 2.0],)],
+        "effective_size": [(-1, 0.0), (10, 1.0), (10, NAN)],
+    },
+    "ranking": {
+        "auc": [([], []), ([0, 1], [NAN, 0.5]), ([0, 2], [0.1, 0.2])],
+        "auc_interval": [([], []), ([0, 1], [NAN, 0.5]), ([0, 1], [0.1, 0.5], [1])],
+        "auc_error": [([], []), ([0, 1], [NAN, 0.5])],
+        "score_cells": [([NAN],), ([1.5],)],
+        "auc_of_counts": [([[0]], [[0]]), ([[NAN]], [[1]]), ([[1]], [[1, 1]]), ([[-1]], [[1]])],
+    },
+}
+
+
+def public_functions(module):
+    found = importlib.import_module(f"varv.stats.{module}")
+    return {
+        name: value
+        for name, value in vars(found).items()
+        if inspect.isfunction(value) and value.__module__ == found.__name__ and not name.startswith("_")
+    }
+
+
+def test_every_public_function_has_what_it_refuses():
+    modules = {one.name for one in pkgutil.iter_modules(varv.stats.__path__)} - {"sequential"}
+    assert {module: set(public_functions(module)) for module in modules} == {
+        module: set(cases) for module, cases in REFUSED.items()
+    }
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "case"),
+    [
+        (module, name, case)
+        for module, names in REFUSED.items()
+        for name, cases in names.items()
+        for case in cases
+    ],
+)
+def test_what_cannot_be_answered_is_refused(module, name, case):
+    given = [part for part in case if not isinstance(part, dict)]
+    options = next((part for part in case if isinstance(part, dict)), {})
+    with pytest.raises(ValueError):
+        public_functions(module)[name](*given, **options)
+
+
+def test_values_too_large_for_their_squares_still_drift():
+    drift = importlib.import_module("varv.stats.drift")
+    before, after = np.linspace(0, 1, 50) * HUGE, np.linspace(0.5, 1.5, 50) * HUGE
+    assert drift.wasserstein(before, after) > 1
+    assert drift.kolmogorov_smirnov(before, after) > 0.4
+    assert drift.population_stability_index(before, after) > 0.25
