@@ -1,8 +1,9 @@
 """What requests leave in memory: ``python benchmarks/bench_memory.py`` prints a table.
 
 A server is started on a project as `varv init` writes it. Requests of forty rows with keys of their own are
-answered, captured and ingested, and the outcome of each row is sent. The resident memory of the owner and of its
-worker is read after a warm-up and after each further part of the load; the slope is what a request leaves.
+answered, captured and ingested, and the outcome of each row is sent. The resident memory of the owner and of
+its worker is read after a warm-up and after each further part of the load; the slope is what a request
+leaves.
 """
 
 from __future__ import annotations
@@ -107,7 +108,8 @@ def main() -> int:
             server.terminate()
             server.wait(60)
             print(
-                f"home {sum(path.stat().st_size for path in Path(folder).rglob('*') if path.is_file()):,} bytes"
+                f"home {sum(path.stat().st_size for path in Path(folder).rglob('*') if path.is_file()):,}
+                bytes"
             )
     return 0
 

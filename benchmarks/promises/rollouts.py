@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 import polars as pl
+from benchmarks.promises.row import Row
 from benchmarks.promises.traffic import HISTORY, START, Traffic, World
 
 from varv.kernel.clock import DAY, HOUR, MINUTE, Instant
@@ -64,17 +65,6 @@ class Outcome(NamedTuple):
     """From when it should have answered to its end."""
     share: float
     """At the end."""
-
-
-class Row(NamedTuple):
-    """One line of the table of promises."""
-
-    world: str
-    question: str
-    bar: str
-    found: str
-    holds: bool
-    n_runs: int
 
 
 class Simulation:
