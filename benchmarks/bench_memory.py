@@ -107,10 +107,8 @@ def main() -> int:
         finally:
             server.terminate()
             server.wait(60)
-            print(
-                f"home {sum(path.stat().st_size for path in Path(folder).rglob('*') if path.is_file()):,}
-                bytes"
-            )
+            size_bytes = sum(path.stat().st_size for path in Path(folder).rglob("*") if path.is_file())
+            print(f"home {size_bytes:,} bytes")
     return 0
 
 
