@@ -176,7 +176,7 @@ def test_a_planted_version_is_marked_wherever_it_appears(console):
 def test_the_overview_names_what_needs_a_person(console):
     text = Tree(get(console, "/").text).text
     assert "late-arrival v5: doubtful" in text
-    assert "flights day-020-again: 880 rows put aside" in text
+    assert "flights: 880 rows of 1 batches in quarantine" in text
     needs = json.loads(get(console, "/overview.json").text)["needs"]
     assert [need["status"]["word"] for need in needs] == ["Held", "Warning alarm", "Quarantined"]
 
@@ -185,7 +185,7 @@ def test_the_strip_has_a_word_and_a_number_for_every_stage(console):
     (loop,) = json.loads(get(console, "/overview.json").text)["loops"]
     stages = {stage["name"]: (stage["status"]["word"], stage["number"]) for stage in loop["stages"]}
     assert stages == {
-        "Data": ("1 quarantined", "96 batches"),
+        "Data": ("880 quarantined", "96 batches"),
         "Features": ("2 drifted, harmless", "5 features"),
         "Training": ("Ready", "4 retrains"),
         "Registry": ("v2 champion", "5 versions"),
