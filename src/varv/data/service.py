@@ -134,11 +134,13 @@ class Datasets:
         return ()
 
     def infer_contracts(self, datasets: Sequence[Dataset]) -> list[Fact]:
-        """Return the facts that batches must from now on be like all that is stored at present."""
+        """Return the facts that batches must from now on be like all that is stored at present, prepared ones
+        among them.
+        """
         facts = []
         for dataset in datasets:
             for part in dataset.parts:
-                reference = self.read_part(dataset, part)
+                reference = self._stored_so_far(dataset, part)
                 if not reference.is_empty():
                     contract = infer_contract(
                         reference, key=dataset.key, time=part, binary=self._binary_in(dataset, part)
@@ -147,6 +149,16 @@ class Datasets:
                     event = ContractInferred(dataset=dataset.name, part=part, contract=kept)
                     facts.append(Fact(stream_of(dataset), event))
         return facts
+
+    def _stored_so_far(self, dataset: Dataset, part: str) -> pl.DataFrame:
+        with self._views.reading(DatasetsView) as view:
+            waiting = [
+                made
+                for place, (_, made) in self._pending.items()
+                if view.batch(*place) is None and place[:2] == (dataset.name, part)
+            ]
+        rows = [made.rows for made in waiting if made.accepted]
+        return pl.concat([self.read_part(dataset, part), *rows])
 
     def contract(self, dataset: Dataset, part: str) -> Contract:
         """Return what batches of a part are checked by: what was inferred, or else what was declared."""
