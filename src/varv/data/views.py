@@ -120,6 +120,7 @@ class DatasetsView:
         self._versions: dict[str, list[DatasetVersion]] = {}
         self._segments: dict[Place, DatasetVersion] = {}
         self._batches: dict[Place, Digest] = {}
+        """Of batches that are not a version as they came."""
         self._quarantine: dict[Place, Quarantined] = {}
         self._counts: dict[tuple[str, str], PartCounts] = {}
         self._from_quarantine: set[Place] = set()
@@ -143,7 +144,8 @@ class DatasetsView:
                     counts.n_different += event.n_different
             case RowsJoined():
                 counts = self.counts(event.dataset, event.part)
-                counts.n_waiting -= event.n_rows
+                # Ledgers of before did not count what waited.
+                counts.n_waiting = max(0, counts.n_waiting - event.n_rows)
                 counts.n_early += event.n_early
             case BatchQuarantined():
                 self._put_aside(entry, event)
@@ -176,7 +178,9 @@ class DatasetsView:
         """Return the digest of a batch that came, whatever became of it; a keyed one if rows were left
         out.
         """
-        return self._batches.get((dataset, part, segment))
+        place = (dataset, part, segment)
+        version = self._segments.get(place)
+        return self._batches.get(place, None if version is None else version.digest)
 
     def quarantined(self, dataset: str, part: str, segment: str) -> Quarantined | None:
         """Return the rows of a batch that are in quarantine, if any are."""
@@ -215,7 +219,8 @@ class DatasetsView:
         versions.append(kept)
         place = (event.dataset, event.part, event.segment)
         self._segments[place] = kept
-        self._batches.setdefault(place, event.batch or event.digest)
+        if event.batch is not None:
+            self._batches[place] = event.batch
         counts = self._arrived(place, event.n_rows)
         counts.n_batches += 1
         counts.n_rows += event.n_rows
