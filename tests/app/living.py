@@ -15,7 +15,8 @@ from varv.kernel.codec import Digest
 from varv.kernel.faults import Faults
 from varv.loop.answering import Answering
 from varv.loop.declaration import Model
-from varv.loop.live import Inbox, Live, LiveClock, Sealed
+from varv.loop.inbox import Inbox
+from varv.loop.live import Live, LiveClock, Sealed
 from varv.loop.world import World
 from varv.serving import CaptureLog
 

@@ -47,7 +47,7 @@ def run(capsys, home, monkeypatch):
     return told
 
 
-COMMANDS = ("init", "replay", "up", "status", "why", "verify", "rollback", "retrain", "doctor")
+COMMANDS = ("init", "replay", "up", "status", "why", "verify", "rollback", "retrain", "doctor", "quarantine")
 
 
 @pytest.mark.parametrize("command", COMMANDS)

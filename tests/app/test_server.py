@@ -64,11 +64,30 @@ def test_both_protocols_answer_and_say_who_did(server):
 def test_a_prediction_and_its_outcome_can_be_explained_within_seconds(server):
     server.predict("told-1", **PARCEL)
     answer = server.act("outcome.record", model=MODEL, rows=[{"delivery_id": "told-1", "late": 1}])
-    assert answer.json() == {"n_rows": 1}
+    assert (answer.status_code, answer.json()["n_rows"]) == (200, 1)
 
     found = eventually(lambda: explained(server.home, "told-1", n_sources=2))
     assert found["prediction"]["version"] == 1
     assert found["sources"][1]["row"]["late"] == 1
+
+
+def test_a_bad_outcome_is_refused_alone_and_nothing_of_the_others_is_lost(server):
+    rows = [{"delivery_id": f"part-{n}", "late": 1} for n in range(5)]
+    bad = [{"delivery_id": "part-x", "late": 7}, {"late": 1}]
+    far = {"delivery_id": "part-y", "late": 1, "delivered_at": "9999-01-01T00:00:00Z"}
+    answer = server.act("outcome.record", model=MODEL, rows=[*rows, *bad, far])
+    assert answer.status_code == 207
+    found = answer.json()
+    assert (found["n_rows"], found["n_refused"]) == (5, 3)
+    assert [(one["row"], one["column"]) for one in found["refused"]] == [
+        (5, "late"),
+        (6, "delivery_id"),
+        (7, "delivered_at"),
+    ]
+    alone = server.act("outcome.record", model=MODEL, rows=bad)
+    assert alone.status_code == 400
+    assert alone.json()["error"]["facts"]["n_refused"] == 2
+    assert server.act("quarantine.list").json()["n_rows"] == 0
 
 
 def test_outcomes_become_features_of_the_next_request(server):

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import uvicorn
 from starlette.applications import Starlette
-from tests.fronts.history import comparison, empty, history
+from tests.fronts.history import comparison, empty, held_rows, history
 
 from varv.fronts.web.console import create_console
 from varv.fronts.web.report import write_report
@@ -31,6 +31,8 @@ PAGES = [
     "/monitors/late-arrival",
     "/data",
     "/data/flights",
+    "/data/flights/quarantine/requested_at/day-021",
+    "/data/flights/quarantine/requested_at/day-020-again",
     "/ledger",
     "/ledger/60",
     "/ledger?name=nothing",
@@ -62,9 +64,10 @@ class Served:
 
 
 @pytest.fixture(scope="module")
-def told() -> Iterator[Served]:
+def told(tmp_path_factory) -> Iterator[Served]:
     views, ledger = history()
-    served = Served(create_console(views, ledger))
+    columns = held_rows(tmp_path_factory.mktemp("home"))
+    served = Served(create_console(views, ledger, columns=columns))
     yield served
     served.stop()
 

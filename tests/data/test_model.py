@@ -8,7 +8,8 @@ import polars as pl
 import pytest
 
 from varv.data import Dataset, Frame
-from varv.kernel.errors import InvalidDeclaration, InvalidInput
+from varv.data.model import DatasetRegistered, dataset_of
+from varv.kernel.errors import Corrupt, InvalidDeclaration
 
 TYPES = {"id": pl.String, "at": pl.Datetime, "size": pl.Int64, "done_at": pl.Datetime, "late": pl.Boolean}
 ROWS = pl.DataFrame(
@@ -94,9 +95,29 @@ def test_a_type_that_is_not_kept_is_refused_by_name():
         declared(ROWS.with_columns(size=pl.Series([[1], [2]]))).types()
 
 
-def test_a_row_without_key_or_event_time_is_refused():
-    with pytest.raises(InvalidInput, match="has 1 rows without 'at'"):
-        declared(ROWS.with_columns(at=pl.Series([None, dt.datetime(2013, 1, 1)]))).load()
+def test_a_row_without_event_time_comes_first_and_in_no_part():
+    trips = declared(ROWS.with_columns(at=pl.Series([None, dt.datetime(2013, 1, 1)])))
+    frame = trips.load()
+    assert frame["id"].to_list() == ["b", "a"]
+    assert trips.part(frame, "at")["id"].to_list() == ["a"]
+
+
+def test_a_registered_dataset_is_the_declared_one_without_its_source():
+    trips = declared()
+    registered = DatasetRegistered(
+        dataset=trips.name,
+        key=trips.key,
+        event_time=trips.event_time,
+        known_at=dict(trips.known_at),
+        types={name: str(dtype) for name, dtype in trips.types().items()},
+    )
+    again = dataset_of(registered)
+    assert (again.key, again.parts, again.types()) == (trips.key, trips.parts, trips.types())
+    strange = DatasetRegistered(
+        dataset=trips.name, key=("id",), event_time="at", known_at={}, types={"id": "List(Int64)"}
+    )
+    with pytest.raises(Corrupt, match="List"):
+        dataset_of(strange)
 
 
 def test_a_function_that_returns_something_else_is_named():

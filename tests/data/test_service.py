@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
+import shutil
 
+import numpy as np
 import polars as pl
 import pytest
 
-from varv.data import Dataset, Datasets, DatasetsView, Frame
+from varv.data import Dataset, Datasets, DatasetsView, Frame, Quarantine, Selection
 from varv.data.service import content_digest
 from varv.kernel.clock import VirtualClock, instant
+from varv.kernel.codec import decode_event
 from varv.kernel.columns import FolderColumns
-from varv.kernel.errors import AlreadyExists, Conflict, FailedPrecondition, InvalidInput, NotFound
+from varv.kernel.errors import AlreadyExists, Conflict, InvalidInput, NotFound
 from varv.kernel.ledger import Append, Change
 from varv.kernel.ledger_sqlite import SqliteLedger
+from varv.kernel.secret import Secret
 from varv.kernel.views import Views
 
 UTC = pl.Datetime("us", "UTC")
@@ -48,11 +53,27 @@ def store(tmp_path):
 
 class Store:
     def __init__(self, folder):
+        self.folder = folder
         self.clock = VirtualClock(instant("2013-02-01"))
         self.ledger = SqliteLedger(":memory:")
+        self.reopen()
+
+    def reopen(self):
+        """Lose what is in memory."""
+        folder = self.folder
         self.columns = FolderColumns(folder / "columns")
         self.views = Views(self.ledger, DatasetsView)
-        self.datasets = Datasets(self.ledger, self.columns, self.clock, self.views)
+        self.secret = Secret(folder / "digest.key")
+        self.datasets = Datasets(self.ledger, self.columns, self.clock, self.views, self.secret)
+        self.quarantine = Quarantine(self.datasets, self.columns, self.views, self.clock)
+
+    def counts(self, part):
+        with self.views.reading(DatasetsView) as view:
+            return view.counts("trips", part)
+
+    def take(self, correction):
+        self.datasets.commit(correction.facts)
+        return correction
 
     def commit(self, facts):
         appends = tuple(Append(fact.stream, fact.event) for fact in facts)
@@ -156,35 +177,200 @@ def test_several_batches_of_one_commit_make_versions_in_their_order(store):
     assert store.datasets.read(TRIPS)["late"].to_list() == [True]
 
 
-def test_a_bad_batch_is_kept_whole_in_quarantine_until_it_is_released(store):
+def test_a_repeated_key_is_dropped_and_counted_equal_rows_apart_from_others(store):
     store.fill()
-    bad = base(("d", at(5), 4), ("d", at(6), 5))
-    outcome = store.datasets.append(TRIPS, "at", bad, segment="d3")
-    assert outcome.version is None
-    assert [v.rule for v in outcome.report.violations] == ["duplicate key"]
-    assert store.datasets.read(TRIPS).height == 3
+    again = base(("a", at(1), 1), ("d", at(5), 4), ("b", at(2), 9), ("d", at(5), 4), ("d", at(6), 4))
+    outcome = store.datasets.append(TRIPS, "at", again, segment="d3")
+    assert outcome.report.ok
+    assert store.datasets.read(TRIPS).select("id", "size").rows() == [("a", 1), ("b", 2), ("c", 3), ("d", 4)]
+    counts = store.counts("at")
+    assert (counts.n_arrived, counts.n_rows, counts.n_equal, counts.n_different) == (8, 4, 2, 2)
+    assert (counts.n_lost, counts.reasons) == (2, {})
+
+
+def test_keys_are_remembered_after_a_restart_and_across_many_batches(store):
+    rows = [(f"k{number}", at(1 + number % 28), number) for number in range(600)]
+    for number in range(0, 600, 20):
+        store.datasets.append(TRIPS, "at", base(*rows[number : number + 20]), segment=f"d{number:03}")
+    store.reopen()
+    outcome = store.datasets.append(TRIPS, "at", base(*rows, ("new", at(3), 1)), segment="all")
+    assert outcome.version == 31
+    assert store.counts("at").n_equal == 600
+    assert store.datasets.read(TRIPS).height == 601
+
+
+def test_a_batch_of_repeats_only_makes_no_version_and_is_known_when_it_comes_again(store):
+    store.fill()
+    repeated = base(("a", at(1), 1))
+    assert store.datasets.append(TRIPS, "at", repeated, segment="d3").version is None
+    head = store.ledger.head()
+    store.reopen()
+    assert store.datasets.append(TRIPS, "at", repeated, segment="d3").version is None
+    assert store.ledger.head() == head
+    with pytest.raises(Conflict, match="other rows"):
+        store.datasets.append(TRIPS, "at", base(("a", at(1), 2)), segment="d3")
+
+
+def test_a_bad_row_is_put_aside_and_the_others_make_a_version(store):
+    many = base(*((f"x{i}", at(1 + i // 24, i % 24), i) for i in range(400)))
+    store.datasets.append(TRIPS, "at", many, segment="d1")
+    store.commit(store.datasets.infer_contracts([TRIPS]))
+    batch = base(("y", at(20), 3), ("z", at(20), 99_999), (None, at(20), 3), *(("w", at(21), 5),) * 2)
+    outcome = store.datasets.append(TRIPS, "at", batch, segment="d2")
+    assert outcome.version == 2
+    assert [(v.reason, v.n_rows) for v in outcome.report.violations] == [
+        ("null of id", 1),
+        ("impossible value of size", 1),
+    ]
+    assert set(store.datasets.read(TRIPS)["id"]) >= {"y", "w"}
     with store.views.reading(DatasetsView) as view:
         (held,) = view.quarantine("trips")
-    assert (held.segment, held.n_rows, held.report) == ("d3", 2, outcome.report)
-    assert store.columns.scan("quarantine/trips/at", ["d3"]).collect().equals(bad)
-    assert store.datasets.append(TRIPS, "at", bad, segment="d3") == outcome
+    assert (held.n_rows, held.n_batch, held.whole) == (2, 5, False)
+    counts = store.counts("at")
+    assert counts.n_arrived == counts.n_rows + counts.n_equal + counts.n_quarantined == 405
+    head = store.ledger.head()
+    assert store.datasets.append(TRIPS, "at", batch, segment="d2") == outcome
+    assert store.ledger.head() == head
 
-    assert store.datasets.release(TRIPS, "at", "d3", by="ana") == 5
-    assert store.datasets.read(TRIPS).filter(pl.col("id") == "d")["size"].to_list() == [4]
+
+def test_a_row_that_was_put_aside_does_not_take_its_key(store):
+    wild = base(("a", None, 1))
+    store.datasets.append(TRIPS, "at", wild, segment="d1")
+    assert store.datasets.append(TRIPS, "at", base(("a", at(2), 1)), segment="d2").version == 1
+
+
+def test_a_batch_of_another_shape_is_put_aside_whole(store):
+    store.fill()
+    outcome = store.datasets.append(TRIPS, "at", base(("d", at(5), 4)).drop("size"), segment="d3")
+    assert outcome.version is None
+    assert [v.rule for v in outcome.report.violations] == ["missing column"]
     with store.views.reading(DatasetsView) as view:
-        assert view.quarantine() == []
-    with pytest.raises(NotFound, match="not in quarantine"):
-        store.datasets.release(TRIPS, "at", "d3", by="ana")
-    assert store.datasets.append(TRIPS, "at", bad, segment="d3").version == 5
+        (held,) = view.quarantine("trips")
+    assert held.whole
+    assert store.counts("at").reasons == {"batch: missing column of size": 1}
 
 
-def test_a_batch_of_other_types_can_be_kept_but_not_released(store):
-    bad = base(("d", at(5), 4)).with_columns(size=pl.lit("four"))
-    assert store.datasets.append(TRIPS, "at", bad, segment="d1").version is None
-    with pytest.raises(FailedPrecondition, match="types"):
-        store.datasets.release(TRIPS, "at", "d1", by="ana")
-    missing = store.datasets.append(TRIPS, "at", bad.drop("size"), segment="d2")
-    assert [v.rule for v in missing.report.violations] == ["missing column"]
+def test_what_is_said_of_a_row_before_it_exists_is_put_aside(store):
+    store.datasets.append(TRIPS, "at", base(("a", at(3), 1), ("b", at(3), 1)), segment="d1")
+    outcome = store.datasets.append(
+        TRIPS, "done_at", done(("a", at(2), True), ("b", at(3), True)), segment="d1"
+    )
+    assert [v.reason for v in outcome.report.violations] == ["known before its row of done_at"]
+    assert store.datasets.read(TRIPS)["late"].to_list() == [None, True]
+
+
+def test_what_comes_ahead_of_its_row_is_kept_and_joins_it_unless_it_is_too_early(store):
+    ahead = done(("a", at(4), True), ("b", at(2), True), ("never", at(4), True))
+    store.datasets.append(TRIPS, "done_at", ahead, segment="d1")
+    assert store.counts("done_at").n_waiting == 3
+    store.reopen()
+    store.datasets.append(TRIPS, "at", base(("a", at(3), 1), ("b", at(3), 1)), segment="d2")
+    counts = store.counts("done_at")
+    assert (counts.n_waiting, counts.n_early, counts.n_lost) == (1, 1, 2)
+    assert store.datasets.read(TRIPS)["late"].to_list() == [True, None]
+
+
+def test_rows_and_their_counts_are_the_same_whether_or_not_the_process_was_restarted(tmp_path):
+    rng = np.random.default_rng(3)
+    found = []
+    for restarts in (False, True):
+        store = Store(tmp_path / str(restarts))
+        rng = np.random.default_rng(3)
+        for number in range(30):
+            keys = [f"k{key}" for key in rng.integers(0, 60, 8)]
+            store.datasets.append(
+                TRIPS, "at", base(*((key, at(10), int(rng.integers(3))) for key in keys)), segment=f"{number}"
+            )
+            keys = [f"k{key}" for key in rng.integers(0, 60, 8)]
+            store.datasets.append(
+                TRIPS,
+                "done_at",
+                done(*((key, at(int(rng.integers(8, 14))), True) for key in keys)),
+                segment=f"{number}",
+            )
+            if restarts:
+                store.reopen()
+        found.append((store.counts("at"), store.counts("done_at"), store.datasets.read(TRIPS).rows()))
+    assert found[0] == found[1]
+    assert found[0][1].n_early > 0
+
+
+def test_no_value_of_a_row_that_was_put_aside_enters_the_ledger(store):
+    many = pl.DataFrame(
+        {
+            "id": [f"x{i}" for i in range(400)],
+            "at": [at(1 + i // 24, i % 24) for i in range(400)],
+            "city": ["Aurich", "Bünde"] * 200,
+        }
+    ).cast({"at": UTC})
+    towns = Dataset("towns", source=Frame(many), key="id", event_time="at")
+    store.datasets.append(towns, "at", many, segment="d1")
+    store.commit(store.datasets.infer_contracts([towns]))
+    secret = many.head(3).with_columns(
+        id=pl.Series(["Zoe", None, "Yan"]), city=pl.Series(["Celle", "Dahme", "Essen"])
+    )
+    outcome = store.datasets.append(towns, "at", secret, segment="d2")
+    store.datasets.append(towns, "at", secret.with_columns(city=pl.Series([4711, 4712, 4713])), segment="d3")
+    assert [v.rule for v in outcome.report.violations] == ["unseen value"]
+    chain = b"".join(entry.data for entry in store.ledger.read())
+    for value in (*many["city"], "Zoe", "Celle", "Dahme", "Essen", "4711"):
+        assert value.encode() not in chain
+        assert json.dumps(value).strip('"').encode() not in chain
+
+
+def test_a_contract_without_its_texts_checks_all_else(store):
+    many = base(*((f"x{i % 2}{i}", at(1 + i // 24, i % 24), i) for i in range(400)))
+    towns = many.with_columns(city=pl.Series(["Aurich", "Celle"] * 200))
+    data = Dataset("towns", source=Frame(towns), key="id", event_time="at")
+    store.datasets.append(data, "at", towns, segment="d1")
+    store.commit(store.datasets.infer_contracts([data]))
+    other = towns.head(20).with_columns(
+        id=pl.Series([f"y{i}" for i in range(20)]), city=pl.lit("Essen"), size=pl.lit(3)
+    )
+    assert store.datasets.append(data, "at", other, segment="d2").version is None
+    shutil.rmtree(store.folder / "columns" / "contracts")
+    store.reopen()
+    assert store.datasets.append(data, "at", other, segment="d3").version == 2
+    wild = other.head(1).with_columns(id=pl.lit("z"), size=pl.lit(99_999))
+    assert store.datasets.append(data, "at", wild, segment="d4").version is None
+
+
+def test_events_of_earlier_versions_with_examples_and_domains_are_read(store):
+    rule = {"name": "city", "kind": "text", "null_share": 0.5, "low": None, "high": None}
+    strict = [{"name": "id", "kind": "text"}, {"name": "at", "kind": "time"}]
+    contract = {
+        "key": ["id"],
+        "time": "at",
+        "columns": [*strict, {**rule, "domain": ["Aurich", "Celle"]}],
+        "earliest": 0,
+        "n_reference": 400,
+    }
+    inferred = {"dataset": "towns", "part": "at", "contract": contract}
+    broken = {
+        "rule": "duplicate key",
+        "column": "id",
+        "n_rows": 1,
+        "n_allowed": 0,
+        "expected": "each key once",
+    }
+    report = {"n_rows": 2, "violations": [{**broken, "examples": [{"key": "a", "value": "a"}]}]}
+    rows = base(("a", at(1), 1), ("a", at(1), 2)).with_columns(city=pl.lit("Essen"))
+    quarantined = {
+        **{"dataset": "towns", "part": "at", "segment": "d1", "n_rows": 2},
+        **{"digest": content_digest(rows), "report": report},
+    }
+    store.columns.append("quarantine/towns/at", "d1", rows)
+    for name, fields in (("contract_inferred", inferred), ("batch_quarantined", quarantined)):
+        event = decode_event(f"data.{name}", 1, json.dumps(fields).encode())
+        store.ledger.commit(Change(at=store.clock.now(), facts=(Append("dataset/towns", event),)))
+    data = Dataset("towns", source=Frame(rows), key="id", event_time="at")
+    store.commit(store.datasets.register(data))
+    assert store.datasets.contract(data, "at").columns[-1].domain == ("Aurich", "Celle")
+    assert store.datasets.append(data, "at", rows, segment="d1").version is None
+    (held,) = store.quarantine.batches(Selection(dataset="towns"))
+    assert (held.whole, held.n_rows, held.report.violations[0].examples[0].value) == (True, 2, "a")
+    store.take(store.quarantine.release(Selection(dataset="towns"), by="ana"))
+    assert store.datasets.read(data)["size"].to_list() == [1]
 
 
 def test_narrower_and_reordered_columns_are_stored_as_declared(store):
@@ -197,9 +383,12 @@ def test_narrower_and_reordered_columns_are_stored_as_declared(store):
 def test_an_inferred_contract_holds_from_then_on(store):
     many = base(*((f"x{i}", at(1 + i // 24, i % 24), i % 7) for i in range(400)))
     store.datasets.append(TRIPS, "at", many, segment="d1")
-    wild = base(("y", at(20), 1000))
+    wild = base(("y", at(20), 100))
     store.commit(store.datasets.infer_contracts([TRIPS]))
     outcome = store.datasets.append(TRIPS, "at", wild, segment="d2")
+    assert outcome.report.ok
+    several = base(*((f"z{i}", at(20), 100) for i in range(9)))
+    outcome = store.datasets.append(TRIPS, "at", several, segment="d3")
     assert [(v.rule, v.column, v.expected) for v in outcome.report.violations] == [
         ("range", "size", "-6 to 12")
     ]

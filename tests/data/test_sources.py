@@ -52,6 +52,57 @@ def test_a_file_that_is_no_parquet_says_so(tmp_path):
         Parquet(str(tmp_path / "broken.parquet")).types()
 
 
+@pytest.mark.parametrize("kind", ["pandas", "a function that returns pandas", "arrow"])
+def test_frames_of_other_libraries_hold_the_same_rows(kind):
+    pandas = pytest.importorskip("pandas")
+    plain = pandas.DataFrame(
+        {
+            "id": pandas.Categorical(["a", "b", "c"]),
+            "at": pandas.to_datetime([f"2013-01-0{day}T07:00+02:00" for day in (1, 2, 3)]),
+            "size": [1.5, float("nan"), 2.25],
+            "name": ["x", None, "ü"],
+        }
+    )
+    given = {"pandas": plain, "a function that returns pandas": lambda: plain, "arrow": ByArrow(ROWS)}[kind]
+    assert Dataset("things", source=Frame(given), key="id", event_time="at").load().equals(ROWS)
+
+
+def test_every_kind_of_column_of_pandas_is_kept():
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame(
+        {
+            "whole": pandas.array([1, None, 3], dtype="Int64"),
+            "small": pandas.array([1, 2, 3], dtype="int8"),
+            "truth": [True, False, True],
+            "maybe": pandas.array([True, None, False], dtype="boolean"),
+            "naive": pandas.to_datetime(["2013-01-01", None, "2013-01-03"]),
+        }
+    )
+    found = Frame(frame).load()
+    assert found.rows() == [
+        (1, 1, True, True, dt.datetime(2013, 1, 1)),
+        (None, 2, False, None, None),
+        (3, 3, True, False, dt.datetime(2013, 1, 3)),
+    ]
+    assert found.schema["small"] == pl.Int8
+
+
+def test_a_column_of_pandas_that_mixes_types_is_named():
+    pandas = pytest.importorskip("pandas")
+    with pytest.raises(InvalidDeclaration, match="several kinds in 'size'"):
+        Frame(pandas.DataFrame({"size": [1, "two"]})).load()
+
+
+class ByArrow:
+    """A frame of a library that is not known, which offers its columns through Arrow."""
+
+    def __init__(self, frame):
+        self._frame = frame
+
+    def __arrow_c_stream__(self, requested_schema=None):
+        return self._frame.__arrow_c_stream__(requested_schema)
+
+
 def test_a_frame_of_something_else_is_refused():
     with pytest.raises(InvalidDeclaration, match="cannot be made of dict"):
         Frame({"a": [1]})

@@ -89,4 +89,4 @@ def test_every_block_works_in_the_order_of_the_page(tmp_path):
     ]
     assert len(predictions) == 2
     assert 0 < predictions[0]["predictions"][0] < 1
-    assert '{"n_rows":1}' in said[next(start for start in said if "outcome/record" in start)]
+    assert '{"n_rows":1,' in said[next(start for start in said if "outcome/record" in start)]

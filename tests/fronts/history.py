@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
+
+import polars as pl
 
 from varv.data.model import (
     BatchQuarantined,
     ContractInferred,
     DatasetRegistered,
     DatasetVersionAppended,
+    RepeatsDropped,
 )
 from varv.data.rules import ColumnRule, Contract, Example, Report, Violation
 from varv.data.views import DatasetsView
 from varv.kernel.clock import DAY, HOUR, Duration, Instant, instant
 from varv.kernel.codec import Digest, Event, digest
+from varv.kernel.columns import FolderColumns
 from varv.kernel.ids import DatasetName, ModelName, Version
 from varv.kernel.ledger import Append, Change, Ledger
 from varv.kernel.ledger_sqlite import MEMORY, SqliteLedger
@@ -256,6 +261,37 @@ class _Story:
             report=Report(n_rows=880, violations=(broken,)),
         )
         self.write(at, f"data/{FLIGHTS}", batch)
+        rows = BatchQuarantined(
+            dataset=FLIGHTS,
+            part="requested_at",
+            segment="day-021",
+            n_rows=3,
+            n_batch=903,
+            digest=digest(b"worse"),
+            report=Report(
+                n_rows=903,
+                violations=(
+                    Violation(
+                        rule="impossible value",
+                        column="temp",
+                        n_rows=3,
+                        n_allowed=0,
+                        expected="-523 to 599",
+                    ),
+                ),
+            ),
+            batch=digest(b"came"),
+        )
+        self.write(at, f"data/{FLIGHTS}", rows)
+        repeats = RepeatsDropped(
+            dataset=FLIGHTS,
+            part="requested_at",
+            segment="day-021",
+            n_equal=7,
+            n_different=2,
+            batch=digest(b"came"),
+        )
+        self.write(at, f"data/{FLIGHTS}", repeats)
 
     def alarm(self, day: int) -> None:
         at = START + day * DAY
@@ -583,3 +619,13 @@ def comparison() -> Comparison:
             policy("weekly", 0.47, 47),
         ),
     )
+
+
+def held_rows(folder: Path) -> FolderColumns:
+    """Return columns with the rows that the history has put in quarantine, hostile texts among them."""
+    columns = FolderColumns(folder / "columns")
+    rows = pl.DataFrame(
+        {"flight_id": [HOSTILE, "AA-2", "AA-3"], "carrier": ["AA", None, HOSTILE], "temp": [1e9, 9e9, -1e9]}
+    ).with_columns(pl.lit("impossible value of temp").alias("@reason"))
+    columns.append("quarantine/flights/requested_at", "day-021", rows)
+    return columns

@@ -36,6 +36,12 @@ def cook(order: Order) -> Bill:
     return Bill(total=7.5 * order.n)
 
 
+class Plates(msgspec.Struct, frozen=True):
+    """Plates."""
+
+    n_refused: int
+
+
 def application(token=""):
     verbs = VerbTable()
     for name, permission in (("dish.order", "operate"), ("dish.price", "read")):
@@ -140,3 +146,22 @@ def test_a_client_raises_what_the_server_raised():
     assert raised.value.facts == {"left": 0}
     assert client.call("dish.order", dish="stew") == {"total": 7.5, "notes": {}}
     assert client.verbs() == {"dish.order": "Order.", "dish.price": "Order."}
+
+
+def test_what_is_done_in_part_is_a_207_and_described_as_one():
+    verbs = VerbTable()
+    verb: Verb[Any, Any] = Verb(
+        name="dish.carry",
+        summary="Carry.",
+        request=Order,
+        result=Plates,
+        permission=Permission("write"),
+        run=lambda order: Plates(n_refused=order.n),
+    )
+    verbs.register(verb)
+    client = asking(Starlette(routes=create_api(verbs, dict)))
+    for n, status in ((0, 200), (2, 207)):
+        answer = client.post("/api/v1/dish/carry", json={"dish": "stew", "n": n})
+        assert (answer.status_code, answer.json()) == (status, {"n_refused": n})
+    paths = client.get("/api/openapi.json").json()["paths"]
+    assert "207" in paths["/api/v1/dish/carry"]["post"]["responses"]

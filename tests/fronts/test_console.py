@@ -10,7 +10,7 @@ from varv.kernel.ledger import Append, Change
 from varv.loop.model import RowsMatured
 
 from .browsing import Tree, get
-from .history import HOSTILE, MODEL, START, empty, history
+from .history import HOSTILE, MODEL, START, empty, held_rows, history
 
 LISTS = ["/", "/models", "/rollouts", "/monitors", "/data", "/ledger"]
 DETAILS = [
@@ -176,7 +176,7 @@ def test_a_planted_version_is_marked_wherever_it_appears(console):
 def test_the_overview_names_what_needs_a_person(console):
     text = Tree(get(console, "/").text).text
     assert "late-arrival v5: doubtful" in text
-    assert "flights day-020-again: 880 rows put aside" in text
+    assert "flights: 883 rows of 2 batches in quarantine" in text
     needs = json.loads(get(console, "/overview.json").text)["needs"]
     assert [need["status"]["word"] for need in needs] == ["Held", "Warning alarm", "Quarantined"]
 
@@ -185,7 +185,7 @@ def test_the_strip_has_a_word_and_a_number_for_every_stage(console):
     (loop,) = json.loads(get(console, "/overview.json").text)["loops"]
     stages = {stage["name"]: (stage["status"]["word"], stage["number"]) for stage in loop["stages"]}
     assert stages == {
-        "Data": ("1 quarantined", "96 batches"),
+        "Data": ("883 quarantined", "96 batches"),
         "Features": ("2 drifted, harmless", "5 features"),
         "Training": ("Ready", "4 retrains"),
         "Registry": ("v2 champion", "5 versions"),
@@ -259,3 +259,31 @@ def test_static_files_may_be_kept_for_long(console):
     assert answer.status_code == 200
     assert "immutable" in answer.headers["cache-control"]
     assert answer.headers["content-type"].startswith("text/css")
+
+
+def test_rows_in_quarantine_are_shown_with_their_reasons_and_nothing_of_them_is_markup(tmp_path):
+    views, ledger = history()
+    console = create_console(views, ledger, columns=held_rows(tmp_path))
+    page = get(console, "/data/flights/quarantine/requested_at/day-021")
+    assert Tree(page.text).faults == []
+    assert "impossible value of temp" in page.text
+    assert "<script" not in page.text
+    assert (
+        len(json.loads(get(console, "/data/flights/quarantine/requested_at/day-021.json").text)["rows"]) == 3
+    )
+
+
+def test_rows_that_were_deleted_leave_a_page_that_says_so(console):
+    page = get(console, "/data/flights/quarantine/requested_at/day-020-again")
+    assert "not kept any more" in page.text
+    assert get(console, "/data/flights/quarantine/requested_at/day-099").status_code == 404
+
+
+def test_the_data_pages_count_what_was_left_out(console):
+    found = json.loads(get(console, "/data.json").text)
+    base = next(one for one in found["parts"] if one["part"] == "requested_at")
+    assert (base["n_equal"], base["n_different"], base["n_quarantined"]) == (7, 2, 883)
+    assert [one["reason"] for one in found["reasons"]] == [
+        "batch: out of range of temp",
+        "impossible value of temp",
+    ]

@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from varv.fronts.web.report import write_report
+from varv.loop.accounts import PartRows, warnings_of
 
 from .browsing import Tree
 from .history import comparison, empty, history
@@ -47,9 +48,26 @@ def test_planted_versions_are_marked_and_shown_open(report):
     assert report.count("<details open>") == 1
 
 
-def test_quarantined_batches_and_hostile_names_are_shown_as_text(report):
-    assert "day-020-again" in report
+def test_reasons_of_quarantine_and_hostile_names_are_shown_as_text(report):
+    assert "batch: out of range of temp" in report
     assert "<script" not in report
+
+
+def test_lost_rows_come_before_everything_else(report, tmp_path):
+    views, _ = history()
+    rows = PartRows(
+        **{"dataset": "flights", "part": "arrived_at", "n_source": 1000, "n_outside": 100, "n_used": 850},
+        **{"n_equal": 10, "n_different": 5, "n_waiting": 5, "n_early": 5, "n_quarantined": 25},
+        **{"n_discarded": 0, "n_before_contract": 3, "reasons": {"impossible value of temp": 25}},
+    )
+    told = msgspec.structs.replace(comparison(), warnings=warnings_of([rows]), rows=(rows,))
+    write_report(told, views, tmp_path / "lost.html")
+    html = (tmp_path / "lost.html").read_text()
+    warning = "4.4% of the rows of flights/arrived_at were not used, 40 of 900"
+    assert html.index("Replay of") < html.index(warning) < html.index('id="verdict"')
+    assert warning not in report
+    assert Tree(html).faults == []
+    assert next(iter(msgspec.to_builtins(told))) == "warnings"
 
 
 def test_the_report_is_the_same_byte_for_byte(report, tmp_path):

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from tests.loop.synthetic import declared, parcels
 
 from varv.kernel.clock import DAY, HOUR, Instant, instant
+from varv.kernel.errors import InvalidDeclaration
 from varv.loop.feed import Feed
 
 START, END = instant("2024-03-01"), instant("2024-05-10")
@@ -52,7 +53,29 @@ def test_a_stretch_in_which_nothing_happened_is_empty(feed):
 
 def test_what_a_column_came_to_be_stands_in_the_order_of_the_requests(feed):
     [requests] = [one for one in feed.between(START, Instant(START + DAY)) if one.is_base]
-    later = feed.later(requests, "delay")
+    later = feed.later(requests.dataset, requests.rows, "delay")
     expected = requests.rows.join(parcels().select("parcel", "delay"), on="parcel", maintain_order="left")
     assert later.equals(expected["delay"])
     assert later.null_count() == expected.filter(pl.col("delay").is_null()).height > 0
+
+
+def test_rows_without_a_time_come_with_the_first_stretch_if_asked_for():
+    past = parcels().with_columns(asked_at=pl.when(pl.int_range(pl.len()) != 3).then("asked_at"))
+    [data] = declared(past).model.datasets
+    feed = Feed([data])
+    [plain] = [one for one in feed.between(START, Instant(START + DAY)) if one.is_base]
+    [full] = [one for one in feed.between(START, Instant(START + DAY), undated=True) if one.is_base]
+    assert full.rows.height == plain.rows.height + 1
+    assert full.rows["asked_at"].null_count() == feed.n_undated(data) == 1
+    assert feed.n_rows(data, "asked_at") == past.height
+
+
+def test_a_key_that_does_not_identify_rows_is_told_with_one_that_does():
+    past = parcels().with_columns(parcel=pl.lit("p") + (pl.int_range(pl.len()) // 2).cast(pl.String))
+    with pytest.raises(InvalidDeclaration, match=r"3,600 of 7,200 repeat one") as refused:
+        Feed(declared(past).model.datasets)
+    assert refused.value.hint == 'did you mean key=["parcel", "asked_at"]?'
+
+
+def test_the_same_rows_twice_are_no_wrong_key():
+    Feed(declared(pl.concat([parcels(), parcels()])).model.datasets)

@@ -139,9 +139,40 @@ def _add_writing(add: Any) -> None:
     rollback = add("rollback", "go back to the champion before this one", _ROLLBACK)
     rollback.add_argument("model", help="which model")
     rollback.add_argument("--reason", default="", help="kept in the ledger")
+    _add_quarantine(add)
     retrain = add("retrain", "ask for a new candidate", _RETRAIN)
     retrain.add_argument("model", help="which model")
     retrain.add_argument("--reason", default="", help="kept in the ledger")
+
+
+def _add_quarantine(add: Any) -> None:
+    quarantine = add("quarantine", "rows that were put aside: look, release, replace, drop", _QUARANTINE)
+    acts = quarantine.add_subparsers(dest="act", metavar="ACT", required=True, parser_class=_Parser)
+
+    def act(name: str, summary: str) -> argparse.ArgumentParser:
+        return acts.add_parser(
+            name, help=summary, description=summary, parents=[_shared(default=argparse.SUPPRESS)]
+        )
+
+    listed = act("list", "list the batches that have rows in quarantine")
+    listed.add_argument("what", nargs="?", default="", help="DATASET or DATASET/PART; all if left out")
+    shown = act("show", "show rows in quarantine, with their numbers and reasons")
+    shown.add_argument("--limit", type=int, default=20, help="how many rows (20)")
+    shown.add_argument("--to", metavar="FILE", help="write all of them to a .csv, .parquet or .jsonl file")
+    released = act("release", "let rows out as they are")
+    replaced = act("replace", "put corrected rows in the place of rows of one batch")
+    dropped = act("drop", "give rows up for good")
+    for one in (shown, released, replaced, dropped):
+        one.add_argument("what", help="DATASET, DATASET/PART or DATASET/PART/SEGMENT")
+    replaced.add_argument("file", help="the corrected rows: .csv, .parquet or .jsonl")
+    for one in (shown, released, replaced, dropped):
+        one.add_argument("--reason", default="", help='only rows of this reason: "impossible value"')
+        one.add_argument(
+            "--rows", default="", metavar="NUMBERS", help="only these rows of a segment: 0,2,5-9"
+        )
+    for one in (released, replaced, dropped):
+        one.add_argument("--by", default="operator", help="who decides; kept in the ledger")
+        one.add_argument("--why", default="", help="why; kept in the ledger")
 
 
 def _add_reading(add: Any) -> None:
@@ -170,6 +201,10 @@ that a replay has filled, its champion serves. The console is there at once, on 
 _ROLLBACK = """Give up the rollout that is open, or, if there is none, go back to the champion before this
 one. With a running server this takes effect within milliseconds; without one it is carried out when varv up
 runs next.
+"""
+_QUARANTINE = """Rows that break their dataset's contract are put aside, one by one or with their whole
+batch. Look at them, and let them out as they are, replace them by corrected ones, or give them up. With a
+running server, rows that come out reach features and labels at once; without one, when varv up runs next.
 """
 _RETRAIN = """Ask for a new candidate. It is trained at once if the loop is free and its cool-down over,
 and waits otherwise.

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import sys
-from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
 import msgspec
 
-from varv.app.compose import open_ledger, open_views
+from varv.app.access import answer, call, owned_ledger, reading_home
+from varv.app.compose import open_views
 from varv.app.explaining import Explanation, explain
 from varv.app.inspecting import (
     ModelStatus,
@@ -21,14 +20,14 @@ from varv.app.inspecting import (
     status_report,
     verify_report,
 )
-from varv.app.rendering import Block, Grid, Heading, Line, show
-from varv.app.server_file import Running, running_server
+from varv.app.rendering import Block, Grid, Heading, Line
+from varv.app.server_file import running_server
 from varv.app.settings import Loaded, Settings, load_settings, share_processors
 from varv.app.use_cases import ActRequest, Desk, RetrainOrdered, RolledBack, retrain, rollback
 from varv.kernel.clock import Instant, SystemClock
 from varv.kernel.engine import Engine
-from varv.kernel.errors import InvalidInput, NotFound, Unavailable, VarvError
-from varv.kernel.faults import Faults
+from varv.kernel.errors import InvalidInput, NotFound, VarvError
+from varv.loop.accounts import PartRows
 
 R = TypeVar("R")
 
@@ -55,13 +54,6 @@ def error_document(error: VarvError) -> str:
     return msgspec.json.encode({"error": said}, enc_hook=str).decode() + "\n"
 
 
-def _answer(options: argparse.Namespace, value: object, blocks: Callable[[], Sequence[Block]]) -> None:
-    if getattr(options, "json", False):
-        sys.stdout.write(msgspec.json.encode(value, enc_hook=str).decode() + "\n")
-    else:
-        show(blocks())
-
-
 # init, replay, up
 
 
@@ -77,7 +69,7 @@ def _init(options: argparse.Namespace, loaded: Loaded) -> int:
         go = "" if options.folder == "." else f"cd {options.folder} && "
         return [*lines, Line(f"next: {go}varv replay deliveries.py")]
 
-    _answer(options, told, blocks)
+    answer(options, told, blocks)
     return 0
 
 
@@ -113,7 +105,7 @@ def _replay(options: argparse.Namespace, loaded: Loaded) -> int:
     finally:
         progress.close()
     report = settings.home / REPORT_FILE
-    _answer(options, found, lambda: [*_comparison(found), Line(f"report {report}")])
+    answer(options, found, lambda: [*_comparison(found), Line(f"report {report}")])
     return 0
 
 
@@ -148,11 +140,15 @@ def _comparison(found: object) -> list[Block]:
         [Heading(f"log-loss of {declared.name} is lower by [95 %]"), Grid(("", ""), gains)] if gains else []
     )
     return [
+        *(Heading(f"WARNING: {warning}") for warning in found.warnings),
+        *([Line("next: varv quarantine list; the table of rows below says why")] if found.warnings else []),
+        *(Line(f"note: {notice}") for notice in found.notices),
         Heading(f"policies, on {declared.n:,} requests with an outcome; compute in rows times rounds"),
         Grid(columns, rows),
         Line("AUC: all requests together; within days: requests of one day against each other, averaged"),
         *against,
         *_leaks([leak(one) for one in found.leaks]),
+        *row_blocks(found.rows),
         Line("next: varv status, varv why MODEL, varv up FILE"),
     ]
 
@@ -161,6 +157,32 @@ def _leaks(leaks: Sequence[str]) -> list[Block]:
     if not leaks:
         return []
     return [Heading("these columns look as if they held what a request cannot know"), *map(Line, leaks)]
+
+
+def row_blocks(rows: Sequence[PartRows]) -> list[Block]:
+    """Return what became of rows as text; nothing where all of them were used."""
+    if all(one.n_used == one.n_arrived and not one.n_before_contract for one in rows):
+        return []
+    columns = ("part", "arrived", "used", "repeat, equal", "other", "no row", "too early", "quarantined")
+    cells = [
+        (
+            f"{one.dataset}/{one.part}",
+            *(f"{n:,}" for n in (one.n_arrived, one.n_used, one.n_equal, one.n_different, one.n_waiting)),
+            *(f"{n:,}" for n in (one.n_early, one.n_quarantined)),
+        )
+        for one in rows
+    ]
+    reasons = [
+        Line(f"  {one.dataset}/{one.part}: {n:,} {reason}")
+        for one in rows
+        for reason, n in one.reasons.items()
+    ]
+    before = [
+        Line(f"  {one.dataset}/{one.part}: {one.n_before_contract:,} used, of before the contract")
+        for one in rows
+        if one.n_before_contract
+    ]
+    return [Heading("rows that arrived, and what became of them"), Grid(columns, cells), *reasons, *before]
 
 
 def _up(options: argparse.Namespace, loaded: Loaded) -> int:
@@ -172,21 +194,12 @@ def _up(options: argparse.Namespace, loaded: Loaded) -> int:
 # reading
 
 
-@contextmanager
-def _reading(settings: Settings) -> Generator[Desk]:
-    ledger = open_ledger(settings.home, read_only=True)
-    try:
-        yield Desk(settings.home, ledger, open_views(ledger), SystemClock(), None, running=False)
-    finally:
-        ledger.close()
-
-
 def _status(options: argparse.Namespace, loaded: Loaded) -> int:
     server = running_server(loaded.settings)
     state = "not running" if server is None else f"running, pid {server.pid}, {server.url}"
-    with _reading(loaded.settings) as desk:
+    with reading_home(loaded.settings) as desk:
         found = status_report(desk.views, desk.ledger, desk.clock.now(), model=options.model, state=state)
-    _answer(options, found, lambda: _status_blocks(found))
+    answer(options, found, lambda: _status_blocks(found))
     return 0
 
 
@@ -201,11 +214,30 @@ def _status_blocks(found: StatusReport) -> list[Block]:
         )
     for model in found.models:
         blocks += _model_blocks(model)
+    blocks += _data_blocks(found)
     return (
         blocks
         if found.models
         else [*blocks, Line("no model yet; the first is trained by varv up or varv replay")]
     )
+
+
+def _data_blocks(found: StatusReport) -> list[Block]:
+    if not found.data:
+        return []
+    columns = ("part", "rows", "repeat, equal", "other", "no row yet", "too early", "quarantined", "given up")
+    cells = [
+        (
+            f"{one.dataset}/{one.part}",
+            *(f"{n:,}" for n in (one.n_rows, one.n_equal, one.n_different, one.n_waiting, one.n_early)),
+            *(f"{n:,}" for n in (one.n_quarantined, one.n_discarded)),
+        )
+        for one in found.data
+    ]
+    held = sum(one.n_quarantined for one in found.data)
+    reasons = ", ".join(f"{reason} ({n:,})" for reason, n in found.quarantined.items())
+    more = [Line(f"  {held:,} rows in quarantine: {reasons}; see varv quarantine list")] if held else []
+    return [Heading("\ndata"), Grid(columns, cells), *more]
 
 
 def _model_blocks(model: ModelStatus) -> list[Block]:
@@ -273,9 +305,9 @@ def _metric(value: float | None) -> str:
 
 
 def _why(options: argparse.Namespace, loaded: Loaded) -> int:
-    with _reading(loaded.settings) as desk:
+    with reading_home(loaded.settings) as desk:
         found = explain(desk.home, desk.ledger, desk.views, " ".join(options.subject))
-    _answer(options, found, lambda: _why_blocks(found))
+    answer(options, found, lambda: _why_blocks(found))
     return 0
 
 
@@ -324,7 +356,7 @@ def _why_blocks(found: Explanation) -> list[Block]:
 
 def _verify(options: argparse.Namespace, loaded: Loaded) -> int:
     found = verify_report(loaded.settings.home)
-    _answer(options, found, lambda: _verify_blocks(found))
+    answer(options, found, lambda: _verify_blocks(found))
     return 0 if found.ok else 1
 
 
@@ -355,7 +387,7 @@ def _doctor(options: argparse.Namespace, loaded: Loaded) -> int:
             Grid(("name", "value", "from"), settings),
         ]
 
-    _answer(options, found, blocks)
+    answer(options, found, blocks)
     return 0 if found.ok else 1
 
 
@@ -376,7 +408,7 @@ def _rollback(options: argparse.Namespace, loaded: Loaded) -> int:
             return [Line(f"asked to {act} (entry {found.seq}); carried out when varv up runs next")]
         return [Line(f"{done}; {after} (entry {found.seq})")]
 
-    _answer(options, found, blocks)
+    answer(options, found, blocks)
     return 0
 
 
@@ -388,7 +420,7 @@ def _retrain(options: argparse.Namespace, loaded: Loaded) -> int:
         when = "" if found.settled else "; carried out when varv up runs next"
         return [Line(f"asked for in entry {found.seq}: {what}{when}")]
 
-    _answer(options, found, blocks)
+    answer(options, found, blocks)
     return 0
 
 
@@ -403,31 +435,21 @@ def _ask(
     asked = ActRequest(model=options.model, reason=options.reason)
     server = running_server(settings)
     if server is not None:
-        return msgspec.convert(_call(server, settings, verb, asked), type=result)
-    if not (settings.home / "ledger.db").exists():
-        raise NotFound("ledger", settings.home.name, hint="look for the home folder with --home")
+        return msgspec.convert(call(server, settings, verb, asked), type=result)
     from varv.loop.rules import LoopSaga
     from varv.monitoring.rules import MonitorSaga
     from varv.rollout.rules import RolloutSaga
 
     clock = SystemClock()
-    ledger = open_ledger(settings.home, faults=Faults.parse(settings.fault))
-    try:
+    with owned_ledger(settings) as ledger:
         engine = Engine(ledger, clock, (LoopSaga(), RolloutSaga(), MonitorSaga()))
         return act(Desk(settings.home, ledger, open_views(ledger), clock, engine, running=False), asked)
-    finally:
-        ledger.close()
 
 
-def _call(server: Running, settings: Settings, verb: str, asked: ActRequest) -> object:
-    from varv.fronts.client import Client
+def _quarantine(options: argparse.Namespace, loaded: Loaded) -> int:
+    from varv.app.quarantine_commands import quarantine
 
-    try:
-        with Client(server.url, token=settings.token) as client:
-            return client.call(verb, **msgspec.structs.asdict(asked))
-    except Unavailable as error:
-        error.facts.setdefault("pid", server.pid)
-        raise
+    return quarantine(options, loaded)
 
 
 _COMMANDS: dict[str, Callable[[argparse.Namespace, Loaded], int]] = {
@@ -438,6 +460,7 @@ _COMMANDS: dict[str, Callable[[argparse.Namespace, Loaded], int]] = {
     "why": _why,
     "verify": _verify,
     "doctor": _doctor,
+    "quarantine": _quarantine,
     "rollback": _rollback,
     "retrain": _retrain,
 }

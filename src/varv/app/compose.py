@@ -19,6 +19,7 @@ from varv.kernel.faults import Faults
 from varv.kernel.ledger import Ledger
 from varv.kernel.ledger_sqlite import Durability, SqliteLedger
 from varv.kernel.merkle import Notary, SigningKey
+from varv.kernel.secret import SECRET_FILE, Secret
 from varv.kernel.views import Views
 from varv.loop.comparison import PoliciesCompared
 from varv.loop.declaration import Model
@@ -111,7 +112,14 @@ def open_world(
     runtime = OnnxRuntime()
     dataplane = DataPlane(runtime)
     handlers = Handlers()
-    datasets = Datasets(ledger, columns, clock, views)
+    datasets = Datasets(
+        ledger,
+        columns,
+        clock,
+        views,
+        Secret(folder / SECRET_FILE),
+        binary={str(model.requests.name): model.outcome.column},
+    )
 
     def outcomes() -> pl.DataFrame:
         return outcomes_in(model, datasets.read_part(model.requests, model.outcome.known_at))

@@ -8,14 +8,21 @@ import platform
 import shutil
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import msgspec
 
 from varv import __version__
+from varv.app.compose import open_ledger, open_views
+from varv.app.inspecting import PartStatus, data_status, quarantined_by_reason
 from varv.app.server_file import Running, running_server
 from varv.app.settings import Loaded, plain
+from varv.data import DatasetsView
+from varv.kernel.errors import VarvError
+from varv.kernel.views import Views
+from varv.loop.accounts import LOUD_SHARE, text_notices
+from varv.loop.views import LoopView
 
 LEAST_PYTHON = (3, 11)
 LEAST_FREE_BYTES = 1 << 30
@@ -69,6 +76,7 @@ def examine(loaded: Loaded) -> DoctorReport:
         _port("control port", settings.host, settings.port, server),
         _port("inference port", settings.host, settings.inference_port, server),
         _browser(),
+        *_data(settings.home),
     )
     values = plain(settings)
     found = tuple(SettingFound(name=name, value=values[name], source=loaded.sources[name]) for name in values)
@@ -107,6 +115,68 @@ def _home(home: Path) -> Check:
     )
     hint = "" if writable else "choose another with --home"
     return Check(name="home", verdict="ok" if writable else "bad", found=f"{home} {state}", hint=hint)
+
+
+def _data(home: Path) -> list[Check]:
+    """Look at what became of rows, where there is a ledger that can be read."""
+    if not (home / "ledger.db").exists():
+        return []
+    try:
+        ledger = open_ledger(home, read_only=True)
+    except VarvError as error:
+        return [Check(name="data", verdict="bad", found=str(error), hint="see varv verify")]
+    try:
+        views = open_views(ledger)
+        parts, reasons = data_status(views), quarantined_by_reason(views)
+        notices = _text_features(views)
+    except VarvError as error:
+        return [Check(name="data", verdict="bad", found=str(error), hint="see varv verify")]
+    finally:
+        ledger.close()
+    return [_quarantine(parts, reasons), *_unused(parts), *notices]
+
+
+def _quarantine(parts: Sequence[PartStatus], reasons: Mapping[str, int]) -> Check:
+    n_rows = sum(one.n_quarantined for one in parts)
+    if not n_rows:
+        return Check(name="quarantine", verdict="ok", found="empty")
+    named = ", ".join(f"{reason} ({n:,})" for reason, n in list(reasons.items())[:5])
+    hint = "varv quarantine show, then release, replace or drop"
+    return Check(name="quarantine", verdict="note", found=f"{n_rows:,} rows: {named}", hint=hint)
+
+
+def _unused(parts: Sequence[PartStatus]) -> list[Check]:
+    """Point out parts of whose rows many repeat a key, or are about no row."""
+    found = []
+    for one in parts:
+        name, n_all = f"rows of {one.dataset}/{one.part}", one.n_rows + one.n_different
+        causes = (
+            (
+                one.n_different,
+                "repeat a key with other values",
+                "look at the key; the first row with it stands",
+            ),
+            (
+                one.n_waiting,
+                "are about a row that is not there",
+                "see whether both name rows by the same key",
+            ),
+            (one.n_early, "say something from before their row", "look at the clocks of their senders"),
+        )
+        for n, cause, hint in causes:
+            if n > LOUD_SHARE * n_all:
+                text = f"{n:,} of {n_all:,} {cause}"
+                found.append(Check(name=name, verdict="note", found=text, hint=hint))
+    return found
+
+
+def _text_features(views: Views) -> list[Check]:
+    with views.reading(LoopView) as loops:
+        definitions = [record.definition[1:] for record in loops.loops.values()]
+    with views.reading(DatasetsView) as view:
+        datasets = [str(one.dataset) for one in view.datasets()]
+        found = [text for name in datasets for one in definitions for text in text_notices(view, name, one)]
+    return [Check(name="features", verdict="note", found=text) for text in dict.fromkeys(found)]
 
 
 def _disk(home: Path) -> Check:

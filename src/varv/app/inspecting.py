@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 
 from varv.app.compose import open_ledger
+from varv.data.views import DatasetsView, PartCounts
 from varv.fronts.web.words import leak
 from varv.kernel.clock import DAY, Instant, iso
 from varv.kernel.errors import NotFound
@@ -128,6 +129,25 @@ class TimerStatus(msgspec.Struct, frozen=True, kw_only=True):
     due: str
 
 
+class PartStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of the rows of one part of a dataset."""
+
+    dataset: str
+    part: str
+    n_rows: int
+    n_equal: int
+    """Repeated a key with the same values, and were dropped."""
+    n_different: int
+    """Repeated a key with other values, and were dropped."""
+    n_waiting: int
+    """Are about a row that has not come (yet), such as outcomes of an unknown key."""
+    n_early: int
+    """Say something from before their row existed, and are not used."""
+    n_quarantined: int
+    n_discarded: int
+    """Were given up, or replaced, by a person."""
+
+
 class StatusReport(msgspec.Struct, frozen=True, kw_only=True):
     """A home at a glance; `state` is what its server is doing."""
 
@@ -138,6 +158,9 @@ class StatusReport(msgspec.Struct, frozen=True, kw_only=True):
     next_timer: TimerStatus | None
     replayed_through: str | None
     replay_finished: bool
+    data: tuple[PartStatus, ...] = ()
+    quarantined: dict[str, int] = msgspec.field(default_factory=dict)
+    """Rows that were put aside, by reason, of batches that have some in quarantine."""
 
 
 class VerifyReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -177,7 +200,40 @@ def status_report(
         next_timer=TimerStatus(saga=timer.saga, key=timer.key, due=iso(timer.due)) if timer else None,
         replayed_through=None if through is None else iso(through),
         replay_finished=finished,
+        data=data_status(views),
+        quarantined=quarantined_by_reason(views),
     )
+
+
+def data_status(views: Views) -> tuple[PartStatus, ...]:
+    """Return what became of the rows of every part of every dataset."""
+    with views.reading(DatasetsView) as view:
+        parts = [(one, part) for one in view.datasets() for part in (one.event_time, *one.known_at)]
+        return tuple(_part_status(one.dataset, part, view.counts(one.dataset, part)) for one, part in parts)
+
+
+def _part_status(dataset: str, part: str, counts: PartCounts) -> PartStatus:
+    return PartStatus(
+        dataset=dataset,
+        part=part,
+        n_rows=counts.n_rows,
+        n_equal=counts.n_equal,
+        n_different=counts.n_different,
+        n_waiting=counts.n_waiting,
+        n_early=counts.n_early,
+        n_quarantined=counts.n_quarantined,
+        n_discarded=counts.n_discarded + counts.n_replaced,
+    )
+
+
+def quarantined_by_reason(views: Views) -> dict[str, int]:
+    """Return how many rows were put aside for each reason, of the batches that have some in quarantine."""
+    found: dict[str, int] = {}
+    with views.reading(DatasetsView) as view:
+        for held in view.quarantine():
+            for reason, n in held.by_reason.items():
+                found[reason] = found.get(reason, 0) + n
+    return dict(sorted(found.items(), key=lambda one: (-one[1], one[0])))
 
 
 def _model(views: Views, ledger: Ledger, name: str) -> ModelStatus:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, TextIO
 
+from varv.data.model import BatchQuarantined
 from varv.fronts.web.words import leak, said
 from varv.kernel.clock import Instant, as_datetime
 from varv.kernel.ledger import Entry
@@ -57,7 +58,7 @@ class ReplayProgress:
             self._end_month()
             self._policy = policy
         for entry in entries:
-            if entry.name in SHOWN and policy == "declared" and not _is_told(entry):
+            if entry.name in SHOWN and policy == "declared" and not _is_small(entry):
                 self._line(f"{as_datetime(entry.at):%Y-%m-%d}  {said(entry.event)}")
             if policy == "declared":
                 for found in _leaks(entry):
@@ -135,6 +136,10 @@ def _leaks(entry: Entry) -> tuple[LeakFinding, ...]:
     return entry.event.findings if isinstance(entry.event, LeaksExamined) else ()
 
 
-def _is_told(entry: Entry) -> bool:
-    """Return whether an alarm is the copy that was told to the loop; it is stated once in its own stream."""
+def _is_small(entry: Entry) -> bool:
+    """Return whether a line is not worth its place: the copy of an alarm that was sent to the loop, which is
+    stated once in its own stream, or single rows in quarantine, which the result counts.
+    """
+    if isinstance(event := entry.event, BatchQuarantined):
+        return not event.whole
     return entry.name == "monitoring.alarm_raised" and not entry.stream.startswith("alarms/")

@@ -17,8 +17,7 @@ from pathlib import Path
 import msgspec
 
 from varv.app.compose import open_ledger, open_views, open_world
-from varv.data import Datasets
-from varv.data.views import DatasetsView
+from varv.data import Datasets, DatasetsView
 from varv.fronts.web.report import write_report
 from varv.kernel.blobs import write_atomically
 from varv.kernel.clock import Instant, VirtualClock, cpu_seconds
@@ -28,6 +27,8 @@ from varv.kernel.errors import FailedPrecondition
 from varv.kernel.faults import Faults
 from varv.kernel.ledger import Entry
 from varv.kernel.sagas import Fact
+from varv.kernel.secret import SECRET_FILE, Secret
+from varv.loop.accounts import rows_of, text_notices, warnings_of
 from varv.loop.comparison import (
     DECLARED,
     Comparison,
@@ -57,7 +58,16 @@ REPORT_FILE = "report.html"
 ASIDE = "replays"
 """Replays that were set aside, a folder each."""
 _PARTS = (
-    *("blobs", "cache", "columns", COMPARISON_FILE, REPORT_FILE, "checkpoints.jsonl", "signing.key"),
+    *(
+        "blobs",
+        "cache",
+        "columns",
+        COMPARISON_FILE,
+        REPORT_FILE,
+        "checkpoints.jsonl",
+        "signing.key",
+        SECRET_FILE,
+    ),
     *("ledger.db-shm", "ledger.db-wal", "ledger.db"),
 )
 """What a replay keeps in its folder; the ledger comes last, since a folder with a ledger is not yet moved."""
@@ -92,6 +102,7 @@ def run_replay(
     """
     replay.validate()
     feed = Feed(replay.model.datasets)
+    replay.model.require_binary(feed.values(replay.model.requests, replay.model.outcome.column))
     declaration = digest_of([declaration_digest(replay), feed.digest()])
     make_room(home, declaration, fresh=fresh)
     names = [DECLARED] if declared_only else [DECLARED, *replay.references]
@@ -108,8 +119,7 @@ def run_replay(
         gc.collect()
     mature = Instant(max(replay.train_at, replay.until - replay.model.outcome.mature))
     compared = compare(runs, since=replay.train_at, until=mature, seed=replay.seed)
-    _record(home, replay, compared)
-    return compared
+    return _record(home, replay, feed, compared)
 
 
 def declaration_digest(declared: Model | Replay) -> Digest:
@@ -189,6 +199,8 @@ def _run_policy(
     model = replay.model if name == DECLARED else _reference(replay.model, name)
     clock = VirtualClock(replay.since)
     began = cpu_seconds()
+    # Whoever has the data may know the digests of its values; the same replay must give the same bytes.
+    Secret(folder / SECRET_FILE).settle(feed.digest().encode())
     world = open_world(folder, model, clock, durability="process", faults=Faults.parse(fault))
     try:
         seen = world.ledger.head().version
@@ -221,7 +233,9 @@ def _changed_since(folder: Path, world: World) -> tuple[Event, ...]:
     ledger = open_ledger(last, read_only=True)
     try:
         views = open_views(ledger)
-        before = Datasets(ledger, FolderColumns(last / "columns"), world.clock, views)
+        before = Datasets(
+            ledger, FolderColumns(last / "columns"), world.clock, views, Secret(last / SECRET_FILE)
+        )
         with views.reading(DatasetsView) as old, world.views.reading(DatasetsView) as new:
             kept = [
                 one for one in world.model.datasets if old.registered(one.name) == new.registered(one.name)
@@ -250,10 +264,12 @@ def _reference(model: Model, name: str) -> Model:
     return chosen
 
 
-def _record(home: Path, replay: Replay, compared: Comparison) -> None:
+def _record(home: Path, replay: Replay, feed: Feed, compared: Comparison) -> Comparison:
+    """Keep the comparison with the accounts of all rows, and return both."""
     clock = VirtualClock(replay.until)
     world: World = open_world(home, replay.model, clock, durability="process")
     try:
+        compared = _with_accounts(world, replay, feed, compared)
         event = PoliciesCompared(comparison=without_cpu(compared))
         last = world.ledger.read(max(0, world.ledger.head(_COMPARISON).version - 1), stream=_COMPARISON)
         if not last or last[-1].event != event:
@@ -262,6 +278,14 @@ def _record(home: Path, replay: Replay, compared: Comparison) -> None:
     finally:
         world.close()
     write_atomically(home / COMPARISON_FILE, canonical(compared), Faults())
+    return compared
+
+
+def _with_accounts(world: World, replay: Replay, feed: Feed, compared: Comparison) -> Comparison:
+    rows = rows_of(world, feed, replay.since, replay.until)
+    with world.views.reading(DatasetsView) as view:
+        notices = text_notices(view, replay.model.requests.name, replay.model.definition()[1:])
+    return msgspec.structs.replace(compared, warnings=warnings_of(rows), notices=notices, rows=rows)
 
 
 def read_comparison(home: Path) -> Comparison | None:

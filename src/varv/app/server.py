@@ -26,20 +26,24 @@ from varv.app.compose import open_ledger, open_views, open_world
 from varv.app.loading import load_declaration, model_of
 from varv.app.patience import Patience
 from varv.app.protocol import bounded_protocol
+from varv.app.quarantine import QuarantineDesk
 from varv.app.replaying import declaration_digest
 from varv.app.server_file import announce, withdraw
 from varv.app.settings import Settings
 from varv.app.use_cases import Desk, build_verbs
 from varv.app.workers import Workers
+from varv.data import Quarantine
 from varv.fronts.api import create_api
 from varv.fronts.gateway import Gateway, allowed_hosts
 from varv.fronts.web.console import create_console
 from varv.kernel.clock import SystemClock, wall_seconds
+from varv.kernel.columns import FolderColumns
 from varv.kernel.errors import FailedPrecondition, StorageFull, VarvError
 from varv.kernel.faults import Faults
 from varv.kernel.observe import log, start_logging
+from varv.loop.inbox import Inbox
 from varv.loop.intake import segment_name
-from varv.loop.live import Inbox, Live, LiveClock, Sealed
+from varv.loop.live import Live, LiveClock, Sealed
 from varv.loop.world import World
 from varv.serving import CaptureLog
 from varv.serving.capture import is_abandoned, remove_log
@@ -205,6 +209,12 @@ class _Server:
         self._desk.engine = world.engine
         self._log_folder = self._settings.home / "capture" / f"{segment_name(self._system.now())}-api"
         self._log = CaptureLog(self._log_folder)
+        self._desk.quarantine = QuarantineDesk(
+            world.views,
+            Quarantine(world.datasets, world.columns, world.views, self._system),
+            live.correct,
+            flows=True,
+        )
         self._patience.until_done(self._log.open)
         self._desk.inbox = Inbox(world, self._system, self._log.keep, max_rows=self._settings.max_rows)
         self._thread("timers", lambda: self._fire(world))
@@ -284,8 +294,12 @@ class _Server:
     def _application(self) -> Gateway:
         settings = self._settings
         routes = create_api(build_verbs(self._desk), self._health, token=settings.token)
-        app = Starlette(routes=[*routes, Mount("/", create_console(self._views, self._ledger))])
+        app = Starlette(routes=[*routes, Mount("/", self._console_pages())])
         return Gateway(app, allowed_hosts(settings.host, settings.allowed_hosts))
+
+    def _console_pages(self) -> Starlette:
+        columns = FolderColumns(self._settings.home / "columns")
+        return create_console(self._views, self._ledger, columns=columns)
 
     def _health(self) -> dict[str, Any]:
         return {

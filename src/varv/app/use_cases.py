@@ -14,6 +14,21 @@ import msgspec
 
 from varv.app.explaining import Explanation, explain
 from varv.app.inspecting import StatusReport, VerifyReport, status_report, verify_report
+from varv.app.quarantine import (
+    HeldList,
+    HeldRequest,
+    HeldRows,
+    ListRequest,
+    QuarantineDesk,
+    ReplaceRequest,
+    Settled,
+    ShowRequest,
+    drop,
+    list_held,
+    release,
+    replace,
+    show_held,
+)
 from varv.kernel.clock import Clock, wall_seconds
 from varv.kernel.engine import Engine
 from varv.kernel.errors import DeadlineExceeded, FailedPrecondition, NotFound, Unavailable
@@ -21,7 +36,7 @@ from varv.kernel.ledger import Ledger
 from varv.kernel.sagas import Message
 from varv.kernel.verbs import Permission, Verb, VerbTable
 from varv.kernel.views import Views
-from varv.loop.live import Inbox
+from varv.loop.inbox import Acceptance, Inbox, RefusedRow
 from varv.loop.model import LoopState, RetrainAsked, RollbackAsked
 from varv.loop.views import LoopView
 from varv.registry import RegistryView
@@ -70,9 +85,14 @@ class NoRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Accepted(msgspec.Struct, frozen=True, kw_only=True):
-    """So many rows are durable, and will be in the ledger within seconds."""
+    """So many rows are durable, and will be in the ledger within seconds; the others are named."""
 
     n_rows: int
+    n_unknown: int = 0
+    """Of these, outcomes of keys that no request has so far; they join it when it appears."""
+    n_refused: int = 0
+    refused: tuple[RefusedRow, ...] = ()
+    """The first hundred of them."""
 
 
 class RolledBack(msgspec.Struct, frozen=True, kw_only=True):
@@ -125,6 +145,8 @@ class Desk:
         self.engine = engine
         self.running = running
         self.inbox: Inbox | None = None
+        self.quarantine: QuarantineDesk | None = None
+        """None where the ledger is only read, and while the server starts."""
         self.state: Callable[[], str] = lambda: "not running"
 
     def model(self, name: str) -> str:
@@ -150,6 +172,20 @@ class Desk:
         """Return where the loop of a model is."""
         row = self.ledger.saga(f"loop/{model}")
         return LoopState() if row is None else msgspec.json.decode(row.state, type=LoopState)
+
+    def require_quarantine(self) -> QuarantineDesk:
+        """Return what acts on rows in quarantine.
+
+        Raises
+        ------
+        Unavailable
+            If the server is still starting.
+        """
+        if self.quarantine is None:
+            raise Unavailable(
+                "server", "", "is still starting", hint="try again in a moment; see varv status"
+            )
+        return self.quarantine
 
     def tell(self, model: str, event: RollbackAsked | RetrainAsked) -> int:
         """Tell the loop of a model what a person wants; return the seq of that."""
@@ -219,14 +255,20 @@ def _settled(desk: Desk, model: str) -> LoopState:
 
 
 def record_outcomes(desk: Desk, request: OutcomeRequest) -> Accepted:
-    """Make outcomes durable; they are in the ledger within seconds."""
+    """Make outcomes durable, but for those that do not fit; they are in the ledger within seconds."""
     desk.model(request.model)
-    return Accepted(n_rows=_inbox(desk).accept_outcomes(request.rows))
+    return _accepted(_inbox(desk).accept_outcomes(request.rows))
 
 
 def append_rows(desk: Desk, request: AppendRequest) -> Accepted:
-    """Make rows of a dataset durable; they are in the ledger, and in features, within seconds."""
-    return Accepted(n_rows=_inbox(desk).accept(request.dataset, request.part, request.rows))
+    """Make rows of a dataset durable, but for those that do not fit; features hold them within seconds."""
+    return _accepted(_inbox(desk).accept(request.dataset, request.part, request.rows))
+
+
+def _accepted(found: Acceptance) -> Accepted:
+    return Accepted(
+        n_rows=found.n_rows, n_unknown=found.n_unknown, n_refused=found.n_refused, refused=found.refused
+    )
 
 
 def _inbox(desk: Desk) -> Inbox:
@@ -247,12 +289,20 @@ def build_verbs(desk: Desk) -> VerbTable:
     def verify(_: NoRequest) -> VerifyReport:
         return verify_report(desk.home)
 
+    def held(act: Callable[[QuarantineDesk, Any], Any]) -> Callable[[Any], Any]:
+        return lambda asked: act(desk.require_quarantine(), asked)
+
     verbs: tuple[tuple[str, str | None, type[Any], Permission, Callable[[Any], Any]], ...] = (
         ("model.status", "Show models, versions, shares, rollouts and alarms.", ModelRequest, READ, status),
         ("model.rollback", rollback.__doc__, ActRequest, OPERATE, partial(rollback, desk)),
         ("model.retrain", retrain.__doc__, ActRequest, OPERATE, partial(retrain, desk)),
         ("outcome.record", record_outcomes.__doc__, OutcomeRequest, WRITE, partial(record_outcomes, desk)),
         ("dataset.append", append_rows.__doc__, AppendRequest, WRITE, partial(append_rows, desk)),
+        ("quarantine.list", list_held.__doc__, ListRequest, READ, held(list_held)),
+        ("quarantine.show", show_held.__doc__, ShowRequest, READ, held(show_held)),
+        ("quarantine.release", release.__doc__, HeldRequest, OPERATE, held(release)),
+        ("quarantine.replace", replace.__doc__, ReplaceRequest, OPERATE, held(replace)),
+        ("quarantine.drop", drop.__doc__, HeldRequest, OPERATE, held(drop)),
         ("ledger.why", "Explain a decision, a version or a prediction to its root.", WhyRequest, READ, why),
         ("ledger.verify", "Check every entry against hashes and checkpoints.", NoRequest, READ, verify),
     )
@@ -272,6 +322,11 @@ _RESULTS: dict[str, type[msgspec.Struct]] = {
     "model.retrain": RetrainOrdered,
     "outcome.record": Accepted,
     "dataset.append": Accepted,
+    "quarantine.list": HeldList,
+    "quarantine.show": HeldRows,
+    "quarantine.release": Settled,
+    "quarantine.replace": Settled,
+    "quarantine.drop": Settled,
     "ledger.why": Explanation,
     "ledger.verify": VerifyReport,
 }

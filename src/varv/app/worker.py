@@ -33,6 +33,7 @@ from varv.kernel.clock import DAY, Instant, SystemClock
 from varv.kernel.columns import FolderColumns
 from varv.kernel.errors import StorageFull, VarvError
 from varv.kernel.observe import log, start_logging
+from varv.kernel.secret import SECRET_FILE, Secret
 from varv.loop.answering import Answering
 from varv.loop.declaration import Model
 from varv.serving import CaptureLog, DataPlane
@@ -102,7 +103,8 @@ class Worker:
         nullable: set[str] = set()
         ledger = open_ledger(self._home, read_only=True)
         try:
-            datasets = Datasets(ledger, self._columns, self._clock, open_views(ledger))
+            secret = Secret(self._home / SECRET_FILE)
+            datasets = Datasets(ledger, self._columns, self._clock, open_views(ledger), secret)
             for dataset in model.datasets:
                 for part in dataset.parts:
                     rows = datasets.read_part(dataset, part)

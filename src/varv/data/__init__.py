@@ -1,17 +1,20 @@
 """Datasets: append-only logs of rows whose every column has a time at which it became known.
 
 A dataset is declared once (`Dataset`), kept as immutable versions (`Datasets`), and read as it was at any
-version and as it was known at any instant. Each arriving batch is checked by a contract inferred from a
-reference period; a bad batch is put in quarantine whole, with a report, until a person releases it.
+version and as it was known at any instant. Each arriving row is checked by a contract inferred from a
+reference period; a bad one is put in quarantine (`Quarantine`), and a batch that is not to be trusted whole,
+until a person releases, replaces or drops it.
 """
 
 from varv.data.model import Dataset
+from varv.data.quarantine import Correction, Quarantine, Selection
 from varv.data.service import Appended, Datasets, Prepared
 from varv.data.sources import Csv, Frame, Parquet
 from varv.data.views import DatasetsView, DatasetVersion
 
 __all__ = [
     "Appended",
+    "Correction",
     "Csv",
     "Dataset",
     "DatasetVersion",
@@ -20,4 +23,6 @@ __all__ = [
     "Frame",
     "Parquet",
     "Prepared",
+    "Quarantine",
+    "Selection",
 ]

@@ -4,7 +4,8 @@ Some columns of a row are known when the row arrives, others only later: whether
 when it has landed. A dataset therefore has parts, each an append-only log named by its time column: the base
 part, known at the event time, and one part for each later knowledge time (the key, that time, and the columns
 that it makes known). A row whose knowledge time is null never becomes known. A key is stated once: the first
-row with a key stands, later ones are ignored.
+row with a key stands, later ones are dropped and counted. What a row of a later part says before its row
+exists is not used.
 """
 
 from __future__ import annotations
@@ -17,10 +18,10 @@ from types import MappingProxyType
 import polars as pl
 
 from varv.data.rules import Contract, Report
-from varv.data.sources import TIME, Csv, Frame, Parquet, Source, Types, in_kept_types, kept_type
+from varv.data.sources import KEPT, TIME, Csv, Frame, Parquet, Source, Types, in_kept_types, kept_type
 from varv.kernel.clock import Instant
 from varv.kernel.codec import Digest, Event, event
-from varv.kernel.errors import InvalidDeclaration, InvalidInput
+from varv.kernel.errors import Corrupt, InvalidDeclaration, InvalidInput
 from varv.kernel.ids import DatasetName, checked_name
 
 MAX_COLUMNS = 2000
@@ -132,26 +133,18 @@ class Dataset:
         return {name: self._types[name] for name in self.columns(part)}
 
     def load(self) -> pl.DataFrame:
-        """Return all rows of the source in kept types, in the order of event time and key.
-
-        Raises
-        ------
-        InvalidInput
-            If a row has no key or no event time.
+        """Return all rows of the source in kept types, in the order of event time and key, and of the source
+        where those are equal. Rows without an event time come first.
         """
         frame = in_kept_types(self.source.load()).select(list(self._types))
-        for name in (*self.key, self.event_time):
-            if n_missing := frame[name].null_count():
-                hint = "drop those rows, or fill the column"
-                raise InvalidInput("dataset", self.name, f"has {n_missing} rows without {name!r}", hint=hint)
-        return frame.sort(self.event_time, *self.key)
+        return frame.sort(self.event_time, *self.key, maintain_order=True)
 
     def part(self, frame: pl.DataFrame, part: str) -> pl.DataFrame:
         """Return what `frame` says of one part: its columns, where its time is known, in the order of time
         and key.
         """
         rows = frame.select(self.columns(part)).filter(pl.col(part).is_not_null())
-        return rows.sort(part, *self.key)
+        return rows.sort(part, *self.key, maintain_order=True)
 
     @cached_property
     def _types(self) -> Types:
@@ -234,9 +227,11 @@ class ContractInferred(Event, frozen=True, kw_only=True):
 
 @event("data.version_appended")
 class DatasetVersionAppended(Event, frozen=True, kw_only=True):
-    """A batch was taken in and made the next version of the dataset, counted in the order of the ledger.
+    """A batch was ingested and made the next version of the dataset, counted in the order of the ledger.
 
-    `first` and `last` are the batch's range of the part's time.
+    `first` and `last` are the batch's range of the part's time. `n_ahead` rows of a later part are about a
+    row that was not there yet. Where rows of the batch were left out, `batch` is the keyed digest of the
+    batch as it came.
     """
 
     dataset: DatasetName
@@ -246,11 +241,45 @@ class DatasetVersionAppended(Event, frozen=True, kw_only=True):
     digest: Digest
     first: Instant | None
     last: Instant | None
+    n_ahead: int = 0
+    batch: Digest | None = None
+
+
+@event("data.repeats_dropped")
+class RepeatsDropped(Event, frozen=True, kw_only=True):
+    """Rows of a batch repeat a key that has been stated: `n_equal` with the same values, `n_different` with
+    others. The first statement stands.
+    """
+
+    dataset: DatasetName
+    part: str
+    segment: str
+    n_equal: int
+    n_different: int
+    batch: Digest
+
+
+@event("data.rows_joined")
+class RowsJoined(Event, frozen=True, kw_only=True):
+    """Rows of a later part, which had come ahead of the row that they are about, have it now.
+
+    `n_early` of them say something from before their row existed, and are not used.
+    """
+
+    dataset: DatasetName
+    part: str
+    segment: str
+    n_rows: int
+    n_early: int
 
 
 @event("data.batch_quarantined")
 class BatchQuarantined(Event, frozen=True, kw_only=True):
-    """A batch broke the contract and was put aside whole."""
+    """Rows of a batch broke the contract and were put aside; the batch whole if it is not to be trusted.
+
+    `n_rows` of `n_batch` rows, which is 0 in ledgers of before: they put aside whole batches only. `digest`
+    is a keyed one, of the rows as they are kept.
+    """
 
     dataset: DatasetName
     part: str
@@ -258,13 +287,78 @@ class BatchQuarantined(Event, frozen=True, kw_only=True):
     n_rows: int
     digest: Digest
     report: Report
+    n_batch: int = 0
+    batch: Digest | None = None
+
+    @property
+    def whole(self) -> bool:
+        """Whether no row of the batch was ingested."""
+        return self.n_batch in (0, self.n_rows)
 
 
 @event("data.batch_released")
 class BatchReleased(Event, frozen=True, kw_only=True):
-    """A person let a batch out of quarantine; the version that it became follows."""
+    """A person let rows out of quarantine; the version that they became follows.
+
+    `rows` are their numbers among those put aside, empty for all; they became the segment `into`, which in
+    ledgers of before is that of the batch.
+    """
 
     dataset: DatasetName
     part: str
     segment: str
     by: str
+    why: str = ""
+    rows: tuple[int, ...] = ()
+    into: str = ""
+
+
+@event("data.batch_replaced")
+class BatchReplaced(Event, frozen=True, kw_only=True):
+    """A person gave corrected rows for some that were in quarantine; the version that they became follows."""
+
+    dataset: DatasetName
+    part: str
+    segment: str
+    by: str
+    why: str
+    rows: tuple[int, ...]
+    into: str
+    n_given: int
+
+
+@event("data.batch_dropped")
+class BatchDropped(Event, frozen=True, kw_only=True):
+    """A person gave rows up that were in quarantine."""
+
+    dataset: DatasetName
+    part: str
+    segment: str
+    by: str
+    why: str
+    rows: tuple[int, ...]
+
+
+def dataset_of(registered: DatasetRegistered) -> Dataset:
+    """Return a dataset as the ledger knows it, without a source: what acts on stored rows needs no more.
+
+    Raises
+    ------
+    Corrupt
+        If a type is not one that is kept.
+    """
+    types = {name: _type_named(registered.dataset, text) for name, text in registered.types.items()}
+    return Dataset(
+        registered.dataset,
+        source=Frame(pl.DataFrame(schema=types)),
+        key=registered.key,
+        event_time=registered.event_time,
+        known_at=registered.known_at,
+    )
+
+
+def _type_named(dataset: str, text: str) -> pl.DataType:
+    named = {str(dtype): dtype for dtype in KEPT}
+    if text not in named:
+        raise Corrupt("dataset", dataset, f"is registered with the type {text[:80]}", hint="upgrade varv")
+    return named[text]

@@ -1,9 +1,10 @@
-"""The contract of a batch: inferred from a reference period, then checked on each batch that arrives.
+"""The contract of a batch, and what it says of each row that arrives.
 
-A contract must catch a broken producer (a changed unit or type, nulls everywhere, keys stated twice,
-impossible times) and must stay silent about the world (summer, storms, a new destination): what moves slowly
-is drift, and monitoring's business. Hence wide ranges, a share of rows that may break a soft rule, and no
-tolerance only for keys, times and types.
+A contract must catch a broken producer (a changed unit or type, nulls everywhere, impossible times) and must
+stay silent about the world (summer, storms, a new destination): what moves slowly is drift, and monitoring's
+business. Some rules are about single rows, which are put aside one by one: keys, times, impossible values.
+Others tolerate a share of the rows; if more break one, the batch as a whole is not to be trusted. Contracts
+are learned in `data.inference`.
 """
 
 from __future__ import annotations
@@ -16,20 +17,17 @@ import msgspec
 import polars as pl
 
 from varv.kernel.clock import DAY, Instant, iso
-from varv.kernel.codec import finite
-from varv.kernel.errors import InvalidInput
+from varv.kernel.codec import Digest
 
-WIDENING = 1.0
-"""A numeric range is widened on both sides by this many times its width in the reference period."""
 OUT_OF_RANGE_SHARE = 0.05
 UNSEEN_SHARE = 0.10
-NULL_SLACK = 0.5
-"""Of the share of present values on the worst reference day, this much may be missing in addition."""
-MAX_DOMAIN = 50
-MAX_EXAMPLES = 10
-MAX_SHOWN = 80
 AHEAD = DAY
 """How far beyond the present a batch's times may lie: clocks differ."""
+MAX_SHOWN = 80
+BEFORE_ITS_ROW = "known before its row"
+BINARY = (0.0, 1.0)
+WHOLE = "batch"
+"""The reason of a row that breaks nothing itself, in a batch that was put aside whole."""
 
 
 class ColumnRule(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,7 +41,18 @@ class ColumnRule(msgspec.Struct, frozen=True, kw_only=True):
     times."""
     low: float | None = None
     high: float | None = None
+    lowest: float | None = None
+    """Below this, as above `highest`, a value is impossible."""
+    highest: float | None = None
+    values: tuple[float, ...] | None = None
+    """The only values that there are, such as 0 and 1 of a binary outcome."""
+    n_distinct: int | None = None
+    """Texts that differ in the reference period."""
     domain: tuple[str, ...] | None = None
+    """The texts that are known. Kept beside the ledger, which holds `domain_digest`, a keyed digest of them;
+    ledgers of before hold them here.
+    """
+    domain_digest: Digest | None = None
 
 
 class Contract(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,17 +63,22 @@ class Contract(msgspec.Struct, frozen=True, kw_only=True):
     columns: tuple[ColumnRule, ...]
     earliest: Instant | None = None
     n_reference: int = 0
+    n_impossible: int = 0
+    """Rows of the reference period that this contract would have put aside."""
 
 
 class Example(msgspec.Struct, frozen=True):
-    """One row that broke a rule: its key, and its value in the column."""
+    """One row that broke a rule: its key, and its value in the column. Ledgers of before hold some."""
 
     key: str
     value: str
 
 
 class Violation(msgspec.Struct, frozen=True, kw_only=True):
-    """A rule that a batch broke: in how many rows, how many would have been tolerated, and some of them."""
+    """A rule that was broken: by how many rows, and how many would have been tolerated.
+
+    A row that is put aside by itself counts for the first rule that it breaks.
+    """
 
     rule: str
     column: str
@@ -72,6 +86,11 @@ class Violation(msgspec.Struct, frozen=True, kw_only=True):
     n_allowed: int
     expected: str
     examples: tuple[Example, ...] = ()
+
+    @property
+    def reason(self) -> str:
+        """The rule and its column in a few words: ``"range of temp"``."""
+        return f"{self.rule} of {self.column}" if self.column else self.rule
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
@@ -86,95 +105,90 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         return not self.violations
 
 
-def contract_of_types(types: Mapping[str, pl.DataType], *, key: Sequence[str], time: str) -> Contract:
-    """Return the contract that follows from the declared types alone: kinds, and keys and times never
-    null.
+class Screening(NamedTuple):
+    """Which rows of a batch are put aside, and why."""
+
+    report: Report
+    reasons: pl.Series
+    """Of each row: the reason for which it is put aside, null if it is not."""
+    whole: bool
+    """Whether the batch as a whole is broken; every row has a reason then."""
+
+
+def contract_of_types(
+    types: Mapping[str, pl.DataType], *, key: Sequence[str], time: str, binary: str | None = None
+) -> Contract:
+    """Return the contract that follows from the declaration alone: kinds, keys and times never null, and 0 or
+    1 in the column `binary`.
     """
     strict = {*key, time}
     columns = (
-        ColumnRule(name=name, kind=_kind(dtype), null_share=0.0 if name in strict else 1.0)
+        ColumnRule(
+            name=name,
+            kind=kind_of(dtype),
+            null_share=0.0 if name in strict else 1.0,
+            values=BINARY if name == binary else None,
+        )
         for name, dtype in types.items()
     )
     return Contract(key=tuple(key), time=time, columns=tuple(columns))
 
 
-def infer_contract(frame: pl.DataFrame, *, key: Sequence[str], time: str) -> Contract:
-    """Return the contract that batches like those of a reference period keep.
+def screen(
+    contract: Contract,
+    frame: pl.DataFrame,
+    *,
+    now: Instant,
+    types: Mapping[str, pl.DataType] | None = None,
+    acknowledged: bool = False,
+) -> Screening:
+    """Return which rows of a batch that arrived at `now` are put aside; nothing is changed and nothing is
+    raised.
 
     Parameters
     ----------
-    frame
-        The rows of the reference period in kept types; a month is a good one, a week the least.
-    key, time
-        The columns that identify a row, and the one that holds the part's time.
-
-    Raises
-    ------
-    InvalidInput
-        If the frame is empty.
+    types
+        Those in which the columns are to be stored; a value that does not fit is a reason.
+    acknowledged
+        The rows were accepted one by one: only what a row breaks by itself counts, and the company that it
+        came in does not.
 
     Notes
     -----
-    - *Range* of a numeric column: the reference's minimum and maximum, widened on both sides by the distance
-      between them. A New York January holds 11 to 64 °F and so allows -43 to 118 °F: the whole year fits,
-      kelvins do not. Pressures of 984 to 1035 hPa allow 933 to 1085 hPa: inches of mercury do not fit.
-    - *Nulls*: from the worst day's share s, up to s + 0.5 (1 - s); a column that was wholly null on some day
-      is free.
-    - *Domain* of a text column: the values seen, if at most 50, each 20 times on average.
-    - *Times*: not earlier than a year, or the reference's own length if that is more, before its first row.
-
-    Soft rules tolerate a share of the rows (5 % out of range, 10 % unseen) and four standard deviations of
-    chance.
+    *Single rows* are put aside for a key or time that is null, a time out of range, an impossible value, a
+    value that does not fit its type. *Shares*: nulls, values out of the widened range, and unseen texts are
+    tolerated up to a share of the rows and four standard deviations of chance, one in any batch; beyond that
+    the batch is put aside whole, as it is when a column is missing, unknown, or of another kind.
     """
-    if frame.is_empty():
-        raise InvalidInput("contract", time, "has no reference rows", hint="choose a period that holds data")
-    start, end = frame[time].dt.timestamp("us").min(), frame[time].dt.timestamp("us").max()
-    if not isinstance(start, int) or not isinstance(end, int):
-        raise InvalidInput("contract", time, "has no reference times", hint="choose a period that holds data")
-    strict = {*key, time}
-    worst_day = _worst_daily_null_share(frame, time)
-    columns = []
-    for name, dtype in frame.schema.items():
-        if name in strict:
-            columns.append(
-                ColumnRule(name=name, kind=_kind(dtype), null_share=0.0, domain=_domain(frame[name]))
-            )
-            continue
-        low, high = _widened(frame[name])
-        columns.append(
-            ColumnRule(
-                name=name,
-                kind=_kind(dtype),
-                null_share=round(worst_day[name] + NULL_SLACK * (1 - worst_day[name]), 6),
-                low=low,
-                high=high,
-                domain=_domain(frame[name]),
-            )
-        )
-    earliest = Instant(start - max(365 * DAY, end - start))
-    return Contract(
-        key=tuple(key), time=time, columns=tuple(columns), earliest=earliest, n_reference=frame.height
+    misfits = _misfits(contract, frame)
+    if misfits:
+        return _whole(frame, misfits, {})
+    rules = [*_key_and_time_rules(contract, frame, now), *_column_rules(contract, frame)]
+    rules += _type_rules(frame, types or {})
+    # All are counted in one pass; rows are looked at only where it matters.
+    counts = (
+        frame.select(rule.broken.sum().alias(str(i)) for i, rule in enumerate(rules)).row(0) if rules else ()
     )
+    broken = [(rule, int(n)) for rule, n in zip(rules, counts, strict=True) if n > rule.n_allowed]
+    single = [rule for rule, _ in broken if rule.of_a_row]
+    shares = [(rule, n) for rule, n in broken if not rule.of_a_row and not acknowledged]
+    if shares:
+        found = [rule.violation(n) for rule, n in shares]
+        return _whole(frame, found, {rule.reason: rule.broken for rule, _ in (*shares, *broken)})
+    reasons = _first_reasons(frame, {rule.reason: rule.broken for rule in single})
+    return Screening(_report(frame.height, reasons, {rule.reason: rule for rule in single}), reasons, False)
 
 
-def check(contract: Contract, frame: pl.DataFrame, *, now: Instant) -> Report:
-    """Return what `contract` says of a batch that arrived at `now`; nothing is changed and nothing is
-    raised.
-    """
-    found = _misfits(contract, frame)
-    sound = {rule.name for rule in contract.columns} - {violation.column for violation in found}
-    rules = [
-        *_column_rules(contract, frame, sound),
-        *_key_rule(contract, frame, sound),
-        *_time_rule(contract, frame, sound, now),
-    ]
-    # All are counted in one pass; rows are listed only where it matters.
-    counts = frame.select(rule.broken.sum().alias(str(i)) for i, rule in enumerate(rules))
-    for i, rule in enumerate(rules):
-        n_rows = int(counts[str(i)][0])
-        if n_rows > rule.n_allowed:
-            found.append(rule.violation(contract, frame.filter(rule.broken)))
-    return Report(n_rows=frame.height, violations=tuple(found))
+def with_reason(screening: Screening, broken: pl.Series, rule: str, column: str, expected: str) -> Screening:
+    """Return `screening` with one more reason for the rows in which `broken` is true, if they have none."""
+    fresh = broken & screening.reasons.is_null()
+    n = int(fresh.sum())
+    if not n:
+        return screening
+    found = Violation(rule=rule, column=column, n_rows=n, n_allowed=0, expected=expected)
+    report = Report(n_rows=screening.report.n_rows, violations=(*screening.report.violations, found))
+    reasons = pl.select(pl.when(fresh).then(pl.lit(found.reason)).otherwise(screening.reasons)).to_series()
+    return Screening(report, reasons, screening.whole)
 
 
 def allowed(n_rows: int, share: float) -> int:
@@ -211,76 +225,125 @@ class _Rule(NamedTuple):
     """An expression that is true in the rows that break a rule, and how many of them are let pass."""
 
     name: str
-    columns: Sequence[str]
+    column: str
     broken: pl.Expr
-    n_allowed: int
     expected: str
+    n_allowed: int = 0
+    of_a_row: bool = True
 
-    def violation(self, contract: Contract, rows: pl.DataFrame) -> Violation:
-        """Return what is said of `rows`, which break the rule."""
+    @property
+    def reason(self) -> str:
+        return f"{self.name} of {self.column}"
+
+    def violation(self, n_rows: int) -> Violation:
+        """Return what is said of `n_rows` that break the rule."""
         return Violation(
             rule=self.name,
-            column=", ".join(self.columns),
-            n_rows=rows.height,
+            column=self.column,
+            n_rows=n_rows,
             n_allowed=self.n_allowed,
             expected=self.expected,
-            examples=_examples(contract, rows, self.columns[0]),
         )
 
 
-def _column_rules(contract: Contract, frame: pl.DataFrame, sound: set[str]) -> Iterator[_Rule]:
-    n = frame.height
-    for rule in contract.columns:
-        if rule.name not in sound:
-            continue
-        column, of = pl.col(rule.name), (rule.name,)
-        if rule.null_share < 1:
-            text = f"at most {rule.null_share:.0%} null"
-            yield _Rule("null", of, column.is_null(), allowed(n, rule.null_share), text)
-        if frame.schema[rule.name] == pl.Null:
-            continue
-        if rule.low is not None and rule.high is not None:
-            value = column.cast(pl.Float64)
-            outside = ~value.is_between(rule.low, rule.high) | value.is_nan()
-            text = f"{rule.low:.6g} to {rule.high:.6g}"
-            yield _Rule("range", of, outside, allowed(n, OUT_OF_RANGE_SHARE), text)
-        if rule.domain is not None:
-            unseen = ~column.cast(pl.String).is_in(list(rule.domain))
-            text = f"one of {len(rule.domain)} known values"
-            # One is always let pass: a new customer or carrier arrives in a batch of one when rows are live.
-            yield _Rule("unseen value", of, unseen, max(1, allowed(n, UNSEEN_SHARE)), text)
-
-
-def _key_rule(contract: Contract, frame: pl.DataFrame, sound: set[str]) -> Iterator[_Rule]:
-    if sound.issuperset(contract.key) and not frame.is_empty():
-        key = pl.struct(contract.key) if len(contract.key) > 1 else pl.col(contract.key[0])
-        yield _Rule("duplicate key", contract.key, ~key.is_first_distinct(), 0, "each key once")
-
-
-def _time_rule(contract: Contract, frame: pl.DataFrame, sound: set[str], now: Instant) -> Iterator[_Rule]:
-    if contract.time in sound and frame.schema[contract.time] != pl.Null:
+def _key_and_time_rules(contract: Contract, frame: pl.DataFrame, now: Instant) -> Iterator[_Rule]:
+    for name in dict.fromkeys((*contract.key, contract.time)):
+        yield _Rule("null", name, pl.col(name).is_null(), "a value in every row")
+    if frame.schema[contract.time] != pl.Null:
         latest = now + AHEAD
         when = pl.col(contract.time).dt.timestamp("us")
         outside = (when > latest) | (when < (contract.earliest or 0))
         earliest = "the epoch" if contract.earliest is None else iso(contract.earliest)
-        expected = f"{earliest} to {iso(latest)}"
-        yield _Rule("time out of range", (contract.time,), outside, 0, expected)
+        yield _Rule("time out of range", contract.time, outside, f"{earliest} to {iso(latest)}")
 
 
-def _examples(contract: Contract, rows: pl.DataFrame, column: str) -> tuple[Example, ...]:
-    keys = [name for name in contract.key if name in rows.columns]
-    shown = rows.head(MAX_EXAMPLES)
-    return tuple(
-        Example("/".join(_shown(part) for part in key), _shown(value))
-        for key, value in zip(shown.select(keys).iter_rows(), shown[column].to_list(), strict=True)
+def _column_rules(contract: Contract, frame: pl.DataFrame) -> Iterator[_Rule]:
+    n = frame.height
+    strict = {*contract.key, contract.time}
+    for rule in contract.columns:
+        name, column = rule.name, pl.col(rule.name)
+        if rule.null_share < 1 and name not in strict:
+            text = f"at most {rule.null_share:.0%} null"
+            yield _Rule("null", name, column.is_null(), text, allowed(n, rule.null_share), of_a_row=False)
+        if frame.schema[name] == pl.Null:
+            continue
+        if rule.values is not None:
+            text = " or ".join(f"{value:g}" for value in rule.values)
+            yield _Rule("value", name, ~column.cast(pl.Float64).is_in(list(rule.values)), text)
+        yield from _range_rules(rule, n)
+        if rule.domain is not None:
+            unseen = ~column.cast(pl.String).is_in(list(rule.domain))
+            text = f"one of {len(rule.domain)} known values"
+            # One is always let pass: a new customer or carrier arrives in a batch of one when rows are live.
+            n_allowed = max(1, allowed(n, UNSEEN_SHARE))
+            yield _Rule("unseen value", name, unseen, text, n_allowed, of_a_row=False)
+
+
+def _range_rules(rule: ColumnRule, n: int) -> Iterator[_Rule]:
+    value = pl.col(rule.name).cast(pl.Float64)
+    if rule.kind == "number":
+        # A number that is not there is a null or NaN; an infinite one is a mistake.
+        yield _Rule("infinite value", rule.name, value.is_infinite(), "finite numbers")
+    if rule.lowest is not None and rule.highest is not None:
+        outside = ~value.is_between(rule.lowest, rule.highest) & value.is_finite()
+        text = f"{rule.lowest:.6g} to {rule.highest:.6g}"
+        yield _Rule("impossible value", rule.name, outside, text)
+    if rule.low is not None and rule.high is not None:
+        outside = ~value.is_between(rule.low, rule.high) | value.is_nan()
+        text = f"{rule.low:.6g} to {rule.high:.6g}"
+        n_allowed = max(1, allowed(n, OUT_OF_RANGE_SHARE))
+        yield _Rule("range", rule.name, outside, text, n_allowed, of_a_row=False)
+
+
+def _type_rules(frame: pl.DataFrame, types: Mapping[str, pl.DataType]) -> Iterator[_Rule]:
+    for name, dtype in types.items():
+        if frame.schema[name] not in (dtype, pl.Null):
+            column = pl.col(name)
+            lost = column.is_not_null() & column.cast(dtype, strict=False).is_null()
+            yield _Rule("type", name, lost, f"values that fit {dtype}")
+
+
+def _first_reasons(frame: pl.DataFrame, broken: Mapping[str, pl.Expr]) -> pl.Series:
+    """Return of each row the first of the reasons that hold, null where none does."""
+    if not broken:
+        return pl.repeat(None, frame.height, dtype=pl.String, eager=True).alias("reason")
+    texts = [pl.when(expr).then(pl.lit(reason)) for reason, expr in broken.items()]
+    return frame.select(pl.coalesce(texts).alias("reason")).to_series()
+
+
+def _report(n_rows: int, reasons: pl.Series, rules: Mapping[str, _Rule]) -> Report:
+    counts = dict(reasons.drop_nulls().value_counts().iter_rows()) if rules else {}
+    return Report(
+        n_rows=n_rows,
+        violations=tuple(rule.violation(counts[name]) for name, rule in rules.items() if name in counts),
     )
 
 
-def _shown(value: object) -> str:
-    return str(value)[:MAX_SHOWN]
+def _whole(frame: pl.DataFrame, found: Sequence[Violation], broken: Mapping[str, pl.Expr]) -> Screening:
+    reasons = _first_reasons(frame, broken).fill_null(WHOLE)
+    return Screening(Report(n_rows=frame.height, violations=tuple(found)), reasons, True)
 
 
-def _kind(dtype: pl.DataType) -> str:
+def _misfits(contract: Contract, frame: pl.DataFrame) -> list[Violation]:
+    expected = {rule.name: rule.kind for rule in contract.columns}
+    found = []
+    for name in (*expected, *(column for column in frame.columns if column not in expected)):
+        if name not in frame.columns:
+            rule, wanted = "missing column", expected[name]
+        elif name not in expected:
+            rule, wanted = "unknown column", "no such column"
+        elif not _fits(frame.schema[name], expected[name]):
+            rule, wanted = f"type {frame.schema[name]}", expected[name]
+        else:
+            continue
+        found.append(
+            Violation(rule=rule, column=name[:MAX_SHOWN], n_rows=frame.height, n_allowed=0, expected=wanted)
+        )
+    return found
+
+
+def kind_of(dtype: pl.DataType) -> str:
+    """Return the kind that a contract asks for where values are kept as `dtype`."""
     if dtype.is_integer():
         return "integer"
     if dtype.is_float():
@@ -297,33 +360,4 @@ def _fits(dtype: pl.DataType, kind: str) -> bool:
         return dtype.is_numeric()
     if kind == "text":
         return dtype == pl.String
-    return _kind(dtype) == kind
-
-
-def _worst_daily_null_share(frame: pl.DataFrame, time: str) -> dict[str, float]:
-    days = frame.group_by(pl.col(time).dt.truncate("1d").alias("@day")).agg(
-        pl.exclude(time).is_null().mean(), pl.col(time).is_null().mean()
-    )
-    shares = days.select(pl.exclude("@day").max()).row(0, named=True)
-    return {name: float(share) for name, share in shares.items()}
-
-
-def _widened(values: pl.Series) -> tuple[float | None, float | None]:
-    if not values.dtype.is_numeric():
-        return None, None
-    known = values.cast(pl.Float64).drop_nulls()
-    known = known.filter(known.is_finite())
-    if known.is_empty():
-        return None, None
-    low, high = float(known.min()), float(known.max())  # type: ignore[arg-type]
-    margin = WIDENING * (high - low) or abs(high) or 1.0
-    return finite(low - margin), finite(high + margin)
-
-
-def _domain(values: pl.Series) -> tuple[str, ...] | None:
-    if values.dtype != pl.String:
-        return None
-    distinct = values.drop_nulls().unique()
-    if not 0 < distinct.len() <= MAX_DOMAIN or distinct.len() * 20 > values.len():
-        return None
-    return tuple(distinct.sort().to_list())
+    return kind_of(dtype) == kind

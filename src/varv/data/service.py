@@ -1,5 +1,5 @@
-"""Keeping datasets: batches checked by their contract, immutable versions, and reading as of any version and
-instant.
+"""Keeping datasets: batches checked by their contract row by row, immutable versions, and reading as of any
+version and instant.
 
 What happened is a fact in the ledger; the rows are segments in the columns, written before the fact that
 makes them count. A crash between the two leaves a segment that nobody reads and that the same batch, tried
@@ -8,45 +8,66 @@ again, finds in place.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import threading
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import msgspec
 import polars as pl
 
+from varv.data.contracts import Contracts
+from varv.data.inference import infer_contract
+from varv.data.keys import DatasetKeys, Stated, repeats, stated
 from varv.data.model import (
     BatchQuarantined,
-    BatchReleased,
     ContractInferred,
     Dataset,
     DatasetRegistered,
     DatasetVersionAppended,
+    RepeatsDropped,
+    RowsJoined,
 )
-from varv.data.rules import Contract, Report, Violation, check, contract_of_types, infer_contract
+from varv.data.rules import (
+    BEFORE_ITS_ROW,
+    Contract,
+    Report,
+    Screening,
+    contract_of_types,
+    screen,
+    with_reason,
+)
 from varv.data.sources import in_kept_types
 from varv.data.views import DatasetsView, DatasetVersion
 from varv.kernel.clock import Clock, Instant, as_datetime
-from varv.kernel.codec import Digest, digest
-from varv.kernel.columns import Columns
-from varv.kernel.errors import AlreadyExists, Conflict, FailedPrecondition, InvalidInput, NotFound
+from varv.kernel.codec import Digest, Event, digest
+from varv.kernel.columns import Columns, require_segment_name
+from varv.kernel.errors import AlreadyExists, Conflict, InvalidInput, NotFound
 from varv.kernel.ids import Version
 from varv.kernel.ledger import Append, Change, Ledger
 from varv.kernel.sagas import Fact
+from varv.kernel.secret import Secret
 from varv.kernel.views import Views
+
+REASON = "@reason"
+"""The column beside the rows in quarantine that says why each is there."""
 
 
 class Prepared(msgspec.Struct, frozen=True):
     """A batch whose rows are stored and count once the facts are in the ledger."""
 
     facts: tuple[Fact, ...]
-    """None if the same batch was taken in, or put aside, before."""
+    """None if the same batch came before."""
     accepted: bool
+    """Whether the batch makes a version, of all of its rows or of some."""
     rows: pl.DataFrame
-    """If accepted, the rows as they are stored: the part's columns, in kept types."""
+    """The rows of that version as they are stored: the part's columns, in kept types."""
     report: Report
+    """Why rows were put aside."""
+    segment: str = ""
 
 
 class Appended(msgspec.Struct, frozen=True):
-    """What became of a batch: the version it made, or None and why it is in quarantine."""
+    """What became of a batch: the version it made, if any, and why rows are in quarantine."""
 
     version: Version | None
     report: Report
@@ -61,13 +82,32 @@ class Datasets:
         Where facts and rows are kept, and what tells the time.
     views
         Views of the same ledger, `DatasetsView` among them.
+    secret
+        Of the home, for digests of what the ledger must not reveal.
+    binary
+        By dataset, the column that holds 0 or 1 and nothing else.
     """
 
-    def __init__(self, ledger: Ledger, columns: Columns, clock: Clock, views: Views) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        columns: Columns,
+        clock: Clock,
+        views: Views,
+        secret: Secret,
+        *,
+        binary: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         self._ledger = ledger
         self._columns = columns
         self._clock = clock
         self._views = views
+        self._secret = secret
+        self._binary = binary
+        self._contracts = Contracts(columns, views, secret)
+        self._keys: dict[str, DatasetKeys] = {}
+        self._reading_keys = threading.Lock()
+        self._pending: dict[tuple[str, str, str], tuple[Digest, Prepared]] = {}
 
     def register(self, dataset: Dataset) -> tuple[Fact, ...]:
         """Return the facts that make a dataset known by its keys, times and types; none if it is.
@@ -87,26 +127,50 @@ class Datasets:
         with self._views.reading(DatasetsView) as view:
             registered = view.registered(dataset.name)
         if registered is None:
-            return (Fact(_stream(dataset), declared),)
+            return (Fact(stream_of(dataset), declared),)
         if registered != declared:
             hint = "declare the dataset as before, or give the new one another name"
             raise AlreadyExists("dataset", dataset.name, "is registered with another shape", hint=hint)
         return ()
 
     def infer_contracts(self, datasets: Sequence[Dataset]) -> list[Fact]:
-        """Return the facts that batches must from now on be like all that is stored at present."""
+        """Return the facts that batches must from now on be like all that is stored at present, prepared ones
+        among them.
+        """
         facts = []
         for dataset in datasets:
             for part in dataset.parts:
-                reference = self.read_part(dataset, part)
+                reference = self._stored_so_far(dataset, part)
                 if not reference.is_empty():
-                    contract = infer_contract(reference, key=dataset.key, time=part)
-                    event = ContractInferred(dataset=dataset.name, part=part, contract=contract)
-                    facts.append(Fact(_stream(dataset), event))
+                    contract = infer_contract(
+                        reference, key=dataset.key, time=part, binary=self._binary_in(dataset, part)
+                    )
+                    kept = self._contracts.keep(dataset.name, part, contract)
+                    event = ContractInferred(dataset=dataset.name, part=part, contract=kept)
+                    facts.append(Fact(stream_of(dataset), event))
         return facts
 
+    def _stored_so_far(self, dataset: Dataset, part: str) -> pl.DataFrame:
+        with self._views.reading(DatasetsView) as view:
+            waiting = [
+                made
+                for place, (_, made) in self._pending.items()
+                if view.batch(*place) is None and place[:2] == (dataset.name, part)
+            ]
+        rows = [made.rows for made in waiting if made.accepted]
+        return pl.concat([self.read_part(dataset, part), *rows])
+
+    def contract(self, dataset: Dataset, part: str) -> Contract:
+        """Return what batches of a part are checked by: what was inferred, or else what was declared."""
+        inferred = self._contracts.latest(dataset.name, part)
+        if inferred is not None:
+            return inferred
+        types, binary = dataset.part_types(part), self._binary_in(dataset, part)
+        return contract_of_types(types, key=dataset.key, time=part, binary=binary)
+
     def append(self, dataset: Dataset, part: str, frame: pl.DataFrame, *, segment: str) -> Appended:
-        """Take in a batch, or put it in quarantine whole if it breaks the contract.
+        """Ingest a batch but for the rows that break the contract, which are put in quarantine, and those
+        that repeat a key, which are dropped.
 
         The same segment with the same rows, once more, changes nothing and gets the same answer.
 
@@ -118,12 +182,19 @@ class Datasets:
             If a column holds what cannot be kept even in quarantine, such as lists.
         """
         prepared = self.prepare_append(dataset, part, frame, segment=segment)
-        self._commit(prepared.facts)
+        self.commit(prepared.facts)
         return Appended(self.version_of(dataset, part, segment), prepared.report)
 
-    def prepare_append(self, dataset: Dataset, part: str, frame: pl.DataFrame, *, segment: str) -> Prepared:
+    def prepare_append(
+        self, dataset: Dataset, part: str, frame: pl.DataFrame, *, segment: str, acknowledged: bool = False
+    ) -> Prepared:
         """Check a batch and store its rows, and return the facts that make it count, for the caller to
         commit.
+
+        Parameters
+        ----------
+        acknowledged
+            Each row was checked and accepted by itself, so none is put aside for the company it came in.
 
         Raises
         ------
@@ -132,56 +203,132 @@ class Datasets:
         InvalidInput
             If a column holds what cannot be kept even in quarantine, such as lists.
         """
+        require_segment_name(segment)
         content = content_digest(frame)
-        place = (dataset.name, part, segment)
-        with self._views.reading(DatasetsView) as view:
-            contract = view.contract(dataset.name, part)
-            appended, held = view.segment(*place), view.quarantined(*place)
-        before = appended or held
-        if before is not None and before.digest != content:
-            hint = "a segment never changes; give the new rows another segment name"
-            raise Conflict("segment", "/".join(place), "exists with other rows", hint=hint)
-        if appended is not None:
-            return Prepared((), True, _conformed(frame, dataset, part), Report(n_rows=frame.height))
-        if held is not None:
-            return Prepared((), False, frame, held.report)
-        rows, report = _checked(contract, dataset, part, frame, self._clock.now())
-        if report.ok:
-            event = self._stored(dataset, part, segment, rows, content)
-        else:
-            event = self._put_aside(dataset, part, segment, frame, content, report)
-        return Prepared((Fact(_stream(dataset), event),), report.ok, rows, report)
+        before = self._before(dataset, part, frame, segment, content)
+        if before is not None:
+            return before
+        kept = in_kept_types(frame)
+        contract, types = self.contract(dataset, part), dataset.part_types(part)
+        screening = screen(contract, kept, now=self._clock.now(), types=types, acknowledged=acknowledged)
+        return self._sorted_out(dataset, part, kept, screening, segment, content)
 
-    def release(self, dataset: Dataset, part: str, segment: str, *, by: str) -> Version:
-        """Let a batch out of quarantine, as it is, into the next version; return that version.
+    def prepare_correction(
+        self, dataset: Dataset, part: str, frame: pl.DataFrame, *, segment: str
+    ) -> Prepared:
+        """Store rows that a person vouches for, as `prepare_append` does, without asking the contract."""
+        none = pl.repeat(None, frame.height, dtype=pl.String, eager=True)
+        screening = Screening(Report(n_rows=frame.height), none, False)
+        return self._sorted_out(dataset, part, frame, screening, segment, content_digest(frame))
+
+    def _before(
+        self, dataset: Dataset, part: str, frame: pl.DataFrame, segment: str, content: Digest
+    ) -> Prepared | None:
+        """Return what became of a batch that came before; None if it is new.
 
         Raises
         ------
-        NotFound
-            If there is no such batch in quarantine.
-        FailedPrecondition
-            If its columns cannot be read as those of the dataset.
+        Conflict
+            If other rows came under its name.
         """
-        name = f"{dataset.name}/{part}/{segment}"
+        place = (dataset.name, part, segment)
         with self._views.reading(DatasetsView) as view:
-            held = view.quarantined(dataset.name, part, segment)
-        if held is None:
-            raise NotFound("batch", name, "is not in quarantine")
-        try:
-            stored = self._columns.scan(_quarantine(dataset, part), [segment]).collect()
-            rows = _conformed(stored, dataset, part)
-        except pl.exceptions.PolarsError as error:
-            raise FailedPrecondition(
-                "batch",
-                name,
-                "does not have the dataset's types",
-                why=str(error).split("\n")[0][:200],
-                hint="mend the rows and append them as another segment",
-            ) from None
-        released = BatchReleased(dataset=dataset.name, part=part, segment=segment, by=by)
-        event = self._stored(dataset, part, segment, rows, held.digest)
-        self._commit((Fact(_stream(dataset), released), Fact(_stream(dataset), event)))
-        return self.version_of(dataset, part, segment) or Version(0)
+            came, version, held = view.batch(*place), view.segment(*place), view.quarantined(*place)
+            self._pending = {one: made for one, made in self._pending.items() if view.batch(*one) is None}
+        if came is None:
+            pending = self._pending.get(place)
+            return pending[1] if pending is not None and pending[0] == content else None
+        if came not in (content, self._keyed(content)):
+            hint = "a segment never changes; give the new rows another segment name"
+            raise Conflict("segment", "/".join(place), "exists with other rows", hint=hint)
+        report = Report(n_rows=frame.height) if held is None else held.report
+        if version is None:
+            return Prepared((), False, frame.clear(), report, segment)
+        return Prepared(
+            (), True, self._columns.scan(table_of(*place[:2]), [segment]).collect(), report, segment
+        )
+
+    def _sorted_out(
+        self,
+        dataset: Dataset,
+        part: str,
+        frame: pl.DataFrame,
+        screening: Screening,
+        segment: str,
+        content: Digest,
+    ) -> Prepared:
+        """Store the rows of a batch where they belong, and return the facts that make them count."""
+        kept, given, screening = self._kept(dataset, part, frame, screening)
+        repeated, equal = repeats(given, self._known(dataset).find(part, given.keys))
+        facts: list[Event] = []
+        batch = self._keyed(content) if repeated.any() or kept.height < frame.height else None
+        if kept.height < frame.height:
+            facts.append(self._put_aside(dataset, part, segment, frame, screening, batch))
+        if repeated.any():
+            n_equal = int(equal.sum())
+            counts = {"n_equal": n_equal, "n_different": int(repeated.sum()) - n_equal}
+            facts.append(
+                RepeatsDropped(
+                    dataset=dataset.name, part=part, segment=segment, batch=batch or content, **counts
+                )
+            )
+            kept, given = kept.filter(pl.Series(~repeated)), given.only(~repeated)
+        accepted = not kept.is_empty() or frame.is_empty()
+        if accepted:
+            plain = content if batch is None else content_digest(kept)
+            facts.append(self._stored(dataset, part, segment, kept, given, plain, batch))
+        for later, (n_rows, n_early) in self._known(dataset).add(part, given).items():
+            facts.append(
+                RowsJoined(dataset=dataset.name, part=later, segment=segment, n_rows=n_rows, n_early=n_early)
+            )
+        made = tuple(Fact(stream_of(dataset), fact) for fact in facts)
+        prepared = Prepared(made, accepted, kept, screening.report, segment)
+        # Until it is committed the ledger does not know it, though its keys are taken.
+        self._pending[dataset.name, part, segment] = (content, prepared)
+        return prepared
+
+    def _kept(
+        self, dataset: Dataset, part: str, frame: pl.DataFrame, screening: Screening
+    ) -> tuple[pl.DataFrame, Stated, Screening]:
+        """Return the rows that are not put aside, in the types in which they are stored."""
+        types = dataset.part_types(part)
+        if screening.whole:
+            empty = pl.DataFrame(schema=types)
+            return empty, _stated(empty, dataset, part), screening
+        sound = frame.filter(screening.reasons.is_null()) if screening.reasons.count() else frame
+        kept = conformed(sound, dataset, part)
+        given = _stated(kept, dataset, part)
+        early = self._known(dataset).before_its_row(part, given)
+        if not early.any():
+            return kept, given, screening
+        where = screening.reasons.is_null().to_numpy().copy()
+        where[where] = early
+        expected = f"a time not before {dataset.event_time}"
+        screening = with_reason(screening, pl.Series(where), BEFORE_ITS_ROW, part, expected)
+        return kept.filter(pl.Series(~early)), given.only(~early), screening
+
+    def _known(self, dataset: Dataset) -> DatasetKeys:
+        """Return the keys of a dataset; they are read from what is stored when they are first needed."""
+        with self._reading_keys:
+            return self._keys.get(dataset.name) or self._read_keys(dataset)
+
+    def _read_keys(self, dataset: Dataset) -> DatasetKeys:
+        keys = DatasetKeys(dataset.event_time, tuple(dataset.known_at))
+        versions = self.versions(dataset)
+        for part in dataset.parts:
+            segments = [kept.segment for kept in versions if kept.part == part]
+            batches = self._columns.batches(table_of(dataset.name, part), segments)
+            names = dataset.columns(part)
+            keys.restore(part, [_stated(rows.select(names), dataset, part) for rows in batches])
+        self._keys[dataset.name] = keys
+        return keys
+
+    def _binary_in(self, dataset: Dataset, part: str) -> str | None:
+        column = self._binary.get(dataset.name)
+        return column if column in dataset.columns(part) else None
+
+    def _keyed(self, content: Digest) -> Digest:
+        return self._secret.digest(content.encode())
 
     def read(
         self, dataset: Dataset, *, version: Version | int | None = None, known_at: Instant | None = None
@@ -209,6 +356,9 @@ class Datasets:
             frame = frame.join(
                 later.select(*dataset.key, *own), on=dataset.key, how="left", maintain_order="left"
             )
+            # What is said of a row before it exists is not used.
+            early = pl.col(part) < pl.col(dataset.event_time)
+            frame = frame.with_columns(pl.when(~early).then(pl.col(name)).alias(name) for name in own)
         return frame.select(list(dataset.types())).sort(dataset.event_time, *dataset.key)
 
     def read_part(
@@ -228,7 +378,7 @@ class Datasets:
         ]
         if not segments:
             return pl.DataFrame(schema=dataset.part_types(part))
-        frame = self._columns.scan(_table(dataset, part), segments).collect()
+        frame = self._columns.scan(table_of(dataset.name, part), segments).collect()
         frame = frame.unique(dataset.key, keep="first", maintain_order=True)
         if known_at is not None:
             frame = frame.filter(pl.col(part) <= as_datetime(known_at))
@@ -239,7 +389,7 @@ class Datasets:
         versions = self.versions(dataset)
         for part in dataset.parts:
             segments = [kept.segment for kept in versions if kept.part == part]
-            self._columns.compact(_table(dataset, part), segments)
+            self._columns.compact(table_of(dataset.name, part), segments)
 
     def versions(self, dataset: Dataset, *, upto: Version | int | None = None) -> Sequence[DatasetVersion]:
         """Return the versions of a dataset, each with the batch that made it, version 1 first.
@@ -259,19 +409,77 @@ class Datasets:
         return found[:upto]
 
     def version_of(self, dataset: Dataset, part: str, segment: str) -> Version | None:
-        """Return the version that a batch made; None if it made none, or is in quarantine."""
+        """Return the version that a batch made; None if it made none."""
         with self._views.reading(DatasetsView) as view:
             kept = view.segment(dataset.name, part, segment)
         return None if kept is None else kept.version
+
+    def event_times(self, dataset: Dataset, keys: pl.DataFrame) -> list[Instant | None]:
+        """Return the event time of the row of each key, None where there is none: the key's columns, in kept
+        types.
+        """
+        hashes = keys.select(dataset.key).hash_rows(seed=0).to_numpy()
+        found = self._known(dataset).find(dataset.event_time, hashes)
+        pairs = zip(found.known.tolist(), found.times.tolist(), strict=True)
+        return [Instant(at) if known else None for known, at in pairs]
+
+    def n_waiting_for(self, dataset: Dataset, part: str, keys: pl.DataFrame) -> int:
+        """Return how many rows of a later part wait for one of these keys: the key's columns, in kept
+        types.
+        """
+        hashes = keys.select(dataset.key).hash_rows(seed=0).to_numpy()
+        return self._known(dataset).n_waiting_for(part, hashes)
+
+    def has_come(self, dataset: Dataset, part: str, segment: str) -> bool:
+        """Return whether a batch came before, whatever became of its rows."""
+        with self._views.reading(DatasetsView) as view:
+            return view.batch(dataset.name, part, segment) is not None
+
+    def n_quarantined(self, dataset: Dataset, part: str, segment: str) -> int:
+        """Return how many rows of a batch are in quarantine."""
+        with self._views.reading(DatasetsView) as view:
+            held = view.quarantined(dataset.name, part, segment)
+        return 0 if held is None else held.n_rows
 
     def latest(self, dataset: Dataset, part: str) -> DatasetVersion | None:
         """Return the last version that a batch of this part made, if any did."""
         return next((kept for kept in reversed(self.versions(dataset)) if kept.part == part), None)
 
+    def commit(self, facts: Sequence[Fact]) -> None:
+        """Write facts to the ledger by themselves, as one change."""
+        done = False
+        try:
+            appends = tuple(Append(fact.stream, fact.event) for fact in facts)
+            if appends:
+                self._ledger.commit(Change(at=self._clock.now(), facts=appends))
+            done = True
+        finally:
+            if not done:
+                self.forget()
+
+    def forget(self) -> None:
+        """Forget the keys of what was prepared and could not be committed."""
+        self._keys.clear()
+        self._pending.clear()
+
+    def before_its_row(self, dataset: Dataset, part: str, rows: pl.DataFrame) -> pl.Series:
+        """Return which rows of a later part, in the types in which they are stored, say something from before
+        the row that they are about existed.
+        """
+        given = _stated(rows, dataset, part)
+        return pl.Series(self._known(dataset).before_its_row(part, given))
+
     def _stored(
-        self, dataset: Dataset, part: str, segment: str, rows: pl.DataFrame, content: Digest
+        self,
+        dataset: Dataset,
+        part: str,
+        segment: str,
+        rows: pl.DataFrame,
+        given: Stated,
+        content: Digest,
+        batch: Digest | None,
     ) -> DatasetVersionAppended:
-        self._columns.append(_table(dataset, part), segment, rows)
+        self._columns.append(table_of(dataset.name, part), segment, rows)
         times = rows[part].cast(pl.Int64)
         first, last = times.min(), times.max()
         return DatasetVersionAppended(
@@ -282,25 +490,31 @@ class Datasets:
             digest=content,
             first=Instant(first) if isinstance(first, int) else None,
             last=Instant(last) if isinstance(last, int) else None,
+            n_ahead=int(self._known(dataset).ahead(part, given).sum()),
+            batch=batch,
         )
 
     def _put_aside(
-        self, dataset: Dataset, part: str, segment: str, frame: pl.DataFrame, content: Digest, report: Report
+        self,
+        dataset: Dataset,
+        part: str,
+        segment: str,
+        frame: pl.DataFrame,
+        screening: Screening,
+        batch: Digest | None,
     ) -> BatchQuarantined:
-        self._columns.append(_quarantine(dataset, part), segment, frame)
+        rows = frame.with_columns(screening.reasons.alias(REASON)).filter(pl.col(REASON).is_not_null())
+        self._columns.append(quarantine_of(dataset.name, part), segment, rows)
         return BatchQuarantined(
             dataset=dataset.name,
             part=part,
             segment=segment,
-            n_rows=frame.height,
-            digest=content,
-            report=report,
+            n_rows=rows.height,
+            n_batch=frame.height,
+            digest=self._keyed(content_digest(rows)),
+            report=screening.report,
+            batch=batch,
         )
-
-    def _commit(self, facts: Sequence[Fact]) -> None:
-        if facts:
-            appends = tuple(Append(fact.stream, fact.event) for fact in facts)
-            self._ledger.commit(Change(at=self._clock.now(), facts=appends))
 
 
 def content_digest(frame: pl.DataFrame) -> Digest:
@@ -322,38 +536,33 @@ def content_digest(frame: pl.DataFrame) -> Digest:
     return digest(f"{header}\n{body}".encode())
 
 
-def _checked(
-    contract: Contract | None, dataset: Dataset, part: str, frame: pl.DataFrame, now: Instant
-) -> tuple[pl.DataFrame, Report]:
-    """Return the rows as they would be stored and what the contract says; the rows as they came if that is
-    no.
+def _stated(rows: pl.DataFrame, dataset: Dataset, part: str) -> Stated:
+    return stated(rows, dataset.key, part, is_base=part == dataset.event_time)
+
+
+def conformed(frame: pl.DataFrame, dataset: Dataset, part: str) -> pl.DataFrame:
+    """Return the rows of a part as they are stored: its columns in their types.
+
+    Raises
+    ------
+    pl.exceptions.PolarsError
+        If a column is missing, or a value does not fit.
     """
-    types = dataset.part_types(part)
-    kept = in_kept_types(frame)
-    report = check(contract or contract_of_types(types, key=dataset.key, time=part), kept, now=now)
-    if not report.ok:
-        return frame, report
-    try:
-        return _conformed(kept, dataset, part), report
-    except pl.exceptions.PolarsError as error:
-        why = f"the declared types: {str(error).splitlines()[0][:200]}"
-        misfit = Violation(rule="type", column="", n_rows=frame.height, n_allowed=0, expected=why)
-        return frame, Report(n_rows=frame.height, violations=(misfit,))
-
-
-def _conformed(frame: pl.DataFrame, dataset: Dataset, part: str) -> pl.DataFrame:
     types = dataset.part_types(part)
     rows = in_kept_types(frame).select(list(types))
     return rows if rows.schema == types else rows.cast(types, strict=True)  # type: ignore[arg-type]
 
 
-def _stream(dataset: Dataset) -> str:
+def stream_of(dataset: Dataset) -> str:
+    """Return the stream of a dataset's facts."""
     return f"dataset/{dataset.name}"
 
 
-def _table(dataset: Dataset, part: str) -> str:
-    return f"data/{dataset.name}/{part}"
+def table_of(dataset: str, part: str) -> str:
+    """Return the table of a part's rows."""
+    return f"data/{dataset}/{part}"
 
 
-def _quarantine(dataset: Dataset, part: str) -> str:
-    return f"quarantine/{dataset.name}/{part}"
+def quarantine_of(dataset: str, part: str) -> str:
+    """Return the table of a part's rows in quarantine."""
+    return f"quarantine/{dataset}/{part}"

@@ -10,13 +10,18 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol
+from typing import Any, Protocol
 
 import polars as pl
 
 from varv.kernel.errors import InvalidDeclaration, NotFound
 
 TIME = pl.Datetime("us", "UTC")
+KEPT: tuple[pl.DataType, ...] = (
+    *(pl.Int8(), pl.Int16(), pl.Int32(), pl.Int64(), pl.UInt8(), pl.UInt16(), pl.UInt32(), pl.UInt64()),
+    *(pl.Float32(), pl.Float64(), pl.Boolean(), pl.String(), TIME),
+)
+"""Every type in which values are kept, but for some rare widths of numbers."""
 Types = dict[str, pl.DataType]
 
 
@@ -79,12 +84,22 @@ class Csv:
 class Frame:
     """A dataframe, or a function without arguments that returns one; the function is called once, when
     needed.
+
+    Parameters
+    ----------
+    rows
+        Of polars or pandas, or anything that offers its columns through Arrow (``__arrow_c_stream__``).
+
+    Raises
+    ------
+    InvalidDeclaration
+        If it is none of these.
     """
 
-    def __init__(self, rows: pl.DataFrame | Callable[[], pl.DataFrame]) -> None:
-        if not isinstance(rows, pl.DataFrame) and not callable(rows):
-            hint = "give a polars DataFrame, or a function that returns one"
-            raise InvalidDeclaration("source", "Frame", f"cannot be made of {type(rows).__name__}", hint=hint)
+    def __init__(self, rows: object) -> None:
+        if not _is_frame(rows) and not callable(rows):
+            problem = f"cannot be made of {type(rows).__name__}"
+            raise InvalidDeclaration("source", "Frame", problem, hint=_FRAMES)
         self._rows = rows
 
     def types(self) -> Mapping[str, pl.DataType]:
@@ -97,14 +112,62 @@ class Frame:
 
     @cached_property
     def _frame(self) -> pl.DataFrame:
-        rows = self._rows if isinstance(self._rows, pl.DataFrame) else self._rows()
-        if not isinstance(rows, pl.DataFrame):
+        rows = self._rows if _is_frame(self._rows) or not callable(self._rows) else self._rows()
+        if not _is_frame(rows):
             name = getattr(self._rows, "__name__", "Frame")
-            problem = f"returned {type(rows).__name__}, not a polars DataFrame"
-            raise InvalidDeclaration(
-                "function", name, problem, hint="end it with pl.from_pandas(...) if need be"
-            )
+            problem = f"returned {type(rows).__name__}, not a dataframe"
+            raise InvalidDeclaration("function", name, problem, hint=_FRAMES)
+        return _in_polars(rows)
+
+
+_FRAMES = "give a dataframe of polars or pandas, an Arrow table, or a function that returns one"
+
+
+def _is_frame(rows: object) -> bool:
+    return isinstance(rows, pl.DataFrame) or _is_pandas(rows) or hasattr(rows, "__arrow_c_stream__")
+
+
+def _is_pandas(rows: object) -> bool:
+    # By name, since pandas is no dependency: whoever gives such a frame has imported it.
+    kind = type(rows)
+    return kind.__name__ == "DataFrame" and kind.__module__.partition(".")[0] == "pandas"
+
+
+def _in_polars(rows: Any) -> pl.DataFrame:
+    if isinstance(rows, pl.DataFrame):
         return rows
+    if not _is_pandas(rows):
+        return pl.DataFrame(rows)
+    # Through Arrow it would take pyarrow, which is not always there; NumPy always is.
+    columns = [_in_series(str(name), rows.iloc[:, place]) for place, name in enumerate(rows.columns)]
+    try:
+        return pl.DataFrame(columns)
+    except pl.exceptions.DuplicateError as error:
+        why = str(error).splitlines()[0][:200]
+        raise InvalidDeclaration("source", "Frame", "has two columns of one name", why=why) from None
+
+
+def _in_series(name: str, values: Any) -> pl.Series:
+    """Return a column of pandas: what is missing is null, times with a zone are in UTC."""
+    if getattr(values.dtype, "tz", None) is not None:
+        naive = values.dt.tz_convert("UTC").dt.tz_localize(None)
+        return pl.Series(name, naive.to_numpy()).cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
+    if values.dtype.kind in "fM":
+        found = pl.Series(name, values.to_numpy(dtype="float64" if values.dtype.kind == "f" else None))
+        return found.fill_nan(None) if found.dtype.is_float() else found
+    missing = values.isna().to_numpy()
+    if values.dtype.kind in "iub" and not missing.any():
+        return pl.Series(
+            name, values.to_numpy(dtype=values.dtype.name.lower() if values.dtype.kind != "b" else bool)
+        )
+    plain = values.astype(object).to_list()
+    listed = [None if gone else value for value, gone in zip(plain, missing.tolist(), strict=True)]
+    try:
+        return pl.Series(name, listed, strict=True)
+    except (TypeError, pl.exceptions.PolarsError):
+        problem = f"has values of several kinds in {name!r}"
+        hint = "give the column one type, such as .astype(str)"
+        raise InvalidDeclaration("source", "Frame", problem, hint=hint) from None
 
 
 def kept_type(dtype: pl.DataType) -> pl.DataType | None:

@@ -326,7 +326,9 @@ class _Log:
             return
         asked, codes = self._rows.rows(keys)
         times = _times(frame.get_column(part))
-        fresh = self._rows.state(self._numbers[part], keys) & (times - asked <= PATIENCE)
+        # What is said of a row before it exists is not used; nor is what comes too late for every window.
+        in_time = (times >= asked) & (times - asked <= PATIENCE)
+        fresh = self._rows.state(self._numbers[part], keys) & in_time
         if not fresh.all():
             frame, times, codes = frame.filter(pl.Series(fresh)), times[fresh], codes[fresh]
         by_entity = {entity: codes[:, i] for i, entity in enumerate(self._entities)}

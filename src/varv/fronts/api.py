@@ -87,6 +87,7 @@ def openapi(verbs: VerbTable) -> dict[str, Any]:
                 "requestBody": {"required": True, "content": {"application/json": {"schema": asked}}},
                 "responses": {
                     "200": {"description": "Done.", "content": {"application/json": {"schema": answered}}},
+                    **({"207": {"description": _PARTLY}} if _can_be_partly(verb) else {}),
                     **{
                         str(status): {"description": "See the code in the error."}
                         for status in sorted(set(STATUS.values()))
@@ -96,6 +97,13 @@ def openapi(verbs: VerbTable) -> dict[str, Any]:
         }
     info = {"title": "varv", "version": __version__}
     return {"openapi": "3.1.0", "info": info, "paths": paths, "components": {"schemas": components}}
+
+
+_PARTLY = "Some rows are accepted, as in 200, and others refused, which are named."
+
+
+def _can_be_partly(verb: Verb[Any, Any]) -> bool:
+    return any(field.name == "n_refused" for field in msgspec.structs.fields(verb.result))
 
 
 def _any_value(kind: type) -> dict[str, Any]:
@@ -113,7 +121,8 @@ def _endpoint(verb: Verb[Any, Any], token: str, bodies: Bodies) -> Callable[[Req
                 _require_token(request, token)
             require_json(request)
             async with bodies.receive(request) as body:
-                return json_response(await run_in_threadpool(lambda: verb.run(verb.decode(body))))
+                result = await run_in_threadpool(lambda: verb.run(verb.decode(body)))
+                return json_response(result, status=207 if getattr(result, "n_refused", 0) else 200)
         except VarvError as error:
             return json_response(
                 {"error": described(error)}, status=status_of(error), headers=retry_headers(error)

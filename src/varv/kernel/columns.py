@@ -256,12 +256,17 @@ class FolderColumns:
         return self._root.joinpath(*parts)
 
     def _place(self, table: str, segment: str) -> Path:
-        if not isinstance(segment, str) or not _PART.fullmatch(segment):
-            raise InvalidInput("segment", str(segment)[:80], "is not a valid name", hint=_NAMES)
+        require_segment_name(segment)
         return self._folder(table) / f"{segment}{_SUFFIX}"
 
 
 _NAMES = "use letters, digits and _ . = + -, not a dot first, 128 at most"
+
+
+def require_segment_name(segment: object) -> None:
+    """Raise `InvalidInput` if a segment could not be called so."""
+    if not isinstance(segment, str) or not _PART.fullmatch(segment):
+        raise InvalidInput("segment", str(segment)[:80], "is not a valid name", hint=_NAMES)
 
 
 def _follows(one: _Stored, other: _Stored) -> bool:

@@ -147,8 +147,10 @@ class UserCodeFailed(VarvError):
 
 
 def tree() -> list[type[VarvError]]:
-    """Return every error class, the root first, each parent before its children."""
+    """Return every error class, the root first, each parent before its children; in an order that does not
+    depend on which modules were imported first.
+    """
     found: list[type[VarvError]] = [VarvError]
     for cls in found:
-        found.extend(cls.__subclasses__())
+        found.extend(sorted(cls.__subclasses__(), key=lambda child: (child.__module__, child.__name__)))
     return found

@@ -185,7 +185,7 @@ class Answering:
         series = []
         for name, expected in self.columns.items():
             if name in columns:
-                series.append(_series(name, columns[name], self._types[name], expected))
+                series.append(column_of(name, columns[name], self._types[name], expected))
             elif name == self._generated:
                 keys = [request_id] if n == 1 else [f"{request_id}-{number}" for number in range(n)]
                 series.append(pl.Series(name, keys))
@@ -236,7 +236,7 @@ class Answering:
     ) -> list[Capture]:
         at = self._model.requests.event_time
         rows = zip(
-            keys["key"].to_list(), _in_json(requests), features.to_dicts(), answers.to_dicts(), strict=True
+            keys["key"].to_list(), in_json(requests), features.to_dicts(), answers.to_dicts(), strict=True
         )
         served = (
             Served(key, Instant(request.pop(at)), request, given, answer)
@@ -261,9 +261,7 @@ class ServedFrames(msgspec.Struct, frozen=True):
 
 
 def served_frames(model: Model, rows: Sequence[Mapping[str, Any]]) -> ServedFrames:
-    """Return what was captured, ready to be taken in; a key that was asked about twice is a row of the
-    dataset once.
-    """
+    """Return what was captured, ready to be ingested."""
     served = [msgspec.convert(row, type=Served) for row in rows]
     data = model.requests
     when = [row.requested_at for row in served]
@@ -280,8 +278,7 @@ def served_frames(model: Model, rows: Sequence[Mapping[str, Any]]) -> ServedFram
     predictions = (
         pl.DataFrame(head).hstack(answers).hstack(typed_frame([row.features for row in served], features))
     )
-    unique = requests.unique(data.key, keep="first", maintain_order=True)
-    return ServedFrames(unique.select(data.columns(data.event_time)), predictions)
+    return ServedFrames(requests.select(data.columns(data.event_time)), predictions)
 
 
 def typed_frame(rows: Sequence[Mapping[str, Any]], types: Mapping[str, Any]) -> pl.DataFrame:
@@ -293,43 +290,20 @@ def typed_frame(rows: Sequence[Mapping[str, Any]], types: Mapping[str, Any]) -> 
     )
 
 
-def checked_rows(
-    rows: Sequence[Mapping[str, Any]],
-    types: Mapping[str, pl.DataType],
-    required: Sequence[str],
-    nullable: frozenset[str],
-) -> list[dict[str, Any]]:
-    """Return rows of a dataset's part as they can be captured: every value checked, times as microseconds.
-
-    Raises
-    ------
-    InvalidInput
-        If a column is missing, unknown, or has a value that does not fit; row and column are named.
-    """
-    for number, row in enumerate(rows):
-        for name in row:
-            if name not in types:
-                hint = f"known are {', '.join(types)}"
-                raise InvalidInput("column", str(name)[:80], "is not known", row=number, hint=hint)
-        for name in required:
-            if name not in row:
-                raise InvalidInput(
-                    "column", name, "is missing", row=number, hint=f"send {', '.join(required)}"
-                )
-    columns = []
-    for name, dtype in types.items():
-        expected = RequestColumn(name, str(dtype), name in required, name in nullable)
-        columns.append(_series(name, [row.get(name) for row in rows], dtype, expected))
-    return _in_json(pl.DataFrame(columns))
-
-
-def _in_json(frame: pl.DataFrame) -> list[dict[str, Any]]:
+def in_json(frame: pl.DataFrame) -> list[dict[str, Any]]:
     """Return the rows as JSON can hold them: times as microseconds."""
     columns = (column.cast(pl.Int64) if column.dtype == TIME else column for column in frame.get_columns())
     return pl.DataFrame(list(columns)).to_dicts()
 
 
-def _series(name: str, values: Sequence[Any], dtype: pl.DataType, expected: RequestColumn) -> pl.Series:
+def column_of(name: str, values: Sequence[Any], dtype: pl.DataType, expected: RequestColumn) -> pl.Series:
+    """Return values out of JSON as a column.
+
+    Raises
+    ------
+    InvalidInput
+        If one is null and must not be, or does not fit; the column is named.
+    """
     kinds = set(map(type, values))
     if type(None) in kinds and not expected.may_be_null:
         hint = "give a value: it was never empty in the history"

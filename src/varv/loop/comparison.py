@@ -21,6 +21,7 @@ from varv.kernel.clock import Instant
 from varv.kernel.codec import Event, event, finite
 from varv.kernel.errors import FailedPrecondition
 from varv.kernel.ids import ModelName, derived_seed
+from varv.loop.accounts import PartRows
 from varv.loop.model import LeakFinding
 from varv.loop.views import LoopView
 from varv.loop.world import World
@@ -98,6 +99,8 @@ class PolicyScore(msgspec.Struct, frozen=True, kw_only=True):
 class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     """All policies, the declared one first."""
 
+    warnings: tuple[str, ...] = ()
+    """What has to be known before anything else: rows that were lost. It comes first, in JSON too."""
     model: ModelName
     scored_from: Instant
     scored_until: Instant
@@ -106,6 +109,9 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     policies: tuple[PolicyScore, ...]
     leaks: tuple[LeakFinding, ...] = ()
     """What speaks for a column that holds what a request cannot know, in the declared policy's ledger."""
+    notices: tuple[str, ...] = ()
+    rows: tuple[PartRows, ...] = ()
+    """What became of the rows of each part of each dataset, under the declared policy."""
 
 
 @event("replay.policies_compared")

@@ -27,6 +27,9 @@ Feature = str | FeatureView | Derived
 T = TypeVar("T")
 
 SHORTEST_VALIDATION = Duration(5 * DAY)
+FEWEST_OF_A_CLASS = 5
+SHARE_OF_A_CLASS = 0.001
+"""A value that neither so few outcomes nor so small a share of them have is a class."""
 
 STANDARD_MONITORS: tuple[Monitor, ...] = (performance(), calibration(), drift())
 
@@ -42,7 +45,7 @@ class Outcome:
     Parameters
     ----------
     column
-        A column of the requests' dataset that holds 0 or 1, or true or false.
+        A column of the requests' dataset that holds 0 or 1, or true or false; 0.0 and 1.0 will do.
     known_at
         The time column at which it becomes known; null where it never is.
     mature
@@ -215,6 +218,32 @@ class Model:
                 "model", self.name, f"has the unit {self.unit!r}, which is known too late", hint=hint
             )
 
+    def require_binary(self, outcomes: pl.Series) -> None:
+        """Check what the history holds of the outcome: 0 and 1, or true and false.
+
+        A stray value is put aside with its row, when it arrives; one that is there again and again is a
+        class, which a binary model does not have.
+
+        Raises
+        ------
+        InvalidDeclaration
+            If there is a third class.
+        """
+        known = outcomes.cast(pl.Float64).fill_nan(None).drop_nulls()
+        counts = known.value_counts(sort=True, name="n").sort("n", outcomes.name, descending=[True, False])
+        least = max(FEWEST_OF_A_CLASS, SHARE_OF_A_CLASS * known.len())
+        classes = [(value, n) for value, n in counts.iter_rows() if n >= least or value in (0, 1)]
+        if all(value in (0, 1) for value, _ in classes):
+            return
+        listed = ", ".join(f"{value:g} ({n / known.len():.2%})" for value, n in classes[:6])
+        more = f" and {len(classes) - 6} more" if len(classes) > 6 else ""
+        raise InvalidDeclaration(
+            "outcome",
+            self.outcome.column,
+            f"holds {listed}{more}, where a binary outcome is 0 or 1",
+            hint="derive a column that is 0 or 1, and null in the rows that are neither",
+        )
+
     def definition(self) -> tuple[tuple[str, ...], ...]:
         """Return what is learned from what, as texts: the outcome first, then each feature by its name."""
         outcome = ("outcome", self.outcome.column, self.outcome.known_at)
@@ -263,7 +292,7 @@ class Model:
             hint = f"use known_at={data.known_when(column)!r}, or list the column there on the dataset"
             raise InvalidDeclaration("outcome", column, f"is not known at {known_at!r}", hint=hint)
         dtype = data.types()[column]
-        if not (dtype.is_integer() or dtype == pl.Boolean):
+        if not (dtype.is_numeric() or dtype == pl.Boolean):
             raise InvalidDeclaration(
                 "outcome", column, f"is of type {dtype}", hint="make it 0 or 1, or true or false"
             )

@@ -1,18 +1,18 @@
 """Intake: what happens to rows when they become known, in a replay and live.
 
-A batch is checked against its dataset's contract first. What passes becomes a version of the dataset, feeds
+Each row is checked against its dataset's contract first. What passes becomes a version of the dataset, feeds
 the features, and, if it holds outcomes, labels the predictions. Requests are given their features as of their
 own instants, answered, and kept with what was answered.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 import polars as pl
 
-from varv.data import Dataset
+from varv.data import Dataset, Prepared
 from varv.kernel.clock import Instant, as_datetime
 from varv.kernel.codec import digest_of
 from varv.kernel.sagas import Fact
@@ -21,6 +21,9 @@ from varv.loop.feed import Arrival
 from varv.loop.world import World
 from varv.serving.dataplane import ANSWER_SCHEMA
 from varv.serving.model import RequestsServed
+
+Planted = Callable[[pl.DataFrame], pl.DataFrame | None]
+"""Of requests: the planted columns that they bring, if any."""
 
 
 class Taken(msgspec.Struct, frozen=True):
@@ -54,7 +57,7 @@ class Intake:
         world.telemetry.restore(world.prediction_segments())
 
     def take_in(
-        self, arrivals: Sequence[Arrival], segment: str, planted: pl.DataFrame | None = None
+        self, arrivals: Sequence[Arrival], segment: str, planted: Planted = lambda requests: None
     ) -> Taken:
         """Take in what became known in one stretch of time, and answer the requests in it.
 
@@ -63,21 +66,23 @@ class Intake:
         segment
             Names the stretch; the same one again, after a crash, changes nothing.
         planted
-            Further columns that the requests bring, one row each; only a replay with plants has them.
+            Returns further columns that requests bring, one row each; only a replay with plants has them.
         """
         facts: list[Fact] = []
         requests = None
         for arrival in arrivals:
-            facts += self._accept(arrival, segment)
-            if arrival.dataset is self._requests and arrival.is_base:
-                requests = arrival.rows
+            prepared = self._accept(arrival, segment)
+            facts += prepared.facts
+            if arrival.dataset is self._requests and arrival.is_base and prepared.rows.height:
+                # A row that is put aside was never a request: nobody could have asked with it.
+                requests = prepared.rows
         if requests is None:
             return Taken(tuple(facts), 0)
         # Only now: what became known in this stretch before a request is part of its features.
-        facts.append(self._answer(requests, segment, planted))
+        facts.append(self._answer(requests, segment, planted(requests)))
         return Taken(tuple(facts), requests.height)
 
-    def _accept(self, arrival: Arrival, segment: str) -> Sequence[Fact]:
+    def _accept(self, arrival: Arrival, segment: str) -> Prepared:
         dataset, part = arrival.dataset, arrival.part
         prepared = self._world.datasets.prepare_append(dataset, part, arrival.rows, segment=segment)
         if prepared.accepted:
@@ -85,7 +90,7 @@ class Intake:
             # opened anew.
             self._world.features.observe(dataset, part, prepared.rows)
             self._label(dataset, part, prepared.rows)
-        return prepared.facts
+        return prepared
 
     def _label(self, dataset: Dataset, part: str, rows: pl.DataFrame) -> None:
         if dataset is self._requests and part == self._world.model.outcome.known_at:
@@ -127,10 +132,11 @@ class Intake:
 def outcomes_in(model: Model, rows: pl.DataFrame) -> pl.DataFrame:
     """Return ``key``, ``outcome`` and ``known_at`` of rows of the requests' part that holds the outcome."""
     outcome = model.outcome
-    truth = pl.col(outcome.column).cast(pl.Int8, strict=False).alias("outcome")
+    truth = pl.col(outcome.column).cast(pl.Float64).alias("outcome")
     key, known_at = keys_of(model.requests.key, rows), pl.col(outcome.known_at).alias("known_at")
-    # What is neither 0 nor 1 is no outcome.
-    return rows.select(key, truth, known_at).drop_nulls().filter(pl.col("outcome").is_in([0, 1]))
+    # What is neither 0 nor 1 is no outcome; a contract puts it aside before it comes here.
+    known = rows.select(key, truth, known_at).filter(pl.col("outcome").is_in([0.0, 1.0]))
+    return known.drop_nulls().cast({"outcome": pl.Int8})
 
 
 def keys_of(key: Sequence[str], rows: pl.DataFrame) -> pl.Series:

@@ -10,6 +10,7 @@ captures still hold.
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -17,14 +18,14 @@ from typing import Any, Protocol, TypeVar
 import msgspec
 import polars as pl
 
-from varv.data import Dataset
+from varv.data import Correction, Dataset
 from varv.kernel.clock import DAY, Clock, Duration, Instant
 from varv.kernel.codec import Digest, Event, event
-from varv.kernel.errors import FailedPrecondition, InvalidInput, NotFound
+from varv.kernel.errors import FailedPrecondition, NotFound
 from varv.kernel.ids import ModelName
 from varv.kernel.observe import log
 from varv.kernel.sagas import Fact, Message
-from varv.loop.answering import PREDICTIONS, checked_rows, served_frames, typed_frame
+from varv.loop.answering import PREDICTIONS, served_frames, typed_frame
 from varv.loop.declaration import policy_of
 from varv.loop.feed import Arrival, Feed
 from varv.loop.intake import Intake, segment_name
@@ -127,6 +128,15 @@ class LiveIntake(Intake):
         rows = world.datasets.read_part(self._requests, outcome.known_at)
         self._label(self._requests, outcome.known_at, rows)
 
+    def know_corrected(self, corrected: Correction) -> None:
+        """Label predictions by what a person let out of quarantine, once it is committed."""
+        for dataset, part, prepared in corrected.made:
+            if prepared.accepted:
+                self._label(self._named(dataset), part, prepared.rows)
+
+    def _named(self, dataset: Dataset) -> Dataset:
+        return next(one for one in self._world.model.datasets if one.name == dataset.name)
+
     def take_captured(self, captures: Sequence[Capture], segment: str) -> Captured:
         """Store the rows of one capture file; the same file again changes nothing."""
         tables: dict[str, list[Mapping[str, Any]]] = {}
@@ -141,12 +151,14 @@ class LiveIntake(Intake):
             predictions = frames.predictions
         for table, rows in sorted(tables.items()):
             dataset, part = part_of(self._world, table)
-            arrivals.append(Arrival(dataset, part, _part_frame(dataset, part, rows)))
+            arrivals.append(Arrival(dataset, part, typed_frame(rows, dataset.part_types(part))))
         facts: list[Fact] = []
         known: list[Arrival] = []
         for arrival in arrivals:
             dataset, part = arrival.dataset, arrival.part
-            prepared = self._world.datasets.prepare_append(dataset, part, arrival.rows, segment=segment)
+            prepared = self._world.datasets.prepare_append(
+                dataset, part, arrival.rows, segment=segment, acknowledged=True
+            )
             facts += prepared.facts
             if prepared.accepted:
                 known.append(Arrival(dataset, part, prepared.rows))
@@ -185,6 +197,7 @@ class Live:
         self._intake = LiveIntake(world)
         self._since_compaction = COMPACT_EVERY  # what the process before had not compacted
         self._sources_due = False
+        self._lock = threading.Lock()
         self.state = "starting"
         """What is going on, for people."""
 
@@ -235,12 +248,13 @@ class Live:
         count = 0
         for sealed in files:
             captures = read_captures(sealed.path)
-            if captures and not self._is_taken(sealed.segment):
-                captured = self._intake.take_captured(captures, sealed.segment)
-                self._world.engine.tell(facts=captured.facts)
-                self._intake.know(captured)
-                self._tell(captures, sealed.segment)
-                count += 1
+            with self._lock:
+                if captures and not self._is_taken(sealed.segment):
+                    captured = self._intake.take_captured(captures, sealed.segment)
+                    self._world.engine.tell(facts=captured.facts)
+                    self._intake.know(captured)
+                    self._tell(captures, sealed.segment)
+                    count += 1
             sealed.path.unlink()
         self._since_compaction += count
         if self._since_compaction >= COMPACT_EVERY:
@@ -252,6 +266,30 @@ class Live:
         """Put on record how many requests were answered without capture."""
         event = AnswersUncaptured(model=ModelName(self._world.model.name), n_requests=n_requests)
         self._world.engine.tell(facts=(Fact(f"requests/{self._world.model.name}", event),))
+
+    def correct(self, decide: Callable[[], Correction]) -> Correction:
+        """Carry out what a person decided about rows in quarantine: what comes out is known to those that
+        answer, and labels predictions, when this returns.
+
+        Parameters
+        ----------
+        decide
+            Prepares it; nothing else is ingested meanwhile.
+        """
+        with self._lock:
+            committed = False
+            try:
+                corrected = decide()
+                self._world.engine.tell(facts=corrected.facts)
+                committed = True
+            finally:
+                if not committed:
+                    self._world.datasets.forget()
+            self._intake.know_corrected(corrected)
+            for dataset, part, prepared in corrected.made:
+                if prepared.accepted:
+                    self._answerers.observe(dataset.name, part, prepared.segment)
+        return corrected
 
     def _compact(self) -> None:
         """Store what came in a few rows at a time together: a restart reads one file instead of hundreds."""
@@ -266,6 +304,7 @@ class Live:
         world = self._world
         self.state = "reading the sources"
         feed = Feed(world.model.datasets)
+        world.model.require_binary(feed.values(world.model.requests, world.model.outcome.column))
         stretch = _stretch(feed, world, self._clock.now())
         position = _Position(stretch.first, 0)
         if reached is not None:
@@ -293,7 +332,8 @@ class Live:
             return position
         self.state = f"taking in history, {100 * (since - stretch.first) // (stretch.end - stretch.first)} %"
         self._clock.hold(until)
-        taken = self._intake.take_in(feed.between(since, until), segment_name(since))
+        arrivals = feed.between(since, until, undated=since == stretch.first)
+        taken = self._intake.take_in(arrivals, segment_name(since))
         reached = _Position(until, position.n_requests + taken.n_requests)
         fact = HistoryTaken(through=until, n_requests=reached.n_requests, done=False)
         self._world.engine.tell(facts=(*taken.facts, Fact(STREAM, fact)))
@@ -356,7 +396,7 @@ class Live:
             if segment in routing.segments.get(world.model.name, ()):
                 return True
         return any(
-            world.datasets.version_of(dataset, part, segment)
+            world.datasets.has_come(dataset, part, segment)
             for dataset in world.model.datasets
             for part in dataset.parts
         )
@@ -368,81 +408,13 @@ class Live:
             dataset, part = part_of(world, base if table == PREDICTIONS else table)
             if world.datasets.version_of(dataset, part, segment):
                 self._answerers.observe(dataset.name, part, segment)
-            else:
-                log(
-                    _LOG,
-                    logging.WARNING,
-                    "batch.quarantined",
-                    dataset=dataset.name,
-                    part=part,
-                    segment=segment,
-                )
+            if n_rows := world.datasets.n_quarantined(dataset, part, segment):
+                place = {"dataset": dataset.name, "part": part, "segment": segment}
+                log(_LOG, logging.WARNING, "rows.quarantined", **place, n_rows=n_rows)
 
     def _last(self, kind: type[E]) -> E | None:
         events = [entry.event for entry in self._world.ledger.read(stream=STREAM)]
         return next((found for found in reversed(events) if isinstance(found, kind)), None)
-
-
-class Inbox:
-    """Checks rows that are sent to a running server and makes them durable before it says so.
-
-    Parameters
-    ----------
-    write
-        Appends rows to a capture log and forces them to the disk.
-    """
-
-    def __init__(self, world: World, clock: Clock, write: Callable[..., None], *, max_rows: int) -> None:
-        self._world = world
-        self._clock = clock
-        self._write = write
-        self._max_rows = max_rows
-
-    def accept(self, dataset_name: str, part: str, rows: Sequence[Mapping[str, Any]]) -> int:
-        """Take rows of one part, and return how many are now durable. A row without a time of knowledge is
-        of now.
-
-        Raises
-        ------
-        NotFound
-            If there is no such dataset or part.
-        InvalidInput
-            If a row does not fit; nothing is taken then.
-        FailedPrecondition
-            If the rows are requests, which come through inference.
-        StorageFull
-            If the disk has no room for them; nothing is taken then.
-        """
-        dataset, part = part_of(self._world, f"{dataset_name}/{part}" if part else dataset_name)
-        requests = self._world.model.requests
-        if dataset is requests and part == requests.event_time:
-            hint = "ask for a prediction, or name a later part of the dataset"
-            raise FailedPrecondition("dataset", dataset.name, "takes requests by predicting only", hint=hint)
-        if not 1 <= len(rows) <= self._max_rows:
-            hint = f"send 1 to {self._max_rows} rows"
-            raise InvalidInput("request", dataset.name, f"has {len(rows)} rows", hint=hint)
-        types = dataset.part_types(part)
-        is_base = part == dataset.event_time
-        required = tuple(dict.fromkeys((*dataset.key, part) if is_base else dataset.key))
-        nullable = frozenset(types) - {*dataset.key, part}
-        if dataset is requests and part == self._world.model.outcome.known_at:
-            required, nullable = (
-                (*required, self._world.model.outcome.column),
-                nullable - {self._world.model.outcome.column},
-            )
-        now = self._clock.now()
-        # The time of knowledge is checked as given, and filled in where it is left out.
-        checked = checked_rows(rows, types, required, nullable | ({part} if not is_base else set()))
-        captures = [
-            Capture(table=f"{dataset.name}/{part}", row={**row, part: row[part] or now}) for row in checked
-        ]
-        self._write(*captures)
-        return len(captures)
-
-    def accept_outcomes(self, rows: Sequence[Mapping[str, Any]]) -> int:
-        """Take outcomes of requests, by the dataset's own column names."""
-        requests = self._world.model.requests
-        return self.accept(requests.name, self._world.model.outcome.known_at, rows)
 
 
 def part_of(world: World, table: str) -> tuple[Dataset, str]:
@@ -464,12 +436,6 @@ def part_of(world: World, table: str) -> tuple[Dataset, str]:
             "part", f"{name}/{part}"[:120], hint=f"the parts of {name} are {', '.join(dataset.parts)}"
         )
     return dataset, part
-
-
-def _part_frame(dataset: Dataset, part: str, rows: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
-    """Return captured rows as a batch: a key that is stated twice counts once, as the first that was sent."""
-    frame = typed_frame(rows, dataset.part_types(part))
-    return frame.unique(dataset.key, keep="first", maintain_order=True)
 
 
 class _Position(msgspec.Struct, frozen=True):

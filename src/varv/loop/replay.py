@@ -19,7 +19,7 @@ from varv.kernel.codec import Digest, Event, event
 from varv.kernel.ids import ModelName
 from varv.kernel.sagas import Fact, Message
 from varv.loop.declaration import Plant, Replay
-from varv.loop.feed import Arrival, Feed
+from varv.loop.feed import Feed
 from varv.loop.intake import Intake, segment_name
 from varv.loop.model import FaultPlanted, LoopPolicy, LoopStarted, PlantedFault
 from varv.loop.world import World
@@ -123,8 +123,8 @@ class Driver:
 
     def _take_in(self, since: Instant, until: Instant) -> None:
         world = self._world
-        arrivals = self._feed.between(since, until)
-        taken = self._intake.take_in(arrivals, segment_name(since), self._planted(arrivals))
+        arrivals = self._feed.between(since, until, undated=since == self._replay.since)
+        taken = self._intake.take_in(arrivals, segment_name(since), self._planted)
         self._n_requests += taken.n_requests
         facts = [*taken.facts, Fact("replay", ReplayAdvanced(through=until, n_requests=self._n_requests))]
         if until == self._replay.train_at:
@@ -136,19 +136,18 @@ class Driver:
         ]
         world.engine.tell(*(Message(world.loop_id, fault) for fault in faults), facts=facts)
 
-    def _planted(self, arrivals: list[Arrival]) -> pl.DataFrame | None:
-        """Return the planted columns for the requests among `arrivals`: the truth of later until it breaks,
-        and nothing from then on.
+    def _planted(self, requests: pl.DataFrame) -> pl.DataFrame | None:
+        """Return the planted columns of requests: the truth of later until it breaks, and nothing from then
+        on.
         """
-        requests = next((a for a in arrivals if a.dataset is self._world.model.requests and a.is_base), None)
         table = self._world.dataplane.table
-        if not self._plants or requests is None or table is None:
+        if not self._plants or table is None:
             return None
         columns: dict[str, pl.Series] = {}
         for plant in self._serving(table):
-            column = pl.Series(plant.column, [None] * requests.rows.height, dtype=pl.Float32)
+            column = pl.Series(plant.column, [None] * requests.height, dtype=pl.Float32)
             if plant.breaks == "in canary" and table.candidate is not None and table.candidate_share == 0.0:
-                column = self._feed.later(requests, plant.column).cast(pl.Float32)
+                column = self._feed.later(self._world.model.requests, requests, plant.column).cast(pl.Float32)
             columns[plant.column] = column
         return pl.DataFrame(list(columns.values())) if columns else None
 

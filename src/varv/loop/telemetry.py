@@ -148,6 +148,9 @@ class Telemetry:
         if earlier.height:
             parts = [earlier, rows.select(earlier.columns)] if rows.height else [earlier]
             rows = pl.concat(parts).sort("requested_at", "key", maintain_order=True)
+        # What is known before the request is not what was predicted.
+        in_time = pl.when(pl.col("known_at") >= pl.col("requested_at"))
+        rows = rows.with_columns(in_time.then("outcome"), in_time.then("known_at"))
         named = rows.columns if columns is None else (*columns, "outcome", "known_at")
         return rows.select([name for name in dict.fromkeys(named) if name in rows.columns])
 

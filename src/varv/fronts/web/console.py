@@ -28,6 +28,7 @@ from varv.fronts.web.page import Page, Reading, reading, whole_number
 from varv.fronts.web.pages import datasets, entries, models, monitors, overview, rollouts
 from varv.fronts.web.templating import asset, environment, source
 from varv.kernel.codec import digest
+from varv.kernel.columns import Columns
 from varv.kernel.errors import NotFound, VarvError
 from varv.kernel.ledger import Ledger
 from varv.kernel.views import Views
@@ -77,12 +78,20 @@ PAGES: tuple[tuple[str, Build], ...] = (
     ("/monitors/{model}", lambda now, ledger, path, query: monitors.monitor_page(now, path["model"], query)),
     ("/data", lambda now, ledger, path, query: datasets.data_page(now, query)),
     ("/data/{dataset}", lambda now, ledger, path, query: datasets.dataset_page(now, path["dataset"], query)),
+    (
+        "/data/{dataset}/quarantine/{part}/{segment}",
+        lambda now, ledger, path, query: datasets.quarantine_page(
+            now, path["dataset"], path["part"], path["segment"]
+        ),
+    ),
     ("/ledger", lambda now, ledger, path, query: entries.ledger_page(ledger, query)),
     ("/ledger/{seq}", lambda now, ledger, path, query: entries.entry_page(ledger, _number(path, "seq"))),
 )
 
 
-def create_console(views: Views, ledger: Ledger, *, title: str = "varv") -> Starlette:
+def create_console(
+    views: Views, ledger: Ledger, *, title: str = "varv", columns: Columns | None = None
+) -> Starlette:
     """Return the console as an ASGI application, to be mounted at ``/``.
 
     Parameters
@@ -93,8 +102,10 @@ def create_console(views: Views, ledger: Ledger, *, title: str = "varv") -> Star
         Where entries and the head are read; nothing is written.
     title
         Shown above the navigation, and in the title of every page.
+    columns
+        Where rows are that pages show, of those in quarantine.
     """
-    site = _Site(views, ledger, title)
+    site = _Site(views, ledger, title, columns)
     routes = [Route(f"/static/{name}", site.static(name)) for name in STATIC]
     for path, build in PAGES:
         # Before the page itself, whose last parameter would match the suffix too.
@@ -111,8 +122,8 @@ def create_console(views: Views, ledger: Ledger, *, title: str = "varv") -> Star
 class _Site:
     """What all requests share. Nothing of it changes."""
 
-    def __init__(self, views: Views, ledger: Ledger, title: str) -> None:
-        self._views, self._ledger, self._title = views, ledger, title
+    def __init__(self, views: Views, ledger: Ledger, title: str, columns: Columns | None) -> None:
+        self._views, self._ledger, self._title, self._columns = views, ledger, title, columns
         self._templates = environment()
         self._assets = {name: asset(name) for name in STATIC}
         self._look = _digest_of_look(self._templates, self._assets, title)
@@ -124,7 +135,7 @@ class _Site:
             tag = self._etag()
             if _has(request, tag):
                 return Response(status_code=304, headers={**HEADERS, "ETag": tag})
-            with reading(self._views) as now:
+            with reading(self._views, self._columns) as now:
                 page = build(now, self._ledger, request.path_params, dict(request.query_params))
                 body = self._json(page) if as_json else self._html(page, request)
             kind = "application/json" if as_json else "text/html; charset=utf-8"

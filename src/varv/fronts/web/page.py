@@ -15,6 +15,7 @@ from markupsafe import Markup
 
 from varv.data.views import DatasetsView
 from varv.kernel.clock import Instant, instant
+from varv.kernel.columns import Columns
 from varv.kernel.errors import InvalidInput, NotFound
 from varv.kernel.views import Views
 from varv.loop.views import LoopView
@@ -49,6 +50,8 @@ class Reading:
     monitoring: MonitoringView
     loops: LoopView
     datasets: DatasetsView
+    columns: Columns | None = None
+    """Where rows are, if the page may show some."""
 
     def models(self) -> list[str]:
         """Return the names of all models that anything is known of."""
@@ -71,7 +74,7 @@ class Reading:
 
 
 @contextmanager
-def reading(views: Views) -> Generator[Reading]:
+def reading(views: Views, columns: Columns | None = None) -> Generator[Reading]:
     """Give all read models at once; they stand still within the block."""
     with ExitStack() as stack:
         yield Reading(
@@ -81,6 +84,7 @@ def reading(views: Views) -> Generator[Reading]:
             monitoring=stack.enter_context(views.reading(MonitoringView)),
             loops=stack.enter_context(views.reading(LoopView)),
             datasets=stack.enter_context(views.reading(DatasetsView)),
+            columns=columns,
         )
 
 

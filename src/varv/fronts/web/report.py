@@ -15,6 +15,7 @@ from markupsafe import Markup
 from varv.fronts.web import words
 from varv.fronts.web.charts import Cell, Line, Point, heat_map, line_chart
 from varv.fronts.web.page import Reading, reading
+from varv.fronts.web.pages.datasets import reasons_of
 from varv.fronts.web.pages.models import VersionLine, version_lines
 from varv.fronts.web.pages.monitors import daily, drift_map, loss_chart
 from varv.fronts.web.pages.rollouts import RolloutLine, rollout_charts, rollout_lines
@@ -99,7 +100,7 @@ def _render(comparison: Comparison, now: Reading) -> str:
             offsets=now.monitoring.offsets(name),
             glossary=GLOSSARY,
             outstanding=_outstanding(series),
-            quarantine=now.datasets.quarantine(),
+            reasons=reasons_of(now.datasets.quarantine()),
             windows=matrix.windows,
         )
     )

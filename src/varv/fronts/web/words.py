@@ -13,7 +13,16 @@ from urllib.parse import quote
 import msgspec
 from markupsafe import Markup
 
-from varv.data.model import BatchQuarantined, BatchReleased, DatasetRegistered, DatasetVersionAppended
+from varv.data.model import (
+    BatchDropped,
+    BatchQuarantined,
+    BatchReleased,
+    BatchReplaced,
+    DatasetRegistered,
+    DatasetVersionAppended,
+    RepeatsDropped,
+    RowsJoined,
+)
 from varv.kernel.clock import DAY, as_datetime, iso, spoken
 from varv.kernel.codec import Event
 from varv.kernel.sagas import CommandFailed, TimerFired
@@ -285,7 +294,7 @@ def _limits(value: float | None, low: float | None, high: float | None) -> str:
 
 def said(event: Event) -> str:
     """Return one line on what an event states."""
-    text = _loop(event) or _rollout(event) or _measured(event) or _stored(event)
+    text = _loop(event) or _rollout(event) or _measured(event) or _stored(event) or _left_out(event)
     if not text:
         text = facts(_flat(msgspec.to_builtins(event)))
     return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
@@ -381,11 +390,6 @@ def _stored(event: Event) -> str:
     match event:
         case DatasetVersionAppended():
             return f"{event.dataset} {event.part} {event.segment}: {count(event.n_rows)} rows"
-        case BatchQuarantined():
-            broken = ", ".join(f"{one.rule} in {one.column}" for one in event.report.violations)
-            return f"{event.dataset} {event.part} {event.segment} quarantined: {broken}"
-        case BatchReleased():
-            return f"{event.dataset} {event.part} {event.segment} released by {event.by}"
         case DatasetRegistered():
             return f"{event.dataset}, {len(event.types)} columns, key {', '.join(event.key)}"
         case VersionRegistered():
@@ -403,6 +407,30 @@ def _stored(event: Event) -> str:
         case ReplayAdvanced():
             return f"everything before {iso(event.through)} is in, {count(event.n_requests)} requests"
     return ""
+
+
+def _left_out(event: Event) -> str:
+    match event:
+        case BatchQuarantined():
+            broken = ", ".join(one.reason for one in event.report.violations)
+            rows = "whole" if event.whole else f"{count(event.n_rows)} of {count(event.n_batch)} rows"
+            return f"{event.dataset} {event.part} {event.segment}, {rows} put aside: {broken}"
+        case RepeatsDropped():
+            repeats = f"{count(event.n_equal)} equal, {count(event.n_different)} different"
+            return f"{event.dataset} {event.part} {event.segment}: repeated keys dropped, {repeats}"
+        case RowsJoined():
+            early = f", {count(event.n_early)} of them too early" if event.n_early else ""
+            return f"{event.dataset} {event.part}: {count(event.n_rows)} rows have their row now{early}"
+        case BatchReleased() | BatchReplaced() | BatchDropped():
+            return _out_of_quarantine(event)
+    return ""
+
+
+def _out_of_quarantine(event: BatchReleased | BatchReplaced | BatchDropped) -> str:
+    rows = f"{count(len(event.rows))} rows" if event.rows else "all rows"
+    act = {BatchReleased: "released", BatchReplaced: "replaced", BatchDropped: "given up"}[type(event)]
+    why = f": {event.why}" if event.why else ""
+    return f"{event.dataset} {event.part} {event.segment}, {rows} {act} by {event.by}{why}"
 
 
 def _version(number_: int | None) -> str:

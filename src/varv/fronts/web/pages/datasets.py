@@ -1,19 +1,64 @@
-"""Datasets: their versions, the contract that batches must keep, and batches that did not."""
+"""Datasets: their versions, the contract that rows must keep, and what was left out and why."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
+import msgspec
+import polars as pl
+
+from varv.data.contracts import texts_of
 from varv.data.model import DatasetRegistered
+from varv.data.quarantine import ROW
+from varv.data.rules import Contract
+from varv.data.service import REASON, quarantine_of
+from varv.data.views import PartCounts, Quarantined
 from varv.fronts.web.page import Page, Reading, not_one_of, whole_number
+from varv.kernel.clock import Instant
+from varv.kernel.errors import NotFound
 
 PAGE = 50
+ROWS = 50
+LONGEST_VALUE = 80
+
+
+class Held(msgspec.Struct, frozen=True, kw_only=True):
+    """A batch with rows in quarantine, for a table."""
+
+    dataset: str
+    part: str
+    segment: str
+    n_rows: int
+    n_batch: int
+    whole: bool
+    reasons: dict[str, int]
+    at: Instant
+    seq: int
+
+
+class Reason(msgspec.Struct, kw_only=True):
+    """What rows were put aside for, over all batches of a part that have some in quarantine."""
+
+    dataset: str
+    part: str
+    reason: str
+    n_rows: int = 0
+    n_batches: int = 0
+    first: Instant
+    last: Instant
 
 
 def data_page(now: Reading, query: Mapping[str, str]) -> Page:
-    """Return every dataset and every batch in quarantine."""
-    datasets = [_line(now, one) for one in now.datasets.datasets()]
-    return Page("Data", "data.html", {"datasets": datasets, "quarantine": now.datasets.quarantine()})
+    """Return every dataset, what became of its rows, and what is in quarantine."""
+    registered = now.datasets.datasets()
+    held = now.datasets.quarantine()
+    data: dict[str, object] = {
+        "datasets": [_line(now, one) for one in registered],
+        "parts": part_lines(now),
+        "reasons": reasons_of(held),
+        "n_held": sum(one.n_rows for one in held),
+    }
+    return Page("Data", "data.html", data)
 
 
 def dataset_page(now: Reading, dataset: str, query: Mapping[str, str]) -> Page:
@@ -24,23 +69,135 @@ def dataset_page(now: Reading, dataset: str, query: Mapping[str, str]) -> Page:
     NotFound
         If there is no such dataset.
     """
-    registered = now.datasets.registered(dataset)
-    if registered is None:
-        known = [str(one.dataset) for one in now.datasets.datasets()]
-        raise not_one_of("dataset", dataset, known, "none is registered yet")
+    registered = _registered(now, dataset)
     versions = now.datasets.versions(dataset)
     before = min(whole_number(query, "before", len(versions) + 1), len(versions) + 1)
     shown = versions[max(0, before - 1 - PAGE) : max(0, before - 1)][::-1]
+    held = now.datasets.quarantine(dataset)
     data: dict[str, object] = {
         "dataset": _line(now, registered),
         "registered": registered,
-        "contracts": {part: now.datasets.contract(dataset, part) for part in _parts(registered)},
-        "quarantine": now.datasets.quarantine(dataset),
+        "contracts": {part: _contract(now, dataset, part) for part in _parts(registered)},
+        "parts": [one for one in part_lines(now) if one["dataset"] == dataset],
+        "reasons": reasons_of(held),
+        "held": [_held(one) for one in held[: -PAGE - 1 : -1]],
+        "n_held_batches": len(held),
         "versions": shown,
         "older": shown[-1].version if shown and shown[-1].version > 1 else None,
         "newer": min(before + PAGE, len(versions) + 1) if before <= len(versions) else None,
     }
     return Page(dataset, "dataset.html", data)
+
+
+def quarantine_page(now: Reading, dataset: str, part: str, segment: str) -> Page:
+    """Return the rows of one batch that are in quarantine, the first fifty with their values.
+
+    Raises
+    ------
+    NotFound
+        If there are none.
+    """
+    _registered(now, dataset)
+    held = now.datasets.quarantined(dataset, part, segment)
+    if held is None:
+        hint = "it never was, or somebody released, replaced or dropped it"
+        raise NotFound("batch", f"{dataset}/{part}/{segment}"[:160], "is not in quarantine", hint=hint)
+    names, rows = _rows(now, held)
+    data: dict[str, object] = {
+        "batch": _held(held),
+        "violations": held.report.violations,
+        "names": names,
+        "rows": rows,
+    }
+    return Page(f"Quarantine of {dataset}", "quarantine.html", data)
+
+
+def part_lines(now: Reading) -> list[dict[str, object]]:
+    """Return what became of the rows of every part, as a table shows it."""
+    parts = [(one.dataset, part) for one in now.datasets.datasets() for part in _parts(one)]
+    return [
+        {"dataset": name, "part": part, **_counts(now.datasets.counts(name, part))} for name, part in parts
+    ]
+
+
+def _counts(counts: PartCounts) -> dict[str, int]:
+    return {
+        "n_rows": counts.n_rows,
+        "n_equal": counts.n_equal,
+        "n_different": counts.n_different,
+        "n_waiting": counts.n_waiting,
+        "n_early": counts.n_early,
+        "n_quarantined": counts.n_quarantined,
+        "n_discarded": counts.n_discarded + counts.n_replaced,
+    }
+
+
+def reasons_of(held: Iterable[Quarantined]) -> list[Reason]:
+    """Return the reasons for which rows are in quarantine, the most frequent first."""
+    found: dict[tuple[str, str, str], Reason] = {}
+    for one in held:
+        for name, n_rows in one.by_reason.items():
+            key = (one.dataset, one.part, name)
+            reason = found.setdefault(
+                key, Reason(dataset=one.dataset, part=one.part, reason=name, first=one.at, last=one.at)
+            )
+            reason.n_rows += n_rows
+            reason.n_batches += 1
+            reason.last = one.at
+    return sorted(found.values(), key=lambda one: (-one.n_rows, one.dataset, one.part, one.reason))
+
+
+def _rows(now: Reading, held: Quarantined) -> tuple[list[str], list[dict[str, object]]]:
+    """Return the columns and the first rows of a batch in quarantine; none where they were deleted."""
+    try:
+        if now.columns is None:
+            return [], []
+        stored = now.columns.scan(quarantine_of(held.dataset, held.part), [held.segment]).collect()
+    except NotFound:
+        return [], []
+    rows = stored.with_row_index(ROW).filter(~pl.col(ROW).is_in(sorted(held.gone))).head(ROWS)
+    names = [name for name in stored.columns if name != REASON]
+    return names, [
+        {
+            "row": row[ROW],
+            "reason": row.get(REASON, ""),
+            "values": ["" if row[name] is None else str(row[name])[:LONGEST_VALUE] for name in names],
+        }
+        for row in rows.to_dicts()
+    ]
+
+
+def _held(one: Quarantined) -> Held:
+    return Held(
+        dataset=one.dataset,
+        part=one.part,
+        segment=one.segment,
+        n_rows=one.n_rows,
+        n_batch=one.n_batch,
+        whole=one.whole,
+        reasons=one.by_reason,
+        at=one.at,
+        seq=one.seq,
+    )
+
+
+def _contract(now: Reading, dataset: str, part: str) -> Contract | None:
+    held = now.datasets.contract(dataset, part)
+    if held is None or now.columns is None:
+        return held
+    columns = []
+    for rule in held.columns:
+        texts = texts_of(now.columns, dataset, part, rule.domain_digest)
+        columns.append(rule if texts is None else msgspec.structs.replace(rule, domain=texts))
+    return msgspec.structs.replace(held, columns=tuple(columns))
+
+
+def _registered(now: Reading, dataset: str) -> DatasetRegistered:
+    registered = now.datasets.registered(dataset)
+    if registered is None:
+        known = [str(one.dataset) for one in now.datasets.datasets()]
+        raise not_one_of("dataset", dataset, known, "none is registered yet")
+    return registered
 
 
 def _parts(one: DatasetRegistered) -> list[str]:
@@ -60,6 +217,6 @@ def _line(now: Reading, one: DatasetRegistered) -> dict[str, object]:
         "n_rows": sum(version.n_rows for version in base),
         "first": min((version.first for version in base if version.first is not None), default=None),
         "last": max((version.last for version in base if version.last is not None), default=None),
-        "n_quarantined": len(now.datasets.quarantine(one.dataset)),
+        "n_quarantined": sum(held.n_rows for held in now.datasets.quarantine(one.dataset)),
         "has_contract": any(now.datasets.contract(one.dataset, part) for part in _parts(one)),
     }

@@ -149,8 +149,8 @@ def _stages(now: Reading, model: str) -> list[Stage]:
 def _data(now: Reading) -> Stage:
     names = [one.dataset for one in now.datasets.datasets()]
     n_versions = sum(len(now.datasets.versions(name)) for name in names)
-    n_aside = len(now.datasets.quarantine())
-    status = Status("warn", f"{n_aside} quarantined") if n_aside else Status("good", "Flowing")
+    n_aside = sum(held.n_rows for held in now.datasets.quarantine())
+    status = Status("warn", f"{count(n_aside)} quarantined") if n_aside else Status("good", "Flowing")
     if not n_versions:
         status = Status("off", "No data")
     return Stage("Data", status, f"{count(n_versions)} batches", "/data")
@@ -258,11 +258,14 @@ def _needs(now: Reading) -> list[Need]:
             text = f"{name} v{alarm.raised.version}: {alarm.raised.kind} of {alarm.raised.subject}"
             todo = "See the evidence; the loop retrains by its policy."
             found.append(Need(status, text, todo, f"/monitors/{words.segment(name)}#alarms", alarm.raised_at))
-    for batch in now.datasets.quarantine():
-        text = f"{batch.dataset} {batch.segment}: {count(batch.n_rows)} rows put aside"
-        todo = "Read the report, then release the batch or send it again."
-        href = f"/data/{words.segment(batch.dataset)}#quarantine"
-        found.append(Need(Status("warn", "Quarantined"), text, todo, href, None))
+    for registered in now.datasets.datasets():
+        held = now.datasets.quarantine(registered.dataset)
+        if held:
+            n_rows = sum(one.n_rows for one in held)
+            text = f"{registered.dataset}: {count(n_rows)} rows of {count(len(held))} batches in quarantine"
+            todo = "Look at them, then release, replace or drop them: varv quarantine."
+            href = f"/data/{words.segment(registered.dataset)}#quarantine"
+            found.append(Need(Status("warn", "Quarantined"), text, todo, href, held[0].at))
     return found
 
 

@@ -1,0 +1,70 @@
+"""How commands reach a home: reading it beside its server, writing to it where none runs, asking the server;
+and how they answer.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+
+import msgspec
+
+from varv.app.compose import open_ledger, open_views
+from varv.app.rendering import Block, show
+from varv.app.server_file import Running
+from varv.app.settings import Settings
+from varv.app.use_cases import Desk
+from varv.kernel.clock import SystemClock
+from varv.kernel.errors import NotFound, Unavailable
+from varv.kernel.faults import Faults
+from varv.kernel.ledger_sqlite import SqliteLedger
+
+
+def answer(options: argparse.Namespace, value: object, blocks: Callable[[], Sequence[Block]]) -> None:
+    """Write what a command found: as one JSON document, or as text."""
+    if getattr(options, "json", False):
+        sys.stdout.write(msgspec.json.encode(value, enc_hook=str).decode() + "\n")
+    else:
+        show(blocks())
+
+
+@contextmanager
+def reading_home(settings: Settings) -> Generator[Desk]:
+    """Give a desk on a home that is only read, also while its server runs."""
+    ledger = open_ledger(settings.home, read_only=True)
+    try:
+        yield Desk(settings.home, ledger, open_views(ledger), SystemClock(), None, running=False)
+    finally:
+        ledger.close()
+
+
+@contextmanager
+def owned_ledger(settings: Settings) -> Generator[SqliteLedger]:
+    """Give the ledger of a home that nobody serves, to write to.
+
+    Raises
+    ------
+    NotFound
+        If there is none.
+    """
+    if not (settings.home / "ledger.db").exists():
+        raise NotFound("ledger", settings.home.name, hint="look for the home folder with --home")
+    ledger = open_ledger(settings.home, faults=Faults.parse(settings.fault))
+    try:
+        yield ledger
+    finally:
+        ledger.close()
+
+
+def call(server: Running, settings: Settings, verb: str, asked: msgspec.Struct) -> object:
+    """Ask a running server for a verb."""
+    from varv.fronts.client import Client
+
+    try:
+        with Client(server.url, token=settings.token) as client:
+            return client.call(verb, **msgspec.to_builtins(asked))
+    except Unavailable as error:
+        error.facts.setdefault("pid", server.pid)
+        raise

@@ -1,0 +1,61 @@
+"""Whether a declared key identifies rows, told before anything runs.
+
+A few repeated keys are dirt, and are dropped and counted as they arrive. When a good part of the rows repeats
+a key with other values, the key is the wrong one.
+"""
+
+from __future__ import annotations
+
+from itertools import combinations
+
+import polars as pl
+
+from varv.data.model import Dataset
+from varv.kernel.errors import InvalidDeclaration
+
+MOST_REPEATED = 0.10
+"""A share of rows that may repeat a key with other values."""
+_FEW = 0.001
+_MOST_COLUMNS = 12
+
+
+def require_key(dataset: Dataset, frame: pl.DataFrame) -> None:
+    """Raise unless nearly every row of a dataset has a key of its own.
+
+    Raises
+    ------
+    InvalidDeclaration
+        If more than a tenth of the rows repeat a key and are not the same row again; columns that would
+        identify rows are named, if there are any.
+    """
+    # First the cheap question: in a sound table every key is there once.
+    n_repeated = _n_repeated(frame, dataset.key)
+    if n_repeated <= MOST_REPEATED * frame.height:
+        return
+    distinct = frame.unique()
+    n_repeated = _n_repeated(distinct, dataset.key)
+    if n_repeated <= MOST_REPEATED * frame.height:
+        return
+    better = _better_key(dataset, distinct)
+    hint = f"did you mean key={better}?" if better else "name the columns that identify a row for good"
+    given = ", ".join(dataset.key)
+    problem = (
+        f"has the key {given!r}, which does not identify rows: {n_repeated:,} of {frame.height:,} repeat one"
+    )
+    raise InvalidDeclaration("dataset", dataset.name, problem, hint=hint)
+
+
+def _better_key(dataset: Dataset, distinct: pl.DataFrame) -> str:
+    """Return the shortest key of columns of the base part that identifies rows, as it is declared."""
+    base = [name for name in dataset.columns(dataset.event_time) if not distinct.schema[name].is_float()]
+    base = base[:_MOST_COLUMNS]
+    candidates: list[tuple[str, ...]] = [*combinations(base, 1), *combinations(base, 2)]
+    for names in candidates:
+        if set(names) != {dataset.event_time} and _n_repeated(distinct, names) <= _FEW * distinct.height:
+            return f'"{names[0]}"' if len(names) == 1 else f'["{names[0]}", "{names[1]}"]'
+    return ""
+
+
+def _n_repeated(frame: pl.DataFrame, names: tuple[str, ...]) -> int:
+    known = frame.select(names).drop_nulls()
+    return known.height - known.n_unique()

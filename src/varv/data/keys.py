@@ -1,0 +1,173 @@
+"""The keys of a dataset in memory: which have been stated, with which values, and when.
+
+A key takes 24 bytes, and a part is sorted runs that merge as they grow, so a lookup costs a few binary
+searches and a year of flights takes 8 MB a part. Keys and rows are known by 64-bit hashes: that two of a
+million keys share one has a chance of one in thirty million.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+Hashes = npt.NDArray[np.uint64]
+Times = npt.NDArray[np.int64]
+Flags = npt.NDArray[np.bool_]
+
+
+class Stated(NamedTuple):
+    """Rows as they are remembered: hashes of key and of all values, and the part's time; in their order."""
+
+    keys: Hashes
+    rows: Hashes
+    times: Times
+
+    def only(self, chosen: Flags) -> Stated:
+        """Return the chosen rows."""
+        return Stated(self.keys[chosen], self.rows[chosen], self.times[chosen])
+
+
+class Found(NamedTuple):
+    """What is remembered of some keys: whether anything is, and the row and time that stand."""
+
+    known: Flags
+    rows: Hashes
+    times: Times
+
+
+def stated(frame: pl.DataFrame, key: Sequence[str], time: str, *, is_base: bool) -> Stated:
+    """Return the rows of a part, in kept types, as they are remembered.
+
+    When something is said again of a row, only what is said counts: a sender that tries again says it later.
+    """
+    keys = frame.select(key).hash_rows(seed=0).to_numpy()
+    rows = (frame if is_base else frame.drop(time)).hash_rows(seed=0).to_numpy()
+    return Stated(keys, rows, frame[time].to_physical().fill_null(0).to_numpy())
+
+
+class KeyIndex:
+    """The keys of one part; the first statement of a key stands."""
+
+    def __init__(self) -> None:
+        self._runs: list[Stated] = []
+
+    def find(self, keys: Hashes) -> Found:
+        """Return what is remembered of `keys`."""
+        found = Found(*_nothing(len(keys)))
+        for run in self._runs:
+            places = np.minimum(np.searchsorted(run.keys, keys), len(run.keys) - 1)
+            hit = run.keys[places] == keys
+            if hit.any():
+                found.known[hit] = True
+                found.rows[hit], found.times[hit] = run.rows[places[hit]], run.times[places[hit]]
+        return found
+
+    def add(self, new: Stated) -> None:
+        """Remember rows whose keys are all new, each of them once."""
+        if not len(new.keys):
+            return
+        run, runs = _sorted(new), list(self._runs)
+        # Nothing is merged into what is twice as large, so a row is copied only as its run doubles.
+        while runs and len(runs[-1].keys) < 2 * len(run.keys):
+            run = _sorted(_joined([runs.pop(), run]))
+        # A list of its own, since another thread may be looking.
+        self._runs = [*runs, run]
+
+
+class DatasetKeys:
+    """The keys of every part of a dataset, and the statements that wait for the row they are about.
+
+    Parameters
+    ----------
+    base, later
+        The names of the parts.
+    """
+
+    def __init__(self, base: str, later: Sequence[str]) -> None:
+        self._base = base
+        self._parts = {part: KeyIndex() for part in (base, *later)}
+        self._waiting = dict.fromkeys(later, _EMPTY)
+
+    def restore(self, part: str, batches: Sequence[Stated]) -> None:
+        """Remember what is stored of a part, oldest first; the base part comes before the others."""
+        whole = _joined(batches)
+        _, first = np.unique(whole.keys, return_index=True)
+        kept = Stated(whole.keys[first], whole.rows[first], whole.times[first])
+        self._parts[part].add(kept)
+        if part != self._base:
+            self._waiting[part] = kept.only(~self._parts[self._base].find(kept.keys).known)
+
+    def find(self, part: str, keys: Hashes) -> Found:
+        """Return what is remembered of `keys` in a part."""
+        return self._parts[part].find(keys)
+
+    def before_its_row(self, part: str, given: Stated) -> Flags:
+        """Return which rows of a later part say something before the row they are about existed."""
+        if part == self._base:
+            return np.zeros(len(given.keys), np.bool_)
+        base = self.find(self._base, given.keys)
+        return base.known & (given.times < base.times)
+
+    def ahead(self, part: str, given: Stated) -> Flags:
+        """Return which rows of a later part are about a row that is not there (yet)."""
+        if part == self._base:
+            return np.zeros(len(given.keys), np.bool_)
+        return ~self.find(self._base, given.keys).known
+
+    def n_waiting_for(self, part: str, keys: Hashes) -> int:
+        """Return how many rows of a later part wait for one of these keys."""
+        return 0 if part == self._base else int(np.isin(self._waiting[part].keys, keys).sum())
+
+    def add(self, part: str, new: Stated) -> dict[str, tuple[int, int]]:
+        """Remember rows whose keys are new, and return, of each later part, how many rows had waited for
+        them, and how many of those say something before their row existed.
+        """
+        if part != self._base:
+            late = new.only(self.ahead(part, new))
+            self._waiting[part] = _joined([self._waiting[part], late])
+            self._parts[part].add(new)
+            return {}
+        self._parts[part].add(new)
+        joined = {}
+        for later, waiting in self._waiting.items():
+            if len(waiting.keys) and len(new.keys):
+                base = self.find(part, waiting.keys)
+                if base.known.any():
+                    n_early = int((waiting.times[base.known] < base.times[base.known]).sum())
+                    joined[later] = (int(base.known.sum()), n_early)
+                    self._waiting[later] = waiting.only(~base.known)
+        return joined
+
+
+def repeats(given: Stated, standing: Found) -> tuple[Flags, Flags]:
+    """Return which rows repeat a key, that stands or that an earlier row of the batch has; and which of these
+    have the same values.
+    """
+    _, first, place = np.unique(given.keys, return_index=True, return_inverse=True)
+    leader = first[place]
+    within = leader != np.arange(len(given.keys))
+    against = np.where(standing.known, standing.rows, given.rows[leader])
+    repeated = within | standing.known
+    return repeated, repeated & (against == given.rows)
+
+
+_EMPTY = Stated(np.empty(0, np.uint64), np.empty(0, np.uint64), np.empty(0, np.int64))
+
+
+def _nothing(n: int) -> tuple[Flags, Hashes, Times]:
+    return np.zeros(n, np.bool_), np.zeros(n, np.uint64), np.zeros(n, np.int64)
+
+
+def _sorted(given: Stated) -> Stated:
+    order = np.argsort(given.keys, kind="stable")
+    return Stated(given.keys[order], given.rows[order], given.times[order])
+
+
+def _joined(several: Sequence[Stated]) -> Stated:
+    if not several:
+        return _EMPTY
+    return Stated(*(np.concatenate(arrays) for arrays in zip(*several, strict=True)))
