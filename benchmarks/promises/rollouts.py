@@ -271,6 +271,14 @@ def harmless(world: World, seeds: range) -> list[Row]:
     ]
 
 
+def unlearned(world: World, seeds: range) -> list[Row]:
+    """Return how often a candidate that is no worse is rolled back where nothing has been learned of luck."""
+    runs = simulate(world, seeds, known=False)
+    back = share(one.rolled_back is not None for one in runs)
+    question = "no worse, no history, rolled back"
+    return [Row(world.name, question, "at most 5 %", f"{back:.1%}", back <= 0.05, len(runs))]
+
+
 def better(world: World, seeds: range) -> list[Row]:
     """Return how often a candidate that is better by one margin is promoted, and stays."""
     runs = simulate(world, seeds)
@@ -357,6 +365,7 @@ def run(n_runs: int, *, only: str = "") -> list[Row]:
     """Return every row of the table, simulated `n_runs` times each on two processes."""
     plain, large = HARMLESS[0], HARMLESS[2]
     tasks: list[partial[list[Row]]] = [partial(harmless, world) for world in HARMLESS]
+    tasks += [partial(unlearned, world) for world in (plain, HARMLESS[4])]
     tasks += [partial(better, world) for world in BETTER]
     tasks += [partial(worse, world) for world in WORSE]
     tasks += [

@@ -149,8 +149,10 @@ class Handlers:
 
     def count_answers(self, command: rollout.CountAnswers, command_id: str, now: Instant) -> Reply:
         """Tell the open rollout what was answered under its table, whether or not outcomes are known."""
-        rows = self.world.telemetry.requested(command.since, now).filter(pl.col("epoch") == command.epoch)
-        counted = answers(rows.select(ANSWERED), epoch=command.epoch, through=now)
+        columns = (*ANSWERED, "epoch")
+        rows = self.world.telemetry.matured(command.since, now, known_by=now, columns=columns)
+        under = rows.filter(pl.col("epoch") == command.epoch)
+        counted = answers(under, epoch=command.epoch, through=now)
         return self._reply_to(command_id, counted)
 
     def _luck(self, held_out: Sequence[Hour], now: Instant) -> Luck:
