@@ -102,6 +102,8 @@ class Traffic:
                 "outcome": outcome,
                 "champion_score": scores[0],
                 "candidate_score": np.full(n, np.nan) if silent else scores[1],
+                "champion_ms": pl.Series([None] * n, dtype=pl.Float32),
+                "candidate_ms": pl.Series([None] * n, dtype=pl.Float32),
                 "user": user if world.users else np.arange(n) + since,
             }
         )

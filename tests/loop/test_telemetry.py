@@ -28,6 +28,8 @@ ANSWER = {
     "candidate_score": None,
     "former": None,
     "former_score": None,
+    "champion_ms": None,
+    "candidate_ms": None,
 }
 
 

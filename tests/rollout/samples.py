@@ -37,7 +37,7 @@ def started(plan=None, *, champion=OLD, epoch=3, luck=LUCK):
     return RolloutStarted(model=MODEL, version=NEW, champion=champion, plan=plan, epoch=epoch, luck=luck)
 
 
-def requests(rng, day, *, n=400, shift=0.0, noise=0.3, share=0.0, salt="r", missing=0.0):
+def requests(rng, day, *, n=400, shift=0.0, noise=0.3, share=0.0, salt="r", missing=0.0, slow=None):
     """A day of requests; both err in their logits by `noise`, the candidate by `shift` more."""
     at = np.sort(rng.integers(day, day + DAY, n))
     truth = rng.normal(-1.2, 1.0, n)
@@ -57,6 +57,8 @@ def requests(rng, day, *, n=400, shift=0.0, noise=0.3, share=0.0, salt="r", miss
             "candidate_score": pl.Series(answers, dtype=pl.Float64),
             "arm": np.where(tossed < share, "candidate", "champion"),
             "coin": tossed,
+            "champion_ms": np.full(n, 1.0),
+            "candidate_ms": np.full(n, 1.0) if slow is None else np.full(n, slow),
         }
     )
 

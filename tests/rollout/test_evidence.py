@@ -114,6 +114,15 @@ def test_a_unit_without_an_answer_is_one_case_against_the_candidate(day):
     assert (found.n_missing, found.n_against, found.n_in_favour) == (15, 5, 0)
 
 
+def test_a_call_in_which_one_version_takes_much_longer_counts_against_it(day):
+    slow = day.with_columns(candidate_ms=pl.lit(9.0))
+    assert (counted(slow).n_slower, counted(slow).n_faster) == (400, 0)
+    fast = day.with_columns(champion_ms=pl.lit(9.0))
+    assert (counted(fast).n_slower, counted(fast).n_faster) == (0, 400)
+    for alike in (2.9, None):
+        assert counted(day.with_columns(candidate_ms=pl.lit(alike, pl.Float64))).n_slower == 0
+
+
 def test_scores_are_described_beside_those_of_the_champion(day):
     gap = (day["candidate_score"] - day["champion_score"]).to_numpy()
     scores = counted(day).scores

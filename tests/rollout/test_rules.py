@@ -375,6 +375,13 @@ def test_a_candidate_that_answers_nothing_is_rolled_back_before_any_outcome():
     assert run.tells[-1].reason == "the candidate leaves requests without an answer"
 
 
+def test_a_candidate_that_is_much_slower_is_rolled_back_before_any_outcome():
+    run = Teller()
+    told = counted(run.state.epoch)
+    run.tell(msgspec.structs.replace(told, n_slower=30, n_faster=3), LATER)
+    assert (run.outcome, run.tells[-1].reason) == ("rolled_back", "the candidate is slower than the champion")
+
+
 def test_answers_under_another_table_are_not_counted():
     run = Teller()
     run.tell(counted(run.state.epoch - 1, n_against=100), LATER)

@@ -9,7 +9,7 @@ import pytest
 from tests.serving.samples import Constants, package, table
 
 from varv.kernel.errors import Conflict, FailedPrecondition, InvalidInput, Unavailable, UserCodeFailed
-from varv.serving import DataPlane
+from varv.serving import DataPlane, RoutingShare, RoutingTable
 from varv.serving.dataplane import ANSWER_SCHEMA
 
 KEYS = [f"k{number}" for number in range(400)]
@@ -196,3 +196,29 @@ def test_under_concurrent_swaps_every_answer_is_of_one_table(plane):
         [(epoch, version, score)] = answer.rows()
         assert epoch == version
         assert score == pytest.approx(0.25 if version == 1 else version / 100)
+
+
+@pytest.mark.parametrize("measured", [True, False])
+def test_what_scoring_took_is_on_record_once_a_call_where_it_is_measured(measured):
+    seconds = iter((10.0, 10.002, 10.005))
+    plane = DataPlane(Constants(), timer=(lambda: next(seconds)) if measured else None)
+    for version in (1, 2):
+        plane.warm(version, package(0.25))
+    plane.swap(table(2, candidate=2, shadow=True))
+    answers = plane.infer(KEYS[:3], ROWS.head(3))
+    expected = [2.0, 3.0] if measured else [None, None]
+    taken = answers.select("champion_ms", "candidate_ms")
+    assert [None if ms is None else round(ms, 3) for ms in taken.row(0)] == expected
+    assert taken.tail(2).null_count().row(0) == (2, 2)
+
+
+def test_the_champion_before_scores_along_in_a_probation(plane):
+    plane.warm(2, package(0.75))
+    plane.swap(RoutingTable(epoch=2, shares=(RoutingShare(2, 1.0),), former=1, salt="r"))
+    answers = plane.infer(KEYS, ROWS)
+    assert answers.select("version", "score", "former", "former_score").unique().rows() == [
+        (2, 0.75, 1, 0.25)
+    ]
+    assert answers["candidate"].null_count() == len(KEYS)
+    with pytest.raises(FailedPrecondition, match="has traffic"):
+        plane.unload(1)

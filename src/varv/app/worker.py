@@ -29,7 +29,7 @@ from varv.features import FeatureEngine
 from varv.fronts.gateway import Gateway
 from varv.fronts.inference import Inference, create_inference
 from varv.kernel.blobs import FolderBlobs
-from varv.kernel.clock import DAY, Instant, SystemClock
+from varv.kernel.clock import DAY, Instant, SystemClock, wall_seconds
 from varv.kernel.columns import FolderColumns
 from varv.kernel.errors import StorageFull, VarvError
 from varv.kernel.observe import log, start_logging
@@ -57,7 +57,7 @@ class Worker:
         self._home = Path(start.home)
         self._start = start
         self._clock = SystemClock()
-        self._dataplane = DataPlane(OnnxRuntime())
+        self._dataplane = DataPlane(OnnxRuntime(), timer=wall_seconds)
         self._serving = LocalServing(self._dataplane, FolderBlobs(self._home / "blobs"))
         self._columns = FolderColumns(self._home / "columns")
         self._log = CaptureLog(Path(start.capture))

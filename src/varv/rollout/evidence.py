@@ -20,7 +20,11 @@ SURE = 0.001
 """Scores count as at least this far from 0 and 1, so a loss is at most 6.9 nats."""
 WORST_LOSS = float(-np.log(SURE))
 PAIRED = ("requested_at", "outcome", "champion_score", "candidate_score")
-ANSWERED = ("champion_score", "candidate_score", "arm", "coin")
+ANSWERED = ("champion_score", "candidate_score", "champion_ms", "candidate_ms", "arm", "coin")
+SLOWER = 2.0
+"""A call in which one version takes so many times as long as the other, and `SLOWER_MS` longer, speaks
+against it."""
+SLOWER_MS = 2.0
 
 # Losses are summed as integers of 2 ** -30 nats, so that the order of the rows cannot change a bit of the
 # ledger.
@@ -96,11 +100,14 @@ def answers(rows: pl.DataFrame, *, epoch: int, through: Instant) -> AnswersCount
         (pl.col("arm") == "candidate").fill_null(value=False).alias("chosen"),
         (~pl.col("candidate_score").is_between(0, 1)).fill_null(value=True).alias("lost"),
         (~pl.col("champion_score").is_between(0, 1)).fill_null(value=True).alias("champion_lost"),
+        _much_longer("candidate_ms", "champion_ms").alias("slow"),
+        _much_longer("champion_ms", "candidate_ms").alias("champion_slow"),
     )
     by_unit = units.group_by("unit").agg(
         pl.col("chosen").any(),
         (pl.col("lost") & ~pl.col("champion_lost")).any().alias("against"),
         (pl.col("champion_lost") & ~pl.col("lost")).any().alias("in_favour"),
+        pl.col("slow", "champion_slow").any(),
     )
     n_candidate = int(by_unit["chosen"].sum())
     return AnswersCounted(
@@ -112,8 +119,15 @@ def answers(rows: pl.DataFrame, *, epoch: int, through: Instant) -> AnswersCount
         n_champion=by_unit.height - n_candidate,
         n_against=int(by_unit["against"].sum()),
         n_in_favour=int(by_unit["in_favour"].sum()),
+        n_slower=int(by_unit["slow"].sum()),
+        n_faster=int(by_unit["champion_slow"].sum()),
         scores=_scores(rows),
     )
+
+
+def _much_longer(one: str, other: str) -> pl.Expr:
+    longer = pl.col(one) > pl.max_horizontal(SLOWER * pl.col(other), pl.col(other) + SLOWER_MS)
+    return longer.fill_null(value=False)
 
 
 def _scores(rows: pl.DataFrame) -> Scores:

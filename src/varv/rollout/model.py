@@ -149,6 +149,9 @@ class AnswersCounted(Event, frozen=True, kw_only=True):
     n_against: int
     """Units that the candidate, and not the champion, left without an answer at least once."""
     n_in_favour: int
+    n_slower: int = 0
+    """Units for which the candidate once took much longer than the champion, and the other way round."""
+    n_faster: int = 0
     scores: Scores = Scores()
 
 
@@ -186,11 +189,13 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     """Blocks of six hours."""
     step_labels: int
     log_harm: float
-    """Against "no worse"; a weighted average of the next two."""
+    """Against "no worse"; a weighted average of the next three."""
     log_harm_paired: float
     """From outcomes."""
     log_harm_missing: float = 0.0
     """From answers that only one of the two gave."""
+    log_harm_slow: float = 0.0
+    """From answers for which one of the two took much longer."""
     log_safety: float
     """Against "worse by the margin or more"."""
     log_split: float

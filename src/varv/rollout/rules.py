@@ -377,9 +377,12 @@ def _odd_scores(state: RolloutState) -> bool:
 
 
 def _harm_shown(evidence: Evidence) -> str:
-    if evidence.log_harm_missing > evidence.log_harm_paired:
-        return "the candidate leaves requests without an answer"
-    return "the candidate is worse than the champion"
+    shown = {
+        "the candidate is worse than the champion": evidence.log_harm_paired,
+        "the candidate leaves requests without an answer": evidence.log_harm_missing,
+        "the candidate is slower than the champion": evidence.log_harm_slow,
+    }
+    return max(shown, key=lambda reason: shown[reason])
 
 
 def _next_look(state: RolloutState, now: Instant) -> SetTimer:

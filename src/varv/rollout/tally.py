@@ -27,8 +27,8 @@ from varv.stats.sequential import (
 
 MOST_HOURS = 60 * 24
 """Older ones are dropped from a rollout that is held for so long."""
-PAIRED_WEIGHT = 0.8
-"""Of harm shown by outcomes; the rest is that of missing answers, which speak fast when they do."""
+WEIGHTS = (0.8, 0.1, 0.1)
+"""Of harm shown by outcomes, by missing and by slow answers; the latter speak fast when they do."""
 RARE = 3.3
 """Standard deviations that luck exceeds about once in a thousand probations."""
 _DIGITS = 6
@@ -80,17 +80,17 @@ def weigh(tally: Tally, plan: RolloutPlan, luck: Luck, *, share: float, epoch: i
 
     Notes
     -----
-    Harm is a weighted average of the e-values of outcomes and of missing answers, which is an e-value
-    whatever their dependence. A mean that lies on the right side of its null is never evidence against it,
-    however single blocks lie: blocks are weighed by how much they can tell, and the guard speaks of all
-    requests alike.
+    Harm is a weighted average of the e-values of outcomes, of missing and of slow answers, which is an
+    e-value whatever their dependence. A mean that lies on the right side of its null is never evidence
+    against it, however single blocks lie: blocks are weighed by how much they can tell, and the guard speaks
+    of all requests alike.
     """
     luck = checked(luck, tally.hours)
     every = blocks(tally.hours, luck, through=tally.through)
     of_step = [hour for hour in tally.hours if hour.at >= tally.step_since]
     step = blocks(of_step, luck, through=tally.through)
     paired = _harm(step, luck)
-    missing = _missing(tally.answers)
+    missing, slow = _answers(tally.answers)
     low, high = _interval(every, luck)
     step_low, step_high = _interval(step, luck)
     return Evidence(
@@ -103,9 +103,10 @@ def weigh(tally: Tally, plan: RolloutPlan, luck: Luck, *, share: float, epoch: i
         n_missing=max(tally.n_missing, 0 if tally.answers is None else tally.answers.n_missing),
         n_blocks=every.n.size,
         step_labels=sum(hour.n for hour in of_step),
-        log_harm=_rounded(log_e_value((paired, missing), (PAIRED_WEIGHT, 1 - PAIRED_WEIGHT))),
+        log_harm=_rounded(log_e_value((paired, missing, slow), WEIGHTS)),
         log_harm_paired=_rounded(paired),
         log_harm_missing=_rounded(missing),
+        log_harm_slow=_rounded(slow),
         log_safety=_rounded(_safety(every, luck, plan.margin)),
         log_split=_rounded(_split(tally.answers, share)),
         harm_at=_rounded(plan.harm_at),
@@ -176,8 +177,12 @@ def _mean(hours: tuple[Hour, ...] | list[Hour]) -> float | None:
     return _rounded(sum(hour.total for hour in hours) / n) if n else None
 
 
-def _missing(answers: AnswersCounted | None) -> float:
-    return 0.0 if answers is None else discordance_log_e_value(answers.n_against, answers.n_in_favour)
+def _answers(counted: AnswersCounted | None) -> tuple[float, float]:
+    """Return the log e-values of missing and of slow answers."""
+    if counted is None:
+        return 0.0, 0.0
+    missing = discordance_log_e_value(counted.n_against, counted.n_in_favour)
+    return missing, discordance_log_e_value(counted.n_slower, counted.n_faster)
 
 
 def _split(answers: AnswersCounted | None, share: float) -> float:

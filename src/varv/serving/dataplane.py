@@ -8,7 +8,8 @@ each request's own time, one row or a day of them.
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -32,12 +33,15 @@ ANSWER_SCHEMA = {
     "candidate_score": pl.Float32,
     "former": pl.Int32,
     "former_score": pl.Float32,
+    "champion_ms": pl.Float32,
+    "candidate_ms": pl.Float32,
 }
 """Columns of an answer: who answered, and what each version that scored it said. ``share`` is the probability
 with which the candidate was to answer; the champion's is the rest, so the assignment probability of every
 answer is on record. ``coin`` is what was tossed for the request's unit, null while there is no candidate:
-below ``share`` the candidate is to answer. ``former`` is the champion before, in the probation of the present
-one.
+below ``share`` the candidate is to answer. ``champion_ms`` and ``candidate_ms`` are how long scoring took, on
+the first row of a call and only where it is measured. ``former`` is the champion before, in the probation of
+the present one.
 """
 _MAY_BE_MISSING = ("candidate_score", "former_score")
 
@@ -61,10 +65,14 @@ class DataPlane:
     ----------
     runtime
         Brings packages into memory.
+    timer
+        Reads seconds, to measure how long each version takes; None for a replay, whose answers must not
+        depend on the machine.
     """
 
-    def __init__(self, runtime: Runtime) -> None:
+    def __init__(self, runtime: Runtime, timer: Callable[[], float] | None = None) -> None:
         self._runtime = runtime
+        self._timer = timer
         self._change = threading.Lock()
         self._now = _Snapshot(None, {})
 
@@ -165,15 +173,10 @@ class DataPlane:
         tossed = None if table.candidate is None else coins(table, keys)
         chosen = np.zeros(len(keys), dtype=bool) if tossed is None else assign(table, tossed)
         score_both = table.candidate is not None and (bool(table.shadows) or bool(chosen.any()))
-        champion = _scores(now.versions[table.champion], features)
-        candidate = former = np.full(len(keys), np.nan, dtype=np.float32)
-        if score_both and table.candidate is not None:
-            candidate = _candidate_scores(now.versions[table.candidate], features)
-        if table.former is not None:
-            former = _candidate_scores(now.versions[table.former], features)
+        said = self._score(now, table, features, both=score_both)
         # A candidate that fails costs nobody an answer: the champion's is given, and the failure stays on
         # record as a candidate's request without a candidate's score.
-        served = np.where(chosen & ~np.isnan(candidate), candidate, champion)
+        served = np.where(chosen & ~np.isnan(said.candidate), said.candidate, said.champion)
         arm = np.where(chosen, "candidate", "champion")
         versions = np.where(chosen, table.candidate or 0, table.champion)
         columns = {
@@ -184,11 +187,13 @@ class DataPlane:
             "epoch": [table.epoch] * len(keys),
             "score": served,
             "champion": [table.champion] * len(keys),
-            "champion_score": champion,
+            "champion_score": said.champion,
             "candidate": [table.candidate if score_both else None] * len(keys),
-            "candidate_score": candidate,
+            "candidate_score": said.candidate,
             "former": [table.former] * len(keys),
-            "former_score": former,
+            "former_score": said.former,
+            "champion_ms": _on_the_first(said.champion_ms, len(keys)),
+            "candidate_ms": _on_the_first(said.candidate_ms, len(keys)),
         }
         # Made of series: any operation on a whole frame starts the query engine, a tenth of a millisecond.
         return pl.DataFrame(
@@ -197,6 +202,37 @@ class DataPlane:
                 for name, values in columns.items()
             ]
         )
+
+    def _score(self, now: _Snapshot, table: RoutingTable, features: pl.DataFrame, *, both: bool) -> _Said:
+        """Let every version that the table asks for score the requests."""
+        timer = self._timer or (lambda: 0.0)
+        begun = timer()
+        champion = _scores(now.versions[table.champion], features)
+        halfway = timer()
+        candidate = former = np.full(features.height, np.nan, dtype=np.float32)
+        if both and table.candidate is not None:
+            candidate = _candidate_scores(now.versions[table.candidate], features)
+        ended = timer()
+        if table.former is not None:
+            former = _candidate_scores(now.versions[table.former], features)
+        if self._timer is None or not both:
+            return _Said(champion, candidate, former)
+        return _Said(champion, candidate, former, 1e3 * (halfway - begun), 1e3 * (ended - halfway))
+
+
+class _Said(NamedTuple):
+    """Scores of one call, and how long two of the versions took, in milliseconds."""
+
+    champion: np.ndarray
+    candidate: np.ndarray
+    former: np.ndarray
+    champion_ms: float | None = None
+    candidate_ms: float | None = None
+
+
+def _on_the_first(value: float | None, n: int) -> list[float | None]:
+    """Return a column in which only the first row has a value: rows of one call are one observation."""
+    return [value, *[None] * (n - 1)] if n else []
 
 
 def _scores(warm: _Warm, features: pl.DataFrame) -> np.ndarray:

@@ -271,7 +271,9 @@ def evidence(seen: Evidence) -> str:
     n = f"n\u00a0{count(seen.n_labels)}"
     if seen.log_harm >= seen.harm_at:
         lost = f"{count(seen.n_missing)} requests without an answer"
-        first = lost if seen.log_harm_missing > seen.log_harm_paired else here
+        slow = f"evidence of slower answers {seen.log_harm_slow:.2f}"
+        shown = {here: seen.log_harm_paired, lost: seen.log_harm_missing, slow: seen.log_harm_slow}
+        first = max(shown, key=lambda text: shown[text])
         parts = [first, harm, f"all of it: {of_all}", n]
     else:
         parts = [of_all, f"safety {seen.log_safety:.2f} of {seen.safety_at:.2f}", harm, n]
