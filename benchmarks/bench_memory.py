@@ -2,8 +2,7 @@
 
 A server is started on a project as `varv init` writes it. Requests of forty rows with keys of their own are
 answered, captured and ingested, and the outcome of each row is sent. The resident memory of the owner and of
-its worker is read after a warm-up and after each further part of the load; the slope is what a request
-leaves.
+its worker is read after a warm-up and after each further part of the load; the slope is what a row leaves.
 """
 
 from __future__ import annotations
@@ -14,7 +13,6 @@ import subprocess
 import sys
 import tempfile
 import threading
-from pathlib import Path
 
 import psutil
 
@@ -107,8 +105,6 @@ def main() -> int:
         finally:
             server.terminate()
             server.wait(60)
-            size_bytes = sum(path.stat().st_size for path in Path(folder).rglob("*") if path.is_file())
-            print(f"home {size_bytes:,} bytes")
     return 0
 
 

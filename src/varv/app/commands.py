@@ -22,7 +22,7 @@ from varv.app.inspecting import (
 )
 from varv.app.rendering import Block, Grid, Heading, Line
 from varv.app.server_file import running_server
-from varv.app.settings import Loaded, Settings, load_settings, share_processors
+from varv.app.settings import Loaded, Settings, load_settings, return_memory, share_processors
 from varv.app.use_cases import ActRequest, Desk, RetrainOrdered, RolledBack, retrain, rollback
 from varv.kernel.clock import Instant, SystemClock
 from varv.kernel.engine import Engine
@@ -37,6 +37,7 @@ FLAGS = ("home", "host", "port", "inference_port", "workers")
 def run(options: argparse.Namespace) -> int:
     """Run the command that was chosen; return the exit status."""
     share_processors()
+    return_memory()
     loaded = load_settings({name: getattr(options, name, None) for name in FLAGS})
     return _COMMANDS[options.command](options, loaded)
 

@@ -189,6 +189,17 @@ def _number(name: str, value: object, source: str, *, whole: bool) -> int | floa
     return int(number) if whole else number
 
 
+def return_memory() -> None:
+    """Let processes that this one starts give back memory that they do not need any more.
+
+    Arrays that grow are made anew, a little larger each time, and the C library keeps what it freed of up to
+    32 MB for a next one that does not fit. From a quarter of a megabyte on it is now asked of the system, and
+    given back.
+    """
+    os.environ.setdefault("MALLOC_MMAP_THRESHOLD_", str(256 << 10))
+    os.environ.setdefault("MALLOC_ARENA_MAX", "2")
+
+
 def share_processors() -> None:
     """Let threads of numeric libraries spin briefly and then sleep, unless the environment says otherwise.
 
