@@ -23,7 +23,8 @@ from varv.serving.dataplane import ANSWER_SCHEMA
 N_SEGMENTS = 17_280
 N_FEATURES = 20
 EVERY = 512
-ANSWER = [1, "champion", 0.0, 1, 0.5, 1, 0.5, None, None]
+ANSWER = {"version": 1, "arm": "champion", "share": 0.0, "epoch": 1, "score": 0.5}
+ANSWER |= {"champion": 1, "champion_score": 0.5}
 
 
 def predictions(number: int) -> pl.DataFrame:
@@ -33,7 +34,7 @@ def predictions(number: int) -> pl.DataFrame:
     return pl.DataFrame([pl.Series("key", [f"{number}-{k}" for k in range(3)]), at, *answer, *features])
 
 
-ANSWERS = list(zip(ANSWER, ANSWER_SCHEMA.items(), strict=True))
+ANSWERS = [(ANSWER.get(name), (name, kind)) for name, kind in ANSWER_SCHEMA.items()]
 
 
 def resident_mb() -> float:

@@ -7,7 +7,7 @@ from tests.loop.synthetic import declared, parcels
 
 import varv
 from varv.kernel import columns as columns_module
-from varv.kernel.clock import DAY, HOUR, VirtualClock
+from varv.kernel.clock import DAY, HOUR, Instant, VirtualClock
 from varv.kernel.errors import AlreadyExists, FailedPrecondition, InvalidInput, NotFound, StorageFull
 from varv.kernel.faults import Crash, Faults
 from varv.loop import live as live_module
@@ -227,11 +227,14 @@ def test_requests_do_not_come_through_the_inbox_nor_rows_of_an_unknown_dataset(s
         shared.inbox.accept_outcomes([outcome(str(n)) for n in range(101)])
 
 
+LATER = Instant(NOW + 30 * DAY)
+
+
 def test_a_capture_file_whose_commit_was_refused_is_taken_in_once_when_there_is_room(model, monkeypatch):
     model.answering.answer(REQUEST, "r-1")
     model.clock.move_to(NOW + 5 * HOUR)
     model.inbox.accept_outcomes([outcome("r-1")])
-    files, before = sealed(model.log), model.world.telemetry.n_labelled(model.clock.now())
+    files, before = sealed(model.log), model.world.telemetry.n_labelled(LATER, known_by=LATER)
 
     def refuse(*_, **__):
         raise StorageFull("ledger", "ledger.db")
@@ -243,7 +246,7 @@ def test_a_capture_file_whose_commit_was_refused_is_taken_in_once_when_there_is_
                 model.live.take_in(files)
     assert model.live.take_in(files) == 1
     assert model.world.telemetry.requested(NOW, NOW + 1).height == 1
-    assert model.world.telemetry.n_labelled(model.clock.now()) == before + 1
+    assert model.world.telemetry.n_labelled(LATER, known_by=LATER) == before + 1
 
 
 @pytest.mark.parametrize("required", [False, True])
