@@ -15,7 +15,7 @@ from pathlib import Path
 
 import polars as pl
 
-from varv.kernel.clock import wall_seconds
+from varv.kernel.clock import Instant, wall_seconds
 from varv.kernel.columns import FolderColumns
 from varv.loop.telemetry import TABLE, Telemetry
 from varv.serving.dataplane import ANSWER_SCHEMA
@@ -52,7 +52,7 @@ def _restored(folder: Path, segments: list[str]) -> tuple[float, float]:
     telemetry = Telemetry(FolderColumns(folder))
     telemetry.restore(segments)
     took, grown = wall_seconds() - began, resident_mb() - before
-    assert telemetry.n_labelled(0) == 0
+    assert telemetry.n_labelled(Instant(0), known_by=Instant(0)) == 0
     return took, grown
 
 

@@ -18,8 +18,10 @@ from tests.app.serving import Server, eventually, varv
 PARCEL = {"district": "harbour", "courier": "eli", "distance_km": 4.5, "weight_kg": 1.2, "hour": 18}
 RECORD = json.dumps({"dataframe_records": [{**PARCEL, "delivery_id": "k"}]}).encode()
 MIB = 1 << 20
-AT_ONCE_S = 1.0
-"""An honest request takes milliseconds; this leaves room for a machine that does something else."""
+AT_ONCE_S = 5.0
+"""An honest request takes milliseconds; this leaves room for a machine that does much else, and none for a
+deadline of ten seconds. Figures are in the benchmarks.
+"""
 HEAD = b"POST /invocations HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\n"
 
 pytestmark = pytest.mark.slow
