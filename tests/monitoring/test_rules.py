@@ -202,6 +202,12 @@ def test_events_before_any_reference_and_foreign_events_change_nothing():
         assert SAGA.step(fresh, event, START).state == fresh
 
 
+def test_the_rarest_false_alarms_that_may_be_declared_can_be_watched():
+    monitors = [monitor.performance("auc", false_alarm_every="36500d")]
+    run = Run(reference_set(monitors=monitors), *(day(n, excess=0.9) for n in range(40)))
+    assert run.raised() == [("performance", "excess_loss")]
+
+
 def test_only_what_was_declared_is_watched():
     assert Run(reference_set(monitors=[monitor.drift()])).state.signals == {}
     assert set(Run(reference_set(monitors=[monitor.performance()])).state.signals) == {"excess_loss"}

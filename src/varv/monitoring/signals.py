@@ -19,7 +19,7 @@ from varv.monitoring.monitor import CalibrationMonitor, MonitorPlan, Performance
 from varv.stats import change
 from varv.stats.change import DaySums
 
-MARGIN = 1.3
+MARGINS = {"excess_loss": 1.6, "auc": 1.3, "bias": 1.1}
 """The chart aims at a run length so many times the declared one: bad days lie further out than good ones."""
 
 FEWEST_LEVEL_DAYS = 5
@@ -70,9 +70,14 @@ class Signal(msgspec.Struct, frozen=True):
         return self.source == "auc"
 
     @property
+    def aim(self) -> float:
+        """Days between false alarms that the chart is made for."""
+        return MARGINS[self.source] * self.run_length_days
+
+    @property
     def threshold(self) -> float:
         """The total at which an alarm is due."""
-        return change.cusum_threshold(MARGIN * self.run_length_days)
+        return change.cusum_threshold(self.aim)
 
     @property
     def level(self) -> float:
@@ -85,7 +90,7 @@ class Signal(msgspec.Struct, frozen=True):
 
         Else a bias that everybody knows of would pass for a spread that hides any other.
         """
-        return _is_certain(self.pool, self.own, MARGIN * self.run_length_days)
+        return _is_certain(self.pool, self.own, self.aim)
 
 
 def signals_of(plan: MonitorPlan) -> dict[str, Signal]:
@@ -144,7 +149,7 @@ def approved(
     mean = math.fsum(value for _, value, _ in known) / len(known)
     new = [day for day in known if former is None or day[0] >= counted_through]
     centre, allowed = (mean, 0.0) if signal.learns_level else (0.0, max(0.0, signal.direction * mean))
-    if allowed and not _is_certain(pool, _summed(known, 0.0), MARGIN * signal.run_length_days):
+    if allowed and not _is_certain(pool, _summed(known, 0.0), signal.aim):
         allowed = 0.0
     return msgspec.structs.replace(
         signal,
@@ -248,8 +253,7 @@ def alarm_evidence(signal: Signal) -> dict[str, float] | None:
 def _variance(signal: Signal, error: float) -> float:
     """The variance that a day of this standard error is judged by."""
     known = change.spread(_known_days(signal))
-    length = MARGIN * signal.run_length_days
-    factor = change.widening(length, freedom=known.freedom, level_days=_level_days(signal))
+    factor = change.widening(signal.aim, freedom=known.freedom, level_days=_level_days(signal))
     # Rows of a size that was never seen before are no reason to divide by nothing.
     return factor**2 * max(error**2 + known.extra, 1e-12)
 

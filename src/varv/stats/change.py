@@ -26,7 +26,7 @@ LARGEST_DAY = 3.0
 MEMORY_DAYS = 180
 """A day's weight in the spread falls to a third after so many more days, so that a calmer year is learned."""
 
-_PRIOR_CORRELATION, _PRIOR_DAYS = 0.3, 14
+_PRIOR_CORRELATION, _PRIOR_DAYS = 0.2, 14
 """What a week of days cannot tell: bad days come in a row. Believed as much as 14 days of data."""
 
 _OVERSHOOT = 1.166
@@ -97,16 +97,16 @@ def cusum_threshold(run_length_days: float, *, allowance: float = ALLOWANCE) -> 
     Raises
     ------
     ValueError
-        If `run_length_days` is not between 20 and 100,000, or `allowance` not between 0.1 and 2.
+        If `run_length_days` is not between 20 and 200,000, or `allowance` not between 0.1 and 2.
 
     Examples
     --------
     >>> round(cusum_threshold(200), 2)
     3.49
     """
-    if not 20 <= run_length_days <= 100_000 or not 0.1 <= allowance <= 2:
+    if not 20 <= run_length_days <= 200_000 or not 0.1 <= allowance <= 2:
         raise ValueError(
-            f"run_length_days must lie between 20 and 100000, not {run_length_days}, "
+            f"run_length_days must lie between 20 and 200000, not {run_length_days}, "
             f"and allowance between 0.1 and 2, not {allowance}"
         )
     aim = 2 * allowance**2 * run_length_days
@@ -257,7 +257,7 @@ def spread(sums: DaySums) -> Spread:
     -----
     Beyond the known noise of their rows, days are taken as a first-order autoregression of variance t and
     correlation r, by moments: t from the mean square less the noise, r from products of consecutive days,
-    which the noise does not enter, drawn towards 0.3 while few days speak. A sum of k days then varies by
+    which the noise does not enter, drawn towards 0.2 while few days speak. A sum of k days then varies by
     about k (noise + t (1 + r) / (1 - r)), and dividing by that keeps a CUSUM's run length near the one for
     independent days (Bagshaw and Johnson, 1975).
 
