@@ -160,8 +160,8 @@ def days_to_alarm(
             model.approve(1 + age // MONTH, frame.slice(age * n, n_reference * n), day)
         if age == CHANGE_DAY and model.open:
             return None
-        watched = "calibration" if change == "bias" else "performance"
-        if watched in model.live(day, frame.slice(day * n, n)) and age >= CHANGE_DAY:
+        raised = set(model.live(day, frame.slice(day * n, n)))
+        if age >= CHANGE_DAY and raised & {"performance", "calibration"}:
             return age - CHANGE_DAY + 1
     return LONGEST
 

@@ -60,6 +60,7 @@ REFUSED = {
             ([NAN], [1], {"block": 1, "rng": None}),
             ([1.0], [1], {"block": 2, "rng": None}),
         ],
+        "jackknife": [(1.0, [1.0], {"n": 3}), (NAN, [1.0, 2.0], {"n": 3}), (1.0, [NAN, 2.0], {"n": 3})],
         "lag_one_correlation": [([NAN, 1.0, 2.0],), ([INF, 1.0, 2.0],)],
         "effective_size": [(-1, 0.0), (10, 1.0), (10, NAN)],
     },

@@ -268,7 +268,7 @@ def jackknife(value: float, left_out: npt.ArrayLike, *, n: int, confidence: floa
     Raises
     ------
     ValueError
-        If there are fewer than two clusters.
+        If there are fewer than two clusters, or a number is not finite.
 
     Notes
     -----
@@ -282,6 +282,9 @@ def jackknife(value: float, left_out: npt.ArrayLike, *, n: int, confidence: floa
     (-0.484, 4.484)
     """
     rest = np.asarray(left_out, dtype=np.float64)
+    _check_confidence(confidence)
+    if not (np.isfinite(value) and np.all(np.isfinite(rest))):
+        raise ValueError("the estimates must be finite")
     if rest.ndim != 1 or rest.size < 2:
         raise ValueError(f"at least two clusters are needed, not {rest.size}")
     freedom = rest.size - 1
