@@ -88,11 +88,11 @@ late = varv.Model(
     ],
     outcome=varv.Outcome("late", known_at="arrived_at", mature="24h"),
     train=varv.Train(
-        fit, validate="7d", params={"max_iter": 60, "max_leaf_nodes": 15, "learning_rate": 0.15}
+        fit, validate="7d", origins=1, params={"max_iter": 60, "max_leaf_nodes": 15, "learning_rate": 0.15}
     ),
     gates=[varv.gate.beats_champion("log_loss"), varv.gate.calibrated(max_ece=0.08)],
     rollout=varv.Rollout(
-        shadow="until proven or 3d",
+        shadow="until proven or 2d",
         steps=[5, 25, 100],
         guard={"log_loss": "not worse by 0.01"},
         bake="12h",
@@ -100,7 +100,7 @@ late = varv.Model(
     ),
     monitors=[varv.monitor.performance("log_loss"), varv.monitor.calibration(), varv.monitor.drift()],
     retrain=varv.Retrain(
-        on=["performance", "calibration", "drift", "volume:20%", "schedule:45d"], cooldown="7d"
+        on=["performance", "calibration", "drift", "volume:20%", "schedule:30d"], cooldown="7d"
     ),
 )
 

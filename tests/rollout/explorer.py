@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from varv.kernel.clock import DAY, Instant
+from varv.kernel.clock import DAY, HOUR, Instant
 from varv.kernel.codec import Event
 from varv.kernel.sagas import CancelTimer, Command, CommandFailed, SetTimer, TimerFired
 from varv.rollout import (
@@ -101,9 +101,18 @@ def meaning(tally: Tally, share: float) -> Meaning:
 
 
 def stretch(start: int, z: float, n: int, *, n_blocks: int = N_BLOCKS) -> tuple[Hour, ...]:
-    """Blocks of one hour each, `n` requests in all, every block `z` standard deviations above zero."""
-    each = max(1, n // n_blocks)
-    return tuple(Hour(Instant(start + i * BLOCK), each, z * each**0.5) for i in range(n_blocks))
+    """Blocks of two hours each, `n` requests in all, every block `z` standard deviations above zero.
+
+    The hours of a block differ as those of `LUCK` do.
+    """
+    each = max(2, n // n_blocks)
+    half = each // 2
+    total, apart = z * each**0.5, (LUCK.spread * each / 4) ** 0.5
+    return tuple(
+        Hour(Instant(start + i * BLOCK + j * HOUR), half if j else each - half, total / 2 + sign * apart)
+        for i in range(n_blocks)
+        for j, sign in enumerate((1, -1))
+    )
 
 
 @cache

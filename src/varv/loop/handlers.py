@@ -37,6 +37,7 @@ from varv.monitoring.model import CHAMPION
 from varv.monitoring.monitor import plan
 from varv.monitoring.reference import Reference
 from varv.registry import AliasMoved, RegistryView, VersionRecord
+from varv.rollout import RolloutsView
 from varv.rollout import model as rollout
 from varv.rollout.evidence import ANSWERED, PAIRED, answers, evidence
 from varv.rollout.luck import Hour, Luck, learned
@@ -156,16 +157,26 @@ class Handlers:
         return self._reply_to(command_id, counted)
 
     def _luck(self, held_out: Sequence[Hour], now: Instant) -> Luck:
-        """Return what the held-out rows and all that two versions scored in the past say of chance."""
+        """Return what the held-out rows, and all that two sound versions scored in the past, say of
+        chance.
+        """
         since, through = Instant(now - LUCK_HISTORY), Instant(now - self.world.model.outcome.mature)
         rows = self._paired(since, through, now)
-        pairs = rows.drop_nulls("candidate").group_by("champion", "candidate", maintain_order=True)
-        told = [evidence(part, since=since, through=through) for _, part in pairs]
-        for (version, former), part in rows.drop_nulls("former").group_by(
-            "champion", "former", maintain_order=True
-        ):
-            scored = _against_former(part, version, former)  # type: ignore[arg-type]
-            told.append(evidence(scored, since=since, through=through))
+        with self.world.views.reading(RolloutsView) as view:
+            records = view.of_model(self.world.model.name)
+            # What was rolled back may have been broken, and differs from its champion by more than luck.
+            promoted = {(one.champion, one.version) for one in records if one.outcome == "promoted"}
+        pairs = [
+            rows.filter((pl.col("champion") == champion) & (pl.col("candidate") == version))
+            for champion, version in sorted(promoted, key=str)
+            if champion is not None
+        ]
+        pairs += [
+            _against_former(rows, version, champion)
+            for champion, version in sorted(promoted, key=str)
+            if champion is not None
+        ]
+        told = [evidence(part, since=since, through=through) for part in pairs]
         return learned([held_out, *(one.hours for one in told if one is not None)])
 
     def _paired(self, since: Instant, through: Instant, now: Instant) -> pl.DataFrame:

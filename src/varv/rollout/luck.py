@@ -33,6 +33,8 @@ _FEWEST = 5
 """Stretches of one scale below which nothing is learned from that scale."""
 _PRIOR_HOURS = 5
 """A block's own spread is believed as much as the history's when it has this many hours more than one."""
+_PRIOR_BLOCKS = 8
+"""The history's spread is believed as much as that of so many blocks of the rollout."""
 _DAYS_TO_CHECK = 3
 _CAP = 4.0
 """While learning, one block counts at most this many standard deviations."""
@@ -96,7 +98,8 @@ def blocks(hours: Sequence[Hour], luck: Luck, *, through: Instant) -> Blocks:
     begun = hours[0].at
     whole = [hour for hour in hours if begun + ((hour.at - begun) // BLOCK + 1) * BLOCK <= through]
     n, total, squares, k = _summed(whole, begun)
-    spread = max(luck.spread, float(squares.sum() / max(n.sum(), 1.0)))
+    share = n.size / (n.size + _PRIOR_BLOCKS) if luck.spread else 1.0
+    spread = (1 - share) * luck.spread + share * float(squares.sum() / max(n.sum(), 1.0))
     own = np.maximum(k - 1, 0)
     return Blocks(n, total, (own * squares + _PRIOR_HOURS * spread * n) / (own + _PRIOR_HOURS))
 
@@ -107,7 +110,9 @@ def learned(histories: Iterable[Sequence[Hour]], *, caution: float = CAUTION) ->
     Parameters
     ----------
     histories
-        For each pair of versions, the hours in which both scored the same requests, in the order of time.
+        For each pair of versions, the hours in which both scored the same requests, in the order of time. The
+        first with a day or more gives the spread: put the pair at hand there. Leave out pairs of which one
+        was broken.
     caution
         The chance with which the true inflation lies above the one that is returned.
 
@@ -121,14 +126,14 @@ def learned(histories: Iterable[Sequence[Hour]], *, caution: float = CAUTION) ->
     kept = [list(hours) for hours in histories if _days(hours) >= 1]
     n_days = sum(_days(hours) for hours in kept)
     squares: dict[int, tuple[float, float]] = {}
-    spreads: list[tuple[float, float]] = []
+    spreads: list[float] = []
     for hours in kept:
         end = Instant(hours[-1].at + BLOCK)
         found = blocks(hours, Luck(inflation=1.0), through=end)
         sd = np.sqrt(np.maximum(found.variance, _LEAST))
         centre = float((found.total / sd).sum() / (found.n / sd).sum())
         z = np.clip((found.total - centre * found.n) / sd, -_CAP, _CAP)
-        spreads.append((float(found.variance.sum()), float(found.n.sum())))
+        spreads.append(float(found.variance.sum() / found.n.sum()))
         for scale in _SCALES:
             gathered, freedom = squares.get(scale, (0.0, 0.0))
             starts = np.arange(0, z.size - scale + 1, scale)
@@ -143,7 +148,9 @@ def learned(histories: Iterable[Sequence[Hour]], *, caution: float = CAUTION) ->
         if freedom >= _FEWEST
     ]
     inflation = max([1.0, *limits]) if limits else UNKNOWN
-    return Luck(spread=round(_ratio(spreads), 12), inflation=round(inflation, 4), n_days=n_days)
+    return Luck(
+        spread=round(spreads[0], 12) if spreads else 0.0, inflation=round(inflation, 4), n_days=n_days
+    )
 
 
 def checked(luck: Luck, hours: Sequence[Hour]) -> Luck:
@@ -169,11 +176,6 @@ def _summed(hours: Sequence[Hour], begun: Instant) -> tuple[Numbers, Numbers, Nu
     deviations = np.bincount(index, (sum_hour - n_hour * (total / n)[index]) ** 2)
     # Hours are measured against their own mean, which makes few of them look too much alike.
     return n, total, deviations * (k / np.maximum(k - 1, 1)), k
-
-
-def _ratio(parts: Sequence[tuple[float, float]]) -> float:
-    whole = sum(part for _, part in parts)
-    return sum(part for part, _ in parts) / whole if whole else 0.0
 
 
 def _days(hours: Sequence[Hour]) -> int:
