@@ -14,7 +14,7 @@ import polars as pl
 
 from varv.data.model import BatchDropped, BatchReleased, BatchReplaced, Dataset, dataset_of
 from varv.data.rules import screen
-from varv.data.service import REASON, Datasets, Prepared, conformed, quarantine_of, stream_of
+from varv.data.service import REASON, Datasets, Prepared, conformed, stream_of
 from varv.data.views import DatasetsView, Quarantined
 from varv.kernel.clock import Clock
 from varv.kernel.codec import digest
@@ -115,7 +115,7 @@ class Quarantine:
         InvalidInput
             If one of the chosen numbers is none of them.
         """
-        stored = self._columns.scan(quarantine_of(held.dataset, held.part), [held.segment]).collect()
+        stored = self._datasets.rows_put_aside(held)
         if REASON not in stored.columns:
             # As earlier versions kept it: a whole batch, and the reasons in the report only.
             whole = "; ".join(broken.reason for broken in held.report.violations)

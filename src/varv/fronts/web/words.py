@@ -25,7 +25,7 @@ from varv.data.model import (
 )
 from varv.kernel.clock import DAY, as_datetime, iso, spoken
 from varv.kernel.codec import Event
-from varv.kernel.sagas import CommandFailed, TimerFired
+from varv.kernel.sagas import CommandEnded, CommandFailed, TimerFired
 from varv.loop.gates import GateResult
 from varv.loop.model import (
     CandidateRejected,
@@ -325,6 +325,8 @@ def _loop(event: Event) -> str:
             return f"PLANTED {event.plant.name}: reads {event.plant.column}, breaks {event.plant.breaks}"
         case RowsMatured():
             return f"{count(event.n_rows)} rows have their outcome"
+        case CommandEnded():
+            return f"{event.command} is done, with nothing to report"
         case CommandFailed():
             return f"{event.command} failed after {event.attempts} attempts: {event.reason}"
         case TimerFired():
