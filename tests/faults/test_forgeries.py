@@ -254,6 +254,11 @@ def edited_size(home: Path) -> None:
     path.write_text(path.read_text().replace(f"\\n{size}\\n", f"\\n{size + 1}\\n"))
 
 
+def first_line_cut(home: Path) -> None:
+    path = file(ASKED)(home)
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[1:]))
+
+
 def last_line_cut(home: Path) -> None:
     path = home / "checkpoints.jsonl"
     path.write_text("".join(path.read_text().splitlines(keepends=True)[:-1]))
@@ -274,7 +279,7 @@ ALONE, TOGETHER, FIRST = "one-*.parquet", "~*.parquet", "~000000001.parquet"
 LATE, SCORE = ~pl.col("late"), 1 - pl.col("score")
 LOAD = pl.col("load") + 1
 ENTRIES, SAGAS, TIMERS = "table entries", "table sagas", "table timers"
-KEYED = "checkpoints.jsonl"
+KEYED, ASKED = "checkpoints.jsonl", "capture/one/*.jsonl"
 
 FORGERIES = (
     Forgery(
@@ -455,6 +460,9 @@ FORGERIES = (
     ),
     Forgery("cache-of-another", copied("cache/validate/*", "cache/train/*"), "cache/train/", served=False),
     Forgery("cache-garbage", longer("cache/reference/*"), "cache/reference/", served=False),
+    Forgery("capture-edited", replaced(ASKED, '"load":0.5', '"load":0.9'), "capture/one/", served=False),
+    Forgery("capture-row-removed", first_line_cut, "capture/one/", served=False),
+    Forgery("capture-garbage", longer(ASKED, b"garbage\n"), "capture/one/", served=False),
     Forgery(
         "comparison-edited",
         replaced("comparison.json", '"name":"never"', '"name":"ever"'),
