@@ -539,7 +539,7 @@ def test_a_file_that_nothing_names_is_mentioned_and_changes_nothing(home):
     found.close()
 
 
-def test_lost_checkpoints_and_a_lost_key_can_begin_anew_and_nothing_else_is_signed(home):
+def test_nothing_is_signed_anew_beside_a_forgery(home):
     (home / "checkpoints.jsonl").unlink()
     (home / "signing.key").unlink()
     forged_champion(home)
@@ -559,7 +559,7 @@ def test_signing_anew_is_an_entry_and_the_home_is_served_again(home):
     assert verify_report(home).ok
 
 
-def test_a_whole_home_that_was_rolled_back_is_shown_by_a_checkpoint_kept_elsewhere(stored, home, tmp_path):
+def test_a_home_rolled_back_whole_is_shown_by_a_checkpoint_kept_elsewhere(stored, home, tmp_path):
     older = shutil.copytree(home, tmp_path / "older")
     found = lives(home)
     found.later(2)

@@ -52,7 +52,7 @@ def test_any_stretch_of_rows_has_the_digest_that_it_has_alone():
 
 
 @pytest.mark.parametrize("column", EVERY_TYPE.columns)
-def test_a_column_that_is_missing_or_empty_or_named_otherwise_changes_the_digest(column):
+def test_a_column_that_is_gone_renamed_or_moved_changes_the_digest(column):
     digests = {
         rows_digest(EVERY_TYPE),
         rows_digest(EVERY_TYPE.drop(column)),

@@ -43,7 +43,7 @@ def findings(home):
         return verify(ledger, [], None).findings
 
 
-def test_rows_that_nobody_touched_are_as_decided_after_retries_leases_and_a_restart(home):
+def test_untouched_rows_are_as_decided_after_retries_leases_and_a_restart(home):
     assert findings(home) == ()
     with closing(SqliteLedger(home / "ledger.db")) as ledger:
         assert ledger.claim("w", Instant(NOON + HOUR), HOUR).failures == 1
@@ -151,7 +151,7 @@ def older(home):
     return home
 
 
-def test_a_home_of_the_version_before_verifies_and_says_what_was_not_checked(older):
+def test_an_older_home_verifies_and_says_what_was_not_checked(older):
     with read_only(older / "ledger.db") as ledger:
         found = verify(ledger, [], None)
     assert found.ok
@@ -161,7 +161,7 @@ def test_a_home_of_the_version_before_verifies_and_says_what_was_not_checked(old
     ]
 
 
-def test_a_home_of_the_version_before_is_checked_from_its_next_decision_on(older):
+def test_an_older_home_is_checked_from_its_next_decision_on(older):
     with closing(SqliteLedger(older / "ledger.db")) as ledger:
         engine = engine_on(ledger, VirtualClock(Instant(NOON + 2 * HOUR)))
         engine.tell(Message("yard/2", Ordered(n=3)))
@@ -174,7 +174,7 @@ def test_a_home_of_the_version_before_is_checked_from_its_next_decision_on(older
     assert [finding.place for finding in findings(older)] == ["ledger.db, table sagas, saga yard/2"]
 
 
-def test_a_row_is_not_taken_for_an_older_one_if_no_entry_of_its_saga_is_older(older):
+def test_a_row_is_not_taken_for_an_older_one_without_an_older_entry(older):
     tamper(older, "INSERT INTO sagas VALUES ('yard/9', 1, ?)", FORGED)
     tamper(older, "INSERT INTO timers VALUES ('yard/9', 'x', 5, 1)")
     assert [finding.problem for finding in findings(older)] == ["was inserted", "was inserted"]

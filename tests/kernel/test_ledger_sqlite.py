@@ -176,7 +176,7 @@ def test_checkpoints_are_signed_as_the_ledger_grows_and_at_the_end(tmp_path):
     assert len(read_checkpoints(tmp_path / "checkpoints.jsonl")) == 2
 
 
-def test_an_owner_does_not_sign_on_after_lost_checkpoints_or_with_another_key(tmp_path):
+def test_an_owner_signs_on_neither_with_lost_checkpoints_nor_another_key(tmp_path):
     with closing(open_signed(tmp_path)) as ledger:
         ledger.commit(noted())
     kept = (tmp_path / "checkpoints.jsonl").read_bytes()

@@ -111,13 +111,13 @@ def test_a_cut_off_end_with_a_mended_head_is_shown_by_the_checkpoint(home):
     assert check(home).signed_up_to == 8
 
 
-def test_a_cut_off_end_is_shown_by_the_noted_size_if_the_checkpoint_is_cut_too(home):
+def test_an_end_cut_off_with_its_checkpoint_is_shown_by_the_noted_size(home):
     tamper(home, "DELETE FROM entries WHERE seq > 9", CUT_HEAD)
     first = read_checkpoints(home / "checkpoints.jsonl")[:1]
     assert found(home, checkpoints=first) == [(None, "checkpoint")]
 
 
-def test_an_end_that_is_cut_off_everywhere_is_shown_by_a_copy_kept_elsewhere_only(home):
+def test_an_end_cut_off_everywhere_is_shown_by_a_copy_kept_elsewhere(home):
     kept = read_checkpoints(home / "checkpoints.jsonl")
     tamper(home, "DELETE FROM entries WHERE seq > 9", CUT_HEAD, "UPDATE signers SET signed = 8")
     assert found(home, checkpoints=kept[:1]) == []
