@@ -228,6 +228,11 @@ def other_rows_and_digest(pattern: str, column: str, forged: pl.Expr) -> Callabl
     return act
 
 
+def forged_texts(home: Path) -> None:
+    """Let a column hold other texts than its contract was inferred from."""
+    other_rows_and_digest(TEXTS, "value", pl.col("value") + "x")(home)
+
+
 def shadowed(home: Path) -> None:
     """Add a compacted file that lists a segment which has a file of its own, with other rows."""
     path = file(PREDICTED + ALONE)(home)
@@ -273,6 +278,7 @@ def ledger_of_the_policy(home: Path) -> None:
     shutil.copy(home / "policies/never/ledger.db", home / "ledger.db")
 
 
+TEXTS = "columns/contracts/parcels/asked_at/*.parquet"
 BASE, OUTCOMES = "columns/data/parcels/asked_at/", "columns/data/parcels/arrived_at/"
 PREDICTED, HELD = "columns/predictions/", "columns/quarantine/parcels/asked_at/"
 ALONE, TOGETHER, FIRST = "one-*.parquet", "~*.parquet", "~000000001.parquet"
@@ -460,6 +466,11 @@ FORGERIES = (
     ),
     Forgery("cache-of-another", copied("cache/validate/*", "cache/train/*"), "cache/train/", served=False),
     Forgery("cache-garbage", longer("cache/reference/*"), "cache/reference/", served=False),
+    Forgery(
+        "contract-texts-edited", other_rows_and_digest(TEXTS, "value", pl.col("value") + "x"), "may hold"
+    ),
+    Forgery("digest-key-gone", gone("digest.key"), "digest.key is missing", served=False),
+    Forgery("digest-key-emptied", emptied("digest.key"), "digest.key does not hold a key", served=False),
     Forgery("capture-edited", replaced(ASKED, '"load":0.5', '"load":0.9'), "capture/one/", served=False),
     Forgery("capture-row-removed", first_line_cut, "capture/one/", served=False),
     Forgery("capture-garbage", longer(ASKED, b"garbage\n"), "capture/one/", served=False),
@@ -502,6 +513,16 @@ def test_a_forgery_is_found_by_name_and_not_served(home, forgery):
 
 def test_there_are_at_least_forty_kinds():
     assert len({forgery.name for forgery in FORGERIES}) >= 40
+
+
+@pytest.mark.parametrize("forge", [forged_texts, emptied("digest.key")])
+def test_rows_are_not_judged_by_a_forged_contract(home, forge):
+    forge(home)
+    found = lives(home)
+    data = found.world.model.requests
+    with pytest.raises(Corrupt):
+        found.world.datasets.contract(data, data.event_time)
+    found.close()
 
 
 def test_a_forged_prediction_is_not_explained(home):

@@ -18,7 +18,6 @@ from varv.data.service import REASON, Datasets, Prepared, conformed, stream_of
 from varv.data.views import DatasetsView, Quarantined
 from varv.kernel.clock import Clock
 from varv.kernel.codec import digest
-from varv.kernel.columns import Columns
 from varv.kernel.errors import FailedPrecondition, InvalidInput, NotFound
 from varv.kernel.sagas import Fact
 from varv.kernel.views import Views
@@ -56,13 +55,12 @@ class Quarantine:
 
     Parameters
     ----------
-    datasets, columns, views, clock
+    datasets, views, clock
         Of the same store.
     """
 
-    def __init__(self, datasets: Datasets, columns: Columns, views: Views, clock: Clock) -> None:
+    def __init__(self, datasets: Datasets, views: Views, clock: Clock) -> None:
         self._datasets = datasets
-        self._columns = columns
         self._views = views
         self._clock = clock
 
