@@ -1,8 +1,11 @@
 from __future__ import annotations
 
 import json
+import shutil
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 
 import pytest
 from tests.app.living import REQUEST, living
@@ -139,6 +142,49 @@ def test_verify_names_the_entry_that_was_edited(tmp_path, capsys):
     db.close()
     assert main(["--home", str(tmp_path), "verify"]) == 1
     assert "entry 5 was edited" in capsys.readouterr().out
+
+
+def test_a_finding_names_the_place_what_was_expected_and_what_to_do(home, tmp_path, capsys):
+    folder = shutil.copytree(home, tmp_path / "home")
+    path = sorted((folder / "columns/predictions").glob("*.parquet"))[0]
+    path.write_bytes(path.read_bytes()[:100])
+    assert main(["--home", str(folder), "verify", "--quick"]) == 0
+    capsys.readouterr()
+    assert main(["--home", str(folder), "verify", "--json"]) == 1
+    (finding,) = json.loads(capsys.readouterr().out)["findings"]
+    assert finding["place"] == f"columns/predictions/{path.name}"
+    assert finding["problem"].startswith("cannot be read")
+    assert finding["cure"].startswith("restore this file")
+
+
+def test_verify_compares_with_a_checkpoint_that_was_kept_elsewhere(home, tmp_path, capsys):
+    folder = shutil.copytree(home, tmp_path / "home")
+    last = (folder / "checkpoints.jsonl").read_text().splitlines()[-1]
+    (tmp_path / "kept").write_text(last)
+    assert main(["--home", str(folder), "verify", "--against", str(tmp_path / "kept")]) == 0
+    (tmp_path / "kept").write_text(last.replace("ledger\\n", "ledger\\n9", 1))
+    assert main(["--home", str(folder), "verify", "--against", str(tmp_path / "kept")]) == 1
+    assert "the checkpoint to compare with" in capsys.readouterr().out
+    assert main(["--home", str(folder), "verify", "--against", str(tmp_path / "nothing")]) == 1
+
+
+def test_a_lost_key_is_told_and_checkpoints_can_begin_anew(home, tmp_path, capsys):
+    folder = shutil.copytree(home, tmp_path / "home")
+    (folder / "signing.key").unlink()
+    assert main(["--home", str(folder), "verify"]) == 1
+    assert "--sign-anew" in capsys.readouterr().out
+    assert main(["--home", str(folder), "verify", "--sign-anew"]) == 0
+    assert (folder / "signing.key").exists()
+
+
+def test_doctor_says_whether_the_ledger_is_as_it_was_written(home, tmp_path, capsys):
+    folder = shutil.copytree(home, tmp_path / "home")
+    with closing(sqlite3.connect(folder / "ledger.db", isolation_level=None)) as db:
+        db.execute("UPDATE timers SET due = due + 1")
+    assert main(["--home", str(folder), "doctor", "--json"]) == 1
+    checks = {check["name"]: check for check in json.loads(capsys.readouterr().out)["checks"]}
+    assert checks["store"]["verdict"] == "bad"
+    assert "was changed" in checks["store"]["found"]
 
 
 def test_doctor_shows_every_setting_with_its_source(run):

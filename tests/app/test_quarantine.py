@@ -67,7 +67,7 @@ def desk(model):
 
 def desk_of(model):
     world = model.world
-    quarantine = Quarantine(world.datasets, world.columns, world.views, model.clock)
+    quarantine = Quarantine(world.datasets, world.views, model.clock)
     return QuarantineDesk(world.views, quarantine, model.live.correct, flows=True)
 
 

@@ -160,7 +160,7 @@ def test_a_declaration_that_cannot_work_touches_nothing(tmp_path):
     ids=["empty", "no keys", "no times", "null outcomes", "one outcome", "never known", "few rows"],
 )
 def test_bad_data_end_in_a_clear_error_and_a_ledger_that_verifies(tmp_path, spoil, problem):
-    from varv.app.inspecting import verify_report
+    from varv.app.verifying import verify_report
 
     with pytest.raises(InvalidInput if "rows without" in problem else FailedPrecondition, match=problem):
         replayed(short(past=spoil(parcels())), tmp_path)

@@ -54,7 +54,7 @@ def test_bytes_that_changed_on_disk_are_corrupt_until_put_again(blobs):
     name = blobs.put(b"weights")
     blobs.path(name).write_bytes(b"weighty")
     for ask in (blobs.get, blobs.path):
-        with pytest.raises(Corrupt, match=name):
+        with pytest.raises(Corrupt, match=f"{name[:2]}/{name[2:]}"):
             ask(name)
     blobs.put(b"weights")
     assert blobs.get(name) == b"weights"

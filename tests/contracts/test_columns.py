@@ -19,12 +19,14 @@ from hypothesis.stateful import (
 )
 
 from varv.kernel import columns as columns_module
+from varv.kernel.codec import Digest
 from varv.kernel.columns import FolderColumns
 from varv.kernel.errors import Conflict, Corrupt, InvalidInput, NotFound
 from varv.kernel.faults import Crash, Faults
 
 JANUARY = pl.DataFrame({"n": [1, 2], "x": [0.5, float("nan")], "s": ["a", None]})
 FEBRUARY = pl.DataFrame({"n": [3], "x": [1.5], "s": ["ä"]})
+MONTHS = {"a": JANUARY, "b": FEBRUARY}
 
 
 @pytest.fixture
@@ -185,6 +187,64 @@ def test_a_compacted_file_that_lists_nothing_is_told(columns, tmp_path):
     JANUARY.write_parquet(tmp_path / "columns" / "t" / "~000000001.parquet")
     with pytest.raises(Corrupt, match="does not list its segments"):
         FolderColumns(tmp_path / "columns").segments("t")
+
+
+def test_a_segment_is_read_only_if_it_has_the_digest_that_is_asked_for(columns):
+    digest = columns.append("t", "a", JANUARY)
+    other = columns.append("t", "b", FEBRUARY)
+    assert columns.scan("t", {"a": digest, "b": other}).collect().height == 3
+    assert columns.scan("t", {"a": digest, "b": Digest("")}).collect().height == 3
+    for read in (columns.scan, lambda *asked: list(columns.batches(*asked))):
+        with pytest.raises(Corrupt, match=r"columns/t/a\.parquet"):
+            read("t", {"a": other})
+        with pytest.raises(Corrupt, match="is missing"):
+            read("t", {"c": digest})
+
+
+@pytest.mark.parametrize("compacted", [False, True])
+@pytest.mark.parametrize(
+    "damage",
+    [lambda data: data[:99], lambda data: b"", lambda data: data + bytes(9), lambda data: bytes(len(data))],
+)
+def test_a_damaged_file_is_corrupt_and_named(columns, few, tmp_path, damage, compacted):
+    digests = {segment: columns.append("t", segment, frame) for segment, frame in MONTHS.items()}
+    if compacted:
+        columns.compact("t", digests)
+        columns.compact("t", digests)
+    for store in (columns, FolderColumns(tmp_path / "columns")):
+        (path, *_) = (tmp_path / "columns" / "t").iterdir()
+        path.write_bytes(damage(path.read_bytes()))
+        with pytest.raises(Corrupt, match=path.name):
+            store.scan("t", digests).collect()
+
+
+def test_a_file_that_was_changed_after_it_was_compared_is_compared_again(columns, tmp_path):
+    digest = columns.append("t", "a", JANUARY)
+    columns.scan("t", {"a": digest}).collect()
+    JANUARY.with_columns(n=pl.Series([1, 3])).write_parquet(tmp_path / "columns" / "t" / "a.parquet")
+    with pytest.raises(Corrupt, match="does not hold the rows that the ledger names"):
+        columns.scan("t", {"a": digest})
+
+
+def test_files_of_a_version_without_digests_are_read(few, tmp_path):
+    folder = tmp_path / "columns" / "t"
+    folder.mkdir(parents=True)
+    JANUARY.write_parquet(folder / "a.parquet")
+    both = pl.concat([FEBRUARY, JANUARY])
+    both.write_parquet(folder / "~000000001.parquet", metadata={"varv.segments": '[["b",1],["c",2]]'})
+    columns = FolderColumns(tmp_path / "columns")
+    asked = {"a": Digest(""), "b": Digest(""), "c": Digest("")}
+    assert columns.scan("t", asked).collect().equals(pl.concat([JANUARY, both]))
+
+
+def test_a_segment_is_not_given_up_for_a_compacted_copy_that_is_damaged(columns, few, tmp_path):
+    digests = {segment: columns.append("t", segment, frame) for segment, frame in MONTHS.items()}
+    columns.compact("t", digests)
+    path = tmp_path / "columns" / "t" / "~000000001.parquet"
+    path.write_bytes(path.read_bytes()[:-9])
+    with pytest.raises(Corrupt, match="~000000001"):
+        columns.compact("t", digests)
+    assert (tmp_path / "columns" / "t" / "a.parquet").exists()
 
 
 class Compaction(RuleBasedStateMachine):

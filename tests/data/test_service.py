@@ -65,7 +65,7 @@ class Store:
         self.views = Views(self.ledger, DatasetsView)
         self.secret = Secret(folder / "digest.key")
         self.datasets = Datasets(self.ledger, self.columns, self.clock, self.views, self.secret)
-        self.quarantine = Quarantine(self.datasets, self.columns, self.views, self.clock)
+        self.quarantine = Quarantine(self.datasets, self.views, self.clock)
 
     def counts(self, part):
         with self.views.reading(DatasetsView) as view:

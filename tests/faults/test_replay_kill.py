@@ -16,7 +16,7 @@ from tests.loop.synthetic import entries_of
 from tests.scenarios import flights_replay
 
 from varv.app.compose import open_ledger
-from varv.app.inspecting import verify_report
+from varv.app.verifying import verify_report
 from varv.kernel.errors import VarvError
 
 N_KILLS = 20

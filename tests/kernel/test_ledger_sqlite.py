@@ -20,6 +20,7 @@ from varv.kernel.faults import Crash, Faults
 from varv.kernel.ledger import Append, Change, CommandEnd, NewCommand
 from varv.kernel.ledger_sqlite import SqliteLedger, read_only
 from varv.kernel.merkle import EVERY, Notary, SigningKey, read_checkpoints
+from varv.kernel.sqlite_file import flaws
 from varv.kernel.verify import verify
 
 from .samples import NOON, Noted
@@ -173,6 +174,28 @@ def test_checkpoints_are_signed_as_the_ledger_grows_and_at_the_end(tmp_path):
     assert [c.size for c in read_checkpoints(tmp_path / "checkpoints.jsonl")] == [EVERY, EVERY + 1]
     open_signed(tmp_path).close()
     assert len(read_checkpoints(tmp_path / "checkpoints.jsonl")) == 2
+
+
+def test_an_owner_signs_on_neither_with_lost_checkpoints_nor_another_key(tmp_path):
+    with closing(open_signed(tmp_path)) as ledger:
+        ledger.commit(noted())
+    kept = (tmp_path / "checkpoints.jsonl").read_bytes()
+    (tmp_path / "checkpoints.jsonl").unlink()
+    with pytest.raises(Corrupt, match=r"checkpoints\.jsonl"):
+        open_signed(tmp_path)
+    (tmp_path / "checkpoints.jsonl").write_bytes(kept)
+    (tmp_path / "signing.key").unlink()
+    with pytest.raises(Corrupt, match=r"signing\.key"):
+        open_signed(tmp_path)
+
+
+def test_a_table_or_trigger_of_somebody_else_is_refused(tmp_path):
+    SqliteLedger(tmp_path / "ledger.db").close()
+    with closing(sqlite3.connect(tmp_path / "ledger.db", isolation_level=None)) as db:
+        db.execute("CREATE TRIGGER t AFTER INSERT ON entries BEGIN DELETE FROM timers; END")
+    with pytest.raises(Corrupt, match="none of a ledger"):
+        SqliteLedger(tmp_path / "ledger.db")
+    assert [found for _, _, found in flaws(tmp_path / "ledger.db")] == ["t"]
 
 
 def test_a_ledger_shorter_than_was_signed_is_not_written_on(tmp_path):

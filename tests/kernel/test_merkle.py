@@ -8,8 +8,20 @@ import stat
 
 import pytest
 
-from varv.kernel.errors import Corrupt
-from varv.kernel.merkle import EVERY, Checkpoint, Notary, SigningKey, Tree, read_checkpoints, signed_by
+from varv.kernel import merkle
+from varv.kernel.codec import canonical
+from varv.kernel.errors import Corrupt, NotFound
+from varv.kernel.merkle import (
+    EVERY,
+    Checkpoint,
+    Notary,
+    SigningKey,
+    Tree,
+    is_torn_checkpoint,
+    read_checkpoints,
+    read_kept,
+    signed_by,
+)
 
 
 def by_definition(leaves: list[bytes]) -> bytes:
@@ -91,6 +103,43 @@ def test_a_line_that_a_crash_cut_short_is_left_out_and_then_overwritten(tmp_path
     again.cover(2 * EVERY, lambda after: hashes[after:])
     assert [c.size for c in read_checkpoints(path)] == [EVERY, 2 * EVERY]
     assert read_checkpoints(path)[1].root == by_definition(hashes)
+
+
+def test_a_few_entries_are_signed_when_the_last_checkpoint_is_old(tmp_path, monkeypatch):
+    monkeypatch.setattr(merkle, "EVERY_S", 0.0)
+    notary = Notary(tmp_path / "checkpoints.jsonl", SigningKey(tmp_path / "key"))
+    hashes = [bytes([n]) * 32 for n in range(3)]
+    assert [notary.cover(size, lambda after, n=size: hashes[after:n]) for size in (2, 2, 3)] == [
+        True,
+        False,
+        True,
+    ]
+    assert [c.size for c in read_checkpoints(tmp_path / "checkpoints.jsonl")] == [2, 3]
+
+
+@pytest.mark.parametrize(
+    ("tail", "torn"), [(b"", True), (b'{"no', True), (b'{"note":"varv/ledger\\n7', True), (b"\0" * 9, False)]
+)
+def test_what_a_crash_left_of_a_line_is_told_from_garbage(tmp_path, tail, torn):
+    assert is_torn_checkpoint(tail) is torn
+
+
+def test_a_copy_kept_elsewhere_is_a_file_of_checkpoints_or_one_note(tmp_path):
+    signed = SigningKey(tmp_path / "key").sign(7, bytes(32))
+    (tmp_path / "note").write_text(signed.note)
+    (tmp_path / "lines").write_bytes(canonical({"note": signed.note}))
+    assert read_kept(tmp_path / "note") == read_kept(tmp_path / "lines") == [signed]
+    with pytest.raises(NotFound):
+        read_kept(tmp_path / "nothing")
+    (tmp_path / "lines").write_text("")
+    with pytest.raises(Corrupt, match="no checkpoint"):
+        read_kept(tmp_path / "lines")
+
+
+def test_a_key_that_is_gone_is_not_replaced_in_silence(tmp_path):
+    with pytest.raises(Corrupt, match="is gone"):
+        SigningKey(tmp_path / "key", create=False)
+    assert not (tmp_path / "key").exists()
 
 
 def test_a_whole_line_that_is_no_checkpoint_is_corrupt(tmp_path):

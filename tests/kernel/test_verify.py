@@ -9,8 +9,8 @@ import pytest
 
 from varv.kernel.ledger import GENESIS, Append, Change, Entry, entry_hash
 from varv.kernel.ledger_sqlite import SqliteLedger, read_only
-from varv.kernel.merkle import Notary, SigningKey, read_checkpoints
-from varv.kernel.verify import verify
+from varv.kernel.merkle import Notary, SigningKey, Tree, read_checkpoints
+from varv.kernel.verify import OVERDUE, verify
 
 from .samples import NOON, Noted
 
@@ -111,10 +111,20 @@ def test_a_cut_off_end_with_a_mended_head_is_shown_by_the_checkpoint(home):
     assert check(home).signed_up_to == 8
 
 
-def test_a_cut_off_end_past_the_last_checkpoint_cannot_be_shown(home):
+def test_an_end_cut_off_with_its_checkpoint_is_shown_by_the_noted_size(home):
     tamper(home, "DELETE FROM entries WHERE seq > 9", CUT_HEAD)
     first = read_checkpoints(home / "checkpoints.jsonl")[:1]
-    assert found(home, checkpoints=first) == []
+    assert found(home, checkpoints=first) == [(None, "checkpoint")]
+
+
+def test_an_end_cut_off_everywhere_is_shown_by_a_copy_kept_elsewhere(home):
+    kept = read_checkpoints(home / "checkpoints.jsonl")
+    tamper(home, "DELETE FROM entries WHERE seq > 9", CUT_HEAD, "UPDATE signers SET signed = 8")
+    assert found(home, checkpoints=kept[:1]) == []
+    with read_only(home / "ledger.db") as ledger:
+        public = SigningKey(home / "key").public()
+        compared = verify(ledger, kept[:1], public, against=kept[1:])
+    assert [(finding.seq, finding.kind) for finding in compared.findings] == [(10, "truncated")]
 
 
 def test_a_cut_off_everything_is_shown(home):
@@ -143,13 +153,43 @@ def test_a_rewritten_chain_is_shown_by_the_checkpoint(home):
 
 def test_a_checkpoint_of_another_key_is_found(home, tmp_path):
     other = SigningKey(tmp_path / "other")
-    assert found(home, public=other.public()) == [(1, "signature"), (1, "signature")]
+    forged = [other.sign(signed.size, signed.root) for signed in read_checkpoints(home / "checkpoints.jsonl")]
+    assert found(home, checkpoints=forged) == [(1, "signature"), (1, "signature")]
+
+
+def test_a_key_that_is_another_or_gone_is_found(home, tmp_path):
+    assert found(home, public=SigningKey(tmp_path / "other").public()) == [(None, "key")]
+    with read_only(home / "ledger.db") as ledger:
+        verification = verify(ledger, read_checkpoints(home / "checkpoints.jsonl"), None)
+    assert [finding.place for finding in verification.findings] == ["signing.key"]
 
 
 def test_an_edited_checkpoint_is_found(home):
     path = home / "checkpoints.jsonl"
     path.write_text(path.read_text().replace("\\n12\\n", "\\n11\\n"))
-    assert found(home) == [(9, "signature")]
+    assert found(home) == [(9, "signature"), (None, "checkpoint")]
+
+
+@pytest.mark.parametrize("n_left", [0, 1])
+def test_checkpoints_that_are_cut_or_gone_are_found(home, n_left):
+    left = read_checkpoints(home / "checkpoints.jsonl")[:n_left]
+    (finding,) = check(home, checkpoints=left).findings
+    assert (finding.place, finding.expected) == ("checkpoints.jsonl", f"a checkpoint of {N} entries")
+
+
+def test_a_long_ledger_without_checkpoints_is_found_even_if_none_are_noted(tmp_path):
+    with closing(SqliteLedger(tmp_path / "ledger.db")) as ledger:
+        ledger.commit(Change(at=NOON, facts=tuple(Append("s", Noted(text="x")) for _ in range(OVERDUE))))
+    key = SigningKey(tmp_path / "key")
+    with read_only(tmp_path / "ledger.db") as ledger:
+        found = verify(ledger, [key.sign(0, Tree().root())], key.public()).findings
+    assert [finding.place for finding in found] == ["checkpoints.jsonl"]
+
+
+def test_an_entry_below_the_first_is_found(home):
+    copied = "SELECT 0, stream, 99, name, event_version, at, cause, data, hash, decided FROM entries"
+    tamper(home, f"INSERT INTO entries {copied} WHERE seq = 3")
+    assert found(home) == [(0, "inserted")]
 
 
 def test_it_verifies_while_the_owner_appends(home):

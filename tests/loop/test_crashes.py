@@ -8,7 +8,7 @@ import pytest
 from tests.loop.synthetic import declared, head_of, replayed
 
 import varv
-from varv.app.inspecting import verify_report
+from varv.app.verifying import verify_report
 from varv.kernel.faults import Crash
 
 pytestmark = pytest.mark.slow

@@ -21,7 +21,7 @@ from tests.loop.synthetic import (
 )
 
 import varv
-from varv.app.inspecting import verify_report
+from varv.app.verifying import verify_report
 from varv.kernel.clock import DAY, instant, iso
 from varv.kernel.errors import FailedPrecondition
 from varv.kernel.ledger import Entry

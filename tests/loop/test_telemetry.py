@@ -8,6 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from varv.kernel.clock import DAY, HOUR, Instant
+from varv.kernel.codec import Digest
 from varv.kernel.columns import FolderColumns
 from varv.kernel.errors import Conflict
 from varv.loop import telemetry as telemetry_module
@@ -129,7 +130,7 @@ class Kept:
     """What the columns and datasets of a world hold."""
 
     def __init__(self) -> None:
-        self.segments: list[str] = []
+        self.segments: dict[str, Digest] = {}
         self.known = outcomes()
 
     def stored(self, most_held: int) -> Stored:
@@ -157,7 +158,7 @@ def test_what_is_seen_is_what_a_plain_loop_over_the_rows_sees(
         part = [(key, asked) for key, asked, _, _ in keyed[number::n_batches]]
         if part:
             telemetry.predicted(f"s{number}", predictions(*part))
-            kept.segments.append(f"s{number}")
+            kept.segments[f"s{number}"] = Digest("")
     arrived = sorted(keyed, key=lambda row: row[1] + row[2])
     for number in range(0, len(arrived), 7):
         batch = arrived[number : number + 7]
@@ -182,7 +183,7 @@ def test_what_is_held_does_not_grow_and_what_is_not_is_read_from_the_columns(tmp
     for number in range(40):
         keys = [f"{number}-{n}" for n in range(10)]
         telemetry.predicted(f"s{number}", predictions(*((key, number * HOUR) for key in keys)))
-        kept.segments.append(f"s{number}")
+        kept.segments[f"s{number}"] = Digest("")
         known = outcomes(*((key, 1, number * HOUR + 1) for key in keys))
         kept.known = pl.concat([kept.known, known])
         telemetry.known(known)

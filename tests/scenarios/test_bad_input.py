@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 from tests.app.living import NOW, REQUEST, living
 
-from varv.app.inspecting import verify_report
+from varv.app.verifying import verify_report
 from varv.kernel.errors import VarvError
 
 REQUESTS: dict[str, tuple[dict[str, Any], str]] = {

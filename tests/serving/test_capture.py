@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -11,7 +12,7 @@ import threading
 import pytest
 
 from varv.kernel.errors import Corrupt, InvalidInput, StorageFull
-from varv.serving import Capture, CaptureLog
+from varv.serving import Capture, CaptureLog, capture
 from varv.serving.capture import is_abandoned, read_captures
 
 
@@ -30,6 +31,61 @@ def test_rows_come_back_as_they_were_written(tmp_path):
     log.close()
     [path] = tmp_path.glob("*.jsonl")
     assert read_captures(path) == [given, row(2)]
+
+
+def test_an_older_file_without_seals_is_read(tmp_path):
+    (tmp_path / "000000000001.jsonl").write_text('{"table":"predictions","row":{"n":1}}\n')
+    assert numbers(tmp_path) == [1]
+
+
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        (lambda lines: [lines[0].replace(b'"n":1', b'"n":7'), *lines[1:]], 1),
+        (lambda lines: [lines[0], lines[2]], 2),
+        (lambda lines: [lines[0], lines[2], lines[1]], 2),
+        (lambda lines: [lines[0], b'{"table":"predictions","row":{"n":9}}\n', *lines[1:]], 2),
+        (lambda lines: [lines[0], lines[1].replace(b"seal", b"sail"), lines[2]], 2),
+    ],
+)
+def test_a_line_that_was_touched_is_named(tmp_path, change, line):
+    log = CaptureLog(tmp_path)
+    log.write(row(1), row(2))
+    log.write(row(3))
+    log.close()
+    [path] = tmp_path.glob("*.jsonl")
+    path.write_bytes(b"".join(change(path.read_bytes().splitlines(keepends=True))))
+    with pytest.raises(Corrupt, match=path.name) as found:
+        read_captures(path)
+    assert found.value.facts["line"] == line
+
+
+def test_a_file_in_the_place_of_another_is_named(tmp_path):
+    log = CaptureLog(tmp_path)
+    log.write(row(1))
+    [first] = log.seal()
+    log.write(row(2))
+    log.close()
+    [_, second] = sorted(tmp_path.glob("*.jsonl"))
+    second.write_bytes(first.read_bytes())
+    with pytest.raises(Corrupt, match=second.name):
+        read_captures(second)
+
+
+def test_a_row_that_the_disk_refused_is_missed_by_no_seal(tmp_path, monkeypatch):
+    log = CaptureLog(tmp_path)
+    log.write(row(1))
+    with monkeypatch.context() as patch:
+        patch.setattr(capture, "_write_all", full)
+        with pytest.raises(StorageFull):
+            log.write(row(2))
+    log.write(row(3))
+    log.close()
+    assert numbers(tmp_path) == [1, 3]
+
+
+def full(*_: object) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
 
 
 def test_sealing_hands_over_all_earlier_files_and_goes_on_in_a_new_one(tmp_path):
@@ -125,7 +181,7 @@ def test_threads_do_not_mix_their_lines(tmp_path):
 WRITER = """
 import sys
 from pathlib import Path
-from varv.serving import Capture, CaptureLog
+from varv.serving import Capture, CaptureLog, capture
 log = CaptureLog(Path(sys.argv[1]))
 number = 0
 while True:

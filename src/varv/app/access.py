@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 import msgspec
 
-from varv.app.compose import open_ledger, open_views
+from varv.app.compose import open_ledger, open_views, require_sound_ledger
 from varv.app.rendering import Block, show
 from varv.app.server_file import Running
 from varv.app.settings import Settings
@@ -35,7 +35,9 @@ def reading_home(settings: Settings) -> Generator[Desk]:
     """Give a desk on a home that is only read, also while its server runs."""
     ledger = open_ledger(settings.home, read_only=True)
     try:
-        yield Desk(settings.home, ledger, open_views(ledger), SystemClock(), None, running=False)
+        views = open_views(ledger)
+        views.catch_up()  # which compares every entry with the one before it
+        yield Desk(settings.home, ledger, views, SystemClock(), None, running=False)
     finally:
         ledger.close()
 
@@ -48,11 +50,14 @@ def owned_ledger(settings: Settings) -> Generator[SqliteLedger]:
     ------
     NotFound
         If there is none.
+    Corrupt
+        If something in it is not what was written.
     """
     if not (settings.home / "ledger.db").exists():
         raise NotFound("ledger", settings.home.name, hint="look for the home folder with --home")
     ledger = open_ledger(settings.home, faults=Faults.parse(settings.fault))
     try:
+        require_sound_ledger(settings.home, ledger)
         yield ledger
     finally:
         ledger.close()

@@ -182,7 +182,11 @@ def _add_reading(add: Any) -> None:
     why.add_argument(
         "subject", nargs="+", help="a model, MODEL v7, rollout/MODEL/7, a seq, or a prediction's key"
     )
-    add("verify", "check that the ledger is what was written", _VERIFY)
+    verify = add("verify", "check that everything stored is what was written", _VERIFY)
+    verify.add_argument("--quick", action="store_true", help="check the ledger alone, and no other file")
+    verify.add_argument("--against", metavar="FILE", help="compare with checkpoints that were kept elsewhere")
+    anew = "begin checkpoints anew where they or their key are lost, and nothing else is wrong"
+    verify.add_argument("--sign-anew", action="store_true", help=anew)
     add("doctor", "check this machine and its settings", _DOCTOR)
 
 
@@ -216,8 +220,10 @@ _WHY = """Follow the causes of a decision back to its root, each with its entry 
 numbers. Of a prediction: which version answered and why that one, which run, code and data made it, and the
 source rows.
 """
-_VERIFY = """Check every entry against the chain of hashes, the head and the signed checkpoints. An entry
-that was edited, removed, swapped or cut off is named. Exit status 1 if anything is not as it was written.
+_VERIFY = """Compare everything that decisions are made from with what was written: every entry with the
+chain of hashes, the head and the signed checkpoints; sagas, timers and commands with what the entries
+decided; every segment of rows and every package with its digest in the ledger. What was edited, cut, removed
+or swapped is named, with what to do about it. Exit status 1 if anything is not as it was written.
 """
 _DOCTOR = """Check Python, libraries, home folder, disk, ports and browser, and show every setting with
 where it came from.

@@ -12,18 +12,12 @@ import msgspec
 from varv.app.access import answer, call, owned_ledger, reading_home
 from varv.app.compose import open_views
 from varv.app.explaining import Explanation, explain
-from varv.app.inspecting import (
-    ModelStatus,
-    QualityStatus,
-    StatusReport,
-    VerifyReport,
-    status_report,
-    verify_report,
-)
+from varv.app.inspecting import ModelStatus, QualityStatus, StatusReport, status_report
 from varv.app.rendering import Block, Grid, Heading, Line
 from varv.app.server_file import running_server
 from varv.app.settings import Loaded, Settings, load_settings, return_memory, share_processors
 from varv.app.use_cases import ActRequest, Desk, RetrainOrdered, RolledBack, retrain, rollback
+from varv.app.verifying import VerifyReport, sign_anew, verify_report
 from varv.kernel.clock import Instant, SystemClock
 from varv.kernel.engine import Engine
 from varv.kernel.errors import InvalidInput, NotFound, VarvError
@@ -356,21 +350,30 @@ def _why_blocks(found: Explanation) -> list[Block]:
 
 
 def _verify(options: argparse.Namespace, loaded: Loaded) -> int:
-    found = verify_report(loaded.settings.home)
+    if options.sign_anew:
+        sign_anew(loaded.settings.home, SystemClock().now())
+    against = None if options.against is None else Path(options.against)
+    found = verify_report(loaded.settings.home, quick=options.quick, against=against)
     answer(options, found, lambda: _verify_blocks(found))
     return 0 if found.ok else 1
 
 
 def _verify_blocks(found: VerifyReport) -> list[Block]:
     signed = f"{found.n_checkpoints} checkpoints, signed up to entry {found.signed_up_to}"
-    if found.ok:
-        return [Line(f"ok: {found.n_entries:,} entries, {signed}")]
-    said: list[Block] = [Line(f"not as it was written: {found.n_entries:,} entries, {signed}")]
-    return [
-        *said,
-        *(Line(f"  {finding}") for finding in found.findings),
-        Line("next: restore a copy of the home folder"),
-    ]
+    files = f"; {found.n_segments:,} segments and {found.n_blobs} blobs" if found.n_segments else ""
+    said = "ok" if found.ok else "not as it was written"
+    blocks: list[Block] = [Line(f"{said}: {found.n_entries:,} entries, {signed}{files}")]
+    for one in found.findings:
+        blocks.append(Line(f"  {one.place} {one.problem}"))
+        blocks.append(Line(f"           expected {one.expected}; found {one.found}"))
+        blocks.append(Line(f"           next: {one.cure}"))
+    if found.unchecked:
+        first, more = found.unchecked[0], len(found.unchecked) - 1
+        blocks.append(Line(f"not checked, since an earlier version wrote no digest: {first} and {more} more"))
+    if found.unread:
+        first, more = found.unread[0], len(found.unread) - 1
+        blocks.append(Line(f"not named by the ledger, so nobody reads it: {first} and {more} more"))
+    return blocks
 
 
 def _doctor(options: argparse.Namespace, loaded: Loaded) -> int:

@@ -15,11 +15,14 @@ from varv.kernel.clock import Clock
 from varv.kernel.codec import Digest
 from varv.kernel.columns import FolderColumns
 from varv.kernel.engine import Engine
+from varv.kernel.errors import Corrupt
 from varv.kernel.faults import Faults
 from varv.kernel.ledger import Ledger
 from varv.kernel.ledger_sqlite import Durability, SqliteLedger
-from varv.kernel.merkle import Notary, SigningKey
+from varv.kernel.merkle import Notary, SigningKey, read_checkpoints
 from varv.kernel.secret import SECRET_FILE, Secret
+from varv.kernel.segment_files import RESTORE
+from varv.kernel.verify import require_sound
 from varv.kernel.views import Views
 from varv.loop.comparison import PoliciesCompared
 from varv.loop.declaration import Model
@@ -70,10 +73,28 @@ def open_ledger(
     folder: Path, *, durability: Durability = "full", faults: Faults | None = None, read_only: bool = False
 ) -> SqliteLedger:
     """Return the ledger of a home or of a policy's folder; its owner signs checkpoints beside it."""
-    notary = None if read_only else Notary(folder / "checkpoints.jsonl", SigningKey(folder / "signing.key"))
+    notary = None
+    if not read_only:
+        # A key that is gone is not replaced in silence: it vouched for what the ledger holds.
+        key = SigningKey(folder / "signing.key", create=not (folder / "ledger.db").exists())
+        notary = Notary(folder / "checkpoints.jsonl", key)
     return SqliteLedger(
         folder / "ledger.db", durability=durability, notary=notary, faults=faults, read_only=read_only
     )
+
+
+def require_sound_ledger(folder: Path, ledger: Ledger) -> None:
+    """Compare a ledger with its chain, its records and its last checkpoint, before anything is decided on it.
+
+    Raises
+    ------
+    Corrupt
+        If something is not what was written.
+    """
+    # The last checkpoint vouches for all before it; varv verify looks at every one.
+    checkpoints = read_checkpoints(folder / "checkpoints.jsonl")[-1:]
+    public = SigningKey(folder / "signing.key", create=False).public()
+    require_sound(ledger, folder.name, checkpoints, public)
 
 
 def open_views(ledger: Ledger) -> Views:
@@ -106,6 +127,7 @@ def open_world(
     """
     folder.mkdir(parents=True, exist_ok=True)
     ledger = ledger or open_ledger(folder, durability=durability, faults=faults)
+    require_sound_ledger(folder, ledger)
     blobs = FolderBlobs(folder / "blobs", faults=faults)
     columns = FolderColumns(folder / "columns", durable=durability == "full", faults=faults)
     views = views or open_views(ledger)
@@ -158,6 +180,11 @@ def restore_serving(world: World) -> None:
         return
     for version in sorted(table.versions):
         with world.views.reading(RegistryView) as registry:
-            package = registry.version(world.model.name, version).registered.package
-        world.serving.warm(version, package)
+            registered = registry.version(world.model.name, version).registered
+        for name in (registered.package, registered.reference):
+            if not world.blobs.has(name):
+                what = f"is missing; it belongs to {world.model.name} v{version}"
+                raise Corrupt("file", f"blobs/{name[:2]}/{name[2:]}", what, hint=RESTORE)
+            world.blobs.path(name)
+        world.serving.warm(version, registered.package)
     world.serving.apply(table)

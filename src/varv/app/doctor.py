@@ -71,6 +71,7 @@ def examine(loaded: Loaded) -> DoctorReport:
         _python(),
         _libraries(),
         _home(settings.home),
+        _store(settings.home),
         _disk(settings.home),
         _server(server),
         _port("control port", settings.host, settings.port, server),
@@ -177,6 +178,18 @@ def _text_features(views: Views) -> list[Check]:
         datasets = [str(one.dataset) for one in view.datasets()]
         found = [text for name in datasets for one in definitions for text in text_notices(view, name, one)]
     return [Check(name="features", verdict="note", found=text) for text in dict.fromkeys(found)]
+
+
+def _store(home: Path) -> Check:
+    from varv.app.verifying import verify_report
+
+    if not (home / "ledger.db").exists():
+        return Check(name="store", verdict="ok", found="nothing is stored yet")
+    found = verify_report(home, quick=True)
+    if found.ok:
+        told = f"the ledger is as it was written: {found.n_entries:,} entries"
+        return Check(name="store", verdict="ok", found=told, hint="varv verify checks all files too")
+    return Check(name="store", verdict="bad", found=str(found.findings[0]), hint="run varv verify")
 
 
 def _disk(home: Path) -> Check:

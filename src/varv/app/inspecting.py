@@ -1,21 +1,17 @@
-"""Looking at a home without changing it: what is the case, whether the ledger is what was written."""
+"""Looking at a home without changing it: what is the case."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import msgspec
 
-from varv.app.compose import open_ledger
 from varv.data.views import DatasetsView, PartCounts
 from varv.fronts.web.words import leak
 from varv.kernel.clock import DAY, Instant, iso
 from varv.kernel.errors import NotFound
 from varv.kernel.ids import ModelName
 from varv.kernel.ledger import Ledger
-from varv.kernel.merkle import SigningKey, read_checkpoints
-from varv.kernel.verify import verify
 from varv.kernel.views import Views
 from varv.loop.failing import WAITING
 from varv.loop.model import LoopState
@@ -161,16 +157,6 @@ class StatusReport(msgspec.Struct, frozen=True, kw_only=True):
     data: tuple[PartStatus, ...] = ()
     quarantined: dict[str, int] = msgspec.field(default_factory=dict)
     """Rows that were put aside, by reason, of batches that have some in quarantine."""
-
-
-class VerifyReport(msgspec.Struct, frozen=True, kw_only=True):
-    """What was checked; `findings` says which entry was touched, and how."""
-
-    ok: bool
-    n_entries: int
-    n_checkpoints: int
-    signed_up_to: int
-    findings: tuple[str, ...]
 
 
 def status_report(
@@ -348,35 +334,4 @@ def _quality(views: Views, name: str) -> QualityStatus | None:
         bias=found.bias,
         bias_low=found.bias_low,
         bias_high=found.bias_high,
-    )
-
-
-def verify_report(home: Path) -> VerifyReport:
-    """Check the ledger of a home, also while its server appends.
-
-    Raises
-    ------
-    NotFound
-        If there is no ledger.
-    Corrupt
-        If the file is damaged so far that it cannot be read.
-    """
-    ledger = open_ledger(home, read_only=True)
-    try:
-        checkpoints = read_checkpoints(home / "checkpoints.jsonl")
-        key = home / "signing.key"
-        if checkpoints and not key.exists():
-            raise NotFound(
-                "key", key.name, "is gone", hint="restore it: checkpoints cannot be checked without it"
-            )
-        public = SigningKey(key).public() if checkpoints else b""
-        found = verify(ledger, checkpoints, public)
-    finally:
-        ledger.close()
-    return VerifyReport(
-        ok=found.ok,
-        n_entries=found.n_entries,
-        n_checkpoints=found.n_checkpoints,
-        signed_up_to=found.signed_up_to,
-        findings=tuple(map(str, found.findings)),
     )

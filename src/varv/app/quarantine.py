@@ -165,7 +165,7 @@ def offline_desk(home: Path, ledger: Ledger, views: Views, clock: Clock) -> Quar
         datasets.commit(corrected.facts)
         return corrected
 
-    return QuarantineDesk(views, Quarantine(datasets, columns, views, clock), settle, flows=False)
+    return QuarantineDesk(views, Quarantine(datasets, views, clock), settle, flows=False)
 
 
 def list_held(desk: QuarantineDesk, request: ListRequest) -> HeldList:

@@ -30,6 +30,7 @@ from varv.kernel.sagas import Fact
 from varv.kernel.secret import SECRET_FILE, Secret
 from varv.loop.accounts import rows_of, text_notices, warnings_of
 from varv.loop.comparison import (
+    COMPARISON_FILE,
     DECLARED,
     Comparison,
     PoliciesCompared,
@@ -53,7 +54,6 @@ OnTick = Callable[[str, Progress, list[Entry]], None]
 gained.
 """
 
-COMPARISON_FILE = "comparison.json"
 REPORT_FILE = "report.html"
 ASIDE = "replays"
 """Replays that were set aside, a folder each."""

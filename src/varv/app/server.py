@@ -211,7 +211,7 @@ class _Server:
         self._log = CaptureLog(self._log_folder)
         self._desk.quarantine = QuarantineDesk(
             world.views,
-            Quarantine(world.datasets, world.columns, world.views, self._system),
+            Quarantine(world.datasets, world.views, self._system),
             live.correct,
             flows=True,
         )

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from varv.app.explaining import Explanation, explain
-from varv.app.inspecting import StatusReport, VerifyReport, status_report, verify_report
+from varv.app.inspecting import StatusReport, status_report
 from varv.app.quarantine import (
     HeldList,
     HeldRequest,
@@ -29,6 +29,7 @@ from varv.app.quarantine import (
     replace,
     show_held,
 )
+from varv.app.verifying import VerifyReport, verify_report
 from varv.kernel.clock import Clock, wall_seconds
 from varv.kernel.engine import Engine
 from varv.kernel.errors import DeadlineExceeded, FailedPrecondition, NotFound, Unavailable
@@ -80,8 +81,10 @@ class WhyRequest(msgspec.Struct, frozen=True, kw_only=True):
     subject: str
 
 
-class NoRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """Nothing to say."""
+class VerifyRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether to check the ledger alone, and no other file."""
+
+    quick: bool = False
 
 
 class Accepted(msgspec.Struct, frozen=True, kw_only=True):
@@ -286,8 +289,8 @@ def build_verbs(desk: Desk) -> VerbTable:
     def why(asked: WhyRequest) -> Explanation:
         return explain(desk.home, desk.ledger, desk.views, asked.subject)
 
-    def verify(_: NoRequest) -> VerifyReport:
-        return verify_report(desk.home)
+    def verify(asked: VerifyRequest) -> VerifyReport:
+        return verify_report(desk.home, quick=asked.quick)
 
     def held(act: Callable[[QuarantineDesk, Any], Any]) -> Callable[[Any], Any]:
         return lambda asked: act(desk.require_quarantine(), asked)
@@ -304,7 +307,13 @@ def build_verbs(desk: Desk) -> VerbTable:
         ("quarantine.replace", replace.__doc__, ReplaceRequest, OPERATE, held(replace)),
         ("quarantine.drop", drop.__doc__, HeldRequest, OPERATE, held(drop)),
         ("ledger.why", "Explain a decision, a version or a prediction to its root.", WhyRequest, READ, why),
-        ("ledger.verify", "Check every entry against hashes and checkpoints.", NoRequest, READ, verify),
+        (
+            "ledger.verify",
+            "Compare what is stored with what was written.",
+            VerifyRequest,
+            READ,
+            verify,
+        ),
     )
     table = VerbTable()
     for name, told, request, permission, run in verbs:

@@ -6,6 +6,8 @@ without them is checked for all else.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 import polars as pl
 
@@ -13,8 +15,9 @@ from varv.data.rules import ColumnRule, Contract
 from varv.data.views import DatasetsView
 from varv.kernel.codec import Digest, canonical
 from varv.kernel.columns import Columns
-from varv.kernel.errors import NotFound
+from varv.kernel.errors import Corrupt, NotFound
 from varv.kernel.secret import Secret
+from varv.kernel.segment_files import RESTORE
 from varv.kernel.views import Views
 
 
@@ -40,9 +43,9 @@ class Contracts:
             if rule.domain is None:
                 columns.append(rule)
                 continue
-            name = self._secret.digest(canonical([dataset, part, rule.name, rule.domain]))
+            name = texts_digest(self._secret, dataset, part, rule.name, rule.domain)
             texts = pl.DataFrame({"value": rule.domain}, schema={"value": pl.String})
-            self._columns.append(_table(dataset, part), name, texts)
+            self._columns.append(texts_table(dataset, part), name, texts)
             columns.append(msgspec.structs.replace(rule, domain=None, domain_digest=name))
         return msgspec.structs.replace(contract, columns=tuple(columns))
 
@@ -61,7 +64,13 @@ class Contracts:
 
     def _with_texts(self, dataset: str, part: str, rule: ColumnRule) -> ColumnRule:
         texts = texts_of(self._columns, dataset, part, rule.domain_digest)
-        return rule if texts is None else msgspec.structs.replace(rule, domain=texts)
+        if texts is None:
+            return rule
+        if texts_digest(self._secret, dataset, part, rule.name, texts) != rule.domain_digest:
+            name = f"columns/{texts_table(dataset, part)}/{rule.domain_digest}.parquet"
+            problem = f"does not hold the texts that column {rule.name} may have"
+            raise Corrupt("file", name, problem, hint=RESTORE)
+        return msgspec.structs.replace(rule, domain=texts)
 
 
 def texts_of(columns: Columns, dataset: str, part: str, name: Digest | None) -> tuple[str, ...] | None:
@@ -69,10 +78,16 @@ def texts_of(columns: Columns, dataset: str, part: str, name: Digest | None) -> 
     if name is None:
         return None
     try:
-        return tuple(columns.scan(_table(dataset, part), [name]).collect()["value"].to_list())
+        return tuple(columns.scan(texts_table(dataset, part), [name]).collect()["value"].to_list())
     except NotFound:
         return None
 
 
-def _table(dataset: str, part: str) -> str:
+def texts_digest(secret: Secret, dataset: str, part: str, column: str, texts: Sequence[str]) -> Digest:
+    """Return the keyed digest by which the ledger knows the texts that a column may hold."""
+    return secret.digest(canonical([dataset, part, column, texts]))
+
+
+def texts_table(dataset: str, part: str) -> str:
+    """Return the table of the texts that the columns of a part may hold."""
     return f"contracts/{dataset}/{part}"

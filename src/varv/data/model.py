@@ -229,9 +229,10 @@ class ContractInferred(Event, frozen=True, kw_only=True):
 class DatasetVersionAppended(Event, frozen=True, kw_only=True):
     """A batch was ingested and made the next version of the dataset, counted in the order of the ledger.
 
-    `first` and `last` are the batch's range of the part's time. `n_ahead` rows of a later part are about a
-    row that was not there yet. Where rows of the batch were left out, `batch` is the keyed digest of the
-    batch as it came.
+    `digest` is that of the batch as it came, `rows` that of its rows as they are stored (`kernel.content`),
+    empty in older entries; `first` and `last` are the batch's range of the part's time. `n_ahead` rows of a
+    later part are about a row that was not there yet. Where rows of the batch were left out, `batch` is the
+    keyed digest of the batch as it came.
     """
 
     dataset: DatasetName
@@ -243,6 +244,7 @@ class DatasetVersionAppended(Event, frozen=True, kw_only=True):
     last: Instant | None
     n_ahead: int = 0
     batch: Digest | None = None
+    rows: Digest = Digest("")
 
 
 @event("data.repeats_dropped")
@@ -278,7 +280,8 @@ class BatchQuarantined(Event, frozen=True, kw_only=True):
     """Rows of a batch broke the contract and were put aside; the batch whole if it is not to be trusted.
 
     `n_rows` of `n_batch` rows, which is 0 in ledgers of before: they put aside whole batches only. `digest`
-    is a keyed one, of the rows as they are kept.
+    is a keyed one, of the rows as they are kept. `rows` is a
+    keyed digest of them that does not depend on how they are kept; empty in older entries.
     """
 
     dataset: DatasetName
@@ -289,6 +292,7 @@ class BatchQuarantined(Event, frozen=True, kw_only=True):
     report: Report
     n_batch: int = 0
     batch: Digest | None = None
+    rows: Digest = Digest("")
 
     @property
     def whole(self) -> bool:

@@ -14,11 +14,10 @@ import polars as pl
 
 from varv.data.model import BatchDropped, BatchReleased, BatchReplaced, Dataset, dataset_of
 from varv.data.rules import screen
-from varv.data.service import REASON, Datasets, Prepared, conformed, quarantine_of, stream_of
+from varv.data.service import REASON, Datasets, Prepared, conformed, stream_of
 from varv.data.views import DatasetsView, Quarantined
 from varv.kernel.clock import Clock
 from varv.kernel.codec import digest
-from varv.kernel.columns import Columns
 from varv.kernel.errors import FailedPrecondition, InvalidInput, NotFound
 from varv.kernel.sagas import Fact
 from varv.kernel.views import Views
@@ -56,13 +55,12 @@ class Quarantine:
 
     Parameters
     ----------
-    datasets, columns, views, clock
+    datasets, views, clock
         Of the same store.
     """
 
-    def __init__(self, datasets: Datasets, columns: Columns, views: Views, clock: Clock) -> None:
+    def __init__(self, datasets: Datasets, views: Views, clock: Clock) -> None:
         self._datasets = datasets
-        self._columns = columns
         self._views = views
         self._clock = clock
 
@@ -115,7 +113,7 @@ class Quarantine:
         InvalidInput
             If one of the chosen numbers is none of them.
         """
-        stored = self._columns.scan(quarantine_of(held.dataset, held.part), [held.segment]).collect()
+        stored = self._datasets.rows_put_aside(held)
         if REASON not in stored.columns:
             # As earlier versions kept it: a whole batch, and the reasons in the report only.
             whole = "; ".join(broken.reason for broken in held.report.violations)

@@ -37,15 +37,17 @@ from varv.data.rules import (
     with_reason,
 )
 from varv.data.sources import in_kept_types
-from varv.data.views import DatasetsView, DatasetVersion
+from varv.data.views import DatasetsView, DatasetVersion, Quarantined
 from varv.kernel.clock import Clock, Instant, as_datetime
 from varv.kernel.codec import Digest, Event, digest
 from varv.kernel.columns import Columns, require_segment_name
-from varv.kernel.errors import AlreadyExists, Conflict, InvalidInput, NotFound
+from varv.kernel.content import rows_digest
+from varv.kernel.errors import AlreadyExists, Conflict, Corrupt, InvalidInput, NotFound
 from varv.kernel.ids import Version
 from varv.kernel.ledger import Append, Change, Ledger
 from varv.kernel.sagas import Fact
 from varv.kernel.secret import Secret
+from varv.kernel.segment_files import RESTORE
 from varv.kernel.views import Views
 
 REASON = "@reason"
@@ -245,7 +247,11 @@ class Datasets:
         if version is None:
             return Prepared((), False, frame.clear(), report, segment)
         return Prepared(
-            (), True, self._columns.scan(table_of(*place[:2]), [segment]).collect(), report, segment
+            (),
+            True,
+            self._columns.scan(table_of(*place[:2]), {segment: version.rows}).collect(),
+            report,
+            segment,
         )
 
     def _sorted_out(
@@ -316,7 +322,7 @@ class Datasets:
         keys = DatasetKeys(dataset.event_time, tuple(dataset.known_at))
         versions = self.versions(dataset)
         for part in dataset.parts:
-            segments = [kept.segment for kept in versions if kept.part == part]
+            segments = {kept.segment: kept.rows for kept in versions if kept.part == part}
             batches = self._columns.batches(table_of(dataset.name, part), segments)
             names = dataset.columns(part)
             keys.restore(part, [_stated(rows.select(names), dataset, part) for rows in batches])
@@ -371,11 +377,11 @@ class Datasets:
     ) -> pl.DataFrame:
         """Return the rows of one part as `read` would join them, in the order of its time and key."""
         columns = dataset.columns(part)
-        segments = [
-            kept.segment
+        segments = {
+            kept.segment: kept.rows
             for kept in self.versions(dataset, upto=version)
             if kept.part == part and (known_at is None or (kept.first is not None and kept.first <= known_at))
-        ]
+        }
         if not segments:
             return pl.DataFrame(schema=dataset.part_types(part))
         frame = self._columns.scan(table_of(dataset.name, part), segments).collect()
@@ -388,7 +394,7 @@ class Datasets:
         """Store small batches together, in the order in which they came; versions stay what they are."""
         versions = self.versions(dataset)
         for part in dataset.parts:
-            segments = [kept.segment for kept in versions if kept.part == part]
+            segments = {kept.segment: kept.rows for kept in versions if kept.part == part}
             self._columns.compact(table_of(dataset.name, part), segments)
 
     def versions(self, dataset: Dataset, *, upto: Version | int | None = None) -> Sequence[DatasetVersion]:
@@ -429,6 +435,21 @@ class Datasets:
         """
         hashes = keys.select(dataset.key).hash_rows(seed=0).to_numpy()
         return self._known(dataset).n_waiting_for(part, hashes)
+
+    def rows_put_aside(self, held: Quarantined) -> pl.DataFrame:
+        """Return all rows of a batch that were put aside.
+
+        Raises
+        ------
+        Corrupt
+            If they are not what was stored.
+        """
+        table = quarantine_of(held.dataset, held.part)
+        rows = self._columns.scan(table, {held.segment: Digest("")}).collect()
+        if held.kept and self._keyed(rows_digest(rows)) != held.kept:
+            name = f"columns/{table}/{held.segment}.parquet"
+            raise Corrupt("file", name, "does not hold the rows that were put aside", hint=RESTORE)
+        return rows
 
     def has_come(self, dataset: Dataset, part: str, segment: str) -> bool:
         """Return whether a batch came before, whatever became of its rows."""
@@ -479,7 +500,7 @@ class Datasets:
         content: Digest,
         batch: Digest | None,
     ) -> DatasetVersionAppended:
-        self._columns.append(table_of(dataset.name, part), segment, rows)
+        stored = self._columns.append(table_of(dataset.name, part), segment, rows)
         times = rows[part].cast(pl.Int64)
         first, last = times.min(), times.max()
         return DatasetVersionAppended(
@@ -492,6 +513,7 @@ class Datasets:
             last=Instant(last) if isinstance(last, int) else None,
             n_ahead=int(self._known(dataset).ahead(part, given).sum()),
             batch=batch,
+            rows=stored,
         )
 
     def _put_aside(
@@ -504,7 +526,7 @@ class Datasets:
         batch: Digest | None,
     ) -> BatchQuarantined:
         rows = frame.with_columns(screening.reasons.alias(REASON)).filter(pl.col(REASON).is_not_null())
-        self._columns.append(quarantine_of(dataset.name, part), segment, rows)
+        stored = self._columns.append(quarantine_of(dataset.name, part), segment, rows)
         return BatchQuarantined(
             dataset=dataset.name,
             part=part,
@@ -514,6 +536,7 @@ class Datasets:
             digest=self._keyed(content_digest(rows)),
             report=screening.report,
             batch=batch,
+            rows=self._keyed(stored),
         )
 
 

@@ -34,6 +34,7 @@ class DatasetVersion(msgspec.Struct, frozen=True, kw_only=True):
     segment: str
     n_rows: int
     digest: Digest
+    rows: Digest
     first: Instant | None
     last: Instant | None
     at: Instant
@@ -51,6 +52,8 @@ class Quarantined(msgspec.Struct, frozen=True, kw_only=True):
     whole: bool
     report: Report
     digest: Digest
+    kept: Digest
+    """Keyed digest of the rows as they are stored; empty if an earlier version put them aside."""
     at: Instant
     seq: Seq
     gone: frozenset[int] = frozenset()
@@ -212,6 +215,7 @@ class DatasetsView:
             segment=event.segment,
             n_rows=event.n_rows,
             digest=event.digest,
+            rows=event.rows,
             first=event.first,
             last=event.last,
             at=entry.at,
@@ -239,6 +243,7 @@ class DatasetsView:
             whole=event.whole,
             report=event.report,
             digest=event.digest,
+            kept=event.rows,
             at=entry.at,
             seq=Seq(entry.seq),
         )

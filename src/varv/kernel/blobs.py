@@ -78,19 +78,16 @@ class FolderBlobs:
         try:
             data = self._place(name).read_bytes()
         except FileNotFoundError:
-            raise NotFound("blob", name) from None
-        if digest(data) != name:
-            raise Corrupt("blob", name, found=digest(data), hint=_REPAIR)
+            raise NotFound("blob", self._shown(name), hint=_REPAIR) from None
+        self._require(name, digest(data))
         return data
 
     def path(self, name: Digest) -> Path:
         """Return a file that holds the bytes, checked as by `get`; it must not be written to."""
         place = self._place(name)
         if not place.exists():
-            raise NotFound("blob", name)
-        found = _digest_of_file(place)
-        if found != name:
-            raise Corrupt("blob", name, found=found, hint=_REPAIR)
+            raise NotFound("blob", self._shown(name), hint=_REPAIR)
+        self._require(name, Digest(_digest_of_file(place)))
         return place
 
     def has(self, name: Digest) -> bool:
@@ -106,13 +103,21 @@ class FolderBlobs:
         found = (place.parent.name + place.name for place in self._root.glob("??/*"))
         return sorted(Digest(name) for name in found if _DIGEST.fullmatch(name))
 
+    def _require(self, name: Digest, found: Digest) -> None:
+        if found != name:
+            problem = "does not hold what it is named after"
+            raise Corrupt("file", self._shown(name), problem, found=found[:12], hint=_REPAIR)
+
+    def _shown(self, name: Digest) -> str:
+        return f"{self._root.name}/{name[:2]}/{name[2:]}"
+
     def _place(self, name: Digest) -> Path:
         if not isinstance(name, str) or not _DIGEST.fullmatch(name):
             raise InvalidInput("digest", str(name)[:80], "is not a SHA-256 in lower-case hexadecimal")
         return self._root / name[:2] / name[2:]
 
 
-_REPAIR = "restore it from a copy, or run what made it again"
+_REPAIR = "run varv verify, and restore this file from a copy of the home folder"
 
 
 def write_atomically(place: Path, data: bytes, faults: Faults) -> None:

@@ -2,14 +2,19 @@
 
 A segment is written once, whole, and never changes; writing it again with the same rows is harmless, which is
 how a step that a crash interrupted is simply run again. Many small segments can be compacted into one file,
-which lists them: what is read stays the same. This is the only module of the kernel that knows a dataframe.
+which lists them: what is read stays the same.
+
+A file holds the digest of its segments' rows, and the ledger holds it too. Rows are compared with both the
+first time that a process reads a file: whoever names a segment together with its digest gets those rows, or
+`Corrupt`. Digests are made in `kernel.content`, one file is read in
+`kernel.segment_files`, and `kernel.audit` compares all files at once.
 """
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from io import BytesIO
 from itertools import groupby
 from pathlib import Path
@@ -19,26 +24,45 @@ import msgspec
 import polars as pl
 
 from varv.kernel.blobs import sync_folder
+from varv.kernel.codec import Digest
+from varv.kernel.content import rows_digest
 from varv.kernel.errors import Conflict, Corrupt, InvalidInput, NotFound
 from varv.kernel.faults import Faults
+from varv.kernel.segment_files import (
+    COMPACTED,
+    COMPACTED_FILES,
+    DIGEST,
+    LISTED,
+    RESTORE,
+    SUFFIX,
+    Listed,
+    Looks,
+    frame_of,
+    listed_in,
+    looks_of,
+    read_file,
+)
 from varv.kernel.storage import storing
 
 # No leading dot and no slash: a name can neither leave its folder nor pass for a draft.
 _PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.=+-]{0,127}")
 _MOST_PARTS = 4
-_SUFFIX = ".parquet"
-# No segment's name begins like this.
-_COMPACTED = "~"
-_LISTED = "varv.segments"
 _MANY = 512
 _SMALL_BYTES = 64 * 1024
+
+
+Segments = Sequence[str] | Mapping[str, Digest]
+"""Names of segments in the order in which they are read, each with the digest of its rows if it is known;
+empty if not.
+"""
 
 
 class Columns(Protocol):
     """A store of tables. A table is named by up to four parts, such as ``"predictions/late-arrival"``."""
 
-    def append(self, table: str, segment: str, frame: pl.DataFrame) -> None:
-        """Add a segment durably; adding it again with the same rows is harmless.
+    def append(self, table: str, segment: str, frame: pl.DataFrame) -> Digest:
+        """Add a segment durably and return the digest of its rows; adding it again with the same rows is
+        harmless.
 
         Raises
         ------
@@ -57,18 +81,20 @@ class Columns(Protocol):
         """
         ...
 
-    def scan(self, table: str, segments: Sequence[str]) -> pl.LazyFrame:
+    def scan(self, table: str, segments: Segments) -> pl.LazyFrame:
         """Return the rows of segments, of the same columns all, in the order given.
 
         Raises
         ------
         NotFound
-            If a segment is not there, or none is named.
+            If a segment without a digest is not there, or none is named.
+        Corrupt
+            If a segment is not what was stored; its file is named.
         """
         ...
 
     def batches(
-        self, table: str, segments: Sequence[str], *, segment_as: str | None = None
+        self, table: str, segments: Segments, *, segment_as: str | None = None
     ) -> Iterator[pl.DataFrame]:
         """Yield the rows of segments in the order given, a file at a time; their columns may differ.
 
@@ -80,11 +106,13 @@ class Columns(Protocol):
         Raises
         ------
         NotFound
-            If a segment is not there.
+            If a segment without a digest is not there.
+        Corrupt
+            If a segment is not what was stored; its file is named.
         """
         ...
 
-    def compact(self, table: str, segments: Sequence[str]) -> None:
+    def compact(self, table: str, segments: Segments) -> None:
         """Store small segments in files of many, if there are many of them. They keep their names and rows.
 
         Parameters
@@ -122,17 +150,23 @@ class FolderColumns:
         self._faults = faults or Faults()
         # By table: the compacted files that were looked into, and the segments in them.
         self._compacted: dict[str, tuple[set[Path], dict[str, _Stored]]] = {}
+        # By file: what it looked like when its rows were compared, and what they were.
+        self._compared: dict[Path, tuple[Looks, dict[str, Digest]]] = {}
         root.mkdir(parents=True, exist_ok=True)
 
-    def append(self, table: str, segment: str, frame: pl.DataFrame) -> None:
-        """Add a segment durably; adding it again with the same rows is harmless."""
+    def append(self, table: str, segment: str, frame: pl.DataFrame) -> Digest:
+        """Add a segment durably and return the digest of its rows; adding it again with the same rows is
+        harmless.
+        """
         place = self._place(table, segment)
         if frame.width == 0:
             raise InvalidInput("segment", f"{table}/{segment}", "has no columns")
+        content = rows_digest(frame)
         if place.exists() or segment in self._in_compacted(table):
             _require_same(next(self.batches(table, [segment])), frame, f"{table}/{segment}")
-            return
-        self._write(place, frame)
+            return content
+        self._write(place, frame, {DIGEST: content}, {segment: content})
+        return content
 
     def segments(self, table: str) -> list[str]:
         """Return the names of a table's segments in the order of their files; none if there is no such
@@ -141,25 +175,38 @@ class FolderColumns:
         compacted = self._in_compacted(table, anew=True)
         return [*compacted, *sorted(self._alone(table).keys() - compacted.keys())]
 
-    def scan(self, table: str, segments: Sequence[str]) -> pl.LazyFrame:
+    def scan(self, table: str, segments: Segments) -> pl.LazyFrame:
         """Return the rows of segments, of the same columns all, in the order given."""
         if not segments:
             raise NotFound("segment", table, "is asked for by no name")
-        scans: list[pl.LazyFrame] = []
-        # Neighbours with files of their own are one scan: a thousand scans take twice as long.
-        for is_alone, some in groupby(self._stretches(table, segments), lambda one: one[0].n_rows is None):
-            if is_alone:
-                scans.append(pl.scan_parquet([one.path for one, *_ in some], glob=False))
-            else:
-                scans += [pl.scan_parquet(one[0].path, glob=False).slice(*_rows(one)) for one in some]
-        return scans[0] if len(scans) == 1 else pl.concat(scans)
+        parts: list[pl.LazyFrame] = []
+        alone: list[Path] = []
+
+        def flush() -> None:
+            # Neighbours with files of their own are one scan: a thousand scans take twice as long.
+            if alone:
+                parts.append(pl.scan_parquet(list(alone), glob=False))
+                alone.clear()
+
+        for stretch in self._stretches(table, segments):
+            path = stretch[0].path
+            rows = self._require_compared(path, stretch, segments)
+            if stretch[0].n_rows is None and rows is None:
+                alone.append(path)
+                continue
+            flush()
+            whole = pl.scan_parquet(path, glob=False) if rows is None else rows.lazy()
+            parts.append(whole if stretch[0].n_rows is None else whole.slice(*_rows(stretch)))
+        flush()
+        return parts[0] if len(parts) == 1 else pl.concat(parts)
 
     def batches(
-        self, table: str, segments: Sequence[str], *, segment_as: str | None = None
+        self, table: str, segments: Segments, *, segment_as: str | None = None
     ) -> Iterator[pl.DataFrame]:
         """Yield the rows of segments in the order given, a file at a time; their columns may differ."""
         for stretch in self._stretches(table, segments):
-            rows = pl.read_parquet(stretch[0].path, glob=False)
+            rows = self._require_compared(stretch[0].path, stretch, segments)
+            rows = self._read(stretch[0].path) if rows is None else rows
             if stretch[0].n_rows is not None:
                 rows = rows.slice(*_rows(stretch))
             if segment_as is not None:
@@ -168,7 +215,45 @@ class FolderColumns:
                 rows = rows.with_columns(names.repeat_by(pl.Series(heights)).explode().drop_nulls())
             yield rows
 
-    def compact(self, table: str, segments: Sequence[str]) -> None:
+    def _require_compared(
+        self, path: Path, stretch: Sequence[_Stored], segments: Segments
+    ) -> pl.DataFrame | None:
+        """Compare the rows of some segments of one file with what was stored, and with the digests asked for.
+
+        Returns
+        -------
+        pl.DataFrame
+            The rows of the file, if it had to be read for this; None if this process knows it already.
+        """
+        rows = None
+        compared = self._compared.get(path)
+        looks = looks_of(path)
+        if compared is None or compared[0] != looks:
+            rows, found = read_file(path, self._shown(path))
+            digests = {name: one.digest for name, one in found.items()}
+            compared = self._compared[path] = (looks, digests)
+        if isinstance(segments, Mapping):
+            for one in stretch:
+                expected = segments[one.segment]
+                if expected and compared[1][one.segment] != expected:
+                    raise Corrupt(
+                        "file",
+                        self._shown(path),
+                        "does not hold the rows that the ledger names",
+                        segment=one.segment,
+                        expected=expected[:12],
+                        found=compared[1][one.segment][:12],
+                        hint=RESTORE,
+                    )
+        return rows
+
+    def _read(self, path: Path) -> pl.DataFrame:
+        return frame_of(path, self._shown(path))
+
+    def _shown(self, path: Path) -> str:
+        return path.relative_to(self._root.parent).as_posix()
+
+    def compact(self, table: str, segments: Segments) -> None:
         """Store small segments in files of many, if there are many of them. They keep their names and rows.
 
         Only the process that appends may do it. Files that are not needed any more are removed by the next
@@ -176,6 +261,8 @@ class FolderColumns:
         """
         alone, compacted = self._alone(table), self._in_compacted(table)
         for segment in alone.keys() & compacted.keys():
+            # Only now is the other copy given up, so what takes its place must hold the same.
+            self._require_compared(compacted[segment].path, [compacted[segment]], segments)
             self._place(table, segment).unlink()
         small = [
             segment
@@ -184,18 +271,25 @@ class FolderColumns:
         ]
         for first in range(0, len(small) - _MANY + 1, _MANY):
             several = small[first : first + _MANY]
-            frames = zip(several, self.batches(table, several), strict=True)
+            asked = {name: segments[name] for name in several} if isinstance(segments, Mapping) else several
+            frames = zip(several, self.batches(table, asked), strict=True)
             for _, alike in groupby(frames, lambda one: one[1].schema):
                 self._write_together(table, dict(alike))
 
     def _write_together(self, table: str, frames: dict[str, pl.DataFrame]) -> None:
-        number = len(self._compacted[table][0]) + 1
-        listed = msgspec.json.encode([(segment, frame.height) for segment, frame in frames.items()])
-        place = self._folder(table) / f"{_COMPACTED}{number:09d}{_SUFFIX}"
-        self._write(place, pl.concat(frames.values()), {_LISTED: listed.decode()})
+        numbers = (int(path.name[1:].removesuffix(SUFFIX)) for path in self._compacted[table][0])
+        number = max(numbers, default=0) + 1
+        # Each has just been read, and compared.
+        digests = {name: self._compared[self._place(table, name)][1][name] for name in frames}
+        listed = [Listed(segment, frame.height, digests[segment]) for segment, frame in frames.items()]
+        place = self._folder(table) / f"{COMPACTED}{number:09d}{SUFFIX}"
+        metadata = {LISTED: msgspec.json.encode(listed).decode()}
+        self._write(place, pl.concat(frames.values()), metadata, digests)
         self._in_compacted(table, anew=True)
 
-    def _write(self, place: Path, frame: pl.DataFrame, metadata: dict[str, str] | None = None) -> None:
+    def _write(
+        self, place: Path, frame: pl.DataFrame, metadata: dict[str, str], digests: dict[str, Digest]
+    ) -> None:
         # Encoded in memory: the writer of the library tells a full disk from a bad frame by its text only.
         encoded = BytesIO()
         frame.write_parquet(encoded, compression="zstd", compression_level=3, metadata=metadata)
@@ -211,15 +305,16 @@ class FolderColumns:
             draft.replace(place)
             if self._durable:
                 sync_folder(place.parent)
+        self._compared[place] = (looks_of(place), digests)
 
     def _alone(self, table: str) -> dict[str, int]:
         """Return the segments that have a file of their own, with its size in bytes."""
         folder = self._folder(table)
         files = os.scandir(folder) if folder.is_dir() else ()
         return {
-            file.name.removesuffix(_SUFFIX): file.stat().st_size
+            file.name.removesuffix(SUFFIX): file.stat().st_size
             for file in files
-            if file.name.endswith(_SUFFIX) and file.name[0] not in (".", _COMPACTED) and file.is_file()
+            if file.name.endswith(SUFFIX) and file.name[0] not in (".", COMPACTED) and file.is_file()
         }
 
     def _in_compacted(self, table: str, *, anew: bool = False) -> dict[str, _Stored]:
@@ -227,12 +322,12 @@ class FolderColumns:
         folder = self._folder(table)
         if anew or table not in self._compacted:
             paths, found = self._compacted.get(table, (set(), {}))
-            new = sorted(set(folder.glob(f"{_COMPACTED}*{_SUFFIX}")) - paths)
-            found = found | {one.segment: one for path in new for one in _listed_in(path)}
+            new = sorted(set(folder.glob(COMPACTED_FILES)) - paths)
+            found = found | {one.segment: one for path in new for one in _places(path, self._shown(path))}
             self._compacted[table] = paths.union(new), found
         return self._compacted[table][1]
 
-    def _stretches(self, table: str, segments: Iterable[str]) -> list[list[_Stored]]:
+    def _stretches(self, table: str, segments: Segments) -> list[list[_Stored]]:
         """Return where segments are, those that follow one another in a compacted file together."""
         compacted = self._in_compacted(table)
         stretches: list[list[_Stored]] = []
@@ -241,7 +336,7 @@ class FolderColumns:
             if segment not in compacted and not path.exists():
                 compacted = self._in_compacted(table, anew=True)
                 if segment not in compacted:
-                    raise NotFound("segment", f"{table}/{segment}")
+                    raise self._missing(path, segment, segments)
             one = compacted.get(segment) or _Stored(segment, path)
             if stretches and _follows(one, stretches[-1][-1]):
                 stretches[-1].append(one)
@@ -255,9 +350,14 @@ class FolderColumns:
             raise InvalidInput("table", str(table)[:80], "is not a valid name", hint=_NAMES)
         return self._root.joinpath(*parts)
 
+    def _missing(self, path: Path, segment: str, segments: Segments) -> NotFound | Corrupt:
+        if isinstance(segments, Mapping):
+            return Corrupt("file", self._shown(path), "is missing", segment=segment, hint=RESTORE)
+        return NotFound("segment", self._shown(path))
+
     def _place(self, table: str, segment: str) -> Path:
         require_segment_name(segment)
-        return self._folder(table) / f"{segment}{_SUFFIX}"
+        return self._folder(table) / f"{segment}{SUFFIX}"
 
 
 _NAMES = "use letters, digits and _ . = + -, not a dot first, 128 at most"
@@ -278,15 +378,11 @@ def _rows(stretch: Sequence[_Stored]) -> tuple[int, int]:
     return stretch[0].first, sum(one.n_rows or 0 for one in stretch)
 
 
-def _listed_in(path: Path) -> Iterator[_Stored]:
-    try:
-        listed = msgspec.json.decode(pl.read_parquet_metadata(path)[_LISTED], type=list[tuple[str, int]])
-    except (pl.exceptions.PolarsError, KeyError, msgspec.MsgspecError) as error:
-        raise Corrupt("compacted file", path.name, "does not list its segments", why=str(error)) from None
+def _places(path: Path, shown: str) -> Iterator[_Stored]:
     first = 0
-    for segment, n_rows in listed:
-        yield _Stored(segment, path, first, n_rows)
-        first += n_rows
+    for one in listed_in(path, shown):
+        yield _Stored(one.segment, path, first, one.n_rows)
+        first += one.n_rows
 
 
 def _require_same(stored: pl.DataFrame, given: pl.DataFrame, name: str) -> None:

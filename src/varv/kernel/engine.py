@@ -47,6 +47,7 @@ from varv.kernel.ledger import (
 from varv.kernel.observe import log
 from varv.kernel.sagas import (
     Command,
+    CommandEnded,
     CommandFailed,
     Fact,
     Handler,
@@ -69,6 +70,8 @@ MOST_DELIVERIES = 1000
 """Messages in one transaction; more means that sagas tell each other in a circle."""
 MOST_REASON = 20_000
 """Characters of a failure's message that are kept; whoever shows it decides how much of it."""
+ENDED = "commands"
+"""Stream of commands that ended without a word."""
 
 
 class Engine:
@@ -229,8 +232,11 @@ class Engine:
             return UserCodeFailed("command", claimed.name, f"raised {type(error).__name__}: {error}")
 
     def _finish(self, claimed: ClaimedCommand, reply: Reply) -> None:
-        ends = CommandEnd(claimed.id, claimed.attempt)
-        self._commit(reply.messages, reply.facts, claimed.cause, ends=ends)
+        ends, facts = CommandEnd(claimed.id, claimed.attempt), reply.facts
+        if not facts and not reply.messages:
+            ended = CommandEnded(command=claimed.name, command_id=claimed.id)
+            facts = (Fact(ENDED, ended),)
+        self._commit(reply.messages, facts, claimed.cause, ends=ends)
 
     def _put_back(self, claimed: ClaimedCommand, error: VarvError) -> None:
         now = self._clock.now()

@@ -33,7 +33,8 @@ class Entry(msgspec.Struct, frozen=True):
     """One event as it stands in the ledger.
 
     `seq` counts entries of the ledger and `version` those of the stream, both from 1. `cause` is the seq of
-    the entry that led to this one. `hash` chains the entry to the one before it.
+    the entry that led to this one. `hash` chains the entry to the one before it. `decided` records what it
+    decided of sagas, timers and commands (`kernel.decided`); None if nothing, or in an older ledger.
     """
 
     seq: int
@@ -45,6 +46,7 @@ class Entry(msgspec.Struct, frozen=True):
     cause: int | None
     data: bytes
     hash: bytes
+    decided: bytes | None = None
 
     @property
     def event(self) -> Event:
@@ -128,6 +130,22 @@ class ClaimedCommand(msgspec.Struct, frozen=True):
     failures: int
 
 
+class QueuedCommand(msgspec.Struct, frozen=True):
+    """A command as it is stored, for whoever checks it."""
+
+    id: CommandId
+    saga: str
+    cause: int
+    position: int
+    name: str
+    data: bytes
+    priority: int
+    partition: str
+    due_at: Instant
+    attempt: int
+    failures: int
+
+
 class CommandEnd(msgspec.Struct, frozen=True):
     """The end of one attempt: done, or to be tried again at `retry_at`."""
 
@@ -157,6 +175,31 @@ class Upcoming(msgspec.Struct, frozen=True):
     command_due: Instant | None
 
 
+class Signer(msgspec.Struct, frozen=True):
+    """A key that signs checkpoints of the ledger: from which size on, and the size that it signed last."""
+
+    since: int
+    public: bytes
+    signed: int
+
+
+class Stored(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that a ledger holds beside earlier entries, as of one moment."""
+
+    entries: tuple[Entry, ...]
+    """Those after the seq that was asked about."""
+    head: Head
+    first: int
+    """The lowest seq that is stored, 1 unless something is wrong; 1 if there is none."""
+    n_entries: int
+    recorded_since: int | None
+    """Entries after this one carry what they decided; None in a file of a version that had no records."""
+    sagas: tuple[SagaRow, ...]
+    timers: tuple[Timer, ...]
+    commands: tuple[QueuedCommand, ...]
+    signers: tuple[Signer, ...]
+
+
 class Ledger(Protocol):
     """The store of truth. Safe to use from many threads; one process owns one ledger."""
 
@@ -181,17 +224,38 @@ class Ledger(Protocol):
         ...
 
     def saga(self, saga: str) -> SagaRow | None:
-        """Return the stored state of a saga; None before its first event."""
+        """Return the stored state of a saga; None before its first event.
+
+        Raises
+        ------
+        Corrupt
+            If it is not the state that the saga's last entry decided.
+        """
         ...
 
     def upcoming(self) -> Upcoming:
-        """Return the next timer and the next instant at which a command is due, whatever the time is."""
+        """Return the next timer and the next instant at which a command is due, whatever the time is.
+
+        Raises
+        ------
+        Corrupt
+            If no entry decided that timer.
+        """
+        ...
+
+    def stored(self, after: int) -> Stored:
+        """Return all rows beside the entries, and the entries with a seq above `after`, as of one moment."""
         ...
 
     def claim(self, worker: str, now: Instant, lease: Duration) -> ClaimedCommand | None:
         """Take the lease of the next command that is due, by priority and then age; None if there is none.
 
         Commands of a partition of which one is leased wait until it has ended.
+
+        Raises
+        ------
+        Corrupt
+            If no entry decided that command as it is stored.
         """
         ...
 
@@ -219,13 +283,16 @@ def entry_hash(previous: bytes, entry: Entry) -> bytes:
 
     Notes
     -----
-    SHA-256 of the previous hash and the canonical JSON of all other fields in the order of `Entry`.
+    SHA-256 of the previous hash and the canonical JSON of all other fields in the order of `Entry`, with
+    `decided` last and left out if it is None.
     """
-    return _hash_of(previous, msgspec.structs.astuple(entry)[:-1])
+    *fields, _, decided = msgspec.structs.astuple(entry)
+    return _hash_of(previous, tuple(fields), decided)
 
 
-def _hash_of(previous: bytes, fields: tuple[object, ...]) -> bytes:
-    return hashlib.sha256(previous + canonical(fields)).digest()
+def _hash_of(previous: bytes, fields: tuple[object, ...], decided: bytes | None) -> bytes:
+    hashed = fields if decided is None else (*fields, decided)
+    return hashlib.sha256(previous + canonical(hashed)).digest()
 
 
 def encoded(append: Append) -> bytes:
@@ -250,9 +317,18 @@ def encoded(append: Append) -> bytes:
     return data
 
 
-def chained(tip: Head, version: int, append: Append, data: bytes, at: Instant, cause: int | None) -> Entry:
+def chained(
+    tip: Head,
+    version: int,
+    append: Append,
+    data: bytes,
+    *,
+    decided: bytes | None,
+    at: Instant,
+    cause: int | None,
+) -> Entry:
     """Return the entry that follows `tip`, of an append whose event is encoded as `data`."""
     event = append.event
     seq = tip.version + 1
     fields = (seq, append.stream, version, event.event_name, event.event_version, at, cause, data)
-    return Entry(*fields, hash=_hash_of(tip.hash, fields))
+    return Entry(*fields, hash=_hash_of(tip.hash, fields, decided), decided=decided)

@@ -24,6 +24,7 @@ from typing import Any
 import msgspec
 
 from varv.kernel.clock import Duration, Instant
+from varv.kernel.decided import records, require_command, require_saga, require_timer
 from varv.kernel.errors import Conflict, Corrupt, FailedPrecondition, NotFound, Unavailable
 from varv.kernel.faults import Faults
 from varv.kernel.group_commit import GroupCommit, Ticket
@@ -37,7 +38,10 @@ from varv.kernel.ledger import (
     Entry,
     Head,
     NewCommand,
+    QueuedCommand,
     SagaRow,
+    Signer,
+    Stored,
     Timer,
     TimerChange,
     Upcoming,
@@ -52,12 +56,24 @@ from varv.kernel.storage import full, refused_read, refused_write
 _Work = Callable[[Head], tuple[Any, Head]]
 
 MEMORY = ":memory:"
-_INSERT = "INSERT INTO entries VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_INSERT = "INSERT INTO entries VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _MOST_VERSIONS = 10_000
-_ENTRY = "seq, stream, version, name, event_version, at, cause, data, hash"
+_ENTRY = "seq, stream, version, name, event_version, at, cause, data, hash, decided"
+_COMMAND = "id, saga, cause, position, name, data, priority, partition, due_at, attempt, failures"
 
-_CLAIMABLE = """
-SELECT id, saga, cause, name, data, attempt + 1, failures FROM commands AS c
+# A row and the record that it is compared with are read by one statement, so that no commit comes between.
+_SAGA = """
+SELECT s.version, s.state, (
+    SELECT decided FROM entries WHERE stream = :saga AND decided IS NOT NULL ORDER BY version DESC LIMIT 1)
+FROM (SELECT 1) LEFT JOIN sagas AS s ON s.saga = :saga
+"""
+_NEXT_TIMER = """
+SELECT saga, key, due, cause, (SELECT decided FROM entries WHERE seq = t.cause) FROM timers AS t
+ORDER BY due, saga, key LIMIT 1
+"""
+_NEXT_TIMER_1 = "SELECT saga, key, due, cause, NULL FROM timers ORDER BY due, saga, key LIMIT 1"
+_CLAIMABLE = f"""
+SELECT {_COMMAND}, (SELECT decided FROM entries WHERE seq = c.cause) FROM commands AS c
 WHERE due_at <= :now AND lease_until <= :now AND NOT EXISTS (
     SELECT 1 FROM commands AS other WHERE other.partition = c.partition AND other.lease_until > :now)
 ORDER BY priority DESC, cause, position LIMIT 1
@@ -115,6 +131,7 @@ class SqliteLedger:
         self._grown = threading.Condition()
         self._readers: deque[sqlite3.Connection] = deque()
         self._lock_file = -1 if self._in_memory or read_only else own(Path(self._path))
+        self._recorded_since: int | None = None
         try:
             self._tip = self._opened(durability)
         except BaseException:
@@ -129,15 +146,24 @@ class SqliteLedger:
         try:
             self._db = connect(self._path, read_only=self._read_only)
             self._open = True
-            if self._read_only:
-                require_format(self._db, self._name)
-            else:
+            if not self._read_only:
                 prepare(self._db, self._name, durability)
+            self._read_marks(require_format(self._db, self._name))
             return self._checked_tip()
         except sqlite3.Error as error:
             if self._open and refused_write(error):
                 raise full("ledger", Path(self._path), str(error)) from None
-            raise Corrupt("ledger", self._name, "cannot be opened", why=str(error)) from None
+            raise Corrupt("ledger", self._name, "cannot be opened", why=str(error), hint=_VERIFY) from None
+
+    def _read_marks(self, form: int) -> None:
+        """Note since when entries carry records; in a file of format 1, which a reader may meet, none do."""
+        if form == 1:
+            self._entry = _ENTRY.replace("decided", "NULL")
+            return
+        row = self._db.execute("SELECT since FROM recorded").fetchone()
+        if row is None:
+            raise Corrupt("ledger", self._name, "has lost the row of its table 'recorded'", hint=_VERIFY)
+        self._entry, self._recorded_since = _ENTRY, row[0]
 
     def _checked_tip(self) -> Head:
         """Return the stored head; an owner refuses to write on after a break, a reader does not."""
@@ -155,17 +181,26 @@ class SqliteLedger:
                 last=found,
                 hint=_VERIFY,
             )
-        if self._notary is not None and self._notary.size > tip.version:
-            signed = self._notary.size
-            raise Corrupt(
-                "ledger",
-                self._name,
-                "is shorter than was signed",
-                signed=signed,
-                last=tip.version,
-                hint=_VERIFY,
-            )
+        if self._notary is not None:
+            self._require_same_signer(self._notary, tip)
         return tip
+
+    def _require_same_signer(self, notary: Notary, tip: Head) -> None:
+        """Compare key and checkpoints with what the ledger has noted; a new ledger notes them now."""
+        if notary.size > tip.version:
+            problem = "is shorter than was signed"
+            facts = {"signed": notary.size, "last": tip.version}
+            raise Corrupt("ledger", self._name, problem, **facts, hint=_VERIFY)
+        row = self._db.execute("SELECT public, signed FROM signers ORDER BY since DESC LIMIT 1").fetchone()
+        if row is None and tip.version > (self._recorded_since or 0):
+            raise Corrupt("ledger", self._name, "has lost the rows of its table 'signers'", hint=_SIGN_ANEW)
+        if row is None:
+            self._db.execute("INSERT INTO signers VALUES (0, ?, ?)", (notary.public, notary.size))
+        elif row[0] != notary.public:
+            raise Corrupt("key", "signing.key", "is not the one that has signed so far", hint=_SIGN_ANEW)
+        elif row[1] > notary.size:
+            facts = {"signed": row[1], "found": notary.size}
+            raise Corrupt("file", "checkpoints.jsonl", "was cut, or is gone", **facts, hint=_SIGN_ANEW)
 
     def _stored_tip(self) -> Head:
         row = self._db.execute("SELECT seq, hash FROM head").fetchone()
@@ -224,7 +259,7 @@ class SqliteLedger:
     def read(self, after: int = 0, stream: str | None = None, limit: int | None = None) -> list[Entry]:
         """Return entries in order: with a seq above `after`, or with `stream` a version above it."""
         where, order = ("stream = :stream AND version", "version") if stream is not None else ("seq", "seq")
-        query = f"SELECT {_ENTRY} FROM entries WHERE {where} > :after ORDER BY {order} LIMIT :limit"
+        query = f"SELECT {self._entry} FROM entries WHERE {where} > :after ORDER BY {order} LIMIT :limit"
         given = {"stream": stream, "after": after, "limit": -1 if limit is None else limit}
         with self._reading() as db:
             return [Entry(*row) for row in db.execute(query, given)]
@@ -240,17 +275,48 @@ class SqliteLedger:
     def saga(self, saga: str) -> SagaRow | None:
         """Return the stored state of a saga; None before its first event."""
         with self._reading() as db:
-            row = db.execute("SELECT saga, version, state FROM sagas WHERE saga = ?", (saga,)).fetchone()
-            return SagaRow(*row) if row else None
+            if self._recorded_since is None:
+                found = db.execute(
+                    "SELECT version, state, NULL FROM sagas WHERE saga = ?", (saga,)
+                ).fetchone()
+            else:
+                found = db.execute(_SAGA, {"saga": saga}).fetchone()
+        row = None if found is None or found[0] is None else SagaRow(saga, found[0], found[1])
+        require_saga(row, saga, None if found is None else found[2])
+        return row
 
     def upcoming(self) -> Upcoming:
         """Return the next timer and the next instant at which a command is due, whatever the time is."""
+        since = self._recorded_since
         with self._reading() as db:
-            row = db.execute(
-                "SELECT saga, key, due, cause FROM timers ORDER BY due, saga, key LIMIT 1"
-            ).fetchone()
+            row = db.execute(_NEXT_TIMER if since is not None else _NEXT_TIMER_1).fetchone()
             due = db.execute("SELECT min(max(due_at, lease_until)) FROM commands").fetchone()[0]
-            return Upcoming(Timer(*row) if row else None, due)
+        timer = Timer(*row[:4]) if row else None
+        if timer is not None and since is not None and timer.cause > since:
+            require_timer(timer, row[4])
+        return Upcoming(timer, due)
+
+    def stored(self, after: int) -> Stored:
+        """Return all rows beside the entries, and the entries with a seq above `after`, as of one moment."""
+        with self._reading() as db, _snapshot(db):
+            query = f"SELECT {self._entry} FROM entries WHERE seq > ? ORDER BY seq"
+            entries = tuple(Entry(*row) for row in db.execute(query, (after,)))
+            head = db.execute("SELECT seq, hash FROM head").fetchone()
+            first, n_entries = db.execute("SELECT min(seq), count(*) FROM entries").fetchone()
+            signers = "SELECT since, public, signed FROM signers ORDER BY since"
+            return Stored(
+                entries=entries,
+                head=Head(*head) if head else Head(-1, b""),
+                first=1 if first is None else first,
+                n_entries=n_entries,
+                recorded_since=self._recorded_since,
+                sagas=tuple(SagaRow(*row) for row in db.execute("SELECT saga, version, state FROM sagas")),
+                timers=tuple(Timer(*row) for row in db.execute("SELECT saga, key, due, cause FROM timers")),
+                commands=tuple(QueuedCommand(*row) for row in db.execute(f"SELECT {_COMMAND} FROM commands")),
+                signers=()
+                if self._recorded_since is None
+                else tuple(Signer(*row) for row in db.execute(signers)),
+            )
 
     def wait(self, after: int, timeout_s: float) -> bool:
         """Wait until the ledger has an entry with a seq above `after`; return whether it has."""
@@ -264,7 +330,8 @@ class SqliteLedger:
         """Write one change durably and return its entries, in the order of its facts."""
         # Out here, encoding overlaps the fsync of those who queued before.
         data = [encoded(append) for append in change.facts]
-        return self._writer.submit(lambda tip: self._write(change, data, tip))
+        bodies = list(zip(data, records(change), strict=True))
+        return self._writer.submit(lambda tip: self._write(change, bodies, tip))
 
     def claim(self, worker: str, now: Instant, lease: Duration) -> ClaimedCommand | None:
         """Take the lease of the next command that is due, by priority and then age; None if there is none."""
@@ -273,12 +340,16 @@ class SqliteLedger:
             row = self._db.execute(_CLAIMABLE, {"now": now}).fetchone()
             if row is None:
                 return None, tip
-            found = ClaimedCommand(*row)
+            queued = QueuedCommand(*row[:-1])
+            if queued.cause > (self._recorded_since or 0):
+                require_command(queued, row[-1])
+            attempt = queued.attempt + 1
             self._db.execute(
                 "UPDATE commands SET attempt = ?, lease_until = ?, worker = ? WHERE id = ?",
-                (found.attempt, now + lease, worker, found.id),
+                (attempt, now + lease, worker, queued.id),
             )
-            return found, tip
+            fields = (queued.id, queued.saga, queued.cause, queued.name, queued.data)
+            return ClaimedCommand(*fields, attempt=attempt, failures=queued.failures), tip
 
         return self._writer.submit(take)
 
@@ -292,6 +363,15 @@ class SqliteLedger:
             return None, tip
 
         self._writer.submit(prolong)
+
+    def appoint(self, public: bytes) -> None:
+        """Note that checkpoints from the present size on are signed with another key; there is none yet."""
+
+        def note(tip: Head) -> tuple[None, Head]:
+            self._db.execute("INSERT OR REPLACE INTO signers VALUES (?, ?, 0)", (tip.version, public))
+            return None, tip
+
+        self._writer.submit(note)
 
     def _require_writable(self) -> None:
         if self._closed or self._read_only:
@@ -364,12 +444,14 @@ class SqliteLedger:
         self._pending.clear()
         self._versions.clear()
 
-    def _write(self, change: Change, data: list[bytes], tip: Head) -> tuple[list[Entry], Head]:
+    def _write(
+        self, change: Change, bodies: list[tuple[bytes, bytes | None]], tip: Head
+    ) -> tuple[list[Entry], Head]:
         entries: list[Entry] = []
-        for append, body in zip(change.facts, data, strict=True):
+        for append, (data, decided) in zip(change.facts, bodies, strict=True):
             cause = change.cause if append.by is None else entries[append.by].seq
             version = self._next_version(append)
-            entry = chained(tip, version, append, body, change.at, cause)
+            entry = chained(tip, version, append, data, decided=decided, at=change.at, cause=cause)
             entries.append(entry)
             self._pending.append(entry)
             tip = Head(entry.seq, entry.hash)
@@ -440,8 +522,11 @@ class SqliteLedger:
         if self._notary is None:
             return
         try:
-            self._notary.cover(self._tip.version, self._hashes_after, final=final)
-        except OSError as error:
+            if self._notary.cover(self._tip.version, self._hashes_after, final=final):
+                # In this order: after a crash in between, the file says more than the row, never less.
+                newest = "since = (SELECT max(since) FROM signers)"
+                self._db.execute(f"UPDATE signers SET signed = ? WHERE {newest}", (self._notary.size,))
+        except (OSError, sqlite3.Error) as error:
             # The entries are durable already, so their committers must not be told otherwise.
             log(
                 _LOG,
@@ -466,12 +551,23 @@ class SqliteLedger:
 
 _LOG = logging.getLogger(__name__)
 _VERIFY = "run varv verify, and restore a copy"
+_SIGN_ANEW = "run varv verify; restore the file from a copy, or run varv verify --sign-anew"
 
 
 def _stream_head(db: sqlite3.Connection, stream: str) -> Head:
     query = "SELECT version, hash FROM entries WHERE stream = ? ORDER BY version DESC LIMIT 1"
     row = db.execute(query, (stream,)).fetchone()
     return Head(*row) if row else Head(0, GENESIS)
+
+
+@contextmanager
+def _snapshot(db: sqlite3.Connection) -> Generator[None]:
+    """Show one state of the store to all statements inside."""
+    db.execute("BEGIN")
+    try:
+        yield
+    finally:
+        db.execute("COMMIT")
 
 
 def _fenced_off(command_id: str, attempt: int) -> Conflict:

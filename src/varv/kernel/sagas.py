@@ -109,6 +109,14 @@ class CommandFailed(Event, frozen=True):
     attempts: int
 
 
+@event("saga.command_ended")
+class CommandEnded(Event, frozen=True):
+    """A command was done, and nothing came of it: without this, its end would be in no entry."""
+
+    command: str
+    command_id: str
+
+
 class Handler(Protocol):
     """Does what a command asks and reports what came of it."""
 

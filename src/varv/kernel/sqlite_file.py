@@ -8,6 +8,8 @@ from __future__ import annotations
 import fcntl
 import os
 import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Literal
 
@@ -16,14 +18,17 @@ from varv.kernel.ledger import GENESIS
 
 Durability = Literal["full", "process"]
 
-FORMAT = 1
+FORMAT = 2
+READABLE = (1, FORMAT)
+"""Version 1 had no records of what entries decided, and did not name the key of its checkpoints."""
 APPLICATION_ID = 0x76617276  # "varv"
+_MOST_FLAWS = 20
 
 _SCHEMA = """
 CREATE TABLE entries (
     seq INTEGER PRIMARY KEY, stream TEXT NOT NULL, version INTEGER NOT NULL, name TEXT NOT NULL,
     event_version INTEGER NOT NULL, at INTEGER NOT NULL, cause INTEGER, data BLOB NOT NULL,
-    hash BLOB NOT NULL, UNIQUE (stream, version));
+    hash BLOB NOT NULL, decided BLOB, UNIQUE (stream, version));
 CREATE TABLE head (one INTEGER PRIMARY KEY CHECK (one = 1), seq INTEGER NOT NULL, hash BLOB NOT NULL);
 CREATE TABLE sagas (saga TEXT PRIMARY KEY, version INTEGER NOT NULL, state BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE timers (
@@ -39,6 +44,17 @@ CREATE TABLE commands (
 CREATE INDEX commands_by_turn ON commands (priority DESC, cause, position);
 CREATE INDEX commands_by_partition ON commands (partition, lease_until);
 """
+
+_ADDED = """
+CREATE TABLE recorded (one INTEGER PRIMARY KEY CHECK (one = 1), since INTEGER NOT NULL);
+CREATE TABLE signers (since INTEGER PRIMARY KEY, public BLOB NOT NULL, signed INTEGER NOT NULL);
+"""
+"""What format 2 has beside format 1."""
+
+_OBJECTS = {
+    *("entries", "head", "sagas", "timers", "commands", "recorded", "signers"),
+    *("timers_by_due", "commands_by_turn", "commands_by_partition"),
+}
 
 
 def own(path: Path) -> int:
@@ -92,14 +108,68 @@ def prepare(db: sqlite3.Connection, name: str, durability: Durability) -> None:
             hint = "choose another home folder"
             raise Corrupt("ledger", name, "is a database of something else", hint=hint)
         marks = f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {FORMAT};"
-        head = f"INSERT INTO head VALUES (1, 0, x'{GENESIS.hex()}');"
-        db.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} {marks} {head} COMMIT;")
-    require_format(db, name)
+        rows = f"INSERT INTO head VALUES (1, 0, x'{GENESIS.hex()}'); INSERT INTO recorded VALUES (1, 0);"
+        db.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} {_ADDED} {marks} {rows} COMMIT;")
+    if require_format(db, name) < FORMAT:
+        column = "ALTER TABLE entries ADD COLUMN decided BLOB;"
+        since = "INSERT INTO recorded SELECT 1, seq FROM head;"
+        db.executescript(
+            f"BEGIN IMMEDIATE; {column} {_ADDED} {since} PRAGMA user_version = {FORMAT}; COMMIT;"
+        )
     db.execute("UPDATE commands SET lease_until = 0, worker = '' WHERE lease_until > 0")
 
 
-def require_format(db: sqlite3.Connection, name: str) -> None:
-    """Raise `Corrupt` unless the file is a ledger of this version."""
+def require_format(db: sqlite3.Connection, name: str) -> int:
+    """Return the format of the file.
+
+    Raises
+    ------
+    Corrupt
+        If it is not a ledger that this version can read.
+    """
     found = db.execute("PRAGMA user_version").fetchone()[0]
-    if found != FORMAT or db.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
-        raise Corrupt("ledger", name, "is not a ledger of this version", format=found, known=FORMAT)
+    if found not in READABLE or db.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
+        hint = "use the version of varv that wrote it, or restore the file from a copy of the home folder"
+        problem = "is not a ledger of this version"
+        raise Corrupt("ledger", name, problem, format=found, known=FORMAT, hint=hint)
+    foreign = sorted(_objects(db) - _OBJECTS)
+    if foreign:
+        hint = "run varv verify, and restore the file from a copy of the home folder"
+        problem = "holds a table, index or trigger that is none of a ledger"
+        raise Corrupt("ledger", name, problem, found=foreign[0], hint=hint)
+    return found
+
+
+def _objects(db: sqlite3.Connection) -> set[str]:
+    """Return the names of the tables, indexes, views and triggers in a file."""
+    query = "SELECT name FROM sqlite_master WHERE name NOT LIKE 'sqlite_%'"
+    return {row[0] for row in db.execute(query)}
+
+
+def flaws(path: Path) -> Iterator[tuple[str, str, str]]:
+    """Yield what is wrong with the file itself: problem, expected, found. Nothing is changed.
+
+    Pages and indexes are compared with each other, the size of the file with the number of its pages, and its
+    tables with those of a ledger: a trigger, say, could change what is written.
+    """
+    with closing(connect(str(path), read_only=True)) as db:
+        try:
+            yield from _flaws(db, path)
+        except sqlite3.DatabaseError as error:
+            yield "has pages that cannot be read", "a database", str(error)
+
+
+def _flaws(db: sqlite3.Connection, path: Path) -> Iterator[tuple[str, str, str]]:
+    db.execute("BEGIN")  # one state of the file for all that follows, also while its owner writes
+    said = [row[0] for row in db.execute(f"PRAGMA integrity_check({_MOST_FLAWS})")]
+    yield from (("has damaged pages", "ok", line) for line in said if line != "ok")
+    pages, size = (db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "page_size"))
+    n_bytes = path.stat().st_size
+    if n_bytes > pages * size:
+        yield "has bytes behind its last page", f"{pages * size} bytes", f"{n_bytes} bytes"
+    names = _objects(db)
+    older = set() if "recorded" in names else {"recorded", "signers"}
+    for name in sorted(names - _OBJECTS):
+        yield "has a table, index or trigger that is none of a ledger", "none", name
+    for name in sorted(_OBJECTS - names - older):
+        yield "has lost a table or index", name, "none"

@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from typing import Protocol, TypeVar
 
 from varv.kernel.codec import Event
-from varv.kernel.errors import NotFound
-from varv.kernel.ledger import Entry, Ledger
+from varv.kernel.errors import Corrupt, NotFound
+from varv.kernel.ledger import GENESIS, Entry, Ledger, entry_hash
 
 _BATCH = 1000
 
@@ -49,18 +49,32 @@ class Views:
         with self._lock:
             self._views: dict[type[View], View] = {kind: kind() for kind in self._kinds}
             self._position = 0
+            self._hash = GENESIS
 
     def catch_up(self) -> int:
-        """Fold what the ledger has gained; return the seq of the last entry that is in."""
+        """Fold what the ledger has gained; return the seq of the last entry that is in.
+
+        Raises
+        ------
+        Corrupt
+            If an entry does not follow the one before it: it, or one before it, was edited.
+        """
         with self._lock:
             views = list(self._views.values())
             while entries := self._ledger.read(self._position, limit=_BATCH):
                 for entry in entries:
+                    self._require_follows(entry)
                     event = entry.event
                     for view in views:
                         view.apply(entry, event)
                     self._position = entry.seq
             return self._position
+
+    def _require_follows(self, entry: Entry) -> None:
+        if entry.seq != self._position + 1 or entry_hash(self._hash, entry) != entry.hash:
+            hint = "run varv verify, and restore the home folder from a copy"
+            raise Corrupt("entry", entry.seq, "of the ledger is not what was written", hint=hint)
+        self._hash = entry.hash
 
     @contextmanager
     def reading(self, kind: type[V]) -> Generator[V]:

@@ -31,6 +31,8 @@ from varv.stats.calibration import calibration_error, log_losses
 from varv.stats.intervals import block_bootstrap_mean, clustered_mean
 from varv.stats.ranking import auc, auc_interval
 
+COMPARISON_FILE = "comparison.json"
+"""In the home folder: the last comparison, for programs."""
 DECLARED = "declared"
 BLOCK_DAYS = 7
 """Days that are resampled together: weather and its backlog last for days."""

@@ -14,7 +14,7 @@ import polars as pl
 
 from varv.data import Dataset, Prepared
 from varv.kernel.clock import Instant, as_datetime
-from varv.kernel.codec import digest_of
+from varv.kernel.content import rows_digest
 from varv.kernel.sagas import Fact
 from varv.loop.declaration import Model
 from varv.loop.feed import Arrival
@@ -118,13 +118,12 @@ class Intake:
     def _served(self, rows: pl.DataFrame, segment: str) -> Fact:
         counts = rows.group_by("version").len().sort("version", nulls_last=False)
         by_version = {str(version or 0): n for version, n in counts.iter_rows()}
-        content = digest_of([rows.hash_rows(seed=0).sum(), rows.height])
         served = RequestsServed(
             model=self._world.model.name,
             segment=segment,
             n_requests=rows.height,
             n_by_version=by_version,
-            digest=content,
+            digest=rows_digest(rows),
         )
         return Fact(f"requests/{self._world.model.name}", served)
 

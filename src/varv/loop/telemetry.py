@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 from array import array
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import NamedTuple, TypeVar
@@ -20,7 +20,8 @@ import numpy.typing as npt
 import polars as pl
 
 from varv.kernel.clock import Instant, as_datetime
-from varv.kernel.columns import Columns
+from varv.kernel.codec import Digest
+from varv.kernel.columns import Columns, Segments
 from varv.kernel.errors import InvalidInput
 from varv.loop.truths import Truths
 from varv.serving.dataplane import ANSWER_SCHEMA
@@ -58,7 +59,7 @@ class Telemetry:
         self._first_request, self._last_request = array("q"), array("q")
         self._n_forgotten = 0  # segments that are only in the columns
 
-    def restore(self, segments: Sequence[str]) -> None:
+    def restore(self, segments: Segments) -> None:
         """Read back the predictions of `segments`, oldest first."""
         for rows in self._columns.batches(TABLE, segments, segment_as=_SEGMENT):
             of_segment = pl.col("requested_at").to_physical()
@@ -67,7 +68,7 @@ class Telemetry:
             )
             self._remember(rows.drop(_SEGMENT), spans["first"].to_list(), spans["last"].to_list())
 
-    def compact(self, segments: Sequence[str]) -> None:
+    def compact(self, segments: Segments) -> None:
         """Store small ones of `segments`, oldest first, together."""
         self._columns.compact(TABLE, segments)
 
@@ -164,8 +165,10 @@ class Telemetry:
         if self._stored is None or not numbers:
             return _no_predictions()
         segments = self._stored.segments()
+        names = list(segments)
+        asked = {names[number]: segments[names[number]] for number in numbers}
         window = pl.col("requested_at").is_between(as_datetime(since), as_datetime(until), closed="left")
-        frames = self._columns.batches(TABLE, [segments[number] for number in numbers])
+        frames = self._columns.batches(TABLE, asked)
         parts = [
             rows.filter(window).select([name for name in columns or rows.columns if name in rows.columns])
             for rows in map(_completed, frames)
@@ -246,12 +249,12 @@ class Telemetry:
 class Stored:
     """Where telemetry finds what it does not hold in memory.
 
-    `segments` gives the names of the segments of predictions in the order in which they were taken in,
+    `segments` gives the segments of predictions in the order in which they were taken in, with their digests,
     `outcomes` the outcome of every ``key`` that has one, with ``outcome`` and ``known_at``. `most_held` is
     how many predictions are held.
     """
 
-    segments: Callable[[], Sequence[str]]
+    segments: Callable[[], Mapping[str, Digest]]
     outcomes: Callable[[], pl.DataFrame]
     most_held: int = field(default=100_000)
 

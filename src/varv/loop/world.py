@@ -69,10 +69,12 @@ class World:
         """Id of the loop's saga."""
         return f"loop/{self.model.name}"
 
-    def prediction_segments(self) -> list[str]:
-        """Return the segments of predictions that count, in the order in which they were taken in."""
+    def prediction_segments(self) -> dict[str, Digest]:
+        """Return the segments of predictions that count, in the order in which they were taken in, each with
+        the digest of its rows.
+        """
         with self.views.reading(RoutingView) as routing:
-            return list(routing.segments.get(self.model.name, ()))
+            return dict(routing.segments.get(self.model.name, {}))
 
     def close(self) -> None:
         """Give the store back."""

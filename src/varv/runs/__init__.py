@@ -10,7 +10,15 @@ from varv.runs.closure import Closure, code_closure
 from varv.runs.environment import Environment, environment
 from varv.runs.model import Train, TrainingSet, UserCode
 from varv.runs.packaging import Package, build_package, open_package
-from varv.runs.pipelines import Input, Pipeline, PipelineResult, PipelineStep, StepCache, StepResult
+from varv.runs.pipelines import (
+    Input,
+    Pipeline,
+    PipelineResult,
+    PipelineStep,
+    StepCache,
+    StepResult,
+    cache_flaws,
+)
 from varv.runs.signature import Column, Signature, signature_of
 
 __all__ = [
@@ -29,6 +37,7 @@ __all__ = [
     "TrainingSet",
     "UserCode",
     "build_package",
+    "cache_flaws",
     "code_closure",
     "environment",
     "open_package",

@@ -9,7 +9,7 @@ A miss says what changed.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +79,13 @@ PipelineResult = dict[str, StepResult]
 class _Record(msgspec.Struct, frozen=True):
     result: Digest
     parts: dict[str, str]
+    seal: Digest = Digest("")
+    """Digest of the other two; empty in records of an earlier version."""
+
+    def holds(self, key: str) -> bool:
+        """Return whether the record is that of `key`, as it was written."""
+        sealed = self.seal in ("", digest_of([self.result, self.parts]))
+        return sealed and digest_of(self.parts) == key
 
 
 class StepCache:
@@ -104,7 +111,7 @@ class StepCache:
         """
         try:
             record = msgspec.json.decode((self._folder / step / key).read_bytes(), type=_Record)
-            return record.result, self._blobs.get(record.result)
+            return (record.result, self._blobs.get(record.result)) if record.holds(key) else None
         except (OSError, msgspec.MsgspecError, VarvError):
             return None
 
@@ -115,7 +122,7 @@ class StepCache:
         draft = place.with_name(f".{key}.{os.getpid()}")
         with storing("step", place, draft=draft):
             place.parent.mkdir(exist_ok=True)
-            draft.write_bytes(canonical(_Record(result, parts)))
+            draft.write_bytes(canonical(_Record(result, parts, digest_of([result, parts]))))
             draft.replace(place)
         return result
 
@@ -131,6 +138,30 @@ class StepCache:
             if best is None or len(changed) < len(best):
                 best = tuple(sorted(changed))
         return ("first run",) if best is None else best
+
+
+def cache_flaws(folder: Path, known: Mapping[Digest, Digest]) -> Iterator[tuple[str, str, str, str]]:
+    """Yield what is wrong with the records of a `StepCache`: file, problem, expected, found.
+
+    Parameters
+    ----------
+    folder
+        That of the cache.
+    known
+        Results that are on record elsewhere, by key.
+    """
+    for path in sorted(folder.glob("*/[0-9a-f]*")):
+        shown = path.relative_to(folder.parent).as_posix()
+        try:
+            record = msgspec.json.decode(path.read_bytes(), type=_Record)
+        except (OSError, msgspec.MsgspecError) as error:
+            yield shown, "cannot be read", "a record", str(error)
+            continue
+        expected = known.get(Digest(path.name), record.result)
+        if not record.holds(path.name):
+            yield shown, "is not what was written", f"the record of {path.name[:12]}", "another"
+        elif record.result != expected:
+            yield shown, "names another result", f"digest {expected[:12]}", f"digest {record.result[:12]}"
 
 
 class Pipeline:

@@ -5,6 +5,10 @@ the process at any moment. They are flushed to the disk by the next `flush` or `
 what came after the last one. `seal` starts a new file; `loop.live` ingests the earlier ones and removes
 them.
 
+Each line is sealed with a digest of itself, of all lines before it and of the file's name, so that a line
+that was edited or taken out is told from one that was written. Nothing vouches for the end of a file before
+it is in the ledger: lines that are cut off there leave no trace.
+
 A full disk costs the rows that it refuses, not the log: each row is tried anew, and a folder that could not
 be made before is made then.
 """
@@ -12,8 +16,11 @@ be made before is made then.
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import os
+import re
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +55,7 @@ class CaptureLog:
         self._owned = -1  # descriptor of the locked lock file
         self._file = -1
         self._number = 0
+        self._seal = b""
 
     def open(self) -> None:
         """Make the folder and lock it, so that nobody takes it for abandoned; `write` does so if this failed.
@@ -105,6 +113,7 @@ class CaptureLog:
                 os.close(self._file)
                 self._file = following
                 self._number += 1
+                self._seal = _first_seal(self._path())
             current = self._path()
         return [path for path in sorted(self._folder.glob("[0-9]*.jsonl")) if path != current]
 
@@ -121,19 +130,21 @@ class CaptureLog:
                         os.close(descriptor)
                 self._file = self._owned = -1
 
-    def _append(self, data: bytes, *, durable: bool) -> None:
+    def _append(self, lines: Sequence[bytes], *, durable: bool) -> None:
         with self._lock, storing("capture file", self._path()):
             if self._file < 0:
                 self._begin()
             size = os.fstat(self._file).st_size
+            sealed, seal = _sealed(lines, self._seal)
             try:
-                _write_all(self._file, data)
+                _write_all(self._file, sealed)
                 if durable:
                     os.fsync(self._file)
             except OSError:
                 # Half a row must not spoil the row that is written after it.
                 os.ftruncate(self._file, size)
                 raise
+            self._seal = seal
 
     def _begin(self) -> None:
         """Make the folder, lock it, and open its first file; what a failed try has left is used."""
@@ -144,6 +155,7 @@ class CaptureLog:
             self._owned = lock
         number = max((int(path.stem) for path in self._folder.glob("[0-9]*.jsonl")), default=0) + 1
         self._file, self._number = self._open(number), number
+        self._seal = _first_seal(self._path())
 
     def _path(self) -> Path:
         return self._folder / _file_name(self._number)
@@ -181,20 +193,47 @@ def read_captures(path: Path) -> list[Capture]:
     Raises
     ------
     Corrupt
-        If an earlier line is not a row.
+        If an earlier line is not a row, or not the one that was written there.
     """
-    lines = path.read_bytes().split(b"\n")
-    return [_decoded(path, number, line) for number, line in enumerate(lines[:-1], start=1)]
+    lines = path.read_bytes().split(b"\n")[:-1]
+    if lines and _SEALED.search(lines[0]):  # an earlier version of varv wrote no seals
+        _require_seals(path, lines)
+    return [_decoded(path, number, line) for number, line in enumerate(lines, start=1)]
+
+
+def _require_seals(path: Path, lines: Sequence[bytes]) -> None:
+    seal = _first_seal(path)
+    for number, line in enumerate(lines, start=1):
+        plain = _SEALED.sub(b"}", line)
+        expected, seal = _sealed([plain], seal)
+        if expected != line + b"\n":
+            why = "it is not the line that was written there"
+            raise Corrupt("capture file", path.name, "has a bad line", line=number, why=why, hint=_LOOK)
+
+
+def _first_seal(path: Path) -> bytes:
+    return f"{path.parent.name}/{path.name}".encode()
+
+
+def _sealed(lines: Sequence[bytes], seal: bytes) -> tuple[bytes, bytes]:
+    """Return lines of JSON with their seals, which continue from `seal`, and the last of these."""
+    sealed = bytearray()
+    for line in lines:
+        seal = hashlib.blake2b(seal + line, digest_size=8).hexdigest().encode()
+        sealed += line[:-1] + b',"seal":"' + seal + b'"}\n'
+    return bytes(sealed), seal
+
+
+_SEALED = re.compile(rb',"seal":"[0-9a-f]{16}"}$')
+_LOOK = "run varv verify; restore the file from a copy, or take it out of the folder and look at that line"
 
 
 def _decoded(path: Path, number: int, line: bytes) -> Capture:
     try:
         return msgspec.json.decode(line, type=Capture)
     except msgspec.MsgspecError as error:
-        hint = "take the file out of the folder, and look at that line"
-        raise Corrupt(
-            "capture file", path.name, "has a bad line", line=number, why=str(error), hint=hint
-        ) from None
+        facts = {"line": number, "why": str(error)}
+        raise Corrupt("capture file", path.name, "has a bad line", **facts, hint=_LOOK) from None
 
 
 def _write_all(file: int, data: bytes) -> None:
@@ -203,13 +242,13 @@ def _write_all(file: int, data: bytes) -> None:
         view = view[os.write(file, view) :]
 
 
-def _lines(rows: tuple[Capture, ...]) -> bytes:
+def _lines(rows: tuple[Capture, ...]) -> list[bytes]:
     lines = [msgspec.json.encode(row) for row in rows]
     for row, line in zip(rows, lines, strict=True):
         if len(line) > _LARGEST_ROW_BYTES:
             size = len(line)
             raise InvalidInput("row", row.table, "is too large", size_bytes=size, limit=_LARGEST_ROW_BYTES)
-    return b"".join(line + b"\n" for line in lines)
+    return lines
 
 
 def _file_name(number: int) -> str:

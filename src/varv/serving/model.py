@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from varv.kernel.codec import Digest, Event, event
 from varv.kernel.ids import ModelName
 from varv.serving.routing import RoutingTable
@@ -15,9 +17,17 @@ class RoutingChanged(Event, frozen=True, kw_only=True):
     table: RoutingTable
 
 
-@event("serving.requests_served")
+def _without_digest(fields: dict[str, Any]) -> dict[str, Any]:
+    # What version 1 had depended on the version of a library and told no order of rows.
+    return {**fields, "digest": ""}
+
+
+@event("serving.requests_served", version=2, upcast={1: _without_digest})
 class RequestsServed(Event, frozen=True, kw_only=True):
-    """A batch of requests was answered and its predictions kept; versions as texts, 0 for none."""
+    """A batch of requests was answered and its predictions kept; versions as texts, 0 for none.
+
+    `digest` is that of the rows as they are stored (`kernel.content`); empty in entries of version 1.
+    """
 
     model: ModelName
     segment: str

@@ -4,7 +4,7 @@ answered.
 
 from __future__ import annotations
 
-from varv.kernel.codec import Event
+from varv.kernel.codec import Digest, Event
 from varv.kernel.ledger import Entry
 from varv.serving.model import AnswersUncaptured, RequestsServed, RoutingChanged
 from varv.serving.routing import RoutingTable
@@ -15,7 +15,8 @@ class RoutingView:
 
     def __init__(self) -> None:
         self.tables: dict[str, RoutingTable] = {}
-        self.segments: dict[str, dict[str, None]] = {}
+        self.segments: dict[str, dict[str, Digest]] = {}
+        """By model, the segments of predictions with the digests of their rows, in order."""
         self.n_requests: dict[str, dict[str, int]] = {}
         self.n_uncaptured: dict[str, int] = {}
 
@@ -28,7 +29,7 @@ class RoutingView:
         elif isinstance(event, AnswersUncaptured):
             self.n_uncaptured[event.model] = self.n_uncaptured.get(event.model, 0) + event.n_requests
         elif isinstance(event, RequestsServed):
-            self.segments.setdefault(event.model, {})[event.segment] = None
+            self.segments.setdefault(event.model, {})[event.segment] = event.digest
             counts = self.n_requests.setdefault(event.model, {})
             for version, n in event.n_by_version.items():
                 counts[version] = counts.get(version, 0) + n

@@ -25,7 +25,7 @@ from varv.data.model import (
 )
 from varv.kernel.clock import DAY, as_datetime, iso, spoken
 from varv.kernel.codec import Event
-from varv.kernel.sagas import CommandFailed, TimerFired
+from varv.kernel.sagas import CommandEnded, CommandFailed, TimerFired
 from varv.loop.gates import GateResult
 from varv.loop.model import (
     CandidateRejected,
@@ -296,7 +296,8 @@ def _limits(value: float | None, low: float | None, high: float | None) -> str:
 
 def said(event: Event) -> str:
     """Return one line on what an event states."""
-    text = _loop(event) or _rollout(event) or _measured(event) or _stored(event) or _left_out(event)
+    rooms = (_loop, _engine, _rollout, _measured, _stored, _left_out)
+    text = next((line for room in rooms if (line := room(event))), "")
     if not text:
         text = facts(_flat(msgspec.to_builtins(event)))
     return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
@@ -327,6 +328,13 @@ def _loop(event: Event) -> str:
             return f"PLANTED {event.plant.name}: reads {event.plant.column}, breaks {event.plant.breaks}"
         case RowsMatured():
             return f"{count(event.n_rows)} rows have their outcome"
+    return ""
+
+
+def _engine(event: Event) -> str:
+    match event:
+        case CommandEnded():
+            return f"{event.command} is done, with nothing to report"
         case CommandFailed():
             return f"{event.command} failed after {event.attempts} attempts: {event.reason}"
         case TimerFired():

@@ -1,0 +1,120 @@
+"""One file of segments: what it lists, what its rows are, and whether they are those that were stored in it.
+
+`kernel.columns` writes these files and decides which of them is read.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+import polars as pl
+
+from varv.kernel.codec import Digest
+from varv.kernel.content import Content
+from varv.kernel.errors import Corrupt
+
+SUFFIX = ".parquet"
+COMPACTED = "~"
+"""No segment's name begins like this."""
+COMPACTED_FILES = f"{COMPACTED}{'[0-9]' * 9}{SUFFIX}"
+LISTED = "varv.segments"
+DIGEST = "varv.digest"
+RESTORE = "run varv verify, and restore this file from a copy of the home folder"
+UNKNOWN = Digest("")
+
+
+class Listed(msgspec.Struct, frozen=True, array_like=True):
+    """A segment in a compacted file; without a digest if an earlier version of varv made the file."""
+
+    segment: str
+    n_rows: int
+    digest: Digest = UNKNOWN
+
+
+class FileRead(NamedTuple):
+    """A file that was read whole: its rows, and its segments with the digests of their rows as they are."""
+
+    rows: pl.DataFrame
+    segments: dict[str, Listed]
+
+
+Looks = tuple[int, int, int]
+"""Of a file: its number on the disk, its size, and when it was changed."""
+
+
+def looks_of(path: Path) -> Looks:
+    """Return what a file looks like, which changes when it is written."""
+    found = path.stat()
+    return found.st_ino, found.st_size, found.st_mtime_ns
+
+
+def listed_in(path: Path, shown: str) -> list[Listed]:
+    """Return the segments of a compacted file.
+
+    Raises
+    ------
+    Corrupt
+        If it does not list them.
+    """
+    try:
+        return msgspec.json.decode(_metadata(path, shown)[LISTED], type=list[Listed])
+    except (KeyError, msgspec.MsgspecError) as error:
+        problem = "does not list its segments"
+        raise Corrupt("compacted file", shown, problem, why=str(error), hint=RESTORE) from None
+
+
+def read_file(path: Path, shown: str) -> FileRead:
+    """Read a file whole, and compare its rows with the digests in it.
+
+    Raises
+    ------
+    Corrupt
+        If it cannot be read, or other rows were stored.
+    """
+    rows = frame_of(path, shown)
+    if path.name.startswith(COMPACTED):
+        stored = listed_in(path, shown)
+    else:
+        kept = _metadata(path, shown).get(DIGEST, UNKNOWN)
+        stored = [Listed(path.name.removesuffix(SUFFIX), rows.height, Digest(kept))]
+    if sum(one.n_rows for one in stored) != rows.height or any(one.n_rows < 0 for one in stored):
+        raise Corrupt("file", shown, "does not hold the rows that it lists", found=rows.height, hint=RESTORE)
+    content, first = Content(rows), 0
+    segments: dict[str, Listed] = {}
+    for one in stored:
+        found = content.digest(first, one.n_rows)
+        first += one.n_rows
+        segments[one.segment] = Listed(one.segment, one.n_rows, found)
+        if one.digest and found != one.digest:
+            problem = "does not hold the rows that were stored"
+            facts = {"segment": one.segment, "expected": one.digest[:12], "found": found[:12]}
+            raise Corrupt("file", shown, problem, **facts, hint=RESTORE)
+    return FileRead(rows, segments)
+
+
+def frame_of(path: Path, shown: str) -> pl.DataFrame:
+    """Return the rows of a file as they are.
+
+    Raises
+    ------
+    Corrupt
+        If it cannot be read.
+    """
+    try:
+        return pl.read_parquet(path, glob=False)
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
+        raise _unreadable(shown, error) from None
+
+
+def _metadata(path: Path, shown: str) -> dict[str, str]:
+    try:
+        return pl.read_parquet_metadata(path)
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
+        raise _unreadable(shown, error) from None
+
+
+def _unreadable(shown: str, error: BaseException) -> Corrupt:
+    why = str(error).split("\n")[0][:200]
+    return Corrupt("file", shown, "cannot be read as Parquet", why=why, hint=RESTORE)
