@@ -29,7 +29,7 @@ from varv.loop.model import CandidateRejected, FaultPlanted, GatesJudged, Retrai
 from varv.monitoring import AlarmRaised, PerformanceMeasured
 from varv.registry import AliasMoved, VersionRegistered
 from varv.rollout import RolloutSettled
-from varv.rollout.model import RolloutRolledBack, VersionPromoted
+from varv.rollout.model import RolloutRolledBack, RolloutStarted, VersionPromoted
 
 pytestmark = pytest.mark.slow
 
@@ -53,6 +53,13 @@ def test_a_replay_ends_with_a_ledger_that_verifies(story):
     home, _, entries = story
     assert verify_report(home).ok
     assert entries[-1].name == "replay.policies_compared"
+
+
+def test_a_rollout_begins_with_what_was_learned_of_luck(story):
+    _, _, entries = story
+    begun = [event for _, event in events(entries, RolloutStarted) if event.champion is not None]
+    assert all(event.luck.n_days >= 4 and event.luck.spread > 0 for event in begun)
+    assert begun[-1].luck.n_days > begun[0].luck.n_days
 
 
 def test_the_first_model_is_trained_when_declared_and_promoted_at_once(story):
