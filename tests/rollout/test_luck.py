@@ -52,6 +52,18 @@ def test_where_nothing_is_known_a_day_weighs_as_one_block():
     assert learned([hours(np.random.default_rng(3), 1)]).inflation == UNKNOWN
 
 
+def test_identical_versions_teach_nothing():
+    same = [Hour(one.at, one.n, 0.0) for one in hours(np.random.default_rng(3), 7)]
+    assert learned([same]) == Luck()
+
+
+def test_the_spread_is_that_of_the_pair_at_hand():
+    rng = np.random.default_rng(9)
+    wild = [Hour(one.at, one.n, 10 * one.total) for one in hours(rng, 14)]
+    found = learned([hours(rng, 7), wild])
+    assert (found.n_days, found.spread) == (21, pytest.approx(0.16**2, rel=0.2))
+
+
 def test_only_whole_blocks_count():
     some = hours(np.random.default_rng(4), 2)
     assert blocks(some, Luck(), through=Instant(START + 2 * DAY)).n.size == 8

@@ -123,7 +123,8 @@ def learned(histories: Iterable[Sequence[Hour]], *, caution: float = CAUTION) ->
     the mean square of such sums, over their length, is the same at every length; where luck lasts, it grows.
     The inflation is the largest of them, each taken at its limit (chi-square), and at least 1.
     """
-    kept = [list(hours) for hours in histories if _days(hours) >= 1]
+    # Versions that say the same of everybody teach nothing about others.
+    kept = [list(hours) for hours in histories if _days(hours) >= 1 and any(hour.total for hour in hours)]
     n_days = sum(_days(hours) for hours in kept)
     squares: dict[int, tuple[float, float]] = {}
     spreads: list[float] = []
