@@ -466,9 +466,7 @@ FORGERIES = (
     ),
     Forgery("cache-of-another", copied("cache/validate/*", "cache/train/*"), "cache/train/", served=False),
     Forgery("cache-garbage", longer("cache/reference/*"), "cache/reference/", served=False),
-    Forgery(
-        "contract-texts-edited", other_rows_and_digest(TEXTS, "value", pl.col("value") + "x"), "may hold"
-    ),
+    Forgery("contract-texts-edited", forged_texts, "may hold", served=False),
     Forgery("digest-key-gone", gone("digest.key"), "digest.key is missing", served=False),
     Forgery("digest-key-emptied", emptied("digest.key"), "digest.key does not hold a key", served=False),
     Forgery("capture-edited", replaced(ASKED, '"load":0.5', '"load":0.9'), "capture/one/", served=False),
