@@ -167,7 +167,8 @@ def _area(fit: pl.DataFrame, held_out: pl.DataFrame, name: str) -> Estimate:
     hits, n = np.bincount(own, weights=outcome, minlength=n_bins), np.bincount(own, minlength=n_bins)
     rate = (hits + _PRIOR_ROWS * outcome.mean()) / (n + _PRIOR_ROWS)
     score, truth, days = rate[later], held_out["outcome"].to_numpy(), _days(held_out)
-    left = [auc(truth[days != day], score[days != day]) for day in np.unique(days)]
+    each = np.unique(days)
+    left = [auc(truth[days != day], score[days != day]) for day in each] if each.size > 1 else []
     known = [area for area in left if np.isfinite(area)]
     if len(known) < 2:
         return Estimate(auc(truth, score), 0.0, 1.0, len(truth))
