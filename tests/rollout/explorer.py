@@ -41,7 +41,7 @@ from varv.rollout import (
     WarmVersion,
 )
 from varv.rollout.luck import BLOCK, Hour
-from varv.rollout.rules import SETTLED, SPLIT_AT
+from varv.rollout.rules import SETTLED, SPLIT_AT, leans_towards_harm
 from varv.rollout.tally import Tally, added, weigh
 from varv.serving.routing import RoutingShare, RoutingTable
 
@@ -88,11 +88,9 @@ class Meaning(NamedTuple):
 @cache
 def meaning(tally: Tally, share: float) -> Meaning:
     weighed = weigh(tally, PLAN, LUCK, share=share, epoch=0)
-    means = (weighed.difference, weighed.step_difference)
     return Meaning(
         weighed.log_harm >= weighed.harm_at,
-        weighed.log_harm >= weighed.harm_at / 2
-        or any(mean is not None and mean > PLAN.margin for mean in means),
+        leans_towards_harm(weighed, PLAN),
         weighed.log_safety >= weighed.safety_at,
         weighed.n_labels >= PLAN.min_labels,
         weighed.step_labels >= PLAN.min_labels,
@@ -362,7 +360,7 @@ class Explorer:
         enough = means.labels if state.phase == "shadow" else means.step_labels
         require(enough, "the share never rises on missing evidence")
         if share == 1:
-            require(means.proven, "the last step needs the proof of safety")
+            require(means.proven or state.proven, "the last step needs the proof of safety")
 
     def check(self, world: World) -> None:
         state = world.saga
@@ -375,7 +373,7 @@ class Explorer:
             require(in_force(world.router) == 1, "what is promoted answers everything")
         if state.phase == "promoting" and self.champion and not self.plan.immediate:
             means = meaning(state.tally, world.router.shares[0].share if in_force(world.router) < 1 else 0.0)
-            require(means.proven, "promotion needs the proof of safety")
+            require(means.proven or state.proven, "promotion needs the proof of safety")
         if state.phase in SETTLED and not world.to_do and "retry" not in world.timers:
             kept = {self.champion, self.former} - {None}
             if state.phase == "done":

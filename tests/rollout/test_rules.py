@@ -182,11 +182,30 @@ def test_evidence_that_leans_towards_harm_blocks_the_next_step():
 
 def test_a_mean_beyond_the_margin_blocks_the_next_step_long_before_it_is_proof():
     run = Teller()
-    run.hear(0.2, n_labels=200)
+    run.hear(0.5, n_labels=200)
     run.outlive_the_shadow()
     held = run.said(RolloutHeld)[0]
-    assert (held.reason, held.evidence.difference) == ("evidence leans towards harm", 0.04)
+    assert (held.reason, held.evidence.difference) == ("evidence leans towards harm", 0.1)
     assert held.evidence.log_harm < held.evidence.harm_at / 2
+
+
+def test_a_mean_that_chance_explains_blocks_nothing():
+    run = Teller()
+    run.hear(0.2, n_labels=200)
+    run.outlive_the_shadow()
+    (stepped,) = run.said(RolloutStepped)
+    assert stepped.evidence.difference > run.plan.margin
+
+
+def test_a_proof_stays_one():
+    run = Teller()
+    run.hear(GOOD)
+    run.bake()
+    run.hear(0.15, n_blocks=32, n_labels=1600)
+    run.bake()
+    run.hear(0.0)
+    assert run.outcome == "promoted"
+    assert run.tells[-1].evidence.log_safety < run.tells[-1].evidence.safety_at
 
 
 def test_the_last_step_waits_for_the_proof_and_is_held_at_the_deadline():

@@ -50,6 +50,7 @@ from varv.rollout.model import (
     VersionWarmed,
     WarmVersion,
 )
+from varv.rollout.plan import RolloutPlan
 from varv.rollout.state import (
     Action,
     RolloutState,
@@ -123,12 +124,9 @@ class RolloutSaga:
             return "the router does not split as told"
         if state.phase == "canary" and _odd_scores(state):
             return "its scores are not those of its shadow"
-        # The proof of harm takes days; a share is not raised on a mean that would be a breach were it exact.
-        means = (evidence.difference, evidence.step_difference)
-        breach = any(mean is not None and mean > plan.margin for mean in means)
-        if breach or evidence.log_harm >= evidence.harm_at / 2:
+        if leans_towards_harm(evidence, plan):
             return "evidence leans towards harm"
-        proven = evidence.log_safety >= evidence.safety_at
+        proven = state.proven or evidence.log_safety >= evidence.safety_at
         in_shadow = state.phase == "shadow"
         if (evidence.n_labels if in_shadow else evidence.step_labels) < plan.min_labels:
             return "too few labels"
@@ -240,6 +238,7 @@ class RolloutSaga:
         moved.
         """
         evidence = _weighed(state)
+        state = _with(state, proven=state.proven or evidence.log_safety >= evidence.safety_at)
         if evidence.log_harm >= evidence.harm_at:
             return self._roll_back(state, _harm_shown(evidence))
         reason = self.blocker(state, evidence)
@@ -252,7 +251,7 @@ class RolloutSaga:
         return Step(_with(state, held=reason), emits=(Fact(state.saga_id, held),))
 
     def _raise(self, state: RolloutState, evidence: Evidence, now: Instant) -> Step[RolloutState]:
-        because = "proven safe" if evidence.log_safety >= evidence.safety_at else "nothing speaks against it"
+        because = "proven safe" if state.proven else "nothing speaks against it"
         share = next_share(state)
         if share == 1:
             return self._promote(state, because)
@@ -365,6 +364,17 @@ def _with(state: RolloutState, **changes: object) -> RolloutState:
 
 def _weighed(state: RolloutState) -> Evidence:
     return weigh(state.tally, plan_of(state), state.luck, share=state.share, epoch=state.epoch)
+
+
+def leans_towards_harm(evidence: Evidence, plan: RolloutPlan) -> bool:
+    """Return whether a share must not rise, though harm is not proven: that takes days.
+
+    Half of the way to a verdict is one reason; a mean that would be a breach were it exact, and that chance
+    reaches in one of six harmless candidates only, is the other.
+    """
+    means = ((evidence.difference, evidence.sd), (evidence.step_difference, evidence.step_sd))
+    breach = any(mean is not None and mean > max(plan.margin, sd or 0.0) for mean, sd in means)
+    return breach or evidence.log_harm >= evidence.harm_at / 2
 
 
 def _odd_scores(state: RolloutState) -> bool:

@@ -66,6 +66,9 @@ class RolloutState(msgspec.Struct, frozen=True, kw_only=True):
     overdue: bool = False
     held: str = ""
     tally: Tally = Tally()
+    proven: bool = False
+    """Whether safety was proven once: an e-value that has reached its threshold is a proof, whatever it does
+    after."""
     shadow_scores: Scores = Scores()
     """How the candidate's scores lay when it left the shadow."""
     n_looks: int = 0
