@@ -100,7 +100,7 @@ late = varv.Model(
     ),
     monitors=[varv.monitor.performance("log_loss"), varv.monitor.calibration(), varv.monitor.drift()],
     retrain=varv.Retrain(
-        on=["performance", "calibration", "drift", "volume:20%", "schedule:30d"], cooldown="7d"
+        on=["performance", "calibration", "drift", "volume:20%", "schedule:45d"], cooldown="7d"
     ),
 )
 

@@ -290,6 +290,13 @@ def test_what_waited_for_a_rollout_is_trained_when_it_has_settled():
     assert [type(command) for command in step.commands] == [SetReference, TrainCandidate]
 
 
+def test_an_alarm_about_a_version_that_was_replaced_is_answered():
+    play = Play().rolling(20)
+    play.tell(alarm(1, kind="performance", subject="auc"), 22)
+    step = play.tell(settled(2), 25)
+    assert (facts(step, RetrainTriggered), play.state.pending) == ([], ())
+
+
 def test_a_rollout_that_had_its_time_gives_way_to_what_waits():
     play = Play().rolling(20)
     play.tell(RetrainAsked(by="ana", reason="now"), 21)

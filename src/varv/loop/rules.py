@@ -59,6 +59,9 @@ from varv.serving.routing import RoutingShare, RoutingTable
 
 EVIDENCE_EVERY = Duration(6 * HOUR)
 
+ALARMS = ("performance", "calibration", "drift")
+"""Triggers that are about one version."""
+
 MOST_DOUBLINGS = 1
 """How often refused candidates double the cool-down."""
 
@@ -321,6 +324,8 @@ def _settled(state: LoopState, policy: LoopPolicy, event: RolloutSettled, now: I
             champion=event.version,
             former=state.champion,
             open_alarms=(),
+            # What alarmed about the version that was replaced has been answered.
+            pending=tuple(one for one in state.pending if one.kind not in ALARMS),
             n_refused=0,
             probation=event.former,
             probation_through=_hour_of(Instant(now + HOUR)),
