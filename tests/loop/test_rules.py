@@ -372,18 +372,33 @@ def test_a_failed_probation_ends_the_rollout_that_is_open_first():
 
 
 @pytest.mark.parametrize("phase", ["training", "judging"])
-def test_a_failed_probation_goes_before_a_candidate_in_training(phase):
+@pytest.mark.parametrize(
+    "asked", [RollbackAsked(by="ana", reason="odd"), "probation"], ids=["by hand", "by the probation"]
+)
+def test_a_champion_that_comes_back_goes_before_a_candidate_in_training(phase, asked):
     play = Play().in_probation()
     play.tell(alarm(2), 30)
     if phase == "judging":
         play.tell(trained(3), 30)
-    assert told(play.tell(probation_ended("failed"), 31), RolloutStarted) == []
-    if phase == "training":
-        play.tell(trained(3), 31)
-    step = play.tell(judged(3), 31)
+    step = play.tell(probation_ended("failed") if asked == "probation" else asked, 31)
     [rejected] = facts(step, CandidateRejected)
-    assert rejected.reason == "the champion before comes back first"
+    assert (rejected.version, rejected.reason[:8]) == (3, "given up")
     assert [one.version for one in told(step, RolloutStarted)] == [1]
+    for late in (trained(3), judged(3)):
+        assert play.tell(late, 31).state.phase == "rolling"
+    play.tell(settled(1, epoch=9), 31)
+    assert (play.state.champion, play.state.former, play.state.given_up) == (1, 2, ())
+
+
+def test_a_training_that_was_given_up_fails_for_nobody():
+    play = Play().in_probation()
+    play.tell(alarm(2), 30)
+    play.tell(RollbackAsked(by="ana", reason="odd"), 31)
+    play.tell(settled(1, epoch=9), 31)
+    play.tell(RetrainAsked(by="ana", reason="again"), 40)
+    assert (play.state.phase, play.state.candidate, play.state.given_up) == ("training", 4, (3,))
+    step = play.tell(failed("TrainCandidate"), 40)
+    assert (step.emits, play.state.phase, play.state.given_up) == ((), "training", ())
 
 
 def test_a_promotion_ends_the_probation_of_the_champion_before():
@@ -676,6 +691,8 @@ class World:
         found += [("ask", RetrainAsked(by="ana", reason="b")), ("back", RollbackAsked(by="ana", reason="b"))]
         found += [("plant", FaultPlanted(plant=PLANT))] if self.state.champion is not None else []
         for command in self.outstanding:
+            if isinstance(command, TrainCandidate) and self.state.given_up:
+                continue  # trainings follow each other
             name = type(command).__name__
             found.append(("fail", failed(name)))
             if isinstance(command, TrainCandidate):
@@ -685,6 +702,8 @@ class World:
         for version in self.rolling:
             found += [("settle", settled(version, outcome, 9)) for outcome in ("promoted", "rolled_back")]
         # Late or doubled answers about versions of long ago.
+        found += [("stale", trained(version)) for version in self.state.given_up]
+        found += [("stale", failed("TrainCandidate"))] if self.state.given_up else []
         old = self.state.next_version - 2
         if old != self.state.candidate:
             found += [("stale", trained(old)), ("stale", judged(old)), ("stale", settled(old))]
@@ -715,7 +734,8 @@ class World:
             else:
                 self.timers.pop(change.key, None)
         work = tuple(c for c in step.commands if isinstance(c, TrainCandidate | JudgeCandidate))
-        self.outstanding += work
+        gone = {one.version for one in facts(step, CandidateRejected)}
+        self.outstanding = tuple(one for one in self.outstanding if one.version not in gone) + work
         self.rolling += tuple(one.version for one in told(step, RolloutStarted))
 
     def _check(self, before: LoopState, step: Step[LoopState]) -> None:

@@ -41,7 +41,7 @@ from varv.rollout import (
     WarmVersion,
 )
 from varv.rollout.luck import BLOCK, Hour
-from varv.rollout.rules import SETTLED, SPLIT_AT, leans_towards_harm
+from varv.rollout.rules import FEWEST_BLOCKS, SETTLED, SPLIT_AT, leans_towards_harm
 from varv.rollout.tally import Tally, added, weigh
 from varv.serving.routing import RoutingShare, RoutingTable
 
@@ -83,6 +83,8 @@ class Meaning(NamedTuple):
     labels: bool
     step_labels: bool
     lopsided: bool
+    agrees: bool
+    """Whether the blocks of the present share agree with an earlier proof."""
 
 
 @cache
@@ -95,6 +97,7 @@ def meaning(tally: Tally, share: float) -> Meaning:
         weighed.n_labels >= PLAN.min_labels,
         weighed.step_labels >= PLAN.min_labels,
         weighed.log_split >= SPLIT_AT,
+        (weighed.step_difference or 0.0) <= PLAN.margin and weighed.step_blocks >= FEWEST_BLOCKS,
     )
 
 
@@ -120,7 +123,7 @@ def representative(means: Meaning, began: bool) -> Tally:
     hours: tuple[Hour, ...] = ()
     if means.proven:
         hours += stretch(NOW - 40 * BLOCK, -2.0, 40 * ENOUGH, n_blocks=40)
-    if means.doubtful or means.step_labels:
+    if means.doubtful or means.step_labels or means.agrees:
         z = 2.0 if means.harmful else 1.1 if means.doubtful else 0.0
         hours += stretch(NOW, z, ENOUGH if means.step_labels else FEW)
     return Tally(
@@ -360,7 +363,9 @@ class Explorer:
         enough = means.labels if state.phase == "shadow" else means.step_labels
         require(enough, "the share never rises on missing evidence")
         if share == 1:
-            require(means.proven or state.proven, "the last step needs the proof of safety")
+            require(
+                means.proven or (state.proven and means.agrees), "the last step needs the proof of safety"
+            )
 
     def check(self, world: World) -> None:
         state = world.saga
@@ -373,7 +378,7 @@ class Explorer:
             require(in_force(world.router) == 1, "what is promoted answers everything")
         if state.phase == "promoting" and self.champion and not self.plan.immediate:
             means = meaning(state.tally, world.router.shares[0].share if in_force(world.router) < 1 else 0.0)
-            require(means.proven or state.proven, "promotion needs the proof of safety")
+            require(means.proven or (state.proven and means.agrees), "promotion needs the proof of safety")
         if state.phase in SETTLED and not world.to_do and "retry" not in world.timers:
             kept = {self.champion, self.former} - {None}
             if state.phase == "done":

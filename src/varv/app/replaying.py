@@ -118,8 +118,22 @@ def run_replay(
         # without this the next policy's world would stand beside the last one's.
         gc.collect()
     mature = Instant(max(replay.train_at, replay.until - replay.model.outcome.mature))
-    compared = compare(runs, since=replay.train_at, until=mature, seed=replay.seed)
+    try:
+        compared = compare(runs, since=replay.train_at, until=mature, seed=replay.seed)
+    except FailedPrecondition as error:
+        raise _with_losses(error, home, replay, feed) from None
     return _record(home, replay, feed, compared)
+
+
+def _with_losses(error: FailedPrecondition, home: Path, replay: Replay, feed: Feed) -> FailedPrecondition:
+    """Return `error`, which says that there is nothing to compare, with the rows that were not used."""
+    world = open_world(home, replay.model, VirtualClock(replay.until), durability="process")
+    try:
+        losses = warnings_of(rows_of(world, feed, replay.since, replay.until))
+    finally:
+        world.close()
+    facts = {**error.facts, "rows": "; ".join(losses)} if losses else error.facts
+    return FailedPrecondition(error.kind, error.name, error.problem, hint=error.hint, **facts)
 
 
 def declaration_digest(declared: Model | Replay) -> Digest:

@@ -205,15 +205,12 @@ def rollback(desk: Desk, request: ActRequest) -> RolledBack:
     Raises
     ------
     FailedPrecondition
-        If there is nothing to go back to, or a training is under way.
+        If there is nothing to go back to.
     DeadlineExceeded
         If it has not settled in time; it still will.
     """
     model = desk.model(request.model)
     before = desk.loop(model)
-    if before.phase in ("training", "judging"):
-        hint = "wait until it has ended: varv status shows it"
-        raise FailedPrecondition("model", model, "is being trained", version=before.candidate, hint=hint)
     if before.phase != "rolling" and before.former is None:
         hint = "a rollback needs a champion before this one, or an open rollout"
         raise FailedPrecondition(

@@ -105,6 +105,9 @@ class LoopState(msgspec.Struct, frozen=True, kw_only=True):
     """The champion before, while it scores along in the probation of the present one."""
     probation_through: Instant = Instant(0)
     """Requests before this have been told to the probation."""
+    given_up: tuple[int, ...] = ()
+    """Candidates whose training goes on though a champion came back meanwhile; what becomes of them means
+    nothing."""
     releasing: int | None = None
     """The version that is unloaded once the router has confirmed a table without it."""
 

@@ -265,6 +265,8 @@ def _train(state: LoopState, policy: LoopPolicy, plant: PlantedFault | None, now
 
 
 def _trained(state: LoopState, policy: LoopPolicy, event: CandidateTrained, now: Instant) -> Step[LoopState]:
+    if event.version in state.given_up:
+        return Step(replace(state, given_up=tuple(one for one in state.given_up if one != event.version)))
     if state.phase != "training" or event.version != state.candidate:
         return Step(state)
     trained_rows = state.trained_rows if state.planted else event.n_labelled
@@ -277,8 +279,6 @@ def _judged(state: LoopState, policy: LoopPolicy, event: GatesJudged, now: Insta
         return Step(state)
     if state.planted is None:
         state = forgotten(state)
-    if state.returning_to is not None:
-        return _reject(state, policy, "the champion before comes back first", now)
     if not event.passed:
         failed = ", ".join(result.gate for result in event.results if not result.passed)
         return _reject(state, policy, f"failed {failed}", now)
@@ -367,11 +367,9 @@ def _probation_ended(
     if event.version != state.champion or state.probation is None:
         return Step(state)
     if event.outcome == "failed":
-        state = replace(state, returning_to=event.former)
-        if state.phase == "idle":
-            return _next(state, policy, now)
         if state.phase != "rolling" or state.candidate is None:
-            return Step(state)
+            return _go_back(state, policy, event.former, now)
+        state = replace(state, returning_to=event.former)
         aborted = RolloutAborted(by="probation", reason=f"the champion before comes back: {event.reason}")
         return Step(state, tells=(Message(rollout_id(event.model, Version(state.candidate)), aborted),))
     state = replace(state, probation=None, releasing=event.former)
@@ -399,6 +397,9 @@ def _routed(state: LoopState, policy: LoopPolicy, event: RoutingApplied, now: In
 
 
 def _failed(state: LoopState, policy: LoopPolicy, event: CommandFailed, now: Instant) -> Step[LoopState]:
+    if event.command == "TrainCandidate" and state.given_up:
+        # Trainings follow each other, so the one that was given up ends first.
+        return Step(replace(state, given_up=state.given_up[1:]))
     if event.command not in ("TrainCandidate", "JudgeCandidate") or state.phase not in (
         "training",
         "judging",
@@ -436,10 +437,23 @@ def _rollback(state: LoopState, policy: LoopPolicy, event: RollbackAsked, now: I
     if state.phase == "rolling" and state.candidate is not None:
         aborted = RolloutAborted(by=event.by, reason=event.reason)
         return Step(state, tells=(Message(f"rollout/{policy.model}/{state.candidate}", aborted),))
-    if state.phase != "idle" or state.former is None:
+    if state.phase == "new" or state.former is None:
         return Step(state)
-    step = _roll_out(state, policy, state.former, _AT_ONCE, now)
-    return replace(step, state=replace(step.state, returning_to=state.former))
+    return _go_back(state, policy, state.former, now)
+
+
+def _go_back(state: LoopState, policy: LoopPolicy, former: int, now: Instant) -> Step[LoopState]:
+    """Bring a champion back at once; a candidate that is being trained or judged is given up for it."""
+    emits: tuple[Fact, ...] = ()
+    if state.candidate is not None:
+        planted = state.planted.name if state.planted else ""
+        reason = "given up: the champion before comes back first"
+        emits = (_fact(policy, CandidateRejected(version=state.candidate, reason=reason, planted=planted)),)
+    left = (state.candidate,) if state.phase == "training" and state.candidate is not None else ()
+    given_up = (*state.given_up, *left)
+    state = replace(state, candidate=None, planted=None, returning_to=former, given_up=given_up)
+    step = _roll_out(state, policy, former, _AT_ONCE, now)
+    return replace(step, emits=(*emits, *step.emits))
 
 
 def _next_midnight(now: Instant) -> Instant:

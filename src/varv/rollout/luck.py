@@ -33,7 +33,7 @@ _FEWEST = 5
 """Stretches of one scale below which nothing is learned from that scale."""
 _PRIOR_HOURS = 5
 """A block's own spread is believed as much as the history's when it has this many hours more than one."""
-_PRIOR_BLOCKS = 8
+_PRIOR_BLOCKS = 4
 """The history's spread is believed as much as that of so many blocks of the rollout."""
 _DAYS_TO_CHECK = 3
 _CAP = 4.0
@@ -121,37 +121,49 @@ def learned(histories: Iterable[Sequence[Hour]], *, caution: float = CAUTION) ->
     Each history is centred at its own mean, so that a version that was better teaches nothing but its spread.
     Blocks in standard deviations are added up over stretches of up to two days: where blocks are independent,
     the mean square of such sums, over their length, is the same at every length; where luck lasts, it grows.
-    The inflation is the largest of them, each taken at its limit (chi-square), and at least 1.
+    Of each length the median over histories is taken, at its limit (chi-square); the inflation is the
+    largest, and at least 1.
     """
     # Versions that say the same of everybody teach nothing about others.
     kept = [list(hours) for hours in histories if _days(hours) >= 1 and any(hour.total for hour in hours)]
     n_days = sum(_days(hours) for hours in kept)
-    squares: dict[int, tuple[float, float]] = {}
     spreads: list[float] = []
+    found: dict[int, list[tuple[float, float]]] = {scale: [] for scale in _SCALES}
     for hours in kept:
-        end = Instant(hours[-1].at + BLOCK)
-        found = blocks(hours, Luck(inflation=1.0), through=end)
-        sd = np.sqrt(np.maximum(found.variance, _LEAST))
-        centre = float((found.total / sd).sum() / (found.n / sd).sum())
-        z = np.clip((found.total - centre * found.n) / sd, -_CAP, _CAP)
-        spreads.append(float(found.variance.sum() / found.n.sum()))
+        z, spread = _centred(hours)
+        spreads.append(spread)
         for scale in _SCALES:
-            gathered, freedom = squares.get(scale, (0.0, 0.0))
             starts = np.arange(0, z.size - scale + 1, scale)
             if starts.size > 1:
                 sums = np.add.reduceat(z[: starts.size * scale], starts)
-                gathered += float(np.sum(sums**2) / scale)
-                freedom += starts.size - 1
-            squares[scale] = gathered, freedom
-    limits = [
-        total / float(special.chdtri(freedom, 1 - caution))
-        for total, freedom in squares.values()
-        if freedom >= _FEWEST
-    ]
+                limit = float(np.sum(sums**2) / scale / special.chdtri(starts.size - 1, 1 - caution))
+                found[scale].append((limit, float(starts.size - 1)))
+    limits = [_median(ones) for ones in found.values() if sum(freedom for _, freedom in ones) >= _FEWEST]
     inflation = max([1.0, *limits]) if limits else UNKNOWN
     return Luck(
         spread=round(spreads[0], 12) if spreads else 0.0, inflation=round(inflation, 4), n_days=n_days
     )
+
+
+def _centred(hours: Sequence[Hour]) -> tuple[Numbers, float]:
+    """Return the blocks of one history in standard deviations around its own mean, and its spread."""
+    found = blocks(hours, Luck(inflation=1.0), through=Instant(hours[-1].at + BLOCK))
+    sd = np.sqrt(np.maximum(found.variance, _LEAST))
+    centre = float((found.total / sd).sum() / (found.n / sd).sum())
+    z = np.clip((found.total - centre * found.n) / sd, -_CAP, _CAP)
+    return z, float(found.variance.sum() / found.n.sum())
+
+
+def _median(weighted: Sequence[tuple[float, float]]) -> float:
+    """Return the weighted median: one pair of versions that differ oddly must not speak for all."""
+    ordered = sorted(weighted)
+    half = sum(weight for _, weight in ordered) / 2
+    reached = 0.0
+    for value, weight in ordered:
+        reached += weight
+        if reached >= half:
+            return value
+    return ordered[-1][0]
 
 
 def checked(luck: Luck, hours: Sequence[Hour]) -> Luck:

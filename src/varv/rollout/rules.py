@@ -71,6 +71,8 @@ FIRST_LOOK = Duration(4 * MINUTE)
 """When answers are first counted after a table came into force; each wait is twice the one before."""
 LAST_LOOK = Duration(6 * HOUR)
 
+FEWEST_BLOCKS = 4
+"""Blocks since the last change of the share that must agree with an earlier proof."""
 FEWEST_SCORES = 50
 ODD_GAP = 3.0
 """Scores whose mean gap to the champion's moved by so many of its standard deviations are not those of the
@@ -126,9 +128,14 @@ class RolloutSaga:
             return "its scores are not those of its shadow"
         if leans_towards_harm(evidence, plan):
             return "evidence leans towards harm"
-        proven = state.proven or evidence.log_safety >= evidence.safety_at
+        proven = is_proven(state, evidence)
         in_shadow = state.phase == "shadow"
-        if (evidence.n_labels if in_shadow else evidence.step_labels) < plan.min_labels:
+        n_labels, n_blocks = (
+            (evidence.n_labels, evidence.n_blocks)
+            if in_shadow
+            else (evidence.step_labels, evidence.step_blocks)
+        )
+        if n_labels < plan.min_labels or not n_blocks:
             return "too few labels"
         if not (state.elapsed or (in_shadow and proven)):
             return "its time is not over"
@@ -251,7 +258,7 @@ class RolloutSaga:
         return Step(_with(state, held=reason), emits=(Fact(state.saga_id, held),))
 
     def _raise(self, state: RolloutState, evidence: Evidence, now: Instant) -> Step[RolloutState]:
-        because = "proven safe" if state.proven else "nothing speaks against it"
+        because = "proven safe" if is_proven(state, evidence) else "nothing speaks against it"
         share = next_share(state)
         if share == 1:
             return self._promote(state, because)
@@ -364,6 +371,20 @@ def _with(state: RolloutState, **changes: object) -> RolloutState:
 
 def _weighed(state: RolloutState) -> Evidence:
     return weigh(state.tally, plan_of(state), state.luck, share=state.share, epoch=state.epoch)
+
+
+def is_proven(state: RolloutState, evidence: Evidence) -> bool:
+    """Return whether the candidate counts as safe: by what is known now, or by a proof that nothing
+    contradicts.
+
+    An e-value that once reached its threshold bounds the risk for a candidate that stays what it is. One that
+    changed with its share shows in the mean since then.
+    """
+    if evidence.log_safety >= evidence.safety_at:
+        return True
+    here = evidence.step_difference
+    agrees = here is not None and here <= plan_of(state).margin and evidence.step_blocks >= FEWEST_BLOCKS
+    return state.proven and agrees
 
 
 def leans_towards_harm(evidence: Evidence, plan: RolloutPlan) -> bool:

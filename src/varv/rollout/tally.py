@@ -85,14 +85,15 @@ def weigh(tally: Tally, plan: RolloutPlan, luck: Luck, *, share: float, epoch: i
     against it, however single blocks lie: blocks are weighed by how much they can tell, and the guard speaks
     of all requests alike.
     """
-    luck = checked(luck, tally.hours)
-    every = blocks(tally.hours, luck, through=tally.through)
     of_step = [hour for hour in tally.hours if hour.at >= tally.step_since]
-    step = blocks(of_step, luck, through=tally.through)
-    paired = _harm(step, luck)
+    # What changed with the share is no luck: a step is checked by itself.
+    luck, luck_of_step = checked(luck, tally.hours), checked(luck, of_step)
+    every = blocks(tally.hours, luck, through=tally.through)
+    step = blocks(of_step, luck_of_step, through=tally.through)
+    paired = _harm(step, luck_of_step)
     missing, slow = _answers(tally.answers)
     low, high = _interval(every, luck)
-    step_low, step_high = _interval(step, luck)
+    step_low, step_high = _interval(step, luck_of_step)
     return Evidence(
         share=share,
         epoch=epoch,
@@ -115,7 +116,7 @@ def weigh(tally: Tally, plan: RolloutPlan, luck: Luck, *, share: float, epoch: i
         step_difference=_mean(of_step),
         step_low=step_low,
         step_high=step_high,
-        step_sd=_sd(step, luck),
+        step_sd=_sd(step, luck_of_step),
         difference=_mean(tally.hours),
         low=low,
         high=high,
