@@ -50,7 +50,9 @@ class Newcomer:
     def leave_running(self, block: str) -> None:
         self.server = subprocess.Popen(block.split(), cwd=self.folder, env=self.environment)
         ready = f"http://127.0.0.1:{self.ports['8480']}/v2/health/ready"
-        eventually(lambda: True if answers(ready) else None)
+        health = f"http://127.0.0.1:{self.ports['8400']}/health"
+        # A worker answers before the owner has read all that it remembers.
+        eventually(lambda: True if answers(ready) and serves(health) else None)
 
 
 def free_port() -> str:
@@ -64,6 +66,10 @@ def answers(url: str) -> bool:
         return httpx.get(url).status_code == 200
     except httpx.TransportError:
         return False
+
+
+def serves(url: str) -> bool:
+    return httpx.get(url).json()["state"] == "serving"
 
 
 @pytest.mark.slow

@@ -62,7 +62,8 @@ class TakesSilenceForConsent(RolloutSaga):
 
 class OverlooksDoubt(RolloutSaga):
     def blocker(self, state, evidence):
-        return super().blocker(state, msgspec.structs.replace(evidence, log_harm=0.0))
+        rosy = msgspec.structs.replace(evidence, log_harm=0.0, difference=None, step_difference=None)
+        return super().blocker(state, rosy)
 
 
 class ForgetsToUnload(RolloutSaga):

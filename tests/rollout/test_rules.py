@@ -189,19 +189,20 @@ def test_a_mean_beyond_the_margin_blocks_the_next_step_long_before_it_is_proof()
     assert held.evidence.log_harm < held.evidence.harm_at / 2
 
 
-def test_a_mean_that_chance_explains_blocks_nothing():
+def test_a_proof_of_the_shadow_counts_only_while_the_share_agrees():
     run = Teller()
-    run.hear(0.2, n_labels=200)
-    run.outlive_the_shadow()
-    (stepped,) = run.said(RolloutStepped)
-    assert stepped.evidence.difference > run.plan.margin
+    run.hear(GOOD, n_blocks=40, n_labels=8000)
+    run.bake()
+    run.hear(0.5, n_labels=200)
+    assert run.state.share == 0.05
+    assert run.state.tally.n_labels == 8200
 
 
 def test_a_proof_stays_one():
     run = Teller()
     run.hear(GOOD)
     run.bake()
-    run.hear(0.15, n_blocks=32, n_labels=1600)
+    run.hear(PLAIN, n_blocks=32, n_labels=1600)
     run.bake()
     run.hear(0.0)
     assert run.outcome == "promoted"

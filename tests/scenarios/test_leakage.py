@@ -13,6 +13,7 @@ from tests.scenarios import flights_replay
 
 from varv.app.replaying import run_replay
 from varv.kernel.clock import as_datetime, instant
+from varv.kernel.secret import SECRET_FILE, Secret
 from varv.loop.model import LoopStarted
 
 CUT = instant("2013-03-05T00:00:00Z")
@@ -34,6 +35,9 @@ def shuffled_after(
 def decided(rows: pl.DataFrame, folder: Any) -> list[tuple[Any, ...]]:
     """Return everything that a replay of `rows` committed, the name of its data left out."""
     data = flights_replay.prepare(folder / "data", rows)
+    # The key of keyed digests follows from all of the data, and nothing follows from the key.
+    (folder / "home").mkdir()
+    Secret(folder / "home" / SECRET_FILE).settle(b"the same for both")
     run_replay(flights_replay.replay(data, until=UNTIL), folder / "home", quietly, declared_only=True)
     found = []
     for entry in entries_of(folder / "home"):

@@ -315,7 +315,11 @@ class _Server:
     def _state(self) -> str:
         if self.stop.is_set():
             return "stopping"
-        return "reading the declaration" if self._live is None else self._live.state
+        if self._live is None:
+            return "reading the declaration"
+        # Predictions are answered before; what is sent to the control port is taken from here on.
+        is_open = self._live.state != "serving" or self._desk.inbox is not None
+        return self._live.state if is_open else "taking in what was captured"
 
 
 def _sealed(path: Path) -> Sealed:

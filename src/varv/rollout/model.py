@@ -209,15 +209,11 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     """Mean log-loss of the candidate minus that of the champion while the present share was in force."""
     step_low: float | None = None
     step_high: float | None = None
-    step_sd: float | None = None
-    """Standard deviation of `step_difference`, luck that lasts included."""
     difference: float | None
     """Mean log-loss of the candidate minus that of the champion; None without labels."""
     low: float | None
     high: float | None
     """A 95 % interval of `difference` that holds at all times at once."""
-    sd: float | None = None
-    """Standard deviation of `difference`, luck that lasts included."""
     inflation: float | None = None
     """How many times more blocks vary than their hours suggest: so many blocks weigh as one."""
     luck_days: int = 0

@@ -390,11 +390,11 @@ def is_proven(state: RolloutState, evidence: Evidence) -> bool:
 def leans_towards_harm(evidence: Evidence, plan: RolloutPlan) -> bool:
     """Return whether a share must not rise, though harm is not proven: that takes days.
 
-    Half of the way to a verdict is one reason; a mean that would be a breach were it exact, and that chance
-    reaches in one of six harmless candidates only, is the other.
+    Half of the way to a verdict is one reason, a mean that would be a breach were it exact the other.
     """
-    means = ((evidence.difference, evidence.sd), (evidence.step_difference, evidence.step_sd))
-    breach = any(mean is not None and mean > max(plan.margin, sd or 0.0) for mean, sd in means)
+    breach = any(
+        mean is not None and mean > plan.margin for mean in (evidence.difference, evidence.step_difference)
+    )
     return breach or evidence.log_harm >= evidence.harm_at / 2
 
 

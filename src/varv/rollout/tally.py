@@ -116,11 +116,9 @@ def weigh(tally: Tally, plan: RolloutPlan, luck: Luck, *, share: float, epoch: i
         step_difference=_mean(of_step),
         step_low=step_low,
         step_high=step_high,
-        step_sd=_sd(step, luck_of_step),
         difference=_mean(tally.hours),
         low=low,
         high=high,
-        sd=_sd(every, luck),
         inflation=luck.inflation,
         luck_days=luck.n_days,
         n_cut=int(np.sum(np.abs(every.standardized(luck.inflation, null=plan.margin)) >= LARGEST)),
@@ -165,18 +163,13 @@ def _safety(found: Blocks, luck: Luck, margin: float) -> float:
     return worth if found.total.sum() < margin * found.n.sum() else min(worth, 0.0)
 
 
-def _sd(found: Blocks, luck: Luck) -> float | None:
-    """Return the standard deviation of the mean difference over all requests of whole blocks."""
-    n = float(found.n.sum())
-    return _rounded(sqrt(luck.inflation * float(found.variance.sum())) / n) if n else None
-
-
 def _interval(found: Blocks, luck: Luck) -> tuple[float | None, float | None]:
-    sd = _sd(found, luck)
-    if sd is None:
+    n = float(found.n.sum())
+    if n == 0:
         return None, None
-    half = mixture_half_width(found.n.size) * sqrt(found.n.size) * sd
-    mean = float(found.total.sum() / found.n.sum())
+    sd_of_mean = sqrt(luck.inflation * float(found.variance.sum())) / n
+    half = mixture_half_width(found.n.size) * sqrt(found.n.size) * sd_of_mean
+    mean = float(found.total.sum()) / n
     return _rounded(mean - half), _rounded(mean + half)
 
 
