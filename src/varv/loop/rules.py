@@ -445,12 +445,12 @@ def _rollback(state: LoopState, policy: LoopPolicy, event: RollbackAsked, now: I
 def _go_back(state: LoopState, policy: LoopPolicy, former: int, now: Instant) -> Step[LoopState]:
     """Bring a champion back at once; a candidate that is being trained or judged is given up for it."""
     emits: tuple[Fact, ...] = ()
-    if state.candidate is not None:
+    given_up = state.given_up
+    if (candidate := state.candidate) is not None:
         planted = state.planted.name if state.planted else ""
         reason = "given up: the champion before comes back first"
-        emits = (_fact(policy, CandidateRejected(version=state.candidate, reason=reason, planted=planted)),)
-    left = (state.candidate,) if state.phase == "training" and state.candidate is not None else ()
-    given_up = (*state.given_up, *left)
+        emits = (_fact(policy, CandidateRejected(version=candidate, reason=reason, planted=planted)),)
+        given_up = (*given_up, candidate) if state.phase == "training" else given_up
     state = replace(state, candidate=None, planted=None, returning_to=former, given_up=given_up)
     step = _roll_out(state, policy, former, _AT_ONCE, now)
     return replace(step, emits=(*emits, *step.emits))
