@@ -367,11 +367,12 @@ def _probation_ended(
     if event.version != state.champion or state.probation is None:
         return Step(state)
     if event.outcome == "failed":
-        if state.phase != "rolling" or state.candidate is None:
+        candidate = state.candidate
+        if state.phase != "rolling" or candidate is None:
             return _go_back(state, policy, event.former, now)
         state = replace(state, returning_to=event.former)
         aborted = RolloutAborted(by="probation", reason=f"the champion before comes back: {event.reason}")
-        return Step(state, tells=(Message(rollout_id(event.model, Version(state.candidate)), aborted),))
+        return Step(state, tells=(Message(rollout_id(event.model, Version(candidate)), aborted),))
     state = replace(state, probation=None, releasing=event.former)
     return Step(state) if state.phase == "rolling" else _without_former(Step(state), policy)
 
