@@ -57,6 +57,8 @@ class Traffic:
         self._world, self._rng = world, rng
         self._day_errors = rng.normal(0.0, world.day_sd or 0.0, (2, DAYS))
         self._bad_blocks = rng.random(4 * DAYS) < world.rare
+        # The harm is the candidate's; versions before it had none.
+        self._bad_blocks[: 4 * HISTORY] = False
         self._storm = _storms(rng) if world.storms else np.zeros(24 * DAYS, dtype=bool)
         weight = rng.pareto(1.3, _N_USERS) + 1 if world.users == "heavy" else np.ones(_N_USERS)
         self._cumulative = np.cumsum(weight / weight.sum())
@@ -90,8 +92,9 @@ class Traffic:
         )
         champion, candidate = self._errors(n, day, hour, user)
         harm = self._harm(n, block)
-        candidate = np.where(harm > 0, rng.normal(0.0, 1.0, n) * np.sqrt(NOISE**2 + harm**2), candidate)
-        champion = np.where(harm < 0, rng.normal(0.0, 1.0, n) * np.sqrt(NOISE**2 + harm**2), champion)
+        # On top of what the version errs anyway, its day and its users included.
+        candidate = candidate + rng.normal(0.0, 1.0, n) * np.maximum(harm, 0.0)
+        champion = champion + rng.normal(0.0, 1.0, n) * np.maximum(-harm, 0.0)
         scores = [_sigmoid(truth + champion), _sigmoid(truth + candidate)]
         if broken:
             scores[1] = _sigmoid(rng.normal(0.0, 2.0, n))
