@@ -13,6 +13,7 @@ from varv.kernel.sagas import CommandFailed, SetTimer
 from varv.rollout import (
     ApplyRouting,
     EvidenceArrived,
+    Luck,
     MoveAlias,
     ProbationEnded,
     RollbackStarted,
@@ -35,6 +36,7 @@ from varv.rollout import (
 )
 from varv.rollout.luck import BLOCK
 from varv.rollout.model import Scores
+from varv.rollout.tally import weigh_probation
 
 from .explorer import LUCK, counted, stretch
 from .samples import NEW, OLD, START, Driver, requests, started
@@ -478,6 +480,14 @@ def test_one_block_that_uses_up_the_margin_of_all_fails_the_probation():
     assert (ended.outcome, ended.reason[:23]) == ("failed", "its losses exceed what ")
     assert ended.probation.excess > ended.probation.excess_allowed
     assert ended.probation.log_harm < ended.probation.harm_at
+
+
+def test_where_nothing_was_learned_a_probation_is_measured_by_its_usual_block():
+    hours = stretch(START, PLAIN, 480, n_blocks=8)
+    shown = weigh_probation(hours, Rollout().plan, Luck(), through=Instant(START + 2 * DAY))
+    known = weigh_probation(hours, Rollout().plan, LUCK, through=Instant(START + 2 * DAY))
+    assert shown.excess_by_luck == pytest.approx(known.excess_by_luck * (4 / 50) ** 0.5, rel=1e-3)
+    assert weigh_probation((), Rollout().plan, Luck(), through=START).excess_by_luck == 0.0
 
 
 def test_a_newer_champion_ends_the_probation():

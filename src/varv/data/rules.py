@@ -324,24 +324,6 @@ def _whole(frame: pl.DataFrame, found: Sequence[Violation], broken: Mapping[str,
     return Screening(Report(n_rows=frame.height, violations=tuple(found)), reasons, True)
 
 
-def _misfits(contract: Contract, frame: pl.DataFrame) -> list[Violation]:
-    expected = {rule.name: rule.kind for rule in contract.columns}
-    found = []
-    for name in (*expected, *(column for column in frame.columns if column not in expected)):
-        if name not in frame.columns:
-            rule, wanted = "missing column", expected[name]
-        elif name not in expected:
-            rule, wanted = "unknown column", "no such column"
-        elif not _fits(frame.schema[name], expected[name]):
-            rule, wanted = f"type {frame.schema[name]}", expected[name]
-        else:
-            continue
-        found.append(
-            Violation(rule=rule, column=name[:MAX_SHOWN], n_rows=frame.height, n_allowed=0, expected=wanted)
-        )
-    return found
-
-
 def kind_of(dtype: pl.DataType) -> str:
     """Return the kind that a contract asks for where values are kept as `dtype`."""
     if dtype.is_integer():

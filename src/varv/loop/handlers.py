@@ -165,17 +165,15 @@ class Handlers:
         with self.world.views.reading(RolloutsView) as view:
             records = view.of_model(self.world.model.name)
             # What was rolled back may have been broken, and differs from its champion by more than luck.
-            promoted = {(one.champion, one.version) for one in records if one.outcome == "promoted"}
-        pairs = [
-            rows.filter((pl.col("champion") == champion) & (pl.col("candidate") == version))
-            for champion, version in sorted(promoted, key=str)
-            if champion is not None
-        ]
-        pairs += [
-            _against_former(rows, version, champion)
-            for champion, version in sorted(promoted, key=str)
-            if champion is not None
-        ]
+            sound = {
+                (one.champion, one.version)
+                for one in records
+                if one.outcome == "promoted" and one.champion is not None
+            }
+        pairs: list[pl.DataFrame] = []
+        for champion, version in sorted(sound):
+            pairs.append(rows.filter((pl.col("champion") == champion) & (pl.col("candidate") == version)))
+            pairs.append(_against_former(rows, version, champion))
         told = [evidence(part, since=since, through=through) for part in pairs]
         return learned([held_out, *(one.hours for one in told if one is not None)])
 

@@ -90,8 +90,8 @@ def blocks(hours: Sequence[Hour], luck: Luck, *, through: Instant) -> Blocks:
     hours
         In the order of time; hours without outcomes may be missing.
     luck
-        Its spread stands in where a block has too few hours to tell its own. The larger of it and that of
-        `hours` is taken.
+        Its spread, and more and more that of `hours` together, stands in where a block has too few hours to
+        tell its own.
     """
     if not hours:
         return Blocks(*(np.empty(0) for _ in range(3)))

@@ -134,8 +134,9 @@ def weigh_probation(hours: tuple[Hour, ...], plan: RolloutPlan, luck: Luck, *, t
     n, excess = sum(hour.n for hour in hours), sum(hour.total for hour in hours)
     lived = max(through - hours[0].at, DAY) if hours else DAY
     expected = n * max(1.0, plan.probation / lived)
-    # By the history's spread: a block that is far off must not excuse itself.
-    by_luck = RARE * sqrt(expected * luck.spread * luck.inflation)
+    # By the history's spread, or that of the usual block: one that is far off must not excuse itself.
+    usual = float(np.median(found.variance / found.n)) if found.n.size else 0.0
+    by_luck = RARE * sqrt(expected * (luck.spread or usual) * luck.inflation)
     low, high = _interval(found, luck)
     return Probation(
         through=through,
