@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import time
 from contextlib import closing
 from pathlib import Path
 
@@ -133,6 +134,45 @@ def test_a_bad_change_of_one_thread_fails_alone(tmp_path):
         assert len(wrong) == 80
         assert ledger.head().version == 80
         assert ledger.head("t").version == 0
+
+
+class Held(Faults):
+    """The first transaction waits before its commit until it is let go."""
+
+    def __init__(self):
+        super().__init__()
+        self.reached, self.go = threading.Event(), threading.Event()
+
+    def reach(self, point):
+        if point == "ledger.before_commit":
+            self.reached.set()
+            self.go.wait()
+
+
+def test_a_command_is_claimed_in_the_transaction_that_queues_it(tmp_path):
+    held, got = Held(), []
+    with closing(SqliteLedger(tmp_path / "ledger.db", faults=held)) as ledger:
+
+        def start(work):
+            thread, n_waiting = threading.Thread(target=work), len(ledger._writer._queue)
+            thread.start()
+            while held.reached.is_set() and len(ledger._writer._queue) == n_waiting:
+                time.sleep(0.001)
+            return thread
+
+        order = Change(
+            at=NOON,
+            facts=(Append("s", Noted(text="x")),),
+            commands=(NewCommand("s", "build", b"{}", 0, "", 0),),
+        )
+        threads = [start(lambda: ledger.commit(noted()))]
+        held.reached.wait()
+        threads.append(start(lambda: ledger.commit(order)))
+        threads.append(start(lambda: got.append(ledger.claim("w", NOON, HOUR))))
+        held.go.set()
+        for thread in threads:
+            thread.join()
+        assert [claimed.id for claimed in got] == ["s:2:0"]
 
 
 def test_a_full_disk_is_told_as_such_and_the_ledger_goes_on_when_there_is_room(tmp_path):

@@ -342,7 +342,7 @@ class SqliteLedger:
                 return None, tip
             queued = QueuedCommand(*row[:-1])
             if queued.cause > (self._recorded_since or 0):
-                require_command(queued, row[-1])
+                require_command(queued, self._pending_record(queued.cause) or row[-1])
             attempt = queued.attempt + 1
             self._db.execute(
                 "UPDATE commands SET attempt = ?, lease_until = ?, worker = ? WHERE id = ?",
@@ -480,6 +480,11 @@ class SqliteLedger:
             self._versions.update((entry.stream, entry.version) for entry in self._pending)
         self._versions[append.stream] = version + 1
         return version + 1
+
+    def _pending_record(self, seq: int) -> bytes | None:
+        """Return the record of an entry that the transaction in hand will append."""
+        position = seq - self._pending[0].seq if self._pending else -1
+        return self._pending[position].decided if 0 <= position < len(self._pending) else None
 
     def _save(self, row: SagaRow) -> None:
         if row.version == 1:
