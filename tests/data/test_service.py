@@ -11,7 +11,6 @@ import polars as pl
 import pytest
 
 from varv.data import Dataset, Datasets, DatasetsView, Frame, Quarantine, Selection
-from varv.data.service import content_digest
 from varv.kernel.clock import VirtualClock, instant
 from varv.kernel.codec import decode_event
 from varv.kernel.columns import FolderColumns
@@ -357,7 +356,7 @@ def test_events_of_earlier_versions_with_examples_and_domains_are_read(store):
     rows = base(("a", at(1), 1), ("a", at(1), 2)).with_columns(city=pl.lit("Essen"))
     quarantined = {
         **{"dataset": "towns", "part": "at", "segment": "d1", "n_rows": 2},
-        **{"digest": content_digest(rows), "report": report},
+        **{"digest": "326356f77586b1302d642d0c50da152856e57b26ba4de7b012f29d01d2a8612b", "report": report},
     }
     store.columns.append("quarantine/towns/at", "d1", rows)
     for name, fields in (("contract_inferred", inferred), ("batch_quarantined", quarantined)):
@@ -422,21 +421,3 @@ def test_what_cannot_even_be_kept_in_quarantine_is_refused_by_name(store):
         store.datasets.append(
             TRIPS, "at", base(("a", at(1), 1)).with_columns(size=pl.Series([[1]])), segment="d1"
         )
-
-
-def test_the_digest_tells_null_from_empty_and_values_from_types():
-    frames = [
-        pl.DataFrame({"a": ["", None]}),
-        pl.DataFrame({"a": [None, ""]}),
-        pl.DataFrame({"a": ["x", "y"]}),
-        pl.DataFrame({"a": ["x,y", "z"]}),
-        pl.DataFrame({"a": ["x"], "b": ["y"]}),
-        pl.DataFrame({"a": [1]}),
-        pl.DataFrame({"a": [1.0]}),
-        pl.DataFrame({"a": [0.1 + 0.2]}),
-        pl.DataFrame({"a": [0.3]}),
-    ]
-    assert len({content_digest(frame) for frame in frames}) == len(frames)
-    assert content_digest(pl.concat([frames[2], frames[3]])) == content_digest(
-        pl.concat([frames[2], frames[3]]).rechunk()
-    )

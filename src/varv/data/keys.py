@@ -44,9 +44,13 @@ def stated(frame: pl.DataFrame, key: Sequence[str], time: str, *, is_base: bool)
 
     When something is said again of a row, only what is said counts: a sender that tries again says it later.
     """
-    keys = frame.select(key).hash_rows(seed=0).to_numpy()
-    rows = (frame if is_base else frame.drop(time)).hash_rows(seed=0).to_numpy()
-    return Stated(keys, rows, frame[time].to_physical().fill_null(0).to_numpy())
+    # Frames are put together from columns: a query would cost more than a small batch's hashes.
+    keys = frame[list(key)].hash_rows(seed=0).to_numpy()
+    said = frame if is_base else frame[[name for name in frame.columns if name != time]]
+    times = frame[time].cast(pl.Int64)
+    if times.null_count():
+        times = times.fill_null(0)
+    return Stated(keys, said.hash_rows(seed=0).to_numpy(), times.to_numpy())
 
 
 class KeyIndex:
@@ -147,6 +151,8 @@ def repeats(given: Stated, standing: Found) -> tuple[Flags, Flags]:
     """Return which rows repeat a key, that stands or that an earlier row of the batch has; and which of these
     have the same values.
     """
+    if not standing.known.any() and len(np.unique(given.keys)) == len(given.keys):
+        return standing.known, standing.known
     _, first, place = np.unique(given.keys, return_index=True, return_inverse=True)
     leader = first[place]
     within = leader != np.arange(len(given.keys))

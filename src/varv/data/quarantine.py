@@ -13,7 +13,6 @@ import msgspec
 import polars as pl
 
 from varv.data.model import BatchDropped, BatchReleased, BatchReplaced, Dataset, dataset_of
-from varv.data.rules import screen
 from varv.data.service import REASON, Datasets, Prepared, conformed, stream_of
 from varv.data.views import DatasetsView, Quarantined
 from varv.kernel.clock import Clock
@@ -249,8 +248,7 @@ class Quarantine:
         if given.is_empty():
             hint = "give at least one, or use varv quarantine drop"
             raise InvalidInput("rows", f"{dataset.name}/{part}", "are none", hint=hint)
-        contract, types = self._datasets.contract(dataset, part), dataset.part_types(part)
-        found = screen(contract, given, now=self._clock.now(), types=types, acknowledged=True)
+        found = self._datasets.screen(dataset, part).look(given, now=self._clock.now(), acknowledged=True)
         if not found.report.ok:
             broken = found.report.violations[0]
             row = next(i for i, reason in enumerate(found.reasons) if reason is not None)

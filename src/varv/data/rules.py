@@ -134,24 +134,15 @@ def contract_of_types(
     return Contract(key=tuple(key), time=time, columns=tuple(columns))
 
 
-def screen(
-    contract: Contract,
-    frame: pl.DataFrame,
-    *,
-    now: Instant,
-    types: Mapping[str, pl.DataType] | None = None,
-    acknowledged: bool = False,
-) -> Screening:
-    """Return which rows of a batch that arrived at `now` are put aside; nothing is changed and nothing is
-    raised.
+class Screen:
+    """A contract made ready to look at many batches: to write its rules down costs more than a small batch.
 
     Parameters
     ----------
+    contract
+        What batches must be like.
     types
         Those in which the columns are to be stored; a value that does not fit is a reason.
-    acknowledged
-        The rows were accepted one by one: only what a row breaks by itself counts, and the company that it
-        came in does not.
 
     Notes
     -----
@@ -160,23 +151,60 @@ def screen(
     tolerated up to a share of the rows and four standard deviations of chance, one in any batch; beyond that
     the batch is put aside whole, as it is when a column is missing, unknown, or of another kind.
     """
-    misfits = _misfits(contract, frame)
-    if misfits:
-        return _whole(frame, misfits, {})
-    rules = [*_key_and_time_rules(contract, frame, now), *_column_rules(contract, frame)]
-    rules += _type_rules(frame, types or {})
-    # All are counted in one pass; rows are looked at only where it matters.
-    counts = (
-        frame.select(rule.broken.sum().alias(str(i)) for i, rule in enumerate(rules)).row(0) if rules else ()
-    )
-    broken = [(rule, int(n)) for rule, n in zip(rules, counts, strict=True) if n > rule.n_allowed]
-    single = [rule for rule, _ in broken if rule.of_a_row]
-    shares = [(rule, n) for rule, n in broken if not rule.of_a_row and not acknowledged]
-    if shares:
-        found = [rule.violation(n) for rule, n in shares]
-        return _whole(frame, found, {rule.reason: rule.broken for rule, _ in (*shares, *broken)})
-    reasons = _first_reasons(frame, {rule.reason: rule.broken for rule in single})
-    return Screening(_report(frame.height, reasons, {rule.reason: rule for rule in single}), reasons, False)
+
+    def __init__(self, contract: Contract, types: Mapping[str, pl.DataType] | None = None) -> None:
+        self.contract = contract
+        self._types = types or {}
+        self._written: _Written | None = None
+
+    def look(self, frame: pl.DataFrame, *, now: Instant, acknowledged: bool = False) -> Screening:
+        """Return which rows of a batch that arrived at `now` are put aside; nothing is changed and nothing is
+        raised.
+
+        Parameters
+        ----------
+        acknowledged
+            The rows were accepted one by one: only what a row breaks by itself counts, and the company that
+            it came in does not.
+        """
+        misfits = _misfits(self.contract, frame)
+        if misfits:
+            return _whole(frame, misfits, {})
+        rules, counted = self._rules(frame.schema, now)
+        # All are counted in one pass; rows are looked at only where it matters.
+        counts, n_rows = frame.select(counted).row(0), frame.height
+        broken = [(rule, n) for rule, n in zip(rules, counts, strict=True) if n > rule.n_allowed(n_rows)]
+        single = {rule.reason: rule for rule, _ in broken if rule.of_a_row}
+        shares = [(rule, n) for rule, n in broken if not rule.of_a_row and not acknowledged]
+        if shares:
+            found = [rule.violation(n, n_rows) for rule, n in shares]
+            return _whole(frame, found, {rule.reason: rule.broken for rule, _ in (*shares, *broken)})
+        reasons = _first_reasons(frame, {reason: rule.broken for reason, rule in single.items()})
+        return Screening(_report(n_rows, reasons, single), reasons, False)
+
+    def _rules(self, schema: pl.Schema, now: Instant) -> tuple[list[_Rule], list[pl.Expr]]:
+        """Return the rules for batches of these columns, and what counts the rows that break each."""
+        written = self._written
+        if written is None or written.schema != schema:
+            written = self._written = _written(self.contract, schema, self._types)
+        strict, others, n = written.strict, written.others, len(written.strict)
+        if schema[self.contract.time] == pl.Null:
+            return [*strict, *others], written.counted
+        in_time = _time_rule(self.contract, now)
+        counted = [*written.counted[:n], in_time.broken.sum().alias("time"), *written.counted[n:]]
+        return [*strict, in_time, *others], counted
+
+
+def screen(
+    contract: Contract,
+    frame: pl.DataFrame,
+    *,
+    now: Instant,
+    types: Mapping[str, pl.DataType] | None = None,
+    acknowledged: bool = False,
+) -> Screening:
+    """Return what `Screen.look` says of one batch."""
+    return Screen(contract, types).look(frame, now=now, acknowledged=acknowledged)
 
 
 def with_reason(screening: Screening, broken: pl.Series, rule: str, column: str, expected: str) -> Screening:
@@ -222,64 +250,82 @@ def _misfits(contract: Contract, frame: pl.DataFrame) -> list[Violation]:
 
 
 class _Rule(NamedTuple):
-    """An expression that is true in the rows that break a rule, and how many of them are let pass."""
+    """An expression that is true in the rows that break a rule, and which share of them is let pass.
+
+    `spare` are let pass in any batch: a new customer or carrier arrives in a batch of one when rows are live.
+    """
 
     name: str
     column: str
     broken: pl.Expr
     expected: str
-    n_allowed: int = 0
+    share: float = 0.0
+    spare: int = 0
     of_a_row: bool = True
 
     @property
     def reason(self) -> str:
         return f"{self.name} of {self.column}"
 
-    def violation(self, n_rows: int) -> Violation:
-        """Return what is said of `n_rows` that break the rule."""
+    def n_allowed(self, n_rows: int) -> int:
+        """Return how many of a batch's rows may break the rule."""
+        return max(self.spare, allowed(n_rows, self.share)) if self.share else self.spare
+
+    def violation(self, n: int, n_rows: int) -> Violation:
+        """Return what is said of `n` rows of a batch that break the rule."""
+        n_allowed = self.n_allowed(n_rows)
         return Violation(
-            rule=self.name,
-            column=self.column,
-            n_rows=n_rows,
-            n_allowed=self.n_allowed,
-            expected=self.expected,
+            rule=self.name, column=self.column, n_rows=n, n_allowed=n_allowed, expected=self.expected
         )
 
 
-def _key_and_time_rules(contract: Contract, frame: pl.DataFrame, now: Instant) -> Iterator[_Rule]:
-    for name in dict.fromkeys((*contract.key, contract.time)):
-        yield _Rule("null", name, pl.col(name).is_null(), "a value in every row")
-    if frame.schema[contract.time] != pl.Null:
-        latest = now + AHEAD
-        when = pl.col(contract.time).dt.timestamp("us")
-        outside = (when > latest) | (when < (contract.earliest or 0))
-        earliest = "the epoch" if contract.earliest is None else iso(contract.earliest)
-        yield _Rule("time out of range", contract.time, outside, f"{earliest} to {iso(latest)}")
+class _Written(NamedTuple):
+    """The rules for batches of some columns, those of keys and times first, and what counts each."""
+
+    schema: pl.Schema
+    strict: list[_Rule]
+    others: list[_Rule]
+    counted: list[pl.Expr]
 
 
-def _column_rules(contract: Contract, frame: pl.DataFrame) -> Iterator[_Rule]:
-    n = frame.height
+def _written(contract: Contract, schema: pl.Schema, types: Mapping[str, pl.DataType]) -> _Written:
+    strict = [
+        _Rule("null", name, pl.col(name).is_null(), "a value in every row")
+        for name in dict.fromkeys((*contract.key, contract.time))
+    ]
+    others = [*_column_rules(contract, schema), *_type_rules(schema, types)]
+    counted = [rule.broken.sum().alias(str(i)) for i, rule in enumerate((*strict, *others))]
+    return _Written(schema, strict, others, counted)
+
+
+def _time_rule(contract: Contract, now: Instant) -> _Rule:
+    latest, earliest = now + AHEAD, contract.earliest
+    when = pl.col(contract.time).dt.timestamp("us")
+    outside = (when > latest) | (when < (earliest or 0))
+    text = f"{'the epoch' if earliest is None else iso(earliest)} to {iso(latest)}"
+    return _Rule("time out of range", contract.time, outside, text)
+
+
+def _column_rules(contract: Contract, schema: pl.Schema) -> Iterator[_Rule]:
     strict = {*contract.key, contract.time}
     for rule in contract.columns:
         name, column = rule.name, pl.col(rule.name)
         if rule.null_share < 1 and name not in strict:
             text = f"at most {rule.null_share:.0%} null"
-            yield _Rule("null", name, column.is_null(), text, allowed(n, rule.null_share), of_a_row=False)
-        if frame.schema[name] == pl.Null:
+            yield _Rule("null", name, column.is_null(), text, rule.null_share, of_a_row=False)
+        if schema[name] == pl.Null:
             continue
         if rule.values is not None:
             text = " or ".join(f"{value:g}" for value in rule.values)
             yield _Rule("value", name, ~column.cast(pl.Float64).is_in(list(rule.values)), text)
-        yield from _range_rules(rule, n)
+        yield from _range_rules(rule)
         if rule.domain is not None:
             unseen = ~column.cast(pl.String).is_in(list(rule.domain))
             text = f"one of {len(rule.domain)} known values"
-            # One is always let pass: a new customer or carrier arrives in a batch of one when rows are live.
-            n_allowed = max(1, allowed(n, UNSEEN_SHARE))
-            yield _Rule("unseen value", name, unseen, text, n_allowed, of_a_row=False)
+            yield _Rule("unseen value", name, unseen, text, UNSEEN_SHARE, spare=1, of_a_row=False)
 
 
-def _range_rules(rule: ColumnRule, n: int) -> Iterator[_Rule]:
+def _range_rules(rule: ColumnRule) -> Iterator[_Rule]:
     value = pl.col(rule.name).cast(pl.Float64)
     if rule.kind == "number":
         # A number that is not there is a null or NaN; an infinite one is a mistake.
@@ -291,22 +337,26 @@ def _range_rules(rule: ColumnRule, n: int) -> Iterator[_Rule]:
     if rule.low is not None and rule.high is not None:
         outside = ~value.is_between(rule.low, rule.high) | value.is_nan()
         text = f"{rule.low:.6g} to {rule.high:.6g}"
-        n_allowed = max(1, allowed(n, OUT_OF_RANGE_SHARE))
-        yield _Rule("range", rule.name, outside, text, n_allowed, of_a_row=False)
+        yield _Rule("range", rule.name, outside, text, OUT_OF_RANGE_SHARE, spare=1, of_a_row=False)
 
 
-def _type_rules(frame: pl.DataFrame, types: Mapping[str, pl.DataType]) -> Iterator[_Rule]:
+def _type_rules(schema: pl.Schema, types: Mapping[str, pl.DataType]) -> Iterator[_Rule]:
     for name, dtype in types.items():
-        if frame.schema[name] not in (dtype, pl.Null):
+        if schema[name] not in (dtype, pl.Null):
             column = pl.col(name)
             lost = column.is_not_null() & column.cast(dtype, strict=False).is_null()
             yield _Rule("type", name, lost, f"values that fit {dtype}")
 
 
+def no_reasons(n_rows: int) -> pl.Series:
+    """Return the reasons of rows that have none."""
+    return pl.Series("reason", [None], dtype=pl.String).new_from_index(0, n_rows)
+
+
 def _first_reasons(frame: pl.DataFrame, broken: Mapping[str, pl.Expr]) -> pl.Series:
     """Return of each row the first of the reasons that hold, null where none does."""
     if not broken:
-        return pl.repeat(None, frame.height, dtype=pl.String, eager=True).alias("reason")
+        return no_reasons(frame.height)
     texts = [pl.when(expr).then(pl.lit(reason)) for reason, expr in broken.items()]
     return frame.select(pl.coalesce(texts).alias("reason")).to_series()
 
@@ -315,7 +365,9 @@ def _report(n_rows: int, reasons: pl.Series, rules: Mapping[str, _Rule]) -> Repo
     counts = dict(reasons.drop_nulls().value_counts().iter_rows()) if rules else {}
     return Report(
         n_rows=n_rows,
-        violations=tuple(rule.violation(counts[name]) for name, rule in rules.items() if name in counts),
+        violations=tuple(
+            rule.violation(counts[name], n_rows) for name, rule in rules.items() if name in counts
+        ),
     )
 
 

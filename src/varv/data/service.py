@@ -31,9 +31,10 @@ from varv.data.rules import (
     BEFORE_ITS_ROW,
     Contract,
     Report,
+    Screen,
     Screening,
     contract_of_types,
-    screen,
+    no_reasons,
     with_reason,
 )
 from varv.data.sources import in_kept_types
@@ -42,7 +43,7 @@ from varv.kernel.clock import Clock, Instant, as_datetime
 from varv.kernel.codec import Digest, Event, digest
 from varv.kernel.columns import Columns, require_segment_name
 from varv.kernel.content import rows_digest
-from varv.kernel.errors import AlreadyExists, Conflict, Corrupt, InvalidInput, NotFound
+from varv.kernel.errors import AlreadyExists, Conflict, Corrupt, NotFound
 from varv.kernel.ids import Version
 from varv.kernel.ledger import Append, Change, Ledger
 from varv.kernel.sagas import Fact
@@ -107,6 +108,8 @@ class Datasets:
         self._secret = secret
         self._binary = binary
         self._contracts = Contracts(columns, views, secret)
+        self._screens: dict[tuple[str, str], Screen] = {}
+        self._declared: dict[tuple[str, str], Contract] = {}
         self._keys: dict[str, DatasetKeys] = {}
         self._reading_keys = threading.Lock()
         self._pending: dict[tuple[str, str, str], tuple[Digest, Prepared]] = {}
@@ -167,8 +170,19 @@ class Datasets:
         inferred = self._contracts.latest(dataset.name, part)
         if inferred is not None:
             return inferred
-        types, binary = dataset.part_types(part), self._binary_in(dataset, part)
-        return contract_of_types(types, key=dataset.key, time=part, binary=binary)
+        place = (dataset.name, part)
+        if place not in self._declared:
+            types, binary = dataset.part_types(part), self._binary_in(dataset, part)
+            self._declared[place] = contract_of_types(types, key=dataset.key, time=part, binary=binary)
+        return self._declared[place]
+
+    def screen(self, dataset: Dataset, part: str) -> Screen:
+        """Return what looks at batches of a part by its contract."""
+        contract, place = self.contract(dataset, part), (dataset.name, part)
+        found = self._screens.get(place)
+        if found is None or found.contract is not contract:
+            found = self._screens[place] = Screen(contract, dataset.part_types(part))
+        return found
 
     def append(self, dataset: Dataset, part: str, frame: pl.DataFrame, *, segment: str) -> Appended:
         """Ingest a batch but for the rows that break the contract, which are put in quarantine, and those
@@ -206,22 +220,20 @@ class Datasets:
             If a column holds what cannot be kept even in quarantine, such as lists.
         """
         require_segment_name(segment)
-        content = content_digest(frame)
+        kept = in_kept_types(frame)
+        content = rows_digest(kept)
         before = self._before(dataset, part, frame, segment, content)
         if before is not None:
             return before
-        kept = in_kept_types(frame)
-        contract, types = self.contract(dataset, part), dataset.part_types(part)
-        screening = screen(contract, kept, now=self._clock.now(), types=types, acknowledged=acknowledged)
+        screening = self.screen(dataset, part).look(kept, now=self._clock.now(), acknowledged=acknowledged)
         return self._sorted_out(dataset, part, kept, screening, segment, content)
 
     def prepare_correction(
         self, dataset: Dataset, part: str, frame: pl.DataFrame, *, segment: str
     ) -> Prepared:
         """Store rows that a person vouches for, as `prepare_append` does, without asking the contract."""
-        none = pl.repeat(None, frame.height, dtype=pl.String, eager=True)
-        screening = Screening(Report(n_rows=frame.height), none, False)
-        return self._sorted_out(dataset, part, frame, screening, segment, content_digest(frame))
+        screening = Screening(Report(n_rows=frame.height), no_reasons(frame.height), False)
+        return self._sorted_out(dataset, part, frame, screening, segment, rows_digest(frame))
 
     def _before(
         self, dataset: Dataset, part: str, frame: pl.DataFrame, segment: str, content: Digest
@@ -240,7 +252,7 @@ class Datasets:
         if came is None:
             pending = self._pending.get(place)
             return pending[1] if pending is not None and pending[0] == content else None
-        if came not in (content, self._keyed(content)):
+        if not self._is_of(came, frame, content):
             hint = "a segment never changes; give the new rows another segment name"
             raise Conflict("segment", "/".join(place), "exists with other rows", hint=hint)
         report = Report(n_rows=frame.height) if held is None else held.report
@@ -253,6 +265,13 @@ class Datasets:
             report,
             segment,
         )
+
+    def _is_of(self, came: Digest, frame: pl.DataFrame, content: Digest) -> bool:
+        """Return whether a batch that came, as the ledger knows it, is this one."""
+        if came in (content, self._keyed(content)):
+            return True
+        before = _digest_of_before(frame)
+        return came in (before, self._keyed(before))
 
     def _sorted_out(
         self,
@@ -281,8 +300,7 @@ class Datasets:
             kept, given = kept.filter(pl.Series(~repeated)), given.only(~repeated)
         accepted = not kept.is_empty() or frame.is_empty()
         if accepted:
-            plain = content if batch is None else content_digest(kept)
-            facts.append(self._stored(dataset, part, segment, kept, given, plain, batch))
+            facts.append(self._stored(dataset, part, segment, (frame, content), kept, given, batch))
         for later, (n_rows, n_early) in self._known(dataset).add(part, given).items():
             facts.append(
                 RowsJoined(dataset=dataset.name, part=later, segment=segment, n_rows=n_rows, n_early=n_early)
@@ -495,20 +513,23 @@ class Datasets:
         dataset: Dataset,
         part: str,
         segment: str,
+        came: tuple[pl.DataFrame, Digest],
         rows: pl.DataFrame,
         given: Stated,
-        content: Digest,
         batch: Digest | None,
     ) -> DatasetVersionAppended:
-        stored = self._columns.append(table_of(dataset.name, part), segment, rows)
-        times = rows[part].cast(pl.Int64)
+        frame, content = came
+        # Digests of a long batch take as long as everything else, so the same rows are not read twice.
+        known = content if batch is None and rows.schema == frame.schema else None
+        stored = self._columns.append(table_of(dataset.name, part), segment, rows, content=known)
+        times = rows[part].to_physical()
         first, last = times.min(), times.max()
         return DatasetVersionAppended(
             dataset=dataset.name,
             part=part,
             segment=segment,
             n_rows=rows.height,
-            digest=content,
+            digest=content if batch is None else stored,
             first=Instant(first) if isinstance(first, int) else None,
             last=Instant(last) if isinstance(last, int) else None,
             n_ahead=int(self._known(dataset).ahead(part, given).sum()),
@@ -533,28 +554,16 @@ class Datasets:
             segment=segment,
             n_rows=rows.height,
             n_batch=frame.height,
-            digest=self._keyed(content_digest(rows)),
+            digest=self._keyed(stored),
             report=screening.report,
             batch=batch,
             rows=self._keyed(stored),
         )
 
 
-def content_digest(frame: pl.DataFrame) -> Digest:
-    """Return the SHA-256 of a frame's columns, types and values; it does not depend on how the frame is
-    stored.
-
-    Examples
-    --------
-    >>> content_digest(pl.DataFrame({"a": [1, None]})) == content_digest(pl.DataFrame({"a": [1, 2]}))
-    False
-    """
-    for name, dtype in frame.schema.items():
-        if dtype.is_nested() or dtype in (pl.Object, pl.Binary):
-            hint = "send numbers, Booleans, texts and times"
-            raise InvalidInput("column", name[:80], f"has the type {dtype}", hint=hint)
+def _digest_of_before(frame: pl.DataFrame) -> Digest:
+    """Return the digest by which ledgers of before know a batch."""
     header = "\x1f".join(f"{name}\x1e{dtype}" for name, dtype in frame.schema.items())
-    # Texts are quoted, so a null (nothing) and an empty text ("") differ.
     body = frame.write_csv(include_header=False, quote_style="non_numeric", datetime_format="%s%.6f")
     return digest(f"{header}\n{body}".encode())
 
@@ -572,7 +581,9 @@ def conformed(frame: pl.DataFrame, dataset: Dataset, part: str) -> pl.DataFrame:
         If a column is missing, or a value does not fit.
     """
     types = dataset.part_types(part)
-    rows = in_kept_types(frame).select(list(types))
+    rows = in_kept_types(frame)
+    if rows.columns != list(types):
+        rows = rows.select(list(types))
     return rows if rows.schema == types else rows.cast(types, strict=True)  # type: ignore[arg-type]
 
 

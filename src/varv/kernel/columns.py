@@ -60,9 +60,16 @@ empty if not.
 class Columns(Protocol):
     """A store of tables. A table is named by up to four parts, such as ``"predictions/late-arrival"``."""
 
-    def append(self, table: str, segment: str, frame: pl.DataFrame) -> Digest:
+    def append(
+        self, table: str, segment: str, frame: pl.DataFrame, *, content: Digest | None = None
+    ) -> Digest:
         """Add a segment durably and return the digest of its rows; adding it again with the same rows is
         harmless.
+
+        Parameters
+        ----------
+        content
+            The digest of the rows, if it is known already.
 
         Raises
         ------
@@ -154,14 +161,16 @@ class FolderColumns:
         self._compared: dict[Path, tuple[Looks, dict[str, Digest]]] = {}
         root.mkdir(parents=True, exist_ok=True)
 
-    def append(self, table: str, segment: str, frame: pl.DataFrame) -> Digest:
+    def append(
+        self, table: str, segment: str, frame: pl.DataFrame, *, content: Digest | None = None
+    ) -> Digest:
         """Add a segment durably and return the digest of its rows; adding it again with the same rows is
         harmless.
         """
         place = self._place(table, segment)
         if frame.width == 0:
             raise InvalidInput("segment", f"{table}/{segment}", "has no columns")
-        content = rows_digest(frame)
+        content = content or rows_digest(frame)
         if place.exists() or segment in self._in_compacted(table):
             _require_same(next(self.batches(table, [segment])), frame, f"{table}/{segment}")
             return content

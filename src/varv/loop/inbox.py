@@ -14,7 +14,7 @@ import msgspec
 import polars as pl
 
 from varv.data import Dataset
-from varv.data.rules import WHOLE, Contract, screen
+from varv.data.rules import WHOLE, Screen
 from varv.kernel.clock import Clock, Instant, iso
 from varv.kernel.errors import FailedPrecondition, InvalidInput
 from varv.loop.answering import RequestColumn, column_of, in_json, typed_frame
@@ -126,7 +126,7 @@ class Inbox:
                 thing = "request" if is_about_requests else "row"
                 problem = f"is before its {thing}, which is of {iso(asked)}"
                 found.refuse(number, part, problem, "send the time at which it became known, or leave it out")
-        found.refuse_by(self._world.datasets.contract(dataset, part), types, now)
+        found.refuse_by(self._world.datasets.screen(dataset, part), types, now)
         return found, sum(number not in existing for number in found.rows) if is_about_requests else 0
 
     def _rows_at(self, dataset: Dataset, part: str, found: CheckedRows) -> dict[int, Instant]:
@@ -151,13 +151,13 @@ class CheckedRows:
         self.rows.pop(number, None)
         self.refused[number] = RefusedRow(row=number, column=column, problem=problem, hint=hint)
 
-    def refuse_by(self, contract: Contract, types: Mapping[str, pl.DataType], now: Instant) -> None:
+    def refuse_by(self, screen: Screen, types: Mapping[str, pl.DataType], now: Instant) -> None:
         """Refuse what would be put aside: for what a row breaks itself, and, where too many rows of the
         request break a rule that tolerates a few, those.
         """
         if not self.rows:
             return
-        found = screen(contract, typed_frame(list(self.rows.values()), types), now=now, types=types)
+        found = screen.look(typed_frame(list(self.rows.values()), types), now=now)
         broken = {one.reason: one for one in found.report.violations}
         for number, reason in zip(list(self.rows), found.reasons, strict=True):
             if reason is None or reason == WHOLE:

@@ -7,14 +7,16 @@ own instants, answered, and kept with what was answered.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 
 import msgspec
+import numpy as np
 import polars as pl
 
 from varv.data import Dataset, Prepared
 from varv.kernel.clock import Instant, as_datetime
-from varv.kernel.content import rows_digest
+from varv.kernel.codec import Digest
 from varv.kernel.sagas import Fact
 from varv.loop.declaration import Model
 from varv.loop.feed import Arrival
@@ -104,26 +106,23 @@ class Intake:
         unit = keys if world.model.unit is None else requests[world.model.unit].cast(pl.String)
         if world.dataplane.table is None:
             # Nothing serves yet: the requests are kept with their features, to train the first model on.
-            answers = pl.DataFrame(
-                {name: pl.Series([], dtype=dtype) for name, dtype in ANSWER_SCHEMA.items()}
-            )
-            answers = answers.clear(requests.height)
+            none = [pl.Series(name, [None], dtype=dtype) for name, dtype in ANSWER_SCHEMA.items()]
+            answers = pl.DataFrame([column.new_from_index(0, requests.height) for column in none])
         else:
             answers = world.dataplane.infer(unit.to_list(), given)
         rows = pl.DataFrame([keys, requests[self._requests.event_time].alias("requested_at")])
         rows = rows.hstack(answers).hstack(features)
-        world.telemetry.predicted(segment, rows)
-        return self._served(rows, segment)
+        return self._served(rows, segment, world.telemetry.predicted(segment, rows))
 
-    def _served(self, rows: pl.DataFrame, segment: str) -> Fact:
-        counts = rows.group_by("version").len().sort("version", nulls_last=False)
-        by_version = {str(version or 0): n for version, n in counts.iter_rows()}
+    def _served(self, rows: pl.DataFrame, segment: str, content: Digest) -> Fact:
+        counts = Counter(rows["version"].to_list())
+        by_version = {str(version): counts[version or None] for version in sorted(v or 0 for v in counts)}
         served = RequestsServed(
             model=self._world.model.name,
             segment=segment,
             n_requests=rows.height,
             n_by_version=by_version,
-            digest=rows_digest(rows),
+            digest=content,
         )
         return Fact(f"requests/{self._world.model.name}", served)
 
@@ -131,11 +130,17 @@ class Intake:
 def outcomes_in(model: Model, rows: pl.DataFrame) -> pl.DataFrame:
     """Return ``key``, ``outcome`` and ``known_at`` of rows of the requests' part that holds the outcome."""
     outcome = model.outcome
-    truth = pl.col(outcome.column).cast(pl.Float64).alias("outcome")
-    key, known_at = keys_of(model.requests.key, rows), pl.col(outcome.known_at).alias("known_at")
+    keys, known_at = keys_of(model.requests.key, rows), rows[outcome.known_at].alias("known_at")
+    truth = rows[outcome.column].cast(pl.Float64).to_numpy()
     # What is neither 0 nor 1 is no outcome; a contract puts it aside before it comes here.
-    known = rows.select(key, truth, known_at).filter(pl.col("outcome").is_in([0.0, 1.0]))
-    return known.drop_nulls().cast({"outcome": pl.Int8})
+    chosen = (truth == 0.0) | (truth == 1.0)
+    for column in (keys, known_at):
+        if column.null_count():
+            chosen = chosen & column.is_not_null().to_numpy()
+    known = pl.Series(chosen)
+    return pl.DataFrame(
+        [keys.filter(known), pl.Series("outcome", truth[chosen].astype(np.int8)), known_at.filter(known)]
+    )
 
 
 def keys_of(key: Sequence[str], rows: pl.DataFrame) -> pl.Series:

@@ -163,8 +163,8 @@ class LiveIntake(Intake):
             if prepared.accepted:
                 known.append(Arrival(dataset, part, prepared.rows))
         if predictions is not None:
-            self._world.telemetry.store(segment, predictions)
-            facts.append(self._served(predictions, segment))
+            content = self._world.telemetry.store(segment, predictions)
+            facts.append(self._served(predictions, segment, content))
         return Captured(segment, tuple(facts), tuple(known), predictions)
 
     def know(self, captured: Captured) -> None:

@@ -72,8 +72,9 @@ class Telemetry:
         """Store small ones of `segments`, oldest first, together."""
         self._columns.compact(TABLE, segments)
 
-    def predicted(self, segment: str, rows: pl.DataFrame) -> None:
+    def predicted(self, segment: str, rows: pl.DataFrame) -> Digest:
         """Keep a batch of predictions: ``key``, ``requested_at``, the answer's columns, and the features.
+        Return the digest of its rows.
 
         Parameters
         ----------
@@ -81,12 +82,15 @@ class Telemetry:
             Names the batch. A batch is kept once: what may have to be tried again is stored first, and
             remembered once it counts.
         """
-        self.store(segment, rows)
+        content = self.store(segment, rows)
         self.remember(rows)
+        return content
 
-    def store(self, segment: str, rows: pl.DataFrame) -> None:
-        """Store a batch durably, not in memory; storing the same batch again changes nothing."""
-        self._columns.append(TABLE, segment, rows)
+    def store(self, segment: str, rows: pl.DataFrame) -> Digest:
+        """Store a batch durably, not in memory, and return the digest of its rows; storing the same batch
+        again changes nothing.
+        """
+        return self._columns.append(TABLE, segment, rows)
 
     def known(self, outcomes: pl.DataFrame) -> None:
         """Take in outcomes that became known: ``key``, ``outcome`` (0 or 1) and ``known_at``."""
@@ -321,6 +325,8 @@ def _tidied(held: list[T], new: T, height: Callable[[T], int], merge: Callable[[
 
 def _completed(rows: pl.DataFrame) -> pl.DataFrame:
     """Return `rows` with every column of an answer, in one order; segments of older homes lack some."""
+    if rows.columns[: 2 + len(ANSWER_SCHEMA)] == ["key", "requested_at", *ANSWER_SCHEMA]:
+        return rows
     answer = [
         pl.col(name) if name in rows.columns else pl.lit(None, dtype).alias(name)
         for name, dtype in ANSWER_SCHEMA.items()
