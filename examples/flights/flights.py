@@ -88,19 +88,23 @@ late = varv.Model(
     ],
     outcome=varv.Outcome("late", known_at="arrived_at", mature="24h"),
     train=varv.Train(
-        fit, validate="7d", origins=1, params={"max_iter": 60, "max_leaf_nodes": 15, "learning_rate": 0.15}
+        fit,
+        validate="3d",
+        origins=1,
+        refit=False,
+        params={"max_iter": 60, "max_leaf_nodes": 15, "learning_rate": 0.15},
     ),
     gates=[varv.gate.beats_champion("log_loss"), varv.gate.calibrated(max_ece=0.08)],
     rollout=varv.Rollout(
         shadow="until proven or 2d",
-        steps=[5, 25, 100],
-        guard={"log_loss": "not worse by 0.01"},
+        steps=[10, 100],
+        guard={"log_loss": "not worse by 0.015"},
         bake="12h",
         deadline="14d",
     ),
     monitors=[varv.monitor.performance("log_loss"), varv.monitor.calibration(), varv.monitor.drift()],
     retrain=varv.Retrain(
-        on=["performance", "calibration", "drift", "volume:20%", "schedule:45d"], cooldown="7d"
+        on=["performance", "calibration", "drift", "volume:10%", "schedule:21d"], cooldown="5d"
     ),
 )
 

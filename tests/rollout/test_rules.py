@@ -36,6 +36,7 @@ from varv.rollout import (
 )
 from varv.rollout.luck import BLOCK
 from varv.rollout.model import Scores
+from varv.rollout.rules import ODD_SHIFT
 from varv.rollout.tally import weigh_probation
 
 from .explorer import LUCK, counted, stretch
@@ -43,7 +44,7 @@ from .samples import NEW, OLD, START, Driver, requests, started
 from .samples import evidence as evidence_of
 
 LATER = Instant(START + 30 * DAY)
-GOOD, BAD, DOUBTFUL, PLAIN = -2.0, 2.0, 1.1, 0.0
+GOOD, BAD, DOUBTFUL, PLAIN = -1.4, 2.0, 1.1, 0.0
 """By how many standard deviations each block lies above zero."""
 
 
@@ -85,7 +86,7 @@ def proven_and_promoted():
     run.hear(GOOD)
     for _ in range(2):
         run.bake()
-        run.hear()
+        run.hear(GOOD)
     return run
 
 
@@ -204,11 +205,40 @@ def test_a_proof_stays_one():
     run = Teller()
     run.hear(GOOD)
     run.bake()
-    run.hear(PLAIN, n_blocks=32, n_labels=1600)
+    run.hear(PLAIN)
     run.bake()
-    run.hear(0.0)
+    run.hear(PLAIN)
     assert run.outcome == "promoted"
     assert run.tells[-1].evidence.log_safety < run.tells[-1].evidence.safety_at
+
+
+def test_what_was_proven_before_its_losses_shifted_counts_no_more():
+    run = Teller()
+    run.hear(2 * GOOD)
+    run.bake()
+    run.hear(PLAIN)
+    run.wait_until(run.timers["deadline"])
+    assert run.state.share == 0.05
+    assert run.said(RolloutHeld)[-1].reason == "its losses are worse than before its share rose"
+    assert run.said(RolloutHeld)[-1].evidence.shift > ODD_SHIFT
+
+
+def test_what_shifted_and_proves_itself_anew_goes_on():
+    run = Teller(luck=Luck(spread=LUCK.spread, inflation=1.0, n_days=30))
+    run.hear(4 * GOOD)
+    run.bake()
+    run.hear(GOOD, n_blocks=16)
+    assert run.state.share == 0.25
+
+
+def test_harm_of_few_blocks_uses_up_the_margin_of_the_whole_rollout():
+    run = Teller()
+    run.hear(PLAIN)
+    run.hear(100.0, n_blocks=1, n_labels=60)
+    assert run.state.phase == "rolled_back"
+    assert run.state.reason == "its losses exceed what the margin allows for the whole rollout"
+    (started_back,) = run.said(RollbackStarted)
+    assert started_back.evidence.log_harm < started_back.evidence.harm_at
 
 
 def test_the_last_step_waits_for_the_proof_and_is_held_at_the_deadline():
@@ -221,7 +251,7 @@ def test_the_last_step_waits_for_the_proof_and_is_held_at_the_deadline():
     assert (run.state.share, run.outcome, run.said(RolloutHeld)) == (0.25, "", [])
     run.wait_until(run.timers["deadline"])
     assert run.said(RolloutHeld)[0].reason == "safety is not proven"
-    run.hear(GOOD)
+    run.hear(GOOD, n_blocks=24, n_labels=1500)
     assert run.outcome == "promoted"
 
 

@@ -147,10 +147,10 @@ def test_a_rollback_shows_its_reason_and_the_evidence(stage):
     with stage.views.reading(RolloutsView) as view:
         record = view.rollouts[0]
         assert (record.outcome, record.share) == ("rolled_back", 0.0)
-        assert record.reason == "the candidate is worse than the champion"
+        assert record.reason == "its losses exceed what the margin allows for the whole rollout"
         assert [line.what for line in record.log][-2:] == ["rollback started", "rolled back"]
         assert record.log[-1].evidence.step_difference > stage.plan.margin
-        assert record.log[-1].evidence.log_harm >= stage.plan.harm_at
+        assert record.log[-1].evidence.excess > record.log[-1].evidence.excess_at
 
 
 def test_a_probation_is_followed_to_its_end(stage):

@@ -11,7 +11,7 @@ from __future__ import annotations
 import copy
 import gc
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -28,7 +28,7 @@ from varv.kernel.faults import Faults
 from varv.kernel.ledger import Entry
 from varv.kernel.sagas import Fact
 from varv.kernel.secret import SECRET_FILE, Secret
-from varv.loop.accounts import rows_of, text_notices, warnings_of
+from varv.loop.accounts import PartRows, rows_of, text_notices, warnings_of
 from varv.loop.comparison import (
     COMPARISON_FILE,
     DECLARED,
@@ -107,11 +107,12 @@ def run_replay(
     make_room(home, declaration, fresh=fresh)
     names = [DECLARED] if declared_only else [DECLARED, *replay.references]
     runs: dict[str, PolicyRun] = {}
+    accounts: dict[str, tuple[PartRows, ...]] = {}
     for name in names:
         folder = home if name == DECLARED else home / "policies" / name
         if name != DECLARED:
             make_room(folder, declaration, fresh=fresh)
-        runs[name] = _run_policy(
+        runs[name], accounts[name] = _run_policy(
             replay, name, folder, feed, declaration, on_tick, fault if name == DECLARED else ""
         )
         # A world is hundreds of megabytes in reference cycles, and the collector counts objects, not bytes:
@@ -121,17 +122,12 @@ def run_replay(
     try:
         compared = compare(runs, since=replay.train_at, until=mature, seed=replay.seed)
     except FailedPrecondition as error:
-        raise _with_losses(error, home, replay, feed) from None
-    return _record(home, replay, feed, compared)
+        raise _with_losses(error, warnings_of(accounts[DECLARED])) from None
+    return _record(home, replay, compared, accounts[DECLARED])
 
 
-def _with_losses(error: FailedPrecondition, home: Path, replay: Replay, feed: Feed) -> FailedPrecondition:
+def _with_losses(error: FailedPrecondition, losses: Sequence[str]) -> FailedPrecondition:
     """Return `error`, which says that there is nothing to compare, with the rows that were not used."""
-    world = open_world(home, replay.model, VirtualClock(replay.until), durability="process")
-    try:
-        losses = warnings_of(rows_of(world, feed, replay.since, replay.until))
-    finally:
-        world.close()
     facts = {**error.facts, "rows": "; ".join(losses)} if losses else error.facts
     return FailedPrecondition(error.kind, error.name, error.problem, hint=error.hint, **facts)
 
@@ -209,7 +205,8 @@ def _held(folder: Path) -> str | None:
 
 def _run_policy(
     replay: Replay, name: str, folder: Path, feed: Feed, declaration: Digest, on_tick: OnTick, fault: str
-) -> PolicyRun:
+) -> tuple[PolicyRun, tuple[PartRows, ...]]:
+    """Replay one policy; of the declared one return the accounts of all rows as well."""
     model = replay.model if name == DECLARED else _reference(replay.model, name)
     clock = VirtualClock(replay.since)
     began = cpu_seconds()
@@ -228,12 +225,15 @@ def _run_policy(
 
         driver = Driver(world, clock, replay, feed, plants=name == DECLARED)
         driver.run(policy_of(model, replay.train_at, replay.seed), declaration, tick)
+        accounts: tuple[PartRows, ...] = ()
         if name == DECLARED:
+            # Now, while the keys of all rows are in memory.
+            accounts = rows_of(world, feed, replay.since, replay.until)
             facts = [Fact(world.loop_id, event) for event in _changed_since(folder, world)]
             world.engine.tell(facts=facts)
         # What an earlier start of this replay has spent is not known any more, and a part would mislead.
         spent = None if resumed else round(cpu_seconds() - began, 1)
-        return policy_run(world, replay.train_at, replay.until, spent)
+        return policy_run(world, replay.train_at, replay.until, spent), accounts
     finally:
         world.close()
 
@@ -278,12 +278,12 @@ def _reference(model: Model, name: str) -> Model:
     return chosen
 
 
-def _record(home: Path, replay: Replay, feed: Feed, compared: Comparison) -> Comparison:
+def _record(home: Path, replay: Replay, compared: Comparison, rows: tuple[PartRows, ...]) -> Comparison:
     """Keep the comparison with the accounts of all rows, and return both."""
     clock = VirtualClock(replay.until)
     world: World = open_world(home, replay.model, clock, durability="process")
     try:
-        compared = _with_accounts(world, replay, feed, compared)
+        compared = _with_accounts(world, replay, compared, rows)
         event = PoliciesCompared(comparison=without_cpu(compared))
         last = world.ledger.read(max(0, world.ledger.head(_COMPARISON).version - 1), stream=_COMPARISON)
         if not last or last[-1].event != event:
@@ -295,8 +295,9 @@ def _record(home: Path, replay: Replay, feed: Feed, compared: Comparison) -> Com
     return compared
 
 
-def _with_accounts(world: World, replay: Replay, feed: Feed, compared: Comparison) -> Comparison:
-    rows = rows_of(world, feed, replay.since, replay.until)
+def _with_accounts(
+    world: World, replay: Replay, compared: Comparison, rows: tuple[PartRows, ...]
+) -> Comparison:
     with world.views.reading(DatasetsView) as view:
         notices = text_notices(view, replay.model.requests.name, replay.model.definition()[1:])
     return msgspec.structs.replace(compared, warnings=warnings_of(rows), notices=notices, rows=rows)

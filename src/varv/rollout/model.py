@@ -209,11 +209,20 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     """Mean log-loss of the candidate minus that of the champion while the present share was in force."""
     step_low: float | None = None
     step_high: float | None = None
+    step_safety: float = 0.0
     difference: float | None
     """Mean log-loss of the candidate minus that of the champion; None without labels."""
     low: float | None
     high: float | None
     """A 95 % interval of `difference` that holds at all times at once."""
+    excess: float = 0.0
+    """Sum of the differences over all requests, in nats."""
+    excess_at: float | None = None
+    """The `excess` above which the rollout is rolled back: more than the margin allows until the deadline, and
+    more than luck makes of it."""
+    shift: float = 0.0
+    """By how many standard deviations the losses at the present share exceed those before it. A candidate that
+    was not what it is now is proven by `step_safety` alone."""
     inflation: float | None = None
     """How many times more blocks vary than their hours suggest: so many blocks weigh as one."""
     luck_days: int = 0

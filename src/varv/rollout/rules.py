@@ -77,6 +77,9 @@ FEWEST_SCORES = 50
 ODD_GAP = 3.0
 """Scores whose mean gap to the champion's moved by so many of its standard deviations are not those of the
 shadow."""
+ODD_SHIFT = 3.0
+"""Losses that rise with the share by so many standard deviations are not those of the candidate that was
+proven."""
 ODD_SPREAD = 0.05
 """Scores that vary by less than this share of what they did say the same of everybody."""
 
@@ -129,6 +132,8 @@ class RolloutSaga:
         if leans_towards_harm(evidence, plan):
             return "evidence leans towards harm"
         proven = is_proven(state, evidence)
+        if evidence.shift > ODD_SHIFT and not proven:
+            return "its losses are worse than before its share rose"
         in_shadow = state.phase == "shadow"
         n_labels, n_blocks = (
             (evidence.n_labels, evidence.n_blocks)
@@ -248,6 +253,8 @@ class RolloutSaga:
         state = _with(state, proven=state.proven or evidence.log_safety >= evidence.safety_at)
         if evidence.log_harm >= evidence.harm_at:
             return self._roll_back(state, _harm_shown(evidence))
+        if evidence.excess_at is not None and evidence.excess > evidence.excess_at:
+            return self._roll_back(state, "its losses exceed what the margin allows for the whole rollout")
         reason = self.blocker(state, evidence)
         if not reason:
             return self._raise(state, evidence, now)
@@ -380,6 +387,8 @@ def is_proven(state: RolloutState, evidence: Evidence) -> bool:
     An e-value that once reached its threshold bounds the risk for a candidate that stays what it is. One that
     changed with its share shows in the mean since then.
     """
+    if evidence.shift > ODD_SHIFT:
+        return evidence.step_safety >= evidence.safety_at
     if evidence.log_safety >= evidence.safety_at:
         return True
     here = evidence.step_difference

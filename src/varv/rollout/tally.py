@@ -12,7 +12,7 @@ from math import sqrt
 import msgspec
 import numpy as np
 
-from varv.kernel.clock import DAY, Instant
+from varv.kernel.clock import DAY, Duration, Instant
 from varv.rollout.luck import Blocks, Hour, Luck, blocks, checked
 from varv.rollout.model import AnswersCounted, Evidence, EvidenceArrived, Probation
 from varv.rollout.plan import RolloutPlan
@@ -30,7 +30,7 @@ MOST_HOURS = 60 * 24
 WEIGHTS = (0.8, 0.1, 0.1)
 """Of harm shown by outcomes, by missing and by slow answers; the latter speak fast when they do."""
 RARE = 3.3
-"""Standard deviations that luck exceeds about once in a thousand probations."""
+"""Standard deviations that luck exceeds about once in a thousand rollouts or probations."""
 _DIGITS = 6
 
 
@@ -85,7 +85,8 @@ def weigh(tally: Tally, plan: RolloutPlan, luck: Luck, *, share: float, epoch: i
     against it, however single blocks lie: blocks are weighed by how much they can tell, and the guard speaks
     of all requests alike.
     """
-    of_step = [hour for hour in tally.hours if hour.at >= tally.step_since]
+    before = [hour for hour in tally.hours if hour.at < tally.step_since]
+    of_step = list(tally.hours[len(before) :])
     # What changed with the share is no luck: a step is checked by itself.
     luck, luck_of_step = checked(luck, tally.hours), checked(luck, of_step)
     every = blocks(tally.hours, luck, through=tally.through)
@@ -94,6 +95,7 @@ def weigh(tally: Tally, plan: RolloutPlan, luck: Luck, *, share: float, epoch: i
     missing, slow = _answers(tally.answers)
     low, high = _interval(every, luck)
     step_low, step_high = _interval(step, luck_of_step)
+    excess, *limits = _excess(tally.hours, every, plan.margin, luck, tally.through, horizon=plan.deadline)
     return Evidence(
         share=share,
         epoch=epoch,
@@ -113,14 +115,18 @@ def weigh(tally: Tally, plan: RolloutPlan, luck: Luck, *, share: float, epoch: i
         harm_at=_rounded(plan.harm_at),
         safety_at=_rounded(plan.safety_at),
         step_blocks=step.n.size,
+        step_safety=_rounded(_safety(step, luck_of_step, plan.margin)),
         step_difference=_mean(of_step),
         step_low=step_low,
         step_high=step_high,
         difference=_mean(tally.hours),
         low=low,
         high=high,
+        excess=_rounded(excess),
+        excess_at=_rounded(max(limits)),
         inflation=luck.inflation,
         luck_days=luck.n_days,
+        shift=_rounded(_shift(before, of_step, _variance(every, luck))),
         n_cut=int(np.sum(np.abs(every.standardized(luck.inflation, null=plan.margin)) >= LARGEST)),
     )
 
@@ -131,26 +137,53 @@ def weigh_probation(hours: tuple[Hour, ...], plan: RolloutPlan, luck: Luck, *, t
     """
     luck = checked(luck, hours)
     found = blocks(hours, luck, through=through)
-    n, excess = sum(hour.n for hour in hours), sum(hour.total for hour in hours)
-    lived = max(through - hours[0].at, DAY) if hours else DAY
-    expected = n * max(1.0, plan.probation / lived)
-    # By the history's spread, or that of the usual block: one that is far off must not excuse itself.
-    usual = float(np.median(found.variance / found.n)) if found.n.size else 0.0
-    by_luck = RARE * sqrt(expected * (luck.spread or usual) * luck.inflation)
+    excess, allowed, by_luck = _excess(hours, found, plan.margin, luck, through, horizon=plan.probation)
     low, high = _interval(found, luck)
     return Probation(
         through=through,
-        n_labels=n,
+        n_labels=sum(hour.n for hour in hours),
         n_blocks=found.n.size,
         difference=_mean(hours),
         low=low,
         high=high,
         excess=_rounded(excess),
-        excess_allowed=_rounded(plan.margin * expected),
+        excess_allowed=_rounded(allowed),
         excess_by_luck=_rounded(by_luck),
         log_harm=_rounded(_harm(found, luck)),
         harm_at=_rounded(plan.harm_at),
     )
+
+
+def _excess(
+    hours: tuple[Hour, ...], found: Blocks, margin: float, luck: Luck, through: Instant, *, horizon: Duration
+) -> tuple[float, float, float]:
+    """Return the sum of the losses' differences, what the margin allows until the horizon, and what luck may
+    make of it until then.
+
+    Blocks are not cut here: harm that falls on few of them is not seen in many.
+    """
+    n, excess = sum(hour.n for hour in hours), sum(hour.total for hour in hours)
+    lived = max(through - hours[0].at, DAY) if hours else DAY
+    expected = n * max(1.0, horizon / lived)
+    return excess, margin * expected, RARE * sqrt(expected * _variance(found, luck))
+
+
+def _variance(found: Blocks, luck: Luck) -> float:
+    """Return how much the difference of one request varies, what requests share included.
+
+    By the history's spread, or that of the usual block: one that is far off must not excuse itself.
+    """
+    usual = float(np.median(found.variance / found.n)) if found.n.size else 0.0
+    return (luck.spread or usual) * luck.inflation
+
+
+def _shift(before: list[Hour], of_step: list[Hour], variance: float) -> float:
+    """Return by how many standard deviations losses at a step exceed those before it."""
+    ours, theirs = sum(hour.n for hour in of_step), sum(hour.n for hour in before)
+    if not ours or not theirs or not variance:
+        return 0.0
+    moved = sum(hour.total for hour in of_step) / ours - sum(hour.total for hour in before) / theirs
+    return moved / sqrt(variance * (1 / ours + 1 / theirs))
 
 
 def _harm(found: Blocks, luck: Luck) -> float:
