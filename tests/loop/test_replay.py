@@ -26,10 +26,12 @@ from varv.kernel.clock import DAY, instant, iso
 from varv.kernel.errors import FailedPrecondition
 from varv.kernel.ledger import Entry
 from varv.loop.model import CandidateRejected, FaultPlanted, GatesJudged, RetrainTriggered, RowsMatured
+from varv.loop.replay import still_filled
 from varv.monitoring import AlarmRaised, PerformanceMeasured
 from varv.registry import AliasMoved, VersionRegistered
 from varv.rollout import RolloutSettled
 from varv.rollout.model import RolloutRolledBack, RolloutStarted, VersionPromoted
+from varv.serving.routing import RoutingShare, RoutingTable
 
 pytestmark = pytest.mark.slow
 
@@ -311,3 +313,10 @@ def test_the_author_function_gets_rows_in_the_order_of_their_requests(tmp_path):
         assert (train.requested_at[1:] >= train.requested_at[:-1]).all()
         assert len(train) == len(train.y) == len(train.X)
     assert refitted.requested_at[-1] - judged.requested_at[-1] > 5.9 * DAY
+
+
+def test_the_column_of_a_plant_is_filled_in_its_own_shadow_only():
+    shadow = RoutingTable(epoch=1, shares=(RoutingShare(1, 1.0),), shadows=(2,), salt="s")
+    canary = RoutingTable(epoch=2, shares=(RoutingShare(1, 0.9), RoutingShare(2, 0.1)), salt="s")
+    later = RoutingTable(epoch=3, shares=(RoutingShare(2, 1.0),), shadows=(3,), salt="s")
+    assert [still_filled(BREAKS, 2, table) for table in (shadow, canary, later)] == [True, False, False]

@@ -144,22 +144,30 @@ class Driver:
         if not self._plants or table is None:
             return None
         columns: dict[str, pl.Series] = {}
-        for plant in self._serving(table):
+        for plant, version in self._serving(table):
             column = pl.Series(plant.column, [None] * requests.height, dtype=pl.Float32)
-            if plant.breaks == "in canary" and table.candidate is not None and table.candidate_share == 0.0:
+            if still_filled(plant, version, table):
                 column = self._feed.later(self._world.model.requests, requests, plant.column).cast(pl.Float32)
             columns[plant.column] = column
         return pl.DataFrame(list(columns.values())) if columns else None
 
-    def _serving(self, table: RoutingTable) -> list[Plant]:
-        """Return the plants among the versions of a table."""
+    def _serving(self, table: RoutingTable) -> list[tuple[Plant, int]]:
+        """Return the plants among the versions of a table, each with its version."""
         name = self._world.model.name
         with self._world.views.reading(RegistryView) as registry:
-            named = {registry.version(name, version).registered.planted for version in table.versions}
-        return [plant for plant in self._plants if plant.name in named]
+            named = {
+                registry.version(name, version).registered.planted: version for version in table.versions
+            }
+        return [(plant, named[plant.name]) for plant in self._plants if plant.name in named]
 
     def _last(self, kind: type[E]) -> E | None:
         head = self._world.ledger.head("replay").version
         found = self._world.ledger.read(max(0, head - 1), stream="replay")
         last = found[-1].event if found else None
         return last if isinstance(last, kind) else None
+
+
+def still_filled(plant: Plant, version: int, table: RoutingTable) -> bool:
+    """Return whether the column of a planted version is filled: in its own shadow, if it breaks in the canary."""
+    in_shadow = version == table.candidate and table.candidate_share == 0.0
+    return plant.breaks == "in canary" and in_shadow

@@ -85,10 +85,10 @@ def weigh(tally: Tally, plan: RolloutPlan, luck: Luck, *, share: float, epoch: i
     against it, however single blocks lie: blocks are weighed by how much they can tell, and the guard speaks
     of all requests alike.
     """
-    before = [hour for hour in tally.hours if hour.at < tally.step_since]
-    of_step = list(tally.hours[len(before) :])
+    of_step = tuple(hour for hour in tally.hours if hour.at >= tally.step_since)
+    before = tally.hours[: len(tally.hours) - len(of_step)]
     # What changed with the share is no luck: a step is checked by itself.
-    luck, luck_of_step = checked(luck, tally.hours), checked(luck, of_step)
+    learned, luck, luck_of_step = luck, checked(luck, tally.hours), checked(luck, of_step)
     every = blocks(tally.hours, luck, through=tally.through)
     step = blocks(of_step, luck_of_step, through=tally.through)
     paired = _harm(step, luck_of_step)
@@ -126,7 +126,7 @@ def weigh(tally: Tally, plan: RolloutPlan, luck: Luck, *, share: float, epoch: i
         excess_at=_rounded(max(limits)),
         inflation=luck.inflation,
         luck_days=luck.n_days,
-        shift=_rounded(_shift(before, of_step, _variance(every, luck))),
+        shift=_rounded(_shift(before, of_step, learned, tally.through)),
         n_cut=int(np.sum(np.abs(every.standardized(luck.inflation, null=plan.margin)) >= LARGEST)),
     )
 
@@ -177,13 +177,19 @@ def _variance(found: Blocks, luck: Luck) -> float:
     return (luck.spread or usual) * luck.inflation
 
 
-def _shift(before: list[Hour], of_step: list[Hour], variance: float) -> float:
-    """Return by how many standard deviations losses at a step exceed those before it."""
-    ours, theirs = sum(hour.n for hour in of_step), sum(hour.n for hour in before)
-    if not ours or not theirs or not variance:
+def _shift(before: tuple[Hour, ...], of_step: tuple[Hour, ...], luck: Luck, through: Instant) -> float:
+    """Return by how many standard deviations losses at a step exceed those before it.
+
+    What varies is asked of each part by itself, since a shift makes the whole look as if it varied.
+    """
+    if not before or not of_step:
         return 0.0
-    moved = sum(hour.total for hour in of_step) / ours - sum(hour.total for hour in before) / theirs
-    return moved / sqrt(variance * (1 / ours + 1 / theirs))
+    moved, variance = 0.0, 0.0
+    for sign, part in ((1, of_step), (-1, before)):
+        n, own = sum(hour.n for hour in part), checked(luck, part)
+        moved += sign * sum(hour.total for hour in part) / n
+        variance += _variance(blocks(part, own, through=through), own) / n
+    return moved / sqrt(variance) if variance else 0.0
 
 
 def _harm(found: Blocks, luck: Luck) -> float:
