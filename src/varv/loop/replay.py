@@ -168,6 +168,6 @@ class Driver:
 
 
 def still_filled(plant: Plant, version: int, table: RoutingTable) -> bool:
-    """Return whether the column of a planted version is filled: in its own shadow, if it breaks in the canary."""
+    """Return whether a planted version has its column: in its own shadow, if it breaks in the canary."""
     in_shadow = version == table.candidate and table.candidate_share == 0.0
     return plant.breaks == "in canary" and in_shadow

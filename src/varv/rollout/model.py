@@ -218,11 +218,13 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     excess: float = 0.0
     """Sum of the differences over all requests, in nats."""
     excess_at: float | None = None
-    """The `excess` above which the rollout is rolled back: more than the margin allows until the deadline, and
-    more than luck makes of it."""
+    """The `excess` above which the rollout is rolled back: more than the margin allows until the deadline,
+    and more than luck makes of it.
+    """
     shift: float = 0.0
-    """By how many standard deviations the losses at the present share exceed those before it. A candidate that
-    was not what it is now is proven by `step_safety` alone."""
+    """By how many standard deviations the losses at the present share exceed those before it. A candidate
+    that was not what it is now is proven by `step_safety` alone.
+    """
     inflation: float | None = None
     """How many times more blocks vary than their hours suggest: so many blocks weigh as one."""
     luck_days: int = 0
