@@ -212,6 +212,21 @@ def test_a_proof_stays_one():
     assert run.tells[-1].evidence.log_safety < run.tells[-1].evidence.safety_at
 
 
+def test_a_share_does_not_rise_to_where_harm_that_is_not_excluded_exceeds_the_margin():
+    run = Teller()
+    run.hear()
+    run.outlive_the_shadow()
+    run.bake()
+    run.hear()
+    assert run.state.share == 0.05
+    run.wait_until(run.timers["deadline"])
+    (held,) = run.said(RolloutHeld)
+    assert held.reason == "harm that is not excluded yet is too large for the next share"
+    assert 0.25 * held.evidence.high > run.state.plan.margin
+    run.hear(n_labels=20_000, n_blocks=24)
+    assert run.state.share == 0.25
+
+
 def test_what_was_proven_before_its_losses_shifted_counts_no_more():
     run = Teller()
     run.hear(2 * GOOD)
@@ -243,11 +258,11 @@ def test_harm_of_few_blocks_uses_up_the_margin_of_the_whole_rollout():
 
 def test_the_last_step_waits_for_the_proof_and_is_held_at_the_deadline():
     run = Teller()
-    run.hear()
+    run.hear(n_labels=5000)
     run.outlive_the_shadow()
     for _ in range(2):
         run.bake()
-        run.hear()
+        run.hear(n_labels=2500)
     assert (run.state.share, run.outcome, run.said(RolloutHeld)) == (0.25, "", [])
     run.wait_until(run.timers["deadline"])
     assert run.said(RolloutHeld)[0].reason == "safety is not proven"

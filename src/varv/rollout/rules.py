@@ -146,6 +146,8 @@ class RolloutSaga:
             return "its time is not over"
         if next_share(state) == 1 and not proven:
             return "safety is not proven"
+        if not proven and evidence.high is not None and next_share(state) * evidence.high > plan.margin:
+            return "harm that is not excluded yet is too large for the next share"
         return ""
 
     def next_epoch(self, state: RolloutState) -> int:
