@@ -46,21 +46,29 @@ class Content:
     def __init__(self, frame: pl.DataFrame) -> None:
         self._n_rows = frame.height
         self._header = canonical([[name, _type_name(dtype)] for name, dtype in frame.schema.items()])
-        fixed: list[_Bytes] = []
         self._texts: list[tuple[bytes, npt.NDArray[np.int64]]] = []
-        everywhere = np.ones(frame.height, np.bool_)
-        for valid, values, sizes in _ready(frame):
-            fixed.append(_rows_of_bytes(everywhere if valid is None else valid.to_numpy()))
-            if sizes is None:
-                fixed.append(_rows_of_bytes(values.to_numpy()))
-            else:
-                ends = np.zeros(frame.height + 1, np.int64)
-                np.cumsum(sizes.to_numpy(), out=ends[1:])
-                fixed.append(_rows_of_bytes(np.diff(ends)))
-                self._texts.append(("".join(values.to_list()).encode(), ends))
-        rows = np.concatenate(fixed, axis=1) if fixed else np.empty((frame.height, 0), np.uint8)
-        self._width = rows.shape[1]
+        columns = [
+            (valid, values.to_numpy() if sizes is None else self._sizes(values, sizes))
+            for valid, values, sizes in _ready(frame)
+        ]
+        self._width = sum(1 + numbers.dtype.itemsize for _, numbers in columns)
+        rows = np.ones((frame.height, self._width), np.uint8)
+        at = 0
+        for valid, numbers in columns:
+            if valid is not None:
+                rows[:, at] = valid.to_numpy()
+            width = numbers.dtype.itemsize
+            rows[:, at + 1 : at + 1 + width] = _bytes_of(numbers, width)
+            at += 1 + width
         self._fixed = memoryview(rows.tobytes())
+
+    def _sizes(self, values: pl.Series, sizes: pl.Series) -> npt.NDArray[np.int64]:
+        """Keep texts, and return their sizes in bytes."""
+        numbers = sizes.to_numpy().astype(np.int64)
+        ends = np.zeros(len(numbers) + 1, np.int64)
+        np.cumsum(numbers, out=ends[1:])
+        self._texts.append(("".join(values.to_list()).encode(), ends))
+        return numbers
 
     def digest(self, first: int = 0, n_rows: int | None = None) -> Digest:
         """Return the SHA-256 of `n_rows` rows from row `first` on; by default of all."""
@@ -89,10 +97,11 @@ def rows_digest(frame: pl.DataFrame) -> Digest:
     return Content(frame).digest()
 
 
-def _rows_of_bytes(values: npt.NDArray[np.generic]) -> _Bytes:
+def _bytes_of(values: npt.NDArray[np.generic], width: int) -> _Bytes:
+    """Return the bytes of values, a row each."""
     # Little-endian everywhere, since the digest must not depend on the machine.
     ordered = np.ascontiguousarray(values, dtype=values.dtype.newbyteorder("<"))
-    return ordered.view(np.uint8).reshape(len(values), values.dtype.itemsize)
+    return ordered.view(np.uint8).reshape(len(values), width)
 
 
 def _ready(frame: pl.DataFrame) -> Iterator[tuple[pl.Series | None, pl.Series, pl.Series | None]]:

@@ -181,8 +181,11 @@ def daily_counts(code: Codes, n_bins: int, days: npt.NDArray[np.int64]) -> npt.N
     """Return how often each bin was met on each day, shape (days with at least 20 rows, `n_bins`), in order
     of time.
     """
-    names, day = np.unique(days, return_inverse=True)
-    table = np.bincount(day * n_bins + code, minlength=names.size * n_bins).reshape(names.size, n_bins)
+    if not days.size:
+        return np.zeros((0, n_bins), np.int64)
+    since_first = days - days.min()
+    n_days = int(since_first.max()) + 1
+    table = np.bincount(since_first * n_bins + code, minlength=n_days * n_bins).reshape(n_days, n_bins)
     return table[table.sum(axis=1) >= FEWEST_ROWS]
 
 
@@ -236,7 +239,8 @@ def _measured(part: pl.DataFrame, model: ModelName, version: Version) -> Perform
 def _numbers(column: pl.Series) -> npt.NDArray[np.float64]:
     if not (column.dtype.is_numeric() or column.dtype == pl.Boolean):
         raise InvalidInput("column", column.name, "is not numeric any more", type=str(column.dtype))
-    return column.cast(pl.Float64).fill_null(float("nan")).to_numpy()
+    # Nulls become NaN.
+    return column.cast(pl.Float64).to_numpy()
 
 
 def _texts(column: pl.Series) -> pl.Series:
