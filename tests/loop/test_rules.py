@@ -815,10 +815,7 @@ def test_the_evidence_timer_beats_while_a_rollout_is_open():
     play = Play().rolling(20)
     due = [one for one in play.last.timers if isinstance(one, SetTimer)]
     assert due == [SetTimer("evidence", Instant(after(20) + EVIDENCE_EVERY))]
-    for day in (20.25, 21, 22, 26.9):
-        assert (
-            SetTimer("evidence", Instant(after(day) + EVIDENCE_EVERY))
-            in play.tell(timer("evidence"), day).timers
-        )
+    for day, following in ((20.25, 20.5), (21, 21.25), (22, 22.25), (26.9, 27)):
+        assert SetTimer("evidence", after(following)) in play.tell(timer("evidence"), day).timers
     assert isinstance(play.last.commands[0], GatherEvidence)
     assert CancelTimer("evidence") in play.tell(settled(2), 27).timers

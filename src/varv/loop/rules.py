@@ -58,6 +58,7 @@ from varv.rollout import (
 from varv.serving.routing import RoutingShare, RoutingTable
 
 EVIDENCE_EVERY = Duration(6 * HOUR)
+"""Counted from midnight, so that answers and outcomes are looked at together."""
 
 ALARMS = ("performance", "calibration", "drift")
 """Triggers that are about one version."""
@@ -131,7 +132,7 @@ def _timer(state: LoopState, policy: LoopPolicy, event: TimerFired, now: Instant
 def _gather(state: LoopState, policy: LoopPolicy, now: Instant) -> Step[LoopState]:
     if state.phase != "rolling" or state.candidate is None:
         return Step(state)
-    timers = (SetTimer("evidence", Instant(now + EVIDENCE_EVERY)),)
+    timers = (_next_evidence(now),)
     through = _hour_of(Instant(now - policy.maturity))
     if state.pending and now >= state.rolling_since + policy.plan.deadline:
         return _trigger(state, policy, None, now)
@@ -304,7 +305,7 @@ def _roll_out(
     first_hour = Instant(_hour_of(now) + HOUR)
     state = replace(state, phase="rolling", candidate=version, rolling_since=now, evidence_through=first_hour)
     tells = (Message(rollout_id(ModelName(policy.model), Version(version)), started),)
-    return Step(state, tells=tells, timers=(SetTimer("evidence", Instant(now + EVIDENCE_EVERY)),))
+    return Step(state, tells=tells, timers=(_next_evidence(now),))
 
 
 def _settled(state: LoopState, policy: LoopPolicy, event: RolloutSettled, now: Instant) -> Step[LoopState]:
@@ -455,6 +456,10 @@ def _go_back(state: LoopState, policy: LoopPolicy, former: int, now: Instant) ->
     state = replace(state, candidate=None, planted=None, returning_to=former, given_up=given_up)
     step = _roll_out(state, policy, former, _AT_ONCE, now)
     return replace(step, emits=(*emits, *step.emits))
+
+
+def _next_evidence(now: Instant) -> SetTimer:
+    return SetTimer("evidence", Instant((now // EVIDENCE_EVERY + 1) * EVIDENCE_EVERY))
 
 
 def _next_midnight(now: Instant) -> Instant:

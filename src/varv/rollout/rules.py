@@ -428,8 +428,10 @@ def _harm_shown(evidence: Evidence) -> str:
 
 
 def _next_look(state: RolloutState, now: Instant) -> SetTimer:
-    wait = min(LAST_LOOK, Duration(FIRST_LOOK << min(state.n_looks, 10)))
-    return SetTimer("answers", _after(now, wait))
+    wait = FIRST_LOOK << min(state.n_looks, 10)
+    # By the clock in the end, when outcomes are looked at too: one stretch of requests is taken in for both.
+    due = now + wait if wait < LAST_LOOK else (now // LAST_LOOK + 1) * LAST_LOOK
+    return SetTimer("answers", Instant(due))
 
 
 def _after(now: Instant, span: Duration) -> Instant:
