@@ -109,7 +109,7 @@ class Telemetry:
         """Return predictions of requests made in [since, until), in their order, whether or not their outcome
         is known.
         """
-        return self._rows(since, until, None).drop("outcome", "known_at")
+        return self._rows(since, until, None, until).drop("outcome", "known_at")
 
     def matured(
         self, since: Instant, until: Instant, *, known_by: Instant, columns: Sequence[str] | None = None
@@ -120,8 +120,7 @@ class Telemetry:
         Rows come in the order of the requests, with ``outcome`` and ``known_at`` beside the prediction's
         columns, or those of them that are in `columns`.
         """
-        seen = pl.when(pl.col("known_at") <= as_datetime(known_by))
-        return self._rows(since, until, columns).with_columns(seen.then("outcome"), seen.then("known_at"))
+        return self._rows(since, until, columns, known_by)
 
     def labelled(
         self, since: Instant, until: Instant, *, known_by: Instant, columns: Sequence[str] | None = None
@@ -142,8 +141,10 @@ class Telemetry:
             return self._stored.outcomes().filter(pl.col("known_at") <= as_datetime(known_by)).height
         return earlier.n + sum(int(np.searchsorted(times, known_by, side="right")) for times in batches)
 
-    def _rows(self, since: Instant, until: Instant, columns: Sequence[str] | None) -> pl.DataFrame:
-        """Return the requests made in [since, until) in their order, each with what is known of it by now."""
+    def _rows(
+        self, since: Instant, until: Instant, columns: Sequence[str] | None, known_by: Instant
+    ) -> pl.DataFrame:
+        """Return the requests made in [since, until) in order, each with what was known of it by then."""
         wanted = None if columns is None else tuple(dict.fromkeys(("key", "requested_at", *columns)))
         with self._lock:
             n_forgotten = self._n_forgotten
@@ -154,10 +155,10 @@ class Telemetry:
             parts = [earlier, rows.select(earlier.columns)] if rows.height else [earlier]
             rows = pl.concat(parts).sort("requested_at", "key", maintain_order=True)
         # What is known before the request is not what was predicted.
-        in_time = pl.when(pl.col("known_at") >= pl.col("requested_at"))
+        in_time = pl.when(pl.col("known_at").is_between("requested_at", as_datetime(known_by)))
         rows = rows.with_columns(in_time.then("outcome"), in_time.then("known_at"))
         named = rows.columns if columns is None else (*columns, "outcome", "known_at")
-        return rows.select([name for name in dict.fromkeys(named) if name in rows.columns])
+        return rows[[name for name in dict.fromkeys(named) if name in rows.columns]]
 
     def _forgotten(
         self, since: Instant, until: Instant, columns: Sequence[str] | None, n: int
@@ -196,7 +197,7 @@ class Telemetry:
         parts = [batch.rows for batch in found]
         if columns is not None:
             kept = [name for name in columns if name in parts[0].columns]
-            parts = [rows.select(kept) for rows in parts]
+            parts = [rows[kept] for rows in parts]
         rows, positions = pl.concat(parts), np.concatenate([batch.positions for batch in found])
         if all(one.times[-1] < other.times[0] for one, other in pairwise(found)):
             return rows, positions

@@ -72,7 +72,8 @@ FIRST_LOOK = Duration(4 * MINUTE)
 LAST_LOOK = Duration(6 * HOUR)
 
 FEWEST_BLOCKS = 4
-"""Blocks since the last change of the share that must agree with an earlier proof."""
+"""Blocks since the last change of the share, a day, that must agree with an earlier proof. A column that is
+filled in the shadow alone looked fine for six hours without it."""
 FEWEST_SCORES = 50
 ODD_GAP = 3.0
 """Scores whose mean gap to the champion's moved by so many of its standard deviations are not those of the
@@ -146,6 +147,8 @@ class RolloutSaga:
             return "its time is not over"
         if next_share(state) == 1 and not proven:
             return "safety is not proven"
+        if next_share(state) == 1 and evidence.step_blocks < FEWEST_BLOCKS:
+            return "too little is known of the present share"
         if not proven and evidence.high is not None and next_share(state) * evidence.high > plan.margin:
             return "harm that is not excluded yet is too large for the next share"
         return ""
