@@ -238,6 +238,15 @@ def test_what_was_proven_before_its_losses_shifted_counts_no_more():
     assert run.said(RolloutHeld)[-1].evidence.shift > ODD_SHIFT
 
 
+def test_what_shifted_far_and_is_worse_than_the_champion_is_given_up():
+    run = Teller()
+    run.hear(2 * GOOD)
+    run.bake()
+    run.hear(0.5)
+    assert run.state.phase == "rolled_back"
+    assert run.state.reason == "it is worse than the champion and than before its share rose"
+
+
 def test_what_shifted_and_proves_itself_anew_goes_on():
     run = Teller(luck=Luck(spread=LUCK.spread, inflation=1.0, n_days=30))
     run.hear(4 * GOOD)

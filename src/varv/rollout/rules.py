@@ -81,6 +81,8 @@ shadow."""
 ODD_SHIFT = 3.0
 """Losses that rise with the share by so many standard deviations are not those of the candidate that was
 proven."""
+OTHER_SHIFT = 4.5
+"""From here on it is another candidate than the one that was judged, and is given up if it is the worse."""
 ODD_SPREAD = 0.05
 """Scores that vary by less than this share of what they did say the same of everybody."""
 
@@ -260,6 +262,8 @@ class RolloutSaga:
             return self._roll_back(state, _harm_shown(evidence))
         if evidence.excess_at is not None and evidence.excess > evidence.excess_at:
             return self._roll_back(state, "its losses exceed what the margin allows for the whole rollout")
+        if evidence.shift > OTHER_SHIFT and (evidence.step_difference or 0.0) > 0.0:
+            return self._roll_back(state, "it is worse than the champion and than before its share rose")
         reason = self.blocker(state, evidence)
         if not reason:
             return self._raise(state, evidence, now)
