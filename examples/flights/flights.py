@@ -89,7 +89,7 @@ late = varv.Model(
     outcome=varv.Outcome("late", known_at="arrived_at", mature="24h"),
     train=varv.Train(
         fit,
-        validate="3d",
+        validate="5d",
         origins=1,
         refit=False,
         params={"max_iter": 60, "max_leaf_nodes": 15, "learning_rate": 0.15},

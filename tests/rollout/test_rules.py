@@ -35,8 +35,8 @@ from varv.rollout import (
     WarmVersion,
 )
 from varv.rollout.luck import BLOCK
-from varv.rollout.model import Scores
-from varv.rollout.rules import ODD_SHIFT
+from varv.rollout.model import Evidence, Scores
+from varv.rollout.rules import ODD_SHIFT, is_proven
 from varv.rollout.tally import weigh_probation
 
 from .explorer import LUCK, counted, stretch
@@ -44,7 +44,7 @@ from .samples import NEW, OLD, START, Driver, requests, started
 from .samples import evidence as evidence_of
 
 LATER = Instant(START + 30 * DAY)
-GOOD, BAD, DOUBTFUL, PLAIN = -1.4, 2.0, 1.1, 0.0
+GOOD, FAIR, PLAIN, DOUBTFUL, BAD = -1.4, -0.5, 0.0, 1.1, 2.0
 """By how many standard deviations each block lies above zero."""
 
 
@@ -201,15 +201,22 @@ def test_a_proof_of_the_shadow_counts_only_while_the_share_agrees():
     assert run.state.tally.n_labels == 8200
 
 
-def test_a_proof_stays_one():
-    run = Teller()
-    run.hear(GOOD)
-    run.bake()
-    run.hear(PLAIN)
-    run.bake()
-    run.hear(PLAIN)
-    assert run.outcome == "promoted"
-    assert run.tells[-1].evidence.log_safety < run.tells[-1].evidence.safety_at
+@pytest.mark.parametrize(
+    ("changes", "proven"),
+    [
+        ({}, True),
+        ({"step_blocks": 3}, False),
+        ({"step_difference": 0.02}, False),
+        ({"step_difference": None}, False),
+        ({"shift": ODD_SHIFT + 0.1}, False),
+        ({"shift": ODD_SHIFT + 0.1, "step_safety": 3.0}, True),
+    ],
+)
+def test_a_proof_stays_one_while_the_present_share_agrees(changes, proven):
+    state = msgspec.structs.replace(Teller().state, proven=True)
+    known = {"safety_at": 3.0, "log_safety": 2.0, "step_difference": 0.0, "step_blocks": 4, **changes}
+    evidence = msgspec.structs.replace(Evidence.none(Rollout().plan), **known)
+    assert is_proven(state, evidence) == proven
 
 
 def test_a_share_does_not_rise_to_where_harm_that_is_not_excluded_exceeds_the_margin():
@@ -488,7 +495,7 @@ def test_scores_that_are_not_those_of_the_shadow_hold_the_share(gap, sd):
     run.hear(GOOD)
     scored(run, gap, sd=sd)
     run.bake()
-    run.hear()
+    run.hear(FAIR)
     assert run.state.share == 0.05
     run.wait_until(run.timers["deadline"])
     assert run.said(RolloutHeld)[-1].reason == "its scores are not those of its shadow"
@@ -556,7 +563,7 @@ def test_without_a_probation_the_champion_before_is_unloaded_at_once():
     run.hear(GOOD)
     for _ in range(2):
         run.bake()
-        run.hear()
+        run.hear(GOOD)
     assert (run.state.phase, run.tables[-1].former) == ("done", None)
     assert run.commands[-1] == UnloadVersion(model="late", version=OLD)
 

@@ -78,7 +78,7 @@ FEWEST_SCORES = 50
 ODD_GAP = 3.0
 """Scores whose mean gap to the champion's moved by so many of its standard deviations are not those of the
 shadow."""
-ODD_SHIFT = 3.0
+ODD_SHIFT = 2.0
 """Losses that rise with the share by so many standard deviations are not those of the candidate that was
 proven."""
 OTHER_SHIFT = 4.5
