@@ -99,6 +99,7 @@ class SqliteLedger:
         try:
             self._tip, since = self._opened(durability)
         except BaseException:
+            # Whatever it was, an interrupt too: nobody has this object yet, so nobody could let go later.
             self._let_go()
             raise
         self._hand = Transaction(self._db, recorded_since=since)
@@ -210,11 +211,14 @@ class SqliteLedger:
             try:
                 self._write_all(batch, careful=False)
             except Exception as error:
+                # A piece of work may raise anything, and must not fail its neighbours: once more, with care.
                 if isinstance(error, sqlite3.Error) and refused_write(error):
                     raise
                 self._roll_back()
                 self._write_all(batch, careful=True)
         except BaseException as error:
+            # Each of the batch waits for its result or its error, and would else take nothing for a result;
+            # what is no `Exception`, such as an interrupt of the thread that leads, is raised in it besides.
             for ticket in batch:
                 ticket.error = ticket.error or self._told(error)
             self._roll_back()
@@ -247,6 +251,7 @@ class SqliteLedger:
         try:
             ticket.result, tip = ticket.work(tip)
         except Exception as error:
+            # Anything: it is the error of whoever queued this piece of work, who is told it.
             if isinstance(error, sqlite3.Error) and refused_write(error):
                 raise  # SQLite has given up the whole transaction
             self._db.execute("ROLLBACK TO one")
