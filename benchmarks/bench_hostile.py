@@ -11,15 +11,14 @@ import http.client
 import json
 import socket
 import statistics
-import subprocess
-import tempfile
 import threading
 from collections.abc import Callable, Generator
 from contextlib import ExitStack
 
 import psutil
 
-from bench_serving import ROW, VARV, Client, free_port, ready
+from bench_serving import ROW, Client
+from served import deliveries
 from varv.kernel.clock import wall_seconds
 
 SECONDS = 8.0
@@ -68,27 +67,14 @@ def measured(name: str, port: int, beside: Callable[[int], contextlib.AbstractCo
 
 
 def main() -> int:
-    with tempfile.TemporaryDirectory() as folder:
-        subprocess.run([VARV, "init", folder], check=True, stdout=subprocess.DEVNULL)
-        control, inference = free_port(), free_port()
-        ports = ["--port", str(control), "--inference-port", str(inference)]
-        server = subprocess.Popen(
-            [VARV, "up", "deliveries.py", *ports], cwd=folder, stderr=subprocess.DEVNULL
-        )
-        try:
-            while not ready(inference):
-                if server.poll() is not None:
-                    raise SystemExit("the server has ended")
-                threading.Event().wait(0.1)
-            (worker,) = psutil.Process(server.pid).children()
-            measured("alone", inference, lambda _: contextlib.nullcontext())
-            before = worker.memory_info().rss
-            measured("beside huge requests", inference, beside_huge)
-            measured("beside half-open ones", inference, beside_half_open)
-            print(f"{'memory of the worker':<28} {(worker.memory_info().rss - before) / (1 << 20):+7.1f} MiB")
-        finally:
-            server.terminate()
-            server.wait(60)
+    with deliveries() as server:
+        inference = server.inference
+        (worker,) = psutil.Process(server.process.pid).children()
+        measured("alone", inference, lambda _: contextlib.nullcontext())
+        before = worker.memory_info().rss
+        measured("beside huge requests", inference, beside_huge)
+        measured("beside half-open ones", inference, beside_half_open)
+        print(f"{'memory of the worker':<28} {(worker.memory_info().rss - before) / (1 << 20):+7.1f} MiB")
     return 0
 
 

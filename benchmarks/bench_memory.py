@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import http.client
 import json
-import subprocess
 import sys
-import tempfile
 import threading
 
 import psutil
 
-from bench_serving import ROW, VARV, free_port, ready
+from bench_serving import ROW
+from served import deliveries
 from varv.kernel.clock import wall_seconds
 
 ROWS = 40
@@ -70,41 +69,29 @@ def resident(process: psutil.Process) -> float:
 
 def main() -> int:
     waiter = threading.Event()
-    with tempfile.TemporaryDirectory() as folder:
-        subprocess.run([VARV, "init", folder], check=True, stdout=subprocess.DEVNULL)
-        control, inference = free_port(), free_port()
-        ports = ["--port", str(control), "--inference-port", str(inference)]
-        server = subprocess.Popen(
-            [VARV, "up", "deliveries.py", *ports], cwd=folder, stderr=subprocess.DEVNULL
-        )
-        try:
-            while not ready(inference):
-                if server.poll() is not None:
-                    raise SystemExit("the server has ended")
-                waiter.wait(0.1)
-            waiter.wait(2)
-            owner = psutil.Process(server.pid)
-            (worker,) = owner.children()
-            clients = [Client(control, inference, f"client-{number}") for number in range(N_CLIENTS)]
-            points: list[tuple[int, float, float]] = []
-            for step in range(STEPS + 1):
-                begin = wall_seconds()
-                load(clients, WARM_UP if step == 0 else STEP)
-                took = wall_seconds() - begin
-                waiter.wait(7)  # what was captured last is ingested
-                points.append((WARM_UP + step * STEP, resident(owner), resident(worker)))
-                n, of_owner, of_worker = points[-1]
-                print(
-                    f"{n:>9,} rows  owner {of_owner / 1024:7.1f} MiB  worker {of_worker / 1024:7.1f} MiB"
-                    f"  {STEP / took:6.0f} rows/s",
-                    flush=True,
-                )
-            (n0, owner0, worker0), (n1, owner1, worker1) = points[0], points[-1]
-            print(f"owner  {(owner1 - owner0) / (n1 - n0):6.3f} KiB a row")
-            print(f"worker {(worker1 - worker0) / (n1 - n0):6.3f} KiB a row")
-        finally:
-            server.terminate()
-            server.wait(60)
+    with deliveries() as server:
+        waiter.wait(2)
+        owner = psutil.Process(server.process.pid)
+        (worker,) = owner.children()
+        clients = [
+            Client(server.control, server.inference, f"client-{number}") for number in range(N_CLIENTS)
+        ]
+        points: list[tuple[int, float, float]] = []
+        for step in range(STEPS + 1):
+            begin = wall_seconds()
+            load(clients, WARM_UP if step == 0 else STEP)
+            took = wall_seconds() - begin
+            waiter.wait(7)  # what was captured last is ingested
+            points.append((WARM_UP + step * STEP, resident(owner), resident(worker)))
+            n, of_owner, of_worker = points[-1]
+            print(
+                f"{n:>9,} rows  owner {of_owner / 1024:7.1f} MiB  worker {of_worker / 1024:7.1f} MiB"
+                f"  {STEP / took:6.0f} rows/s",
+                flush=True,
+            )
+        (n0, owner0, worker0), (n1, owner1, worker1) = points[0], points[-1]
+        print(f"owner  {(owner1 - owner0) / (n1 - n0):6.3f} KiB a row")
+        print(f"worker {(worker1 - worker0) / (n1 - n0):6.3f} KiB a row")
     return 0
 
 

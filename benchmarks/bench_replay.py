@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import json
 import resource
-import signal
-import socket
 import statistics
 import subprocess
 import sys
@@ -22,16 +20,17 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+from served import VARV, started
+
 ROOT = Path(__file__).resolve().parent.parent
 FLIGHTS = ROOT / "examples" / "flights" / "flights.py"
-VARV = [sys.executable, "-c", "from varv.app.cli import main; raise SystemExit(main())"]
 
 
 def replayed(home: Path, *flags: str) -> tuple[dict, float, float]:
     """Run one replay; return its result, its wall seconds, and its peak memory in GB."""
     began = time.perf_counter()
     done = subprocess.run(
-        [*VARV, "--home", str(home), "--json", "replay", str(FLIGHTS), *flags],
+        [VARV, "--home", str(home), "--json", "replay", str(FLIGHTS), *flags],
         capture_output=True,
         text=True,
         check=True,
@@ -43,24 +42,16 @@ def replayed(home: Path, *flags: str) -> tuple[dict, float, float]:
 
 def first_page(home: Path) -> float:
     """Return the seconds from the start of `varv up` to the first page of the console."""
-    ports = [_free_port(), _free_port()]
     began = time.perf_counter()
-    command = [*VARV, "--home", str(home), "up", str(FLIGHTS), "--port", str(ports[0])]
-    server = subprocess.Popen(
-        [*command, "--inference-port", str(ports[1])], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    try:
+    with started(ROOT, "--home", str(home), "up", str(FLIGHTS)) as server:
         while time.perf_counter() - began < 60:
             try:
-                with urllib.request.urlopen(f"http://127.0.0.1:{ports[0]}/", timeout=5) as page:
+                with urllib.request.urlopen(f"http://127.0.0.1:{server.control}/", timeout=5) as page:
                     page.read()
                 return time.perf_counter() - began
             except (urllib.error.URLError, ConnectionError):
                 time.sleep(0.02)
         return float("inf")
-    finally:
-        server.send_signal(signal.SIGTERM)
-        server.wait(60)
 
 
 def help_cpu_s(n: int = 9) -> float:
@@ -68,16 +59,10 @@ def help_cpu_s(n: int = 9) -> float:
     spent = []
     for _ in range(n):
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        subprocess.run([*VARV, "--help"], capture_output=True, check=True)
+        subprocess.run([VARV, "--help"], capture_output=True, check=True)
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         spent.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
     return statistics.median(spent)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def main() -> int:

@@ -9,27 +9,16 @@ from __future__ import annotations
 
 import http.client
 import json
-import socket
 import statistics
-import subprocess
-import sys
-import tempfile
 import threading
-from pathlib import Path
 
+from served import deliveries
 from varv.kernel.clock import wall_seconds
 
 N_ALONE = 500
 N_CLIENTS = 8
 SECONDS = 10.0
 ROW = {"district": "harbour", "courier": "eli", "distance_km": 4.5, "weight_kg": 1.2, "hour": 18}
-VARV = Path(sys.executable).with_name("varv")
-
-
-def free_port() -> int:
-    with socket.socket() as asked:
-        asked.bind(("127.0.0.1", 0))
-        return asked.getsockname()[1]
 
 
 class Client:
@@ -50,15 +39,6 @@ class Client:
         if answer.status != 200:
             raise SystemExit(told.decode())
         return (wall_seconds() - begin) * 1000
-
-
-def ready(port: int) -> bool:
-    try:
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
-        connection.request("GET", "/v2/health/ready")
-        return connection.getresponse().status == 200
-    except OSError:
-        return False
 
 
 def together(port: int) -> list[float]:
@@ -85,28 +65,13 @@ def shown(name: str, spent: list[float]) -> None:
 
 
 def main() -> int:
-    with tempfile.TemporaryDirectory() as folder:
-        subprocess.run([VARV, "init", folder], check=True, stdout=subprocess.DEVNULL)
-        control, inference = free_port(), free_port()
-        ports = ["--port", str(control), "--inference-port", str(inference)]
-        server = subprocess.Popen(
-            [VARV, "up", "deliveries.py", *ports], cwd=folder, stderr=subprocess.DEVNULL
-        )
-        try:
-            waiter = threading.Event()
-            while not ready(inference):
-                if server.poll() is not None:
-                    raise SystemExit("the server has ended")
-                waiter.wait(0.1)
-            alone = Client(inference, "alone")
-            spent = [alone.ask() for _ in range(N_ALONE)]
-            shown("one client", spent[N_ALONE // 5 :])
-            spent = together(inference)
-            shown(f"{N_CLIENTS} clients", spent)
-            print(f"{'requests a second':<28} {len(spent) / SECONDS:10.0f}")
-        finally:
-            server.terminate()
-            server.wait(60)
+    with deliveries() as server:
+        alone = Client(server.inference, "alone")
+        spent = [alone.ask() for _ in range(N_ALONE)]
+        shown("one client", spent[N_ALONE // 5 :])
+        spent = together(server.inference)
+        shown(f"{N_CLIENTS} clients", spent)
+        print(f"{'requests a second':<28} {len(spent) / SECONDS:10.0f}")
     return 0
 
 

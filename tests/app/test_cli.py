@@ -8,7 +8,7 @@ import sys
 from contextlib import closing
 
 import pytest
-from tests.app.living import REQUEST, living
+from tests.app.living import REQUEST
 
 from varv.app.cli import main
 
@@ -27,10 +27,10 @@ HEAVY = (
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory):
+def home(lived, tmp_path_factory):
     """A home with a model that has answered once, learned the outcome, and stopped."""
     folder = tmp_path_factory.mktemp("home")
-    found = living(folder)
+    found = lived(folder)
     found.answering.answer(REQUEST, "asked-1")
     found.inbox.accept_outcomes([{"parcel": "asked-1", "late": True}])
     found.take_in()
@@ -132,11 +132,10 @@ def test_verify_says_ok_with_counts(run):
     assert json.loads(run("verify", "--json")[1])["ok"]
 
 
-def test_verify_names_the_entry_that_was_edited(tmp_path, capsys):
+def test_verify_names_the_entry_that_was_edited(lived, tmp_path, capsys):
     import sqlite3
 
-    found = living(tmp_path)
-    found.close()
+    lived(tmp_path).close()
     with sqlite3.connect(tmp_path / "ledger.db") as db:
         db.execute("UPDATE entries SET data = replace(data, '\"', '\"') || ' ' WHERE seq = 5")
     db.close()

@@ -12,11 +12,26 @@ import pytest
 import uvicorn
 
 from varv.app import protocol as module
-from varv.app.protocol import Deadlines, bounded_protocol
+from varv.app.protocol import Deadlines, Sweep, bounded_protocol
 
 REQUEST = b"POST / HTTP/1.1\r\nhost: here\r\ncontent-length: 4\r\n\r\nbody"
 SHORT = Deadlines(head_s=0.2, body_s=0.2, answer_s=0.2, most_connections=16)
 LONG = Deadlines(most_connections=16)
+
+
+class Gate:
+    """Where requests for /held wait, so that a test knows when they are under way, and until when."""
+
+    def __init__(self):
+        self.arrived, self.open = threading.Semaphore(0), threading.Event()
+
+    async def wait(self):
+        self.arrived.release()
+        while not self.open.is_set():
+            await asyncio.sleep(0.01)
+
+
+GATE = Gate()
 
 
 async def application(scope, receive, send):
@@ -30,6 +45,8 @@ async def application(scope, receive, send):
         more = message["more_body"]
     if scope["path"] == "/slow":
         await asyncio.sleep(1.0)
+    if scope["path"] == "/held":
+        await GATE.wait()
     body = b"x" * (64 << 20) if scope["path"] == "/large" else b"done"
     headers = [(b"content-length", str(len(body)).encode())]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
@@ -55,12 +72,17 @@ def serving(deadlines: Deadlines) -> Generator[int]:
     thread.join(10)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _often():
+    swept, module.SWEEP_S = module.SWEEP_S, 0.05
+    yield
+    module.SWEEP_S = swept
+
+
 @pytest.fixture(scope="module")
 def short():
-    swept, module.SWEEP_S = module.SWEEP_S, 0.05
     with serving(SHORT) as port:
         yield port
-    module.SWEEP_S = swept
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +107,9 @@ def answered(made: socket.socket) -> int:
     """Return the status of one short answer, after its last byte."""
     found = b""
     while not found.endswith(b"done"):
-        found += made.recv(1000)
+        part = made.recv(1000)
+        assert part, f"closed after {found!r}"
+        found += part
     return int(found.split(b" ", 2)[1])
 
 
@@ -130,22 +154,43 @@ def test_requests_on_one_connection_are_answered_one_after_the_other(long):
             assert answered(made) == 200
 
 
-def test_the_connection_that_idled_longest_makes_room_for_a_new_one(long):
+@pytest.fixture
+def looked(monkeypatch):
+    """Set by every look at the connections."""
+    look, found = Sweep._look, threading.Event()
+
+    def noted(sweep, loop):
+        look(sweep, loop)
+        found.set()
+
+    monkeypatch.setattr(Sweep, "_look", noted)
+    return found
+
+
+def test_the_connection_that_idled_longest_makes_room_for_a_new_one(long, looked):
     with contextlib.ExitStack() as stack:
-        held = [stack.enter_context(connect(long)) for _ in range(20)]
+        held = [stack.enter_context(connect(long)) for _ in range(12)]
+        for _ in range(2):  # looks at some of them must not make these alike
+            looked.clear()
+            assert looked.wait(10)
+        held += [stack.enter_context(connect(long)) for _ in range(8)]
         held[-1].sendall(REQUEST)
         assert answered(held[-1]) == 200
-        assert received(held[0]) == b""
-        held[10].sendall(REQUEST)
-        assert answered(held[10]) == 200
+        assert [received(made) for made in held[:4]] == [b""] * 4
+        for made in held[4:]:
+            made.sendall(REQUEST)
+            assert answered(made) == 200
 
 
 def test_a_new_connection_is_refused_while_all_others_are_busy(long):
     with contextlib.ExitStack() as stack:
+        stack.callback(GATE.open.set)
         held = [stack.enter_context(connect(long)) for _ in range(16)]
         for made in held:
-            made.sendall(REQUEST.replace(b"/ ", b"/slow "))
-        threading.Event().wait(0.3)
+            made.sendall(REQUEST.replace(b"/ ", b"/held "))
+        for _ in held:
+            assert GATE.arrived.acquire(timeout=10)
         with connect(long) as made:
             assert received(made).startswith(b"HTTP/1.1 503 ")
+        GATE.open.set()
         assert [answered(made) for made in held] == [200] * 16

@@ -54,8 +54,8 @@ def bad_outcomes(model, *keys):
 
 
 @pytest.fixture
-def model(tmp_path):
-    found = living(tmp_path)
+def model(lived, tmp_path):
+    found = lived(tmp_path)
     yield found
     found.close()
 
@@ -95,8 +95,8 @@ def test_what_is_released_labels_its_prediction_and_is_sent_to_those_that_answer
     assert labelled(model) == ["r-1"]
 
 
-def test_what_came_out_is_there_once_after_a_restart(tmp_path):
-    first = living(tmp_path)
+def test_what_came_out_is_there_once_after_a_restart(lived, tmp_path):
+    first = lived(tmp_path)
     answered(first, "r-1", "r-2")
     bad_outcomes(first, "r-1", "r-2")
     release(desk_of(first), HeldRequest(dataset="parcels", reason="impossible"))
@@ -149,9 +149,9 @@ def test_rows_are_listed_and_shown_with_their_values(model, desk):
 
 
 @pytest.fixture
-def run(capsys, tmp_path, monkeypatch):
+def run(lived, capsys, tmp_path, monkeypatch):
     monkeypatch.delenv("VARV_HOME", raising=False)
-    found = living(tmp_path / "home")
+    found = lived(tmp_path / "home")
     answered(found, "r-1", "r-2", "r-3")
     bad_outcomes(found, "r-1", "r-2", "r-3")
     found.close()

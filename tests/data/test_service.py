@@ -60,7 +60,7 @@ class Store:
     def reopen(self):
         """Lose what is in memory."""
         folder = self.folder
-        self.columns = FolderColumns(folder / "columns")
+        self.columns = FolderColumns(folder / "columns", durable=False)
         self.views = Views(self.ledger, DatasetsView)
         self.secret = Secret(folder / "digest.key")
         self.datasets = Datasets(self.ledger, self.columns, self.clock, self.views, self.secret)

@@ -5,7 +5,7 @@ import pytest
 from open_inference.openapi.client import OpenInferenceClient
 from open_inference.openapi.errors import BadRequestError
 from open_inference.openapi.types import InferenceRequest, RequestInput
-from tests.app.living import REQUEST, living
+from tests.app.living import REQUEST
 from tests.fronts.asking import asking
 
 from varv.fronts.inference import Inference, create_inference
@@ -16,8 +16,8 @@ RECORD = {name: values[0] for name, values in REQUEST.items()}
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory):
-    found = living(tmp_path_factory.mktemp("home"))
+def served(lived, tmp_path_factory):
+    found = lived(tmp_path_factory.mktemp("home"))
     yield found
     found.close()
 

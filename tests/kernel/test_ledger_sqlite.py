@@ -153,22 +153,23 @@ def test_a_command_is_claimed_in_the_transaction_that_queues_it(tmp_path):
     held, got = Held(), []
     with closing(SqliteLedger(tmp_path / "ledger.db", faults=held)) as ledger:
 
-        def start(work):
-            thread, n_waiting = threading.Thread(target=work), len(ledger._writer._queue)
-            thread.start()
-            while held.reached.is_set() and len(ledger._writer._queue) == n_waiting:
+        def queue(work):
+            n_waiting = len(ledger._writer._queue)
+            threads.append(threading.Thread(target=work))
+            threads[-1].start()
+            while len(ledger._writer._queue) == n_waiting:
                 time.sleep(0.001)
-            return thread
 
         order = Change(
             at=NOON,
             facts=(Append("s", Noted(text="x")),),
             commands=(NewCommand("s", "build", b"{}", 0, "", 0),),
         )
-        threads = [start(lambda: ledger.commit(noted()))]
+        threads = [threading.Thread(target=lambda: ledger.commit(noted()))]
+        threads[0].start()
         held.reached.wait()
-        threads.append(start(lambda: ledger.commit(order)))
-        threads.append(start(lambda: got.append(ledger.claim("w", NOON, HOUR))))
+        queue(lambda: ledger.commit(order))
+        queue(lambda: got.append(ledger.claim("w", NOON, HOUR)))
         held.go.set()
         for thread in threads:
             thread.join()

@@ -12,16 +12,16 @@ from varv.kernel.errors import InvalidInput
 
 
 @pytest.fixture
-def model(tmp_path):
-    found = living(tmp_path)
+def model(lived, tmp_path):
+    found = lived(tmp_path)
     yield found
     found.close()
 
 
 @pytest.fixture(scope="module")
-def shared(tmp_path_factory):
+def shared(lived, tmp_path_factory):
     """One for all tests that leave it as it is."""
-    found = living(tmp_path_factory.mktemp("home"))
+    found = lived(tmp_path_factory.mktemp("home"))
     yield found
     found.close()
 

@@ -19,8 +19,8 @@ from varv.serving.views import RoutingView
 
 
 @pytest.fixture
-def model(tmp_path):
-    found = living(tmp_path)
+def model(lived, tmp_path):
+    found = lived(tmp_path)
     yield found
     found.close()
 
@@ -105,8 +105,8 @@ def test_a_key_that_is_asked_about_twice_is_one_row_of_the_dataset_and_two_predi
     assert model.world.telemetry.requested(NOW, NOW + 1).height == 2
 
 
-def test_a_home_goes_on_after_a_restart_with_its_champion_and_what_was_captured(tmp_path):
-    first = living(tmp_path)
+def test_a_home_goes_on_after_a_restart_with_its_champion_and_what_was_captured(lived, tmp_path):
+    first = lived(tmp_path)
     first.answering.answer(REQUEST, "r-1")
     first.close()  # nothing was taken in
 
@@ -119,11 +119,11 @@ def test_a_home_goes_on_after_a_restart_with_its_champion_and_what_was_captured(
 
 
 def test_what_came_in_a_few_rows_at_a_time_is_stored_together_and_read_the_same_after_a_restart(
-    tmp_path, monkeypatch
+    lived, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(live_module, "COMPACT_EVERY", 6)
     monkeypatch.setattr(columns_module, "_MANY", 3)
-    first = living(tmp_path)
+    first = lived(tmp_path)
     for number in range(13):
         first.answering.answer(REQUEST, f"r-{number}")
         first.inbox.accept_outcomes([outcome(f"r-{number}", late=number % 2 == 0)])
@@ -151,8 +151,8 @@ def test_what_came_in_a_few_rows_at_a_time_is_stored_together_and_read_the_same_
         (lambda features: [*features[:-1], recently(features[-1].source)], "recent"),
     ],
 )
-def test_a_home_is_not_served_with_other_features(tmp_path, change, named):
-    living(tmp_path).close()
+def test_a_home_is_not_served_with_other_features(lived, tmp_path, change, named):
+    lived(tmp_path).close()
     changed = declared().model
     changed.features = tuple(change(changed.features))
     again = living(tmp_path, capture="two", model=changed, prepare=False)
@@ -162,8 +162,8 @@ def test_a_home_is_not_served_with_other_features(tmp_path, change, named):
     again.close()
 
 
-def test_a_home_is_not_served_with_a_dataset_of_another_shape(tmp_path):
-    living(tmp_path).close()
+def test_a_home_is_not_served_with_a_dataset_of_another_shape(lived, tmp_path):
+    lived(tmp_path).close()
     changed = declared(parcels().with_columns(colour=pl.lit("red"))).model
     again = living(tmp_path, capture="two", model=changed, prepare=False)
     with pytest.raises(AlreadyExists, match="with another shape"):
@@ -172,8 +172,8 @@ def test_a_home_is_not_served_with_a_dataset_of_another_shape(tmp_path):
 
 
 @pytest.mark.parametrize("point", ["ledger.before_commit", "ledger.after_commit", "columns.before_rename"])
-def test_a_crash_while_captures_are_taken_in_loses_and_doubles_nothing(tmp_path, point):
-    first = living(tmp_path)
+def test_a_crash_while_captures_are_taken_in_loses_and_doubles_nothing(lived, tmp_path, point):
+    first = lived(tmp_path)
     first.answering.answer(REQUEST, "r-1")
     first.inbox.accept_outcomes([outcome("r-1")])
     files = sealed(first.log)
@@ -270,8 +270,8 @@ def test_a_request_that_cannot_be_captured_is_answered_and_counted_or_refused(mo
         assert routing.n_uncaptured == {model.world.model.name: 1}
 
 
-def test_after_a_restart_rows_that_the_source_states_otherwise_are_noticed_once(tmp_path):
-    living(tmp_path).close()
+def test_after_a_restart_rows_that_the_source_states_otherwise_are_noticed_once(lived, tmp_path):
+    lived(tmp_path).close()
     filled = parcels().with_columns(load=pl.when(pl.col("late")).then(9.0).otherwise(pl.col("load")))
     for capture in ("two", "three"):
         again = living(tmp_path, capture=capture, model=declared(filled).model)
@@ -283,8 +283,8 @@ def test_after_a_restart_rows_that_the_source_states_otherwise_are_noticed_once(
     assert finding.evidence["n_changed"] == parcels()["late"].sum()
 
 
-def test_a_source_that_is_gone_does_not_keep_a_home_from_serving(tmp_path):
-    living(tmp_path).close()
+def test_a_source_that_is_gone_does_not_keep_a_home_from_serving(lived, tmp_path):
+    lived(tmp_path).close()
     model = declared().model
     model.requests.source = Gone(model.requests.source)
     again = living(tmp_path, capture="two", model=model)

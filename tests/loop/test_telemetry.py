@@ -46,7 +46,7 @@ def outcomes(*known: tuple[str, int, int]) -> pl.DataFrame:
 
 @pytest.fixture
 def telemetry(tmp_path):
-    return Telemetry(FolderColumns(tmp_path))
+    return Telemetry(FolderColumns(tmp_path, durable=False))
 
 
 def shown(frame: pl.DataFrame) -> list[tuple[str, int | None]]:
@@ -72,7 +72,7 @@ def test_an_outcome_is_seen_from_the_instant_at_which_it_is_known(telemetry):
 
 
 def test_segments_of_older_homes_are_completed(tmp_path):
-    columns = FolderColumns(tmp_path)
+    columns = FolderColumns(tmp_path, durable=False)
     old = predictions(("a", 10)).drop("coin", "former", "former_score")
     columns.append("predictions", "s1", old)
     telemetry = Telemetry(columns)
@@ -152,7 +152,7 @@ def test_what_is_seen_is_what_a_plain_loop_over_the_rows_sees(
     """Against brute force: however requests and outcomes were batched, and however few are held."""
     kept = Kept()
     stored = None if most_held is None else kept.stored(most_held)
-    telemetry = Telemetry(FolderColumns(tmp_path_factory.mktemp("columns")), stored)
+    telemetry = Telemetry(FolderColumns(tmp_path_factory.mktemp("columns"), durable=False), stored)
     keyed = [(f"k{number}", *row) for number, row in enumerate(sorted(rows))]
     for number in range(n_batches):
         part = [(key, asked) for key, asked, _, _ in keyed[number::n_batches]]
@@ -179,7 +179,7 @@ def test_what_is_seen_is_what_a_plain_loop_over_the_rows_sees(
 
 def test_what_is_held_does_not_grow_and_what_is_not_is_read_from_the_columns(tmp_path, unmerged):
     kept = Kept()
-    telemetry = Telemetry(FolderColumns(tmp_path), kept.stored(50))
+    telemetry = Telemetry(FolderColumns(tmp_path, durable=False), kept.stored(50))
     for number in range(40):
         keys = [f"{number}-{n}" for n in range(10)]
         telemetry.predicted(f"s{number}", predictions(*((key, number * HOUR) for key in keys)))
@@ -196,7 +196,7 @@ def test_what_is_held_does_not_grow_and_what_is_not_is_read_from_the_columns(tmp
     seen = [telemetry.n_labelled(at(10**15), known_by=at(n * HOUR + 1)) for n in (0, 20, 39)]
     assert seen == [10, 210, 400]
 
-    again = Telemetry(FolderColumns(tmp_path), kept.stored(50))
+    again = Telemetry(FolderColumns(tmp_path, durable=False), kept.stored(50))
     again.restore(kept.segments)
     again.known(kept.known)
     for since, until in ((0, 40), (30, 40), (39, 40), (2, 4)):
@@ -212,12 +212,12 @@ def test_an_outcome_that_is_asked_for_by_name_comes_once(telemetry):
 
 
 def test_a_restart_sees_what_was_there_before(tmp_path):
-    telemetry = Telemetry(FolderColumns(tmp_path))
+    telemetry = Telemetry(FolderColumns(tmp_path, durable=False))
     telemetry.predicted("s1", predictions(("a", 10), ("b", 20)))
     telemetry.predicted("s2", predictions(("c", 3 * HOUR)))
     for outcome in (outcomes(("a", 1, 50)), outcomes(("c", 0, 4 * HOUR))):
         telemetry.known(outcome)
-    again = Telemetry(FolderColumns(tmp_path))
+    again = Telemetry(FolderColumns(tmp_path, durable=False))
     again.restore(["s1", "s2"])
     again.known(outcomes(("a", 1, 50), ("c", 0, 4 * HOUR)))
     for since, until, by in ((0, 100, 60), (0, DAY, DAY), (15, DAY, HOUR)):

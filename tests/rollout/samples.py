@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import numpy as np
 import polars as pl
 
@@ -71,7 +72,7 @@ class Driver:
         self.state = self.saga.initial(f"rollout/{MODEL}/{NEW}")
         self.plan = plan or Rollout().plan
         self.timers, self.facts, self.tells, self.commands, self.tables = {}, [], [], [], []
-        self.rows = None
+        self.counted = None
         self.tell(started(self.plan, champion=champion, luck=luck), START)
 
     def tell(self, event, now):
@@ -101,8 +102,8 @@ class Driver:
                 self.tell(AliasConfirmed(alias=command.alias, version=command.version), now)
             case UnloadVersion():
                 self.tell(VersionUnloaded(version=command.version), now)
-            case CountAnswers() if self.rows is not None:
-                self.tell(answers(self.rows, epoch=command.epoch, through=now), now)
+            case CountAnswers() if self.counted is not None:
+                self.tell(msgspec.structs.replace(self.counted, epoch=command.epoch, through=now), now)
 
     def wait_until(self, now):
         while due := sorted((at, key) for key, at in self.timers.items() if at <= now):
@@ -118,8 +119,9 @@ class Driver:
             if self.outcome:
                 return
             rows = requests(rng, begin, share=self.state.share, salt=self.state.salt, **options)
-            self.rows = rows
             now = Instant(begin + DAY + 6 * HOUR)
+            # The day's requests are counted once, and told at every look of that day.
+            self.counted = answers(rows, epoch=self.state.epoch, through=now)
             self.wait_until(now)
             told = evidence(rows, since=through, through=Instant(begin + DAY))
             through = told.through

@@ -44,7 +44,7 @@ def fit(train: varv.TrainingSet, params: Mapping[str, Any]) -> Any:
     return make_pipeline(filled, StandardScaler(), LogisticRegression(**params)).fit(train.X, train.y)
 
 
-def replay(folder: Path, *, until: str = UNTIL) -> varv.Replay:
+def replay(folder: Path, *, until: str = UNTIL, breaks: str = "in canary") -> varv.Replay:
     """Return the declared replay of the tables in `folder`."""
     data = varv.Dataset(
         "flights",
@@ -85,7 +85,7 @@ def replay(folder: Path, *, until: str = UNTIL) -> varv.Replay:
         monitors=[varv.monitor.performance(), varv.monitor.calibration(), varv.monitor.drift()],
         retrain=varv.Retrain(on=["performance", "calibration", "drift", "schedule:12d"], cooldown="3d"),
     )
-    plant = varv.Plant("leaky", at="2013-02-05T12:00:00Z", column="dep_delay", breaks="in canary")
+    plant = varv.Plant("leaky", at="2013-02-05T12:00:00Z", column="dep_delay", breaks=breaks)
     return varv.Replay(
         model,
         since="2013-01-01T00:00:00Z",

@@ -6,7 +6,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from tests.app.living import NOW, REQUEST, living
+from tests.app.living import NOW, REQUEST
 
 from varv.app.verifying import verify_report
 from varv.kernel.errors import VarvError
@@ -75,8 +75,8 @@ BATCHES: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory):
-    found = living(tmp_path_factory.mktemp("home"))
+def home(lived, tmp_path_factory):
+    found = lived(tmp_path_factory.mktemp("home"))
     yield found
     found.close()
 

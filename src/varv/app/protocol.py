@@ -67,7 +67,8 @@ class BoundedProtocol(H11Protocol):
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
         self._sweep = sweep
-        self._waits_for: tuple[object, ...] = ()
+        # As the first look finds it, if nothing comes: it waits for its first request since it was opened.
+        self._waits_for: tuple[object, ...] = (self.cycle, self.conn.their_state, 0)
         self._since = self.loop.time()
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[bad-override]
@@ -119,7 +120,8 @@ class Sweep:
 
     def __init__(self, deadlines: Deadlines) -> None:
         self._deadlines = deadlines
-        self._connections: set[BoundedProtocol] = set()
+        # In the order of their opening, which decides where several have idled since the same look.
+        self._connections: dict[BoundedProtocol, None] = {}
         self._timer: asyncio.TimerHandle | None = None
 
     def take(self, protocol: BoundedProtocol) -> None:
@@ -130,15 +132,15 @@ class Sweep:
             if oldest is None:
                 protocol.refuse(_BUSY)
                 return
-            self._connections.discard(oldest)
+            self.drop(oldest)
             oldest.transport.abort()
-        self._connections.add(protocol)
+        self._connections[protocol] = None
         if self._timer is None:
             self._timer = protocol.loop.call_later(SWEEP_S, self._look, protocol.loop)
 
     def drop(self, protocol: BoundedProtocol) -> None:
         """Forget a connection that is closed."""
-        self._connections.discard(protocol)
+        self._connections.pop(protocol, None)
 
     def _look(self, loop: asyncio.AbstractEventLoop) -> None:
         now = loop.time()

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 import msgspec
+import numpy as np
 import polars as pl
 
 from varv.kernel.blobs import sync_folder
@@ -220,8 +221,9 @@ class FolderColumns:
                 rows = rows.slice(*_rows(stretch))
             if segment_as is not None:
                 heights = [rows.height if one.n_rows is None else one.n_rows for one in stretch]
-                names = pl.Series(segment_as, [one.segment for one in stretch], dtype=pl.String)
-                rows = rows.with_columns(names.repeat_by(pl.Series(heights)).explode().drop_nulls())
+                names = pl.Series(segment_as, [one.segment for one in stretch])
+                # Eagerly: a query for a column of names takes longer than to read a small file.
+                rows = rows.hstack([names[np.repeat(np.arange(len(stretch)), heights)]])
             yield rows
 
     def _require_compared(

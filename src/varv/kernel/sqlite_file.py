@@ -1,6 +1,6 @@
 """The file of an embedded ledger: its tables, its owner, its connections.
 
-What is read from it and written to it is in `kernel.ledger_sqlite`.
+What is read from it is in `kernel.sqlite_reading`, what is written in `kernel.ledger_sqlite`.
 """
 
 from __future__ import annotations

@@ -9,19 +9,16 @@ Every function takes sums only, so evidence of many ticks adds up, and returns t
 e-value.
 
 References: Ville (1939); Ramdas, Grünwald, Vovk and Shafer (2023), Game-theoretic statistics and safe
-anytime-valid inference. Arrays in, numbers out; who acts on a number, and at which threshold, is decided in
+anytime-valid inference. Numbers in, numbers out; who acts on a number, and at which threshold, is decided in
 `rollout.rules`.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
-import numpy as np
-import numpy.typing as npt
 from scipy import special
-
-Values = Sequence[float] | npt.NDArray[np.float64]
 
 STAKES = (0.1, 0.2, 0.4, 0.8)
 """Bets on the mean of standardised blocks, in standard deviations of one block."""
@@ -35,24 +32,26 @@ _SHARPNESS = 8.0
 once."""
 
 
-def log_e_value(logs: Values, weights: Values | None = None) -> float:
+def log_e_value(logs: Sequence[float], weights: Sequence[float] | None = None) -> float:
     """Return the logarithm of the average of e-values, which is an e-value whatever their dependence.
 
     Parameters
     ----------
     logs
-        Logarithms of e-values, shape (k,), k at least 1.
+        Logarithms of e-values, finite, at least one.
     weights
-        Not negative, summing to 1, fixed beforehand; equal if left out.
+        As many, above 0, summing to 1, fixed beforehand; equal if left out.
 
     Examples
     --------
     >>> log_e_value([0.0, 0.0])
     0.0
     """
-    known = np.asarray(logs, dtype=np.float64)
-    share = np.full(known.size, 1 / known.size) if weights is None else np.asarray(weights, dtype=np.float64)
-    return float(special.logsumexp(known, b=share))
+    # Plain floats: for a handful of numbers scipy's logsumexp takes thirty times as long, tick after tick.
+    highest = max(logs)
+    shares = weights or [1 / len(logs)] * len(logs)
+    wealth = math.fsum(share * math.exp(log - highest) for share, log in zip(shares, logs, strict=True))
+    return highest + math.log(wealth)
 
 
 def mean_log_e_value(total: float, n: int) -> float:
@@ -107,7 +106,7 @@ def mixture_half_width(n: int, *, alpha: float = 0.05) -> float:
     if n < 1 or not 0 < alpha < 1:
         raise ValueError(f"no such interval: {n} blocks at {alpha}")
     spread = n + _SHARPNESS
-    return float(np.sqrt(spread * (np.log(spread / _SHARPNESS) + 2 * np.log(1 / alpha)))) / n
+    return math.sqrt(spread * (math.log(spread / _SHARPNESS) + 2 * math.log(1 / alpha))) / n
 
 
 def discordance_log_e_value(against: int, in_favour: int) -> float:
@@ -135,8 +134,7 @@ def discordance_log_e_value(against: int, in_favour: int) -> float:
     """
     if against < 0 or in_favour < 0:
         raise ValueError(f"no such counts: {against} and {in_favour}")
-    p = np.asarray(TENDENCIES)
-    return log_e_value(against * np.log(2 * p) + in_favour * np.log(2 * (1 - p)))
+    return log_e_value([against * math.log(2 * p) + in_favour * math.log(2 - 2 * p) for p in TENDENCIES])
 
 
 def share_log_e_value(x: float, y: float, share: float, *, concentration: float = 10_000.0) -> float:
@@ -171,5 +169,5 @@ def share_log_e_value(x: float, y: float, share: float, *, concentration: float 
         raise ValueError(f"no such split: {x} and {y} at a share of {share}")
     a, b = concentration * share, concentration * (1 - share)
     return float(
-        special.betaln(a + x, b + y) - special.betaln(a, b) - x * np.log(share) - y * np.log1p(-share)
+        special.betaln(a + x, b + y) - special.betaln(a, b) - x * math.log(share) - y * math.log1p(-share)
     )

@@ -22,20 +22,6 @@ ROWS = 50
 LONGEST_VALUE = 80
 
 
-class Held(msgspec.Struct, frozen=True, kw_only=True):
-    """A batch with rows in quarantine, for a table."""
-
-    dataset: str
-    part: str
-    segment: str
-    n_rows: int
-    n_batch: int
-    whole: bool
-    reasons: dict[str, int]
-    at: Instant
-    seq: int
-
-
 class Reason(msgspec.Struct, kw_only=True):
     """What rows were put aside for, over all batches of a part that have some in quarantine."""
 
@@ -80,7 +66,7 @@ def dataset_page(now: Reading, dataset: str, query: Mapping[str, str]) -> Page:
         "contracts": {part: _contract(now, dataset, part) for part in _parts(registered)},
         "parts": [one for one in part_lines(now) if one["dataset"] == dataset],
         "reasons": reasons_of(held),
-        "held": [_held(one) for one in held[: -PAGE - 1 : -1]],
+        "held": held[: -PAGE - 1 : -1],
         "n_held_batches": len(held),
         "versions": shown,
         "older": shown[-1].version if shown and shown[-1].version > 1 else None,
@@ -104,7 +90,7 @@ def quarantine_page(now: Reading, dataset: str, part: str, segment: str) -> Page
         raise NotFound("batch", f"{dataset}/{part}/{segment}"[:160], "is not in quarantine", hint=hint)
     names, rows = _rows(now, held)
     data: dict[str, object] = {
-        "batch": _held(held),
+        "batch": held,
         "violations": held.report.violations,
         "names": names,
         "rows": rows,
@@ -165,20 +151,6 @@ def _rows(now: Reading, held: Quarantined) -> tuple[list[str], list[dict[str, ob
         }
         for row in rows.to_dicts()
     ]
-
-
-def _held(one: Quarantined) -> Held:
-    return Held(
-        dataset=one.dataset,
-        part=one.part,
-        segment=one.segment,
-        n_rows=one.n_rows,
-        n_batch=one.n_batch,
-        whole=one.whole,
-        reasons=one.by_reason,
-        at=one.at,
-        seq=one.seq,
-    )
 
 
 def _contract(now: Reading, dataset: str, part: str) -> Contract | None:

@@ -1,0 +1,25 @@
+"""What tests of several rooms share, built once in each worker."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def lived(tmp_path_factory):
+    """Return a function like `living`, whose home has lived through its history already.
+
+    A live model that is opened again takes a fifth of the time of one that begins.
+    """
+    from tests.app.living import living  # rooms that do not ask for it need not wait for its imports
+
+    origin = tmp_path_factory.mktemp("lived") / "home"
+    living(origin).close()
+
+    def opened(home, **options):
+        shutil.copytree(origin, home, ignore=shutil.ignore_patterns("capture"), dirs_exist_ok=True)
+        return living(home, **options)
+
+    return opened
