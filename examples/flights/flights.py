@@ -98,7 +98,7 @@ late = varv.Model(
     rollout=varv.Rollout(
         shadow="until proven or 30h",
         steps=[5, 100],
-        guard={"log_loss": "not worse by 0.02"},
+        guard={"log_loss": "not worse by 0.025"},
         bake="12h",
         deadline="14d",
     ),
