@@ -40,8 +40,9 @@ from varv.rollout import (
     VersionWarmed,
     WarmVersion,
 )
+from varv.rollout.judgement import FEWEST_BLOCKS, ODD_SHIFT, leans_towards_harm
 from varv.rollout.luck import BLOCK, Hour
-from varv.rollout.rules import FEWEST_BLOCKS, SETTLED, SPLIT_AT, leans_towards_harm
+from varv.rollout.rules import SETTLED, SPLIT_AT
 from varv.rollout.tally import Tally, added, weigh
 from varv.serving.routing import RoutingShare, RoutingTable
 
@@ -85,6 +86,8 @@ class Meaning(NamedTuple):
     lopsided: bool
     agrees: bool
     """Whether the blocks of the present share agree with an earlier proof."""
+    shifted: bool
+    """Whether losses shifted with the share, and what came since proves nothing."""
 
 
 @cache
@@ -98,6 +101,7 @@ def meaning(tally: Tally, share: float) -> Meaning:
         weighed.step_labels >= PLAN.min_labels,
         weighed.log_split >= SPLIT_AT,
         (weighed.step_difference or 0.0) <= PLAN.margin and weighed.step_blocks >= FEWEST_BLOCKS,
+        weighed.shift > ODD_SHIFT and weighed.step_safety < weighed.safety_at,
     )
 
 
@@ -122,9 +126,10 @@ def representative(means: Meaning, began: bool) -> Tally:
         return Tally()
     hours: tuple[Hour, ...] = ()
     if means.proven:
-        hours += stretch(NOW - 40 * BLOCK, -2.0, 40 * ENOUGH, n_blocks=40)
+        hours += stretch(NOW - 40 * BLOCK, -2.5, 40 * ENOUGH, n_blocks=40)
     if means.doubtful or means.step_labels or means.agrees:
-        z = 2.0 if means.harmful else 1.1 if means.doubtful else 0.0
+        z = 2.0 if means.harmful else 1.1 if means.doubtful else -1.8 if means.proven else 0.0
+        z = 0.0 if means.shifted and not means.doubtful else z
         hours += stretch(NOW, z, ENOUGH if means.step_labels else FEW)
     return Tally(
         through=FAR,
@@ -360,6 +365,8 @@ class Explorer:
         means = meaning(tally, state.share)
         bad = means.harmful or means.doubtful or means.lopsided
         require(not bad, "the share never rises on bad evidence")
+        voided = means.shifted and means.proven
+        require(not voided, "the share never rises on a proof that a shift has voided")
         enough = means.labels if state.phase == "shadow" else means.step_labels
         require(enough, "the share never rises on missing evidence")
         if share == 1:

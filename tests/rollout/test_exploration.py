@@ -56,14 +56,21 @@ class PromotesWithoutProof(RolloutSaga):
 
 class TakesSilenceForConsent(RolloutSaga):
     def blocker(self, state, evidence):
-        plenty = msgspec.structs.replace(evidence, n_labels=10**6, step_labels=10**6)
+        plenty = msgspec.structs.replace(evidence, n_labels=10**6, step_labels=10**6, high=None, shift=0.0)
         return super().blocker(state, plenty)
 
 
 class OverlooksDoubt(RolloutSaga):
     def blocker(self, state, evidence):
-        rosy = msgspec.structs.replace(evidence, log_harm=0.0, difference=None, step_difference=None)
+        rosy = msgspec.structs.replace(
+            evidence, log_harm=0.0, difference=None, step_difference=None, high=None, shift=0.0
+        )
         return super().blocker(state, rosy)
+
+
+class OverlooksAShift(RolloutSaga):
+    def blocker(self, state, evidence):
+        return super().blocker(state, msgspec.structs.replace(evidence, shift=0.0))
 
 
 class ForgetsToUnload(RolloutSaga):
@@ -96,6 +103,7 @@ class GivesUpAfterAFailure(RolloutSaga):
         (PromotesWithoutProof, "proof of safety"),
         (TakesSilenceForConsent, "missing evidence"),
         (OverlooksDoubt, "bad evidence"),
+        (OverlooksAShift, "proof that a shift has voided"),
         (ForgetsToUnload, "leaves nothing behind"),
         (UnloadsFirst, "only loaded versions"),
         (ForgetsLateWarming, "leaves nothing behind"),

@@ -34,9 +34,9 @@ from varv.rollout import (
     VersionWarmed,
     WarmVersion,
 )
+from varv.rollout.judgement import ODD_SHIFT, is_proven
 from varv.rollout.luck import BLOCK
 from varv.rollout.model import Evidence, Scores
-from varv.rollout.rules import ODD_SHIFT, is_proven
 from varv.rollout.tally import weigh_probation
 
 from .explorer import LUCK, counted, stretch

@@ -25,6 +25,14 @@ from varv.kernel.codec import Event
 from varv.kernel.errors import FailedPrecondition, InvalidInput
 from varv.kernel.ids import ModelName, Version
 from varv.kernel.sagas import CancelTimer, Command, CommandFailed, Fact, Message, SetTimer, Step, TimerFired
+from varv.rollout.judgement import (
+    FEWEST_BLOCKS,
+    ODD_SHIFT,
+    harm,
+    is_proven,
+    leans_towards_harm,
+    odd_scores,
+)
 from varv.rollout.model import (
     AliasConfirmed,
     AnswersCounted,
@@ -50,7 +58,6 @@ from varv.rollout.model import (
     VersionWarmed,
     WarmVersion,
 )
-from varv.rollout.plan import RolloutPlan
 from varv.rollout.state import (
     Action,
     RolloutState,
@@ -71,26 +78,11 @@ FIRST_LOOK = Duration(4 * MINUTE)
 """When answers are first counted after a table came into force; each wait is twice the one before."""
 LAST_LOOK = Duration(6 * HOUR)
 
-FEWEST_BLOCKS = 4
-"""Blocks since the last change of the share, a day, that must agree with an earlier proof. A column that is
-filled in the shadow alone looked fine for six hours without it."""
-FEWEST_SCORES = 50
-ODD_GAP = 3.0
-"""Scores whose mean gap to the champion's moved by so many of its standard deviations are not those of the
-shadow."""
-ODD_SHIFT = 2.0
-"""Losses that rise with the share by so many standard deviations are not those of the candidate that was
-proven."""
-OTHER_SHIFT = 4.5
-"""From here on it is another candidate than the one that was judged, and is given up if it is the worse."""
-ODD_SPREAD = 0.05
-"""Scores that vary by less than this share of what they did say the same of everybody."""
-
 _LONGEST_RETRY = HOUR
 
 
 class RolloutSaga:
-    """Decides what a rollout does next. The rules proper are `blocker` and `_judge`."""
+    """Decides what a rollout does next. The rules proper are `blocker`, `_judge` and `rollout.judgement`."""
 
     name: ClassVar[str] = "rollout"
     state_type = RolloutState
@@ -130,7 +122,7 @@ class RolloutSaga:
             return "the router has not confirmed its table"
         if evidence.log_split >= SPLIT_AT:
             return "the router does not split as told"
-        if state.phase == "canary" and _odd_scores(state):
+        if state.phase == "canary" and odd_scores(state):
             return "its scores are not those of its shadow"
         if leans_towards_harm(evidence, plan):
             return "evidence leans towards harm"
@@ -258,12 +250,8 @@ class RolloutSaga:
         """
         evidence = _weighed(state)
         state = _with(state, proven=state.proven or evidence.log_safety >= evidence.safety_at)
-        if evidence.log_harm >= evidence.harm_at:
-            return self._roll_back(state, _harm_shown(evidence))
-        if evidence.excess_at is not None and evidence.excess > evidence.excess_at:
-            return self._roll_back(state, "its losses exceed what the margin allows for the whole rollout")
-        if evidence.shift > OTHER_SHIFT and (evidence.step_difference or 0.0) > 0.0:
-            return self._roll_back(state, "it is worse than the champion and than before its share rose")
+        if shown := harm(state, evidence):
+            return self._roll_back(state, shown)
         reason = self.blocker(state, evidence)
         if not reason:
             return self._raise(state, evidence, now)
@@ -387,51 +375,6 @@ def _with(state: RolloutState, **changes: object) -> RolloutState:
 
 def _weighed(state: RolloutState) -> Evidence:
     return weigh(state.tally, plan_of(state), state.luck, share=state.share, epoch=state.epoch)
-
-
-def is_proven(state: RolloutState, evidence: Evidence) -> bool:
-    """Return whether the candidate counts as safe: by what is known now, or by a proof that nothing
-    contradicts.
-
-    An e-value that once reached its threshold bounds the risk for a candidate that stays what it is. One that
-    changed with its share shows in the mean since then.
-    """
-    if evidence.shift > ODD_SHIFT:
-        return evidence.step_safety >= evidence.safety_at
-    if evidence.log_safety >= evidence.safety_at:
-        return True
-    here = evidence.step_difference
-    agrees = here is not None and here <= plan_of(state).margin and evidence.step_blocks >= FEWEST_BLOCKS
-    return state.proven and agrees
-
-
-def leans_towards_harm(evidence: Evidence, plan: RolloutPlan) -> bool:
-    """Return whether a share must not rise, though harm is not proven: that takes days.
-
-    Half of the way to a verdict is one reason, a mean that would be a breach were it exact the other.
-    """
-    breach = any(
-        mean is not None and mean > plan.margin for mean in (evidence.difference, evidence.step_difference)
-    )
-    return breach or evidence.log_harm >= evidence.harm_at / 2
-
-
-def _odd_scores(state: RolloutState) -> bool:
-    """Return whether the candidate's scores are not those that its shadow showed, whatever came of them."""
-    answers, before = state.tally.answers, state.shadow_scores
-    if answers is None or min(answers.scores.n, before.n) < FEWEST_SCORES:
-        return False
-    moved = abs(answers.scores.gap - before.gap) > ODD_GAP * before.gap_sd
-    return moved or answers.scores.sd < ODD_SPREAD * before.sd
-
-
-def _harm_shown(evidence: Evidence) -> str:
-    shown = {
-        "the candidate is worse than the champion": evidence.log_harm_paired,
-        "the candidate leaves requests without an answer": evidence.log_harm_missing,
-        "the candidate is slower than the champion": evidence.log_harm_slow,
-    }
-    return max(shown, key=lambda reason: shown[reason])
 
 
 def _next_look(state: RolloutState, now: Instant) -> SetTimer:
