@@ -97,8 +97,10 @@ class Server:
         self._ended()
 
     def stop(self) -> int:
-        """Ask it to stop, and return its exit status."""
-        self.process.send_signal(signal.SIGTERM)
+        """Ask it to stop, impatiently, and return its exit status."""
+        # A supervisor tells the process and its group, and a person presses Ctrl+C twice.
+        for _ in range(20):
+            self.process.send_signal(signal.SIGTERM)
         return self._ended()
 
     def _ended(self) -> int:

@@ -16,6 +16,7 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from typing import Any
 
 import uvicorn
@@ -68,7 +69,7 @@ def serve(file: str, settings: Settings) -> int:
     start_logging("json" if settings.log_format == "json" else "text", sys.stderr, SystemClock())
     server = _Server(file, settings)
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: server.stop.set())
+        signal.signal(number, lambda *_: server.told.put(None))
     try:
         server.run()
     finally:
@@ -87,6 +88,8 @@ class _Server:
         self._n_uncaptured = 0  # on record
         self._faults = Faults.parse(settings.fault)
         self.stop = threading.Event()
+        # For signals: a handler that set an event could interrupt one that does, and wait for itself.
+        self.told: SimpleQueue[None] = SimpleQueue()
         self._patience = Patience(self.stop)
         self.failure: VarvError | None = None
         self.crashed = False
@@ -137,12 +140,20 @@ class _Server:
             capture_required=self._settings.capture == "required",
         )
         self._thread("driver", self._drive)
-        while not self.stop.wait(IDLE_S):
+        while not self._told_to_stop():
             if self._workers.failed.is_set():
                 self.failure = FailedPrecondition(
                     "workers", "", "die as they start", hint="see what they wrote above"
                 )
                 return
+
+    def _told_to_stop(self) -> bool:
+        """Wait a moment, and return whether a signal came or a thread has ended that must not."""
+        try:
+            self.told.get(timeout=IDLE_S)
+        except Empty:
+            return False
+        return True
 
     def close(self) -> None:
         """Stop accepting, let what is under way finish, take in what was captured, and give the home back."""
@@ -194,6 +205,7 @@ class _Server:
                 self.crashed |= not finished
                 if not finished:
                     self.stop.set()
+                    self.told.put(None)
 
         thread = threading.Thread(target=guarded, name=name, daemon=True)
         self._threads.append(thread)

@@ -85,11 +85,10 @@ def time_ticks(since: Instant, until: Instant, most: int = 7) -> list[Tick]:
     if step is None:
         return _months(since, until, most)
     first = -(-since // step) * step
-    ticks: list[Tick] = []
-    for at in range(first, until + 1, step):
-        midnight = at % DAY == 0
-        ticks.append(Tick(at, _day(at) if midnight or not ticks else f"{as_datetime(at):%H:%M}"))
-    return ticks
+    times = range(first, until + 1, step)
+    # The first one is dated, and long, only if no midnight is.
+    dated = {at for at in times if at % DAY == 0} or set(times[:1])
+    return [Tick(at, _day(at) if at in dated else f"{as_datetime(at):%H:%M}") for at in times]
 
 
 def _day(at: int) -> str:

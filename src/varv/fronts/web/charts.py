@@ -9,6 +9,7 @@ own and its name at its end, so that nothing depends on colour.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterable, Sequence
 
 import msgspec
@@ -341,8 +342,14 @@ def _levels(levels: Sequence[Level], up: Range, height: int) -> Markup:
         '<g class="level"><line x1="0" x2="100%" y1="{0:.1f}" y2="{0:.1f}"/>'
         '<text x="4" y="{1:.1f}">{2}</text></g>'
     )
-    places = [(level, _place(level.value, up, height)) for level in levels]
-    return Markup("").join(row.format(y, y - 4, level.label) for level, y in places)
+    places = sorted((_place(level.value, up, height), level.label) for level in levels)
+    parts: list[Markup] = []
+    above = -math.inf
+    for y, label in places:
+        # A name that would run into the one above it stands below its line.
+        parts.append(row.format(y, y - 4 if y - above >= LABEL_GAP else y + LABEL_GAP - 2, label))
+        above = y
+    return Markup("").join(parts)
 
 
 def _end_labels(lines: Sequence[Line], up: Range, height: int) -> Markup:

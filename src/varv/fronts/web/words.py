@@ -58,6 +58,7 @@ from varv.rollout import (
     RolloutStepped,
     VersionPromoted,
 )
+from varv.rollout.judgement import ODD_SHIFT
 from varv.rollout.model import Probation
 from varv.serving.model import AnswersUncaptured, RequestsServed, RoutingChanged
 
@@ -275,6 +276,11 @@ def evidence(seen: Evidence) -> str:
         shown = {here: seen.log_harm_paired, lost: seen.log_harm_missing, slow: seen.log_harm_slow}
         first = max(shown, key=lambda text: shown[text])
         parts = [first, harm, f"all of it: {of_all}", n]
+    elif seen.shift > ODD_SHIFT:
+        parts = [
+            f"{here}, {number(seen.shift, 1)} standard deviations above what it was before",
+            *(f"all of it: {of_all}", harm, n),
+        ]
     elif seen.excess_at is not None and seen.excess > seen.excess_at:
         parts = [
             f"excess {number(seen.excess, 0)} nats, {number(seen.excess_at, 0)} allowed",
