@@ -170,7 +170,7 @@ PLACE = "parcels/arrived_at/import-1"
 def test_the_command_line_lists_shows_and_says_what_is_next(run):
     status, out, _ = run("quarantine", "list")
     assert status == 0
-    assert "3 rows of 1 batches are in quarantine" in out
+    assert "in quarantine: 3 rows of 1 batch" in out
     assert f"{PLACE}  3     203  impossible value of delay (3)" in out
     assert "parcel=r-2" in run("quarantine", "show", PLACE, "--rows", "1-2")[1]
     assert "parcels/arrived_at" in run("status")[1]
@@ -193,7 +193,7 @@ def test_rows_are_written_to_a_file_corrected_and_given_back(run, tmp_path, kind
         getattr(read(file).with_columns(delay=pl.lit(3.5)), write)(file)
     status, out, err = run("quarantine", "replace", PLACE, str(file), "--rows", "0,1", "--by", "ana")
     assert (status, err) == (0, "")
-    assert "replaced: 2 rows of 1 batches; parcels has 2 rows more" in out
+    assert "replaced: 2 rows of 1 batch; parcels has 2 rows more" in out
     assert "when varv up runs next" in out
     again = living(tmp_path / "home", capture="two")
     assert sorted(labelled(again)) == ["r-1", "r-2"]

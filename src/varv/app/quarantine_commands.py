@@ -34,7 +34,7 @@ from varv.app.quarantine import (
 from varv.app.rendering import Block, Grid, Heading, Line
 from varv.app.server_file import running_server
 from varv.app.settings import Loaded, Settings
-from varv.data.quarantine import ROW
+from varv.data.quarantine import ROW, counted
 from varv.data.service import REASON
 from varv.data.sources import TIME, in_kept_types
 from varv.kernel.clock import SystemClock, iso
@@ -78,7 +78,7 @@ def list_blocks(found: HeldList) -> list[Block]:
     rows = [_batch_cells(one) for one in found.batches]
     more = found.n_batches - len(found.batches)
     return [
-        Heading(f"{found.n_rows:,} rows of {found.n_batches:,} batches are in quarantine"),
+        Heading(f"in quarantine: {counted(found.n_rows, found.n_batches)}"),
         Grid(("batch", "rows", "of", "reasons", "since"), rows),
         *([Line(f"and {more:,} older batches; name a dataset or a part")] if more else []),
         Line("next: varv quarantine show DATASET/PART/SEGMENT"),
@@ -175,7 +175,7 @@ def _settle(
 
 
 def _settled_line(found: Settled, what: str, done: str) -> str:
-    line = f"{done}: {found.n_rows:,} rows of {found.n_batches:,} batches"
+    line = f"{done}: {counted(found.n_rows, found.n_batches)}"
     if found.n_gained:
         line += f"; {what.partition('/')[0]} has {found.n_gained:,} rows more"
     if found.n_repeated:

@@ -262,6 +262,18 @@ class Quarantine:
             raise InvalidInput("rows", f"{dataset.name}/{part}", problem, hint=hint)
 
 
+def counted(n_rows: int, n_batches: int) -> str:
+    """Return how many rows of how many batches, in words.
+
+    Examples
+    --------
+    >>> counted(1, 1), counted(1200, 2)
+    ('1 row of 1 batch', '1,200 rows of 2 batches')
+    """
+    rows, batches = "row" if n_rows == 1 else "rows", "batch" if n_batches == 1 else "batches"
+    return f"{n_rows:,} {rows} of {n_batches:,} {batches}"
+
+
 def _has_reason(held: Quarantined, reason: str) -> bool:
     return not reason or any(broken.reason.startswith(reason) for broken in held.report.violations)
 

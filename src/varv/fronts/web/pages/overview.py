@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import msgspec
 
+from varv.data.quarantine import counted
 from varv.fronts.web import words
 from varv.fronts.web.page import Page, Reading
 from varv.fronts.web.pages.entries import newest
@@ -262,7 +263,7 @@ def _needs(now: Reading) -> list[Need]:
         held = now.datasets.quarantine(registered.dataset)
         if held:
             n_rows = sum(one.n_rows for one in held)
-            text = f"{registered.dataset}: {count(n_rows)} rows of {count(len(held))} batches in quarantine"
+            text = f"{registered.dataset}: {counted(n_rows, len(held))} in quarantine"
             todo = "Look at them, then release, replace or drop them: varv quarantine."
             href = f"/data/{words.segment(registered.dataset)}#quarantine"
             found.append(Need(Status("warn", "Quarantined"), text, todo, href, held[0].at))
