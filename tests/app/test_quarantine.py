@@ -193,7 +193,7 @@ def test_rows_are_written_to_a_file_corrected_and_given_back(run, tmp_path, kind
         getattr(read(file).with_columns(delay=pl.lit(3.5)), write)(file)
     status, out, err = run("quarantine", "replace", PLACE, str(file), "--rows", "0,1", "--by", "ana")
     assert (status, err) == (0, "")
-    assert "replaced: 2 rows of 1 batch; parcels has 2 rows more" in out
+    assert "replaced: 2 rows of 1 batch; parcels has 2 more" in out
     assert "when varv up runs next" in out
     again = living(tmp_path / "home", capture="two")
     assert sorted(labelled(again)) == ["r-1", "r-2"]
@@ -201,7 +201,7 @@ def test_rows_are_written_to_a_file_corrected_and_given_back(run, tmp_path, kind
 
 
 def test_the_command_line_releases_and_drops_and_the_ledger_says_who(run):
-    assert "released: 1 rows" in run("quarantine", "release", PLACE, "--rows", "2", "--by", "ana")[1]
+    assert "released: 1 row of 1 batch; parcels has 1 more" in run("quarantine", "release", PLACE, "--rows", "2", "--by", "ana")[1]
     assert "given up: 2 rows" in run("quarantine", "drop", "parcels", "--why", "a test rig")[1]
     assert run("quarantine", "list")[1].startswith("quarantine is empty")
     status, _, err = run("quarantine", "drop", "parcels")

@@ -177,7 +177,7 @@ def _settle(
 def _settled_line(found: Settled, what: str, done: str) -> str:
     line = f"{done}: {counted(found.n_rows, found.n_batches)}"
     if found.n_gained:
-        line += f"; {what.partition('/')[0]} has {found.n_gained:,} rows more"
+        line += f"; {what.partition('/')[0]} has {found.n_gained:,} more"
     if found.n_repeated:
         line += f"; {found.n_repeated:,} repeat a key that stands"
     if found.n_gained and not found.flows:
