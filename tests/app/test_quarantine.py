@@ -201,7 +201,10 @@ def test_rows_are_written_to_a_file_corrected_and_given_back(run, tmp_path, kind
 
 
 def test_the_command_line_releases_and_drops_and_the_ledger_says_who(run):
-    assert "released: 1 row of 1 batch; parcels has 1 more" in run("quarantine", "release", PLACE, "--rows", "2", "--by", "ana")[1]
+    assert (
+        "released: 1 row of 1 batch; parcels has 1 more"
+        in run("quarantine", "release", PLACE, "--rows", "2", "--by", "ana")[1]
+    )
     assert "given up: 2 rows" in run("quarantine", "drop", "parcels", "--why", "a test rig")[1]
     assert run("quarantine", "list")[1].startswith("quarantine is empty")
     status, _, err = run("quarantine", "drop", "parcels")

@@ -154,6 +154,17 @@ def test_a_command_without_a_handler_fails(ledger, clock):
     assert yard(ledger).failures == ("not_found",)
 
 
+def test_a_command_that_cannot_be_read_is_no_failure_of_its_handler(ledger, clock):
+    engine_on(ledger, clock).tell(Message("yard/1", Ordered(n=3)))
+
+    class Build(Break, frozen=True):
+        """Another command under the same name, as of another version."""
+
+    engine = Engine(ledger, clock, [YardSaga(), ShipSaga()], {Build: pytest.fail})
+    assert engine.run_one()
+    assert yard(ledger).failures == ("corrupt",)
+
+
 def test_a_message_to_an_unknown_saga_is_refused_and_nothing_is_written(engine, ledger):
     with pytest.raises(NotFound, match="harbour"):
         engine.tell(Message("yard/1", Ordered(n=1)), Message("harbour/1", Ordered(n=1)))

@@ -24,6 +24,7 @@ from varv.kernel.clock import DAY, SECOND, Clock, Duration, Instant
 from varv.kernel.codec import Event, canonical
 from varv.kernel.errors import (
     Conflict,
+    Corrupt,
     FailedPrecondition,
     InvalidInput,
     NotFound,
@@ -220,8 +221,7 @@ class Engine:
             if claimed.name not in self._handlers:
                 raise NotFound("handler", claimed.name, hint="register a handler for this command")
             kind, handler = self._handlers[claimed.name]
-            command = msgspec.json.decode(claimed.data, type=kind)
-            return handler(command, claimed.id, self._clock.now())
+            return handler(_decoded(claimed, kind), claimed.id, self._clock.now())
         except StorageFull as error:
             log(_LOG, logging.WARNING, "command.without_room", command=claimed.id, why=str(error))
             return error
@@ -367,6 +367,14 @@ class _Draft:
             self._commands.append(
                 NewCommand(saga_id, name, data, command.priority, command.partition, position)
             )
+
+
+def _decoded(claimed: ClaimedCommand, kind: type[Command]) -> Command:
+    try:
+        return msgspec.json.decode(claimed.data, type=kind)
+    except msgspec.MsgspecError as error:
+        hint = "was it queued by a later version of varv?"
+        raise Corrupt("command", claimed.id, "cannot be read", why=str(error), hint=hint) from None
 
 
 def _failure(claimed: ClaimedCommand, error: VarvError) -> Reply:
