@@ -35,7 +35,7 @@ from varv.rollout import (
     WarmVersion,
 )
 from varv.rollout.judgement import ODD_SHIFT, is_proven
-from varv.rollout.luck import BLOCK
+from varv.rollout.luck import BLOCK, UNKNOWN
 from varv.rollout.model import Evidence, Scores
 from varv.rollout.tally import weigh_probation
 
@@ -547,7 +547,7 @@ def test_where_nothing_was_learned_a_probation_is_measured_by_its_usual_block():
     hours = stretch(START, PLAIN, 480, n_blocks=8)
     shown = weigh_probation(hours, Rollout().plan, Luck(), through=Instant(START + 2 * DAY))
     known = weigh_probation(hours, Rollout().plan, LUCK, through=Instant(START + 2 * DAY))
-    assert shown.excess_by_luck == pytest.approx(known.excess_by_luck * (4 / 50) ** 0.5, rel=1e-3)
+    assert shown.excess_by_luck == pytest.approx(known.excess_by_luck * (UNKNOWN / 50) ** 0.5, rel=1e-3)
     assert weigh_probation((), Rollout().plan, Luck(), through=START).excess_by_luck == 0.0
 
 

@@ -24,8 +24,8 @@ from varv.kernel.clock import DAY, HOUR, Duration, Instant
 from varv.stats.sequential import LARGEST
 
 BLOCK = Duration(6 * HOUR)
-UNKNOWN = 4.0
-"""Inflation where nothing has been learned: a day then weighs as much as one block."""
+UNKNOWN = 8.0
+"""Inflation where nothing has been learned: two days then weigh as much as one block."""
 
 _SCALES = (1, 2, 4, 8)
 """Blocks that are added up to see whether luck lasts: six hours, twelve, a day, two days."""
@@ -167,8 +167,10 @@ def _median(weighted: Sequence[tuple[float, float]]) -> float:
 
 
 def checked(luck: Luck, hours: Sequence[Hour]) -> Luck:
-    """Return `luck`, with a larger inflation if the rollout's own `hours` clearly show one."""
-    own = learned([hours], caution=0.8)
+    """Return `luck`, with a larger inflation if the rollout's own `hours` clearly show one; where there is no
+    history, if they do not exclude one.
+    """
+    own = learned([hours], caution=0.8 if luck.n_days else 0.2)
     if own.n_days < _DAYS_TO_CHECK or own.inflation <= luck.inflation:
         return luck
     return msgspec.structs.replace(luck, inflation=own.inflation)
