@@ -117,8 +117,8 @@ def failed(
     return CommandFailed(command=command, command_id="x", code=code, reason=reason, attempts=1)
 
 
-def timer(key: str) -> TimerFired:
-    return TimerFired(key=key, due=START)
+def timer(key: str, due: float = 0.0) -> TimerFired:
+    return TimerFired(key=key, due=after(due))
 
 
 def trained(version: int, n: int = 1000) -> CandidateTrained:
@@ -327,7 +327,7 @@ def test_a_rollout_is_told_what_was_learned_of_luck_and_who_scores_along():
 
 def test_a_probation_is_fed_mature_hours_each_day():
     play = Play().in_probation()
-    commands = play.tell(timer("day"), 27).commands
+    commands = play.tell(timer("day", 27), 27).commands
     [gathered] = [one for one in commands if isinstance(one, GatherEvidence)]
     assert (gathered.version, gathered.former) == (2, 1)
     assert (gathered.since, gathered.through) == (after(25 + 1 / 24), after(26))
@@ -651,7 +651,7 @@ def test_a_changed_policy_is_followed_from_then_on():
 
 
 def test_every_midnight_the_last_mature_day_is_measured():
-    step = Play().serving().tell(timer("day"), 11)
+    step = Play().serving().tell(timer("day", 11), 11)
     assert step.commands == (Measure(model="late", day=after(9)),)
     assert step.timers == (SetTimer("day", after(12)),)
 
@@ -819,3 +819,16 @@ def test_the_evidence_timer_beats_while_a_rollout_is_open():
         assert SetTimer("evidence", after(following)) in play.tell(timer("evidence"), day).timers
     assert isinstance(play.last.commands[0], GatherEvidence)
     assert CancelTimer("evidence") in play.tell(settled(2), 27).timers
+
+
+def test_days_that_matured_while_nobody_ran_are_measured_and_the_empty_ones_after_them_are_not():
+    step = Play().serving().tell(timer("day", 11), 11)
+    [usual] = [one.day for one in step.commands if isinstance(one, Measure)]
+    step = Play().serving().tell(timer("day", 11), 40.5)
+    days = [one.day for one in step.commands if isinstance(one, Measure)]
+    assert days[0] == usual
+    assert days[:-1] == [usual + n * DAY for n in range(len(days) - 1)]
+    assert len(days) < 7
+    assert days[-1] == usual + 29 * DAY
+    step = Play().serving().tell(timer("day", 11), 12.5)
+    assert [one.day for one in step.commands if isinstance(one, Measure)] == [usual, usual + DAY]

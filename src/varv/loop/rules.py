@@ -115,10 +115,10 @@ def _policy_changed(
 
 def _timer(state: LoopState, policy: LoopPolicy, event: TimerFired, now: Instant) -> Step[LoopState]:
     if event.key == "day":
-        measure = Measure(model=policy.model, day=_last_mature_day(now, policy))
+        measures = [Measure(model=policy.model, day=day) for day in _days_to_measure(event.due, now, policy)]
         step = _gather_probation(state, policy, now)
         timers = (SetTimer("day", _next_midnight(now)),)
-        return replace(step, commands=(measure, *step.commands), timers=timers)
+        return replace(step, commands=(*measures, *step.commands), timers=timers)
     if event.key == "evidence":
         return _gather(state, policy, now)
     if event.key == "schedule":
@@ -464,6 +464,17 @@ def _next_evidence(now: Instant) -> SetTimer:
 
 def _next_midnight(now: Instant) -> Instant:
     return Instant((now // DAY + 1) * DAY)
+
+
+def _days_to_measure(due: Instant, now: Instant, policy: LoopPolicy) -> list[Instant]:
+    """Return the days that are mature by now and were not when the timer was set.
+
+    A timer fires late if nobody ran; requests of before that have matured meanwhile. Of the time when nobody
+    answered only the last day is measured.
+    """
+    first, last = _last_mature_day(due, policy), _last_mature_day(now, policy)
+    answered = range(first, min(last, first + policy.maturity + 2 * DAY), DAY)
+    return [*map(Instant, answered), last]
 
 
 def _last_mature_day(now: Instant, policy: LoopPolicy) -> Instant:
