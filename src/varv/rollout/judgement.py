@@ -22,7 +22,7 @@ ODD_SHIFT = 2.0
 """Losses that rise with the share by so many standard deviations are not those of the candidate that was
 proven.
 """
-OTHER_SHIFT = 4.5
+OTHER_SHIFT = 6.0
 """From here on it is another candidate than the one that was judged, and is given up if it is the worse."""
 ODD_SPREAD = 0.05
 """Scores that vary by less than this share of what they did say the same of everybody."""

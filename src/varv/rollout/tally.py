@@ -29,9 +29,10 @@ MOST_HOURS = 60 * 24
 """Older ones are dropped from a rollout that is held for so long."""
 WEIGHTS = (0.8, 0.1, 0.1)
 """Of harm shown by outcomes, by missing and by slow answers; the latter speak fast when they do."""
-RARE = 4.0
-"""Standard deviations that luck exceeds about once in ten thousand rollouts or probations, and once in a
-thousand where a month of history has told a fifth too little of it."""
+RARE = 4.5
+"""Standard deviations that luck exceeds about once in a hundred thousand rollouts or probations, and once in
+three hundred where history has told a third too little of it.
+"""
 _DIGITS = 6
 
 
