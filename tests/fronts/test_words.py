@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import msgspec
 import pytest
 from markupsafe import Markup
 
@@ -8,6 +9,8 @@ from varv.fronts.web.words import Status
 from varv.kernel.codec import registered_events
 from varv.kernel.ledger import Ledger
 from varv.kernel.sagas import TimerFired
+from varv.rollout import Rollout
+from varv.rollout.model import Evidence
 
 from .history import HOSTILE, START, history
 
@@ -56,3 +59,18 @@ def test_an_instant_in_an_event_is_shown_as_a_time(ledger):
 
 def test_a_timer_says_when_it_was_due():
     assert words.said(TimerFired(key="day", due=START)) == "timer day, due 2013-02-01T05:00:00Z"
+
+
+@pytest.mark.parametrize(
+    ("changes", "first"),
+    [
+        ({}, "difference"),
+        ({"shift": 6.3, "share": 0.05, "step_difference": 0.5}, "at 5 %"),
+        ({"shift": 6.3, "excess": 400.0, "excess_at": 280.0}, "excess 400 nats, 280 allowed"),
+        ({"shift": 6.3, "excess": 400.0, "excess_at": 280.0, "log_harm": 9.0}, "in the shadow"),
+    ],
+)
+def test_a_verdict_begins_with_what_decided_it(changes, first):
+    seen = msgspec.structs.replace(Evidence.none(Rollout().plan), difference=-0.1, low=-0.2, high=0.0)
+    told = words.evidence(msgspec.structs.replace(seen, **changes)).replace("\u00a0", " ")
+    assert told.startswith(first)

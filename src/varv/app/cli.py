@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import ctypes
 import importlib
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import Any, NoReturn
 
 from varv import __version__
 from varv.kernel.errors import InvalidInput, VarvError
 
-_M_ARENA_MAX = -8  # malloc.h
 _DESCRIPTION = """\
 varv keeps a machine-learning model in production: it trains, rolls out, watches, retrains and rolls back one
 declared model, live or replayed over the past.
@@ -37,7 +34,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     as_json = "--json" in arguments
     try:
         options = parser().parse_args(arguments)
-        _share_heaps()
         # Every command's module is imported only when it runs: dataframes and servers take their time.
         commands: Any = importlib.import_module("varv.app.commands")
         return commands.run(options)
@@ -49,17 +45,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         # The reader of our output has left, as `head` does; nothing more can be said to it.
         sys.stderr.close()
         return 0
-
-
-def _share_heaps() -> None:
-    """Let threads share two heaps.
-
-    The C library of Linux gives every thread a heap of its own, up to eight a core, and each keeps what its
-    busiest moment needed: a twentieth of a replay's memory.
-    """
-    if sys.platform == "linux":
-        with suppress(AttributeError, OSError):  # another C library
-            ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 2)
 
 
 def _told(error: VarvError, *, as_json: bool) -> int:

@@ -276,15 +276,15 @@ def evidence(seen: Evidence) -> str:
         shown = {here: seen.log_harm_paired, lost: seen.log_harm_missing, slow: seen.log_harm_slow}
         first = max(shown, key=lambda text: shown[text])
         parts = [first, harm, f"all of it: {of_all}", n]
-    elif seen.shift > ODD_SHIFT:
-        parts = [
-            f"{here}, {number(seen.shift, 1)} standard deviations above what it was before",
-            *(f"all of it: {of_all}", harm, n),
-        ]
     elif seen.excess_at is not None and seen.excess > seen.excess_at:
         parts = [
             f"excess {number(seen.excess, 0)} nats, {number(seen.excess_at, 0)} allowed",
             *(of_all, harm, n),
+        ]
+    elif seen.shift > ODD_SHIFT:
+        parts = [
+            f"{here}, {number(seen.shift, 1)} standard deviations above what it was before",
+            *(f"all of it: {of_all}", harm, n),
         ]
     else:
         parts = [of_all, f"safety {seen.log_safety:.2f} of {seen.safety_at:.2f}", harm, n]
