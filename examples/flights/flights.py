@@ -94,7 +94,7 @@ late = varv.Model(
         refit=False,
         params={"max_iter": 60, "max_leaf_nodes": 15, "learning_rate": 0.15},
     ),
-    gates=[varv.gate.beats_champion("log_loss"), varv.gate.calibrated(max_ece=0.1)],
+    gates=[varv.gate.beats_champion("log_loss"), varv.gate.calibrated(max_ece=0.08)],
     rollout=varv.Rollout(
         shadow="until proven or 30h",
         steps=[5, 100],
