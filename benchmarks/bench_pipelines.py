@@ -17,7 +17,7 @@ import msgspec
 from varv.kernel.blobs import FolderBlobs
 from varv.kernel.clock import cpu_seconds
 from varv.kernel.codec import digest
-from varv.runs import Input, Pipeline, PipelineStep, StepCache
+from varv.training import Input, Pipeline, PipelineStep, StepCache
 
 N_RUNS = 400
 N_STEPS = 3

@@ -24,11 +24,11 @@ _WHERE = {
     "Replay": "varv.loop.declaration",
     "Retrain": "varv.loop.declaration",
     "Rollout": "varv.rollout",
-    "Train": "varv.runs",
-    "TrainingSet": "varv.runs",
+    "Train": "varv.training",
+    "TrainingSet": "varv.training",
     "VarvError": "varv.kernel.errors",
     "derived": "varv.features",
-    "gate": "varv.loop",
+    "gate": "varv.training",
     "monitor": "varv.monitoring",
     "windows": "varv.features",
 }
@@ -59,11 +59,11 @@ if TYPE_CHECKING:
     from varv.data import Csv, Dataset, Frame, Parquet
     from varv.features import FeatureView, derived, windows
     from varv.kernel.errors import VarvError
-    from varv.loop import gates as gate
     from varv.loop.declaration import Model, Outcome, Plant, Replay, Retrain
     from varv.monitoring import monitor
     from varv.rollout import Rollout
-    from varv.runs import Train, TrainingSet
+    from varv.training import Train, TrainingSet
+    from varv.training import gates as gate
 
 
 def __getattr__(name: str) -> Any:

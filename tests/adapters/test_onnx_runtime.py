@@ -8,8 +8,9 @@ from sklearn.linear_model import LogisticRegression
 
 from varv.adapters.onnx_runtime import OnnxRuntime
 from varv.kernel.errors import FailedPrecondition
-from varv.runs import Column, Signature, build_package, environment, open_package
+from varv.registry import Column, Signature, environment, open_package
 from varv.serving import DataPlane
+from varv.training import build_package
 
 
 @pytest.fixture(scope="module")

@@ -24,7 +24,6 @@ from varv.kernel.ledger import Append, Change, Ledger
 from varv.kernel.ledger_sqlite import MEMORY, SqliteLedger
 from varv.kernel.views import Views
 from varv.loop.comparison import Comparison, Gain, Month, PolicyScore
-from varv.loop.gates import GateResult
 from varv.loop.model import (
     CandidateRejected,
     CandidateTrained,
@@ -68,6 +67,7 @@ from varv.rollout.luck import Hour
 from varv.serving.model import RequestsServed, RoutingChanged
 from varv.serving.routing import RoutingShare, RoutingTable
 from varv.serving.views import RoutingView
+from varv.training.gates import GateResult
 
 MODEL = ModelName("late-arrival")
 FLIGHTS = DatasetName("flights")

@@ -16,7 +16,7 @@ from varv.loop.feed import Feed
 from varv.loop.intake import Intake
 from varv.loop.model import TrainCandidate
 from varv.loop.training import held_out, labelled_rows, train_candidate
-from varv.runs import open_package
+from varv.registry import open_package
 
 START = instant("2024-03-01")
 CUTOFF = Instant(START + 32 * DAY)

@@ -6,7 +6,7 @@ import msgspec
 import numpy as np
 
 from varv.kernel.ids import Version
-from varv.runs import Column, Package, Signature, environment
+from varv.registry import Column, Package, Signature, environment
 from varv.serving import RoutingShare, RoutingTable
 
 SIGNATURE = Signature((Column("x", "number"),))

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from varv.runs import Package
-from varv.runs.packaging import scores, session
+from varv.registry import Package
+from varv.registry.package import scores, session
 
 
 class OnnxRuntime:

@@ -35,13 +35,13 @@ from varv.loop.views import LoopView
 from varv.loop.world import Serving, World
 from varv.monitoring.rules import MonitorSaga
 from varv.monitoring.views import MonitoringView
-from varv.registry import RegistryView
+from varv.registry import RegistryView, open_package
 from varv.rollout.rules import RolloutSaga
 from varv.rollout.views import RolloutsView
-from varv.runs import StepCache, open_package
 from varv.serving import DataPlane
 from varv.serving.routing import RoutingTable
 from varv.serving.views import RoutingView
+from varv.training import StepCache
 
 VIEWS = (RegistryView, RoutingView, RolloutsView, MonitoringView, LoopView, DatasetsView)
 DRIVERS = (HistoryTaken, PoliciesCompared)

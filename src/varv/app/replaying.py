@@ -47,7 +47,7 @@ from varv.loop.model import LeakFinding, LoopStarted
 from varv.loop.replay import Driver, Progress
 from varv.loop.world import World
 from varv.rollout import Rollout
-from varv.runs import code_closure
+from varv.training import code_closure
 
 OnTick = Callable[[str, Progress, list[Entry]], None]
 """Told, after each step of a policy's replay: the policy's name, how far it has come, and what its ledger

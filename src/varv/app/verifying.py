@@ -38,9 +38,9 @@ from varv.kernel.verify import Finding, Kind, Verification, verify
 from varv.loop.comparison import COMPARISON_FILE, Comparison, PoliciesCompared, without_cpu
 from varv.loop.telemetry import TABLE
 from varv.registry.model import VersionRegistered
-from varv.runs import cache_flaws
 from varv.serving.capture import read_captures
 from varv.serving.model import RequestsServed
+from varv.training import cache_flaws
 
 MOST_FINDINGS = 200
 _BATCH = 1000

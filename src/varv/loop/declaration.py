@@ -16,12 +16,12 @@ from varv.features import Derived, FeatureSet, FeatureView
 from varv.kernel.clock import DAY, Duration, Instant, duration, instant
 from varv.kernel.errors import InvalidDeclaration, InvalidInput
 from varv.kernel.ids import ModelName, checked_name
-from varv.loop.gates import BeatsChampion, Calibrated, Gate
 from varv.loop.model import LoopPolicy
 from varv.monitoring.monitor import Monitor, calibration, drift, performance, plan
 from varv.rollout import Rollout
-from varv.runs import Train
 from varv.serving.dataplane import ANSWER_SCHEMA
+from varv.training import Train
+from varv.training.gates import BeatsChampion, Calibrated, Gate
 
 Feature = str | FeatureView | Derived
 T = TypeVar("T")

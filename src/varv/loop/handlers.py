@@ -17,7 +17,6 @@ from varv.kernel.codec import Event
 from varv.kernel.errors import Conflict
 from varv.kernel.ids import ModelName, Version
 from varv.kernel.sagas import Command, Fact, Handler, Message, Reply
-from varv.loop.gates import HeldOut, judge
 from varv.loop.leak_report import examined, noticed
 from varv.loop.model import (
     CandidateTrained,
@@ -36,13 +35,13 @@ from varv.monitoring.measure import Answered, answered, measure_answered, measur
 from varv.monitoring.model import CHAMPION
 from varv.monitoring.monitor import plan
 from varv.monitoring.reference import Reference
-from varv.registry import AliasMoved, RegistryView, VersionRecord
+from varv.registry import AliasMoved, Package, RegistryView, VersionRecord, open_package
 from varv.rollout import RolloutsView
 from varv.rollout import model as rollout
 from varv.rollout.evidence import ANSWERED, PAIRED, answers, evidence
 from varv.rollout.luck import Hour, Luck, learned
-from varv.runs import Package, open_package
 from varv.serving.model import RoutingChanged
+from varv.training.gates import HeldOut, judge
 
 LUCK_HISTORY = Duration(90 * DAY)
 """How far back scores of two versions on the same requests are taken from, to learn how far chance goes."""

@@ -16,13 +16,13 @@ from varv.kernel.clock import DAY, WEEK, Instant
 from varv.kernel.codec import Event
 from varv.kernel.errors import VarvError
 from varv.kernel.observe import log
+from varv.kernel.user_code import UserCode
 from varv.loop.leaks import changed_rows, examine, worse_live
 from varv.loop.model import LeakFinding, LeakNoticed, LeaksExamined, TrainCandidate
 from varv.loop.training import held_out, training_rows
 from varv.loop.views import LoopView
 from varv.loop.world import World
 from varv.registry import RegistryView, VersionRecord
-from varv.runs import UserCode
 
 _LOG = logging.getLogger(__name__)
 

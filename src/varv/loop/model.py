@@ -9,8 +9,8 @@ import msgspec
 from varv.kernel.clock import Duration, Instant
 from varv.kernel.codec import Digest, Event, event
 from varv.kernel.sagas import Command
-from varv.loop.gates import GateResult
 from varv.rollout import Luck, RolloutPlan
+from varv.training.gates import GateResult
 
 Phase = Literal["new", "idle", "training", "judging", "rolling"]
 

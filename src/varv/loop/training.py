@@ -3,8 +3,8 @@
 Rows are those logged when the requests were made, so a feature in training is the very number that was
 served; outcomes are as known at the cut-off, and only of requests that are mature by then, since outcomes
 that come early are not a fair draw. The last stretches are held out in time order, each scored by a fit on
-what came before it: these fits are what the gates judge (`loop.gates`). Then, unless declared otherwise, the
-same function is fitted on all rows, and that refit is the version that meets traffic.
+what came before it: these fits are what the gates judge (`training.gates`). Then, unless declared otherwise,
+the same function is fitted on all rows, and that refit is the version that meets traffic.
 """
 
 from __future__ import annotations
@@ -20,30 +20,34 @@ from varv.kernel.clock import Instant, as_datetime
 from varv.kernel.codec import Digest, digest_of, finite
 from varv.kernel.errors import FailedPrecondition, UserCodeFailed
 from varv.kernel.ids import Version
+from varv.kernel.user_code import UserCode
 from varv.loop.declaration import Model
-from varv.loop.gates import HeldOut
 from varv.loop.intake import keys_of
 from varv.loop.model import TrainCandidate
 from varv.loop.world import World
 from varv.monitoring.reference import Reference, reference
-from varv.registry import DatasetUse, Judged, VersionRegistered
-from varv.runs import (
-    Input,
+from varv.registry import (
+    DatasetUse,
+    Judged,
     Package,
-    Pipeline,
-    PipelineResult,
-    PipelineStep,
-    TrainingSet,
-    UserCode,
-    build_package,
-    code_closure,
+    VersionRegistered,
     environment,
     open_package,
     signature_of,
 )
-from varv.runs.packaging import scores, session
+from varv.registry.package import scores, session
 from varv.stats.calibration import calibration_error, log_losses
 from varv.stats.ranking import auc
+from varv.training import (
+    Input,
+    Pipeline,
+    PipelineResult,
+    PipelineStep,
+    TrainingSet,
+    build_package,
+    code_closure,
+)
+from varv.training.gates import HeldOut
 
 LEAST_HELD_OUT = 50
 """Fewer held-out rows judge nothing."""

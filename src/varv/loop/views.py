@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from varv.kernel.clock import Instant
 from varv.kernel.codec import Event
 from varv.kernel.ledger import Entry
-from varv.loop.gates import GateResult
 from varv.loop.model import (
     CandidateRejected,
     GatesJudged,
@@ -24,6 +23,7 @@ from varv.loop.model import (
 )
 from varv.loop.replay import ReplayAdvanced, ReplayFinished
 from varv.rollout import RolloutSettled
+from varv.training.gates import GateResult
 
 
 @dataclass

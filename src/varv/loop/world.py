@@ -20,10 +20,10 @@ from varv.kernel.views import Views
 from varv.loop.declaration import Model
 from varv.loop.model import LoopState
 from varv.loop.telemetry import Telemetry
-from varv.runs import StepCache
 from varv.serving import DataPlane, Runtime
 from varv.serving.routing import RoutingTable
 from varv.serving.views import RoutingView
+from varv.training import StepCache
 
 
 class Serving(Protocol):

@@ -16,7 +16,8 @@ import numpy as np
 import polars as pl
 
 from varv.kernel.errors import Conflict, FailedPrecondition, Unavailable, VarvError
-from varv.runs import Package, Signature, UserCode
+from varv.kernel.user_code import UserCode
+from varv.registry import Package, Signature
 from varv.serving.ports import LoadedModel, Runtime
 from varv.serving.routing import RoutingTable, assign, coins
 

@@ -6,7 +6,7 @@ from typing import Protocol
 
 import numpy as np
 
-from varv.runs import Package
+from varv.registry import Package
 
 
 class LoadedModel(Protocol):

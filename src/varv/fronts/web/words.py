@@ -26,7 +26,6 @@ from varv.data.model import (
 from varv.kernel.clock import DAY, as_datetime, iso, spoken
 from varv.kernel.codec import Event
 from varv.kernel.sagas import CommandEnded, CommandFailed, TimerFired
-from varv.loop.gates import GateResult
 from varv.loop.model import (
     CandidateRejected,
     FaultPlanted,
@@ -61,6 +60,7 @@ from varv.rollout import (
 from varv.rollout.judgement import ODD_SHIFT
 from varv.rollout.model import Probation
 from varv.serving.model import AnswersUncaptured, RequestsServed, RoutingChanged
+from varv.training.gates import GateResult
 
 MARKS = {"good": "●", "busy": "◐", "warn": "▲", "bad": "■", "off": "○"}
 """A shape for each kind of status, so that it does not hang on colour."""

@@ -14,10 +14,10 @@ from varv.fronts.web.words import Status
 from varv.kernel.clock import Instant
 from varv.kernel.ids import ModelName
 from varv.loop.failing import WAITING
-from varv.loop.gates import GateResult
 from varv.loop.model import Trigger
 from varv.loop.views import Attempt
 from varv.registry import Lineage, VersionRecord, lineage
+from varv.training.gates import GateResult
 
 
 class VersionLine(msgspec.Struct, frozen=True):

@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from varv.kernel.errors import InvalidInput
-from varv.runs import Column, Signature, signature_of
+from varv.registry import Column, Signature, signature_of
 
 ROWS = pl.DataFrame(
     {

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from varv.kernel.clock import DAY
-from varv.loop import gates
-from varv.loop.gates import GateResult, HeldOut, judge
+from varv.training import gates
+from varv.training.gates import GateResult, HeldOut, judge
 
 RNG = np.random.default_rng(4)
 TRUTH = RNG.random(4000)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from varv.runs import code_closure
+from varv.training import code_closure
 
 _NUMBER = count()
 
@@ -197,7 +197,7 @@ def test_recursion_ends(project):
 def test_the_digest_is_the_same_in_every_process(tmp_path):
     (tmp_path / "beside_x.py").write_text(BESIDE)
     (tmp_path / "main_x.py").write_text(PROJECT.format(beside="beside_x"))
-    script = "import main_x; from varv.runs import code_closure; print(code_closure(main_x.fit).digest)"
+    script = "import main_x; from varv.training import code_closure; print(code_closure(main_x.fit).digest)"
     found = set()
     for seed in ("0", "1", "2"):
         env = {"PYTHONHASHSEED": seed, "PYTHONPATH": str(tmp_path)}

@@ -8,7 +8,7 @@ import pytest
 from varv.kernel.blobs import FolderBlobs
 from varv.kernel.codec import digest
 from varv.kernel.errors import InvalidInput, UserCodeFailed
-from varv.runs import Input, Pipeline, PipelineStep, StepCache
+from varv.training import Input, Pipeline, PipelineStep, StepCache
 
 
 class Total(msgspec.Struct, frozen=True):

@@ -8,8 +8,7 @@ import pytest
 
 import varv
 from varv.kernel.clock import DAY
-from varv.kernel.errors import FailedPrecondition, InvalidDeclaration, UserCodeFailed
-from varv.runs import UserCode
+from varv.kernel.errors import InvalidDeclaration
 
 
 def fit(train, params):
@@ -72,46 +71,3 @@ def test_the_parameters_are_a_copy():
 def test_a_training_that_cannot_work_is_refused(arguments, problem):
     with pytest.raises(InvalidDeclaration, match=problem):
         varv.Train(**({"fit": fit} | arguments))
-
-
-def test_user_code_passes_our_own_errors_and_interrupts_through():
-    with pytest.raises(FailedPrecondition), UserCode("step", "train"):
-        raise FailedPrecondition("model", "m", "is not ready")
-    with pytest.raises(KeyboardInterrupt), UserCode("step", "train"):
-        raise KeyboardInterrupt
-
-
-def test_a_message_is_kept_whole_up_to_a_bound():
-    with pytest.raises(UserCodeFailed) as caught, UserCode("step", "train"):
-        raise ValueError("x" * 10_000 + " the end")
-    assert "x the end" in str(caught.value)
-    with pytest.raises(UserCodeFailed) as caught, UserCode("step", "train"):
-        raise ValueError("x" * 100_000)
-    assert len(caught.value.whole) < 20_000
-
-
-def breaks(n: int) -> None:
-    import json
-
-    if n:
-        breaks(n - 1)
-    json.loads("{")
-
-
-def test_the_whole_message_has_the_authors_lines_and_where_it_was_raised():
-    with pytest.raises(UserCodeFailed) as caught, UserCode("function", "fit"):
-        breaks(1)
-    first, *lines = caught.value.whole.splitlines()
-    assert "function 'fit' raised JSONDecodeError" in first
-    assert [line.partition(" in ")[2] for line in lines[1:3]] == [
-        "breaks: breaks(n - 1)",
-        'breaks: json.loads("{")',
-    ]
-    assert "decoder.py" in lines[3]
-    assert "/" not in "".join(line.partition(" in ")[0] for line in lines)
-
-
-def test_an_endless_recursion_shows_its_last_lines():
-    with pytest.raises(UserCodeFailed) as caught, UserCode("function", "fit"):
-        breaks(10**9)
-    assert len(caught.value.trace) == 20

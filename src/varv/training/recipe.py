@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import inspect
 import json
-import re
-import traceback
 from collections.abc import Callable, Mapping
-from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import msgspec
 import numpy as np
 
 from varv.kernel.clock import DAY, Duration, duration
-from varv.kernel.errors import InvalidDeclaration, InvalidInput, UserCodeFailed, VarvError
-from varv.runs.signature import Signature
+from varv.kernel.errors import InvalidDeclaration, InvalidInput
+from varv.registry import Signature
 
 
 class TrainingSet:
@@ -53,14 +49,6 @@ class TrainingSet:
     def __len__(self) -> int:
         return len(self.y)
 
-
-MOST_MESSAGE = 16_000
-"""Characters of an author's message that are kept."""
-MOST_LINES = 20
-"""Lines of the author's code that are shown: the last ones, where an endless recursion shows itself."""
-
-_PACKAGE = Path(__file__).parents[1]
-_LIBRARY = re.compile(r"[/\\](site-packages|dist-packages|lib[/\\]python3[^/\\]*)[/\\]|^<")
 
 LEAST_VALIDATION = Duration(5 * DAY)
 """The held-out stretch is what a model is watched against later: fewer days say nothing about days."""
@@ -175,54 +163,3 @@ def _json_params(params: Mapping[str, Any]) -> dict[str, Any]:
         raise InvalidDeclaration(
             "train", "params", "cannot be written as JSON", why=str(error), hint=hint
         ) from None
-
-
-def _own_frames(trace: TracebackType | None) -> list[traceback.FrameSummary]:
-    """Return what is the author's on the way to an error, or all of it if nothing is."""
-    frames = list(traceback.extract_tb(trace))
-    own = [one for one in frames if not _LIBRARY.search(one.filename) and not _is_ours(one.filename)]
-    return own or frames
-
-
-def _is_ours(filename: str) -> bool:
-    return Path(filename).is_relative_to(_PACKAGE)
-
-
-def _shown(frame: traceback.FrameSummary) -> str:
-    # The name of the file, not its path: equal runs in two folders have equal ledgers.
-    where = f"{Path(frame.filename).name}:{frame.lineno} in {frame.name}"
-    return f"{where}: {frame.line}" if frame.line else where
-
-
-class UserCode:
-    """The one boundary around the author's functions: what they raise becomes `UserCodeFailed`.
-
-    Its message is the author's whole message, and its ``trace`` the author's own lines that led to it.
-
-    Parameters
-    ----------
-    kind, name
-        What is being run, as the error will name it.
-    """
-
-    def __init__(self, kind: str, name: str) -> None:
-        self._kind = kind
-        self._name = name
-
-    def __enter__(self) -> None:
-        return
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if not isinstance(error, Exception) or isinstance(error, VarvError):
-            return
-        own = _own_frames(trace)
-        where = _shown(own[-1]).partition(": ")[0] if own else "?"
-        problem = f"raised {type(error).__name__}: {str(error)[:MOST_MESSAGE]}"
-        hint = "fix the function and retry"
-        failed = UserCodeFailed(self._kind, self._name, problem, where=where, hint=hint)
-        raised = list(traceback.extract_tb(trace))[-1:]
-        lines = own if raised == own[-1:] else [*own, *raised]
-        failed.trace = tuple(map(_shown, lines[-MOST_LINES:]))
-        raise failed from error

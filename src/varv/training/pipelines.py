@@ -20,9 +20,9 @@ from varv.kernel.codec import Digest, canonical, digest, digest_of
 from varv.kernel.errors import InvalidInput, VarvError
 from varv.kernel.ids import checked_name
 from varv.kernel.storage import storing
-from varv.runs.closure import code_closure
-from varv.runs.environment import environment
-from varv.runs.model import UserCode
+from varv.kernel.user_code import UserCode
+from varv.registry.environment import environment
+from varv.training.closure import code_closure
 
 _SCHEMA = 1
 

@@ -13,7 +13,8 @@ from sklearn.preprocessing import StandardScaler
 
 from varv.adapters.onnx_runtime import OnnxRuntime
 from varv.kernel.errors import Corrupt, InvalidInput
-from varv.runs import Column, Signature, build_package, environment, open_package, packaging
+from varv.registry import Column, Signature, environment, open_package, package
+from varv.training import build_package
 
 SIGNATURE = Signature(tuple(Column(name, "number") for name in ("a", "b", "c")))
 
@@ -180,7 +181,7 @@ def test_a_cut_package_is_refused():
 
 
 def test_a_huge_package_is_refused_before_it_is_read(monkeypatch):
-    monkeypatch.setattr(packaging, "_LARGEST_BYTES", 10)
+    monkeypatch.setattr(package, "_LARGEST_BYTES", 10)
     with pytest.raises(Corrupt, match="is too large"):
         open_package(b"x" * 11)
 
@@ -197,5 +198,5 @@ def test_a_package_is_json_and_onnx_without_any_pickle():
     x, y = rows()
     data = packaged(boosted(x, y), x)
     plain = msgspec.json.decode(data)
-    assert set(plain) == {field.name for field in msgspec.structs.fields(packaging.Package)}
+    assert set(plain) == {field.name for field in msgspec.structs.fields(package.Package)}
     assert b"sklearn" not in open_package(data).onnx

@@ -1,0 +1,34 @@
+"""Training: turning rows into a model that can be served, and being able to say how.
+
+A declaration says what to train (`Train`); `pipelines` runs steps whose results are found by content, so that
+a crash or a repeat costs nothing; `packaging` turns the estimator into a package that needs no unpickling;
+`gates` say what a candidate must not show. Which version serves is decided above, in `loop` and `rollout`.
+"""
+
+from varv.training.closure import Closure, code_closure
+from varv.training.packaging import build_package
+from varv.training.pipelines import (
+    Input,
+    Pipeline,
+    PipelineResult,
+    PipelineStep,
+    StepCache,
+    StepResult,
+    cache_flaws,
+)
+from varv.training.recipe import Train, TrainingSet
+
+__all__ = [
+    "Closure",
+    "Input",
+    "Pipeline",
+    "PipelineResult",
+    "PipelineStep",
+    "StepCache",
+    "StepResult",
+    "Train",
+    "TrainingSet",
+    "build_package",
+    "cache_flaws",
+    "code_closure",
+]
