@@ -105,7 +105,6 @@ def _replay(options: argparse.Namespace, loaded: Loaded) -> int:
 
 
 def _comparison(found: object) -> list[Block]:
-    from varv.fronts.web.words import leak
     from varv.loop.comparison import Comparison
 
     assert isinstance(found, Comparison), "a replay ends with a comparison"
@@ -142,7 +141,7 @@ def _comparison(found: object) -> list[Block]:
         Grid(columns, rows),
         Line("AUC: all requests together; within days: requests of one day against each other, averaged"),
         *against,
-        *_leaks([leak(one) for one in found.leaks]),
+        *_leaks([leak.line() for leak in found.leaks]),
         *row_blocks(found.rows),
         Line("next: varv status, varv why MODEL, varv up FILE"),
     ]

@@ -20,7 +20,6 @@ from varv.app.answers import Predicted
 from varv.data.model import DatasetVersionAppended
 from varv.data.sources import TIME
 from varv.data.views import DatasetsView
-from varv.fronts.web.words import said
 from varv.kernel.clock import iso
 from varv.kernel.codec import Digest
 from varv.kernel.columns import FolderColumns
@@ -28,6 +27,7 @@ from varv.kernel.errors import NotFound
 from varv.kernel.ledger import Entry, Ledger
 from varv.kernel.sagas import TimerFired
 from varv.kernel.views import Views
+from varv.kernel.wording import brief
 from varv.loop.intake import keys_of
 from varv.loop.telemetry import TABLE
 from varv.loop.views import LoopView
@@ -266,7 +266,7 @@ def _link(entry: Entry) -> Link:
         at=iso(entry.at),
         stream=entry.stream,
         event=entry.name,
-        text=said(event),
+        text=brief(event.line()),
         evidence=_numbers(event),
     )
 

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import msgspec
 
 from varv.data.views import DatasetsView, PartCounts
-from varv.fronts.web.words import leak
 from varv.kernel.clock import DAY, Instant, iso
 from varv.kernel.errors import NotFound
 from varv.kernel.ids import ModelName
@@ -234,7 +233,7 @@ def _model(views: Views, ledger: Ledger, name: str) -> ModelStatus:
         n_labelled = record.n_labelled if record else 0
         failed = record.last_failure if record else None
         suspended = record.suspended if record else None
-        leaks = tuple(map(leak, record.leaks)) if record else ()
+        leaks = tuple(leak.line() for leak in record.leaks) if record else ()
     return ModelStatus(
         model=name,
         phase=loop.phase,

@@ -23,6 +23,7 @@ from varv.kernel.clock import Instant
 from varv.kernel.codec import Digest, Event, event
 from varv.kernel.errors import Corrupt, InvalidDeclaration, InvalidInput
 from varv.kernel.ids import DatasetName, checked_name
+from varv.kernel.wording import count
 
 MAX_COLUMNS = 2000
 _PART = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
@@ -215,6 +216,10 @@ class DatasetRegistered(Event, frozen=True, kw_only=True):
     known_at: dict[str, tuple[str, ...]]
     types: dict[str, str]
 
+    def line(self) -> str:
+        """Return one line on what this event states."""
+        return f"{self.dataset}, {len(self.types)} columns, key {', '.join(self.key)}"
+
 
 @event("data.contract_inferred")
 class ContractInferred(Event, frozen=True, kw_only=True):
@@ -246,6 +251,10 @@ class DatasetVersionAppended(Event, frozen=True, kw_only=True):
     batch: Digest | None = None
     rows: Digest = Digest("")
 
+    def line(self) -> str:
+        """Return one line on what this event states."""
+        return f"{self.dataset} {self.part} {self.segment}: {count(self.n_rows)} rows"
+
 
 @event("data.repeats_dropped")
 class RepeatsDropped(Event, frozen=True, kw_only=True):
@@ -260,6 +269,11 @@ class RepeatsDropped(Event, frozen=True, kw_only=True):
     n_different: int
     batch: Digest
 
+    def line(self) -> str:
+        """Return one line on what this event states."""
+        repeats = f"{count(self.n_equal)} equal, {count(self.n_different)} different"
+        return f"{self.dataset} {self.part} {self.segment}: repeated keys dropped, {repeats}"
+
 
 @event("data.rows_joined")
 class RowsJoined(Event, frozen=True, kw_only=True):
@@ -273,6 +287,11 @@ class RowsJoined(Event, frozen=True, kw_only=True):
     segment: str
     n_rows: int
     n_early: int
+
+    def line(self) -> str:
+        """Return one line on what this event states."""
+        early = f", {count(self.n_early)} of them too early" if self.n_early else ""
+        return f"{self.dataset} {self.part}: {count(self.n_rows)} rows have their row now{early}"
 
 
 @event("data.batch_quarantined")
@@ -299,6 +318,12 @@ class BatchQuarantined(Event, frozen=True, kw_only=True):
         """Whether no row of the batch was ingested."""
         return self.n_batch in (0, self.n_rows)
 
+    def line(self) -> str:
+        """Return one line on what this event states."""
+        broken = ", ".join(violation.reason for violation in self.report.violations)
+        rows = "whole" if self.whole else f"{count(self.n_rows)} of {count(self.n_batch)} rows"
+        return f"{self.dataset} {self.part} {self.segment}, {rows} put aside: {broken}"
+
 
 @event("data.batch_released")
 class BatchReleased(Event, frozen=True, kw_only=True):
@@ -316,6 +341,10 @@ class BatchReleased(Event, frozen=True, kw_only=True):
     rows: tuple[int, ...] = ()
     into: str = ""
 
+    def line(self) -> str:
+        """Return one line on what this event states."""
+        return _out_of_quarantine(self, "released")
+
 
 @event("data.batch_replaced")
 class BatchReplaced(Event, frozen=True, kw_only=True):
@@ -330,6 +359,10 @@ class BatchReplaced(Event, frozen=True, kw_only=True):
     into: str
     n_given: int
 
+    def line(self) -> str:
+        """Return one line on what this event states."""
+        return _out_of_quarantine(self, "replaced")
+
 
 @event("data.batch_dropped")
 class BatchDropped(Event, frozen=True, kw_only=True):
@@ -341,6 +374,16 @@ class BatchDropped(Event, frozen=True, kw_only=True):
     by: str
     why: str
     rows: tuple[int, ...]
+
+    def line(self) -> str:
+        """Return one line on what this event states."""
+        return _out_of_quarantine(self, "given up")
+
+
+def _out_of_quarantine(event: BatchReleased | BatchReplaced | BatchDropped, act: str) -> str:
+    rows = f"{count(len(event.rows))} rows" if event.rows else "all rows"
+    why = f": {event.why}" if event.why else ""
+    return f"{event.dataset} {event.part} {event.segment}, {rows} {act} by {event.by}{why}"
 
 
 def dataset_of(registered: DatasetRegistered) -> Dataset:

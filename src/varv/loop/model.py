@@ -9,6 +9,8 @@ import msgspec
 from varv.kernel.clock import Duration, Instant
 from varv.kernel.codec import Digest, Event, event
 from varv.kernel.sagas import Command
+from varv.kernel.wording import count, percent
+from varv.monitoring.evidence import evidence_line
 from varv.rollout import Luck, RolloutPlan
 from varv.training.gates import GateResult
 
@@ -21,6 +23,17 @@ class Trigger(msgspec.Struct, frozen=True):
     kind: str
     subject: str = ""
     evidence: dict[str, float | None] = {}
+
+    def line(self) -> str:
+        """Return why a candidate was trained, with the numbers behind it."""
+        seen = self.evidence
+        if "growth" in seen and "trained_rows" in seen:
+            more = f"{percent(seen['growth'] or 0.0)} more outcomes than at the last training"
+            known = f"{more}, {count(seen.get('n_rows'))} after {count(seen['trained_rows'])}"
+        else:
+            known = evidence_line(seen, self.subject)
+        what = f"{self.kind} {self.subject}" if self.subject else self.kind
+        return f"{what}: {known}" if known else what
 
 
 class LoopPolicy(msgspec.Struct, frozen=True, kw_only=True):
@@ -132,6 +145,10 @@ class PolicyChanged(Event, frozen=True, kw_only=True):
     policy: LoopPolicy
     declaration: str
 
+    def line(self) -> str:
+        """Return one line on what this event states."""
+        return f"follows declaration {self.declaration[:12]} from now on"
+
 
 @event("loop.rows_matured")
 class RowsMatured(Event, frozen=True, kw_only=True):
@@ -139,6 +156,10 @@ class RowsMatured(Event, frozen=True, kw_only=True):
 
     n_rows: int
     through: Instant
+
+    def line(self) -> str:
+        """Return one line on what this event states."""
+        return f"{count(self.n_rows)} rows have their outcome"
 
 
 @event("loop.retrain_asked")
@@ -163,6 +184,11 @@ class FaultPlanted(Event, frozen=True, kw_only=True):
 
     plant: PlantedFault
 
+    def line(self) -> str:
+        """Return one line on what this event states."""
+        plant = self.plant
+        return f"PLANTED {plant.name}: reads {plant.column}, breaks {plant.breaks}"
+
 
 @event("loop.retrain_triggered")
 class RetrainTriggered(Event, frozen=True, kw_only=True):
@@ -173,6 +199,11 @@ class RetrainTriggered(Event, frozen=True, kw_only=True):
     cutoff: Instant
     n_retrains: int
     planted: str = ""
+
+    def line(self) -> str:
+        """Return one line on what this event states."""
+        reasons = "; ".join(trigger.line() for trigger in self.triggers)
+        return f"v{self.version} because of {reasons}"
 
 
 @event("loop.trigger_deferred")
@@ -204,6 +235,12 @@ class GatesJudged(Event, frozen=True, kw_only=True):
     luck: Luck = Luck()
     """How far two versions differ by chance, from what both scored in the past."""
 
+    def line(self) -> str:
+        """Return one line on what this event states."""
+        verdicts = ", ".join(f"{result.gate} {result.verdict}" for result in self.results)
+        judged = f"v{self.version} {'passed' if self.passed else 'failed'}"
+        return f"{judged}: {verdicts}" if verdicts else judged
+
 
 @event("loop.candidate_rejected")
 class CandidateRejected(Event, frozen=True, kw_only=True):
@@ -215,6 +252,10 @@ class CandidateRejected(Event, frozen=True, kw_only=True):
     detail: str = ""
     """The whole message of what failed, with the lines of the author's functions."""
 
+    def line(self) -> str:
+        """Return one line on what this event states."""
+        return f"v{self.version} rejected: {self.reason}"
+
 
 @event("loop.training_suspended")
 class TrainingSuspended(Event, frozen=True, kw_only=True):
@@ -225,6 +266,11 @@ class TrainingSuspended(Event, frozen=True, kw_only=True):
     version: int
     n_failures: int
     reason: str
+
+    def line(self) -> str:
+        """Return one line on what this event states."""
+        waits = f"after {self.n_failures} equal failures training waits for a changed declaration"
+        return f"{waits}: {self.reason}"
 
 
 class LeakFinding(msgspec.Struct, frozen=True, kw_only=True):
@@ -244,6 +290,10 @@ class LeakFinding(msgspec.Struct, frozen=True, kw_only=True):
     text: str
     evidence: dict[str, float | None]
 
+    def line(self) -> str:
+        """Return what speaks for a leak, in a sentence."""
+        return f"{self.subject} {self.kind}: {self.text}"
+
 
 @event("loop.leaks_examined")
 class LeaksExamined(Event, frozen=True, kw_only=True):
@@ -253,12 +303,21 @@ class LeaksExamined(Event, frozen=True, kw_only=True):
     features: tuple[str, ...]
     findings: tuple[LeakFinding, ...]
 
+    def line(self) -> str:
+        """Return one line on what this event states."""
+        findings = "; ".join(finding.line() for finding in self.findings)
+        return f"{len(self.features)} features examined for leaks: {findings or 'nothing speaks for one'}"
+
 
 @event("loop.leak_noticed")
 class LeakNoticed(Event, frozen=True, kw_only=True):
     """Later, something else was seen that speaks for a leak."""
 
     finding: LeakFinding
+
+    def line(self) -> str:
+        """Return one line on what this event states."""
+        return f"WARNING {self.finding.line()}"
 
 
 class TrainCandidate(Command, frozen=True):

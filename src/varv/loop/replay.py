@@ -14,10 +14,11 @@ from typing import TypeVar
 import msgspec
 import polars as pl
 
-from varv.kernel.clock import DAY, WEEK, Instant, VirtualClock
+from varv.kernel.clock import DAY, WEEK, Instant, VirtualClock, iso
 from varv.kernel.codec import Digest, Event, event
 from varv.kernel.ids import ModelName
 from varv.kernel.sagas import Fact, Message
+from varv.kernel.wording import count
 from varv.loop.declaration import Plant, Replay
 from varv.loop.feed import Feed
 from varv.loop.intake import Intake, segment_name
@@ -35,6 +36,10 @@ class ReplayAdvanced(Event, frozen=True, kw_only=True):
 
     through: Instant
     n_requests: int
+
+    def line(self) -> str:
+        """Return one line on what this event states."""
+        return f"everything before {iso(self.through)} is in, {count(self.n_requests)} requests"
 
 
 @event("replay.finished")
