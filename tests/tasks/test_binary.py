@@ -32,7 +32,7 @@ def test_a_rollout_bets_on_log_losses_of_at_most_seven_nats():
 
 
 def test_gates_and_comparisons_keep_their_log_losses_bit_for_bit():
-    exact = BINARY.losses["log_loss"].exact(OUTCOME, PREDICTED, None)
+    exact = BINARY.losses["log_loss"].exact(OUTCOME, PREDICTED)
     assert np.array_equal(exact, calibration.log_losses(OUTCOME, SCORE))
     assert np.array_equal(BINARY.excess(OUTCOME, PREDICTED), calibration.excess_losses(OUTCOME, SCORE))
 
@@ -149,12 +149,12 @@ def test_losses_keep_their_bounds_and_promises(predicted, outcome):
     for loss in BINARY.losses.values():
         rows = loss.of(outcome, predicted)
         assert np.all((rows >= 0) & (rows <= loss.bound))
-    exact = BINARY.losses["log_loss"].exact(outcome, predicted, None)
+    exact = BINARY.losses["log_loss"].exact(outcome, predicted)
     assert BINARY.excess(outcome, predicted) == pytest.approx(exact - BINARY.promised(predicted), abs=1e-9)
 
 
 @given(st.floats(0.001, 0.999))
 def test_the_mean_loss_of_a_calibrated_score_is_what_it_promised(p):
     both = np.array([[p], [p]])
-    expected = np.array([1 - p, p]) @ BINARY.losses["log_loss"].exact(np.array([0, 1]), both, None)
+    expected = np.array([1 - p, p]) @ BINARY.losses["log_loss"].exact(np.array([0, 1]), both)
     assert BINARY.promised(both)[0] == pytest.approx(expected)

@@ -7,6 +7,7 @@ import sys
 import tomllib
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from varv import task
@@ -86,6 +87,12 @@ def test_tasks_differ_by_their_options():
     assert one == task.regression(range=(0.0, 1.0)) != other
     assert len({one, other, task.regression(range=(0, 1))}) == 2
     assert repr(one) == "varv.task.regression(range=[0.0, 1.0], loss='absolute')"
+
+
+@pytest.mark.parametrize("name", ["binary", "score"])
+def test_no_rows_determine_no_number(name):
+    made = task_of(name)
+    assert set(made.validation(np.empty(0), np.empty((0, 1))).values()) <= {None}
 
 
 def test_only_the_task_that_is_asked_for_is_loaded():

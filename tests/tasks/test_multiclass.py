@@ -24,10 +24,10 @@ STARS = task.multiclass(classes=[1, 3, 5])
 def test_two_classes_have_the_losses_of_the_binary_task(p, outcome):
     two, binary = task.multiclass(classes=["no", "yes"]), task.binary()
     both, one = np.column_stack([1 - p, p]), p[:, None]
-    log_loss = two.losses["log_loss"].exact(outcome, both, None)
-    assert log_loss == pytest.approx(binary.losses["log_loss"].exact(outcome, one, None), rel=1e-6, abs=2e-6)
-    brier = two.losses["brier"].exact(outcome, both, None)
-    assert brier == pytest.approx(2 * binary.losses["brier"].exact(outcome, one, None), abs=1e-12)
+    log_loss = two.losses["log_loss"].exact(outcome, both)
+    assert log_loss == pytest.approx(binary.losses["log_loss"].exact(outcome, one), rel=1e-6, abs=2e-6)
+    brier = two.losses["brier"].exact(outcome, both)
+    assert brier == pytest.approx(2 * binary.losses["brier"].exact(outcome, one), abs=1e-12)
     assert two.promised(both) == pytest.approx(binary.promised(one), abs=2e-5)
     assert two.promised_error(both) == pytest.approx(binary.promised_error(one), abs=1e-2)
 
@@ -36,7 +36,7 @@ def test_two_classes_rank_as_the_binary_task():
     rng = np.random.default_rng(2)
     p, y = rng.random(500), rng.integers(0, 2, 500)
     two = task.multiclass(classes=["no", "yes"])
-    assert two.metrics["auc"].value(y, np.column_stack([1 - p, p]), None) == pytest.approx(auc(y, p))
+    assert two.metrics["auc"].value(y, np.column_stack([1 - p, p])) == pytest.approx(auc(y, p))
 
 
 def test_texts_become_codes_in_the_order_of_the_classes():
@@ -109,7 +109,7 @@ def test_what_is_no_distribution_is_not_valid(row):
 def test_probabilities_of_float32_are_valid_though_they_do_not_add_up():
     p = np.full((4, 3), 1 / 3, dtype=np.float32) * np.float32(1.0005)
     assert ABC.valid(p).all()
-    assert ABC.losses["log_loss"].exact(np.zeros(4), p, None) == pytest.approx(np.log(3))
+    assert ABC.losses["log_loss"].exact(np.zeros(4), p) == pytest.approx(np.log(3))
 
 
 def test_an_estimator_of_names_is_taken_in_the_order_of_the_task_only():
@@ -133,5 +133,5 @@ def test_a_prediction_is_sent_as_probabilities_and_label():
 
 def test_a_class_that_is_absent_has_no_area():
     y, p = np.array([0, 1, 0, 1]), np.array([[0.8, 0.2, 0], [0.3, 0.7, 0], [0.6, 0.4, 0], [0.1, 0.9, 0]])
-    assert ABC.metrics["auc"].value(y, p, None) == 1.0
+    assert ABC.metrics["auc"].value(y, p) == 1.0
     assert ABC.validation(np.zeros(4), p)["auc"] is None

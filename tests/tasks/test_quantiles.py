@@ -40,12 +40,12 @@ def test_the_loss_is_the_mean_over_levels():
     y, q = rng.uniform(0, 100, 200), np.sort(rng.uniform(0, 100, (200, 3)), axis=1)
     levels = (0.1, 0.5, 0.9)
     wanted = np.mean([mean_pinball_loss(y, q[:, k], alpha=level) for k, level in enumerate(levels)])
-    assert TENTHS.losses["pinball"].exact(y, q, None).mean() == pytest.approx(wanted)
+    assert TENTHS.losses["pinball"].exact(y, q).mean() == pytest.approx(wanted)
 
 
 def test_what_lies_beyond_the_range_is_still_covered_or_not():
     y, q = np.array([150.0, 150.0]), np.array([[90.0, 120.0, 140.0], [90.0, 120.0, 160.0]])
-    assert TENTHS.metrics["coverage"].value(y, q, None) == 0.5
+    assert TENTHS.metrics["coverage"].value(y, q) == 0.5
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,7 @@ def test_narrow_intervals_show_in_coverage_and_calibration():
 def test_crossing_quantiles_are_valid_and_counted():
     q = np.array([[1.0, 2.0, 3.0], [3.0, 2.0, 1.0]])
     assert TENTHS.valid(q).all()
-    assert TENTHS.metrics["crossing"].value(np.zeros(2), q, None) == 0.5
+    assert TENTHS.metrics["crossing"].value(np.zeros(2), q) == 0.5
 
 
 def test_one_level_is_one_number_without_an_interval():
@@ -96,7 +96,7 @@ def test_one_level_is_one_number_without_an_interval():
     assert upper.said(np.array([7.25])) == "7.25"
     assert [signal.name for signal in upper.signals] == ["loss", "bias"]
     assert upper.metrics["coverage"].label == "share within 95%"
-    assert upper.metrics["coverage"].value(np.array([1.0, 9.0]), np.array([[5.0], [5.0]]), None) == 0.5
+    assert upper.metrics["coverage"].value(np.array([1.0, 9.0]), np.array([[5.0], [5.0]])) == 0.5
 
 
 def test_a_prediction_is_said_with_its_interval():

@@ -16,7 +16,8 @@ import polars as pl
 
 from varv.kernel.errors import InvalidDeclaration
 from varv.stats.intervals import Numbers
-from varv.tasks.model import Array, Task, declared
+from varv.tasks.measures import Array
+from varv.tasks.model import Task, declared
 
 LEAST_HELD = 0.95
 """A declared range holds at least this share of the history."""
