@@ -30,9 +30,10 @@ _WHERE = {
     "derived": "varv.features",
     "gate": "varv.training",
     "monitor": "varv.monitoring",
+    "task": "varv.tasks",
     "windows": "varv.features",
 }
-_MODULES = {"gate": "gates", "monitor": "monitor"}
+_MODULES = {"gate": "gates", "monitor": "monitor", "task": "task"}
 
 __all__ = [
     "Csv",
@@ -52,6 +53,7 @@ __all__ = [
     "derived",
     "gate",
     "monitor",
+    "task",
     "windows",
 ]
 
@@ -62,6 +64,7 @@ if TYPE_CHECKING:
     from varv.loop.declaration import Model, Outcome, Plant, Replay, Retrain
     from varv.monitoring import monitor
     from varv.rollout import Rollout
+    from varv.tasks import task
     from varv.training import Train, TrainingSet
     from varv.training import gates as gate
 
