@@ -30,6 +30,7 @@ _WHERE = {
     "derived": "varv.features",
     "gate": "varv.training",
     "monitor": "varv.monitoring",
+    "packaged": "varv.training",
     "task": "varv.tasks",
     "windows": "varv.features",
 }
@@ -53,6 +54,7 @@ __all__ = [
     "derived",
     "gate",
     "monitor",
+    "packaged",
     "task",
     "windows",
 ]
@@ -65,7 +67,7 @@ if TYPE_CHECKING:
     from varv.monitoring import monitor
     from varv.rollout import Rollout
     from varv.tasks import task
-    from varv.training import Train, TrainingSet
+    from varv.training import Train, TrainingSet, packaged
     from varv.training import gates as gate
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import polars as pl
 
-from varv.adapters.onnx_runtime import OnnxRuntime
+from varv.adapters.runtimes import installed_runtimes
 from varv.data import Datasets
 from varv.data.views import DatasetsView
 from varv.features import FeatureEngine
@@ -131,8 +131,8 @@ def open_world(
     blobs = FolderBlobs(folder / "blobs", faults=faults)
     columns = FolderColumns(folder / "columns", durable=durability == "full", faults=faults)
     views = views or open_views(ledger)
-    runtime = OnnxRuntime()
-    dataplane = DataPlane(runtime)
+    runtimes = installed_runtimes()
+    dataplane = DataPlane(runtimes)
     handlers = Handlers()
     datasets = Datasets(
         ledger,
@@ -163,7 +163,7 @@ def open_world(
         datasets=datasets,
         features=FeatureEngine(model.feature_set, model.requests),
         telemetry=Telemetry(columns, stored),
-        runtime=runtime,
+        runtimes=runtimes,
         dataplane=dataplane,
         serving=serving or LocalServing(dataplane, blobs),
     )

@@ -19,7 +19,7 @@ from typing import BinaryIO
 import msgspec
 import uvicorn
 
-from varv.adapters.onnx_runtime import OnnxRuntime
+from varv.adapters.runtimes import installed_runtimes
 from varv.app.compose import LocalServing, open_ledger, open_views
 from varv.app.loading import load_declaration, model_of
 from varv.app.protocol import bounded_protocol
@@ -57,7 +57,7 @@ class Worker:
         self._home = Path(start.home)
         self._start = start
         self._clock = SystemClock()
-        self._dataplane = DataPlane(OnnxRuntime(), timer=wall_seconds)
+        self._dataplane = DataPlane(installed_runtimes(), timer=wall_seconds)
         self._serving = LocalServing(self._dataplane, FolderBlobs(self._home / "blobs"))
         self._columns = FolderColumns(self._home / "columns")
         self._log = CaptureLog(Path(start.capture))

@@ -30,14 +30,15 @@ from varv.registry import (
     DatasetUse,
     Judged,
     Package,
+    Runtimes,
     VersionRegistered,
     environment,
     open_package,
     signature_of,
 )
-from varv.registry.package import scores, session
 from varv.stats.calibration import calibration_error, log_losses
 from varv.stats.ranking import auc
+from varv.tasks import task_of
 from varv.training import (
     Input,
     Pipeline,
@@ -250,7 +251,7 @@ def _pipeline(world: World, command: TrainCandidate, rows: Rows, known: Digest) 
         command.version,
         command.seed,
     ]
-    recipe = Input(digest_of(declared), lambda: _Recipe(model, command.version, command.seed))
+    recipe = Input(digest_of(declared), lambda: _Recipe(model, command.version, command.seed, world.runtimes))
     both = {"rows": data, "recipe": recipe}
     code, seed = (model.train.fit,), command.seed
     steps = []
@@ -274,13 +275,14 @@ class _Recipe(NamedTuple):
     model: Model
     version: int
     seed: int
+    runtimes: Runtimes
 
 
 def _fit(rows: Rows, recipe: _Recipe, span: tuple[Instant, Instant]) -> bytes:
     fit = rows.between(*span)
     signature = signature_of(fit, rows.names)
     given = TrainingSet(
-        signature.encode(fit),
+        fit,
         fit["outcome"].to_numpy().astype(np.int64),
         fit["requested_at"].to_physical().to_numpy(),
         signature,
@@ -290,12 +292,12 @@ def _fit(rows: Rows, recipe: _Recipe, span: tuple[Instant, Instant]) -> bytes:
     estimator = _fitted(recipe.model, given)
     return build_package(
         estimator,
-        signature,
-        signature.encode(rows.between(rows.held[0].since, rows.held[0].until).head(2000)),
+        given,
+        rows.between(rows.held[0].since, rows.held[0].until).head(2000),
+        task=task_of(recipe.model.task),
+        runtimes=recipe.runtimes,
         environment=environment(code_closure(train.fit).libraries),
         params={**train.params, **_work_of(estimator)},
-        seed=recipe.seed,
-        n_rows=fit.height,
     )
 
 
@@ -314,7 +316,7 @@ def _work_of(estimator: Any) -> Mapping[str, int]:
 
 
 def _validate(rows: Rows, recipe: _Recipe, **fits: bytes) -> JudgedStretches:
-    scored = _scored(rows, fits)
+    scored = _scored(rows, recipe, fits)
     return JudgedStretches(tuple(map(_validation, scored)), _validation(pl.concat(scored)))
 
 
@@ -329,19 +331,19 @@ def _validation(scored: pl.DataFrame) -> Validation:
     )
 
 
-def _scored(rows: Rows, fits: Mapping[str, bytes]) -> list[pl.DataFrame]:
+def _scored(rows: Rows, recipe: _Recipe, fits: Mapping[str, bytes]) -> list[pl.DataFrame]:
     """Return the held-out stretches, the last one first, each with the ``score`` of the fit before it."""
     found = []
     for number, held in enumerate(rows.held, 1):
         part = rows.between(held.since, held.until)
-        score = pl.Series("score", package_scores(open_package(fits[f"fit_{number}"]), part))
+        score = pl.Series("score", package_scores(recipe.runtimes, open_package(fits[f"fit_{number}"]), part))
         found.append(part.with_columns(score))
     return found
 
 
 def _reference(rows: Rows, recipe: _Recipe, **fits: bytes) -> Reference:
     # Rows that the model was fitted on flatter it: only the held-out ones carry a score.
-    scored = _scored(rows, fits)[::-1]
+    scored = _scored(rows, recipe, fits)[::-1]
     fitted = rows.between(rows.held[0].fit_from, rows.held[-1].since)
     parts = [fitted.with_columns(score=pl.lit(None, dtype=pl.Float32)), *scored]
     names = recipe.model.feature_set.names
@@ -349,9 +351,9 @@ def _reference(rows: Rows, recipe: _Recipe, **fits: bytes) -> Reference:
     return reference(frame, model=recipe.model.name, version=Version(recipe.version), features=names)
 
 
-def package_scores(package: Package, rows: pl.DataFrame) -> np.ndarray:
+def package_scores(runtimes: Runtimes, package: Package, rows: pl.DataFrame) -> np.ndarray:
     """Return what a package says of `rows`, float32 of shape (n,)."""
-    return scores(session(package.onnx, threads=2), package.signature.encode(rows))
+    return runtimes.load(package, threads=2).predict(package.signature.feed(rows))[:, 0]
 
 
 def held_out(world: World, made: VersionRegistered, champion: VersionRegistered | None) -> HeldOut:
@@ -377,7 +379,9 @@ def _said(world: World, package: Digest, rows: pl.DataFrame) -> np.ndarray:
     opened = open_package(world.blobs.get(package))
     # A planted column that nobody caught: broken in production, so empty here.
     gone = [name for name in opened.signature.names if name not in rows.columns]
-    return package_scores(opened, rows.with_columns(pl.lit(None, pl.Float32).alias(name) for name in gone))
+    return package_scores(
+        world.runtimes, opened, rows.with_columns(pl.lit(None, pl.Float32).alias(name) for name in gone)
+    )
 
 
 def with_planted(world: World, rows: pl.DataFrame, column: str, cutoff: Instant) -> pl.DataFrame:

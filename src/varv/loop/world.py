@@ -20,7 +20,8 @@ from varv.kernel.views import Views
 from varv.loop.declaration import Model
 from varv.loop.model import LoopState
 from varv.loop.telemetry import Telemetry
-from varv.serving import DataPlane, Runtime
+from varv.registry import Runtimes
+from varv.serving import DataPlane
 from varv.serving.routing import RoutingTable
 from varv.serving.views import RoutingView
 from varv.training import StepCache
@@ -60,7 +61,7 @@ class World:
     datasets: Datasets
     features: FeatureEngine
     telemetry: Telemetry
-    runtime: Runtime
+    runtimes: Runtimes
     dataplane: DataPlane
     serving: Serving
 

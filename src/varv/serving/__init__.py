@@ -7,17 +7,14 @@ replayed day.
 
 from varv.serving.capture import Capture, CaptureLog
 from varv.serving.dataplane import DataPlane
-from varv.serving.ports import LoadedModel, Runtime
 from varv.serving.routing import RoutingShare, RoutingTable, assign, coins
 
 __all__ = [
     "Capture",
     "CaptureLog",
     "DataPlane",
-    "LoadedModel",
     "RoutingShare",
     "RoutingTable",
-    "Runtime",
     "assign",
     "coins",
 ]

@@ -17,8 +17,8 @@ import polars as pl
 
 from varv.kernel.errors import Conflict, FailedPrecondition, Unavailable, VarvError
 from varv.kernel.user_code import UserCode
-from varv.registry import Package, Signature
-from varv.serving.ports import LoadedModel, Runtime
+from varv.registry import LoadedModel, Package, Runtimes, Signature
+from varv.registry.package import TOLERANCE
 from varv.serving.routing import RoutingTable, assign, coins
 
 ANSWER_SCHEMA = {
@@ -64,15 +64,15 @@ class DataPlane:
 
     Parameters
     ----------
-    runtime
-        Brings packages into memory.
+    runtimes
+        Bring packages into memory.
     timer
         Reads seconds, to measure how long each version takes; None for a replay, whose answers must not
         depend on the machine.
     """
 
-    def __init__(self, runtime: Runtime, timer: Callable[[], float] | None = None) -> None:
-        self._runtime = runtime
+    def __init__(self, runtimes: Runtimes, timer: Callable[[], float] | None = None) -> None:
+        self._runtimes = runtimes
         self._timer = timer
         self._change = threading.Lock()
         self._now = _Snapshot(None, {})
@@ -97,10 +97,9 @@ class DataPlane:
         """
         if version in self._now.versions:
             return
-        loaded = self._runtime.load(package)
-        got = loaded.predict(package.probe_matrix())
-        apart = float(np.abs(got - np.array(package.probe_scores, dtype=np.float32)).max(initial=0.0))
-        if not apart <= 1e-4:
+        loaded = self._runtimes.load(package)
+        apart = package.difference(loaded.predict(package.probe_rows()))
+        if not apart <= TOLERANCE:
             hint = "build the package again on this platform"
             raise FailedPrecondition(
                 "version", version, "does not reproduce its probe scores", by=apart, hint=hint
@@ -237,7 +236,7 @@ def _on_the_first(value: float | None, n: int) -> list[float | None]:
 
 
 def _scores(warm: _Warm, features: pl.DataFrame) -> np.ndarray:
-    return warm.model.predict(warm.signature.encode(features))
+    return warm.model.predict(warm.signature.feed(features))[:, 0]
 
 
 def _candidate_scores(warm: _Warm, features: pl.DataFrame) -> np.ndarray:
