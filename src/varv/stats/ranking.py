@@ -11,7 +11,7 @@ the AUC of any set of days follows from them.
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -114,9 +114,7 @@ def auc_interval(
         return Estimate(value, 0.0, 1.0, n)
     if groups is None:
         return _cut(value, n, _row_variance(placed), math.inf, confidence)
-    above = np.bincount(groups[y == 1], placed.positive - value, minlength=int(groups.max()) + 1)
-    below = np.bincount(groups[y == 0], placed.negative - value, minlength=int(groups.max()) + 1)
-    return _clustered(value, n, above / placed.positive.size + below / placed.negative.size, confidence)
+    return _clustered(value, n, _influence(placed, y, groups, value), confidence)
 
 
 def auc_error(outcomes: npt.ArrayLike, scores: npt.ArrayLike) -> float:
@@ -138,6 +136,87 @@ def auc_error(outcomes: npt.ArrayLike, scores: npt.ArrayLike) -> float:
     if min(placed.positive.size, placed.negative.size) < 2:
         return math.nan
     return math.sqrt(max(_row_variance(placed), 0.25 / y.size**2))
+
+
+def macro_auc(codes: npt.ArrayLike, scores: npt.ArrayLike) -> float:
+    """Return the mean of the areas of each class against the rest.
+
+    Parameters
+    ----------
+    codes
+        The class of each row, from 0 to k - 1, shape (n,).
+    scores
+        Finite numbers, the higher the likelier the class, shape (n, k).
+
+    Returns
+    -------
+    float
+        Between 0 and 1; not a number where all rows are of one class.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not fit, there is no row, or a value is not allowed.
+
+    Notes
+    -----
+    Every class weighs alike, however rare; one that is not among the rows has no area and is left out.
+
+    Examples
+    --------
+    >>> macro_auc([0, 1, 2], [[0.8, 0.1, 0.1], [0.2, 0.5, 0.3], [0.6, 0.3, 0.1]])
+    0.75
+    """
+    y, s = _checked_classes(codes, scores)
+    areas = [auc(y == k, s[:, k]) for k in range(s.shape[1])]
+    known = [area for area in areas if not math.isnan(area)]
+    return sum(known) / len(known) if known else math.nan
+
+
+def macro_auc_interval(
+    codes: npt.ArrayLike, scores: npt.ArrayLike, clusters: npt.ArrayLike, *, confidence: float = 0.95
+) -> Estimate:
+    """Return the mean of the areas of each class against the rest with its interval.
+
+    Parameters
+    ----------
+    codes, scores
+        As in `macro_auc`.
+    clusters
+        As in `auc_interval`.
+
+    Raises
+    ------
+    ValueError
+        As `macro_auc`, or if the clusters have another shape.
+
+    Notes
+    -----
+    What each cluster contributes to the error of every class's area, as in `auc_interval`, averaged over the
+    classes. A class of one row is in the value, and tells nothing of the error: with many such classes the
+    interval is too short.
+
+    Examples
+    --------
+    >>> p = np.eye(3)[[0, 1, 2, 0, 1, 0]]
+    >>> found = macro_auc_interval([0, 1, 2, 0, 1, 1], p, [1, 1, 1, 2, 2, 2])
+    >>> found.low < found.value < found.high
+    True
+    """
+    y, s = _checked_classes(codes, scores)
+    _check_confidence(confidence)
+    groups = _groups(clusters, y)
+    influence = np.zeros(int(groups.max()) + 1)
+    areas = []
+    for k in range(s.shape[1]):
+        of_class = (y == k).astype(np.float64)
+        placed = _placements(of_class, s[:, k])
+        if placed.positive.size and placed.negative.size:
+            areas.append(float(placed.positive.mean()))
+            influence += _influence(placed, of_class, groups, areas[-1])
+    if not areas:
+        return Estimate(math.nan, 0.0, 1.0, y.size)
+    return _clustered(sum(areas) / len(areas), y.size, influence / len(areas), confidence)
 
 
 def score_cells(scores: npt.ArrayLike) -> npt.NDArray[np.int64]:
@@ -208,6 +287,13 @@ def auc_of_counts(
     return _clustered(value, n, influence, confidence)
 
 
+def _influence(placed: _Placements, y: Numbers, groups: npt.NDArray[np.int64], value: float) -> Numbers:
+    """What each cluster contributes to the error of an area."""
+    above = np.bincount(groups[y == 1], placed.positive - value, minlength=int(groups.max()) + 1)
+    below = np.bincount(groups[y == 0], placed.negative - value, minlength=int(groups.max()) + 1)
+    return above / placed.positive.size + below / placed.negative.size
+
+
 def _clustered(value: float, n: int, influence: Numbers, confidence: float) -> Estimate:
     """The interval from what each cluster contributes to the estimate's error."""
     n_clusters = influence.size
@@ -250,7 +336,18 @@ def _checked(outcomes: npt.ArrayLike, scores: npt.ArrayLike) -> tuple[Numbers, N
     return y, s
 
 
-def _groups(clusters: npt.ArrayLike, y: Numbers) -> npt.NDArray[np.int64]:
+def _checked_classes(codes: npt.ArrayLike, scores: npt.ArrayLike) -> tuple[npt.NDArray[np.int64], Numbers]:
+    y, s = np.asarray(codes), np.asarray(scores, dtype=np.float64)
+    if y.ndim != 1 or s.ndim != 2 or y.shape != s.shape[:1] or not y.size:
+        raise ValueError(
+            f"codes (n,) and scores (n, k) must fit together, with rows, not {y.shape}, {s.shape}"
+        )
+    if not np.all((y >= 0) & (y < s.shape[1]) & (y == np.floor(y))) or not np.all(np.isfinite(s)):
+        raise ValueError("codes must be whole numbers from 0 to k - 1 and scores finite")
+    return y.astype(np.int64), s
+
+
+def _groups(clusters: npt.ArrayLike, y: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
     names = np.asarray(clusters)
     if names.shape != y.shape:
         raise ValueError(f"clusters must have the shape of the outcomes {y.shape}, not {names.shape}")

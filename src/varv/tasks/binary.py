@@ -34,6 +34,7 @@ from varv.tasks.model import (
     SignalSpec,
     Task,
 )
+from varv.tasks.signals import bias_signal, excess_signal
 
 SURE = 0.001
 """In bets scores count as at least this far from 0 and 1, so a loss is at most 6.9 nats."""
@@ -189,20 +190,17 @@ class Binary(Task):
         return -np.log(np.clip(np.where(outcome == 1, p, 1 - p), SURE, 1 - SURE))
 
     def _metrics(self) -> tuple[Metric, ...]:
-        def auc_of(y: Array, p: Array, groups: Array | None) -> float:
-            return auc(y, self._scores(p))
-
-        def ece_of(y: Array, p: Array, groups: Array | None = None) -> float:
-            return self.calibration(y, p).value
-
         def ece_interval(y: Array, p: Array, clusters: Array, groups: Array | None) -> Estimate:
-            return clustered_jackknife(lambda kept: ece_of(y[kept], p[kept]), clusters, limits=(0.0, 1.0))
+            scores = self._scores(p)
+            return clustered_jackknife(
+                lambda kept: calibration_error(y[kept], scores[kept]).value, clusters, limits=(0.0, 1.0)
+            )
 
         return (
             Metric(
                 name="auc",
                 label="AUC",
-                value=auc_of,
+                value=lambda y, p, _: auc(y, self._scores(p)),
                 interval=lambda y, p, clusters, _: auc_interval(y, self._scores(p), clusters),
                 digits=3,
                 higher_is_better=True,
@@ -210,7 +208,7 @@ class Binary(Task):
             Metric(
                 name="ece",
                 label="ECE",
-                value=ece_of,
+                value=lambda y, p, _: self.calibration(y, p).value,
                 interval=ece_interval,
                 digits=4,
                 higher_is_better=False,
@@ -233,16 +231,7 @@ class Binary(Task):
             return finite(auc_error(y, self._scores(p))) if enough else None
 
         return (
-            SignalSpec(
-                name="excess_loss",
-                label="excess loss",
-                kind="performance",
-                subjects=(("excess_loss", 1),),
-                learns_level=False,
-                estimate=lambda y, p, clusters, _: clustered_mean(self.excess(y, p), clusters),
-                error=lambda y, p, _: self.promised_error(p),
-                margin=2.0,
-            ),
+            excess_signal(self),
             SignalSpec(
                 name="auc",
                 label="AUC",
@@ -253,14 +242,5 @@ class Binary(Task):
                 error=ranking_error,
                 margin=1.3,
             ),
-            SignalSpec(
-                name="bias",
-                label="bias",
-                kind="calibration",
-                subjects=(("underestimated", 1), ("overestimated", -1)),
-                learns_level=False,
-                estimate=lambda y, p, clusters, _: clustered_mean(self.residual(y, p), clusters),
-                error=lambda y, p, _: self.residual_error(y, p),
-                margin=1.1,
-            ),
+            bias_signal(self),
         )

@@ -8,14 +8,20 @@ Classes are loaded when they are first asked for.
 from __future__ import annotations
 
 import functools
+import inspect
 from importlib.metadata import EntryPoint, entry_points
 
-from varv.kernel.errors import FailedPrecondition, InvalidDeclaration, NotFound
+from varv.kernel.errors import FailedPrecondition, InvalidDeclaration
 from varv.tasks.model import Task, TaskSpec
 
 GROUP = "varv.tasks"
 BUILT_IN = {
     "binary": "varv.tasks.binary:Binary",
+    "multiclass": "varv.tasks.multiclass:Multiclass",
+    "quantiles": "varv.tasks.quantiles:Quantiles",
+    "ranking": "varv.tasks.ranking:Ranking",
+    "regression": "varv.tasks.regression:Regression",
+    "score": "varv.tasks.score:Score",
 }
 
 
@@ -24,12 +30,10 @@ def task_of(spec: TaskSpec | str) -> Task:
 
     Raises
     ------
-    NotFound
-        If there is no task of that name.
+    InvalidDeclaration
+        If there is no task of that name, or it does not take the options.
     FailedPrecondition
         If a package brings something under that name that is no task, or cannot be imported.
-    InvalidDeclaration
-        If the task does not take the options.
 
     Examples
     --------
@@ -38,13 +42,15 @@ def task_of(spec: TaskSpec | str) -> Task:
     """
     wanted = TaskSpec(spec) if isinstance(spec, str) else spec
     cls = _class_of(wanted.name)
+    taken = inspect.signature(cls)
     try:
-        return cls(**wanted.options)
+        taken.bind(**wanted.options)
     except TypeError as error:
-        hint = "write the task as varv.task has it"
+        options = ", ".join(taken.parameters) or "no options"
         raise InvalidDeclaration(
-            "task", wanted.name, f"does not take {sorted(wanted.options)}", why=str(error)[:200], hint=hint
+            "task", wanted.name, f"does not fit its options: {error}", hint=f"it takes {options}"
         ) from None
+    return cls(**wanted.options)
 
 
 def task_names() -> tuple[str, ...]:
@@ -64,7 +70,7 @@ def _class_of(name: str) -> type[Task]:
     points = _declared()
     if name not in points:
         hint = f"the tasks are {', '.join(sorted(points))}; install the package that brings it"
-        raise NotFound("task", name[:80], "does not exist", hint=hint)
+        raise InvalidDeclaration("task", name[:80], "does not exist", hint=hint)
     try:
         cls = points[name].load()
     except (ImportError, AttributeError) as error:
