@@ -17,8 +17,9 @@ import polars as pl
 
 from varv.kernel.clock import Instant, wall_seconds
 from varv.kernel.columns import FolderColumns
-from varv.loop.telemetry import TABLE, Telemetry
-from varv.serving.dataplane import ANSWER_SCHEMA
+from varv.serving.predictions import TABLE, Predictions
+from varv.serving.scores import answer_schema
+from varv.tasks import task_of
 
 N_SEGMENTS = 17_280
 N_FEATURES = 20
@@ -34,7 +35,7 @@ def predictions(number: int) -> pl.DataFrame:
     return pl.DataFrame([pl.Series("key", [f"{number}-{k}" for k in range(3)]), at, *answer, *features])
 
 
-ANSWERS = [(ANSWER.get(name), (name, kind)) for name, kind in ANSWER_SCHEMA.items()]
+ANSWERS = [(ANSWER.get(name), (name, kind)) for name, kind in answer_schema(task_of("binary")).items()]
 
 
 def resident_mb() -> float:
@@ -49,7 +50,7 @@ def restored(folder: Path, segments: list[str]) -> tuple[float, float]:
 
 def _restored(folder: Path, segments: list[str]) -> tuple[float, float]:
     before, began = resident_mb(), wall_seconds()
-    telemetry = Telemetry(FolderColumns(folder))
+    telemetry = Predictions(FolderColumns(folder))
     telemetry.restore(segments)
     took, grown = wall_seconds() - began, resident_mb() - before
     assert telemetry.n_labelled(Instant(0), known_by=Instant(0)) == 0

@@ -17,12 +17,12 @@ _WHERE = {
     "Dataset": "varv.data",
     "FeatureView": "varv.features",
     "Frame": "varv.data",
-    "Model": "varv.loop.declaration",
-    "Outcome": "varv.loop.declaration",
+    "Model": "varv.project",
+    "Outcome": "varv.project",
     "Parquet": "varv.data",
-    "Plant": "varv.loop.declaration",
-    "Replay": "varv.loop.declaration",
-    "Retrain": "varv.loop.declaration",
+    "Plant": "varv.project",
+    "Replay": "varv.project",
+    "Retrain": "varv.project",
     "Rollout": "varv.rollout",
     "Train": "varv.training",
     "TrainingSet": "varv.training",
@@ -30,6 +30,7 @@ _WHERE = {
     "derived": "varv.features",
     "gate": "varv.training",
     "monitor": "varv.monitoring",
+    "packaged": "varv.training",
     "task": "varv.tasks",
     "windows": "varv.features",
 }
@@ -53,6 +54,7 @@ __all__ = [
     "derived",
     "gate",
     "monitor",
+    "packaged",
     "task",
     "windows",
 ]
@@ -61,11 +63,11 @@ if TYPE_CHECKING:
     from varv.data import Csv, Dataset, Frame, Parquet
     from varv.features import FeatureView, derived, windows
     from varv.kernel.errors import VarvError
-    from varv.loop.declaration import Model, Outcome, Plant, Replay, Retrain
     from varv.monitoring import monitor
+    from varv.project import Model, Outcome, Plant, Replay, Retrain
     from varv.rollout import Rollout
     from varv.tasks import task
-    from varv.training import Train, TrainingSet
+    from varv.training import Train, TrainingSet, packaged
     from varv.training import gates as gate
 
 

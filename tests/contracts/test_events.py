@@ -26,11 +26,6 @@ NOON = Instant(1_359_720_000_000_000)
 
 ELSEWHERE = {
     "ledger.signed_anew": "varv.kernel.merkle",
-    "live.history_taken": "varv.loop.live",
-    "live.started": "varv.loop.live",
-    "replay.advanced": "varv.loop.replay",
-    "replay.finished": "varv.loop.replay",
-    "replay.policies_compared": "varv.loop.comparison",
     "saga.command_ended": "varv.kernel.sagas",
     "saga.command_failed": "varv.kernel.sagas",
     "saga.timer_fired": "varv.kernel.sagas",

@@ -104,10 +104,13 @@ def test_a_time_cannot_be_an_input():
         signature_of(times, ("at",))
 
 
-def test_too_many_categories_are_refused():
+def test_a_text_of_too_many_values_is_no_category_and_has_no_place_in_a_matrix():
     many = pl.DataFrame({"id": [f"{n}" for n in range(10_001)]})
-    with pytest.raises(InvalidInput, match="'id' has too many categories"):
-        signature_of(many, ("id",))
+    signature = signature_of(many, ("id",))
+    assert signature.columns == (Column("id", "text"),)
+    with pytest.raises(InvalidInput, match=r"'id' has too many categories .*train on train.frame"):
+        signature.encode(many)
+    assert signature.columns_of(["id"]).feed(many)["id"][10_000] == "10000"
 
 
 def test_a_signature_survives_json():
@@ -121,3 +124,58 @@ def test_a_number_that_is_infinite_or_too_large_is_missing():
     extreme = pl.DataFrame({"wind": [float("inf"), float("-inf"), 1e300, 1e30]})
     found = signature_of(ROWS, ("wind",)).encode(extreme)
     same(found, [[np.nan], [np.nan], [np.nan], [np.float32(1e30)]])
+
+
+WIDE = ROWS.with_columns(plane=pl.Series([2**40, 1, 2, 3]), note=pl.Series(["a b", None, "", "c"]))
+
+
+def test_columns_are_fed_with_their_own_types():
+    signature = signature_of(WIDE, (*NAMES, "plane", "note")).columns_of((*NAMES, "plane", "note"))
+    fed = signature.feed(WIDE)
+    assert list(fed) == [*NAMES, "plane", "note"]
+    assert [values.dtype for values in fed.values()] == [object, *[np.float32] * 3, np.int64, object]
+    assert fed["plane"].tolist() == [2**40, 1, 2, 3]
+    assert fed["origin"].tolist() == ["JFK", "", "EWR", "JFK"]
+    same(fed["night"], [1, 0, np.nan, 1])
+    assert signature.frame(WIDE).dtypes == [pl.String, *[pl.Float32] * 3, pl.Int64, pl.String]
+
+
+def test_some_columns_are_fed_in_the_order_of_the_model():
+    signature = signature_of(WIDE, NAMES)
+    assert list(signature.columns_of(["wind", "origin"]).feed(WIDE)) == ["wind", "origin"]
+    same(signature.matrix_of(["wind", "origin"]).feed(WIDE)[0], [3, 1])
+    with pytest.raises(InvalidInput, match="'tide' is no input that is declared; the columns are origin, "):
+        signature.matrix_of(["tide"])
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "problem"),
+    [
+        ("plane", [None], "'plane' is always a whole number and got something else; send a whole number"),
+        ("plane", [0.5], "'plane' is always a whole number"),
+        ("plane", ["x"], "'plane' is a number and got something else"),
+        ("note", [1], "'note' is a text and got numbers"),
+    ],
+)
+def test_a_column_of_another_type_is_refused(column, values, problem):
+    signature = signature_of(WIDE, ("plane", "note")).columns_of(["plane", "note"])
+    frame = pl.DataFrame({"plane": [1], "note": ["x"]}).with_columns(pl.Series(column, values))
+    with pytest.raises(InvalidInput, match=problem):
+        signature.feed(frame)
+
+
+def test_infinities_are_missing_in_columns_too():
+    signature = signature_of(WIDE, ("wind",)).columns_of(["wind"])
+    same(signature.feed(pl.DataFrame({"wind": [float("inf"), 1e300]}))["wind"], [np.nan, np.nan])
+
+
+def test_a_signature_of_before_columns_decodes_unchanged():
+    import msgspec
+
+    old = (
+        b'{"columns":[{"categories":["a"],"kind":"category","name":"x"},'
+        b'{"categories":[],"kind":"number","name":"y"}]}'
+    )
+    signature = msgspec.json.decode(old, type=Signature)
+    assert signature == Signature((Column("x", "category", ("a",)), Column("y", "number")))
+    assert signature.form == "matrix"

@@ -6,14 +6,15 @@ import msgspec
 import numpy as np
 
 from varv.kernel.ids import Version
-from varv.registry import Column, Package, Signature, environment
+from varv.registry import Column, Package, Rows, Signature, environment
 from varv.serving import RoutingShare, RoutingTable
+from varv.tasks import TaskSpec
 
 SIGNATURE = Signature((Column("x", "number"),))
 
 
 def package(score: float, *, column: str = "x", probe_score: float | None = None) -> Package:
-    """Return a package whose model says `score` of every row; `onnx` holds the number."""
+    """Return a package whose model says `score` of every row; its file holds the number."""
     return Package(
         estimator="constant",
         signature=Signature((Column(column, "number"),)),
@@ -21,9 +22,11 @@ def package(score: float, *, column: str = "x", probe_score: float | None = None
         params={},
         seed=0,
         n_rows=1,
-        onnx=msgspec.json.encode(score),
+        task=TaskSpec("binary"),
+        runtime="constant",
+        files={"score": msgspec.json.encode(score)},
         probe=((1.0,), (None,)),
-        probe_scores=(score if probe_score is None else probe_score,) * 2,
+        probe_scores=((score if probe_score is None else probe_score,),) * 2,
     )
 
 
@@ -33,11 +36,11 @@ class Constant:
     def __init__(self, score: float) -> None:
         self.score = score
 
-    def predict(self, matrix: np.ndarray) -> np.ndarray:
+    def predict(self, rows: Rows) -> np.ndarray:
         """Return the number for every row; below zero it breaks."""
-        if self.score < 0 and not np.isnan(matrix).any():
+        if self.score < 0 and not np.isnan(rows).any():
             raise RuntimeError("the model broke")
-        return np.full(len(matrix), self.score, dtype=np.float32)
+        return np.full((len(rows), 1), self.score, dtype=np.float32)
 
 
 class Constants:
@@ -45,7 +48,7 @@ class Constants:
 
     def load(self, package: Package) -> Constant:
         """Return the model of a package."""
-        return Constant(msgspec.json.decode(package.onnx, type=float))
+        return Constant(msgspec.json.decode(package.file("score"), type=float))
 
 
 def table(

@@ -1,1 +1,1 @@
-"""adapters."""
+"""Adapters: real engines behind the ports of the rooms below."""

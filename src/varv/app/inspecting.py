@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import msgspec
 
 from varv.data.views import DatasetsView, PartCounts
+from varv.home.views import HomeView
 from varv.kernel.clock import DAY, Instant, iso
 from varv.kernel.errors import NotFound
 from varv.kernel.ids import ModelName
@@ -172,7 +173,8 @@ def status_report(
         registered = set(registry.models)
     with views.reading(LoopView) as loop:
         known = sorted(registered | set(loop.loops))
-        through, finished = loop.replayed_through, loop.replay_finished
+    with views.reading(HomeView) as home:
+        through, finished = home.replayed_through, home.replay_finished
     if model and model not in known:
         hint = f"registered are {', '.join(known) or 'none'}"
         raise NotFound("model", model[:80], "is not registered", hint=hint)

@@ -6,11 +6,11 @@ import sys
 from typing import TYPE_CHECKING, TextIO
 
 from varv.data.model import BatchQuarantined
+from varv.home.replay import Progress
 from varv.kernel.clock import Instant, as_datetime
 from varv.kernel.ledger import Entry
 from varv.kernel.wording import brief
 from varv.loop.model import LeakFinding, LeakNoticed, LeaksExamined
-from varv.loop.replay import Progress
 from varv.monitoring import PerformanceMeasured
 from varv.monitoring.model import CHAMPION
 from varv.monitoring.summary import summarised

@@ -18,10 +18,11 @@ from types import MappingProxyType
 import polars as pl
 
 from varv.data.rules import Contract, Report
-from varv.data.sources import KEPT, TIME, Csv, Frame, Parquet, Source, Types, in_kept_types, kept_type
+from varv.data.sources import KEPT, Csv, Frame, Parquet, Source, Types, in_kept_types, kept_type
 from varv.kernel.clock import Instant
 from varv.kernel.codec import Digest, Event, event
-from varv.kernel.errors import Corrupt, InvalidDeclaration, InvalidInput
+from varv.kernel.columns import TIME
+from varv.kernel.errors import Corrupt, InvalidDeclaration, InvalidInput, NotFound
 from varv.kernel.ids import DatasetName, checked_name
 from varv.kernel.wording import count
 
@@ -204,6 +205,26 @@ class Dataset:
         return InvalidDeclaration(
             "dataset", self.name, f"has no column {column!r}", hint=f"its columns are {known}"
         )
+
+
+def part_named(declared: Mapping[DatasetName, Dataset], name: str) -> tuple[Dataset, str]:
+    """Return the dataset and part of a name such as ``"flights/arrived_at"``; the base part if it names none.
+
+    Raises
+    ------
+    NotFound
+        If there is none of that name.
+    """
+    of, _, part = name.partition("/")
+    dataset = declared.get(DatasetName(of))
+    if dataset is None:
+        hint = f"the datasets are {', '.join(declared)}"
+        raise NotFound("dataset", of[:80], "is not declared", hint=hint)
+    part = part or dataset.event_time
+    if part not in dataset.parts:
+        hint = f"the parts of {of} are {', '.join(dataset.parts)}"
+        raise NotFound("part", f"{of}/{part}"[:120], hint=hint)
+    return dataset, part
 
 
 @event("data.dataset_registered")

@@ -8,6 +8,7 @@ import msgspec
 
 from varv.kernel.clock import Duration, Instant
 from varv.kernel.codec import Digest, Event, event
+from varv.kernel.ids import ModelName, Version
 from varv.kernel.sagas import Command
 from varv.kernel.wording import count, percent
 from varv.monitoring.evidence import evidence_line
@@ -39,7 +40,7 @@ class Trigger(msgspec.Struct, frozen=True):
 class LoopPolicy(msgspec.Struct, frozen=True, kw_only=True):
     """The declared loop, as the ledger keeps it."""
 
-    model: str
+    model: ModelName
     alarms: tuple[str, ...]
     schedule: Duration | None
     volume: float | None
@@ -72,13 +73,13 @@ class LoopState(msgspec.Struct, frozen=True, kw_only=True):
 
     policy: LoopPolicy | None = None
     phase: Phase = "new"
-    champion: int | None = None
-    former: int | None = None
+    champion: Version | None = None
+    former: Version | None = None
     """The champion before this one: what a manual rollback returns to."""
-    candidate: int | None = None
+    candidate: Version | None = None
     planted: PlantedFault | None = None
     """The plant that the present candidate is, if it is one."""
-    next_version: int = 1
+    next_version: Version = Version(1)
     epoch: int = 0
     n_rows: int = 0
     """Requests with a mature outcome, as last counted."""
@@ -110,18 +111,18 @@ class LoopState(msgspec.Struct, frozen=True, kw_only=True):
     rolling_since: Instant = Instant(0)
     evidence_through: Instant = Instant(0)
     """Requests before this have been told to the open rollout."""
-    returning_to: int | None = None
+    returning_to: Version | None = None
     """The version that a rollback is on its way to."""
     luck: Luck = Luck()
     """What the last judgement learned of luck, for the rollout that follows it."""
-    probation: int | None = None
+    probation: Version | None = None
     """The champion before, while it scores along in the probation of the present one."""
     probation_through: Instant = Instant(0)
     """Requests before this have been told to the probation."""
-    given_up: tuple[int, ...] = ()
+    given_up: tuple[Version, ...] = ()
     """Candidates whose training goes on though a champion came back meanwhile; what becomes of them means
     nothing."""
-    releasing: int | None = None
+    releasing: Version | None = None
     """The version that is unloaded once the router has confirmed a table without it."""
 
 
@@ -194,7 +195,7 @@ class FaultPlanted(Event, frozen=True, kw_only=True):
 class RetrainTriggered(Event, frozen=True, kw_only=True):
     """A new candidate is to be trained, for these reasons."""
 
-    version: int
+    version: Version
     triggers: tuple[Trigger, ...]
     cutoff: Instant
     n_retrains: int
@@ -220,7 +221,7 @@ class CandidateTrained(Event, frozen=True, kw_only=True):
     then.
     """
 
-    version: int
+    version: Version
     n_rows: int
     n_labelled: int
 
@@ -229,7 +230,7 @@ class CandidateTrained(Event, frozen=True, kw_only=True):
 class GatesJudged(Event, frozen=True, kw_only=True):
     """Every gate has a verdict."""
 
-    version: int
+    version: Version
     passed: bool
     results: tuple[GateResult, ...]
     luck: Luck = Luck()
@@ -246,7 +247,7 @@ class GatesJudged(Event, frozen=True, kw_only=True):
 class CandidateRejected(Event, frozen=True, kw_only=True):
     """The candidate never meets traffic."""
 
-    version: int
+    version: Version
     reason: str
     planted: str = ""
     detail: str = ""
@@ -263,7 +264,7 @@ class TrainingSuspended(Event, frozen=True, kw_only=True):
     person who asks for it.
     """
 
-    version: int
+    version: Version
     n_failures: int
     reason: str
 
@@ -299,7 +300,7 @@ class LeakFinding(msgspec.Struct, frozen=True, kw_only=True):
 class LeaksExamined(Event, frozen=True, kw_only=True):
     """The features of a first training were examined for what a request cannot know."""
 
-    version: int
+    version: Version
     features: tuple[str, ...]
     findings: tuple[LeakFinding, ...]
 
@@ -325,8 +326,8 @@ class TrainCandidate(Command, frozen=True):
 
     partition: ClassVar[str] = "training"
 
-    model: str
-    version: int
+    model: ModelName
+    version: Version
     cutoff: Instant
     seed: int
     planted: PlantedFault | None = None
@@ -335,15 +336,15 @@ class TrainCandidate(Command, frozen=True):
 class JudgeCandidate(Command, frozen=True):
     """Hold a registered candidate against the gates."""
 
-    model: str
-    version: int
-    champion: int | None
+    model: ModelName
+    version: Version
+    champion: Version | None
 
 
 class Measure(Command, frozen=True):
     """Measure the windows that end with `day`, which is mature by now, and count the rows with an outcome."""
 
-    model: str
+    model: ModelName
     day: Instant
 
 
@@ -353,15 +354,15 @@ class GatherEvidence(Command, frozen=True):
     `former` is the version that a promoted one is compared with in its probation; None before the promotion.
     """
 
-    model: str
-    version: int
+    model: ModelName
+    version: Version
     since: Instant
     through: Instant
-    former: int | None = None
+    former: Version | None = None
 
 
 class SetReference(Command, frozen=True):
     """Let the monitors compare with a new champion's training rows."""
 
-    model: str
-    version: int
+    model: ModelName
+    version: Version

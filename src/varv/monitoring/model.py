@@ -15,6 +15,11 @@ from varv.monitoring.evidence import evidence_line
 from varv.monitoring.monitor import MonitorPlan
 
 
+def monitor_id(model: ModelName | str) -> str:
+    """Return the id of the saga that is the monitor of a model, which is also the stream of its events."""
+    return f"monitor/{model}"
+
+
 class Window(msgspec.Struct, frozen=True, order=True):
     """A span of request time, `end` excluded."""
 

@@ -2,14 +2,15 @@
 
 `model` holds the events, `views` the read model folded from them, `lineage` walks from a version back to the
 code and the rows it was made from. A `package` is what a version is made of: a model and its `signature`, a
-blob named by its digest.
+blob named by its digest; `ports` says what a runtime must do to run it.
 """
 
 from varv.registry.environment import Environment, environment
 from varv.registry.lineage import Lineage, lineage
 from varv.registry.model import AliasMoved, DatasetUse, Judged, VersionRegistered
-from varv.registry.package import Package, open_package
-from varv.registry.signature import Column, Signature, signature_of
+from varv.registry.package import Package, open_package, packed
+from varv.registry.ports import LoadedModel, Runtime, Runtimes
+from varv.registry.signature import Column, Rows, Signature, n_rows, signature_of
 from varv.registry.views import ModelRecord, RegistryView, VersionRecord
 
 __all__ = [
@@ -19,14 +20,20 @@ __all__ = [
     "Environment",
     "Judged",
     "Lineage",
+    "LoadedModel",
     "ModelRecord",
     "Package",
     "RegistryView",
+    "Rows",
+    "Runtime",
+    "Runtimes",
     "Signature",
     "VersionRecord",
     "VersionRegistered",
     "environment",
     "lineage",
+    "n_rows",
     "open_package",
+    "packed",
     "signature_of",
 ]

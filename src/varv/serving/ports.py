@@ -1,31 +1,36 @@
-"""Ports of serving: what a runtime must do."""
+"""The port of serving: what those that answer requests must do."""
 
 from __future__ import annotations
 
 from typing import Protocol
 
-import numpy as np
+from varv.data.intake import Batch
+from varv.kernel.codec import Digest
+from varv.kernel.ids import ModelName, Version
+from varv.serving.routing import RoutingTable
 
-from varv.registry import Package
 
+class Fleet(Protocol):
+    """Whatever answers requests of a home's models: data planes in this process, or worker processes."""
 
-class LoadedModel(Protocol):
-    """A model in memory."""
-
-    def predict(self, matrix: np.ndarray) -> np.ndarray:
-        """Return the probability of class 1 for each row; float32 of shape (n,) from float32 (n, d)."""
+    def warm(self, model: ModelName, version: Version, package: Digest) -> None:
+        """Bring a version into memory wherever requests are answered; return when it has answered its probe
+        rows.
+        """
         ...
 
+    def apply(self, model: ModelName, table: RoutingTable) -> int:
+        """Put a table in force everywhere and return the epoch that all have confirmed."""
+        ...
 
-class Runtime(Protocol):
-    """Loads packages; one for each engine that can run them."""
+    def unload(self, model: ModelName, version: Version) -> None:
+        """Let a version go once its last request has left."""
+        ...
 
-    def load(self, package: Package) -> LoadedModel:
-        """Bring a package into memory, ready to answer.
+    def restore(self) -> None:
+        """Let features be brought up to what the ledger holds; from then on `rows_known` keeps them there."""
+        ...
 
-        Raises
-        ------
-        Corrupt
-            If the engine refuses the model.
-        """
+    def rows_known(self, batch: Batch) -> None:
+        """Send rows that became known, and are committed; the same ones again change nothing."""
         ...

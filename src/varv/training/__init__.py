@@ -16,11 +16,13 @@ from varv.training.pipelines import (
     StepResult,
     cache_flaws,
 )
-from varv.training.recipe import Train, TrainingSet
+from varv.training.recipe import Train
+from varv.training.training_set import Packaged, TrainingSet, packaged
 
 __all__ = [
     "Closure",
     "Input",
+    "Packaged",
     "Pipeline",
     "PipelineResult",
     "PipelineStep",
@@ -31,4 +33,5 @@ __all__ = [
     "build_package",
     "cache_flaws",
     "code_closure",
+    "packaged",
 ]

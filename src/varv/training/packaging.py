@@ -1,113 +1,196 @@
-"""Making a package of a fitted scikit-learn estimator: its ONNX form, checked before it is kept.
+"""Making a package of a fitted estimator: a form that a runtime loads without running code, checked first.
 
-The package's predictions on probe rows must equal the estimator's. What a package is, and how it is opened,
-is in `registry.package`.
+ONNX is tried first, since it is the fastest to answer and holds data only; where an estimator has no ONNX
+form, or one that predicts otherwise, the format of its own library is tried. Whatever is kept has predicted
+as the estimator does, on every probe row, through the runtime that will serve it. How each library is
+written down is in `estimators`; what a package is, and how it is opened, in `registry.package`.
 """
 
 from __future__ import annotations
 
-import warnings
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
 
+import msgspec
 import numpy as np
+import polars as pl
 
-from varv.kernel.codec import canonical
-from varv.kernel.errors import Corrupt, InvalidInput
-from varv.registry import Environment, Package, Signature
-from varv.registry.package import scores, session
-from varv.training.hist_boosting import to_onnx_bytes
+from varv.kernel.errors import Corrupt, InvalidInput, UserCodeFailed
+from varv.registry import Environment, Package, Rows, Runtimes, Signature, n_rows, packed
+from varv.registry.package import difference
+from varv.registry.signature import frame_of, take
+from varv.tasks import Task
+from varv.training.estimators import Family, NoForm, family_of
+from varv.training.training_set import Packaged, TrainingSet
 
 TOLERANCE = 1e-5
-"""Largest difference of a probability between the estimator and its package that is put down to float32."""
+"""Largest difference of a prediction between an estimator and its package that is put down to float32,
+relative to the prediction where that is above 1."""
 
 _PROBE_ROWS = 32
+_ALONE = 3
+"""Rows that are asked once more by themselves: what a model says of one must not depend on its company."""
 
 
 def build_package(
     estimator: Any,
-    signature: Signature,
-    probe: np.ndarray,
+    given: TrainingSet,
+    probe: pl.DataFrame,
     *,
+    task: Task,
+    runtimes: Runtimes,
     environment: Environment,
     params: dict[str, Any],
-    seed: int,
-    n_rows: int,
 ) -> bytes:
-    """Return the package of a fitted binary classifier, after checking that it predicts as the estimator
-    does.
+    """Return the package of a fitted estimator, after checking that it predicts as the estimator does.
 
     Parameters
     ----------
+    estimator
+        What the training function returned: an estimator, or a `Packaged` one.
+    given
+        What the training function was given.
     probe
-        Encoded rows to compare on, float32 of shape (m, columns); at most 32 of them are kept in the package.
+        Rows with all features, to compare on; at most 32 of them are kept in the package.
+    task
+        What is predicted.
+    runtimes
+        What may run the package.
 
     Raises
     ------
     InvalidInput
-        If the estimator cannot predict probabilities, has no ONNX form, or its ONNX form predicts otherwise.
+        If the estimator does not predict what the task needs, was fitted on something else than it was given,
+        or has no form that predicts as it does.
+    UserCodeFailed
+        If the estimator raised.
     """
-    name = type(estimator).__name__
-    if not hasattr(estimator, "predict_proba"):
-        raise InvalidInput(
-            "estimator", name, "has no predict_proba", hint="return a fitted binary classifier from fit"
-        )
-    n_classes = len(getattr(estimator, "classes_", (0, 1)))
-    if n_classes != 2:
-        hint = "train on rows with both outcomes"
-        raise InvalidInput("estimator", name, "is not binary", classes=n_classes, hint=hint)
-    onnx = _onnx_of(estimator, len(signature.columns))
-    expected = np.asarray(estimator.predict_proba(probe))[:, 1]
-    difference = float(np.abs(_trial_scores(name, onnx, probe) - expected).max(initial=0.0))
-    if not difference <= TOLERANCE:
-        hint = "use an estimator that computes in float32, or report this"
-        raise InvalidInput("estimator", name, "differs from its ONNX form", by=difference, hint=hint)
-    # JSON has no infinity, so a row that holds one is compared here but not kept.
-    few = np.flatnonzero(~np.isinf(probe).any(axis=1))[:_PROBE_ROWS]
-    rows = tuple(tuple(None if np.isnan(value) else float(value) for value in row) for row in probe[few])
-    return canonical(
-        Package(
-            estimator=f"{type(estimator).__module__}.{name}",
-            signature=signature,
-            environment=environment,
-            params=params,
-            seed=seed,
-            n_rows=n_rows,
-            onnx=onnx,
-            probe=rows,
-            probe_scores=tuple(round(float(score), 7) for score in expected[few]),
-        )
+    wanted = estimator if isinstance(estimator, Packaged) else Packaged(estimator)
+    fitted = wanted.estimator
+    family = family_of(fitted)
+    signature = family.signature(fitted, given, wanted.form)
+    rows = signature.feed(probe)
+    expected = _estimates(fitted, family, signature, rows, task)
+    few = slice(0, _PROBE_ROWS)
+    package = Package(
+        task=task.spec,
+        estimator=f"{type(fitted).__module__}.{type(fitted).__name__}",
+        signature=signature,
+        environment=environment,
+        params=params,
+        seed=given.seed,
+        n_rows=len(given),
+        runtime="",
+        probe=listed(take(rows, few)),
+        probe_scores=tuple(tuple(map(float, row)) for row in expected[few].astype(np.float32)),
+        files={},
     )
+    trial = _Trial(package, fitted, family, task, runtimes, rows, expected)
+    return packed(trial.first_that_agrees(_candidates(wanted, family)))
 
 
-def _trial_scores(estimator: str, onnx: bytes, probe: np.ndarray) -> np.ndarray:
+def listed(rows: Rows) -> tuple[tuple[float | str | None, ...], ...]:
+    """Return rows that a model is fed as JSON can hold them, missing numbers as None."""
+    columns = rows.T if isinstance(rows, np.ndarray) else rows.values()
+    plain = [[None if value != value else value for value in column.tolist()] for column in columns]
+    return tuple(zip(*plain, strict=True))
+
+
+def disagreement(package: Package, runtimes: Runtimes, rows: Rows, expected: np.ndarray) -> str:
+    """Return why a package does not predict what is expected, the subject being its estimator; empty if it
+    does.
+
+    Parameters
+    ----------
+    rows
+        As the model is fed them.
+    expected
+        Predictions of shape (n, width).
+
+    Raises
+    ------
+    FailedPrecondition
+        If what runs it is not installed.
+    """
+    form = "ONNX" if package.runtime == "onnx" else package.runtime
     try:
-        return scores(session(onnx), probe)
-    except Corrupt as error:
-        hint = "use another estimator, or report this"
-        raise InvalidInput(
-            "estimator", estimator, "has no ONNX form that runs", why=error.facts.get("why"), hint=hint
-        ) from None
+        loaded = runtimes.load(package)
+        got = loaded.predict(rows)
+        alone = [loaded.predict(take(rows, slice(at, at + 1))) for at in range(min(_ALONE, n_rows(rows)))]
+    except (Corrupt, UserCodeFailed) as error:
+        return f"has no {form} form that runs: {error.facts.get('why', error.problem)}"
+    apart = difference(expected, got)
+    if not apart <= TOLERANCE:
+        return f"differs from its {form} form by {apart:.2g}"
+    if alone and not difference(expected[: len(alone)], np.concatenate(alone)) <= TOLERANCE:
+        return "predicts otherwise for a row that comes alone"
+    return ""
 
 
-def _onnx_of(estimator: Any, n_columns: int) -> bytes:
-    from sklearn.ensemble import HistGradientBoostingClassifier
+class _Trial(NamedTuple):
+    """An estimator, what it predicts, and a package that lacks its files."""
 
-    if isinstance(estimator, HistGradientBoostingClassifier):
-        return to_onnx_bytes(estimator)
-    import skl2onnx
-    from skl2onnx.common.data_types import FloatTensorType
-    from skl2onnx.common.exceptions import MissingConverter, MissingShapeCalculator
+    package: Package
+    estimator: Any
+    family: Family
+    task: Task
+    runtimes: Runtimes
+    rows: Rows
+    expected: np.ndarray
 
-    inputs: Any = [("X", FloatTensorType([None, n_columns]))]
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            model: Any = skl2onnx.to_onnx(
-                estimator, initial_types=inputs, options={"zipmap": False}, target_opset=18
-            )
-    except (MissingConverter, MissingShapeCalculator, NotImplementedError, RuntimeError, ValueError) as error:
-        hint = "use a scikit-learn estimator that skl2onnx converts"
-        raise InvalidInput(
-            "estimator", type(estimator).__name__, "has no ONNX form", why=str(error)[:200], hint=hint
-        ) from None
-    return model.SerializeToString(deterministic=True)
+    def first_that_agrees(self, candidates: tuple[str, ...]) -> Package:
+        """Return the package with the files of the first runtime that predicts what is expected."""
+        problems: dict[str, str] = {}
+        for runtime in candidates:
+            try:
+                for files in self._forms(runtime):
+                    made = self._made(runtime, files, problems.get("onnx", ""))
+                    problem = disagreement(made, self.runtimes, self.rows, self.expected)
+                    if not problem:
+                        return made
+                    problems.setdefault(runtime, problem)
+            except NoForm as none:
+                problems.setdefault(runtime, str(none))
+        name = type(self.estimator).__name__
+        first, *others = (problems[runtime] for runtime in candidates)
+        facts = {"nor": others[0]} if others else {}
+        raise InvalidInput("estimator", name, first, **facts, hint=self.family.hint)
+
+    def _forms(self, runtime: str) -> Iterator[Mapping[str, bytes]]:
+        about = (self.estimator, self.package.signature, self.task)
+        if runtime == "onnx":
+            yield from ({"model.onnx": onnx} for onnx in self.family.onnx(*about))
+        elif runtime == self.family.runtime:
+            yield self.family.files(*about)
+        else:
+            raise NoForm(f"cannot be written for the runtime {runtime}")
+
+    def _made(self, runtime: str, files: Mapping[str, bytes], not_onnx: str) -> Package:
+        state = self.family.state(self.estimator)
+        return msgspec.structs.replace(
+            self.package, runtime=runtime, files={**state, **files}, not_onnx=not_onnx
+        )
+
+
+def _estimates(estimator: Any, family: Family, signature: Signature, rows: Rows, task: Task) -> np.ndarray:
+    asked = family.asked(estimator, signature, task)
+    expected = task.estimates(asked, rows if isinstance(rows, np.ndarray) else frame_of(rows))  # type: ignore[arg-type]
+    wrong = ~task.valid(expected)
+    if wrong.any():
+        row = int(np.flatnonzero(wrong)[0])
+        hint = "look at what it predicts for rows with missing values"
+        problem = f"predicts {expected[row].tolist()} of a row, which is no prediction"
+        raise InvalidInput("estimator", type(estimator).__name__, problem, n=int(wrong.sum()), hint=hint)
+    return expected
+
+
+def _candidates(wanted: Packaged, family: Family) -> tuple[str, ...]:
+    """Return the runtimes to try, in order."""
+    own = () if family.runtime is None else (family.runtime,)
+    if wanted.runtime is None:
+        return ("onnx", *(own if wanted.trust or not family.needs_trust else ()))
+    if wanted.runtime in own and family.needs_trust and not wanted.trust:
+        hint = "return varv.packaged(..., trust=True) if you made it yourself"
+        problem = f"may run code when {wanted.runtime} loads it"
+        raise InvalidInput("estimator", type(wanted.estimator).__name__, problem, hint=hint)
+    return (wanted.runtime,)

@@ -1,4 +1,4 @@
-"""Nouns of training: what is declared, and what the author's function is given."""
+"""How a model is declared to be trained. What the author's function is given is in `training_set`."""
 
 from __future__ import annotations
 
@@ -8,47 +8,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
-import numpy as np
 
 from varv.kernel.clock import DAY, Duration, duration
 from varv.kernel.errors import InvalidDeclaration, InvalidInput
-from varv.registry import Signature
-
-
-class TrainingSet:
-    """The rows that a training function is given, oldest first.
-
-    Parameters
-    ----------
-    X
-        Encoded inputs, float32 of shape (n, d); categories as codes, missing values as NaN.
-    y
-        Outcomes, 0 or 1, int64 of shape (n,).
-    requested_at
-        When each row was a request, int64 microseconds of shape (n,), ascending.
-    signature
-        How the columns of `X` came to be; ``signature.names`` are their names.
-    seed
-        To be used for everything random; equal inputs and seed must give an equal model.
-    """
-
-    def __init__(
-        self, X: np.ndarray, y: np.ndarray, requested_at: np.ndarray, signature: Signature, *, seed: int
-    ) -> None:
-        self.X = X
-        self.y = y
-        self.requested_at = requested_at
-        self.signature = signature
-        self.seed = seed
-
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """Names of the columns of `X`."""
-        return self.signature.names
-
-    def __len__(self) -> int:
-        return len(self.y)
-
+from varv.training.training_set import TrainingSet
 
 LEAST_VALIDATION = Duration(5 * DAY)
 """The held-out stretch is what a model is watched against later: fewer days say nothing about days."""

@@ -21,13 +21,13 @@ from varv.fronts.web.pages.monitors import daily, drift_map, loss_chart
 from varv.fronts.web.pages.rollouts import RolloutLine, rollout_charts, rollout_lines
 from varv.fronts.web.templating import asset, environment
 from varv.fronts.web.words import Status
+from varv.home.model import Comparison, Gain, PolicyScore
 from varv.kernel.blobs import write_atomically
 from varv.kernel.clock import DAY, HOUR, Instant, as_datetime, instant
 from varv.kernel.faults import Faults
 from varv.kernel.ids import ModelName
 from varv.kernel.views import Views
 from varv.kernel.wording import count, number
-from varv.loop.comparison import Comparison, Gain, PolicyScore
 from varv.monitoring import PerformanceMeasured
 from varv.monitoring.summary import GLOSSARY
 

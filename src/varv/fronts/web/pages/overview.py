@@ -65,8 +65,8 @@ def overview_page(now: Reading, ledger: Ledger, query: Mapping[str, str]) -> Pag
         "n_serving": sum(line.status.kind == "good" for line in lines),
         "n_open_rollouts": sum(not record.outcome for record in now.rollouts.rollouts),
         "events": newest(ledger, LAST_EVENTS),
-        "replayed_through": now.loops.replayed_through,
-        "replay_finished": now.loops.replay_finished,
+        "replayed_through": now.home.replayed_through,
+        "replay_finished": now.home.replay_finished,
         "follow": query.get("follow") == "1",
     }
     return Page("Overview", "overview.html", data)

@@ -1,0 +1,30 @@
+"""The runtimes that come with varv, each an adapter of the port `registry.ports.Runtime`.
+
+They are entry points of the group ``varv.runtimes``, as everybody else's are. `app.compose` hands them to
+training, which checks packages with them, and to serving, which answers with them.
+"""
+
+from varv.kernel.plugins import Plugins
+from varv.registry.ports import Runtime, Runtimes
+
+GROUP = "varv.runtimes"
+OURS = {
+    "onnx": "varv.adapters.runtimes.onnx:OnnxRuntime",
+}
+
+
+def installed_runtimes() -> Runtimes:
+    """Return every runtime there is, ours and others'."""
+    plugins: Plugins[type[Runtime]] = Plugins(GROUP, "runtime", OURS, _is_runtime)
+    return Runtimes(plugins)
+
+
+def _is_runtime(found: object) -> bool:
+    return (
+        isinstance(found, type)
+        and hasattr(found, "load")
+        and isinstance(getattr(found, "runs_code", None), bool)
+    )
+
+
+__all__ = ["GROUP", "OURS", "installed_runtimes"]

@@ -1,0 +1,127 @@
+"""What packaging must know of an estimator, and one class for each library that says it.
+
+`packaging` chooses a family by the module of an estimator's type, so that no library is imported that the
+author did not use.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar
+
+from varv.kernel.errors import InvalidInput
+from varv.registry import Signature
+from varv.registry.signature import Form
+from varv.tasks import Task
+from varv.training.training_set import TrainingSet
+
+
+class NoForm(Exception):
+    """An estimator cannot be written in a format; the message says why, the subject being the estimator."""
+
+
+class Family(ABC):
+    """Estimators of one library."""
+
+    runtime: ClassVar[str | None] = None
+    """The runtime of the library's own format, if it has one that varv loads."""
+    needs_trust: ClassVar[bool] = False
+    """Whether loading that format may run code, so that the author has to allow it."""
+    hint: ClassVar[str] = "use another estimator, or report this"
+    """What the author can do if there is no form."""
+
+    @abstractmethod
+    def owns(self, estimator: Any) -> bool:
+        """Whether an estimator is of this library."""
+
+    def signature(self, estimator: Any, given: TrainingSet, form: Form | None) -> Signature:
+        """Return what the estimator is fed: the columns in their order, and the form.
+
+        Raises
+        ------
+        InvalidInput
+            If it was fitted on columns that are not declared, or on another number of them.
+        """
+        if (form or used_form(given)) == "columns":
+            return given.signature.columns_of(given.columns)
+        return given.signature
+
+    def asked(self, estimator: Any, signature: Signature, task: Task) -> Any:
+        """Return what `Task.estimates` can ask for predictions of a matrix, or of a frame of the columns."""
+        return estimator
+
+    def onnx(self, estimator: Any, signature: Signature, task: Task) -> Iterator[bytes]:
+        """Yield ONNX models of an estimator, the best first; the next is tried if one does not agree with it.
+
+        Their inputs are ``X`` or the columns; the last columns of the last output are the predictions.
+
+        Raises
+        ------
+        NoForm
+            If there is none, or no further one.
+        """
+        raise NoForm("has no ONNX form")
+
+    def files(self, estimator: Any, signature: Signature, task: Task) -> Mapping[str, bytes]:
+        """Return the files of the library's own format; none where there is none.
+
+        Raises
+        ------
+        NoForm
+            If the estimator cannot be written in it.
+        """
+        return {}
+
+    def state(self, estimator: Any) -> Mapping[str, bytes]:
+        """Return files from which a later training can go on, kept beside the model."""
+        return {}
+
+
+def of_library(thing: object, *libraries: str) -> bool:
+    """Return whether an object's type, or one that it derives from, is of one of the libraries."""
+    return any(cls.__module__.partition(".")[0] in libraries for cls in type(thing).__mro__)
+
+
+def disguised(estimator: Any, adapter: Any) -> Any:
+    """Return `adapter` under the class name of the estimator that it speaks for, which errors will name."""
+    kind = type(adapter)
+    adapter.__class__ = type(type(estimator).__name__, (kind,), {"__module__": kind.__module__})
+    return adapter
+
+
+def used_form(given: TrainingSet) -> Form:
+    """Return the form that a training function used: the matrix if it used both, or none."""
+    return "columns" if given.forms_used == {"columns"} else "matrix"
+
+
+def named_signature(
+    estimator: Any, names: list[str] | None, n_inputs: int | None, given: TrainingSet, form: Form
+) -> Signature:
+    """Return the signature of an estimator that knows the names, or at least the number, of its inputs.
+
+    Raises
+    ------
+    InvalidInput
+        If they are not those of the training set.
+    """
+    kind = type(estimator).__name__
+    if names is not None:
+        unknown = [name for name in names if name not in given.columns]
+        if unknown:
+            hint = f"fit it on columns of train.X or train.frame: {', '.join(given.columns)}"
+            problem = f"was fitted on a column {unknown[0]!r}, which is no declared feature"
+            raise InvalidInput("estimator", kind, problem, hint=hint)
+        of = given.signature.columns_of if form == "columns" else given.signature.matrix_of
+        return of(names)
+    if n_inputs is not None and n_inputs != len(given.columns):
+        hint = "fit it on train.X, or on columns of train.frame, which have names"
+        raise InvalidInput(
+            "estimator",
+            kind,
+            "was fitted on another number of columns",
+            n=n_inputs,
+            expected=len(given.columns),
+            hint=hint,
+        )
+    return given.signature.columns_of(given.columns) if form == "columns" else given.signature

@@ -1,0 +1,165 @@
+"""Estimators of scikit-learn: histogram boosting by the exact writer of trees, all others by skl2onnx.
+
+skl2onnx computes in float32 where scikit-learn computes in float64, so a second form, in float64, is offered
+for estimators to which the difference shows. Text is split as scikit-learn splits it by default: in runs of
+two or more letters, digits and underscores of any script, in lower case.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from varv.registry import Signature
+from varv.registry.signature import Column, Form
+from varv.tasks import Task
+from varv.training.estimators.family import Family, NoForm, disguised, named_signature, of_library
+from varv.training.estimators.hist_boosting import ensemble_of, is_hist_boosting
+from varv.training.estimators.trees import to_onnx
+from varv.training.training_set import TrainingSet
+
+_OPSET = 18
+_DEFAULT_TOKENS = r"(?u)\b\w\w+\b"
+_SAME_TOKENS = r"[\p{L}\p{N}_]{2,}"
+"""The default pattern in the syntax of ONNX Runtime's regular expressions, whose ``\\w`` is ASCII only."""
+_LOCALE = "C.UTF-8"
+"""Lower case by Unicode; unlike en_US it needs no language pack."""
+_SEQUENCES = (list, tuple)
+
+
+class ScikitLearn(Family):
+    """Estimators of scikit-learn, and pipelines of them."""
+
+    hint = "use a scikit-learn estimator that skl2onnx converts, or a class with predict, save and load"
+
+    def owns(self, estimator: Any) -> bool:
+        """Whether it is, or derives from, a class of scikit-learn."""
+        return of_library(estimator, "sklearn")
+
+    def signature(self, estimator: Any, given: TrainingSet, form: Form | None) -> Signature:
+        """Return columns if it was fitted on columns with names; trees read them as a matrix all the same."""
+        names = getattr(estimator, "feature_names_in_", None)
+        if form is None:
+            form = "matrix" if names is None or is_hist_boosting(estimator) else "columns"
+        listed = None if names is None else [str(name) for name in names]
+        return named_signature(estimator, listed, getattr(estimator, "n_features_in_", None), given, form)
+
+    def asked(self, estimator: Any, signature: Signature, task: Task) -> Any:
+        """Return the estimator, which is shown a matrix with the names of its columns if it knows them."""
+        if signature.form == "matrix" and getattr(estimator, "feature_names_in_", None) is not None:
+            return disguised(estimator, _Named(estimator, signature.names))
+        return estimator
+
+    def onnx(self, estimator: Any, signature: Signature, task: Task) -> Iterator[bytes]:
+        """Yield the form in float32, then that in float64."""
+        if is_hist_boosting(estimator):
+            if signature.form == "columns":
+                raise NoForm("has an ONNX form that reads a matrix only; leave form unset")
+            yield to_onnx(ensemble_of(estimator), "hist_gradient_boosting")
+            return
+        yield _converted(estimator, signature, wide=False)
+        yield _converted(estimator, signature, wide=True)
+
+
+class _Named:
+    """An estimator that was fitted on a frame, asked with a matrix."""
+
+    def __init__(self, estimator: Any, names: tuple[str, ...]) -> None:
+        self._estimator = estimator
+        self._names = names
+        self.classes_ = getattr(estimator, "classes_", None)
+        if self.classes_ is None:
+            del self.classes_
+
+    def __getattr__(self, method: str) -> Any:
+        asked = getattr(self._estimator, method)
+
+        def with_names(rows: np.ndarray) -> Any:
+            return asked(pl.DataFrame(rows, schema=list(self._names)))
+
+        return with_names
+
+
+def _converted(estimator: Any, signature: Signature, *, wide: bool) -> bytes:
+    import skl2onnx
+    from skl2onnx.common.exceptions import MissingConverter, MissingShapeCalculator
+
+    inputs: Any = _inputs(signature, wide=wide)
+    options: dict[Any, Any] = {id(part): _text_options(part) for part in _parts(estimator) if _is_text(part)}
+    failures = (MissingConverter, MissingShapeCalculator, NotImplementedError, RuntimeError, ValueError)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            model: Any = skl2onnx.to_onnx(
+                estimator, initial_types=inputs, options={**options, "zipmap": False}, target_opset=_OPSET
+            )
+    except (*failures, TypeError, KeyError, AttributeError, IndexError) as error:
+        # Converters meet what their authors never thought of; whatever they raise, there is no ONNX form.
+        raise NoForm(f"has no ONNX form: {str(error)[:200]}") from None
+    if wide:
+        _widen(model)
+    return model.SerializeToString(deterministic=True)
+
+
+def _inputs(signature: Signature, *, wide: bool) -> list[tuple[str, Any]]:
+    from skl2onnx.common.data_types import (
+        DoubleTensorType,
+        FloatTensorType,
+        Int64TensorType,
+        StringTensorType,
+    )
+
+    numbers = DoubleTensorType if wide else FloatTensorType
+    if signature.form == "matrix":
+        return [("X", numbers([None, len(signature.columns)]))]
+
+    def kind(column: Column) -> Any:
+        if column.kind != "number":
+            return StringTensorType
+        return Int64TensorType if column.dtype == "int64" else numbers
+
+    return [(column.name, kind(column)([None, 1])) for column in signature.columns]
+
+
+def _widen(model: Any) -> None:
+    """Let a model of float64 inputs read float32 ones."""
+    from onnx import TensorProto, helper
+
+    renamed = {}
+    for tensor in model.graph.input:
+        if tensor.type.tensor_type.elem_type == TensorProto.DOUBLE:
+            tensor.type.tensor_type.elem_type = TensorProto.FLOAT
+            renamed[tensor.name] = f"{tensor.name} in float64"
+    for node in model.graph.node:
+        node.input[:] = [renamed.get(name, name) for name in node.input]
+    casts = [helper.make_node("Cast", [old], [new], to=TensorProto.DOUBLE) for old, new in renamed.items()]
+    nodes = [*casts, *model.graph.node]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+
+
+def _parts(estimator: Any) -> Iterator[Any]:
+    """Yield an estimator and all that it is made of, fitted."""
+    yield estimator
+    waiting: list[Any] = list(vars(estimator).values())
+    while waiting:
+        part = waiting.pop()
+        if isinstance(part, _SEQUENCES):
+            waiting.extend(part)
+        elif isinstance(part, dict):
+            waiting.extend(part.values())
+        elif of_library(part, "sklearn") and hasattr(part, "get_params"):
+            yield from _parts(part)
+
+
+def _is_text(part: Any) -> bool:
+    return any(cls.__name__ == "CountVectorizer" for cls in type(part).__mro__)
+
+
+def _text_options(vectorizer: Any) -> dict[str, Any]:
+    usual = vectorizer.analyzer == "word" and vectorizer.token_pattern == _DEFAULT_TOKENS
+    return {"locale": _LOCALE, **({"tokenexp": _SAME_TOKENS} if usual else {})}

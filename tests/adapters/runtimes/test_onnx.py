@@ -1,0 +1,69 @@
+"""ONNX Runtime answers as the port asks, in either form, and refuses what is no model."""
+
+from __future__ import annotations
+
+import msgspec
+import numpy as np
+import polars as pl
+import pytest
+from sklearn.compose import ColumnTransformer
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder
+from tests.training.samples import given, opened
+
+from varv.adapters.runtimes import installed_runtimes
+from varv.adapters.runtimes.onnx import OnnxRuntime
+from varv.kernel.errors import Corrupt, FailedPrecondition
+from varv.serving import DataPlane
+from varv.tasks import task_of
+
+RNG = np.random.default_rng(0)
+ROWS = pl.DataFrame({"a": RNG.normal(size=200), "city": RNG.choice(["x", "y", "z"], 200)})
+Y = (ROWS["a"].to_numpy() > 0).astype(np.int64)
+
+
+@pytest.fixture(scope="module", params=["matrix", "columns"])
+def package(request):
+    train = given(ROWS, Y)
+    if request.param == "matrix":
+        return opened(LogisticRegression().fit(train.X, Y), train)
+    cities = ColumnTransformer([("city", OneHotEncoder(), ["city"])], remainder="passthrough")
+    return opened(make_pipeline(cities, LogisticRegression()).fit(train.frame, Y), train)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_predictions_are_float32_a_row_each_whatever_the_batch(package, threads):
+    loaded = OnnxRuntime().load(package, threads=threads)
+    together = loaded.predict(package.probe_rows())
+    assert together.dtype == np.float32
+    assert together.shape == (32, 1)
+    alone = [loaded.predict(package.signature.rows([row])) for row in package.probe]
+    np.testing.assert_allclose(together, np.concatenate(alone), rtol=1e-6)
+
+
+def test_no_rows_have_no_predictions(package):
+    rows = package.signature.feed(ROWS.clear())
+    assert OnnxRuntime().load(package).predict(rows).shape == (0, 1)
+
+
+def test_a_package_that_says_other_than_it_did_never_becomes_warm(package):
+    scores = tuple((1 - score,) for (score,) in package.probe_scores)
+    other = msgspec.structs.replace(package, probe_scores=scores)
+    plane = DataPlane(task_of(package.task), installed_runtimes())
+    plane.warm(1, package)
+    with pytest.raises(FailedPrecondition, match="does not reproduce its probe scores"):
+        plane.warm(2, other)
+
+
+@pytest.mark.parametrize("onnx", [b"", b"not a model", b"\x00" * 100, b"cos\nsystem\n(S'true'\ntR."])
+def test_a_model_that_the_engine_refuses_is_corrupt(package, onnx):
+    spoiled = msgspec.structs.replace(package, files={"model.onnx": onnx})
+    with pytest.raises(Corrupt, match="is refused by the runtime"):
+        OnnxRuntime().load(spoiled)
+
+
+def test_rows_that_the_model_cannot_take_are_an_error_that_says_why(package):
+    loaded = OnnxRuntime().load(package)
+    with pytest.raises(Corrupt, match="fails in the runtime"):
+        loaded.predict(np.zeros((2, 7), np.float32))

@@ -1,0 +1,48 @@
+"""What tests of packaging share: training sets, packages of what was fitted on them, and their answers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from varv.adapters.runtimes import installed_runtimes
+from varv.registry import Package, environment, open_package, signature_of
+from varv.tasks import Task, task_of
+from varv.training import TrainingSet, build_package
+
+RUNTIMES = installed_runtimes()
+BINARY = task_of("binary")
+
+
+def given(rows: pl.DataFrame | np.ndarray, y: np.ndarray, *, seed: int = 3) -> TrainingSet:
+    """Return the training set of some rows; the columns of a matrix are called a, b, c, ..."""
+    if isinstance(rows, np.ndarray):
+        rows = framed(rows)
+    signature = signature_of(rows, tuple(rows.columns))
+    return TrainingSet(rows, y, np.arange(rows.height, dtype=np.int64), signature, seed=seed)
+
+
+def framed(matrix: np.ndarray) -> pl.DataFrame:
+    """Return a matrix as a frame."""
+    return pl.DataFrame(matrix.astype(np.float32), schema=[chr(97 + n) for n in range(matrix.shape[1])])
+
+
+def built(
+    estimator: Any, train: TrainingSet, probe: pl.DataFrame | None = None, *, task: Task = BINARY
+) -> bytes:
+    """Return the package of an estimator that was fitted on a training set."""
+    probe = train._rows if probe is None else probe
+    about = {"environment": environment(), "params": {"p": 1}, "runtimes": RUNTIMES}
+    return build_package(estimator, train, probe, task=task, **about)
+
+
+def opened(estimator: Any, train: TrainingSet, **options: Any) -> Package:
+    """Return the package of an estimator, opened."""
+    return open_package(built(estimator, train, **options))
+
+
+def served(package: Package, rows: pl.DataFrame) -> np.ndarray:
+    """Return what a package says of rows, through its runtime, shape (n, width)."""
+    return RUNTIMES.load(package).predict(package.signature.feed(rows))
