@@ -81,7 +81,9 @@ def main() -> int:
             result, rest, peak = replayed(home)
             rows.append(("all four policies, s", took + rest, "<= 360", took + rest <= 360))
             rows.append(("peak memory with all, GB", peak, "", True))
-            gain = next(gain for gain in result["models"][0]["policies"][0]["gains"] if gain["over"] == "never")
+            gain = next(
+                gain for gain in result["models"][0]["policies"][0]["gains"] if gain["over"] == "never"
+            )
             rows.append(("gain over never, low end", gain["low"], "> 0", gain["low"] > 0))
             for policy in result["models"][0]["policies"]:
                 rows.append((f"log-loss, {policy['name']}", policy["log_loss"], "", True))
