@@ -30,7 +30,8 @@ from varv.app.protocol import bounded_protocol
 from varv.app.quarantine import QuarantineDesk
 from varv.app.server_file import announce, withdraw
 from varv.app.settings import Settings
-from varv.app.use_cases import Desk, build_verbs
+from varv.app.use_cases import Desk
+from varv.app.verbs import build_verbs
 from varv.app.workers import Workers
 from varv.data import Quarantine
 from varv.data.inbox import Inbox
