@@ -99,6 +99,8 @@ def daemonises_and_loops(given: bytes) -> bytes:
 
 
 def daemonises_and_kills_its_supervisor(given: bytes) -> bytes:
+    daemonises(given)
+    time.sleep(0.5)  # time enough to be seen
     child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(3600)"], start_new_session=True)
     _note(given, child.pid, os.getpid())
     os.killpg(os.getpgid(os.getppid()), signal.SIGKILL)
@@ -284,16 +286,6 @@ def kills_itself(given: bytes) -> bytes:
     os.kill(os.getpid(), int(given))
     time.sleep(3600)
     return given
-
-
-def recurses_in_c(given: bytes) -> bytes:
-    """Run out of the C stack."""
-    sys.setrecursionlimit(10**8)
-
-    def deeper(n: int) -> int:
-        return sorted([n], key=lambda m: deeper(m + 1))[0]
-
-    return str(deeper(0)).encode()
 
 
 def reads_address_0(given: bytes) -> bytes:

@@ -21,5 +21,5 @@ class TestInProcess(ExecutorContract):
 class TestProcesses(ExecutorContract):
     @pytest.fixture
     def executor(self):
-        with closing(Processes(os.environ, preload=(), n_at_once=2, nice=0)) as executor:
+        with closing(Processes(os.environ, n_at_once=2, n_spares=0, nice=0)) as executor:
             yield executor

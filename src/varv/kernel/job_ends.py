@@ -105,12 +105,6 @@ def lost_its_watch(subject: Subject, output: Output) -> UserCodeFailed:
     return _failed(subject, problem, output, "let it send no signals to its parent or its parent's group")
 
 
-def lost_its_channel(subject: Subject, output: Output) -> UserCodeFailed:
-    """Return the error of a job that closed the file by which its result is returned."""
-    problem = "closed the file by which its result is returned"
-    return _failed(subject, problem, output, "close only files that it opened")
-
-
 def sent_garbage(subject: Subject, output: Output, why: str) -> UserCodeFailed:
     """Return the error of a job that sent something that is no result."""
     hint = "write only to files that it opened"

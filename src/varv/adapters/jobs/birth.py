@@ -26,7 +26,7 @@ class Birth(NamedTuple):
     idle_s: float
     """Without a job for so long, it ends."""
     folder: str
-    """The job's own folder, removed at the end."""
+    """The job's own folder, removed by the owner at the end, or if that is gone by the supervisor."""
     preload: str
     """Modules that the runner imports while it waits, with commas between."""
 

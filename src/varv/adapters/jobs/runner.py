@@ -103,8 +103,7 @@ def _worked(handle: int) -> tuple[wire.Answer, bytes]:
     os.close(handle)
     sys.path[:] = order.path
     _limit_memory(order.memory_bytes)
-    # Counts every thread of this user, so only a bound on what multiplies without end.
-    _limit(resource.RLIMIT_NPROC, tree.n_threads_of_user() + 4 * order.n_processes)
+    _limit_processes(order.n_processes)
     given = [encoded]  # whose only holder from here on is the job itself, if it wants to be
     del encoded
     try:
@@ -156,6 +155,14 @@ def _limit_memory(memory_bytes: int) -> None:
     is several times as large, and on a machine with an accelerator a thousand times.
     """
     _limit(resource.RLIMIT_DATA, memory_bytes + memory_bytes // 2 + GIB)
+
+
+def _limit_processes(n_processes: int) -> None:
+    """Bound what multiplies faster than the owner looks. The kernel counts all threads of the user, whosever
+    they are, so there is much room; and it excepts the first user, for whom it is not worth counting.
+    """
+    if os.getuid() != 0:
+        _limit(resource.RLIMIT_NPROC, tree.n_threads_of_user() + 4 * n_processes)
 
 
 def _limit(kind: int, most: int) -> None:

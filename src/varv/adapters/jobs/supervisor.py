@@ -11,6 +11,7 @@ CPU_S`` from the runner, ``ended STATUS CPU_S PEAK_BYTES`` from here.
 
 from __future__ import annotations
 
+import math
 import os
 import resource
 import select
@@ -19,7 +20,7 @@ import sys
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 from varv.adapters.jobs import tree
 from varv.adapters.jobs.birth import GO, SIGNAL_OF_WHERE, WHERE, Birth
@@ -27,6 +28,7 @@ from varv.kernel.clock import wall_seconds
 
 _END_WITHIN_S = 4.0
 _EVERY_S = 0.005
+_LOOK_EVERY_S = 2.0
 
 
 class _Ended(NamedTuple):
@@ -65,11 +67,13 @@ class Supervisor:
         waiting = select.poll()
         waiting.register(0, select.POLLIN)
         waiting.register(self._wake, select.POLLIN)
-        begun = False
+        owner, idle_until = os.getppid(), wall_seconds() + self._idle_s
         self._reap()  # it may have ended before anybody listened
         while self._ended is None:
-            ready = [handle for handle, _ in waiting.poll(None if begun else self._idle_s * 1000)]
-            if not ready:
+            wait_s = max(0.0, min(_LOOK_EVERY_S, idle_until - wall_seconds()))
+            ready = [handle for handle, _ in waiting.poll(wait_s * 1000 + 1)]
+            # A process that the owner forked may hold its end of the pipe open after it is gone.
+            if wall_seconds() > idle_until or os.getppid() != owner:
                 return
             if self._wake in ready:
                 os.read(self._wake, 4096)
@@ -78,15 +82,17 @@ class Supervisor:
                 letters = os.read(0, 64)
                 if not letters:
                     return
-                begun = begun or GO in letters
+                if GO in letters:
+                    idle_until = math.inf
                 self._obey(letters)
 
     def end(self) -> str:
         """Kill all that is left, and return the line that says how the runner ended."""
         deadline = wall_seconds() + _END_WITHIN_S
-        _hurry()
         with suppress(OSError):
             os.killpg(self._runner, signal.SIGKILL)
+        if self._reap():
+            _hurry()
         while self._reap() and wall_seconds() < deadline:
             tree.end(tree.freeze(os.getpid()))
             time.sleep(_EVERY_S)
@@ -122,7 +128,7 @@ def _hurry() -> None:
         Path("/proc/self/autogroup").write_text("-20")
 
 
-def main() -> int:
+def main() -> NoReturn:
     """Run one job, or none, and end."""
     birth = Birth.parsed(sys.argv[1:])
     tree.adopt_orphans()
@@ -139,13 +145,16 @@ def main() -> int:
     supervisor = Supervisor(runner, go, birth.idle_s)
     supervisor.watch()
     said = supervisor.end()
-    with suppress(BrokenPipeError):
+    os.close(2)  # what the job printed ends here
+    try:
         os.write(1, said.encode())
-    import shutil  # costs milliseconds that nobody should wait for at the start
+    except BrokenPipeError:
+        # The owner, which else removes it, is gone.
+        import shutil  # costs milliseconds that no job should wait for
 
-    shutil.rmtree(birth.folder, ignore_errors=True)
-    return 0
+        shutil.rmtree(birth.folder, ignore_errors=True)
+    os._exit(0)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -78,8 +78,8 @@ def living(pid: int) -> Process | None:
 
 
 def is_stopped(pid: int) -> bool:
-    """Return whether a process was stopped by a signal, or by a debugger."""
-    return _stat(pid)[:1] in ([b"T"], [b"t"])
+    """Return whether a process was stopped by a signal; under a debugger it is not."""
+    return _stat(pid)[:1] == [b"T"]
 
 
 def marked(mark: str) -> list[Process]:

@@ -22,8 +22,9 @@ from varv.kernel.errors import Unavailable
 from varv.kernel.executor import Limits
 
 EVERY_S = 0.05
-START_WITHIN_S = 60.0
-"""How long a process may take to import what it has begun to, before the job's code is called."""
+START_WITHIN_S = 300.0
+"""How long a process may take to import what it has begun to, before the job's code is called: seconds, but
+jobs stand back behind everything else on the machine."""
 
 _SAY_WITHIN_S = 0.5
 _SAY_EVERY_S = 0.01
