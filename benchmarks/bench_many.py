@@ -20,47 +20,7 @@ from served import started
 
 N_MODELS = 40
 MOST_SECONDS, MOST_GB = 15.0, 1.2
-PROJECT = """
-from itertools import combinations
-
-import numpy as np
-import polars as pl
-
-import varv
-
-N, DAYS = 6000, 60 rng = np.random.default_rng(3) at = np.sort(rng.integers(0, DAYS * 86_400_000_000, N)) +
-1_700_000_000_000_000 numbers = {f"x{k}": rng.normal(size=N) for k in range(6)} late = rng.random(N) < 1 / (1
-+ np.exp(-sum(numbers.values()))) keys = [f"p{k}" for k in range(N)]
-frame = pl.DataFrame({"parcel": keys, "at": at, "known": at + 3_600_000_000, **numbers, "late": late})
-frame = frame.with_columns(pl.col("at", "known").cast(pl.Datetime("us", "UTC")))
-parcels = varv.Dataset(
-    "parcels", source=varv.Frame(frame), key="parcel", event_time="at", known_at={"known": ["late"]}
-)
-recent = varv.FeatureView("recent", source=parcels, features=varv.windows(mean="late", over=["6h"]))
-
-
-def fit(train, params):
-    from sklearn.impute import SimpleImputer
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.pipeline import make_pipeline
-
-    fill = SimpleImputer(strategy="constant", fill_value=0.0)
-    return make_pipeline(fill, LogisticRegression()).fit(train.X, train.y)
-
-
-sets = [chosen for n in (1, 2, 3) for chosen in combinations(sorted(numbers), n)]
-models = [
-    varv.Model(
-        f"late-{number}",
-        requests=parcels,
-        features=[*chosen, recent],
-        outcome=varv.Outcome("late", known_at="known", mature="2h"),
-        train=varv.Train(fit, min_rows=100, origins=1),
-    )
-    for number, chosen in enumerate(sets[:N_MODELS])
-]
-globals().update({f"model_{number}": model for number, model in enumerate(models)})
-"""
+PROJECT = Path(__file__).parent / "projects" / "many.py"
 
 
 def answers(inference: int) -> list[float]:
@@ -86,10 +46,10 @@ def memory_gb(pid: int) -> float:
     return sum(one.memory_full_info().pss for one in [owner, *owner.children(recursive=True)]) / 1e9
 
 
-def served(home: Path, file: Path) -> tuple[float, float, list[float]]:
+def served(home: Path) -> tuple[float, float, list[float]]:
     """Start a server; return the seconds until all answer, its memory, and what answers took then."""
     began = time.perf_counter()
-    with started(file.parent, "--home", str(home), "up", str(file)) as server:
+    with started(PROJECT.parent, "--home", str(home), "up", str(PROJECT)) as server:
         while not (took := answers(server.inference)):
             if time.perf_counter() - began > 600 or server.process.poll() is not None:
                 raise SystemExit("the server has ended, or not all models answer after ten minutes")
@@ -103,10 +63,8 @@ def served(home: Path, file: Path) -> tuple[float, float, list[float]]:
 def main() -> int:
     """Measure, print, and say whether every bar holds."""
     with tempfile.TemporaryDirectory() as name:
-        file = Path(name) / "many.py"
-        file.write_text(PROJECT.replace("N_MODELS", str(N_MODELS)))
-        first, *_ = served(Path(name) / "home", file)
-        ready, gb, took = served(Path(name) / "home", file)
+        first, *_ = served(Path(name))
+        ready, gb, took = served(Path(name))
     rows = [
         ("first start, all trained, s", first, "", True),
         ("restart until all answer, s", ready, f"<= {MOST_SECONDS:g}", ready <= MOST_SECONDS),
