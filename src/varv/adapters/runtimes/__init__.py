@@ -9,7 +9,9 @@ from varv.registry.ports import Runtime, Runtimes
 
 GROUP = "varv.runtimes"
 OURS = {
+    "lightgbm": "varv.adapters.runtimes.lightgbm:LightGbmRuntime",
     "onnx": "varv.adapters.runtimes.onnx:OnnxRuntime",
+    "xgboost": "varv.adapters.runtimes.xgboost:XgBoostRuntime",
 }
 
 

@@ -7,9 +7,12 @@ write one of its estimators.
 from typing import Any
 
 from varv.training.estimators.family import Family, NoForm
+from varv.training.estimators.lightgbm import LightGbm
 from varv.training.estimators.scikit_learn import ScikitLearn
+from varv.training.estimators.xgboost import XgBoost
 
-_FAMILIES: tuple[Family, ...] = (ScikitLearn(),)
+_FAMILIES: tuple[Family, ...] = (LightGbm(), XgBoost(), ScikitLearn())
+"""Boosters first: their wrappers derive from scikit-learn's classes."""
 
 
 class _Unknown(Family):
