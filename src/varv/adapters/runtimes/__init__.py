@@ -11,6 +11,7 @@ GROUP = "varv.runtimes"
 OURS = {
     "lightgbm": "varv.adapters.runtimes.lightgbm:LightGbmRuntime",
     "onnx": "varv.adapters.runtimes.onnx:OnnxRuntime",
+    "python": "varv.adapters.runtimes.python:PythonRuntime",
     "xgboost": "varv.adapters.runtimes.xgboost:XgBoostRuntime",
 }
 

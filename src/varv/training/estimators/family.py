@@ -30,7 +30,7 @@ class Family(ABC):
     runtime: ClassVar[str | None] = None
     """The runtime of the library's own format, if it has one that varv loads."""
     needs_trust: ClassVar[bool] = False
-    """Whether loading that format may run code, so that the author has to allow it."""
+    """Whether loading that format may run code that varv cannot see, so that the author has to allow it."""
     hint: ClassVar[str] = "use another estimator, or report this"
     """What the author can do if there is no form."""
 
