@@ -3,6 +3,7 @@ import pytest
 
 from varv.stats.intervals import (
     block_bootstrap_mean,
+    clustered_jackknife,
     clustered_mean,
     effective_size,
     exceedance_p_value,
@@ -97,3 +98,30 @@ def test_the_estimated_correlation_is_close_on_long_series_and_zero_for_constant
     assert lag_one_correlation(np.ones(10)) == 0.0
     assert lag_one_correlation([1.0, 2.0]) == 0.0
     assert effective_size(14, 0.0) == 14
+
+
+def test_leaving_out_clusters_of_a_mean_gives_its_clustered_interval():
+    rng = np.random.default_rng(11)
+    day = np.repeat(np.arange(20), 15)
+    x = rng.normal(size=300) + rng.normal(size=20)[day]
+    left_out, mean = clustered_jackknife(lambda kept: float(x[kept].mean()), day), clustered_mean(x, day)
+    assert left_out.value == mean.value
+    assert left_out.high - left_out.low == pytest.approx(mean.high - mean.low, rel=0.01)
+
+
+def test_many_clusters_are_left_out_in_groups():
+    x, asked = np.random.default_rng(12).normal(size=5000), []
+    found = clustered_jackknife(
+        lambda kept: asked.append(1) or float(x[kept].mean()), np.arange(5000), most=25
+    )
+    assert len(asked) == 26
+    assert found.high - found.low == pytest.approx(2 * 1.96 / 5000**0.5, rel=0.35)
+
+
+def test_what_cannot_be_left_out_has_no_interval():
+    one = clustered_jackknife(lambda kept: 0.3, [1, 1, 1], limits=(0.0, 1.0))
+    assert one[:3] == (0.3, 0.0, 1.0)
+    undefined = clustered_jackknife(
+        lambda kept: 0.3 if kept.all() else float("nan"), [1, 2], limits=(0.0, 1.0)
+    )
+    assert undefined[:3] == (0.3, 0.0, 1.0)

@@ -1,8 +1,17 @@
 import numpy as np
 import pytest
 from scipy.special import expit
+from sklearn.metrics import roc_auc_score
 
-from varv.stats.ranking import N_CELLS, auc, auc_interval, auc_of_counts, score_cells
+from varv.stats.ranking import (
+    N_CELLS,
+    auc,
+    auc_interval,
+    auc_of_counts,
+    macro_auc,
+    macro_auc_interval,
+    score_cells,
+)
 
 
 def brute_force(outcomes, scores):
@@ -83,3 +92,18 @@ def test_one_class_has_no_area():
 def test_what_cannot_be_ranked_is_refused(outcomes, scores):
     with pytest.raises(ValueError, match="outcomes"):
         auc(outcomes, scores)
+
+
+def test_the_macro_area_is_that_of_scikit_learn():
+    rng = np.random.default_rng(9)
+    p = rng.dirichlet([1.0, 1.0, 1.0], 800)
+    y = (rng.random((800, 1)) > p.cumsum(axis=1)[:, :-1]).sum(axis=1)
+    expected = roc_auc_score(y, p, multi_class="ovr", average="macro")
+    assert macro_auc(y, p) == pytest.approx(expected)
+    assert macro_auc_interval(y, p, np.arange(800) // 40).value == pytest.approx(expected)
+
+
+def test_two_classes_have_the_interval_of_one_area():
+    outcomes, scores, day = days_of_their_own(np.random.default_rng(10))
+    both = macro_auc_interval(outcomes.astype(int), np.column_stack([1 - scores, scores]), day)
+    assert both == pytest.approx(auc_interval(outcomes, scores, day))

@@ -1,22 +1,13 @@
 """Tasks: what a model predicts, as one object that everything else asks.
 
-`model` holds the nouns and the interface, `task` what users declare, `loading` the way from a spec to its
-task; a file for each task holds what follows from it. Nothing outside asks which task it has.
+`model` holds the interface, `measures` losses, metrics and signals, `task` what users declare, `loading` the
+way from a spec to its task; a file for each task holds what follows from it. Nothing outside asks which task
+it has.
 """
 
 from varv.tasks.loading import task_names, task_of
-from varv.tasks.model import (
-    Array,
-    Curve,
-    CurvePoint,
-    Loss,
-    Metric,
-    OutcomeRule,
-    OutputTensor,
-    SignalSpec,
-    Task,
-    TaskSpec,
-)
+from varv.tasks.measures import Array, Loss, Metric, SignalSpec
+from varv.tasks.model import Curve, CurvePoint, OutcomeRule, OutputTensor, Task, TaskSpec
 
 __all__ = [
     "Array",

@@ -22,18 +22,8 @@ from varv.stats.calibration import (
 from varv.stats.intervals import Estimate, Numbers, clustered_jackknife, clustered_mean
 from varv.stats.ranking import auc, auc_error, auc_interval
 from varv.tasks.estimators import class_probabilities
-from varv.tasks.model import (
-    Array,
-    Curve,
-    CurvePoint,
-    Loss,
-    Mask,
-    Metric,
-    OutcomeRule,
-    OutputTensor,
-    SignalSpec,
-    Task,
-)
+from varv.tasks.measures import Array, Loss, Mask, Metric, SignalSpec
+from varv.tasks.model import Curve, CurvePoint, OutcomeRule, OutputTensor, Task
 from varv.tasks.signals import bias_signal, excess_signal
 
 SURE = 0.001
@@ -58,7 +48,7 @@ class Binary(Task):
                 label="log-loss",
                 unit="nats",
                 bound=float(-np.log(SURE)),
-                exact=lambda y, p, _: log_losses(y, self._scores(p)),
+                rows=lambda y, p, _: log_losses(y, self._scores(p)),
                 valid=self.valid,
                 towards_bound=self._sure_log_losses,
             ),
@@ -67,7 +57,7 @@ class Binary(Task):
                 label="Brier score",
                 unit="",
                 bound=1.0,
-                exact=lambda y, p, _: (self._checked(p) - y) ** 2,
+                rows=lambda y, p, _: (self._checked(p) - y) ** 2,
                 valid=self.valid,
             ),
         }
@@ -200,7 +190,7 @@ class Binary(Task):
             Metric(
                 name="auc",
                 label="AUC",
-                value=lambda y, p, _: auc(y, self._scores(p)),
+                point=lambda y, p, _: auc(y, self._scores(p)),
                 interval=lambda y, p, clusters, _: auc_interval(y, self._scores(p), clusters),
                 digits=3,
                 higher_is_better=True,
@@ -208,7 +198,7 @@ class Binary(Task):
             Metric(
                 name="ece",
                 label="ECE",
-                value=lambda y, p, _: self.calibration(y, p).value,
+                point=lambda y, p, _: self.calibration(y, p).value,
                 interval=ece_interval,
                 digits=4,
                 higher_is_better=False,
@@ -217,7 +207,7 @@ class Binary(Task):
             Metric(
                 name="base_rate",
                 label="base rate",
-                value=lambda y, p, _: float(np.mean(y)),
+                point=lambda y, p, _: float(np.mean(y)),
                 interval=lambda y, p, clusters, _: clustered_mean(y, clusters),
                 digits=3,
                 needs=1,
@@ -238,8 +228,8 @@ class Binary(Task):
                 kind="performance",
                 subjects=(("auc", -1),),
                 learns_level=True,
-                estimate=lambda y, p, clusters, _: auc_interval(y, self._scores(p), clusters),
-                error=ranking_error,
+                interval=lambda y, p, clusters, _: auc_interval(y, self._scores(p), clusters),
+                spread=ranking_error,
                 margin=1.3,
             ),
             bias_signal(self),

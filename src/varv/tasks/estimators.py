@@ -36,7 +36,7 @@ def class_probabilities(estimator: Any, rows: np.ndarray, classes: Sequence[Any]
     name = type(estimator).__name__
     if not hasattr(estimator, "predict_proba"):
         raise InvalidInput("estimator", name, "has no predict_proba", hint=f"return a fitted {kind} from fit")
-    known = list(getattr(estimator, "classes_", range(len(classes))))
+    known = np.asarray(getattr(estimator, "classes_", range(len(classes)))).tolist()
     if len(known) != len(classes):
         few = "train on rows with both outcomes" if len(classes) == 2 else "train on rows of every class"
         problem = "is not binary" if len(classes) == 2 else f"does not have {len(classes)} classes"

@@ -4,36 +4,25 @@ A task knows what its outcome is, what a prediction of it looks like, what being
 prediction promises of itself. Gates, rollouts, monitors, packages, fronts and the console ask the task and
 never which one it is. Nothing here reads a store, a clock or a random source, and nothing is drawn.
 
-Arrays have one form everywhere. *outcome*: numbers of shape (n,), none missing, as `Task.read` returns them.
-*predicted*: shape (n, width), one column for each of `Task.outputs`. *groups*: shape (n,), the list that each
-row belongs to; only tasks with a `Task.group` look at them. *clusters*: shape (n,), the hour or day of each
-row, growing with time: rows of a cluster are one observation.
+What arrays look like is said in `measures`.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import msgspec
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
 from varv.kernel.codec import canonical, finite
 from varv.kernel.errors import InvalidDeclaration
 from varv.stats.calibration import CalibrationError
-from varv.stats.intervals import Estimate, Numbers
+from varv.stats.intervals import Numbers
+from varv.tasks.measures import Array, Loss, Mask, Metric, SignalSpec
 
-Array = npt.NDArray[Any]
-Mask = npt.NDArray[np.bool_]
-RowNumbers = Callable[[Array, Array, Array | None], Numbers]
-"""From outcome, predicted and groups to one number a row, shape (n,)."""
-
-OWN_UNIT, OWN_UNIT_SQUARED = "outcome", "outcome²"
-"""Units of losses that are measured as the outcome itself is."""
 DIGITS = 6
 """Of the numbers that a version is registered with."""
 
@@ -88,105 +77,6 @@ class Curve(msgspec.Struct, frozen=True):
     points: tuple[CurvePoint, ...]
     shares: bool = True
     """Whether both axes are shares from 0 to 1, and not in the outcome's own unit."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Loss:
-    """What a wrong prediction costs, row by row; less is better."""
-
-    name: str
-    label: str
-    unit: str
-    """``"nats"``, ``""`` for a pure number, or `OWN_UNIT`."""
-    bound: float
-    """The most that `of` says of a row; infinite where the task lacks a range."""
-    exact: RowNumbers
-    """The loss as gates, comparisons and monitors state it. Raises ValueError if a prediction is not valid
-    or an outcome is none."""
-    valid: Callable[[Array], Mask]
-    towards_bound: RowNumbers | None = None
-    """The loss as bets use it, where cutting `exact` at the bound is not the same."""
-    of_lists: bool = False
-    """Whether the rows of a list share one loss, so that one invalid prediction spoils the list."""
-
-    def of(self, outcome: Array, predicted: Array, groups: Array | None = None) -> Numbers:
-        """Return the loss of each row within [0, `bound`], shape (n,), as rollouts bet on it.
-
-        A row without a valid prediction has the bound: a model must not look good through the requests that
-        it lost.
-
-        Raises
-        ------
-        ValueError
-            If the shapes do not fit, or an outcome is none.
-        """
-        usable = self.valid(predicted)
-        if self.of_lists and groups is not None and not usable.all():
-            usable = ~np.isin(groups, groups[~usable])
-        rows = self.exact if self.towards_bound is None else self.towards_bound
-        if usable.all():
-            return np.clip(rows(outcome, predicted, groups), 0.0, self.bound)
-        found = np.full(len(usable), self.bound)
-        part = None if groups is None else groups[usable]
-        found[usable] = np.clip(rows(outcome[usable], predicted[usable], part), 0.0, self.bound)
-        return found
-
-
-@dataclass(frozen=True, kw_only=True)
-class Metric:
-    """A number that says how good predictions are, over many rows."""
-
-    name: str
-    label: str
-    value: Callable[[Array, Array, Array | None], float]
-    """From outcome, predicted and groups to the number; NaN where the rows do not determine it."""
-    interval: Callable[[Array, Array, Array, Array | None], Estimate]
-    """From outcome, predicted, clusters and groups to the number with its 95 % interval."""
-    digits: int = 3
-    higher_is_better: bool | None = None
-    """None where neither is: a rate, or a number that should meet a target."""
-    needs: int = 2
-    """Fewer rows say nothing."""
-    limits: tuple[float, float] = (0.0, 1.0)
-    """What the number can be."""
-
-    def estimate(
-        self, outcome: Array, predicted: Array, clusters: Array, groups: Array | None = None
-    ) -> Estimate:
-        """Return the number with its 95 % interval, clusters being the unit of observation.
-
-        Fewer rows than `needs` give NaN and all that is possible.
-
-        Raises
-        ------
-        ValueError
-            If the shapes do not fit, a prediction is not valid or an outcome is none.
-        """
-        if len(outcome) < self.needs:
-            return Estimate(float("nan"), *self.limits, len(outcome))
-        return self.interval(outcome, predicted, clusters, groups)
-
-
-@dataclass(frozen=True, kw_only=True)
-class SignalSpec:
-    """A number of a day that a monitor can watch."""
-
-    name: str
-    """``"excess_loss"``, ``"loss"``, ``"bias"``, ``"auc"``, ..."""
-    label: str
-    kind: Literal["performance", "calibration"]
-    subjects: tuple[tuple[str, int], ...]
-    """What an alarm is called, and in which direction the number is worse: 1 upwards, -1 downwards."""
-    learns_level: bool
-    """Whether what is normal has to be learned from days; else it is zero."""
-    estimate: Callable[[Array, Array, Array, Array | None], Estimate]
-    """From outcome, predicted, clusters and groups to the day's number and its interval."""
-    error: Callable[[Array, Array, Array | None], float | None]
-    """From outcome, predicted and groups to the number's standard error from the rows alone, which a day with
-    a weather of its own exceeds; None where the day has too few rows."""
-    margin: float = 2.0
-    """The chart aims at a run length so many times the declared one: bad days lie further out than good
-    ones."""
 
 
 class Task(ABC):
@@ -303,9 +193,7 @@ class Task(ABC):
         """Return loss less promise of each row, shape (n,); its mean is zero for a calibrated model."""
         promised = self.promised(predicted)
         return (
-            None
-            if promised is None or self.loss is None
-            else self.loss.exact(outcome, predicted, None) - promised
+            None if promised is None or self.loss is None else self.loss.exact(outcome, predicted) - promised
         )
 
     def residual(self, outcome: Array, predicted: Array) -> Numbers | None:
@@ -337,12 +225,10 @@ class Task(ABC):
         """
         found: dict[str, float | None] = {}
         if self.loss is not None:
-            found[self.loss.name] = finite(
-                round(float(self.loss.exact(outcome, predicted, groups).mean()), DIGITS)
-            )
+            rows = self.loss.exact(outcome, predicted, groups)
+            found[self.loss.name] = finite(round(float(rows.mean()), DIGITS)) if rows.size else None
         for metric in self.metrics.values():
-            value = metric.value(outcome, predicted, groups) if len(outcome) >= metric.needs else float("nan")
-            found[metric.name] = finite(round(value, DIGITS))
+            found[metric.name] = finite(round(metric.value(outcome, predicted, groups), DIGITS))
         return found
 
     @abstractmethod

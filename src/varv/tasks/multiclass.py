@@ -24,19 +24,8 @@ from varv.stats.intervals import Estimate, Numbers, clustered_jackknife, cluster
 from varv.stats.ranking import macro_auc, macro_auc_interval
 from varv.tasks.binary import FEWEST_OF_A_CLASS, SHARE_OF_A_CLASS, SURE
 from varv.tasks.estimators import class_probabilities
-from varv.tasks.model import (
-    Array,
-    Curve,
-    CurvePoint,
-    Loss,
-    Mask,
-    Metric,
-    OutcomeRule,
-    OutputTensor,
-    SignalSpec,
-    Task,
-    declared,
-)
+from varv.tasks.measures import Array, Loss, Mask, Metric, SignalSpec
+from varv.tasks.model import Curve, CurvePoint, OutcomeRule, OutputTensor, Task, declared
 from varv.tasks.signals import bias_signal, excess_signal, share_error
 
 MOST_CLASSES = 1000
@@ -72,7 +61,7 @@ class Multiclass(Task):
                 label="log-loss",
                 unit="nats",
                 bound=float(-np.log(SURE)),
-                exact=lambda y, p, _: class_log_losses(y, self.matrix(p)),
+                rows=lambda y, p, _: class_log_losses(y, self.matrix(p)),
                 valid=self.valid,
             ),
             Loss(
@@ -80,7 +69,7 @@ class Multiclass(Task):
                 label="Brier score",
                 unit="",
                 bound=2.0,
-                exact=lambda y, p, _: class_brier(y, self.matrix(p)),
+                rows=lambda y, p, _: class_brier(y, self.matrix(p)),
                 valid=self.valid,
             ),
             Loss(
@@ -88,7 +77,7 @@ class Multiclass(Task):
                 label="error rate",
                 unit="",
                 bound=1.0,
-                exact=lambda y, p, _: 1 - self._top(y, p).hit,
+                rows=lambda y, p, _: 1 - self._top(y, p).hit,
                 valid=self.valid,
             ),
         )
@@ -238,7 +227,7 @@ class Multiclass(Task):
             Metric(
                 name="accuracy",
                 label="accuracy",
-                value=lambda y, p, _: self._accuracy(y, p),
+                point=lambda y, p, _: self._accuracy(y, p),
                 interval=self._accuracy_interval,
                 higher_is_better=True,
                 needs=1,
@@ -246,14 +235,14 @@ class Multiclass(Task):
             Metric(
                 name="auc",
                 label="AUC, one against the rest",
-                value=lambda y, p, _: macro_auc(y, self.matrix(p)),
+                point=lambda y, p, _: macro_auc(y, self.matrix(p)),
                 interval=lambda y, p, clusters, _: macro_auc_interval(y, self.matrix(p), clusters),
                 higher_is_better=True,
             ),
             Metric(
                 name="ece",
                 label="ECE of the label",
-                value=lambda y, p, _: self.calibration(y, p).value,
+                point=lambda y, p, _: self.calibration(y, p).value,
                 interval=ece_interval,
                 digits=4,
                 higher_is_better=False,
@@ -268,8 +257,8 @@ class Multiclass(Task):
             kind="performance",
             subjects=(("accuracy", -1),),
             learns_level=True,
-            estimate=self._accuracy_interval,
-            error=share_error(self._accuracy),
+            interval=self._accuracy_interval,
+            spread=share_error(self._accuracy),
             margin=1.3,
         )
 

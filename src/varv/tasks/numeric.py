@@ -16,7 +16,8 @@ import polars as pl
 
 from varv.kernel.errors import InvalidDeclaration
 from varv.stats.intervals import Numbers
-from varv.tasks.model import Array, Task, declared
+from varv.tasks.measures import Array
+from varv.tasks.model import Task, declared
 
 LEAST_HELD = 0.95
 """A declared range holds at least this share of the history."""
@@ -111,7 +112,7 @@ def require_range(task: str, declared_range: Range, known: Numbers, column: str)
         return
     low, high = proposed_range(known)
     held = float(np.mean((known >= low) & (known <= high)))
-    hint = f"write range=({low:g}, {high:g}), which holds {held:.2%} of the history"
+    hint = f"write range=({low:.12g}, {high:.12g}), which holds {held:.2%} of the history"
     if no_range:
         problem = f"needs the range of outcome {column!r}, so that losses have a bound"
         raise InvalidDeclaration("task", task, problem, hint=hint)
@@ -132,10 +133,11 @@ def proposed_range(known: Numbers) -> Range:
     """
     low = float(np.quantile(known, PROPOSED[0], method="lower"))
     high = float(np.quantile(known, PROPOSED[1], method="higher"))
-    if low == high:
+    if high - low <= max(1e-9 * max(abs(low), abs(high)), 1e-100):
         return Range(low - max(abs(low), 1.0), high + max(abs(high), 1.0))
-    step = 10.0 ** (math.floor(math.log10(high - low)) - 1)
-    return Range(round(math.floor(low / step) * step, 12), round(math.ceil(high / step) * step, 12))
+    digits = 1 - math.floor(math.log10(high - low))
+    step = 10.0**-digits
+    return Range(round(math.floor(low / step) * step, digits), round(math.ceil(high / step) * step, digits))
 
 
 def spoken_number(number: float, extent: Range) -> str:

@@ -12,18 +12,8 @@ from varv.stats.calibration import CalibrationError
 from varv.stats.intervals import Estimate, Numbers, clustered_mean, wilson
 from varv.stats.quantiles import coverage_error, crossings, pinball_losses, worst_pinball_loss
 from varv.tasks.estimators import predictions
-from varv.tasks.model import (
-    OWN_UNIT,
-    Array,
-    Curve,
-    CurvePoint,
-    Loss,
-    Mask,
-    Metric,
-    OutputTensor,
-    SignalSpec,
-    declared,
-)
+from varv.tasks.measures import OWN_UNIT, Array, Loss, Mask, Metric, SignalSpec
+from varv.tasks.model import Curve, CurvePoint, OutputTensor, declared
 from varv.tasks.numeric import EVERYTHING, NumericTask, range_of, require_range, spoken_number
 from varv.tasks.signals import bias_signal, loss_signal
 
@@ -64,7 +54,7 @@ class Quantiles(NumericTask):
                 label="pinball loss",
                 unit=OWN_UNIT,
                 bound=worst_pinball_loss(self.levels, self._range.width),
-                exact=self._pinball,
+                rows=self._pinball,
                 valid=self.valid,
             )
         }
@@ -145,14 +135,14 @@ class Quantiles(NumericTask):
             Metric(
                 name="coverage",
                 label=f"share within {self._nominal:.0%}",
-                value=lambda y, p, _: float(self._inside(y, p).mean()),
+                point=lambda y, p, _: float(self._inside(y, p).mean()),
                 interval=lambda y, p, clusters, _: _share(self._inside(y, p), clusters),
                 needs=1,
             ),
             Metric(
                 name="crossing",
                 label="share of crossing quantiles",
-                value=lambda y, p, _: float(crossings(self.matrix(p)).mean()),
+                point=lambda y, p, _: float(crossings(self.matrix(p)).mean()),
                 interval=lambda y, p, clusters, _: _share(crossings(self.matrix(p)), clusters),
                 higher_is_better=False,
                 needs=1,
@@ -174,8 +164,8 @@ class Quantiles(NumericTask):
                 kind="calibration",
                 subjects=(("intervals_too_wide", 1), ("intervals_too_narrow", -1)),
                 learns_level=False,
-                estimate=lambda y, p, clusters, _: clustered_mean(self._inside(y, p) - nominal, clusters),
-                error=error,
+                interval=lambda y, p, clusters, _: clustered_mean(self._inside(y, p) - nominal, clusters),
+                spread=error,
                 margin=1.1,
             ),
         )

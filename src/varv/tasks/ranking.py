@@ -13,7 +13,8 @@ from varv.stats.intervals import Estimate, Numbers, clustered_mean
 from varv.stats.lists import ListScores, ndcg, reciprocal_ranks
 from varv.tasks.binary import FEWEST_OF_A_CLASS, SHARE_OF_A_CLASS
 from varv.tasks.estimators import predictions
-from varv.tasks.model import Array, Loss, Mask, Metric, OutcomeRule, OutputTensor, SignalSpec, declared
+from varv.tasks.measures import Array, Loss, Mask, Metric, SignalSpec
+from varv.tasks.model import OutcomeRule, OutputTensor, declared
 from varv.tasks.numeric import NumericTask, is_whole
 from varv.tasks.signals import mean_error
 
@@ -59,7 +60,7 @@ class Ranking(NumericTask):
                 label=f"1 − NDCG@{at}",
                 unit="",
                 bound=1.0,
-                exact=self._row_losses,
+                rows=self._row_losses,
                 valid=self.valid,
                 of_lists=True,
             )
@@ -138,7 +139,7 @@ class Ranking(NumericTask):
             found = clustered_mean(known.value, np.asarray(clusters)[known.first])
             return Estimate(found.value, max(found.low, 0.0), min(found.high, 1.0), found.n)
 
-        return Metric(name=name, label=label, value=value, interval=interval, higher_is_better=True, needs=1)
+        return Metric(name=name, label=label, point=value, interval=interval, higher_is_better=True, needs=1)
 
     def _signal(self) -> SignalSpec:
         def losses(y: Array, p: Array, groups: Array | None) -> ListScores:
@@ -157,8 +158,8 @@ class Ranking(NumericTask):
             kind="performance",
             subjects=(("loss", 1),),
             learns_level=True,
-            estimate=estimate,
-            error=lambda y, p, groups: mean_error(losses(y, p, groups).value),
+            interval=estimate,
+            spread=lambda y, p, groups: mean_error(losses(y, p, groups).value),
             margin=2.0,
         )
 

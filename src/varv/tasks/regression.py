@@ -11,18 +11,8 @@ import polars as pl
 from varv.stats.intervals import Estimate, Numbers, clustered_mean
 from varv.stats.regression import observed_by_predicted, r_squared, r_squared_interval, root_mean_square
 from varv.tasks.estimators import predictions
-from varv.tasks.model import (
-    OWN_UNIT,
-    OWN_UNIT_SQUARED,
-    Array,
-    Curve,
-    CurvePoint,
-    Loss,
-    Mask,
-    Metric,
-    OutputTensor,
-    declared,
-)
+from varv.tasks.measures import OWN_UNIT, OWN_UNIT_SQUARED, Array, Loss, Mask, Metric
+from varv.tasks.model import Curve, CurvePoint, OutputTensor, declared
 from varv.tasks.numeric import EVERYTHING, NumericTask, range_of, require_range, spoken_number
 from varv.tasks.signals import bias_signal, loss_signal, mean_error
 
@@ -63,7 +53,7 @@ class Regression(NumericTask):
                 label="mean absolute error",
                 unit=OWN_UNIT,
                 bound=self._range.width,
-                exact=lambda y, p, _: np.abs(self.residual(y, p)),
+                rows=lambda y, p, _: np.abs(self.residual(y, p)),
                 valid=self.valid,
             ),
             "squared": Loss(
@@ -71,7 +61,7 @@ class Regression(NumericTask):
                 label="mean squared error",
                 unit=OWN_UNIT_SQUARED,
                 bound=self._range.width**2,
-                exact=lambda y, p, _: self.residual(y, p) ** 2,
+                rows=lambda y, p, _: self.residual(y, p) ** 2,
                 valid=self.valid,
             ),
         }
@@ -137,7 +127,7 @@ class Regression(NumericTask):
             Metric(
                 name="rmse",
                 label="root mean squared error",
-                value=lambda y, p, _: float(np.sqrt(np.mean(self.residual(y, p) ** 2))),
+                point=lambda y, p, _: float(np.sqrt(np.mean(self.residual(y, p) ** 2))),
                 interval=rmse_interval,
                 higher_is_better=False,
                 needs=1,
@@ -146,7 +136,7 @@ class Regression(NumericTask):
             Metric(
                 name="r2",
                 label="R²",
-                value=lambda y, p, _: r_squared(*self._pair(y, p)),
+                point=lambda y, p, _: r_squared(*self._pair(y, p)),
                 interval=lambda y, p, clusters, _: r_squared_interval(*self._pair(y, p), clusters),
                 higher_is_better=True,
                 limits=(-np.inf, 1.0),
@@ -154,7 +144,7 @@ class Regression(NumericTask):
             Metric(
                 name="bias",
                 label="mean outcome less prediction",
-                value=lambda y, p, _: float(self.residual(y, p).mean()),
+                point=lambda y, p, _: float(self.residual(y, p).mean()),
                 interval=lambda y, p, clusters, _: clustered_mean(self.residual(y, p), clusters),
                 needs=1,
                 limits=(-width, width),

@@ -9,7 +9,8 @@ import polars as pl
 
 from varv.stats.intervals import Numbers
 from varv.tasks.estimators import predictions
-from varv.tasks.model import Array, Mask, OutputTensor, Task
+from varv.tasks.measures import Array, Mask
+from varv.tasks.model import OutputTensor, Task
 
 
 class Score(Task):

@@ -10,7 +10,8 @@ from collections.abc import Callable
 import numpy as np
 
 from varv.stats.intervals import Numbers, clustered_mean
-from varv.tasks.model import Array, SignalSpec, Task
+from varv.tasks.measures import Array, SignalSpec
+from varv.tasks.model import Task
 
 FEWEST_ROWS = 10
 """Fewer rows of a day do not tell how rows spread."""
@@ -24,8 +25,8 @@ def excess_signal(task: Task) -> SignalSpec:
         kind="performance",
         subjects=(("excess_loss", 1),),
         learns_level=False,
-        estimate=lambda y, p, clusters, _: clustered_mean(_known(task.excess(y, p)), clusters),
-        error=lambda y, p, _: task.promised_error(p),
+        interval=lambda y, p, clusters, _: clustered_mean(_known(task.excess(y, p)), clusters),
+        spread=lambda y, p, _: task.promised_error(p),
         margin=2.0,
     )
 
@@ -38,8 +39,8 @@ def bias_signal(task: Task, *, learns_level: bool = False) -> SignalSpec:
         kind="calibration",
         subjects=(("underestimated", 1), ("overestimated", -1)),
         learns_level=learns_level,
-        estimate=lambda y, p, clusters, _: clustered_mean(_known(task.residual(y, p)), clusters),
-        error=lambda y, p, _: task.residual_error(y, p),
+        interval=lambda y, p, clusters, _: clustered_mean(_known(task.residual(y, p)), clusters),
+        spread=lambda y, p, _: task.residual_error(y, p),
         margin=1.1,
     )
 
@@ -49,7 +50,7 @@ def loss_signal(task: Task, label: str) -> SignalSpec:
 
     def losses(y: Array, p: Array) -> Numbers:
         assert task.loss is not None, "a task without a loss has no signal of it"
-        return task.loss.exact(y, p, None)
+        return task.loss.exact(y, p)
 
     return SignalSpec(
         name="loss",
@@ -57,8 +58,8 @@ def loss_signal(task: Task, label: str) -> SignalSpec:
         kind="performance",
         subjects=(("loss", 1),),
         learns_level=True,
-        estimate=lambda y, p, clusters, _: clustered_mean(losses(y, p), clusters),
-        error=lambda y, p, _: mean_error(losses(y, p)),
+        interval=lambda y, p, clusters, _: clustered_mean(losses(y, p), clusters),
+        spread=lambda y, p, _: mean_error(losses(y, p)),
         margin=2.0,
     )
 
