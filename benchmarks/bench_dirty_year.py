@@ -20,12 +20,11 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
-from varv.app.compose import open_world
+from varv.app.compose import open_home
 from varv.app.replaying import run_replay
+from varv.home.model import Comparison, PartRows
 from varv.kernel.clock import VirtualClock, as_datetime, instant, wall_seconds
-from varv.loop.accounts import PartRows
-from varv.loop.comparison import Comparison
-from varv.loop.declaration import Replay
+from varv.project import Replay, plan_of, project_of
 
 FLIGHTS = Path(__file__).resolve().parent.parent / "examples" / "flights"
 YEAR = "2014-01-01T05:00:00Z"
@@ -124,7 +123,7 @@ def dirty_replay(until: str) -> tuple[Replay, Dirty]:
     nyc.flights, nyc.weather = lambda: data.flights, lambda: data.weather
     try:
         replay = importlib.import_module("flights").replay
-        replay.model.validate()
+        replay.models[0].validate()
     finally:
         nyc.flights, nyc.weather = plain
         sys.modules.pop("flights", None)
@@ -137,8 +136,8 @@ def clean_share(home: Path, replay: Replay, data: Dirty) -> dict[str, float]:
     """Return, of each part of the flights and of the weather, the share of clean rows that are used as they
     are: of those that became known by the end of the replay.
     """
-    world = open_world(home, replay.model, VirtualClock(replay.until), durability="process")
-    flights, weather = (world.datasets.read(dataset) for dataset in replay.model.datasets)
+    world = open_home(home, [plan_of(replay.models[0])], VirtualClock(replay.until), durability="process")
+    flights, weather = (world.datasets.read(dataset) for dataset in replay.models[0].datasets)
     world.close()
     shares = {}
     end = pl.col("@known") < as_datetime(replay.until)
@@ -146,7 +145,7 @@ def clean_share(home: Path, replay: Replay, data: Dirty) -> dict[str, float]:
         ("flights", data.flights, data.kinds, flights),
         ("weather", data.weather, data.weather_kinds, weather),
     )
-    for dataset, (name, given, kinds, used) in zip(replay.model.datasets, sources, strict=True):
+    for dataset, (name, given, kinds, used) in zip(replay.models[0].datasets, sources, strict=True):
         for part in dataset.parts:
             columns = dataset.columns(part)
             known = dataset.part(given.filter(kinds == CLEAN), part).with_columns(
@@ -211,7 +210,8 @@ def measured(
     """
     replay, data = dirty_replay(until)
     began = wall_seconds()
-    found = run_replay(replay, home, lambda *_: None, declared_only=True)
+    project_of("dirty", [replay]).validate()
+    [found] = run_replay(replay, home, lambda *_: None, declared_only=True).models
     took = wall_seconds() - began
     return found, clean_share(home, replay, data), account_rows(found, data, replay), took
 

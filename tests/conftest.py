@@ -13,13 +13,13 @@ def lived(tmp_path_factory):
 
     A live model that is opened again takes a fifth of the time of one that begins.
     """
-    from tests.app.living import living  # rooms that do not ask for it need not wait for its imports
+    from tests.home.live_home import LiveHome  # rooms that do not ask for it need not wait for its imports
 
     origin = tmp_path_factory.mktemp("lived") / "home"
-    living(origin).close()
+    LiveHome(origin).close()
 
     def opened(home, **options):
         shutil.copytree(origin, home, ignore=shutil.ignore_patterns("capture"), dirs_exist_ok=True)
-        return living(home, **options)
+        return LiveHome(home, **options)
 
     return opened

@@ -19,9 +19,9 @@ from benchmarks.promises.row import Row, table
 from benchmarks.promises.worlds import Numbers, autoregression
 from scipy import special
 
+from varv.home.comparison import DECLARED, PolicyRun, PolicyScore, compare
 from varv.kernel.clock import DAY, Instant, instant
 from varv.kernel.ids import ModelName
-from varv.loop.comparison import DECLARED, PolicyRun, PolicyScore, compare
 from varv.stats.ranking import auc_of_counts, score_cells
 
 SINCE = instant("2023-01-01")

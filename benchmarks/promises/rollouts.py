@@ -40,8 +40,8 @@ from varv.rollout import (
     learned,
 )
 from varv.rollout.evidence import ANSWERED
+from varv.rollout.grounds import Evidence
 from varv.rollout.luck import Luck
-from varv.rollout.model import Evidence
 from varv.rollout.tally import weigh
 
 MATURE = DAY

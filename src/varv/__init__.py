@@ -17,12 +17,12 @@ _WHERE = {
     "Dataset": "varv.data",
     "FeatureView": "varv.features",
     "Frame": "varv.data",
-    "Model": "varv.loop.declaration",
-    "Outcome": "varv.loop.declaration",
+    "Model": "varv.project",
+    "Outcome": "varv.project",
     "Parquet": "varv.data",
-    "Plant": "varv.loop.declaration",
-    "Replay": "varv.loop.declaration",
-    "Retrain": "varv.loop.declaration",
+    "Plant": "varv.project",
+    "Replay": "varv.project",
+    "Retrain": "varv.project",
     "Rollout": "varv.rollout",
     "Train": "varv.training",
     "TrainingSet": "varv.training",
@@ -63,8 +63,8 @@ if TYPE_CHECKING:
     from varv.data import Csv, Dataset, Frame, Parquet
     from varv.features import FeatureView, derived, windows
     from varv.kernel.errors import VarvError
-    from varv.loop.declaration import Model, Outcome, Plant, Replay, Retrain
     from varv.monitoring import monitor
+    from varv.project import Model, Outcome, Plant, Replay, Retrain
     from varv.rollout import Rollout
     from varv.tasks import task
     from varv.training import Train, TrainingSet, packaged

@@ -8,7 +8,7 @@ import sys
 from contextlib import closing
 
 import pytest
-from tests.app.living import REQUEST
+from tests.home.live_home import REQUEST
 
 from varv.app.cli import main
 
@@ -32,8 +32,8 @@ def home(lived, tmp_path_factory):
     folder = tmp_path_factory.mktemp("home")
     found = lived(folder)
     found.answering.answer(REQUEST, "asked-1")
-    found.inbox.accept_outcomes([{"parcel": "asked-1", "late": True}])
-    found.take_in()
+    found.accept_outcomes([{"parcel": "asked-1", "late": True}])
+    found.ingest()
     found.close()
     return folder
 
@@ -145,13 +145,13 @@ def test_verify_names_the_entry_that_was_edited(lived, tmp_path, capsys):
 
 def test_a_finding_names_the_place_what_was_expected_and_what_to_do(home, tmp_path, capsys):
     folder = shutil.copytree(home, tmp_path / "home")
-    path = sorted((folder / "columns/predictions").glob("*.parquet"))[0]
+    path = sorted((folder / "columns/predictions/late-parcel").glob("*.parquet"))[0]
     path.write_bytes(path.read_bytes()[:100])
     assert main(["--home", str(folder), "verify", "--quick"]) == 0
     capsys.readouterr()
     assert main(["--home", str(folder), "verify", "--json"]) == 1
     (finding,) = json.loads(capsys.readouterr().out)["findings"]
-    assert finding["place"] == f"columns/predictions/{path.name}"
+    assert finding["place"] == f"columns/predictions/late-parcel/{path.name}"
     assert finding["problem"].startswith("cannot be read")
     assert finding["cure"].startswith("restore this file")
 
@@ -209,12 +209,19 @@ def test_an_error_is_one_json_document_if_asked_for(tmp_path, capsys):
     assert found["error"]["code"] == "not_found"
 
 
-@pytest.mark.parametrize(
-    "arguments", [[], ["fly"], ["status", "a", "b"], ["up"], ["up", "x.py", "--port", "many"]]
-)
+@pytest.mark.parametrize("arguments", [[], ["fly"], ["status", "a", "b"], ["up", "x.py", "--port", "many"]])
 def test_wrong_usage_has_status_two(arguments, capsys):
     assert main(arguments) == 2
     assert "--help" in capsys.readouterr().err
+
+
+def test_a_project_is_named_by_the_command_or_the_settings(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["replay"]) == 1
+    assert 'write project = "FILE.py" in varv.toml' in capsys.readouterr().err
+    (tmp_path / "varv.toml").write_text('project = "absent.py"\n')
+    assert main(["replay"]) == 1
+    assert "absent.py" in capsys.readouterr().err
 
 
 def test_rollback_without_one_to_go_back_to_is_refused(run):

@@ -5,12 +5,12 @@ from __future__ import annotations
 import io
 
 from varv.app.progress import ReplayProgress
+from varv.home.replay import Progress
 from varv.kernel.clock import DAY, Instant, instant
 from varv.kernel.codec import Event, canonical
 from varv.kernel.ids import ModelName, Version
 from varv.kernel.ledger import Entry
 from varv.loop.model import FaultPlanted, PlantedFault
-from varv.loop.replay import Progress
 from varv.monitoring import PerformanceMeasured
 from varv.monitoring.model import ScoreCounts
 from varv.monitoring.windows import day_of

@@ -8,7 +8,7 @@ import json
 
 import polars as pl
 import pytest
-from tests.app.living import NOW, REQUEST, living
+from tests.home.live_home import NOW, REQUEST, LiveHome
 from tests.loop.synthetic import declared, parcels
 
 from varv.app.cli import main
@@ -41,10 +41,10 @@ def bad_outcomes(model, *keys):
     rows = pl.DataFrame(
         {"parcel": keys, "arrived_at": [at] * len(keys), "late": [True] * len(keys), "delay": BAD_DELAY}
     ).cast({"arrived_at": pl.Datetime("us", "UTC")})
-    requests = model.world.model.requests
+    requests = model.parts.schema.requests
     model.clock.move_to(NOW + HOUR)
     good = rows.head(1).with_columns(parcel=pl.lit("other"), delay=pl.lit(1.0))
-    appended = model.world.datasets.append(
+    appended = model.home.datasets.append(
         requests,
         "arrived_at",
         pl.concat([rows, *(good.with_columns(parcel=pl.lit(f"o{n}")) for n in range(200))]),
@@ -66,19 +66,19 @@ def desk(model):
 
 
 def desk_of(model):
-    world = model.world
-    quarantine = Quarantine(world.datasets, world.views, model.clock)
-    return QuarantineDesk(world.views, quarantine, model.live.correct, flows=True)
+    home = model.home
+    quarantine = Quarantine(home.datasets, home.views, model.clock)
+    return QuarantineDesk(home.views, quarantine, model.live.correct, flows=True)
 
 
 def labelled(model):
-    return model.world.telemetry.labelled(NOW, NOW + 1, known_by=NOW + DAY)["key"].to_list()
+    return model.parts.predictions.labelled(NOW, NOW + 1, known_by=NOW + DAY)["key"].to_list()
 
 
 def answered(model, *keys):
     for key in keys:
         model.answering.answer(REQUEST, key)
-    model.take_in()
+    model.ingest()
 
 
 def test_what_is_released_labels_its_prediction_and_is_sent_to_those_that_answer(model, desk):
@@ -89,7 +89,8 @@ def test_what_is_released_labels_its_prediction_and_is_sent_to_those_that_answer
     found = release(desk, asked)
     assert (found.n_rows, found.n_gained, found.n_repeated, found.flows) == (1, 1, 0, True)
     assert labelled(model) == ["r-1"]
-    assert model.here.observed[-1] == ("parcels", "arrived_at", "import-1.released-1")
+    sent = model.sent[-1]
+    assert (sent.dataset.name, sent.part, sent.segment) == ("parcels", "arrived_at", "import-1.released-1")
     with pytest.raises(InvalidInput, match="has no row 0"):
         release(desk, asked)
     assert labelled(model) == ["r-1"]
@@ -101,7 +102,7 @@ def test_what_came_out_is_there_once_after_a_restart(lived, tmp_path):
     bad_outcomes(first, "r-1", "r-2")
     release(desk_of(first), HeldRequest(dataset="parcels", reason="impossible"))
     first.close()
-    again = living(tmp_path, capture="two")
+    again = LiveHome(tmp_path, capture="two")
     assert sorted(labelled(again)) == ["r-1", "r-2"]
     again.close()
 
@@ -120,7 +121,7 @@ def test_corrected_rows_take_their_place_and_bad_corrections_are_refused(model, 
         with pytest.raises(InvalidInput, match=problem):
             replace(desk, ReplaceRequest(**place, corrected=[bad]))
     assert replace(desk, ReplaceRequest(**place, corrected=[given])).n_gained == 1
-    rows = model.world.telemetry.labelled(NOW, NOW + 1, known_by=NOW + DAY)
+    rows = model.parts.predictions.labelled(NOW, NOW + 1, known_by=NOW + DAY)
     assert rows.select("key", "outcome").rows() == [("r-1", 0)]
 
 
@@ -195,7 +196,7 @@ def test_rows_are_written_to_a_file_corrected_and_given_back(run, tmp_path, kind
     assert (status, err) == (0, "")
     assert "replaced: 2 rows of 1 batch; parcels has 2 more" in out
     assert "when varv up runs next" in out
-    again = living(tmp_path / "home", capture="two")
+    again = LiveHome(tmp_path / "home", capture="two")
     assert sorted(labelled(again)) == ["r-1", "r-2"]
     again.close()
 
@@ -231,8 +232,8 @@ def test_a_mistake_on_the_command_line_is_told(run, arguments, said):
 
 def test_a_text_of_very_many_values_is_pointed_out(tmp_path, capsys, monkeypatch):
     monkeypatch.delenv("VARV_HOME", raising=False)
-    monkeypatch.setattr("varv.loop.accounts.MANY_TEXTS", 2)
-    living(tmp_path, model=declared(parcels()).model).close()
+    monkeypatch.setattr("varv.home.accounts.MANY_TEXTS", 2)
+    LiveHome(tmp_path, declared(parcels()).models[0]).close()
     main(["--home", str(tmp_path), "doctor", "--json"])
     checks = [one for one in json.loads(capsys.readouterr().out)["checks"] if one["name"] == "features"]
     assert ["'route' has 3 different values" in one["found"] for one in checks] == [True]

@@ -11,6 +11,7 @@ from varv.data.inference import infer_contract
 from varv.data.rules import Report, contract_of_types, screen
 from varv.kernel.clock import instant
 from varv.kernel.errors import InvalidInput
+from varv.tasks import task_of
 
 from .new_york import flights, rows, weather
 
@@ -177,7 +178,7 @@ def test_a_heavy_tail_is_not_called_impossible(n_rows):
 
 def test_a_binary_column_takes_nothing_but_its_two_values():
     types = {"id": pl.Int64(), "at": pl.Datetime("us", "UTC"), "late": pl.Float64()}
-    contract = contract_of_types(types, key=["id"], time="at", binary="late")
+    contract = contract_of_types(types, key=["id"], time="at", outcomes={"late": task_of("binary").rule()})
     frame = pl.DataFrame(
         {"id": [1, 2, 3, 4], "at": [dt.datetime(2013, 1, 1)] * 4, "late": [0.0, 1.0, 0.5, None]}
     ).with_columns(pl.col("at").dt.replace_time_zone("UTC"))

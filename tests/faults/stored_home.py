@@ -11,12 +11,12 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from tests.app.living import REQUEST, Living, living
+from tests.home.live_home import REQUEST, LiveHome
 from tests.loop.synthetic import declared, parcels, replayed
 
+from varv.home import live as live_module
 from varv.kernel import columns as columns_module
 from varv.kernel.sagas import Message
-from varv.loop import live as live_module
 from varv.loop.model import RetrainAsked
 
 UNTIL = "2024-03-25T00:00:00Z"
@@ -29,28 +29,28 @@ def build(home: Path) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(live_module, "COMPACT_EVERY", 6)
         patch.setattr(columns_module, "_MANY", 3)
-        found = living(home)
+        found = LiveHome(home)
         for number in range(N_LIVE):
             found.answering.answer(REQUEST, f"r-{number}")
-            found.inbox.accept_outcomes([{"parcel": f"r-{number}", "late": number % 2 == 0}])
-            found.take_in()
+            found.accept_outcomes([{"parcel": f"r-{number}", "late": number % 2 == 0}])
+            found.ingest()
         _quarantine(found)
         found.later(0.2)
         found.answering.answer(REQUEST, "r-last")
         found.answering.answer(REQUEST, "r-very-last")
         asked = RetrainAsked(by="ana", reason="a command that waits")
-        found.world.engine.tell(Message(found.world.loop_id, asked))
+        found.home.engine.tell(Message(found.parts.loop.loop_id, asked))
         found.close()
 
 
-def _quarantine(found: Living) -> None:
+def _quarantine(found: LiveHome) -> None:
     """Put a batch aside: its key is missing."""
-    data = found.world.model.requests
+    data = found.parts.schema.requests
     rows = parcels().select(data.columns(data.event_time)).head(3)
     rows = rows.with_columns(parcel=pl.lit(None, pl.String))
-    prepared = found.world.datasets.prepare_append(data, data.event_time, rows, segment="broken")
+    prepared = found.home.datasets.prepare_append(data, data.event_time, rows, segment="broken")
     assert not prepared.accepted
-    found.world.engine.tell(facts=prepared.facts)
+    found.home.engine.tell(facts=prepared.facts)
 
 
 @contextmanager
@@ -60,6 +60,6 @@ def database(home: Path) -> Iterator[sqlite3.Connection]:
         yield db
 
 
-def lives(home: Path) -> Living:
+def lives(home: Path) -> LiveHome:
     """Bring the home into service as `varv up` does, in this process."""
-    return living(home, capture="again")
+    return LiveHome(home, capture="again")

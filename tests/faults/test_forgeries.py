@@ -280,7 +280,7 @@ def ledger_of_the_policy(home: Path) -> None:
 
 TEXTS = "columns/contracts/parcels/asked_at/*.parquet"
 BASE, OUTCOMES = "columns/data/parcels/asked_at/", "columns/data/parcels/arrived_at/"
-PREDICTED, HELD = "columns/predictions/", "columns/quarantine/parcels/asked_at/"
+PREDICTED, HELD = "columns/predictions/late-parcel/", "columns/quarantine/parcels/asked_at/"
 ALONE, TOGETHER, FIRST = "one-*.parquet", "~*.parquet", "~000000001.parquet"
 LATE, SCORE = ~pl.col("late"), 1 - pl.col("score")
 LOAD = pl.col("load") + 1
@@ -517,9 +517,9 @@ def test_there_are_at_least_forty_kinds():
 def test_rows_are_not_judged_by_a_forged_contract(home, forge):
     forge(home)
     found = lives(home)
-    data = found.world.model.requests
+    data = found.parts.schema.requests
     with pytest.raises(Corrupt):
-        found.world.datasets.contract(data, data.event_time)
+        found.home.datasets.contract(data, data.event_time)
     found.close()
 
 
@@ -554,7 +554,7 @@ def test_a_file_that_nothing_names_is_mentioned_and_changes_nothing(home):
     assert report.ok
     assert report.unread == (f"{PREDICTED}20240601T000000000000.parquet",)
     found = lives(home)
-    assert "20240601T000000000000" not in found.world.prediction_segments()
+    assert "20240601T000000000000" not in found.home.prediction_segments()
     found.close()
 
 

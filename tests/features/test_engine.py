@@ -13,7 +13,7 @@ from tests.data.new_york import flights, rows, weather
 
 from varv.data import Dataset, Frame
 from varv.features import FeatureEngine, FeatureView, derived, windows
-from varv.features.engine import PATIENCE
+from varv.features.store import PATIENCE
 from varv.kernel.clock import DAY, HOUR, MINUTE, instant
 from varv.kernel.errors import InvalidInput
 
@@ -46,9 +46,9 @@ def real_features():
 def observed(frame, features=None):
     """Return an engine that has seen the weather and every part of `frame`, all at once."""
     engine = FeatureEngine(features or real_features(), flights())
-    engine.observe(weather(), "observed_at", rows("weather"))
+    engine.store.observe(weather(), "observed_at", rows("weather"))
     for part in flights().parts:
-        engine.observe(flights(), part, flights().part(frame, part))
+        engine.store.observe(flights(), part, flights().part(frame, part))
     return engine
 
 
@@ -74,7 +74,7 @@ def test_the_weather_of_a_flight_is_the_last_observed_before_its_request_and_und
     asked = between(day, (dt.date.fromisoformat(day) + dt.timedelta(1)).isoformat())
     view = FeatureView("w", source=weather(), entity="origin", ttl="3h", features=WEATHER_COLUMNS)
     engine = FeatureEngine([view], flights())
-    engine.observe("weather", "observed_at", rows("weather").sample(fraction=1.0, shuffle=True, seed=1))
+    engine.store.observe("weather", "observed_at", rows("weather").sample(fraction=1.0, shuffle=True, seed=1))
     found = engine.lookup(asked, "requested_at")
     seen = rows("weather").rows(named=True)
     by_hour = {(row["origin"], row["observed_at"]): row for row in seen}
@@ -124,11 +124,11 @@ def test_offline_equals_online_for_every_flight_of_a_month_bit_for_bit(january):
     for number, (since, arrivals) in enumerate(sorted(stretches.items())):
         # Parts in changing order: what arrives together may be taken in in any order.
         for dataset, part, frame in arrivals if number % 2 else reversed(arrivals):
-            engine.observe(dataset, part, frame)
+            engine.store.observe(dataset, part, frame)
         requests = [frame for dataset, part, frame in arrivals if part == "requested_at"]
         online += [engine.lookup(frame, "requested_at") for frame in requests]
         if number % 24 == 0:
-            engine.trim(since)
+            engine.store.trim(since)
     assert pl.concat(online).equals(offline)
 
 
@@ -237,14 +237,16 @@ def test_features_are_those_of_brute_force_whatever_the_order_repetition_and_por
     order.shuffle(messages)
     engine = FeatureEngine(small_features(), TRIPS)
     if trimmed:
-        engine.trim(START)
+        engine.store.trim(START)
     for part, frame in messages:
-        engine.observe(TRIPS, part, frame)
+        engine.store.observe(TRIPS, part, frame)
     bulk = FeatureEngine(small_features(), TRIPS)
-    bulk.observe(
+    bulk.store.observe(
         TRIPS, "done_at", pl.concat([frame for part, frame in messages if part == "done_at"] or [done()])
     )
-    bulk.observe(TRIPS, "at", pl.concat([frame for part, frame in messages if part == "at"] or [trips()]))
+    bulk.store.observe(
+        TRIPS, "at", pl.concat([frame for part, frame in messages if part == "at"] or [trips()])
+    )
     asked = trips(
         *((f"q{i}{who}", START + i * MINUTE, who, None) for i in range(22) for who in ("x", "y", None, "z"))
     )
@@ -259,7 +261,7 @@ def test_features_are_those_of_brute_force_whatever_the_order_repetition_and_por
 
 def test_the_last_row_known_is_taken_and_nothing_else():
     engine = FeatureEngine(small_features(), TRIPS)
-    engine.observe(TRIPS, "at", trips(("a", START, "x", 1.0), ("b", START + 2 * MINUTE, "x", None)))
+    engine.store.observe(TRIPS, "at", trips(("a", START, "x", 1.0), ("b", START + 2 * MINUTE, "x", None)))
     asked = trips(*((f"q{i}", START + i * MINUTE, "x", None) for i in (-1, 0, 1, 2, 5, 6)))
     # The row of minute 2 holds no size: that is what is known from then on, until the ttl ends.
     assert engine.lookup(asked, "at")["last.size"].to_list() == [None, 1.0, 1.0, None, None, None]
@@ -267,20 +269,20 @@ def test_the_last_row_known_is_taken_and_nothing_else():
 
 def test_an_outcome_counts_from_its_own_instant_on_and_for_the_entity_of_its_row():
     engine = FeatureEngine(small_features(), TRIPS)
-    engine.observe(TRIPS, "done_at", done(("a", START + MINUTE, True)))
+    engine.store.observe(TRIPS, "done_at", done(("a", START + MINUTE, True)))
     asked = trips(*((f"q{i}", START + i * MINUTE, who, None) for i in range(3) for who in "xy"))
     assert engine.lookup(asked, "at")["outcome.late"].null_count() == 6
-    engine.observe(TRIPS, "at", trips(("a", START, "x", 1.0)))
+    engine.store.observe(TRIPS, "at", trips(("a", START, "x", 1.0)))
     assert engine.lookup(asked, "at")["outcome.late"].to_list() == [None, None, 1.0, None, 1.0, None]
 
 
 def test_an_outcome_after_the_patience_does_not_count_trimmed_or_not():
     for trimmed in (False, True):
         engine = FeatureEngine(small_features(), TRIPS)
-        engine.observe(TRIPS, "at", trips(("a", START, "x", 1.0), ("b", START, "y", 1.0)))
+        engine.store.observe(TRIPS, "at", trips(("a", START, "x", 1.0), ("b", START, "y", 1.0)))
         if trimmed:
-            engine.trim(START + PATIENCE)
-        engine.observe(
+            engine.store.trim(START + PATIENCE)
+        engine.store.observe(
             TRIPS, "done_at", done(("a", START + PATIENCE, True), ("b", START + PATIENCE + MINUTE, True))
         )
         asked = trips(*((who, START + PATIENCE + 2 * MINUTE, who, None) for who in "xy"))
@@ -297,17 +299,17 @@ def test_a_long_life_with_trimming_forgets_rows_and_repeats_change_nothing():
         late = done(*((f"{day}-{i}", START + day * DAY + (i + 2) * MINUTE, i % 2 == 0) for i in range(5)))
         for each in (engine, whole):
             for part, frame in (("at", base), ("done_at", late), ("at", base), ("done_at", late)):
-                each.observe(TRIPS, part, frame)
-        engine.trim(START + day * DAY)
+                each.store.observe(TRIPS, part, frame)
+        engine.store.trim(START + day * DAY)
         asked = trips(*((f"q{i}", START + day * DAY + 6 * MINUTE, "xyz"[i], None) for i in range(3)))
         assert engine.lookup(asked, "at").equals(whole.lookup(asked, "at"))
-    log = engine._logs["trips"]
+    log = engine.store._observed["trips"]
     assert len(log._rows) < 120 * 5
 
 
 def test_requests_before_what_is_kept_are_refused():
     engine = FeatureEngine(small_features(), TRIPS)
-    engine.trim(START + HOUR)
+    engine.store.trim(START + HOUR)
     with pytest.raises(
         InvalidInput, match=r"reach back before the history that is kept.*2013-01-01T01:00:00Z"
     ):
@@ -322,7 +324,7 @@ def test_numbers_come_as_float32_and_texts_as_text_and_absent_values_as_null():
     ]
     asking = Dataset("asking", source=Frame(ASKING), key="id", event_time="at")
     engine = FeatureEngine(features, asking)
-    engine.observe(SKY, "seen_at", SKY.load())
+    engine.store.observe(SKY, "seen_at", SKY.load())
     found = engine.lookup(asking.load(), "at")
     assert found.schema == pl.Schema(
         {
@@ -356,13 +358,13 @@ def test_bad_requests_are_named():
 
 def test_bad_rows_are_named_and_foreign_ones_passed_over():
     engine = FeatureEngine(small_features(), TRIPS)
-    engine.observe("unknown", "at", trips(("a", START, "x", 1.0)))
+    engine.store.observe("unknown", "at", trips(("a", START, "x", 1.0)))
     with pytest.raises(InvalidInput, match="column 'late' is missing"):
-        engine.observe(TRIPS, "done_at", done(("a", START, True)).drop("late"))
+        engine.store.observe(TRIPS, "done_at", done(("a", START, True)).drop("late"))
     with pytest.raises(InvalidInput, match="has no part 'nope'"):
-        engine.observe(TRIPS, "nope", done(("a", START, True)))
+        engine.store.observe(TRIPS, "nope", done(("a", START, True)))
     with pytest.raises(InvalidInput, match="'size' has values too large"):
-        engine.observe(TRIPS, "at", trips(("a", START, "x", 1e12)))
+        engine.store.observe(TRIPS, "at", trips(("a", START, "x", 1e12)))
 
 
 SKY = Dataset(

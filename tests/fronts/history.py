@@ -16,6 +16,8 @@ from varv.data.model import (
 )
 from varv.data.rules import ColumnRule, Contract, Example, Report, Violation
 from varv.data.views import DatasetsView
+from varv.home.comparison import Comparison, Gain, Month, PolicyScore
+from varv.home.views import HomeView
 from varv.kernel.clock import DAY, HOUR, Duration, Instant, instant
 from varv.kernel.codec import Digest, Event, digest
 from varv.kernel.columns import FolderColumns
@@ -23,7 +25,6 @@ from varv.kernel.ids import DatasetName, ModelName, Version
 from varv.kernel.ledger import Append, Change, Ledger
 from varv.kernel.ledger_sqlite import MEMORY, SqliteLedger
 from varv.kernel.views import Views
-from varv.loop.comparison import Comparison, Gain, Month, PolicyScore
 from varv.loop.model import (
     CandidateRejected,
     CandidateTrained,
@@ -80,7 +81,7 @@ FEATURES = ("carrier", "origin", "distance", "temp", "visib")
 def empty() -> tuple[Views, Ledger]:
     ledger = SqliteLedger(MEMORY)
     return Views(
-        ledger, RegistryView, RoutingView, RolloutsView, MonitoringView, LoopView, DatasetsView
+        ledger, RegistryView, RoutingView, RolloutsView, MonitoringView, LoopView, DatasetsView, HomeView
     ), ledger
 
 

@@ -4,11 +4,11 @@ import pytest
 
 from varv.fronts.datatypes import content_of, datatype_of, typed_values
 from varv.kernel.errors import InvalidInput
-from varv.loop.answering import RequestColumn
+from varv.serving.answering import ExpectedColumn
 
 
-def column(dtype: str) -> RequestColumn:
-    return RequestColumn("x", dtype, True, True)
+def column(dtype: str) -> ExpectedColumn:
+    return ExpectedColumn("x", dtype, True, True)
 
 
 def test_a_time_is_announced_as_a_text_that_holds_a_time():

@@ -5,8 +5,8 @@ import pytest
 from open_inference.openapi.client import OpenInferenceClient
 from open_inference.openapi.errors import BadRequestError
 from open_inference.openapi.types import InferenceRequest, RequestInput
-from tests.app.living import REQUEST
 from tests.fronts.asking import asking
+from tests.home.live_home import REQUEST
 
 from varv.fronts.inference import Inference, create_inference
 
@@ -25,7 +25,7 @@ def served(lived, tmp_path_factory):
 @pytest.fixture(scope="module")
 def client(served):
     inference = Inference()
-    inference.answering = served.answering
+    inference.models = dict(served.answering_of)
     with asking(create_inference(inference)) as made:
         yield made
 
@@ -96,10 +96,10 @@ def test_rows_without_a_key_are_named_after_the_request(client):
 
 
 def test_every_answer_is_captured_before_it_goes_out(client, served):
-    served.take_in()
+    served.ingest()
     infer(client, id="caught", inputs=tensors())
-    served.take_in()
-    requests = served.world.datasets.read(served.world.model.requests)
+    served.ingest()
+    requests = served.home.datasets.read(served.parts.schema.requests)
     assert requests.filter(parcel="caught").height == 1
 
 
@@ -269,7 +269,7 @@ def test_too_many_rows_are_too_large(client):
 def test_a_body_beyond_the_limit_is_refused_by_what_it_says_or_while_it_arrives(served, monkeypatch, said):
     monkeypatch.setattr("varv.fronts.inference.MOST_BYTES", 1000)
     inference = Inference()
-    inference.answering = served.answering
+    inference.models = dict(served.answering_of)
     with asking(create_inference(inference)) as client:
         body = b"x" * 5000 if said else iter([b"x" * 500] * 10)
         answer = client.post(f"{MODEL}/infer", content=body, headers=JSON)

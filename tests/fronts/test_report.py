@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from varv.fronts.web.report import write_report
-from varv.loop.accounts import PartRows, warnings_of
+from varv.home.accounts import PartRows, warnings_of
 
 from .browsing import Tree
 from .history import comparison, empty, history

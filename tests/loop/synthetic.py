@@ -16,8 +16,9 @@ import polars as pl
 import varv
 from varv.app.compose import open_ledger
 from varv.app.replaying import run_replay
+from varv.home.model import Comparison
 from varv.kernel.ledger import Entry
-from varv.loop.comparison import Comparison
+from varv.project import project_of
 
 FIRST = "2024-03-07T00:00:00Z"
 TRAIN_AT = "2024-03-21T00:00:00Z"
@@ -140,8 +141,10 @@ def quietly(*_: object) -> None:
 
 
 def replayed(replay: varv.Replay, home: Path, *, fault: str = "", declared_only: bool = True) -> Comparison:
-    """Run a replay, quietly."""
-    return run_replay(replay, home, quietly, declared_only=declared_only, fault=fault)
+    """Run a replay of one model, quietly, and return what it showed."""
+    project_of("test", [replay]).validate()
+    [found] = run_replay(replay, home, quietly, declared_only=declared_only, fault=fault).models
+    return found
 
 
 def entries_of(home: Path) -> list[Entry]:

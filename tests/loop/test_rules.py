@@ -49,7 +49,7 @@ from varv.rollout import (
     RoutingApplied,
     UnloadVersion,
 )
-from varv.rollout.model import Evidence
+from varv.rollout.grounds import Evidence
 from varv.rollout.tally import weigh_probation
 
 SAGA = LoopSaga()

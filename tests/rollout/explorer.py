@@ -40,7 +40,8 @@ from varv.rollout import (
     VersionWarmed,
     WarmVersion,
 )
-from varv.rollout.judgement import FEWEST_BLOCKS, ODD_SHIFT, leans_towards_harm
+from varv.rollout.grounds import ODD_SHIFT
+from varv.rollout.judgement import FEWEST_BLOCKS, leans_towards_harm
 from varv.rollout.luck import BLOCK, Hour
 from varv.rollout.rules import SETTLED, SPLIT_AT
 from varv.rollout.tally import Tally, added, weigh

@@ -34,9 +34,10 @@ from varv.rollout import (
     VersionWarmed,
     WarmVersion,
 )
-from varv.rollout.judgement import ODD_SHIFT, is_proven
+from varv.rollout.grounds import ODD_SHIFT, Evidence
+from varv.rollout.judgement import is_proven
 from varv.rollout.luck import BLOCK, UNKNOWN
-from varv.rollout.model import Evidence, Scores
+from varv.rollout.model import Scores
 from varv.rollout.tally import weigh_probation
 
 from .explorer import LUCK, counted, stretch

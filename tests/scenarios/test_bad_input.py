@@ -6,7 +6,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from tests.app.living import NOW, REQUEST
+from tests.home.live_home import NOW, REQUEST
 
 from varv.app.verifying import verify_report
 from varv.kernel.errors import VarvError
@@ -84,11 +84,11 @@ def home(lived, tmp_path_factory):
 @pytest.fixture(autouse=True)
 def _verifies(home):
     """After each of them, no answer was captured, nothing was taken in, and every entry is as written."""
-    versions = home.world.datasets.versions(home.world.model.requests)
+    versions = home.home.datasets.versions(home.parts.schema.requests)
     yield
-    assert home.take_in() == 0
-    assert home.world.datasets.versions(home.world.model.requests) == versions
-    assert verify_report(home.world.folder).ok
+    assert home.ingest() == 0
+    assert home.home.datasets.versions(home.parts.schema.requests) == versions
+    assert verify_report(home.home.folder).ok
 
 
 def frame(columns: dict[str, Any]) -> pl.DataFrame:
@@ -120,8 +120,8 @@ def test_a_bad_batch_is_refused_or_put_in_quarantine_with_a_report(home, kind):
     name, columns = BATCHES[kind]
     segment = name if name != "s" else f"bad-{list(BATCHES).index(kind)}"
     try:
-        appended = home.world.datasets.append(
-            home.world.model.requests, "asked_at", frame(columns), segment=segment
+        appended = home.home.datasets.append(
+            home.parts.schema.requests, "asked_at", frame(columns), segment=segment
         )
     except VarvError as error:
         refused(error)

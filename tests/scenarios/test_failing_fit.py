@@ -28,7 +28,7 @@ def broken(train, params):
 
 def replay_with(chosen_fit, **given):
     replay = declared(**given)
-    replay.model.train.fit = chosen_fit
+    replay.models[0].train.fit = chosen_fit
     return replay
 
 

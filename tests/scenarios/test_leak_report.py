@@ -12,10 +12,9 @@ from tests.scenarios.flights_replay import flights, prepare, replay
 
 import varv
 from varv.app.cli import main
-from varv.app.loading import load_declaration
-from varv.app.replaying import REPORT_FILE, run_replay
-from varv.loop.declaration import Replay
+from varv.app.replaying import run_replay
 from varv.loop.model import LeakNoticed, LeaksExamined
+from varv.project import load_project
 
 pytestmark = pytest.mark.slow
 
@@ -29,12 +28,12 @@ def examined(home):
 
 
 def test_no_honest_feature_of_the_flights_is_named(tmp_path):
-    example = load_declaration(EXAMPLE)
-    assert isinstance(example, Replay)
+    project = load_project(str(EXAMPLE))
+    project.validate()
     short = varv.Replay(
-        example.model, since="2013-01-01T00:00:00Z", train_at="2013-02-01T05:00:00Z", until=UNTIL, seed=2013
+        *project.models, since="2013-01-01T00:00:00Z", train_at="2013-02-01T05:00:00Z", until=UNTIL, seed=2013
     )
-    found = run_replay(short, tmp_path, quietly, declared_only=True)
+    [found] = run_replay(short, tmp_path, quietly, declared_only=True).models
     event = examined(tmp_path)
     assert len(event.features) == 28
     assert event.findings == found.leaks == ()
@@ -56,7 +55,7 @@ def leaky(tmp_path_factory):
     )
     source = varv.Dataset("daily", source=varv.Frame(daily.drop_nulls()), key="airport_day", event_time="day")
     today = varv.FeatureView("today", source=source, entity="origin", ttl="24h", features=["late_today"])
-    honest = replay(data, until=UNTIL).model
+    honest = replay(data, until=UNTIL).models[0]
     model = varv.Model(
         honest.name,
         requests=honest.requests,
@@ -109,6 +108,6 @@ def test_rows_that_a_source_states_otherwise_at_the_next_replay_are_noticed(tmp_
 
 def test_the_report_and_the_comparison_name_the_leaks(leaky):
     home, _ = leaky
-    assert "held what a request cannot know" in (home / REPORT_FILE).read_text()
+    assert "held what a request cannot know" in (home / "report.html").read_text()
     comparison = json.loads((home / "comparison.json").read_text())
     assert [one["subject"] for one in comparison["leaks"]] == ["arrival_note", "today.late_today"]

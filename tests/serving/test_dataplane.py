@@ -10,15 +10,18 @@ from tests.serving.samples import Constants, package, table
 
 from varv.kernel.errors import Conflict, FailedPrecondition, InvalidInput, Unavailable, UserCodeFailed
 from varv.serving import DataPlane, RoutingShare, RoutingTable
-from varv.serving.dataplane import ANSWER_SCHEMA
+from varv.serving.scores import answer_schema
+from varv.tasks import task_of
 
+BINARY = task_of("binary")
+ANSWER_SCHEMA = answer_schema(BINARY)
 KEYS = [f"k{number}" for number in range(400)]
 ROWS = pl.DataFrame({"x": [1.0] * len(KEYS)})
 
 
 @pytest.fixture
 def plane():
-    made = DataPlane(Constants())
+    made = DataPlane(BINARY, Constants())
     made.warm(1, package(0.25))
     made.swap(table(1))
     return made
@@ -26,7 +29,7 @@ def plane():
 
 def test_before_the_first_table_there_is_no_answer():
     with pytest.raises(Unavailable, match="has no champion yet; wait for the first training"):
-        DataPlane(Constants()).infer(["a"], pl.DataFrame({"x": [1.0]}))
+        DataPlane(BINARY, Constants()).infer(["a"], pl.DataFrame({"x": [1.0]}))
 
 
 def test_the_champion_answers_and_says_so(plane):
@@ -148,7 +151,7 @@ def test_a_call_keeps_the_snapshot_it_began_with(plane):
         def load(self, given):
             return Slow() if given.seed == 1 else Constants().load(given)
 
-    slow = DataPlane(SlowRuntime())
+    slow = DataPlane(BINARY, SlowRuntime())
     go_on.set()
     import msgspec
 
@@ -201,7 +204,7 @@ def test_under_concurrent_swaps_every_answer_is_of_one_table(plane):
 @pytest.mark.parametrize("measured", [True, False])
 def test_what_scoring_took_is_on_record_once_a_call_where_it_is_measured(measured):
     seconds = iter((10.0, 10.002, 10.005))
-    plane = DataPlane(Constants(), timer=(lambda: next(seconds)) if measured else None)
+    plane = DataPlane(BINARY, Constants(), timer=(lambda: next(seconds)) if measured else None)
     for version in (1, 2):
         plane.warm(version, package(0.25))
     plane.swap(table(2, candidate=2, shadow=True))

@@ -9,12 +9,12 @@ from typing import Any
 
 import msgspec
 
-from varv.fronts.web import words
 from varv.kernel.clock import iso
 from varv.kernel.codec import Event
 from varv.kernel.ledger import Ledger
 from varv.kernel.sagas import CommandFailed
 from varv.kernel.views import Views
+from varv.kernel.wording import brief
 from varv.loop.failing import WAITING
 from varv.loop.model import CandidateRejected
 from varv.loop.views import Attempt, LoopRecord, LoopView
@@ -50,11 +50,12 @@ class Predicted(msgspec.Struct, frozen=True, kw_only=True):
 
 def of_event(event: Event) -> Answer:
     """Return what one entry states."""
+    stated = brief(event.line())
     if isinstance(event, CandidateRejected):
-        return Answer(words.said(event), event.detail)
+        return Answer(stated, event.detail)
     if isinstance(event, CommandFailed):
-        return Answer(words.said(event), event.reason)
-    return Answer(words.said(event))
+        return Answer(stated, event.reason)
+    return Answer(stated)
 
 
 def of_model(views: Views, ledger: Ledger, model: str) -> Answer:
@@ -72,7 +73,7 @@ def of_model(views: Views, ledger: Ledger, model: str) -> Answer:
             told.append(_fate(last))
         if record.suspended is not None:
             told.append(f"Training is {WAITING}: {record.suspended.n_failures} failures in a row were alike.")
-        return Answer(" ".join(told), last.detail, tuple(map(words.leak, record.leaks)))
+        return Answer(" ".join(told), last.detail, tuple(leak.line() for leak in record.leaks))
 
 
 def of_version(views: Views, model: str, version: int) -> Answer:
@@ -118,5 +119,4 @@ def _fate(attempt: Attempt) -> str:
 
 
 def _reasons(attempt: Attempt) -> str:
-    named: list[Any] = [words.trigger(one) for one in attempt.triggers]
-    return "; ".join(named) or "no stated reason"
+    return "; ".join(trigger.line() for trigger in attempt.triggers) or "no stated reason"

@@ -118,20 +118,30 @@ def _shared(*, default: object) -> _Parser:
 _JSON = "answer with one JSON document on standard output, errors too"
 
 
+def _add_project(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "file",
+        nargs="?",
+        default="",
+        help="the project: FILE.py, FILE.py:name, or a folder of files (project in varv.toml)",
+    )
+    command.add_argument("--model", metavar="NAME", default="", help="this model of the project alone")
+
+
 def _add_writing(add: Any) -> None:
     init = add("init", "write a small project to start from", _INIT)
     init.add_argument(
         "folder", nargs="?", default=".", help="where; made if it is not there (the present folder)"
     )
     replay = add("replay", "live through the past, and compare policies", _REPLAY)
-    replay.add_argument("file", help="the declaration: FILE.py, or FILE.py:name")
+    _add_project(replay)
     replay.add_argument("--declared-only", action="store_true", help="leave the reference policies out")
     replay.add_argument(
         "--policies", metavar="NAMES", help="reference policies to compare with: never,monthly,weekly"
     )
     replay.add_argument("--fresh", action="store_true", help="set a replay that is there aside, and run anew")
-    up = add("up", "serve a model, and run its loop", _UP)
-    up.add_argument("file", help="the declaration: FILE.py, or FILE.py:name")
+    up = add("up", "serve models, and run their loops", _UP)
+    _add_project(up)
     up.add_argument("--port", type=int, help="port of the console and the API (8400)")
     up.add_argument("--inference-port", type=int, help="port of predictions (8480)")
     up.add_argument("--host", help="address to listen on (127.0.0.1)")

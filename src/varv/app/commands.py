@@ -10,7 +10,7 @@ from typing import TypeVar
 import msgspec
 
 from varv.app.access import answer, call, owned_ledger, reading_home
-from varv.app.compose import open_views
+from varv.app.compose import open_engine, open_views
 from varv.app.explaining import Explanation, explain
 from varv.app.inspecting import ModelStatus, QualityStatus, StatusReport, status_report
 from varv.app.rendering import Block, Grid, Heading, Line
@@ -18,10 +18,10 @@ from varv.app.server_file import running_server
 from varv.app.settings import Loaded, Settings, load_settings, return_memory, share_processors
 from varv.app.use_cases import ActRequest, Desk, RetrainOrdered, RolledBack, retrain, rollback
 from varv.app.verifying import VerifyReport, sign_anew, verify_report
+from varv.home.model import Comparison, Comparisons, PartRows
 from varv.kernel.clock import Instant, SystemClock
-from varv.kernel.engine import Engine
-from varv.kernel.errors import InvalidInput, NotFound, VarvError
-from varv.loop.accounts import PartRows
+from varv.kernel.errors import InvalidInput, VarvError
+from varv.project import Project
 
 R = TypeVar("R")
 
@@ -69,23 +69,20 @@ def _init(options: argparse.Namespace, loaded: Loaded) -> int:
 
 
 def _replay(options: argparse.Namespace, loaded: Loaded) -> int:
-    from varv.app.loading import load_declaration
     from varv.app.progress import ReplayProgress
-    from varv.app.replaying import REPORT_FILE, run_replay
-    from varv.loop.declaration import REFERENCES, Replay
+    from varv.app.replaying import report_name, run_replay
+    from varv.project import REFERENCES
 
     settings = loaded.settings
-    declared = load_declaration(options.file)
-    if not isinstance(declared, Replay):
-        hint = "add replay = varv.Replay(model, since=..., train_at=..., until=...)"
-        raise NotFound("replay", options.file, "is not declared in this file", hint=hint)
+    project = _project(options, settings)
+    declared = project.replay()
+    project.validate()
     if options.policies is not None:
         names = [name.strip() for name in options.policies.split(",") if name.strip()]
         for name in names:
             if name not in REFERENCES:
-                raise InvalidInput(
-                    "policy", name[:40], "is not known", hint=f"known are {', '.join(REFERENCES)}"
-                )
+                hint = f"the policies are {', '.join(REFERENCES)}"
+                raise InvalidInput("policy", name[:40], "does not exist", hint=hint)
         declared.references = tuple(names)
     progress = ReplayProgress(Instant(declared.since), Instant(declared.until))
     try:
@@ -99,16 +96,36 @@ def _replay(options: argparse.Namespace, loaded: Loaded) -> int:
         )
     finally:
         progress.close()
-    report = settings.home / REPORT_FILE
-    answer(options, found, lambda: [*_comparison(found), Line(f"report {report}")])
+    reports = [settings.home / report_name(one.model, len(found.models)) for one in found.models]
+    answer(options, found, lambda: [*_comparisons(found), *(Line(f"report {path}") for path in reports)])
     return 0
 
 
-def _comparison(found: object) -> list[Block]:
-    from varv.fronts.web.words import leak
-    from varv.loop.comparison import Comparison
+def _project(options: argparse.Namespace, settings: Settings) -> Project:
+    """Return the project that a command names, or the settings, with one model alone if it names one."""
+    from varv.project import load_project
 
-    assert isinstance(found, Comparison), "a replay ends with a comparison"
+    project = load_project(_place(options, settings))
+    return project.only(options.model) if options.model else project
+
+
+def _place(options: argparse.Namespace, settings: Settings) -> str:
+    place: str = options.file or settings.project
+    if not place:
+        hint = 'give FILE.py or a folder, or write project = "FILE.py" in varv.toml'
+        raise InvalidInput("command", options.command, "names no project", hint=hint)
+    return place
+
+
+def _comparisons(found: Comparisons) -> list[Block]:
+    blocks: list[Block] = []
+    for one in found.models:
+        title = [Heading(f"\n{one.model}")] if len(found.models) > 1 else []
+        blocks += [*title, *_comparison(one)]
+    return [*blocks, Line("next: varv status, varv why MODEL, varv up FILE")]
+
+
+def _comparison(found: Comparison) -> list[Block]:
     columns = (
         *("policy", "log-loss [95 %]", "AUC [95 %]", "AUC within days", "ECE"),
         *("retrains", "alarms", "compute"),
@@ -142,9 +159,8 @@ def _comparison(found: object) -> list[Block]:
         Grid(columns, rows),
         Line("AUC: all requests together; within days: requests of one day against each other, averaged"),
         *against,
-        *_leaks([leak(one) for one in found.leaks]),
+        *_leaks([one.line() for one in found.leaks]),
         *row_blocks(found.rows),
-        Line("next: varv status, varv why MODEL, varv up FILE"),
     ]
 
 
@@ -183,7 +199,7 @@ def row_blocks(rows: Sequence[PartRows]) -> list[Block]:
 def _up(options: argparse.Namespace, loaded: Loaded) -> int:
     from varv.app.server import serve
 
-    return serve(options.file, loaded.settings)
+    return serve(_place(options, loaded.settings), loaded.settings, model=options.model)
 
 
 # reading
@@ -440,13 +456,9 @@ def _ask(
     server = running_server(settings)
     if server is not None:
         return msgspec.convert(call(server, settings, verb, asked), type=result)
-    from varv.loop.rules import LoopSaga
-    from varv.monitoring.rules import MonitorSaga
-    from varv.rollout.rules import RolloutSaga
-
     clock = SystemClock()
     with owned_ledger(settings) as ledger:
-        engine = Engine(ledger, clock, (LoopSaga(), RolloutSaga(), MonitorSaga()))
+        engine = open_engine(ledger, clock)
         return act(Desk(settings.home, ledger, open_views(ledger), clock, engine, running=False), asked)
 
 

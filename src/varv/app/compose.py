@@ -2,71 +2,44 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
-import polars as pl
-
 from varv.adapters.runtimes import installed_runtimes
-from varv.data import Datasets
-from varv.data.views import DatasetsView
-from varv.features import FeatureEngine
-from varv.kernel.blobs import Blobs, FolderBlobs
+from varv.data import Datasets, DatasetsView
+from varv.features import FeatureStore
+from varv.home.home import Home, ModelParts
+from varv.home.views import HomeView
+from varv.kernel.blobs import FolderBlobs
 from varv.kernel.clock import Clock
-from varv.kernel.codec import Digest
 from varv.kernel.columns import FolderColumns
 from varv.kernel.engine import Engine
-from varv.kernel.errors import Corrupt
 from varv.kernel.faults import Faults
+from varv.kernel.ids import ModelName
 from varv.kernel.ledger import Ledger
 from varv.kernel.ledger_sqlite import Durability, SqliteLedger
 from varv.kernel.merkle import Notary, SigningKey, read_checkpoints
 from varv.kernel.secret import SECRET_FILE, Secret
-from varv.kernel.segment_files import RESTORE
 from varv.kernel.verify import require_sound
 from varv.kernel.views import Views
-from varv.loop.comparison import PoliciesCompared
-from varv.loop.declaration import Model
-from varv.loop.handlers import Handlers
-from varv.loop.intake import outcomes_in
-from varv.loop.live import HistoryTaken
+from varv.loop.candidates import Candidates
+from varv.loop.handlers import LoopHandlers
+from varv.loop.leak_report import LeakReport
 from varv.loop.rules import LoopSaga
-from varv.loop.telemetry import Stored, Telemetry
 from varv.loop.views import LoopView
-from varv.loop.world import Serving, World
 from varv.monitoring.rules import MonitorSaga
 from varv.monitoring.views import MonitoringView
-from varv.registry import RegistryView, open_package
-from varv.rollout.rules import RolloutSaga
-from varv.rollout.views import RolloutsView
-from varv.serving import DataPlane
-from varv.serving.routing import RoutingTable
+from varv.project import ModelPlan, datasets_of
+from varv.registry import RegistryView
+from varv.rollout import RolloutSaga, RolloutsView
+from varv.rollout.handlers import RolloutHandlers
+from varv.serving import DataPlanes, Fleet, LocalFleet
 from varv.serving.views import RoutingView
 from varv.training import StepCache
 
-VIEWS = (RegistryView, RoutingView, RolloutsView, MonitoringView, LoopView, DatasetsView)
-DRIVERS = (HistoryTaken, PoliciesCompared)
-"""Events of drivers that no view folds: named here, so that whoever opens a ledger can read them."""
-
-
-class LocalServing:
-    """The serving port of a world that answers requests in its own process."""
-
-    def __init__(self, dataplane: DataPlane, blobs: Blobs) -> None:
-        self._dataplane = dataplane
-        self._blobs = blobs
-
-    def warm(self, version: int, package: Digest) -> None:
-        """Bring a version into memory."""
-        if version not in self._dataplane.warm_versions:
-            self._dataplane.warm(version, open_package(self._blobs.get(package)))
-
-    def apply(self, table: RoutingTable) -> int:
-        """Put a table in force and return its epoch."""
-        return self._dataplane.swap(table)
-
-    def unload(self, version: int) -> None:
-        """Let a version go."""
-        self._dataplane.unload(version)
+VIEWS = (RegistryView, RoutingView, RolloutsView, MonitoringView, LoopView, DatasetsView, HomeView)
+MOST_HELD = 100_000
+"""Predictions of a model that a live home holds in memory."""
 
 
 def open_ledger(
@@ -102,24 +75,31 @@ def open_views(ledger: Ledger) -> Views:
     return Views(ledger, *VIEWS)
 
 
-def open_world(
+def open_engine(ledger: Ledger, clock: Clock) -> Engine:
+    """Return an engine that decides and does nothing, for a home that nobody serves."""
+    return Engine(ledger, clock, _sagas())
+
+
+def open_home(
     folder: Path,
-    model: Model,
+    plans: Sequence[ModelPlan],
     clock: Clock,
     *,
     durability: Durability = "full",
     faults: Faults | None = None,
-    serving: Serving | None = None,
+    fleet: Fleet | None = None,
     ledger: SqliteLedger | None = None,
     views: Views | None = None,
     hold_all: bool = True,
-) -> World:
-    """Return a world in `folder`, made if it is not there, with the versions in force back in memory.
+) -> Home:
+    """Return the home in `folder`, made if it is not there, with the versions in force back in memory.
 
     Parameters
     ----------
-    serving
-        What answers requests; a data plane in this process by default.
+    plans
+        Its models.
+    fleet
+        What answers requests; data planes in this process by default.
     ledger, views
         Of this folder, if they are open already: a server shows its console before it has read a declaration.
     hold_all
@@ -131,60 +111,37 @@ def open_world(
     blobs = FolderBlobs(folder / "blobs", faults=faults)
     columns = FolderColumns(folder / "columns", durable=durability == "full", faults=faults)
     views = views or open_views(ledger)
+    datasets = Datasets(ledger, columns, clock, views, Secret(folder / SECRET_FILE))
+    features = FeatureStore()
     runtimes = installed_runtimes()
-    dataplane = DataPlane(runtimes)
-    handlers = Handlers()
-    datasets = Datasets(
-        ledger,
-        columns,
-        clock,
-        views,
-        Secret(folder / SECRET_FILE),
-        binary={str(model.requests.name): model.outcome.column},
-    )
-
-    def outcomes() -> pl.DataFrame:
-        return outcomes_in(model, datasets.read_part(model.requests, model.outcome.known_at))
-
-    stored = None if hold_all else Stored(lambda: world.prediction_segments(), outcomes)
-    engine = Engine(
-        ledger, clock, (LoopSaga(), RolloutSaga(), MonitorSaga()), handlers.table(), faults=faults
-    )
-    world = World(
-        model=model,
+    planes = DataPlanes(runtimes, blobs)
+    fleet = fleet or LocalFleet(planes, features, datasets, datasets_of(plans))
+    candidates = Candidates(datasets, blobs, StepCache(folder / "cache", blobs), runtimes)
+    leaks = LeakReport(candidates, datasets, views)
+    models: dict[ModelName, ModelParts] = {}
+    handlers = {
+        **LoopHandlers(models, candidates, leaks, views, blobs).table(),
+        **RolloutHandlers(models, fleet, views).table(),
+    }
+    home = Home(
         folder=folder,
         clock=clock,
         ledger=ledger,
-        engine=engine,
+        engine=Engine(ledger, clock, _sagas(), handlers, faults=faults),
         views=views,
         blobs=blobs,
         columns=columns,
-        cache=StepCache(folder / "cache", blobs),
         datasets=datasets,
-        features=FeatureEngine(model.feature_set, model.requests),
-        telemetry=Telemetry(columns, stored),
-        runtimes=runtimes,
-        dataplane=dataplane,
-        serving=serving or LocalServing(dataplane, blobs),
+        features=features,
+        planes=planes,
+        fleet=fleet,
+        leaks=leaks,
+        models=models,
     )
-    handlers.bind(world)
-    restore_serving(world)
-    return world
+    for plan in plans:
+        home.add(plan, most_held=None if hold_all else MOST_HELD)
+    return home
 
 
-def restore_serving(world: World) -> None:
-    """Warm what the last routing table needs, and put it in force again."""
-    with world.views.reading(RoutingView) as routing:
-        table = routing.tables.get(world.model.name)
-    if table is None:
-        return
-    for version in sorted(table.versions):
-        with world.views.reading(RegistryView) as registry:
-            registered = registry.version(world.model.name, version).registered
-        for name in (registered.package, registered.reference):
-            if not world.blobs.has(name):
-                what = f"is missing; it belongs to {world.model.name} v{version}"
-                raise Corrupt("file", f"blobs/{name[:2]}/{name[2:]}", what, hint=RESTORE)
-            world.blobs.path(name)
-        world.serving.warm(version, registered.package)
-    world.serving.apply(table)
+def _sagas() -> tuple[LoopSaga, RolloutSaga, MonitorSaga]:
+    return LoopSaga(), RolloutSaga(), MonitorSaga()

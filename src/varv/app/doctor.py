@@ -19,9 +19,9 @@ from varv.app.inspecting import PartStatus, data_status, quarantined_by_reason
 from varv.app.server_file import Running, running_server
 from varv.app.settings import Loaded, plain
 from varv.data import DatasetsView
+from varv.home.accounts import LOUD_SHARE, text_notices
 from varv.kernel.errors import VarvError
 from varv.kernel.views import Views
-from varv.loop.accounts import LOUD_SHARE, text_notices
 from varv.loop.views import LoopView
 
 LEAST_PYTHON = (3, 11)

@@ -17,21 +17,20 @@ import polars as pl
 
 from varv.app import answers
 from varv.app.answers import Predicted
+from varv.data.identity import keys_of
 from varv.data.model import DatasetVersionAppended
-from varv.data.sources import TIME
 from varv.data.views import DatasetsView
-from varv.fronts.web.words import said
 from varv.kernel.clock import iso
 from varv.kernel.codec import Digest
-from varv.kernel.columns import FolderColumns
+from varv.kernel.columns import TIME, FolderColumns
 from varv.kernel.errors import NotFound
 from varv.kernel.ledger import Entry, Ledger
 from varv.kernel.sagas import TimerFired
 from varv.kernel.views import Views
-from varv.loop.intake import keys_of
-from varv.loop.telemetry import TABLE
+from varv.kernel.wording import brief
 from varv.loop.views import LoopView
 from varv.registry import Lineage, RegistryView, lineage
+from varv.serving.predictions import predictions_of
 from varv.serving.views import RoutingView
 
 LONGEST_CHAIN = 200
@@ -162,14 +161,20 @@ def _explain_prediction(
 ) -> Explanation:
     columns = FolderColumns(home / "columns")
     with views.reading(RoutingView) as routing:
-        segments = {name: digest for held in routing.segments.values() for name, digest in held.items()}
-    found = _predictions(columns, segments, key)
-    if found.is_empty():
+        segments = {model: dict(of) for model, of in routing.segments.items()}
+    found = {
+        model: rows
+        for model, of in segments.items()
+        if not (rows := _predictions(columns, model, of, key)).is_empty()
+    }
+    if not found:
         hint = "give a model, model v7, a seq, rollout/model/7, or the key of a prediction"
-        raise NotFound("subject", key[:120], "is nothing that varv knows", models=sorted(models), hint=hint)
-    row = found.sort("requested_at").tail(1).to_dicts()[0]
-    served = _served_in(ledger, row[_SEGMENT])
-    model = served.stream.partition("/")[2]
+        problem = "matches no model, version, entry or prediction"
+        raise NotFound("subject", key[:120], problem, models=sorted(models), hint=hint)
+    # A key may have been asked of several models; the latest answer is explained.
+    model = max(found, key=lambda name: (found[name]["requested_at"].max(), name))
+    row = found[model].sort("requested_at").tail(1).to_dicts()[0]
+    served = _served_in(ledger, model, row[_SEGMENT])
     made, sources = None, ()
     if row["version"] is not None:
         with views.reading(RegistryView) as registry:
@@ -181,7 +186,7 @@ def _explain_prediction(
     predicted = Predicted(
         model=model,
         key=key,
-        requested_at=iso(found["requested_at"].to_physical().sort()[-1]),
+        requested_at=iso(found[model]["requested_at"].to_physical().sort()[-1]),
         score=row["score"],
         version=row["version"],
         arm=row["arm"],
@@ -196,11 +201,14 @@ def _explain_prediction(
     return msgspec.structs.replace(explained, prediction=predicted, lineage=made, sources=sources)
 
 
-def _predictions(columns: FolderColumns, segments: Mapping[str, Digest], key: str) -> pl.DataFrame:
+def _predictions(
+    columns: FolderColumns, model: str, segments: Mapping[str, Digest], key: str
+) -> pl.DataFrame:
     # In the order of their files, which makes reading them cheap, and none that the ledger does not name.
-    stored = columns.segments(TABLE)
+    table = predictions_of(model, columns)
+    stored = columns.segments(table)
     asked = {name: segments[name] for name in stored if name in segments} | dict(segments)
-    batches = columns.batches(TABLE, asked, segment_as=_SEGMENT)
+    batches = columns.batches(table, asked, segment_as=_SEGMENT)
     parts = (rows.filter(pl.col("key") == key) for rows in batches)
     found = [part for part in parts if part.height]
     return pl.concat(found, how="diagonal") if found else pl.DataFrame()
@@ -266,7 +274,7 @@ def _link(entry: Entry) -> Link:
         at=iso(entry.at),
         stream=entry.stream,
         event=entry.name,
-        text=said(event),
+        text=brief(event.line()),
         evidence=_numbers(event),
     )
 
@@ -296,13 +304,13 @@ def _numbers(event: object) -> dict[str, float]:
     return found
 
 
-def _served_in(ledger: Ledger, segment: str) -> Entry:
-    position = 0
-    while entries := ledger.read(position, limit=1000):
+def _served_in(ledger: Ledger, model: str, segment: str) -> Entry:
+    stream, position = f"requests/{model}", 0
+    while entries := ledger.read(position, stream=stream, limit=1000):
         for entry in entries:
             if entry.name == "serving.requests_served" and f'"{segment}"'.encode() in entry.data:
                 return entry
-        position = entries[-1].seq
+        position = entries[-1].version
     raise NotFound(
         "segment", segment, "is in no entry", hint="it was written but never taken in; run varv up"
     )

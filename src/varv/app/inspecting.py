@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import msgspec
 
 from varv.data.views import DatasetsView, PartCounts
-from varv.fronts.web.words import leak
+from varv.home.views import HomeView
 from varv.kernel.clock import DAY, Instant, iso
 from varv.kernel.errors import NotFound
 from varv.kernel.ids import ModelName
@@ -173,7 +173,8 @@ def status_report(
         registered = set(registry.models)
     with views.reading(LoopView) as loop:
         known = sorted(registered | set(loop.loops))
-        through, finished = loop.replayed_through, loop.replay_finished
+    with views.reading(HomeView) as home:
+        through, finished = home.replayed_through, home.replay_finished
     if model and model not in known:
         hint = f"registered are {', '.join(known) or 'none'}"
         raise NotFound("model", model[:80], "is not registered", hint=hint)
@@ -234,7 +235,7 @@ def _model(views: Views, ledger: Ledger, name: str) -> ModelStatus:
         n_labelled = record.n_labelled if record else 0
         failed = record.last_failure if record else None
         suspended = record.suspended if record else None
-        leaks = tuple(map(leak, record.leaks)) if record else ()
+        leaks = tuple(leak.line() for leak in record.leaks) if record else ()
     return ModelStatus(
         model=name,
         phase=loop.phase,

@@ -6,11 +6,11 @@ import sys
 from typing import TYPE_CHECKING, TextIO
 
 from varv.data.model import BatchQuarantined
-from varv.fronts.web.words import leak, said
+from varv.home.replay import Progress
 from varv.kernel.clock import Instant, as_datetime
 from varv.kernel.ledger import Entry
+from varv.kernel.wording import brief
 from varv.loop.model import LeakFinding, LeakNoticed, LeaksExamined
-from varv.loop.replay import Progress
 from varv.monitoring import PerformanceMeasured
 from varv.monitoring.model import CHAMPION
 from varv.monitoring.summary import summarised
@@ -59,10 +59,10 @@ class ReplayProgress:
             self._policy = policy
         for entry in entries:
             if entry.name in SHOWN and policy == "declared" and not _is_small(entry):
-                self._line(f"{as_datetime(entry.at):%Y-%m-%d}  {said(entry.event)}")
+                self._line(f"{as_datetime(entry.at):%Y-%m-%d}  {brief(entry.event.line())}")
             if policy == "declared":
-                for found in _leaks(entry):
-                    self._line(f"{as_datetime(entry.at):%Y-%m-%d}  WARNING, a leak? {leak(found)}")
+                for leak in _leaks(entry):
+                    self._line(f"{as_datetime(entry.at):%Y-%m-%d}  WARNING, a leak? {leak.line()}")
             if isinstance(event := entry.event, PerformanceMeasured) and event.role == CHAMPION:
                 if self._days and _month(event) != _month(self._days[-1]):
                     self._end_month()

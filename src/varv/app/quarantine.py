@@ -14,8 +14,10 @@ import msgspec
 import polars as pl
 
 from varv.data import Correction, Datasets, Quarantine, Selection
+from varv.data.inbox import checked_rows
 from varv.data.quarantine import ROW
 from varv.data.service import REASON
+from varv.data.values import in_json, typed_frame
 from varv.data.views import DatasetsView, Quarantined
 from varv.kernel.clock import Clock, iso
 from varv.kernel.columns import FolderColumns
@@ -23,8 +25,6 @@ from varv.kernel.errors import InvalidInput
 from varv.kernel.ledger import Ledger
 from varv.kernel.secret import SECRET_FILE, Secret
 from varv.kernel.views import Views
-from varv.loop.answering import in_json, typed_frame
-from varv.loop.inbox import checked_rows
 
 MOST_LISTED = 500
 """Batches of one answer."""

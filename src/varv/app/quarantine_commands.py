@@ -36,8 +36,9 @@ from varv.app.server_file import running_server
 from varv.app.settings import Loaded, Settings
 from varv.data.quarantine import ROW, counted
 from varv.data.service import REASON
-from varv.data.sources import TIME, in_kept_types
+from varv.data.sources import in_kept_types
 from varv.kernel.clock import SystemClock, iso
+from varv.kernel.columns import TIME
 from varv.kernel.errors import InvalidInput, NotFound
 
 _NUMBERS = re.compile(r"\d{1,9}(-\d{1,9})?(,\d{1,9}(-\d{1,9})?)*")

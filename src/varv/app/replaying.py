@@ -1,4 +1,4 @@
-"""Running a replay in a home folder: the declared policy in the home itself, each reference in a folder of
+"""Running a replay in a home folder: the declared policies in the home itself, each reference in a folder of
 its own.
 
 A home holds one history. A replay that was cut short goes on; one that is finished is not run again; one of
@@ -16,45 +16,47 @@ from pathlib import Path
 
 import msgspec
 
-from varv.app.compose import open_ledger, open_views, open_world
-from varv.data import Datasets, DatasetsView
+from varv.app.compose import open_home, open_ledger, open_views
+from varv.data import Dataset, Datasets, DatasetsView
 from varv.fronts.web.report import write_report
+from varv.home.accounts import rows_of, text_notices, warnings_of
+from varv.home.comparison import (
+    COMPARISON_FILE,
+    DECLARED,
+    PolicyRun,
+    compare,
+    comparisons,
+    policy_run,
+    read_comparisons,
+    without_cpu,
+)
+from varv.home.feed import Feed
+from varv.home.home import Home
+from varv.home.model import Comparison, Comparisons, PartRows, PoliciesCompared
+from varv.home.replay import Driver, Progress
 from varv.kernel.blobs import write_atomically
 from varv.kernel.clock import Instant, VirtualClock, cpu_seconds
-from varv.kernel.codec import Digest, Event, canonical, digest_of
+from varv.kernel.codec import Digest, canonical, digest_of
 from varv.kernel.columns import FolderColumns
 from varv.kernel.errors import FailedPrecondition
 from varv.kernel.faults import Faults
+from varv.kernel.ids import ModelName
 from varv.kernel.ledger import Entry
 from varv.kernel.sagas import Fact
 from varv.kernel.secret import SECRET_FILE, Secret
-from varv.loop.accounts import PartRows, rows_of, text_notices, warnings_of
-from varv.loop.comparison import (
-    COMPARISON_FILE,
-    DECLARED,
-    Comparison,
-    PoliciesCompared,
-    PolicyRun,
-    compare,
-    policy_run,
-    without_cpu,
-)
-from varv.loop.declaration import REFERENCES, Model, Replay, policy_of
-from varv.loop.feed import Feed
 from varv.loop.leak_report import new_notices
 from varv.loop.leaks import changed_rows
 from varv.loop.model import LeakFinding, LoopStarted
-from varv.loop.replay import Driver, Progress
-from varv.loop.world import World
+from varv.loop.plan import loop_id
+from varv.project import REFERENCES, Model, ModelPlan, Replay, datasets_of, plan_of, replay_digest
 from varv.rollout import Rollout
-from varv.training import code_closure
 
 OnTick = Callable[[str, Progress, list[Entry]], None]
 """Told, after each step of a policy's replay: the policy's name, how far it has come, and what its ledger
 gained.
 """
 
-REPORT_FILE = "report.html"
+REPORT = "report"
 ASIDE = "replays"
 """Replays that were set aside, a folder each."""
 _PARTS = (
@@ -63,7 +65,6 @@ _PARTS = (
         "cache",
         "columns",
         COMPARISON_FILE,
-        REPORT_FILE,
         "checkpoints.jsonl",
         "signing.key",
         SECRET_FILE,
@@ -83,11 +84,13 @@ def run_replay(
     declared_only: bool = False,
     fresh: bool = False,
     fault: str = "",
-) -> Comparison:
-    """Replay the declared policy and its references, compare them, and return the comparison.
+) -> Comparisons:
+    """Replay the declared policies and their references, compare them, and return what each model showed.
 
     Parameters
     ----------
+    replay
+        Of a validated project.
     fresh
         Set a finished or started replay of the same declaration aside too, and run it anew.
     fault
@@ -100,68 +103,44 @@ def run_replay(
     FailedPrecondition
         If the home holds the history of a live model.
     """
-    replay.validate()
-    feed = Feed(replay.model.datasets)
-    replay.model.require_binary(feed.values(replay.model.requests, replay.model.outcome.column))
-    declaration = digest_of([declaration_digest(replay), feed.digest()])
+    plans = tuple(map(plan_of, replay.models))
+    feed = Feed(datasets_of(plans))
+    for plan in plans:
+        plan.require_history(feed.values(plan.schema.requests, plan.outcome.column))
+    declaration = digest_of([replay_digest(replay, plans), feed.digest()])
     make_room(home, declaration, fresh=fresh)
-    names = [DECLARED] if declared_only else [DECLARED, *replay.references]
-    runs: dict[str, PolicyRun] = {}
-    accounts: dict[str, tuple[PartRows, ...]] = {}
-    for name in names:
-        folder = home if name == DECLARED else home / "policies" / name
+    runs: dict[str, dict[ModelName, PolicyRun]] = {}
+    accounts: dict[ModelName, tuple[PartRows, ...]] = {}
+    for name in [DECLARED] if declared_only else [DECLARED, *replay.references]:
+        policy = _Policy(replay, name, home, feed, declaration)
         if name != DECLARED:
-            make_room(folder, declaration, fresh=fresh)
-        runs[name], accounts[name] = _run_policy(
-            replay, name, folder, feed, declaration, on_tick, fault if name == DECLARED else ""
-        )
-        # A world is hundreds of megabytes in reference cycles, and the collector counts objects, not bytes:
-        # without this the next policy's world would stand beside the last one's.
+            make_room(policy.folder, declaration, fresh=fresh)
+        runs[name], found = policy.run(on_tick, fault if name == DECLARED else "")
+        accounts = found or accounts
+        # A home is hundreds of megabytes in reference cycles, and the collector counts objects, not bytes:
+        # without this the next policy's home would stand beside the last one's.
         gc.collect()
-    mature = Instant(max(replay.train_at, replay.until - replay.model.outcome.mature))
+    compared = [
+        _compared(replay, plan, {policy: of[plan.name] for policy, of in runs.items()}, accounts[plan.name])
+        for plan in plans
+    ]
+    return _record(home, replay, plans, compared, accounts)
+
+
+def _compared(
+    replay: Replay, plan: ModelPlan, runs: dict[str, PolicyRun], rows: Sequence[PartRows]
+) -> Comparison:
+    mature = Instant(max(replay.train_at, replay.until - plan.outcome.mature))
     try:
-        compared = compare(runs, since=replay.train_at, until=mature, seed=replay.seed)
+        return compare(runs, since=replay.train_at, until=mature, seed=replay.seed)
     except FailedPrecondition as error:
-        raise _with_losses(error, warnings_of(accounts[DECLARED])) from None
-    return _record(home, replay, compared, accounts[DECLARED])
+        raise _with_losses(error, warnings_of(rows)) from None
 
 
 def _with_losses(error: FailedPrecondition, losses: Sequence[str]) -> FailedPrecondition:
     """Return `error`, which says that there is nothing to compare, with the rows that were not used."""
     facts = {**error.facts, "rows": "; ".join(losses)} if losses else error.facts
     return FailedPrecondition(error.kind, error.name, error.problem, hint=error.hint, **facts)
-
-
-def declaration_digest(declared: Model | Replay) -> Digest:
-    """Return what identifies a declaration: its policy, outcome, features, gates, monitors and training code;
-    of a replay its times, plants and seed too.
-    """
-    if isinstance(declared, Model):
-        return _model_digest(declared, Instant(0), 0)
-    plants = [[plant.name, plant.at, plant.column, plant.breaks] for plant in declared.plants]
-    times = [declared.since, declared.train_at, declared.until]
-    return digest_of([_model_digest(declared.model, declared.train_at, declared.seed), times, plants])
-
-
-def _model_digest(model: Model, first_training: Instant, seed: int) -> Digest:
-    return digest_of(
-        [
-            policy_of(model, first_training, seed),
-            model.definition(),
-            model.unit,
-            list(model.gates),
-            list(model.monitors),
-            [
-                code_closure(model.train.fit).digest,
-                model.train.params,
-                model.train.window,
-                model.train.validate,
-                model.train.origins,
-                model.train.refit,
-                model.train.min_rows,
-            ],
-        ]
-    )
 
 
 def make_room(folder: Path, declaration: Digest, *, fresh: bool = False) -> None:
@@ -181,9 +160,15 @@ def make_room(folder: Path, declaration: Digest, *, fresh: bool = False) -> None
         number += 1
         aside = folder / ASIDE / f"{held[:12]}-{number}"
     aside.mkdir(parents=True)
-    for path in (folder / name for name in _PARTS):
+    reports = sorted(folder.glob(f"{REPORT}*.html"))
+    for path in [*reports, *(folder / name for name in _PARTS)]:
         if path.exists():
             shutil.move(path, aside / path.name)
+
+
+def report_name(model: ModelName, n_models: int) -> str:
+    """Return the file name of the report on a model; it names the model where there are several."""
+    return f"{REPORT}.html" if n_models == 1 else f"{REPORT}-{model}.html"
 
 
 def _held(folder: Path) -> str | None:
@@ -203,64 +188,88 @@ def _held(folder: Path) -> str | None:
     return first.declaration if isinstance(first, LoopStarted) else "unfinished"
 
 
-def _run_policy(
-    replay: Replay, name: str, folder: Path, feed: Feed, declaration: Digest, on_tick: OnTick, fault: str
-) -> tuple[PolicyRun, tuple[PartRows, ...]]:
-    """Replay one policy; of the declared one return the accounts of all rows as well."""
-    model = replay.model if name == DECLARED else _reference(replay.model, name)
-    clock = VirtualClock(replay.since)
-    began = cpu_seconds()
-    # Whoever has the data may know the digests of its values; the same replay must give the same bytes.
-    Secret(folder / SECRET_FILE).settle(feed.digest().encode())
-    world = open_world(folder, model, clock, durability="process", faults=Faults.parse(fault))
-    try:
-        seen = world.ledger.head().version
-        resumed = seen > 0
+class _Policy:
+    """One policy of a replay, in a folder of its own."""
 
-        def tick(progress: Progress) -> None:
-            nonlocal seen
-            entries = world.ledger.read(seen)
-            seen = entries[-1].seq if entries else seen
-            on_tick(name, progress, entries)
+    def __init__(self, replay: Replay, name: str, home: Path, feed: Feed, declaration: Digest) -> None:
+        self._is_declared = name == DECLARED
+        self._replay = replay
+        self._name = name
+        self._feed = feed
+        self._declaration = declaration
+        self.folder = home if self._is_declared else home / "policies" / name
+        models = replay.models if self._is_declared else [_reference(one, name) for one in replay.models]
+        self._plans = tuple(map(plan_of, models))
 
-        driver = Driver(world, clock, replay, feed, plants=name == DECLARED)
-        driver.run(policy_of(model, replay.train_at, replay.seed), declaration, tick)
-        accounts: tuple[PartRows, ...] = ()
-        if name == DECLARED:
-            # Now, while the keys of all rows are in memory.
-            accounts = rows_of(world, feed, replay.since, replay.until)
-            facts = [Fact(world.loop_id, event) for event in _changed_since(folder, world)]
-            world.engine.tell(facts=facts)
-        # What an earlier start of this replay has spent is not known any more, and a part would mislead.
-        spent = None if resumed else round(cpu_seconds() - began, 1)
-        return policy_run(world, replay.train_at, replay.until, spent), accounts
-    finally:
-        world.close()
+    def run(
+        self, on_tick: OnTick, fault: str
+    ) -> tuple[dict[ModelName, PolicyRun], dict[ModelName, tuple[PartRows, ...]]]:
+        """Replay the policy; of the declared one return the accounts of all rows as well."""
+        replay, clock = self._replay, VirtualClock(self._replay.since)
+        began = cpu_seconds()
+        # Whoever has the data may know the digests of its values; the same replay must give the same bytes.
+        Secret(self.folder / SECRET_FILE).settle(self._feed.digest().encode())
+        home = open_home(self.folder, self._plans, clock, durability="process", faults=Faults.parse(fault))
+        try:
+            seen = home.ledger.head().version
+            resumed = seen > 0
+
+            def tick(progress: Progress) -> None:
+                nonlocal seen
+                entries = home.ledger.read(seen)
+                seen = entries[-1].seq if entries else seen
+                on_tick(self._name, progress, entries)
+
+            driver = Driver(home, clock, replay, self._feed, plants=self._is_declared)
+            driver.run(self._declaration, tick)
+            accounts = self._accounts(home) if self._is_declared else {}
+            # What an earlier start of this replay has spent is not known any more, and a part would mislead.
+            spent = None if resumed else round(cpu_seconds() - began, 1)
+            runs = {
+                name: policy_run(home, name, replay.train_at, replay.until, spent) for name in home.models
+            }
+            return runs, accounts
+        finally:
+            home.close()
+
+    def _accounts(self, home: Home) -> dict[ModelName, tuple[PartRows, ...]]:
+        """Return what became of all rows, now, while their keys are in memory; and put on record which of the
+        past read otherwise before.
+        """
+        span = self._replay.since, self._replay.until
+        accounts = {plan.name: rows_of(home, plan.datasets, self._feed, *span) for plan in self._plans}
+        changed = _changed_since(self.folder, home)
+        for plan in self._plans:
+            found = [one for dataset in plan.datasets for one in changed.get(dataset.name, ())]
+            notices = new_notices(home.views, plan.name, found)
+            home.engine.tell(facts=[Fact(loop_id(plan.name), event) for event in notices])
+        return accounts
 
 
-def _changed_since(folder: Path, world: World) -> tuple[Event, ...]:
-    """Return notices of columns whose past rows read otherwise than in the replay that was set aside last."""
+def _changed_since(folder: Path, home: Home) -> dict[str, list[LeakFinding]]:
+    """Return by dataset the columns whose past rows read otherwise than in the replay that was set aside
+    last.
+    """
     asides = [path for path in (folder / ASIDE).glob("*") if (path / "ledger.db").exists()]
     if not asides:
-        return ()
+        return {}
     last = max(asides, key=lambda path: ((path / "ledger.db").stat().st_mtime_ns, path.name))
     ledger = open_ledger(last, read_only=True)
     try:
         views = open_views(ledger)
         before = Datasets(
-            ledger, FolderColumns(last / "columns"), world.clock, views, Secret(last / SECRET_FILE)
+            ledger, FolderColumns(last / "columns"), home.clock, views, Secret(last / SECRET_FILE)
         )
-        with views.reading(DatasetsView) as old, world.views.reading(DatasetsView) as new:
-            kept = [
-                one for one in world.model.datasets if old.registered(one.name) == new.registered(one.name)
-            ]
-        found: list[LeakFinding] = []
-        for dataset in kept:
-            stored, now = (each.read_part(dataset, dataset.event_time) for each in (before, world.datasets))
-            found += changed_rows(dataset.name, dataset.key, stored, now)
+        with views.reading(DatasetsView) as old, home.views.reading(DatasetsView) as new:
+            kept = [one for one in home.declared if old.registered(one.name) == new.registered(one.name)]
+        return {dataset.name: _changed(dataset, before, home.datasets) for dataset in kept}
     finally:
         ledger.close()
-    return new_notices(world, found)
+
+
+def _changed(dataset: Dataset, before: Datasets, now: Datasets) -> list[LeakFinding]:
+    stored, read = (each.read_part(dataset, dataset.event_time) for each in (before, now))
+    return list(changed_rows(dataset.name, dataset.key, stored, read))
 
 
 def _reference(model: Model, name: str) -> Model:
@@ -278,34 +287,41 @@ def _reference(model: Model, name: str) -> Model:
     return chosen
 
 
-def _record(home: Path, replay: Replay, compared: Comparison, rows: tuple[PartRows, ...]) -> Comparison:
-    """Keep the comparison with the accounts of all rows, and return both."""
-    clock = VirtualClock(replay.until)
-    world: World = open_world(home, replay.model, clock, durability="process")
+def _record(
+    folder: Path,
+    replay: Replay,
+    plans: Sequence[ModelPlan],
+    compared: Sequence[Comparison],
+    rows: dict[ModelName, tuple[PartRows, ...]],
+) -> Comparisons:
+    """Keep the comparisons with the accounts of all rows, and return both."""
+    home = open_home(folder, plans, VirtualClock(replay.until), durability="process")
     try:
-        compared = _with_accounts(world, replay, compared, rows)
-        event = PoliciesCompared(comparison=without_cpu(compared))
-        last = world.ledger.read(max(0, world.ledger.head(_COMPARISON).version - 1), stream=_COMPARISON)
-        if not last or last[-1].event != event:
-            world.engine.tell(facts=(Fact(_COMPARISON, event),))
-        write_report(compared, world.views, home / REPORT_FILE)
+        found = comparisons(
+            [_accounted(home, plan, one, rows[plan.name]) for plan, one in zip(plans, compared, strict=True)]
+        )
+        events = [PoliciesCompared(comparison=without_cpu(one)) for one in found.models]
+        head = home.ledger.head(_COMPARISON).version
+        last = home.ledger.read(max(0, head - len(events)), stream=_COMPARISON)
+        if [entry.event for entry in last] != events:
+            home.engine.tell(facts=[Fact(_COMPARISON, event) for event in events])
+        for one in found.models:
+            write_report(one, home.views, folder / report_name(one.model, len(found.models)))
     finally:
-        world.close()
-    write_atomically(home / COMPARISON_FILE, canonical(compared), Faults())
-    return compared
+        home.close()
+    write_atomically(folder / COMPARISON_FILE, canonical(found), Faults())
+    return found
 
 
-def _with_accounts(
-    world: World, replay: Replay, compared: Comparison, rows: tuple[PartRows, ...]
-) -> Comparison:
-    with world.views.reading(DatasetsView) as view:
-        notices = text_notices(view, replay.model.requests.name, replay.model.definition()[1:])
+def _accounted(home: Home, plan: ModelPlan, compared: Comparison, rows: tuple[PartRows, ...]) -> Comparison:
+    with home.views.reading(DatasetsView) as view:
+        notices = text_notices(view, plan.schema.requests.name, plan.loop.definition()[1:])
     return msgspec.structs.replace(compared, warnings=warnings_of(rows), notices=notices, rows=rows)
 
 
-def read_comparison(home: Path) -> Comparison | None:
-    """Return the comparison of the replay that a home holds, if it is finished."""
+def read_comparison(home: Path) -> Comparisons | None:
+    """Return the comparisons of the replay that a home holds, if it is finished."""
     try:
-        return msgspec.json.decode((home / COMPARISON_FILE).read_bytes(), type=Comparison)
+        return read_comparisons((home / COMPARISON_FILE).read_bytes())
     except FileNotFoundError:
         return None

@@ -14,6 +14,7 @@ import signal
 import socket
 import sys
 import threading
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -23,29 +24,28 @@ import uvicorn
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
-from varv.app.compose import open_ledger, open_views, open_world
-from varv.app.loading import load_declaration, model_of
+from varv.app.compose import open_home, open_ledger, open_views
 from varv.app.patience import Patience
 from varv.app.protocol import bounded_protocol
 from varv.app.quarantine import QuarantineDesk
-from varv.app.replaying import declaration_digest
 from varv.app.server_file import announce, withdraw
 from varv.app.settings import Settings
 from varv.app.use_cases import Desk, build_verbs
 from varv.app.workers import Workers
 from varv.data import Quarantine
+from varv.data.inbox import Inbox
 from varv.fronts.api import create_api
 from varv.fronts.gateway import Gateway, allowed_hosts
 from varv.fronts.web.console import create_console
-from varv.kernel.clock import SystemClock, wall_seconds
-from varv.kernel.columns import FolderColumns
+from varv.home.home import Home
+from varv.home.live import Live, Sealed
+from varv.kernel.clock import HeldClock, SystemClock, wall_seconds
+from varv.kernel.columns import FolderColumns, segment_name
 from varv.kernel.errors import FailedPrecondition, StorageFull, VarvError
 from varv.kernel.faults import Faults
+from varv.kernel.ids import ModelName
 from varv.kernel.observe import log, start_logging
-from varv.loop.inbox import Inbox
-from varv.loop.intake import segment_name
-from varv.loop.live import Live, LiveClock, Sealed
-from varv.loop.world import World
+from varv.project import load_project
 from varv.serving import CaptureLog
 from varv.serving.capture import is_abandoned, remove_log
 
@@ -57,8 +57,15 @@ STOP_S = 20.0
 _LOG = logging.getLogger(__name__)
 
 
-def serve(file: str, settings: Settings) -> int:
+def serve(file: str, settings: Settings, *, model: str = "") -> int:
     """Own the home and serve until a signal comes; return the exit status.
+
+    Parameters
+    ----------
+    file
+        The project: a file or a folder.
+    model
+        The only model to serve; all of the project if it is empty.
 
     Raises
     ------
@@ -67,7 +74,7 @@ def serve(file: str, settings: Settings) -> int:
     """
     # A failure is told in one place, whichever thread it came from.
     start_logging("json" if settings.log_format == "json" else "text", sys.stderr, SystemClock())
-    server = _Server(file, settings)
+    server = _Server(file, settings, model)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: server.told.put(None))
     try:
@@ -80,12 +87,15 @@ def serve(file: str, settings: Settings) -> int:
 
 
 class _Server:
-    def __init__(self, file: str, settings: Settings) -> None:
+    def __init__(self, file: str, settings: Settings, model: str) -> None:
         self._file = file
+        self._model = model
         self._settings = settings
         self._system = SystemClock()
-        self._clock = LiveClock(self._system)
+        self._clock = HeldClock(self._system)
         self._n_uncaptured = 0  # on record
+        # Taken from the workers, and on record once the disk takes it.
+        self._uncaptured: Counter[ModelName] = Counter()
         self._faults = Faults.parse(settings.fault)
         self.stop = threading.Event()
         # For signals: a handler that set an event could interrupt one that does, and wait for itself.
@@ -132,6 +142,7 @@ class _Server:
         self._workers = Workers(
             self._settings.home,
             self._file,
+            self._model,
             self._inference,
             self._system,
             hosts=allowed_hosts(self._settings.host, self._settings.allowed_hosts),
@@ -143,7 +154,7 @@ class _Server:
         while not self._told_to_stop():
             if self._workers.failed.is_set():
                 self.failure = FailedPrecondition(
-                    "workers", "", "die as they start", hint="see what they wrote above"
+                    "workers", "", "stop right after they start", hint="their output is above"
                 )
                 return
 
@@ -187,7 +198,7 @@ class _Server:
             self._log.close()
             self._log_folder = None
         if self._live is not None and not self.crashed and self._live.state == "serving":
-            self._live.take_in(self._leftovers())
+            self._live.ingest(self._leftovers())
 
     # The threads
 
@@ -213,64 +224,73 @@ class _Server:
         return thread
 
     def _drive(self) -> None:
-        """Bring the world to the present, then start what keeps it there."""
+        """Bring the home to the present, then start what keeps it there."""
         prepared = self._patience.until_done(self._prepare)
         if prepared is None:
             return
-        world, live = prepared
-        self._desk.engine = world.engine
+        home, live = prepared
+        self._desk.engine = home.engine
         self._log_folder = self._settings.home / "capture" / f"{segment_name(self._system.now())}-api"
         self._log = CaptureLog(self._log_folder)
         self._desk.quarantine = QuarantineDesk(
-            world.views,
-            Quarantine(world.datasets, world.views, self._system),
+            home.views,
+            Quarantine(home.datasets, home.views, self._system),
             live.correct,
             flows=True,
         )
         self._patience.until_done(self._log.open)
-        self._desk.inbox = Inbox(world, self._system, self._log.keep, max_rows=self._settings.max_rows)
-        self._thread("timers", lambda: self._fire(world))
+        outcomes = {name: parts.plan.outcome for name, parts in home.models.items()}
+        self._desk.inbox = Inbox(
+            home.datasets,
+            home.declared,
+            outcomes,
+            self._system,
+            self._log.keep_rows,
+            max_rows=self._settings.max_rows,
+        )
+        self._thread("timers", lambda: self._fire(home))
         self._thread("intake", lambda: self._take_in(live))
         for number in range(RUNNERS):
-            self._thread(f"runner-{number}", lambda name=f"runner-{number}": self._run_commands(world, name))
-        log(_LOG, logging.INFO, "server.serving", model=world.model.name)
+            self._thread(f"runner-{number}", lambda name=f"runner-{number}": self._run_commands(home, name))
+        log(_LOG, logging.INFO, "server.serving", models=", ".join(home.models))
 
-    def _prepare(self) -> tuple[World, Live]:
-        """Return a world in the present. What a try before this one had in memory is thrown away."""
+    def _prepare(self) -> tuple[Home, Live]:
+        """Return a home in the present. What a try before this one had in memory is thrown away."""
         assert self._workers is not None, "workers come first"
         self._clock.release()
-        world = self._open()
-        live = Live(world, self._clock, self._declaration, self._workers)
+        home = self._open()
+        declarations = {name: parts.plan.digest() for name, parts in home.models.items()}
+        live = Live(home, self._clock, declarations)
         self._live = live
         live.prepare()
-        live.take_in(self._leftovers())
-        return world, live
+        live.ingest(self._leftovers())
+        return home, live
 
-    def _open(self) -> World:
-        declared = load_declaration(self._file)
-        declared.validate()
-        self._declaration = declaration_digest(declared)
-        return open_world(
+    def _open(self) -> Home:
+        project = load_project(self._file)
+        project = project.only(self._model) if self._model else project
+        project.validate()
+        return open_home(
             self._settings.home,
-            model_of(declared),
+            project.plans(),
             self._clock,
             faults=self._faults,
-            serving=self._workers,
+            fleet=self._workers,
             ledger=self._ledger,
             views=self._views,
             hold_all=False,
         )
 
-    def _fire(self, world: World) -> None:
+    def _fire(self, home: Home) -> None:
         while not self.stop.is_set():
-            self._patience.until_done(world.engine.fire_due)
+            self._patience.until_done(home.engine.fire_due)
             self.stop.wait(IDLE_S)
 
-    def _run_commands(self, world: World, name: str) -> None:
+    def _run_commands(self, home: Home, name: str) -> None:
         while not self.stop.is_set():
-            seen = world.ledger.head().version
-            if not self._patience.until_done(lambda: world.engine.run_one(name)):
-                world.ledger.wait(seen, IDLE_S)
+            seen = home.ledger.head().version
+            if not self._patience.until_done(lambda: home.engine.run_one(name)):
+                home.ledger.wait(seen, IDLE_S)
 
     def _take_in(self, live: Live) -> None:
         while not self.stop.wait(self._settings.seal_every_s):
@@ -280,12 +300,12 @@ class _Server:
         assert self._workers is not None, "intake starts last"
         assert self._log is not None, "intake starts last"
         files = [*self._workers.seal(), *self._log.seal()]
-        live.take_in([_sealed(path) for path in sorted(files)])
-        live.take_in(self._leftovers())
-        missing = self._workers.n_uncaptured - self._n_uncaptured
-        if missing:
-            live.note_uncaptured(missing)
-            self._n_uncaptured += missing
+        live.ingest([_sealed(path) for path in sorted(files)])
+        live.ingest(self._leftovers())
+        self._uncaptured.update(self._workers.take_uncaptured())
+        live.note_uncaptured(self._uncaptured)
+        self._n_uncaptured += self._uncaptured.total()
+        self._uncaptured.clear()
 
     def _leftovers(self) -> list[Sealed]:
         """Return the files of writers that are gone; their folders are removed once they are empty."""
@@ -317,12 +337,16 @@ class _Server:
         return {
             "status": "waiting" if self._patience.problem else "ok",
             "problem": self._patience.problem,
-            "n_uncaptured": 0 if self._workers is None else self._workers.n_uncaptured,
+            "n_uncaptured": self._n_uncaptured + self._waiting_uncaptured(),
             "state": self._state(),
             "pid": os.getpid(),
             "workers": [] if self._workers is None else self._workers.pids,
             "n_entries": self._ledger.head().version,
         }
+
+    def _waiting_uncaptured(self) -> int:
+        """Return how many answers were given without capture and are not on record yet."""
+        return self._uncaptured.total() + (0 if self._workers is None else self._workers.n_uncaptured)
 
     def _state(self) -> str:
         if self.stop.is_set():

@@ -27,6 +27,9 @@ _M_ARENA_MAX = -8  # malloc.h
 class Settings:
     """Everything that can be set; `docs` says what each is for."""
 
+    project: str = ""
+    """The project that `varv up` and `varv replay` take if they name none: a Python file, or a folder of
+    them. In ``varv.toml`` it is relative to that file."""
     home: Path = Path(".varv")
     """The folder that holds everything: ledger, data, packages, captures."""
     host: str = "127.0.0.1"
@@ -134,6 +137,8 @@ def _from_file(place: Path) -> Mapping[str, object]:
         raise NotFound("settings", place.name, "cannot be read", why=str(error)) from None
     for name in found:
         _require_known(name, place.name)
+    if isinstance(project := found.get("project"), str) and project:
+        found["project"] = str(place.parent / project)
     return found
 
 
@@ -151,8 +156,8 @@ def _require_known(name: str, where: str) -> None:
     known = [field.name for field in fields(Settings)]
     if name not in known:
         near = difflib.get_close_matches(name, known, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
-        raise InvalidInput("setting", name, "is not known", where=where, hint=hint)
+        hint = f"did you mean {near[0]}?" if near else f"the settings are {', '.join(known)}"
+        raise InvalidInput("setting", name, "does not exist", where=where, hint=hint)
 
 
 _LIMITS: dict[str, tuple[float, float]] = {
@@ -162,7 +167,7 @@ _LIMITS: dict[str, tuple[float, float]] = {
     "seal_every_s": (0.05, 3600),
     "max_rows": (1, 1_000_000),
 }
-_MAY_BE_EMPTY = {"token", "fault", "allowed_hosts"}
+_MAY_BE_EMPTY = {"token", "fault", "allowed_hosts", "project"}
 _CHOICES = {"log_format": ("text", "json"), "capture": ("when_possible", "required")}
 
 

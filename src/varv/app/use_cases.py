@@ -30,14 +30,15 @@ from varv.app.quarantine import (
     show_held,
 )
 from varv.app.verifying import VerifyReport, verify_report
+from varv.data.inbox import Acceptance, Inbox, RefusedRow
 from varv.kernel.clock import Clock, wall_seconds
 from varv.kernel.engine import Engine
 from varv.kernel.errors import DeadlineExceeded, FailedPrecondition, NotFound, Unavailable
+from varv.kernel.ids import ModelName
 from varv.kernel.ledger import Ledger
 from varv.kernel.sagas import Message
 from varv.kernel.verbs import Permission, Verb, VerbTable
 from varv.kernel.views import Views
-from varv.loop.inbox import Acceptance, Inbox, RefusedRow
 from varv.loop.model import LoopState, RetrainAsked, RollbackAsked
 from varv.loop.views import LoopView
 from varv.registry import RegistryView
@@ -256,8 +257,8 @@ def _settled(desk: Desk, model: str) -> LoopState:
 
 def record_outcomes(desk: Desk, request: OutcomeRequest) -> Accepted:
     """Make outcomes durable, but for those that do not fit; they are in the ledger within seconds."""
-    desk.model(request.model)
-    return _accepted(_inbox(desk).accept_outcomes(request.rows))
+    model = desk.model(request.model)
+    return _accepted(_inbox(desk).accept_outcomes(ModelName(model), request.rows))
 
 
 def append_rows(desk: Desk, request: AppendRequest) -> Accepted:

@@ -16,6 +16,8 @@ import msgspec
 from varv.app.compose import open_ledger
 from varv.data.contracts import texts_digest, texts_of, texts_table
 from varv.data.model import BatchQuarantined, ContractInferred, DatasetVersionAppended
+from varv.home.comparison import COMPARISON_FILE, read_comparisons, without_cpu
+from varv.home.model import Comparison, PoliciesCompared
 from varv.kernel.audit import Named, Remark, Unchecked, audit_blobs, audit_columns
 from varv.kernel.clock import Instant
 from varv.kernel.codec import Digest
@@ -35,11 +37,10 @@ from varv.kernel.merkle import (
 from varv.kernel.secret import SECRET_FILE, Secret
 from varv.kernel.sqlite_file import flaws
 from varv.kernel.verify import Finding, Kind, Verification, verify
-from varv.loop.comparison import COMPARISON_FILE, Comparison, PoliciesCompared, without_cpu
-from varv.loop.telemetry import TABLE
 from varv.registry.model import VersionRegistered
 from varv.serving.capture import read_captures
 from varv.serving.model import RequestsServed
+from varv.serving.predictions import predictions_of
 from varv.training import cache_flaws
 
 MOST_FINDINGS = 200
@@ -136,7 +137,7 @@ class _Home:
             raise NotFound("ledger", "ledger.db", hint="look for the home folder with --home")
         self._home, self._kept = home, kept
         self._found = Verification(0, 0, 0, ())
-        self._named = _Names()
+        self._named = _Names(FolderColumns(home / "columns"))
         self._findings: list[Finding] = []
         self._unchecked: list[str] = []
         self._unread: list[str] = []
@@ -223,12 +224,12 @@ class _Home:
         if not path.exists():
             return
         try:
-            found = without_cpu(msgspec.json.decode(path.read_bytes(), type=Comparison))
+            found = [without_cpu(one) for one in read_comparisons(path.read_bytes()).models]
         except msgspec.MsgspecError as error:
             self._note(path.name, "cannot be read", "a comparison of policies", str(error))
             return
         # One that a crash kept from being written is older than the last that the ledger holds.
-        if found not in self._named.comparisons:
+        if any(one not in self._named.comparisons for one in found):
             self._note(path.name, "is not what the ledger holds", "the same figures", "others")
 
     def _capture(self, path: Path) -> None:
@@ -282,7 +283,8 @@ class _Home:
 class _Names:
     """What the ledger names: segments by table, blobs and results of training steps by digest."""
 
-    def __init__(self) -> None:
+    def __init__(self, columns: FolderColumns) -> None:
+        self._columns = columns
         self.tables: dict[str, dict[str, Named]] = {}
         self.blobs: dict[Digest, str] = {}
         self.steps: dict[Digest, Digest] = {}
@@ -324,7 +326,13 @@ class _Names:
                 self.is_keyed |= bool(named)
             case RequestsServed():
                 by = f"predictions of {event.model} (entry {entry.seq})"
-                self._name(TABLE, event.segment, by, event.n_requests, event.digest)
+                self._name(
+                    predictions_of(event.model, self._columns),
+                    event.segment,
+                    by,
+                    event.n_requests,
+                    event.digest,
+                )
             case VersionRegistered():
                 version = f"{event.model} v{event.version} (entry {entry.seq})"
                 self.blobs[event.package] = f"the package of {version}"

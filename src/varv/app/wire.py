@@ -7,7 +7,7 @@ from __future__ import annotations
 import msgspec
 
 from varv.kernel.codec import Digest
-from varv.kernel.ids import Version
+from varv.kernel.ids import ModelName, Version
 from varv.serving.routing import RoutingTable
 
 
@@ -16,6 +16,8 @@ class Start(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
     home: str
     file: str
+    model: str
+    """The only model that is served; all of the project if it is empty."""
     capture: str
     """The folder of its capture log, which no other process writes."""
     socket: int
@@ -31,21 +33,24 @@ class Restore(msgspec.Struct, frozen=True, tag=True):
 
 
 class Warm(msgspec.Struct, frozen=True, tag=True):
-    """Load a version."""
+    """Load a version of a model."""
 
+    model: ModelName
     version: Version
     package: Digest
 
 
 class Table(msgspec.Struct, frozen=True, tag=True):
-    """Put a routing table in force; answered with the epoch."""
+    """Put a routing table of a model in force; answered with the epoch."""
 
+    model: ModelName
     table: RoutingTable
 
 
 class Unload(msgspec.Struct, frozen=True, tag=True):
-    """Let a version go."""
+    """Let a version of a model go."""
 
+    model: ModelName
     version: Version
 
 
@@ -61,24 +66,24 @@ class Seal(msgspec.Struct, frozen=True, tag=True):
     """Start a new capture file; answered with the names of those that are complete."""
 
 
-Message = Start | Restore | Warm | Table | Unload | Observe | Seal
+Order = Start | Restore | Warm | Table | Unload | Observe | Seal
 
 
-class Request(msgspec.Struct, frozen=True):
+class WorkerOrder(msgspec.Struct, frozen=True):
     """A numbered message to a worker."""
 
     number: int
-    message: Message
+    message: Order
 
 
-class Reply(msgspec.Struct, frozen=True, kw_only=True):
+class WorkerReply(msgspec.Struct, frozen=True, kw_only=True):
     """What a worker says to the message of that number."""
 
     number: int
     epoch: int = 0
     files: tuple[str, ...] = ()
-    n_uncaptured: int = 0
-    """Answers that were given without capture since the last sealing."""
+    n_uncaptured: dict[ModelName, int] = {}
+    """Answers of each model that were given without capture since the last sealing."""
     code: str = ""
     """Code of the error, or nothing if there was none."""
     problem: str = ""

@@ -20,23 +20,34 @@ import msgspec
 import uvicorn
 
 from varv.adapters.runtimes import installed_runtimes
-from varv.app.compose import LocalServing, open_ledger, open_views
-from varv.app.loading import load_declaration, model_of
+from varv.app.compose import open_ledger, open_views
 from varv.app.protocol import bounded_protocol
-from varv.app.wire import Observe, Reply, Request, Restore, Seal, Start, Table, Unload, Warm
+from varv.app.wire import (
+    Observe,
+    Restore,
+    Seal,
+    Start,
+    Table,
+    Unload,
+    Warm,
+    WorkerOrder,
+    WorkerReply,
+)
 from varv.data import Dataset, Datasets
-from varv.features import FeatureEngine
+from varv.data.intake import Batch, Intake
+from varv.data.service import table_of
+from varv.features import FeatureEngine, FeatureStore
 from varv.fronts.gateway import Gateway
 from varv.fronts.inference import Inference, create_inference
 from varv.kernel.blobs import FolderBlobs
 from varv.kernel.clock import DAY, Instant, SystemClock, wall_seconds
 from varv.kernel.columns import FolderColumns
 from varv.kernel.errors import StorageFull, VarvError
+from varv.kernel.ids import DatasetName
 from varv.kernel.observe import log, start_logging
 from varv.kernel.secret import SECRET_FILE, Secret
-from varv.loop.answering import Answering
-from varv.loop.declaration import Model
-from varv.serving import CaptureLog, DataPlane
+from varv.project import ModelPlan, datasets_of, load_project
+from varv.serving import Answering, CaptureLog, DataPlanes
 
 SWITCH_S = 0.0005
 DRAIN_S = 10
@@ -57,84 +68,107 @@ class Worker:
         self._home = Path(start.home)
         self._start = start
         self._clock = SystemClock()
-        self._dataplane = DataPlane(installed_runtimes(), timer=wall_seconds)
-        self._serving = LocalServing(self._dataplane, FolderBlobs(self._home / "blobs"))
+        self._planes = DataPlanes(installed_runtimes(), FolderBlobs(self._home / "blobs"), timer=wall_seconds)
         self._columns = FolderColumns(self._home / "columns")
         self._log = CaptureLog(Path(start.capture))
         with suppress(StorageFull):
             self._log.open()
         self.inference = Inference()
-        self._model: Model | None = None
-        self._features: FeatureEngine | None = None
+        self._declared: dict[DatasetName, Dataset] = {}
+        self._features = FeatureStore()
 
-    def do(self, request: Request) -> Reply:
+    def do(self, order: WorkerOrder) -> WorkerReply:
         """Act on one message."""
-        message = request.message
+        message = order.message
         if isinstance(message, Restore):
             self._restore()
         elif isinstance(message, Warm):
-            self._serving.warm(message.version, message.package)
+            self._planes.warm(message.model, message.version, message.package)
         elif isinstance(message, Table):
-            return Reply(number=request.number, epoch=self._serving.apply(message.table))
+            epoch = self._planes.apply(message.model, message.table)
+            return WorkerReply(number=order.number, epoch=epoch)
         elif isinstance(message, Unload):
-            self._serving.unload(message.version)
+            self._planes.unload(message.model, message.version)
         elif isinstance(message, Observe):
             self._observe(message)
         elif isinstance(message, Seal):
-            return self._seal(request.number)
-        return Reply(number=request.number)
+            return self._seal(order.number)
+        return WorkerReply(number=order.number)
 
     def close(self) -> None:
         """Flush what was captured."""
         with suppress(StorageFull):
             self._log.close()
 
-    def _seal(self, number: int) -> Reply:
-        answering = self.inference.answering
+    def _seal(self, number: int) -> WorkerReply:
         files = tuple(str(path) for path in self._log.seal())
-        return Reply(
-            number=number, files=files, n_uncaptured=0 if answering is None else answering.take_uncaptured()
-        )
+        counts = {one.model: one.take_uncaptured() for one in self.inference.models.values()}
+        missing = {model: n for model, n in counts.items() if n}
+        return WorkerReply(number=number, files=files, n_uncaptured=missing)
 
     def _restore(self) -> None:
-        model = model_of(load_declaration(self._start.file))
-        model.validate()
-        features = FeatureEngine(model.feature_set, model.requests)
-        nullable: set[str] = set()
+        project = load_project(self._start.file)
+        if self._start.model:
+            project = project.only(self._start.model)
+        project.validate()
+        plans = project.plans()
+        features = FeatureStore()
+        engines = {
+            plan.name: FeatureEngine(plan.schema.features, plan.schema.requests, features) for plan in plans
+        }
+        nulls = _Nulls()
         ledger = open_ledger(self._home, read_only=True)
         try:
             secret = Secret(self._home / SECRET_FILE)
             datasets = Datasets(ledger, self._columns, self._clock, open_views(ledger), secret)
-            for dataset in model.datasets:
-                for part in dataset.parts:
-                    rows = datasets.read_part(dataset, part)
-                    features.observe(dataset, part, rows)
-                    if dataset is model.requests and part == dataset.event_time:
-                        nullable = {name for name in rows.columns if rows[name].null_count()}
+            Intake(datasets, [features, nulls]).restore(datasets_of(plans))
         finally:
             ledger.close()
-        self._model, self._features = model, features
-        self.inference.answering = Answering(
-            model,
-            features,
-            self._dataplane,
+        self._features = features
+        self._declared = {dataset.name: dataset for dataset in datasets_of(plans)}
+        self.inference.models = {
+            plan.name: self._answering(plan, engines[plan.name], nulls.of(plan.schema.requests))
+            for plan in plans
+        }
+
+    def _answering(self, plan: ModelPlan, engine: FeatureEngine, nullable: frozenset[str]) -> Answering:
+        return Answering(
+            plan.schema,
+            engine,
+            self._planes.add(plan.name, plan.schema.task),
             self._log,
             self._clock,
-            nullable=frozenset(nullable),
+            nullable=nullable,
             max_rows=self._start.max_rows,
             capture_required=self._start.capture_required,
         )
 
     def _observe(self, message: Observe) -> None:
         # Before the restore there is nothing to add to: the restore reads these rows with all the others.
-        if self._features is None or self._model is None:
+        dataset = self._declared.get(DatasetName(message.dataset))
+        if dataset is None:
             return
-        dataset = _dataset(self._model, message.dataset)
-        rows = self._columns.scan(f"data/{dataset.name}/{message.part}", [message.segment]).collect()
-        self._features.observe(dataset, message.part, rows)
+        table = table_of(message.dataset, message.part)
+        rows = self._columns.scan(table, [message.segment]).collect()
+        self._features.rows_known(Batch(dataset, message.part, rows, message.segment))
         today = Instant(self._clock.now() // DAY * DAY)
         # Requests come with the present instant, so what only older ones could see can go.
         self._features.trim(Instant(today - DAY))
+
+
+class _Nulls:
+    """Columns of requests that were sometimes empty in the history."""
+
+    def __init__(self) -> None:
+        self._columns: dict[DatasetName, frozenset[str]] = {}
+
+    def rows_known(self, batch: Batch) -> None:
+        if batch.is_base:
+            empty = frozenset(name for name in batch.rows.columns if batch.rows[name].null_count())
+            self._columns[batch.dataset.name] = empty | self.of(batch.dataset)
+
+    def of(self, dataset: Dataset) -> frozenset[str]:
+        return self._columns.get(dataset.name, frozenset())
 
 
 def main() -> int:
@@ -147,7 +181,7 @@ def main() -> int:
     first = incoming.readline()
     if not first:
         return 0
-    start = msgspec.json.decode(first, type=Request).message
+    start = msgspec.json.decode(first, type=WorkerOrder).message
     assert isinstance(start, Start), "the first message says what the worker is"
     # A large request in a thread must not keep the event loop from the interpreter for long.
     sys.setswitchinterval(SWITCH_S)
@@ -170,12 +204,12 @@ def main() -> int:
 
 def _obey(worker: Worker, incoming: BinaryIO, replies: BinaryIO, server: uvicorn.Server) -> None:
     for line in incoming:
-        request = msgspec.json.decode(line, type=Request)
+        order = msgspec.json.decode(line, type=WorkerOrder)
         try:
-            reply = worker.do(request)
+            reply = worker.do(order)
         except VarvError as error:
             log(_LOG, logging.ERROR, "worker.refused", why=str(error))
-            reply = Reply(number=request.number, code=error.code, problem=str(error))
+            reply = WorkerReply(number=order.number, code=error.code, problem=str(error))
         try:
             replies.write(msgspec.json.encode(reply) + b"\n")
         except BrokenPipeError:
@@ -185,10 +219,6 @@ def _obey(worker: Worker, incoming: BinaryIO, replies: BinaryIO, server: uvicorn
     timer = threading.Timer(DRAIN_S + 2, os._exit, args=(1,))
     timer.daemon = True
     timer.start()
-
-
-def _dataset(model: Model, name: str) -> Dataset:
-    return next(dataset for dataset in model.datasets if dataset.name == name)
 
 
 if __name__ == "__main__":

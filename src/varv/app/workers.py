@@ -12,19 +12,32 @@ import socket
 import subprocess
 import sys
 import threading
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
 import msgspec
 
-from varv.app.wire import Message, Observe, Reply, Request, Restore, Seal, Start, Table, Unload, Warm
+from varv.app.wire import (
+    Observe,
+    Order,
+    Restore,
+    Seal,
+    Start,
+    Table,
+    Unload,
+    Warm,
+    WorkerOrder,
+    WorkerReply,
+)
+from varv.data.intake import Batch
 from varv.kernel.clock import Clock
 from varv.kernel.codec import Digest
+from varv.kernel.columns import segment_name
 from varv.kernel.errors import DeadlineExceeded, Unavailable, tree
-from varv.kernel.ids import Version
+from varv.kernel.ids import ModelName, Version
 from varv.kernel.observe import log
-from varv.loop.intake import segment_name
 from varv.serving.routing import RoutingTable
 
 ANSWER_WITHIN_S = 60.0
@@ -35,10 +48,10 @@ all.
 _LOG = logging.getLogger(__name__)
 
 
-class Worker:
+class WorkerProcess:
     """One process and the answers it still owes."""
 
-    def __init__(self, start: Start, on_end: Callable[[Worker], None]) -> None:
+    def __init__(self, start: Start, on_end: Callable[[WorkerProcess], None]) -> None:
         self.capture = Path(start.capture)
         self.has_answered = False
         self._lock = threading.Lock()
@@ -61,12 +74,12 @@ class Worker:
         """The process."""
         return self._process.pid
 
-    def send(self, message: Message) -> _Owed:
+    def send(self, message: Order) -> _Owed:
         """Say something; the answer is awaited with `_Owed.wait`."""
         owed = _Owed()
         with self._lock:
             self._number += 1
-            line = msgspec.json.encode(Request(self._number, message)) + b"\n"
+            line = msgspec.json.encode(WorkerOrder(self._number, message)) + b"\n"
             if not isinstance(message, Start):
                 self._owed[self._number] = owed
             try:
@@ -94,7 +107,7 @@ class Worker:
     def _listen(self) -> None:
         assert self._process.stdout is not None, "started with pipes"
         for line in self._process.stdout:
-            reply = msgspec.json.decode(line, type=Reply)
+            reply = msgspec.json.decode(line, type=WorkerReply)
             self.has_answered = True
             with self._lock:
                 owed = self._owed.pop(reply.number, None)
@@ -114,13 +127,13 @@ class _Owed:
 
     def __init__(self) -> None:
         self._done = threading.Event()
-        self._reply: Reply | None = None
+        self._reply: WorkerReply | None = None
 
-    def end(self, reply: Reply | None) -> None:
+    def end(self, reply: WorkerReply | None) -> None:
         self._reply = reply
         self._done.set()
 
-    def wait(self) -> Reply:
+    def wait(self) -> WorkerReply:
         """Return the answer; an error that the worker met is raised here."""
         if not self._done.wait(ANSWER_WITHIN_S):
             raise DeadlineExceeded("worker", "", "has not answered in time", timeout_s=ANSWER_WITHIN_S)
@@ -133,12 +146,12 @@ class _Owed:
 
 
 class Workers:
-    """All workers of a home; the serving port of its world.
+    """All workers of a home: its fleet.
 
     Parameters
     ----------
-    home, file
-        What they serve.
+    home, file, model
+        What they serve; all models of the file if `model` is empty.
     listener
         The listening socket that they share.
     hosts
@@ -151,6 +164,7 @@ class Workers:
         self,
         home: Path,
         file: str,
+        model: str,
         listener: socket.socket,
         clock: Clock,
         *,
@@ -161,16 +175,16 @@ class Workers:
     ) -> None:
         self._home = home
         self._file = file
+        self._model = model
         self._listener = listener
         self._clock = clock
         self._hosts = hosts
         self._max_rows = max_rows
         self._capture_required = capture_required
-        self.n_uncaptured = 0
-        """Answers that were given without capture, as far as workers have told."""
+        self._uncaptured: Counter[ModelName] = Counter()
         self._lock = threading.RLock()
-        self._warm: dict[Version, Digest] = {}
-        self._table: RoutingTable | None = None
+        self._warm: dict[tuple[ModelName, Version], Digest] = {}
+        self._tables: dict[ModelName, RoutingTable] = {}
         self._restored = False
         self._stopping = False
         self._started = 0
@@ -179,41 +193,42 @@ class Workers:
         """Set when workers die faster than they can be replaced."""
         self._workers = [self._start() for _ in range(n_workers)]
 
-    # The serving port
+    # The fleet
 
-    def warm(self, version: int, package: Digest) -> None:
+    def warm(self, model: ModelName, version: Version, package: Digest) -> None:
         """Bring a version into memory in every worker."""
         with self._lock:
-            self._warm[Version(version)] = package
-        self._ask(Warm(Version(version), package))
+            self._warm[model, version] = package
+        self._ask(Warm(model, version, package))
 
-    def apply(self, table: RoutingTable) -> int:
+    def apply(self, model: ModelName, table: RoutingTable) -> int:
         """Put a table in force in every worker and return its epoch."""
         with self._lock:
-            if self._table is None or table.epoch > self._table.epoch:
-                self._table = table
-        epochs = [reply.epoch for reply in self._ask(Table(table))]
+            before = self._tables.get(model)
+            if before is None or table.epoch > before.epoch:
+                self._tables[model] = table
+        epochs = [reply.epoch for reply in self._ask(Table(model, table))]
         return min(epochs, default=table.epoch)
 
-    def unload(self, version: int) -> None:
+    def unload(self, model: ModelName, version: Version) -> None:
         """Let a version go in every worker."""
         with self._lock:
-            self._warm.pop(Version(version), None)
-        self._ask(Unload(Version(version)))
-
-    # What else the owner says
+            self._warm.pop((model, version), None)
+        self._ask(Unload(model, version))
 
     def restore(self) -> None:
-        """Let every worker read what the ledger holds; from then on `observe` keeps them up to date."""
+        """Let every worker read what the ledger holds; from then on `rows_known` keeps them up to date."""
         with self._lock:
             self._restored = True
         self._ask(Restore())
 
-    def observe(self, dataset: str, part: str, segment: str) -> None:
+    def rows_known(self, batch: Batch) -> None:
         """Tell that rows became known; nobody waits for the answers, which come in order."""
         with self._lock:
             for worker in self._workers:
-                worker.send(Observe(dataset, part, segment))
+                worker.send(Observe(batch.dataset.name, batch.part, batch.segment))
+
+    # What else the owner says
 
     def seal(self) -> list[Path]:
         """Return the capture files that are complete."""
@@ -226,8 +241,18 @@ class Workers:
                 log(_LOG, logging.WARNING, "worker.ended_unsealed")
                 continue
             files += [Path(name) for name in reply.files]
-            self.n_uncaptured += reply.n_uncaptured
+            self._uncaptured.update(reply.n_uncaptured)
         return files
+
+    @property
+    def n_uncaptured(self) -> int:
+        """Answers that were given without capture and are not on record yet, as far as workers have told."""
+        return self._uncaptured.total()
+
+    def take_uncaptured(self) -> dict[ModelName, int]:
+        """Return how many answers of each model were given without capture since the last call."""
+        taken, self._uncaptured = dict(self._uncaptured), Counter()
+        return taken
 
     def capture_folders(self) -> set[Path]:
         """Return the folders that living workers write."""
@@ -250,35 +275,36 @@ class Workers:
         with self._lock:
             self._workers.clear()
 
-    def _send(self, message: Message) -> list[_Owed]:
+    def _send(self, message: Order) -> list[_Owed]:
         with self._lock:
             return [worker.send(message) for worker in self._workers]
 
-    def _ask(self, message: Message) -> list[Reply]:
+    def _ask(self, message: Order) -> list[WorkerReply]:
         return [owed.wait() for owed in self._send(message)]
 
-    def _start(self) -> Worker:
+    def _start(self) -> WorkerProcess:
         self._started += 1
         name = f"{segment_name(self._clock.now())}-{self._started}"
         start = Start(
             home=str(self._home),
             file=self._file,
+            model=self._model,
             capture=str(self._home / "capture" / name),
             socket=self._listener.fileno(),
             hosts=self._hosts,
             max_rows=self._max_rows,
             capture_required=self._capture_required,
         )
-        worker = Worker(start, self._replace)
+        worker = WorkerProcess(start, self._replace)
         if self._restored:
             worker.send(Restore())
-        for version, package in sorted(self._warm.items()):
-            worker.send(Warm(version, package))
-        if self._table is not None:
-            worker.send(Table(self._table))
+        for (model, version), package in sorted(self._warm.items()):
+            worker.send(Warm(model, version, package))
+        for model, table in sorted(self._tables.items()):
+            worker.send(Table(model, table))
         return worker
 
-    def _replace(self, ended: Worker) -> None:
+    def _replace(self, ended: WorkerProcess) -> None:
         with self._lock:
             if self._stopping or ended not in self._workers:
                 return

@@ -1,4 +1,5 @@
-"""Whether a declared key identifies rows, told before anything runs.
+"""Keys: how a row's key reads as one text, and whether a declared key identifies rows, told before anything
+runs.
 
 A few repeated keys are dirt, and are dropped and counted as they arrive. When a good part of the rows repeats
 a key with other values, the key is the wrong one.
@@ -6,6 +7,7 @@ a key with other values, the key is the wrong one.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import combinations
 
 import polars as pl
@@ -17,6 +19,14 @@ MOST_REPEATED = 0.10
 """A share of rows that may repeat a key with other values."""
 _FEW = 0.001
 _MOST_COLUMNS = 12
+
+
+def keys_of(key: Sequence[str], rows: pl.DataFrame) -> pl.Series:
+    """Return the columns of `key` as one text a row, under the name ``key``."""
+    if len(key) == 1:
+        return rows[key[0]].cast(pl.String).alias("key")
+    texts = [pl.col(name).cast(pl.String) for name in key]
+    return rows.select(pl.concat_str(texts, separator="|").alias("key")).to_series()
 
 
 def require_key(dataset: Dataset, frame: pl.DataFrame) -> None:

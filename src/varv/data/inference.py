@@ -6,7 +6,8 @@ there to catch: a range is that of the rows without what lies far outside of all
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 import msgspec
@@ -14,10 +15,11 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from varv.data.rules import BINARY, ColumnRule, Contract, kind_of, screen
+from varv.data.rules import ColumnRule, Contract, kind_of, screen
 from varv.kernel.clock import DAY, Instant
 from varv.kernel.codec import finite
 from varv.kernel.errors import InvalidInput
+from varv.tasks import OutcomeRule
 
 WIDENING = 1.0
 """A numeric range is widened on both sides by this many times its width in the reference period."""
@@ -34,7 +36,11 @@ STRAY_TIMES = 0.001
 
 
 def infer_contract(
-    frame: pl.DataFrame, *, key: Sequence[str], time: str, binary: str | None = None
+    frame: pl.DataFrame,
+    *,
+    key: Sequence[str],
+    time: str,
+    outcomes: Mapping[str, OutcomeRule] = MappingProxyType({}),
 ) -> Contract:
     """Return the contract that batches like those of a reference period keep.
 
@@ -44,8 +50,8 @@ def infer_contract(
         The rows of the reference period in kept types; a month is a good one, a week the least.
     key, time
         The columns that identify a row, and the one that holds the part's time.
-    binary
-        A column that holds 0 or 1.
+    outcomes
+        What columns of outcomes may hold.
 
     Raises
     ------
@@ -76,7 +82,8 @@ def infer_contract(
     columns = []
     for name, dtype in frame.schema.items():
         values = frame[name]
-        bounds = _Bounds() if name in strict or name == binary else _bounds(values)
+        rule = outcomes.get(name)
+        bounds = _Bounds() if name in strict else _bounds(values) if rule is None else _bounds_of(rule)
         share = 0.0 if name in strict else round(worst_day[name] + NULL_SLACK * (1 - worst_day[name]), 6)
         columns.append(
             ColumnRule(
@@ -87,7 +94,7 @@ def infer_contract(
                 high=bounds.high,
                 lowest=bounds.lowest,
                 highest=bounds.highest,
-                values=BINARY if name == binary else None,
+                values=None if rule is None else rule.values,
                 n_distinct=values.n_unique() if dtype == pl.String else None,
                 domain=_domain(values),
             )
@@ -100,6 +107,11 @@ def infer_contract(
         n_reference=frame.height,
     )
     return _with_count(contract, frame)
+
+
+def _bounds_of(rule: OutcomeRule) -> _Bounds:
+    """Return the bounds of an outcome: what no outcome can be is impossible, and nothing else is unusual."""
+    return _Bounds(lowest=rule.lowest, highest=rule.highest)
 
 
 def _with_count(contract: Contract, frame: pl.DataFrame) -> Contract:

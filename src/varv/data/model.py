@@ -18,11 +18,13 @@ from types import MappingProxyType
 import polars as pl
 
 from varv.data.rules import Contract, Report
-from varv.data.sources import KEPT, TIME, Csv, Frame, Parquet, Source, Types, in_kept_types, kept_type
+from varv.data.sources import KEPT, Csv, Frame, Parquet, Source, Types, in_kept_types, kept_type
 from varv.kernel.clock import Instant
 from varv.kernel.codec import Digest, Event, event
-from varv.kernel.errors import Corrupt, InvalidDeclaration, InvalidInput
+from varv.kernel.columns import TIME
+from varv.kernel.errors import Corrupt, InvalidDeclaration, InvalidInput, NotFound
 from varv.kernel.ids import DatasetName, checked_name
+from varv.kernel.wording import count
 
 MAX_COLUMNS = 2000
 _PART = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
@@ -205,6 +207,26 @@ class Dataset:
         )
 
 
+def part_named(declared: Mapping[DatasetName, Dataset], name: str) -> tuple[Dataset, str]:
+    """Return the dataset and part of a name such as ``"flights/arrived_at"``; the base part if it names none.
+
+    Raises
+    ------
+    NotFound
+        If there is none of that name.
+    """
+    of, _, part = name.partition("/")
+    dataset = declared.get(DatasetName(of))
+    if dataset is None:
+        hint = f"the datasets are {', '.join(declared)}"
+        raise NotFound("dataset", of[:80], "is not declared", hint=hint)
+    part = part or dataset.event_time
+    if part not in dataset.parts:
+        hint = f"the parts of {of} are {', '.join(dataset.parts)}"
+        raise NotFound("part", f"{of}/{part}"[:120], hint=hint)
+    return dataset, part
+
+
 @event("data.dataset_registered")
 class DatasetRegistered(Event, frozen=True, kw_only=True):
     """A dataset became known by its keys, times and types."""
@@ -214,6 +236,10 @@ class DatasetRegistered(Event, frozen=True, kw_only=True):
     event_time: str
     known_at: dict[str, tuple[str, ...]]
     types: dict[str, str]
+
+    def line(self) -> str:
+        """Return one line on what this event states."""
+        return f"{self.dataset}, {len(self.types)} columns, key {', '.join(self.key)}"
 
 
 @event("data.contract_inferred")
@@ -246,6 +272,10 @@ class DatasetVersionAppended(Event, frozen=True, kw_only=True):
     batch: Digest | None = None
     rows: Digest = Digest("")
 
+    def line(self) -> str:
+        """Return one line on what this event states."""
+        return f"{self.dataset} {self.part} {self.segment}: {count(self.n_rows)} rows"
+
 
 @event("data.repeats_dropped")
 class RepeatsDropped(Event, frozen=True, kw_only=True):
@@ -260,6 +290,11 @@ class RepeatsDropped(Event, frozen=True, kw_only=True):
     n_different: int
     batch: Digest
 
+    def line(self) -> str:
+        """Return one line on what this event states."""
+        repeats = f"{count(self.n_equal)} equal, {count(self.n_different)} different"
+        return f"{self.dataset} {self.part} {self.segment}: repeated keys dropped, {repeats}"
+
 
 @event("data.rows_joined")
 class RowsJoined(Event, frozen=True, kw_only=True):
@@ -273,6 +308,11 @@ class RowsJoined(Event, frozen=True, kw_only=True):
     segment: str
     n_rows: int
     n_early: int
+
+    def line(self) -> str:
+        """Return one line on what this event states."""
+        early = f", {count(self.n_early)} of them too early" if self.n_early else ""
+        return f"{self.dataset} {self.part}: {count(self.n_rows)} rows have their row now{early}"
 
 
 @event("data.batch_quarantined")
@@ -299,6 +339,12 @@ class BatchQuarantined(Event, frozen=True, kw_only=True):
         """Whether no row of the batch was ingested."""
         return self.n_batch in (0, self.n_rows)
 
+    def line(self) -> str:
+        """Return one line on what this event states."""
+        broken = ", ".join(violation.reason for violation in self.report.violations)
+        rows = "whole" if self.whole else f"{count(self.n_rows)} of {count(self.n_batch)} rows"
+        return f"{self.dataset} {self.part} {self.segment}, {rows} put aside: {broken}"
+
 
 @event("data.batch_released")
 class BatchReleased(Event, frozen=True, kw_only=True):
@@ -316,6 +362,10 @@ class BatchReleased(Event, frozen=True, kw_only=True):
     rows: tuple[int, ...] = ()
     into: str = ""
 
+    def line(self) -> str:
+        """Return one line on what this event states."""
+        return _out_of_quarantine(self, "released")
+
 
 @event("data.batch_replaced")
 class BatchReplaced(Event, frozen=True, kw_only=True):
@@ -330,6 +380,10 @@ class BatchReplaced(Event, frozen=True, kw_only=True):
     into: str
     n_given: int
 
+    def line(self) -> str:
+        """Return one line on what this event states."""
+        return _out_of_quarantine(self, "replaced")
+
 
 @event("data.batch_dropped")
 class BatchDropped(Event, frozen=True, kw_only=True):
@@ -341,6 +395,16 @@ class BatchDropped(Event, frozen=True, kw_only=True):
     by: str
     why: str
     rows: tuple[int, ...]
+
+    def line(self) -> str:
+        """Return one line on what this event states."""
+        return _out_of_quarantine(self, "given up")
+
+
+def _out_of_quarantine(event: BatchReleased | BatchReplaced | BatchDropped, act: str) -> str:
+    rows = f"{count(len(event.rows))} rows" if event.rows else "all rows"
+    why = f": {event.why}" if event.why else ""
+    return f"{event.dataset} {event.part} {event.segment}, {rows} {act} by {event.by}{why}"
 
 
 def dataset_of(registered: DatasetRegistered) -> Dataset:

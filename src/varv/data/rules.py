@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 import msgspec
@@ -18,6 +19,7 @@ import polars as pl
 
 from varv.kernel.clock import DAY, Instant, iso
 from varv.kernel.codec import Digest
+from varv.tasks import OutcomeRule
 
 OUT_OF_RANGE_SHARE = 0.05
 UNSEEN_SHARE = 0.10
@@ -25,7 +27,6 @@ AHEAD = DAY
 """How far beyond the present a batch's times may lie: clocks differ."""
 MAX_SHOWN = 80
 BEFORE_ITS_ROW = "known before its row"
-BINARY = (0.0, 1.0)
 WHOLE = "batch"
 """The reason of a row that breaks nothing itself, in a batch that was put aside whole."""
 
@@ -44,7 +45,7 @@ class ColumnRule(msgspec.Struct, frozen=True, kw_only=True):
     lowest: float | None = None
     """Below this, as above `highest`, a value is impossible."""
     highest: float | None = None
-    values: tuple[float, ...] | None = None
+    values: tuple[str | float, ...] | None = None
     """The only values that there are, such as 0 and 1 of a binary outcome."""
     n_distinct: int | None = None
     """Texts that differ in the reference period."""
@@ -116,10 +117,14 @@ class Screening(NamedTuple):
 
 
 def contract_of_types(
-    types: Mapping[str, pl.DataType], *, key: Sequence[str], time: str, binary: str | None = None
+    types: Mapping[str, pl.DataType],
+    *,
+    key: Sequence[str],
+    time: str,
+    outcomes: Mapping[str, OutcomeRule] = MappingProxyType({}),
 ) -> Contract:
-    """Return the contract that follows from the declaration alone: kinds, keys and times never null, and 0 or
-    1 in the column `binary`.
+    """Return the contract that follows from the declaration alone: kinds, keys and times never null, and in
+    the columns `outcomes` what may be an outcome.
     """
     strict = {*key, time}
     columns = (
@@ -127,11 +132,17 @@ def contract_of_types(
             name=name,
             kind=kind_of(dtype),
             null_share=0.0 if name in strict else 1.0,
-            values=BINARY if name == binary else None,
+            values=_rule_of(name, outcomes).values,
+            lowest=_rule_of(name, outcomes).lowest,
+            highest=_rule_of(name, outcomes).highest,
         )
         for name, dtype in types.items()
     )
     return Contract(key=tuple(key), time=time, columns=tuple(columns))
+
+
+def _rule_of(name: str, outcomes: Mapping[str, OutcomeRule]) -> OutcomeRule:
+    return outcomes.get(name, OutcomeRule())
 
 
 class Screen:
@@ -316,8 +327,10 @@ def _column_rules(contract: Contract, schema: pl.Schema) -> Iterator[_Rule]:
         if schema[name] == pl.Null:
             continue
         if rule.values is not None:
-            text = " or ".join(f"{value:g}" for value in rule.values)
-            yield _Rule("value", name, ~column.cast(pl.Float64).is_in(list(rule.values)), text)
+            text = " or ".join(v if isinstance(v, str) else f"{v:g}" for v in rule.values)
+            are_texts = any(isinstance(value, str) for value in rule.values)
+            typed = column.cast(pl.String if are_texts else pl.Float64)
+            yield _Rule("value", name, ~typed.is_in(list(rule.values)), text)
         yield from _range_rules(rule)
         if rule.domain is not None:
             unseen = ~column.cast(pl.String).is_in(list(rule.domain))

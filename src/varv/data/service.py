@@ -9,8 +9,7 @@ again, finds in place.
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
-from types import MappingProxyType
+from collections.abc import Sequence
 
 import msgspec
 import polars as pl
@@ -50,6 +49,7 @@ from varv.kernel.sagas import Fact
 from varv.kernel.secret import Secret
 from varv.kernel.segment_files import RESTORE
 from varv.kernel.views import Views
+from varv.tasks import OutcomeRule
 
 REASON = "@reason"
 """The column beside the rows in quarantine that says why each is there."""
@@ -87,8 +87,6 @@ class Datasets:
         Views of the same ledger, `DatasetsView` among them.
     secret
         Of the home, for digests of what the ledger must not reveal.
-    binary
-        By dataset, the column that holds 0 or 1 and nothing else.
     """
 
     def __init__(
@@ -98,21 +96,24 @@ class Datasets:
         clock: Clock,
         views: Views,
         secret: Secret,
-        *,
-        binary: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self._ledger = ledger
         self._columns = columns
         self._clock = clock
         self._views = views
         self._secret = secret
-        self._binary = binary
+        self._outcomes: dict[str, dict[str, OutcomeRule]] = {}
         self._contracts = Contracts(columns, views, secret)
         self._screens: dict[tuple[str, str], Screen] = {}
         self._declared: dict[tuple[str, str], Contract] = {}
         self._keys: dict[str, DatasetKeys] = {}
         self._reading_keys = threading.Lock()
         self._pending: dict[tuple[str, str, str], tuple[Digest, Prepared]] = {}
+
+    def expect_outcomes(self, dataset: Dataset, column: str, rule: OutcomeRule) -> None:
+        """Let contracts that are made from now on allow in a column only what may be an outcome."""
+        self._outcomes.setdefault(dataset.name, {})[column] = rule
+        self._declared.clear()
 
     def register(self, dataset: Dataset) -> tuple[Fact, ...]:
         """Return the facts that make a dataset known by its keys, times and types; none if it is.
@@ -148,7 +149,7 @@ class Datasets:
                 reference = self._stored_so_far(dataset, part)
                 if not reference.is_empty():
                     contract = infer_contract(
-                        reference, key=dataset.key, time=part, binary=self._binary_in(dataset, part)
+                        reference, key=dataset.key, time=part, outcomes=self._outcomes_in(dataset, part)
                     )
                     kept = self._contracts.keep(dataset.name, part, contract)
                     event = ContractInferred(dataset=dataset.name, part=part, contract=kept)
@@ -172,8 +173,8 @@ class Datasets:
             return inferred
         place = (dataset.name, part)
         if place not in self._declared:
-            types, binary = dataset.part_types(part), self._binary_in(dataset, part)
-            self._declared[place] = contract_of_types(types, key=dataset.key, time=part, binary=binary)
+            types, outcomes = dataset.part_types(part), self._outcomes_in(dataset, part)
+            self._declared[place] = contract_of_types(types, key=dataset.key, time=part, outcomes=outcomes)
         return self._declared[place]
 
     def screen(self, dataset: Dataset, part: str) -> Screen:
@@ -347,9 +348,9 @@ class Datasets:
         self._keys[dataset.name] = keys
         return keys
 
-    def _binary_in(self, dataset: Dataset, part: str) -> str | None:
-        column = self._binary.get(dataset.name)
-        return column if column in dataset.columns(part) else None
+    def _outcomes_in(self, dataset: Dataset, part: str) -> dict[str, OutcomeRule]:
+        columns = dataset.columns(part)
+        return {name: of for name, of in self._outcomes.get(dataset.name, {}).items() if name in columns}
 
     def _keyed(self, content: Digest) -> Digest:
         return self._secret.digest(content.encode())

@@ -14,9 +14,9 @@ from typing import Any, Protocol
 
 import polars as pl
 
+from varv.kernel.columns import TIME
 from varv.kernel.errors import InvalidDeclaration, NotFound
 
-TIME = pl.Datetime("us", "UTC")
 KEPT: tuple[pl.DataType, ...] = (
     *(pl.Int8(), pl.Int16(), pl.Int32(), pl.Int64(), pl.UInt8(), pl.UInt16(), pl.UInt32(), pl.UInt64()),
     *(pl.Float32(), pl.Float64(), pl.Boolean(), pl.String(), TIME),

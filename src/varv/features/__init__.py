@@ -8,5 +8,15 @@ it is declared.
 
 from varv.features.engine import FeatureEngine
 from varv.features.model import Derived, FeatureSet, FeatureView, Windows, derived, windows
+from varv.features.store import FeatureStore
 
-__all__ = ["Derived", "FeatureEngine", "FeatureSet", "FeatureView", "Windows", "derived", "windows"]
+__all__ = [
+    "Derived",
+    "FeatureEngine",
+    "FeatureSet",
+    "FeatureStore",
+    "FeatureView",
+    "Windows",
+    "derived",
+    "windows",
+]

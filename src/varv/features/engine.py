@@ -1,41 +1,33 @@
-"""The one computation of features, for a year of training rows and for a single request alike.
+"""The features of requests, each as of its own instant: the one computation for a year of training rows and
+for a single request alike.
 
-`observe` takes in what became known, in any order; `lookup` gives each request the features as of its own
-instant. What a dataset says later of a row (an outcome) belongs to the entity of that row's base part, so the
-two are joined here by key.
-
-The rules, the same offline and online: a row counts from its knowledge time on, inclusively. A key is stated
-once; a row that states it again is ignored. A later part counts once its base row is observed too, and only
-if it became known within `PATIENCE` of the event, so that forgetting old rows changes nothing. Windows are
-``(t - span, t]``.
+An engine is what one model reads: columns of the request, expressions over them, and the histories of its
+views in a `features.store`, which other models may share.
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
-from itertools import chain, repeat
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
 from varv.data.model import Dataset
-from varv.data.sources import TIME
-from varv.features.history import STEPS, History, Ints, fixed_point
-from varv.features.known_rows import KnownRows, first_of_each, hashes_of
-from varv.features.model import Derived, Feature, FeatureSet, FeatureView, feature_kind
-from varv.kernel.clock import DAY, Duration, Instant, iso
+from varv.features.history import Ints
+from varv.features.model import Derived, Feature, FeatureSet, feature_kind
+from varv.features.store import FeatureStore, ViewHistory
+from varv.kernel.clock import iso
+from varv.kernel.columns import TIME
 from varv.kernel.errors import InvalidInput
 
-PATIENCE = Duration(92 * DAY)
-"""How long after its event a row's later parts are waited for."""
+Texts = dict[str, pl.Series]
+Shared = dict[str, tuple[npt.NDArray[np.float32], Texts]]
+"""By view, what was found for one frame of requests: numbers, a row a feature, and texts."""
 
 
 class FeatureEngine:
-    """Feature state in memory, and the features of requests.
-
-    One thread observes; others may look up at the same time.
+    """The features of one model.
 
     Parameters
     ----------
@@ -43,6 +35,8 @@ class FeatureEngine:
         As declared for a model.
     requests
         The dataset whose base rows are the requests.
+    store
+        Where rows are observed; one of its own by default.
 
     Raises
     ------
@@ -50,44 +44,26 @@ class FeatureEngine:
         If the features do not fit the datasets or would leak; see `FeatureSet`.
     """
 
-    def __init__(self, features: Sequence[Feature] | FeatureSet, requests: Dataset) -> None:
+    def __init__(
+        self,
+        features: Sequence[Feature] | FeatureSet,
+        requests: Dataset,
+        store: FeatureStore | None = None,
+    ) -> None:
         self.features = features if isinstance(features, FeatureSet) else FeatureSet(features, requests)
-        self._logs: dict[str, _Log] = {}
-        self._tables: list[tuple[_Log, _Table, slice]] = []
+        self.store = store or FeatureStore()
+        self._histories: list[tuple[ViewHistory, slice]] = []
         self._computed: list[str] = []
         for view in self.features.views:
-            log = self._logs.setdefault(view.source.name, _Log(view.source))
-            if log.dataset is not view.source:
-                problem = "is declared twice"
-                raise InvalidInput(
-                    "dataset", view.source.name, problem, hint="use one Dataset object in all views"
-                )
             numeric = [name for name, kind in view.kinds().items() if kind == "numeric"]
             rows = slice(len(self._computed), len(self._computed) + len(numeric))
-            self._tables.append((log, log.table(view), rows))
+            self._histories.append((self.store.history(view), rows))
             self._computed += numeric
         declared = self.features.declared
         self._derived = [item.expr.alias(item.name) for item in declared if isinstance(item, Derived)]
         self._needed = self.features.request_columns()
-        self._oldest = Instant(0)
 
-    def observe(self, dataset: Dataset | str, part: str, frame: pl.DataFrame) -> None:
-        """Take in rows of one part that became known; datasets and parts without a feature view are passed
-        over.
-
-        Rows need the columns of the part (`Dataset.columns`); more do no harm. Rows without a time never
-        become known.
-
-        Raises
-        ------
-        InvalidInput
-            If a column is missing or of another type, or the value of a window is 2^23 or more in size.
-        """
-        log = self._logs.get(dataset if isinstance(dataset, str) else dataset.name)
-        if log is not None and not frame.is_empty():
-            log.observe(part, frame)
-
-    def lookup(self, requests: pl.DataFrame, at: str) -> pl.DataFrame:
+    def lookup(self, requests: pl.DataFrame, at: str, *, shared: Shared | None = None) -> pl.DataFrame:
         """Return the features of each request as of its own instant, one row a request in the same order.
 
         Parameters
@@ -96,6 +72,8 @@ class FeatureEngine:
             One row a request, with the columns that `FeatureSet.request_columns` names, and `at`.
         at
             The column that holds the instants, in UTC microseconds.
+        shared
+            What engines on the same store have found for these very requests; filled here.
 
         Returns
         -------
@@ -106,8 +84,8 @@ class FeatureEngine:
         Raises
         ------
         InvalidInput
-            If a column is missing or has another type, an instant is null, or it lies before what `trim`
-            kept.
+            If a column is missing or has another type, an instant is null, or it lies before what the store
+            has kept.
         """
         brought = set(requests.columns)
         for column in self._needed:
@@ -115,14 +93,8 @@ class FeatureEngine:
                 hint = "a request brings every column that a feature needs"
                 raise InvalidInput("request column", column, "is missing", hint=hint)
         instants = self._instants(requests, at)
-        codes: dict[tuple[str, tuple[str, ...]], Ints] = {}
         numbers = np.full((len(self._computed), requests.height), np.nan, np.float32)
-        found: dict[str, pl.Series] = {}
-        for log, table, rows in self._tables:
-            entity = (log.dataset.name, table.view.entity)
-            if entity not in codes:
-                codes[entity] = log.codes(table.view.entity, requests)
-            found.update(table.lookup(codes[entity], instants, numbers[rows]))
+        found = self._from_views(requests, instants, numbers, {} if shared is None else shared)
         # One conversion for all numbers: twenty small ones would take most of the time of a single request.
         computed, n = pl.Series(numbers.ravel(), nan_to_null=True), requests.height
         found.update({name: computed.slice(i * n, n).alias(name) for i, name in enumerate(self._computed)})
@@ -134,13 +106,25 @@ class FeatureEngine:
             found.update({column.name: self._typed(column, column.name) for column in columns})
         return pl.DataFrame([found[name] for name in self.features.names])
 
-    def trim(self, before: Instant) -> None:
-        """Forget what no request at or after `before` can see; earlier requests are refused from now on."""
-        if before <= self._oldest:
-            return
-        self._oldest = before
-        for log in self._logs.values():
-            log.trim(before)
+    def _from_views(
+        self, requests: pl.DataFrame, instants: Ints, numbers: npt.NDArray[np.float32], shared: Shared
+    ) -> Texts:
+        """Write the numbers of all views into `numbers`, and return their texts."""
+        codes: dict[tuple[str, tuple[str, ...]], Ints] = {}
+        texts: Texts = {}
+        for history, rows in self._histories:
+            name = history.view.name
+            if name in shared:
+                numbers[rows] = shared[name][0]
+            else:
+                if history.entity not in codes:
+                    codes[history.entity] = history.codes(requests)
+                shared[name] = (
+                    numbers[rows],
+                    history.lookup(codes[history.entity], instants, numbers[rows]),
+                )
+            texts.update(shared[name][1])
+        return texts
 
     def _instants(self, requests: pl.DataFrame, at: str) -> Ints:
         column = requests.get_column(at, default=None)
@@ -151,11 +135,12 @@ class FeatureEngine:
             )
         if column.null_count():
             raise InvalidInput("requests", at, "has a row without an instant")
-        instants = _times(column)
-        if len(instants) and int(instants.min()) < self._oldest:
+        instants = column.cast(pl.Int64).to_numpy()
+        oldest = self.store.oldest
+        if len(instants) and int(instants.min()) < oldest:
             earliest = iso(int(instants.min()))
             problem = "reach back before the history that is kept"
-            raise InvalidInput("requests", at, problem, earliest=earliest, kept_from=iso(self._oldest))
+            raise InvalidInput("requests", at, problem, earliest=earliest, kept_from=iso(oldest))
         return instants
 
     def _typed(self, values: pl.Series, name: str) -> pl.Series:
@@ -165,225 +150,3 @@ class FeatureEngine:
         if values.dtype.is_float():
             return pl.Series(name, values.cast(pl.Float32).to_numpy(), nan_to_null=True)
         return values.cast(pl.Float32 if kind == "numeric" else pl.String).alias(name)
-
-
-class _Table:
-    """The history behind one feature view."""
-
-    def __init__(self, view: FeatureView) -> None:
-        self.view = view
-        numeric = {name for name, kind in view.kinds().items() if kind == "numeric"}
-        self._categorical: set[str] = set()
-        if view.windows is None:
-            self._categorical = {column for column in view.columns if f"{view.name}.{column}" not in numeric}
-            self.span, self.reach = view.ttl, 0
-            self._history = History(
-                {c: object if c in self._categorical else np.float64 for c in view.columns}
-            )
-        else:
-            self.span = self.reach = Duration(max(view.windows.spans.values()))
-            self._spans = np.array(list(view.windows.spans.values()), np.int64)
-            self._history = History({"sum": np.int64, "count": np.int64})
-
-    def add(self, codes: Ints, times: Ints, ties: npt.NDArray[np.uint64], rows: pl.DataFrame) -> None:
-        if self.view.windows is None:
-            columns: dict[str, npt.NDArray[Any]] = {c: self._values(rows[c]) for c in self.view.columns}
-        else:
-            steps, present = fixed_point(_floats(rows[self.view.windows.column]), self.view.windows.column)
-            columns = {"sum": steps, "count": present}
-        self._history.add(codes, times, ties, columns)
-
-    def lookup(self, codes: Ints, instants: Ints, numbers: npt.NDArray[np.float32]) -> dict[str, pl.Series]:
-        """Write the numeric features into `numbers`, a row a feature, and return the categorical ones."""
-        if self.view.windows is None:
-            return self._latest(codes, instants, numbers)
-        sums = self._history.sums(codes, instants, self._spans)
-        total, count = sums[:, :, 0], sums[:, :, 1]
-        step = 2 if self.view.windows.count else 1
-        numbers[::step] = np.where(count > 0, total / STEPS / np.maximum(count, 1), np.nan)
-        if self.view.windows.count:
-            numbers[1::2] = count
-        return {}
-
-    def trim(self, before: Instant) -> None:
-        self._history.trim(before, self.span)
-
-    def _latest(self, codes: Ints, instants: Ints, numbers: npt.NDArray[np.float32]) -> dict[str, pl.Series]:
-        known, values = self._history.latest(codes, instants, self.view.ttl)
-        found: dict[str, pl.Series] = {}
-        row = 0
-        for column, array in values.items():
-            if column in self._categorical:
-                name = f"{self.view.name}.{column}"
-                texts = [text if has else None for text, has in zip(array, known.tolist(), strict=True)]
-                found[name] = pl.Series(name, texts, dtype=pl.String)
-            else:
-                numbers[row] = np.where(known, array, np.nan)
-                row += 1
-        return found
-
-    def _values(self, column: pl.Series) -> npt.NDArray[Any]:
-        if column.name not in self._categorical:
-            return _floats(column)
-        values = np.empty(len(column), object)
-        values[:] = column.to_list()
-        return values
-
-
-class _Log:
-    """What was observed of one dataset: its tables, the codes of its entities, and the entities of its
-    rows.
-    """
-
-    def __init__(self, dataset: Dataset) -> None:
-        self.dataset = dataset
-        self._types = dataset.types()
-        self._tables: dict[str, list[_Table]] = {part: [] for part in dataset.parts}
-        self._entities: dict[tuple[str, ...], dict[Hashable, int]] = {}
-        self._known: KnownRows | None = None
-        """Of each base row by key: its event time, and its code for each kind of entity."""
-        self._numbers = {part: number for number, part in enumerate(dataset.parts)}
-        self._waiting: dict[str, pl.DataFrame] = {}
-        self._forgotten = 0
-
-    def table(self, view: FeatureView) -> _Table:
-        table = _Table(view)
-        self._tables[view.part].append(table)
-        self._entities.setdefault(view.entity, {})
-        return table
-
-    @property
-    def _rows(self) -> KnownRows:
-        # Made late: every view adds its kind of entity first.
-        if self._known is None:
-            self._known = KnownRows(len(self._entities))
-        return self._known
-
-    def codes(self, entity: tuple[str, ...], frame: pl.DataFrame, *, new: bool = False) -> Ints:
-        """Return the code of each row's entity, -1 if it has none or an unknown one; `new` ones get a code
-        first.
-        """
-        if not entity:
-            return np.zeros(frame.height, np.int64)
-        for column in entity:
-            _require(frame, column, self._types[column])
-        index, values = self._entities[entity], _rows_of(frame, entity)
-        if new:
-            for value in values:
-                index.setdefault(value, len(index))
-        codes = np.fromiter(map(index.get, values, repeat(-1)), np.int64, len(values))
-        if _has_nulls(frame, entity):
-            absent = frame.select(pl.any_horizontal(pl.col(entity).is_null())).to_series()
-            codes[absent.to_numpy()] = -1
-        return codes
-
-    def observe(self, part: str, frame: pl.DataFrame) -> None:
-        if part not in self._tables:
-            hint = f"its parts are {', '.join(self.dataset.parts)}"
-            raise InvalidInput("dataset", self.dataset.name, f"has no part {part!r}", hint=hint)
-        needed = (*self.dataset.key, part, *(c for table in self._tables[part] for c in table.view.columns))
-        for column in dict.fromkeys(needed):
-            _require(frame, column, self._types[column])
-        if frame[part].null_count():
-            frame = frame.filter(pl.col(part).is_not_null())
-        if part == self.dataset.event_time:
-            self._observe_base(frame)
-        elif self._tables[part]:
-            self._observe_later(part, frame)
-
-    def trim(self, before: Instant) -> None:
-        for tables in self._tables.values():
-            for table in tables:
-                table.trim(before)
-        # A key is remembered until no window can see what its row says again, however late that was.
-        horizon = before - PATIENCE - max((table.reach for table in chain(*self._tables.values())), default=0)
-        if horizon < self._forgotten + PATIENCE // 8:
-            return
-        self._forgotten = horizon
-        self._rows.trim(Instant(horizon))
-        for part, frame in self._waiting.items():
-            self._waiting[part] = frame.filter(pl.col(part).dt.timestamp("us") >= horizon)
-
-    def _observe_base(self, frame: pl.DataFrame) -> None:
-        times = _times(frame.get_column(self.dataset.event_time))
-        keys = hashes_of(_rows_of(frame, self.dataset.key))
-        fresh = first_of_each(keys) & ~self._rows.has(keys)
-        if not fresh.all():
-            frame, times, keys = frame.filter(pl.Series(fresh)), times[fresh], keys[fresh]
-        by_entity = {entity: self.codes(entity, frame, new=True) for entity in self._entities}
-        self._rows.add(keys, times, list(by_entity.values()))
-        self._fill(self.dataset.event_time, frame, times, by_entity)
-        for part in list(self._waiting):
-            self._observe_later(part, self._waiting.pop(part))
-
-    def _observe_later(self, part: str, frame: pl.DataFrame) -> None:
-        keys = hashes_of(_rows_of(frame, self.dataset.key))
-        known = self._rows.has(keys)
-        if not known.all():
-            self._wait(part, frame.filter(pl.Series(~known)))
-            frame, keys = frame.filter(pl.Series(known)), keys[known]
-        if not len(keys):
-            return
-        asked, codes = self._rows.rows(keys)
-        times = _times(frame.get_column(part))
-        # What is said of a row before it exists is not used; nor is what comes too late for every window.
-        in_time = (times >= asked) & (times - asked <= PATIENCE)
-        fresh = self._rows.state(self._numbers[part], keys) & in_time
-        if not fresh.all():
-            frame, times, codes = frame.filter(pl.Series(fresh)), times[fresh], codes[fresh]
-        by_entity = {entity: codes[:, i] for i, entity in enumerate(self._entities)}
-        self._fill(part, frame, times, by_entity)
-
-    def _wait(self, part: str, frame: pl.DataFrame) -> None:
-        """Keep rows whose base row is not observed yet, until it is or nobody waits any more."""
-        frame = frame.select(self.dataset.columns(part))
-        before = self._waiting.get(part)
-        self._waiting[part] = frame if before is None else pl.concat([before, frame])
-
-    def _fill(
-        self, part: str, frame: pl.DataFrame, times: Ints, by_entity: dict[tuple[str, ...], Ints]
-    ) -> None:
-        if not self._tables[part] or frame.is_empty():
-            return
-        if all(table.view.windows for table in self._tables[part]):
-            ties = np.zeros(len(times), np.uint64)
-        else:
-            ties = frame.select(self.dataset.key).hash_rows(seed=0).to_numpy()
-        for table in self._tables[part]:
-            codes = by_entity[table.view.entity]
-            has = codes >= 0
-            if has.all():
-                table.add(codes, times, ties, frame)
-            else:
-                table.add(codes[has], times[has], ties[has], frame.filter(pl.Series(has)))
-
-
-def _rows_of(frame: pl.DataFrame, columns: tuple[str, ...]) -> list[Hashable]:
-    lists = [_hashables(frame.get_column(column)) for column in columns]
-    return lists[0] if len(lists) == 1 else list(zip(*lists, strict=True))
-
-
-def _hashables(column: pl.Series) -> list[Hashable]:
-    return (column.cast(pl.Int64) if column.dtype == TIME else column).to_list()
-
-
-def _times(column: pl.Series) -> Ints:
-    return column.cast(pl.Int64).to_numpy()
-
-
-def _has_nulls(frame: pl.DataFrame, columns: tuple[str, ...]) -> bool:
-    return any(frame[column].null_count() for column in columns)
-
-
-def _floats(column: pl.Series) -> npt.NDArray[np.float64]:
-    """Return the values as floats, NaN where null."""
-    return column.cast(pl.Float64).to_numpy()
-
-
-def _require(frame: pl.DataFrame, column: str, dtype: pl.DataType) -> None:
-    values = frame.get_column(column, default=None)
-    if values is None:
-        raise InvalidInput("column", column, "is missing", hint=f"bring it as {dtype}")
-    found = values.dtype
-    if found != dtype and not (found.is_numeric() and dtype.is_numeric()) and found != pl.Null:
-        raise InvalidInput("column", column, f"has the type {found}", hint=f"bring it as {dtype}")

@@ -168,6 +168,12 @@ class FeatureView:
             return dict.fromkeys(self.feature_names(), "numeric")
         return {f"{self.name}.{column}": kind for column, kind in self._kinds.items()}
 
+    def definition(self) -> list[str]:
+        """Return what it is, as texts: views of equal definitions have equal histories."""
+        looks = list(self.windows.feature_names()) if self.windows else list(self.columns)
+        reads = [self.source.name, self.part, *self.entity]
+        return [self.name, *reads, *looks, "" if self.ttl is None else str(self.ttl)]
+
     def _part(self, available_at: str | None) -> str:
         try:
             known = {column: self.source.known_when(column) for column in self.columns}
@@ -323,9 +329,7 @@ def _definition(feature: Feature) -> list[str]:
         return [feature]
     if isinstance(feature, Derived):
         return [feature.name, str(feature.expr)]
-    looks = list(feature.windows.feature_names()) if feature.windows else list(feature.columns)
-    reads = [feature.source.name, feature.part, *feature.entity]
-    return [feature.name, *reads, *looks, "" if feature.ttl is None else str(feature.ttl)]
+    return feature.definition()
 
 
 def feature_kind(dtype: pl.DataType) -> Kind | None:

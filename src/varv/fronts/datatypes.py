@@ -2,7 +2,7 @@
 
 A number may come as any type of number, if every value is one that the column holds exactly: clients send
 whole numbers for fractions, and dataframes make fractions of whole numbers that stand beside a null. Whether
-a value fits the column is checked by `loop.answering`; here, whether the tensor is what it says it is.
+a value fits the column is checked by `data.values`; here, whether the tensor is what it says it is.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from varv.data.values import ExpectedColumn
 from varv.kernel.errors import InvalidInput
-from varv.loop.answering import RequestColumn
 
 _RANGES = {
     f"{sign}INT{bits}": (0 if sign else -(1 << bits - 1), (1 << bits if sign else 1 << bits - 1) - 1)
@@ -44,7 +44,7 @@ def content_of(dtype: str) -> dict[str, str]:
     return {"content_type": "datetime", "format": "ISO 8601, such as 2026-02-01T05:00:00Z"}
 
 
-def typed_values(name: str, given: str, values: Sequence[Any], column: RequestColumn | None) -> list[Any]:
+def typed_values(name: str, given: str, values: Sequence[Any], column: ExpectedColumn | None) -> list[Any]:
     """Return the values of a tensor as its column is to get them.
 
     Parameters

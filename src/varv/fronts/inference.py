@@ -1,7 +1,7 @@
 """The inference front: the Open Inference Protocol (version 2, REST) and MLflow's scoring protocol.
 
-Both only translate: `loop.answering` types the values, answers and captures. A small request is answered on
-the event loop, since that takes less time than handing it to a thread. Large ones go to a thread, one at a
+Both only translate: `serving.answering` types the values, answers and captures. A small request is answered
+on the event loop, since that takes less time than handing it to a thread. Large ones go to a thread, one at a
 time, so that they hold up each other and nobody else.
 """
 
@@ -22,6 +22,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from varv import __version__
+from varv.data.values import ExpectedColumn
 from varv.fronts.datatypes import content_of, datatype_of, typed_values
 from varv.fronts.gateway import Bodies, require_own_site
 from varv.fronts.problems import (
@@ -33,8 +34,8 @@ from varv.fronts.problems import (
     status_of,
 )
 from varv.kernel.errors import InvalidInput, NotFound, Unavailable, VarvError
-from varv.kernel.ids import new_secret
-from varv.loop.answering import Answering, Answers, RequestColumn
+from varv.kernel.ids import ModelName, new_secret
+from varv.serving import Answering, Answers
 
 MOST_BYTES = 16 << 20
 MOST_BYTES_TOGETHER = 64 << 20
@@ -93,17 +94,17 @@ class Invocation(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Inference:
-    """What answers, once there is something that can."""
+    """What answers for each model, once there is something that can."""
 
     def __init__(self) -> None:
-        self.answering: Answering | None = None
+        self.models: dict[ModelName, Answering] = {}
 
     @property
     def ready(self) -> bool:
-        """Whether requests are answered."""
-        return self.answering is not None and bool(self.answering.versions)
+        """Whether requests are answered, of every model."""
+        return bool(self.models) and all(one.versions for one in self.models.values())
 
-    def model(self, name: str | None = None) -> Answering:
+    def model(self, name: str) -> Answering:
         """Return what answers for a model.
 
         Raises
@@ -111,17 +112,35 @@ class Inference:
         Unavailable
             If nothing can answer yet.
         NotFound
-            If another model is served.
+            If no model of that name is served.
         """
-        if self.answering is None:
+        if not self.models:
             raise Unavailable(
-                "model", name or "", "is not loaded yet", hint="try again in a moment; see varv status"
+                "model", name, "is not loaded yet", hint="try again in a moment; see varv status"
             )
-        if name is not None and name != self.answering.model_name:
-            raise NotFound(
-                "model", name[:80], "is not served here", hint=f"served is {self.answering.model_name}"
-            )
-        return self.answering
+        answering = self.models.get(ModelName(name))
+        if answering is None:
+            raise NotFound("model", name[:80], "is not served here", hint=f"the models are {self._names}")
+        return answering
+
+    def only(self) -> Answering:
+        """Return what answers for the only model.
+
+        Raises
+        ------
+        Unavailable
+            If nothing can answer yet.
+        InvalidInput
+            If there are several, so that a request has to name one.
+        """
+        if len(self.models) > 1:
+            hint = f"ask /invocations/NAME, or send the header x-varv-model; the models are {self._names}"
+            raise InvalidInput("request", "/invocations", "names no model", hint=hint)
+        return self.model(next(iter(self.models), ""))
+
+    @property
+    def _names(self) -> str:
+        return ", ".join(self.models)
 
 
 def create_inference(inference: Inference) -> Starlette:
@@ -138,6 +157,7 @@ def create_inference(inference: Inference) -> Starlette:
         Route("/v2/models/{model}/versions/{version}/ready", served.model_ready),
         Route("/v2/models/{model}/versions/{version}/infer", served.infer_version, methods=["POST"]),
         Route("/invocations", served.invocations, methods=["POST"]),
+        Route("/invocations/{model}", served.invocations, methods=["POST"]),
         Route("/ping", served.ready),
         Route("/health", served.ready),
         Route("/version", served.version),
@@ -203,7 +223,7 @@ class _Protocols:
         ]
         return json_response(
             {
-                "name": answering.model_name,
+                "name": answering.model,
                 "versions": [str(version) for version in answering.versions],
                 "platform": "varv_onnx",
                 "inputs": inputs,
@@ -256,7 +276,7 @@ class _Protocols:
         names = [wanted.name for wanted in asked.outputs] or list(_OUTPUTS)
         said = {
             "id": request_id,
-            "model_name": answering.model_name,
+            "model_name": answering.model,
             "model_version": _versions(answers),
             "parameters": {
                 "epoch": answers["epoch"][0],
@@ -271,10 +291,11 @@ class _Protocols:
     @_told
     async def invocations(self, request: Request) -> Response:
         given = request.headers.get("x-request-id", "")
-        return await self._answered(request, lambda body: self._invoke(body, given))
+        model = request.path_params.get("model") or request.headers.get("x-varv-model", "")
+        return await self._answered(request, lambda body: self._invoke(body, given, model))
 
-    def _invoke(self, body: bytes, given_id: str) -> Response:
-        answering = self._inference.model()
+    def _invoke(self, body: bytes, given_id: str, model: str) -> Response:
+        answering = self._inference.model(model) if model else self._inference.only()
         columns = _frame_columns(_decoded(body, Invocation), answering.max_rows)
         request_id = _id(given_id)
         answered = answering.answer(columns, request_id)
@@ -301,7 +322,7 @@ def _decoded(body: bytes, kind: type[Any]) -> Any:
         ) from None
 
 
-def _columns(inputs: list[Tensor], most: int, columns: Mapping[str, RequestColumn]) -> dict[str, list[Any]]:
+def _columns(inputs: list[Tensor], most: int, columns: Mapping[str, ExpectedColumn]) -> dict[str, list[Any]]:
     if not inputs:
         raise InvalidInput("field", "inputs", "is empty", hint="send one tensor for each request column")
     found: dict[str, list[Any]] = {}

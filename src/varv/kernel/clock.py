@@ -1,4 +1,4 @@
-"""Time as a port: instants, durations, and the two clocks.
+"""Time as a port: instants, durations, and the clocks.
 
 An instant is an integer: microseconds since 1970-01-01T00:00Z. A duration is an integer number of
 microseconds. This is the only module that reads the machine's clock; the database never computes time.
@@ -70,6 +70,26 @@ class VirtualClock:
         if instant < self._now:
             raise InvalidInput("clock", "virtual", "cannot go back", now=iso(self._now), asked=iso(instant))
         self._now = instant
+
+
+class HeldClock:
+    """A clock that can be held at an instant; else it shows another's time."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._held: Instant | None = None
+
+    def now(self) -> Instant:
+        """Return the instant at which it is held, or the other clock's present."""
+        return self._clock.now() if self._held is None else self._held
+
+    def hold(self, at: Instant) -> None:
+        """Stand still at `at`."""
+        self._held = at
+
+    def release(self) -> None:
+        """Show the other clock's time again."""
+        self._held = None
 
 
 def cpu_seconds() -> float:

@@ -15,6 +15,7 @@ from typing import Any, ClassVar, NewType, TypeVar
 import msgspec
 
 from varv.kernel.errors import Corrupt, InvalidInput
+from varv.kernel.wording import facts, flat
 
 Digest = NewType("Digest", str)
 """A SHA-256 in lower-case hexadecimal, 64 characters."""
@@ -27,6 +28,12 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
 
     event_name: ClassVar[str] = ""
     event_version: ClassVar[int] = 1
+
+    def line(self) -> str:
+        """Return one line of plain text on what this event states: its fields, where its class has no better
+        words.
+        """
+        return facts(flat(msgspec.to_builtins(self)))
 
 
 E = TypeVar("E", bound=type[Event])

@@ -25,6 +25,7 @@ import numpy as np
 import polars as pl
 
 from varv.kernel.blobs import sync_folder
+from varv.kernel.clock import Instant, as_datetime
 from varv.kernel.codec import Digest
 from varv.kernel.content import rows_digest
 from varv.kernel.errors import Conflict, Corrupt, InvalidInput, NotFound
@@ -52,10 +53,18 @@ _MANY = 512
 _SMALL_BYTES = 64 * 1024
 
 
+TIME = pl.Datetime("us", "UTC")
+"""The one type of all times in tables."""
+
 Segments = Sequence[str] | Mapping[str, Digest]
 """Names of segments in the order in which they are read, each with the digest of its rows if it is known;
 empty if not.
 """
+
+
+def segment_name(since: Instant) -> str:
+    """Return the name of the segment of what arrived from `since` on, which sorts as time does."""
+    return as_datetime(since).strftime("%Y%m%dT%H%M%S%f")
 
 
 class Columns(Protocol):

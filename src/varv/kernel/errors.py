@@ -60,8 +60,12 @@ class VarvError(Exception):
 
     @property
     def whole(self) -> str:
-        """The message, and for the author's code the lines that led to it, one below the other."""
-        return "\n  ".join((str(self), *getattr(self, "trace", ())))
+        """The message, and for the author's code the lines that led to it and the last that it printed, one
+        below the other.
+        """
+        printed: tuple[str, ...] = getattr(self, "printed", ())
+        said = ("the last lines that it printed:", *printed) if printed else ()
+        return "\n  ".join((str(self), *getattr(self, "trace", ()), *said))
 
     def __str__(self) -> str:
         known = ", ".join(f"{key}={value!r}" for key, value in self.facts.items())
@@ -144,6 +148,8 @@ class UserCodeFailed(VarvError):
     code = "user_code_failed"
     trace: tuple[str, ...] = ()
     """The author's own lines on the way to the error, the outermost first, as ``file:line in name: code``."""
+    printed: tuple[str, ...] = ()
+    """The last lines that it printed, where it ended without raising anything that says why."""
 
 
 def tree() -> list[type[VarvError]]:

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 import msgspec
 
-from varv.kernel.clock import Instant
+from varv.kernel.clock import Instant, iso
 from varv.kernel.codec import Event, event
 
 S = TypeVar("S", bound=msgspec.Struct)
@@ -97,6 +97,10 @@ class TimerFired(Event, frozen=True):
     key: str
     due: Instant
 
+    def line(self) -> str:
+        """Return one line on what this event states."""
+        return f"timer {self.key}, due {iso(self.due)}"
+
 
 @event("saga.command_failed")
 class CommandFailed(Event, frozen=True):
@@ -108,6 +112,10 @@ class CommandFailed(Event, frozen=True):
     reason: str
     attempts: int
 
+    def line(self) -> str:
+        """Return one line on what this event states."""
+        return f"{self.command} failed after {self.attempts} attempts: {self.reason}"
+
 
 @event("saga.command_ended")
 class CommandEnded(Event, frozen=True):
@@ -115,6 +123,10 @@ class CommandEnded(Event, frozen=True):
 
     command: str
     command_id: str
+
+    def line(self) -> str:
+        """Return one line on what this event states."""
+        return f"{self.command} is done, with nothing to report"
 
 
 class Handler(Protocol):

@@ -8,7 +8,10 @@ import msgspec
 
 from varv.kernel.clock import Duration, Instant
 from varv.kernel.codec import Digest, Event, event
+from varv.kernel.ids import ModelName, Version
 from varv.kernel.sagas import Command
+from varv.kernel.wording import count, percent
+from varv.monitoring.evidence import evidence_line
 from varv.rollout import Luck, RolloutPlan
 from varv.training.gates import GateResult
 
@@ -22,11 +25,22 @@ class Trigger(msgspec.Struct, frozen=True):
     subject: str = ""
     evidence: dict[str, float | None] = {}
 
+    def line(self) -> str:
+        """Return why a candidate was trained, with the numbers behind it."""
+        seen = self.evidence
+        if "growth" in seen and "trained_rows" in seen:
+            more = f"{percent(seen['growth'] or 0.0)} more outcomes than at the last training"
+            known = f"{more}, {count(seen.get('n_rows'))} after {count(seen['trained_rows'])}"
+        else:
+            known = evidence_line(seen, self.subject)
+        what = f"{self.kind} {self.subject}" if self.subject else self.kind
+        return f"{what}: {known}" if known else what
+
 
 class LoopPolicy(msgspec.Struct, frozen=True, kw_only=True):
     """The declared loop, as the ledger keeps it."""
 
-    model: str
+    model: ModelName
     alarms: tuple[str, ...]
     schedule: Duration | None
     volume: float | None
@@ -59,13 +73,13 @@ class LoopState(msgspec.Struct, frozen=True, kw_only=True):
 
     policy: LoopPolicy | None = None
     phase: Phase = "new"
-    champion: int | None = None
-    former: int | None = None
+    champion: Version | None = None
+    former: Version | None = None
     """The champion before this one: what a manual rollback returns to."""
-    candidate: int | None = None
+    candidate: Version | None = None
     planted: PlantedFault | None = None
     """The plant that the present candidate is, if it is one."""
-    next_version: int = 1
+    next_version: Version = Version(1)
     epoch: int = 0
     n_rows: int = 0
     """Requests with a mature outcome, as last counted."""
@@ -97,18 +111,18 @@ class LoopState(msgspec.Struct, frozen=True, kw_only=True):
     rolling_since: Instant = Instant(0)
     evidence_through: Instant = Instant(0)
     """Requests before this have been told to the open rollout."""
-    returning_to: int | None = None
+    returning_to: Version | None = None
     """The version that a rollback is on its way to."""
     luck: Luck = Luck()
     """What the last judgement learned of luck, for the rollout that follows it."""
-    probation: int | None = None
+    probation: Version | None = None
     """The champion before, while it scores along in the probation of the present one."""
     probation_through: Instant = Instant(0)
     """Requests before this have been told to the probation."""
-    given_up: tuple[int, ...] = ()
+    given_up: tuple[Version, ...] = ()
     """Candidates whose training goes on though a champion came back meanwhile; what becomes of them means
     nothing."""
-    releasing: int | None = None
+    releasing: Version | None = None
     """The version that is unloaded once the router has confirmed a table without it."""
 
 
@@ -132,6 +146,10 @@ class PolicyChanged(Event, frozen=True, kw_only=True):
     policy: LoopPolicy
     declaration: str
 
+    def line(self) -> str:
+        """Return one line on what this event states."""
+        return f"follows declaration {self.declaration[:12]} from now on"
+
 
 @event("loop.rows_matured")
 class RowsMatured(Event, frozen=True, kw_only=True):
@@ -139,6 +157,10 @@ class RowsMatured(Event, frozen=True, kw_only=True):
 
     n_rows: int
     through: Instant
+
+    def line(self) -> str:
+        """Return one line on what this event states."""
+        return f"{count(self.n_rows)} rows have their outcome"
 
 
 @event("loop.retrain_asked")
@@ -163,16 +185,26 @@ class FaultPlanted(Event, frozen=True, kw_only=True):
 
     plant: PlantedFault
 
+    def line(self) -> str:
+        """Return one line on what this event states."""
+        plant = self.plant
+        return f"PLANTED {plant.name}: reads {plant.column}, breaks {plant.breaks}"
+
 
 @event("loop.retrain_triggered")
 class RetrainTriggered(Event, frozen=True, kw_only=True):
     """A new candidate is to be trained, for these reasons."""
 
-    version: int
+    version: Version
     triggers: tuple[Trigger, ...]
     cutoff: Instant
     n_retrains: int
     planted: str = ""
+
+    def line(self) -> str:
+        """Return one line on what this event states."""
+        reasons = "; ".join(trigger.line() for trigger in self.triggers)
+        return f"v{self.version} because of {reasons}"
 
 
 @event("loop.trigger_deferred")
@@ -189,7 +221,7 @@ class CandidateTrained(Event, frozen=True, kw_only=True):
     then.
     """
 
-    version: int
+    version: Version
     n_rows: int
     n_labelled: int
 
@@ -198,22 +230,32 @@ class CandidateTrained(Event, frozen=True, kw_only=True):
 class GatesJudged(Event, frozen=True, kw_only=True):
     """Every gate has a verdict."""
 
-    version: int
+    version: Version
     passed: bool
     results: tuple[GateResult, ...]
     luck: Luck = Luck()
     """How far two versions differ by chance, from what both scored in the past."""
+
+    def line(self) -> str:
+        """Return one line on what this event states."""
+        verdicts = ", ".join(f"{result.gate} {result.verdict}" for result in self.results)
+        judged = f"v{self.version} {'passed' if self.passed else 'failed'}"
+        return f"{judged}: {verdicts}" if verdicts else judged
 
 
 @event("loop.candidate_rejected")
 class CandidateRejected(Event, frozen=True, kw_only=True):
     """The candidate never meets traffic."""
 
-    version: int
+    version: Version
     reason: str
     planted: str = ""
     detail: str = ""
     """The whole message of what failed, with the lines of the author's functions."""
+
+    def line(self) -> str:
+        """Return one line on what this event states."""
+        return f"v{self.version} rejected: {self.reason}"
 
 
 @event("loop.training_suspended")
@@ -222,9 +264,14 @@ class TrainingSuspended(Event, frozen=True, kw_only=True):
     person who asks for it.
     """
 
-    version: int
+    version: Version
     n_failures: int
     reason: str
+
+    def line(self) -> str:
+        """Return one line on what this event states."""
+        waits = f"after {self.n_failures} equal failures training waits for a changed declaration"
+        return f"{waits}: {self.reason}"
 
 
 class LeakFinding(msgspec.Struct, frozen=True, kw_only=True):
@@ -244,14 +291,23 @@ class LeakFinding(msgspec.Struct, frozen=True, kw_only=True):
     text: str
     evidence: dict[str, float | None]
 
+    def line(self) -> str:
+        """Return what speaks for a leak, in a sentence."""
+        return f"{self.subject} {self.kind}: {self.text}"
+
 
 @event("loop.leaks_examined")
 class LeaksExamined(Event, frozen=True, kw_only=True):
     """The features of a first training were examined for what a request cannot know."""
 
-    version: int
+    version: Version
     features: tuple[str, ...]
     findings: tuple[LeakFinding, ...]
+
+    def line(self) -> str:
+        """Return one line on what this event states."""
+        findings = "; ".join(finding.line() for finding in self.findings)
+        return f"{len(self.features)} features examined for leaks: {findings or 'nothing speaks for one'}"
 
 
 @event("loop.leak_noticed")
@@ -260,14 +316,18 @@ class LeakNoticed(Event, frozen=True, kw_only=True):
 
     finding: LeakFinding
 
+    def line(self) -> str:
+        """Return one line on what this event states."""
+        return f"WARNING {self.finding.line()}"
+
 
 class TrainCandidate(Command, frozen=True):
     """Train a version on what is known at `cutoff`, and register it."""
 
     partition: ClassVar[str] = "training"
 
-    model: str
-    version: int
+    model: ModelName
+    version: Version
     cutoff: Instant
     seed: int
     planted: PlantedFault | None = None
@@ -276,15 +336,15 @@ class TrainCandidate(Command, frozen=True):
 class JudgeCandidate(Command, frozen=True):
     """Hold a registered candidate against the gates."""
 
-    model: str
-    version: int
-    champion: int | None
+    model: ModelName
+    version: Version
+    champion: Version | None
 
 
 class Measure(Command, frozen=True):
     """Measure the windows that end with `day`, which is mature by now, and count the rows with an outcome."""
 
-    model: str
+    model: ModelName
     day: Instant
 
 
@@ -294,15 +354,15 @@ class GatherEvidence(Command, frozen=True):
     `former` is the version that a promoted one is compared with in its probation; None before the promotion.
     """
 
-    model: str
-    version: int
+    model: ModelName
+    version: Version
     since: Instant
     through: Instant
-    former: int | None = None
+    former: Version | None = None
 
 
 class SetReference(Command, frozen=True):
     """Let the monitors compare with a new champion's training rows."""
 
-    model: str
-    version: int
+    model: ModelName
+    version: Version

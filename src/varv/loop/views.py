@@ -21,7 +21,6 @@ from varv.loop.model import (
     TrainingSuspended,
     Trigger,
 )
-from varv.loop.replay import ReplayAdvanced, ReplayFinished
 from varv.rollout import RolloutSettled
 from varv.training.gates import GateResult
 
@@ -72,20 +71,14 @@ class LoopRecord:
 
 
 class LoopView:
-    """Loops by model, and how far a replay has come."""
+    """Loops by model."""
 
     def __init__(self) -> None:
         self.loops: dict[str, LoopRecord] = {}
-        self.replayed_through: Instant | None = None
-        self.replay_finished = False
 
     def apply(self, entry: Entry, event: Event) -> None:
         """Fold one entry in."""
-        if isinstance(event, ReplayAdvanced):
-            self.replayed_through = event.through
-        elif isinstance(event, ReplayFinished):
-            self.replay_finished = True
-        elif entry.stream.startswith("loop/"):
+        if entry.stream.startswith("loop/"):
             self._loop(entry, entry.stream.partition("/")[2], event)
 
     def _loop(self, entry: Entry, model: str, event: Event) -> None:

@@ -15,6 +15,7 @@ from varv.monitoring.model import (
     PerformanceMeasured,
     ReferenceSet,
     Window,
+    monitor_id,
 )
 from varv.monitoring.monitor import MonitorPlan
 
@@ -29,4 +30,5 @@ __all__ = [
     "ReferenceSet",
     "Window",
     "monitor",
+    "monitor_id",
 ]

@@ -7,10 +7,17 @@ from __future__ import annotations
 
 import msgspec
 
-from varv.kernel.clock import Instant
+from varv.kernel.clock import Instant, as_datetime
 from varv.kernel.codec import Event, event
 from varv.kernel.ids import ModelName, Version
+from varv.kernel.wording import count, limits, number
+from varv.monitoring.evidence import evidence_line
 from varv.monitoring.monitor import MonitorPlan
+
+
+def monitor_id(model: ModelName | str) -> str:
+    """Return the id of the saga that is the monitor of a model, which is also the stream of its events."""
+    return f"monitor/{model}"
 
 
 class Window(msgspec.Struct, frozen=True, order=True):
@@ -104,6 +111,11 @@ class OffsetAllowed(Event, frozen=True, kw_only=True):
     n_days: int
     at: Instant
 
+    def line(self) -> str:
+        """Return one line on what this event states."""
+        off = f"{self.subject} by {number(self.allowed)} over {count(self.n_days)} days"
+        return f"v{self.version} was off when it was approved: {off}; watched for more"
+
 
 @event("monitoring.performance_measured")
 class PerformanceMeasured(Event, frozen=True, kw_only=True):
@@ -168,6 +180,13 @@ class PerformanceMeasured(Event, frozen=True, kw_only=True):
             if value is not None and (error is not None or not errors_are_kept)
         }
 
+    def line(self) -> str:
+        """Return one line on what this event states."""
+        loss = limits(self.log_loss, self.log_loss_low, self.log_loss_high)
+        role = " as candidate" if self.role == CANDIDATE else ""
+        day = f"{as_datetime(self.window.start):%Y-%m-%d}"
+        return f"v{self.version}{role} {day}: log-loss {loss}, n {count(self.n)}"
+
 
 @event("monitoring.drift_measured")
 class DriftMeasured(Event, frozen=True, kw_only=True):
@@ -180,6 +199,13 @@ class DriftMeasured(Event, frozen=True, kw_only=True):
     n_days: int
     features: tuple[FeatureDrift, ...]
     share_drifted: float
+
+    def line(self) -> str:
+        """Return one line on what this event states."""
+        n_drifted = sum(feature.drifted for feature in self.features)
+        n_harmful = sum(feature.harmful for feature in self.features)
+        of = f"{n_drifted} of {len(self.features)} features"
+        return f"{of} drifted, {n_harmful} harmful, n {count(self.n)}"
 
 
 @event("monitoring.alarm_raised")
@@ -198,6 +224,15 @@ class AlarmRaised(Event, frozen=True, kw_only=True):
     """What decided: for a signal the mean over the run of `days`, with 95 % limits `low` and `high`."""
     window: Window
 
+    def line(self) -> str:
+        """Return one line on what this event states."""
+        alarm = f"{self.severity} {self.kind} alarm on {self.subject} of v{self.version}"
+        return f"{alarm}: {self.evidence_line()}"
+
+    def evidence_line(self) -> str:
+        """Return the evidence in words, the numbers that decided first."""
+        return evidence_line(self.evidence, self.subject)
+
 
 @event("monitoring.alarm_cleared")
 class AlarmCleared(Event, frozen=True, kw_only=True):
@@ -210,3 +245,7 @@ class AlarmCleared(Event, frozen=True, kw_only=True):
     reason: str
     """``"recovered"`` or ``"new version"``."""
     window: Window
+
+    def line(self) -> str:
+        """Return one line on what this event states."""
+        return f"{self.kind} alarm on {self.subject} of v{self.version} cleared: {self.reason}"

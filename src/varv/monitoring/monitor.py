@@ -164,7 +164,7 @@ def drift(
     )
 
 
-def plan(monitors: Iterable[Monitor], *, maturity: str = "24h") -> MonitorPlan:
+def plan(monitors: Iterable[Monitor], *, maturity: str | Duration = DAY) -> MonitorPlan:
     """Return the plan of one model; each kind of monitor at most once.
 
     Parameters
@@ -194,7 +194,7 @@ def plan(monitors: Iterable[Monitor], *, maturity: str = "24h") -> MonitorPlan:
     return MonitorPlan(chosen, _duration("maturity", maturity))
 
 
-def _duration(argument: str, text: str) -> Duration:
+def _duration(argument: str, text: str | Duration) -> Duration:
     try:
         return duration(text)
     except InvalidInput as error:

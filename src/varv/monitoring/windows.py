@@ -9,10 +9,9 @@ from __future__ import annotations
 import polars as pl
 
 from varv.kernel.clock import DAY, Duration, Instant
+from varv.kernel.columns import TIME
 from varv.kernel.errors import InvalidInput
 from varv.monitoring.model import Window
-
-TIME = pl.Datetime("us", "UTC")
 
 
 def day_of(when: int) -> Window:

@@ -8,6 +8,7 @@ import msgspec
 
 from varv.kernel.clock import Instant
 from varv.kernel.codec import Digest, Event, event
+from varv.kernel.wording import count, version_named
 
 
 class DatasetUse(msgspec.Struct, frozen=True):
@@ -98,6 +99,11 @@ class VersionRegistered(Event, frozen=True, kw_only=True):
             ),
         )
 
+    def line(self) -> str:
+        """Return one line on what this event states."""
+        planted = f", PLANTED {self.planted}" if self.planted else ""
+        return f"{self.model} v{self.version}, {count(self.n_rows)} rows{planted}"
+
 
 @event("registry.alias_moved")
 class AliasMoved(Event, frozen=True, kw_only=True):
@@ -107,3 +113,8 @@ class AliasMoved(Event, frozen=True, kw_only=True):
     alias: str
     version: int | None
     previous: int | None
+
+    def line(self) -> str:
+        """Return one line on what this event states."""
+        moved = f"{version_named(self.previous)} → {version_named(self.version)}"
+        return f"{self.alias} of {self.model}: {moved}"

@@ -60,6 +60,12 @@ class RegistryView:
                 record.aliases.add(event.alias)
                 record.was_champion |= event.alias == "champion"
 
+    def moving(self, model: str, alias: str, version: int) -> AliasMoved:
+        """Return the event that points an alias at a version from now on."""
+        record = self.models.get(model)
+        previous = None if record is None else record.aliases.get(alias)
+        return AliasMoved(model=model, alias=alias, version=version, previous=previous)
+
     def version(self, model: str, version: int) -> VersionRecord:
         """Return one version.
 

@@ -1,18 +1,19 @@
 """Rollouts: a candidate replaces the champion step by step, and only on evidence.
 
-`plan` has the declaration, `model` commands and events; `evidence` turns scored requests into hours, `luck`
-says how far these differ by chance, `tally` adds and weighs them; `rules` is the saga that decides, on the
-`state` of one rollout; `views` is the read model. The router that obeys is in `serving`.
+`plan` has the declaration, `model` commands and events, `grounds` what a decision rests on; `evidence` turns
+scored requests into hours, `luck` says how far these differ by chance, `tally` adds and weighs them; `rules`
+is the saga that decides, on the `state` of one rollout; `views` is the read model. The router that obeys is
+in `serving`.
 """
 
 from varv.rollout.evidence import answers, evidence
+from varv.rollout.grounds import Evidence
 from varv.rollout.luck import Luck, learned
 from varv.rollout.model import (
     AliasConfirmed,
     AnswersCounted,
     ApplyRouting,
     CountAnswers,
-    Evidence,
     EvidenceArrived,
     MoveAlias,
     ProbationEnded,

@@ -5,7 +5,7 @@ These are the judgements; what follows from them is in `rollout.rules`.
 
 from __future__ import annotations
 
-from varv.rollout.model import Evidence
+from varv.rollout.grounds import ODD_SHIFT, Evidence
 from varv.rollout.plan import RolloutPlan
 from varv.rollout.state import RolloutState, plan_of
 
@@ -17,10 +17,6 @@ FEWEST_SCORES = 50
 ODD_GAP = 3.0
 """Scores whose mean gap to the champion's moved by so many of its standard deviations are not those of the
 shadow.
-"""
-ODD_SHIFT = 2.0
-"""Losses that rise with the share by so many standard deviations are not those of the candidate that was
-proven.
 """
 OTHER_SHIFT = 6.0
 """From here on it is another candidate than the one that was judged, and is given up if it is the worse."""

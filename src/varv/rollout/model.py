@@ -10,10 +10,12 @@ from typing import ClassVar
 
 import msgspec
 
-from varv.kernel.clock import Instant
+from varv.kernel.clock import Instant, iso
 from varv.kernel.codec import Event, event
 from varv.kernel.ids import ModelName, Version
 from varv.kernel.sagas import Command
+from varv.kernel.wording import count, percent, version_named
+from varv.rollout.grounds import Evidence, Probation
 from varv.rollout.luck import Hour, Luck
 from varv.rollout.plan import RolloutPlan
 from varv.serving.routing import RoutingTable
@@ -79,6 +81,10 @@ class RolloutStarted(Event, frozen=True, kw_only=True):
     luck: Luck = Luck()
     """What is known of luck from scores of the past."""
 
+    def line(self) -> str:
+        """Return one line on what this event states."""
+        return f"{self.model} v{self.version} against {version_named(self.champion)}"
+
 
 @event("rollout.version_warmed")
 class VersionWarmed(Event, frozen=True, kw_only=True):
@@ -121,6 +127,11 @@ class EvidenceArrived(Event, frozen=True, kw_only=True):
     """Requests that the candidate did not answer, or not with a probability."""
     hours: tuple[Hour, ...] = ()
 
+    def line(self) -> str:
+        """Return one line on what this event states."""
+        outcomes = f"{count(self.n_labels)} outcomes of {count(self.n_requests)} requests"
+        return f"{outcomes} through {iso(self.through)}"
+
 
 class Scores(msgspec.Struct, frozen=True):
     """How the candidate's scores lie: their standard deviation, and the mean and that of their gap to the
@@ -154,6 +165,12 @@ class AnswersCounted(Event, frozen=True, kw_only=True):
     n_faster: int = 0
     scores: Scores = Scores()
 
+    def line(self) -> str:
+        """Return one line on what this event states."""
+        units = f"{count(self.n_candidate)} units to the candidate, {count(self.n_champion)} not"
+        missing = f"{count(self.n_missing)} of {count(self.n_requests)} requests without its answer"
+        return f"{units}; {missing}"
+
 
 @event("rollout.aborted")
 class RolloutAborted(Event, frozen=True, kw_only=True):
@@ -171,110 +188,6 @@ class RolloutSuperseded(Event, frozen=True, kw_only=True):
 
 
 # what a rollout states
-
-
-class Evidence(msgspec.Struct, frozen=True, kw_only=True):
-    """All that was known when a decision was made. E-values are natural logarithms.
-
-    What begins with `step_` is of requests made at the present share; harm is judged by these alone.
-    """
-
-    share: float
-    epoch: int
-    through: Instant
-    n_requests: int
-    n_labels: int
-    n_missing: int
-    n_blocks: int
-    """Blocks of six hours."""
-    step_labels: int
-    log_harm: float
-    """Against "no worse"; a weighted average of the next three."""
-    log_harm_paired: float
-    """From outcomes."""
-    log_harm_missing: float = 0.0
-    """From answers that only one of the two gave."""
-    log_harm_slow: float = 0.0
-    """From answers for which one of the two took much longer."""
-    log_safety: float
-    """Against "worse by the margin or more"."""
-    log_split: float
-    """Against "the router split as told", at the present share."""
-    harm_at: float
-    """The `log_harm` at which the rollout is rolled back."""
-    safety_at: float
-    """The `log_safety` from which the candidate counts as proven."""
-    step_blocks: int = 0
-    step_difference: float | None
-    """Mean log-loss of the candidate minus that of the champion while the present share was in force."""
-    step_low: float | None = None
-    step_high: float | None = None
-    step_safety: float = 0.0
-    difference: float | None
-    """Mean log-loss of the candidate minus that of the champion; None without labels."""
-    low: float | None
-    high: float | None
-    """A 95 % interval of `difference` that holds at all times at once."""
-    excess: float = 0.0
-    """Sum of the differences over all requests, in nats."""
-    excess_at: float | None = None
-    """The `excess` above which the rollout is rolled back: more than the margin allows until the deadline,
-    and more than luck makes of it.
-    """
-    shift: float = 0.0
-    """By how many standard deviations the losses at the present share exceed those before it. A candidate
-    that was not what it is now is proven by `step_safety` alone.
-    """
-    inflation: float | None = None
-    """How many times more blocks vary than their hours suggest: so many blocks weigh as one."""
-    luck_days: int = 0
-    """Days of history that the inflation was learned from."""
-    n_cut: int = 0
-    """Blocks that count less than they showed, since no single one may decide."""
-
-    @staticmethod
-    def none(plan: RolloutPlan) -> Evidence:
-        """Return the evidence before there is any."""
-        return Evidence(
-            share=0.0,
-            epoch=0,
-            through=Instant(0),
-            n_requests=0,
-            n_labels=0,
-            n_missing=0,
-            n_blocks=0,
-            step_labels=0,
-            log_harm=0.0,
-            log_harm_paired=0.0,
-            log_safety=0.0,
-            log_split=0.0,
-            harm_at=plan.harm_at,
-            safety_at=plan.safety_at,
-            step_difference=None,
-            difference=None,
-            low=None,
-            high=None,
-        )
-
-
-class Probation(msgspec.Struct, frozen=True, kw_only=True):
-    """What a promoted version has shown against the champion before it, with nothing cut off."""
-
-    through: Instant
-    n_labels: int
-    n_blocks: int
-    difference: float | None
-    """Mean log-loss of the promoted version minus that of the one before."""
-    low: float | None
-    high: float | None
-    excess: float
-    """Sum of the differences, in nats."""
-    excess_allowed: float
-    """What the margin allows over the whole probation, at the traffic seen so far."""
-    excess_by_luck: float
-    """What luck alone exceeds about once in a thousand probations."""
-    log_harm: float
-    harm_at: float
 
 
 @event("rollout.shadow_started")
@@ -299,6 +212,11 @@ class RolloutStepped(Event, frozen=True, kw_only=True):
     because: str
     evidence: Evidence
 
+    def line(self) -> str:
+        """Return one line on what this event states."""
+        shares = f"{percent(self.from_share)} → {percent(self.to_share)}"
+        return f"v{self.version} {shares}: {self.because}"
+
 
 @event("rollout.held")
 class RolloutHeld(Event, frozen=True, kw_only=True):
@@ -308,6 +226,10 @@ class RolloutHeld(Event, frozen=True, kw_only=True):
     version: Version
     reason: str
     evidence: Evidence
+
+    def line(self) -> str:
+        """Return one line on what this event states."""
+        return f"v{self.version} held: {self.reason}"
 
 
 @event("rollout.version_promoted")
@@ -320,6 +242,10 @@ class VersionPromoted(Event, frozen=True, kw_only=True):
     epoch: int
     evidence: Evidence
 
+    def line(self) -> str:
+        """Return one line on what this event states."""
+        return f"v{self.version} promoted, was {version_named(self.previous)}"
+
 
 @event("rollout.rollback_started")
 class RollbackStarted(Event, frozen=True, kw_only=True):
@@ -329,6 +255,10 @@ class RollbackStarted(Event, frozen=True, kw_only=True):
     version: Version
     reason: str
     evidence: Evidence
+
+    def line(self) -> str:
+        """Return one line on what this event states."""
+        return f"v{self.version} rolled back: {self.reason}"
 
 
 @event("rollout.rolled_back")
@@ -342,6 +272,10 @@ class RolloutRolledBack(Event, frozen=True, kw_only=True):
     reason: str
     evidence: Evidence
 
+    def line(self) -> str:
+        """Return one line on what this event states."""
+        return f"v{self.version} rolled back: {self.reason}"
+
 
 @event("rollout.needs_human")
 class RolloutNeedsHuman(Event, frozen=True, kw_only=True):
@@ -352,6 +286,10 @@ class RolloutNeedsHuman(Event, frozen=True, kw_only=True):
     command: str
     reason: str
     n_failures: int
+
+    def line(self) -> str:
+        """Return one line on what this event states."""
+        return f"v{self.version} needs a person: {self.command}, {self.reason}"
 
 
 @event("rollout.settled")
@@ -368,6 +306,11 @@ class RolloutSettled(Event, frozen=True, kw_only=True):
     former: Version | None = None
     """The champion before, if it goes on scoring in the probation of this version."""
 
+    def line(self) -> str:
+        """Return one line on what this event states."""
+        ended = f"v{self.version} {self.outcome.replace('_', ' ')}"
+        return f"{ended}: {self.reason}" if self.reason else ended
+
 
 @event("rollout.probation_ended")
 class ProbationEnded(Event, frozen=True, kw_only=True):
@@ -381,3 +324,8 @@ class ProbationEnded(Event, frozen=True, kw_only=True):
     over."""
     reason: str
     probation: Probation
+
+    def line(self) -> str:
+        """Return one line on what this event states."""
+        ended = f"probation of v{self.version} {self.outcome}: {self.reason}"
+        return f"{ended}; {self.probation.line()}"

@@ -25,9 +25,9 @@ from varv.kernel.codec import Event
 from varv.kernel.errors import FailedPrecondition, InvalidInput
 from varv.kernel.ids import ModelName, Version
 from varv.kernel.sagas import CancelTimer, Command, CommandFailed, Fact, Message, SetTimer, Step, TimerFired
+from varv.rollout.grounds import ODD_SHIFT, Evidence
 from varv.rollout.judgement import (
     FEWEST_BLOCKS,
-    ODD_SHIFT,
     harm,
     is_proven,
     leans_towards_harm,
@@ -37,7 +37,6 @@ from varv.rollout.model import (
     AliasConfirmed,
     AnswersCounted,
     ApplyRouting,
-    Evidence,
     EvidenceArrived,
     MoveAlias,
     ProbationEnded,

@@ -12,11 +12,11 @@ import msgspec
 from varv.kernel.errors import InvalidInput
 from varv.kernel.ids import ModelName, Version
 from varv.kernel.sagas import Command
+from varv.rollout.grounds import Evidence
 from varv.rollout.luck import Luck
 from varv.rollout.model import (
     ApplyRouting,
     CountAnswers,
-    Evidence,
     MoveAlias,
     Scores,
     UnloadVersion,

@@ -13,8 +13,9 @@ import msgspec
 import numpy as np
 
 from varv.kernel.clock import DAY, Duration, Instant
+from varv.rollout.grounds import Evidence, Probation
 from varv.rollout.luck import Blocks, Hour, Luck, blocks, checked
-from varv.rollout.model import AnswersCounted, Evidence, EvidenceArrived, Probation
+from varv.rollout.model import AnswersCounted, EvidenceArrived
 from varv.rollout.plan import RolloutPlan
 from varv.stats.sequential import (
     LARGEST,

@@ -8,12 +8,11 @@ from varv.kernel.clock import Instant
 from varv.kernel.codec import Event
 from varv.kernel.ids import ModelName, Version
 from varv.kernel.ledger import Entry
+from varv.rollout.grounds import Evidence, Probation
 from varv.rollout.luck import Luck
 from varv.rollout.model import (
     AnswersCounted,
-    Evidence,
     EvidenceArrived,
-    Probation,
     ProbationEnded,
     RollbackStarted,
     RolloutHeld,

@@ -1,20 +1,35 @@
 """Serving: an immutable routing table, versions held in memory, and one path that answers requests.
 
-`routing` says which version answers a key, and with what probability; `dataplane` holds warm versions and
-answers from memory alone; `capture` keeps what was answered. The same data plane serves a live request and a
-replayed day.
+`schema` says what a request of a model is; `answering` types, answers and captures live ones, and answers
+those of the past; `routing` says which version answers a key, and with what probability; `dataplane` holds
+warm versions and answers from memory alone; `capture` keeps what was answered, `predictions` what is asked of
+it later; `fleet` is whoever answers, here or in worker processes (`ports`).
 """
 
+from varv.serving.answering import Answering, Answers, predicted
 from varv.serving.capture import Capture, CaptureLog
 from varv.serving.dataplane import DataPlane
+from varv.serving.fleet import DataPlanes, LocalFleet
+from varv.serving.ports import Fleet
+from varv.serving.predictions import Predictions, Stored
 from varv.serving.routing import RoutingShare, RoutingTable, assign, coins
+from varv.serving.schema import RequestSchema
 
 __all__ = [
+    "Answering",
+    "Answers",
     "Capture",
     "CaptureLog",
     "DataPlane",
+    "DataPlanes",
+    "Fleet",
+    "LocalFleet",
+    "Predictions",
+    "RequestSchema",
     "RoutingShare",
     "RoutingTable",
+    "Stored",
     "assign",
     "coins",
+    "predicted",
 ]

@@ -20,7 +20,7 @@ import hashlib
 import os
 import re
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +84,10 @@ class CaptureLog:
     def keep(self, *rows: Capture) -> None:
         """Append `rows`; when this returns they survive a power cut. It raises as `write` does."""
         self._append(_lines(rows), durable=True)
+
+    def keep_rows(self, table: str, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Append rows of one table; when this returns they survive a power cut. It raises as `write` does."""
+        self.keep(*(Capture(table=table, row=dict(row)) for row in rows))
 
     def flush(self) -> None:
         """Force what was written to the disk.

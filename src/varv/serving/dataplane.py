@@ -20,31 +20,8 @@ from varv.kernel.user_code import UserCode
 from varv.registry import LoadedModel, Package, Runtimes, Signature
 from varv.registry.package import TOLERANCE
 from varv.serving.routing import RoutingTable, assign, coins
-
-ANSWER_SCHEMA = {
-    "version": pl.Int32,
-    "arm": pl.String,
-    "share": pl.Float64,
-    "coin": pl.Float64,
-    "epoch": pl.Int32,
-    "score": pl.Float32,
-    "champion": pl.Int32,
-    "champion_score": pl.Float32,
-    "candidate": pl.Int32,
-    "candidate_score": pl.Float32,
-    "former": pl.Int32,
-    "former_score": pl.Float32,
-    "champion_ms": pl.Float32,
-    "candidate_ms": pl.Float32,
-}
-"""Columns of an answer: who answered, and what each version that scored it said. ``share`` is the probability
-with which the candidate was to answer; the champion's is the rest, so the assignment probability of every
-answer is on record. ``coin`` is what was tossed for the request's unit, null while there is no candidate:
-below ``share`` the candidate is to answer. ``champion_ms`` and ``candidate_ms`` are how long scoring took, on
-the first row of a call and only where it is measured. ``former`` is the champion before, in the probation of
-the present one.
-"""
-_MAY_BE_MISSING = ("candidate_score", "former_score")
+from varv.serving.scores import PLAIN, Role, Scores, answer_schema, score_series
+from varv.tasks import Task
 
 
 class _Warm(msgspec.Struct, frozen=True):
@@ -64,6 +41,8 @@ class DataPlane:
 
     Parameters
     ----------
+    task
+        What an answer is.
     runtimes
         Bring packages into memory.
     timer
@@ -71,7 +50,8 @@ class DataPlane:
         depend on the machine.
     """
 
-    def __init__(self, runtimes: Runtimes, timer: Callable[[], float] | None = None) -> None:
+    def __init__(self, task: Task, runtimes: Runtimes, timer: Callable[[], float] | None = None) -> None:
+        self._task = task
         self._runtimes = runtimes
         self._timer = timer
         self._change = threading.Lock()
@@ -148,7 +128,7 @@ class DataPlane:
             self._now = _Snapshot(self._now.table, kept)
 
     def infer(self, keys: Sequence[str], features: pl.DataFrame) -> pl.DataFrame:
-        """Answer requests, one row each, with the columns of `ANSWER_SCHEMA`.
+        """Answer requests, one row each, with the columns of `answer_schema`.
 
         Parameters
         ----------
@@ -170,38 +150,40 @@ class DataPlane:
             raise Unavailable(
                 "model", "", "has no champion yet", hint="wait for the first training, see varv status"
             )
+        n = len(keys)
         tossed = None if table.candidate is None else coins(table, keys)
-        chosen = np.zeros(len(keys), dtype=bool) if tossed is None else assign(table, tossed)
+        chosen = np.zeros(n, dtype=bool) if tossed is None else assign(table, tossed)
         score_both = table.candidate is not None and (bool(table.shadows) or bool(chosen.any()))
         said = self._score(now, table, features, both=score_both)
         # A candidate that fails costs nobody an answer: the champion's is given, and the failure stays on
         # record as a candidate's request without a candidate's score.
-        served = np.where(chosen & ~np.isnan(said.candidate), said.candidate, said.champion)
+        answers = chosen & ~np.isnan(said.candidate).any(axis=1)
+        served = np.where(answers[:, None], said.candidate, said.champion)
         arm = np.where(chosen, "candidate", "champion")
         versions = np.where(chosen, table.candidate or 0, table.champion)
-        columns = {
+        scored: dict[Role, Scores] = {
+            "score": served,
+            "champion_score": said.champion,
+            "candidate_score": said.candidate,
+            "former_score": said.former,
+        }
+        plain = {
             "version": versions,
             "arm": arm.tolist(),
-            "share": [table.candidate_share] * len(keys),
-            "coin": [None] * len(keys) if tossed is None else tossed,
-            "epoch": [table.epoch] * len(keys),
-            "score": served,
-            "champion": [table.champion] * len(keys),
-            "champion_score": said.champion,
-            "candidate": [table.candidate if score_both else None] * len(keys),
-            "candidate_score": said.candidate,
-            "former": [table.former] * len(keys),
-            "former_score": said.former,
-            "champion_ms": _on_the_first(said.champion_ms, len(keys)),
-            "candidate_ms": _on_the_first(said.candidate_ms, len(keys)),
+            "share": [table.candidate_share] * n,
+            "coin": [None] * n if tossed is None else tossed,
+            "epoch": [table.epoch] * n,
+            "champion": [table.champion] * n,
+            "candidate": [table.candidate if score_both else None] * n,
+            "former": [table.former] * n,
+            "champion_ms": _on_the_first(said.champion_ms, n),
+            "candidate_ms": _on_the_first(said.candidate_ms, n),
         }
         # Made of series: any operation on a whole frame starts the query engine, a tenth of a millisecond.
-        return pl.DataFrame(
-            [
-                pl.Series(name, values, dtype=ANSWER_SCHEMA[name], nan_to_null=name in _MAY_BE_MISSING)
-                for name, values in columns.items()
-            ]
-        )
+        series = [series for role, of in scored.items() for series in score_series(self._task, role, of)]
+        series += [pl.Series(name, values, dtype=PLAIN[name]) for name, values in plain.items()]
+        by_name = {one.name: one for one in series}
+        return pl.DataFrame([by_name[name] for name in answer_schema(self._task)])
 
     def _score(self, now: _Snapshot, table: RoutingTable, features: pl.DataFrame, *, both: bool) -> _Said:
         """Let every version that the table asks for score the requests."""
@@ -209,12 +191,12 @@ class DataPlane:
         begun = timer()
         champion = _scores(now.versions[table.champion], features)
         halfway = timer()
-        candidate = former = np.full(features.height, np.nan, dtype=np.float32)
+        candidate = former = np.full((features.height, self._task.width), np.nan, dtype=np.float32)
         if both and table.candidate is not None:
-            candidate = _candidate_scores(now.versions[table.candidate], features)
+            candidate = _candidate_scores(now.versions[table.candidate], features, self._task.width)
         ended = timer()
         if table.former is not None:
-            former = _candidate_scores(now.versions[table.former], features)
+            former = _candidate_scores(now.versions[table.former], features, self._task.width)
         if self._timer is None or not both:
             return _Said(champion, candidate, former)
         return _Said(champion, candidate, former, 1e3 * (halfway - begun), 1e3 * (ended - halfway))
@@ -223,9 +205,9 @@ class DataPlane:
 class _Said(NamedTuple):
     """Scores of one call, and how long two of the versions took, in milliseconds."""
 
-    champion: np.ndarray
-    candidate: np.ndarray
-    former: np.ndarray
+    champion: Scores
+    candidate: Scores
+    former: Scores
     champion_ms: float | None = None
     candidate_ms: float | None = None
 
@@ -235,14 +217,14 @@ def _on_the_first(value: float | None, n: int) -> list[float | None]:
     return [value, *[None] * (n - 1)] if n else []
 
 
-def _scores(warm: _Warm, features: pl.DataFrame) -> np.ndarray:
-    return warm.model.predict(warm.signature.feed(features))[:, 0]
+def _scores(warm: _Warm, features: pl.DataFrame) -> Scores:
+    return warm.model.predict(warm.signature.feed(features))
 
 
-def _candidate_scores(warm: _Warm, features: pl.DataFrame) -> np.ndarray:
+def _candidate_scores(warm: _Warm, features: pl.DataFrame, width: int) -> Scores:
     """Return the candidate's scores, NaN where it has none: a broken candidate is evidence, not an outage."""
     try:
         with UserCode("model", "candidate"):
             return _scores(warm, features)
     except VarvError:
-        return np.full(features.height, np.nan, dtype=np.float32)
+        return np.full((features.height, width), np.nan, dtype=np.float32)

@@ -6,6 +6,7 @@ from typing import Any
 
 from varv.kernel.codec import Digest, Event, event
 from varv.kernel.ids import ModelName
+from varv.kernel.wording import count, percent
 from varv.serving.routing import RoutingTable
 
 
@@ -15,6 +16,11 @@ class RoutingChanged(Event, frozen=True, kw_only=True):
 
     model: ModelName
     table: RoutingTable
+
+    def line(self) -> str:
+        """Return one line on what this event states."""
+        shares = ", ".join(f"v{part.version} {percent(part.share)}" for part in self.table.shares)
+        return f"epoch {self.table.epoch}: {shares}"
 
 
 def _without_digest(fields: dict[str, Any]) -> dict[str, Any]:
@@ -35,6 +41,10 @@ class RequestsServed(Event, frozen=True, kw_only=True):
     n_by_version: dict[str, int]
     digest: Digest
 
+    def line(self) -> str:
+        """Return one line on what this event states."""
+        return f"{count(self.n_requests)} requests of {self.segment}"
+
 
 @event("serving.answers_uncaptured")
 class AnswersUncaptured(Event, frozen=True, kw_only=True):
@@ -42,3 +52,7 @@ class AnswersUncaptured(Event, frozen=True, kw_only=True):
 
     model: ModelName
     n_requests: int
+
+    def line(self) -> str:
+        """Return one line on what this event states."""
+        return f"{count(self.n_requests)} requests answered without capture: the disk was full"

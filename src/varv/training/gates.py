@@ -16,6 +16,7 @@ import numpy as np
 from varv.kernel.clock import DAY
 from varv.kernel.codec import finite
 from varv.kernel.errors import InvalidDeclaration
+from varv.kernel.wording import count, limits, number, with_minus_signs
 from varv.stats.calibration import CalibrationError, calibration_error, log_losses
 from varv.stats.intervals import Estimate, clustered_mean, jackknife
 
@@ -104,6 +105,20 @@ class GateResult(msgspec.Struct, frozen=True):
     """Rows that the answer rests on."""
     interval: tuple[float, float] | None = None
     """95 % interval of the number in question, clustered by day; None where there are too few days."""
+
+    def line(self) -> str:
+        """Return what the gate asked and what the held-out rows answer, with the numbers."""
+        seen = self.evidence
+        n = f"n\u00a0{count(self.n or seen.get('n'))}"
+        if self.answer:
+            return with_minus_signs(f"{self.question} {self.answer} {n}")
+        if self.gate == "calibrated":
+            return f"ECE {number(seen.get('ece'))}, at most {number(seen.get('max_ece'))}, {n}"
+        if seen.get("gain") is None:
+            return n
+        gain = limits(seen["gain"], seen.get("gain_low"), seen.get("gain_high"), 4)
+        compared = f"{number(seen.get('candidate'), 4)} against {number(seen.get('champion'), 4)}"
+        return f"gain {gain}, {compared}, {n}"
 
 
 class HeldOut(NamedTuple):

@@ -16,6 +16,7 @@ from varv.adapters.runtimes import installed_runtimes
 from varv.adapters.runtimes.onnx import OnnxRuntime
 from varv.kernel.errors import Corrupt, FailedPrecondition
 from varv.serving import DataPlane
+from varv.tasks import task_of
 
 RNG = np.random.default_rng(0)
 ROWS = pl.DataFrame({"a": RNG.normal(size=200), "city": RNG.choice(["x", "y", "z"], 200)})
@@ -49,7 +50,7 @@ def test_no_rows_have_no_predictions(package):
 def test_a_package_that_says_other_than_it_did_never_becomes_warm(package):
     scores = tuple((1 - score,) for (score,) in package.probe_scores)
     other = msgspec.structs.replace(package, probe_scores=scores)
-    plane = DataPlane(installed_runtimes())
+    plane = DataPlane(task_of(package.task), installed_runtimes())
     plane.warm(1, package)
     with pytest.raises(FailedPrecondition, match="does not reproduce its probe scores"):
         plane.warm(2, other)

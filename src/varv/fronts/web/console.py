@@ -23,7 +23,6 @@ from starlette.routing import Route
 
 import varv
 from varv.fronts.problems import status_of
-from varv.fronts.web import words
 from varv.fronts.web.page import Page, Reading, reading, whole_number
 from varv.fronts.web.pages import datasets, entries, models, monitors, overview, rollouts
 from varv.fronts.web.templating import asset, environment, source
@@ -32,6 +31,7 @@ from varv.kernel.columns import Columns
 from varv.kernel.errors import NotFound, VarvError
 from varv.kernel.ledger import Ledger
 from varv.kernel.views import Views
+from varv.kernel.wording import facts
 
 Build = Callable[[Reading, Ledger, Mapping[str, str], Mapping[str, str]], Page]
 """From the read models, the ledger, the parameters of the path and those of the query."""
@@ -166,7 +166,7 @@ class _Site:
         """Answer with an error of varv's own: what is wrong, and what to do."""
         if not isinstance(error, VarvError):
             raise error
-        known = words.facts(error.facts)
+        known = facts(error.facts)
         problem = f"{error.subject.capitalize()} {error.problem}" + (f" ({known})" if known else "") + "."
         return self._problem(request, status_of(error), problem, error.hint and f"{error.hint.capitalize()}.")
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from markupsafe import Markup
 
 from varv.data.views import DatasetsView
+from varv.home.views import HomeView
 from varv.kernel.clock import Instant, instant
 from varv.kernel.columns import Columns
 from varv.kernel.errors import InvalidInput, NotFound
@@ -49,6 +50,7 @@ class Reading:
     rollouts: RolloutsView
     monitoring: MonitoringView
     loops: LoopView
+    home: HomeView
     datasets: DatasetsView
     columns: Columns | None = None
     """Where rows are, if the page may show some."""
@@ -83,6 +85,7 @@ def reading(views: Views, columns: Columns | None = None) -> Generator[Reading]:
             rollouts=stack.enter_context(views.reading(RolloutsView)),
             monitoring=stack.enter_context(views.reading(MonitoringView)),
             loops=stack.enter_context(views.reading(LoopView)),
+            home=stack.enter_context(views.reading(HomeView)),
             datasets=stack.enter_context(views.reading(DatasetsView)),
             columns=columns,
         )

@@ -21,12 +21,13 @@ from varv.fronts.web.pages.monitors import daily, drift_map, loss_chart
 from varv.fronts.web.pages.rollouts import RolloutLine, rollout_charts, rollout_lines
 from varv.fronts.web.templating import asset, environment
 from varv.fronts.web.words import Status
+from varv.home.model import Comparison, Gain, PolicyScore
 from varv.kernel.blobs import write_atomically
 from varv.kernel.clock import DAY, HOUR, Instant, as_datetime, instant
 from varv.kernel.faults import Faults
 from varv.kernel.ids import ModelName
 from varv.kernel.views import Views
-from varv.loop.comparison import Comparison, Gain, PolicyScore
+from varv.kernel.wording import count, number
 from varv.monitoring import PerformanceMeasured
 from varv.monitoring.summary import GLOSSARY
 
@@ -179,7 +180,7 @@ def _calendar(series: list[PerformanceMeasured]) -> Markup:
     for start, one in known.items():
         row = rows.setdefault(words.month(start), list[Cell | None]([None] * 31))
         loss = one.log_loss or 0.0
-        title = f"{as_datetime(start):%Y-%m-%d}: {words.number(loss)}, n {words.count(one.n)}"
+        title = f"{as_datetime(start):%Y-%m-%d}: {number(loss)}, n {count(one.n)}"
         row[as_datetime(start).day - 1] = Cell(sum(loss >= limit for limit in limits), start in worst, title)
     columns = [str(day) if day == 1 or day % 5 == 0 else "" for day in range(1, 32)]
     return heat_map(
@@ -199,7 +200,7 @@ def _outstanding(series: list[PerformanceMeasured]) -> list[PerformanceMeasured]
 def _timeline(now: Reading, name: ModelName) -> list[Moment]:
     found: list[Moment] = []
     for line in version_lines(now, name):
-        why = "; ".join(words.trigger(one) for one in line.triggers)
+        why = "; ".join(trigger.line() for trigger in line.triggers)
         subject = f"v{line.version}"
         if line.trained_at is not None:
             found.append(
@@ -210,7 +211,7 @@ def _timeline(now: Reading, name: ModelName) -> list[Moment]:
             found.append(Moment(line.ended_at, ended, subject, line.reason, line.planted, None))
     for alarm in now.monitoring.alarms(name):
         raised = alarm.raised
-        text = f"{raised.kind} of {raised.subject}: {words.numbers(raised.evidence, raised.subject)}"
+        text = f"{raised.kind} of {raised.subject}: {raised.evidence_line()}"
         status = Status("bad" if raised.severity == "critical" else "warn", "Alarm")
         found.append(Moment(alarm.raised_at, status, f"v{raised.version}", text, "", alarm.seq))
     return sorted(found, key=lambda one: one.at)

@@ -9,10 +9,11 @@ from typing import Any
 import jinja2
 
 from varv.fronts.web import words
+from varv.kernel import wording
 
 FILTERS: tuple[Callable[..., Any], ...] = (
-    *(words.count, words.number, words.when, words.span, words.share, words.segment, words.facts),
-    *(words.outcome, words.gate, words.trigger, words.evidence, words.probation, words.month),
+    *(wording.count, wording.number, wording.percent, wording.facts),
+    *(words.when, words.month, words.span, words.segment, words.outcome),
 )
 """What templates apply to values, by its own name."""
 
@@ -26,7 +27,7 @@ def environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    given: dict[str, Any] = {"interval": words.interval, "status": words.Status, "numbers": words.numbers}
+    given: dict[str, Any] = {"interval": words.interval, "status": words.Status}
     made.filters.update({function.__name__: function for function in FILTERS})
     made.globals.update(given)
     return made

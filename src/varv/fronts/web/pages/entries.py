@@ -7,10 +7,10 @@ from typing import Any
 
 import msgspec
 
-from varv.fronts.web import words
 from varv.fronts.web.page import Page, not_one_of, whole_number
 from varv.kernel.clock import Instant
 from varv.kernel.ledger import Entry, Ledger
+from varv.kernel.wording import brief
 
 PAGE = 50
 BATCH = 1000
@@ -36,9 +36,8 @@ class Row(msgspec.Struct, frozen=True):
 
 def row(entry: Entry) -> Row:
     """Return an entry as a line."""
-    return Row(
-        entry.seq, entry.at, entry.name, entry.stream, entry.version, words.said(entry.event), entry.cause
-    )
+    says = brief(entry.event.line())
+    return Row(entry.seq, entry.at, entry.name, entry.stream, entry.version, says, entry.cause)
 
 
 def newest(ledger: Ledger, n: int) -> list[Row]:

@@ -10,10 +10,11 @@ from varv.data.quarantine import counted
 from varv.fronts.web import words
 from varv.fronts.web.page import Page, Reading
 from varv.fronts.web.pages.entries import newest
-from varv.fronts.web.words import Status, count
+from varv.fronts.web.words import Status
 from varv.kernel.clock import Instant
 from varv.kernel.ids import ModelName, Version
 from varv.kernel.ledger import Ledger
+from varv.kernel.wording import count, percent
 from varv.loop.failing import WAITING
 from varv.loop.views import LoopRecord
 from varv.monitoring import FeatureDrift, PerformanceMeasured
@@ -64,8 +65,8 @@ def overview_page(now: Reading, ledger: Ledger, query: Mapping[str, str]) -> Pag
         "n_serving": sum(line.status.kind == "good" for line in lines),
         "n_open_rollouts": sum(not record.outcome for record in now.rollouts.rollouts),
         "events": newest(ledger, LAST_EVENTS),
-        "replayed_through": now.loops.replayed_through,
-        "replay_finished": now.loops.replay_finished,
+        "replayed_through": now.home.replayed_through,
+        "replay_finished": now.home.replay_finished,
         "follow": query.get("follow") == "1",
     }
     return Page("Overview", "overview.html", data)
@@ -99,7 +100,7 @@ def rollout_status(record: RolloutRecord) -> Status:
         return words.outcome(record.outcome)
     shown = record.phase.replace("_", " ").capitalize()
     if record.phase == "canary":
-        shown = f"Canary {words.share(record.share)}"
+        shown = f"Canary {percent(record.share)}"
     return Status("warn", f"{shown}, held") if record.held else Status("busy", shown)
 
 
@@ -236,7 +237,7 @@ def _labels(now: Reading, model: str, loop: LoopRecord | None) -> Stage:
             f"/monitors/{words.segment(model)}",
         )
     # Not every outcome comes, and the youngest are still on their way: this is no failure.
-    part = words.share(round(min(1.0, n_labelled / n_requests), 3))
+    part = percent(round(min(1.0, n_labelled / n_requests), 3))
     return Stage(
         "Labels",
         Status("good", f"{part} arrived"),

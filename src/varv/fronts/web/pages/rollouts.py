@@ -7,13 +7,13 @@ from collections.abc import Mapping
 import msgspec
 from markupsafe import Markup
 
-from varv.fronts.web import words
 from varv.fronts.web.charts import Level, Line, Mark, Point, Rung, line_chart, step_ladder
 from varv.fronts.web.page import Page, Reading, not_one_of, whole_number
 from varv.fronts.web.pages.overview import rollout_status
 from varv.fronts.web.words import Status
 from varv.kernel.clock import Instant, as_datetime
 from varv.kernel.ids import ModelName
+from varv.kernel.wording import percent
 from varv.rollout import Evidence
 from varv.rollout.views import RolloutRecord
 
@@ -89,7 +89,7 @@ def rollout_charts(record: RolloutRecord) -> dict[str, Markup]:
     """Return the ladder of a rollout, its paired difference and its e-values."""
     name = f"v{record.version} against v{record.champion}"
     marks = [
-        Mark(rung.ordered_at, words.share(rung.share).replace(" ", ""), "note")
+        Mark(rung.ordered_at, percent(rung.share).replace(" ", ""), "note")
         for rung in record.ladder
         if rung.share
     ]
@@ -107,7 +107,7 @@ def _difference(record: RolloutRecord, name: str, marks: list[Mark]) -> Markup:
     ]
     margin = record.plan.margin
     last = record.series[-1].evidence if record.series else None
-    said = words.evidence(last) if last else "no evidence yet"
+    said = last.line() if last else "no evidence yet"
     return line_chart(
         f"Log-loss of {name}, difference",
         [Line(f"v{record.version}", points, "two")],
@@ -142,7 +142,7 @@ def _rungs(record: RolloutRecord) -> list[Rung]:
     for share in planned:
         hit = reached.get(share)
         now = hit is not None and not record.outcome and share == record.share
-        label = "Shadow" if share == 0.0 else words.share(share)
+        label = "Shadow" if share == 0.0 else percent(share)
         note = f"{as_datetime(hit.ordered_at):%d %b %H:%M}" if hit else ""
         rungs.append(Rung(label, share, "now" if now else "done" if hit else "open", note))
     return rungs

@@ -1,0 +1,53 @@
+"""The outcome of a model's requests: which column holds it, when it is known, and what it can be.
+
+Labelling predictions (`serving.predictions`), training and monitoring take outcomes as they are read here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import polars as pl
+
+from varv.data.identity import keys_of
+from varv.data.model import Dataset
+from varv.kernel.clock import Duration
+from varv.tasks import Task
+
+
+@dataclass(frozen=True, kw_only=True)
+class OutcomeSpec:
+    """What a model predicts.
+
+    Parameters
+    ----------
+    requests
+        The dataset whose base rows are the requests.
+    task
+        What an outcome is.
+    column, known_at
+        The column that holds the outcome, and the time column at which it becomes known; empty where no
+        outcome ever comes.
+    mature
+        How long after a request its outcome has come, but for stragglers.
+    """
+
+    requests: Dataset
+    task: Task
+    column: str = ""
+    known_at: str = ""
+    mature: Duration
+
+    def is_in(self, dataset: Dataset, part: str) -> bool:
+        """Return whether rows of a part hold the outcome."""
+        return bool(self.column) and dataset.name == self.requests.name and part == self.known_at
+
+    def read(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """Return ``key``, ``outcome`` and ``known_at`` of rows of the part that holds the outcome.
+
+        What cannot be an outcome is left out; a contract puts it aside before it comes here.
+        """
+        keys, known_at = keys_of(self.requests.key, rows), rows[self.known_at].alias("known_at")
+        outcome = self.task.read(rows[self.column]).alias("outcome")
+        found = pl.DataFrame([keys, outcome, known_at])
+        return found if not any(found.null_count().row(0)) else found.drop_nulls()

@@ -1,0 +1,163 @@
+"""History: a new home lives through what its sources hold, under a clock that stands at its end.
+
+The first version of each model is trained, gated and promoted as of then. A home that was killed on the way
+goes on where it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TypeVar
+
+import msgspec
+
+from varv.home.answers import PastIntake
+from varv.home.feed import Feed
+from varv.home.home import Home, ModelParts
+from varv.home.model import HistoryTaken
+from varv.kernel.clock import DAY, Duration, HeldClock, Instant
+from varv.kernel.codec import Digest, Event
+from varv.kernel.columns import segment_name
+from varv.kernel.ids import ModelName
+from varv.kernel.sagas import Fact, Message
+from varv.loop.model import LoopStarted
+
+STREAM = "live"
+CHUNK = Duration(30 * DAY)
+"""History is ingested by stretches of this length."""
+
+E = TypeVar("E", bound=Event)
+
+
+class _Position(msgspec.Struct, frozen=True):
+    through: Instant
+    n_requests: int
+
+
+class _Stretch(msgspec.Struct, frozen=True):
+    """Where history begins, where the requests end and first versions are trained, and where everything
+    ends.
+    """
+
+    first: Instant
+    train_at: Instant
+    end: Instant
+
+
+class History:
+    """The past of a new home.
+
+    Parameters
+    ----------
+    home
+        A home on `clock`.
+    declarations
+        The digest of each model's declaration.
+    say
+        Told what is going on, for people.
+    """
+
+    def __init__(
+        self,
+        home: Home,
+        clock: HeldClock,
+        declarations: Mapping[ModelName, Digest],
+        say: Callable[[str], None],
+    ) -> None:
+        self._home = home
+        self._clock = clock
+        self._declarations = declarations
+        self._say = say
+
+    def is_due(self) -> bool:
+        """Return whether the past has not been lived through to its end."""
+        reached = self._last(HistoryTaken)
+        if reached is not None:
+            return not reached.done
+        return all(self._home.loop_state(name).policy is None for name in self._home.models)
+
+    def live_through(self) -> None:
+        """Ingest what the sources hold, and train the first version of each model.
+
+        Raises
+        ------
+        InvalidDeclaration
+            If a history holds what its model cannot learn.
+        AlreadyExists
+            If a dataset had other columns.
+        """
+        home = self._home
+        self._say("reading the sources")
+        feed = Feed(home.declared)
+        for parts in home.models.values():
+            parts.plan.require_history(feed.values(parts.schema.requests, parts.plan.outcome.column))
+        stretch = self._stretch(feed)
+        position = _Position(stretch.first, 0)
+        intake = PastIntake(home)
+        reached = self._last(HistoryTaken)
+        if reached is not None:
+            intake.restore()
+            position = _Position(reached.through, reached.n_requests)
+        self._clock.hold(position.through)
+        home.engine.tell(facts=home.registered())
+        for until in range(stretch.first + CHUNK, stretch.train_at, CHUNK):
+            position = self._advance(intake, feed, position, Instant(until), stretch)
+        position = self._advance(intake, feed, position, stretch.train_at, stretch)
+        home.fleet.restore()
+        self._train_first(max(position.through, stretch.train_at))
+        # Other sources may reach further than the requests do; that is no reason to train on requests long
+        # past.
+        position = self._advance(intake, feed, position, stretch.end, stretch)
+        if stretch.end > stretch.train_at:
+            home.fleet.restore()
+        self._clock.release()
+        done = HistoryTaken(through=position.through, n_requests=position.n_requests, done=True)
+        home.engine.tell(facts=(Fact(STREAM, done),))
+
+    def _advance(
+        self, intake: PastIntake, feed: Feed, position: _Position, until: Instant, stretch: _Stretch
+    ) -> _Position:
+        since = position.through
+        if until <= since:
+            return position
+        self._say(f"ingesting history, {100 * (since - stretch.first) // (stretch.end - stretch.first)} %")
+        self._clock.hold(until)
+        arrivals = feed.between(since, until, undated=since == stretch.first)
+        lived = intake.live_through(arrivals, segment_name(since))
+        reached = _Position(until, position.n_requests + lived.n_requests)
+        fact = HistoryTaken(through=until, n_requests=reached.n_requests, done=False)
+        self._home.engine.tell(facts=(*lived.facts, Fact(STREAM, fact)))
+        return reached
+
+    def _train_first(self, at: Instant) -> None:
+        home = self._home
+        self._say("training the first versions")
+        self._clock.hold(at)
+        new = [parts for name, parts in home.models.items() if home.loop_state(name).policy is None]
+        if new:
+            facts = home.datasets.infer_contracts(home.declared)
+            home.engine.tell(*(self._beginning(parts, at) for parts in new), facts=facts)
+        home.engine.settle()
+
+    def _beginning(self, parts: ModelParts, at: Instant) -> Message:
+        started = LoopStarted(
+            policy=parts.loop.policy(at, 0),
+            declaration=self._declarations[parts.name],
+            definition=parts.loop.definition(),
+        )
+        return Message(parts.loop.loop_id, started)
+
+    def _stretch(self, feed: Feed) -> _Stretch:
+        now = self._clock.now()
+        arrivals = feed.between(Instant(0), Instant(now + 1))
+        times = [(arrival.dataset, arrival.rows[arrival.part].to_physical()) for arrival in arrivals]
+        if not times:
+            return _Stretch(now, now, now)
+        end = Instant(max(series[-1] for _, series in times) + 1)
+        asked = {parts.schema.requests for parts in self._home.models.values()}
+        ours = [series[-1] + 1 for dataset, series in times if dataset in asked]
+        return _Stretch(Instant(min(series[0] for _, series in times)), Instant(max(ours, default=end)), end)
+
+    def _last(self, kind: type[E]) -> E | None:
+        events = [entry.event for entry in self._home.ledger.read(stream=STREAM)]
+        return next((found for found in reversed(events) if isinstance(found, kind)), None)

@@ -1,0 +1,155 @@
+"""What a home holds: the shared parts, and the parts of each model by name. `app.compose` builds it.
+
+The only bag of parts below `app`: rooms are handed what they need of it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+import polars as pl
+
+from varv.data import Dataset, Datasets
+from varv.features import FeatureEngine, FeatureStore
+from varv.kernel.blobs import Blobs
+from varv.kernel.clock import Clock
+from varv.kernel.codec import Digest
+from varv.kernel.columns import Columns
+from varv.kernel.engine import Engine
+from varv.kernel.errors import Corrupt
+from varv.kernel.ids import ModelName
+from varv.kernel.ledger import Ledger
+from varv.kernel.sagas import Fact
+from varv.kernel.segment_files import RESTORE
+from varv.kernel.views import Views
+from varv.loop.leak_report import LeakReport
+from varv.loop.model import LoopState
+from varv.loop.plan import LoopPlan, loop_id
+from varv.project import ModelPlan, datasets_of
+from varv.registry import RegistryView
+from varv.serving import DataPlane, DataPlanes, Fleet, Predictions, RequestSchema, Stored
+from varv.serving.views import RoutingView
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelParts:
+    """What belongs to one model."""
+
+    plan: ModelPlan
+    predictions: Predictions
+    features: FeatureEngine
+    plane: DataPlane
+    """Answers requests of the past in this process."""
+
+    @property
+    def name(self) -> ModelName:
+        """The model."""
+        return self.plan.name
+
+    @property
+    def loop(self) -> LoopPlan:
+        """The declared loop."""
+        return self.plan.loop
+
+    @property
+    def schema(self) -> RequestSchema:
+        """What a request is."""
+        return self.plan.schema
+
+
+@dataclass(frozen=True, kw_only=True)
+class Home:
+    """Everything that is shared by the models of a home, and the models."""
+
+    folder: Path
+    clock: Clock
+    ledger: Ledger
+    engine: Engine
+    views: Views
+    blobs: Blobs
+    columns: Columns
+    datasets: Datasets
+    features: FeatureStore
+    planes: DataPlanes
+    fleet: Fleet
+    leaks: LeakReport
+    models: dict[ModelName, ModelParts] = field(default_factory=dict)
+
+    def add(self, plan: ModelPlan, *, most_held: int | None = None) -> None:
+        """Take a model in, and put what its last routing table needs back in force.
+
+        Parameters
+        ----------
+        most_held
+            How many of its predictions are held in memory; None for all, as a replay wants them.
+
+        Raises
+        ------
+        Corrupt
+            If a package that is in force is gone or is not what was stored.
+        """
+        outcome, name = plan.outcome, plan.name
+        if outcome.column:
+            self.datasets.expect_outcomes(outcome.requests, outcome.column, outcome.task.rule())
+
+        def outcomes() -> pl.DataFrame:
+            return outcome.read(self.datasets.read_part(outcome.requests, outcome.known_at))
+
+        held = None if most_held is None else Stored(lambda: self.segments(name), outcomes, most_held)
+        self.models[name] = ModelParts(
+            plan=plan,
+            predictions=Predictions(name, self.columns, outcome, held),
+            features=FeatureEngine(plan.schema.features, plan.schema.requests, self.features),
+            plane=self.planes.add(name, outcome.task),
+        )
+        self._restore_serving(name)
+
+    @property
+    def declared(self) -> tuple[Dataset, ...]:
+        """Every dataset that some model reads."""
+        return datasets_of([parts.plan for parts in self.models.values()])
+
+    def segments(self, model: ModelName) -> dict[str, Digest]:
+        """Return the segments of a model's predictions that count, in the order in which they were ingested,
+        each with the digest of its rows.
+        """
+        with self.views.reading(RoutingView) as routing:
+            return dict(routing.segments.get(model, {}))
+
+    def loop_state(self, model: ModelName) -> LoopState:
+        """Return where the loop of a model is."""
+        row = self.ledger.saga(loop_id(model))
+        return LoopState() if row is None else msgspec.json.decode(row.state, type=LoopState)
+
+    def registered(self) -> list[Fact]:
+        """Return the facts that make every declared dataset known.
+
+        Raises
+        ------
+        AlreadyExists
+            If a dataset is known with another shape.
+        """
+        return [fact for dataset in self.declared for fact in self.datasets.register(dataset)]
+
+    def close(self) -> None:
+        """Give the store back."""
+        self.ledger.close()
+
+    def _restore_serving(self, model: ModelName) -> None:
+        """Warm what the last routing table needs, and put it in force again."""
+        with self.views.reading(RoutingView) as routing:
+            table = routing.tables.get(model)
+        if table is None:
+            return
+        for version in sorted(table.versions):
+            with self.views.reading(RegistryView) as registry:
+                registered = registry.version(model, version).registered
+            for name in (registered.package, registered.reference):
+                if not self.blobs.has(name):
+                    what = f"is missing; it belongs to {model} v{version}"
+                    raise Corrupt("file", f"blobs/{name[:2]}/{name[2:]}", what, hint=RESTORE)
+                self.blobs.path(name)
+            self.fleet.warm(model, version, registered.package)
+        self.fleet.apply(model, table)

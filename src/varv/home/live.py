@@ -1,0 +1,319 @@
+"""Live: the loops of a home on the machine's clock, beside the replay, with the same rules and handlers.
+
+On an empty home the history of the sources is lived through first (`home.history`). From there on rows come
+from captures, which were durable before their sender got an answer: what was captured is ingested, sent to
+those that answer, and only then dropped. A process that was killed at any point goes on from its ledger, and
+ingests what the captures still hold.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import polars as pl
+
+from varv.data import Correction
+from varv.data.intake import Batch, Intake, made_known
+from varv.data.model import part_named
+from varv.data.values import typed_frame
+from varv.home.answers import served
+from varv.home.history import STREAM, History
+from varv.home.home import Home, ModelParts
+from varv.home.model import LiveStarted
+from varv.home.views import HomeView
+from varv.kernel.clock import HeldClock
+from varv.kernel.codec import Digest
+from varv.kernel.errors import FailedPrecondition
+from varv.kernel.ids import ModelName
+from varv.kernel.observe import log
+from varv.kernel.sagas import Fact, Message
+from varv.loop.model import PolicyChanged
+from varv.loop.plan import loop_id
+from varv.loop.views import LoopView
+from varv.serving import Capture
+from varv.serving.capture import read_captures
+from varv.serving.model import AnswersUncaptured
+from varv.serving.prediction_log import ServedFrames, model_in, served_frames
+from varv.serving.views import RoutingView
+
+COMPACT_EVERY = 512
+"""Capture files."""
+_LOG = logging.getLogger(__name__)
+
+
+class Sealed(msgspec.Struct, frozen=True):
+    """A capture file that nobody writes any more; its name is the segment of what is in it."""
+
+    segment: str
+    path: Path
+
+
+class Captured(msgspec.Struct, frozen=True):
+    """What a capture file holds, stored: the facts to commit, and what is known once they are committed."""
+
+    segment: str
+    facts: tuple[Fact, ...]
+    batches: tuple[Batch, ...]
+    predictions: dict[ModelName, pl.DataFrame]
+
+
+class Live:
+    """Drives one home live. `prepare` comes first; then `ingest` is called every few seconds by one thread,
+    while others fire timers and run commands.
+
+    Memory changes after the commit only, so that a file whose commit failed can be ingested again.
+
+    Parameters
+    ----------
+    home
+        A home on `clock`.
+    declarations
+        The digest of each model's declaration.
+    """
+
+    def __init__(self, home: Home, clock: HeldClock, declarations: Mapping[ModelName, Digest]) -> None:
+        self._home = home
+        self._declarations = declarations
+        self._history = History(home, clock, declarations, self._say)
+        # Features are kept by those that answer; here it is outcomes that are waited for.
+        self._predictions = Intake(home.datasets, [parts.predictions for parts in home.models.values()])
+        self._intake = Intake(home.datasets, [*(m.predictions for m in home.models.values()), home.fleet])
+        self._since_compaction = COMPACT_EVERY  # what the process before had not compacted
+        self._sources_due = False
+        self._lock = threading.Lock()
+        self.state = "starting"
+        """What is going on, for people."""
+
+    def prepare(self) -> None:
+        """Bring the home to the present: live through the history if it is new, go on if it is not.
+
+        Raises
+        ------
+        FailedPrecondition
+            If a replay of this home is unfinished, or a model's features or outcome were others.
+        AlreadyExists
+            If a dataset had other columns.
+        """
+        home = self._home
+        with home.views.reading(HomeView) as view:
+            unfinished = view.replayed_through is not None and not view.replay_finished
+        if unfinished:
+            hint = "finish it with varv replay, or choose another home with --home"
+            raise FailedPrecondition("home", home.folder.name, "holds an unfinished replay", hint=hint)
+        if self._history.is_due():
+            self._history.live_through()
+        else:
+            self._go_on()
+        started = [
+            Fact(STREAM, LiveStarted(model=model, declaration=self._declarations[model]))
+            for model in home.models
+        ]
+        home.engine.tell(facts=started)
+        self.state = "serving"
+
+    def ingest(self, files: Iterable[Sealed]) -> int:
+        """Ingest capture files, each in one transaction, send what became known to those that answer, and
+        drop the files; return how many.
+
+        Raises
+        ------
+        StorageFull
+            If the disk takes nothing more; what is left is ingested by the next call.
+        """
+        self._read_sources_again()
+        count = 0
+        for sealed in files:
+            captures = read_captures(sealed.path)
+            with self._lock:
+                if captures and not self._has_come(sealed.segment):
+                    captured = self._stored(captures, sealed.segment)
+                    self._home.engine.tell(facts=captured.facts)
+                    self._know(captured)
+                    count += 1
+            sealed.path.unlink()
+        self._since_compaction += count
+        if self._since_compaction >= COMPACT_EVERY:
+            self._since_compaction = 0
+            self._compact()
+        return count
+
+    def note_uncaptured(self, counts: Mapping[ModelName, int]) -> None:
+        """Put on record how many requests were answered without capture."""
+        facts = [
+            Fact(f"requests/{model}", AnswersUncaptured(model=model, n_requests=n))
+            for model, n in counts.items()
+            if n
+        ]
+        self._home.engine.tell(facts=facts)
+
+    def correct(self, decide: Callable[[], Correction]) -> Correction:
+        """Carry out what a person decided about rows in quarantine: what comes out is known to those that
+        answer, and labels predictions, when this returns.
+
+        Parameters
+        ----------
+        decide
+            Prepares it; nothing else is ingested meanwhile.
+        """
+        with self._lock:
+            committed = False
+            try:
+                corrected = decide()
+                self._home.engine.tell(facts=corrected.facts)
+                committed = True
+            finally:
+                if not committed:
+                    self._home.datasets.forget()
+            self._intake.tell(made_known(corrected.made))
+        return corrected
+
+    def _say(self, state: str) -> None:
+        self.state = state
+
+    def _go_on(self) -> None:
+        """Bring a home that was served before to the present."""
+        home = self._home
+        home.engine.tell(facts=home.registered())
+        for parts in home.models.values():
+            self._require_same_definition(parts)
+        self.state = "restoring"
+        for name, parts in home.models.items():
+            parts.predictions.restore(home.segments(name))
+        for dataset, part in dict.fromkeys(
+            (parts.plan.outcome.requests, parts.plan.outcome.known_at) for parts in home.models.values()
+        ):
+            self._predictions.tell([Batch(dataset, part, home.datasets.read_part(dataset, part))])
+        home.fleet.restore()
+        for parts in home.models.values():
+            self._follow_declaration(parts)
+        self._sources_due = True
+
+    def _read_sources_again(self) -> None:
+        """Look, once after a restart, whether the sources say otherwise of the past than they did."""
+        if not self._sources_due:
+            return
+        # Only now: nobody's answer waits for the sources to be read again.
+        self._sources_due = False
+        home = self._home
+        for name, parts in home.models.items():
+            found = home.leaks.reread(name, parts.plan.datasets)
+            home.engine.tell(facts=[Fact(loop_id(name), event) for event in found])
+
+    def _compact(self) -> None:
+        """Store what came in a few rows at a time together: a restart reads one file instead of hundreds."""
+        home = self._home
+        for name, parts in home.models.items():
+            parts.predictions.compact(home.segments(name))
+        for dataset in home.declared:
+            home.datasets.compact(dataset)
+
+    def _require_same_definition(self, parts: ModelParts) -> None:
+        """Raise `FailedPrecondition` if a model now learns something else, or from something else.
+
+        Versions in service need the features that they were trained with, and the predictions on record,
+        which the next training reads, hold no others.
+        """
+        with self._home.views.reading(LoopView) as view:
+            record = view.loops.get(parts.name)
+        if record is None:
+            hint = "start it in a home of its own: varv --home .varv-new up FILE"
+            raise FailedPrecondition("model", parts.name, "is not of this home", hint=hint)
+        started = set(record.definition)
+        changed = started ^ set(parts.loop.definition())
+        if started and changed:
+            names = ", ".join(sorted({name for name, *_ in changed})[:10])
+            hint = "put them back as they were, or start anew beside it: varv --home .varv-new up FILE"
+            problem = f"declares other features or another outcome than this home was started with: {names}"
+            raise FailedPrecondition("model", parts.name, problem, hint=hint)
+
+    def _follow_declaration(self, parts: ModelParts) -> None:
+        home, declaration = self._home, self._declarations[parts.name]
+        before = home.loop_state(parts.name).policy
+        assert before is not None, "a loop that goes on has started"
+        with home.views.reading(LoopView) as view:
+            declared = view.loops[parts.name].declaration
+        policy = parts.loop.policy(before.first_training, before.seed)
+        if policy != before or declared != declaration:
+            changed = PolicyChanged(policy=policy, declaration=declaration)
+            home.engine.tell(Message(parts.loop.loop_id, changed))
+
+    # Captures
+
+    def _has_come(self, segment: str) -> bool:
+        """Return whether a file was ingested before a crash kept it from being dropped."""
+        home = self._home
+        with home.views.reading(RoutingView) as routing:
+            if any(segment in routing.segments.get(model, ()) for model in home.models):
+                return True
+        return any(
+            home.datasets.has_come(dataset, part, segment)
+            for dataset in home.declared
+            for part in dataset.parts
+        )
+
+    def _stored(self, captures: Sequence[Capture], segment: str) -> Captured:
+        """Store the rows of one capture file; the same file again changes nothing."""
+        home = self._home
+        only = next(iter(home.models)) if len(home.models) == 1 else None
+        tables: dict[str, list[Mapping[str, Any]]] = {}
+        answered: dict[ModelName, list[Mapping[str, Any]]] = {}
+        for capture in captures:
+            model = model_in(capture.table, only)
+            if model is None:
+                tables.setdefault(capture.table, []).append(capture.row)
+            else:
+                self._require_declared(model)
+                answered.setdefault(model, []).append(capture.row)
+        frames = {name: served_frames(home.models[name].schema, rows) for name, rows in answered.items()}
+        stored = self._intake.store(
+            [*self._requests(frames), *self._rows(tables)], segment, acknowledged=True
+        )
+        facts = list(stored.facts)
+        for name, frame in frames.items():
+            content = home.models[name].predictions.store(segment, frame.predictions)
+            facts.append(served(name, segment, frame.predictions, content))
+        predictions = {name: frame.predictions for name, frame in frames.items()}
+        return Captured(segment, tuple(facts), stored.batches, predictions)
+
+    def _require_declared(self, model: ModelName) -> None:
+        """Raise `FailedPrecondition` if predictions of a model that is gone are still to be ingested."""
+        if model not in self._home.models:
+            hint = "declare it once more, so that what it answered is put on record"
+            problem = "is not declared, and has captured predictions that are not on record"
+            raise FailedPrecondition("model", model, problem, hint=hint)
+
+    def _requests(self, frames: Mapping[ModelName, ServedFrames]) -> list[Batch]:
+        """Return the requests in `frames`, those of models that share a dataset together."""
+        found: dict[str, list[ModelName]] = {}
+        for name in frames:
+            found.setdefault(self._home.models[name].schema.requests.name, []).append(name)
+        batches = []
+        for names in found.values():
+            dataset = self._home.models[names[0]].schema.requests
+            rows = pl.concat([frames[name].requests for name in names])
+            batches.append(Batch(dataset, dataset.event_time, rows))
+        return batches
+
+    def _rows(self, tables: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[Batch]:
+        declared = {dataset.name: dataset for dataset in self._home.declared}
+        batches = []
+        for table, rows in sorted(tables.items()):
+            dataset, part = part_named(declared, table)
+            batches.append(Batch(dataset, part, typed_frame(rows, dataset.part_types(part))))
+        return batches
+
+    def _know(self, captured: Captured) -> None:
+        """Remember what is committed, and send it to those that answer."""
+        for name, rows in captured.predictions.items():
+            self._home.models[name].predictions.remember(captured.segment, rows)
+        self._intake.tell(captured.batches)
+        for batch in captured.batches:
+            place = (batch.dataset, batch.part, captured.segment)
+            if n_rows := self._home.datasets.n_quarantined(*place):
+                named = {"dataset": batch.dataset.name, "part": batch.part, "segment": captured.segment}
+                log(_LOG, logging.WARNING, "rows.quarantined", **named, n_rows=n_rows)

@@ -1,0 +1,26 @@
+"""Projects: what users declare, checked, loaded from files, and compiled into the plans that rooms work by.
+
+`declaration` is what a user writes; `project` is what one file or folder declares together; `loading` runs
+the files; `plan` compiles a model.
+"""
+
+from varv.project.declaration import REFERENCES, Model, Outcome, Plant, Replay, Retrain
+from varv.project.loading import load_project
+from varv.project.plan import ModelPlan, datasets_of, plan_of, replay_digest
+from varv.project.project import Project, project_of
+
+__all__ = [
+    "REFERENCES",
+    "Model",
+    "ModelPlan",
+    "Outcome",
+    "Plant",
+    "Project",
+    "Replay",
+    "Retrain",
+    "datasets_of",
+    "load_project",
+    "plan_of",
+    "project_of",
+    "replay_digest",
+]

@@ -1,0 +1,504 @@
+"""The declaration of a model: everything that varv does for it, in one place, checked before anything
+runs.
+
+`project.plan` compiles it into what each room works by; no room below reads a declaration.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from copy import copy
+from functools import cached_property
+from typing import Protocol, TypeVar
+
+import polars as pl
+
+from varv.data import Dataset
+from varv.features import Derived, FeatureSet, FeatureView
+from varv.kernel.clock import DAY, Duration, Instant, duration, instant
+from varv.kernel.errors import InvalidDeclaration, InvalidInput
+from varv.kernel.ids import ModelName, checked_name
+from varv.monitoring.monitor import Monitor, calibration, drift, performance, plan
+from varv.rollout import Rollout
+from varv.serving.scores import answer_schema
+from varv.tasks import Task, task_of
+from varv.training import Train
+from varv.training.gates import BeatsChampion, Calibrated, Gate
+
+
+class Named(Protocol):
+    """Something that is declared under a name."""
+
+    @property
+    def name(self) -> str:
+        """How it is called."""
+        ...
+
+
+Feature = str | FeatureView | Derived
+T = TypeVar("T")
+
+STANDARD_MONITORS: tuple[Monitor, ...] = (performance(), calibration(), drift())
+
+_KINDS = ("performance", "drift", "calibration", "schedule", "volume")
+_PERCENT = re.compile(r"(\d+(?:\.\d+)?)%")
+
+
+class Outcome:
+    """What the model predicts, and when the truth is known.
+
+    Parameters
+    ----------
+    column
+        A column of the requests' dataset that holds 0 or 1, or true or false; 0.0 and 1.0 will do.
+    known_at
+        The time column at which it becomes known; null where it never is.
+    mature
+        How long after a request its outcome has come, but for stragglers. Windows are measured, and rollouts
+        judged, only then: outcomes taken as they arrive are biased, since a flight that lands early is not
+        late.
+    """
+
+    def __init__(self, column: str, *, known_at: str, mature: str = "24h") -> None:
+        self.column = _column("outcome", "column", column)
+        self.known_at = _column("outcome", "known_at", known_at)
+        self.mature = _duration("outcome", "mature", mature)
+
+
+class Retrain:
+    """When a new candidate is trained.
+
+    Parameters
+    ----------
+    on
+        Any of ``"performance"``, ``"drift"`` and ``"calibration"`` (an alarm of that kind),
+        ``"schedule:30d"`` (so long after the last training) and ``"volume:25%"`` (so many more rows with an
+        outcome than at the last training). An empty list never retrains.
+    cooldown
+        The least time between two trainings; what comes in between waits.
+
+    Raises
+    ------
+    InvalidDeclaration
+        If a trigger is not understood or is there twice.
+    """
+
+    def __init__(self, on: Sequence[str] = ("performance", "schedule:30d"), *, cooldown: str = "3d") -> None:
+        self.alarms: frozenset[str] = frozenset()
+        self.schedule: Duration | None = None
+        self.volume: float | None = None
+        if isinstance(on, str) or not isinstance(on, Sequence):
+            raise InvalidDeclaration(
+                "retrain", "on", "is not a list", given=repr(on)[:60], hint='write on=["performance"]'
+            )
+        seen: set[str] = set()
+        for trigger in on:
+            kind = self._declare(trigger)
+            if kind in seen:
+                raise InvalidDeclaration("retrain", "on", f"names {kind!r} twice", hint="keep one of them")
+            seen.add(kind)
+        self.on = tuple(on)
+        self.cooldown = _duration("retrain", "cooldown", cooldown)
+
+    def _declare(self, trigger: object) -> str:
+        kind, _, detail = trigger.partition(":") if isinstance(trigger, str) else ("", "", "")
+        if kind in ("performance", "drift", "calibration") and not detail:
+            self.alarms |= {kind}
+        elif kind == "schedule" and detail:
+            self.schedule = _duration("retrain", "schedule", detail)
+        elif kind == "volume" and (share := _PERCENT.fullmatch(detail)) and 0 < float(share[1]) <= 1e6:
+            self.volume = float(share[1]) / 100
+        else:
+            hint = f"use {', '.join(_KINDS[:3])}, schedule:30d or volume:25%"
+            raise InvalidDeclaration("retrain", "on", f"has no trigger {str(trigger)[:60]!r}", hint=hint)
+        return kind
+
+    @classmethod
+    def never(cls) -> Retrain:
+        """Declare that the first model stays."""
+        return cls(on=[])
+
+
+class Model:
+    """A model that varv keeps in production.
+
+    Parameters
+    ----------
+    name
+        Lower-case letters, digits and hyphens.
+    requests
+        The dataset whose rows are prediction requests, made at its event time.
+    features
+        What the model reads: names of request columns, feature views, and derived features.
+    outcome
+        What it predicts.
+    train, gates, rollout, monitors, retrain
+        How it is trained, what a candidate must show, how it meets traffic, what is watched (performance,
+        calibration and drift unless said otherwise), and when it is trained anew.
+    task
+        What the outcome is and what a prediction says of it: ``varv.task.binary()`` and its like, or the name
+        of one, ``"binary"`` by default: the probability that the outcome is 1.
+    unit
+        The request column whose values keep their arm during a rollout; the request's key by default.
+
+    Raises
+    ------
+    InvalidDeclaration
+        If anything cannot work: a column that does not exist, a feature that would only be known after the
+        request, an outcome without a time at which it is known, a retraining on alarms that nothing raises,
+        a name that is taken. The message names the object and the fix.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        requests: Dataset,
+        features: Sequence[Feature],
+        outcome: Outcome,
+        train: Train,
+        gates: Sequence[Gate] = (),
+        rollout: Rollout | None = None,
+        monitors: Sequence[Monitor] = STANDARD_MONITORS,
+        retrain: Retrain | None = None,
+        task: str | Task = "binary",
+        unit: str | None = None,
+    ) -> None:
+        self.name = ModelName(_name("model", name))
+        _types(self.name, requests=(requests, Dataset), outcome=(outcome, Outcome), train=(train, Train))
+        self.requests = requests
+        self.features = (
+            tuple(features) if isinstance(features, Sequence) and not isinstance(features, str) else ()
+        )
+        self.outcome = outcome
+        self.train = train
+        self.gates = _several("gates", gates)
+        self.rollout = Rollout() if rollout is None else rollout
+        self.monitors = _several("monitors", monitors)
+        self.retrain = Retrain() if retrain is None else retrain
+        self.task = _task(self.name, task)
+        self.unit = None if unit is None else _column("model", "unit", unit)
+        self._check_parts()
+
+    @cached_property
+    def feature_set(self) -> FeatureSet:
+        """The features, checked against the columns of the requests."""
+        return FeatureSet(self.features, self.requests)
+
+    @property
+    def datasets(self) -> tuple[Dataset, ...]:
+        """Every dataset that the model reads, its requests first."""
+        sources = [view.source for view in self.features if isinstance(view, FeatureView)]
+        return tuple(dict.fromkeys([self.requests, *sources]))
+
+    def validate(self) -> None:
+        """Check the declaration against the data's columns; called before anything runs.
+
+        Raises
+        ------
+        InvalidDeclaration
+            With the first thing at fault.
+        """
+        require_one_of_each_name("dataset", self.datasets)
+        for dataset in self.datasets:
+            dataset.types()
+        self._check_outcome()
+        if not self.feature_set.names:
+            raise InvalidDeclaration(
+                "model", self.name, "has no features", hint="name a column or a feature view"
+            )
+        for name in self.feature_set.names:
+            _require_free(name, self.task)
+        if self.unit is not None and self.requests.known_when(self.unit) != self.requests.event_time:
+            hint = "choose a column that comes with the request"
+            raise InvalidDeclaration(
+                "model", self.name, f"has the unit {self.unit!r}, which is known too late", hint=hint
+            )
+
+    def require_history(self, outcomes: pl.Series) -> None:
+        """Check what the history holds of the outcome.
+
+        Raises
+        ------
+        InvalidDeclaration
+            If it is not what the task says that it is.
+        """
+        self.task.require_history(outcomes, self.outcome.column)
+
+    def _check_parts(self) -> None:
+        if not self.features:
+            raise InvalidDeclaration(
+                "model", self.name, "has no features", hint='list them: features=["origin", view]'
+            )
+        for gate in self.gates:
+            if not isinstance(gate, BeatsChampion | Calibrated):
+                raise InvalidDeclaration("model", self.name, f"has a gate {gate!r}", hint="use varv.gate.*")
+        if not isinstance(self.rollout, Rollout):
+            raise InvalidDeclaration(
+                "model",
+                self.name,
+                f"has a rollout of type {type(self.rollout).__name__}",
+                hint="use varv.Rollout(...)",
+            )
+        if not isinstance(self.retrain, Retrain):
+            raise InvalidDeclaration(
+                "model",
+                self.name,
+                f"has a retrain of type {type(self.retrain).__name__}",
+                hint="use varv.Retrain(...)",
+            )
+        unwatched = sorted(self.retrain.alarms - plan(self.monitors).kinds)
+        if unwatched:
+            problem = f"retrains on {unwatched[0]!r} alarms, which no monitor raises"
+            hint = f"add varv.monitor.{unwatched[0]}() to monitors, or leave it out of retrain"
+            raise InvalidDeclaration("model", self.name, problem, hint=hint)
+
+    def _check_outcome(self) -> None:
+        column, known_at = self.outcome.column, self.outcome.known_at
+        data = self.requests
+        if column not in data.types():
+            hint = f"its columns are {', '.join(list(data.types())[:30])}"
+            raise InvalidDeclaration("outcome", column, f"is no column of dataset {data.name!r}", hint=hint)
+        if known_at not in data.known_at:
+            hint = f'declare it on the dataset: known_at={{"{known_at}": ["{column}"]}}'
+            raise InvalidDeclaration("outcome", column, f"has no arrival time {known_at!r}", hint=hint)
+        if data.known_when(column) != known_at:
+            hint = f"use known_at={data.known_when(column)!r}, or list the column there on the dataset"
+            raise InvalidDeclaration("outcome", column, f"is not known at {known_at!r}", hint=hint)
+        problem, _, hint = self.task.accepts(data.types()[column]).partition("; ")
+        if problem:
+            raise InvalidDeclaration("outcome", column, problem, hint=hint)
+
+
+class Plant:
+    """A bad candidate that a replay plants on purpose, to see whether the loop catches it; marked as planted
+    everywhere.
+
+    The candidate reads one more column, which in the history holds what was only known later, and which
+    breaks in production: it arrives empty.
+
+    Parameters
+    ----------
+    name
+        How it is called in the report.
+    at
+        When it is planted: ISO 8601.
+    column
+        A column of the requests' dataset that is known only later.
+    breaks
+        ``"at once"``: it was never there in production. ``"in canary"``: it is there in shadow, and gone from
+        the moment that the candidate answers users.
+    model
+        The name of the model that it is a candidate of; may be left out where one model is replayed.
+    """
+
+    def __init__(self, name: str, *, at: str, column: str, breaks: str = "at once", model: str = "") -> None:
+        self.model = model
+        self.name = _name("plant", name)
+        self.at = _instant("plant", name, at)
+        self.column = _column("plant", "column", column)
+        if breaks not in ("at once", "in canary"):
+            raise InvalidDeclaration(
+                "plant", name, f"breaks {breaks!r}", hint='write "at once" or "in canary"'
+            )
+        self.breaks = breaks
+
+
+class Replay:
+    """What `varv replay` does with models: which stretch of the past, and what else is tried on it.
+
+    Parameters
+    ----------
+    models
+        The models whose policies are replayed, over the same past and at the same time.
+    since, train_at, until
+        The past is fed from `since`; the first versions are trained at `train_at`; the replay ends at
+        `until`.
+    plants
+        Bad candidates to plant.
+    references
+        Other policies to compare with, by name.
+    seed
+        Everything random in the replay depends on it, and nothing else.
+
+    Raises
+    ------
+    InvalidDeclaration
+        If there is no model or one twice, times are out of order, or a plant or reference cannot work.
+    """
+
+    def __init__(
+        self,
+        *models: Model,
+        since: str,
+        train_at: str,
+        until: str,
+        plants: Sequence[Plant] = (),
+        references: Sequence[str] = ("never", "monthly", "weekly"),
+        seed: int = 0,
+    ) -> None:
+        if not models:
+            raise InvalidDeclaration(
+                "replay", "models", "names no model", hint="write varv.Replay(model, ...)"
+            )
+        for model in models:
+            _types("replay", model=(model, Model))
+        self.models = models
+        named = self._named
+        if len({model.name for model in models}) < len(models):
+            raise InvalidDeclaration("replay", named, "names a model twice", hint="name each model once")
+        if not isinstance(seed, int) or isinstance(seed, bool) or not abs(seed) < 1 << 63:
+            raise InvalidDeclaration(
+                "replay", "seed", "is not a whole number", given=repr(seed)[:60], hint="write seed=0"
+            )
+        self.since, self.train_at, self.until = (
+            _instant("replay", argument, text)
+            for argument, text in (("since", since), ("train_at", train_at), ("until", until))
+        )
+        if not self.since + DAY <= self.train_at <= self.until - DAY:
+            hint = "put since, train_at and until in order, a day apart at least"
+            raise InvalidDeclaration("replay", named, "has its times out of order", hint=hint)
+        self.plants = self._checked_plants(_several("plants", plants))
+        references = _several("references", references)
+        unknown = [name for name in references if name not in REFERENCES]
+        if unknown:
+            hint = f"there are {', '.join(REFERENCES)}"
+            raise InvalidDeclaration("replay", named, f"has no reference policy {unknown[0]!r}", hint=hint)
+        self.references = tuple(dict.fromkeys(references))
+        self.seed = seed
+
+    def validate(self) -> None:
+        """Check the plants against the data's columns; the models are checked by their project."""
+        for plant in self.plants:
+            data = self.planted_in(plant).requests
+            if data.known_when(plant.column) == data.event_time:
+                hint = "choose a column that only becomes known later"
+                raise InvalidDeclaration(
+                    "plant", plant.name, f"reads {plant.column!r}, which is known in time", hint=hint
+                )
+            dtype = data.types()[plant.column]
+            if not (dtype.is_numeric() or dtype == pl.Boolean):
+                hint = "choose a column of numbers or truth values"
+                raise InvalidDeclaration(
+                    "plant", plant.name, f"reads {plant.column!r} of type {dtype}", hint=hint
+                )
+            _require_free(plant.column, self.planted_in(plant).task)
+
+    def planted_in(self, plant: Plant) -> Model:
+        """Return the model that a plant is a candidate of."""
+        return next(model for model in self.models if plant.model in ("", model.name))
+
+    def only(self, model: Model) -> Replay:
+        """Return the replay of one of its models alone, with the plants of that model."""
+        chosen = copy(self)
+        chosen.models = (model,)
+        chosen.plants = tuple(plant for plant in self.plants if self.planted_in(plant) is model)
+        return chosen
+
+    @property
+    def _named(self) -> str:
+        return ", ".join(model.name for model in self.models)
+
+    def _checked_plants(self, plants: tuple[Plant, ...]) -> tuple[Plant, ...]:
+        names = [model.name for model in self.models]
+        for plant in plants:
+            if not isinstance(plant, Plant):
+                hint = "use varv.Plant(...)"
+                raise InvalidDeclaration("replay", self._named, f"has a plant {repr(plant)[:60]}", hint=hint)
+            if not self.train_at < plant.at < self.until:
+                hint = "plant it after the first training and before the end"
+                raise InvalidDeclaration("plant", plant.name, "has its time outside of the replay", hint=hint)
+            if plant.model not in (names if len(names) > 1 else ("", *names)):
+                hint = f"say whose candidate it is, model=one of {', '.join(names)}"
+                raise InvalidDeclaration("plant", plant.name, "is of no model of the replay", hint=hint)
+        if len({plant.name for plant in plants}) < len(plants):
+            raise InvalidDeclaration(
+                "replay", self._named, "has two plants of one name", hint="rename one of them"
+            )
+        return plants
+
+
+def require_one_of_each_name(kind: str, things: Sequence[Named]) -> None:
+    """Check that different objects have different names; one object may be there several times.
+
+    Raises
+    ------
+    InvalidDeclaration
+        If two objects share a name.
+    """
+    seen: dict[str, Named] = {}
+    for thing in things:
+        if seen.setdefault(thing.name, thing) is not thing:
+            hint = "share one object, or rename one of them"
+            raise InvalidDeclaration(kind, thing.name, "is declared twice", hint=hint)
+
+
+def _task(model: str, task: object) -> Task:
+    if isinstance(task, str):
+        return task_of(task)
+    if not isinstance(task, Task):
+        hint = "give varv.task.binary() or its like"
+        raise InvalidDeclaration("model", model, f"has the task {task!r:.60}", hint=hint)
+    return task
+
+
+def _require_free(feature: str, task: Task) -> None:
+    if feature in {"key", "requested_at", "outcome", "known_at", *answer_schema(task)}:
+        hint = f'rename the column, or derive it: varv.derived("my_{feature}", pl.col("{feature}"))'
+        problem = "has the name of a column that predictions are kept with"
+        raise InvalidDeclaration("feature", feature, problem, hint=hint)
+
+
+def _several(argument: str, given: Sequence[T]) -> tuple[T, ...]:
+    if isinstance(given, str) or not isinstance(given, Sequence):
+        hint = f"write {argument}=[...]"
+        raise InvalidDeclaration("argument", argument, "is not a list", given=repr(given)[:60], hint=hint)
+    return tuple(given)
+
+
+def _column(kind: str, argument: str, name: str) -> str:
+    if not isinstance(name, str) or not name:
+        hint = "give the name of a column"
+        raise InvalidDeclaration(kind, argument, "is not a name", given=repr(name)[:60], hint=hint)
+    return name
+
+
+def _name(kind: str, name: object) -> str:
+    try:
+        return checked_name(kind, name)
+    except InvalidInput as error:
+        raise InvalidDeclaration(kind, error.name, error.problem, hint=error.hint) from None
+
+
+def _duration(kind: str, argument: str, text: str) -> Duration:
+    try:
+        return duration(text)
+    except InvalidInput as error:
+        raise InvalidDeclaration(
+            kind, argument, error.problem, given=repr(text)[:60], hint=error.hint
+        ) from None
+
+
+def _instant(kind: str, name: str, text: str) -> Instant:
+    try:
+        return instant(text)
+    except InvalidInput as error:
+        raise InvalidDeclaration(
+            kind, name, f"has a bad time: {error.problem}", given=repr(text)[:40], hint=error.hint
+        ) from None
+
+
+def _types(name: str, **checks: tuple[object, type]) -> None:
+    for argument, (value, expected) in checks.items():
+        if not isinstance(value, expected):
+            problem = f"has {argument}={repr(value)[:60]}"
+            raise InvalidDeclaration("model", name, problem, hint=f"give a varv.{expected.__name__}")
+
+
+REFERENCES: dict[str, Retrain] = {
+    "never": Retrain.never(),
+    "monthly": Retrain(on=["schedule:30d"], cooldown="1d"),
+    "weekly": Retrain(on=["schedule:7d"], cooldown="1d"),
+}
+"""Policies to hold the declared one against: retrain on all data so far by the calendar, replace at once."""

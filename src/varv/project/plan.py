@@ -1,0 +1,105 @@
+"""What a declaration compiles to: for each room the plan that it works by, and the digest of all of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import polars as pl
+
+from varv.data import Dataset
+from varv.data.outcomes import OutcomeSpec
+from varv.kernel.clock import Instant
+from varv.kernel.codec import Digest, digest_of
+from varv.kernel.ids import ModelName
+from varv.loop.plan import LoopPlan
+from varv.monitoring import monitor
+from varv.project.declaration import Model, Replay
+from varv.serving import RequestSchema
+from varv.training import code_closure
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelPlan:
+    """One model, as a home works with it."""
+
+    schema: RequestSchema
+    loop: LoopPlan
+
+    require_history: Callable[[pl.Series], None]
+    """Raises `InvalidDeclaration` if what the history holds of the outcome is not what was declared."""
+
+    @property
+    def name(self) -> ModelName:
+        """The model."""
+        return self.loop.model
+
+    @property
+    def datasets(self) -> tuple[Dataset, ...]:
+        """Every dataset that the model reads, its requests first."""
+        return self.loop.datasets
+
+    @property
+    def outcome(self) -> OutcomeSpec:
+        """What it predicts."""
+        return self.loop.outcome
+
+    def digest(self, first_training: Instant | None = None, seed: int = 0) -> Digest:
+        """Return what identifies the declaration: policy, outcome, features, gates, monitors, training
+        code.
+        """
+        train = self.loop.train
+        recipe = [train.params, train.window, train.validate, train.origins, train.refit, train.min_rows]
+        return digest_of(
+            [
+                self.loop.policy(first_training or Instant(0), seed),
+                self.loop.definition(),
+                self.schema.unit,
+                self.outcome.task.spec,
+                list(self.loop.gates),
+                list(self.loop.monitors.monitors),
+                [code_closure(train.fit).digest, *recipe],
+            ]
+        )
+
+
+def plan_of(model: Model) -> ModelPlan:
+    """Return the plan of a validated declaration."""
+    retrain = model.retrain
+    outcome = OutcomeSpec(
+        requests=model.requests,
+        task=model.task,
+        column=model.outcome.column,
+        known_at=model.outcome.known_at,
+        mature=model.outcome.mature,
+    )
+    return ModelPlan(
+        require_history=model.require_history,
+        schema=RequestSchema(model.name, model.requests, model.feature_set, model.task, model.unit),
+        loop=LoopPlan(
+            model=model.name,
+            datasets=model.datasets,
+            features=model.feature_set,
+            outcome=outcome,
+            train=model.train,
+            gates=model.gates,
+            monitors=monitor.plan(model.monitors, maturity=model.outcome.mature),
+            rollout=model.rollout.plan,
+            alarms=retrain.alarms,
+            schedule=retrain.schedule,
+            volume=retrain.volume,
+            cooldown=retrain.cooldown,
+        ),
+    )
+
+
+def datasets_of(plans: Sequence[ModelPlan]) -> tuple[Dataset, ...]:
+    """Return every dataset that some model reads, each once."""
+    return tuple(dict.fromkeys(dataset for plan in plans for dataset in plan.datasets))
+
+
+def replay_digest(replay: Replay, plans: Sequence[ModelPlan]) -> Digest:
+    """Return what identifies a replay: its models, times, plants and seed."""
+    plants = [[plant.name, plant.at, plant.column, plant.breaks, plant.model] for plant in replay.plants]
+    times = [replay.since, replay.train_at, replay.until]
+    return digest_of([[plan.digest(replay.train_at, replay.seed) for plan in plans], times, plants])

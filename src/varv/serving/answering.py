@@ -1,0 +1,228 @@
+"""Answering requests of one model: from typed columns to answers, from memory alone.
+
+Live requests bring the columns of the requests' dataset that are known when they are made, are answered at
+the clock's present, never the caller's, and are captured before the answer goes out. Requests of the past
+come as rows, each with its own instant, and are answered in one go.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+import msgspec
+import polars as pl
+
+from varv.data.values import ExpectedColumn, column_of
+from varv.features import FeatureEngine
+from varv.features.engine import Shared
+from varv.kernel.clock import Clock
+from varv.kernel.columns import TIME
+from varv.kernel.errors import InvalidInput, StorageFull
+from varv.kernel.ids import ModelName
+from varv.serving.capture import Capture, CaptureLog
+from varv.serving.dataplane import DataPlane
+from varv.serving.prediction_log import captures
+from varv.serving.schema import RequestSchema
+from varv.serving.scores import answer_schema
+
+_SLICE = 256
+"""Rows that are worked on in one go: whoever else wants the interpreter gets it in between."""
+
+
+class Answers(msgspec.Struct, frozen=True):
+    """Answers to requests, one row each with ``key`` and the columns of the answer."""
+
+    rows: pl.DataFrame
+    captured: bool
+    """Whether they are on record; if not, they are known to nobody but the caller."""
+
+
+class Answering:
+    """Answers live requests and captures them.
+
+    Parameters
+    ----------
+    schema
+        What a request is.
+    features, dataplane
+        Kept up to date by others, while this only reads them.
+    log
+        Where every answer is captured.
+    nullable
+        Columns that were sometimes empty in the history, and so may be in a request.
+    max_rows
+        The most rows of one request.
+    capture_required
+        Whether a request that the disk has no room to capture is refused rather than answered without.
+    """
+
+    def __init__(
+        self,
+        schema: RequestSchema,
+        features: FeatureEngine,
+        dataplane: DataPlane,
+        log: CaptureLog,
+        clock: Clock,
+        *,
+        nullable: frozenset[str] = frozenset(),
+        max_rows: int = 10_000,
+        capture_required: bool = False,
+    ) -> None:
+        self._schema = schema
+        self._features = features
+        self._dataplane = dataplane
+        self._log = log
+        self._clock = clock
+        self._nullable = nullable
+        self.max_rows = max_rows
+        self._capture_required = capture_required
+        self._counting = threading.Lock()
+        self._n_uncaptured = 0
+
+    @property
+    def model(self) -> ModelName:
+        """The model that is answered for."""
+        return self._schema.model
+
+    @property
+    def versions(self) -> tuple[int, ...]:
+        """The versions that the routing table in force needs; none before the first champion."""
+        table = self._dataplane.table
+        return () if table is None else tuple(sorted(table.versions))
+
+    @cached_property
+    def columns(self) -> dict[str, ExpectedColumn]:
+        """Every column that a request may bring, by name."""
+        return self._schema.columns(self._nullable)
+
+    def answer(self, columns: Mapping[str, Sequence[Any]], request_id: str) -> Answers:
+        """Return one row a request; captured when this returns, unless the answer says otherwise.
+
+        Parameters
+        ----------
+        columns
+            Values by column, all of one length, as they came out of JSON.
+        request_id
+            Names the rows where the requests bring no key of their own.
+
+        Raises
+        ------
+        InvalidInput
+            If a column is missing, unknown, or has a value that does not fit; the column is named.
+        Unavailable
+            If no version is in force yet.
+        StorageFull
+            If the disk has no room to capture the answer, and capture is required.
+        """
+        requests = self._frame(columns, request_id)
+        event_time = self._schema.requests.event_time
+        parts = [self._features.lookup(part, at=event_time) for part in _sliced(requests)]
+        features = parts[0] if len(parts) == 1 else pl.concat(parts)
+        keys = self._schema.keys(requests)
+        answers = self._dataplane.infer(self._schema.units(requests, keys), features)
+        captured = self._capture(keys, requests, features, answers)
+        return Answers(answers.hstack([keys]), captured)
+
+    def take_uncaptured(self) -> int:
+        """Return how many answers were given without capture since the last call."""
+        with self._counting:
+            taken, self._n_uncaptured = self._n_uncaptured, 0
+        return taken
+
+    def _frame(self, columns: Mapping[str, Sequence[Any]], request_id: str) -> pl.DataFrame:
+        n = len(next(iter(columns.values()), ()))
+        data, types = self._schema.requests, self._schema.types
+        if not 1 <= n <= self.max_rows:
+            hint = f"send 1 to {self.max_rows} rows"
+            raise InvalidInput("request", "", f"has {n} rows", hint=hint, reason="rows", n_rows=n)
+        for name in columns:
+            if name not in self.columns:
+                raise self._unexpected(name)
+        series = []
+        for name, expected in self.columns.items():
+            if name in columns:
+                series.append(column_of(name, columns[name], types[name], expected))
+            elif name == self._schema.generated_key:
+                keys = [request_id] if n == 1 else [f"{request_id}-{number}" for number in range(n)]
+                series.append(pl.Series(name, keys))
+            elif expected.required:
+                hint = f"send {', '.join(c.name for c in self.columns.values() if c.required)}"
+                raise InvalidInput("column", name, "is missing", hint=hint, reason="missing")
+            else:
+                series.append(pl.Series(name, [None] * n, dtype=types[name]))
+        now = pl.Series(data.event_time, [self._clock.now()] * n, dtype=pl.Int64)
+        return pl.DataFrame([*series, now.cast(TIME)])
+
+    def _unexpected(self, name: str) -> InvalidInput:
+        data = self._schema.requests
+        if name == data.event_time:
+            return InvalidInput(
+                "column",
+                name,
+                "is not the caller's to say",
+                hint="leave it out: it is the time of the request",
+            )
+        if name in data.types():
+            hint = "leave it out, and send it later with outcome.record"
+            return InvalidInput("column", name, "is only known after the request", hint=hint, reason="later")
+        hint = f"the columns are {', '.join(self.columns)}"
+        return InvalidInput("column", name[:80], "does not exist", hint=hint, reason="unknown")
+
+    def _capture(
+        self, keys: pl.Series, requests: pl.DataFrame, features: pl.DataFrame, answers: pl.DataFrame
+    ) -> bool:
+        """Write the answers to the log, and return whether it took them."""
+        records: list[Capture] = []
+        for part in zip(*map(_sliced, (keys.to_frame(), requests, features, answers)), strict=True):
+            records += captures(self._schema, part[0].to_series(), *part[1:])
+        try:
+            self._log.write(*records)
+        except StorageFull:
+            if self._capture_required:
+                raise
+            with self._counting:
+                self._n_uncaptured += keys.len()
+            return False
+        return True
+
+
+def predicted(
+    schema: RequestSchema,
+    engine: FeatureEngine,
+    plane: DataPlane,
+    requests: pl.DataFrame,
+    *,
+    planted: pl.DataFrame | None = None,
+    shared: Shared | None = None,
+) -> pl.DataFrame:
+    """Return the predictions of requests of the past, as they are kept: ``key``, ``requested_at``, the answer
+    and the features. Before the first champion the answers are null.
+
+    Parameters
+    ----------
+    planted
+        Further columns that the requests bring, one row each, which are not kept.
+    shared
+        What other models found for these requests; see `FeatureEngine.lookup`.
+    """
+    at = schema.requests.event_time
+    features = engine.lookup(requests, at=at, shared=shared)
+    given = features if planted is None else features.hstack(planted)
+    keys = schema.keys(requests)
+    if plane.table is None:
+        # Nothing serves yet: the requests are kept with their features, to train the first model on.
+        none = [pl.Series(name, [None], dtype=dtype) for name, dtype in answer_schema(schema.task).items()]
+        answers = pl.DataFrame([column.new_from_index(0, requests.height) for column in none])
+    else:
+        answers = plane.infer(schema.units(requests, keys), given)
+    rows = pl.DataFrame([keys, requests[at].alias("requested_at")])
+    return rows.hstack(answers).hstack(features)
+
+
+def _sliced(frame: pl.DataFrame) -> list[pl.DataFrame]:
+    if frame.height <= _SLICE:
+        return [frame]
+    return [frame.slice(first, _SLICE) for first in range(0, frame.height, _SLICE)]

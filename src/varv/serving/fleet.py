@@ -1,0 +1,111 @@
+"""The fleet in this process: data planes by model, and features that are observed here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from varv.data import Dataset, Datasets
+from varv.data.intake import Batch, Intake
+from varv.features import FeatureStore
+from varv.kernel.blobs import Blobs
+from varv.kernel.codec import Digest
+from varv.kernel.errors import NotFound
+from varv.kernel.ids import ModelName, Version
+from varv.registry import Runtimes, open_package
+from varv.serving.dataplane import DataPlane
+from varv.serving.routing import RoutingTable
+from varv.tasks import Task, task_of
+
+
+class DataPlanes:
+    """The data plane of each model that this process answers for.
+
+    Parameters
+    ----------
+    runtimes
+        Bring packages into memory.
+    blobs
+        Where packages are.
+    timer
+        Reads seconds, to measure how long each version takes; None for a replay, whose answers must not
+        depend on the machine.
+    """
+
+    def __init__(self, runtimes: Runtimes, blobs: Blobs, timer: Callable[[], float] | None = None) -> None:
+        self._runtimes = runtimes
+        self._blobs = blobs
+        self._timer = timer
+        self._planes: dict[ModelName, DataPlane] = {}
+
+    def add(self, model: ModelName, task: Task) -> DataPlane:
+        """Return the data plane of a model, made if it is not there."""
+        return self._planes.setdefault(model, DataPlane(task, self._runtimes, self._timer))
+
+    def plane(self, model: ModelName) -> DataPlane:
+        """Return the data plane of a model.
+
+        Raises
+        ------
+        NotFound
+            If the model was not added.
+        """
+        if model not in self._planes:
+            raise NotFound("model", model, "is not answered for here", models=sorted(self._planes))
+        return self._planes[model]
+
+    def warm(self, model: ModelName, version: Version, package: Digest) -> None:
+        """Bring a version into memory."""
+        plane = self._planes.get(model)
+        if plane is None or version not in plane.warm_versions:
+            opened = open_package(self._blobs.get(package))
+            self.add(model, task_of(opened.task)).warm(version, opened)
+
+    def apply(self, model: ModelName, table: RoutingTable) -> int:
+        """Put a table in force and return its epoch."""
+        return self.plane(model).swap(table)
+
+    def unload(self, model: ModelName, version: Version) -> None:
+        """Let a version go."""
+        self.plane(model).unload(version)
+
+
+class LocalFleet:
+    """The fleet of a home that answers requests in its own process.
+
+    Parameters
+    ----------
+    planes
+        Of its models.
+    features
+        Observes what becomes known.
+    datasets, declared
+        Where rows are read from, and which datasets there are.
+    """
+
+    def __init__(
+        self, planes: DataPlanes, features: FeatureStore, datasets: Datasets, declared: Iterable[Dataset]
+    ) -> None:
+        self._planes = planes
+        self._features = features
+        self._datasets = datasets
+        self._declared = declared
+
+    def warm(self, model: ModelName, version: Version, package: Digest) -> None:
+        """Bring a version into memory."""
+        self._planes.warm(model, version, package)
+
+    def apply(self, model: ModelName, table: RoutingTable) -> int:
+        """Put a table in force and return its epoch."""
+        return self._planes.apply(model, table)
+
+    def unload(self, model: ModelName, version: Version) -> None:
+        """Let a version go."""
+        self._planes.unload(model, version)
+
+    def restore(self) -> None:
+        """Observe all that is stored."""
+        Intake(self._datasets, [self._features]).restore(self._declared)
+
+    def rows_known(self, batch: Batch) -> None:
+        """Observe rows."""
+        self._features.rows_known(batch)

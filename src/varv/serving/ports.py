@@ -1,0 +1,36 @@
+"""The port of serving: what those that answer requests must do."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from varv.data.intake import Batch
+from varv.kernel.codec import Digest
+from varv.kernel.ids import ModelName, Version
+from varv.serving.routing import RoutingTable
+
+
+class Fleet(Protocol):
+    """Whatever answers requests of a home's models: data planes in this process, or worker processes."""
+
+    def warm(self, model: ModelName, version: Version, package: Digest) -> None:
+        """Bring a version into memory wherever requests are answered; return when it has answered its probe
+        rows.
+        """
+        ...
+
+    def apply(self, model: ModelName, table: RoutingTable) -> int:
+        """Put a table in force everywhere and return the epoch that all have confirmed."""
+        ...
+
+    def unload(self, model: ModelName, version: Version) -> None:
+        """Let a version go once its last request has left."""
+        ...
+
+    def restore(self) -> None:
+        """Let features be brought up to what the ledger holds; from then on `rows_known` keeps them there."""
+        ...
+
+    def rows_known(self, batch: Batch) -> None:
+        """Send rows that became known, and are committed; the same ones again change nothing."""
+        ...

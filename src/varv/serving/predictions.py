@@ -1,0 +1,371 @@
+"""The predictions of one model: what was answered, with which inputs, and what turned out.
+
+Predictions live in columns, one segment a batch; outcomes in the requests' dataset, by the time at which they
+became known. The latest rows are held in memory as well, for the windows that monitors and evidence ask for;
+a replay holds all. What lies further back is read from the columns when somebody asks, as a training does. A
+row counts as labelled at an instant only if its outcome was known by then.
+"""
+
+from __future__ import annotations
+
+import threading
+from array import array
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from varv.data.intake import Batch
+from varv.data.outcomes import OutcomeSpec
+from varv.kernel.clock import Instant, as_datetime
+from varv.kernel.codec import Digest
+from varv.kernel.columns import TIME, Columns, Segments
+from varv.kernel.errors import InvalidInput
+from varv.kernel.ids import ModelName
+from varv.serving.scores import answer_schema
+from varv.serving.truths import Truths
+
+_OF_ONE_MODEL = "predictions"
+_SEGMENT = "segment of the row"
+_SMALL = 256
+T = TypeVar("T")
+
+
+def predictions_of(model: ModelName | str, columns: Columns) -> str:
+    """Return the table of a model's predictions.
+
+    Homes of before held one model and kept its predictions in a table that does not name it; they go on so.
+    """
+    return _OF_ONE_MODEL if columns.segments(_OF_ONE_MODEL) else f"{_OF_ONE_MODEL}/{model}"
+
+
+class Predictions:
+    """Predictions and outcomes of one model. It listens to ingestion, for the outcomes.
+
+    One thread takes in; others may ask meanwhile.
+
+    Parameters
+    ----------
+    model
+        Whose they are.
+    columns
+        Where predictions are kept.
+    outcome
+        What the model predicts.
+    stored
+        Where what is not held in memory is found; None holds everything.
+    """
+
+    def __init__(
+        self, model: ModelName, columns: Columns, outcome: OutcomeSpec, stored: Stored | None = None
+    ) -> None:
+        self._table = predictions_of(model, columns)
+        self._answer = answer_schema(outcome.task)
+        self._columns = columns
+        self._outcome = outcome
+        self._segments: set[str] = set()  # that are remembered
+        self._stored = stored
+        self._lock = threading.Lock()
+        self._batches: list[_Batch] = []
+        self._n_rows = 0
+        self._truths = Truths(outcome.task.outcome_dtype)
+        self._known_at: list[npt.NDArray[np.int64]] = []
+        self._earlier_outcomes = _Earlier(0, Instant(0))
+        # By number of the segment, in the order in which they were remembered.
+        self._first_request, self._last_request = array("q"), array("q")
+        self._n_forgotten = 0  # segments that are only in the columns
+
+    def restore(self, segments: Segments) -> None:
+        """Read back the predictions of `segments`, oldest first."""
+        for rows in self._columns.batches(self._table, segments, segment_as=_SEGMENT):
+            of_segment = pl.col("requested_at").to_physical()
+            spans = rows.group_by(_SEGMENT, maintain_order=True).agg(
+                of_segment.min().alias("first"), of_segment.max().alias("last")
+            )
+            self._segments.update(spans[_SEGMENT].to_list())
+            self._remember(rows.drop(_SEGMENT), spans["first"].to_list(), spans["last"].to_list())
+
+    def compact(self, segments: Segments) -> None:
+        """Store small ones of `segments`, oldest first, together."""
+        self._columns.compact(self._table, segments)
+
+    def predicted(self, segment: str, rows: pl.DataFrame) -> Digest:
+        """Keep a batch of predictions: ``key``, ``requested_at``, the answer's columns, and the features.
+        Return the digest of its rows.
+
+        Parameters
+        ----------
+        segment
+            Names the batch. A batch is kept once: what may have to be tried again is stored first, and
+            remembered once it counts.
+        """
+        content = self.store(segment, rows)
+        self.remember(segment, rows)
+        return content
+
+    def store(self, segment: str, rows: pl.DataFrame) -> Digest:
+        """Store a batch durably, not in memory, and return the digest of its rows; storing the same batch
+        again changes nothing.
+        """
+        return self._columns.append(self._table, segment, rows)
+
+    def rows_known(self, batch: Batch) -> None:
+        """Take in the outcomes that a batch holds, if it does; the same ones again change nothing."""
+        if self._outcome.is_in(batch.dataset, batch.part):
+            self.known(self._outcome.read(batch.rows))
+
+    def known(self, outcomes: pl.DataFrame) -> None:
+        """Take in outcomes that became known: ``key``, ``outcome`` as the task has it, and ``known_at``."""
+        if outcomes.is_empty():
+            return
+        ordered = outcomes.sort("known_at", "key")
+        times = ordered["known_at"].cast(TIME).to_physical()
+        with self._lock:
+            fresh = self._truths.learn(
+                ordered["key"].to_list(), ordered["outcome"].to_list(), times.to_list()
+            )
+            counted = times.to_numpy()[fresh]
+            self._known_at = _tidied(self._known_at, counted, len, _sorted_together)
+            if self._stored is not None:
+                self._truths.forget_ahead(self._stored.most_held // 10)
+                self._count_only_earlier(self._stored.most_held)
+
+    def requested(self, since: Instant, until: Instant) -> pl.DataFrame:
+        """Return predictions of requests made in [since, until), in their order, whether or not their outcome
+        is known.
+        """
+        return self._rows(since, until, None, until).drop("outcome", "known_at")
+
+    def matured(
+        self, since: Instant, until: Instant, *, known_by: Instant, columns: Sequence[str] | None = None
+    ) -> pl.DataFrame:
+        """Return requests made in [since, until) with the outcome as known at `known_by`, null where it was
+        not.
+
+        Rows come in the order of the requests, with ``outcome`` and ``known_at`` beside the prediction's
+        columns, or those of them that are in `columns`.
+        """
+        return self._rows(since, until, columns, known_by)
+
+    def labelled(
+        self, since: Instant, until: Instant, *, known_by: Instant, columns: Sequence[str] | None = None
+    ) -> pl.DataFrame:
+        """Return the rows of `matured` that have an outcome."""
+        return self.matured(since, until, known_by=known_by, columns=columns).drop_nulls("outcome")
+
+    def n_labelled(self, until: Instant, *, known_by: Instant) -> int:
+        """Return how many outcomes were known at `known_by`, without those of requests made from `until`
+        on.
+        """
+        young = self.labelled(until, Instant(known_by + 1), known_by=known_by, columns=()).height
+        return self._n_known(known_by) - young
+
+    def _n_known(self, known_by: Instant) -> int:
+        earlier, batches = self._earlier_outcomes, self._known_at
+        if self._stored is not None and known_by < earlier.through:
+            return self._stored.outcomes().filter(pl.col("known_at") <= as_datetime(known_by)).height
+        return earlier.n + sum(int(np.searchsorted(times, known_by, side="right")) for times in batches)
+
+    def _rows(
+        self, since: Instant, until: Instant, columns: Sequence[str] | None, known_by: Instant
+    ) -> pl.DataFrame:
+        """Return the requests made in [since, until) in order, each with what was known of it by then."""
+        wanted = None if columns is None else tuple(dict.fromkeys(("key", "requested_at", *columns)))
+        with self._lock:
+            n_forgotten = self._n_forgotten
+            rows, positions = self._held(since, until, wanted)
+            rows = rows.hstack(self._truths.at(positions))
+        earlier = self._forgotten(since, until, wanted, n_forgotten)
+        if earlier.height:
+            parts = [earlier, rows.select(earlier.columns)] if rows.height else [earlier]
+            rows = pl.concat(parts).sort("requested_at", "key", maintain_order=True)
+        # What is known before the request is not what was predicted.
+        in_time = pl.when(pl.col("known_at").is_between("requested_at", as_datetime(known_by)))
+        rows = rows.with_columns(in_time.then("outcome"), in_time.then("known_at"))
+        named = rows.columns if columns is None else (*columns, "outcome", "known_at")
+        return rows[[name for name in dict.fromkeys(named) if name in rows.columns]]
+
+    def _forgotten(
+        self, since: Instant, until: Instant, columns: Sequence[str] | None, n: int
+    ) -> pl.DataFrame:
+        """Return the rows of a window that are in the columns only, of the first `n` segments."""
+        first = np.frombuffer(self._first_request[:n].tobytes(), np.int64)
+        last = np.frombuffer(self._last_request[:n].tobytes(), np.int64)
+        numbers = np.flatnonzero((first < until) & (last >= since)).tolist()
+        if self._stored is None or not numbers:
+            return self._none()
+        segments = self._stored.segments()
+        names = list(segments)
+        asked = {names[number]: segments[names[number]] for number in numbers}
+        window = pl.col("requested_at").is_between(as_datetime(since), as_datetime(until), closed="left")
+        frames = self._columns.batches(self._table, asked)
+        parts = [
+            rows.filter(window).select([name for name in columns or rows.columns if name in rows.columns])
+            for rows in map(self._completed, frames)
+        ]
+        rows = pl.concat(parts)
+        known = self._stored.outcomes().join(rows.select("key"), on="key", how="semi")
+        return rows.join(known, on="key", how="left", maintain_order="left")
+
+    def _held(
+        self, since: Instant, until: Instant, columns: Sequence[str] | None
+    ) -> tuple[pl.DataFrame, npt.NDArray[np.int64]]:
+        """Return the requests of [since, until) that are in memory, and the positions of their truths."""
+        spans = [
+            (batch, *np.searchsorted(batch.times, (since, until)).tolist())
+            for batch in self._batches
+            if batch.times[0] < until and batch.times[-1] >= since
+        ]
+        found = [batch.between(first, last) for batch, first, last in spans if first < last]
+        if not found:
+            found = [_batch(self._none(), np.empty(0, np.int64))]
+        parts = [batch.rows for batch in found]
+        if columns is not None:
+            kept = [name for name in columns if name in parts[0].columns]
+            parts = [rows[kept] for rows in parts]
+        rows, positions = pl.concat(parts), np.concatenate([batch.positions for batch in found])
+        if all(one.times[-1] < other.times[0] for one, other in pairwise(found)):
+            return rows, positions
+        # Live, several workers answer at a time.
+        order = _order(batch.rows for batch in found)
+        return rows[order], positions[order.to_numpy()]
+
+    def remember(self, segment: str, rows: pl.DataFrame) -> None:
+        """Hold a stored batch in memory, once; batches are remembered in the order of their segments."""
+        if segment in self._segments:
+            return
+        self._segments.add(segment)
+        if rows.is_empty():
+            raise InvalidInput("batch", "", "holds no predictions", hint="keep batches that have rows")
+        times = rows["requested_at"].to_physical().to_numpy()
+        self._remember(rows, [int(times.min())], [int(times.max())])
+
+    def _remember(self, rows: pl.DataFrame, first: list[int], last: list[int]) -> None:
+        ordered = self._completed(rows).sort("requested_at", "key")
+        with self._lock:
+            self._first_request.extend(first)
+            self._last_request.extend(last)
+            start = self._truths.expect(ordered["key"].to_list())
+            batch = _batch(ordered, np.arange(start, start + ordered.height), n_segments=len(first))
+            self._batches = _tidied(self._batches, batch, lambda one: one.rows.height, _merged)
+            self._n_rows += rows.height
+            self._forget()
+
+    def _completed(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """Return `rows` with every column of an answer, in one order; segments of older homes lack some."""
+        head = ["key", "requested_at", *self._answer]
+        if rows.columns[: len(head)] == head:
+            return rows
+        answer = [
+            pl.col(name) if name in rows.columns else pl.lit(None, dtype).alias(name)
+            for name, dtype in self._answer.items()
+        ]
+        rest = [name for name in rows.columns if name not in head]
+        return rows.select("key", "requested_at", *answer, *rest)
+
+    def _none(self) -> pl.DataFrame:
+        return pl.DataFrame(schema={"key": pl.String, "requested_at": TIME, **self._answer})
+
+    def _forget(self) -> None:
+        """Let go of the oldest batches beyond what is to be held, a tenth of it at a time."""
+        most = None if self._stored is None else self._stored.most_held
+        if most is None or self._n_rows <= most + most // 10:
+            return
+        keys: list[str] = []
+        n = 0
+        while self._n_rows > most and n < len(self._batches) - 1:
+            gone = self._batches[n]
+            keys += gone.rows["key"].to_list()
+            self._n_rows -= gone.rows.height
+            self._n_forgotten += gone.n_segments
+            n += 1
+        self._batches = self._batches[n:]
+        before = min(int(batch.positions.min()) for batch in self._batches if batch.positions.size)
+        self._truths.forget(keys, before)
+
+    def _count_only_earlier(self, most: int) -> None:
+        """Keep of the oldest outcomes only how many there are."""
+        n = sum(map(len, self._known_at))
+        if n <= 2 * most:
+            return
+        times = np.sort(np.concatenate(self._known_at))
+        gone, self._known_at = times[: n // 2], [times[n // 2 :]]
+        self._earlier_outcomes = _Earlier(self._earlier_outcomes.n + len(gone), Instant(int(gone[-1])))
+
+
+@dataclass(frozen=True)
+class Stored:
+    """Where telemetry finds what it does not hold in memory.
+
+    `segments` gives the segments of predictions in the order in which they were taken in, with their digests,
+    `outcomes` the outcome of every ``key`` that has one, with ``outcome`` and ``known_at``. `most_held` is
+    how many predictions are held.
+    """
+
+    segments: Callable[[], Mapping[str, Digest]]
+    outcomes: Callable[[], pl.DataFrame]
+    most_held: int = field(default=100_000)
+
+
+class _Earlier(NamedTuple):
+    """How many outcomes were known by an instant."""
+
+    n: int
+    through: Instant
+
+
+class _Batch(NamedTuple):
+    """Predictions in the order of their requests, the instants of these, and where their truths are."""
+
+    rows: pl.DataFrame
+    times: npt.NDArray[np.int64]
+    positions: npt.NDArray[np.int64]
+    n_segments: int
+
+    def between(self, first: int, last: int) -> _Batch:
+        return _Batch(self.rows[first:last], self.times[first:last], self.positions[first:last], 0)
+
+
+def _batch(rows: pl.DataFrame, positions: npt.NDArray[np.int64], *, n_segments: int = 0) -> _Batch:
+    return _Batch(rows, rows["requested_at"].to_physical().to_numpy(), positions, n_segments)
+
+
+def _order(parts: Iterable[pl.DataFrame]) -> pl.Series:
+    """Return the order of the requests in `parts`, one below the other."""
+    both = pl.concat([rows.select("requested_at", "key") for rows in parts])
+    return both.select(pl.arg_sort_by("requested_at", "key")).to_series()
+
+
+def _merged(one: _Batch, other: _Batch) -> _Batch | None:
+    if one.rows.schema != other.rows.schema:
+        return None
+    order = _order([one.rows, other.rows])
+    # In one piece: a frame of many chunks would cost as much as many frames.
+    rows = pl.concat([one.rows, other.rows])[order].rechunk()
+    positions = np.concatenate([one.positions, other.positions])[order.to_numpy()]
+    return _batch(rows, positions, n_segments=one.n_segments + other.n_segments)
+
+
+def _sorted_together(one: npt.NDArray[np.int64], other: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    return np.sort(np.concatenate([one, other]))
+
+
+def _tidied(held: list[T], new: T, height: Callable[[T], int], merge: Callable[[T, T], T | None]) -> list[T]:
+    """Return `held` with `new` at its end, small neighbours there made one.
+
+    Live, a batch is what came in five seconds. Three rows in a frame of their own take 20 KB, and a day has
+    thousands of such frames. Nothing is merged into what is twice as large, so that a row is copied only as
+    often as its batch grows by half. The list is a new one, since others may be reading the old.
+    """
+    held = list(held)
+    while held and max(height(new), height(held[-1])) < _SMALL and height(held[-1]) < 2 * height(new):
+        both = merge(held[-1], new)
+        if both is None:
+            break
+        held.pop()
+        new = both
+    return [*held, new]

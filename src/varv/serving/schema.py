@@ -1,0 +1,86 @@
+"""What a request of a model is: its dataset, its features, and whose coin is tossed for it.
+
+Compiled from a declaration by `project.plan`; the data plane, its log and its predictions read requests by
+it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import polars as pl
+
+from varv.data import Dataset
+from varv.data.identity import keys_of
+from varv.data.values import ExpectedColumn
+from varv.features import FeatureSet
+from varv.kernel.ids import ModelName
+from varv.tasks import Task
+
+
+@dataclass(frozen=True)
+class RequestSchema:
+    """The requests of one model.
+
+    Parameters
+    ----------
+    model
+        Whose requests these are.
+    requests
+        The dataset whose base rows they are.
+    features
+        What the model reads.
+    task
+        What an answer is.
+    unit
+        The request column whose values keep their arm during a rollout; None for the request's key.
+    """
+
+    model: ModelName
+    requests: Dataset
+    features: FeatureSet
+    task: Task
+    unit: str | None = None
+
+    @cached_property
+    def types(self) -> dict[str, pl.DataType]:
+        """The columns of a request and their types, its time among them."""
+        return dict(self.requests.part_types(self.requests.event_time))
+
+    @cached_property
+    def generated_key(self) -> str | None:
+        """The key column that takes the request's id where the request brings none."""
+        key = self.requests.key
+        return key[0] if len(key) == 1 and self.types[key[0]] == pl.String else None
+
+    def keys(self, rows: pl.DataFrame) -> pl.Series:
+        """Return the key of each request as one text, under the name ``key``."""
+        return keys_of(self.requests.key, rows)
+
+    def units(self, rows: pl.DataFrame, keys: pl.Series) -> list[str]:
+        """Return what the coin is tossed for: the unit of randomisation of each request."""
+        unit = keys if self.unit is None else rows[self.unit].cast(pl.String)
+        return [text or "" for text in unit.to_list()]
+
+    def columns(self, nullable: frozenset[str] = frozenset()) -> dict[str, ExpectedColumn]:
+        """Return every column that a request may bring, by name.
+
+        Parameters
+        ----------
+        nullable
+            Columns that were sometimes empty in the history, and so may be in a request.
+        """
+        data = self.requests
+        needed = {*self.features.request_columns(), *([self.unit] if self.unit else [])}
+        needed |= set(data.key) if self.generated_key is None else set()
+        return {
+            name: ExpectedColumn(
+                name,
+                str(dtype),
+                required=name in needed,
+                may_be_null=name not in data.key and (name in nullable or name not in needed),
+            )
+            for name, dtype in self.types.items()
+            if name != data.event_time
+        }

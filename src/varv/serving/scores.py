@@ -1,0 +1,90 @@
+"""Columns of scores: how the numbers that a version predicts are kept in a frame, whatever the task.
+
+A task with one number keeps it in one column, named by the role of the version that said it: ``score`` (what
+was answered), ``champion_score``, ``candidate_score``, ``former_score``. A task with several keeps a column
+for each, ``champion_score.B``. Everybody who keeps or reads predictions asks here for the names.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from varv.tasks import Task
+
+Role = Literal["score", "champion_score", "candidate_score", "former_score"]
+ROLES: tuple[Role, ...] = ("score", "champion_score", "candidate_score", "former_score")
+Scores = npt.NDArray[np.float32]
+
+
+PLAIN: dict[str, pl.DataType] = {
+    "version": pl.Int32(),
+    "arm": pl.String(),
+    "share": pl.Float64(),
+    "coin": pl.Float64(),
+    "epoch": pl.Int32(),
+    "champion": pl.Int32(),
+    "candidate": pl.Int32(),
+    "former": pl.Int32(),
+    "champion_ms": pl.Float32(),
+    "candidate_ms": pl.Float32(),
+}
+"""Columns of an answer beside the scores."""
+
+
+def answer_schema(task: Task) -> dict[str, pl.DataType]:
+    """Return the columns of an answer: who answered, and what each version that scored it said.
+
+    Notes
+    -----
+    ``share`` is the probability with which the candidate was to answer; the champion's is the rest, so the
+    assignment probability of every answer is on record. ``coin`` is what was tossed for the request's unit,
+    null while there is no candidate: below ``share`` the candidate is to answer. ``champion_ms`` and
+    ``candidate_ms`` are how long scoring took, on the first row of a call and only where it is measured.
+    ``former`` is the champion before, in the probation of the present one.
+    """
+    found: dict[str, pl.DataType] = {}
+    for name in ("version", "arm", "share", "coin", "epoch", *ROLES, "champion_ms", "candidate_ms"):
+        if name in ROLES:
+            version = name.removesuffix("_score")
+            if version in PLAIN:
+                found[version] = PLAIN[version]
+            found |= dict.fromkeys(score_columns(task, name), pl.Float32())
+        else:
+            found[name] = PLAIN[name]
+    return found
+
+
+def score_columns(task: Task, role: str = "score") -> tuple[str, ...]:
+    """Return the columns in which a role's predictions are kept, one for each of the task's outputs.
+
+    Examples
+    --------
+    >>> from varv.tasks import task_of
+    >>> score_columns(task_of("binary"), "champion_score")
+    ('champion_score',)
+    """
+    return (role,) if task.width == 1 else tuple(f"{role}.{output}" for output in task.outputs)
+
+
+def scores_in(frame: pl.DataFrame, task: Task, role: Role = "score") -> Scores:
+    """Return a role's predictions, float32 of shape (n, width); NaN where there is none."""
+    columns = [frame[name].cast(pl.Float32).to_numpy() for name in score_columns(task, role)]
+    return np.column_stack(columns)
+
+
+def score_series(task: Task, role: Role, predicted: Scores) -> list[pl.Series]:
+    """Return predictions of shape (n, width) as columns; NaN becomes null."""
+    return [
+        pl.Series(name, predicted[:, number], dtype=pl.Float32, nan_to_null=True)
+        for number, name in enumerate(score_columns(task, role))
+    ]
+
+
+def renamed(frame: pl.DataFrame, task: Task, role: Role, as_role: Role) -> pl.DataFrame:
+    """Return `frame` with a role's predictions in the place of another's."""
+    pairs = zip(score_columns(task, role), score_columns(task, as_role), strict=True)
+    return frame.with_columns(pl.col(name).alias(to) for name, to in pairs)
