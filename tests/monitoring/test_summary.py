@@ -3,6 +3,7 @@
 import msgspec
 import pytest
 
+from varv import task
 from varv.kernel.clock import DAY, Instant
 from varv.monitoring.model import Window
 from varv.monitoring.performance import measure_performance
@@ -17,7 +18,7 @@ from .streams import START, day_instant, stream
 def measured(frame, first, last=None, version=1):
     window = Window(day_instant(first), day_instant((first if last is None else last) + 1))
     part = cut(frame, window, known_by=Instant(window.end + DAY))
-    return measure_performance(part, window, model="late", version=version)
+    return measure_performance(part, window, task=task.binary(), model="late", version=version)
 
 
 @pytest.fixture(scope="module")
