@@ -28,7 +28,7 @@ MARGIN_OF_LOSSES = 2.0
 
 
 class Measured(msgspec.Struct, frozen=True):
-    """One number of a window with its 95 % interval, clustered by the hour; None is what is not known."""
+    """One number of a window with its 95 % interval, clustered by the hour; None is what was not computed."""
 
     value: float
     low: float | None = None

@@ -86,7 +86,8 @@ def _of_task(task: Task, rows: Labelled, model: ModelName, version: Version) -> 
     Notes
     -----
     Another loss than the default one may be watched, so it has an error. Of a metric and a signal of one name
-    the signal is taken: it is the same number, with an error.
+    the signal is taken: it is the same number, with an error. Other metrics have no interval of a day: that
+    of an ECE alone would cost more than all else, and over several days it follows from how days differ.
     """
     if not rows.day.size:
         return {}
@@ -100,7 +101,8 @@ def _of_task(task: Task, rows: Labelled, model: ModelName, version: Version) -> 
             found[loss.name] = _measured(clustered_mean(costs, hours), error)
         for metric in task.metrics.values():
             if metric.name not in {signal.name for signal in task.signals}:
-                found[metric.name] = _measured(metric.estimate(y, p, hours, groups), None)
+                value = finite(metric.value(y, p, groups))
+                found[metric.name] = None if value is None else Measured(value)
         for signal in task.signals:
             estimate = signal.estimate(y, p, hours, groups)
             found[signal.name] = _measured(estimate, signal.error(y, p, groups))
