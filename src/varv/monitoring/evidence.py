@@ -12,7 +12,7 @@ import msgspec
 
 from varv.kernel.wording import count, facts, limits, number
 
-UNITS = {"nats": " nats", "outcome": ", in the unit of the outcome", "outcome²": ", in that unit squared"}
+UNITS = {"nats": ", in nats", "outcome": ", in the unit of the outcome", "outcome²": ", in that unit squared"}
 """How the unit of a number is said behind it."""
 
 
