@@ -299,15 +299,7 @@ def _model_blocks(model: ModelStatus) -> list[Block]:
 
 
 def _quality_line(one: QualityStatus) -> str:
-    def limits(value: float | None, low: float | None, high: float | None) -> str:
-        bracket = "" if low is None or high is None else f" [{low:.3f}, {high:.3f}]"
-        return "–" if value is None else f"{value:.3f}{bracket}"
-
-    loss = limits(one.log_loss, one.log_loss_low, one.log_loss_high)
-    pooled = limits(one.auc, one.auc_low, one.auc_high)
-    within = limits(one.auc_within_days, None, None)
-    bias = limits(one.bias, one.bias_low, one.bias_high)
-    numbers = f"log-loss {loss}, AUC {pooled}, AUC within days {within}, bias {bias}"
+    numbers = ", ".join(shown.text() for shown in one.numbers)
     return f"  quality  {one.since[:10]} to {one.until[:10]}: {numbers}, n {one.n:,}"
 
 

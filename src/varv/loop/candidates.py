@@ -37,6 +37,7 @@ from varv.registry import (
     open_package,
     signature_of,
 )
+from varv.serving.scores import score_columns
 from varv.stats.calibration import calibration_error, log_losses
 from varv.stats.ranking import auc
 from varv.training import (
@@ -415,10 +416,20 @@ def _reference(rows: Rows, recipe: _Recipe, **fits: bytes) -> Reference:
     # Rows that the model was fitted on flatter it: only the held-out ones carry a score.
     scored = _scored(rows, recipe, fits)[::-1]
     fitted = rows.between(rows.held[0].fit_from, rows.held[-1].since)
-    parts = [fitted.with_columns(score=pl.lit(None, dtype=pl.Float32)), *scored]
-    names = recipe.plan.features.names
-    frame = pl.concat([part.select("requested_at", "score", "outcome", *names) for part in parts])
-    return reference(frame, model=recipe.plan.model, version=Version(recipe.version), features=names)
+    plan = recipe.plan
+    task, names = plan.outcome.task, plan.features.names
+    scores = score_columns(task)
+    parts = [fitted.with_columns(pl.lit(None, pl.Float32).alias(name) for name in scores), *scored]
+    lists = () if task.group is None else ("group",)
+    frame = pl.concat([part.select("requested_at", *scores, "outcome", *lists, *names) for part in parts])
+    return reference(
+        frame,
+        task=task,
+        model=plan.model,
+        version=Version(recipe.version),
+        features=names,
+        monitors=plan.monitors.declared,
+    )
 
 
 def package_scores(runtimes: Runtimes, package: Package, rows: pl.DataFrame) -> np.ndarray:

@@ -11,7 +11,7 @@ from varv.kernel.codec import Digest, Event, event
 from varv.kernel.ids import ModelName, Version
 from varv.kernel.sagas import Command
 from varv.kernel.wording import count, percent
-from varv.monitoring.evidence import evidence_line
+from varv.monitoring.evidence import Number, evidence_line
 from varv.rollout import Luck, RolloutPlan
 from varv.training.gates import GateResult
 
@@ -24,6 +24,8 @@ class Trigger(msgspec.Struct, frozen=True):
     kind: str
     subject: str = ""
     evidence: dict[str, float | None] = {}
+    number: Number = Number()
+    """How the number that an alarm is about reads."""
 
     def line(self) -> str:
         """Return why a candidate was trained, with the numbers behind it."""
@@ -32,7 +34,7 @@ class Trigger(msgspec.Struct, frozen=True):
             more = f"{percent(seen['growth'] or 0.0)} more outcomes than at the last training"
             known = f"{more}, {count(seen.get('n_rows'))} after {count(seen['trained_rows'])}"
         else:
-            known = evidence_line(seen, self.subject)
+            known = evidence_line(seen, self.subject, self.number)
         what = f"{self.kind} {self.subject}" if self.subject else self.kind
         return f"{what}: {known}" if known else what
 

@@ -19,7 +19,7 @@ from varv.features import Derived, FeatureSet, FeatureView
 from varv.kernel.clock import DAY, Duration, Instant, duration, instant
 from varv.kernel.errors import InvalidDeclaration, InvalidInput
 from varv.kernel.ids import ModelName, checked_name
-from varv.monitoring.monitor import Monitor, calibration, drift, performance, plan
+from varv.monitoring import Monitor, monitor
 from varv.rollout import Rollout
 from varv.serving.scores import answer_schema
 from varv.tasks import Task, task_of
@@ -38,8 +38,6 @@ class Named(Protocol):
 
 Feature = str | FeatureView | Derived
 T = TypeVar("T")
-
-STANDARD_MONITORS: tuple[Monitor, ...] = (performance(), calibration(), drift())
 
 _KINDS = ("performance", "drift", "calibration", "schedule", "volume")
 _PERCENT = re.compile(r"(\d+(?:\.\d+)?)%")
@@ -135,7 +133,8 @@ class Model:
         What it predicts.
     train, gates, rollout, monitors, retrain
         How it is trained, what a candidate must show, how it meets traffic, what is watched (performance,
-        calibration and drift unless said otherwise), and when it is trained anew.
+        calibration and drift unless said otherwise, as far as the task has them), and when it is trained
+        anew.
     task
         What the outcome is and what a prediction says of it: ``varv.task.binary()`` and its like, or the name
         of one, ``"binary"`` by default: the probability that the outcome is 1.
@@ -160,7 +159,7 @@ class Model:
         train: Train,
         gates: Sequence[Gate] = (),
         rollout: Rollout | None = None,
-        monitors: Sequence[Monitor] = STANDARD_MONITORS,
+        monitors: Sequence[Monitor] | None = None,
         retrain: Retrain | None = None,
         task: str | Task = "binary",
         unit: str | None = None,
@@ -175,9 +174,9 @@ class Model:
         self.train = train
         self.gates = _several("gates", gates)
         self.rollout = Rollout() if rollout is None else rollout
-        self.monitors = _several("monitors", monitors)
-        self.retrain = Retrain() if retrain is None else retrain
         self.task = _task(self.name, task)
+        self.monitors = monitor.standard(self.task) if monitors is None else _several("monitors", monitors)
+        self.retrain = Retrain() if retrain is None else retrain
         self.unit = None if unit is None else _column("model", "unit", unit)
         self._check_parts()
 
@@ -248,7 +247,7 @@ class Model:
                 f"has a retrain of type {type(self.retrain).__name__}",
                 hint="use varv.Retrain(...)",
             )
-        unwatched = sorted(self.retrain.alarms - plan(self.monitors).kinds)
+        unwatched = sorted(self.retrain.alarms - monitor.plan(self.monitors, task=self.task).kinds)
         if unwatched:
             problem = f"retrains on {unwatched[0]!r} alarms, which no monitor raises"
             hint = f"add varv.monitor.{unwatched[0]}() to monitors, or leave it out of retrain"

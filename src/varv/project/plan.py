@@ -83,7 +83,7 @@ def plan_of(model: Model) -> ModelPlan:
             outcome=outcome,
             train=model.train,
             gates=model.gates,
-            monitors=monitor.plan(model.monitors, maturity=model.outcome.mature),
+            monitors=monitor.plan(model.monitors, task=model.task, maturity=model.outcome.mature),
             rollout=model.rollout.plan,
             alarms=retrain.alarms,
             schedule=retrain.schedule,
