@@ -31,6 +31,7 @@ _WHERE = {
     "gate": "varv.training",
     "monitor": "varv.monitoring",
     "packaged": "varv.training",
+    "slice": "varv.features",
     "task": "varv.tasks",
     "windows": "varv.features",
 }
@@ -55,13 +56,14 @@ __all__ = [
     "gate",
     "monitor",
     "packaged",
+    "slice",
     "task",
     "windows",
 ]
 
 if TYPE_CHECKING:
     from varv.data import Csv, Dataset, Frame, Parquet
-    from varv.features import FeatureView, derived, windows
+    from varv.features import FeatureView, derived, slice, windows
     from varv.kernel.errors import VarvError
     from varv.monitoring import monitor
     from varv.project import Model, Outcome, Plant, Replay, Retrain
