@@ -38,7 +38,8 @@ from varv.registry import RegistryView, VersionRecord
 from varv.rollout import Luck, RolloutsView, evidence, learned, rollout_id
 from varv.rollout.evidence import PAIRED
 from varv.rollout.luck import Hour
-from varv.training.gates import HeldOut, judge
+from varv.serving.scores import score_series
+from varv.training.gates import Judgement, judge
 
 LUCK_HISTORY = Duration(90 * DAY)
 """How far back scores of two versions on the same requests are taken from, to learn how far chance goes."""
@@ -210,15 +211,16 @@ def _against_former(rows: pl.DataFrame, version: int, former: int) -> pl.DataFra
     )
 
 
-def _hours(rows: HeldOut) -> tuple[Hour, ...]:
+def _hours(rows: Judgement) -> tuple[Hour, ...]:
     """Return the held-out rows that neither version was fitted on, as hours of paired losses."""
+    assert rows.champion is not None, "without a champion there are no pairs"
     scored = pl.DataFrame(
-        {
-            "requested_at": pl.Series(rows.at, dtype=pl.Int64).cast(TIME),
-            "outcome": rows.outcome,
-            "champion_score": rows.champion,
-            "candidate_score": rows.candidate,
-        }
+        [
+            pl.Series("requested_at", rows.at, dtype=pl.Int64).cast(TIME),
+            pl.Series("outcome", rows.outcome),
+            *score_series(rows.task, "champion_score", rows.champion),
+            *score_series(rows.task, "candidate_score", rows.candidate),
+        ]
     )
     unseen = scored.filter(pl.Series(rows.unseen, dtype=pl.Boolean))
     if unseen.is_empty():
