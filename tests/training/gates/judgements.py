@@ -7,8 +7,6 @@ from functools import cache
 import numpy as np
 import polars as pl
 from sklearn.linear_model import LinearRegression, LogisticRegression
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 from tests.tasks import samples
 from tests.training.samples import RUNTIMES, built, given
 
@@ -101,7 +99,7 @@ def served(name: str, *, by_route: float = 0.0, by_load: float = 2.0) -> Served:
     signal = by_load * train.X[:, 0] + by_route * train.X[:, 1] + np.random.default_rng(2).normal(size=3000)
     train.y = _outcomes(task, signal)
     learner = LogisticRegression() if task.outcome_dtype.is_integer() else LinearRegression()
-    blob = built(make_pipeline(StandardScaler(), learner).fit(train.X, train.y), train, task=task)
+    blob = built(learner.fit(train.X, train.y), train, task=task)
     return Served(lambda: blob, RUNTIMES)
 
 

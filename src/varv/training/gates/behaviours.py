@@ -155,8 +155,8 @@ class Invariant(msgspec.Struct, frozen=True, tag="invariant"):
             return _Shift(before, after, right, touched)
 
         question = (
-            f"Does {self.name} keep predictions within {self.tolerance:g} in {percent(self.share)} of rows"
-            f"{sliced('', self.slice, joint=' where ')}?"
+            f"Does the change {self.name!r} keep predictions within {self.tolerance:g} in"
+            f" {percent(self.share)} of rows{sliced('', self.slice, joint=' where ')}?"
         )
         return _result(f"invariant {self.name}", question, rows, judged, self.share)
 
@@ -222,7 +222,7 @@ class Direction(msgspec.Struct, frozen=True, tag="direction"):
             step = _numbers(rows.task, after, self.output) - _numbers(rows.task, before, self.output)
             rises, falls = step > self.tolerance, step < -self.tolerance
             right = {"up": rises, "down": falls, "not down": ~falls, "not up": ~rises}[self.prediction]
-            return _Shift(before, after, right, np.ones(len(before), dtype=bool))
+            return _Shift(before, after, right & np.isfinite(step), np.ones(len(before), dtype=bool))
 
         question = (
             f"Does the prediction {_WORDS[self.prediction]} in {percent(self.share)} of rows"
@@ -258,11 +258,11 @@ def _result(
     found = _share(shift, rows)
     evidence |= {"share": found.value, "low": found.low, "high": found.high, "n": float(found.n)}
     evidence["n_wrong"] = float(np.sum(~shift.right))
-    told = f"{_percents(found)} of changed rows pass"
+    told = f"{_percents(found)} of the changed rows pass"
     if rows.champion_served is not None:
         theirs = _share(judged(rows.champion_served), rows)
         evidence["champion_share"] = theirs.value
-        told += f", of the champion's {100 * theirs.value:.4g} %"
+        told += f", {100 * theirs.value:.4g} % of the champion's"
     examples = _examples(shift, rows)
     told += f"; {examples[0]} does not" if examples else ""
     held = held_against(found, Limit(low=share), told, shown=False)

@@ -35,6 +35,25 @@ class Limit(msgspec.Struct, frozen=True):
         said += [] if self.high is None else [f"at most {self.high:g}"]
         return " and ".join(said)
 
+    def question(self, name: str, *, shown: bool, unit: str = "") -> str:
+        """Return what a gate asks of a number that has this limit.
+
+        Parameters
+        ----------
+        shown
+            Whether the number must be shown to lie within.
+
+        Examples
+        --------
+        >>> Limit(low=0.7).question("the AUC", shown=False)
+        'Is the AUC shown to be below 0.7?'
+        """
+        if shown:
+            return f"Is {name} shown to be {self}{unit}?"
+        beyond = [] if self.low is None else [f"below {self.low:g}{unit}"]
+        beyond += [] if self.high is None else [f"above {self.high:g}{unit}"]
+        return f"Is {name} shown to be {' or '.join(beyond)}?"
+
     def holds(self, number: float) -> bool:
         """Whether `number` is allowed; NaN is not."""
         above = number >= (-np.inf if self.low is None else self.low)
@@ -140,8 +159,7 @@ class Bound(msgspec.Struct, frozen=True, tag="bound"):
         measure = measure_of(judgement.task, self.metric, gate=self._kind)
         rows = judgement.within(self.slice)
         where = sliced("", self.slice, joint=" where ")
-        asked = "shown to be" if self.shown else "not shown to miss being"
-        question = f"Is the {measure.label}{where} {asked} {self.limit}?"
+        question = self.limit.question(f"the {measure.label}{where}", shown=self.shown)
         evidence: dict[str, float | None] = {"n": float(len(rows)), "n_days": float(rows.n_days)}
         evidence |= {"at_least": self.limit.low, "at_most": self.limit.high}
         interval: tuple[float, float] | None = None

@@ -53,8 +53,7 @@ class Check(msgspec.Struct, frozen=True, tag="check"):
             interval = interval_of(found)
             told = said_with_interval("mean over rows", found)
             held = held_against(found, self.limit, told, shown=self.shown)
-        asked = "shown to be" if self.shown else "not shown to miss being"
-        question = f"Is {self.name} {asked} {self.limit}?"
+        question = self.limit.question(self.name, shown=self.shown)
         return GateResult(
             f"check {self.name}",
             held.passed,
@@ -68,7 +67,7 @@ class Check(msgspec.Struct, frozen=True, tag="check"):
 
     def _of_one(self, value: float) -> Held:
         if not np.isfinite(value):
-            return nothing_shown(f"the function returned {value}", shown=self.shown)
+            return nothing_shown("the function returned no finite number", shown=self.shown)
         exact = Estimate(value, value, value, 1)
         beyond = self.limit.misses(exact)
         told = f"it is {value:.4g}; one number has no interval"

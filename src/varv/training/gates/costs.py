@@ -40,8 +40,8 @@ class Latency(msgspec.Struct, frozen=True, tag="latency"):
         name = f"latency p{100 * self.quantile:g}"
         limit = Limit(high=1e3 * self.longest / SECOND)
         sized = "1 row" if self.rows == 1 else f"{self.rows} rows"
-        asked = "shown to be" if self.shown else "not shown to miss being"
-        question = f"Is p{100 * self.quantile:g} of the time of a call with {sized} {asked} {limit} ms?"
+        timed = f"p{100 * self.quantile:g} of the time of a call with {sized}"
+        question = limit.question(timed, shown=self.shown, unit=" ms")
         evidence: dict[str, float | None] = {"at_most_ms": limit.high, "rows": float(self.rows)}
         if judgement.timer is None or judgement.served is None:
             answer = "Not measured in a replay, whose results must not depend on the machine."

@@ -56,7 +56,7 @@ def identity_of(gate: Gate) -> list[object]:
     try:
         arguments = msgspec.to_builtins(gate, enc_hook=_code_of)
         canonical(arguments)
-    except (TypeError, ValueError, InvalidInput) as error:
+    except (TypeError, ValueError, NotImplementedError, InvalidInput) as error:
         hint = "give it numbers, texts, lists, structs and functions"
         problem = "has an argument that cannot be written as JSON"
         raise InvalidDeclaration(
