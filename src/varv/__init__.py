@@ -27,6 +27,7 @@ _WHERE = {
     "Train": "varv.training",
     "TrainingSet": "varv.training",
     "VarvError": "varv.kernel.errors",
+    "behaviour": "varv.training",
     "derived": "varv.features",
     "gate": "varv.training",
     "monitor": "varv.monitoring",
@@ -35,7 +36,7 @@ _WHERE = {
     "task": "varv.tasks",
     "windows": "varv.features",
 }
-_MODULES = {"gate": "gates", "monitor": "monitor", "task": "task"}
+_MODULES = {"behaviour": "behaviour", "gate": "gate", "monitor": "monitor", "task": "task"}
 
 __all__ = [
     "Csv",
@@ -52,6 +53,7 @@ __all__ = [
     "Train",
     "TrainingSet",
     "VarvError",
+    "behaviour",
     "derived",
     "gate",
     "monitor",
@@ -69,8 +71,7 @@ if TYPE_CHECKING:
     from varv.project import Model, Outcome, Plant, Replay, Retrain
     from varv.rollout import Rollout
     from varv.tasks import task
-    from varv.training import Train, TrainingSet, packaged
-    from varv.training import gates as gate
+    from varv.training import Train, TrainingSet, behaviour, gate, packaged
 
 
 def __getattr__(name: str) -> Any:

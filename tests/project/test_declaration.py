@@ -322,17 +322,17 @@ BROKEN: list[Broken] = [
     # gates, monitors, rollouts, triggers
     (
         "a gate of another metric",
-        lambda: varv.gate.beats_champion("accuracy"),
+        lambda: model(gates=[varv.gate.beats_champion("accuracy")]),
         "gate 'beats_champion' has no metric 'accuracy'",
-        "log_loss or brier",
+        "log_loss or brier or auc",
     ),
     (
         "a margin that is not a number",
         lambda: varv.gate.beats_champion(margin=float("nan")),
         "gate 'beats_champion' has a bad margin",
-        "from 0 to 10",
+        "at least 0",
     ),
-    ("a margin below zero", lambda: varv.gate.beats_champion(margin=-1), "has a bad margin", "from 0 to 10"),
+    ("a margin below zero", lambda: varv.gate.beats_champion(margin=-1), "has a bad margin", "at least 0"),
     (
         "a calibration of a huge number",
         lambda: varv.gate.calibrated(max_ece=1e300),

@@ -280,6 +280,7 @@ class _Server:
             ledger=self._ledger,
             views=self._views,
             hold_all=False,
+            timer=wall_seconds,
         )
 
     def _fire(self, home: Home) -> None:

@@ -9,7 +9,7 @@ the same function is fitted on all rows, and that refit is the version that meet
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import msgspec
@@ -20,7 +20,7 @@ from varv.data import Dataset, Datasets
 from varv.data.identity import keys_of
 from varv.kernel.blobs import Blobs
 from varv.kernel.clock import Instant, as_datetime
-from varv.kernel.codec import Digest, digest_of, finite
+from varv.kernel.codec import Digest, digest_of
 from varv.kernel.errors import FailedPrecondition, UserCodeFailed
 from varv.kernel.ids import Version
 from varv.kernel.user_code import UserCode
@@ -37,9 +37,8 @@ from varv.registry import (
     open_package,
     signature_of,
 )
-from varv.serving.scores import score_columns
-from varv.stats.calibration import calibration_error, log_losses
-from varv.stats.ranking import auc
+from varv.serving.scores import Scores, score_columns, score_series, scores_in
+from varv.tasks import Array, Task
 from varv.training import (
     Input,
     Pipeline,
@@ -50,7 +49,7 @@ from varv.training import (
     build_package,
     code_closure,
 )
-from varv.training.gates import HeldOut
+from varv.training.gates import Judgement, Served
 
 LEAST_HELD_OUT = 50
 """Fewer held-out rows judge nothing."""
@@ -60,15 +59,8 @@ class Validation(msgspec.Struct, frozen=True):
     """What a fit shows on held-out rows."""
 
     n: int
-    log_loss: float
-    auc: float | None
-    """None where all outcomes are equal."""
-    ece: float
-    base_rate: float
-
-    def metrics(self) -> dict[str, float | None]:
-        """Return the metrics by name."""
-        return {"log_loss": self.log_loss, "auc": self.auc, "ece": self.ece, "base_rate": self.base_rate}
+    metrics: dict[str, float | None]
+    """The default loss and every metric of the task; None where the rows do not determine one."""
 
 
 class Held(msgspec.Struct, frozen=True):
@@ -114,10 +106,20 @@ class Candidates:
         Where results of training steps are found again.
     runtimes
         Score with packages.
+    timer
+        Reads seconds, for gates on time; None for a replay, whose ledger must not depend on the machine.
     """
 
-    def __init__(self, datasets: Datasets, blobs: Blobs, cache: StepCache, runtimes: Runtimes) -> None:
+    def __init__(
+        self,
+        datasets: Datasets,
+        blobs: Blobs,
+        cache: StepCache,
+        runtimes: Runtimes,
+        timer: Callable[[], float] | None = None,
+    ) -> None:
         self._runtimes = runtimes
+        self._timer = timer
         self._datasets = datasets
         self._blobs = blobs
         self._cache = cache
@@ -181,7 +183,7 @@ class Candidates:
             cutoff=command.cutoff,
             n_rows=span.height,
             n_validation=together.n,
-            metrics=together.metrics(),
+            metrics=together.metrics,
             params=package.params,
             seed=command.seed,
             code=code_closure(plan.train.fit).digest,
@@ -195,30 +197,48 @@ class Candidates:
 
     def held_out(
         self, parts: LoopParts, made: VersionRegistered, champion: VersionRegistered | None
-    ) -> HeldOut:
+    ) -> Judgement:
         """Return the held-out rows of a registered candidate, as its judged fits and the champion score
-        them.
+        them, and both versions as they serve.
         """
-        columns: list[tuple[np.ndarray, ...]] = []
         plan = parts.loop
-        for fit in made.judged_fits:
-            rows = parts.predictions.labelled(fit.since, fit.until, known_by=made.cutoff)
-            own = rows
-            for column in sorted(set(made.signature) - set(plan.features.names)):
-                own = self._with_planted(plan.outcome.requests, own, column, made.cutoff)
-            at = rows["requested_at"].to_physical().to_numpy()
-            ours = self._scores(fit.package, own)
-            theirs = ours if champion is None else self._scores(champion.package, rows)
-            unseen = np.full(len(at), fill_value=True) if champion is None else at >= champion.data_end
-            columns.append((rows["outcome"].to_numpy(), ours, at, theirs, unseen))
-        outcome, candidate, at, theirs, unseen = (
-            np.concatenate(parts) for parts in zip(*columns, strict=True)
+        task = plan.outcome.task
+        stretches = [self._stretch(parts, fit, made, champion) for fit in made.judged_fits]
+        frame = pl.concat([stretch.frame for stretch in stretches])
+        at = frame["requested_at"].to_physical().to_numpy()
+        names = dict.fromkeys([*plan.features.names, *made.signature])
+        return Judgement(
+            task=task,
+            outcome=frame["outcome"].to_numpy(),
+            candidate=np.concatenate([stretch.candidate for stretch in stretches]),
+            at=at,
+            champion=None
+            if champion is None
+            else np.concatenate([stretch.champion for stretch in stretches]),
+            unseen=None if champion is None else at >= champion.data_end,
+            groups=groups_in(frame, task),
+            rows=frame.select("key", "requested_at", *names),
+            served=self._served(made),
+            champion_served=None if champion is None else self._served(champion),
+            timer=self._timer,
         )
-        if champion is None:
-            return HeldOut(outcome, candidate, at)
-        return HeldOut(outcome, candidate, at, theirs, unseen)
 
-    def _scores(self, package: Digest, rows: pl.DataFrame) -> np.ndarray:
+    def _stretch(
+        self, parts: LoopParts, fit: Judged, made: VersionRegistered, champion: VersionRegistered | None
+    ) -> _Stretch:
+        """Return one held-out stretch, as the fit before it and the champion score it."""
+        plan = parts.loop
+        rows = parts.predictions.labelled(fit.since, fit.until, known_by=made.cutoff)
+        own = rows
+        for column in sorted(set(made.signature) - set(plan.features.names)):
+            own = self._with_planted(plan.outcome.requests, own, column, made.cutoff)
+        ours = self._scores(fit.package, own)
+        return _Stretch(own, ours, ours if champion is None else self._scores(champion.package, rows))
+
+    def _served(self, version: VersionRegistered) -> Served:
+        return Served(lambda: self._blobs.get(version.package), self._runtimes)
+
+    def _scores(self, package: Digest, rows: pl.DataFrame) -> Scores:
         opened = open_package(self._blobs.get(package))
         # A planted column that nobody caught: broken in production, so empty here.
         gone = [name for name in opened.signature.names if name not in rows.columns]
@@ -244,6 +264,30 @@ class Candidates:
                 DatasetUse(dataset.name, len(batches), digest_of([batch.digest for batch in batches]))
             )
         return tuple(used)
+
+
+class _Stretch(NamedTuple):
+    """Held-out rows, and what two versions say of them."""
+
+    frame: pl.DataFrame
+    candidate: Scores
+    champion: Scores
+
+
+def groups_in(frame: pl.DataFrame, task: Task) -> Array | None:
+    """Return the list that each row belongs to, shape (n,), or None where the task has no lists.
+
+    Raises
+    ------
+    FailedPrecondition
+        If the lists are not kept beside predictions.
+    """
+    if task.group is None:
+        return None
+    if task.group not in frame.columns:
+        hint = f"list {task.group!r} among the features, so that it is kept beside predictions"
+        raise FailedPrecondition("task", task.name, f"has rows without their {task.group!r}", hint=hint)
+    return frame[task.group].to_numpy()
 
 
 def labelled_rows(parts: LoopParts, cutoff: Instant) -> pl.DataFrame:
@@ -298,7 +342,7 @@ def _judged(rows: Rows, results: PipelineResult) -> tuple[Judged, ...]:
                 until=held.until,
                 n_rows=package.n_rows,
                 n_held_out=validation.n,
-                metrics=validation.metrics(),
+                metrics=validation.metrics,
                 work=_work(package),
             )
         )
@@ -387,28 +431,24 @@ def _work_of(estimator: Any) -> Mapping[str, int]:
 
 
 def _validate(rows: Rows, recipe: _Recipe, **fits: bytes) -> JudgedStretches:
-    scored = _scored(rows, recipe, fits)
-    return JudgedStretches(tuple(map(_validation, scored)), _validation(pl.concat(scored)))
+    scored, task = _scored(rows, recipe, fits), recipe.plan.outcome.task
+    together = _validation(pl.concat(scored), task)
+    return JudgedStretches(tuple(_validation(part, task) for part in scored), together)
 
 
-def _validation(scored: pl.DataFrame) -> Validation:
-    outcome, predicted = scored["outcome"].to_numpy(), scored["score"].to_numpy()
-    return Validation(
-        n=len(outcome),
-        log_loss=round(float(log_losses(outcome, predicted).mean()), 6),
-        auc=finite(round(auc(outcome, predicted), 6)),
-        ece=round(calibration_error(outcome, predicted).value, 6),
-        base_rate=round(float(outcome.mean()), 6),
-    )
+def _validation(scored: pl.DataFrame, task: Task) -> Validation:
+    outcome, predicted = scored["outcome"].to_numpy(), scores_in(scored, task)
+    return Validation(scored.height, task.validation(outcome, predicted, groups_in(scored, task)))
 
 
 def _scored(rows: Rows, recipe: _Recipe, fits: Mapping[str, bytes]) -> list[pl.DataFrame]:
     """Return the held-out stretches, the last one first, each with the ``score`` of the fit before it."""
-    found = []
+    found: list[pl.DataFrame] = []
+    task = recipe.plan.outcome.task
     for number, held in enumerate(rows.held, 1):
         part = rows.between(held.since, held.until)
-        score = pl.Series("score", package_scores(recipe.runtimes, open_package(fits[f"fit_{number}"]), part))
-        found.append(part.with_columns(score))
+        predicted = package_scores(recipe.runtimes, open_package(fits[f"fit_{number}"]), part)
+        found.append(part.with_columns(score_series(task, "score", predicted)))
     return found
 
 
@@ -432,6 +472,6 @@ def _reference(rows: Rows, recipe: _Recipe, **fits: bytes) -> Reference:
     )
 
 
-def package_scores(runtimes: Runtimes, package: Package, rows: pl.DataFrame) -> np.ndarray:
-    """Return what a package says of `rows`, float32 of shape (n,)."""
-    return runtimes.load(package, threads=2).predict(package.signature.feed(rows))[:, 0]
+def package_scores(runtimes: Runtimes, package: Package, rows: pl.DataFrame) -> Scores:
+    """Return what a package says of `rows`, float32 of shape (n, width)."""
+    return runtimes.load(package, threads=2).predict(package.signature.feed(rows))

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import numpy as np
 import polars as pl
 
 from varv.kernel.blobs import Blobs
@@ -38,9 +37,9 @@ from varv.monitoring.reference import Reference
 from varv.registry import RegistryView, VersionRecord
 from varv.rollout import Guard, Luck, RolloutsView, evidence, luck_of, rollout_id
 from varv.rollout.evidence import paired_columns
-from varv.serving.scores import Role, renamed, score_columns
+from varv.serving.scores import renamed, score_columns, score_series
 from varv.tasks import Task
-from varv.training.gates import HeldOut, judge
+from varv.training.gates import Judgement, judge
 
 LUCK_HISTORY = Duration(90 * DAY)
 """How far back scores of two versions on the same requests are taken from, to learn how far chance goes."""
@@ -103,7 +102,7 @@ class LoopHandlers:
         rows = self._candidates.held_out(parts, record, champion)
         results = judge(parts.loop.gates, rows)
         passed = all(result.passed for result in results)
-        luck = Luck() if champion is None else self._luck(parts, _unseen(rows, parts.loop.outcome.task), now)
+        luck = Luck() if champion is None else self._luck(parts, _unseen(rows), now)
         judged = GatesJudged(version=command.version, passed=passed, results=results, luck=luck)
         return Reply(messages=(Message(loop_id(command.model), judged),))
 
@@ -226,20 +225,16 @@ def _against_former(rows: pl.DataFrame, version: int, former: int, task: Task) -
     return renamed(promoted, task, "former_score", "champion_score")
 
 
-def _unseen(rows: HeldOut, task: Task) -> pl.DataFrame:
+def _unseen(rows: Judgement) -> pl.DataFrame:
     """Return the held-out rows that neither version was fitted on, as `evidence` reads them."""
+    assert rows.champion is not None, "without a champion there are no pairs"
     scored = pl.DataFrame(
         [
             pl.Series("requested_at", rows.at, dtype=pl.Int64).cast(TIME),
             pl.Series("outcome", rows.outcome),
-            *_columns(rows.champion, task, "champion_score"),
-            *_columns(rows.candidate, task, "candidate_score"),
+            *score_series(rows.task, "champion_score", rows.champion),
+            *score_series(rows.task, "candidate_score", rows.candidate),
+            *([] if rows.groups is None else [pl.Series("group", rows.groups)]),
         ]
     )
     return scored.filter(pl.Series(rows.unseen, dtype=pl.Boolean))
-
-
-def _columns(predicted: np.ndarray | None, task: Task, role: Role) -> list[pl.Series]:
-    """Return held-out predictions of shape (n,) or (n, width) as columns, unrounded."""
-    numbers = np.reshape(np.asarray(predicted, dtype=np.float64), (-1, task.width))
-    return [pl.Series(name, numbers[:, n]) for n, name in enumerate(score_columns(task, role))]

@@ -24,7 +24,7 @@ from varv.rollout import Rollout
 from varv.serving.scores import answer_schema
 from varv.tasks import Task, task_of
 from varv.training import Train
-from varv.training.gates import BeatsChampion, Calibrated, Gate
+from varv.training.gates import Gate, NeedsFeatures, NeedsTask, identity_of, is_gate
 
 
 class Named(Protocol):
@@ -212,6 +212,9 @@ class Model:
             _require_free(name, self.task)
         for part in self.rollout.slices:
             _require_slice(part, self.feature_set)
+        for gate in self.gates:
+            if isinstance(gate, NeedsFeatures):
+                gate.require_features(self.feature_set.kinds)
         if self.unit is not None and self.requests.known_when(self.unit) != self.requests.event_time:
             hint = "choose a column that comes with the request"
             raise InvalidDeclaration(
@@ -234,8 +237,7 @@ class Model:
                 "model", self.name, "has no features", hint='list them: features=["origin", view]'
             )
         for gate in self.gates:
-            if not isinstance(gate, BeatsChampion | Calibrated):
-                raise InvalidDeclaration("model", self.name, f"has a gate {gate!r}", hint="use varv.gate.*")
+            _check_gate(self.name, gate, self.task)
         if not isinstance(self.rollout, Rollout):
             raise InvalidDeclaration(
                 "model",
@@ -448,6 +450,16 @@ def _task(model: str, task: object) -> Task:
         hint = "give varv.task.binary() or its like"
         raise InvalidDeclaration("model", model, f"has the task {task!r:.60}", hint=hint)
     return task
+
+
+def _check_gate(model: str, gate: object, task: Task) -> None:
+    if not is_gate(gate):
+        hint = "use varv.gate.*, varv.behaviour.*, or a frozen msgspec.Struct with judge(self, judgement)"
+        raise InvalidDeclaration("model", model, f"has a gate {gate!r:.60}", hint=hint)
+    if isinstance(gate, NeedsTask):
+        gate.require_task(task)
+    # Raises where the gate's arguments cannot be written down.
+    identity_of(gate)
 
 
 def _require_free(feature: str, task: Task) -> None:

@@ -17,6 +17,7 @@ from varv.monitoring import monitor
 from varv.project.declaration import Model, Replay
 from varv.serving import RequestSchema
 from varv.training import code_closure
+from varv.training.gates import identity_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +57,7 @@ class ModelPlan:
                 self.loop.definition(),
                 self.schema.unit,
                 self.outcome.task.spec,
-                list(self.loop.gates),
+                [identity_of(gate) for gate in self.loop.gates],
                 list(self.loop.monitors.monitors),
                 [code_closure(train.fit).digest, *recipe],
             ]
