@@ -106,7 +106,8 @@ def run_replay(
     plans = tuple(map(plan_of, replay.models))
     feed = Feed(datasets_of(plans))
     for plan in plans:
-        plan.require_history(feed.values(plan.schema.requests, plan.outcome.column))
+        if plan.outcome.column:
+            plan.require_history(feed.values(plan.schema.requests, plan.outcome.column))
     declaration = digest_of([replay_digest(replay, plans), feed.digest()])
     make_room(home, declaration, fresh=fresh)
     runs: dict[str, dict[ModelName, PolicyRun]] = {}
