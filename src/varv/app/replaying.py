@@ -172,6 +172,14 @@ def report_name(model: ModelName, n_models: int) -> str:
     return f"{REPORT}.html" if n_models == 1 else f"{REPORT}-{model}.html"
 
 
+def report_of(home: Path, model: str) -> Path | None:
+    """Return the report on a model that a home holds, if there is one."""
+    found = read_comparison(home)
+    names = () if found is None else tuple(one.model for one in found.models)
+    path = home / report_name(ModelName(model), len(names))
+    return path if model in names and path.exists() else None
+
+
 def _held(folder: Path) -> str | None:
     """Return the declaration of the replay in a folder, or None if it is empty."""
     if not (folder / "ledger.db").exists():
