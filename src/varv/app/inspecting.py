@@ -21,6 +21,7 @@ from varv.monitoring.views import MonitoringView
 from varv.registry import RegistryView, VersionRecord
 from varv.rollout.views import RolloutsView
 from varv.serving.views import RoutingView
+from varv.tasks import TaskSpec
 
 QUALITY_DAYS = 30
 """How many of the last measured days the quality of a model is shown over."""
@@ -80,6 +81,8 @@ class ModelStatus(msgspec.Struct, frozen=True, kw_only=True):
     """Everything about one model at a glance."""
 
     model: str
+    task: TaskSpec
+    """What it predicts, which says what the metrics of its versions mean."""
     phase: str
     champion: int | None
     former: int | None
@@ -221,12 +224,14 @@ def _model(views: Views, ledger: Ledger, name: str) -> ModelStatus:
         n_uncaptured = routing.n_uncaptured.get(name, 0)
     with views.reading(LoopView) as view:
         record = view.loops.get(name)
+        task = view.task(name).spec
         n_labelled = record.n_labelled if record else 0
         failed = record.last_failure if record else None
         suspended = record.suspended if record else None
         leaks = tuple(leak.line() for leak in record.leaks) if record else ()
     return ModelStatus(
         model=name,
+        task=task,
         phase=loop.phase,
         champion=loop.champion,
         former=loop.former,

@@ -13,6 +13,7 @@ from varv.kernel.sagas import Command
 from varv.kernel.wording import count, percent
 from varv.monitoring.evidence import Number, evidence_line
 from varv.rollout import Luck, RolloutPlan
+from varv.tasks import TaskSpec
 from varv.training.gates import GateResult
 
 Phase = Literal["new", "idle", "training", "judging", "rolling"]
@@ -132,13 +133,14 @@ class LoopState(msgspec.Struct, frozen=True, kw_only=True):
 class LoopStarted(Event, frozen=True, kw_only=True):
     """The loop of a model begins, under this policy.
 
-    ``definition`` says what the model learns from what; as long as the loop runs, it stays. Loops of the
-    first days do not have it.
+    ``definition`` says what the model learns from what; as long as the loop runs, it stays, and so does
+    ``task``, what it predicts. Loops of the first days do not have the former, and are of the binary task.
     """
 
     policy: LoopPolicy
     declaration: str
     definition: tuple[tuple[str, ...], ...] = ()
+    task: TaskSpec = TaskSpec()
 
 
 @event("loop.policy_changed")

@@ -201,6 +201,10 @@ class Multiclass(Task):
             ),
         )
 
+    def plain(self, predicted: Array) -> list[Any]:
+        """Return the probability of each class by its name; a list would leave the order to be known."""
+        return [dict(zip(self.outputs, row, strict=True)) for row in predicted.tolist()]
+
     def said(self, row: Array) -> str:
         """Return the label and its probability."""
         label = int(np.argmax(row))

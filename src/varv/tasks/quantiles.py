@@ -103,6 +103,10 @@ class Quantiles(NumericTask):
             OutputTensor("quantiles", "FP32", lambda predicted: predicted.ravel().tolist(), (self.width,)),
         )
 
+    def plain(self, predicted: Array) -> list[Any]:
+        """Return the quantiles of each row as a list, in the order of the levels."""
+        return predicted.tolist()
+
     def said(self, row: Array) -> str:
         """Return the middle quantile, and the outer ones as an interval."""
         middle, low, high = (spoken_number(float(row[at]), self._range) for at in (self._middle, 0, -1))
