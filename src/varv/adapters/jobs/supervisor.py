@@ -89,6 +89,7 @@ class Supervisor:
     def end(self) -> str:
         """Kill all that is left, and return the line that says how the runner ended."""
         deadline = wall_seconds() + _END_WITHIN_S
+        # All of the runner's own group in one act; while any of it is left, nobody else has its number.
         with suppress(OSError):
             os.killpg(self._runner, signal.SIGKILL)
         if self._reap():
