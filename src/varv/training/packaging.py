@@ -20,7 +20,7 @@ from varv.registry import Environment, Package, Rows, Runtimes, Signature, n_row
 from varv.registry.package import difference
 from varv.registry.signature import frame_of, take
 from varv.tasks import Task
-from varv.training.estimators import Family, NoForm, family_of
+from varv.training.estimators import Family, NoForm, family_of, has_state, plain_files
 from varv.training.training_set import Packaged, TrainingSet
 
 TOLERANCE = 1e-5
@@ -86,7 +86,10 @@ def build_package(
         files={},
     )
     trial = _Trial(package, fitted, family, task, runtimes, rows, expected)
-    return packed(trial.first_that_agrees(_candidates(wanted, family)))
+    made = trial.first_that_agrees(_candidates(wanted, family))
+    if wanted.runtime not in (None, "onnx"):
+        made = msgspec.structs.replace(made, not_onnx=f"the training function asks for {wanted.runtime}")
+    return packed(made)
 
 
 def listed(rows: Rows) -> tuple[tuple[float | str | None, ...], ...]:
@@ -162,6 +165,8 @@ class _Trial(NamedTuple):
             yield from ({"model.onnx": onnx} for onnx in self.family.onnx(*about))
         elif runtime == self.family.runtime:
             yield self.family.files(*about)
+        elif runtime == "python" and has_state(self.estimator):
+            yield plain_files(self.estimator, self.task)
         else:
             raise NoForm(f"cannot be written for the runtime {runtime}")
 
@@ -186,10 +191,10 @@ def _estimates(estimator: Any, family: Family, signature: Signature, rows: Rows,
 
 def _candidates(wanted: Packaged, family: Family) -> tuple[str, ...]:
     """Return the runtimes to try, in order."""
-    own = () if family.runtime is None else (family.runtime,)
     if wanted.runtime is None:
-        return ("onnx", *(own if wanted.trust or not family.needs_trust else ()))
-    if wanted.runtime in own and family.needs_trust and not wanted.trust:
+        own = () if family.runtime is None or (family.needs_trust and not wanted.trust) else (family.runtime,)
+        return ("onnx", *own, *(("python",) if has_state(wanted.estimator) else ()))
+    if wanted.runtime == family.runtime and family.needs_trust and not wanted.trust:
         hint = "return varv.packaged(..., trust=True) if you made it yourself"
         problem = f"may run code when {wanted.runtime} loads it"
         raise InvalidInput("estimator", type(wanted.estimator).__name__, problem, hint=hint)

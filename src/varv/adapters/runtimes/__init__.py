@@ -9,7 +9,10 @@ from varv.registry.ports import Runtime, Runtimes
 
 GROUP = "varv.runtimes"
 OURS = {
+    "lightgbm": "varv.adapters.runtimes.lightgbm:LightGbmRuntime",
     "onnx": "varv.adapters.runtimes.onnx:OnnxRuntime",
+    "python": "varv.adapters.runtimes.python:PythonRuntime",
+    "xgboost": "varv.adapters.runtimes.xgboost:XgBoostRuntime",
 }
 
 
