@@ -29,8 +29,10 @@ _WHERE = {
     "VarvError": "varv.kernel.errors",
     "derived": "varv.features",
     "gate": "varv.training",
+    "incremental": "varv.training",
     "monitor": "varv.monitoring",
     "packaged": "varv.training",
+    "search": "varv.training",
     "task": "varv.tasks",
     "windows": "varv.features",
 }
@@ -53,8 +55,10 @@ __all__ = [
     "VarvError",
     "derived",
     "gate",
+    "incremental",
     "monitor",
     "packaged",
+    "search",
     "task",
     "windows",
 ]
@@ -67,7 +71,7 @@ if TYPE_CHECKING:
     from varv.project import Model, Outcome, Plant, Replay, Retrain
     from varv.rollout import Rollout
     from varv.tasks import task
-    from varv.training import Train, TrainingSet, packaged
+    from varv.training import Train, TrainingSet, incremental, packaged, search
     from varv.training import gates as gate
 
 

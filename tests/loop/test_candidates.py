@@ -19,7 +19,7 @@ from varv.loop.candidates import Candidates, labelled_rows
 from varv.loop.model import TrainCandidate
 from varv.project import plan_of
 from varv.registry import open_package
-from varv.training import StepCache
+from varv.training import DirectFits, StepCache
 
 START = instant("2024-03-01")
 CUTOFF = Instant(START + 32 * DAY)
@@ -29,12 +29,12 @@ ASK = TrainCandidate("late-parcel", 1, CUTOFF, 7)
 class TrainingHome:
     """A home in which everything before the cut-off has happened, and a count of the fits in it."""
 
-    def __init__(self, folder, past=None, **train):
+    def __init__(self, folder, past=None, *, fitter=None, chosen=fit, **train):
         self.n_fits = 0
 
         def counted(given, params):
             self.n_fits += 1
-            return fit(given, params)
+            return chosen(given, params)
 
         model = declared(past).models[0]
         model.train.window, model.train.fit = None, counted
@@ -44,13 +44,16 @@ class TrainingHome:
         self.home = open_home(folder, [plan_of(model)], clock, durability="process")
         [self.parts] = self.home.models.values()
         cache = StepCache(folder / "cache", self.home.blobs)
-        self.candidates = Candidates(self.home.datasets, self.home.blobs, cache, installed_runtimes())
+        runtimes = installed_runtimes()
+        self.candidates = Candidates(
+            self.home.datasets, self.home.blobs, cache, runtimes, fitter or DirectFits(runtimes)
+        )
         self.home.engine.tell(facts=self.home.registered())
         lived = PastIntake(self.home).live_through(Feed(model.datasets).between(START, CUTOFF), "past")
         self.home.engine.tell(facts=lived.facts)
 
-    def train(self, ask=None):
-        return self.candidates.train(self.parts, ask or ASK)
+    def train(self, ask=None, champion=None):
+        return self.candidates.train(self.parts, ask or ASK, champion)
 
     def package(self, digest):
         return open_package(self.home.blobs.get(digest))

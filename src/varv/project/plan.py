@@ -49,7 +49,6 @@ class ModelPlan:
         code.
         """
         train = self.loop.train
-        recipe = [train.params, train.window, train.validate, train.origins, train.refit, train.min_rows]
         return digest_of(
             [
                 self.loop.policy(first_training or Instant(0), seed),
@@ -58,7 +57,7 @@ class ModelPlan:
                 self.outcome.task.spec,
                 list(self.loop.gates),
                 list(self.loop.monitors.monitors),
-                [code_closure(train.fit).digest, *recipe],
+                [code_closure(train.fit).digest, *train.definition()],
             ]
         )
 
