@@ -23,7 +23,6 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-
 PRINTED = "the last lines that it printed:"
 """What heads them in a whole message."""
 

@@ -22,7 +22,7 @@ from varv.kernel.executor import Cancelled
 from varv.kernel.ids import Version
 from varv.loop.plan import LoopPlan
 from varv.registry import Package, Runtimes, Trial, VersionRegistered, open_package
-from varv.training import Fitter, FitInput, FitOf, Input, PipelineStep, Train
+from varv.training import FitInput, FitOf, Fitter, Input, PipelineStep, Train
 from varv.training.fit import MOST_PROBED
 from varv.training.search import best
 

@@ -210,6 +210,8 @@ class Model:
             )
         for name in self.feature_set.names:
             _require_free(name, self.task)
+        if self.train.search is not None:
+            self.train.search.require_task(self.task)
         if self.unit is not None and self.requests.known_when(self.unit) != self.requests.event_time:
             hint = "choose a column that comes with the request"
             raise InvalidDeclaration(

@@ -98,7 +98,7 @@ class FitInput:
         """
         try:
             return cls._read(stream)
-        except (msgspec.MsgspecError, pl.exceptions.PolarsError, OSError, ValueError) as error:
+        except (msgspec.MsgspecError, pl.exceptions.PolarsError, OSError, ValueError, OverflowError) as error:
             raise Corrupt("input", "fit", "cannot be read", why=str(error)[:200]) from None
 
     @classmethod

@@ -10,6 +10,7 @@ import datetime as dt
 from collections.abc import Generator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from markupsafe import Markup
 
@@ -54,6 +55,8 @@ class Reading:
     datasets: DatasetsView
     columns: Columns | None = None
     """Where rows are, if the page may show some."""
+    folder: Path | None = None
+    """The home, where the output of trainings is."""
 
     def models(self) -> list[str]:
         """Return the names of all models that anything is known of."""
@@ -76,7 +79,7 @@ class Reading:
 
 
 @contextmanager
-def reading(views: Views, columns: Columns | None = None) -> Generator[Reading]:
+def reading(views: Views, columns: Columns | None = None, home: Path | None = None) -> Generator[Reading]:
     """Give all read models at once; they stand still within the block."""
     with ExitStack() as stack:
         yield Reading(
@@ -88,6 +91,7 @@ def reading(views: Views, columns: Columns | None = None) -> Generator[Reading]:
             home=stack.enter_context(views.reading(HomeView)),
             datasets=stack.enter_context(views.reading(DatasetsView)),
             columns=columns,
+            folder=home,
         )
 
 

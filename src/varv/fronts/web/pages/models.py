@@ -12,9 +12,11 @@ from varv.fronts.web.pages.monitors import loss_chart
 from varv.fronts.web.pages.overview import model_lines
 from varv.fronts.web.words import Status
 from varv.kernel.clock import Instant
+from varv.kernel.errors import NotFound
 from varv.kernel.ids import ModelName
 from varv.loop.failing import WAITING
 from varv.loop.model import Trigger
+from varv.loop.printed import printed
 from varv.loop.views import Attempt
 from varv.registry import Lineage, VersionRecord, lineage
 from varv.training.gates import GateResult
@@ -38,6 +40,8 @@ class VersionLine(msgspec.Struct, frozen=True):
     n_validation: int | None
     metrics: dict[str, float | None]
     was_rolled_out: bool
+    printed: bool
+    """Whether its training printed something, or may be about to."""
 
 
 def model_page(now: Reading, model: str, query: Mapping[str, str]) -> Page:
@@ -91,8 +95,31 @@ def version_page(now: Reading, model: str, version: int) -> Page:
         "line": known[version],
         "lineage": _lineage(now, model, version) if record else None,
         "registered": record.registered if record else None,
+        "has_output": now.folder is not None and known[version].printed,
     }
     return Page(f"{model} v{version}", "version.html", data)
+
+
+def output_page(now: Reading, model: str, version: int) -> Page:
+    """Return what the training of a version printed; while it runs, the page loads itself again.
+
+    Raises
+    ------
+    NotFound
+        If there was no such training, or this console has no home to look in.
+    """
+    now.require_model(model)
+    if now.folder is None:
+        raise NotFound("output", f"{model} v{version}", hint="see varv logs")
+    found = printed(now.folder, now.loops, model, version)
+    data: dict[str, object] = {
+        "model": model,
+        "version": version,
+        "text": found.text,
+        "n_bytes": found.n_bytes,
+        "running": found.running,
+    }
+    return Page(f"What {model} v{version} printed", "output.html", data)
 
 
 def version_lines(now: Reading, model: str) -> list[VersionLine]:
@@ -133,6 +160,7 @@ def _line(
         n_validation=made.n_validation if made else None,
         metrics=dict(sorted(made.metrics.items())) if made else {},
         was_rolled_out=was_rolled_out,
+        printed=attempt is not None and (attempt.output is not None or attempt.outcome == "training"),
     )
 
 
