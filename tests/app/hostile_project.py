@@ -88,6 +88,15 @@ def forks():
 def waits():
     print("waiting")
     time.sleep(10_000)
+
+
+def waits_second():
+    """Be good once, then wait."""
+    first = HERE / "was_good"
+    if first.exists():
+        waits()
+    first.write_text("")
+    good()
 '''
 
 
