@@ -15,7 +15,7 @@ from typing import Protocol, TypeVar
 import polars as pl
 
 from varv.data import Dataset
-from varv.features import Derived, FeatureSet, FeatureView
+from varv.features import Derived, FeatureSet, FeatureView, Slice
 from varv.kernel.clock import DAY, Duration, Instant, duration, instant
 from varv.kernel.errors import InvalidDeclaration, InvalidInput
 from varv.kernel.ids import ModelName, checked_name
@@ -140,7 +140,8 @@ class Model:
         What the outcome is and what a prediction says of it: ``varv.task.binary()`` and its like, or the name
         of one, ``"binary"`` by default: the probability that the outcome is 1.
     unit
-        The request column whose values keep their arm during a rollout; the request's key by default.
+        The request column whose values keep their arm during a rollout; the request's key by default, and of
+        a task with lists the column that names the list, which nothing else may be.
 
     Raises
     ------
@@ -213,6 +214,8 @@ class Model:
         for gate in self.gates:
             if isinstance(gate, NeedsFeatures):
                 gate.require_features(self.feature_set.kinds)
+        for part in self.rollout.slices:
+            _require_slice(part, self.feature_set)
         if self.unit is not None and self.requests.known_when(self.unit) != self.requests.event_time:
             hint = "choose a column that comes with the request"
             raise InvalidDeclaration(
@@ -243,6 +246,11 @@ class Model:
                 f"has a rollout of type {type(self.rollout).__name__}",
                 hint="use varv.Rollout(...)",
             )
+        self.rollout.plan_for(self.task)
+        if self.task.group is not None and self.unit not in (None, self.task.group):
+            problem = f"has the unit {self.unit!r}, and its task judges lists of {self.task.group!r}"
+            hint = f"leave unit out: a list of {self.task.group!r} must keep its arm as a whole"
+            raise InvalidDeclaration("model", self.name, problem, hint=hint)
         if not isinstance(self.retrain, Retrain):
             raise InvalidDeclaration(
                 "model",
@@ -460,6 +468,16 @@ def _require_free(feature: str, task: Task) -> None:
         hint = f'rename the column, or derive it: varv.derived("my_{feature}", pl.col("{feature}"))'
         problem = "has the name of a column that predictions are kept with"
         raise InvalidDeclaration("feature", feature, problem, hint=hint)
+
+
+def _require_slice(part: Slice, features: FeatureSet) -> None:
+    """Check that a slice looks at a feature, since those are kept beside predictions, and can compare it."""
+    kind = features.kinds.get(part.column)
+    if kind is None:
+        hint = f"name one of the features: {', '.join(features.names[:20])}"
+        raise InvalidDeclaration("slice", part.label, "looks at no feature of the model", hint=hint)
+    if problem := part.misfit(pl.Float64() if kind == "numeric" else pl.String()):
+        raise InvalidDeclaration("slice", part.label, problem, hint="compare like with like")
 
 
 def _several(argument: str, given: Sequence[T]) -> tuple[T, ...]:

@@ -76,7 +76,9 @@ def plan_of(model: Model) -> ModelPlan:
     )
     return ModelPlan(
         require_history=model.require_history,
-        schema=RequestSchema(model.name, model.requests, model.feature_set, model.task, model.unit),
+        schema=RequestSchema(
+            model.name, model.requests, model.feature_set, model.task, model.unit or model.task.group
+        ),
         loop=LoopPlan(
             model=model.name,
             datasets=model.datasets,
@@ -85,7 +87,7 @@ def plan_of(model: Model) -> ModelPlan:
             train=model.train,
             gates=model.gates,
             monitors=monitor.plan(model.monitors, maturity=model.outcome.mature),
-            rollout=model.rollout.plan,
+            rollout=model.rollout.plan_for(model.task),
             alarms=retrain.alarms,
             schedule=retrain.schedule,
             volume=retrain.volume,
