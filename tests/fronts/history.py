@@ -16,7 +16,7 @@ from varv.data.model import (
 )
 from varv.data.rules import ColumnRule, Contract, Example, Report, Violation
 from varv.data.views import DatasetsView
-from varv.home.comparison import Comparison, Gain, Month, PolicyScore
+from varv.home.model import Comparison, Gain, Measure, Month, PolicyScore
 from varv.home.views import HomeView
 from varv.kernel.clock import DAY, HOUR, Duration, Instant, instant
 from varv.kernel.codec import Digest, Event, digest
@@ -581,6 +581,8 @@ def comparison() -> Comparison:
                 auc_low=0.71,
                 auc_high=0.75,
                 auc_within_days=0.66,
+                loss=loss + month / 200,
+                metrics={"auc": Measure(0.73, 0.71, 0.75), "base_rate": Measure(0.15 + month / 100)},
             )
             for month in range(2, 13)
         )
@@ -602,6 +604,14 @@ def comparison() -> Comparison:
             cpu_s=61.5,
             gains=gains,
             months=months,
+            loss=loss,
+            loss_low=loss - 0.01,
+            loss_high=loss + 0.01,
+            metrics={
+                "auc": Measure(0.735 - n_retrains / 10_000, 0.729, 0.741),
+                "ece": Measure(0.012 + n_retrains / 10_000, 0.01, 0.014),
+                "base_rate": Measure(0.2, 0.18, 0.22),
+            },
         )
 
     gains = (

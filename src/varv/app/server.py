@@ -8,6 +8,7 @@ signs off.
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import signal
@@ -28,9 +29,11 @@ from varv.app.compose import open_home, open_ledger, open_views
 from varv.app.patience import Patience
 from varv.app.protocol import bounded_protocol
 from varv.app.quarantine import QuarantineDesk
+from varv.app.replaying import report_of
 from varv.app.server_file import announce, withdraw
 from varv.app.settings import Settings
-from varv.app.use_cases import Desk, build_verbs
+from varv.app.use_cases import Desk
+from varv.app.verbs import build_verbs
 from varv.app.workers import Workers
 from varv.data import Quarantine
 from varv.data.inbox import Inbox
@@ -332,7 +335,8 @@ class _Server:
 
     def _console_pages(self) -> Starlette:
         columns = FolderColumns(self._settings.home / "columns")
-        return create_console(self._views, self._ledger, columns=columns)
+        reports = functools.partial(report_of, self._settings.home)
+        return create_console(self._views, self._ledger, columns=columns, reports=reports)
 
     def _health(self) -> dict[str, Any]:
         return {

@@ -447,12 +447,20 @@ def _reference(rows: Rows, recipe: _Recipe, **fits: bytes) -> Reference:
     # Rows that the model was fitted on flatter it: only the held-out ones carry a score.
     scored = _scored(rows, recipe, fits)[::-1]
     fitted = rows.between(rows.held[0].fit_from, rows.held[-1].since)
-    columns, names = score_columns(recipe.plan.outcome.task), recipe.plan.features.names
-    unscored = fitted.with_columns(pl.lit(None, dtype=pl.Float32).alias(name) for name in columns)
-    frame = pl.concat(
-        [part.select("requested_at", *columns, "outcome", *names) for part in [unscored, *scored]]
+    plan = recipe.plan
+    task, names = plan.outcome.task, plan.features.names
+    scores = score_columns(task)
+    parts = [fitted.with_columns(pl.lit(None, pl.Float32).alias(name) for name in scores), *scored]
+    lists = () if task.group is None else ("group",)
+    frame = pl.concat([part.select("requested_at", *scores, "outcome", *lists, *names) for part in parts])
+    return reference(
+        frame,
+        task=task,
+        model=plan.model,
+        version=Version(recipe.version),
+        features=names,
+        monitors=plan.monitors.declared,
     )
-    return reference(frame, model=recipe.plan.model, version=Version(recipe.version), features=names)
 
 
 def package_scores(runtimes: Runtimes, package: Package, rows: pl.DataFrame) -> Scores:

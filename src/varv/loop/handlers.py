@@ -36,8 +36,8 @@ from varv.monitoring.model import CHAMPION
 from varv.monitoring.reference import Reference
 from varv.registry import RegistryView, VersionRecord
 from varv.rollout import Guard, Luck, RolloutsView, evidence, luck_of, rollout_id
-from varv.rollout.evidence import GROUP, paired_columns
-from varv.serving.scores import renamed, score_columns, score_series
+from varv.rollout.evidence import paired_columns
+from varv.serving.scores import GROUP, renamed, score_columns, score_series
 from varv.tasks import Task
 from varv.training.gates import Judgement, judge
 
@@ -124,9 +124,9 @@ class LoopHandlers:
         span = rows_of(day, watch)
         known_by = Instant(day.end + watch.maturity)
         rows = parts.predictions.matured(span.start, span.end, known_by=known_by)
-        answerers = answered(rows, day)
+        answerers = answered(rows, day, parts.loop.outcome.task)
         if champion is None:
-            return [measure_answered(part, day, model=model, maturity=watch.maturity) for part in answerers]
+            return [measure_answered(part, day, model=model, plan=watch) for part in answerers]
         version = Version(champion.registered.version)
         if not answerers:
             # A day without requests is a measurement too: of none.
@@ -136,7 +136,7 @@ class LoopHandlers:
             if part.version == version and part.role == CHAMPION:
                 events += measure_day(part.rows, day, self._reference(champion), watch)
             else:
-                events.append(measure_answered(part, day, model=model, maturity=watch.maturity))
+                events.append(measure_answered(part, day, model=model, plan=watch))
         return events
 
     def gather(self, command: GatherEvidence, command_id: str, now: Instant) -> Reply:

@@ -162,7 +162,7 @@ def _gather_probation(state: LoopState, policy: LoopPolicy, now: Instant) -> Ste
 def _alarm(state: LoopState, policy: LoopPolicy, event: AlarmRaised, now: Instant) -> Step[LoopState]:
     if event.kind not in policy.alarms or event.version != state.champion:
         return Step(state)
-    trigger = Trigger(event.kind, event.subject, dict(event.evidence))
+    trigger = Trigger(event.kind, event.subject, dict(event.evidence), event.number)
     state = replace(state, open_alarms=(*_others(state.open_alarms, event), trigger))
     return _trigger(state, policy, trigger, now)
 

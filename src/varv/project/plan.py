@@ -9,7 +9,7 @@ import polars as pl
 
 from varv.data import Dataset
 from varv.data.outcomes import OutcomeSpec
-from varv.kernel.clock import Instant
+from varv.kernel.clock import Duration, Instant
 from varv.kernel.codec import Digest, digest_of
 from varv.kernel.ids import ModelName
 from varv.loop.plan import LoopPlan
@@ -67,18 +67,10 @@ class ModelPlan:
 def plan_of(model: Model) -> ModelPlan:
     """Return the plan of a validated declaration."""
     retrain = model.retrain
-    outcome = OutcomeSpec(
-        requests=model.requests,
-        task=model.task,
-        column=model.outcome.column,
-        known_at=model.outcome.known_at,
-        mature=model.outcome.mature,
-    )
+    outcome = _outcome(model)
     return ModelPlan(
         require_history=model.require_history,
-        schema=RequestSchema(
-            model.name, model.requests, model.feature_set, model.task, model.unit or model.task.group
-        ),
+        schema=RequestSchema(model.name, model.requests, model.feature_set, model.task, model.unit),
         loop=LoopPlan(
             model=model.name,
             datasets=model.datasets,
@@ -86,13 +78,25 @@ def plan_of(model: Model) -> ModelPlan:
             outcome=outcome,
             train=model.train,
             gates=model.gates,
-            monitors=monitor.plan(model.monitors, maturity=model.outcome.mature),
+            monitors=monitor.plan(model.monitors, task=model.task, maturity=outcome.mature),
             rollout=model.rollout.plan_for(model.task),
             alarms=retrain.alarms,
             schedule=retrain.schedule,
             volume=retrain.volume,
             cooldown=retrain.cooldown,
         ),
+    )
+
+
+def _outcome(model: Model) -> OutcomeSpec:
+    if model.outcome is None:
+        return OutcomeSpec(requests=model.requests, task=model.task, mature=Duration(0))
+    return OutcomeSpec(
+        requests=model.requests,
+        task=model.task,
+        column=model.outcome.column,
+        known_at=model.outcome.known_at,
+        mature=model.outcome.mature,
     )
 
 

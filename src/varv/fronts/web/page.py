@@ -7,7 +7,7 @@ HTML by a template and as JSON beside it. Pages know no request and no response;
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 
@@ -54,6 +54,8 @@ class Reading:
     datasets: DatasetsView
     columns: Columns | None = None
     """Where rows are, if the page may show some."""
+    has_report: Callable[[str], bool] = lambda model: False
+    """Whether the report of a replay on a model is there to be read."""
 
     def models(self) -> list[str]:
         """Return the names of all models that anything is known of."""
@@ -76,7 +78,11 @@ class Reading:
 
 
 @contextmanager
-def reading(views: Views, columns: Columns | None = None) -> Generator[Reading]:
+def reading(
+    views: Views,
+    columns: Columns | None = None,
+    has_report: Callable[[str], bool] = lambda model: False,
+) -> Generator[Reading]:
     """Give all read models at once; they stand still within the block."""
     with ExitStack() as stack:
         yield Reading(
@@ -88,6 +94,7 @@ def reading(views: Views, columns: Columns | None = None) -> Generator[Reading]:
             home=stack.enter_context(views.reading(HomeView)),
             datasets=stack.enter_context(views.reading(DatasetsView)),
             columns=columns,
+            has_report=has_report,
         )
 
 
