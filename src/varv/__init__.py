@@ -30,9 +30,11 @@ _WHERE = {
     "behaviour": "varv.training",
     "derived": "varv.features",
     "gate": "varv.training",
+    "incremental": "varv.training",
     "monitor": "varv.monitoring",
     "packaged": "varv.training",
     "slice": "varv.features",
+    "search": "varv.training",
     "task": "varv.tasks",
     "windows": "varv.features",
 }
@@ -56,8 +58,10 @@ __all__ = [
     "behaviour",
     "derived",
     "gate",
+    "incremental",
     "monitor",
     "packaged",
+    "search",
     "slice",
     "task",
     "windows",
@@ -71,7 +75,7 @@ if TYPE_CHECKING:
     from varv.project import Model, Outcome, Plant, Replay, Retrain
     from varv.rollout import Rollout
     from varv.tasks import task
-    from varv.training import Train, TrainingSet, behaviour, gate, packaged
+    from varv.training import Train, TrainingSet, behaviour, gate, incremental, packaged, search
 
 
 def __getattr__(name: str) -> Any:

@@ -424,7 +424,7 @@ BROKEN: list[Broken] = [
     (
         "lists that do not keep their arm",
         lambda: model(task=varv.task.ranking(group="at"), unit="distance"),
-        "judges lists of 'at'",
+        "lists by 'at'",
         "leave unit out",
     ),
     (

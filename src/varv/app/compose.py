@@ -35,7 +35,7 @@ from varv.rollout import RolloutSaga, RolloutsView
 from varv.rollout.handlers import RolloutHandlers
 from varv.serving import DataPlanes, Fleet, LocalFleet
 from varv.serving.views import RoutingView
-from varv.training import StepCache
+from varv.training import DirectFits, Fitter, StepCache
 
 VIEWS = (RegistryView, RoutingView, RolloutsView, MonitoringView, LoopView, DatasetsView, HomeView)
 MOST_HELD = 100_000
@@ -88,6 +88,7 @@ def open_home(
     durability: Durability = "full",
     faults: Faults | None = None,
     fleet: Fleet | None = None,
+    fitter: Fitter | None = None,
     ledger: SqliteLedger | None = None,
     views: Views | None = None,
     hold_all: bool = True,
@@ -101,6 +102,8 @@ def open_home(
         Its models.
     fleet
         What answers requests; data planes in this process by default.
+    fitter
+        What runs training functions; this process by default.
     ledger, views
         Of this folder, if they are open already: a server shows its console before it has read a declaration.
     hold_all
@@ -119,7 +122,8 @@ def open_home(
     runtimes = installed_runtimes()
     planes = DataPlanes(runtimes, blobs)
     fleet = fleet or LocalFleet(planes, features, datasets, datasets_of(plans))
-    candidates = Candidates(datasets, blobs, StepCache(folder / "cache", blobs), runtimes, timer)
+    cache = StepCache(folder / "cache", blobs)
+    candidates = Candidates(datasets, blobs, cache, runtimes, fitter or DirectFits(runtimes), timer)
     leaks = LeakReport(candidates, datasets, views)
     models: dict[ModelName, ModelParts] = {}
     handlers = {

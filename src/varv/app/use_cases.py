@@ -18,14 +18,17 @@ from varv.app.quarantine import QuarantineDesk
 from varv.app.verifying import VerifyReport, verify_report
 from varv.data.inbox import Acceptance, Inbox, RefusedRow
 from varv.kernel.clock import Clock, wall_seconds
+from varv.kernel.codec import Event
 from varv.kernel.engine import Engine
 from varv.kernel.errors import DeadlineExceeded, FailedPrecondition, NotFound, Unavailable
 from varv.kernel.ids import ModelName
 from varv.kernel.ledger import Ledger
-from varv.kernel.sagas import Message
+from varv.kernel.sagas import Fact, Message
 from varv.kernel.verbs import OPERATE, READ, WRITE, verb
 from varv.kernel.views import Views
-from varv.loop.model import LoopState, RetrainAsked, RollbackAsked
+from varv.loop.model import CancelAsked, LoopState, RetrainAsked, RollbackAsked
+from varv.loop.plan import loop_id
+from varv.loop.printed import Printed, printed
 from varv.loop.views import LoopView
 from varv.registry import RegistryView
 
@@ -44,6 +47,13 @@ class ActRequest(msgspec.Struct, frozen=True, kw_only=True):
     model: str
     reason: str = ""
     by: str = "operator"
+
+
+class LogsRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """Names a version of a model; the latest if it is left out, and the only model of the home."""
+
+    model: str = ""
+    version: int | None = None
 
 
 class OutcomeRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -109,6 +119,16 @@ class RetrainOrdered(msgspec.Struct, frozen=True, kw_only=True):
     waits: bool
     seq: int
     settled: bool
+
+
+class TrainingCancelled(msgspec.Struct, frozen=True, kw_only=True):
+    """A training that is to end: its version, and whether somebody is there to end it."""
+
+    model: str
+    version: int
+    seq: int
+    settled: bool
+    """False where no server runs: the training fails as soon as one goes on with it."""
 
 
 class Desk:
@@ -178,11 +198,18 @@ class Desk:
 
     def tell(self, model: str, event: RollbackAsked | RetrainAsked) -> int:
         """Tell the loop of a model what a person wants; return the seq of that."""
+        return self._engine().tell(Message(loop_id(model), event))[0].seq
+
+    def state_fact(self, model: str, event: Event) -> int:
+        """Put on record what a person wants of what is under way; return the seq of that."""
+        return self._engine().tell(facts=[Fact(loop_id(model), event)])[0].seq
+
+    def _engine(self) -> Engine:
         if self.engine is None:
             raise Unavailable(
                 "server", "", "is still starting", hint="try again in a moment; see varv status"
             )
-        return self.engine.tell(Message(f"loop/{model}", event))[0].seq
+        return self.engine
 
 
 @verb("model.rollback", needs=OPERATE)
@@ -228,6 +255,33 @@ def retrain(desk: Desk, request: ActRequest) -> RetrainOrdered:
     begun = after.phase == "training" and after.candidate != before.candidate
     version = after.candidate if begun else None
     return RetrainOrdered(model=model, version=version, waits=not begun, seq=seq, settled=desk.running)
+
+
+@verb("model.cancel", needs=OPERATE)
+def cancel(desk: Desk, request: ActRequest) -> TrainingCancelled:
+    """End the training that is under way; it fails, saying who ended it and why, and is not tried again.
+
+    Raises
+    ------
+    FailedPrecondition
+        If none is under way.
+    """
+    model = desk.model(request.model)
+    state = desk.loop(model)
+    if state.phase != "training" or state.candidate is None:
+        hint = "see varv status"
+        raise FailedPrecondition("model", model, "is not being trained", phase=state.phase, hint=hint)
+    asked = CancelAsked(version=state.candidate, by=request.by, reason=request.reason)
+    seq = desk.state_fact(model, asked)
+    return TrainingCancelled(model=model, version=state.candidate, seq=seq, settled=desk.running)
+
+
+@verb("model.logs", needs=READ)
+def logs(desk: Desk, request: LogsRequest) -> Printed:
+    """Show what the training of a version printed, also while it runs."""
+    model = desk.model(request.model)
+    with desk.views.reading(LoopView) as loops:
+        return printed(desk.home, loops, model, request.version)
 
 
 def _settled(desk: Desk, model: str) -> LoopState:

@@ -9,14 +9,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import polars as pl
+from msgspec.structs import replace
 
 from varv.kernel.blobs import Blobs
 from varv.kernel.clock import DAY, HOUR, Duration, Instant
 from varv.kernel.codec import Event
 from varv.kernel.columns import TIME
+from varv.kernel.errors import Interrupted, VarvError
 from varv.kernel.ids import ModelName, Version
 from varv.kernel.sagas import Command, Fact, Handler, Message, Reply
 from varv.kernel.views import Views
+from varv.loop.cancelling import Wish
 from varv.loop.candidates import Candidates
 from varv.loop.leak_report import LeakReport
 from varv.loop.model import (
@@ -25,6 +28,7 @@ from varv.loop.model import (
     GatherEvidence,
     JudgeCandidate,
     Measure,
+    OutputKept,
     RowsMatured,
     SetReference,
     TrainCandidate,
@@ -78,9 +82,34 @@ class LoopHandlers:
         }
 
     def train(self, command: TrainCandidate, command_id: str, now: Instant) -> Reply:
+        """Train and register a candidate; whether or not that works, keep what it printed.
+
+        Raises
+        ------
+        Interrupted
+            If the training was ended by a stop: it is to be done again.
+        """
+        wish = Wish(self._views, command.model, command.version)
+        try:
+            refused = wish.refusal()
+            reply = self._trained(command, wish) if refused is None else Reply(failed=refused)
+        except Interrupted:
+            refused = wish.refusal()
+            if refused is None:
+                raise
+            reply = Reply(failed=refused)
+        except VarvError as error:
+            if error.retryable:
+                raise
+            reply = Reply(failed=error)
+        return replace(reply, facts=(*reply.facts, *self._output(command)))
+
+    def _trained(self, command: TrainCandidate, wish: Wish) -> Reply:
         """Train and register a candidate; at the first training, look for leaks."""
         parts = self._models[command.model]
-        registered = self._candidates.train(parts, command)
+        champion = self._champion(command.model)
+        before = None if champion is None else champion.registered
+        registered = self._candidates.train(parts, command, before, wish)
         with self._views.reading(RegistryView) as registry:
             challenger = registry.moving(command.model, "challenger", command.version)
         facts = (
@@ -91,6 +120,19 @@ class LoopHandlers:
         n_mature = _n_mature(parts, command.cutoff)
         trained = CandidateTrained(version=command.version, n_rows=registered.n_rows, n_labelled=n_mature)
         return Reply(facts, (Message(loop_id(command.model), trained),))
+
+    def _output(self, command: TrainCandidate) -> tuple[Fact, ...]:
+        """Keep what the fits of a version printed."""
+        text = self._candidates.fitter.printed(command.model, command.version)
+        if not text:
+            return ()
+        kept = OutputKept(
+            model=command.model,
+            version=command.version,
+            digest=self._blobs.put(text),
+            n_bytes=len(text),
+        )
+        return (Fact(loop_id(command.model), kept),)
 
     def judge(self, command: JudgeCandidate, command_id: str, now: Instant) -> Reply:
         """Hold a candidate's judged fits against the gates, each on the stretch that it was not fitted on."""

@@ -183,6 +183,38 @@ class RollbackAsked(Event, frozen=True, kw_only=True):
     reason: str
 
 
+@event("loop.cancel_asked")
+class CancelAsked(Event, frozen=True, kw_only=True):
+    """A person asked to end the training of a version; it is not tried again."""
+
+    version: Version
+    by: str
+    reason: str
+
+    def line(self) -> str:
+        """Return one line on what this event states."""
+        return f"the training of v{self.version} is cancelled by {self.because}"
+
+    @property
+    def because(self) -> str:
+        """Who cancelled, and why."""
+        return f"{self.by}: {self.reason}" if self.reason else self.by
+
+
+@event("loop.output_kept")
+class OutputKept(Event, frozen=True, kw_only=True):
+    """What the fits of a version printed is kept, as far as it is kept: its beginning and its end."""
+
+    model: ModelName
+    version: Version
+    digest: Digest
+    n_bytes: int
+
+    def line(self) -> str:
+        """Return one line on what this event states."""
+        return f"what the training of v{self.version} printed, {count(self.n_bytes)} bytes"
+
+
 @event("loop.fault_planted")
 class FaultPlanted(Event, frozen=True, kw_only=True):
     """A replay planted a bad candidate on purpose."""

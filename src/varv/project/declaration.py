@@ -220,6 +220,8 @@ class Model:
         for gate in self.gates:
             if isinstance(gate, NeedsFeatures):
                 gate.require_features(self.feature_set.kinds)
+        if self.train.search is not None:
+            self.train.search.require_task(self.task)
         if self.unit is not None and self.requests.known_when(self.unit) != self.requests.event_time:
             hint = "choose a column that comes with the request"
             raise InvalidDeclaration(
@@ -265,10 +267,6 @@ class Model:
                 hint="use varv.Rollout(...)",
             )
         self.rollout.plan_for(self.task)
-        if self.task.group is not None and self.unit not in (None, self.task.group):
-            problem = f"has the unit {self.unit!r}, and its task judges lists of {self.task.group!r}"
-            hint = f"leave unit out: a list of {self.task.group!r} must keep its arm as a whole"
-            raise InvalidDeclaration("model", self.name, problem, hint=hint)
         if not isinstance(self.retrain, Retrain):
             raise InvalidDeclaration(
                 "model",

@@ -50,7 +50,6 @@ class ModelPlan:
         code.
         """
         train = self.loop.train
-        recipe = [train.params, train.window, train.validate, train.origins, train.refit, train.min_rows]
         return digest_of(
             [
                 self.loop.policy(first_training or Instant(0), seed),
@@ -59,7 +58,7 @@ class ModelPlan:
                 self.outcome.task.spec,
                 [identity_of(gate) for gate in self.loop.gates],
                 list(self.loop.monitors.monitors),
-                [code_closure(train.fit).digest, *recipe],
+                [code_closure(train.fit).digest, *train.definition()],
             ]
         )
 
