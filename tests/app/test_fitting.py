@@ -20,7 +20,7 @@ from varv.training.output_log import output_path
 
 @pytest.fixture(scope="module")
 def executor():
-    made = Processes(dict(os.environ), n_threads=1)
+    made = Processes(dict(os.environ), n_threads=1, nice=0)
     yield made
     made.close()
 
@@ -96,6 +96,7 @@ def test_a_fit_that_nobody_wants_any_more_is_interrupted(executor, file):
 
 def test_code_that_changed_meanwhile_is_not_recorded_as_what_it_was(executor, file):
     train, task = declared(file, "late")
+    code_closure(train.fit)  # read when the server starts, since it identifies the declaration
     file.write_text(file.read_text().replace('C=params["C"]', "C=2.0"))
     with pytest.raises(FailedPrecondition, match="function 'fit' has changed since varv up loaded it"):
         fits(executor, file).fit(which("late"), train, task, rows_to_fit(200))
