@@ -7,7 +7,7 @@ import time
 
 import psutil
 import pytest
-from tests.app.hostile_project import PARCEL, hostile_project, n_begun, say
+from tests.app.hostile_project import PARCEL, hostile_project, say
 from tests.app.serving import Server, eventually, varv
 
 pytestmark = pytest.mark.slow
@@ -27,18 +27,6 @@ MOST_GROWTH = 150 << 20
 def status(server):
     [model] = server.act("model.status", model="late-parcel").json()["models"]
     return model
-
-
-def trained_anew(server, *, before):
-    """Wait until the loop has ended the version after `before`; return that version's end."""
-
-    def ended():
-        found = status(server)
-        return (
-            found if found["phase"] not in ("training", "judging") and n_versions(server) > before else None
-        )
-
-    return eventually(ended)
 
 
 def n_versions(server):
@@ -107,4 +95,3 @@ def test_the_loop_goes_on_once_the_fit_is_repaired(served):
     eventually(lambda: True if n_versions(server) > before and attempt(server)["n_rows"] else None)
     assert "fitting as ever" in varv(folder / "home", "logs", "late-parcel")
     assert json.loads(varv(folder / "home", "verify", "--json"))["ok"]
-    assert n_begun(folder) >= 9
