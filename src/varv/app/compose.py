@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from varv.adapters.runtimes import installed_runtimes
@@ -92,6 +92,7 @@ def open_home(
     ledger: SqliteLedger | None = None,
     views: Views | None = None,
     hold_all: bool = True,
+    timer: Callable[[], float] | None = None,
 ) -> Home:
     """Return the home in `folder`, made if it is not there, with the versions in force back in memory.
 
@@ -107,6 +108,8 @@ def open_home(
         Of this folder, if they are open already: a server shows its console before it has read a declaration.
     hold_all
         Whether all predictions are held in memory, as a replay wants them; else the latest only.
+    timer
+        Reads seconds, for gates on time; None for a replay, whose ledger must not depend on the machine.
     """
     folder.mkdir(parents=True, exist_ok=True)
     ledger = ledger or open_ledger(folder, durability=durability, faults=faults)
@@ -120,7 +123,7 @@ def open_home(
     planes = DataPlanes(runtimes, blobs)
     fleet = fleet or LocalFleet(planes, features, datasets, datasets_of(plans))
     cache = StepCache(folder / "cache", blobs)
-    candidates = Candidates(datasets, blobs, cache, runtimes, fitter or DirectFits(runtimes))
+    candidates = Candidates(datasets, blobs, cache, runtimes, fitter or DirectFits(runtimes), timer)
     leaks = LeakReport(candidates, datasets, views)
     models: dict[ModelName, ModelParts] = {}
     handlers = {

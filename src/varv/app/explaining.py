@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 import polars as pl
 
 from varv.app import answers
@@ -31,7 +32,9 @@ from varv.kernel.wording import brief, count
 from varv.loop.views import LoopView
 from varv.registry import Lineage, RegistryView, lineage
 from varv.serving.predictions import predictions_of
+from varv.serving.scores import answer_schema, scores_in
 from varv.serving.views import RoutingView
+from varv.tasks import Task
 
 LONGEST_CHAIN = 200
 MOST_NUMBERS = 24
@@ -183,7 +186,8 @@ def _explain_prediction(
         raise NotFound("subject", key[:120], problem, models=sorted(models), hint=hint)
     # A key may have been asked of several models; the latest answer is explained.
     model = max(found, key=lambda name: (found[name]["requested_at"].max(), name))
-    row = found[model].sort("requested_at").tail(1).to_dicts()[0]
+    latest = found[model].sort("requested_at").tail(1)
+    row = latest.to_dicts()[0]
     served = _served_in(ledger, model, row[_SEGMENT])
     made, sources = None, ()
     if row["version"] is not None:
@@ -191,13 +195,16 @@ def _explain_prediction(
             made = lineage(registry, model, row["version"])
         sources = _sources(columns, ledger, views, made.datasets[0].dataset, key) if made.datasets else ()
     routed = _routed_by(ledger, model, row["epoch"])
-    answer = ("requested_at", "score", "version", "arm", "share", "epoch", "key", _SEGMENT)
-    others = ("champion", "champion_score", "candidate", "candidate_score")
+    with views.reading(LoopView) as loops:
+        task = loops.task(model)
+    scores = _answered(latest, task)
     predicted = Predicted(
         model=model,
         key=key,
         requested_at=iso(found[model]["requested_at"].to_physical().sort()[-1]),
-        score=row["score"],
+        score=scores[0] if len(scores) == 1 else None,
+        scores=scores,
+        said=task.said(np.array(scores)) if scores else "",
         version=row["version"],
         arm=row["arm"],
         share=row["share"],
@@ -205,10 +212,21 @@ def _explain_prediction(
         segment=row[_SEGMENT],
         served_in=served.seq,
         routed_by=None if routed is None else routed.seq,
-        features={name: value for name, value in row.items() if name not in (*answer, *others)},
+        features={name: value for name, value in row.items() if name not in _beside(task)},
     )
     explained = _explained(ledger, routed or served, key, "prediction", answers.of_prediction(predicted))
     return msgspec.structs.replace(explained, prediction=predicted, lineage=made, sources=sources)
+
+
+def _answered(row: pl.DataFrame, task: Task) -> tuple[float, ...]:
+    """Return the numbers that a prediction of one row holds; none if nothing was there to answer."""
+    scores = scores_in(row, task)[0]
+    return () if np.isnan(scores).all() else tuple(scores.tolist())
+
+
+def _beside(task: Task) -> set[str]:
+    """Return the columns of a prediction that are no feature."""
+    return {"key", "requested_at", _SEGMENT, *answer_schema(task)}
 
 
 def _predictions(

@@ -8,6 +8,7 @@ signs off.
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import shutil
@@ -31,9 +32,11 @@ from varv.app.fitting import ProcessFits
 from varv.app.patience import Patience
 from varv.app.protocol import bounded_protocol
 from varv.app.quarantine import QuarantineDesk
+from varv.app.replaying import report_of
 from varv.app.server_file import announce, withdraw
 from varv.app.settings import Settings, variables
-from varv.app.use_cases import Desk, build_verbs
+from varv.app.use_cases import Desk
+from varv.app.verbs import build_verbs
 from varv.app.workers import Workers
 from varv.data import Quarantine
 from varv.data.inbox import Inbox
@@ -293,6 +296,7 @@ class _Server:
             ledger=self._ledger,
             views=self._views,
             hold_all=False,
+            timer=wall_seconds,
         )
 
     def _fire(self, home: Home) -> None:
@@ -345,7 +349,9 @@ class _Server:
 
     def _console_pages(self) -> Starlette:
         columns = FolderColumns(self._settings.home / "columns")
-        return create_console(self._views, self._ledger, columns=columns, home=self._settings.home)
+        home = self._settings.home
+        reports = functools.partial(report_of, home)
+        return create_console(self._views, self._ledger, columns=columns, reports=reports, home=home)
 
     def _health(self) -> dict[str, Any]:
         return {

@@ -9,7 +9,8 @@ the same function is fitted on all rows, and that refit is the version that meet
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -19,7 +20,7 @@ from varv.data import Dataset, Datasets
 from varv.data.identity import keys_of
 from varv.kernel.blobs import Blobs
 from varv.kernel.clock import Instant
-from varv.kernel.codec import Digest, digest_of, finite
+from varv.kernel.codec import Digest, digest_of
 from varv.kernel.errors import FailedPrecondition
 from varv.kernel.executor import Cancelled
 from varv.kernel.ids import Version
@@ -46,8 +47,8 @@ from varv.registry import (
     VersionRegistered,
     open_package,
 )
-from varv.stats.calibration import calibration_error, log_losses
-from varv.stats.ranking import auc
+from varv.serving.scores import Scores, score_columns, score_series, scores_in
+from varv.tasks import Array, Task
 from varv.training import (
     Fitter,
     Input,
@@ -57,7 +58,7 @@ from varv.training import (
     StepCache,
     code_closure,
 )
-from varv.training.gates import HeldOut
+from varv.training.gates import Judgement, Served
 
 LEAST_HELD_OUT = 50
 """Fewer held-out rows judge nothing."""
@@ -67,15 +68,8 @@ class Validation(msgspec.Struct, frozen=True):
     """What a fit shows on held-out rows."""
 
     n: int
-    log_loss: float
-    auc: float | None
-    """None where all outcomes are equal."""
-    ece: float
-    base_rate: float
-
-    def metrics(self) -> dict[str, float | None]:
-        """Return the metrics by name."""
-        return {"log_loss": self.log_loss, "auc": self.auc, "ece": self.ece, "base_rate": self.base_rate}
+    metrics: dict[str, float | None]
+    """The default loss and every metric of the task; None where the rows do not determine one."""
 
 
 class JudgedStretches(msgspec.Struct, frozen=True):
@@ -98,13 +92,22 @@ class Candidates:
         Score with packages.
     fitter
         Runs the author's function.
+    timer
+        Reads seconds, for gates on time; None for a replay, whose ledger must not depend on the machine.
     """
 
     def __init__(
-        self, datasets: Datasets, blobs: Blobs, cache: StepCache, runtimes: Runtimes, fitter: Fitter
+        self,
+        datasets: Datasets,
+        blobs: Blobs,
+        cache: StepCache,
+        runtimes: Runtimes,
+        fitter: Fitter,
+        timer: Callable[[], float] | None = None,
     ) -> None:
         self._runtimes = runtimes
         self.fitter = fitter
+        self._timer = timer
         self._datasets = datasets
         self._blobs = blobs
         self._cache = cache
@@ -200,7 +203,7 @@ class Candidates:
             cutoff=command.cutoff,
             n_rows=span.height,
             n_validation=together.n,
-            metrics=together.metrics(),
+            metrics=together.metrics,
             params=package.params,
             seed=command.seed,
             code=code_closure(plan.train.fit).digest,
@@ -217,30 +220,48 @@ class Candidates:
 
     def held_out(
         self, parts: LoopParts, made: VersionRegistered, champion: VersionRegistered | None
-    ) -> HeldOut:
+    ) -> Judgement:
         """Return the held-out rows of a registered candidate, as its judged fits and the champion score
-        them.
+        them, and both versions as they serve.
         """
-        columns: list[tuple[np.ndarray, ...]] = []
         plan = parts.loop
-        for fit in made.judged_fits:
-            rows = parts.predictions.labelled(fit.since, fit.until, known_by=made.cutoff)
-            own = rows
-            for column in sorted(set(made.signature) - set(plan.features.names)):
-                own = self._with_planted(plan.outcome.requests, own, column, made.cutoff)
-            at = rows["requested_at"].to_physical().to_numpy()
-            ours = self._scores(fit.package, own)
-            theirs = ours if champion is None else self._scores(champion.package, rows)
-            unseen = np.full(len(at), fill_value=True) if champion is None else at >= champion.data_end
-            columns.append((rows["outcome"].to_numpy(), ours, at, theirs, unseen))
-        outcome, candidate, at, theirs, unseen = (
-            np.concatenate(parts) for parts in zip(*columns, strict=True)
+        task = plan.outcome.task
+        stretches = [self._stretch(parts, fit, made, champion) for fit in made.judged_fits]
+        frame = pl.concat([stretch.frame for stretch in stretches])
+        at = frame["requested_at"].to_physical().to_numpy()
+        names = dict.fromkeys([*plan.features.names, *made.signature])
+        return Judgement(
+            task=task,
+            outcome=frame["outcome"].to_numpy(),
+            candidate=np.concatenate([stretch.candidate for stretch in stretches]),
+            at=at,
+            champion=None
+            if champion is None
+            else np.concatenate([stretch.champion for stretch in stretches]),
+            unseen=None if champion is None else at >= champion.data_end,
+            groups=groups_in(frame, task),
+            rows=frame.select("key", "requested_at", *names),
+            served=self._served(made),
+            champion_served=None if champion is None else self._served(champion),
+            timer=self._timer,
         )
-        if champion is None:
-            return HeldOut(outcome, candidate, at)
-        return HeldOut(outcome, candidate, at, theirs, unseen)
 
-    def _scores(self, package: Digest, rows: pl.DataFrame) -> np.ndarray:
+    def _stretch(
+        self, parts: LoopParts, fit: Judged, made: VersionRegistered, champion: VersionRegistered | None
+    ) -> _Stretch:
+        """Return one held-out stretch, as the fit before it and the champion score it."""
+        plan = parts.loop
+        rows = parts.predictions.labelled(fit.since, fit.until, known_by=made.cutoff)
+        own = rows
+        for column in sorted(set(made.signature) - set(plan.features.names)):
+            own = self._with_planted(plan.outcome.requests, own, column, made.cutoff)
+        ours = self._scores(fit.package, own)
+        return _Stretch(own, ours, ours if champion is None else self._scores(champion.package, rows))
+
+    def _served(self, version: VersionRegistered) -> Served:
+        return Served(lambda: self._blobs.get(version.package), self._runtimes)
+
+    def _scores(self, package: Digest, rows: pl.DataFrame) -> Scores:
         opened = open_package(self._blobs.get(package))
         # A planted column that nobody caught: broken in production, so empty here.
         gone = [name for name in opened.signature.names if name not in rows.columns]
@@ -266,6 +287,30 @@ class Candidates:
                 DatasetUse(dataset.name, len(batches), digest_of([batch.digest for batch in batches]))
             )
         return tuple(used)
+
+
+class _Stretch(NamedTuple):
+    """Held-out rows, and what two versions say of them."""
+
+    frame: pl.DataFrame
+    candidate: Scores
+    champion: Scores
+
+
+def groups_in(frame: pl.DataFrame, task: Task) -> Array | None:
+    """Return the list that each row belongs to, shape (n,), or None where the task has no lists.
+
+    Raises
+    ------
+    FailedPrecondition
+        If the lists are not kept beside predictions.
+    """
+    if task.group is None:
+        return None
+    if task.group not in frame.columns:
+        hint = f"list {task.group!r} among the features, so that it is kept beside predictions"
+        raise FailedPrecondition("task", task.name, f"has rows without their {task.group!r}", hint=hint)
+    return frame[task.group].to_numpy()
 
 
 def labelled_rows(parts: LoopParts, cutoff: Instant) -> pl.DataFrame:
@@ -327,7 +372,7 @@ def _judged(rows: Rows, results: PipelineResult) -> tuple[Judged, ...]:
                 until=held.until,
                 n_rows=package.n_rows,
                 n_held_out=validation.n,
-                metrics=validation.metrics(),
+                metrics=validation.metrics,
                 work=work_of(package),
             )
         )
@@ -358,28 +403,24 @@ def _pipeline(recipe: Recipe, rows: Rows, known: Digest) -> Pipeline:
 
 
 def _validate(rows: Rows, recipe: Recipe, **fits: bytes) -> JudgedStretches:
-    scored = _scored(rows, recipe, fits)
-    return JudgedStretches(tuple(map(_validation, scored)), _validation(pl.concat(scored)))
+    scored, task = _scored(rows, recipe, fits), recipe.plan.outcome.task
+    together = _validation(pl.concat(scored), task)
+    return JudgedStretches(tuple(_validation(part, task) for part in scored), together)
 
 
-def _validation(scored: pl.DataFrame) -> Validation:
-    outcome, predicted = scored["outcome"].to_numpy(), scored["score"].to_numpy()
-    return Validation(
-        n=len(outcome),
-        log_loss=round(float(log_losses(outcome, predicted).mean()), 6),
-        auc=finite(round(auc(outcome, predicted), 6)),
-        ece=round(calibration_error(outcome, predicted).value, 6),
-        base_rate=round(float(outcome.mean()), 6),
-    )
+def _validation(scored: pl.DataFrame, task: Task) -> Validation:
+    outcome, predicted = scored["outcome"].to_numpy(), scores_in(scored, task)
+    return Validation(scored.height, task.validation(outcome, predicted, groups_in(scored, task)))
 
 
 def _scored(rows: Rows, recipe: Recipe, fits: Mapping[str, bytes]) -> list[pl.DataFrame]:
     """Return the held-out stretches, the last one first, each with the ``score`` of the fit before it."""
-    found = []
+    found: list[pl.DataFrame] = []
+    task = recipe.plan.outcome.task
     for number, held in enumerate(rows.held, 1):
         part = rows.between(held.since, held.until)
-        score = pl.Series("score", package_scores(recipe.runtimes, open_package(fits[f"fit_{number}"]), part))
-        found.append(part.with_columns(score))
+        predicted = package_scores(recipe.runtimes, open_package(fits[f"fit_{number}"]), part)
+        found.append(part.with_columns(score_series(task, "score", predicted)))
     return found
 
 
@@ -387,12 +428,22 @@ def _reference(rows: Rows, recipe: Recipe, **fits: bytes) -> Reference:
     # Rows that the model was fitted on flatter it: only the held-out ones carry a score.
     scored = _scored(rows, recipe, fits)[::-1]
     fitted = rows.between(rows.held[0].fit_from, rows.held[-1].since)
-    parts = [fitted.with_columns(score=pl.lit(None, dtype=pl.Float32)), *scored]
-    names = recipe.plan.features.names
-    frame = pl.concat([part.select("requested_at", "score", "outcome", *names) for part in parts])
-    return reference(frame, model=recipe.plan.model, version=Version(recipe.version), features=names)
+    plan = recipe.plan
+    task, names = plan.outcome.task, plan.features.names
+    scores = score_columns(task)
+    parts = [fitted.with_columns(pl.lit(None, pl.Float32).alias(name) for name in scores), *scored]
+    lists = () if task.group is None else ("group",)
+    frame = pl.concat([part.select("requested_at", *scores, "outcome", *lists, *names) for part in parts])
+    return reference(
+        frame,
+        task=task,
+        model=plan.model,
+        version=Version(recipe.version),
+        features=names,
+        monitors=plan.monitors.declared,
+    )
 
 
-def package_scores(runtimes: Runtimes, package: Package, rows: pl.DataFrame) -> np.ndarray:
-    """Return what a package says of `rows`, float32 of shape (n,)."""
-    return runtimes.load(package, threads=2).predict(package.signature.feed(rows))[:, 0]
+def package_scores(runtimes: Runtimes, package: Package, rows: pl.DataFrame) -> Scores:
+    """Return what a package says of `rows`, float32 of shape (n, width)."""
+    return runtimes.load(package, threads=2).predict(package.signature.feed(rows))

@@ -24,6 +24,7 @@ from varv.loop.model import (
     Trigger,
 )
 from varv.rollout import RolloutSettled
+from varv.tasks import Task, TaskSpec, task_of
 from varv.training.gates import GateResult
 
 
@@ -58,6 +59,8 @@ class LoopRecord:
     declaration: str
     definition: tuple[tuple[str, ...], ...]
     started_at: Instant
+    task: TaskSpec = field(default_factory=TaskSpec)
+    """What it predicts."""
     attempts: dict[int, Attempt] = field(default_factory=dict)
     n_labelled: int = 0
     n_retrains: int = 0
@@ -82,6 +85,11 @@ class LoopView:
     def __init__(self) -> None:
         self.loops: dict[str, LoopRecord] = {}
 
+    def task(self, model: str) -> Task:
+        """Return what a model predicts; a model without a loop is of before there were other tasks."""
+        record = self.loops.get(model)
+        return task_of(TaskSpec() if record is None else record.task)
+
     def apply(self, entry: Entry, event: Event) -> None:
         """Fold one entry in."""
         if entry.stream.startswith("loop/"):
@@ -89,7 +97,9 @@ class LoopView:
 
     def _loop(self, entry: Entry, model: str, event: Event) -> None:
         if isinstance(event, LoopStarted):
-            self.loops[model] = LoopRecord(model, event.policy, event.declaration, event.definition, entry.at)
+            self.loops[model] = LoopRecord(
+                model, event.policy, event.declaration, event.definition, entry.at, event.task
+            )
             return
         record = self.loops[model]
         if isinstance(event, PolicyChanged):

@@ -2,7 +2,8 @@
 
 A declaration says what to train (`Train`); `pipelines` runs steps whose results are found by content, so that
 a crash or a repeat costs nothing; `packaging` turns the estimator into a package that needs no unpickling;
-`gates` say what a candidate must not show. Which version serves is decided above, in `loop` and `rollout`.
+`gates` say what a candidate must not show, `gate` and `behaviour` are how they are declared. Which version
+serves is decided above, in `loop` and `rollout`.
 """
 
 from varv.training.closure import Closure, code_closure

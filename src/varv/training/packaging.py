@@ -16,7 +16,7 @@ import numpy as np
 import polars as pl
 
 from varv.kernel.errors import Corrupt, InvalidInput, UserCodeFailed
-from varv.registry import Environment, Package, Rows, Runtimes, Signature, n_rows, packed
+from varv.registry import Environment, Package, Rows, Runtimes, n_rows, packed
 from varv.registry.package import difference
 from varv.registry.signature import frame_of, take
 from varv.tasks import Task
@@ -70,7 +70,6 @@ def build_package(
     family = family_of(fitted)
     signature = family.signature(fitted, given, wanted.form)
     rows = signature.feed(probe)
-    expected = _estimates(fitted, family, signature, rows, task)
     few = slice(0, _PROBE_ROWS)
     package = Package(
         task=task.spec,
@@ -82,9 +81,18 @@ def build_package(
         n_rows=len(given),
         runtime="",
         probe=listed(take(rows, few)),
-        probe_scores=tuple(tuple(map(float, row)) for row in expected[few].astype(np.float32)),
+        probe_scores=(),
         files={},
     )
+    asked = family.asked(fitted, signature, task)
+    if asked is None:
+        form = {"model.onnx": next(family.onnx(fitted, signature, task))}
+        expected = runtimes.load(msgspec.structs.replace(package, runtime="onnx", files=form)).predict(rows)
+    else:
+        expected = task.estimates(asked, rows if isinstance(rows, np.ndarray) else frame_of(rows))  # type: ignore[arg-type]
+    _require_predictions(fitted, expected, task)
+    scores = tuple(tuple(map(float, row)) for row in expected[few].astype(np.float32))
+    package = msgspec.structs.replace(package, probe_scores=scores)
     trial = _Trial(package, fitted, family, task, runtimes, rows, expected)
     made = trial.first_that_agrees(_candidates(wanted, family))
     if wanted.runtime not in (None, "onnx"):
@@ -177,16 +185,13 @@ class _Trial(NamedTuple):
         )
 
 
-def _estimates(estimator: Any, family: Family, signature: Signature, rows: Rows, task: Task) -> np.ndarray:
-    asked = family.asked(estimator, signature, task)
-    expected = task.estimates(asked, rows if isinstance(rows, np.ndarray) else frame_of(rows))  # type: ignore[arg-type]
+def _require_predictions(estimator: Any, expected: np.ndarray, task: Task) -> None:
     wrong = ~task.valid(expected)
     if wrong.any():
         row = int(np.flatnonzero(wrong)[0])
         hint = "look at what it predicts for rows with missing values"
         problem = f"predicts {expected[row].tolist()} of a row, which is no prediction"
         raise InvalidInput("estimator", type(estimator).__name__, problem, n=int(wrong.sum()), hint=hint)
-    return expected
 
 
 def _candidates(wanted: Packaged, family: Family) -> tuple[str, ...]:

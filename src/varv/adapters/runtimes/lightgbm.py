@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from varv.adapters.runtimes.answers import as_predictions
 from varv.kernel.errors import Corrupt, InvalidInput
 from varv.kernel.plugins import required
 from varv.registry import Package, Rows, n_rows
@@ -52,4 +53,4 @@ class LightGbmModel:
         if not n_rows(rows):
             return np.empty((0, self._width), dtype=np.float32)
         found = self._booster.predict(rows, num_threads=self._threads)
-        return np.asarray(found, dtype=np.float32).reshape(len(rows), -1)[:, -self._width :]
+        return as_predictions(found, len(rows), self._width)

@@ -17,6 +17,7 @@ from typing import Any, ClassVar, Literal
 import msgspec
 import numpy as np
 
+from varv.adapters.runtimes.answers import as_predictions
 from varv.adapters.runtimes.private_modules import PrivateModules
 from varv.kernel.errors import Corrupt, FailedPrecondition
 from varv.kernel.user_code import UserCode
@@ -92,7 +93,7 @@ class PythonModel:
             return np.empty((0, self._width), dtype=np.float32)
         with UserCode("estimator", self._name):
             found = np.asarray(self._answer(rows), dtype=np.float32)
-            return found.reshape(n, -1)[:, -self._width :]
+        return as_predictions(found, n, self._width)
 
 
 def _leave(modules: PrivateModules, folder: Path) -> None:

@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from varv.adapters.runtimes.answers import as_predictions
 from varv.kernel.errors import Corrupt, InvalidInput
 from varv.kernel.plugins import required
 from varv.registry import Package, Rows, n_rows
@@ -53,4 +54,4 @@ class XgBoostModel:
             return np.empty((0, self._width), dtype=np.float32)
         names, types = self._booster.feature_names, self._booster.feature_types
         data = self._xgboost.DMatrix(rows, feature_names=names, feature_types=types, enable_categorical=True)
-        return self._booster.predict(data).reshape(len(rows), -1)[:, -self._width :]
+        return as_predictions(self._booster.predict(data), len(rows), self._width)

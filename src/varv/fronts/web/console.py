@@ -37,6 +37,9 @@ from varv.kernel.wording import facts
 Build = Callable[[Reading, Ledger, Mapping[str, str], Mapping[str, str]], Page]
 """From the read models, the ledger, the parameters of the path and those of the query."""
 
+Reports = Callable[[str], Path | None]
+"""From a model to the file that a replay has reported on it in, if there is one."""
+
 NAVIGATION = (
     ("/", "Overview"),
     ("/models", "Models"),
@@ -55,6 +58,13 @@ HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cache-Control": "no-cache",
 }
+
+REPORT_HEADERS = {
+    **HEADERS,
+    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; "
+    "form-action 'none'; frame-ancestors 'none'",
+}
+"""A report brings its style with it."""
 
 STATIC = {"varv.css": "text/css; charset=utf-8", "icon.svg": "image/svg+xml"}
 
@@ -103,6 +113,7 @@ def create_console(
     *,
     title: str = "varv",
     columns: Columns | None = None,
+    reports: Reports = lambda model: None,
     home: Path | None = None,
 ) -> Starlette:
     """Return the console as an ASGI application, to be mounted at ``/``.
@@ -117,15 +128,18 @@ def create_console(
         Shown above the navigation, and in the title of every page.
     columns
         Where rows are that pages show, of those in quarantine.
+    reports
+        Finds the report of a replay on a model.
     home
         Where the output of trainings is.
     """
-    site = _Site(views, ledger, title, columns, home)
+    site = _Site(views, ledger, title, columns, reports, home)
     routes = [Route(f"/static/{name}", site.static(name)) for name in STATIC]
     for path, build in PAGES:
         # Before the page itself, whose last parameter would match the suffix too.
         beside = "/overview.json" if path == "/" else f"{path}.json"
         routes.append(Route(beside, site.endpoint(build, as_json=True, grows=path in GROWING)))
+    routes.append(Route("/models/{model}/report", site.report))
     for path, build in PAGES:
         routes.append(Route(path, site.endpoint(build, as_json=False, grows=path in GROWING)))
     return Starlette(
@@ -139,10 +153,16 @@ class _Site:
     """What all requests share. Nothing of it changes."""
 
     def __init__(
-        self, views: Views, ledger: Ledger, title: str, columns: Columns | None, home: Path | None
+        self,
+        views: Views,
+        ledger: Ledger,
+        title: str,
+        columns: Columns | None,
+        reports: Reports,
+        home: Path | None,
     ) -> None:
         self._views, self._ledger, self._title = views, ledger, title
-        self._columns, self._home = columns, home
+        self._columns, self._reports, self._home = columns, reports, home
         self._templates = environment()
         self._assets = {name: asset(name) for name in STATIC}
         self._look = _digest_of_look(self._templates, self._assets, title)
@@ -154,7 +174,7 @@ class _Site:
             tag = self._etag()
             if _has(request, tag) and not grows:
                 return Response(status_code=304, headers={**HEADERS, "ETag": tag})
-            with reading(self._views, self._columns, self._home) as now:
+            with reading(self._views, self._columns, self._has_report, self._home) as now:
                 page = build(now, self._ledger, request.path_params, dict(request.query_params))
                 body = self._json(page) if as_json else self._html(page, request)
             kind = "application/json" if as_json else "text/html; charset=utf-8"
@@ -171,6 +191,17 @@ class _Site:
             return Response(self._assets[name], media_type=STATIC[name], headers=headers)
 
         return serve
+
+    def report(self, request: Request) -> Response:
+        """Answer with the report of a replay, which is a page that stands alone."""
+        model = request.path_params["model"]
+        path = self._reports(model)
+        if path is None:
+            raise NotFound("report", model[:80], hint="a replay writes one: varv replay FILE")
+        return Response(path.read_bytes(), media_type="text/html; charset=utf-8", headers=REPORT_HEADERS)
+
+    def _has_report(self, model: str) -> bool:
+        return self._reports(model) is not None
 
     def refused(self, request: Request, error: Exception) -> Response:
         """Answer a path that is none, or a method that no page has."""

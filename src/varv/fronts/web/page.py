@@ -7,7 +7,7 @@ HTML by a template and as JSON beside it. Pages know no request and no response;
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -55,6 +55,8 @@ class Reading:
     datasets: DatasetsView
     columns: Columns | None = None
     """Where rows are, if the page may show some."""
+    has_report: Callable[[str], bool] = lambda model: False
+    """Whether the report of a replay on a model is there to be read."""
     folder: Path | None = None
     """The home, where the output of trainings is."""
 
@@ -79,7 +81,12 @@ class Reading:
 
 
 @contextmanager
-def reading(views: Views, columns: Columns | None = None, home: Path | None = None) -> Generator[Reading]:
+def reading(
+    views: Views,
+    columns: Columns | None = None,
+    has_report: Callable[[str], bool] = lambda model: False,
+    home: Path | None = None,
+) -> Generator[Reading]:
     """Give all read models at once; they stand still within the block."""
     with ExitStack() as stack:
         yield Reading(
@@ -91,6 +98,7 @@ def reading(views: Views, columns: Columns | None = None, home: Path | None = No
             home=stack.enter_context(views.reading(HomeView)),
             datasets=stack.enter_context(views.reading(DatasetsView)),
             columns=columns,
+            has_report=has_report,
             folder=home,
         )
 

@@ -8,12 +8,16 @@ from typing import Any
 
 from varv.training.estimators.family import Family, NoForm
 from varv.training.estimators.lightgbm import LightGbm
+from varv.training.estimators.onnx_model import OnnxModel
 from varv.training.estimators.plain import Plain, has_state, plain_files
 from varv.training.estimators.scikit_learn import ScikitLearn
+from varv.training.estimators.several import Several
+from varv.training.estimators.torch import Torch
 from varv.training.estimators.xgboost import XgBoost
 
-_FAMILIES: tuple[Family, ...] = (LightGbm(), XgBoost(), ScikitLearn(), Plain())
+_ONE: tuple[Family, ...] = (LightGbm(), XgBoost(), ScikitLearn(), Torch(), OnnxModel(), Plain())
 """Boosters first: their wrappers derive from scikit-learn's classes."""
+_FAMILIES = (Several(_ONE), *_ONE)
 
 
 def family_of(estimator: Any) -> Family:

@@ -51,7 +51,10 @@ class Family(ABC):
         return given.signature
 
     def asked(self, estimator: Any, signature: Signature, task: Task) -> Any:
-        """Return what `Task.estimates` can ask for predictions of a matrix, or of a frame of the columns."""
+        """Return what `Task.estimates` can ask for predictions of a matrix, or of a frame of the columns.
+
+        None if the estimator says nothing but through the runtime.
+        """
         return estimator
 
     def onnx(self, estimator: Any, signature: Signature, task: Task) -> Iterator[bytes]:

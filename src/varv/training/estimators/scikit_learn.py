@@ -8,8 +8,6 @@ lower case.
 
 from __future__ import annotations
 
-import copy
-import math
 import warnings
 from collections.abc import Iterator
 from typing import Any
@@ -21,6 +19,7 @@ from varv.registry import Signature
 from varv.registry.signature import Column, Form
 from varv.tasks import Task
 from varv.training.estimators.family import Family, NoForm, disguised, named_signature, of_library
+from varv.training.estimators.graphs import impute_in_float64, model_bytes, narrow_trees, read_float32
 from varv.training.estimators.hist_boosting import ensemble_of, is_hist_boosting
 from varv.training.estimators.trees import to_onnx
 from varv.training.training_set import TrainingSet
@@ -69,10 +68,10 @@ class ScikitLearn(Family):
             return
         parts = list(_parts(estimator))
         if any(_is_a(part, "BaseDecisionTree") for part in parts):
-            yield _in_float64(_converted(estimator, signature, wide=True), narrow_trees=True)
+            yield _in_float64(_converted(estimator, signature, wide=True), narrow=True)
         if any(map(is_hist_boosting, parts)):
             yield _in_float64(_converted(estimator, signature, wide=True))
-        yield _bytes(_converted(estimator, signature, wide=False))
+        yield model_bytes(_converted(estimator, signature, wide=False))
         yield _in_float64(_converted(estimator, signature, wide=True))
 
 
@@ -119,10 +118,6 @@ def _converted(estimator: Any, signature: Signature, *, wide: bool) -> Any:
         raise NoForm(f"has no ONNX form: {str(error)[:200]}") from error
 
 
-def _bytes(model: Any) -> bytes:
-    return model.SerializeToString(deterministic=True)
-
-
 def _inputs(signature: Signature, *, wide: bool) -> list[tuple[str, Any]]:
     from skl2onnx.common.data_types import (
         DoubleTensorType,
@@ -143,56 +138,13 @@ def _inputs(signature: Signature, *, wide: bool) -> list[tuple[str, Any]]:
     return [(column.name, kind(column)([None, 1])) for column in signature.columns]
 
 
-def _in_float64(model: Any, *, narrow_trees: bool = False) -> bytes:
-    """Let a model of float64 inputs read float32 ones.
-
-    Parameters
-    ----------
-    narrow_trees
-        Whether trees are to read float32 whatever comes to them, as all of scikit-learn's do but those of
-        histogram boosting.
-    """
-    from onnx import TensorProto, helper
-
-    renamed = {}
-    for tensor in model.graph.input:
-        if tensor.type.tensor_type.elem_type == TensorProto.DOUBLE:
-            tensor.type.tensor_type.elem_type = TensorProto.FLOAT
-            renamed[tensor.name] = f"{tensor.name} in float64"
-    nodes = [helper.make_node("Cast", [old], [new], to=TensorProto.DOUBLE) for old, new in renamed.items()]
-    for node in model.graph.node:
-        node.input[:] = [renamed.get(name, name) for name in node.input]
-        if node.op_type == "Imputer":
-            nodes += _imputing(node)
-            continue
-        if narrow_trees and node.op_type.startswith("TreeEnsemble"):
-            [read] = node.input
-            narrow, again = f"{node.output[0]} reads float32", f"{node.output[0]} reads"
-            nodes.append(helper.make_node("Cast", [read], [narrow], to=TensorProto.FLOAT))
-            nodes.append(helper.make_node("Cast", [narrow], [again], to=TensorProto.DOUBLE))
-            node.input[:] = [again]
-        nodes.append(node)
-    kept = [copy.deepcopy(node) for node in nodes]
-    del model.graph.node[:]
-    model.graph.node.extend(kept)
-    return _bytes(model)
-
-
-def _imputing(node: Any) -> list[Any]:
-    """Return nodes that do for float64 what ``Imputer`` does for float32, where the engine has it."""
-    from onnx import helper, numpy_helper
-
-    given = {attribute.name: attribute for attribute in node.attribute}
-    if not math.isnan(given["replaced_value_float"].f):
-        raise NoForm("imputes another value than NaN, which has no ONNX form in float64")
-    [read], [written] = node.input, node.output
-    values, missing = f"{written} imputed", f"{written} missing"
-    imputed = numpy_helper.from_array(np.array([given["imputed_value_floats"].floats], dtype=np.float64))
-    return [
-        helper.make_node("Constant", [], [values], value=imputed),
-        helper.make_node("IsNaN", [read], [missing]),
-        helper.make_node("Where", [missing, values, read], [written]),
-    ]
+def _in_float64(model: Any, *, narrow: bool = False) -> bytes:
+    """Let a model of float64 inputs read float32 ones, and its trees too if `narrow`."""
+    read_float32(model)
+    impute_in_float64(model)
+    if narrow:
+        narrow_trees(model)
+    return model_bytes(model)
 
 
 def _parts(estimator: Any) -> Iterator[Any]:
