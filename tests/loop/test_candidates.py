@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 import msgspec
+import numpy as np
 import polars as pl
 import pytest
 from tests.loop.synthetic import declared, fit, parcels, zeros_late
@@ -14,7 +15,7 @@ from varv.app.compose import open_home
 from varv.home.answers import PastIntake
 from varv.home.feed import Feed
 from varv.kernel.clock import DAY, HOUR, Instant, VirtualClock, instant
-from varv.kernel.errors import FailedPrecondition
+from varv.kernel.errors import FailedPrecondition, InvalidInput
 from varv.loop.candidates import Candidates, labelled_rows
 from varv.loop.model import TrainCandidate
 from varv.project import plan_of
@@ -148,3 +149,54 @@ def test_rows_that_the_champion_was_refitted_on_are_marked_as_seen(home):
     half = here.candidates.held_out(here.parts, made, judged)
     assert half.unseen.sum() == made.judged[0].n_held_out
     assert here.candidates.held_out(here.parts, made, None).champion is None
+
+
+class Watched:
+    """A training function that notes what it is given."""
+
+    def __init__(self):
+        self.given = []
+
+    def __call__(self, train, params):
+        self.given.append(train)
+        return fit(train, params)
+
+
+def test_rows_are_weighed_by_a_column_of_the_requests_that_is_no_feature(home):
+    watched = Watched()
+    past = parcels().with_columns(worth=pl.col("load").abs() + 1)
+    home(past, origins=1, refit=False, fit=watched, weights="worth").train()
+    [train] = watched.given
+    assert train.weights.dtype == np.float64
+    np.testing.assert_allclose(train.weights, np.abs(train.X[:, 0]) + 1, rtol=1e-6)
+    assert "worth" not in train.columns
+
+
+def test_a_column_of_weights_that_is_nowhere_is_refused(home):
+    with pytest.raises(InvalidInput, match="weights 'tide' are no column of the rows"):
+        home(weights="tide").train()
+
+
+def test_a_warm_start_is_given_the_champion_unless_it_knows_the_held_out_rows(home):
+    watched = Watched()
+    here = home(origins=1, fit=watched, warm_start=True)
+    first = here.train()
+    assert [train.previous for train in watched.given] == [None, None]
+    knowing = here.candidates.train(here.parts, msgspec.structs.replace(ASK, version=2), first)
+    judged, refit = watched.given[2:]
+    assert judged.previous is None
+    assert refit.previous.version == 1
+    assert here.package(knowing.package).started_from == 1
+    unknowing = msgspec.structs.replace(first, fitted_until=first.judged[0].since)
+    here.candidates.train(here.parts, msgspec.structs.replace(ASK, version=3), unknowing)
+    judged, _ = watched.given[4:]
+    scores = judged.previous.predict(judged.frame)
+    assert scores.shape == (len(judged), 1)
+    assert judged.previous.params == here.package(first.package).params
+
+
+def test_without_a_warm_start_the_champion_is_not_given_and_changes_no_key(home):
+    here = home(origins=1)
+    first = here.train()
+    assert here.candidates.train(here.parts, ASK, first) == first
+    assert here.n_fits == 2

@@ -50,6 +50,8 @@ from varv.training import (
     code_closure,
 )
 from varv.training.gates import HeldOut
+from varv.training.previous import Previous
+from varv.training.weights import weights_of
 
 LEAST_HELD_OUT = 50
 """Fewer held-out rows judge nothing."""
@@ -134,7 +136,9 @@ class Candidates:
         names = plan.features.names
         if command.planted is not None:
             column = command.planted.column
-            rows, names = self._with_planted(plan.outcome.requests, rows, column, cutoff), (*names, column)
+            rows, names = self._with_column(plan.outcome.requests, rows, column, cutoff), (*names, column)
+        if isinstance(plan.train.weights, str) and plan.train.weights not in rows.columns:
+            rows = self._with_column(plan.outcome.requests, rows, plan.train.weights, cutoff)
         candidates = [_held(rows, plan, cutoff, number) for number in range(plan.train.origins)]
         found = Rows(rows, names, tuple(candidates))
         allowed = [held for held in candidates if not _too_few(found, held, plan)]
@@ -147,8 +151,15 @@ class Candidates:
             )
         return Rows(rows, names, tuple(allowed))
 
-    def train(self, parts: LoopParts, command: TrainCandidate) -> VersionRegistered:
+    def train(
+        self, parts: LoopParts, command: TrainCandidate, champion: VersionRegistered | None = None
+    ) -> VersionRegistered:
         """Fit, judge, package and check a candidate, and return how it is to be registered.
+
+        Parameters
+        ----------
+        champion
+            What it may start from, if that is declared.
 
         Raises
         ------
@@ -161,7 +172,8 @@ class Candidates:
         rows = self.rows(parts, command)
         datasets = self._datasets_used(plan)
         known = digest_of([datasets, command.cutoff, rows.names, rows.held, rows.frame.height])
-        results = _pipeline(plan, command, rows, known, self._runtimes).run(self._cache)
+        start = None if champion is None or not plan.train.warm_start else self._start(champion)
+        results = _pipeline(plan, command, rows, known, self._runtimes, start).run(self._cache)
         judged = _judged(rows, results)
         served = results["train"] if plan.train.refit else results["fit-1"]
         package = open_package(served.value)
@@ -204,7 +216,7 @@ class Candidates:
             rows = parts.predictions.labelled(fit.since, fit.until, known_by=made.cutoff)
             own = rows
             for column in sorted(set(made.signature) - set(plan.features.names)):
-                own = self._with_planted(plan.outcome.requests, own, column, made.cutoff)
+                own = self._with_column(plan.outcome.requests, own, column, made.cutoff)
             at = rows["requested_at"].to_physical().to_numpy()
             ours = self._scores(fit.package, own)
             theirs = ours if champion is None else self._scores(champion.package, rows)
@@ -217,6 +229,13 @@ class Candidates:
             return HeldOut(outcome, candidate, at)
         return HeldOut(outcome, candidate, at, theirs, unseen)
 
+    def _start(self, champion: VersionRegistered) -> _Start:
+        def load() -> Previous:
+            package = open_package(self._blobs.get(champion.package))
+            return Previous(package, Version(champion.version), self._runtimes)
+
+        return _Start(Input(champion.package, load), champion.data_end)
+
     def _scores(self, package: Digest, rows: pl.DataFrame) -> np.ndarray:
         opened = open_package(self._blobs.get(package))
         # A planted column that nobody caught: broken in production, so empty here.
@@ -225,13 +244,15 @@ class Candidates:
             self._runtimes, opened, rows.with_columns(pl.lit(None, pl.Float32).alias(name) for name in gone)
         )
 
-    def _with_planted(
+    def _with_column(
         self, requests: Dataset, rows: pl.DataFrame, column: str, cutoff: Instant
     ) -> pl.DataFrame:
-        """Return `rows` with a planted column as the history holds it: values that came to be known after the
-        request.
+        """Return `rows` with a column of the requests as the history holds it, even if its values came to be
+        known after the request; as they are, if there is no such column.
         """
         known = self._datasets.read(requests, known_at=cutoff)
+        if column not in known.columns:
+            return rows
         values = known.select(keys_of(requests.key, known), pl.col(column).cast(pl.Float32))
         return rows.join(values, on="key", how="left", maintain_order="left")
 
@@ -308,8 +329,20 @@ def _work(package: Package) -> int:
     return package.n_rows * int(package.params.get("max_iter", 1))
 
 
+class _Start(NamedTuple):
+    """A version to start from, and where the requests that it was fitted on end."""
+
+    previous: Input
+    data_end: Instant
+
+
 def _pipeline(
-    plan: LoopPlan, command: TrainCandidate, rows: Rows, known: Digest, runtimes: Runtimes
+    plan: LoopPlan,
+    command: TrainCandidate,
+    rows: Rows,
+    known: Digest,
+    runtimes: Runtimes,
+    start: _Start | None,
 ) -> Pipeline:
     """Return one step for each fit, so that a training that was cut short fits nothing twice."""
     data = Input(known, lambda: rows)
@@ -320,14 +353,18 @@ def _pipeline(
         plan.outcome.column,
         command.version,
         command.seed,
+        *([plan.train.weights] if isinstance(plan.train.weights, str) else []),
     ]
     recipe = Input(digest_of(declared), lambda: _Recipe(plan, command.version, command.seed, runtimes))
     both = {"rows": data, "recipe": recipe}
-    code, seed = (plan.train.fit,), command.seed
+    code, seed = plan.train.code, command.seed
     steps = []
     for number, held in enumerate(rows.held, 1):
         span = Input(digest_of(held), lambda held=held: (held.fit_from, held.since))
         needs = {**both, "span": span}
+        # A champion that knows the held-out rows by heart would let its heir pass the gates by memory.
+        if start is not None and start.data_end <= held.since:
+            needs["previous"] = start.previous
         steps.append(PipelineStep(name=f"fit-{number}", run=_fit, needs=needs, code=code, seed=seed))
     fits: dict[str, Input | str] = {f"fit_{number}": f"fit-{number}" for number in range(1, len(steps) + 1)}
     rest = {**both, **fits}
@@ -336,7 +373,7 @@ def _pipeline(
     if plan.train.refit:
         last = rows.held[0]
         span = Input(digest_of([last, "refit"]), lambda: (last.fit_from, last.until))
-        needs = {**both, "span": span}
+        needs = {**both, "span": span, **({} if start is None else {"previous": start.previous})}
         steps.append(PipelineStep(name="train", run=_fit, needs=needs, code=code, seed=seed))
     return Pipeline(tuple(steps))
 
@@ -348,17 +385,20 @@ class _Recipe(NamedTuple):
     runtimes: Runtimes
 
 
-def _fit(rows: Rows, recipe: _Recipe, span: tuple[Instant, Instant]) -> bytes:
+def _fit(
+    rows: Rows, recipe: _Recipe, span: tuple[Instant, Instant], previous: Previous | None = None
+) -> bytes:
     fit = rows.between(*span)
-    signature = signature_of(fit, rows.names)
+    signature, train = signature_of(fit, rows.names), recipe.plan.train
     given = TrainingSet(
         fit,
         fit["outcome"].to_numpy().astype(np.int64),
         fit["requested_at"].to_physical().to_numpy(),
         signature,
         seed=recipe.seed,
+        weights=None if train.weights is None else weights_of(train.weights, fit, signature),
+        previous=previous,
     )
-    train = recipe.plan.train
     estimator = _fitted(recipe.plan, given)
     return build_package(
         estimator,
@@ -368,6 +408,7 @@ def _fit(rows: Rows, recipe: _Recipe, span: tuple[Instant, Instant]) -> bytes:
         runtimes=recipe.runtimes,
         environment=environment(code_closure(train.fit).libraries),
         params={**train.params, **_work_of(estimator)},
+        keep_state=train.warm_start,
     )
 
 

@@ -78,8 +78,9 @@ class LoopHandlers:
 
     def train(self, command: TrainCandidate, command_id: str, now: Instant) -> Reply:
         """Train and register a candidate; at the first training, look for leaks."""
-        parts = self._models[command.model]
-        registered = self._candidates.train(parts, command)
+        parts, record = self._models[command.model], self._champion(command.model)
+        champion = None if record is None else record.registered
+        registered = self._candidates.train(parts, command, champion)
         with self._views.reading(RegistryView) as registry:
             challenger = registry.moving(command.model, "challenger", command.version)
         facts = (

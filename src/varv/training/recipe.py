@@ -12,6 +12,7 @@ import msgspec
 from varv.kernel.clock import DAY, Duration, duration
 from varv.kernel.errors import InvalidDeclaration, InvalidInput
 from varv.training.training_set import TrainingSet
+from varv.training.weights import Weights
 
 LEAST_VALIDATION = Duration(5 * DAY)
 """The held-out stretch is what a model is watched against later: fewer days say nothing about days."""
@@ -27,7 +28,7 @@ class Train:
     Parameters
     ----------
     fit
-        ``fit(train, params)`` returns a fitted classifier with ``predict_proba``.
+        ``fit(train, params)`` returns a fitted estimator, or a `packaged` one.
     window
         How far back rows are used, such as ``"60d"``; None uses all that is known.
     validate
@@ -44,6 +45,12 @@ class Train:
         Passed to `fit`, recorded with the run.
     min_rows
         Fewer rows with an outcome than this is an error, not a model.
+    weights
+        How much each row counts, as `train.weights`: the name of a feature or of a column of the requests, or
+        a function of `train.frame`. Finite numbers above zero.
+    warm_start
+        Whether the function is given the champion before, as `train.previous`, to start from. It is not given
+        to a fit that is to be judged on rows which that champion has seen.
 
     Raises
     ------
@@ -61,6 +68,8 @@ class Train:
         refit: bool = True,
         params: Mapping[str, Any] | None = None,
         min_rows: int = 1000,
+        weights: Weights | None = None,
+        warm_start: bool = False,
     ) -> None:
         if not callable(fit):
             raise InvalidDeclaration(
@@ -83,7 +92,9 @@ class Train:
         self.window: Duration | None = None if window is None else _declared_duration("window", window)
         self.validate = _declared_duration("validate", validate)
         self.origins = _declared_origins(origins)
-        self.refit = _declared_refit(refit)
+        self.refit = _declared_truth("refit", refit)
+        self.weights = _declared_weights(weights)
+        self.warm_start = _declared_truth("warm_start", warm_start)
         self.params = _json_params(params or {})
         self.min_rows = min_rows
         if self.validate < LEAST_VALIDATION:
@@ -92,6 +103,11 @@ class Train:
         if self.window is not None and self.window <= self.validate:
             hint = "validate is the last part of the window, make it shorter"
             raise InvalidDeclaration("train", "window", "is not longer than validate", hint=hint)
+
+    @property
+    def code(self) -> tuple[Callable[..., Any], ...]:
+        """The author's functions that a fit depends on."""
+        return (self.fit, self.weights) if callable(self.weights) else (self.fit,)
 
 
 def _declared_duration(argument: str, text: str) -> Duration:
@@ -110,11 +126,26 @@ def _declared_origins(origins: object) -> int:
     return origins
 
 
-def _declared_refit(refit: object) -> bool:
-    if not isinstance(refit, bool):
-        hint = "write refit=True or refit=False"
-        raise InvalidDeclaration("train", "refit", "is not a truth value", given=repr(refit)[:60], hint=hint)
-    return refit
+def _declared_truth(argument: str, given: object) -> bool:
+    if not isinstance(given, bool):
+        hint = f"write {argument}=True or {argument}=False"
+        raise InvalidDeclaration("train", argument, "is not a truth value", given=repr(given)[:60], hint=hint)
+    return given
+
+
+def _declared_weights(weights: object) -> Weights | None:
+    if weights is None or isinstance(weights, str):
+        return weights
+    hint = "name a column, or pass a function of the features"
+    if not callable(weights):
+        raise InvalidDeclaration("train", "weights", "is no name and no function", hint=hint)
+    try:
+        inspect.signature(weights).bind(None)
+    except TypeError:
+        raise InvalidDeclaration("train", "weights", "does not take one frame", hint=hint) from None
+    except ValueError:
+        pass  # a built-in without a signature is taken at its word
+    return weights
 
 
 def _json_params(params: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import polars as pl
 
 from varv.registry import Signature
 from varv.registry.signature import Form
+from varv.training.previous import Previous
 
 
 class TrainingSet:
@@ -31,16 +32,31 @@ class TrainingSet:
         How the columns of `X` came to be; ``signature.names`` are their names.
     seed
         To be used for everything random; equal inputs and seed must give an equal model.
+    weights
+        How much each row counts, float64 of shape (n,), as declared; None if nothing is.
+    previous
+        The champion before, if the declaration says ``warm_start=True``; None at the first training, and
+        where it has seen the rows that this fit is to be judged on.
     """
 
     def __init__(
-        self, rows: pl.DataFrame, y: np.ndarray, requested_at: np.ndarray, signature: Signature, *, seed: int
+        self,
+        rows: pl.DataFrame,
+        y: np.ndarray,
+        requested_at: np.ndarray,
+        signature: Signature,
+        *,
+        seed: int,
+        weights: np.ndarray | None = None,
+        previous: Previous | None = None,
     ) -> None:
         self._rows = rows
         self.y = y
         self.requested_at = requested_at
         self.signature = signature
         self.seed = seed
+        self.weights = weights
+        self.previous = previous
 
     @cached_property
     def X(self) -> np.ndarray:
