@@ -11,6 +11,7 @@ from tests.app.fitted_project import declared, project_file, rows_to_fit
 from varv.adapters.processes import Processes
 from varv.adapters.runtimes import installed_runtimes
 from varv.app.fitting import FitJob, ProcessFits
+from varv.kernel.codec import digest_of
 from varv.kernel.errors import FailedPrecondition, Interrupted, UserCodeFailed
 from varv.kernel.executor import InProcess, Limits
 from varv.registry import open_package
@@ -54,7 +55,8 @@ def test_both_fitters_make_the_same_package(executor, file, capfd):
 
 def test_a_job_survives_its_way_as_bytes(file):
     train, _ = declared(file, "late")
-    job = FitJob(str(file), "late", "fit", code_closure(train.fit).digest, rows_to_fit(100))
+    code = digest_of([code_closure(train.fit).digest])
+    job = FitJob(str(file), "late", "fit", code, rows_to_fit(100))
     back = FitJob.decode(job.encode())
     assert back.given.rows.equals(job.given.rows)
     assert (back.place, back.model, back.function, back.code) == (str(file), "late", "fit", job.code)

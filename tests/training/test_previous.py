@@ -12,6 +12,7 @@ from tests.training.samples import BINARY, RUNTIMES
 
 import varv
 from varv.kernel.columns import TIME
+from varv.kernel.ids import Version
 from varv.registry import open_package
 from varv.training import FitInput, fit_package
 
@@ -51,8 +52,8 @@ def given(y: list[int], previous: bytes | None = None) -> FitInput:
             "requested_at": pl.Series(np.arange(n)).cast(TIME),
         }
     )
-    probe = rows.select("x")
-    return FitInput(rows=rows, probe=probe, names=("x",), params={}, seed=1, previous=previous)
+    probe, parent = rows.select("x"), None if previous is None else Version(1)
+    return FitInput(rows=rows, probe=probe, names=("x",), params={}, seed=1, previous=previous, parent=parent)
 
 
 def test_a_class_of_ones_own_goes_on_from_its_saved_state():
