@@ -76,7 +76,7 @@ def test_a_booster_goes_on_from_its_trees():
         settings = {"objective": "binary", "verbosity": -1, "min_data_in_leaf": 2, "num_threads": 1}
         return lightgbm.train(settings, rows, num_boost_round=5, init_model=start)
 
-    train = varv.Train(boosts)
+    train = varv.Train(boosts, warm_start=True)
     y = [0, 1] * 20
     first = fit_package(train, BINARY, given(y), RUNTIMES)
     second = fit_package(train, BINARY, given(y, first), RUNTIMES)
