@@ -17,7 +17,7 @@ from varv.app.compose import open_home
 from varv.home.answers import PastIntake
 from varv.home.feed import Feed
 from varv.kernel.clock import DAY, HOUR, Instant, VirtualClock, instant, wall_seconds
-from varv.kernel.errors import FailedPrecondition, UserCodeFailed
+from varv.kernel.errors import FailedPrecondition, InvalidInput, UserCodeFailed
 from varv.loop.candidates import Candidates, labelled_rows
 from varv.loop.model import TrainCandidate
 from varv.project import plan_of, project_of
@@ -388,6 +388,50 @@ def test_a_trial_that_raises_names_its_parameters(home):
 
     with pytest.raises(UserCodeFailed, match=r"too small.*'C': 0.5"):
         home(chosen=picky, origins=1, search=search({"C": [1.0, 0.5]}, trials=3)).train()
+
+
+class Watched:
+    """A training function that notes what it is given."""
+
+    def __init__(self):
+        self.given = []
+
+    def __call__(self, train, params):
+        self.given.append(train)
+        return fit(train, params)
+
+
+def test_rows_are_weighed_by_a_column_of_the_requests_that_is_no_feature(home):
+    watched = Watched()
+    past = parcels().with_columns(worth=pl.col("load").abs() + 1)
+    home(past, origins=1, refit=False, fit=watched, weights="worth").train()
+    [train] = watched.given
+    assert train.weights.dtype == np.float64
+    np.testing.assert_allclose(train.weights, np.abs(train.X[:, 0]) + 1, rtol=1e-6)
+    assert "worth" not in train.columns
+
+
+def test_a_column_of_weights_that_is_nowhere_is_refused(home):
+    with pytest.raises(InvalidInput, match="weights 'tide' are no column of the rows"):
+        home(weights="tide").train()
+
+
+def test_what_a_fit_went_on_from_can_be_asked_and_is_recorded(home):
+    watched = Watched()
+    here = home(origins=1, fit=watched, warm_start=True)
+    first, second, _ = later_training(here)
+    judged, refit = watched.given[2:]
+    assert refit.previous.version == judged.previous.version == 1
+    assert judged.previous.predict(judged.frame).shape == (len(judged), 1)
+    assert judged.previous.params == here.package(first.package).params
+    assert here.package(second.package).started_from == 1
+
+
+def test_without_a_warm_start_the_champion_is_not_given_and_changes_no_key(home):
+    here = home(origins=1)
+    first = here.train()
+    assert here.train(ASK, first) == first
+    assert here.n_fits == 2
 
 
 def times(rows):

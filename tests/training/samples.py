@@ -58,12 +58,17 @@ def framed(matrix: np.ndarray) -> pl.DataFrame:
 
 
 def built(
-    estimator: Any, train: TrainingSet, probe: pl.DataFrame | None = None, *, task: Task = BINARY
+    estimator: Any,
+    train: TrainingSet,
+    probe: pl.DataFrame | None = None,
+    *,
+    task: Task = BINARY,
+    keep_state: bool = False,
 ) -> bytes:
     """Return the package of an estimator that was fitted on a training set."""
     probe = train._rows if probe is None else probe
     about = {"environment": environment(), "params": {"p": 1}, "runtimes": RUNTIMES}
-    return build_package(estimator, train, probe, task=task, **about)
+    return build_package(estimator, train, probe, task=task, keep_state=keep_state, **about)
 
 
 def opened(estimator: Any, train: TrainingSet, **options: Any) -> Package:

@@ -129,7 +129,9 @@ class Candidates:
         names = plan.features.names
         if command.planted is not None:
             column = command.planted.column
-            rows, names = self._with_planted(plan.outcome.requests, rows, column, cutoff), (*names, column)
+            rows, names = self._with_column(plan.outcome.requests, rows, column, cutoff), (*names, column)
+        if isinstance(plan.train.weights, str) and plan.train.weights not in rows.columns:
+            rows = self._with_column(plan.outcome.requests, rows, plan.train.weights, cutoff)
         # A planted column is none of the champion's, and a plant none of its successors.
         past = None if command.planted is not None else ancestry(plan.train, champion, names)
         candidates = [_held(rows, plan, cutoff, number) for number in range(plan.train.origins)]
@@ -255,7 +257,7 @@ class Candidates:
         rows = _judgeable(parts, fit.since, fit.until, made.cutoff)
         own = rows
         for column in sorted(set(made.signature) - set(plan.features.names)):
-            own = self._with_planted(plan.outcome.requests, own, column, made.cutoff)
+            own = self._with_column(plan.outcome.requests, own, column, made.cutoff)
         ours = self._scores(fit.package, own)
         return _Stretch(own, ours, ours if champion is None else self._scores(champion.package, rows))
 
@@ -270,13 +272,15 @@ class Candidates:
             self._runtimes, opened, rows.with_columns(pl.lit(None, pl.Float32).alias(name) for name in gone)
         )
 
-    def _with_planted(
+    def _with_column(
         self, requests: Dataset, rows: pl.DataFrame, column: str, cutoff: Instant
     ) -> pl.DataFrame:
-        """Return `rows` with a planted column as the history holds it: values that came to be known after the
-        request.
+        """Return `rows` with a column of the requests as the history holds it, even if its values came to be
+        known after the request; as they are, if there is no such column.
         """
         known = self._datasets.read(requests, known_at=cutoff)
+        if column not in known.columns:
+            return rows
         values = known.select(keys_of(requests.key, known), pl.col(column).cast(pl.Float32))
         return rows.join(values, on="key", how="left", maintain_order="left")
 
@@ -381,6 +385,7 @@ def _pipeline(recipe: Recipe, rows: Rows, known: Digest) -> Pipeline:
         plan.outcome.column,
         recipe.version,
         seed,
+        *([plan.train.weights] if isinstance(plan.train.weights, str) else []),
     ]
     both = {"rows": data, "recipe": Input(digest_of(declared), lambda: recipe)}
     steps = fit_steps(rows, plan.train, both, seed)

@@ -170,7 +170,7 @@ def fit_steps(rows: Rows, train: Train, both: Mapping[str, Input], seed: int) ->
     both
         The inputs ``rows`` and ``recipe``.
     """
-    code, steps = (train.fit,), list[PipelineStep]()
+    code, steps = train.code, list[PipelineStep]()
     if rows.inner is not None:
         steps += _search_steps(rows.inner, train, both, seed)
     for number in range(len(rows.held)):
@@ -184,7 +184,7 @@ def refit_step(rows: Rows, train: Train, both: Mapping[str, Input], seed: int) -
     """Return the step that fits the version that is served on all rows."""
     span = served_span(rows, train)
     needs = {**both, "span": span.input("refit"), **chosen(rows)}
-    return PipelineStep(name=span.step, run=fit, needs=needs, code=(train.fit,), seed=seed)
+    return PipelineStep(name=span.step, run=fit, needs=needs, code=train.code, seed=seed)
 
 
 def chosen(rows: Rows) -> dict[str, str]:
@@ -207,7 +207,7 @@ def _search_steps(inner: Held, train: Train, both: Mapping[str, Input], seed: in
         span = Span(f"trial-{number}", inner.fit_from, inner.since, None)
         given = Input(digest_of(params), lambda params=params: params)
         inputs = {**both, "span": span.input("trial"), "params": given}
-        steps.append(PipelineStep(name=span.step, run=_trial, needs=inputs, code=(train.fit,), seed=seed))
+        steps.append(PipelineStep(name=span.step, run=_trial, needs=inputs, code=train.code, seed=seed))
         needs[f"trial_{number}"] = span.step
     compared = Input(digest_of([drawn, inner, train.search.metric]), lambda: drawn)
     steps.append(
@@ -253,14 +253,18 @@ def _chosen(found: Trials) -> Chosen:
 def _fitted(rows: Rows, recipe: Recipe, span: Span, params: Mapping[str, Any], later: pl.DataFrame) -> bytes:
     plan = recipe.plan
     which = FitOf(model=plan.model, version=recipe.version, step=span.step, cancelled=recipe.cancelled)
-    columns = (*rows.names, "outcome", "requested_at")
+    weights = plan.train.weights if isinstance(plan.train.weights, str) else None
+    wanted = dict.fromkeys((*rows.names, "outcome", "requested_at", *([weights] if weights else [])))
     given = FitInput(
-        rows=rows.between(span.since, span.until).select(columns),
+        rows=rows.between(span.since, span.until).select(
+            [name for name in wanted if name in rows.frame.columns]
+        ),
         probe=later.head(MOST_PROBED).select(rows.names),
         names=rows.names,
         params=params,
         seed=recipe.seed,
         previous=None if span.previous is None else recipe.blobs.get(span.previous),
+        parent=None if span.previous is None or rows.ancestry is None else rows.ancestry.version,
     )
     return recipe.fitter.fit(which, plan.train, plan.outcome.task, given)
 

@@ -41,6 +41,7 @@ def build_package(
     runtimes: Runtimes,
     environment: Environment,
     params: dict[str, Any],
+    keep_state: bool = False,
 ) -> bytes:
     """Return the package of a fitted estimator, after checking that it predicts as the estimator does.
 
@@ -56,6 +57,8 @@ def build_package(
         What is predicted.
     runtimes
         What may run the package.
+    keep_state
+        Whether the estimator is to be kept as well, for a later training to go on from.
 
     Raises
     ------
@@ -80,6 +83,7 @@ def build_package(
         seed=given.seed,
         n_rows=len(given),
         runtime="",
+        started_from=None if given.previous is None else given.previous.version,
         probe=listed(take(rows, few)),
         probe_scores=(),
         files={},
@@ -97,6 +101,8 @@ def build_package(
     made = trial.first_that_agrees(_candidates(wanted, family))
     if wanted.runtime not in (None, "onnx"):
         made = msgspec.structs.replace(made, not_onnx=f"the training function asks for {wanted.runtime}")
+    if keep_state:
+        made = msgspec.structs.replace(made, files={**family.state(fitted), **made.files})
     return packed(made)
 
 
@@ -179,10 +185,7 @@ class _Trial(NamedTuple):
             raise NoForm(f"cannot be written for the runtime {runtime}")
 
     def _made(self, runtime: str, files: Mapping[str, bytes], not_onnx: str) -> Package:
-        state = self.family.state(self.estimator)
-        return msgspec.structs.replace(
-            self.package, runtime=runtime, files={**state, **files}, not_onnx=not_onnx
-        )
+        return msgspec.structs.replace(self.package, runtime=runtime, files=dict(files), not_onnx=not_onnx)
 
 
 def _require_predictions(estimator: Any, expected: np.ndarray, task: Task) -> None:

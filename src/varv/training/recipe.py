@@ -12,8 +12,10 @@ import msgspec
 from varv.kernel.clock import DAY, SECOND, Duration, duration
 from varv.kernel.errors import InvalidDeclaration, InvalidInput
 from varv.kernel.sizes import size_bytes
+from varv.training.closure import code_closure
 from varv.training.search import Search
 from varv.training.training_set import TrainingSet
+from varv.training.weights import Weights
 
 LEAST_VALIDATION = Duration(5 * DAY)
 """The held-out stretch is what a model is watched against later: fewer days say nothing about days."""
@@ -44,7 +46,7 @@ class Train:
     Parameters
     ----------
     fit
-        ``fit(train, params)`` returns a fitted classifier with ``predict_proba``.
+        ``fit(train, params)`` returns a fitted estimator, or a `packaged` one.
     window
         How far back rows are used, such as ``"60d"``; None uses all that is known.
     validate
@@ -61,6 +63,9 @@ class Train:
         Passed to `fit`, recorded with the run.
     min_rows
         Fewer rows with an outcome than this is an error, not a model.
+    weights
+        How much each row counts, as `train.weights`: the name of a feature or of a column of the requests, or
+        a function of `train.frame`. Finite numbers above zero.
     warm_start
         Whether a fit is given a fit of the champion as ``train.previous``, to start from. It is the latest
         one that has seen nothing of what is held out.
@@ -89,6 +94,7 @@ class Train:
         refit: bool = True,
         params: Mapping[str, Any] | None = None,
         min_rows: int = 1000,
+        weights: Weights | None = None,
         warm_start: bool = False,
         strategy: Incremental | None = None,
         search: Search | None = None,
@@ -113,6 +119,7 @@ class Train:
         if self.window is not None and self.window <= self.validate:
             hint = "validate is the last part of the window, make it shorter"
             raise InvalidDeclaration("train", "window", "is not longer than validate", hint=hint)
+        self.weights = _declared_weights(weights)
         self.warm_start = _declared_truth("warm_start", warm_start)
         self.strategy = _declared_instance("strategy", strategy, Incremental, "varv.incremental()")
         self.search = _declared_instance("search", search, Search, "varv.search(space={...})")
@@ -123,13 +130,19 @@ class Train:
         self.memory_bytes = None if memory is None else _declared_size("memory", memory)
 
     @property
+    def code(self) -> tuple[Callable[..., Any], ...]:
+        """The author's functions that a fit depends on."""
+        return (self.fit, self.weights) if callable(self.weights) else (self.fit,)
+
+    @property
     def continues(self) -> bool:
         """Whether fits are given a fit of the champion."""
         return self.warm_start or self.strategy is not None
 
     def definition(self) -> list[Any]:
         """Return what identifies the recipe beside the code, as JSON can hold it; limits do not."""
-        later = (self.warm_start, self.strategy is not None, self.search)
+        weights = code_closure(self.weights).digest if callable(self.weights) else self.weights
+        later = (self.warm_start, self.strategy is not None, self.search, weights)
         always = [self.params, self.window, self.validate, self.origins, self.refit, self.min_rows]
         return [*always, *later] if any(later) else always
 
@@ -174,6 +187,21 @@ def _declared_truth(argument: str, value: object) -> bool:
         hint = f"write {argument}=True or {argument}=False"
         raise InvalidDeclaration("train", argument, "is not a truth value", given=repr(value)[:60], hint=hint)
     return value
+
+
+def _declared_weights(weights: object) -> Weights | None:
+    if weights is None or isinstance(weights, str):
+        return weights
+    hint = "name a column, or pass a function of the features"
+    if not callable(weights):
+        raise InvalidDeclaration("train", "weights", "is no name and no function", hint=hint)
+    try:
+        inspect.signature(weights).bind(None)
+    except TypeError:
+        raise InvalidDeclaration("train", "weights", "does not take one frame", hint=hint) from None
+    except ValueError:
+        pass  # a built-in without a signature is taken at its word
+    return weights
 
 
 def _declared_instance(argument: str, value: object, kind: type[T], example: str) -> T | None:

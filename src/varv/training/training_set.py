@@ -32,6 +32,8 @@ class TrainingSet:
         How the columns of `X` came to be; ``signature.names`` are their names.
     seed
         To be used for everything random; equal inputs and seed must give an equal model.
+    weights
+        How much each row counts, float64 of shape (n,), as declared; None if nothing is.
     previous
         A fit of the champion to go on from; None unless ``Train`` declares it, and at a first training.
     """
@@ -44,8 +46,10 @@ class TrainingSet:
         signature: Signature,
         *,
         seed: int,
+        weights: np.ndarray | None = None,
         previous: Previous | None = None,
     ) -> None:
+        self.weights = weights
         self.previous = previous
         self._rows = rows
         self.y = y

@@ -80,7 +80,13 @@ class Family(ABC):
         return {}
 
     def state(self, estimator: Any) -> Mapping[str, bytes]:
-        """Return files from which a later training can go on, kept beside the model."""
+        """Return files from which a later training can go on; none if it has to start anew.
+
+        Raises
+        ------
+        FailedPrecondition
+            If what writes them is not installed.
+        """
         return {}
 
 

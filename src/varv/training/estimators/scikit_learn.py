@@ -9,7 +9,7 @@ lower case.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,7 @@ from varv.training.estimators.family import Family, NoForm, disguised, named_sig
 from varv.training.estimators.graphs import impute_in_float64, model_bytes, narrow_trees, read_float32
 from varv.training.estimators.hist_boosting import ensemble_of, is_hist_boosting
 from varv.training.estimators.trees import to_onnx
+from varv.training.state import STATE_FILE, saved_state
 from varv.training.training_set import TrainingSet
 
 _OPSET = 18
@@ -73,6 +74,13 @@ class ScikitLearn(Family):
             yield _in_float64(_converted(estimator, signature, wide=True))
         yield model_bytes(_converted(estimator, signature, wide=False))
         yield _in_float64(_converted(estimator, signature, wide=True))
+
+    def state(self, estimator: Any) -> Mapping[str, bytes]:
+        """Return the estimator itself, if it or a step of it goes on with ``partial_fit``."""
+        if not any(hasattr(part, "partial_fit") for part in _parts(estimator)):
+            return {}
+        state = saved_state(estimator)
+        return {} if state is None else {STATE_FILE: state}
 
 
 class _Named:

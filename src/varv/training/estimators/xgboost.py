@@ -105,7 +105,8 @@ def booster_of(estimator: Any) -> Any:
     if not math.isnan(estimator.missing):
         hint = "leave missing as it is: missing values arrive as NaN"
         raise InvalidInput("estimator", kind, f"takes {estimator.missing} as missing", hint=hint)
-    best = getattr(estimator, "best_iteration", None) if estimator.early_stopping_rounds else None
+    # It raises if there is none; where there is one, the wrapper predicts up to it, the booster does not.
+    best = getattr(estimator, "best_iteration", None)
     return booster if best is None else booster[: best + 1]
 
 
