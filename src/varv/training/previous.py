@@ -39,9 +39,7 @@ class Previous:
 
     @property
     def files(self) -> Mapping[str, bytes]:
-        """Its files: ``model.txt`` is a booster of LightGBM for ``init_model``, ``model.ubj`` one of XGBoost for
-        ``xgb_model``.
-        """
+        """Its files, such as ``model.txt`` of LightGBM, which is for ``init_model``."""
         return self._package.files
 
     def predict(self, frame: pl.DataFrame) -> np.ndarray:
