@@ -1,17 +1,15 @@
 """Finding the task that a spec names: ours, and those that other packages bring.
 
-A package brings a task by an entry point of the group ``varv.tasks``. Ours are declared there too, and listed
-here once more, since a source checkout may be used without being installed; a test holds the two equal.
-Classes are loaded when they are first asked for.
+A package brings a task by an entry point of the group ``varv.tasks``, as `kernel.plugins` has it; ours are
+listed here.
 """
 
 from __future__ import annotations
 
-import functools
 import inspect
-from importlib.metadata import EntryPoint, entry_points
 
-from varv.kernel.errors import FailedPrecondition, InvalidDeclaration
+from varv.kernel.errors import InvalidDeclaration, NotFound
+from varv.kernel.plugins import Plugins
 from varv.tasks.model import Task, TaskSpec
 
 GROUP = "varv.tasks"
@@ -41,7 +39,10 @@ def task_of(spec: TaskSpec | str) -> Task:
     ('score',)
     """
     wanted = TaskSpec(spec) if isinstance(spec, str) else spec
-    cls = _class_of(wanted.name)
+    try:
+        cls = _TASKS.load(wanted.name)
+    except NotFound as error:
+        raise InvalidDeclaration("task", error.name, error.problem, hint=error.hint) from None
     taken = inspect.signature(cls)
     try:
         taken.bind(**wanted.options)
@@ -55,30 +56,11 @@ def task_of(spec: TaskSpec | str) -> Task:
 
 def task_names() -> tuple[str, ...]:
     """Return the names of all tasks there are, ours and others', sorted."""
-    return tuple(sorted(_declared()))
+    return _TASKS.names()
 
 
-def _declared() -> dict[str, EntryPoint]:
-    others = {point.name: point for point in entry_points(group=GROUP)}
-    # Nobody else's task may take the name of one of ours: ledgers mean ours by it.
-    ours = {name: EntryPoint(name, value, GROUP) for name, value in BUILT_IN.items()}
-    return {**others, **ours}
+def _is_task(found: object) -> bool:
+    return isinstance(found, type) and issubclass(found, Task)
 
 
-@functools.cache
-def _class_of(name: str) -> type[Task]:
-    points = _declared()
-    if name not in points:
-        hint = f"the tasks are {', '.join(sorted(points))}; install the package that brings it"
-        raise InvalidDeclaration("task", name[:80], "does not exist", hint=hint)
-    try:
-        cls = points[name].load()
-    except (ImportError, AttributeError) as error:
-        hint = "install the package that brings it again"
-        raise FailedPrecondition(
-            "task", name, "cannot be loaded", value=points[name].value, why=str(error)[:200], hint=hint
-        ) from None
-    if not (isinstance(cls, type) and issubclass(cls, Task)):
-        hint = "let its entry point name a subclass of varv.tasks.Task"
-        raise FailedPrecondition("task", name, "is no task", value=points[name].value, hint=hint)
-    return cls
+_TASKS: Plugins[type[Task]] = Plugins(GROUP, "task", BUILT_IN, _is_task)
