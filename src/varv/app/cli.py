@@ -190,7 +190,9 @@ def _add_reading(add: Any) -> None:
     status.add_argument("model", nargs="?", default="", help="only this model")
     why = add("why", "explain a decision, a version or a prediction", _WHY)
     why.add_argument(
-        "subject", nargs="+", help="a model, MODEL v7, rollout/MODEL/7, a seq, or a prediction's key"
+        "subject",
+        nargs="+",
+        help="a model, MODEL v7, rollout/MODEL/7, a seq, a prediction's key, or MODEL and a key",
     )
     verify = add("verify", "check that everything stored is what was written", _VERIFY)
     verify.add_argument("--quick", action="store_true", help="check the ledger alone, and no other file")
