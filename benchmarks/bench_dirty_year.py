@@ -20,12 +20,11 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
-from varv.app.compose import open_world
+from varv.app.compose import open_home
 from varv.app.replaying import run_replay
-from varv.home.accounts import PartRows
-from varv.home.comparison import Comparison
+from varv.home.model import Comparison, PartRows
 from varv.kernel.clock import VirtualClock, as_datetime, instant, wall_seconds
-from varv.project.declaration import Replay
+from varv.project import Replay, plan_of, project_of
 
 FLIGHTS = Path(__file__).resolve().parent.parent / "examples" / "flights"
 YEAR = "2014-01-01T05:00:00Z"
@@ -137,7 +136,7 @@ def clean_share(home: Path, replay: Replay, data: Dirty) -> dict[str, float]:
     """Return, of each part of the flights and of the weather, the share of clean rows that are used as they
     are: of those that became known by the end of the replay.
     """
-    world = open_world(home, replay.models[0], VirtualClock(replay.until), durability="process")
+    world = open_home(home, [plan_of(replay.models[0])], VirtualClock(replay.until), durability="process")
     flights, weather = (world.datasets.read(dataset) for dataset in replay.models[0].datasets)
     world.close()
     shares = {}
@@ -211,7 +210,8 @@ def measured(
     """
     replay, data = dirty_replay(until)
     began = wall_seconds()
-    found = run_replay(replay, home, lambda *_: None, declared_only=True)
+    project_of("dirty", [replay]).validate()
+    [found] = run_replay(replay, home, lambda *_: None, declared_only=True).models
     took = wall_seconds() - began
     return found, clean_share(home, replay, data), account_rows(found, data, replay), took
 

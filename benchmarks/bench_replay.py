@@ -71,7 +71,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
         result, took, peak = replayed(home, "--declared-only")
-        declared = result["policies"][0]
+        declared = result["models"][0]["policies"][0]
         rows.append(("declared policy, s", took, "<= 90", took <= 90))
         rows.append(("peak memory, GB", peak, "<= 1.5", peak <= 1.5))
         rows.append(("log-loss", declared["log_loss"], "<= .480", declared["log_loss"] <= 0.480))
@@ -81,9 +81,11 @@ def main() -> int:
             result, rest, peak = replayed(home)
             rows.append(("all four policies, s", took + rest, "<= 360", took + rest <= 360))
             rows.append(("peak memory with all, GB", peak, "", True))
-            gain = next(gain for gain in result["policies"][0]["gains"] if gain["over"] == "never")
+            gain = next(
+                gain for gain in result["models"][0]["policies"][0]["gains"] if gain["over"] == "never"
+            )
             rows.append(("gain over never, low end", gain["low"], "> 0", gain["low"] > 0))
-            for policy in result["policies"]:
+            for policy in result["models"][0]["policies"]:
                 rows.append((f"log-loss, {policy['name']}", policy["log_loss"], "", True))
                 rows.append((f"AUC, {policy['name']}", policy["auc"], "", True))
         page = first_page(home)

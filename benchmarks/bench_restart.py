@@ -15,12 +15,19 @@ from pathlib import Path
 
 import polars as pl
 
-from varv.kernel.clock import Instant, wall_seconds
+from varv.data import Dataset, Frame
+from varv.data.outcomes import OutcomeSpec
+from varv.kernel.clock import DAY, Instant, wall_seconds
 from varv.kernel.columns import FolderColumns
-from varv.serving.predictions import TABLE, Predictions
+from varv.kernel.ids import ModelName
+from varv.serving.predictions import Predictions
 from varv.serving.scores import answer_schema
 from varv.tasks import task_of
 
+MODEL = ModelName("late")
+TABLE = f"predictions/{MODEL}"
+REQUESTS = Dataset("asked", source=Frame(pl.DataFrame()), key="key", event_time="at")
+OUTCOME = OutcomeSpec(requests=REQUESTS, task=task_of("binary"), mature=DAY)
 N_SEGMENTS = 17_280
 N_FEATURES = 20
 EVERY = 512
@@ -50,7 +57,7 @@ def restored(folder: Path, segments: list[str]) -> tuple[float, float]:
 
 def _restored(folder: Path, segments: list[str]) -> tuple[float, float]:
     before, began = resident_mb(), wall_seconds()
-    telemetry = Predictions(FolderColumns(folder))
+    telemetry = Predictions(MODEL, FolderColumns(folder), OUTCOME)
     telemetry.restore(segments)
     took, grown = wall_seconds() - began, resident_mb() - before
     assert telemetry.n_labelled(Instant(0), known_by=Instant(0)) == 0

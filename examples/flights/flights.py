@@ -21,7 +21,7 @@ flights = varv.Dataset(
     source=varv.Frame(nyc.flights),
     key="flight_id",
     event_time="requested_at",
-    known_at={"departed_at": ["dep_delay", "left_late"], "arrived_at": ["arr_delay", "late"]},
+    known_at={"departed_at": ["dep_delay", "left_late"], "arrived_at": ["arr_delay", "late", "arrival"]},
 )
 weather = varv.Dataset(
     "weather", source=varv.Frame(nyc.weather), key=["origin", "observed_at"], event_time="observed_at"
@@ -67,6 +67,15 @@ aircraft = varv.FeatureView(
 )
 
 
+FEATURES = [
+    *("carrier", "origin", "dest", "distance", "built", "seats"),
+    *("sched_hour", "sched_minute", "weekday", "flights_in_hour"),
+    origin_weather,
+    *(departures, carrier_departures, all_departures),
+    *(arrivals, origin_arrivals, carrier_arrivals, dest_arrivals, aircraft),
+]
+
+
 def fit(train: varv.TrainingSet, params: Mapping[str, Any]) -> Any:
     """Fit gradient-boosted trees; categories arrive as codes, missing values as NaN."""
     from sklearn.ensemble import HistGradientBoostingClassifier
@@ -79,13 +88,7 @@ late = varv.Model(
     "late-arrival",
     task="binary",
     requests=flights,
-    features=[
-        *("carrier", "origin", "dest", "distance", "built", "seats"),
-        *("sched_hour", "sched_minute", "weekday", "flights_in_hour"),
-        origin_weather,
-        *(departures, carrier_departures, all_departures),
-        *(arrivals, origin_arrivals, carrier_arrivals, dest_arrivals, aircraft),
-    ],
+    features=FEATURES,
     outcome=varv.Outcome("late", known_at="arrived_at", mature="15h"),
     train=varv.Train(
         fit,

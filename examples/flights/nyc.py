@@ -27,6 +27,7 @@ import polars as pl
 from varv.kernel.errors import Unavailable
 
 LATE_MINUTES = 15
+EARLY_MINUTES = 15
 NOTICE = pl.duration(hours=2)
 TAXI_MINUTES = 25
 
@@ -46,7 +47,8 @@ def flights() -> pl.DataFrame:
     ``sched_hour``, ``sched_minute`` (of the local hour), ``weekday`` (1 is Monday), ``flights_in_hour``
     (scheduled at the origin in that hour), ``built`` (year) and ``seats`` of the plane. Known at
     ``departed_at``: ``dep_delay`` (minutes), ``left_late``. Known at ``arrived_at``: ``arr_delay`` (minutes),
-    ``late`` (by more than 15 minutes).
+    ``late`` (by more than 15 minutes) and ``arrival`` (``"early"`` by more than 15 minutes, ``"late"``
+    likewise, or ``"on time"``).
 
     Raises
     ------
@@ -74,6 +76,7 @@ def flights() -> pl.DataFrame:
             (pl.col("dep_delay") > LATE_MINUTES).alias("left_late"),
             *("arrived_at", "arr_delay"),
             (pl.col("arr_delay") > LATE_MINUTES).alias("late"),
+            _arrival().alias("arrival"),
         )
         .sort("requested_at", "flight_id")
     )
@@ -101,6 +104,14 @@ def weather() -> pl.DataFrame:
     )
     named = raw.select("origin", pl.col("time_hour").alias("observed_at"), *numbers)
     return named.sort("observed_at", "origin")
+
+
+def _arrival() -> pl.Expr:
+    """Return how a flight arrived, in one of three classes; null if it never did."""
+    delay = pl.col("arr_delay")
+    by_delay = pl.when(delay < -EARLY_MINUTES).then(pl.lit("early"))
+    by_delay = by_delay.when(delay <= LATE_MINUTES).then(pl.lit("on time"))
+    return by_delay.when(delay.is_not_null()).then(pl.lit("late"))
 
 
 def _with_times(raw: pl.DataFrame) -> pl.DataFrame:

@@ -280,7 +280,7 @@ def ledger_of_the_policy(home: Path) -> None:
 
 TEXTS = "columns/contracts/parcels/asked_at/*.parquet"
 BASE, OUTCOMES = "columns/data/parcels/asked_at/", "columns/data/parcels/arrived_at/"
-PREDICTED, HELD = "columns/predictions/", "columns/quarantine/parcels/asked_at/"
+PREDICTED, HELD = "columns/predictions/late-parcel/", "columns/quarantine/parcels/asked_at/"
 ALONE, TOGETHER, FIRST = "one-*.parquet", "~*.parquet", "~000000001.parquet"
 LATE, SCORE = ~pl.col("late"), 1 - pl.col("score")
 LOAD = pl.col("load") + 1

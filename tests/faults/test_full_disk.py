@@ -170,7 +170,7 @@ def test_a_disk_full_and_freed_five_times_under_load_costs_no_acknowledged_row(d
     assert server.stop() == 0
     assert "Traceback" not in log.read_text()
     assert json.loads(varv(home, "verify", "--json"))["ok"]
-    predicted = keys_of(home, "predictions", "key", "serving.requests_served")
+    predicted = keys_of(home, "predictions/late-parcel", "key", "serving.requests_served")
     ours = [key for key in predicted if key.startswith("k-")]
     assert set(load.captured) <= set(ours)
     assert len(ours) == len(set(ours))

@@ -72,7 +72,7 @@ def test_whatever_was_acknowledged_is_there_after_twenty_kills_at_random_moments
 
     assert Server(home, file).stop() == 0
     assert json.loads(varv(home, "verify", "--json"))["ok"]
-    predicted = keys_of(home, "predictions", "key", "serving.requests_served")
+    predicted = keys_of(home, "predictions/late-parcel", "key", "serving.requests_served")
     told = keys_of(
         home, "data/deliveries/delivered_at", "delivery_id", "data.version_appended", "delivered_at"
     )

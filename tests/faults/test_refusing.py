@@ -39,7 +39,7 @@ def halved_rows(home: Path) -> str:
 
 
 def lost_predictions(home: Path) -> str:
-    path = first(home, "columns/predictions/*.parquet")
+    path = first(home, "columns/predictions/late-parcel/*.parquet")
     path.unlink()
     return path.relative_to(home).as_posix()
 

@@ -50,6 +50,7 @@ from varv.monitoring.model import ScoreCounts
 from varv.monitoring.views import MonitoringView
 from varv.registry import AliasMoved, DatasetUse, RegistryView, VersionRegistered
 from varv.rollout import (
+    AT_ONCE,
     Evidence,
     EvidenceArrived,
     RollbackStarted,
@@ -68,12 +69,13 @@ from varv.rollout.luck import Hour
 from varv.serving.model import RequestsServed, RoutingChanged
 from varv.serving.routing import RoutingShare, RoutingTable
 from varv.serving.views import RoutingView
+from varv.tasks import task_of
 from varv.training.gates import GateResult
 
 MODEL = ModelName("late-arrival")
 FLIGHTS = DatasetName("flights")
 START = instant("2013-02-01T05:00:00Z")
-PLAN = Rollout(steps=[5, 25, 100]).plan
+PLAN = Rollout(steps=[5, 25, 100]).plan_for(task_of("binary"))
 HOSTILE = "<script>alert('ö')</script>\"&"
 FEATURES = ("carrier", "origin", "distance", "temp", "visib")
 
@@ -394,7 +396,7 @@ class _Story:
             Trigger("first training"),
             (GateResult("calibrated", True, "passed", {"ece": 0.02, "max_ece": 0.08, "n": 5812.0}),),
         )
-        cause = self.start(version, None, at, cause, Rollout.immediate().plan)
+        cause = self.start(version, None, at, cause, AT_ONCE)
         self.route(at, cause, (version, 1.0))
         self.promote(version, None, at + HOUR, cause, evidence(0, 1.0))
         plan = MonitorPlan(())

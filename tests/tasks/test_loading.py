@@ -39,7 +39,7 @@ def other_package(tmp_path, monkeypatch):
     (info / "entry_points.txt").write_text("[varv.tasks]\n" + "\n".join(entries))
     monkeypatch.syspath_prepend(str(tmp_path))
     yield
-    loading._class_of.cache_clear()
+    loading._PLUGINS._loaded.clear()
 
 
 def test_what_is_installed_is_what_a_checkout_has():

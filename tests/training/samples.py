@@ -24,6 +24,34 @@ def given(rows: pl.DataFrame | np.ndarray, y: np.ndarray, *, seed: int = 3) -> T
     return TrainingSet(rows, y, np.arange(rows.height, dtype=np.int64), signature, seed=seed)
 
 
+NUMBERS = (
+    *("distance", "built", "seats", "sched_hour", "sched_minute", "weekday"),
+    *("flights_in_hour", "evening"),
+)
+CATEGORIES = ("carrier", "origin", "dest")
+FEATURES = NUMBERS + CATEGORIES
+
+
+def flights(january: pl.DataFrame, y: np.ndarray, names: tuple[str, ...] = FEATURES) -> TrainingSet:
+    """Return the training set of a month of flights."""
+    return given(january.select(names), y)
+
+
+def late(january: pl.DataFrame) -> np.ndarray:
+    """Return which flights were late, as 0 and 1."""
+    return january["late"].cast(pl.Int64).to_numpy()
+
+
+def delay(january: pl.DataFrame) -> np.ndarray:
+    """Return by how many minutes each flight was late."""
+    return january["arr_delay"].cast(pl.Float64).to_numpy()
+
+
+def delay_class(january: pl.DataFrame) -> np.ndarray:
+    """Return 0 for an early flight, 1 for one that is about on time, 2 for a late one."""
+    return np.digitize(delay(january), [-5.0, 15.0])
+
+
 def framed(matrix: np.ndarray) -> pl.DataFrame:
     """Return a matrix as a frame."""
     return pl.DataFrame(matrix.astype(np.float32), schema=[chr(97 + n) for n in range(matrix.shape[1])])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -17,7 +18,18 @@ from varv.app.inspecting import ModelStatus, QualityStatus, StatusReport, status
 from varv.app.rendering import Block, Grid, Heading, Line
 from varv.app.server_file import running_server
 from varv.app.settings import Loaded, Settings, load_settings, return_memory, share_processors
-from varv.app.use_cases import ActRequest, Desk, RetrainOrdered, RolledBack, retrain, rollback
+from varv.app.use_cases import (
+    ActRequest,
+    Desk,
+    LogsRequest,
+    RetrainOrdered,
+    RolledBack,
+    TrainingCancelled,
+    cancel,
+    logs,
+    retrain,
+    rollback,
+)
 from varv.app.verifying import VerifyReport, sign_anew, verify_report
 from varv.home.model import Comparisons
 from varv.home.wording import validation_columns
@@ -265,15 +277,7 @@ def _version_grid(model: ModelStatus) -> Grid:
 
 
 def _quality_line(one: QualityStatus) -> str:
-    def limits(value: float | None, low: float | None, high: float | None) -> str:
-        bracket = "" if low is None or high is None else f" [{low:.3f}, {high:.3f}]"
-        return "–" if value is None else f"{value:.3f}{bracket}"
-
-    loss = limits(one.log_loss, one.log_loss_low, one.log_loss_high)
-    pooled = limits(one.auc, one.auc_low, one.auc_high)
-    within = limits(one.auc_within_days, None, None)
-    bias = limits(one.bias, one.bias_low, one.bias_high)
-    numbers = f"log-loss {loss}, AUC {pooled}, AUC within days {within}, bias {bias}"
+    numbers = ", ".join(shown.text() for shown in one.numbers)
     return f"  quality  {one.since[:10]} to {one.until[:10]}: {numbers}, n {one.n:,}"
 
 
@@ -282,6 +286,30 @@ def _why(options: argparse.Namespace, loaded: Loaded) -> int:
         found = explain(desk.home, desk.ledger, desk.views, " ".join(options.subject))
     answer(options, found, lambda: _why_blocks(found))
     return 0
+
+
+def _logs(options: argparse.Namespace, loaded: Loaded) -> int:
+    from varv.app.following import follow
+
+    version = _version(options.version)
+    with reading_home(loaded.settings) as desk:
+        found = logs(desk, LogsRequest(model=options.model, version=version))
+        if options.follow and not options.json:
+            follow(desk, found, sys.stdout)
+            return 0
+    nothing = "nothing so far" if found.running else "nothing"
+    text = found.text.rstrip("\n") or f"{found.model} v{found.version} printed {nothing}"
+    answer(options, found, lambda: [Line(text)])
+    return 0
+
+
+def _version(given: str | None) -> int | None:
+    if given is None:
+        return None
+    number = given.removeprefix("v")
+    if not (number.isascii() and number.isdigit() and len(number) <= 9):
+        raise InvalidInput("version", given[:40], "is not a number", hint="write 7 or v7")
+    return int(number)
 
 
 def _why_blocks(found: Explanation) -> list[Block]:
@@ -314,6 +342,8 @@ def _why_blocks(found: Explanation) -> list[Block]:
         blocks.append(Line("  from     " + ", ".join(f"{name} {digest[:12]}" for name, digest in digests)))
         data = (f"{used.dataset} version {used.version} ({used.digest[:12]})" for used in made.datasets)
         blocks.append(Line(f"  data     {', '.join(data)}"))
+    if found.output:
+        blocks.append(Line(f"  output   {found.output}"))
     blocks += [Line(f"  leak?    {one}") for one in found.leaks]
     blocks.append(Heading("because"))
     for link in found.chain:
@@ -406,6 +436,17 @@ def _retrain(options: argparse.Namespace, loaded: Loaded) -> int:
     return 0
 
 
+def _cancel(options: argparse.Namespace, loaded: Loaded) -> int:
+    found = _ask(options, loaded.settings, "model.cancel", TrainingCancelled, cancel)
+
+    def blocks() -> list[Block]:
+        when = "is being ended" if found.settled else "fails as soon as varv up goes on with it"
+        return [Line(f"the training of {found.model} v{found.version} {when} (entry {found.seq})")]
+
+    answer(options, found, blocks)
+    return 0
+
+
 def _ask(
     options: argparse.Namespace,
     settings: Settings,
@@ -441,4 +482,6 @@ _COMMANDS: dict[str, Callable[[argparse.Namespace, Loaded], int]] = {
     "quarantine": _quarantine,
     "rollback": _rollback,
     "retrain": _retrain,
+    "cancel": _cancel,
+    "logs": _logs,
 }

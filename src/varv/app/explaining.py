@@ -28,7 +28,7 @@ from varv.kernel.errors import NotFound
 from varv.kernel.ledger import Entry, Ledger
 from varv.kernel.sagas import TimerFired
 from varv.kernel.views import Views
-from varv.kernel.wording import brief
+from varv.kernel.wording import brief, count
 from varv.loop.views import LoopView
 from varv.registry import Lineage, RegistryView, lineage
 from varv.serving.predictions import predictions_of
@@ -89,6 +89,8 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     """The whole message, where the answer is that something failed."""
     leaks: tuple[str, ...] = ()
     """Of a model: what speaks for a column that holds what a request cannot know."""
+    output: str = ""
+    """Of a version: how much its training printed, and how to see it; empty if it printed nothing."""
     chain: tuple[Link, ...]
     timers: tuple[Link, ...] = ()
     """Timers between the links of the chain; they say when, not why."""
@@ -160,7 +162,15 @@ def _explain_version(ledger: Ledger, views: Views, subject: str, model: str, ver
         made = lineage(registry, model, version) if record and version in record.versions else None
     entry = _latest(ledger, model, [version], version)
     found = _explained(ledger, entry, subject, "version", answers.of_version(views, model, version))
-    return msgspec.structs.replace(found, lineage=made)
+    return msgspec.structs.replace(found, lineage=made, output=_output(views, model, version))
+
+
+def _output(views: Views, model: str, version: int) -> str:
+    with views.reading(LoopView) as loops:
+        record = loops.loops.get(model)
+        attempt = record.attempts.get(version) if record else None
+        kept = attempt.output if attempt else None
+    return "" if kept is None else f"{count(kept.n_bytes)} bytes, shown by varv logs {model} {version}"
 
 
 def _explain_prediction(

@@ -64,7 +64,7 @@ class Plugins(Generic[T]):
     def _load(self, name: str) -> T:
         points = self._points()
         if name not in points:
-            hint = f"there are {', '.join(sorted(points))}; install the package that brings it"
+            hint = f"the {self._kind}s are {', '.join(sorted(points))}; install the package that brings it"
             raise NotFound(self._kind, name[:80], "does not exist", hint=hint)
         value = points[name].value
         try:

@@ -8,6 +8,7 @@ from varv.kernel.clock import Instant
 from varv.kernel.codec import Event
 from varv.kernel.ledger import Entry
 from varv.loop.model import (
+    CancelAsked,
     CandidateRejected,
     GatesJudged,
     LeakFinding,
@@ -15,6 +16,7 @@ from varv.loop.model import (
     LeaksExamined,
     LoopPolicy,
     LoopStarted,
+    OutputKept,
     PolicyChanged,
     RetrainTriggered,
     RowsMatured,
@@ -42,6 +44,10 @@ class Attempt:
     detail: str = ""
     """The whole message of a training that failed."""
     ended_at: Instant | None = None
+    cancelled: CancelAsked | None = None
+    """Who asked to end its training, if somebody did."""
+    output: OutputKept | None = None
+    """What its training printed, once that has ended."""
 
 
 @dataclass
@@ -121,6 +127,10 @@ def _attempt(record: LoopRecord, entry: Entry, event: Event) -> None:
         attempt = record.attempts[event.version]
         attempt.gates = event.results
         attempt.outcome = "rolling" if event.passed else attempt.outcome
+    elif isinstance(event, CancelAsked):
+        record.attempts[event.version].cancelled = event
+    elif isinstance(event, OutputKept):
+        record.attempts[event.version].output = event
     elif isinstance(event, CandidateRejected):
         attempt = record.attempts[event.version]
         attempt.outcome, attempt.reason, attempt.ended_at = "rejected", event.reason, entry.at

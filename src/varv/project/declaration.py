@@ -15,16 +15,16 @@ from typing import Protocol, TypeVar
 import polars as pl
 
 from varv.data import Dataset
-from varv.features import Derived, FeatureSet, FeatureView
+from varv.features import Derived, FeatureSet, FeatureView, Slice
 from varv.kernel.clock import DAY, Duration, Instant, duration, instant
 from varv.kernel.errors import InvalidDeclaration, InvalidInput
 from varv.kernel.ids import ModelName, checked_name
-from varv.monitoring.monitor import Monitor, calibration, drift, performance, plan
+from varv.monitoring import Monitor, monitor
 from varv.rollout import Rollout
 from varv.serving.scores import answer_schema
 from varv.tasks import Task, task_of
 from varv.training import Train
-from varv.training.gates import BeatsChampion, Calibrated, Gate
+from varv.training.gates import Gate, NeedsFeatures, NeedsTask, identity_of, is_gate
 
 
 class Named(Protocol):
@@ -38,10 +38,6 @@ class Named(Protocol):
 
 Feature = str | FeatureView | Derived
 T = TypeVar("T")
-
-STANDARD_MONITORS: tuple[Monitor, ...] = (performance(), calibration(), drift())
-WITHOUT_OUTCOME: tuple[Monitor, ...] = (drift(),)
-"""What is watched of a model that no outcome will ever judge."""
 
 _KINDS = ("performance", "drift", "calibration", "schedule", "volume")
 _PERCENT = re.compile(r"(\d+(?:\.\d+)?)%")
@@ -138,8 +134,8 @@ class Model:
         What it predicts; None for a task that has no outcome, such as ``varv.task.score()``.
     train, gates, rollout, monitors, retrain
         How it is trained, what a candidate must show, how it meets traffic, what is watched (performance,
-        calibration and drift unless said otherwise), and when it is trained anew. Without an outcome, drift
-        is watched, and a new candidate is trained every 30 days.
+        calibration and drift unless said otherwise, as far as the task has them), and when it is trained
+        anew. Without an outcome a new candidate is trained every 30 days.
     task
         What the outcome is and what a prediction says of it: ``varv.task.binary()`` and its like, or the name
         of one, ``"binary"`` by default: the probability that the outcome is 1.
@@ -166,7 +162,7 @@ class Model:
         train: Train,
         gates: Sequence[Gate] = (),
         rollout: Rollout | None = None,
-        monitors: Sequence[Monitor] = STANDARD_MONITORS,
+        monitors: Sequence[Monitor] | None = None,
         retrain: Retrain | None = None,
         task: str | Task = "binary",
         unit: str | None = None,
@@ -182,10 +178,8 @@ class Model:
         self.train = train
         self.gates = _several("gates", gates)
         self.rollout = Rollout() if rollout is None else rollout
-        judged = self.task.has_outcome
-        standard = monitors is STANDARD_MONITORS
-        self.monitors = WITHOUT_OUTCOME if standard and not judged else _several("monitors", monitors)
-        scheduled = Retrain() if judged else Retrain(on=["schedule:30d"])
+        self.monitors = monitor.standard(self.task) if monitors is None else _several("monitors", monitors)
+        scheduled = Retrain() if self.task.has_outcome else Retrain(on=["schedule:30d"])
         self.retrain = scheduled if retrain is None else retrain
         self.unit = self.task.group if unit is None else _column("model", "unit", unit)
         self._check_parts()
@@ -221,6 +215,13 @@ class Model:
         for name in self.feature_set.names:
             _require_free(name, self.task)
         self._check_group()
+        for part in self.rollout.slices:
+            _require_slice(part, self.feature_set)
+        for gate in self.gates:
+            if isinstance(gate, NeedsFeatures):
+                gate.require_features(self.feature_set.kinds)
+        if self.train.search is not None:
+            self.train.search.require_task(self.task)
         if self.unit is not None and self.requests.known_when(self.unit) != self.requests.event_time:
             hint = "choose a column that comes with the request"
             raise InvalidDeclaration(
@@ -257,8 +258,7 @@ class Model:
                 "model", self.name, "has no features", hint='list them: features=["origin", view]'
             )
         for gate in self.gates:
-            if not isinstance(gate, BeatsChampion | Calibrated):
-                raise InvalidDeclaration("model", self.name, f"has a gate {gate!r}", hint="use varv.gate.*")
+            _check_gate(self.name, gate, self.task)
         if not isinstance(self.rollout, Rollout):
             raise InvalidDeclaration(
                 "model",
@@ -266,6 +266,7 @@ class Model:
                 f"has a rollout of type {type(self.rollout).__name__}",
                 hint="use varv.Rollout(...)",
             )
+        self.rollout.plan_for(self.task)
         if not isinstance(self.retrain, Retrain):
             raise InvalidDeclaration(
                 "model",
@@ -273,7 +274,7 @@ class Model:
                 f"has a retrain of type {type(self.retrain).__name__}",
                 hint="use varv.Retrain(...)",
             )
-        unwatched = sorted(self.retrain.alarms - plan(self.monitors).kinds)
+        unwatched = sorted(self.retrain.alarms - monitor.plan(self.monitors, task=self.task).kinds)
         if unwatched:
             problem = f"retrains on {unwatched[0]!r} alarms, which no monitor raises"
             hint = f"add varv.monitor.{unwatched[0]}() to monitors, or leave it out of retrain"
@@ -484,11 +485,31 @@ def _task(model: str, task: object) -> Task:
     return task
 
 
+def _check_gate(model: str, gate: object, task: Task) -> None:
+    if not is_gate(gate):
+        hint = "use varv.gate.*, varv.behaviour.*, or a frozen msgspec.Struct with judge(self, judgement)"
+        raise InvalidDeclaration("model", model, f"has a gate {gate!r:.60}", hint=hint)
+    if isinstance(gate, NeedsTask):
+        gate.require_task(task)
+    # Raises where the gate's arguments cannot be written down.
+    identity_of(gate)
+
+
 def _require_free(feature: str, task: Task) -> None:
     if feature in {"key", "requested_at", "outcome", "known_at", *answer_schema(task)}:
         hint = f'rename the column, or derive it: varv.derived("my_{feature}", pl.col("{feature}"))'
         problem = "has the name of a column that predictions are kept with"
         raise InvalidDeclaration("feature", feature, problem, hint=hint)
+
+
+def _require_slice(part: Slice, features: FeatureSet) -> None:
+    """Check that a slice looks at a feature, since those are kept beside predictions, and can compare it."""
+    kind = features.kinds.get(part.column)
+    if kind is None:
+        hint = f"name one of the features: {', '.join(features.names[:20])}"
+        raise InvalidDeclaration("slice", part.label, "looks at no feature of the model", hint=hint)
+    if problem := part.misfit(pl.Float64() if kind == "numeric" else pl.String()):
+        raise InvalidDeclaration("slice", part.label, problem, hint="compare like with like")
 
 
 def _several(argument: str, given: Sequence[T]) -> tuple[T, ...]:

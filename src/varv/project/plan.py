@@ -17,6 +17,7 @@ from varv.monitoring import monitor
 from varv.project.declaration import Model, Replay
 from varv.serving import RequestSchema
 from varv.training import code_closure
+from varv.training.gates import identity_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,16 +50,15 @@ class ModelPlan:
         code.
         """
         train = self.loop.train
-        recipe = [train.params, train.window, train.validate, train.origins, train.refit, train.min_rows]
         return digest_of(
             [
                 self.loop.policy(first_training or Instant(0), seed),
                 self.loop.definition(),
                 self.schema.unit,
                 self.outcome.task.spec,
-                list(self.loop.gates),
+                [identity_of(gate) for gate in self.loop.gates],
                 list(self.loop.monitors.monitors),
-                [code_closure(train.fit).digest, *recipe],
+                [code_closure(train.fit).digest, *train.definition()],
             ]
         )
 
@@ -77,8 +77,8 @@ def plan_of(model: Model) -> ModelPlan:
             outcome=outcome,
             train=model.train,
             gates=model.gates,
-            monitors=monitor.plan(model.monitors, maturity=outcome.mature),
-            rollout=model.rollout.plan,
+            monitors=monitor.plan(model.monitors, task=model.task, maturity=outcome.mature),
+            rollout=model.rollout.plan_for(model.task),
             alarms=retrain.alarms,
             schedule=retrain.schedule,
             volume=retrain.volume,

@@ -28,6 +28,7 @@ from varv.kernel.errors import InvalidInput
 from varv.kernel.ids import ModelName
 from varv.serving.scores import answer_schema
 from varv.serving.truths import Truths
+from varv.tasks import Task
 
 _OF_ONE_MODEL = "predictions"
 _SEGMENT = "segment of the row"
@@ -79,6 +80,11 @@ class Predictions:
         self._first_request, self._last_request = array("q"), array("q")
         self._n_forgotten = 0  # segments that are only in the columns
         self._n_rows_forgotten = 0
+
+    @property
+    def task(self) -> Task:
+        """What a prediction and an outcome are."""
+        return self._outcome.task
 
     def restore(self, segments: Segments) -> None:
         """Read back the predictions of `segments`, oldest first."""

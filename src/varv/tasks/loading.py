@@ -7,11 +7,10 @@ Classes are loaded when they are first asked for.
 
 from __future__ import annotations
 
-import functools
 import inspect
-from importlib.metadata import EntryPoint, entry_points
 
-from varv.kernel.errors import FailedPrecondition, InvalidDeclaration
+from varv.kernel.errors import InvalidDeclaration, NotFound
+from varv.kernel.plugins import Plugins
 from varv.tasks.model import Task, TaskSpec
 
 GROUP = "varv.tasks"
@@ -55,30 +54,19 @@ def task_of(spec: TaskSpec | str) -> Task:
 
 def task_names() -> tuple[str, ...]:
     """Return the names of all tasks there are, ours and others', sorted."""
-    return tuple(sorted(_declared()))
+    return _PLUGINS.names()
 
 
-def _declared() -> dict[str, EntryPoint]:
-    others = {point.name: point for point in entry_points(group=GROUP)}
-    # Nobody else's task may take the name of one of ours: ledgers mean ours by it.
-    ours = {name: EntryPoint(name, value, GROUP) for name, value in BUILT_IN.items()}
-    return {**others, **ours}
-
-
-@functools.cache
 def _class_of(name: str) -> type[Task]:
-    points = _declared()
-    if name not in points:
-        hint = f"the tasks are {', '.join(sorted(points))}; install the package that brings it"
-        raise InvalidDeclaration("task", name[:80], "does not exist", hint=hint)
     try:
-        cls = points[name].load()
-    except (ImportError, AttributeError) as error:
-        hint = "install the package that brings it again"
-        raise FailedPrecondition(
-            "task", name, "cannot be loaded", value=points[name].value, why=str(error)[:200], hint=hint
-        ) from None
-    if not (isinstance(cls, type) and issubclass(cls, Task)):
-        hint = "let its entry point name a subclass of varv.tasks.Task"
-        raise FailedPrecondition("task", name, "is no task", value=points[name].value, hint=hint)
-    return cls
+        return _PLUGINS.load(name)
+    except NotFound as error:
+        # Who asks for a task has declared it.
+        raise InvalidDeclaration("task", name[:80], error.problem, hint=error.hint) from None
+
+
+def _is_task(found: object) -> bool:
+    return isinstance(found, type) and issubclass(found, Task)
+
+
+_PLUGINS: Plugins[type[Task]] = Plugins(GROUP, "task", BUILT_IN, _is_task)

@@ -116,6 +116,10 @@ class Metric:
     """Fewer rows say nothing."""
     limits: tuple[float, float] = (0.0, 1.0)
     """What the number can be."""
+    is_mean: bool = False
+    """Whether it is a mean over rows, so that days weighted by their rows give the number of all."""
+    meaning: str = ""
+    """What the number says, in words for a glossary; empty where the label says it."""
 
     def value(self, outcome: Array, predicted: Array, groups: Array | None = None) -> float:
         """Return the number; NaN where the rows do not determine it, or are fewer than `needs`.
@@ -163,6 +167,12 @@ class SignalSpec:
     margin: float = 2.0
     """The chart aims at a run length so many times the declared one: bad days lie further out than good
     ones."""
+    unit: str = ""
+    """As `Loss.unit`; empty for a share or another pure number."""
+    digits: int = 3
+    """Decimals to show."""
+    meaning: str = ""
+    """What the number says, in words for a glossary; empty where the label says it."""
 
     def estimate(
         self, outcome: Array, predicted: Array, clusters: Array, groups: Array | None = None

@@ -16,11 +16,11 @@ import numpy as np
 import polars as pl
 
 from varv.kernel.errors import Corrupt, InvalidInput, UserCodeFailed
-from varv.registry import Environment, Package, Rows, Runtimes, Signature, n_rows, packed
+from varv.registry import Environment, Package, Rows, Runtimes, n_rows, packed
 from varv.registry.package import difference
 from varv.registry.signature import frame_of, take
 from varv.tasks import Task
-from varv.training.estimators import Family, NoForm, family_of
+from varv.training.estimators import Family, NoForm, family_of, has_state, plain_files
 from varv.training.training_set import Packaged, TrainingSet
 
 TOLERANCE = 1e-5
@@ -70,7 +70,6 @@ def build_package(
     family = family_of(fitted)
     signature = family.signature(fitted, given, wanted.form)
     rows = signature.feed(probe)
-    expected = _estimates(fitted, family, signature, rows, task)
     few = slice(0, _PROBE_ROWS)
     package = Package(
         task=task.spec,
@@ -82,11 +81,23 @@ def build_package(
         n_rows=len(given),
         runtime="",
         probe=listed(take(rows, few)),
-        probe_scores=tuple(tuple(map(float, row)) for row in expected[few].astype(np.float32)),
+        probe_scores=(),
         files={},
     )
+    asked = family.asked(fitted, signature, task)
+    if asked is None:
+        form = {"model.onnx": next(family.onnx(fitted, signature, task))}
+        expected = runtimes.load(msgspec.structs.replace(package, runtime="onnx", files=form)).predict(rows)
+    else:
+        expected = task.estimates(asked, rows if isinstance(rows, np.ndarray) else frame_of(rows))  # type: ignore[arg-type]
+    _require_predictions(fitted, expected, task)
+    scores = tuple(tuple(map(float, row)) for row in expected[few].astype(np.float32))
+    package = msgspec.structs.replace(package, probe_scores=scores)
     trial = _Trial(package, fitted, family, task, runtimes, rows, expected)
-    return packed(trial.first_that_agrees(_candidates(wanted, family)))
+    made = trial.first_that_agrees(_candidates(wanted, family))
+    if wanted.runtime not in (None, "onnx"):
+        made = msgspec.structs.replace(made, not_onnx=f"the training function asks for {wanted.runtime}")
+    return packed(made)
 
 
 def listed(rows: Rows) -> tuple[tuple[float | str | None, ...], ...]:
@@ -162,6 +173,8 @@ class _Trial(NamedTuple):
             yield from ({"model.onnx": onnx} for onnx in self.family.onnx(*about))
         elif runtime == self.family.runtime:
             yield self.family.files(*about)
+        elif runtime == "python" and has_state(self.estimator):
+            yield plain_files(self.estimator, self.task)
         else:
             raise NoForm(f"cannot be written for the runtime {runtime}")
 
@@ -172,24 +185,21 @@ class _Trial(NamedTuple):
         )
 
 
-def _estimates(estimator: Any, family: Family, signature: Signature, rows: Rows, task: Task) -> np.ndarray:
-    asked = family.asked(estimator, signature, task)
-    expected = task.estimates(asked, rows if isinstance(rows, np.ndarray) else frame_of(rows))  # type: ignore[arg-type]
+def _require_predictions(estimator: Any, expected: np.ndarray, task: Task) -> None:
     wrong = ~task.valid(expected)
     if wrong.any():
         row = int(np.flatnonzero(wrong)[0])
         hint = "look at what it predicts for rows with missing values"
         problem = f"predicts {expected[row].tolist()} of a row, which is no prediction"
         raise InvalidInput("estimator", type(estimator).__name__, problem, n=int(wrong.sum()), hint=hint)
-    return expected
 
 
 def _candidates(wanted: Packaged, family: Family) -> tuple[str, ...]:
     """Return the runtimes to try, in order."""
-    own = () if family.runtime is None else (family.runtime,)
     if wanted.runtime is None:
-        return ("onnx", *(own if wanted.trust or not family.needs_trust else ()))
-    if wanted.runtime in own and family.needs_trust and not wanted.trust:
+        own = () if family.runtime is None or (family.needs_trust and not wanted.trust) else (family.runtime,)
+        return ("onnx", *own, *(("python",) if has_state(wanted.estimator) else ()))
+    if wanted.runtime == family.runtime and family.needs_trust and not wanted.trust:
         hint = "return varv.packaged(..., trust=True) if you made it yourself"
         problem = f"may run code when {wanted.runtime} loads it"
         raise InvalidInput("estimator", type(wanted.estimator).__name__, problem, hint=hint)

@@ -11,6 +11,7 @@ import polars as pl
 
 from varv.registry import Signature
 from varv.registry.signature import Form
+from varv.training.previous import Previous
 
 
 class TrainingSet:
@@ -31,11 +32,21 @@ class TrainingSet:
         How the columns of `X` came to be; ``signature.names`` are their names.
     seed
         To be used for everything random; equal inputs and seed must give an equal model.
+    previous
+        A fit of the champion to go on from; None unless ``Train`` declares it, and at a first training.
     """
 
     def __init__(
-        self, rows: pl.DataFrame, y: np.ndarray, requested_at: np.ndarray, signature: Signature, *, seed: int
+        self,
+        rows: pl.DataFrame,
+        y: np.ndarray,
+        requested_at: np.ndarray,
+        signature: Signature,
+        *,
+        seed: int,
+        previous: Previous | None = None,
     ) -> None:
+        self.previous = previous
         self._rows = rows
         self.y = y
         self.requested_at = requested_at

@@ -23,5 +23,5 @@ def test_every_runtime_says_whether_it_runs_code(name):
 
 
 def test_a_runtime_that_is_not_installed_is_not_found():
-    with pytest.raises(NotFound, match=r"runtime 'alien' does not exist; there are .*onnx"):
+    with pytest.raises(NotFound, match=r"runtime 'alien' does not exist; the runtimes are .*onnx"):
         installed_runtimes().named("alien")

@@ -9,7 +9,11 @@ from varv.registry.ports import Runtime, Runtimes
 
 GROUP = "varv.runtimes"
 OURS = {
+    "lightgbm": "varv.adapters.runtimes.lightgbm:LightGbmRuntime",
     "onnx": "varv.adapters.runtimes.onnx:OnnxRuntime",
+    "python": "varv.adapters.runtimes.python:PythonRuntime",
+    "torch": "varv.adapters.runtimes.torch:TorchRuntime",
+    "xgboost": "varv.adapters.runtimes.xgboost:XgBoostRuntime",
 }
 
 

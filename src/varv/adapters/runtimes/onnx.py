@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from varv.adapters.runtimes.answers import as_predictions
 from varv.kernel.errors import Corrupt
 from varv.registry import Package, Rows, n_rows
 
@@ -57,7 +58,7 @@ class OnnxModel:
             found = self._session.run([self._output], fed)[0]
         except _engine_errors() as error:
             raise Corrupt("package", "onnx", "fails in the runtime", why=str(error)[:200]) from None
-        return found.reshape(n, -1)[:, -self._width :].astype(np.float32, copy=False)
+        return as_predictions(found, n, self._width)
 
 
 def _session(onnx: bytes, threads: int) -> Any:

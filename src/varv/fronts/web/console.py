@@ -78,6 +78,10 @@ PAGES: tuple[tuple[str, Build], ...] = (
         "/models/{model}/versions/{version}",
         lambda now, ledger, path, query: models.version_page(now, path["model"], _number(path, "version")),
     ),
+    (
+        "/models/{model}/versions/{version}/output",
+        lambda now, ledger, path, query: models.output_page(now, path["model"], _number(path, "version")),
+    ),
     ("/rollouts", lambda now, ledger, path, query: rollouts.rollouts_page(now, query)),
     (
         "/rollouts/{model}/{version}",
@@ -99,6 +103,9 @@ PAGES: tuple[tuple[str, Build], ...] = (
     ("/ledger/{seq}", lambda now, ledger, path, query: entries.entry_page(ledger, _number(path, "seq"))),
 )
 
+GROWING = frozenset({"/models/{model}/versions/{version}/output"})
+"""Pages that show more than the ledger, and may change without it."""
+
 
 def create_console(
     views: Views,
@@ -107,6 +114,7 @@ def create_console(
     title: str = "varv",
     columns: Columns | None = None,
     reports: Reports = lambda model: None,
+    home: Path | None = None,
 ) -> Starlette:
     """Return the console as an ASGI application, to be mounted at ``/``.
 
@@ -122,15 +130,18 @@ def create_console(
         Where rows are that pages show, of those in quarantine.
     reports
         Finds the report of a replay on a model.
+    home
+        Where the output of trainings is.
     """
-    site = _Site(views, ledger, title, columns, reports)
+    site = _Site(views, ledger, title, columns, reports, home)
     routes = [Route(f"/static/{name}", site.static(name)) for name in STATIC]
     for path, build in PAGES:
         # Before the page itself, whose last parameter would match the suffix too.
         beside = "/overview.json" if path == "/" else f"{path}.json"
-        routes.append(Route(beside, site.endpoint(build, as_json=True)))
+        routes.append(Route(beside, site.endpoint(build, as_json=True, grows=path in GROWING)))
     routes.append(Route("/models/{model}/report", site.report))
-    routes += [Route(path, site.endpoint(build, as_json=False)) for path, build in PAGES]
+    for path, build in PAGES:
+        routes.append(Route(path, site.endpoint(build, as_json=False, grows=path in GROWING)))
     return Starlette(
         routes=routes,
         middleware=[Middleware(GZipMiddleware, minimum_size=1000)],
@@ -142,26 +153,33 @@ class _Site:
     """What all requests share. Nothing of it changes."""
 
     def __init__(
-        self, views: Views, ledger: Ledger, title: str, columns: Columns | None, reports: Reports
+        self,
+        views: Views,
+        ledger: Ledger,
+        title: str,
+        columns: Columns | None,
+        reports: Reports,
+        home: Path | None,
     ) -> None:
-        self._views, self._ledger, self._title, self._columns = views, ledger, title, columns
-        self._reports = reports
+        self._views, self._ledger, self._title = views, ledger, title
+        self._columns, self._reports, self._home = columns, reports, home
         self._templates = environment()
         self._assets = {name: asset(name) for name in STATIC}
         self._look = _digest_of_look(self._templates, self._assets, title)
 
-    def endpoint(self, build: Build, *, as_json: bool) -> Callable[[Request], Response]:
+    def endpoint(self, build: Build, *, as_json: bool, grows: bool) -> Callable[[Request], Response]:
         """Return the handler of one page."""
 
         def serve(request: Request) -> Response:
             tag = self._etag()
-            if _has(request, tag):
+            if _has(request, tag) and not grows:
                 return Response(status_code=304, headers={**HEADERS, "ETag": tag})
-            with reading(self._views, self._columns, self._has_report) as now:
+            with reading(self._views, self._columns, self._has_report, self._home) as now:
                 page = build(now, self._ledger, request.path_params, dict(request.query_params))
                 body = self._json(page) if as_json else self._html(page, request)
             kind = "application/json" if as_json else "text/html; charset=utf-8"
-            return Response(body, media_type=kind, headers={**HEADERS, "ETag": tag})
+            headers = HEADERS if grows else {**HEADERS, "ETag": tag}
+            return Response(body, media_type=kind, headers=headers)
 
         return serve
 

@@ -10,6 +10,7 @@ import datetime as dt
 from collections.abc import Callable, Generator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from markupsafe import Markup
 
@@ -56,6 +57,8 @@ class Reading:
     """Where rows are, if the page may show some."""
     has_report: Callable[[str], bool] = lambda model: False
     """Whether the report of a replay on a model is there to be read."""
+    folder: Path | None = None
+    """The home, where the output of trainings is."""
 
     def models(self) -> list[str]:
         """Return the names of all models that anything is known of."""
@@ -82,6 +85,7 @@ def reading(
     views: Views,
     columns: Columns | None = None,
     has_report: Callable[[str], bool] = lambda model: False,
+    home: Path | None = None,
 ) -> Generator[Reading]:
     """Give all read models at once; they stand still within the block."""
     with ExitStack() as stack:
@@ -95,6 +99,7 @@ def reading(
             datasets=stack.enter_context(views.reading(DatasetsView)),
             columns=columns,
             has_report=has_report,
+            folder=home,
         )
 
 

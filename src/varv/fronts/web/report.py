@@ -31,8 +31,8 @@ from varv.kernel.ids import ModelName
 from varv.kernel.views import Views
 from varv.kernel.wording import count, number
 from varv.monitoring import PerformanceMeasured
-from varv.monitoring.summary import GLOSSARY
-from varv.tasks import Metric
+from varv.monitoring.summary import Shown, columns_of, glossary, shown
+from varv.tasks import Metric, TaskSpec, task_of
 
 STYLES = ("one", "two", "three", "four")
 MOST_DAYS = 10
@@ -116,8 +116,9 @@ def _render(comparison: Comparison, now: Reading) -> str:
             candidates=_candidates(now, name),
             alarms=now.monitoring.alarms(name),
             offsets=now.monitoring.offsets(name),
-            glossary=GLOSSARY,
-            outstanding=_outstanding(series),
+            glossary=glossary(task_of(series[-1].task if series else TaskSpec())),
+            loss=_loss_label(series),
+            outstanding=[(one, _of_loss(one)) for one in _outstanding(series)],
             reasons=reasons_of(now.datasets.quarantine()),
             windows=matrix.windows,
         )
@@ -200,21 +201,22 @@ def _months(comparison: Comparison) -> list[dict[str, object]]:
 
 def _calendar(series: list[PerformanceMeasured]) -> Markup:
     """Return a month a row and a day a column; the darker, the higher the loss of that day."""
-    known = {one.window.start: one for one in series if one.log_loss is not None}
-    ranked = sorted(one.log_loss or 0.0 for one in known.values())
+    known = {one.window.start: loss for one in series if (loss := _of_loss(one)) is not None}
+    n = {one.window.start: one.n for one in series}
+    ranked = sorted(loss.value for loss in known.values())
     if not ranked:
         return Markup("")
     limits = [ranked[min(len(ranked) - 1, int(share * len(ranked)))] for share in STRENGTHS]
     worst = {one.window.start for one in _outstanding(series)}
     rows: dict[str, list[Cell | None]] = {}
-    for start, one in known.items():
+    for start, loss in known.items():
         row = rows.setdefault(words.month(start), list[Cell | None]([None] * 31))
-        loss = one.log_loss or 0.0
-        title = f"{as_datetime(start):%Y-%m-%d}: {number(loss)}, n {count(one.n)}"
-        row[as_datetime(start).day - 1] = Cell(sum(loss >= limit for limit in limits), start in worst, title)
+        title = f"{as_datetime(start):%Y-%m-%d}: {number(loss.value, loss.digits)}, n {count(n[start])}"
+        strength = sum(loss.value >= limit for limit in limits)
+        row[as_datetime(start).day - 1] = Cell(strength, start in worst, title)
     columns = [str(day) if day == 1 or day % 5 == 0 else "" for day in range(1, 32)]
     return heat_map(
-        "Log-loss of every day",
+        f"{_loss_label(series)} of every day",
         list(rows.items()),
         columns,
         description=f"{len(known)} days; the darker the worse; a ring marks the {len(worst)} worst days.",
@@ -223,8 +225,20 @@ def _calendar(series: list[PerformanceMeasured]) -> Markup:
 
 def _outstanding(series: list[PerformanceMeasured]) -> list[PerformanceMeasured]:
     """Return the days with the highest loss, the worst first."""
-    known = [one for one in series if one.log_loss is not None]
-    return sorted(known, key=lambda one: -(one.log_loss or 0.0))[:MOST_DAYS]
+    known = [(loss.value, one) for one in series if (loss := _of_loss(one)) is not None]
+    return [one for _, one in sorted(known, key=lambda pair: -pair[0])[:MOST_DAYS]]
+
+
+def _of_loss(one: PerformanceMeasured) -> Shown | None:
+    """Return the default loss of a day; None where there is none."""
+    task = task_of(one.task)
+    return next((found for found in shown(task, one) if found.name == task.default_loss), None)
+
+
+def _loss_label(series: list[PerformanceMeasured]) -> str:
+    """Return what the loss of the days is called, at the beginning of a sentence."""
+    label = columns_of(task_of(series[-1].task))[0].label if _outstanding(series) else "loss"
+    return label[:1].upper() + label[1:]
 
 
 def _timeline(now: Reading, name: ModelName) -> list[Moment]:

@@ -7,8 +7,11 @@ author did not use.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ClassVar
+
+import msgspec
+import numpy as np
 
 from varv.kernel.errors import InvalidInput
 from varv.registry import Signature
@@ -27,7 +30,7 @@ class Family(ABC):
     runtime: ClassVar[str | None] = None
     """The runtime of the library's own format, if it has one that varv loads."""
     needs_trust: ClassVar[bool] = False
-    """Whether loading that format may run code, so that the author has to allow it."""
+    """Whether loading that format may run code that varv cannot see, so that the author has to allow it."""
     hint: ClassVar[str] = "use another estimator, or report this"
     """What the author can do if there is no form."""
 
@@ -48,7 +51,10 @@ class Family(ABC):
         return given.signature
 
     def asked(self, estimator: Any, signature: Signature, task: Task) -> Any:
-        """Return what `Task.estimates` can ask for predictions of a matrix, or of a frame of the columns."""
+        """Return what `Task.estimates` can ask for predictions of a matrix, or of a frame of the columns.
+
+        None if the estimator says nothing but through the runtime.
+        """
         return estimator
 
     def onnx(self, estimator: Any, signature: Signature, task: Task) -> Iterator[bytes]:
@@ -81,6 +87,34 @@ class Family(ABC):
 def of_library(thing: object, *libraries: str) -> bool:
     """Return whether an object's type, or one that it derives from, is of one of the libraries."""
     return any(cls.__module__.partition(".")[0] in libraries for cls in type(thing).__mro__)
+
+
+class Asked:
+    """Something that predicts, asked as scikit-learn's estimators are.
+
+    Parameters
+    ----------
+    predict
+        From rows to predictions, of shape (n,) or (n, width); of classes their probabilities, where a single
+        number is that of the second of two.
+    classes
+        The classes in the order of their probabilities, if they are known.
+    """
+
+    def __init__(self, predict: Callable[[Any], Any], classes: Any = None) -> None:
+        self._predict = predict
+        if classes is not None:
+            self.classes_ = classes
+
+    def predict(self, rows: Any) -> np.ndarray:
+        """Return predictions."""
+        return np.asarray(self._predict(rows))
+
+    def predict_proba(self, rows: Any) -> np.ndarray:
+        """Return the probability of every class, shape (n, classes)."""
+        found = self.predict(rows)
+        one = found.reshape(len(found), -1)
+        return np.hstack([1.0 - one, one]) if one.shape[1] == 1 else found
 
 
 def disguised(estimator: Any, adapter: Any) -> Any:
@@ -125,3 +159,46 @@ def named_signature(
             hint=hint,
         )
     return given.signature.columns_of(given.columns) if form == "columns" else given.signature
+
+
+def matrix_only(estimator: Any, form: Form | None) -> None:
+    """Refuse columns for an estimator that reads a matrix, whatever it was fitted on.
+
+    Raises
+    ------
+    InvalidInput
+        If columns were asked for.
+    """
+    if form == "columns":
+        hint = "leave form unset: columns of a frame become a matrix in their order"
+        raise InvalidInput("estimator", type(estimator).__name__, "reads a matrix only", hint=hint)
+
+
+def with_categories(estimator: Any, signature: Signature, known: Mapping[str, list[Any]] | None) -> Signature:
+    """Return a signature whose texts have the categories that an estimator was fitted on.
+
+    Parameters
+    ----------
+    known
+        Column to categories in the order of their codes; None if the estimator saw codes only.
+
+    Raises
+    ------
+    InvalidInput
+        If the categories are not texts.
+    """
+    if known is None:
+        return signature
+    columns = []
+    for column in signature.columns:
+        categories = known.get(column.name)
+        if categories is not None and not (
+            column.kind == "category" and all(isinstance(value, str) for value in categories)
+        ):
+            hint = "fit it on train.X, which holds numbers as numbers and texts as codes"
+            problem = f"has categories of the column {column.name!r}, which is no text"
+            raise InvalidInput("estimator", type(estimator).__name__, problem, hint=hint)
+        columns.append(
+            column if categories is None else msgspec.structs.replace(column, categories=tuple(categories))
+        )
+    return Signature(tuple(columns))

@@ -25,8 +25,8 @@ _LINKS: dict[str, Link] = {
 
 def is_hist_boosting(estimator: Any) -> bool:
     """Whether an estimator is a `HistGradientBoostingClassifier` or `HistGradientBoostingRegressor`."""
-    names = {cls.__name__ for cls in type(estimator).__mro__ if cls.__module__.startswith("sklearn.")}
-    return "BaseHistGradientBoosting" in names
+    library = (cls for cls in type(estimator).__mro__ if cls.__module__.startswith("sklearn."))
+    return any(cls.__name__ == "BaseHistGradientBoosting" for cls in library)
 
 
 def ensemble_of(estimator: Any) -> Ensemble:

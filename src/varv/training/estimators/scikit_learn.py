@@ -1,8 +1,9 @@
 """Estimators of scikit-learn: histogram boosting by the exact writer of trees, all others by skl2onnx.
 
-skl2onnx computes in float32 where scikit-learn computes in float64, so a second form, in float64, is offered
-for estimators to which the difference shows. Text is split as scikit-learn splits it by default: in runs of
-two or more letters, digits and underscores of any script, in lower case.
+skl2onnx computes in float32 where scikit-learn computes in float64. Where that could send a row down another
+branch of a tree, or shows in a prediction, the model is written in float64 instead. Text is split as
+scikit-learn splits it by default: in runs of two or more letters, digits and underscores of any script, in
+lower case.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from varv.registry import Signature
 from varv.registry.signature import Column, Form
 from varv.tasks import Task
 from varv.training.estimators.family import Family, NoForm, disguised, named_signature, of_library
+from varv.training.estimators.graphs import impute_in_float64, model_bytes, narrow_trees, read_float32
 from varv.training.estimators.hist_boosting import ensemble_of, is_hist_boosting
 from varv.training.estimators.trees import to_onnx
 from varv.training.training_set import TrainingSet
@@ -41,12 +43,15 @@ class ScikitLearn(Family):
         return of_library(estimator, "sklearn")
 
     def signature(self, estimator: Any, given: TrainingSet, form: Form | None) -> Signature:
-        """Return columns if it was fitted on columns with names; trees read them as a matrix all the same."""
-        names = getattr(estimator, "feature_names_in_", None)
+        """Return columns if it was fitted on a frame and tells its columns apart, else a matrix."""
+        found = getattr(estimator, "feature_names_in_", None)
+        names = None if found is None else [str(name) for name in found]
         if form is None:
-            form = "matrix" if names is None or is_hist_boosting(estimator) else "columns"
-        listed = None if names is None else [str(name) for name in names]
-        return named_signature(estimator, listed, getattr(estimator, "n_features_in_", None), given, form)
+            by_name = any(_is_a(part, "ColumnTransformer") for part in _parts(estimator))
+            fed = named_signature(estimator, names, None, given, "columns").columns
+            numbers = all(column.kind == "number" and column.dtype == "float32" for column in fed)
+            form = "matrix" if names is None or (numbers and not by_name) else "columns"
+        return named_signature(estimator, names, getattr(estimator, "n_features_in_", None), given, form)
 
     def asked(self, estimator: Any, signature: Signature, task: Task) -> Any:
         """Return the estimator, which is shown a matrix with the names of its columns if it knows them."""
@@ -55,14 +60,19 @@ class ScikitLearn(Family):
         return estimator
 
     def onnx(self, estimator: Any, signature: Signature, task: Task) -> Iterator[bytes]:
-        """Yield the form in float32, then that in float64."""
+        """Yield the form that computes most like the estimator, then the others."""
         if is_hist_boosting(estimator):
             if signature.form == "columns":
                 raise NoForm("has an ONNX form that reads a matrix only; leave form unset")
             yield to_onnx(ensemble_of(estimator), "hist_gradient_boosting")
             return
-        yield _converted(estimator, signature, wide=False)
-        yield _converted(estimator, signature, wide=True)
+        parts = list(_parts(estimator))
+        if any(_is_a(part, "BaseDecisionTree") for part in parts):
+            yield _in_float64(_converted(estimator, signature, wide=True), narrow=True)
+        if any(map(is_hist_boosting, parts)):
+            yield _in_float64(_converted(estimator, signature, wide=True))
+        yield model_bytes(_converted(estimator, signature, wide=False))
+        yield _in_float64(_converted(estimator, signature, wide=True))
 
 
 class _Named:
@@ -84,25 +94,28 @@ class _Named:
         return with_names
 
 
-def _converted(estimator: Any, signature: Signature, *, wide: bool) -> bytes:
+def _converted(estimator: Any, signature: Signature, *, wide: bool) -> Any:
+    """Return the ONNX model that skl2onnx makes for inputs of float32, or of float64 if `wide`."""
     import skl2onnx
-    from skl2onnx.common.exceptions import MissingConverter, MissingShapeCalculator
+    from sklearn.base import is_classifier
 
+    last = estimator
+    while _is_a(last, "Pipeline"):
+        last = last.steps[-1][1]
+    parts = _parts(estimator)
+    options: dict[Any, Any] = {
+        id(part): _text_options(part) for part in parts if _is_a(part, "CountVectorizer")
+    }
+    if is_classifier(last):
+        options[id(last)] = {"zipmap": False}
     inputs: Any = _inputs(signature, wide=wide)
-    options: dict[Any, Any] = {id(part): _text_options(part) for part in _parts(estimator) if _is_text(part)}
-    failures = (MissingConverter, MissingShapeCalculator, NotImplementedError, RuntimeError, ValueError)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            model: Any = skl2onnx.to_onnx(
-                estimator, initial_types=inputs, options={**options, "zipmap": False}, target_opset=_OPSET
-            )
-    except (*failures, TypeError, KeyError, AttributeError, IndexError) as error:
+            return skl2onnx.to_onnx(estimator, initial_types=inputs, options=options, target_opset=_OPSET)
+    except Exception as error:
         # Converters meet what their authors never thought of; whatever they raise, there is no ONNX form.
-        raise NoForm(f"has no ONNX form: {str(error)[:200]}") from None
-    if wide:
-        _widen(model)
-    return model.SerializeToString(deterministic=True)
+        raise NoForm(f"has no ONNX form: {str(error)[:200]}") from error
 
 
 def _inputs(signature: Signature, *, wide: bool) -> list[tuple[str, Any]]:
@@ -125,21 +138,13 @@ def _inputs(signature: Signature, *, wide: bool) -> list[tuple[str, Any]]:
     return [(column.name, kind(column)([None, 1])) for column in signature.columns]
 
 
-def _widen(model: Any) -> None:
-    """Let a model of float64 inputs read float32 ones."""
-    from onnx import TensorProto, helper
-
-    renamed = {}
-    for tensor in model.graph.input:
-        if tensor.type.tensor_type.elem_type == TensorProto.DOUBLE:
-            tensor.type.tensor_type.elem_type = TensorProto.FLOAT
-            renamed[tensor.name] = f"{tensor.name} in float64"
-    for node in model.graph.node:
-        node.input[:] = [renamed.get(name, name) for name in node.input]
-    casts = [helper.make_node("Cast", [old], [new], to=TensorProto.DOUBLE) for old, new in renamed.items()]
-    nodes = [*casts, *model.graph.node]
-    del model.graph.node[:]
-    model.graph.node.extend(nodes)
+def _in_float64(model: Any, *, narrow: bool = False) -> bytes:
+    """Let a model of float64 inputs read float32 ones, and its trees too if `narrow`."""
+    read_float32(model)
+    impute_in_float64(model)
+    if narrow:
+        narrow_trees(model)
+    return model_bytes(model)
 
 
 def _parts(estimator: Any) -> Iterator[Any]:
@@ -156,8 +161,9 @@ def _parts(estimator: Any) -> Iterator[Any]:
             yield from _parts(part)
 
 
-def _is_text(part: Any) -> bool:
-    return any(cls.__name__ == "CountVectorizer" for cls in type(part).__mro__)
+def _is_a(part: Any, name: str) -> bool:
+    """Return whether an object is of the class `name` of scikit-learn, without importing it."""
+    return any(cls.__name__ == name and cls.__module__.startswith("sklearn.") for cls in type(part).__mro__)
 
 
 def _text_options(vectorizer: Any) -> dict[str, Any]:

@@ -1,19 +1,22 @@
 """ONNX form of any ensemble of decision trees, exact for float32 inputs.
 
-Libraries differ in how they compare (float64 thresholds with ``<=``, float32 ones with ``<``), in where a
-missing value goes, and in how categories are split. The graph widens a float32 input to float64, which loses
-nothing, compares it with the library's own thresholds and adds leaves in float64; only the result is rounded.
-So every input goes where the library sends it, and no threshold is rounded.
+Libraries differ in how they compare (float64 thresholds with ``<=``, float32 ones with ``<``), in what they
+add up in, in where a missing value goes, and in how categories are split. The graph computes as the library
+does: where that is in float64, a float32 input is widened, which loses nothing, and only the result is
+rounded. So every input goes where the library sends it, no threshold is rounded, and leaves are added to the
+base in the order of the trees.
 
 Each library's module fills an `Ensemble` from its own dump; this one knows none of them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
+
+from varv.training.estimators.family import NoForm
 
 _OPSETS = {"": 18, "ai.onnx.ml": 5}
 _IR_VERSION = 10
@@ -50,10 +53,12 @@ class Ensemble(NamedTuple):
     base: np.ndarray
     """What each output begins with, shape (targets,)."""
     n_features: int
+    wide: bool = True
+    """Whether the library compares and adds in float64, else in float32."""
     below: bool = False
     """Whether a row goes left only if it is below the threshold."""
     divisor: float = 1.0
-    """What the sums are divided by, before `base` is added."""
+    """What the sums are divided by."""
     link: Link = "identity"
     link_scale: float = 1.0
     """What a sum is multiplied by before a sigmoid."""
@@ -63,6 +68,20 @@ class Ensemble(NamedTuple):
     """Up to here a number counts as zero."""
     rounding: Literal["floor", "truncate"] = "truncate"
     """How a number that is no whole one becomes a category."""
+
+
+def link_of(objective: str, links: Mapping[Link, tuple[str, ...]]) -> Link:
+    """Return the link of an objective, of those that a library has for each.
+
+    Raises
+    ------
+    NoForm
+        If it is none of them.
+    """
+    for link, objectives in links.items():
+        if objective in objectives:
+            return link
+    raise NoForm(f"has the objective {objective}, whose link is not known")
 
 
 def to_onnx(ensemble: Ensemble, producer: str) -> bytes:
@@ -78,12 +97,17 @@ def to_onnx(ensemble: Ensemble, producer: str) -> bytes:
     from onnx import TensorProto, helper
 
     graph = _Graph()
-    wide = graph.add("Cast", [_prepared(graph, ensemble)], to=TensorProto.DOUBLE)
-    sums = graph.add("TreeEnsemble", [wide], domain="ai.onnx.ml", **_attributes(ensemble))
+    dtype = np.dtype(np.float64 if ensemble.wide else np.float32)
+    rows = _prepared(graph, ensemble)
+    if ensemble.wide:
+        rows = graph.add("Cast", [rows], to=TensorProto.DOUBLE)
+    sums = graph.add("TreeEnsemble", [rows], domain="ai.onnx.ml", **_attributes(ensemble, dtype))
+    if not ensemble.wide:
+        # An approximation of a link in float32 would show in small probabilities.
+        sums = graph.add("Cast", [sums], to=TensorProto.DOUBLE)
     if ensemble.divisor != 1.0:
-        sums = graph.add("Div", [sums, graph.constant(np.array([ensemble.divisor]))])
-    raw = graph.add("Add", [sums, graph.constant(ensemble.base.astype(np.float64))])
-    graph.add("Cast", [_linked(graph, ensemble, raw)], output="predictions", to=TensorProto.FLOAT)
+        sums = graph.add("Div", [sums, graph.number(ensemble.divisor)])
+    graph.add("Cast", [_linked(graph, ensemble, sums)], output="predictions", to=TensorProto.FLOAT)
     made = helper.make_graph(
         graph.nodes,
         producer,
@@ -119,6 +143,10 @@ class _Graph:
         self.constants.append(numpy_helper.from_array(value, name))
         return name
 
+    def number(self, value: float) -> str:
+        """Add a float64 and return its name."""
+        return self.constant(np.array([value]))
+
 
 def _prepared(graph: _Graph, ensemble: Ensemble) -> str:
     """Return the input with zeros that count as missing, and categories as whole numbers."""
@@ -153,24 +181,25 @@ def _linked(graph: _Graph, ensemble: Ensemble, raw: str) -> str:
             return raw
         case "sigmoid":
             if ensemble.link_scale != 1.0:
-                raw = graph.add("Mul", [raw, graph.constant(np.array([ensemble.link_scale]))])
+                raw = graph.add("Mul", [raw, graph.number(ensemble.link_scale)])
             return graph.add("Sigmoid", [raw])
         case "softmax":
             return graph.add("Softmax", [raw], axis=1)
         case "exp":
             return graph.add("Exp", [raw])
         case "log1p_exp":
-            one = graph.constant(np.array([1.0]))
-            return graph.add("Log", [graph.add("Add", [graph.add("Exp", [raw]), one])])
+            return graph.add("Log", [graph.add("Add", [graph.add("Exp", [raw]), graph.number(1.0)])])
         case "signed_square":
             return graph.add("Mul", [raw, graph.add("Abs", [raw])])
 
 
-def _attributes(ensemble: Ensemble) -> dict[str, Any]:
+def _attributes(ensemble: Ensemble, dtype: np.dtype[Any]) -> dict[str, Any]:
     """Return the attributes of the operator: inner nodes and leaves apart, those of all trees in one."""
     from onnx import numpy_helper
 
-    trees = [_with_a_split(tree) for tree in ensemble.trees]
+    base = [_lone_leaf(target, value) for target, value in enumerate(ensemble.base) if value]
+    grown = [_lone_leaf(tree.target, tree.value[0]) if tree.is_leaf[0] else tree for tree in ensemble.trees]
+    trees = [*base, *grown]
     parts: list[np.ndarray] = []
     roots: list[int] = []
     n_inner = n_leaves = 0
@@ -194,12 +223,12 @@ def _attributes(ensemble: Ensemble) -> dict[str, Any]:
         "tree_roots": roots,
         "nodes_featureids": inner([tree.feature for tree in trees]).astype(np.int64).tolist(),
         "nodes_modes": numpy_helper.from_array(inner(modes).astype(np.uint8)),
-        "nodes_splits": numpy_helper.from_array(inner([tree.threshold for tree in trees]).astype(np.float64)),
+        "nodes_splits": numpy_helper.from_array(inner([tree.threshold for tree in trees]).astype(dtype)),
         "nodes_missing_value_tracks_true": inner([tree.missing_left for tree in trees])
         .astype(np.int64)
         .tolist(),
         "leaf_targetids": np.concatenate(targets).astype(np.int64).tolist(),
-        "leaf_weights": numpy_helper.from_array(np.concatenate(weights).astype(np.float64)),
+        "leaf_weights": numpy_helper.from_array(np.concatenate(weights).astype(dtype)),
     }
     for side, children in (
         ("true", [tree.left for tree in trees]),
@@ -210,7 +239,7 @@ def _attributes(ensemble: Ensemble) -> dict[str, Any]:
         attributes[f"nodes_{side}nodeids"] = inner(numbers).astype(np.int64).tolist()
         attributes[f"nodes_{side}leafs"] = inner(leaves).astype(np.int64).tolist()
     if members:
-        attributes["membership_values"] = numpy_helper.from_array(np.array(members, dtype=np.float64))
+        attributes["membership_values"] = numpy_helper.from_array(np.array(members, dtype=dtype))
     return attributes
 
 
@@ -232,19 +261,17 @@ def _modes(trees: Sequence[Tree], *, below: bool) -> tuple[list[np.ndarray], lis
     return modes, members
 
 
-def _with_a_split(tree: Tree) -> Tree:
-    """Return `tree`; a lone leaf with a split above it that changes nothing, since the operator wants one."""
-    if not tree.is_leaf[0]:
-        return tree
+def _lone_leaf(target: int, value: float) -> Tree:
+    """Return a tree that says `value` of every row; its split changes nothing, but the operator wants one."""
     zeros = np.zeros(3)
     return Tree(
-        target=tree.target,
+        target=target,
         is_leaf=np.array([False, True, True]),
         feature=zeros,
         threshold=zeros,
         left=np.array([1, 1, 1]),
         right=np.array([2, 2, 2]),
         missing_left=zeros,
-        value=np.array([0.0, tree.value[0], tree.value[0]]),
+        value=np.array([0.0, value, value]),
         categories={},
     )

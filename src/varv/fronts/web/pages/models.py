@@ -13,10 +13,12 @@ from varv.fronts.web.pages.overview import model_lines, stages
 from varv.fronts.web.words import Status
 from varv.home.wording import unit_text, validation_columns
 from varv.kernel.clock import Instant
+from varv.kernel.errors import NotFound
 from varv.kernel.ids import ModelName
 from varv.kernel.wording import number
 from varv.loop.failing import WAITING
 from varv.loop.model import Trigger
+from varv.loop.printed import printed
 from varv.loop.views import Attempt
 from varv.registry import Lineage, VersionRecord, lineage
 from varv.tasks import Loss, Task
@@ -43,6 +45,8 @@ class VersionLine(msgspec.Struct, frozen=True):
     was_rolled_out: bool
     validation: str
     """The metrics in words, as the model's task has them."""
+    printed: bool
+    """Whether its training printed something, or may be about to."""
 
 
 def model_page(now: Reading, model: str, query: Mapping[str, str]) -> Page:
@@ -102,8 +106,31 @@ def version_page(now: Reading, model: str, version: int) -> Page:
         "lineage": _lineage(now, model, version) if record else None,
         "registered": record.registered if record else None,
         "judged": _judged(now.loops.task(model), record),
+        "has_output": now.folder is not None and known[version].printed,
     }
     return Page(f"{model} v{version}", "version.html", data)
+
+
+def output_page(now: Reading, model: str, version: int) -> Page:
+    """Return what the training of a version printed; while it runs, the page loads itself again.
+
+    Raises
+    ------
+    NotFound
+        If there was no such training, or this console has no home to look in.
+    """
+    now.require_model(model)
+    if now.folder is None:
+        raise NotFound("output", f"{model} v{version}", hint="see varv logs")
+    found = printed(now.folder, now.loops, model, version)
+    data: dict[str, object] = {
+        "model": model,
+        "version": version,
+        "text": found.text,
+        "n_bytes": found.n_bytes,
+        "running": found.running,
+    }
+    return Page(f"What {model} v{version} printed", "output.html", data)
 
 
 def version_lines(now: Reading, model: str) -> list[VersionLine]:
@@ -175,6 +202,7 @@ def _line(
         metrics=dict(sorted(made.metrics.items())) if made else {},
         was_rolled_out=was_rolled_out,
         validation=_validation(task, made.metrics) if made else "",
+        printed=attempt is not None and (attempt.output is not None or attempt.outcome == "training"),
     )
 
 

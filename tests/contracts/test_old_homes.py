@@ -1,0 +1,68 @@
+"""A home that the first version of varv wrote still opens: all of it is read, and its loop goes on.
+
+``homes/first.tar.xz`` holds a replay with a reference policy, live rows, compacted files, a quarantined
+batch, a command that waits, and captures that were not ingested; `tests.faults.stored_home` built it then.
+"""
+
+from __future__ import annotations
+
+import tarfile
+from pathlib import Path
+
+import pytest
+from tests.home.live_home import NOW, LiveHome
+
+from varv.app.compose import open_ledger, open_views
+from varv.app.explaining import explain
+from varv.app.inspecting import status_report
+from varv.app.replaying import read_comparison
+from varv.app.verifying import verify_report
+from varv.home.live import Sealed
+from varv.kernel.clock import DAY
+
+HOMES = Path(__file__).parent / "homes"
+
+
+@pytest.fixture
+def home(tmp_path):
+    with tarfile.open(HOMES / "first.tar.xz") as archive:
+        archive.extractall(tmp_path, filter="data")
+    return tmp_path / "home"
+
+
+def test_everything_in_an_old_home_is_as_it_was_written(home):
+    report = verify_report(home)
+    assert report.findings == ()
+    assert report.n_segments > 10
+
+
+def test_an_old_home_is_shown_and_explained(home):
+    ledger = open_ledger(home, read_only=True)
+    try:
+        views = open_views(ledger)
+        [model] = status_report(views, ledger, NOW).models
+        assert (model.model, model.champion) == ("late-parcel", 1)
+        explained = explain(home, ledger, views, "r-3")
+        assert explained.prediction is not None
+        assert explained.prediction.model == "late-parcel"
+        assert [source.row["parcel"] for source in explained.sources] == ["r-3", "r-3"]
+    finally:
+        ledger.close()
+
+
+def test_the_comparison_of_an_old_home_is_read(home):
+    found = read_comparison(home)
+    assert found is not None
+    assert [policy.name for policy in found.models[0].policies] == ["declared", "never"]
+
+
+def test_an_old_home_goes_on_with_its_predictions_and_what_was_captured(home):
+    again = LiveHome(home, capture="again")
+    left = sorted((home / "capture" / "one").glob("[0-9]*.jsonl"))
+    again.live.ingest([Sealed(f"one-{path.stem}", path) for path in left])
+    rows = again.parts.predictions.requested(NOW, NOW + DAY)
+    assert {"r-last", "r-very-last", "r-0"} <= set(rows["key"].to_list())
+    again.later(0)
+    assert again.home.loop_state(again.parts.name).next_version > 2
+    again.close()
+    assert verify_report(home).findings == ()
