@@ -6,6 +6,7 @@ import datetime as dt
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import polars as pl
 import pytest
 
@@ -52,6 +53,13 @@ WEATHER = varv.Dataset(
 
 def fit(train: Any, params: Any) -> Any:
     return None
+
+
+class Loose(msgspec.Struct):
+    """It judges, and can be changed after it was declared."""
+
+    def judge(self, judgement: Any) -> Any:
+        return None
 
 
 def view(name: Any = "recent", **more: Any) -> varv.FeatureView:
@@ -325,6 +333,43 @@ BROKEN: list[Broken] = [
         lambda: model(gates=[varv.gate.beats_champion("accuracy")]),
         "gate 'beats_champion' has no metric 'accuracy'",
         "log_loss or brier or auc",
+    ),
+    (
+        "a gate that is not frozen",
+        lambda: model(gates=[Loose()]),
+        "has a gate Loose()",
+        "a frozen msgspec.Struct with judge(self, judgement)",
+    ),
+    (
+        "a metric without a direction",
+        lambda: model(gates=[varv.gate.beats_champion("base_rate")]),
+        "compares 'base_rate', of which neither more nor less is better",
+        "log_loss or brier or auc or ece",
+    ),
+    (
+        "a calibration of a task that promises nothing",
+        lambda: model(
+            outcome=varv.Outcome("delay", known_at="landed_at"),
+            task=varv.task.regression(range=(0, 60)),
+            rollout=varv.Rollout.immediate(),
+            gates=[varv.gate.calibrated(max_ece=0.1)],
+        ),
+        "gate 'calibrated' needs predictions that promise something",
+        "at_most",
+    ),
+    (
+        "a gate on a slice of no feature",
+        lambda: model(gates=[varv.gate.at_least("auc", 0.7, slice=varv.slice("carrier", "UA"))]).validate(),
+        "gate 'at_least' has a slice that is no feature: 'carrier'",
+        "the features are ",
+    ),
+    (
+        "a behaviour of no feature",
+        lambda: model(
+            gates=[varv.behaviour.direction("far", feature="mass", by=1, prediction="up")]
+        ).validate(),
+        "gate 'direction' has a feature that is no feature: 'mass'",
+        "the features are ",
     ),
     (
         "a margin that is not a number",
