@@ -11,9 +11,6 @@ from pathlib import Path
 import pytest
 from tests.app.serving import Server, eventually
 
-from varv.home.model import Comparisons
-from varv.kernel.codec import decode_json
-
 COUNTS = Path(__file__).resolve().parents[2] / "examples" / "counts"
 DESK = COUNTS / "desk.py"
 
@@ -38,26 +35,26 @@ def installed(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def home(installed, tmp_path_factory):
-    """A home in which the example was replayed."""
-    folder = tmp_path_factory.mktemp("desk") / "home"
-    _varv(installed, folder, "replay", str(DESK))
-    return folder
+def replayed(installed, tmp_path_factory):
+    """A home in which the example was replayed, and what that printed."""
+    home = tmp_path_factory.mktemp("desk") / "home"
+    return home, _varv(installed, home, "replay", str(DESK))
 
 
-def test_a_replay_lives_through_the_change_with_all_parts_of_the_package(installed, home):
-    [comparison] = decode_json((home / "comparison.json").read_bytes(), Comparisons).models
-    declared = comparison.policies[0]
-    assert declared.n_retrains >= 1
-    never = next(one for one in comparison.policies if one.name == "never")
-    assert declared.loss < never.loss
-    said = _varv(installed, home, "why", "people")
-    assert "dispersion" in _varv(installed, home, "ledger", "--kind", "AlarmRaised") + said
+def test_a_replay_lives_through_the_change_with_all_parts_of_the_package(installed, replayed):
+    home, printed = replayed
+    assert "critical dispersion alarm on dispersion of v1: dispersion of counts" in printed
+    [comparison] = json.loads((home / "comparison.json").read_text())["models"]
+    scores = {one["name"]: one for one in comparison["policies"]}
+    assert scores["declared"]["n_retrains"] >= 1
+    assert scores["declared"]["loss"] < scores["never"]["loss"]
+    assert scores["monthly"]["n_retrains"] == 1
+    assert "total within bounds" in _varv(installed, home, "why", "people@v2")
 
 
-def test_its_parts_answer_live(installed, home, monkeypatch):
+def test_its_parts_answer_live(installed, tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(installed))
-    server = Server(home.parent / "live", DESK)
+    server = Server(tmp_path / "home", DESK)
     try:
         answer = server.inference.post(
             "/invocations", json={"dataframe_records": [{"hour": "now", "warmth": 1.0, "staff": 0.0}]}
