@@ -292,7 +292,7 @@ BROKEN: list[Broken] = [
     ("a monitor that is a text", lambda: model(monitors=["auc"]), "monitor", "varv.monitor"),
     (
         "monitors that are no list",
-        lambda: model(monitors=None),
+        lambda: model(monitors="performance"),
         "argument 'monitors' is not a list",
         "monitors=[",
     ),
@@ -385,7 +385,12 @@ BROKEN: list[Broken] = [
         "to 1",
     ),
     ("a calibration that is true", lambda: varv.gate.calibrated(max_ece=True), "has a bad max_ece", "to 1"),
-    ("a monitor of another metric", lambda: varv.monitor.performance("f1"), "monitor 'performance'", "auc"),
+    (
+        "a monitor of another metric",
+        lambda: model(monitors=[varv.monitor.performance("f1")]),
+        "monitor 'performance'",
+        "auc",
+    ),
     (
         "a monitor that cries every day",
         lambda: varv.monitor.performance(false_alarm_every="1d"),
