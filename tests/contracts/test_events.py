@@ -13,6 +13,7 @@ from msgspec import inspect
 import varv
 import varv.app.compose  # which loads what a ledger may hold
 from varv.app.explaining import explain
+from varv.features import Slice
 from varv.fronts.web.pages.entries import row
 from varv.kernel.clock import Instant
 from varv.kernel.codec import Event, event, registered_events
@@ -20,7 +21,9 @@ from varv.kernel.ledger import Append, Change
 from varv.kernel.ledger_sqlite import MEMORY, SqliteLedger
 from varv.kernel.views import Views
 from varv.kernel.wording import brief
+from varv.rollout import Guard, Luck
 from varv.serving import RoutingTable
+from varv.tasks import TaskSpec
 
 NOON = Instant(1_359_720_000_000_000)
 
@@ -32,7 +35,13 @@ ELSEWHERE = {
 }
 """Events outside the `model` of a room. An entry leaves once its event has moved; none is added."""
 
-RULED = {RoutingTable: {"epoch": 3, "shares": [{"version": 7, "share": 1.0}], "salt": "salt"}}
+RULED: dict[type, object] = {
+    RoutingTable: {"epoch": 3, "shares": [{"version": 7, "share": 1.0}], "salt": "salt"},
+    TaskSpec: {"name": "binary"},
+    Luck: {},
+    Slice: {"column": "carrier", "values": ["UA"]},
+    Guard: {"loss": "log_loss", "label": "log-loss", "unit": "nats", "bound": 6.9, "margin": 0.01},
+}
 """Types with rules of their own, which no sample made of types alone would keep."""
 
 PLAIN: dict[type[inspect.Type], object] = {

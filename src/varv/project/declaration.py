@@ -206,6 +206,7 @@ class Model:
         require_one_of_each_name("dataset", self.datasets)
         for dataset in self.datasets:
             dataset.types()
+        self._check_group()
         if self.outcome is not None:
             self._check_outcome(self.outcome)
         if not self.feature_set.names:
@@ -214,7 +215,6 @@ class Model:
             )
         for name in self.feature_set.names:
             _require_free(name, self.task)
-        self._check_group()
         for part in self.rollout.slices:
             _require_slice(part, self.feature_set)
         for gate in self.gates:
