@@ -47,8 +47,9 @@ from varv.registry import (
     VersionRegistered,
     open_package,
 )
+from varv.rollout.evidence import lists_of
 from varv.serving.scores import Scores, score_columns, score_series, scores_in
-from varv.tasks import Array, Task
+from varv.tasks import Task
 from varv.training import (
     Fitter,
     Input,
@@ -241,7 +242,7 @@ class Candidates:
             if champion is None
             else np.concatenate([stretch.champion for stretch in stretches]),
             unseen=None if champion is None else at >= champion.data_end,
-            groups=groups_in(frame, task),
+            groups=lists_of(frame, task),
             rows=frame.select("key", "requested_at", *names),
             served=self._served(made),
             champion_served=None if champion is None else self._served(champion),
@@ -253,7 +254,7 @@ class Candidates:
     ) -> _Stretch:
         """Return one held-out stretch, as the fit before it and the champion score it."""
         plan = parts.loop
-        rows = parts.predictions.labelled(fit.since, fit.until, known_by=made.cutoff)
+        rows = _judgeable(parts, fit.since, fit.until, made.cutoff)
         own = rows
         for column in sorted(set(made.signature) - set(plan.features.names)):
             own = self._with_column(plan.outcome.requests, own, column, made.cutoff)
@@ -301,22 +302,6 @@ class _Stretch(NamedTuple):
     champion: Scores
 
 
-def groups_in(frame: pl.DataFrame, task: Task) -> Array | None:
-    """Return the list that each row belongs to, shape (n,), or None where the task has no lists.
-
-    Raises
-    ------
-    FailedPrecondition
-        If the lists are not kept beside predictions.
-    """
-    if task.group is None:
-        return None
-    if task.group not in frame.columns:
-        hint = f"list {task.group!r} among the features, so that it is kept beside predictions"
-        raise FailedPrecondition("task", task.name, f"has rows without their {task.group!r}", hint=hint)
-    return frame[task.group].to_numpy()
-
-
 def labelled_rows(parts: LoopParts, cutoff: Instant) -> pl.DataFrame:
     """Return the rows that a training at `cutoff` may read: requests that are mature, with outcomes as known
     then. Earlier origins read as far back from their own end as the last one does.
@@ -325,7 +310,13 @@ def labelled_rows(parts: LoopParts, cutoff: Instant) -> pl.DataFrame:
     reach = 0 if train.window is None else train.window + (train.origins - 1) * train.validate
     since = Instant(0 if train.window is None else cutoff - reach)
     until = Instant(cutoff - parts.loop.outcome.mature)
-    return parts.predictions.labelled(since, until, known_by=cutoff)
+    return _judgeable(parts, since, until, cutoff)
+
+
+def _judgeable(parts: LoopParts, since: Instant, until: Instant, known_by: Instant) -> pl.DataFrame:
+    """Return the rows that have an outcome, and all of them where the task has none."""
+    rows = parts.predictions.matured(since, until, known_by=known_by)
+    return rows.drop_nulls("outcome") if parts.loop.outcome.task.has_outcome else rows
 
 
 def _held(rows: pl.DataFrame, plan: LoopPlan, cutoff: Instant, number: int) -> Held:
@@ -415,7 +406,7 @@ def _validate(rows: Rows, recipe: Recipe, **fits: bytes) -> JudgedStretches:
 
 def _validation(scored: pl.DataFrame, task: Task) -> Validation:
     outcome, predicted = scored["outcome"].to_numpy(), scores_in(scored, task)
-    return Validation(scored.height, task.validation(outcome, predicted, groups_in(scored, task)))
+    return Validation(scored.height, task.validation(outcome, predicted, lists_of(scored, task)))
 
 
 def _scored(rows: Rows, recipe: Recipe, fits: Mapping[str, bytes]) -> list[pl.DataFrame]:

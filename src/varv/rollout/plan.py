@@ -203,8 +203,6 @@ class Rollout:
             If a guard does not suit the task: a loss it does not have or that has no bound, a margin out of
             proportion, or a loss where no outcome ever comes.
         """
-        if self._rules.immediate:
-            return self._rules
         guards = self._guards.of_task(task)
         if task.has_outcome:
             return replace(self._rules, guards=guards, margin=guards[0].margin)

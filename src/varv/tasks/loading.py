@@ -1,8 +1,7 @@
 """Finding the task that a spec names: ours, and those that other packages bring.
 
-A package brings a task by an entry point of the group ``varv.tasks``. Ours are declared there too, and listed
-here once more, since a source checkout may be used without being installed; a test holds the two equal.
-Classes are loaded when they are first asked for.
+A package brings a task by an entry point of the group ``varv.tasks``, as `kernel.plugins` has it; ours are
+listed here.
 """
 
 from __future__ import annotations
@@ -40,7 +39,10 @@ def task_of(spec: TaskSpec | str) -> Task:
     ('score',)
     """
     wanted = TaskSpec(spec) if isinstance(spec, str) else spec
-    cls = _class_of(wanted.name)
+    try:
+        cls = _TASKS.load(wanted.name)
+    except NotFound as error:
+        raise InvalidDeclaration("task", error.name, error.problem, hint=error.hint) from None
     taken = inspect.signature(cls)
     try:
         taken.bind(**wanted.options)
@@ -54,19 +56,11 @@ def task_of(spec: TaskSpec | str) -> Task:
 
 def task_names() -> tuple[str, ...]:
     """Return the names of all tasks there are, ours and others', sorted."""
-    return _PLUGINS.names()
-
-
-def _class_of(name: str) -> type[Task]:
-    try:
-        return _PLUGINS.load(name)
-    except NotFound as error:
-        # Who asks for a task has declared it.
-        raise InvalidDeclaration("task", name[:80], error.problem, hint=error.hint) from None
+    return _TASKS.names()
 
 
 def _is_task(found: object) -> bool:
     return isinstance(found, type) and issubclass(found, Task)
 
 
-_PLUGINS: Plugins[type[Task]] = Plugins(GROUP, "task", BUILT_IN, _is_task)
+_TASKS: Plugins[type[Task]] = Plugins(GROUP, "task", BUILT_IN, _is_task)

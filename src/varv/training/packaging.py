@@ -76,7 +76,7 @@ def build_package(
     few = slice(0, _PROBE_ROWS)
     package = Package(
         task=task.spec,
-        estimator=f"{type(fitted).__module__}.{type(fitted).__name__}",
+        estimator=family.kind(fitted),
         signature=signature,
         environment=environment,
         params=params,

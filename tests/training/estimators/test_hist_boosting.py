@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+import polars as pl
 import pytest
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
-from tests.training.samples import RUNTIMES, given, opened
+from tests.training.samples import RUNTIMES, flights, given, late, opened, served
 
 from varv.kernel.errors import InvalidInput
 from varv.training import TrainingSet
@@ -113,8 +114,38 @@ def test_an_estimator_fitted_on_a_frame_reads_the_matrix_of_its_columns():
     np.testing.assert_allclose(RUNTIMES.load(package).predict(x[:, [2, 0]])[:, 0], expected, atol=1e-7)
 
 
-def test_native_categories_are_refused_with_the_way_out():
+@pytest.mark.parametrize("missing", [True, False], ids=["missing", "never missing in training"])
+def test_native_categories_go_the_same_way_known_or_not(missing):
+    rng = np.random.default_rng(2)
+    x = np.column_stack([rng.normal(size=900), rng.integers(0, 60, 900) * 3, rng.integers(0, 5, 900)])
+    x = x.astype(np.float32)
+    y = (x[:, 0] + np.isin(x[:, 1], [3, 33, 99, 177]) * 2 + (x[:, 2] == 4) + rng.normal(size=900) > 1).astype(
+        int
+    )
+    if missing:
+        x[rng.random(x.shape) < 0.1] = np.nan
+    model = boosted(x, y, categorical_features=[1, 2], max_iter=30)
+    probe = np.array([0, 1, 3, 4, 33, 34.5, 99, 177, 180, 1000, 5, np.nan], np.float32)
+    probe = rng.choice(probe, (4000, 3))
+    expected = model.predict_proba(probe)[:, 1].astype(np.float32)
+    np.testing.assert_array_max_ulp(said(model, given(x, y), probe)[:, 0], expected, 1)
+
+
+def test_texts_as_native_categories_are_read_as_columns(january):
+    rows = january.with_columns(carrier=pl.when(pl.col("sched_minute") > 5).then("carrier"))
+    train = flights(rows, late(rows))
+    frame = train.frame.with_columns(pl.col(pl.String).cast(pl.Categorical))
+    model = HistGradientBoostingClassifier(max_iter=20, max_bins=120, random_state=0).fit(frame, train.y)
+    package = opened(model, train)
+    assert (package.runtime, package.signature.form) == ("onnx", "columns")
+    strange = rows.with_columns(dest=pl.when(pl.col("sched_hour") > 8).then("dest").otherwise(pl.lit("?")))
+    for part in (rows, strange):
+        expected = model.predict_proba(train.signature.frame(part))[:, 1].astype(np.float32)
+        np.testing.assert_array_max_ulp(served(package, part)[:, 0], expected, 1)
+
+
+def test_categories_that_are_no_whole_numbers_are_refused():
     x, y = rows(missing=False)
-    x[:, 2] = np.abs(x[:, 2])
-    with pytest.raises(InvalidInput, match="splits on native categories; leave categorical_features unset"):
-        opened(boosted(x, y, categorical_features=[2]), given(x, y))
+    x[:, 2] = x[:, 2] / 2
+    with pytest.raises(InvalidInput, match="splits on categories that are no whole numbers"):
+        opened(boosted(x, y, categorical_features=[2], max_iter=40), given(x, y))

@@ -33,12 +33,13 @@ def test_a_model_of_a_matrix_answers_as_what_it_was_made_from(january, train, op
     model = make_pipeline(StandardScaler(), LogisticRegression()).fit(train.X, train.y)
     made = skl2onnx.to_onnx(model, initial_types=[("input", kind([None, 3]))], options=options)
     package = opened(made, train)
-    assert (package.runtime, package.signature, package.estimator) == ("onnx", train.signature, PROTO)
+    assert (package.runtime, package.signature, package.estimator) == (
+        "onnx",
+        train.signature,
+        "onnx.ModelProto",
+    )
     np.testing.assert_allclose(served(package, january)[:, 0], model.predict_proba(train.X)[:, 1], atol=1e-5)
     assert built(made.SerializeToString(), train).endswith(package.file("model.onnx"))
-
-
-PROTO = "onnx.onnx_ml_pb2.ModelProto"
 
 
 def test_a_model_of_columns_is_fed_those_that_it_names_with_its_types(january):

@@ -31,7 +31,8 @@ def test_every_row_of_a_month_is_predicted_by_one_regressor_a_quantile(january, 
     train = flights(rows, delay(rows), ("distance", "sched_hour", "weekday", "origin"))
     models = [make(level).fit(train.X, train.y) for level in LEVELS]
     package = opened(models, train, task=QUANTILES)
-    assert (package.runtime, package.estimator) == ("onnx", "builtins.list")
+    assert package.runtime == "onnx"
+    assert package.estimator.startswith("3 of sklearn.")
     expected = np.column_stack([model.predict(train.X) for model in models])
     np.testing.assert_allclose(served(package, rows), expected, rtol=1e-5, atol=1e-5)
 

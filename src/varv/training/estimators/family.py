@@ -38,6 +38,10 @@ class Family(ABC):
     def owns(self, estimator: Any) -> bool:
         """Whether an estimator is of this library."""
 
+    def kind(self, estimator: Any) -> str:
+        """Return what an estimator is called in its package: the full name of its class."""
+        return f"{type(estimator).__module__}.{type(estimator).__name__}"
+
     def signature(self, estimator: Any, given: TrainingSet, form: Form | None) -> Signature:
         """Return what the estimator is fed: the columns in their order, and the form.
 

@@ -35,6 +35,10 @@ class OnnxModel(Family):
             type(estimator).__name__ == "ModelProto" and type(estimator).__module__.startswith("onnx")
         )
 
+    def kind(self, estimator: Any) -> str:
+        """Return that it is a model of ONNX."""
+        return "onnx.ModelProto"
+
     def signature(self, estimator: Any, given: TrainingSet, form: Form | None) -> Signature:
         """Return what the model's inputs are: a matrix of all columns, or columns by their names.
 

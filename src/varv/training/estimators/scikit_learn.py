@@ -20,7 +20,7 @@ from varv.registry.signature import Column, Form
 from varv.tasks import Task
 from varv.training.estimators.family import Family, NoForm, disguised, named_signature, of_library
 from varv.training.estimators.graphs import impute_in_float64, model_bytes, narrow_trees, read_float32
-from varv.training.estimators.hist_boosting import ensemble_of, is_hist_boosting
+from varv.training.estimators.hist_boosting import ensemble_of, is_hist_boosting, texts_of
 from varv.training.estimators.trees import to_onnx
 from varv.training.state import STATE_FILE, saved_state
 from varv.training.training_set import TrainingSet
@@ -63,9 +63,10 @@ class ScikitLearn(Family):
     def onnx(self, estimator: Any, signature: Signature, task: Task) -> Iterator[bytes]:
         """Yield the form that computes most like the estimator, then the others."""
         if is_hist_boosting(estimator):
-            if signature.form == "columns":
-                raise NoForm("has an ONNX form that reads a matrix only; leave form unset")
-            yield to_onnx(ensemble_of(estimator), "hist_gradient_boosting")
+            texts = texts_of(estimator)
+            columns = {name: texts.get(name) for name in signature.names}
+            fed = columns if signature.form == "columns" else None
+            yield to_onnx(ensemble_of(estimator), "hist_gradient_boosting", fed)
             return
         parts = list(_parts(estimator))
         if any(_is_a(part, "BaseDecisionTree") for part in parts):

@@ -36,6 +36,10 @@ class Several(Family):
         """Whether it is a list or a tuple."""
         return isinstance(estimator, _SEQUENCES)
 
+    def kind(self, estimator: Any) -> str:
+        """Return what its members are."""
+        return f"{len(estimator)} of {', '.join(sorted({self._family(one).kind(one) for one in estimator}))}"
+
     def signature(self, estimator: Any, given: TrainingSet, form: Form | None) -> Signature:
         """Return what all of them are fed.
 

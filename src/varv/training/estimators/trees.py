@@ -66,8 +66,8 @@ class Ensemble(NamedTuple):
     """Features whose zeros count as missing."""
     nearest_zero: float = 0.0
     """Up to here a number counts as zero."""
-    rounding: Literal["floor", "truncate"] = "truncate"
-    """How a number that is no whole one becomes a category."""
+    rounding: Literal["floor", "truncate", "missing"] = "truncate"
+    """What a number that is no whole one is as a category."""
 
 
 def link_of(objective: str, links: Mapping[Link, tuple[str, ...]]) -> Link:
@@ -84,21 +84,31 @@ def link_of(objective: str, links: Mapping[Link, tuple[str, ...]]) -> Link:
     raise NoForm(f"has the objective {objective}, whose link is not known")
 
 
-def to_onnx(ensemble: Ensemble, producer: str) -> bytes:
+def to_onnx(
+    ensemble: Ensemble, producer: str, columns: Mapping[str, tuple[str, ...] | None] | None = None
+) -> bytes:
     """Return the ONNX model of an ensemble.
 
-    Input ``X`` is float32 of shape (n, d); output ``predictions`` is float32 of shape (n, targets).
+    Input ``X`` is float32 of shape (n, d), unless it is fed columns; output ``predictions`` is float32 of
+    shape (n, targets).
 
     Parameters
     ----------
     producer
         What the graph is called.
+    columns
+        For a model that is fed columns: the name of each to its texts in the order of their codes, None for a
+        number. A text that is not among them is missing.
     """
     from onnx import TensorProto, helper
 
     graph = _Graph()
     dtype = np.dtype(np.float64 if ensemble.wide else np.float32)
-    rows = _prepared(graph, ensemble)
+    inputs = [helper.make_tensor_value_info("X", TensorProto.FLOAT, [None, ensemble.n_features])]
+    rows = "X"
+    if columns is not None:
+        inputs, rows = _joined(graph, columns)
+    rows = _prepared(graph, ensemble, rows)
     if ensemble.wide:
         rows = graph.add("Cast", [rows], to=TensorProto.DOUBLE)
     sums = graph.add("TreeEnsemble", [rows], domain="ai.onnx.ml", **_attributes(ensemble, dtype))
@@ -111,7 +121,7 @@ def to_onnx(ensemble: Ensemble, producer: str) -> bytes:
     made = helper.make_graph(
         graph.nodes,
         producer,
-        [helper.make_tensor_value_info("X", TensorProto.FLOAT, [None, ensemble.n_features])],
+        inputs,
         [helper.make_tensor_value_info("predictions", TensorProto.FLOAT, [None, len(ensemble.base)])],
         initializer=graph.constants,
     )
@@ -131,7 +141,7 @@ class _Graph:
         """Add a node and return the name of its output."""
         from onnx import helper
 
-        name = output or f"t{len(self.nodes)}"
+        name = output or f"node {len(self.nodes)}"
         self.nodes.append(helper.make_node(operator, inputs, [name], **attributes))
         return name
 
@@ -139,7 +149,7 @@ class _Graph:
         """Add a constant and return its name."""
         from onnx import numpy_helper
 
-        name = f"c{len(self.constants)}"
+        name = f"constant {len(self.constants)}"
         self.constants.append(numpy_helper.from_array(value, name))
         return name
 
@@ -148,21 +158,38 @@ class _Graph:
         return self.constant(np.array([value]))
 
 
-def _prepared(graph: _Graph, ensemble: Ensemble) -> str:
-    """Return the input with zeros that count as missing, and categories as whole numbers."""
-    rows = "X"
+def _joined(graph: _Graph, columns: Mapping[str, tuple[str, ...] | None]) -> tuple[list[Any], str]:
+    """Return an input for each column, and the matrix that they make."""
+    from onnx import TensorProto, helper
+
+    inputs: list[Any] = []
+    parts: list[str] = []
+    for name, texts in columns.items():
+        kind = TensorProto.FLOAT if texts is None else TensorProto.STRING
+        inputs.append(helper.make_tensor_value_info(name, kind, [None, 1]))
+        if texts is not None:
+            codes = {"keys_strings": texts, "values_floats": np.arange(len(texts)).astype(float).tolist()}
+            name = graph.add("LabelEncoder", [name], domain="ai.onnx.ml", default_float=np.nan, **codes)
+        parts.append(name)
+    return inputs, graph.add("Concat", parts, axis=1)
+
+
+def _prepared(graph: _Graph, ensemble: Ensemble, rows: str) -> str:
+    """Return the rows with zeros that count as missing, and categories as whole numbers."""
+    missing = graph.constant(np.array([np.nan], np.float32))
     if ensemble.zero_is_missing:
         size = graph.add("Abs", [rows])
         small = graph.add(
             "LessOrEqual", [size, graph.constant(np.array([ensemble.nearest_zero], np.float32))]
         )
         zero = graph.add("And", [small, _mask(graph, ensemble, ensemble.zero_is_missing)])
-        rows = graph.add("Where", [zero, graph.constant(np.array([np.nan], np.float32)), rows])
+        rows = graph.add("Where", [zero, missing, rows])
     categorical = {int(tree.feature[node]) for tree in ensemble.trees for node in tree.categories}
     if categorical:
-        if ensemble.rounding == "floor":
-            whole = graph.add("Floor", [rows])
-        else:
+        whole = graph.add("Floor", [rows])
+        if ensemble.rounding == "missing":
+            whole = graph.add("Where", [graph.add("Equal", [rows, whole]), rows, missing])
+        elif ensemble.rounding == "truncate":
             size = graph.add("Floor", [graph.add("Abs", [rows])])
             whole = graph.add("Mul", [size, graph.add("Sign", [rows])])
         rows = graph.add("Where", [_mask(graph, ensemble, sorted(categorical)), whole, rows])

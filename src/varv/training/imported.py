@@ -1,0 +1,218 @@
+"""Models that were trained elsewhere: from a file, or a folder of MLflow, to a package of ours.
+
+What is read holds data only: ONNX, LightGBM's text, XGBoost's JSON, and packages of varv whose runtime runs
+no code, unless they are trusted. A pickle is never opened. The model's inputs must be declared features, of
+the declared kinds; where it reads codes of categories, it has to say which code is which, since nothing would
+show that ours are others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from varv.kernel.codec import digest
+from varv.kernel.errors import Corrupt, InvalidInput, NotFound
+from varv.kernel.plugins import required
+from varv.registry import Column, Package, Runtimes, Signature, environment, open_package, signature_of
+from varv.registry.package import LARGEST_BYTES, TOLERANCE
+from varv.tasks import Task
+from varv.training.estimators import family_of
+from varv.training.mlflow_folder import MlflowModel, mlflow_model
+from varv.training.packaging import build_package
+from varv.training.training_set import TrainingSet
+
+_LIBRARIES = {"lightgbm": ("lightgbm",), "xgboost": ("xgboost",), "onnx": ()}
+
+
+def import_model(
+    path: Path,
+    rows: pl.DataFrame,
+    names: Sequence[str],
+    *,
+    task: Task,
+    runtimes: Runtimes,
+    categories: Mapping[str, Sequence[str]] | None = None,
+    trust: bool = False,
+) -> bytes:
+    """Return the package of a model that was trained elsewhere, after checking that it answers.
+
+    Parameters
+    ----------
+    path
+        A file, or a folder that MLflow wrote.
+    rows
+        Some rows of the declared features, to check it on; some thousands are enough.
+    names
+        The declared features.
+    categories
+        For a model that reads codes of a text without saying which is which: the texts in the order of their
+        codes, by column.
+    trust
+        Whether a package of varv may run code that it brings.
+
+    Raises
+    ------
+    NotFound
+        If there is no such file.
+    InvalidInput
+        If it is of a format that is not read, or does not fit the declared features or the task.
+    Corrupt
+        If its runtime refuses it.
+    FailedPrecondition
+        If the library that reads it is not installed.
+    """
+    if path.is_dir():
+        described = mlflow_model(path)
+        kind, data = described.flavour, _read(described.path)
+    else:
+        described, data = None, _read(path)
+        kind = _kind(path.name, data)
+    if kind == "package":
+        return _checked(data, rows, names, task, runtimes, trust=trust)
+    columns = names if described is None else _columns_of(described, rows, names)
+    signature = _with_codes(signature_of(rows, tuple(columns)), categories or {})
+    at = np.zeros(0, dtype=np.int64)
+    given = TrainingSet(rows, at, at, signature, seed=0)
+    model = _model(kind, path.name, data, described)
+    _require_codes(family_of(model).signature(model, given, None), path.name)
+    return build_package(
+        model,
+        given,
+        rows,
+        task=task,
+        runtimes=runtimes,
+        environment=environment(_LIBRARIES[kind]),
+        params={"imported": path.name, "digest": digest(data)},
+    )
+
+
+def _read(path: Path) -> bytes:
+    if not path.is_file():
+        raise NotFound("file", path.name, hint="give the path of a model, or of a folder that MLflow wrote")
+    size = path.stat().st_size
+    if size > LARGEST_BYTES:
+        hint = "make the model smaller"
+        raise InvalidInput("file", path.name, "is too large", size_bytes=size, limit=LARGEST_BYTES, hint=hint)
+    return path.read_bytes()
+
+
+def _kind(name: str, data: bytes) -> str:
+    """Return what a file is, by what it begins with: names lie more often."""
+    if data.startswith((b"varv package ", b'{"environment":')):
+        return "package"
+    if data.startswith(b"tree\n"):
+        return "lightgbm"
+    if data.startswith(b"{") and b"learner" in data[:100_000]:
+        return "xgboost"
+    if data.startswith((b"\x80", b"PK\x03\x04", b"\x1f\x8b", b"BZh")) or name.endswith((".pkl", ".joblib")):
+        hint = "export it to ONNX where it was trained, and import that"
+        raise InvalidInput(
+            "file", name, "is a pickle or an archive, which may run code when it is read", hint=hint
+        )
+    if name.endswith(".onnx"):
+        return "onnx"
+    hint = "give an .onnx file, a LightGBM text, an XGBoost .ubj or .json, or a package of varv"
+    raise InvalidInput("file", name, "is no model of a format that varv reads", hint=hint)
+
+
+def _model(kind: str, name: str, data: bytes, described: MlflowModel | None) -> Any:
+    """Return the object that packaging takes."""
+    if kind == "onnx":
+        return data
+    library = required(kind, kind="file", name=name, extra=kind)
+    try:
+        if kind == "lightgbm":
+            return library.Booster(model_str=data.decode())
+        booster = library.Booster(model_file=bytearray(data))
+    except Exception as error:
+        # Each library has its own way to say that it is not what it writes.
+        raise Corrupt("file", name, f"is no model of {kind}", why=str(error)[:200]) from error
+    best = booster.attr("best_iteration")
+    if described is not None and described.of_scikit_learn and best is not None:
+        return booster[: int(best) + 1]
+    return booster
+
+
+def _columns_of(described: MlflowModel, rows: pl.DataFrame, names: Sequence[str]) -> Sequence[str]:
+    """Return the columns in the order of MLflow's signature, if it names them.
+
+    Raises
+    ------
+    InvalidInput
+        If one is no declared feature, or is a text here and a number there.
+    """
+    if not described.inputs:
+        return names
+    for name, is_text in described.inputs.items():
+        if name not in names:
+            hint = f"the declared features are {', '.join(names)}"
+            raise InvalidInput("column", name, "is an input of the model, and no declared feature", hint=hint)
+        declared = rows.schema[name]
+        if is_text != (declared in (pl.String, pl.Categorical, pl.Enum)):
+            problem = f"is {'a text' if is_text else 'a number'} to the model, and of type {declared} here"
+            raise InvalidInput("column", name, problem, hint="declare the feature that it was trained on")
+    return tuple(described.inputs)
+
+
+def _with_codes(signature: Signature, categories: Mapping[str, Sequence[str]]) -> Signature:
+    """Return a signature that knows no categories but those that are given."""
+    texts = {column.name for column in signature.columns if column.kind != "number"}
+    unknown = sorted(set(categories) - texts)
+    if unknown:
+        hint = "give categories for texts among the declared features"
+        raise InvalidInput("column", unknown[0], "is no text that is declared", hint=hint)
+    columns = [
+        Column(column.name, "category", tuple(categories.get(column.name, ())))
+        if column.name in texts
+        else column
+        for column in signature.columns
+    ]
+    return Signature(tuple(columns))
+
+
+def _require_codes(signature: Signature, name: str) -> None:
+    if signature.form == "columns":
+        return
+    for column in signature.columns:
+        if column.kind == "category" and not column.categories:
+            hint = f"say it with categories={{{column.name!r}: [...]}}, in the order of the codes"
+            problem = f"reads codes of the text {column.name!r}, and does not say which code is which"
+            raise InvalidInput("file", name, problem, hint=hint)
+
+
+def _checked(
+    data: bytes, rows: pl.DataFrame, names: Sequence[str], task: Task, runtimes: Runtimes, *, trust: bool
+) -> bytes:
+    """Return the bytes of a package of varv, once it is found to fit and to answer as it did."""
+    package = open_package(data)
+    if package.task != task.spec:
+        facts = {"declared": task.spec, "package": package.task}
+        hint = "declare the task that it was trained for"
+        raise InvalidInput("package", package.estimator, "is of another task", hint=hint, **facts)
+    if runtimes.named(package.runtime).runs_code and not trust:
+        hint = "import it as trusted, if you know who made it"
+        problem = f"runs code that it brings when {package.runtime} loads it"
+        raise InvalidInput("package", package.estimator, problem, hint=hint)
+    missing = [name for name in package.signature.names if name not in names]
+    if missing:
+        hint = f"the declared features are {', '.join(names)}"
+        problem = f"reads a column {missing[0]!r}, which is no declared feature"
+        raise InvalidInput("package", package.estimator, problem, hint=hint)
+    _require_answers(package, rows, task, runtimes)
+    return data
+
+
+def _require_answers(package: Package, rows: pl.DataFrame, task: Task, runtimes: Runtimes) -> None:
+    loaded = runtimes.load(package)
+    apart = package.difference(loaded.predict(package.probe_rows()))
+    if not apart <= TOLERANCE:
+        hint = "build it again where it was trained"
+        raise InvalidInput("package", package.estimator, "does not answer as it did", by=apart, hint=hint)
+    if not task.valid(loaded.predict(package.signature.feed(rows))).all():
+        hint = "look at what it says of the rows of this history"
+        raise InvalidInput("package", package.estimator, "answers what is no prediction", hint=hint)
