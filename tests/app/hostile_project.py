@@ -66,8 +66,8 @@ def exits():
 
 
 def prints():
-    line = b"y" * 1023 + b"\\n"
-    for _ in range(1 << 20):
+    line = b"y" * 65535 + b"\\n"
+    for _ in range(1 << 14):
         os.write(1, line)
     raise RuntimeError("printed a gigabyte")
 

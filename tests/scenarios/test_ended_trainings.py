@@ -14,6 +14,7 @@ from varv.app.compose import open_ledger
 from varv.kernel.sagas import CommandFailed
 from varv.loop.model import OutputKept, RetrainTriggered
 from varv.registry import VersionRegistered
+from varv.training.output_log import output_path
 
 pytestmark = pytest.mark.slow
 
@@ -102,7 +103,9 @@ def test_a_server_that_stops_ends_a_training_and_goes_on_with_it(trained):
 def test_a_training_that_a_power_cut_ends_fits_nothing_twice(trained):
     n_before = n_begun(trained.folder)
     trained.begin("waits_second")
-    eventually(lambda: True if n_begun(trained.folder) == n_before + 2 else None)
+    file = output_path(trained.home, "late-parcel", 2)
+    eventually(lambda: True if file.exists() and "waiting" in file.read_text() else None)
+    assert n_begun(trained.folder) == n_before + 2
     trained.server.kill()
     eventually(lambda: True if not trained.jobs() else None)
     say(trained.folder, "good")

@@ -13,7 +13,7 @@ from tests.app.serving import Server, eventually, varv
 pytestmark = pytest.mark.slow
 
 ENDS = {
-    "loops": "did not return within 40 s",
+    "loops": "did not return within 60 s",
     "leaks": "used more than",
     "crashes": "was ended by SIGSEGV (segmentation fault)",
     "exits": "ended its process with status 3 before it returned",
@@ -43,7 +43,7 @@ def served(tmp_path_factory):
     folder = tmp_path_factory.mktemp("hostile")
     say(folder, "good")
     server = Server(
-        folder / "home", hostile_project(folder), training_time_s=40, training_nice=0, training_memory="700MB"
+        folder / "home", hostile_project(folder), training_time_s=60, training_nice=0, training_memory="700MB"
     )
     eventually(lambda: True if status(server)["champion"] == 1 else None)
     yield folder, server

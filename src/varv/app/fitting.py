@@ -57,9 +57,11 @@ class FitJob(msgspec.Struct, frozen=True):
     def encode(self) -> bytes:
         """Return the job as bytes: what it is, and its input as columns."""
         about = msgspec.msgpack.encode(_About(self.place, self.model, self.function, self.code))
-        stream = io.BytesIO()
+        # As large as it will be: a buffer that grows is copied as often as it does.
+        stream = io.BytesIO(bytes(len(about) + self.given.most_bytes))
         stream.write(len(about).to_bytes(_LENGTH_BYTES, "big") + about)
         self.given.write(stream)
+        stream.truncate()
         return stream.getvalue()
 
     @classmethod

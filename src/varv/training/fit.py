@@ -30,6 +30,8 @@ from varv.training.weights import weights_of
 MOST_PROBED = 2000
 """Held-out rows on which an estimator and its package are compared."""
 _LENGTH_BYTES = 8
+_BESIDE_BYTES = 1 << 16
+"""What is written beside columns and package: schemas, parameters."""
 
 
 class _Header(msgspec.Struct, frozen=True):
@@ -70,6 +72,12 @@ class FitInput:
     seed: int
     previous: bytes | None = None
     parent: Version | None = None
+
+    @property
+    def most_bytes(self) -> int:
+        """About how many bytes `write` writes, rather too many than too few."""
+        columns = self.rows.estimated_size() + self.probe.estimated_size()
+        return int(1.02 * columns) + len(self.previous or b"") + _BESIDE_BYTES
 
     def write(self, stream: BinaryIO) -> None:
         """Write it to a stream, from its present position on; nothing is held twice meanwhile."""
