@@ -23,6 +23,7 @@ from varv.home.comparison import DECLARED, PolicyRun, PolicyScore, compare
 from varv.kernel.clock import DAY, Instant, instant
 from varv.kernel.ids import ModelName
 from varv.stats.ranking import auc_of_counts, score_cells
+from varv.tasks import task_of
 
 SINCE = instant("2023-01-01")
 BASE, SLOPE, DAY_SD = -1.3, 1.0, 0.6
@@ -78,7 +79,7 @@ def reported(setting: Setting, n_days: int, rows: int, rng: np.random.Generator)
             "outcome": outcome.astype(np.int8),
         }
     ).with_columns(pl.col("requested_at").cast(pl.Datetime("us", "UTC")))
-    run = PolicyRun(ModelName("simulated"), frame, 1, 0, 0, 0, None)
+    run = PolicyRun(ModelName("simulated"), task_of("binary"), frame, 1, 0, 0, 0, None)
     until = Instant(SINCE + n_days * DAY)
     return compare({DECLARED: run}, since=SINCE, until=until, seed=0).policies[0]
 

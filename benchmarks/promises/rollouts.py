@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 import polars as pl
+from benchmarks.promises.other_traffic import KINDS, OtherTraffic, task_named
 from benchmarks.promises.row import Row
 from benchmarks.promises.traffic import HISTORY, START, Traffic, World
 
@@ -37,9 +38,9 @@ from varv.rollout import (
     WarmVersion,
     answers,
     evidence,
-    learned,
+    luck_of,
 )
-from varv.rollout.evidence import ANSWERED
+from varv.rollout.answers import answered_columns
 from varv.rollout.grounds import Evidence
 from varv.rollout.luck import Luck
 from varv.rollout.tally import weigh
@@ -73,10 +74,11 @@ class Simulation:
     def __init__(self, world: World, seed: int, *, known: bool = True, breaks: str = "") -> None:
         rng = np.random.default_rng([seed, derived_seed(world.name)])
         self._world, self._breaks = world, breaks
-        self._traffic = Traffic(world, rng)
+        self._task = task_named(world.task)
+        self._plan = Rollout().plan_for(self._task)
+        self._traffic = Traffic(world, rng) if world.task == "binary" else OtherTraffic(world, rng)
         self._saga = RolloutSaga()
         self._state = self._saga.initial("rollout/m/2")
-        self._plan = Rollout().plan
         self._timers: dict[str, Instant] = {}
         self._pending: list[pl.DataFrame] = []
         self._answered: dict[int, list[pl.DataFrame]] = {}
@@ -140,9 +142,7 @@ class Simulation:
 
     def _learned(self) -> Luck:
         past = self._traffic.between(START, BEGUN)
-        found = evidence(past, since=START, through=BEGUN)
-        assert found is not None
-        return learned([found.hours])
+        return luck_of(past, [], task=self._task, guards=self._plan.guarded)
 
     def _draw(self, until: Instant) -> None:
         state = self._state
@@ -166,7 +166,7 @@ class Simulation:
         )
         self._pending.append(rows)
         if state.phase in ("shadow", "canary"):
-            self._answered.setdefault(state.echoed, []).append(rows.select(ANSWERED))
+            self._answered.setdefault(state.echoed, []).append(rows.select(answered_columns(self._task)))
 
     def _gather(self, now: Instant) -> None:
         through = Instant((now - MATURE) // HOUR * HOUR)
@@ -177,7 +177,7 @@ class Simulation:
         rows = pl.concat(self._pending)
         self._pending = [rows.filter(pl.col("requested_at").to_physical() >= through)]
         known = rows.with_columns(outcome=pl.when(pl.col("known_at") <= now).then("outcome"))
-        found = evidence(known, since=self._fed, through=through)
+        found = evidence(known, task=self._task, guards=self._plan.guarded, since=self._fed, through=through)
         self._fed = through
         if found is not None:
             self._tell(found, now)
@@ -222,7 +222,8 @@ class Simulation:
                 self._tell(VersionUnloaded(version=command.version), now)
             case CountAnswers():
                 if ours := self._answered.get(command.epoch):
-                    self._tell(answers(pl.concat(ours), epoch=command.epoch, through=now), now)
+                    told = answers(pl.concat(ours), task=self._task, epoch=command.epoch, through=now)
+                    self._tell(told, now)
 
 
 def simulate(world: World, seeds: range, **options: object) -> list[Outcome]:
@@ -257,6 +258,13 @@ WORSE = (
 )
 RARE = World("three margins through 4 % of the blocks", worse=3.0, rare=0.04)
 THREE_WEEKS = 21 * DAY
+OTHERS = tuple(World(name, task=name) for name in KINDS)
+OTHERS_HARMLESS = (
+    *OTHERS,
+    *(World(f"{name}, 50 a day", per_day=50, task=name) for name in KINDS),
+    *(World(f"{name}, day conditions", day_sd=0.7, task=name) for name in KINDS),
+)
+OTHERS_WORSE = tuple(World(f"{name}, worse by the margin", worse=1.0, task=name) for name in KINDS)
 
 
 def harmless(world: World, seeds: range) -> list[Row]:
@@ -375,6 +383,10 @@ def run(n_runs: int, *, only: str = "") -> list[Row]:
         partial(breaks, plain),
     ]
     tasks += [partial(silent, plain, "silent"), partial(silent, plain, "silent canary")]
+    tasks += [partial(harmless, world) for world in OTHERS_HARMLESS]
+    tasks += [partial(worse, world) for world in OTHERS_WORSE]
+    tasks += [partial(proof, world, 84) for world in OTHERS]
+    tasks += [partial(breaks, world) for world in OTHERS]
     chosen = [task for task in tasks if only in f"{task.func.__name__} {task.args[0].name}"]
     with ProcessPoolExecutor(2) as pool:
         jobs = [pool.submit(task, range(n_runs)) for task in chosen]

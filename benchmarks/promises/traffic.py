@@ -40,6 +40,7 @@ class World(NamedTuple):
     rare: float = 0.0
     """If above zero, all of `worse` falls on this share of blocks of six hours."""
     early_ones: bool = False
+    task: str = "binary"
 
 
 class Traffic:

@@ -27,14 +27,18 @@ _WHERE = {
     "Train": "varv.training",
     "TrainingSet": "varv.training",
     "VarvError": "varv.kernel.errors",
+    "behaviour": "varv.training",
     "derived": "varv.features",
     "gate": "varv.training",
+    "incremental": "varv.training",
     "monitor": "varv.monitoring",
     "packaged": "varv.training",
+    "slice": "varv.features",
+    "search": "varv.training",
     "task": "varv.tasks",
     "windows": "varv.features",
 }
-_MODULES = {"gate": "gates", "monitor": "monitor", "task": "task"}
+_MODULES = {"behaviour": "behaviour", "gate": "gate", "monitor": "monitor", "task": "task"}
 
 __all__ = [
     "Csv",
@@ -51,24 +55,27 @@ __all__ = [
     "Train",
     "TrainingSet",
     "VarvError",
+    "behaviour",
     "derived",
     "gate",
+    "incremental",
     "monitor",
     "packaged",
+    "search",
+    "slice",
     "task",
     "windows",
 ]
 
 if TYPE_CHECKING:
     from varv.data import Csv, Dataset, Frame, Parquet
-    from varv.features import FeatureView, derived, windows
+    from varv.features import FeatureView, derived, slice, windows
     from varv.kernel.errors import VarvError
     from varv.monitoring import monitor
     from varv.project import Model, Outcome, Plant, Replay, Retrain
     from varv.rollout import Rollout
     from varv.tasks import task
-    from varv.training import Train, TrainingSet, packaged
-    from varv.training import gates as gate
+    from varv.training import Train, TrainingSet, behaviour, gate, incremental, packaged, search
 
 
 def __getattr__(name: str) -> Any:

@@ -446,6 +446,13 @@ def test_a_machine_that_starts_no_process_is_unavailable(monkeypatch, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_process_that_ends_at_once_is_unavailable(monkeypatch, tmp_path):
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    with closing(Processes(os.environ, folder=tmp_path)) as executor, pytest.raises(Unavailable):
+        executor.run(Hostile("echoes"), limits=LIMITS)
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("wrong", [{"n_at_once": 0}, {"n_spares": -1}, {"nice": 20}, {"n_threads": 0}])
 def test_numbers_out_of_range_are_refused(wrong):
     with pytest.raises(InvalidInput, match="is out of range"):

@@ -55,7 +55,7 @@ def test_a_month_is_told_under_its_own_name_once_all_its_days_are_measured():
         ("declared", instant("2024-02-03"), [measured(february, n=50, auc=None)]),
     )
     assert lines == [
-        "declared  Jan 2024      400 requests  AUC 0.969, within days 0.750  log-loss 0.500  (2 days)",
+        "declared  Jan 2024      400 requests  log-loss 0.500, AUC 0.969, AUC within days 0.750  (2 days)",
         "declared  Feb 2024       50 requests",
     ]
 

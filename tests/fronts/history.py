@@ -16,7 +16,7 @@ from varv.data.model import (
 )
 from varv.data.rules import ColumnRule, Contract, Example, Report, Violation
 from varv.data.views import DatasetsView
-from varv.home.comparison import Comparison, Gain, Month, PolicyScore
+from varv.home.model import Comparison, Gain, Measure, Month, PolicyScore
 from varv.home.views import HomeView
 from varv.kernel.clock import DAY, HOUR, Duration, Instant, instant
 from varv.kernel.codec import Digest, Event, digest
@@ -50,6 +50,7 @@ from varv.monitoring.model import ScoreCounts
 from varv.monitoring.views import MonitoringView
 from varv.registry import AliasMoved, DatasetUse, RegistryView, VersionRegistered
 from varv.rollout import (
+    AT_ONCE,
     Evidence,
     EvidenceArrived,
     RollbackStarted,
@@ -68,12 +69,13 @@ from varv.rollout.luck import Hour
 from varv.serving.model import RequestsServed, RoutingChanged
 from varv.serving.routing import RoutingShare, RoutingTable
 from varv.serving.views import RoutingView
+from varv.tasks import task_of
 from varv.training.gates import GateResult
 
 MODEL = ModelName("late-arrival")
 FLIGHTS = DatasetName("flights")
 START = instant("2013-02-01T05:00:00Z")
-PLAN = Rollout(steps=[5, 25, 100]).plan
+PLAN = Rollout(steps=[5, 25, 100]).plan_for(task_of("binary"))
 HOSTILE = "<script>alert('ö')</script>\"&"
 FEATURES = ("carrier", "origin", "distance", "temp", "visib")
 
@@ -394,7 +396,7 @@ class _Story:
             Trigger("first training"),
             (GateResult("calibrated", True, "passed", {"ece": 0.02, "max_ece": 0.08, "n": 5812.0}),),
         )
-        cause = self.start(version, None, at, cause, Rollout.immediate().plan)
+        cause = self.start(version, None, at, cause, AT_ONCE)
         self.route(at, cause, (version, 1.0))
         self.promote(version, None, at + HOUR, cause, evidence(0, 1.0))
         plan = MonitorPlan(())
@@ -579,6 +581,8 @@ def comparison() -> Comparison:
                 auc_low=0.71,
                 auc_high=0.75,
                 auc_within_days=0.66,
+                loss=loss + month / 200,
+                metrics={"auc": Measure(0.73, 0.71, 0.75), "base_rate": Measure(0.15 + month / 100)},
             )
             for month in range(2, 13)
         )
@@ -600,6 +604,14 @@ def comparison() -> Comparison:
             cpu_s=61.5,
             gains=gains,
             months=months,
+            loss=loss,
+            loss_low=loss - 0.01,
+            loss_high=loss + 0.01,
+            metrics={
+                "auc": Measure(0.735 - n_retrains / 10_000, 0.729, 0.741),
+                "ece": Measure(0.012 + n_retrains / 10_000, 0.01, 0.014),
+                "base_rate": Measure(0.2, 0.18, 0.22),
+            },
         )
 
     gains = (

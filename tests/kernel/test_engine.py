@@ -10,7 +10,7 @@ import pytest
 
 from varv.kernel.clock import HOUR, MINUTE, Instant, VirtualClock
 from varv.kernel.engine import FIRST_RETRY, MAX_ATTEMPTS, Engine
-from varv.kernel.errors import FailedPrecondition, InvalidInput, NotFound, StorageFull
+from varv.kernel.errors import FailedPrecondition, Interrupted, InvalidInput, NotFound, StorageFull
 from varv.kernel.faults import Crash, Faults
 from varv.kernel.ledger import Append, Change
 from varv.kernel.ledger_sqlite import MEMORY, SqliteLedger
@@ -329,6 +329,47 @@ def test_a_command_that_finds_the_disk_full_is_no_failure_and_runs_again(ledger,
     assert engine.run_one()
     assert yard(ledger).built == (1,)
     assert yard(ledger).failures == ()
+
+
+def test_a_command_that_a_stop_interrupts_is_no_failure_and_runs_again(tmp_path, clock):
+    stopping = [True] * (MAX_ATTEMPTS + 1)
+
+    def stopped(command, command_id, now):
+        if stopping:
+            stopping.pop()
+            raise Interrupted("function", "fit", "was cancelled")
+        return Reply(messages=(Message("yard/1", Built(n=1)),))
+
+    path = tmp_path / "ledger.db"
+    with closing(SqliteLedger(path)) as ledger:
+        Engine(ledger, clock, [YardSaga(), ShipSaga()], {Build: stopped}).tell(
+            Message("yard/1", Ordered(n=1))
+        )
+        head = ledger.head()
+    while stopping:
+        with closing(SqliteLedger(path)) as ledger, pytest.raises(Interrupted):
+            Engine(ledger, clock, [YardSaga(), ShipSaga()], {Build: stopped}).run_one()
+    with closing(SqliteLedger(path)) as ledger:
+        assert ledger.head() == head
+        assert Engine(ledger, clock, [YardSaga(), ShipSaga()], {Build: stopped}).run_one()
+        assert yard(ledger).built == (1,)
+        assert yard(ledger).failures == ()
+
+
+def test_a_handler_that_fails_may_leave_facts_in_the_same_commit(ledger, clock):
+    def fails(command, command_id, now):
+        facts = (Fact("log", Noted("what it printed")),)
+        return Reply(facts, failed=FailedPrecondition("function", "fit", "was cancelled by ana"))
+
+    engine = Engine(ledger, clock, [YardSaga(), ShipSaga()], {Build: fails})
+    engine.tell(Message("yard/1", Ordered(n=1)))
+    before = ledger.head().version
+    assert engine.run_one()
+    assert yard(ledger).failures == ("failed_precondition",)
+    noted, failed = ledger.read(before)[:2]
+    assert (noted.stream, noted.event.text) == ("log", "what it printed")
+    assert "was cancelled by ana" in failed.event.reason
+    assert noted.cause == failed.cause
 
 
 def test_a_command_whose_end_was_refused_by_the_disk_runs_again(tmp_path, clock):

@@ -57,9 +57,7 @@ def test_what_is_wrong_with_a_plugin_is_said(others, value, error, problem):
 
 
 def test_a_name_that_is_not_there_is_answered_with_those_that_are():
-    with pytest.raises(
-        NotFound, match="shape 'square' does not exist; the shapes are a, b; install the package"
-    ):
+    with pytest.raises(NotFound, match="shape 'square' does not exist; the shapes are a, b; install"):
         shapes(b="math:pi", a="math:e").load("square")
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from types import ModuleType
+
 import msgspec
 import pytest
 
 from varv.kernel.errors import AlreadyExists, InvalidInput, NotFound
-from varv.kernel.verbs import MOST_REQUEST_BYTES, Permission, Verb, VerbTable
+from varv.kernel.verbs import MOST_REQUEST_BYTES, OPERATE, Permission, Verb, VerbTable, declared_in
+from varv.kernel.verbs import verb as declares
 
 
 class Rollback(msgspec.Struct, frozen=True):
@@ -90,3 +93,41 @@ def test_the_schema_names_every_field(table):
     schema = table.get("model.rollback").schema()
     assert set(schema["request"]["$defs"]["Rollback"]["properties"]) == {"model", "to"}
     assert schema["result"] == {"type": "integer"}
+
+
+class Door:
+    def __init__(self, turns):
+        self.turns = turns
+
+
+def a_room(**functions):
+    room = ModuleType(__name__)
+    vars(room).update(functions)
+    return room
+
+
+def test_a_function_is_a_verb_by_its_signature_and_its_first_line():
+    @declares("door.turn", needs=OPERATE)
+    def turn(door: Door, asked: Rollback) -> int:
+        """Turn the key.
+
+        More that help does not say.
+        """
+        door.turns += asked.to
+        return door.turns
+
+    made: list[Door] = []
+    [found] = declared_in(a_room(turn=turn, Door=Door), lambda kind: made[0])
+    assert (found.name, found.summary, found.permission) == ("door.turn", "Turn the key.", OPERATE)
+    assert (found.request, found.result) == (Rollback, int)
+    made.append(Door(2))  # the part may come later than the table
+    assert found.run(Rollback("late", 3)) == 5
+
+
+def test_a_verb_that_does_not_say_what_it_takes_is_refused():
+    @declares("door.turn", needs=OPERATE)
+    def turn(door, asked):
+        return asked
+
+    with pytest.raises(InvalidInput, match="does not say what it takes and gives"):
+        list(declared_in(a_room(turn=turn), lambda kind: None))

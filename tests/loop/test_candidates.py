@@ -15,12 +15,12 @@ from varv.app.compose import open_home
 from varv.home.answers import PastIntake
 from varv.home.feed import Feed
 from varv.kernel.clock import DAY, HOUR, Instant, VirtualClock, instant
-from varv.kernel.errors import FailedPrecondition, InvalidInput
+from varv.kernel.errors import FailedPrecondition, InvalidInput, UserCodeFailed
 from varv.loop.candidates import Candidates, labelled_rows
 from varv.loop.model import TrainCandidate
 from varv.project import plan_of
 from varv.registry import open_package
-from varv.training import StepCache
+from varv.training import DirectFits, StepCache, incremental, search
 
 START = instant("2024-03-01")
 CUTOFF = Instant(START + 32 * DAY)
@@ -30,28 +30,40 @@ ASK = TrainCandidate("late-parcel", 1, CUTOFF, 7)
 class TrainingHome:
     """A home in which everything before the cut-off has happened, and a count of the fits in it."""
 
-    def __init__(self, folder, past=None, **train):
+    def __init__(self, folder, past=None, *, fitter=None, chosen=fit, **train):
         self.n_fits = 0
 
         def counted(given, params):
             self.n_fits += 1
-            return fit(given, params)
+            return chosen(given, params)
 
         model = declared(past).models[0]
         model.train.window, model.train.fit = None, counted
         for name, value in train.items():
             setattr(model.train, name, value)
-        clock = VirtualClock(CUTOFF)
-        self.home = open_home(folder, [plan_of(model)], clock, durability="process")
+        self.clock = VirtualClock(CUTOFF)
+        self.home = open_home(folder, [plan_of(model)], self.clock, durability="process")
         [self.parts] = self.home.models.values()
         cache = StepCache(folder / "cache", self.home.blobs)
-        self.candidates = Candidates(self.home.datasets, self.home.blobs, cache, installed_runtimes())
+        runtimes = installed_runtimes()
+        self.candidates = Candidates(
+            self.home.datasets, self.home.blobs, cache, runtimes, fitter or DirectFits(runtimes)
+        )
         self.home.engine.tell(facts=self.home.registered())
-        lived = PastIntake(self.home).live_through(Feed(model.datasets).between(START, CUTOFF), "past")
-        self.home.engine.tell(facts=lived.facts)
+        self.feed, self.intake = Feed(model.datasets), PastIntake(self.home)
+        self.lived_until = START
+        self.live_until(CUTOFF)
 
-    def train(self, ask=None):
-        return self.candidates.train(self.parts, ask or ASK)
+    def live_until(self, when):
+        """Let everything happen that happens before `when`."""
+        rows = self.feed.between(self.lived_until, when)
+        self.clock.move_to(when)
+        lived = self.intake.live_through(rows, f"past-{when}")
+        self.home.engine.tell(facts=lived.facts)
+        self.lived_until = when
+
+    def train(self, ask=None, champion=None):
+        return self.candidates.train(self.parts, ask or ASK, champion)
 
     def package(self, digest):
         return open_package(self.home.blobs.get(digest))
@@ -151,6 +163,146 @@ def test_rows_that_the_champion_was_refitted_on_are_marked_as_seen(home):
     assert here.candidates.held_out(here.parts, made, None).champion is None
 
 
+LATER = Instant(START + 40 * DAY)
+
+
+class Remembering(DirectFits):
+    """Fits in this process, and remembers what was given to each fit."""
+
+    def __init__(self):
+        super().__init__(installed_runtimes())
+        self.given = {}
+
+    def fit(self, which, train, task, given):
+        self.given[which.version, which.step] = given
+        return super().fit(which, train, task, given)
+
+
+def later_training(here, **more):
+    """Train a first version, live on for eight days, and train a second one from it."""
+    first = here.train()
+    here.live_until(LATER)
+    ask = TrainCandidate("late-parcel", 2, LATER, 7)
+    return first, here.train(ask, first), ask
+
+
+def test_a_warm_start_is_given_a_fit_that_has_not_seen_what_is_held_out(home):
+    fitter = Remembering()
+    here = home(fitter=fitter, origins=1, warm_start=True)
+    first, second, _ = later_training(here)
+    # Eight days later, the stretch of six days that is held out begins after all of the champion's rows.
+    assert second.judged[0].since >= first.data_end
+    assert fitter.given[2, "fit-1"].previous == here.home.blobs.get(first.package)
+    assert fitter.given[2, "train"].previous == here.home.blobs.get(first.package)
+    assert fitter.given[1, "train"].previous is None
+    assert (first.parent, first.strategy) == (None, "full")
+    assert (second.parent, second.strategy) == (1, "full")
+    assert second.n_rows > first.n_rows
+
+
+def test_the_champions_own_judged_fit_serves_where_the_champion_saw_too_much(home):
+    fitter = Remembering()
+    here = home(fitter=fitter, origins=1, warm_start=True)
+    first = here.train()
+    again = TrainCandidate("late-parcel", 2, Instant(CUTOFF + HOUR), 7)
+    here.train(again, first)
+    assert fitter.given[2, "fit-1"].previous is not None
+    assert fitter.given[2, "fit-1"].previous != here.home.blobs.get(first.package)
+    [sibling] = first.judged
+    assert fitter.given[2, "fit-1"].previous == here.home.blobs.get(sibling.package)
+    assert here.candidates.rows(here.parts, again, first).held[0].since >= sibling.since
+
+
+def test_what_a_fit_goes_on_from_is_part_of_its_key(home):
+    here = home(origins=1, warm_start=True)
+    first, second, ask = later_training(here)
+    n_fits = here.n_fits
+    assert here.train(ask, first) == second
+    assert here.n_fits == n_fits
+    other = here.train(ask, None)
+    assert here.n_fits == n_fits + 2
+    assert other.parent is None
+
+
+def test_an_incremental_fit_is_given_only_what_the_champion_has_not_seen(home):
+    fitter = Remembering()
+    here = home(fitter=fitter, origins=1, strategy=incremental(), min_rows=100)
+    first, second, _ = later_training(here)
+    assert (second.parent, second.strategy) == (1, "incremental")
+    judged, refit = fitter.given[2, "fit-1"], fitter.given[2, "train"]
+    assert times(judged.rows)[0] >= first.data_end
+    assert times(judged.rows)[-1] < second.judged[0].since
+    assert times(refit.rows)[0] >= first.data_end
+    assert times(refit.rows)[-1] < second.data_end
+    assert second.n_rows == refit.rows.height < first.n_rows
+    assert second.trained_from >= first.data_end
+    assert second.work == judged.rows.height + refit.rows.height
+    assert refit.previous == here.home.blobs.get(first.package)
+
+
+def test_too_few_new_rows_wait_for_more(home):
+    here = home(origins=1, strategy=incremental(), min_rows=500)
+    first = here.train()
+    soon = TrainCandidate("late-parcel", 2, Instant(CUTOFF + HOUR), 7)
+    with pytest.raises(FailedPrecondition, match="too few rows to train on"):
+        here.train(soon, first)
+
+
+def test_a_champion_of_other_features_is_not_gone_on_from(home):
+    here = home(origins=1, strategy=incremental(), min_rows=100)
+    first = here.train()
+    other = msgspec.structs.replace(first, signature=(*first.signature, "colour"))
+    here.live_until(LATER)
+    made = here.train(TrainCandidate("late-parcel", 2, LATER, 7), other)
+    assert (made.parent, made.strategy) == (None, "full")
+
+
+def test_a_search_uses_the_best_parameters_for_every_fit_that_counts(home):
+    fitter = Remembering()
+    here = home(fitter=fitter, origins=1, search=search({"C": [1e-6, 0.5, 1.0]}, trials=3))
+    made = here.train()
+    assert made.trials[0].params == {"C": 1.0}
+    assert {trial.params["C"] for trial in made.trials} == {1.0, 0.5, 1e-6}
+    chosen = min(made.trials, key=lambda trial: trial.loss)
+    assert chosen.params["C"] != 1e-6
+    assert made.params["C"] == chosen.params["C"]
+    assert fitter.given[1, "fit-1"].params == fitter.given[1, "train"].params == chosen.params
+    assert here.n_fits == 5
+    assert made.work == sum(one.work for one in (*made.trials, *made.judged)) + made.n_rows
+
+
+def test_a_search_sees_nothing_of_what_judges(home):
+    fitter = Remembering()
+    made = home(fitter=fitter, origins=2, search=search({"C": (0.1, 1.0)}, trials=2)).train()
+    assert len(made.judged) == 2
+    for step in ("trial-1", "trial-2"):
+        given = fitter.given[1, step]
+        assert times(given.rows)[-1] < made.judged[-1].since - 6 * DAY
+    assert all(trial.n_held_out > 50 for trial in made.trials)
+
+
+def test_a_search_that_is_tried_again_fits_nothing_twice(home):
+    here = home(origins=1, search=search({"C": (0.1, 1.0)}, trials=3))
+    made = here.train()
+    n_fits = here.n_fits
+    assert here.train() == made
+    assert here.n_fits == n_fits == 5
+
+
+def test_a_trial_that_raises_names_its_parameters(home):
+    def picky(given, params):
+        if params["C"] < 1.0:
+            raise ValueError("too small")
+        return fit(given, params)
+
+    with pytest.raises(UserCodeFailed, match=r"too small.*'C': 0.5"):
+        home(chosen=picky, origins=1, search=search({"C": [1.0, 0.5]}, trials=3)).train()
+
+
+def times(rows):
+    return rows["requested_at"].to_physical().to_list()
+
+
 class Watched:
     """A training function that notes what it is given."""
 
@@ -165,38 +317,22 @@ class Watched:
 def test_rows_are_weighed_by_a_column_of_the_requests_that_is_no_feature(home):
     watched = Watched()
     past = parcels().with_columns(worth=pl.col("load").abs() + 1)
-    home(past, origins=1, refit=False, fit=watched, weights="worth").train()
+    home(past, chosen=watched, origins=1, refit=False, weights="worth").train()
     [train] = watched.given
-    assert train.weights.dtype == np.float64
     np.testing.assert_allclose(train.weights, np.abs(train.X[:, 0]) + 1, rtol=1e-6)
     assert "worth" not in train.columns
 
 
 def test_a_column_of_weights_that_is_nowhere_is_refused(home):
-    with pytest.raises(InvalidInput, match="weights 'tide' are no column of the rows"):
+    with pytest.raises(InvalidInput, match="weights 'tide' are no column of the rows; name a feature"):
         home(weights="tide").train()
 
 
-def test_a_warm_start_is_given_the_champion_unless_it_knows_the_held_out_rows(home):
+def test_a_training_that_goes_on_can_ask_the_champion_what_it_says(home):
     watched = Watched()
-    here = home(origins=1, fit=watched, warm_start=True)
+    here = home(chosen=watched, origins=1, warm_start=True)
     first = here.train()
-    assert [train.previous for train in watched.given] == [None, None]
-    knowing = here.candidates.train(here.parts, msgspec.structs.replace(ASK, version=2), first)
-    judged, refit = watched.given[2:]
-    assert judged.previous is None
-    assert refit.previous.version == 1
-    assert here.package(knowing.package).started_from == 1
-    unknowing = msgspec.structs.replace(first, fitted_until=first.judged[0].since)
-    here.candidates.train(here.parts, msgspec.structs.replace(ASK, version=3), unknowing)
-    judged, _ = watched.given[4:]
-    scores = judged.previous.predict(judged.frame)
-    assert scores.shape == (len(judged), 1)
-    assert judged.previous.params == here.package(first.package).params
-
-
-def test_without_a_warm_start_the_champion_is_not_given_and_changes_no_key(home):
-    here = home(origins=1)
-    first = here.train()
-    assert here.candidates.train(here.parts, ASK, first) == first
-    assert here.n_fits == 2
+    here.train(msgspec.structs.replace(ASK, version=2), first)
+    train = watched.given[-1]
+    assert train.previous.predict(train.frame).shape == (len(train), 1)
+    assert train.previous.params == here.package(first.package).params

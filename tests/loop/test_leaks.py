@@ -8,11 +8,15 @@ import numpy as np
 import polars as pl
 import pytest
 
+from varv.kernel.clock import DAY
 from varv.loop.leaks import changed_rows, examine, worse_live
+from varv.tasks import task_of
+from varv.training.gates import Judgement
 
 START = dt.datetime(2024, 3, 4, tzinfo=dt.UTC)
 DAYS, PER_DAY = 35, 200
 FEATURES = ("strong", "weak", "route")
+BINARY = task_of("binary")
 
 
 def past(seed: int = 0, *, base: float = -1.0, day_sd: float = 0.7) -> pl.DataFrame:
@@ -41,7 +45,7 @@ def found(frame: pl.DataFrame, *features: str) -> dict[str, str]:
     """Return what is said of each feature when the last week is held out."""
     held = frame["day"] >= DAYS - 7
     names = (*FEATURES, *features)
-    return {one.subject: one.kind for one in examine(frame.filter(~held), frame.filter(held), names)}
+    return {one.subject: one.kind for one in examine(frame.filter(~held), frame.filter(held), names, BINARY)}
 
 
 OUTCOME = pl.col("outcome").cast(pl.Float64)
@@ -73,7 +77,7 @@ def test_a_feature_far_better_than_all_others_is_named_with_its_interval():
     rng = np.random.default_rng(1)
     frame = past().with_columns(hint=pl.col("outcome") * 2 + pl.Series(rng.normal(0, 1.2, DAYS * PER_DAY)))
     held = frame["day"] >= DAYS - 7
-    [one] = examine(frame.filter(~held), frame.filter(held), ("weak", "route", "hint"))
+    [one] = examine(frame.filter(~held), frame.filter(held), ("weak", "route", "hint"), BINARY)
     assert (one.subject, one.kind) == ("hint", "predicts alone")
     assert 0.85 < one.evidence["low"] < one.evidence["auc"] < one.evidence["high"] < 0.9
     assert f"{one.evidence['next_best']:.3f}" in one.text
@@ -92,7 +96,7 @@ def test_nulls_that_follow_the_outcome_are_told_with_both_shares():
     given = pl.when((pl.col("outcome") == 1) | seldom).then(pl.lit(7.0))
     frame = past().with_columns(claim=given)
     held = frame["day"] >= DAYS - 7
-    findings = examine(frame.filter(~held), frame.filter(held), (*FEATURES, "claim"))
+    findings = examine(frame.filter(~held), frame.filter(held), (*FEATURES, "claim"), BINARY)
     [one] = [one for one in findings if one.kind == "nulls follow the outcome"]
     assert one.evidence["null_share_of_ones"] == 0.0
     assert one.evidence["null_share_of_zeros"] == pytest.approx(0.9, abs=0.02)
@@ -108,16 +112,21 @@ def test_rows_that_read_otherwise_now_are_counted_by_column():
     assert changed_rows("parcels", ["key"], before, after.filter(pl.col("key") == "d")) == []
 
 
-def live_week(*, sharper: float) -> tuple[tuple[np.ndarray, ...], pl.DataFrame]:
+def live_week(*, sharper: float) -> tuple[Judgement, pl.DataFrame]:
     """Return held-out rows of a good score, and a week in which the score knows as much as `sharper` says."""
     frame = past(day_sd=0.2)
     logit = -1.0 + 1.2 * frame["strong"].to_numpy() + 0.3 * frame["weak"].to_numpy()
     held, live = frame["day"].to_numpy() < 7, frame["day"].to_numpy() >= DAYS - 7
     score = 1 / (1 + np.exp(-logit))
-    held_out = (frame["outcome"].to_numpy()[held], score[held], frame["day"].to_numpy()[held])
+    held_out = Judgement(
+        task=BINARY,
+        outcome=frame["outcome"].to_numpy()[held],
+        candidate=score[held][:, None],
+        at=frame["day"].to_numpy()[held] * DAY,
+    )
     noisy = 1 / (1 + np.exp(-np.random.default_rng(2).permutation(logit)))
     shown = sharper * score + (1 - sharper) * noisy
-    return held_out, frame.with_columns(score=pl.Series(shown)).filter(pl.Series(live))
+    return held_out, frame.with_columns(champion_score=pl.Series(shown)).filter(pl.Series(live))
 
 
 def test_a_first_week_that_is_worse_than_promised_is_noticed_with_its_interval():

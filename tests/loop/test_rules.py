@@ -50,7 +50,8 @@ from varv.rollout import (
     UnloadVersion,
 )
 from varv.rollout.grounds import Evidence
-from varv.rollout.tally import weigh_probation
+from varv.rollout.tally import Tally, weigh_probation
+from varv.tasks import task_of
 
 SAGA = LoopSaga()
 START = Instant(1000 * DAY)
@@ -61,7 +62,7 @@ POLICY = LoopPolicy(
     volume=0.25,
     cooldown=3 * DAY,
     maturity=DAY,
-    plan=Rollout().plan,
+    plan=Rollout().plan_for(task_of("binary")),
     first_training=Instant(START + 10 * DAY),
     seed=1,
 )
@@ -100,7 +101,7 @@ def settled(
 
 
 def probation_ended(outcome: str, version: int = 2, former: int = 1) -> ProbationEnded:
-    shown = weigh_probation((), POLICY.plan, Luck(), through=START)
+    shown = weigh_probation(Tally(through=START), POLICY.plan, Luck())
     return ProbationEnded(
         model=ModelName("late"),
         version=Version(version),

@@ -3,6 +3,7 @@
 import polars as pl
 import pytest
 
+from varv import monitor, task
 from varv.kernel.clock import DAY, HOUR, Instant
 from varv.kernel.errors import InvalidInput
 from varv.monitoring.measure import answered, measure_answered
@@ -29,13 +30,13 @@ def requests(*rows):
 
 
 def parts(frame):
-    return [(one.version, one.role, one.rows.height) for one in answered(frame, TODAY)]
+    return [(one.version, one.role, one.rows.height) for one in answered(frame, TODAY, task.binary())]
 
 
 def test_a_champion_is_measured_on_what_a_candidate_answered_too():
     frame = requests((1, 3, 3), (2, 3, 4), (3, 3, 3))
     assert parts(frame) == [(3, "champion", 3), (4, "candidate", 1)]
-    champion, candidate = answered(frame, TODAY)
+    champion, candidate = answered(frame, TODAY, task.binary())
     assert champion.rows["score"].to_list() == pytest.approx([0.3] * 3)
     assert candidate.rows["score"].to_list() == pytest.approx([0.4])
 
@@ -57,10 +58,13 @@ def test_days_before_come_along_for_the_champion_alone():
 
 def test_each_is_measured_in_its_role():
     frame = requests((1, 3, 3), (2, 3, 4))
-    found = [measure_answered(one, TODAY, model="late", maturity=DAY) for one in answered(frame, TODAY)]
+    found = [
+        measure_answered(one, TODAY, model="late", plan=monitor.plan([]))
+        for one in answered(frame, TODAY, task.binary())
+    ]
     assert [(one.version, one.role, one.n) for one in found] == [(3, "champion", 2), (4, "candidate", 1)]
 
 
 def test_a_frame_without_answers_is_refused():
     with pytest.raises(InvalidInput, match="champion"):
-        answered(requests((1, 3, 3)).drop("champion"), TODAY)
+        answered(requests((1, 3, 3)).drop("champion"), TODAY, task.binary())

@@ -2,6 +2,7 @@
 
 import pytest
 
+from varv import task
 from varv.monitoring import monitor
 from varv.monitoring.model import DriftMeasured
 from varv.monitoring.reference import reference
@@ -15,7 +16,9 @@ N_DAYS = REFERENCE_DAYS + 365
 
 def year(seed, plan, **options):
     frame = stream(seed, n_days=N_DAYS, rows=40, **options)
-    made = reference(frame.filter(before(REFERENCE_DAYS)), model="late", version=1, features=FEATURES)
+    made = reference(
+        frame.filter(before(REFERENCE_DAYS)), task=task.binary(), model="late", version=1, features=FEATURES
+    )
     return watch(frame, made, plan, start=day_instant(REFERENCE_DAYS), end=day_instant(N_DAYS))
 
 

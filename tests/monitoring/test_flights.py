@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 from sklearn.ensemble import HistGradientBoostingClassifier
 
+from varv import task
 from varv.kernel.clock import instant, iso
 from varv.monitoring import monitor
 from varv.monitoring.model import DriftMeasured, PerformanceMeasured
@@ -73,7 +74,7 @@ def january(scored):
     rows = scored.filter(pl.col("requested_at") < pl.datetime(2013, 2, 1, time_zone="UTC"))
     held_out = pl.col("requested_at") >= pl.datetime(2013, 1, 25, time_zone="UTC")
     rows = rows.with_columns(score=pl.when(held_out).then(pl.col("score")))
-    return reference(rows, model="late", version=1, features=FEATURES)
+    return reference(rows, task=task.binary(), model="late", version=1, features=FEATURES)
 
 
 @pytest.fixture(scope="module")

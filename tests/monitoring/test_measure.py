@@ -2,6 +2,7 @@ import msgspec
 import polars as pl
 import pytest
 
+from varv import task
 from varv.kernel.clock import DAY, as_datetime
 from varv.kernel.codec import canonical
 from varv.kernel.errors import InvalidInput
@@ -18,12 +19,16 @@ PLAN = monitor.plan([monitor.performance(), monitor.drift()])
 
 def reference_of(frame):
     rows = frame.filter(before(REFERENCE_DAYS))
-    return reference(rows, model="late", version=1, features=["load", "temperature", "carrier"])
+    return reference(
+        rows, task=task.binary(), model="late", version=1, features=["load", "temperature", "carrier"]
+    )
 
 
 def last_fortnight(frame, n_days):
     window = Window(day_instant(n_days - 14), day_instant(n_days))
-    found = measure_drift(frame.filter(~before(n_days - 14)), window, reference_of(frame), PLAN.drift)
+    found = measure_drift(
+        frame.filter(~before(n_days - 14)), window, reference_of(frame), PLAN.drift, task=task.binary()
+    )
     return {one.name: one for one in found.features}
 
 
@@ -70,8 +75,8 @@ def test_drift_needs_a_week_of_rows():
     frame = stream(5, n_days=45)
     part = frame.filter(~before(39))
     window = Window(day_instant(31), day_instant(45))
-    assert measure_drift(part, window, reference_of(frame), PLAN.drift) is None
-    assert measure_drift(part.head(0), window, reference_of(frame), PLAN.drift) is None
+    assert measure_drift(part, window, reference_of(frame), PLAN.drift, task=task.binary()) is None
+    assert measure_drift(part.head(0), window, reference_of(frame), PLAN.drift, task=task.binary()) is None
 
 
 def test_a_feature_that_turned_into_text_is_refused_by_name():
@@ -83,9 +88,16 @@ def test_a_feature_that_turned_into_text_is_refused_by_name():
             Window(day_instant(0), day_instant(60)),
             found,
             PLAN.drift,
+            task=task.binary(),
         )
     with pytest.raises(InvalidInput, match="temperature"):
-        measure_drift(frame.drop("temperature"), Window(day_instant(0), day_instant(60)), found, PLAN.drift)
+        measure_drift(
+            frame.drop("temperature"),
+            Window(day_instant(0), day_instant(60)),
+            found,
+            PLAN.drift,
+            task=task.binary(),
+        )
 
 
 def test_quality_is_measured_daily_and_drift_when_it_is_due():

@@ -5,6 +5,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from varv import task
 from varv.kernel.clock import Instant
 from varv.kernel.codec import canonical, decode_event
 from varv.kernel.errors import InvalidInput
@@ -19,7 +20,7 @@ DAY_ONE = Window(START, day_instant(1))
 
 def measured(frame, window=DAY_ONE):
     part = cut(frame, window, known_by=Instant(window.end + window.end - window.start))
-    return measure_performance(part, window, model="late", version=3)
+    return measure_performance(part, window, task=task.binary(), model="late", version=3)
 
 
 def test_numbers_come_with_limits_around_them():

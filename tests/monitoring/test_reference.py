@@ -1,6 +1,7 @@
 import polars as pl
 import pytest
 
+from varv import task
 from varv.kernel.errors import Corrupt, InvalidInput
 from varv.monitoring.reference import MOST_CATEGORIES, Reference, reference
 
@@ -10,7 +11,7 @@ FEATURES = ["load", "temperature", "carrier"]
 
 
 def of(frame, features=FEATURES):
-    return reference(frame, model="late", version=1, features=features)
+    return reference(frame, task=task.binary(), model="late", version=1, features=features)
 
 
 def test_a_reference_survives_its_bytes_and_is_named_by_them():

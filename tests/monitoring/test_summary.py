@@ -3,6 +3,7 @@
 import msgspec
 import pytest
 
+from varv import task
 from varv.kernel.clock import DAY, Instant
 from varv.monitoring.model import Window
 from varv.monitoring.performance import measure_performance
@@ -17,7 +18,11 @@ from .streams import START, day_instant, stream
 def measured(frame, first, last=None, version=1):
     window = Window(day_instant(first), day_instant((first if last is None else last) + 1))
     part = cut(frame, window, known_by=Instant(window.end + DAY))
-    return measure_performance(part, window, model="late", version=version)
+    return measure_performance(part, window, task=task.binary(), model="late", version=version)
+
+
+def value(summary, name):
+    return summary.number(name).value
 
 
 @pytest.fixture(scope="module")
@@ -33,15 +38,15 @@ def days(rows):
 def test_a_summary_of_days_equals_their_rows_measured_together(rows, days):
     found = summarised(days)
     y, p = rows["outcome"].to_numpy(), rows["score"].to_numpy()
-    assert found.auc == pytest.approx(auc(y, p), abs=0.001)
-    assert found.log_loss == pytest.approx(log_losses(y, p).mean())
-    assert found.bias == pytest.approx((y - p).mean())
+    assert value(found, "auc") == pytest.approx(auc(y, p), abs=0.001)
+    assert value(found, "log_loss") == pytest.approx(log_losses(y, p).mean())
+    assert value(found, "bias") == pytest.approx((y - p).mean())
     assert (found.n_days, found.n, found.n_requests) == (40, 12_000, 12_000)
     assert (found.since, found.until) == (START, day_instant(40))
 
 
 def test_auc_within_days_is_the_mean_of_the_days(days):
-    assert summarised(days).auc_within_days == pytest.approx(sum(day.auc for day in days) / 40)
+    assert value(summarised(days), "auc_within_days") == pytest.approx(sum(day.auc for day in days) / 40)
 
 
 def test_knowing_the_day_raises_the_pooled_auc_only():
@@ -49,15 +54,16 @@ def test_knowing_the_day_raises_the_pooled_auc_only():
     raised = bad["score"] + (1 - bad["score"]) * 0.7
     pair = [measured(calm, 0), measured(bad.with_columns(score=raised), 1)]
     found = summarised(pair)
-    assert found.auc > found.auc_within_days + 0.03
+    assert value(found, "auc") > value(found, "auc_within_days") + 0.03
 
 
 def test_intervals_of_a_summary_are_as_wide_as_days_differ(days):
     found = summarised(days)
-    assert found.log_loss_low < found.log_loss < found.log_loss_high
-    assert found.auc_low < found.auc < found.auc_high
+    loss, ranking = found.number("log_loss"), found.number("auc")
+    assert loss.low < loss.value < loss.high
+    assert ranking.low < ranking.value < ranking.high
     hourly = max(day.log_loss_high - day.log_loss_low for day in days) / 40**0.5
-    assert found.log_loss_high - found.log_loss_low > hourly
+    assert loss.high - loss.low > hourly
 
 
 def test_two_versions_on_one_day_are_one_day(rows):
@@ -71,11 +77,11 @@ def test_nothing_measured_is_no_summary(rows):
 
 
 def test_days_of_before_counts_were_kept_have_no_pooled_auc(days):
-    old = [msgspec.structs.replace(day, scored=None, bias=None, bias_error=None) for day in days]
+    old = [msgspec.structs.replace(day, measured={}, scored=None, bias=None, bias_error=None) for day in days]
     found = summarised(old)
-    assert found.auc is None
-    assert found.auc_within_days == pytest.approx(summarised(days).auc_within_days)
-    assert found.bias == pytest.approx(summarised(days).bias)
+    assert found.number("auc") is None
+    assert value(found, "auc_within_days") == pytest.approx(value(summarised(days), "auc_within_days"))
+    assert value(found, "bias") == pytest.approx(value(summarised(days), "bias"))
 
 
 def test_months_are_calendar_months(days):

@@ -59,6 +59,10 @@ def view(name: Any = "recent", **more: Any) -> varv.FeatureView:
     return varv.FeatureView(name, **(given | more))
 
 
+def sliced(*part):
+    return varv.Rollout(guard={("log_loss", varv.slice(*part)): "not worse by 0.05"})
+
+
 def model(name: Any = "late-arrival", **more: Any) -> varv.Model:
     given: dict[str, Any] = {
         "requests": FLIGHTS,
@@ -318,17 +322,17 @@ BROKEN: list[Broken] = [
     # gates, monitors, rollouts, triggers
     (
         "a gate of another metric",
-        lambda: varv.gate.beats_champion("accuracy"),
+        lambda: model(gates=[varv.gate.beats_champion("accuracy")]),
         "gate 'beats_champion' has no metric 'accuracy'",
-        "log_loss or brier",
+        "log_loss or brier or auc",
     ),
     (
         "a margin that is not a number",
         lambda: varv.gate.beats_champion(margin=float("nan")),
         "gate 'beats_champion' has a bad margin",
-        "from 0 to 10",
+        "at least 0",
     ),
-    ("a margin below zero", lambda: varv.gate.beats_champion(margin=-1), "has a bad margin", "from 0 to 10"),
+    ("a margin below zero", lambda: varv.gate.beats_champion(margin=-1), "has a bad margin", "at least 0"),
     (
         "a calibration of a huge number",
         lambda: varv.gate.calibrated(max_ece=1e300),
@@ -356,9 +360,27 @@ BROKEN: list[Broken] = [
     ),
     (
         "a guard of another metric",
-        lambda: varv.Rollout(guard={"auc": "not worse by 0.1"}),
+        lambda: model(rollout=varv.Rollout(guard={"auc": "not worse by 0.1"})),
         "rollout argument 'guard'",
         "log_loss",
+    ),
+    (
+        "a guard on a slice of no feature",
+        lambda: model(rollout=sliced("tail", "N1")).validate(),
+        "slice 'tail N1'",
+        "name one of the features",
+    ),
+    (
+        "a guard on a slice that compares a number with a text",
+        lambda: model(rollout=sliced("distance", "far")).validate(),
+        "slice 'distance far'",
+        "compare like with like",
+    ),
+    (
+        "lists that do not keep their arm",
+        lambda: model(task=varv.task.ranking(group="at"), unit="distance"),
+        "lists by 'at'",
+        "leave unit out",
     ),
     (
         "a risk above a half",

@@ -47,6 +47,8 @@ from varv.rollout.rules import SETTLED, SPLIT_AT
 from varv.rollout.tally import Tally, added, weigh
 from varv.serving.routing import RoutingShare, RoutingTable
 
+from .samples import BINARY
+
 FORMER, OLD, NEW = 5, 6, 7
 NOW = Instant(100 * DAY)
 FAR = Instant(120 * DAY)
@@ -55,7 +57,7 @@ LUCK = Luck(spread=1 / 50, inflation=50.0, n_days=30)
 """A block of n requests has a standard deviation of the root of n, whatever the rollout's own hours look
 like."""
 N_BLOCKS = 8
-PLAN = Rollout(steps=[5, 25, 100]).plan
+PLAN = Rollout(steps=[5, 25, 100]).plan_for(BINARY)
 FEW, ENOUGH = PLAN.min_labels // 4, PLAN.min_labels
 
 
@@ -96,7 +98,7 @@ def meaning(tally: Tally, share: float) -> Meaning:
     weighed = weigh(tally, PLAN, LUCK, share=share, epoch=0)
     return Meaning(
         weighed.log_harm >= weighed.harm_at,
-        leans_towards_harm(weighed, PLAN),
+        leans_towards_harm(weighed),
         weighed.log_safety >= weighed.safety_at,
         weighed.n_labels >= PLAN.min_labels,
         weighed.step_labels >= PLAN.min_labels,

@@ -26,7 +26,9 @@ from varv.rollout import (
     answers,
     evidence,
 )
+from varv.tasks import task_of
 
+BINARY = task_of("binary")
 START = instant("2013-03-01")
 MODEL, OLD, NEW = "late", 6, 7
 LUCK = Luck(spread=0.03, inflation=1.3, n_days=28)
@@ -34,7 +36,7 @@ LUCK = Luck(spread=0.03, inflation=1.3, n_days=28)
 
 
 def started(plan=None, *, champion=OLD, epoch=3, luck=LUCK):
-    plan = plan or Rollout().plan
+    plan = plan or Rollout().plan_for(BINARY)
     return RolloutStarted(model=MODEL, version=NEW, champion=champion, plan=plan, epoch=epoch, luck=luck)
 
 
@@ -70,7 +72,7 @@ class Driver:
     def __init__(self, plan=None, *, champion=OLD, saga=None, luck=LUCK):
         self.saga = saga or RolloutSaga()
         self.state = self.saga.initial(f"rollout/{MODEL}/{NEW}")
-        self.plan = plan or Rollout().plan
+        self.plan = plan or Rollout().plan_for(BINARY)
         self.timers, self.facts, self.tells, self.commands, self.tables = {}, [], [], [], []
         self.counted = None
         self.tell(started(self.plan, champion=champion, luck=luck), START)
@@ -121,9 +123,11 @@ class Driver:
             rows = requests(rng, begin, share=self.state.share, salt=self.state.salt, **options)
             now = Instant(begin + DAY + 6 * HOUR)
             # The day's requests are counted once, and told at every look of that day.
-            self.counted = answers(rows, epoch=self.state.epoch, through=now)
+            self.counted = answers(rows, task=BINARY, epoch=self.state.epoch, through=now)
             self.wait_until(now)
-            told = evidence(rows, since=through, through=Instant(begin + DAY))
+            told = evidence(
+                rows, task=BINARY, guards=self.plan.guarded, since=through, through=Instant(begin + DAY)
+            )
             through = told.through
             self.tell(told, now)
 

@@ -8,15 +8,16 @@ import pytest
 
 from varv.kernel.clock import DAY, HOUR, Instant
 from varv.kernel.errors import InvalidInput
-from varv.rollout import answers, evidence
+from varv.rollout import Rollout, answers, evidence
 
-from .samples import START, requests
+from .samples import BINARY, START, requests
 
+GUARDS = Rollout().plan_for(BINARY).guarded
 DAY_END = Instant(START + DAY)
 
 
 def told(rows, *, through=DAY_END, since=START):
-    return evidence(rows, since=since, through=through)
+    return evidence(rows, task=BINARY, guards=GUARDS, since=since, through=through)
 
 
 @pytest.fixture
@@ -88,7 +89,7 @@ def test_impossible_rows_are_refused(day, broken, match):
 
 
 def counted(rows):
-    return answers(rows, epoch=4, through=DAY_END)
+    return answers(rows, task=BINARY, epoch=4, through=DAY_END)
 
 
 def test_answers_are_counted_before_any_outcome(day):

@@ -5,10 +5,11 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from varv.rollout import Rollout, RolloutSaga, RoutingApplied
+from varv.rollout import AT_ONCE, Rollout, RolloutSaga, RoutingApplied
 from varv.rollout.rules import SETTLED
 
 from .explorer import Explorer, Violation
+from .samples import BINARY
 
 pytestmark = pytest.mark.slow
 
@@ -28,7 +29,7 @@ def test_no_reachable_state_breaks_a_promise_and_all_can_settle(former, phases):
 
 
 @pytest.mark.parametrize(
-    ("champion", "plan"), [(None, Rollout().plan), (6, Rollout.immediate().plan)], ids=["first", "immediate"]
+    ("champion", "plan"), [(None, Rollout().plan_for(BINARY)), (6, AT_ONCE)], ids=["first", "immediate"]
 )
 def test_a_first_version_and_an_immediate_one_settle_too(champion, plan):
     explorer = Explorer(RolloutSaga(), champion=champion, plan=plan)
@@ -115,6 +116,6 @@ def test_a_planted_mistake_in_the_rules_is_found(mutant, found):
 
 
 def test_a_rollout_that_could_never_settle_is_found():
-    explorer = Explorer(GivesUpAfterAFailure(), plan=Rollout.immediate().plan)
+    explorer = Explorer(GivesUpAfterAFailure(), plan=AT_ONCE)
     explorer.explore()
     assert explorer.cut_off()

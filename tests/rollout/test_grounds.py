@@ -6,6 +6,8 @@ import pytest
 from varv.rollout import Rollout
 from varv.rollout.grounds import Evidence
 
+from .samples import BINARY
+
 
 @pytest.mark.parametrize(
     ("changes", "first"),
@@ -19,12 +21,14 @@ from varv.rollout.grounds import Evidence
     ],
 )
 def test_a_verdict_begins_with_what_decided_it(changes, first):
-    seen = msgspec.structs.replace(Evidence.none(Rollout().plan), difference=-0.1, low=-0.2, high=0.0)
+    seen = msgspec.structs.replace(
+        Evidence.none(Rollout().plan_for(BINARY)), difference=-0.1, low=-0.2, high=0.0
+    )
     line = msgspec.structs.replace(seen, **changes).line().replace("\u00a0", " ")
     assert line.startswith(first)
 
 
 def test_a_negative_number_has_a_minus_sign():
-    seen = msgspec.structs.replace(Evidence.none(Rollout().plan), log_harm=-1.5, log_safety=-2.25)
+    seen = msgspec.structs.replace(Evidence.none(Rollout().plan_for(BINARY)), log_harm=-1.5, log_safety=-2.25)
     assert "harm −1.50" in seen.line()
     assert "safety −2.25" in seen.line()

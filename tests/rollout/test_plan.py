@@ -10,7 +10,12 @@ import pytest
 from varv.kernel.clock import DAY, HOUR
 from varv.kernel.codec import canonical
 from varv.kernel.errors import InvalidDeclaration
-from varv.rollout import Rollout, RolloutPlan
+from varv.rollout import AT_ONCE, Luck, Rollout, RolloutPlan
+from varv.rollout.guards import LOG_LOSS
+from varv.rollout.luck import GuardLuck
+from varv.tasks import task_of
+
+from .samples import BINARY
 
 
 def test_the_declaration_becomes_a_plan():
@@ -23,11 +28,12 @@ def test_the_declaration_becomes_a_plan():
         risk={"false_rollback": 0.01},
         deadline="9d",
         probation="21d",
-    ).plan
+    ).plan_for(BINARY)
     assert plan == RolloutPlan(
         shadow_limit=36 * HOUR,
         shares=(0.01, 0.125),
         margin=0.02,
+        guards=(msgspec.structs.replace(LOG_LOSS, margin=0.02),),
         bake=6 * HOUR,
         probation=21 * DAY,
         min_labels=50,
@@ -41,24 +47,49 @@ def test_the_declaration_becomes_a_plan():
 
 
 def test_a_plan_survives_the_ledger():
-    plan = Rollout().plan
+    plan = Rollout().plan_for(BINARY)
     assert msgspec.json.decode(canonical(plan), type=RolloutPlan) == plan
 
 
 def test_steps_of_a_hundred_alone_promote_from_the_shadow():
-    assert Rollout(steps=[100]).plan.shares == ()
+    assert Rollout(steps=[100]).plan_for(BINARY).shares == ()
 
 
 def test_an_immediate_rollout_measures_nothing():
-    assert Rollout.immediate().plan.immediate
-    assert Rollout.immediate().plan.probation == 0
-    assert not Rollout().plan.immediate
+    assert AT_ONCE.immediate
+    assert AT_ONCE.probation == 0
+    assert not Rollout().plan_for(BINARY).immediate
 
 
 def test_a_plan_of_older_homes_is_read_as_one_without_a_probation():
-    old = {**msgspec.to_builtins(Rollout().plan), "block": 6 * HOUR}
+    old = {**msgspec.to_builtins(Rollout().plan_for(BINARY)), "block": 6 * HOUR}
     del old["probation"]
     assert msgspec.convert(old, type=RolloutPlan).probation == 0
+
+
+def test_a_plan_of_older_homes_is_guarded_by_the_log_loss():
+    old = msgspec.to_builtins(Rollout(guard={"log_loss": "not worse by 0.02"}).plan_for(BINARY))
+    for name in ("guards", "latency", "score_shift"):
+        del old[name]
+    (guard,) = msgspec.convert(old, type=RolloutPlan).guarded
+    assert (guard.loss, guard.margin, guard.unit) == ("log_loss", 0.02, "nats")
+
+
+def test_a_relative_margin_is_resolved_by_the_champions_held_out_loss():
+    guard = {"log_loss": "not worse by 5%", "brier": "not worse by 10%"}
+    plan = Rollout(guard=guard).plan_for(BINARY)
+    assert [one.name for one in plan.unresolved] == ["log_loss", "brier"]
+    known = Luck(level=0.4, others=(GuardLuck("brier", Luck(level=0.13)),))
+    resolved = plan.resolved(known)
+    assert (resolved.unresolved, resolved.margin) == ((), 0.02)
+    assert [one.margin for one in resolved.guarded] == [0.02, 0.013]
+    assert [one.name for one in plan.resolved(Luck(level=0.4)).unresolved] == ["brier"]
+
+
+def test_a_score_is_judged_by_how_far_it_moves():
+    plan = Rollout().plan_for(task_of("score"))
+    assert (plan.score_shift, plan.guarded, plan.probation, plan.has_outcome) == (0.2, (), 0, False)
+    assert Rollout(guard={"score_shift": "at most 0.5"}).plan_for(task_of("score")).score_shift == 0.5
 
 
 @pytest.mark.parametrize(
@@ -78,7 +109,6 @@ def test_a_plan_of_older_homes_is_read_as_one_without_a_probation():
         ("steps", [float("nan"), 100]),
         ("steps", [10**400, 100]),
         ("steps", ["5", 100]),
-        ("guard", {"auc": "not worse by 0.01"}),
         ("guard", {"log_loss": "not worse by -1"}),
         ("guard", {"log_loss": "not worse by 0"}),
         ("guard", {"log_loss": 0.01}),

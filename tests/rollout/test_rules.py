@@ -11,6 +11,7 @@ from varv.kernel.codec import canonical
 from varv.kernel.errors import FailedPrecondition, InvalidInput
 from varv.kernel.sagas import CommandFailed, SetTimer
 from varv.rollout import (
+    AT_ONCE,
     ApplyRouting,
     EvidenceArrived,
     Luck,
@@ -38,13 +39,14 @@ from varv.rollout.grounds import ODD_SHIFT, Evidence
 from varv.rollout.judgement import is_proven
 from varv.rollout.luck import BLOCK, UNKNOWN
 from varv.rollout.model import Scores
-from varv.rollout.tally import weigh_probation
+from varv.rollout.tally import Tally, weigh_probation
 
 from .explorer import LUCK, counted, stretch
-from .samples import NEW, OLD, START, Driver, requests, started
+from .samples import BINARY, NEW, OLD, START, Driver, requests, started
 from .samples import evidence as evidence_of
 
 LATER = Instant(START + 30 * DAY)
+PLAN = Rollout().plan_for(BINARY)
 GOOD, FAIR, PLAIN, DOUBTFUL, BAD = -1.4, -0.5, 0.0, 1.1, 2.0
 """By how many standard deviations each block lies above zero."""
 
@@ -216,7 +218,7 @@ def test_a_proof_of_the_shadow_counts_only_while_the_share_agrees():
 def test_a_proof_stays_one_while_the_present_share_agrees(changes, proven):
     state = msgspec.structs.replace(Teller().state, proven=True)
     known = {"safety_at": 3.0, "log_safety": 2.0, "step_difference": 0.0, "step_blocks": 4, **changes}
-    evidence = msgspec.structs.replace(Evidence.none(Rollout().plan), **known)
+    evidence = msgspec.structs.replace(Evidence.none(Rollout().plan_for(BINARY)), **known)
     assert is_proven(state, evidence) == proven
 
 
@@ -328,7 +330,7 @@ def test_a_first_version_is_promoted_once_it_is_warm():
 
 
 def test_an_immediate_rollout_replaces_the_champion_once_it_is_warm():
-    run = Driver(Rollout.immediate().plan)
+    run = Driver(AT_ONCE)
     assert run.outcome == "promoted"
     assert run.commands[-1] == UnloadVersion(model="late", version=OLD)
 
@@ -379,7 +381,7 @@ def test_after_the_pivot_the_way_is_forward_only():
     class Stuck(Unreliable):
         broken = frozenset({"MoveAlias"})
 
-    run = Stuck(Rollout.immediate().plan)
+    run = Stuck(AT_ONCE)
     run.tell(RolloutAborted(by="ana", reason="too late"), START)
     assert run.state.phase == "promoting"
     run.broken = frozenset()
@@ -432,7 +434,7 @@ def lived(seed, plan, n_days, **options):
 
 
 def test_harmless_candidates_are_seldom_rolled_back_and_mostly_promoted():
-    plan = Rollout(deadline="30d").plan
+    plan = Rollout(deadline="30d").plan_for(BINARY)
     outcomes = [lived(seed, plan, 14, n=300).outcome for seed in range(60)]
     assert outcomes.count("rolled_back") <= 6
     assert outcomes.count("promoted") >= 30
@@ -545,11 +547,11 @@ def test_one_block_that_uses_up_the_margin_of_all_fails_the_probation():
 
 
 def test_where_nothing_was_learned_a_probation_is_measured_by_its_usual_block():
-    hours = stretch(START, PLAIN, 480, n_blocks=8)
-    shown = weigh_probation(hours, Rollout().plan, Luck(), through=Instant(START + 2 * DAY))
-    known = weigh_probation(hours, Rollout().plan, LUCK, through=Instant(START + 2 * DAY))
+    told = Tally(through=Instant(START + 2 * DAY), hours=stretch(START, PLAIN, 480, n_blocks=8))
+    shown = weigh_probation(told, PLAN, Luck())
+    known = weigh_probation(told, PLAN, LUCK)
     assert shown.excess_by_luck == pytest.approx(known.excess_by_luck * (UNKNOWN / 50) ** 0.5, rel=1e-3)
-    assert weigh_probation((), Rollout().plan, Luck(), through=START).excess_by_luck == 0.0
+    assert weigh_probation(Tally(through=START), PLAN, Luck()).excess_by_luck == 0.0
 
 
 def test_a_newer_champion_ends_the_probation():
@@ -560,7 +562,7 @@ def test_a_newer_champion_ends_the_probation():
 
 
 def test_without_a_probation_the_champion_before_is_unloaded_at_once():
-    run = Teller(Rollout(probation="0d").plan)
+    run = Teller(Rollout(probation="0d").plan_for(BINARY))
     run.hear(GOOD)
     for _ in range(2):
         run.bake()
@@ -572,6 +574,8 @@ def test_without_a_probation_the_champion_before_is_unloaded_at_once():
 def test_the_same_history_gives_the_same_bytes():
     rows = requests(np.random.default_rng(1), START)
     through = Instant(START + DAY)
-    one, two = (evidence_of(rows, since=START, through=through) for _ in range(2))
+    one, two = (
+        evidence_of(rows, task=BINARY, guards=PLAN.guarded, since=START, through=through) for _ in range(2)
+    )
     assert canonical(one) == canonical(two)
     assert isinstance(lived(3, None, 7, shift=0.5, n=300).tells[-1], RolloutSettled)

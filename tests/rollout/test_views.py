@@ -34,9 +34,10 @@ from varv.rollout import (
     rollout_id,
 )
 
-from .samples import MODEL, NEW, OLD, START, requests, started
+from .samples import BINARY, MODEL, NEW, OLD, START, requests, started
 
 HERE = rollout_id(MODEL, NEW)
+GUARDS = Rollout().plan_for(BINARY).guarded
 
 
 class Ended(msgspec.Struct, frozen=True):
@@ -78,7 +79,7 @@ class Stage:
         self.ledger, self.clock = ledger, VirtualClock(START)
         self.engine = Engine(ledger, self.clock, [RolloutSaga(), Loop()], HANDLERS)
         self.views = Views(ledger, RolloutsView)
-        self.plan = Rollout(steps=[25, 100]).plan
+        self.plan = Rollout(steps=[25, 100]).plan_for(BINARY)
 
     def move_to(self, now):
         while (due := self.engine.next_due()) is not None and due <= now:
@@ -100,7 +101,7 @@ class Stage:
             rows = requests(rng, begin, share=share, salt=self.state.salt, n=300, **options)
             self.move_to(Instant(begin + DAY + 6 * HOUR))
             through = Instant(begin + DAY)
-            told = evidence(rows, since=since, through=through)
+            told = evidence(rows, task=BINARY, guards=GUARDS, since=since, through=through)
             self.engine.tell(Message(HERE, told))
             self.engine.settle()
 
@@ -157,7 +158,7 @@ def test_a_probation_is_followed_to_its_end(stage):
     stage.live(14, shift=-0.1)
     begin = Instant(stage.state.tally.step_since // DAY * DAY + DAY)
     rows = requests(np.random.default_rng(6), begin, shift=-0.1)
-    day = evidence(rows, since=begin, through=Instant(begin + DAY))
+    day = evidence(rows, task=BINARY, guards=GUARDS, since=begin, through=Instant(begin + DAY))
     stage.engine.tell(Message(HERE, day))
     with stage.views.reading(RolloutsView) as view:
         (record,) = view.rollouts

@@ -76,7 +76,7 @@ def test_narrow_intervals_show_in_coverage_and_calibration():
     rng = np.random.default_rng(3)
     y = rng.normal(50, 10, 2000)
     narrow = np.tile([48.0, 50.0, 52.0], (2000, 1))
-    [coverage] = [signal for signal in TENTHS.signals if signal.name == "coverage"]
+    [coverage] = [signal for signal in TENTHS.signals if signal.name == "coverage_gap"]
     found = coverage.estimate(y, narrow, np.arange(2000), None)
     assert found.high < -0.5
     assert dict(coverage.subjects)["intervals_too_narrow"] == -1

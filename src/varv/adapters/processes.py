@@ -19,7 +19,7 @@ from varv.adapters.jobs.judging import judged
 from varv.adapters.jobs.output import OutputReader
 from varv.adapters.jobs.process import JobProcess, Surroundings
 from varv.adapters.jobs.watching import EVERY_S, Watch
-from varv.kernel.errors import InvalidInput, VarvError
+from varv.kernel.errors import InvalidInput, Unavailable, VarvError
 from varv.kernel.executor import Ability, Cancelled, Finished, Job, Limits, OnOutput
 from varv.kernel.job_ends import was_cancelled
 
@@ -127,11 +127,15 @@ class Processes:
             Also if this executor is closed, or closes meanwhile: what was not done can be done later.
         """
         with self._turn(job, cancelled):
-            while True:
-                process = self._process()
-                finished = self._run_in(process, job, limits, on_output, cancelled)
-                if finished is not None:
+            while (spare := self._spare()) is not None:
+                # A spare may end just as it is taken, and has not called the job's code then.
+                if finished := self._run_in(spare, job, limits, on_output, cancelled):
                     return finished
+            process = JobProcess(self._surroundings)
+            if finished := self._run_in(process, job, limits, on_output, cancelled):
+                return finished
+            hint = "see that `python -m varv.adapters.jobs.supervisor` starts"
+            raise Unavailable("executor", "processes", "started a process that ended at once", hint=hint)
 
     def close(self) -> None:
         """End what is running and refuse what comes later; closing again is harmless."""
@@ -156,9 +160,9 @@ class Processes:
         seen = ()
         try:
             process.begin(job, limits)
-            self._replenish()
             reader = OutputReader(process.output, limits.output_bytes, on_output)
             try:
+                self._replenish()
                 watch = Watch(process, limits, lambda: self._unwanted(cancelled) or reader.failed is not None)
                 end = watch.until_end()
                 seen = watch.seen
@@ -199,14 +203,12 @@ class Processes:
     def _unwanted(self, cancelled: Cancelled | None) -> bool:
         return self._closed or (cancelled is not None and cancelled.is_set())
 
-    def _process(self) -> JobProcess:
-        """Return a spare, or a new process if there is none."""
+    def _spare(self) -> JobProcess | None:
+        """Return a process that waits for a job, or None if none does."""
         while True:
             with self._changed:
                 spare = self._spares.popleft() if self._spares else None
-            if spare is None:
-                return JobProcess(self._surroundings)
-            if not spare.ended:
+            if spare is None or not spare.ended:
                 return spare
             spare.close()
 

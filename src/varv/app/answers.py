@@ -36,6 +36,11 @@ class Predicted(msgspec.Struct, frozen=True, kw_only=True):
     key: str
     requested_at: str
     score: float | None
+    """The number that was answered, of a task that answers one."""
+    scores: tuple[float, ...] = ()
+    """All numbers that were answered; none if nothing served yet."""
+    said: str = ""
+    """The answer in words, as the task has it."""
     version: int | None
     arm: str | None
     share: float | None
@@ -88,9 +93,9 @@ def of_version(views: Views, model: str, version: int) -> Answer:
 
 def of_prediction(one: Predicted) -> Answer:
     """Return what was answered, and by which version."""
-    if one.score is None:
+    if not one.said:
         return Answer("It was not answered: nothing served yet.")
-    return Answer(f"It was answered {one.score:.4f} by v{one.version}, as {one.arm}.")
+    return Answer(f"It was answered {one.said} by v{one.version}, as {one.arm}.")
 
 
 def _before_training(ledger: Ledger, model: str) -> str:

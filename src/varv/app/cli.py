@@ -153,6 +153,9 @@ def _add_writing(add: Any) -> None:
     retrain = add("retrain", "ask for a new candidate", _RETRAIN)
     retrain.add_argument("model", help="which model")
     retrain.add_argument("--reason", default="", help="kept in the ledger")
+    cancel = add("cancel", "end the training that is under way", _CANCEL)
+    cancel.add_argument("model", help="which model")
+    cancel.add_argument("--reason", default="", help="kept in the ledger")
 
 
 def _add_quarantine(add: Any) -> None:
@@ -192,6 +195,10 @@ def _add_reading(add: Any) -> None:
     why.add_argument(
         "subject", nargs="+", help="a model, MODEL v7, rollout/MODEL/7, a seq, or a prediction's key"
     )
+    logs = add("logs", "show what a training printed", _LOGS)
+    logs.add_argument("model", help="which model")
+    logs.add_argument("version", nargs="?", help="which version, 7 or v7 (the latest)")
+    logs.add_argument("--follow", "-f", action="store_true", help="go on until the training ends")
     verify = add("verify", "check that everything stored is what was written", _VERIFY)
     verify.add_argument("--quick", action="store_true", help="check the ledger alone, and no other file")
     verify.add_argument("--against", metavar="FILE", help="compare with checkpoints that were kept elsewhere")
@@ -222,6 +229,12 @@ running server, rows that come out reach features and labels at once; without on
 """
 _RETRAIN = """Ask for a new candidate. It is trained at once if the loop is free and its cool-down over,
 and waits otherwise.
+"""
+_CANCEL = """End the training that is under way, in its process and all that it started. It fails with who
+ended it and why, counts as no failure of its code, and is not tried again; the next trigger trains anew.
+"""
+_LOGS = """Show what the training of a version printed, its standard output and error together; of much, the
+beginning and the end. Also while varv up trains it.
 """
 _STATUS = """Show models, versions and aliases, shares, the open rollout, what waits, alarms, and what is
 due next. Also while varv up runs.

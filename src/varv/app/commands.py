@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -10,18 +11,33 @@ from typing import TypeVar
 import msgspec
 
 from varv.app.access import answer, call, owned_ledger, reading_home
+from varv.app.comparison_blocks import comparison_blocks
 from varv.app.compose import open_engine, open_views
 from varv.app.explaining import Explanation, explain
 from varv.app.inspecting import ModelStatus, QualityStatus, StatusReport, status_report
 from varv.app.rendering import Block, Grid, Heading, Line
 from varv.app.server_file import running_server
 from varv.app.settings import Loaded, Settings, load_settings, return_memory, share_processors
-from varv.app.use_cases import ActRequest, Desk, RetrainOrdered, RolledBack, retrain, rollback
+from varv.app.use_cases import (
+    ActRequest,
+    Desk,
+    LogsRequest,
+    RetrainOrdered,
+    RolledBack,
+    TrainingCancelled,
+    cancel,
+    logs,
+    retrain,
+    rollback,
+)
 from varv.app.verifying import VerifyReport, sign_anew, verify_report
-from varv.home.model import Comparison, Comparisons, PartRows
+from varv.home.model import Comparisons
+from varv.home.wording import validation_columns
 from varv.kernel.clock import Instant, SystemClock
 from varv.kernel.errors import InvalidInput, VarvError
+from varv.kernel.wording import number
 from varv.project import Project
+from varv.tasks import task_of
 
 R = TypeVar("R")
 
@@ -121,79 +137,8 @@ def _comparisons(found: Comparisons) -> list[Block]:
     blocks: list[Block] = []
     for one in found.models:
         title = [Heading(f"\n{one.model}")] if len(found.models) > 1 else []
-        blocks += [*title, *_comparison(one)]
+        blocks += [*title, *comparison_blocks(one)]
     return [*blocks, Line("next: varv status, varv why MODEL, varv up FILE")]
-
-
-def _comparison(found: Comparison) -> list[Block]:
-    columns = (
-        *("policy", "log-loss [95 %]", "AUC [95 %]", "AUC within days", "ECE"),
-        *("retrains", "alarms", "compute"),
-    )
-    rows = [
-        (
-            score.name,
-            f"{score.log_loss:.4f} [{score.log_loss_low:.4f}, {score.log_loss_high:.4f}]",
-            f"{score.auc:.3f} [{score.auc_low:.3f}, {score.auc_high:.3f}]",
-            "–" if score.auc_within_days is None else f"{score.auc_within_days:.3f}",
-            f"{score.ece:.4f}",
-            str(score.n_retrains),
-            str(score.n_alarms),
-            f"{score.work / 1e6:,.1f} M",
-        )
-        for score in found.policies
-    ]
-    declared = found.policies[0]
-    gains = [
-        (f"than {gain.over}", f"{gain.difference:+.4f} [{gain.low:+.4f}, {gain.high:+.4f}]")
-        for gain in declared.gains
-    ]
-    against = (
-        [Heading(f"log-loss of {declared.name} is lower by [95 %]"), Grid(("", ""), gains)] if gains else []
-    )
-    return [
-        *(Heading(f"WARNING: {warning}") for warning in found.warnings),
-        *([Line("next: varv quarantine list; the table of rows below says why")] if found.warnings else []),
-        *(Line(f"note: {notice}") for notice in found.notices),
-        Heading(f"policies, on {declared.n:,} requests with an outcome; compute in rows times rounds"),
-        Grid(columns, rows),
-        Line("AUC: all requests together; within days: requests of one day against each other, averaged"),
-        *against,
-        *_leaks([one.line() for one in found.leaks]),
-        *row_blocks(found.rows),
-    ]
-
-
-def _leaks(leaks: Sequence[str]) -> list[Block]:
-    if not leaks:
-        return []
-    return [Heading("these columns look as if they held what a request cannot know"), *map(Line, leaks)]
-
-
-def row_blocks(rows: Sequence[PartRows]) -> list[Block]:
-    """Return what became of rows as text; nothing where all of them were used."""
-    if all(one.n_used == one.n_arrived and not one.n_before_contract for one in rows):
-        return []
-    columns = ("part", "arrived", "used", "repeat, equal", "other", "no row", "too early", "quarantined")
-    cells = [
-        (
-            f"{one.dataset}/{one.part}",
-            *(f"{n:,}" for n in (one.n_arrived, one.n_used, one.n_equal, one.n_different, one.n_waiting)),
-            *(f"{n:,}" for n in (one.n_early, one.n_quarantined)),
-        )
-        for one in rows
-    ]
-    reasons = [
-        Line(f"  {one.dataset}/{one.part}: {n:,} {reason}")
-        for one in rows
-        for reason, n in one.reasons.items()
-    ]
-    before = [
-        Line(f"  {one.dataset}/{one.part}: {one.n_before_contract:,} used, of before the contract")
-        for one in rows
-        if one.n_before_contract
-    ]
-    return [Heading("rows that arrived, and what became of them"), Grid(columns, cells), *reasons, *before]
 
 
 def _up(options: argparse.Namespace, loaded: Loaded) -> int:
@@ -223,7 +168,9 @@ def _status_blocks(found: StatusReport) -> list[Block]:
         blocks.append(
             Line(f"next     {found.next_timer.key} of {found.next_timer.saga} at {found.next_timer.due}")
         )
-    for model in found.models:
+    if len(found.models) > 1:
+        blocks += _models_blocks(found.models)
+    for model in found.models if len(found.models) == 1 else ():
         blocks += _model_blocks(model)
     blocks += _data_blocks(found)
     return (
@@ -251,9 +198,34 @@ def _data_blocks(found: StatusReport) -> list[Block]:
     return [Heading("\ndata"), Grid(columns, cells), *more]
 
 
+def _models_blocks(models: Sequence[ModelStatus]) -> list[Block]:
+    """Return a line for each of several models."""
+    columns = ("model", "task", "loop", "champion", "traffic", "rollout", "alarms", "requests", "outcomes")
+    cells = [
+        (
+            one.model,
+            one.task.name,
+            f"{one.phase}, suspended" if one.suspended else one.phase,
+            "none" if one.champion is None else f"v{one.champion}",
+            _shares(one),
+            "none" if one.rollout is None else f"v{one.rollout.version} {one.rollout.phase}",
+            str(len(one.alarms)) if one.alarms else "none",
+            f"{one.n_requests:,}",
+            f"{one.n_labelled:,}",
+        )
+        for one in models
+    ]
+    more = Line("everything about one of them: varv status MODEL")
+    return [Heading("\nmodels"), Grid(columns, cells), more]
+
+
+def _shares(model: ModelStatus) -> str:
+    return ", ".join(f"v{one.version} {one.share:.0%}" for one in model.shares) or "none"
+
+
 def _model_blocks(model: ModelStatus) -> list[Block]:
     champion = "none" if model.champion is None else f"v{model.champion}"
-    shares = ", ".join(f"v{one.version} {one.share:.0%}" for one in model.shares) or "none"
+    shares = _shares(model)
     shadows = ", ".join(f"v{number}" for number in model.shadows)
     counts = f"{model.n_requests:,} requests, {model.n_labelled:,} outcomes, {model.n_retrains} retrains"
     blocks: list[Block] = [
@@ -283,36 +255,29 @@ def _model_blocks(model: ModelStatus) -> list[Block]:
         for one in model.alarms
     ]
     blocks += [Line(text) for text in alarms] or [Line("  alarms   none open")]
+    return [*blocks, _version_grid(model)]
+
+
+def _version_grid(model: ModelStatus) -> Grid:
+    measured = validation_columns(task_of(model.task))
     rows = [
         (
             f"v{one.version}",
             ", ".join(one.aliases),
             one.registered_at[:16],
             f"{one.n_rows:,}",
-            _metric(one.metrics.get("log_loss")),
-            _metric(one.metrics.get("auc")),
+            *(number(one.metrics.get(name), digits) for name, (_, digits) in measured.items()),
             one.outcome + (f", planted {one.planted}" if one.planted else ""),
         )
         for one in model.versions
     ]
-    return [*blocks, Grid(("version", "aliases", "registered", "rows", "log-loss", "AUC", "outcome"), rows)]
+    labels = (label for label, _ in measured.values())
+    return Grid(("version", "aliases", "registered", "rows", *labels, "ended"), rows)
 
 
 def _quality_line(one: QualityStatus) -> str:
-    def limits(value: float | None, low: float | None, high: float | None) -> str:
-        bracket = "" if low is None or high is None else f" [{low:.3f}, {high:.3f}]"
-        return "–" if value is None else f"{value:.3f}{bracket}"
-
-    loss = limits(one.log_loss, one.log_loss_low, one.log_loss_high)
-    pooled = limits(one.auc, one.auc_low, one.auc_high)
-    within = limits(one.auc_within_days, None, None)
-    bias = limits(one.bias, one.bias_low, one.bias_high)
-    numbers = f"log-loss {loss}, AUC {pooled}, AUC within days {within}, bias {bias}"
+    numbers = ", ".join(shown.text() for shown in one.numbers)
     return f"  quality  {one.since[:10]} to {one.until[:10]}: {numbers}, n {one.n:,}"
-
-
-def _metric(value: float | None) -> str:
-    return "–" if value is None else f"{value:.4f}"
 
 
 def _why(options: argparse.Namespace, loaded: Loaded) -> int:
@@ -322,13 +287,37 @@ def _why(options: argparse.Namespace, loaded: Loaded) -> int:
     return 0
 
 
+def _logs(options: argparse.Namespace, loaded: Loaded) -> int:
+    from varv.app.following import follow
+
+    version = _version(options.version)
+    with reading_home(loaded.settings) as desk:
+        found = logs(desk, LogsRequest(model=options.model, version=version))
+        if options.follow and not options.json:
+            follow(desk, found, sys.stdout)
+            return 0
+    nothing = "nothing so far" if found.running else "nothing"
+    text = found.text.rstrip("\n") or f"{found.model} v{found.version} printed {nothing}"
+    answer(options, found, lambda: [Line(text)])
+    return 0
+
+
+def _version(given: str | None) -> int | None:
+    if given is None:
+        return None
+    number = given.removeprefix("v")
+    if not (number.isascii() and number.isdigit() and len(number) <= 9):
+        raise InvalidInput("version", given[:40], "is not a number", hint="write 7 or v7")
+    return int(number)
+
+
 def _why_blocks(found: Explanation) -> list[Block]:
     blocks: list[Block] = [Heading(f"{found.kind} {found.subject}"), Line(f"  {found.answer}")]
     if found.detail:
         blocks.append(Line("  " + found.detail.replace("\n", "\n  ")))
     if found.prediction is not None:
         one = found.prediction
-        answer = "was not answered: nothing served yet" if one.score is None else f"{one.score:.4f}"
+        answer = one.said or "was not answered: nothing served yet"
         by = (
             ""
             if one.version is None
@@ -352,6 +341,8 @@ def _why_blocks(found: Explanation) -> list[Block]:
         blocks.append(Line("  from     " + ", ".join(f"{name} {digest[:12]}" for name, digest in digests)))
         data = (f"{used.dataset} version {used.version} ({used.digest[:12]})" for used in made.datasets)
         blocks.append(Line(f"  data     {', '.join(data)}"))
+    if found.output:
+        blocks.append(Line(f"  output   {found.output}"))
     blocks += [Line(f"  leak?    {one}") for one in found.leaks]
     blocks.append(Heading("because"))
     for link in found.chain:
@@ -444,6 +435,17 @@ def _retrain(options: argparse.Namespace, loaded: Loaded) -> int:
     return 0
 
 
+def _cancel(options: argparse.Namespace, loaded: Loaded) -> int:
+    found = _ask(options, loaded.settings, "model.cancel", TrainingCancelled, cancel)
+
+    def blocks() -> list[Block]:
+        when = "is being ended" if found.settled else "fails as soon as varv up goes on with it"
+        return [Line(f"the training of {found.model} v{found.version} {when} (entry {found.seq})")]
+
+    answer(options, found, blocks)
+    return 0
+
+
 def _ask(
     options: argparse.Namespace,
     settings: Settings,
@@ -479,4 +481,6 @@ _COMMANDS: dict[str, Callable[[argparse.Namespace, Loaded], int]] = {
     "quarantine": _quarantine,
     "rollback": _rollback,
     "retrain": _retrain,
+    "cancel": _cancel,
+    "logs": _logs,
 }

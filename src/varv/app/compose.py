@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from varv.adapters.runtimes import installed_runtimes
@@ -35,7 +35,7 @@ from varv.rollout import RolloutSaga, RolloutsView
 from varv.rollout.handlers import RolloutHandlers
 from varv.serving import DataPlanes, Fleet, LocalFleet
 from varv.serving.views import RoutingView
-from varv.training import StepCache
+from varv.training import DirectFits, Fitter, StepCache
 
 VIEWS = (RegistryView, RoutingView, RolloutsView, MonitoringView, LoopView, DatasetsView, HomeView)
 MOST_HELD = 100_000
@@ -88,9 +88,11 @@ def open_home(
     durability: Durability = "full",
     faults: Faults | None = None,
     fleet: Fleet | None = None,
+    fitter: Fitter | None = None,
     ledger: SqliteLedger | None = None,
     views: Views | None = None,
     hold_all: bool = True,
+    timer: Callable[[], float] | None = None,
 ) -> Home:
     """Return the home in `folder`, made if it is not there, with the versions in force back in memory.
 
@@ -100,10 +102,14 @@ def open_home(
         Its models.
     fleet
         What answers requests; data planes in this process by default.
+    fitter
+        What runs training functions; this process by default.
     ledger, views
         Of this folder, if they are open already: a server shows its console before it has read a declaration.
     hold_all
         Whether all predictions are held in memory, as a replay wants them; else the latest only.
+    timer
+        Reads seconds, for gates on time; None for a replay, whose ledger must not depend on the machine.
     """
     folder.mkdir(parents=True, exist_ok=True)
     ledger = ledger or open_ledger(folder, durability=durability, faults=faults)
@@ -116,7 +122,8 @@ def open_home(
     runtimes = installed_runtimes()
     planes = DataPlanes(runtimes, blobs)
     fleet = fleet or LocalFleet(planes, features, datasets, datasets_of(plans))
-    candidates = Candidates(datasets, blobs, StepCache(folder / "cache", blobs), runtimes)
+    cache = StepCache(folder / "cache", blobs)
+    candidates = Candidates(datasets, blobs, cache, runtimes, fitter or DirectFits(runtimes), timer)
     leaks = LeakReport(candidates, datasets, views)
     models: dict[ModelName, ModelParts] = {}
     handlers = {

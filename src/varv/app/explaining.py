@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 import polars as pl
 
 from varv.app import answers
@@ -27,11 +28,13 @@ from varv.kernel.errors import NotFound
 from varv.kernel.ledger import Entry, Ledger
 from varv.kernel.sagas import TimerFired
 from varv.kernel.views import Views
-from varv.kernel.wording import brief
+from varv.kernel.wording import brief, count
 from varv.loop.views import LoopView
 from varv.registry import Lineage, RegistryView, lineage
 from varv.serving.predictions import predictions_of
+from varv.serving.scores import answer_schema, scores_in
 from varv.serving.views import RoutingView
+from varv.tasks import Task
 
 LONGEST_CHAIN = 200
 MOST_NUMBERS = 24
@@ -86,6 +89,8 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     """The whole message, where the answer is that something failed."""
     leaks: tuple[str, ...] = ()
     """Of a model: what speaks for a column that holds what a request cannot know."""
+    output: str = ""
+    """Of a version: how much its training printed, and how to see it; empty if it printed nothing."""
     chain: tuple[Link, ...]
     timers: tuple[Link, ...] = ()
     """Timers between the links of the chain; they say when, not why."""
@@ -153,7 +158,15 @@ def _explain_version(ledger: Ledger, views: Views, subject: str, model: str, ver
         made = lineage(registry, model, version) if record and version in record.versions else None
     entry = _latest(ledger, model, [version], version)
     found = _explained(ledger, entry, subject, "version", answers.of_version(views, model, version))
-    return msgspec.structs.replace(found, lineage=made)
+    return msgspec.structs.replace(found, lineage=made, output=_output(views, model, version))
+
+
+def _output(views: Views, model: str, version: int) -> str:
+    with views.reading(LoopView) as loops:
+        record = loops.loops.get(model)
+        attempt = record.attempts.get(version) if record else None
+        kept = attempt.output if attempt else None
+    return "" if kept is None else f"{count(kept.n_bytes)} bytes, shown by varv logs {model} {version}"
 
 
 def _explain_prediction(
@@ -173,7 +186,8 @@ def _explain_prediction(
         raise NotFound("subject", key[:120], problem, models=sorted(models), hint=hint)
     # A key may have been asked of several models; the latest answer is explained.
     model = max(found, key=lambda name: (found[name]["requested_at"].max(), name))
-    row = found[model].sort("requested_at").tail(1).to_dicts()[0]
+    latest = found[model].sort("requested_at").tail(1)
+    row = latest.to_dicts()[0]
     served = _served_in(ledger, model, row[_SEGMENT])
     made, sources = None, ()
     if row["version"] is not None:
@@ -181,13 +195,16 @@ def _explain_prediction(
             made = lineage(registry, model, row["version"])
         sources = _sources(columns, ledger, views, made.datasets[0].dataset, key) if made.datasets else ()
     routed = _routed_by(ledger, model, row["epoch"])
-    answer = ("requested_at", "score", "version", "arm", "share", "epoch", "key", _SEGMENT)
-    others = ("champion", "champion_score", "candidate", "candidate_score")
+    with views.reading(LoopView) as loops:
+        task = loops.task(model)
+    scores = _answered(latest, task)
     predicted = Predicted(
         model=model,
         key=key,
         requested_at=iso(found[model]["requested_at"].to_physical().sort()[-1]),
-        score=row["score"],
+        score=scores[0] if len(scores) == 1 else None,
+        scores=scores,
+        said=task.said(np.array(scores)) if scores else "",
         version=row["version"],
         arm=row["arm"],
         share=row["share"],
@@ -195,10 +212,21 @@ def _explain_prediction(
         segment=row[_SEGMENT],
         served_in=served.seq,
         routed_by=None if routed is None else routed.seq,
-        features={name: value for name, value in row.items() if name not in (*answer, *others)},
+        features={name: value for name, value in row.items() if name not in _beside(task)},
     )
     explained = _explained(ledger, routed or served, key, "prediction", answers.of_prediction(predicted))
     return msgspec.structs.replace(explained, prediction=predicted, lineage=made, sources=sources)
+
+
+def _answered(row: pl.DataFrame, task: Task) -> tuple[float, ...]:
+    """Return the numbers that a prediction of one row holds; none if nothing was there to answer."""
+    scores = scores_in(row, task)[0]
+    return () if np.isnan(scores).all() else tuple(scores.tolist())
+
+
+def _beside(task: Task) -> set[str]:
+    """Return the columns of a prediction that are no feature."""
+    return {"key", "requested_at", _SEGMENT, *answer_schema(task)}
 
 
 def _predictions(

@@ -16,11 +16,12 @@ from varv.kernel.views import Views
 from varv.loop.failing import WAITING
 from varv.loop.model import LoopState
 from varv.loop.views import LoopView
-from varv.monitoring.summary import summarised
+from varv.monitoring.summary import Shown, summarised
 from varv.monitoring.views import MonitoringView
 from varv.registry import RegistryView, VersionRecord
 from varv.rollout.views import RolloutsView
 from varv.serving.views import RoutingView
+from varv.tasks import TaskSpec
 
 QUALITY_DAYS = 30
 """How many of the last measured days the quality of a model is shown over."""
@@ -72,25 +73,16 @@ class QualityStatus(msgspec.Struct, frozen=True, kw_only=True):
     until: str
     n_days: int
     n: int
-    log_loss: float
-    log_loss_low: float | None
-    log_loss_high: float | None
-    auc: float | None
-    """Pooled: every request of these days against every other."""
-    auc_low: float | None
-    auc_high: float | None
-    auc_within_days: float | None
-    """Mean of the days' AUC: requests of one day against each other."""
-    bias: float | None
-    """Outcome rate less mean score."""
-    bias_low: float | None
-    bias_high: float | None
+    numbers: tuple[Shown, ...]
+    """The default loss of the task, its signals and its metrics, in this order."""
 
 
 class ModelStatus(msgspec.Struct, frozen=True, kw_only=True):
     """Everything about one model at a glance."""
 
     model: str
+    task: TaskSpec
+    """What it predicts, which says what the metrics of its versions mean."""
     phase: str
     champion: int | None
     former: int | None
@@ -232,12 +224,14 @@ def _model(views: Views, ledger: Ledger, name: str) -> ModelStatus:
         n_uncaptured = routing.n_uncaptured.get(name, 0)
     with views.reading(LoopView) as view:
         record = view.loops.get(name)
+        task = view.task(name).spec
         n_labelled = record.n_labelled if record else 0
         failed = record.last_failure if record else None
         suspended = record.suspended if record else None
         leaks = tuple(leak.line() for leak in record.leaks) if record else ()
     return ModelStatus(
         model=name,
+        task=task,
         phase=loop.phase,
         champion=loop.champion,
         former=loop.former,
@@ -325,14 +319,5 @@ def _quality(views: Views, name: str) -> QualityStatus | None:
         until=iso(found.until),
         n_days=found.n_days,
         n=found.n,
-        log_loss=found.log_loss,
-        log_loss_low=found.log_loss_low,
-        log_loss_high=found.log_loss_high,
-        auc=found.auc,
-        auc_low=found.auc_low,
-        auc_high=found.auc_high,
-        auc_within_days=found.auc_within_days,
-        bias=found.bias,
-        bias_low=found.bias_low,
-        bias_high=found.bias_high,
+        numbers=found.numbers,
     )

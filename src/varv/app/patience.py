@@ -49,6 +49,8 @@ class Patience:
             except VarvError as error:
                 if not error.retryable:
                     raise
+                if self._stop.is_set():
+                    break
                 self._note(str(error))
                 self._stop.wait(pause)
                 pause = min(2 * pause, LONGEST_PAUSE_S)

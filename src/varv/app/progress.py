@@ -9,7 +9,7 @@ from varv.data.model import BatchQuarantined
 from varv.home.replay import Progress
 from varv.kernel.clock import Instant, as_datetime
 from varv.kernel.ledger import Entry
-from varv.kernel.wording import brief
+from varv.kernel.wording import brief, number
 from varv.loop.model import LeakFinding, LeakNoticed, LeaksExamined
 from varv.monitoring import PerformanceMeasured
 from varv.monitoring.model import CHAMPION
@@ -18,6 +18,8 @@ from varv.monitoring.summary import summarised
 if TYPE_CHECKING:
     from rich.progress import TaskID
 
+MOST_NUMBERS = 4
+"""Of the quality of a month, so that it fits on a line."""
 SHOWN = {
     "loop.retrain_triggered",
     "loop.candidate_rejected",
@@ -68,8 +70,8 @@ class ReplayProgress:
                     self._end_month()
                 self._days.append(event)
         if self._bar is not None:
-            auc, _, _ = self._quality().partition("  ")
-            text = f"{as_datetime(progress.now):%d %b %Y}  {progress.n_requests:>9,} requests  {auc}"
+            quality, _, _ = self._quality().partition("  ")
+            text = f"{as_datetime(progress.now):%d %b %Y}  {progress.n_requests:>9,} requests  {quality}"
             self._bar.show(policy, progress.now - self._since, text)
 
     def close(self) -> None:
@@ -90,9 +92,8 @@ class ReplayProgress:
         found = summarised(self._days)
         if found is None:
             return ""
-        within = "" if found.auc_within_days is None else f", within days {found.auc_within_days:.3f}"
-        auc = "" if found.auc is None else f"AUC {found.auc:.3f}{within}  "
-        return f"{auc}log-loss {found.log_loss:.3f}  ({found.n_days} days)"
+        numbers = [f"{one.label} {number(one.value, one.digits)}" for one in found.numbers[:MOST_NUMBERS]]
+        return f"{', '.join(numbers)}  ({found.n_days} days)"
 
     def _line(self, text: str) -> None:
         if self._bar is not None:

@@ -24,6 +24,7 @@ from varv.kernel.columns import FolderColumns
 from varv.kernel.errors import InvalidInput
 from varv.kernel.ledger import Ledger
 from varv.kernel.secret import SECRET_FILE, Secret
+from varv.kernel.verbs import OPERATE, READ, verb
 from varv.kernel.views import Views
 
 MOST_LISTED = 500
@@ -168,6 +169,7 @@ def offline_desk(home: Path, ledger: Ledger, views: Views, clock: Clock) -> Quar
     return QuarantineDesk(views, Quarantine(datasets, views, clock), settle, flows=False)
 
 
+@verb("quarantine.list", needs=READ)
 def list_held(desk: QuarantineDesk, request: ListRequest) -> HeldList:
     """List the batches that have rows in quarantine, with the reasons."""
     with desk.views.reading(DatasetsView) as view:
@@ -193,6 +195,7 @@ def _batch(held: Quarantined) -> HeldBatch:
     )
 
 
+@verb("quarantine.show", needs=READ)
 def show_held(desk: QuarantineDesk, request: ShowRequest) -> HeldRows:
     """Show rows in quarantine with their values, numbers and reasons."""
     if not 0 <= request.limit <= MOST_SHOWN:
@@ -225,12 +228,14 @@ def _shown(held: Quarantined, found: pl.DataFrame) -> list[HeldRow]:
     return shown
 
 
+@verb("quarantine.release", needs=OPERATE)
 def release(desk: QuarantineDesk, request: HeldRequest) -> Settled:
     """Let rows out of quarantine as they are."""
     chosen = _selection(request)
     return _settled(desk, lambda: desk.quarantine.release(chosen, by=request.by, why=request.why))
 
 
+@verb("quarantine.replace", needs=OPERATE)
 def replace(desk: QuarantineDesk, request: ReplaceRequest) -> Settled:
     """Put corrected rows in the place of rows in quarantine."""
     chosen = _selection(request)
@@ -243,6 +248,7 @@ def replace(desk: QuarantineDesk, request: ReplaceRequest) -> Settled:
     return _settled(desk, decide)
 
 
+@verb("quarantine.drop", needs=OPERATE)
 def drop(desk: QuarantineDesk, request: HeldRequest) -> Settled:
     """Give rows in quarantine up for good."""
     chosen = _selection(request)

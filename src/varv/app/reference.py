@@ -25,7 +25,8 @@ import msgspec
 import varv
 from varv.app.cli import parser
 from varv.app.settings import Settings
-from varv.app.use_cases import Desk, build_verbs
+from varv.app.use_cases import Desk
+from varv.app.verbs import build_verbs
 from varv.fronts.problems import STATUS
 from varv.kernel.codec import registered_events
 from varv.kernel.errors import tree

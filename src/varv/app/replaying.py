@@ -106,7 +106,8 @@ def run_replay(
     plans = tuple(map(plan_of, replay.models))
     feed = Feed(datasets_of(plans))
     for plan in plans:
-        plan.require_history(feed.values(plan.schema.requests, plan.outcome.column))
+        if plan.outcome.column:
+            plan.require_history(feed.values(plan.schema.requests, plan.outcome.column))
     declaration = digest_of([replay_digest(replay, plans), feed.digest()])
     make_room(home, declaration, fresh=fresh)
     runs: dict[str, dict[ModelName, PolicyRun]] = {}
@@ -169,6 +170,14 @@ def make_room(folder: Path, declaration: Digest, *, fresh: bool = False) -> None
 def report_name(model: ModelName, n_models: int) -> str:
     """Return the file name of the report on a model; it names the model where there are several."""
     return f"{REPORT}.html" if n_models == 1 else f"{REPORT}-{model}.html"
+
+
+def report_of(home: Path, model: str) -> Path | None:
+    """Return the report on a model that a home holds, if there is one."""
+    found = read_comparison(home)
+    names = () if found is None else tuple(one.model for one in found.models)
+    path = home / report_name(ModelName(model), len(names))
+    return path if model in names and path.exists() else None
 
 
 def _held(folder: Path) -> str | None:

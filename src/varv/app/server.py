@@ -8,8 +8,10 @@ signs off.
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
+import shutil
 import signal
 import socket
 import sys
@@ -24,13 +26,17 @@ import uvicorn
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
+from varv.adapters.processes import Processes
 from varv.app.compose import open_home, open_ledger, open_views
+from varv.app.fitting import ProcessFits
 from varv.app.patience import Patience
 from varv.app.protocol import bounded_protocol
 from varv.app.quarantine import QuarantineDesk
+from varv.app.replaying import report_of
 from varv.app.server_file import announce, withdraw
-from varv.app.settings import Settings
-from varv.app.use_cases import Desk, build_verbs
+from varv.app.settings import Settings, variables
+from varv.app.use_cases import Desk
+from varv.app.verbs import build_verbs
 from varv.app.workers import Workers
 from varv.data import Quarantine
 from varv.data.inbox import Inbox
@@ -42,10 +48,12 @@ from varv.home.live import Live, Sealed
 from varv.kernel.clock import HeldClock, SystemClock, wall_seconds
 from varv.kernel.columns import FolderColumns, segment_name
 from varv.kernel.errors import FailedPrecondition, StorageFull, VarvError
+from varv.kernel.executor import Limits
 from varv.kernel.faults import Faults
 from varv.kernel.ids import ModelName
 from varv.kernel.observe import log, start_logging
-from varv.project import load_project
+from varv.kernel.sizes import size_bytes
+from varv.project import load_project, whole_place
 from varv.serving import CaptureLog
 from varv.serving.capture import is_abandoned, remove_log
 
@@ -116,6 +124,7 @@ class _Server:
         self._desk.state = self._state
         self._live: Live | None = None
         self._workers: Workers | None = None
+        self._fits = Processes(variables(), folder=_emptied(settings.home / "jobs"))
         self._log: CaptureLog | None = None
         self._log_folder: Path | None = None
         self._threads: list[threading.Thread] = []
@@ -170,6 +179,8 @@ class _Server:
         """Stop accepting, let what is under way finish, take in what was captured, and give the home back."""
         log(_LOG, logging.INFO, "server.stopping")
         self.stop.set()
+        # Trainings are ended, without a failure on record: they run again after the next start.
+        self._fits.close()
         self._uvicorn.should_exit = True
         if self._console.ident is not None:
             self._console.join(10)
@@ -177,7 +188,7 @@ class _Server:
             self._workers.stop()
         until = wall_seconds() + STOP_S
         for thread in self._threads:
-            # A training takes as long as it takes; it is a command, and runs again after the next start.
+            # What a command does beside its fits is not cut short; it runs again after the next start.
             thread.join(1 if thread.name.startswith("runner") else max(0.0, until - wall_seconds()))
         try:
             self._take_in_the_rest()
@@ -270,15 +281,20 @@ class _Server:
         project = load_project(self._file)
         project = project.only(self._model) if self._model else project
         project.validate()
+        limits = Limits(
+            time_s=self._settings.training_time_s, memory_bytes=size_bytes(self._settings.training_memory)
+        )
         return open_home(
             self._settings.home,
             project.plans(),
             self._clock,
             faults=self._faults,
             fleet=self._workers,
+            fitter=ProcessFits(self._fits, whole_place(self._file), self._settings.home, limits),
             ledger=self._ledger,
             views=self._views,
             hold_all=False,
+            timer=wall_seconds,
         )
 
     def _fire(self, home: Home) -> None:
@@ -331,7 +347,9 @@ class _Server:
 
     def _console_pages(self) -> Starlette:
         columns = FolderColumns(self._settings.home / "columns")
-        return create_console(self._views, self._ledger, columns=columns)
+        home = self._settings.home
+        reports = functools.partial(report_of, home)
+        return create_console(self._views, self._ledger, columns=columns, reports=reports, home=home)
 
     def _health(self) -> dict[str, Any]:
         return {
@@ -356,6 +374,13 @@ class _Server:
         # Predictions are answered before; what is sent to the control port is taken from here on.
         is_open = self._live.state != "serving" or self._desk.inbox is not None
         return self._live.state if is_open else "taking in what was captured"
+
+
+def _emptied(folder: Path) -> Path:
+    """Return a folder without what the jobs of a killed owner left in it."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    return folder
 
 
 def _sealed(path: Path) -> Sealed:

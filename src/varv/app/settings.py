@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from varv.kernel.errors import InvalidInput, NotFound
+from varv.kernel.sizes import size_bytes
 
 FILE = "varv.toml"
 _PREFIX = "VARV_"
@@ -52,6 +53,10 @@ class Settings:
     capture: str = "when_possible"
     """What becomes of a prediction for which the disk has no room: with ``when_possible`` it is answered,
     marked as not captured, and counted; with ``required`` it is refused with status 507."""
+    training_time_s: float = 3600.0
+    """How long one fit may take before it is ended, unless its ``Train`` says ``time``."""
+    training_memory: str = "4GiB"
+    """How much memory one fit may use, all its processes together, unless its ``Train`` says ``memory``."""
     log_format: str = "text"
     """``text`` for people, ``json`` for machines."""
     fault: str = ""
@@ -166,8 +171,10 @@ _LIMITS: dict[str, tuple[float, float]] = {
     "workers": (1, 64),
     "seal_every_s": (0.05, 3600),
     "max_rows": (1, 1_000_000),
+    "training_time_s": (1, 31_536_000),
 }
 _MAY_BE_EMPTY = {"token", "fault", "allowed_hosts", "project"}
+_SIZES = {"training_memory"}
 _CHOICES = {"log_format": ("text", "json"), "capture": ("when_possible", "required")}
 
 
@@ -180,7 +187,18 @@ def _typed(name: str, value: object, source: str) -> Any:
     if name in _CHOICES and value not in _CHOICES[name]:
         hint = f"write {' or '.join(_CHOICES[name])}"
         raise InvalidInput("setting", name, f"is {str(value)[:40]!r}", source=source, hint=hint)
+    if name in _SIZES:
+        _require_size(name, str(value), source)
     return str(value) if kind is str else Path(value)
+
+
+def _require_size(name: str, value: str, source: str) -> None:
+    try:
+        size_bytes(value)
+    except InvalidInput as error:
+        raise InvalidInput(
+            "setting", name, error.problem, given=value[:60], source=source, hint=error.hint
+        ) from None
 
 
 def _number(name: str, value: object, source: str, *, whole: bool) -> int | float:
@@ -195,6 +213,11 @@ def _number(name: str, value: object, source: str, *, whole: bool) -> int | floa
         hint = f"give a {'whole ' if whole else ''}number from {low:g} to {high:g}"
         raise InvalidInput("setting", name, "is not valid", given=str(value)[:60], source=source, hint=hint)
     return int(number) if whole else number
+
+
+def variables() -> dict[str, str]:
+    """Return the environment of this process, for processes that it starts."""
+    return dict(os.environ)
 
 
 def return_memory() -> None:

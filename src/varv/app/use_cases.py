@@ -1,12 +1,12 @@
 """The use cases of a home, each described once: requests, results, and the verbs that every front offers.
 
-A `Desk` is what they work on: the ledger and its views always, the world and the inbox while a server runs.
+A `Desk` is what they work on: the ledger and its views always, the inbox and the quarantine while a server
+runs.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,37 +14,25 @@ import msgspec
 
 from varv.app.explaining import Explanation, explain
 from varv.app.inspecting import StatusReport, status_report
-from varv.app.quarantine import (
-    HeldList,
-    HeldRequest,
-    HeldRows,
-    ListRequest,
-    QuarantineDesk,
-    ReplaceRequest,
-    Settled,
-    ShowRequest,
-    drop,
-    list_held,
-    release,
-    replace,
-    show_held,
-)
+from varv.app.quarantine import QuarantineDesk
 from varv.app.verifying import VerifyReport, verify_report
 from varv.data.inbox import Acceptance, Inbox, RefusedRow
 from varv.kernel.clock import Clock, wall_seconds
+from varv.kernel.codec import Event
 from varv.kernel.engine import Engine
 from varv.kernel.errors import DeadlineExceeded, FailedPrecondition, NotFound, Unavailable
 from varv.kernel.ids import ModelName
 from varv.kernel.ledger import Ledger
-from varv.kernel.sagas import Message
-from varv.kernel.verbs import Permission, Verb, VerbTable
+from varv.kernel.sagas import Fact, Message
+from varv.kernel.verbs import OPERATE, READ, WRITE, verb
 from varv.kernel.views import Views
-from varv.loop.model import LoopState, RetrainAsked, RollbackAsked
+from varv.loop.model import CancelAsked, LoopState, RetrainAsked, RollbackAsked
+from varv.loop.plan import loop_id
+from varv.loop.printed import Printed, printed
 from varv.loop.views import LoopView
 from varv.registry import RegistryView
 
 ROLLBACK_WITHIN_S = 30.0
-READ, WRITE, OPERATE = Permission("read"), Permission("write"), Permission("operate")
 
 
 class ModelRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,6 +47,13 @@ class ActRequest(msgspec.Struct, frozen=True, kw_only=True):
     model: str
     reason: str = ""
     by: str = "operator"
+
+
+class LogsRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """Names a version of a model; the latest if it is left out, and the only model of the home."""
+
+    model: str = ""
+    version: int | None = None
 
 
 class OutcomeRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -124,6 +119,16 @@ class RetrainOrdered(msgspec.Struct, frozen=True, kw_only=True):
     waits: bool
     seq: int
     settled: bool
+
+
+class TrainingCancelled(msgspec.Struct, frozen=True, kw_only=True):
+    """A training that is to end: its version, and whether somebody is there to end it."""
+
+    model: str
+    version: int
+    seq: int
+    settled: bool
+    """False where no server runs: the training fails as soon as one goes on with it."""
 
 
 class Desk:
@@ -193,13 +198,21 @@ class Desk:
 
     def tell(self, model: str, event: RollbackAsked | RetrainAsked) -> int:
         """Tell the loop of a model what a person wants; return the seq of that."""
+        return self._engine().tell(Message(loop_id(model), event))[0].seq
+
+    def state_fact(self, model: str, event: Event) -> int:
+        """Put on record what a person wants of what is under way; return the seq of that."""
+        return self._engine().tell(facts=[Fact(loop_id(model), event)])[0].seq
+
+    def _engine(self) -> Engine:
         if self.engine is None:
             raise Unavailable(
                 "server", "", "is still starting", hint="try again in a moment; see varv status"
             )
-        return self.engine.tell(Message(f"loop/{model}", event))[0].seq
+        return self.engine
 
 
+@verb("model.rollback", needs=OPERATE)
 def rollback(desk: Desk, request: ActRequest) -> RolledBack:
     """Go back to the champion before this one, or give up the rollout that is open.
 
@@ -232,6 +245,7 @@ def rollback(desk: Desk, request: ActRequest) -> RolledBack:
     )
 
 
+@verb("model.retrain", needs=OPERATE)
 def retrain(desk: Desk, request: ActRequest) -> RetrainOrdered:
     """Ask for a new candidate; it is trained at once, or after what is under way and the cool-down."""
     model = desk.model(request.model)
@@ -241,6 +255,33 @@ def retrain(desk: Desk, request: ActRequest) -> RetrainOrdered:
     begun = after.phase == "training" and after.candidate != before.candidate
     version = after.candidate if begun else None
     return RetrainOrdered(model=model, version=version, waits=not begun, seq=seq, settled=desk.running)
+
+
+@verb("model.cancel", needs=OPERATE)
+def cancel(desk: Desk, request: ActRequest) -> TrainingCancelled:
+    """End the training that is under way; it fails, saying who ended it and why, and is not tried again.
+
+    Raises
+    ------
+    FailedPrecondition
+        If none is under way.
+    """
+    model = desk.model(request.model)
+    state = desk.loop(model)
+    if state.phase != "training" or state.candidate is None:
+        hint = "see varv status"
+        raise FailedPrecondition("model", model, "is not being trained", phase=state.phase, hint=hint)
+    asked = CancelAsked(version=state.candidate, by=request.by, reason=request.reason)
+    seq = desk.state_fact(model, asked)
+    return TrainingCancelled(model=model, version=state.candidate, seq=seq, settled=desk.running)
+
+
+@verb("model.logs", needs=READ)
+def logs(desk: Desk, request: LogsRequest) -> Printed:
+    """Show what the training of a version printed, also while it runs."""
+    model = desk.model(request.model)
+    with desk.views.reading(LoopView) as loops:
+        return printed(desk.home, loops, model, request.version)
 
 
 def _settled(desk: Desk, model: str) -> LoopState:
@@ -255,12 +296,14 @@ def _settled(desk: Desk, model: str) -> LoopState:
     raise DeadlineExceeded("rollback", model, "has not settled yet", timeout_s=ROLLBACK_WITHIN_S, hint=hint)
 
 
+@verb("outcome.record", needs=WRITE)
 def record_outcomes(desk: Desk, request: OutcomeRequest) -> Accepted:
     """Make outcomes durable, but for those that do not fit; they are in the ledger within seconds."""
     model = desk.model(request.model)
     return _accepted(_inbox(desk).accept_outcomes(ModelName(model), request.rows))
 
 
+@verb("dataset.append", needs=WRITE)
 def append_rows(desk: Desk, request: AppendRequest) -> Accepted:
     """Make rows of a dataset durable, but for those that do not fit; features hold them within seconds."""
     return _accepted(_inbox(desk).accept(request.dataset, request.part, request.rows))
@@ -278,62 +321,19 @@ def _inbox(desk: Desk) -> Inbox:
     return desk.inbox
 
 
-def build_verbs(desk: Desk) -> VerbTable:
-    """Return every use case of a desk."""
-
-    def status(asked: ModelRequest) -> StatusReport:
-        return status_report(desk.views, desk.ledger, desk.clock.now(), model=asked.model, state=desk.state())
-
-    def why(asked: WhyRequest) -> Explanation:
-        return explain(desk.home, desk.ledger, desk.views, asked.subject)
-
-    def verify(asked: VerifyRequest) -> VerifyReport:
-        return verify_report(desk.home, quick=asked.quick)
-
-    def held(act: Callable[[QuarantineDesk, Any], Any]) -> Callable[[Any], Any]:
-        return lambda asked: act(desk.require_quarantine(), asked)
-
-    verbs: tuple[tuple[str, str | None, type[Any], Permission, Callable[[Any], Any]], ...] = (
-        ("model.status", "Show models, versions, shares, rollouts and alarms.", ModelRequest, READ, status),
-        ("model.rollback", rollback.__doc__, ActRequest, OPERATE, partial(rollback, desk)),
-        ("model.retrain", retrain.__doc__, ActRequest, OPERATE, partial(retrain, desk)),
-        ("outcome.record", record_outcomes.__doc__, OutcomeRequest, WRITE, partial(record_outcomes, desk)),
-        ("dataset.append", append_rows.__doc__, AppendRequest, WRITE, partial(append_rows, desk)),
-        ("quarantine.list", list_held.__doc__, ListRequest, READ, held(list_held)),
-        ("quarantine.show", show_held.__doc__, ShowRequest, READ, held(show_held)),
-        ("quarantine.release", release.__doc__, HeldRequest, OPERATE, held(release)),
-        ("quarantine.replace", replace.__doc__, ReplaceRequest, OPERATE, held(replace)),
-        ("quarantine.drop", drop.__doc__, HeldRequest, OPERATE, held(drop)),
-        ("ledger.why", "Explain a decision, a version or a prediction to its root.", WhyRequest, READ, why),
-        (
-            "ledger.verify",
-            "Compare what is stored with what was written.",
-            VerifyRequest,
-            READ,
-            verify,
-        ),
-    )
-    table = VerbTable()
-    for name, told, request, permission, run in verbs:
-        summary = (told or "").split("\n")[0]
-        verb = Verb(
-            name=name, summary=summary, request=request, result=_RESULTS[name], permission=permission, run=run
-        )
-        table.register(verb)
-    return table
+@verb("model.status", needs=READ)
+def status(desk: Desk, asked: ModelRequest) -> StatusReport:
+    """Show models, versions, shares, rollouts and alarms."""
+    return status_report(desk.views, desk.ledger, desk.clock.now(), model=asked.model, state=desk.state())
 
 
-_RESULTS: dict[str, type[msgspec.Struct]] = {
-    "model.status": StatusReport,
-    "model.rollback": RolledBack,
-    "model.retrain": RetrainOrdered,
-    "outcome.record": Accepted,
-    "dataset.append": Accepted,
-    "quarantine.list": HeldList,
-    "quarantine.show": HeldRows,
-    "quarantine.release": Settled,
-    "quarantine.replace": Settled,
-    "quarantine.drop": Settled,
-    "ledger.why": Explanation,
-    "ledger.verify": VerifyReport,
-}
+@verb("ledger.why", needs=READ)
+def why(desk: Desk, asked: WhyRequest) -> Explanation:
+    """Explain a decision, a version or a prediction to its root."""
+    return explain(desk.home, desk.ledger, desk.views, asked.subject)
+
+
+@verb("ledger.verify", needs=READ)
+def verify(desk: Desk, asked: VerifyRequest) -> VerifyReport:
+    """Compare what is stored with what was written."""
+    return verify_report(desk.home, quick=asked.quick)

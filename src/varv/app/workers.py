@@ -140,7 +140,8 @@ class _Owed:
         if self._reply is None:
             raise Unavailable("worker", "", "ended before it answered", hint="it is started again; retry")
         if self._reply.code:
-            kind = {error.code: error for error in tree()}[self._reply.code]
+            # Of classes that share a code the first is the general one.
+            kind = next(error for error in tree() if error.code == self._reply.code)
             raise kind("worker", "", f"refused: {self._reply.problem}")
         return self._reply
 

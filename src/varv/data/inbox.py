@@ -120,11 +120,18 @@ class Inbox:
         ------
         NotFound
             If the model is not served.
+        FailedPrecondition
+            If the model's task has no outcome.
         """
         outcome = self._outcomes.get(model)
         if outcome is None:
             hint = f"the models are {', '.join(self._outcomes)}"
             raise NotFound("model", model[:80], "is not served", hint=hint)
+        if not outcome.column:
+            hint = "send nothing: its predictions are judged by no outcome"
+            raise FailedPrecondition(
+                "model", model, f"predicts a {outcome.task.name}, which has no outcome", hint=hint
+            )
         return self.accept(outcome.requests.name, outcome.known_at, rows)
 
     def _are_requests(self, dataset: Dataset) -> bool:

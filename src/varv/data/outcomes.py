@@ -12,6 +12,7 @@ import polars as pl
 from varv.data.identity import keys_of
 from varv.data.model import Dataset
 from varv.kernel.clock import Duration
+from varv.kernel.columns import TIME
 from varv.tasks import Task
 
 
@@ -41,6 +42,11 @@ class OutcomeSpec:
     def is_in(self, dataset: Dataset, part: str) -> bool:
         """Return whether rows of a part hold the outcome."""
         return bool(self.column) and dataset.name == self.requests.name and part == self.known_at
+
+    def none(self) -> pl.DataFrame:
+        """Return what `read` returns of no rows."""
+        schema = {"key": pl.String(), "outcome": self.task.outcome_dtype, "known_at": TIME}
+        return pl.DataFrame(schema=schema)
 
     def read(self, rows: pl.DataFrame) -> pl.DataFrame:
         """Return ``key``, ``outcome`` and ``known_at`` of rows of the part that holds the outcome.

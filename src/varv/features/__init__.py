@@ -8,6 +8,7 @@ it is declared.
 
 from varv.features.engine import FeatureEngine
 from varv.features.model import Derived, FeatureSet, FeatureView, Windows, derived, windows
+from varv.features.slices import Slice, slice
 from varv.features.store import FeatureStore
 
 __all__ = [
@@ -16,7 +17,9 @@ __all__ = [
     "FeatureSet",
     "FeatureStore",
     "FeatureView",
+    "Slice",
     "Windows",
     "derived",
+    "slice",
     "windows",
 ]

@@ -1,8 +1,9 @@
 """The inference front: the Open Inference Protocol (version 2, REST) and MLflow's scoring protocol.
 
-Both only translate: `serving.answering` types the values, answers and captures. A small request is answered
-on the event loop, since that takes less time than handing it to a thread. Large ones go to a thread, one at a
-time, so that they hold up each other and nobody else.
+Both only translate: `serving.answering` types the values, answers and captures, and what an answer looks like
+is the task's to say: as tensors, and as the plain values that scoring clients take. A small request is
+answered on the event loop, since that takes less time than handing it to a thread. Large ones go to a thread,
+one at a time, so that they hold up each other and nobody else.
 """
 
 from __future__ import annotations
@@ -36,6 +37,8 @@ from varv.fronts.problems import (
 from varv.kernel.errors import InvalidInput, NotFound, Unavailable, VarvError
 from varv.kernel.ids import ModelName, new_secret
 from varv.serving import Answering, Answers
+from varv.serving.scores import Scores, scores_in
+from varv.tasks import OutputTensor
 
 MOST_BYTES = 16 << 20
 MOST_BYTES_TOGETHER = 64 << 20
@@ -43,12 +46,8 @@ INLINE_BYTES = 16 << 10
 """Above this a request is answered in a thread; some sixty rows."""
 LONGEST_ID = 1024
 
-_OUTPUTS = {
-    "probability": ("FP32", "score"),
-    "version": ("INT32", "version"),
-    "arm": ("BYTES", "arm"),
-    "key": ("BYTES", "key"),
-}
+_ABOUT = {"version": "INT32", "arm": "BYTES", "key": "BYTES"}
+"""What every answer says beside the prediction."""
 
 
 class Tensor(msgspec.Struct):
@@ -75,6 +74,12 @@ class InferRequest(msgspec.Struct):
     id: str = ""
     parameters: dict[str, Any] = {}
     outputs: list[Wanted] = []
+
+
+class IndexRequest(msgspec.Struct):
+    """A request for the list of models."""
+
+    ready: bool = False
 
 
 class Split(msgspec.Struct):
@@ -150,6 +155,8 @@ def create_inference(inference: Inference) -> Starlette:
         Route("/v2", served.server),
         Route("/v2/health/live", served.live),
         Route("/v2/health/ready", served.ready),
+        Route("/v2/models", served.models),
+        Route("/v2/repository/index", served.index, methods=["POST"]),
         Route("/v2/models/{model}", served.model),
         Route("/v2/models/{model}/ready", served.model_ready),
         Route("/v2/models/{model}/infer", served.infer, methods=["POST"]),
@@ -210,6 +217,27 @@ class _Protocols:
         ready = bool(self._model(request).versions)
         return json_response({"ready": ready}, status=200 if ready else 503)
 
+    async def models(self, request: Request) -> Response:
+        return json_response({"models": [one.model for one in self._inference.models.values()]})
+
+    @_told
+    async def index(self, request: Request) -> Response:
+        return await self._answered(request, self._index)
+
+    def _index(self, body: bytes) -> Response:
+        only_ready = _decoded(body, IndexRequest).ready if body else False
+        found = [
+            {
+                "name": one.model,
+                "version": ",".join(map(str, one.versions)),
+                "state": "READY" if one.versions else "UNAVAILABLE",
+                "reason": "" if one.versions else "it has no champion yet",
+            }
+            for one in self._inference.models.values()
+            if one.versions or not only_ready
+        ]
+        return json_response(found)
+
     @_told
     async def model(self, request: Request) -> Response:
         answering = self._model(request)
@@ -219,13 +247,16 @@ class _Protocols:
             for column in answering.columns.values()
         ]  # fmt: skip
         outputs = [
-            {"name": name, "datatype": datatype, "shape": [-1]} for name, (datatype, _) in _OUTPUTS.items()
+            {"name": one.name, "datatype": one.datatype, "shape": [-1, *one.tail]}
+            for one in answering.task.tensors()
         ]
+        outputs += [{"name": name, "datatype": kind, "shape": [-1]} for name, kind in _ABOUT.items()]
         return json_response(
             {
                 "name": answering.model,
                 "versions": [str(version) for version in answering.versions],
                 "platform": "varv_onnx",
+                "parameters": {"task": answering.task.name},
                 "inputs": inputs,
                 "outputs": outputs,
             }
@@ -264,16 +295,18 @@ class _Protocols:
     def _infer(self, body: bytes, model: str) -> Response:
         answering = self._inference.model(model)
         asked = _decoded(body, InferRequest)
-        unknown = [wanted.name for wanted in asked.outputs if wanted.name not in _OUTPUTS]
+        tensors = {one.name: one for one in answering.task.tensors()}
+        known = [*tensors, *_ABOUT]
+        unknown = [wanted.name for wanted in asked.outputs if wanted.name not in known]
         if unknown:
-            raise InvalidInput(
-                "field", "outputs", f"asks for {unknown[0][:80]!r}", hint=f"there are {', '.join(_OUTPUTS)}"
-            )
+            hint = f"there are {', '.join(known)}"
+            raise InvalidInput("field", "outputs", f"asks for {unknown[0][:80]!r}", hint=hint)
         columns = _columns(asked.inputs, answering.max_rows, answering.columns)
         request_id = _id(asked.id)
         answered = answering.answer(columns, request_id)
         answers = answered.rows
-        names = [wanted.name for wanted in asked.outputs] or list(_OUTPUTS)
+        predicted = scores_in(answers, answering.task)
+        names = [wanted.name for wanted in asked.outputs] or known
         said = {
             "id": request_id,
             "model_name": answering.model,
@@ -284,7 +317,10 @@ class _Protocols:
                 "share": answers["share"][0],
                 "captured": answered.captured,
             },
-            "outputs": [_output(name, answers) for name in names],
+            "outputs": [
+                _predicted(tensors[name], predicted) if name in tensors else _about(name, answers)
+                for name in names
+            ],
         }
         return json_response(said, headers=_headers(answered, request_id))
 
@@ -299,7 +335,8 @@ class _Protocols:
         columns = _frame_columns(_decoded(body, Invocation), answering.max_rows)
         request_id = _id(given_id)
         answered = answering.answer(columns, request_id)
-        predictions = {"predictions": answered.rows["score"].to_list()}
+        task = answering.task
+        predictions = {"predictions": task.plain(scores_in(answered.rows, task))}
         return json_response(predictions, headers=_headers(answered, request_id))
 
 
@@ -420,6 +457,20 @@ def _headers(answered: Answers, request_id: str) -> dict[str, str]:
     }
 
 
-def _output(name: str, answers: pl.DataFrame) -> dict[str, Any]:
-    datatype, column = _OUTPUTS[name]
-    return {"name": name, "datatype": datatype, "shape": [answers.height], "data": answers[column].to_list()}
+def _predicted(tensor: OutputTensor, predicted: Scores) -> dict[str, Any]:
+    shape = [len(predicted), *tensor.tail]
+    return {
+        "name": tensor.name,
+        "datatype": tensor.datatype,
+        "shape": shape,
+        "data": tensor.values(predicted),
+    }
+
+
+def _about(name: str, answers: pl.DataFrame) -> dict[str, Any]:
+    return {
+        "name": name,
+        "datatype": _ABOUT[name],
+        "shape": [answers.height],
+        "data": answers[name].to_list(),
+    }

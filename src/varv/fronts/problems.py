@@ -22,6 +22,7 @@ STATUS = {
     "user_code_failed": 500,
     "internal": 500,
     "unavailable": 503,
+    "interrupted": 503,
     "storage_full": 507,
     "deadline_exceeded": 504,
 }

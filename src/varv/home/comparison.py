@@ -2,8 +2,9 @@
 calendar.
 
 All policies see the same data in the same order and train by the same function. Only requests that every
-policy answered and that have an outcome are scored. Days are the unit of all intervals, since flights of a
-day share its weather.
+policy answered and that have an outcome are scored, by the losses and metrics of the model's task. Days are
+the unit of all intervals, since flights of a day share its weather. A task without an outcome has no quality
+to compare: what remains is how many requests were answered, and what that took.
 """
 
 from __future__ import annotations
@@ -11,14 +12,22 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
 import polars as pl
 
 from varv.home.home import Home
-from varv.home.model import Comparison, Comparisons, Gain, Month, PolicyScore
+from varv.home.model import (
+    Comparison,
+    Comparisons,
+    Gain,
+    Measure,
+    Month,
+    PolicyScore,
+    of_every_task,
+)
 from varv.kernel.clock import Instant
 from varv.kernel.codec import finite
 from varv.kernel.errors import FailedPrecondition
@@ -27,9 +36,9 @@ from varv.loop.model import LeakFinding
 from varv.loop.views import LoopView
 from varv.monitoring.views import MonitoringView
 from varv.registry import RegistryView, VersionRegistered
-from varv.stats.calibration import calibration_error, log_losses
-from varv.stats.intervals import block_bootstrap_mean, clustered_mean
-from varv.stats.ranking import auc, auc_interval
+from varv.serving.scores import GROUP, score_columns, scores_in
+from varv.stats.intervals import Numbers, block_bootstrap_mean, clustered_mean
+from varv.tasks import Array, Task
 
 COMPARISON_FILE = "comparison.json"
 """In the home folder: the last comparison, for programs."""
@@ -39,14 +48,18 @@ BLOCK_DAYS = 7
 
 FEWEST_DAYS = 3
 """A month of fewer days, at the edge of a replay, has no interval worth showing."""
+_NONE = Measure(None)
 
 
 class PolicyRun(NamedTuple):
     """What is kept of a finished policy to compare it: its scored requests, and what it took."""
 
     model: ModelName
+    task: Task
     rows: pl.DataFrame
-    """``key``, ``requested_at``, ``score`` and ``outcome``; a null where there never was one."""
+    """``key``, ``requested_at``, the columns of the score, ``outcome``, null where there never was one, and
+    ``group`` if the task has one.
+    """
     n_trainings: int
     n_retrains: int
     n_alarms: int
@@ -55,12 +68,36 @@ class PolicyRun(NamedTuple):
     leaks: tuple[LeakFinding, ...] = ()
 
 
+class _Scored(NamedTuple):
+    """What one policy said of the requests that are compared, and what turned out; rows in order of time."""
+
+    at: pl.Series
+    outcome: Array
+    predicted: Array
+    losses: Numbers
+    days: Array
+    groups: Array | None
+
+    def at_rows(self, rows: Array) -> _Scored:
+        """Return some of the rows."""
+        groups = None if self.groups is None else self.groups[rows]
+        return _Scored(
+            self.at[rows],
+            self.outcome[rows],
+            self.predicted[rows],
+            self.losses[rows],
+            self.days[rows],
+            groups,
+        )
+
+
 def policy_run(home: Home, name: ModelName, since: Instant, until: Instant, cpu_s: float | None) -> PolicyRun:
     """Return what a finished replay shows of a model's requests made from `since` on and mature at `until`.
 
     The last ones would be there only if their outcomes came early, and those are not a fair draw.
     """
     parts = home.models[name]
+    task = parts.plan.outcome.task
     last = Instant(max(since, until - parts.loop.outcome.mature))
     rows = parts.predictions.matured(since, last, known_by=until)
     with home.views.reading(RegistryView) as registry:
@@ -76,43 +113,47 @@ def policy_run(home: Home, name: ModelName, since: Instant, until: Instant, cpu_
         n_alarms = len(monitoring.alarms(name))
     own = [version for version in versions if not version.planted]
     work = sum(version.work for version in own)
-    scored = rows.select("key", "requested_at", "score", "outcome")
-    return PolicyRun(name, scored, len(own), n_retrains, n_alarms, work, cpu_s, leaks)
+    group = () if task.group is None else (GROUP,)
+    scored = rows.select("key", "requested_at", *score_columns(task), "outcome", *group)
+    return PolicyRun(name, task, scored, len(own), n_retrains, n_alarms, work, cpu_s, leaks)
 
 
 def compare(runs: Mapping[str, PolicyRun], *, since: Instant, until: Instant, seed: int) -> Comparison:
-    """Return the comparison of finished policies, the declared one first."""
-    common = _common(runs)
+    """Return the comparison of finished policies, the declared one first.
+
+    Raises
+    ------
+    FailedPrecondition
+        If the requests that all policies answered are too few to compare on.
+    """
     declared = runs[DECLARED]
-    _require_enough(declared.model, common)
-    losses = {name: log_losses(common["outcome"], common[name]) for name in runs}
-    rng = np.random.default_rng(derived_seed(seed, "comparison"))
-    by_day = pl.DataFrame({"day": common["requested_at"].dt.date(), **losses}).group_by(
-        "day", maintain_order=True
-    )
-    daily = by_day.agg(pl.len().alias("n"), pl.exclude("day").sum())
-    policies = []
-    for name, run in runs.items():
-        gains = tuple(_gain(name, other, daily, rng) for other in runs if other != name)
-        policies.append(_score(name, common, losses[name], run, gains))
+    common = _common(runs)
+    _require_enough(declared, common)
     return Comparison(
         model=declared.model,
+        task=declared.task.spec,
         scored_from=since,
         scored_until=until,
         n_requests=declared.rows.height,
         n_without_outcome=int(declared.rows["outcome"].null_count()),
-        policies=tuple(policies),
+        policies=_scores(runs, common, seed) if declared.task.has_outcome else _answered(runs, common),
         leaks=declared.leaks,
     )
 
 
-def _require_enough(model: ModelName, common: pl.DataFrame) -> None:
+def _require_enough(declared: PolicyRun, common: pl.DataFrame) -> None:
+    model, task = declared.model, declared.task
     if common.is_empty():
         hint = f"see why no model was there to answer: varv why {model}"
-        raise FailedPrecondition("replay", model, "answered nothing that has an outcome", hint=hint)
+        problem = "answered nothing that has an outcome" if task.has_outcome else "answered nothing"
+        raise FailedPrecondition("replay", model, problem, hint=hint)
+    if not task.has_outcome:
+        return
     n_days = common["requested_at"].dt.date().n_unique()
-    if n_days < 2 or common["outcome"].n_unique() < 2:
-        hint = "end the replay later: intervals need two days, and outcomes of both kinds"
+    of_classes = task.outcome_dtype.is_integer()
+    if n_days < 2 or (of_classes and common["outcome"].n_unique() < 2):
+        more = ", and outcomes of both kinds" if of_classes else ""
+        hint = f"end the replay later: intervals need two days{more}"
         raise FailedPrecondition(
             "replay", model, "has too little to be compared on", n_days=n_days, n=common.height, hint=hint
         )
@@ -126,10 +167,11 @@ def read_comparisons(data: bytes) -> Comparisons:
     msgspec.MsgspecError
         If it holds something else.
     """
-    found = msgspec.json.decode(data, type=dict[str, msgspec.Raw])
-    if "models" in found:
-        return msgspec.json.decode(data, type=Comparisons)
-    return comparisons([msgspec.json.decode(data, type=Comparison)])
+    found = msgspec.json.decode(data, type=dict[str, Any])
+    models = found.get("models", [found])
+    # From when every task was binary.
+    lifted = [one if "task" in one else of_every_task(one) for one in models]
+    return comparisons([msgspec.convert(one, type=Comparison) for one in lifted])
 
 
 def comparisons(models: Sequence[Comparison]) -> Comparisons:
@@ -145,12 +187,62 @@ def without_cpu(comparison: Comparison) -> Comparison:
 
 
 def _common(runs: Mapping[str, PolicyRun]) -> pl.DataFrame:
-    names = list(runs)
-    first = runs[names[0]].rows.select("key", "requested_at", "outcome", pl.col("score").alias(names[0]))
-    for name in names[1:]:
-        other = runs[name].rows.select("key", pl.col("score").alias(name))
-        first = first.join(other, on="key", how="inner", maintain_order="left")
-    return first.drop_nulls()
+    """Return the requests that every policy answered, with each one's score in columns that name it."""
+    common: pl.DataFrame | None = None
+    for name, run in runs.items():
+        scores = [pl.col(column).alias(f"{name} {column}") for column in score_columns(run.task)]
+        if common is None:
+            common = run.rows.select(pl.exclude(score_columns(run.task)), *scores)
+        else:
+            common = common.join(
+                run.rows.select("key", *scores), on="key", how="inner", maintain_order="left"
+            )
+    assert common is not None, "the declared policy is always there"
+    task = runs[DECLARED].task
+    if task.group is not None:
+        common = common.with_columns(pl.col(GROUP).fill_null(""))
+    return common.drop_nulls() if task.has_outcome else common.drop("outcome").drop_nulls()
+
+
+def _answered(runs: Mapping[str, PolicyRun], common: pl.DataFrame) -> tuple[PolicyScore, ...]:
+    return tuple(PolicyScore(name=name, n=common.height, **_spent(run)) for name, run in runs.items())
+
+
+def _spent(run: PolicyRun) -> dict[str, Any]:
+    return {
+        "n_trainings": run.n_trainings,
+        "n_retrains": run.n_retrains,
+        "n_alarms": run.n_alarms,
+        "work": run.work,
+        "cpu_s": run.cpu_s,
+    }
+
+
+def _scores(runs: Mapping[str, PolicyRun], common: pl.DataFrame, seed: int) -> tuple[PolicyScore, ...]:
+    task = runs[DECLARED].task
+    scored = {name: _scored(common, task, name) for name in runs}
+    rng = np.random.default_rng(derived_seed(seed, "comparison"))
+    losses = {name: one.losses for name, one in scored.items()}
+    by_day = pl.DataFrame({"day": common["requested_at"].dt.date(), **losses}).group_by(
+        "day", maintain_order=True
+    )
+    daily = by_day.agg(pl.len().alias("n"), pl.exclude("day").sum())
+    policies = []
+    for name, run in runs.items():
+        gains = tuple(_gain(name, other, daily, rng) for other in runs if other != name)
+        policies.append(_score(name, task, scored[name], run, gains))
+    return tuple(policies)
+
+
+def _scored(common: pl.DataFrame, task: Task, name: str) -> _Scored:
+    columns = [pl.col(f"{name} {column}").alias(column) for column in score_columns(task)]
+    predicted = task.matrix(scores_in(common.select(columns), task))
+    outcome = common["outcome"].to_numpy()
+    groups = None if task.group is None else common[GROUP].to_numpy()
+    assert task.loss is not None, "a task with an outcome has a loss"
+    losses = task.loss.exact(outcome, predicted, groups)
+    days = common["requested_at"].dt.date().to_physical().to_numpy()
+    return _Scored(common["requested_at"], outcome, predicted, losses, days, groups)
 
 
 def _gain(name: str, other: str, daily: pl.DataFrame, rng: np.random.Generator) -> Gain:
@@ -159,73 +251,83 @@ def _gain(name: str, other: str, daily: pl.DataFrame, rng: np.random.Generator) 
     return Gain(other, _six(found.value), _six(found.low), _six(found.high), len(sums))
 
 
-def _score(
-    name: str, common: pl.DataFrame, losses: np.ndarray, run: PolicyRun, gains: tuple[Gain, ...]
-) -> PolicyScore:
-    outcome, score = common["outcome"].to_numpy(), common[name].to_numpy()
-    days = _day_numbers(common)
-    loss = clustered_mean(losses, days)
-    ranking = auc_interval(outcome, score, days)
+def _score(name: str, task: Task, scored: _Scored, run: PolicyRun, gains: tuple[Gain, ...]) -> PolicyScore:
+    loss = clustered_mean(scored.losses, scored.days)
+    metrics = _metrics(task, scored)
+    auc, ece = metrics.get("auc", _NONE), metrics.get("ece", _NONE)
+    of_log = task.default_loss == "log_loss"
+    value, low, high = map(_six, (loss.value, loss.low, loss.high))
     return PolicyScore(
         name=name,
-        n=common.height,
-        log_loss=_six(loss.value),
-        log_loss_low=_six(loss.low),
-        log_loss_high=_six(loss.high),
-        auc=_six(ranking.value),
-        auc_low=_six(ranking.low),
-        auc_high=_six(ranking.high),
-        ece=_six(calibration_error(outcome, score).value),
-        n_trainings=run.n_trainings,
-        n_retrains=run.n_retrains,
-        n_alarms=run.n_alarms,
-        work=run.work,
-        cpu_s=run.cpu_s,
-        auc_within_days=_within_days(outcome, score, days),
+        n=len(scored.outcome),
+        log_loss=value if of_log else None,
+        log_loss_low=low if of_log else None,
+        log_loss_high=high if of_log else None,
+        auc=auc.value,
+        auc_low=auc.low,
+        auc_high=auc.high,
+        ece=ece.value,
+        **_spent(run),
+        auc_within_days=_auc_within_days(task, scored),
         gains=gains,
-        months=_months(common.with_columns(score=common[name], loss=losses)),
+        months=_months(task, scored),
+        loss=value,
+        loss_low=low,
+        loss_high=high,
+        metrics=metrics,
     )
 
 
-def _months(rows: pl.DataFrame) -> tuple[Month, ...]:
+def _metrics(task: Task, scored: _Scored) -> dict[str, Measure]:
+    given = scored.outcome, scored.predicted, scored.days, scored.groups
+    estimates = {metric.name: metric.estimate(*given) for metric in task.metrics.values()}
+    return {
+        name: Measure(*(finite(_six(number)) for number in (found.value, found.low, found.high)))
+        for name, found in estimates.items()
+    }
+
+
+def _months(task: Task, scored: _Scored) -> tuple[Month, ...]:
     found = []
-    for (month,), part in rows.group_by(pl.col("requested_at").dt.strftime("%Y-%m"), maintain_order=True):
-        days = _day_numbers(part)
-        if np.unique(days).size < FEWEST_DAYS:
+    months = pl.DataFrame({"month": scored.at.dt.strftime("%Y-%m")}).with_row_index("row")
+    for (month,), part in months.group_by("month", maintain_order=True):
+        of_month = scored.at_rows(part["row"].to_numpy())
+        if np.unique(of_month.days).size < FEWEST_DAYS:
             continue
-        outcome, score = part["outcome"].to_numpy(), part["score"].to_numpy()
-        loss = clustered_mean(part["loss"].to_numpy(), days)
-        ranking = auc_interval(outcome, score, days)
+        loss = clustered_mean(of_month.losses, of_month.days)
+        metrics = _metrics(task, of_month)
+        auc, rate = metrics.get("auc", _NONE), metrics.get("base_rate", _NONE)
         found.append(
             Month(
                 str(month),
-                part.height,
-                _six(outcome.mean()),
-                _six(loss.value),
+                len(of_month.outcome),
+                rate.value,
+                _six(loss.value) if task.default_loss == "log_loss" else None,
                 finite(_six(loss.low)),
                 finite(_six(loss.high)),
-                auc=finite(_six(ranking.value)),
-                auc_low=finite(_six(ranking.low)),
-                auc_high=finite(_six(ranking.high)),
-                auc_within_days=_within_days(outcome, score, days),
+                auc=auc.value,
+                auc_low=auc.low,
+                auc_high=auc.high,
+                auc_within_days=_auc_within_days(task, of_month),
+                loss=_six(loss.value),
+                metrics=metrics,
             )
         )
     return tuple(found)
 
 
-def _within_days(outcome: np.ndarray, score: np.ndarray, days: np.ndarray) -> float | None:
-    """The mean AUC of the days that have both outcomes, weighted by their rows; rows are in order of time."""
-    starts = np.flatnonzero(np.diff(days, prepend=days[0] - 1))
+def _auc_within_days(task: Task, scored: _Scored) -> float | None:
+    """Return the mean AUC of the days that determine it, weighted by their rows, if the task has one."""
+    metric = task.metrics.get("auc")
+    if metric is None:
+        return None
+    starts = np.flatnonzero(np.diff(scored.days, prepend=scored.days[0] - 1))
     total, n = 0.0, 0
-    for first, last in pairwise([*starts.tolist(), days.size]):
-        of_day = auc(outcome[first:last], score[first:last])
+    for first, last in pairwise([*starts.tolist(), scored.days.size]):
+        of_day = metric.value(scored.outcome[first:last], scored.predicted[first:last])
         if not math.isnan(of_day):
             total, n = total + of_day * (last - first), n + last - first
     return _six(total / n) if n else None
-
-
-def _day_numbers(rows: pl.DataFrame) -> np.ndarray:
-    return rows["requested_at"].dt.date().to_physical().to_numpy()
 
 
 def _six(value: float) -> float:

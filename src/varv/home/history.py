@@ -90,7 +90,8 @@ class History:
         self._say("reading the sources")
         feed = Feed(home.declared)
         for parts in home.models.values():
-            parts.plan.require_history(feed.values(parts.schema.requests, parts.plan.outcome.column))
+            if column := parts.plan.outcome.column:
+                parts.plan.require_history(feed.values(parts.schema.requests, column))
         stretch = self._stretch(feed)
         position = _Position(stretch.first, 0)
         intake = PastIntake(home)
@@ -144,6 +145,7 @@ class History:
             policy=parts.loop.policy(at, 0),
             declaration=self._declarations[parts.name],
             definition=parts.loop.definition(),
+            task=parts.plan.outcome.task.spec,
         )
         return Message(parts.loop.loop_id, started)
 

@@ -95,6 +95,8 @@ class Home:
             self.datasets.expect_outcomes(outcome.requests, outcome.column, outcome.task.rule())
 
         def outcomes() -> pl.DataFrame:
+            if not outcome.column:
+                return outcome.none()
             return outcome.read(self.datasets.read_part(outcome.requests, outcome.known_at))
 
         held = None if most_held is None else Stored(lambda: self.segments(name), outcomes, most_held)

@@ -185,7 +185,9 @@ class Live:
         for name, parts in home.models.items():
             parts.predictions.restore(home.segments(name))
         for dataset, part in dict.fromkeys(
-            (parts.plan.outcome.requests, parts.plan.outcome.known_at) for parts in home.models.values()
+            (parts.plan.outcome.requests, parts.plan.outcome.known_at)
+            for parts in home.models.values()
+            if parts.plan.outcome.column
         ):
             self._predictions.tell([Batch(dataset, part, home.datasets.read_part(dataset, part))])
         home.fleet.restore()
@@ -224,8 +226,10 @@ class Live:
             hint = "start it in a home of its own: varv --home .varv-new up FILE"
             raise FailedPrecondition("model", parts.name, "is not of this home", hint=hint)
         started = set(record.definition)
-        changed = started ^ set(parts.loop.definition())
-        if started and changed:
+        changed = started ^ set(parts.loop.definition()) if started else set()
+        if record.task != parts.plan.outcome.task.spec:
+            changed.add(("task",))
+        if changed:
             names = ", ".join(sorted({name for name, *_ in changed})[:10])
             hint = "put them back as they were, or start anew beside it: varv --home .varv-new up FILE"
             problem = f"declares other features or another outcome than this home was started with: {names}"

@@ -13,6 +13,7 @@ from varv.kernel.codec import Digest, Event, event
 from varv.kernel.ids import ModelName
 from varv.kernel.wording import count
 from varv.loop.model import LeakFinding
+from varv.tasks import TaskSpec
 
 
 @event("replay.advanced")
@@ -95,27 +96,42 @@ class PartRows(msgspec.Struct, frozen=True, kw_only=True):
         return self.n_different + self.n_waiting + self.n_early + left_out
 
 
+class Measure(msgspec.Struct, frozen=True):
+    """A number with its 95 % interval, clustered by the day; None where the rows do not determine it."""
+
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+
+
 class Month(msgspec.Struct, frozen=True):
-    """Quality in one calendar month (UTC)."""
+    """Quality in one calendar month (UTC).
+
+    ``base_rate`` to ``auc_within_days`` are of tasks that have metrics of these names.
+    """
 
     month: str
     n: int
-    base_rate: float
-    log_loss: float
-    low: float | None
-    """None, as `high`, where the month has one day only."""
-    high: float | None
-    auc: float | None
+    base_rate: float | None = None
+    log_loss: float | None = None
+    low: float | None = None
+    """Limits of the loss; None, as `high`, where the month has one day only."""
+    high: float | None = None
+    auc: float | None = None
     """Pooled over the month: every request against every other."""
     auc_low: float | None = None
     auc_high: float | None = None
     auc_within_days: float | None = None
     """Mean of the days' AUC, weighted by their requests: requests of one day against each other."""
+    loss: float | None = None
+    """Mean of the task's default loss."""
+    metrics: dict[str, Measure] = {}
+    """The task's metrics, by name."""
 
 
 class Gain(msgspec.Struct, frozen=True):
-    """Mean log-loss of another policy minus that of this one; above zero, this one is better. 95 %
-    interval.
+    """Mean of the task's default loss under another policy minus that under this one; above zero, this one is
+    better. 95 % interval.
     """
 
     over: str
@@ -126,18 +142,21 @@ class Gain(msgspec.Struct, frozen=True):
 
 
 class PolicyScore(msgspec.Struct, frozen=True, kw_only=True):
-    """What one policy achieved, and what it took."""
+    """What one policy achieved, and what it took.
+
+    ``log_loss`` to ``ece`` are of tasks that have a loss and metrics of these names.
+    """
 
     name: str
     n: int
-    log_loss: float
-    log_loss_low: float
-    log_loss_high: float
-    auc: float
+    log_loss: float | None = None
+    log_loss_low: float | None = None
+    log_loss_high: float | None = None
+    auc: float | None = None
     """Pooled over all requests; its limits are clustered by the day, as those of the log-loss."""
-    auc_low: float
-    auc_high: float
-    ece: float
+    auc_low: float | None = None
+    auc_high: float | None = None
+    ece: float | None = None
     n_trainings: int
     n_retrains: int
     """Trainings after the first that the policy itself asked for; planted candidates are not counted."""
@@ -150,6 +169,12 @@ class PolicyScore(msgspec.Struct, frozen=True, kw_only=True):
     """Mean of the days' AUC, weighted by their requests."""
     gains: tuple[Gain, ...] = ()
     months: tuple[Month, ...] = ()
+    loss: float | None = None
+    """Mean of the task's default loss; None, as its limits, where the task has no outcome."""
+    loss_low: float | None = None
+    loss_high: float | None = None
+    metrics: dict[str, Measure] = {}
+    """The task's metrics, by name."""
 
 
 class Comparison(msgspec.Struct, frozen=True, kw_only=True):
@@ -158,6 +183,8 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     warnings: tuple[str, ...] = ()
     """What has to be known before anything else: rows that were lost. It comes first, in JSON too."""
     model: ModelName
+    task: TaskSpec = TaskSpec()
+    """What the model predicts, which says what losses and metrics mean."""
     scored_from: Instant
     scored_until: Instant
     n_requests: int
@@ -178,7 +205,34 @@ class Comparisons(msgspec.Struct, frozen=True, kw_only=True):
     models: tuple[Comparison, ...]
 
 
-@event("replay.policies_compared")
+def of_every_task(comparison: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields of a comparison from when every task was binary as they are written today."""
+    return {**comparison, "policies": [_of_every_task(policy) for policy in comparison["policies"]]}
+
+
+def _of_every_task(policy: dict[str, Any]) -> dict[str, Any]:
+    loss = {f"loss{end}": policy[f"log_loss{end}"] for end in ("", "_low", "_high")}
+    metrics = {"auc": _auc(policy), "ece": {"value": policy["ece"]}}
+    months = [
+        {
+            **month,
+            "loss": month["log_loss"],
+            "metrics": {"auc": _auc(month), "base_rate": {"value": month["base_rate"]}},
+        }
+        for month in policy.get("months", ())
+    ]
+    return {**policy, **loss, "metrics": metrics, "months": months}
+
+
+def _auc(fields: dict[str, Any]) -> dict[str, Any]:
+    return {"value": fields["auc"], "low": fields.get("auc_low"), "high": fields.get("auc_high")}
+
+
+def _compared_as_binary(fields: dict[str, Any]) -> dict[str, Any]:
+    return {**fields, "comparison": of_every_task(fields["comparison"])}
+
+
+@event("replay.policies_compared", version=2, upcast={1: _compared_as_binary})
 class PoliciesCompared(Event, frozen=True, kw_only=True):
     """The policies of a replay were held against each other."""
 

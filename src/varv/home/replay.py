@@ -106,6 +106,7 @@ class Driver:
                     policy=parts.loop.policy(replay.train_at, replay.seed),
                     declaration=declaration,
                     definition=parts.loop.definition(),
+                    task=parts.plan.outcome.task.spec,
                 ),
             )
             for parts in self._home.models.values()

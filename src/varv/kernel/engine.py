@@ -4,7 +4,8 @@
 claims a command, lets its handler act, and commits what came of it together with the end of the command.
 `fire_one` delivers a timer that came due. Nothing that decides is kept in memory between calls, so after a
 crash at any point the next call goes on from the last commit, and the same inputs give the same ledger, bit
-for bit. A full disk is such a point: the call raises `StorageFull`, and is made again once there is room.
+for bit. A full disk is such a point: the call raises `StorageFull`, and is made again once there is room. So
+is a stop: a command that was `Interrupted` runs again after the next start.
 
 Every entry names as its cause the entry that led to it: a message the entry its sender was handling, a fact
 the message that decided it, a reply the message that decided the command, a fired timer the message that set
@@ -26,6 +27,7 @@ from varv.kernel.errors import (
     Conflict,
     Corrupt,
     FailedPrecondition,
+    Interrupted,
     InvalidInput,
     NotFound,
     StorageFull,
@@ -99,7 +101,7 @@ class Engine:
         self._faults = faults or Faults()
         self._sagas = {saga.name: saga for saga in sagas}
         self._handlers: dict[str, tuple[type[Command], Handler]] = {}
-        # Commands whose end could not be written: their leases are to be given back before the next claim.
+        # Commands that did not come to an end: their leases are to be given back before the next claim.
         self._unfinished: deque[ClaimedCommand] = deque()
         for command, handler in (handlers or {}).items():
             if command.__name__ in self._handlers:
@@ -174,6 +176,8 @@ class Engine:
         ------
         StorageFull
             If the disk takes nothing more. That is no failure of the command: a later call runs it again.
+        Interrupted
+            If the command was ended from outside. That is none either.
         """
         self._give_back()
         claimed = self._ledger.claim(worker, self._clock.now(), LEASE)
@@ -182,13 +186,13 @@ class Engine:
         self._faults.reach("engine.after_claim")
         try:
             self._settle(claimed, self._outcome(claimed))
-        except StorageFull:
+        except (StorageFull, Interrupted):
             self._unfinished.append(claimed)
             raise
         return True
 
     def _give_back(self) -> None:
-        """Give back the leases of commands whose end the disk did not take, so that they run again."""
+        """Give back the leases of commands that did not come to an end, so that they run again."""
         while self._unfinished:
             claimed = self._unfinished.popleft()
             try:
@@ -202,7 +206,7 @@ class Engine:
     def _settle(self, claimed: ClaimedCommand, outcome: Reply | VarvError) -> None:
         """Commit what came of a command."""
         self._faults.reach("engine.after_handler")
-        if isinstance(outcome, StorageFull):
+        if isinstance(outcome, StorageFull | Interrupted):
             raise outcome
         try:
             if isinstance(outcome, Reply):
@@ -233,6 +237,8 @@ class Engine:
 
     def _finish(self, claimed: ClaimedCommand, reply: Reply) -> None:
         ends, facts = CommandEnd(claimed.id, claimed.attempt), reply.facts
+        if reply.failed is not None:
+            reply = _failure(claimed, reply.failed)
         if not facts and not reply.messages:
             ended = CommandEnded(command=claimed.name, command_id=claimed.id)
             facts = (Fact(ENDED, ended),)

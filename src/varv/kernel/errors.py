@@ -9,6 +9,7 @@
     ├── FailedPrecondition    right request, wrong state
     ├── PermissionDenied      the caller may not
     ├── Unavailable           an engine or server cannot be reached; retry helps
+    │   └── Interrupted       it was ended before it was done, and is to be done again
     ├── StorageFull           the disk takes nothing more; it goes on by itself once there is room
     ├── DeadlineExceeded      it took longer than allowed
     ├── Corrupt               stored bytes are not what was written
@@ -21,6 +22,9 @@ front has one table from codes to its own protocol.
 from __future__ import annotations
 
 from typing import ClassVar
+
+PRINTED = "the last lines that it printed:"
+"""What heads them in a whole message."""
 
 
 class VarvError(Exception):
@@ -64,7 +68,7 @@ class VarvError(Exception):
         below the other.
         """
         printed: tuple[str, ...] = getattr(self, "printed", ())
-        said = ("the last lines that it printed:", *printed) if printed else ()
+        said = (PRINTED, *printed) if printed else ()
         return "\n  ".join((str(self), *getattr(self, "trace", ()), *said))
 
     def __str__(self) -> str:
@@ -120,6 +124,12 @@ class Unavailable(VarvError):
 
     code = "unavailable"
     retryable = True
+
+
+class Interrupted(Unavailable):
+    """Was ended before it was done, and can be done again."""
+
+    code = "interrupted"
 
 
 class StorageFull(VarvError):

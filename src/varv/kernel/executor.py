@@ -138,8 +138,10 @@ class Executor(Protocol):
         ------
         UserCodeFailed
             If the job's code raised, broke a limit, or ended its process.
+        Interrupted
+            If the job was cancelled.
         Unavailable
-            If the job was cancelled, or no place could be made for it to run.
+            If no place could be made for it to run.
         VarvError
             Any other that the job raised, with the same code, subject, problem, hint and facts.
         """

@@ -2,8 +2,8 @@
 
 None of them but `was_cancelled` can be retried: the same code with the same input would loop, leak or crash
 again, and the engine would let it do so five times. A cancelled job has nothing wrong with it. It is
-cancelled as its process shuts down, and then the engine is to run the command again later; whoever cancels
-for good holds the event that says so, and need not ask the error.
+cancelled as its process shuts down, and then the engine runs the command again after the next start, without
+counting a failure; whoever cancels for good holds the event that says so, and need not ask the error.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import signal
 
 import msgspec
 
-from varv.kernel.errors import Unavailable, UserCodeFailed
+from varv.kernel.errors import Interrupted, UserCodeFailed
 
 Subject = tuple[str, str]
 """Kind and name of what a job runs."""
@@ -117,10 +117,10 @@ def returned_too_much(subject: Subject, output: Output, n_bytes: int, result_byt
     return _failed(subject, problem, output, "return less, or allow a larger result")
 
 
-def was_cancelled(subject: Subject) -> Unavailable:
+def was_cancelled(subject: Subject) -> Interrupted:
     """Return the error of a job that was ended, or never begun, because nobody wants it any more."""
     kind, name = subject
-    return Unavailable(kind, name, "was cancelled", hint="run it again")
+    return Interrupted(kind, name, "was cancelled", hint="run it again")
 
 
 def _signal(number: int) -> str:

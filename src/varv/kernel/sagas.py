@@ -14,6 +14,7 @@ import msgspec
 
 from varv.kernel.clock import Instant, iso
 from varv.kernel.codec import Event, event
+from varv.kernel.errors import VarvError
 
 S = TypeVar("S", bound=msgspec.Struct)
 
@@ -88,6 +89,8 @@ class Reply(msgspec.Struct, frozen=True):
 
     facts: tuple[Fact, ...] = ()
     messages: tuple[Message, ...] = ()
+    failed: VarvError | None = None
+    """Why the command failed, where a handler has facts to leave all the same; it is not tried again."""
 
 
 @event("saga.timer_fired")

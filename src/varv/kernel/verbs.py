@@ -1,28 +1,34 @@
 """Verbs: each use case described once, so that every front can offer it.
 
-A verb says what it is called, what it takes and gives, who may use it, and what runs. REST paths, command
-lines and clients are derived from the table; a front decodes a request here and never validates by itself.
+A room declares its verbs where they are done: `verb` stands above a function of the part that it works on and
+of the request, and everything else that a front needs follows from the signature. REST paths, command lines
+and clients are derived from the table; a front decodes a request here and never validates by itself.
 """
 
 from __future__ import annotations
 
 import difflib
+import inspect
 import re
 from collections.abc import Callable, Iterator
-from typing import Any, Generic, NewType, TypeVar
+from types import ModuleType
+from typing import Any, Generic, NewType, TypeVar, get_type_hints
 
 import msgspec
 
 from varv.kernel.errors import AlreadyExists, InvalidInput, NotFound
 
 Permission = NewType("Permission", str)
+READ, WRITE, OPERATE = Permission("read"), Permission("write"), Permission("operate")
 
 Q = TypeVar("Q", bound=msgspec.Struct)
 R = TypeVar("R")
+F = TypeVar("F", bound=Callable[..., Any])
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*\.[a-z][a-z0-9_]*")
 _AT = re.compile(r"(.*) - at `\$\.?(.*)`", re.DOTALL)
 MOST_REQUEST_BYTES = 1 << 20
+_MARK = "__verb__"
 
 
 class Verb(msgspec.Struct, Generic[Q, R], frozen=True, kw_only=True):
@@ -82,6 +88,69 @@ class Verb(msgspec.Struct, Generic[Q, R], frozen=True, kw_only=True):
     def _hint(self) -> str:
         fields = msgspec.structs.fields(self.request)
         return f"give {', '.join(field.encode_name for field in fields)}" if fields else "give {}"
+
+
+class _Declared(msgspec.Struct, frozen=True):
+    """What `verb` says of a function."""
+
+    name: str
+    permission: Permission
+
+
+def verb(name: str, *, needs: Permission) -> Callable[[F], F]:
+    """Declare a function ``(part, request) -> result`` as a use case; its first line is what help says.
+
+    Parameters
+    ----------
+    name
+        The capability and the act, ``"model.rollback"``.
+    needs
+        What the caller must hold.
+    """
+
+    def declare(function: F) -> F:
+        setattr(function, _MARK, _Declared(name, needs))
+        return function
+
+    return declare
+
+
+def declared_in(module: ModuleType, part_of: Callable[[type[Any]], Any]) -> Iterator[Verb[Any, Any]]:
+    """Yield the verbs that a module declares.
+
+    Parameters
+    ----------
+    part_of
+        Returns the part of a type that a verb works on; asked at each call, so that a part may be made later.
+
+    Raises
+    ------
+    InvalidInput
+        If a function that is declared as a verb does not say what it takes and gives.
+    """
+    for function in vars(module).values():
+        said = getattr(function, _MARK, None)
+        if said is None or function.__module__ != module.__name__:
+            continue
+        hints = get_type_hints(function)
+        names = [*inspect.signature(function).parameters]
+        if len(names) != 2 or not {*names, "return"} <= hints.keys():
+            hint = "write def rollback(loops: Loops, asked: Rollback) -> RolledBack"
+            raise InvalidInput("verb", said.name, "does not say what it takes and gives", hint=hint)
+        yield Verb(
+            name=said.name,
+            summary=(inspect.getdoc(function) or "").split("\n")[0],
+            request=hints[names[1]],
+            result=hints["return"],
+            permission=said.permission,
+            run=_bound(function, hints[names[0]], part_of),
+        )
+
+
+def _bound(
+    function: Callable[[Any, Any], Any], kind: type[Any], part_of: Callable[[type[Any]], Any]
+) -> Callable[[Any], Any]:
+    return lambda asked: function(part_of(kind), asked)
 
 
 class VerbTable:

@@ -9,8 +9,8 @@ the same function is fitted on all rows, and that refit is the version that meet
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -19,11 +19,22 @@ import polars as pl
 from varv.data import Dataset, Datasets
 from varv.data.identity import keys_of
 from varv.kernel.blobs import Blobs
-from varv.kernel.clock import Instant, as_datetime
-from varv.kernel.codec import Digest, digest_of, finite
-from varv.kernel.errors import FailedPrecondition, UserCodeFailed
+from varv.kernel.clock import Instant
+from varv.kernel.codec import Digest, digest_of
+from varv.kernel.errors import FailedPrecondition, InvalidInput
+from varv.kernel.executor import Cancelled
 from varv.kernel.ids import Version
-from varv.kernel.user_code import UserCode
+from varv.loop.fits import (
+    Held,
+    Recipe,
+    Rows,
+    ancestry,
+    fit_steps,
+    new_rows_only,
+    refit_step,
+    served_span,
+    work_of,
+)
 from varv.loop.model import TrainCandidate
 from varv.loop.plan import LoopParts, LoopPlan
 from varv.monitoring.reference import Reference, reference
@@ -32,26 +43,22 @@ from varv.registry import (
     Judged,
     Package,
     Runtimes,
+    Trial,
     VersionRegistered,
-    environment,
     open_package,
-    signature_of,
 )
-from varv.stats.calibration import calibration_error, log_losses
-from varv.stats.ranking import auc
+from varv.serving.scores import Scores, score_columns, score_series, scores_in
+from varv.tasks import Array, Task
 from varv.training import (
+    Fitter,
     Input,
     Pipeline,
     PipelineResult,
     PipelineStep,
     StepCache,
-    TrainingSet,
-    build_package,
     code_closure,
 )
-from varv.training.gates import HeldOut
-from varv.training.previous import Previous
-from varv.training.weights import weights_of
+from varv.training.gates import Judgement, Served
 
 LEAST_HELD_OUT = 50
 """Fewer held-out rows judge nothing."""
@@ -61,40 +68,8 @@ class Validation(msgspec.Struct, frozen=True):
     """What a fit shows on held-out rows."""
 
     n: int
-    log_loss: float
-    auc: float | None
-    """None where all outcomes are equal."""
-    ece: float
-    base_rate: float
-
-    def metrics(self) -> dict[str, float | None]:
-        """Return the metrics by name."""
-        return {"log_loss": self.log_loss, "auc": self.auc, "ece": self.ece, "base_rate": self.base_rate}
-
-
-class Held(msgspec.Struct, frozen=True):
-    """Two stretches of requests: those in [`fit_from`, `since`) are fitted on, those in [`since`, `until`)
-    held out.
-    """
-
-    fit_from: Instant
-    since: Instant
-    until: Instant
-
-
-class Rows(msgspec.Struct, frozen=True):
-    """The labelled rows of one training, in the order of the requests, and the stretches that are held out,
-    the last one first.
-    """
-
-    frame: pl.DataFrame
-    names: tuple[str, ...]
-    held: tuple[Held, ...]
-
-    def between(self, since: Instant, until: Instant) -> pl.DataFrame:
-        """Return the rows of requests made in [since, until)."""
-        at = pl.col("requested_at")
-        return self.frame.filter((at >= as_datetime(since)) & (at < as_datetime(until)))
+    metrics: dict[str, float | None]
+    """The default loss and every metric of the task; None where the rows do not determine one."""
 
 
 class JudgedStretches(msgspec.Struct, frozen=True):
@@ -115,16 +90,33 @@ class Candidates:
         Where results of training steps are found again.
     runtimes
         Score with packages.
+    fitter
+        Runs the author's function.
+    timer
+        Reads seconds, for gates on time; None for a replay, whose ledger must not depend on the machine.
     """
 
-    def __init__(self, datasets: Datasets, blobs: Blobs, cache: StepCache, runtimes: Runtimes) -> None:
+    def __init__(
+        self,
+        datasets: Datasets,
+        blobs: Blobs,
+        cache: StepCache,
+        runtimes: Runtimes,
+        fitter: Fitter,
+        timer: Callable[[], float] | None = None,
+    ) -> None:
         self._runtimes = runtimes
+        self.fitter = fitter
+        self._timer = timer
         self._datasets = datasets
         self._blobs = blobs
         self._cache = cache
 
-    def rows(self, parts: LoopParts, command: TrainCandidate) -> Rows:
-        """Return the rows whose outcomes are mature at the command's cut-off, and what is held out of them.
+    def rows(
+        self, parts: LoopParts, command: TrainCandidate, champion: VersionRegistered | None = None
+    ) -> Rows:
+        """Return the rows whose outcomes are mature at the command's cut-off, what is held out of them, and
+        what the fits go on from.
 
         Raises
         ------
@@ -136,48 +128,69 @@ class Candidates:
         names = plan.features.names
         if command.planted is not None:
             column = command.planted.column
-            rows, names = self._with_column(plan.outcome.requests, rows, column, cutoff), (*names, column)
+            rows, names = self._with_planted(plan.outcome.requests, rows, column, cutoff), (*names, column)
         if isinstance(plan.train.weights, str) and plan.train.weights not in rows.columns:
-            rows = self._with_column(plan.outcome.requests, rows, plan.train.weights, cutoff)
+            rows = self._with_weights(plan.outcome.requests, rows, plan.train.weights, cutoff)
+        # A planted column is none of the champion's, and a plant none of its successors.
+        past = None if command.planted is not None else ancestry(plan.train, champion, names)
         candidates = [_held(rows, plan, cutoff, number) for number in range(plan.train.origins)]
-        found = Rows(rows, names, tuple(candidates))
+        if past is not None and plan.train.strategy is not None:
+            candidates, past = new_rows_only(candidates, past)
+        found = Rows(rows, names, tuple(candidates), past)
         allowed = [held for held in candidates if not _too_few(found, held, plan)]
-        if candidates[0] not in allowed:
-            n_fit, n_held_out = _counts(found, candidates[0])
-            hint = "wait for more outcomes, or lower min_rows or validate"
-            problem = "has too few rows to train on"
-            raise FailedPrecondition(
-                "model", plan.model, problem, n_fit=n_fit, n_held_out=n_held_out, hint=hint
-            )
-        return Rows(rows, names, tuple(allowed))
+        served = served_span(found, plan.train)
+        n_served = found.between(served.since, served.until).height
+        if candidates[0] not in allowed or n_served < plan.train.min_rows:
+            raise _too_few_to_train(found, candidates[0], plan)
+        found = msgspec.structs.replace(found, held=tuple(allowed))
+        return found if plan.train.search is None else _with_inner(found, plan)
 
     def train(
-        self, parts: LoopParts, command: TrainCandidate, champion: VersionRegistered | None = None
+        self,
+        parts: LoopParts,
+        command: TrainCandidate,
+        champion: VersionRegistered | None = None,
+        cancelled: Cancelled | None = None,
     ) -> VersionRegistered:
         """Fit, judge, package and check a candidate, and return how it is to be registered.
 
         Parameters
         ----------
         champion
-            What it may start from, if that is declared.
+            What the fits go on from, if that is declared.
+        cancelled
+            Ends the fit that is under way once it is set.
 
         Raises
         ------
         UserCodeFailed
-            If the author's function raised.
+            If the author's function raised, or did not end by itself.
         FailedPrecondition
             If there are too few rows.
+        Interrupted
+            If a fit was cancelled.
         """
         plan = parts.loop
-        rows = self.rows(parts, command)
+        rows = self.rows(parts, command, champion)
         datasets = self._datasets_used(plan)
         known = digest_of([datasets, command.cutoff, rows.names, rows.held, rows.frame.height])
-        start = None if champion is None or not plan.train.warm_start else self._start(champion)
-        results = _pipeline(plan, command, rows, known, self._runtimes, start).run(self._cache)
+        recipe = Recipe(
+            plan=plan,
+            version=command.version,
+            seed=command.seed,
+            fitter=self.fitter,
+            runtimes=self._runtimes,
+            blobs=self._blobs,
+            cancelled=cancelled,
+        )
+        results = _pipeline(recipe, rows, known).run(self._cache)
         judged = _judged(rows, results)
         served = results["train"] if plan.train.refit else results["fit-1"]
         package = open_package(served.value)
-        span = _served_span(rows, plan)
+        fitted = served_span(rows, plan.train)
+        span = rows.between(fitted.since, fitted.until)
+        trials: tuple[Trial, ...] = () if rows.inner is None else results["search"].value.trials
+        works = [*judged, *trials]
         together: Validation = results["validate"].value.together
         return VersionRegistered(
             model=plan.model,
@@ -192,51 +205,65 @@ class Candidates:
             cutoff=command.cutoff,
             n_rows=span.height,
             n_validation=together.n,
-            metrics=together.metrics(),
+            metrics=together.metrics,
             params=package.params,
             seed=command.seed,
             code=code_closure(plan.train.fit).digest,
             environment=package.environment.digest,
             datasets=datasets,
             pipeline_key=served.key,
-            work=sum(fit.work for fit in judged) + (_work(package) if plan.train.refit else 0),
+            work=sum(one.work for one in works) + (work_of(package) if plan.train.refit else 0),
             planted=command.planted.name if command.planted else "",
             judged=judged,
+            strategy="full" if rows.ancestry is None or plan.train.strategy is None else "incremental",
+            parent=None if rows.ancestry is None else rows.ancestry.version,
+            trials=trials,
         )
 
     def held_out(
         self, parts: LoopParts, made: VersionRegistered, champion: VersionRegistered | None
-    ) -> HeldOut:
+    ) -> Judgement:
         """Return the held-out rows of a registered candidate, as its judged fits and the champion score
-        them.
+        them, and both versions as they serve.
         """
-        columns: list[tuple[np.ndarray, ...]] = []
         plan = parts.loop
-        for fit in made.judged_fits:
-            rows = parts.predictions.labelled(fit.since, fit.until, known_by=made.cutoff)
-            own = rows
-            for column in sorted(set(made.signature) - set(plan.features.names)):
-                own = self._with_column(plan.outcome.requests, own, column, made.cutoff)
-            at = rows["requested_at"].to_physical().to_numpy()
-            ours = self._scores(fit.package, own)
-            theirs = ours if champion is None else self._scores(champion.package, rows)
-            unseen = np.full(len(at), fill_value=True) if champion is None else at >= champion.data_end
-            columns.append((rows["outcome"].to_numpy(), ours, at, theirs, unseen))
-        outcome, candidate, at, theirs, unseen = (
-            np.concatenate(parts) for parts in zip(*columns, strict=True)
+        task = plan.outcome.task
+        stretches = [self._stretch(parts, fit, made, champion) for fit in made.judged_fits]
+        frame = pl.concat([stretch.frame for stretch in stretches])
+        at = frame["requested_at"].to_physical().to_numpy()
+        names = dict.fromkeys([*plan.features.names, *made.signature])
+        return Judgement(
+            task=task,
+            outcome=frame["outcome"].to_numpy(),
+            candidate=np.concatenate([stretch.candidate for stretch in stretches]),
+            at=at,
+            champion=None
+            if champion is None
+            else np.concatenate([stretch.champion for stretch in stretches]),
+            unseen=None if champion is None else at >= champion.data_end,
+            groups=groups_in(frame, task),
+            rows=frame.select("key", "requested_at", *names),
+            served=self._served(made),
+            champion_served=None if champion is None else self._served(champion),
+            timer=self._timer,
         )
-        if champion is None:
-            return HeldOut(outcome, candidate, at)
-        return HeldOut(outcome, candidate, at, theirs, unseen)
 
-    def _start(self, champion: VersionRegistered) -> _Start:
-        def load() -> Previous:
-            package = open_package(self._blobs.get(champion.package))
-            return Previous(package, Version(champion.version), self._runtimes)
+    def _stretch(
+        self, parts: LoopParts, fit: Judged, made: VersionRegistered, champion: VersionRegistered | None
+    ) -> _Stretch:
+        """Return one held-out stretch, as the fit before it and the champion score it."""
+        plan = parts.loop
+        rows = parts.predictions.labelled(fit.since, fit.until, known_by=made.cutoff)
+        own = rows
+        for column in sorted(set(made.signature) - set(plan.features.names)):
+            own = self._with_planted(plan.outcome.requests, own, column, made.cutoff)
+        ours = self._scores(fit.package, own)
+        return _Stretch(own, ours, ours if champion is None else self._scores(champion.package, rows))
 
-        return _Start(Input(champion.package, load), champion.data_end)
+    def _served(self, version: VersionRegistered) -> Served:
+        return Served(lambda: self._blobs.get(version.package), self._runtimes)
 
-    def _scores(self, package: Digest, rows: pl.DataFrame) -> np.ndarray:
+    def _scores(self, package: Digest, rows: pl.DataFrame) -> Scores:
         opened = open_package(self._blobs.get(package))
         # A planted column that nobody caught: broken in production, so empty here.
         gone = [name for name in opened.signature.names if name not in rows.columns]
@@ -244,16 +271,31 @@ class Candidates:
             self._runtimes, opened, rows.with_columns(pl.lit(None, pl.Float32).alias(name) for name in gone)
         )
 
-    def _with_column(
+    def _with_planted(
         self, requests: Dataset, rows: pl.DataFrame, column: str, cutoff: Instant
     ) -> pl.DataFrame:
-        """Return `rows` with a column of the requests as the history holds it, even if its values came to be
-        known after the request; as they are, if there is no such column.
+        """Return `rows` with a planted column as the history holds it: values that came to be known after the
+        request.
+        """
+        known = self._datasets.read(requests, known_at=cutoff)
+        values = known.select(keys_of(requests.key, known), pl.col(column).cast(pl.Float32))
+        return rows.join(values, on="key", how="left", maintain_order="left")
+
+    def _with_weights(
+        self, requests: Dataset, rows: pl.DataFrame, column: str, cutoff: Instant
+    ) -> pl.DataFrame:
+        """Return `rows` with a column of the requests that is no feature.
+
+        Raises
+        ------
+        InvalidInput
+            If the requests have no such column.
         """
         known = self._datasets.read(requests, known_at=cutoff)
         if column not in known.columns:
-            return rows
-        values = known.select(keys_of(requests.key, known), pl.col(column).cast(pl.Float32))
+            hint = f"name a feature, or a column of {requests.name}"
+            raise InvalidInput("weights", column, "are no column of the rows", hint=hint)
+        values = known.select(keys_of(requests.key, known), column)
         return rows.join(values, on="key", how="left", maintain_order="left")
 
     def _datasets_used(self, plan: LoopPlan) -> tuple[DatasetUse, ...]:
@@ -264,6 +306,30 @@ class Candidates:
                 DatasetUse(dataset.name, len(batches), digest_of([batch.digest for batch in batches]))
             )
         return tuple(used)
+
+
+class _Stretch(NamedTuple):
+    """Held-out rows, and what two versions say of them."""
+
+    frame: pl.DataFrame
+    candidate: Scores
+    champion: Scores
+
+
+def groups_in(frame: pl.DataFrame, task: Task) -> Array | None:
+    """Return the list that each row belongs to, shape (n,), or None where the task has no lists.
+
+    Raises
+    ------
+    FailedPrecondition
+        If the lists are not kept beside predictions.
+    """
+    if task.group is None:
+        return None
+    if task.group not in frame.columns:
+        hint = f"list {task.group!r} among the features, so that it is kept beside predictions"
+        raise FailedPrecondition("task", task.name, f"has rows without their {task.group!r}", hint=hint)
+    return frame[task.group].to_numpy()
 
 
 def labelled_rows(parts: LoopParts, cutoff: Instant) -> pl.DataFrame:
@@ -289,20 +355,27 @@ def _held(rows: pl.DataFrame, plan: LoopPlan, cutoff: Instant, number: int) -> H
     return Held(Instant(fit_from), Instant(until - train.validate), Instant(until))
 
 
-def _counts(rows: Rows, held: Held) -> tuple[int, int]:
-    fit, held_out = rows.between(held.fit_from, held.since), rows.between(held.since, held.until)
-    return fit.height, held_out.height
-
-
 def _too_few(rows: Rows, held: Held, plan: LoopPlan) -> bool:
-    n_fit, n_held_out = _counts(rows, held)
+    n_fit, n_held_out = rows.counts(held)
     return n_fit < plan.train.min_rows or n_held_out < LEAST_HELD_OUT
 
 
-def _served_span(rows: Rows, plan: LoopPlan) -> pl.DataFrame:
-    """Return the rows that the served version is fitted on."""
-    last = rows.held[0]
-    return rows.between(last.fit_from, last.until if plan.train.refit else last.since)
+def _too_few_to_train(rows: Rows, held: Held, plan: LoopPlan) -> FailedPrecondition:
+    n_fit, n_held_out = rows.counts(held)
+    hint = "wait for more outcomes, or lower min_rows or validate"
+    problem = "has too few rows to train on"
+    return FailedPrecondition("model", plan.model, problem, n_fit=n_fit, n_held_out=n_held_out, hint=hint)
+
+
+def _with_inner(rows: Rows, plan: LoopPlan) -> Rows:
+    """Return the rows with a stretch to search on, before all that judges; where there are too few rows for
+    it, fewer stretches judge.
+    """
+    inner = [Held(held.fit_from, Instant(held.since - plan.train.validate), held.since) for held in rows.held]
+    for n_held in range(len(inner), 0, -1):
+        if not _too_few(rows, inner[n_held - 1], plan):
+            return msgspec.structs.replace(rows, held=rows.held[:n_held], inner=inner[n_held - 1])
+    raise _too_few_to_train(rows, inner[0], plan)
 
 
 def _judged(rows: Rows, results: PipelineResult) -> tuple[Judged, ...]:
@@ -318,150 +391,78 @@ def _judged(rows: Rows, results: PipelineResult) -> tuple[Judged, ...]:
                 until=held.until,
                 n_rows=package.n_rows,
                 n_held_out=validation.n,
-                metrics=validation.metrics(),
-                work=_work(package),
+                metrics=validation.metrics,
+                work=work_of(package),
             )
         )
     return tuple(found)
 
 
-def _work(package: Package) -> int:
-    return package.n_rows * int(package.params.get("max_iter", 1))
-
-
-class _Start(NamedTuple):
-    """A version to start from, and where the requests that it was fitted on end."""
-
-    previous: Input
-    data_end: Instant
-
-
-def _pipeline(
-    plan: LoopPlan,
-    command: TrainCandidate,
-    rows: Rows,
-    known: Digest,
-    runtimes: Runtimes,
-    start: _Start | None,
-) -> Pipeline:
+def _pipeline(recipe: Recipe, rows: Rows, known: Digest) -> Pipeline:
     """Return one step for each fit, so that a training that was cut short fits nothing twice."""
+    plan, seed = recipe.plan, recipe.seed
     data = Input(known, lambda: rows)
     declared = [
         list(rows.names),
         list(plan.features.names),
         plan.train.params,
         plan.outcome.column,
-        command.version,
-        command.seed,
-        *([plan.train.weights] if isinstance(plan.train.weights, str) else []),
+        recipe.version,
+        seed,
     ]
-    recipe = Input(digest_of(declared), lambda: _Recipe(plan, command.version, command.seed, runtimes))
-    both = {"rows": data, "recipe": recipe}
-    code, seed = plan.train.code, command.seed
-    steps = []
-    for number, held in enumerate(rows.held, 1):
-        span = Input(digest_of(held), lambda held=held: (held.fit_from, held.since))
-        needs = {**both, "span": span}
-        # A champion that knows the held-out rows by heart would let its heir pass the gates by memory.
-        if start is not None and start.data_end <= held.since:
-            needs["previous"] = start.previous
-        steps.append(PipelineStep(name=f"fit-{number}", run=_fit, needs=needs, code=code, seed=seed))
-    fits: dict[str, Input | str] = {f"fit_{number}": f"fit-{number}" for number in range(1, len(steps) + 1)}
+    both = {"rows": data, "recipe": Input(digest_of(declared), lambda: recipe)}
+    steps = fit_steps(rows, plan.train, both, seed)
+    fits = {f"fit_{number}": f"fit-{number}" for number in range(1, len(rows.held) + 1)}
     rest = {**both, **fits}
     steps.append(PipelineStep(name="validate", run=_validate, produces=JudgedStretches, needs=rest))
     steps.append(PipelineStep(name="reference", run=_reference, produces=Reference, needs=rest))
     if plan.train.refit:
-        last = rows.held[0]
-        span = Input(digest_of([last, "refit"]), lambda: (last.fit_from, last.until))
-        needs = {**both, "span": span, **({} if start is None else {"previous": start.previous})}
-        steps.append(PipelineStep(name="train", run=_fit, needs=needs, code=code, seed=seed))
+        steps.append(refit_step(rows, plan.train, both, seed))
     return Pipeline(tuple(steps))
 
 
-class _Recipe(NamedTuple):
-    plan: LoopPlan
-    version: Version
-    seed: int
-    runtimes: Runtimes
+def _validate(rows: Rows, recipe: Recipe, **fits: bytes) -> JudgedStretches:
+    scored, task = _scored(rows, recipe, fits), recipe.plan.outcome.task
+    together = _validation(pl.concat(scored), task)
+    return JudgedStretches(tuple(_validation(part, task) for part in scored), together)
 
 
-def _fit(
-    rows: Rows, recipe: _Recipe, span: tuple[Instant, Instant], previous: Previous | None = None
-) -> bytes:
-    fit = rows.between(*span)
-    signature, train = signature_of(fit, rows.names), recipe.plan.train
-    given = TrainingSet(
-        fit,
-        fit["outcome"].to_numpy().astype(np.int64),
-        fit["requested_at"].to_physical().to_numpy(),
-        signature,
-        seed=recipe.seed,
-        weights=None if train.weights is None else weights_of(train.weights, fit, signature),
-        previous=previous,
-    )
-    estimator = _fitted(recipe.plan, given)
-    return build_package(
-        estimator,
-        given,
-        rows.between(rows.held[0].since, rows.held[0].until).head(2000),
-        task=recipe.plan.outcome.task,
-        runtimes=recipe.runtimes,
-        environment=environment(code_closure(train.fit).libraries),
-        params={**train.params, **_work_of(estimator)},
-        keep_state=train.warm_start,
-    )
+def _validation(scored: pl.DataFrame, task: Task) -> Validation:
+    outcome, predicted = scored["outcome"].to_numpy(), scores_in(scored, task)
+    return Validation(scored.height, task.validation(outcome, predicted, groups_in(scored, task)))
 
 
-def _fitted(plan: LoopPlan, given: TrainingSet) -> Any:
-    name = getattr(plan.train.fit, "__qualname__", "fit")
-    with UserCode("function", name):
-        estimator = plan.train.fit(given, plan.train.params)
-    if estimator is None:
-        raise UserCodeFailed("function", name, "returned None", hint="return the fitted estimator")
-    return estimator
-
-
-def _work_of(estimator: Any) -> Mapping[str, int]:
-    rounds = getattr(estimator, "n_iter_", None)
-    return {"max_iter": int(rounds)} if isinstance(rounds, int | np.integer) else {}
-
-
-def _validate(rows: Rows, recipe: _Recipe, **fits: bytes) -> JudgedStretches:
-    scored = _scored(rows, recipe, fits)
-    return JudgedStretches(tuple(map(_validation, scored)), _validation(pl.concat(scored)))
-
-
-def _validation(scored: pl.DataFrame) -> Validation:
-    outcome, predicted = scored["outcome"].to_numpy(), scored["score"].to_numpy()
-    return Validation(
-        n=len(outcome),
-        log_loss=round(float(log_losses(outcome, predicted).mean()), 6),
-        auc=finite(round(auc(outcome, predicted), 6)),
-        ece=round(calibration_error(outcome, predicted).value, 6),
-        base_rate=round(float(outcome.mean()), 6),
-    )
-
-
-def _scored(rows: Rows, recipe: _Recipe, fits: Mapping[str, bytes]) -> list[pl.DataFrame]:
+def _scored(rows: Rows, recipe: Recipe, fits: Mapping[str, bytes]) -> list[pl.DataFrame]:
     """Return the held-out stretches, the last one first, each with the ``score`` of the fit before it."""
-    found = []
+    found: list[pl.DataFrame] = []
+    task = recipe.plan.outcome.task
     for number, held in enumerate(rows.held, 1):
         part = rows.between(held.since, held.until)
-        score = pl.Series("score", package_scores(recipe.runtimes, open_package(fits[f"fit_{number}"]), part))
-        found.append(part.with_columns(score))
+        predicted = package_scores(recipe.runtimes, open_package(fits[f"fit_{number}"]), part)
+        found.append(part.with_columns(score_series(task, "score", predicted)))
     return found
 
 
-def _reference(rows: Rows, recipe: _Recipe, **fits: bytes) -> Reference:
+def _reference(rows: Rows, recipe: Recipe, **fits: bytes) -> Reference:
     # Rows that the model was fitted on flatter it: only the held-out ones carry a score.
     scored = _scored(rows, recipe, fits)[::-1]
     fitted = rows.between(rows.held[0].fit_from, rows.held[-1].since)
-    parts = [fitted.with_columns(score=pl.lit(None, dtype=pl.Float32)), *scored]
-    names = recipe.plan.features.names
-    frame = pl.concat([part.select("requested_at", "score", "outcome", *names) for part in parts])
-    return reference(frame, model=recipe.plan.model, version=Version(recipe.version), features=names)
+    plan = recipe.plan
+    task, names = plan.outcome.task, plan.features.names
+    scores = score_columns(task)
+    parts = [fitted.with_columns(pl.lit(None, pl.Float32).alias(name) for name in scores), *scored]
+    lists = () if task.group is None else ("group",)
+    frame = pl.concat([part.select("requested_at", *scores, "outcome", *lists, *names) for part in parts])
+    return reference(
+        frame,
+        task=task,
+        model=plan.model,
+        version=Version(recipe.version),
+        features=names,
+        monitors=plan.monitors.declared,
+    )
 
 
-def package_scores(runtimes: Runtimes, package: Package, rows: pl.DataFrame) -> np.ndarray:
-    """Return what a package says of `rows`, float32 of shape (n,)."""
-    return runtimes.load(package, threads=2).predict(package.signature.feed(rows))[:, 0]
+def package_scores(runtimes: Runtimes, package: Package, rows: pl.DataFrame) -> Scores:
+    """Return what a package says of `rows`, float32 of shape (n, width)."""
+    return runtimes.load(package, threads=2).predict(package.signature.feed(rows))

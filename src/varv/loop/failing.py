@@ -12,7 +12,7 @@ import re
 from msgspec.structs import replace
 
 from varv.kernel.codec import Digest, digest_of
-from varv.kernel.errors import FailedPrecondition
+from varv.kernel.errors import PRINTED, FailedPrecondition
 from varv.kernel.sagas import CommandFailed
 from varv.loop.model import LoopState
 
@@ -25,7 +25,8 @@ WAITING = "waiting for a changed declaration"
 LONGEST_HEADLINE = 400
 """Characters."""
 
-_NUMBERS = re.compile(r"0x[0-9a-f]+|\d+(\.\d+)?")
+_NUMBERS = re.compile(r"0x[0-9a-f]+|\d+(\.\d+)?( ([KMG]iB|bytes))?")
+_OVERRAN = "did not return within"
 
 
 def headline(event: CommandFailed) -> str:
@@ -36,7 +37,8 @@ def headline(event: CommandFailed) -> str:
 
 
 def identity(event: CommandFailed) -> Digest:
-    """Return what identifies a failure: its message without numbers, which differ with the rows.
+    """Return what identifies a failure: its message without numbers, which differ with the rows, and without
+    what was printed. Of a fit that was ended where it happened to be, the place says nothing either.
 
     Examples
     --------
@@ -45,7 +47,10 @@ def identity(event: CommandFailed) -> Digest:
     >>> identity(one) == identity(other)
     True
     """
-    return digest_of([event.command, event.code, _NUMBERS.sub("#", event.reason)])
+    reason = event.reason.partition(f"\n  {PRINTED}")[0]
+    first, _, _ = reason.partition("\n")
+    told = first if _OVERRAN in first else reason
+    return digest_of([event.command, event.code, _NUMBERS.sub("#", told)])
 
 
 def counted(state: LoopState, event: CommandFailed) -> LoopState:

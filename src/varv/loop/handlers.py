@@ -9,14 +9,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import polars as pl
+from msgspec.structs import replace
 
 from varv.kernel.blobs import Blobs
 from varv.kernel.clock import DAY, HOUR, Duration, Instant
 from varv.kernel.codec import Event
 from varv.kernel.columns import TIME
+from varv.kernel.errors import Interrupted, VarvError
 from varv.kernel.ids import ModelName, Version
 from varv.kernel.sagas import Command, Fact, Handler, Message, Reply
 from varv.kernel.views import Views
+from varv.loop.cancelling import Wish
 from varv.loop.candidates import Candidates
 from varv.loop.leak_report import LeakReport
 from varv.loop.model import (
@@ -25,6 +28,7 @@ from varv.loop.model import (
     GatherEvidence,
     JudgeCandidate,
     Measure,
+    OutputKept,
     RowsMatured,
     SetReference,
     TrainCandidate,
@@ -35,10 +39,11 @@ from varv.monitoring.measure import Answered, answered, measure_answered, measur
 from varv.monitoring.model import CHAMPION
 from varv.monitoring.reference import Reference
 from varv.registry import RegistryView, VersionRecord
-from varv.rollout import Luck, RolloutsView, evidence, learned, rollout_id
-from varv.rollout.evidence import PAIRED
-from varv.rollout.luck import Hour
-from varv.training.gates import HeldOut, judge
+from varv.rollout import Guard, Luck, RolloutsView, evidence, luck_of, rollout_id
+from varv.rollout.evidence import paired_columns
+from varv.serving.scores import renamed, score_columns, score_series
+from varv.tasks import Task
+from varv.training.gates import Judgement, judge
 
 LUCK_HISTORY = Duration(90 * DAY)
 """How far back scores of two versions on the same requests are taken from, to learn how far chance goes."""
@@ -77,10 +82,34 @@ class LoopHandlers:
         }
 
     def train(self, command: TrainCandidate, command_id: str, now: Instant) -> Reply:
+        """Train and register a candidate; whether or not that works, keep what it printed.
+
+        Raises
+        ------
+        Interrupted
+            If the training was ended by a stop: it is to be done again.
+        """
+        wish = Wish(self._views, command.model, command.version)
+        try:
+            refused = wish.refusal()
+            reply = self._trained(command, wish) if refused is None else Reply(failed=refused)
+        except Interrupted:
+            refused = wish.refusal()
+            if refused is None:
+                raise
+            reply = Reply(failed=refused)
+        except VarvError as error:
+            if error.retryable:
+                raise
+            reply = Reply(failed=error)
+        return replace(reply, facts=(*reply.facts, *self._output(command)))
+
+    def _trained(self, command: TrainCandidate, wish: Wish) -> Reply:
         """Train and register a candidate; at the first training, look for leaks."""
-        parts, record = self._models[command.model], self._champion(command.model)
-        champion = None if record is None else record.registered
-        registered = self._candidates.train(parts, command, champion)
+        parts = self._models[command.model]
+        champion = self._champion(command.model)
+        before = None if champion is None else champion.registered
+        registered = self._candidates.train(parts, command, before, wish)
         with self._views.reading(RegistryView) as registry:
             challenger = registry.moving(command.model, "challenger", command.version)
         facts = (
@@ -92,6 +121,19 @@ class LoopHandlers:
         trained = CandidateTrained(version=command.version, n_rows=registered.n_rows, n_labelled=n_mature)
         return Reply(facts, (Message(loop_id(command.model), trained),))
 
+    def _output(self, command: TrainCandidate) -> tuple[Fact, ...]:
+        """Keep what the fits of a version printed."""
+        text = self._candidates.fitter.printed(command.model, command.version)
+        if not text:
+            return ()
+        kept = OutputKept(
+            model=command.model,
+            version=command.version,
+            digest=self._blobs.put(text),
+            n_bytes=len(text),
+        )
+        return (Fact(loop_id(command.model), kept),)
+
     def judge(self, command: JudgeCandidate, command_id: str, now: Instant) -> Reply:
         """Hold a candidate's judged fits against the gates, each on the stretch that it was not fitted on."""
         parts = self._models[command.model]
@@ -102,7 +144,7 @@ class LoopHandlers:
         rows = self._candidates.held_out(parts, record, champion)
         results = judge(parts.loop.gates, rows)
         passed = all(result.passed for result in results)
-        luck = Luck() if champion is None else self._luck(parts, _hours(rows), now)
+        luck = Luck() if champion is None else self._luck(parts, _unseen(rows), now)
         judged = GatesJudged(version=command.version, passed=passed, results=results, luck=luck)
         return Reply(messages=(Message(loop_id(command.model), judged),))
 
@@ -124,9 +166,9 @@ class LoopHandlers:
         span = rows_of(day, watch)
         known_by = Instant(day.end + watch.maturity)
         rows = parts.predictions.matured(span.start, span.end, known_by=known_by)
-        answerers = answered(rows, day)
+        answerers = answered(rows, day, parts.loop.outcome.task)
         if champion is None:
-            return [measure_answered(part, day, model=model, maturity=watch.maturity) for part in answerers]
+            return [measure_answered(part, day, model=model, plan=watch) for part in answerers]
         version = Version(champion.registered.version)
         if not answerers:
             # A day without requests is a measurement too: of none.
@@ -136,27 +178,39 @@ class LoopHandlers:
             if part.version == version and part.role == CHAMPION:
                 events += measure_day(part.rows, day, self._reference(champion), watch)
             else:
-                events.append(measure_answered(part, day, model=model, maturity=watch.maturity))
+                events.append(measure_answered(part, day, model=model, plan=watch))
         return events
 
     def gather(self, command: GatherEvidence, command_id: str, now: Instant) -> Reply:
         """Tell a rollout what the outcomes of its requests say."""
-        rows = _paired(self._models[command.model], command.since, command.through, now)
+        parts = self._models[command.model]
+        guards = self._guards(parts, command.version)
+        rows = _paired(parts, guards, command.since, command.through, now)
         if command.former is None:
             both = rows.filter((pl.col("candidate") == command.version).fill_null(value=False))
         else:
-            both = _against_former(rows, command.version, command.former)
-        found = evidence(both, since=command.since, through=command.through)
+            both = _against_former(rows, command.version, command.former, parts.loop.outcome.task)
+        found = evidence(
+            both, task=parts.loop.outcome.task, guards=guards, since=command.since, through=command.through
+        )
         if found is None:
             return Reply()
         return Reply(messages=(Message(rollout_id(command.model, command.version), found),))
 
-    def _luck(self, parts: LoopParts, held_out: Sequence[Hour], now: Instant) -> Luck:
+    def _guards(self, parts: LoopParts, version: Version) -> tuple[Guard, ...]:
+        """Return what the rollout of a version is guarded by: as it started, not as declared by now."""
+        with self._views.reading(RolloutsView) as view:
+            record = view.latest(parts.loop.model, version)
+        return (parts.loop.rollout if record is None else record.plan).guarded
+
+    def _luck(self, parts: LoopParts, held_out: pl.DataFrame, now: Instant) -> Luck:
         """Return what the held-out rows, and all that two sound versions scored in the past, say of
-        chance.
+        chance by each guard.
         """
-        since, through = Instant(now - LUCK_HISTORY), Instant(now - parts.loop.outcome.mature)
-        rows = _paired(parts, since, through, now)
+        guards = parts.loop.rollout.guarded
+        since = Instant(now - LUCK_HISTORY)
+        through = Instant((now - parts.loop.outcome.mature) // HOUR * HOUR)
+        rows = _paired(parts, guards, since, through, now)
         with self._views.reading(RolloutsView) as view:
             records = view.of_model(parts.loop.model)
             # What was rolled back may have been broken, and differs from its champion by more than luck.
@@ -168,9 +222,8 @@ class LoopHandlers:
         pairs: list[pl.DataFrame] = []
         for champion, version in sorted(sound):
             pairs.append(rows.filter((pl.col("champion") == champion) & (pl.col("candidate") == version)))
-            pairs.append(_against_former(rows, version, champion))
-        told = [evidence(part, since=since, through=through) for part in pairs]
-        return learned([held_out, *(one.hours for one in told if one is not None)])
+            pairs.append(_against_former(rows, version, champion, parts.loop.outcome.task))
+        return luck_of(held_out, pairs, task=parts.loop.outcome.task, guards=guards)
 
     def set_reference(self, command: SetReference, command_id: str, now: Instant) -> Reply:
         """Let the monitors compare with the new champion's reference."""
@@ -196,34 +249,34 @@ def _n_mature(parts: LoopParts, now: Instant) -> int:
     return parts.predictions.n_labelled(Instant(now - parts.loop.outcome.mature), known_by=now)
 
 
-def _paired(parts: LoopParts, since: Instant, through: Instant, now: Instant) -> pl.DataFrame:
-    columns = (*PAIRED, "champion", "candidate", "former", "former_score")
+def _paired(
+    parts: LoopParts, guards: Sequence[Guard], since: Instant, through: Instant, now: Instant
+) -> pl.DataFrame:
+    task = parts.loop.outcome.task
+    former = score_columns(task, "former_score")
+    columns = (*paired_columns(task, guards), "champion", "candidate", "former", *former)
     return parts.predictions.matured(since, through, known_by=now, columns=columns)
 
 
-def _against_former(rows: pl.DataFrame, version: int, former: int) -> pl.DataFrame:
+def _against_former(rows: pl.DataFrame, version: int, former: int, task: Task) -> pl.DataFrame:
     """Return the requests that a promoted version and the one before scored, the promoted one as the
     candidate.
     """
     ours = ((pl.col("champion") == version) & (pl.col("former") == former)).fill_null(value=False)
-    return rows.filter(ours).with_columns(
-        candidate_score=pl.col("champion_score"), champion_score=pl.col("former_score")
-    )
+    promoted = renamed(rows.filter(ours), task, "champion_score", "candidate_score")
+    return renamed(promoted, task, "former_score", "champion_score")
 
 
-def _hours(rows: HeldOut) -> tuple[Hour, ...]:
-    """Return the held-out rows that neither version was fitted on, as hours of paired losses."""
+def _unseen(rows: Judgement) -> pl.DataFrame:
+    """Return the held-out rows that neither version was fitted on, as `evidence` reads them."""
+    assert rows.champion is not None, "without a champion there are no pairs"
     scored = pl.DataFrame(
-        {
-            "requested_at": pl.Series(rows.at, dtype=pl.Int64).cast(TIME),
-            "outcome": rows.outcome,
-            "champion_score": rows.champion,
-            "candidate_score": rows.candidate,
-        }
+        [
+            pl.Series("requested_at", rows.at, dtype=pl.Int64).cast(TIME),
+            pl.Series("outcome", rows.outcome),
+            *score_series(rows.task, "champion_score", rows.champion),
+            *score_series(rows.task, "candidate_score", rows.candidate),
+            *([] if rows.groups is None else [pl.Series("group", rows.groups)]),
+        ]
     )
-    unseen = scored.filter(pl.Series(rows.unseen, dtype=pl.Boolean))
-    if unseen.is_empty():
-        return ()
-    through = Instant(int(rows.at.max()) + HOUR)
-    found = evidence(unseen, since=Instant(0), through=through)
-    return () if found is None else found.hours
+    return scored.filter(pl.Series(rows.unseen, dtype=pl.Boolean))

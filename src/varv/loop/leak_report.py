@@ -58,7 +58,7 @@ class LeakReport:
         rows = self._candidates.rows(parts, command)
         last = rows.held[0]
         fit, later = rows.between(last.fit_from, last.since), rows.between(last.since, last.until)
-        findings = examine(fit, later, names)
+        findings = examine(fit, later, names, plan.outcome.task)
         return (LeaksExamined(version=command.version, features=names, findings=findings),)
 
     def noticed(self, parts: LoopParts, day: Instant) -> tuple[Event, ...]:
@@ -74,11 +74,7 @@ class LeakReport:
         rows = parts.predictions.matured(since, until, known_by=known_by)
         ours = rows.filter((pl.col("champion") == made.version).fill_null(value=False))
         judged = self._candidates.held_out(parts, made, None)
-        finding = worse_live(
-            (judged.outcome, judged.candidate, judged.days),
-            ours.with_columns(score=pl.col("champion_score")),
-            made.version,
-        )
+        finding = worse_live(judged, ours, made.version)
         return () if finding is None else (LeakNoticed(finding=finding),)
 
     def reread(self, model: ModelName, datasets: Sequence[Dataset]) -> tuple[Event, ...]:

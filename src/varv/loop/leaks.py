@@ -18,10 +18,14 @@ import numpy.typing as npt
 import polars as pl
 
 from varv.kernel.clock import DAY
+from varv.kernel.codec import finite
+from varv.loop.candidates import groups_in
 from varv.loop.model import LeakFinding
-from varv.stats.calibration import log_losses
+from varv.serving.scores import score_columns, scores_in
 from varv.stats.intervals import Estimate, clustered_mean, jackknife
 from varv.stats.ranking import auc
+from varv.tasks import Task
+from varv.training.gates import Judgement
 
 ALONE = 0.9
 """A feature whose area under the curve is above this alone, with its whole interval, is worth a look."""
@@ -35,53 +39,91 @@ OWN_SHARE = 0.5
 one made of these very outcomes leaves next to none.
 """
 LEAST_RUNS, LEAST_RUN = 30, 5
+MOST_CLASSES = 5
+"""So many classes are looked for in each feature."""
 _BINS = 32
 _PRIOR_ROWS = 20.0
 
 Numbers = npt.NDArray[np.float64]
 
 
-def examine(fit: pl.DataFrame, held_out: pl.DataFrame, features: Sequence[str]) -> tuple[LeakFinding, ...]:
+def examine(
+    fit: pl.DataFrame, held_out: pl.DataFrame, features: Sequence[str], task: Task
+) -> tuple[LeakFinding, ...]:
     """Return what speaks for a leak among `features`.
 
     Parameters
     ----------
     fit, held_out
-        Labelled rows, the held-out ones later: ``requested_at``, ``outcome`` (0 or 1) and the features.
+        Labelled rows, the held-out ones later: ``requested_at``, ``outcome`` and the features.
+    task
+        What an outcome is.
+
+    Notes
+    -----
+    A leak shows in whether one thing happened or not. Of several classes each of the most frequent is asked
+    for, of numbers whether they lie above the median of `fit`.
     """
+    found: dict[tuple[str, str], LeakFinding] = {}
+    for happened in _happenings(fit["outcome"], task):
+        first, later = (part.with_columns(happened.alias("outcome")) for part in (fit, held_out))
+        for finding in _examined(first, later, features):
+            found.setdefault((finding.kind, finding.subject), finding)
+    return tuple(found.values())
+
+
+def _happenings(outcome: pl.Series, task: Task) -> list[pl.Expr]:
+    """Return what either happened or not, as 0 or 1, to be looked for in the features."""
+    if not task.has_outcome or outcome.is_empty():
+        return []
+    here = pl.col("outcome")
+    if not task.outcome_dtype.is_integer():
+        return [(here > outcome.median()).cast(pl.Int8)]
+    if outcome.is_in([0, 1]).all():
+        return [here]
+    counts = outcome.value_counts(name="n").sort("n", outcome.name, descending=[True, False])
+    return [(here == value).cast(pl.Int8) for value in counts[outcome.name][:MOST_CLASSES].to_list()]
+
+
+def _examined(fit: pl.DataFrame, held_out: pl.DataFrame, features: Sequence[str]) -> list[LeakFinding]:
     both = pl.concat([fit, held_out])
     found = [*_alone(fit, held_out, features)]
     for name in features:
         found += [one for one in (_own_outcomes(both, name), _nulls(both, name)) if one is not None]
-    return tuple(found)
+    return found
 
 
-def worse_live(
-    held_out: tuple[Numbers, Numbers, Numbers], live: pl.DataFrame, version: int
-) -> LeakFinding | None:
-    """Return a finding if the log-loss of the first mature week lies above the held-out one's by more than
-    the interval of the difference.
+def worse_live(judged: Judgement, live: pl.DataFrame, version: int) -> LeakFinding | None:
+    """Return a finding if the default loss of the first mature week lies above the held-out one's by more
+    than the interval of the difference; None where the task has no loss.
 
     Parameters
     ----------
-    held_out
-        Outcomes, scores and day numbers of the held-out rows, each of shape (n,).
+    judged
+        The held-out rows.
     live
-        ``requested_at``, ``outcome`` and ``score`` of the requests that the version answered.
+        ``requested_at``, ``outcome`` and the ``champion_score`` columns of the requests that the version
+        answered.
     """
-    rows = live.drop_nulls(["outcome", "score"])
-    if rows.is_empty() or not len(held_out[0]):
+    task, loss = judged.task, judged.task.loss
+    rows = live.drop_nulls(["outcome", *score_columns(task, "champion_score")])
+    if loss is None or rows.is_empty() or not len(judged):
         return None
-    outcome, score = rows["outcome"].to_numpy(), rows["score"].to_numpy()
-    now = clustered_mean(log_losses(outcome, score), _days(rows))
-    then = clustered_mean(log_losses(held_out[0], held_out[1]), held_out[2])
+    outcome, predicted, groups = (
+        rows["outcome"].to_numpy(),
+        scores_in(rows, task, "champion_score"),
+        groups_in(rows, task),
+    )
+    now = clustered_mean(loss.exact(outcome, predicted, groups), _days(rows))
+    then = clustered_mean(loss.exact(judged.outcome, judged.candidate, judged.groups), judged.days)
     difference = now.value - then.value
     half = float(np.hypot(now.high - now.value, then.high - then.value))
     if not difference - half > 0:
         return None
     text = (
-        f"the log-loss of its first mature week is {now.value:.3f}, on held-out rows it was {then.value:.3f}:"
-        f" {difference:+.3f} [{difference - half:+.3f}, {difference + half:+.3f}] worse than promised"
+        f"the {loss.label} of its first mature week is {now.value:.3f}, on held-out rows it was"
+        f" {then.value:.3f}: {difference:+.3f} [{difference - half:+.3f}, {difference + half:+.3f}] worse"
+        " than promised"
     )
     evidence: dict[str, float | None] = {
         "live": now.value,
@@ -89,10 +131,12 @@ def worse_live(
         "difference": difference,
         "low": difference - half,
         "high": difference + half,
-        "auc_live": _finite(auc(outcome, score)),
-        "auc_held_out": _finite(auc(held_out[0], held_out[1])),
-        "n": float(now.n),
     }
+    for metric in list(task.metrics.values())[:1]:
+        evidence[f"{metric.name}_live"] = finite(metric.value(outcome, predicted, groups))
+        then_value = metric.value(judged.outcome, judged.candidate, judged.groups)
+        evidence[f"{metric.name}_held_out"] = finite(then_value)
+    evidence["n"] = float(now.n)
     return LeakFinding(kind="worse than held out", subject=f"v{version}", text=text, evidence=evidence)
 
 
@@ -183,8 +227,8 @@ def _codes(*parts: pl.Series) -> tuple[npt.NDArray[np.int64], int]:
         ranks = both.cast(pl.String).rank("dense").fill_null(0).cast(pl.Int64).to_numpy()
         return ranks, int(ranks.max()) + 1
     values, first = _floats(both), _floats(parts[0])
-    finite = first[np.isfinite(first)]
-    edges = np.unique(np.quantile(finite, np.linspace(0, 1, _BINS + 1)[1:-1])) if finite.size else np.empty(0)
+    known = first[np.isfinite(first)]
+    edges = np.unique(np.quantile(known, np.linspace(0, 1, _BINS + 1)[1:-1])) if known.size else np.empty(0)
     codes = np.where(np.isfinite(values), np.searchsorted(edges, values, side="left"), len(edges) + 1)
     return codes.astype(np.int64), len(edges) + 2
 
@@ -305,7 +349,3 @@ def _floats(column: pl.Series) -> Numbers:
 
 def _days(rows: pl.DataFrame) -> npt.NDArray[np.int64]:
     return rows["requested_at"].to_physical().to_numpy() // DAY
-
-
-def _finite(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None

@@ -11,8 +11,9 @@ from varv.kernel.codec import Digest, Event, event
 from varv.kernel.ids import ModelName, Version
 from varv.kernel.sagas import Command
 from varv.kernel.wording import count, percent
-from varv.monitoring.evidence import evidence_line
+from varv.monitoring.evidence import Number, evidence_line
 from varv.rollout import Luck, RolloutPlan
+from varv.tasks import TaskSpec
 from varv.training.gates import GateResult
 
 Phase = Literal["new", "idle", "training", "judging", "rolling"]
@@ -24,6 +25,8 @@ class Trigger(msgspec.Struct, frozen=True):
     kind: str
     subject: str = ""
     evidence: dict[str, float | None] = {}
+    number: Number = Number()
+    """How the number that an alarm is about reads."""
 
     def line(self) -> str:
         """Return why a candidate was trained, with the numbers behind it."""
@@ -32,7 +35,7 @@ class Trigger(msgspec.Struct, frozen=True):
             more = f"{percent(seen['growth'] or 0.0)} more outcomes than at the last training"
             known = f"{more}, {count(seen.get('n_rows'))} after {count(seen['trained_rows'])}"
         else:
-            known = evidence_line(seen, self.subject)
+            known = evidence_line(seen, self.subject, self.number)
         what = f"{self.kind} {self.subject}" if self.subject else self.kind
         return f"{what}: {known}" if known else what
 
@@ -130,13 +133,14 @@ class LoopState(msgspec.Struct, frozen=True, kw_only=True):
 class LoopStarted(Event, frozen=True, kw_only=True):
     """The loop of a model begins, under this policy.
 
-    ``definition`` says what the model learns from what; as long as the loop runs, it stays. Loops of the
-    first days do not have it.
+    ``definition`` says what the model learns from what; as long as the loop runs, it stays, and so does
+    ``task``, what it predicts. Loops of the first days do not have the former, and are of the binary task.
     """
 
     policy: LoopPolicy
     declaration: str
     definition: tuple[tuple[str, ...], ...] = ()
+    task: TaskSpec = TaskSpec()
 
 
 @event("loop.policy_changed")
@@ -177,6 +181,38 @@ class RollbackAsked(Event, frozen=True, kw_only=True):
 
     by: str
     reason: str
+
+
+@event("loop.cancel_asked")
+class CancelAsked(Event, frozen=True, kw_only=True):
+    """A person asked to end the training of a version; it is not tried again."""
+
+    version: Version
+    by: str
+    reason: str
+
+    def line(self) -> str:
+        """Return one line on what this event states."""
+        return f"the training of v{self.version} is cancelled by {self.because}"
+
+    @property
+    def because(self) -> str:
+        """Who cancelled, and why."""
+        return f"{self.by}: {self.reason}" if self.reason else self.by
+
+
+@event("loop.output_kept")
+class OutputKept(Event, frozen=True, kw_only=True):
+    """What the fits of a version printed is kept, as far as it is kept: its beginning and its end."""
+
+    model: ModelName
+    version: Version
+    digest: Digest
+    n_bytes: int
+
+    def line(self) -> str:
+        """Return one line on what this event states."""
+        return f"what the training of v{self.version} printed, {count(self.n_bytes)} bytes"
 
 
 @event("loop.fault_planted")

@@ -43,9 +43,9 @@ from varv.loop.model import (
 )
 from varv.monitoring import AlarmCleared, AlarmRaised
 from varv.rollout import (
+    AT_ONCE,
     ApplyRouting,
     ProbationEnded,
-    Rollout,
     RolloutAborted,
     RolloutPlan,
     RolloutSettled,
@@ -68,8 +68,6 @@ MOST_DOUBLINGS = 1
 
 RETRY_TRAINING = DAY
 """After a training that failed, the next one waits so long, or as long as the cool-down."""
-
-_AT_ONCE = Rollout.immediate().plan
 
 
 class LoopSaga:
@@ -164,7 +162,7 @@ def _gather_probation(state: LoopState, policy: LoopPolicy, now: Instant) -> Ste
 def _alarm(state: LoopState, policy: LoopPolicy, event: AlarmRaised, now: Instant) -> Step[LoopState]:
     if event.kind not in policy.alarms or event.version != state.champion:
         return Step(state)
-    trigger = Trigger(event.kind, event.subject, dict(event.evidence))
+    trigger = Trigger(event.kind, event.subject, dict(event.evidence), event.number)
     state = replace(state, open_alarms=(*_others(state.open_alarms, event), trigger))
     return _trigger(state, policy, trigger, now)
 
@@ -283,7 +281,7 @@ def _judged(state: LoopState, policy: LoopPolicy, event: GatesJudged, now: Insta
     if not event.passed:
         failed = ", ".join(result.gate for result in event.results if not result.passed)
         return _reject(state, policy, f"failed {failed}", now)
-    plan = policy.plan if state.champion is not None else _AT_ONCE
+    plan = policy.plan if state.champion is not None else AT_ONCE
     return _roll_out(replace(state, luck=event.luck), policy, event.version, plan, now)
 
 
@@ -344,7 +342,7 @@ def _settled(state: LoopState, policy: LoopPolicy, event: RolloutSettled, now: I
 def _next(state: LoopState, policy: LoopPolicy, now: Instant) -> Step[LoopState]:
     """Decide what an idle loop does: bring a champion back, let one go, or train."""
     if state.returning_to is not None:
-        return _roll_out(state, policy, state.returning_to, _AT_ONCE, now)
+        return _roll_out(state, policy, state.returning_to, AT_ONCE, now)
     after = _trigger(state, policy, None, now)
     if after.state.phase == "rolling" or after.state.releasing is None:
         return after
@@ -454,7 +452,7 @@ def _go_back(state: LoopState, policy: LoopPolicy, former: int, now: Instant) ->
         emits = (_fact(policy, CandidateRejected(version=candidate, reason=reason, planted=planted)),)
         given_up = (*given_up, candidate) if state.phase == "training" else given_up
     state = replace(state, candidate=None, planted=None, returning_to=former, given_up=given_up)
-    step = _roll_out(state, policy, former, _AT_ONCE, now)
+    step = _roll_out(state, policy, former, AT_ONCE, now)
     return replace(step, emits=(*emits, *step.emits))
 
 

@@ -8,6 +8,7 @@ from varv.kernel.clock import Instant
 from varv.kernel.codec import Event
 from varv.kernel.ledger import Entry
 from varv.loop.model import (
+    CancelAsked,
     CandidateRejected,
     GatesJudged,
     LeakFinding,
@@ -15,6 +16,7 @@ from varv.loop.model import (
     LeaksExamined,
     LoopPolicy,
     LoopStarted,
+    OutputKept,
     PolicyChanged,
     RetrainTriggered,
     RowsMatured,
@@ -22,6 +24,7 @@ from varv.loop.model import (
     Trigger,
 )
 from varv.rollout import RolloutSettled
+from varv.tasks import Task, TaskSpec, task_of
 from varv.training.gates import GateResult
 
 
@@ -41,6 +44,10 @@ class Attempt:
     detail: str = ""
     """The whole message of a training that failed."""
     ended_at: Instant | None = None
+    cancelled: CancelAsked | None = None
+    """Who asked to end its training, if somebody did."""
+    output: OutputKept | None = None
+    """What its training printed, once that has ended."""
 
 
 @dataclass
@@ -52,6 +59,8 @@ class LoopRecord:
     declaration: str
     definition: tuple[tuple[str, ...], ...]
     started_at: Instant
+    task: TaskSpec = field(default_factory=TaskSpec)
+    """What it predicts."""
     attempts: dict[int, Attempt] = field(default_factory=dict)
     n_labelled: int = 0
     n_retrains: int = 0
@@ -76,6 +85,11 @@ class LoopView:
     def __init__(self) -> None:
         self.loops: dict[str, LoopRecord] = {}
 
+    def task(self, model: str) -> Task:
+        """Return what a model predicts; a model without a loop is of before there were other tasks."""
+        record = self.loops.get(model)
+        return task_of(TaskSpec() if record is None else record.task)
+
     def apply(self, entry: Entry, event: Event) -> None:
         """Fold one entry in."""
         if entry.stream.startswith("loop/"):
@@ -83,7 +97,9 @@ class LoopView:
 
     def _loop(self, entry: Entry, model: str, event: Event) -> None:
         if isinstance(event, LoopStarted):
-            self.loops[model] = LoopRecord(model, event.policy, event.declaration, event.definition, entry.at)
+            self.loops[model] = LoopRecord(
+                model, event.policy, event.declaration, event.definition, entry.at, event.task
+            )
             return
         record = self.loops[model]
         if isinstance(event, PolicyChanged):
@@ -111,6 +127,10 @@ def _attempt(record: LoopRecord, entry: Entry, event: Event) -> None:
         attempt = record.attempts[event.version]
         attempt.gates = event.results
         attempt.outcome = "rolling" if event.passed else attempt.outcome
+    elif isinstance(event, CancelAsked):
+        record.attempts[event.version].cancelled = event
+    elif isinstance(event, OutputKept):
+        record.attempts[event.version].output = event
     elif isinstance(event, CandidateRejected):
         attempt = record.attempts[event.version]
         attempt.outcome, attempt.reason, attempt.ended_at = "rejected", event.reason, entry.at

@@ -6,6 +6,7 @@ that makes the predictions worse is an alarm.
 """
 
 from varv.monitoring import monitor
+from varv.monitoring.kinds import Measured, Monitor, Watch
 from varv.monitoring.model import (
     AlarmCleared,
     AlarmRaised,
@@ -17,17 +18,20 @@ from varv.monitoring.model import (
     Window,
     monitor_id,
 )
-from varv.monitoring.monitor import MonitorPlan
+from varv.monitoring.plan import MonitorPlan
 
 __all__ = [
     "AlarmCleared",
     "AlarmRaised",
     "DriftMeasured",
     "FeatureDrift",
+    "Measured",
+    "Monitor",
     "MonitorPlan",
     "OffsetAllowed",
     "PerformanceMeasured",
     "ReferenceSet",
+    "Watch",
     "Window",
     "monitor",
     "monitor_id",

@@ -1,6 +1,7 @@
 """Nouns and events of monitoring: what was measured in which window, and which alarms came of it.
 
-Instants are microseconds UTC, losses are nats. A number that could not be computed is None, never NaN.
+Instants are microseconds UTC, losses are in the unit of the task. A number that could not be computed is
+None, never NaN.
 """
 
 from __future__ import annotations
@@ -11,8 +12,10 @@ from varv.kernel.clock import Instant, as_datetime
 from varv.kernel.codec import Event, event
 from varv.kernel.ids import ModelName, Version
 from varv.kernel.wording import count, limits, number
-from varv.monitoring.evidence import evidence_line
-from varv.monitoring.monitor import MonitorPlan
+from varv.monitoring.evidence import Number, evidence_line
+from varv.monitoring.kinds import Measured
+from varv.monitoring.plan import MonitorPlan
+from varv.tasks import TaskSpec, task_of
 
 
 def monitor_id(model: ModelName | str) -> str:
@@ -57,9 +60,9 @@ class ScoreCounts(msgspec.Struct, frozen=True):
 class FeatureDrift(msgspec.Struct, frozen=True, kw_only=True):
     """How one feature of a window differs from the reference.
 
-    `p_value` holds for a year of looks at this one feature. `harm` is the mean excess loss of the rows whose
-    value lies in an over-represented bin, `harm_low` its 95 % day-clustered lower limit, `harm_p_value` the
-    evidence for harm. `harmful` is decided with all drifted features together (Holm).
+    `p_value` holds for a year of looks at this one feature. `harm` is the mean loss beyond what is usual of
+    the rows whose value lies in an over-represented bin, `harm_low` its 95 % day-clustered lower limit,
+    `harm_p_value` the evidence for harm. `harmful` is decided with all drifted features together (Holm).
     """
 
     name: str
@@ -130,11 +133,20 @@ class PerformanceMeasured(Event, frozen=True, kw_only=True):
     window: Window
     n_requests: int
     n: int
-    """Requests with a score and an outcome."""
+    """Requests with a score and an outcome; with a score, where there is no outcome."""
     missing_share: float | None
-    """Share of requests whose outcome had not come when the window was measured."""
+    """Share of requests whose outcome had not come when the window was measured; None where none ever
+    comes.
+    """
     role: str = CHAMPION
     """``"champion"``, or ``"candidate"`` for what a rollout let a new version answer."""
+    task: TaskSpec = TaskSpec()
+    """What the model predicts; binary in what was written before there were others."""
+    measured: dict[str, Measured] = msgspec.field(default_factory=dict)
+    """Every number of the task by its name: losses, metrics and signals, and what monitors of other packages
+    measure; none in what was written before there were other tasks.
+    """
+    # From here on, the numbers of the binary task under the names that they always had.
     log_loss: float | None = None
     log_loss_low: float | None = None
     log_loss_high: float | None = None
@@ -160,32 +172,30 @@ class PerformanceMeasured(Event, frozen=True, kw_only=True):
     mean_score: float | None = None
     scored: ScoreCounts | None = None
 
+    def numbers(self) -> dict[str, Measured]:
+        """Return every number by its name, whenever it was written."""
+        return self.measured or _of_binary_fields(self)
+
     def watched(self) -> dict[str, tuple[float, float]]:
         """Return the numbers that a monitor can watch day by day: value and standard error from rows alone.
 
         What could not be computed is left out. What was written before errors were kept counts as exact.
         """
-        bias = self.bias
-        if bias is None and self.base_rate is not None and self.mean_score is not None:
-            bias = self.base_rate - self.mean_score
-        found = {
-            "excess_loss": (self.excess_loss, self.excess_loss_error),
-            "auc": (self.auc, self.auc_error),
-            "bias": (bias, self.bias_error),
-        }
-        errors_are_kept = self.scored is not None
-        return {
-            name: (value, error or 0.0)
-            for name, (value, error) in found.items()
-            if value is not None and (error is not None or not errors_are_kept)
-        }
+        return {name: (one.value, one.error) for name, one in self.numbers().items() if one.error is not None}
+
+    def loss(self) -> Measured | None:
+        """Return the default loss of the task; None where there is none, or no outcome came."""
+        return self.numbers().get(task_of(self.task).default_loss or "")
 
     def line(self) -> str:
         """Return one line on what this event states."""
-        loss = limits(self.log_loss, self.log_loss_low, self.log_loss_high)
+        task, loss = task_of(self.task), self.loss()
         role = " as candidate" if self.role == CANDIDATE else ""
-        day = f"{as_datetime(self.window.start):%Y-%m-%d}"
-        return f"v{self.version}{role} {day}: log-loss {loss}, n {count(self.n)}"
+        subject = f"v{self.version}{role} {as_datetime(self.window.start):%Y-%m-%d}"
+        if task.loss is None:
+            return f"{subject}: n {count(self.n)}"
+        value, low, high = (None, None, None) if loss is None else (loss.value, loss.low, loss.high)
+        return f"{subject}: {task.loss.label} {limits(value, low, high, task.loss.digits)}, n {count(self.n)}"
 
 
 @event("monitoring.drift_measured")
@@ -199,13 +209,17 @@ class DriftMeasured(Event, frozen=True, kw_only=True):
     n_days: int
     features: tuple[FeatureDrift, ...]
     share_drifted: float
+    judged: bool = True
+    """Whether harm could be judged: without outcomes drift is a notice, never an alarm."""
 
     def line(self) -> str:
         """Return one line on what this event states."""
         n_drifted = sum(feature.drifted for feature in self.features)
         n_harmful = sum(feature.harmful for feature in self.features)
-        of = f"{n_drifted} of {len(self.features)} features"
-        return f"{of} drifted, {n_harmful} harmful, n {count(self.n)}"
+        of = f"{n_drifted} of {len(self.features)} features drifted"
+        if not self.judged:
+            return f"{of}, n {count(self.n)}; a notice, since no outcome can show harm"
+        return f"{of}, {n_harmful} harmful, n {count(self.n)}"
 
 
 @event("monitoring.alarm_raised")
@@ -215,7 +229,7 @@ class AlarmRaised(Event, frozen=True, kw_only=True):
     model: ModelName
     version: Version
     kind: str
-    """``"performance"``, ``"calibration"`` or ``"drift"``."""
+    """``"performance"``, ``"calibration"`` or ``"drift"``, or what a monitor of another package calls it."""
     subject: str
     """The signal or the feature."""
     severity: str
@@ -223,6 +237,7 @@ class AlarmRaised(Event, frozen=True, kw_only=True):
     evidence: dict[str, float]
     """What decided: for a signal the mean over the run of `days`, with 95 % limits `low` and `high`."""
     window: Window
+    number: Number = Number()
 
     def line(self) -> str:
         """Return one line on what this event states."""
@@ -231,7 +246,7 @@ class AlarmRaised(Event, frozen=True, kw_only=True):
 
     def evidence_line(self) -> str:
         """Return the evidence in words, the numbers that decided first."""
-        return evidence_line(self.evidence, self.subject)
+        return evidence_line(self.evidence, self.subject, self.number)
 
 
 @event("monitoring.alarm_cleared")
@@ -249,3 +264,35 @@ class AlarmCleared(Event, frozen=True, kw_only=True):
     def line(self) -> str:
         """Return one line on what this event states."""
         return f"{self.kind} alarm on {self.subject} of v{self.version} cleared: {self.reason}"
+
+
+def _of_binary_fields(one: PerformanceMeasured) -> dict[str, Measured]:
+    """Return the numbers of a measurement of before every number had a name of its own."""
+    bias = one.bias
+    if bias is None and one.base_rate is not None and one.mean_score is not None:
+        bias = one.base_rate - one.mean_score
+    # What was written before errors were kept counts as exact.
+    exact = 0.0 if one.scored is None else None
+    fields = {
+        "log_loss": (one.log_loss, one.log_loss_low, one.log_loss_high, None),
+        "auc": (one.auc, one.auc_low, one.auc_high, one.auc_error if one.auc_error is not None else exact),
+        "ece": (one.ece, None, None, None),
+        "base_rate": (one.base_rate, None, None, None),
+        "excess_loss": (
+            one.excess_loss,
+            one.excess_loss_low,
+            one.excess_loss_high,
+            one.excess_loss_error if one.excess_loss_error is not None else exact,
+        ),
+        "bias": (
+            bias,
+            one.bias_low,
+            one.bias_high,
+            one.bias_error if one.bias_error is not None else exact,
+        ),
+    }
+    return {
+        name: Measured(value, low, high, error)
+        for name, (value, low, high, error) in fields.items()
+        if value is not None
+    }

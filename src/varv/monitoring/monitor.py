@@ -1,8 +1,9 @@
 """What a user declares to be watched: ``monitor.performance("auc")``, ``monitor.calibration()``,
 ``monitor.drift()``.
 
-Declarations are checked when they are written and are kept in the ledger as they stand. Each states how often
-it may cry wolf: ``false_alarm_every="200d"`` is the mean time between false alarms while nothing has changed.
+Declarations are checked when they are written, and once more against the task when they become a plan. Each
+states how often it may cry wolf: ``false_alarm_every="200d"`` is the mean time between false alarms while
+nothing has changed.
 """
 
 from __future__ import annotations
@@ -10,75 +11,33 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-import msgspec
-
 from varv.kernel.clock import DAY, Duration, duration, spoken
-from varv.kernel.errors import InvalidDeclaration, InvalidInput
-
-METRICS = ("auc", "log_loss")
-
-
-class PerformanceMonitor(msgspec.Struct, frozen=True, tag="performance"):
-    """Watches the daily excess loss, and the daily AUC too where `metric` is ``"auc"``. Made by
-    `performance`.
-    """
-
-    metric: str
-    tolerance: float
-    false_alarm_every: Duration
-
-
-class CalibrationMonitor(msgspec.Struct, frozen=True, tag="calibration"):
-    """Watches the daily mean of outcome less score, upwards and downwards. Made by `calibration`."""
-
-    tolerance: float
-    false_alarm_every: Duration
-
-
-class DriftMonitor(msgspec.Struct, frozen=True, tag="drift"):
-    """Compares the features of a trailing window with the reference. Made by `drift`."""
-
-    window: Duration
-    every: Duration
-    psi: float
-    harm: float
-    false_alarm_every: Duration
-
-
-Monitor = PerformanceMonitor | CalibrationMonitor | DriftMonitor
-
-
-class MonitorPlan(msgspec.Struct, frozen=True):
-    """Everything watched about one model. A day is measured `maturity` after its end, whatever is still
-    missing.
-    """
-
-    monitors: tuple[Monitor, ...]
-    maturity: Duration = DAY
-
-    @property
-    def kinds(self) -> frozenset[str]:
-        """The kinds of alarm that may be raised: ``"performance"``, ``"calibration"``, ``"drift"``."""
-        return frozenset(str(one.__struct_config__.tag) for one in self.monitors)
-
-    @property
-    def drift(self) -> DriftMonitor | None:
-        """The declared drift monitor, if any."""
-        return next((one for one in self.monitors if isinstance(one, DriftMonitor)), None)
+from varv.kernel.errors import InvalidDeclaration, InvalidInput, NotFound
+from varv.monitoring.kinds import (
+    KINDS,
+    CalibrationMonitor,
+    DriftMonitor,
+    Monitor,
+    PerformanceMonitor,
+    tag_of,
+)
+from varv.monitoring.plan import MonitorPlan
+from varv.tasks import Task, task_of
 
 
 def performance(
-    metric: str = "log_loss", *, tolerance: float = 0.0, false_alarm_every: str = "200d"
+    metric: str = "", *, tolerance: float = 0.0, false_alarm_every: str = "200d"
 ) -> PerformanceMonitor:
     """Raise an alarm when predictions get worse than the reference by more than chance explains.
 
     Parameters
     ----------
     metric
-        ``"log_loss"`` watches the excess loss: the loss beyond what the scores themselves promise, which the
-        mix of requests does not move. ``"auc"`` watches the ranking as well.
+        The task's default loss unless said otherwise. Where predictions promise a loss, as probabilities do,
+        the loss beyond that promise is watched, which the mix of requests does not move. Another loss of the
+        task, or a performance signal of it such as ``"auc"`` or ``"accuracy"``, is watched as well.
     tolerance
-        Daily worsening of `metric` that is let pass before anything counts.
+        Daily worsening of `metric` that is let pass before anything counts, in its unit.
     false_alarm_every
         Mean time between false alarms, 20 days at least.
 
@@ -92,25 +51,26 @@ def performance(
     >>> performance("auc").metric
     'auc'
     """
-    if metric not in METRICS:
-        hint = f"choose one of {', '.join(METRICS)}"
+    if not isinstance(metric, str):
+        hint = "name a loss or a signal of the task, or leave it out"
         raise InvalidDeclaration(
-            "monitor", "performance", "watches an unknown metric", metric=metric, hint=hint
+            "monitor", "performance", "has a metric that is no name", metric=repr(metric)[:60], hint=hint
         )
     return PerformanceMonitor(
-        metric,
-        _number("performance", "tolerance", tolerance, 0.0, 1.0),
-        _every("performance", false_alarm_every),
+        metric=metric,
+        tolerance=_number("performance", "tolerance", tolerance),
+        false_alarm_every=_every("performance", false_alarm_every),
     )
 
 
 def calibration(*, tolerance: float = 0.0, false_alarm_every: str = "200d") -> CalibrationMonitor:
-    """Raise an alarm when outcomes become more or less frequent than predicted.
+    """Raise an alarm when outcomes lie above or below what was predicted for longer than chance explains.
 
     Parameters
     ----------
     tolerance
-        Daily gap between the outcome rate and the mean score that is let pass.
+        Daily gap between outcomes and predictions that is let pass: a share for probabilities and quantiles,
+        else in the unit of the outcome.
     false_alarm_every
         Mean time between false alarms, 20 days at least.
 
@@ -120,7 +80,8 @@ def calibration(*, tolerance: float = 0.0, false_alarm_every: str = "200d") -> C
         If an argument is not allowed.
     """
     return CalibrationMonitor(
-        _number("calibration", "tolerance", tolerance, 0.0, 1.0), _every("calibration", false_alarm_every)
+        tolerance=_number("calibration", "tolerance", tolerance),
+        false_alarm_every=_every("calibration", false_alarm_every),
     )
 
 
@@ -129,7 +90,7 @@ def drift(
     window: str = "14d",
     every: str = "7d",
     psi: float = 0.2,
-    harm: float = 0.01,
+    harm: float | None = None,
     false_alarm_every: str = "3650d",
 ) -> DriftMonitor:
     """Note every drifted feature, and raise an alarm for one whose drift makes predictions worse.
@@ -143,7 +104,10 @@ def drift(
     psi
         Population stability index in nats from which a significant drift is noted.
     harm
-        Excess loss in nats, over rows of over-represented values, from which significant harm is an alarm.
+        Loss beyond what is usual, over rows of over-represented values and in the unit of the task's default
+        loss, from which significant harm is an alarm: 0.01 where that unit is nats, else a fiftieth of the
+        loss that the version showed when it was approved. A task without outcomes has no harm, and its drift
+        is noted and no more.
     false_alarm_every
         Mean time between false alarms over all features together, 20 days at least. Ten years unless
         declared: a season drifts for months, and harm to the predictions as a whole is seen by `performance`.
@@ -156,42 +120,81 @@ def drift(
     span, step = _days("window", window, least=7), _days("every", every, least=1)
     wolf = _every("drift", false_alarm_every)
     if step > wolf:
-        raise InvalidDeclaration(
-            "monitor", "drift", "looks more rarely than it may raise false alarms", every=every
-        )
+        problem = "has `every` longer than `false_alarm_every`"
+        raise InvalidDeclaration("monitor", "drift", problem, every=every, hint="look more often")
     return DriftMonitor(
-        span, step, _number("drift", "psi", psi, 0.0, 100.0), _number("drift", "harm", harm, 0.0, 14.0), wolf
+        window=span,
+        every=step,
+        psi=_number("drift", "psi", psi, most=100.0),
+        harm=None if harm is None else _number("drift", "harm", harm),
+        false_alarm_every=wolf,
     )
 
 
-def plan(monitors: Iterable[Monitor], *, maturity: str | Duration = DAY) -> MonitorPlan:
+def standard(task: Task) -> tuple[Monitor, ...]:
+    """Return what is watched of a task unless said otherwise: all that it has signals of, and drift.
+
+    Examples
+    --------
+    >>> [type(one).__name__ for one in standard(task_of("score"))]
+    ['DriftMonitor']
+    """
+    kinds = {signal.kind for signal in task.signals}
+    watched: list[Monitor] = [performance()] if "performance" in kinds else []
+    watched += [calibration()] if "calibration" in kinds else []
+    return (*watched, drift())
+
+
+def plan(
+    monitors: Iterable[Monitor], *, task: Task | None = None, maturity: str | Duration = DAY
+) -> MonitorPlan:
     """Return the plan of one model; each kind of monitor at most once.
 
     Parameters
     ----------
     monitors
-        What `performance`, `calibration` and `drift` returned.
+        What `performance`, `calibration` and `drift` returned, or monitors of other packages.
+    task
+        What the model predicts; binary unless said otherwise.
     maturity
         How long after its end a day waits for outcomes.
 
     Raises
     ------
     InvalidDeclaration
-        If something is not a monitor, or is declared twice.
+        If something is not a monitor, is declared twice, or watches what the task does not have.
     """
-    chosen = tuple(monitors)
-    seen = set()
-    for one in chosen:
+    chosen = task_of("binary") if task is None else task
+    fitted: dict[str, Monitor] = {}
+    subjects: set[str] = set()
+    for one in monitors:
         if not isinstance(one, Monitor):
             hint = "use varv.monitor.performance(), calibration() or drift()"
             raise InvalidDeclaration("monitor", repr(one)[:60], "is not a monitor", hint=hint)
-        kind = type(one).__name__
-        if kind in seen:
-            raise InvalidDeclaration(
-                "monitor", kind, "is declared twice", hint="keep one; performance('auc') covers both"
-            )
-        seen.add(kind)
-    return MonitorPlan(chosen, _duration("maturity", maturity))
+        kind = tag_of(type(one))
+        _require_registered(kind, one)
+        if kind in fitted:
+            hint = "keep one; performance('auc') covers both" if kind == "performance" else "keep one"
+            raise InvalidDeclaration("monitor", kind, "is declared twice", hint=hint)
+        fitted[kind] = one.fitted(chosen)
+        for watch in fitted[kind].watches(chosen):
+            if watch.subject in subjects:
+                problem = f"raises alarms on {watch.subject!r}, as another monitor does"
+                raise InvalidDeclaration("monitor", kind, problem, hint="give its subject another name")
+            subjects.add(watch.subject)
+    return MonitorPlan.of(fitted.values(), maturity=_duration("maturity", maturity), task=chosen)
+
+
+def _require_registered(kind: str, one: Monitor) -> None:
+    """Check that the ledger's tag of a monitor leads back to its class."""
+    try:
+        registered = KINDS.load(kind)
+    except NotFound:
+        registered = None
+    if registered is not type(one):
+        name = type(one).__name__
+        hint = f'register it: [project.entry-points."varv.monitors"] {kind} = "...:{name}"'
+        raise InvalidDeclaration("monitor", name, f"is not registered as {kind!r}", hint=hint)
 
 
 def _duration(argument: str, text: str | Duration) -> Duration:
@@ -219,9 +222,10 @@ def _days(argument: str, text: str, *, least: int) -> Duration:
     return span
 
 
-def _number(kind: str, argument: str, value: float, low: float, high: float) -> float:
+def _number(kind: str, argument: str, value: float, *, most: float = math.inf) -> float:
     good = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    if not good or not low <= value <= high:
-        problem = f"has {argument} outside {low:g} to {high:g}"
+    if not good or not 0 <= value <= most:
+        span = "below 0 or not finite" if math.isinf(most) else f"outside 0 to {most:g}"
+        problem = f"has {argument} {span}"
         raise InvalidDeclaration("monitor", kind, problem, given=value, hint="give a number in that range")
     return float(value)

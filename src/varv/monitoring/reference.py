@@ -6,7 +6,6 @@ Made once from training and validation rows, kept as a blob, compared with every
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Sequence
 
 import msgspec
@@ -18,11 +17,16 @@ from varv.kernel.clock import Instant
 from varv.kernel.codec import Digest, canonical, digest, digest_of
 from varv.kernel.errors import Corrupt, InvalidInput
 from varv.kernel.ids import ModelName, Version
-from varv.monitoring.model import PerformanceMeasured, ReferenceSet, SignalBaseline, SignalDay
-from varv.monitoring.monitor import MonitorPlan
+from varv.monitoring.kinds import Monitor
+from varv.monitoring.model import PerformanceMeasured, ReferenceSet, SignalBaseline, SignalDay, Window
 from varv.monitoring.performance import measure_performance
+from varv.monitoring.plan import MonitorPlan
+from varv.monitoring.rows import Labelled, labelled_rows
+from varv.monitoring.usual import UsualLosses, usual_losses
 from varv.monitoring.windows import cut, day_numbers, day_of, require
+from varv.serving.scores import score_columns
 from varv.stats import drift, intervals
+from varv.tasks import Task
 
 MOST_CATEGORIES = 50
 """More are one category, "other": a bin must be met on most days for its share to mean something."""
@@ -47,6 +51,8 @@ class FeatureReference(msgspec.Struct, frozen=True, kw_only=True):
     categories: tuple[str, ...] | None = None
     counts: tuple[int, ...]
     profile: drift.DayProfile
+    losses: UsualLosses | None = None
+    """What losses are usual in each bin; None where predictions promise their loss, or there is none."""
 
 
 class Reference(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,9 +62,9 @@ class Reference(msgspec.Struct, frozen=True, kw_only=True):
     version: Version
     features: tuple[FeatureReference, ...]
     signals: dict[str, SignalBaseline]
-    """Daily quality on the scored rows: ``excess_loss``, ``auc`` and ``bias``."""
+    """Daily quality on the scored rows, by the task's signals."""
     excess_correlation: float
-    """Lag-one autocorrelation of the daily excess loss."""
+    """Lag-one autocorrelation of the daily excess loss, or of the loss where none is promised."""
     performance: PerformanceMeasured
     """Quality over all scored rows together."""
     n_days: int
@@ -91,7 +97,7 @@ class Reference(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def shown_excess(self) -> float:
         """The excess loss that the scored days show beyond doubt: 0, or the lower 95 % limit where that lies
-        above.
+        above. It is 0 where predictions promise no loss.
         """
         values = [day.values["excess_loss"][0] for day in self.days if "excess_loss" in day.values]
         if len(values) < FEWEST_DAYS:
@@ -112,48 +118,58 @@ class Reference(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def reference(
-    frame: pl.DataFrame, *, model: ModelName, version: Version, features: Sequence[str]
+    frame: pl.DataFrame,
+    *,
+    task: Task,
+    model: ModelName,
+    version: Version,
+    features: Sequence[str],
+    monitors: Sequence[Monitor] = (),
 ) -> Reference:
     """Return the reference of a version.
 
     Parameters
     ----------
     frame
-        Training and validation rows: ``requested_at`` (Datetime us UTC), ``score`` and ``outcome`` and the
-        features. Only rows with a score count for quality: leave the score of training rows null, since a
-        model flatters them.
+        Training and validation rows: ``requested_at`` (Datetime us UTC), the columns of the score and
+        ``outcome``, the features, and ``group`` where the task ranks lists. Only rows with a score count for
+        quality: leave the scores of training rows null, since a model flatters them.
+    task
+        What the model predicts.
     features
         Columns of numbers or texts.
+    monitors
+        What is watched: monitors of other packages measure numbers of their own.
 
     Raises
     ------
     InvalidInput
         If a column is missing or of another type, or fewer than 5 days have 20 rows, or 20 scored rows.
     """
-    require(frame, "requested_at", "score", "outcome", *features)
+    require(frame, "requested_at", *score_columns(task), "outcome", *features)
     ordered = frame.sort("requested_at")
     days = np.asarray(day_numbers(ordered), dtype=np.int64)
-    scored = ordered.drop_nulls(["score", "outcome"])
-    if scored.is_empty():
-        raise InvalidInput("reference", model, "has no scored rows", hint="score the validation rows")
     # Every outcome of a reference is known by now; live windows are cut by when outcomes came.
-    scored = scored.with_columns(known_at=pl.col("requested_at"))
+    known = ordered.with_columns(known_at=pl.col("requested_at"))
+    rows = labelled_rows(known, task, model)
+    if task.has_outcome and not rows.day.size:
+        raise InvalidInput("reference", model, "has no scored rows", hint="score the validation rows")
+    scored = rows.frame if task.has_outcome else known
     daily = [
-        _measured(part, model, version)
+        _measured(part, task, model, version, monitors)
         for _, part in scored.group_by(day_numbers(scored), maintain_order=True)
+        if task.has_outcome
     ]
     series = tuple(SignalDay(one.window.start, one.watched()) for one in daily if one.n >= FEWEST_ROWS)
-    signals = {name: _baseline(model, name, series) for name in ("bias", "excess_loss")}
-    with contextlib.suppress(InvalidInput):  # rare outcomes: too few of them a day for an AUC of days
-        signals["auc"] = _baseline(model, "auc", series)
-    excess = [one.values["excess_loss"][0] for one in series]
+    signals = _baselines(task, model, series)
+    found = [_feature(ordered[name], days, model) for name in features]
     return Reference(
         model=model,
         version=version,
-        features=tuple(_feature(ordered[name], days, model) for name in features),
+        features=tuple(_with_losses(one, ordered[one.name], rows, task) for one in found),
         signals=signals,
-        excess_correlation=drift.lag_one_correlation(excess),
-        performance=_measured(scored, model, version),
+        excess_correlation=drift.lag_one_correlation(_daily_cost(daily)) if series else 0.0,
+        performance=_measured(scored, task, model, version, monitors),
         n_days=len(series),
         days=series,
     )
@@ -220,20 +236,61 @@ def _feature(column: pl.Series, days: npt.NDArray[np.int64], model: ModelName) -
     )
 
 
-def _baseline(model: ModelName, name: str, days: Sequence[SignalDay]) -> SignalBaseline:
-    values = [day.values[name][0] for day in days if name in day.values]
-    if len(values) < FEWEST_DAYS:
-        hint = f"score at least {FEWEST_DAYS} days of {FEWEST_ROWS} rows with both outcomes"
-        raise InvalidInput(
-            "reference", model, f"has too few scored days for {name}", n_days=len(values), hint=hint
-        )
-    return SignalBaseline(float(np.mean(values)), float(np.std(values, ddof=1)), len(values))
+def _with_losses(
+    feature: FeatureReference, column: pl.Series, rows: Labelled, task: Task
+) -> FeatureReference:
+    """Return the feature with the losses that are usual in its bins, where predictions do not promise
+    them.
+    """
+    if task.loss is None or task.promised(rows.predicted) is not None:
+        return feature
+    code, n_bins = codes(column, feature)
+    losses = task.loss.exact(rows.outcome, rows.predicted, rows.groups)
+    usual = usual_losses(losses, code[rows.places], n_bins, rows.day)
+    return msgspec.structs.replace(feature, losses=usual)
 
 
-def _measured(part: pl.DataFrame, model: ModelName, version: Version) -> PerformanceMeasured:
+def _baselines(task: Task, model: ModelName, days: Sequence[SignalDay]) -> dict[str, SignalBaseline]:
+    """Return the baseline of every signal that enough days have; the first signal has to be there.
+
+    Others may be missing: where outcomes of a kind are rare, a day has too few of them for an AUC.
+    """
+    found: dict[str, SignalBaseline] = {}
+    for number, signal in enumerate(task.signals):
+        values = [day.values[signal.name][0] for day in days if signal.name in day.values]
+        if len(values) >= FEWEST_DAYS:
+            baseline = SignalBaseline(float(np.mean(values)), float(np.std(values, ddof=1)), len(values))
+            found[signal.name] = baseline
+        elif number == 0:
+            hint = f"score at least {FEWEST_DAYS} days of {FEWEST_ROWS} rows"
+            problem = f"has too few scored days for {signal.name}"
+            raise InvalidInput("reference", model, problem, n_days=len(values), hint=hint)
+    return found
+
+
+def _daily_cost(daily: Sequence[PerformanceMeasured]) -> list[float]:
+    """Return the excess loss of each day that has enough rows, or the loss where none is promised."""
+    found: list[float] = []
+    for one in daily:
+        loss = one.numbers().get("excess_loss") or one.loss()
+        if loss is not None and one.n >= FEWEST_ROWS:
+            found.append(loss.value)
+    return found
+
+
+def _measured(
+    part: pl.DataFrame, task: Task, model: ModelName, version: Version, monitors: Sequence[Monitor]
+) -> PerformanceMeasured:
     start, end = (int(part["requested_at"].dt.epoch("us")[at]) for at in (0, -1))
-    window = msgspec.structs.replace(day_of(start), end=day_of(end).end)
-    return measure_performance(cut(part, window, known_by=window.end), window, model=model, version=version)
+    window = Window(day_of(start).start, day_of(end).end)
+    return measure_performance(
+        cut(part, window, known_by=window.end),
+        window,
+        task=task,
+        model=model,
+        version=version,
+        monitors=monitors,
+    )
 
 
 def _numbers(column: pl.Series) -> npt.NDArray[np.float64]:

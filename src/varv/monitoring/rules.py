@@ -17,6 +17,7 @@ from varv.kernel.clock import Instant
 from varv.kernel.codec import Event
 from varv.kernel.ids import ModelName, Version
 from varv.kernel.sagas import Fact, Message, Step
+from varv.monitoring.evidence import Number
 from varv.monitoring.model import (
     CHAMPION,
     AlarmCleared,
@@ -36,6 +37,7 @@ from varv.monitoring.signals import (
     signals_of,
     with_former_day,
 )
+from varv.tasks import TaskSpec
 
 FEWEST_ROWS = 30
 """Labelled rows a day must have to count: too few are no evidence, for or against."""
@@ -54,6 +56,8 @@ class MonitorState(msgspec.Struct, frozen=True):
     """End of the last day, of whichever version, that says how days spread."""
     open: tuple[tuple[str, str], ...] = ()
     """Open alarms: kind and subject."""
+    task: TaskSpec = TaskSpec()
+    """Of the version watched: days of another task say nothing of how its days spread."""
 
 
 class _Verdict(NamedTuple):
@@ -65,6 +69,7 @@ class _Verdict(NamedTuple):
     subject: str
     evidence: dict[str, float] | None
     recovered: bool
+    number: Number = Number()
 
 
 class MonitorSaga:
@@ -94,12 +99,13 @@ class MonitorSaga:
 def _watch(state: MonitorState, event: ReferenceSet) -> Step[MonitorState]:
     if event.version == state.version:
         return Step(state)
+    same_task = event.plan.task == state.task
     signals = {
         subject: approved(
             signal,
             event.days,
             event.signals,
-            former=state.signals.get(subject),
+            former=state.signals.get(subject) if same_task else None,
             former_alarmed=(signal.kind, subject) in state.open,
             counted_through=state.counted_through,
         )
@@ -112,6 +118,7 @@ def _watch(state: MonitorState, event: ReferenceSet) -> Step[MonitorState]:
         through=event.at,
         drift_through=event.at,
         counted_through=state.counted_through,
+        task=event.plan.task,
     )
     window = Window(event.at, event.at)
     cleared = [
@@ -160,7 +167,7 @@ def _count(state: MonitorState, event: PerformanceMeasured) -> Step[MonitorState
         for subject, signal in state.signals.items()
     }
     verdicts = [
-        _Verdict(signal.kind, subject, alarm_evidence(signal), recovered=signal.total == 0.0)
+        _Verdict(signal.kind, subject, alarm_evidence(signal), signal.total == 0.0, signal.number)
         for subject, signal in signals.items()
     ]
     counted = msgspec.structs.replace(moved, signals=signals, counted_through=event.window.end)
@@ -175,6 +182,8 @@ def _count(state: MonitorState, event: PerformanceMeasured) -> Step[MonitorState
 def _count_former(state: MonitorState, event: PerformanceMeasured) -> Step[MonitorState]:
     """Take in a day of an earlier champion: its outcomes came after it was replaced."""
     if not state.version or event.window.end <= state.counted_through or event.n < FEWEST_ROWS:
+        return Step(state)
+    if event.task != state.task:
         return Step(state)
     values = event.watched()
     signals = {
@@ -208,7 +217,7 @@ def _conclude(state: MonitorState, verdicts: list[_Verdict], window: Window) -> 
     raised: list[AlarmRaised] = []
     cleared: list[AlarmCleared] = []
     still = list(state.open)
-    for kind, subject, evidence, recovered in verdicts:
+    for kind, subject, evidence, recovered, number in verdicts:
         is_open = (kind, subject) in still
         if evidence is not None and not is_open:
             still.append((kind, subject))
@@ -221,6 +230,7 @@ def _conclude(state: MonitorState, verdicts: list[_Verdict], window: Window) -> 
                     severity="warning" if kind == "drift" else "critical",
                     evidence=evidence,
                     window=window,
+                    number=number,
                 )
             )
         elif recovered and is_open:

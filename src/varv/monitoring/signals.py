@@ -1,26 +1,27 @@
 """One watched number of a model: its level, how its days spread, and its CUSUM.
 
-Pure functions of a `Signal`; `monitoring.rules` feeds it days and turns what it shows into alarms. Excess
-loss and bias have a level that is known: zero, for a calibrated model. How much their days vary is learned
-from every version of the model together, so a version that was approved in a storm is not alarming when the
-sun comes out. An AUC has no such level: it is learned from the version's reference days and its quiet days.
+Pure functions of a `Signal`; `monitoring.rules` feeds it days and turns what it shows into alarms. What
+predictions promise has a level that is known: an excess loss is zero for a calibrated model, and so is its
+bias. How much their days vary is learned from every version of the model together, so a version that was
+approved in a storm is not alarming when the sun comes out. An AUC or the loss of a regression has no such
+level: it is learned from the version's reference days and its quiet days.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import cache
 
 import msgspec
 
 from varv.kernel.clock import DAY, Instant
+from varv.monitoring.evidence import Number
 from varv.monitoring.model import SignalBaseline, SignalDay
-from varv.monitoring.monitor import CalibrationMonitor, MonitorPlan, PerformanceMonitor
+from varv.monitoring.plan import MonitorPlan
 from varv.stats import change
 from varv.stats.change import DaySums
-
-MARGINS = {"excess_loss": 2.0, "auc": 1.3, "bias": 1.1}
-"""The chart aims at a run length so many times the declared one: bad days lie further out than good ones."""
+from varv.tasks import SignalSpec, task_of
 
 FEWEST_LEVEL_DAYS = 5
 """A level that has to be learned is watched once so many days are known."""
@@ -38,7 +39,7 @@ class Signal(msgspec.Struct, frozen=True):
 
     kind: str
     source: str
-    """``"excess_loss"``, ``"auc"`` or ``"bias"``."""
+    """The number's name in what was measured: ``"excess_loss"``, ``"loss"``, ``"bias"``..."""
     direction: int
     """1 when more is worse, -1 when less is."""
     tolerance: float
@@ -63,16 +64,27 @@ class Signal(msgspec.Struct, frozen=True):
     total: float = 0.0
     baseline: SignalBaseline | None = None
     """Only in states of before days were kept one by one; `advanced` makes days of it."""
+    learned: bool | None = None
+    """Whether what is normal has to be learned from days; None in states of before there were other tasks
+    than binary ones, whose signals then say it, as they do of `margin`.
+    """
+    margin: float | None = None
+    """The chart aims at a run length so many times the declared one: bad days lie further out than good
+    ones.
+    """
+    number: Number = Number()
+    """How the number reads in an alarm."""
 
     @property
     def learns_level(self) -> bool:
         """Whether the level has to be learned: an AUC has none that is right for every model."""
-        return self.source == "auc"
+        return _of_binary(self.source).learns_level if self.learned is None else self.learned
 
     @property
     def aim(self) -> float:
         """Days between false alarms that the chart is made for."""
-        return MARGINS[self.source] * self.run_length_days
+        margin = _of_binary(self.source).margin if self.margin is None else self.margin
+        return margin * self.run_length_days
 
     @property
     def threshold(self) -> float:
@@ -94,26 +106,20 @@ class Signal(msgspec.Struct, frozen=True):
 
 
 def signals_of(plan: MonitorPlan) -> dict[str, Signal]:
-    """Return the signals that `plan` watches, by subject, as yet without a reference.
-
-    The signals of one monitor share its false alarms: two of them have twice the run length each.
-    """
-    found: dict[str, Signal] = {}
-    for one in plan.monitors:
-        parts: list[tuple[str, str, str, int, float]] = []
-        if isinstance(one, PerformanceMonitor):
-            ranking = one.metric == "auc"
-            parts = [("excess_loss", "performance", "excess_loss", 1, 0.0 if ranking else one.tolerance)]
-            parts += [("auc", "performance", "auc", -1, one.tolerance)] if ranking else []
-        elif isinstance(one, CalibrationMonitor):
-            parts = [
-                ("underestimated", "calibration", "bias", 1, one.tolerance),
-                ("overestimated", "calibration", "bias", -1, one.tolerance),
-            ]
-        for subject, kind, source, direction, tolerance in parts:
-            length = len(parts) * one.false_alarm_every / DAY
-            found[subject] = Signal(kind, source, direction, tolerance, length)
-    return found
+    """Return the signals that `plan` watches, by subject, as yet without a reference."""
+    return {
+        watch.subject: Signal(
+            watch.kind,
+            watch.source,
+            watch.direction,
+            watch.tolerance,
+            run_length_days,
+            learned=watch.learns_level,
+            margin=watch.margin,
+            number=Number(watch.label, watch.unit, watch.digits),
+        )
+        for watch, run_length_days in plan.watches()
+    }
 
 
 def approved(
@@ -318,3 +324,8 @@ def _without_run(signal: Signal) -> Signal:
 
 def _mean_of_run(signal: Signal) -> float:
     return signal.run.value / signal.run.n_days
+
+
+@cache
+def _of_binary(name: str) -> SignalSpec:
+    return next(signal for signal in task_of("binary").signals if signal.name == name)

@@ -5,7 +5,7 @@ the files; `plan` compiles a model.
 """
 
 from varv.project.declaration import REFERENCES, Model, Outcome, Plant, Replay, Retrain
-from varv.project.loading import load_project
+from varv.project.loading import load_project, whole_place
 from varv.project.plan import ModelPlan, datasets_of, plan_of, replay_digest
 from varv.project.project import Project, project_of
 
@@ -23,4 +23,5 @@ __all__ = [
     "plan_of",
     "project_of",
     "replay_digest",
+    "whole_place",
 ]

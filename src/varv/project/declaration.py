@@ -15,16 +15,16 @@ from typing import Protocol, TypeVar
 import polars as pl
 
 from varv.data import Dataset
-from varv.features import Derived, FeatureSet, FeatureView
+from varv.features import Derived, FeatureSet, FeatureView, Slice
 from varv.kernel.clock import DAY, Duration, Instant, duration, instant
 from varv.kernel.errors import InvalidDeclaration, InvalidInput
 from varv.kernel.ids import ModelName, checked_name
-from varv.monitoring.monitor import Monitor, calibration, drift, performance, plan
+from varv.monitoring import Monitor, monitor
 from varv.rollout import Rollout
 from varv.serving.scores import answer_schema
 from varv.tasks import Task, task_of
 from varv.training import Train
-from varv.training.gates import BeatsChampion, Calibrated, Gate
+from varv.training.gates import Gate, NeedsFeatures, NeedsTask, identity_of, is_gate
 
 
 class Named(Protocol):
@@ -39,8 +39,6 @@ class Named(Protocol):
 Feature = str | FeatureView | Derived
 T = TypeVar("T")
 
-STANDARD_MONITORS: tuple[Monitor, ...] = (performance(), calibration(), drift())
-
 _KINDS = ("performance", "drift", "calibration", "schedule", "volume")
 _PERCENT = re.compile(r"(\d+(?:\.\d+)?)%")
 
@@ -51,7 +49,8 @@ class Outcome:
     Parameters
     ----------
     column
-        A column of the requests' dataset that holds 0 or 1, or true or false; 0.0 and 1.0 will do.
+        A column of the requests' dataset that holds what the model's task takes for an outcome: of a binary
+        one 0 or 1, or true or false; 0.0 and 1.0 will do.
     known_at
         The time column at which it becomes known; null where it never is.
     mature
@@ -132,22 +131,25 @@ class Model:
     features
         What the model reads: names of request columns, feature views, and derived features.
     outcome
-        What it predicts.
+        What it predicts; None for a task that has no outcome, such as ``varv.task.score()``.
     train, gates, rollout, monitors, retrain
         How it is trained, what a candidate must show, how it meets traffic, what is watched (performance,
-        calibration and drift unless said otherwise), and when it is trained anew.
+        calibration and drift unless said otherwise, as far as the task has them), and when it is trained
+        anew. Without an outcome a new candidate is trained every 30 days.
     task
         What the outcome is and what a prediction says of it: ``varv.task.binary()`` and its like, or the name
         of one, ``"binary"`` by default: the probability that the outcome is 1.
     unit
-        The request column whose values keep their arm during a rollout; the request's key by default.
+        The request column whose values keep their arm during a rollout; by default the task's group, or the
+        request's key where it has none. A list is answered by one version, so with a group it is the unit.
 
     Raises
     ------
     InvalidDeclaration
         If anything cannot work: a column that does not exist, a feature that would only be known after the
-        request, an outcome without a time at which it is known, a retraining on alarms that nothing raises,
-        a name that is taken. The message names the object and the fix.
+        request, an outcome that the task does not have, or one without a time at which it is known, a
+        retraining on alarms that nothing raises, a name that is taken. The message names the object and the
+        fix.
     """
 
     def __init__(
@@ -156,29 +158,30 @@ class Model:
         *,
         requests: Dataset,
         features: Sequence[Feature],
-        outcome: Outcome,
+        outcome: Outcome | None = None,
         train: Train,
         gates: Sequence[Gate] = (),
         rollout: Rollout | None = None,
-        monitors: Sequence[Monitor] = STANDARD_MONITORS,
+        monitors: Sequence[Monitor] | None = None,
         retrain: Retrain | None = None,
         task: str | Task = "binary",
         unit: str | None = None,
     ) -> None:
         self.name = ModelName(_name("model", name))
-        _types(self.name, requests=(requests, Dataset), outcome=(outcome, Outcome), train=(train, Train))
+        _types(self.name, requests=(requests, Dataset), train=(train, Train))
+        self.task = _task(self.name, task)
         self.requests = requests
         self.features = (
             tuple(features) if isinstance(features, Sequence) and not isinstance(features, str) else ()
         )
-        self.outcome = outcome
+        self.outcome = self._checked(outcome)
         self.train = train
         self.gates = _several("gates", gates)
         self.rollout = Rollout() if rollout is None else rollout
-        self.monitors = _several("monitors", monitors)
-        self.retrain = Retrain() if retrain is None else retrain
-        self.task = _task(self.name, task)
-        self.unit = None if unit is None else _column("model", "unit", unit)
+        self.monitors = monitor.standard(self.task) if monitors is None else _several("monitors", monitors)
+        scheduled = Retrain() if self.task.has_outcome else Retrain(on=["schedule:30d"])
+        self.retrain = scheduled if retrain is None else retrain
+        self.unit = self.task.group if unit is None else _column("model", "unit", unit)
         self._check_parts()
 
     @cached_property
@@ -203,13 +206,22 @@ class Model:
         require_one_of_each_name("dataset", self.datasets)
         for dataset in self.datasets:
             dataset.types()
-        self._check_outcome()
+        if self.outcome is not None:
+            self._check_outcome(self.outcome)
         if not self.feature_set.names:
             raise InvalidDeclaration(
                 "model", self.name, "has no features", hint="name a column or a feature view"
             )
         for name in self.feature_set.names:
             _require_free(name, self.task)
+        self._check_group()
+        for part in self.rollout.slices:
+            _require_slice(part, self.feature_set)
+        for gate in self.gates:
+            if isinstance(gate, NeedsFeatures):
+                gate.require_features(self.feature_set.kinds)
+        if self.train.search is not None:
+            self.train.search.require_task(self.task)
         if self.unit is not None and self.requests.known_when(self.unit) != self.requests.event_time:
             hint = "choose a column that comes with the request"
             raise InvalidDeclaration(
@@ -217,14 +229,28 @@ class Model:
             )
 
     def require_history(self, outcomes: pl.Series) -> None:
-        """Check what the history holds of the outcome.
+        """Check what the history holds of the outcome, if there is one.
 
         Raises
         ------
         InvalidDeclaration
             If it is not what the task says that it is.
         """
-        self.task.require_history(outcomes, self.outcome.column)
+        if self.outcome is not None:
+            self.task.require_history(outcomes, self.outcome.column)
+
+    def _checked(self, outcome: Outcome | None) -> Outcome | None:
+        """Return the outcome, which has to be there exactly if the task has one."""
+        if outcome is not None:
+            _types(self.name, outcome=(outcome, Outcome))
+        if (outcome is not None) == self.task.has_outcome:
+            return outcome
+        if outcome is None:
+            hint = 'add outcome=varv.Outcome("late", known_at="arrived_at")'
+            raise InvalidDeclaration("model", self.name, "has no outcome", hint=hint, task=self.task.name)
+        hint = f"leave outcome out: the task {self.task.name} has none"
+        problem = f"has the outcome {outcome.column!r}, which its task does not use"
+        raise InvalidDeclaration("model", self.name, problem, hint=hint)
 
     def _check_parts(self) -> None:
         if not self.features:
@@ -232,8 +258,7 @@ class Model:
                 "model", self.name, "has no features", hint='list them: features=["origin", view]'
             )
         for gate in self.gates:
-            if not isinstance(gate, BeatsChampion | Calibrated):
-                raise InvalidDeclaration("model", self.name, f"has a gate {gate!r}", hint="use varv.gate.*")
+            _check_gate(self.name, gate, self.task)
         if not isinstance(self.rollout, Rollout):
             raise InvalidDeclaration(
                 "model",
@@ -241,6 +266,7 @@ class Model:
                 f"has a rollout of type {type(self.rollout).__name__}",
                 hint="use varv.Rollout(...)",
             )
+        self.rollout.plan_for(self.task)
         if not isinstance(self.retrain, Retrain):
             raise InvalidDeclaration(
                 "model",
@@ -248,14 +274,30 @@ class Model:
                 f"has a retrain of type {type(self.retrain).__name__}",
                 hint="use varv.Retrain(...)",
             )
-        unwatched = sorted(self.retrain.alarms - plan(self.monitors).kinds)
+        unwatched = sorted(self.retrain.alarms - monitor.plan(self.monitors, task=self.task).kinds)
         if unwatched:
             problem = f"retrains on {unwatched[0]!r} alarms, which no monitor raises"
             hint = f"add varv.monitor.{unwatched[0]}() to monitors, or leave it out of retrain"
             raise InvalidDeclaration("model", self.name, problem, hint=hint)
 
-    def _check_outcome(self) -> None:
-        column, known_at = self.outcome.column, self.outcome.known_at
+    def _check_group(self) -> None:
+        """Check that the column of lists comes with the request, and that a list stays on one arm."""
+        group, data = self.task.group, self.requests
+        if group is None:
+            return
+        if group not in data.types():
+            hint = f"its columns are {', '.join(list(data.types())[:30])}"
+            raise InvalidDeclaration("group", group, f"is no column of dataset {data.name!r}", hint=hint)
+        if data.known_when(group) != data.event_time:
+            hint = "choose a column that comes with the request"
+            raise InvalidDeclaration("group", group, "is only known after the request", hint=hint)
+        if self.unit != group:
+            problem = f"has the unit {self.unit!r}, and lists by {group!r}"
+            hint = f"leave unit out, or write unit={group!r}: a list is answered by one version"
+            raise InvalidDeclaration("model", self.name, problem, hint=hint)
+
+    def _check_outcome(self, outcome: Outcome) -> None:
+        column, known_at = outcome.column, outcome.known_at
         data = self.requests
         if column not in data.types():
             hint = f"its columns are {', '.join(list(data.types())[:30])}"
@@ -443,11 +485,31 @@ def _task(model: str, task: object) -> Task:
     return task
 
 
+def _check_gate(model: str, gate: object, task: Task) -> None:
+    if not is_gate(gate):
+        hint = "use varv.gate.*, varv.behaviour.*, or a frozen msgspec.Struct with judge(self, judgement)"
+        raise InvalidDeclaration("model", model, f"has a gate {gate!r:.60}", hint=hint)
+    if isinstance(gate, NeedsTask):
+        gate.require_task(task)
+    # Raises where the gate's arguments cannot be written down.
+    identity_of(gate)
+
+
 def _require_free(feature: str, task: Task) -> None:
     if feature in {"key", "requested_at", "outcome", "known_at", *answer_schema(task)}:
         hint = f'rename the column, or derive it: varv.derived("my_{feature}", pl.col("{feature}"))'
         problem = "has the name of a column that predictions are kept with"
         raise InvalidDeclaration("feature", feature, problem, hint=hint)
+
+
+def _require_slice(part: Slice, features: FeatureSet) -> None:
+    """Check that a slice looks at a feature, since those are kept beside predictions, and can compare it."""
+    kind = features.kinds.get(part.column)
+    if kind is None:
+        hint = f"name one of the features: {', '.join(features.names[:20])}"
+        raise InvalidDeclaration("slice", part.label, "looks at no feature of the model", hint=hint)
+    if problem := part.misfit(pl.Float64() if kind == "numeric" else pl.String()):
+        raise InvalidDeclaration("slice", part.label, problem, hint="compare like with like")
 
 
 def _several(argument: str, given: Sequence[T]) -> tuple[T, ...]:

@@ -41,6 +41,18 @@ def load_project(place: str) -> Project:
     return project_of(path.name, [declared[name]])
 
 
+def whole_place(place: str) -> str:
+    """Return a place as it is found from any working folder.
+
+    Raises
+    ------
+    NotFound
+        If there is no such file or folder.
+    """
+    path, name = _split(place)
+    return f"{path}:{name}" if name else str(path)
+
+
 def _declared(module: ModuleType) -> dict[str, Model | Replay]:
     return {key: value for key, value in vars(module).items() if isinstance(value, Model | Replay)}
 

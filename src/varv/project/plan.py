@@ -9,7 +9,7 @@ import polars as pl
 
 from varv.data import Dataset
 from varv.data.outcomes import OutcomeSpec
-from varv.kernel.clock import Instant
+from varv.kernel.clock import Duration, Instant
 from varv.kernel.codec import Digest, digest_of
 from varv.kernel.ids import ModelName
 from varv.loop.plan import LoopPlan
@@ -17,6 +17,7 @@ from varv.monitoring import monitor
 from varv.project.declaration import Model, Replay
 from varv.serving import RequestSchema
 from varv.training import code_closure
+from varv.training.gates import identity_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,16 +50,15 @@ class ModelPlan:
         code.
         """
         train = self.loop.train
-        recipe = [train.params, train.window, train.validate, train.origins, train.refit, train.min_rows]
         return digest_of(
             [
                 self.loop.policy(first_training or Instant(0), seed),
                 self.loop.definition(),
                 self.schema.unit,
                 self.outcome.task.spec,
-                list(self.loop.gates),
+                [identity_of(gate) for gate in self.loop.gates],
                 list(self.loop.monitors.monitors),
-                [code_closure(train.fit).digest, *recipe],
+                [code_closure(train.fit).digest, *train.definition()],
             ]
         )
 
@@ -66,13 +66,7 @@ class ModelPlan:
 def plan_of(model: Model) -> ModelPlan:
     """Return the plan of a validated declaration."""
     retrain = model.retrain
-    outcome = OutcomeSpec(
-        requests=model.requests,
-        task=model.task,
-        column=model.outcome.column,
-        known_at=model.outcome.known_at,
-        mature=model.outcome.mature,
-    )
+    outcome = _outcome(model)
     return ModelPlan(
         require_history=model.require_history,
         schema=RequestSchema(model.name, model.requests, model.feature_set, model.task, model.unit),
@@ -83,13 +77,25 @@ def plan_of(model: Model) -> ModelPlan:
             outcome=outcome,
             train=model.train,
             gates=model.gates,
-            monitors=monitor.plan(model.monitors, maturity=model.outcome.mature),
-            rollout=model.rollout.plan,
+            monitors=monitor.plan(model.monitors, task=model.task, maturity=outcome.mature),
+            rollout=model.rollout.plan_for(model.task),
             alarms=retrain.alarms,
             schedule=retrain.schedule,
             volume=retrain.volume,
             cooldown=retrain.cooldown,
         ),
+    )
+
+
+def _outcome(model: Model) -> OutcomeSpec:
+    if model.outcome is None:
+        return OutcomeSpec(requests=model.requests, task=model.task, mature=Duration(0))
+    return OutcomeSpec(
+        requests=model.requests,
+        task=model.task,
+        column=model.outcome.column,
+        known_at=model.outcome.known_at,
+        mature=model.outcome.mature,
     )
 
 

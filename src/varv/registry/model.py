@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -35,6 +35,21 @@ class Judged(msgspec.Struct, frozen=True, kw_only=True):
     work: int
 
 
+class Trial(msgspec.Struct, frozen=True, kw_only=True):
+    """One trial of a search over parameters: fitted on ``n_rows`` rows, scored on the ``n_held_out`` after
+    them.
+
+    ``loss`` is what the trials were compared by, less being better; None where it could not be determined.
+    ``work`` counts rows times boosting rounds.
+    """
+
+    params: dict[str, Any]
+    loss: float | None
+    n_rows: int
+    n_held_out: int
+    work: int
+
+
 @event("registry.version_registered")
 class VersionRegistered(Event, frozen=True, kw_only=True):
     """A version exists from now on and never changes.
@@ -45,6 +60,10 @@ class VersionRegistered(Event, frozen=True, kw_only=True):
     stretch that each was scored on. ``metrics`` and ``n_validation`` are of all stretches together, which
     begin at ``held_out_from``. ``work`` counts rows times boosting rounds (or rows, where there are none)
     over all fits: a measure of compute that is the same on every machine.
+
+    ``strategy`` is ``"full"``, or ``"incremental"`` where the fits were given only rows that the champion
+    before, ``parent``, had not seen; a parent without that strategy was started from. ``trials`` are those of
+    a search whose best parameters ``params`` holds; their work is in ``work``.
 
     Versions from before refits have no ``fitted_until`` and no ``judged``; see `data_end` and `judged_fits`.
     """
@@ -71,6 +90,9 @@ class VersionRegistered(Event, frozen=True, kw_only=True):
     work: int
     planted: str = ""
     judged: tuple[Judged, ...] = ()
+    strategy: Literal["full", "incremental"] = "full"
+    parent: int | None = None
+    trials: tuple[Trial, ...] = ()
 
     @property
     def data_end(self) -> Instant:
@@ -102,7 +124,9 @@ class VersionRegistered(Event, frozen=True, kw_only=True):
     def line(self) -> str:
         """Return one line on what this event states."""
         planted = f", PLANTED {self.planted}" if self.planted else ""
-        return f"{self.model} v{self.version}, {count(self.n_rows)} rows{planted}"
+        after = "" if self.parent is None else f", from v{self.parent} on"
+        tried = f", the best of {count(len(self.trials))} trials" if self.trials else ""
+        return f"{self.model} v{self.version}, {count(self.n_rows)} rows{after}{tried}{planted}"
 
 
 @event("registry.alias_moved")

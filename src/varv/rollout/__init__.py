@@ -1,13 +1,15 @@
 """Rollouts: a candidate replaces the champion step by step, and only on evidence.
 
-`plan` has the declaration, `model` commands and events, `grounds` what a decision rests on; `evidence` turns
-scored requests into hours, `luck` says how far these differ by chance, `tally` adds and weighs them; `rules`
-is the saga that decides, on the `state` of one rollout; `views` is the read model. The router that obeys is
-in `serving`.
+`plan` has the declaration, `guards` what must not get worse, `model` commands and events, `grounds` what a
+decision rests on; `evidence` turns scored requests into hours, `answers` counts those without an outcome,
+`luck` says how far hours differ by chance, `tally` adds and weighs them; `rules` is the saga that decides, on
+the `state` of one rollout; `views` is the read model. The router that obeys is in `serving`.
 """
 
-from varv.rollout.evidence import answers, evidence
+from varv.rollout.answers import answers
+from varv.rollout.evidence import evidence, luck_of
 from varv.rollout.grounds import Evidence
+from varv.rollout.guards import Guard, Latency
 from varv.rollout.luck import Luck, learned
 from varv.rollout.model import (
     AliasConfirmed,
@@ -34,18 +36,21 @@ from varv.rollout.model import (
     VersionWarmed,
     WarmVersion,
 )
-from varv.rollout.plan import Rollout, RolloutPlan
+from varv.rollout.plan import AT_ONCE, Rollout, RolloutPlan
 from varv.rollout.rules import RolloutSaga
 from varv.rollout.state import RolloutState, rollout_id
 from varv.rollout.views import RolloutsView
 
 __all__ = [
+    "AT_ONCE",
     "AliasConfirmed",
     "AnswersCounted",
     "ApplyRouting",
     "CountAnswers",
     "Evidence",
     "EvidenceArrived",
+    "Guard",
+    "Latency",
     "Luck",
     "MoveAlias",
     "ProbationEnded",
@@ -73,5 +78,6 @@ __all__ = [
     "answers",
     "evidence",
     "learned",
+    "luck_of",
     "rollout_id",
 ]

@@ -1,50 +1,62 @@
-"""From scored requests to what one tick tells a rollout: hours of paired losses, and counts of answers.
+"""From scored requests to what one tick tells a rollout: hours of paired losses of each guard.
 
 Pure: a frame in, an event out. Which requests have matured is for the caller to know; that hours are counted
-once is for the caller and `rollout.tally`. A request that the candidate did not answer counts as its worst
-loss, never as nothing: a model must not look healthy through the requests it lost.
+once is for the caller and `rollout.tally`. A request that the candidate did not answer costs as much as one
+can, never nothing: a model must not look healthy through the requests it lost. What answers say before any
+outcome is known is counted in `rollout.answers`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+from math import ceil, log2
+
+import msgspec
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
 from varv.kernel.clock import HOUR, Instant
+from varv.kernel.columns import TIME
 from varv.kernel.errors import InvalidInput
-from varv.rollout.luck import Hour
-from varv.rollout.model import AnswersCounted, EvidenceArrived, Scores
+from varv.rollout.guards import Guard
+from varv.rollout.luck import GuardLuck, Hour, Luck, learned
+from varv.rollout.model import EvidenceArrived, GuardHours
+from varv.serving.scores import Role, score_columns
+from varv.tasks import Array, Task
 
-SURE = 0.001
-"""Scores count as at least this far from 0 and 1, so a loss is at most 6.9 nats."""
-WORST_LOSS = float(-np.log(SURE))
-PAIRED = ("requested_at", "outcome", "champion_score", "candidate_score")
-ANSWERED = ("champion_score", "candidate_score", "champion_ms", "candidate_ms", "arm", "coin")
-SLOWER = 2.0
-"""A call in which one version takes so many times as long as the other, and `SLOWER_MS` longer, speaks
-against it."""
-SLOWER_MS = 2.0
-
-# Losses are summed as integers of 2 ** -30 nats, so that the order of the rows cannot change a bit of the
-# ledger.
-_UNIT = float(2**30)
-_DIGITS = 6
+GROUP = "group"
+"""The column of the list that a request belongs to, where the task has lists."""
 
 Numbers = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
 
 
-def evidence(rows: pl.DataFrame, *, since: Instant, through: Instant) -> EvidenceArrived | None:
+def paired_columns(task: Task, guards: Iterable[Guard]) -> tuple[str, ...]:
+    """Return the columns that `evidence` reads."""
+    scores = (*score_columns(task, "champion_score"), *score_columns(task, "candidate_score"))
+    sliced = [guard.slice.column for guard in guards if guard.slice is not None]
+    lists = () if task.group is None else (GROUP,)
+    return tuple(dict.fromkeys(("requested_at", "outcome", *scores, *lists, *sliced)))
+
+
+def evidence(
+    rows: pl.DataFrame, *, task: Task, guards: Sequence[Guard], since: Instant, through: Instant
+) -> EvidenceArrived | None:
     """Return what the outcomes of requests in [`since`, `through`) say, in whole hours; None before the first
     is over.
 
     Parameters
     ----------
     rows
-        Every request of that time that both versions were to score, with the columns ``requested_at``
-        (Datetime us UTC), ``outcome`` (0, 1, or null if it never came), ``champion_score`` and
-        ``candidate_score`` (probability, or null if there was no answer). Rows outside are left out.
+        Every request of that time that both versions were to score, with `paired_columns`: ``requested_at``
+        (Datetime us UTC), ``outcome`` (as the task has it, null if it never came), what each version
+        predicted (null if there was no answer), the ``group`` of a task with lists, and the features that
+        slices look at. Rows outside are left out.
+    task
+        What an outcome and a prediction are.
+    guards
+        Whose losses are compared, the first of them on all requests; none where no outcome ever comes.
     since
         Where the last evidence ended.
     through
@@ -54,133 +66,167 @@ def evidence(rows: pl.DataFrame, *, since: Instant, through: Instant) -> Evidenc
     Raises
     ------
     InvalidInput
-        If a column is missing or has another type, or an outcome is neither 0 nor 1.
+        If a column is missing or has another type, or an outcome is none of the task.
 
     Notes
     -----
     The returned `through` is cut to a whole hour. Give the rows after it again with the next call.
+
+    Rows of one ``group`` in one hour are a list. Its rows share one loss and must come in one hour, as the
+    task demands; a list that does not is judged as one for each hour, since an hour that waited for rows of
+    the next could not be told once and for all.
     """
     end = Instant(through // HOUR * HOUR)
     if end <= since:
         return None
-    inside = _inside(rows, since, end)
-    outcome = _numbers(inside, "outcome")
-    labelled = np.isfinite(outcome)
-    champion, _ = _losses(inside, "champion_score", outcome)
-    candidate, lost = _losses(inside, "candidate_score", outcome)
-    at = inside["requested_at"].to_physical().to_numpy()[labelled]
+    inside = _inside(rows, task, guards, since, end)
+    candidate = predictions_in(inside, task, "candidate_score")
+    labelled = inside.filter(pl.col("outcome").is_not_null())
+    hours = [_hours_of(labelled, task, guard) for guard in guards]
     return EvidenceArrived(
         since=since,
         through=end,
         n_requests=inside.height,
-        n_labels=int(labelled.sum()),
-        n_missing=int(lost.sum()),
-        hours=_hours(at, (candidate - champion)[labelled]),
+        n_labels=labelled.height,
+        n_missing=int((~task.valid(candidate)).sum()),
+        hours=hours[0] if hours else (),
+        others=tuple(map(GuardHours, (guard.name for guard in guards[1:]), hours[1:])),
     )
 
 
-def answers(rows: pl.DataFrame, *, epoch: int, through: Instant) -> AnswersCounted:
-    """Return what the answers under one routing table say before any outcome is known.
+def predictions_in(rows: pl.DataFrame, task: Task, role: Role) -> Numbers:
+    """Return a role's predictions as they stand, float64 of shape (n, width); NaN where there is none.
+
+    Held-out rows bring float64, which `serving.scores.scores_in` would round.
+    """
+    columns = [rows[name].cast(pl.Float64).fill_null(float("nan")) for name in score_columns(task, role)]
+    return np.column_stack([column.to_numpy() for column in columns])
+
+
+def luck_of(
+    held_out: pl.DataFrame, pairs: Sequence[pl.DataFrame], *, task: Task, guards: Sequence[Guard]
+) -> Luck:
+    """Return what paired scores of the past say of luck by each guard.
 
     Parameters
     ----------
-    rows
-        Every request that was answered under the table: ``champion_score``, ``candidate_score`` (null if
-        there was no answer), ``arm`` (``"champion"`` or ``"candidate"``: who was to answer) and ``coin``
-        (what was tossed: requests of one unit have one coin, so a unit is counted once; null for none, and
-        then the request is the unit).
-    epoch
-        The table's.
-    through
-        Until when requests are among `rows`.
+    held_out
+        Held-out rows that neither of the two versions at hand was fitted on, with the columns of
+        `paired_columns` but features: guards on a slice learn from `pairs` alone.
+    pairs
+        Requests of the past that two sound versions scored, with all of `paired_columns`.
+    task, guards
+        As in `evidence`.
+
+    Raises
+    ------
+    InvalidInput
+        If a column is missing or has another type, or an outcome is none of the task.
     """
-    _require(rows, ANSWERED)
-    units = rows.with_row_index("row").select(
-        pl.coalesce(pl.col("coin"), -1.0 - pl.col("row").cast(pl.Float64)).alias("unit"),
-        (pl.col("arm") == "candidate").fill_null(value=False).alias("chosen"),
-        (~pl.col("candidate_score").is_between(0, 1)).fill_null(value=True).alias("lost"),
-        (~pl.col("champion_score").is_between(0, 1)).fill_null(value=True).alias("champion_lost"),
-        _much_longer("candidate_ms", "champion_ms").alias("slow"),
-        _much_longer("champion_ms", "candidate_ms").alias("champion_slow"),
+    lucks = [
+        _luck_of_guard(held_out if guard.slice is None else held_out.clear(), pairs, task, guard)
+        for guard in guards
+    ]
+    if not lucks:
+        return Luck()
+    others = tuple(map(GuardLuck, (guard.name for guard in guards[1:]), lucks[1:]))
+    return msgspec.structs.replace(lucks[0], others=others)
+
+
+def _luck_of_guard(held_out: pl.DataFrame, pairs: Sequence[pl.DataFrame], task: Task, guard: Guard) -> Luck:
+    histories = [_hours_of(rows.filter(pl.col("outcome").is_not_null()), task, guard) for rows in pairs]
+    if held_out.is_empty():
+        return learned(histories)
+    whole = held_out.filter(pl.col("outcome").is_not_null())
+    luck = learned([_hours_of(whole, task, guard), *histories])
+    return msgspec.structs.replace(luck, level=_level(whole, task, guard))
+
+
+def _level(rows: pl.DataFrame, task: Task, guard: Guard) -> float | None:
+    """Return the champion's mean loss over rows that have an outcome; None without any."""
+    losses = _losses(rows, task, guard, "champion_score")
+    return float(f"{losses.mean():.9g}") if losses.size else None
+
+
+def unit_of(bound: float) -> float:
+    """Return the unit in which losses are summed: 2 ** -30, times as many powers of two as the bound lies
+    above 8.
+
+    Notes
+    -----
+    Losses are summed as integers, so that the order of the rows cannot change a bit of the ledger. A row is
+    at most 2 ** 33 units, so an hour of 2 ** 30 rows, a billion, fits into 64 bits whatever the bound. Of
+    log-losses, whose bound is 6.9 nats, the unit is 2 ** -30 nats, as it was before there were others.
+
+    Examples
+    --------
+    >>> unit_of(6.9) == 2**-30, unit_of(660.0) == 2**-23, unit_of(1.0) == 2**-33
+    (True, True, True)
+    """
+    return 2.0 ** (ceil(log2(bound / 8)) - 30)
+
+
+def _hours_of(labelled: pl.DataFrame, task: Task, guard: Guard) -> tuple[Hour, ...]:
+    """Return the hours of labelled rows by one guard.
+
+    Losses are taken before the rows are cut to the slice: a list may lie across its edge.
+    """
+    difference = _losses(labelled, task, guard, "candidate_score") - _losses(
+        labelled, task, guard, "champion_score"
     )
-    by_unit = units.group_by("unit").agg(
-        pl.col("chosen").any(),
-        (pl.col("lost") & ~pl.col("champion_lost")).any().alias("against"),
-        (pl.col("champion_lost") & ~pl.col("lost")).any().alias("in_favour"),
-        pl.col("slow", "champion_slow").any(),
-    )
-    n_candidate = int(by_unit["chosen"].sum())
-    return AnswersCounted(
-        epoch=epoch,
-        through=through,
-        n_requests=rows.height,
-        n_missing=int(units["lost"].sum()),
-        n_candidate=n_candidate,
-        n_champion=by_unit.height - n_candidate,
-        n_against=int(by_unit["against"].sum()),
-        n_in_favour=int(by_unit["in_favour"].sum()),
-        n_slower=int(by_unit["slow"].sum()),
-        n_faster=int(by_unit["champion_slow"].sum()),
-        scores=_scores(rows),
-    )
-
-
-def _much_longer(one: str, other: str) -> pl.Expr:
-    longer = pl.col(one) > pl.max_horizontal(SLOWER * pl.col(other), pl.col(other) + SLOWER_MS)
-    return longer.fill_null(value=False)
-
-
-def _scores(rows: pl.DataFrame) -> Scores:
-    """Return how the candidate's scores lie, and how far from the champion's."""
-    both = rows.select("candidate_score", "champion_score").cast(pl.Float64).drop_nulls()
-    if both.is_empty():
-        return Scores()
-    score = both["candidate_score"].to_numpy()
-    gap = score - both["champion_score"].to_numpy()
-    numbers = (float(gap.mean()), float(gap.std()), float(score.std()))
-    return Scores(gap.size, *(round(number, _DIGITS) for number in numbers))
-
-
-def _hours(at: npt.NDArray[np.int64], difference: Numbers) -> tuple[Hour, ...]:
+    at = labelled["requested_at"].to_physical().to_numpy()
+    if guard.slice is not None:
+        inside = guard.slice.of(labelled).to_numpy()
+        at, difference = at[inside], difference[inside]
+    unit = unit_of(guard.bound)
     starts, position, counts = np.unique(at // HOUR * HOUR, return_inverse=True, return_counts=True)
     sums = np.zeros(starts.size, dtype=np.int64)
-    np.add.at(sums, position, np.rint(difference * _UNIT).astype(np.int64))
+    np.add.at(sums, position, np.rint(difference / unit).astype(np.int64))
     return tuple(
-        Hour(Instant(int(start)), int(n), float(total / _UNIT))
+        Hour(Instant(int(start)), int(n), float(total * unit))
         for start, n, total in zip(starts, counts, sums, strict=True)
     )
 
 
-def _inside(rows: pl.DataFrame, since: Instant, end: Instant) -> pl.DataFrame:
-    _require(rows, PAIRED)
-    if rows.schema["requested_at"] != pl.Datetime("us", "UTC"):
+def _losses(labelled: pl.DataFrame, task: Task, guard: Guard, role: Role) -> Numbers:
+    outcome, predicted = labelled["outcome"].to_numpy(), predictions_in(labelled, task, role)
+    try:
+        return task.losses[guard.loss].of(outcome, predicted, _lists(labelled, task))
+    except ValueError as error:
+        hint = f"give outcomes as the task {task.name} reads them, or null"
+        raise InvalidInput("column", "outcome", f"has impossible values: {error}", hint=hint) from None
+
+
+def _lists(rows: pl.DataFrame, task: Task) -> Array | None:
+    """Return the list of each row, the rows of one group in one hour; a row without a group is its own."""
+    if task.group is None:
+        return None
+    hour = pl.col("requested_at").dt.truncate("1h")
+    alone = pl.when(pl.col(GROUP).is_null()).then(pl.int_range(pl.len()))
+    return rows.select(pl.struct(GROUP, hour, alone.alias("row")).rank("dense")).to_series().to_numpy()
+
+
+def _inside(
+    rows: pl.DataFrame, task: Task, guards: Sequence[Guard], since: Instant, end: Instant
+) -> pl.DataFrame:
+    require_columns(rows, paired_columns(task, guards))
+    if rows.schema["requested_at"] != TIME:
         given = str(rows.schema["requested_at"])
         raise InvalidInput("column", "requested_at", "is not Datetime us UTC", given=given, hint="cast it")
     at = pl.col("requested_at").to_physical()
-    inside = rows.filter((at >= since) & (at < end))
-    sound = pl.col("outcome").is_in([0, 1]) | pl.col("outcome").is_null()
-    if n_wrong := int(inside.select((~sound).sum()).item()):
-        raise InvalidInput(
-            "column", "outcome", "has impossible values", n_rows=n_wrong, hint="write 0, 1 or null"
-        )
-    return inside
+    return rows.filter((at >= since) & (at < end))
 
 
-def _require(rows: pl.DataFrame, columns: tuple[str, ...]) -> None:
+def require_columns(rows: pl.DataFrame, columns: Sequence[str]) -> None:
+    """Check that a frame has the columns.
+
+    Raises
+    ------
+    InvalidInput
+        If it lacks one.
+    """
     missing = [name for name in columns if name not in rows.columns]
     if missing:
         raise InvalidInput(
             "evidence", "rows", "lacks columns", missing=missing, hint=f"give {', '.join(columns)}"
         )
-
-
-def _numbers(rows: pl.DataFrame, column: str) -> Numbers:
-    return rows[column].cast(pl.Float64).fill_null(float("nan")).to_numpy()
-
-
-def _losses(rows: pl.DataFrame, column: str, outcome: Numbers) -> tuple[Numbers, Mask]:
-    """Return the log-loss of each row and whether its score is missing; a score that is no probability is."""
-    score = _numbers(rows, column)
-    lost = ~((score >= 0) & (score <= 1))
-    towards = np.clip(np.where(outcome == 1, score, 1 - score), SURE, 1 - SURE)
-    return np.where(lost, WORST_LOSS, -np.log(np.where(lost, SURE, towards))), lost

@@ -18,7 +18,7 @@ from varv.kernel.ids import ModelName, Version
 from varv.kernel.sagas import Command, Fact, Handler, Message, Reply
 from varv.kernel.views import Views
 from varv.registry import RegistryView
-from varv.rollout.evidence import ANSWERED, answers
+from varv.rollout.answers import answered_columns, answers
 from varv.rollout.model import (
     AliasConfirmed,
     ApplyRouting,
@@ -73,11 +73,13 @@ class RolloutHandlers:
 
     def count_answers(self, command: CountAnswers, command_id: str, now: Instant) -> Reply:
         """Tell the open rollout what was answered under its table, whether or not outcomes are known."""
-        columns = (*ANSWERED, "epoch")
         predictions = self._models[command.model].predictions
+        task = predictions.task
+        columns = (*answered_columns(task), "epoch")
         rows = predictions.matured(command.since, now, known_by=now, columns=columns)
         under = rows.filter(pl.col("epoch") == command.epoch)
-        return _reply_to(command_id, answers(under, epoch=command.epoch, through=now))
+        counted = answers(under, task=task, epoch=command.epoch, through=now, latency=command.latency)
+        return _reply_to(command_id, counted)
 
     def warm(self, command: WarmVersion, command_id: str, now: Instant) -> Reply:
         """Bring a version into memory wherever requests are answered."""

@@ -48,7 +48,7 @@ Numbers = npt.NDArray[np.float64]
 class Hour(msgspec.Struct, frozen=True, array_like=True):
     """What the outcomes of one hour of requests say: how many there are, and the sum of loss differences.
 
-    `total` is the candidate's losses minus the champion's, a multiple of 2 ** -30.
+    `total` is the candidate's losses minus the champion's, in the unit of the loss.
     """
 
     at: Instant
@@ -65,6 +65,25 @@ class Luck(msgspec.Struct, frozen=True, kw_only=True):
     """Variance of blocks, and of what lasts beyond them, over what their hours suggest."""
     n_days: int = 0
     """Days of paired scores that this was learned from."""
+    level: float | None = None
+    """The champion's mean loss on held-out rows that it was not fitted on."""
+    others: tuple[GuardLuck, ...] = ()
+    """The same of the plan's guards after the first."""
+
+    def of(self, guard: str) -> Luck:
+        """Return what is known of a guard after the first, by its name.
+
+        Where nothing was learned of it, as little is taken for known as of a first model: the first guard's
+        spread is in another unit.
+        """
+        return next((one.luck for one in self.others if one.guard == guard), Luck())
+
+
+class GuardLuck(msgspec.Struct, frozen=True, array_like=True):
+    """What is known of luck by one guard, by its name."""
+
+    guard: str
+    luck: Luck
 
 
 class Blocks(NamedTuple):

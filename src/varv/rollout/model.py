@@ -15,7 +15,8 @@ from varv.kernel.codec import Event, event
 from varv.kernel.ids import ModelName, Version
 from varv.kernel.sagas import Command
 from varv.kernel.wording import count, percent, version_named
-from varv.rollout.grounds import Evidence, Probation
+from varv.rollout.grounds import Evidence, Moved, Probation
+from varv.rollout.guards import Latency
 from varv.rollout.luck import Hour, Luck
 from varv.rollout.plan import RolloutPlan
 from varv.serving.routing import RoutingTable
@@ -61,6 +62,8 @@ class CountAnswers(Command, frozen=True, kw_only=True):
     version: Version
     epoch: int
     since: Instant
+    latency: Latency | None = None
+    """How slow calls may be, where the plan says so."""
 
 
 # what a rollout is told
@@ -115,6 +118,13 @@ class VersionUnloaded(Event, frozen=True, kw_only=True):
     version: Version
 
 
+class GuardHours(msgspec.Struct, frozen=True, array_like=True):
+    """Hours of paired losses by one guard, by its name."""
+
+    guard: str
+    hours: tuple[Hour, ...] = ()
+
+
 @event("rollout.evidence_arrived")
 class EvidenceArrived(Event, frozen=True, kw_only=True):
     """What the matured requests of [`since`, `through`) say, hour by hour."""
@@ -124,8 +134,11 @@ class EvidenceArrived(Event, frozen=True, kw_only=True):
     n_requests: int
     n_labels: int
     n_missing: int
-    """Requests that the candidate did not answer, or not with a probability."""
+    """Requests that the candidate did not answer, or not with a valid prediction."""
     hours: tuple[Hour, ...] = ()
+    """By the first guard of the plan."""
+    others: tuple[GuardHours, ...] = ()
+    """By the guards after the first."""
 
     def line(self) -> str:
         """Return one line on what this event states."""
@@ -136,12 +149,25 @@ class EvidenceArrived(Event, frozen=True, kw_only=True):
 class Scores(msgspec.Struct, frozen=True):
     """How the candidate's scores lie: their standard deviation, and the mean and that of their gap to the
     champion's.
+
+    Of the first number of a prediction; of the others in `others`.
     """
 
     n: int = 0
     gap: float = 0.0
     gap_sd: float = 0.0
     sd: float = 0.0
+    others: tuple[Scores, ...] = ()
+
+
+class Calls(msgspec.Struct, frozen=True, kw_only=True):
+    """How many measured calls took longer than the plan allows, minute by minute."""
+
+    n: int = 0
+    n_late: int = 0
+    n_champion_late: int = 0
+    minutes: tuple[tuple[float, int], ...] = ()
+    """How many minutes had so large a share of late calls beyond the champion's, the share first."""
 
 
 @event("rollout.answers_counted")
@@ -161,9 +187,15 @@ class AnswersCounted(Event, frozen=True, kw_only=True):
     """Units that the candidate, and not the champion, left without an answer at least once."""
     n_in_favour: int
     n_slower: int = 0
-    """Units for which the candidate once took much longer than the champion, and the other way round."""
+    """Units for which the candidate once took much longer than the champion, and the other way round; how
+    much is twice as long, or what the plan says.
+    """
     n_faster: int = 0
     scores: Scores = Scores()
+    calls: Calls = Calls()
+    """Where the plan sets a limit to calls."""
+    moved: Moved = Moved()
+    """Where no outcome ever comes."""
 
     def line(self) -> str:
         """Return one line on what this event states."""

@@ -26,9 +26,13 @@ from varv.kernel.errors import FailedPrecondition, InvalidInput
 from varv.kernel.ids import ModelName, Version
 from varv.kernel.sagas import CancelTimer, Command, CommandFailed, Fact, Message, SetTimer, Step, TimerFired
 from varv.rollout.grounds import ODD_SHIFT, Evidence
+from varv.rollout.guards import relative_limit
 from varv.rollout.judgement import (
     FEWEST_BLOCKS,
+    all_proven,
+    doubt_of_scores,
     harm,
+    is_late,
     is_proven,
     leans_towards_harm,
     odd_scores,
@@ -113,6 +117,7 @@ class RolloutSaga:
         """Return why the share must not rise now, or nothing.
 
         Silence is never consent: without labels nothing passes, and the last step needs the proof of safety.
+        Where no outcome ever comes there is none, and scores must lie where the champion's do instead.
         """
         plan = plan_of(state)
         if state.phase == "warming":
@@ -123,10 +128,18 @@ class RolloutSaga:
             return "the router does not split as told"
         if state.phase == "canary" and odd_scores(state):
             return "its scores are not those of its shadow"
-        if leans_towards_harm(evidence, plan):
+        if leans_towards_harm(evidence):
             return "evidence leans towards harm"
+        if is_late(evidence, plan):
+            return "more of its calls are late than the plan allows"
+        return self.lack(state, evidence)
+
+    def lack(self, state: RolloutState, evidence: Evidence) -> str:
+        """Return what is not known yet of a candidate that nothing speaks against, or nothing."""
+        if not plan_of(state).has_outcome:
+            return doubt_of_scores(state, evidence) or ("" if state.elapsed else "its time is not over")
         proven = is_proven(state, evidence)
-        if evidence.shift > ODD_SHIFT and not proven:
+        if not proven and any(one.shift > ODD_SHIFT for one in evidence.guards):
             return "its losses are worse than before its share rose"
         in_shadow = state.phase == "shadow"
         n_labels, n_blocks = (
@@ -134,7 +147,7 @@ class RolloutSaga:
             if in_shadow
             else (evidence.step_labels, evidence.step_blocks)
         )
-        if n_labels < plan.min_labels or not n_blocks:
+        if n_labels < plan_of(state).min_labels or not n_blocks:
             return "too few labels"
         if not (state.elapsed or (in_shadow and proven)):
             return "its time is not over"
@@ -142,7 +155,10 @@ class RolloutSaga:
             return "safety is not proven"
         if next_share(state) == 1 and evidence.step_blocks < FEWEST_BLOCKS:
             return "too little is known of the present share"
-        if not proven and evidence.high is not None and next_share(state) * evidence.high > plan.margin:
+        if not proven and any(
+            one.high is not None and next_share(state) * one.high > one.guard.margin
+            for one in evidence.guards
+        ):
             return "harm that is not excluded yet is too large for the next share"
         return ""
 
@@ -177,7 +193,7 @@ class RolloutSaga:
             model=state.model,
             version=state.version,
             phase="warming",
-            plan=event.plan,
+            plan=event.plan.resolved(event.luck),
             champion=event.champion,
             former=event.former,
             luck=event.luck,
@@ -226,6 +242,10 @@ class RolloutSaga:
             return self._promote(state, "there is no champion yet")
         if plan_of(state).immediate:
             return self._promote(state, "immediate, as declared")
+        if unresolved := plan_of(state).unresolved:
+            # Taken from the rollout's own requests, the margin would forgive what breaks both versions.
+            limit = relative_limit(unresolved[0])
+            return self._roll_back(state, f"its margin, {limit}, is not known: nothing was held out from it")
         # The compensation is kept before the command is done: a table may be in force though its echo was
         # lost.
         shadow = _with(state, phase="shadow", epoch=self.next_epoch(state), undo=(*state.undo, "restore"))
@@ -248,7 +268,7 @@ class RolloutSaga:
         moved.
         """
         evidence = _weighed(state)
-        state = _with(state, proven=state.proven or evidence.log_safety >= evidence.safety_at)
+        state = _with(state, proven=state.proven or all_proven(evidence))
         if shown := harm(state, evidence):
             return self._roll_back(state, shown)
         reason = self.blocker(state, evidence)
@@ -262,6 +282,8 @@ class RolloutSaga:
 
     def _raise(self, state: RolloutState, evidence: Evidence, now: Instant) -> Step[RolloutState]:
         because = "proven safe" if is_proven(state, evidence) else "nothing speaks against it"
+        if not plan_of(state).has_outcome:
+            because = "its scores moved no more than declared; nothing is known of its quality"
         share = next_share(state)
         if share == 1:
             return self._promote(state, because)
@@ -356,10 +378,10 @@ class RolloutSaga:
 
     def _weigh_probation(self, state: RolloutState) -> Step[RolloutState]:
         plan, tally = plan_of(state), state.tally
-        shown = weigh_probation(tally.hours, plan, state.luck, through=tally.through)
+        shown = weigh_probation(tally, plan, state.luck)
         if shown.log_harm >= shown.harm_at:
             return _released(state, "failed", "worse than the champion before")
-        if shown.excess > max(shown.excess_allowed, shown.excess_by_luck):
+        if any(one.exceeds for one in shown.guards):
             return _released(
                 state, "failed", "its losses exceed what the margin allows for the whole probation"
             )
@@ -486,7 +508,7 @@ def _released(
         former=former,
         outcome=outcome,
         reason=reason,
-        probation=weigh_probation(tally.hours, plan, state.luck, through=tally.through),
+        probation=weigh_probation(tally, plan, state.luck),
     )
     final = _with(state, phase="done", former=None)
     return Step(final, emits=(Fact(state.saga_id, ended),), tells=(Message(f"loop/{state.model}", ended),))

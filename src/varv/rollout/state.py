@@ -134,7 +134,11 @@ def routing_of(state: RolloutState) -> ApplyRouting:
 def count_of(state: RolloutState) -> CountAnswers:
     """Return the command that counts the answers under the table in force."""
     return CountAnswers(
-        model=state.model, version=state.version, epoch=state.epoch, since=state.tally.step_since
+        model=state.model,
+        version=state.version,
+        epoch=state.epoch,
+        since=state.tally.step_since,
+        latency=plan_of(state).latency,
     )
 
 

@@ -100,6 +100,10 @@ class RolloutsView:
         """Return the rollout of `model` that has not settled, or None."""
         return next((record for record in self.of_model(model) if not record.outcome), None)
 
+    def latest(self, model: ModelName, version: Version) -> RolloutRecord | None:
+        """Return the last rollout of a version, or None."""
+        return self._latest.get(rollout_id(model, version))
+
     def apply(self, entry: Entry, event: Event) -> None:
         """Take in one entry of the ledger; those of other streams mean nothing here."""
         if isinstance(event, RolloutStarted):
@@ -128,7 +132,7 @@ class RolloutsView:
             model=event.model,
             version=event.version,
             champion=event.champion,
-            plan=event.plan,
+            plan=event.plan.resolved(event.luck),
             started_at=entry.at,
             luck=event.luck,
         )
@@ -161,9 +165,7 @@ def _routed(record: RolloutRecord, entry: Entry, event: RoutingApplied) -> None:
 def _in_probation(record: RolloutRecord, entry: Entry, event: Event) -> None:
     if isinstance(event, EvidenceArrived) and record.former is not None:
         record.tally = added(record.tally, event)
-        record.probation = weigh_probation(
-            record.tally.hours, record.plan, record.luck, through=record.tally.through
-        )
+        record.probation = weigh_probation(record.tally, record.plan, record.luck)
     elif isinstance(event, ProbationEnded):
         record.former, record.probation = None, event.probation
         _log(record, entry, f"probation {event.outcome}", event.reason, None)

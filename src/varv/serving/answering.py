@@ -26,7 +26,8 @@ from varv.serving.capture import Capture, CaptureLog
 from varv.serving.dataplane import DataPlane
 from varv.serving.prediction_log import captures
 from varv.serving.schema import RequestSchema
-from varv.serving.scores import answer_schema
+from varv.serving.scores import GROUP, answer_schema
+from varv.tasks import Task
 
 _SLICE = 256
 """Rows that are worked on in one go: whoever else wants the interpreter gets it in between."""
@@ -88,6 +89,11 @@ class Answering:
         return self._schema.model
 
     @property
+    def task(self) -> Task:
+        """What an answer is."""
+        return self._schema.task
+
+    @property
     def versions(self) -> tuple[int, ...]:
         """The versions that the routing table in force needs; none before the first champion."""
         table = self._dataplane.table
@@ -123,6 +129,7 @@ class Answering:
         features = parts[0] if len(parts) == 1 else pl.concat(parts)
         keys = self._schema.keys(requests)
         answers = self._dataplane.infer(self._schema.units(requests, keys), features)
+        answers = answers.hstack(self._schema.grouped(requests))
         captured = self._capture(keys, requests, features, answers)
         return Answers(answers.hstack([keys]), captured)
 
@@ -214,12 +221,16 @@ def predicted(
     keys = schema.keys(requests)
     if plane.table is None:
         # Nothing serves yet: the requests are kept with their features, to train the first model on.
-        none = [pl.Series(name, [None], dtype=dtype) for name, dtype in answer_schema(schema.task).items()]
+        none = [
+            pl.Series(name, [None], dtype=dtype)
+            for name, dtype in answer_schema(schema.task).items()
+            if name != GROUP
+        ]
         answers = pl.DataFrame([column.new_from_index(0, requests.height) for column in none])
     else:
         answers = plane.infer(schema.units(requests, keys), given)
     rows = pl.DataFrame([keys, requests[at].alias("requested_at")])
-    return rows.hstack(answers).hstack(features)
+    return rows.hstack(answers).hstack(schema.grouped(requests)).hstack(features)
 
 
 def _sliced(frame: pl.DataFrame) -> list[pl.DataFrame]:

@@ -128,7 +128,8 @@ class DataPlane:
             self._now = _Snapshot(self._now.table, kept)
 
     def infer(self, keys: Sequence[str], features: pl.DataFrame) -> pl.DataFrame:
-        """Answer requests, one row each, with the columns of `answer_schema`.
+        """Answer requests, one row each, with the columns of `answer_schema` but for the group, which is the
+        request's to say.
 
         Parameters
         ----------
@@ -183,7 +184,7 @@ class DataPlane:
         series = [series for role, of in scored.items() for series in score_series(self._task, role, of)]
         series += [pl.Series(name, values, dtype=PLAIN[name]) for name, values in plain.items()]
         by_name = {one.name: one for one in series}
-        return pl.DataFrame([by_name[name] for name in answer_schema(self._task)])
+        return pl.DataFrame([by_name[name] for name in answer_schema(self._task) if name in by_name])
 
     def _score(self, now: _Snapshot, table: RoutingTable, features: pl.DataFrame, *, both: bool) -> _Said:
         """Let every version that the table asks for score the requests."""

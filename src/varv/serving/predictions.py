@@ -28,6 +28,7 @@ from varv.kernel.errors import InvalidInput
 from varv.kernel.ids import ModelName
 from varv.serving.scores import answer_schema
 from varv.serving.truths import Truths
+from varv.tasks import Task
 
 _OF_ONE_MODEL = "predictions"
 _SEGMENT = "segment of the row"
@@ -78,6 +79,12 @@ class Predictions:
         # By number of the segment, in the order in which they were remembered.
         self._first_request, self._last_request = array("q"), array("q")
         self._n_forgotten = 0  # segments that are only in the columns
+        self._n_rows_forgotten = 0
+
+    @property
+    def task(self) -> Task:
+        """What a prediction and an outcome are."""
+        return self._outcome.task
 
     def restore(self, segments: Segments) -> None:
         """Read back the predictions of `segments`, oldest first."""
@@ -154,15 +161,29 @@ class Predictions:
     def labelled(
         self, since: Instant, until: Instant, *, known_by: Instant, columns: Sequence[str] | None = None
     ) -> pl.DataFrame:
-        """Return the rows of `matured` that have an outcome."""
-        return self.matured(since, until, known_by=known_by, columns=columns).drop_nulls("outcome")
+        """Return the rows of `matured` that have an outcome; all of them if the task has none, since a model
+        without outcomes trains on its requests.
+        """
+        rows = self.matured(since, until, known_by=known_by, columns=columns)
+        return rows.drop_nulls("outcome") if self._outcome.column else rows
 
     def n_labelled(self, until: Instant, *, known_by: Instant) -> int:
         """Return how many outcomes were known at `known_by`, without those of requests made from `until`
-        on.
+        on; how many requests were made before `until` if the task has no outcome.
         """
+        if not self._outcome.column:
+            return self._n_requested(until)
         young = self.labelled(until, Instant(known_by + 1), known_by=known_by, columns=()).height
         return self._n_known(known_by) - young
+
+    def _n_requested(self, until: Instant) -> int:
+        with self._lock:
+            last = max(self._last_request[: self._n_forgotten], default=Instant(0))
+            n_held = sum(int(np.searchsorted(batch.times, until)) for batch in self._batches)
+            n_gone = self._n_rows_forgotten
+        if until > last:
+            return n_gone + n_held
+        return self.matured(Instant(0), until, known_by=until, columns=()).height
 
     def _n_known(self, known_by: Instant) -> int:
         earlier, batches = self._earlier_outcomes, self._known_at
@@ -282,6 +303,7 @@ class Predictions:
             keys += gone.rows["key"].to_list()
             self._n_rows -= gone.rows.height
             self._n_forgotten += gone.n_segments
+            self._n_rows_forgotten += gone.rows.height
             n += 1
         self._batches = self._batches[n:]
         before = min(int(batch.positions.min()) for batch in self._batches if batch.positions.size)

@@ -16,6 +16,7 @@ from varv.data.identity import keys_of
 from varv.data.values import ExpectedColumn
 from varv.features import FeatureSet
 from varv.kernel.ids import ModelName
+from varv.serving.scores import GROUP
 from varv.tasks import Task
 
 
@@ -63,6 +64,11 @@ class RequestSchema:
         unit = keys if self.unit is None else rows[self.unit].cast(pl.String)
         return [text or "" for text in unit.to_list()]
 
+    def grouped(self, rows: pl.DataFrame) -> list[pl.Series]:
+        """Return the column ``group``, the list that each request belongs to, if the task has lists."""
+        group = self.task.group
+        return [] if group is None else [rows[group].cast(pl.String).fill_null("").alias(GROUP)]
+
     def columns(self, nullable: frozenset[str] = frozenset()) -> dict[str, ExpectedColumn]:
         """Return every column that a request may bring, by name.
 
@@ -73,6 +79,7 @@ class RequestSchema:
         """
         data = self.requests
         needed = {*self.features.request_columns(), *([self.unit] if self.unit else [])}
+        needed |= set() if self.task.group is None else {self.task.group}
         needed |= set(data.key) if self.generated_key is None else set()
         return {
             name: ExpectedColumn(

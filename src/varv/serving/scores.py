@@ -33,6 +33,8 @@ PLAIN: dict[str, pl.DataType] = {
     "candidate_ms": pl.Float32(),
 }
 """Columns of an answer beside the scores."""
+GROUP = "group"
+"""The column that keeps which list a request belongs to, of tasks that judge by lists."""
 
 
 def answer_schema(task: Task) -> dict[str, pl.DataType]:
@@ -44,7 +46,8 @@ def answer_schema(task: Task) -> dict[str, pl.DataType]:
     assignment probability of every answer is on record. ``coin`` is what was tossed for the request's unit,
     null while there is no candidate: below ``share`` the candidate is to answer. ``champion_ms`` and
     ``candidate_ms`` are how long scoring took, on the first row of a call and only where it is measured.
-    ``former`` is the champion before, in the probation of the present one.
+    ``former`` is the champion before, in the probation of the present one. ``group`` is there only if the
+    task has one: it is what the request's column says, and no version's answer.
     """
     found: dict[str, pl.DataType] = {}
     for name in ("version", "arm", "share", "coin", "epoch", *ROLES, "champion_ms", "candidate_ms"):
@@ -55,7 +58,7 @@ def answer_schema(task: Task) -> dict[str, pl.DataType]:
             found |= dict.fromkeys(score_columns(task, name), pl.Float32())
         else:
             found[name] = PLAIN[name]
-    return found
+    return found if task.group is None else {**found, GROUP: pl.String()}
 
 
 def score_columns(task: Task, role: str = "score") -> tuple[str, ...]:

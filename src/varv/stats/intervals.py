@@ -124,7 +124,12 @@ def mean_of_clusters(sums: npt.ArrayLike, counts: npt.ArrayLike, *, confidence: 
 
 
 def exceedance_p_value(
-    values: npt.ArrayLike, clusters: npt.ArrayLike, *, above: float = 0.0, correlation: float = 0.0
+    values: npt.ArrayLike,
+    clusters: npt.ArrayLike,
+    *,
+    above: float = 0.0,
+    above_error: float = 0.0,
+    correlation: float = 0.0,
 ) -> float:
     """Return a one-sided p-value for "the mean of `values` is at most `above`", clusters being the unit.
 
@@ -132,6 +137,8 @@ def exceedance_p_value(
     ----------
     values, clusters
         As in `clustered_mean`.
+    above_error
+        Standard error of `above`, where that was estimated from other rows.
     correlation
         Lag-one autocorrelation of the clusters' means; it widens the error and lowers the degrees of freedom.
 
@@ -147,11 +154,11 @@ def exceedance_p_value(
     True
     """
     mean, error, freedom, _ = _clustered(values, clusters, correlation)
-    if not np.isfinite(above):
-        raise ValueError(f"above must be finite, not {above}")
+    if not (np.isfinite(above) and np.isfinite(above_error)) or above_error < 0:
+        raise ValueError(f"above must be finite with an error of at least 0, not {above}, {above_error}")
     if not freedom:
         return 1.0
-    return float(special.stdtr(freedom, (above - mean) / max(error, 1e-12)))
+    return float(special.stdtr(freedom, (above - mean) / max(float(np.hypot(error, above_error)), 1e-12)))
 
 
 def block_bootstrap_mean(

@@ -27,6 +27,8 @@ LARGEST = 2.0
 TENDENCIES = (0.6, 0.75, 0.9, 0.99)
 """Alternatives to "as likely one as the other": the chance that a discordant pair speaks against the
 candidate."""
+BOLDNESS = (0.05, 0.2, 0.5)
+"""Bets on the mean of shares, in parts of the stake that loses everything at a share of 0."""
 _SHARPNESS = 8.0
 """After about this many blocks an interval that holds at all times is narrowest, compared with one that holds
 once."""
@@ -135,6 +137,40 @@ def discordance_log_e_value(against: int, in_favour: int) -> float:
     if against < 0 or in_favour < 0:
         raise ValueError(f"no such counts: {against} and {in_favour}")
     return log_e_value([against * math.log(2 * p) + in_favour * math.log(2 - 2 * p) for p in TENDENCIES])
+
+
+def late_log_e_value(counts: Sequence[tuple[float, int]], limit: float) -> float:
+    """Return the log e-value against "shares are at most `limit` on average, whatever came before".
+
+    Parameters
+    ----------
+    counts
+        Pairs of a share within [0, 1] and how many observations had it.
+    limit
+        Strictly between 0 and 1.
+
+    Raises
+    ------
+    ValueError
+        If a share, a count or the limit is out of its range.
+
+    Notes
+    -----
+    The betting martingale for bounded means of Waudby-Smith and Ramdas (2024), product of
+    1 + b (x / limit - 1), averaged over fixed `BOLDNESS` b. It needs no model of how shares vary, but that
+    their order does not matter to the sum does not make them independent: where one observation foretells
+    that the next is large, the null hypothesis is already false.
+
+    Examples
+    --------
+    >>> round(late_log_e_value([(0.0, 1000)], 0.01), 1), round(late_log_e_value([(0.1, 5)], 0.01), 1)
+    (-52.4, 7.4)
+    """
+    if not 0 < limit < 1 or any(not 0 <= share <= 1 or n < 0 for share, n in counts):
+        raise ValueError(f"no such shares with a limit of {limit}")
+    return log_e_value(
+        [math.fsum(n * math.log1p(bold * (share / limit - 1)) for share, n in counts) for bold in BOLDNESS]
+    )
 
 
 def share_log_e_value(x: float, y: float, share: float, *, concentration: float = 10_000.0) -> float:

@@ -32,6 +32,8 @@ FEWEST_OF_A_CLASS = 5
 SHARE_OF_A_CLASS = 0.001
 """A value that neither so few outcomes nor so small a share of them have is a class."""
 
+AUC_MEANING = "chance that a request with outcome 1 scored above one with outcome 0"
+
 
 class Binary(Task):
     """The outcome is 0 or 1, or false or true; a prediction is the probability of 1."""
@@ -51,6 +53,7 @@ class Binary(Task):
                 rows=lambda y, p, _: log_losses(y, self._scores(p)),
                 valid=self.valid,
                 towards_bound=self._sure_log_losses,
+                meaning="mean of −log(predicted probability of what happened), in nats; lower is better",
             ),
             "brier": Loss(
                 name="brier",
@@ -194,6 +197,7 @@ class Binary(Task):
                 interval=lambda y, p, clusters, _: auc_interval(y, self._scores(p), clusters),
                 digits=3,
                 higher_is_better=True,
+                meaning=AUC_MEANING,
             ),
             Metric(
                 name="ece",
@@ -203,10 +207,14 @@ class Binary(Task):
                 digits=4,
                 higher_is_better=False,
                 needs=1,
+                meaning="expected calibration error: mean gap between score and outcome rate over 15 groups "
+                "of like score",
             ),
             Metric(
                 name="base_rate",
                 label="base rate",
+                is_mean=True,
+                meaning="share of outcomes that were 1",
                 point=lambda y, p, _: float(np.mean(y)),
                 interval=lambda y, p, clusters, _: clustered_mean(y, clusters),
                 digits=3,
@@ -231,6 +239,7 @@ class Binary(Task):
                 interval=lambda y, p, clusters, _: auc_interval(y, self._scores(p), clusters),
                 spread=ranking_error,
                 margin=1.3,
+                meaning=AUC_MEANING,
             ),
-            bias_signal(self),
+            bias_signal(self, meaning="outcome rate less mean score; zero on average for a calibrated model"),
         )

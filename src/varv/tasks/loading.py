@@ -39,10 +39,7 @@ def task_of(spec: TaskSpec | str) -> Task:
     ('score',)
     """
     wanted = TaskSpec(spec) if isinstance(spec, str) else spec
-    try:
-        cls = _TASKS.load(wanted.name)
-    except NotFound as error:
-        raise InvalidDeclaration("task", error.name, error.problem, hint=error.hint) from None
+    cls = _class_of(wanted.name)
     taken = inspect.signature(cls)
     try:
         taken.bind(**wanted.options)
@@ -56,11 +53,19 @@ def task_of(spec: TaskSpec | str) -> Task:
 
 def task_names() -> tuple[str, ...]:
     """Return the names of all tasks there are, ours and others', sorted."""
-    return _TASKS.names()
+    return _PLUGINS.names()
+
+
+def _class_of(name: str) -> type[Task]:
+    try:
+        return _PLUGINS.load(name)
+    except NotFound as error:
+        # Who asks for a task has declared it.
+        raise InvalidDeclaration("task", name[:80], error.problem, hint=error.hint) from None
 
 
 def _is_task(found: object) -> bool:
     return isinstance(found, type) and issubclass(found, Task)
 
 
-_TASKS: Plugins[type[Task]] = Plugins(GROUP, "task", BUILT_IN, _is_task)
+_PLUGINS: Plugins[type[Task]] = Plugins(GROUP, "task", BUILT_IN, _is_task)

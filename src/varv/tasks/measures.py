@@ -9,6 +9,7 @@ observation.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -29,6 +30,17 @@ OWN_UNIT, OWN_UNIT_SQUARED = "outcome", "outcome²"
 """Units of losses that are measured as the outcome itself is."""
 
 
+def digits_of(width: float) -> int:
+    """Return how many decimals a number deserves that lies between 0 and `width`: a thousandth of it shows.
+
+    Examples
+    --------
+    >>> digits_of(6.9), digits_of(660.0), digits_of(float("inf"))
+    (3, 1, 3)
+    """
+    return min(max(math.ceil(3 - math.log10(width)), 0), 9) if 0 < width < math.inf else 3
+
+
 @dataclass(frozen=True, kw_only=True)
 class Loss:
     """What a wrong prediction costs, row by row; less is better."""
@@ -46,6 +58,13 @@ class Loss:
     """What `of` returns of valid predictions, where cutting `rows` at the bound is not the same."""
     of_lists: bool = False
     """Whether the rows of a list share one loss, so that one invalid prediction spoils the list."""
+    meaning: str = ""
+    """What the number says, in words for a glossary; empty where the label says it."""
+
+    @property
+    def digits(self) -> int:
+        """Decimals to show."""
+        return digits_of(self.bound)
 
     def exact(self, outcome: Array, predicted: Array, groups: Array | None = None) -> Numbers:
         """Return the loss of each row as gates, comparisons and monitors state it, shape (n,).
@@ -97,6 +116,10 @@ class Metric:
     """Fewer rows say nothing."""
     limits: tuple[float, float] = (0.0, 1.0)
     """What the number can be."""
+    is_mean: bool = False
+    """Whether it is a mean over rows, so that days weighted by their rows give the number of all."""
+    meaning: str = ""
+    """What the number says, in words for a glossary; empty where the label says it."""
 
     def value(self, outcome: Array, predicted: Array, groups: Array | None = None) -> float:
         """Return the number; NaN where the rows do not determine it, or are fewer than `needs`.
@@ -144,6 +167,12 @@ class SignalSpec:
     margin: float = 2.0
     """The chart aims at a run length so many times the declared one: bad days lie further out than good
     ones."""
+    unit: str = ""
+    """As `Loss.unit`; empty for a share or another pure number."""
+    digits: int = 3
+    """Decimals to show."""
+    meaning: str = ""
+    """What the number says, in words for a glossary; empty where the label says it."""
 
     def estimate(
         self, outcome: Array, predicted: Array, clusters: Array, groups: Array | None = None

@@ -247,6 +247,12 @@ class Task(ABC):
     def tensors(self) -> tuple[OutputTensor, ...]:
         """Return the tensors in which an inference protocol shows predictions."""
 
+    def plain(self, predicted: Array) -> list[Any]:
+        """Return predictions as scoring clients take them, a JSON value a row: a number, or the numbers in
+        the order of `outputs`.
+        """
+        return predicted[:, 0].tolist() if self.width == 1 else predicted.tolist()
+
     @abstractmethod
     def said(self, row: Array) -> str:
         """Return one prediction, shape (width,), in words: ``"0.1234"``, ``"B (0.71)"``."""

@@ -29,6 +29,7 @@ from varv.tasks.model import Curve, CurvePoint, OutcomeRule, OutputTensor, Task,
 from varv.tasks.signals import bias_signal, excess_signal, share_error
 
 MOST_CLASSES = 1000
+_ACCURACY = "share of requests whose likeliest class happened"
 _LARGEST = 1 << 53
 
 
@@ -63,6 +64,7 @@ class Multiclass(Task):
                 bound=float(-np.log(SURE)),
                 rows=lambda y, p, _: class_log_losses(y, self.matrix(p)),
                 valid=self.valid,
+                meaning="mean of −log(predicted probability of what happened), in nats; lower is better",
             ),
             Loss(
                 name="brier",
@@ -83,7 +85,13 @@ class Multiclass(Task):
         )
         self.losses: Mapping[str, Loss] = {loss.name: loss for loss in losses}
         self.metrics: Mapping[str, Metric] = {metric.name: metric for metric in self._metrics()}
-        self.signals = (excess_signal(self), self._accuracy_signal(), bias_signal(self))
+        bias = bias_signal(
+            self,
+            label="right labels less their probability",
+            meaning="share of labels that were right less their mean probability; zero on average for a "
+            "calibrated model",
+        )
+        self.signals = (excess_signal(self), self._accuracy_signal(), bias)
 
     @property
     def options(self) -> dict[str, Any]:
@@ -193,6 +201,10 @@ class Multiclass(Task):
             ),
         )
 
+    def plain(self, predicted: Array) -> list[Any]:
+        """Return the probability of each class by its name; a list would leave the order to be known."""
+        return [dict(zip(self.outputs, row, strict=True)) for row in predicted.tolist()]
+
     def said(self, row: Array) -> str:
         """Return the label and its probability."""
         label = int(np.argmax(row))
@@ -231,6 +243,8 @@ class Multiclass(Task):
                 interval=self._accuracy_interval,
                 higher_is_better=True,
                 needs=1,
+                is_mean=True,
+                meaning=_ACCURACY,
             ),
             Metric(
                 name="auc",
@@ -238,6 +252,8 @@ class Multiclass(Task):
                 point=lambda y, p, _: macro_auc(y, self.matrix(p)),
                 interval=lambda y, p, clusters, _: macro_auc_interval(y, self.matrix(p), clusters),
                 higher_is_better=True,
+                meaning="chance that a request of a class got a higher probability of it than one of another "
+                "class, averaged over classes",
             ),
             Metric(
                 name="ece",
@@ -247,6 +263,8 @@ class Multiclass(Task):
                 digits=4,
                 higher_is_better=False,
                 needs=1,
+                meaning="expected calibration error: mean gap between the probability of the label and how "
+                "often it was right, over 15 groups of like probability",
             ),
         )
 
@@ -260,6 +278,7 @@ class Multiclass(Task):
             interval=self._accuracy_interval,
             spread=share_error(self._accuracy),
             margin=1.3,
+            meaning=_ACCURACY,
         )
 
 

@@ -56,11 +56,13 @@ class Quantiles(NumericTask):
                 bound=worst_pinball_loss(self.levels, self._range.width),
                 rows=self._pinball,
                 valid=self.valid,
+                meaning="cost of a miss, averaged over levels: the level for each unit above the quantile, 1 "
+                "less the level for each unit below",
             )
         }
         self.guards = () if self._range == EVERYTHING else ("pinball",)
         self.metrics: Mapping[str, Metric] = {metric.name: metric for metric in self._metrics()}
-        self.signals = (loss_signal(self, "pinball loss"), bias_signal(self), *self._coverage_signal())
+        self.signals = (loss_signal(self), self._bias_signal(), *self._coverage_signal())
 
     @property
     def options(self) -> dict[str, Any]:
@@ -101,6 +103,10 @@ class Quantiles(NumericTask):
             OutputTensor("quantiles", "FP32", lambda predicted: predicted.ravel().tolist(), (self.width,)),
         )
 
+    def plain(self, predicted: Array) -> list[Any]:
+        """Return the quantiles of each row as a list, in the order of the levels."""
+        return predicted.tolist()
+
     def said(self, row: Array) -> str:
         """Return the middle quantile, and the outer ones as an interval."""
         middle, low, high = (spoken_number(float(row[at]), self._range) for at in (self._middle, 0, -1))
@@ -138,6 +144,8 @@ class Quantiles(NumericTask):
                 point=lambda y, p, _: float(self._inside(y, p).mean()),
                 interval=lambda y, p, clusters, _: _share(self._inside(y, p), clusters),
                 needs=1,
+                is_mean=True,
+                meaning=f"share of outcomes between the outer quantiles, which promise {self._nominal:.0%}",
             ),
             Metric(
                 name="crossing",
@@ -146,7 +154,17 @@ class Quantiles(NumericTask):
                 interval=lambda y, p, clusters, _: _share(crossings(self.matrix(p)), clusters),
                 higher_is_better=False,
                 needs=1,
+                is_mean=True,
+                meaning="share of predictions whose quantiles do not grow with their levels",
             ),
+        )
+
+    def _bias_signal(self) -> SignalSpec:
+        level = f"{self.levels[self._middle]:g}"
+        return bias_signal(
+            self,
+            label=f"{level} less the share below that quantile",
+            meaning=f"above zero where outcomes come out higher than their {level} quantile says",
         )
 
     def _coverage_signal(self) -> tuple[SignalSpec, ...]:
@@ -159,7 +177,7 @@ class Quantiles(NumericTask):
 
         return (
             SignalSpec(
-                name="coverage",
+                name="coverage_gap",
                 label="coverage less what was promised",
                 kind="calibration",
                 subjects=(("intervals_too_wide", 1), ("intervals_too_narrow", -1)),

@@ -19,6 +19,7 @@ from varv.tasks.numeric import NumericTask, is_whole
 from varv.tasks.signals import mean_error
 
 MOST_PLACES = 10_000
+_LOSS = "what the order of a list lost against the best order of it"
 
 
 class Ranking(NumericTask):
@@ -63,6 +64,7 @@ class Ranking(NumericTask):
                 rows=self._row_losses,
                 valid=self.valid,
                 of_lists=True,
+                meaning=_LOSS,
             )
         }
         self.metrics: Mapping[str, Metric] = {
@@ -161,6 +163,7 @@ class Ranking(NumericTask):
             interval=estimate,
             spread=lambda y, p, groups: mean_error(losses(y, p, groups).value),
             margin=2.0,
+            meaning=_LOSS,
         )
 
 

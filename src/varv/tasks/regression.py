@@ -11,12 +11,13 @@ import polars as pl
 from varv.stats.intervals import Estimate, Numbers, clustered_mean
 from varv.stats.regression import observed_by_predicted, r_squared, r_squared_interval, root_mean_square
 from varv.tasks.estimators import predictions
-from varv.tasks.measures import OWN_UNIT, OWN_UNIT_SQUARED, Array, Loss, Mask, Metric
+from varv.tasks.measures import OWN_UNIT, OWN_UNIT_SQUARED, Array, Loss, Mask, Metric, digits_of
 from varv.tasks.model import Curve, CurvePoint, OutputTensor, declared
 from varv.tasks.numeric import EVERYTHING, NumericTask, range_of, require_range, spoken_number
 from varv.tasks.signals import bias_signal, loss_signal, mean_error
 
 LOSSES = ("absolute", "squared")
+_BIAS = "mean outcome less prediction"
 
 
 class Regression(NumericTask):
@@ -67,8 +68,14 @@ class Regression(NumericTask):
         }
         self.guards = () if self._range == EVERYTHING else LOSSES
         self.metrics: Mapping[str, Metric] = {metric.name: metric for metric in self._metrics()}
-        bias = bias_signal(self, learns_level=loss == "absolute")
-        self.signals = (loss_signal(self, self.losses[loss].label), bias)
+        bias = bias_signal(
+            self,
+            learns_level=loss == "absolute",
+            label=_BIAS,
+            unit=OWN_UNIT,
+            digits=digits_of(self._range.width),
+        )
+        self.signals = (loss_signal(self), bias)
 
     @property
     def options(self) -> dict[str, Any]:
@@ -129,6 +136,7 @@ class Regression(NumericTask):
                 label="root mean squared error",
                 point=lambda y, p, _: float(np.sqrt(np.mean(self.residual(y, p) ** 2))),
                 interval=rmse_interval,
+                digits=digits_of(width),
                 higher_is_better=False,
                 needs=1,
                 limits=(0.0, width),
@@ -140,13 +148,16 @@ class Regression(NumericTask):
                 interval=lambda y, p, clusters, _: r_squared_interval(*self._pair(y, p), clusters),
                 higher_is_better=True,
                 limits=(-np.inf, 1.0),
+                meaning="share of the outcomes' variance that predictions explain",
             ),
             Metric(
                 name="bias",
-                label="mean outcome less prediction",
+                label=_BIAS,
                 point=lambda y, p, _: float(self.residual(y, p).mean()),
                 interval=lambda y, p, clusters, _: clustered_mean(self.residual(y, p), clusters),
+                digits=digits_of(width),
                 needs=1,
                 limits=(-width, width),
+                is_mean=True,
             ),
         )

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import numpy as np
 
 from varv.stats.intervals import Numbers, clustered_mean
-from varv.tasks.measures import Array, SignalSpec
+from varv.tasks.measures import Array, Loss, SignalSpec
 from varv.tasks.model import Task
 
 FEWEST_ROWS = 10
@@ -19,6 +19,7 @@ FEWEST_ROWS = 10
 
 def excess_signal(task: Task) -> SignalSpec:
     """Return the signal of loss less promise, which is zero for a calibrated model."""
+    loss = _loss(task)
     return SignalSpec(
         name="excess_loss",
         label="excess loss",
@@ -28,39 +29,53 @@ def excess_signal(task: Task) -> SignalSpec:
         interval=lambda y, p, clusters, _: clustered_mean(_known(task.excess(y, p)), clusters),
         spread=lambda y, p, _: task.promised_error(p),
         margin=2.0,
+        unit=loss.unit,
+        digits=loss.digits,
+        meaning=f"{loss.label} less what the scores themselves promise; zero on average for a calibrated "
+        "model",
     )
 
 
-def bias_signal(task: Task, *, learns_level: bool = False) -> SignalSpec:
+def bias_signal(
+    task: Task,
+    *,
+    learns_level: bool = False,
+    label: str = "bias",
+    unit: str = "",
+    digits: int = 3,
+    meaning: str = "",
+) -> SignalSpec:
     """Return the signal of the mean residual, upwards and downwards."""
     return SignalSpec(
         name="bias",
-        label="bias",
+        label=label,
         kind="calibration",
         subjects=(("underestimated", 1), ("overestimated", -1)),
         learns_level=learns_level,
         interval=lambda y, p, clusters, _: clustered_mean(_known(task.residual(y, p)), clusters),
         spread=lambda y, p, _: task.residual_error(y, p),
         margin=1.1,
+        unit=unit,
+        digits=digits,
+        meaning=meaning,
     )
 
 
-def loss_signal(task: Task, label: str) -> SignalSpec:
+def loss_signal(task: Task) -> SignalSpec:
     """Return the signal of the mean default loss, where predictions do not say how large it should be."""
-
-    def losses(y: Array, p: Array) -> Numbers:
-        assert task.loss is not None, "a task without a loss has no signal of it"
-        return task.loss.exact(y, p)
-
+    loss = _loss(task)
     return SignalSpec(
         name="loss",
-        label=label,
+        label=loss.label,
         kind="performance",
         subjects=(("loss", 1),),
         learns_level=True,
-        interval=lambda y, p, clusters, _: clustered_mean(losses(y, p), clusters),
-        spread=lambda y, p, _: mean_error(losses(y, p)),
+        interval=lambda y, p, clusters, _: clustered_mean(loss.exact(y, p), clusters),
+        spread=lambda y, p, _: mean_error(loss.exact(y, p)),
         margin=2.0,
+        unit=loss.unit,
+        digits=loss.digits,
+        meaning=loss.meaning,
     )
 
 
@@ -95,6 +110,11 @@ def share_error(
         return float(np.sqrt(smoothed * (1 - smoothed) / n))
 
     return error
+
+
+def _loss(task: Task) -> Loss:
+    assert task.loss is not None, "a task without a loss has no signal of it"
+    return task.loss
 
 
 def _known(rows: Numbers | None) -> Numbers:

@@ -254,6 +254,12 @@ def check_signals(task: Task, sample: TaskSample) -> None:
     for signal in task.signals:
         found = signal.estimate(sample.outcome, sample.predicted, sample.clusters, sample.groups)
         _within(signal.name, found, (-math.inf, math.inf))
+        metric = task.metrics.get(signal.name)
+        if metric is not None:
+            value = metric.value(sample.outcome, sample.predicted, sample.groups)
+            _require(
+                math.isclose(found.value, value), f"{signal.name} is a metric and a signal, and not equal"
+            )
         error = signal.error(sample.outcome, sample.predicted, sample.groups)
         _require(error is not None and error >= 0, f"{signal.name} has no error on thousands of rows")
         _require(all(abs(direction) == 1 for _, direction in signal.subjects), "a direction is 1 or -1")

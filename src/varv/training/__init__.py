@@ -2,10 +2,12 @@
 
 A declaration says what to train (`Train`); `pipelines` runs steps whose results are found by content, so that
 a crash or a repeat costs nothing; `packaging` turns the estimator into a package that needs no unpickling;
-`gates` say what a candidate must not show. Which version serves is decided above, in `loop` and `rollout`.
+`gates` say what a candidate must not show, `gate` and `behaviour` are how they are declared. Which version
+serves is decided above, in `loop` and `rollout`.
 """
 
 from varv.training.closure import Closure, code_closure
+from varv.training.fit import FitInput, fit_package
 from varv.training.packaging import build_package
 from varv.training.pipelines import (
     Input,
@@ -16,16 +18,24 @@ from varv.training.pipelines import (
     StepResult,
     cache_flaws,
 )
-from varv.training.recipe import Train
+from varv.training.ports import DirectFits, FitOf, Fitter
+from varv.training.previous import Previous
+from varv.training.recipe import Train, incremental
+from varv.training.search import search
 from varv.training.training_set import Packaged, TrainingSet, packaged
 
 __all__ = [
     "Closure",
+    "DirectFits",
+    "FitInput",
+    "FitOf",
+    "Fitter",
     "Input",
     "Packaged",
     "Pipeline",
     "PipelineResult",
     "PipelineStep",
+    "Previous",
     "StepCache",
     "StepResult",
     "Train",
@@ -33,5 +43,8 @@ __all__ = [
     "build_package",
     "cache_flaws",
     "code_closure",
+    "fit_package",
+    "incremental",
     "packaged",
+    "search",
 ]

@@ -5,12 +5,14 @@ from __future__ import annotations
 import inspect
 import json
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
-from varv.kernel.clock import DAY, Duration, duration
+from varv.kernel.clock import DAY, SECOND, Duration, duration
 from varv.kernel.errors import InvalidDeclaration, InvalidInput
+from varv.kernel.sizes import size_bytes
+from varv.training.search import Search
 from varv.training.training_set import TrainingSet
 from varv.training.weights import Weights
 
@@ -19,7 +21,22 @@ LEAST_VALIDATION = Duration(5 * DAY)
 
 MOST_ORIGINS = 12
 
+T = TypeVar("T")
 Fit = Callable[[TrainingSet, Mapping[str, Any]], Any]
+
+
+class Incremental(msgspec.Struct, frozen=True):
+    """A training that goes on from the champion with what is new; see `incremental`."""
+
+
+def incremental() -> Incremental:
+    """Declare that a fit is given only the rows that its ``train.previous``, a fit of the champion, has not
+    seen; the first training, without a champion, is given all.
+
+    The function goes on from there: ``partial_fit``, a booster's ``init_model``, a few more epochs.
+    ``min_rows`` counts the new rows.
+    """
+    return Incremental()
 
 
 class Train:
@@ -45,12 +62,20 @@ class Train:
         Passed to `fit`, recorded with the run.
     min_rows
         Fewer rows with an outcome than this is an error, not a model.
+    warm_start
+        Whether a fit is given a fit of the champion as ``train.previous``, to start from. It is the latest
+        one that has seen nothing of what is held out.
+    strategy
+        ``varv.incremental()`` fits on new rows only, from the champion on; None on all rows.
+    search
+        ``varv.search(...)`` tries parameters on an inner stretch, before everything that judges, and uses the
+        best ones.
     weights
         How much each row counts, as `train.weights`: the name of a feature or of a column of the requests, or
         a function of `train.frame`. Finite numbers above zero.
-    warm_start
-        Whether the function is given the champion before, as `train.previous`, to start from. It is not given
-        to a fit that is to be judged on rows which that champion has seen.
+    time, memory
+        What one fit may take in a process of its own, such as ``"2h"`` and ``"8GB"``; the settings
+        ``training_time_s`` and ``training_memory`` unless said otherwise.
 
     Raises
     ------
@@ -68,22 +93,14 @@ class Train:
         refit: bool = True,
         params: Mapping[str, Any] | None = None,
         min_rows: int = 1000,
-        weights: Weights | None = None,
         warm_start: bool = False,
+        strategy: Incremental | None = None,
+        search: Search | None = None,
+        weights: Weights | None = None,
+        time: str | None = None,
+        memory: str | None = None,
     ) -> None:
-        if not callable(fit):
-            raise InvalidDeclaration(
-                "train", repr(fit)[:60], "is not a function", hint="pass fit(train, params)"
-            )
-        try:
-            inspect.signature(fit).bind(None, None)
-        except TypeError:
-            name = getattr(fit, "__qualname__", repr(fit))
-            raise InvalidDeclaration(
-                "train", name, "does not take (train, params)", hint="add the parameters"
-            ) from None
-        except ValueError:
-            pass  # a built-in without a signature is taken at its word
+        _require_function(fit)
         if not isinstance(min_rows, int) or isinstance(min_rows, bool) or min_rows < 10:
             raise InvalidDeclaration(
                 "train", "min_rows", "is not a whole number of at least 10", given=repr(min_rows)
@@ -93,8 +110,6 @@ class Train:
         self.validate = _declared_duration("validate", validate)
         self.origins = _declared_origins(origins)
         self.refit = _declared_truth("refit", refit)
-        self.weights = _declared_weights(weights)
-        self.warm_start = _declared_truth("warm_start", warm_start)
         self.params = _json_params(params or {})
         self.min_rows = min_rows
         if self.validate < LEAST_VALIDATION:
@@ -103,11 +118,51 @@ class Train:
         if self.window is not None and self.window <= self.validate:
             hint = "validate is the last part of the window, make it shorter"
             raise InvalidDeclaration("train", "window", "is not longer than validate", hint=hint)
+        self.warm_start = _declared_truth("warm_start", warm_start)
+        self.strategy = _declared_instance("strategy", strategy, Incremental, "varv.incremental()")
+        self.weights = _declared_weights(weights)
+        self.search = _declared_instance("search", search, Search, "varv.search(space={...})")
+        if self.strategy is not None and self.search is not None:
+            hint = "search without a strategy, and declare the best parameters"
+            raise InvalidDeclaration("train", "search", "needs more than the new rows", hint=hint)
+        self.time_s = None if time is None else _declared_duration("time", time) / SECOND
+        self.memory_bytes = None if memory is None else _declared_size("memory", memory)
+
+    @property
+    def continues(self) -> bool:
+        """Whether fits are given a fit of the champion."""
+        return self.warm_start or self.strategy is not None
 
     @property
     def code(self) -> tuple[Callable[..., Any], ...]:
         """The author's functions that a fit depends on."""
         return (self.fit, self.weights) if callable(self.weights) else (self.fit,)
+
+    def definition(self) -> list[Any]:
+        """Return what identifies the recipe beside the code, as JSON can hold it; limits do not."""
+        later = (self.warm_start, self.strategy is not None, self.search)
+        always = [self.params, self.window, self.validate, self.origins, self.refit, self.min_rows]
+        weights = [self.weights] if isinstance(self.weights, str) else []
+        return [*always, *(later if any(later) else ()), *weights]
+
+
+def name_of(fit: Fit) -> str:
+    """Return how a training function is called in errors."""
+    return getattr(fit, "__qualname__", "fit")
+
+
+def _require_function(fit: object) -> None:
+    if not callable(fit):
+        raise InvalidDeclaration("train", repr(fit)[:60], "is not a function", hint="pass fit(train, params)")
+    try:
+        inspect.signature(fit).bind(None, None)
+    except TypeError:
+        name = getattr(fit, "__qualname__", repr(fit))
+        raise InvalidDeclaration(
+            "train", name, "does not take (train, params)", hint="add the parameters"
+        ) from None
+    except ValueError:
+        pass  # a built-in without a signature is taken at its word
 
 
 def _declared_duration(argument: str, text: str) -> Duration:
@@ -126,11 +181,11 @@ def _declared_origins(origins: object) -> int:
     return origins
 
 
-def _declared_truth(argument: str, given: object) -> bool:
-    if not isinstance(given, bool):
+def _declared_truth(argument: str, value: object) -> bool:
+    if not isinstance(value, bool):
         hint = f"write {argument}=True or {argument}=False"
-        raise InvalidDeclaration("train", argument, "is not a truth value", given=repr(given)[:60], hint=hint)
-    return given
+        raise InvalidDeclaration("train", argument, "is not a truth value", given=repr(value)[:60], hint=hint)
+    return value
 
 
 def _declared_weights(weights: object) -> Weights | None:
@@ -146,6 +201,22 @@ def _declared_weights(weights: object) -> Weights | None:
     except ValueError:
         pass  # a built-in without a signature is taken at its word
     return weights
+
+
+def _declared_instance(argument: str, value: object, kind: type[T], example: str) -> T | None:
+    if value is not None and not isinstance(value, kind):
+        hint = f"write {argument}={example}"
+        raise InvalidDeclaration("train", argument, "is not understood", given=repr(value)[:60], hint=hint)
+    return value
+
+
+def _declared_size(argument: str, text: str) -> int:
+    try:
+        return size_bytes(text)
+    except InvalidInput as error:
+        raise InvalidDeclaration(
+            "train", argument, error.problem, given=error.name, hint=error.hint
+        ) from None
 
 
 def _json_params(params: Mapping[str, Any]) -> dict[str, Any]:

@@ -32,11 +32,10 @@ class TrainingSet:
         How the columns of `X` came to be; ``signature.names`` are their names.
     seed
         To be used for everything random; equal inputs and seed must give an equal model.
+    previous
+        A fit of the champion to go on from; None unless ``Train`` declares it, and at a first training.
     weights
         How much each row counts, float64 of shape (n,), as declared; None if nothing is.
-    previous
-        The champion before, if the declaration says ``warm_start=True``; None at the first training, and
-        where it has seen the rows that this fit is to be judged on.
     """
 
     def __init__(
@@ -47,16 +46,16 @@ class TrainingSet:
         signature: Signature,
         *,
         seed: int,
-        weights: np.ndarray | None = None,
         previous: Previous | None = None,
+        weights: np.ndarray | None = None,
     ) -> None:
+        self.previous = previous
+        self.weights = weights
         self._rows = rows
         self.y = y
         self.requested_at = requested_at
         self.signature = signature
         self.seed = seed
-        self.weights = weights
-        self.previous = previous
 
     @cached_property
     def X(self) -> np.ndarray:

@@ -81,7 +81,10 @@ def test_a_frozen_family_is_stopped_and_can_be_ended(family):
     assert {process.pid for process in frozen} == {
         child.pid for child in psutil.Process(family.pid).children()
     }
-    assert all(tree.is_stopped(process.pid) for process in frozen)
+    until = time.monotonic() + 30
+    while not all(tree.is_stopped(process.pid) for process in frozen):
+        assert time.monotonic() < until
+        time.sleep(0.01)
     assert not tree.is_stopped(family.pid)
     tree.end(frozen)
 

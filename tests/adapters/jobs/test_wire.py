@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from varv.adapters.jobs import wire
+from varv.fronts.problems import TooLarge
 from varv.kernel.errors import Conflict, InvalidInput, UserCodeFailed, tree
 
 
@@ -48,12 +49,8 @@ def test_every_error_of_ours_arrives_as_its_class(kind):
     assert str(arrived) == "model 'm' is odd (n=7, x=0.5, b=True); look"
 
 
-class Sibling(InvalidInput):
-    """An error that shares its code with its parent."""
-
-
 def test_of_several_classes_with_a_code_the_one_nearest_the_root_arrives():
-    assert type(wire.raised(wire.flattened(Sibling("model", "m")))) is InvalidInput
+    assert type(wire.raised(wire.flattened(TooLarge("model", "m")))) is InvalidInput
 
 
 def test_an_error_of_an_unknown_code_is_the_authors():

@@ -38,7 +38,6 @@ def run(birth: Birth, begin: int, supervisor: int) -> NoReturn:
     try:
         _settle(birth, supervisor)
         reports = _take_over_output()
-        os.write(reports, f"ready {own}\n".encode())
         _preload(birth.preload, begin)
         if os.read(begin, 1):
             os.write(reports, f"running {cpu_seconds():.6f}\n".encode())

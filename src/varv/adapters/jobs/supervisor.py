@@ -5,8 +5,8 @@ the owner asks or is gone, kills all that is left and says how it ended. It impo
 costs little and forks safely; it holds no limits, which the owner watches, and never runs the author's code.
 
 The owner writes single letters to its standard input, whose end means "end it": ``g`` lets the runner begin,
-``w`` lets it write down where it is. To its standard output go three lines: ``ready PID`` and ``running
-CPU_S`` from the runner, ``ended STATUS CPU_S PEAK_BYTES`` from here.
+``w`` lets it write down where it is. To its standard output go two lines: ``running CPU_S`` from the runner,
+``ended STATUS CPU_S PEAK_BYTES`` from here.
 """
 
 from __future__ import annotations
@@ -89,6 +89,7 @@ class Supervisor:
     def end(self) -> str:
         """Kill all that is left, and return the line that says how the runner ended."""
         deadline = wall_seconds() + _END_WITHIN_S
+        # All of the runner's own group in one act; while any of it is left, nobody else has its number.
         with suppress(OSError):
             os.killpg(self._runner, signal.SIGKILL)
         if self._reap():

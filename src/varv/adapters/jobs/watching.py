@@ -98,8 +98,6 @@ class Watch:
     def _told(self, line: str, why: Why) -> End | None:
         """Take note of a line of the supervisor; return how the job ended if it says so."""
         match line.split():
-            case ["ready", _]:
-                return None
             case ["running", cpu_s]:
                 self._began, self._cpu_before = wall_seconds(), float(cpu_s)
                 return None

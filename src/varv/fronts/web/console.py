@@ -8,6 +8,7 @@ the ledger is its ETag and an unchanged page costs a 304. There is no script; th
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
@@ -36,6 +37,9 @@ from varv.kernel.wording import facts
 Build = Callable[[Reading, Ledger, Mapping[str, str], Mapping[str, str]], Page]
 """From the read models, the ledger, the parameters of the path and those of the query."""
 
+Reports = Callable[[str], Path | None]
+"""From a model to the file that a replay has reported on it in, if there is one."""
+
 NAVIGATION = (
     ("/", "Overview"),
     ("/models", "Models"),
@@ -55,6 +59,13 @@ HEADERS = {
     "Cache-Control": "no-cache",
 }
 
+REPORT_HEADERS = {
+    **HEADERS,
+    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; "
+    "form-action 'none'; frame-ancestors 'none'",
+}
+"""A report brings its style with it."""
+
 STATIC = {"varv.css": "text/css; charset=utf-8", "icon.svg": "image/svg+xml"}
 
 FOLLOW_S = 5
@@ -66,6 +77,10 @@ PAGES: tuple[tuple[str, Build], ...] = (
     (
         "/models/{model}/versions/{version}",
         lambda now, ledger, path, query: models.version_page(now, path["model"], _number(path, "version")),
+    ),
+    (
+        "/models/{model}/versions/{version}/output",
+        lambda now, ledger, path, query: models.output_page(now, path["model"], _number(path, "version")),
     ),
     ("/rollouts", lambda now, ledger, path, query: rollouts.rollouts_page(now, query)),
     (
@@ -88,9 +103,18 @@ PAGES: tuple[tuple[str, Build], ...] = (
     ("/ledger/{seq}", lambda now, ledger, path, query: entries.entry_page(ledger, _number(path, "seq"))),
 )
 
+GROWING = frozenset({"/models/{model}/versions/{version}/output"})
+"""Pages that show more than the ledger, and may change without it."""
+
 
 def create_console(
-    views: Views, ledger: Ledger, *, title: str = "varv", columns: Columns | None = None
+    views: Views,
+    ledger: Ledger,
+    *,
+    title: str = "varv",
+    columns: Columns | None = None,
+    reports: Reports = lambda model: None,
+    home: Path | None = None,
 ) -> Starlette:
     """Return the console as an ASGI application, to be mounted at ``/``.
 
@@ -104,14 +128,20 @@ def create_console(
         Shown above the navigation, and in the title of every page.
     columns
         Where rows are that pages show, of those in quarantine.
+    reports
+        Finds the report of a replay on a model.
+    home
+        Where the output of trainings is.
     """
-    site = _Site(views, ledger, title, columns)
+    site = _Site(views, ledger, title, columns, reports, home)
     routes = [Route(f"/static/{name}", site.static(name)) for name in STATIC]
     for path, build in PAGES:
         # Before the page itself, whose last parameter would match the suffix too.
         beside = "/overview.json" if path == "/" else f"{path}.json"
-        routes.append(Route(beside, site.endpoint(build, as_json=True)))
-    routes += [Route(path, site.endpoint(build, as_json=False)) for path, build in PAGES]
+        routes.append(Route(beside, site.endpoint(build, as_json=True, grows=path in GROWING)))
+    routes.append(Route("/models/{model}/report", site.report))
+    for path, build in PAGES:
+        routes.append(Route(path, site.endpoint(build, as_json=False, grows=path in GROWING)))
     return Starlette(
         routes=routes,
         middleware=[Middleware(GZipMiddleware, minimum_size=1000)],
@@ -122,24 +152,34 @@ def create_console(
 class _Site:
     """What all requests share. Nothing of it changes."""
 
-    def __init__(self, views: Views, ledger: Ledger, title: str, columns: Columns | None) -> None:
-        self._views, self._ledger, self._title, self._columns = views, ledger, title, columns
+    def __init__(
+        self,
+        views: Views,
+        ledger: Ledger,
+        title: str,
+        columns: Columns | None,
+        reports: Reports,
+        home: Path | None,
+    ) -> None:
+        self._views, self._ledger, self._title = views, ledger, title
+        self._columns, self._reports, self._home = columns, reports, home
         self._templates = environment()
         self._assets = {name: asset(name) for name in STATIC}
         self._look = _digest_of_look(self._templates, self._assets, title)
 
-    def endpoint(self, build: Build, *, as_json: bool) -> Callable[[Request], Response]:
+    def endpoint(self, build: Build, *, as_json: bool, grows: bool) -> Callable[[Request], Response]:
         """Return the handler of one page."""
 
         def serve(request: Request) -> Response:
             tag = self._etag()
-            if _has(request, tag):
+            if _has(request, tag) and not grows:
                 return Response(status_code=304, headers={**HEADERS, "ETag": tag})
-            with reading(self._views, self._columns) as now:
+            with reading(self._views, self._columns, self._has_report, self._home) as now:
                 page = build(now, self._ledger, request.path_params, dict(request.query_params))
                 body = self._json(page) if as_json else self._html(page, request)
             kind = "application/json" if as_json else "text/html; charset=utf-8"
-            return Response(body, media_type=kind, headers={**HEADERS, "ETag": tag})
+            headers = HEADERS if grows else {**HEADERS, "ETag": tag}
+            return Response(body, media_type=kind, headers=headers)
 
         return serve
 
@@ -151,6 +191,17 @@ class _Site:
             return Response(self._assets[name], media_type=STATIC[name], headers=headers)
 
         return serve
+
+    def report(self, request: Request) -> Response:
+        """Answer with the report of a replay, which is a page that stands alone."""
+        model = request.path_params["model"]
+        path = self._reports(model)
+        if path is None:
+            raise NotFound("report", model[:80], hint="a replay writes one: varv replay FILE")
+        return Response(path.read_bytes(), media_type="text/html; charset=utf-8", headers=REPORT_HEADERS)
+
+    def _has_report(self, model: str) -> bool:
+        return self._reports(model) is not None
 
     def refused(self, request: Request, error: Exception) -> Response:
         """Answer a path that is none, or a method that no page has."""

@@ -7,9 +7,10 @@ HTML by a template and as JSON beside it. Pages know no request and no response;
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from markupsafe import Markup
 
@@ -54,6 +55,10 @@ class Reading:
     datasets: DatasetsView
     columns: Columns | None = None
     """Where rows are, if the page may show some."""
+    has_report: Callable[[str], bool] = lambda model: False
+    """Whether the report of a replay on a model is there to be read."""
+    folder: Path | None = None
+    """The home, where the output of trainings is."""
 
     def models(self) -> list[str]:
         """Return the names of all models that anything is known of."""
@@ -76,7 +81,12 @@ class Reading:
 
 
 @contextmanager
-def reading(views: Views, columns: Columns | None = None) -> Generator[Reading]:
+def reading(
+    views: Views,
+    columns: Columns | None = None,
+    has_report: Callable[[str], bool] = lambda model: False,
+    home: Path | None = None,
+) -> Generator[Reading]:
     """Give all read models at once; they stand still within the block."""
     with ExitStack() as stack:
         yield Reading(
@@ -88,6 +98,8 @@ def reading(views: Views, columns: Columns | None = None) -> Generator[Reading]:
             home=stack.enter_context(views.reading(HomeView)),
             datasets=stack.enter_context(views.reading(DatasetsView)),
             columns=columns,
+            has_report=has_report,
+            folder=home,
         )
 
 

@@ -1,8 +1,9 @@
 """The report of a finished replay: one HTML file that stands alone.
 
 Style and pictures are inside the file, there is no script, and its content policy lets nothing be fetched. It
-says what the comparison of the policies showed, then tells what the declared policy did: every version with
-its evidence, whether it was promoted, rejected, rolled back or planted.
+says what the comparison of the policies showed, by the loss and the metrics of the model's task, then tells
+what the declared policy did: every version with its evidence, whether it was promoted, rejected, rolled back
+or planted. There is one report for each model of a replay.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from varv.fronts.web.pages.rollouts import RolloutLine, rollout_charts, rollout_
 from varv.fronts.web.templating import asset, environment
 from varv.fronts.web.words import Status
 from varv.home.model import Comparison, Gain, PolicyScore
+from varv.home.wording import compared_digits, loss_of, metrics_shown, unit_text
 from varv.kernel.blobs import write_atomically
 from varv.kernel.clock import DAY, HOUR, Instant, as_datetime, instant
 from varv.kernel.faults import Faults
@@ -29,7 +31,8 @@ from varv.kernel.ids import ModelName
 from varv.kernel.views import Views
 from varv.kernel.wording import count, number
 from varv.monitoring import PerformanceMeasured
-from varv.monitoring.summary import GLOSSARY
+from varv.monitoring.summary import Shown, columns_of, glossary, shown
+from varv.tasks import Metric, TaskSpec, task_of
 
 STYLES = ("one", "two", "three", "four")
 MOST_DAYS = 10
@@ -73,23 +76,37 @@ def write_report(comparison: Comparison, views: Views, path: Path) -> None:
     write_atomically(path, html.encode(), Faults())
 
 
+class Measured(msgspec.Struct, frozen=True):
+    """What the policies are compared by, as the report names it."""
+
+    label: str
+    """Of the loss, within a sentence."""
+    title: str
+    """Of the loss, at the head of a column."""
+    unit: str
+    digits: int
+    metrics: tuple[Metric, ...]
+
+
 def _render(comparison: Comparison, now: Reading) -> str:
     name = comparison.model
     series = daily(now, name)
     declared = comparison.policies[0]
     matrix = now.monitoring.drift(name)
+    measured = _measured(comparison)
     return (
         environment()
         .get_template("report.html")
         .render(
             style=Markup(asset("varv.css").decode()),
             comparison=comparison,
+            measured=measured,
             declared=declared,
             verdict=_verdict(declared),
             policies=comparison.policies,
             months=_months(comparison),
             charts={
-                "months": _month_chart(comparison),
+                "months": Markup("") if measured is None else _month_chart(comparison, measured),
                 "rates": _rate_chart(declared),
                 "days": _calendar(series),
                 "loss": loss_chart(now, name),
@@ -99,12 +116,22 @@ def _render(comparison: Comparison, now: Reading) -> str:
             candidates=_candidates(now, name),
             alarms=now.monitoring.alarms(name),
             offsets=now.monitoring.offsets(name),
-            glossary=GLOSSARY,
-            outstanding=_outstanding(series),
+            glossary=glossary(task_of(series[-1].task if series else TaskSpec())),
+            loss=_loss_label(series),
+            outstanding=[(one, _of_loss(one)) for one in _outstanding(series)],
             reasons=reasons_of(now.datasets.quarantine()),
             windows=matrix.windows,
         )
     )
+
+
+def _measured(comparison: Comparison) -> Measured | None:
+    """Return what the policies are compared by; None where there is no outcome to compare with."""
+    loss = loss_of(comparison)
+    if loss is None:
+        return None
+    title = loss.label[:1].upper() + loss.label[1:]
+    return Measured(loss.label, title, unit_text(loss), compared_digits(loss), metrics_shown(comparison))
 
 
 def _verdict(declared: PolicyScore) -> list[tuple[Status, Gain]]:
@@ -124,28 +151,32 @@ def _middle(month: str) -> Instant:
     return Instant(instant(f"{month}-01") + 14 * DAY + 12 * HOUR)
 
 
-def _month_chart(comparison: Comparison) -> Markup:
+def _month_chart(comparison: Comparison, measured: Measured) -> Markup:
     lines = []
     for policy, style in zip(comparison.policies, STYLES, strict=False):
         # Four bands on top of each other say nothing: one is drawn, the others' limits are in the table.
         own = style == "one"
         points = [
-            Point(
-                _middle(month.month), month.log_loss, month.low if own else None, month.high if own else None
-            )
+            Point(_middle(month.month), month.loss, month.low if own else None, month.high if own else None)
             for month in policy.months
         ]
         lines.append(Line(policy.name, points, style))
     return line_chart(
-        "Log-loss by month and policy",
+        f"{measured.title} by month and policy",
         lines,
-        description="Mean log-loss of each calendar month for every policy; the table below has the numbers.",
+        description=f"Mean {measured.label} of each calendar month for every policy; the table below has the "
+        "numbers.",
         height=260,
     )
 
 
 def _rate_chart(declared: PolicyScore) -> Markup:
-    points = [Point(_middle(month.month), month.base_rate) for month in declared.months]
+    """Return how common the outcome is by month, of tasks whose outcome is 1 or 0."""
+    points = [
+        Point(_middle(one.month), one.base_rate) for one in declared.months if one.base_rate is not None
+    ]
+    if not points:
+        return Markup("")
     return line_chart(
         "Outcome rate by month",
         [Line("rate", points, "one")],
@@ -170,21 +201,22 @@ def _months(comparison: Comparison) -> list[dict[str, object]]:
 
 def _calendar(series: list[PerformanceMeasured]) -> Markup:
     """Return a month a row and a day a column; the darker, the higher the loss of that day."""
-    known = {one.window.start: one for one in series if one.log_loss is not None}
-    ranked = sorted(one.log_loss or 0.0 for one in known.values())
+    known = {one.window.start: loss for one in series if (loss := _of_loss(one)) is not None}
+    n = {one.window.start: one.n for one in series}
+    ranked = sorted(loss.value for loss in known.values())
     if not ranked:
         return Markup("")
     limits = [ranked[min(len(ranked) - 1, int(share * len(ranked)))] for share in STRENGTHS]
     worst = {one.window.start for one in _outstanding(series)}
     rows: dict[str, list[Cell | None]] = {}
-    for start, one in known.items():
+    for start, loss in known.items():
         row = rows.setdefault(words.month(start), list[Cell | None]([None] * 31))
-        loss = one.log_loss or 0.0
-        title = f"{as_datetime(start):%Y-%m-%d}: {number(loss)}, n {count(one.n)}"
-        row[as_datetime(start).day - 1] = Cell(sum(loss >= limit for limit in limits), start in worst, title)
+        title = f"{as_datetime(start):%Y-%m-%d}: {number(loss.value, loss.digits)}, n {count(n[start])}"
+        strength = sum(loss.value >= limit for limit in limits)
+        row[as_datetime(start).day - 1] = Cell(strength, start in worst, title)
     columns = [str(day) if day == 1 or day % 5 == 0 else "" for day in range(1, 32)]
     return heat_map(
-        "Log-loss of every day",
+        f"{_loss_label(series)} of every day",
         list(rows.items()),
         columns,
         description=f"{len(known)} days; the darker the worse; a ring marks the {len(worst)} worst days.",
@@ -193,8 +225,20 @@ def _calendar(series: list[PerformanceMeasured]) -> Markup:
 
 def _outstanding(series: list[PerformanceMeasured]) -> list[PerformanceMeasured]:
     """Return the days with the highest loss, the worst first."""
-    known = [one for one in series if one.log_loss is not None]
-    return sorted(known, key=lambda one: -(one.log_loss or 0.0))[:MOST_DAYS]
+    known = [(loss.value, one) for one in series if (loss := _of_loss(one)) is not None]
+    return [one for _, one in sorted(known, key=lambda pair: -pair[0])[:MOST_DAYS]]
+
+
+def _of_loss(one: PerformanceMeasured) -> Shown | None:
+    """Return the default loss of a day; None where there is none."""
+    task = task_of(one.task)
+    return next((found for found in shown(task, one) if found.name == task.default_loss), None)
+
+
+def _loss_label(series: list[PerformanceMeasured]) -> str:
+    """Return what the loss of the days is called, at the beginning of a sentence."""
+    label = columns_of(task_of(series[-1].task))[0].label if _outstanding(series) else "loss"
+    return label[:1].upper() + label[1:]
 
 
 def _timeline(now: Reading, name: ModelName) -> list[Moment]:

@@ -1,11 +1,14 @@
 """What varv knows of the estimators of each library: how they are fed, asked, and written down.
 
 `packaging` asks `family_of` and never a library. A family imports its library only when it is asked to
-write one of its estimators.
+write one of its estimators. Other packages bring families by the entry point group ``varv.estimators``; they
+are asked before ours, since theirs may derive from a library's classes that ours would own.
 """
 
+from functools import cache
 from typing import Any
 
+from varv.kernel.plugins import Plugins
 from varv.training.estimators.family import Family, NoForm
 from varv.training.estimators.lightgbm import LightGbm
 from varv.training.estimators.onnx_model import OnnxModel
@@ -15,14 +18,31 @@ from varv.training.estimators.several import Several
 from varv.training.estimators.torch import Torch
 from varv.training.estimators.xgboost import XgBoost
 
-_ONE: tuple[Family, ...] = (LightGbm(), XgBoost(), ScikitLearn(), Torch(), OnnxModel(), Plain())
+GROUP = "varv.estimators"
+_OURS: tuple[Family, ...] = (LightGbm(), XgBoost(), ScikitLearn(), Torch(), OnnxModel(), Plain())
 """Boosters first: their wrappers derive from scikit-learn's classes."""
-_FAMILIES = (Several(_ONE), *_ONE)
 
 
 def family_of(estimator: Any) -> Family:
-    """Return the family of an estimator: that of its library, or of classes of the author's own."""
-    return next(family for family in _FAMILIES if family.owns(estimator))
+    """Return the family of an estimator: that of its library, or of classes of the author's own.
+
+    Raises
+    ------
+    FailedPrecondition
+        If a package brings a family that cannot be loaded.
+    """
+    return next(family for family in _families() if family.owns(estimator))
 
 
-__all__ = ["Family", "NoForm", "family_of", "has_state", "plain_files"]
+@cache
+def _families() -> tuple[Family, ...]:
+    others: Plugins[type[Family]] = Plugins(GROUP, "family", {}, _is_family)
+    one = (*(others.load(name)() for name in others.names()), *_OURS)
+    return (Several(one), *one)
+
+
+def _is_family(found: object) -> bool:
+    return isinstance(found, type) and issubclass(found, Family)
+
+
+__all__ = ["GROUP", "Family", "NoForm", "family_of", "has_state", "plain_files"]

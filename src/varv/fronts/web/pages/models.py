@@ -9,14 +9,19 @@ import msgspec
 from varv.fronts.web import words
 from varv.fronts.web.page import Page, Reading, not_one_of
 from varv.fronts.web.pages.monitors import loss_chart
-from varv.fronts.web.pages.overview import model_lines
+from varv.fronts.web.pages.overview import model_lines, stages
 from varv.fronts.web.words import Status
+from varv.home.wording import unit_text, validation_columns
 from varv.kernel.clock import Instant
+from varv.kernel.errors import NotFound
 from varv.kernel.ids import ModelName
+from varv.kernel.wording import number
 from varv.loop.failing import WAITING
 from varv.loop.model import Trigger
+from varv.loop.printed import printed
 from varv.loop.views import Attempt
 from varv.registry import Lineage, VersionRecord, lineage
+from varv.tasks import Loss, Task
 from varv.training.gates import GateResult
 
 
@@ -38,6 +43,10 @@ class VersionLine(msgspec.Struct, frozen=True):
     n_validation: int | None
     metrics: dict[str, float | None]
     was_rolled_out: bool
+    validation: str
+    """The metrics in words, as the model's task has them."""
+    printed: bool
+    """Whether its training printed something, or may be about to."""
 
 
 def model_page(now: Reading, model: str, query: Mapping[str, str]) -> Page:
@@ -52,8 +61,13 @@ def model_page(now: Reading, model: str, query: Mapping[str, str]) -> Page:
     record = now.registry.models.get(model)
     loop = now.loops.loops.get(model)
     table = now.routing.tables.get(model)
+    task = now.loops.task(model)
     data: dict[str, object] = {
         "model": model,
+        "task": task.spec,
+        "loss": _loss_title(task.loss),
+        "stages": stages(now, model),
+        "has_report": now.has_report(model),
         "lines": model_lines(now, model),
         "versions": version_lines(now, model)[::-1],
         "aliases": dict(sorted(record.aliases.items())) if record else {},
@@ -91,8 +105,32 @@ def version_page(now: Reading, model: str, version: int) -> Page:
         "line": known[version],
         "lineage": _lineage(now, model, version) if record else None,
         "registered": record.registered if record else None,
+        "judged": _judged(now.loops.task(model), record),
+        "has_output": now.folder is not None and known[version].printed,
     }
     return Page(f"{model} v{version}", "version.html", data)
+
+
+def output_page(now: Reading, model: str, version: int) -> Page:
+    """Return what the training of a version printed; while it runs, the page loads itself again.
+
+    Raises
+    ------
+    NotFound
+        If there was no such training, or this console has no home to look in.
+    """
+    now.require_model(model)
+    if now.folder is None:
+        raise NotFound("output", f"{model} v{version}", hint="see varv logs")
+    found = printed(now.folder, now.loops, model, version)
+    data: dict[str, object] = {
+        "model": model,
+        "version": version,
+        "text": found.text,
+        "n_bytes": found.n_bytes,
+        "running": found.running,
+    }
+    return Page(f"What {model} v{version} printed", "output.html", data)
 
 
 def version_lines(now: Reading, model: str) -> list[VersionLine]:
@@ -102,13 +140,43 @@ def version_lines(now: Reading, model: str) -> list[VersionLine]:
     registered = record.versions if record else {}
     rolled = {one.version for one in now.rollouts.of_model(ModelName(model))}
     return [
-        _line(number, attempts.get(number), registered.get(number), was_rolled_out=number in rolled)
-        for number in sorted({*attempts, *registered})
+        _line(
+            now.loops.task(model),
+            version,
+            attempts.get(version),
+            registered.get(version),
+            was_rolled_out=version in rolled,
+        )
+        for version in sorted({*attempts, *registered})
     ]
 
 
+def _loss_title(loss: Loss | None) -> str:
+    """Return what the champion's loss by day is called; empty where the task has none."""
+    if loss is None:
+        return ""
+    unit = unit_text(loss)
+    return f"{loss.label[:1].upper()}{loss.label[1:]} of the champion by day" + (f", {unit}" if unit else "")
+
+
+def _validation(task: Task, metrics: Mapping[str, float | None]) -> str:
+    """Return what held-out rows showed in words, as the task has it."""
+    columns = validation_columns(task)
+    return ", ".join(
+        f"{label} {number(metrics[name], digits)}"
+        for name, (label, digits) in columns.items()
+        if name in metrics
+    )
+
+
+def _judged(task: Task, record: VersionRecord | None) -> tuple[str, ...]:
+    """Return what each judged fit showed, in words."""
+    fits = record.registered.judged_fits if record else ()
+    return tuple(_validation(task, fit.metrics) for fit in fits)
+
+
 def _line(
-    number: int, attempt: Attempt | None, record: VersionRecord | None, *, was_rolled_out: bool
+    task: Task, version: int, attempt: Attempt | None, record: VersionRecord | None, *, was_rolled_out: bool
 ) -> VersionLine:
     made = record.registered if record else None
     aliases = tuple(sorted(record.aliases)) if record else ()
@@ -118,7 +186,7 @@ def _line(
     elif record and record.was_champion and status.word == "Promoted":
         status = Status("off", "Was champion")
     return VersionLine(
-        version=number,
+        version=version,
         status=status,
         planted=(attempt.planted if attempt else "") or (made.planted if made else ""),
         aliases=aliases,
@@ -133,6 +201,8 @@ def _line(
         n_validation=made.n_validation if made else None,
         metrics=dict(sorted(made.metrics.items())) if made else {},
         was_rolled_out=was_rolled_out,
+        validation=_validation(task, made.metrics) if made else "",
+        printed=attempt is not None and (attempt.output is not None or attempt.outcome == "training"),
     )
 
 

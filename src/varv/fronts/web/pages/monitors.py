@@ -13,8 +13,10 @@ from varv.fronts.web.page import Page, Reading, date_text, not_one_of, time_rang
 from varv.kernel.clock import DAY, Instant, as_datetime
 from varv.kernel.ids import ModelName
 from varv.monitoring import FeatureDrift, PerformanceMeasured, Window
-from varv.monitoring.summary import GLOSSARY, by_month, summarised
+from varv.monitoring.evidence import UNITS
+from varv.monitoring.summary import Column, Summary, by_month, columns_of, glossary, shown, summarised
 from varv.monitoring.views import DriftMatrix
+from varv.tasks import Task, TaskSpec, task_of
 
 SHOWN_WINDOWS = 6
 PSI_LEVELS = (0.1, 0.2, 0.5, 1.0)
@@ -34,12 +36,13 @@ def monitors_page(now: Reading, query: Mapping[str, str]) -> Page:
     lines = []
     for name in now.monitoring.models():
         series = daily(now, name)
-        last = next((one for one in reversed(series) if one.log_loss is not None), None)
+        last = next((one for one in reversed(series) if one.n), None)
         lines.append(
             {
                 "model": name,
                 "version": now.monitoring.watched(name),
                 "last": last,
+                "numbers": shown(task_of(last.task), last) if last else [],
                 "quality": summarised(recent(series)),
                 "n_open": len(now.monitoring.open_alarms(name)),
                 "n_alarms": len(now.monitoring.alarms(name)),
@@ -66,7 +69,9 @@ def monitor_page(now: Reading, model: str, query: Mapping[str, str]) -> Page:
     chapter = last_chapter(series)
     ends = [chapter[0].window.start, chapter[-1].window.end] if chapter else [0, DAY]
     since, until = time_range(query, ends[0], ends[1])
-    shown = [one for one in series if since <= one.window.start < until]
+    within = [one for one in series if since <= one.window.start < until]
+    task = task_of(series[-1].task if series else TaskSpec())
+    last = next((one for one in reversed(within) if one.n), within[-1] if within else None)
     matrix = _cut(now.monitoring.drift(name), since, until)
     alarms = [one for one in now.monitoring.alarms(name) if since <= one.raised_at < until + 3 * DAY]
     data: dict[str, object] = {
@@ -79,17 +84,21 @@ def monitor_page(now: Reading, model: str, query: Mapping[str, str]) -> Page:
         },
         "first": date_text(series[0].window.start) if series else "",
         "months": _months(series),
-        "series": shown,
-        "quality": by_month(one for one in now.monitoring.measured(name, since, until)),
-        "glossary": GLOSSARY,
+        "series": within,
+        "judged": task.has_outcome,
+        "quality": _quality(by_month(now.monitoring.measured(name, since, until))),
+        "glossary": glossary(task),
+        "captions": {one.name: _caption(one) for one in columns_of(task)},
         "offsets": [one for one in now.monitoring.offsets(name) if since <= one.at < until + 3 * DAY],
-        "last": next((one for one in reversed(shown) if one.n), shown[-1] if shown else None),
+        "last": last,
+        "numbers": shown(task_of(last.task), last) if last else [],
         "drift": {"windows": matrix.windows, "features": matrix.features, "cells": matrix.cells},
         "table": _last_windows(matrix),
         "alarms": alarms,
         "n_open": sum(1 for one in alarms if one.cleared_at is None),
     }
-    return Page(f"Monitors of {model}", "monitor.html", data, _charts(shown, matrix, _marks(now, name)))
+    charts = {"drift": drift_map(matrix), **_charts(task, within, _marks(now, name))}
+    return Page(f"Monitors of {model}", "monitor.html", data, charts)
 
 
 def daily(now: Reading, name: ModelName) -> list[PerformanceMeasured]:
@@ -122,8 +131,12 @@ def last_chapter(series: list[PerformanceMeasured]) -> list[PerformanceMeasured]
 
 
 def loss_chart(now: Reading, name: ModelName) -> Markup:
-    """Return the daily log-loss of whoever was champion, with what happened meanwhile."""
-    return _loss(last_chapter(daily(now, name)), _marks(now, name))
+    """Return the daily loss of whoever was champion, with what happened meanwhile; nothing where there is no
+    loss.
+    """
+    series = last_chapter(daily(now, name))
+    task = task_of(series[-1].task if series else TaskSpec())
+    return Markup("") if task.loss is None else _chart(columns_of(task)[0], series, _marks(now, name))
 
 
 def _marks(now: Reading, name: ModelName) -> list[Mark]:
@@ -140,36 +153,25 @@ def _marks(now: Reading, name: ModelName) -> list[Mark]:
     return found
 
 
-def _loss(series: list[PerformanceMeasured], marks: list[Mark]) -> Markup:
-    points = [Point(one.window.start, one.log_loss, one.log_loss_low, one.log_loss_high) for one in series]
-    return line_chart(
-        "Log-loss of the champion by day",
-        [Line("log-loss", points)],
-        description=f"Daily log-loss in nats over {len(points)} days with 95 % intervals.",
-        marks=marks,
-    )
+def _chart(column: Column, series: list[PerformanceMeasured], marks: list[Mark]) -> Markup:
+    """Return one number of every day with its band."""
+    seen = [(one.window.start, one.numbers().get(column.name)) for one in series]
+    points = [Point(at, None) if one is None else Point(at, one.value, one.low, one.high) for at, one in seen]
+    title = f"{column.label[:1].upper()}{column.label[1:]} of the champion by day"
+    description = f"{column.label} of each of {len(points)} days{UNITS.get(column.unit, '')}."
+    return line_chart(title, [Line(column.label, points)], description=description, marks=marks)
 
 
-def _charts(series: list[PerformanceMeasured], matrix: DriftMatrix, marks: list[Mark]) -> dict[str, Markup]:
-    auc = [Point(one.window.start, one.auc, one.auc_low, one.auc_high) for one in series]
-    excess = [
-        Point(one.window.start, one.excess_loss, one.excess_loss_low, one.excess_loss_high) for one in series
-    ]
+def _caption(column: Column) -> str:
+    meaning = f": {column.meaning}" if column.meaning else UNITS.get(column.unit, "")
+    return f"{column.label}{meaning}. Bands are 95 % intervals of each day, clustered by the hour."
+
+
+def _charts(task: Task, series: list[PerformanceMeasured], marks: list[Mark]) -> dict[str, Markup]:
+    """Return a chart of every number of the task, by its name, and one of rates where outcomes are 0 or 1."""
     return {
-        "loss": _loss(series, marks),
-        "auc": line_chart(
-            "AUC of the champion within each day",
-            [Line("AUC", auc)],
-            description=f"Area under the ROC curve within each of {len(auc)} days, with 95 % intervals.",
-            marks=marks,
-        ),
-        "excess": line_chart(
-            "Excess loss of the champion by day",
-            [Line("excess", excess)],
-            description="Daily log-loss beyond what the scores promise, in nats, with 95 % intervals.",
-            marks=marks,
-        ),
-        "calibration": line_chart(
+        **{column.name: _chart(column, series, marks) for column in columns_of(task)},
+        "rates": line_chart(
             "Outcome rate and mean score by day",
             [
                 _line("outcome", series, lambda one: one.base_rate, "one"),
@@ -179,8 +181,14 @@ def _charts(series: list[PerformanceMeasured], matrix: DriftMatrix, marks: list[
             marks=marks,
             zero=True,
         ),
-        "drift": drift_map(matrix),
     }
+
+
+def _quality(months: list[tuple[str, Summary]]) -> dict[str, object]:
+    """Return the months as a table: labels of all numbers that some month has, and each month's numbers."""
+    labels = {one.name: one.label for _, month in months for one in month.numbers}
+    rows = [{"month": month, "cells": [month.number(name) for name in labels]} for _, month in months]
+    return {"labels": list(labels.values()), "rows": rows}
 
 
 def _line(label: str, series: list[PerformanceMeasured], number: Number, style: str) -> Line:

@@ -1,4 +1,8 @@
-"""The overview: where the loop of each model stands, what needs a person, and what happened last."""
+"""The overview: where the loop of each model stands, what needs a person, and what happened last.
+
+One model is shown by the stages of its loop. Several are a table, each with a link to a page of its own,
+where its stages are.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +23,8 @@ from varv.loop.failing import WAITING
 from varv.loop.views import LoopRecord
 from varv.monitoring import FeatureDrift, PerformanceMeasured
 from varv.rollout.views import RolloutRecord
+from varv.serving import RoutingShare
+from varv.tasks import Task
 
 LAST_EVENTS = 12
 
@@ -42,6 +48,39 @@ class Need(msgspec.Struct, frozen=True):
     since: Instant | None
 
 
+class Shown(msgspec.Struct, frozen=True):
+    """A number of the last measured day, under the name that the model's task has for it."""
+
+    label: str
+    value: float | None
+    low: float | None
+    high: float | None
+    digits: int
+
+
+class RolloutLink(msgspec.Struct, frozen=True):
+    """A rollout that is open."""
+
+    version: int
+    status: Status
+
+
+class ModelSummary(msgspec.Struct, frozen=True):
+    """One model at a glance."""
+
+    model: str
+    task: str
+    status: Status
+    """What its loop is doing."""
+    champion: int | None
+    shares: tuple[RoutingShare, ...]
+    rollout: RolloutLink | None
+    n_open_alarms: int
+    n_requests: int
+    n_labelled: int | None
+    """None where the task has no outcome."""
+
+
 class ModelLine(msgspec.Struct, frozen=True):
     """One version that answers requests or is on its way in."""
 
@@ -53,13 +92,17 @@ class ModelLine(msgspec.Struct, frozen=True):
     drifted: tuple[FeatureDrift, ...]
     n_features: int
     measured: PerformanceMeasured | None
+    numbers: tuple[Shown, ...]
+    """What was measured, by the names of the model's task."""
 
 
 def overview_page(now: Reading, ledger: Ledger, query: Mapping[str, str]) -> Page:
     """Return the overview; ``?follow=1`` asks the browser to fetch it again every few seconds."""
-    lines = [line for name in now.models() for line in model_lines(now, name)]
+    names = now.models()
+    lines = [line for name in names for line in model_lines(now, name)]
     data: dict[str, object] = {
-        "loops": [{"model": name, "stages": _stages(now, name)} for name in now.models()],
+        "loops": [{"model": name, "stages": stages(now, name)} for name in names if len(names) == 1],
+        "models": [model_summary(now, name) for name in names if len(names) > 1],
         "needs": _needs(now),
         "lines": lines,
         "n_serving": sum(line.status.kind == "good" for line in lines),
@@ -74,9 +117,43 @@ def overview_page(now: Reading, ledger: Ledger, query: Mapping[str, str]) -> Pag
 
 def models_page(now: Reading, query: Mapping[str, str]) -> Page:
     """Return every model and the versions of it that see requests."""
-    return Page(
-        "Models", "models.html", {"lines": [line for name in now.models() for line in model_lines(now, name)]}
+    data: dict[str, object] = {
+        "models": [model_summary(now, name) for name in now.models()],
+        "lines": [line for name in now.models() for line in model_lines(now, name)],
+    }
+    return Page("Models", "models.html", data)
+
+
+def model_summary(now: Reading, model: str) -> ModelSummary:
+    """Return one model at a glance, whether or not anything serves yet."""
+    record, opened = now.registry.models.get(model), now.rollouts.open(ModelName(model))
+    table, loop = now.routing.tables.get(model), now.loops.loops.get(model)
+    task = now.loops.task(model)
+    return ModelSummary(
+        model=model,
+        task=task.name,
+        status=_loop_status(loop, opened),
+        champion=record.aliases.get("champion") if record else None,
+        shares=table.shares if table else (),
+        rollout=RolloutLink(opened.version, rollout_status(opened)) if opened else None,
+        n_open_alarms=len(now.monitoring.open_alarms(ModelName(model))),
+        n_requests=sum(now.routing.n_requests.get(model, {}).values()),
+        n_labelled=(loop.n_labelled if loop else 0) if task.has_outcome else None,
     )
+
+
+def _loop_status(loop: LoopRecord | None, opened: RolloutRecord | None) -> Status:
+    """Return what a loop is doing."""
+    if loop is None:
+        return Status("off", "Not started")
+    if loop.suspended is not None:
+        return Status("bad", "Training suspended")
+    training = next((one for one in loop.attempts.values() if one.outcome == "training"), None)
+    if training is not None:
+        return Status("busy", f"Training v{training.version}")
+    if opened is not None:
+        return Status("warn", "Rollout held") if opened.held else Status("busy", "Rolling out")
+    return Status("good", "Watching") if loop.attempts else Status("off", "Not yet trained")
 
 
 def model_lines(now: Reading, model: str) -> list[ModelLine]:
@@ -109,6 +186,7 @@ def _line(now: Reading, model: str, version: int, status: Status, since: Instant
     series = now.monitoring.series(name, Version(version))
     watched = now.monitoring.watched(name) == version
     drifted, n_features = _drifted(now, name) if watched else ([], 0)
+    measured = next((one for one in reversed(series) if one.log_loss is not None), None)
     return ModelLine(
         model=model,
         version=version,
@@ -117,8 +195,20 @@ def _line(now: Reading, model: str, version: int, status: Status, since: Instant
         since=since,
         drifted=tuple(drifted),
         n_features=n_features,
-        measured=next((one for one in reversed(series) if one.log_loss is not None), None),
+        measured=measured,
+        numbers=() if measured is None else _numbers(now.loops.task(model), measured),
     )
+
+
+def _numbers(task: Task, measured: PerformanceMeasured) -> tuple[Shown, ...]:
+    """Return what a day showed, under the names that the task has for it."""
+    found = []
+    if task.loss is not None:
+        limits = measured.log_loss, measured.log_loss_low, measured.log_loss_high
+        found.append(Shown(task.loss.label, *limits, task.loss.digits))
+    if (metric := task.metrics.get("auc")) is not None:
+        found.append(Shown(metric.label, measured.auc, measured.auc_low, measured.auc_high, metric.digits))
+    return tuple(found)
 
 
 def _drifted(now: Reading, name: ModelName) -> tuple[list[FeatureDrift], int]:
@@ -133,7 +223,8 @@ def _champion_since(now: Reading, name: ModelName) -> Instant | None:
     return promoted[-1] if promoted else None
 
 
-def _stages(now: Reading, model: str) -> list[Stage]:
+def stages(now: Reading, model: str) -> list[Stage]:
+    """Return the stages of a model's loop, from its data to its outcomes."""
     name, path = ModelName(model), f"/models/{words.segment(model)}"
     loop, opened = now.loops.loops.get(model), now.rollouts.open(name)
     return [
@@ -227,6 +318,10 @@ def _monitoring(now: Reading, name: ModelName) -> Stage:
 
 
 def _labels(now: Reading, model: str, loop: LoopRecord | None) -> Stage:
+    task = now.loops.task(model)
+    if not task.has_outcome:
+        # A score is judged by no outcome, so none is missing.
+        return Stage("Labels", Status("off", "No outcome"), task.name, f"/models/{words.segment(model)}")
     n_labelled = loop.n_labelled if loop else 0
     n_requests = sum(now.routing.n_requests.get(model, {}).values())
     if not n_requests or not n_labelled:
@@ -276,7 +371,7 @@ def _training_need(now: Reading, model: str) -> Need | None:
     failed = record.last_failure if record else None
     if record is None or failed is None:
         return None
-    href = f"/models/{words.segment(model)}/{failed.version}"
+    href = f"/models/{words.segment(model)}/versions/{failed.version}"
     text = f"{model} v{failed.version}: {failed.reason}"
     if record.suspended is None:
         todo = "It is tried again with the next trigger; three equal failures suspend training."

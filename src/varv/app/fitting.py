@@ -1,0 +1,160 @@
+"""Fits in processes of their own: the job that fits one model, and the fitter that hands it to an executor.
+
+The job loads the project anew where it runs, so that only data goes there: rows, parameters, the package to
+go on from. `varv up` fits like this; replays and homes without a file fit in their own process
+(`training.ports.DirectFits`). The same input gives the same package in both.
+"""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import ClassVar, Self
+
+import msgspec
+
+from varv.adapters.runtimes import installed_runtimes
+from varv.kernel.errors import Corrupt, FailedPrecondition, UserCodeFailed
+from varv.kernel.executor import Executor, Limits
+from varv.kernel.ids import ModelName, Version
+from varv.project import load_project
+from varv.registry import open_package
+from varv.tasks import Task
+from varv.training import FitInput, FitOf, Train, code_closure, fit_package
+from varv.training.output_log import OutputLog, output_path
+from varv.training.recipe import name_of
+
+_LENGTH_BYTES = 8
+
+
+class _About(msgspec.Struct, frozen=True):
+    place: str
+    model: ModelName
+    function: str
+    code: str
+
+
+class FitJob(msgspec.Struct, frozen=True):
+    """One fit of a model's training function."""
+
+    entry: ClassVar[str] = "varv.app.fitting:FitJob"
+
+    place: str
+    """The project: a file or a folder, as a whole path, or ``FILE:name``."""
+    model: ModelName
+    function: str
+    """What the function is called."""
+    code: str
+    """Digest of the code that it reaches, as the owner has loaded it."""
+    given: FitInput
+
+    @property
+    def subject(self) -> tuple[str, str]:
+        """The author's function."""
+        return "function", self.function
+
+    def encode(self) -> bytes:
+        """Return the job as bytes: what it is, and its input as columns."""
+        about = msgspec.msgpack.encode(_About(self.place, self.model, self.function, self.code))
+        stream = io.BytesIO()
+        stream.write(len(about).to_bytes(_LENGTH_BYTES, "big") + about)
+        self.given.write(stream)
+        return stream.getvalue()
+
+    @classmethod
+    def decode(cls, data: bytes, /) -> Self:
+        """Return the job that `encode` wrote.
+
+        Raises
+        ------
+        Corrupt
+            If it is not what was written.
+        """
+        stream = io.BytesIO(data)
+        n_about = int.from_bytes(stream.read(_LENGTH_BYTES), "big")
+        try:
+            about = msgspec.msgpack.decode(stream.read(n_about), type=_About)
+        except msgspec.MsgspecError as error:
+            raise Corrupt("job", "fit", "cannot be read", why=str(error)) from None
+        return cls(about.place, about.model, about.function, about.code, FitInput.read(stream))
+
+    def run(self) -> bytes:
+        """Load the project, fit, and return the package.
+
+        Raises
+        ------
+        FailedPrecondition
+            If the function has another code than its owner has loaded: what it makes would be recorded as
+            made by that.
+        """
+        [model] = load_project(self.place).only(self.model).models
+        if code_closure(model.train.fit).digest != self.code:
+            problem = "has changed since varv up loaded it"
+            raise FailedPrecondition("function", self.function, problem, hint="start varv up again")
+        return fit_package(model.train, model.task, self.given, installed_runtimes())
+
+
+class ProcessFits:
+    """Fits each model in a process of its own, and keeps what is printed.
+
+    Parameters
+    ----------
+    executor
+        Runs the jobs.
+    place
+        The project, as `load_project` takes it.
+    home
+        What is printed is kept in its folder ``output``.
+    limits
+        What one fit may take, unless its ``Train`` says otherwise.
+    """
+
+    def __init__(self, executor: Executor, place: str, home: Path, limits: Limits) -> None:
+        self._executor = executor
+        self._place = place
+        self._home = home
+        self._limits = limits
+
+    def fit(self, which: FitOf, train: Train, task: Task, given: FitInput) -> bytes:
+        """Return the package, as `Fitter.fit` says.
+
+        Raises
+        ------
+        UserCodeFailed
+            Also if what came back is no package of these rows.
+        """
+        job = FitJob(self._place, which.model, name_of(train.fit), code_closure(train.fit).digest, given)
+        log = OutputLog(output_path(self._home, which.model, which.version), self._limits.output_bytes)
+        log.begin(which.step)
+        try:
+            made = self._executor.run(
+                job, limits=self._limits_of(train), on_output=log.write, cancelled=which.cancelled
+            ).value
+        finally:
+            log.finish()
+        _require_package(made, given, job.subject)
+        return made
+
+    def printed(self, model: ModelName, version: Version) -> bytes:
+        """Return what is kept of what the fits of a version printed."""
+        try:
+            return output_path(self._home, model, version).read_bytes()
+        except OSError:
+            return b""
+
+    def _limits_of(self, train: Train) -> Limits:
+        declared = {"time_s": train.time_s, "memory_bytes": train.memory_bytes}
+        given = {name: value for name, value in declared.items() if value is not None}
+        return msgspec.structs.replace(self._limits, **given)
+
+
+def _require_package(made: bytes, given: FitInput, subject: tuple[str, str]) -> None:
+    """Check that bytes from a process in which the author's code ran are a package of what was given."""
+    kind, name = subject
+    hint = "return the fitted estimator, and leave varv's own modules as they are"
+    try:
+        package = open_package(made)
+    except Corrupt as error:
+        raise UserCodeFailed(kind, name, "led to no package", why=str(error), hint=hint) from None
+    if (package.n_rows, package.seed) != (given.rows.height, given.seed):
+        raise UserCodeFailed(kind, name, "led to the package of another fit", hint=hint)

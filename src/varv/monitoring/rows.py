@@ -1,0 +1,70 @@
+"""The rows of a window that can be judged: predictions and outcomes as arrays, as tasks take them.
+
+Everything here that measures reads rows through `labelled_rows`, so none of it knows how a task keeps its
+predictions.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from varv.kernel.errors import InvalidInput
+from varv.monitoring.windows import day_numbers, require
+from varv.serving.scores import score_columns, scores_in
+from varv.stats.intervals import Numbers
+from varv.tasks import Array, Task
+
+GROUP = "group"
+"""The column beside predictions that names the list of a row, where a task ranks lists."""
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Rows with a score and an outcome, in the order of their frame; arrays as `tasks.measures` says."""
+
+    frame: pl.DataFrame
+    outcome: Array
+    predicted: Numbers
+    groups: Array | None
+    requested_at: npt.NDArray[np.int64]
+    day: npt.NDArray[np.int64]
+    places: npt.NDArray[np.int64]
+    """Where they stand in the frame that they were taken from."""
+
+
+def answered_rows(frame: pl.DataFrame, task: Task) -> npt.NDArray[np.bool_]:
+    """Return which rows have a prediction, shape (n,)."""
+    columns = score_columns(task)
+    return ~np.any([frame[name].is_null().to_numpy() for name in columns], axis=0)
+
+
+def labelled_rows(frame: pl.DataFrame, task: Task, model: str) -> Labelled:
+    """Return the rows of a frame that have a prediction and an outcome; none where outcomes never come.
+
+    Raises
+    ------
+    InvalidInput
+        If a column is missing, or a prediction is not one of the task.
+    """
+    usable = answered_rows(frame, task) & frame["outcome"].is_not_null().to_numpy()
+    if task.group is not None:
+        require(frame, GROUP)
+        usable &= frame[GROUP].is_not_null().to_numpy()
+    part = frame.filter(usable)
+    predicted = scores_in(part, task).astype(np.float64)
+    if not task.valid(predicted).all():
+        hint = "predictions are such as the task has, or null"
+        raise InvalidInput("predictions", model, "hold an outcome or score out of range", hint=hint)
+    return Labelled(
+        frame=part,
+        outcome=task.target(part["outcome"].cast(task.outcome_dtype, strict=False)),
+        predicted=predicted,
+        groups=None if task.group is None else part[GROUP].to_numpy(),
+        requested_at=part["requested_at"].dt.epoch("us").to_numpy(),
+        day=np.asarray(day_numbers(part), dtype=np.int64),
+        places=np.flatnonzero(usable),
+    )
