@@ -11,6 +11,7 @@ from tests.app.fitted_project import declared, project_file, rows_to_fit
 from varv.adapters.processes import Processes
 from varv.adapters.runtimes import installed_runtimes
 from varv.app.fitting import FitJob, ProcessFits
+from varv.kernel.codec import digest_of
 from varv.kernel.errors import FailedPrecondition, Interrupted, UserCodeFailed
 from varv.kernel.executor import InProcess, Limits
 from varv.registry import open_package
@@ -20,7 +21,7 @@ from varv.training.output_log import output_path
 
 @pytest.fixture(scope="module")
 def executor():
-    made = Processes(dict(os.environ), n_threads=1)
+    made = Processes(dict(os.environ), n_threads=1, nice=0)
     yield made
     made.close()
 
@@ -54,7 +55,8 @@ def test_both_fitters_make_the_same_package(executor, file, capfd):
 
 def test_a_job_survives_its_way_as_bytes(file):
     train, _ = declared(file, "late")
-    job = FitJob(str(file), "late", "fit", code_closure(train.fit).digest, rows_to_fit(100))
+    code = digest_of([code_closure(train.fit).digest])
+    job = FitJob(str(file), "late", "fit", code, rows_to_fit(100))
     back = FitJob.decode(job.encode())
     assert back.given.rows.equals(job.given.rows)
     assert (back.place, back.model, back.function, back.code) == (str(file), "late", "fit", job.code)
@@ -96,6 +98,7 @@ def test_a_fit_that_nobody_wants_any_more_is_interrupted(executor, file):
 
 def test_code_that_changed_meanwhile_is_not_recorded_as_what_it_was(executor, file):
     train, task = declared(file, "late")
+    code_closure(train.fit)  # read when the server starts, since it identifies the declaration
     file.write_text(file.read_text().replace('C=params["C"]', "C=2.0"))
     with pytest.raises(FailedPrecondition, match="function 'fit' has changed since varv up loaded it"):
         fits(executor, file).fit(which("late"), train, task, rows_to_fit(200))

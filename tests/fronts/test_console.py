@@ -287,3 +287,25 @@ def test_the_data_pages_count_what_was_left_out(console):
         "batch: out of range of temp",
         "impossible value of temp",
     ]
+
+
+def test_what_a_training_printed_is_shown_as_text_and_changes_without_the_ledger(tmp_path):
+    views, ledger = history()
+    console = create_console(views, ledger, home=tmp_path)
+    path = f"/models/{MODEL}/versions/1/output"
+    file = tmp_path / "output" / MODEL / "1.log"
+    file.parent.mkdir(parents=True)
+    file.write_text(f"epoch 1 {HOSTILE}\n")
+    answer = get(console, path)
+    tree = Tree(answer.text)
+    assert (answer.status_code, tree.faults) == (200, [])
+    assert f"epoch 1 {HOSTILE}" in tree.text
+    assert "etag" not in answer.headers
+    file.write_text("epoch 2\n")
+    assert "epoch 2" in get(console, path).text
+    assert json.loads(get(console, f"{path}.json").text)["text"] == "epoch 2\n"
+
+
+def test_a_console_without_a_home_shows_no_output(console):
+    assert get(console, f"/models/{MODEL}/versions/1/output").status_code == 404
+    assert get(console, f"/models/{MODEL}/versions/99/output").status_code == 404

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import pytest
 from tests.fronts.asking import asking
+from tests.home.live_home import NOW, REQUEST, LiveHome
+from tests.loop.other_tasks import twins
 from tests.serving.said import CLASSES, SAID, all_answering, answering
 
 from varv.fronts.inference import Inference, create_inference
+from varv.kernel.clock import Instant, as_datetime
 
 TENSORS = {
     "binary": {"probability": ([1], "FP32", [0.25])},
@@ -120,3 +123,28 @@ def test_a_ranking_asks_every_request_for_its_list(client):
     assert required == {"x", "query"}
     refused = client.post("/v2/models/ranking/infer", json={"inputs": ASKED["inputs"][:1]})
     assert (refused.status_code, refused.json()["field"]) == (400, "query")
+
+
+def test_two_models_of_one_home_are_answered_and_captured_apart(tmp_path):
+    served = LiveHome(tmp_path, *twins())
+    inference = Inference()
+    inference.models = dict(served.answering_of)
+    record = {name: values[0] for name, values in REQUEST.items()}
+    try:
+        with asking(create_inference(inference)) as client:
+            for name, kept in (("late-parcel", record), ("slow-parcel", {"load": 0.5, "route": "north"})):
+                answer = client.post(
+                    "/invocations", json={"dataframe_records": [kept]}, headers={"x-varv-model": name}
+                )
+                assert answer.status_code == 200, answer.json()
+                assert answer.headers["x-varv-version"] == "1"
+        served.ingest()
+        counted = {
+            name: parts.predictions.requested(NOW, Instant(NOW + 1)).height
+            for name, parts in served.home.models.items()
+        }
+        assert counted == {"late-parcel": 1, "slow-parcel": 1}
+        asked = served.home.datasets.read(served.parts.schema.requests).filter(asked_at=as_datetime(NOW))
+        assert asked.height == 2
+    finally:
+        served.close()

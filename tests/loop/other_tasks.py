@@ -58,6 +58,13 @@ def requests(*, outcome: bool = True) -> varv.Dataset:
     )
 
 
+def careful() -> varv.Rollout:
+    """Return a rollout that is over in a few days, guarded by what its model's task has."""
+    return varv.Rollout(
+        shadow="until proven or 1d", steps=[20, 100], bake="12h", min_labels=30, deadline="4d"
+    )
+
+
 def delays(data: varv.Dataset | None = None) -> varv.Model:
     """Return a model of the hours that a parcel is late."""
     return varv.Model(
@@ -67,7 +74,7 @@ def delays(data: varv.Dataset | None = None) -> varv.Model:
         features=["load", "heat", "route"],
         outcome=varv.Outcome("delay", known_at="arrived_at", mature="12h"),
         train=varv.Train(fit_line, window="16d", validate="6d", params={}, min_rows=200),
-        rollout=varv.Rollout.immediate(),
+        rollout=careful(),
         monitors=[varv.monitor.drift(window="7d")],
         retrain=varv.Retrain(on=["schedule:10d"], cooldown="2d"),
     )
@@ -81,7 +88,7 @@ def oddities(data: varv.Dataset | None = None) -> varv.Model:
         requests=requests(outcome=False) if data is None else data,
         features=["load", "heat", "route"],
         train=varv.Train(fit_oddity, window="16d", validate="6d", params={}, min_rows=200),
-        rollout=varv.Rollout.immediate(),
+        rollout=careful(),
         retrain=varv.Retrain(on=["schedule:10d"], cooldown="2d"),
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from itertools import pairwise
 
 import msgspec
@@ -10,34 +11,76 @@ import polars as pl
 import pytest
 from tests.loop.synthetic import declared, fit, parcels, zeros_late
 
+import varv
 from varv.adapters.runtimes import installed_runtimes
 from varv.app.compose import open_home
 from varv.home.answers import PastIntake
 from varv.home.feed import Feed
-from varv.kernel.clock import DAY, HOUR, Instant, VirtualClock, instant
+from varv.kernel.clock import DAY, HOUR, Instant, VirtualClock, instant, wall_seconds
 from varv.kernel.errors import FailedPrecondition, InvalidInput, UserCodeFailed
 from varv.loop.candidates import Candidates, labelled_rows
 from varv.loop.model import TrainCandidate
-from varv.project import plan_of
+from varv.project import plan_of, project_of
 from varv.registry import open_package
 from varv.training import DirectFits, StepCache, incremental, search
+from varv.training.gates import judge
 
 START = instant("2024-03-01")
 CUTOFF = Instant(START + 32 * DAY)
 ASK = TrainCandidate("late-parcel", 1, CUTOFF, 7)
 
 
+def speeds():
+    """Return a model of three classes, with gates of every kind."""
+    band = pl.when(pl.col("delay").is_null()).then(None).when(pl.col("delay") > 15).then(pl.lit("late"))
+    band = band.when(pl.col("load") > 0).then(pl.lit("soon")).otherwise(pl.lit("now"))
+    data = varv.Dataset(
+        "parcels",
+        source=varv.Frame(parcels().with_columns(speed=band)),
+        key="parcel",
+        event_time="asked_at",
+        known_at={"arrived_at": ["late", "delay", "speed"]},
+    )
+    return varv.Model(
+        "late-parcel",
+        requests=data,
+        features=["load", "heat", "route"],
+        outcome=varv.Outcome("speed", known_at="arrived_at", mature="12h"),
+        task=varv.task.multiclass(classes=["now", "soon", "late"]),
+        train=varv.Train(fit, validate="6d", params={"C": 1.0}, min_rows=200),
+        gates=[
+            varv.gate.beats_champion("accuracy", slice=varv.slice("route", "west")),
+            varv.gate.at_least("auc", 0.6, shown=True),
+            varv.gate.calibrated(max_ece=0.3),
+            varv.gate.latency(p99="1h"),
+            varv.gate.size(max="20MB"),
+            varv.gate.check(share_of_late, at_most=0.9),
+            varv.behaviour.invariant("heat", change=colder, tolerance=0.3),
+            varv.behaviour.direction("load", feature="load", by=1, prediction="down", output="now"),
+            varv.behaviour.minimum("light", rows=[{"load": -3, "heat": 0, "route": "west"}], label="now"),
+        ],
+    )
+
+
+def share_of_late(rows):
+    return rows["score.late"]
+
+
+def colder(rows):
+    return rows.with_columns(heat=pl.col("heat") - 1)
+
+
 class TrainingHome:
     """A home in which everything before the cut-off has happened, and a count of the fits in it."""
 
-    def __init__(self, folder, past=None, *, fitter=None, chosen=fit, **train):
+    def __init__(self, folder, past=None, *, model=None, fitter=None, chosen=fit, **train):
         self.n_fits = 0
 
         def counted(given, params):
             self.n_fits += 1
             return chosen(given, params)
 
-        model = declared(past).models[0]
+        model = model or declared(past).models[0]
         model.train.window, model.train.fit = None, counted
         for name, value in train.items():
             setattr(model.train, name, value)
@@ -161,6 +204,54 @@ def test_rows_that_the_champion_was_refitted_on_are_marked_as_seen(home):
     half = here.candidates.held_out(here.parts, made, judged)
     assert half.unseen.sum() == made.judged[0].n_held_out
     assert here.candidates.held_out(here.parts, made, None).champion is None
+
+
+def test_a_model_of_several_classes_is_judged_by_all_it_predicts(home):
+    model = speeds()
+    project_of("test", [model]).validate()
+    here = home(model=model)
+    made = here.train()
+    assert set(made.metrics) == {"log_loss", "accuracy", "auc", "ece"}
+    rows = here.candidates.held_out(here.parts, made, made)
+    assert rows.candidate.shape == rows.champion.shape == (made.n_validation, 3)
+    assert rows.rows.columns == ["key", "requested_at", "load", "heat", "route"]
+    np.testing.assert_allclose(rows.champion, rows.served.predict(rows.rows), atol=1e-6)
+    results = judge(here.parts.loop.gates, as_unseen(rows))
+    assert {one.gate: one.verdict for one in results} == {
+        "beats_champion accuracy, route west": "not worse",
+        "at_least auc": "within bounds",
+        "calibrated": "within bounds",
+        "latency p99": "not measured",
+        "size": "within bounds",
+        "check share_of_late": "within bounds",
+        "invariant heat": "within bounds",
+        "direction load": "within bounds",
+        "minimum light": "within bounds",
+    }
+    assert judge(here.parts.loop.gates, as_unseen(rows)) == results
+
+
+def as_unseen(rows):
+    return dataclasses.replace(rows, unseen=np.ones(len(rows), dtype=bool))
+
+
+def test_only_a_home_that_is_given_a_timer_measures_time(home, tmp_path):
+    here = home(origins=1)
+    made = here.train()
+    assert here.candidates.held_out(here.parts, made, None).timer is None
+    live = open_home(tmp_path / "live", [here.parts.plan], VirtualClock(CUTOFF), timer=wall_seconds)
+    assert live.leaks._candidates._timer is wall_seconds
+    live.close()
+
+
+def test_other_code_of_a_check_is_another_declaration():
+    gates = [[varv.gate.check(function, name="own", at_most=1)] for function in (share_of_late, colder)]
+    digests = []
+    for chosen in gates:
+        model = declared().models[0]
+        model.gates = chosen
+        digests.append(plan_of(model).digest())
+    assert digests[0] != digests[1]
 
 
 LATER = Instant(START + 40 * DAY)
@@ -299,10 +390,6 @@ def test_a_trial_that_raises_names_its_parameters(home):
         home(chosen=picky, origins=1, search=search({"C": [1.0, 0.5]}, trials=3)).train()
 
 
-def times(rows):
-    return rows["requested_at"].to_physical().to_list()
-
-
 class Watched:
     """A training function that notes what it is given."""
 
@@ -317,22 +404,35 @@ class Watched:
 def test_rows_are_weighed_by_a_column_of_the_requests_that_is_no_feature(home):
     watched = Watched()
     past = parcels().with_columns(worth=pl.col("load").abs() + 1)
-    home(past, chosen=watched, origins=1, refit=False, weights="worth").train()
+    home(past, origins=1, refit=False, fit=watched, weights="worth").train()
     [train] = watched.given
+    assert train.weights.dtype == np.float64
     np.testing.assert_allclose(train.weights, np.abs(train.X[:, 0]) + 1, rtol=1e-6)
     assert "worth" not in train.columns
 
 
 def test_a_column_of_weights_that_is_nowhere_is_refused(home):
-    with pytest.raises(InvalidInput, match="weights 'tide' are no column of the rows; name a feature"):
+    with pytest.raises(InvalidInput, match="weights 'tide' are no column of the rows"):
         home(weights="tide").train()
 
 
-def test_a_training_that_goes_on_can_ask_the_champion_what_it_says(home):
+def test_what_a_fit_went_on_from_can_be_asked_and_is_recorded(home):
     watched = Watched()
-    here = home(chosen=watched, origins=1, warm_start=True)
+    here = home(origins=1, fit=watched, warm_start=True)
+    first, second, _ = later_training(here)
+    judged, refit = watched.given[2:]
+    assert refit.previous.version == judged.previous.version == 1
+    assert judged.previous.predict(judged.frame).shape == (len(judged), 1)
+    assert judged.previous.params == here.package(first.package).params
+    assert here.package(second.package).started_from == 1
+
+
+def test_without_a_warm_start_the_champion_is_not_given_and_changes_no_key(home):
+    here = home(origins=1)
     first = here.train()
-    here.train(msgspec.structs.replace(ASK, version=2), first)
-    train = watched.given[-1]
-    assert train.previous.predict(train.frame).shape == (len(train), 1)
-    assert train.previous.params == here.package(first.package).params
+    assert here.train(ASK, first) == first
+    assert here.n_fits == 2
+
+
+def times(rows):
+    return rows["requested_at"].to_physical().to_list()

@@ -3,12 +3,14 @@
 import pytest
 
 from varv import task
+from varv.kernel.clock import DAY
 from varv.monitoring import monitor
 from varv.monitoring.model import DriftMeasured
 from varv.monitoring.reference import reference
 
 from .streams import REFERENCE_DAYS, before, day_instant, stream
 from .watch import watch
+from .worlds import TASKS, world
 
 FEATURES = ["load", "temperature", "carrier"]
 N_DAYS = REFERENCE_DAYS + 365
@@ -40,6 +42,22 @@ def test_performance_alarms_are_rarer_than_stated_while_nothing_changes(seeds):
     plan = monitor.plan([monitor.performance("auc", false_alarm_every="200d")])
     alarms = sum(len(year(seed, plan, warming=0.1).raised()) for seed in seeds)
     assert alarms <= len(seeds) * 365 / 200
+
+
+@pytest.mark.parametrize("kind", ["multiclass", "absolute", "squared", "quantiles", "ranking"])
+@pytest.mark.parametrize("seeds", [range(1), pytest.param(range(1, 21), marks=pytest.mark.slow)])
+def test_models_of_other_tasks_keep_the_stated_rate_too(kind, seeds):
+    predicts, n_days = TASKS[kind], REFERENCE_DAYS + 180
+    plan = monitor.plan(monitor.standard(predicts), task=predicts)
+    alarms = 0
+    for seed in seeds:
+        frame = world(kind, seed, n_days=n_days, rows=60, warming=0.1)
+        made = reference(
+            frame.filter(before(REFERENCE_DAYS)), task=predicts, model="m", version=1, features=FEATURES
+        )
+        alarms += len(watch(frame, made, plan, start=day_instant(40), end=day_instant(n_days)).raised())
+    stated = sum(180 / (one.false_alarm_every / DAY) for one in plan.declared)
+    assert alarms <= len(seeds) * stated
 
 
 @pytest.mark.parametrize("bias", [1.0, -1.2])

@@ -6,6 +6,7 @@ import datetime as dt
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import polars as pl
 import pytest
 
@@ -52,6 +53,13 @@ WEATHER = varv.Dataset(
 
 def fit(train: Any, params: Any) -> Any:
     return None
+
+
+class Loose(msgspec.Struct):
+    """It judges, and can be changed after it was declared."""
+
+    def judge(self, judgement: Any) -> Any:
+        return None
 
 
 def view(name: Any = "recent", **more: Any) -> varv.FeatureView:
@@ -284,7 +292,7 @@ BROKEN: list[Broken] = [
     ("a monitor that is a text", lambda: model(monitors=["auc"]), "monitor", "varv.monitor"),
     (
         "monitors that are no list",
-        lambda: model(monitors=None),
+        lambda: model(monitors="drift"),
         "argument 'monitors' is not a list",
         "monitors=[",
     ),
@@ -327,6 +335,43 @@ BROKEN: list[Broken] = [
         "log_loss or brier or auc",
     ),
     (
+        "a gate that is not frozen",
+        lambda: model(gates=[Loose()]),
+        "has a gate Loose()",
+        "a frozen msgspec.Struct with judge(self, judgement)",
+    ),
+    (
+        "a metric without a direction",
+        lambda: model(gates=[varv.gate.beats_champion("base_rate")]),
+        "compares 'base_rate', of which neither more nor less is better",
+        "log_loss or brier or auc or ece",
+    ),
+    (
+        "a calibration of a task that promises nothing",
+        lambda: model(
+            outcome=varv.Outcome("delay", known_at="landed_at"),
+            task=varv.task.regression(range=(0, 60)),
+            rollout=varv.Rollout.immediate(),
+            gates=[varv.gate.calibrated(max_ece=0.1)],
+        ),
+        "gate 'calibrated' needs predictions that promise something",
+        "at_most",
+    ),
+    (
+        "a gate on a slice of no feature",
+        lambda: model(gates=[varv.gate.at_least("auc", 0.7, slice=varv.slice("carrier", "UA"))]).validate(),
+        "gate 'at_least' has a slice that is no feature: 'carrier'",
+        "the features are ",
+    ),
+    (
+        "a behaviour of no feature",
+        lambda: model(
+            gates=[varv.behaviour.direction("far", feature="mass", by=1, prediction="up")]
+        ).validate(),
+        "gate 'direction' has a feature that is no feature: 'mass'",
+        "the features are ",
+    ),
+    (
         "a margin that is not a number",
         lambda: varv.gate.beats_champion(margin=float("nan")),
         "gate 'beats_champion' has a bad margin",
@@ -340,7 +385,12 @@ BROKEN: list[Broken] = [
         "to 1",
     ),
     ("a calibration that is true", lambda: varv.gate.calibrated(max_ece=True), "has a bad max_ece", "to 1"),
-    ("a monitor of another metric", lambda: varv.monitor.performance("f1"), "monitor 'performance'", "auc"),
+    (
+        "a monitor of another metric",
+        lambda: model(monitors=[varv.monitor.performance("f1")]),
+        "monitor 'performance'",
+        "auc",
+    ),
     (
         "a monitor that cries every day",
         lambda: varv.monitor.performance(false_alarm_every="1d"),

@@ -40,12 +40,14 @@ from varv.rollout import (
     VersionWarmed,
     WarmVersion,
 )
-from varv.rollout.grounds import ODD_SHIFT
+from varv.rollout.grounds import ODD_SHIFT, Moved
 from varv.rollout.judgement import FEWEST_BLOCKS, leans_towards_harm
-from varv.rollout.luck import BLOCK, Hour
+from varv.rollout.luck import BLOCK, GuardLuck, Hour
+from varv.rollout.model import GuardHours
 from varv.rollout.rules import SETTLED, SPLIT_AT
 from varv.rollout.tally import Tally, added, weigh
 from varv.serving.routing import RoutingShare, RoutingTable
+from varv.tasks import task_of
 
 from .samples import BINARY
 
@@ -53,11 +55,16 @@ FORMER, OLD, NEW = 5, 6, 7
 NOW = Instant(100 * DAY)
 FAR = Instant(120 * DAY)
 """After all hours of evidence, so that the order of events, and not of their times, is what is explored."""
-LUCK = Luck(spread=1 / 50, inflation=50.0, n_days=30)
+_OF_EACH = Luck(spread=1 / 50, inflation=50.0, n_days=30)
+LUCK = msgspec.structs.replace(_OF_EACH, others=(GuardLuck("brier", _OF_EACH),))
 """A block of n requests has a standard deviation of the root of n, whatever the rollout's own hours look
 like."""
 N_BLOCKS = 8
 PLAN = Rollout(steps=[5, 25, 100]).plan_for(BINARY)
+TWO_GUARDS = Rollout(
+    steps=[25, 100], guard={"log_loss": "not worse by 0.01", "brier": "not worse by 0.01"}
+).plan_for(BINARY)
+WITHOUT_OUTCOME = Rollout(steps=[5, 100]).plan_for(task_of("score"))
 FEW, ENOUGH = PLAN.min_labels // 4, PLAN.min_labels
 
 
@@ -78,33 +85,62 @@ class World(NamedTuple):
     timers: frozenset[str]
 
 
-class Meaning(NamedTuple):
-    """What a sum of evidence means to the rules."""
+class Weight(NamedTuple):
+    """What the hours of one guard mean to the rules."""
 
-    harmful: bool
     doubtful: bool
     proven: bool
-    labels: bool
-    step_labels: bool
-    lopsided: bool
     agrees: bool
     """Whether the blocks of the present share agree with an earlier proof."""
     shifted: bool
     """Whether losses shifted with the share, and what came since proves nothing."""
 
 
+class Meaning(NamedTuple):
+    """What a sum of evidence means to the rules."""
+
+    harmful: bool
+    doubtful: bool
+    labels: bool
+    step_labels: bool
+    lopsided: bool
+    guards: tuple[Weight, ...]
+    answers: str
+    """What the last count says where no outcome ever comes."""
+
+    @property
+    def proven(self) -> bool:
+        return bool(self.guards) and all(one.proven for one in self.guards)
+
+    @property
+    def safe(self) -> bool:
+        """Whether each guard is proven, or agrees with an earlier proof of all."""
+        return bool(self.guards) and all(one.proven or one.agrees for one in self.guards)
+
+    @property
+    def voided(self) -> bool:
+        return any(one.shifted and one.proven for one in self.guards)
+
+
 @cache
-def meaning(tally: Tally, share: float) -> Meaning:
-    weighed = weigh(tally, PLAN, LUCK, share=share, epoch=0)
+def meaning(tally: Tally, share: float, plan=PLAN) -> Meaning:
+    weighed = weigh(tally, plan, LUCK, share=share, epoch=0)
     return Meaning(
-        weighed.log_harm >= weighed.harm_at,
+        weighed.log_harm >= weighed.harm_at or any(one.exceeds for one in weighed.guards),
         leans_towards_harm(weighed),
-        weighed.log_safety >= weighed.safety_at,
-        weighed.n_labels >= PLAN.min_labels,
-        weighed.step_labels >= PLAN.min_labels,
+        weighed.n_labels >= plan.min_labels,
+        weighed.step_labels >= plan.min_labels,
         weighed.log_split >= SPLIT_AT,
-        (weighed.step_difference or 0.0) <= PLAN.margin and weighed.step_blocks >= FEWEST_BLOCKS,
-        weighed.shift > ODD_SHIFT and weighed.step_safety < weighed.safety_at,
+        tuple(
+            Weight(
+                max(one.difference or 0.0, one.step_difference or 0.0) > one.guard.margin,
+                one.log_safety >= weighed.safety_at,
+                (one.step_difference or 0.0) <= one.guard.margin and one.step_blocks >= FEWEST_BLOCKS,
+                one.shift > ODD_SHIFT and one.step_safety < weighed.safety_at,
+            )
+            for one in weighed.guards
+        ),
+        "" if plan.has_outcome or tally.answers is None else _kind_of(tally.answers),
     )
 
 
@@ -127,26 +163,44 @@ def stretch(start: int, z: float, n: int, *, n_blocks: int = N_BLOCKS) -> tuple[
 def representative(means: Meaning, began: bool) -> Tally:
     if not began:
         return Tally()
-    hours: tuple[Hour, ...] = ()
-    if means.proven:
-        hours += stretch(NOW - 40 * BLOCK, -2.5, 40 * ENOUGH, n_blocks=40)
-    if means.doubtful or means.step_labels or means.agrees:
-        z = 2.0 if means.harmful else 1.1 if means.doubtful else -1.8 if means.proven else 0.0
-        z = 0.0 if means.shifted and not means.doubtful else z
-        hours += stretch(NOW, z, ENOUGH if means.step_labels else FEW)
+    hours = [_hours_of(means, weight) for weight in means.guards]
+    of_score = ANSWERS_OF_SCORES.get(means.answers)
     return Tally(
         through=FAR,
         step_since=NOW,
         n_labels=ENOUGH if means.labels else 0,
-        hours=hours,
-        answers=counted(n_candidate=3000) if means.lopsided else None,
+        hours=hours[0] if hours else (),
+        others=tuple(GuardHours("brier", one) for one in hours[1:]),
+        answers=counted(n_candidate=3000) if means.lopsided else of_score,
     )
 
 
+def _hours_of(means: Meaning, weight: Weight) -> tuple[Hour, ...]:
+    hours: tuple[Hour, ...] = ()
+    if weight.proven:
+        hours += stretch(NOW - 40 * BLOCK, -2.5, 40 * ENOUGH, n_blocks=40)
+    leans = weight.doubtful or (means.doubtful and not any(one.doubtful for one in means.guards))
+    if leans or means.step_labels or weight.agrees:
+        z = 2.0 if means.harmful and leans else 1.1 if leans else -1.8 if weight.proven else 0.0
+        z = 0.0 if weight.shifted and not leans else z
+        hours += stretch(NOW, z, ENOUGH if means.step_labels else FEW)
+    return hours
+
+
 def lump(
-    share: float = 0.0, *, z: float = 0.0, n_labels: int = 0, n_blocks: int = N_BLOCKS
+    share: float = 0.0,
+    *,
+    z: float = 0.0,
+    n_labels: int = 0,
+    n_blocks: int = N_BLOCKS,
+    second: float | None = None,
 ) -> EvidenceArrived:
-    """Evidence of `n_blocks` blocks whose means lie `z` standard deviations above zero."""
+    """Evidence of `n_blocks` blocks whose means lie `z` standard deviations above zero, by a second guard
+    `second`.
+    """
+    others = (
+        () if second is None else (GuardHours("brier", stretch(NOW, second, n_labels, n_blocks=n_blocks)),)
+    )
     return EvidenceArrived(
         since=FAR,
         through=Instant(FAR + 1),
@@ -154,6 +208,7 @@ def lump(
         n_labels=n_labels,
         n_missing=0,
         hours=stretch(NOW, z, n_labels, n_blocks=n_blocks) if n_labels else (),
+        others=others,
     )
 
 
@@ -182,6 +237,39 @@ EVIDENCE = {
     "insufficient": lump(n_labels=FEW),
     "plain": lump(n_labels=ENOUGH),
 }
+
+
+OF_TWO = {
+    "good": lump(z=-2, second=-2, n_labels=4 * ENOUGH),
+    "bad by the second": lump(z=-2, second=2, n_labels=4 * ENOUGH, n_blocks=16),
+    "doubtful by the second": lump(z=-0.5, second=1.1, n_labels=ENOUGH),
+    "proven by the first alone": lump(z=-2, second=0.0, n_labels=4 * ENOUGH),
+    "silent": lump(),
+    "plain": lump(second=0.0, n_labels=ENOUGH),
+}
+
+
+def of_scores(epoch: int = 0, *, n: int = ENOUGH, shift: float = 0.0, half: float = 0.1, **more):
+    moved = Moved(n_hours=20, shift=shift, low=shift - half, high=shift + half, spread=1.0)
+    moved = msgspec.structs.replace(moved, **more.pop("moved", {}))
+    return msgspec.structs.replace(counted(epoch, n_champion=n, **more), moved=moved)
+
+
+ANSWERS_OF_SCORES = {
+    "near": of_scores(),
+    "far": of_scores(shift=1.0),
+    "unclear": of_scores(half=0.5),
+    "few": of_scores(n=FEW),
+    "soon": of_scores(moved={"n_hours": 3}),
+    "constant": of_scores(moved={"spread": 0.01}),
+    "losing": of_scores(n_against=3),
+    "unanswered": of_scores(n_against=60),
+}
+_KINDS = {msgspec.structs.replace(one, epoch=0): kind for kind, one in ANSWERS_OF_SCORES.items()}
+
+
+def _kind_of(answers: AnswersCounted) -> str:
+    return _KINDS.get(msgspec.structs.replace(answers, epoch=0), "")
 
 
 def counts(epoch: int) -> dict[str, AnswersCounted]:
@@ -309,13 +397,22 @@ class Explorer:
             rung = world._replace(timers=world.timers - {key})
             yield f"timer {key}", lambda k=key, w=rung: self.told(w, TimerFired(key=k, due=NOW))
         if world.saga.phase in ("shadow", "canary"):
-            for kind, event in {**EVIDENCE, **counts(world.saga.epoch)}.items():
+            for kind, event in self.evidence(world.saga.epoch).items():
                 yield f"{kind} evidence", lambda e=event: self.told(world, e)
         if world.saga.phase == "probation":
             for kind, event in PROBATION.items():
                 yield f"{kind} in probation", lambda e=event: self.told(world, e)
         yield "abort", lambda: self.told(world, RolloutAborted(by="ana", reason="stop"))
         yield "supersede", lambda: self.told(world, RolloutSuperseded(by_version=8))
+
+    def evidence(self, epoch: int) -> dict[str, Event]:
+        """Return what may be told of the candidate."""
+        if not self.plan.has_outcome:
+            of_scores = {
+                kind: msgspec.structs.replace(one, epoch=epoch) for kind, one in ANSWERS_OF_SCORES.items()
+            }
+            return {**of_scores, "lopsided": counts(epoch)["lopsided"], "silent": lump()}
+        return {**(OF_TWO if len(self.plan.guarded) > 1 else EVIDENCE), **counts(epoch)}
 
     def told(self, world: World, event: Event) -> World:
         step = self.saga.step(world.saga, event, NOW)
@@ -332,7 +429,7 @@ class Explorer:
                 assert isinstance(timer, CancelTimer)
         tables = tuple(c.table for c in step.commands if isinstance(c, ApplyRouting))
         return World(
-            simplified(step.state),
+            simplified(step.state, self.plan),
             world.router,
             world.loaded,
             world.to_do | {c for c in step.commands if not isinstance(c, CountAnswers)},
@@ -365,17 +462,19 @@ class Explorer:
             tally = added(tally, event)
         elif isinstance(event, AnswersCounted):
             tally = msgspec.structs.replace(tally, answers=event)
-        means = meaning(tally, state.share)
+        means = meaning(tally, state.share, self.plan)
         bad = means.harmful or means.doubtful or means.lopsided
         require(not bad, "the share never rises on bad evidence")
-        voided = means.shifted and means.proven
-        require(not voided, "the share never rises on a proof that a shift has voided")
+        if not self.plan.has_outcome:
+            require(means.answers == "near", "without outcomes scores must lie where the champion's do")
+            require(state.elapsed or isinstance(event, TimerFired), "without outcomes the time must be over")
+            return
+        require(not means.voided, "the share never rises on a proof that a shift has voided")
         enough = means.labels if state.phase == "shadow" else means.step_labels
         require(enough, "the share never rises on missing evidence")
         if share == 1:
-            require(
-                means.proven or (state.proven and means.agrees), "the last step needs the proof of safety"
-            )
+            proven = means.proven or (state.proven and means.safe)
+            require(proven, "the last step needs the proof of safety by every guard")
 
     def check(self, world: World) -> None:
         state = world.saga
@@ -387,8 +486,11 @@ class Explorer:
         if state.phase in ("draining", "probation", "done"):
             require(in_force(world.router) == 1, "what is promoted answers everything")
         if state.phase == "promoting" and self.champion and not self.plan.immediate:
-            means = meaning(state.tally, world.router.shares[0].share if in_force(world.router) < 1 else 0.0)
-            require(means.proven or (state.proven and means.agrees), "promotion needs the proof of safety")
+            share = world.router.shares[0].share if in_force(world.router) < 1 else 0.0
+            means = meaning(state.tally, share, self.plan)
+            proven = means.proven or (state.proven and means.safe)
+            of_scores = not self.plan.has_outcome and means.answers == "near"
+            require(proven or of_scores, "promotion needs the proof of safety, or scores that did not move")
         if state.phase in SETTLED and not world.to_do and "retry" not in world.timers:
             kept = {self.champion, self.former} - {None}
             if state.phase == "done":
@@ -414,7 +516,7 @@ def in_force(table: RoutingTable) -> float:
     return sum(part.share for part in table.shares if part.version == NEW)
 
 
-def simplified(state: RolloutState) -> RolloutState:
+def simplified(state: RolloutState, plan=PLAN) -> RolloutState:
     """Return `state` with all that grows, or is read no more, replaced by what it means to the rules."""
     changes = {"n_failures": min(1, state.n_failures), "verdict": None, "reason": "", "n_looks": 0}
     if state.phase == "probation":
@@ -434,5 +536,5 @@ def simplified(state: RolloutState) -> RolloutState:
             "echoed": 0,
         }
     else:
-        changes["tally"] = representative(meaning(state.tally, state.share), state.tally.through > 0)
+        changes["tally"] = representative(meaning(state.tally, state.share, plan), state.tally.through > 0)
     return msgspec.structs.replace(state, **changes)

@@ -8,7 +8,7 @@ import pytest
 from varv.rollout import AT_ONCE, Rollout, RolloutSaga, RoutingApplied
 from varv.rollout.rules import SETTLED
 
-from .explorer import Explorer, Violation
+from .explorer import TWO_GUARDS, WITHOUT_OUTCOME, Explorer, Violation
 from .samples import BINARY
 
 pytestmark = pytest.mark.slow
@@ -36,6 +36,15 @@ def test_a_first_version_and_an_immediate_one_settle_too(champion, plan):
     explorer.explore()
     assert explorer.cut_off() == []
     assert not any(world.saga.phase in ("shadow", "canary") for world in explorer.edges)
+
+
+@pytest.mark.parametrize("plan", [TWO_GUARDS, WITHOUT_OUTCOME], ids=["two guards", "without outcome"])
+def test_plans_of_other_tasks_keep_their_promises_too(plan):
+    explorer = Explorer(RolloutSaga(), plan=plan)
+    explorer.explore()
+    assert explorer.cut_off() == []
+    ended = {"done"} if not plan.has_outcome else {"probation", "done"}
+    assert {world.saga.phase for world in explorer.edges} >= {"shadow", "canary", "rolled_back", *ended}
 
 
 class NoFencing(RolloutSaga):
@@ -72,6 +81,29 @@ class OverlooksDoubt(RolloutSaga):
 class OverlooksAShift(RolloutSaga):
     def blocker(self, state, evidence):
         return super().blocker(state, msgspec.structs.replace(evidence, shift=0.0))
+
+
+class IgnoresTheSecondGuard(RolloutSaga):
+    def blocker(self, state, evidence):
+        rosy = {"difference": None, "step_difference": None, "high": None, "shift": 0.0}
+        others = tuple(msgspec.structs.replace(one, **rosy) for one in evidence.others)
+        first = {"log_harm": evidence.log_harm_paired, "others": others}
+        return super().blocker(state, msgspec.structs.replace(evidence, **first))
+
+
+class TakesOneProofForAll(RolloutSaga):
+    def lack(self, state, evidence):
+        return super().lack(state, msgspec.structs.replace(evidence, others=()))
+
+
+class NeedsNoScores(RolloutSaga):
+    def lack(self, state, evidence):
+        return "" if state.elapsed else "its time is not over"
+
+
+class PromotesScoresAtOnce(RolloutSaga):
+    def lack(self, state, evidence):
+        return super().lack(msgspec.structs.replace(state, elapsed=True), evidence)
 
 
 class ForgetsToUnload(RolloutSaga):
@@ -113,6 +145,20 @@ class GivesUpAfterAFailure(RolloutSaga):
 def test_a_planted_mistake_in_the_rules_is_found(mutant, found):
     with pytest.raises(Violation, match=found):
         Explorer(mutant()).explore()
+
+
+@pytest.mark.parametrize(
+    ("mutant", "plan", "found"),
+    [
+        (IgnoresTheSecondGuard, TWO_GUARDS, "bad evidence"),
+        (TakesOneProofForAll, TWO_GUARDS, "proof of safety"),
+        (NeedsNoScores, WITHOUT_OUTCOME, "scores must lie"),
+        (PromotesScoresAtOnce, WITHOUT_OUTCOME, "time must be over"),
+    ],
+)
+def test_a_planted_mistake_about_guards_or_scores_is_found(mutant, plan, found):
+    with pytest.raises(Violation, match=found):
+        Explorer(mutant(), plan=plan).explore()
 
 
 def test_a_rollout_that_could_never_settle_is_found():

@@ -25,7 +25,7 @@ class Trained:
         self.folder, self.home = folder, folder / "home"
         say(folder, "good")
         self.file = hostile_project(folder)
-        self.server = Server(self.home, self.file)
+        self.server = Server(self.home, self.file, training_nice=0)
 
     def begin(self, act):
         """Ask for a training that does something, and wait until its first fit has begun."""
@@ -93,7 +93,7 @@ def test_a_server_that_stops_ends_a_training_and_goes_on_with_it(trained):
     assert not trained.jobs()
     assert trained.entries(CommandFailed) == []
     say(trained.folder, "good")
-    trained.server = Server(trained.home, trained.file)
+    trained.server = Server(trained.home, trained.file, training_nice=0)
     trained.registered(2)
     assert trained.entries(CommandFailed) == []
     assert [one.version for one in trained.entries(RetrainTriggered)] == [1, 2]
@@ -106,7 +106,7 @@ def test_a_training_that_a_power_cut_ends_fits_nothing_twice(trained):
     trained.server.kill()
     eventually(lambda: True if not trained.jobs() else None)
     say(trained.folder, "good")
-    trained.server = Server(trained.home, trained.file)
+    trained.server = Server(trained.home, trained.file, training_nice=0)
     trained.registered(2)
     # The first fit is found again; the second and the refit are made.
     assert n_begun(trained.folder) == n_before + 4

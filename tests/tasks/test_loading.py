@@ -39,7 +39,7 @@ def other_package(tmp_path, monkeypatch):
     (info / "entry_points.txt").write_text("[varv.tasks]\n" + "\n".join(entries))
     monkeypatch.syspath_prepend(str(tmp_path))
     yield
-    loading._PLUGINS._loaded.clear()
+    loading._TASKS._loaded.clear()
 
 
 def test_what_is_installed_is_what_a_checkout_has():
@@ -49,7 +49,7 @@ def test_what_is_installed_is_what_a_checkout_has():
 
 def test_every_task_is_listed_under_the_name_that_its_class_has():
     for name in loading.BUILT_IN:
-        assert loading._class_of(name).name == name
+        assert loading._TASKS.load(name).name == name
 
 
 def test_a_name_that_does_not_exist_is_refused_with_those_that_do():

@@ -10,6 +10,7 @@ import pytest
 
 from varv.kernel.columns import TIME
 from varv.kernel.errors import Corrupt
+from varv.kernel.ids import Version
 from varv.training import FitInput
 
 
@@ -31,6 +32,7 @@ def given(rows: pl.DataFrame | None = None, *, previous: bytes | None = None) ->
         params={"C": 0.1, "layers": [3, 2], "max_iter": 20},
         seed=7,
         previous=previous,
+        parent=None if previous is None else Version(3),
     )
 
 
@@ -51,7 +53,7 @@ def test_what_is_written_is_read_back(previous, before):
     assert back.probe.equals(one.probe)
     assert (back.names, back.params, back.seed) == (one.names, one.params, one.seed)
     assert list(back.params) == list(one.params)
-    assert back.previous == previous
+    assert (back.previous, back.parent) == (previous, one.parent)
 
 
 def test_no_rows_are_rows_too():

@@ -74,3 +74,40 @@ def test_the_parameters_are_a_copy():
 def test_a_training_that_cannot_work_is_refused(arguments, problem):
     with pytest.raises(InvalidDeclaration, match=problem):
         varv.Train(**({"fit": fit} | arguments))
+
+
+def test_what_one_fit_may_take_is_declared_in_words():
+    train = varv.Train(fit, time="2h", memory="8GB")
+    assert (train.time_s, train.memory_bytes) == (7200, 8_000_000_000)
+    assert (varv.Train(fit).time_s, varv.Train(fit).memory_bytes) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("argument", "value"),
+    [
+        ("time", "soon"),
+        ("memory", "much"),
+        ("memory", "0GB"),
+        ("memory", 8),
+        ("warm_start", "yes"),
+        ("strategy", "incremental"),
+        ("search", {"C": [1]}),
+    ],
+)
+def test_an_argument_that_is_not_understood_is_refused_by_its_name(argument, value):
+    with pytest.raises(InvalidDeclaration, match=f"train '{argument}'"):
+        varv.Train(fit, **{argument: value})
+
+
+def test_a_search_needs_more_than_the_new_rows():
+    with pytest.raises(InvalidDeclaration, match="needs more than the new rows"):
+        varv.Train(fit, strategy=varv.incremental(), search=varv.search({"C": [1, 2]}))
+
+
+def test_limits_are_no_part_of_what_is_trained_and_older_recipes_keep_theirs():
+    plain = varv.Train(fit).definition()
+    assert len(plain) == 6
+    assert varv.Train(fit, time="2h", memory="8GB").definition() == plain
+    assert varv.Train(fit, warm_start=True).definition() != plain
+    one, other = (varv.search({"C": [1, 2]}, seed=seed) for seed in (1, 2))
+    assert varv.Train(fit, search=one).definition() != varv.Train(fit, search=other).definition()

@@ -19,6 +19,7 @@ from sklearn.preprocessing import StandardScaler
 from tests.training.samples import RUNTIMES, built, flights, given, late
 
 from varv.kernel.errors import Corrupt, FailedPrecondition, InvalidInput, UserCodeFailed
+from varv.kernel.ids import Version
 from varv.registry import open_package
 from varv.training import state as module
 from varv.training.previous import Previous
@@ -91,8 +92,8 @@ def test_a_training_goes_on_from_the_estimator_of_the_champion(january, make):
     model = make().fit(train.X, train.y)
     data = built(model, train, keep_state=True)
     assert data == built(make().fit(train.X, train.y), train, keep_state=True)
-    previous = Previous(open_package(data), RUNTIMES)
-    assert previous.params == {"p": 1}
+    previous = Previous(open_package(data), Version(3), RUNTIMES)
+    assert (previous.version, previous.params) == (3, {"p": 1})
     np.testing.assert_allclose(previous.predict(rows)[:, 0], model.predict_proba(train.X)[:, 1], atol=1e-5)
     went_on = previous.estimator().partial_fit(train.X[::-1], train.y[::-1])
     np.testing.assert_array_equal(
@@ -104,7 +105,7 @@ def test_a_step_of_a_pipeline_goes_on():
     x = np.random.default_rng(0).normal(size=(200, 3)).astype(np.float32)
     train = given(x, (x[:, 0] > 0).astype(np.int64))
     data = built(SCALED.fit(train.X, train.y), train, keep_state=True)
-    pipeline = Previous(open_package(data), RUNTIMES).estimator()
+    pipeline = Previous(open_package(data), Version(1), RUNTIMES).estimator()
     assert pipeline[-1].partial_fit(pipeline[0].transform(train.X), train.y).t_ > SCALED[-1].t_
 
 
@@ -114,8 +115,8 @@ def test_an_estimator_that_cannot_go_on_keeps_no_state(model):
     train = given(x, (x[:, 0] > 0).astype(np.int64))
     package = open_package(built(model.fit(train.X, train.y), train, keep_state=True))
     assert set(package.files) == {"model.onnx"}
-    with pytest.raises(FailedPrecondition, match=r"keeps no state; look at train.previous.files"):
-        Previous(package, RUNTIMES).estimator()
+    with pytest.raises(FailedPrecondition, match="version '2' keeps no state of its estimator"):
+        Previous(package, Version(2), RUNTIMES).estimator()
 
 
 class Own(SGDClassifier):

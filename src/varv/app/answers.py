@@ -51,6 +51,8 @@ class Predicted(msgspec.Struct, frozen=True, kw_only=True):
     routed_by: int | None
     """Seq of the entry that put the routing table in force."""
     features: dict[str, Any]
+    others: tuple[str, ...] = ()
+    """Other models that answered a request of this key."""
 
 
 def of_event(event: Event) -> Answer:
@@ -95,7 +97,9 @@ def of_prediction(one: Predicted) -> Answer:
     """Return what was answered, and by which version."""
     if not one.said:
         return Answer("It was not answered: nothing served yet.")
-    return Answer(f"It was answered {one.said} by v{one.version}, as {one.arm}.")
+    of_model = f" of {one.model}" if one.others else ""
+    others = f" {', '.join(one.others)} answered it too: varv why MODEL {one.key}." if one.others else ""
+    return Answer(f"It was answered {one.said} by v{one.version}{of_model}, as {one.arm}.{others}")
 
 
 def _before_training(ledger: Ledger, model: str) -> str:

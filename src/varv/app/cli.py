@@ -193,7 +193,9 @@ def _add_reading(add: Any) -> None:
     status.add_argument("model", nargs="?", default="", help="only this model")
     why = add("why", "explain a decision, a version or a prediction", _WHY)
     why.add_argument(
-        "subject", nargs="+", help="a model, MODEL v7, rollout/MODEL/7, a seq, or a prediction's key"
+        "subject",
+        nargs="+",
+        help="a model, MODEL v7, rollout/MODEL/7, a seq, a prediction's key, or MODEL and a key",
     )
     logs = add("logs", "show what a training printed", _LOGS)
     logs.add_argument("model", help="which model")

@@ -211,7 +211,7 @@ def _models_blocks(models: Sequence[ModelStatus]) -> list[Block]:
             "none" if one.rollout is None else f"v{one.rollout.version} {one.rollout.phase}",
             str(len(one.alarms)) if one.alarms else "none",
             f"{one.n_requests:,}",
-            f"{one.n_labelled:,}",
+            f"{one.n_labelled:,}" if task_of(one.task).has_outcome else "–",
         )
         for one in models
     ]
@@ -227,7 +227,8 @@ def _model_blocks(model: ModelStatus) -> list[Block]:
     champion = "none" if model.champion is None else f"v{model.champion}"
     shares = _shares(model)
     shadows = ", ".join(f"v{number}" for number in model.shadows)
-    counts = f"{model.n_requests:,} requests, {model.n_labelled:,} outcomes, {model.n_retrains} retrains"
+    outcomes = f"{model.n_labelled:,} outcomes" if task_of(model.task).has_outcome else "no outcome"
+    counts = f"{model.n_requests:,} requests, {outcomes}, {model.n_retrains} retrains"
     blocks: list[Block] = [
         Heading(f"\n{model.model}"),
         Line(f"  champion {champion}, loop {model.phase}, epoch {model.epoch}, {counts}"),

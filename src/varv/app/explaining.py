@@ -105,7 +105,8 @@ def explain(home: Path, ledger: Ledger, views: Views, subject: str) -> Explanati
     Parameters
     ----------
     subject
-        A seq, a stream or saga such as ``rollout/late/7``, a model, ``model v7``, or the key of a prediction.
+        A seq, a stream or saga such as ``rollout/late/7``, a model, ``model v7``, or the key of a prediction;
+        ``model key`` where several models answered the request.
 
     Raises
     ------
@@ -133,6 +134,9 @@ def explain(home: Path, ledger: Ledger, views: Views, subject: str) -> Explanati
     named = _VERSION.fullmatch(subject)
     if named and int(named["version"]) in models.get(named["model"], ()):
         return _explain_version(ledger, views, subject, named["model"], int(named["version"]))
+    named_model, _, key = subject.partition(" ")
+    if key and named_model in models:
+        return _explain_prediction(home, ledger, views, key.strip(), models, of=named_model)
     return _explain_prediction(home, ledger, views, subject, models)
 
 
@@ -170,15 +174,15 @@ def _output(views: Views, model: str, version: int) -> str:
 
 
 def _explain_prediction(
-    home: Path, ledger: Ledger, views: Views, key: str, models: dict[str, list[int]]
+    home: Path, ledger: Ledger, views: Views, key: str, models: dict[str, list[int]], *, of: str = ""
 ) -> Explanation:
     columns = FolderColumns(home / "columns")
     with views.reading(RoutingView) as routing:
-        segments = {model: dict(of) for model, of in routing.segments.items()}
+        segments = {model: dict(named) for model, named in routing.segments.items() if of in ("", model)}
     found = {
         model: rows
-        for model, of in segments.items()
-        if not (rows := _predictions(columns, model, of, key)).is_empty()
+        for model, named in segments.items()
+        if not (rows := _predictions(columns, model, named, key)).is_empty()
     }
     if not found:
         hint = "give a model, model v7, a seq, rollout/model/7, or the key of a prediction"
@@ -213,6 +217,7 @@ def _explain_prediction(
         served_in=served.seq,
         routed_by=None if routed is None else routed.seq,
         features={name: value for name, value in row.items() if name not in _beside(task)},
+        others=tuple(sorted(found.keys() - {model})),
     )
     explained = _explained(ledger, routed or served, key, "prediction", answers.of_prediction(predicted))
     return msgspec.structs.replace(explained, prediction=predicted, lineage=made, sources=sources)

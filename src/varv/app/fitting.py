@@ -14,6 +14,7 @@ from typing import ClassVar, Self
 import msgspec
 
 from varv.adapters.runtimes import installed_runtimes
+from varv.kernel.codec import Digest, digest_of
 from varv.kernel.errors import Corrupt, FailedPrecondition, UserCodeFailed
 from varv.kernel.executor import Executor, Limits
 from varv.kernel.ids import ModelName, Version
@@ -88,7 +89,7 @@ class FitJob(msgspec.Struct, frozen=True):
             made by that.
         """
         [model] = load_project(self.place).only(self.model).models
-        if code_closure(model.train.fit).digest != self.code:
+        if _code_of(model.train) != self.code:
             problem = "has changed since varv up loaded it"
             raise FailedPrecondition("function", self.function, problem, hint="start varv up again")
         return fit_package(model.train, model.task, self.given, installed_runtimes())
@@ -123,7 +124,7 @@ class ProcessFits:
         UserCodeFailed
             Also if what came back is no package of these rows.
         """
-        job = FitJob(self._place, which.model, name_of(train.fit), code_closure(train.fit).digest, given)
+        job = FitJob(self._place, which.model, name_of(train.fit), _code_of(train), given)
         log = OutputLog(output_path(self._home, which.model, which.version), self._limits.output_bytes)
         log.begin(which.step)
         try:
@@ -146,6 +147,10 @@ class ProcessFits:
         declared = {"time_s": train.time_s, "memory_bytes": train.memory_bytes}
         given = {name: value for name, value in declared.items() if value is not None}
         return msgspec.structs.replace(self._limits, **given)
+
+
+def _code_of(train: Train) -> Digest:
+    return digest_of([code_closure(function).digest for function in train.code])
 
 
 def _require_package(made: bytes, given: FitInput, subject: tuple[str, str]) -> None:

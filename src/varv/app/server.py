@@ -124,7 +124,9 @@ class _Server:
         self._desk.state = self._state
         self._live: Live | None = None
         self._workers: Workers | None = None
-        self._fits = Processes(variables(), folder=_emptied(settings.home / "jobs"))
+        self._fits = Processes(
+            variables(), nice=settings.training_nice, folder=_emptied(settings.home / "jobs")
+        )
         self._log: CaptureLog | None = None
         self._log_folder: Path | None = None
         self._threads: list[threading.Thread] = []

@@ -57,6 +57,8 @@ class Settings:
     """How long one fit may take before it is ended, unless its ``Train`` says ``time``."""
     training_memory: str = "4GiB"
     """How much memory one fit may use, all its processes together, unless its ``Train`` says ``memory``."""
+    training_nice: int = 10
+    """How far trainings stand back behind what serves, as ``nice`` counts: 0 is not at all, 19 the most."""
     log_format: str = "text"
     """``text`` for people, ``json`` for machines."""
     fault: str = ""
@@ -172,6 +174,7 @@ _LIMITS: dict[str, tuple[float, float]] = {
     "seal_every_s": (0.05, 3600),
     "max_rows": (1, 1_000_000),
     "training_time_s": (1, 31_536_000),
+    "training_nice": (0, 19),
 }
 _MAY_BE_EMPTY = {"token", "fault", "allowed_hosts", "project"}
 _SIZES = {"training_memory"}

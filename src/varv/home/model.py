@@ -11,9 +11,9 @@ import msgspec
 from varv.kernel.clock import Instant, iso
 from varv.kernel.codec import Digest, Event, event
 from varv.kernel.ids import ModelName
-from varv.kernel.wording import count
+from varv.kernel.wording import count, number
 from varv.loop.model import LeakFinding
-from varv.tasks import TaskSpec
+from varv.tasks import TaskSpec, task_of
 
 
 @event("replay.advanced")
@@ -38,6 +38,10 @@ class ReplayFinished(Event, frozen=True, kw_only=True):
 
     models: tuple[ModelName, ...]
     n_requests: int
+
+    def line(self) -> str:
+        """Say what was replayed."""
+        return f"{', '.join(self.models)}: {count(self.n_requests)} requests"
 
 
 @event("live.started")
@@ -237,3 +241,11 @@ class PoliciesCompared(Event, frozen=True, kw_only=True):
     """The policies of a replay were held against each other."""
 
     comparison: Comparison
+
+    def line(self) -> str:
+        """Say what each policy lost, by the task's loss, or how much it answered."""
+        found, loss = self.comparison, task_of(self.comparison.task).loss
+        if loss is None:
+            return f"{found.model}: {count(found.policies[0].n)} requests answered"
+        losses = (f"{one.name} {number(one.loss, loss.digits + 1)}" for one in found.policies)
+        return f"{found.model}, {loss.label}: {', '.join(losses)}"

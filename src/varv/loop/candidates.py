@@ -21,7 +21,7 @@ from varv.data.identity import keys_of
 from varv.kernel.blobs import Blobs
 from varv.kernel.clock import Instant
 from varv.kernel.codec import Digest, digest_of
-from varv.kernel.errors import FailedPrecondition, InvalidInput
+from varv.kernel.errors import FailedPrecondition
 from varv.kernel.executor import Cancelled
 from varv.kernel.ids import Version
 from varv.loop.fits import (
@@ -47,8 +47,9 @@ from varv.registry import (
     VersionRegistered,
     open_package,
 )
+from varv.rollout.evidence import lists_of
 from varv.serving.scores import Scores, score_columns, score_series, scores_in
-from varv.tasks import Array, Task
+from varv.tasks import Task
 from varv.training import (
     Fitter,
     Input,
@@ -128,9 +129,9 @@ class Candidates:
         names = plan.features.names
         if command.planted is not None:
             column = command.planted.column
-            rows, names = self._with_planted(plan.outcome.requests, rows, column, cutoff), (*names, column)
+            rows, names = self._with_column(plan.outcome.requests, rows, column, cutoff), (*names, column)
         if isinstance(plan.train.weights, str) and plan.train.weights not in rows.columns:
-            rows = self._with_weights(plan.outcome.requests, rows, plan.train.weights, cutoff)
+            rows = self._with_column(plan.outcome.requests, rows, plan.train.weights, cutoff)
         # A planted column is none of the champion's, and a plant none of its successors.
         past = None if command.planted is not None else ancestry(plan.train, champion, names)
         candidates = [_held(rows, plan, cutoff, number) for number in range(plan.train.origins)]
@@ -241,7 +242,7 @@ class Candidates:
             if champion is None
             else np.concatenate([stretch.champion for stretch in stretches]),
             unseen=None if champion is None else at >= champion.data_end,
-            groups=groups_in(frame, task),
+            groups=lists_of(frame, task),
             rows=frame.select("key", "requested_at", *names),
             served=self._served(made),
             champion_served=None if champion is None else self._served(champion),
@@ -253,10 +254,10 @@ class Candidates:
     ) -> _Stretch:
         """Return one held-out stretch, as the fit before it and the champion score it."""
         plan = parts.loop
-        rows = parts.predictions.labelled(fit.since, fit.until, known_by=made.cutoff)
+        rows = _judgeable(parts, fit.since, fit.until, made.cutoff)
         own = rows
         for column in sorted(set(made.signature) - set(plan.features.names)):
-            own = self._with_planted(plan.outcome.requests, own, column, made.cutoff)
+            own = self._with_column(plan.outcome.requests, own, column, made.cutoff)
         ours = self._scores(fit.package, own)
         return _Stretch(own, ours, ours if champion is None else self._scores(champion.package, rows))
 
@@ -271,31 +272,16 @@ class Candidates:
             self._runtimes, opened, rows.with_columns(pl.lit(None, pl.Float32).alias(name) for name in gone)
         )
 
-    def _with_planted(
+    def _with_column(
         self, requests: Dataset, rows: pl.DataFrame, column: str, cutoff: Instant
     ) -> pl.DataFrame:
-        """Return `rows` with a planted column as the history holds it: values that came to be known after the
-        request.
-        """
-        known = self._datasets.read(requests, known_at=cutoff)
-        values = known.select(keys_of(requests.key, known), pl.col(column).cast(pl.Float32))
-        return rows.join(values, on="key", how="left", maintain_order="left")
-
-    def _with_weights(
-        self, requests: Dataset, rows: pl.DataFrame, column: str, cutoff: Instant
-    ) -> pl.DataFrame:
-        """Return `rows` with a column of the requests that is no feature.
-
-        Raises
-        ------
-        InvalidInput
-            If the requests have no such column.
+        """Return `rows` with a column of the requests as the history holds it, even if its values came to be
+        known after the request; as they are, if there is no such column.
         """
         known = self._datasets.read(requests, known_at=cutoff)
         if column not in known.columns:
-            hint = f"name a feature, or a column of {requests.name}"
-            raise InvalidInput("weights", column, "are no column of the rows", hint=hint)
-        values = known.select(keys_of(requests.key, known), column)
+            return rows
+        values = known.select(keys_of(requests.key, known), pl.col(column).cast(pl.Float32))
         return rows.join(values, on="key", how="left", maintain_order="left")
 
     def _datasets_used(self, plan: LoopPlan) -> tuple[DatasetUse, ...]:
@@ -316,22 +302,6 @@ class _Stretch(NamedTuple):
     champion: Scores
 
 
-def groups_in(frame: pl.DataFrame, task: Task) -> Array | None:
-    """Return the list that each row belongs to, shape (n,), or None where the task has no lists.
-
-    Raises
-    ------
-    FailedPrecondition
-        If the lists are not kept beside predictions.
-    """
-    if task.group is None:
-        return None
-    if task.group not in frame.columns:
-        hint = f"list {task.group!r} among the features, so that it is kept beside predictions"
-        raise FailedPrecondition("task", task.name, f"has rows without their {task.group!r}", hint=hint)
-    return frame[task.group].to_numpy()
-
-
 def labelled_rows(parts: LoopParts, cutoff: Instant) -> pl.DataFrame:
     """Return the rows that a training at `cutoff` may read: requests that are mature, with outcomes as known
     then. Earlier origins read as far back from their own end as the last one does.
@@ -340,7 +310,13 @@ def labelled_rows(parts: LoopParts, cutoff: Instant) -> pl.DataFrame:
     reach = 0 if train.window is None else train.window + (train.origins - 1) * train.validate
     since = Instant(0 if train.window is None else cutoff - reach)
     until = Instant(cutoff - parts.loop.outcome.mature)
-    return parts.predictions.labelled(since, until, known_by=cutoff)
+    return _judgeable(parts, since, until, cutoff)
+
+
+def _judgeable(parts: LoopParts, since: Instant, until: Instant, known_by: Instant) -> pl.DataFrame:
+    """Return the rows that have an outcome, and all of them where the task has none."""
+    rows = parts.predictions.matured(since, until, known_by=known_by)
+    return rows.drop_nulls("outcome") if parts.loop.outcome.task.has_outcome else rows
 
 
 def _held(rows: pl.DataFrame, plan: LoopPlan, cutoff: Instant, number: int) -> Held:
@@ -409,6 +385,7 @@ def _pipeline(recipe: Recipe, rows: Rows, known: Digest) -> Pipeline:
         plan.outcome.column,
         recipe.version,
         seed,
+        *([plan.train.weights] if isinstance(plan.train.weights, str) else []),
     ]
     both = {"rows": data, "recipe": Input(digest_of(declared), lambda: recipe)}
     steps = fit_steps(rows, plan.train, both, seed)
@@ -429,7 +406,7 @@ def _validate(rows: Rows, recipe: Recipe, **fits: bytes) -> JudgedStretches:
 
 def _validation(scored: pl.DataFrame, task: Task) -> Validation:
     outcome, predicted = scored["outcome"].to_numpy(), scores_in(scored, task)
-    return Validation(scored.height, task.validation(outcome, predicted, groups_in(scored, task)))
+    return Validation(scored.height, task.validation(outcome, predicted, lists_of(scored, task)))
 
 
 def _scored(rows: Rows, recipe: Recipe, fits: Mapping[str, bytes]) -> list[pl.DataFrame]:

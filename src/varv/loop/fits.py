@@ -253,15 +253,18 @@ def _chosen(found: Trials) -> Chosen:
 def _fitted(rows: Rows, recipe: Recipe, span: Span, params: Mapping[str, Any], later: pl.DataFrame) -> bytes:
     plan = recipe.plan
     which = FitOf(model=plan.model, version=recipe.version, step=span.step, cancelled=recipe.cancelled)
-    weights = [plan.train.weights] if isinstance(plan.train.weights, str) else []
-    columns = list(dict.fromkeys([*rows.names, "outcome", "requested_at", *weights]))
+    weights = plan.train.weights if isinstance(plan.train.weights, str) else None
+    wanted = dict.fromkeys((*rows.names, "outcome", "requested_at", *([weights] if weights else [])))
     given = FitInput(
-        rows=rows.between(span.since, span.until).select(columns),
+        rows=rows.between(span.since, span.until).select(
+            [name for name in wanted if name in rows.frame.columns]
+        ),
         probe=later.head(MOST_PROBED).select(rows.names),
         names=rows.names,
         params=params,
         seed=recipe.seed,
         previous=None if span.previous is None else recipe.blobs.get(span.previous),
+        parent=None if span.previous is None or rows.ancestry is None else rows.ancestry.version,
     )
     return recipe.fitter.fit(which, plan.train, plan.outcome.task, given)
 

@@ -41,7 +41,7 @@ from varv.monitoring.reference import Reference
 from varv.registry import RegistryView, VersionRecord
 from varv.rollout import Guard, Luck, RolloutsView, evidence, luck_of, rollout_id
 from varv.rollout.evidence import paired_columns
-from varv.serving.scores import renamed, score_columns, score_series
+from varv.serving.scores import GROUP, renamed, score_columns, score_series
 from varv.tasks import Task
 from varv.training.gates import Judgement, judge
 
@@ -270,13 +270,14 @@ def _against_former(rows: pl.DataFrame, version: int, former: int, task: Task) -
 def _unseen(rows: Judgement) -> pl.DataFrame:
     """Return the held-out rows that neither version was fitted on, as `evidence` reads them."""
     assert rows.champion is not None, "without a champion there are no pairs"
+    lists = [] if rows.groups is None else [pl.Series(GROUP, rows.groups)]
     scored = pl.DataFrame(
         [
             pl.Series("requested_at", rows.at, dtype=pl.Int64).cast(TIME),
             pl.Series("outcome", rows.outcome),
             *score_series(rows.task, "champion_score", rows.champion),
             *score_series(rows.task, "candidate_score", rows.candidate),
-            *([] if rows.groups is None else [pl.Series("group", rows.groups)]),
+            *lists,
         ]
     )
     return scored.filter(pl.Series(rows.unseen, dtype=pl.Boolean))

@@ -19,8 +19,8 @@ import polars as pl
 
 from varv.kernel.clock import DAY
 from varv.kernel.codec import finite
-from varv.loop.candidates import groups_in
 from varv.loop.model import LeakFinding
+from varv.rollout.evidence import lists_of
 from varv.serving.scores import score_columns, scores_in
 from varv.stats.intervals import Estimate, clustered_mean, jackknife
 from varv.stats.ranking import auc
@@ -112,7 +112,7 @@ def worse_live(judged: Judgement, live: pl.DataFrame, version: int) -> LeakFindi
     outcome, predicted, groups = (
         rows["outcome"].to_numpy(),
         scores_in(rows, task, "champion_score"),
-        groups_in(rows, task),
+        lists_of(rows, task),
     )
     now = clustered_mean(loss.exact(outcome, predicted, groups), _days(rows))
     then = clustered_mean(loss.exact(judged.outcome, judged.candidate, judged.groups), judged.days)

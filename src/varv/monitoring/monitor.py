@@ -182,7 +182,9 @@ def plan(
                 problem = f"raises alarms on {watch.subject!r}, as another monitor does"
                 raise InvalidDeclaration("monitor", kind, problem, hint="give its subject another name")
             subjects.add(watch.subject)
-    return MonitorPlan.of(fitted.values(), maturity=_duration("maturity", maturity), task=chosen)
+    # Where no outcome ever comes, nothing has to mature.
+    after = Duration(0) if maturity == 0 else _duration("maturity", maturity)
+    return MonitorPlan.of(fitted.values(), maturity=after, task=chosen)
 
 
 def _require_registered(kind: str, one: Monitor) -> None:

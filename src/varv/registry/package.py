@@ -49,6 +49,7 @@ class _About(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     n_rows: int
     runtime: str
     not_onnx: str = ""
+    started_from: int | None = None
     probe: tuple[tuple[float | str | None, ...], ...]
     probe_scores: tuple[tuple[float, ...], ...]
 
@@ -57,7 +58,8 @@ class Package(_About, frozen=True, kw_only=True, dict=True):
     """Everything that serving needs, and how it came to be.
 
     ``runtime`` is what loads the model from ``files``, by its name in the entry point group
-    ``varv.runtimes``; ``not_onnx`` says why it is not ONNX's. ``probe`` are a few rows, in the order of the
+    ``varv.runtimes``; ``not_onnx`` says why it is not ONNX's. ``started_from`` is the version that the
+    training went on from, if it did. ``probe`` are a few rows, in the order of the
     signature's columns, and ``probe_scores`` what the estimator said of them, one number for each output of
     the task, so that any runtime can show that it computes the same.
     """

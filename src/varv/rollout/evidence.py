@@ -191,13 +191,13 @@ def _hours_of(labelled: pl.DataFrame, task: Task, guard: Guard) -> tuple[Hour, .
 def _losses(labelled: pl.DataFrame, task: Task, guard: Guard, role: Role) -> Numbers:
     outcome, predicted = labelled["outcome"].to_numpy(), predictions_in(labelled, task, role)
     try:
-        return task.losses[guard.loss].of(outcome, predicted, _lists(labelled, task))
+        return task.losses[guard.loss].of(outcome, predicted, lists_of(labelled, task))
     except ValueError as error:
         hint = f"give outcomes as the task {task.name} reads them, or null"
         raise InvalidInput("column", "outcome", f"has impossible values: {error}", hint=hint) from None
 
 
-def _lists(rows: pl.DataFrame, task: Task) -> Array | None:
+def lists_of(rows: pl.DataFrame, task: Task) -> Array | None:
     """Return the list of each row, the rows of one group in one hour; a row without a group is its own."""
     if task.group is None:
         return None

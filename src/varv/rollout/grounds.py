@@ -10,7 +10,7 @@ import msgspec
 
 from varv.kernel.clock import Instant
 from varv.kernel.wording import count, limits, number, percent, with_minus_signs
-from varv.rollout.guards import LOG_LOSS, Guard, digits_of, in_unit
+from varv.rollout.guards import LOG_LOSS, Guard, in_unit
 from varv.rollout.plan import RolloutPlan
 
 ODD_SHIFT = 2.0
@@ -82,7 +82,7 @@ class GuardEvidence(msgspec.Struct, frozen=True, kw_only=True):
 
     def _with_unit(self, value: float | None, low: float | None, high: float | None) -> str:
         guard = self.guard
-        return in_unit(limits(value, low, high, digits_of(guard.bound)), guard.unit)
+        return in_unit(limits(value, low, high, guard.digits), guard.unit)
 
 
 OF_FIRST = tuple(set(GuardEvidence.__struct_fields__) - {"guard", "n_labels", "log_harm"})
@@ -293,7 +293,7 @@ class GuardProbation(msgspec.Struct, frozen=True, kw_only=True):
     def line(self) -> str:
         """Return the difference and the excess, with their unit."""
         guard = self.guard
-        difference = in_unit(limits(self.difference, self.low, self.high, digits_of(guard.bound)), guard.unit)
+        difference = in_unit(limits(self.difference, self.low, self.high, guard.digits), guard.unit)
         excess = in_unit(number(self.excess, 0), guard.unit)
         return f"difference {difference}, excess {excess}, {number(self.excess_allowed, 0)} allowed"
 

@@ -67,6 +67,21 @@ class Guard(msgspec.Struct, frozen=True, kw_only=True):
         """The margin with its unit: ``"0.01 nats"``."""
         return in_unit(f"{self.margin:g}", self.unit)
 
+    @property
+    def unit_words(self) -> str:
+        """The unit in words; empty for a pure number."""
+        return _UNITS.get(self.unit, self.unit)
+
+    @property
+    def in_words(self) -> str:
+        """The loss, and its unit if it has one: ``"log-loss, nats"``."""
+        return f"{self.title}, {self.unit_words}" if self.unit else self.title
+
+    @property
+    def digits(self) -> int:
+        """Digits after the point that differences of the loss are shown with."""
+        return digits_of(self.bound)
+
 
 LOG_LOSS = Guard(loss="log_loss", label="log-loss", unit="nats", bound=6.907755278982137, margin=0.01)
 """The guard of plans that name none: they are from when every task was binary. It is a binary task's default
@@ -288,4 +303,4 @@ def digits_of(bound: float) -> int:
     >>> digits_of(6.9), digits_of(660.0), digits_of(0.05)
     (4, 2, 6)
     """
-    return max(0, 4 - floor(log10(bound)))
+    return max(0, 4 - floor(log10(bound))) if bound > 0 else 4

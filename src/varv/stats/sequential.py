@@ -164,7 +164,7 @@ def late_log_e_value(counts: Sequence[tuple[float, int]], limit: float) -> float
     Examples
     --------
     >>> round(late_log_e_value([(0.0, 1000)], 0.01), 1), round(late_log_e_value([(0.1, 5)], 0.01), 1)
-    (-52.4, 7.4)
+    (-52.4, 7.5)
     """
     if not 0 < limit < 1 or any(not 0 <= share <= 1 or n < 0 for share, n in counts):
         raise ValueError(f"no such shares with a limit of {limit}")

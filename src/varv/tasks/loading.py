@@ -39,7 +39,10 @@ def task_of(spec: TaskSpec | str) -> Task:
     ('score',)
     """
     wanted = TaskSpec(spec) if isinstance(spec, str) else spec
-    cls = _class_of(wanted.name)
+    try:
+        cls = _TASKS.load(wanted.name)
+    except NotFound as error:
+        raise InvalidDeclaration("task", error.name, error.problem, hint=error.hint) from None
     taken = inspect.signature(cls)
     try:
         taken.bind(**wanted.options)
@@ -53,19 +56,11 @@ def task_of(spec: TaskSpec | str) -> Task:
 
 def task_names() -> tuple[str, ...]:
     """Return the names of all tasks there are, ours and others', sorted."""
-    return _PLUGINS.names()
-
-
-def _class_of(name: str) -> type[Task]:
-    try:
-        return _PLUGINS.load(name)
-    except NotFound as error:
-        # Who asks for a task has declared it.
-        raise InvalidDeclaration("task", name[:80], error.problem, hint=error.hint) from None
+    return _TASKS.names()
 
 
 def _is_task(found: object) -> bool:
     return isinstance(found, type) and issubclass(found, Task)
 
 
-_PLUGINS: Plugins[type[Task]] = Plugins(GROUP, "task", BUILT_IN, _is_task)
+_TASKS: Plugins[type[Task]] = Plugins(GROUP, "task", BUILT_IN, _is_task)

@@ -16,6 +16,7 @@ import numpy as np
 import polars as pl
 
 from varv.kernel.errors import Corrupt, UserCodeFailed
+from varv.kernel.ids import Version
 from varv.kernel.user_code import UserCode
 from varv.registry import Runtimes, environment, open_package, signature_of
 from varv.tasks import Task
@@ -38,6 +39,7 @@ class _Header(msgspec.Struct, frozen=True):
     rows_bytes: int
     probe_bytes: int
     previous_bytes: int | None
+    parent: Version | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +50,7 @@ class FitInput:
     ----------
     rows
         The rows to fit on, oldest first: the columns `names`, ``outcome`` as the task keeps it,
-        ``requested_at``, and a column of weights if one is declared.
+        ``requested_at``, and the column of weights, if one is declared.
     probe
         Later rows with the columns `names`, to compare the package with the estimator on.
     names
@@ -57,6 +59,8 @@ class FitInput:
         Passed to the function.
     previous
         The package to go on from, if there is one.
+    parent
+        The version that it is a fit of.
     """
 
     rows: pl.DataFrame
@@ -65,6 +69,7 @@ class FitInput:
     params: Mapping[str, Any]
     seed: int
     previous: bytes | None = None
+    parent: Version | None = None
 
     def write(self, stream: BinaryIO) -> None:
         """Write it to a stream, from its present position on; nothing is held twice meanwhile."""
@@ -82,6 +87,7 @@ class FitInput:
                 rows_bytes=after_rows - start,
                 probe_bytes=after_probe - after_rows,
                 previous_bytes=None if self.previous is None else len(self.previous),
+                parent=self.parent,
             )
         )
         # At the end, since sizes are known only then.
@@ -123,6 +129,7 @@ class FitInput:
             params=header.params,
             seed=header.seed,
             previous=None if header.previous_bytes is None else stream.read(n_previous),
+            parent=header.parent,
         )
 
 
@@ -143,8 +150,8 @@ def fit_package(train: Train, task: Task, given: FitInput, runtimes: Runtimes) -
         given.rows["requested_at"].to_physical().to_numpy(),
         signature,
         seed=given.seed,
-        previous=None if given.previous is None else Previous(open_package(given.previous), runtimes),
         weights=None if train.weights is None else weights_of(train.weights, given.rows, signature),
+        previous=_previous(given, runtimes),
     )
     estimator = _fitted(train, training_set, given.params)
     return build_package(
@@ -157,6 +164,12 @@ def fit_package(train: Train, task: Task, given: FitInput, runtimes: Runtimes) -
         params={**given.params, **_work_of(estimator)},
         keep_state=train.continues,
     )
+
+
+def _previous(given: FitInput, runtimes: Runtimes) -> Previous | None:
+    if given.previous is None or given.parent is None:
+        return None
+    return Previous(open_package(given.previous), given.parent, runtimes)
 
 
 def _fitted(train: Train, training_set: TrainingSet, params: Mapping[str, Any]) -> Any:

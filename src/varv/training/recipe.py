@@ -12,6 +12,7 @@ import msgspec
 from varv.kernel.clock import DAY, SECOND, Duration, duration
 from varv.kernel.errors import InvalidDeclaration, InvalidInput
 from varv.kernel.sizes import size_bytes
+from varv.training.closure import code_closure
 from varv.training.search import Search
 from varv.training.training_set import TrainingSet
 from varv.training.weights import Weights
@@ -62,6 +63,9 @@ class Train:
         Passed to `fit`, recorded with the run.
     min_rows
         Fewer rows with an outcome than this is an error, not a model.
+    weights
+        How much each row counts, as `train.weights`: the name of a feature or of a column of the requests, or
+        a function of `train.frame`. Finite numbers above zero.
     warm_start
         Whether a fit is given a fit of the champion as ``train.previous``, to start from. It is the latest
         one that has seen nothing of what is held out.
@@ -70,9 +74,6 @@ class Train:
     search
         ``varv.search(...)`` tries parameters on an inner stretch, before everything that judges, and uses the
         best ones.
-    weights
-        How much each row counts, as `train.weights`: the name of a feature or of a column of the requests, or
-        a function of `train.frame`. Finite numbers above zero.
     time, memory
         What one fit may take in a process of its own, such as ``"2h"`` and ``"8GB"``; the settings
         ``training_time_s`` and ``training_memory`` unless said otherwise.
@@ -93,10 +94,10 @@ class Train:
         refit: bool = True,
         params: Mapping[str, Any] | None = None,
         min_rows: int = 1000,
+        weights: Weights | None = None,
         warm_start: bool = False,
         strategy: Incremental | None = None,
         search: Search | None = None,
-        weights: Weights | None = None,
         time: str | None = None,
         memory: str | None = None,
     ) -> None:
@@ -118,9 +119,9 @@ class Train:
         if self.window is not None and self.window <= self.validate:
             hint = "validate is the last part of the window, make it shorter"
             raise InvalidDeclaration("train", "window", "is not longer than validate", hint=hint)
+        self.weights = _declared_weights(weights)
         self.warm_start = _declared_truth("warm_start", warm_start)
         self.strategy = _declared_instance("strategy", strategy, Incremental, "varv.incremental()")
-        self.weights = _declared_weights(weights)
         self.search = _declared_instance("search", search, Search, "varv.search(space={...})")
         if self.strategy is not None and self.search is not None:
             hint = "search without a strategy, and declare the best parameters"
@@ -129,21 +130,21 @@ class Train:
         self.memory_bytes = None if memory is None else _declared_size("memory", memory)
 
     @property
-    def continues(self) -> bool:
-        """Whether fits are given a fit of the champion."""
-        return self.warm_start or self.strategy is not None
-
-    @property
     def code(self) -> tuple[Callable[..., Any], ...]:
         """The author's functions that a fit depends on."""
         return (self.fit, self.weights) if callable(self.weights) else (self.fit,)
 
+    @property
+    def continues(self) -> bool:
+        """Whether fits are given a fit of the champion."""
+        return self.warm_start or self.strategy is not None
+
     def definition(self) -> list[Any]:
         """Return what identifies the recipe beside the code, as JSON can hold it; limits do not."""
-        later = (self.warm_start, self.strategy is not None, self.search)
+        weights = code_closure(self.weights).digest if callable(self.weights) else self.weights
+        later = (self.warm_start, self.strategy is not None, self.search, weights)
         always = [self.params, self.window, self.validate, self.origins, self.refit, self.min_rows]
-        weights = [self.weights] if isinstance(self.weights, str) else []
-        return [*always, *(later if any(later) else ()), *weights]
+        return [*always, *later] if any(later) else always
 
 
 def name_of(fit: Fit) -> str:

@@ -32,10 +32,10 @@ class TrainingSet:
         How the columns of `X` came to be; ``signature.names`` are their names.
     seed
         To be used for everything random; equal inputs and seed must give an equal model.
-    previous
-        A fit of the champion to go on from; None unless ``Train`` declares it, and at a first training.
     weights
         How much each row counts, float64 of shape (n,), as declared; None if nothing is.
+    previous
+        A fit of the champion to go on from; None unless ``Train`` declares it, and at a first training.
     """
 
     def __init__(
@@ -46,11 +46,11 @@ class TrainingSet:
         signature: Signature,
         *,
         seed: int,
-        previous: Previous | None = None,
         weights: np.ndarray | None = None,
+        previous: Previous | None = None,
     ) -> None:
-        self.previous = previous
         self.weights = weights
+        self.previous = previous
         self._rows = rows
         self.y = y
         self.requested_at = requested_at

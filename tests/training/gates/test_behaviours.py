@@ -80,7 +80,7 @@ def test_a_slice_is_tested_by_its_own_rows():
     assert "where route south" in found.question
 
 
-def test_rows_without_the_feature_are_left_out_and_without_rows_nothing_is_shown():
+def test_rows_without_the_feature_are_left_out():
     rows = behaving("binary", served("binary"))
     holey = rows.rows.with_columns(load=pl.when(pl.int_range(pl.len()) >= 100).then("load"))
     assert one(heavier("binary"), replace(rows, rows=holey)).n == ROWS - 100

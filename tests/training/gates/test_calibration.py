@@ -23,7 +23,7 @@ SPOILED = {
 }
 
 
-def test_a_badly_calibrated_candidate_passes_only_where_the_champion_is_worse():
+def test_bad_calibration_passes_only_beside_a_worse_champion():
     shifted, worse = np.clip(TRUTH + 0.1, 0, 1), np.clip(TRUTH + 0.3, 0, 1)
     assert one(GATE, binary(shifted)).evidence["champion_beyond_chance"] is None
     alone = one(GATE, binary(shifted, TRUTH))

@@ -66,7 +66,7 @@ def test_a_better_candidate_passes_with_its_gain_and_interval():
     assert (said.n, said.interval) == (4000, (evidence["gain_low"], evidence["gain_high"]))
 
 
-def test_a_candidate_that_is_worse_by_no_more_than_chance_is_for_the_rollout():
+def test_a_candidate_worse_by_no_more_than_chance_is_for_the_rollout():
     said = found(blurred(0.01), TRUTH)
     assert said.evidence["gain"] < 0 < said.evidence["gain_high"]
     assert (said.passed, said.verdict) == (True, "not worse")

@@ -70,7 +70,7 @@ def test_a_gate_of_another_package_is_called_by_its_name(other_package):
     assert is_gate(spread)
     assert one_of(spread).passed
     assert identity_of(spread) == ["spreading:Spread", {"at_least": 0.01}]
-    with pytest.raises(AttributeError, match=r"there are .*spread"):
+    with pytest.raises(AttributeError, match=r"the gates are .*spread"):
         varv.gate.sprawl  # noqa: B018
 
 

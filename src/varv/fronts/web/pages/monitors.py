@@ -18,6 +18,8 @@ from varv.monitoring.summary import Column, Summary, by_month, columns_of, gloss
 from varv.monitoring.views import DriftMatrix
 from varv.tasks import Task, TaskSpec, task_of
 
+LONGEST_END = 12
+"""Characters that fit beside the end of a line."""
 SHOWN_WINDOWS = 6
 PSI_LEVELS = (0.1, 0.2, 0.5, 1.0)
 """Population stability index from which a cell is drawn in the first to the fourth strength."""
@@ -159,7 +161,9 @@ def _chart(column: Column, series: list[PerformanceMeasured], marks: list[Mark])
     points = [Point(at, None) if one is None else Point(at, one.value, one.low, one.high) for at, one in seen]
     title = f"{column.label[:1].upper()}{column.label[1:]} of the champion by day"
     description = f"{column.label} of each of {len(points)} days{UNITS.get(column.unit, '')}."
-    return line_chart(title, [Line(column.label, points)], description=description, marks=marks)
+    # A long label would not fit beside the plot, and the heading has it.
+    end = column.label if len(column.label) <= LONGEST_END else column.name.replace("_", " ")
+    return line_chart(title, [Line(end, points)], description=description, marks=marks)
 
 
 def _caption(column: Column) -> str:

@@ -22,11 +22,13 @@ from varv.kernel.wording import count, percent
 from varv.loop.failing import WAITING
 from varv.loop.views import LoopRecord
 from varv.monitoring import FeatureDrift, PerformanceMeasured
+from varv.monitoring.summary import Shown, shown
 from varv.rollout.views import RolloutRecord
 from varv.serving import RoutingShare
-from varv.tasks import Task
 
 LAST_EVENTS = 12
+MOST_NUMBERS = 2
+"""Of a day, in a line of a table; the page of the monitor has all."""
 
 
 class Stage(msgspec.Struct, frozen=True):
@@ -46,16 +48,6 @@ class Need(msgspec.Struct, frozen=True):
     todo: str
     href: str
     since: Instant | None
-
-
-class Shown(msgspec.Struct, frozen=True):
-    """A number of the last measured day, under the name that the model's task has for it."""
-
-    label: str
-    value: float | None
-    low: float | None
-    high: float | None
-    digits: int
 
 
 class RolloutLink(msgspec.Struct, frozen=True):
@@ -186,7 +178,7 @@ def _line(now: Reading, model: str, version: int, status: Status, since: Instant
     series = now.monitoring.series(name, Version(version))
     watched = now.monitoring.watched(name) == version
     drifted, n_features = _drifted(now, name) if watched else ([], 0)
-    measured = next((one for one in reversed(series) if one.log_loss is not None), None)
+    measured = next((one for one in reversed(series) if one.numbers()), None)
     return ModelLine(
         model=model,
         version=version,
@@ -196,19 +188,8 @@ def _line(now: Reading, model: str, version: int, status: Status, since: Instant
         drifted=tuple(drifted),
         n_features=n_features,
         measured=measured,
-        numbers=() if measured is None else _numbers(now.loops.task(model), measured),
+        numbers=() if measured is None else tuple(shown(now.loops.task(model), measured)[:MOST_NUMBERS]),
     )
-
-
-def _numbers(task: Task, measured: PerformanceMeasured) -> tuple[Shown, ...]:
-    """Return what a day showed, under the names that the task has for it."""
-    found = []
-    if task.loss is not None:
-        limits = measured.log_loss, measured.log_loss_low, measured.log_loss_high
-        found.append(Shown(task.loss.label, *limits, task.loss.digits))
-    if (metric := task.metrics.get("auc")) is not None:
-        found.append(Shown(metric.label, measured.auc, measured.auc_low, measured.auc_high, metric.digits))
-    return tuple(found)
 
 
 def _drifted(now: Reading, name: ModelName) -> tuple[list[FeatureDrift], int]:

@@ -14,7 +14,8 @@ from varv.fronts.web.words import Status
 from varv.kernel.clock import Instant, as_datetime
 from varv.kernel.ids import ModelName
 from varv.kernel.wording import percent
-from varv.rollout import Evidence
+from varv.rollout import Evidence, Guard
+from varv.rollout.guards import relative_limit
 from varv.rollout.views import RolloutRecord
 
 
@@ -80,50 +81,94 @@ def rollout_page(now: Reading, model: str, version: int, query: Mapping[str, str
         "log": record.log[::-1],
         "former": record.former,
         "probation": record.probation,
+        "guards": record.plan.guarded,
+        "limits": {guard.name: _limit(guard) for guard in record.plan.guarded},
         "probation_until": None if record.settled_at is None else record.settled_at + record.plan.probation,
     }
     return Page(f"Rollout of {model} v{version}", "rollout.html", data, rollout_charts(record))
 
 
 def rollout_charts(record: RolloutRecord) -> dict[str, Markup]:
-    """Return the ladder of a rollout, its paired difference and its e-values."""
+    """Return the ladder of a rollout, the paired difference by each guard, and its e-values; where no outcome
+    ever comes, how far its scores moved.
+    """
     name = f"v{record.version} against v{record.champion}"
     marks = [
         Mark(rung.ordered_at, percent(rung.share).replace(" ", ""), "note")
         for rung in record.ladder
         if rung.share
     ]
+    differences = {
+        f"difference {n}" if n else "difference": _difference(record, guard, name, marks)
+        for n, guard in enumerate(record.plan.guarded)
+    }
+    moved = {} if record.plan.has_outcome else {"moved": _moved(record, name, marks)}
     return {
         "ladder": step_ladder(f"Steps of v{record.version}", _rungs(record)),
-        "difference": _difference(record, name, marks),
+        **differences,
+        **moved,
         "evidence": _evidence(record, name, marks),
     }
 
 
-def _difference(record: RolloutRecord, name: str, marks: list[Mark]) -> Markup:
-    points = [
-        Point(Instant(one.at), one.evidence.difference, one.evidence.low, one.evidence.high)
+def _limit(guard: Guard) -> str:
+    """Return the margin of a guard in its unit, and what it was declared as."""
+    declared = relative_limit(guard)
+    return f"{guard.limit} ({declared})" if declared else guard.limit
+
+
+def _difference(record: RolloutRecord, guard: Guard, name: str, marks: list[Mark]) -> Markup:
+    by_guard = [
+        (one.at, shown)
         for one in record.series
+        for shown in one.evidence.guards
+        if shown.guard.name == guard.name
     ]
-    margin = record.plan.margin
-    last = record.series[-1].evidence if record.series else None
-    said = last.line() if last else "no evidence yet"
+    points = [Point(Instant(at), shown.difference, shown.low, shown.high) for at, shown in by_guard]
+    said = record.series[-1].evidence.line() if record.series else "no evidence yet"
+    interval = f"Mean paired difference in {guard.title}, 95 % confidence sequence; at the end: {said}."
     return line_chart(
-        f"Log-loss of {name}, difference",
+        f"{guard.title[:1].upper()}{guard.title[1:]} of {name}, difference",
         [Line(f"v{record.version}", points, "two")],
-        description=f"Mean paired difference in log-loss, 95 % confidence sequence; at the end: {said}.",
-        levels=[Level(0.0, "no difference"), Level(margin, f"margin {margin:g}")],
+        description=interval,
+        levels=[Level(0.0, "no difference"), Level(guard.margin, f"margin {guard.margin:g}")],
+        marks=marks,
+    )
+
+
+def _moved(record: RolloutRecord, name: str, marks: list[Mark]) -> Markup:
+    limit = record.plan.score_shift or 0.0
+    points = [
+        Point(Instant(one.at), one.evidence.moved.shift, one.evidence.moved.low, one.evidence.moved.high)
+        for one in record.series
+        if one.evidence.moved is not None and one.evidence.moved.n_hours > 1
+    ]
+    return line_chart(
+        f"Scores of {name}, shift",
+        [Line(f"v{record.version}", points, "two")],
+        description="Mean difference of scores in standard deviations of the champion's, 95 % confidence "
+        "sequence, at each share by itself.",
+        levels=[
+            Level(0.0, "not moved"),
+            Level(limit, f"limit {limit:g}"),
+            Level(-limit, f"limit −{limit:g}"),
+        ],
         marks=marks,
     )
 
 
 def _evidence(record: RolloutRecord, name: str, marks: list[Mark]) -> Markup:
     harm = [Point(one.at, one.evidence.log_harm) for one in record.series]
-    safety = [Point(one.at, one.evidence.log_safety) for one in record.series]
+    # All guards must be proven, so the one that is proven least says how far it is.
+    safety = [
+        Point(one.at, min((shown.log_safety for shown in one.evidence.guards), default=None))
+        for one in record.series
+    ]
     levels: list[Level] = []
     if record.series:
         last = record.series[-1].evidence
         same = abs(last.harm_at - last.safety_at) < 1e-9
+        same = same or not record.plan.has_outcome
         levels = [Level(last.harm_at, "verdict" if same else "roll back at")]
         levels += [] if same else [Level(last.safety_at, "proven at")]
     return line_chart(
