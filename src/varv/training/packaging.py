@@ -83,7 +83,6 @@ def build_package(
         seed=given.seed,
         n_rows=len(given),
         runtime="",
-        started_from=None if given.previous is None else given.previous.version,
         probe=listed(take(rows, few)),
         probe_scores=(),
         files={},
@@ -101,9 +100,9 @@ def build_package(
     made = trial.first_that_agrees(_candidates(wanted, family))
     if wanted.runtime not in (None, "onnx"):
         made = msgspec.structs.replace(made, not_onnx=f"the training function asks for {wanted.runtime}")
-    if keep_state:
-        made = msgspec.structs.replace(made, files={**family.state(fitted), **made.files})
-    return packed(made)
+    state = family.state(fitted) if keep_state else {}
+    beside = {**family.beside(fitted), **state, **made.files}
+    return packed(msgspec.structs.replace(made, files=beside))
 
 
 def listed(rows: Rows) -> tuple[tuple[float | str | None, ...], ...]:

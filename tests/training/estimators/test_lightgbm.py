@@ -152,7 +152,7 @@ def test_equal_training_gives_equal_bytes(january):
 def test_the_booster_is_kept_beside_its_onnx_form_to_go_on_from(january):
     train = flights(january.head(3000), late(january.head(3000)))
     model = booster(train.X, train.y, rounds=5)
-    kept = lgb.Booster(model_str=opened(model, train, keep_state=True).file("model.txt").decode())
+    kept = lgb.Booster(model_str=opened(model, train).file("model.txt").decode())
     again = lgb.train({"objective": "binary", **QUIET}, lgb.Dataset(train.X, train.y), 5, init_model=kept)
     assert again.num_trees() == 10
 

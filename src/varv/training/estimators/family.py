@@ -83,6 +83,10 @@ class Family(ABC):
         """
         return {}
 
+    def beside(self, estimator: Any) -> Mapping[str, bytes]:
+        """Return files that are kept beside the ONNX form: the model in its library's own format."""
+        return {}
+
     def state(self, estimator: Any) -> Mapping[str, bytes]:
         """Return files from which a later training can go on; none if it has to start anew.
 

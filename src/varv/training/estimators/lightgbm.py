@@ -78,9 +78,9 @@ class LightGbm(Family):
 
     def files(self, estimator: Any, signature: Signature, task: Task) -> Mapping[str, bytes]:
         """Return the booster as text."""
-        return self.state(estimator)
+        return self.beside(estimator)
 
-    def state(self, estimator: Any) -> Mapping[str, bytes]:
+    def beside(self, estimator: Any) -> Mapping[str, bytes]:
         """Return the booster as text: ``lightgbm.train`` goes on from it by ``init_model``."""
         return {"model.txt": booster_of(estimator).model_to_string().encode()}
 

@@ -77,9 +77,9 @@ class XgBoost(Family):
 
     def files(self, estimator: Any, signature: Signature, task: Task) -> Mapping[str, bytes]:
         """Return the booster in universal binary JSON."""
-        return self.state(estimator)
+        return self.beside(estimator)
 
-    def state(self, estimator: Any) -> Mapping[str, bytes]:
+    def beside(self, estimator: Any) -> Mapping[str, bytes]:
         """Return the booster: ``xgboost.train`` goes on from it by ``xgb_model``."""
         return {"model.ubj": bytes(booster_of(estimator).save_raw("ubj"))}
 
