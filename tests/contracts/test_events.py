@@ -22,6 +22,7 @@ from varv.kernel.ledger_sqlite import MEMORY, SqliteLedger
 from varv.kernel.views import Views
 from varv.kernel.wording import brief
 from varv.rollout import Guard, Luck
+from varv.rollout.model import Scores
 from varv.serving import RoutingTable
 from varv.tasks import TaskSpec
 
@@ -39,6 +40,7 @@ RULED: dict[type, object] = {
     RoutingTable: {"epoch": 3, "shares": [{"version": 7, "share": 1.0}], "salt": "salt"},
     TaskSpec: {"name": "binary"},
     Luck: {},
+    Scores: {},
     Slice: {"column": "carrier", "values": ["UA"]},
     Guard: {"loss": "log_loss", "label": "log-loss", "unit": "nats", "bound": 6.9, "margin": 0.01},
 }
