@@ -83,6 +83,7 @@ def build_package(
         seed=given.seed,
         n_rows=len(given),
         runtime="",
+        started_from=None if given.previous is None else given.previous.version,
         probe=listed(take(rows, few)),
         probe_scores=(),
         files={},
@@ -101,8 +102,8 @@ def build_package(
     if wanted.runtime not in (None, "onnx"):
         made = msgspec.structs.replace(made, not_onnx=f"the training function asks for {wanted.runtime}")
     state = family.state(fitted) if keep_state else {}
-    beside = {**family.beside(fitted), **state, **made.files}
-    return packed(msgspec.structs.replace(made, files=beside))
+    files = {**family.beside(fitted), **state, **made.files}
+    return packed(msgspec.structs.replace(made, files=files))
 
 
 def listed(rows: Rows) -> tuple[tuple[float | str | None, ...], ...]:
