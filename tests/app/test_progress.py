@@ -18,16 +18,16 @@ from varv.monitoring.windows import day_of
 SINCE, UNTIL = instant("2024-01-01"), instant("2024-04-01")
 
 
-def entry(event: Event, at: Instant) -> Entry:
-    return Entry(1, "s", 1, event.event_name, event.event_version, at, None, canonical(event), b"")
+def entry(event: Event, at: Instant, stream: str = "s") -> Entry:
+    return Entry(1, stream, 1, event.event_name, event.event_version, at, None, canonical(event), b"")
 
 
-def measured(start: Instant, *, n: int, auc: float | None) -> Entry:
+def measured(start: Instant, *, n: int, auc: float | None, model: str = "m") -> Entry:
     counts = ScoreCounts(first=100, positives=(0, 1, 3), negatives=(3, 1, 0))
     quality = {} if auc is None else {"auc": auc, "log_loss": 0.5, "scored": counts}
     window = day_of(start)
     day = PerformanceMeasured(
-        model=ModelName("m"),
+        model=ModelName(model),
         version=Version(1),
         window=window,
         n_requests=n,
@@ -38,9 +38,9 @@ def measured(start: Instant, *, n: int, auc: float | None) -> Entry:
     return entry(day, Instant(window.end + DAY))
 
 
-def told(*steps: tuple[str, Instant, list[Entry]]) -> list[str]:
+def told(*steps: tuple[str, Instant, list[Entry]], models: tuple[str, ...] = ("m",)) -> list[str]:
     stream = io.StringIO()
-    progress = ReplayProgress(SINCE, UNTIL, stream)
+    progress = ReplayProgress(SINCE, UNTIL, models, stream)
     for policy, now, entries in steps:
         progress.tick(policy, Progress(now, 100), entries)
     progress.close()
@@ -75,3 +75,16 @@ def test_decisions_of_the_declared_policy_are_told_when_they_are_made_and_of_oth
     planted = entry(FaultPlanted(plant=PlantedFault("leaky", "delay", "at once")), at)
     lines = told(("declared", at, [planted]), ("never", at, [planted]))
     assert lines == ["2024-02-05  PLANTED leaky: reads delay, breaks at once"]
+
+
+def test_of_several_models_each_has_its_own_months_and_lines_by_its_name():
+    day, at = instant("2024-01-30"), instant("2024-02-05")
+    planted = entry(FaultPlanted(plant=PlantedFault("leaky", "delay", "at once")), at, "loop/late")
+    lines = told(
+        ("declared", instant("2024-02-01"), [measured(day, n=10, auc=0.6, model="late")]),
+        ("declared", instant("2024-02-01"), [measured(day, n=20, auc=0.7, model="minutes")]),
+        ("declared", at, [planted]),
+        models=("late", "minutes"),
+    )
+    assert [line.split()[3:5] for line in lines[1:]] == [["late", "10"], ["minutes", "20"]]
+    assert lines[0] == "2024-02-05  late     PLANTED leaky: reads delay, breaks at once"

@@ -100,7 +100,8 @@ def _replay(options: argparse.Namespace, loaded: Loaded) -> int:
                 hint = f"the policies are {', '.join(REFERENCES)}"
                 raise InvalidInput("policy", name[:40], "does not exist", hint=hint)
         declared.references = tuple(names)
-    progress = ReplayProgress(Instant(declared.since), Instant(declared.until))
+    models = [model.name for model in declared.models]
+    progress = ReplayProgress(Instant(declared.since), Instant(declared.until), models)
     try:
         found = run_replay(
             declared,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, TextIO
 
 from varv.data.model import BatchQuarantined
@@ -41,59 +42,75 @@ class ReplayProgress:
     ----------
     since, until
         The stretch that is replayed.
+    models
+        Their names; each line says which it is of where there are several.
     stream
         Where it is told; standard error by default, so that standard output stays for the result.
     """
 
-    def __init__(self, since: Instant, until: Instant, stream: TextIO | None = None) -> None:
+    def __init__(
+        self, since: Instant, until: Instant, models: Sequence[str] = (), stream: TextIO | None = None
+    ) -> None:
         self._since = since
         self._until = until
         self._stream = stream or sys.stderr
         self._bar = _Bar(self._stream, until - since) if self._stream.isatty() else None
         self._policy = ""
-        self._days: list[PerformanceMeasured] = []
-        """Days of the month in hand, as the monitors measured champions once their outcomes had come."""
+        self._names = set(models) if len(models) > 1 else set[str]()
+        self._width = max(map(len, self._names), default=0)
+        self._days: dict[str, list[PerformanceMeasured]] = {}
+        """Days of each model's month in hand, as the monitors measured champions once their outcomes had
+        come."""
 
     def tick(self, policy: str, progress: Progress, entries: list[Entry]) -> None:
         """Take in one step of a replay."""
         if policy != self._policy:
-            self._end_month()
+            self._end_months()
             self._policy = policy
         for entry in entries:
-            if entry.name in SHOWN and policy == "declared" and not _is_small(entry):
-                self._line(f"{as_datetime(entry.at):%Y-%m-%d}  {brief(entry.event.line())}")
             if policy == "declared":
-                for leak in _leaks(entry):
-                    self._line(f"{as_datetime(entry.at):%Y-%m-%d}  WARNING, a leak? {leak.line()}")
+                self._decided(entry)
             if isinstance(event := entry.event, PerformanceMeasured) and event.role == CHAMPION:
-                if self._days and _month(event) != _month(self._days[-1]):
-                    self._end_month()
-                self._days.append(event)
+                days = self._days.setdefault(event.model, [])
+                if days and _month(event) != _month(days[-1]):
+                    self._end_month(event.model)
+                days.append(event)
         if self._bar is not None:
-            quality, _, _ = self._quality().partition("  ")
+            # Of one model: the moving line has no room for more.
+            quality, _, _ = _quality(next(iter(self._days.values()), [])).partition("  ")
             text = f"{as_datetime(progress.now):%d %b %Y}  {progress.n_requests:>9,} requests  {quality}"
             self._bar.show(policy, progress.now - self._since, text)
 
     def close(self) -> None:
-        """Tell the last month and end the moving line."""
-        self._end_month()
+        """Tell the last months and end the moving line."""
+        self._end_months()
         if self._bar is not None:
             self._bar.close()
 
-    def _end_month(self) -> None:
-        if self._days:
-            n_requests = sum(day.n_requests for day in self._days)
-            month = _month(self._days[-1])
-            self._line(f"{self._policy:<9} {month}  {n_requests:>7,} requests  {self._quality()}")
-            self._days.clear()
+    def _decided(self, entry: Entry) -> None:
+        head = f"{as_datetime(entry.at):%Y-%m-%d}  {self._named(entry)}"
+        if entry.name in SHOWN and not _is_small(entry):
+            self._line(f"{head}{brief(entry.event.line())}")
+        for leak in _leaks(entry):
+            self._line(f"{head}WARNING, a leak? {leak.line()}")
 
-    def _quality(self) -> str:
-        """Return the quality of the days in hand: of all their rows together, and within days."""
-        found = summarised(self._days)
-        if found is None:
-            return ""
-        numbers = [f"{one.label} {number(one.value, one.digits)}" for one in found.numbers[:MOST_NUMBERS]]
-        return f"{', '.join(numbers)}  ({found.n_days} days)"
+    def _named(self, entry: Entry) -> str:
+        """Return the model that an entry is of, as the head of a line, where there are several."""
+        name = entry.stream.partition("/")[2].partition("/")[0]
+        return f"{name:<{self._width}}  " if name in self._names else ""
+
+    def _end_months(self) -> None:
+        for model in sorted(self._days):
+            self._end_month(model)
+
+    def _end_month(self, model: str) -> None:
+        days = self._days[model]
+        if days:
+            n_requests = sum(day.n_requests for day in days)
+            name = f"{model:<{self._width}}  " if self._names else ""
+            told = f"{n_requests:>7,} requests  {_quality(days)}"
+            self._line(f"{self._policy:<9} {_month(days[-1])}  {name}{told}")
+            days.clear()
 
     def _line(self, text: str) -> None:
         if self._bar is not None:
@@ -125,6 +142,15 @@ class _Bar:
 
     def close(self) -> None:
         self._progress.stop()
+
+
+def _quality(days: list[PerformanceMeasured]) -> str:
+    """Return the quality of days: of all their rows together, and within days."""
+    found = summarised(days)
+    if found is None:
+        return ""
+    numbers = [f"{one.label} {number(one.value, one.digits)}" for one in found.numbers[:MOST_NUMBERS]]
+    return f"{', '.join(numbers)}  ({found.n_days} days)"
 
 
 def _month(day: PerformanceMeasured) -> str:
