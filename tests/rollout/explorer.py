@@ -242,7 +242,7 @@ EVIDENCE = {
 OF_TWO = {
     "good": lump(z=-2, second=-2, n_labels=4 * ENOUGH),
     "bad by the second": lump(z=-2, second=2, n_labels=4 * ENOUGH, n_blocks=16),
-    "doubtful by the second": lump(z=-0.5, second=1.1, n_labels=ENOUGH),
+    "doubtful by the second": lump(z=-2, second=1.1, n_labels=4 * ENOUGH),
     "proven by the first alone": lump(z=-2, second=0.0, n_labels=4 * ENOUGH),
     "silent": lump(),
     "plain": lump(second=0.0, n_labels=ENOUGH),
