@@ -16,6 +16,10 @@ from varv.tasks.model import Task
 FEWEST_ROWS = 10
 """Fewer rows of a day do not tell how rows spread."""
 
+MARGIN_OF_SHARES, MARGIN_OF_NUMBERS, MARGIN_OF_LEARNED_BIAS = 1.1, 1.5, 4.0
+"""Of a bias. Numbers have longer tails than shares. Where the level is learned, days in a row are alike, so a
+week about its own mean spreads less than weeks do. Chosen by simulation: `benchmarks.promises.alarms`."""
+
 
 def excess_signal(task: Task) -> SignalSpec:
     """Return the signal of loss less promise, which is zero for a calibrated model."""
@@ -46,6 +50,9 @@ def bias_signal(
     meaning: str = "",
 ) -> SignalSpec:
     """Return the signal of the mean residual, upwards and downwards."""
+    margin = MARGIN_OF_NUMBERS if unit else MARGIN_OF_SHARES
+    if learns_level:
+        margin = MARGIN_OF_LEARNED_BIAS
     return SignalSpec(
         name="bias",
         label=label,
@@ -54,7 +61,7 @@ def bias_signal(
         learns_level=learns_level,
         interval=lambda y, p, clusters, _: clustered_mean(_known(task.residual(y, p)), clusters),
         spread=lambda y, p, _: task.residual_error(y, p),
-        margin=1.1,
+        margin=margin,
         unit=unit,
         digits=digits,
         meaning=meaning,
