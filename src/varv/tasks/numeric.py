@@ -137,7 +137,10 @@ def proposed_range(known: Numbers) -> Range:
         return Range(low - max(abs(low), 1.0), high + max(abs(high), 1.0))
     digits = 1 - math.floor(math.log10(high - low))
     step = 10.0**-digits
-    return Range(round(math.floor(low / step) * step, digits), round(math.ceil(high / step) * step, digits))
+    lowest, highest = math.floor(low / step) * step, math.ceil(high / step) * step
+    # The smallest numbers there are vanish in the division.
+    lowest, highest = lowest - step * (lowest > low), highest + step * (highest < high)
+    return Range(round(lowest, digits), round(highest, digits))
 
 
 def spoken_number(number: float, extent: Range) -> str:
