@@ -71,34 +71,27 @@ def build_package(
     wanted = estimator if isinstance(estimator, Packaged) else Packaged(estimator)
     fitted = wanted.estimator
     family = family_of(fitted)
-    signature = family.signature(fitted, given, wanted.form)
-    rows = signature.feed(probe)
-    few = slice(0, _PROBE_ROWS)
-    package = Package(
-        task=task.spec,
-        estimator=family.kind(fitted),
-        signature=signature,
-        environment=environment,
-        params=params,
-        seed=given.seed,
-        n_rows=len(given),
-        runtime="",
-        started_from=None if given.previous is None else given.previous.version,
-        probe=listed(take(rows, few)),
-        probe_scores=(),
-        files={},
-    )
-    asked = family.asked(fitted, signature, task)
-    if asked is None:
-        form = {"model.onnx": next(family.onnx(fitted, signature, task))}
-        expected = runtimes.load(msgspec.structs.replace(package, runtime="onnx", files=form)).predict(rows)
-    else:
-        expected = task.estimates(asked, rows if isinstance(rows, np.ndarray) else frame_of(rows))  # type: ignore[arg-type]
-    _require_predictions(fitted, expected, task)
-    scores = tuple(tuple(map(float, row)) for row in expected[few].astype(np.float32))
-    package = msgspec.structs.replace(package, probe_scores=scores)
-    trial = _Trial(package, fitted, family, task, runtimes, rows, expected)
-    made = trial.first_that_agrees(_candidates(wanted, family))
+    try:
+        signature = family.signature(fitted, given, wanted.form)
+        rows = signature.feed(probe)
+        package = Package(
+            task=task.spec,
+            estimator=family.kind(fitted),
+            signature=signature,
+            environment=environment,
+            params=params,
+            seed=given.seed,
+            n_rows=len(given),
+            runtime="",
+            started_from=None if given.previous is None else given.previous.version,
+            probe=listed(take(rows, slice(0, _PROBE_ROWS))),
+            probe_scores=(),
+            files={},
+        )
+        trial = _Trial(package, fitted, family, task, runtimes, rows)
+        made = trial.first_that_agrees(_candidates(wanted, family))
+    except NoForm as none:
+        raise InvalidInput("estimator", type(fitted).__name__, str(none), hint=family.hint) from None
     if wanted.runtime not in (None, "onnx"):
         made = msgspec.structs.replace(made, not_onnx=f"the training function asks for {wanted.runtime}")
     state = family.state(fitted) if keep_state else {}
@@ -153,18 +146,20 @@ class _Trial(NamedTuple):
     task: Task
     runtimes: Runtimes
     rows: Rows
-    expected: np.ndarray
 
     def first_that_agrees(self, candidates: tuple[str, ...]) -> Package:
-        """Return the package with the files of the first runtime that predicts what is expected."""
+        """Return the package with the files of the first runtime that predicts what the estimator does."""
+        expected = self._expected()
+        few = expected[:_PROBE_ROWS].astype(np.float32)
+        scores = tuple(tuple(map(float, row)) for row in few)
         problems: dict[str, str] = {}
         for runtime in candidates:
             try:
                 for files in self._forms(runtime):
                     made = self._made(runtime, files, problems.get("onnx", ""))
-                    problem = disagreement(made, self.runtimes, self.rows, self.expected)
+                    problem = disagreement(made, self.runtimes, self.rows, expected)
                     if not problem:
-                        return made
+                        return msgspec.structs.replace(made, probe_scores=scores)
                     problems.setdefault(runtime, problem)
             except NoForm as none:
                 problems.setdefault(runtime, str(none))
@@ -172,6 +167,25 @@ class _Trial(NamedTuple):
         first, *others = (problems[runtime] for runtime in candidates)
         facts = {"nor": others[0]} if others else {}
         raise InvalidInput("estimator", name, first, **facts, hint=self.family.hint)
+
+    def _expected(self) -> np.ndarray:
+        """Return what the estimator predicts, float64 of shape (n, width)."""
+        asked = self.family.asked(self.estimator, self.package.signature, self.task)
+        if asked is None:
+            # Nothing but the runtime can ask it, so there is nothing to compare that with.
+            made = self._made("onnx", next(self._forms("onnx")), "")
+            found = self.runtimes.load(made).predict(self.rows)
+        else:
+            rows = self.rows if isinstance(self.rows, np.ndarray) else frame_of(self.rows)
+            found = self.task.estimates(asked, rows)  # type: ignore[arg-type]
+        wrong = ~self.task.valid(found)
+        if wrong.any():
+            row = int(np.flatnonzero(wrong)[0])
+            hint = "look at what it predicts for rows with missing values"
+            problem = f"predicts {found[row].tolist()} of a row, which is no prediction"
+            name = type(self.estimator).__name__
+            raise InvalidInput("estimator", name, problem, n=int(wrong.sum()), hint=hint)
+        return found
 
     def _forms(self, runtime: str) -> Iterator[Mapping[str, bytes]]:
         about = (self.estimator, self.package.signature, self.task)
@@ -186,15 +200,6 @@ class _Trial(NamedTuple):
 
     def _made(self, runtime: str, files: Mapping[str, bytes], not_onnx: str) -> Package:
         return msgspec.structs.replace(self.package, runtime=runtime, files=dict(files), not_onnx=not_onnx)
-
-
-def _require_predictions(estimator: Any, expected: np.ndarray, task: Task) -> None:
-    wrong = ~task.valid(expected)
-    if wrong.any():
-        row = int(np.flatnonzero(wrong)[0])
-        hint = "look at what it predicts for rows with missing values"
-        problem = f"predicts {expected[row].tolist()} of a row, which is no prediction"
-        raise InvalidInput("estimator", type(estimator).__name__, problem, n=int(wrong.sum()), hint=hint)
 
 
 def _candidates(wanted: Packaged, family: Family) -> tuple[str, ...]:

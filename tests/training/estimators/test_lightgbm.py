@@ -173,9 +173,16 @@ def of_numbers_as_categories():
     return lgb.LGBMClassifier(n_estimators=2, **QUIET).fit(frame, frame["a"].cat.codes > 1)
 
 
+def of_a_category_without_use():
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"a": pd.Categorical(["x"] * 400), "b": pd.Categorical(rng.choice(["y", "z"], 400))})
+    return lgb.LGBMClassifier(n_estimators=2, **QUIET).fit(frame, frame["b"].cat.codes)
+
+
 @pytest.mark.parametrize(
     ("make", "problem"),
     [
+        (of_a_category_without_use, "has categories of pandas that cannot be told apart"),
         (unfitted, "'LGBMClassifier' has no booster; return a Booster or a fitted estimator"),
         (of_other_columns, "was fitted on a column 'tide_level', which is no declared feature"),
         (of_numbers_as_categories, "has categories of the column 'a', which is no text; fit it on train.X"),

@@ -129,6 +129,16 @@ def task_of_three():
     return task_of(TaskSpec("multiclass", {"classes": [0, 1, 2]}))
 
 
+def test_a_model_that_ends_in_no_tensor_is_refused(train):
+    model = constant([tensor("X")])
+    ends = helper.make_node("SequenceConstruct", ["said"], ["all"])
+    model.graph.node.append(ends)
+    kind = helper.make_sequence_type_proto(helper.make_tensor_type_proto(TensorProto.FLOAT, None))
+    model.graph.output[0].CopyFrom(helper.make_value_info("all", kind))
+    with pytest.raises(InvalidInput, match="'ModelProto' ends in something else than a tensor; export it"):
+        built(model, train)
+
+
 def test_the_model_that_was_returned_is_left_as_it_was(train):
     model = constant([tensor("X", TensorProto.DOUBLE)])
     before = model.SerializeToString()

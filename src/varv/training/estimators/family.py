@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any, ClassVar
 
 import msgspec
@@ -129,6 +130,26 @@ class Asked:
         found = self.predict(rows)
         one = found.reshape(len(found), -1)
         return np.hstack([1.0 - one, one]) if one.shape[1] == 1 else found
+
+
+class Wrapped:
+    """An estimator whose methods are called in a way of their own.
+
+    Parameters
+    ----------
+    estimator
+        The estimator.
+    call
+        Calls one of its methods with rows.
+    """
+
+    def __init__(self, estimator: Any, call: Callable[[Callable[[Any], Any], Any], Any]) -> None:
+        self._estimator = estimator
+        self._call = call
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._estimator, name)
+        return partial(self._call, found) if callable(found) else found
 
 
 def disguised(estimator: Any, adapter: Any) -> Any:

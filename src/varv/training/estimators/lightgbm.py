@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -22,6 +22,7 @@ from varv.training.estimators.family import (
     Asked,
     Family,
     NoForm,
+    Wrapped,
     disguised,
     matrix_only,
     named_signature,
@@ -69,7 +70,7 @@ class LightGbm(Family):
     def asked(self, estimator: Any, signature: Signature, task: Task) -> Any:
         """Return what asks the booster, or its wrapper's own methods."""
         if hasattr(estimator, "booster_"):
-            return disguised(estimator, _Wrapped(estimator))
+            return disguised(estimator, Wrapped(estimator, _quietly))
         return disguised(estimator, Asked(estimator.predict))
 
     def onnx(self, estimator: Any, signature: Signature, task: Task) -> Iterator[bytes]:
@@ -85,24 +86,11 @@ class LightGbm(Family):
         return {"model.txt": booster_of(estimator).model_to_string().encode()}
 
 
-class _Wrapped:
-    """An estimator of the scikit-learn interface, asked with a matrix without names."""
-
-    def __init__(self, estimator: Any) -> None:
-        self._estimator = estimator
-
-    def __getattr__(self, name: str) -> Any:
-        found = getattr(self._estimator, name)
-        if not callable(found):
-            return found
-
-        def quietly(rows: np.ndarray) -> Any:
-            with warnings.catch_warnings():
-                # It misses the names of the columns, whose order is that of its own names.
-                warnings.filterwarnings("ignore", message="X does not have valid feature names")
-                return found(rows)
-
-        return quietly
+def _quietly(method: Callable[[Any], Any], rows: np.ndarray) -> Any:
+    with warnings.catch_warnings():
+        # It misses the names of the columns, whose order is that of its own names.
+        warnings.filterwarnings("ignore", message="X does not have valid feature names")
+        return method(rows)
 
 
 def booster_of(estimator: Any) -> Any:

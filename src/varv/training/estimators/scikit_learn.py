@@ -9,16 +9,15 @@ lower case.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-import numpy as np
 import polars as pl
 
 from varv.registry import Signature
 from varv.registry.signature import Column, Form
 from varv.tasks import Task
-from varv.training.estimators.family import Family, NoForm, disguised, named_signature, of_library
+from varv.training.estimators.family import Family, NoForm, Wrapped, disguised, named_signature, of_library
 from varv.training.estimators.graphs import impute_in_float64, model_bytes, narrow_trees, read_float32
 from varv.training.estimators.hist_boosting import ensemble_of, is_hist_boosting, texts_of
 from varv.training.estimators.trees import to_onnx
@@ -57,7 +56,10 @@ class ScikitLearn(Family):
     def asked(self, estimator: Any, signature: Signature, task: Task) -> Any:
         """Return the estimator, which is shown a matrix with the names of its columns if it knows them."""
         if signature.form == "matrix" and getattr(estimator, "feature_names_in_", None) is not None:
-            return disguised(estimator, _Named(estimator, signature.names))
+            names = list(signature.names)
+            return disguised(
+                estimator, Wrapped(estimator, lambda method, rows: method(pl.DataFrame(rows, schema=names)))
+            )
         return estimator
 
     def onnx(self, estimator: Any, signature: Signature, task: Task) -> Iterator[bytes]:
@@ -68,13 +70,14 @@ class ScikitLearn(Family):
             fed = columns if signature.form == "columns" else None
             yield to_onnx(ensemble_of(estimator), "hist_gradient_boosting", fed)
             return
-        parts = list(_parts(estimator))
-        if any(_is_a(part, "BaseDecisionTree") for part in parts):
-            yield _in_float64(_converted(estimator, signature, wide=True), narrow=True)
-        if any(map(is_hist_boosting, parts)):
-            yield _in_float64(_converted(estimator, signature, wide=True))
-        yield model_bytes(_converted(estimator, signature, wide=False))
-        yield _in_float64(_converted(estimator, signature, wide=True))
+        none: NoForm | None = None
+        for make in _forms_of(list(_parts(estimator))):
+            try:
+                yield make(estimator, signature)
+            except NoForm as problem:
+                none = none or problem
+        if none is not None:
+            raise none
 
     def state(self, estimator: Any) -> Mapping[str, bytes]:
         """Return the estimator itself, if it or a step of it goes on with ``partial_fit``."""
@@ -84,23 +87,34 @@ class ScikitLearn(Family):
         return {} if state is None else {STATE_FILE: state}
 
 
-class _Named:
-    """An estimator that was fitted on a frame, asked with a matrix."""
+_Make = Callable[[Any, Signature], bytes]
 
-    def __init__(self, estimator: Any, names: tuple[str, ...]) -> None:
-        self._estimator = estimator
-        self._names = names
-        self.classes_ = getattr(estimator, "classes_", None)
-        if self.classes_ is None:
-            del self.classes_
 
-    def __getattr__(self, method: str) -> Any:
-        asked = getattr(self._estimator, method)
+def _forms_of(parts: list[Any]) -> tuple[_Make, ...]:
+    """Return how to write an estimator that is made of `parts`, the way that computes most like it first."""
+    if any(_is_a(part, "BaseDecisionTree") for part in parts):
+        return (_with_narrow_trees, _in_float32, _in_float64)
+    if any(map(is_hist_boosting, parts)):
+        return (_in_float64, _in_float32)
+    return (_in_float32, _in_float64)
 
-        def with_names(rows: np.ndarray) -> Any:
-            return asked(pl.DataFrame(rows, schema=list(self._names)))
 
-        return with_names
+def _in_float32(estimator: Any, signature: Signature) -> bytes:
+    return model_bytes(_converted(estimator, signature, wide=False))
+
+
+def _in_float64(estimator: Any, signature: Signature, *, narrow: bool = False) -> bytes:
+    """Return a model that computes in float64, its trees excepted if `narrow`, and reads float32."""
+    model = _converted(estimator, signature, wide=True)
+    read_float32(model)
+    impute_in_float64(model)
+    if narrow:
+        narrow_trees(model)
+    return model_bytes(model)
+
+
+def _with_narrow_trees(estimator: Any, signature: Signature) -> bytes:
+    return _in_float64(estimator, signature, narrow=True)
 
 
 def _converted(estimator: Any, signature: Signature, *, wide: bool) -> Any:
@@ -145,15 +159,6 @@ def _inputs(signature: Signature, *, wide: bool) -> list[tuple[str, Any]]:
         return Int64TensorType if column.dtype == "int64" else numbers
 
     return [(column.name, kind(column)([None, 1])) for column in signature.columns]
-
-
-def _in_float64(model: Any, *, narrow: bool = False) -> bytes:
-    """Let a model of float64 inputs read float32 ones, and its trees too if `narrow`."""
-    read_float32(model)
-    impute_in_float64(model)
-    if narrow:
-        narrow_trees(model)
-    return model_bytes(model)
 
 
 def _parts(estimator: Any) -> Iterator[Any]:
