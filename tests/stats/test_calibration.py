@@ -3,11 +3,13 @@ import pytest
 
 from varv.stats.calibration import (
     calibration_error,
+    calibration_error_interval,
     excess_losses,
     log_losses,
     promised_losses,
     reliability,
 )
+from varv.stats.intervals import clustered_jackknife
 
 
 def test_excess_loss_is_the_loss_less_what_the_score_promised():
@@ -74,3 +76,13 @@ def test_rows_that_are_no_probabilities_are_refused(outcomes, scores):
 def test_a_table_without_rows_is_refused():
     with pytest.raises(ValueError, match="one row"):
         reliability([], [])
+
+
+def test_the_interval_of_the_calibration_error_is_the_jackknife_of_the_error_itself():
+    rng = np.random.default_rng(3)
+    p = np.round(rng.beta(2, 5, 900), 2)
+    y, days = rng.random(p.size) < p, np.sort(rng.integers(0, 9, p.size))
+    direct = clustered_jackknife(
+        lambda kept: calibration_error(y[kept], p[kept]).value, days, limits=(0.0, 1.0)
+    )
+    assert calibration_error_interval(y, p, days) == pytest.approx(direct, abs=1e-12)

@@ -23,6 +23,12 @@ REFUSED = {
         "excess_losses": [([1], [NAN]), ([2], [0.5])],
         "excess_error": [([],), ([NAN],)],
         "calibration_error": [([], []), ([1], [NAN]), ([1], [0.5], {"bins": 0})],
+        "calibration_error_interval": [
+            ([], [], []),
+            ([1], [NAN], [0]),
+            ([1], [0.5], [0, 1]),
+            ([1], [0.5], [0], {"bins": 0}),
+        ],
         "reliability": [([], []), ([1], [NAN]), ([1], [0.5], {"bins": 0})],
     },
     "change": {

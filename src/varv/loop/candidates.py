@@ -48,7 +48,7 @@ from varv.registry import (
     open_package,
 )
 from varv.rollout.evidence import lists_of
-from varv.serving.scores import Scores, score_columns, score_series, scores_in
+from varv.serving.scores import GROUP, Scores, score_columns, score_series, scores_in
 from varv.tasks import Task
 from varv.training import (
     Fitter,
@@ -428,7 +428,7 @@ def _reference(rows: Rows, recipe: Recipe, **fits: bytes) -> Reference:
     task, names = plan.outcome.task, plan.features.names
     scores = score_columns(task)
     parts = [fitted.with_columns(pl.lit(None, pl.Float32).alias(name) for name in scores), *scored]
-    lists = () if task.group is None else ("group",)
+    lists = () if task.group is None else (GROUP,)
     frame = pl.concat([part.select("requested_at", *scores, "outcome", *lists, *names) for part in parts])
     return reference(
         frame,

@@ -14,12 +14,9 @@ import polars as pl
 
 from varv.kernel.errors import InvalidInput
 from varv.monitoring.windows import day_numbers, require
-from varv.serving.scores import score_columns, scores_in
+from varv.serving.scores import GROUP, score_columns, scores_in
 from varv.stats.intervals import Numbers
 from varv.tasks import Array, Task
-
-GROUP = "group"
-"""The column beside predictions that names the list of a row, where a task ranks lists."""
 
 
 @dataclass(frozen=True)

@@ -12,12 +12,14 @@ import numpy as np
 import polars as pl
 
 from varv.kernel.clock import HOUR, MINUTE, Instant
-from varv.rollout.evidence import Mask, Numbers, predictions_in, require_columns
+from varv.rollout.evidence import predictions_in, require_columns
 from varv.rollout.guards import Latency
 from varv.rollout.model import AnswersCounted, Calls, Moved, Scores
 from varv.serving.scores import score_columns
+from varv.stats.intervals import Numbers
 from varv.stats.sequential import mixture_half_width
 from varv.tasks import Task
+from varv.tasks.measures import Mask
 
 SLOWER = 2.0
 """A call in which one version takes so many times as long as the other, and `SLOWER_MS` longer, speaks

@@ -13,7 +13,6 @@ from math import ceil, log2
 
 import msgspec
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
 from varv.kernel.clock import HOUR, Instant
@@ -22,14 +21,9 @@ from varv.kernel.errors import InvalidInput
 from varv.rollout.guards import Guard
 from varv.rollout.luck import GuardLuck, Hour, Luck, learned
 from varv.rollout.model import EvidenceArrived, GuardHours
-from varv.serving.scores import Role, score_columns
+from varv.serving.scores import GROUP, Role, score_columns
+from varv.stats.intervals import Numbers
 from varv.tasks import Array, Task
-
-GROUP = "group"
-"""The column of the list that a request belongs to, where the task has lists."""
-
-Numbers = npt.NDArray[np.float64]
-Mask = npt.NDArray[np.bool_]
 
 
 def paired_columns(task: Task, guards: Iterable[Guard]) -> tuple[str, ...]:

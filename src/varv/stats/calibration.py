@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special
 
-from varv.stats.intervals import Numbers, wilson
+from varv.stats.intervals import Estimate, Numbers, clustered_jackknife, wilson
 
 CLIP = 1e-6
 """Scores are kept this far from 0 and 1, so one certain and wrong answer costs at most 13.8 nats."""
@@ -140,13 +140,48 @@ def calibration_error(outcomes: npt.ArrayLike, scores: npt.ArrayLike, *, bins: i
     >>> error.value < 2 * error.by_chance < 0.03
     True
     """
-    table = reliability(outcomes, scores, bins=bins)
-    n = np.array([row.n for row in table], dtype=np.float64)
-    p = np.array([row.mean_score for row in table])
-    rate = np.array([row.rate for row in table])
-    weight = n / n.sum()
-    chance = np.sqrt(2 * p * (1 - p) / (np.pi * n))
-    return CalibrationError(float(weight @ np.abs(rate - p)), float(weight @ chance), int(n.sum()))
+    groups = _groups(*_sorted(outcomes, scores, bins), bins)
+    weight, p = groups.n / groups.n.sum(), groups.mean_score
+    chance = np.sqrt(2 * p * (1 - p) / (np.pi * groups.n))
+    return CalibrationError(groups.error(), float(weight @ chance), int(groups.n.sum()))
+
+
+def calibration_error_interval(
+    outcomes: npt.ArrayLike, scores: npt.ArrayLike, clusters: npt.ArrayLike, *, bins: int = 15
+) -> Estimate:
+    """Return the expected calibration error with its 95 % interval, clusters being the unit of observation.
+
+    Raises
+    ------
+    ValueError
+        As `calibration_error`, or if the clusters are not one for each row.
+
+    Notes
+    -----
+    `clustered_jackknife`. Rows are sorted once: without a cluster they still are.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> p = rng.uniform(size=2000)
+    >>> found = calibration_error_interval(rng.uniform(size=p.size) < p, p, np.arange(p.size) // 100)
+    >>> found.low < found.value < found.high
+    True
+    """
+    y, p = _checked(outcomes, scores)
+    of_row = np.asarray(clusters)
+    if of_row.shape != p.shape:
+        raise ValueError(f"clusters must have the shape of the scores, {p.shape}, not {of_row.shape}")
+    if bins < 1:
+        raise ValueError(f"at least one bin is needed, not {bins}")
+    order = np.argsort(p, kind="stable")
+    y, p = y[order], p[order]
+
+    def error(kept: npt.NDArray[np.bool_]) -> float:
+        chosen = kept[order]
+        return _groups(y[chosen], p[chosen], bins).error()
+
+    return clustered_jackknife(error, of_row, limits=(0.0, 1.0))
 
 
 def reliability(outcomes: npt.ArrayLike, scores: npt.ArrayLike, *, bins: int = 10) -> list[ReliabilityBin]:
@@ -163,19 +198,48 @@ def reliability(outcomes: npt.ArrayLike, scores: npt.ArrayLike, *, bins: int = 1
     >>> [(round(row.mean_score, 2), row.rate) for row in table]
     [(0.15, 0.0), (0.75, 1.0)]
     """
+    groups = _groups(*_sorted(outcomes, scores, bins), bins)
+    return [
+        ReliabilityBin(float(score), *wilson(round(float(hits)), int(n)))
+        for n, hits, score in zip(groups.n, groups.hits, groups.mean_score, strict=True)
+    ]
+
+
+class _Groups(NamedTuple):
+    """Groups of rows with like scores, lowest first: arrays with an element for each."""
+
+    n: Numbers
+    hits: Numbers
+    mean_score: Numbers
+
+    def error(self) -> float:
+        """Return the expected calibration error."""
+        return float(self.n / self.n.sum() @ np.abs(self.hits / self.n - self.mean_score))
+
+
+def _sorted(outcomes: npt.ArrayLike, scores: npt.ArrayLike, bins: int) -> tuple[Numbers, Numbers]:
     y, p = _checked(outcomes, scores)
     if bins < 1 or not y.size:
         raise ValueError(f"at least one bin and one row are needed, not {bins} and {y.size}")
-    # Equal scores stay in one bin, or the table would depend on the order of the rows.
-    edges = np.unique(np.quantile(p, np.linspace(0, 1, bins + 1)[1:-1]))
-    code = np.searchsorted(edges, p, side="left")
-    n = np.bincount(code, minlength=edges.size + 1)
-    hits, mass = np.bincount(code, weights=y), np.bincount(code, weights=p)
-    rows = []
-    for k in np.flatnonzero(n):
-        rate = wilson(round(float(hits[k])), int(n[k]))
-        rows.append(ReliabilityBin(float(mass[k] / n[k]), *rate))
-    return rows
+    order = np.argsort(p, kind="stable")
+    return y[order], p[order]
+
+
+def _groups(y: Numbers, p: Numbers, bins: int) -> _Groups:
+    """Return at most `bins` groups of equal mass of rows in the order of their scores."""
+    # Equal scores stay in one group, or the table would depend on the order of the rows.
+    ends = np.searchsorted(p, _quantiles(p, np.linspace(0, 1, bins + 1)[1:-1]), side="right")
+    starts = np.unique(np.concatenate([[0], ends[ends < p.size]]))
+    n = np.diff(starts, append=p.size).astype(np.float64)
+    return _Groups(n, np.add.reduceat(y, starts), np.add.reduceat(p, starts) / n)
+
+
+def _quantiles(p: Numbers, levels: Numbers) -> Numbers:
+    """Return what ``np.quantile`` does of numbers that are in order already, which it would put in order."""
+    place = levels * (p.size - 1)
+    below = np.floor(place).astype(np.int64)
+    low, high, between = p[below], p[np.minimum(below + 1, p.size - 1)], place - below
+    return np.where(between < 0.5, low + (high - low) * between, high - (high - low) * (1 - between))
 
 
 def _checked(outcomes: npt.ArrayLike, scores: npt.ArrayLike) -> tuple[Numbers, Numbers]:

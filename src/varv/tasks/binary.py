@@ -13,13 +13,14 @@ from varv.kernel.errors import InvalidDeclaration
 from varv.stats.calibration import (
     CalibrationError,
     calibration_error,
+    calibration_error_interval,
     excess_error,
     excess_losses,
     log_losses,
     promised_losses,
     reliability,
 )
-from varv.stats.intervals import Estimate, Numbers, clustered_jackknife, clustered_mean
+from varv.stats.intervals import Numbers, clustered_mean
 from varv.stats.ranking import auc, auc_error, auc_interval
 from varv.tasks.estimators import class_probabilities
 from varv.tasks.measures import Array, Loss, Mask, Metric, SignalSpec
@@ -183,12 +184,6 @@ class Binary(Task):
         return -np.log(np.clip(np.where(outcome == 1, p, 1 - p), SURE, 1 - SURE))
 
     def _metrics(self) -> tuple[Metric, ...]:
-        def ece_interval(y: Array, p: Array, clusters: Array, groups: Array | None) -> Estimate:
-            scores = self._scores(p)
-            return clustered_jackknife(
-                lambda kept: calibration_error(y[kept], scores[kept]).value, clusters, limits=(0.0, 1.0)
-            )
-
         return (
             Metric(
                 name="auc",
@@ -203,7 +198,7 @@ class Binary(Task):
                 name="ece",
                 label="ECE",
                 point=lambda y, p, _: self.calibration(y, p).value,
-                interval=ece_interval,
+                interval=lambda y, p, clusters, _: calibration_error_interval(y, self._scores(p), clusters),
                 digits=4,
                 higher_is_better=False,
                 needs=1,

@@ -10,7 +10,12 @@ import numpy as np
 import polars as pl
 
 from varv.kernel.errors import InvalidDeclaration
-from varv.stats.calibration import CalibrationError, calibration_error, reliability
+from varv.stats.calibration import (
+    CalibrationError,
+    calibration_error,
+    calibration_error_interval,
+    reliability,
+)
 from varv.stats.classes import (
     TopLabels,
     are_distributions,
@@ -20,7 +25,7 @@ from varv.stats.classes import (
     class_promised_losses,
     top_labels,
 )
-from varv.stats.intervals import Estimate, Numbers, clustered_jackknife, clustered_mean
+from varv.stats.intervals import Estimate, Numbers, clustered_mean
 from varv.stats.ranking import macro_auc, macro_auc_interval
 from varv.tasks.binary import FEWEST_OF_A_CLASS, SHARE_OF_A_CLASS, SURE
 from varv.tasks.estimators import class_probabilities
@@ -229,11 +234,7 @@ class Multiclass(Task):
     def _metrics(self) -> tuple[Metric, ...]:
         def ece_interval(y: Array, p: Array, clusters: Array, groups: Array | None) -> Estimate:
             _, probability, hit = self._top(y, p)
-            return clustered_jackknife(
-                lambda kept: calibration_error(hit[kept], probability[kept]).value,
-                clusters,
-                limits=(0.0, 1.0),
-            )
+            return calibration_error_interval(hit, probability, clusters)
 
         return (
             Metric(

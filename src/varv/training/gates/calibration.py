@@ -12,8 +12,9 @@ from varv.features.slices import Slice
 from varv.kernel.codec import finite
 from varv.kernel.errors import InvalidDeclaration
 from varv.stats.calibration import CalibrationError
-from varv.stats.intervals import jackknife
+from varv.stats.intervals import clustered_jackknife
 from varv.tasks import Array, Task
+from varv.tasks.measures import Mask
 from varv.training.gates.judgement import Judgement
 from varv.training.gates.measured import LEAST_DAYS, LEAST_ROWS
 from varv.training.gates.model import GateResult, Verdict
@@ -100,11 +101,12 @@ def _beyond_chance(error: CalibrationError) -> float:
 
 def _interval(rows: Judgement) -> tuple[float, float] | None:
     """Return the interval of the calibration error by leaving out one day after the other (the jackknife)."""
-    of_row = rows.days
-    days = np.unique(of_row)
-    if len(days) < LEAST_DAYS:
+    if len(np.unique(rows.days)) < LEAST_DAYS:
         return None
-    whole = _error(rows, rows.candidate).value
-    left = [_error(part, part.candidate).value for part in (rows.only(of_row != day) for day in days)]
-    found = jackknife(whole, left, n=len(rows))
-    return max(0.0, found.low), min(1.0, found.high)
+
+    def error(kept: Mask) -> float:
+        part = rows.only(kept)
+        return _error(part, part.candidate).value
+
+    found = clustered_jackknife(error, rows.days, limits=(0.0, 1.0))
+    return found.low, found.high
