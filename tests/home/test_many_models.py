@@ -6,15 +6,20 @@ import copy
 
 import pytest
 from tests.home.live_home import NOW, REQUEST, LiveHome
+from tests.loop.other_tasks import delays
 from tests.loop.synthetic import declared, entries_of, quietly
 
 import varv
 from varv.app.replaying import run_replay
 from varv.data.model import DatasetVersionAppended
 from varv.home.model import ReplayFinished
+from varv.kernel.blobs import FolderBlobs
 from varv.kernel.clock import HOUR
 from varv.kernel.errors import FailedPrecondition
+from varv.monitoring import ReferenceSet
+from varv.monitoring.reference import Reference
 from varv.project import project_of
+from varv.registry import VersionRegistered, open_package
 
 UNTIL = "2024-04-12T00:00:00Z"
 
@@ -59,6 +64,40 @@ def test_two_models_decide_together_as_they_do_alone(tmp_path):
         assert decisions(tmp_path / "both", model.name) == decisions(tmp_path / model.name, model.name)
         assert compared.policies[0].log_loss == alone.models[0].policies[0].log_loss
         assert compared.model == model.name
+
+
+@pytest.mark.slow
+def test_models_that_are_fitted_alike_share_fits_and_nothing_else(tmp_path):
+    first, second = twins()
+    second.features, second.monitors = first.features, (varv.monitor.calibration(),)
+    run_replay(replay_of(first, second), tmp_path, quietly, declared_only=True)
+    entries = entries_of(tmp_path)
+    made = [entry.event for entry in entries if isinstance(entry.event, VersionRegistered)]
+    ours, theirs = (next(one for one in made if one.model == model.name) for model in (first, second))
+    assert ours.package == theirs.package
+    watched = {
+        (entry.stream, entry.event.model, len(entry.event.plan.monitors))
+        for entry in entries
+        if isinstance(entry.event, ReferenceSet)
+    }
+    assert watched == {
+        ("monitor/late-parcel", "late-parcel", len(first.monitors)),
+        ("monitor/late-parcel-too", "late-parcel-too", 1),
+    }
+    references = [Reference.from_bytes(FolderBlobs(tmp_path / "blobs").get(one.reference)) for one in made]
+    assert [one.model for one in references] == [one.model for one in made]
+
+
+@pytest.mark.slow
+def test_models_that_differ_in_their_task_alone_share_no_package(tmp_path):
+    first = delays()
+    second = copy.copy(first)
+    second.name, second.task = "delay-too", varv.task.regression(range=(-60, 120), loss="squared")
+    run_replay(replay_of(first, second), tmp_path, quietly, declared_only=True)
+    made = [entry.event for entry in entries_of(tmp_path) if isinstance(entry.event, VersionRegistered)]
+    blobs = FolderBlobs(tmp_path / "blobs")
+    losses = {one.model: open_package(blobs.get(one.package)).task.options["loss"] for one in made}
+    assert losses == {"delay": "absolute", "delay-too": "squared"}
 
 
 @pytest.mark.slow

@@ -83,7 +83,8 @@ def test_both_leaks_of_the_flights_are_named_with_their_numbers(leaky):
     }
     assert named["arrival_note"].evidence["low"] > 0.9
     assert named["today.late_today"].evidence["high"] < 0.5
-    assert found.leaks == examined(home).findings
+    [comparison] = found.models
+    assert comparison.leaks == examined(home).findings
 
 
 @pytest.mark.parametrize("command", [("status",), ("why", "late-arrival")])
@@ -100,7 +101,7 @@ def test_rows_that_a_source_states_otherwise_at_the_next_replay_are_noticed(tmp_
     run_replay(declared(until=until), tmp_path, quietly, declared_only=True)
     filled = parcels().with_columns(load=pl.when(pl.col("late")).then(9.0).otherwise(pl.col("load")))
     for _ in range(2):
-        found = run_replay(declared(filled, until=until), tmp_path, quietly, declared_only=True)
+        [found] = run_replay(declared(filled, until=until), tmp_path, quietly, declared_only=True).models
         [noticed] = [entry.event for entry in entries_of(tmp_path) if isinstance(entry.event, LeakNoticed)]
         assert (noticed.finding.subject, noticed.finding.kind) == ("parcels.load", "past rows changed")
         assert noticed.finding in found.leaks
@@ -109,5 +110,5 @@ def test_rows_that_a_source_states_otherwise_at_the_next_replay_are_noticed(tmp_
 def test_the_report_and_the_comparison_name_the_leaks(leaky):
     home, _ = leaky
     assert "held what a request cannot know" in (home / "report.html").read_text()
-    comparison = json.loads((home / "comparison.json").read_text())
+    [comparison] = json.loads((home / "comparison.json").read_text())["models"]
     assert [one["subject"] for one in comparison["leaks"]] == ["arrival_note", "today.late_today"]

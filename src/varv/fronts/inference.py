@@ -255,7 +255,7 @@ class _Protocols:
             {
                 "name": answering.model,
                 "versions": [str(version) for version in answering.versions],
-                "platform": "varv_onnx",
+                "platform": "varv",
                 "parameters": {"task": answering.task.name},
                 "inputs": inputs,
                 "outputs": outputs,

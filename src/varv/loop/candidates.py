@@ -37,6 +37,7 @@ from varv.loop.fits import (
 )
 from varv.loop.model import TrainCandidate
 from varv.loop.plan import LoopParts, LoopPlan
+from varv.monitoring import MonitorPlan
 from varv.monitoring.reference import Reference, reference
 from varv.registry import (
     DatasetUse,
@@ -49,7 +50,7 @@ from varv.registry import (
 )
 from varv.rollout.evidence import lists_of
 from varv.serving.scores import GROUP, Scores, score_columns, score_series, scores_in
-from varv.tasks import Task
+from varv.tasks import Task, TaskSpec
 from varv.training import (
     Fitter,
     Input,
@@ -185,41 +186,7 @@ class Candidates:
             cancelled=cancelled,
         )
         results = _pipeline(recipe, rows, known).run(self._cache)
-        judged = _judged(rows, results)
-        served = results["train"] if plan.train.refit else results["fit-1"]
-        package = open_package(served.value)
-        fitted = served_span(rows, plan.train)
-        span = rows.between(fitted.since, fitted.until)
-        trials: tuple[Trial, ...] = () if rows.inner is None else results["search"].value.trials
-        works = [*judged, *trials]
-        together: Validation = results["validate"].value.together
-        return VersionRegistered(
-            model=plan.model,
-            version=command.version,
-            package=served.digest,
-            reference=results["reference"].digest,
-            signature=package.signature.names,
-            estimator=package.estimator,
-            trained_from=Instant(int(span["requested_at"].to_physical()[0])),
-            held_out_from=rows.held[-1].since,
-            fitted_until=rows.held[0].until if plan.train.refit else rows.held[0].since,
-            cutoff=command.cutoff,
-            n_rows=span.height,
-            n_validation=together.n,
-            metrics=together.metrics,
-            params=package.params,
-            seed=command.seed,
-            code=code_closure(plan.train.fit).digest,
-            environment=package.environment.digest,
-            datasets=datasets,
-            pipeline_key=served.key,
-            work=sum(one.work for one in works) + (work_of(package) if plan.train.refit else 0),
-            planted=command.planted.name if command.planted else "",
-            judged=judged,
-            strategy="full" if rows.ancestry is None or plan.train.strategy is None else "incremental",
-            parent=None if rows.ancestry is None else rows.ancestry.version,
-            trials=trials,
-        )
+        return _registered(command, recipe, rows, datasets, results)
 
     def held_out(
         self, parts: LoopParts, made: VersionRegistered, champion: VersionRegistered | None
@@ -354,6 +321,51 @@ def _with_inner(rows: Rows, plan: LoopPlan) -> Rows:
     raise _too_few_to_train(rows, inner[0], plan)
 
 
+def _registered(
+    command: TrainCandidate,
+    recipe: Recipe,
+    rows: Rows,
+    datasets: tuple[DatasetUse, ...],
+    results: PipelineResult,
+) -> VersionRegistered:
+    """Return how what a training made is to be registered."""
+    plan, judged = recipe.plan, _judged(rows, results)
+    served = results["train"] if plan.train.refit else results["fit-1"]
+    package = open_package(served.value)
+    fitted = served_span(rows, plan.train)
+    span = rows.between(fitted.since, fitted.until)
+    trials: tuple[Trial, ...] = () if rows.inner is None else results["search"].value.trials
+    works = [*judged, *trials]
+    together: Validation = results["validate"].value.together
+    return VersionRegistered(
+        model=plan.model,
+        version=command.version,
+        package=served.digest,
+        reference=results["reference"].digest,
+        signature=package.signature.names,
+        estimator=package.estimator,
+        trained_from=Instant(int(span["requested_at"].to_physical()[0])),
+        held_out_from=rows.held[-1].since,
+        fitted_until=rows.held[0].until if plan.train.refit else rows.held[0].since,
+        cutoff=command.cutoff,
+        n_rows=span.height,
+        n_validation=together.n,
+        metrics=together.metrics,
+        params=package.params,
+        seed=command.seed,
+        code=code_closure(plan.train.fit).digest,
+        environment=package.environment.digest,
+        datasets=datasets,
+        pipeline_key=served.key,
+        work=sum(one.work for one in works) + (work_of(package) if plan.train.refit else 0),
+        planted=command.planted.name if command.planted else "",
+        judged=judged,
+        strategy="full" if rows.ancestry is None or plan.train.strategy is None else "incremental",
+        parent=None if rows.ancestry is None else rows.ancestry.version,
+        trials=trials,
+    )
+
+
 def _judged(rows: Rows, results: PipelineResult) -> tuple[Judged, ...]:
     shown: JudgedStretches = results["validate"].value
     found = []
@@ -386,13 +398,19 @@ def _pipeline(recipe: Recipe, rows: Rows, known: Digest) -> Pipeline:
         recipe.version,
         seed,
         *([plan.train.weights] if isinstance(plan.train.weights, str) else []),
+        # What every training once was is left out: homes hold results by keys without it.
+        *([plan.outcome.task.spec] if plan.outcome.task.spec != TaskSpec() else []),
+        *(["continues"] if plan.train.continues else []),
     ]
     both = {"rows": data, "recipe": Input(digest_of(declared), lambda: recipe)}
     steps = fit_steps(rows, plan.train, both, seed)
     fits = {f"fit_{number}": f"fit-{number}" for number in range(1, len(rows.held) + 1)}
     rest = {**both, **fits}
     steps.append(PipelineStep(name="validate", run=_validate, produces=JudgedStretches, needs=rest))
-    steps.append(PipelineStep(name="reference", run=_reference, produces=Reference, needs=rest))
+    # Models that are fitted alike share their fits; a reference names its model, and knows what that watches.
+    watched = Input(digest_of([plan.model, plan.monitors]), lambda: plan.monitors)
+    needs = {**rest, "watched": watched}
+    steps.append(PipelineStep(name="reference", run=_reference, produces=Reference, needs=needs))
     if plan.train.refit:
         steps.append(refit_step(rows, plan.train, both, seed))
     return Pipeline(tuple(steps))
@@ -420,7 +438,7 @@ def _scored(rows: Rows, recipe: Recipe, fits: Mapping[str, bytes]) -> list[pl.Da
     return found
 
 
-def _reference(rows: Rows, recipe: Recipe, **fits: bytes) -> Reference:
+def _reference(rows: Rows, recipe: Recipe, watched: MonitorPlan, **fits: bytes) -> Reference:
     # Rows that the model was fitted on flatter it: only the held-out ones carry a score.
     scored = _scored(rows, recipe, fits)[::-1]
     fitted = rows.between(rows.held[0].fit_from, rows.held[-1].since)
@@ -436,7 +454,7 @@ def _reference(rows: Rows, recipe: Recipe, **fits: bytes) -> Reference:
         model=plan.model,
         version=Version(recipe.version),
         features=names,
-        monitors=plan.monitors.declared,
+        monitors=watched.declared,
     )
 
 
