@@ -25,6 +25,8 @@ from varv.loop.model import (
     LoopStarted,
     LoopState,
     Measure,
+    ModelOffered,
+    Offer,
     PlantedFault,
     PolicyChanged,
     RetrainAsked,
@@ -33,11 +35,13 @@ from varv.loop.model import (
     RowsMatured,
     SetReference,
     TrainCandidate,
+    Trained,
     TrainingSuspended,
     TriggerDeferred,
 )
 from varv.loop.rules import EVIDENCE_EVERY, LoopSaga
 from varv.monitoring import AlarmRaised, Window
+from varv.registry import Imported
 from varv.rollout import (
     Luck,
     ProbationEnded,
@@ -68,6 +72,7 @@ POLICY = LoopPolicy(
 )
 PLANT = PlantedFault("leaky", "delay", "at once")
 NOTHING = Evidence.none(POLICY.plan)
+OFFER = Offer(source=Imported(file="late.onnx", content="0" * 64, by="ana"), fitted_until=START)
 
 
 def after(n_days: float) -> Instant:
@@ -624,6 +629,67 @@ def test_a_plant_waits_for_the_candidate_before_it():
     assert triggered.planted == "leaky"
 
 
+def test_a_model_that_is_offered_is_taken_at_once_and_neither_answers_nor_postpones_what_waits():
+    play = Play().serving()
+    play.tell(alarm(), 11)
+    step = play.tell(ModelOffered(offer=OFFER), 11.5)
+    [triggered] = facts(step, RetrainTriggered)
+    assert (triggered.version, triggered.n_retrains) == (2, 0)
+    assert [one.line() for one in triggered.triggers] == ["registered late.onnx, from ana"]
+    assert step.commands[0].offer == OFFER
+    assert step.timers == ()
+    play.tell(trained(2, n=9000), 11.5)
+    assert (play.state.trained_at, play.state.trained_rows) == (after(10), 1000)
+    step = play.tell(judged(2, passed=False), 11.6)
+    assert facts(step, CandidateRejected)
+    assert (play.state.n_refused, [one.kind for one in play.state.pending]) == (0, ["performance"])
+
+
+def test_an_offered_model_that_is_promoted_answers_alarms_and_is_what_age_counts_from():
+    play = Play().serving()
+    play.tell(alarm(), 11)
+    play.tell(ModelOffered(offer=OFFER), 11.5)
+    play.tell(trained(2, n=9000), 11.5)
+    play.tell(judged(2), 11.5)
+    play.tell(settled(2), 12)
+    assert (play.state.champion, play.state.former, play.state.pending) == (2, 1, ())
+    assert play.state.champion_trained == Trained(after(11.5), 9000)
+    assert (play.state.offer, play.state.offer_taken) == (None, None)
+
+
+def test_an_offered_model_may_be_the_first_and_waits_for_the_candidate_before_it():
+    play = Play()
+    [triggered] = facts(play.tell(ModelOffered(offer=OFFER), 1), RetrainTriggered)
+    assert triggered.version == 1
+    play.tell(timer("train"), 10)
+    assert [one.kind for one in play.state.pending] == ["first training"]
+    assert play.tell(ModelOffered(offer=replace(OFFER, trust=True)), 10).commands == ()
+    step = play.tell(failed("TrainCandidate"), 10)
+    assert step.commands[0].offer.trust
+    [triggered] = facts(play.tell(failed("TrainCandidate"), 10), RetrainTriggered)
+    assert [one.kind for one in triggered.triggers] == ["first training"]
+    assert not play.state.n_failures
+
+
+def test_a_first_training_that_fails_gives_way_to_what_was_offered_meanwhile():
+    play = Play()
+    play.tell(timer("train"), 10)
+    play.tell(ModelOffered(offer=OFFER), 10)
+    step = play.tell(failed("TrainCandidate"), 10)
+    assert step.commands[0].offer == OFFER
+    assert [one.key for one in step.timers] == ["train"]
+
+
+def test_a_loop_whose_training_is_suspended_takes_offers():
+    play = failing(3)
+    assert play.state.suspended
+    step = play.tell(ModelOffered(offer=OFFER), 50)
+    assert step.commands[0].offer == OFFER
+    step = play.tell(failed("TrainCandidate"), 50)
+    assert play.state.suspended
+    assert not facts(step, TrainingSuspended)
+
+
 def test_a_rollback_that_is_asked_for_aborts_an_open_rollout():
     step = Play().rolling(20).tell(RollbackAsked(by="ana", reason="odd"), 21)
     assert told(step, RolloutAborted) == [RolloutAborted(by="ana", reason="odd")]
@@ -691,6 +757,7 @@ class World:
             ]
         found += [("ask", RetrainAsked(by="ana", reason="b")), ("back", RollbackAsked(by="ana", reason="b"))]
         found += [("plant", FaultPlanted(plant=PLANT))] if self.state.champion is not None else []
+        found += [] if self.state.offers else [("offer", ModelOffered(offer=OFFER))]
         for command in self.outstanding:
             if isinstance(command, TrainCandidate) and self.state.given_up:
                 continue  # trainings follow each other
@@ -750,7 +817,7 @@ class World:
         assert state.champion not in self.rolling
         for triggered in facts(step, RetrainTriggered):
             assert triggered.triggers, "a training without a reason"
-            if triggered.planted:
+            if triggered.triggers[0].kind in ("planted", "registered"):
                 assert state.n_retrains == before.n_retrains
                 assert state.trained_at == before.trained_at
             else:
@@ -760,6 +827,7 @@ class World:
                 assert kept, "the cool-down was not kept"
                 self.trainings = (*self.trainings, self.day)
                 assert triggered.n_retrains == before.n_retrains + (state.champion is not None)
+        assert busy or not state.offers, "an offer waits for nothing"
         if state.pending and not busy and not state.suspended:
             assert {"cooldown", "train"} & set(self.timers), "what waits is never looked at again"
         for fact in step.emits:
@@ -783,14 +851,15 @@ def settles(world: World) -> None:
     assert world.state.phase == "idle"
 
 
-def test_every_order_of_ten_events_keeps_what_must_hold():
+@pytest.mark.parametrize("n_events", [8, pytest.param(10, marks=pytest.mark.slow)])
+def test_every_order_of_events_keeps_what_must_hold(n_events):
     seen: set[bytes] = set()
     queue = deque([(World(), 0)])
     n = 0
     while queue:
         world, depth = queue.popleft()
         settles(world.copy())
-        if depth == 10:
+        if depth == n_events:
             continue
         for what, event in world.choices():
             after_it = world.copy()

@@ -19,7 +19,7 @@ from tests.training.samples import BINARY, NUMBERS, RUNTIMES, built, flights, la
 from varv.kernel.errors import Corrupt, InvalidInput, NotFound, UserCodeFailed
 from varv.registry import open_package, packed
 from varv.tasks import task_of
-from varv.training.imported import import_model
+from varv.training.imported import ImportInput, import_model, read_foreign
 
 lgb = pytest.importorskip("lightgbm")
 xgb = pytest.importorskip("xgboost")
@@ -43,9 +43,10 @@ def frame(month):
 
 
 def imported(path, rows, **options):
-    names = options.pop("names", tuple(rows.columns))
-    data = import_model(path, rows, names, task=options.pop("task", BINARY), runtimes=RUNTIMES, **options)
-    return open_package(data)
+    names = tuple(options.pop("names", rows.columns))
+    task = options.pop("task", BINARY)
+    given = ImportInput(foreign=read_foreign(path), rows=rows, names=names, **options)
+    return open_package(import_model(given, task=task, runtimes=RUNTIMES))
 
 
 def boosted(frame, y):
@@ -124,7 +125,7 @@ def test_a_package_that_runs_code_is_taken_only_if_it_is_trusted(tmp_path, janua
     source = b"raise SystemExit('ran')\n"
     files = {"python.json": b'{"module":"m","name":"M","method":"predict"}', "source/m.py": source}
     (tmp_path / "p").write_bytes(packed(msgspec.structs.replace(package, runtime="python", files=files)))
-    with pytest.raises(InvalidInput, match="runs code that it brings when python loads it; import it as"):
+    with pytest.raises(InvalidInput, match="runs code that it brings when python loads it; say --trust"):
         imported(tmp_path / "p", train._rows)
     with pytest.raises(UserCodeFailed, match="module 'm' raised SystemExit: ran"):
         imported(tmp_path / "p", train._rows, trust=True)

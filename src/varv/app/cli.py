@@ -12,8 +12,8 @@ from varv import __version__
 from varv.kernel.errors import InvalidInput, VarvError
 
 _DESCRIPTION = """\
-varv keeps a machine-learning model in production: it trains, rolls out, watches, retrains and rolls back one
-declared model, live or replayed over the past.
+varv keeps a machine-learning model in production: it trains, rolls out, watches, retrains and rolls back
+declared models, live or replayed over the past.
 """
 _EPILOG = """\
 start:
@@ -153,9 +153,33 @@ def _add_writing(add: Any) -> None:
     retrain = add("retrain", "ask for a new candidate", _RETRAIN)
     retrain.add_argument("model", help="which model")
     retrain.add_argument("--reason", default="", help="kept in the ledger")
+    _add_register(add("register", "bring a model that was trained elsewhere, as a candidate", _REGISTER))
     cancel = add("cancel", "end the training that is under way", _CANCEL)
     cancel.add_argument("model", help="which model")
     cancel.add_argument("--reason", default="", help="kept in the ledger")
+
+
+def _add_register(register: argparse.ArgumentParser) -> None:
+    register.add_argument("model", help="which declared model it is a candidate of")
+    register.add_argument(
+        "file",
+        help="an .onnx file, LightGBM's text, XGBoost's .ubj or .json, a package of varv, an MLflow folder",
+    )
+    register.add_argument(
+        "--fitted-until",
+        metavar="TIME",
+        required=True,
+        help="it was fitted on requests before this time; it is judged on later ones",
+    )
+    register.add_argument(
+        "--categories",
+        metavar="COLUMN=A,B,C",
+        action="append",
+        default=[],
+        help="the texts of a column in the order of the codes that it reads, where it does not say so itself",
+    )
+    register.add_argument("--trust", action="store_true", help="let a package of varv run its own code")
+    register.add_argument("--reason", default="", help="kept in the ledger")
 
 
 def _add_quarantine(add: Any) -> None:
@@ -231,6 +255,11 @@ running server, rows that come out reach features and labels at once; without on
 """
 _RETRAIN = """Ask for a new candidate. It is trained at once if the loop is free and its cool-down over,
 and waits otherwise.
+"""
+_REGISTER = """Bring a model that was trained elsewhere, as a candidate of a declared one. It must read
+declared features and predict what is declared; the gates judge it on requests after those that it was fitted
+on, and it is rolled out and watched like any other. Nothing is unpickled. It is taken at once if the loop is
+free, and waits otherwise.
 """
 _CANCEL = """End the training that is under way, in its process and all that it started. It fails with who
 ended it and why, counts as no failure of its code, and is not tried again; the next trigger trains anew.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import csv
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -20,25 +21,30 @@ from varv.app.server_file import running_server
 from varv.app.settings import Loaded, Settings, load_settings, return_memory, share_processors
 from varv.app.use_cases import (
     ActRequest,
+    CandidateOrdered,
     Desk,
     LogsRequest,
-    RetrainOrdered,
+    RegisterRequest,
     RolledBack,
     TrainingCancelled,
     cancel,
     logs,
+    register,
     retrain,
     rollback,
 )
 from varv.app.verifying import VerifyReport, sign_anew, verify_report
 from varv.home.model import Comparisons
 from varv.home.wording import validation_columns
+from varv.kernel.blobs import FolderBlobs
 from varv.kernel.clock import Instant, SystemClock
 from varv.kernel.errors import InvalidInput, VarvError
 from varv.kernel.wording import number
+from varv.loop.offers import content_bytes
 from varv.project import Project
 from varv.tasks import task_of
 
+Q = TypeVar("Q", bound=msgspec.Struct)
 R = TypeVar("R")
 
 FLAGS = ("home", "host", "port", "inference_port", "workers")
@@ -338,8 +344,7 @@ def _why_blocks(found: Explanation) -> list[Block]:
         made = found.lineage
         settings = ", ".join(f"{name} {value}" for name, value in made.params.items())
         digests = (("code", made.code), ("environment", made.environment), ("package", made.package))
-        rows = f"{made.n_rows:,} rows, seed {made.seed}"
-        blocks.append(Line(f"  made by  entry {made.registered_in}: {rows}, {settings}"))
+        blocks.append(Line(f"  made by  entry {made.registered_in}: {made.origin()}, {settings}"))
         blocks.append(Line("  from     " + ", ".join(f"{name} {digest[:12]}" for name, digest in digests)))
         data = (f"{used.dataset} version {used.version} ({used.digest[:12]})" for used in made.datasets)
         blocks.append(Line(f"  data     {', '.join(data)}"))
@@ -408,7 +413,7 @@ def _doctor(options: argparse.Namespace, loaded: Loaded) -> int:
 
 
 def _rollback(options: argparse.Namespace, loaded: Loaded) -> int:
-    found = _ask(options, loaded.settings, "model.rollback", RolledBack, rollback)
+    found = _ask(loaded.settings, "model.rollback", _act(options), RolledBack, rollback)
 
     def blocks() -> list[Block]:
         if found.gave_up is not None:
@@ -426,19 +431,59 @@ def _rollback(options: argparse.Namespace, loaded: Loaded) -> int:
 
 
 def _retrain(options: argparse.Namespace, loaded: Loaded) -> int:
-    found = _ask(options, loaded.settings, "model.retrain", RetrainOrdered, retrain)
+    found = _ask(loaded.settings, "model.retrain", _act(options), CandidateOrdered, retrain)
 
     def blocks() -> list[Block]:
         what = "waits for the loop or its cool-down" if found.waits else f"v{found.version} is to be trained"
-        when = "" if found.settled else "; carried out when varv up runs next"
-        return [Line(f"asked for in entry {found.seq}: {what}{when}")]
+        return [Line(f"asked for in entry {found.seq}: {what}{_when(found)}")]
 
     answer(options, found, blocks)
     return 0
 
 
+def _register(options: argparse.Namespace, loaded: Loaded) -> int:
+    from varv.training import read_foreign
+
+    settings = loaded.settings
+    categories = dict(_categories(one) for one in options.categories)
+    foreign = read_foreign(Path(options.file))
+    with reading_home(settings) as desk:
+        # Before anything is kept: a name that is wrong leaves nothing behind.
+        model = desk.model(options.model)
+    asked = RegisterRequest(
+        model=model,
+        content=FolderBlobs(settings.home / "blobs").put(content_bytes(foreign)),
+        fitted_until=options.fitted_until,
+        categories=categories,
+        trust=options.trust,
+        reason=options.reason,
+    )
+    found = _ask(settings, "model.register", asked, CandidateOrdered, register)
+
+    def blocks() -> list[Block]:
+        what = "waits for the loop" if found.waits else f"becomes v{found.version} once it is checked"
+        return [Line(f"{foreign.name}, in entry {found.seq}: {what}{_when(found)}")]
+
+    answer(options, found, blocks)
+    return 0
+
+
+def _categories(text: str) -> tuple[str, tuple[str, ...]]:
+    """Return column and texts of ``COLUMN=A,B,C``; a text that holds a comma is written in quotes."""
+    column, given, texts = text.partition("=")
+    if not given or not column:
+        raise InvalidInput(
+            "option", "--categories", "names no column", hint="write --categories COLUMN=A,B,C"
+        )
+    return column, tuple(next(csv.reader([texts])))
+
+
+def _when(found: CandidateOrdered) -> str:
+    return "" if found.settled else "; carried out when varv up runs next"
+
+
 def _cancel(options: argparse.Namespace, loaded: Loaded) -> int:
-    found = _ask(options, loaded.settings, "model.cancel", TrainingCancelled, cancel)
+    found = _ask(loaded.settings, "model.cancel", _act(options), TrainingCancelled, cancel)
 
     def blocks() -> list[Block]:
         when = "is being ended" if found.settled else "fails as soon as varv up goes on with it"
@@ -448,15 +493,12 @@ def _cancel(options: argparse.Namespace, loaded: Loaded) -> int:
     return 0
 
 
-def _ask(
-    options: argparse.Namespace,
-    settings: Settings,
-    verb: str,
-    result: type[R],
-    act: Callable[[Desk, ActRequest], R],
-) -> R:
+def _act(options: argparse.Namespace) -> ActRequest:
+    return ActRequest(model=options.model, reason=options.reason)
+
+
+def _ask(settings: Settings, verb: str, asked: Q, result: type[R], act: Callable[[Desk, Q], R]) -> R:
     """Ask the running server, or tell the loop in the ledger where none runs."""
-    asked = ActRequest(model=options.model, reason=options.reason)
     server = running_server(settings)
     if server is not None:
         return msgspec.convert(call(server, settings, verb, asked), type=result)
@@ -483,6 +525,7 @@ _COMMANDS: dict[str, Callable[[argparse.Namespace, Loaded], int]] = {
     "quarantine": _quarantine,
     "rollback": _rollback,
     "retrain": _retrain,
+    "register": _register,
     "cancel": _cancel,
     "logs": _logs,
 }

@@ -1,4 +1,5 @@
-"""Fits in processes of their own: the job that fits one model, and the fitter that hands it to an executor.
+"""Fits in processes of their own: the job that fits one model, the job that reads one that was trained
+elsewhere, and the fitter that hands them to an executor.
 
 The job loads the project anew where it runs, so that only data goes there: rows, parameters, the package to
 go on from. `varv up` fits like this; replays and homes without a file fit in their own process
@@ -12,20 +13,23 @@ from pathlib import Path
 from typing import ClassVar, Self
 
 import msgspec
+import polars as pl
 
 from varv.adapters.runtimes import installed_runtimes
 from varv.kernel.codec import Digest, digest_of
 from varv.kernel.errors import Corrupt, FailedPrecondition, UserCodeFailed
-from varv.kernel.executor import Executor, Limits
+from varv.kernel.executor import Executor, Job, Limits
 from varv.kernel.ids import ModelName, Version
 from varv.project import load_project
-from varv.registry import open_package
-from varv.tasks import Task
-from varv.training import FitInput, FitOf, Train, code_closure, fit_package
+from varv.registry import Package, open_package
+from varv.tasks import Task, TaskSpec, task_of
+from varv.training import FitInput, FitOf, Foreign, ImportInput, Train, code_closure, fit_package
+from varv.training.imported import import_model
 from varv.training.output_log import OutputLog, output_path
 from varv.training.recipe import name_of
 
 _LENGTH_BYTES = 8
+_FIT_HINT = "return the fitted estimator, and leave varv's own modules as they are"
 
 
 class _About(msgspec.Struct, frozen=True):
@@ -97,6 +101,69 @@ class FitJob(msgspec.Struct, frozen=True):
         return fit_package(model.train, model.task, self.given, installed_runtimes())
 
 
+class _Offered(msgspec.Struct, frozen=True):
+    """An `ImportInput` as bytes: the rows as an Arrow stream."""
+
+    foreign: Foreign
+    rows: bytes
+    names: tuple[str, ...]
+    categories: dict[str, tuple[str, ...]]
+    trust: bool
+    task: TaskSpec
+
+
+class ImportJob(msgspec.Struct, frozen=True):
+    """Making a package of a model that was trained elsewhere: a library reads a file that it did not write,
+    which may end the process.
+    """
+
+    entry: ClassVar[str] = "varv.app.fitting:ImportJob"
+
+    task: TaskSpec
+    given: ImportInput
+
+    @property
+    def subject(self) -> tuple[str, str]:
+        """The file."""
+        return "file", self.given.foreign.name
+
+    def encode(self) -> bytes:
+        """Return the job as bytes."""
+        given, stream = self.given, io.BytesIO()
+        given.rows.write_ipc_stream(stream)
+        categories = {name: tuple(texts) for name, texts in given.categories.items()}
+        return msgspec.msgpack.encode(
+            _Offered(given.foreign, stream.getvalue(), given.names, categories, given.trust, self.task)
+        )
+
+    @classmethod
+    def decode(cls, data: bytes, /) -> Self:
+        """Return the job that `encode` wrote.
+
+        Raises
+        ------
+        Corrupt
+            If it is not what was written.
+        """
+        try:
+            held = msgspec.msgpack.decode(data, type=_Offered)
+            rows = pl.read_ipc_stream(io.BytesIO(held.rows))
+        except (msgspec.MsgspecError, pl.exceptions.PolarsError, OSError) as error:
+            raise Corrupt("job", "import", "cannot be read", why=str(error)[:200]) from None
+        given = ImportInput(
+            foreign=held.foreign,
+            rows=rows,
+            names=held.names,
+            categories=held.categories,
+            trust=held.trust,
+        )
+        return cls(held.task, given)
+
+    def run(self) -> bytes:
+        """Return the package, once it is found to fit and to answer."""
+        return import_model(self.given, task=task_of(self.task), runtimes=installed_runtimes())
+
+
 class ProcessFits:
     """Fits each model in a process of its own, and keeps what is printed.
 
@@ -127,16 +194,28 @@ class ProcessFits:
             Also if what came back is no package of these rows.
         """
         job = FitJob(self._place, which.model, name_of(train.fit), _code_of(train), given)
+        made = self._run(job, which, self._limits_of(train))
+        package = _package(made, job.subject, _FIT_HINT)
+        if (package.n_rows, package.seed) != (given.rows.height, given.seed):
+            raise UserCodeFailed(*job.subject, "led to the package of another fit", hint=_FIT_HINT)
+        return made
+
+    def take_in(self, which: FitOf, task: Task, given: ImportInput) -> bytes:
+        """Return the package, as `Fitter.take_in` says."""
+        job = ImportJob(task.spec, given)
+        made = self._run(job, which, self._limits)
+        _package(made, job.subject, "build it again where it was trained")
+        return made
+
+    def _run(self, job: Job, which: FitOf, limits: Limits) -> bytes:
         log = OutputLog(output_path(self._home, which.model, which.version), self._limits.output_bytes)
         log.begin(which.step)
         try:
-            made = self._executor.run(
-                job, limits=self._limits_of(train), on_output=log.write, cancelled=which.cancelled
+            return self._executor.run(
+                job, limits=limits, on_output=log.write, cancelled=which.cancelled
             ).value
         finally:
             log.finish()
-        _require_package(made, given, job.subject)
-        return made
 
     def printed(self, model: ModelName, version: Version) -> bytes:
         """Return what is kept of what the fits of a version printed."""
@@ -155,13 +234,15 @@ def _code_of(train: Train) -> Digest:
     return digest_of([code_closure(function).digest for function in train.code])
 
 
-def _require_package(made: bytes, given: FitInput, subject: tuple[str, str]) -> None:
-    """Check that bytes from a process in which the author's code ran are a package of what was given."""
-    kind, name = subject
-    hint = "return the fitted estimator, and leave varv's own modules as they are"
+def _package(made: bytes, subject: tuple[str, str], hint: str) -> Package:
+    """Return what a process made in which the author's code ran.
+
+    Raises
+    ------
+    UserCodeFailed
+        If it is no package.
+    """
     try:
-        package = open_package(made)
+        return open_package(made)
     except Corrupt as error:
-        raise UserCodeFailed(kind, name, "led to no package", why=str(error), hint=hint) from None
-    if (package.n_rows, package.seed) != (given.rows.height, given.seed):
-        raise UserCodeFailed(kind, name, "led to the package of another fit", hint=hint)
+        raise UserCodeFailed(*subject, "led to no package", why=str(error), hint=hint) from None

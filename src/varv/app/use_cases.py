@@ -17,20 +17,22 @@ from varv.app.inspecting import StatusReport, status_report
 from varv.app.quarantine import QuarantineDesk
 from varv.app.verifying import VerifyReport, verify_report
 from varv.data.inbox import Acceptance, Inbox, RefusedRow
-from varv.kernel.clock import Clock, wall_seconds
-from varv.kernel.codec import Event
+from varv.kernel.blobs import FolderBlobs
+from varv.kernel.clock import Clock, instant, wall_seconds
+from varv.kernel.codec import Digest, Event
 from varv.kernel.engine import Engine
-from varv.kernel.errors import DeadlineExceeded, FailedPrecondition, NotFound, Unavailable
+from varv.kernel.errors import DeadlineExceeded, FailedPrecondition, InvalidInput, NotFound, Unavailable
 from varv.kernel.ids import ModelName
 from varv.kernel.ledger import Ledger
 from varv.kernel.sagas import Fact, Message
 from varv.kernel.verbs import OPERATE, READ, WRITE, verb
 from varv.kernel.views import Views
-from varv.loop.model import CancelAsked, LoopState, RetrainAsked, RollbackAsked
+from varv.loop.model import CancelAsked, LoopState, ModelOffered, Offer, RetrainAsked, RollbackAsked
+from varv.loop.offers import content_of
 from varv.loop.plan import loop_id
 from varv.loop.printed import Printed, printed
 from varv.loop.views import LoopView
-from varv.registry import RegistryView
+from varv.registry import Imported, RegistryView
 
 ROLLBACK_WITHIN_S = 30.0
 
@@ -45,6 +47,22 @@ class ActRequest(msgspec.Struct, frozen=True, kw_only=True):
     """Names a model, and says who asks and why."""
 
     model: str
+    reason: str = ""
+    by: str = "operator"
+
+
+class RegisterRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """Names a model that was trained elsewhere, as `varv register` has put it into the home's blobs.
+
+    Its rows end before ``fitted_until``, ISO 8601. ``categories`` are the texts whose codes it reads, in
+    their order, by column; ``trust`` says whether a package of varv may run code that it brings.
+    """
+
+    model: str
+    content: Digest
+    fitted_until: str
+    categories: dict[str, tuple[str, ...]] = {}
+    trust: bool = False
     reason: str = ""
     by: str = "operator"
 
@@ -111,7 +129,7 @@ class RolledBack(msgspec.Struct, frozen=True, kw_only=True):
     """False where no server runs: the rollback is asked for, and carried out when one does."""
 
 
-class RetrainOrdered(msgspec.Struct, frozen=True, kw_only=True):
+class CandidateOrdered(msgspec.Struct, frozen=True, kw_only=True):
     """What asking for a new candidate led to: its version, or that it waits."""
 
     model: str
@@ -196,7 +214,7 @@ class Desk:
             )
         return self.quarantine
 
-    def tell(self, model: str, event: RollbackAsked | RetrainAsked) -> int:
+    def tell(self, model: str, event: RollbackAsked | RetrainAsked | ModelOffered) -> int:
         """Tell the loop of a model what a person wants; return the seq of that."""
         return self._engine().tell(Message(loop_id(model), event))[0].seq
 
@@ -246,15 +264,45 @@ def rollback(desk: Desk, request: ActRequest) -> RolledBack:
 
 
 @verb("model.retrain", needs=OPERATE)
-def retrain(desk: Desk, request: ActRequest) -> RetrainOrdered:
+def retrain(desk: Desk, request: ActRequest) -> CandidateOrdered:
     """Ask for a new candidate; it is trained at once, or after what is under way and the cool-down."""
     model = desk.model(request.model)
+    return _ordered(desk, model, RetrainAsked(by=request.by, reason=request.reason))
+
+
+@verb("model.register", needs=OPERATE)
+def register(desk: Desk, request: RegisterRequest) -> CandidateOrdered:
+    """Bring a model that was trained elsewhere as a candidate: it is judged, rolled out and watched like any.
+
+    Raises
+    ------
+    InvalidInput
+        If its rows are said to end in the future.
+    NotFound
+        If the home's blobs hold nothing of that digest.
+    """
+    model = desk.model(request.model)
+    fitted_until = instant(request.fitted_until)
+    if fitted_until > desk.clock.now():
+        hint = "say when the last request was made that it was fitted on"
+        raise InvalidInput("time", request.fitted_until, "is in the future", hint=hint)
+    content = content_of(FolderBlobs(desk.home / "blobs"), request.content, request.content[:12])
+    offer = Offer(
+        source=Imported(file=content.name, content=request.content, by=request.by, reason=request.reason),
+        fitted_until=fitted_until,
+        categories=request.categories,
+        trust=request.trust,
+    )
+    return _ordered(desk, model, ModelOffered(offer=offer))
+
+
+def _ordered(desk: Desk, model: str, event: RetrainAsked | ModelOffered) -> CandidateOrdered:
     before = desk.loop(model)
-    seq = desk.tell(model, RetrainAsked(by=request.by, reason=request.reason))
+    seq = desk.tell(model, event)
     after = desk.loop(model)
     begun = after.phase == "training" and after.candidate != before.candidate
     version = after.candidate if begun else None
-    return RetrainOrdered(model=model, version=version, waits=not begun, seq=seq, settled=desk.running)
+    return CandidateOrdered(model=model, version=version, waits=not begun, seq=seq, settled=desk.running)
 
 
 @verb("model.cancel", needs=OPERATE)

@@ -37,7 +37,7 @@ from varv.kernel.merkle import (
 from varv.kernel.secret import SECRET_FILE, Secret
 from varv.kernel.sqlite_file import flaws
 from varv.kernel.verify import Finding, Kind, Verification, verify
-from varv.loop.model import OutputKept
+from varv.loop.model import ModelOffered, OutputKept
 from varv.registry.model import VersionRegistered
 from varv.serving.capture import read_captures
 from varv.serving.model import RequestsServed
@@ -339,6 +339,9 @@ class _Names:
                 self.blobs[event.package] = f"the package of {version}"
                 self.blobs[event.reference] = f"the reference of {version}"
                 self.steps[event.pipeline_key] = event.package
+            case ModelOffered():
+                source = event.offer.source
+                self.blobs[source.content] = f"the model that {source.file} holds (entry {entry.seq})"
             case OutputKept():
                 self.blobs[event.digest] = f"the output of {event.model} v{event.version} (entry {entry.seq})"
             case PoliciesCompared():
@@ -359,6 +362,7 @@ _NAMING = {
         RequestsServed,
         VersionRegistered,
         PoliciesCompared,
+        ModelOffered,
         OutputKept,
     )
 }

@@ -35,7 +35,8 @@ from varv.loop.fits import (
     served_span,
     work_of,
 )
-from varv.loop.model import TrainCandidate
+from varv.loop.model import Offer, TrainCandidate
+from varv.loop.offers import offered_rows, take_in_step
 from varv.loop.plan import LoopParts, LoopPlan
 from varv.monitoring import MonitorPlan
 from varv.monitoring.reference import Reference, reference
@@ -127,6 +128,8 @@ class Candidates:
         """
         plan, cutoff = parts.loop, command.cutoff
         rows = labelled_rows(parts, cutoff)
+        if command.offer is not None:
+            return offered_rows(rows, plan, command.offer, LEAST_HELD_OUT)
         names = plan.features.names
         if command.planted is not None:
             column = command.planted.column
@@ -154,7 +157,8 @@ class Candidates:
         champion: VersionRegistered | None = None,
         cancelled: Cancelled | None = None,
     ) -> VersionRegistered:
-        """Fit, judge, package and check a candidate, and return how it is to be registered.
+        """Fit, judge, package and check a candidate, and return how it is to be registered; one that was
+        trained elsewhere is not fitted.
 
         Parameters
         ----------
@@ -185,8 +189,9 @@ class Candidates:
             blobs=self._blobs,
             cancelled=cancelled,
         )
-        results = _pipeline(recipe, rows, known).run(self._cache)
-        return _registered(command, recipe, rows, datasets, results)
+        results = _pipeline(recipe, rows, known, command.offer).run(self._cache)
+        made = _registered(command, recipe, rows, datasets, results)
+        return made if command.offer is None else _imported(made, command.offer)
 
     def held_out(
         self, parts: LoopParts, made: VersionRegistered, champion: VersionRegistered | None
@@ -330,7 +335,8 @@ def _registered(
 ) -> VersionRegistered:
     """Return how what a training made is to be registered."""
     plan, judged = recipe.plan, _judged(rows, results)
-    served = results["train"] if plan.train.refit else results["fit-1"]
+    refit = plan.train.refit and command.offer is None
+    served = results["train"] if refit else results["fit-1"]
     package = open_package(served.value)
     fitted = served_span(rows, plan.train)
     span = rows.between(fitted.since, fitted.until)
@@ -344,9 +350,9 @@ def _registered(
         reference=results["reference"].digest,
         signature=package.signature.names,
         estimator=package.estimator,
-        trained_from=Instant(int(span["requested_at"].to_physical()[0])),
+        trained_from=Instant(int(span["requested_at"].to_physical()[0])) if span.height else fitted.since,
         held_out_from=rows.held[-1].since,
-        fitted_until=rows.held[0].until if plan.train.refit else rows.held[0].since,
+        fitted_until=rows.held[0].until if refit else rows.held[0].since,
         cutoff=command.cutoff,
         n_rows=span.height,
         n_validation=together.n,
@@ -357,12 +363,26 @@ def _registered(
         environment=package.environment.digest,
         datasets=datasets,
         pipeline_key=served.key,
-        work=sum(one.work for one in works) + (work_of(package) if plan.train.refit else 0),
+        work=sum(one.work for one in works) + (work_of(package) if refit else 0),
         planted=command.planted.name if command.planted else "",
         judged=judged,
         strategy="full" if rows.ancestry is None or plan.train.strategy is None else "incremental",
         parent=None if rows.ancestry is None else rows.ancestry.version,
         trials=trials,
+    )
+
+
+def _imported(made: VersionRegistered, offer: Offer) -> VersionRegistered:
+    """Return how a model that was trained elsewhere is registered: without what is known of our own fits."""
+    return msgspec.structs.replace(
+        made,
+        imported=offer.source,
+        code=offer.source.content,
+        trained_from=offer.fitted_until,
+        fitted_until=offer.fitted_until,
+        n_rows=0,
+        work=0,
+        judged=tuple(msgspec.structs.replace(fit, n_rows=0, work=0) for fit in made.judged),
     )
 
 
@@ -386,7 +406,7 @@ def _judged(rows: Rows, results: PipelineResult) -> tuple[Judged, ...]:
     return tuple(found)
 
 
-def _pipeline(recipe: Recipe, rows: Rows, known: Digest) -> Pipeline:
+def _pipeline(recipe: Recipe, rows: Rows, known: Digest, offer: Offer | None) -> Pipeline:
     """Return one step for each fit, so that a training that was cut short fits nothing twice."""
     plan, seed = recipe.plan, recipe.seed
     data = Input(known, lambda: rows)
@@ -403,7 +423,8 @@ def _pipeline(recipe: Recipe, rows: Rows, known: Digest) -> Pipeline:
         *(["continues"] if plan.train.continues else []),
     ]
     both = {"rows": data, "recipe": Input(digest_of(declared), lambda: recipe)}
-    steps = fit_steps(rows, plan.train, both, seed)
+    refit = plan.train.refit and offer is None
+    steps = fit_steps(rows, plan.train, both, seed) if offer is None else [take_in_step(rows, offer, both)]
     fits = {f"fit_{number}": f"fit-{number}" for number in range(1, len(rows.held) + 1)}
     rest = {**both, **fits}
     steps.append(PipelineStep(name="validate", run=_validate, produces=JudgedStretches, needs=rest))
@@ -411,7 +432,7 @@ def _pipeline(recipe: Recipe, rows: Rows, known: Digest) -> Pipeline:
     watched = Input(digest_of([plan.model, plan.monitors]), lambda: plan.monitors)
     needs = {**rest, "watched": watched}
     steps.append(PipelineStep(name="reference", run=_reference, produces=Reference, needs=needs))
-    if plan.train.refit:
+    if refit:
         steps.append(refit_step(rows, plan.train, both, seed))
     return Pipeline(tuple(steps))
 

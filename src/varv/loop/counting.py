@@ -19,7 +19,7 @@ def counted_from(state: LoopState) -> Trained | None:
     """Return the training that volume and age count from at present; None before the first."""
     last = None if state.trained_at is None else Trained(state.trained_at, state.trained_rows)
     under_way = state.phase in ("training", "judging", "rolling")
-    if under_way and state.planted is None and not _is_returning(state):
+    if under_way and state.is_own and not _is_returning(state):
         return last
     return state.champion_trained or last
 
@@ -28,10 +28,12 @@ def promoted(state: LoopState) -> LoopState:
     """Return the state with the trainings of the new champion and of the one before it."""
     if _is_returning(state):
         return replace(state, champion_trained=state.former_trained, former_trained=state.champion_trained)
-    if state.planted is not None or state.trained_at is None:
-        return replace(state, former_trained=state.champion_trained)
-    own = Trained(state.trained_at, state.trained_rows)
-    return replace(state, champion_trained=own, former_trained=state.champion_trained)
+    own = state.offer_taken
+    if state.is_own and state.trained_at is not None:
+        own = Trained(state.trained_at, state.trained_rows)
+    return replace(
+        state, champion_trained=own or state.champion_trained, former_trained=state.champion_trained
+    )
 
 
 def _is_returning(state: LoopState) -> bool:

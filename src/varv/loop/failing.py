@@ -55,7 +55,7 @@ def identity(event: CommandFailed) -> Digest:
 
 def counted(state: LoopState, event: CommandFailed) -> LoopState:
     """Return the state with one more failure counted, suspended if it is one too many."""
-    if state.planted is not None or event.code == FailedPrecondition.code:
+    if not state.is_own or event.code == FailedPrecondition.code:
         return state
     failure = identity(event)
     n_failures = state.n_failures + 1 if failure == state.failure else 1

@@ -121,9 +121,11 @@ class Recipe(NamedTuple):
 
 def ancestry(train: Train, champion: VersionRegistered | None, names: Sequence[str]) -> Ancestry | None:
     """Return the fits that a training may go on from; None where it starts anew: it is not declared to go on,
-    there is no champion, or the champion reads a column that is not there any more.
+    there is no champion, or the champion reads a column that is not there any more or was trained elsewhere.
     """
-    if champion is None or not train.continues or not set(champion.signature) <= set(names):
+    if champion is None or champion.imported is not None or not train.continues:
+        return None
+    if not set(champion.signature) <= set(names):
         return None
     own = Parent(champion.package, champion.data_end)
     judged = [Parent(fit.package, fit.since) for fit in champion.judged_fits]

@@ -53,7 +53,7 @@ class LeakReport:
         with self._views.reading(LoopView) as loops:
             record = loops.loops.get(plan.model)
             known = record.examined if record else frozenset[str]()
-        if command.planted is not None or known >= set(names):
+        if command.planted is not None or command.offer is not None or known >= set(names):
             return ()
         rows = self._candidates.rows(parts, command)
         last = rows.held[0]

@@ -6,12 +6,13 @@ from typing import ClassVar, Literal
 
 import msgspec
 
-from varv.kernel.clock import Duration, Instant
+from varv.kernel.clock import Duration, Instant, iso
 from varv.kernel.codec import Digest, Event, event
 from varv.kernel.ids import ModelName, Version
 from varv.kernel.sagas import Command
 from varv.kernel.wording import count, percent
 from varv.monitoring.evidence import Number, evidence_line
+from varv.registry import Imported
 from varv.rollout import Luck, RolloutPlan
 from varv.tasks import TaskSpec
 from varv.training.gates import GateResult
@@ -62,6 +63,20 @@ class PlantedFault(msgspec.Struct, frozen=True):
     breaks: str
 
 
+class Offer(msgspec.Struct, frozen=True, kw_only=True):
+    """A model that was trained elsewhere and waits for its turn.
+
+    It was fitted on requests before ``fitted_until``, so it is judged on later ones. ``categories`` are the
+    texts whose codes it reads, in their order, by column; ``trust`` says whether a package of varv may run
+    code that it brings.
+    """
+
+    source: Imported
+    fitted_until: Instant
+    categories: dict[str, tuple[str, ...]] = {}
+    trust: bool = False
+
+
 class Trained(msgspec.Struct, frozen=True):
     """A training that age and volume are counted from: when it was, and how many requests had their mature
     outcome by then.
@@ -82,6 +97,10 @@ class LoopState(msgspec.Struct, frozen=True, kw_only=True):
     candidate: Version | None = None
     planted: PlantedFault | None = None
     """The plant that the present candidate is, if it is one."""
+    offer: Offer | None = None
+    """The model trained elsewhere that the present candidate is, if it is one."""
+    offer_taken: Trained | None = None
+    """When that was registered."""
     next_version: Version = Version(1)
     epoch: int = 0
     n_rows: int = 0
@@ -111,6 +130,8 @@ class LoopState(msgspec.Struct, frozen=True, kw_only=True):
     cool-down is longer.
     """
     plants: tuple[PlantedFault, ...] = ()
+    offers: tuple[Offer, ...] = ()
+    """Models trained elsewhere that came while the loop was busy."""
     rolling_since: Instant = Instant(0)
     evidence_through: Instant = Instant(0)
     """Requests before this have been told to the open rollout."""
@@ -127,6 +148,11 @@ class LoopState(msgspec.Struct, frozen=True, kw_only=True):
     nothing."""
     releasing: Version | None = None
     """The version that is unloaded once the router has confirmed a table without it."""
+
+    @property
+    def is_own(self) -> bool:
+        """Whether the present candidate is the policy's own: neither planted nor trained elsewhere."""
+        return self.planted is None and self.offer is None
 
 
 @event("loop.started")
@@ -173,6 +199,18 @@ class RetrainAsked(Event, frozen=True, kw_only=True):
 
     by: str
     reason: str
+
+
+@event("loop.model_offered")
+class ModelOffered(Event, frozen=True, kw_only=True):
+    """A person brought a model that was trained elsewhere, to be the next candidate."""
+
+    offer: Offer
+
+    def line(self) -> str:
+        """Return one line on what this event states."""
+        until = iso(self.offer.fitted_until)
+        return f"{self.offer.source.line()}; fitted on requests before {until}"
 
 
 @event("loop.rollback_asked")
@@ -260,6 +298,11 @@ class CandidateTrained(Event, frozen=True, kw_only=True):
     version: Version
     n_rows: int
     n_labelled: int
+
+    def line(self) -> str:
+        """Return one line on what this event states."""
+        fitted = f", fitted on {count(self.n_rows)} rows" if self.n_rows else ""
+        return f"v{self.version} is registered{fitted}"
 
 
 @event("loop.gates_judged")
@@ -367,6 +410,7 @@ class TrainCandidate(Command, frozen=True):
     cutoff: Instant
     seed: int
     planted: PlantedFault | None = None
+    offer: Offer | None = None
 
 
 class JudgeCandidate(Command, frozen=True):

@@ -29,7 +29,7 @@ from varv.loop.model import (
     LoopStarted,
     LoopState,
     Measure,
-    PlantedFault,
+    ModelOffered,
     PolicyChanged,
     RetrainAsked,
     RetrainTriggered,
@@ -37,6 +37,7 @@ from varv.loop.model import (
     RowsMatured,
     SetReference,
     TrainCandidate,
+    Trained,
     TrainingSuspended,
     Trigger,
     TriggerDeferred,
@@ -60,8 +61,8 @@ from varv.serving.routing import RoutingShare, RoutingTable
 EVIDENCE_EVERY = Duration(6 * HOUR)
 """Counted from midnight, so that answers and outcomes are looked at together."""
 
-ALARMS = ("performance", "calibration", "drift")
-"""Triggers that are about one version."""
+ANSWERED = ("performance", "calibration", "drift", "first training")
+"""Triggers that a promotion answers: alarms about the version that was replaced, and that there was none."""
 
 MOST_DOUBLINGS = 1
 """How often refused candidates double the cool-down."""
@@ -192,7 +193,11 @@ def _asked(state: LoopState, policy: LoopPolicy, event: RetrainAsked, now: Insta
 
 def _at_once(state: LoopState, policy: LoopPolicy, now: Instant) -> Step[LoopState]:
     """Train for what waits if the loop is idle, without waiting for the cool-down."""
-    return _train(state, policy, None, now) if state.phase == "idle" and state.pending else Step(state)
+    return _train(state, policy, now) if state.phase == "idle" and state.pending else Step(state)
+
+
+def _offered(state: LoopState, policy: LoopPolicy, event: ModelOffered, now: Instant) -> Step[LoopState]:
+    return _trigger(replace(state, offers=(*state.offers, event.offer)), policy, None, now)
 
 
 def _planted(state: LoopState, policy: LoopPolicy, event: FaultPlanted, now: Instant) -> Step[LoopState]:
@@ -208,17 +213,19 @@ def _trigger(state: LoopState, policy: LoopPolicy, trigger: Trigger | None, now:
     if trigger is not None and fresh:
         pending = (*pending, trigger)
     state = replace(state, pending=pending)
+    if state.offers and state.phase == "idle":
+        return _take_in(state, policy, now)
     if state.suspended:
         waits = TriggerDeferred(trigger=trigger, because=WAITING) if trigger and fresh else None
         return Step(state, emits=(_fact(policy, waits),) if waits else ())
     if state.plants and state.phase == "idle" and state.champion is not None:
-        return _train(replace(state, plants=state.plants[1:]), policy, state.plants[0], now)
+        return _train_planted(state, policy, now)
     if not pending:
         return Step(state)
     ready_at = Instant((state.trained_at or 0) + (policy.cooldown << min(state.n_refused, MOST_DOUBLINGS)))
     ready = state.trained_at is None or now >= ready_at
     if state.phase == "idle" and ready:
-        return _train(state, policy, None, now)
+        return _train(state, policy, now)
     if (
         state.phase == "rolling"
         and state.candidate is not None
@@ -235,32 +242,50 @@ def _trigger(state: LoopState, policy: LoopPolicy, trigger: Trigger | None, now:
     return Step(state, emits=emits, timers=timers)
 
 
-def _train(state: LoopState, policy: LoopPolicy, plant: PlantedFault | None, now: Instant) -> Step[LoopState]:
-    version = state.next_version
+def _train(state: LoopState, policy: LoopPolicy, now: Instant) -> Step[LoopState]:
+    """Train for all that waits."""
     first = state.champion is None
-    triggers = (Trigger("planted", plant.name, {}),) if plant else state.pending
-    n_retrains = state.n_retrains + (0 if first or plant else 1)
+    asked = replace(state, pending=(), trained_at=now, n_retrains=state.n_retrains + (0 if first else 1))
+    step = _begin(asked, policy, state.pending, now)
+    return replace(step, timers=(CancelTimer("cooldown"), *schedule(step.state, policy, now)))
+
+
+# What is not the policy's own training neither answers what waits nor postpones it.
+
+
+def _train_planted(state: LoopState, policy: LoopPolicy, now: Instant) -> Step[LoopState]:
+    plant, *rest = state.plants
+    state = replace(state, plants=tuple(rest), planted=plant)
+    return _begin(state, policy, (Trigger("planted", plant.name),), now)
+
+
+def _take_in(state: LoopState, policy: LoopPolicy, now: Instant) -> Step[LoopState]:
+    offer, *rest = state.offers
+    state = replace(state, offers=tuple(rest), offer=offer)
+    return _begin(state, policy, (Trigger("registered", offer.source.line()),), now)
+
+
+def _begin(
+    state: LoopState, policy: LoopPolicy, triggers: tuple[Trigger, ...], now: Instant
+) -> Step[LoopState]:
+    version = state.next_version
     fact = RetrainTriggered(
         version=version,
         triggers=triggers,
         cutoff=now,
-        n_retrains=n_retrains,
-        planted=plant.name if plant else "",
+        n_retrains=state.n_retrains,
+        planted=state.planted.name if state.planted else "",
     )
-    command = TrainCandidate(model=policy.model, version=version, cutoff=now, seed=policy.seed, planted=plant)
-    state = replace(
-        state,
-        phase="training",
-        candidate=version,
-        planted=plant,
-        next_version=version + 1,
-        n_retrains=n_retrains,
-        pending=state.pending if plant else (),
-        # A plant is not the policy's own training: it must not postpone the next one.
-        trained_at=state.trained_at if plant else now,
+    command = TrainCandidate(
+        model=policy.model,
+        version=version,
+        cutoff=now,
+        seed=policy.seed,
+        planted=state.planted,
+        offer=state.offer,
     )
-    timers = () if plant else (CancelTimer("cooldown"), *schedule(state, policy, now))
-    return Step(state, emits=(_fact(policy, fact),), commands=(command,), timers=timers)
+    state = replace(state, phase="training", candidate=version, next_version=version + 1)
+    return Step(state, emits=(_fact(policy, fact),), commands=(command,))
 
 
 def _trained(state: LoopState, policy: LoopPolicy, event: CandidateTrained, now: Instant) -> Step[LoopState]:
@@ -268,15 +293,18 @@ def _trained(state: LoopState, policy: LoopPolicy, event: CandidateTrained, now:
         return Step(replace(state, given_up=tuple(one for one in state.given_up if one != event.version)))
     if state.phase != "training" or event.version != state.candidate:
         return Step(state)
-    trained_rows = state.trained_rows if state.planted else event.n_labelled
+    if state.is_own:
+        state = replace(state, trained_rows=event.n_labelled)
+    elif state.offer is not None:
+        state = replace(state, offer_taken=Trained(now, event.n_labelled))
     command = JudgeCandidate(model=policy.model, version=event.version, champion=state.champion)
-    return Step(replace(state, phase="judging", trained_rows=trained_rows), commands=(command,))
+    return Step(replace(state, phase="judging"), commands=(command,))
 
 
 def _judged(state: LoopState, policy: LoopPolicy, event: GatesJudged, now: Instant) -> Step[LoopState]:
     if state.phase != "judging" or event.version != state.candidate:
         return Step(state)
-    if state.planted is None:
+    if state.is_own:
         state = forgotten(state)
     if not event.passed:
         failed = ", ".join(result.gate for result in event.results if not result.passed)
@@ -313,9 +341,7 @@ def _settled(state: LoopState, policy: LoopPolicy, event: RolloutSettled, now: I
     if is_promoted:
         state = promoted(state)
     returning_to = None if event.version == state.returning_to else state.returning_to
-    state = replace(
-        state, phase="idle", candidate=None, planted=None, epoch=event.epoch, returning_to=returning_to
-    )
+    state = replace(_without_candidate(state), phase="idle", epoch=event.epoch, returning_to=returning_to)
     tells, commands = _replaced(state, policy, event) if is_promoted else (), ()
     if is_promoted:
         state = replace(
@@ -323,8 +349,7 @@ def _settled(state: LoopState, policy: LoopPolicy, event: RolloutSettled, now: I
             champion=event.version,
             former=state.champion,
             open_alarms=(),
-            # What alarmed about the version that was replaced has been answered.
-            pending=tuple(one for one in state.pending if one.kind not in ALARMS),
+            pending=tuple(one for one in state.pending if one.kind not in ANSWERED),
             n_refused=0,
             probation=event.former,
             probation_through=_hour_of(Instant(now + HOUR)),
@@ -407,7 +432,7 @@ def _failed(state: LoopState, policy: LoopPolicy, event: CommandFailed, now: Ins
         return Step(state)
     state = counted(state, event)
     step = _reject(state, policy, headline(event), now, detail=event.reason)
-    if not state.suspended or state.candidate is None:
+    if not state.suspended or not state.is_own or state.candidate is None:
         return step
     reason = headline(event)
     suspended = TrainingSuspended(version=state.candidate, n_failures=state.n_failures, reason=reason)
@@ -420,16 +445,19 @@ def _reject(
     assert state.candidate is not None
     planted = state.planted.name if state.planted else ""
     fact = CandidateRejected(version=state.candidate, reason=reason, planted=planted, detail=detail)
-    refused = 0 if planted or state.champion is None else 1
-    state = replace(state, phase="idle", candidate=None, planted=None, n_refused=state.n_refused + refused)
-    if state.champion is None:
+    is_own = state.is_own
+    refused = 0 if not is_own or state.champion is None else 1
+    state = replace(_without_candidate(state), phase="idle", n_refused=state.n_refused + refused)
+    if state.champion is None and is_own:
         retry = SetTimer("train", Instant(now + max(policy.cooldown, RETRY_TRAINING)))
-        return Step(state, emits=(_fact(policy, fact),), timers=() if state.suspended else (retry,))
+        after = _take_in(state, policy, now) if state.offers else Step(state)
+        timers = () if state.suspended else (retry,)
+        return replace(after, emits=(_fact(policy, fact), *after.emits), timers=timers)
     # The monitor raises an alarm once. A candidate that was refused has not answered it.
     again = tuple(alarm for alarm in state.open_alarms if alarm not in state.pending)
     after = _next(replace(state, pending=(*state.pending, *again)), policy, now)
     # The champion is as old as it was.
-    timers = () if planted else schedule(state, policy, now)
+    timers = schedule(state, policy, now) if is_own else ()
     return replace(after, emits=(_fact(policy, fact), *after.emits), timers=(*timers, *after.timers))
 
 
@@ -451,9 +479,13 @@ def _go_back(state: LoopState, policy: LoopPolicy, former: int, now: Instant) ->
         reason = "given up: the champion before comes back first"
         emits = (_fact(policy, CandidateRejected(version=candidate, reason=reason, planted=planted)),)
         given_up = (*given_up, candidate) if state.phase == "training" else given_up
-    state = replace(state, candidate=None, planted=None, returning_to=former, given_up=given_up)
+    state = replace(_without_candidate(state), returning_to=former, given_up=given_up)
     step = _roll_out(state, policy, former, AT_ONCE, now)
     return replace(step, emits=(*emits, *step.emits))
+
+
+def _without_candidate(state: LoopState) -> LoopState:
+    return replace(state, candidate=None, planted=None, offer=None, offer_taken=None)
 
 
 def _next_evidence(now: Instant) -> SetTimer:
@@ -495,6 +527,7 @@ _RULES: dict[type[Event], Callable[[LoopState, LoopPolicy, Any, Instant], Step[L
     RowsMatured: _matured,
     RetrainAsked: _asked,
     FaultPlanted: _planted,
+    ModelOffered: _offered,
     CandidateTrained: _trained,
     GatesJudged: _judged,
     RolloutSettled: _settled,

@@ -7,7 +7,7 @@ blob named by its digest; `ports` says what a runtime must do to run it.
 
 from varv.registry.environment import Environment, environment
 from varv.registry.lineage import Lineage, lineage
-from varv.registry.model import AliasMoved, DatasetUse, Judged, Trial, VersionRegistered
+from varv.registry.model import AliasMoved, DatasetUse, Imported, Judged, Trial, VersionRegistered
 from varv.registry.package import Package, open_package, packed
 from varv.registry.ports import LoadedModel, Runtime, Runtimes
 from varv.registry.signature import Column, Rows, Signature, n_rows, signature_of
@@ -18,6 +18,7 @@ __all__ = [
     "Column",
     "DatasetUse",
     "Environment",
+    "Imported",
     "Judged",
     "Lineage",
     "LoadedModel",

@@ -6,9 +6,10 @@ from typing import Any
 
 import msgspec
 
-from varv.kernel.clock import Instant
+from varv.kernel.clock import Instant, iso
 from varv.kernel.codec import Digest
-from varv.registry.model import DatasetUse, Judged
+from varv.kernel.wording import count
+from varv.registry.model import DatasetUse, Imported, Judged
 from varv.registry.views import RegistryView
 
 
@@ -17,7 +18,8 @@ class Lineage(msgspec.Struct, frozen=True, kw_only=True):
 
     A training row is one whose request lies in [``trained_from``, ``fitted_until``) and whose outcome was
     known by ``cutoff``; with the dataset versions that names the source rows exactly. ``judged`` are the
-    fits that the gates looked at; none of them is the version itself if it was refitted.
+    fits that the gates looked at; none of them is the version itself if it was refitted. A version that is
+    ``imported`` was fitted elsewhere, on rows that nobody here knows.
     """
 
     model: str
@@ -35,6 +37,18 @@ class Lineage(msgspec.Struct, frozen=True, kw_only=True):
     datasets: tuple[DatasetUse, ...]
     judged: tuple[Judged, ...]
     is_refit: bool
+    strategy: str
+    parent: int | None
+    n_trials: int
+    imported: Imported | None
+
+    def origin(self) -> str:
+        """Return in a few words how it was made."""
+        if self.imported is not None:
+            return f"trained elsewhere on requests before {iso(self.fitted_until)}: {self.imported.line()}"
+        after = "" if self.parent is None else f" from v{self.parent} on"
+        tried = f", the best of {count(self.n_trials)} trials" if self.n_trials else ""
+        return f"{count(self.n_rows)} rows{after}{tried}, seed {self.seed}"
 
 
 def lineage(view: RegistryView, model: str, version: int) -> Lineage:
@@ -63,4 +77,8 @@ def lineage(view: RegistryView, model: str, version: int) -> Lineage:
         datasets=made.datasets,
         judged=made.judged_fits,
         is_refit=made.is_refit,
+        strategy=made.strategy,
+        parent=made.parent,
+        n_trials=len(made.trials),
+        imported=made.imported,
     )

@@ -50,6 +50,22 @@ class Trial(msgspec.Struct, frozen=True, kw_only=True):
     work: int
 
 
+class Imported(msgspec.Struct, frozen=True, kw_only=True):
+    """A model that was trained elsewhere: the file, who brought it, and why."""
+
+    file: str
+    content: Digest
+    """Of the blob that holds it as it was read."""
+    by: str
+    reason: str = ""
+
+    def line(self) -> str:
+        """Return where it is from."""
+        return (
+            f"{self.file}, from {self.by}: {self.reason}" if self.reason else f"{self.file}, from {self.by}"
+        )
+
+
 @event("registry.version_registered")
 class VersionRegistered(Event, frozen=True, kw_only=True):
     """A version exists from now on and never changes.
@@ -64,6 +80,10 @@ class VersionRegistered(Event, frozen=True, kw_only=True):
     ``strategy`` is ``"full"``, or ``"incremental"`` where the fits were given only rows that the champion
     before, ``parent``, had not seen; a parent without that strategy was started from. ``trials`` are those of
     a search whose best parameters ``params`` holds; their work is in ``work``.
+
+    A version that is ``imported`` was fitted elsewhere, on rows that nobody here knows: ``n_rows`` and
+    ``work`` are 0, ``code`` is the digest of what was brought, and ``trained_from`` is ``fitted_until``, all
+    that is said of its rows.
 
     Versions from before refits have no ``fitted_until`` and no ``judged``; see `data_end` and `judged_fits`.
     """
@@ -93,6 +113,7 @@ class VersionRegistered(Event, frozen=True, kw_only=True):
     strategy: Literal["full", "incremental"] = "full"
     parent: int | None = None
     trials: tuple[Trial, ...] = ()
+    imported: Imported | None = None
 
     @property
     def data_end(self) -> Instant:
@@ -123,6 +144,8 @@ class VersionRegistered(Event, frozen=True, kw_only=True):
 
     def line(self) -> str:
         """Return one line on what this event states."""
+        if self.imported is not None:
+            return f"{self.model} v{self.version}, trained elsewhere: {self.imported.line()}"
         planted = f", PLANTED {self.planted}" if self.planted else ""
         after = "" if self.parent is None else f", from v{self.parent} on"
         tried = f", the best of {count(len(self.trials))} trials" if self.trials else ""

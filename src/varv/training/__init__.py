@@ -8,6 +8,7 @@ serves is decided above, in `loop` and `rollout`.
 
 from varv.training.closure import Closure, code_closure
 from varv.training.fit import FitInput, fit_package
+from varv.training.imported import Foreign, ImportInput, read_foreign
 from varv.training.packaging import build_package
 from varv.training.pipelines import (
     Input,
@@ -30,6 +31,8 @@ __all__ = [
     "FitInput",
     "FitOf",
     "Fitter",
+    "Foreign",
+    "ImportInput",
     "Input",
     "Packaged",
     "Pipeline",
@@ -46,5 +49,6 @@ __all__ = [
     "fit_package",
     "incremental",
     "packaged",
+    "read_foreign",
     "search",
 ]

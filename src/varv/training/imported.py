@@ -9,9 +9,11 @@ show that ours are others.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import polars as pl
 
@@ -22,29 +24,33 @@ from varv.registry import Column, Package, Runtimes, Signature, environment, ope
 from varv.registry.package import LARGEST_BYTES, TOLERANCE
 from varv.tasks import Task
 from varv.training.estimators import family_of
-from varv.training.mlflow_folder import MlflowModel, mlflow_model
+from varv.training.mlflow_folder import mlflow_model
 from varv.training.packaging import build_package
 from varv.training.training_set import TrainingSet
 
 _LIBRARIES = {"lightgbm": ("lightgbm",), "xgboost": ("xgboost",), "onnx": ()}
 
 
-def import_model(
-    path: Path,
-    rows: pl.DataFrame,
-    names: Sequence[str],
-    *,
-    task: Task,
-    runtimes: Runtimes,
-    categories: Mapping[str, Sequence[str]] | None = None,
-    trust: bool = False,
-) -> bytes:
-    """Return the package of a model that was trained elsewhere, after checking that it answers.
+class Foreign(msgspec.Struct, frozen=True, kw_only=True):
+    """A model that was trained elsewhere, as it was read: nothing of it has been run."""
+
+    name: str
+    """Of the file, or of the folder."""
+    data: bytes
+    inputs: dict[str, bool] = {}
+    """The columns of MLflow's signature in their order, and whether each is a text; none if it has none."""
+    of_scikit_learn: bool = False
+    """Whether MLflow saved a library's scikit-learn interface, which stops at its best iteration."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImportInput:
+    """A model that was trained elsewhere, and what it is checked against.
 
     Parameters
     ----------
-    path
-        A file, or a folder that MLflow wrote.
+    foreign
+        The model.
     rows
         Some rows of the declared features, to check it on; some thousands are enough.
     names
@@ -54,11 +60,46 @@ def import_model(
         codes, by column.
     trust
         Whether a package of varv may run code that it brings.
+    """
+
+    foreign: Foreign
+    rows: pl.DataFrame
+    names: tuple[str, ...]
+    categories: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    trust: bool = False
+
+
+def read_foreign(path: Path) -> Foreign:
+    """Return the model that a file holds, or a folder that MLflow wrote, without running anything of it.
 
     Raises
     ------
     NotFound
         If there is no such file.
+    InvalidInput
+        If it is too large, or of a format that is not read.
+    FailedPrecondition
+        If the library that reads an MLflow folder is not installed.
+    """
+    if path.is_dir():
+        described = mlflow_model(path)
+        found = Foreign(
+            name=path.name,
+            data=_read(described.path),
+            inputs=described.inputs,
+            of_scikit_learn=described.of_scikit_learn,
+        )
+    else:
+        found = Foreign(name=path.name, data=_read(path))
+    _kind(found)
+    return found
+
+
+def import_model(given: ImportInput, *, task: Task, runtimes: Runtimes) -> bytes:
+    """Return the package of a model that was trained elsewhere, after checking that it answers.
+
+    Raises
+    ------
     InvalidInput
         If it is of a format that is not read, or does not fit the declared features or the task.
     Corrupt
@@ -66,28 +107,24 @@ def import_model(
     FailedPrecondition
         If the library that reads it is not installed.
     """
-    if path.is_dir():
-        described = mlflow_model(path)
-        kind, data = described.flavour, _read(described.path)
-    else:
-        described, data = None, _read(path)
-        kind = _kind(path.name, data)
+    foreign, rows, names = given.foreign, given.rows, given.names
+    kind = _kind(foreign)
     if kind == "package":
-        return _checked(data, rows, names, task, runtimes, trust=trust)
-    columns = names if described is None else _columns_of(described, rows, names)
-    signature = _with_codes(signature_of(rows, tuple(columns)), categories or {})
+        return _checked(given, task, runtimes)
+    columns = _columns_of(foreign, rows, names)
+    signature = _with_codes(signature_of(rows, tuple(columns)), given.categories)
     at = np.zeros(0, dtype=np.int64)
-    given = TrainingSet(rows, at, at, signature, seed=0)
-    model = _model(kind, path.name, data, described)
-    _require_codes(family_of(model).signature(model, given, None), path.name)
+    checked_on = TrainingSet(rows, at, at, signature, seed=0)
+    model = _model(kind, foreign)
+    _require_codes(family_of(model).signature(model, checked_on, None), foreign.name)
     return build_package(
         model,
-        given,
+        checked_on,
         rows,
         task=task,
         runtimes=runtimes,
         environment=environment(_LIBRARIES[kind]),
-        params={"imported": path.name, "digest": digest(data)},
+        params={"imported": foreign.name, "digest": digest(foreign.data)},
     )
 
 
@@ -101,8 +138,15 @@ def _read(path: Path) -> bytes:
     return path.read_bytes()
 
 
-def _kind(name: str, data: bytes) -> str:
-    """Return what a file is, by what it begins with: names lie more often."""
+def _kind(foreign: Foreign) -> str:
+    """Return what a file is, by what it begins with: names lie more often.
+
+    Raises
+    ------
+    InvalidInput
+        If it is no format that is read.
+    """
+    name, data = foreign.name, foreign.data
     if data.startswith((b"varv package ", b'{"environment":')):
         return "package"
     if data.startswith(b"tree\n"):
@@ -120,8 +164,9 @@ def _kind(name: str, data: bytes) -> str:
     raise InvalidInput("file", name, "is no model of a format that varv reads", hint=hint)
 
 
-def _model(kind: str, name: str, data: bytes, described: MlflowModel | None) -> Any:
+def _model(kind: str, foreign: Foreign) -> Any:
     """Return the object that packaging takes."""
+    name, data = foreign.name, foreign.data
     if kind == "onnx":
         return data
     library = required(kind, kind="file", name=name, extra=kind)
@@ -133,12 +178,12 @@ def _model(kind: str, name: str, data: bytes, described: MlflowModel | None) -> 
         # Each library has its own way to say that it is not what it writes.
         raise Corrupt("file", name, f"is no model of {kind}", why=str(error)[:200]) from error
     best = booster.attr("best_iteration")
-    if described is not None and described.of_scikit_learn and best is not None:
+    if foreign.of_scikit_learn and best is not None:
         return booster[: int(best) + 1]
     return booster
 
 
-def _columns_of(described: MlflowModel, rows: pl.DataFrame, names: Sequence[str]) -> Sequence[str]:
+def _columns_of(foreign: Foreign, rows: pl.DataFrame, names: Sequence[str]) -> Sequence[str]:
     """Return the columns in the order of MLflow's signature, if it names them.
 
     Raises
@@ -146,9 +191,9 @@ def _columns_of(described: MlflowModel, rows: pl.DataFrame, names: Sequence[str]
     InvalidInput
         If one is no declared feature, or is a text here and a number there.
     """
-    if not described.inputs:
+    if not foreign.inputs:
         return names
-    for name, is_text in described.inputs.items():
+    for name, is_text in foreign.inputs.items():
         if name not in names:
             hint = f"the declared features are {', '.join(names)}"
             raise InvalidInput("column", name, "is an input of the model, and no declared feature", hint=hint)
@@ -156,7 +201,7 @@ def _columns_of(described: MlflowModel, rows: pl.DataFrame, names: Sequence[str]
         if is_text != (declared in (pl.String, pl.Categorical, pl.Enum)):
             problem = f"is {'a text' if is_text else 'a number'} to the model, and of type {declared} here"
             raise InvalidInput("column", name, problem, hint="declare the feature that it was trained on")
-    return tuple(described.inputs)
+    return tuple(foreign.inputs)
 
 
 def _with_codes(signature: Signature, categories: Mapping[str, Sequence[str]]) -> Signature:
@@ -164,7 +209,7 @@ def _with_codes(signature: Signature, categories: Mapping[str, Sequence[str]]) -
     texts = {column.name for column in signature.columns if column.kind != "number"}
     unknown = sorted(set(categories) - texts)
     if unknown:
-        hint = "give categories for texts among the declared features"
+        hint = "name texts among the declared features"
         raise InvalidInput("column", unknown[0], "is no text that is declared", hint=hint)
     columns = [
         Column(column.name, "category", tuple(categories.get(column.name, ())))
@@ -180,22 +225,21 @@ def _require_codes(signature: Signature, name: str) -> None:
         return
     for column in signature.columns:
         if column.kind == "category" and not column.categories:
-            hint = f"say it with categories={{{column.name!r}: [...]}}, in the order of the codes"
+            hint = f"say it with --categories {column.name}=FIRST,SECOND,..., in the order of the codes"
             problem = f"reads codes of the text {column.name!r}, and does not say which code is which"
             raise InvalidInput("file", name, problem, hint=hint)
 
 
-def _checked(
-    data: bytes, rows: pl.DataFrame, names: Sequence[str], task: Task, runtimes: Runtimes, *, trust: bool
-) -> bytes:
+def _checked(given: ImportInput, task: Task, runtimes: Runtimes) -> bytes:
     """Return the bytes of a package of varv, once it is found to fit and to answer as it did."""
-    package = open_package(data)
+    names = given.names
+    package = open_package(given.foreign.data)
     if package.task != task.spec:
         facts = {"declared": task.spec, "package": package.task}
         hint = "declare the task that it was trained for"
         raise InvalidInput("package", package.estimator, "is of another task", hint=hint, **facts)
-    if runtimes.named(package.runtime).runs_code and not trust:
-        hint = "import it as trusted, if you know who made it"
+    if runtimes.named(package.runtime).runs_code and not given.trust:
+        hint = "say --trust, if you know who made it"
         problem = f"runs code that it brings when {package.runtime} loads it"
         raise InvalidInput("package", package.estimator, problem, hint=hint)
     missing = [name for name in package.signature.names if name not in names]
@@ -203,8 +247,8 @@ def _checked(
         hint = f"the declared features are {', '.join(names)}"
         problem = f"reads a column {missing[0]!r}, which is no declared feature"
         raise InvalidInput("package", package.estimator, problem, hint=hint)
-    _require_answers(package, rows, task, runtimes)
-    return data
+    _require_answers(package, given.rows, task, runtimes)
+    return given.foreign.data
 
 
 def _require_answers(package: Package, rows: pl.DataFrame, task: Task, runtimes: Runtimes) -> None:

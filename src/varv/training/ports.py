@@ -10,6 +10,7 @@ from varv.kernel.ids import ModelName, Version
 from varv.registry import Runtimes
 from varv.tasks import Task
 from varv.training.fit import FitInput, fit_package
+from varv.training.imported import ImportInput, import_model
 from varv.training.recipe import Train
 
 
@@ -48,6 +49,18 @@ class Fitter(Protocol):
         """
         ...
 
+    def take_in(self, which: FitOf, task: Task, given: ImportInput) -> bytes:
+        """Return the package of a model that was trained elsewhere, as `import_model` says.
+
+        Raises
+        ------
+        UserCodeFailed
+            If it ended the process that read it.
+        Interrupted
+            If it was cancelled.
+        """
+        ...
+
     def printed(self, model: ModelName, version: Version) -> bytes:
         """Return what is kept of what the fits of a version printed; empty where nothing is."""
         ...
@@ -68,6 +81,10 @@ class DirectFits:
     def fit(self, which: FitOf, train: Train, task: Task, given: FitInput) -> bytes:
         """Return the package, as `Fitter.fit` says."""
         return fit_package(train, task, given, self._runtimes)
+
+    def take_in(self, which: FitOf, task: Task, given: ImportInput) -> bytes:
+        """Return the package, as `Fitter.take_in` says."""
+        return import_model(given, task=task, runtimes=self._runtimes)
 
     def printed(self, model: ModelName, version: Version) -> bytes:
         """Return nothing."""

@@ -1,0 +1,142 @@
+"""`varv register`: a model that was trained elsewhere goes the way of every candidate."""
+
+from __future__ import annotations
+
+import json
+
+import msgspec
+import pytest
+from tests.app.hostile_project import hostile_project, say
+from tests.app.serving import Server, eventually, varv
+from tests.home.live_home import LiveHome
+from tests.loop.foreign import foreign_file
+from tests.loop.synthetic import declared
+
+from varv.app.explaining import explain
+from varv.app.use_cases import Desk, RegisterRequest, register
+from varv.fronts.web.page import reading
+from varv.fronts.web.pages.models import version_page
+from varv.kernel.blobs import FolderBlobs
+from varv.kernel.errors import InvalidInput, NotFound
+from varv.loop.model import CandidateRejected, GatesJudged, ModelOffered
+from varv.loop.offers import content_bytes
+from varv.registry import VersionRegistered, open_package, packed
+from varv.rollout import RolloutStarted
+from varv.training import read_foreign
+
+MODEL, UNTIL = "late-parcel", "2024-03-20T00:00:00Z"
+
+
+@pytest.fixture
+def here(tmp_path):
+    made = LiveHome(tmp_path / "home", declared().models[0])
+    made.home.engine.settle()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def desk(here):
+    home = here.home
+    return Desk(home.folder, home.ledger, home.views, here.clock, home.engine, running=False)
+
+
+def asked(here, path, **changes):
+    content = FolderBlobs(here.home.folder / "blobs").put(content_bytes(read_foreign(path)))
+    request = RegisterRequest(model=MODEL, content=content, fitted_until=UNTIL, by="ana", reason="a notebook")
+    return msgspec.structs.replace(request, **changes)
+
+
+def events(here, kind):
+    return [entry.event for entry in here.home.ledger.read(limit=100_000) if isinstance(entry.event, kind)]
+
+
+def test_it_meets_the_gates_and_then_its_shadow_like_any_candidate(here, desk, tmp_path):
+    found = register(desk, asked(here, foreign_file(tmp_path)))
+    assert (found.version, found.waits) == (2, False)
+    here.home.engine.settle()
+    [judged] = [one for one in events(here, GatesJudged) if one.version == 2]
+    assert [one.gate for one in judged.results] == ["beats_champion log_loss", "calibrated"]
+    started = [one.version for one in events(here, RolloutStarted)]
+    assert started == ([1, 2] if judged.passed else [1])
+
+
+def test_where_it_came_from_is_told_everywhere(here, desk, tmp_path):
+    register(desk, asked(here, foreign_file(tmp_path)))
+    here.home.engine.settle()
+    told = explain(desk.home, desk.ledger, desk.views, "late-parcel v2")
+    assert told.lineage.origin() == (
+        "trained elsewhere on requests before 2024-03-20T00:00:00Z: elsewhere.txt, from ana: a notebook"
+    )
+    texts = [link.text for link in told.chain]
+    assert "elsewhere.txt, from ana: a notebook; fitted on requests before 2024-03-20T00:00:00Z" in texts
+    assert "v2 is registered" in texts
+    with reading(desk.views, home=desk.home) as now:
+        assert version_page(now, MODEL, 2).data["registered"].imported.file == "elsewhere.txt"
+
+
+def test_one_that_reads_another_column_is_a_rejected_candidate_and_the_champion_stays(here, desk, tmp_path):
+    register(desk, asked(here, foreign_file(tmp_path, names=("load", "colour"))))
+    here.home.engine.settle()
+    [rejected] = events(here, CandidateRejected)
+    assert "colour" in rejected.reason
+    state = here.home.loop_state(MODEL)
+    assert (state.phase, state.champion, state.n_failures) == ("idle", 1, 0)
+
+
+def test_a_wrong_time_a_wrong_model_and_a_file_that_is_not_there_leave_nothing(here, desk, tmp_path):
+    path = foreign_file(tmp_path)
+    with pytest.raises(InvalidInput, match="'2999-01-01' is in the future; say when the last request"):
+        register(desk, asked(here, path, fitted_until="2999-01-01"))
+    with pytest.raises(InvalidInput, match="is not ISO 8601"):
+        register(desk, asked(here, path, fitted_until="yesterday"))
+    with pytest.raises(NotFound, match="model 'other' is not registered"):
+        register(desk, asked(here, path, model="other"))
+    with pytest.raises(NotFound):
+        register(desk, asked(here, path, content="1" * 64))
+    assert not events(here, ModelOffered)
+
+
+@pytest.mark.slow
+def test_a_running_server_takes_a_file_in_and_one_that_ends_its_process_harms_nobody(tmp_path):
+    say(tmp_path, "good")
+    home = tmp_path / "home"
+    server = Server(home, hostile_project(tmp_path), training_nice=0)
+    try:
+        registered = server.control.get("/models/late-parcel.json").json()["versions"]
+        assert [one["version"] for one in registered] == [1]
+        package = FolderBlobs(home / "blobs").get(_package_of(home, 1))
+        options = ("--fitted-until", "2024-01-01", "--reason", "from a colleague")
+        source = b"import os\nos._exit(3)\n"
+        files = {"python.json": b'{"module":"m","name":"M","method":"predict"}', "source/m.py": source}
+        bad = packed(msgspec.structs.replace(open_package(package), runtime="python", files=files))
+        (tmp_path / "bad.varv").write_bytes(bad)
+        varv(home, "register", "late-parcel", str(tmp_path / "bad.varv"), *options, "--trust")
+        ended = eventually(lambda: _rejected(server, 2))
+        assert "file 'bad.varv' ended its process" in ended["reason"]
+        (tmp_path / "again.varv").write_bytes(package)
+        said = varv(home, "register", "late-parcel", str(tmp_path / "again.varv"), *options)
+        assert "again.varv" in said
+        assert "becomes v3 once it is checked" in said
+        eventually(lambda: True if _package_of(home, 3) else None)
+        assert server.process.poll() is None
+        assert json.loads(varv(home, "verify", "--json"))["ok"]
+    finally:
+        assert server.stop() == 0
+
+
+def _package_of(home, version):
+    from varv.app.compose import open_ledger
+
+    ledger = open_ledger(home, read_only=True)
+    found = [entry.event for entry in ledger.read(limit=1_000_000)]
+    ledger.close()
+    of = [one.package for one in found if isinstance(one, VersionRegistered) and one.version == version]
+    return of[0] if of else None
+
+
+def _rejected(server, version):
+    for one in server.control.get("/models/late-parcel.json").json()["versions"]:
+        if one["version"] == version and one["ended_at"]:
+            return one
+    return None
