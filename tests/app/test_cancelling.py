@@ -7,14 +7,14 @@ from tests.home.live_home import LiveHome
 from tests.loop.synthetic import declared
 
 import varv
-from varv.app.explaining import explain
-from varv.app.use_cases import ActRequest, Desk, LogsRequest, cancel, logs
 from varv.fronts.web.page import reading
 from varv.fronts.web.pages.models import output_page, version_page
+from varv.home.why import explain
 from varv.kernel.errors import FailedPrecondition, NotFound
 from varv.kernel.sagas import CommandFailed, Message
 from varv.loop.model import CandidateRejected, OutputKept, RetrainAsked
 from varv.loop.plan import loop_id
+from varv.loop.verbs import ActRequest, LogsRequest, Loops, cancel, logs
 from varv.registry import RegistryView
 from varv.training import DirectFits
 from varv.training.output_log import output_path
@@ -33,9 +33,16 @@ def here(tmp_path):
 
 
 @pytest.fixture
-def desk(here):
+def loops(here):
     home = here.home
-    return Desk(home.folder, home.ledger, home.views, here.clock, home.engine, running=False)
+    return Loops(
+        home=home.folder,
+        ledger=home.ledger,
+        views=home.views,
+        clock=here.clock,
+        engine=home.engine,
+        running=False,
+    )
 
 
 def asked_for(here):
@@ -49,9 +56,9 @@ def last(here, kind):
     return found[-1] if found else None
 
 
-def test_a_wish_that_comes_before_the_training_is_kept_too(here, desk):
+def test_a_wish_that_comes_before_the_training_is_kept_too(here, loops):
     asked_for(here)
-    found = cancel(desk, ActRequest(model=MODEL, by="bo", reason="wrong data"))
+    found = cancel(loops, ActRequest(model=MODEL, by="bo", reason="wrong data"))
     assert (found.version, found.settled) == (2, False)
     here.home.engine.settle()
     failed = last(here, CommandFailed)
@@ -62,9 +69,9 @@ def test_a_wish_that_comes_before_the_training_is_kept_too(here, desk):
     assert (state.phase, state.champion, state.n_failures) == ("idle", 1, 0)
 
 
-def test_the_training_after_a_cancelled_one_goes_through(here, desk):
+def test_the_training_after_a_cancelled_one_goes_through(here, loops):
     asked_for(here)
-    cancel(desk, ActRequest(model=MODEL))
+    cancel(loops, ActRequest(model=MODEL))
     here.home.engine.settle()
     asked_for(here)
     here.home.engine.settle()
@@ -72,9 +79,9 @@ def test_the_training_after_a_cancelled_one_goes_through(here, desk):
         assert sorted(registry.models[MODEL].versions) == [1, 3]
 
 
-def test_only_a_training_can_be_cancelled(here, desk):
+def test_only_a_training_can_be_cancelled(here, loops):
     with pytest.raises(FailedPrecondition, match="is not being trained"):
-        cancel(desk, ActRequest(model=MODEL))
+        cancel(loops, ActRequest(model=MODEL))
 
 
 class Printing(DirectFits):
@@ -93,41 +100,41 @@ def printing(here, monkeypatch, text):
     monkeypatch.setattr(candidates, "fitter", Printing(candidates._runtimes, text))
 
 
-def test_what_a_training_printed_is_kept_and_shown(here, desk, monkeypatch):
+def test_what_a_training_printed_is_kept_and_shown(here, loops, monkeypatch):
     printing(here, monkeypatch, b"[fit-1]\nepoch 1\n")
     asked_for(here)
     here.home.engine.settle()
     kept = last(here, OutputKept)
     assert (kept.version, kept.n_bytes) == (2, 16)
-    found = logs(desk, LogsRequest(model=MODEL))
+    found = logs(loops, LogsRequest(model=MODEL))
     assert (found.version, found.text, found.running) == (2, "[fit-1]\nepoch 1\n", False)
-    told = explain(desk.home, desk.ledger, desk.views, "late-parcel v2")
+    told = explain(loops.home, loops.ledger, loops.views, "late-parcel v2")
     assert told.output == "16 bytes, shown by varv logs late-parcel 2"
-    with reading(desk.views, home=desk.home) as now:
+    with reading(loops.views, home=loops.home) as now:
         assert output_page(now, MODEL, 2).data["text"] == "[fit-1]\nepoch 1\n"
         assert version_page(now, MODEL, 2).data["has_output"]
         assert not version_page(now, MODEL, 1).data["has_output"]
 
 
-def test_a_training_that_fails_leaves_what_it_printed(here, desk, monkeypatch):
+def test_a_training_that_fails_leaves_what_it_printed(here, loops, monkeypatch):
     printing(here, monkeypatch, b"about to fail\n")
     asked_for(here)
-    cancel(desk, ActRequest(model=MODEL))
+    cancel(loops, ActRequest(model=MODEL))
     here.home.engine.settle()
-    assert logs(desk, LogsRequest(model=MODEL, version=2)).text == "about to fail\n"
+    assert logs(loops, LogsRequest(model=MODEL, version=2)).text == "about to fail\n"
 
 
-def test_while_a_training_runs_its_file_is_shown(here, desk):
+def test_while_a_training_runs_its_file_is_shown(here, loops):
     asked_for(here)
-    path = output_path(desk.home, MODEL, 2)
+    path = output_path(loops.home, MODEL, 2)
     path.parent.mkdir(parents=True)
     path.write_bytes(b"epoch 1\nepoch \xff")
-    found = logs(desk, LogsRequest())
+    found = logs(loops, LogsRequest())
     assert (found.text, found.running, found.digest) == ("epoch 1\nepoch \\xff", True, None)
 
 
-def test_nothing_is_kept_of_a_training_that_prints_nothing(here, desk):
+def test_nothing_is_kept_of_a_training_that_prints_nothing(here, loops):
     assert last(here, OutputKept) is None
-    assert logs(desk, LogsRequest(model=MODEL, version=1)).text == ""
+    assert logs(loops, LogsRequest(model=MODEL, version=1)).text == ""
     with pytest.raises(NotFound, match="trainings of it: v1"):
-        logs(desk, LogsRequest(model=MODEL, version=9))
+        logs(loops, LogsRequest(model=MODEL, version=9))

@@ -64,6 +64,7 @@ def test_a_job_survives_its_way_as_bytes(file):
     assert open_package(package).params["C"] == 0.5
 
 
+@pytest.mark.slow
 def test_of_much_output_little_is_kept(executor, file):
     found = fits(executor, file)
     found.fit(which("loud"), *declared(file, "loud"), rows_to_fit(200))
@@ -74,6 +75,7 @@ def test_of_much_output_little_is_kept(executor, file):
     assert "bytes are not kept]" in text or "bytes were missed]" in text
 
 
+@pytest.mark.slow
 def test_declared_time_ends_a_fit_that_hangs(executor, file):
     with pytest.raises(UserCodeFailed, match="function 'hangs' did not return within 12 s") as failed:
         fits(executor, file).fit(which("slow"), *declared(file, "slow"), rows_to_fit(200))

@@ -12,7 +12,7 @@ import pytest
 import uvicorn
 
 from varv.app import protocol as module
-from varv.app.protocol import Deadlines, Sweep, bounded_protocol
+from varv.app.server.protocol import Deadlines, Sweep, bounded_protocol
 
 REQUEST = b"POST / HTTP/1.1\r\nhost: here\r\ncontent-length: 4\r\n\r\nbody"
 SHORT = Deadlines(head_s=0.2, body_s=0.2, answer_s=0.2, most_connections=16)

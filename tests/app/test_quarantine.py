@@ -12,7 +12,8 @@ from tests.home.live_home import NOW, REQUEST, LiveHome
 from tests.loop.synthetic import declared, parcels
 
 from varv.app.cli import main
-from varv.app.quarantine import (
+from varv.data import Quarantine
+from varv.data.verbs import (
     HeldRequest,
     ListRequest,
     QuarantineDesk,
@@ -24,7 +25,6 @@ from varv.app.quarantine import (
     replace,
     show_held,
 )
-from varv.data import Quarantine
 from varv.kernel.clock import DAY, HOUR, as_datetime, iso
 from varv.kernel.errors import InvalidInput, NotFound
 

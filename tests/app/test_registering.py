@@ -12,14 +12,14 @@ from tests.home.live_home import LiveHome
 from tests.loop.foreign import foreign_file
 from tests.loop.synthetic import declared
 
-from varv.app.explaining import explain
-from varv.app.use_cases import Desk, RegisterRequest, register
 from varv.fronts.web.page import reading
 from varv.fronts.web.pages.models import version_page
+from varv.home.why import explain
 from varv.kernel.blobs import FolderBlobs
 from varv.kernel.errors import InvalidInput, NotFound
 from varv.loop.model import CandidateRejected, GatesJudged, ModelOffered
 from varv.loop.offers import content_bytes
+from varv.loop.verbs import Loops, RegisterRequest, register
 from varv.registry import VersionRegistered, open_package, packed
 from varv.rollout import RolloutStarted
 from varv.training import read_foreign
@@ -36,9 +36,16 @@ def here(tmp_path):
 
 
 @pytest.fixture
-def desk(here):
+def loops(here):
     home = here.home
-    return Desk(home.folder, home.ledger, home.views, here.clock, home.engine, running=False)
+    return Loops(
+        home=home.folder,
+        ledger=home.ledger,
+        views=home.views,
+        clock=here.clock,
+        engine=home.engine,
+        running=False,
+    )
 
 
 def asked(here, path, **changes):
@@ -51,8 +58,8 @@ def events(here, kind):
     return [entry.event for entry in here.home.ledger.read(limit=100_000) if isinstance(entry.event, kind)]
 
 
-def test_it_meets_the_gates_and_then_its_shadow_like_any_candidate(here, desk, tmp_path):
-    found = register(desk, asked(here, foreign_file(tmp_path)))
+def test_it_meets_the_gates_and_then_its_shadow_like_any_candidate(here, loops, tmp_path):
+    found = register(loops, asked(here, foreign_file(tmp_path)))
     assert (found.version, found.waits) == (2, False)
     here.home.engine.settle()
     [judged] = [one for one in events(here, GatesJudged) if one.version == 2]
@@ -61,22 +68,22 @@ def test_it_meets_the_gates_and_then_its_shadow_like_any_candidate(here, desk, t
     assert started == ([1, 2] if judged.passed else [1])
 
 
-def test_where_it_came_from_is_told_everywhere(here, desk, tmp_path):
-    register(desk, asked(here, foreign_file(tmp_path)))
+def test_where_it_came_from_is_told_everywhere(here, loops, tmp_path):
+    register(loops, asked(here, foreign_file(tmp_path)))
     here.home.engine.settle()
-    told = explain(desk.home, desk.ledger, desk.views, "late-parcel v2")
+    told = explain(loops.home, loops.ledger, loops.views, "late-parcel v2")
     assert told.lineage.origin() == (
         "trained elsewhere on requests before 2024-03-20T00:00:00Z: elsewhere.txt, from ana: a notebook"
     )
     texts = [link.text for link in told.chain]
     assert "elsewhere.txt, from ana: a notebook; fitted on requests before 2024-03-20T00:00:00Z" in texts
     assert "v2 is registered" in texts
-    with reading(desk.views, home=desk.home) as now:
+    with reading(loops.views, home=loops.home) as now:
         assert version_page(now, MODEL, 2).data["registered"].imported.file == "elsewhere.txt"
 
 
-def test_one_that_reads_another_column_is_a_rejected_candidate_and_the_champion_stays(here, desk, tmp_path):
-    register(desk, asked(here, foreign_file(tmp_path, names=("load", "colour"))))
+def test_one_that_reads_another_column_is_a_rejected_candidate_and_the_champion_stays(here, loops, tmp_path):
+    register(loops, asked(here, foreign_file(tmp_path, names=("load", "colour"))))
     here.home.engine.settle()
     [rejected] = events(here, CandidateRejected)
     assert "colour" in rejected.reason
@@ -84,16 +91,16 @@ def test_one_that_reads_another_column_is_a_rejected_candidate_and_the_champion_
     assert (state.phase, state.champion, state.n_failures) == ("idle", 1, 0)
 
 
-def test_a_wrong_time_a_wrong_model_and_a_file_that_is_not_there_leave_nothing(here, desk, tmp_path):
+def test_a_wrong_time_a_wrong_model_and_a_file_that_is_not_there_leave_nothing(here, loops, tmp_path):
     path = foreign_file(tmp_path)
     with pytest.raises(InvalidInput, match="'2999-01-01' is in the future; say when the last request"):
-        register(desk, asked(here, path, fitted_until="2999-01-01"))
+        register(loops, asked(here, path, fitted_until="2999-01-01"))
     with pytest.raises(InvalidInput, match="is not ISO 8601"):
-        register(desk, asked(here, path, fitted_until="yesterday"))
+        register(loops, asked(here, path, fitted_until="yesterday"))
     with pytest.raises(NotFound, match="model 'other' is not registered"):
-        register(desk, asked(here, path, model="other"))
+        register(loops, asked(here, path, model="other"))
     with pytest.raises(NotFound):
-        register(desk, asked(here, path, content="1" * 64))
+        register(loops, asked(here, path, content="1" * 64))
     assert not events(here, ModelOffered)
 
 

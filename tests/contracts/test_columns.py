@@ -291,6 +291,7 @@ class Compaction(RuleBasedStateMachine):
         self.folder.cleanup()
 
 
+@pytest.mark.slow
 def test_compaction_never_changes_what_is_read(few):
     checked = settings(max_examples=60, stateful_step_count=25, deadline=None)
     run_state_machine_as_test(Compaction, settings=checked)

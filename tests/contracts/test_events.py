@@ -12,9 +12,9 @@ from msgspec import inspect
 
 import varv
 import varv.app.compose  # which loads what a ledger may hold
-from varv.app.explaining import explain
 from varv.features import Slice
 from varv.fronts.web.pages.entries import row
+from varv.home.why import explain
 from varv.kernel.clock import Instant
 from varv.kernel.codec import Event, event, registered_events
 from varv.kernel.ledger import Append, Change

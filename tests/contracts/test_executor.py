@@ -18,6 +18,7 @@ class TestInProcess(ExecutorContract):
         return InProcess()
 
 
+@pytest.mark.slow
 class TestProcesses(ExecutorContract):
     @pytest.fixture
     def executor(self):

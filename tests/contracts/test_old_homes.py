@@ -13,11 +13,11 @@ import pytest
 from tests.home.live_home import NOW, LiveHome
 
 from varv.app.compose import open_ledger, open_views
-from varv.app.explaining import explain
-from varv.app.inspecting import status_report
 from varv.app.replaying import read_comparison
 from varv.app.verifying import verify_report
 from varv.home.live import Sealed
+from varv.home.status import status_report
+from varv.home.why import explain
 from varv.kernel.clock import DAY
 
 HOMES = Path(__file__).parent / "homes"

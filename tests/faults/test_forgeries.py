@@ -15,8 +15,8 @@ import pytest
 from tests.faults.stored_home import build, database, lives
 
 from varv.app.compose import open_ledger, open_views
-from varv.app.explaining import explain
 from varv.app.verifying import sign_anew, verify_report
+from varv.home.why import explain
 from varv.kernel.columns import FolderColumns
 from varv.kernel.errors import Corrupt, VarvError
 from varv.kernel.ledger import GENESIS, Entry, entry_hash
@@ -401,7 +401,7 @@ FORGERIES = (
     Forgery(
         "schema-trigger",
         sql("CREATE TRIGGER t AFTER INSERT ON entries BEGIN DELETE FROM timers; END"),
-        "is none of a ledger: expected none, found t",
+        "that a ledger does not have: expected none, found t",
     ),
     Forgery("schema-index", sql("DROP INDEX timers_by_due"), "has lost a table or index", served=False),
     Forgery("ledger-garbage", longer("ledger.db"), "has bytes behind its last page", served=False),

@@ -107,6 +107,7 @@ def test_windows_equal_brute_force_over_what_had_become_known(january):
             assert got[name] == (None if mean is None else np.float32(mean)), name
 
 
+@pytest.mark.slow
 def test_offline_equals_online_for_every_flight_of_a_month_bit_for_bit(january):
     offline = observed(january).lookup(january, "requested_at")
     engine = FeatureEngine(real_features(), flights())

@@ -10,8 +10,8 @@ import polars as pl
 import pytest
 from tests.loop.synthetic import FIRST, TRAIN_AT, declared, head_of, parcels, replayed
 
-from varv.app.comparison_blocks import row_blocks
-from varv.app.rendering import text
+from varv.app.cli.comparison_blocks import row_blocks
+from varv.app.cli.rendering import text
 from varv.home.accounts import PartRows
 from varv.home.comparison import COMPARISON_FILE
 from varv.kernel.clock import instant

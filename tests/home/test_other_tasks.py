@@ -9,8 +9,8 @@ from tests.loop.other_tasks import DELAYS, delays, oddities, replay_of
 from tests.loop.synthetic import entries_of, replayed
 
 from varv.app.cli import main
-from varv.app.comparison_blocks import comparison_blocks
-from varv.app.rendering import text
+from varv.app.cli.comparison_blocks import comparison_blocks
+from varv.app.cli.rendering import text
 from varv.app.replaying import report_of
 from varv.loop.model import LoopStarted
 from varv.registry import VersionRegistered

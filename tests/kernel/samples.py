@@ -20,6 +20,7 @@ from varv.kernel.sagas import (
     SetTimer,
     Step,
     TimerFired,
+    command,
 )
 
 NOON = Instant(1_359_720_000_000_000)
@@ -45,10 +46,12 @@ class Noted(Event, frozen=True):
     text: str
 
 
+@command("sample.build")
 class Build(Command, frozen=True):
     n: int
 
 
+@command("sample.break")
 class Break(Command, frozen=True):
     how: str
 

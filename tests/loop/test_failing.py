@@ -16,7 +16,7 @@ SOME, MORE = Output(b"epoch 1\nloss 0.31 cold\n"), Output(b"epoch 1\nloss 0.29 w
 
 
 def failed(error: UserCodeFailed) -> CommandFailed:
-    return CommandFailed("TrainCandidate", "c-1", error.code, error.whole, 1)
+    return CommandFailed("loop.train_candidate", "c-1", error.code, error.whole, 1)
 
 
 ENDS = {

@@ -118,7 +118,7 @@ def probation_ended(outcome: str, version: int = 2, former: int = 1) -> Probatio
 
 
 def failed(
-    command: str = "TrainCandidate", reason: str = "no luck", code: str = "user_code_failed"
+    command: str = "loop.train_candidate", reason: str = "no luck", code: str = "user_code_failed"
 ) -> CommandFailed:
     return CommandFailed(command=command, command_id="x", code=code, reason=reason, attempts=1)
 
@@ -224,7 +224,7 @@ def test_training_is_followed_by_judging_and_judging_by_a_rollout():
 def test_a_first_training_that_fails_is_tried_again_later():
     play = Play()
     play.tell(timer("train"), 10)
-    step = play.tell(failed("TrainCandidate"), 10)
+    step = play.tell(failed("loop.train_candidate"), 10)
     [rejected] = facts(step, CandidateRejected)
     assert "no luck" in rejected.reason
     assert step.timers == (SetTimer("train", after(13)),)
@@ -403,7 +403,7 @@ def test_a_training_that_was_given_up_fails_for_nobody():
     play.tell(settled(1, epoch=9), 31)
     play.tell(RetrainAsked(by="ana", reason="again"), 40)
     assert (play.state.phase, play.state.candidate, play.state.given_up) == ("training", 4, (3,))
-    step = play.tell(failed("TrainCandidate"), 40)
+    step = play.tell(failed("loop.train_candidate"), 40)
     assert (step.emits, play.state.phase, play.state.given_up) == ((), "training", ())
 
 
@@ -546,7 +546,7 @@ def test_too_few_rows_are_waited_for_however_long_it_takes():
 def test_the_whole_message_of_a_failure_is_kept_beside_its_first_line():
     play = failing(1, reason="raised ValueError: bad\n  flights.py:82 in fit: return model.fit(X)")
     [rejected] = facts(play.last, CandidateRejected)
-    assert rejected.reason == "TrainCandidate failed: raised ValueError: bad"
+    assert rejected.reason == "train candidate failed: raised ValueError: bad"
     assert "flights.py:82" in rejected.detail
 
 
@@ -590,7 +590,7 @@ def test_three_equal_failures_of_judging_suspend_training_too():
     for number in range(3):
         play.tell(timer("train"), 10 + 3 * number)
         play.tell(trained(number + 1), 10 + 3 * number)
-        play.tell(failed("JudgeCandidate"), 10 + 3 * number)
+        play.tell(failed("loop.judge_candidate"), 10 + 3 * number)
     assert facts(play.last, TrainingSuspended)
 
 
@@ -664,9 +664,9 @@ def test_an_offered_model_may_be_the_first_and_waits_for_the_candidate_before_it
     play.tell(timer("train"), 10)
     assert [one.kind for one in play.state.pending] == ["first training"]
     assert play.tell(ModelOffered(offer=replace(OFFER, trust=True)), 10).commands == ()
-    step = play.tell(failed("TrainCandidate"), 10)
+    step = play.tell(failed("loop.train_candidate"), 10)
     assert step.commands[0].offer.trust
-    [triggered] = facts(play.tell(failed("TrainCandidate"), 10), RetrainTriggered)
+    [triggered] = facts(play.tell(failed("loop.train_candidate"), 10), RetrainTriggered)
     assert [one.kind for one in triggered.triggers] == ["first training"]
     assert not play.state.n_failures
 
@@ -675,7 +675,7 @@ def test_a_first_training_that_fails_gives_way_to_what_was_offered_meanwhile():
     play = Play()
     play.tell(timer("train"), 10)
     play.tell(ModelOffered(offer=OFFER), 10)
-    step = play.tell(failed("TrainCandidate"), 10)
+    step = play.tell(failed("loop.train_candidate"), 10)
     assert step.commands[0].offer == OFFER
     assert [one.key for one in step.timers] == ["train"]
 
@@ -685,7 +685,7 @@ def test_a_loop_whose_training_is_suspended_takes_offers():
     assert play.state.suspended
     step = play.tell(ModelOffered(offer=OFFER), 50)
     assert step.commands[0].offer == OFFER
-    step = play.tell(failed("TrainCandidate"), 50)
+    step = play.tell(failed("loop.train_candidate"), 50)
     assert play.state.suspended
     assert not facts(step, TrainingSuspended)
 
@@ -761,7 +761,7 @@ class World:
         for command in self.outstanding:
             if isinstance(command, TrainCandidate) and self.state.given_up:
                 continue  # trainings follow each other
-            name = type(command).__name__
+            name = command.command_name
             found.append(("fail", failed(name)))
             if isinstance(command, TrainCandidate):
                 found.append(("done", trained(command.version)))
@@ -771,7 +771,7 @@ class World:
             found += [("settle", settled(version, outcome, 9)) for outcome in ("promoted", "rolled_back")]
         # Late or doubled answers about versions of long ago.
         found += [("stale", trained(version)) for version in self.state.given_up]
-        found += [("stale", failed("TrainCandidate"))] if self.state.given_up else []
+        found += [("stale", failed("loop.train_candidate"))] if self.state.given_up else []
         old = self.state.next_version - 2
         if old != self.state.candidate:
             found += [("stale", trained(old)), ("stale", judged(old)), ("stale", settled(old))]

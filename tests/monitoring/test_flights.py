@@ -17,6 +17,8 @@ from varv.monitoring.reference import reference
 
 from .watch import watch
 
+pytestmark = pytest.mark.slow
+
 NUMBERS = ["hour", "distance", "temp", "wind_speed", "visib", "pressure", "precip"]
 FEATURES = [*NUMBERS, "carrier", "origin"]
 SEASONAL = {"temp", "pressure", "wind_speed", "visib", "precip"}

@@ -384,7 +384,7 @@ class Explorer:
 
     def moves(self, world: World) -> Iterator[tuple[str, object]]:
         for command in sorted(world.to_do, key=repr):
-            name = type(command).__name__
+            name = command.command_name
             ended = world._replace(to_do=world.to_do - {command})
             yield f"{name} done", lambda c=command, w=ended: self.told(*effect(w, c))
             yield f"{name} done, end lost", lambda c=command: effect(world, c)[0]

@@ -341,7 +341,7 @@ class Unreliable(Driver):
     broken: frozenset[str] = frozenset()
 
     def done(self, command, now):
-        name = type(command).__name__
+        name = command.command_name
         if name not in self.broken:
             return super().done(command, now)
         failed = CommandFailed(command=name, command_id="1", code="internal", reason="no memory", attempts=5)
@@ -350,17 +350,17 @@ class Unreliable(Driver):
 
 def test_a_version_that_cannot_be_warmed_never_meets_traffic():
     class ColdDriver(Unreliable):
-        broken = frozenset({"WarmVersion"})
+        broken = frozenset({"rollout.warm_version"})
 
     run = ColdDriver()
     assert run.outcome == "rolled_back"
     assert run.tables == []
-    assert run.tells[-1].reason == "WarmVersion failed: no memory"
+    assert run.tells[-1].reason == "warm version failed: no memory"
 
 
 def test_a_compensation_that_fails_calls_a_person_and_is_tried_again():
     class Stuck(Unreliable):
-        broken = frozenset({"UnloadVersion"})
+        broken = frozenset({"rollout.unload_version"})
 
     run = Stuck()
     run.tell(RolloutAborted(by="ana", reason="odd"), START)
@@ -433,6 +433,7 @@ def lived(seed, plan, n_days, **options):
     return run
 
 
+@pytest.mark.slow
 def test_harmless_candidates_are_seldom_rolled_back_and_mostly_promoted():
     plan = Rollout(deadline="30d").plan_for(BINARY)
     outcomes = [lived(seed, plan, 14, n=300).outcome for seed in range(60)]

@@ -9,10 +9,10 @@ from tests.loop.synthetic import declared, entries_of, fit, quietly, replayed
 
 from varv.app.cli import main
 from varv.app.compose import open_ledger, open_views
-from varv.app.inspecting import status_report
 from varv.app.replaying import run_replay
 from varv.fronts.web.page import reading
 from varv.fronts.web.pages.models import model_page, version_page
+from varv.home.status import status_report
 from varv.kernel.clock import SystemClock
 from varv.kernel.errors import FailedPrecondition
 from varv.loop.model import RetrainTriggered, TrainingSuspended

@@ -104,7 +104,7 @@ def test_a_cold_version_gets_no_traffic(plane):
 def test_a_lower_epoch_never_applies_after_a_higher(plane):
     plane.warm(2, package(0.75))
     plane.swap(table(5, candidate=2, share=0.1))
-    with pytest.raises(Conflict, match="routing table '4' comes too late"):
+    with pytest.raises(Conflict, match="routing table '4' is older than the one in force"):
         plane.swap(table(4))
     assert plane.table.epoch == 5
 

@@ -36,7 +36,7 @@ def test_a_table_stands_only_if_one_or_two_shares_sum_to_one(numbers):
     if fine:
         RoutingTable(epoch=1, shares=shares, salt="r")
     else:
-        with pytest.raises(InvalidInput, match="no one or two shares that sum to 1"):
+        with pytest.raises(InvalidInput, match="needs one or two shares that sum to 1"):
             RoutingTable(epoch=1, shares=shares, salt="r")
 
 

@@ -15,11 +15,11 @@ import msgspec
 
 from varv import __version__
 from varv.app.compose import open_ledger, open_views
-from varv.app.inspecting import PartStatus, data_status, quarantined_by_reason
-from varv.app.server_file import Running, running_server
+from varv.app.server.server_file import Running, running_server
 from varv.app.settings import Loaded, plain
 from varv.data import DatasetsView
 from varv.home.accounts import LOUD_SHARE, text_notices
+from varv.home.status import PartStatus, data_status, quarantined_by_reason
 from varv.kernel.errors import VarvError
 from varv.kernel.views import Views
 from varv.loop.views import LoopView

@@ -23,9 +23,9 @@ from typing import Any
 import msgspec
 
 import varv
-from varv.app.cli import parser
+from varv.app.cli.parser import parser
+from varv.app.desk import Desk
 from varv.app.settings import Settings
-from varv.app.use_cases import Desk
 from varv.app.verbs import build_verbs
 from varv.fronts.problems import STATUS
 from varv.kernel.codec import registered_events

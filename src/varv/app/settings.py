@@ -138,7 +138,7 @@ def _from_file(place: Path) -> Mapping[str, object]:
         found = tomllib.loads(place.read_text())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InvalidInput(
-            "settings", place.name, "is not TOML", why=str(error), hint="mend the line named"
+            "settings", place.name, "is not TOML", why=str(error), hint="correct the line that is named"
         ) from None
     except OSError as error:
         raise NotFound("settings", place.name, "cannot be read", why=str(error)) from None

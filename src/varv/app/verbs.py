@@ -10,15 +10,23 @@ from collections.abc import Callable, Mapping
 from importlib.metadata import entry_points
 from typing import Any
 
-from varv.app import quarantine, use_cases
-from varv.app.quarantine import QuarantineDesk
-from varv.app.use_cases import Desk
+import varv.app.verifying
+import varv.data.verbs
+import varv.home.verbs
+import varv.loop.verbs
+from varv.app.desk import Desk
+from varv.data.inbox import Inbox
+from varv.data.verbs import QuarantineDesk
+from varv.home.verbs import Records
 from varv.kernel.ledger import Ledger
 from varv.kernel.verbs import VerbTable, declared_in
 from varv.kernel.views import Views
+from varv.loop.verbs import Loops
 
 PARTS: Mapping[type[Any], Callable[[Desk], Any]] = {
-    Desk: lambda desk: desk,
+    Loops: lambda desk: desk.loops,
+    Records: lambda desk: desk.records,
+    Inbox: lambda desk: desk.require_inbox(),
     QuarantineDesk: lambda desk: desk.require_quarantine(),
     Ledger: lambda desk: desk.ledger,
     Views: lambda desk: desk.views,
@@ -26,11 +34,15 @@ PARTS: Mapping[type[Any], Callable[[Desk], Any]] = {
 """What a verb can work on, by the type of its first parameter."""
 
 
+ROOMS = (varv.loop.verbs, varv.data.verbs, varv.home.verbs, varv.app.verifying)
+"""Where verbs are declared."""
+
+
 def build_verbs(desk: Desk) -> VerbTable:
     """Return every use case of a desk."""
     others = [point.load() for point in entry_points(group="varv.verbs")]
     table = VerbTable()
-    for module in (use_cases, quarantine, *others):
+    for module in (*ROOMS, *others):
         for declared in declared_in(module, lambda kind: PARTS[kind](desk)):
             table.register(declared)
     return table

@@ -18,6 +18,7 @@ from varv.data.contracts import texts_digest, texts_of, texts_table
 from varv.data.model import BatchQuarantined, ContractInferred, DatasetVersionAppended
 from varv.home.comparison import COMPARISON_FILE, read_comparisons, without_cpu
 from varv.home.model import Comparison, PoliciesCompared
+from varv.home.verbs import Records
 from varv.kernel.audit import Named, Remark, Unchecked, audit_blobs, audit_columns
 from varv.kernel.clock import Instant
 from varv.kernel.codec import Digest
@@ -36,6 +37,7 @@ from varv.kernel.merkle import (
 )
 from varv.kernel.secret import SECRET_FILE, Secret
 from varv.kernel.sqlite_file import flaws
+from varv.kernel.verbs import READ, verb
 from varv.kernel.verify import Finding, Kind, Verification, verify
 from varv.loop.model import ModelOffered, OutputKept
 from varv.registry.model import VersionRegistered
@@ -65,6 +67,18 @@ class VerifyReport(msgspec.Struct, frozen=True, kw_only=True):
     """What an earlier version of varv wrote, without a digest that could be compared."""
     unread: tuple[str, ...]
     """Files that the ledger does not name: a crash can leave them, and nobody reads them."""
+
+
+class VerifyRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether to check the ledger alone, and no other file."""
+
+    quick: bool = False
+
+
+@verb("ledger.verify", needs=READ)
+def verified(records: Records, asked: VerifyRequest) -> VerifyReport:
+    """Compare what is stored with what was written."""
+    return verify_report(records.home, quick=asked.quick)
 
 
 def verify_report(home: Path, *, quick: bool = False, against: Path | None = None) -> VerifyReport:

@@ -114,7 +114,8 @@ class Inbox:
         )
 
     def accept_outcomes(self, model: ModelName, rows: Sequence[Mapping[str, Any]]) -> Acceptance:
-        """Accept outcomes of a model's requests, by the dataset's own column names.
+        """Accept outcomes of a model's requests, by the dataset's own column names; if no model is named, of
+        the only one.
 
         Raises
         ------
@@ -123,6 +124,8 @@ class Inbox:
         FailedPrecondition
             If the model's task has no outcome.
         """
+        if not model and len(self._outcomes) == 1:
+            [model] = self._outcomes
         outcome = self._outcomes.get(model)
         if outcome is None:
             hint = f"the models are {', '.join(self._outcomes)}"

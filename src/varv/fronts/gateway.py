@@ -1,7 +1,7 @@
 """What stands in front of both servers' applications: which names they answer to, how much is received at a
 time, and what becomes of a caller that hangs up.
 
-Deadlines and connections are the protocol's, in `app.protocol`; what a request may say is its front's.
+Deadlines and connections are the protocol's, in `app.server.protocol`; what a request may say is its front's.
 """
 
 from __future__ import annotations

@@ -104,9 +104,13 @@ class Engine:
         # Commands that did not come to an end: their leases are to be given back before the next claim.
         self._unfinished: deque[ClaimedCommand] = deque()
         for command, handler in (handlers or {}).items():
-            if command.__name__ in self._handlers:
-                raise InvalidInput("command", command.__name__, "has the name of another command")
-            self._handlers[command.__name__] = (command, handler)
+            if not command.command_name:
+                hint = 'write @command("room.what_to_do") above it'
+                raise InvalidInput("command", command.__name__, "has no name", hint=hint)
+            # Homes of before queued commands under the names of their classes.
+            for name in (command.command_name, command.__name__):
+                if self._handlers.setdefault(name, (command, handler)) != (command, handler):
+                    raise InvalidInput("command", name, "has the name of another command")
 
     def tell(self, *messages: Message, facts: Sequence[Fact] = (), cause: int | None = None) -> list[Entry]:
         """Append `facts`, deliver `messages`, and commit all that follows as one change.
@@ -214,7 +218,7 @@ class Engine:
             elif outcome.retryable and claimed.failures + 1 < MAX_ATTEMPTS:
                 self._put_back(claimed, outcome)
             else:
-                self._finish(claimed, _failure(claimed, outcome))
+                self._finish(claimed, self._failure(claimed, outcome))
         except Conflict as error:
             if error.kind != "command":
                 raise
@@ -238,11 +242,25 @@ class Engine:
     def _finish(self, claimed: ClaimedCommand, reply: Reply) -> None:
         ends, facts = CommandEnd(claimed.id, claimed.attempt), reply.facts
         if reply.failed is not None:
-            reply = _failure(claimed, reply.failed)
+            reply = self._failure(claimed, reply.failed)
         if not facts and not reply.messages:
-            ended = CommandEnded(command=claimed.name, command_id=claimed.id)
+            ended = CommandEnded(command=self._name(claimed), command_id=claimed.id)
             facts = (Fact(ENDED, ended),)
         self._commit(reply.messages, facts, claimed.cause, ends=ends)
+
+    def _failure(self, claimed: ClaimedCommand, error: VarvError) -> Reply:
+        failed = CommandFailed(
+            command=self._name(claimed),
+            command_id=claimed.id,
+            code=error.code,
+            reason=error.whole[:MOST_REASON],
+            attempts=claimed.failures + 1,
+        )
+        return Reply(messages=(Message(claimed.saga, failed),))
+
+    def _name(self, claimed: ClaimedCommand) -> str:
+        found = self._handlers.get(claimed.name)
+        return claimed.name if found is None else found[0].command_name
 
     def _put_back(self, claimed: ClaimedCommand, error: VarvError) -> None:
         now = self._clock.now()
@@ -369,7 +387,7 @@ class _Draft:
             due = timer.due if isinstance(timer, SetTimer) else None
             self._timers.append(TimerChange(saga_id, timer.key, due, by=position))
         for command in step.commands:
-            name, data = type(command).__name__, canonical(command)
+            name, data = type(command).command_name, canonical(command)
             self._commands.append(
                 NewCommand(saga_id, name, data, command.priority, command.partition, position)
             )
@@ -381,17 +399,6 @@ def _decoded(claimed: ClaimedCommand, kind: type[Command]) -> Command:
     except msgspec.MsgspecError as error:
         hint = "was it queued by a later version of varv?"
         raise Corrupt("command", claimed.id, "cannot be read", why=str(error), hint=hint) from None
-
-
-def _failure(claimed: ClaimedCommand, error: VarvError) -> Reply:
-    failed = CommandFailed(
-        command=claimed.name,
-        command_id=claimed.id,
-        code=error.code,
-        reason=error.whole[:MOST_REASON],
-        attempts=claimed.failures + 1,
-    )
-    return Reply(messages=(Message(claimed.saga, failed),))
 
 
 _LOG = logging.getLogger(__name__)

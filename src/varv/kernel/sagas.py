@@ -8,6 +8,7 @@ back as an event.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 import msgspec
@@ -17,15 +18,38 @@ from varv.kernel.codec import Event, event
 from varv.kernel.errors import VarvError
 
 S = TypeVar("S", bound=msgspec.Struct)
+C = TypeVar("C", bound="type[Command]")
 
 
 class Command(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """Something a saga wants done. Handlers are idempotent: a command may run again after a crash."""
 
+    command_name: ClassVar[str] = ""
     priority: ClassVar[int] = 0
     """Higher is claimed first; equal ones run in the order in which they were decided."""
     partition: ClassVar[str] = ""
     """Commands of one partition run one at a time; empty means by saga."""
+
+
+def command(name: str) -> Callable[[C], C]:
+    """Give a command class the stable `name` that it is queued under, such as ``"rollout.warm_version"``."""
+
+    def named(cls: C) -> C:
+        cls.command_name = name
+        return cls
+
+    return named
+
+
+def act_of(name: str) -> str:
+    """Return what a command does, in words; one that was queued under the name of its class, by that.
+
+    Examples
+    --------
+    >>> act_of("rollout.warm_version")
+    'warm version'
+    """
+    return name.rpartition(".")[2].replace("_", " ")
 
 
 class SetTimer(msgspec.Struct, frozen=True):
@@ -115,9 +139,14 @@ class CommandFailed(Event, frozen=True):
     reason: str
     attempts: int
 
+    @property
+    def act(self) -> str:
+        """What was to be done, in words: ``"train candidate"``."""
+        return act_of(self.command)
+
     def line(self) -> str:
         """Return one line on what this event states."""
-        return f"{self.command} failed after {self.attempts} attempts: {self.reason}"
+        return f"{self.act} failed after {self.attempts} attempts: {self.reason}"
 
 
 @event("saga.command_ended")
@@ -129,7 +158,7 @@ class CommandEnded(Event, frozen=True):
 
     def line(self) -> str:
         """Return one line on what this event states."""
-        return f"{self.command} is done, with nothing to report"
+        return f"{act_of(self.command)} is done, with nothing to report"
 
 
 class Handler(Protocol):

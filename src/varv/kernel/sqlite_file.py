@@ -135,7 +135,7 @@ def require_format(db: sqlite3.Connection, name: str) -> int:
     foreign = sorted(_objects(db) - _OBJECTS)
     if foreign:
         hint = "run varv verify, and restore the file from a copy of the home folder"
-        problem = "holds a table, index or trigger that is none of a ledger"
+        problem = "holds a table, index or trigger that a ledger does not have"
         raise Corrupt("ledger", name, problem, found=foreign[0], hint=hint)
     return found
 
@@ -170,6 +170,6 @@ def _flaws(db: sqlite3.Connection, path: Path) -> Iterator[tuple[str, str, str]]
     names = _objects(db)
     older = set() if "recorded" in names else {"recorded", "signers"}
     for name in sorted(names - _OBJECTS):
-        yield "has a table, index or trigger that is none of a ledger", "none", name
+        yield "has a table, index or trigger that a ledger does not have", "none", name
     for name in sorted(_OBJECTS - names - older):
         yield "has lost a table or index", name, "none"

@@ -82,7 +82,7 @@ class Verb(msgspec.Struct, Generic[Q, R], frozen=True, kw_only=True):
         for field in fields:
             if field not in known:
                 raise InvalidInput(
-                    "request", f"{self.name} field {field[:80]}", "is not known", hint=_meant(field, known)
+                    "request", f"{self.name} field {field[:80]}", "does not exist", hint=_meant(field, known)
                 )
 
     def _hint(self) -> str:

@@ -32,7 +32,7 @@ _OVERRAN = "did not return within"
 def headline(event: CommandFailed) -> str:
     """Return what failed and why, on one line."""
     first = event.reason.splitlines()[0] if event.reason else event.code
-    text = f"{event.command} failed: {first}"
+    text = f"{event.act} failed: {first}"
     return text if len(text) <= LONGEST_HEADLINE else text[: LONGEST_HEADLINE - 1] + "…"
 
 
@@ -43,7 +43,7 @@ def identity(event: CommandFailed) -> Digest:
     Examples
     --------
     >>> from varv.kernel.sagas import CommandFailed
-    >>> one, other = (CommandFailed("TrainCandidate", "x", "e", f"shape ({n}, 3)", 1) for n in (7, 8))
+    >>> one, other = (CommandFailed("loop.train_candidate", "x", "e", f"shape ({n}, 3)", 1) for n in (7, 8))
     >>> identity(one) == identity(other)
     True
     """

@@ -9,7 +9,7 @@ import msgspec
 from varv.kernel.clock import Duration, Instant, iso
 from varv.kernel.codec import Digest, Event, event
 from varv.kernel.ids import ModelName, Version
-from varv.kernel.sagas import Command
+from varv.kernel.sagas import Command, command
 from varv.kernel.wording import count, percent
 from varv.monitoring.evidence import Number, evidence_line
 from varv.registry import Imported
@@ -190,7 +190,7 @@ class RowsMatured(Event, frozen=True, kw_only=True):
 
     def line(self) -> str:
         """Return one line on what this event states."""
-        return f"{count(self.n_rows)} rows have their outcome"
+        return f"{count(self.n_rows)} rows are mature"
 
 
 @event("loop.retrain_asked")
@@ -400,6 +400,7 @@ class LeakNoticed(Event, frozen=True, kw_only=True):
         return f"WARNING {self.finding.line()}"
 
 
+@command("loop.train_candidate")
 class TrainCandidate(Command, frozen=True):
     """Train a version on what is known at `cutoff`, and register it."""
 
@@ -413,6 +414,7 @@ class TrainCandidate(Command, frozen=True):
     offer: Offer | None = None
 
 
+@command("loop.judge_candidate")
 class JudgeCandidate(Command, frozen=True):
     """Hold a registered candidate against the gates."""
 
@@ -421,6 +423,7 @@ class JudgeCandidate(Command, frozen=True):
     champion: Version | None
 
 
+@command("loop.measure_day")
 class Measure(Command, frozen=True):
     """Measure the windows that end with `day`, which is mature by now, and count the rows with an outcome."""
 
@@ -428,6 +431,7 @@ class Measure(Command, frozen=True):
     day: Instant
 
 
+@command("loop.gather_evidence")
 class GatherEvidence(Command, frozen=True):
     """Tell a rollout what the outcomes of requests made in [since, through), all mature, say.
 
@@ -441,6 +445,7 @@ class GatherEvidence(Command, frozen=True):
     former: Version | None = None
 
 
+@command("loop.set_reference")
 class SetReference(Command, frozen=True):
     """Let the monitors compare with a new champion's training rows."""
 

@@ -422,13 +422,11 @@ def _routed(state: LoopState, policy: LoopPolicy, event: RoutingApplied, now: In
 
 
 def _failed(state: LoopState, policy: LoopPolicy, event: CommandFailed, now: Instant) -> Step[LoopState]:
-    if event.command == "TrainCandidate" and state.given_up:
+    if event.command == TrainCandidate.command_name and state.given_up:
         # Trainings follow each other, so the one that was given up ends first.
         return Step(replace(state, given_up=state.given_up[1:]))
-    if event.command not in ("TrainCandidate", "JudgeCandidate") or state.phase not in (
-        "training",
-        "judging",
-    ):
+    ours = (TrainCandidate.command_name, JudgeCandidate.command_name)
+    if event.command not in ours or state.phase not in ("training", "judging"):
         return Step(state)
     state = counted(state, event)
     step = _reject(state, policy, headline(event), now, detail=event.reason)

@@ -120,19 +120,28 @@ def _watch(state: MonitorState, event: ReferenceSet) -> Step[MonitorState]:
         counted_through=state.counted_through,
         task=event.plan.task,
     )
-    window = Window(event.at, event.at)
-    cleared = [
+    told = (*_replaced(state, event), *_offsets(fresh, event))
+    return Step(fresh, emits=tuple(Fact(_stream(state), one) for one in told))
+
+
+def _replaced(state: MonitorState, event: ReferenceSet) -> list[AlarmCleared]:
+    """Clear every alarm about the version that is not watched any more."""
+    return [
         AlarmCleared(
             model=event.model,
             version=state.version,
             kind=kind,
             subject=subject,
             reason="new version",
-            window=window,
+            window=Window(event.at, event.at),
         )
         for kind, subject in state.open
     ]
-    offsets = [
+
+
+def _offsets(fresh: MonitorState, event: ReferenceSet) -> list[OffsetAllowed]:
+    """Say what a new reference lets pass."""
+    return [
         OffsetAllowed(
             model=event.model,
             version=event.version,
@@ -142,10 +151,9 @@ def _watch(state: MonitorState, event: ReferenceSet) -> Step[MonitorState]:
             n_days=round(signal.level_days),
             at=event.at,
         )
-        for subject, signal in signals.items()
+        for subject, signal in fresh.signals.items()
         if signal.allowed
     ]
-    return Step(fresh, emits=tuple(Fact(_stream(state), one) for one in (*cleared, *offsets)))
 
 
 def _is_new(state: MonitorState, version: Version, window: Window, through: Instant) -> bool:

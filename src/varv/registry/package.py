@@ -27,7 +27,7 @@ from varv.tasks import TaskSpec, task_of
 
 LARGEST_BYTES = 512 * 1024 * 1024
 MOST_FILES = 2_000
-TOLERANCE = 1e-4
+PROBE_TOLERANCE = 1e-4
 """Largest difference from its probe scores with which a package counts as the one that was made, for what
 another platform may compute otherwise."""
 

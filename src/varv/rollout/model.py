@@ -13,7 +13,7 @@ import msgspec
 from varv.kernel.clock import Instant, iso
 from varv.kernel.codec import Event, event
 from varv.kernel.ids import ModelName, Version
-from varv.kernel.sagas import Command
+from varv.kernel.sagas import Command, act_of, command
 from varv.kernel.wording import count, percent, version_named
 from varv.rollout.grounds import Evidence, Moved, Probation
 from varv.rollout.guards import Latency
@@ -24,6 +24,7 @@ from varv.serving.routing import RoutingTable
 # what it asks for
 
 
+@command("rollout.warm_version")
 class WarmVersion(Command, frozen=True, kw_only=True):
     """Load a version and try it, so that its first request is not slow. Comes back as `VersionWarmed`."""
 
@@ -31,6 +32,7 @@ class WarmVersion(Command, frozen=True, kw_only=True):
     version: Version
 
 
+@command("rollout.apply_routing")
 class ApplyRouting(Command, frozen=True, kw_only=True):
     """Put a table in force unless a higher epoch is already. Comes back as `RoutingApplied` either way."""
 
@@ -40,6 +42,7 @@ class ApplyRouting(Command, frozen=True, kw_only=True):
     table: RoutingTable
 
 
+@command("rollout.move_alias")
 class MoveAlias(Command, frozen=True, kw_only=True):
     """Point an alias of the registry at a version. Comes back as `AliasConfirmed`."""
 
@@ -48,6 +51,7 @@ class MoveAlias(Command, frozen=True, kw_only=True):
     version: Version
 
 
+@command("rollout.unload_version")
 class UnloadVersion(Command, frozen=True, kw_only=True):
     """Let a version go once its last request has left. Comes back as `VersionUnloaded` in any case."""
 
@@ -55,6 +59,7 @@ class UnloadVersion(Command, frozen=True, kw_only=True):
     version: Version
 
 
+@command("rollout.count_answers")
 class CountAnswers(Command, frozen=True, kw_only=True):
     """Count what was answered since `since` under the table of `epoch`. Comes back as `AnswersCounted`."""
 
@@ -321,7 +326,7 @@ class RolloutNeedsHuman(Event, frozen=True, kw_only=True):
 
     def line(self) -> str:
         """Return one line on what this event states."""
-        return f"v{self.version} needs a person: {self.command}, {self.reason}"
+        return f"v{self.version} needs a person: {act_of(self.command)}, {self.reason}"
 
 
 @event("rollout.settled")

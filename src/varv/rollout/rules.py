@@ -176,9 +176,9 @@ class RolloutSaga:
         # A warming may be overtaken by the rollback, or fail after it had its effect; nobody else would let
         # the version go again.
         match event:
-            case VersionWarmed() | CommandFailed(command="WarmVersion") | TimerFired(key="retry"):
+            case VersionWarmed() | CommandFailed(command="rollout.warm_version") | TimerFired(key="retry"):
                 return Step(state, commands=(UnloadVersion(model=state.model, version=state.version),))
-            case CommandFailed(command="UnloadVersion"):
+            case CommandFailed(command="rollout.unload_version"):
                 return _retried(state, event, now)
             case _:
                 return Step(state)
@@ -216,7 +216,7 @@ class RolloutSaga:
             case RolloutSuperseded():
                 return self._roll_back(state, f"superseded by version {event.by_version}")
             case CommandFailed():
-                return self._roll_back(state, f"{event.command} failed: {event.reason}")
+                return self._roll_back(state, f"{event.act} failed: {event.reason}")
             case VersionWarmed() if state.phase == "warming" and event.version == state.version:
                 return self._warmed(state)
             case RoutingApplied() if event.epoch == state.epoch != state.echoed:
@@ -357,7 +357,7 @@ class RolloutSaga:
                 state, phase="draining", echoed=state.epoch, tally=Tally(through=now, step_since=now)
             )
             return self._next(drained, emits=(_promoted(drained),), timers=(CancelTimer("retry"),))
-        if isinstance(event, CommandFailed) and event.command == type(command).__name__:
+        if isinstance(event, CommandFailed) and event.command == command.command_name:
             return _retried(state, event, now)
         if isinstance(event, TimerFired) and event.key == "retry":
             return Step(state, commands=(command,))

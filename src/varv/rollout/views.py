@@ -8,6 +8,7 @@ from varv.kernel.clock import Instant
 from varv.kernel.codec import Event
 from varv.kernel.ids import ModelName, Version
 from varv.kernel.ledger import Entry
+from varv.kernel.sagas import act_of
 from varv.rollout.grounds import Evidence, Probation
 from varv.rollout.luck import Luck
 from varv.rollout.model import (
@@ -197,7 +198,7 @@ def _progress(record: RolloutRecord, entry: Entry, event: Event) -> None:
         case RolloutRolledBack():
             _log(record, entry, "rolled back", event.reason, event.evidence)
         case RolloutNeedsHuman():
-            _log(record, entry, "needs a person", f"{event.command}: {event.reason}", None)
+            _log(record, entry, "needs a person", f"{act_of(event.command)}: {event.reason}", None)
         case RolloutSettled():
             record.phase = "done" if event.outcome == "promoted" else "rolled_back"
             record.outcome, record.reason, record.settled_at = event.outcome, event.reason, entry.at

@@ -18,7 +18,7 @@ import polars as pl
 from varv.kernel.errors import Conflict, FailedPrecondition, Unavailable, VarvError
 from varv.kernel.user_code import UserCode
 from varv.registry import LoadedModel, Package, Runtimes, Signature
-from varv.registry.package import TOLERANCE
+from varv.registry.package import PROBE_TOLERANCE
 from varv.serving.routing import RoutingTable, assign, coins
 from varv.serving.scores import PLAIN, Role, Scores, answer_schema, score_series
 from varv.tasks import Task
@@ -79,7 +79,7 @@ class DataPlane:
             return
         loaded = self._runtimes.load(package)
         apart = package.difference(loaded.predict(package.probe_rows()))
-        if not apart <= TOLERANCE:
+        if not apart <= PROBE_TOLERANCE:
             hint = "build the package again on this platform"
             raise FailedPrecondition(
                 "version", version, "does not reproduce its probe scores", by=apart, hint=hint
@@ -104,7 +104,13 @@ class DataPlane:
                 table.epoch < held.epoch or (table.epoch == held.epoch and table != held)
             ):
                 hint = "read the table in force and decide again"
-                raise Conflict("routing table", table.epoch, "comes too late", in_force=held.epoch, hint=hint)
+                raise Conflict(
+                    "routing table",
+                    table.epoch,
+                    "is older than the one in force",
+                    in_force=held.epoch,
+                    hint=hint,
+                )
             cold = sorted(table.versions - self.warm_versions)
             if cold:
                 raise FailedPrecondition(

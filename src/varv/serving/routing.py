@@ -51,7 +51,7 @@ class RoutingTable(msgspec.Struct, frozen=True, kw_only=True):
         if not sound or abs(math.fsum(part.share for part in self.shares) - 1.0) >= 1e-9:
             shares = {part.version: part.share for part in self.shares}
             raise InvalidInput(
-                "routing table", self.epoch, "has no one or two shares that sum to 1", shares=shares
+                "routing table", self.epoch, "needs one or two shares that sum to 1", shares=shares
             )
 
     @property

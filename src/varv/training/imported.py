@@ -21,7 +21,7 @@ from varv.kernel.codec import digest
 from varv.kernel.errors import Corrupt, InvalidInput, NotFound
 from varv.kernel.plugins import required
 from varv.registry import Column, Package, Runtimes, Signature, environment, open_package, signature_of
-from varv.registry.package import LARGEST_BYTES, TOLERANCE
+from varv.registry.package import LARGEST_BYTES, PROBE_TOLERANCE
 from varv.tasks import Task
 from varv.training.estimators import family_of
 from varv.training.mlflow_folder import mlflow_model
@@ -254,7 +254,7 @@ def _checked(given: ImportInput, task: Task, runtimes: Runtimes) -> bytes:
 def _require_answers(package: Package, rows: pl.DataFrame, task: Task, runtimes: Runtimes) -> None:
     loaded = runtimes.load(package)
     apart = package.difference(loaded.predict(package.probe_rows()))
-    if not apart <= TOLERANCE:
+    if not apart <= PROBE_TOLERANCE:
         hint = "build it again where it was trained"
         raise InvalidInput("package", package.estimator, "does not answer as it did", by=apart, hint=hint)
     if not task.valid(loaded.predict(package.signature.feed(rows))).all():

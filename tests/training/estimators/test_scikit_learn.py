@@ -123,6 +123,7 @@ def test_categories_never_seen_and_missing_ones_are_what_the_estimator_makes_of_
     np.testing.assert_allclose(served(package, strange)[:, 0], expected, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "vectorizer", [TfidfVectorizer(ngram_range=(1, 2), min_df=20), CountVectorizer(min_df=20, binary=True)]
 )

@@ -241,8 +241,6 @@ def _attributes(ensemble: Ensemble, dtype: np.dtype[Any]) -> dict[str, Any]:
         return np.concatenate(kept) if kept else np.empty(0)
 
     modes, members = _modes(trees, below=ensemble.below)
-    weights = [tree.value[tree.is_leaf] for tree in trees]
-    targets = [np.full(int(tree.is_leaf.sum()), tree.target) for tree in trees]
     attributes = {
         "n_targets": len(ensemble.base),
         "aggregate_function": _AGGREGATE_SUM,
@@ -254,8 +252,7 @@ def _attributes(ensemble: Ensemble, dtype: np.dtype[Any]) -> dict[str, Any]:
         "nodes_missing_value_tracks_true": inner([tree.missing_left for tree in trees])
         .astype(np.int64)
         .tolist(),
-        "leaf_targetids": np.concatenate(targets).astype(np.int64).tolist(),
-        "leaf_weights": numpy_helper.from_array(np.concatenate(weights).astype(dtype)),
+        **_leaves(trees, dtype),
     }
     for side, children in (
         ("true", [tree.left for tree in trees]),
@@ -268,6 +265,17 @@ def _attributes(ensemble: Ensemble, dtype: np.dtype[Any]) -> dict[str, Any]:
     if members:
         attributes["membership_values"] = numpy_helper.from_array(np.array(members, dtype=dtype))
     return attributes
+
+
+def _leaves(trees: Sequence[Tree], dtype: np.dtype[Any]) -> dict[str, Any]:
+    from onnx import numpy_helper
+
+    weights = [tree.value[tree.is_leaf] for tree in trees]
+    targets = [np.full(int(tree.is_leaf.sum()), tree.target) for tree in trees]
+    return {
+        "leaf_targetids": np.concatenate(targets).astype(np.int64).tolist(),
+        "leaf_weights": numpy_helper.from_array(np.concatenate(weights).astype(dtype)),
+    }
 
 
 def _split_and_leaf_numbers(is_leaf: np.ndarray, n_inner: int, n_leaves: int) -> np.ndarray:

@@ -357,7 +357,7 @@ def _training_need(now: Reading, model: str) -> Need | None:
     if record.suspended is None:
         todo = "It is tried again with the next trigger; three equal failures suspend training."
         return Need(Status("warn", "Training failed"), text, todo, href, failed.ended_at)
-    todo = f"Training is {WAITING}: mend fit and start varv up again, or ask for one: varv retrain."
+    todo = f"Training is {WAITING}: correct fit and start varv up again, or ask for one: varv retrain."
     return Need(Status("bad", "Training suspended"), text, todo, href, failed.ended_at)
 
 

@@ -1,4 +1,5 @@
-"""One inference process: ``python -m varv.app.worker``, started and told what to do by the owner of the home.
+"""One inference process: ``python -m varv.app.server.worker``, started and told what to do by the owner of
+the home.
 
 It answers from memory alone: versions, features and the routing table are here, and what it answers is
 captured in a folder of its own before the answer goes out. It never writes the ledger, and it ends when its
@@ -21,8 +22,8 @@ import uvicorn
 
 from varv.adapters.runtimes import installed_runtimes
 from varv.app.compose import open_ledger, open_views
-from varv.app.protocol import bounded_protocol
-from varv.app.wire import (
+from varv.app.server.protocol import bounded_protocol
+from varv.app.server.wire import (
     Observe,
     Restore,
     Seal,

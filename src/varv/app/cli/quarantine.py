@@ -11,9 +11,15 @@ from typing import Any, TypeVar
 import msgspec
 import polars as pl
 
-from varv.app.access import answer, call, owned_ledger, reading_home
+from varv.app.cli.access import answer, call, owned_ledger, reading_home
+from varv.app.cli.rendering import Block, Grid, Heading, Line
 from varv.app.compose import open_views
-from varv.app.quarantine import (
+from varv.app.server.server_file import running_server
+from varv.app.settings import Loaded, Settings
+from varv.data.quarantine import ROW, counted
+from varv.data.service import REASON
+from varv.data.sources import in_kept_types
+from varv.data.verbs import (
     MOST_SHOWN,
     HeldBatch,
     HeldList,
@@ -31,12 +37,6 @@ from varv.app.quarantine import (
     replace,
     show_held,
 )
-from varv.app.rendering import Block, Grid, Heading, Line
-from varv.app.server_file import running_server
-from varv.app.settings import Loaded, Settings
-from varv.data.quarantine import ROW, counted
-from varv.data.service import REASON
-from varv.data.sources import in_kept_types
 from varv.kernel.clock import SystemClock, iso
 from varv.kernel.columns import TIME
 from varv.kernel.errors import InvalidInput, NotFound

@@ -19,7 +19,7 @@ from typing import IO
 
 import msgspec
 
-from varv.app.wire import (
+from varv.app.server.wire import (
     Observe,
     Order,
     Restore,
@@ -59,7 +59,7 @@ class WorkerProcess:
         self._owed: dict[int, _Owed] = {}
         self._on_end = on_end
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "varv.app.worker"],
+            [sys.executable, "-m", "varv.app.server.worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             pass_fds=(start.socket,),

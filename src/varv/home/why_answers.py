@@ -1,6 +1,6 @@
 """The first sentence of `varv why`: what is the case and what decided it, before the chain that led there.
 
-Read from the views; `app.explaining` adds the chain, `app.commands` shows both.
+Read from the views; `home.why` adds the chain, `app.cli` shows both.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Predicted(msgspec.Struct, frozen=True, kw_only=True):
     segment: str
     served_in: int
     """Seq of the entry that took the prediction in."""
-    routed_by: int | None
+    routed_by: int | None = None
     """Seq of the entry that put the routing table in force."""
     features: dict[str, Any]
     others: tuple[str, ...] = ()

@@ -11,11 +11,11 @@ from contextlib import contextmanager
 
 import msgspec
 
+from varv.app.cli.rendering import Block, show
 from varv.app.compose import open_ledger, open_views, require_sound_ledger
-from varv.app.rendering import Block, show
-from varv.app.server_file import Running
+from varv.app.desk import Desk
+from varv.app.server.server_file import Running
 from varv.app.settings import Settings
-from varv.app.use_cases import Desk
 from varv.kernel.clock import SystemClock
 from varv.kernel.errors import NotFound, Unavailable
 from varv.kernel.faults import Faults

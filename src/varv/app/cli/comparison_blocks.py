@@ -1,14 +1,14 @@
 """A comparison of policies as text: what each achieved by the task's loss and metrics, and what became of
 rows.
 
-`app.commands` shows it after a replay.
+`app.cli` shows it after a replay.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from varv.app.rendering import Block, Grid, Heading, Line
+from varv.app.cli.rendering import Block, Grid, Heading, Line
 from varv.home.model import Comparison, PartRows, PolicyScore
 from varv.home.wording import compared_digits, loss_of, measure_text, metrics_shown, unit_text
 from varv.kernel.wording import limits, number

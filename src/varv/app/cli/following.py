@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TextIO
 
-from varv.app.use_cases import Desk, LogsRequest, logs
 from varv.loop.printed import Printed
+from varv.loop.verbs import LogsRequest, Loops, logs
 
 EVERY_S = 0.5
 
 
-def follow(desk: Desk, found: Printed, to: TextIO) -> None:
+def follow(loops: Loops, found: Printed, to: TextIO) -> None:
     """Write what a training printed, and what it goes on to print, until it has ended."""
     shown = ""
     while True:
@@ -20,8 +20,8 @@ def follow(desk: Desk, found: Printed, to: TextIO) -> None:
             return
         shown = found.text
         # Woken by the training's end; what is printed meanwhile is in no entry.
-        desk.ledger.wait(desk.ledger.head().version, EVERY_S)
-        found = logs(desk, LogsRequest(model=found.model, version=found.version))
+        loops.ledger.wait(loops.ledger.head().version, EVERY_S)
+        found = logs(loops, LogsRequest(model=found.model, version=found.version))
 
 
 def added(before: str, now: str) -> str:

@@ -28,18 +28,18 @@ from starlette.routing import Mount
 
 from varv.adapters.processes import Processes
 from varv.app.compose import open_home, open_ledger, open_views
+from varv.app.desk import Desk
 from varv.app.fitting import ProcessFits
-from varv.app.patience import Patience
-from varv.app.protocol import bounded_protocol
-from varv.app.quarantine import QuarantineDesk
 from varv.app.replaying import report_of
-from varv.app.server_file import announce, withdraw
+from varv.app.server.fleet import Workers
+from varv.app.server.patience import Patience
+from varv.app.server.protocol import bounded_protocol
+from varv.app.server.server_file import announce, withdraw
 from varv.app.settings import Settings, variables
-from varv.app.use_cases import Desk
 from varv.app.verbs import build_verbs
-from varv.app.workers import Workers
 from varv.data import Quarantine
 from varv.data.inbox import Inbox
+from varv.data.verbs import QuarantineDesk
 from varv.fronts.api import create_api
 from varv.fronts.gateway import Gateway, allowed_hosts
 from varv.fronts.web.console import create_console
@@ -94,6 +94,19 @@ def serve(file: str, settings: Settings, *, model: str = "") -> int:
     return 1 if server.crashed else 0
 
 
+def _control_plane(application: Gateway) -> uvicorn.Server:
+    return uvicorn.Server(
+        uvicorn.Config(
+            application,
+            http=bounded_protocol(),  # type: ignore[bad-argument-type]
+            ws="none",
+            log_config=None,
+            access_log=False,
+            timeout_graceful_shutdown=5,
+        )
+    )
+
+
 class _Server:
     def __init__(self, file: str, settings: Settings, model: str) -> None:
         self._file = file
@@ -130,16 +143,7 @@ class _Server:
         self._log: CaptureLog | None = None
         self._log_folder: Path | None = None
         self._threads: list[threading.Thread] = []
-        self._uvicorn = uvicorn.Server(
-            uvicorn.Config(
-                self._application(),
-                http=bounded_protocol(),  # type: ignore[bad-argument-type]
-                ws="none",
-                log_config=None,
-                access_log=False,
-                timeout_graceful_shutdown=5,
-            )
-        )
+        self._uvicorn = _control_plane(self._application())
         self._console = threading.Thread(
             target=self._uvicorn.run, args=([self._control],), name="console", daemon=True
         )

@@ -35,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         options = parser().parse_args(arguments)
         # Every command's module is imported only when it runs: dataframes and servers take their time.
-        commands: Any = importlib.import_module("varv.app.commands")
+        commands: Any = importlib.import_module("varv.app.cli.commands")
         return commands.run(options)
     except VarvError as error:
         return _told(error, as_json=as_json)
@@ -51,7 +51,7 @@ def _told(error: VarvError, *, as_json: bool) -> int:
     """Say what went wrong: as a document on standard output, or as three lines on standard error."""
     usage = isinstance(error, _Usage)
     if as_json:
-        commands: Any = importlib.import_module("varv.app.commands")
+        commands: Any = importlib.import_module("varv.app.cli.commands")
         sys.stdout.write(commands.error_document(error))
     else:
         facts = ", ".join(f"{key}={value}" for key, value in error.facts.items())
@@ -213,7 +213,7 @@ def _add_quarantine(add: Any) -> None:
 
 
 def _add_reading(add: Any) -> None:
-    status = add("status", "what is the case, on one screen", _STATUS)
+    status = add("status", "show the state of every model", _STATUS)
     status.add_argument("model", nargs="?", default="", help="only this model")
     why = add("why", "explain a decision, a version or a prediction", _WHY)
     why.add_argument(
@@ -282,7 +282,3 @@ or swapped is named, with what to do about it. Exit status 1 if anything is not 
 _DOCTOR = """Check Python, libraries, home folder, disk, ports and browser, and show every setting with
 where it came from.
 """
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -16,11 +16,11 @@ import msgspec
 import numpy as np
 import polars as pl
 
-from varv.app import answers
-from varv.app.answers import Predicted
 from varv.data.identity import keys_of
 from varv.data.model import DatasetVersionAppended
 from varv.data.views import DatasetsView
+from varv.home import why_answers
+from varv.home.why_answers import Answer, Predicted
 from varv.kernel.clock import iso
 from varv.kernel.codec import Digest
 from varv.kernel.columns import TIME, FolderColumns
@@ -129,7 +129,7 @@ def explain(home: Path, ledger: Ledger, views: Views, subject: str) -> Explanati
     models = {name: sorted({*registered.get(name, ()), *tried.get(name, ())}) for name in names}
     if subject in models:
         latest = _latest(ledger, subject, models[subject], None)
-        told = answers.of_model(views, ledger, subject)
+        told = why_answers.of_model(views, ledger, subject)
         return _explained(ledger, latest, subject, "model", told)
     named = _VERSION.fullmatch(subject)
     if named and int(named["version"]) in models.get(named["model"], ()):
@@ -141,10 +141,10 @@ def explain(home: Path, ledger: Ledger, views: Views, subject: str) -> Explanati
 
 
 def _explained(
-    ledger: Ledger, entry: Entry, subject: str, kind: str, told: answers.Answer | None = None
+    ledger: Ledger, entry: Entry, subject: str, kind: str, told: Answer | None = None
 ) -> Explanation:
     links = _chain(ledger, entry)
-    told = told or answers.of_event(entry.event)
+    told = told or why_answers.of_event(entry.event)
     return Explanation(
         subject=subject,
         kind=kind,
@@ -161,7 +161,7 @@ def _explain_version(ledger: Ledger, views: Views, subject: str, model: str, ver
         record = registry.models.get(model)
         made = lineage(registry, model, version) if record and version in record.versions else None
     entry = _latest(ledger, model, [version], version)
-    found = _explained(ledger, entry, subject, "version", answers.of_version(views, model, version))
+    found = _explained(ledger, entry, subject, "version", why_answers.of_version(views, model, version))
     return msgspec.structs.replace(found, lineage=made, output=_output(views, model, version))
 
 
@@ -201,11 +201,22 @@ def _explain_prediction(
     routed = _routed_by(ledger, model, row["epoch"])
     with views.reading(LoopView) as loops:
         task = loops.task(model)
-    scores = _answered(latest, task)
-    predicted = Predicted(
+    predicted = msgspec.structs.replace(
+        _predicted(latest, model, key, task, served.seq),
+        routed_by=None if routed is None else routed.seq,
+        others=tuple(sorted(found.keys() - {model})),
+    )
+    explained = _explained(ledger, routed or served, key, "prediction", why_answers.of_prediction(predicted))
+    return msgspec.structs.replace(explained, prediction=predicted, lineage=made, sources=sources)
+
+
+def _predicted(latest: pl.DataFrame, model: str, key: str, task: Task, served_in: int) -> Predicted:
+    """Return what one row of the predictions says."""
+    [row], scores = latest.to_dicts(), _answered(latest, task)
+    return Predicted(
         model=model,
         key=key,
-        requested_at=iso(found[model]["requested_at"].to_physical().sort()[-1]),
+        requested_at=iso(latest["requested_at"].to_physical()[0]),
         score=scores[0] if len(scores) == 1 else None,
         scores=scores,
         said=task.said(np.array(scores)) if scores else "",
@@ -214,13 +225,9 @@ def _explain_prediction(
         share=row["share"],
         epoch=row["epoch"],
         segment=row[_SEGMENT],
-        served_in=served.seq,
-        routed_by=None if routed is None else routed.seq,
+        served_in=served_in,
         features={name: value for name, value in row.items() if name not in _beside(task)},
-        others=tuple(sorted(found.keys() - {model})),
     )
-    explained = _explained(ledger, routed or served, key, "prediction", answers.of_prediction(predicted))
-    return msgspec.structs.replace(explained, prediction=predicted, lineage=made, sources=sources)
 
 
 def _answered(row: pl.DataFrame, task: Task) -> tuple[float, ...]:

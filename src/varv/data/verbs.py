@@ -1,7 +1,7 @@
-"""The use cases of quarantine: what is in it, and letting rows out, correcting them, or giving them up.
+"""The use cases of data: rows and outcomes that arrive, and rows in quarantine.
 
-The same functions serve a running server, where rows that come out reach features and labels at once, and a
-home that nobody serves, where they do so at the next `varv up`.
+The functions of the quarantine serve a running server, where rows that come out reach features and labels at
+once, and a home that nobody serves, where they do so at the next `varv up`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import msgspec
 import polars as pl
 
 from varv.data import Correction, Datasets, Quarantine, Selection
-from varv.data.inbox import checked_rows
+from varv.data.inbox import Acceptance, Inbox, RefusedRow, checked_rows
 from varv.data.quarantine import ROW
 from varv.data.service import REASON
 from varv.data.values import in_json, typed_frame
@@ -22,15 +22,42 @@ from varv.data.views import DatasetsView, Quarantined
 from varv.kernel.clock import Clock, iso
 from varv.kernel.columns import FolderColumns
 from varv.kernel.errors import InvalidInput
+from varv.kernel.ids import ModelName
 from varv.kernel.ledger import Ledger
 from varv.kernel.secret import SECRET_FILE, Secret
-from varv.kernel.verbs import OPERATE, READ, verb
+from varv.kernel.verbs import OPERATE, READ, WRITE, verb
 from varv.kernel.views import Views
 
 MOST_LISTED = 500
 """Batches of one answer."""
 MOST_SHOWN = 1000
 """Rows of one answer."""
+
+
+class OutcomeRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """Outcomes of requests: rows with the key and the outcome, by the dataset's own column names."""
+
+    model: str
+    rows: list[dict[str, Any]]
+
+
+class AppendRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """Rows of a dataset, or of one of its later parts."""
+
+    dataset: str
+    rows: list[dict[str, Any]]
+    part: str = ""
+
+
+class Accepted(msgspec.Struct, frozen=True, kw_only=True):
+    """So many rows are durable, and will be in the ledger within seconds; the others are named."""
+
+    n_rows: int
+    n_unknown: int = 0
+    """Of these, outcomes of keys that no request has so far; they join it when it appears."""
+    n_refused: int = 0
+    refused: tuple[RefusedRow, ...] = ()
+    """The first hundred of them."""
 
 
 class ListRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -167,6 +194,24 @@ def offline_desk(home: Path, ledger: Ledger, views: Views, clock: Clock) -> Quar
         return corrected
 
     return QuarantineDesk(views, Quarantine(datasets, views, clock), settle, flows=False)
+
+
+@verb("outcome.record", needs=WRITE)
+def record_outcomes(inbox: Inbox, request: OutcomeRequest) -> Accepted:
+    """Make outcomes durable, but for those that do not fit; they are in the ledger within seconds."""
+    return _accepted(inbox.accept_outcomes(ModelName(request.model), request.rows))
+
+
+@verb("dataset.append", needs=WRITE)
+def append_rows(inbox: Inbox, request: AppendRequest) -> Accepted:
+    """Make rows of a dataset durable, but for those that do not fit; features hold them within seconds."""
+    return _accepted(inbox.accept(request.dataset, request.part, request.rows))
+
+
+def _accepted(found: Acceptance) -> Accepted:
+    return Accepted(
+        n_rows=found.n_rows, n_unknown=found.n_unknown, n_refused=found.n_refused, refused=found.refused
+    )
 
 
 @verb("quarantine.list", needs=READ)

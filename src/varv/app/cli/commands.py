@@ -1,0 +1,52 @@
+"""What each command does: read or tell, and show the result as text or as one JSON document."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+
+import msgspec
+
+from varv.app.settings import load_settings, return_memory, share_processors
+from varv.kernel.errors import VarvError
+
+MODULES = {
+    "init": "running",
+    "replay": "running",
+    "up": "running",
+    "status": "status",
+    "why": "why",
+    "logs": "why",
+    "verify": "checking",
+    "doctor": "checking",
+    "quarantine": "quarantine",
+    "rollback": "telling",
+    "retrain": "telling",
+    "register": "telling",
+    "cancel": "telling",
+}
+"""Where each command is; only that is imported, since dataframes and servers take their time."""
+
+FLAGS = ("home", "host", "port", "inference_port", "workers")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run the command that was chosen; return the exit status."""
+    share_processors()
+    return_memory()
+    loaded = load_settings({name: getattr(options, name, None) for name in FLAGS})
+    module = importlib.import_module(f"varv.app.cli.{MODULES[options.command]}")
+    return getattr(module, options.command)(options, loaded)
+
+
+def error_document(error: VarvError) -> str:
+    """Return an error as the JSON document that `--json` promises."""
+    said = {
+        "code": error.code,
+        "kind": error.kind,
+        "name": error.name,
+        "problem": error.problem,
+        "hint": error.hint,
+        "facts": error.facts,
+    }
+    return msgspec.json.encode({"error": said}, enc_hook=str).decode() + "\n"

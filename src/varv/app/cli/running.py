@@ -1,0 +1,98 @@
+"""`varv init`, `replay` and `up`: a project is written, lived through, or served."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from varv.app.cli.access import answer
+from varv.app.cli.comparison_blocks import comparison_blocks
+from varv.app.cli.rendering import Block, Heading, Line
+from varv.app.settings import Loaded, Settings
+from varv.home.model import Comparisons
+from varv.kernel.clock import Instant, SystemClock
+from varv.kernel.errors import InvalidInput
+from varv.project import Project
+
+
+def init(options: argparse.Namespace, loaded: Loaded) -> int:
+    """Write a small project to start from."""
+    from varv.app.starting import write_project
+
+    written = write_project(Path(options.folder), SystemClock().now())
+    told = {"folder": options.folder, "written": written}
+
+    def blocks() -> list[Block]:
+        there = Line("everything is there already; nothing was changed")
+        lines: list[Block] = [Line(f"wrote {Path(options.folder) / name}") for name in written] or [there]
+        go = "" if options.folder == "." else f"cd {options.folder} && "
+        return [*lines, Line(f"next: {go}varv replay deliveries.py")]
+
+    answer(options, told, blocks)
+    return 0
+
+
+def replay(options: argparse.Namespace, loaded: Loaded) -> int:
+    """Live through the past, and compare policies."""
+    from varv.app.cli.progress import ReplayProgress
+    from varv.app.replaying import report_name, run_replay
+    from varv.project import REFERENCES
+
+    settings = loaded.settings
+    project = _project(options, settings)
+    declared = project.replay()
+    project.validate()
+    if options.policies is not None:
+        names = [name.strip() for name in options.policies.split(",") if name.strip()]
+        for name in names:
+            if name not in REFERENCES:
+                hint = f"the policies are {', '.join(REFERENCES)}"
+                raise InvalidInput("policy", name[:40], "does not exist", hint=hint)
+        declared.references = tuple(names)
+    models = [model.name for model in declared.models]
+    progress = ReplayProgress(Instant(declared.since), Instant(declared.until), models)
+    try:
+        found = run_replay(
+            declared,
+            settings.home,
+            progress.tick,
+            declared_only=options.declared_only,
+            fresh=options.fresh,
+            fault=settings.fault,
+        )
+    finally:
+        progress.close()
+    reports = [settings.home / report_name(one.model, len(found.models)) for one in found.models]
+    answer(options, found, lambda: [*_comparisons(found), *(Line(f"report {path}") for path in reports)])
+    return 0
+
+
+def _project(options: argparse.Namespace, settings: Settings) -> Project:
+    """Return the project that a command names, or the settings, with one model alone if it names one."""
+    from varv.project import load_project
+
+    project = load_project(_place(options, settings))
+    return project.only(options.model) if options.model else project
+
+
+def _place(options: argparse.Namespace, settings: Settings) -> str:
+    place: str = options.file or settings.project
+    if not place:
+        hint = 'give FILE.py or a folder, or write project = "FILE.py" in varv.toml'
+        raise InvalidInput("command", options.command, "names no project", hint=hint)
+    return place
+
+
+def _comparisons(found: Comparisons) -> list[Block]:
+    blocks: list[Block] = []
+    for one in found.models:
+        title = [Heading(f"\n{one.model}")] if len(found.models) > 1 else []
+        blocks += [*title, *comparison_blocks(one)]
+    return [*blocks, Line("next: varv status, varv why MODEL, varv up FILE")]
+
+
+def up(options: argparse.Namespace, loaded: Loaded) -> int:
+    """Serve models until a signal."""
+    from varv.app.server.owner import serve
+
+    return serve(_place(options, loaded.settings), loaded.settings, model=options.model)

@@ -1,0 +1,147 @@
+"""`varv status`: the state of every model and dataset, as text."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+from varv.app.cli.access import answer, reading_home
+from varv.app.cli.rendering import Block, Grid, Heading, Line
+from varv.app.server.server_file import running_server
+from varv.app.settings import Loaded
+from varv.home.status import ModelStatus, QualityStatus, StatusReport, status_report
+from varv.home.wording import validation_columns
+from varv.kernel.wording import number
+from varv.tasks import task_of
+
+
+def status(options: argparse.Namespace, loaded: Loaded) -> int:
+    """Show the state of models and datasets."""
+    server = running_server(loaded.settings)
+    state = "not running" if server is None else f"running, pid {server.pid}, {server.url}"
+    with reading_home(loaded.settings) as desk:
+        found = status_report(desk.views, desk.ledger, desk.clock.now(), model=options.model, state=state)
+    answer(options, found, lambda: _status_blocks(found))
+    return 0
+
+
+def _status_blocks(found: StatusReport) -> list[Block]:
+    blocks: list[Block] = [Line(f"server   {found.state}"), Line(f"ledger   {found.n_entries:,} entries")]
+    if found.replayed_through is not None:
+        ended = "finished" if found.replay_finished else "unfinished"
+        blocks.append(Line(f"replay   through {found.replayed_through}, {ended}"))
+    if found.next_timer is not None:
+        blocks.append(
+            Line(f"next     {found.next_timer.key} of {found.next_timer.saga} at {found.next_timer.due}")
+        )
+    if len(found.models) > 1:
+        blocks += _models_blocks(found.models)
+    for model in found.models if len(found.models) == 1 else ():
+        blocks += _model_blocks(model)
+    blocks += _data_blocks(found)
+    return (
+        blocks
+        if found.models
+        else [*blocks, Line("no model yet; the first is trained by varv up or varv replay")]
+    )
+
+
+def _data_blocks(found: StatusReport) -> list[Block]:
+    if not found.data:
+        return []
+    columns = ("part", "rows", "repeat, equal", "other", "no row yet", "too early", "quarantined", "given up")
+    cells = [
+        (
+            f"{one.dataset}/{one.part}",
+            *(f"{n:,}" for n in (one.n_rows, one.n_equal, one.n_different, one.n_waiting, one.n_early)),
+            *(f"{n:,}" for n in (one.n_quarantined, one.n_discarded)),
+        )
+        for one in found.data
+    ]
+    held = sum(one.n_quarantined for one in found.data)
+    reasons = ", ".join(f"{reason} ({n:,})" for reason, n in found.quarantined.items())
+    more = [Line(f"  {held:,} rows in quarantine: {reasons}; see varv quarantine list")] if held else []
+    return [Heading("\ndata"), Grid(columns, cells), *more]
+
+
+def _models_blocks(models: Sequence[ModelStatus]) -> list[Block]:
+    """Return a line for each of several models."""
+    columns = ("model", "task", "loop", "champion", "traffic", "rollout", "alarms", "requests", "outcomes")
+    cells = [
+        (
+            one.model,
+            one.task.name,
+            f"{one.phase}, suspended" if one.suspended else one.phase,
+            "none" if one.champion is None else f"v{one.champion}",
+            _shares(one),
+            "none" if one.rollout is None else f"v{one.rollout.version} {one.rollout.phase}",
+            str(len(one.alarms)) if one.alarms else "none",
+            f"{one.n_requests:,}",
+            f"{one.n_labelled:,}" if task_of(one.task).has_outcome else "–",
+        )
+        for one in models
+    ]
+    more = Line("everything about one of them: varv status MODEL")
+    return [Heading("\nmodels"), Grid(columns, cells), more]
+
+
+def _shares(model: ModelStatus) -> str:
+    return ", ".join(f"v{one.version} {one.share:.0%}" for one in model.shares) or "none"
+
+
+def _model_blocks(model: ModelStatus) -> list[Block]:
+    champion = "none" if model.champion is None else f"v{model.champion}"
+    shares = _shares(model)
+    shadows = ", ".join(f"v{number}" for number in model.shadows)
+    outcomes = f"{model.n_labelled:,} outcomes" if task_of(model.task).has_outcome else "no outcome"
+    counts = f"{model.n_requests:,} requests, {outcomes}, {model.n_retrains} retrains"
+    blocks: list[Block] = [
+        Heading(f"\n{model.model}"),
+        Line(f"  champion {champion}, loop {model.phase}, epoch {model.epoch}, {counts}"),
+        Line(f"  traffic  {shares}" + (f", shadows {shadows}" if shadows else "")),
+    ]
+    if model.rollout is not None:
+        one = model.rollout
+        held = f", held: {one.held}" if one.held else ""
+        blocks.append(
+            Line(f"  rollout  v{one.version} {one.phase} at {one.share:.0%} since {one.since}{held}")
+        )
+    if model.n_uncaptured:
+        blocks.append(Line(f"  missing  {model.n_uncaptured:,} answers not captured: the disk was full"))
+    if model.waiting:
+        blocks.append(Line(f"  waiting  {', '.join(model.waiting)}"))
+    if model.suspended:
+        blocks.append(Line(f"  training {model.suspended}"))
+    blocks += [Line(f"  leak?    {one}") for one in model.leaks]
+    if model.failure:
+        blocks += [Line(f"  failed   {model.failure}".replace("\n", "\n           "))]
+    if model.quality is not None:
+        blocks.append(Line(_quality_line(model.quality)))
+    alarms = [
+        f"  alarm    {one.severity} {one.kind} {one.subject} since {one.since}, entry {one.seq}"
+        for one in model.alarms
+    ]
+    blocks += [Line(text) for text in alarms] or [Line("  alarms   none open")]
+    return [*blocks, _version_grid(model)]
+
+
+def _version_grid(model: ModelStatus) -> Grid:
+    measured = validation_columns(task_of(model.task))
+    rows = [
+        (
+            f"v{one.version}",
+            ", ".join(one.aliases),
+            one.registered_at[:16],
+            f"{one.n_rows:,}",
+            *(number(one.metrics.get(name), digits) for name, (_, digits) in measured.items()),
+            one.outcome + (f", planted {one.planted}" if one.planted else ""),
+        )
+        for one in model.versions
+    ]
+    labels = (label for label, _ in measured.values())
+    return Grid(("version", "aliases", "registered", "rows", *labels, "ended"), rows)
+
+
+def _quality_line(one: QualityStatus) -> str:
+    numbers = ", ".join(shown.text() for shown in one.numbers)
+    return f"  quality  {one.since[:10]} to {one.until[:10]}: {numbers}, n {one.n:,}"

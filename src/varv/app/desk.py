@@ -1,0 +1,92 @@
+"""What the verbs of a home work on, put together from the parts that it has at present."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from varv.data.inbox import Inbox
+from varv.data.verbs import QuarantineDesk
+from varv.home.verbs import Records
+from varv.kernel.clock import Clock
+from varv.kernel.engine import Engine
+from varv.kernel.errors import Unavailable
+from varv.kernel.ledger import Ledger
+from varv.kernel.views import Views
+from varv.loop.verbs import Loops
+
+T = TypeVar("T")
+
+
+class Desk:
+    """What the use cases work on.
+
+    Parameters
+    ----------
+    home, ledger, views
+        Of the home.
+    engine
+        With the sagas, to tell them what a person wants; None where the ledger is only read.
+    running
+        Whether somebody carries out what sagas decide.
+    """
+
+    def __init__(
+        self, home: Path, ledger: Ledger, views: Views, clock: Clock, engine: Engine | None, *, running: bool
+    ) -> None:
+        self.home = home
+        self.ledger = ledger
+        self.views = views
+        self.clock = clock
+        self.engine = engine
+        self.running = running
+        self.inbox: Inbox | None = None
+        self.quarantine: QuarantineDesk | None = None
+        """None where the ledger is only read, and while the server starts."""
+        self.state: Callable[[], str] = lambda: "not running"
+
+    @property
+    def loops(self) -> Loops:
+        """What acts on the loops."""
+        return Loops(
+            home=self.home,
+            ledger=self.ledger,
+            views=self.views,
+            clock=self.clock,
+            engine=self.engine,
+            running=self.running,
+        )
+
+    @property
+    def records(self) -> Records:
+        """What is on record."""
+        return Records(
+            home=self.home, ledger=self.ledger, views=self.views, clock=self.clock, state=self.state()
+        )
+
+    def require_inbox(self) -> Inbox:
+        """Return what takes rows in.
+
+        Raises
+        ------
+        Unavailable
+            If the server is still starting.
+        """
+        return _ready(self.inbox)
+
+    def require_quarantine(self) -> QuarantineDesk:
+        """Return what acts on rows in quarantine.
+
+        Raises
+        ------
+        Unavailable
+            If the server is still starting.
+        """
+        return _ready(self.quarantine)
+
+
+def _ready(part: T | None) -> T:
+    if part is None:
+        raise Unavailable("server", "", "is still starting", hint="try again in a moment; see varv status")
+    return part
