@@ -4,9 +4,13 @@ import re
 
 import msgspec
 import pytest
+from msgspec.structs import replace
+from tests.monitoring.worlds import TASKS
 
 from varv.fronts.web.report import write_report
 from varv.home.accounts import PartRows, warnings_of
+from varv.home.model import Measure
+from varv.tasks import task_of
 
 from .browsing import Tree
 from .history import comparison, empty, history
@@ -68,6 +72,34 @@ def test_lost_rows_come_before_everything_else(report, tmp_path):
     assert warning not in report
     assert Tree(html).faults == []
     assert next(iter(msgspec.to_builtins(told))) == "warnings"
+
+
+@pytest.mark.parametrize("name", ["binary", *TASKS])
+def test_models_of_every_task_have_a_report(name, tmp_path):
+    views, _ = history()
+    task = TASKS.get(name) or task_of(name)
+    metrics = {metric: Measure(0.5, 0.4, 0.6) for metric in task.metrics}
+    within = 0.7 if "auc" in task.metrics else None
+    told = comparison()
+    policies = tuple(
+        msgspec.structs.replace(
+            one,
+            metrics=metrics,
+            auc_within_days=within,
+            months=tuple(
+                msgspec.structs.replace(month, metrics=metrics, auc_within_days=within)
+                for month in one.months
+            ),
+        )
+        for one in told.policies
+    )
+    path = tmp_path / "report.html"
+    write_report(replace(told, task=task.spec, policies=policies), views, path)
+    tree = Tree(path.read_text())
+    assert tree.faults == []
+    assert ("AUC within days" in tree.text) == (within is not None and task.has_outcome)
+    if task.loss is not None:
+        assert task.loss.label in tree.text
 
 
 def test_the_report_is_the_same_byte_for_byte(report, tmp_path):

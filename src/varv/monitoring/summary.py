@@ -24,7 +24,7 @@ from varv.tasks import Task, TaskSpec, task_of
 
 WITHIN = " within days"
 """Behind the name of a number that compares requests of one day only."""
-_OF_ONE_DAY = "the same over requests of one day only, averaged over days by their requests"
+OF_ONE_DAY = "the same over requests of one day only, averaged over days by their requests"
 _OF_ALL = (
     "over all requests of the window together (pooled), so that telling bad days from good ones counts too"
 )
@@ -170,7 +170,7 @@ def glossary(task: Task) -> dict[str, str]:
         pooled = task.spec == TaskSpec() and column.name == _POOLED
         found[column.label] = f"{column.meaning}, {_OF_ALL}" if pooled else column.meaning
         if not column.is_mean:
-            found[column.label + WITHIN] = _OF_ONE_DAY
+            found[column.label + WITHIN] = OF_ONE_DAY
     return {label: meaning for label, meaning in found.items() if meaning}
 
 

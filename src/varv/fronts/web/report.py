@@ -31,8 +31,8 @@ from varv.kernel.ids import ModelName
 from varv.kernel.views import Views
 from varv.kernel.wording import count, number
 from varv.monitoring import PerformanceMeasured
-from varv.monitoring.summary import Shown, columns_of, glossary, shown
-from varv.tasks import Metric, TaskSpec, task_of
+from varv.monitoring.summary import OF_ONE_DAY, Shown, columns_of, glossary, shown
+from varv.tasks import Metric, task_of
 
 STYLES = ("one", "two", "three", "four")
 MOST_DAYS = 10
@@ -116,7 +116,8 @@ def _render(comparison: Comparison, now: Reading) -> str:
             candidates=_candidates(now, name),
             alarms=now.monitoring.alarms(name),
             offsets=now.monitoring.offsets(name),
-            glossary=glossary(task_of(series[-1].task if series else TaskSpec())),
+            glossary=glossary(task_of(comparison.task)),
+            of_one_day=OF_ONE_DAY,
             loss=_loss_label(series),
             outstanding=[(one, _of_loss(one)) for one in _outstanding(series)],
             reasons=reasons_of(now.datasets.quarantine()),
