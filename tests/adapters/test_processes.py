@@ -21,6 +21,8 @@ from varv.adapters.processes import Processes
 from varv.kernel.errors import InvalidInput, NotFound, StorageFull, Unavailable, UserCodeFailed
 from varv.kernel.executor import MIB, Limits
 
+pytestmark = pytest.mark.slow
+
 LIMITS = Limits(time_s=60.0, memory_bytes=400 * MIB, output_bytes=20_000, result_bytes=20 * MIB)
 SHORT = msgspec.structs.replace(LIMITS, time_s=2.0)
 # Many times what is needed: the machine may be busy.

@@ -43,6 +43,7 @@ def printed(file, model):
     return output_path(file.parent / "home", model, 7).read_text()
 
 
+@pytest.mark.slow
 def test_both_fitters_make_the_same_package(executor, file, capfd):
     given = rows_to_fit(owner=os.getpid())
     there = fits(executor, file).fit(which("late"), *declared(file, "late"), given)
@@ -84,6 +85,7 @@ def test_declared_time_ends_a_fit_that_hangs(executor, file):
     assert printed(file, "slow") == "[fit-1]\nbefore the loop\n"
 
 
+@pytest.mark.slow
 def test_declared_memory_ends_a_fit_that_grows(executor, file):
     with pytest.raises(UserCodeFailed, match=r"used more than 381\.5 MiB of memory|raised MemoryError"):
         fits(executor, file).fit(which("large"), *declared(file, "large"), rows_to_fit(200))

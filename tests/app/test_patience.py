@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from varv.app import patience as patience_module
+from varv.app.server import patience as patience_module
 from varv.app.server.patience import Patience
 from varv.kernel.errors import InvalidInput, StorageFull
 

@@ -11,7 +11,7 @@ from collections.abc import Generator
 import pytest
 import uvicorn
 
-from varv.app import protocol as module
+from varv.app.server import protocol as module
 from varv.app.server.protocol import Deadlines, Sweep, bounded_protocol
 
 REQUEST = b"POST / HTTP/1.1\r\nhost: here\r\ncontent-length: 4\r\n\r\nbody"

@@ -33,6 +33,7 @@ def july(dataset, name):
     return part(dataset, name).filter(pl.col(name).dt.date() == day)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("dataset", "name"),
     [(flights, "requested_at"), (flights, "departed_at"), (flights, "arrived_at"), (weather, "observed_at")],

@@ -269,6 +269,7 @@ def test_what_comes_ahead_of_its_row_is_kept_and_joins_it_unless_it_is_too_early
     assert store.datasets.read(TRIPS)["late"].to_list() == [True, None]
 
 
+@pytest.mark.slow
 def test_rows_and_their_counts_are_the_same_whether_or_not_the_process_was_restarted(tmp_path):
     rng = np.random.default_rng(3)
     found = []

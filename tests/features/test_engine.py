@@ -218,6 +218,7 @@ ROW = st.tuples(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=80, deadline=None)
 @given(st.lists(ROW, max_size=12), st.randoms(use_true_random=False), st.booleans())
 def test_features_are_those_of_brute_force_whatever_the_order_repetition_and_portions(found, order, trimmed):

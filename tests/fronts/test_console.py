@@ -238,6 +238,7 @@ def test_a_range_of_days_shows_only_those(console):
     assert len(page["series"]) == 10
 
 
+@pytest.mark.slow
 def test_every_link_leads_somewhere(console):
     waiting, seen = ["/"], set()
     while waiting and len(seen) < 200:

@@ -17,6 +17,8 @@ from varv.home.comparison import COMPARISON_FILE
 from varv.kernel.clock import instant
 from varv.kernel.errors import InvalidDeclaration
 
+pytestmark = pytest.mark.slow
+
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 UNTIL = "2024-04-10T00:00:00Z"
 

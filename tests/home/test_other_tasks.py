@@ -15,6 +15,8 @@ from varv.app.replaying import report_of
 from varv.loop.model import LoopStarted
 from varv.registry import VersionRegistered
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def delayed(tmp_path_factory):

@@ -64,17 +64,17 @@ FORGED = b'{"built":[7],"failures":[],"reminders":1}'
         ("DELETE FROM timers WHERE key = 'late'", (), "timer late of yard/2 is gone"),
         ("INSERT INTO timers VALUES ('yard/1', 'x', 5, 1)", (), "timer x of yard/1 was inserted"),
         ("UPDATE timers SET cause = 1 WHERE key = 'late'", (), "timer late of yard/2 was changed"),
-        ("UPDATE commands SET data = ? WHERE name = 'Build'", (b'{"n":6}',), "has another payload"),
-        ("UPDATE commands SET name = 'Break' WHERE name = 'Build'", (), "has another name"),
-        ("UPDATE commands SET priority = 9 WHERE name = 'Build'", (), "has another priority"),
-        ("UPDATE commands SET partition = '' WHERE name = 'Build'", (), "has another partition"),
-        ("UPDATE commands SET saga = 'yard/1' WHERE name = 'Build'", (), "has another saga"),
-        ("UPDATE commands SET cause = 1 WHERE name = 'Build'", (), "has another cause"),
-        ("UPDATE commands SET position = 1 WHERE name = 'Build'", (), "has another position"),
-        ("UPDATE commands SET due_at = due_at + 1 WHERE name = 'Build'", (), "has another due time"),
-        ("UPDATE commands SET due_at = 5 WHERE name = 'Break'", (), "has another due time"),
-        ("UPDATE commands SET failures = 4 WHERE name = 'Build'", (), "has another count of failures"),
-        ("DELETE FROM commands WHERE name = 'Break'", (), "is gone"),
+        ("UPDATE commands SET data = ? WHERE name = 'sample.build'", (b'{"n":6}',), "has another payload"),
+        ("UPDATE commands SET name = 'sample.break' WHERE name = 'sample.build'", (), "has another name"),
+        ("UPDATE commands SET priority = 9 WHERE name = 'sample.build'", (), "has another priority"),
+        ("UPDATE commands SET partition = '' WHERE name = 'sample.build'", (), "has another partition"),
+        ("UPDATE commands SET saga = 'yard/1' WHERE name = 'sample.build'", (), "has another saga"),
+        ("UPDATE commands SET cause = 1 WHERE name = 'sample.build'", (), "has another cause"),
+        ("UPDATE commands SET position = 1 WHERE name = 'sample.build'", (), "has another position"),
+        ("UPDATE commands SET due_at = due_at + 1 WHERE name = 'sample.build'", (), "has another due time"),
+        ("UPDATE commands SET due_at = 5 WHERE name = 'sample.break'", (), "has another due time"),
+        ("UPDATE commands SET failures = 4 WHERE name = 'sample.build'", (), "has another count of failures"),
+        ("DELETE FROM commands WHERE name = 'sample.break'", (), "is gone"),
         (
             "INSERT INTO commands (id, saga, cause, position, name, data, priority, partition, due_at)"
             " SELECT 'yard/1:1:1', saga, 1, 1, name, data, 9, partition, due_at FROM commands LIMIT 1",
@@ -108,7 +108,7 @@ def test_a_saga_whose_row_is_gone_does_not_begin_anew(home):
 
 
 def test_a_forged_command_is_never_run(home):
-    tamper(home, "UPDATE commands SET data = ?, priority = 9 WHERE name = 'Build'", b'{"n":6}')
+    tamper(home, "UPDATE commands SET data = ?, priority = 9 WHERE name = 'sample.build'", b'{"n":6}')
     with closing(SqliteLedger(home / "ledger.db")) as ledger:
         engine = engine_on(ledger, VirtualClock(Instant(NOON + HOUR)))
         with pytest.raises(Corrupt, match="command"):

@@ -14,7 +14,17 @@ from varv.kernel.errors import FailedPrecondition, Interrupted, InvalidInput, No
 from varv.kernel.faults import Crash, Faults
 from varv.kernel.ledger import Append, Change
 from varv.kernel.ledger_sqlite import MEMORY, SqliteLedger
-from varv.kernel.sagas import CommandFailed, Fact, Message, Reply, SetTimer, Step, TimerFired
+from varv.kernel.sagas import (
+    Command,
+    CommandFailed,
+    Fact,
+    Message,
+    Reply,
+    SetTimer,
+    Step,
+    TimerFired,
+    command,
+)
 
 from .samples import (
     NOON,
@@ -128,7 +138,7 @@ def test_a_failure_that_may_pass_is_tried_again_with_growing_waits_then_told(eng
     assert waits == [0, *(FIRST_RETRY * (2**k - 1) for k in range(1, MAX_ATTEMPTS))]
     assert yard(ledger).failures == ("unavailable",)
     failed = ledger.read(stream="yard/1")[-1].event
-    assert (failed.command, failed.attempts) == ("Break", MAX_ATTEMPTS)
+    assert (failed.command, failed.attempts) == ("sample.break", MAX_ATTEMPTS)
 
 
 @pytest.mark.parametrize(("how", "code"), [("input", "invalid_input"), ("bug", "user_code_failed")])
@@ -157,6 +167,7 @@ def test_a_command_without_a_handler_fails(ledger, clock):
 def test_a_command_that_cannot_be_read_is_no_failure_of_its_handler(ledger, clock):
     engine_on(ledger, clock).tell(Message("yard/1", Ordered(n=3)))
 
+    @command("sample.build")
     class Build(Break, frozen=True):
         """Another command under the same name, as of another version."""
 
@@ -183,8 +194,28 @@ def test_sagas_that_tell_in_a_circle_are_stopped(ledger, clock):
 
 def test_two_commands_of_one_name_are_refused(ledger, clock):
     other = type("Build", (Build,), {}, frozen=True)
-    with pytest.raises(InvalidInput, match="Build"):
+    with pytest.raises(InvalidInput, match=r"'sample.build' has the name of another command"):
         Engine(ledger, clock, handlers={Build: lambda *_: Reply(), other: lambda *_: Reply()})
+
+
+def test_a_command_without_a_name_is_refused(ledger, clock):
+    class Nameless(Command, frozen=True):
+        """A command whose author forgot to name it."""
+
+    with pytest.raises(InvalidInput, match=r"'Nameless' has no name; write @command"):
+        Engine(ledger, clock, handlers={Nameless: lambda *_: Reply()})
+
+
+def test_a_command_that_an_earlier_version_queued_by_its_class_fails_by_its_name(
+    engine, ledger, clock, monkeypatch
+):
+    monkeypatch.setattr(Break, "command_name", "Break")
+    engine.tell(Message("yard/1", TimerFired(key="remind", due=NOON)))
+    monkeypatch.undo()
+    while (due := engine.next_due()) is not None:
+        clock.move_to(Instant(max(due, clock.now())))
+        engine.settle()
+    assert ledger.read(stream="yard/1")[-1].event.command == "sample.break"
 
 
 def test_nothing_to_tell_writes_nothing(engine, ledger):

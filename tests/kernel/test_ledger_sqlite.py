@@ -234,7 +234,7 @@ def test_a_table_or_trigger_of_somebody_else_is_refused(tmp_path):
     SqliteLedger(tmp_path / "ledger.db").close()
     with closing(sqlite3.connect(tmp_path / "ledger.db", isolation_level=None)) as db:
         db.execute("CREATE TRIGGER t AFTER INSERT ON entries BEGIN DELETE FROM timers; END")
-    with pytest.raises(Corrupt, match="none of a ledger"):
+    with pytest.raises(Corrupt, match="that a ledger does not have"):
         SqliteLedger(tmp_path / "ledger.db")
     assert [found for _, _, found in flaws(tmp_path / "ledger.db")] == ["t"]
 

@@ -12,6 +12,8 @@ from .streams import REFERENCE_DAYS, before, day_instant, stream
 from .watch import watch
 from .worlds import TASKS, world
 
+pytestmark = pytest.mark.slow
+
 FEATURES = ["load", "temperature", "carrier"]
 N_DAYS = REFERENCE_DAYS + 365
 

@@ -77,6 +77,7 @@ def test_a_reference_of_any_task_survives_its_bytes(kind):
     assert [one.losses is None for one in found.features] == [promises] * 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", WITH_OUTCOME)
 def test_a_change_for_the_worse_is_an_alarm_and_right_predictions_are_none(kind):
     changed = day_instant(REFERENCE_DAYS + 30)

@@ -379,7 +379,7 @@ def test_a_compensation_that_fails_calls_a_person_and_is_tried_again():
 
 def test_after_the_pivot_the_way_is_forward_only():
     class Stuck(Unreliable):
-        broken = frozenset({"MoveAlias"})
+        broken = frozenset({"rollout.move_alias"})
 
     run = Stuck(AT_ONCE)
     run.tell(RolloutAborted(by="ana", reason="too late"), START)

@@ -33,10 +33,11 @@ def test_a_past_request_keeps_its_list_before_and_after_the_first_champion():
     )
     engine = FeatureEngine(schema.features, schema.requests, FeatureStore())
     plane = DataPlane(RANKING, FixedRuntime())
-    before = predicted(schema, engine, plane, requests)
+    features = engine.lookup(requests, at="asked_at")
+    before = predicted(schema, plane, requests, features)
     plane.warm(1, fixed(RANKING, ROW))
     plane.swap(table(1))
-    after = predicted(schema, engine, plane, requests)
+    after = predicted(schema, plane, requests, features)
     assert before["group"].to_list() == after["group"].to_list() == ["shoes", ""]
     assert before.schema == after.schema
     assert after["score"].to_list() == [2.5, 2.5]

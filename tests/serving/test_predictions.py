@@ -233,6 +233,7 @@ def test_a_restart_sees_what_was_there_before(tmp_path):
         assert one.equals(again.matured(at(since), at(until), known_by=at(by)))
 
 
+@pytest.mark.slow
 def test_predictions_that_come_one_at_a_time_are_not_held_one_at_a_time(telemetry):
     for number in range(300):
         telemetry.predicted(f"s{number}", predictions((f"k{number}", 7 * number % 300)))

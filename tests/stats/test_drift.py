@@ -43,6 +43,7 @@ def least_p_value(table):
     return min(day_shift(reference, day_profile(table[end - 14 : end]), looks=LOOKS) for end in ends)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("correlation", "at_most"), [(0.0, 0.05), (0.3, 0.08)])
 def test_a_year_of_looks_at_a_steady_feature_rarely_finds_drift(correlation, at_most):
     rng = np.random.default_rng(11)

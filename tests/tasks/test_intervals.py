@@ -89,6 +89,7 @@ def large_sample(name):
     return WORLDS[name].draw(np.random.default_rng(1), 4000)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "metric"), METRICS)
 def test_the_interval_holds_what_is_true(name, metric):
     value, low, high = estimates(name)[metric]

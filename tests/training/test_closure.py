@@ -194,6 +194,7 @@ def test_recursion_ends(project):
     assert "scale" in parts(looped)
 
 
+@pytest.mark.slow
 def test_the_digest_is_the_same_in_every_process(tmp_path):
     (tmp_path / "beside_x.py").write_text(BESIDE)
     (tmp_path / "main_x.py").write_text(PROJECT.format(beside="beside_x"))

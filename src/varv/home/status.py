@@ -242,7 +242,10 @@ def _model(views: Views, ledger: Ledger, name: str) -> ModelStatus:
         shadows=table.shadows if table else (),
         epoch=table.epoch if table else 0,
         rollout=_rollout(views, name),
-        waiting=tuple(f"{one.kind} {one.subject}".strip() for one in loop.pending),
+        waiting=(
+            *(f"{one.kind} {one.subject}".strip() for one in loop.pending),
+            *(f"registered {one.source.file}" for one in loop.offers),
+        ),
         suspended=f"{WAITING}, after {suspended.n_failures} equal failures" if suspended else "",
         failure=failed.detail if failed else "",
         leaks=leaks,

@@ -77,6 +77,7 @@ CASES = {
 ONNX = pytest.param("onnx", marks=pytest.mark.slow)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("runtime", [ONNX, "torch"])
 def test_every_row_of_a_month_is_predicted_as_the_module_does(january, case, runtime):

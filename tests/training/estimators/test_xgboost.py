@@ -49,6 +49,7 @@ def booster(x, y, *, rounds=20, **params):
     return xgb.train(settings, data(x, y), rounds)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("objective", "options", "task", "target"),
     [
