@@ -138,18 +138,6 @@ def test_commands_are_claimed_by_priority_and_then_age(ledger):
     assert order == ["s/3:3:0", "s/1:1:0", "s/2:2:0", "s/2:2:1"]
 
 
-def test_commands_that_wait_are_listed_as_they_would_be_claimed(ledger):
-    asks(ledger, "s/1")
-    asks(ledger, "s/2", n=2)
-    asks(ledger, "s/3", priority=9)
-    assert [one.id for one in ledger.waiting(NOON)] == ["s/3:3:0", "s/1:1:0", "s/2:2:0", "s/2:2:1"]
-    claimed = ledger.claim("w", NOON, HOUR)
-    first, *_ = ledger.waiting(NOON)
-    assert (first.id, first.attempt, first.data) == ("s/1:1:0", 0, claimed.data)
-    assert ledger.waiting(Instant(NOON + HOUR))[0].id == "s/3:3:0"
-    assert ledger.waiting(Instant(NOON - 1)) == ()
-
-
 def test_commands_of_one_partition_run_one_at_a_time(ledger):
     asks(ledger, "s/1", n=2)
     asks(ledger, "s/2", partition="gpu")

@@ -7,17 +7,15 @@ import copy
 import pytest
 from tests.home.live_home import NOW, REQUEST, LiveHome
 from tests.loop.other_tasks import delays
-from tests.loop.synthetic import declared, entries_of, head_of, quietly
+from tests.loop.synthetic import declared, entries_of, quietly
 
 import varv
 from varv.app.replaying import run_replay
 from varv.data.model import DatasetVersionAppended
 from varv.home.model import ReplayFinished
-from varv.kernel.ahead import Ahead
 from varv.kernel.blobs import FolderBlobs
 from varv.kernel.clock import HOUR
 from varv.kernel.errors import FailedPrecondition
-from varv.kernel.faults import Crash
 from varv.monitoring import ReferenceSet
 from varv.monitoring.reference import Reference
 from varv.project import project_of
@@ -66,22 +64,6 @@ def test_two_models_decide_together_as_they_do_alone(tmp_path):
         assert decisions(tmp_path / "both", model.name) == decisions(tmp_path / model.name, model.name)
         assert compared.policies[0].log_loss == alone.models[0].policies[0].log_loss
         assert compared.model == model.name
-
-
-@pytest.mark.slow
-def test_side_by_side_or_one_after_the_other_the_ledger_is_the_same(tmp_path, monkeypatch):
-    def lived(name, **options):
-        run_replay(replay_of(*twins()), tmp_path / name, quietly, declared_only=True, **options)
-        return head_of(tmp_path / name)
-
-    with monkeypatch.context() as changed:
-        changed.setattr(Ahead, "begin", lambda *_: None)
-        alone = lived("alone")
-    assert lived("together") == alone
-    for nth in (30, 60, 90):
-        with pytest.raises(Crash):
-            lived(f"dies {nth}", fault=f"engine.after_handler:{nth}")
-        assert lived(f"dies {nth}") == alone
 
 
 @pytest.mark.slow

@@ -33,11 +33,10 @@ def test_a_past_request_keeps_its_list_before_and_after_the_first_champion():
     )
     engine = FeatureEngine(schema.features, schema.requests, FeatureStore())
     plane = DataPlane(RANKING, FixedRuntime())
-    features = engine.lookup(requests, at="asked_at")
-    before = predicted(schema, plane, requests, features)
+    before = predicted(schema, engine, plane, requests)
     plane.warm(1, fixed(RANKING, ROW))
     plane.swap(table(1))
-    after = predicted(schema, plane, requests, features)
+    after = predicted(schema, engine, plane, requests)
     assert before["group"].to_list() == after["group"].to_list() == ["shoes", ""]
     assert before.schema == after.schema
     assert after["score"].to_list() == [2.5, 2.5]

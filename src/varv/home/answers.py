@@ -7,10 +7,7 @@ their own instants, once for all models that read the same views, answered, and 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
 
 import msgspec
 import polars as pl
@@ -19,15 +16,13 @@ from varv.data.intake import Batch, Intake
 from varv.features.engine import Shared
 from varv.home.home import Home, ModelParts
 from varv.kernel.codec import Digest
-from varv.kernel.ids import DatasetName, ModelName
+from varv.kernel.ids import ModelName
 from varv.kernel.sagas import Fact
 from varv.serving import predicted
 from varv.serving.model import RequestsServed
 
 Planted = Callable[[ModelName, pl.DataFrame], pl.DataFrame | None]
 """Of a model's requests: the planted columns that they bring, if any."""
-N_THREADS = 2
-"""Models that answer at once: dataframes and runtimes have threads of their own besides."""
 
 
 class Lived(msgspec.Struct, frozen=True):
@@ -53,7 +48,6 @@ class PastIntake:
         self._home = home
         predictions = [parts.predictions for parts in home.models.values()]
         self._intake = Intake(home.datasets, [home.features, *predictions])
-        self._threads = ThreadPoolExecutor(N_THREADS, thread_name_prefix="answers")
 
     def restore(self) -> None:
         """Bring features and predictions in memory to what is stored."""
@@ -81,43 +75,28 @@ class PastIntake:
         facts = list(stored.facts)
         # A row that is put aside was never a request: nobody could have asked with it.
         bases = {batch.dataset.name: batch.rows for batch in stored.batches if batch.is_base}
-        asked = self._asked(bases, planted)
-        if len(asked) > 1:
-            # Models know nothing of each other; their features were looked up one after the other, since they
-            # share views.
-            facts += self._threads.map(partial(_answer, segment=segment), asked)
-        else:
-            facts += [_answer(one, segment) for one in asked]
-        return Lived(tuple(facts), sum(one.requests.height for one in asked))
-
-    def _asked(self, bases: Mapping[DatasetName, pl.DataFrame], planted: Planted) -> list[_Asked]:
-        """Return what every model is asked, with its features; a view that several read is read once."""
-        shared: dict[DatasetName, Shared] = {}
-        found = []
+        shared: dict[str, Shared] = {}
+        n_requests = 0
         for name, parts in self._home.models.items():
-            dataset = parts.schema.requests
-            requests = bases.get(dataset.name)
+            dataset = parts.schema.requests.name
+            requests = bases.get(dataset)
             if requests is None or requests.is_empty():
                 continue
-            of_dataset = shared.setdefault(dataset.name, {})
-            features = parts.features.lookup(requests, at=dataset.event_time, shared=of_dataset)
-            found.append(_Asked(parts, requests, features, planted(name, requests)))
-        return found
+            given = planted(name, requests)
+            facts.append(self._answer(parts, requests, segment, given, shared.setdefault(dataset, {})))
+            n_requests += requests.height
+        return Lived(tuple(facts), n_requests)
 
-
-class _Asked(NamedTuple):
-    """The requests of one model in a stretch of time."""
-
-    parts: ModelParts
-    requests: pl.DataFrame
-    features: pl.DataFrame
-    planted: pl.DataFrame | None
-
-
-def _answer(asked: _Asked, segment: str) -> Fact:
-    parts = asked.parts
-    rows = predicted(parts.schema, parts.plane, asked.requests, asked.features, planted=asked.planted)
-    return served(parts.name, segment, rows, parts.predictions.predicted(segment, rows))
+    def _answer(
+        self,
+        parts: ModelParts,
+        requests: pl.DataFrame,
+        segment: str,
+        planted: pl.DataFrame | None,
+        shared: Shared,
+    ) -> Fact:
+        rows = predicted(parts.schema, parts.features, parts.plane, requests, planted=planted, shared=shared)
+        return served(parts.name, segment, rows, parts.predictions.predicted(segment, rows))
 
 
 def served(model: ModelName, segment: str, rows: pl.DataFrame, content: Digest) -> Fact:

@@ -2,15 +2,14 @@
 
 The driver knows three things only: the feed, the clock and the engine. Time moves to the next timer or the
 next day, whichever is first; what arrived until then is ingested, answered and committed as one change
-together with how far the replay has come; then everything that is due is settled, commands of several models
-side by side. A replay that was killed goes on from that position, and ends with the same ledger, bit for bit.
+together with how far the replay has come; then everything that is due is settled. A replay that was killed
+goes on from that position, and ends with the same ledger, bit for bit.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import closing
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import msgspec
 import polars as pl
@@ -19,7 +18,6 @@ from varv.home.answers import PastIntake
 from varv.home.feed import Feed
 from varv.home.home import Home
 from varv.home.model import ReplayAdvanced, ReplayFinished
-from varv.kernel.ahead import Ahead
 from varv.kernel.clock import DAY, WEEK, Instant, VirtualClock
 from varv.kernel.codec import Digest, Event
 from varv.kernel.columns import segment_name
@@ -73,17 +71,16 @@ class Driver:
         if self._last(ReplayFinished) is not None:
             self._intake.restore()
             return
-        with closing(Ahead(_model_of)) as ahead:
-            position = self._resume(declaration)
-            while position < self._replay.until:
-                until = self._next(position)
-                self._clock.move_to(until)
-                self._live_through(position, until)
-                self._home.engine.settle(ahead)
-                if until // WEEK != position // WEEK:
-                    self._home.features.trim(position)
-                position = until
-                on_tick(Progress(position, self._n_requests))
+        position = self._resume(declaration)
+        while position < self._replay.until:
+            until = self._next(position)
+            self._clock.move_to(until)
+            self._live_through(position, until)
+            self._home.engine.settle()
+            if until // WEEK != position // WEEK:
+                self._home.features.trim(position)
+            position = until
+            on_tick(Progress(position, self._n_requests))
         finished = ReplayFinished(models=tuple(self._home.models), n_requests=self._n_requests)
         self._home.engine.tell(facts=(Fact(STREAM, finished),))
 
@@ -170,11 +167,6 @@ class Driver:
         found = self._home.ledger.read(max(0, head - 1), stream=STREAM)
         last = found[-1].event if found else None
         return last if isinstance(last, kind) else None
-
-
-def _model_of(command: Any) -> ModelName:
-    """Return the model that a command is about: what two models ask for has nothing to do with each other."""
-    return command.model
 
 
 def still_filled(plant: Plant, version: Version, table: RoutingTable) -> bool:

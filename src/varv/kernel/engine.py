@@ -21,7 +21,6 @@ from typing import Any
 
 import msgspec
 
-from varv.kernel.ahead import Ahead
 from varv.kernel.clock import DAY, SECOND, Clock, Duration, Instant
 from varv.kernel.codec import Event, canonical
 from varv.kernel.errors import (
@@ -140,18 +139,13 @@ class Engine:
         due = [found.command_due] if found.command_due is not None else []
         return min([*due, found.timer.due] if found.timer else due, default=None)
 
-    def settle(self, ahead: Ahead | None = None) -> int:
+    def settle(self) -> int:
         """Fire timers and run commands until none is due now; return how many there were.
 
         Timers go first, by (due, saga, key), since what they decide may outrank a waiting command.
-
-        Parameters
-        ----------
-        ahead
-            Begins commands before their turn; the ledger is the same with it and without.
         """
         count = 0
-        while self.fire_one() or self.run_one(ahead=ahead):
+        while self.fire_one() or self.run_one():
             count += 1
         return count
 
@@ -175,7 +169,7 @@ class Engine:
             log(_LOG, logging.DEBUG, "timer.gone", saga=timer.saga, key=timer.key)
         return True
 
-    def run_one(self, worker: str = "main", *, ahead: Ahead | None = None) -> bool:
+    def run_one(self, worker: str = "main") -> bool:
         """Claim the next command that is due, run its handler and commit the outcome; return whether there
         was one.
 
@@ -190,36 +184,16 @@ class Engine:
             If the command was ended from outside. That is none either.
         """
         self._give_back()
-        if ahead is not None:
-            self._begin(ahead)
         claimed = self._ledger.claim(worker, self._clock.now(), LEASE)
         if claimed is None:
             return False
         self._faults.reach("engine.after_claim")
         try:
-            self._settle(claimed, self._begun(ahead, claimed) or self._outcome(claimed))
+            self._settle(claimed, self._outcome(claimed))
         except (StorageFull, Interrupted):
             self._unfinished.append(claimed)
             raise
         return True
-
-    def _begin(self, ahead: Ahead) -> None:
-        waiting = [(one, self._command(one)) for one in self._ledger.waiting(self._clock.now())]
-        ahead.begin([(one, command) for one, command in waiting if command is not None], self._outcome)
-
-    def _begun(self, ahead: Ahead | None, claimed: ClaimedCommand) -> Reply | VarvError | None:
-        command = None if ahead is None else self._command(claimed)
-        return None if ahead is None or command is None else ahead.take(claimed, command)
-
-    def _command(self, claimed: ClaimedCommand) -> Command | None:
-        """Return a command that somebody here can do, or None."""
-        if claimed.name not in self._handlers:
-            return None
-        try:
-            return _decoded(claimed, self._handlers[claimed.name][0])
-        except Corrupt:
-            # Said when it has its turn.
-            return None
 
     def _give_back(self) -> None:
         """Give back the leases of commands that did not come to an end, so that they run again."""

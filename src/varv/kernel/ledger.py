@@ -247,12 +247,6 @@ class Ledger(Protocol):
         """Return all rows beside the entries, and the entries with a seq above `after`, as of one moment."""
         ...
 
-    def waiting(self, now: Instant) -> tuple[ClaimedCommand, ...]:
-        """Return the commands that are due and not leased, as they would be claimed one after the other; they
-        are not compared with what was decided.
-        """
-        ...
-
     def claim(self, worker: str, now: Instant, lease: Duration) -> ClaimedCommand | None:
         """Take the lease of the next command that is due, by priority and then age; None if there is none.
 

@@ -164,10 +164,6 @@ class SqliteLedger:
         """Return the next timer and the next instant at which a command is due, whatever the time is."""
         return self._reader.upcoming()
 
-    def waiting(self, now: Instant) -> tuple[ClaimedCommand, ...]:
-        """Return the commands that are due and not leased, as they would be claimed one after the other."""
-        return self._reader.waiting(now)
-
     def stored(self, after: int) -> Stored:
         """Return all rows beside the entries, and the entries with a seq above `after`, as of one moment."""
         return self._reader.stored(after)

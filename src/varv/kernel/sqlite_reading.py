@@ -13,18 +13,10 @@ from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from varv.kernel.clock import Instant
 from varv.kernel.errors import Corrupt, FailedPrecondition
-from varv.kernel.ledger import GENESIS, ClaimedCommand, Entry, Head, SagaRow, Signer, Stored, Upcoming
+from varv.kernel.ledger import GENESIS, Entry, Head, SagaRow, Signer, Stored, Upcoming
 from varv.kernel.sqlite_file import connect
-from varv.kernel.sqlite_rows import (
-    all_commands,
-    all_sagas,
-    all_timers,
-    read_saga,
-    read_upcoming,
-    waiting_commands,
-)
+from varv.kernel.sqlite_rows import all_commands, all_sagas, all_timers, read_saga, read_upcoming
 from varv.kernel.storage import full, refused_read
 
 VERIFY = "run varv verify, and restore a copy"
@@ -107,11 +99,6 @@ class Reader:
         """Return the next timer, compared with what was decided, and when a command is next due."""
         with self._reading() as db:
             return read_upcoming(db, recorded_since=self._recorded_since)
-
-    def waiting(self, now: Instant) -> tuple[ClaimedCommand, ...]:
-        """Return the commands that are due and not leased, as they would be claimed one after the other."""
-        with self._reading() as db:
-            return waiting_commands(db, now)
 
     def stored(self, after: int) -> Stored:
         """Return all rows beside the entries, and the entries with a seq above `after`, as of one moment."""

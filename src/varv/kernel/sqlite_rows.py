@@ -43,10 +43,6 @@ WHERE due_at <= :now AND lease_until <= :now AND NOT EXISTS (
     SELECT 1 FROM commands AS other WHERE other.partition = c.partition AND other.lease_until > :now)
 ORDER BY priority DESC, cause, position LIMIT 1
 """
-_WAITING = """
-SELECT id, saga, cause, name, data, attempt, failures FROM commands
-WHERE due_at <= :now AND lease_until <= :now ORDER BY priority DESC, cause, position
-"""
 _HELD = "WHERE id = ? AND attempt = ? AND lease_until > 0"
 
 
@@ -144,12 +140,6 @@ def queue_command(
         f"INSERT INTO commands ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (*values, command.priority, partition, now),
     )
-
-
-def waiting_commands(db: sqlite3.Connection, now: Instant) -> tuple[ClaimedCommand, ...]:
-    """Return the commands that are due and not leased, by priority and then age."""
-    rows = db.execute(_WAITING, {"now": now})
-    return tuple(ClaimedCommand(*row[:7]) for row in rows)
 
 
 def next_command(db: sqlite3.Connection, now: Instant) -> tuple[QueuedCommand, bytes | None] | None:

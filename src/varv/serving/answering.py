@@ -17,6 +17,7 @@ import polars as pl
 
 from varv.data.values import ExpectedColumn, column_of
 from varv.features import FeatureEngine
+from varv.features.engine import Shared
 from varv.kernel.clock import Clock
 from varv.kernel.columns import TIME
 from varv.kernel.errors import InvalidInput, StorageFull
@@ -197,23 +198,25 @@ class Answering:
 
 def predicted(
     schema: RequestSchema,
+    engine: FeatureEngine,
     plane: DataPlane,
     requests: pl.DataFrame,
-    features: pl.DataFrame,
     *,
     planted: pl.DataFrame | None = None,
+    shared: Shared | None = None,
 ) -> pl.DataFrame:
     """Return the predictions of requests of the past, as they are kept: ``key``, ``requested_at``, the answer
     and the features. Before the first champion the answers are null.
 
     Parameters
     ----------
-    features
-        Of the requests, as `FeatureEngine.lookup` returns them.
     planted
         Further columns that the requests bring, one row each, which are not kept.
+    shared
+        What other models found for these requests; see `FeatureEngine.lookup`.
     """
     at = schema.requests.event_time
+    features = engine.lookup(requests, at=at, shared=shared)
     given = features if planted is None else features.hstack(planted)
     keys = schema.keys(requests)
     if plane.table is None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from threading import Lock
 from typing import Protocol
 
 from varv.kernel.executor import Cancelled
@@ -70,9 +69,6 @@ class Fitter(Protocol):
 class DirectFits:
     """Fits in this process, in the thread that asks: for replays and tests. Nothing printed is kept.
 
-    One at a time: two functions of authors that seed what their libraries draw from would draw from each
-    other's, and the same replay would end otherwise.
-
     Parameters
     ----------
     runtimes
@@ -81,12 +77,10 @@ class DirectFits:
 
     def __init__(self, runtimes: Runtimes) -> None:
         self._runtimes = runtimes
-        self._turn = Lock()
 
     def fit(self, which: FitOf, train: Train, task: Task, given: FitInput) -> bytes:
         """Return the package, as `Fitter.fit` says."""
-        with self._turn:
-            return fit_package(train, task, given, self._runtimes)
+        return fit_package(train, task, given, self._runtimes)
 
     def take_in(self, which: FitOf, task: Task, given: ImportInput) -> bytes:
         """Return the package, as `Fitter.take_in` says."""
