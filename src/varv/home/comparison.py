@@ -36,7 +36,7 @@ from varv.loop.model import LeakFinding
 from varv.loop.views import LoopView
 from varv.monitoring.views import MonitoringView
 from varv.registry import RegistryView, VersionRegistered
-from varv.serving.scores import GROUP, score_columns, scores_in
+from varv.serving.scores import GROUP, lists_of, score_columns, scores_in
 from varv.stats.intervals import Numbers, block_bootstrap_mean, clustered_mean
 from varv.tasks import Array, Task
 
@@ -199,8 +199,8 @@ def _common(runs: Mapping[str, PolicyRun]) -> pl.DataFrame:
             )
     assert common is not None, "the declared policy is always there"
     task = runs[DECLARED].task
-    if task.group is not None:
-        common = common.with_columns(pl.col(GROUP).fill_null(""))
+    if (lists := lists_of(common, task)) is not None:
+        common = common.with_columns(pl.Series(GROUP, lists))
     return common.drop_nulls() if task.has_outcome else common.drop("outcome").drop_nulls()
 
 

@@ -49,8 +49,7 @@ from varv.registry import (
     VersionRegistered,
     open_package,
 )
-from varv.rollout.evidence import lists_of
-from varv.serving.scores import GROUP, Scores, score_columns, score_series, scores_in
+from varv.serving.scores import GROUP, Scores, lists_of, score_columns, score_series, scores_in
 from varv.tasks import Task, TaskSpec
 from varv.training import (
     Fitter,

@@ -14,7 +14,7 @@ import polars as pl
 
 from varv.kernel.errors import InvalidInput
 from varv.monitoring.windows import day_numbers, require
-from varv.serving.scores import GROUP, score_columns, scores_in
+from varv.serving.scores import GROUP, lists_of, score_columns, scores_in
 from varv.stats.intervals import Numbers
 from varv.tasks import Array, Task
 
@@ -50,7 +50,6 @@ def labelled_rows(frame: pl.DataFrame, task: Task, model: str) -> Labelled:
     usable = answered_rows(frame, task) & frame["outcome"].is_not_null().to_numpy()
     if task.group is not None:
         require(frame, GROUP)
-        usable &= frame[GROUP].is_not_null().to_numpy()
     part = frame.filter(usable)
     predicted = scores_in(part, task).astype(np.float64)
     if not task.valid(predicted).all():
@@ -60,7 +59,7 @@ def labelled_rows(frame: pl.DataFrame, task: Task, model: str) -> Labelled:
         frame=part,
         outcome=task.target(part["outcome"].cast(task.outcome_dtype, strict=False)),
         predicted=predicted,
-        groups=None if task.group is None else part[GROUP].to_numpy(),
+        groups=lists_of(part, task),
         requested_at=part["requested_at"].dt.epoch("us").to_numpy(),
         day=np.asarray(day_numbers(part), dtype=np.int64),
         places=np.flatnonzero(usable),

@@ -21,9 +21,9 @@ from varv.kernel.errors import InvalidInput
 from varv.rollout.guards import Guard
 from varv.rollout.luck import GuardLuck, Hour, Luck, learned
 from varv.rollout.model import EvidenceArrived, GuardHours
-from varv.serving.scores import GROUP, Role, score_columns
+from varv.serving.scores import GROUP, Role, lists_of, score_columns
 from varv.stats.intervals import Numbers
-from varv.tasks import Array, Task
+from varv.tasks import Task
 
 
 def paired_columns(task: Task, guards: Iterable[Guard]) -> tuple[str, ...]:
@@ -189,15 +189,6 @@ def _losses(labelled: pl.DataFrame, task: Task, guard: Guard, role: Role) -> Num
     except ValueError as error:
         hint = f"give outcomes as the task {task.name} reads them, or null"
         raise InvalidInput("column", "outcome", f"has impossible values: {error}", hint=hint) from None
-
-
-def lists_of(rows: pl.DataFrame, task: Task) -> Array | None:
-    """Return the list of each row, the rows of one group in one hour; a row without a group is its own."""
-    if task.group is None:
-        return None
-    hour = pl.col("requested_at").dt.truncate("1h")
-    alone = pl.when(pl.col(GROUP).is_null()).then(pl.int_range(pl.len()))
-    return rows.select(pl.struct(GROUP, hour, alone.alias("row")).rank("dense")).to_series().to_numpy()
 
 
 def _inside(

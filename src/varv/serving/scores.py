@@ -18,6 +18,7 @@ from varv.tasks import Task
 Role = Literal["score", "champion_score", "candidate_score", "former_score"]
 ROLES: tuple[Role, ...] = ("score", "champion_score", "candidate_score", "former_score")
 Scores = npt.NDArray[np.float32]
+Lists = npt.NDArray[np.int64]
 
 
 PLAIN: dict[str, pl.DataType] = {
@@ -91,3 +92,20 @@ def renamed(frame: pl.DataFrame, task: Task, role: Role, as_role: Role) -> pl.Da
     """Return `frame` with a role's predictions in the place of another's."""
     pairs = zip(score_columns(task, role), score_columns(task, as_role), strict=True)
     return frame.with_columns(pl.col(name).alias(to) for name, to in pairs)
+
+
+def lists_of(rows: pl.DataFrame, task: Task) -> Lists | None:
+    """Return the list of each row as a number, int64 of shape (n,): the rows of one group in one hour are one
+    list, and a row without a group is its own; None where the task has no lists.
+
+    Parameters
+    ----------
+    rows
+        With the columns ``requested_at`` and ``group``.
+    """
+    if task.group is None:
+        return None
+    group, hour = pl.col(GROUP).fill_null(""), pl.col("requested_at").dt.truncate("1h")
+    alone = pl.when(group == "").then(pl.int_range(pl.len()))
+    numbers = rows.select(pl.struct(group, hour, alone.alias("row")).rank("dense").cast(pl.Int64))
+    return numbers.to_series().to_numpy()
