@@ -115,7 +115,7 @@ def _serving(record: LoopRecord, champion: int | None) -> str:
     if attempt is None:
         return f"v{champion} serves."
     since = "" if attempt.ended_at is None else f" since {iso(attempt.ended_at)}"
-    return f"v{champion} serves{since}; it was trained for {_reasons(attempt)}."
+    return f"v{champion} serves{since}; it was {_made(attempt)}."
 
 
 def _fate(attempt: Attempt) -> str:
@@ -124,8 +124,10 @@ def _fate(attempt: Attempt) -> str:
     state = {"training": "is being trained", "rolling": "is being rolled out"}.get(
         attempt.outcome, f"was {attempt.outcome}"
     )
-    return f"v{attempt.version}, trained for {_reasons(attempt)}, {state}{ended}{because}."
+    return f"v{attempt.version}, {_made(attempt)}, {state}{ended}{because}."
 
 
-def _reasons(attempt: Attempt) -> str:
-    return "; ".join(trigger.line() for trigger in attempt.triggers) or "no stated reason"
+def _made(attempt: Attempt) -> str:
+    if attempt.imported:
+        return f"trained elsewhere ({attempt.triggers[0].subject})"
+    return f"trained for {'; '.join(trigger.line() for trigger in attempt.triggers) or 'no stated reason'}"

@@ -17,6 +17,8 @@ from varv.rollout import Luck, RolloutPlan
 from varv.tasks import TaskSpec
 from varv.training.gates import GateResult
 
+REGISTERED = "registered"
+"""The kind of trigger that is a model trained elsewhere."""
 Phase = Literal["new", "idle", "training", "judging", "rolling"]
 
 

@@ -19,6 +19,7 @@ from varv.kernel.sagas import CancelTimer, CommandFailed, Fact, Message, SetTime
 from varv.loop.counting import age, growth, promoted, schedule
 from varv.loop.failing import WAITING, counted, forgotten, headline
 from varv.loop.model import (
+    REGISTERED,
     CandidateRejected,
     CandidateTrained,
     FaultPlanted,
@@ -262,7 +263,7 @@ def _train_planted(state: LoopState, policy: LoopPolicy, now: Instant) -> Step[L
 def _take_in(state: LoopState, policy: LoopPolicy, now: Instant) -> Step[LoopState]:
     offer, *rest = state.offers
     state = replace(state, offers=tuple(rest), offer=offer)
-    return _begin(state, policy, (Trigger("registered", offer.source.line()),), now)
+    return _begin(state, policy, (Trigger(REGISTERED, offer.source.line()),), now)
 
 
 def _begin(

@@ -8,6 +8,7 @@ from varv.kernel.clock import Instant
 from varv.kernel.codec import Event
 from varv.kernel.ledger import Entry
 from varv.loop.model import (
+    REGISTERED,
     CancelAsked,
     CandidateRejected,
     GatesJudged,
@@ -48,6 +49,11 @@ class Attempt:
     """Who asked to end its training, if somebody did."""
     output: OutputKept | None = None
     """What its training printed, once that has ended."""
+
+    @property
+    def imported(self) -> bool:
+        """Whether it was trained elsewhere."""
+        return any(trigger.kind == REGISTERED for trigger in self.triggers)
 
 
 @dataclass

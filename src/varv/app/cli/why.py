@@ -70,9 +70,10 @@ def _why_blocks(found: Explanation) -> list[Block]:
         blocks.append(Line(f"  source   {source.dataset} {source.part} (entry {source.seq}): {row}"))
     if found.lineage is not None:
         made = found.lineage
-        settings = ", ".join(f"{name} {value}" for name, value in made.params.items())
+        params = {} if made.imported else made.params
+        settings = "".join(f", {name} {value}" for name, value in params.items())
         digests = (("code", made.code), ("environment", made.environment), ("package", made.package))
-        blocks.append(Line(f"  made by  entry {made.registered_in}: {made.origin()}, {settings}"))
+        blocks.append(Line(f"  made by  entry {made.registered_in}: {made.origin()}{settings}"))
         blocks.append(Line("  from     " + ", ".join(f"{name} {digest[:12]}" for name, digest in digests)))
         data = (f"{used.dataset} version {used.version} ({used.digest[:12]})" for used in made.datasets)
         blocks.append(Line(f"  data     {', '.join(data)}"))
