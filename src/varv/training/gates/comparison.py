@@ -66,7 +66,8 @@ class BeatsChampion(msgspec.Struct, frozen=True, tag="beats_champion"):
         counts: dict[str, float | None] = {"n": float(n), "n_seen": float(n_seen), "n_days": float(n_days)}
         if n < LEAST_ROWS or n_days < LEAST_DAYS:
             seen = f"the champion was fitted on {n_seen:,} of the {len(rows):,} held-out rows"
-            answer = f"Nothing can be shown: {seen}, which leaves {n:,} of {n_days} day{'' if n_days == 1 else 's'}. The rollout decides."
+            days = "1 day" if n_days == 1 else f"{n_days} days"
+            answer = f"Nothing can be shown: {seen}, which leaves {n:,} of {days}. The rollout decides."
             return GateResult(name, True, "nothing shown", counts, question, answer, n)
         ours, champions, found = gain(measure, own)
         evidence = counts | {
