@@ -10,7 +10,7 @@ FILE ?= examples/flights/flights.py
 # Without its bytecode every process would compile varv anew, and every worker rewrite all tests.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: setup demo test fast lint types docs bench promises wheel lock clean
+.PHONY: setup demo test soak fast lint types docs bench promises wheel lock clean
 
 setup: $(VENV)/.installed
 
@@ -29,14 +29,18 @@ endif
 
 # Everything that must hold, the slow parts included.
 test: setup lint types
-	$(BIN)/python -m pytest -n auto --dist worksteal --doctest-modules src tests
+	$(BIN)/python -m pytest -n auto --dist worksteal -m "not soak" --doctest-modules src tests
+
+# The same promises over more seeds, kills and points of a crash: a quarter of an hour more.
+soak: setup
+	$(BIN)/python -m pytest -n auto --dist worksteal -m soak tests
 
 # What is worth running before every commit: under a minute. Its workers have a core each, so threads of
 # their own would only wait for each other; `make test` leaves them.
 fast: export OMP_NUM_THREADS := 1
 fast: export POLARS_MAX_THREADS := 1
 fast: setup lint types
-	$(BIN)/python -m pytest -n auto --dist worksteal -m "not slow" --doctest-modules src tests
+	$(BIN)/python -m pytest -n auto --dist worksteal -m "not slow and not soak" --doctest-modules src tests
 
 lint: setup
 	$(BIN)/ruff check .

@@ -14,7 +14,7 @@ from varv.app.compose import open_ledger
 from varv.kernel.columns import FolderColumns
 
 PARCEL = {"district": "harbour", "courier": "eli", "distance_km": 4.5, "weight_kg": 1.2, "hour": 18}
-KILLS = 20
+KILLS = [5, pytest.param(20, marks=pytest.mark.soak)]
 
 
 class Sender:
@@ -50,12 +50,13 @@ def keys_of(home, table, column, event, part=None):
 
 
 @pytest.mark.slow
-def test_whatever_was_acknowledged_is_there_after_twenty_kills_at_random_moments(tmp_path):
+@pytest.mark.parametrize("n_kills", KILLS)
+def test_whatever_was_acknowledged_is_there_after_kills_at_random_moments(tmp_path, n_kills):
     varv(tmp_path / "home", "init", str(tmp_path))
     home, file = tmp_path / "home", tmp_path / "deliveries.py"
     Server(home, file).stop()
     rng, sender = random.Random(20), Sender()
-    for number in range(KILLS):
+    for number in range(n_kills):
         if number % 4 == 3:
             server = Server(home, file, wait=False)
             threading.Event().wait(rng.uniform(0.0, 4.0))  # somewhere in its start

@@ -19,7 +19,7 @@ from varv.app.compose import open_ledger
 from varv.app.verifying import verify_report
 from varv.kernel.errors import VarvError
 
-N_KILLS = 20
+KILLS = [5, pytest.param(20, marks=pytest.mark.soak)]
 ROOT = Path(__file__).parents[2]
 
 
@@ -60,13 +60,14 @@ def live_to_the_end(home: Path, data: Path, life: int) -> None:
 
 
 @pytest.mark.slow
-def test_a_replay_that_is_killed_twenty_times_ends_as_if_it_had_been_left_alone(tmp_path):
+@pytest.mark.parametrize("n_kills", KILLS)
+def test_a_replay_that_is_killed_again_and_again_ends_as_if_it_had_been_left_alone(tmp_path, n_kills):
     jfk = flights_replay.flights().filter(pl.col("origin") == "JFK")
     data = flights_replay.prepare(tmp_path / "data", jfk)
     alone = tmp_path / "alone"
     live_to_the_end(alone, data, 99)
     n_all = len(entries_of(alone))
-    moments = sorted(np.random.default_rng(20130213).integers(1, n_all - 20, N_KILLS).tolist())
+    moments = sorted(np.random.default_rng(20130213).integers(1, n_all - 20, n_kills).tolist())
     home = tmp_path / "killed"
     kept = []
     for life, moment in enumerate(moments):
@@ -74,6 +75,6 @@ def test_a_replay_that_is_killed_twenty_times_ends_as_if_it_had_been_left_alone(
         found = entries_of(home)
         assert found[: len(kept)] == kept, "an entry that was committed is gone"
         kept = found
-    live_to_the_end(home, data, N_KILLS)
+    live_to_the_end(home, data, n_kills)
     assert verify_report(home).ok
     assert entries_of(home) == entries_of(alone)

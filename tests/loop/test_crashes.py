@@ -25,9 +25,16 @@ POINTS = {
     "columns.before_rename": (1, 2, 3, 30, 60),
     "blobs.before_rename": (1, 2, 3, 4, 5, 6),
 }
-FAST = {("ledger.after_commit", 1), ("engine.after_claim", 17), ("engine.after_handler", 29)}
+FIRST = {
+    "ledger.before_commit": (1, 36, 52),
+    "ledger.after_commit": (1, 44),
+    "engine.after_claim": (1, 17, 29),
+    "engine.after_handler": (16, 20, 29),
+    "columns.before_rename": (2, 30),
+    "blobs.before_rename": (2, 5),
+}
 CASES = [
-    pytest.param(point, nth, marks=() if (point, nth) in FAST else pytest.mark.slow)
+    pytest.param(point, nth, marks=() if nth in FIRST[point] else pytest.mark.soak)
     for point, passings in POINTS.items()
     for nth in passings
 ]

@@ -26,7 +26,7 @@ def year(seed, plan, **options):
     return watch(frame, made, plan, start=day_instant(REFERENCE_DAYS), end=day_instant(N_DAYS))
 
 
-SEEDS = pytest.mark.parametrize("seeds", [range(2), pytest.param(range(2, 32), marks=pytest.mark.slow)])
+SEEDS = pytest.mark.parametrize("seeds", [range(2), pytest.param(range(2, 32), marks=pytest.mark.soak)])
 
 
 @SEEDS
@@ -47,7 +47,7 @@ def test_performance_alarms_are_rarer_than_stated_while_nothing_changes(seeds):
 
 
 @pytest.mark.parametrize("kind", ["multiclass", "absolute", "squared", "quantiles", "ranking"])
-@pytest.mark.parametrize("seeds", [range(1), pytest.param(range(1, 21), marks=pytest.mark.slow)])
+@pytest.mark.parametrize("seeds", [range(1), pytest.param(range(1, 21), marks=pytest.mark.soak)])
 def test_models_of_other_tasks_keep_the_stated_rate_too(kind, seeds):
     predicts, n_days = TASKS[kind], REFERENCE_DAYS + 180
     plan = monitor.plan(monitor.standard(predicts), task=predicts)

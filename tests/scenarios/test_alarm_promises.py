@@ -5,7 +5,7 @@ import pytest
 from benchmarks.promises import alarms, intervals
 from benchmarks.promises.worlds import IID, WORLDS
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.soak
 
 
 @pytest.mark.parametrize("world", WORLDS, ids=lambda world: world.name)

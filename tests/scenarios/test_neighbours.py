@@ -63,8 +63,9 @@ def decisions(folder):
     entries = ledger.read(limit=1_000_000)
     ledger.close()
     ours = [one for one in entries if one.stream.split("/")[1:2] == ["calm-parcel"]]
+    decided = [one for one in ours if one.stream.partition("/")[0] in ("loop", "model", "rollout")]
     # Midnight may pass, and outcomes are counted then.
-    return [(one.stream, one.event) for one in ours if not isinstance(one.event, RowsMatured)]
+    return [(one.stream, one.event) for one in decided if not isinstance(one.event, RowsMatured)]
 
 
 class Flood:
