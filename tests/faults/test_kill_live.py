@@ -77,7 +77,7 @@ def test_whatever_was_acknowledged_is_there_after_kills_at_random_moments(tmp_pa
     told = keys_of(
         home, "data/deliveries/delivered_at", "delivery_id", "data.version_appended", "delivered_at"
     )
-    assert len(sender.predicted) > 2 * KILLS
+    assert len(sender.predicted) > 2 * n_kills
     assert set(sender.predicted) <= set(predicted)
     assert set(sender.told) <= set(told)
     ours = [key for key in predicted if key.startswith("k-")]

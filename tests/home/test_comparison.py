@@ -54,7 +54,7 @@ def past(task: Task, noise: float, seed: int = 3) -> pl.DataFrame:
         outcome = np.clip(np.round(outcome), 0, 5)
     at = SINCE + np.arange(N) * (DAY // PER_DAY)
     if task.group:
-        # Six rows a list, seconds apart; what is asked for comes again the next day, and is another list then.
+        # Six rows a list, seconds apart; what is asked for comes again the next day, as another list.
         at = SINCE + LISTS * 6 * (DAY // PER_DAY) + np.arange(N) % 6 * SECOND
     frame = pl.DataFrame(
         {

@@ -92,7 +92,10 @@ class Flood:
             thread.join()
 
 
-@pytest.mark.parametrize("act", ["crashes", "forks", "exits"])
+SOAK = [pytest.param(act, marks=pytest.mark.soak) for act in ("forks", "exits")]
+
+
+@pytest.mark.parametrize("act", ["crashes", *SOAK])
 def test_a_neighbour_that_breaks_and_is_flooded_changes_no_answer_and_no_decision(served, act):
     folder, server = served
     answers, decided = calm_answers(server), decisions(folder)
