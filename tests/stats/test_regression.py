@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from sklearn.metrics import r2_score, root_mean_squared_error
@@ -36,6 +36,7 @@ def test_a_ratio_over_ones_has_about_the_interval_of_a_mean():
 
 
 @given(hnp.arrays(np.float64, 12, elements=st.floats(0, 1e3)))
+@example(np.array([2.8e-154] + [0.0] * 11))
 def test_limits_stay_within_what_is_possible(x):
     found = clustered_ratio(x, np.ones(12), np.arange(12) // 3)
     assert 0 <= found.low <= found.value <= found.high

@@ -14,6 +14,9 @@ from scipy import special
 
 from varv.stats.intervals import Estimate, Numbers, clustered_mean
 
+LEAST_SPREAD = 1e-140
+"""Outcomes that lie closer together are equal: a ratio over their squares could not be written."""
+
 
 class ObservedBin(NamedTuple):
     """Rows of similar prediction: their means, and the 95 % interval of the observed one."""
@@ -184,8 +187,8 @@ def observed_by_predicted(
 def _squares(observed: npt.ArrayLike, predicted: npt.ArrayLike) -> tuple[Numbers, Numbers]:
     y, p = _checked(observed, predicted)
     about_mean = (y - y.mean()) ** 2
-    # A constant has no variance, whatever rounding leaves of it.
-    return (y - p) ** 2, about_mean if np.ptp(y) > 0 else np.zeros_like(y)
+    # A constant has no variance, whatever rounding leaves of it, and what varies less has squares that vanish.
+    return (y - p) ** 2, about_mean if np.ptp(y) > LEAST_SPREAD else np.zeros_like(y)
 
 
 def _checked(observed: npt.ArrayLike, predicted: npt.ArrayLike) -> tuple[Numbers, Numbers]:

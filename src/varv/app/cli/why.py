@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from typing import Any
 
 from varv.app.cli.access import answer, reading_home
 from varv.app.cli.rendering import Block, Heading, Line
@@ -70,7 +71,7 @@ def _why_blocks(found: Explanation) -> list[Block]:
         blocks.append(Line(f"  source   {source.dataset} {source.part} (entry {source.seq}): {row}"))
     if found.lineage is not None:
         made = found.lineage
-        params = {} if made.imported else made.params
+        params = made.params if made.imported is None else dict[str, Any]()
         settings = "".join(f", {name} {value}" for name, value in params.items())
         digests = (("code", made.code), ("environment", made.environment), ("package", made.package))
         blocks.append(Line(f"  made by  entry {made.registered_in}: {made.origin()}{settings}"))
