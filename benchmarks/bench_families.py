@@ -60,7 +60,7 @@ def expected(model: str, package: Package, rows: pl.DataFrame) -> np.ndarray:
 
         with torch.no_grad():
             return estimator(torch.from_numpy(inputs)).numpy()[:, 0]
-    return estimator.predict_proba(inputs)[:, 1]
+    return estimator.predict(inputs) if model == "own" else estimator.predict_proba(inputs)[:, 1]
 
 
 def answered(inference: int, model: str, rows: pl.DataFrame) -> np.ndarray:

@@ -117,7 +117,7 @@ def onnx(train: varv.TrainingSet) -> Any:
 
 def own(train: varv.TrainingSet) -> Any:
     """Fit the class above."""
-    return OddsOfHours().fit(train.frame, train.y)
+    return OddsOfHours.fit(train.frame["sched_hour"].to_numpy(), train.y)
 
 
 MATRIX: tuple[Callable[..., Any], ...] = (boosting, lightgbm, xgboost, onnx)

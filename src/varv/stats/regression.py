@@ -187,7 +187,7 @@ def observed_by_predicted(
 def _squares(observed: npt.ArrayLike, predicted: npt.ArrayLike) -> tuple[Numbers, Numbers]:
     y, p = _checked(observed, predicted)
     about_mean = (y - y.mean()) ** 2
-    # A constant has no variance, whatever rounding leaves of it, and what varies less has squares that vanish.
+    # A constant has no variance, whatever rounding leaves of it; squares of what varies less vanish.
     return (y - p) ** 2, about_mean if np.ptp(y) > LEAST_SPREAD else np.zeros_like(y)
 
 
