@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable, Mapping
+from importlib.metadata import entry_points
 from typing import Any, ClassVar, NewType, TypeVar
 
 import msgspec
@@ -111,11 +112,7 @@ def decode_event(name: str, version: int, data: bytes) -> Event:
     Corrupt
         If the name is unknown, or the bytes do not fit the event's fields.
     """
-    cls = _EVENTS.get(name)
-    if cls is None:
-        raise Corrupt(
-            "event", name, "is not known to this version of varv", hint="upgrade varv, or install the plugin"
-        )
+    cls = _EVENTS.get(name) or _brought(name)
     try:
         if version == cls.event_version:
             return msgspec.json.decode(data, type=cls)
@@ -125,6 +122,17 @@ def decode_event(name: str, version: int, data: bytes) -> Event:
         return msgspec.convert(fields, type=cls)
     except (msgspec.MsgspecError, KeyError, TypeError) as error:
         raise Corrupt("event", name, "does not decode", version=version, why=str(error)) from None
+
+
+def _brought(name: str) -> type[Event]:
+    """Return an event class that another package brings, by an entry point of the event's own name."""
+    for point in entry_points(group="varv.events", name=name):
+        # Whoever reads a ledger has not imported the package that wrote it; the class registers itself.
+        point.load()
+    if name not in _EVENTS:
+        hint = "upgrade varv, or install the package that brings it"
+        raise Corrupt("event", name, "is not known to this version of varv", hint=hint)
+    return _EVENTS[name]
 
 
 def finite(value: float) -> float | None:
