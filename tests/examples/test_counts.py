@@ -63,6 +63,10 @@ def test_its_parts_answer_live(installed, tmp_path, monkeypatch):
         assert 1 < answer.json()["predictions"][0] < 12
         listed = eventually(lambda: server.act("counts.list").json()["models"] or None)
         assert listed == [{"model": "people", "champion": 1, "most": 40}]
+        noted = server.act("counts.expect", model="people", reason="a school trip", by="ana").json()
+        # Another process reads it, which has imported nothing of the package before.
+        told = _varv(installed, tmp_path / "home", "why", str(noted["seq"]))
+        assert "more than usual is to come, says ana: a school trip" in told
     finally:
         server.stop()
 

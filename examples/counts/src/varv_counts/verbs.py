@@ -1,13 +1,15 @@
-"""The verb of this package: every front of varv offers it, as it does its own."""
+"""The verbs of this package: every front of varv offers them, as it does its own."""
 
 from __future__ import annotations
 
 import msgspec
 
-from varv.kernel.verbs import READ, verb
+from varv.kernel.verbs import OPERATE, READ, verb
 from varv.kernel.views import Views
+from varv.loop.verbs import Loops
 from varv.loop.views import LoopView
 from varv.registry import RegistryView
+from varv_counts.events import SurgeExpected
 
 
 class ListRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -26,6 +28,27 @@ class CountModels(msgspec.Struct, frozen=True, kw_only=True):
     """The models of counts of a home."""
 
     models: tuple[CountModel, ...]
+
+
+class ExpectRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """Says that a model will see more than usual, and why."""
+
+    model: str
+    reason: str
+    by: str = "operator"
+
+
+class Expected(msgspec.Struct, frozen=True, kw_only=True):
+    """The entry that it is on record in."""
+
+    seq: int
+
+
+@verb("counts.expect", needs=OPERATE)
+def expect(loops: Loops, asked: ExpectRequest) -> Expected:
+    """Put on record that more than usual is to come, for whoever looks at an alarm later."""
+    model = loops.model(asked.model)
+    return Expected(seq=loops.state_fact(model, SurgeExpected(by=asked.by, reason=asked.reason)))
 
 
 @verb("counts.list", needs=READ)
