@@ -14,7 +14,7 @@ from varv.kernel.errors import FailedPrecondition, NotFound
 from varv.kernel.sagas import CommandFailed, Message
 from varv.loop.model import CandidateRejected, OutputKept, RetrainAsked
 from varv.loop.plan import loop_id
-from varv.loop.verbs import ActRequest, LogsRequest, Loops, cancel, logs
+from varv.loop.verbs import ActRequest, LogsRequest, cancel, logs
 from varv.registry import RegistryView
 from varv.training import DirectFits
 from varv.training.output_log import output_path
@@ -34,15 +34,7 @@ def here(tmp_path):
 
 @pytest.fixture
 def loops(here):
-    home = here.home
-    return Loops(
-        home=home.folder,
-        ledger=home.ledger,
-        views=home.views,
-        clock=here.clock,
-        engine=home.engine,
-        running=False,
-    )
+    return here.loops
 
 
 def asked_for(here):

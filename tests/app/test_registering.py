@@ -19,7 +19,7 @@ from varv.kernel.blobs import FolderBlobs
 from varv.kernel.errors import InvalidInput, NotFound
 from varv.loop.model import CandidateRejected, GatesJudged, ModelOffered
 from varv.loop.offers import content_bytes
-from varv.loop.verbs import Loops, RegisterRequest, register
+from varv.loop.verbs import RegisterRequest, register
 from varv.registry import VersionRegistered, open_package, packed
 from varv.rollout import RolloutStarted
 from varv.training import read_foreign
@@ -37,15 +37,7 @@ def here(tmp_path):
 
 @pytest.fixture
 def loops(here):
-    home = here.home
-    return Loops(
-        home=home.folder,
-        ledger=home.ledger,
-        views=home.views,
-        clock=here.clock,
-        engine=home.engine,
-        running=False,
-    )
+    return here.loops
 
 
 def asked(here, path, **changes):

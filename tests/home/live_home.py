@@ -16,6 +16,7 @@ from varv.kernel.clock import DAY, HeldClock, VirtualClock, instant
 from varv.kernel.codec import Digest
 from varv.kernel.faults import Faults
 from varv.kernel.ids import ModelName
+from varv.loop.verbs import Loops
 from varv.project import Model, project_of
 from varv.serving import Answering, CaptureLog
 
@@ -63,6 +64,19 @@ class LiveHome:
         )
         if prepare:
             self.live.prepare()
+
+    @property
+    def loops(self) -> Loops:
+        """The loops, as a person acts on them where no server runs."""
+        home = self.home
+        return Loops(
+            home=home.folder,
+            ledger=home.ledger,
+            views=home.views,
+            clock=self.clock,
+            engine=home.engine,
+            running=False,
+        )
 
     def rows_known(self, batch: Batch) -> None:
         """Note what was sent to those that answer."""

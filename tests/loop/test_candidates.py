@@ -10,24 +10,18 @@ import numpy as np
 import polars as pl
 import pytest
 from tests.loop.synthetic import declared, fit, parcels, zeros_late
+from tests.loop.training_home import ASK, CUTOFF, START
 
 import varv
 from varv.adapters.runtimes import installed_runtimes
 from varv.app.compose import open_home
-from varv.home.answers import PastIntake
-from varv.home.feed import Feed
-from varv.kernel.clock import DAY, HOUR, Instant, VirtualClock, instant, wall_seconds
+from varv.kernel.clock import DAY, HOUR, Instant, VirtualClock, wall_seconds
 from varv.kernel.errors import FailedPrecondition, InvalidInput, UserCodeFailed
-from varv.loop.candidates import Candidates, labelled_rows
+from varv.loop.candidates import labelled_rows
 from varv.loop.model import TrainCandidate
 from varv.project import plan_of, project_of
-from varv.registry import open_package
-from varv.training import DirectFits, StepCache, incremental, search
+from varv.training import DirectFits, incremental, search
 from varv.training.gates import judge
-
-START = instant("2024-03-01")
-CUTOFF = Instant(START + 32 * DAY)
-ASK = TrainCandidate("late-parcel", 1, CUTOFF, 7)
 
 
 def speeds():
@@ -68,61 +62,6 @@ def share_of_late(rows):
 
 def colder(rows):
     return rows.with_columns(heat=pl.col("heat") - 1)
-
-
-class TrainingHome:
-    """A home in which everything before the cut-off has happened, and a count of the fits in it."""
-
-    def __init__(self, folder, past=None, *, model=None, fitter=None, chosen=fit, **train):
-        self.n_fits = 0
-
-        def counted(given, params):
-            self.n_fits += 1
-            return chosen(given, params)
-
-        model = model or declared(past).models[0]
-        model.train.window, model.train.fit = None, counted
-        for name, value in train.items():
-            setattr(model.train, name, value)
-        self.clock = VirtualClock(CUTOFF)
-        self.home = open_home(folder, [plan_of(model)], self.clock, durability="process")
-        [self.parts] = self.home.models.values()
-        cache = StepCache(folder / "cache", self.home.blobs)
-        runtimes = installed_runtimes()
-        self.candidates = Candidates(
-            self.home.datasets, self.home.blobs, cache, runtimes, fitter or DirectFits(runtimes)
-        )
-        self.home.engine.tell(facts=self.home.registered())
-        self.feed, self.intake = Feed(model.datasets), PastIntake(self.home)
-        self.lived_until = START
-        self.live_until(CUTOFF)
-
-    def live_until(self, when):
-        """Let everything happen that happens before `when`."""
-        rows = self.feed.between(self.lived_until, when)
-        self.clock.move_to(when)
-        lived = self.intake.live_through(rows, f"past-{when}")
-        self.home.engine.tell(facts=lived.facts)
-        self.lived_until = when
-
-    def train(self, ask=None, champion=None):
-        return self.candidates.train(self.parts, ask or ASK, champion)
-
-    def package(self, digest):
-        return open_package(self.home.blobs.get(digest))
-
-
-@pytest.fixture
-def home(tmp_path):
-    made: list[TrainingHome] = []
-
-    def made_home(past=None, **train):
-        made.append(TrainingHome(tmp_path / str(len(made)), past, **train))
-        return made[-1]
-
-    yield made_home
-    for one in made:
-        one.home.close()
 
 
 def test_ones_that_are_known_early_do_not_bias_what_is_trained_on(home):

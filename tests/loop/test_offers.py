@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 from tests.loop.foreign import foreign_file
-from tests.loop.test_candidates import ASK, CUTOFF, home
+from tests.loop.training_home import ASK, CUTOFF
 from tests.training.samples import RUNTIMES
 
 from varv.kernel.clock import DAY, Instant, instant
@@ -18,8 +18,6 @@ from varv.loop.offers import content_bytes, content_of
 from varv.monitoring.reference import Reference
 from varv.registry import Imported
 from varv.training import incremental, read_foreign
-
-__all__ = ["home"]
 
 UNTIL = instant("2024-03-20")
 

@@ -45,7 +45,7 @@ def frame(month):
 def imported(path, rows, **options):
     names = tuple(options.pop("names", rows.columns))
     task = options.pop("task", BINARY)
-    given = ImportInput(foreign=read_foreign(path), rows=rows, names=names, **options)
+    given = ImportInput.of(read_foreign(path), rows, names, **options)
     return open_package(import_model(given, task=task, runtimes=RUNTIMES))
 
 

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import ClassVar, Self
 
 import msgspec
-import polars as pl
 
 from varv.adapters.runtimes import installed_runtimes
 from varv.kernel.codec import Digest, digest_of
@@ -23,7 +22,7 @@ from varv.kernel.ids import ModelName, Version
 from varv.project import load_project
 from varv.registry import Package, open_package
 from varv.tasks import Task, TaskSpec, task_of
-from varv.training import FitInput, FitOf, Foreign, ImportInput, Train, code_closure, fit_package
+from varv.training import FitInput, FitOf, ImportInput, Train, code_closure, fit_package
 from varv.training.imported import import_model
 from varv.training.output_log import OutputLog, output_path
 from varv.training.recipe import name_of
@@ -101,17 +100,6 @@ class FitJob(msgspec.Struct, frozen=True):
         return fit_package(model.train, model.task, self.given, installed_runtimes())
 
 
-class _Offered(msgspec.Struct, frozen=True):
-    """An `ImportInput` as bytes: the rows as an Arrow stream."""
-
-    foreign: Foreign
-    rows: bytes
-    names: tuple[str, ...]
-    categories: dict[str, tuple[str, ...]]
-    trust: bool
-    task: TaskSpec
-
-
 class ImportJob(msgspec.Struct, frozen=True):
     """Making a package of a model that was trained elsewhere: a library reads a file that it did not write,
     which may end the process.
@@ -129,12 +117,7 @@ class ImportJob(msgspec.Struct, frozen=True):
 
     def encode(self) -> bytes:
         """Return the job as bytes."""
-        given, stream = self.given, io.BytesIO()
-        given.rows.write_ipc_stream(stream)
-        categories = {name: tuple(texts) for name, texts in given.categories.items()}
-        return msgspec.msgpack.encode(
-            _Offered(given.foreign, stream.getvalue(), given.names, categories, given.trust, self.task)
-        )
+        return msgspec.msgpack.encode(self)
 
     @classmethod
     def decode(cls, data: bytes, /) -> Self:
@@ -146,18 +129,9 @@ class ImportJob(msgspec.Struct, frozen=True):
             If it is not what was written.
         """
         try:
-            held = msgspec.msgpack.decode(data, type=_Offered)
-            rows = pl.read_ipc_stream(io.BytesIO(held.rows))
-        except (msgspec.MsgspecError, pl.exceptions.PolarsError, OSError) as error:
-            raise Corrupt("job", "import", "cannot be read", why=str(error)[:200]) from None
-        given = ImportInput(
-            foreign=held.foreign,
-            rows=rows,
-            names=held.names,
-            categories=held.categories,
-            trust=held.trust,
-        )
-        return cls(held.task, given)
+            return msgspec.msgpack.decode(data, type=cls)
+        except msgspec.MsgspecError as error:
+            raise Corrupt("job", "import", "cannot be read", why=str(error)) from None
 
     def run(self) -> bytes:
         """Return the package, once it is found to fit and to answer."""

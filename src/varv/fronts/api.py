@@ -21,7 +21,6 @@ from varv import __version__
 from varv.fronts.gateway import Bodies, require_own_site
 from varv.fronts.problems import (
     STATUS,
-    described,
     json_response,
     require_json,
     retry_headers,
@@ -125,7 +124,7 @@ def _endpoint(verb: Verb[Any, Any], token: str, bodies: Bodies) -> Callable[[Req
                 return json_response(result, status=207 if getattr(result, "n_refused", 0) else 200)
         except VarvError as error:
             return json_response(
-                {"error": described(error)}, status=status_of(error), headers=retry_headers(error)
+                {"error": error.described()}, status=status_of(error), headers=retry_headers(error)
             )
 
     return act

@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from varv.fronts.problems import TooLarge, described, json_response
+from varv.fronts.problems import TooLarge, json_response
 from varv.kernel.errors import InvalidInput, PermissionDenied, Unavailable, VarvError
 
 SMALL_BYTES = 64 << 10
@@ -40,7 +40,7 @@ class Gateway:
         if scope["type"] == "http" and self._hosts is not None:
             named = next((value for name, value in scope["headers"] if name == b"host"), b"")
             if host_name(named.decode("latin-1")) not in self._hosts:
-                await json_response({"error": described(_unknown(named))}, status=400)(scope, receive, send)
+                await json_response({"error": _unknown(named).described()}, status=400)(scope, receive, send)
                 return
         try:
             await self._app(scope, receive, send)

@@ -28,7 +28,6 @@ from varv.fronts.datatypes import content_of, datatype_of, typed_values
 from varv.fronts.gateway import Bodies, require_own_site
 from varv.fronts.problems import (
     TooLarge,
-    described,
     json_response,
     require_json,
     retry_headers,
@@ -184,7 +183,7 @@ def _told(handler: Handler) -> Handler:
             return await handler(self, request)
         except VarvError as error:
             field = error.name if error.kind in ("column", "field") else ""
-            body = {**described(error), "error": str(error), "message": str(error), "field": field}
+            body = {**error.described(), "error": str(error), "message": str(error), "field": field}
             body["error_code"] = error.code.upper()
             return json_response(body, status=status_of(error), headers=retry_headers(error))
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
@@ -33,18 +31,6 @@ class TooLarge(InvalidInput):
     """Is larger than allowed."""
 
     code = "invalid_input"
-
-
-def described(error: VarvError) -> dict[str, Any]:
-    """Return an error as data: its code, its subject, what is wrong, what to do, and the facts."""
-    return {
-        "code": error.code,
-        "kind": error.kind,
-        "name": error.name,
-        "problem": error.problem,
-        "hint": error.hint,
-        "facts": error.facts,
-    }
 
 
 def status_of(error: VarvError) -> int:

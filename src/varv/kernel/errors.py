@@ -21,7 +21,7 @@ front has one table from codes to its own protocol.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 PRINTED = "the last lines that it printed:"
 """What heads them in a whole message."""
@@ -70,6 +70,17 @@ class VarvError(Exception):
         printed: tuple[str, ...] = getattr(self, "printed", ())
         said = (PRINTED, *printed) if printed else ()
         return "\n  ".join((str(self), *getattr(self, "trace", ()), *said))
+
+    def described(self) -> dict[str, Any]:
+        """Return the error as data: its code, its subject, what is wrong, what to do, and the facts."""
+        return {
+            "code": self.code,
+            "kind": self.kind,
+            "name": self.name,
+            "problem": self.problem,
+            "hint": self.hint,
+            "facts": self.facts,
+        }
 
     def __str__(self) -> str:
         known = ", ".join(f"{key}={value!r}" for key, value in self.facts.items())

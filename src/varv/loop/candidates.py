@@ -29,6 +29,7 @@ from varv.loop.fits import (
     Recipe,
     Rows,
     ancestry,
+    end_of,
     fit_steps,
     new_rows_only,
     refit_step,
@@ -295,10 +296,9 @@ def _held(rows: pl.DataFrame, plan: LoopPlan, cutoff: Instant, number: int) -> H
     outcome.
     """
     train = plan.train
-    last = int(rows["requested_at"].to_physical().max() or 0) if rows.height else 0  # type: ignore[arg-type]
     back = number * train.validate
     fit_from = 0 if train.window is None else cutoff - train.window - back
-    until = last + 1 - back
+    until = end_of(rows) - back
     return Held(Instant(fit_from), Instant(until - train.validate), Instant(until))
 
 

@@ -79,6 +79,12 @@ class Rows(msgspec.Struct, frozen=True):
         return fit.height, held_out.height
 
 
+def end_of(frame: pl.DataFrame) -> Instant:
+    """Return where the requests of a frame end: just after the last of them."""
+    last = frame["requested_at"].to_physical().max() if frame.height else 0
+    return Instant(int(last or 0) + 1)  # type: ignore[arg-type]
+
+
 class Trials(msgspec.Struct, frozen=True):
     """What a search has tried."""
 

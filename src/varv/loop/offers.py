@@ -16,7 +16,7 @@ from varv.kernel.blobs import Blobs
 from varv.kernel.clock import Instant
 from varv.kernel.codec import Digest, digest_of
 from varv.kernel.errors import Corrupt, FailedPrecondition
-from varv.loop.fits import Held, Recipe, Rows
+from varv.loop.fits import Held, Recipe, Rows, end_of
 from varv.loop.model import Offer
 from varv.loop.plan import LoopPlan
 from varv.training import FitOf, Foreign, ImportInput, Input, PipelineStep
@@ -56,8 +56,7 @@ def offered_rows(frame: pl.DataFrame, plan: LoopPlan, offer: Offer, least: int) 
     FailedPrecondition
         If fewer than `least` rows can judge it.
     """
-    last = int(frame["requested_at"].to_physical().max() or 0) if frame.height else 0  # type: ignore[arg-type]
-    until = Instant(last + 1)
+    until = end_of(frame)
     since = Instant(max(offer.fitted_until, until - plan.train.validate * plan.train.origins))
     rows = Rows(frame, plan.features.names, (Held(Instant(0), since, until),))
     n_held_out = rows.between(since, until).height
@@ -84,10 +83,10 @@ def take_in(rows: Rows, recipe: Recipe, offer: Offer) -> bytes:
     """Make a package of it."""
     held = rows.held[0]
     which = FitOf(model=recipe.plan.model, version=recipe.version, step="import", cancelled=recipe.cancelled)
-    given = ImportInput(
-        foreign=content_of(recipe.blobs, offer.source.content, offer.source.file),
-        rows=rows.between(held.since, held.until).head(MOST_PROBED).select(rows.names),
-        names=rows.names,
+    given = ImportInput.of(
+        content_of(recipe.blobs, offer.source.content, offer.source.file),
+        rows.between(held.since, held.until).head(MOST_PROBED).select(rows.names),
+        rows.names,
         categories=offer.categories,
         trust=offer.trust,
     )

@@ -8,10 +8,10 @@ show that ours are others.
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import msgspec
 import numpy as np
@@ -43,16 +43,15 @@ class Foreign(msgspec.Struct, frozen=True, kw_only=True):
     """Whether MLflow saved a library's scikit-learn interface, which stops at its best iteration."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class ImportInput:
-    """A model that was trained elsewhere, and what it is checked against.
+class ImportInput(msgspec.Struct, frozen=True, kw_only=True):
+    """A model that was trained elsewhere, and what it is checked against; can go to another process.
 
     Parameters
     ----------
     foreign
         The model.
-    rows
-        Some rows of the declared features, to check it on; some thousands are enough.
+    stream
+        Some rows of the declared features, to check it on, as an Arrow stream; see `of`.
     names
         The declared features.
     categories
@@ -63,10 +62,22 @@ class ImportInput:
     """
 
     foreign: Foreign
-    rows: pl.DataFrame
+    stream: bytes
     names: tuple[str, ...]
-    categories: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    categories: dict[str, tuple[str, ...]] = {}
     trust: bool = False
+
+    @classmethod
+    def of(cls, foreign: Foreign, rows: pl.DataFrame, names: tuple[str, ...], **more: Any) -> Self:
+        """Return it with `rows`, of which some thousands are enough."""
+        stream = io.BytesIO()
+        rows.write_ipc_stream(stream)
+        return cls(foreign=foreign, stream=stream.getvalue(), names=names, **more)
+
+    @property
+    def rows(self) -> pl.DataFrame:
+        """The rows."""
+        return pl.read_ipc_stream(io.BytesIO(self.stream))
 
 
 def read_foreign(path: Path) -> Foreign:

@@ -41,12 +41,4 @@ def run(options: argparse.Namespace) -> int:
 
 def error_document(error: VarvError) -> str:
     """Return an error as the JSON document that `--json` promises."""
-    said = {
-        "code": error.code,
-        "kind": error.kind,
-        "name": error.name,
-        "problem": error.problem,
-        "hint": error.hint,
-        "facts": error.facts,
-    }
-    return msgspec.json.encode({"error": said}, enc_hook=str).decode() + "\n"
+    return msgspec.json.encode({"error": error.described()}, enc_hook=str).decode() + "\n"
