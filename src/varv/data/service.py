@@ -466,7 +466,7 @@ class Datasets:
         table = quarantine_of(held.dataset, held.part)
         rows = self._columns.scan(table, {held.segment: Digest("")}).collect()
         if held.kept and self._keyed(rows_digest(rows)) != held.kept:
-            name = f"columns/{table}/{held.segment}.parquet"
+            name = f"columns/{table}/{held.segment}"
             raise Corrupt("file", name, "does not hold the rows that were put aside", hint=RESTORE)
         return rows
 
