@@ -17,7 +17,8 @@ from types import MappingProxyType
 
 import polars as pl
 
-from varv.data.rules import Contract, Report
+from varv.data.expectations import Contract
+from varv.data.rules import Report
 from varv.data.sources import KEPT, Csv, Frame, Parquet, Source, Types, in_kept_types, kept_type
 from varv.kernel.clock import Instant
 from varv.kernel.codec import Digest, Event, event

@@ -15,6 +15,7 @@ import msgspec
 import polars as pl
 
 from varv.data.contracts import Contracts
+from varv.data.expectations import Contract
 from varv.data.inference import infer_contract
 from varv.data.keys import DatasetKeys, Stated, repeats, stated
 from varv.data.model import (
@@ -28,7 +29,6 @@ from varv.data.model import (
 )
 from varv.data.rules import (
     BEFORE_ITS_ROW,
-    Contract,
     Report,
     Screen,
     Screening,

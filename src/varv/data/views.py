@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from varv.data.expectations import Contract
 from varv.data.model import (
     BatchDropped,
     BatchQuarantined,
@@ -19,7 +20,7 @@ from varv.data.model import (
     RepeatsDropped,
     RowsJoined,
 )
-from varv.data.rules import WHOLE, Contract, Report
+from varv.data.rules import WHOLE, Report
 from varv.kernel.clock import Instant
 from varv.kernel.codec import Digest, Event
 from varv.kernel.ids import DatasetName, Seq, Version
