@@ -21,9 +21,7 @@ CONTRACT = Contract(
     columns=(
         ColumnRule(name="key", kind="integer", null_share=0.0),
         ColumnRule(name="at", kind="time", null_share=0.0),
-        ColumnRule(
-            name="x", kind="number", null_share=0.2, low=-1.0, high=2.0, lowest=-9.0, highest=9.0
-        ),
+        ColumnRule(name="x", kind="number", null_share=0.2, low=-1.0, high=2.0, lowest=-9.0, highest=9.0),
         ColumnRule(name="n", kind="integer", null_share=0.2, low=0.0, high=3.0),
         ColumnRule(name="late", kind="integer", values=(0.0, 1.0)),
         ColumnRule(name="kind", kind="text", values=("a", "b")),

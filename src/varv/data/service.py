@@ -393,13 +393,16 @@ class Datasets:
         *,
         version: Version | int | None = None,
         known_at: Instant | None = None,
+        since: Instant | None = None,
     ) -> pl.DataFrame:
-        """Return the rows of one part as `read` would join them, in the order of its time and key."""
+        """Return the rows of one part as `read` would join them, in the order of its time and key; those
+        known from `since` on, by default all.
+        """
         columns = dataset.columns(part)
         segments = {
             kept.segment: kept.rows
             for kept in self.versions(dataset, upto=version)
-            if kept.part == part and (known_at is None or (kept.first is not None and kept.first <= known_at))
+            if kept.part == part and _may_hold(kept, since, known_at)
         }
         if not segments:
             return pl.DataFrame(schema=dataset.part_types(part))
@@ -407,6 +410,8 @@ class Datasets:
         frame = frame.unique(dataset.key, keep="first", maintain_order=True)
         if known_at is not None:
             frame = frame.filter(pl.col(part) <= as_datetime(known_at))
+        if since is not None:
+            frame = frame.filter(pl.col(part) >= as_datetime(since))
         return frame.select(columns).sort(part, *dataset.key)
 
     def compact(self, dataset: Dataset) -> None:
@@ -560,6 +565,13 @@ class Datasets:
             batch=batch,
             rows=self._keyed(stored),
         )
+
+
+def _may_hold(kept: DatasetVersion, since: Instant | None, known_at: Instant | None) -> bool:
+    """Return whether a segment may hold rows that became known in [since, known_at]."""
+    if known_at is not None and (kept.first is None or kept.first > known_at):
+        return False
+    return since is None or kept.last is None or kept.last >= since
 
 
 def _digest_of_before(frame: pl.DataFrame) -> Digest:

@@ -14,7 +14,7 @@ import polars as pl
 from varv.data import Dataset, Datasets
 from varv.features import FeatureEngine, FeatureStore
 from varv.kernel.blobs import Blobs
-from varv.kernel.clock import Clock
+from varv.kernel.clock import Clock, Instant
 from varv.kernel.codec import Digest
 from varv.kernel.columns import Columns
 from varv.kernel.engine import Engine
@@ -94,10 +94,11 @@ class Home:
         if outcome.column:
             self.datasets.expect_outcomes(outcome.requests, outcome.column, outcome.task.rule())
 
-        def outcomes() -> pl.DataFrame:
+        def outcomes(since: Instant, known_by: Instant) -> pl.DataFrame:
             if not outcome.column:
                 return outcome.none()
-            return outcome.read(self.datasets.read_part(outcome.requests, outcome.known_at))
+            requests, part = outcome.requests, outcome.known_at
+            return outcome.read(self.datasets.read_part(requests, part, since=since, known_at=known_by))
 
         held = None if most_held is None else Stored(lambda: self.segments(name), outcomes, most_held)
         self.models[name] = ModelParts(
