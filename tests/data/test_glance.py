@@ -6,7 +6,7 @@ import datetime as dt
 
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from varv.data.expectations import ColumnRule, Contract
@@ -83,6 +83,7 @@ def batches(draw):
     return frame([tuple(row.values()) for row in rows])
 
 
+@settings(deadline=None)
 @given(batches())
 def test_a_glance_says_what_counting_says(batch):
     glanced, counted = both_ways(batch)

@@ -11,7 +11,7 @@ exists is not used.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from types import MappingProxyType
 
@@ -141,6 +141,12 @@ class Dataset:
         """
         frame = in_kept_types(self.source.load()).select(list(self._types))
         return frame.sort(self.event_time, *self.key, maintain_order=True)
+
+    def batches(self) -> Iterator[pl.DataFrame]:
+        """Yield the rows of `load` in batches, each in that order by itself."""
+        for rows in self.source.batches():
+            frame = in_kept_types(rows).select(list(self._types))
+            yield frame.sort(self.event_time, *self.key, maintain_order=True)
 
     def part(self, frame: pl.DataFrame, part: str) -> pl.DataFrame:
         """Return what `frame` says of one part: its columns, where its time is known, in the order of time
