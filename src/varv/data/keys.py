@@ -53,6 +53,30 @@ def stated(frame: pl.DataFrame, key: Sequence[str], time: str, *, is_base: bool)
     return Stated(keys, said.hash_rows(seed=0).to_numpy(), times.to_numpy())
 
 
+class Standing(NamedTuple):
+    """What is remembered of the keys of rows of one part: by that part, and by the base part, which is None
+    if the rows are of that.
+    """
+
+    own: Found
+    base: Found | None
+
+    def early(self, given: Stated) -> Flags:
+        """Return which rows say something before the row they are about existed."""
+        if self.base is None:
+            return np.zeros(len(given.keys), np.bool_)
+        return self.base.known & (given.times < self.base.times)
+
+    def ahead(self) -> Flags:
+        """Return which rows are about a row that is not there (yet)."""
+        return np.zeros(len(self.own.known), np.bool_) if self.base is None else ~self.base.known
+
+    def only(self, chosen: Flags) -> Standing:
+        """Return what is remembered of the chosen rows."""
+        base = None if self.base is None else Found(*(array[chosen] for array in self.base))
+        return Standing(Found(*(array[chosen] for array in self.own)), base)
+
+
 class KeyIndex:
     """The keys of one part; the first statement of a key stands."""
 
@@ -62,12 +86,16 @@ class KeyIndex:
     def find(self, keys: Hashes) -> Found:
         """Return what is remembered of `keys`."""
         found = Found(*_nothing(len(keys)))
+        # In order, neighbours are looked for in the same pages of a run.
+        order = np.argsort(keys)
+        asked = keys[order]
         for run in self._runs:
-            places = np.minimum(np.searchsorted(run.keys, keys), len(run.keys) - 1)
-            hit = run.keys[places] == keys
-            if hit.any():
-                found.known[hit] = True
-                found.rows[hit], found.times[hit] = run.rows[places[hit]], run.times[places[hit]]
+            places = np.minimum(np.searchsorted(run.keys, asked), len(run.keys) - 1)
+            hit = np.flatnonzero(run.keys[places] == asked)
+            if hit.size:
+                rows = order[hit]
+                found.known[rows] = True
+                found.rows[rows], found.times[rows] = run.rows[places[hit]], run.times[places[hit]]
         return found
 
     def add(self, new: Stated) -> None:
@@ -109,30 +137,23 @@ class DatasetKeys:
         """Return what is remembered of `keys` in a part."""
         return self._parts[part].find(keys)
 
-    def before_its_row(self, part: str, given: Stated) -> Flags:
-        """Return which rows of a later part say something before the row they are about existed."""
-        if part == self._base:
-            return np.zeros(len(given.keys), np.bool_)
-        base = self.find(self._base, given.keys)
-        return base.known & (given.times < base.times)
-
-    def ahead(self, part: str, given: Stated) -> Flags:
-        """Return which rows of a later part are about a row that is not there (yet)."""
-        if part == self._base:
-            return np.zeros(len(given.keys), np.bool_)
-        return ~self.find(self._base, given.keys).known
+    def standing(self, part: str, given: Stated) -> Standing:
+        """Return what is remembered of the keys of rows of a part."""
+        base = None if part == self._base else self.find(self._base, given.keys)
+        return Standing(self.find(part, given.keys), base)
 
     def n_waiting_for(self, part: str, keys: Hashes) -> int:
         """Return how many rows of a later part wait for one of these keys."""
         return 0 if part == self._base else int(np.isin(self._waiting[part].keys, keys).sum())
 
-    def add(self, part: str, new: Stated) -> dict[str, tuple[int, int]]:
+    def add(self, part: str, new: Stated, standing: Standing) -> dict[str, tuple[int, int]]:
         """Remember rows whose keys are new, and return, of each later part, how many rows had waited for
         them, and how many of those say something before their row existed.
         """
         if part != self._base:
-            late = new.only(self.ahead(part, new))
-            self._waiting[part] = _joined([self._waiting[part], late])
+            ahead = standing.ahead()
+            if ahead.any():
+                self._waiting[part] = _joined([self._waiting[part], new.only(ahead)])
             self._parts[part].add(new)
             return {}
         self._parts[part].add(new)

@@ -17,7 +17,7 @@ import polars as pl
 from varv.data.contracts import Contracts
 from varv.data.expectations import Contract
 from varv.data.inference import infer_contract
-from varv.data.keys import DatasetKeys, Stated, repeats, stated
+from varv.data.keys import DatasetKeys, Standing, Stated, repeats, stated
 from varv.data.model import (
     BatchQuarantined,
     ContractInferred,
@@ -284,8 +284,8 @@ class Datasets:
         content: Digest,
     ) -> Prepared:
         """Store the rows of a batch where they belong, and return the facts that make them count."""
-        kept, given, screening = self._kept(dataset, part, frame, screening)
-        repeated, equal = repeats(given, self._known(dataset).find(part, given.keys))
+        kept, given, standing, screening = self._kept(dataset, part, frame, screening)
+        repeated, equal = repeats(given, standing.own)
         facts: list[Event] = []
         batch = self._keyed(content) if repeated.any() or kept.height < frame.height else None
         if kept.height < frame.height:
@@ -298,11 +298,16 @@ class Datasets:
                     dataset=dataset.name, part=part, segment=segment, batch=batch or content, **counts
                 )
             )
-            kept, given = kept.filter(pl.Series(~repeated)), given.only(~repeated)
+            kept, given, standing = (
+                kept.filter(pl.Series(~repeated)),
+                given.only(~repeated),
+                standing.only(~repeated),
+            )
         accepted = not kept.is_empty() or frame.is_empty()
         if accepted:
-            facts.append(self._stored(dataset, part, segment, (frame, content), kept, given, batch))
-        for later, (n_rows, n_early) in self._known(dataset).add(part, given).items():
+            n_ahead = int(standing.ahead().sum())
+            facts.append(self._stored(dataset, part, segment, (frame, content), kept, n_ahead, batch))
+        for later, (n_rows, n_early) in self._known(dataset).add(part, given, standing).items():
             facts.append(
                 RowsJoined(dataset=dataset.name, part=later, segment=segment, n_rows=n_rows, n_early=n_early)
             )
@@ -314,23 +319,25 @@ class Datasets:
 
     def _kept(
         self, dataset: Dataset, part: str, frame: pl.DataFrame, screening: Screening
-    ) -> tuple[pl.DataFrame, Stated, Screening]:
-        """Return the rows that are not put aside, in the types in which they are stored."""
-        types = dataset.part_types(part)
+    ) -> tuple[pl.DataFrame, Stated, Standing, Screening]:
+        """Return the rows that are not put aside, in the types in which they are stored, and what is
+        remembered of them.
+        """
         if screening.whole:
-            empty = pl.DataFrame(schema=types)
-            return empty, _stated(empty, dataset, part), screening
-        sound = frame.filter(screening.reasons.is_null()) if screening.reasons.count() else frame
-        kept = conformed(sound, dataset, part)
+            kept = pl.DataFrame(schema=dataset.part_types(part))
+        else:
+            sound = frame.filter(screening.reasons.is_null()) if screening.reasons.count() else frame
+            kept = conformed(sound, dataset, part)
         given = _stated(kept, dataset, part)
-        early = self._known(dataset).before_its_row(part, given)
+        standing = self._known(dataset).standing(part, given)
+        early = standing.early(given)
         if not early.any():
-            return kept, given, screening
+            return kept, given, standing, screening
         where = screening.reasons.is_null().to_numpy().copy()
         where[where] = early
         expected = f"a time not before {dataset.event_time}"
         screening = with_reason(screening, pl.Series(where), BEFORE_ITS_ROW, part, expected)
-        return kept.filter(pl.Series(~early)), given.only(~early), screening
+        return kept.filter(pl.Series(~early)), given.only(~early), standing.only(~early), screening
 
     def _known(self, dataset: Dataset) -> DatasetKeys:
         """Return the keys of a dataset; they are read from what is stored when they are first needed."""
@@ -512,7 +519,7 @@ class Datasets:
         the row that they are about existed.
         """
         given = _stated(rows, dataset, part)
-        return pl.Series(self._known(dataset).before_its_row(part, given))
+        return pl.Series(self._known(dataset).standing(part, given).early(given))
 
     def _stored(
         self,
@@ -521,14 +528,14 @@ class Datasets:
         segment: str,
         came: tuple[pl.DataFrame, Digest],
         rows: pl.DataFrame,
-        given: Stated,
+        n_ahead: int,
         batch: Digest | None,
     ) -> DatasetVersionAppended:
         frame, content = came
         # Digests of a long batch take as long as everything else, so the same rows are not read twice.
         known = content if batch is None and rows.schema == frame.schema else None
         stored = self._columns.append(table_of(dataset.name, part), segment, rows, content=known)
-        times = rows[part].to_physical()
+        times = rows[part].cast(pl.Int64)
         first, last = times.min(), times.max()
         return DatasetVersionAppended(
             dataset=dataset.name,
@@ -538,7 +545,7 @@ class Datasets:
             digest=content if batch is None else stored,
             first=Instant(first) if isinstance(first, int) else None,
             last=Instant(last) if isinstance(last, int) else None,
-            n_ahead=int(self._known(dataset).ahead(part, given).sum()),
+            n_ahead=n_ahead,
             batch=batch,
             rows=stored,
         )
