@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from itertools import chain, repeat
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -186,6 +186,7 @@ class _Observed:
         self._numbers = {part: number for number, part in enumerate(dataset.parts)}
         self._waiting: dict[str, pl.DataFrame] = {}
         self._forgotten = 0
+        self._coded = _Coded(None, {})
 
     def history(self, view: FeatureView) -> ViewHistory:
         if view.entity not in self._entities and self._known is not None:
@@ -209,6 +210,9 @@ class _Observed:
         """
         if not entity:
             return np.zeros(frame.height, np.int64)
+        coded = self._coded
+        if frame is coded.frame and entity in coded.by_entity:
+            return coded.by_entity[entity]
         for column in entity:
             _require(frame, column, self._types[column])
         index, values = self._entities[entity], _rows_of(frame, entity)
@@ -255,6 +259,7 @@ class _Observed:
         if not fresh.all():
             frame, times, keys = frame.filter(pl.Series(fresh)), times[fresh], keys[fresh]
         by_entity = {entity: self.codes(entity, frame, new=True) for entity in self._entities}
+        self._coded = _Coded(frame, by_entity)
         self._rows.add(keys, times, list(by_entity.values()))
         self._fill(self.dataset.event_time, frame, times, by_entity)
         for part in list(self._waiting):
@@ -300,6 +305,13 @@ class _Observed:
                 table.add(codes, times, ties, frame)
             else:
                 table.add(codes[has], times[has], ties[has], frame.filter(pl.Series(has)))
+
+
+class _Coded(NamedTuple):
+    """The rows that were observed last, and their codes: in a replay they are the requests to look up."""
+
+    frame: pl.DataFrame | None
+    by_entity: dict[tuple[str, ...], Ints]
 
 
 def _rows_of(frame: pl.DataFrame, columns: tuple[str, ...]) -> list[Hashable]:
