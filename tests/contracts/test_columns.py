@@ -131,6 +131,16 @@ def test_segments_keep_their_names_and_rows_when_they_are_compacted(columns, few
             store.append("t", "a", FEBRUARY)
 
 
+def test_of_some_columns_those_that_are_there_are_read(columns, few):
+    columns.append("t", "a", JANUARY)
+    columns.append("t", "b", FEBRUARY.select("n"))
+    for _ in range(3):
+        read = list(columns.batches("t", ["a", "b"], columns=["s", "n"], segment_as="from"))
+        assert [part.columns for part in read] == [["s", "n", "from"], ["n", "from"]]
+        assert [part["n"].to_list() for part in read] == [[1, 2], [3]]
+        columns.compact("t", ["a", "b"])
+
+
 def test_who_has_just_found_a_segment_can_read_it_through_a_compaction(columns, few):
     columns.append("t", "a", JANUARY)
     columns.append("t", "b", FEBRUARY)

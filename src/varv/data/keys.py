@@ -38,6 +38,10 @@ class Found(NamedTuple):
     rows: Hashes
     times: Times
 
+    def only(self, chosen: Flags) -> Found:
+        """Return what is remembered of the chosen keys."""
+        return Found(self.known[chosen], self.rows[chosen], self.times[chosen])
+
 
 def stated(frame: pl.DataFrame, key: Sequence[str], time: str, *, is_base: bool) -> Stated:
     """Return the rows of a part, in kept types, as they are remembered.
@@ -73,8 +77,7 @@ class Standing(NamedTuple):
 
     def only(self, chosen: Flags) -> Standing:
         """Return what is remembered of the chosen rows."""
-        base = None if self.base is None else Found(*(array[chosen] for array in self.base))
-        return Standing(Found(*(array[chosen] for array in self.own)), base)
+        return Standing(self.own.only(chosen), None if self.base is None else self.base.only(chosen))
 
 
 class KeyIndex:

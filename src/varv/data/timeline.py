@@ -144,7 +144,7 @@ class TimelineWriter:
         if rows.is_empty():
             return
         self._pieces.append(rows)
-        self._n_bytes += rows.estimated_size()
+        self._n_bytes += int(rows.estimated_size())
         # What came in one piece is only written once it is sorted.
         if len(self._pieces) > 1 and self._n_bytes > MOST_IN_MEMORY:
             self._spill()
@@ -189,7 +189,8 @@ class TimelineWriter:
             path = self._folder / f"piece-{number}-{len(paths)}.arrows"
             part.drop("its bucket").write_ipc_stream(path, compression="lz4")
             paths.append(path)
-        self._pieces, self._n_bytes = [], 0
+        self._pieces.clear()
+        self._n_bytes = 0
 
     def _chunk(self, rows: pl.DataFrame, start: int, number: int) -> _Chunk:
         times = rows[self._time].to_physical()

@@ -77,13 +77,13 @@ class Home:
     leaks: LeakReport
     models: dict[ModelName, ModelParts] = field(default_factory=dict)
 
-    def add(self, plan: ModelPlan, *, most_held: int | None = None) -> None:
+    def add(self, plan: ModelPlan, *, most_held: int) -> None:
         """Take a model in, and put what its last routing table needs back in force.
 
         Parameters
         ----------
         most_held
-            How many of its predictions are held in memory; None for all, as a replay wants them.
+            How many of its predictions are held in memory; earlier ones are read when somebody asks.
 
         Raises
         ------
@@ -100,7 +100,7 @@ class Home:
             requests, part = outcome.requests, outcome.known_at
             return outcome.read(self.datasets.read_part(requests, part, since=since, known_at=known_by))
 
-        held = None if most_held is None else Stored(lambda: self.segments(name), outcomes, most_held)
+        held = Stored(lambda: self.segments(name), outcomes, most_held)
         self.models[name] = ModelParts(
             plan=plan,
             predictions=Predictions(name, self.columns, outcome, held),

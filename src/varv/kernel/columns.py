@@ -117,7 +117,12 @@ class Columns(Protocol):
         ...
 
     def batches(
-        self, table: str, segments: Segments, *, segment_as: str | None = None
+        self,
+        table: str,
+        segments: Segments,
+        *,
+        segment_as: str | None = None,
+        columns: Sequence[str] | None = None,
     ) -> Iterator[pl.DataFrame]:
         """Yield the rows of segments in the order given, a file at a time; their columns may differ.
 
@@ -125,6 +130,8 @@ class Columns(Protocol):
         ----------
         segment_as
             Add a column of this name, with the segment of each row.
+        columns
+            Those of them that are there; by default all.
 
         Raises
         ------
@@ -241,12 +248,20 @@ class FolderColumns:
         return parts[0] if len(parts) == 1 else pl.concat(parts)
 
     def batches(
-        self, table: str, segments: Segments, *, segment_as: str | None = None
+        self,
+        table: str,
+        segments: Segments,
+        *,
+        segment_as: str | None = None,
+        columns: Sequence[str] | None = None,
     ) -> Iterator[pl.DataFrame]:
         """Yield the rows of segments in the order given, a file at a time; their columns may differ."""
         for stretch in self._stretches(table, segments):
-            rows = self._require_compared(stretch[0].path, stretch, segments)
-            rows = self._read(stretch[0].path) if rows is None else rows
+            path = stretch[0].path
+            rows = self._require_compared(path, stretch, segments)
+            rows = frame_of(path, self._shown(path), columns) if rows is None else rows
+            if columns is not None:
+                rows = rows[[name for name in columns if name in rows.columns]]
             if stretch[0].n_rows is not None:
                 rows = rows.slice(*_rows(stretch))
             if segment_as is not None:
@@ -428,7 +443,7 @@ def _worth_a_file(small: Sequence[_Alone]) -> Iterator[list[str]]:
         n_bytes += one.n_bytes
         if len(names) >= _MANY or n_bytes >= _MUCH_BYTES:
             yield names
-            names, n_bytes = [], 0
+            names, n_bytes = list[str](), 0
 
 
 def _follows(one: _Stored, other: _Stored) -> bool:

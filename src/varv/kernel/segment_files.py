@@ -7,6 +7,7 @@ follows it. `kernel.columns` decides which file is read.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import NamedTuple
@@ -126,8 +127,8 @@ def read_file(path: Path, shown: str) -> FileRead:
     return FileRead(rows, segments)
 
 
-def frame_of(path: Path, shown: str) -> pl.DataFrame:
-    """Return the rows of a file as they are.
+def frame_of(path: Path, shown: str, columns: Sequence[str] | None = None) -> pl.DataFrame:
+    """Return the rows of a file as they are, of Parquet only those of `columns` that are there.
 
     Raises
     ------
@@ -137,7 +138,8 @@ def frame_of(path: Path, shown: str) -> pl.DataFrame:
     if path.suffix == STREAM:
         return _stream(path, shown)[0]
     try:
-        return pl.read_parquet(path, glob=False)
+        names = None if columns is None else pl.read_parquet_schema(path).keys() & set(columns)
+        return pl.read_parquet(path, glob=False, columns=None if names is None else sorted(names))
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
         raise _unreadable(shown, error) from None
 

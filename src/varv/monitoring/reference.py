@@ -166,7 +166,8 @@ def reference(
     signals = _baselines(task, model, series)
     # Quantiles and counts of long columns leave the interpreter to others.
     with ThreadPoolExecutor(_THREADS) as pool:
-        found = list(pool.map(lambda name: _feature(ordered[name], days, model), features))
+        waiting = [pool.submit(_feature, ordered[name], days, model) for name in features]
+        found = [one.result() for one in waiting]
     return Reference(
         model=model,
         version=version,

@@ -222,7 +222,7 @@ class Predictions:
         names = list(segments)
         asked = {names[number]: segments[names[number]] for number in numbers}
         window = pl.col("requested_at").is_between(as_datetime(since), as_datetime(until), closed="left")
-        frames = self._columns.batches(self._table, asked)
+        frames = self._columns.batches(self._table, asked, columns=columns)
         parts = [
             rows.filter(window).select([name for name in columns or rows.columns if name in rows.columns])
             for rows in map(self._completed, frames)

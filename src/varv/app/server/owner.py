@@ -27,7 +27,7 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 
 from varv.adapters.processes import Processes
-from varv.app.compose import open_home, open_ledger, open_views
+from varv.app.compose import MOST_HELD, open_home, open_ledger, open_views
 from varv.app.desk import Desk
 from varv.app.fitting import ProcessFits
 from varv.app.replaying import report_of
@@ -299,7 +299,7 @@ class _Server:
             fitter=ProcessFits(self._fits, whole_place(self._file), self._settings.home, limits),
             ledger=self._ledger,
             views=self._views,
-            hold_all=False,
+            most_held=MOST_HELD,
             timer=wall_seconds,
         )
 
