@@ -351,7 +351,7 @@ class Datasets:
             segments = {kept.segment: kept.rows for kept in versions if kept.part == part}
             batches = self._columns.batches(table_of(dataset.name, part), segments)
             names = dataset.columns(part)
-            keys.restore(part, [_stated(rows.select(names), dataset, part) for rows in batches])
+            keys.restore(part, (_stated(rows.select(names), dataset, part) for rows in batches))
         self._keys[dataset.name] = keys
         return keys
 

@@ -4,12 +4,7 @@ known.
 
 from __future__ import annotations
 
-import os
-import shutil
-import tempfile
-import weakref
 from collections.abc import Sequence
-from pathlib import Path
 
 import polars as pl
 
@@ -19,8 +14,7 @@ from varv.data.intake import Batch
 from varv.data.timeline import Timeline, TimelineWriter
 from varv.kernel.clock import Instant
 from varv.kernel.codec import Digest, digest_of
-
-_PREFIX = "varv-feed-"
+from varv.kernel.scratch import Scratch
 
 
 class Feed:
@@ -40,8 +34,7 @@ class Feed:
     """
 
     def __init__(self, datasets: Sequence[Dataset]) -> None:
-        self._folder = _temporary_folder()
-        weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
+        self._scratch = Scratch("feed")
         self._parts: dict[tuple[str, str], tuple[Dataset, Timeline]] = {}
         self._undated: dict[str, pl.DataFrame] = {}
         self._later: dict[tuple[str, str], pl.DataFrame] = {}
@@ -54,7 +47,7 @@ class Feed:
                 part,
                 dataset.key,
                 pl.DataFrame(schema=dataset.part_types(part)),
-                self._folder / dataset.name / part,
+                self._scratch.path / dataset.name / part,
             )
             for part in dataset.parts
         }
@@ -145,12 +138,3 @@ class Feed:
 
 
 _FIRST, _LAST = Instant(-(1 << 63)), Instant((1 << 63) - 1)
-
-
-def _temporary_folder() -> Path:
-    """Make a folder that names this process, and remove those of processes that are gone."""
-    for left in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
-        pid = left.name.removeprefix(_PREFIX).partition("-")[0]
-        if pid.isdigit() and not Path("/proc", pid).exists() and Path("/proc/self").exists():
-            shutil.rmtree(left, ignore_errors=True)
-    return Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-"))
