@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from varv.data import key_runs, keys
+from varv.data import key_runs
 from varv.data.keys import KeyIndex, repeats, stated
 
 ROWS = st.lists(st.tuples(st.integers(0, 30), st.integers(0, 3)), max_size=20)
@@ -24,7 +24,7 @@ def frame(rows):
 def filed(request, monkeypatch):
     """Let runs of more than two rows be files, and files be merged three keys at a time."""
     if request.param:
-        monkeypatch.setattr(keys, "ROWS_IN_MEMORY", 2)
+        monkeypatch.setattr(key_runs, "ROWS_IN_MEMORY", 2)
         monkeypatch.setattr(key_runs, "_STEP", 3)
 
 
@@ -54,20 +54,3 @@ def test_what_is_said_again_later_of_a_row_is_the_same():
     assert first.rows.tolist() == later.rows.tolist()
     base = stated(frame([(1, 1)]).with_columns(pl.col("at").dt.offset_by("1h")), ["id"], "at", is_base=True)
     assert base.rows.tolist() != stated(frame([(1, 1)]), ["id"], "at", is_base=True).rows.tolist()
-
-
-def test_what_lies_in_files_takes_no_memory_of_its_own_and_goes_with_its_index(monkeypatch):
-    monkeypatch.setattr(keys, "ROWS_IN_MEMORY", 100)
-    index = KeyIndex()
-    for number in range(40):
-        index.add(stated(frame([(50 * number + key, 1) for key in range(50)]), ["id"], "at", is_base=True))
-    folder = index._scratch.path
-    assert sum(path.stat().st_size for path in folder.iterdir()) == 24 * sum(
-        len(run) for run in index._runs if len(run) > 100
-    )
-    assert index.find(stated(frame([(7, 1), (5000, 1)]), ["id"], "at", is_base=True).keys).known.tolist() == [
-        True,
-        False,
-    ]
-    del index
-    assert not folder.exists()

@@ -6,13 +6,13 @@ does not grow with the number of keys that it has ever seen.
 
 from __future__ import annotations
 
-import mmap
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+
+from varv.kernel.mapped import MappedArrays
 
 Hashes = npt.NDArray[np.uint64]
 Times = npt.NDArray[np.int64]
@@ -21,7 +21,6 @@ Flags = npt.NDArray[np.bool_]
 ROWS_IN_MEMORY = 1 << 17
 """A longer run is a file: 3 MB."""
 _STEP = 1 << 18
-_WORD = 8
 
 
 class Stated(NamedTuple):
@@ -47,14 +46,13 @@ class Run:
     ----------
     rows
         As they are remembered.
-    path
-        The file that they lie in; None for memory.
+    lies_in
+        What they lie in; None for memory.
     """
 
-    def __init__(self, rows: Stated, path: Path | None = None, pages: mmap.mmap | None = None) -> None:
+    def __init__(self, rows: Stated, lies_in: MappedArrays | None = None) -> None:
         self.rows = rows
-        self._path = path
-        self._pages = pages
+        self._lies_in = lies_in
 
     def __len__(self) -> int:
         return len(self.rows.keys)
@@ -65,13 +63,8 @@ class Run:
 
     def let_go(self) -> None:
         """Let the system have the memory of pages that were looked into."""
-        if self._pages is not None:
-            self._pages.madvise(mmap.MADV_DONTNEED)
-
-    def remove(self) -> None:
-        """Remove the file; who is looking into it still can."""
-        if self._path is not None:
-            self._path.unlink(missing_ok=True)
+        if self._lies_in is not None:
+            self._lies_in.let_go()
 
 
 def sorted_run(rows: Stated) -> Run:
@@ -80,23 +73,20 @@ def sorted_run(rows: Stated) -> Run:
     return Run(Stated(rows.keys[order], rows.rows[order], rows.times[order]))
 
 
-def merged(runs: Sequence[Run], path: Path | None) -> Run:
-    """Return what several runs hold as one, in a file if a path is given; it takes the memory of a stretch of
-    it at a time.
-    """
-    if path is None:
-        return sorted_run(joined([run.rows for run in runs]))
+def merged(runs: Sequence[Run]) -> Run:
+    """Return what several runs hold as one; a long one lies in a file, and is made a stretch at a time."""
     n_rows = sum(map(len, runs))
-    pages = _mapped(path, n_rows)
-    new = _arrays(pages, n_rows)
-    start = 0
+    if n_rows <= ROWS_IN_MEMORY:
+        return sorted_run(joined([run.rows for run in runs]))
+    lies_in = MappedArrays([(np.uint64, (n_rows,)), (np.uint64, (n_rows,)), (np.int64, (n_rows,))])
+    new, start = Stated(*lies_in.arrays), 0
     for stretch in _stretches(runs):
         part = sorted_run(joined(stretch)).rows
         end = start + len(part.keys)
         for to, of in zip(new, part, strict=True):
             to[start:end] = of
         start = end
-    run = Run(new, path, pages)
+    run = Run(new, lies_in)
     run.let_go()
     return run
 
@@ -118,17 +108,6 @@ def _stretches(runs: Sequence[Run]) -> Iterator[list[Stated]]:
             run.rows.between(int(bound[number]), int(bound[number + 1]))
             for run, bound in zip(runs, bounds, strict=True)
         ]
-
-
-def _mapped(path: Path, n_rows: int) -> mmap.mmap:
-    with path.open("w+b") as file:
-        file.truncate(3 * _WORD * n_rows)
-        return mmap.mmap(file.fileno(), 3 * _WORD * n_rows)
-
-
-def _arrays(pages: mmap.mmap, n_rows: int) -> Stated:
-    words = [np.frombuffer(pages, np.uint64, n_rows, number * n_rows * _WORD) for number in range(3)]
-    return Stated(words[0], words[1], words[2].view(np.int64))
 
 
 NO_ROWS = Stated(np.empty(0, np.uint64), np.empty(0, np.uint64), np.empty(0, np.int64))

@@ -8,7 +8,6 @@ million keys share one has a chance of one in thirty million.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -16,7 +15,6 @@ import polars as pl
 
 from varv.data.key_runs import (
     NO_ROWS,
-    ROWS_IN_MEMORY,
     Flags,
     Hashes,
     Run,
@@ -26,7 +24,6 @@ from varv.data.key_runs import (
     merged,
     sorted_run,
 )
-from varv.kernel.scratch import Scratch
 
 
 class Found(NamedTuple):
@@ -82,9 +79,7 @@ class KeyIndex:
     """The keys of one part; the first statement of a key stands."""
 
     def __init__(self) -> None:
-        self._scratch = Scratch("keys")
         self._runs: list[Run] = []
-        self._n_files = 0
 
     def find(self, keys: Hashes) -> Found:
         """Return what is remembered of `keys`."""
@@ -110,20 +105,8 @@ class KeyIndex:
         # Nothing is merged into what is twice as large, so a row is copied only as its run doubles.
         while runs and len(runs[-1]) < 2 * sum(map(len, together)):
             together.append(runs.pop())
-        if len(together) > 1 or len(new.keys) > ROWS_IN_MEMORY:
-            # Oldest first, so that of equal keys the first stands.
-            together = [merged(together[::-1], self._place(sum(map(len, together)))), *together]
         # A list of its own, since another thread may be looking.
-        self._runs = [*runs, together[0]]
-        for gone in together[1:]:
-            gone.remove()
-
-    def _place(self, n_rows: int) -> Path | None:
-        """Return the file for a run of so many rows; None for memory."""
-        if n_rows <= ROWS_IN_MEMORY:
-            return None
-        self._n_files += 1
-        return self._scratch.path / f"{self._n_files}.keys"
+        self._runs = [*runs, merged(together)]
 
 
 class DatasetKeys:
