@@ -87,6 +87,11 @@ class FeatureStore:
         """Observe a batch; the store listens to ingestion."""
         self.observe(batch.dataset, batch.part, batch.rows)
 
+    def let_go(self) -> None:
+        """Let the system have the memory of what was looked into in files; it is read again when needed."""
+        for observed in self._observed.values():
+            observed.let_go()
+
     def trim(self, before: Instant) -> None:
         """Forget what no request at or after `before` can see; earlier requests are refused from now on."""
         if before <= self.oldest:
@@ -148,6 +153,10 @@ class ViewHistory:
     def trim(self, before: Instant) -> None:
         """Forget what no request at or after `before` can see."""
         self._history.trim(before, self.span)
+
+    def let_go(self) -> None:
+        """Let the system have the memory of what was looked into in files."""
+        self._history.let_go()
 
     def _latest(self, codes: Ints, instants: Ints, numbers: npt.NDArray[np.float32]) -> dict[str, pl.Series]:
         known, values = self._history.latest(codes, instants, self.view.ttl)
@@ -238,6 +247,12 @@ class _Observed:
             self._observe_base(frame)
         elif self._tables[part]:
             self._observe_later(part, frame)
+
+    def let_go(self) -> None:
+        for table in chain(*self._tables.values()):
+            table.let_go()
+        if self._known is not None:
+            self._known.let_go()
 
     def trim(self, before: Instant) -> None:
         for tables in self._tables.values():

@@ -39,7 +39,7 @@ class MappedArrays:
         self._pages = _pages(max(int(starts[-1]), _ALIGNED))
         self.arrays = [
             np.zeros(shape, kind)
-            if self._pages is None
+            if self._pages is None or 0 in shape
             else np.frombuffer(self._pages, kind, int(np.prod(shape)), start).reshape(shape)
             for (kind, shape), start in zip(shapes, starts, strict=False)
         ]
