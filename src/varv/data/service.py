@@ -363,12 +363,24 @@ class Datasets:
         return self._secret.digest(content.encode())
 
     def read(
-        self, dataset: Dataset, *, version: Version | int | None = None, known_at: Instant | None = None
+        self,
+        dataset: Dataset,
+        *,
+        version: Version | int | None = None,
+        known_at: Instant | None = None,
+        since: Instant | None = None,
+        until: Instant | None = None,
     ) -> pl.DataFrame:
         """Return the rows of a version, by default the latest, with what was known at an instant, by default
         all.
 
         The result depends on the arguments only: the same version and instant give the same frame for ever.
+
+        Parameters
+        ----------
+        since, until
+            The event times that are wanted, [since, until); all by default. Segments without any are not
+            read.
 
         Returns
         -------
@@ -381,9 +393,11 @@ class Datasets:
         NotFound
             If there is no such dataset or version.
         """
-        frame = self.read_part(dataset, dataset.event_time, version=version, known_at=known_at)
+        base = dataset.event_time
+        frame = self.read_part(dataset, base, version=version, known_at=known_at, since=since, until=until)
         for part in dataset.known_at:
-            later = self.read_part(dataset, part, version=version, known_at=known_at)
+            # What is said of a row is not from before it; where it is, it is not used.
+            later = self.read_part(dataset, part, version=version, known_at=known_at, since=since)
             own = [name for name in later.columns if name not in dataset.key]
             frame = frame.join(
                 later.select(*dataset.key, *own), on=dataset.key, how="left", maintain_order="left"
@@ -401,15 +415,16 @@ class Datasets:
         version: Version | int | None = None,
         known_at: Instant | None = None,
         since: Instant | None = None,
+        until: Instant | None = None,
     ) -> pl.DataFrame:
-        """Return the rows of one part as `read` would join them, in the order of its time and key; those
-        known from `since` on, by default all.
+        """Return the rows of one part as `read` would join them, in the order of its time and key; of those
+        whose time is in [since, until), if that is given.
         """
         columns = dataset.columns(part)
         segments = {
             kept.segment: kept.rows
             for kept in self.versions(dataset, upto=version)
-            if kept.part == part and _may_hold(kept, since, known_at)
+            if kept.part == part and kept.reaches(since, until, known_at)
         }
         if not segments:
             return pl.DataFrame(schema=dataset.part_types(part))
@@ -419,6 +434,8 @@ class Datasets:
             frame = frame.filter(pl.col(part) <= as_datetime(known_at))
         if since is not None:
             frame = frame.filter(pl.col(part) >= as_datetime(since))
+        if until is not None:
+            frame = frame.filter(pl.col(part) < as_datetime(until))
         return frame.select(columns).sort(part, *dataset.key)
 
     def compact(self, dataset: Dataset) -> None:
@@ -572,13 +589,6 @@ class Datasets:
             batch=batch,
             rows=self._keyed(stored),
         )
-
-
-def _may_hold(kept: DatasetVersion, since: Instant | None, known_at: Instant | None) -> bool:
-    """Return whether a segment may hold rows that became known in [since, known_at]."""
-    if known_at is not None and (kept.first is None or kept.first > known_at):
-        return False
-    return since is None or kept.last is None or kept.last >= since
 
 
 def _digest_of_before(frame: pl.DataFrame) -> Digest:

@@ -40,6 +40,15 @@ class DatasetVersion(msgspec.Struct, frozen=True, kw_only=True):
     last: Instant | None
     at: Instant
 
+    def reaches(self, since: Instant | None, until: Instant | None, known_at: Instant | None) -> bool:
+        """Return whether its batch may hold rows of [since, until) that were known at an instant; None bounds
+        nothing.
+        """
+        if self.first is None or self.last is None:
+            return since is None and until is None and known_at is None
+        upto = until is None or self.first < until
+        return upto and (since is None or self.last >= since) and (known_at is None or self.first <= known_at)
+
 
 class Quarantined(msgspec.Struct, frozen=True, kw_only=True):
     """Rows of a batch that are in quarantine: `n_rows` of them now, `n_put_aside` of `n_batch` at first."""

@@ -364,6 +364,7 @@ class _Server:
             "n_uncaptured": self._n_uncaptured + self._waiting_uncaptured(),
             "state": self._state(),
             "pid": os.getpid(),
+            "inference_port": self._inference.getsockname()[1],
             "workers": [] if self._workers is None else self._workers.pids,
             "n_entries": self._ledger.head().version,
         }
