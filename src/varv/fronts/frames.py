@@ -68,13 +68,7 @@ def frame_of(said: object, *, most_rows: int) -> pl.DataFrame:
         if len(columns) > MOST_COLUMNS or len(lengths) > 1 or max(lengths, default=0) > most_rows:
             raise ValueError("columns of another length than was asked for")
         return pl.DataFrame([_series(column) for column in columns])
-    except (
-        msgspec.ValidationError,
-        ValueError,
-        TypeError,
-        OverflowError,
-        pl.exceptions.PolarsError,
-    ) as error:
+    except (ValueError, TypeError, KeyError, OverflowError, pl.exceptions.PolarsError) as error:
         hint = "use the same version of varv on both sides"
         raise Corrupt("answer", "", "holds no table", why=str(error)[:200], hint=hint) from None
 

@@ -113,18 +113,17 @@ class Tables:
         self._lock = threading.Lock()
 
     def limit(self, asked: int) -> int | None:
-        """Return how many rows to give; 0 asks for as many as one answer holds.
+        """Return how many rows to give of those asked for; 0 asks for as many as one answer holds.
 
         Raises
         ------
         InvalidInput
-            If more are asked for.
+            If the number is negative.
         """
+        if asked < 0:
+            raise InvalidInput("limit", asked, "is not a number of rows", hint="give 0 or more")
         most = self._most_rows
-        if asked < 0 or (most is not None and asked > most):
-            hint = "ask for some" if most is None else f"ask for {most:,} at most, and go on with after"
-            raise InvalidInput("limit", asked, "is not a number of rows", hint=hint)
-        return asked or most
+        return asked or most if most is None else min(asked or most, most)
 
     def predictions(
         self, model: ModelName, since: Instant, until: Instant, *, after: str = "", limit: int | None = None

@@ -1,7 +1,7 @@
 """The use cases that read a home: its state, why things are as they are, and its rows as tables.
 
-A table comes a page at a time: `limit` rows at most, 0 for as many as one answer holds, and `after` of the
-page before to go on.
+A table comes a page at a time: `limit` rows at most, or as many as one answer holds, and `after` of the page
+before to go on.
 """
 
 from __future__ import annotations

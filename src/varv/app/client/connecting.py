@@ -202,6 +202,19 @@ class _Tensor(msgspec.Struct, frozen=True):
     data: list[Any]
 
 
+class _Input(msgspec.Struct, frozen=True):
+    """A column of a model's requests."""
+
+    name: str
+    datatype: str
+
+
+class _Metadata(msgspec.Struct, frozen=True):
+    """What a model says of itself."""
+
+    inputs: list[_Input]
+
+
 class _Captured(msgspec.Struct, frozen=True):
     captured: bool = True
 
@@ -231,26 +244,43 @@ def _beside(url: str, port: int) -> str:
 
 
 def _answers(client: Client, model: str, rows: pl.DataFrame) -> pl.DataFrame:
+    place = f"/v2/models/{quote(str(model), safe='')}"
+    # Of a column without any value only the model knows what it holds.
+    kinds = _datatypes(client, place) if pl.Null in rows.dtypes else dict[str, str]()
     inputs = [
         {
             "name": series.name,
             "shape": [rows.height],
-            "datatype": datatype_of(str(series.dtype)),
+            "datatype": kinds.get(series.name, "BYTES")
+            if series.dtype == pl.Null
+            else datatype_of(str(series.dtype)),
             "data": series.to_list(),
         }
         for series in map(_sendable, rows.get_columns())
     ]
-    said = client.post(f"/v2/models/{quote(str(model), safe='')}/infer", {"inputs": inputs})
+    said = client.post(f"{place}/infer", {"inputs": inputs})
     try:
         found = msgspec.convert(said, type=_Inferred)
         columns = [_output(tensor, rows.height) for tensor in found.outputs]
         frame = pl.DataFrame(columns).with_columns(captured=pl.lit(value=found.parameters.captured))
     except (ValueError, TypeError, pl.exceptions.PolarsError) as error:
-        hint = "is it the inference port of varv, of the same version?"
-        problem = "does not answer as varv does"
-        raise Corrupt("server", client.url, problem, why=str(error)[:200], hint=hint) from None
+        raise _strange(client, str(error)) from None
     head = [name for name in ("key",) if name in frame.columns]
     return frame.select(*head, pl.exclude("key", "version", "arm", "captured"), *_about(frame))
+
+
+def _datatypes(client: Client, place: str) -> dict[str, str]:
+    """Return the datatype of each column of a model's requests."""
+    try:
+        found = msgspec.convert(client.get(place), type=_Metadata)
+    except msgspec.ValidationError as error:
+        raise _strange(client, str(error)) from None
+    return {one.name: one.datatype for one in found.inputs}
+
+
+def _strange(client: Client, why: str) -> Corrupt:
+    hint = "is it the inference port of varv, of the same version?"
+    return Corrupt("server", client.url, "does not answer as varv does", why=why[:200], hint=hint)
 
 
 def _about(frame: pl.DataFrame) -> list[str]:
@@ -274,8 +304,6 @@ def _sendable(series: pl.Series) -> pl.Series:
         return utc.dt.strftime("%Y-%m-%dT%H:%M:%S%.6fZ")
     if series.dtype == pl.Date:
         return series.dt.strftime("%Y-%m-%dT00:00:00Z")
-    if series.dtype == pl.Null:
-        return series.cast(pl.String)
     return series.fill_nan(None) if series.dtype.is_float() else series
 
 

@@ -36,7 +36,7 @@ class ReplayedModel:
     """
 
     def __init__(self, comparison: Comparison, source_of: _Policies) -> None:
-        self.comparison = comparison
+        self._comparison = comparison
         self._source_of = source_of
 
     def __repr__(self) -> str:
@@ -46,6 +46,11 @@ class ReplayedModel:
         from varv.fronts.web.fragments import replay_fragment
 
         return replay_fragment([(self.comparison, self._source_of(DECLARED).desk.views)])
+
+    @property
+    def comparison(self) -> Comparison:
+        """The policies held against each other, as ``varv replay --json`` writes it."""
+        return self._comparison
 
     @property
     def name(self) -> str:
