@@ -9,7 +9,8 @@ from tests.fronts.asking import asking
 from tests.home.live_home import REQUEST, LiveHome
 
 from varv.app.client.homes import ReadableHome
-from varv.app.client.sources import LocalSource, RemoteSource
+from varv.app.client.remote import RemoteSource
+from varv.app.client.sources import LocalSource
 from varv.app.desk import Desk
 from varv.app.verbs import build_verbs
 from varv.fronts.api import create_api

@@ -12,7 +12,9 @@ from tests.app.serving import Server, eventually
 from tests.app.serving import varv as command
 
 import varv
-from varv.app.client.connecting import _answers, _beside, _in_parts, _plain, _sendable
+from varv.app.client.connecting import _beside
+from varv.app.client.inferring import inferred
+from varv.app.client.rows import in_parts, plain_rows, sendable
 from varv.fronts.client import Client
 from varv.kernel.errors import (
     Corrupt,
@@ -163,21 +165,21 @@ def test_the_other_port_is_of_the_same_machine():
 def test_rows_become_what_json_holds():
     at = dt.datetime(2026, 2, 1, 5, tzinfo=dt.UTC)
     frame = pl.DataFrame({"at": [at], "x": [float("nan")], "s": [None]})
-    assert _plain(frame) == [{"at": "2026-02-01T05:00:00.000000Z", "x": None, "s": None}]
-    assert _plain(pd.DataFrame({"x": [float("nan"), 1.0]}))[0]["x"] is None
-    assert _sendable(frame["x"]).to_list() == [None]
-    assert _sendable(pl.Series("d", [dt.date(2026, 2, 1)])).to_list() == ["2026-02-01T00:00:00Z"]
+    assert plain_rows(frame) == [{"at": "2026-02-01T05:00:00.000000Z", "x": None, "s": None}]
+    assert plain_rows(pd.DataFrame({"x": [float("nan"), 1.0]}))[0]["x"] is None
+    assert sendable(frame["x"]).to_list() == [None]
+    assert sendable(pl.Series("d", [dt.date(2026, 2, 1)])).to_list() == ["2026-02-01T00:00:00Z"]
     for rows in ([], pl.DataFrame(), "text", 5, [1], {"a": 1}):
         with pytest.raises(InvalidInput, match=r"^rows"):
-            _plain(rows)
+            plain_rows(rows)
 
 
 def test_many_rows_are_sent_in_parts_that_a_request_holds():
     rows = [{"key": "k" * 1000, "n": n} for n in range(2500)]
-    parts = _in_parts(rows)
+    parts = in_parts(rows)
     assert [row for part in parts for row in part] == rows
     assert len(parts) == 4
-    assert _in_parts([{"key": "k" * (1 << 21)}, {"key": ""}])[1] == [{"key": ""}]
+    assert in_parts([{"key": "k" * (1 << 21)}, {"key": ""}])[1] == [{"key": ""}]
 
 
 @pytest.mark.parametrize(
@@ -195,7 +197,7 @@ def test_an_answer_of_another_shape_is_no_answer(said, monkeypatch):
     client = Client("http://server")
     monkeypatch.setattr(client, "post", lambda path, body: said)
     with pytest.raises(Corrupt, match="does not answer as varv does"):
-        _answers(client, MODEL, pl.DataFrame([PARCEL]))
+        inferred(client, MODEL, pl.DataFrame([PARCEL]))
 
 
 def test_several_numbers_a_row_come_as_an_array(monkeypatch):
@@ -205,6 +207,6 @@ def test_several_numbers_a_row_come_as_an_array(monkeypatch):
         {"name": "key", "datatype": "BYTES", "shape": [1], "data": ["a"]},
     ]
     monkeypatch.setattr(client, "post", lambda path, body: {"outputs": outputs})
-    found = _answers(client, MODEL, pl.DataFrame([PARCEL]))
+    found = inferred(client, MODEL, pl.DataFrame([PARCEL]))
     assert found["probabilities"].to_list() == [[0.25, 0.75]]
     assert found.columns == ["key", "probabilities", "captured"]

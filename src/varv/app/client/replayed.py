@@ -10,8 +10,9 @@ from typing import Any
 
 import polars as pl
 
-from varv.app.client.homes import ReadableHome, ReadableModel, When
-from varv.app.client.sources import LocalSource
+from varv.app.client.homes import ReadableHome
+from varv.app.client.models import ReadableModel
+from varv.app.client.sources import LocalSource, When
 from varv.app.replaying import report_name
 from varv.home.comparison import DECLARED
 from varv.home.model import Comparison, Comparisons, Measure, PolicyScore

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import polars as pl
 
-from varv.app.client.homes import When
 from varv.app.client.replayed import ReplayResult
+from varv.app.client.sources import When
 from varv.app.progress import ReplayProgress
 from varv.app.replaying import run_replay
 from varv.kernel.clock import DAY, Instant, instant, iso

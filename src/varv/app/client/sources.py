@@ -4,10 +4,11 @@ verbs, so everything that is read is read once.
 
 from __future__ import annotations
 
+import datetime as dt
 import weakref
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import msgspec
 import polars as pl
@@ -16,14 +17,15 @@ from varv.app.compose import open_ledger, open_views
 from varv.app.desk import Desk
 from varv.app.verbs import build_verbs
 from varv.data.verbs import offline_desk
-from varv.fronts.client import Client
-from varv.fronts.frames import frame_of
 from varv.home.tables import MOST_ROWS, Table
 from varv.kernel.clock import SystemClock
-from varv.kernel.errors import Corrupt, FailedPrecondition
+from varv.kernel.errors import Corrupt, FailedPrecondition, NotFound
 from varv.kernel.ledger_sqlite import SqliteLedger
 from varv.kernel.verbs import READ, VerbTable
 
+When = str | dt.date | dt.datetime
+"""An instant: ISO 8601, a date, or a datetime; in UTC if it does not say otherwise."""
+T = TypeVar("T")
 MOST_PAGES = 100_000
 """Of one table, so that a server that never ends is given up."""
 
@@ -113,46 +115,6 @@ def _desk(home: Path, ledger: SqliteLedger, state: str) -> Desk:
     return desk
 
 
-class RemoteSource:
-    """A running server.
-
-    Parameters
-    ----------
-    client
-        Calls it.
-    """
-
-    def __init__(self, client: Client) -> None:
-        self.place = client.url
-        self.verbs = build_verbs(None)
-        self.client = client
-        self._close = weakref.finalize(self, client.close)
-
-    def ask(self, verb: str, fields: Mapping[str, Any]) -> Any:
-        """Return the result of a verb, of its own type if this process knows the verb."""
-        said = self.client.call(verb, **fields)
-        known = next((one for one in self.verbs if one.name == verb), None)
-        if known is None:
-            return said
-        if known.result is Table:
-            after = said.get("after", "")
-            if not isinstance(after, str):
-                raise self._strange("after is no text")
-            return Table(rows=frame_of(said.get("rows"), most_rows=MOST_ROWS), after=after)
-        try:
-            return msgspec.convert(said, type=known.result)
-        except msgspec.ValidationError as error:
-            raise self._strange(str(error)) from None
-
-    def close(self) -> None:
-        """Close the connections."""
-        self._close()
-
-    def _strange(self, why: str) -> Corrupt:
-        hint = "use the same version of varv on both sides"
-        return Corrupt("server", self.place, "answers otherwise than varv does", why=why, hint=hint)
-
-
 def whole_table(
     source: Source, verb: str, fields: Mapping[str, Any], *, most: int | None = None
 ) -> pl.DataFrame:
@@ -190,3 +152,19 @@ def _pages(source: Source, verb: str, fields: Mapping[str, Any]) -> Iterator[Tab
     raise Corrupt(
         "server", source.place, "gives pages that do not end", verb=verb, hint="read a shorter window"
     )
+
+
+def of_name(known: Mapping[str, T], kind: str, name: str) -> T:
+    """Return the thing of a name; the only one if no name is given.
+
+    Raises
+    ------
+    NotFound
+        If there is none of that name.
+    """
+    if name in known:
+        return known[name]
+    if not name and len(known) == 1:
+        return next(iter(known.values()))
+    hint = f"there are {', '.join(known) or 'none'}"
+    raise NotFound(kind, str(name)[:80], "does not exist in this home", hint=hint)
