@@ -59,6 +59,7 @@ def test_its_style_reaches_nothing_outside_and_follows_the_notebook_s_theme(repl
     for character in style:
         depth += (character == "{") - (character == "}")
         outside += character if depth == 0 else ""
+    outside = re.sub(r"\([^()]*\)", "", outside)
     selectors = [one.strip() for one in outside.replace("}", ",").split(",") if one.strip()]
     assert depth == 0
     assert all(".varv" in one for one in selectors), selectors

@@ -25,12 +25,13 @@ import msgspec
 import varv
 from varv.app.cli.parser import parser
 from varv.app.client.answers import Answer
+from varv.app.client.comparisons import ReplayedModel
 from varv.app.client.connecting import Server, connect
 from varv.app.client.datasets import ReadableDataset
 from varv.app.client.homes import ReadableHome
 from varv.app.client.models import ReadableModel
 from varv.app.client.opening import open_home
-from varv.app.client.replayed import ReplayedModel, ReplayResult
+from varv.app.client.replayed import ReplayResult
 from varv.app.client.replaying import replay
 from varv.app.settings import Settings
 from varv.app.verbs import build_verbs

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import datetime as dt
 import gc
 import weakref
@@ -184,6 +185,20 @@ def test_every_verb_is_a_function_with_its_text_and_its_fields(home):
         _ = home.fly
     with pytest.raises(InvalidInput, match=r"call ledger\.why\(subject: str\)"):
         home.ledger.why(who=1)
+
+
+def test_a_home_without_a_replay_has_no_comparison(home):
+    with pytest.raises(NotFound, match="has not been finished in this home"):
+        home.comparison()
+
+
+def test_an_answer_is_plain_values_too_and_can_be_copied(home):
+    found = home.status()
+    assert copy.copy(found) == found
+    assert found.to_dict()["models"][0]["champion"] == found.models[0].champion
+    assert "models" in dir(found)
+    with pytest.raises(AttributeError):
+        _ = found.nothing
 
 
 def test_nonsense_is_refused_as_by_every_front(home):

@@ -13,6 +13,8 @@ from varv.app.client.replaying import _declared
 from varv.kernel.clock import iso
 from varv.kernel.errors import InvalidDeclaration, InvalidInput, NotFound
 
+from .reading import served
+
 SHORT = "2024-03-23T00:00:00Z"
 
 
@@ -60,8 +62,24 @@ def test_what_was_decided_is_in_lines_and_the_home_goes_on(result):
     assert result.decisions("never").height > 0
     assert result.home.model().champion == 1
     assert result.home.why("late-parcel").kind == "model"
+
+
+@pytest.mark.slow
+def test_a_replayed_home_gives_the_same_from_its_folder_and_from_a_server(result):
     with varv.open(result.folder) as home:
         assert home.replay.comparison().value == result.comparisons
+        here = home.comparison()
+        assert here.policies.equals(result.policies)
+        assert here.predictions("never").equals(result.predictions("never"))
+        assert here._repr_html_() == result._repr_html_()
+        with pytest.raises(NotFound, match="does not exist in this home"):
+            home.comparison("other")
+        there = served(home._source.desk).comparison()
+        assert there.gains.equals(result.gains)
+        assert there.predictions().equals(result.predictions())
+        assert "Replay of late-parcel" in there._repr_html_()
+        with pytest.raises(NotFound, match=r"varv\.open"):
+            there.predictions("never")
 
 
 @pytest.mark.slow

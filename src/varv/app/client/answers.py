@@ -28,7 +28,7 @@ class Answer(Generic[T]):
         return msgspec.to_builtins(self.value)
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("_"):
+        if name.startswith("_") or name == "value":
             raise AttributeError(name)
         return getattr(self.value, name)
 

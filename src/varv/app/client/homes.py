@@ -13,9 +13,11 @@ import polars as pl
 
 from varv.app.client.acts import Capability, capabilities
 from varv.app.client.answers import Answer
+from varv.app.client.comparisons import ReplayedModel, replayed_in
 from varv.app.client.datasets import DatasetActs, DatasetsRead
 from varv.app.client.models import ModelActs, Models
-from varv.app.client.sources import Source, When, whole_table
+from varv.app.client.sources import Source, When, of_name, whole_table
+from varv.home.model import Comparisons
 from varv.home.status import StatusReport
 from varv.home.why import Explanation
 
@@ -124,6 +126,18 @@ class ReadableHome:
             Check the ledger alone, and no other file.
         """
         return Answer(self._source.ask("ledger.verify", {"quick": quick}))
+
+    def comparison(self, model: str = "") -> ReplayedModel:
+        """Return what the finished replay of the home showed of a model, the only one if none is named.
+
+        Raises
+        ------
+        NotFound
+            If the home holds no finished replay, or there is no such model.
+        """
+        found: Comparisons = self._source.ask("replay.comparison", {})
+        known = {str(one.model): one for one in found.models}
+        return replayed_in(self._source, of_name(known, "model", model))
 
     def entries(
         self,

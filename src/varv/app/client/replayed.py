@@ -1,168 +1,25 @@
-"""What a replay showed: the policies held against each other, as frames, and the home to go on with."""
+"""What a replay showed, of all its models, and the home to go on with."""
 
 from __future__ import annotations
 
 import shutil
 import weakref
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import polars as pl
-
+from varv.app.client.comparisons import REPLAYED, ReplayedModel, summary
 from varv.app.client.homes import ReadableHome
-from varv.app.client.models import ReadableModel
-from varv.app.client.sources import LocalSource, When
+from varv.app.client.sources import LocalSource
 from varv.app.replaying import report_name
 from varv.home.comparison import DECLARED
-from varv.home.model import Comparison, Comparisons, Measure, PolicyScore
+from varv.home.model import Comparisons
 from varv.kernel.blobs import write_atomically
 from varv.kernel.clock import as_datetime
 from varv.kernel.errors import InvalidInput, NotFound
 from varv.kernel.faults import Faults
 from varv.kernel.ids import ModelName
-from varv.kernel.wording import number
 from varv.project import Replay
-
-
-class ReplayedModel:
-    """What a replay showed of one model.
-
-    Parameters
-    ----------
-    comparison
-        The policies held against each other.
-    source_of
-        Gives the home in which a policy was lived through.
-    """
-
-    def __init__(self, comparison: Comparison, source_of: _Policies) -> None:
-        self._comparison = comparison
-        self._source_of = source_of
-
-    def __repr__(self) -> str:
-        return f"<replay of {self.name}: {_told(self.comparison)}>"
-
-    def _repr_html_(self) -> str:
-        from varv.fronts.web.fragments import replay_fragment
-
-        return replay_fragment([(self.comparison, self._source_of(DECLARED).desk.views)])
-
-    @property
-    def comparison(self) -> Comparison:
-        """The policies held against each other, as ``varv replay --json`` writes it."""
-        return self._comparison
-
-    @property
-    def name(self) -> str:
-        """The model."""
-        return self.comparison.model
-
-    @property
-    def warnings(self) -> tuple[str, ...]:
-        """What has to be known before anything else: rows that were lost."""
-        return self.comparison.warnings
-
-    @property
-    def policies(self) -> pl.DataFrame:
-        """Return a row for each policy, the declared one first: loss, metrics, and what it took."""
-        return _frame(
-            {
-                "policy": one.name,
-                "n": one.n,
-                **_measures({"loss": Measure(one.loss, one.loss_low, one.loss_high), **one.metrics}),
-                "auc_within_days": one.auc_within_days,
-                "n_trainings": one.n_trainings,
-                "n_retrains": one.n_retrains,
-                "n_alarms": one.n_alarms,
-                "work": one.work,
-                "cpu_s": one.cpu_s,
-            }
-            for one in self.comparison.policies
-        )
-
-    @property
-    def gains(self) -> pl.DataFrame:
-        """Return for each two policies by how much the loss is lower than under the `over` one: above zero,
-        the policy is better. Limits are 95 %.
-        """
-        return _frame(
-            {
-                "policy": one.name,
-                "over": gain.over,
-                "difference": gain.difference,
-                "low": gain.low,
-                "high": gain.high,
-                "n_days": gain.n_days,
-            }
-            for one in self.comparison.policies
-            for gain in one.gains
-        )
-
-    @property
-    def months(self) -> pl.DataFrame:
-        """Return a row for each policy and calendar month (UTC): loss and metrics with 95 % limits."""
-        return _frame(
-            {
-                "policy": one.name,
-                "month": month.month,
-                "n": month.n,
-                **_measures({"loss": Measure(month.loss, month.low, month.high), **month.metrics}),
-                "auc_within_days": month.auc_within_days,
-            }
-            for one in self.comparison.policies
-            for month in one.months
-        )
-
-    @property
-    def rows(self) -> pl.DataFrame:
-        """Return what became of the rows of each part of each dataset."""
-        return _frame(
-            {
-                "dataset": one.dataset,
-                "part": one.part,
-                "n_arrived": one.n_arrived,
-                "n_used": one.n_used,
-                "n_equal": one.n_equal,
-                "n_different": one.n_different,
-                "n_waiting": one.n_waiting,
-                "n_early": one.n_early,
-                "n_quarantined": one.n_quarantined,
-                "n_discarded": one.n_discarded,
-                "n_lost": one.n_lost,
-            }
-            for one in self.comparison.rows
-        )
-
-    def of_policy(self, policy: str = DECLARED) -> ReadableModel:
-        """Return the model as a policy left it.
-
-        Raises
-        ------
-        NotFound
-            If that policy was not replayed.
-        """
-        names = [one.name for one in self.comparison.policies]
-        if policy not in names:
-            hint = f"the policies are {', '.join(names)}"
-            raise NotFound("policy", policy[:80], "was not replayed", hint=hint)
-        return ReadableModel(self._source_of(policy), self.name)
-
-    def predictions(
-        self,
-        policy: str = DECLARED,
-        since: When = "",
-        until: When = "",
-        *,
-        labelled: bool | None = None,
-        limit: int | None = None,
-    ) -> pl.DataFrame:
-        """Return what a policy answered, with features and outcomes, as `ReadableModel.predictions` does."""
-        return self.of_policy(policy).predictions(since, until, labelled=labelled, limit=limit)
-
-    def decisions(self, policy: str = DECLARED) -> pl.DataFrame:
-        """Return what a policy decided, and on what: entries of its ledger."""
-        return self.of_policy(policy).decisions()
 
 
 class ReplayResult(Mapping[str, ReplayedModel]):
@@ -220,7 +77,7 @@ class ReplayResult(Mapping[str, ReplayedModel]):
 
     def __repr__(self) -> str:
         span = f"{self.since:%Y-%m-%d} to {self.until:%Y-%m-%d}, first trained at {self.train_at:%Y-%m-%d}"
-        told = "; ".join(f"{one.name}: {_told(one.comparison)}" for one in self.values())
+        told = "; ".join(f"{one.name}: {summary(one.comparison)}" for one in self.values())
         return f"<replay of {span}; {told}>"
 
     def _repr_html_(self) -> str:
@@ -296,7 +153,7 @@ class _Policies:
     def __call__(self, policy: str) -> LocalSource:
         if policy not in self._open:
             folder = self._home if policy == DECLARED else self._home / "policies" / policy
-            source = LocalSource(folder, state="not running; it was replayed")
+            source = LocalSource(folder, state=REPLAYED)
             # Whoever reads there keeps the folder.
             source.keeps = self
             self._open[policy] = source
@@ -307,33 +164,6 @@ class _Policies:
         for source in self._open.values():
             source.close()
         self._finalize()
-
-
-def _told(comparison: Comparison) -> str:
-    """Return what each policy lost, in a few words."""
-    losses = ", ".join(f"{one.name} {_loss(one)}" for one in comparison.policies)
-    return f"{comparison.policies[0].n:,} requests; {losses}"
-
-
-def _loss(score: PolicyScore) -> str:
-    return f"{score.n:,} answered" if score.loss is None else number(score.loss, 4)
-
-
-def _measures(measures: Mapping[str, Measure]) -> dict[str, float | None]:
-    """Return numbers with their limits; those that no row has are left out by `_frame`."""
-    return {
-        name + suffix: value
-        for name, one in measures.items()
-        for suffix, value in (("", one.value), ("_low", one.low), ("_high", one.high))
-    }
-
-
-def _frame(rows: Iterable[dict[str, Any]]) -> pl.DataFrame:
-    """Return rows as a frame, without columns of measures that no row has."""
-    given = list(rows)
-    names = dict.fromkeys(name for row in given for name in row)
-    kept = [name for name in names if any(row.get(name) is not None for row in given)]
-    return pl.DataFrame([{name: row.get(name) for name in kept} for row in given], infer_schema_length=None)
 
 
 def _give_back(temporary: Path | None) -> None:

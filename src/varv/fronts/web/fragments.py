@@ -18,11 +18,11 @@ import msgspec
 from varv.fronts.web import words
 from varv.fronts.web.report import report_body
 from varv.fronts.web.templating import asset, environment
-from varv.home.model import Comparison
+from varv.home.model import Comparison, Comparisons
 from varv.home.status import ModelStatus, StatusReport
 from varv.home.verbs import DatasetStatus
 from varv.home.why import Explanation
-from varv.home.wording import validation_columns
+from varv.home.wording import compared_digits, loss_of, metrics_shown, validation_columns
 from varv.kernel.verify import Finding
 from varv.kernel.views import Views
 from varv.loop.printed import Printed
@@ -66,6 +66,11 @@ def answer_fragment(value: object) -> str:
             body = _rendered("shown_dataset.html", dataset=value)
         case Explanation():
             body = _rendered("shown_why.html", found=value)
+        case Comparison():
+            body = _rendered("shown_comparison.html", models=[(value, _columns_of(value))])
+        case Comparisons():
+            models = [(one, _columns_of(one)) for one in value.models]
+            body = _rendered("shown_comparison.html", models=models)
         case Printed():
             body = _rendered("shown_output.html", found=value)
         case _ if _is_verification(value):
@@ -87,6 +92,14 @@ def _of_model(model: ModelStatus | None) -> dict[str, Any]:
         return {}
     task = task_of(model.task)
     return {"columns": validation_columns(task), "has_outcome": task.has_outcome}
+
+
+def _columns_of(comparison: Comparison) -> dict[str, Any]:
+    """Return what the policies of a comparison are shown by."""
+    loss = loss_of(comparison)
+    if loss is None:
+        return {"loss": "", "digits": 0, "metrics": ()}
+    return {"loss": loss.label, "digits": compared_digits(loss), "metrics": metrics_shown(comparison)}
 
 
 def _is_verification(value: object) -> bool:
