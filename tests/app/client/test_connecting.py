@@ -34,7 +34,7 @@ TOKEN = "open-sesame"
 def running(tmp_path_factory):
     folder = tmp_path_factory.mktemp("project")
     command(folder / ".varv", "init", str(folder))
-    found = Server(folder / "home", folder / "deliveries.py", token=TOKEN)
+    found = Server(folder / "home", folder / "deliveries.py", token=TOKEN, training_nice=0)
     yield found
     found.stop()
 
