@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from tests.home.live_home import NOW, LiveHome
 
+import varv
 from varv.app.compose import open_ledger, open_views
 from varv.app.replaying import read_comparison
 from varv.app.verifying import verify_report
@@ -66,3 +67,18 @@ def test_an_old_home_goes_on_with_its_predictions_and_what_was_captured(home):
     assert again.home.loop_state(again.parts.name).next_version > 2
     again.close()
     assert verify_report(home).findings == ()
+
+
+def test_an_old_home_is_read_from_python(home):
+    with varv.open(home) as found:
+        model = found.model()
+        rows = model.predictions()
+        assert rows.height == found.dataset().read().height
+        assert 0 < rows["outcome"].null_count() < rows.height // 10
+        assert model.versions["version"].to_list() == [1]
+        assert found.dataset().quarantine().height == 3
+        compared = found.comparison()
+        assert compared.policies["policy"].to_list() == ["declared", "never"]
+        assert compared.predictions("never").height > 0
+        for shown in (found, model, found.dataset(), compared, found.why(model.name)):
+            assert shown._repr_html_()
