@@ -45,7 +45,7 @@ class Desk:
         self.running = running
         self.inbox: Inbox | None = None
         self.quarantine: QuarantineDesk | None = None
-        """None while the server starts."""
+        """None while the server starts, and where only loops are told something."""
         self.most_rows: int | None = MOST_ROWS
         """Of one answer; None where the caller is in this process, and has the memory that it takes."""
         self.state: Callable[[], str] = lambda: "not running"
