@@ -122,7 +122,7 @@ def _described(name: str, function: Callable[..., Any]) -> str:
     parameters = inspect.signature(function).parameters.values()
     shown = [one.replace(annotation=inspect.Parameter.empty) for one in parameters if one.name != "self"]
     signature = inspect.Signature(shown)
-    return f"```python\n{name}{signature}\n```\n\n```text\n{inspect.getdoc(function)}\n```\n"
+    return f"```\n{name}{signature}\n```\n\n```text\n{inspect.getdoc(function)}\n```\n"
 
 
 def _first_paragraph(thing: object) -> str:
