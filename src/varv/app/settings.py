@@ -45,7 +45,8 @@ class Settings:
     workers: int = 1
     """Processes that answer predictions; they share one port."""
     token: str = ""
-    """If set, every request that changes something must carry it as a bearer token."""
+    """If set, every request that changes something, or takes rows out in bulk, must carry it as a bearer
+    token."""
     seal_every_s: float = 5.0
     """How often captured predictions and outcomes are taken into the ledger."""
     max_rows: int = 10_000

@@ -30,7 +30,7 @@ from varv.kernel.clock import DAY, Clock, Instant, instant
 from varv.kernel.errors import NotFound
 from varv.kernel.ids import ModelName
 from varv.kernel.ledger import Ledger
-from varv.kernel.verbs import READ, verb
+from varv.kernel.verbs import EXPORT, READ, verb
 from varv.kernel.views import Views
 from varv.loop.views import LoopView
 from varv.monitoring.views import MonitoringView
@@ -193,7 +193,7 @@ def status(records: Records, asked: ModelRequest) -> StatusReport:
     return status_report(records.views, records.ledger, now, model=asked.model, state=state)
 
 
-@verb("model.predictions", needs=READ)
+@verb("model.predictions", needs=EXPORT)
 def predictions(records: Records, asked: PredictionsRequest) -> Table:
     """Read predictions of a window with features and outcomes."""
     since, until = _window(asked.since, asked.until)
@@ -283,7 +283,7 @@ def dataset_versions(records: Records, asked: VersionsRequest) -> Table:
         return records.page(dataset_versions_frame(view.versions(name)), asked)
 
 
-@verb("dataset.rows", needs=READ)
+@verb("dataset.rows", needs=EXPORT)
 def dataset_rows(records: Records, asked: RowsRequest) -> Table:
     """Read rows of a dataset as of any version and instant."""
     since, until = _window(asked.since, asked.until)

@@ -21,7 +21,7 @@ from varv.home.tables import MOST_ROWS, Table
 from varv.kernel.clock import SystemClock
 from varv.kernel.errors import Corrupt, FailedPrecondition, NotFound
 from varv.kernel.ledger_sqlite import SqliteLedger
-from varv.kernel.verbs import READ, VerbTable
+from varv.kernel.verbs import EXPORT, READ, VerbTable
 
 When = str | dt.date | dt.datetime
 """An instant: ISO 8601, a date, or a datetime; in UTC if it does not say otherwise."""
@@ -90,7 +90,7 @@ class LocalSource:
         """Return the result of a reading verb."""
         self._require_open()
         found = self.verbs.get(verb)
-        if found.permission != READ:
+        if found.permission not in (EXPORT, READ):
             hint = "ask its server: varv.connect(url)"
             raise FailedPrecondition("home", self.place, f"is only read, which {verb} is not", hint=hint)
         return found.run(found.decode(msgspec.json.encode(fields, enc_hook=str)))
