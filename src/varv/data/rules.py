@@ -54,6 +54,8 @@ class ColumnRule(msgspec.Struct, frozen=True, kw_only=True):
     ledgers of before hold them here.
     """
     domain_digest: Digest | None = None
+    may_be_missing: bool = False
+    """The dataset gained the column: whoever sends rows as before does not bring it."""
 
 
 class Contract(msgspec.Struct, frozen=True, kw_only=True):
@@ -243,7 +245,11 @@ def allowed(n_rows: int, share: float) -> int:
 
 
 def _misfits(contract: Contract, frame: pl.DataFrame) -> list[Violation]:
-    expected = {rule.name: rule.kind for rule in contract.columns}
+    expected = {
+        rule.name: rule.kind
+        for rule in contract.columns
+        if rule.name in frame.columns or not rule.may_be_missing
+    }
     found = []
     for name in (*expected, *(column for column in frame.columns if column not in expected)):
         if name not in frame.columns:
@@ -321,6 +327,8 @@ def _column_rules(contract: Contract, schema: pl.Schema) -> Iterator[_Rule]:
     strict = {*contract.key, contract.time}
     for rule in contract.columns:
         name, column = rule.name, pl.col(rule.name)
+        if name not in schema:
+            continue
         if rule.null_share < 1 and name not in strict:
             text = f"at most {rule.null_share:.0%} null"
             yield _Rule("null", name, column.is_null(), text, rule.null_share, of_a_row=False)
@@ -355,7 +363,7 @@ def _range_rules(rule: ColumnRule) -> Iterator[_Rule]:
 
 def _type_rules(schema: pl.Schema, types: Mapping[str, pl.DataType]) -> Iterator[_Rule]:
     for name, dtype in types.items():
-        if schema[name] not in (dtype, pl.Null):
+        if name in schema and schema[name] not in (dtype, pl.Null):
             column = pl.col(name)
             lost = column.is_not_null() & column.cast(dtype, strict=False).is_null()
             yield _Rule("type", name, lost, f"values that fit {dtype}")

@@ -21,6 +21,8 @@ from varv.kernel.columns import segment_name
 from varv.kernel.ids import ModelName
 from varv.kernel.sagas import Fact, Message
 from varv.loop.model import LoopStarted
+from varv.loop.views import LoopView
+from varv.project.declared import declared_fact
 
 STREAM = "live"
 CHUNK = Duration(30 * DAY)
@@ -74,7 +76,8 @@ class History:
         reached = self._last(HistoryTaken)
         if reached is not None:
             return not reached.done
-        return all(self._home.loop_state(name).policy is None for name in self._home.models)
+        with self._home.views.reading(LoopView) as view:
+            return not (view.loops or view.declared)
 
     def live_through(self) -> None:
         """Ingest what the sources hold, and train the first version of each model.
@@ -137,6 +140,7 @@ class History:
         new = [parts for name, parts in home.models.items() if home.loop_state(name).policy is None]
         if new:
             facts = home.datasets.infer_contracts(home.declared)
+            facts += [declared_fact(parts.plan, self._declarations[parts.name]) for parts in new]
             home.engine.tell(*(self._beginning(parts, at) for parts in new), facts=facts)
         home.engine.settle()
 

@@ -37,6 +37,7 @@ from varv.app.server.wire import (
 from varv.data import Dataset, Datasets
 from varv.data.intake import Batch, Intake
 from varv.data.service import table_of
+from varv.data.shape import in_shape
 from varv.features import FeatureEngine, FeatureStore
 from varv.fronts.gateway import Gateway
 from varv.fronts.inference import Inference, create_inference
@@ -151,6 +152,7 @@ class Worker:
             return
         table = table_of(message.dataset, message.part)
         rows = self._columns.scan(table, [message.segment]).collect()
+        rows = in_shape(rows, dataset.part_types(message.part))
         self._features.rows_known(Batch(dataset, message.part, rows, message.segment))
         today = Instant(self._clock.now() // DAY * DAY)
         # Requests come with the present instant, so what only older ones could see can go.
