@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from varv.data.inbox import Inbox
 from varv.data.verbs import QuarantineDesk
+from varv.home.change.verbs import Declarations
 from varv.home.verbs import Records
 from varv.kernel.clock import Clock
 from varv.kernel.engine import Engine
@@ -44,6 +45,8 @@ class Desk:
         self.inbox: Inbox | None = None
         self.quarantine: QuarantineDesk | None = None
         """None where the ledger is only read, and while the server starts."""
+        self.declarations: Declarations | None = None
+        """None where no server runs."""
         self.state: Callable[[], str] = lambda: "not running"
 
     @property
@@ -74,6 +77,16 @@ class Desk:
             If the server is still starting.
         """
         return _ready(self.inbox)
+
+    def require_declarations(self) -> Declarations:
+        """Return what carries a changed declaration out.
+
+        Raises
+        ------
+        Unavailable
+            If the server is still starting.
+        """
+        return _ready(self.declarations)
 
     def require_quarantine(self) -> QuarantineDesk:
         """Return what acts on rows in quarantine.

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from varv.features import FeatureDefinition
 from varv.kernel.clock import Instant
 from varv.kernel.codec import Event
+from varv.kernel.ids import ModelName
 from varv.kernel.ledger import Entry
 from varv.loop.model import (
     REGISTERED,
@@ -115,6 +116,20 @@ class LoopView:
         self.loops: dict[str, LoopRecord] = {}
         self.declared: dict[str, Declared] = {}
         """What is declared of each model, also of one whose loop has not begun."""
+
+    @property
+    def retired(self) -> dict[ModelName, Instant]:
+        """Models that are retired, and since when."""
+        return {
+            ModelName(name): one.retired_at for name, one in self.loops.items() if one.retired_at is not None
+        }
+
+    @property
+    def first(self) -> ModelName | None:
+        """The model that the home began with, if it began with one alone."""
+        begun = min((one.started_at for one in self.loops.values()), default=None)
+        first = [name for name, one in self.loops.items() if one.started_at == begun]
+        return ModelName(first[0]) if len(first) == 1 else None
 
     def task(self, model: str) -> Task:
         """Return what a model predicts; a model without a loop is of before there were other tasks."""

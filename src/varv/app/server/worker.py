@@ -13,6 +13,7 @@ import os
 import socket
 import sys
 import threading
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
@@ -22,8 +23,11 @@ import uvicorn
 
 from varv.adapters.runtimes import installed_runtimes
 from varv.app.compose import open_ledger, open_views
+from varv.app.server.draining import LastAnswers, drain
 from varv.app.server.protocol import bounded_protocol
 from varv.app.server.wire import (
+    Accept,
+    Drain,
     Observe,
     Restore,
     Seal,
@@ -41,19 +45,23 @@ from varv.data.shape import in_shape
 from varv.features import FeatureEngine, FeatureStore
 from varv.fronts.gateway import Gateway
 from varv.fronts.inference import Inference, create_inference
+from varv.home.change.recorded import effective_plans
 from varv.kernel.blobs import FolderBlobs
 from varv.kernel.clock import DAY, Instant, SystemClock, wall_seconds
 from varv.kernel.columns import FolderColumns
-from varv.kernel.errors import StorageFull, VarvError
+from varv.kernel.errors import Conflict, StorageFull, VarvError
 from varv.kernel.ids import DatasetName
 from varv.kernel.observe import log, start_logging
 from varv.kernel.secret import SECRET_FILE, Secret
+from varv.loop.views import LoopView
 from varv.project import ModelPlan, datasets_of, load_project
 from varv.serving import Answering, CaptureLog, DataPlanes
 
 SWITCH_S = 0.0005
 DRAIN_S = 10
-"""How long requests under way may take once the owner is gone."""
+"""How long requests under way may take once the owner is gone, and open connections once another worker takes
+over.
+"""
 _LOG = logging.getLogger(__name__)
 
 
@@ -76,6 +84,10 @@ class Worker:
         with suppress(StorageFull):
             self._log.open()
         self.inference = Inference()
+        self.accepts = threading.Event()
+        """Set once connections are to be accepted."""
+        if start.accepting:
+            self.accepts.set()
         self._declared: dict[DatasetName, Dataset] = {}
         self._features = FeatureStore()
 
@@ -84,6 +96,8 @@ class Worker:
         message = order.message
         if isinstance(message, Restore):
             self._restore()
+        elif isinstance(message, Accept):
+            self.accepts.set()
         elif isinstance(message, Warm):
             self._planes.warm(message.model, message.version, message.package)
         elif isinstance(message, Table):
@@ -114,15 +128,21 @@ class Worker:
             project = project.only(self._start.model)
         project.validate()
         plans = project.plans()
+        self._require_declared(plans)
         features = FeatureStore()
-        engines = {
-            plan.name: FeatureEngine(plan.schema.features, plan.schema.requests, features) for plan in plans
-        }
         nulls = _Nulls()
         ledger = open_ledger(self._home, read_only=True)
         try:
+            views = open_views(ledger)
+            plans = effective_plans(plans, views, ledger)
+            engines = {
+                plan.name: FeatureEngine(plan.schema.features, plan.schema.requests, features)
+                for plan in plans
+            }
+            with views.reading(LoopView) as loops:
+                self.inference.retired, self.inference.default = loops.retired, loops.first
             secret = Secret(self._home / SECRET_FILE)
-            datasets = Datasets(ledger, self._columns, self._clock, open_views(ledger), secret)
+            datasets = Datasets(ledger, self._columns, self._clock, views, secret)
             Intake(datasets, [features, nulls]).restore(datasets_of(plans))
         finally:
             ledger.close()
@@ -132,6 +152,13 @@ class Worker:
             plan.name: self._answering(plan, engines[plan.name], nulls.of(plan.schema.requests))
             for plan in plans
         }
+
+    def _require_declared(self, plans: Sequence[ModelPlan]) -> None:
+        """Raise `Conflict` if the file says something else than its owner has read."""
+        found = {plan.name: plan.digest() for plan in plans}
+        if self._start.declarations and found != self._start.declarations:
+            hint = "run varv apply once more"
+            raise Conflict("declaration", Path(self._start.file).name, "changed meanwhile", hint=hint)
 
     def _answering(self, plan: ModelPlan, engine: FeatureEngine, nullable: frozenset[str]) -> Answering:
         return Answering(
@@ -189,8 +216,9 @@ def main() -> int:
     # A large request in a thread must not keep the event loop from the interpreter for long.
     sys.setswitchinterval(SWITCH_S)
     worker = Worker(start)
+    answers = LastAnswers(Gateway(create_inference(worker.inference), start.hosts))
     config = uvicorn.Config(
-        Gateway(create_inference(worker.inference), start.hosts),
+        answers,
         http=bounded_protocol(),  # type: ignore[bad-argument-type]
         ws="none",
         log_config=None,
@@ -198,17 +226,22 @@ def main() -> int:
         timeout_graceful_shutdown=DRAIN_S,
     )
     server = uvicorn.Server(config)
-    control = threading.Thread(target=_obey, args=(worker, incoming, replies, server), daemon=True)
+    control = threading.Thread(target=_obey, args=(worker, incoming, replies, server, answers), daemon=True)
     control.start()
+    worker.accepts.wait()
     server.run(sockets=[socket.socket(fileno=start.socket)])
     worker.close()
     return 0
 
 
-def _obey(worker: Worker, incoming: BinaryIO, replies: BinaryIO, server: uvicorn.Server) -> None:
+def _obey(
+    worker: Worker, incoming: BinaryIO, replies: BinaryIO, server: uvicorn.Server, answers: LastAnswers
+) -> None:
     for line in incoming:
         order = msgspec.json.decode(line, type=WorkerOrder)
         try:
+            if isinstance(order.message, Drain):
+                drain(server, answers, DRAIN_S)
             reply = worker.do(order)
         except VarvError as error:
             log(_LOG, logging.ERROR, "worker.refused", why=str(error))
@@ -218,6 +251,7 @@ def _obey(worker: Worker, incoming: BinaryIO, replies: BinaryIO, server: uvicorn
         except BrokenPipeError:
             break
     server.should_exit = True
+    worker.accepts.set()
     # A request that never ends must not keep a worker without an owner alive.
     timer = threading.Timer(DRAIN_S + 2, os._exit, args=(1,))
     timer.daemon = True

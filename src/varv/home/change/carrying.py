@@ -18,6 +18,7 @@ from varv.kernel.errors import FailedPrecondition
 from varv.kernel.ids import ModelName
 from varv.kernel.observe import log
 from varv.kernel.sagas import Fact, Message
+from varv.kernel.views import Views
 from varv.loop.model import FeaturesReleased, ModelRestored, ModelRetired, PolicyChanged
 from varv.loop.plan import loop_id
 from varv.loop.views import LoopView
@@ -149,6 +150,29 @@ class Changes:
             changed = PolicyChanged(policy=policy, declaration=declaration)
             messages.append(Message(parts.loop.loop_id, changed))
         return messages
+
+
+def last_change(views: Views) -> int | None:
+    """Return the number of the last change; None before the first."""
+    with views.reading(ChangesView) as view:
+        return max(view.changes, default=None)
+
+
+def require_settled(views: Views) -> bool:
+    """Return whether a change is open that did not come to its end, so that it may be taken over.
+
+    Raises
+    ------
+    FailedPrecondition
+        If a change is being carried out.
+    """
+    with views.reading(ChangesView) as view:
+        for change in view.open:
+            if change.phase == "preparing" and not change.failures:
+                problem = f"is under way: {change.progress()}"
+                hint = "wait until it is done, see varv status"
+                raise FailedPrecondition("change", change.number, problem, hint=hint)
+        return bool(view.open)
 
 
 def require_accepted(plan: Plan) -> None:
