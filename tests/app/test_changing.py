@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import threading
 
@@ -13,9 +14,18 @@ from tests.app.serving import Server, _command, _environment, eventually, varv
 PARCEL = {"district": "harbour", "courier": "eli", "distance_km": 4.5, "weight_kg": 1.2, "hour": 18}
 
 
+@pytest.fixture(scope="module")
+def origin(tmp_path_factory):
+    """A project that was served once: its history is lived through, its first version trained."""
+    folder = tmp_path_factory.mktemp("origin")
+    varv(folder / "home", "init", str(folder))
+    assert Server(folder / "home", folder / "deliveries.py").stop() == 0
+    return folder
+
+
 @pytest.fixture
-def project(tmp_path):
-    varv(tmp_path / "home", "init", str(tmp_path))
+def project(origin, tmp_path):
+    shutil.copytree(origin, tmp_path, dirs_exist_ok=True)
     return tmp_path / "deliveries.py"
 
 
@@ -50,10 +60,9 @@ def ran(home, *arguments):
 
 def test_a_plan_says_what_will_be_done_and_does_nothing(project):
     home = project.parent / "home"
-    status, text = ran(home, "plan", str(project))
+    status, text = ran(project.parent / "new", "plan", str(project))
     assert status == 2
     assert "new model, first trained from" in text
-    Server(home, project).stop()
     assert ran(home, "plan", str(project)) == (0, "nothing to do: the declaration is what is on record\n")
     edited(project, *CHANGED, ('cooldown="4d"', 'cooldown="3d"'))
     status, text = ran(home, "plan", str(project))
