@@ -19,7 +19,7 @@ def origin(tmp_path_factory):
     """A project that was served once: its history is lived through, its first version trained."""
     folder = tmp_path_factory.mktemp("origin")
     varv(folder / "home", "init", str(folder))
-    assert Server(folder / "home", folder / "deliveries.py").stop() == 0
+    assert Server(folder / "home", folder / "deliveries.py", training_nice=0).stop() == 0
     return folder
 
 
@@ -123,7 +123,7 @@ class Asking:
 @pytest.mark.slow
 def test_a_change_is_applied_beside_a_running_server_without_a_failed_request(project):
     home = project.parent / "home"
-    server = Server(home, project, workers=2)
+    server = Server(home, project, workers=2, training_nice=0)
     asking = Asking(server)
     eventually(lambda: True if asking.n_asked > 50 else None)
     edited(project, *CHANGED)
