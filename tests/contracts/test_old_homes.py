@@ -9,16 +9,21 @@ from __future__ import annotations
 import tarfile
 from pathlib import Path
 
+import polars as pl
 import pytest
 from tests.home.live_home import NOW, LiveHome
+from tests.loop.synthetic import declared
 
+import varv
 from varv.app.compose import open_ledger, open_views
 from varv.app.replaying import read_comparison
 from varv.app.verifying import verify_report
+from varv.home.change.views import ChangesView
 from varv.home.live import Sealed
 from varv.home.status import status_report
 from varv.home.why import explain
 from varv.kernel.clock import DAY
+from varv.kernel.errors import FailedPrecondition
 
 HOMES = Path(__file__).parent / "homes"
 
@@ -64,5 +69,27 @@ def test_an_old_home_goes_on_with_its_predictions_and_what_was_captured(home):
     assert {"r-last", "r-very-last", "r-0"} <= set(rows["key"].to_list())
     again.later(0)
     assert again.home.loop_state(again.parts.name).next_version > 2
+    again.close()
+    assert verify_report(home).findings == ()
+
+
+def test_the_declaration_of_an_old_home_may_change(home):
+    model = declared().models[0]
+    warm = varv.derived("warm", pl.col("heat") > 1)
+    model.features = (*model.features[:-1], warm)
+    again = LiveHome(home, model, capture="again", declaration="1" * 64, prepare=False)
+    # It kept no definitions: what goes cannot be built again, and a version in force reads it.
+    with pytest.raises(FailedPrecondition, match="cannot be built again"):
+        again.live.prepare()
+    again.close()
+    model = declared().models[0]
+    model.features = (*model.features[1:], warm)
+    again = LiveHome(home, model, capture="again", declaration="1" * 64)
+    again.live.go_on()
+    again.home.engine.settle()
+    rows = again.home.models["late-parcel"].predictions.requested(0, NOW + DAY)
+    assert rows["warm"].null_count() == 0
+    with again.home.views.reading(ChangesView) as view:
+        assert view.changes[1].phase == "done"
     again.close()
     assert verify_report(home).findings == ()

@@ -18,6 +18,7 @@ from varv.kernel.faults import Crash, Faults
 from varv.loop.model import RetrainAsked
 from varv.loop.views import LoopView
 from varv.project.changes import Retirement
+from varv.serving.backfill import Backfill
 
 MODEL = "late-parcel"
 
@@ -125,6 +126,58 @@ def test_a_feature_goes_when_no_version_in_force_reads_it(lived, tmp_path):
     assert again.parts.schema.features.names == ("load", "route")
     released = [e.event for e in again.home.ledger.read() if e.name == "loop.features_released"]
     assert [event.features for event in released] == [("heat", "recent.late_mean_24h")]
+    again.close()
+
+
+def test_versions_of_different_features_answer_beside_each_other(lived, tmp_path):
+    def weekly(source):
+        windows = varv.windows(mean="late", over=["48h"])
+        return varv.FeatureView("recent", source=source, entity="route", features=windows)
+
+    first = lived(tmp_path)
+    [score] = first.answering.answer(REQUEST, "r-0").rows["score"]
+    first.close()
+    model = changed(weekly, without=("recent", "heat"))
+    model.rollout = declared().models[0].rollout
+    home = reopened(tmp_path, model)
+    state = home.home.loop_state(MODEL)
+    assert (state.phase, state.champion, state.candidate) == ("rolling", 1, 2)
+    answer = home.answering.answer(REQUEST, "r-1").rows
+    # The champion reads what is declared no more, by the name that the declared view has too.
+    assert answer["champion_score"].to_list() == [score]
+    assert answer["candidate_score"].null_count() == 0
+    assert home.parts.schema.features.names == (
+        *("load", "route", "recent.late_mean_48h"),
+        *("heat", "recent.late_mean_24h"),
+    )
+    names = home.parts.schema.features.names
+    home.ingest()
+    rows, expected = stored(home, MODEL), recomputed(home, MODEL)
+    assert rows.select("key", *names).equals(expected.select("key", *names))
+    home.close()
+
+
+def test_a_change_whose_preparation_fails_is_tried_again_at_the_next_start(lived, tmp_path, monkeypatch):
+    def refuse(*_, **__):
+        raise FailedPrecondition("segment", "x", "cannot be made")
+
+    lived(tmp_path).close()
+    with monkeypatch.context() as patched:
+        patched.setattr(Backfill, "run", refuse)
+        home = reopened(tmp_path, changed(WARM))
+    with home.home.views.reading(ChangesView) as view:
+        assert "cannot be made" in view.changes[1].progress()
+    # A training would take what is not computed for missing.
+    home.loops.tell(MODEL, RetrainAsked(by="test", reason=""))
+    home.home.engine.settle()
+    with home.home.views.reading(LoopView) as view:
+        assert "lack warm" in view.loops[MODEL].attempts[2].reason
+    home.close()
+    again = LiveHome(tmp_path, changed(WARM), capture="three", declaration="1" * 64, prepare=False)
+    carry_out(again)
+    with again.home.views.reading(ChangesView) as view:
+        assert [change.phase for change in view.changes.values()] == ["done"]
+    assert stored(again, MODEL)["warm"].null_count() == 0
     again.close()
 
 

@@ -22,6 +22,8 @@ from varv.kernel.ids import ModelName
 from varv.serving.model import RequestsBackfilled
 from varv.serving.schema import RequestSchema
 
+MOST_SEGMENTS, MOST_ROWS = 512, 50_000
+"""From so many on, what was computed is stored, in one file and with one entry."""
 SEGMENT = "segment of the row"
 """The column that says which segment a row is of."""
 
@@ -135,8 +137,8 @@ class Backfill:
         into: str,
         backfilled: Mapping[str, Sequence[Backfilled]],
     ) -> Iterator[RequestsBackfilled]:
-        """Compute and store features of all requests that lack them, a file of segments at a time, and yield
-        the fact of each; the same once more stores nothing new.
+        """Compute and store features of all requests that lack them, many segments at a time, and yield the
+        fact of each time; the same once more stores nothing new.
 
         Parameters
         ----------
@@ -149,19 +151,22 @@ class Backfill:
         backfilled
             What was computed before.
         """
+        waiting: dict[tuple[str, ...], list[tuple[str, pl.DataFrame]]] = {}
         engine: FeatureEngine | None = None
         for rows in self._columns.batches(self._predictions, segments, segment_as=SEGMENT):
-            by_lack: dict[tuple[str, ...], list[tuple[str, pl.DataFrame]]] = {}
             for segment, part in stretches(rows):
-                later = {
-                    name for one in backfilled.get(segment, ()) for name in one.columns if one.table != into
-                }
-                lacks = tuple(name for name in names if name not in part.columns and name not in later)
+                # What this table holds was left by a try before this one, and is named by nothing yet.
+                before = [one for one in backfilled.get(segment, ()) if one.table != into]
+                there = {*part.columns, *(name for one in before for name in one.columns)}
+                lacks = tuple(name for name in names if name not in there)
                 if lacks:
-                    by_lack.setdefault(lacks, []).append((segment, part))
-            for lacks, parts in by_lack.items():
+                    waiting.setdefault(lacks, []).append((segment, part.select("key", "requested_at")))
+            for lacks in [lacks for lacks, parts in waiting.items() if _are_many(parts)]:
                 engine = engine or self._engine(names)
-                yield self._stored(engine, lacks, parts, into)
+                yield self._stored(engine, lacks, waiting.pop(lacks), into)
+        for lacks, parts in waiting.items():
+            engine = engine or self._engine(names)
+            yield self._stored(engine, lacks, parts, into)
 
     def _stored(
         self,
@@ -171,7 +176,7 @@ class Backfill:
         into: str,
     ) -> RequestsBackfilled:
         # In one lookup: what a call costs is the same for one row and for thousands.
-        found = self._features(engine, pl.concat([part.select("key", "requested_at") for _, part in parts]))
+        found = self._features(engine, pl.concat([part for _, part in parts]))
         frames, first = dict[str, pl.DataFrame](), 0
         for segment, part in parts:
             frames[segment] = found.select(lacks).slice(first, part.height)
@@ -206,3 +211,7 @@ class Backfill:
         columns = [name for name in self._requests.columns if name != at]
         requests = asked.join(self._requests.select(columns), on="key", how="left", maintain_order="left")
         return engine.lookup(requests.with_columns(pl.col("requested_at").alias(at)), at=at)
+
+
+def _are_many(parts: Sequence[tuple[str, pl.DataFrame]]) -> bool:
+    return len(parts) >= MOST_SEGMENTS or sum(part.height for _, part in parts) >= MOST_ROWS
