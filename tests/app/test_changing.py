@@ -3,51 +3,18 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import threading
 
 import httpx
 import pytest
+from tests.app.changed_project import CHANGED, NEW, PARCEL, done, edited
 from tests.app.serving import Server, _command, _environment, eventually, varv
-
-PARCEL = {"district": "harbour", "courier": "eli", "distance_km": 4.5, "weight_kg": 1.2, "hour": 18}
-
-
-@pytest.fixture(scope="module")
-def origin(tmp_path_factory):
-    """A project that was served once: its history is lived through, its first version trained."""
-    folder = tmp_path_factory.mktemp("origin")
-    varv(folder / "home", "init", str(folder))
-    assert Server(folder / "home", folder / "deliveries.py", training_nice=0).stop() == 0
-    return folder
 
 
 @pytest.fixture
-def project(origin, tmp_path):
-    shutil.copytree(origin, tmp_path, dirs_exist_ok=True)
-    return tmp_path / "deliveries.py"
-
-
-def edited(project, *pairs):
-    """Change a project's file, each text to another."""
-    text = project.read_text()
-    for before, after in pairs:
-        assert before in text
-        text = text.replace(before, after)
-    project.write_text(text)
-
-
-WIDER_VIEW = (
-    'entity="courier", features=varv.windows(mean="late", over=["7d"])',
-    'entity="courier", features=varv.windows(mean="late", over=["3d", "7d"])',
-)
-RUSH = ('"hour", district_lately', '"hour", rush, district_lately')
-DEFINED = ("\ndef fit(", '\nrush = varv.derived("rush", pl.col("hour") > 16)\n\n\ndef fit(')
-IMPORT = ("import varv\n", "import polars as pl\n\nimport varv\n")
-LIGHTER = ('"weight_kg", ', "")
-CHANGED = (WIDER_VIEW, RUSH, DEFINED, IMPORT, LIGHTER)
-NEW = ["rush", "courier_lately.late_mean_3d"]
+def project(served_project, tmp_path):
+    return served_project(tmp_path)
 
 
 def ran(home, *arguments):
@@ -133,7 +100,7 @@ def test_a_change_is_applied_beside_a_running_server_without_a_failed_request(pr
     assert "change 1 is in force" in text
     before = asking.n_asked
     eventually(lambda: True if asking.n_asked > before + 100 else None)
-    change = eventually(lambda: _done(home))
+    change = eventually(lambda: done(home))
     assert change["phase"] == "done"
     loop = eventually(lambda: _trained(home, 2))
     assert loop["versions"][1]["outcome"] in ("rolling", "promoted", "rejected")
@@ -142,11 +109,6 @@ def test_a_change_is_applied_beside_a_running_server_without_a_failed_request(pr
     assert server.predict("b-1", **{k: v for k, v in PARCEL.items() if k != "weight_kg"}).status_code == 400
     server.stop()
     assert json.loads(varv(home, "verify", "--json"))["ok"]
-
-
-def _done(home):
-    found = json.loads(varv(home, "status", "--json"))["changes"]
-    return found[-1] if found and found[-1]["phase"] == "done" else None
 
 
 def _trained(home, version):

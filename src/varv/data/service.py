@@ -15,6 +15,7 @@ import msgspec
 import polars as pl
 
 from varv.data.contracts import Contracts
+from varv.data.gained import with_gained
 from varv.data.inference import infer_contract
 from varv.data.keys import DatasetKeys, Stated, repeats, stated
 from varv.data.model import (
@@ -168,6 +169,22 @@ class Datasets:
                     kept = self._contracts.keep(dataset.name, part, contract)
                     event = ContractInferred(dataset=dataset.name, part=part, contract=kept)
                     facts.append(Fact(stream_of(dataset), event))
+        return facts
+
+    def infer_gained(self, dataset: Dataset) -> list[Fact]:
+        """Return the facts that batches must from now on be like what has come in columns that a dataset
+        gained; none as long as too little has.
+        """
+        facts = []
+        for part in dataset.parts:
+            held = self._contracts.latest(dataset.name, part)
+            if held is None or not any(rule.may_be_missing for rule in held.columns):
+                continue
+            learned = with_gained(held, self.read_part(dataset, part))
+            if learned is not held:
+                kept = self._contracts.keep(dataset.name, part, learned)
+                event = ContractInferred(dataset=dataset.name, part=part, contract=kept)
+                facts.append(Fact(stream_of(dataset), event))
         return facts
 
     def _stored_so_far(self, dataset: Dataset, part: str) -> pl.DataFrame:

@@ -196,6 +196,8 @@ class Live:
         home = self._home
         self._changes.begin()
         self._ingest_new_datasets()
+        learned = [fact for dataset in home.declared for fact in home.datasets.infer_gained(dataset)]
+        home.engine.tell(facts=learned)
         self.state = "restoring"
         for name, parts in home.models.items():
             parts.predictions.restore(home.segments(name))
