@@ -19,7 +19,7 @@ from varv.kernel.faults import Faults
 from varv.kernel.ids import ModelName
 from varv.loop.verbs import Loops
 from varv.project import Model, project_of
-from varv.project.changes import Retirement
+from varv.project.planned import Retirement
 from varv.serving import Answering, CaptureLog
 
 NOW = instant("2024-05-02T09:30:00Z")

@@ -17,7 +17,7 @@ from varv.kernel.errors import FailedPrecondition
 from varv.kernel.faults import Crash, Faults
 from varv.loop.model import RetrainAsked
 from varv.loop.views import LoopView
-from varv.project.changes import Retirement
+from varv.project.planned import Retirement
 from varv.serving.backfill import Backfill
 
 MODEL = "late-parcel"

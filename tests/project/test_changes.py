@@ -13,13 +13,8 @@ from varv.data.shape import shape_of
 from varv.features import FeatureSet, definitions_of, rebuilt
 from varv.kernel.clock import DAY, Instant
 from varv.project import plan_of
-from varv.project.changes import (
-    Recorded,
-    RecordedModel,
-    Retirement,
-    Stored,
-    plan_changes,
-)
+from varv.project.changes import plan_changes
+from varv.project.planned import Recorded, RecordedModel, Retirement, Stored
 from varv.project.wording import settings_of
 from varv.tasks import TaskSpec
 

@@ -265,7 +265,7 @@ def _model(views: Views, ledger: Ledger, name: str) -> ModelStatus:
     return ModelStatus(
         model=name,
         task=task,
-        phase=loop.phase,
+        phase="retired" if loop.retired else loop.phase,
         champion=loop.champion,
         former=loop.former,
         versions=_versions(views, name),

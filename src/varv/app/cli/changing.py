@@ -16,7 +16,8 @@ from varv.home.change.recorded import recorded_in
 from varv.home.change.verbs import Applied, ApplyRequest
 from varv.kernel.errors import FailedPrecondition
 from varv.project import load_project
-from varv.project.changes import Plan, Recorded, Retirement, plan_changes
+from varv.project.changes import plan_changes
+from varv.project.planned import Plan, Recorded, Retirement
 
 APPLIED_WITHIN_S = 3600.0
 """Memory is read back from what is stored before new workers take over."""

@@ -95,7 +95,7 @@ def _comparisons(found: Comparisons) -> list[Block]:
 def up(options: argparse.Namespace, loaded: Loaded) -> int:
     """Serve models until a signal."""
     from varv.app.server.owner import serve
-    from varv.project.changes import Retirement
+    from varv.project.planned import Retirement
 
     retire = Retirement(models=tuple(options.retire), despite_traffic=options.despite_traffic)
     return serve(place_of(options, loaded.settings), loaded.settings, model=options.model, retire=retire)

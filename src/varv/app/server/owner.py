@@ -13,7 +13,6 @@ import logging
 import os
 import shutil
 import signal
-import socket
 import sys
 import threading
 from collections import Counter
@@ -22,7 +21,6 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
 
-import uvicorn
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
@@ -32,9 +30,9 @@ from varv.app.desk import Desk
 from varv.app.fitting import ProcessFits
 from varv.app.replaying import report_of
 from varv.app.server.fleet import RenewedWorkers, Workers
+from varv.app.server.listening import control_plane, listener
 from varv.app.server.patience import Patience
 from varv.app.server.present import Present
-from varv.app.server.protocol import bounded_protocol
 from varv.app.server.server_file import announce, withdraw
 from varv.app.settings import Settings, variables
 from varv.app.verbs import build_verbs
@@ -57,7 +55,8 @@ from varv.kernel.ids import ModelName
 from varv.kernel.observe import log, start_logging
 from varv.kernel.sizes import size_bytes
 from varv.project import ModelPlan, forget_project, load_project, whole_place
-from varv.project.changes import Retirement, plan_changes
+from varv.project.changes import plan_changes
+from varv.project.planned import Retirement
 from varv.serving import CaptureLog, Fleet
 from varv.serving.capture import is_abandoned, remove_log
 
@@ -100,19 +99,6 @@ def serve(file: str, settings: Settings, *, model: str = "", retire: Retirement 
     return 1 if server.crashed else 0
 
 
-def _control_plane(application: Gateway) -> uvicorn.Server:
-    return uvicorn.Server(
-        uvicorn.Config(
-            application,
-            http=bounded_protocol(),  # type: ignore[bad-argument-type]
-            ws="none",
-            log_config=None,
-            access_log=False,
-            timeout_graceful_shutdown=5,
-        )
-    )
-
-
 class _Server:
     def __init__(self, file: str, settings: Settings, model: str, retire: Retirement) -> None:
         self._file = file
@@ -134,8 +120,8 @@ class _Server:
         settings.home.mkdir(parents=True, exist_ok=True)
         self._ledger = open_ledger(settings.home, faults=self._faults)
         try:
-            self._control = _listener(settings.host, settings.port, "port")
-            self._inference = _listener(settings.host, settings.inference_port, "inference_port")
+            self._control = listener(settings.host, settings.port, "port")
+            self._inference = listener(settings.host, settings.inference_port, "inference_port")
         except VarvError:
             self._ledger.close()
             raise
@@ -153,7 +139,7 @@ class _Server:
         self._log: CaptureLog | None = None
         self._log_folder: Path | None = None
         self._threads: list[threading.Thread] = []
-        self._uvicorn = _control_plane(self._application())
+        self._uvicorn = control_plane(self._application())
         self._console = threading.Thread(
             target=self._uvicorn.run, args=([self._control],), name="console", daemon=True
         )
@@ -464,23 +450,3 @@ def _emptied(folder: Path) -> Path:
 
 def _sealed(path: Path) -> Sealed:
     return Sealed(f"{path.parent.name}-{path.stem}", path)
-
-
-def _listener(host: str, port: int, option: str) -> socket.socket:
-    """Return a listening socket.
-
-    Raises
-    ------
-    FailedPrecondition
-        If the port is taken.
-    """
-    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((host, port))
-    except OSError as error:
-        listener.close()
-        hint = f"choose another with --{option.replace('_', '-')}, or stop what uses it"
-        raise FailedPrecondition("port", port, "cannot be used", why=error.strerror, hint=hint) from None
-    listener.listen(512)
-    return listener

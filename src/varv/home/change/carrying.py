@@ -22,8 +22,9 @@ from varv.kernel.views import Views
 from varv.loop.model import FeaturesReleased, ModelRestored, ModelRetired, PolicyChanged
 from varv.loop.plan import loop_id
 from varv.loop.views import LoopView
-from varv.project.changes import ModelChange, Plan, Retirement, plan_changes
+from varv.project.changes import plan_changes
 from varv.project.declared import declared_fact
+from varv.project.planned import ModelChange, Plan, Retirement
 
 _LOG = logging.getLogger(__name__)
 

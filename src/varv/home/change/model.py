@@ -10,7 +10,7 @@ from varv.kernel.codec import Event, event
 from varv.kernel.ids import ModelName
 from varv.kernel.sagas import Command, command
 from varv.kernel.wording import count
-from varv.project.changes import Plan
+from varv.project.planned import Plan
 
 Phase = Literal["new", "planned", "preparing", "done"]
 

@@ -19,8 +19,8 @@ from varv.loop.model import LoopState
 from varv.loop.plan import loop_id
 from varv.loop.views import LoopRecord, LoopView
 from varv.project import ModelPlan, datasets_of
-from varv.project.changes import Recorded, RecordedModel, Stored
 from varv.project.effective import with_kept, with_optional
+from varv.project.planned import Recorded, RecordedModel, Stored
 from varv.project.wording import policy_settings
 from varv.registry import RegistryView
 from varv.serving import RequestSchema

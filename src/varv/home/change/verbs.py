@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import msgspec
 
 from varv.kernel.verbs import OPERATE, verb
-from varv.project.changes import Plan, Retirement
+from varv.project.planned import Plan, Retirement
 
 
 class ApplyRequest(msgspec.Struct, frozen=True, kw_only=True):

@@ -17,7 +17,7 @@ from varv.kernel.clock import Instant
 from varv.kernel.codec import Event
 from varv.kernel.ids import ModelName
 from varv.kernel.ledger import Entry
-from varv.project.changes import ModelChange, Plan
+from varv.project.planned import ModelChange, Plan
 
 
 @dataclass

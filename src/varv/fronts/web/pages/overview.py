@@ -151,6 +151,8 @@ def _loop_status(loop: LoopRecord | None, opened: RolloutRecord | None) -> Statu
     """Return what a loop is doing."""
     if loop is None:
         return Status("off", "Not started")
+    if loop.retired_at is not None:
+        return Status("off", "Retired")
     if loop.suspended is not None:
         return Status("bad", "Training suspended")
     training = next((one for one in loop.attempts.values() if one.outcome == "training"), None)
