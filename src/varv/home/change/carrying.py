@@ -96,9 +96,9 @@ class Changes:
         """
         home = self._home
         with home.views.reading(ChangesView) as view:
-            numbers = [change.number for change in view.open]
-        messages = (Message(change_id(number), ChangeSwitched(number=number)) for number in numbers)
-        home.engine.tell(*messages)
+            left = [(change.number, change.seq) for change in view.open]
+        for number, planned in left:
+            home.engine.tell(Message(change_id(number), ChangeSwitched(number=number)), cause=planned)
 
     def _planned(self, plan: Plan) -> list[Message]:
         with self._home.views.reading(ChangesView) as view:
