@@ -22,7 +22,7 @@ from varv.data.model import part_named
 from varv.data.values import typed_frame
 from varv.home.answers import served
 from varv.home.change.carrying import Changes
-from varv.home.change.recorded import recorded_schema
+from varv.home.change.recorded import recorded_schemas
 from varv.home.feed import Feed
 from varv.home.history import STREAM, History
 from varv.home.home import Home
@@ -291,7 +291,7 @@ class Live:
         home = self._home
         if model in home.models:
             return home.models[model].schema
-        schema = recorded_schema(home.views, model)
+        schema = recorded_schemas(home.views, home.ledger, [model]).get(model)
         if schema is None:
             hint = "declare it once more, so that what it answered is put on record"
             problem = "is not declared, and has captured predictions that are not on record"

@@ -203,6 +203,7 @@ class Declared(Event, frozen=True, kw_only=True):
     requests: DatasetName
     definition: tuple[tuple[str, ...], ...]
     features: tuple[FeatureDefinition, ...]
+    unit: str | None = None
     settings: dict[str, str] = msgspec.field(default_factory=dict)
     added: tuple[str, ...] = ()
     kept: tuple[str, ...] = ()

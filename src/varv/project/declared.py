@@ -30,6 +30,7 @@ def declared_fact(
         requests=plan.schema.requests.name,
         definition=plan.loop.definition(),
         features=definitions_of(plan.loop.features),
+        unit=plan.schema.unit,
         settings=settings_of(plan),
         added=tuple(added),
         kept=tuple(kept),

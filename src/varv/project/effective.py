@@ -14,6 +14,7 @@ from varv.features import Derived, FeatureDefinition, FeatureSet, FeatureView, r
 from varv.features.model import Feature
 from varv.kernel.ids import DatasetName
 from varv.project.plan import ModelPlan
+from varv.serving import RequestSchema
 
 
 def with_kept(
@@ -41,8 +42,8 @@ def with_kept(
     )
 
 
-def with_optional(plan: ModelPlan, first: Iterable[str]) -> ModelPlan:
-    """Return `plan` with columns that a request need not bring: those that only features need which were
+def with_optional(schema: RequestSchema, first: Iterable[str]) -> RequestSchema:
+    """Return `schema` with columns that a request need not bring: those that only features need which were
     declared after the loop began. Whoever asks as before is answered as before.
 
     Parameters
@@ -50,14 +51,13 @@ def with_optional(plan: ModelPlan, first: Iterable[str]) -> ModelPlan:
     first
         Names of what was declared then; of a view its own.
     """
-    schema, names = plan.schema, frozenset(first)
-    declared = schema.features.declared
+    names, declared = frozenset(first), schema.features.declared
     early = [feature for feature in declared if _name(feature) in names]
     if len(early) == len(declared):
-        return plan
+        return schema
     needed = FeatureSet(early, schema.requests).request_columns() if early else ()
     optional = frozenset(schema.features.request_columns()) - frozenset(needed)
-    return replace(plan, schema=replace(schema, optional=optional))
+    return replace(schema, optional=optional)
 
 
 def _name(feature: Feature) -> str:

@@ -45,23 +45,26 @@ from varv.data.shape import in_shape
 from varv.features import FeatureEngine, FeatureStore
 from varv.fronts.gateway import Gateway
 from varv.fronts.inference import Inference, create_inference
-from varv.home.change.recorded import effective_plans
+from varv.home.change.recorded import effective_plans, recorded_schemas
 from varv.kernel.blobs import FolderBlobs
 from varv.kernel.clock import DAY, Instant, SystemClock, wall_seconds
 from varv.kernel.columns import FolderColumns
 from varv.kernel.errors import Conflict, StorageFull, VarvError
-from varv.kernel.ids import DatasetName
+from varv.kernel.ids import DatasetName, ModelName
+from varv.kernel.ledger import Ledger
 from varv.kernel.observe import log, start_logging
 from varv.kernel.secret import SECRET_FILE, Secret
+from varv.kernel.views import Views
 from varv.loop.views import LoopView
-from varv.project import ModelPlan, datasets_of, load_project
-from varv.serving import Answering, CaptureLog, DataPlanes
+from varv.project import ModelPlan, load_project
+from varv.serving import Answering, CaptureLog, DataPlanes, RequestSchema
 
 SWITCH_S = 0.0005
 DRAIN_S = 10
 """How long requests under way may take once the owner is gone, and open connections once another worker takes
 over.
 """
+_AGAIN = "run varv apply once more"
 _LOG = logging.getLogger(__name__)
 
 
@@ -123,48 +126,64 @@ class Worker:
         return WorkerReply(number=number, files=files, n_uncaptured=missing)
 
     def _restore(self) -> None:
-        project = load_project(self._start.file)
-        if self._start.model:
-            project = project.only(self._start.model)
-        project.validate()
-        plans = project.plans()
-        self._require_declared(plans)
         features = FeatureStore()
         nulls = _Nulls()
         ledger = open_ledger(self._home, read_only=True)
         try:
             views = open_views(ledger)
-            plans = effective_plans(plans, views, ledger)
-            engines = {
-                plan.name: FeatureEngine(plan.schema.features, plan.schema.requests, features)
-                for plan in plans
-            }
+            schemas = self._schemas(views, ledger)
+            engines = {one.model: FeatureEngine(one.features, one.requests, features) for one in schemas}
             with views.reading(LoopView) as loops:
                 self.inference.retired, self.inference.default = loops.retired, loops.first
             secret = Secret(self._home / SECRET_FILE)
             datasets = Datasets(ledger, self._columns, self._clock, views, secret)
-            Intake(datasets, [features, nulls]).restore(datasets_of(plans))
+            Intake(datasets, [features, nulls]).restore(_datasets_of(schemas))
         finally:
             ledger.close()
         self._features = features
-        self._declared = {dataset.name: dataset for dataset in datasets_of(plans)}
+        self._declared = {dataset.name: dataset for dataset in _datasets_of(schemas)}
         self.inference.models = {
-            plan.name: self._answering(plan, engines[plan.name], nulls.of(plan.schema.requests))
-            for plan in plans
+            one.model: self._answering(one, engines[one.model], nulls.of(one.requests)) for one in schemas
         }
 
-    def _require_declared(self, plans: Sequence[ModelPlan]) -> None:
-        """Raise `Conflict` if the file says something else than its owner has read."""
-        found = {plan.name: plan.digest() for plan in plans}
-        if self._start.declarations and found != self._start.declarations:
-            hint = "run varv apply once more"
-            raise Conflict("declaration", Path(self._start.file).name, "changed meanwhile", hint=hint)
+    def _schemas(self, views: Views, ledger: Ledger) -> tuple[RequestSchema, ...]:
+        """Return what a request of each model is: as the file declares it, or, where that says something else
+        by now than its owner works by, as it is on record.
 
-    def _answering(self, plan: ModelPlan, engine: FeatureEngine, nullable: frozenset[str]) -> Answering:
+        Raises
+        ------
+        Conflict
+            If the file has to say what its owner has read, and does not.
+        """
+        problem: VarvError = Conflict("declaration", Path(self._start.file).name, "changed", hint=_AGAIN)
+        plans: tuple[ModelPlan, ...] = ()
+        try:
+            plans = self._plans()
+        except VarvError as error:
+            problem = error
+        found = {plan.name: plan.digest() for plan in plans}
+        with views.reading(LoopView) as loops:
+            on_record = {name: loops.declared[name].declaration for name in loops.declared}
+        wanted = self._start.declarations or {name: on_record.get(name) for name in found}
+        if plans and (found == wanted or not on_record):
+            return tuple(plan.schema for plan in effective_plans(plans, views, ledger))
+        if self._start.declarations or not on_record:
+            raise problem
+        log(_LOG, logging.WARNING, "worker.by_record", why=str(problem))
+        only = [ModelName(self._start.model)] if self._start.model else None
+        return tuple(recorded_schemas(views, ledger, only).values())
+
+    def _plans(self) -> tuple[ModelPlan, ...]:
+        project = load_project(self._start.file)
+        project = project.only(self._start.model) if self._start.model else project
+        project.validate()
+        return project.plans()
+
+    def _answering(self, schema: RequestSchema, engine: FeatureEngine, nullable: frozenset[str]) -> Answering:
         return Answering(
-            plan.schema,
+            schema,
             engine,
-            self._planes.add(plan.name, plan.schema.task),
+            self._planes.add(schema.model, schema.task),
             self._log,
             self._clock,
             nullable=nullable,
@@ -184,6 +203,12 @@ class Worker:
         today = Instant(self._clock.now() // DAY * DAY)
         # Requests come with the present instant, so what only older ones could see can go.
         self._features.trim(Instant(today - DAY))
+
+
+def _datasets_of(schemas: Sequence[RequestSchema]) -> tuple[Dataset, ...]:
+    """Return every dataset that requests or features come from, each once."""
+    every = ((one.requests, *(view.source for view in one.features.views)) for one in schemas)
+    return tuple(dict.fromkeys(dataset for several in every for dataset in several))
 
 
 class _Nulls:

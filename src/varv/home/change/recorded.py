@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 import msgspec
 
@@ -69,30 +70,66 @@ def _effective(
         if record is None:
             return plan
         known, first = dict(record.features), record.first_features
-    own = set(plan.schema.features.names)
-    needed = {name for reads in in_force(views, ledger, plan.name).values() for name in reads}
-    # A name that is not known is no feature: a replay may plant a column.
-    kept = [definition for name, definition in known.items() if name in needed - own]
+    kept = _kept(views, ledger, plan.name, known, plan.schema.features.names)
     effective = with_kept(plan, kept, datasets)
-    return (
-        effective
-        if first is None
-        else with_optional(effective, first | {one.view or one.name for one in kept})
-    )
+    if first is None:
+        return effective
+    names = first | {one.view or one.name for one in kept}
+    return replace(effective, schema=with_optional(effective.schema, names))
 
 
-def recorded_schema(views: Views, model: ModelName) -> RequestSchema | None:
-    """Return what a request of a model is by what is on record; None if that is not enough."""
+def _kept(
+    views: Views,
+    ledger: Ledger,
+    model: ModelName,
+    known: Mapping[str, FeatureDefinition],
+    declared: Iterable[str],
+) -> list[FeatureDefinition]:
+    """Return the features that versions in force read though they are not declared."""
+    needed = {name for reads in in_force(views, ledger, model).values() for name in reads}
+    needed -= set(declared)
+    # A name that is not known is no feature: a replay may plant a column.
+    return [definition for name, definition in known.items() if name in needed]
+
+
+def recorded_schemas(
+    views: Views, ledger: Ledger, models: Iterable[ModelName] | None = None
+) -> dict[ModelName, RequestSchema]:
+    """Return what a request of each model is by what is on record, without its file.
+
+    Parameters
+    ----------
+    models
+        Which ones; by default all that are declared. One that is not on record is left out.
+
+    Raises
+    ------
+    FailedPrecondition
+        If a feature cannot be built again.
+    """
     with views.reading(DatasetsView) as view:
         datasets = {DatasetName(one.dataset): dataset_of(one) for one in view.datasets()}
     with views.reading(LoopView) as view:
+        served = [name for name in view.declared if ModelName(name) not in view.retired]
+    names = map(ModelName, served) if models is None else models
+    found = {name: _recorded_schema(views, ledger, name, datasets) for name in names}
+    return {name: schema for name, schema in found.items() if schema is not None}
+
+
+def _recorded_schema(
+    views: Views, ledger: Ledger, model: ModelName, datasets: Mapping[DatasetName, Dataset]
+) -> RequestSchema | None:
+    with views.reading(LoopView) as view:
         declared, record, task = view.declared.get(model), view.loops.get(model), view.task(model)
-        if declared is None or record is None or declared.requests not in datasets:
-            return None
-        names = dict.fromkeys([*(one.name for one in declared.features), *declared.kept])
-        features = [record.features[name] for name in names]
+        known = {} if record is None else dict(record.features)
+    if declared is None or declared.requests not in datasets:
+        return None
+    kept = _kept(views, ledger, model, known, [one.name for one in declared.features])
     requests = datasets[declared.requests]
-    return RequestSchema(model, requests, FeatureSet(rebuilt(features, datasets), requests), task)
+    features = FeatureSet(rebuilt([*declared.features, *kept], datasets), requests)
+    schema = RequestSchema(model, requests, features, task, declared.unit)
+    first = None if record is None else record.first_features
+    return schema if first is None else with_optional(schema, first | {one.view or one.name for one in kept})
 
 
 def in_force(views: Views, ledger: Ledger, model: ModelName) -> dict[int, frozenset[str]]:
