@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import threading
 
@@ -115,3 +117,25 @@ def _trained(home, version):
     [model] = json.loads(varv(home, "status", "--json"))["models"]
     outcomes = {one["version"]: one["outcome"] for one in model["versions"]}
     return model if outcomes.get(version) not in (None, "training") else None
+
+
+@pytest.mark.slow
+def test_a_worker_that_dies_while_the_file_is_edited_goes_by_what_is_on_record(project):
+    server = Server(project.parent / "home", project, training_nice=0)
+    [before] = server.control.get("/health").json()["workers"]
+    project.write_text("this is no declaration yet (")
+    os.kill(before, signal.SIGKILL)
+    server.inference.close()
+    server.inference = httpx.Client(base_url=server.inference.base_url, timeout=120)
+    answer = eventually(lambda: _answered(server))
+    assert answer.json()["predictions"]
+    assert server.control.get("/health").json()["workers"] != [before]
+    assert server.stop() == 0
+
+
+def _answered(server):
+    try:
+        answer = server.predict("a-1", **PARCEL)
+    except httpx.HTTPError:
+        return None
+    return answer if answer.status_code == 200 else None
