@@ -349,6 +349,8 @@ class _Server:
         the ones before have captured is ingested, before the change goes on.
         """
         present.pause()
+        # Nothing else may ingest until one of the two homes does: what comes meanwhile is asked for again.
+        self._desk.quarantine = None
         following = present
         try:
             declarations = {plan.name: plan.digest() for plan in plans}
