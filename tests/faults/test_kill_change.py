@@ -16,7 +16,7 @@ from varv.serving.views import RoutingView
 
 POINTS = [
     *("ledger.before_commit:2", "ledger.after_commit:1", "ledger.after_commit:3"),
-    *("engine.after_claim:1", "engine.after_handler:1", "columns.before_rename:2"),
+    *("engine.after_claim:1", "engine.after_handler:1", "columns.before_rename:1"),
 ]
 
 
