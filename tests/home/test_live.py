@@ -166,6 +166,19 @@ def test_a_crash_in_the_middle_of_the_history_ends_with_the_same_model(tmp_path)
     again.close()
 
 
+def test_a_history_that_was_cut_short_goes_on_with_the_features_that_it_began_with(tmp_path):
+    crashing = LiveHome(tmp_path, faults=Faults("ledger.before_commit", nth=3), prepare=False)
+    with pytest.raises(Crash):
+        crashing.live.prepare()
+    crashing.close()
+    changed = declared().models[0]
+    changed.features = changed.features[1:]
+    again = LiveHome(tmp_path, changed, capture="two", prepare=False)
+    with pytest.raises(FailedPrecondition, match="than its history was begun with"):
+        again.live.prepare()
+    again.close()
+
+
 def test_time_that_passes_measures_days_and_asks_for_no_training_without_data(model):
     model.later(3)
     assert model.home.loop_state(model.parts.name).phase == "idle"
