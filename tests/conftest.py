@@ -23,3 +23,22 @@ def lived(tmp_path_factory):
         return LiveHome(home, **options)
 
     return opened
+
+
+@pytest.fixture(scope="session")
+def served_project(tmp_path_factory):
+    """Return a function that puts a project with its home into a folder, and returns the project's file.
+
+    It was served once: its history is lived through, and its first version trained.
+    """
+    from tests.app.serving import Server, varv
+
+    origin = tmp_path_factory.mktemp("served")
+    varv(origin / "home", "init", str(origin))
+    assert Server(origin / "home", origin / "deliveries.py", training_nice=0).stop() == 0
+
+    def copied(folder):
+        shutil.copytree(origin, folder, dirs_exist_ok=True)
+        return folder / "deliveries.py"
+
+    return copied

@@ -9,17 +9,21 @@ from __future__ import annotations
 import tarfile
 from pathlib import Path
 
+import polars as pl
 import pytest
 from tests.home.live_home import NOW, LiveHome
+from tests.loop.synthetic import declared
 
 import varv
 from varv.app.compose import open_ledger, open_views
 from varv.app.replaying import read_comparison
 from varv.app.verifying import verify_report
+from varv.home.change.views import ChangesView
 from varv.home.live import Sealed
 from varv.home.status import status_report
 from varv.home.why import explain
 from varv.kernel.clock import DAY
+from varv.kernel.errors import FailedPrecondition
 
 HOMES = Path(__file__).parent / "homes"
 
@@ -82,3 +86,25 @@ def test_an_old_home_is_read_from_python(home):
         assert compared.predictions("never").height > 0
         for shown in (found, model, found.dataset(), compared, found.why(model.name)):
             assert shown._repr_html_()
+
+
+def test_the_declaration_of_an_old_home_may_change(home):
+    model = declared().models[0]
+    warm = varv.derived("warm", pl.col("heat") > 1)
+    model.features = (*model.features[:-1], warm)
+    again = LiveHome(home, model, capture="again", declaration="1" * 64, prepare=False)
+    # It kept no definitions: what goes cannot be built again, and a version in force reads it.
+    with pytest.raises(FailedPrecondition, match="cannot be built again"):
+        again.live.prepare()
+    again.close()
+    model = declared().models[0]
+    model.features = (*model.features[1:], warm)
+    again = LiveHome(home, model, capture="again", declaration="1" * 64)
+    again.live.go_on()
+    again.home.engine.settle()
+    rows = again.home.models["late-parcel"].predictions.requested(0, NOW + DAY)
+    assert rows["warm"].null_count() == 0
+    with again.home.views.reading(ChangesView) as view:
+        assert view.changes[1].phase == "done"
+    again.close()
+    assert verify_report(home).findings == ()

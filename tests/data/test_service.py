@@ -400,7 +400,7 @@ def test_a_dataset_is_registered_once_and_not_with_another_shape(store):
     store.commit(store.datasets.register(TRIPS))
     assert store.datasets.register(TRIPS) == ()
     other = Dataset("trips", source=TRIPS.source, key="id", event_time="at")
-    with pytest.raises(AlreadyExists, match="another shape"):
+    with pytest.raises(AlreadyExists, match="knows done_at at another time"):
         store.datasets.register(other)
     with store.views.reading(DatasetsView) as view:
         assert [known.dataset for known in view.datasets()] == ["trips"]

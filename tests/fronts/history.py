@@ -17,6 +17,7 @@ from varv.data.model import (
 )
 from varv.data.rules import Example, Report, Violation
 from varv.data.views import DatasetsView
+from varv.home.change.views import ChangesView
 from varv.home.model import Comparison, Gain, Measure, Month, PolicyScore
 from varv.home.views import HomeView
 from varv.kernel.clock import DAY, HOUR, Duration, Instant, instant
@@ -84,7 +85,15 @@ FEATURES = ("carrier", "origin", "distance", "temp", "visib")
 def empty() -> tuple[Views, Ledger]:
     ledger = SqliteLedger(MEMORY)
     return Views(
-        ledger, RegistryView, RoutingView, RolloutsView, MonitoringView, LoopView, DatasetsView, HomeView
+        ledger,
+        RegistryView,
+        RoutingView,
+        RolloutsView,
+        MonitoringView,
+        LoopView,
+        DatasetsView,
+        HomeView,
+        ChangesView,
     ), ledger
 
 

@@ -5,9 +5,11 @@ import json
 import pytest
 
 from varv.fronts.web.console import create_console
+from varv.home.change.model import ChangePlanned, ChangeSwitched, PreparationFailed
 from varv.kernel.clock import Instant
 from varv.kernel.ledger import Append, Change
 from varv.loop.model import RowsMatured
+from varv.project.planned import ModelChange, Plan
 
 from .browsing import Tree, get
 from .history import HOSTILE, MODEL, START, empty, held_rows, history
@@ -310,3 +312,19 @@ def test_what_a_training_printed_is_shown_as_text_and_changes_without_the_ledger
 def test_a_console_without_a_home_shows_no_output(console):
     assert get(console, f"/models/{MODEL}/versions/1/output").status_code == 404
     assert get(console, f"/models/{MODEL}/versions/99/output").status_code == 404
+
+
+def test_changes_of_the_declaration_are_listed_and_one_that_failed_needs_a_person():
+    views, ledger = empty()
+    change = ModelChange(model=MODEL, act="change", added=(HOSTILE,))
+    planned = ChangePlanned(number=1, plan=Plan(models=(change,)), prepared=(MODEL,))
+    failed = PreparationFailed(number=1, model=MODEL, reason="a column is gone")
+    facts = tuple(Append("change/1", event) for event in (planned, ChangeSwitched(number=1), failed))
+    ledger.commit(Change(at=START, facts=facts))
+    answer = get(create_console(views, ledger), "/")
+    tree = Tree(answer.text)
+    assert tree.faults == []
+    assert "Change failed" in answer.text
+    assert "could not be prepared: a column is gone" in answer.text
+    assert HOSTILE not in answer.text
+    assert "/ledger/1" in {found["href"] for found in tree.all("a")}

@@ -6,9 +6,10 @@ from open_inference.openapi.client import OpenInferenceClient
 from open_inference.openapi.errors import BadRequestError
 from open_inference.openapi.types import InferenceRequest, RequestInput
 from tests.fronts.asking import asking
-from tests.home.live_home import REQUEST
+from tests.home.live_home import NOW, REQUEST
 
 from varv.fronts.inference import Inference, create_inference
+from varv.kernel.ids import ModelName
 
 MODEL = "/v2/models/late-parcel"
 JSON = {"content-type": "application/json"}
@@ -293,3 +294,23 @@ def test_before_there_is_a_model_nothing_is_ready_and_clients_are_told_to_come_b
 
 def test_after_all_bad_requests_the_next_good_one_is_answered(client):
     assert infer(client, inputs=tensors()).status_code == 200
+
+
+def test_a_model_that_was_retired_is_not_found_and_the_day_is_said(served):
+    inference = Inference()
+    inference.models = dict(served.answering_of)
+    inference.retired = {ModelName("late-letter"): NOW}
+    with asking(create_inference(inference)) as client:
+        answer = client.post("/v2/models/late-letter/infer", json={"inputs": []})
+    assert answer.status_code == 404
+    assert "was retired on 2024-05-02" in answer.text
+
+
+@pytest.mark.parametrize(("default", "status"), [("late-parcel", 200), (None, 400)])
+def test_whoever_names_no_model_means_the_one_that_the_home_began_with(served, default, status):
+    inference = Inference()
+    answering = served.answering_of["late-parcel"]
+    inference.models = {ModelName("late-parcel"): answering, ModelName("another"): answering}
+    inference.default = default
+    with asking(create_inference(inference)) as client:
+        assert invoke(client, {"dataframe_records": [RECORD]}).status_code == status

@@ -11,6 +11,7 @@ from tests.loop.synthetic import declared
 from varv.app.compose import open_home
 from varv.data.inbox import Acceptance, Inbox
 from varv.data.intake import Batch
+from varv.home.change.carrying import Changes
 from varv.home.live import Live, Sealed
 from varv.kernel.clock import DAY, HeldClock, VirtualClock, instant
 from varv.kernel.codec import Digest
@@ -18,6 +19,7 @@ from varv.kernel.faults import Faults
 from varv.kernel.ids import ModelName
 from varv.loop.verbs import Loops
 from varv.project import Model, project_of
+from varv.project.planned import Retirement
 from varv.serving import Answering, CaptureLog
 
 NOW = instant("2024-05-02T09:30:00Z")
@@ -33,6 +35,8 @@ class LiveHome:
         Those that it serves; the parcels' by default.
     declaration
         The digest of every model's declaration.
+    retire
+        Which models may go.
     """
 
     def __init__(
@@ -43,6 +47,7 @@ class LiveHome:
         capture: str = "one",
         prepare: bool = True,
         declaration: str = "0" * 64,
+        retire: Retirement | None = None,
     ) -> None:
         project = project_of("test", models or (declared().models[0],))
         project.validate()
@@ -52,7 +57,8 @@ class LiveHome:
         if n := self.home.ledger.head().version:
             self.clock.move_to(max(NOW, self.home.ledger.read(n - 1)[0].at))
         self.sent: list[Batch] = []
-        self.live = Live(self.home, self.wall, dict.fromkeys(self.home.models, Digest(declaration)))
+        declarations = dict.fromkeys(self.home.models, Digest(declaration))
+        self.live = Live(self.home, self.wall, declarations, Changes(self.home, declarations, retire))
         self.live._intake.listen(self)
         self.log = CaptureLog(folder / "capture" / capture)
         self.answering_of = {name: self._answering(name) for name in self.home.models}

@@ -5,13 +5,12 @@ import pytest
 from tests.home.live_home import NOW, REQUEST, LiveHome, sealed
 from tests.loop.synthetic import declared, parcels
 
-import varv
 from varv.home import live as live_module
 from varv.home.live import Sealed
 from varv.home.model import HistoryTaken
 from varv.kernel import columns as columns_module
 from varv.kernel.clock import DAY, HOUR, HeldClock, Instant, VirtualClock
-from varv.kernel.errors import AlreadyExists, FailedPrecondition, InvalidInput, NotFound, StorageFull
+from varv.kernel.errors import FailedPrecondition, InvalidInput, NotFound, StorageFull
 from varv.kernel.faults import Crash, Faults
 from varv.loop.views import LoopView
 from varv.serving.capture import read_captures
@@ -31,19 +30,6 @@ def shared(tmp_path_factory):
     found = LiveHome(tmp_path_factory.mktemp("home"))
     yield found
     found.close()
-
-
-def route(source):
-    """Return a view that is called like a column among the features."""
-    return varv.FeatureView(
-        "route", source=source, entity="route", features=varv.windows(mean="late", over=["6h"])
-    )
-
-
-def recently(source):
-    """Return a view of the same name over a shorter time."""
-    windows = varv.windows(mean="late", over=["6h"])
-    return varv.FeatureView("recent", source=source, entity="route", features=windows)
 
 
 def outcome(key, late=True, **more):
@@ -142,35 +128,6 @@ def test_what_came_in_a_few_rows_at_a_time_is_stored_together_and_read_the_same_
     again.close()
 
 
-@pytest.mark.parametrize(
-    ("change", "named"),
-    [
-        (lambda features: features[:-1], "recent"),
-        (lambda features: [*features, route(features[-1].source)], "route"),
-        (lambda features: [*features, varv.derived("warm", pl.col("heat") > 1)], "warm"),
-        (lambda features: [*features[:-1], recently(features[-1].source)], "recent"),
-    ],
-)
-def test_a_home_is_not_served_with_other_features(lived, tmp_path, change, named):
-    lived(tmp_path).close()
-    changed = declared().models[0]
-    changed.features = tuple(change(changed.features))
-    again = LiveHome(tmp_path, changed, capture="two", prepare=False)
-    with pytest.raises(FailedPrecondition, match=named) as refused:
-        again.live.prepare()
-    assert "--home" in refused.value.hint
-    again.close()
-
-
-def test_a_home_is_not_served_with_a_dataset_of_another_shape(lived, tmp_path):
-    lived(tmp_path).close()
-    changed = declared(parcels().with_columns(colour=pl.lit("red"))).models[0]
-    again = LiveHome(tmp_path, changed, capture="two", prepare=False)
-    with pytest.raises(AlreadyExists, match="with another shape"):
-        again.live.prepare()
-    again.close()
-
-
 @pytest.mark.parametrize("point", ["ledger.before_commit", "ledger.after_commit", "columns.before_rename"])
 def test_a_crash_while_captures_are_taken_in_loses_and_doubles_nothing(lived, tmp_path, point):
     first = lived(tmp_path)
@@ -206,6 +163,19 @@ def test_a_crash_in_the_middle_of_the_history_ends_with_the_same_model(tmp_path)
     assert again.answering.answer(REQUEST, "r-1").rows["score"].to_list() == expected
     taken = [e.event for e in again.home.ledger.read(stream="live") if isinstance(e.event, HistoryTaken)]
     assert taken[-1].n_requests == 7200
+    again.close()
+
+
+def test_a_history_that_was_cut_short_goes_on_with_the_features_that_it_began_with(tmp_path):
+    crashing = LiveHome(tmp_path, faults=Faults("ledger.before_commit", nth=3), prepare=False)
+    with pytest.raises(Crash):
+        crashing.live.prepare()
+    crashing.close()
+    changed = declared().models[0]
+    changed.features = changed.features[1:]
+    again = LiveHome(tmp_path, changed, capture="two", prepare=False)
+    with pytest.raises(FailedPrecondition, match="than its history was begun with"):
+        again.live.prepare()
     again.close()
 
 

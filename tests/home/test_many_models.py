@@ -15,7 +15,6 @@ from varv.data.model import DatasetVersionAppended
 from varv.home.model import ReplayFinished
 from varv.kernel.blobs import FolderBlobs
 from varv.kernel.clock import HOUR
-from varv.kernel.errors import FailedPrecondition
 from varv.monitoring import ReferenceSet
 from varv.monitoring.reference import Reference
 from varv.project import project_of
@@ -156,12 +155,3 @@ def test_a_model_that_cannot_train_leaves_the_others_alone(tmp_path):
     found.answering_of["late-parcel"].answer(REQUEST, "r-1")
     assert found.ingest() == 1
     found.close()
-
-
-def test_a_model_that_is_new_in_a_home_is_refused_with_what_to_do(tmp_path):
-    first, second = twins()
-    LiveHome(tmp_path, first).close()
-    again = LiveHome(tmp_path, first, second, capture="two", prepare=False)
-    with pytest.raises(FailedPrecondition, match="model 'late-parcel-too' is not of this home"):
-        again.live.prepare()
-    again.close()

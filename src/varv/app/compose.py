@@ -8,6 +8,10 @@ from pathlib import Path
 from varv.adapters.runtimes import installed_runtimes
 from varv.data import Datasets, DatasetsView
 from varv.features import FeatureStore
+from varv.home.change.handlers import ChangeHandlers
+from varv.home.change.recorded import effective_plans
+from varv.home.change.rules import ChangeSaga
+from varv.home.change.views import ChangesView
 from varv.home.home import Home, ModelParts
 from varv.home.views import HomeView
 from varv.kernel.blobs import FolderBlobs
@@ -37,7 +41,16 @@ from varv.serving import DataPlanes, Fleet, LocalFleet
 from varv.serving.views import RoutingView
 from varv.training import DirectFits, Fitter, StepCache
 
-VIEWS = (RegistryView, RoutingView, RolloutsView, MonitoringView, LoopView, DatasetsView, HomeView)
+VIEWS = (
+    RegistryView,
+    RoutingView,
+    RolloutsView,
+    MonitoringView,
+    LoopView,
+    DatasetsView,
+    HomeView,
+    ChangesView,
+)
 MOST_HELD = 100_000
 """Predictions of a model that a live home holds in memory."""
 MOST_HELD_IN_REPLAY = 400_000
@@ -120,6 +133,7 @@ def open_home(
     columns = FolderColumns(folder / "columns", durable=durability == "full", faults=faults)
     views = views or open_views(ledger)
     datasets = Datasets(ledger, columns, clock, views, Secret(folder / SECRET_FILE))
+    plans = effective_plans(plans, views, ledger)
     features = FeatureStore()
     runtimes = installed_runtimes()
     planes = DataPlanes(runtimes, blobs)
@@ -131,6 +145,9 @@ def open_home(
     handlers = {
         **LoopHandlers(models, candidates, leaks, views, blobs).table(),
         **RolloutHandlers(models, fleet, views).table(),
+        **ChangeHandlers(
+            models, datasets, columns, views, runtimes, lambda model: home.read_again(model)
+        ).table(),
     }
     home = Home(
         folder=folder,
@@ -152,5 +169,5 @@ def open_home(
     return home
 
 
-def _sagas() -> tuple[LoopSaga, RolloutSaga, MonitorSaga]:
-    return LoopSaga(), RolloutSaga(), MonitorSaga()
+def _sagas() -> tuple[LoopSaga, RolloutSaga, MonitorSaga, ChangeSaga]:
+    return LoopSaga(), RolloutSaga(), MonitorSaga(), ChangeSaga()

@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from varv.data.inbox import Inbox
 from varv.data.verbs import QuarantineDesk
+from varv.home.change.verbs import Declarations
 from varv.home.tables import MOST_ROWS, Tables
 from varv.home.verbs import Records
 from varv.kernel.clock import Clock
@@ -46,6 +47,8 @@ class Desk:
         self.inbox: Inbox | None = None
         self.quarantine: QuarantineDesk | None = None
         """None while the server starts, and where only loops are told something."""
+        self.declarations: Declarations | None = None
+        """None where no server runs."""
         self.most_rows: int | None = MOST_ROWS
         """Of one answer; None where the caller is in this process, and has the memory that it takes."""
         self.state: Callable[[], str] = lambda: "not running"
@@ -88,6 +91,16 @@ class Desk:
             If the server is still starting.
         """
         return _ready(self.inbox)
+
+    def require_declarations(self) -> Declarations:
+        """Return what carries a changed declaration out.
+
+        Raises
+        ------
+        Unavailable
+            If the server is still starting.
+        """
+        return _ready(self.declarations)
 
     def require_quarantine(self) -> QuarantineDesk:
         """Return what acts on rows in quarantine.

@@ -96,7 +96,8 @@ class FitJob(msgspec.Struct, frozen=True):
         [model] = load_project(self.place).only(self.model).models
         if _code_of(model.train) != self.code:
             problem = "has changed since varv up loaded it"
-            raise FailedPrecondition("function", self.function, problem, hint="start varv up again")
+            hint = "run varv apply, or start varv up again"
+            raise FailedPrecondition("function", self.function, problem, hint=hint)
         return fit_package(model.train, model.task, self.given, installed_runtimes())
 
 

@@ -12,11 +12,13 @@ from typing import Any
 
 import varv.app.verifying
 import varv.data.verbs
+import varv.home.change.verbs
 import varv.home.verbs
 import varv.loop.verbs
 from varv.app.desk import Desk
 from varv.data.inbox import Inbox
 from varv.data.verbs import QuarantineDesk
+from varv.home.change.verbs import Declarations
 from varv.home.verbs import Records
 from varv.kernel.ledger import Ledger
 from varv.kernel.verbs import VerbTable, declared_in
@@ -28,13 +30,14 @@ PARTS: Mapping[type[Any], Callable[[Desk], Any]] = {
     Records: lambda desk: desk.records,
     Inbox: lambda desk: desk.require_inbox(),
     QuarantineDesk: lambda desk: desk.require_quarantine(),
+    Declarations: lambda desk: desk.require_declarations(),
     Ledger: lambda desk: desk.ledger,
     Views: lambda desk: desk.views,
 }
 """What a verb can work on, by the type of its first parameter."""
 
 
-ROOMS = (varv.loop.verbs, varv.data.verbs, varv.home.verbs, varv.app.verifying)
+ROOMS = (varv.loop.verbs, varv.data.verbs, varv.home.verbs, varv.home.change.verbs, varv.app.verifying)
 """Where verbs are declared."""
 
 

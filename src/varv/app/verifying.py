@@ -43,7 +43,7 @@ from varv.kernel.verify import Finding, Kind, Verification, verify
 from varv.loop.model import ModelOffered, OutputKept
 from varv.registry.model import VersionRegistered
 from varv.serving.capture import read_captures
-from varv.serving.model import RequestsServed
+from varv.serving.model import RequestsBackfilled, RequestsServed
 from varv.serving.predictions import predictions_of
 from varv.training import cache_flaws
 
@@ -351,6 +351,12 @@ class _Names:
                     event.n_requests,
                     event.digest,
                 )
+            case RequestsBackfilled():
+                by = f"backfilled features of {event.model} (entry {entry.seq})"
+                heights = self.tables.get(predictions_of(event.model, self._columns), {})
+                for segment, digest in event.segments.items():
+                    n_rows = heights[segment].n_rows if segment in heights else -1
+                    self._name(event.table, segment, by, n_rows, digest)
             case VersionRegistered():
                 version = f"{event.model} v{event.version} (entry {entry.seq})"
                 self.blobs[event.package] = f"the package of {version}"
@@ -377,6 +383,7 @@ _NAMING = {
         BatchQuarantined,
         ContractInferred,
         RequestsServed,
+        RequestsBackfilled,
         VersionRegistered,
         PoliciesCompared,
         ModelOffered,

@@ -31,6 +31,8 @@ class ColumnRule(msgspec.Struct, frozen=True, kw_only=True):
     ledgers of before hold them here.
     """
     domain_digest: Digest | None = None
+    may_be_missing: bool = False
+    """The dataset gained the column: whoever sends rows as before does not bring it."""
 
 
 class Contract(msgspec.Struct, frozen=True, kw_only=True):

@@ -249,6 +249,20 @@ class DatasetRegistered(Event, frozen=True, kw_only=True):
         return f"{self.dataset}, {len(self.types)} columns, key {', '.join(self.key)}"
 
 
+@event("data.dataset_widened")
+class DatasetWidened(Event, frozen=True, kw_only=True):
+    """A dataset has more columns from now on, `gained`, which are null in all rows stored before."""
+
+    dataset: DatasetName
+    known_at: dict[str, tuple[str, ...]]
+    types: dict[str, str]
+    gained: tuple[str, ...]
+
+    def line(self) -> str:
+        """Return one line on what this event states."""
+        return f"{self.dataset} gains {', '.join(self.gained)}"
+
+
 @event("data.contract_inferred")
 class ContractInferred(Event, frozen=True, kw_only=True):
     """What a part's batches must look like was learned from a reference period."""

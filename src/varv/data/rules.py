@@ -168,6 +168,8 @@ class Screen:
         if not is_in_time(frame[contract.time], contract.earliest or Instant(0), Instant(now + AHEAD)):
             return False
         for rule in contract.columns:
+            if rule.name not in frame.columns:
+                continue
             share = 0.0 if rule.name in strict else rule.null_share
             n_allowed = frame.height if share >= 1 else allowed(frame.height, share)
             if not is_sound(frame[rule.name], rule, n_allowed, self._types.get(rule.name)):
@@ -224,8 +226,10 @@ def allowed(n_rows: int, share: float) -> int:
 
 
 def _misfits(contract: Contract, frame: pl.DataFrame) -> list[Violation]:
-    expected = {rule.name: rule.kind for rule in contract.columns}
     schema = frame.schema
+    expected = {
+        rule.name: rule.kind for rule in contract.columns if rule.name in schema or not rule.may_be_missing
+    }
     found = []
     for name in (*expected, *(column for column in schema if column not in expected)):
         if name not in schema:
@@ -303,6 +307,8 @@ def _column_rules(contract: Contract, schema: pl.Schema) -> Iterator[_Rule]:
     strict = {*contract.key, contract.time}
     for rule in contract.columns:
         name, column = rule.name, pl.col(rule.name)
+        if name not in schema:
+            continue
         if rule.null_share < 1 and name not in strict:
             text = f"at most {rule.null_share:.0%} null"
             yield _Rule("null", name, column.is_null(), text, rule.null_share, of_a_row=False)
@@ -337,7 +343,7 @@ def _range_rules(rule: ColumnRule) -> Iterator[_Rule]:
 
 def _type_rules(schema: pl.Schema, types: Mapping[str, pl.DataType]) -> Iterator[_Rule]:
     for name, dtype in types.items():
-        if schema[name] not in (dtype, pl.Null):
+        if name in schema and schema[name] not in (dtype, pl.Null):
             column = pl.col(name)
             lost = column.is_not_null() & column.cast(dtype, strict=False).is_null()
             yield _Rule("type", name, lost, f"values that fit {dtype}")

@@ -9,20 +9,20 @@ again, finds in place.
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
 import polars as pl
 
 from varv.data.contracts import Contracts
 from varv.data.expectations import Contract
+from varv.data.gained import with_gained
 from varv.data.inference import infer_contract
 from varv.data.keys import DatasetKeys, Standing, Stated, repeats, stated
 from varv.data.model import (
     BatchQuarantined,
     ContractInferred,
     Dataset,
-    DatasetRegistered,
     DatasetVersionAppended,
     RepeatsDropped,
     RowsJoined,
@@ -36,6 +36,7 @@ from varv.data.rules import (
     no_reasons,
     with_reason,
 )
+from varv.data.shape import in_shape, misfit, shape_of, widening
 from varv.data.sources import in_kept_types
 from varv.data.views import DatasetsView, DatasetVersion, Quarantined
 from varv.kernel.clock import Clock, Instant, as_datetime
@@ -116,28 +117,42 @@ class Datasets:
         self._declared.clear()
 
     def register(self, dataset: Dataset) -> tuple[Fact, ...]:
-        """Return the facts that make a dataset known by its keys, times and types; none if it is.
+        """Return the facts that make a dataset known by its keys, times and types; none if it is. One that
+        gained columns is known with them from then on.
 
         Raises
         ------
         AlreadyExists
             If the name was registered with another shape.
         """
-        declared = DatasetRegistered(
-            dataset=dataset.name,
-            key=dataset.key,
-            event_time=dataset.event_time,
-            known_at=dict(dataset.known_at),
-            types={name: str(dtype) for name, dtype in dataset.types().items()},
-        )
         with self._views.reading(DatasetsView) as view:
             registered = view.registered(dataset.name)
         if registered is None:
-            return (Fact(stream_of(dataset), declared),)
-        if registered != declared:
+            return (Fact(stream_of(dataset), shape_of(dataset)),)
+        if problem := misfit(registered, dataset):
             hint = "declare the dataset as before, or give the new one another name"
-            raise AlreadyExists("dataset", dataset.name, "is registered with another shape", hint=hint)
-        return ()
+            raise AlreadyExists("dataset", dataset.name, problem, hint=hint)
+        widened = widening(registered, dataset)
+        if widened is None:
+            return ()
+        contracts = (self._widened_contract(dataset, part, widened.gained) for part in dataset.parts)
+        return tuple(Fact(stream_of(dataset), fact) for fact in (widened, *filter(None, contracts)))
+
+    def _widened_contract(
+        self, dataset: Dataset, part: str, gained: Sequence[str]
+    ) -> ContractInferred | None:
+        """Return the contract of a part with what follows from the types of columns that it gains; rows of
+        before do not bring them. None if nothing was inferred of it yet.
+        """
+        with self._views.reading(DatasetsView) as view:
+            held = view.contract(dataset.name, part)
+        types = {name: dtype for name, dtype in dataset.part_types(part).items() if name in gained}
+        if held is None or not types:
+            return None
+        more = contract_of_types(types, key=(), time="", outcomes=self._outcomes_in(dataset, part)).columns
+        rules = tuple(msgspec.structs.replace(rule, may_be_missing=True) for rule in more)
+        contract = msgspec.structs.replace(held, columns=(*held.columns, *rules))
+        return ContractInferred(dataset=dataset.name, part=part, contract=contract)
 
     def infer_contracts(self, datasets: Sequence[Dataset]) -> list[Fact]:
         """Return the facts that batches must from now on be like all that is stored at present, prepared ones
@@ -154,6 +169,22 @@ class Datasets:
                     kept = self._contracts.keep(dataset.name, part, contract)
                     event = ContractInferred(dataset=dataset.name, part=part, contract=kept)
                     facts.append(Fact(stream_of(dataset), event))
+        return facts
+
+    def infer_gained(self, dataset: Dataset) -> list[Fact]:
+        """Return the facts that batches must from now on be like what has come in columns that a dataset
+        gained; none as long as too little has.
+        """
+        facts = []
+        for part in dataset.parts:
+            held = self._contracts.latest(dataset.name, part)
+            if held is None or not any(rule.may_be_missing for rule in held.columns):
+                continue
+            learned = with_gained(held, self.read_part(dataset, part))
+            if learned is not held:
+                kept = self._contracts.keep(dataset.name, part, learned)
+                event = ContractInferred(dataset=dataset.name, part=part, contract=kept)
+                facts.append(Fact(stream_of(dataset), event))
         return facts
 
     def _stored_so_far(self, dataset: Dataset, part: str) -> pl.DataFrame:
@@ -262,7 +293,7 @@ class Datasets:
         return Prepared(
             (),
             True,
-            self._columns.scan(table_of(*place[:2]), {segment: version.rows}).collect(),
+            self._rows_of(dataset, part, {segment: version.rows}),
             report,
             segment,
         )
@@ -323,11 +354,12 @@ class Datasets:
         """Return the rows that are not put aside, in the types in which they are stored, and what is
         remembered of them.
         """
+        types = dataset.part_types(part)
         if screening.whole:
-            kept = pl.DataFrame(schema=dataset.part_types(part))
+            kept = pl.DataFrame(schema=types)
         else:
             sound = frame.filter(screening.reasons.is_null()) if screening.reasons.count() else frame
-            kept = conformed(sound, dataset, part)
+            kept = conformed(in_shape(sound, types), dataset, part)
         given = _stated(kept, dataset, part)
         standing = self._known(dataset).standing(part, given)
         early = standing.early(given)
@@ -350,8 +382,9 @@ class Datasets:
         for part in dataset.parts:
             segments = {kept.segment: kept.rows for kept in versions if kept.part == part}
             batches = self._columns.batches(table_of(dataset.name, part), segments)
-            names = dataset.columns(part)
-            keys.restore(part, (_stated(rows.select(names), dataset, part) for rows in batches))
+            names, types = dataset.columns(part), dataset.part_types(part)
+            whole = (in_shape(rows, types).select(names) for rows in batches)
+            keys.restore(part, (_stated(rows, dataset, part) for rows in whole))
         self._keys[dataset.name] = keys
         return keys
 
@@ -428,7 +461,7 @@ class Datasets:
         }
         if not segments:
             return pl.DataFrame(schema=dataset.part_types(part))
-        frame = self._columns.scan(table_of(dataset.name, part), segments).collect()
+        frame = self._rows_of(dataset, part, segments)
         frame = frame.unique(dataset.key, keep="first", maintain_order=True)
         if known_at is not None:
             frame = frame.filter(pl.col(part) <= as_datetime(known_at))
@@ -437,6 +470,24 @@ class Datasets:
         if until is not None:
             frame = frame.filter(pl.col(part) < as_datetime(until))
         return frame.select(columns).sort(part, *dataset.key)
+
+    def _rows_of(self, dataset: Dataset, part: str, segments: Mapping[str, Digest]) -> pl.DataFrame:
+        """Return the rows of segments, null in columns that the dataset gained after they were stored."""
+        table, types = table_of(dataset.name, part), dataset.part_types(part)
+        with self._views.reading(DatasetsView) as view:
+            was_widened = view.was_widened(dataset.name)
+        if not was_widened:
+            return self._columns.scan(table, segments).collect()
+        batches = self._columns.batches(table, segments)
+        return pl.concat([in_shape(rows, types).select(list(types)) for rows in batches])
+
+    def segments(self, dataset: Dataset, part: str) -> Iterator[tuple[str, pl.DataFrame]]:
+        """Yield the name and the rows of each batch of a part, in the order in which they came."""
+        names = list(dataset.columns(part))
+        for kept in self.versions(dataset):
+            if kept.part == part and kept.n_rows:
+                rows = self._rows_of(dataset, part, {kept.segment: kept.rows})
+                yield kept.segment, rows.select(names)
 
     def compact(self, dataset: Dataset) -> None:
         """Store small batches together, in the order in which they came; versions stay what they are."""

@@ -17,6 +17,7 @@ from varv.data.model import (
     ContractInferred,
     DatasetRegistered,
     DatasetVersionAppended,
+    DatasetWidened,
     RepeatsDropped,
     RowsJoined,
 )
@@ -129,6 +130,7 @@ class DatasetsView:
 
     def __init__(self) -> None:
         self._registered: dict[str, DatasetRegistered] = {}
+        self._widened: set[str] = set()
         self._contracts: dict[tuple[str, str], Contract] = {}
         self._versions: dict[str, list[DatasetVersion]] = {}
         self._segments: dict[Place, DatasetVersion] = {}
@@ -144,6 +146,12 @@ class DatasetsView:
         match event:
             case DatasetRegistered():
                 self._registered[event.dataset] = event
+            case DatasetWidened():
+                before = self._registered[event.dataset]
+                self._widened.add(event.dataset)
+                self._registered[event.dataset] = msgspec.structs.replace(
+                    before, known_at=event.known_at, types=event.types
+                )
             case ContractInferred():
                 self._contracts[event.dataset, event.part] = event.contract
             case DatasetVersionAppended():
@@ -174,6 +182,10 @@ class DatasetsView:
     def registered(self, dataset: str) -> DatasetRegistered | None:
         """Return how a dataset was registered, or None if it was not."""
         return self._registered.get(dataset)
+
+    def was_widened(self, dataset: str) -> bool:
+        """Return whether a dataset has gained columns that rows of before lack."""
+        return dataset in self._widened
 
     def versions(self, dataset: str) -> Sequence[DatasetVersion]:
         """Return the versions of a dataset, version 1 first; none if nothing was ingested."""

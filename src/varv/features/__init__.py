@@ -6,6 +6,7 @@ another table (`FeatureView` with columns), or a mean or count over what had bec
 it is declared.
 """
 
+from varv.features.definitions import FeatureDefinition, definitions_of, rebuilt
 from varv.features.engine import FeatureEngine
 from varv.features.model import Derived, FeatureSet, FeatureView, Windows, derived, windows
 from varv.features.slices import Slice, slice
@@ -13,13 +14,16 @@ from varv.features.store import FeatureStore
 
 __all__ = [
     "Derived",
+    "FeatureDefinition",
     "FeatureEngine",
     "FeatureSet",
     "FeatureStore",
     "FeatureView",
     "Slice",
     "Windows",
+    "definitions_of",
     "derived",
+    "rebuilt",
     "slice",
     "windows",
 ]

@@ -23,7 +23,7 @@ from varv.kernel.errors import InvalidInput
 
 Texts = dict[str, pl.Series]
 Shared = dict[str, tuple[npt.NDArray[np.float32], Texts]]
-"""By view, what was found for one frame of requests: numbers, a row a feature, and texts."""
+"""By the key of a view, what was found for one frame of requests: numbers, a row a feature, and texts."""
 
 
 class FeatureEngine:
@@ -113,7 +113,7 @@ class FeatureEngine:
         codes: dict[tuple[str, tuple[str, ...]], Ints] = {}
         texts: Texts = {}
         for history, rows in self._histories:
-            name = history.view.name
+            name = history.key
             if name in shared:
                 numbers[rows] = shared[name][0]
             else:

@@ -28,13 +28,23 @@ class Windows:
     column: str
     spans: Mapping[str, Duration]
     count: bool = False
+    mean: bool = True
+    """False only in a feature that is kept for a version though its mean is not."""
+
+    @property
+    def statistics(self) -> tuple[Literal["mean", "count"], ...]:
+        """What is computed of each window."""
+        asked: tuple[tuple[Literal["mean", "count"], bool], ...] = (
+            ("mean", self.mean),
+            ("count", self.count),
+        )
+        return tuple(name for name, wanted in asked if wanted)
 
     def feature_names(self) -> tuple[str, ...]:
         """Return the names of the features, spans in the declared order: ``late_mean_6h``,
         ``late_count_6h``.
         """
-        kinds = ("mean", "count") if self.count else ("mean",)
-        return tuple(f"{self.column}_{kind}_{span}" for span in self.spans for kind in kinds)
+        return tuple(f"{self.column}_{kind}_{span}" for span in self.spans for kind in self.statistics)
 
 
 def windows(*, mean: str, over: Sequence[str], count: bool = False) -> Windows:
@@ -139,6 +149,8 @@ class FeatureView:
         available_at: str | None = None,
     ) -> None:
         self.name = _checked("feature view", name)
+        self.is_kept = False
+        """Whether no declaration names it any more; one of its name may then be declared otherwise."""
         self.source = source
         self.entity = () if entity is None else (entity,) if isinstance(entity, str) else tuple(entity)
         self.windows = features if isinstance(features, Windows) else None
@@ -330,6 +342,13 @@ def _definition(feature: Feature) -> list[str]:
     if isinstance(feature, Derived):
         return [feature.name, str(feature.expr)]
     return feature.definition()
+
+
+def names_of(feature: Feature) -> tuple[str, ...]:
+    """Return the names of what a declared feature computes: several of a view, else one."""
+    if isinstance(feature, FeatureView):
+        return feature.feature_names()
+    return (feature.name if isinstance(feature, Derived) else feature,)
 
 
 def feature_kind(dtype: pl.DataType) -> Kind | None:

@@ -54,17 +54,22 @@ class FeatureStore:
         InvalidDeclaration
             If another view has its name, or its dataset's name another dataset.
         """
-        found = self._views.get(view.name)
-        if found is not None:
-            if found.view is not view and found.view.definition() != view.definition():
-                hint = "rename one of them, or share one object"
-                raise InvalidDeclaration("feature view", view.name, "is declared twice", hint=hint)
+        key = key_of(view)
+        if (found := self._views.get(key)) is not None:
             return found
+        # A view that is kept for a version may stand beside one that is declared under its name by now.
+        if any(
+            not (one.view.is_kept or view.is_kept)
+            for one in self._views.values()
+            if one.view.name == view.name
+        ):
+            hint = "rename one of them, or share one object"
+            raise InvalidDeclaration("feature view", view.name, "is declared twice", hint=hint)
         observed = self._observed.setdefault(view.source.name, _Observed(view.source))
         if observed.dataset is not view.source:
             hint = "use one Dataset object in all views"
             raise InvalidDeclaration("dataset", view.source.name, "is declared twice", hint=hint)
-        made = self._views[view.name] = observed.history(view)
+        made = self._views[key] = observed.history(view)
         return made
 
     def observe(self, dataset: Dataset | str, part: str, frame: pl.DataFrame) -> None:
@@ -106,6 +111,7 @@ class ViewHistory:
 
     def __init__(self, view: FeatureView, observed: _Observed) -> None:
         self.view = view
+        self.key = key_of(view)
         self._of = observed
         numeric = {name for name, kind in view.kinds().items() if kind == "numeric"}
         self._categorical: set[str] = set()
@@ -144,10 +150,12 @@ class ViewHistory:
             return self._latest(codes, instants, numbers)
         sums = self._history.sums(codes, instants, self._spans)
         total, count = sums[:, :, 0], sums[:, :, 1]
-        step = 2 if self.view.windows.count else 1
-        numbers[::step] = np.where(count > 0, total / STEPS / np.maximum(count, 1), np.nan)
-        if self.view.windows.count:
-            numbers[1::2] = count
+        statistics = self.view.windows.statistics
+        for place, statistic in enumerate(statistics):
+            means = statistic == "mean"
+            numbers[place :: len(statistics)] = (
+                np.where(count > 0, total / STEPS / np.maximum(count, 1), np.nan) if means else count
+            )
         return {}
 
     def trim(self, before: Instant) -> None:
@@ -320,6 +328,11 @@ class _Observed:
                 table.add(codes, times, ties, frame)
             else:
                 table.add(codes[has], times[has], ties[has], frame.filter(pl.Series(has)))
+
+
+def key_of(view: FeatureView) -> str:
+    """Return what tells a view from every other: views of one key have one history."""
+    return "\x1f".join(view.definition())
 
 
 class _Coded(NamedTuple):

@@ -33,6 +33,7 @@ from varv.fronts.problems import (
     retry_headers,
     status_of,
 )
+from varv.kernel.clock import Instant, iso
 from varv.kernel.errors import InvalidInput, NotFound, Unavailable, VarvError
 from varv.kernel.ids import ModelName, new_secret
 from varv.serving import Answering, Answers
@@ -102,6 +103,10 @@ class Inference:
 
     def __init__(self) -> None:
         self.models: dict[ModelName, Answering] = {}
+        self.retired: dict[ModelName, Instant] = {}
+        """Models that are not served any more, and since when."""
+        self.default: ModelName | None = None
+        """The model that a request means which names none."""
 
     @property
     def ready(self) -> bool:
@@ -123,12 +128,16 @@ class Inference:
                 "model", name, "is not loaded yet", hint="try again in a moment; see varv status"
             )
         answering = self.models.get(ModelName(name))
+        if answering is None and (at := self.retired.get(ModelName(name))) is not None:
+            problem = f"was retired on {iso(at)}"
+            raise NotFound("model", name, problem, hint=f"the models are {self._names}")
         if answering is None:
             raise NotFound("model", name[:80], "is not served here", hint=f"the models are {self._names}")
         return answering
 
     def only(self) -> Answering:
-        """Return what answers for the only model.
+        """Return what answers for the only model, or for the one that was the only one at first: whoever
+        asked for it without its name still does.
 
         Raises
         ------
@@ -137,6 +146,8 @@ class Inference:
         InvalidInput
             If there are several, so that a request has to name one.
         """
+        if self.default in self.models:
+            return self.models[self.default]
         if len(self.models) > 1:
             hint = f"ask /invocations/NAME, or send the header x-varv-model; the models are {self._names}"
             raise InvalidInput("request", "/invocations", "names no model", hint=hint)

@@ -102,9 +102,13 @@ class PastIntake:
 
 def served(model: ModelName, segment: str, rows: pl.DataFrame, content: Digest) -> Fact:
     """Return the fact that a batch of predictions was answered and kept."""
+    return Fact(f"requests/{model}", requests_served(model, segment, rows, content))
+
+
+def requests_served(model: ModelName, segment: str, rows: pl.DataFrame, content: Digest) -> RequestsServed:
+    """Return the event that a batch of predictions was answered and kept."""
     counts = Counter(rows["version"].to_list())
     by_version = {str(version): counts[version or None] for version in sorted(v or 0 for v in counts)}
-    event = RequestsServed(
+    return RequestsServed(
         model=model, segment=segment, n_requests=rows.height, n_by_version=by_version, digest=content
     )
-    return Fact(f"requests/{model}", event)

@@ -18,9 +18,12 @@ from varv.home.model import HistoryTaken
 from varv.kernel.clock import DAY, Duration, HeldClock, Instant
 from varv.kernel.codec import Digest, Event
 from varv.kernel.columns import segment_name
+from varv.kernel.errors import FailedPrecondition
 from varv.kernel.ids import ModelName
 from varv.kernel.sagas import Fact, Message
 from varv.loop.model import LoopStarted
+from varv.loop.views import LoopView
+from varv.project.declared import declared_fact
 
 STREAM = "live"
 CHUNK = Duration(30 * DAY)
@@ -74,7 +77,8 @@ class History:
         reached = self._last(HistoryTaken)
         if reached is not None:
             return not reached.done
-        return all(self._home.loop_state(name).policy is None for name in self._home.models)
+        with self._home.views.reading(LoopView) as view:
+            return not view.loops
 
     def live_through(self) -> None:
         """Ingest what the sources hold, and train the first version of each model.
@@ -85,6 +89,8 @@ class History:
             If a history holds what its model cannot learn.
         AlreadyExists
             If a dataset had other columns.
+        FailedPrecondition
+            If a history that was cut short was begun with other features.
         """
         home = self._home
         self._say("reading the sources")
@@ -100,7 +106,7 @@ class History:
             intake.restore()
             position = _Position(reached.through, reached.n_requests)
         self._clock.hold(position.through)
-        home.engine.tell(facts=home.registered())
+        home.engine.tell(facts=[*home.registered(), *self._declared()])
         for until in range(stretch.first + CHUNK, stretch.train_at, CHUNK):
             position = self._advance(intake, feed, position, Instant(until), stretch)
         position = self._advance(intake, feed, position, stretch.train_at, stretch)
@@ -114,6 +120,26 @@ class History:
         self._clock.release()
         done = HistoryTaken(through=position.through, n_requests=position.n_requests, done=True)
         home.engine.tell(facts=(Fact(STREAM, done),))
+
+    def _declared(self) -> list[Fact]:
+        """Return the facts that say what is declared, which a history keeps to until its end.
+
+        Raises
+        ------
+        FailedPrecondition
+            If it was begun with other features, or another outcome: its requests are stored with those.
+        """
+        facts = []
+        for name, parts in self._home.models.items():
+            with self._home.views.reading(LoopView) as view:
+                begun = view.declared.get(name)
+            if begun is None:
+                facts.append(declared_fact(parts.plan, self._declarations[name]))
+            elif begun.definition != parts.loop.definition():
+                problem = "declares other features or another outcome than its history was begun with"
+                hint = "put them back until the history is ingested, or start in another home with --home"
+                raise FailedPrecondition("model", name, problem, hint=hint)
+        return facts
 
     def _advance(
         self, intake: PastIntake, feed: Feed, position: _Position, until: Instant, stretch: _Stretch

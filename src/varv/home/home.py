@@ -5,13 +5,16 @@ The only bag of parts below `app`: rooms are handed what they need of it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import msgspec
 import polars as pl
 
 from varv.data import Dataset, Datasets
+from varv.data.intake import Batch
 from varv.features import FeatureEngine, FeatureStore
 from varv.kernel.blobs import Blobs
 from varv.kernel.clock import Clock, Instant
@@ -30,6 +33,7 @@ from varv.loop.plan import LoopPlan, loop_id
 from varv.project import ModelPlan, datasets_of
 from varv.registry import RegistryView
 from varv.serving import DataPlane, DataPlanes, Fleet, Predictions, RequestSchema, Stored
+from varv.serving.backfill import Backfilled
 from varv.serving.views import RoutingView
 
 
@@ -42,6 +46,8 @@ class ModelParts:
     features: FeatureEngine
     plane: DataPlane
     """Answers requests of the past in this process."""
+    most_held: int
+    """How many of its predictions are held in memory; None for all."""
 
     @property
     def name(self) -> ModelName:
@@ -76,6 +82,8 @@ class Home:
     fleet: Fleet
     leaks: LeakReport
     models: dict[ModelName, ModelParts] = field(default_factory=dict)
+    lock: threading.RLock = field(default_factory=threading.RLock)
+    """Held by whoever brings memory to what is stored, live."""
 
     def add(self, plan: ModelPlan, *, most_held: int) -> None:
         """Take a model in, and put what its last routing table needs back in force.
@@ -94,20 +102,50 @@ class Home:
         if outcome.column:
             self.datasets.expect_outcomes(outcome.requests, outcome.column, outcome.task.rule())
 
+        self.models[name] = ModelParts(
+            plan=plan,
+            predictions=self._predictions(plan, most_held),
+            features=FeatureEngine(plan.schema.features, plan.schema.requests, self.features),
+            plane=self.planes.add(name, outcome.task),
+            most_held=most_held,
+        )
+        self._restore_serving(name)
+
+    def read_again(self, model: ModelName) -> None:
+        """Bring what is held of a model's predictions to what is stored, features included that were computed
+        later.
+        """
+        with self.lock:
+            parts = self.models[model]
+            fresh = self._predictions(parts.plan, parts.most_held)
+            fresh.restore(self.segments(model))
+            outcome = parts.plan.outcome
+            if outcome.column:
+                rows = self.datasets.read_part(outcome.requests, outcome.known_at)
+                fresh.rows_known(Batch(outcome.requests, outcome.known_at, rows))
+            self.models[model] = replace(parts, predictions=fresh)
+
+    def rows_known(self, batch: Batch) -> None:
+        """Let the predictions of every model take in the outcomes of a batch; the home listens for them."""
+        for parts in list(self.models.values()):
+            parts.predictions.rows_known(batch)
+
+    def _predictions(self, plan: ModelPlan, most_held: int) -> Predictions:
+        outcome, name = plan.outcome, plan.name
+
         def outcomes(since: Instant, known_by: Instant) -> pl.DataFrame:
             if not outcome.column:
                 return outcome.none()
             requests, part = outcome.requests, outcome.known_at
             return outcome.read(self.datasets.read_part(requests, part, since=since, known_at=known_by))
 
+        def backfilled() -> Mapping[str, Sequence[Backfilled]]:
+            with self.views.reading(RoutingView) as routing:
+                return dict(routing.backfilled.get(name, {}))
+
         held = Stored(lambda: self.segments(name), outcomes, most_held)
-        self.models[name] = ModelParts(
-            plan=plan,
-            predictions=Predictions(name, self.columns, outcome, held),
-            features=FeatureEngine(plan.schema.features, plan.schema.requests, self.features),
-            plane=self.planes.add(name, outcome.task),
-        )
-        self._restore_serving(name)
+        types = plan.schema.feature_types
+        return Predictions(name, self.columns, outcome, held, features=types, backfilled=backfilled)
 
     @property
     def declared(self) -> tuple[Dataset, ...]:

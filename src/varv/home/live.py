@@ -9,7 +9,6 @@ ingests what the captures still hold.
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,23 +21,26 @@ from varv.data.intake import Batch, Intake, made_known
 from varv.data.model import part_named
 from varv.data.values import typed_frame
 from varv.home.answers import served
+from varv.home.change.carrying import Changes
+from varv.home.change.recorded import recorded_schemas
+from varv.home.feed import Feed
 from varv.home.history import STREAM, History
-from varv.home.home import Home, ModelParts
+from varv.home.home import Home
 from varv.home.model import LiveStarted
 from varv.home.views import HomeView
-from varv.kernel.clock import HeldClock
+from varv.kernel.clock import HeldClock, Instant
 from varv.kernel.codec import Digest
+from varv.kernel.columns import segment_name
 from varv.kernel.errors import FailedPrecondition
 from varv.kernel.ids import ModelName
 from varv.kernel.observe import log
-from varv.kernel.sagas import Fact, Message
-from varv.loop.model import PolicyChanged
+from varv.kernel.sagas import Fact
 from varv.loop.plan import loop_id
-from varv.loop.views import LoopView
-from varv.serving import Capture
+from varv.serving import Capture, RequestSchema
 from varv.serving.capture import read_captures
 from varv.serving.model import AnswersUncaptured
 from varv.serving.prediction_log import ServedFrames, model_in, served_frames
+from varv.serving.predictions import predictions_of
 from varv.serving.views import RoutingView
 
 COMPACT_EVERY = 512
@@ -74,30 +76,38 @@ class Live:
         A home on `clock`.
     declarations
         The digest of each model's declaration.
+    changes
+        Carry out what is declared otherwise than it is on record; by default nothing may be retired.
     """
 
-    def __init__(self, home: Home, clock: HeldClock, declarations: Mapping[ModelName, Digest]) -> None:
+    def __init__(
+        self,
+        home: Home,
+        clock: HeldClock,
+        declarations: Mapping[ModelName, Digest],
+        changes: Changes | None = None,
+    ) -> None:
         self._home = home
+        self._clock = clock
         self._declarations = declarations
+        self._changes = changes or Changes(home, declarations)
         self._history = History(home, clock, declarations, self._say)
         # Features are kept by those that answer; here it is outcomes that are waited for.
-        self._predictions = Intake(home.datasets, [parts.predictions for parts in home.models.values()])
-        self._intake = Intake(home.datasets, [*(m.predictions for m in home.models.values()), home.fleet])
+        self._predictions = Intake(home.datasets, [home])
+        self._intake = Intake(home.datasets, [home, home.fleet])
         self._since_compaction = COMPACT_EVERY  # what the process before had not compacted
         self._sources_due = False
-        self._lock = threading.Lock()
         self.state = "starting"
         """What is going on, for people."""
 
     def prepare(self) -> None:
-        """Bring the home to the present: live through the history if it is new, go on if it is not.
+        """Bring the home to the present: live through the history if it is new, go on if it is not. What is
+        declared otherwise than before is put on record; `go_on` carries it out.
 
         Raises
         ------
         FailedPrecondition
-            If a replay of this home is unfinished, or a model's features or outcome were others.
-        AlreadyExists
-            If a dataset had other columns.
+            If a replay of this home is unfinished, or a change of the declaration is refused.
         """
         home = self._home
         with home.views.reading(HomeView) as view:
@@ -129,7 +139,7 @@ class Live:
         count = 0
         for sealed in files:
             captures = read_captures(sealed.path)
-            with self._lock:
+            with self._home.lock:
                 if captures and not self._has_come(sealed.segment):
                     captured = self._stored(captures, sealed.segment)
                     self._home.engine.tell(facts=captured.facts)
@@ -160,7 +170,7 @@ class Live:
         decide
             Prepares it; nothing else is ingested meanwhile.
         """
-        with self._lock:
+        with self._home.lock:
             committed = False
             try:
                 corrected = decide()
@@ -175,12 +185,19 @@ class Live:
     def _say(self, state: str) -> None:
         self.state = state
 
+    def go_on(self) -> None:
+        """Let what a changed declaration has left to do be done; called once all that was captured before is
+        ingested.
+        """
+        self._changes.go_on()
+
     def _go_on(self) -> None:
         """Bring a home that was served before to the present."""
         home = self._home
-        home.engine.tell(facts=home.registered())
-        for parts in home.models.values():
-            self._require_same_definition(parts)
+        self._changes.begin()
+        self._ingest_new_datasets()
+        learned = [fact for dataset in home.declared for fact in home.datasets.infer_gained(dataset)]
+        home.engine.tell(facts=learned)
         self.state = "restoring"
         for name, parts in home.models.items():
             parts.predictions.restore(home.segments(name))
@@ -191,9 +208,21 @@ class Live:
         ):
             self._predictions.tell([Batch(dataset, part, home.datasets.read_part(dataset, part))])
         home.fleet.restore()
-        for parts in home.models.values():
-            self._follow_declaration(parts)
         self._sources_due = True
+
+    def _ingest_new_datasets(self) -> None:
+        """Ingest datasets of which nothing is stored from their sources: a model that is new reads them."""
+        home = self._home
+        for dataset in home.declared:
+            if home.datasets.versions(dataset):
+                continue
+            now = self._clock.now()
+            arrivals = Feed([dataset]).between(Instant(0), Instant(now + 1), undated=True)
+            if not arrivals:
+                continue
+            stored = Intake(home.datasets).store(arrivals, segment_name(now))
+            contracts = home.datasets.infer_contracts([dataset])
+            home.engine.tell(facts=[*stored.facts, *contracts])
 
     def _read_sources_again(self) -> None:
         """Look, once after a restart, whether the sources say otherwise of the past than they did."""
@@ -213,38 +242,6 @@ class Live:
             parts.predictions.compact(home.segments(name))
         for dataset in home.declared:
             home.datasets.compact(dataset)
-
-    def _require_same_definition(self, parts: ModelParts) -> None:
-        """Raise `FailedPrecondition` if a model now learns something else, or from something else.
-
-        Versions in service need the features that they were trained with, and the predictions on record,
-        which the next training reads, hold no others.
-        """
-        with self._home.views.reading(LoopView) as view:
-            record = view.loops.get(parts.name)
-        if record is None:
-            hint = "start it in a home of its own: varv --home .varv-new up FILE"
-            raise FailedPrecondition("model", parts.name, "is not of this home", hint=hint)
-        started = set(record.definition)
-        changed = started ^ set(parts.loop.definition()) if started else set()
-        if record.task != parts.plan.outcome.task.spec:
-            changed.add(("task",))
-        if changed:
-            names = ", ".join(sorted({name for name, *_ in changed})[:10])
-            hint = "put them back as they were, or start anew beside it: varv --home .varv-new up FILE"
-            problem = f"declares other features or another outcome than this home was started with: {names}"
-            raise FailedPrecondition("model", parts.name, problem, hint=hint)
-
-    def _follow_declaration(self, parts: ModelParts) -> None:
-        home, declaration = self._home, self._declarations[parts.name]
-        before = home.loop_state(parts.name).policy
-        assert before is not None, "a loop that goes on has started"
-        with home.views.reading(LoopView) as view:
-            declared = view.loops[parts.name].declaration
-        policy = parts.loop.policy(before.first_training, before.seed)
-        if policy != before or declared != declaration:
-            changed = PolicyChanged(policy=policy, declaration=declaration)
-            home.engine.tell(Message(parts.loop.loop_id, changed))
 
     # Captures
 
@@ -271,34 +268,44 @@ class Live:
             if model is None:
                 tables.setdefault(capture.table, []).append(capture.row)
             else:
-                self._require_declared(model)
                 answered.setdefault(model, []).append(capture.row)
-        frames = {name: served_frames(home.models[name].schema, rows) for name, rows in answered.items()}
+        frames = {name: served_frames(self._schema(name), rows) for name, rows in answered.items()}
         stored = self._intake.store(
             [*self._requests(frames), *self._rows(tables)], segment, acknowledged=True
         )
         facts = list(stored.facts)
         for name, frame in frames.items():
-            content = home.models[name].predictions.store(segment, frame.predictions)
+            content = home.columns.append(predictions_of(name, home.columns), segment, frame.predictions)
             facts.append(served(name, segment, frame.predictions, content))
         predictions = {name: frame.predictions for name, frame in frames.items()}
         return Captured(segment, tuple(facts), stored.batches, predictions)
 
-    def _require_declared(self, model: ModelName) -> None:
-        """Raise `FailedPrecondition` if predictions of a model that is gone are still to be ingested."""
-        if model not in self._home.models:
+    def _schema(self, model: ModelName) -> RequestSchema:
+        """Return what a captured request of a model is; of one that was retired, as it is on record.
+
+        Raises
+        ------
+        FailedPrecondition
+            If it is not on record.
+        """
+        home = self._home
+        if model in home.models:
+            return home.models[model].schema
+        schema = recorded_schemas(home.views, home.ledger, [model]).get(model)
+        if schema is None:
             hint = "declare it once more, so that what it answered is put on record"
             problem = "is not declared, and has captured predictions that are not on record"
             raise FailedPrecondition("model", model, problem, hint=hint)
+        return schema
 
     def _requests(self, frames: Mapping[ModelName, ServedFrames]) -> list[Batch]:
         """Return the requests in `frames`, those of models that share a dataset together."""
         found: dict[str, list[ModelName]] = {}
         for name in frames:
-            found.setdefault(self._home.models[name].schema.requests.name, []).append(name)
+            found.setdefault(self._schema(name).requests.name, []).append(name)
         batches = []
         for names in found.values():
-            dataset = self._home.models[names[0]].schema.requests
+            dataset = self._schema(names[0]).requests
             rows = pl.concat([frames[name].requests for name in names])
             batches.append(Batch(dataset, dataset.event_time, rows))
         return batches
@@ -314,7 +321,8 @@ class Live:
     def _know(self, captured: Captured) -> None:
         """Remember what is committed, and send it to those that answer."""
         for name, rows in captured.predictions.items():
-            self._home.models[name].predictions.remember(captured.segment, rows)
+            if name in self._home.models:
+                self._home.models[name].predictions.remember(captured.segment, rows)
         self._intake.tell(captured.batches)
         for batch in captured.batches:
             place = (batch.dataset, batch.part, captured.segment)

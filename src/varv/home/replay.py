@@ -26,6 +26,7 @@ from varv.kernel.sagas import Fact, Message
 from varv.loop.model import FaultPlanted, LoopStarted, PlantedFault
 from varv.loop.plan import loop_id
 from varv.project import Plant, Replay
+from varv.project.declared import declared_fact
 from varv.registry import RegistryView
 from varv.serving import RoutingTable
 
@@ -88,13 +89,17 @@ class Driver:
         reached = self._last(ReplayAdvanced)
         if reached is None:
             if self._home.ledger.head().version == 0:
-                self._home.engine.tell(*self._beginnings(declaration), facts=self._home.registered())
+                facts = [*self._home.registered(), *self._declared(declaration)]
+                self._home.engine.tell(*self._beginnings(declaration), facts=facts)
             return self._replay.since
         self._clock.move_to(reached.through)
         self._n_requests = reached.n_requests
         self._intake.restore()
         self._home.engine.settle()
         return reached.through
+
+    def _declared(self, declaration: Digest) -> list[Fact]:
+        return [declared_fact(parts.plan, declaration) for parts in self._home.models.values()]
 
     def _beginnings(self, declaration: Digest) -> list[Message]:
         """Return what starts the loop of every model."""

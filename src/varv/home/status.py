@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import msgspec
 
 from varv.data.views import DatasetsView, PartCounts
+from varv.home.change.views import ChangesView
 from varv.home.views import HomeView
 from varv.kernel.clock import DAY, Instant, iso
 from varv.kernel.errors import NotFound
@@ -136,6 +137,19 @@ class PartStatus(msgspec.Struct, frozen=True, kw_only=True):
     """Were given up, or replaced, by a person."""
 
 
+class ChangeStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """One change of the declaration."""
+
+    number: int
+    phase: str
+    """``"planned"``, ``"preparing"``, ``"done"`` or ``"superseded"``."""
+    progress: str
+    """How far it has come, in words."""
+    lines: tuple[str, ...]
+    """What it changes."""
+    since: str
+
+
 class StatusReport(msgspec.Struct, frozen=True, kw_only=True):
     """A home at a glance; `state` is what its server is doing."""
 
@@ -147,6 +161,8 @@ class StatusReport(msgspec.Struct, frozen=True, kw_only=True):
     replayed_through: str | None
     replay_finished: bool
     data: tuple[PartStatus, ...] = ()
+    changes: tuple[ChangeStatus, ...] = ()
+    """Changes of the declaration, the last one last: those that are open, and the last that is not."""
     quarantined: dict[str, int] = msgspec.field(default_factory=dict)
     """Rows that were put aside, by reason, of batches that have some in quarantine."""
 
@@ -180,8 +196,25 @@ def status_report(
         replayed_through=None if through is None else iso(through),
         replay_finished=finished,
         data=data_status(views),
+        changes=_changes(views),
         quarantined=quarantined_by_reason(views),
     )
+
+
+def _changes(views: Views) -> tuple[ChangeStatus, ...]:
+    with views.reading(ChangesView) as view:
+        last = max(view.changes, default=0)
+        return tuple(
+            ChangeStatus(
+                number=one.number,
+                phase=one.phase,
+                progress=one.progress(),
+                lines=one.plan.lines(),
+                since=iso(one.at),
+            )
+            for one in view.changes.values()
+            if one.is_open or one.number == last
+        )
 
 
 def data_status(views: Views) -> tuple[PartStatus, ...]:
@@ -232,7 +265,7 @@ def _model(views: Views, ledger: Ledger, name: str) -> ModelStatus:
     return ModelStatus(
         model=name,
         task=task,
-        phase=loop.phase,
+        phase="retired" if loop.retired else loop.phase,
         champion=loop.champion,
         former=loop.former,
         versions=_versions(views, name),

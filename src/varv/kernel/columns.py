@@ -98,6 +98,21 @@ class Columns(Protocol):
         """
         ...
 
+    def append_together(self, table: str, frames: Mapping[str, pl.DataFrame]) -> dict[str, Digest]:
+        """Add several segments of the same columns in one file, and return the digests of their rows.
+
+        A segment that a crash left is taken as it is, if it has these columns and as many rows: nothing names
+        it yet, and what it was made from may have gained rows meanwhile.
+
+        Raises
+        ------
+        Conflict
+            If one exists with other columns, or more or fewer rows.
+        StorageFull
+            If the disk takes nothing more.
+        """
+        ...
+
     def segments(self, table: str) -> list[str]:
         """Return the names of a table's segments in the order of their files; none if there is no such
         table.
@@ -212,6 +227,24 @@ class FolderColumns:
             encoded = encoded_parquet(frame, {DIGEST: content})
             self._write(Path(f"{name}{SUFFIX}"), encoded, {segment: content})
         return content
+
+    def append_together(self, table: str, frames: Mapping[str, pl.DataFrame]) -> dict[str, Digest]:
+        """Add several segments of the same columns in one file, and return the digests of their rows."""
+        there = frames.keys() & {*self._in_compacted(table, anew=True), *self._alone(table)}
+        digests: dict[str, Digest] = {}
+        for segment in sorted(there):
+            [stretch] = self._stretches(table, [segment])
+            [rows] = self.batches(table, [segment])
+            if rows.schema != frames[segment].schema or rows.height != frames[segment].height:
+                _require_same(rows, frames[segment], f"{table}/{segment}")
+            digests[segment] = self._compared[stretch[0].path][1][segment]
+        new = {segment: frame for segment, frame in frames.items() if segment not in there}
+        for segment in new:
+            self._place(table, segment)  # which refuses what could not be a file's name
+        if new:
+            digests |= {segment: rows_digest(frame) for segment, frame in new.items()}
+            self._write_together(table, new, digests)
+        return digests
 
     def segments(self, table: str) -> list[str]:
         """Return the names of a table's segments in the order of their files; none if there is no such
@@ -329,19 +362,21 @@ class FolderColumns:
             asked = {name: segments[name] for name in several} if isinstance(segments, Mapping) else several
             frames = zip(several, self.batches(table, asked), strict=True)
             for _, alike in groupby(frames, lambda one: one[1].schema):
-                self._write_together(table, dict(alike), alone)
+                together = dict(alike)
+                # Each has just been read, and compared.
+                digests = {name: self._compared[alone[name].path][1][name] for name in together}
+                self._write_together(table, together, digests)
 
     def _write_together(
-        self, table: str, frames: dict[str, pl.DataFrame], alone: Mapping[str, _Alone]
+        self, table: str, frames: Mapping[str, pl.DataFrame], digests: Mapping[str, Digest]
     ) -> None:
         numbers = (int(path.name[1:].removesuffix(SUFFIX)) for path in self._compacted[table][0])
         number = max(numbers, default=0) + 1
-        # Each has just been read, and compared.
-        digests = {name: self._compared[alone[name].path][1][name] for name in frames}
         listed = [Listed(segment, frame.height, digests[segment]) for segment, frame in frames.items()]
         place = self._folder(table) / f"{COMPACTED}{number:09d}{SUFFIX}"
         metadata = {LISTED: msgspec.json.encode(listed).decode()}
-        self._write(place, encoded_parquet(pl.concat(frames.values()), metadata), digests)
+        own = {name: digests[name] for name in frames}
+        self._write(place, encoded_parquet(pl.concat(frames.values()), metadata), own)
         self._in_compacted(table, anew=True)
 
     def _write(self, place: Path, encoded: memoryview, digests: dict[str, Digest]) -> None:

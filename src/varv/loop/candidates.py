@@ -228,7 +228,7 @@ class Candidates:
         plan = parts.loop
         rows = _judgeable(parts, fit.since, fit.until, made.cutoff)
         own = rows
-        for column in sorted(set(made.signature) - set(plan.features.names)):
+        for column in sorted(set(made.signature) - {*plan.features.names, *rows.columns}):
             own = self._with_column(plan.outcome.requests, own, column, made.cutoff)
         ours = self._scores(fit.package, own)
         return _Stretch(own, ours, ours if champion is None else self._scores(champion.package, rows))

@@ -15,7 +15,7 @@ from varv.kernel.blobs import Blobs
 from varv.kernel.clock import DAY, HOUR, Duration, Instant
 from varv.kernel.codec import Event
 from varv.kernel.columns import TIME
-from varv.kernel.errors import Interrupted, VarvError
+from varv.kernel.errors import FailedPrecondition, Interrupted, VarvError
 from varv.kernel.ids import ModelName, Version
 from varv.kernel.sagas import Command, Fact, Handler, Message, Reply
 from varv.kernel.views import Views
@@ -34,6 +34,7 @@ from varv.loop.model import (
     TrainCandidate,
 )
 from varv.loop.plan import LoopParts, Models, loop_id
+from varv.loop.views import LoopView
 from varv.monitoring import Window, monitor_id
 from varv.monitoring.measure import Answered, answered, measure_answered, measure_day, rows_of
 from varv.monitoring.model import CHAMPION
@@ -107,6 +108,7 @@ class LoopHandlers:
     def _trained(self, command: TrainCandidate, wish: Wish) -> Reply:
         """Train and register a candidate; at the first training, look for leaks."""
         parts = self._models[command.model]
+        self._require_prepared(command.model)
         champion = self._champion(command.model)
         before = None if champion is None else champion.registered
         registered = self._candidates.train(parts, command, before, wish)
@@ -120,6 +122,18 @@ class LoopHandlers:
         n_mature = _n_mature(parts, command.cutoff)
         trained = CandidateTrained(version=command.version, n_rows=registered.n_rows, n_labelled=n_mature)
         return Reply(facts, (Message(loop_id(command.model), trained),))
+
+    def _require_prepared(self, model: ModelName) -> None:
+        """Raise `FailedPrecondition` if stored requests lack features that are new: they would be learned as
+        missing.
+        """
+        with self._views.reading(LoopView) as view:
+            record = view.loops.get(model)
+            awaited = () if record is None else record.awaited
+        if awaited:
+            problem = f"has stored requests that lack {', '.join(awaited)}"
+            hint = "a change computes them; see varv status for what keeps it"
+            raise FailedPrecondition("model", model, problem, hint=hint)
 
     def _output(self, command: TrainCandidate) -> tuple[Fact, ...]:
         """Keep what the fits of a version printed."""

@@ -19,9 +19,11 @@ from varv.kernel.sagas import CancelTimer, CommandFailed, Fact, Message, SetTime
 from varv.loop.counting import age, growth, promoted, schedule
 from varv.loop.failing import WAITING, counted, forgotten, headline
 from varv.loop.model import (
+    DECLARATION,
     REGISTERED,
     CandidateRejected,
     CandidateTrained,
+    DefinitionChanged,
     FaultPlanted,
     GatesJudged,
     GatherEvidence,
@@ -31,6 +33,8 @@ from varv.loop.model import (
     LoopState,
     Measure,
     ModelOffered,
+    ModelRestored,
+    ModelRetired,
     PolicyChanged,
     RetrainAsked,
     RetrainTriggered,
@@ -89,6 +93,8 @@ class LoopSaga:
         rule = _RULES.get(type(event))
         if rule is None or state.policy is None:
             return Step(state)
+        if state.retired and not isinstance(event, _TO_THE_RETIRED):
+            return Step(state)
         return rule(state, state.policy, event, now)
 
 
@@ -111,6 +117,54 @@ def _policy_changed(
     first = () if state.champion is not None or state.pending else (Trigger("first training", "", {}),)
     step = _at_once(replace(state, pending=(*state.pending, *first)), event.policy, now)
     return replace(step, timers=(*timers, *step.timers))
+
+
+def _definition_changed(
+    state: LoopState, policy: LoopPolicy, event: DefinitionChanged, now: Instant
+) -> Step[LoopState]:
+    """Train on the changed features: at once if the loop is idle, since no champion reads the new ones."""
+    trigger = Trigger(DECLARATION, event.subject)
+    others = tuple(one for one in state.pending if one.kind != DECLARATION)
+    state = replace(forgotten(state), pending=(*others, trigger))
+    if state.phase == "idle":
+        return _at_once(state, policy, now)
+    waits = TriggerDeferred(trigger=trigger, because=state.phase)
+    return Step(state, emits=(_fact(policy, waits),))
+
+
+def _retired(state: LoopState, policy: LoopPolicy, event: ModelRetired, now: Instant) -> Step[LoopState]:
+    """Stand still: nothing is measured, trained or rolled out until the model is declared again."""
+    tells: tuple[Message, ...] = ()
+    if state.probation is not None and state.champion is not None:
+        over = RolloutSuperseded(by_version=Version(state.champion))
+        tells = (Message(rollout_id(ModelName(policy.model), Version(state.champion)), over),)
+    given_up = state.given_up
+    if state.candidate is not None and state.phase == "training":
+        given_up = (*given_up, state.candidate)
+    state = replace(
+        _without_candidate(state),
+        phase="idle",
+        retired=True,
+        pending=(),
+        offers=(),
+        probation=None,
+        releasing=None,
+        given_up=given_up,
+    )
+    timers = tuple(map(CancelTimer, ("train", "day", "schedule", "cooldown", "evidence")))
+    return Step(state, tells=tells, timers=timers)
+
+
+def _restored(state: LoopState, policy: LoopPolicy, event: ModelRestored, now: Instant) -> Step[LoopState]:
+    """Go on where the loop stood still, with the champion of then."""
+    if not state.retired:
+        return Step(state)
+    state = replace(state, retired=False)
+    timers = (SetTimer("day", _next_midnight(now)), *schedule(state, policy, now))
+    if state.champion is None:
+        return Step(state, timers=(SetTimer("train", now), *timers))
+    step = _without_former(Step(state), policy)
+    return replace(step, timers=timers)
 
 
 def _timer(state: LoopState, policy: LoopPolicy, event: TimerFired, now: Instant) -> Step[LoopState]:
@@ -518,8 +572,14 @@ def _fact(policy: LoopPolicy, event: Event) -> Fact:
     return Fact(f"loop/{policy.model}", event)
 
 
+_TO_THE_RETIRED = (ModelRestored, CandidateTrained, CommandFailed)
+"""What a loop that stands still hears: that it may go on, and how what it gave up has ended."""
+
 _RULES: dict[type[Event], Callable[[LoopState, LoopPolicy, Any, Instant], Step[LoopState]]] = {
     PolicyChanged: _policy_changed,
+    DefinitionChanged: _definition_changed,
+    ModelRetired: _retired,
+    ModelRestored: _restored,
     TimerFired: _timer,
     AlarmRaised: _alarm,
     AlarmCleared: _cleared,

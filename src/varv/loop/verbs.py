@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 
 from varv.kernel.blobs import FolderBlobs
-from varv.kernel.clock import Clock, instant, wall_seconds
+from varv.kernel.clock import Clock, instant, iso, wall_seconds
 from varv.kernel.codec import Digest, Event
 from varv.kernel.engine import Engine
 from varv.kernel.errors import DeadlineExceeded, FailedPrecondition, InvalidInput, NotFound, Unavailable
@@ -122,10 +122,16 @@ class Loops:
         ------
         NotFound
             If there is none of that name.
+        FailedPrecondition
+            If it was retired.
         """
         with self.views.reading(RegistryView) as registry, self.views.reading(LoopView) as loops:
             # A loop whose first training failed has no version yet; a person may still ask for another.
             known = sorted({*registry.models, *loops.loops})
+            record = loops.loops.get(name)
+        if record is not None and record.retired_at is not None:
+            problem = f"was retired on {iso(record.retired_at)[:10]}"
+            raise FailedPrecondition("model", name, problem, hint="declare it again, and run varv up")
         if name in known:
             return name
         if not name and len(known) == 1:

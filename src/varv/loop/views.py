@@ -4,19 +4,28 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from msgspec.structs import replace
+
+from varv.features import FeatureDefinition
 from varv.kernel.clock import Instant
 from varv.kernel.codec import Event
+from varv.kernel.ids import ModelName
 from varv.kernel.ledger import Entry
 from varv.loop.model import (
     REGISTERED,
     CancelAsked,
     CandidateRejected,
+    Declared,
+    DefinitionChanged,
+    FeaturesReleased,
     GatesJudged,
     LeakFinding,
     LeakNoticed,
     LeaksExamined,
     LoopPolicy,
     LoopStarted,
+    ModelRestored,
+    ModelRetired,
     OutputKept,
     PolicyChanged,
     RetrainTriggered,
@@ -65,6 +74,8 @@ class LoopRecord:
     declaration: str
     definition: tuple[tuple[str, ...], ...]
     started_at: Instant
+    begun: tuple[tuple[str, ...], ...] = ()
+    """The definition that the loop began with."""
     task: TaskSpec = field(default_factory=TaskSpec)
     """What it predicts."""
     attempts: dict[int, Attempt] = field(default_factory=dict)
@@ -73,10 +84,23 @@ class LoopRecord:
     suspended: TrainingSuspended | None = None
     """Why training is suspended, if it is."""
 
+    declared: Declared | None = None
+    """What is declared; None in a home of before this was kept."""
+    features: dict[str, FeatureDefinition] = field(default_factory=dict)
+    """Every feature that was ever declared: a name means one thing for as long as the home lives."""
+    awaited: tuple[str, ...] = ()
+    """Features that are declared and not yet computed for the requests stored before."""
+    retired_at: Instant | None = None
+
     examined: frozenset[str] = frozenset()
     """Features that were examined for leaks."""
     leaks: list[LeakFinding] = field(default_factory=list)
     """What speaks for a leak, as far as it was found."""
+
+    @property
+    def first_features(self) -> frozenset[str] | None:
+        """Names of what was declared as the loop began, those of views as the view's; None if unknown."""
+        return frozenset(name for name, *_ in self.begun[1:]) if self.begun else None
 
     @property
     def last_failure(self) -> Attempt | None:
@@ -90,6 +114,22 @@ class LoopView:
 
     def __init__(self) -> None:
         self.loops: dict[str, LoopRecord] = {}
+        self.declared: dict[str, Declared] = {}
+        """What is declared of each model, also of one whose loop has not begun."""
+
+    @property
+    def retired(self) -> dict[ModelName, Instant]:
+        """Models that are retired, and since when."""
+        return {
+            ModelName(name): one.retired_at for name, one in self.loops.items() if one.retired_at is not None
+        }
+
+    @property
+    def first(self) -> ModelName | None:
+        """The model that the home began with, if it began with one alone."""
+        begun = min((one.started_at for one in self.loops.values()), default=None)
+        first = [name for name, one in self.loops.items() if one.started_at == begun]
+        return ModelName(first[0]) if len(first) == 1 else None
 
     def task(self, model: str) -> Task:
         """Return what a model predicts; a model without a loop is of before there were other tasks."""
@@ -104,11 +144,25 @@ class LoopView:
     def _loop(self, entry: Entry, model: str, event: Event) -> None:
         if isinstance(event, LoopStarted):
             self.loops[model] = LoopRecord(
-                model, event.policy, event.declaration, event.definition, entry.at, event.task
+                model,
+                event.policy,
+                event.declaration,
+                event.definition,
+                entry.at,
+                event.definition,
+                event.task,
             )
+            if (declared := self.declared.get(model)) is not None:
+                _redeclared(self.loops[model], entry, replace(declared, added=()))
             return
+        if isinstance(event, Declared):
+            self.declared[model] = event
+            if model not in self.loops:
+                return
         record = self.loops[model]
-        if isinstance(event, PolicyChanged):
+        if isinstance(event, _OF_DECLARATIONS):
+            _redeclared(record, entry, event)
+        elif isinstance(event, PolicyChanged):
             record.policy, record.declaration = event.policy, event.declaration
             record.suspended = None
         elif isinstance(event, TrainingSuspended):
@@ -126,6 +180,31 @@ class LoopView:
             record.attempts[event.version] = attempt
         else:
             _attempt(record, entry, event)
+
+
+_OF_DECLARATIONS = (Declared, DefinitionChanged, FeaturesReleased, ModelRetired, ModelRestored)
+
+
+def _redeclared(record: LoopRecord, entry: Entry, event: Event) -> None:
+    """Fold in what became of a model's declaration."""
+    match event:
+        case Declared():
+            record.declared, record.definition = event, event.definition
+            record.features |= {one.name: one for one in event.features}
+            names = {one.name for one in event.features}
+            awaited = dict.fromkeys((*record.awaited, *event.added))
+            record.awaited = tuple(name for name in awaited if name in names)
+        case DefinitionChanged():
+            record.awaited = tuple(name for name in record.awaited if name not in event.added)
+        case FeaturesReleased() if record.declared is not None:
+            kept = tuple(name for name in record.declared.kept if name not in event.features)
+            record.declared = replace(record.declared, kept=kept)
+        case ModelRetired():
+            record.retired_at = entry.at
+        case ModelRestored():
+            record.retired_at = None
+        case _:
+            pass
 
 
 def _attempt(record: LoopRecord, entry: Entry, event: Event) -> None:

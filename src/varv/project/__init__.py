@@ -5,7 +5,7 @@ the files; `plan` compiles a model.
 """
 
 from varv.project.declaration import REFERENCES, Model, Outcome, Plant, Replay, Retrain
-from varv.project.loading import load_project, whole_place
+from varv.project.loading import forget_project, load_project, whole_place
 from varv.project.plan import ModelPlan, datasets_of, plan_of, replay_digest
 from varv.project.project import Project, project_of
 
@@ -19,6 +19,7 @@ __all__ = [
     "Replay",
     "Retrain",
     "datasets_of",
+    "forget_project",
     "load_project",
     "plan_of",
     "project_of",

@@ -53,6 +53,16 @@ def whole_place(place: str) -> str:
     return f"{path}:{name}" if name else str(path)
 
 
+def forget_project(place: str) -> None:
+    """Let modules beside a project be imported anew, as its own files are whenever it is loaded."""
+    path, _ = _split(place)
+    folder = path if path.is_dir() else path.parent
+    for name, module in list(sys.modules.items()):
+        file = getattr(module, "__file__", None)
+        if file is not None and Path(file).parent == folder:
+            del sys.modules[name]
+
+
 def _declared(module: ModuleType) -> dict[str, Model | Replay]:
     return {key: value for key, value in vars(module).items() if isinstance(value, Model | Replay)}
 

@@ -56,3 +56,22 @@ class AnswersUncaptured(Event, frozen=True, kw_only=True):
     def line(self) -> str:
         """Return one line on what this event states."""
         return f"{count(self.n_requests)} requests answered without capture: the disk was full"
+
+
+@event("serving.requests_backfilled")
+class RequestsBackfilled(Event, frozen=True, kw_only=True):
+    """Features that are new were computed for stored requests, each as of its own instant.
+
+    ``segments`` are those of predictions; their rows have the values of ``columns`` in the segments of the
+    same names of ``table``, in the same order, with the digests that are given.
+    """
+
+    model: ModelName
+    table: str
+    columns: tuple[str, ...]
+    segments: dict[str, Digest]
+    n_requests: int
+
+    def line(self) -> str:
+        """Return one line on what this event states."""
+        return f"{', '.join(self.columns)} computed for {count(self.n_requests)} stored requests"

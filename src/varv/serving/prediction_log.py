@@ -83,8 +83,9 @@ def served_frames(schema: RequestSchema, rows: Sequence[Mapping[str, Any]]) -> S
     types = {name: dtype for name, dtype in schema.types.items() if name != data.event_time}
     asked = typed_frame([row.request for row in served], types)
     requests = asked.insert_column(0, when.alias(data.event_time))
-    kinds = schema.features.kinds
-    features = {name: pl.Float32() if kind == "numeric" else pl.String() for name, kind in kinds.items()}
+    # Whoever answered before the declaration changed computed other features.
+    computed = served[0].features
+    features = {name: dtype for name, dtype in schema.feature_types.items() if name in computed}
     head = [pl.Series("key", [row.key for row in served], dtype=pl.String), when.alias("requested_at")]
     answers = typed_frame([row.answer for row in served], answer_schema(schema.task))
     given = typed_frame([row.features for row in served], features)

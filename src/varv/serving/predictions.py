@@ -26,12 +26,13 @@ from varv.kernel.codec import Digest
 from varv.kernel.columns import TIME, Columns, Segments
 from varv.kernel.errors import InvalidInput
 from varv.kernel.ids import ModelName
+from varv.serving.backfill import SEGMENT, Recorded, complete
 from varv.serving.scores import answer_schema
 from varv.serving.truths import Truths
 from varv.tasks import Task
 
 _OF_ONE_MODEL = "predictions"
-_SEGMENT = "segment of the row"
+_SEGMENT = SEGMENT
 _BLOCK = 1 << 15
 """Neighbours are held together up to so many rows."""
 T = TypeVar("T")
@@ -60,11 +61,24 @@ class Predictions:
         What the model predicts.
     stored
         Where what is not held in memory is found; None holds everything.
+    features
+        The features of a row and their types; by default whatever was stored.
+    backfilled
+        Returns where features are that were computed later.
     """
 
     def __init__(
-        self, model: ModelName, columns: Columns, outcome: OutcomeSpec, stored: Stored | None = None
+        self,
+        model: ModelName,
+        columns: Columns,
+        outcome: OutcomeSpec,
+        stored: Stored | None = None,
+        *,
+        features: Mapping[str, pl.DataType] | None = None,
+        backfilled: Recorded = dict,
     ) -> None:
+        self._features = features
+        self._backfilled = backfilled
         self._table = predictions_of(model, columns)
         self._answer = answer_schema(outcome.task)
         self._columns = columns
@@ -95,7 +109,7 @@ class Predictions:
                 of_segment.min().alias("first"), of_segment.max().alias("last")
             )
             self._segments.update(spans[_SEGMENT].to_list())
-            self._remember(rows.drop(_SEGMENT), spans["first"].to_list(), spans["last"].to_list())
+            self._remember(rows, spans["first"].to_list(), spans["last"].to_list())
 
     def compact(self, segments: Segments) -> None:
         """Store small ones of `segments`, oldest first, together."""
@@ -222,10 +236,10 @@ class Predictions:
         names = list(segments)
         asked = {names[number]: segments[names[number]] for number in numbers}
         window = pl.col("requested_at").is_between(as_datetime(since), as_datetime(until), closed="left")
-        frames = self._columns.batches(self._table, asked, columns=columns)
+        frames = self._columns.batches(self._table, asked, segment_as=_SEGMENT, columns=columns)
         parts = [
             rows.filter(window).select([name for name in columns or rows.columns if name in rows.columns])
-            for rows in map(self._completed, frames)
+            for rows in (self._completed(batch, columns) for batch in frames)
         ]
         rows = pl.concat(parts)
         known = self._stored.outcomes(since, known_by).join(rows.select("key"), on="key", how="semi")
@@ -279,17 +293,27 @@ class Predictions:
             self._n_rows += rows.height
             self._forget()
 
-    def _completed(self, rows: pl.DataFrame) -> pl.DataFrame:
-        """Return `rows` with every column of an answer, in one order; segments of older homes lack some."""
+    def _completed(self, rows: pl.DataFrame, columns: Sequence[str] | None = None) -> pl.DataFrame:
+        """Return `rows` with every column of an answer and every feature, of those only the ones in `columns`
+        if they are given, in one order: segments of older homes lack some, and those of before a change the
+        features that it brought.
+        """
         head = ["key", "requested_at", *self._answer]
-        if rows.columns[: len(head)] == head:
+        features = self._features
+        if features is not None and columns is not None:
+            features = {name: features[name] for name in columns if name in features}
+        if features is not None and _SEGMENT in rows.columns:
+            rows = complete(rows, features, self._columns, self._backfilled)
+        rest = [name for name in rows.columns if name not in (*head, _SEGMENT)]
+        rest = rest if features is None else list(features)
+        if rows.columns == [*head, *rest]:
             return rows
-        answer = [
-            pl.col(name) if name in rows.columns else pl.lit(None, dtype).alias(name)
-            for name, dtype in self._answer.items()
+        kinds = self._answer | dict(features or {})
+        wanted = [
+            pl.col(name) if name in rows.columns else pl.lit(None, kinds[name]).alias(name)
+            for name in (*head, *rest)
         ]
-        rest = [name for name in rows.columns if name not in head]
-        return rows.select("key", "requested_at", *answer, *rest)
+        return rows.select(wanted)
 
     def _none(self) -> pl.DataFrame:
         return pl.DataFrame(schema={"key": pl.String, "requested_at": TIME, **self._answer})

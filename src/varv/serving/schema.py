@@ -36,6 +36,8 @@ class RequestSchema:
         What an answer is.
     unit
         The request column whose values keep their arm during a rollout; None for the request's key.
+    optional
+        Columns that features need and a request need not bring, since callers of before do not.
     """
 
     model: ModelName
@@ -43,6 +45,7 @@ class RequestSchema:
     features: FeatureSet
     task: Task
     unit: str | None = None
+    optional: frozenset[str] = frozenset()
 
     @cached_property
     def types(self) -> dict[str, pl.DataType]:
@@ -69,6 +72,12 @@ class RequestSchema:
         group = self.task.group
         return [] if group is None else [rows[group].cast(pl.String).fill_null("").alias(GROUP)]
 
+    @cached_property
+    def feature_types(self) -> dict[str, pl.DataType]:
+        """The features and the types in which they are kept."""
+        kinds = self.features.kinds
+        return {name: pl.Float32() if kind == "numeric" else pl.String() for name, kind in kinds.items()}
+
     def columns(self, nullable: frozenset[str] = frozenset()) -> dict[str, ExpectedColumn]:
         """Return every column that a request may bring, by name.
 
@@ -78,7 +87,8 @@ class RequestSchema:
             Columns that were sometimes empty in the history, and so may be in a request.
         """
         data = self.requests
-        needed = {*self.features.request_columns(), *([self.unit] if self.unit else [])}
+        needed = {*self.features.request_columns()} - self.optional
+        needed |= {self.unit} if self.unit else set()
         needed |= set() if self.task.group is None else {self.task.group}
         needed |= set(data.key) if self.generated_key is None else set()
         return {

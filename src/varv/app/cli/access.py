@@ -61,12 +61,14 @@ def owned_ledger(settings: Settings) -> Generator[SqliteLedger]:
         ledger.close()
 
 
-def call(server: Running, settings: Settings, verb: str, asked: msgspec.Struct) -> object:
+def call(
+    server: Running, settings: Settings, verb: str, asked: msgspec.Struct, *, timeout_s: float = 60.0
+) -> object:
     """Ask a running server for a verb."""
     from varv.fronts.client import Client
 
     try:
-        with Client(server.url, token=settings.token) as client:
+        with Client(server.url, token=settings.token, timeout_s=timeout_s) as client:
             return client.call(verb, **msgspec.to_builtins(asked))
     except Unavailable as error:
         error.facts.setdefault("pid", server.pid)

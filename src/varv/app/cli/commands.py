@@ -13,6 +13,8 @@ from varv.kernel.errors import VarvError
 MODULES = {
     "init": "running",
     "replay": "running",
+    "plan": "changing",
+    "apply": "changing",
     "up": "running",
     "status": "status",
     "why": "why",

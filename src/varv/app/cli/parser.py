@@ -146,6 +146,11 @@ def _add_writing(add: Any) -> None:
     up.add_argument("--inference-port", type=int, help="port of predictions (8480)")
     up.add_argument("--host", help="address to listen on (127.0.0.1)")
     up.add_argument("--workers", type=int, help="processes that answer predictions (1)")
+    _add_retiring(up)
+    plan = add("plan", "say what a changed declaration will do", _PLAN)
+    _add_project(plan)
+    _add_retiring(plan)
+    _add_retiring(add("apply", "carry a changed declaration out beside a running server", _APPLY))
     rollback = add("rollback", "go back to the champion before this one", _ROLLBACK)
     rollback.add_argument("model", help="which model")
     rollback.add_argument("--reason", default="", help="kept in the ledger")
@@ -157,6 +162,19 @@ def _add_writing(add: Any) -> None:
     cancel = add("cancel", "end the training that is under way", _CANCEL)
     cancel.add_argument("model", help="which model")
     cancel.add_argument("--reason", default="", help="kept in the ledger")
+
+
+def _add_retiring(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--retire",
+        metavar="NAME",
+        action="append",
+        default=[],
+        help="a model that the project does not declare any more may go; it can be declared again",
+    )
+    command.add_argument(
+        "--despite-traffic", action="store_true", help="also if it answered requests in the last day"
+    )
 
 
 def _add_register(register: argparse.ArgumentParser) -> None:
@@ -243,7 +261,19 @@ varv.Replay.
 """
 _UP = """Own the home folder: answer predictions, take outcomes, watch, retrain and roll out, until a
 signal comes. On an empty home the history in the data is taken in first and the first model trained; on one
-that a replay has filled, its champion serves. The console is there at once, on http://127.0.0.1:8400/.
+that a replay has filled, its champion serves. What FILE declares otherwise than before is said, as varv
+plan says it, and carried out. The console is there at once, on http://127.0.0.1:8400/.
+"""
+_PLAN = """Compare FILE with what the home has on record, and say what varv up or varv apply will do about it:
+new models, new features and the stored requests that they are computed for, features that go and the
+versions that still read them, settings before and after, models that are retired, and what is refused, with
+the reason and what to do instead. Nothing is changed; also while varv up runs. Exit status 0 if there is
+nothing to do, 2 if there is something, 1 if any of it is refused.
+"""
+_APPLY = """Let the running varv up read its declaration anew, from where it was started with, and carry out
+what changed, as varv plan says it, while requests are answered: new worker processes take over from the ones
+before, stored requests get what is new, and versions are trained on it. If any of it is refused, nothing is
+changed.
 """
 _ROLLBACK = """Give up the rollout that is open, or, if there is none, go back to the champion before this
 one. With a running server this takes effect within milliseconds; without one it is carried out when varv up

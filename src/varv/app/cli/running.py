@@ -64,11 +64,12 @@ def _project(options: argparse.Namespace, settings: Settings) -> Project:
     """Return the project that a command names, or the settings, with one model alone if it names one."""
     from varv.project import load_project
 
-    project = load_project(_place(options, settings))
+    project = load_project(place_of(options, settings))
     return project.only(options.model) if options.model else project
 
 
-def _place(options: argparse.Namespace, settings: Settings) -> str:
+def place_of(options: argparse.Namespace, settings: Settings) -> str:
+    """Return the project that a command names, or the settings."""
     place: str = options.file or settings.project
     if not place:
         hint = 'give FILE.py or a folder, or write project = "FILE.py" in varv.toml'
@@ -87,5 +88,7 @@ def _comparisons(found: Comparisons) -> list[Block]:
 def up(options: argparse.Namespace, loaded: Loaded) -> int:
     """Serve models until a signal."""
     from varv.app.server.owner import serve
+    from varv.project.planned import Retirement
 
-    return serve(_place(options, loaded.settings), loaded.settings, model=options.model)
+    retire = Retirement(models=tuple(options.retire), despite_traffic=options.despite_traffic)
+    return serve(place_of(options, loaded.settings), loaded.settings, model=options.model, retire=retire)

@@ -32,6 +32,11 @@ def _status_blocks(found: StatusReport) -> list[Block]:
         blocks.append(
             Line(f"next     {found.next_timer.key} of {found.next_timer.saga} at {found.next_timer.due}")
         )
+    blocks += [
+        Line(f"change   {one.number} {one.progress}, since {one.since}")
+        for one in found.changes
+        if one.phase in ("planned", "preparing")
+    ]
     if len(found.models) > 1:
         blocks += _models_blocks(found.models)
     for model in found.models if len(found.models) == 1 else ():

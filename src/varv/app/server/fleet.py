@@ -9,17 +9,15 @@ from __future__ import annotations
 
 import logging
 import socket
-import subprocess
-import sys
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import IO
-
-import msgspec
 
 from varv.app.server.wire import (
+    Accept,
+    Drain,
     Observe,
     Order,
     Restore,
@@ -28,122 +26,26 @@ from varv.app.server.wire import (
     Table,
     Unload,
     Warm,
-    WorkerOrder,
     WorkerReply,
 )
+from varv.app.server.worker_process import Owed, WorkerProcess
 from varv.data.intake import Batch
 from varv.kernel.clock import Clock
 from varv.kernel.codec import Digest
 from varv.kernel.columns import segment_name
-from varv.kernel.errors import DeadlineExceeded, Unavailable, tree
+from varv.kernel.errors import DeadlineExceeded, Unavailable
 from varv.kernel.ids import ModelName, Version
 from varv.kernel.observe import log
 from varv.serving.routing import RoutingTable
 
-ANSWER_WITHIN_S = 60.0
+RENEW_WITHIN_S = 3600.0
+"""How long a new worker may take to read what is stored, before it takes over."""
+STOP_WITHIN_S = 15.0
 MOST_DEATHS = 5
 """Workers that may die in a row before they have answered anything; more, and something is wrong with them
 all.
 """
 _LOG = logging.getLogger(__name__)
-
-
-class WorkerProcess:
-    """One process and the answers it still owes."""
-
-    def __init__(self, start: Start, on_end: Callable[[WorkerProcess], None]) -> None:
-        self.capture = Path(start.capture)
-        self.has_answered = False
-        self._lock = threading.Lock()
-        self._number = 0
-        self._owed: dict[int, _Owed] = {}
-        self._on_end = on_end
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "varv.app.server.worker"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            pass_fds=(start.socket,),
-            # An interrupt at the terminal is for the owner, which then lets the workers finish.
-            start_new_session=True,
-        )
-        self.send(start)
-        threading.Thread(target=self._listen, name="worker-replies", daemon=True).start()
-
-    @property
-    def pid(self) -> int:
-        """The process."""
-        return self._process.pid
-
-    def send(self, message: Order) -> _Owed:
-        """Say something; the answer is awaited with `_Owed.wait`."""
-        owed = _Owed()
-        with self._lock:
-            self._number += 1
-            line = msgspec.json.encode(WorkerOrder(self._number, message)) + b"\n"
-            if not isinstance(message, Start):
-                self._owed[self._number] = owed
-            try:
-                self._pipe.write(line)
-                self._pipe.flush()
-            except (BrokenPipeError, ValueError):
-                owed.end(None)
-        return owed
-
-    def stop(self, timeout_s: float) -> None:
-        """Close its input, so that it finishes and ends; after `timeout_s` it is killed."""
-        with self._lock:
-            self._pipe.close()
-        try:
-            self._process.wait(timeout_s)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-
-    @property
-    def _pipe(self) -> IO[bytes]:
-        assert self._process.stdin is not None, "started with pipes"
-        return self._process.stdin
-
-    def _listen(self) -> None:
-        assert self._process.stdout is not None, "started with pipes"
-        for line in self._process.stdout:
-            reply = msgspec.json.decode(line, type=WorkerReply)
-            self.has_answered = True
-            with self._lock:
-                owed = self._owed.pop(reply.number, None)
-            if owed is not None:
-                owed.end(reply)
-        self._process.wait()
-        with self._lock:
-            left = list(self._owed.values())
-            self._owed.clear()
-        for owed in left:
-            owed.end(None)
-        self._on_end(self)
-
-
-class _Owed:
-    """An answer that is awaited."""
-
-    def __init__(self) -> None:
-        self._done = threading.Event()
-        self._reply: WorkerReply | None = None
-
-    def end(self, reply: WorkerReply | None) -> None:
-        self._reply = reply
-        self._done.set()
-
-    def wait(self) -> WorkerReply:
-        """Return the answer; an error that the worker met is raised here."""
-        if not self._done.wait(ANSWER_WITHIN_S):
-            raise DeadlineExceeded("worker", "", "has not answered in time", timeout_s=ANSWER_WITHIN_S)
-        if self._reply is None:
-            raise Unavailable("worker", "", "ended before it answered", hint="it is started again; retry")
-        if self._reply.code:
-            # Of classes that share a code the first is the general one.
-            kind = next(error for error in tree() if error.code == self._reply.code)
-            raise kind("worker", "", f"refused: {self._reply.problem}")
-        return self._reply
 
 
 class Workers:
@@ -192,7 +94,7 @@ class Workers:
         self._deaths = 0
         self.failed = threading.Event()
         """Set when workers die faster than they can be replaced."""
-        self._workers = [self._start() for _ in range(n_workers)]
+        self._workers = [self._start()[0] for _ in range(n_workers)]
 
     # The fleet
 
@@ -222,6 +124,62 @@ class Workers:
         with self._lock:
             self._restored = True
         self._ask(Restore())
+
+    def renew(self, declarations: Mapping[ModelName, Digest]) -> None:
+        """Let new workers take over, which read the declaration and what the ledger holds anew. Those before
+        answer until then, and finish what they have accepted; their captures are abandoned to whoever ingests
+        them.
+
+        Parameters
+        ----------
+        declarations
+            What the new ones have to find declared.
+
+        Raises
+        ------
+        VarvError
+            If a new one cannot start; the ones before go on then.
+        """
+        with self._lock:
+            before = list(self._workers)
+            self._restored = True
+            made = [self._start(declarations) for _ in before]
+            for worker, _ in made:
+                worker.is_new = True
+            self._workers = [*before, *(worker for worker, _ in made)]
+        taken_over = False
+        try:
+            for _, owed in made:
+                for one in owed:
+                    one.wait(RENEW_WITHIN_S)
+            for worker, _ in made:
+                worker.send(Accept()).wait()
+                worker.is_new = False
+            taken_over = True
+        finally:
+            if not taken_over:
+                self._end([worker for worker, _ in made])
+        with self._lock:
+            self._warm = {one: package for one, package in self._warm.items() if one[0] in declarations}
+            self._tables = {model: table for model, table in self._tables.items() if model in declarations}
+        self._retire(before)
+
+    def _retire(self, workers: Sequence[WorkerProcess]) -> None:
+        """Let workers finish what they have accepted, count what they could not capture, and end."""
+        drained = [(worker, worker.send(Drain())) for worker in workers]
+        for worker, owed in drained:
+            # One that ends by itself has lost nothing that was captured.
+            with suppress(Unavailable, DeadlineExceeded):
+                owed.wait()
+                self._uncaptured.update(worker.send(Seal()).wait().n_uncaptured)
+        self._end(workers)
+
+    def _end(self, workers: Sequence[WorkerProcess]) -> None:
+        """End workers, which are not started again."""
+        with self._lock:
+            self._workers = [worker for worker in self._workers if worker not in workers]
+        for worker in workers:
+            worker.stop(STOP_WITHIN_S)
 
     def rows_known(self, batch: Batch) -> None:
         """Tell that rows became known; nobody waits for the answers, which come in order."""
@@ -266,7 +224,7 @@ class Workers:
         with self._lock:
             return [worker.pid for worker in self._workers]
 
-    def stop(self, timeout_s: float = 15.0) -> None:
+    def stop(self, timeout_s: float = STOP_WITHIN_S) -> None:
         """Let every worker finish and end."""
         with self._lock:
             self._stopping = True
@@ -276,14 +234,26 @@ class Workers:
         with self._lock:
             self._workers.clear()
 
-    def _send(self, message: Order) -> list[_Owed]:
+    def _send(self, message: Order) -> list[Owed]:
         with self._lock:
             return [worker.send(message) for worker in self._workers]
 
     def _ask(self, message: Order) -> list[WorkerReply]:
         return [owed.wait() for owed in self._send(message)]
 
-    def _start(self) -> WorkerProcess:
+    def _start(
+        self, declarations: Mapping[ModelName, Digest] | None = None
+    ) -> tuple[WorkerProcess, list[Owed]]:
+        """Start a worker that knows what is in force, and return it with the answers that it owes.
+
+        Once others have been restored, one accepts connections only when it has been restored too: who asks
+        meanwhile waits for it, or is answered by another.
+
+        Parameters
+        ----------
+        declarations
+            What it has to find declared; it then accepts nothing before it is told to.
+        """
         self._started += 1
         name = f"{segment_name(self._clock.now())}-{self._started}"
         start = Start(
@@ -295,15 +265,22 @@ class Workers:
             hosts=self._hosts,
             max_rows=self._max_rows,
             capture_required=self._capture_required,
+            accepting=not self._restored,
+            declarations=dict(declarations or {}),
         )
         worker = WorkerProcess(start, self._replace)
-        if self._restored:
-            worker.send(Restore())
-        for (model, version), package in sorted(self._warm.items()):
-            worker.send(Warm(model, version, package))
-        for model, table in sorted(self._tables.items()):
-            worker.send(Table(model, table))
-        return worker
+
+        def wanted(model: ModelName) -> bool:
+            return declarations is None or model in declarations
+
+        orders: list[Order] = [Restore()] if self._restored else []
+        warm, tables = sorted(self._warm.items()), sorted(self._tables.items())
+        orders += [Warm(model, version, package) for (model, version), package in warm if wanted(model)]
+        orders += [Table(model, table) for model, table in tables if wanted(model)]
+        if self._restored and declarations is None:
+            orders.append(Accept())
+        owed = [worker.send(order) for order in orders]
+        return worker, owed
 
     def _replace(self, ended: WorkerProcess) -> None:
         with self._lock:
@@ -312,7 +289,45 @@ class Workers:
             self._deaths = 0 if ended.has_answered else self._deaths + 1
             log(_LOG, logging.ERROR, "worker.died", pid=ended.pid, in_a_row=self._deaths)
             self._workers.remove(ended)
+            if ended.is_new:
+                return
             if self._deaths >= MOST_DEATHS:
                 self.failed.set()
                 return
-            self._workers.append(self._start())
+            self._workers.append(self._start()[0])
+
+
+class RenewedWorkers:
+    """The workers of a home, of which `restore` lets new ones take over: they answer by what is declared now.
+
+    Parameters
+    ----------
+    workers
+        Of the home.
+    declarations
+        What new ones have to find declared.
+    """
+
+    def __init__(self, workers: Workers, declarations: Mapping[ModelName, Digest]) -> None:
+        self._workers = workers
+        self._declarations = declarations
+
+    def warm(self, model: ModelName, version: Version, package: Digest) -> None:
+        """Bring a version into memory in every worker."""
+        self._workers.warm(model, version, package)
+
+    def apply(self, model: ModelName, table: RoutingTable) -> int:
+        """Put a table in force in every worker and return its epoch."""
+        return self._workers.apply(model, table)
+
+    def unload(self, model: ModelName, version: Version) -> None:
+        """Let a version go in every worker."""
+        self._workers.unload(model, version)
+
+    def restore(self) -> None:
+        """Let new workers take over."""
+        self._workers.renew(self._declarations)
+
+    def rows_known(self, batch: Batch) -> None:
+        """Tell that rows became known."""
+        self._workers.rows_known(batch)

@@ -13,16 +13,14 @@ import logging
 import os
 import shutil
 import signal
-import socket
 import sys
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
 
-import uvicorn
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
@@ -31,9 +29,10 @@ from varv.app.compose import MOST_HELD, open_home, open_ledger, open_views
 from varv.app.desk import Desk
 from varv.app.fitting import ProcessFits
 from varv.app.replaying import report_of
-from varv.app.server.fleet import Workers
+from varv.app.server.fleet import RenewedWorkers, Workers
+from varv.app.server.listening import control_plane, listener
 from varv.app.server.patience import Patience
-from varv.app.server.protocol import bounded_protocol
+from varv.app.server.present import Present
 from varv.app.server.server_file import announce, withdraw
 from varv.app.settings import Settings, variables
 from varv.app.verbs import build_verbs
@@ -43,18 +42,22 @@ from varv.data.verbs import QuarantineDesk
 from varv.fronts.api import create_api
 from varv.fronts.gateway import Gateway, allowed_hosts
 from varv.fronts.web.console import create_console
-from varv.home.home import Home
+from varv.home.change.carrying import Changes, last_change, require_accepted, require_settled
+from varv.home.change.recorded import recorded_in
+from varv.home.change.verbs import Applied, Declarations
 from varv.home.live import Live, Sealed
 from varv.kernel.clock import HeldClock, SystemClock, wall_seconds
 from varv.kernel.columns import FolderColumns, segment_name
-from varv.kernel.errors import FailedPrecondition, StorageFull, VarvError
+from varv.kernel.errors import FailedPrecondition, StorageFull, Unavailable, VarvError
 from varv.kernel.executor import Limits
 from varv.kernel.faults import Faults
 from varv.kernel.ids import ModelName
 from varv.kernel.observe import log, start_logging
 from varv.kernel.sizes import size_bytes
-from varv.project import load_project, whole_place
-from varv.serving import CaptureLog
+from varv.project import ModelPlan, forget_project, load_project, whole_place
+from varv.project.changes import plan_changes
+from varv.project.planned import Retirement
+from varv.serving import CaptureLog, Fleet
 from varv.serving.capture import is_abandoned, remove_log
 
 RUNNERS = 3
@@ -65,7 +68,7 @@ STOP_S = 20.0
 _LOG = logging.getLogger(__name__)
 
 
-def serve(file: str, settings: Settings, *, model: str = "") -> int:
+def serve(file: str, settings: Settings, *, model: str = "", retire: Retirement | None = None) -> int:
     """Own the home and serve until a signal comes; return the exit status.
 
     Parameters
@@ -74,15 +77,17 @@ def serve(file: str, settings: Settings, *, model: str = "") -> int:
         The project: a file or a folder.
     model
         The only model to serve; all of the project if it is empty.
+    retire
+        Which models may go that the project does not declare any more.
 
     Raises
     ------
     FailedPrecondition
-        If another process owns the home, or a port is taken.
+        If another process owns the home, a port is taken, or a change of the declaration is refused.
     """
     # A failure is told in one place, whichever thread it came from.
     start_logging("json" if settings.log_format == "json" else "text", sys.stderr, SystemClock())
-    server = _Server(file, settings, model)
+    server = _Server(file, settings, model, retire or Retirement())
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: server.told.put(None))
     try:
@@ -94,23 +99,11 @@ def serve(file: str, settings: Settings, *, model: str = "") -> int:
     return 1 if server.crashed else 0
 
 
-def _control_plane(application: Gateway) -> uvicorn.Server:
-    return uvicorn.Server(
-        uvicorn.Config(
-            application,
-            http=bounded_protocol(),  # type: ignore[bad-argument-type]
-            ws="none",
-            log_config=None,
-            access_log=False,
-            timeout_graceful_shutdown=5,
-        )
-    )
-
-
 class _Server:
-    def __init__(self, file: str, settings: Settings, model: str) -> None:
+    def __init__(self, file: str, settings: Settings, model: str, retire: Retirement) -> None:
         self._file = file
         self._model = model
+        self._retire_at_start = retire
         self._settings = settings
         self._system = SystemClock()
         self._clock = HeldClock(self._system)
@@ -127,8 +120,8 @@ class _Server:
         settings.home.mkdir(parents=True, exist_ok=True)
         self._ledger = open_ledger(settings.home, faults=self._faults)
         try:
-            self._control = _listener(settings.host, settings.port, "port")
-            self._inference = _listener(settings.host, settings.inference_port, "inference_port")
+            self._control = listener(settings.host, settings.port, "port")
+            self._inference = listener(settings.host, settings.inference_port, "inference_port")
         except VarvError:
             self._ledger.close()
             raise
@@ -136,6 +129,9 @@ class _Server:
         self._desk = Desk(settings.home, self._ledger, self._views, self._system, None, running=True)
         self._desk.state = self._state
         self._live: Live | None = None
+        self._present: Present | None = None
+        self._applying = threading.Lock()
+        self._desk.declarations = Declarations(self._apply)
         self._workers: Workers | None = None
         self._fits = Processes(
             variables(), nice=settings.training_nice, folder=_emptied(settings.home / "jobs")
@@ -143,7 +139,7 @@ class _Server:
         self._log: CaptureLog | None = None
         self._log_folder: Path | None = None
         self._threads: list[threading.Thread] = []
-        self._uvicorn = _control_plane(self._application())
+        self._uvicorn = control_plane(self._application())
         self._console = threading.Thread(
             target=self._uvicorn.run, args=([self._control],), name="console", daemon=True
         )
@@ -185,6 +181,8 @@ class _Server:
         """Stop accepting, let what is under way finish, take in what was captured, and give the home back."""
         log(_LOG, logging.INFO, "server.stopping")
         self.stop.set()
+        if self._present is not None:
+            self._present.ended.set()
         # Trainings are ended, without a failure on record: they run again after the next start.
         self._fits.close()
         self._uvicorn.should_exit = True
@@ -233,6 +231,8 @@ class _Server:
                 self.crashed |= not finished
                 if not finished:
                     self.stop.set()
+                    if self._present is not None:
+                        self._present.ended.set()
                     self.told.put(None)
 
         thread = threading.Thread(target=guarded, name=name, daemon=True)
@@ -242,20 +242,26 @@ class _Server:
 
     def _drive(self) -> None:
         """Bring the home to the present, then start what keeps it there."""
-        prepared = self._patience.until_done(self._prepare)
-        if prepared is None:
+        present = self._patience.until_done(self._prepare)
+        if present is None:
             return
-        home, live = prepared
-        self._desk.engine = home.engine
         self._log_folder = self._settings.home / "capture" / f"{segment_name(self._system.now())}-api"
         self._log = CaptureLog(self._log_folder)
+        self._patience.until_done(self._log.open)
+        self._go_on_with(present)
+        log(_LOG, logging.INFO, "server.serving", models=", ".join(present.home.models))
+
+    def _go_on_with(self, present: Present) -> None:
+        """Let verbs act on a home in the present, and start what keeps it there."""
+        assert self._log is not None, "the log comes first"
+        home = present.home
+        self._desk.engine = home.engine
         self._desk.quarantine = QuarantineDesk(
             home.views,
             Quarantine(home.datasets, home.views, self._system),
-            live.correct,
+            present.live.correct,
             flows=True,
         )
-        self._patience.until_done(self._log.open)
         outcomes = {name: parts.plan.outcome for name, parts in home.models.items()}
         self._desk.inbox = Inbox(
             home.datasets,
@@ -265,58 +271,113 @@ class _Server:
             self._log.keep_rows,
             max_rows=self._settings.max_rows,
         )
-        self._thread("timers", lambda: self._fire(home))
-        self._thread("intake", lambda: self._take_in(live))
+        self._present, self._live = present, present.live
+        present.threads = [
+            self._thread("timers", lambda: self._fire(present)),
+            self._thread("intake", lambda: self._take_in(present)),
+        ]
         for number in range(RUNNERS):
-            self._thread(f"runner-{number}", lambda name=f"runner-{number}": self._run_commands(home, name))
-        log(_LOG, logging.INFO, "server.serving", models=", ".join(home.models))
+            name = f"runner-{number}"
+            self._thread(name, lambda name=name: self._run_commands(present, name))
 
-    def _prepare(self) -> tuple[Home, Live]:
+    def _prepare(self) -> Present:
         """Return a home in the present. What a try before this one had in memory is thrown away."""
         assert self._workers is not None, "workers come first"
         self._clock.release()
-        home = self._open()
-        declarations = {name: parts.plan.digest() for name, parts in home.models.items()}
-        live = Live(home, self._clock, declarations)
-        self._live = live
-        live.prepare()
-        live.ingest(self._leftovers())
-        return home, live
+        present = self._opened(self._declared(), self._workers, self._retire_at_start)
+        self._live = present.live
+        present.live.prepare()
+        present.live.ingest(self._leftovers())
+        present.live.go_on()
+        return present
 
-    def _open(self) -> Home:
+    def _declared(self) -> tuple[ModelPlan, ...]:
+        """Return what the project declares by now."""
         project = load_project(self._file)
         project = project.only(self._model) if self._model else project
         project.validate()
+        return project.plans()
+
+    def _opened(self, plans: Sequence[ModelPlan], fleet: Fleet, retire: Retirement) -> Present:
         limits = Limits(
             time_s=self._settings.training_time_s, memory_bytes=size_bytes(self._settings.training_memory)
         )
-        return open_home(
+        home = open_home(
             self._settings.home,
-            project.plans(),
+            plans,
             self._clock,
             faults=self._faults,
-            fleet=self._workers,
+            fleet=fleet,
             fitter=ProcessFits(self._fits, whole_place(self._file), self._settings.home, limits),
             ledger=self._ledger,
             views=self._views,
             most_held=MOST_HELD,
             timer=wall_seconds,
         )
+        declarations = {name: parts.plan.digest() for name, parts in home.models.items()}
+        changes = Changes(home, declarations, retire, whole=not self._model)
+        return Present(home, Live(home, self._clock, declarations, changes))
 
-    def _fire(self, home: Home) -> None:
-        while not self.stop.is_set():
-            self._patience.until_done(home.engine.fire_due)
-            self.stop.wait(IDLE_S)
+    # A changed declaration
 
-    def _run_commands(self, home: Home, name: str) -> None:
-        while not self.stop.is_set():
+    def _apply(self, retire: Retirement, by: str) -> Applied:
+        """Carry a changed declaration out while requests are answered."""
+        if not self._applying.acquire(blocking=False):
+            raise FailedPrecondition("change", "", "is being carried out already", hint="wait for its end")
+        try:
+            present = self._present
+            if present is None or self._workers is None:
+                raise Unavailable("server", "", "is still starting", hint="try again in a moment")
+            forget_project(self._file)
+            plans = self._declared()
+            recorded = recorded_in(self._views, self._ledger, self._system.now(), plans)
+            plan = plan_changes(plans, recorded, retire=retire, whole=not self._model)
+            require_accepted(plan)
+            left = require_settled(self._views)
+            if plan.is_empty and not left:
+                return Applied(plan=plan, lines=(), number=None)
+            log(_LOG, logging.INFO, "change.applied", by=by)
+            self._exchange(present, plans, self._workers, retire)
+            return Applied(plan=plan, lines=plan.lines(), number=last_change(self._views))
+        finally:
+            self._applying.release()
+
+    def _exchange(
+        self, present: Present, plans: Sequence[ModelPlan], workers: Workers, retire: Retirement
+    ) -> None:
+        """Put a home that works by `plans` in the place of the present one: new workers take over, and what
+        the ones before have captured is ingested, before the change goes on.
+        """
+        present.pause()
+        # Nothing else may ingest until one of the two homes does: what comes meanwhile is asked for again.
+        self._desk.quarantine = None
+        following = present
+        try:
+            declarations = {plan.name: plan.digest() for plan in plans}
+            made = self._opened(plans, RenewedWorkers(workers, declarations), retire)
+            made.live.prepare()
+            made.live.ingest(self._leftovers())
+            made.live.go_on()
+            following = made
+        finally:
+            # Whatever went wrong, requests are answered and captures ingested; the change stays open.
+            self._go_on_with(following if following is not present else present.resumed())
+
+    def _fire(self, present: Present) -> None:
+        while not present.ended.is_set():
+            self._patience.until_done(present.home.engine.fire_due)
+            present.ended.wait(IDLE_S)
+
+    def _run_commands(self, present: Present, name: str) -> None:
+        home = present.home
+        while not (self.stop.is_set() or present.ended.is_set()):
             seen = home.ledger.head().version
             if not self._patience.until_done(lambda: home.engine.run_one(name)):
                 home.ledger.wait(seen, IDLE_S)
 
-    def _take_in(self, live: Live) -> None:
-        while not self.stop.wait(self._settings.seal_every_s):
-            self._patience.until_done(lambda: self._take_in_once(live))
+    def _take_in(self, present: Present) -> None:
+        while not present.ended.wait(self._settings.seal_every_s):
+            self._patience.until_done(lambda: self._take_in_once(present.live))
 
     def _take_in_once(self, live: Live) -> None:
         assert self._workers is not None, "intake starts last"
@@ -392,23 +453,3 @@ def _emptied(folder: Path) -> Path:
 
 def _sealed(path: Path) -> Sealed:
     return Sealed(f"{path.parent.name}-{path.stem}", path)
-
-
-def _listener(host: str, port: int, option: str) -> socket.socket:
-    """Return a listening socket.
-
-    Raises
-    ------
-    FailedPrecondition
-        If the port is taken.
-    """
-    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((host, port))
-    except OSError as error:
-        listener.close()
-        hint = f"choose another with --{option.replace('_', '-')}, or stop what uses it"
-        raise FailedPrecondition("port", port, "cannot be used", why=error.strerror, hint=hint) from None
-    listener.listen(512)
-    return listener

@@ -26,10 +26,22 @@ class Start(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """The names by which requests may call it; None allows any."""
     max_rows: int
     capture_required: bool
+    accepting: bool = True
+    """Whether it accepts connections at once; else when it is told to."""
+    declarations: dict[ModelName, Digest] = {}
+    """What it has to find declared, where that matters: of each model the digest."""
 
 
 class Restore(msgspec.Struct, frozen=True, tag=True):
     """Bring the features up to what the ledger holds by now."""
+
+
+class Accept(msgspec.Struct, frozen=True, tag=True):
+    """Accept connections from now on."""
+
+
+class Drain(msgspec.Struct, frozen=True, tag=True):
+    """Accept no more connections; answered once those that are open have ended."""
 
 
 class Warm(msgspec.Struct, frozen=True, tag=True):
@@ -66,7 +78,7 @@ class Seal(msgspec.Struct, frozen=True, tag=True):
     """Start a new capture file; answered with the names of those that are complete."""
 
 
-Order = Start | Restore | Warm | Table | Unload | Observe | Seal
+Order = Start | Restore | Accept | Drain | Warm | Table | Unload | Observe | Seal
 
 
 class WorkerOrder(msgspec.Struct, frozen=True):

@@ -13,6 +13,7 @@ import os
 import socket
 import sys
 import threading
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
@@ -22,8 +23,11 @@ import uvicorn
 
 from varv.adapters.runtimes import installed_runtimes
 from varv.app.compose import open_ledger, open_views
+from varv.app.server.draining import LastAnswers, drain
 from varv.app.server.protocol import bounded_protocol
 from varv.app.server.wire import (
+    Accept,
+    Drain,
     Observe,
     Restore,
     Seal,
@@ -37,22 +41,30 @@ from varv.app.server.wire import (
 from varv.data import Dataset, Datasets
 from varv.data.intake import Batch, Intake
 from varv.data.service import table_of
+from varv.data.shape import in_shape
 from varv.features import FeatureEngine, FeatureStore
 from varv.fronts.gateway import Gateway
 from varv.fronts.inference import Inference, create_inference
+from varv.home.change.recorded import effective_plans, recorded_schemas
 from varv.kernel.blobs import FolderBlobs
 from varv.kernel.clock import DAY, Instant, SystemClock, wall_seconds
 from varv.kernel.columns import FolderColumns
-from varv.kernel.errors import StorageFull, VarvError
-from varv.kernel.ids import DatasetName
+from varv.kernel.errors import Conflict, StorageFull, VarvError
+from varv.kernel.ids import DatasetName, ModelName
+from varv.kernel.ledger import Ledger
 from varv.kernel.observe import log, start_logging
 from varv.kernel.secret import SECRET_FILE, Secret
-from varv.project import ModelPlan, datasets_of, load_project
-from varv.serving import Answering, CaptureLog, DataPlanes
+from varv.kernel.views import Views
+from varv.loop.views import LoopView
+from varv.project import ModelPlan, load_project
+from varv.serving import Answering, CaptureLog, DataPlanes, RequestSchema
 
 SWITCH_S = 0.0005
 DRAIN_S = 10
-"""How long requests under way may take once the owner is gone."""
+"""How long requests under way may take once the owner is gone, and open connections once another worker takes
+over.
+"""
+_AGAIN = "run varv apply once more"
 _LOG = logging.getLogger(__name__)
 
 
@@ -75,6 +87,10 @@ class Worker:
         with suppress(StorageFull):
             self._log.open()
         self.inference = Inference()
+        self.accepts = threading.Event()
+        """Set once connections are to be accepted."""
+        if start.accepting:
+            self.accepts.set()
         self._declared: dict[DatasetName, Dataset] = {}
         self._features = FeatureStore()
 
@@ -83,6 +99,8 @@ class Worker:
         message = order.message
         if isinstance(message, Restore):
             self._restore()
+        elif isinstance(message, Accept):
+            self.accepts.set()
         elif isinstance(message, Warm):
             self._planes.warm(message.model, message.version, message.package)
         elif isinstance(message, Table):
@@ -108,35 +126,64 @@ class Worker:
         return WorkerReply(number=number, files=files, n_uncaptured=missing)
 
     def _restore(self) -> None:
-        project = load_project(self._start.file)
-        if self._start.model:
-            project = project.only(self._start.model)
-        project.validate()
-        plans = project.plans()
         features = FeatureStore()
-        engines = {
-            plan.name: FeatureEngine(plan.schema.features, plan.schema.requests, features) for plan in plans
-        }
         nulls = _Nulls()
         ledger = open_ledger(self._home, read_only=True)
         try:
+            views = open_views(ledger)
+            schemas = self._schemas(views, ledger)
+            engines = {one.model: FeatureEngine(one.features, one.requests, features) for one in schemas}
+            with views.reading(LoopView) as loops:
+                self.inference.retired, self.inference.default = loops.retired, loops.first
             secret = Secret(self._home / SECRET_FILE)
-            datasets = Datasets(ledger, self._columns, self._clock, open_views(ledger), secret)
-            Intake(datasets, [features, nulls]).restore(datasets_of(plans))
+            datasets = Datasets(ledger, self._columns, self._clock, views, secret)
+            Intake(datasets, [features, nulls]).restore(_datasets_of(schemas))
         finally:
             ledger.close()
         self._features = features
-        self._declared = {dataset.name: dataset for dataset in datasets_of(plans)}
+        self._declared = {dataset.name: dataset for dataset in _datasets_of(schemas)}
         self.inference.models = {
-            plan.name: self._answering(plan, engines[plan.name], nulls.of(plan.schema.requests))
-            for plan in plans
+            one.model: self._answering(one, engines[one.model], nulls.of(one.requests)) for one in schemas
         }
 
-    def _answering(self, plan: ModelPlan, engine: FeatureEngine, nullable: frozenset[str]) -> Answering:
+    def _schemas(self, views: Views, ledger: Ledger) -> tuple[RequestSchema, ...]:
+        """Return what a request of each model is: as the file declares it, or, where that says something else
+        by now than its owner works by, as it is on record.
+
+        Raises
+        ------
+        Conflict
+            If the file has to say what its owner has read, and does not.
+        """
+        problem: VarvError = Conflict("declaration", Path(self._start.file).name, "changed", hint=_AGAIN)
+        plans: tuple[ModelPlan, ...] = ()
+        try:
+            plans = self._plans()
+        except VarvError as error:
+            problem = error
+        found = {plan.name: plan.digest() for plan in plans}
+        with views.reading(LoopView) as loops:
+            on_record = {name: loops.declared[name].declaration for name in loops.declared}
+        wanted = self._start.declarations or {name: on_record.get(name) for name in found}
+        if plans and (found == wanted or not on_record):
+            return tuple(plan.schema for plan in effective_plans(plans, views, ledger))
+        if self._start.declarations or not on_record:
+            raise problem
+        log(_LOG, logging.WARNING, "worker.by_record", why=str(problem))
+        only = [ModelName(self._start.model)] if self._start.model else None
+        return tuple(recorded_schemas(views, ledger, only).values())
+
+    def _plans(self) -> tuple[ModelPlan, ...]:
+        project = load_project(self._start.file)
+        project = project.only(self._start.model) if self._start.model else project
+        project.validate()
+        return project.plans()
+
+    def _answering(self, schema: RequestSchema, engine: FeatureEngine, nullable: frozenset[str]) -> Answering:
         return Answering(
-            plan.schema,
+            schema,
             engine,
-            self._planes.add(plan.name, plan.schema.task),
+            self._planes.add(schema.model, schema.task),
             self._log,
             self._clock,
             nullable=nullable,
@@ -151,11 +198,18 @@ class Worker:
             return
         table = table_of(message.dataset, message.part)
         rows = self._columns.scan(table, [message.segment]).collect()
+        rows = in_shape(rows, dataset.part_types(message.part))
         self._features.rows_known(Batch(dataset, message.part, rows, message.segment))
         today = Instant(self._clock.now() // DAY * DAY)
         # Requests come with the present instant, so what only older ones could see can go.
         self._features.trim(Instant(today - DAY))
         self._features.let_go()
+
+
+def _datasets_of(schemas: Sequence[RequestSchema]) -> tuple[Dataset, ...]:
+    """Return every dataset that requests or features come from, each once."""
+    every = ((one.requests, *(view.source for view in one.features.views)) for one in schemas)
+    return tuple(dict.fromkeys(dataset for several in every for dataset in several))
 
 
 class _Nulls:
@@ -188,8 +242,9 @@ def main() -> int:
     # A large request in a thread must not keep the event loop from the interpreter for long.
     sys.setswitchinterval(SWITCH_S)
     worker = Worker(start)
+    answers = LastAnswers(Gateway(create_inference(worker.inference), start.hosts))
     config = uvicorn.Config(
-        Gateway(create_inference(worker.inference), start.hosts),
+        answers,
         http=bounded_protocol(),  # type: ignore[bad-argument-type]
         ws="none",
         log_config=None,
@@ -197,17 +252,22 @@ def main() -> int:
         timeout_graceful_shutdown=DRAIN_S,
     )
     server = uvicorn.Server(config)
-    control = threading.Thread(target=_obey, args=(worker, incoming, replies, server), daemon=True)
+    control = threading.Thread(target=_obey, args=(worker, incoming, replies, server, answers), daemon=True)
     control.start()
+    worker.accepts.wait()
     server.run(sockets=[socket.socket(fileno=start.socket)])
     worker.close()
     return 0
 
 
-def _obey(worker: Worker, incoming: BinaryIO, replies: BinaryIO, server: uvicorn.Server) -> None:
+def _obey(
+    worker: Worker, incoming: BinaryIO, replies: BinaryIO, server: uvicorn.Server, answers: LastAnswers
+) -> None:
     for line in incoming:
         order = msgspec.json.decode(line, type=WorkerOrder)
         try:
+            if isinstance(order.message, Drain):
+                drain(server, answers, DRAIN_S)
             reply = worker.do(order)
         except VarvError as error:
             log(_LOG, logging.ERROR, "worker.refused", why=str(error))
@@ -217,6 +277,7 @@ def _obey(worker: Worker, incoming: BinaryIO, replies: BinaryIO, server: uvicorn
         except BrokenPipeError:
             break
     server.should_exit = True
+    worker.accepts.set()
     # A request that never ends must not keep a worker without an owner alive.
     timer = threading.Timer(DRAIN_S + 2, os._exit, args=(1,))
     timer.daemon = True

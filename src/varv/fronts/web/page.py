@@ -15,6 +15,7 @@ from pathlib import Path
 from markupsafe import Markup
 
 from varv.data.views import DatasetsView
+from varv.home.change.views import ChangesView
 from varv.home.views import HomeView
 from varv.kernel.clock import Instant, instant
 from varv.kernel.columns import Columns
@@ -53,6 +54,7 @@ class Reading:
     loops: LoopView
     home: HomeView
     datasets: DatasetsView
+    changes: ChangesView
     columns: Columns | None = None
     """Where rows are, if the page may show some."""
     has_report: Callable[[str], bool] = lambda model: False
@@ -97,6 +99,7 @@ def reading(
             loops=stack.enter_context(views.reading(LoopView)),
             home=stack.enter_context(views.reading(HomeView)),
             datasets=stack.enter_context(views.reading(DatasetsView)),
+            changes=stack.enter_context(views.reading(ChangesView)),
             columns=columns,
             has_report=has_report,
             folder=home,

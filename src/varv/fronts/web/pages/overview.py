@@ -15,6 +15,7 @@ from varv.fronts.web import words
 from varv.fronts.web.page import Page, Reading
 from varv.fronts.web.pages.entries import newest
 from varv.fronts.web.words import Status
+from varv.home.change.views import ChangeRecord
 from varv.kernel.clock import Instant
 from varv.kernel.ids import ModelName, Version
 from varv.kernel.ledger import Ledger
@@ -27,6 +28,7 @@ from varv.rollout.views import RolloutRecord
 from varv.serving import RoutingShare
 
 LAST_EVENTS = 12
+LAST_CHANGES = 5
 MOST_NUMBERS = 2
 """Of a day, in a line of a table; the page of the monitor has all."""
 
@@ -48,6 +50,16 @@ class Need(msgspec.Struct, frozen=True):
     todo: str
     href: str
     since: Instant | None
+
+
+class ChangeLine(msgspec.Struct, frozen=True):
+    """One change of the declaration."""
+
+    number: int
+    status: Status
+    lines: tuple[str, ...]
+    since: Instant
+    seq: int
 
 
 class RolloutLink(msgspec.Struct, frozen=True):
@@ -97,6 +109,7 @@ def overview_page(now: Reading, ledger: Ledger, query: Mapping[str, str]) -> Pag
         "models": [model_summary(now, name) for name in names if len(names) > 1],
         "needs": _needs(now),
         "lines": lines,
+        "changes": _changes(now),
         "n_serving": sum(line.status.kind == "good" for line in lines),
         "n_open_rollouts": sum(not record.outcome for record in now.rollouts.rollouts),
         "events": newest(ledger, LAST_EVENTS),
@@ -138,6 +151,8 @@ def _loop_status(loop: LoopRecord | None, opened: RolloutRecord | None) -> Statu
     """Return what a loop is doing."""
     if loop is None:
         return Status("off", "Not started")
+    if loop.retired_at is not None:
+        return Status("off", "Retired")
     if loop.suspended is not None:
         return Status("bad", "Training suspended")
     training = next((one for one in loop.attempts.values() if one.outcome == "training"), None)
@@ -322,8 +337,30 @@ def _labels(now: Reading, model: str, loop: LoopRecord | None) -> Stage:
     )
 
 
+def _changes(now: Reading) -> list[ChangeLine]:
+    """Return the last changes of the declaration, the latest first."""
+    records = sorted(now.changes.changes.values(), key=lambda one: -one.number)[:LAST_CHANGES]
+    return [ChangeLine(one.number, _change_status(one), one.plan.lines(), one.at, one.seq) for one in records]
+
+
+def _change_status(change: ChangeRecord) -> Status:
+    if change.failures:
+        return Status("bad", "Failed")
+    if change.is_open:
+        return Status("busy", "Under way")
+    return Status("good" if change.phase == "done" else "off", change.phase.capitalize())
+
+
+def _change_needs(change: ChangeRecord) -> list[Need]:
+    if not change.failures:
+        return []
+    todo = "Correct what it says; varv up or varv apply tries it again."
+    text = f"change {change.number}: {change.progress()}"
+    return [Need(Status("bad", "Change failed"), text, todo, f"/ledger/{change.seq}", change.at)]
+
+
 def _needs(now: Reading) -> list[Need]:
-    found: list[Need] = []
+    found = [need for change in now.changes.open for need in _change_needs(change)]
     for record in now.rollouts.rollouts:
         found += _rollout_needs(record)
     found += [need for name in now.models() if (need := _training_need(now, name)) is not None]

@@ -1,0 +1,118 @@
+"""One inference process as its owner sees it: what is said to it, and the answers that it still owes."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO
+
+import msgspec
+
+from varv.app.server.wire import Order, Start, WorkerOrder, WorkerReply
+from varv.kernel.errors import DeadlineExceeded, Unavailable, tree
+
+ANSWER_WITHIN_S = 60.0
+
+
+class WorkerProcess:
+    """One process and the answers it still owes."""
+
+    def __init__(self, start: Start, on_end: Callable[[WorkerProcess], None]) -> None:
+        self.capture = Path(start.capture)
+        self.is_new = False
+        """Whether another one still answers in its place."""
+        self.has_answered = False
+        self._lock = threading.Lock()
+        self._number = 0
+        self._owed: dict[int, Owed] = {}
+        self._on_end = on_end
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "varv.app.server.worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            pass_fds=(start.socket,),
+            # An interrupt at the terminal is for the owner, which then lets the workers finish.
+            start_new_session=True,
+        )
+        self.send(start)
+        threading.Thread(target=self._listen, name="worker-replies", daemon=True).start()
+
+    @property
+    def pid(self) -> int:
+        """The process."""
+        return self._process.pid
+
+    def send(self, message: Order) -> Owed:
+        """Say something; the answer is awaited with `Owed.wait`."""
+        owed = Owed()
+        with self._lock:
+            self._number += 1
+            line = msgspec.json.encode(WorkerOrder(self._number, message)) + b"\n"
+            if not isinstance(message, Start):
+                self._owed[self._number] = owed
+            try:
+                self._pipe.write(line)
+                self._pipe.flush()
+            except (BrokenPipeError, ValueError):
+                owed.end(None)
+        return owed
+
+    def stop(self, timeout_s: float) -> None:
+        """Close its input, so that it finishes and ends; after `timeout_s` it is killed."""
+        with self._lock:
+            self._pipe.close()
+        try:
+            self._process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    @property
+    def _pipe(self) -> IO[bytes]:
+        assert self._process.stdin is not None, "started with pipes"
+        return self._process.stdin
+
+    def _listen(self) -> None:
+        assert self._process.stdout is not None, "started with pipes"
+        for line in self._process.stdout:
+            reply = msgspec.json.decode(line, type=WorkerReply)
+            self.has_answered = True
+            with self._lock:
+                owed = self._owed.pop(reply.number, None)
+            if owed is not None:
+                owed.end(reply)
+        self._process.wait()
+        with self._lock:
+            left = list(self._owed.values())
+            self._owed.clear()
+        for owed in left:
+            owed.end(None)
+        self._on_end(self)
+
+
+class Owed:
+    """An answer that is awaited."""
+
+    def __init__(self) -> None:
+        self._done = threading.Event()
+        self._reply: WorkerReply | None = None
+
+    def end(self, reply: WorkerReply | None) -> None:
+        """Take the answer; None if there will be none."""
+        self._reply = reply
+        self._done.set()
+
+    def wait(self, timeout_s: float = ANSWER_WITHIN_S) -> WorkerReply:
+        """Return the answer; an error that the worker met is raised here."""
+        if not self._done.wait(timeout_s):
+            raise DeadlineExceeded("worker", "", "has not answered in time", timeout_s=timeout_s)
+        if self._reply is None:
+            raise Unavailable("worker", "", "ended before it answered", hint="it is started again; retry")
+        if self._reply.code:
+            # Of classes that share a code the first is the general one.
+            kind = next(error for error in tree() if error.code == self._reply.code)
+            raise kind("worker", "", f"refused: {self._reply.problem}")
+        return self._reply
