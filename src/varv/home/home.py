@@ -47,7 +47,7 @@ class ModelParts:
     plane: DataPlane
     """Answers requests of the past in this process."""
     most_held: int
-    """How many of its predictions are held in memory; None for all."""
+    """How many of its predictions are held in memory."""
 
     @property
     def name(self) -> ModelName:
