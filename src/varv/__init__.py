@@ -31,6 +31,7 @@ _WHERE = {
     "derived": "varv.features",
     "gate": "varv.training",
     "incremental": "varv.training",
+    "money": "varv.project",
     "monitor": "varv.monitoring",
     "packaged": "varv.training",
     "slice": "varv.features",
@@ -59,6 +60,7 @@ __all__ = [
     "derived",
     "gate",
     "incremental",
+    "money",
     "monitor",
     "packaged",
     "search",
@@ -72,7 +74,7 @@ if TYPE_CHECKING:
     from varv.features import FeatureView, derived, slice, windows
     from varv.kernel.errors import VarvError
     from varv.monitoring import monitor
-    from varv.project import Model, Outcome, Plant, Replay, Retrain
+    from varv.project import Model, Outcome, Plant, Replay, Retrain, money
     from varv.rollout import Rollout
     from varv.tasks import task
     from varv.training import Train, TrainingSet, behaviour, gate, incremental, packaged, search

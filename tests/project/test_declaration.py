@@ -472,6 +472,29 @@ BROKEN: list[Broken] = [
     ),
     ("a trigger that is no text", lambda: varv.Retrain(on=[None]), "has no trigger 'None'", "schedule:30d"),
     ("triggers as one text", lambda: varv.Retrain(on="performance"), "retrain 'on' is not a list", "on=["),
+    (
+        "a benefit without a cost",
+        lambda: varv.Retrain(on=["benefit"]),
+        "retrain 'on' weighs a benefit against no cost",
+        "12 a year",
+    ),
+    (
+        "a benefit without an outcome",
+        lambda: model(
+            task="score", outcome=None, monitors=[], gates=[], retrain=varv.Retrain(on=["benefit"], cost=3)
+        ),
+        "has no outcome to weigh it by",
+        "leave it out",
+    ),
+    *(
+        (f"a cost of {cost!r}", lambda cost=cost: varv.Retrain(cost=cost), "retrain 'cost'", "0.01 on 10000")
+        for cost in (0, -3.0, float("nan"), True, "cheap", "0 on 100 requests", "0 a year", [3])
+    ),
+    ("money for nothing", lambda: varv.money(training=0, loss=1), "retrain 'cost'", "varv.money"),
+    *(
+        (f"a certainty of {one!r}", lambda one=one: varv.Retrain(certainty=one), "retrain 'certainty'", "0.9")
+        for one in (0.4, 1, "sure", True)
+    ),
     ("a cool-down below zero", lambda: varv.Retrain(cooldown="-3d"), "retrain 'cooldown'", "90s, 15m"),
     # replays
     (
@@ -601,6 +624,23 @@ def test_what_retrains_by_default_is_watched_by_default():
 
 def test_without_monitors_the_calendar_still_retrains():
     assert model(monitors=[], retrain=varv.Retrain(on=["schedule:30d"])).monitors == ()
+
+
+@pytest.mark.parametrize(
+    ("cost", "loss", "a_year", "said"),
+    [
+        (30, 30.0, None, "30.0"),
+        ("0.01 on 10,000 requests", 100.0, None, "100.0 (0.01 on 10,000 requests)"),
+        (varv.money(training=400, loss=2.5), 160.0, None, "160.0 (400 at 2.5 a unit of loss)"),
+        ("12 a year", None, 12.0, "12.0 trainings a year"),
+        ("1 a month", None, 12.0, "12.0 trainings a year"),
+    ],
+)
+def test_a_price_is_said_in_loss_in_money_or_as_a_budget(cost, loss, a_year, said):
+    retrain = varv.Retrain(on=["benefit"], cost=cost, certainty=0.8)
+    assert (retrain.price.loss, retrain.price.a_year, retrain.price.line()) == (loss, a_year, said)
+    assert retrain.benefit.certainty == 0.8
+    assert varv.Retrain(cost=cost).benefit is None
 
 
 def test_an_empty_list_of_triggers_never_retrains():

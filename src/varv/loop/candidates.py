@@ -230,13 +230,14 @@ class Candidates:
         own = rows
         for column in sorted(set(made.signature) - set(plan.features.names)):
             own = self._with_column(plan.outcome.requests, own, column, made.cutoff)
-        ours = self._scores(fit.package, own)
-        return _Stretch(own, ours, ours if champion is None else self._scores(champion.package, rows))
+        ours = self.scores(fit.package, own)
+        return _Stretch(own, ours, ours if champion is None else self.scores(champion.package, rows))
 
     def _served(self, version: VersionRegistered) -> Served:
         return Served(lambda: self._blobs.get(version.package), self._runtimes)
 
-    def _scores(self, package: Digest, rows: pl.DataFrame) -> Scores:
+    def scores(self, package: Digest, rows: pl.DataFrame) -> Scores:
+        """Return what a stored package says of `rows`, float32 of shape (n, width)."""
         opened = open_package(self._blobs.get(package))
         # A planted column that nobody caught: broken in production, so empty here.
         gone = [name for name in opened.signature.names if name not in rows.columns]

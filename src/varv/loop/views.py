@@ -24,6 +24,7 @@ from varv.loop.model import (
     TrainingSuspended,
     Trigger,
 )
+from varv.loop.weighing import BenefitWeighed, Weighed
 from varv.rollout import RolloutSettled
 from varv.tasks import Task, TaskSpec, task_of
 from varv.training.gates import GateResult
@@ -77,6 +78,8 @@ class LoopRecord:
     """Features that were examined for leaks."""
     leaks: list[LeakFinding] = field(default_factory=list)
     """What speaks for a leak, as far as it was found."""
+    weighed: Weighed = field(default_factory=Weighed)
+    """What is known of what a fresh model would save, where that is weighed."""
 
     @property
     def last_failure(self) -> Attempt | None:
@@ -120,6 +123,8 @@ class LoopView:
             record.leaks.append(event.finding)
         elif isinstance(event, RowsMatured):
             record.n_labelled = event.n_rows
+        elif isinstance(event, BenefitWeighed):
+            record.weighed = record.weighed.after(event)
         elif isinstance(event, RetrainTriggered):
             record.n_retrains, record.suspended = event.n_retrains, None
             attempt = Attempt(event.version, event.triggers, entry.at, entry.seq, event.planted)

@@ -7,6 +7,7 @@ the files; `plan` compiles a model.
 from varv.project.declaration import REFERENCES, Model, Outcome, Plant, Replay, Retrain
 from varv.project.loading import load_project, whole_place
 from varv.project.plan import ModelPlan, datasets_of, plan_of, replay_digest
+from varv.project.price import money
 from varv.project.project import Project, project_of
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "Retrain",
     "datasets_of",
     "load_project",
+    "money",
     "plan_of",
     "project_of",
     "replay_digest",

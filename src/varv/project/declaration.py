@@ -19,7 +19,9 @@ from varv.features import Derived, FeatureSet, FeatureView, Slice
 from varv.kernel.clock import DAY, Duration, Instant, duration, instant
 from varv.kernel.errors import InvalidDeclaration, InvalidInput
 from varv.kernel.ids import ModelName, checked_name
+from varv.loop.weighing import BenefitPolicy
 from varv.monitoring import Monitor, monitor
+from varv.project.price import Cost, price_of
 from varv.rollout import Rollout
 from varv.serving.scores import answer_schema
 from varv.tasks import Task, task_of
@@ -39,7 +41,7 @@ class Named(Protocol):
 Feature = str | FeatureView | Derived
 T = TypeVar("T")
 
-_KINDS = ("performance", "drift", "calibration", "schedule", "volume")
+_KINDS = ("performance", "drift", "calibration", "benefit", "schedule", "volume")
 _PERCENT = re.compile(r"(\d+(?:\.\d+)?)%")
 
 
@@ -72,10 +74,18 @@ class Retrain:
     ----------
     on
         Any of ``"performance"``, ``"drift"`` and ``"calibration"`` (an alarm of that kind),
-        ``"schedule:30d"`` (so long after the last training) and ``"volume:25%"`` (so many more rows with an
-        outcome than at the last training). An empty list never retrains.
+        ``"schedule:30d"`` (so long after the last training), ``"volume:25%"`` (so many more rows with an
+        outcome than at the last training) and ``"benefit"`` (a fresh model would have saved what a training
+        costs). An empty list never retrains.
     cooldown
         The least time between two trainings; what comes in between waits.
+    cost
+        What a training may cost, which ``"benefit"`` weighs and `varv replay --regret` judges by: a summed
+        loss, such as 30 (nats, of the log-loss); ``"0.01 on 10000 requests"``, which is 100; in money,
+        ``varv.money(training=400, loss=2)``; or a budget, ``"12 a year"``, from which the price follows that
+        would have led to so many trainings in the past.
+    certainty
+        With which ``"benefit"`` must know that a training is worth its cost.
 
     Raises
     ------
@@ -83,8 +93,17 @@ class Retrain:
         If a trigger is not understood or is there twice.
     """
 
-    def __init__(self, on: Sequence[str] = ("performance", "schedule:30d"), *, cooldown: str = "3d") -> None:
+    def __init__(
+        self,
+        on: Sequence[str] = ("performance", "schedule:30d"),
+        *,
+        cooldown: str = "3d",
+        cost: Cost | None = None,
+        certainty: float = 0.9,
+    ) -> None:
         self.alarms: frozenset[str] = frozenset()
+        self.price = None if cost is None else price_of(cost)
+        self.certainty = _certainty(certainty)
         self.schedule: Duration | None = None
         self.volume: float | None = None
         if isinstance(on, str) or not isinstance(on, Sequence):
@@ -97,19 +116,31 @@ class Retrain:
             if kind in seen:
                 raise InvalidDeclaration("retrain", "on", f"names {kind!r} twice", hint="keep one of them")
             seen.add(kind)
+        if "benefit" in seen and self.price is None:
+            hint = 'say what a training may cost: cost="0.01 on 10000 requests", or cost="12 a year"'
+            raise InvalidDeclaration("retrain", "on", "weighs a benefit against no cost", hint=hint)
         self.on = tuple(on)
         self.cooldown = _duration("retrain", "cooldown", cooldown)
+
+    @property
+    def benefit(self) -> BenefitPolicy | None:
+        """What a training may cost, if it is to be worth that."""
+        if "benefit" not in self.on or self.price is None:
+            return None
+        return BenefitPolicy(self.price, self.certainty)
 
     def _declare(self, trigger: object) -> str:
         kind, _, detail = trigger.partition(":") if isinstance(trigger, str) else ("", "", "")
         if kind in ("performance", "drift", "calibration") and not detail:
             self.alarms |= {kind}
+        elif kind == "benefit" and not detail:
+            pass
         elif kind == "schedule" and detail:
             self.schedule = _duration("retrain", "schedule", detail)
         elif kind == "volume" and (share := _PERCENT.fullmatch(detail)) and 0 < float(share[1]) <= 1e6:
             self.volume = float(share[1]) / 100
         else:
-            hint = f"use {', '.join(_KINDS[:3])}, schedule:30d or volume:25%"
+            hint = f"use {', '.join(_KINDS[:4])}, schedule:30d or volume:25%"
             raise InvalidDeclaration("retrain", "on", f"has no trigger {str(trigger)[:60]!r}", hint=hint)
         return kind
 
@@ -274,6 +305,10 @@ class Model:
                 f"has a retrain of type {type(self.retrain).__name__}",
                 hint="use varv.Retrain(...)",
             )
+        if self.retrain.benefit is not None and not self.task.has_outcome:
+            problem = "retrains on 'benefit', and has no outcome to weigh it by"
+            hint = f"leave it out of retrain: the task {self.task.name} has no loss"
+            raise InvalidDeclaration("model", self.name, problem, hint=hint)
         unwatched = sorted(self.retrain.alarms - monitor.plan(self.monitors, task=self.task).kinds)
         if unwatched:
             problem = f"retrains on {unwatched[0]!r} alarms, which no monitor raises"
@@ -549,6 +584,14 @@ def _instant(kind: str, name: str, text: str) -> Instant:
         raise InvalidDeclaration(
             kind, name, f"has a bad time: {error.problem}", given=repr(text)[:40], hint=error.hint
         ) from None
+
+
+def _certainty(given: object) -> float:
+    if isinstance(given, bool) or not isinstance(given, int | float) or not 0.5 <= given < 1:
+        hint = "write certainty=0.9; from 0.5 to below 1"
+        problem = "is not allowed"
+        raise InvalidDeclaration("retrain", "certainty", problem, given=repr(given)[:60], hint=hint)
+    return float(given)
 
 
 def _types(name: str, **checks: tuple[object, type]) -> None:

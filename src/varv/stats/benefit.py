@@ -66,6 +66,11 @@ def terms(n_known: npt.ArrayLike, n_fresh: npt.ArrayLike, age: npt.ArrayLike) ->
     age
         Periods between the two trainings.
 
+    Raises
+    ------
+    ValueError
+        If a number is not finite.
+
     Notes
     -----
     A fresher model that knows no more, as with a sliding window, is not behind: no term is below zero.
@@ -77,7 +82,10 @@ def terms(n_known: npt.ArrayLike, n_fresh: npt.ArrayLike, age: npt.ArrayLike) ->
     """
     known, fresh = np.maximum(n_known, 1.0), np.maximum(n_fresh, 1.0)
     found = [np.log(fresh / known), 1.0 / known - 1.0 / fresh, np.asarray(age, dtype=np.float64)]
-    return np.maximum(np.stack(np.broadcast_arrays(*found), axis=-1), 0.0)
+    stacked = np.stack(np.broadcast_arrays(*found), axis=-1)
+    if not np.all(np.isfinite(stacked)):
+        raise ValueError("outcomes known and ages must be finite")
+    return np.maximum(stacked, 0.0)
 
 
 def pair_sums(losses: npt.ArrayLike, n_known: npt.ArrayLike, trained: npt.ArrayLike, n: float) -> PairSums:
@@ -122,6 +130,11 @@ def growth_curve(
     rng
         The source of chance: the draws resample whole periods, since all pairs of one share its requests.
 
+    Raises
+    ------
+    ValueError
+        If a sum is not finite.
+
     Notes
     -----
     Least squares without an intercept, since a version is not behind itself, and with no coefficient below
@@ -133,6 +146,8 @@ def growth_curve(
         return None
     grams = np.stack([period.gram for period in known])
     moments = np.stack([period.moment for period in known])
+    if not (np.all(np.isfinite(grams)) and np.all(np.isfinite(moments))):
+        raise ValueError("sums of pairs must be finite")
     times = rng.multinomial(len(known), np.full(len(known), 1.0 / len(known)), size=n_draws)
     counts = np.vstack([np.ones(len(known)), times])
     found = _nonnegative(np.tensordot(counts, grams, axes=1), counts @ moments)
@@ -152,11 +167,13 @@ def predicted(curve: Curve, exposure: npt.ArrayLike, *, certainty: float) -> Pre
     Raises
     ------
     ValueError
-        If `certainty` does not lie between 0 and 1.
+        If `certainty` does not lie between 0 and 1, or `exposure` is not three finite numbers.
     """
     if not 0 < certainty < 1:
         raise ValueError(f"certainty must lie between 0 and 1, not {certainty}")
     behind = np.asarray(exposure, dtype=np.float64)
+    if behind.shape != (N_TERMS,) or not np.all(np.isfinite(behind)):
+        raise ValueError(f"an exposure has {N_TERMS} finite numbers, not {behind}")
     low, high = np.quantile(curve.draws @ behind, [1 - certainty, certainty])
     return Predicted(float(curve.coefficients @ behind), float(low), float(high))
 
@@ -177,8 +194,17 @@ def price_of_budget(
         Requests of each period, shape (T,).
     n_trainings
         After the first.
+
+    Raises
+    ------
+    ValueError
+        If there is no period, shapes differ, a number is not finite, or `n_trainings` is negative.
     """
     known, requests = np.asarray(n_known, dtype=np.float64), np.asarray(n, dtype=np.float64)
+    if known.ndim != 1 or known.shape != requests.shape or not known.size or not n_trainings >= 0:
+        raise ValueError(f"periods must have one shape (T,), not {known.shape} and {requests.shape}")
+    if not np.all(np.isfinite([*np.ravel(coefficients), *requests])):
+        raise ValueError("coefficients and requests must be finite")
     time = np.arange(known.size)
     behind = terms(known[:, None], known[None, :], time[None, :] - time[:, None])
     lost = np.cumsum(np.triu(behind @ np.asarray(coefficients) * requests, 1), axis=1)

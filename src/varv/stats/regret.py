@@ -81,12 +81,22 @@ def require_matrix(matrix: LossMatrix) -> None:
     ):
         raise ValueError("versions must be trained in order, the first on day 0, the last before the end")
     read = np.arange(n_days) >= matrix.starts[:, None]
-    if not np.all(np.isfinite(matrix.losses[read])) or matrix.delay < 0 or matrix.lag < 0:
-        raise ValueError("losses must be finite, and delay and lag at least 0")
+    finite = [matrix.losses[read], matrix.n, matrix.n_known]
+    if not all(np.all(np.isfinite(numbers)) for numbers in finite) or matrix.delay < 0 or matrix.lag < 0:
+        raise ValueError("losses and counts must be finite, and delay and lag at least 0")
 
 
 def loss_of(matrix: LossMatrix, schedule: Schedule) -> float:
-    """Return the summed loss under a schedule, the price of its trainings left out."""
+    """Return the summed loss under a schedule, the price of its trainings left out.
+
+    Raises
+    ------
+    ValueError
+        If the matrix is none, or the schedule does not begin with the first version and go on in order.
+    """
+    require_matrix(matrix)
+    if not schedule or schedule[0] or np.any(np.diff(schedule) <= 0):
+        raise ValueError(f"a schedule names versions in order, the first one first, not {schedule}")
     served = matrix.served_from[list(schedule)]
     ends = [*served[1:].tolist(), matrix.n.size]
     spans = zip(schedule, served.tolist(), ends, strict=True)
@@ -95,6 +105,11 @@ def loss_of(matrix: LossMatrix, schedule: Schedule) -> float:
 
 def best_schedule(matrix: LossMatrix, price: float) -> Schedule:
     """Return the schedule of least loss, each training after the first paid with `price`.
+
+    Raises
+    ------
+    ValueError
+        If the matrix is none, or the price is not a number.
 
     Notes
     -----
@@ -108,6 +123,9 @@ def best_schedule(matrix: LossMatrix, price: float) -> Schedule:
     >>> best_schedule(matrix, 1.0), best_schedule(matrix, 10.0), best_schedule(matrix, 99.0)
     ((0, 1, 2), (0, 1), (0,))
     """
+    require_matrix(matrix)
+    if not np.isfinite(price):
+        raise ValueError(f"a price must be finite, not {price}")
     n_versions, n_days = matrix.losses.shape
     read = np.arange(n_days) >= matrix.starts[:, None]
     until = np.zeros((n_versions, n_days + 1))
@@ -135,7 +153,13 @@ def scheduled(matrix: LossMatrix, is_due: Callable[[int, Schedule], bool]) -> Sc
     ----------
     is_due
         Of the version that could be trained now and the schedule so far; it must look at nothing later.
+
+    Raises
+    ------
+    ValueError
+        If the matrix is none.
     """
+    require_matrix(matrix)
     found: Schedule = (0,)
     for version in range(1, matrix.starts.size):
         if matrix.starts[version] >= matrix.free_from[found[-1]] and is_due(version, found):
@@ -147,7 +171,14 @@ def calendars(matrix: LossMatrix, every: int) -> list[Schedule]:
     """Return the schedules that train at every so many starts: one for each start that they may begin with.
 
     One calendar run is one draw; the mean over where it begins is what the calendar is worth.
+
+    Raises
+    ------
+    ValueError
+        If `every` is below 1.
     """
+    if every < 1:
+        raise ValueError(f"a calendar trains every start or less often, not every {every}")
     phases = range(1, min(every, matrix.starts.size) + 1)
     return [
         scheduled(matrix, lambda version, _, phase=phase: (version - phase) % every == 0) for phase in phases
