@@ -17,6 +17,7 @@ from pathlib import Path
 import msgspec
 
 from varv.app.compose import open_home, open_ledger, open_views
+from varv.app.regrets import FOLDER, with_regret
 from varv.data import Dataset, Datasets, DatasetsView
 from varv.fronts.web.report import write_report
 from varv.home.accounts import rows_of, text_notices, warnings_of
@@ -48,6 +49,7 @@ from varv.loop.leak_report import new_notices
 from varv.loop.leaks import changed_rows
 from varv.loop.model import LeakFinding, LoopStarted
 from varv.loop.plan import loop_id
+from varv.loop.weighing import Price
 from varv.project import REFERENCES, Model, ModelPlan, Replay, datasets_of, plan_of, replay_digest
 from varv.rollout import Rollout
 
@@ -64,6 +66,7 @@ _PARTS = (
         "blobs",
         "cache",
         "columns",
+        FOLDER,
         COMPARISON_FILE,
         "checkpoints.jsonl",
         "signing.key",
@@ -84,6 +87,8 @@ def run_replay(
     declared_only: bool = False,
     fresh: bool = False,
     fault: str = "",
+    regret: bool = False,
+    price: Price | None = None,
 ) -> Comparisons:
     """Replay the declared policies and their references, compare them, and return what each model showed.
 
@@ -95,6 +100,10 @@ def run_replay(
         Set a finished or started replay of the same declaration aside too, and run it anew.
     fault
         A crash point, for tests; see `kernel.faults`.
+    regret
+        Find what each policy lost beyond the best schedule in hindsight as well.
+    price
+        Of a training, for regret; the declared one by default.
 
     Raises
     ------
@@ -121,10 +130,13 @@ def run_replay(
         # A home is hundreds of megabytes in reference cycles, and the collector counts objects, not bytes:
         # without this the next policy's home would stand beside the last one's.
         gc.collect()
+    of_models = [{policy: of[plan.name] for policy, of in runs.items()} for plan in plans]
     compared = [
-        _compared(replay, plan, {policy: of[plan.name] for policy, of in runs.items()}, accounts[plan.name])
-        for plan in plans
+        _compared(replay, plan, found, accounts[plan.name])
+        for plan, found in zip(plans, of_models, strict=True)
     ]
+    if regret:
+        compared = with_regret(home, replay, plans, compared, of_models, price)
     return _record(home, replay, plans, compared, accounts)
 
 

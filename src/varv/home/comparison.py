@@ -142,6 +142,11 @@ def compare(runs: Mapping[str, PolicyRun], *, since: Instant, until: Instant, se
     )
 
 
+def compared_requests(runs: Mapping[str, PolicyRun]) -> pl.DataFrame:
+    """Return the ``key`` of each request that finished policies are compared on."""
+    return _common(runs).select("key")
+
+
 def _require_enough(declared: PolicyRun, common: pl.DataFrame) -> None:
     model, task = declared.model, declared.task
     if common.is_empty():

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from varv.home.regret import Regret
 from varv.kernel.clock import Instant, iso
 from varv.kernel.codec import Digest, Event, event
 from varv.kernel.ids import ModelName
@@ -199,6 +200,8 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     notices: tuple[str, ...] = ()
     rows: tuple[PartRows, ...] = ()
     """What became of the rows of each part of each dataset, under the declared policy."""
+    regret: Regret | msgspec.UnsetType = msgspec.UNSET
+    """How policies did against the best schedule in hindsight, where that was asked for."""
 
 
 class Comparisons(msgspec.Struct, frozen=True, kw_only=True):

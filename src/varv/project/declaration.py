@@ -398,6 +398,9 @@ class Replay:
         Other policies to compare with, by name.
     seed
         Everything random in the replay depends on it, and nothing else.
+    price
+        What a training costs, by which ``--regret`` judges policies, as in ``varv.Retrain(cost=...)``; that
+        of the model's own retraining by default.
 
     Raises
     ------
@@ -414,6 +417,7 @@ class Replay:
         plants: Sequence[Plant] = (),
         references: Sequence[str] = ("never", "monthly", "weekly"),
         seed: int = 0,
+        price: Cost | None = None,
     ) -> None:
         if not models:
             raise InvalidDeclaration(
@@ -444,6 +448,7 @@ class Replay:
             raise InvalidDeclaration("replay", named, f"has no reference policy {unknown[0]!r}", hint=hint)
         self.references = tuple(dict.fromkeys(references))
         self.seed = seed
+        self.price = None if price is None else price_of(price)
 
     def validate(self) -> None:
         """Check the plants against the data's columns; the models are checked by their project."""

@@ -115,6 +115,7 @@ def _shared(*, default: object) -> _Parser:
     return shared
 
 
+_REGRET = "show what each policy lost beyond the best schedule in hindsight, and what trainings are worth"
 _JSON = "answer with one JSON document on standard output, errors too"
 
 
@@ -138,6 +139,13 @@ def _add_writing(add: Any) -> None:
     replay.add_argument("--declared-only", action="store_true", help="leave the reference policies out")
     replay.add_argument(
         "--policies", metavar="NAMES", help="reference policies to compare with: never,monthly,weekly"
+    )
+    replay.add_argument("--regret", action="store_true", help=_REGRET)
+    replay.add_argument(
+        "--price",
+        metavar="PRICE",
+        default="",
+        help='what a training costs, for --regret: 30 (summed loss), "0.01 on 10000 requests", "12 a year"',
     )
     replay.add_argument("--fresh", action="store_true", help="set a replay that is there aside, and run anew")
     up = add("up", "serve models, and run their loops", _UP)

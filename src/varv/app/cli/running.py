@@ -12,6 +12,7 @@ from varv.app.settings import Loaded, Settings
 from varv.home.model import Comparisons
 from varv.kernel.clock import Instant, SystemClock
 from varv.kernel.errors import InvalidInput
+from varv.loop.weighing import Price
 from varv.project import Project
 
 
@@ -59,12 +60,26 @@ def replay(options: argparse.Namespace, loaded: Loaded) -> int:
             declared_only=options.declared_only,
             fresh=options.fresh,
             fault=settings.fault,
+            regret=options.regret or bool(options.price),
+            price=_price(options.price),
         )
     finally:
         progress.close()
     reports = [settings.home / report_name(one.model, len(found.models)) for one in found.models]
     answer(options, found, lambda: [*_comparisons(found), *(Line(f"report {path}") for path in reports)])
     return 0
+
+
+def _price(text: str) -> Price | None:
+    """Return the price of a training that a command line says."""
+    from varv.project.price import price_of
+
+    if not text:
+        return None
+    try:
+        return price_of(float(text))
+    except ValueError:
+        return price_of(text)
 
 
 def _project(options: argparse.Namespace, settings: Settings) -> Project:
