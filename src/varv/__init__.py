@@ -21,6 +21,7 @@ _WHERE = {
     "Outcome": "varv.project",
     "Parquet": "varv.data",
     "Plant": "varv.project",
+    "Policy": "varv.project",
     "Replay": "varv.project",
     "Retrain": "varv.project",
     "Rollout": "varv.rollout",
@@ -50,6 +51,7 @@ __all__ = [
     "Outcome",
     "Parquet",
     "Plant",
+    "Policy",
     "Replay",
     "Retrain",
     "Rollout",
@@ -74,7 +76,7 @@ if TYPE_CHECKING:
     from varv.features import FeatureView, derived, slice, windows
     from varv.kernel.errors import VarvError
     from varv.monitoring import monitor
-    from varv.project import Model, Outcome, Plant, Replay, Retrain, money
+    from varv.project import Model, Outcome, Plant, Policy, Replay, Retrain, money
     from varv.rollout import Rollout
     from varv.tasks import task
     from varv.training import Train, TrainingSet, behaviour, gate, incremental, packaged, search

@@ -523,6 +523,44 @@ BROKEN: list[Broken] = [
         "never, monthly, weekly",
     ),
     (
+        "two policies of one name",
+        lambda: replay(references=[varv.Policy("fast"), varv.Policy("fast")]),
+        "policy 'fast' has two policies of one name",
+        "rename",
+    ),
+    (
+        "a policy with the name of a reference",
+        lambda: replay(references=[varv.Policy("weekly")]),
+        "policy 'weekly' has two policies of one name",
+        "rename",
+    ),
+    ("a policy called declared", lambda: varv.Policy("declared"), "policy 'declared'", "rename"),
+    ("a policy with a bad name", lambda: varv.Policy("../x"), "policy '../x'", "lower-case"),
+    (
+        "a policy of a text",
+        lambda: varv.Policy("x", retrain="weekly"),
+        "policy 'x' has retrain=",
+        "varv.Retrain",
+    ),
+    (
+        "a policy of gates as a text",
+        lambda: varv.Policy("x", gates="all"),
+        "gates that are no list",
+        "gates=[",
+    ),
+    (
+        "a policy on alarms that nothing raises",
+        lambda: varv.Replay(
+            model(monitors=[], retrain=varv.Retrain(on=["schedule:3d"])),
+            since="2024-01-01",
+            train_at="2024-02-01",
+            until="2024-03-01",
+            references=[varv.Policy("alarmed", retrain=varv.Retrain(on=["drift"]))],
+        ),
+        "'drift' alarms, which no monitor raises",
+        "monitor.drift",
+    ),
+    (
         "references as one text",
         lambda: replay(references="never"),
         "argument 'references' is not a list",
@@ -649,8 +687,31 @@ def test_an_empty_list_of_triggers_never_retrains():
 
 
 def test_the_references_are_policies():
-    assert set(REFERENCES) == {"never", "monthly", "weekly"}
-    assert REFERENCES["weekly"].schedule == 7 * DAY
+    calendars = [f"every-{weeks}-weeks" for weeks in (2, 4, 8)]
+    assert list(REFERENCES) == ["never", "monthly", "weekly", *calendars, "volume-25", "volume-50"]
+    assert REFERENCES["every-4-weeks"].retrain.schedule == 28 * DAY
+    assert REFERENCES["volume-25"].retrain.volume == 0.25
+    declared = model(train=varv.Train(fit, origins=3), gates=[varv.gate.beats_champion()])
+    weekly = REFERENCES["weekly"].of(declared)
+    assert (weekly.retrain.schedule, weekly.gates, weekly.train.origins, weekly.train.refit) == (
+        7 * DAY,
+        (),
+        1,
+        False,
+    )
+    # What is declared stays as it was.
+    assert (declared.train.origins, len(declared.gates)) == (3, 1)
+
+
+def test_a_policy_replaces_what_it_gives_and_keeps_the_rest():
+    often = varv.Policy("often", retrain=varv.Retrain(on=["schedule:2d"]))
+    found = replay(references=["never", often])
+    assert found.references == ("never", "often")
+    [declared] = found.models
+    varied = found.policies["often"].of(declared)
+    assert varied.retrain is often.retrain
+    assert (varied.rollout, varied.gates, varied.train) == (declared.rollout, declared.gates, declared.train)
+    assert varv.Policy("open", gates=[]).of(declared).gates == ()
 
 
 def test_a_reference_that_is_named_twice_is_run_once():

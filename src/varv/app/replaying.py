@@ -8,7 +8,6 @@ never touched.
 
 from __future__ import annotations
 
-import copy
 import gc
 import shutil
 from collections.abc import Callable, Sequence
@@ -50,8 +49,7 @@ from varv.loop.leaks import changed_rows
 from varv.loop.model import LeakFinding, LoopStarted
 from varv.loop.plan import loop_id
 from varv.loop.weighing import Price
-from varv.project import REFERENCES, Model, ModelPlan, Replay, datasets_of, plan_of, replay_digest
-from varv.rollout import Rollout
+from varv.project import ModelPlan, Replay, datasets_of, plan_of, replay_digest
 
 OnTick = Callable[[str, Progress, list[Entry]], None]
 """Told, after each step of a policy's replay: the policy's name, how far it has come, and what its ledger
@@ -124,7 +122,7 @@ def run_replay(
     for name in [DECLARED] if declared_only else [DECLARED, *replay.references]:
         policy = _Policy(replay, name, home, feed, declaration)
         if name != DECLARED:
-            make_room(policy.folder, declaration, fresh=fresh)
+            make_room(policy.folder, policy.declaration, fresh=fresh)
         runs[name], found = policy.run(on_tick, fault if name == DECLARED else "")
         accounts = found or accounts
         # A home is hundreds of megabytes in reference cycles, and the collector counts objects, not bytes:
@@ -217,10 +215,15 @@ class _Policy:
         self._replay = replay
         self._name = name
         self._feed = feed
-        self._declaration = declaration
         self.folder = home if self._is_declared else home / "policies" / name
-        models = replay.models if self._is_declared else [_reference(one, name) for one in replay.models]
+        variation = None if self._is_declared else replay.policies[name]
+        models = replay.models if variation is None else [variation.of(one) for one in replay.models]
         self._plans = tuple(map(plan_of, models))
+        self.declaration = declaration
+        if variation is not None and not variation.is_standard:
+            # The name of a policy that is declared says nothing of its parts.
+            plans = [plan.digest(replay.train_at, replay.seed) for plan in self._plans]
+            self.declaration = digest_of([declaration, plans])
 
     def run(
         self, on_tick: OnTick, fault: str
@@ -242,7 +245,7 @@ class _Policy:
                 on_tick(self._name, progress, entries)
 
             driver = Driver(home, clock, replay, self._feed, plants=self._is_declared)
-            driver.run(self._declaration, tick)
+            driver.run(self.declaration, tick)
             accounts = self._accounts(home) if self._is_declared else {}
             # What an earlier start of this replay has spent is not known any more, and a part would mislead.
             spent = None if resumed else round(cpu_seconds() - began, 1)
@@ -291,21 +294,6 @@ def _changed_since(folder: Path, home: Home) -> dict[str, list[LeakFinding]]:
 def _changed(dataset: Dataset, before: Datasets, now: Datasets) -> list[LeakFinding]:
     stored, read = (each.read_part(dataset, dataset.event_time) for each in (before, now))
     return list(changed_rows(dataset.name, dataset.key, stored, read))
-
-
-def _reference(model: Model, name: str) -> Model:
-    """Return the model under a reference policy: by the calendar, replaced at once, with nothing to pass.
-
-    Without gates and a shadow a refit would put into service what nobody has judged, so what was scored on
-    the one held-out stretch is what serves.
-    """
-    chosen = copy.copy(model)
-    chosen.train = copy.copy(model.train)
-    chosen.train.origins, chosen.train.refit = 1, False
-    chosen.retrain = REFERENCES[name]
-    chosen.rollout = Rollout.immediate()
-    chosen.gates = ()
-    return chosen
 
 
 def _record(

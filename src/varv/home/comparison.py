@@ -1,5 +1,4 @@
-"""Policies held against each other on the same requests: the declared loop, and references that follow the
-calendar.
+"""Policies held against each other on the same requests: the declared loop, and its references.
 
 All policies see the same data in the same order and train by the same function. Only requests that every
 policy answered and that have an outcome are scored, by the losses and metrics of the model's task. Days are
@@ -35,6 +34,7 @@ from varv.kernel.ids import ModelName, derived_seed
 from varv.loop.model import LeakFinding
 from varv.loop.views import LoopView
 from varv.monitoring.views import MonitoringView
+from varv.project import DECLARED
 from varv.registry import RegistryView, VersionRegistered
 from varv.serving.scores import GROUP, lists_of, score_columns, scores_in
 from varv.stats.intervals import Numbers, block_bootstrap_mean, clustered_mean
@@ -42,7 +42,6 @@ from varv.tasks import Array, Task
 
 COMPARISON_FILE = "comparison.json"
 """In the home folder: the last comparison, for programs."""
-DECLARED = "declared"
 BLOCK_DAYS = 7
 """Days that are resampled together: weather and its backlog last for days."""
 

@@ -138,7 +138,10 @@ def _add_writing(add: Any) -> None:
     _add_project(replay)
     replay.add_argument("--declared-only", action="store_true", help="leave the reference policies out")
     replay.add_argument(
-        "--policies", metavar="NAMES", help="reference policies to compare with: never,monthly,weekly"
+        "--policies",
+        metavar="NAMES",
+        help="policies to compare with, of those declared and never,monthly,weekly,every-2-weeks,"
+        "every-4-weeks,every-8-weeks,volume-25,volume-50",
     )
     replay.add_argument("--regret", action="store_true", help=_REGRET)
     replay.add_argument(

@@ -37,7 +37,6 @@ def replay(options: argparse.Namespace, loaded: Loaded) -> int:
     """Live through the past, and compare policies."""
     from varv.app.cli.progress import ReplayProgress
     from varv.app.replaying import report_name, run_replay
-    from varv.project import REFERENCES
 
     settings = loaded.settings
     project = _project(options, settings)
@@ -46,8 +45,8 @@ def replay(options: argparse.Namespace, loaded: Loaded) -> int:
     if options.policies is not None:
         names = [name.strip() for name in options.policies.split(",") if name.strip()]
         for name in names:
-            if name not in REFERENCES:
-                hint = f"the policies are {', '.join(REFERENCES)}"
+            if name not in declared.policies:
+                hint = f"the policies are {', '.join(declared.policies)}"
                 raise InvalidInput("policy", name[:40], "does not exist", hint=hint)
         declared.references = tuple(names)
     models = [model.name for model in declared.models]
