@@ -22,6 +22,7 @@ _WHERE = {
     "Parquet": "varv.data",
     "Plant": "varv.project",
     "Policy": "varv.project",
+    "PolicySearch": "varv.project",
     "Replay": "varv.project",
     "Retrain": "varv.project",
     "Rollout": "varv.rollout",
@@ -52,6 +53,7 @@ __all__ = [
     "Parquet",
     "Plant",
     "Policy",
+    "PolicySearch",
     "Replay",
     "Retrain",
     "Rollout",
@@ -76,7 +78,7 @@ if TYPE_CHECKING:
     from varv.features import FeatureView, derived, slice, windows
     from varv.kernel.errors import VarvError
     from varv.monitoring import monitor
-    from varv.project import Model, Outcome, Plant, Policy, Replay, Retrain, money
+    from varv.project import Model, Outcome, Plant, Policy, PolicySearch, Replay, Retrain, money
     from varv.rollout import Rollout
     from varv.tasks import task
     from varv.training import Train, TrainingSet, behaviour, gate, incremental, packaged, search

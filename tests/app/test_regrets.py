@@ -15,7 +15,7 @@ from tests.loop.synthetic import declared, entries_of, parcels, quietly
 import varv
 from varv.app.cli.comparison_blocks import comparison_blocks
 from varv.app.cli.rendering import text
-from varv.app.replaying import read_comparison, run_replay
+from varv.app.replaying import Extra, read_comparison, run_replay
 from varv.home.model import Comparison, PoliciesCompared
 from varv.home.regret import BEST
 from varv.kernel.errors import FailedPrecondition
@@ -24,6 +24,7 @@ from varv.project import project_of
 
 pytestmark = pytest.mark.slow
 FITS: list[int] = []
+REGRET = Extra(regret=True, price=Price(5.0))
 
 
 def counted(train: varv.TrainingSet, params: Mapping[str, Any]) -> Any:
@@ -45,7 +46,7 @@ def shown(tmp_path_factory):
     project_of("test", [replay]).validate()
     [plain] = run_replay(replay, home, quietly).models
     FITS.clear()
-    [found] = run_replay(replay, home, quietly, regret=True, price=Price(5.0)).models
+    [found] = run_replay(replay, home, quietly, extra=REGRET).models
     return home, plain, found, list(FITS)
 
 
@@ -75,7 +76,7 @@ def test_a_replay_without_regret_says_nothing_of_it_in_file_and_ledger(shown):
 def test_fits_are_found_again_and_the_result_is_in_the_file_the_ledger_and_the_report(shown):
     home, _, found, _ = shown
     FITS.clear()
-    [again] = run_replay(past(), home, quietly, regret=True, price=Price(5.0)).models
+    [again] = run_replay(past(), home, quietly, extra=REGRET).models
     assert FITS == []
     assert again.regret == found.regret
     assert read_comparison(home).models[0].regret == found.regret
@@ -104,7 +105,7 @@ def test_a_past_that_is_too_short_is_refused(tmp_path):
     replay = declared(until="2024-03-30T00:00:00Z")
     project_of("test", [replay]).validate()
     with pytest.raises(FailedPrecondition, match="too short for regret"):
-        run_replay(replay, tmp_path, quietly, declared_only=True, regret=True)
+        run_replay(replay, tmp_path, quietly, declared_only=True, extra=Extra(regret=True))
 
 
 def _encoded(one: Comparison) -> bytes:

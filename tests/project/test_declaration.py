@@ -534,6 +534,15 @@ BROKEN: list[Broken] = [
         "policy 'weekly' has two policies of one name",
         "rename",
     ),
+    ("a search of nothing", lambda: varv.PolicySearch(), "search 'policies' tries nothing", "retrain=["),
+    (
+        "a search of too much",
+        lambda: varv.PolicySearch(retrain=[varv.Retrain()] * 101, rollout=[varv.Rollout()] * 2),
+        "tries 202 combinations",
+        "at most 200",
+    ),
+    ("a search of one text", lambda: varv.PolicySearch(retrain="weekly"), "'retrain' is not a list", "=["),
+    ("a search that is a list", lambda: replay(search=[varv.Retrain()]), "has search=", "varv.PolicySearch"),
     ("a policy called declared", lambda: varv.Policy("declared"), "policy 'declared'", "rename"),
     ("a policy with a bad name", lambda: varv.Policy("../x"), "policy '../x'", "lower-case"),
     (
@@ -712,6 +721,29 @@ def test_a_policy_replaces_what_it_gives_and_keeps_the_rest():
     assert varied.retrain is often.retrain
     assert (varied.rollout, varied.gates, varied.train) == (declared.rollout, declared.gates, declared.train)
     assert varv.Policy("open", gates=[]).of(declared).gates == ()
+
+
+def test_a_search_is_every_combination_of_what_is_listed_and_says_how_each_is_written():
+    search = varv.PolicySearch(
+        retrain=[varv.Retrain(on=["schedule:7d"]), varv.Retrain(on=["benefit"], cost=30, certainty=0.8)],
+        train=[varv.Train(fit, window="60d", params={"C": 2}), varv.Train(fit, refit=False)],
+    )
+    assert [one.name for one in search.policies] == [
+        *("retrain-1-train-1", "retrain-1-train-2", "retrain-2-train-1", "retrain-2-train-2"),
+    ]
+    assert search.policies[2].text == (
+        "retrain=varv.Retrain(on=['benefit'], cost=30, certainty=0.8),\n"
+        "train=varv.Train(fit=fit, window='60d', params={'C': 2})"
+    )
+    found = replay(search=search)
+    assert found.search is search
+    rollouts = varv.PolicySearch(rollout=[varv.Rollout(steps=[10, 100], bake="6h"), varv.Rollout.immediate()])
+    assert [one.text for one in rollouts.policies] == [
+        "rollout=varv.Rollout(steps=[10, 100], bake='6h')",
+        "rollout=varv.Rollout.immediate()",
+    ]
+    paid = varv.Retrain(on=["benefit"], cost=varv.money(training=400, loss=2.5))
+    assert paid.text == "varv.Retrain(on=['benefit'], cost=varv.money(training=400, loss=2.5))"
 
 
 def test_a_reference_that_is_named_twice_is_run_once():

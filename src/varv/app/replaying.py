@@ -17,6 +17,7 @@ import msgspec
 
 from varv.app.compose import open_home, open_ledger, open_views
 from varv.app.regrets import FOLDER, with_regret
+from varv.app.searching import SEARCH, SearchDays, require_search
 from varv.data import Dataset, Datasets, DatasetsView
 from varv.fronts.web.report import write_report
 from varv.home.accounts import rows_of, text_notices, warnings_of
@@ -49,7 +50,7 @@ from varv.loop.leaks import changed_rows
 from varv.loop.model import LeakFinding, LoopStarted
 from varv.loop.plan import loop_id
 from varv.loop.weighing import Price
-from varv.project import ModelPlan, Replay, datasets_of, plan_of, replay_digest
+from varv.project import ModelPlan, Policy, Replay, datasets_of, plan_of, replay_digest
 
 OnTick = Callable[[str, Progress, list[Entry]], None]
 """Told, after each step of a policy's replay: the policy's name, how far it has come, and what its ledger
@@ -77,6 +78,19 @@ _COMPARISON = "comparison"
 """A stream of its own: the last fact of the stream ``replay`` says how far the replay has come."""
 
 
+class Extra(msgspec.Struct, frozen=True, kw_only=True):
+    """What a replay finds beside its comparison: the regret of policies, and what a declared search says. The
+    price of a training is the declared one where None is given.
+    """
+
+    regret: bool = False
+    search: bool = False
+    price: Price | None = None
+
+
+ALONE = Extra()
+
+
 def run_replay(
     replay: Replay,
     home: Path,
@@ -85,8 +99,7 @@ def run_replay(
     declared_only: bool = False,
     fresh: bool = False,
     fault: str = "",
-    regret: bool = False,
-    price: Price | None = None,
+    extra: Extra = ALONE,
 ) -> Comparisons:
     """Replay the declared policies and their references, compare them, and return what each model showed.
 
@@ -98,10 +111,8 @@ def run_replay(
         Set a finished or started replay of the same declaration aside too, and run it anew.
     fault
         A crash point, for tests; see `kernel.faults`.
-    regret
-        Find what each policy lost beyond the best schedule in hindsight as well.
-    price
-        Of a training, for regret; the declared one by default.
+    extra
+        What else is to be found.
 
     Raises
     ------
@@ -110,6 +121,8 @@ def run_replay(
     FailedPrecondition
         If the home holds the history of a live model.
     """
+    if extra.search:
+        require_search(replay)
     plans = tuple(map(plan_of, replay.models))
     feed = Feed(datasets_of(plans))
     for plan in plans:
@@ -120,9 +133,11 @@ def run_replay(
     runs: dict[str, dict[ModelName, PolicyRun]] = {}
     accounts: dict[ModelName, tuple[PartRows, ...]] = {}
     for name in [DECLARED] if declared_only else [DECLARED, *replay.references]:
-        policy = _Policy(replay, name, home, feed, declaration)
-        if name != DECLARED:
-            make_room(policy.folder, policy.declaration, fresh=fresh)
+        variation = None if name == DECLARED else replay.policies[name]
+        folder = home if variation is None else home / "policies" / name
+        policy = PolicyReplay(replay, variation, folder, feed, declaration)
+        if variation is not None:
+            make_room(folder, policy.declaration, fresh=fresh)
         runs[name], found = policy.run(on_tick, fault if name == DECLARED else "")
         accounts = found or accounts
         # A home is hundreds of megabytes in reference cycles, and the collector counts objects, not bytes:
@@ -133,8 +148,15 @@ def run_replay(
         _compared(replay, plan, found, accounts[plan.name])
         for plan, found in zip(plans, of_models, strict=True)
     ]
-    if regret:
-        compared = with_regret(home, replay, plans, compared, of_models, price)
+    if extra.regret:
+        compared = with_regret(home, replay, plans, compared, of_models, extra.price)
+    if extra.search:
+        declared = [one[DECLARED] for one in of_models]
+        lived = _searched(replay, declared, home, feed, declaration, on_tick, fresh=fresh)
+        compared = [
+            msgspec.structs.replace(one, search=days.found(extra.price))
+            for one, days in zip(compared, lived, strict=True)
+        ]
     return _record(home, replay, plans, compared, accounts)
 
 
@@ -146,6 +168,29 @@ def _compared(
         return compare(runs, since=replay.train_at, until=mature, seed=replay.seed)
     except FailedPrecondition as error:
         raise _with_losses(error, warnings_of(rows)) from None
+
+
+def _searched(
+    replay: Replay,
+    declared: Sequence[PolicyRun],
+    home: Path,
+    feed: Feed,
+    declaration: Digest,
+    on_tick: OnTick,
+    *,
+    fresh: bool,
+) -> list[SearchDays]:
+    """Replay every combination of the declared search, and return what each model lost under them."""
+    days = [SearchDays(replay, model, run) for model, run in zip(replay.models, declared, strict=True)]
+    for variation in require_search(replay).policies:
+        policy = PolicyReplay(replay, variation, home / SEARCH / variation.name, feed, declaration)
+        make_room(policy.folder, policy.declaration, fresh=fresh)
+        runs, _ = policy.run(on_tick, "")
+        for one in days:
+            one.add(variation, runs[one.model])
+        # As of references: the next home would stand beside the last one.
+        gc.collect()
+    return days
 
 
 def _with_losses(error: FailedPrecondition, losses: Sequence[str]) -> FailedPrecondition:
@@ -207,16 +252,25 @@ def _held(folder: Path) -> str | None:
     return first.declaration if isinstance(first, LoopStarted) else "unfinished"
 
 
-class _Policy:
-    """One policy of a replay, in a folder of its own."""
+class PolicyReplay:
+    """One policy of a replay, in a folder of its own.
 
-    def __init__(self, replay: Replay, name: str, home: Path, feed: Feed, declaration: Digest) -> None:
-        self._is_declared = name == DECLARED
+    Parameters
+    ----------
+    variation
+        Of the declared policy; None for that itself.
+    declaration
+        What identifies the declared policy and its data.
+    """
+
+    def __init__(
+        self, replay: Replay, variation: Policy | None, folder: Path, feed: Feed, declaration: Digest
+    ) -> None:
+        self._is_declared = variation is None
         self._replay = replay
-        self._name = name
+        self._name = DECLARED if variation is None else variation.name
         self._feed = feed
-        self.folder = home if self._is_declared else home / "policies" / name
-        variation = None if self._is_declared else replay.policies[name]
+        self.folder = folder
         models = replay.models if variation is None else [variation.of(one) for one in replay.models]
         self._plans = tuple(map(plan_of, models))
         self.declaration = declaration

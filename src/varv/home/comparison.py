@@ -65,6 +65,8 @@ class PolicyRun(NamedTuple):
     work: int
     cpu_s: float | None
     leaks: tuple[LeakFinding, ...] = ()
+    trained_at: tuple[Instant, ...] = ()
+    """When its own trainings after the first were."""
 
 
 class _Scored(NamedTuple):
@@ -115,7 +117,8 @@ def policy_run(home: Home, name: ModelName, since: Instant, until: Instant, cpu_
     own = [version for version in versions if not version.planted]
     work = sum(version.work for version in own)
     scored = rows.select("key", "requested_at", *score_columns(task), "outcome", *group)
-    return PolicyRun(name, task, scored, len(own), n_retrains, n_alarms, work, cpu_s, leaks)
+    later = tuple(version.cutoff for version in own[1:])
+    return PolicyRun(name, task, scored, len(own), n_retrains, n_alarms, work, cpu_s, leaks, later)
 
 
 def compare(runs: Mapping[str, PolicyRun], *, since: Instant, until: Instant, seed: int) -> Comparison:

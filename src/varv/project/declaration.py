@@ -19,7 +19,7 @@ from varv.kernel.clock import DAY, Instant, instant
 from varv.kernel.errors import InvalidDeclaration, InvalidInput
 from varv.kernel.ids import ModelName
 from varv.monitoring import Monitor, monitor
-from varv.project.policies import REFERENCES, Policy
+from varv.project.policies import REFERENCES, Policy, PolicySearch
 from varv.project.price import Cost, price_of
 from varv.project.retrain import Retrain, declared_duration, declared_name
 from varv.rollout import Rollout
@@ -322,6 +322,8 @@ class Replay:
     price
         What a training costs, by which ``--regret`` judges policies, as in ``varv.Retrain(cost=...)``; that
         of the model's own retraining by default.
+    search
+        What ``--search`` tries, a ``varv.PolicySearch``.
 
     Raises
     ------
@@ -339,6 +341,7 @@ class Replay:
         references: Sequence[str | Policy] = ("never", "monthly", "weekly"),
         seed: int = 0,
         price: Cost | None = None,
+        search: PolicySearch | None = None,
     ) -> None:
         if not models:
             raise InvalidDeclaration(
@@ -366,12 +369,22 @@ class Replay:
         self.references = self._checked_references(_several("references", references))
         self.seed = seed
         self.price = None if price is None else price_of(price)
+        self.search = search
+        if search is not None and not isinstance(search, PolicySearch):
+            hint = "give varv.PolicySearch(retrain=[...])"
+            raise InvalidDeclaration("replay", named, f"has search={repr(search)[:60]}", hint=hint)
+        for policy in () if search is None else search.policies:
+            for model in models:
+                policy.of(model).check()
 
     def validate(self) -> None:
         """Check references and plants against the data's columns; the models are checked by their project."""
         for name in self.references:
             for model in self.models:
                 self.policies[name].of(model).validate()
+        for policy in () if self.search is None else self.search.policies:
+            for model in self.models:
+                policy.of(model).validate()
         for plant in self.plants:
             data = self.planted_in(plant).requests
             if data.known_when(plant.column) == data.event_time:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import itertools
+import math
 from collections.abc import Sequence
 from typing import Protocol, TypeVar
 
@@ -14,6 +16,8 @@ from varv.training.gates import Gate
 
 DECLARED = "declared"
 """The name of the policy that is declared."""
+MOST_TRIED = 200
+"""Combinations of a search."""
 
 
 class Varied(Protocol):
@@ -75,6 +79,12 @@ class Policy:
         """Whether varv brings it, so that its name says all of it."""
         return REFERENCES.get(self.name) is self
 
+    @property
+    def text(self) -> str:
+        """What it replaces, as arguments of a ``varv.Model``."""
+        parts = {"retrain": self.retrain, "train": self.train, "rollout": self.rollout}
+        return ",\n".join(f"{argument}={part.text}" for argument, part in parts.items() if part is not None)
+
     def of(self, model: M) -> M:
         """Return a model under this policy."""
         chosen = copy.copy(model)
@@ -83,6 +93,51 @@ class Policy:
             if part is not None:
                 setattr(chosen, argument, part)
         return chosen
+
+
+class PolicySearch:
+    """A grid of policies that `varv replay --search` lives through: every combination of what is listed; a
+    part that is left out stays as declared.
+
+    Parameters
+    ----------
+    retrain, train, rollout
+        What is tried of each.
+
+    Raises
+    ------
+    InvalidDeclaration
+        If nothing is listed, or more than 200 combinations are.
+    """
+
+    def __init__(
+        self,
+        *,
+        retrain: Sequence[Retrain] = (),
+        train: Sequence[Train] = (),
+        rollout: Sequence[Rollout] = (),
+    ) -> None:
+        lists = {"retrain": retrain, "train": train, "rollout": rollout}
+        for argument, tried in lists.items():
+            if isinstance(tried, str) or not isinstance(tried, Sequence):
+                hint = f"write {argument}=[...]"
+                raise InvalidDeclaration("search", argument, "is not a list", hint=hint)
+        n = math.prod(max(len(tried), 1) for tried in lists.values())
+        if not any(lists.values()) or n > MOST_TRIED:
+            hint = f"list what to try, at most {MOST_TRIED} combinations: retrain=[varv.Retrain(...), ...]"
+            problem = f"tries {n} combinations" if n > 1 else "tries nothing"
+            raise InvalidDeclaration("search", "policies", problem, hint=hint)
+        places = [range(1, len(tried) + 1) or [0] for tried in lists.values()]
+        self.policies: tuple[Policy, ...] = tuple(
+            Policy(
+                "-".join(f"{part}-{place}" for part, place in zip(lists, chosen, strict=True) if place),
+                retrain=retrain[chosen[0] - 1] if chosen[0] else None,
+                train=train[chosen[1] - 1] if chosen[1] else None,
+                rollout=rollout[chosen[2] - 1] if chosen[2] else None,
+            )
+            for chosen in itertools.product(*places)
+        )
+        """Every combination, named by the places in the lists."""
 
 
 class AtOnce(Policy):

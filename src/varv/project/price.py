@@ -22,6 +22,9 @@ class Money(msgspec.Struct, frozen=True):
     training: float
     loss: float
 
+    def __repr__(self) -> str:
+        return f"varv.money(training={self.training:g}, loss={self.loss:g})"
+
 
 Cost = float | str | Money
 

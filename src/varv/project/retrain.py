@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from varv.kernel.clock import Duration, duration
 from varv.kernel.errors import InvalidDeclaration, InvalidInput
 from varv.kernel.ids import checked_name
+from varv.kernel.wording import call_text
 from varv.loop.weighing import BenefitPolicy
 from varv.project.price import Cost, price_of
 
@@ -67,6 +68,9 @@ class Retrain:
         if "benefit" in seen and self.price is None:
             hint = 'say what a training may cost: cost="0.01 on 10000 requests", or cost="12 a year"'
             raise InvalidDeclaration("retrain", "on", "weighs a benefit against no cost", hint=hint)
+        given = {"on": list(on), "cooldown": cooldown, "cost": cost, "certainty": certainty}
+        self.text = call_text("varv.Retrain", given, {"cooldown": "3d", "cost": None, "certainty": 0.9})
+        """How it is written in Python."""
         self.on = tuple(on)
         self.cooldown = declared_duration("retrain", "cooldown", cooldown)
 

@@ -116,6 +116,7 @@ def _shared(*, default: object) -> _Parser:
 
 
 _REGRET = "show what each policy lost beyond the best schedule in hindsight, and what trainings are worth"
+_SEARCH = "live through every policy of the declared search, and show which was chosen in time"
 _JSON = "answer with one JSON document on standard output, errors too"
 
 
@@ -144,11 +145,12 @@ def _add_writing(add: Any) -> None:
         "every-4-weeks,every-8-weeks,volume-25,volume-50",
     )
     replay.add_argument("--regret", action="store_true", help=_REGRET)
+    replay.add_argument("--search", action="store_true", help=_SEARCH)
     replay.add_argument(
         "--price",
         metavar="PRICE",
         default="",
-        help='what a training costs, for --regret: 30 (summed loss), "0.01 on 10000 requests", "12 a year"',
+        help='what a training costs: 30 (summed loss), "0.01 on 10000 requests" or "12 a year"',
     )
     replay.add_argument("--fresh", action="store_true", help="set a replay that is there aside, and run anew")
     up = add("up", "serve models, and run their loops", _UP)

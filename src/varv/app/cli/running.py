@@ -36,7 +36,7 @@ def init(options: argparse.Namespace, loaded: Loaded) -> int:
 def replay(options: argparse.Namespace, loaded: Loaded) -> int:
     """Live through the past, and compare policies."""
     from varv.app.cli.progress import ReplayProgress
-    from varv.app.replaying import report_name, run_replay
+    from varv.app.replaying import Extra, report_name, run_replay
 
     settings = loaded.settings
     project = _project(options, settings)
@@ -59,8 +59,11 @@ def replay(options: argparse.Namespace, loaded: Loaded) -> int:
             declared_only=options.declared_only,
             fresh=options.fresh,
             fault=settings.fault,
-            regret=options.regret or bool(options.price),
-            price=_price(options.price),
+            extra=Extra(
+                regret=options.regret,
+                search=options.search,
+                price=_price(options.price),
+            ),
         )
     finally:
         progress.close()
