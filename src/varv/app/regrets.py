@@ -86,7 +86,7 @@ def _regret(
     price: Price | None,
 ) -> Regret:
     parts = home.models[model.name]
-    _restore(home, parts)
+    restore(home, parts)
     took = delay_days(home, parts.name)
     losses = weekly_losses(
         parts,
@@ -108,7 +108,7 @@ def _regret(
     return regret(losses, lived, Judged(declared, model.retrain.certainty, said, replay.seed))
 
 
-def _restore(home: Home, parts: ModelParts) -> None:
+def restore(home: Home, parts: ModelParts) -> None:
     """Bring the predictions and outcomes of a model into memory."""
     outcome = parts.loop.outcome
     parts.predictions.restore(home.segments(parts.name))

@@ -7,7 +7,7 @@ not grow with the history.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -16,12 +16,14 @@ import polars as pl
 
 from varv.home.home import Home, ModelParts
 from varv.kernel.clock import DAY, WEEK, Instant
+from varv.kernel.codec import Digest
 from varv.kernel.errors import FailedPrecondition
 from varv.kernel.ids import ModelName, Version
-from varv.loop.candidates import Candidates
+from varv.loop.candidates import Candidates, Scorer
 from varv.loop.model import TrainCandidate
 from varv.loop.views import LoopView
-from varv.serving.scores import Scores, lists_of
+from varv.registry.signature import Rows as ModelRows
+from varv.serving.scores import lists_of
 from varv.stats.intervals import Numbers
 from varv.stats.regret import LossMatrix
 from varv.tasks import Task
@@ -29,7 +31,6 @@ from varv.tasks import Task
 PERIOD_DAYS = 7
 """Days from one version to the next."""
 LEAST_VERSIONS = 3
-Score = Callable[[pl.DataFrame], Scores]
 
 
 class WeeklyLosses(NamedTuple):
@@ -108,9 +109,9 @@ def weekly_losses(
 
 def _fitted(
     parts: ModelParts, candidates: Candidates, starts: list[Instant], seed: int
-) -> list[tuple[Instant, Score]]:
+) -> list[tuple[Instant, Scorer]]:
     """Return the version of each start, from the first on for which there are enough rows."""
-    found: list[tuple[Instant, Score]] = []
+    found: list[tuple[Instant, Scorer]] = []
     for number, at in enumerate(starts, 1):
         command = TrainCandidate(model=parts.name, version=Version(number), cutoff=at, seed=seed)
         try:
@@ -122,7 +123,7 @@ def _fitted(
 
 
 def _add(
-    rows: pl.DataFrame, scores: Sequence[Score], task: Task, since: Instant, sums: Numbers, counts: Numbers
+    rows: pl.DataFrame, scores: Sequence[Scorer], task: Task, since: Instant, sums: Numbers, counts: Numbers
 ) -> None:
     """Add what each version loses on some rows to the sums of their days and halves."""
     loss = task.loss
@@ -135,8 +136,11 @@ def _add(
     n_days = counts.shape[1]
     cells = half * n_days + days
     counts += np.bincount(cells, minlength=2 * n_days).reshape(2, n_days)
+    fed: dict[Digest, ModelRows] = {}
     for number, score in enumerate(scores):
-        costs = loss.exact(outcome, task.matrix(score(rows)), lists)
+        if score.reads not in fed:
+            fed[score.reads] = score.feed(rows)
+        costs = loss.exact(outcome, task.matrix(score.predict(fed[score.reads])), lists)
         sums[:, number] += np.bincount(cells, weights=costs, minlength=2 * n_days).reshape(2, n_days)
 
 

@@ -76,13 +76,13 @@ def validation_columns(task: Task) -> dict[str, tuple[str, int]]:
 def regret_notes(found: Regret) -> list[str]:
     """Return how regret is to be read, a sentence a note."""
     return [
-        f"price {price_text(found.prices[1])}: {found.price_said}. Regret is summed loss and trainings at "
+        f"Price {price_text(found.prices[1])}: {found.price_said}. Regret is summed loss and trainings at "
         "their price, beyond the best schedule in hindsight; refused trainings are paid.",
-        f"* scored on the losses of {found.n_versions} versions, one every {found.period_days} days, with "
-        f"{found.delay_days} days from a training to its service: {found.delay_said}. Calendars are the mean "
-        "over the weeks they may begin in.",
-        "What is not marked was lived in full; references that replace at once are not held up, so they may "
-        "be better than the best.",
+        f"Not lived (*): scored on the losses of {found.n_versions} versions, one every {found.period_days} "
+        f"days, with {found.delay_days} days from a training to its service: {found.delay_said}. Calendars "
+        "are the mean over the weeks they may begin in.",
+        "Lived in full: with every delay and refusal of its own. References that replace at once are not "
+        "held up, so they may be better than the best.",
         "Luck: how much worse the schedule that is best on one half of the requests is on the other half "
         "than the best there. Differences below it are no evidence.",
     ]

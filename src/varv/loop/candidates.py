@@ -51,6 +51,7 @@ from varv.registry import (
     VersionRegistered,
     open_package,
 )
+from varv.registry.signature import Rows as ModelRows
 from varv.serving.scores import GROUP, Scores, lists_of, score_columns, score_series, scores_in
 from varv.tasks import Task, TaskSpec
 from varv.training import (
@@ -81,6 +82,15 @@ class JudgedStretches(msgspec.Struct, frozen=True):
 
     each: tuple[Validation, ...]
     together: Validation
+
+
+class Scorer(NamedTuple):
+    """Scores rows in two steps: packages that read alike can share the first."""
+
+    reads: Digest
+    """What identifies what it reads."""
+    feed: Callable[[pl.DataFrame], ModelRows]
+    predict: Callable[[ModelRows], Scores]
 
 
 class Candidates:
@@ -207,10 +217,10 @@ class Candidates:
         needed = [step for step in steps if step.name == served or not step.name.startswith("fit-")]
         return open_package(Pipeline(tuple(needed)).run(self._cache)[served].value)
 
-    def scorer(self, package: Package) -> Callable[[pl.DataFrame], Scores]:
+    def scorer(self, package: Package) -> Scorer:
         """Return what scores rows by a package, which is loaded once."""
         model = self._runtimes.load(package, threads=2)
-        return lambda rows: model.predict(package.signature.feed(rows))
+        return Scorer(digest_of(package.signature), package.signature.feed, model.predict)
 
     def held_out(
         self, parts: LoopParts, made: VersionRegistered, champion: VersionRegistered | None
