@@ -21,10 +21,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-ROOT = Path(__file__).resolve().parent.parent
-FLIGHTS = ROOT / "examples" / "flights"
 sys.path.insert(0, str(Path(__file__).parent / "projects"))
-sys.path.insert(0, str(FLIGHTS))
+sys.path.insert(0, str(Path(__file__).parent.parent / "examples" / "flights"))
 
 import stationary
 
@@ -127,7 +125,7 @@ def regret_after(losses: LossMatrix, policy: Lived, price: float, share: float) 
 def regret_cpu_s(folder: Path) -> tuple[float, dict[str, Any]]:
     """Return the processor seconds that ``--regret`` adds to a replay, and what that showed."""
     spent, shown = [], {}
-    command = [VARV, "--home", str(folder / "home"), "--json", "replay", str(FLIGHTS / "flights.py")]
+    command = [VARV, "--home", str(folder / "home"), "--json", "replay", flights.__file__]
     for flags in ((), (), ("--regret", "--price", "30")):
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
         done = subprocess.run([*command, "--policies", "weekly", *flags], capture_output=True, check=True)
