@@ -112,10 +112,10 @@ def regret_after(losses: LossMatrix, policy: Lived, price: float, share: float) 
     """
     first = int(np.searchsorted(losses.starts, share * losses.n.size))
     day = int(losses.starts[first])
-    begins = max(first - 1, 0)
-    starts = np.maximum(losses.starts[begins:] - day, 0)
+    rows = [max(first - 1, 0), *range(first + 1, losses.starts.size)]
+    starts = np.maximum(losses.starts[rows] - day, 0)
     rest = losses._replace(
-        losses=losses.losses[begins:, day:], n=losses.n[day:], starts=starts, n_known=losses.n_known[begins:]
+        losses=losses.losses[rows][:, day:], n=losses.n[day:], starts=starts, n_known=losses.n_known[rows]
     )
     best = paid(rest, best_schedule(rest, price), price)
     cost = float(policy.losses[day:].sum() + price * policy.trainings[day:].sum())

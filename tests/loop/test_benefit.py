@@ -15,7 +15,7 @@ from varv.kernel.clock import DAY, WEEK, Instant
 from varv.kernel.codec import canonical
 from varv.kernel.faults import Crash
 from varv.kernel.sagas import Fact
-from varv.loop.benefit import MOST_VERSIONS, Weigher, _chosen
+from varv.loop.benefit import MOST_VERSIONS, Weigher, _beyond, _chosen
 from varv.loop.model import LoopPolicy, LoopStarted, RetrainTriggered, TriggerDeferred
 from varv.loop.plan import loop_id
 from varv.loop.weighing import (
@@ -120,6 +120,18 @@ def test_of_many_versions_the_newest_and_some_of_the_older_ones_are_scored():
     assert chosen[0] == 1
     assert chosen[-5:] == [36, 37, 38, 39, 40]
     assert [one.version for one in _chosen(versions[:3])] == [1, 2, 3]
+
+
+def test_where_pairs_say_nothing_any_more_a_fresh_version_is_trained_and_says_so():
+    trained = [VersionKnown(number, Instant(number * WEEK), 1000) for number in (1, 2, 3)]
+    told = weighed(3, 100, is_due=False)
+    assert _beyond(told, trained, Instant(10 * WEEK)) is told
+    beyond = replace(_beyond(told, trained, Instant(11 * WEEK)), is_due=True)
+    assert (beyond.weeks_since, beyond.weeks_apart) == (8.0, 1.0)
+    [triggered] = facts(
+        Play(POLICY_OF_BENEFIT).serving().tell(replace(beyond, version=1), 100), RetrainTriggered
+    )
+    assert "the last version is 8.0 weeks old and no two were more than 1.0 apart" in triggered.line()
 
 
 def test_old_weeks_are_forgotten():

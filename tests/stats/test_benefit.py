@@ -108,3 +108,12 @@ def test_a_budget_becomes_the_price_that_gives_so_many_on_the_past():
     # At any lower price it would have been more.
     assert (n_weeks - 1) // (next(k for k, one in enumerate(lost) if one >= price * (1 - 1e-9)) + 1) > 5
     assert price_of_budget([0.0, 0.0, rate], known, n, n_weeks) == 0.0
+
+
+def test_a_regime_that_none_of_the_versions_has_seen_is_found_by_a_fresh_one():
+    # From week 10 on a version that has not seen that week is far behind, and all that have not are alike.
+    matrix = weeks(40, lambda *_: 0.0, noise=5e-4)
+    unseen = (np.arange(40)[:, None] <= 10) & (np.arange(40) >= 10)
+    matrix = matrix._replace(losses=matrix.losses + np.where(unseen, 0.05 * N, 0.0))
+    schedule = by_benefit(matrix, 300.0, certainty=0.9, rng=np.random.default_rng(1))
+    assert schedule[:5] == (0, 1, 2, 3, 11)

@@ -27,6 +27,7 @@ REFUSED = {
     "benefit": {
         "terms": [(NAN, 1.0, 1.0), (1.0, 2.0, INF)],
         "pair_sums": [([0.5], [1.0, 2.0], [0.0], 1.0), ([NAN], [1.0], [0.0], 1.0)],
+        "is_beyond": [([0.0, NAN], 3.0), ([2.0, 1.0], 3.0)],
         "growth_curve": [([NO_SUMS] * 3, RNG)],
         "predicted": [
             (Curve(np.zeros(3), np.zeros((9, 3))), [0.0, 0.0, 1.0], {"certainty": 1.0}),

@@ -31,7 +31,16 @@ from varv.loop.weighing import (
 )
 from varv.registry import RegistryView, VersionRegistered
 from varv.serving.scores import Scores, lists_of
-from varv.stats.benefit import Curve, PairSums, growth_curve, pair_sums, predicted, price_of_budget, terms
+from varv.stats.benefit import (
+    Curve,
+    PairSums,
+    growth_curve,
+    is_beyond,
+    pair_sums,
+    predicted,
+    price_of_budget,
+    terms,
+)
 from varv.stats.intervals import Numbers
 
 MOST_VERSIONS = 10
@@ -212,6 +221,7 @@ def _told(
         through = Instant(command.through - parts.loop.outcome.mature)
         learns = _n_known(parts, through) > counted.n_known
         return replace(told, is_due=learns)
+    told = _beyond(told, now.known, Instant(command.through - parts.loop.outcome.mature))
     past = _past(now.periods)
     price = _price(policy, curve, past, n_taken)
     saved = predicted(curve, _exposure(past, counted), certainty=policy.certainty)
@@ -222,8 +232,17 @@ def _told(
         at_least=round(saved.low, 6),
         at_most=round(saved.high, 6),
         price=round(price, 6),
-        is_due=saved.low >= price,
+        is_due=saved.low >= price or told.weeks_since is not None,
     )
+
+
+def _beyond(told: BenefitWeighed, known: Sequence[VersionKnown], now: Instant) -> BenefitWeighed:
+    """Return the event with how long ago the last training was, if pairs of versions say nothing of that."""
+    trained = np.sort([one.until / WEEK for one in known])
+    if not is_beyond(trained, now / WEEK):
+        return told
+    since, apart = now / WEEK - float(trained[-1]), float(np.diff(trained).max())
+    return replace(told, weeks_since=round(since, 2), weeks_apart=round(apart, 2))
 
 
 def _sums_of(period: PeriodWeighed, known: Mapping[int, VersionKnown]) -> PairSums:

@@ -97,11 +97,19 @@ class BenefitWeighed(Event, frozen=True, kw_only=True):
     trainings_a_promotion: float = 1.0
     certainty: float
     is_due: bool
+    weeks_since: float | None = None
+    """Since the latest version was trained, where that is so long that pairs of versions say nothing of it:
+    only a fresh version shows what has changed meanwhile.
+    """
+    weeks_apart: float | None = None
+    """The longest time between two versions, beside it."""
 
     def evidence(self) -> dict[str, float | None]:
         """Return the numbers that a trigger rests on."""
         if self.predicted is None:
             return {"n_periods": float(self.n_periods)}
+        if self.weeks_since is not None:
+            return {"weeks_since": self.weeks_since, "weeks_apart": self.weeks_apart}
         return {
             "predicted": self.predicted,
             "at_least": self.at_least,
@@ -123,6 +131,12 @@ class BenefitWeighed(Event, frozen=True, kw_only=True):
 
 def benefit_line(seen: dict[str, float | None]) -> str:
     """Return in words what a fresh model is predicted to save, or that this is still being learned."""
+    if (weeks := seen.get("weeks_since")) is not None:
+        apart = number(seen.get("weeks_apart"), 1)
+        return (
+            f"the last version is {number(weeks, 1)} weeks old and no two were more than {apart} apart, "
+            "so only a fresh one shows what has changed"
+        )
     n_periods = count(seen.get("n_periods"))
     if seen.get("predicted") is None:
         return f"learning what a fresh model saves: {n_periods} of 3 weeks compare versions"

@@ -23,6 +23,8 @@ N_TERMS = 3
 N_DRAWS = 60
 LEAST_PERIODS = 3
 """Periods with pairs, below which nothing is learned from them."""
+MOST_EXTRAPOLATED = 8.0
+"""How many times the longest gap between two trainings a curve is trusted for."""
 
 
 class PairSums(NamedTuple):
@@ -152,6 +154,39 @@ def growth_curve(
     counts = np.vstack([np.ones(len(known)), times])
     found = _nonnegative(np.tensordot(counts, grams, axes=1), counts @ moments)
     return Curve(found[0], found[1:])
+
+
+def is_beyond(trained: npt.ArrayLike, now: float) -> bool:
+    """Return whether so much time has passed since the last training that pairs of versions say nothing of
+    it.
+
+    Parameters
+    ----------
+    trained
+        When versions were trained, in periods, shape (k,), in order.
+    now
+        The present, in periods.
+
+    Raises
+    ------
+    ValueError
+        If a time is not finite, or they are not in order.
+
+    Notes
+    -----
+    Versions of three spring weeks differ little in summer, and all of them may be far behind one that has
+    seen summer: only a fresh version shows that. So the curve is trusted for eight times the longest gap;
+    where nothing ages this is one training more, at eight periods, and the next at more than sixty.
+
+    Examples
+    --------
+    >>> is_beyond([0, 1, 2, 3], 10), is_beyond([0, 1, 2, 3], 11), is_beyond([0, 1, 2, 3, 11], 60)
+    (False, True, False)
+    """
+    at = np.asarray(trained, dtype=np.float64)
+    if at.ndim != 1 or not np.all(np.isfinite([*at, now])) or np.any(np.diff(at) < 0):
+        raise ValueError("trainings must be finite times in order")
+    return at.size > 1 and now - float(at[-1]) >= MOST_EXTRAPOLATED * float(np.diff(at).max())
 
 
 def predicted(curve: Curve, exposure: npt.ArrayLike, *, certainty: float) -> Predicted:

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from varv.stats.benefit import PairSums, growth_curve, pair_sums, predicted, terms
+from varv.stats.benefit import PairSums, growth_curve, is_beyond, pair_sums, predicted, terms
 from varv.stats.intervals import Numbers
 
 Schedule = tuple[int, ...]
@@ -221,8 +221,8 @@ def by_benefit(matrix: LossMatrix, price: float, *, certainty: float, rng: np.ra
     """Return the schedule that trains once the predicted loss against a fresh model, summed since the last
     training, is at least `price` with the declared certainty; see `stats.benefit`.
 
-    It learns from pairs of the versions that it has trained itself, and trains at every start until three
-    periods have pairs.
+    It learns from pairs of the versions that it has trained itself, trains at every start until three periods
+    have pairs, and trusts what it has learned only so far (`is_beyond`).
     """
     ends = [*matrix.starts[1:].tolist(), matrix.n.size]
     n = np.array([matrix.n[since:until].sum() for since, until in zip(matrix.starts, ends, strict=True)])
@@ -237,7 +237,7 @@ def by_benefit(matrix: LossMatrix, price: float, *, certainty: float, rng: np.ra
             losses = matrix.losses[own, days].sum(axis=1) / max(matrix.n[days].sum(), 1.0)
             periods.append(pair_sums(losses, matrix.n_known[own], at[own], float(n[j])))
         curve = growth_curve(periods, rng)
-        if curve is None:
+        if curve is None or is_beyond(so_far, version):
             return True
         last, over = so_far[-1], at[so_far[-1] : version]
         behind = terms(matrix.n_known[last], matrix.n_known[over], over - last)
