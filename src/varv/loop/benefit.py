@@ -219,7 +219,7 @@ def _told(
         return told
     if curve is None:
         through = Instant(command.through - parts.loop.outcome.mature)
-        learns = _n_known(parts, through) > counted.n_known
+        learns = _n_labelled(parts, through) > _n_labelled(parts, counted.until)
         return replace(told, is_due=learns)
     told = _beyond(told, now.known, Instant(command.through - parts.loop.outcome.mature))
     past = _past(now.periods)
@@ -302,10 +302,12 @@ def _chosen(versions: Sequence[VersionKnown]) -> list[VersionKnown]:
 
 def _n_known(parts: LoopParts, until: Instant) -> int:
     """Return how many outcomes a model knows that reads requests before `until`, as far back as declared."""
-    mature, window = parts.loop.outcome.mature, parts.loop.train.window
-    known_by = Instant(until + mature)
-    n = parts.predictions.n_labelled(until, known_by=known_by)
+    window, n = parts.loop.train.window, _n_labelled(parts, until)
     if window is None:
         return n
-    since = Instant(known_by - window)
-    return n - parts.predictions.n_labelled(since, known_by=Instant(since + mature))
+    return n - _n_labelled(parts, Instant(until + parts.loop.outcome.mature - window))
+
+
+def _n_labelled(parts: LoopParts, until: Instant) -> int:
+    """Return how many requests before `until` had their outcome once all of them were mature."""
+    return parts.predictions.n_labelled(until, known_by=Instant(until + parts.loop.outcome.mature))
