@@ -60,7 +60,7 @@ def replay(options: argparse.Namespace, loaded: Loaded) -> int:
             fresh=options.fresh,
             fault=settings.fault,
             extra=Extra(
-                regret=options.regret,
+                regret=options.regret or bool(options.price and not options.search),
                 search=options.search,
                 price=_price(options.price),
             ),
