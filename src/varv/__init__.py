@@ -21,6 +21,8 @@ _WHERE = {
     "Outcome": "varv.project",
     "Parquet": "varv.data",
     "Plant": "varv.project",
+    "Policy": "varv.project",
+    "PolicySearch": "varv.project",
     "Replay": "varv.project",
     "Retrain": "varv.project",
     "Rollout": "varv.rollout",
@@ -31,6 +33,7 @@ _WHERE = {
     "derived": "varv.features",
     "gate": "varv.training",
     "incremental": "varv.training",
+    "money": "varv.project",
     "monitor": "varv.monitoring",
     "packaged": "varv.training",
     "slice": "varv.features",
@@ -55,6 +58,8 @@ __all__ = [
     "Outcome",
     "Parquet",
     "Plant",
+    "Policy",
+    "PolicySearch",
     "Replay",
     "Retrain",
     "Rollout",
@@ -66,6 +71,7 @@ __all__ = [
     "derived",
     "gate",
     "incremental",
+    "money",
     "monitor",
     "open",
     "packaged",
@@ -84,7 +90,7 @@ if TYPE_CHECKING:
     from varv.features import FeatureView, derived, slice, windows
     from varv.kernel.errors import VarvError
     from varv.monitoring import monitor
-    from varv.project import Model, Outcome, Plant, Replay, Retrain
+    from varv.project import Model, Outcome, Plant, Policy, PolicySearch, Replay, Retrain, money
     from varv.rollout import Rollout
     from varv.tasks import task
     from varv.training import Train, TrainingSet, behaviour, gate, incremental, packaged, search

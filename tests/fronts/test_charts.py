@@ -3,7 +3,20 @@ from __future__ import annotations
 import re
 import xml.etree.ElementTree as ET
 
-from varv.fronts.web.charts import Cell, Level, Line, Mark, Point, Rung, heat_map, line_chart, step_ladder
+from varv.fronts.web.charts import (
+    Cell,
+    Curve,
+    Level,
+    Line,
+    Mark,
+    Point,
+    Rung,
+    Spot,
+    heat_map,
+    line_chart,
+    plane_chart,
+    step_ladder,
+)
 from varv.kernel.clock import DAY, Instant, instant
 
 START = instant("2013-02-01")
@@ -134,3 +147,19 @@ def test_a_heat_map_leaves_what_was_not_measured_empty_and_rings_what_is_marked(
 
 def test_a_heat_map_without_rows_is_nothing():
     assert heat_map("Drift", [], [], description="") == ""
+
+
+def test_a_plane_has_curves_with_names_at_their_ends_and_spots_that_say_what_they_are():
+    curve = Curve("hindsight", [(0, 0.49), (5, 0.47), (20, 0.465)])
+    spots = [Spot("never", 0, 0.49), Spot("<weekly>", 20, 0.468), Spot("weekly too", 20, 0.4681)]
+    svg = str(plane_chart("Loss against trainings", [curve], spots, description="Three prices."))
+    root = ET.fromstring(svg)
+    assert [child.text for child in root[:2]] == ["Loss against trainings", "Three prices."]
+    assert svg.count('class="ring"') == 3
+    assert svg.count('class="dot one"') == 3
+    assert "<weekly>" not in svg
+    # Two spots in one place have one name beside them, and each its own when pointed at.
+    assert svg.count(">weekly too<") == 1
+    assert svg.count("&lt;weekly&gt;") == 2
+    assert "style=" not in svg
+    assert plane_chart("Nothing", [], [], description="") == ""

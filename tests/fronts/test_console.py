@@ -3,12 +3,15 @@ from __future__ import annotations
 import json
 
 import pytest
+from msgspec.structs import replace
 
 from varv.fronts.web.console import create_console
 from varv.home.change.model import ChangePlanned, ChangeSwitched, PreparationFailed
 from varv.kernel.clock import Instant
 from varv.kernel.ledger import Append, Change
-from varv.loop.model import RowsMatured
+from varv.loop.model import PolicyChanged, RowsMatured
+from varv.loop.views import LoopView
+from varv.loop.weighing import BenefitPolicy, BenefitWeighed, Price
 from varv.project.planned import ModelChange, Plan
 
 from .browsing import Tree, get
@@ -328,3 +331,35 @@ def test_changes_of_the_declaration_are_listed_and_one_that_failed_needs_a_perso
     assert "could not be prepared: a column is gone" in answer.text
     assert HOSTILE not in answer.text
     assert "/ledger/1" in {found["href"] for found in tree.all("a")}
+
+
+def test_a_model_that_weighs_its_trainings_shows_the_price_and_how_the_last_weighing_came_out():
+    views, ledger = history()
+    views.catch_up()
+    with views.reading(LoopView) as loops:
+        policy = loops.loops[MODEL].policy
+    worth = replace(policy, benefit=BenefitPolicy(Price(100.0, said="0.01 on 10000 requests"), 0.9))
+    weighed = BenefitWeighed(
+        model=MODEL,
+        version=2,
+        through=START,
+        periods=(),
+        known=(),
+        n_periods=5,
+        n_pairs=12,
+        coefficients=(0.001, 0.0, 0.0002),
+        predicted=61.2,
+        at_least=33.4,
+        at_most=80.0,
+        price=100.0,
+        certainty=0.9,
+        is_due=False,
+    )
+    told = [PolicyChanged(policy=worth, declaration="e" * 64), weighed]
+    facts = tuple(Append(f"loop/{MODEL}", event) for event in told)
+    ledger.commit(Change(at=Instant(START + 60 * 86_400_000_000), facts=facts))
+    answer = get(create_console(views, ledger), f"/models/{MODEL}")
+    tree = Tree(answer.text)
+    assert tree.faults == []
+    assert "100.0 (0.01 on 10000 requests), 90 % certain" in answer.text
+    assert "a fresh model would have saved 61.2 of summed loss since the last training" in answer.text

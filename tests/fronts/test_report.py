@@ -5,11 +5,14 @@ import re
 import msgspec
 import pytest
 from msgspec.structs import replace
+from tests.home.test_regret import asked, losses
 from tests.monitoring.worlds import TASKS
 
 from varv.fronts.web.report import write_report
 from varv.home.accounts import PartRows, warnings_of
 from varv.home.model import Measure
+from varv.home.regret import Lived, price_text, regret
+from varv.loop.weighing import Price
 from varv.tasks import task_of
 
 from .browsing import Tree
@@ -115,3 +118,16 @@ def test_a_replay_of_one_policy_that_did_nothing_still_has_a_report(tmp_path):
     tree = Tree((tmp_path / "report.html").read_text())
     assert tree.faults == []
     assert "nothing to compare with" in tree.text
+
+
+def test_regret_is_a_picture_and_two_tables_of_which_a_row_is_to_be_signed(tmp_path):
+    views, _ = history()
+    lived = [Lived("declared", 14_000 * 0.52, 12)]
+    found = regret(losses(), lived, asked(Price(10.0)))
+    write_report(replace(comparison(), regret=found), views, tmp_path / "report.html")
+    report = (tmp_path / "report.html").read_text()
+    assert Tree(report).faults == []
+    assert "Log-loss against trainings" in report
+    assert all(f">{one.name}<" in report for one in found.policies)
+    assert all(f"<code>cost={price_text(row.price)}</code>" in report for row in found.frontier)
+    assert "luck of hindsight" in report

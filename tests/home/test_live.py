@@ -5,14 +5,18 @@ import pytest
 from tests.home.live_home import NOW, REQUEST, LiveHome, sealed
 from tests.loop.synthetic import declared, parcels
 
+import varv
 from varv.home import live as live_module
 from varv.home.live import Sealed
 from varv.home.model import HistoryTaken
+from varv.home.why import explain
 from varv.kernel import columns as columns_module
 from varv.kernel.clock import DAY, HOUR, HeldClock, Instant, VirtualClock
 from varv.kernel.errors import FailedPrecondition, InvalidInput, NotFound, StorageFull
 from varv.kernel.faults import Crash, Faults
+from varv.loop.model import RetrainTriggered
 from varv.loop.views import LoopView
+from varv.loop.weighing import BenefitWeighed
 from varv.serving.capture import read_captures
 from varv.serving.views import RoutingView
 
@@ -184,6 +188,22 @@ def test_time_that_passes_measures_days_and_asks_for_no_training_without_data(mo
     assert model.home.loop_state(model.parts.name).phase == "idle"
     with model.home.views.reading(LoopView) as view:
         assert view.loops["late-parcel"].n_labelled > 6000
+
+
+def test_a_live_model_weighs_what_a_training_would_save_once_a_week(tmp_path):
+    model = declared(on=()).models[0]
+    model.retrain = varv.Retrain(on=["benefit"], cost=5, cooldown="1d")
+    live = LiveHome(tmp_path, model)
+    for _ in range(9):
+        live.later(1)
+    entries = live.home.ledger.read(stream="loop/late-parcel")
+    [told] = [entry.event for entry in entries if isinstance(entry.event, BenefitWeighed)]
+    assert (told.version, [one.versions for one in told.periods]) == (1, [(1,)])
+    asked = [entry.event for entry in entries if isinstance(entry.event, RetrainTriggered)]
+    assert [one.triggers[0].kind for one in asked] == ["first training", "benefit"]
+    answer = explain(tmp_path, live.home.ledger, live.home.views, "late-parcel").answer
+    assert "A training was last weighed at" in answer
+    live.close()
 
 
 def test_requests_do_not_come_through_the_inbox_nor_rows_of_an_unknown_dataset(shared):

@@ -269,6 +269,26 @@ def test_references_are_replayed_beside_the_declared_policy(tmp_path):
 
 
 @pytest.mark.slow
+def test_a_policy_of_ones_own_is_replayed_with_the_declared_gates_and_again_if_it_changes(tmp_path):
+    def past(days: int):
+        often = varv.Policy("often", retrain=varv.Retrain(on=[f"schedule:{days}d"], cooldown="1d"))
+        return declared(until="2024-04-04T00:00:00Z", on=("schedule:60d",), references=(often,))
+
+    comparison = replayed(past(5), tmp_path, declared_only=False)
+    declared_one, often = comparison.policies
+    assert (declared_one.name, often.name) == ("declared", "often")
+    assert often.n_retrains > declared_one.n_retrains == 0
+    folder = tmp_path / "policies" / "often"
+    assert any(entry.name == "rollout.shadow_started" for entry in entries_of(folder))
+    before, of_declared = head_of(folder), head_of(tmp_path)
+    replayed(past(5), tmp_path, declared_only=False)
+    assert head_of(folder) == before
+    replayed(past(9), tmp_path, declared_only=False)
+    assert head_of(folder) != before
+    assert of_declared in {entry.hash.hex() for entry in entries_of(tmp_path)}
+
+
+@pytest.mark.slow
 def test_a_changed_declaration_sets_the_old_replay_aside(tmp_path):
     short = "2024-03-23T00:00:00Z"
     replayed(declared(until=short, seed=1), tmp_path)

@@ -472,6 +472,29 @@ BROKEN: list[Broken] = [
     ),
     ("a trigger that is no text", lambda: varv.Retrain(on=[None]), "has no trigger 'None'", "schedule:30d"),
     ("triggers as one text", lambda: varv.Retrain(on="performance"), "retrain 'on' is not a list", "on=["),
+    (
+        "a benefit without a cost",
+        lambda: varv.Retrain(on=["benefit"]),
+        "retrain 'on' weighs a benefit against no cost",
+        "12 a year",
+    ),
+    (
+        "a benefit without an outcome",
+        lambda: model(
+            task="score", outcome=None, monitors=[], gates=[], retrain=varv.Retrain(on=["benefit"], cost=3)
+        ),
+        "has no outcome to weigh it by",
+        "leave it out",
+    ),
+    *(
+        (f"a cost of {cost!r}", lambda cost=cost: varv.Retrain(cost=cost), "retrain 'cost'", "0.01 on 10000")
+        for cost in (0, -3.0, float("nan"), True, "cheap", "0 on 100 requests", "0 a year", [3])
+    ),
+    ("money for nothing", lambda: varv.money(training=0, loss=1), "retrain 'cost'", "varv.money"),
+    *(
+        (f"a certainty of {one!r}", lambda one=one: varv.Retrain(certainty=one), "retrain 'certainty'", "0.9")
+        for one in (0.4, 1, "sure", True)
+    ),
     ("a cool-down below zero", lambda: varv.Retrain(cooldown="-3d"), "retrain 'cooldown'", "90s, 15m"),
     # replays
     (
@@ -498,6 +521,53 @@ BROKEN: list[Broken] = [
         lambda: replay(references=["daily"]),
         "has no reference policy 'daily'",
         "never, monthly, weekly",
+    ),
+    (
+        "two policies of one name",
+        lambda: replay(references=[varv.Policy("fast"), varv.Policy("fast")]),
+        "policy 'fast' has two policies of one name",
+        "rename",
+    ),
+    (
+        "a policy with the name of a reference",
+        lambda: replay(references=[varv.Policy("weekly")]),
+        "policy 'weekly' has two policies of one name",
+        "rename",
+    ),
+    ("a search of nothing", lambda: varv.PolicySearch(), "search 'policies' tries nothing", "retrain=["),
+    (
+        "a search of too much",
+        lambda: varv.PolicySearch(retrain=[varv.Retrain()] * 101, rollout=[varv.Rollout()] * 2),
+        "tries 202 combinations",
+        "at most 200",
+    ),
+    ("a search of one text", lambda: varv.PolicySearch(retrain="weekly"), "'retrain' is not a list", "=["),
+    ("a search that is a list", lambda: replay(search=[varv.Retrain()]), "has search=", "varv.PolicySearch"),
+    ("a policy called declared", lambda: varv.Policy("declared"), "policy 'declared'", "rename"),
+    ("a policy with a bad name", lambda: varv.Policy("../x"), "policy '../x'", "lower-case"),
+    (
+        "a policy of a text",
+        lambda: varv.Policy("x", retrain="weekly"),
+        "policy 'x' has retrain=",
+        "varv.Retrain",
+    ),
+    (
+        "a policy of gates as a text",
+        lambda: varv.Policy("x", gates="all"),
+        "gates that are no list",
+        "gates=[",
+    ),
+    (
+        "a policy on alarms that nothing raises",
+        lambda: varv.Replay(
+            model(monitors=[], retrain=varv.Retrain(on=["schedule:3d"])),
+            since="2024-01-01",
+            train_at="2024-02-01",
+            until="2024-03-01",
+            references=[varv.Policy("alarmed", retrain=varv.Retrain(on=["drift"]))],
+        ),
+        "'drift' alarms, which no monitor raises",
+        "monitor.drift",
     ),
     (
         "references as one text",
@@ -603,14 +673,77 @@ def test_without_monitors_the_calendar_still_retrains():
     assert model(monitors=[], retrain=varv.Retrain(on=["schedule:30d"])).monitors == ()
 
 
+@pytest.mark.parametrize(
+    ("cost", "loss", "a_year", "said"),
+    [
+        (30, 30.0, None, "30.0"),
+        ("0.01 on 10,000 requests", 100.0, None, "100.0 (0.01 on 10,000 requests)"),
+        (varv.money(training=400, loss=2.5), 160.0, None, "160.0 (400 at 2.5 a unit of loss)"),
+        ("12 a year", None, 12.0, "12.0 trainings a year"),
+        ("1 a month", None, 12.0, "12.0 trainings a year"),
+    ],
+)
+def test_a_price_is_said_in_loss_in_money_or_as_a_budget(cost, loss, a_year, said):
+    retrain = varv.Retrain(on=["benefit"], cost=cost, certainty=0.8)
+    assert (retrain.price.loss, retrain.price.a_year, retrain.price.line()) == (loss, a_year, said)
+    assert retrain.benefit.certainty == 0.8
+    assert varv.Retrain(cost=cost).benefit is None
+
+
 def test_an_empty_list_of_triggers_never_retrains():
     policy = plan_of(model(retrain=varv.Retrain.never())).loop.policy(replay().train_at, 0)
     assert (policy.alarms, policy.schedule, policy.volume) == ((), None, None)
 
 
 def test_the_references_are_policies():
-    assert set(REFERENCES) == {"never", "monthly", "weekly"}
-    assert REFERENCES["weekly"].schedule == 7 * DAY
+    calendars = [f"every-{weeks}-weeks" for weeks in (2, 4, 8)]
+    assert list(REFERENCES) == ["never", "monthly", "weekly", *calendars, "volume-25", "volume-50"]
+    assert REFERENCES["every-4-weeks"].retrain.schedule == 28 * DAY
+    assert REFERENCES["volume-25"].retrain.volume == 0.25
+    declared = model(train=varv.Train(fit, origins=3), gates=[varv.gate.beats_champion()])
+    weekly = REFERENCES["weekly"].of(declared)
+    assert (weekly.retrain.schedule, weekly.gates, weekly.train.origins, weekly.train.refit) == (
+        7 * DAY,
+        (),
+        1,
+        False,
+    )
+    # What is declared stays as it was.
+    assert (declared.train.origins, len(declared.gates)) == (3, 1)
+
+
+def test_a_policy_replaces_what_it_gives_and_keeps_the_rest():
+    often = varv.Policy("often", retrain=varv.Retrain(on=["schedule:2d"]))
+    found = replay(references=["never", often])
+    assert found.references == ("never", "often")
+    [declared] = found.models
+    varied = found.policies["often"].of(declared)
+    assert varied.retrain is often.retrain
+    assert (varied.rollout, varied.gates, varied.train) == (declared.rollout, declared.gates, declared.train)
+    assert varv.Policy("open", gates=[]).of(declared).gates == ()
+
+
+def test_a_search_is_every_combination_of_what_is_listed_and_says_how_each_is_written():
+    search = varv.PolicySearch(
+        retrain=[varv.Retrain(on=["schedule:7d"]), varv.Retrain(on=["benefit"], cost=30, certainty=0.8)],
+        train=[varv.Train(fit, window="60d", params={"C": 2}), varv.Train(fit, refit=False)],
+    )
+    assert [one.name for one in search.policies] == [
+        *("retrain-1-train-1", "retrain-1-train-2", "retrain-2-train-1", "retrain-2-train-2"),
+    ]
+    assert search.policies[2].text == (
+        "retrain=varv.Retrain(on=['benefit'], cost=30, certainty=0.8),\n"
+        "train=varv.Train(fit=fit, window='60d', params={'C': 2})"
+    )
+    found = replay(search=search)
+    assert found.search is search
+    rollouts = varv.PolicySearch(rollout=[varv.Rollout(steps=[10, 100], bake="6h"), varv.Rollout.immediate()])
+    assert [one.text for one in rollouts.policies] == [
+        "rollout=varv.Rollout(steps=[10, 100], bake='6h')",
+        "rollout=varv.Rollout.immediate()",
+    ]
+    paid = varv.Retrain(on=["benefit"], cost=varv.money(training=400, loss=2.5))
+    assert paid.text == "varv.Retrain(on=['benefit'], cost=varv.money(training=400, loss=2.5))"
 
 
 def test_a_reference_that_is_named_twice_is_run_once():

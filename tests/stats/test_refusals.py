@@ -8,15 +8,38 @@ import numpy as np
 import pytest
 
 import varv.stats
+from varv.stats.benefit import Curve, PairSums
 from varv.stats.change import DaySums
 from varv.stats.drift import DayProfile
+from varv.stats.regret import LossMatrix
 
 NAN, INF, HUGE = float("nan"), float("inf"), 1e308
 DAYS = DayProfile((0.5, 0.5), 9, 0.01, 1.0, 0.0)
 WRONG_DAYS = DayProfile((NAN, 0.5), 9, 0.01, 1.0, 0.0)
 NO_DAYS = DayProfile((), 0, 0.0, 1.0, 0.0)
 
+MATRIX = LossMatrix(np.ones((2, 4)), np.ones(4), np.array([0, 2]), np.ones(2))
+NO_MATRIX = MATRIX._replace(losses=np.full((2, 4), NAN))
+NO_SUMS = PairSums(np.full((3, 3), NAN), np.zeros(3), 1)
+RNG = np.random.default_rng(0)
+
 REFUSED = {
+    "benefit": {
+        "terms": [(NAN, 1.0, 1.0), (1.0, 2.0, INF)],
+        "pair_sums": [([0.5], [1.0, 2.0], [0.0], 1.0), ([NAN], [1.0], [0.0], 1.0)],
+        "is_beyond": [([0.0, NAN], 3.0), ([2.0, 1.0], 3.0)],
+        "growth_curve": [([NO_SUMS] * 3, RNG)],
+        "predicted": [
+            (Curve(np.zeros(3), np.zeros((9, 3))), [0.0, 0.0, 1.0], {"certainty": 1.0}),
+            (Curve(np.zeros(3), np.zeros((9, 3))), [0.0, NAN, 1.0], {"certainty": 0.9}),
+        ],
+        "price_of_budget": [
+            ([0.0, 0.0, 1.0], [], [], 1),
+            ([0.0, 0.0, 1.0], [1.0], [1.0, 2.0], 1),
+            ([0.0, 0.0, NAN], [1.0], [1.0], 1),
+            ([0.0, 0.0, 1.0], [1.0], [1.0], -1),
+        ],
+    },
     "calibration": {
         "log_losses": [([1], [NAN]), ([NAN], [0.5]), ([1], [1.5]), ([1, 0], [0.5])],
         "promised_losses": [([NAN],), ([INF],)],
@@ -103,6 +126,18 @@ REFUSED = {
         "auc_error": [([], []), ([0, 1], [NAN, 0.5])],
         "score_cells": [([NAN],), ([1.5],)],
         "auc_of_counts": [([[0]], [[0]]), ([[NAN]], [[1]]), ([[1]], [[1, 1]]), ([[-1]], [[1]])],
+    },
+    "regret": {
+        "require_matrix": [(NO_MATRIX,), (MATRIX._replace(starts=np.array([1, 2])),)],
+        "loss_of": [(NO_MATRIX, (0,)), (MATRIX, (1,)), (MATRIX, ())],
+        "best_schedule": [(NO_MATRIX, 1.0), (MATRIX, NAN)],
+        "scheduled": [(NO_MATRIX, lambda *_: True)],
+        "calendars": [(NO_MATRIX, 1), (MATRIX, 0)],
+        "by_volume": [(NO_MATRIX, 0.5)],
+        "cumulative_staleness": [(NO_MATRIX, 1.0)],
+        "by_benefit": [(NO_MATRIX, 1.0, {"certainty": 0.9, "rng": RNG})],
+        "luck": [(NO_MATRIX, MATRIX, 1.0), (MATRIX, MATRIX, NAN)],
+        "paid": [(NO_MATRIX, (0,), 1.0)],
     },
     "regression": {
         "clustered_ratio": [

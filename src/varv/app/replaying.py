@@ -8,7 +8,6 @@ never touched.
 
 from __future__ import annotations
 
-import copy
 import gc
 import shutil
 from collections.abc import Callable, Sequence
@@ -17,6 +16,8 @@ from pathlib import Path
 import msgspec
 
 from varv.app.compose import open_home, open_ledger, open_views
+from varv.app.regrets import FOLDER, with_regret
+from varv.app.searching import SEARCH, SearchDays, require_search
 from varv.data import Dataset, Datasets, DatasetsView
 from varv.fronts.web.report import write_report
 from varv.home.accounts import rows_of, text_notices, warnings_of
@@ -48,8 +49,8 @@ from varv.loop.leak_report import new_notices
 from varv.loop.leaks import changed_rows
 from varv.loop.model import LeakFinding, LoopStarted
 from varv.loop.plan import loop_id
-from varv.project import REFERENCES, Model, ModelPlan, Replay, datasets_of, plan_of, replay_digest
-from varv.rollout import Rollout
+from varv.loop.weighing import Price
+from varv.project import ModelPlan, Policy, Replay, datasets_of, plan_of, replay_digest
 
 OnTick = Callable[[str, Progress, list[Entry]], None]
 """Told, after each step of a policy's replay: the policy's name, how far it has come, and what its ledger
@@ -64,6 +65,7 @@ _PARTS = (
         "blobs",
         "cache",
         "columns",
+        FOLDER,
         COMPARISON_FILE,
         "checkpoints.jsonl",
         "signing.key",
@@ -76,6 +78,19 @@ _COMPARISON = "comparison"
 """A stream of its own: the last fact of the stream ``replay`` says how far the replay has come."""
 
 
+class Extra(msgspec.Struct, frozen=True, kw_only=True):
+    """What a replay finds beside its comparison: the regret of policies, and what a declared search says. The
+    price of a training is the declared one where None is given.
+    """
+
+    regret: bool = False
+    search: bool = False
+    price: Price | None = None
+
+
+ALONE = Extra()
+
+
 def run_replay(
     replay: Replay,
     home: Path,
@@ -84,6 +99,7 @@ def run_replay(
     declared_only: bool = False,
     fresh: bool = False,
     fault: str = "",
+    extra: Extra = ALONE,
 ) -> Comparisons:
     """Replay the declared policies and their references, compare them, and return what each model showed.
 
@@ -95,6 +111,8 @@ def run_replay(
         Set a finished or started replay of the same declaration aside too, and run it anew.
     fault
         A crash point, for tests; see `kernel.faults`.
+    extra
+        What else is to be found.
 
     Raises
     ------
@@ -103,6 +121,8 @@ def run_replay(
     FailedPrecondition
         If the home holds the history of a live model.
     """
+    if extra.search:
+        require_search(replay)
     plans = tuple(map(plan_of, replay.models))
     feed = Feed(datasets_of(plans))
     for plan in plans:
@@ -113,18 +133,30 @@ def run_replay(
     runs: dict[str, dict[ModelName, PolicyRun]] = {}
     accounts: dict[ModelName, tuple[PartRows, ...]] = {}
     for name in [DECLARED] if declared_only else [DECLARED, *replay.references]:
-        policy = _Policy(replay, name, home, feed, declaration)
-        if name != DECLARED:
-            make_room(policy.folder, declaration, fresh=fresh)
+        variation = None if name == DECLARED else replay.policies[name]
+        folder = home if variation is None else home / "policies" / name
+        policy = PolicyReplay(replay, variation, folder, feed, declaration)
+        if variation is not None:
+            make_room(folder, policy.declaration, fresh=fresh)
         runs[name], found = policy.run(on_tick, fault if name == DECLARED else "")
         accounts = found or accounts
         # A home is hundreds of megabytes in reference cycles, and the collector counts objects, not bytes:
         # without this the next policy's home would stand beside the last one's.
         gc.collect()
+    of_models = [{policy: of[plan.name] for policy, of in runs.items()} for plan in plans]
     compared = [
-        _compared(replay, plan, {policy: of[plan.name] for policy, of in runs.items()}, accounts[plan.name])
-        for plan in plans
+        _compared(replay, plan, found, accounts[plan.name])
+        for plan, found in zip(plans, of_models, strict=True)
     ]
+    if extra.regret:
+        compared = with_regret(home, replay, plans, compared, of_models, extra.price)
+    if extra.search:
+        declared = [one[DECLARED] for one in of_models]
+        lived = _searched(replay, declared, home, feed, declaration, on_tick, fresh=fresh)
+        compared = [
+            msgspec.structs.replace(one, search=days.found(extra.price))
+            for one, days in zip(compared, lived, strict=True)
+        ]
     return _record(home, replay, plans, compared, accounts)
 
 
@@ -136,6 +168,29 @@ def _compared(
         return compare(runs, since=replay.train_at, until=mature, seed=replay.seed)
     except FailedPrecondition as error:
         raise _with_losses(error, warnings_of(rows)) from None
+
+
+def _searched(
+    replay: Replay,
+    declared: Sequence[PolicyRun],
+    home: Path,
+    feed: Feed,
+    declaration: Digest,
+    on_tick: OnTick,
+    *,
+    fresh: bool,
+) -> list[SearchDays]:
+    """Replay every combination of the declared search, and return what each model lost under them."""
+    days = [SearchDays(replay, model, run) for model, run in zip(replay.models, declared, strict=True)]
+    for variation in require_search(replay).policies:
+        policy = PolicyReplay(replay, variation, home / SEARCH / variation.name, feed, declaration)
+        make_room(policy.folder, policy.declaration, fresh=fresh)
+        runs, _ = policy.run(on_tick, "")
+        for one in days:
+            one.add(variation, runs[one.model])
+        # As of references: the next home would stand beside the last one.
+        gc.collect()
+    return days
 
 
 def _with_losses(error: FailedPrecondition, losses: Sequence[str]) -> FailedPrecondition:
@@ -197,18 +252,32 @@ def _held(folder: Path) -> str | None:
     return first.declaration if isinstance(first, LoopStarted) else "unfinished"
 
 
-class _Policy:
-    """One policy of a replay, in a folder of its own."""
+class PolicyReplay:
+    """One policy of a replay, in a folder of its own.
 
-    def __init__(self, replay: Replay, name: str, home: Path, feed: Feed, declaration: Digest) -> None:
-        self._is_declared = name == DECLARED
+    Parameters
+    ----------
+    variation
+        Of the declared policy; None for that itself.
+    declaration
+        What identifies the declared policy and its data.
+    """
+
+    def __init__(
+        self, replay: Replay, variation: Policy | None, folder: Path, feed: Feed, declaration: Digest
+    ) -> None:
+        self._is_declared = variation is None
         self._replay = replay
-        self._name = name
+        self._name = DECLARED if variation is None else variation.name
         self._feed = feed
-        self._declaration = declaration
-        self.folder = home if self._is_declared else home / "policies" / name
-        models = replay.models if self._is_declared else [_reference(one, name) for one in replay.models]
+        self.folder = folder
+        models = replay.models if variation is None else [variation.of(one) for one in replay.models]
         self._plans = tuple(map(plan_of, models))
+        self.declaration = declaration
+        if variation is not None and not variation.is_standard:
+            # The name of a policy that is declared says nothing of its parts.
+            plans = [plan.digest(replay.train_at, replay.seed) for plan in self._plans]
+            self.declaration = digest_of([declaration, plans])
 
     def run(
         self, on_tick: OnTick, fault: str
@@ -230,7 +299,7 @@ class _Policy:
                 on_tick(self._name, progress, entries)
 
             driver = Driver(home, clock, replay, self._feed, plants=self._is_declared)
-            driver.run(self._declaration, tick)
+            driver.run(self.declaration, tick)
             accounts = self._accounts(home) if self._is_declared else {}
             # What an earlier start of this replay has spent is not known any more, and a part would mislead.
             spent = None if resumed else round(cpu_seconds() - began, 1)
@@ -279,21 +348,6 @@ def _changed_since(folder: Path, home: Home) -> dict[str, list[LeakFinding]]:
 def _changed(dataset: Dataset, before: Datasets, now: Datasets) -> list[LeakFinding]:
     stored, read = (each.read_part(dataset, dataset.event_time) for each in (before, now))
     return list(changed_rows(dataset.name, dataset.key, stored, read))
-
-
-def _reference(model: Model, name: str) -> Model:
-    """Return the model under a reference policy: by the calendar, replaced at once, with nothing to pass.
-
-    Without gates and a shadow a refit would put into service what nobody has judged, so what was scored on
-    the one held-out stretch is what serves.
-    """
-    chosen = copy.copy(model)
-    chosen.train = copy.copy(model.train)
-    chosen.train.origins, chosen.train.refit = 1, False
-    chosen.retrain = REFERENCES[name]
-    chosen.rollout = Rollout.immediate()
-    chosen.gates = ()
-    return chosen
 
 
 def _record(

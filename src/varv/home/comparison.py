@@ -1,5 +1,4 @@
-"""Policies held against each other on the same requests: the declared loop, and references that follow the
-calendar.
+"""Policies held against each other on the same requests: the declared loop, and its references.
 
 All policies see the same data in the same order and train by the same function. Only requests that every
 policy answered and that have an outcome are scored, by the losses and metrics of the model's task. Days are
@@ -35,6 +34,7 @@ from varv.kernel.ids import ModelName, derived_seed
 from varv.loop.model import LeakFinding
 from varv.loop.views import LoopView
 from varv.monitoring.views import MonitoringView
+from varv.project import DECLARED
 from varv.registry import RegistryView, VersionRegistered
 from varv.serving.scores import GROUP, lists_of, score_columns, scores_in
 from varv.stats.intervals import Numbers, block_bootstrap_mean, clustered_mean
@@ -42,7 +42,6 @@ from varv.tasks import Array, Task
 
 COMPARISON_FILE = "comparison.json"
 """In the home folder: the last comparison, for programs."""
-DECLARED = "declared"
 BLOCK_DAYS = 7
 """Days that are resampled together: weather and its backlog last for days."""
 
@@ -66,6 +65,8 @@ class PolicyRun(NamedTuple):
     work: int
     cpu_s: float | None
     leaks: tuple[LeakFinding, ...] = ()
+    trained_at: tuple[Instant, ...] = ()
+    """When its own trainings after the first were."""
 
 
 class _Scored(NamedTuple):
@@ -116,7 +117,8 @@ def policy_run(home: Home, name: ModelName, since: Instant, until: Instant, cpu_
     own = [version for version in versions if not version.planted]
     work = sum(version.work for version in own)
     scored = rows.select("key", "requested_at", *score_columns(task), "outcome", *group)
-    return PolicyRun(name, task, scored, len(own), n_retrains, n_alarms, work, cpu_s, leaks)
+    later = tuple(version.cutoff for version in own[1:])
+    return PolicyRun(name, task, scored, len(own), n_retrains, n_alarms, work, cpu_s, leaks, later)
 
 
 def compare(runs: Mapping[str, PolicyRun], *, since: Instant, until: Instant, seed: int) -> Comparison:
@@ -140,6 +142,11 @@ def compare(runs: Mapping[str, PolicyRun], *, since: Instant, until: Instant, se
         policies=_scores(runs, common, seed) if declared.task.has_outcome else _answered(runs, common),
         leaks=declared.leaks,
     )
+
+
+def compared_requests(runs: Mapping[str, PolicyRun]) -> pl.DataFrame:
+    """Return the ``key`` of each request that finished policies are compared on."""
+    return _common(runs).select("key")
 
 
 def _require_enough(declared: PolicyRun, common: pl.DataFrame) -> None:

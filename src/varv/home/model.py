@@ -8,6 +8,8 @@ from typing import Any
 
 import msgspec
 
+from varv.home.regret import Regret
+from varv.home.tried import Searched
 from varv.kernel.clock import Instant, iso
 from varv.kernel.codec import Digest, Event, event
 from varv.kernel.ids import ModelName
@@ -199,6 +201,10 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     notices: tuple[str, ...] = ()
     rows: tuple[PartRows, ...] = ()
     """What became of the rows of each part of each dataset, under the declared policy."""
+    regret: Regret | msgspec.UnsetType = msgspec.UNSET
+    """How policies did against the best schedule in hindsight, where that was asked for."""
+    search: Searched | msgspec.UnsetType = msgspec.UNSET
+    """What a search of policies found, where one was asked for."""
 
 
 class Comparisons(msgspec.Struct, frozen=True, kw_only=True):

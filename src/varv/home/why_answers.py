@@ -80,6 +80,9 @@ def of_model(views: Views, ledger: Ledger, model: str) -> Answer:
             told.append(_fate(last))
         if record.suspended is not None:
             told.append(f"Training is {WAITING}: {record.suspended.n_failures} failures in a row were alike.")
+        weighed = record.weighed.last
+        if weighed is not None and record.policy.benefit is not None:
+            told.append(f"A training was last weighed at {iso(weighed.through)}: {weighed.said()}.")
         return Answer(" ".join(told), last.detail, tuple(leak.line() for leak in record.leaks))
 
 

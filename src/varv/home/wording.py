@@ -6,6 +6,7 @@ The command line and the report take from here what their tables hold; neither k
 from __future__ import annotations
 
 from varv.home.model import Comparison, Measure
+from varv.home.regret import Regret, price_text
 from varv.kernel.wording import limits, number
 from varv.tasks import Loss, Metric, Task, task_of
 from varv.tasks.measures import OWN_UNIT, OWN_UNIT_SQUARED
@@ -70,3 +71,18 @@ def validation_columns(task: Task) -> dict[str, tuple[str, int]]:
     """
     found = {} if task.loss is None else {task.loss.name: (task.loss.label, compared_digits(task.loss))}
     return found | {metric.name: (metric.label, metric.digits) for metric in task.metrics.values()}
+
+
+def regret_notes(found: Regret) -> list[str]:
+    """Return how regret is to be read, a sentence a note."""
+    return [
+        f"Price {price_text(found.prices[1])}: {found.price_said}. Regret is summed loss and trainings at "
+        "their price, beyond the best schedule in hindsight; refused trainings are paid.",
+        f"Not lived (*): scored on the losses of {found.n_versions} versions, one every {found.period_days} "
+        f"days, with {found.delay_days} days from a training to its service: {found.delay_said}. Calendars "
+        "are the mean over the weeks they may begin in.",
+        "Lived in full: with every delay and refusal of its own. References that replace at once are not "
+        "held up, so they may be better than the best.",
+        "Luck: how much worse the schedule that is best on one half of the requests is on the other half "
+        "than the best there. Differences below it are no evidence.",
+    ]

@@ -158,3 +158,20 @@ def _flat(value: object) -> object:
     if isinstance(value, int) and value >= EARLIEST:
         return iso(value)
     return f"({len(value)})" if isinstance(value, Sized) and not isinstance(value, str) else value
+
+
+def call_text(name: str, given: Mapping[str, object], usual: Mapping[str, object]) -> str:
+    """Return a call as it is written in Python, without the arguments that have their usual value; functions
+    by their name.
+
+    Examples
+    --------
+    >>> call_text("varv.Retrain", {"on": ["benefit"], "cooldown": "3d"}, {"cooldown": "3d"})
+    "varv.Retrain(on=['benefit'])"
+    """
+    said = [
+        f"{argument}={getattr(value, '__qualname__', None) or repr(value)}"
+        for argument, value in given.items()
+        if argument not in usual or value != usual[argument]
+    ]
+    return f"{name}({', '.join(said)})"

@@ -31,6 +31,7 @@ from varv.loop.fits import (
     ancestry,
     end_of,
     fit_steps,
+    judged_span,
     new_rows_only,
     refit_step,
     served_span,
@@ -50,6 +51,7 @@ from varv.registry import (
     VersionRegistered,
     open_package,
 )
+from varv.registry.signature import Rows as ModelRows
 from varv.serving.scores import GROUP, Scores, lists_of, score_columns, score_series, scores_in
 from varv.tasks import Task, TaskSpec
 from varv.training import (
@@ -80,6 +82,15 @@ class JudgedStretches(msgspec.Struct, frozen=True):
 
     each: tuple[Validation, ...]
     together: Validation
+
+
+class Scorer(NamedTuple):
+    """Scores rows in two steps: packages that read alike can share the first."""
+
+    reads: Digest
+    """What identifies what it reads."""
+    feed: Callable[[pl.DataFrame], ModelRows]
+    predict: Callable[[ModelRows], Scores]
 
 
 class Candidates:
@@ -176,22 +187,40 @@ class Candidates:
         Interrupted
             If a fit was cancelled.
         """
-        plan = parts.loop
         rows = self.rows(parts, command, champion)
-        datasets = self._datasets_used(plan)
-        known = digest_of([datasets, command.cutoff, rows.names, rows.held, rows.frame.height])
-        recipe = Recipe(
-            plan=plan,
-            version=command.version,
-            seed=command.seed,
-            fitter=self.fitter,
-            runtimes=self._runtimes,
-            blobs=self._blobs,
-            cancelled=cancelled,
-        )
-        results = _pipeline(recipe, rows, known, command.offer).run(self._cache)
+        datasets = self._datasets_used(parts.loop)
+        recipe = self._recipe(parts.loop, command, cancelled)
+        pipeline = _pipeline(recipe, rows, _known(command, rows, datasets), command.offer)
+        results = pipeline.run(self._cache)
         made = _registered(command, recipe, rows, datasets, results)
         return made if command.offer is None else _imported(made, command.offer)
+
+    def fitted(self, parts: LoopParts, command: TrainCandidate) -> Package:
+        """Return the package that a training would serve, fitted alone, without what judges it; anew, where
+        trainings go on from the champion.
+
+        Raises
+        ------
+        UserCodeFailed
+            If the author's function raised.
+        FailedPrecondition
+            If there are too few rows.
+        """
+        plan, rows = parts.loop, self.rows(parts, command)
+        recipe = self._recipe(plan, command)
+        known = _known(command, rows, self._datasets_used(plan))
+        both = _both(recipe, rows, known)
+        steps = fit_steps(rows, plan.train, both, command.seed)
+        if plan.train.refit:
+            steps.append(refit_step(rows, plan.train, both, command.seed))
+        served = steps[-1].name if plan.train.refit else judged_span(rows, 0).step
+        needed = [step for step in steps if step.name == served or not step.name.startswith("fit-")]
+        return open_package(Pipeline(tuple(needed)).run(self._cache)[served].value)
+
+    def scorer(self, package: Package) -> Scorer:
+        """Return what scores rows by a package, which is loaded once."""
+        model = self._runtimes.load(package, threads=2)
+        return Scorer(digest_of(package.signature), package.signature.feed, model.predict)
 
     def held_out(
         self, parts: LoopParts, made: VersionRegistered, champion: VersionRegistered | None
@@ -221,6 +250,17 @@ class Candidates:
             timer=self._timer,
         )
 
+    def _recipe(self, plan: LoopPlan, command: TrainCandidate, cancelled: Cancelled | None = None) -> Recipe:
+        return Recipe(
+            plan=plan,
+            version=command.version,
+            seed=command.seed,
+            fitter=self.fitter,
+            runtimes=self._runtimes,
+            blobs=self._blobs,
+            cancelled=cancelled,
+        )
+
     def _stretch(
         self, parts: LoopParts, fit: Judged, made: VersionRegistered, champion: VersionRegistered | None
     ) -> _Stretch:
@@ -230,13 +270,14 @@ class Candidates:
         own = rows
         for column in sorted(set(made.signature) - {*plan.features.names, *rows.columns}):
             own = self._with_column(plan.outcome.requests, own, column, made.cutoff)
-        ours = self._scores(fit.package, own)
-        return _Stretch(own, ours, ours if champion is None else self._scores(champion.package, rows))
+        ours = self.scores(fit.package, own)
+        return _Stretch(own, ours, ours if champion is None else self.scores(champion.package, rows))
 
     def _served(self, version: VersionRegistered) -> Served:
         return Served(lambda: self._blobs.get(version.package), self._runtimes)
 
-    def _scores(self, package: Digest, rows: pl.DataFrame) -> Scores:
+    def scores(self, package: Digest, rows: pl.DataFrame) -> Scores:
+        """Return what a stored package says of `rows`, float32 of shape (n, width)."""
         opened = open_package(self._blobs.get(package))
         # A planted column that nobody caught: broken in production, so empty here.
         gone = [name for name in opened.signature.names if name not in rows.columns]
@@ -409,23 +450,33 @@ def _judged(rows: Rows, results: PipelineResult) -> tuple[Judged, ...]:
     return tuple(found)
 
 
-def _pipeline(recipe: Recipe, rows: Rows, known: Digest, offer: Offer | None) -> Pipeline:
-    """Return one step for each fit, so that a training that was cut short fits nothing twice."""
-    plan, seed = recipe.plan, recipe.seed
-    data = Input(known, lambda: rows)
+def _known(command: TrainCandidate, rows: Rows, datasets: tuple[DatasetUse, ...]) -> Digest:
+    """Return what identifies the rows of a training."""
+    return digest_of([datasets, command.cutoff, rows.names, rows.held, rows.frame.height])
+
+
+def _both(recipe: Recipe, rows: Rows, known: Digest) -> dict[str, Input]:
+    """Return the inputs that every fit needs: the rows, and what all fits of the training share."""
+    plan = recipe.plan
     declared = [
         list(rows.names),
         list(plan.features.names),
         plan.train.params,
         plan.outcome.column,
         recipe.version,
-        seed,
+        recipe.seed,
         *([plan.train.weights] if isinstance(plan.train.weights, str) else []),
         # What every training once was is left out: homes hold results by keys without it.
         *([plan.outcome.task.spec] if plan.outcome.task.spec != TaskSpec() else []),
         *(["continues"] if plan.train.continues else []),
     ]
-    both = {"rows": data, "recipe": Input(digest_of(declared), lambda: recipe)}
+    return {"rows": Input(known, lambda: rows), "recipe": Input(digest_of(declared), lambda: recipe)}
+
+
+def _pipeline(recipe: Recipe, rows: Rows, known: Digest, offer: Offer | None) -> Pipeline:
+    """Return one step for each fit, so that a training that was cut short fits nothing twice."""
+    plan, seed = recipe.plan, recipe.seed
+    both = _both(recipe, rows, known)
     refit = plan.train.refit and offer is None
     steps = fit_steps(rows, plan.train, both, seed) if offer is None else [take_in_step(rows, offer, both)]
     fits = {f"fit_{number}": f"fit-{number}" for number in range(1, len(rows.held) + 1)}

@@ -1,4 +1,4 @@
-"""What the commands of the loop do: train, judge, measure, gather evidence, set a reference.
+"""What the commands of the loop do: train, judge, measure, gather evidence, set a reference, weigh.
 
 Each handler acts, then reports in facts and messages that are committed with the end of its command. All of
 them may run again after a crash: packages and references are found by content.
@@ -19,6 +19,7 @@ from varv.kernel.errors import FailedPrecondition, Interrupted, VarvError
 from varv.kernel.ids import ModelName, Version
 from varv.kernel.sagas import Command, Fact, Handler, Message, Reply
 from varv.kernel.views import Views
+from varv.loop.benefit import Weigher
 from varv.loop.cancelling import Wish
 from varv.loop.candidates import Candidates
 from varv.loop.leak_report import LeakReport
@@ -35,6 +36,7 @@ from varv.loop.model import (
 )
 from varv.loop.plan import LoopParts, Models, loop_id
 from varv.loop.views import LoopView
+from varv.loop.weighing import WeighBenefit
 from varv.monitoring import Window, monitor_id
 from varv.monitoring.measure import Answered, answered, measure_answered, measure_day, rows_of
 from varv.monitoring.model import CHAMPION
@@ -71,6 +73,7 @@ class LoopHandlers:
         self._leaks = leaks
         self._views = views
         self._blobs = blobs
+        self._weigher = Weigher(candidates.scores, views)
 
     def table(self) -> Mapping[type[Command], Handler]:
         """Return the handler of each command."""
@@ -80,6 +83,7 @@ class LoopHandlers:
             Measure: self.measure,
             GatherEvidence: self.gather,
             SetReference: self.set_reference,
+            WeighBenefit: self.weigh_benefit,
         }
 
     def train(self, command: TrainCandidate, command_id: str, now: Instant) -> Reply:
@@ -238,6 +242,11 @@ class LoopHandlers:
             pairs.append(rows.filter((pl.col("champion") == champion) & (pl.col("candidate") == version)))
             pairs.append(_against_former(rows, version, champion, parts.loop.outcome.task))
         return luck_of(held_out, pairs, task=parts.loop.outcome.task, guards=guards)
+
+    def weigh_benefit(self, command: WeighBenefit, command_id: str, now: Instant) -> Reply:
+        """Hold what a fresh model would save against the price of a training."""
+        weighed = self._weigher.weigh(self._models[command.model], command)
+        return Reply() if weighed is None else Reply(messages=(Message(loop_id(command.model), weighed),))
 
     def set_reference(self, command: SetReference, command_id: str, now: Instant) -> Reply:
         """Let the monitors compare with the new champion's reference."""

@@ -12,6 +12,7 @@ from varv.kernel.codec import Digest, Event, event
 from varv.kernel.ids import DatasetName, ModelName, Version
 from varv.kernel.sagas import Command, command
 from varv.kernel.wording import count, percent
+from varv.loop.weighing import BenefitPolicy, benefit_line
 from varv.monitoring.evidence import Number, evidence_line
 from varv.registry import Imported
 from varv.rollout import Luck, RolloutPlan
@@ -20,6 +21,8 @@ from varv.training.gates import GateResult
 
 REGISTERED = "registered"
 """The kind of trigger that is a model trained elsewhere."""
+BENEFIT = "benefit"
+"""The kind of trigger that is a training worth its price."""
 DECLARATION = "declaration"
 """The kind of trigger that is a change of the declared features."""
 Phase = Literal["new", "idle", "training", "judging", "rolling"]
@@ -40,13 +43,15 @@ class Trigger(msgspec.Struct, frozen=True):
         if "growth" in seen and "trained_rows" in seen:
             more = f"{percent(seen['growth'] or 0.0)} more outcomes than at the last training"
             known = f"{more}, {count(seen.get('n_rows'))} after {count(seen['trained_rows'])}"
+        elif self.kind == BENEFIT:
+            known = benefit_line(seen)
         else:
             known = evidence_line(seen, self.subject, self.number)
         what = f"{self.kind} {self.subject}" if self.subject else self.kind
         return f"{what}: {known}" if known else what
 
 
-class LoopPolicy(msgspec.Struct, frozen=True, kw_only=True):
+class LoopPolicy(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The declared loop, as the ledger keeps it."""
 
     model: ModelName
@@ -58,6 +63,8 @@ class LoopPolicy(msgspec.Struct, frozen=True, kw_only=True):
     plan: RolloutPlan
     first_training: Instant
     seed: int
+    benefit: BenefitPolicy | None = None
+    """What a training may cost, where it is to be worth its price."""
 
 
 class PlantedFault(msgspec.Struct, frozen=True):

@@ -12,6 +12,7 @@ from varv.features import FeatureSet
 from varv.kernel.clock import Duration, Instant
 from varv.kernel.ids import ModelName
 from varv.loop.model import LoopPolicy
+from varv.loop.weighing import BenefitPolicy
 from varv.monitoring import MonitorPlan
 from varv.rollout import RolloutPlan
 from varv.serving import Predictions
@@ -37,6 +38,8 @@ class LoopPlan:
     schedule: Duration | None
     volume: float | None
     cooldown: Duration
+    benefit: BenefitPolicy | None = None
+    """What a training may cost, where it is to be worth its price."""
 
     @property
     def loop_id(self) -> str:
@@ -55,6 +58,7 @@ class LoopPlan:
             plan=self.rollout,
             first_training=first_training,
             seed=seed,
+            benefit=self.benefit,
         )
 
     def definition(self) -> tuple[tuple[str, ...], ...]:

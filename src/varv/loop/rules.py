@@ -12,13 +12,14 @@ from typing import Any, ClassVar
 
 from msgspec.structs import replace
 
-from varv.kernel.clock import DAY, HOUR, Duration, Instant
+from varv.kernel.clock import DAY, HOUR, WEEK, Duration, Instant
 from varv.kernel.codec import Event
 from varv.kernel.ids import ModelName, Version
 from varv.kernel.sagas import CancelTimer, CommandFailed, Fact, Message, SetTimer, Step, TimerFired
 from varv.loop.counting import age, growth, promoted, schedule
 from varv.loop.failing import WAITING, counted, forgotten, headline
 from varv.loop.model import (
+    BENEFIT,
     DECLARATION,
     REGISTERED,
     CandidateRejected,
@@ -47,6 +48,7 @@ from varv.loop.model import (
     Trigger,
     TriggerDeferred,
 )
+from varv.loop.weighing import BenefitWeighed, WeighBenefit
 from varv.monitoring import AlarmCleared, AlarmRaised
 from varv.rollout import (
     AT_ONCE,
@@ -66,8 +68,10 @@ from varv.serving.routing import RoutingShare, RoutingTable
 EVIDENCE_EVERY = Duration(6 * HOUR)
 """Counted from midnight, so that answers and outcomes are looked at together."""
 
-ANSWERED = ("performance", "calibration", "drift", "first training")
-"""Triggers that a promotion answers: alarms about the version that was replaced, and that there was none."""
+ANSWERED = ("performance", "calibration", "drift", "first training", BENEFIT)
+"""Triggers that a promotion answers: alarms about the version that was replaced, what a fresh one was to
+save, and that there was none.
+"""
 
 MOST_DOUBLINGS = 1
 """How often refused candidates double the cool-down."""
@@ -172,7 +176,8 @@ def _timer(state: LoopState, policy: LoopPolicy, event: TimerFired, now: Instant
         measures = [Measure(model=policy.model, day=day) for day in _days_to_measure(event.due, now, policy)]
         step = _gather_probation(state, policy, now)
         timers = (SetTimer("day", _next_midnight(now)),)
-        return replace(step, commands=(*measures, *step.commands), timers=timers)
+        weigh = _weigh(state, policy, event.due, now)
+        return replace(step, commands=(*measures, *weigh, *step.commands), timers=timers)
     if event.key == "evidence":
         return _gather(state, policy, now)
     if event.key == "schedule":
@@ -236,6 +241,24 @@ def _matured(state: LoopState, policy: LoopPolicy, event: RowsMatured, now: Inst
     state = replace(state, n_rows=event.n_rows)
     trigger = growth(state, policy)
     return Step(state) if trigger is None else _trigger(state, policy, trigger, now)
+
+
+def _weigh(state: LoopState, policy: LoopPolicy, due: Instant, now: Instant) -> tuple[WeighBenefit, ...]:
+    """Return the order to weigh a training, once a week, counted from the first training."""
+    under_way = state.phase in ("judging", "rolling") and state.is_own and state.returning_to is None
+    version = state.candidate if under_way else state.champion
+    through = Instant(now - (now - policy.first_training // DAY * DAY) % WEEK)
+    if policy.benefit is None or version is None or state.phase == "training" or through < due:
+        return ()
+    return (WeighBenefit(model=policy.model, version=Version(version), through=through),)
+
+
+def _weighed(state: LoopState, policy: LoopPolicy, event: BenefitWeighed, now: Instant) -> Step[LoopState]:
+    # A training or a promotion meanwhile has answered it.
+    is_current = event.version in (state.champion, state.candidate) and state.phase != "training"
+    if policy.benefit is None or not event.is_due or not is_current:
+        return Step(state)
+    return _trigger(state, policy, Trigger(BENEFIT, "", event.evidence()), now)
 
 
 def _asked(state: LoopState, policy: LoopPolicy, event: RetrainAsked, now: Instant) -> Step[LoopState]:
@@ -584,6 +607,7 @@ _RULES: dict[type[Event], Callable[[LoopState, LoopPolicy, Any, Instant], Step[L
     AlarmRaised: _alarm,
     AlarmCleared: _cleared,
     RowsMatured: _matured,
+    BenefitWeighed: _weighed,
     RetrainAsked: _asked,
     FaultPlanted: _planted,
     ModelOffered: _offered,

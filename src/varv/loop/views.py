@@ -33,6 +33,7 @@ from varv.loop.model import (
     TrainingSuspended,
     Trigger,
 )
+from varv.loop.weighing import BenefitWeighed, Weighed
 from varv.rollout import RolloutSettled
 from varv.tasks import Task, TaskSpec, task_of
 from varv.training.gates import GateResult
@@ -96,6 +97,8 @@ class LoopRecord:
     """Features that were examined for leaks."""
     leaks: list[LeakFinding] = field(default_factory=list)
     """What speaks for a leak, as far as it was found."""
+    weighed: Weighed = field(default_factory=Weighed)
+    """What is known of what a fresh model would save, where that is weighed."""
 
     @property
     def first_features(self) -> frozenset[str] | None:
@@ -143,17 +146,7 @@ class LoopView:
 
     def _loop(self, entry: Entry, model: str, event: Event) -> None:
         if isinstance(event, LoopStarted):
-            self.loops[model] = LoopRecord(
-                model,
-                event.policy,
-                event.declaration,
-                event.definition,
-                entry.at,
-                event.definition,
-                event.task,
-            )
-            if (declared := self.declared.get(model)) is not None:
-                _redeclared(self.loops[model], entry, replace(declared, added=()))
+            self._begin(entry, model, event)
             return
         if isinstance(event, Declared):
             self.declared[model] = event
@@ -174,12 +167,27 @@ class LoopView:
             record.leaks.append(event.finding)
         elif isinstance(event, RowsMatured):
             record.n_labelled = event.n_rows
+        elif isinstance(event, BenefitWeighed):
+            record.weighed = record.weighed.after(event)
         elif isinstance(event, RetrainTriggered):
             record.n_retrains, record.suspended = event.n_retrains, None
             attempt = Attempt(event.version, event.triggers, entry.at, entry.seq, event.planted)
             record.attempts[event.version] = attempt
         else:
             _attempt(record, entry, event)
+
+    def _begin(self, entry: Entry, model: str, event: LoopStarted) -> None:
+        self.loops[model] = LoopRecord(
+            model,
+            event.policy,
+            event.declaration,
+            event.definition,
+            entry.at,
+            event.definition,
+            event.task,
+        )
+        if (declared := self.declared.get(model)) is not None:
+            _redeclared(self.loops[model], entry, replace(declared, added=()))
 
 
 _OF_DECLARATIONS = (Declared, DefinitionChanged, FeaturesReleased, ModelRetired, ModelRestored)

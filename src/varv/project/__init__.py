@@ -4,23 +4,30 @@
 the files; `plan` compiles a model.
 """
 
-from varv.project.declaration import REFERENCES, Model, Outcome, Plant, Replay, Retrain
+from varv.project.declaration import Model, Outcome, Plant, Replay
 from varv.project.loading import forget_project, load_project, whole_place
 from varv.project.plan import ModelPlan, datasets_of, plan_of, replay_digest
+from varv.project.policies import DECLARED, REFERENCES, Policy, PolicySearch
+from varv.project.price import money
 from varv.project.project import Project, project_of
+from varv.project.retrain import Retrain
 
 __all__ = [
+    "DECLARED",
     "REFERENCES",
     "Model",
     "ModelPlan",
     "Outcome",
     "Plant",
+    "Policy",
+    "PolicySearch",
     "Project",
     "Replay",
     "Retrain",
     "datasets_of",
     "forget_project",
     "load_project",
+    "money",
     "plan_of",
     "project_of",
     "replay_digest",

@@ -6,7 +6,6 @@ runs.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from copy import copy
 from functools import cached_property
@@ -16,10 +15,13 @@ import polars as pl
 
 from varv.data import Dataset
 from varv.features import Derived, FeatureSet, FeatureView, Slice
-from varv.kernel.clock import DAY, Duration, Instant, duration, instant
+from varv.kernel.clock import DAY, Instant, instant
 from varv.kernel.errors import InvalidDeclaration, InvalidInput
-from varv.kernel.ids import ModelName, checked_name
+from varv.kernel.ids import ModelName
 from varv.monitoring import Monitor, monitor
+from varv.project.policies import REFERENCES, Policy, PolicySearch
+from varv.project.price import Cost, price_of
+from varv.project.retrain import Retrain, declared_duration, declared_name
 from varv.rollout import Rollout
 from varv.serving.scores import answer_schema
 from varv.tasks import Task, task_of
@@ -38,9 +40,6 @@ class Named(Protocol):
 
 Feature = str | FeatureView | Derived
 T = TypeVar("T")
-
-_KINDS = ("performance", "drift", "calibration", "schedule", "volume")
-_PERCENT = re.compile(r"(\d+(?:\.\d+)?)%")
 
 
 class Outcome:
@@ -62,61 +61,7 @@ class Outcome:
     def __init__(self, column: str, *, known_at: str, mature: str = "24h") -> None:
         self.column = _column("outcome", "column", column)
         self.known_at = _column("outcome", "known_at", known_at)
-        self.mature = _duration("outcome", "mature", mature)
-
-
-class Retrain:
-    """When a new candidate is trained.
-
-    Parameters
-    ----------
-    on
-        Any of ``"performance"``, ``"drift"`` and ``"calibration"`` (an alarm of that kind),
-        ``"schedule:30d"`` (so long after the last training) and ``"volume:25%"`` (so many more rows with an
-        outcome than at the last training). An empty list never retrains.
-    cooldown
-        The least time between two trainings; what comes in between waits.
-
-    Raises
-    ------
-    InvalidDeclaration
-        If a trigger is not understood or is there twice.
-    """
-
-    def __init__(self, on: Sequence[str] = ("performance", "schedule:30d"), *, cooldown: str = "3d") -> None:
-        self.alarms: frozenset[str] = frozenset()
-        self.schedule: Duration | None = None
-        self.volume: float | None = None
-        if isinstance(on, str) or not isinstance(on, Sequence):
-            raise InvalidDeclaration(
-                "retrain", "on", "is not a list", given=repr(on)[:60], hint='write on=["performance"]'
-            )
-        seen: set[str] = set()
-        for trigger in on:
-            kind = self._declare(trigger)
-            if kind in seen:
-                raise InvalidDeclaration("retrain", "on", f"names {kind!r} twice", hint="keep one of them")
-            seen.add(kind)
-        self.on = tuple(on)
-        self.cooldown = _duration("retrain", "cooldown", cooldown)
-
-    def _declare(self, trigger: object) -> str:
-        kind, _, detail = trigger.partition(":") if isinstance(trigger, str) else ("", "", "")
-        if kind in ("performance", "drift", "calibration") and not detail:
-            self.alarms |= {kind}
-        elif kind == "schedule" and detail:
-            self.schedule = _duration("retrain", "schedule", detail)
-        elif kind == "volume" and (share := _PERCENT.fullmatch(detail)) and 0 < float(share[1]) <= 1e6:
-            self.volume = float(share[1]) / 100
-        else:
-            hint = f"use {', '.join(_KINDS[:3])}, schedule:30d or volume:25%"
-            raise InvalidDeclaration("retrain", "on", f"has no trigger {str(trigger)[:60]!r}", hint=hint)
-        return kind
-
-    @classmethod
-    def never(cls) -> Retrain:
-        """Declare that the first model stays."""
-        return cls(on=[])
+        self.mature = declared_duration("outcome", "mature", mature)
 
 
 class Model:
@@ -167,7 +112,7 @@ class Model:
         task: str | Task = "binary",
         unit: str | None = None,
     ) -> None:
-        self.name = ModelName(_name("model", name))
+        self.name = ModelName(declared_name("model", name))
         _types(self.name, requests=(requests, Dataset), train=(train, Train))
         self.task = _task(self.name, task)
         self.requests = requests
@@ -182,7 +127,7 @@ class Model:
         scheduled = Retrain() if self.task.has_outcome else Retrain(on=["schedule:30d"])
         self.retrain = scheduled if retrain is None else retrain
         self.unit = self.task.group if unit is None else _column("model", "unit", unit)
-        self._check_parts()
+        self.check()
 
     @cached_property
     def feature_set(self) -> FeatureSet:
@@ -252,7 +197,14 @@ class Model:
         problem = f"has the outcome {outcome.column!r}, which its task does not use"
         raise InvalidDeclaration("model", self.name, problem, hint=hint)
 
-    def _check_parts(self) -> None:
+    def check(self) -> None:
+        """Check that the parts go together, as far as that shows without data.
+
+        Raises
+        ------
+        InvalidDeclaration
+            With the first thing at fault.
+        """
         if not self.features:
             raise InvalidDeclaration(
                 "model", self.name, "has no features", hint='list them: features=["origin", view]'
@@ -274,6 +226,10 @@ class Model:
                 f"has a retrain of type {type(self.retrain).__name__}",
                 hint="use varv.Retrain(...)",
             )
+        if self.retrain.benefit is not None and not self.task.has_outcome:
+            problem = "retrains on 'benefit', and has no outcome to weigh it by"
+            hint = f"leave it out of retrain: the task {self.task.name} has no loss"
+            raise InvalidDeclaration("model", self.name, problem, hint=hint)
         unwatched = sorted(self.retrain.alarms - monitor.plan(self.monitors, task=self.task).kinds)
         if unwatched:
             problem = f"retrains on {unwatched[0]!r} alarms, which no monitor raises"
@@ -337,7 +293,7 @@ class Plant:
 
     def __init__(self, name: str, *, at: str, column: str, breaks: str = "at once", model: str = "") -> None:
         self.model = model
-        self.name = _name("plant", name)
+        self.name = declared_name("plant", name)
         self.at = _instant("plant", name, at)
         self.column = _column("plant", "column", column)
         if breaks not in ("at once", "in canary"):
@@ -360,9 +316,14 @@ class Replay:
     plants
         Bad candidates to plant.
     references
-        Other policies to compare with, by name.
+        Other policies to compare with: those that varv brings, by name, and each ``varv.Policy``.
     seed
         Everything random in the replay depends on it, and nothing else.
+    price
+        What a training costs, by which ``--regret`` judges policies, as in ``varv.Retrain(cost=...)``; that
+        of the model's own retraining by default.
+    search
+        What ``--search`` tries, a ``varv.PolicySearch``.
 
     Raises
     ------
@@ -377,8 +338,10 @@ class Replay:
         train_at: str,
         until: str,
         plants: Sequence[Plant] = (),
-        references: Sequence[str] = ("never", "monthly", "weekly"),
+        references: Sequence[str | Policy] = ("never", "monthly", "weekly"),
         seed: int = 0,
+        price: Cost | None = None,
+        search: PolicySearch | None = None,
     ) -> None:
         if not models:
             raise InvalidDeclaration(
@@ -402,16 +365,26 @@ class Replay:
             hint = "put since, train_at and until in order, a day apart at least"
             raise InvalidDeclaration("replay", named, "has its times out of order", hint=hint)
         self.plants = self._checked_plants(_several("plants", plants))
-        references = _several("references", references)
-        unknown = [name for name in references if name not in REFERENCES]
-        if unknown:
-            hint = f"there are {', '.join(REFERENCES)}"
-            raise InvalidDeclaration("replay", named, f"has no reference policy {unknown[0]!r}", hint=hint)
-        self.references = tuple(dict.fromkeys(references))
+        self.policies = dict(REFERENCES)
+        self.references = self._checked_references(_several("references", references))
         self.seed = seed
+        self.price = None if price is None else price_of(price)
+        self.search = search
+        if search is not None and not isinstance(search, PolicySearch):
+            hint = "give varv.PolicySearch(retrain=[...])"
+            raise InvalidDeclaration("replay", named, f"has search={repr(search)[:60]}", hint=hint)
+        for policy in () if search is None else search.policies:
+            for model in models:
+                policy.of(model).check()
 
     def validate(self) -> None:
-        """Check the plants against the data's columns; the models are checked by their project."""
+        """Check references and plants against the data's columns; the models are checked by their project."""
+        for name in self.references:
+            for model in self.models:
+                self.policies[name].of(model).validate()
+        for policy in () if self.search is None else self.search.policies:
+            for model in self.models:
+                policy.of(model).validate()
         for plant in self.plants:
             data = self.planted_in(plant).requests
             if data.known_when(plant.column) == data.event_time:
@@ -437,6 +410,23 @@ class Replay:
         chosen.models = (model,)
         chosen.plants = tuple(plant for plant in self.plants if self.planted_in(plant) is model)
         return chosen
+
+    def _checked_references(self, references: tuple[str | Policy, ...]) -> tuple[str, ...]:
+        names: list[str] = []
+        for one in references:
+            name = one.name if isinstance(one, Policy) else one
+            if not isinstance(one, Policy) and one not in REFERENCES:
+                hint = f"there are {', '.join(REFERENCES)}; or give a varv.Policy"
+                problem = f"has no reference policy {repr(one)[:60]}"
+                raise InvalidDeclaration("replay", self._named, problem, hint=hint)
+            if isinstance(one, Policy):
+                if self.policies.setdefault(name, one) is not one:
+                    problem, hint = "has two policies of one name", "rename one of them"
+                    raise InvalidDeclaration("policy", name, problem, hint=hint)
+                for model in self.models:
+                    one.of(model).check()
+            names.append(name)
+        return tuple(dict.fromkeys(names))
 
     @property
     def _named(self) -> str:
@@ -526,22 +516,6 @@ def _column(kind: str, argument: str, name: str) -> str:
     return name
 
 
-def _name(kind: str, name: object) -> str:
-    try:
-        return checked_name(kind, name)
-    except InvalidInput as error:
-        raise InvalidDeclaration(kind, error.name, error.problem, hint=error.hint) from None
-
-
-def _duration(kind: str, argument: str, text: str) -> Duration:
-    try:
-        return duration(text)
-    except InvalidInput as error:
-        raise InvalidDeclaration(
-            kind, argument, error.problem, given=repr(text)[:60], hint=error.hint
-        ) from None
-
-
 def _instant(kind: str, name: str, text: str) -> Instant:
     try:
         return instant(text)
@@ -556,11 +530,3 @@ def _types(name: str, **checks: tuple[object, type]) -> None:
         if not isinstance(value, expected):
             problem = f"has {argument}={repr(value)[:60]}"
             raise InvalidDeclaration("model", name, problem, hint=f"give a varv.{expected.__name__}")
-
-
-REFERENCES: dict[str, Retrain] = {
-    "never": Retrain.never(),
-    "monthly": Retrain(on=["schedule:30d"], cooldown="1d"),
-    "weekly": Retrain(on=["schedule:7d"], cooldown="1d"),
-}
-"""Policies to hold the declared one against: retrain on all data so far by the calendar, replace at once."""

@@ -83,6 +83,7 @@ def plan_of(model: Model) -> ModelPlan:
             schedule=retrain.schedule,
             volume=retrain.volume,
             cooldown=retrain.cooldown,
+            benefit=retrain.benefit,
         ),
     )
 

@@ -7,6 +7,7 @@ is in `rollout.guards`.
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
@@ -18,6 +19,7 @@ from msgspec.structs import replace
 from varv.features.slices import Slice
 from varv.kernel.clock import Duration, duration, spoken
 from varv.kernel.errors import InvalidInput
+from varv.kernel.wording import call_text
 from varv.rollout.guards import LOG_LOSS, Guard, Latency, read, wrong
 from varv.rollout.luck import Luck
 from varv.tasks import Task
@@ -164,6 +166,9 @@ class Rollout:
         deadline: str = "7d",
         probation: str = "14d",
     ) -> None:
+        given = {name: value for name, value in locals().items() if name != "self"}
+        self.text = call_text("varv.Rollout", given, _USUAL)
+        """How it is written in Python."""
         false_rollback, false_promote = _risk(risk)
         self._guards = read(guard)
         self._rules = RolloutPlan(
@@ -187,6 +192,7 @@ class Rollout:
         """Return a rollout that promotes as soon as the version is warm; it measures nothing."""
         chosen = cls()
         chosen._rules = AT_ONCE
+        chosen.text = "varv.Rollout.immediate()"
         return chosen
 
     @property
@@ -212,6 +218,14 @@ class Rollout:
 
     def __repr__(self) -> str:
         return f"Rollout({self._rules!r}, guards={self._guards!r})"
+
+
+_USUAL = {
+    name: one.default
+    for name, one in inspect.signature(Rollout.__init__).parameters.items()
+    if one.default is not inspect.Parameter.empty
+}
+"""The arguments of a rollout that are left out."""
 
 
 def _resolved(guard: Guard, luck: Luck) -> Guard:

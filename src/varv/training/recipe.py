@@ -12,6 +12,7 @@ import msgspec
 from varv.kernel.clock import DAY, SECOND, Duration, duration
 from varv.kernel.errors import InvalidDeclaration, InvalidInput
 from varv.kernel.sizes import size_bytes
+from varv.kernel.wording import call_text
 from varv.training.closure import code_closure
 from varv.training.search import Search
 from varv.training.training_set import TrainingSet
@@ -28,6 +29,9 @@ Fit = Callable[[TrainingSet, Mapping[str, Any]], Any]
 
 class Incremental(msgspec.Struct, frozen=True):
     """A training that goes on from the champion with what is new; see `incremental`."""
+
+    def __repr__(self) -> str:
+        return "varv.incremental()"
 
 
 def incremental() -> Incremental:
@@ -101,7 +105,10 @@ class Train:
         time: str | None = None,
         memory: str | None = None,
     ) -> None:
+        given = {name: value for name, value in locals().items() if name not in ("self", "fit")}
         _require_function(fit)
+        self.text = call_text("varv.Train", {"fit": fit, **given}, _USUAL)
+        """How it is written in Python."""
         if not isinstance(min_rows, int) or isinstance(min_rows, bool) or min_rows < 10:
             raise InvalidDeclaration(
                 "train", "min_rows", "is not a whole number of at least 10", given=repr(min_rows)
@@ -145,6 +152,14 @@ class Train:
         later = (self.warm_start, self.strategy is not None, self.search, weights)
         always = [self.params, self.window, self.validate, self.origins, self.refit, self.min_rows]
         return [*always, *later] if any(later) else always
+
+
+_USUAL = {
+    name: one.default
+    for name, one in inspect.signature(Train.__init__).parameters.items()
+    if one.default is not inspect.Parameter.empty
+}
+"""The arguments of a recipe that are left out."""
 
 
 def name_of(fit: Fit) -> str:

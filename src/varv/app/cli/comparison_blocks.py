@@ -8,7 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from msgspec import UNSET
+
+from varv.app.cli.regret_blocks import regret_blocks
 from varv.app.cli.rendering import Block, Grid, Heading, Line
+from varv.app.cli.search_blocks import search_blocks
 from varv.home.model import Comparison, PartRows, PolicyScore
 from varv.home.wording import compared_digits, loss_of, measure_text, metrics_shown, unit_text
 from varv.kernel.wording import limits, number
@@ -23,6 +27,8 @@ def comparison_blocks(found: Comparison) -> list[Block]:
         *([Line("next: varv quarantine list; the table of rows below says why")] if found.warnings else []),
         *(Line(f"note: {notice}") for notice in found.notices),
         *(_answered(found) if loss is None else _compared(found, loss)),
+        *([] if loss is None or found.regret is UNSET else regret_blocks(found.regret, loss)),
+        *([] if loss is None or found.search is UNSET else search_blocks(found.search, loss)),
         *_leaks([one.line() for one in found.leaks]),
         *row_blocks(found.rows),
     ]

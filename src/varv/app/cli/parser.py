@@ -115,6 +115,8 @@ def _shared(*, default: object) -> _Parser:
     return shared
 
 
+_REGRET = "show what each policy lost beyond the best schedule in hindsight, and what trainings are worth"
+_SEARCH = "live through every policy of the declared search, and show which was chosen in time"
 _JSON = "answer with one JSON document on standard output, errors too"
 
 
@@ -137,7 +139,18 @@ def _add_writing(add: Any) -> None:
     _add_project(replay)
     replay.add_argument("--declared-only", action="store_true", help="leave the reference policies out")
     replay.add_argument(
-        "--policies", metavar="NAMES", help="reference policies to compare with: never,monthly,weekly"
+        "--policies",
+        metavar="NAMES",
+        help="policies to compare with, of those declared and never,monthly,weekly,every-2-weeks,"
+        "every-4-weeks,every-8-weeks,volume-25,volume-50",
+    )
+    replay.add_argument("--regret", action="store_true", help=_REGRET)
+    replay.add_argument("--search", action="store_true", help=_SEARCH)
+    replay.add_argument(
+        "--price",
+        metavar="PRICE",
+        default="",
+        help='what a training costs: 30 (summed loss), "0.01 on 10000 requests" or "12 a year"',
     )
     replay.add_argument("--fresh", action="store_true", help="set a replay that is there aside, and run anew")
     up = add("up", "serve models, and run their loops", _UP)

@@ -12,6 +12,7 @@ from varv.app.settings import Loaded, Settings
 from varv.home.model import Comparisons
 from varv.kernel.clock import SystemClock
 from varv.kernel.errors import InvalidInput
+from varv.loop.weighing import Price
 from varv.project import Project
 
 
@@ -35,7 +36,7 @@ def init(options: argparse.Namespace, loaded: Loaded) -> int:
 def replay(options: argparse.Namespace, loaded: Loaded) -> int:
     """Live through the past, and compare policies."""
     from varv.app.client.replaying import run
-    from varv.project import REFERENCES
+    from varv.app.replaying import Extra
 
     settings = loaded.settings
     project = _project(options, settings)
@@ -44,8 +45,8 @@ def replay(options: argparse.Namespace, loaded: Loaded) -> int:
     if options.policies is not None:
         names = [name.strip() for name in options.policies.split(",") if name.strip()]
         for name in names:
-            if name not in REFERENCES:
-                hint = f"the policies are {', '.join(REFERENCES)}"
+            if name not in declared.policies:
+                hint = f"the policies are {', '.join(declared.policies)}"
                 raise InvalidInput("policy", name[:40], "does not exist", hint=hint)
         declared.references = tuple(names)
     with run(
@@ -54,10 +55,27 @@ def replay(options: argparse.Namespace, loaded: Loaded) -> int:
         declared_only=options.declared_only,
         fresh=options.fresh,
         fault=settings.fault,
+        extra=Extra(
+            regret=options.regret or bool(options.price and not options.search),
+            search=options.search,
+            price=_price(options.price),
+        ),
     ) as result:
         found, reports = result.comparisons, result.reports.values()
     answer(options, found, lambda: [*_comparisons(found), *(Line(f"report {path}") for path in reports)])
     return 0
+
+
+def _price(text: str) -> Price | None:
+    """Return the price of a training that a command line says."""
+    from varv.project.price import price_of
+
+    if not text:
+        return None
+    try:
+        return price_of(float(text))
+    except ValueError:
+        return price_of(text)
 
 
 def _project(options: argparse.Namespace, settings: Settings) -> Project:

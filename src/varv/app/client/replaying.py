@@ -11,13 +11,15 @@ import polars as pl
 from varv.app.client.replayed import ReplayResult
 from varv.app.client.sources import When
 from varv.app.progress import ReplayProgress
-from varv.app.replaying import run_replay
+from varv.app.replaying import ALONE, Extra, run_replay
 from varv.kernel.clock import DAY, Instant, instant, iso
 from varv.kernel.errors import InvalidDeclaration, InvalidInput
-from varv.project import REFERENCES, Model, Project, Replay, load_project, project_of
+from varv.project import Model, Policy, Project, Replay, load_project, project_of
+from varv.project.price import Cost, price_of
 
 FIRST_TRAINING = 30 * DAY
 """How far into the past the first version is trained, if nobody says when; later in a longer one."""
+CALENDARS = ("never", "monthly", "weekly")
 SHARE_BEFORE = 12
 """Of a long past, one part of so many comes before the first training; of a short one, a third at most."""
 
@@ -28,7 +30,10 @@ def replay(
     since: When | None = None,
     train_at: When | None = None,
     until: When | None = None,
-    references: Sequence[str] | None = None,
+    references: Sequence[str | Policy] | None = None,
+    regret: bool = False,
+    search: bool = False,
+    price: Cost | None = None,
     declared_only: bool = False,
     fresh: bool = False,
     progress: bool = True,
@@ -48,7 +53,14 @@ def replay(
         of the first request and ends with that of the last one, and the first training comes after 30 days,
         or a twelfth of it if that is more, but a third at most. The result says which were taken.
     references
-        Policies to compare with; as declared, or ``("never", "monthly", "weekly")``.
+        Policies to compare with, by name or as a `varv.Policy`; as declared, or ``("never", "monthly",
+        "weekly")``.
+    regret
+        Show the regret of every policy, and the frontier of price, trainings and loss.
+    search
+        Live through every policy of the declared search, and show which was chosen in time.
+    price
+        What a training costs, for both; the declared price by default.
     declared_only
         Leave the reference policies out.
     fresh
@@ -70,8 +82,15 @@ def replay(
     given = {name: _text(name, at) for name, at in times.items() if at is not None}
     declared = _declared(what, given, references)
     folder = Path(tempfile.mkdtemp(prefix="varv-")) if home is None else Path(home)
+    extra = Extra(regret=regret, search=search, price=None if price is None else price_of(price))
     return run(
-        declared, folder, declared_only=declared_only, fresh=fresh, progress=progress, temporary=home is None
+        declared,
+        folder,
+        declared_only=declared_only,
+        fresh=fresh,
+        progress=progress,
+        temporary=home is None,
+        extra=extra,
     )
 
 
@@ -84,6 +103,7 @@ def run(
     fault: str = "",
     progress: bool = True,
     temporary: bool = False,
+    extra: Extra = ALONE,
 ) -> ReplayResult:
     """Run a validated replay in a folder and return what it showed; as `replay` does."""
     models = [model.name for model in declared.models]
@@ -96,6 +116,7 @@ def run(
             declared_only=declared_only,
             fresh=fresh,
             fault=fault,
+            extra=extra,
         )
     finally:
         if shown is not None:
@@ -103,7 +124,9 @@ def run(
     return ReplayResult(folder, found, declared, temporary=temporary)
 
 
-def _declared(what: Sequence[object], times: dict[str, str], references: Sequence[str] | None) -> Replay:
+def _declared(
+    what: Sequence[object], times: dict[str, str], references: Sequence[str | Policy] | None
+) -> Replay:
     """Return the replay to run, validated."""
     project = _project(what)
     project.validate()
@@ -117,15 +140,27 @@ def _declared(what: Sequence[object], times: dict[str, str], references: Sequenc
             train_at=times.get("train_at", iso(chosen.train_at)),
             until=times.get("until", iso(chosen.until)),
             plants=chosen.plants,
-            references=chosen.references if references is None else references,
+            references=_policies(chosen, chosen.references if references is None else references),
             seed=chosen.seed,
+            search=chosen.search,
         )
+        made.price = chosen.price
     else:
         since, train_at, until = _times(project.models, times)
-        known = tuple(REFERENCES) if references is None else references
-        made = Replay(*project.models, since=since, train_at=train_at, until=until, references=known)
+        made = Replay(
+            *project.models,
+            since=since,
+            train_at=train_at,
+            until=until,
+            references=CALENDARS if references is None else references,
+        )
     project_of(project.name, [made]).validate()
     return made
+
+
+def _policies(declared: Replay, wanted: Sequence[str | Policy]) -> list[str | Policy]:
+    """Return policies as they are declared, where they are named."""
+    return [declared.policies.get(one, one) if isinstance(one, str) else one for one in wanted]
 
 
 def _project(what: Sequence[object]) -> Project:

@@ -44,6 +44,22 @@ class Line(msgspec.Struct, frozen=True):
     style: str = "one"
 
 
+class Curve(msgspec.Struct, frozen=True):
+    """A line over a plane of two numbers, in the order of its points; `style` as of a `Line`."""
+
+    label: str
+    points: Sequence[tuple[float, float]]
+    style: str = "one"
+
+
+class Spot(msgspec.Struct, frozen=True):
+    """A single named place in a plane of two numbers."""
+
+    label: str
+    x: float
+    y: float
+
+
 class Mark(msgspec.Struct, frozen=True):
     """An event on the time axis; `kind` is ``good``, ``warn``, ``bad`` or ``note``."""
 
@@ -124,6 +140,88 @@ def line_chart(
     )
     told = "; ".join(mark.label for mark in inside)
     return _framed(title, f"{description} Events: {told}." if told else description, body, height)
+
+
+def plane_chart(
+    title: str, curves: Sequence[Curve], spots: Sequence[Spot], *, description: str, height: int = 240
+) -> Markup:
+    """Return curves and single spots over a plane whose axes are numbers, each with its name.
+
+    Parameters
+    ----------
+    curves
+        At least one point in all, or an empty text is returned.
+    spots
+        Marked with a ring; their names stand beside them where they do not run into each other.
+    """
+    points = [point for curve in curves for point in curve.points] + [(spot.x, spot.y) for spot in spots]
+    if not points:
+        return Markup("")
+    across = covering((x for x, _ in points), zero=True)
+    up = covering(y for _, y in points)
+    lines = Markup("").join(
+        Markup('<path class="line {}" d="{}"/>').format(
+            curve.style,
+            "".join(
+                f"{'L' if number else 'M'}{WIDTH * across.share(x):.1f} {_place(y, up, height):.1f}"
+                for number, (x, y) in enumerate(curve.points)
+            ),
+        )
+        for curve in curves
+    )
+    layer = Markup(
+        '<svg width="100%" height="{0}" viewBox="0 0 {1} {0}" preserveAspectRatio="none">{2}</svg>'
+    ).format(height, WIDTH, lines)
+    dots = Markup("").join(
+        Markup('<circle class="dot {}" cx="{:.2f}%" cy="{:.1f}" r="3"><title>{}</title></circle>').format(
+            curve.style, 100 * across.share(x), _place(y, up, height), curve.label
+        )
+        for curve in curves
+        for x, y in curve.points
+    )
+    axes = [_value_axis(up, height), _number_axis(across, height)]
+    body = [*axes, layer, dots, _spots(spots, across, up, height), _curve_ends(curves, up, height)]
+    return _framed(title, description, Markup("").join(body), height)
+
+
+def _number_axis(across: Range, height: int) -> Markup:
+    parts = [Markup('<line class="axis" x1="0" x2="100%" y1="{0}" y2="{0}"/>').format(height)]
+    row = Markup('<text x="{:.2f}%" y="{}" text-anchor="{}">{}</text>')
+    for tick in round_ticks(across, 8):
+        anchor = "start" if across.share(tick.at) < 0.03 else "middle"
+        parts.append(row.format(100 * across.share(tick.at), height + 16, anchor, tick.text))
+    return Markup("").join(parts)
+
+
+def _spots(spots: Sequence[Spot], across: Range, up: Range, height: int) -> Markup:
+    parts = []
+    placed: list[tuple[float, float]] = []
+    for spot in sorted(spots, key=lambda one: (one.y, one.x)):
+        x, y = across.share(spot.x), _place(spot.y, up, height)
+        parts.append(
+            Markup('<circle class="ring" cx="{:.2f}%" cy="{:.1f}" r="4"><title>{}</title></circle>').format(
+                100 * x, y, spot.label
+            )
+        )
+        if all(abs(x - one) > NARROW_MARK_GAP or abs(y - other) > LABEL_GAP for one, other in placed):
+            to_left = x > 0.8
+            parts.append(
+                Markup('<text x="{:.2f}%" dx="{}" y="{:.1f}" text-anchor="{}">{}</text>').format(
+                    100 * x, -8 if to_left else 8, y - 6, "end" if to_left else "start", spot.label
+                )
+            )
+            placed.append((x, y))
+    return Markup("").join(parts)
+
+
+def _curve_ends(curves: Sequence[Curve], up: Range, height: int) -> Markup:
+    named = [curve for curve in curves if curve.points]
+    ends = [_place(curve.points[-1][1], up, height) for curve in named]
+    places = spread(ends, LABEL_GAP, 4.0, float(height))
+    row = Markup('<text class="end {}" x="100%" dx="6" y="{:.1f}">{}</text>')
+    return Markup("").join(
+        row.format(curve.style, y + 4, curve.label) for curve, y in zip(named, places, strict=True)
+    )
 
 
 def step_ladder(title: str, rungs: Sequence[Rung]) -> Markup:

@@ -14,7 +14,16 @@ import msgspec
 from markupsafe import Markup
 
 from varv.fronts.web import words
-from varv.fronts.web.charts import Cell, Line, Point, heat_map, line_chart
+from varv.fronts.web.charts import (
+    Cell,
+    Curve,
+    Line,
+    Point,
+    Spot,
+    heat_map,
+    line_chart,
+    plane_chart,
+)
 from varv.fronts.web.page import Reading, reading
 from varv.fronts.web.pages.datasets import reasons_of
 from varv.fronts.web.pages.models import VersionLine, version_lines
@@ -23,7 +32,8 @@ from varv.fronts.web.pages.rollouts import RolloutLine, rollout_charts, rollout_
 from varv.fronts.web.templating import asset, environment
 from varv.fronts.web.words import Status
 from varv.home.model import Comparison, Gain, PolicyScore
-from varv.home.wording import compared_digits, loss_of, metrics_shown, unit_text
+from varv.home.regret import BEST, Regret, price_text
+from varv.home.wording import compared_digits, loss_of, metrics_shown, regret_notes, unit_text
 from varv.kernel.blobs import write_atomically
 from varv.kernel.clock import DAY, HOUR, Instant, as_datetime, instant
 from varv.kernel.faults import Faults
@@ -100,6 +110,7 @@ def _render(comparison: Comparison, now: Reading, *, standalone: bool) -> str:
     declared = comparison.policies[0]
     matrix = now.monitoring.drift(name)
     measured = _measured(comparison)
+    regret = None if comparison.regret is msgspec.UNSET else comparison.regret
     return (
         environment()
         .get_template("report.html")
@@ -118,7 +129,11 @@ def _render(comparison: Comparison, now: Reading, *, standalone: bool) -> str:
                 "days": _calendar(series),
                 "loss": loss_chart(now, name),
                 "drift": drift_map(matrix),
+                "frontier": Markup("") if regret is None else _frontier_chart(regret, measured),
             },
+            regret=regret,
+            regret_notes=[] if regret is None else regret_notes(regret),
+            price_text=price_text,
             timeline=_timeline(now, name),
             candidates=_candidates(now, name),
             alarms=now.monitoring.alarms(name),
@@ -191,6 +206,25 @@ def _rate_chart(declared: PolicyScore) -> Markup:
         description="Share of requests of each month whose outcome was 1.",
         height=120,
         zero=True,
+    )
+
+
+def _frontier_chart(regret: Regret, measured: Measured | None) -> Markup:
+    """Return trainings against loss: what each price leads to, and where the policies are."""
+    label = "Loss" if measured is None else measured.title
+    hindsight = [(float(row.n_best), row.loss_best) for row in regret.frontier][::-1]
+    benefit = [(float(row.n_benefit), row.loss_benefit) for row in regret.frontier][::-1]
+    spots = [
+        Spot(one.name, one.at[1].n_trainings, one.at[1].loss)
+        for one in regret.policies
+        if one.name not in (BEST, "benefit")
+    ]
+    return plane_chart(
+        f"{label} against trainings",
+        [Curve("hindsight", hindsight, "one"), Curve("benefit", benefit, "two")],
+        spots,
+        description="Each point of a curve is a price of a training, the dearest on the left; the rings are "
+        "policies at the declared price. The tables below have the numbers.",
     )
 
 

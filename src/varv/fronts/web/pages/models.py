@@ -73,6 +73,7 @@ def model_page(now: Reading, model: str, query: Mapping[str, str]) -> Page:
         "aliases": dict(sorted(record.aliases.items())) if record else {},
         "routing": table,
         "policy": loop.policy if loop else None,
+        "weighed": loop.weighed.last if loop else None,
         "declaration": loop.declaration if loop else None,
         "started_at": loop.started_at if loop else None,
         "n_retrains": loop.n_retrains if loop else 0,
