@@ -38,6 +38,12 @@ _WHERE = {
     "task": "varv.tasks",
     "windows": "varv.features",
 }
+_WAYS_IN = {
+    "connect": ("varv.app.client.connecting", "connect"),
+    "open": ("varv.app.client.opening", "open_home"),
+    "replay": ("varv.app.client.replaying", "replay"),
+}
+"""Functions of the composition, which are called otherwise there."""
 _MODULES = {"behaviour": "behaviour", "gate": "gate", "monitor": "monitor", "task": "task"}
 
 __all__ = [
@@ -56,11 +62,14 @@ __all__ = [
     "TrainingSet",
     "VarvError",
     "behaviour",
+    "connect",
     "derived",
     "gate",
     "incremental",
     "monitor",
+    "open",
     "packaged",
+    "replay",
     "search",
     "slice",
     "task",
@@ -68,6 +77,9 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
+    from varv.app.client.connecting import connect
+    from varv.app.client.opening import open_home as open
+    from varv.app.client.replaying import replay
     from varv.data import Csv, Dataset, Frame, Parquet
     from varv.features import FeatureView, derived, slice, windows
     from varv.kernel.errors import VarvError
@@ -79,6 +91,9 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name: str) -> Any:
+    if name in _WAYS_IN:
+        module, function = _WAYS_IN[name]
+        return getattr(import_module(module), function)
     if name not in _WHERE:
         raise AttributeError(f"module 'varv' has no attribute {name!r}")
     if name in _MODULES:
@@ -87,4 +102,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_WHERE})
+    return sorted({*globals(), *_WAYS_IN, *_WHERE})

@@ -145,7 +145,7 @@ def test_verify_names_the_entry_that_was_edited(lived, tmp_path, capsys):
 
 def test_a_finding_names_the_place_what_was_expected_and_what_to_do(home, tmp_path, capsys):
     folder = shutil.copytree(home, tmp_path / "home")
-    path = sorted((folder / "columns/predictions/late-parcel").glob("*.parquet"))[0]
+    path = sorted((folder / "columns/predictions/late-parcel").glob("*.arrows"))[0]
     path.write_bytes(path.read_bytes()[:100])
     assert main(["--home", str(folder), "verify", "--quick"]) == 0
     capsys.readouterr()

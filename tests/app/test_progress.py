@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 
-from varv.app.cli.progress import ReplayProgress
+from varv.app.progress import ReplayProgress
 from varv.home.replay import Progress
 from varv.kernel.clock import DAY, Instant, instant
 from varv.kernel.codec import Event, canonical

@@ -19,8 +19,10 @@ from hypothesis.stateful import (
 )
 
 from varv.kernel import columns as columns_module
+from varv.kernel import segment_files
 from varv.kernel.codec import Digest
 from varv.kernel.columns import FolderColumns
+from varv.kernel.content import rows_digest
 from varv.kernel.errors import Conflict, Corrupt, InvalidInput, NotFound
 from varv.kernel.faults import Crash, Faults
 
@@ -129,6 +131,16 @@ def test_segments_keep_their_names_and_rows_when_they_are_compacted(columns, few
             store.append("t", "a", FEBRUARY)
 
 
+def test_of_some_columns_those_that_are_there_are_read(columns, few):
+    columns.append("t", "a", JANUARY)
+    columns.append("t", "b", FEBRUARY.select("n"))
+    for _ in range(3):
+        read = list(columns.batches("t", ["a", "b"], columns=["s", "n"], segment_as="from"))
+        assert [part.columns for part in read] == [["s", "n", "from"], ["n", "from"]]
+        assert [part["n"].to_list() for part in read] == [[1, 2], [3]]
+        columns.compact("t", ["a", "b"])
+
+
 def test_who_has_just_found_a_segment_can_read_it_through_a_compaction(columns, few):
     columns.append("t", "a", JANUARY)
     columns.append("t", "b", FEBRUARY)
@@ -162,11 +174,43 @@ def test_segments_of_other_columns_and_of_no_rows_are_compacted_too(columns, few
 
 
 def test_large_segments_stay_alone(columns, few, monkeypatch):
-    monkeypatch.setattr(columns_module, "_SMALL_BYTES", 10)
+    monkeypatch.setattr(segment_files, "SMALL_BYTES", 10)
+    monkeypatch.setattr(columns_module, "_SMALL_PARQUET_BYTES", 10)
     columns.append("t", "a", JANUARY)
     columns.append("t", "b", FEBRUARY)
     columns.compact("t", ["a", "b"])
     assert columns.segments("t") == ["a", "b"]
+    assert columns.scan("t", ["a", "b"]).collect().equals(pl.concat([JANUARY, FEBRUARY]))
+
+
+def test_much_in_few_segments_is_compacted(columns, monkeypatch, tmp_path):
+    monkeypatch.setattr(columns_module, "_MUCH_BYTES", 10)
+    columns.append("t", "a", JANUARY)
+    columns.compact("t", ["a"])
+    columns.compact("t", ["a"])
+    assert [path.name for path in (tmp_path / "columns" / "t").iterdir()] == ["~000000001.parquet"]
+    assert columns.scan("t", ["a"]).collect().equals(JANUARY)
+
+
+def test_small_files_of_earlier_versions_are_read_and_compacted(columns, few, tmp_path):
+    digests = {segment: rows_digest(frame) for segment, frame in MONTHS.items()}
+    folder = tmp_path / "columns" / "t"
+    folder.mkdir(parents=True)
+    JANUARY.write_parquet(folder / "a.parquet", metadata={"varv.digest": digests["a"]})
+    columns.append("t", "b", FEBRUARY)
+    assert columns.append("t", "a", JANUARY) == digests["a"]
+    assert columns.scan("t", digests).collect().equals(pl.concat(MONTHS.values()))
+    columns.compact("t", digests)
+    columns.compact("t", digests)
+    assert len(list(folder.iterdir())) == 1
+    assert columns.scan("t", digests).collect().equals(pl.concat(MONTHS.values()))
+
+
+def test_a_crash_that_left_a_segment_in_both_kinds_of_file_is_no_harm(columns, tmp_path):
+    columns.append("t", "a", JANUARY)
+    JANUARY.write_parquet(tmp_path / "columns" / "t" / "a.parquet")
+    assert columns.segments("t") == ["a"]
+    assert columns.scan("t", ["a"]).collect().equals(JANUARY)
 
 
 def test_a_compaction_that_crashed_has_changed_nothing_and_is_done_again(few, tmp_path):
@@ -195,7 +239,7 @@ def test_a_segment_is_read_only_if_it_has_the_digest_that_is_asked_for(columns):
     assert columns.scan("t", {"a": digest, "b": other}).collect().height == 3
     assert columns.scan("t", {"a": digest, "b": Digest("")}).collect().height == 3
     for read in (columns.scan, lambda *asked: list(columns.batches(*asked))):
-        with pytest.raises(Corrupt, match=r"columns/t/a\.parquet"):
+        with pytest.raises(Corrupt, match=r"columns/t/a\.arrows"):
             read("t", {"a": other})
         with pytest.raises(Corrupt, match="is missing"):
             read("t", {"c": digest})
@@ -221,7 +265,9 @@ def test_a_damaged_file_is_corrupt_and_named(columns, few, tmp_path, damage, com
 def test_a_file_that_was_changed_after_it_was_compared_is_compared_again(columns, tmp_path):
     digest = columns.append("t", "a", JANUARY)
     columns.scan("t", {"a": digest}).collect()
-    JANUARY.with_columns(n=pl.Series([1, 3])).write_parquet(tmp_path / "columns" / "t" / "a.parquet")
+    changed = JANUARY.with_columns(n=pl.Series([1, 3]))
+    encoded = segment_files.encoded_stream(changed, rows_digest(changed))
+    (tmp_path / "columns" / "t" / "a.arrows").write_bytes(encoded)
     with pytest.raises(Corrupt, match="does not hold the rows that the ledger names"):
         columns.scan("t", {"a": digest})
 
@@ -244,7 +290,7 @@ def test_a_segment_is_not_given_up_for_a_compacted_copy_that_is_damaged(columns,
     path.write_bytes(path.read_bytes()[:-9])
     with pytest.raises(Corrupt, match="~000000001"):
         columns.compact("t", digests)
-    assert (tmp_path / "columns" / "t" / "a.parquet").exists()
+    assert (tmp_path / "columns" / "t" / "a.arrows").exists()
 
 
 class Compaction(RuleBasedStateMachine):

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import polars as pl
-from hypothesis import given, settings
+import pytest
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from varv.data import key_runs
 from varv.data.keys import KeyIndex, repeats, stated
 
 ROWS = st.lists(st.tuples(st.integers(0, 30), st.integers(0, 3)), max_size=20)
@@ -18,9 +20,17 @@ def frame(rows):
     )
 
 
-@given(st.lists(ROWS, max_size=12))
-@settings(max_examples=60, deadline=None)
-def test_repeats_are_those_that_a_dictionary_finds(batches):
+@pytest.fixture(params=[False, True], ids=["in memory", "in files"])
+def filed(request, monkeypatch):
+    """Let runs of more than two rows be files, and files be merged three keys at a time."""
+    if request.param:
+        monkeypatch.setattr(key_runs, "ROWS_IN_MEMORY", 2)
+        monkeypatch.setattr(key_runs, "_STEP", 3)
+
+
+@given(batches=st.lists(ROWS, max_size=12))
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_repeats_are_those_that_a_dictionary_finds(filed, batches):
     index, known = KeyIndex(), {}
     for rows in (rows for rows in batches if rows):
         given_rows = stated(frame(rows), ["id"], "at", is_base=True)

@@ -17,11 +17,12 @@ from tests.faults.stored_home import build, database, lives
 from varv.app.compose import open_ledger, open_views
 from varv.app.verifying import sign_anew, verify_report
 from varv.home.why import explain
+from varv.kernel.codec import Digest
 from varv.kernel.columns import FolderColumns
 from varv.kernel.errors import Corrupt, VarvError
 from varv.kernel.ledger import GENESIS, Entry, entry_hash
 from varv.kernel.merkle import SigningKey, read_checkpoints
-from varv.kernel.segment_files import read_file
+from varv.kernel.segment_files import encoded_stream, frame_of, read_file
 from varv.registry import RegistryView
 
 pytestmark = pytest.mark.slow
@@ -198,16 +199,19 @@ def copied(source: str, target: str, number: int = 0) -> Callable[[Path], None]:
 
 
 def other_rows(pattern: str, column: str, forged: pl.Expr) -> Callable[[Path], None]:
-    """Write a file anew with another column, and without any digest."""
+    """Write a file anew with another column, and without its digest."""
 
     def act(home: Path) -> None:
         path = file(pattern)(home)
+        rows = frame_of(path, "it is sound")
+        changed = rows.with_columns(forged.cast(rows.schema[column]).alias(column))
+        assert not changed.equals(rows)
+        if path.suffix == ".arrows":
+            path.write_bytes(encoded_stream(changed, Digest("0" * 64)))
+            return
         metadata = {
             name: text for name, text in pl.read_parquet_metadata(path).items() if name == "varv.segments"
         }
-        rows = pl.read_parquet(path)
-        changed = rows.with_columns(forged.cast(rows.schema[column]).alias(column))
-        assert not changed.equals(rows)
         changed.write_parquet(path, metadata=metadata)
 
     return act
@@ -219,7 +223,7 @@ def other_rows_and_digest(pattern: str, column: str, forged: pl.Expr) -> Callabl
     def act(home: Path) -> None:
         path = file(pattern)(home)
         table = path.parent.relative_to(home / "columns").as_posix()
-        rows = pl.read_parquet(path)
+        rows = frame_of(path, "it is sound")
         aside = FolderColumns(home.parent / "aside")
         aside.append(table, path.stem, rows.with_columns(forged.cast(rows.schema[column]).alias(column)))
         shutil.move(home.parent / "aside" / table / path.name, path)
@@ -236,7 +240,7 @@ def forged_texts(home: Path) -> None:
 def shadowed(home: Path) -> None:
     """Add a compacted file that lists a segment which has a file of its own, with other rows."""
     path = file(PREDICTED + ALONE)(home)
-    rows = pl.read_parquet(path).with_columns(score=pl.lit(0.01, pl.Float64))
+    rows = frame_of(path, "it is sound").with_columns(score=pl.lit(0.01, pl.Float64))
     listed = json.dumps([[path.stem, rows.height]])
     rows.write_parquet(path.with_name("~000000999.parquet"), metadata={"varv.segments": listed})
 
@@ -278,10 +282,10 @@ def ledger_of_the_policy(home: Path) -> None:
     shutil.copy(home / "policies/never/ledger.db", home / "ledger.db")
 
 
-TEXTS = "columns/contracts/parcels/asked_at/*.parquet"
+TEXTS = "columns/contracts/parcels/asked_at/*.arrows"
 BASE, OUTCOMES = "columns/data/parcels/asked_at/", "columns/data/parcels/arrived_at/"
 PREDICTED, HELD = "columns/predictions/late-parcel/", "columns/quarantine/parcels/asked_at/"
-ALONE, TOGETHER, FIRST = "one-*.parquet", "~*.parquet", "~000000001.parquet"
+ALONE, TOGETHER, FIRST = "one-*.arrows", "~*.parquet", "~000000001.parquet"
 LATE, SCORE = ~pl.col("late"), 1 - pl.col("score")
 LOAD = pl.col("load") + 1
 ENTRIES, SAGAS, TIMERS = "table entries", "table sagas", "table timers"
@@ -549,10 +553,10 @@ def test_an_untouched_home_verifies_and_is_served(home):
 
 def test_a_file_that_nothing_names_is_mentioned_and_changes_nothing(home):
     path = file(PREDICTED + ALONE)(home)
-    shutil.copy(path, path.with_name("20240601T000000000000.parquet"))
+    shutil.copy(path, path.with_name("20240601T000000000000.arrows"))
     report = verify_report(home)
     assert report.ok
-    assert report.unread == (f"{PREDICTED}20240601T000000000000.parquet",)
+    assert report.unread == (f"{PREDICTED}20240601T000000000000.arrows",)
     found = lives(home)
     assert "20240601T000000000000" not in found.home.segments(found.parts.name)
     found.close()

@@ -32,16 +32,16 @@ def first(home: Path, pattern: str) -> Path:
 
 
 def halved_rows(home: Path) -> str:
-    path = first(home, "columns/data/deliveries/ordered_at/*.parquet")
+    path = first(home, "columns/data/deliveries/ordered_at/*.arrows")
     with path.open("r+b") as file:
         file.truncate(path.stat().st_size // 2)
     return path.relative_to(home).as_posix()
 
 
 def lost_predictions(home: Path) -> str:
-    path = first(home, "columns/predictions/late-parcel/*.parquet")
+    path = first(home, "columns/predictions/late-parcel/*.arrows")
     path.unlink()
-    return path.relative_to(home).as_posix()
+    return path.relative_to(home).with_suffix("").as_posix()
 
 
 def forged_state(home: Path) -> str:

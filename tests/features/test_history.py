@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from varv.features import history as history_module
 from varv.features.history import History, Run, fixed_point
 from varv.kernel.clock import DAY, HOUR, Duration, Instant
 from varv.kernel.errors import InvalidInput
@@ -16,6 +17,14 @@ def ints(*values):
 
 def ties(n):
     return np.zeros(n, np.uint64)
+
+
+@pytest.fixture(params=[False, True], ids=["in memory", "in files"], autouse=True)
+def filed(request, monkeypatch):
+    """Let runs of more than a few rows lie in files, and files be made seven rows at a time."""
+    if request.param:
+        monkeypatch.setattr(history_module, "ROWS_IN_MEMORY", 3)
+        monkeypatch.setattr(history_module, "_STEP", 7)
 
 
 def filled(n=5000, seed=3):

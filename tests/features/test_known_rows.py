@@ -11,9 +11,12 @@ from varv.features.known_rows import KnownRows, first_of_each, hashes_of
 KEYS = st.lists(st.text("abc", max_size=2), max_size=12)
 
 
-@pytest.fixture(autouse=True)
-def short_runs(monkeypatch):
+@pytest.fixture(autouse=True, params=[False, True], ids=["in memory", "in files"])
+def short_runs(request, monkeypatch):
     monkeypatch.setattr(module, "_RECENT", 3)
+    if request.param:
+        monkeypatch.setattr(module, "ROWS_IN_MEMORY", 2)
+        monkeypatch.setattr(module, "_STEP", 3)
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)

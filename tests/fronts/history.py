@@ -7,6 +7,7 @@ from pathlib import Path
 
 import polars as pl
 
+from varv.data.expectations import ColumnRule, Contract
 from varv.data.model import (
     BatchQuarantined,
     ContractInferred,
@@ -14,7 +15,7 @@ from varv.data.model import (
     DatasetVersionAppended,
     RepeatsDropped,
 )
-from varv.data.rules import ColumnRule, Contract, Example, Report, Violation
+from varv.data.rules import Example, Report, Violation
 from varv.data.views import DatasetsView
 from varv.home.change.views import ChangesView
 from varv.home.model import Comparison, Gain, Measure, Month, PolicyScore

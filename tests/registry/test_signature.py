@@ -179,3 +179,13 @@ def test_a_signature_of_before_columns_decodes_unchanged():
     signature = msgspec.json.decode(old, type=Signature)
     assert signature == Signature((Column("x", "category", ("a",)), Column("y", "number")))
     assert signature.form == "matrix"
+
+
+@pytest.mark.parametrize("dtype", [pl.String, pl.Categorical, pl.Enum(["b", "a", "zz"]), pl.Null])
+def test_many_categories_are_encoded_as_few_are(dtype):
+    signature = signature_of(pl.DataFrame({"town": ["a", "b", "c"]}), ("town",))
+    texts = [None] * 5 if dtype == pl.Null else ["b", None, "zz", "a", "b"]
+    few = pl.DataFrame({"town": pl.Series(texts, dtype=dtype)})
+    many = pl.concat([few] * 100)
+    expected = np.tile(signature.encode(few), (100, 1))
+    np.testing.assert_array_equal(signature.encode(many), expected)

@@ -140,13 +140,17 @@ class Kept:
         self.known = outcomes()
 
     def stored(self, most_held: int) -> Stored:
-        return Stored(lambda: self.segments, lambda: self.known, most_held)
+        def known(since: int, known_by: int) -> pl.DataFrame:
+            known_at = pl.col("known_at").to_physical()
+            return self.known.filter((known_at >= since) & (known_at <= known_by))
+
+        return Stored(lambda: self.segments, known, most_held)
 
 
 @pytest.fixture
 def unmerged(monkeypatch):
     """Batches stay as small as they come, so that a few rows make many of them."""
-    monkeypatch.setattr(predictions_module, "_SMALL", 1)
+    monkeypatch.setattr(predictions_module, "_BLOCK", 1)
 
 
 @pytest.mark.parametrize("most_held", [None, 1, 4])
@@ -196,7 +200,7 @@ def test_what_is_held_does_not_grow_and_what_is_not_is_read_from_the_columns(tmp
         kept.known = pl.concat([kept.known, known])
         telemetry.known(known)
     assert telemetry._held(at(0), at(40 * HOUR), None)[0].height <= 55
-    assert len(telemetry._truths._latest) <= 55
+    assert len(telemetry._truths) <= 55
     assert sum(map(len, telemetry._known_at)) <= 100
     everything = telemetry.labelled(at(0), at(40 * HOUR), known_by=at(40 * HOUR), columns=("x",))
     assert (everything.height, everything.columns) == (400, ["x", "outcome", "known_at"])

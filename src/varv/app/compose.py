@@ -53,6 +53,8 @@ VIEWS = (
 )
 MOST_HELD = 100_000
 """Predictions of a model that a live home holds in memory."""
+MOST_HELD_IN_REPLAY = 400_000
+"""A replay asks for months at a time, again and again."""
 
 
 def open_ledger(
@@ -104,7 +106,7 @@ def open_home(
     fitter: Fitter | None = None,
     ledger: SqliteLedger | None = None,
     views: Views | None = None,
-    hold_all: bool = True,
+    most_held: int = MOST_HELD_IN_REPLAY,
     timer: Callable[[], float] | None = None,
 ) -> Home:
     """Return the home in `folder`, made if it is not there, with the versions in force back in memory.
@@ -119,8 +121,8 @@ def open_home(
         What runs training functions; this process by default.
     ledger, views
         Of this folder, if they are open already: a server shows its console before it has read a declaration.
-    hold_all
-        Whether all predictions are held in memory, as a replay wants them; else the latest only.
+    most_held
+        How many predictions of a model are held in memory.
     timer
         Reads seconds, for gates on time; None for a replay, whose ledger must not depend on the machine.
     """
@@ -163,7 +165,7 @@ def open_home(
         models=models,
     )
     for plan in plans:
-        home.add(plan, most_held=None if hold_all else MOST_HELD)
+        home.add(plan, most_held=most_held)
     return home
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
 
 from varv.data.inbox import Inbox
 from varv.data.verbs import QuarantineDesk
 from varv.home.change.verbs import Declarations
+from varv.home.tables import MOST_ROWS, Tables
 from varv.home.verbs import Records
 from varv.kernel.clock import Clock
 from varv.kernel.engine import Engine
@@ -44,9 +46,11 @@ class Desk:
         self.running = running
         self.inbox: Inbox | None = None
         self.quarantine: QuarantineDesk | None = None
-        """None where the ledger is only read, and while the server starts."""
+        """None while the server starts, and where only loops are told something."""
         self.declarations: Declarations | None = None
         """None where no server runs."""
+        self.most_rows: int | None = MOST_ROWS
+        """Of one answer; None where the caller is in this process, and has the memory that it takes."""
         self.state: Callable[[], str] = lambda: "not running"
 
     @property
@@ -65,8 +69,18 @@ class Desk:
     def records(self) -> Records:
         """What is on record."""
         return Records(
-            home=self.home, ledger=self.ledger, views=self.views, clock=self.clock, state=self.state()
+            home=self.home,
+            ledger=self.ledger,
+            views=self.views,
+            clock=self.clock,
+            state=self.state(),
+            tables=self.tables,
         )
+
+    @cached_property
+    def tables(self) -> Tables:
+        """What reads rows: one for all, since it keeps what it knows of files."""
+        return Tables(self.home, self.ledger, self.views, self.clock, most_rows=self.most_rows)
 
     def require_inbox(self) -> Inbox:
         """Return what takes rows in.

@@ -1,4 +1,4 @@
-"""The reference pages, written from the code: command line, verbs, events, settings and errors.
+"""The reference pages, written from the code: command line, Python, verbs, events, settings and errors.
 
     python -m varv.app.reference docs/reference
 
@@ -24,7 +24,15 @@ import msgspec
 
 import varv
 from varv.app.cli.parser import parser
-from varv.app.desk import Desk
+from varv.app.client.answers import Answer
+from varv.app.client.comparisons import ReplayedModel
+from varv.app.client.connecting import Server, connect
+from varv.app.client.datasets import ReadableDataset
+from varv.app.client.homes import ReadableHome
+from varv.app.client.models import ReadableModel
+from varv.app.client.opening import open_home
+from varv.app.client.replayed import ReplayResult
+from varv.app.client.replaying import replay
 from varv.app.settings import Settings
 from varv.app.verbs import build_verbs
 from varv.fronts.problems import STATUS
@@ -40,6 +48,7 @@ def pages() -> dict[str, str]:
         "command-line.md": _command_line,
         "errors.md": _errors,
         "events.md": _events,
+        "python.md": _python,
         "settings.md": _settings,
         "verbs.md": _verbs,
     }
@@ -86,6 +95,40 @@ def _events() -> Iterable[str]:
         yield from _fields(event)
 
 
+def _python() -> Iterable[str]:
+    yield "How to use it: [From Python and notebooks](../how-to/python.md).\n"
+    for name, function in (("replay", replay), ("open", open_home), ("connect", connect)):
+        yield f"## varv.{name}\n\n{_described(f'varv.{name}', function)}"
+    for cls in _CLASSES:
+        yield f"## {cls.__name__}\n\n{_first_paragraph(cls)}\n"
+        for name, member in vars(cls).items():
+            made = member.fget if isinstance(member, property) else member
+            if name.startswith("_") or not inspect.isfunction(made):
+                continue
+            if isinstance(member, property):
+                yield f"### {cls.__name__}.{name}\n\n{_first_paragraph(made)}\n"
+            else:
+                yield f"### {cls.__name__}.{name}\n\n{_described(name, made)}"
+
+
+_CLASSES = (
+    *(ReplayResult, ReplayedModel, ReadableHome, ReadableModel, ReadableDataset),
+    *(Server, Answer),
+)
+
+
+def _described(name: str, function: Callable[..., Any]) -> str:
+    """Return signature and docstring of a function as the code has them."""
+    parameters = inspect.signature(function).parameters.values()
+    shown = [one.replace(annotation=inspect.Parameter.empty) for one in parameters if one.name != "self"]
+    signature = inspect.Signature(shown)
+    return f"```\n{name}{signature}\n```\n\n```text\n{inspect.getdoc(function)}\n```\n"
+
+
+def _first_paragraph(thing: object) -> str:
+    return _one_line((inspect.getdoc(thing) or "").split("\n\n")[0])
+
+
 def _settings() -> Iterable[str]:
     yield "Defaults, then `varv.toml`, then `VARV_*` variables, then flags; the later one wins.\n"
     yield "| name | variable | type | default | meaning |\n|---|---|---|---|---|"
@@ -100,8 +143,7 @@ def _settings() -> Iterable[str]:
 
 def _verbs() -> Iterable[str]:
     yield "Each is `POST /api/v1/<capability>/<act>` with a JSON object.\n"
-    desk: Any = object.__new__(Desk)
-    for verb in build_verbs(desk):
+    for verb in build_verbs(None):
         yield f"## {verb.name}\n\n{verb.summary} Needs `{verb.permission}`.\n"
         yield f"Request: {_whole(verb.request)}\n"
         yield from _fields(verb.request)

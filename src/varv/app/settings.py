@@ -45,7 +45,8 @@ class Settings:
     workers: int = 1
     """Processes that answer predictions; they share one port."""
     token: str = ""
-    """If set, every request that changes something must carry it as a bearer token."""
+    """If set, every request that changes something, or takes rows out in bulk, must carry it as a bearer
+    token."""
     seal_every_s: float = 5.0
     """How often captured predictions and outcomes are taken into the ledger."""
     max_rows: int = 10_000
@@ -229,10 +230,13 @@ def return_memory() -> None:
 
     Arrays that grow are made anew, a little larger each time, and the C library keeps what it freed of up to
     32 MB for a next one that does not fit. From a quarter of a megabyte on it is now asked of the system, and
-    given back. Every thread has a heap of its own, up to eight a core, and each keeps what its busiest moment
-    needed: a twentieth of a replay's memory.
+    given back, and what the library of frames freed is given back within half a second. Every thread has a
+    heap of its own, up to eight a core, and each keeps what its busiest moment needed: a twentieth of a
+    replay's memory.
     """
     os.environ.setdefault("MALLOC_MMAP_THRESHOLD_", str(256 << 10))
+    # Polars has an allocator of its own, which reads this as the library is loaded.
+    os.environ.setdefault("_RJEM_MALLOC_CONF", "dirty_decay_ms:500,muzzy_decay_ms:0")
     n_heaps = os.environ.setdefault("MALLOC_ARENA_MAX", "2")
     # The environment is read as a process begins, which for this one was before.
     with suppress(AttributeError, OSError, ValueError):  # another C library, or no number

@@ -36,6 +36,7 @@ from varv.kernel.merkle import (
     torn_line,
 )
 from varv.kernel.secret import SECRET_FILE, Secret
+from varv.kernel.segment_files import STREAM, SUFFIX
 from varv.kernel.sqlite_file import flaws
 from varv.kernel.verbs import READ, verb
 from varv.kernel.verify import Finding, Kind, Verification, verify
@@ -231,7 +232,7 @@ class _Home:
             if texts is not None and rule.domain_digest != texts_digest(
                 secret, dataset, part, rule.name, texts
             ):
-                place = f"columns/{texts_table(dataset, part)}/{rule.domain_digest}.parquet"
+                place = f"columns/{texts_table(dataset, part)}/{rule.domain_digest}"
                 problem = f"has other texts than column {rule.name} may hold"
                 self._note(place, problem, "the texts of the contract", f"{len(texts)} others")
 
@@ -337,7 +338,9 @@ class _Names:
                 self.contracts.append(event)
                 table = texts_table(event.dataset, event.part)
                 named = [rule.domain_digest for rule in event.contract.columns if rule.domain_digest]
-                self.texts.update(f"columns/{table}/{digest}.parquet" for digest in named)
+                self.texts.update(
+                    f"columns/{table}/{digest}{kind}" for digest in named for kind in (STREAM, SUFFIX)
+                )
                 self.is_keyed |= bool(named)
             case RequestsServed():
                 by = f"predictions of {event.model} (entry {entry.seq})"

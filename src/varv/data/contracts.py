@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import msgspec
 import polars as pl
 
-from varv.data.rules import ColumnRule, Contract
+from varv.data.expectations import ColumnRule, Contract
 from varv.data.views import DatasetsView
 from varv.kernel.codec import Digest, canonical
 from varv.kernel.columns import Columns
@@ -67,7 +67,7 @@ class Contracts:
         if texts is None:
             return rule
         if texts_digest(self._secret, dataset, part, rule.name, texts) != rule.domain_digest:
-            name = f"columns/{texts_table(dataset, part)}/{rule.domain_digest}.parquet"
+            name = f"columns/{texts_table(dataset, part)}/{rule.domain_digest}"
             problem = f"does not hold the texts that column {rule.name} may have"
             raise Corrupt("file", name, problem, hint=RESTORE)
         return msgspec.structs.replace(rule, domain=texts)

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import combinations
 
+import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from varv.data.model import Dataset
@@ -27,6 +29,27 @@ def keys_of(key: Sequence[str], rows: pl.DataFrame) -> pl.Series:
         return rows[key[0]].cast(pl.String).alias("key")
     texts = [pl.col(name).cast(pl.String) for name in key]
     return rows.select(pl.concat_str(texts, separator="|").alias("key")).to_series()
+
+
+class KeyCount:
+    """Counts the rows of a dataset that repeat a key, batch by batch, eight bytes a row."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        self._dataset = dataset
+        self._hashes: list[npt.NDArray[np.uint64]] = []
+        self._n_rows = 0
+
+    def add(self, frame: pl.DataFrame) -> None:
+        """Count the rows of a batch."""
+        self._n_rows += frame.height
+        known = frame.select(self._dataset.key).drop_nulls()
+        self._hashes.append(known.hash_rows(seed=0).to_numpy())
+
+    def require_key(self) -> None:
+        """Raise as `require_key` does; only then is the source read once more, whole."""
+        hashes = np.concatenate(self._hashes) if self._hashes else np.empty(0, np.uint64)
+        if len(hashes) - len(np.unique(hashes)) > MOST_REPEATED * self._n_rows:
+            require_key(self._dataset, self._dataset.load())
 
 
 def require_key(dataset: Dataset, frame: pl.DataFrame) -> None:

@@ -15,7 +15,8 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from varv.data.rules import ColumnRule, Contract, kind_of, screen
+from varv.data.expectations import ColumnRule, Contract
+from varv.data.rules import kind_of, screen
 from varv.kernel.clock import DAY, Instant
 from varv.kernel.codec import finite
 from varv.kernel.errors import InvalidInput

@@ -1,34 +1,29 @@
-"""The keys of a dataset in memory: which have been stated, with which values, and when.
+"""The keys of a dataset: which have been stated, with which values, and when.
 
 A key takes 24 bytes, and a part is sorted runs that merge as they grow, so a lookup costs a few binary
-searches and a year of flights takes 8 MB a part. Keys and rows are known by 64-bit hashes: that two of a
+searches; long runs lie in files (`data.key_runs`). Keys and rows are known by 64-bit hashes: that two of a
 million keys share one has a chance of one in thirty million.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
-Hashes = npt.NDArray[np.uint64]
-Times = npt.NDArray[np.int64]
-Flags = npt.NDArray[np.bool_]
-
-
-class Stated(NamedTuple):
-    """Rows as they are remembered: hashes of key and of all values, and the part's time; in their order."""
-
-    keys: Hashes
-    rows: Hashes
-    times: Times
-
-    def only(self, chosen: Flags) -> Stated:
-        """Return the chosen rows."""
-        return Stated(self.keys[chosen], self.rows[chosen], self.times[chosen])
+from varv.data.key_runs import (
+    NO_ROWS,
+    Flags,
+    Hashes,
+    Run,
+    Stated,
+    Times,
+    joined,
+    merged,
+    sorted_run,
+)
 
 
 class Found(NamedTuple):
@@ -37,6 +32,10 @@ class Found(NamedTuple):
     known: Flags
     rows: Hashes
     times: Times
+
+    def only(self, chosen: Flags) -> Found:
+        """Return what is remembered of the chosen keys."""
+        return Found(self.known[chosen], self.rows[chosen], self.times[chosen])
 
 
 def stated(frame: pl.DataFrame, key: Sequence[str], time: str, *, is_base: bool) -> Stated:
@@ -53,33 +52,61 @@ def stated(frame: pl.DataFrame, key: Sequence[str], time: str, *, is_base: bool)
     return Stated(keys, said.hash_rows(seed=0).to_numpy(), times.to_numpy())
 
 
+class Standing(NamedTuple):
+    """What is remembered of the keys of rows of one part: by that part, and by the base part, which is None
+    if the rows are of that.
+    """
+
+    own: Found
+    base: Found | None
+
+    def early(self, given: Stated) -> Flags:
+        """Return which rows say something before the row they are about existed."""
+        if self.base is None:
+            return np.zeros(len(given.keys), np.bool_)
+        return self.base.known & (given.times < self.base.times)
+
+    def ahead(self) -> Flags:
+        """Return which rows are about a row that is not there (yet)."""
+        return np.zeros(len(self.own.known), np.bool_) if self.base is None else ~self.base.known
+
+    def only(self, chosen: Flags) -> Standing:
+        """Return what is remembered of the chosen rows."""
+        return Standing(self.own.only(chosen), None if self.base is None else self.base.only(chosen))
+
+
 class KeyIndex:
     """The keys of one part; the first statement of a key stands."""
 
     def __init__(self) -> None:
-        self._runs: list[Stated] = []
+        self._runs: list[Run] = []
 
     def find(self, keys: Hashes) -> Found:
         """Return what is remembered of `keys`."""
         found = Found(*_nothing(len(keys)))
+        # In order, neighbours are looked for in the same pages of a run.
+        order = np.argsort(keys)
+        asked = keys[order]
         for run in self._runs:
-            places = np.minimum(np.searchsorted(run.keys, keys), len(run.keys) - 1)
-            hit = run.keys[places] == keys
-            if hit.any():
-                found.known[hit] = True
-                found.rows[hit], found.times[hit] = run.rows[places[hit]], run.times[places[hit]]
+            places = run.places(asked)
+            hit = np.flatnonzero(run.rows.keys[places] == asked)
+            if hit.size:
+                rows, there = order[hit], places[hit]
+                found.known[rows] = True
+                found.rows[rows], found.times[rows] = run.rows.rows[there], run.rows.times[there]
+            run.let_go()
         return found
 
     def add(self, new: Stated) -> None:
         """Remember rows whose keys are all new, each of them once."""
         if not len(new.keys):
             return
-        run, runs = _sorted(new), list(self._runs)
+        runs, together = list(self._runs), [sorted_run(new)]
         # Nothing is merged into what is twice as large, so a row is copied only as its run doubles.
-        while runs and len(runs[-1].keys) < 2 * len(run.keys):
-            run = _sorted(_joined([runs.pop(), run]))
+        while runs and len(runs[-1]) < 2 * sum(map(len, together)):
+            together.append(runs.pop())
         # A list of its own, since another thread may be looking.
-        self._runs = [*runs, run]
+        self._runs = [*runs, merged(together)]
 
 
 class DatasetKeys:
@@ -94,57 +121,49 @@ class DatasetKeys:
     def __init__(self, base: str, later: Sequence[str]) -> None:
         self._base = base
         self._parts = {part: KeyIndex() for part in (base, *later)}
-        self._waiting = dict.fromkeys(later, _EMPTY)
+        self._waiting = dict.fromkeys(later, NO_ROWS)
 
-    def restore(self, part: str, batches: Sequence[Stated]) -> None:
+    def restore(self, part: str, batches: Iterable[Stated]) -> None:
         """Remember what is stored of a part, oldest first; the base part comes before the others."""
-        whole = _joined(batches)
-        _, first = np.unique(whole.keys, return_index=True)
-        kept = Stated(whole.keys[first], whole.rows[first], whole.times[first])
-        self._parts[part].add(kept)
-        if part != self._base:
-            self._waiting[part] = kept.only(~self._parts[self._base].find(kept.keys).known)
+        for batch in batches:
+            fresh = np.zeros(len(batch.keys), np.bool_)
+            fresh[np.unique(batch.keys, return_index=True)[1]] = True
+            kept = batch.only(fresh & ~self._parts[part].find(batch.keys).known)
+            self.add(part, kept, self.standing(part, kept))
 
     def find(self, part: str, keys: Hashes) -> Found:
         """Return what is remembered of `keys` in a part."""
         return self._parts[part].find(keys)
 
-    def before_its_row(self, part: str, given: Stated) -> Flags:
-        """Return which rows of a later part say something before the row they are about existed."""
-        if part == self._base:
-            return np.zeros(len(given.keys), np.bool_)
-        base = self.find(self._base, given.keys)
-        return base.known & (given.times < base.times)
-
-    def ahead(self, part: str, given: Stated) -> Flags:
-        """Return which rows of a later part are about a row that is not there (yet)."""
-        if part == self._base:
-            return np.zeros(len(given.keys), np.bool_)
-        return ~self.find(self._base, given.keys).known
+    def standing(self, part: str, given: Stated) -> Standing:
+        """Return what is remembered of the keys of rows of a part."""
+        base = None if part == self._base else self.find(self._base, given.keys)
+        return Standing(self.find(part, given.keys), base)
 
     def n_waiting_for(self, part: str, keys: Hashes) -> int:
         """Return how many rows of a later part wait for one of these keys."""
         return 0 if part == self._base else int(np.isin(self._waiting[part].keys, keys).sum())
 
-    def add(self, part: str, new: Stated) -> dict[str, tuple[int, int]]:
+    def add(self, part: str, new: Stated, standing: Standing) -> dict[str, tuple[int, int]]:
         """Remember rows whose keys are new, and return, of each later part, how many rows had waited for
         them, and how many of those say something before their row existed.
         """
         if part != self._base:
-            late = new.only(self.ahead(part, new))
-            self._waiting[part] = _joined([self._waiting[part], late])
+            ahead = standing.ahead()
+            if ahead.any():
+                self._waiting[part] = joined([self._waiting[part], new.only(ahead)])
             self._parts[part].add(new)
             return {}
         self._parts[part].add(new)
-        joined = {}
+        found: dict[str, tuple[int, int]] = {}
         for later, waiting in self._waiting.items():
             if len(waiting.keys) and len(new.keys):
                 base = self.find(part, waiting.keys)
                 if base.known.any():
                     n_early = int((waiting.times[base.known] < base.times[base.known]).sum())
-                    joined[later] = (int(base.known.sum()), n_early)
+                    found[later] = (int(base.known.sum()), n_early)
                     self._waiting[later] = waiting.only(~base.known)
-        return joined
+        return found
 
 
 def repeats(given: Stated, standing: Found) -> tuple[Flags, Flags]:
@@ -161,19 +180,5 @@ def repeats(given: Stated, standing: Found) -> tuple[Flags, Flags]:
     return repeated, repeated & (against == given.rows)
 
 
-_EMPTY = Stated(np.empty(0, np.uint64), np.empty(0, np.uint64), np.empty(0, np.int64))
-
-
 def _nothing(n: int) -> tuple[Flags, Hashes, Times]:
     return np.zeros(n, np.bool_), np.zeros(n, np.uint64), np.zeros(n, np.int64)
-
-
-def _sorted(given: Stated) -> Stated:
-    order = np.argsort(given.keys, kind="stable")
-    return Stated(given.keys[order], given.rows[order], given.times[order])
-
-
-def _joined(several: Sequence[Stated]) -> Stated:
-    if not several:
-        return _EMPTY
-    return Stated(*(np.concatenate(arrays) for arrays in zip(*several, strict=True)))

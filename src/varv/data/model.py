@@ -11,13 +11,14 @@ exists is not used.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from types import MappingProxyType
 
 import polars as pl
 
-from varv.data.rules import Contract, Report
+from varv.data.expectations import Contract
+from varv.data.rules import Report
 from varv.data.sources import KEPT, Csv, Frame, Parquet, Source, Types, in_kept_types, kept_type
 from varv.kernel.clock import Instant
 from varv.kernel.codec import Digest, Event, event
@@ -140,6 +141,12 @@ class Dataset:
         """
         frame = in_kept_types(self.source.load()).select(list(self._types))
         return frame.sort(self.event_time, *self.key, maintain_order=True)
+
+    def batches(self) -> Iterator[pl.DataFrame]:
+        """Yield the rows of `load` in batches, each in that order by itself."""
+        for rows in self.source.batches():
+            frame = in_kept_types(rows).select(list(self._types))
+            yield frame.sort(self.event_time, *self.key, maintain_order=True)
 
     def part(self, frame: pl.DataFrame, part: str) -> pl.DataFrame:
         """Return what `frame` says of one part: its columns, where its time is known, in the order of time

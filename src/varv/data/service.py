@@ -15,9 +15,10 @@ import msgspec
 import polars as pl
 
 from varv.data.contracts import Contracts
+from varv.data.expectations import Contract
 from varv.data.gained import with_gained
 from varv.data.inference import infer_contract
-from varv.data.keys import DatasetKeys, Stated, repeats, stated
+from varv.data.keys import DatasetKeys, Standing, Stated, repeats, stated
 from varv.data.model import (
     BatchQuarantined,
     ContractInferred,
@@ -28,7 +29,6 @@ from varv.data.model import (
 )
 from varv.data.rules import (
     BEFORE_ITS_ROW,
-    Contract,
     Report,
     Screen,
     Screening,
@@ -315,8 +315,8 @@ class Datasets:
         content: Digest,
     ) -> Prepared:
         """Store the rows of a batch where they belong, and return the facts that make them count."""
-        kept, given, screening = self._kept(dataset, part, frame, screening)
-        repeated, equal = repeats(given, self._known(dataset).find(part, given.keys))
+        kept, given, standing, screening = self._kept(dataset, part, frame, screening)
+        repeated, equal = repeats(given, standing.own)
         facts: list[Event] = []
         batch = self._keyed(content) if repeated.any() or kept.height < frame.height else None
         if kept.height < frame.height:
@@ -329,11 +329,16 @@ class Datasets:
                     dataset=dataset.name, part=part, segment=segment, batch=batch or content, **counts
                 )
             )
-            kept, given = kept.filter(pl.Series(~repeated)), given.only(~repeated)
+            kept, given, standing = (
+                kept.filter(pl.Series(~repeated)),
+                given.only(~repeated),
+                standing.only(~repeated),
+            )
         accepted = not kept.is_empty() or frame.is_empty()
         if accepted:
-            facts.append(self._stored(dataset, part, segment, (frame, content), kept, given, batch))
-        for later, (n_rows, n_early) in self._known(dataset).add(part, given).items():
+            n_ahead = int(standing.ahead().sum())
+            facts.append(self._stored(dataset, part, segment, (frame, content), kept, n_ahead, batch))
+        for later, (n_rows, n_early) in self._known(dataset).add(part, given, standing).items():
             facts.append(
                 RowsJoined(dataset=dataset.name, part=later, segment=segment, n_rows=n_rows, n_early=n_early)
             )
@@ -345,23 +350,25 @@ class Datasets:
 
     def _kept(
         self, dataset: Dataset, part: str, frame: pl.DataFrame, screening: Screening
-    ) -> tuple[pl.DataFrame, Stated, Screening]:
-        """Return the rows that are not put aside, in the types in which they are stored."""
-        types = dataset.part_types(part)
+    ) -> tuple[pl.DataFrame, Stated, Standing, Screening]:
+        """Return the rows that are not put aside, in the types in which they are stored, and what is
+        remembered of them.
+        """
         if screening.whole:
-            empty = pl.DataFrame(schema=types)
-            return empty, _stated(empty, dataset, part), screening
-        sound = frame.filter(screening.reasons.is_null()) if screening.reasons.count() else frame
-        kept = conformed(in_shape(sound, types), dataset, part)
+            kept = pl.DataFrame(schema=dataset.part_types(part))
+        else:
+            sound = frame.filter(screening.reasons.is_null()) if screening.reasons.count() else frame
+            kept = conformed(in_shape(sound, dataset.part_types(part)), dataset, part)
         given = _stated(kept, dataset, part)
-        early = self._known(dataset).before_its_row(part, given)
+        standing = self._known(dataset).standing(part, given)
+        early = standing.early(given)
         if not early.any():
-            return kept, given, screening
+            return kept, given, standing, screening
         where = screening.reasons.is_null().to_numpy().copy()
         where[where] = early
         expected = f"a time not before {dataset.event_time}"
         screening = with_reason(screening, pl.Series(where), BEFORE_ITS_ROW, part, expected)
-        return kept.filter(pl.Series(~early)), given.only(~early), screening
+        return kept.filter(pl.Series(~early)), given.only(~early), standing.only(~early), screening
 
     def _known(self, dataset: Dataset) -> DatasetKeys:
         """Return the keys of a dataset; they are read from what is stored when they are first needed."""
@@ -376,7 +383,7 @@ class Datasets:
             batches = self._columns.batches(table_of(dataset.name, part), segments)
             names, types = dataset.columns(part), dataset.part_types(part)
             whole = (in_shape(rows, types).select(names) for rows in batches)
-            keys.restore(part, [_stated(rows, dataset, part) for rows in whole])
+            keys.restore(part, (_stated(rows, dataset, part) for rows in whole))
         self._keys[dataset.name] = keys
         return keys
 
@@ -388,12 +395,24 @@ class Datasets:
         return self._secret.digest(content.encode())
 
     def read(
-        self, dataset: Dataset, *, version: Version | int | None = None, known_at: Instant | None = None
+        self,
+        dataset: Dataset,
+        *,
+        version: Version | int | None = None,
+        known_at: Instant | None = None,
+        since: Instant | None = None,
+        until: Instant | None = None,
     ) -> pl.DataFrame:
         """Return the rows of a version, by default the latest, with what was known at an instant, by default
         all.
 
         The result depends on the arguments only: the same version and instant give the same frame for ever.
+
+        Parameters
+        ----------
+        since, until
+            The event times that are wanted, [since, until); all by default. Segments without any are not
+            read.
 
         Returns
         -------
@@ -406,9 +425,11 @@ class Datasets:
         NotFound
             If there is no such dataset or version.
         """
-        frame = self.read_part(dataset, dataset.event_time, version=version, known_at=known_at)
+        base = dataset.event_time
+        frame = self.read_part(dataset, base, version=version, known_at=known_at, since=since, until=until)
         for part in dataset.known_at:
-            later = self.read_part(dataset, part, version=version, known_at=known_at)
+            # What is said of a row is not from before it; where it is, it is not used.
+            later = self.read_part(dataset, part, version=version, known_at=known_at, since=since)
             own = [name for name in later.columns if name not in dataset.key]
             frame = frame.join(
                 later.select(*dataset.key, *own), on=dataset.key, how="left", maintain_order="left"
@@ -425,13 +446,17 @@ class Datasets:
         *,
         version: Version | int | None = None,
         known_at: Instant | None = None,
+        since: Instant | None = None,
+        until: Instant | None = None,
     ) -> pl.DataFrame:
-        """Return the rows of one part as `read` would join them, in the order of its time and key."""
+        """Return the rows of one part as `read` would join them, in the order of its time and key; of those
+        whose time is in [since, until), if that is given.
+        """
         columns = dataset.columns(part)
         segments = {
             kept.segment: kept.rows
             for kept in self.versions(dataset, upto=version)
-            if kept.part == part and (known_at is None or (kept.first is not None and kept.first <= known_at))
+            if kept.part == part and kept.reaches(since, until, known_at)
         }
         if not segments:
             return pl.DataFrame(schema=dataset.part_types(part))
@@ -439,6 +464,10 @@ class Datasets:
         frame = frame.unique(dataset.key, keep="first", maintain_order=True)
         if known_at is not None:
             frame = frame.filter(pl.col(part) <= as_datetime(known_at))
+        if since is not None:
+            frame = frame.filter(pl.col(part) >= as_datetime(since))
+        if until is not None:
+            frame = frame.filter(pl.col(part) < as_datetime(until))
         return frame.select(columns).sort(part, *dataset.key)
 
     def _rows_of(self, dataset: Dataset, part: str, segments: Mapping[str, Digest]) -> pl.DataFrame:
@@ -516,7 +545,7 @@ class Datasets:
         table = quarantine_of(held.dataset, held.part)
         rows = self._columns.scan(table, {held.segment: Digest("")}).collect()
         if held.kept and self._keyed(rows_digest(rows)) != held.kept:
-            name = f"columns/{table}/{held.segment}.parquet"
+            name = f"columns/{table}/{held.segment}"
             raise Corrupt("file", name, "does not hold the rows that were put aside", hint=RESTORE)
         return rows
 
@@ -557,7 +586,7 @@ class Datasets:
         the row that they are about existed.
         """
         given = _stated(rows, dataset, part)
-        return pl.Series(self._known(dataset).before_its_row(part, given))
+        return pl.Series(self._known(dataset).standing(part, given).early(given))
 
     def _stored(
         self,
@@ -566,14 +595,14 @@ class Datasets:
         segment: str,
         came: tuple[pl.DataFrame, Digest],
         rows: pl.DataFrame,
-        given: Stated,
+        n_ahead: int,
         batch: Digest | None,
     ) -> DatasetVersionAppended:
         frame, content = came
         # Digests of a long batch take as long as everything else, so the same rows are not read twice.
         known = content if batch is None and rows.schema == frame.schema else None
         stored = self._columns.append(table_of(dataset.name, part), segment, rows, content=known)
-        times = rows[part].to_physical()
+        times = rows[part].cast(pl.Int64)
         first, last = times.min(), times.max()
         return DatasetVersionAppended(
             dataset=dataset.name,
@@ -583,7 +612,7 @@ class Datasets:
             digest=content if batch is None else stored,
             first=Instant(first) if isinstance(first, int) else None,
             last=Instant(last) if isinstance(last, int) else None,
-            n_ahead=int(self._known(dataset).ahead(part, given).sum()),
+            n_ahead=n_ahead,
             batch=batch,
             rows=stored,
         )

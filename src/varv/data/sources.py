@@ -7,9 +7,8 @@ Booleans, texts, and times as microseconds in UTC: anything else is refused by n
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, Protocol
 
 import polars as pl
@@ -23,6 +22,7 @@ KEPT: tuple[pl.DataType, ...] = (
 )
 """Every type in which values are kept, but for some rare widths of numbers."""
 Types = dict[str, pl.DataType]
+BATCH_ROWS = 1 << 18
 
 
 class Source(Protocol):
@@ -36,6 +36,10 @@ class Source(Protocol):
 
     def load(self) -> pl.DataFrame:
         """Return all rows."""
+        ...
+
+    def batches(self) -> Iterator[pl.DataFrame]:
+        """Yield all rows in their order, as many at a time as fit well into memory."""
         ...
 
 
@@ -52,6 +56,10 @@ class Parquet:
     def load(self) -> pl.DataFrame:
         """Return all rows."""
         return self._scan().collect()
+
+    def batches(self) -> Iterator[pl.DataFrame]:
+        """Yield all rows in their order, some hundred thousand at a time."""
+        yield from self._scan().collect_batches(chunk_size=BATCH_ROWS, maintain_order=True)
 
     def _scan(self) -> pl.LazyFrame:
         return _found("parquet", self.pattern, pl.scan_parquet)
@@ -72,6 +80,10 @@ class Csv:
         """Return all rows."""
         return self._scan().collect()
 
+    def batches(self) -> Iterator[pl.DataFrame]:
+        """Yield all rows in their order, some hundred thousand at a time."""
+        yield from self._scan().collect_batches(chunk_size=BATCH_ROWS, maintain_order=True)
+
     def _scan(self) -> pl.LazyFrame:
         def scan(pattern: str) -> pl.LazyFrame:
             return pl.scan_csv(
@@ -82,8 +94,8 @@ class Csv:
 
 
 class Frame:
-    """A dataframe, or a function without arguments that returns one; the function is called once, when
-    needed.
+    """A dataframe, or a function without arguments that returns one; the function is called when its rows
+    are needed, which is once in a replay.
 
     Parameters
     ----------
@@ -101,6 +113,7 @@ class Frame:
             problem = f"cannot be made of {type(rows).__name__}"
             raise InvalidDeclaration("source", "Frame", problem, hint=_FRAMES)
         self._rows = rows
+        self._loaded: pl.DataFrame | None = None
 
     def types(self) -> Mapping[str, pl.DataType]:
         """Return the columns of the dataframe and their types."""
@@ -108,10 +121,17 @@ class Frame:
 
     def load(self) -> pl.DataFrame:
         """Return all rows."""
-        return self._frame
+        if self._loaded is None:
+            self._loaded = self._read()
+        return self._loaded
 
-    @cached_property
-    def _frame(self) -> pl.DataFrame:
+    def batches(self) -> Iterator[pl.DataFrame]:
+        """Yield the dataframe; what a function returned is not kept beyond that."""
+        yield self.load()
+        if callable(self._rows) and not _is_frame(self._rows):
+            self._loaded = None
+
+    def _read(self) -> pl.DataFrame:
         rows = self._rows if _is_frame(self._rows) or not callable(self._rows) else self._rows()
         if not _is_frame(rows):
             name = getattr(self._rows, "__name__", "Frame")

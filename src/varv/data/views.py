@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from varv.data.expectations import Contract
 from varv.data.model import (
     BatchDropped,
     BatchQuarantined,
@@ -20,7 +21,7 @@ from varv.data.model import (
     RepeatsDropped,
     RowsJoined,
 )
-from varv.data.rules import WHOLE, Contract, Report
+from varv.data.rules import WHOLE, Report
 from varv.kernel.clock import Instant
 from varv.kernel.codec import Digest, Event
 from varv.kernel.ids import DatasetName, Seq, Version
@@ -39,6 +40,15 @@ class DatasetVersion(msgspec.Struct, frozen=True, kw_only=True):
     first: Instant | None
     last: Instant | None
     at: Instant
+
+    def reaches(self, since: Instant | None, until: Instant | None, known_at: Instant | None) -> bool:
+        """Return whether its batch may hold rows of [since, until) that were known at an instant; None bounds
+        nothing.
+        """
+        if self.first is None or self.last is None:
+            return since is None and until is None and known_at is None
+        upto = until is None or self.first < until
+        return upto and (since is None or self.last >= since) and (known_at is None or self.first <= known_at)
 
 
 class Quarantined(msgspec.Struct, frozen=True, kw_only=True):

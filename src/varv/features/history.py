@@ -1,22 +1,24 @@
-"""What was known of each entity at each time: sorted rows in memory, with searches for many requests at once.
+"""What was known of each entity at each time: sorted rows, with searches for many requests at once.
 
 Rows stand in the order of entity and time, in one array of composite integers, so that "the rows of this
 entity up to this instant" is one binary search. Sums are integers, steps of 2^-20, so a window's sum is exact
 and does not depend on the order in which rows arrived: the same features come out offline and online, bit for
-bit. Arrays are never changed in place.
+bit. Arrays are never changed in place. Many rows lie in a file that is mapped into memory.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import Any
+from itertools import pairwise
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from varv.kernel.clock import Duration, Instant
 from varv.kernel.errors import InvalidInput
+from varv.kernel.mapped import MappedArrays
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -25,8 +27,29 @@ Values = npt.NDArray[Any]
 STEPS = 2.0**20
 LARGEST = 2.0**23
 """Windowed values are below this in size, which lets a window hold a million rows without overflow."""
+ROWS_IN_MEMORY = 1 << 17
+"""A longer run lies in a file."""
 _RECENT = 512
 _MOST_KEYS = 2**63 - 1
+_STEP = 1 << 18
+
+
+class Rows(NamedTuple):
+    """Rows of a table, each array of shape (n,)."""
+
+    codes: Ints
+    times: Ints
+    ties: npt.NDArray[np.uint64]
+    columns: Mapping[str, Values]
+
+    def only(self, chosen: npt.NDArray[Any] | slice) -> Rows:
+        """Return the chosen rows."""
+        columns = {name: values[chosen] for name, values in self.columns.items()}
+        return Rows(self.codes[chosen], self.times[chosen], self.ties[chosen], columns)
+
+    def in_order(self) -> Rows:
+        """Return the rows by entity, time and tie."""
+        return self.only(np.lexsort((self.ties, self.times, self.codes)))
 
 
 class Run:
@@ -44,21 +67,71 @@ class Run:
     def __init__(
         self, codes: Ints, times: Ints, ties: npt.NDArray[np.uint64], columns: Mapping[str, Values]
     ) -> None:
-        order = np.lexsort((ties, times, codes))
-        self.codes, self.times, self.ties = codes[order], times[order], ties[order]
-        self.columns = {name: values[order] for name, values in columns.items()}
-        self._base = int(times.min()) - 1 if len(times) else 0
-        self._stride = int(times.max()) - self._base + 1 if len(times) else 1
-        self._beyond = int(self.codes[-1]) + 1 if len(codes) else 0
+        self._hold(Rows(codes, times, ties, columns).in_order(), _span(times))
+        self._keys = self._keys_of(self.rows)
+
+    def _hold(self, rows: Rows, span: tuple[int, int], lies_in: MappedArrays | None = None) -> None:
+        self.rows, self.span, self._lies_in = rows, span, lies_in
+        first, last = span
+        self._base, self._stride = first - 1, last - first + 2
+        self._beyond = int(rows.codes[-1]) + 1 if len(rows.codes) else 0
         if (self._beyond + 1) * self._stride > _MOST_KEYS:
             hint = "shorten the history with trim(), or the windows"
             raise InvalidInput(
                 "history", "", "has too many entities for its length", entities=self._beyond, hint=hint
             )
-        self._keys = self.codes * self._stride + (self.times - self._base)
+
+    def _keys_of(self, rows: Rows) -> Ints:
+        return rows.codes * self._stride + (rows.times - self._base)
+
+    @classmethod
+    def filed(cls, parts: Iterator[Rows], n_rows: int, span: tuple[int, int], like: Rows) -> Run:
+        """Return a run of rows that come in order, a stretch at a time, in a file.
+
+        Parameters
+        ----------
+        n_rows
+            How many there are in all.
+        span
+            Their instants lie in it, ends included.
+        like
+            Has their columns.
+        """
+        kinds = [np.int64, np.int64, np.uint64, *(values.dtype for values in like.columns.values())]
+        n_columns = len(like.columns)
+        has_totals = all(values.dtype == np.int64 for values in like.columns.values())
+        totals_shape = (n_rows + 1 if has_totals else 0, n_columns)
+        lies_in = MappedArrays(
+            [*((kind, (n_rows,)) for kind in kinds), (np.int64, (n_rows,)), (np.int64, totals_shape)]
+        )
+        codes, times, ties, *values, keys, totals = lies_in.arrays
+        rows = Rows(codes, times, ties, dict(zip(like.columns, values, strict=True)))
+        end = 0
+        for part in parts:
+            start, end = end, end + len(part.codes)
+            codes[start:end], times[start:end], ties[start:end] = part.codes, part.times, part.ties
+            for name, column in part.columns.items():
+                rows.columns[name][start:end] = column
+            if has_totals:
+                stacked = np.stack(list(part.columns.values()), axis=1)
+                totals[start + 1 : end + 1] = totals[start] + np.cumsum(stacked, 0)
+        run = cls.__new__(cls)
+        run._hold(rows, span, lies_in)
+        for start in range(0, n_rows, _STEP):
+            keys[start : start + _STEP] = run._keys_of(rows.only(slice(start, start + _STEP)))
+        run._keys = keys
+        if has_totals:
+            run.totals = totals
+        run.let_go()
+        return run
 
     def __len__(self) -> int:
-        return len(self.codes)
+        return len(self.rows.codes)
+
+    def let_go(self) -> None:
+        """Let the system have the memory of pages that were looked into."""
+        if self._lies_in is not None:
+            self._lies_in.let_go()
 
     def upto(self, codes: Ints, instants: Ints) -> Ints:
         """Return, for each entity and instant, after how many rows its rows up to and including then end."""
@@ -69,31 +142,64 @@ class Run:
     @cached_property
     def totals(self) -> Ints:
         """Running totals of the integer columns, shape (n + 1, columns), starting with 0."""
-        values = np.stack(list(self.columns.values()), axis=1)
+        values = np.stack(list(self.rows.columns.values()), axis=1)
         return np.concatenate((np.zeros((1, values.shape[1]), np.int64), np.cumsum(values, 0)))
 
-    def with_rows(
-        self, codes: Ints, times: Ints, ties: npt.NDArray[np.uint64], columns: Mapping[str, Values]
-    ) -> Run:
+    def with_rows(self, others: Rows) -> Run:
         """Return these rows and others."""
-        if not len(codes):
-            return self
-        return Run(
-            np.concatenate((self.codes, codes)),
-            np.concatenate((self.times, times)),
-            np.concatenate((self.ties, ties)),
-            {name: np.concatenate((values, columns[name])) for name, values in self.columns.items()},
-        )
+        return Run(*_joined([self.rows, others])) if len(others.codes) else self
 
     def kept(self, mask: npt.NDArray[np.bool_]) -> Run:
         """Return the rows where `mask` is true."""
-        columns = {name: values[mask] for name, values in self.columns.items()}
-        return Run(self.codes[mask], self.times[mask], self.ties[mask], columns)
+        n_rows = int(mask.sum())
+        if not _is_filed(n_rows, self.rows):
+            return Run(*self.rows.only(mask))
+        cuts = range(0, len(self), _STEP)
+        parts = (self.rows.only(slice(cut, cut + _STEP)).only(mask[cut : cut + _STEP]) for cut in cuts)
+        return Run.filed(parts, n_rows, self.span, self.rows)
+
+
+def merged(one: Run, other: Run) -> Run:
+    """Return the rows of two runs as one; a long one lies in a file, and is made a stretch at a time."""
+    if not len(one) or not len(other):
+        return one if len(one) else other
+    n_rows = len(one) + len(other)
+    if not _is_filed(n_rows, one.rows):
+        return one.with_rows(other.rows)
+    span = min(one.span[0], other.span[0]), max(one.span[1], other.span[1])
+    return Run.filed(_in_turn(one, other), n_rows, span, one.rows)
+
+
+def _in_turn(one: Run, other: Run) -> Iterator[Rows]:
+    """Yield the rows of both runs in order; rows of one entity and instant come together."""
+    longer = max(one, other, key=len).rows
+    codes, before = longer.codes[_STEP::_STEP].copy(), longer.times[_STEP::_STEP] - 1
+    cuts = [np.concatenate(([0], run.upto(codes, before), [len(run)])) for run in (one, other)]
+    bounds = [list(pairwise(cut.tolist())) for cut in cuts]
+    for ours, theirs in zip(*bounds, strict=True):
+        yield _joined([one.rows.only(slice(*ours)), other.rows.only(slice(*theirs))]).in_order()
+
+
+def _is_filed(n_rows: int, like: Rows) -> bool:
+    return n_rows > ROWS_IN_MEMORY and not any(values.dtype == object for values in like.columns.values())
+
+
+def _joined(several: Sequence[Rows]) -> Rows:
+    return Rows(
+        np.concatenate([rows.codes for rows in several]),
+        np.concatenate([rows.times for rows in several]),
+        np.concatenate([rows.ties for rows in several]),
+        {name: np.concatenate([rows.columns[name] for rows in several]) for name in several[0].columns},
+    )
+
+
+def _span(times: Ints) -> tuple[int, int]:
+    return (int(times.min()), int(times.max())) if len(times) else (0, 0)
 
 
 class History:
     """The rows of one table: a long run and a short recent one, merged now and then so that adding rows stays
-    cheap.
+    cheap; and one between them once the long one lies in a file.
     """
 
     def __init__(self, columns: Mapping[str, npt.DTypeLike]) -> None:
@@ -105,7 +211,7 @@ class History:
             {name: np.zeros(0, dtype) for name, dtype in columns.items()},
         )
         # One tuple, replaced as a whole: a reader in another thread sees the runs before or after.
-        self.runs: tuple[Run, Run] = (self._empty, self._empty)
+        self.runs: tuple[Run, Run, Run] = (self._empty, self._empty, self._empty)
 
     def __len__(self) -> int:
         return sum(map(len, self.runs))
@@ -114,28 +220,34 @@ class History:
         self, codes: Ints, times: Ints, ties: npt.NDArray[np.uint64], columns: Mapping[str, Values]
     ) -> None:
         """Add rows in any order."""
-        main, recent = self.runs
-        recent = recent.with_rows(codes, times, ties, columns)
-        if len(recent) > max(_RECENT, len(main) // 16):
-            main, recent = self._merged(main, recent), self._empty
-        self.runs = (main, recent)
+        main, middle, recent = self.runs
+        recent = recent.with_rows(Rows(codes, times, ties, columns))
+        is_long = len(main) > ROWS_IN_MEMORY
+        if len(recent) > max(_RECENT, len(middle if is_long else main) // 16):
+            middle, recent = merged(middle, recent), self._empty
+            if not is_long or len(middle) > len(main) // 16:
+                main, middle = merged(main, middle), self._empty
+        self.runs = (main, middle, recent)
 
     def trim(self, before: Instant, span: Duration | None) -> None:
         """Forget the rows that no request at or after `before` can see, which looks back by `span` or without
         end.
         """
-        main, recent = self.runs
-        both = self._merged(main, recent)
+        main, middle, recent = self.runs
+        whole = merged(main, merged(middle, recent))
+        codes, times = whole.rows.codes, whole.rows.times
         if span is not None:
-            mask = both.times > before - span
+            mask = times > before - span
         else:
-            last_of_past = np.ones(len(both), np.bool_)
-            last_of_past[:-1] = (both.codes[1:] != both.codes[:-1]) | (both.times[1:] > before)
-            mask = (both.times > before) | last_of_past
-        self.runs = (both.kept(mask), self._empty)
+            last_of_past = np.ones(len(whole), np.bool_)
+            last_of_past[:-1] = (codes[1:] != codes[:-1]) | (times[1:] > before)
+            mask = (times > before) | last_of_past
+        self.runs = (whole.kept(mask), self._empty, self._empty)
 
-    def _merged(self, main: Run, recent: Run) -> Run:
-        return main.with_rows(recent.codes, recent.times, recent.ties, recent.columns)
+    def let_go(self) -> None:
+        """Let the system have the memory of what was looked into in files."""
+        for run in self.runs:
+            run.let_go()
 
     def sums(self, codes: Ints, instants: Ints, spans: Ints) -> Ints:
         """Return the sums of the integer columns over each entity's rows in ``(instant - span, instant]``.
@@ -153,7 +265,7 @@ class History:
             Shape (k, n, columns); zeros where there are no rows.
         """
         ends = instants - np.concatenate(([0], spans))[:, None]
-        found = np.zeros((len(spans), len(codes), len(self._empty.columns)), np.int64)
+        found = np.zeros((len(spans), len(codes), len(self._empty.rows.columns)), np.int64)
         for run in self.runs:
             if len(run):
                 totals = run.totals[run.upto(codes, ends)]
@@ -170,20 +282,19 @@ class History:
         """
         n = len(codes)
         found, when, tie = np.zeros(n, np.bool_), np.zeros(n, np.int64), np.zeros(n, np.uint64)
-        values = {name: np.zeros(n, column.dtype) for name, column in self._empty.columns.items()}
+        values = {name: np.zeros(n, column.dtype) for name, column in self._empty.rows.columns.items()}
         for run in self.runs:
             if not len(run):
                 continue
             row = run.upto(codes, instants) - 1
-            has = (row >= 0) & (run.codes[row] == codes)
+            theirs = run.rows.only(row)
+            has = (row >= 0) & (theirs.codes == codes)
             if ttl is not None:
-                has &= run.times[row] > instants - ttl
-            better = has & (
-                ~found | (run.times[row] > when) | ((run.times[row] == when) & (run.ties[row] > tie))
-            )
+                has &= theirs.times > instants - ttl
+            better = has & (~found | (theirs.times > when) | ((theirs.times == when) & (theirs.ties > tie)))
             found |= has
-            when, tie = np.where(better, run.times[row], when), np.where(better, run.ties[row], tie)
-            values = {name: np.where(better, run.columns[name][row], old) for name, old in values.items()}
+            when, tie = np.where(better, theirs.times, when), np.where(better, theirs.ties, tie)
+            values = {name: np.where(better, theirs.columns[name], old) for name, old in values.items()}
         return found, values
 
 

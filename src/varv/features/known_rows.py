@@ -1,13 +1,14 @@
 """The base rows that a dataset has stated, by key: when, of which entities, and which parts followed.
 
-Some thirty bytes a row: keys are kept as 64-bit hashes, which this process salts for texts, so that a hundred
-million rows have a chance of one in three thousand that two of them are taken for one, and nobody can make
-them collide. One thread uses it.
+Some thirty bytes a row, in a file that is mapped into memory once there are many. Keys are kept as 64-bit
+hashes, which this process salts for texts, so that a hundred million rows have a chance of one in three
+thousand that two of them are taken for one, and nobody can make them collide. One thread uses it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterator, Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -15,7 +16,11 @@ import numpy.typing as npt
 
 from varv.features.history import Ints
 from varv.kernel.clock import Instant
+from varv.kernel.mapped import MappedArrays
 
+ROWS_IN_MEMORY = 1 << 17
+"""Longer runs lie in a file."""
+_STEP = 1 << 18
 _RECENT = 512
 _Bools = npt.NDArray[np.bool_]
 
@@ -29,18 +34,45 @@ class _Run(NamedTuple):
     """One row a row, one column a kind of entity."""
     stated: npt.NDArray[np.uint64]
     """One bit a part that was stated."""
+    lies_in: MappedArrays | None = None
+    """None for memory."""
 
-    def kept(self, rows: Ints | _Bools) -> _Run:
+    def only(self, rows: Ints | _Bools | slice) -> _Run:
         return _Run(self.hashes[rows], self.times[rows], self.codes[rows], self.stated[rows])
 
+    def kept(self, mask: _Bools) -> _Run:
+        """Return the rows where `mask` is true."""
+        cuts = range(0, len(self.hashes), _STEP)
+        parts = (self.only(slice(cut, cut + _STEP)).only(mask[cut : cut + _STEP]) for cut in cuts)
+        n_rows = int(mask.sum())
+        return self._filed(parts, n_rows) if n_rows > ROWS_IN_MEMORY else self.only(mask)
+
     def with_rows(self, other: _Run) -> _Run:
-        both = _Run(
-            np.concatenate((self.hashes, other.hashes)),
-            np.concatenate((self.times, other.times)),
-            np.concatenate((self.codes, other.codes)),
-            np.concatenate((self.stated, other.stated)),
-        )
-        return both.kept(np.argsort(both.hashes, kind="stable"))
+        """Return these rows and others; many are put in a file, a stretch at a time."""
+        n_rows = len(self.hashes) + len(other.hashes)
+        if n_rows <= ROWS_IN_MEMORY:
+            return _joined(self, other)
+        cuts = max(self, other, key=lambda run: len(run.hashes)).hashes[_STEP::_STEP]
+        bounds = [
+            pairwise([0, *np.searchsorted(run.hashes, cuts).tolist(), len(run.hashes)])
+            for run in (self, other)
+        ]
+        both = zip(*bounds, strict=True)
+        parts = (_joined(self.only(slice(*ours)), other.only(slice(*theirs))) for ours, theirs in both)
+        return self._filed(parts, n_rows)
+
+    def _filed(self, parts: Iterator[_Run], n_rows: int) -> _Run:
+        """Return rows that come in order, a stretch at a time, in a file."""
+        kinds = [(np.int64, ()), (np.int64, ()), (np.int32, self.codes.shape[1:]), (np.uint64, ())]
+        lies_in = MappedArrays([(kind, (n_rows, *more)) for kind, more in kinds])
+        hashes, times, codes, stated = lies_in.arrays
+        end = 0
+        for part in parts:
+            start, end = end, end + len(part.hashes)
+            hashes[start:end], times[start:end] = part.hashes, part.times
+            codes[start:end], stated[start:end] = part.codes, part.stated
+        lies_in.let_go()
+        return _Run(hashes, times, codes, stated, lies_in)
 
     def find(self, hashes: Ints) -> tuple[Ints, _Bools]:
         """Return where each hash would be, and whether it is there."""
@@ -77,6 +109,7 @@ class KnownRows:
         """Add rows that are not known yet, each once."""
         columns = np.stack(codes, axis=1) if codes else np.zeros((len(hashes), 0))
         new = _Run(hashes, times, columns.astype(np.int32), np.zeros(len(hashes), np.uint64))
+        new = new.only(np.argsort(hashes, kind="stable"))
         main, recent = self._runs
         recent = recent.with_rows(new)
         if len(recent.hashes) > max(_RECENT, len(main.hashes) // 16):
@@ -105,6 +138,23 @@ class KnownRows:
     def trim(self, before: Instant) -> None:
         """Forget the rows with a time before an instant."""
         self._runs = [run.kept(run.times >= before) for run in self._runs]
+
+    def let_go(self) -> None:
+        """Let the system have the memory of what was looked into in files."""
+        for run in self._runs:
+            if run.lies_in is not None:
+                run.lies_in.let_go()
+
+
+def _joined(one: _Run, other: _Run) -> _Run:
+    hashes = np.concatenate((one.hashes, other.hashes))
+    both = _Run(
+        hashes,
+        np.concatenate((one.times, other.times)),
+        np.concatenate((one.codes, other.codes)),
+        np.concatenate((one.stated, other.stated)),
+    )
+    return both.only(np.argsort(hashes, kind="stable"))
 
 
 def hashes_of(keys: Sequence[Hashable]) -> Ints:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from itertools import chain, repeat
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -92,6 +92,11 @@ class FeatureStore:
         """Observe a batch; the store listens to ingestion."""
         self.observe(batch.dataset, batch.part, batch.rows)
 
+    def let_go(self) -> None:
+        """Let the system have the memory of what was looked into in files; it is read again when needed."""
+        for observed in self._observed.values():
+            observed.let_go()
+
     def trim(self, before: Instant) -> None:
         """Forget what no request at or after `before` can see; earlier requests are refused from now on."""
         if before <= self.oldest:
@@ -157,6 +162,10 @@ class ViewHistory:
         """Forget what no request at or after `before` can see."""
         self._history.trim(before, self.span)
 
+    def let_go(self) -> None:
+        """Let the system have the memory of what was looked into in files."""
+        self._history.let_go()
+
     def _latest(self, codes: Ints, instants: Ints, numbers: npt.NDArray[np.float32]) -> dict[str, pl.Series]:
         known, values = self._history.latest(codes, instants, self.view.ttl)
         found: dict[str, pl.Series] = {}
@@ -194,6 +203,7 @@ class _Observed:
         self._numbers = {part: number for number, part in enumerate(dataset.parts)}
         self._waiting: dict[str, pl.DataFrame] = {}
         self._forgotten = 0
+        self._coded = _Coded(None, {})
 
     def history(self, view: FeatureView) -> ViewHistory:
         if view.entity not in self._entities and self._known is not None:
@@ -217,6 +227,9 @@ class _Observed:
         """
         if not entity:
             return np.zeros(frame.height, np.int64)
+        coded = self._coded
+        if frame is coded.frame and entity in coded.by_entity:
+            return coded.by_entity[entity]
         for column in entity:
             _require(frame, column, self._types[column])
         index, values = self._entities[entity], _rows_of(frame, entity)
@@ -243,6 +256,12 @@ class _Observed:
         elif self._tables[part]:
             self._observe_later(part, frame)
 
+    def let_go(self) -> None:
+        for table in chain(*self._tables.values()):
+            table.let_go()
+        if self._known is not None:
+            self._known.let_go()
+
     def trim(self, before: Instant) -> None:
         for tables in self._tables.values():
             for table in tables:
@@ -263,6 +282,7 @@ class _Observed:
         if not fresh.all():
             frame, times, keys = frame.filter(pl.Series(fresh)), times[fresh], keys[fresh]
         by_entity = {entity: self.codes(entity, frame, new=True) for entity in self._entities}
+        self._coded = _Coded(frame, by_entity)
         self._rows.add(keys, times, list(by_entity.values()))
         self._fill(self.dataset.event_time, frame, times, by_entity)
         for part in list(self._waiting):
@@ -313,6 +333,13 @@ class _Observed:
 def key_of(view: FeatureView) -> str:
     """Return what tells a view from every other: views of one key have one history."""
     return "\x1f".join(view.definition())
+
+
+class _Coded(NamedTuple):
+    """The rows that were observed last, and their codes: in a replay they are the requests to look up."""
+
+    frame: pl.DataFrame | None
+    by_entity: dict[tuple[str, ...], Ints]
 
 
 def _rows_of(frame: pl.DataFrame, columns: tuple[str, ...]) -> list[Hashable]:

@@ -12,12 +12,14 @@ from collections.abc import Callable
 from typing import Any
 
 import msgspec
+import polars as pl
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from varv import __version__
+from varv.fronts.frames import Columns
 from varv.fronts.gateway import Bodies, require_own_site
 from varv.fronts.problems import (
     STATUS,
@@ -106,7 +108,12 @@ def _can_be_partly(verb: Verb[Any, Any]) -> bool:
 
 
 def _any_value(kind: type) -> dict[str, Any]:
-    """Return the schema of a field that may hold any JSON value, and of no other type that has none."""
+    """Return the schema of a field that may hold any JSON value, or a frame, and of no other type that has
+    none.
+    """
+    if kind is pl.DataFrame:
+        parts = msgspec.json.schema(Columns)["$defs"]
+        return {**parts["Columns"], "properties": {"columns": {"type": "array", "items": parts["Column"]}}}
     if kind is not object:
         raise NotImplementedError
     return {"description": "any JSON value"}

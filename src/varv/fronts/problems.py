@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import msgspec
+import polars as pl
 from starlette.requests import Request
 from starlette.responses import Response
 
+from varv.fronts.frames import columns_of
 from varv.kernel.errors import InvalidInput, VarvError
 
 STATUS = {
@@ -39,9 +41,13 @@ def status_of(error: VarvError) -> int:
 
 
 def json_response(value: object, *, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    """Return `value` as JSON; what JSON has no form for is written as text."""
-    body = msgspec.json.encode(value, enc_hook=str)
+    """Return `value` as JSON: frames by their columns; what else JSON has no form for is written as text."""
+    body = msgspec.json.encode(value, enc_hook=_in_json)
     return Response(body, status, headers, media_type="application/json")
+
+
+def _in_json(value: object) -> object:
+    return columns_of(value) if isinstance(value, pl.DataFrame) else str(value)
 
 
 def retry_headers(error: VarvError) -> dict[str, str]:

@@ -51,9 +51,10 @@ class PastIntake:
 
     def restore(self) -> None:
         """Bring features and predictions in memory to what is stored."""
-        self._intake.restore(self._home.declared)
+        # Predictions first: of outcomes that come before them only so many are held.
         for name, parts in self._home.models.items():
             parts.predictions.restore(self._home.segments(name))
+        self._intake.restore(self._home.declared)
 
     def live_through(
         self,

@@ -99,7 +99,9 @@ def policy_run(home: Home, name: ModelName, since: Instant, until: Instant, cpu_
     parts = home.models[name]
     task = parts.plan.outcome.task
     last = Instant(max(since, until - parts.loop.outcome.mature))
-    rows = parts.predictions.matured(since, last, known_by=until)
+    group = () if task.group is None else (GROUP,)
+    columns = ("key", "requested_at", *score_columns(task), *group)
+    rows = parts.predictions.matured(since, last, known_by=until, columns=columns)
     with home.views.reading(RegistryView) as registry:
         record = registry.models.get(name)
         versions = (
@@ -113,7 +115,6 @@ def policy_run(home: Home, name: ModelName, since: Instant, until: Instant, cpu_
         n_alarms = len(monitoring.alarms(name))
     own = [version for version in versions if not version.planted]
     work = sum(version.work for version in own)
-    group = () if task.group is None else (GROUP,)
     scored = rows.select("key", "requested_at", *score_columns(task), "outcome", *group)
     return PolicyRun(name, task, scored, len(own), n_retrains, n_alarms, work, cpu_s, leaks)
 

@@ -177,14 +177,14 @@ class History:
 
     def _stretch(self, feed: Feed) -> _Stretch:
         now = self._clock.now()
-        arrivals = feed.between(Instant(0), Instant(now + 1))
-        times = [(arrival.dataset, arrival.rows[arrival.part].to_physical()) for arrival in arrivals]
-        if not times:
+        spans = feed.spans(Instant(now + 1))
+        if not spans:
             return _Stretch(now, now, now)
-        end = Instant(max(series[-1] for _, series in times) + 1)
+        end = Instant(max(last for _, _, _, last in spans) + 1)
         asked = {parts.schema.requests for parts in self._home.models.values()}
-        ours = [series[-1] + 1 for dataset, series in times if dataset in asked]
-        return _Stretch(Instant(min(series[0] for _, series in times)), Instant(max(ours, default=end)), end)
+        ours = [last + 1 for dataset, _, _, last in spans if dataset in asked]
+        first = Instant(max(0, min(first for _, _, first, _ in spans)))
+        return _Stretch(first, Instant(max(ours, default=end)), end)
 
     def _last(self, kind: type[E]) -> E | None:
         events = [entry.event for entry in self._home.ledger.read(stream=STREAM)]

@@ -17,7 +17,7 @@ from varv.data import Dataset, Datasets
 from varv.data.intake import Batch
 from varv.features import FeatureEngine, FeatureStore
 from varv.kernel.blobs import Blobs
-from varv.kernel.clock import Clock
+from varv.kernel.clock import Clock, Instant
 from varv.kernel.codec import Digest
 from varv.kernel.columns import Columns
 from varv.kernel.engine import Engine
@@ -46,8 +46,8 @@ class ModelParts:
     features: FeatureEngine
     plane: DataPlane
     """Answers requests of the past in this process."""
-    most_held: int | None = None
-    """How many of its predictions are held in memory; None for all."""
+    most_held: int
+    """How many of its predictions are held in memory."""
 
     @property
     def name(self) -> ModelName:
@@ -85,13 +85,13 @@ class Home:
     lock: threading.RLock = field(default_factory=threading.RLock)
     """Held by whoever brings memory to what is stored, live."""
 
-    def add(self, plan: ModelPlan, *, most_held: int | None = None) -> None:
+    def add(self, plan: ModelPlan, *, most_held: int) -> None:
         """Take a model in, and put what its last routing table needs back in force.
 
         Parameters
         ----------
         most_held
-            How many of its predictions are held in memory; None for all, as a replay wants them.
+            How many of its predictions are held in memory; earlier ones are read when somebody asks.
 
         Raises
         ------
@@ -130,19 +130,20 @@ class Home:
         for parts in list(self.models.values()):
             parts.predictions.rows_known(batch)
 
-    def _predictions(self, plan: ModelPlan, most_held: int | None) -> Predictions:
+    def _predictions(self, plan: ModelPlan, most_held: int) -> Predictions:
         outcome, name = plan.outcome, plan.name
 
-        def outcomes() -> pl.DataFrame:
+        def outcomes(since: Instant, known_by: Instant) -> pl.DataFrame:
             if not outcome.column:
                 return outcome.none()
-            return outcome.read(self.datasets.read_part(outcome.requests, outcome.known_at))
+            requests, part = outcome.requests, outcome.known_at
+            return outcome.read(self.datasets.read_part(requests, part, since=since, known_at=known_by))
 
         def backfilled() -> Mapping[str, Sequence[Backfilled]]:
             with self.views.reading(RoutingView) as routing:
                 return dict(routing.backfilled.get(name, {}))
 
-        held = None if most_held is None else Stored(lambda: self.segments(name), outcomes, most_held)
+        held = Stored(lambda: self.segments(name), outcomes, most_held)
         types = plan.schema.feature_types
         return Predictions(name, self.columns, outcome, held, features=types, backfilled=backfilled)
 

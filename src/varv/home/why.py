@@ -64,7 +64,7 @@ class Link(msgspec.Struct, frozen=True, kw_only=True):
     stream: str
     event: str
     text: str
-    evidence: dict[str, float]
+    evidence: dict[str, bool | float]
 
 
 class Source(msgspec.Struct, frozen=True, kw_only=True):

@@ -16,7 +16,15 @@ import msgspec
 
 from varv.kernel.codec import Digest
 from varv.kernel.errors import Corrupt
-from varv.kernel.segment_files import COMPACTED, COMPACTED_FILES, SUFFIX, Listed, listed_in, read_file
+from varv.kernel.segment_files import (
+    COMPACTED,
+    COMPACTED_FILES,
+    STREAM,
+    SUFFIX,
+    Listed,
+    listed_in,
+    read_file,
+)
 from varv.kernel.verify import Finding
 
 _CURE = "restore this file from a copy of the home folder"
@@ -85,12 +93,12 @@ class _Table:
                 yield from self._file(path)
         for segment, named in self._named.items():
             if segment not in self._seen:
-                place = self._shown(self._folder / f"{segment}{SUFFIX}")
+                place = self._shown(self._folder / segment)
                 yield _finding(place, f"is missing; it is {named.by}", f"{named.n_rows} rows", "no file")
 
     def _file(self, path: Path) -> Iterator[Remark]:
         place, is_compacted = self._shown(path), path.match(COMPACTED_FILES)
-        if not is_compacted and (path.name.startswith(COMPACTED) or path.suffix != SUFFIX):
+        if not is_compacted and (path.name.startswith(COMPACTED) or path.suffix not in (STREAM, SUFFIX)):
             yield Unread(place)
             return
         if not is_compacted and path.stem not in self._named:

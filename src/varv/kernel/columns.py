@@ -1,8 +1,8 @@
-"""Columns: tables that only grow, by named segments of Parquet files.
+"""Columns: tables that only grow, by named segments in files of Arrow and Parquet.
 
 A segment is written once, whole, and never changes; writing it again with the same rows is harmless, which is
-how a step that a crash interrupted is simply run again. Many small segments can be compacted into one file,
-which lists them: what is read stays the same.
+how a step that a crash interrupted is simply run again. Many small segments can be compacted into one Parquet
+file, which lists them: what is read stays the same.
 
 A file holds the digest of its segments' rows, and the ledger holds it too. Rows are compared with both the
 first time that a process reads a file: whoever names a segment together with its digest gets those rows, or
@@ -15,7 +15,6 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from io import BytesIO
 from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -36,10 +35,14 @@ from varv.kernel.segment_files import (
     DIGEST,
     LISTED,
     RESTORE,
+    STREAM,
     SUFFIX,
     Listed,
     Looks,
+    encoded_parquet,
+    encoded_stream,
     frame_of,
+    is_small,
     listed_in,
     looks_of,
     read_file,
@@ -50,7 +53,10 @@ from varv.kernel.storage import storing
 _PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.=+-]{0,127}")
 _MOST_PARTS = 4
 _MANY = 512
-_SMALL_BYTES = 64 * 1024
+_MUCH_BYTES = 32 << 20
+"""So many small segments, or so much of them, are worth a file."""
+_SMALL_PARQUET_BYTES = 64 * 1024
+"""Earlier versions of varv wrote small segments as Parquet too."""
 
 
 TIME = pl.Datetime("us", "UTC")
@@ -126,7 +132,12 @@ class Columns(Protocol):
         ...
 
     def batches(
-        self, table: str, segments: Segments, *, segment_as: str | None = None
+        self,
+        table: str,
+        segments: Segments,
+        *,
+        segment_as: str | None = None,
+        columns: Sequence[str] | None = None,
     ) -> Iterator[pl.DataFrame]:
         """Yield the rows of segments in the order given, a file at a time; their columns may differ.
 
@@ -134,6 +145,8 @@ class Columns(Protocol):
         ----------
         segment_as
             Add a column of this name, with the segment of each row.
+        columns
+            Those of them that are there; by default all.
 
         Raises
         ------
@@ -164,8 +177,16 @@ class _Stored(NamedTuple):
     n_rows: int | None = None
 
 
+class _Alone(NamedTuple):
+    """A segment that has a file of its own."""
+
+    segment: str
+    path: Path
+    n_bytes: int
+
+
 class FolderColumns:
-    """Columns as ``table/segment.parquet`` below one folder, created if absent.
+    """Columns as ``table/segment.arrows`` or ``.parquet`` below one folder, created if absent.
 
     Parameters
     ----------
@@ -196,10 +217,15 @@ class FolderColumns:
         if frame.width == 0:
             raise InvalidInput("segment", f"{table}/{segment}", "has no columns")
         content = content or rows_digest(frame)
-        if place.exists() or segment in self._in_compacted(table):
+        if place is not None or segment in self._in_compacted(table):
             _require_same(next(self.batches(table, [segment])), frame, f"{table}/{segment}")
             return content
-        self._write(place, frame, {DIGEST: content}, {segment: content})
+        name = self._folder(table) / segment
+        if is_small(frame):
+            self._write(Path(f"{name}{STREAM}"), encoded_stream(frame, content), {segment: content})
+        else:
+            encoded = encoded_parquet(frame, {DIGEST: content})
+            self._write(Path(f"{name}{SUFFIX}"), encoded, {segment: content})
         return content
 
     def append_together(self, table: str, frames: Mapping[str, pl.DataFrame]) -> dict[str, Digest]:
@@ -243,6 +269,8 @@ class FolderColumns:
         for stretch in self._stretches(table, segments):
             path = stretch[0].path
             rows = self._require_compared(path, stretch, segments)
+            if rows is None and path.suffix == STREAM:
+                rows = self._read(path)
             if stretch[0].n_rows is None and rows is None:
                 alone.append(path)
                 continue
@@ -253,12 +281,20 @@ class FolderColumns:
         return parts[0] if len(parts) == 1 else pl.concat(parts)
 
     def batches(
-        self, table: str, segments: Segments, *, segment_as: str | None = None
+        self,
+        table: str,
+        segments: Segments,
+        *,
+        segment_as: str | None = None,
+        columns: Sequence[str] | None = None,
     ) -> Iterator[pl.DataFrame]:
         """Yield the rows of segments in the order given, a file at a time; their columns may differ."""
         for stretch in self._stretches(table, segments):
-            rows = self._require_compared(stretch[0].path, stretch, segments)
-            rows = self._read(stretch[0].path) if rows is None else rows
+            path = stretch[0].path
+            rows = self._require_compared(path, stretch, segments)
+            rows = frame_of(path, self._shown(path), columns) if rows is None else rows
+            if columns is not None:
+                rows = rows[[name for name in columns if name in rows.columns]]
             if stretch[0].n_rows is not None:
                 rows = rows.slice(*_rows(stretch))
             if segment_as is not None:
@@ -316,20 +352,19 @@ class FolderColumns:
         for segment in alone.keys() & compacted.keys():
             # Only now is the other copy given up, so what takes its place must hold the same.
             self._require_compared(compacted[segment].path, [compacted[segment]], segments)
-            self._place(table, segment).unlink()
+            alone[segment].path.unlink()
         small = [
-            segment
-            for segment in segments
-            if segment not in compacted and alone.get(segment, _SMALL_BYTES) < _SMALL_BYTES
+            alone[name]
+            for name in segments
+            if name not in compacted and name in alone and _is_small(alone[name])
         ]
-        for first in range(0, len(small) - _MANY + 1, _MANY):
-            several = small[first : first + _MANY]
+        for several in _worth_a_file(small):
             asked = {name: segments[name] for name in several} if isinstance(segments, Mapping) else several
             frames = zip(several, self.batches(table, asked), strict=True)
             for _, alike in groupby(frames, lambda one: one[1].schema):
                 together = dict(alike)
                 # Each has just been read, and compared.
-                digests = {name: self._compared[self._place(table, name)][1][name] for name in together}
+                digests = {name: self._compared[alone[name].path][1][name] for name in together}
                 self._write_together(table, together, digests)
 
     def _write_together(
@@ -341,20 +376,15 @@ class FolderColumns:
         place = self._folder(table) / f"{COMPACTED}{number:09d}{SUFFIX}"
         metadata = {LISTED: msgspec.json.encode(listed).decode()}
         own = {name: digests[name] for name in frames}
-        self._write(place, pl.concat(frames.values()), metadata, own)
+        self._write(place, encoded_parquet(pl.concat(frames.values()), metadata), own)
         self._in_compacted(table, anew=True)
 
-    def _write(
-        self, place: Path, frame: pl.DataFrame, metadata: dict[str, str], digests: dict[str, Digest]
-    ) -> None:
-        # Encoded in memory: the writer of the library tells a full disk from a bad frame by its text only.
-        encoded = BytesIO()
-        frame.write_parquet(encoded, compression="zstd", compression_level=3, metadata=metadata)
+    def _write(self, place: Path, encoded: memoryview, digests: dict[str, Digest]) -> None:
         draft = place.with_name(f".{place.name}.{os.getpid()}")
         with storing("segment", place, draft=draft):
             place.parent.mkdir(parents=True, exist_ok=True)
             with draft.open("wb") as file:
-                file.write(encoded.getbuffer())
+                file.write(encoded)
                 if self._durable:
                     file.flush()
                     os.fsync(file.fileno())
@@ -364,15 +394,15 @@ class FolderColumns:
                 sync_folder(place.parent)
         self._compared[place] = (looks_of(place), digests)
 
-    def _alone(self, table: str) -> dict[str, int]:
-        """Return the segments that have a file of their own, with its size in bytes."""
+    def _alone(self, table: str) -> dict[str, _Alone]:
+        """Return the segments that have a file of their own."""
         folder = self._folder(table)
-        files = os.scandir(folder) if folder.is_dir() else ()
-        return {
-            file.name.removesuffix(SUFFIX): file.stat().st_size
-            for file in files
-            if file.name.endswith(SUFFIX) and file.name[0] not in (".", COMPACTED) and file.is_file()
-        }
+        found = {}
+        for file in os.scandir(folder) if folder.is_dir() else ():
+            name, dot, kind = file.name.rpartition(".")
+            if f"{dot}{kind}" in (STREAM, SUFFIX) and name[:1] not in ("", COMPACTED) and file.is_file():
+                found[name] = _Alone(name, Path(file.path), file.stat().st_size)
+        return found
 
     def _in_compacted(self, table: str, *, anew: bool = False) -> dict[str, _Stored]:
         """Return the segments in compacted files; another process may have made more since we last looked."""
@@ -389,12 +419,14 @@ class FolderColumns:
         compacted = self._in_compacted(table)
         stretches: list[list[_Stored]] = []
         for segment in segments:
-            path = self._place(table, segment)
-            if segment not in compacted and not path.exists():
+            one = compacted.get(segment)
+            if one is None and (path := self._place(table, segment)) is not None:
+                one = _Stored(segment, path)
+            if one is None:
                 compacted = self._in_compacted(table, anew=True)
                 if segment not in compacted:
-                    raise self._missing(path, segment, segments)
-            one = compacted.get(segment) or _Stored(segment, path)
+                    raise self._missing(table, segment, segments)
+                one = compacted[segment]
             if stretches and _follows(one, stretches[-1][-1]):
                 stretches[-1].append(one)
             else:
@@ -407,14 +439,21 @@ class FolderColumns:
             raise InvalidInput("table", str(table)[:80], "is not a valid name", hint=_NAMES)
         return self._root.joinpath(*parts)
 
-    def _missing(self, path: Path, segment: str, segments: Segments) -> NotFound | Corrupt:
+    def _missing(self, table: str, segment: str, segments: Segments) -> NotFound | Corrupt:
+        shown = self._shown(self._folder(table) / segment)
         if isinstance(segments, Mapping):
-            return Corrupt("file", self._shown(path), "is missing", segment=segment, hint=RESTORE)
-        return NotFound("segment", self._shown(path))
+            return Corrupt("file", shown, "is missing", segment=segment, hint=RESTORE)
+        return NotFound("segment", shown)
 
-    def _place(self, table: str, segment: str) -> Path:
+    def _place(self, table: str, segment: str) -> Path | None:
+        """Return the file of a segment, if it has one of its own."""
         require_segment_name(segment)
-        return self._folder(table) / f"{segment}{SUFFIX}"
+        name = self._folder(table) / segment
+        for suffix in (STREAM, SUFFIX):
+            path = Path(f"{name}{suffix}")
+            if path.exists():
+                return path
+        return None
 
 
 _NAMES = "use letters, digits and _ . = + -, not a dot first, 128 at most"
@@ -424,6 +463,22 @@ def require_segment_name(segment: object) -> None:
     """Raise `InvalidInput` if a segment could not be called so."""
     if not isinstance(segment, str) or not _PART.fullmatch(segment):
         raise InvalidInput("segment", str(segment)[:80], "is not a valid name", hint=_NAMES)
+
+
+def _is_small(one: _Alone) -> bool:
+    return one.path.suffix == STREAM or one.n_bytes < _SMALL_PARQUET_BYTES
+
+
+def _worth_a_file(small: Sequence[_Alone]) -> Iterator[list[str]]:
+    """Yield the names of small segments that go together, in their order, without those that are too few."""
+    names: list[str] = []
+    n_bytes = 0
+    for one in small:
+        names.append(one.segment)
+        n_bytes += one.n_bytes
+        if len(names) >= _MANY or n_bytes >= _MUCH_BYTES:
+            yield names
+            names, n_bytes = list[str](), 0
 
 
 def _follows(one: _Stored, other: _Stored) -> bool:

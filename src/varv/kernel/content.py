@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -108,33 +109,44 @@ def _ready(frame: pl.DataFrame) -> Iterator[tuple[pl.Series | None, pl.Series, p
     """Yield of each column which values are there (None: all), the values with zeros or nothing for those
     that are not, and the sizes of texts in bytes.
     """
-    exprs: dict[str, pl.Expr] = {}
-    for number, series in enumerate(frame.get_columns()):
-        exprs |= _prepared(number, series)
+    columns = frame.get_columns()
+    exprs = _query(tuple((one.name, one.dtype, one.null_count() > 0) for one in columns))
     # One query for all: a tenth of a millisecond for each would be most of what a small segment costs.
-    found = frame.select(expr.alias(name) for name, expr in exprs.items()) if exprs else frame
-    for number, series in enumerate(frame.get_columns()):
-        parts = [found[name] if name in exprs else None for name in _parts(number)]
-        yield parts[0], series if parts[1] is None else parts[1], parts[2]
+    found = {one.name: one for one in frame.select(exprs).get_columns()} if exprs else {}
+    for number, series in enumerate(columns):
+        valid, values, sizes = (found.get(name) for name in _parts(number))
+        yield valid, series if values is None else values, sizes
+
+
+@lru_cache(maxsize=256)
+def _query(columns: tuple[tuple[str, pl.DataType, bool], ...]) -> list[pl.Expr]:
+    """Return what has to be computed of columns by name, type, and whether some values are not there.
+
+    To write it down costs more than to compute it of a few rows, and batches of a table are alike.
+    """
+    exprs: dict[str, pl.Expr] = {}
+    for number, (name, dtype, has_nulls) in enumerate(columns):
+        exprs |= _prepared(number, name, dtype, has_nulls=has_nulls)
+    return [expr.alias(name) for name, expr in exprs.items()]
 
 
 def _parts(number: int) -> tuple[str, str, str]:
     return f"{number} valid", f"{number} values", f"{number} sizes"
 
 
-def _prepared(number: int, series: pl.Series) -> dict[str, pl.Expr]:
+def _prepared(number: int, name: str, dtype: pl.DataType, *, has_nulls: bool) -> dict[str, pl.Expr]:
     """Return what has to be computed of a column; nothing of numbers that are all there."""
     valid, values, sizes = _parts(number)
-    dtype, column = series.dtype, pl.col(series.name)
+    column = pl.col(name)
     is_text = dtype in (pl.String, pl.Categorical, pl.Enum) or dtype.is_decimal()
-    ready = column.cast(pl.String) if is_text else _number(series.name, dtype)
+    ready = column.cast(pl.String) if is_text else _number(name, dtype)
     exprs: dict[str, pl.Expr] = {}
-    if series.null_count():
+    if has_nulls:
         exprs[valid] = column.is_not_null()
         ready = ready.fill_null("" if is_text else 0)
     if is_text:
         exprs[sizes] = ready.str.len_bytes()
-    if series.null_count() or not (dtype == pl.String or dtype.is_integer() or dtype.is_float()):
+    if has_nulls or not (dtype == pl.String or dtype.is_integer() or dtype.is_float()):
         exprs[values] = ready
     return exprs
 

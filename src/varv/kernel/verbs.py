@@ -20,6 +20,8 @@ from varv.kernel.errors import AlreadyExists, InvalidInput, NotFound
 
 Permission = NewType("Permission", str)
 READ, WRITE, OPERATE = Permission("read"), Permission("write"), Permission("operate")
+EXPORT = Permission("export")
+"""To take rows out in bulk, which a server with a token gives to its holders only."""
 
 Q = TypeVar("Q", bound=msgspec.Struct)
 R = TypeVar("R")

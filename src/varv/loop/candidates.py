@@ -287,8 +287,12 @@ def labelled_rows(parts: LoopParts, cutoff: Instant) -> pl.DataFrame:
 
 def _judgeable(parts: LoopParts, since: Instant, until: Instant, known_by: Instant) -> pl.DataFrame:
     """Return the rows that have an outcome, and all of them where the task has none."""
-    rows = parts.predictions.matured(since, until, known_by=known_by)
-    return rows.drop_nulls("outcome") if parts.loop.outcome.task.has_outcome else rows
+    plan = parts.loop
+    # What was answered is of no use here, and takes as much room as the features.
+    lists = () if plan.outcome.task.group is None else (GROUP,)
+    columns = ("key", "requested_at", *lists, *plan.features.names)
+    rows = parts.predictions.matured(since, until, known_by=known_by, columns=columns)
+    return rows.drop_nulls("outcome") if plan.outcome.task.has_outcome else rows
 
 
 def _held(rows: pl.DataFrame, plan: LoopPlan, cutoff: Instant, number: int) -> Held:

@@ -15,7 +15,7 @@ import numpy as np
 import polars as pl
 
 from varv.kernel.blobs import Blobs
-from varv.kernel.clock import Instant, as_datetime
+from varv.kernel.clock import Instant
 from varv.kernel.codec import Digest, digest_of
 from varv.kernel.errors import UserCodeFailed
 from varv.kernel.executor import Cancelled
@@ -70,8 +70,10 @@ class Rows(msgspec.Struct, frozen=True):
 
     def between(self, since: Instant, until: Instant) -> pl.DataFrame:
         """Return the rows of requests made in [since, until)."""
-        at = pl.col("requested_at")
-        return self.frame.filter((at >= as_datetime(since)) & (at < as_datetime(until)))
+        # They are in order, so a stretch is a slice: no row is copied.
+        at = self.frame["requested_at"].cast(pl.Int64).to_numpy()
+        first, last = np.searchsorted(at, (since, until)).tolist()
+        return self.frame.slice(first, last - first)
 
     def counts(self, held: Held) -> tuple[int, int]:
         """Return how many rows are fitted on, and how many held out."""

@@ -7,6 +7,7 @@ Made once from training and validation rows, kept as a blob, compared with every
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
 import numpy as np
@@ -35,6 +36,7 @@ FEWEST_ROWS = 20
 """A day of fewer rows says nothing about what days are like."""
 
 FEWEST_DAYS = 5
+_THREADS = 2
 
 Codes = npt.NDArray[np.int64]
 
@@ -162,7 +164,10 @@ def reference(
     ]
     series = tuple(SignalDay(one.window.start, one.watched()) for one in daily if one.n >= FEWEST_ROWS)
     signals = _baselines(task, model, series)
-    found = [_feature(ordered[name], days, model) for name in features]
+    # Quantiles and counts of long columns leave the interpreter to others.
+    with ThreadPoolExecutor(_THREADS) as pool:
+        waiting = [pool.submit(_feature, ordered[name], days, model) for name in features]
+        found = [one.result() for one in waiting]
     return Reference(
         model=model,
         version=version,

@@ -22,6 +22,8 @@ from varv.kernel.errors import InvalidInput
 
 MOST_CATEGORIES = 10_000
 """A text of more values is no category, and has no place in a matrix."""
+_MANY = 256
+"""Values from which the query engine encodes faster than a loop."""
 _EXACT_IN_FLOAT32 = 2**24
 """Float32 holds every whole number up to here."""
 
@@ -190,6 +192,9 @@ def _encoded(column: Column, values: pl.Series) -> np.ndarray:
     if column.kind == "text":
         hint = "train on train.frame, group rare values, or use a windowed feature of it instead"
         raise InvalidInput("column", column.name, "has too many categories", limit=MOST_CATEGORIES, hint=hint)
+    if len(values) > _MANY and values.dtype != pl.Null:
+        codes = values.cast(pl.Enum(column.categories), strict=False).to_physical()
+        return codes.cast(pl.Float32).to_numpy()
     # Not by way of the query engine: for one request, that would take longer than the model.
     codes = map(column.positions.get, values.to_list(), repeat(np.nan))
     return np.fromiter(codes, np.float32, len(values))

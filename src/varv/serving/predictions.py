@@ -33,7 +33,8 @@ from varv.tasks import Task
 
 _OF_ONE_MODEL = "predictions"
 _SEGMENT = SEGMENT
-_SMALL = 256
+_BLOCK = 1 << 15
+"""Neighbours are held together up to so many rows."""
 T = TypeVar("T")
 
 
@@ -143,14 +144,13 @@ class Predictions:
         """Take in outcomes that became known: ``key``, ``outcome`` as the task has it, and ``known_at``."""
         if outcomes.is_empty():
             return
-        ordered = outcomes.sort("known_at", "key")
-        times = ordered["known_at"].cast(TIME).to_physical()
+        times = outcomes["known_at"].cast(TIME).cast(pl.Int64).to_numpy()
+        if (np.diff(times) < 0).any():
+            order = np.argsort(times, kind="stable")
+            outcomes, times = outcomes[order], times[order]
         with self._lock:
-            fresh = self._truths.learn(
-                ordered["key"].to_list(), ordered["outcome"].to_list(), times.to_list()
-            )
-            counted = times.to_numpy()[fresh]
-            self._known_at = _tidied(self._known_at, counted, len, _sorted_together)
+            fresh = self._truths.learn(outcomes["key"], outcomes["outcome"].to_numpy(), times)
+            self._known_at = _tidied(self._known_at, times[fresh], len, _sorted_together)
             if self._stored is not None:
                 self._truths.forget_ahead(self._stored.most_held // 10)
                 self._count_only_earlier(self._stored.most_held)
@@ -202,7 +202,7 @@ class Predictions:
     def _n_known(self, known_by: Instant) -> int:
         earlier, batches = self._earlier_outcomes, self._known_at
         if self._stored is not None and known_by < earlier.through:
-            return self._stored.outcomes().filter(pl.col("known_at") <= as_datetime(known_by)).height
+            return self._stored.outcomes(Instant(0), known_by).height
         return earlier.n + sum(int(np.searchsorted(times, known_by, side="right")) for times in batches)
 
     def _rows(
@@ -213,19 +213,18 @@ class Predictions:
         with self._lock:
             n_forgotten = self._n_forgotten
             rows, positions = self._held(since, until, wanted)
-            rows = rows.hstack(self._truths.at(positions))
-        earlier = self._forgotten(since, until, wanted, n_forgotten)
+            # What is known before the request is not what was predicted.
+            requested_at = rows["requested_at"].cast(pl.Int64).to_numpy()
+            rows = rows.hstack(self._truths.at(positions, requested_at, known_by))
+        earlier = self._forgotten(since, until, wanted, known_by, n_forgotten)
         if earlier.height:
             parts = [earlier, rows.select(earlier.columns)] if rows.height else [earlier]
             rows = pl.concat(parts).sort("requested_at", "key", maintain_order=True)
-        # What is known before the request is not what was predicted.
-        in_time = pl.when(pl.col("known_at").is_between("requested_at", as_datetime(known_by)))
-        rows = rows.with_columns(in_time.then("outcome"), in_time.then("known_at"))
         named = rows.columns if columns is None else (*columns, "outcome", "known_at")
         return rows[[name for name in dict.fromkeys(named) if name in rows.columns]]
 
     def _forgotten(
-        self, since: Instant, until: Instant, columns: Sequence[str] | None, n: int
+        self, since: Instant, until: Instant, columns: Sequence[str] | None, known_by: Instant, n: int
     ) -> pl.DataFrame:
         """Return the rows of a window that are in the columns only, of the first `n` segments."""
         first = np.frombuffer(self._first_request[:n].tobytes(), np.int64)
@@ -237,14 +236,17 @@ class Predictions:
         names = list(segments)
         asked = {names[number]: segments[names[number]] for number in numbers}
         window = pl.col("requested_at").is_between(as_datetime(since), as_datetime(until), closed="left")
-        frames = self._columns.batches(self._table, asked, segment_as=_SEGMENT)
+        mark = _SEGMENT if self._backfilled() else None
+        frames = self._columns.batches(self._table, asked, segment_as=mark, columns=columns)
         parts = [
             rows.filter(window).select([name for name in columns or rows.columns if name in rows.columns])
-            for rows in map(self._completed, frames)
+            for rows in (self._completed(frame, columns) for frame in frames)
         ]
         rows = pl.concat(parts)
-        known = self._stored.outcomes().join(rows.select("key"), on="key", how="semi")
-        return rows.join(known, on="key", how="left", maintain_order="left")
+        known = self._stored.outcomes(since, known_by).join(rows.select("key"), on="key", how="semi")
+        rows = rows.join(known, on="key", how="left", maintain_order="left")
+        in_time = pl.when(pl.col("known_at").is_between("requested_at", as_datetime(known_by)))
+        return rows.with_columns(in_time.then("outcome"), in_time.then("known_at"))
 
     def _held(
         self, since: Instant, until: Instant, columns: Sequence[str] | None
@@ -262,6 +264,8 @@ class Predictions:
         if columns is not None:
             kept = [name for name in columns if name in parts[0].columns]
             parts = [rows[kept] for rows in parts]
+        if len(found) == 1:
+            return parts[0], found[0].positions
         rows, positions = pl.concat(parts), np.concatenate([batch.positions for batch in found])
         if all(one.times[-1] < other.times[0] for one, other in pairwise(found)):
             return rows, positions
@@ -284,24 +288,28 @@ class Predictions:
         with self._lock:
             self._first_request.extend(first)
             self._last_request.extend(last)
-            start = self._truths.expect(ordered["key"].to_list())
+            start = self._truths.expect(ordered["key"])
             batch = _batch(ordered, np.arange(start, start + ordered.height), n_segments=len(first))
             self._batches = _tidied(self._batches, batch, lambda one: one.rows.height, _merged)
             self._n_rows += rows.height
             self._forget()
 
-    def _completed(self, rows: pl.DataFrame) -> pl.DataFrame:
-        """Return `rows` with every column of an answer and every feature, in one order: segments of older
-        homes lack some, and those of before a change the features that it brought.
+    def _completed(self, rows: pl.DataFrame, columns: Sequence[str] | None = None) -> pl.DataFrame:
+        """Return `rows` with every column of an answer and every feature, or those features that are in
+        `columns`, in one order: segments of older homes lack some of an answer's, and those of before a
+        change the features that it brought.
         """
         head = ["key", "requested_at", *self._answer]
-        if self._features is not None and _SEGMENT in rows.columns:
-            rows = complete(rows, self._features, self._columns, self._backfilled)
+        features = dict(self._features or {})
+        if columns is not None:
+            features = {name: dtype for name, dtype in features.items() if name in columns}
+        if features and _SEGMENT in rows.columns:
+            rows = complete(rows, features, self._columns, self._backfilled)
         rest = [name for name in rows.columns if name not in (*head, _SEGMENT)]
-        rest = rest if self._features is None else list(self._features)
+        rest = rest if self._features is None else list(features)
         if rows.columns == [*head, *rest]:
             return rows
-        kinds = self._answer | dict(self._features or {})
+        kinds = self._answer | features
         wanted = [
             pl.col(name) if name in rows.columns else pl.lit(None, kinds[name]).alias(name)
             for name in (*head, *rest)
@@ -316,18 +324,16 @@ class Predictions:
         most = None if self._stored is None else self._stored.most_held
         if most is None or self._n_rows <= most + most // 10:
             return
-        keys: list[str] = []
         n = 0
         while self._n_rows > most and n < len(self._batches) - 1:
             gone = self._batches[n]
-            keys += gone.rows["key"].to_list()
             self._n_rows -= gone.rows.height
             self._n_forgotten += gone.n_segments
             self._n_rows_forgotten += gone.rows.height
             n += 1
         self._batches = self._batches[n:]
         before = min(int(batch.positions.min()) for batch in self._batches if batch.positions.size)
-        self._truths.forget(keys, before)
+        self._truths.forget(before)
 
     def _count_only_earlier(self, most: int) -> None:
         """Keep of the oldest outcomes only how many there are."""
@@ -344,12 +350,12 @@ class Stored:
     """Where telemetry finds what it does not hold in memory.
 
     `segments` gives the segments of predictions in the order in which they were taken in, with their digests,
-    `outcomes` the outcome of every ``key`` that has one, with ``outcome`` and ``known_at``. `most_held` is
-    how many predictions are held.
+    `outcomes` what became known in [since, known_by] of every ``key``: ``outcome`` and ``known_at``.
+    `most_held` is how many predictions are held.
     """
 
     segments: Callable[[], Mapping[str, Digest]]
-    outcomes: Callable[[], pl.DataFrame]
+    outcomes: Callable[[Instant, Instant], pl.DataFrame]
     most_held: int = field(default=100_000)
 
 
@@ -385,11 +391,15 @@ def _order(parts: Iterable[pl.DataFrame]) -> pl.Series:
 def _merged(one: _Batch, other: _Batch) -> _Batch | None:
     if one.rows.schema != other.rows.schema:
         return None
+    n_segments = one.n_segments + other.n_segments
+    if one.times[-1] < other.times[0]:
+        positions = np.concatenate([one.positions, other.positions])
+        return _batch(pl.concat([one.rows, other.rows]).rechunk(), positions, n_segments=n_segments)
     order = _order([one.rows, other.rows])
     # In one piece: a frame of many chunks would cost as much as many frames.
     rows = pl.concat([one.rows, other.rows])[order].rechunk()
     positions = np.concatenate([one.positions, other.positions])[order.to_numpy()]
-    return _batch(rows, positions, n_segments=one.n_segments + other.n_segments)
+    return _batch(rows, positions, n_segments=n_segments)
 
 
 def _sorted_together(one: npt.NDArray[np.int64], other: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
@@ -397,14 +407,15 @@ def _sorted_together(one: npt.NDArray[np.int64], other: npt.NDArray[np.int64]) -
 
 
 def _tidied(held: list[T], new: T, height: Callable[[T], int], merge: Callable[[T, T], T | None]) -> list[T]:
-    """Return `held` with `new` at its end, small neighbours there made one.
+    """Return `held` with `new` at its end, neighbours there made one, up to a block.
 
     Live, a batch is what came in five seconds. Three rows in a frame of their own take 20 KB, and a day has
-    thousands of such frames. Nothing is merged into what is twice as large, so that a row is copied only as
-    often as its batch grows by half. The list is a new one, since others may be reading the old.
+    thousands of such frames; who asks for a window looks into every one. Nothing is merged into what is twice
+    as large, so that a row is copied only as often as its batch grows by half. The list is a new one, since
+    others may be reading the old.
     """
     held = list(held)
-    while held and max(height(new), height(held[-1])) < _SMALL and height(held[-1]) < 2 * height(new):
+    while held and height(new) + height(held[-1]) <= _BLOCK and height(held[-1]) < 2 * height(new):
         both = merge(held[-1], new)
         if both is None:
             break

@@ -12,11 +12,11 @@ from contextlib import contextmanager
 import msgspec
 
 from varv.app.cli.rendering import Block, show
-from varv.app.compose import open_ledger, open_views, require_sound_ledger
+from varv.app.client.sources import LocalSource
+from varv.app.compose import open_ledger, require_sound_ledger
 from varv.app.desk import Desk
 from varv.app.server.server_file import Running
 from varv.app.settings import Settings
-from varv.kernel.clock import SystemClock
 from varv.kernel.errors import NotFound, Unavailable
 from varv.kernel.faults import Faults
 from varv.kernel.ledger_sqlite import SqliteLedger
@@ -33,13 +33,11 @@ def answer(options: argparse.Namespace, value: object, blocks: Callable[[], Sequ
 @contextmanager
 def reading_home(settings: Settings) -> Generator[Desk]:
     """Give a desk on a home that is only read, also while its server runs."""
-    ledger = open_ledger(settings.home, read_only=True)
+    source = LocalSource(settings.home)
     try:
-        views = open_views(ledger)
-        views.catch_up()  # which compares every entry with the one before it
-        yield Desk(settings.home, ledger, views, SystemClock(), None, running=False)
+        yield source.desk
     finally:
-        ledger.close()
+        source.close()
 
 
 @contextmanager

@@ -67,7 +67,7 @@ def quarantine(options: argparse.Namespace, loaded: Loaded) -> int:
 def _list(options: argparse.Namespace, settings: Settings) -> None:
     dataset, part, _ = _place(options.what)
     with reading_home(settings) as home:
-        desk = offline_desk(settings.home, home.ledger, home.views, home.clock)
+        desk = home.require_quarantine()
         found = list_held(desk, ListRequest(dataset=dataset, part=part))
     answer(options, found, lambda: list_blocks(found))
 
@@ -96,7 +96,7 @@ def _batch_cells(one: HeldBatch) -> tuple[str, ...]:
 def _show(options: argparse.Namespace, settings: Settings) -> None:
     chosen = _chosen(options, ShowRequest, limit=MOST_SHOWN if options.to else options.limit)
     with reading_home(settings) as home:
-        desk = offline_desk(settings.home, home.ledger, home.views, home.clock)
+        desk = home.require_quarantine()
         found = show_held(desk, chosen)
     if options.to:
         _write(Path(options.to), found.rows)
@@ -136,7 +136,7 @@ def _drop(options: argparse.Namespace, settings: Settings) -> None:
 def _replace(options: argparse.Namespace, settings: Settings) -> None:
     chosen = _chosen(options, ShowRequest)
     with reading_home(settings) as home:
-        desk = offline_desk(settings.home, home.ledger, home.views, home.clock)
+        desk = home.require_quarantine()
         part = chosen.part or _part(desk, chosen)
         types = desk.quarantine.dataset(chosen.dataset).part_types(part)
     corrected = _read(Path(options.file), types)

@@ -10,7 +10,7 @@ from varv.app.cli.comparison_blocks import comparison_blocks
 from varv.app.cli.rendering import Block, Heading, Line
 from varv.app.settings import Loaded, Settings
 from varv.home.model import Comparisons
-from varv.kernel.clock import Instant, SystemClock
+from varv.kernel.clock import SystemClock
 from varv.kernel.errors import InvalidInput
 from varv.project import Project
 
@@ -34,8 +34,7 @@ def init(options: argparse.Namespace, loaded: Loaded) -> int:
 
 def replay(options: argparse.Namespace, loaded: Loaded) -> int:
     """Live through the past, and compare policies."""
-    from varv.app.cli.progress import ReplayProgress
-    from varv.app.replaying import report_name, run_replay
+    from varv.app.client.replaying import run
     from varv.project import REFERENCES
 
     settings = loaded.settings
@@ -49,20 +48,14 @@ def replay(options: argparse.Namespace, loaded: Loaded) -> int:
                 hint = f"the policies are {', '.join(REFERENCES)}"
                 raise InvalidInput("policy", name[:40], "does not exist", hint=hint)
         declared.references = tuple(names)
-    models = [model.name for model in declared.models]
-    progress = ReplayProgress(Instant(declared.since), Instant(declared.until), models)
-    try:
-        found = run_replay(
-            declared,
-            settings.home,
-            progress.tick,
-            declared_only=options.declared_only,
-            fresh=options.fresh,
-            fault=settings.fault,
-        )
-    finally:
-        progress.close()
-    reports = [settings.home / report_name(one.model, len(found.models)) for one in found.models]
+    with run(
+        declared,
+        settings.home,
+        declared_only=options.declared_only,
+        fresh=options.fresh,
+        fault=settings.fault,
+    ) as result:
+        found, reports = result.comparisons, result.reports.values()
     answer(options, found, lambda: [*_comparisons(found), *(Line(f"report {path}") for path in reports)])
     return 0
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from varv.app.cli.access import answer, reading_home
+from varv.app.cli.access import answer
 from varv.app.cli.rendering import Block, Grid, Heading, Line
-from varv.app.server.server_file import running_server
+from varv.app.client.opening import reading
 from varv.app.settings import Loaded
-from varv.home.status import ModelStatus, QualityStatus, StatusReport, status_report
+from varv.home.status import ModelStatus, QualityStatus, StatusReport
 from varv.home.wording import validation_columns
 from varv.kernel.wording import number
 from varv.tasks import task_of
@@ -17,10 +17,8 @@ from varv.tasks import task_of
 
 def status(options: argparse.Namespace, loaded: Loaded) -> int:
     """Show the state of models and datasets."""
-    server = running_server(loaded.settings)
-    state = "not running" if server is None else f"running, pid {server.pid}, {server.url}"
-    with reading_home(loaded.settings) as desk:
-        found = status_report(desk.views, desk.ledger, desk.clock.now(), model=options.model, state=state)
+    with reading(loaded.settings.home) as home:
+        found = home.status(options.model).value
     answer(options, found, lambda: _status_blocks(found))
     return 0
 

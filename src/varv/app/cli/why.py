@@ -8,8 +8,9 @@ from typing import Any
 
 from varv.app.cli.access import answer, reading_home
 from varv.app.cli.rendering import Block, Heading, Line
+from varv.app.client.opening import reading
 from varv.app.settings import Loaded
-from varv.home.why import Explanation, explain
+from varv.home.why import Explanation
 from varv.kernel.errors import InvalidInput
 from varv.loop import verbs
 from varv.loop.verbs import LogsRequest
@@ -17,8 +18,8 @@ from varv.loop.verbs import LogsRequest
 
 def why(options: argparse.Namespace, loaded: Loaded) -> int:
     """Explain a decision, a version or a prediction."""
-    with reading_home(loaded.settings) as desk:
-        found = explain(desk.home, desk.ledger, desk.views, " ".join(options.subject))
+    with reading(loaded.settings.home) as home:
+        found = home.why(*options.subject).value
     answer(options, found, lambda: _why_blocks(found))
     return 0
 

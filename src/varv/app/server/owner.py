@@ -25,7 +25,7 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 
 from varv.adapters.processes import Processes
-from varv.app.compose import open_home, open_ledger, open_views
+from varv.app.compose import MOST_HELD, open_home, open_ledger, open_views
 from varv.app.desk import Desk
 from varv.app.fitting import ProcessFits
 from varv.app.replaying import report_of
@@ -311,7 +311,7 @@ class _Server:
             fitter=ProcessFits(self._fits, whole_place(self._file), self._settings.home, limits),
             ledger=self._ledger,
             views=self._views,
-            hold_all=False,
+            most_held=MOST_HELD,
             timer=wall_seconds,
         )
         declarations = {name: parts.plan.digest() for name, parts in home.models.items()}
@@ -425,6 +425,7 @@ class _Server:
             "n_uncaptured": self._n_uncaptured + self._waiting_uncaptured(),
             "state": self._state(),
             "pid": os.getpid(),
+            "inference_port": self._inference.getsockname()[1],
             "workers": [] if self._workers is None else self._workers.pids,
             "n_entries": self._ledger.head().version,
         }

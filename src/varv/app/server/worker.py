@@ -203,6 +203,7 @@ class Worker:
         today = Instant(self._clock.now() // DAY * DAY)
         # Requests come with the present instant, so what only older ones could see can go.
         self._features.trim(Instant(today - DAY))
+        self._features.let_go()
 
 
 def _datasets_of(schemas: Sequence[RequestSchema]) -> tuple[Dataset, ...]:

@@ -71,9 +71,15 @@ def write_report(comparison: Comparison, views: Views, path: Path) -> None:
         Read models of the declared policy's ledger.
     """
     with reading(views) as now:
-        html = _render(comparison, now)
+        html = _render(comparison, now, standalone=True)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, html.encode(), Faults())
+
+
+def report_body(comparison: Comparison, views: Views) -> str:
+    """Return what the report of a finished replay says, without the page around it."""
+    with reading(views) as now:
+        return _render(comparison, now, standalone=False)
 
 
 class Measured(msgspec.Struct, frozen=True):
@@ -88,7 +94,7 @@ class Measured(msgspec.Struct, frozen=True):
     metrics: tuple[Metric, ...]
 
 
-def _render(comparison: Comparison, now: Reading) -> str:
+def _render(comparison: Comparison, now: Reading, *, standalone: bool) -> str:
     name = comparison.model
     series = daily(now, name)
     declared = comparison.policies[0]
@@ -98,7 +104,8 @@ def _render(comparison: Comparison, now: Reading) -> str:
         environment()
         .get_template("report.html")
         .render(
-            style=Markup(asset("varv.css").decode()),
+            standalone=standalone,
+            style=Markup(asset("varv.css").decode()) if standalone else "",
             comparison=comparison,
             measured=measured,
             declared=declared,

@@ -8,9 +8,9 @@ import msgspec
 import polars as pl
 
 from varv.data.contracts import texts_of
+from varv.data.expectations import Contract
 from varv.data.model import DatasetRegistered
 from varv.data.quarantine import ROW
-from varv.data.rules import Contract
 from varv.data.service import REASON, quarantine_of
 from varv.data.views import PartCounts, Quarantined
 from varv.fronts.web.page import Page, Reading, not_one_of, whole_number

@@ -1,14 +1,17 @@
-"""What `varv replay` shows while it runs: a line that moves on a terminal, a line a month otherwise."""
+"""What a replay shows while it runs: a line that moves on a terminal, bars in a notebook, a line a month
+otherwise.
+"""
 
 from __future__ import annotations
 
 import sys
+from collections import deque
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
 from varv.data.model import BatchQuarantined
 from varv.home.replay import Progress
-from varv.kernel.clock import Instant, as_datetime
+from varv.kernel.clock import Instant, as_datetime, wall_seconds
 from varv.kernel.ledger import Entry
 from varv.kernel.wording import brief, number
 from varv.loop.model import LeakFinding, LeakNoticed, LeaksExamined
@@ -19,6 +22,10 @@ from varv.monitoring.summary import summarised
 if TYPE_CHECKING:
     from rich.progress import TaskID
 
+MOST_LINES = 200
+"""Below the bars of a notebook."""
+UPDATE_S = 0.25
+"""How often a notebook is updated at most."""
 MOST_NUMBERS = 4
 """Of the quality of a month, so that it fits on a line."""
 SHOWN = {
@@ -54,7 +61,7 @@ class ReplayProgress:
         self._since = since
         self._until = until
         self._stream = stream or sys.stderr
-        self._bar = _Bar(self._stream, until - since) if self._stream.isatty() else None
+        self._bar = _bar(stream is None, self._stream, until - since)
         self._policy = ""
         self._names = set(models) if len(models) > 1 else set[str]()
         self._width = max(map(len, self._names), default=0)
@@ -119,7 +126,72 @@ class ReplayProgress:
             self._stream.write(text.rstrip() + "\n")
 
 
-class _Bar:
+class _Bar(Protocol):
+    """Shows how far each policy is, in a place of its own."""
+
+    def show(self, policy: str, done: int, said: str) -> None: ...
+
+    def write(self, text: str) -> None: ...
+
+    def close(self) -> None: ...
+
+
+def _bar(may_display: bool, stream: TextIO, span: int) -> _Bar | None:
+    display = _notebook_display() if may_display else None
+    if display is not None:
+        return _NotebookBar(display, span)
+    return _TerminalBar(stream, span) if stream.isatty() else None
+
+
+def _notebook_display() -> Any:
+    """Return what displays in the notebook that this process runs for; None where it runs for none."""
+    ipython = sys.modules.get("IPython")
+    shell = None if ipython is None else ipython.get_ipython()
+    # A shell on a terminal has none.
+    return ipython.display.display if ipython is not None and hasattr(shell, "kernel") else None
+
+
+class _NotebookBar:
+    """Bars that are displayed once and then updated, with the last lines below; no widget, no script."""
+
+    def __init__(self, display: Any, span: int) -> None:
+        self._span = span
+        self._bars: dict[str, tuple[int, str]] = {}
+        self._lines: deque[str] = deque(maxlen=MOST_LINES)
+        self._shown_at = wall_seconds()
+        self._handle = display(self, display_id=True)
+
+    def _repr_html_(self) -> str:
+        from varv.fronts.web.fragments import progress_fragment
+
+        bars = [
+            {"name": name, "share": min(1.0, done / self._span), "said": said}
+            for name, (done, said) in self._bars.items()
+        ]
+        return progress_fragment(bars, list(self._lines))
+
+    def __repr__(self) -> str:
+        return "; ".join(f"{name} {done / self._span:.0%}" for name, (done, _) in self._bars.items())
+
+    def show(self, policy: str, done: int, said: str) -> None:
+        for earlier in self._bars.keys() - {policy}:
+            self._bars[earlier] = (self._span, self._bars[earlier][1])
+        self._bars[policy] = (done, said)
+        if wall_seconds() >= self._shown_at + UPDATE_S:
+            self._update()
+
+    def write(self, text: str) -> None:
+        self._lines.append(text.rstrip())
+
+    def close(self) -> None:
+        self._update()
+
+    def _update(self) -> None:
+        self._shown_at = wall_seconds()
+        self._handle.update(self)
+
+
+class _TerminalBar:
     """The moving line of a terminal: one bar a policy, with lines scrolling by above it."""
 
     def __init__(self, stream: TextIO, span: int) -> None:

@@ -1,0 +1,139 @@
+"""Datasets of a home: their versions, their rows as of any version and instant, and what is in quarantine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import polars as pl
+
+from varv.app.client.acts import Capability
+from varv.app.client.sources import Source, When, of_name, whole_table
+from varv.home.verbs import DatasetStatus
+from varv.kernel.errors import NotFound
+
+
+class ReadableDataset:
+    """One dataset of a home.
+
+    Parameters
+    ----------
+    source
+        Where it is read.
+    name
+        Of the dataset.
+    """
+
+    def __init__(self, source: Source, name: str) -> None:
+        self._source = source
+        self.name = name
+
+    def __repr__(self) -> str:
+        status = self.status
+        return f"<dataset {self.name}: version {status.version}, key {', '.join(status.key)}>"
+
+    def _repr_html_(self) -> str:
+        from varv.fronts.web.fragments import answer_fragment
+
+        return answer_fragment(self.status)
+
+    @property
+    def status(self) -> DatasetStatus:
+        """Its shape, its last version, and what became of the rows of each part."""
+        return of_name(_datasets(self._source), "dataset", self.name)
+
+    @property
+    def versions(self) -> pl.DataFrame:
+        """Every version with the batch that made it."""
+        return whole_table(self._source, "dataset.versions", {"dataset": self.name})
+
+    def read(
+        self,
+        *,
+        version: int | None = None,
+        known_at: When = "",
+        since: When = "",
+        until: When = "",
+        limit: int | None = None,
+    ) -> pl.DataFrame:
+        """Return rows of a version, by default the latest, with what was known at an instant, by default all.
+
+        Parameters
+        ----------
+        since, until
+            Only rows whose event time is in [since, until).
+        limit
+            The first so many; all by default.
+        """
+        asked = {
+            "dataset": self.name,
+            "version": version,
+            "known_at": known_at,
+            "since": since,
+            "until": until,
+        }
+        return whole_table(self._source, "dataset.rows", asked, most=limit)
+
+    def quarantine(self, *, part: str = "", reason: str = "", limit: int = 1000) -> pl.DataFrame:
+        """Return rows in quarantine with their segments, numbers and reasons; none where all rows are sound.
+
+        Parameters
+        ----------
+        part, reason
+            Only those of a part, and those whose reason begins so.
+        limit
+            How many, 1000 at most.
+        """
+        asked = {"dataset": self.name, "part": part, "reason": reason, "limit": limit}
+        try:
+            held = self._source.ask("quarantine.show", asked).rows
+        except NotFound as error:
+            if error.kind != "batch":
+                raise
+            held = ()
+        rows = [{"segment": one.segment, "row": one.row, "reason": one.reason, **one.values} for one in held]
+        kinds = {"segment": pl.String, "row": pl.Int64, "reason": pl.String}
+        return pl.DataFrame(rows, infer_schema_length=None) if rows else pl.DataFrame(schema=kinds)
+
+
+class DatasetActs(Capability):
+    """The acts on datasets; called with a name, it gives the dataset."""
+
+    def __call__(self, name: str = "") -> ReadableDataset:
+        """Return a dataset; the only one of the home if no name is given.
+
+        Raises
+        ------
+        NotFound
+            If there is none of that name.
+        """
+        return ReadableDataset(self._source, of_name(_datasets(self._source), "dataset", name).dataset)
+
+
+class DatasetsRead(Mapping[str, ReadableDataset]):
+    """The datasets of a home by name."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+
+    def __getitem__(self, name: str) -> ReadableDataset:
+        if name not in list(self):
+            raise KeyError(name)
+        return ReadableDataset(self._source, name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(_datasets(self._source))
+
+    def __len__(self) -> int:
+        return len(_datasets(self._source))
+
+    def __repr__(self) -> str:
+        return f"<datasets: {', '.join(self) or 'none'}>"
+
+    def _repr_html_(self) -> str:
+        from varv.fronts.web.fragments import datasets_fragment
+
+        return datasets_fragment(list(_datasets(self._source).values()))
+
+
+def _datasets(source: Source) -> dict[str, DatasetStatus]:
+    return {one.dataset: one for one in source.ask("dataset.list", {}).datasets}
