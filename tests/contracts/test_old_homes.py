@@ -73,21 +73,6 @@ def test_an_old_home_goes_on_with_its_predictions_and_what_was_captured(home):
     assert verify_report(home).findings == ()
 
 
-def test_an_old_home_is_read_from_python(home):
-    with varv.open(home) as found:
-        model = found.model()
-        rows = model.predictions()
-        assert rows.height == found.dataset().read().height
-        assert 0 < rows["outcome"].null_count() < rows.height // 10
-        assert model.versions["version"].to_list() == [1]
-        assert found.dataset().quarantine().height == 3
-        compared = found.comparison()
-        assert compared.policies["policy"].to_list() == ["declared", "never"]
-        assert compared.predictions("never").height > 0
-        for shown in (found, model, found.dataset(), compared, found.why(model.name)):
-            assert shown._repr_html_()
-
-
 def test_the_declaration_of_an_old_home_may_change(home):
     model = declared().models[0]
     warm = varv.derived("warm", pl.col("heat") > 1)
@@ -108,3 +93,18 @@ def test_the_declaration_of_an_old_home_may_change(home):
         assert view.changes[1].phase == "done"
     again.close()
     assert verify_report(home).findings == ()
+
+
+def test_an_old_home_is_read_from_python(home):
+    with varv.open(home) as found:
+        model = found.model()
+        rows = model.predictions()
+        assert rows.height == found.dataset().read().height
+        assert 0 < rows["outcome"].null_count() < rows.height // 10
+        assert model.versions["version"].to_list() == [1]
+        assert found.dataset().quarantine().height == 3
+        compared = found.comparison()
+        assert compared.policies["policy"].to_list() == ["declared", "never"]
+        assert compared.predictions("never").height > 0
+        for shown in (found, model, found.dataset(), compared, found.why(model.name)):
+            assert shown._repr_html_()

@@ -236,10 +236,11 @@ class Predictions:
         names = list(segments)
         asked = {names[number]: segments[names[number]] for number in numbers}
         window = pl.col("requested_at").is_between(as_datetime(since), as_datetime(until), closed="left")
-        frames = self._columns.batches(self._table, asked, segment_as=_SEGMENT, columns=columns)
+        mark = _SEGMENT if self._backfilled() else None
+        frames = self._columns.batches(self._table, asked, segment_as=mark, columns=columns)
         parts = [
             rows.filter(window).select([name for name in columns or rows.columns if name in rows.columns])
-            for rows in (self._completed(batch, columns) for batch in frames)
+            for rows in (self._completed(frame, columns) for frame in frames)
         ]
         rows = pl.concat(parts)
         known = self._stored.outcomes(since, known_by).join(rows.select("key"), on="key", how="semi")
@@ -294,21 +295,21 @@ class Predictions:
             self._forget()
 
     def _completed(self, rows: pl.DataFrame, columns: Sequence[str] | None = None) -> pl.DataFrame:
-        """Return `rows` with every column of an answer and every feature, of those only the ones in `columns`
-        if they are given, in one order: segments of older homes lack some, and those of before a change the
-        features that it brought.
+        """Return `rows` with every column of an answer and every feature, or those features that are in
+        `columns`, in one order: segments of older homes lack some of an answer's, and those of before a
+        change the features that it brought.
         """
         head = ["key", "requested_at", *self._answer]
-        features = self._features
-        if features is not None and columns is not None:
-            features = {name: features[name] for name in columns if name in features}
-        if features is not None and _SEGMENT in rows.columns:
+        features = dict(self._features or {})
+        if columns is not None:
+            features = {name: dtype for name, dtype in features.items() if name in columns}
+        if features and _SEGMENT in rows.columns:
             rows = complete(rows, features, self._columns, self._backfilled)
         rest = [name for name in rows.columns if name not in (*head, _SEGMENT)]
-        rest = rest if features is None else list(features)
+        rest = rest if self._features is None else list(features)
         if rows.columns == [*head, *rest]:
             return rows
-        kinds = self._answer | dict(features or {})
+        kinds = self._answer | features
         wanted = [
             pl.col(name) if name in rows.columns else pl.lit(None, kinds[name]).alias(name)
             for name in (*head, *rest)
