@@ -7,7 +7,7 @@ the files; `plan` compiles a model.
 from varv.project.declaration import Model, Outcome, Plant, Replay
 from varv.project.loading import forget_project, load_project, whole_place
 from varv.project.plan import ModelPlan, datasets_of, plan_of, replay_digest
-from varv.project.policies import DECLARED, REFERENCES, Policy, PolicySearch
+from varv.project.policies import DECLARED, REFERENCES, STANDARD, Policy, PolicySearch
 from varv.project.price import money
 from varv.project.project import Project, project_of
 from varv.project.retrain import Retrain
@@ -15,6 +15,7 @@ from varv.project.retrain import Retrain
 __all__ = [
     "DECLARED",
     "REFERENCES",
+    "STANDARD",
     "Model",
     "ModelPlan",
     "Outcome",

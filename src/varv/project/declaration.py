@@ -19,7 +19,7 @@ from varv.kernel.clock import DAY, Instant, instant
 from varv.kernel.errors import InvalidDeclaration, InvalidInput
 from varv.kernel.ids import ModelName
 from varv.monitoring import Monitor, monitor
-from varv.project.policies import REFERENCES, Policy, PolicySearch
+from varv.project.policies import REFERENCES, STANDARD, Policy, PolicySearch
 from varv.project.price import Cost, price_of
 from varv.project.retrain import Retrain, declared_duration, declared_name
 from varv.rollout import Rollout
@@ -338,7 +338,7 @@ class Replay:
         train_at: str,
         until: str,
         plants: Sequence[Plant] = (),
-        references: Sequence[str | Policy] = ("never", "monthly", "weekly"),
+        references: Sequence[str | Policy] = STANDARD,
         seed: int = 0,
         price: Cost | None = None,
         search: PolicySearch | None = None,
@@ -399,6 +399,11 @@ class Replay:
                     "plant", plant.name, f"reads {plant.column!r} of type {dtype}", hint=hint
                 )
             _require_free(plant.column, self.planted_in(plant).task)
+
+    @property
+    def compared(self) -> tuple[Policy, ...]:
+        """The policies that the declared one is compared with."""
+        return tuple(self.policies[name] for name in self.references)
 
     def planted_in(self, plant: Plant) -> Model:
         """Return the model that a plant is a candidate of."""

@@ -171,3 +171,5 @@ REFERENCES: dict[str, Policy] = {
     )
 }
 """Policies that varv brings: retrain on all data so far by the calendar or by its growth, replace at once."""
+STANDARD = ("never", "monthly", "weekly")
+"""Those that are compared with where a replay names none."""

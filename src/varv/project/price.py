@@ -26,7 +26,7 @@ class Money(msgspec.Struct, frozen=True):
         return f"varv.money(training={self.training:g}, loss={self.loss:g})"
 
 
-Cost = float | str | Money
+Cost = float | str | Money | Price
 
 
 def money(*, training: float, loss: float) -> Money:
@@ -65,6 +65,8 @@ def price_of(cost: object) -> Price:
     >>> price_of(money(training=60.0, loss=2.0)).loss
     30.0
     """
+    if isinstance(cost, Price):
+        return cost
     if isinstance(cost, Money):
         return Price(cost.training / cost.loss, said=f"{cost.training:g} at {cost.loss:g} a unit of loss")
     if isinstance(cost, str):

@@ -14,12 +14,11 @@ from varv.app.progress import ReplayProgress
 from varv.app.replaying import ALONE, Extra, run_replay
 from varv.kernel.clock import DAY, Instant, instant, iso
 from varv.kernel.errors import InvalidDeclaration, InvalidInput
-from varv.project import Model, Policy, Project, Replay, load_project, project_of
+from varv.project import STANDARD, Model, Policy, Project, Replay, load_project, project_of
 from varv.project.price import Cost, price_of
 
 FIRST_TRAINING = 30 * DAY
 """How far into the past the first version is trained, if nobody says when; later in a longer one."""
-CALENDARS = ("never", "monthly", "weekly")
 SHARE_BEFORE = 12
 """Of a long past, one part of so many comes before the first training; of a short one, a third at most."""
 
@@ -31,12 +30,12 @@ def replay(
     train_at: When | None = None,
     until: When | None = None,
     references: Sequence[str | Policy] | None = None,
-    regret: bool = False,
-    search: bool = False,
-    price: Cost | None = None,
     declared_only: bool = False,
     fresh: bool = False,
     progress: bool = True,
+    regret: bool = False,
+    search: bool = False,
+    price: Cost | None = None,
 ) -> ReplayResult:
     """Live through the past under the declared policies, and compare them with simpler ones.
 
@@ -53,14 +52,7 @@ def replay(
         of the first request and ends with that of the last one, and the first training comes after 30 days,
         or a twelfth of it if that is more, but a third at most. The result says which were taken.
     references
-        Policies to compare with, by name or as a `varv.Policy`; as declared, or ``("never", "monthly",
-        "weekly")``.
-    regret
-        Show the regret of every policy, and the frontier of price, trainings and loss.
-    search
-        Live through every policy of the declared search, and show which was chosen in time.
-    price
-        What a training costs, for both; the declared price by default.
+        Policies to compare with; as declared, or ``("never", "monthly", "weekly")``.
     declared_only
         Leave the reference policies out.
     fresh
@@ -68,6 +60,10 @@ def replay(
     progress
         Show how far it is: a bar on a terminal and in a notebook, a line a month elsewhere, on standard
         error.
+    regret, search
+        Find the regret of every policy, and what the declared search says, as ``--regret`` and ``--search``.
+    price
+        What a training costs, for both; as declared, if it is left out.
 
     Raises
     ------
@@ -82,7 +78,6 @@ def replay(
     given = {name: _text(name, at) for name, at in times.items() if at is not None}
     declared = _declared(what, given, references)
     folder = Path(tempfile.mkdtemp(prefix="varv-")) if home is None else Path(home)
-    extra = Extra(regret=regret, search=search, price=None if price is None else price_of(price))
     return run(
         declared,
         folder,
@@ -90,7 +85,7 @@ def replay(
         fresh=fresh,
         progress=progress,
         temporary=home is None,
-        extra=extra,
+        extra=Extra(regret=regret, search=search, price=None if price is None else price_of(price)),
     )
 
 
@@ -140,27 +135,17 @@ def _declared(
             train_at=times.get("train_at", iso(chosen.train_at)),
             until=times.get("until", iso(chosen.until)),
             plants=chosen.plants,
-            references=_policies(chosen, chosen.references if references is None else references),
+            references=chosen.compared if references is None else references,
             seed=chosen.seed,
+            price=chosen.price,
             search=chosen.search,
         )
-        made.price = chosen.price
     else:
         since, train_at, until = _times(project.models, times)
-        made = Replay(
-            *project.models,
-            since=since,
-            train_at=train_at,
-            until=until,
-            references=CALENDARS if references is None else references,
-        )
+        known = STANDARD if references is None else references
+        made = Replay(*project.models, since=since, train_at=train_at, until=until, references=known)
     project_of(project.name, [made]).validate()
     return made
-
-
-def _policies(declared: Replay, wanted: Sequence[str | Policy]) -> list[str | Policy]:
-    """Return policies as they are declared, where they are named."""
-    return [declared.policies.get(one, one) if isinstance(one, str) else one for one in wanted]
 
 
 def _project(what: Sequence[object]) -> Project:
