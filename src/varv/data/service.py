@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 
 import msgspec
 import polars as pl
@@ -477,7 +478,9 @@ class Datasets:
         with self._views.reading(DatasetsView) as view:
             was_widened = view.was_widened(dataset.name)
         if not was_widened:
-            return self._columns.scan(table, segments).collect()
+            # What a retired model had captured is stored by the record, which keeps no order of columns.
+            with suppress(pl.exceptions.SchemaError):
+                return self._columns.scan(table, segments).collect()
         batches = self._columns.batches(table, segments)
         return pl.concat([in_shape(rows, types).select(list(types)) for rows in batches])
 

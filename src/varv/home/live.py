@@ -291,7 +291,7 @@ class Live:
         home = self._home
         if model in home.models:
             return home.models[model].schema
-        schema = recorded_schemas(home.views, home.ledger, [model]).get(model)
+        schema = recorded_schemas(home.views, home.ledger, [model], home.declared).get(model)
         if schema is None:
             hint = "declare it once more, so that what it answered is put on record"
             problem = "is not declared, and has captured predictions that are not on record"

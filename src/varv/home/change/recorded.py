@@ -93,7 +93,10 @@ def _kept(
 
 
 def recorded_schemas(
-    views: Views, ledger: Ledger, models: Iterable[ModelName] | None = None
+    views: Views,
+    ledger: Ledger,
+    models: Iterable[ModelName] | None = None,
+    declared: Iterable[Dataset] = (),
 ) -> dict[ModelName, RequestSchema]:
     """Return what a request of each model is by what is on record, without its file.
 
@@ -101,6 +104,8 @@ def recorded_schemas(
     ----------
     models
         Which ones; by default all that are declared. One that is not on record is left out.
+    declared
+        Datasets that are used as they are declared, since a ledger does not keep the order of columns.
 
     Raises
     ------
@@ -109,6 +114,7 @@ def recorded_schemas(
     """
     with views.reading(DatasetsView) as view:
         datasets = {DatasetName(one.dataset): dataset_of(one) for one in view.datasets()}
+    datasets |= {dataset.name: dataset for dataset in declared}
     with views.reading(LoopView) as view:
         served = [name for name in view.declared if ModelName(name) not in view.retired]
     names = map(ModelName, served) if models is None else models
