@@ -88,7 +88,7 @@ def test_fits_are_found_again_and_the_result_is_in_the_file_the_ledger_and_the_r
     assert "cost=" in html
     told = text(comparison_blocks(found))
     assert "regret per 1,000" in told
-    assert 'varv.Retrain(on=["benefit"], cost=5)' in told
+    assert 'varv.Retrain(on=["benefit", "performance"], cost=5)' in told
     assert "luck of hindsight" in told
 
 

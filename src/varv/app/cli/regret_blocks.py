@@ -60,7 +60,7 @@ def _frontier(found: Regret, loss: Loss) -> list[Block]:
         )
         for row in found.frontier
     ]
-    sign = f'varv.Retrain(on=["benefit"], cost={price_text(found.prices[1])})'
+    sign = f'varv.Retrain(on=["benefit", "performance"], cost={price_text(found.prices[1])})'
     return [
         Heading("what a training may cost, and what that leads to"),
         Grid(columns, rows),
