@@ -72,8 +72,8 @@ def main() -> int:
         home = Path(folder)
         result, took, peak = replayed(home, "--declared-only")
         declared = result["models"][0]["policies"][0]
-        rows.append(("declared policy, s", took, "<= 90", took <= 90))
-        rows.append(("peak memory, GB", peak, "<= 1.5", peak <= 1.5))
+        rows.append(("declared policy, s", took, "<= 45", took <= 45))
+        rows.append(("peak memory, GB", peak, "<= 0.6", peak <= 0.6))
         rows.append(("log-loss", declared["log_loss"], "<= .480", declared["log_loss"] <= 0.480))
         rows.append(("AUC", declared["auc"], ">= .730", declared["auc"] >= 0.730))
         rows.append(("retrains", declared["n_retrains"], "<= 15", declared["n_retrains"] <= 15))
