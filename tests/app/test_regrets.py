@@ -19,7 +19,7 @@ from varv.app.replaying import Extra, read_comparison, run_replay
 from varv.home.model import Comparison, PoliciesCompared
 from varv.home.regret import BEST
 from varv.kernel.errors import FailedPrecondition
-from varv.loop.weighing import Price
+from varv.loop.weighing.model import Price
 from varv.project import project_of
 
 pytestmark = pytest.mark.slow

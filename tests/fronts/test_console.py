@@ -11,7 +11,7 @@ from varv.kernel.clock import Instant
 from varv.kernel.ledger import Append, Change
 from varv.loop.model import PolicyChanged, RowsMatured
 from varv.loop.views import LoopView
-from varv.loop.weighing import BenefitPolicy, BenefitWeighed, Price
+from varv.loop.weighing.model import BenefitPolicy, BenefitWeighed, Price
 from varv.project.planned import ModelChange, Plan
 
 from .browsing import Tree, get

@@ -12,7 +12,7 @@ from varv.fronts.web.report import write_report
 from varv.home.accounts import PartRows, warnings_of
 from varv.home.model import Measure
 from varv.home.regret import Lived, price_text, regret
-from varv.loop.weighing import Price
+from varv.loop.weighing.model import Price
 from varv.tasks import task_of
 
 from .browsing import Tree

@@ -16,7 +16,7 @@ from varv.kernel.errors import FailedPrecondition, InvalidInput, NotFound, Stora
 from varv.kernel.faults import Crash, Faults
 from varv.loop.model import RetrainTriggered
 from varv.loop.views import LoopView
-from varv.loop.weighing import BenefitWeighed
+from varv.loop.weighing.model import BenefitWeighed
 from varv.serving.capture import read_captures
 from varv.serving.views import RoutingView
 

@@ -9,7 +9,7 @@ from varv.home.losses import WeeklyLosses
 from varv.home.regret import BEST, Judged, Lived, price_text, regret
 from varv.home.wording import regret_notes
 from varv.kernel.clock import Instant
-from varv.loop.weighing import Price
+from varv.loop.weighing.model import Price
 from varv.stats.regret import LossMatrix, best_schedule, loss_of
 
 

@@ -181,6 +181,7 @@ def test_only_faults_and_arrivals_come_from_outside(story):
     assert outside <= {
         *("data.dataset_registered", "data.version_appended", "data.contract_inferred", "loop.started"),
         *("serving.requests_served", "replay.advanced", "replay.finished", "replay.policies_compared"),
+        "loop.declared",
         FaultPlanted.event_name,
     }
 

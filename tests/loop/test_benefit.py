@@ -18,7 +18,7 @@ from varv.kernel.sagas import Fact
 from varv.loop.benefit import MOST_VERSIONS, Weigher, _beyond, _chosen
 from varv.loop.model import LoopPolicy, LoopStarted, RetrainTriggered, TriggerDeferred
 from varv.loop.plan import loop_id
-from varv.loop.weighing import (
+from varv.loop.weighing.model import (
     MOST_PERIODS,
     BenefitPolicy,
     BenefitWeighed,

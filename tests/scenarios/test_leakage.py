@@ -14,7 +14,7 @@ from tests.scenarios import flights_replay
 from varv.app.replaying import run_replay
 from varv.kernel.clock import as_datetime, instant
 from varv.kernel.secret import SECRET_FILE, Secret
-from varv.loop.model import LoopStarted
+from varv.loop.model import Declared, LoopStarted
 
 CUT = instant("2013-03-05T00:00:00Z")
 UNTIL = "2013-03-08T00:00:00Z"
@@ -44,7 +44,8 @@ def decided(rows: pl.DataFrame, folder: Any) -> list[tuple[Any, ...]]:
     found = []
     for entry in entries_of(folder / "home"):
         event = entry.event
-        said = replace(event, declaration="") if isinstance(event, LoopStarted) else entry.data
+        named = isinstance(event, LoopStarted | Declared)
+        said = replace(event, declaration="") if named else entry.data
         found.append((entry.at, entry.seq, entry.cause, entry.stream, entry.name, said))
     return found
 

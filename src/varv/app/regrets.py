@@ -20,7 +20,7 @@ from varv.kernel.blobs import FolderBlobs
 from varv.kernel.clock import VirtualClock
 from varv.kernel.errors import FailedPrecondition
 from varv.loop.candidates import Candidates
-from varv.loop.weighing import Price
+from varv.loop.weighing.model import Price
 from varv.project import Model, ModelPlan, Replay
 from varv.training import DirectFits, StepCache
 

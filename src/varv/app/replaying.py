@@ -49,7 +49,7 @@ from varv.loop.leak_report import new_notices
 from varv.loop.leaks import changed_rows
 from varv.loop.model import LeakFinding, LoopStarted
 from varv.loop.plan import loop_id
-from varv.loop.weighing import Price
+from varv.loop.weighing.model import Price
 from varv.project import ModelPlan, Policy, Replay, datasets_of, plan_of, replay_digest
 
 OnTick = Callable[[str, Progress, list[Entry]], None]

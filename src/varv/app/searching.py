@@ -7,7 +7,7 @@ from __future__ import annotations
 from varv.home.comparison import PolicyRun
 from varv.home.searching import Daily, Searched, daily, searched
 from varv.kernel.errors import FailedPrecondition
-from varv.loop.weighing import Price
+from varv.loop.weighing.model import Price
 from varv.project import DECLARED, Model, Policy, PolicySearch, Replay
 
 SEARCH = "search"

@@ -14,7 +14,7 @@ import numpy as np
 
 from varv.home.losses import PERIOD_DAYS, WeeklyLosses
 from varv.kernel.ids import derived_seed
-from varv.loop.weighing import Price
+from varv.loop.weighing.model import Price
 from varv.stats.regret import (
     LossMatrix,
     Schedule,

@@ -1,8 +1,7 @@
 """The loop: one declared model, watched, retrained, rolled out and rolled back, live or replayed over the
 past.
 
-`declaration` is what a user writes. `rules` decides, as a saga; `handlers` do what it asks, with the parts
-that `world` holds; `gates` judge a candidate. `replay` feeds a year of data through the same parts under a
-virtual clock, and `comparison` holds several policies against each other. Rollouts and monitors are sagas of
-their own, below.
+`rules` decides, as a saga, and `handlers` do what it asks: `candidates` trains and `fits` says on which rows,
+`benefit` weighs what a training would save, `leaks` looks for what a request cannot know. Rollouts and
+monitors are sagas of their own, below.
 """

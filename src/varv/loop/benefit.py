@@ -21,7 +21,7 @@ from varv.kernel.ids import ModelName, Version, derived_seed
 from varv.kernel.views import Views
 from varv.loop.plan import LoopParts
 from varv.loop.views import LoopRecord, LoopView
-from varv.loop.weighing import (
+from varv.loop.weighing.model import (
     BenefitPolicy,
     BenefitWeighed,
     PeriodWeighed,

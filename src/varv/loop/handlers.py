@@ -36,7 +36,7 @@ from varv.loop.model import (
 )
 from varv.loop.plan import LoopParts, Models, loop_id
 from varv.loop.views import LoopView
-from varv.loop.weighing import WeighBenefit
+from varv.loop.weighing.model import WeighBenefit
 from varv.monitoring import Window, monitor_id
 from varv.monitoring.measure import Answered, answered, measure_answered, measure_day, rows_of
 from varv.monitoring.model import CHAMPION

@@ -12,7 +12,7 @@ from varv.kernel.codec import Digest, Event, event
 from varv.kernel.ids import DatasetName, ModelName, Version
 from varv.kernel.sagas import Command, command
 from varv.kernel.wording import count, percent
-from varv.loop.weighing import BenefitPolicy, benefit_line
+from varv.loop.weighing.model import BenefitPolicy, benefit_line
 from varv.monitoring.evidence import Number, evidence_line
 from varv.registry import Imported
 from varv.rollout import Luck, RolloutPlan

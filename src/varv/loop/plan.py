@@ -12,7 +12,7 @@ from varv.features import FeatureSet
 from varv.kernel.clock import Duration, Instant
 from varv.kernel.ids import ModelName
 from varv.loop.model import LoopPolicy
-from varv.loop.weighing import BenefitPolicy
+from varv.loop.weighing.model import BenefitPolicy
 from varv.monitoring import MonitorPlan
 from varv.rollout import RolloutPlan
 from varv.serving import Predictions

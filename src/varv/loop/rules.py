@@ -48,7 +48,7 @@ from varv.loop.model import (
     Trigger,
     TriggerDeferred,
 )
-from varv.loop.weighing import BenefitWeighed, WeighBenefit
+from varv.loop.weighing.model import BenefitWeighed, WeighBenefit
 from varv.monitoring import AlarmCleared, AlarmRaised
 from varv.rollout import (
     AT_ONCE,

@@ -33,7 +33,7 @@ from varv.loop.model import (
     TrainingSuspended,
     Trigger,
 )
-from varv.loop.weighing import BenefitWeighed, Weighed
+from varv.loop.weighing.model import BenefitWeighed, Weighed
 from varv.rollout import RolloutSettled
 from varv.tasks import Task, TaskSpec, task_of
 from varv.training.gates import GateResult

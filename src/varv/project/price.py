@@ -8,7 +8,7 @@ import re
 import msgspec
 
 from varv.kernel.errors import InvalidDeclaration
-from varv.loop.weighing import Price
+from varv.loop.weighing.model import Price
 
 _ON_REQUESTS = re.compile(r"(\d*\.?\d+(?:e-?\d+)?) on (\d[\d,_]*) requests?")
 _BUDGET = re.compile(r"(\d+(?:\.\d+)?) a (year|month|week)")

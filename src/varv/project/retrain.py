@@ -9,7 +9,7 @@ from varv.kernel.clock import Duration, duration
 from varv.kernel.errors import InvalidDeclaration, InvalidInput
 from varv.kernel.ids import checked_name
 from varv.kernel.wording import call_text
-from varv.loop.weighing import BenefitPolicy
+from varv.loop.weighing.model import BenefitPolicy
 from varv.project.price import Cost, price_of
 
 _KINDS = ("performance", "drift", "calibration", "benefit", "schedule", "volume")

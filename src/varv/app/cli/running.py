@@ -12,7 +12,7 @@ from varv.app.settings import Loaded, Settings
 from varv.home.model import Comparisons
 from varv.kernel.clock import SystemClock
 from varv.kernel.errors import InvalidInput
-from varv.loop.weighing import Price
+from varv.loop.weighing.model import Price
 from varv.project import Project
 
 
