@@ -92,6 +92,8 @@ def test_the_declaration_of_an_old_home_may_change(home):
     with again.home.views.reading(ChangesView) as view:
         assert view.changes[1].phase == "done"
     again.close()
+    with varv.open(home) as found:
+        assert found.model().predictions()["warm"].null_count() == 0
     assert verify_report(home).findings == ()
 
 

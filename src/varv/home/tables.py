@@ -31,6 +31,7 @@ from varv.kernel.views import Views
 from varv.kernel.wording import brief
 from varv.loop.views import LoopView
 from varv.registry import RegistryView
+from varv.serving.backfill import SEGMENT, with_later
 from varv.serving.predictions import predictions_of
 from varv.serving.views import RoutingView
 
@@ -237,7 +238,7 @@ class Tables:
         while taken < len(order):
             upto = _enough([span for span, _ in order], taken, most)
             names = [name for _, name in order[taken:upto]]
-            frames += self._read(table, {name: segments[name] for name in names}, start, until)
+            frames += self._read(model, {name: segments[name] for name in names}, start, until)
             taken, end = upto, until if upto == len(order) else order[upto][0].first
             rows = pl.concat(frames, how="diagonal").filter(pl.col("requested_at") < as_datetime(end))
             if most is not None and rows.height >= most:
@@ -245,11 +246,17 @@ class Tables:
         return rows.sort("requested_at", "key", maintain_order=True), end
 
     def _read(
-        self, table: str, segments: Mapping[str, Digest], start: Instant, until: Instant
+        self, model: ModelName, segments: Mapping[str, Digest], start: Instant, until: Instant
     ) -> list[pl.DataFrame]:
+        table = predictions_of(model, self._columns)
         window = pl.col("requested_at").is_between(as_datetime(start), as_datetime(until), closed="left")
-        batches = self._columns.batches(table, self._in_order_of_files(table, segments))
-        return [rows.filter(window) for rows in batches]
+        with self._views.reading(RoutingView) as routing:
+            backfilled = dict(routing.backfilled.get(model, {}))
+        asked = self._in_order_of_files(table, segments)
+        if not backfilled:
+            return [rows.filter(window) for rows in self._columns.batches(table, asked)]
+        batches = self._columns.batches(table, asked, segment_as=SEGMENT)
+        return [with_later(rows, self._columns, lambda: backfilled).filter(window) for rows in batches]
 
     def _in_order_of_files(self, table: str, segments: Mapping[str, Digest]) -> dict[str, Digest]:
         """Return segments in the order of their files, which makes reading them cheap."""

@@ -7,7 +7,7 @@ what is missing, by the very engine that answers live requests, from what is sto
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import polars as pl
@@ -88,9 +88,30 @@ def complete(
     return rows.hstack(pl.concat(frames) if frames else pl.DataFrame(schema=missing))
 
 
+def with_later(rows: pl.DataFrame, columns: Columns, recorded: Recorded) -> pl.DataFrame:
+    """Return rows of predictions with all that was computed for them later.
+
+    Parameters
+    ----------
+    rows
+        With the column `SEGMENT`, which goes.
+    recorded
+        Where later columns are.
+    """
+    backfilled, parts = recorded(), stretches(rows)
+    found = (one for segment, _ in parts for one in backfilled.get(segment, ()))
+    names = dict.fromkeys(name for one in found for name in one.columns if name not in rows.columns)
+    later = _later([segment for segment, _ in parts], names, columns, backfilled)
+    frames = [
+        part.hstack([later[segment, name] for name in names if (segment, name) in later])
+        for segment, part in parts
+    ]
+    return pl.concat(frames, how="diagonal") if frames else rows.drop(SEGMENT)
+
+
 def _later(
     segments: Sequence[str],
-    missing: Mapping[str, pl.DataType],
+    missing: Collection[str],
     columns: Columns,
     backfilled: Mapping[str, Sequence[Backfilled]],
 ) -> dict[tuple[str, str], pl.Series]:
@@ -98,7 +119,7 @@ def _later(
     asked: dict[str, dict[str, Digest]] = {}
     for segment in segments:
         for one in backfilled.get(segment, ()):
-            if not missing.keys().isdisjoint(one.columns):
+            if not set(missing).isdisjoint(one.columns):
                 asked.setdefault(one.table, {})[segment] = one.digest
     # A file at a time: hundreds of segments are in one.
     return {
