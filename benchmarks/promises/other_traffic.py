@@ -1,8 +1,8 @@
-"""Traffic of the tasks that are not binary, as a rollout sees it: several classes, numbers, quantiles.
+"""Traffic of the tasks that are not binary, as a rollout sees it: several classes, numbers, quantiles, lists.
 
 Both versions see the truth through errors of one size, so neither is better; a worse one errs by a further
 error of such a size that it costs the declared number of margins on average. Outcomes that are numbers have
-tails so heavy that their variance is infinite; the range cuts them.
+tails so heavy that their variance is infinite; the range cuts them. The rows of a list are asked together.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from scipy import stats
 
 from varv.kernel.clock import DAY, HOUR, Instant
 from varv.rollout import Rollout
-from varv.serving.scores import score_columns
+from varv.serving.scores import GROUP, score_columns
 from varv.tasks import Task, task_of
 from varv.tasks import task as declare
 
@@ -47,6 +47,8 @@ class Kind(NamedTuple):
     draw: Callable[[np.random.Generator, int], Drawn]
     predict: Callable[[Numbers], Numbers]
     """From a version's view of the truth to its predictions."""
+    together: int = 1
+    """Rows that are asked at a time: those of one list."""
 
 
 def _classes(rng: np.random.Generator, n: int) -> Drawn:
@@ -69,10 +71,16 @@ def _quantiles(view: Numbers) -> Numbers:
     return view + _SCALE * stats.t.ppf(LEVELS, _TAILS)
 
 
+def _relevance(rng: np.random.Generator, n: int) -> Drawn:
+    truth = rng.normal(0.0, 1.0, (n, 1))
+    return Drawn(truth, np.clip(np.floor(truth[:, 0] + rng.normal(0.0, 1.0, n)), 0.0, 4.0))
+
+
 KINDS: Mapping[str, Kind] = {
     "multiclass": Kind(declare.multiclass(classes=["A", "B", "C"]), 0.3, _classes, _softmax),
     "regression": Kind(declare.regression(range=RANGE), 5.0, _numbers, lambda view: view),
     "quantiles": Kind(declare.quantiles(levels=LEVELS, range=RANGE), 5.0, _numbers, _quantiles),
+    "ranking": Kind(declare.ranking(group="query"), 0.3, _relevance, lambda view: view, together=10),
 }
 
 
@@ -101,8 +109,9 @@ class OtherTraffic:
             The candidate gives no answer.
         """
         world, rng, kind = self._world, self._rng, self._kind
-        n = int(rng.poisson(world.per_day * (until - since) / DAY))
-        at = np.sort(rng.integers(since, until, n))
+        n_asked = int(rng.poisson(world.per_day * (until - since) / DAY / kind.together))
+        at = np.repeat(np.sort(rng.integers(since, until, n_asked)), kind.together)
+        n, lists = len(at), np.repeat(np.arange(n_asked) + since, kind.together)
         drawn = kind.draw(rng, n)
         days = self._day_errors[:, (at - START) // DAY]
         champion, candidate = (
@@ -118,13 +127,14 @@ class OtherTraffic:
         return pl.DataFrame(
             {
                 "requested_at": pl.Series(at, dtype=pl.Int64).cast(pl.Datetime("us", "UTC")),
-                "known_at": at + rng.integers(int(HOUR), 6 * int(HOUR), n),
+                "known_at": at + np.repeat(rng.integers(int(HOUR), 6 * int(HOUR), n_asked), kind.together),
                 "outcome": drawn.outcome,
                 **self._columns("champion_score", kind.predict(champion)),
                 **self._columns("candidate_score", answered),
                 "champion_ms": none,
                 "candidate_ms": none,
-                "user": np.arange(n) + since,
+                "user": lists,
+                **({} if kind.task.group is None else {GROUP: lists.astype(str)}),
             }
         )
 
@@ -143,10 +153,11 @@ def further_noise(name: str, margins: float) -> float:
     loss = kind.task.losses[guard.loss]
     drawn = kind.draw(rng, 200_000)
     error, other = (rng.normal(0.0, 1.0, drawn.truth.shape) for _ in range(2))
+    lists = np.arange(len(drawn.outcome)) // kind.together
 
     def cost(sd: float) -> float:
         view = drawn.truth + kind.noise * error + sd * other
-        return float(loss.of(drawn.outcome, kind.predict(view)).mean())
+        return float(loss.of(drawn.outcome, kind.predict(view), lists).mean())
 
     before, low, high = cost(0.0), 0.0, 20 * kind.noise
     for _ in range(30):
