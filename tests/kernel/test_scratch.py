@@ -15,7 +15,7 @@ def test_a_folder_is_made_when_it_is_needed_and_goes_with_its_owner(tmp_path, mo
     scratch = Scratch("feed")
     assert list(tmp_path.iterdir()) == []
     (scratch.path / "rows").write_text("1")
-    assert [path.name.startswith(f"varv-{os.getpid()}-feed-") for path in tmp_path.iterdir()] == [True]
+    assert [path.name.startswith("varv-scratch-feed-") for path in tmp_path.iterdir()] == [True]
     del scratch
     assert list(tmp_path.iterdir()) == []
 
@@ -26,9 +26,10 @@ def test_what_a_killed_process_left_is_removed_by_the_next(tmp_path, monkeypatch
     )
     script = f"{script} kept.path; os.kill(os.getpid(), 9)"
     subprocess.run([sys.executable, "-c", script], env={**os.environ, "TMPDIR": str(tmp_path)}, check=False)
-    assert list(tmp_path.glob("varv-*-keys-*"))
-    (tmp_path / "varv-12-other.txt").write_text("is no folder of ours")
+    assert list(tmp_path.glob("varv-scratch-keys-*"))
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    scratch = Scratch("feed")
-    own = scratch.path.name
-    assert {path.name for path in tmp_path.iterdir()} == {own, "varv-12-other.txt"}
+    (tmp_path / "varv-scratch-other.txt").write_text("is no folder of ours")
+    (tmp_path / "varv-scratch-new").mkdir()  # whose lock is about to be made
+    held, scratch = Scratch("held"), Scratch("feed")
+    kept = {held.path.name, scratch.path.name, "varv-scratch-other.txt", "varv-scratch-new"}
+    assert {path.name for path in tmp_path.iterdir()} == kept

@@ -12,7 +12,7 @@ import msgspec
 from varv.adapters.runtimes import installed_runtimes
 from varv.app.compose import open_home
 from varv.home.comparison import PolicyRun, compared_requests
-from varv.home.home import Home, ModelParts
+from varv.home.home import Home
 from varv.home.losses import delay_days, weekly_losses
 from varv.home.model import Comparison
 from varv.home.regret import Judged, Lived, Regret, regret
@@ -86,7 +86,7 @@ def _regret(
     price: Price | None,
 ) -> Regret:
     parts = home.models[model.name]
-    restore(home, parts)
+    home.restore(parts)
     took = delay_days(home, parts.name)
     losses = weekly_losses(
         parts,
@@ -106,10 +106,3 @@ def _regret(
     )
     declared = price or replay.price or model.retrain.price
     return regret(losses, lived, Judged(declared, model.retrain.certainty, said, replay.seed))
-
-
-def restore(home: Home, parts: ModelParts) -> None:
-    """Bring the predictions and outcomes of a model into memory."""
-    outcome = parts.loop.outcome
-    parts.predictions.restore(home.segments(parts.name))
-    parts.predictions.known(outcome.read(home.datasets.read_part(outcome.requests, outcome.known_at)))

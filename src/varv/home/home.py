@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import msgspec
 import polars as pl
 
 from varv.data import Dataset, Datasets
@@ -29,7 +28,7 @@ from varv.kernel.segment_files import RESTORE
 from varv.kernel.views import Views
 from varv.loop.leak_report import LeakReport
 from varv.loop.model import LoopState
-from varv.loop.plan import LoopPlan, loop_id
+from varv.loop.plan import LoopPlan, loop_state
 from varv.project import ModelPlan, datasets_of
 from varv.registry import RegistryView
 from varv.serving import DataPlane, DataPlanes, Fleet, Predictions, RequestSchema, Stored
@@ -117,13 +116,24 @@ class Home:
         """
         with self.lock:
             parts = self.models[model]
-            fresh = self._predictions(parts.plan, parts.most_held)
-            fresh.restore(self.segments(model))
-            outcome = parts.plan.outcome
-            if outcome.column:
-                rows = self.datasets.read_part(outcome.requests, outcome.known_at)
-                fresh.rows_known(Batch(outcome.requests, outcome.known_at, rows))
-            self.models[model] = replace(parts, predictions=fresh)
+            fresh = replace(parts, predictions=self._predictions(parts.plan, parts.most_held))
+            self.restore(fresh)
+            self.models[model] = fresh
+
+    def restore(self, parts: ModelParts) -> None:
+        """Bring the predictions of one model, and their outcomes, into memory."""
+        outcome = parts.plan.outcome
+        parts.predictions.restore(self.segments(parts.name))
+        if outcome.column:
+            rows = self.datasets.read_part(outcome.requests, outcome.known_at)
+            parts.predictions.rows_known(Batch(outcome.requests, outcome.known_at, rows))
+
+    def compact(self) -> None:
+        """Store what came in small segments together: a restart reads one file instead of hundreds."""
+        for name, parts in self.models.items():
+            parts.predictions.compact(self.segments(name))
+        for dataset in self.declared:
+            self.datasets.compact(dataset)
 
     def rows_known(self, batch: Batch) -> None:
         """Let the predictions of every model take in the outcomes of a batch; the home listens for them."""
@@ -161,8 +171,7 @@ class Home:
 
     def loop_state(self, model: ModelName) -> LoopState:
         """Return where the loop of a model is."""
-        row = self.ledger.saga(loop_id(model))
-        return LoopState() if row is None else msgspec.json.decode(row.state, type=LoopState)
+        return loop_state(self.ledger, model)
 
     def registered(self) -> list[Fact]:
         """Return the facts that make every declared dataset known.

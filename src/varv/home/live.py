@@ -149,7 +149,7 @@ class Live:
         self._since_compaction += count
         if self._since_compaction >= COMPACT_EVERY:
             self._since_compaction = 0
-            self._compact()
+            self._home.compact()
         return count
 
     def note_uncaptured(self, counts: Mapping[ModelName, int]) -> None:
@@ -234,14 +234,6 @@ class Live:
         for name, parts in home.models.items():
             found = home.leaks.reread(name, parts.plan.datasets)
             home.engine.tell(facts=[Fact(loop_id(name), event) for event in found])
-
-    def _compact(self) -> None:
-        """Store what came in a few rows at a time together: a restart reads one file instead of hundreds."""
-        home = self._home
-        for name, parts in home.models.items():
-            parts.predictions.compact(home.segments(name))
-        for dataset in home.declared:
-            home.datasets.compact(dataset)
 
     # Captures
 

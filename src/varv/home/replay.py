@@ -80,6 +80,7 @@ class Driver:
             self._home.engine.settle()
             if until // WEEK != position // WEEK:
                 self._home.features.trim(position)
+                self._home.compact()
             position = until
             on_tick(Progress(position, self._n_requests))
         finished = ReplayFinished(models=tuple(self._home.models), n_requests=self._n_requests)

@@ -15,7 +15,7 @@ from varv.kernel.ids import ModelName
 from varv.kernel.ledger import Ledger
 from varv.kernel.views import Views
 from varv.loop.failing import WAITING
-from varv.loop.model import LoopState
+from varv.loop.plan import loop_state
 from varv.loop.views import LoopView
 from varv.monitoring.summary import Shown, summarised
 from varv.monitoring.views import MonitoringView
@@ -249,8 +249,7 @@ def quarantined_by_reason(views: Views) -> dict[str, int]:
 
 
 def _model(views: Views, ledger: Ledger, name: str) -> ModelStatus:
-    row = ledger.saga(f"loop/{name}")
-    loop = LoopState() if row is None else msgspec.json.decode(row.state, type=LoopState)
+    loop = loop_state(ledger, name)
     with views.reading(RoutingView) as routing:
         table = routing.tables.get(name)
         n_requests = sum(routing.n_requests.get(name, {}).values())

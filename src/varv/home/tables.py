@@ -51,7 +51,6 @@ DECISIONS = frozenset(
 )
 """Events that say what a loop decided, or what it decided on."""
 _BATCH = 1000
-_SEGMENT = "~segment"  # not what a feature would be called
 
 
 class Table(msgspec.Struct, frozen=True, kw_only=True):
@@ -268,10 +267,9 @@ class Tables:
         spans = self._spans.setdefault(table, {})
         strange = {name: of for name, of in segments.items() if name not in spans}
         at = pl.col("requested_at").to_physical()
-        for rows in self._columns.batches(
-            table, self._in_order_of_files(table, strange), segment_as=_SEGMENT
-        ):
-            found = rows.group_by(_SEGMENT).agg(
+        asked = self._in_order_of_files(table, strange)
+        for rows in self._columns.batches(table, asked, segment_as=SEGMENT, columns=["requested_at"]):
+            found = rows.group_by(SEGMENT).agg(
                 at.min().alias("first"), at.max().alias("last"), pl.len().alias("n")
             )
             spans.update({name: _Span(first, last, n) for name, first, last, n in found.rows()})

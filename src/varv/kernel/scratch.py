@@ -1,18 +1,20 @@
 """Scratch: a temporary folder that goes with whoever made it, and with this process at the latest.
 
-It lies where the system keeps temporary files (``TMPDIR``). A process that was killed leaves its own behind;
-the next one that needs any removes it.
+It lies where the system keeps temporary files (``TMPDIR``), and whoever made it holds its lock. A process
+that was killed leaves its own behind; the next one that needs any removes it.
 """
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import tempfile
 import weakref
 from pathlib import Path
 
-_PREFIX = "varv-"
+_PREFIX = "varv-scratch-"
+_LOCK = "lock"
 
 
 class Scratch:
@@ -33,23 +35,31 @@ class Scratch:
         """The folder."""
         if self._path is None:
             _remove_abandoned()
-            self._path = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-{self._purpose}-"))
-            weakref.finalize(self, shutil.rmtree, self._path, ignore_errors=True)
+            path = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{self._purpose}-"))
+            lock = os.open(path / _LOCK, os.O_CREAT | os.O_RDWR, 0o600)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            weakref.finalize(self, _remove, path, lock)
+            self._path = path
         return self._path
 
 
+def _remove(path: Path, lock: int) -> None:
+    shutil.rmtree(path, ignore_errors=True)
+    os.close(lock)
+
+
 def _remove_abandoned() -> None:
-    for left in Path(tempfile.gettempdir()).glob(f"{_PREFIX}[0-9]*-*"):
-        pid = left.name.removeprefix(_PREFIX).partition("-")[0]
-        if pid.isdigit() and left.is_dir() and not left.is_symlink() and _is_gone(int(pid)):
-            shutil.rmtree(left, ignore_errors=True)
-
-
-def _is_gone(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return True
-    except OSError:
-        return False
-    return False
+    for left in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+        # Numbers of processes say nothing: two containers may share the folder.
+        try:
+            if left.lstat().st_uid != os.geteuid():
+                continue
+            lock = os.open(left / _LOCK, os.O_RDWR | os.O_NOFOLLOW)
+        except OSError:
+            continue
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(lock)
+        else:
+            _remove(left, lock)

@@ -6,12 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+import msgspec
+
 from varv.data import Dataset
 from varv.data.outcomes import OutcomeSpec
 from varv.features import FeatureSet
 from varv.kernel.clock import Duration, Instant
 from varv.kernel.ids import ModelName
-from varv.loop.model import LoopPolicy
+from varv.kernel.ledger import Ledger
+from varv.loop.model import LoopPolicy, LoopState
 from varv.loop.weighing.model import BenefitPolicy
 from varv.monitoring import MonitorPlan
 from varv.rollout import RolloutPlan
@@ -82,6 +85,12 @@ class LoopParts(Protocol):
 
 
 Models = Mapping[ModelName, LoopParts]
+
+
+def loop_state(ledger: Ledger, model: ModelName | str) -> LoopState:
+    """Return where the loop of a model is; its beginning, if it has not begun."""
+    row = ledger.saga(loop_id(model))
+    return LoopState() if row is None else msgspec.json.decode(row.state, type=LoopState)
 
 
 def loop_id(model: ModelName | str) -> str:

@@ -18,7 +18,7 @@ from varv.kernel.verbs import OPERATE, READ, verb
 from varv.kernel.views import Views
 from varv.loop.model import CancelAsked, LoopState, ModelOffered, Offer, RetrainAsked, RollbackAsked
 from varv.loop.offers import content_of
-from varv.loop.plan import loop_id
+from varv.loop.plan import loop_id, loop_state
 from varv.loop.printed import Printed, printed
 from varv.loop.views import LoopView
 from varv.registry import Imported, RegistryView
@@ -142,8 +142,7 @@ class Loops:
 
     def loop(self, model: str) -> LoopState:
         """Return where the loop of a model is."""
-        row = self.ledger.saga(f"loop/{model}")
-        return LoopState() if row is None else msgspec.json.decode(row.state, type=LoopState)
+        return loop_state(self.ledger, model)
 
     def tell(self, model: str, event: RollbackAsked | RetrainAsked | ModelOffered) -> int:
         """Tell the loop of a model what a person wants; return the seq of that."""

@@ -7,7 +7,7 @@ what is missing, by the very engine that answers live requests, from what is sto
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import polars as pl
@@ -182,7 +182,7 @@ class Backfill:
                 lacks = tuple(name for name in names if name not in there)
                 if lacks:
                     waiting.setdefault(lacks, []).append((segment, part.select("key", "requested_at")))
-            for lacks in [lacks for lacks, parts in waiting.items() if _are_many(parts)]:
+            for lacks in [one for one, parts in waiting.items() if _are_many([rows for _, rows in parts])]:
                 engine = engine or self._engine(names)
                 yield self._stored(engine, lacks, waiting.pop(lacks), into)
         for lacks, parts in waiting.items():
@@ -234,5 +234,17 @@ class Backfill:
         return engine.lookup(requests.with_columns(pl.col("requested_at").alias(at)), at=at)
 
 
-def _are_many(parts: Sequence[tuple[str, pl.DataFrame]]) -> bool:
-    return len(parts) >= MOST_SEGMENTS or sum(part.height for _, part in parts) >= MOST_ROWS
+def in_files(frames: Iterable[tuple[str, pl.DataFrame]]) -> Iterator[dict[str, pl.DataFrame]]:
+    """Yield segments by name, as many at a time as are worth a file."""
+    waiting: list[tuple[str, pl.DataFrame]] = []
+    for frame in frames:
+        waiting.append(frame)
+        if _are_many([rows for _, rows in waiting]):
+            yield dict(waiting)
+            waiting = []
+    if waiting:
+        yield dict(waiting)
+
+
+def _are_many(frames: Sequence[pl.DataFrame]) -> bool:
+    return len(frames) >= MOST_SEGMENTS or sum(frame.height for frame in frames) >= MOST_ROWS

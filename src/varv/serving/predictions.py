@@ -32,7 +32,6 @@ from varv.serving.truths import Truths
 from varv.tasks import Task
 
 _OF_ONE_MODEL = "predictions"
-_SEGMENT = SEGMENT
 _BLOCK = 1 << 15
 """Neighbours are held together up to so many rows."""
 T = TypeVar("T")
@@ -103,12 +102,12 @@ class Predictions:
 
     def restore(self, segments: Segments) -> None:
         """Read back the predictions of `segments`, oldest first."""
-        for rows in self._columns.batches(self._table, segments, segment_as=_SEGMENT):
+        for rows in self._columns.batches(self._table, segments, segment_as=SEGMENT):
             of_segment = pl.col("requested_at").to_physical()
-            spans = rows.group_by(_SEGMENT, maintain_order=True).agg(
+            spans = rows.group_by(SEGMENT, maintain_order=True).agg(
                 of_segment.min().alias("first"), of_segment.max().alias("last")
             )
-            self._segments.update(spans[_SEGMENT].to_list())
+            self._segments.update(spans[SEGMENT].to_list())
             self._remember(rows, spans["first"].to_list(), spans["last"].to_list())
 
     def compact(self, segments: Segments) -> None:
@@ -236,7 +235,7 @@ class Predictions:
         names = list(segments)
         asked = {names[number]: segments[names[number]] for number in numbers}
         window = pl.col("requested_at").is_between(as_datetime(since), as_datetime(until), closed="left")
-        mark = _SEGMENT if self._backfilled() else None
+        mark = SEGMENT if self._backfilled() else None
         frames = self._columns.batches(self._table, asked, segment_as=mark, columns=columns)
         parts = [
             rows.filter(window).select([name for name in columns or rows.columns if name in rows.columns])
@@ -303,9 +302,9 @@ class Predictions:
         features = dict(self._features or {})
         if columns is not None:
             features = {name: dtype for name, dtype in features.items() if name in columns}
-        if features and _SEGMENT in rows.columns:
+        if features and SEGMENT in rows.columns:
             rows = complete(rows, features, self._columns, self._backfilled)
-        rest = [name for name in rows.columns if name not in (*head, _SEGMENT)]
+        rest = [name for name in rows.columns if name not in (*head, SEGMENT)]
         rest = rest if self._features is None else list(features)
         if rows.columns == [*head, *rest]:
             return rows

@@ -1,7 +1,8 @@
 """What turned out of the predictions in memory, at the positions at which they were expected.
 
 `serving.predictions` is the only caller; it holds its lock around every call. A key is known by a 64-bit hash
-of it: that two of the hundred thousand that are held share one has a chance of one in four billion.
+of it, which this process salts, so that nobody can make two collide: that two of the hundred thousand that
+are held share one has a chance of one in four billion.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ Flags = npt.NDArray[np.bool_]
 _NUMBERS: dict[object, npt.DTypeLike] = {pl.Int8: np.int8, pl.Int16: np.int16, pl.Float64: np.float64}
 _NEVER = np.iinfo(np.int64).max
 _FEWEST = 1024
+_SALT = hash("what keys are hashed with") % (1 << 63)
+"""As Python salts its own hashes of texts."""
 
 
 class Truths:
@@ -172,4 +175,4 @@ class _Run(NamedTuple):
 
 def hashes_of(keys: pl.Series) -> Hashes:
     """Return the hash of each key, shape (n,)."""
-    return pl.DataFrame([keys]).hash_rows(seed=0).to_numpy()
+    return pl.DataFrame([keys]).hash_rows(seed=_SALT).to_numpy()

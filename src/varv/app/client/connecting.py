@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -50,11 +51,10 @@ def connect(url: str = "http://127.0.0.1:8400", token: str | None = None, timeou
         hint = "give seconds, up to a day"
         raise InvalidInput("argument", "timeout", "is no time to wait", given=repr(timeout)[:40], hint=hint)
     client = Client(url, token=token or "", timeout_s=timeout)
-    try:
+    with ExitStack() as undone:
+        undone.callback(client.close)
         health = _told(client)
-    except BaseException:
-        client.close()
-        raise
+        undone.pop_all()
     return Server(client, health, token=token or "", timeout_s=timeout)
 
 

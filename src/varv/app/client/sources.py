@@ -7,6 +7,7 @@ from __future__ import annotations
 import datetime as dt
 import weakref
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -79,11 +80,10 @@ class LocalSource:
         """What must be there as long as this is."""
         ledger = open_ledger(home, read_only=True)
         self._close = weakref.finalize(self, ledger.close)
-        try:
+        with ExitStack() as undone:
+            undone.callback(self.close)
             self.desk = _desk(home, ledger, state)
-        except BaseException:
-            self.close()
-            raise
+            undone.pop_all()
         self.verbs = build_verbs(self.desk)
 
     def ask(self, verb: str, fields: Mapping[str, Any]) -> Any:

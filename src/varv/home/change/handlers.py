@@ -34,7 +34,7 @@ from varv.loop.views import LoopView
 from varv.project import ModelPlan
 from varv.registry import Runtimes
 from varv.serving import DataPlane, predicted
-from varv.serving.backfill import Backfill, table_of
+from varv.serving.backfill import Backfill, in_files, table_of
 from varv.serving.model import RequestsBackfilled, RequestsServed
 from varv.serving.predictions import predictions_of
 from varv.serving.views import RoutingView
@@ -150,11 +150,14 @@ class ChangeHandlers:
             plan.require_history(known[column])
         plane = DataPlane(plan.outcome.task, self._runtimes)
         table = predictions_of(plan.name, self._columns)
+        answered = (
+            (segment, predicted(plan.schema, engine, plane, requests))
+            for segment, requests in self._datasets.segments(data, data.event_time)
+        )
         facts: list[RequestsServed] = []
-        for segment, requests in self._datasets.segments(data, data.event_time):
-            rows = predicted(plan.schema, engine, plane, requests)
-            digests = self._columns.append_together(table, {segment: rows})
-            facts.append(served(plan.name, segment, rows, digests[segment]))
+        for frames in in_files(answered):
+            digests = self._columns.append_together(table, frames)
+            facts += [served(plan.name, name, rows, digests[name]) for name, rows in frames.items()]
         return facts
 
     def _plan(self, model: ModelName) -> ModelPlan:

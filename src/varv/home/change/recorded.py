@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-import msgspec
-
 from varv.data import Dataset, DatasetsView
 from varv.data.model import DatasetRegistered, dataset_of
 from varv.features import FeatureDefinition, FeatureSet, definitions_of, rebuilt
@@ -17,7 +15,7 @@ from varv.kernel.ids import DatasetName, ModelName
 from varv.kernel.ledger import Ledger
 from varv.kernel.views import Views
 from varv.loop.model import LoopState
-from varv.loop.plan import loop_id
+from varv.loop.plan import loop_state
 from varv.loop.views import LoopRecord, LoopView
 from varv.project import ModelPlan, datasets_of
 from varv.project.effective import with_kept, with_optional
@@ -155,12 +153,6 @@ def in_force(views: Views, ledger: Ledger, model: ModelName) -> dict[int, frozen
         }
 
 
-def loop_state(ledger: Ledger, model: ModelName) -> LoopState:
-    """Return where the loop of a model is."""
-    row = ledger.saga(loop_id(model))
-    return LoopState() if row is None else msgspec.json.decode(row.state, type=LoopState)
-
-
 def _model(
     views: Views,
     ledger: Ledger,
@@ -187,9 +179,6 @@ def _model(
             names = tuple(known)
         kept = record.declared.kept if record is not None and record.declared is not None else ()
         awaited = record.awaited if record is not None else ()
-    busy = (
-        f"a rollout of v{state.candidate} is open" if state.phase == "rolling" else _BUSY.get(state.phase, "")
-    )
     return RecordedModel(
         model=name,
         requests=None if declared is None else declared.requests,
@@ -203,10 +192,17 @@ def _model(
         in_force=reads,
         started=record is not None,
         retired_at=None if record is None else record.retired_at,
-        busy=busy,
+        busy=_busy(state),
         n_requests=n_requests,
         n_requests_day=n_day,
     )
+
+
+def _busy(state: LoopState) -> str:
+    """Return what a loop is doing that must not be cut short, in words."""
+    if state.phase == "rolling":
+        return f"a rollout of v{state.candidate} is open"
+    return _BUSY.get(state.phase, "")
 
 
 def _as_declared(
