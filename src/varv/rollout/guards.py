@@ -165,11 +165,12 @@ def default_guard(task: Task) -> Guard:
         raise wrong("guard", f"has no loss: the task {task.name!r} names none", "name one in default_loss")
     if loss.name not in task.guards:
         return Guard(loss=loss.name, label=loss.label, unit=loss.unit, bound=0.0, margin=0.0)
-    return _guard(task, DeclaredLoss(loss.name, default_margin(loss.bound), False, None))
+    margin = default_margin(loss.bound) if loss.margin is None else loss.margin
+    return _guard(task, DeclaredLoss(loss.name, margin, False, None))
 
 
 def default_margin(bound: float) -> float:
-    """Return a seven-hundredth of the bound, rounded to one digit.
+    """Return a seven-hundredth of the bound, rounded to one digit: the margin of losses that name none.
 
     Notes
     -----

@@ -56,6 +56,9 @@ class Loss:
     valid: Callable[[Array], Mask]
     towards_bound: RowNumbers | None = None
     """What `of` returns of valid predictions, where cutting `rows` at the bound is not the same."""
+    margin: float | None = None
+    """By how much usual models differ, where that is not a seven-hundredth of the bound: what a candidate may
+    be worse by, if nobody says otherwise."""
     of_lists: bool = False
     """Whether the rows of a list share one loss, so that one invalid prediction spoils the list."""
     meaning: str = ""

@@ -63,6 +63,8 @@ class Ranking(NumericTask):
                 bound=1.0,
                 rows=self._row_losses,
                 valid=self.valid,
+                # A list says less than ten rows: a thousandth would take years of a hundred lists a day.
+                margin=0.01,
                 of_lists=True,
                 meaning=_LOSS,
             )
