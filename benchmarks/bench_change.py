@@ -134,7 +134,7 @@ def wrong_features(folder: Path) -> tuple[int, int]:
     home = open_home(folder / ".varv", project.plans(), SystemClock())
     try:
         [parts] = home.models.values()
-        parts.predictions.restore(home.segments(parts.name))
+        parts.predictions.restore()
         rows = (
             parts.predictions.requested(Instant(0), Instant(home.clock.now() + 1)).unique("key").sort("key")
         )

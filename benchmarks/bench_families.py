@@ -25,6 +25,7 @@ from served import started
 from varv.app.compose import open_ledger, open_views
 from varv.app.replaying import run_replay
 from varv.kernel.blobs import FolderBlobs
+from varv.kernel.catalogue import digests
 from varv.kernel.columns import FolderColumns
 from varv.registry import Package, RegistryView, open_package
 from varv.serving.predictions import predictions_of
@@ -42,7 +43,7 @@ def stored(home: Path, model: str) -> tuple[Package, pl.DataFrame]:
     views, columns = open_views(ledger), FolderColumns(home / "columns")
     views.catch_up()
     with views.reading(RoutingView) as routing, views.reading(RegistryView) as registry:
-        segments = dict(routing.segments[model])
+        segments = digests(routing.catalogue(model).extents())
         package = registry.version(model, 1).registered.package
     rows = pl.concat(columns.batches(predictions_of(model, columns), segments), how="diagonal")
     ledger.close()

@@ -18,8 +18,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from varv.kernel import columns as columns_module
-from varv.kernel import segment_files
+from varv.kernel import segment_files, table_folder
 from varv.kernel.codec import Digest
 from varv.kernel.columns import FolderColumns
 from varv.kernel.content import rows_digest
@@ -36,10 +35,23 @@ def columns(tmp_path):
     return FolderColumns(tmp_path / "columns")
 
 
+def digests_of(frames):
+    return {segment: rows_digest(frame) for segment, frame in frames.items()}
+
+
+def compacted(columns, frames, table="t"):
+    """Compact twice, as the ledger tells it: the second time removes what is not needed any more."""
+    digests = digests_of(frames)
+    made = columns.compact(table, digests)
+    left = {name: digest for name, digest in digests.items() if all(name not in one.segments for one in made)}
+    assert columns.compact(table, left, [one.file for one in made]) == []
+    return made
+
+
 @pytest.fixture
 def few(monkeypatch):
     """Two segments are many."""
-    monkeypatch.setattr(columns_module, "_MANY", 2)
+    monkeypatch.setattr(table_folder, "_MANY", 2)
 
 
 def test_segments_are_scanned_in_the_order_given(columns):
@@ -118,17 +130,30 @@ def test_a_crash_before_the_rename_leaves_no_segment(tmp_path):
 def test_segments_keep_their_names_and_rows_when_they_are_compacted(columns, few, tmp_path):
     columns.append("t", "a", JANUARY)
     columns.append("t", "b", FEBRUARY)
-    columns.compact("t", ["b", "a"])
-    columns.compact("t", ["b", "a"])
+    [made] = compacted(columns, {"b": FEBRUARY, "a": JANUARY})
+    assert (made.file, made.segments) == ("~000000001", ("b", "a"))
     assert len(list((tmp_path / "columns" / "t").iterdir())) == 1
     for store in (columns, FolderColumns(tmp_path / "columns")):
         assert sorted(store.segments("t")) == ["a", "b"]
         assert store.scan("t", ["a", "b"]).collect().equals(pl.concat([JANUARY, FEBRUARY]))
         (batch,) = store.batches("t", ["b", "a"], segment_as="from")
         assert batch.equals(pl.concat([FEBRUARY, JANUARY]).with_columns(pl.Series("from", ["b", "a", "a"])))
-        store.append("t", "a", JANUARY)
-        with pytest.raises(Conflict, match="other rows"):
-            store.append("t", "a", FEBRUARY)
+
+
+def test_a_compacted_file_is_read_whole_by_its_name_and_the_digest_of_what_it_lists(columns, few):
+    for segment, frame in MONTHS.items():
+        columns.append("t", segment, frame)
+    [made] = compacted(columns, MONTHS)
+    listed = columns.listed("t", made.file)
+    assert [(one.segment, one.n_rows) for one in listed] == [("a", 2), ("b", 1)]
+    asked = {made.file: segment_files.listing_digest(listed)}
+    assert columns.scan("t", asked).collect().equals(pl.concat(MONTHS.values()))
+    [rows] = columns.batches("t", asked, segment_as="from", columns=["n"])
+    assert rows.rows() == [(1, "a"), (2, "a"), (3, "b")]
+    with pytest.raises(Corrupt, match="does not hold the rows that the ledger names"):
+        columns.scan("t", {made.file: Digest("0" * 64)})
+    with pytest.raises(Corrupt, match="is missing"):
+        columns.scan("t", {"~000000009": Digest("0" * 64)})
 
 
 def test_of_some_columns_those_that_are_there_are_read(columns, few):
@@ -138,14 +163,14 @@ def test_of_some_columns_those_that_are_there_are_read(columns, few):
         read = list(columns.batches("t", ["a", "b"], columns=["s", "n"], segment_as="from"))
         assert [part.columns for part in read] == [["s", "n", "from"], ["n", "from"]]
         assert [part["n"].to_list() for part in read] == [[1, 2], [3]]
-        columns.compact("t", ["a", "b"])
+        columns.compact("t", digests_of({"a": JANUARY, "b": FEBRUARY.select("n")}))
 
 
 def test_who_has_just_found_a_segment_can_read_it_through_a_compaction(columns, few):
     columns.append("t", "a", JANUARY)
     columns.append("t", "b", FEBRUARY)
     found = columns.scan("t", ["a", "b"])
-    columns.compact("t", ["a", "b"])
+    columns.compact("t", digests_of(MONTHS))
     assert found.collect().height == 3
 
 
@@ -154,8 +179,7 @@ def test_another_process_finds_what_was_compacted_meanwhile(columns, few, tmp_pa
     for segment, frame in (("a", JANUARY), ("b", FEBRUARY)):
         columns.append("t", segment, frame)
         assert other.scan("t", [segment]).collect().equals(frame)
-    columns.compact("t", ["a", "b"])
-    columns.compact("t", ["a", "b"])
+    compacted(columns, MONTHS)
     assert other.scan("t", ["b"]).collect().equals(FEBRUARY)
     assert sorted(other.segments("t")) == ["a", "b"]
 
@@ -164,8 +188,7 @@ def test_segments_of_other_columns_and_of_no_rows_are_compacted_too(columns, few
     frames = {"a": JANUARY, "b": JANUARY.select("n"), "c": FEBRUARY.select("n"), "d": FEBRUARY.clear()}
     for segment, frame in frames.items():
         columns.append("t", segment, frame)
-    columns.compact("t", list(frames))
-    columns.compact("t", list(frames))
+    compacted(columns, frames)
     for segment, frame in frames.items():
         assert columns.scan("t", [segment]).collect().equals(frame)
     read = list(columns.batches("t", list(frames), segment_as="from"))
@@ -175,19 +198,18 @@ def test_segments_of_other_columns_and_of_no_rows_are_compacted_too(columns, few
 
 def test_large_segments_stay_alone(columns, few, monkeypatch):
     monkeypatch.setattr(segment_files, "SMALL_BYTES", 10)
-    monkeypatch.setattr(columns_module, "_SMALL_PARQUET_BYTES", 10)
+    monkeypatch.setattr(table_folder, "_SMALL_PARQUET_BYTES", 10)
     columns.append("t", "a", JANUARY)
     columns.append("t", "b", FEBRUARY)
-    columns.compact("t", ["a", "b"])
+    assert compacted(columns, MONTHS) == []
     assert columns.segments("t") == ["a", "b"]
     assert columns.scan("t", ["a", "b"]).collect().equals(pl.concat([JANUARY, FEBRUARY]))
 
 
 def test_much_in_few_segments_is_compacted(columns, monkeypatch, tmp_path):
-    monkeypatch.setattr(columns_module, "_MUCH_BYTES", 10)
+    monkeypatch.setattr(table_folder, "_MUCH_BYTES", 10)
     columns.append("t", "a", JANUARY)
-    columns.compact("t", ["a"])
-    columns.compact("t", ["a"])
+    compacted(columns, {"a": JANUARY})
     assert [path.name for path in (tmp_path / "columns" / "t").iterdir()] == ["~000000001.parquet"]
     assert columns.scan("t", ["a"]).collect().equals(JANUARY)
 
@@ -200,8 +222,7 @@ def test_small_files_of_earlier_versions_are_read_and_compacted(columns, few, tm
     columns.append("t", "b", FEBRUARY)
     assert columns.append("t", "a", JANUARY) == digests["a"]
     assert columns.scan("t", digests).collect().equals(pl.concat(MONTHS.values()))
-    columns.compact("t", digests)
-    columns.compact("t", digests)
+    compacted(columns, MONTHS)
     assert len(list(folder.iterdir())) == 1
     assert columns.scan("t", digests).collect().equals(pl.concat(MONTHS.values()))
 
@@ -218,12 +239,29 @@ def test_a_compaction_that_crashed_has_changed_nothing_and_is_done_again(few, tm
     columns.append("t", "a", JANUARY)
     columns.append("t", "b", FEBRUARY)
     with pytest.raises(Crash):
-        columns.compact("t", ["a", "b"])
+        columns.compact("t", digests_of(MONTHS))
     columns = FolderColumns(tmp_path)
     assert columns.segments("t") == ["a", "b"]
-    columns.compact("t", ["a", "b"])
-    columns.compact("t", ["a", "b"])
+    compacted(columns, MONTHS)
     assert columns.scan("t", ["a", "b"]).collect().height == 3
+
+
+def test_a_compaction_that_was_not_put_on_record_is_made_again_under_its_name(columns, few, tmp_path):
+    for segment, frame in MONTHS.items():
+        columns.append("t", segment, frame)
+    first = columns.compact("t", digests_of(MONTHS))
+    assert compacted(FolderColumns(tmp_path / "columns"), MONTHS) == first
+    columns.append("t", "c", JANUARY)
+    columns.append("t", "d", JANUARY)
+    [second] = columns.compact("t", digests_of({"c": JANUARY, "d": JANUARY}), [first[0].file])
+    assert second.file == "~000000002"
+
+
+def test_what_an_earlier_version_compacted_is_put_on_record_as_it_is(columns, few, tmp_path):
+    for segment, frame in MONTHS.items():
+        columns.append("t", segment, frame)
+    made = compacted(columns, MONTHS)
+    assert FolderColumns(tmp_path / "columns").compact("t", digests_of(MONTHS)) == made
 
 
 def test_a_compacted_file_that_lists_nothing_is_told(columns, tmp_path):
@@ -245,16 +283,15 @@ def test_a_segment_is_read_only_if_it_has_the_digest_that_is_asked_for(columns):
             read("t", {"c": digest})
 
 
-@pytest.mark.parametrize("compacted", [False, True])
+@pytest.mark.parametrize("in_one_file", [False, True])
 @pytest.mark.parametrize(
     "damage",
     [lambda data: data[:99], lambda data: b"", lambda data: data + bytes(9), lambda data: bytes(len(data))],
 )
-def test_a_damaged_file_is_corrupt_and_named(columns, few, tmp_path, damage, compacted):
+def test_a_damaged_file_is_corrupt_and_named(columns, few, tmp_path, damage, in_one_file):
     digests = {segment: columns.append("t", segment, frame) for segment, frame in MONTHS.items()}
-    if compacted:
-        columns.compact("t", digests)
-        columns.compact("t", digests)
+    if in_one_file:
+        compacted(columns, MONTHS)
     for store in (columns, FolderColumns(tmp_path / "columns")):
         (path, *_) = (tmp_path / "columns" / "t").iterdir()
         path.write_bytes(damage(path.read_bytes()))
@@ -285,11 +322,11 @@ def test_files_of_a_version_without_digests_are_read(few, tmp_path):
 
 def test_a_segment_is_not_given_up_for_a_compacted_copy_that_is_damaged(columns, few, tmp_path):
     digests = {segment: columns.append("t", segment, frame) for segment, frame in MONTHS.items()}
-    columns.compact("t", digests)
+    [made] = columns.compact("t", digests)
     path = tmp_path / "columns" / "t" / "~000000001.parquet"
     path.write_bytes(path.read_bytes()[:-9])
     with pytest.raises(Corrupt, match="~000000001"):
-        columns.compact("t", digests)
+        columns.compact("t", {}, [made.file])
     assert (tmp_path / "columns" / "t" / "a.arrows").exists()
 
 
@@ -300,6 +337,8 @@ class Compaction(RuleBasedStateMachine):
     def begin(self) -> None:
         self.folder = tempfile.TemporaryDirectory()
         self.held: dict[str, pl.DataFrame] = {}
+        self.alone: dict[str, Digest] = {}
+        self.files: list[str] = []
         self.columns = self.reader = FolderColumns(Path(self.folder.name), durable=False)
 
     @rule(n_rows=st.integers(0, 3))
@@ -308,11 +347,18 @@ class Compaction(RuleBasedStateMachine):
         # Names that do not sort as they come.
         segment = f"{7 * number % 10}-{number}"
         self.held[segment] = pl.DataFrame({"n": range(number, number + n_rows)}, schema={"n": pl.Int64})
-        self.columns.append("t", segment, self.held[segment])
+        self.alone[segment] = self.columns.append("t", segment, self.held[segment])
 
     @rule()
     def compact(self) -> None:
-        self.columns.compact("t", list(self.held))
+        for made in self.columns.compact("t", self.alone, self.files):
+            self.files.append(made.file)
+            for segment in made.segments:
+                del self.alone[segment]
+
+    @rule()
+    def compact_without_a_record(self) -> None:
+        self.columns.compact("t", self.alone, self.files)
 
     @rule()
     def reopen(self) -> None:
@@ -332,6 +378,8 @@ class Compaction(RuleBasedStateMachine):
         read = list(self.columns.batches("t", list(self.held), segment_as="from"))
         rows = pl.concat(read).rows() if read else []
         assert rows == [(n, segment) for segment, frame in self.held.items() for n in frame["n"]]
+        files = [segment for file in self.files for segment in self.columns.listed("t", file)]
+        assert sorted([*self.alone, *(one.segment for one in files)]) == sorted(self.held)
 
     def teardown(self) -> None:
         self.folder.cleanup()

@@ -11,6 +11,7 @@ import polars as pl
 import pytest
 
 from varv.data import Dataset, Datasets, DatasetsView, Frame, Quarantine, Selection
+from varv.kernel import table_folder
 from varv.kernel.clock import VirtualClock, instant
 from varv.kernel.codec import decode_event
 from varv.kernel.columns import FolderColumns
@@ -94,9 +95,8 @@ def test_each_batch_makes_a_version_and_old_versions_stay_as_they_were(store):
         (3, "at", 1),
         (4, "done_at", 1),
     ]
-    latest = store.datasets.latest(TRIPS, "at")
-    assert latest is not None
-    assert (latest.version, latest.segment, latest.first) == (3, "d2", instant("2013-01-04"))
+    latest = store.datasets.extents(TRIPS, "at")[-1]
+    assert (latest.number, latest.name, latest.first) == (3, "d2", instant("2013-01-04"))
     before = store.datasets.read(TRIPS, version=2)
     assert before.rows() == [("a", at(1), 1, at(3), True), ("b", at(2), 2, None, None)]
     store.datasets.append(TRIPS, "done_at", done(("c", at(6), True)), segment="d3")
@@ -424,3 +424,55 @@ def test_what_cannot_even_be_kept_in_quarantine_is_refused_by_name(store):
         store.datasets.append(
             TRIPS, "at", base(("a", at(1), 1)).with_columns(size=pl.Series([[1]])), segment="d1"
         )
+
+
+class TestCompacted:
+    """What is stored together stays what it is, though nothing of it is remembered by its name."""
+
+    @pytest.fixture
+    def stored(self, store, monkeypatch):
+        """Six versions: two files of two batches each part, one batch alone each."""
+        monkeypatch.setattr(table_folder, "_MANY", 2)
+        for number in range(1, 7):
+            key = f"k{number}"
+            store.datasets.append(TRIPS, "at", base((key, at(number), number)), segment=f"w-{number:03d}")
+            told = done((key, at(number, 6), number % 2 == 0))
+            store.datasets.append(TRIPS, "done_at", told, segment=f"w-{number:03d}")
+            if number in (2, 5):
+                store.commit(store.datasets.compact(TRIPS))
+        return store
+
+    def test_every_version_reads_as_it_did(self, store, stored):
+        plain = Store(store.folder / "plain")
+        for number in range(1, 7):
+            key = f"k{number}"
+            plain.datasets.append(TRIPS, "at", base((key, at(number), number)), segment=f"w-{number:03d}")
+            told = done((key, at(number, 6), number % 2 == 0))
+            plain.datasets.append(TRIPS, "done_at", told, segment=f"w-{number:03d}")
+        assert [one.n_segments for one in stored.datasets.extents(TRIPS, "at")] == [2, 2, 1, 1]
+        for version in range(13):
+            read = stored.datasets.read(TRIPS, version=version)
+            assert read.equals(plain.datasets.read(TRIPS, version=version))
+        for since, until in (
+            ("2013-01-01", "2013-01-03"),
+            ("2013-01-04", "2013-01-06"),
+            ("2013-01-07", "2013-01-09"),
+        ):
+            window = {"since": instant(since), "until": instant(until)}
+            assert stored.datasets.read(TRIPS, **window).equals(plain.datasets.read(TRIPS, **window))
+        assert stored.datasets.versions(TRIPS) == plain.datasets.versions(TRIPS)
+        assert stored.datasets.digest(TRIPS) == plain.datasets.digest(TRIPS)
+
+    def test_a_batch_of_before_changes_nothing_and_other_rows_under_its_name_are_refused(self, stored):
+        again = stored.datasets.prepare_append(TRIPS, "at", base(("k2", at(2), 2)), segment="w-002")
+        assert (again.facts, again.accepted, again.rows["id"].to_list()) == ((), True, ["k2"])
+        with pytest.raises(Conflict, match="exists with other rows"):
+            stored.datasets.prepare_append(TRIPS, "at", base(("k9", at(2), 2)), segment="w-002")
+        assert stored.datasets.version_of(TRIPS, "done_at", "w-002") == 4
+        assert stored.datasets.has_come(TRIPS, "at", "w-001")
+        assert not stored.datasets.has_come(TRIPS, "at", "w-0015")
+        assert not stored.datasets.has_come(TRIPS, "at", "v-001")
+
+    def test_batches_come_by_their_names(self, stored):
+        found = [(name, rows["id"].to_list()) for name, rows in stored.datasets.segments(TRIPS, "at")]
+        assert found == [(f"w-{number:03d}", [f"k{number}"]) for number in range(1, 7)]

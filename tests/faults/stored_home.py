@@ -15,7 +15,7 @@ from tests.home.live_home import REQUEST, LiveHome
 from tests.loop.synthetic import declared, parcels, replayed
 
 from varv.home import live as live_module
-from varv.kernel import columns as columns_module
+from varv.kernel import table_folder
 from varv.kernel.sagas import Message
 from varv.loop.model import RetrainAsked
 
@@ -28,7 +28,7 @@ def build(home: Path) -> None:
     replayed(declared(until=UNTIL, references=("never",)), home, declared_only=False)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(live_module, "COMPACT_EVERY", 6)
-        patch.setattr(columns_module, "_MANY", 3)
+        patch.setattr(table_folder, "_MANY", 3)
         found = LiveHome(home)
         for number in range(N_LIVE):
             found.answering.answer(REQUEST, f"r-{number}")

@@ -555,7 +555,7 @@ def test_a_file_that_nothing_names_is_mentioned_and_changes_nothing(home):
     assert report.ok
     assert report.unread == (f"{PREDICTED}20240601T000000000000.arrows",)
     found = lives(home)
-    assert "20240601T000000000000" not in found.home.segments(found.parts.name)
+    assert "20240601T000000000000" not in [one.name for one in found.home.extents(found.parts.name)]
     found.close()
 
 

@@ -10,7 +10,8 @@ from tests.app.changed_project import CHANGED, NEW, PARCEL, changes_of, done, ed
 from tests.app.serving import Server, eventually, varv
 
 from varv.app.compose import open_ledger, open_views
-from varv.kernel.columns import FolderColumns
+from varv.kernel.catalogue import digests
+from varv.kernel.columns import SEGMENT, FolderColumns, stretches
 from varv.serving.predictions import predictions_of
 from varv.serving.views import RoutingView
 
@@ -30,16 +31,18 @@ def lacking(home):
     ledger = open_ledger(home, read_only=True)
     try:
         with open_views(ledger).reading(RoutingView) as view:
-            segments, later = dict(view.segments["late-parcel"]), dict(view.backfilled["late-parcel"])
+            segments = digests(view.catalogue("late-parcel").extents())
+            later = dict(view.backfilled["late-parcel"])
     finally:
         ledger.close()
     columns = FolderColumns(home / "columns")
     n_lacking = n_rows = 0
-    for segment, digest in segments.items():
-        [rows] = columns.batches(predictions_of("late-parcel", columns), {segment: digest})
-        there = {*rows.columns, *(name for one in later.get(segment, ()) for name in one.columns)}
-        n_lacking += 0 if there >= set(NEW) else rows.height
-        n_rows += rows.height
+    table = predictions_of("late-parcel", columns)
+    for batch in columns.batches(table, segments, segment_as=SEGMENT):
+        for segment, rows in stretches(batch):
+            there = {*rows.columns, *(name for one in later.get(segment, ()) for name in one.columns)}
+            n_lacking += 0 if there >= set(NEW) else rows.height
+            n_rows += rows.height
     return n_lacking, n_rows
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import polars as pl
 
+from varv.app.compose import VIEWS
 from varv.data.expectations import ColumnRule, Contract
 from varv.data.model import (
     BatchQuarantined,
@@ -16,10 +17,7 @@ from varv.data.model import (
     RepeatsDropped,
 )
 from varv.data.rules import Example, Report, Violation
-from varv.data.views import DatasetsView
-from varv.home.change.views import ChangesView
 from varv.home.model import Comparison, Gain, Measure, Month, PolicyScore
-from varv.home.views import HomeView
 from varv.kernel.clock import DAY, HOUR, Duration, Instant, instant
 from varv.kernel.codec import Digest, Event, digest
 from varv.kernel.columns import FolderColumns
@@ -37,7 +35,6 @@ from varv.loop.model import (
     RowsMatured,
     Trigger,
 )
-from varv.loop.views import LoopView
 from varv.monitoring import (
     AlarmCleared,
     AlarmRaised,
@@ -49,8 +46,7 @@ from varv.monitoring import (
     Window,
 )
 from varv.monitoring.model import ScoreCounts
-from varv.monitoring.views import MonitoringView
-from varv.registry import AliasMoved, DatasetUse, RegistryView, VersionRegistered
+from varv.registry import AliasMoved, DatasetUse, VersionRegistered
 from varv.rollout import (
     AT_ONCE,
     Evidence,
@@ -62,7 +58,6 @@ from varv.rollout import (
     RolloutSettled,
     RolloutStarted,
     RolloutStepped,
-    RolloutsView,
     RoutingApplied,
     ShadowStarted,
     VersionPromoted,
@@ -70,7 +65,6 @@ from varv.rollout import (
 from varv.rollout.luck import Hour
 from varv.serving.model import RequestsServed, RoutingChanged
 from varv.serving.routing import RoutingShare, RoutingTable
-from varv.serving.views import RoutingView
 from varv.tasks import task_of
 from varv.training.gates import GateResult
 
@@ -84,17 +78,7 @@ FEATURES = ("carrier", "origin", "distance", "temp", "visib")
 
 def empty() -> tuple[Views, Ledger]:
     ledger = SqliteLedger(MEMORY)
-    return Views(
-        ledger,
-        RegistryView,
-        RoutingView,
-        RolloutsView,
-        MonitoringView,
-        LoopView,
-        DatasetsView,
-        HomeView,
-        ChangesView,
-    ), ledger
+    return Views(ledger, *VIEWS), ledger
 
 
 def history(*, open_rollout: bool = True) -> tuple[Views, Ledger]:

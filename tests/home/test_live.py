@@ -10,7 +10,7 @@ from varv.home import live as live_module
 from varv.home.live import Sealed
 from varv.home.model import HistoryTaken
 from varv.home.why import explain
-from varv.kernel import columns as columns_module
+from varv.kernel import table_folder
 from varv.kernel.clock import DAY, HOUR, HeldClock, Instant, VirtualClock
 from varv.kernel.errors import FailedPrecondition, InvalidInput, NotFound, StorageFull
 from varv.kernel.faults import Crash, Faults
@@ -112,7 +112,7 @@ def test_what_came_in_a_few_rows_at_a_time_is_stored_together_and_read_the_same_
     lived, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(live_module, "COMPACT_EVERY", 6)
-    monkeypatch.setattr(columns_module, "_MANY", 3)
+    monkeypatch.setattr(table_folder, "_MANY", 3)
     first = lived(tmp_path)
     for number in range(13):
         first.answering.answer(REQUEST, f"r-{number}")

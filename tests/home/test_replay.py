@@ -23,7 +23,7 @@ from tests.loop.synthetic import (
 import varv
 from varv.app.verifying import verify_report
 from varv.home.replay import still_filled
-from varv.kernel import columns as columns_module
+from varv.kernel import table_folder
 from varv.kernel.clock import DAY, instant, iso
 from varv.kernel.errors import FailedPrecondition
 from varv.kernel.ledger import Entry
@@ -208,7 +208,7 @@ def test_the_same_seed_gives_the_same_ledger(story, tmp_path):
 
 def test_what_came_in_small_is_stored_together_and_changes_nothing(story, tmp_path, monkeypatch):
     home, _, _ = story
-    monkeypatch.setattr(columns_module, "_MANY", 8)
+    monkeypatch.setattr(table_folder, "_MANY", 8)
     replayed(declared(on=EVERY_TEN_DAYS, plants=(LEAKY, BREAKS)), tmp_path)
     assert head_of(tmp_path) == head_of(home)
     files = [path.name for path in (tmp_path / "columns").rglob("*") if path.is_file()]

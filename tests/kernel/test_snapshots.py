@@ -13,7 +13,6 @@ import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.kernel.samples import NOON, Ordered
 
 from varv.kernel import snapshots as module
 from varv.kernel.faults import Crash, Faults
@@ -21,6 +20,8 @@ from varv.kernel.ledger import Append, Change
 from varv.kernel.ledger_sqlite import SqliteLedger
 from varv.kernel.secret import Secret
 from varv.kernel.snapshots import Position, Snapshots, fingerprint
+
+from .samples import NOON, Ordered
 
 
 class Part(msgspec.Struct, frozen=True):

@@ -5,12 +5,16 @@ from __future__ import annotations
 import sqlite3
 from contextlib import closing
 
+import msgspec
 import pytest
 
+from varv.kernel.errors import Corrupt
 from varv.kernel.ledger import GENESIS, Append, Change, Entry, entry_hash
 from varv.kernel.ledger_sqlite import SqliteLedger, read_only
 from varv.kernel.merkle import Notary, SigningKey, Tree, read_checkpoints
-from varv.kernel.verify import OVERDUE, verify
+from varv.kernel.secret import Secret
+from varv.kernel.snapshots import Position, Snapshots
+from varv.kernel.verify import OVERDUE, Checked, require_sound, verify
 
 from .samples import NOON, Noted
 
@@ -198,3 +202,62 @@ def test_it_verifies_while_the_owner_appends(home):
         verification = check(home)
         assert verification.ok
         assert (verification.n_entries, verification.signed_up_to) == (N + 1, N)
+
+
+def sound(home, checked=None):
+    """Check a home as its owner does at a start, from what was found before."""
+    with read_only(home / "ledger.db") as ledger:
+        last = read_checkpoints(home / "checkpoints.jsonl")[-1:]
+        return require_sound(ledger, "home", last, SigningKey(home / "key").public(), checked=checked)
+
+
+def gone_on(home):
+    notary = Notary(home / "checkpoints.jsonl", SigningKey(home / "key"))
+    with closing(SqliteLedger(home / "ledger.db", notary=notary)) as ledger:
+        for n in range(4):
+            ledger.commit(Change(at=NOON, facts=(Append("s", Noted(text=f"later {n}")),)))
+
+
+def kept(checked):
+    return msgspec.msgpack.decode(msgspec.msgpack.encode(checked), type=Checked)
+
+
+def test_a_check_goes_on_from_what_was_found_and_finds_the_same(home):
+    before = kept(sound(home))
+    gone_on(home)
+    assert (before.last, before.tree.size) == (N, N)
+    after, whole = sound(home, kept(before)), sound(home)
+    assert (after.last, after.hash, after.tree, after.rows) == (
+        whole.last,
+        whole.hash,
+        whole.tree,
+        whole.rows,
+    )
+
+
+@pytest.mark.parametrize("seq", [N + 1, N + 2, N + 4])
+def test_what_came_after_is_still_compared(home, seq):
+    before = sound(home)
+    gone_on(home)
+    tamper(home, f"UPDATE entries SET at = at + 1 WHERE seq = {seq}")
+    with pytest.raises(Corrupt, match=f"entry {seq}"):
+        sound(home, kept(before))
+
+
+def test_what_was_found_of_a_ledger_that_was_cut_since_is_passed_over(home):
+    before = sound(home)
+    snapshots = Snapshots(home / "snapshots", Secret(home / "digest"), "of this code", durable=False)
+    snapshots.write("checked", Position(before.last, before.hash), before)
+    with read_only(home / "ledger.db") as ledger:
+        found = snapshots.newest("checked", Checked, ledger)
+    assert found is not None
+    assert found.state == before
+    tamper(home, f"DELETE FROM entries WHERE seq > {N - 2}")
+    with read_only(home / "ledger.db") as ledger:
+        assert snapshots.newest("checked", Checked, ledger) is None
+
+
+def test_a_checkpoint_of_before_that_was_not_asked_about_is_compared_from_the_beginning(home):
+    before = kept(sound(home))
+    before.roots.clear()
+    assert sound(home, before) is not before

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import polars as pl
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.loop.synthetic import declared
 
+from varv.kernel import table_folder
+from varv.kernel.catalogue import Catalogue, Compacted, Extent
 from varv.kernel.clock import DAY, HOUR, Instant
-from varv.kernel.codec import Digest
 from varv.kernel.columns import TIME, FolderColumns
+from varv.kernel.content import rows_digest
 from varv.kernel.errors import Conflict
 from varv.kernel.ids import ModelName
 from varv.project import plan_of
@@ -50,9 +54,36 @@ def outcomes(*known: tuple[str, int, int]) -> pl.DataFrame:
     return pl.DataFrame(list(known), schema=schema, orient="row").with_columns(pl.col("known_at").cast(TIME))
 
 
+class Kept:
+    """What the columns and datasets of a world hold."""
+
+    def __init__(self, folder: Path) -> None:
+        self.columns = FolderColumns(folder, durable=False)
+        self.catalogue = Catalogue()
+        self.known = outcomes()
+
+    def predictions(self, most_held: int = 1000) -> Predictions:
+        def known(since: int, known_by: int | None) -> pl.DataFrame:
+            until = 10**18 if known_by is None else known_by
+            return self.known.filter(pl.col("known_at").to_physical().is_between(since, until))
+
+        return Predictions(MODEL, self.columns, OUTCOME, Stored(self.catalogue.extents, known, most_held))
+
+    def count(self, segment: str, rows: pl.DataFrame) -> None:
+        """Put a segment on record."""
+        times, number = rows["requested_at"].to_physical(), self.catalogue.n + 1
+        span = {"first": times.min(), "last": times.max()}
+        digest = rows_digest(rows)
+        self.catalogue.add(Extent(name=segment, digest=digest, n_rows=rows.height, number=number, **span))
+
+    def compact(self, telemetry: Predictions) -> None:
+        for made in telemetry.compact(*self.catalogue.compactable()):
+            self.catalogue.compacted(Compacted(file=made.file, segments=made.segments), made.first, made.last)
+
+
 @pytest.fixture
 def telemetry(tmp_path):
-    return Predictions(MODEL, FolderColumns(tmp_path, durable=False), OUTCOME)
+    return Kept(tmp_path).predictions()
 
 
 def shown(frame: pl.DataFrame) -> list[tuple[str, int | None]]:
@@ -78,11 +109,12 @@ def test_an_outcome_is_seen_from_the_instant_at_which_it_is_known(telemetry):
 
 
 def test_segments_of_older_homes_are_completed(tmp_path):
-    columns = FolderColumns(tmp_path, durable=False)
+    kept = Kept(tmp_path)
     old = predictions(("a", 10)).drop("coin", "former", "former_score")
-    columns.append("predictions", "s1", old)
-    telemetry = Predictions(MODEL, columns, OUTCOME)
-    telemetry.restore(["s1"])
+    kept.columns.append("predictions", "s1", old)
+    kept.count("s1", old)
+    telemetry = kept.predictions()
+    telemetry.restore()
     telemetry.predicted("s2", predictions(("b", 20)))
     rows = telemetry.requested(at(0), at(100))
     assert rows["key"].to_list() == ["a", "b"]
@@ -132,45 +164,43 @@ DELAYS = st.lists(
 )
 
 
-class Kept:
-    """What the columns and datasets of a world hold."""
-
-    def __init__(self) -> None:
-        self.segments: dict[str, Digest] = {}
-        self.known = outcomes()
-
-    def stored(self, most_held: int) -> Stored:
-        def known(since: int, known_by: int) -> pl.DataFrame:
-            known_at = pl.col("known_at").to_physical()
-            return self.known.filter((known_at >= since) & (known_at <= known_by))
-
-        return Stored(lambda: self.segments, known, most_held)
-
-
 @pytest.fixture
 def unmerged(monkeypatch):
     """Batches stay as small as they come, so that a few rows make many of them."""
     monkeypatch.setattr(predictions_module, "_BLOCK", 1)
 
 
-@pytest.mark.parametrize("most_held", [None, 1, 4])
+@pytest.mark.parametrize("most_held", [1, 4, 100])
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(DELAYS, st.integers(0, 6 * DAY), st.integers(0, 6 * DAY), st.integers(0, 9 * DAY), st.integers(1, 5))
+@given(
+    DELAYS,
+    st.integers(0, 6 * DAY),
+    st.integers(0, 6 * DAY),
+    st.integers(0, 9 * DAY),
+    st.integers(1, 5),
+    st.booleans(),
+    st.sampled_from([1, 2, 100]),
+)
 def test_what_is_seen_is_what_a_plain_loop_over_the_rows_sees(
-    tmp_path_factory, unmerged, most_held, rows, since, until, by, n_batches
+    tmp_path_factory, unmerged, most_held, rows, since, until, by, n_batches, restarted, many
 ):
-    """Against brute force: however requests and outcomes were batched, and however few are held."""
-    kept = Kept()
-    stored = None if most_held is None else kept.stored(most_held)
-    telemetry = Predictions(
-        MODEL, FolderColumns(tmp_path_factory.mktemp("columns"), durable=False), OUTCOME, stored
-    )
+    """Against brute force: however requests and outcomes were batched and stored together, and however few
+    are held.
+    """
+    kept = Kept(tmp_path_factory.mktemp("columns"))
+    telemetry = kept.predictions(most_held)
     keyed = [(f"k{number}", *row) for number, row in enumerate(sorted(rows))]
     for number in range(n_batches):
         part = [(key, asked) for key, asked, _, _ in keyed[number::n_batches]]
         if part:
             telemetry.predicted(f"s{number}", predictions(*part))
-            kept.segments[f"s{number}"] = Digest("")
+            kept.count(f"s{number}", predictions(*part))
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(table_folder, "_MANY", many)
+                kept.compact(telemetry)
+    if restarted:
+        telemetry = kept.predictions(most_held)
+        telemetry.restore()
     arrived = sorted(keyed, key=lambda row: row[1] + row[2])
     for number in range(0, len(arrived), 7):
         batch = arrived[number : number + 7]
@@ -190,12 +220,13 @@ def test_what_is_seen_is_what_a_plain_loop_over_the_rows_sees(
 
 
 def test_what_is_held_does_not_grow_and_what_is_not_is_read_from_the_columns(tmp_path, unmerged):
-    kept = Kept()
-    telemetry = Predictions(MODEL, FolderColumns(tmp_path, durable=False), OUTCOME, kept.stored(50))
+    kept = Kept(tmp_path)
+    telemetry = kept.predictions(50)
     for number in range(40):
         keys = [f"{number}-{n}" for n in range(10)]
-        telemetry.predicted(f"s{number}", predictions(*((key, number * HOUR) for key in keys)))
-        kept.segments[f"s{number}"] = Digest("")
+        rows = predictions(*((key, number * HOUR) for key in keys))
+        telemetry.predicted(f"s{number}", rows)
+        kept.count(f"s{number}", rows)
         known = outcomes(*((key, 1, number * HOUR + 1) for key in keys))
         kept.known = pl.concat([kept.known, known])
         telemetry.known(known)
@@ -208,9 +239,12 @@ def test_what_is_held_does_not_grow_and_what_is_not_is_read_from_the_columns(tmp
     seen = [telemetry.n_labelled(at(10**15), known_by=at(n * HOUR + 1)) for n in (0, 20, 39)]
     assert seen == [10, 210, 400]
 
-    again = Predictions(MODEL, FolderColumns(tmp_path, durable=False), OUTCOME, kept.stored(50))
-    again.restore(kept.segments)
+    assert len(telemetry._segments) <= 6
+
+    again = kept.predictions(50)
+    again.restore()
     again.known(kept.known)
+    assert again._held(at(0), at(40 * HOUR), None)[0].height <= 55
     for since, until in ((0, 40), (30, 40), (39, 40), (2, 4)):
         window = at(since * HOUR), at(until * HOUR)
         expected = telemetry.matured(*window, known_by=at(38 * HOUR))
@@ -224,13 +258,15 @@ def test_an_outcome_that_is_asked_for_by_name_comes_once(telemetry):
 
 
 def test_a_restart_sees_what_was_there_before(tmp_path):
-    telemetry = Predictions(MODEL, FolderColumns(tmp_path, durable=False), OUTCOME)
-    telemetry.predicted("s1", predictions(("a", 10), ("b", 20)))
-    telemetry.predicted("s2", predictions(("c", 3 * HOUR)))
+    kept = Kept(tmp_path)
+    telemetry = kept.predictions()
+    for segment, rows in (("s1", predictions(("a", 10), ("b", 20))), ("s2", predictions(("c", 3 * HOUR)))):
+        telemetry.predicted(segment, rows)
+        kept.count(segment, rows)
     for outcome in (outcomes(("a", 1, 50)), outcomes(("c", 0, 4 * HOUR))):
         telemetry.known(outcome)
-    again = Predictions(MODEL, FolderColumns(tmp_path, durable=False), OUTCOME)
-    again.restore(["s1", "s2"])
+    again = kept.predictions()
+    again.restore()
     again.known(outcomes(("a", 1, 50), ("c", 0, 4 * HOUR)))
     for since, until, by in ((0, 100, 60), (0, DAY, DAY), (15, DAY, HOUR)):
         one = telemetry.matured(at(since), at(until), known_by=at(by))

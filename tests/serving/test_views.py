@@ -35,4 +35,4 @@ def test_the_table_of_the_highest_epoch_is_in_force_in_whatever_order_they_come(
 def test_requests_are_counted_by_version_and_segments_kept_in_order():
     view = fold(served("b", {"1": 5, "2": 1}), served("a", {"2": 4, "0": 2}))
     assert view.n_requests[MODEL] == {"1": 5, "2": 5, "0": 2}
-    assert list(view.segments[MODEL]) == ["b", "a"]
+    assert [one.name for one in view.catalogue(MODEL).extents()] == ["b", "a"]

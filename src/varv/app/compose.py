@@ -12,7 +12,7 @@ from varv.home.change.handlers import ChangeHandlers
 from varv.home.change.recorded import effective_plans
 from varv.home.change.rules import ChangeSaga
 from varv.home.change.views import ChangesView
-from varv.home.home import Home, ModelParts
+from varv.home.home import CHECKED, Home, ModelParts
 from varv.home.views import HomeView
 from varv.kernel.blobs import FolderBlobs
 from varv.kernel.clock import Clock
@@ -22,9 +22,10 @@ from varv.kernel.faults import Faults
 from varv.kernel.ids import ModelName
 from varv.kernel.ledger import Ledger
 from varv.kernel.ledger_sqlite import Durability, SqliteLedger
-from varv.kernel.merkle import Notary, SigningKey, read_checkpoints
+from varv.kernel.merkle import Notary, SigningKey
 from varv.kernel.secret import SECRET_FILE, Secret
-from varv.kernel.verify import require_sound
+from varv.kernel.snapshots import SNAPSHOTS, Snapshots, code_in, fingerprint
+from varv.kernel.verify import Checked, require_sound_folder
 from varv.kernel.views import Views
 from varv.loop.candidates import Candidates
 from varv.loop.handlers import LoopHandlers
@@ -71,23 +72,15 @@ def open_ledger(
     )
 
 
-def require_sound_ledger(folder: Path, ledger: Ledger) -> None:
-    """Compare a ledger with its chain, its records and its last checkpoint, before anything is decided on it.
-
-    Raises
-    ------
-    Corrupt
-        If something is not what was written.
-    """
-    # The last checkpoint vouches for all before it; varv verify looks at every one.
-    checkpoints = read_checkpoints(folder / "checkpoints.jsonl")[-1:]
-    public = SigningKey(folder / "signing.key", create=False).public()
-    require_sound(ledger, folder.name, checkpoints, public)
+def open_snapshots(folder: Path) -> Snapshots:
+    """Return the snapshots of a home, of which only those count that this very code has made."""
+    made_by = fingerprint(code_in(Path(__file__).parents[1]))
+    return Snapshots(folder / SNAPSHOTS, Secret(folder / SECRET_FILE), made_by)
 
 
-def open_views(ledger: Ledger) -> Views:
-    """Return every read model of a ledger."""
-    return Views(ledger, *VIEWS)
+def open_views(ledger: Ledger, folder: Path | None = None) -> Views:
+    """Return every read model of a ledger; of one in a home's folder they go on from its snapshot."""
+    return Views(ledger, *VIEWS, snapshots=None if folder is None else open_snapshots(folder))
 
 
 def open_engine(ledger: Ledger, clock: Clock) -> Engine:
@@ -128,10 +121,12 @@ def open_home(
     """
     folder.mkdir(parents=True, exist_ok=True)
     ledger = ledger or open_ledger(folder, durability=durability, faults=faults)
-    require_sound_ledger(folder, ledger)
+    snapshots = open_snapshots(folder)
+    before = snapshots.newest(CHECKED, Checked, ledger)
+    checked = require_sound_folder(folder, ledger, None if before is None else before.state)
     blobs = FolderBlobs(folder / "blobs", faults=faults)
     columns = FolderColumns(folder / "columns", durable=durability == "full", faults=faults)
-    views = views or open_views(ledger)
+    views = views or open_views(ledger, folder)
     datasets = Datasets(ledger, columns, clock, views, Secret(folder / SECRET_FILE))
     plans = effective_plans(plans, views, ledger)
     features = FeatureStore()
@@ -162,6 +157,8 @@ def open_home(
         planes=planes,
         fleet=fleet,
         leaks=leaks,
+        snapshots=snapshots,
+        checked=checked,
         models=models,
     )
     for plan in plans:

@@ -127,7 +127,7 @@ def _data(home: Path) -> list[Check]:
     except VarvError as error:
         return [Check(name="data", verdict="bad", found=str(error), hint="see varv verify")]
     try:
-        views = open_views(ledger)
+        views = open_views(ledger, home)
         parts, reasons = data_status(views), quarantined_by_reason(views)
         notices = _text_features(views)
     except VarvError as error:

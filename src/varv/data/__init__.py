@@ -10,7 +10,8 @@ from varv.data.model import Dataset
 from varv.data.quarantine import Correction, Quarantine, Selection
 from varv.data.service import Appended, Datasets, Prepared
 from varv.data.sources import Csv, Frame, Parquet
-from varv.data.views import DatasetsView, DatasetVersion
+from varv.data.versions import DatasetVersion
+from varv.data.views import DatasetsView
 
 __all__ = [
     "Appended",

@@ -298,6 +298,20 @@ class DatasetVersionAppended(Event, frozen=True, kw_only=True):
         return f"{self.dataset} {self.part} {self.segment}: {count(self.n_rows)} rows"
 
 
+@event("data.batches_compacted")
+class BatchesCompacted(Event, frozen=True, kw_only=True):
+    """Segments of one part lie in one file from now on, in this order; versions stay what they are."""
+
+    dataset: DatasetName
+    part: str
+    file: str
+    segments: tuple[str, ...]
+
+    def line(self) -> str:
+        """Return one line on what this event states."""
+        return f"{self.dataset} {self.part}: {count(len(self.segments))} batches stored together"
+
+
 @event("data.repeats_dropped")
 class RepeatsDropped(Event, frozen=True, kw_only=True):
     """Rows of a batch repeat a key that has been stated: `n_equal` with the same values, `n_different` with

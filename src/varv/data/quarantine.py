@@ -12,9 +12,10 @@ from collections.abc import Sequence
 import msgspec
 import polars as pl
 
-from varv.data.model import BatchDropped, BatchReleased, BatchReplaced, Dataset, dataset_of
-from varv.data.service import REASON, Datasets, Prepared, conformed, stream_of
-from varv.data.views import DatasetsView, Quarantined
+from varv.data.model import BatchDropped, BatchReleased, BatchReplaced, Dataset
+from varv.data.service import REASON, Datasets, Prepared, conformed
+from varv.data.versions import stream_of
+from varv.data.views import DatasetsView, Quarantined, registered_dataset
 from varv.kernel.clock import Clock
 from varv.kernel.codec import digest
 from varv.kernel.errors import FailedPrecondition, InvalidInput, NotFound
@@ -71,12 +72,7 @@ class Quarantine:
         NotFound
             If there is none of that name.
         """
-        with self._views.reading(DatasetsView) as view:
-            registered, known = view.registered(name), [str(one.dataset) for one in view.datasets()]
-        if registered is None:
-            hint = f"the datasets are {', '.join(known) or 'none'}"
-            raise NotFound("dataset", name[:80], "is not registered", hint=hint)
-        return dataset_of(registered)
+        return registered_dataset(self._views, name)
 
     def batches(self, chosen: Selection) -> list[Quarantined]:
         """Return the batches that a selection names, in the order in which they came.
@@ -156,7 +152,7 @@ class Quarantine:
                 into=into,
             )
             prepared = self._datasets.prepare_correction(dataset, held.part, stored, segment=into)
-            facts += [Fact(stream_of(dataset), event), *prepared.facts]
+            facts += [Fact(stream_of(dataset.name), event), *prepared.facts]
             made.append((dataset, held.part, prepared))
         return _corrected(taken, facts, made)
 
@@ -196,7 +192,7 @@ class Quarantine:
         )
         stored = conformed(given, dataset, held.part)
         prepared = self._datasets.prepare_correction(dataset, held.part, stored, segment=into)
-        facts = [Fact(stream_of(dataset), event), *prepared.facts]
+        facts = [Fact(stream_of(dataset.name), event), *prepared.facts]
         return _corrected([(held, rows)], facts, [(dataset, held.part, prepared)])
 
     def drop(self, chosen: Selection, *, by: str, why: str = "") -> Correction:
@@ -211,7 +207,7 @@ class Quarantine:
         taken = [(held, rows) for held in self.batches(chosen) if len(rows := self.rows(held, chosen))]
         facts = [
             Fact(
-                stream_of(dataset),
+                stream_of(dataset.name),
                 BatchDropped(
                     dataset=held.dataset,
                     part=held.part,

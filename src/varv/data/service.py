@@ -21,6 +21,7 @@ from varv.data.gained import with_gained
 from varv.data.inference import infer_contract
 from varv.data.keys import DatasetKeys, Standing, Stated, repeats, stated
 from varv.data.model import (
+    BatchesCompacted,
     BatchQuarantined,
     ContractInferred,
     Dataset,
@@ -39,10 +40,12 @@ from varv.data.rules import (
 )
 from varv.data.shape import in_shape, misfit, shape_of, widening
 from varv.data.sources import in_kept_types
-from varv.data.views import DatasetsView, DatasetVersion, Quarantined
+from varv.data.versions import Came, DatasetVersion, batch_of, stream_of, versions_of
+from varv.data.views import DatasetsView, Quarantined
+from varv.kernel.catalogue import Extent, digests
 from varv.kernel.clock import Clock, Instant, as_datetime
 from varv.kernel.codec import Digest, Event, digest
-from varv.kernel.columns import Columns, require_segment_name
+from varv.kernel.columns import SEGMENT, Columns, stretches
 from varv.kernel.content import rows_digest
 from varv.kernel.errors import AlreadyExists, Conflict, Corrupt, NotFound
 from varv.kernel.ids import Version
@@ -50,6 +53,7 @@ from varv.kernel.ledger import Append, Change, Ledger
 from varv.kernel.sagas import Fact
 from varv.kernel.secret import Secret
 from varv.kernel.segment_files import RESTORE
+from varv.kernel.table_folder import require_segment_name
 from varv.kernel.views import Views
 from varv.tasks import OutcomeRule
 
@@ -129,7 +133,7 @@ class Datasets:
         with self._views.reading(DatasetsView) as view:
             registered = view.registered(dataset.name)
         if registered is None:
-            return (Fact(stream_of(dataset), shape_of(dataset)),)
+            return (Fact(stream_of(dataset.name), shape_of(dataset)),)
         if problem := misfit(registered, dataset):
             hint = "declare the dataset as before, or give the new one another name"
             raise AlreadyExists("dataset", dataset.name, problem, hint=hint)
@@ -137,7 +141,7 @@ class Datasets:
         if widened is None:
             return ()
         contracts = (self._widened_contract(dataset, part, widened.gained) for part in dataset.parts)
-        return tuple(Fact(stream_of(dataset), fact) for fact in (widened, *filter(None, contracts)))
+        return tuple(Fact(stream_of(dataset.name), fact) for fact in (widened, *filter(None, contracts)))
 
     def _widened_contract(
         self, dataset: Dataset, part: str, gained: Sequence[str]
@@ -169,7 +173,7 @@ class Datasets:
                     )
                     kept = self._contracts.keep(dataset.name, part, contract)
                     event = ContractInferred(dataset=dataset.name, part=part, contract=kept)
-                    facts.append(Fact(stream_of(dataset), event))
+                    facts.append(Fact(stream_of(dataset.name), event))
         return facts
 
     def infer_gained(self, dataset: Dataset) -> list[Fact]:
@@ -185,7 +189,7 @@ class Datasets:
             if learned is not held:
                 kept = self._contracts.keep(dataset.name, part, learned)
                 event = ContractInferred(dataset=dataset.name, part=part, contract=kept)
-                facts.append(Fact(stream_of(dataset), event))
+                facts.append(Fact(stream_of(dataset.name), event))
         return facts
 
     def _stored_so_far(self, dataset: Dataset, part: str) -> pl.DataFrame:
@@ -280,24 +284,32 @@ class Datasets:
         """
         place = (dataset.name, part, segment)
         with self._views.reading(DatasetsView) as view:
-            came, version, held = view.batch(*place), view.segment(*place), view.quarantined(*place)
+            held = view.quarantined(*place)
             self._pending = {one: made for one, made in self._pending.items() if view.batch(*one) is None}
+        came = self._came(*place)
         if came is None:
             pending = self._pending.get(place)
             return pending[1] if pending is not None and pending[0] == content else None
-        if not self._is_of(came, frame, content):
+        if not self._is_of(came.batch, frame, content):
             hint = "a segment never changes; give the new rows another segment name"
             raise Conflict("segment", "/".join(place), "exists with other rows", hint=hint)
         report = Report(n_rows=frame.height) if held is None else held.report
-        if version is None:
+        if came.rows is None:
             return Prepared((), False, frame.clear(), report, segment)
-        return Prepared(
-            (),
-            True,
-            self._rows_of(dataset, part, {segment: version.rows}),
-            report,
-            segment,
-        )
+        return Prepared((), True, self._rows_of(dataset, part, {segment: came.rows}), report, segment)
+
+    def _came(self, dataset: str, part: str, segment: str) -> Came | None:
+        """Return what became of a batch; None if it never came."""
+        with self._views.reading(DatasetsView) as view:
+            batch, extent = view.batch(dataset, part, segment), view.segment(dataset, part, segment)
+            is_old = batch is None and view.may_have_come(dataset, part, segment)
+        if batch is not None:
+            return (
+                Came(batch, None, None)
+                if extent is None
+                else Came(batch, extent.digest, Version(extent.number))
+            )
+        return batch_of(self._ledger, dataset, part, segment) if is_old else None
 
     def _is_of(self, came: Digest, frame: pl.DataFrame, content: Digest) -> bool:
         """Return whether a batch that came, as the ledger knows it, is this one."""
@@ -343,7 +355,7 @@ class Datasets:
             facts.append(
                 RowsJoined(dataset=dataset.name, part=later, segment=segment, n_rows=n_rows, n_early=n_early)
             )
-        made = tuple(Fact(stream_of(dataset), fact) for fact in facts)
+        made = tuple(Fact(stream_of(dataset.name), fact) for fact in facts)
         prepared = Prepared(made, accepted, kept, screening.report, segment)
         # Until it is committed the ledger does not know it, though its keys are taken.
         self._pending[dataset.name, part, segment] = (content, prepared)
@@ -379,9 +391,8 @@ class Datasets:
 
     def _read_keys(self, dataset: Dataset) -> DatasetKeys:
         keys = DatasetKeys(dataset.event_time, tuple(dataset.known_at))
-        versions = self.versions(dataset)
         for part in dataset.parts:
-            segments = {kept.segment: kept.rows for kept in versions if kept.part == part}
+            segments = digests(self.extents(dataset, part))
             batches = self._columns.batches(table_of(dataset.name, part), segments)
             names, types = dataset.columns(part), dataset.part_types(part)
             whole = (in_shape(rows, types).select(names) for rows in batches)
@@ -455,14 +466,12 @@ class Datasets:
         whose time is in [since, until), if that is given.
         """
         columns = dataset.columns(part)
-        segments = {
-            kept.segment: kept.rows
-            for kept in self.versions(dataset, upto=version)
-            if kept.part == part and kept.reaches(since, until, known_at)
-        }
-        if not segments:
+        before = None if known_at is None else Instant(known_at + 1)
+        upto = until if before is None else before if until is None else min(until, before)
+        extents = [one for one in self.extents(dataset, part, upto=version) if one.reaches(since, upto)]
+        if not extents:
             return pl.DataFrame(schema=dataset.part_types(part))
-        frame = self._rows_of(dataset, part, segments)
+        frame = self._rows_upto(dataset, part, extents, version)
         frame = frame.unique(dataset.key, keep="first", maintain_order=True)
         if known_at is not None:
             frame = frame.filter(pl.col(part) <= as_datetime(known_at))
@@ -471,6 +480,19 @@ class Datasets:
         if until is not None:
             frame = frame.filter(pl.col(part) < as_datetime(until))
         return frame.select(columns).sort(part, *dataset.key)
+
+    def _rows_upto(
+        self, dataset: Dataset, part: str, extents: Sequence[Extent], version: Version | int | None
+    ) -> pl.DataFrame:
+        """Return the rows of extents, of a file that goes on after a version only those of up to then."""
+        cut = [one for one in extents if version is not None and one.last_number > version]
+        whole = [one for one in extents if one not in cut]
+        parts = [self._rows_of(dataset, part, digests(whole))] if whole else []
+        for one in cut:
+            listed = self._columns.listed(table_of(dataset.name, part), one.name)
+            n_rows = sum(segment.n_rows for segment in listed[: one.n_upto(version or 0)])
+            parts.append(self._rows_of(dataset, part, {one.name: one.digest}).head(n_rows))
+        return pl.concat(parts)
 
     def _rows_of(self, dataset: Dataset, part: str, segments: Mapping[str, Digest]) -> pl.DataFrame:
         """Return the rows of segments, null in columns that the dataset gained after they were stored."""
@@ -486,21 +508,29 @@ class Datasets:
 
     def segments(self, dataset: Dataset, part: str) -> Iterator[tuple[str, pl.DataFrame]]:
         """Yield the name and the rows of each batch of a part, in the order in which they came."""
-        names = list(dataset.columns(part))
-        for kept in self.versions(dataset):
-            if kept.part == part and kept.n_rows:
-                rows = self._rows_of(dataset, part, {kept.segment: kept.rows})
-                yield kept.segment, rows.select(names)
+        names, types = list(dataset.columns(part)), dataset.part_types(part)
+        segments = digests(one for one in self.extents(dataset, part) if one.n_rows)
+        for rows in self._columns.batches(table_of(dataset.name, part), segments, segment_as=SEGMENT):
+            for segment, own in stretches(rows):
+                yield segment, in_shape(own, types).select(names)
 
-    def compact(self, dataset: Dataset) -> None:
-        """Store small batches together, in the order in which they came; versions stay what they are."""
-        versions = self.versions(dataset)
+    def compact(self, dataset: Dataset) -> list[Fact]:
+        """Store small batches together, in the order in which they came, and return the facts of it; versions
+        stay what they are.
+        """
+        facts = []
         for part in dataset.parts:
-            segments = {kept.segment: kept.rows for kept in versions if kept.part == part}
-            self._columns.compact(table_of(dataset.name, part), segments)
+            with self._views.reading(DatasetsView) as view:
+                alone, files = view.catalogue(dataset.name, part).compactable()
+            for made in self._columns.compact(table_of(dataset.name, part), alone, files):
+                event = BatchesCompacted(
+                    dataset=dataset.name, part=part, file=made.file, segments=made.segments
+                )
+                facts.append(Fact(stream_of(dataset.name), event))
+        return facts
 
-    def versions(self, dataset: Dataset, *, upto: Version | int | None = None) -> Sequence[DatasetVersion]:
-        """Return the versions of a dataset, each with the batch that made it, version 1 first.
+    def extents(self, dataset: Dataset, part: str, *, upto: Version | int | None = None) -> list[Extent]:
+        """Return where the rows of a part are, in the order in which they came.
 
         Raises
         ------
@@ -508,19 +538,33 @@ class Datasets:
             If there is no version `upto`.
         """
         with self._views.reading(DatasetsView) as view:
-            found = view.versions(dataset.name)
+            found, last = view.catalogue(dataset.name, part).extents(), view.version(dataset.name)
         if upto is None:
             return found
-        if not 0 <= upto <= len(found):
-            hint = f"the last is {len(found)}"
-            raise NotFound("dataset", dataset.name, f"has no version {upto}", hint=hint)
-        return found[:upto]
+        if not 0 <= upto <= last:
+            raise NotFound("dataset", dataset.name, f"has no version {upto}", hint=f"the last is {last}")
+        return [one for one in found if one.number <= upto]
+
+    def version(self, dataset: Dataset) -> Version:
+        """Return the last version of a dataset; 0 if nothing was ingested."""
+        with self._views.reading(DatasetsView) as view:
+            return view.version(dataset.name)
+
+    def digest(self, dataset: Dataset) -> Digest:
+        """Return what identifies the batches of all versions of a dataset, in their order."""
+        with self._views.reading(DatasetsView) as view:
+            return view.digest(dataset.name)
+
+    def versions(self, dataset: Dataset) -> list[DatasetVersion]:
+        """Return the versions of a dataset, each with the batch that made it, version 1 first; they are read
+        from the ledger.
+        """
+        return [version for _, version in versions_of(self._ledger, dataset.name)]
 
     def version_of(self, dataset: Dataset, part: str, segment: str) -> Version | None:
         """Return the version that a batch made; None if it made none."""
-        with self._views.reading(DatasetsView) as view:
-            kept = view.segment(dataset.name, part, segment)
-        return None if kept is None else kept.version
+        came = self._came(dataset.name, part, segment)
+        return None if came is None else came.version
 
     def event_times(self, dataset: Dataset, keys: pl.DataFrame) -> list[Instant | None]:
         """Return the event time of the row of each key, None where there is none: the key's columns, in kept
@@ -555,18 +599,13 @@ class Datasets:
 
     def has_come(self, dataset: Dataset, part: str, segment: str) -> bool:
         """Return whether a batch came before, whatever became of its rows."""
-        with self._views.reading(DatasetsView) as view:
-            return view.batch(dataset.name, part, segment) is not None
+        return self._came(dataset.name, part, segment) is not None
 
     def n_quarantined(self, dataset: Dataset, part: str, segment: str) -> int:
         """Return how many rows of a batch are in quarantine."""
         with self._views.reading(DatasetsView) as view:
             held = view.quarantined(dataset.name, part, segment)
         return 0 if held is None else held.n_rows
-
-    def latest(self, dataset: Dataset, part: str) -> DatasetVersion | None:
-        """Return the last version that a batch of this part made, if any did."""
-        return next((kept for kept in reversed(self.versions(dataset)) if kept.part == part), None)
 
     def commit(self, facts: Sequence[Fact]) -> None:
         """Write facts to the ledger by themselves, as one change."""
@@ -669,11 +708,6 @@ def conformed(frame: pl.DataFrame, dataset: Dataset, part: str) -> pl.DataFrame:
     if rows.columns != list(types):
         rows = rows.select(list(types))
     return rows if rows.schema == types else rows.cast(types, strict=True)  # type: ignore[arg-type]
-
-
-def stream_of(dataset: Dataset) -> str:
-    """Return the stream of a dataset's facts."""
-    return f"dataset/{dataset.name}"
 
 
 def table_of(dataset: str, part: str) -> str:

@@ -4,51 +4,32 @@ why.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import msgspec
 
 from varv.data.expectations import Contract
 from varv.data.model import (
     BatchDropped,
+    BatchesCompacted,
     BatchQuarantined,
     BatchReleased,
     BatchReplaced,
     ContractInferred,
+    Dataset,
     DatasetRegistered,
     DatasetVersionAppended,
     DatasetWidened,
     RepeatsDropped,
     RowsJoined,
+    dataset_of,
 )
 from varv.data.rules import WHOLE, Report
+from varv.kernel.catalogue import Catalogue, Compacted, Extent
 from varv.kernel.clock import Instant
-from varv.kernel.codec import Digest, Event
+from varv.kernel.codec import Digest, Event, digest_of
+from varv.kernel.errors import NotFound
 from varv.kernel.ids import DatasetName, Seq, Version
 from varv.kernel.ledger import Entry
-
-
-class DatasetVersion(msgspec.Struct, frozen=True, kw_only=True):
-    """A version of a dataset: all batches up to this one; and the batch that made it."""
-
-    version: Version
-    part: str
-    segment: str
-    n_rows: int
-    digest: Digest
-    rows: Digest
-    first: Instant | None
-    last: Instant | None
-    at: Instant
-
-    def reaches(self, since: Instant | None, until: Instant | None, known_at: Instant | None) -> bool:
-        """Return whether its batch may hold rows of [since, until) that were known at an instant; None bounds
-        nothing.
-        """
-        if self.first is None or self.last is None:
-            return since is None and until is None and known_at is None
-        upto = until is None or self.first < until
-        return upto and (since is None or self.last >= since) and (known_at is None or self.first <= known_at)
+from varv.kernel.views import Views
 
 
 class Quarantined(msgspec.Struct, frozen=True, kw_only=True):
@@ -125,42 +106,44 @@ Place = tuple[str, str, str]
 """Dataset, part and segment."""
 
 
-class DatasetsView:
+class DatasetsView(msgspec.Struct):
     """The datasets that the ledger knows."""
 
-    def __init__(self) -> None:
-        self._registered: dict[str, DatasetRegistered] = {}
-        self._widened: set[str] = set()
-        self._contracts: dict[tuple[str, str], Contract] = {}
-        self._versions: dict[str, list[DatasetVersion]] = {}
-        self._segments: dict[Place, DatasetVersion] = {}
-        self._batches: dict[Place, Digest] = {}
-        """Of batches that are not a version as they came."""
-        self._quarantine: dict[Place, Quarantined] = {}
-        self._counts: dict[tuple[str, str], PartCounts] = {}
-        self._from_quarantine: set[Place] = set()
-        self._given: set[Place] = set()
+    known: dict[str, DatasetRegistered] = {}
+    widened: set[str] = set()
+    contracts: dict[tuple[str, str], Contract] = {}
+    stored: dict[tuple[str, str], Catalogue] = {}
+    """By dataset and part, where the rows of its versions are; a segment's number is its version."""
+    n_versions: dict[str, int] = {}
+    digests: dict[str, Digest] = {}
+    """By dataset, what identifies all its batches so far, in their order."""
+    batches: dict[tuple[str, str], dict[str, Digest]] = {}
+    """By dataset and part, the digests of the batches that came last, as they came."""
+    held: dict[Place, Quarantined] = {}
+    counted: dict[tuple[str, str], PartCounts] = {}
+    from_quarantine: set[Place] = set()
+    given: set[Place] = set()
 
     def apply(self, entry: Entry, event: Event) -> None:
         """Fold the next entry."""
         match event:
             case DatasetRegistered():
-                self._registered[event.dataset] = event
+                self.known[event.dataset] = event
             case DatasetWidened():
-                before = self._registered[event.dataset]
-                self._widened.add(event.dataset)
-                self._registered[event.dataset] = msgspec.structs.replace(
+                before = self.known[event.dataset]
+                self.widened.add(event.dataset)
+                self.known[event.dataset] = msgspec.structs.replace(
                     before, known_at=event.known_at, types=event.types
                 )
             case ContractInferred():
-                self._contracts[event.dataset, event.part] = event.contract
+                self.contracts[event.dataset, event.part] = event.contract
             case DatasetVersionAppended():
                 self._append(entry, event)
             case RepeatsDropped():
                 place = (event.dataset, event.part, event.segment)
-                self._batches[place] = event.batch
+                self._came(place, event.batch)
                 counts = self._arrived(place, event.n_equal + event.n_different)
-                if place not in self._given:
+                if place not in self.given:
                     counts.n_equal += event.n_equal
                     counts.n_different += event.n_different
             case RowsJoined():
@@ -168,6 +151,8 @@ class DatasetsView:
                 # Ledgers of before did not count what waited.
                 counts.n_waiting = max(0, counts.n_waiting - event.n_rows)
                 counts.n_early += event.n_early
+            case BatchesCompacted():
+                self._compact(event)
             case BatchQuarantined():
                 self._put_aside(entry, event)
             case BatchReleased() | BatchReplaced() | BatchDropped():
@@ -177,85 +162,107 @@ class DatasetsView:
 
     def datasets(self) -> list[DatasetRegistered]:
         """Return the registered datasets, by name."""
-        return [self._registered[name] for name in sorted(self._registered)]
+        return [self.known[name] for name in sorted(self.known)]
 
     def registered(self, dataset: str) -> DatasetRegistered | None:
         """Return how a dataset was registered, or None if it was not."""
-        return self._registered.get(dataset)
+        return self.known.get(dataset)
 
     def was_widened(self, dataset: str) -> bool:
         """Return whether a dataset has gained columns that rows of before lack."""
-        return dataset in self._widened
+        return dataset in self.widened
 
-    def versions(self, dataset: str) -> Sequence[DatasetVersion]:
-        """Return the versions of a dataset, version 1 first; none if nothing was ingested."""
-        return tuple(self._versions.get(dataset, ()))
+    def version(self, dataset: str) -> Version:
+        """Return the last version of a dataset; 0 if nothing was ingested."""
+        return Version(self.n_versions.get(dataset, 0))
+
+    def digest(self, dataset: str) -> Digest:
+        """Return what identifies the batches that made all versions of a dataset, in their order."""
+        return self.digests.get(dataset, Digest(""))
+
+    def catalogue(self, dataset: str, part: str) -> Catalogue:
+        """Return where the rows of a part are; an empty one if there are none."""
+        return self.stored.get((dataset, part)) or Catalogue()
 
     def contract(self, dataset: str, part: str) -> Contract | None:
         """Return the contract inferred last for a part, if any."""
-        return self._contracts.get((dataset, part))
+        return self.contracts.get((dataset, part))
 
-    def segment(self, dataset: str, part: str, segment: str) -> DatasetVersion | None:
-        """Return the version that a segment made, if it made one."""
-        return self._segments.get((dataset, part, segment))
+    def segment(self, dataset: str, part: str, segment: str) -> Extent | None:
+        """Return where the rows of a batch are that came lately; None if it made no version, or its segment
+        was compacted.
+        """
+        return self.catalogue(dataset, part).alone.get(segment)
 
     def batch(self, dataset: str, part: str, segment: str) -> Digest | None:
-        """Return the digest of a batch that came, whatever became of it; a keyed one if rows were left
+        """Return the digest of a batch that came lately, whatever became of it; a keyed one if rows were left
         out.
         """
-        place = (dataset, part, segment)
-        version = self._segments.get(place)
-        return self._batches.get(place, None if version is None else version.digest)
+        return self.batches.get((dataset, part), {}).get(segment)
+
+    def may_have_come(self, dataset: str, part: str, segment: str) -> bool:
+        """Return whether a batch that `batch` does not know may be one of before; False is certain."""
+        return self.catalogue(dataset, part).may_lie_in_files(segment)
 
     def quarantined(self, dataset: str, part: str, segment: str) -> Quarantined | None:
         """Return the rows of a batch that are in quarantine, if any are."""
-        return self._quarantine.get((dataset, part, segment))
+        return self.held.get((dataset, part, segment))
 
     def quarantine(self, dataset: str | None = None, part: str | None = None) -> list[Quarantined]:
         """Return what is in quarantine, of one dataset or part or of all, in the order in which it came."""
         return [
             held
-            for held in self._quarantine.values()
+            for held in self.held.values()
             if dataset in (None, held.dataset) and part in (None, held.part)
         ]
 
     def counts(self, dataset: str, part: str) -> PartCounts:
         """Return what became of the rows of one part."""
-        return self._counts.setdefault((dataset, part), PartCounts())
+        return self.counted.setdefault((dataset, part), PartCounts())
 
     def _arrived(self, place: Place, n_rows: int) -> PartCounts:
         counts = self.counts(place[0], place[1])
-        if place not in self._from_quarantine:
+        if place not in self.from_quarantine:
             counts.n_arrived += n_rows
         return counts
 
     def _append(self, entry: Entry, event: DatasetVersionAppended) -> None:
-        versions = self._versions.setdefault(event.dataset, [])
-        kept = DatasetVersion(
-            version=Version(len(versions) + 1),
-            part=event.part,
-            segment=event.segment,
-            n_rows=event.n_rows,
-            digest=event.digest,
-            rows=event.rows,
-            first=event.first,
-            last=event.last,
-            at=entry.at,
+        name, place = event.dataset, (event.dataset, event.part, event.segment)
+        version = self.n_versions[name] = self.n_versions.get(name, 0) + 1
+        self.digests[name] = digest_of([self.digest(name), event.digest])
+        self.stored.setdefault((name, event.part), Catalogue()).add(
+            Extent(
+                name=event.segment,
+                digest=event.rows,
+                n_rows=event.n_rows,
+                first=event.first,
+                last=event.last,
+                number=version,
+                at=entry.at,
+            )
         )
-        versions.append(kept)
-        place = (event.dataset, event.part, event.segment)
-        self._segments[place] = kept
-        if event.batch is not None:
-            self._batches[place] = event.batch
+        if event.batch is not None or self.batch(*place) is None:
+            self._came(place, event.batch or event.digest)
         counts = self._arrived(place, event.n_rows)
         counts.n_batches += 1
         counts.n_rows += event.n_rows
-        counts.n_given += event.n_rows if place in self._given else 0
+        counts.n_given += event.n_rows if place in self.given else 0
         counts.n_waiting += event.n_ahead
+
+    def _came(self, place: Place, batch: Digest) -> None:
+        self.batches.setdefault(place[:2], {})[place[2]] = batch
+
+    def _compact(self, event: BatchesCompacted) -> None:
+        place = (event.dataset, event.part)
+        held = self.stored[place]
+        held.compacted(Compacted(file=event.file, segments=event.segments))
+        # What is older is asked of the ledger.
+        batches = self.batches[place]
+        self.batches[place] = {name: batches[name] for name in batches if not held.may_lie_in_files(name)}
 
     def _put_aside(self, entry: Entry, event: BatchQuarantined) -> None:
         place = (event.dataset, event.part, event.segment)
-        self._quarantine[place] = Quarantined(
+        self.held[place] = Quarantined(
             dataset=event.dataset,
             part=event.part,
             segment=event.segment,
@@ -269,16 +276,16 @@ class DatasetsView:
             at=entry.at,
             seq=Seq(entry.seq),
         )
-        self._batches[place] = event.batch or event.digest
+        self._came(place, event.batch or event.digest)
         counts = self._arrived(place, event.n_rows)
         counts.n_quarantined += event.n_rows
         counts.n_batch_quarantined += event.whole
-        for reason, n in self._quarantine[place].by_reason.items():
+        for reason, n in self.held[place].by_reason.items():
             counts.reasons[reason] = counts.reasons.get(reason, 0) + n
 
     def _take_out(self, event: BatchReleased | BatchReplaced | BatchDropped) -> None:
         place = (event.dataset, event.part, event.segment)
-        held = self._quarantine.pop(place, None)
+        held = self.held.pop(place, None)
         if held is None:
             return
         taken = set(event.rows or held.rows)
@@ -287,16 +294,30 @@ class DatasetsView:
         match event:
             case BatchReleased():
                 counts.n_released += len(taken)
-                self._from_quarantine.add((event.dataset, event.part, event.into or event.segment))
+                self.from_quarantine.add((event.dataset, event.part, event.into or event.segment))
             case BatchReplaced():
                 counts.n_replaced += len(taken)
-                self._from_quarantine.add((event.dataset, event.part, event.into))
-                self._given.add((event.dataset, event.part, event.into))
+                self.from_quarantine.add((event.dataset, event.part, event.into))
+                self.given.add((event.dataset, event.part, event.into))
             case BatchDropped():
                 counts.n_discarded += len(taken)
         gone = held.gone | taken
         left = held.n_put_aside - len(gone)
         if left:
-            self._quarantine[place] = msgspec.structs.replace(
-                held, n_rows=left, gone=gone, n_acts=held.n_acts + 1
-            )
+            self.held[place] = msgspec.structs.replace(held, n_rows=left, gone=gone, n_acts=held.n_acts + 1)
+
+
+def registered_dataset(views: Views, name: str) -> Dataset:
+    """Return a dataset as it was registered.
+
+    Raises
+    ------
+    NotFound
+        If there is none of that name.
+    """
+    with views.reading(DatasetsView) as view:
+        registered, known = view.registered(name), [str(one.dataset) for one in view.datasets()]
+    if registered is None:
+        hint = f"the datasets are {', '.join(known) or 'none'}"
+        raise NotFound("dataset", name[:80], "is not registered", hint=hint)
+    return dataset_of(registered)

@@ -20,6 +20,7 @@ from varv.kernel.ids import ModelName
 from varv.kernel.sagas import Fact
 from varv.serving import predicted
 from varv.serving.model import RequestsServed
+from varv.serving.views import stream_of
 
 Planted = Callable[[ModelName, pl.DataFrame], pl.DataFrame | None]
 """Of a model's requests: the planted columns that they bring, if any."""
@@ -52,8 +53,8 @@ class PastIntake:
     def restore(self) -> None:
         """Bring features and predictions in memory to what is stored."""
         # Predictions first: of outcomes that come before them only so many are held.
-        for name, parts in self._home.models.items():
-            parts.predictions.restore(self._home.segments(name))
+        for parts in self._home.models.values():
+            parts.predictions.restore()
         self._intake.restore(self._home.declared)
 
     def live_through(
@@ -102,13 +103,20 @@ class PastIntake:
 
 def served(model: ModelName, segment: str, rows: pl.DataFrame, content: Digest) -> Fact:
     """Return the fact that a batch of predictions was answered and kept."""
-    return Fact(f"requests/{model}", requests_served(model, segment, rows, content))
+    return Fact(stream_of(model), requests_served(model, segment, rows, content))
 
 
 def requests_served(model: ModelName, segment: str, rows: pl.DataFrame, content: Digest) -> RequestsServed:
     """Return the event that a batch of predictions was answered and kept."""
     counts = Counter(rows["version"].to_list())
     by_version = {str(version): counts[version or None] for version in sorted(v or 0 for v in counts)}
+    at = rows["requested_at"].to_physical()
     return RequestsServed(
-        model=model, segment=segment, n_requests=rows.height, n_by_version=by_version, digest=content
+        model=model,
+        segment=segment,
+        n_requests=rows.height,
+        n_by_version=by_version,
+        digest=content,
+        first=at.min(),  # type: ignore[bad-argument-type]
+        last=at.max(),  # type: ignore[bad-argument-type]
     )

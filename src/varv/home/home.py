@@ -10,14 +10,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import msgspec
 import polars as pl
 
 from varv.data import Dataset, Datasets
 from varv.data.intake import Batch
 from varv.features import FeatureEngine, FeatureStore
 from varv.kernel.blobs import Blobs
+from varv.kernel.catalogue import Extent
 from varv.kernel.clock import Clock, Instant
-from varv.kernel.codec import Digest
 from varv.kernel.columns import Columns
 from varv.kernel.engine import Engine
 from varv.kernel.errors import Corrupt
@@ -25,6 +26,8 @@ from varv.kernel.ids import ModelName
 from varv.kernel.ledger import Ledger
 from varv.kernel.sagas import Fact
 from varv.kernel.segment_files import RESTORE
+from varv.kernel.snapshots import Position, Snapshots
+from varv.kernel.verify import Checked, require_sound_folder
 from varv.kernel.views import Views
 from varv.loop.leak_report import LeakReport
 from varv.loop.model import LoopState
@@ -33,7 +36,17 @@ from varv.project import ModelPlan, datasets_of
 from varv.registry import RegistryView
 from varv.serving import DataPlane, DataPlanes, Fleet, Predictions, RequestSchema, Stored
 from varv.serving.backfill import Backfilled
-from varv.serving.views import RoutingView
+from varv.serving.predictions import Counted
+from varv.serving.views import RoutingView, stream_of
+
+CHECKED, _OUTCOMES = "checked", "outcomes"
+"""Names of snapshots."""
+
+
+class _Outcomes(msgspec.Struct, frozen=True):
+    """How many outcomes each model had."""
+
+    of: dict[ModelName, Counted]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +93,9 @@ class Home:
     planes: DataPlanes
     fleet: Fleet
     leaks: LeakReport
+    snapshots: Snapshots
+    checked: Checked
+    """What is known of the ledger up to where it was found sound."""
     models: dict[ModelName, ModelParts] = field(default_factory=dict)
     lock: threading.RLock = field(default_factory=threading.RLock)
     """Held by whoever brings memory to what is stored, live."""
@@ -122,18 +138,39 @@ class Home:
 
     def restore(self, parts: ModelParts) -> None:
         """Bring the predictions of one model, and their outcomes, into memory."""
-        outcome = parts.plan.outcome
-        parts.predictions.restore(self.segments(parts.name))
-        if outcome.column:
-            rows = self.datasets.read_part(outcome.requests, outcome.known_at)
-            parts.predictions.rows_known(Batch(outcome.requests, outcome.known_at, rows))
+        kept = self.snapshots.newest(_OUTCOMES, _Outcomes, self.ledger)
+        parts.predictions.restore(None if kept is None else kept.state.of.get(parts.name))
 
-    def compact(self) -> None:
-        """Store what came in small segments together: a restart reads one file instead of hundreds."""
+    def save(self) -> None:
+        """Keep what is the case in snapshots, so that a restart reads them and what came after.
+
+        Raises
+        ------
+        Corrupt
+            If the ledger is not as it was written.
+        """
+        require_sound_folder(self.folder, self.ledger, self.checked)
+        position = Position(self.checked.last, self.checked.hash)
+        self.snapshots.write(CHECKED, position, self.checked)
+        self.views.save(self.snapshots)
+        with self.lock:
+            head = self.ledger.head()
+            counted = {name: parts.predictions.counted for name, parts in self.models.items()}
+        self.snapshots.write(_OUTCOMES, Position(head.version, head.hash), _Outcomes(counted))
+
+    def compact(self) -> list[Fact]:
+        """Store what came in small segments together, and return the facts of it: from then on files are
+        remembered, not segments.
+        """
+        facts: list[Fact] = []
         for name, parts in self.models.items():
-            parts.predictions.compact(self.segments(name))
+            with self.views.reading(RoutingView) as routing:
+                alone, files = routing.catalogue(name).compactable()
+            made = parts.predictions.compact(alone, files)
+            facts += [Fact(stream_of(name), event) for event in made]
         for dataset in self.declared:
-            self.datasets.compact(dataset)
+            facts += self.datasets.compact(dataset)
+        return facts
 
     def rows_known(self, batch: Batch) -> None:
         """Let the predictions of every model take in the outcomes of a batch; the home listens for them."""
@@ -143,7 +180,7 @@ class Home:
     def _predictions(self, plan: ModelPlan, most_held: int) -> Predictions:
         outcome, name = plan.outcome, plan.name
 
-        def outcomes(since: Instant, known_by: Instant) -> pl.DataFrame:
+        def outcomes(since: Instant, known_by: Instant | None) -> pl.DataFrame:
             if not outcome.column:
                 return outcome.none()
             requests, part = outcome.requests, outcome.known_at
@@ -153,7 +190,7 @@ class Home:
             with self.views.reading(RoutingView) as routing:
                 return dict(routing.backfilled.get(name, {}))
 
-        held = Stored(lambda: self.segments(name), outcomes, most_held)
+        held = Stored(lambda: self.extents(name), outcomes, most_held)
         types = plan.schema.feature_types
         return Predictions(name, self.columns, outcome, held, features=types, backfilled=backfilled)
 
@@ -162,12 +199,10 @@ class Home:
         """Every dataset that some model reads."""
         return datasets_of([parts.plan for parts in self.models.values()])
 
-    def segments(self, model: ModelName) -> dict[str, Digest]:
-        """Return the segments of a model's predictions that count, in the order in which they were ingested,
-        each with the digest of its rows.
-        """
+    def extents(self, model: ModelName) -> list[Extent]:
+        """Return where the predictions of a model are that count, in the order in which they came."""
         with self.views.reading(RoutingView) as routing:
-            return dict(routing.segments.get(model, {}))
+            return routing.catalogue(model).extents()
 
     def loop_state(self, model: ModelName) -> LoopState:
         """Return where the loop of a model is."""

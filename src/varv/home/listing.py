@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 
 import polars as pl
 
-from varv.data.views import DatasetVersion
+from varv.data.versions import DatasetVersion
 from varv.kernel.columns import TIME
 from varv.monitoring import PerformanceMeasured
 from varv.monitoring.summary import columns_of

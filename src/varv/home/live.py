@@ -31,7 +31,7 @@ from varv.home.views import HomeView
 from varv.kernel.clock import HeldClock, Instant
 from varv.kernel.codec import Digest
 from varv.kernel.columns import segment_name
-from varv.kernel.errors import FailedPrecondition
+from varv.kernel.errors import Corrupt, FailedPrecondition
 from varv.kernel.ids import ModelName
 from varv.kernel.observe import log
 from varv.kernel.sagas import Fact
@@ -41,7 +41,7 @@ from varv.serving.capture import read_captures
 from varv.serving.model import AnswersUncaptured
 from varv.serving.prediction_log import ServedFrames, model_in, served_frames
 from varv.serving.predictions import predictions_of
-from varv.serving.views import RoutingView
+from varv.serving.views import stream_of, was_served
 
 COMPACT_EVERY = 512
 """Capture files."""
@@ -92,8 +92,6 @@ class Live:
         self._declarations = declarations
         self._changes = changes or Changes(home, declarations)
         self._history = History(home, clock, declarations, self._say)
-        # Features are kept by those that answer; here it is outcomes that are waited for.
-        self._predictions = Intake(home.datasets, [home])
         self._intake = Intake(home.datasets, [home, home.fleet])
         self._since_compaction = COMPACT_EVERY  # what the process before had not compacted
         self._sources_due = False
@@ -149,13 +147,22 @@ class Live:
         self._since_compaction += count
         if self._since_compaction >= COMPACT_EVERY:
             self._since_compaction = 0
-            self._home.compact()
+            self._home.engine.tell(facts=self._home.compact())
+            self.save()
         return count
+
+    def save(self) -> None:
+        """Keep what is the case in snapshots: a restart reads them, and what came after."""
+        try:
+            self._home.save()
+        except Corrupt as error:
+            # Whoever asks for what was edited is told; nothing else ends for it.
+            log(_LOG, logging.ERROR, "snapshot.refused", why=str(error))
 
     def note_uncaptured(self, counts: Mapping[ModelName, int]) -> None:
         """Put on record how many requests were answered without capture."""
         facts = [
-            Fact(f"requests/{model}", AnswersUncaptured(model=model, n_requests=n))
+            Fact(stream_of(model), AnswersUncaptured(model=model, n_requests=n))
             for model, n in counts.items()
             if n
         ]
@@ -199,14 +206,8 @@ class Live:
         learned = [fact for dataset in home.declared for fact in home.datasets.infer_gained(dataset)]
         home.engine.tell(facts=learned)
         self.state = "restoring"
-        for name, parts in home.models.items():
-            parts.predictions.restore(home.segments(name))
-        for dataset, part in dict.fromkeys(
-            (parts.plan.outcome.requests, parts.plan.outcome.known_at)
-            for parts in home.models.values()
-            if parts.plan.outcome.column
-        ):
-            self._predictions.tell([Batch(dataset, part, home.datasets.read_part(dataset, part))])
+        for parts in home.models.values():
+            home.restore(parts)
         home.fleet.restore()
         self._sources_due = True
 
@@ -214,7 +215,7 @@ class Live:
         """Ingest datasets of which nothing is stored from their sources: a model that is new reads them."""
         home = self._home
         for dataset in home.declared:
-            if home.datasets.versions(dataset):
+            if home.datasets.version(dataset):
                 continue
             now = self._clock.now()
             arrivals = Feed([dataset]).between(Instant(0), Instant(now + 1), undated=True)
@@ -240,9 +241,8 @@ class Live:
     def _has_come(self, segment: str) -> bool:
         """Return whether a file was ingested before a crash kept it from being dropped."""
         home = self._home
-        with home.views.reading(RoutingView) as routing:
-            if any(segment in routing.segments.get(model, ()) for model in home.models):
-                return True
+        if any(was_served(home.views, home.ledger, model, segment) for model in home.models):
+            return True
         return any(
             home.datasets.has_come(dataset, part, segment)
             for dataset in home.declared

@@ -80,7 +80,6 @@ class Driver:
             self._home.engine.settle()
             if until // WEEK != position // WEEK:
                 self._home.features.trim(position)
-                self._home.compact()
             position = until
             on_tick(Progress(position, self._n_requests))
         finished = ReplayFinished(models=tuple(self._home.models), n_requests=self._n_requests)
@@ -128,10 +127,16 @@ class Driver:
 
     def _live_through(self, since: Instant, until: Instant) -> None:
         home = self._home
+        # Before anything of the stretch is stored, and on record with it: a crash does it all once more.
+        compacted = home.compact() if until // WEEK != since // WEEK else []
         arrivals = self._feed.between(since, until, undated=since == self._replay.since)
         lived = self._intake.live_through(arrivals, segment_name(since), self._planted)
         self._n_requests += lived.n_requests
-        facts = [*lived.facts, Fact(STREAM, ReplayAdvanced(through=until, n_requests=self._n_requests))]
+        facts = [
+            *compacted,
+            *lived.facts,
+            Fact(STREAM, ReplayAdvanced(through=until, n_requests=self._n_requests)),
+        ]
         if until == self._replay.train_at:
             facts += home.datasets.infer_contracts(home.declared)
         faults = [

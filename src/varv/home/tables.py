@@ -10,20 +10,24 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
 import polars as pl
 
-from varv.data import Datasets, DatasetsView
-from varv.data.model import Dataset, dataset_of
+from varv.data import Datasets
+from varv.data.model import Dataset
 from varv.data.outcomes import OutcomeSpec
+from varv.data.versions import versions_of
+from varv.data.views import registered_dataset
+from varv.home.listing import dataset_versions_frame
+from varv.kernel.catalogue import Extent, digests
 from varv.kernel.clock import Clock, Duration, Instant, as_datetime
 from varv.kernel.codec import Digest
-from varv.kernel.columns import TIME, FolderColumns
-from varv.kernel.errors import InvalidInput, NotFound
+from varv.kernel.columns import SEGMENT, TIME, FolderColumns
+from varv.kernel.errors import InvalidInput
 from varv.kernel.ids import ModelName
 from varv.kernel.ledger import Entry, Ledger
 from varv.kernel.secret import SECRET_FILE, Secret
@@ -31,7 +35,7 @@ from varv.kernel.views import Views
 from varv.kernel.wording import brief
 from varv.loop.views import LoopView
 from varv.registry import RegistryView
-from varv.serving.backfill import SEGMENT, with_later
+from varv.serving.backfill import with_later
 from varv.serving.predictions import predictions_of
 from varv.serving.views import RoutingView
 
@@ -138,9 +142,9 @@ class Tables:
         """
         start, n_seen = _place(after, since)
         with self._views.reading(RoutingView) as routing:
-            segments = dict(routing.segments.get(model, {}))
+            extents = routing.catalogue(model).extents()
         with self._lock:
-            rows, end = self._requests(model, segments, (start, until), _plus(limit, n_seen))
+            rows, end = self._requests(model, extents, (start, until), _plus(limit, n_seen))
             table = _cut(rows, "requested_at", n_seen, limit, end, until)
             return Table(rows=self._with_outcomes(model, table.rows), after=table.after)
 
@@ -164,11 +168,10 @@ class Tables:
         """
         dataset = self.dataset(name)
         start, n_seen = _place(after, since)
-        kept = self._datasets.versions(dataset, upto=version)
         spans = [
             _Span(one.first, one.last, one.n_rows)
-            for one in kept
-            if one.part == dataset.event_time and one.first is not None and one.last is not None
+            for one in self._datasets.extents(dataset, dataset.event_time, upto=version)
+            if one.first is not None and one.last is not None
         ]
         spans = sorted(span for span in spans if span.first < until and span.last >= start)
         end = until if limit is None else _end(spans, limit + n_seen, start, until)
@@ -208,17 +211,20 @@ class Tables:
         NotFound
             If there is none of that name.
         """
-        with self._views.reading(DatasetsView) as view:
-            registered, known = view.registered(name), [str(one.dataset) for one in view.datasets()]
-        if registered is None:
-            hint = f"the datasets are {', '.join(known) or 'none'}"
-            raise NotFound("dataset", name[:80], "is not registered", hint=hint)
-        return dataset_of(registered)
+        return registered_dataset(self._views, name)
+
+    def versions(self, name: str, *, after: str = "", limit: int | None = None) -> Table:
+        """Return the versions of a dataset, each with the batch that made it."""
+        position, version = _place(after, Instant(0))
+        found = list(islice(versions_of(self._ledger, name, after=position, version=version), limit))
+        rows = dataset_versions_frame([one for _, one in found])
+        more = len(found) == limit and found[-1][1].version < self._datasets.version(self.dataset(name))
+        return Table(rows=rows, after=f"{found[-1][0]}.{found[-1][1].version}" if more else "")
 
     def _requests(
         self,
         model: ModelName,
-        segments: Mapping[str, Digest],
+        extents: Sequence[Extent],
         window: tuple[Instant, Instant],
         most: int | None,
     ) -> tuple[pl.DataFrame, int]:
@@ -227,8 +233,8 @@ class Tables:
         """
         start, until = window
         table = predictions_of(model, self._columns)
-        spans = self._spans_of(table, segments)
-        order = sorted((span, name) for name, span in spans.items() if name in segments)
+        order = sorted((self._span_of(table, one), one.name) for one in extents if one.n_rows)
+        held = digests(extents)
         order = [(span, name) for span, name in order if span.first < until and span.last >= start]
         frames: list[pl.DataFrame] = []
         taken = 0
@@ -237,7 +243,7 @@ class Tables:
         while taken < len(order):
             upto = _enough([span for span, _ in order], taken, most)
             names = [name for _, name in order[taken:upto]]
-            frames += self._read(model, {name: segments[name] for name in names}, start, until)
+            frames += self._read(model, {name: held[name] for name in names}, start, until)
             taken, end = upto, until if upto == len(order) else order[upto][0].first
             rows = pl.concat(frames, how="diagonal").filter(pl.col("requested_at") < as_datetime(end))
             if most is not None and rows.height >= most:
@@ -251,29 +257,21 @@ class Tables:
         window = pl.col("requested_at").is_between(as_datetime(start), as_datetime(until), closed="left")
         with self._views.reading(RoutingView) as routing:
             backfilled = dict(routing.backfilled.get(model, {}))
-        asked = self._in_order_of_files(table, segments)
         if not backfilled:
-            return [rows.filter(window) for rows in self._columns.batches(table, asked)]
-        batches = self._columns.batches(table, asked, segment_as=SEGMENT)
+            return [rows.filter(window) for rows in self._columns.batches(table, segments)]
+        batches = self._columns.batches(table, segments, segment_as=SEGMENT)
         return [with_later(rows, self._columns, lambda: backfilled).filter(window) for rows in batches]
 
-    def _in_order_of_files(self, table: str, segments: Mapping[str, Digest]) -> dict[str, Digest]:
-        """Return segments in the order of their files, which makes reading them cheap."""
-        stored = self._columns.segments(table)
-        return {name: segments[name] for name in stored if name in segments} | dict(segments)
-
-    def _spans_of(self, table: str, segments: Mapping[str, Digest]) -> dict[str, _Span]:
-        """Return the spans of all segments; each is looked at once."""
+    def _span_of(self, table: str, one: Extent) -> _Span:
+        """Return when the requests of an extent were made; where no entry says it, it is looked at once."""
+        if one.first is not None and one.last is not None:
+            return _Span(one.first, one.last, one.n_rows)
         spans = self._spans.setdefault(table, {})
-        strange = {name: of for name, of in segments.items() if name not in spans}
-        at = pl.col("requested_at").to_physical()
-        asked = self._in_order_of_files(table, strange)
-        for rows in self._columns.batches(table, asked, segment_as=SEGMENT, columns=["requested_at"]):
-            found = rows.group_by(SEGMENT).agg(
-                at.min().alias("first"), at.max().alias("last"), pl.len().alias("n")
-            )
-            spans.update({name: _Span(first, last, n) for name, first, last, n in found.rows()})
-        return spans
+        if one.name not in spans:
+            [rows] = self._columns.batches(table, digests([one]), columns=["requested_at"])
+            at = rows["requested_at"].to_physical().to_numpy()
+            spans[one.name] = _Span(int(at.min()), int(at.max()), len(at))
+        return spans[one.name]
 
     def _with_outcomes(self, model: ModelName, rows: pl.DataFrame) -> pl.DataFrame:
         outcome = self._outcome(model)

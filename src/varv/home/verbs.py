@@ -18,7 +18,6 @@ from varv.data.views import DatasetsView
 from varv.home.comparison import COMPARISON_FILE, read_comparisons
 from varv.home.listing import (
     alarms_frame,
-    dataset_versions_frame,
     performance_frame,
     rollouts_frame,
 )
@@ -267,7 +266,7 @@ def datasets(records: Records, asked: ReadAll) -> DatasetList:
                     event_time=one.event_time,
                     known_at=dict(one.known_at),
                     types=one.types,
-                    version=len(view.versions(one.dataset)),
+                    version=view.version(one.dataset),
                     parts=tuple(part for part in parts if part.dataset == one.dataset),
                 )
                 for one in view.datasets()
@@ -278,9 +277,9 @@ def datasets(records: Records, asked: ReadAll) -> DatasetList:
 @verb("dataset.versions", needs=READ)
 def dataset_versions(records: Records, asked: VersionsRequest) -> Table:
     """Read the versions of a dataset, each with the batch that made it."""
-    name = records.tables.dataset(asked.dataset).name
-    with records.views.reading(DatasetsView) as view:
-        return records.page(dataset_versions_frame(view.versions(name)), asked)
+    tables = records.tables
+    name = tables.dataset(asked.dataset).name
+    return tables.versions(name, after=asked.after, limit=tables.limit(asked.limit))
 
 
 @verb("dataset.rows", needs=EXPORT)

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from varv.home.model import ReplayAdvanced, ReplayFinished
 from varv.kernel.clock import Instant
 from varv.kernel.codec import Event
 from varv.kernel.ledger import Entry
 
 
-class HomeView:
+class HomeView(msgspec.Struct):
     """How far a replay has come; neither is set where none was begun."""
 
-    def __init__(self) -> None:
-        self.replayed_through: Instant | None = None
-        self.replay_finished = False
+    replayed_through: Instant | None = None
+    replay_finished: bool = False
 
     def apply(self, entry: Entry, event: Event) -> None:
         """Fold one entry in."""

@@ -8,7 +8,7 @@ rows that it came from.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +18,11 @@ import polars as pl
 
 from varv.data.identity import keys_of
 from varv.data.model import DatasetVersionAppended
+from varv.data.versions import stream_of
 from varv.data.views import DatasetsView
 from varv.home import why_answers
 from varv.home.why_answers import Answer, Predicted
+from varv.kernel.catalogue import digests
 from varv.kernel.clock import iso
 from varv.kernel.codec import Digest
 from varv.kernel.columns import TIME, FolderColumns
@@ -178,7 +180,9 @@ def _explain_prediction(
 ) -> Explanation:
     columns = FolderColumns(home / "columns")
     with views.reading(RoutingView) as routing:
-        segments = {model: dict(named) for model, named in routing.segments.items() if of in ("", model)}
+        segments = {
+            model: digests(held.extents()) for model, held in routing.stored.items() if of in ("", model)
+        }
     found = {
         model: rows
         for model, named in segments.items()
@@ -244,11 +248,7 @@ def _beside(task: Task) -> set[str]:
 def _predictions(
     columns: FolderColumns, model: str, segments: Mapping[str, Digest], key: str
 ) -> pl.DataFrame:
-    # In the order of their files, which makes reading them cheap, and none that the ledger does not name.
-    table = predictions_of(model, columns)
-    stored = columns.segments(table)
-    asked = {name: segments[name] for name in stored if name in segments} | dict(segments)
-    batches = columns.batches(table, asked, segment_as=_SEGMENT)
+    batches = columns.batches(predictions_of(model, columns), segments, segment_as=_SEGMENT)
     parts = (rows.filter(pl.col("key") == key) for rows in batches)
     found = [part for part in parts if part.height]
     return pl.concat(found, how="diagonal") if found else pl.DataFrame()
@@ -260,23 +260,35 @@ def _sources(
     """Return the rows of one key, the request first, then what came to be known of it."""
     with views.reading(DatasetsView) as view:
         registered = view.registered(dataset)
-    if registered is None:
-        return ()
-    taken: dict[str, dict[str, int]] = {}
-    digests: dict[str, dict[str, Digest]] = {}
-    for entry in ledger.read(stream=f"dataset/{dataset}"):
-        event = entry.event
-        if isinstance(event, DatasetVersionAppended):
-            taken.setdefault(event.part, {})[event.segment] = entry.seq
-            digests.setdefault(event.part, {})[event.segment] = event.rows
-    found = []
-    for part, seqs in taken.items():
-        for batch in columns.batches(f"data/{dataset}/{part}", digests[part], segment_as=_SEGMENT):
+        if registered is None:
+            return ()
+        parts = (registered.event_time, *registered.known_at)
+        extents = {part: view.catalogue(dataset, part).extents() for part in parts}
+    found: dict[tuple[str, str], dict[str, Any]] = {}
+    for part in parts:
+        batches = columns.batches(f"data/{dataset}/{part}", digests(extents[part]), segment_as=_SEGMENT)
+        for batch in batches:
             rows = batch.filter(keys_of(registered.key, batch) == key)
             for row in _plain(rows.unique(_SEGMENT, keep="first")):
-                segment = row.pop(_SEGMENT)
-                found.append(Source(dataset=dataset, part=part, segment=segment, seq=seqs[segment], row=row))
-    return tuple(sorted(found, key=lambda source: source.seq))
+                found[part, row.pop(_SEGMENT)] = row
+    return tuple(
+        Source(dataset=dataset, part=part, segment=segment, seq=seq, row=found[part, segment])
+        for (part, segment), seq in _appended(ledger, dataset, found).items()
+    )
+
+
+def _appended(
+    ledger: Ledger, dataset: str, wanted: Collection[tuple[str, str]]
+) -> dict[tuple[str, str], int]:
+    """Return the entries that put batches on record, by part and segment, in their order."""
+    stream, position, found = stream_of(dataset), 0, dict[tuple[str, str], int]()
+    while len(found) < len(wanted) and (entries := ledger.read(position, stream=stream, limit=1000)):
+        for entry in entries:
+            event = entry.event
+            if isinstance(event, DatasetVersionAppended) and (event.part, event.segment) in wanted:
+                found[event.part, event.segment] = entry.seq
+        position = entries[-1].version
+    return found
 
 
 def _plain(rows: pl.DataFrame) -> list[dict[str, Any]]:

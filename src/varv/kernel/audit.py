@@ -111,7 +111,7 @@ class _Table:
             if path.exists():
                 yield self._broken(path, place, error)
             return
-        yield from (remark for one in segments.values() for remark in self._segment(place, one))
+        yield from (remark for one in segments for remark in self._segment(place, one))
 
     def _segment(self, place: str, stored: Listed) -> Iterator[Remark]:
         named = self._named.get(stored.segment)

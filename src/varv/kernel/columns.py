@@ -13,17 +13,17 @@ first time that a process reads a file: whoever names a segment together with it
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import msgspec
 import numpy as np
 import polars as pl
 
 from varv.kernel.blobs import sync_folder
+from varv.kernel.catalogue import Compacted
 from varv.kernel.clock import Instant, as_datetime
 from varv.kernel.codec import Digest
 from varv.kernel.content import rows_digest
@@ -31,12 +31,12 @@ from varv.kernel.errors import Conflict, Corrupt, InvalidInput, NotFound
 from varv.kernel.faults import Faults
 from varv.kernel.segment_files import (
     COMPACTED,
-    COMPACTED_FILES,
     DIGEST,
     LISTED,
     RESTORE,
     STREAM,
     SUFFIX,
+    UNKNOWN,
     Listed,
     Looks,
     encoded_parquet,
@@ -44,33 +44,42 @@ from varv.kernel.segment_files import (
     frame_of,
     is_small,
     listed_in,
+    listing_digest,
     looks_of,
     read_file,
 )
 from varv.kernel.storage import storing
+from varv.kernel.table_folder import NAMES, PART, Place, TableFolder, require_segment_name, worth_a_file
 
-# No leading dot and no slash: a name can neither leave its folder nor pass for a draft.
-_PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.=+-]{0,127}")
 _MOST_PARTS = 4
-_MANY = 512
-_MUCH_BYTES = 32 << 20
-"""So many small segments, or so much of them, are worth a file."""
-_SMALL_PARQUET_BYTES = 64 * 1024
-"""Earlier versions of varv wrote small segments as Parquet too."""
 
 
 TIME = pl.Datetime("us", "UTC")
 """The one type of all times in tables."""
 
+SEGMENT = "segment of the row"
+"""The column that says which segment a row is of."""
+
 Segments = Sequence[str] | Mapping[str, Digest]
 """Names of segments in the order in which they are read, each with the digest of its rows if it is known;
-empty if not.
+empty if not. A compacted file is named like a segment, with the digest of what it lists.
 """
 
 
 def segment_name(since: Instant) -> str:
     """Return the name of the segment of what arrived from `since` on, which sorts as time does."""
     return as_datetime(since).strftime("%Y%m%dT%H%M%S%f")
+
+
+def stretches(rows: pl.DataFrame) -> list[tuple[str, pl.DataFrame]]:
+    """Return the rows of each segment of a batch, without the column `SEGMENT`, in their order."""
+    runs = rows[SEGMENT].rle().struct.unnest()
+    found, first = list[tuple[str, pl.DataFrame]](), 0
+    plain = rows.drop(SEGMENT)
+    for length, segment in runs.iter_rows():
+        found.append((segment, plain.slice(first, length)))
+        first += length
+    return found
 
 
 class Columns(Protocol):
@@ -157,32 +166,35 @@ class Columns(Protocol):
         """
         ...
 
-    def compact(self, table: str, segments: Segments) -> None:
+    def compact(
+        self, table: str, segments: Mapping[str, Digest], files: Collection[str] = ()
+    ) -> list[Compacted]:
         """Store small segments in files of many, if there are many of them. They keep their names and rows.
 
         Parameters
         ----------
         segments
-            In the order in which they are read, which makes reading them cheap.
+            Those that count and do not lie in `files`, with their digests, in the order in which they are
+            read, which makes reading them cheap.
+        files
+            The compacted files that count.
+
+        Returns
+        -------
+        list[Compacted]
+            The files that hold segments from now on; they are to be put on record.
         """
         ...
 
+    def listed(self, table: str, file: str) -> list[Listed]:
+        """Return the segments that a compacted file holds, in its order.
 
-class _Stored(NamedTuple):
-    """Where a segment is: a file of its own, or some rows of a compacted one."""
-
-    segment: str
-    path: Path
-    first: int = 0
-    n_rows: int | None = None
-
-
-class _Alone(NamedTuple):
-    """A segment that has a file of its own."""
-
-    segment: str
-    path: Path
-    n_bytes: int
+        Raises
+        ------
+        Corrupt
+            If it is not there, or does not list them.
+        """
+        ...
 
 
 class FolderColumns:
@@ -201,57 +213,58 @@ class FolderColumns:
         self._root = root
         self._durable = durable
         self._faults = faults or Faults()
-        # By table: the compacted files that were looked into, and the segments in them.
-        self._compacted: dict[str, tuple[set[Path], dict[str, _Stored]]] = {}
-        # By file: what it looked like when its rows were compared, and what they were.
-        self._compared: dict[Path, tuple[Looks, dict[str, Digest]]] = {}
+        self._folders: dict[str, TableFolder] = {}
+        # By file: what it looked like when its rows were compared, and what they, or its list, were.
+        self._compared: dict[Path, tuple[Looks, Digest]] = {}
         root.mkdir(parents=True, exist_ok=True)
 
     def append(
         self, table: str, segment: str, frame: pl.DataFrame, *, content: Digest | None = None
     ) -> Digest:
         """Add a segment durably and return the digest of its rows; adding it again with the same rows is
-        harmless.
+        harmless, as long as it was not compacted.
         """
-        place = self._place(table, segment)
+        folder = self._folder(table)
+        place = folder.own(segment)
         if frame.width == 0:
             raise InvalidInput("segment", f"{table}/{segment}", "has no columns")
         content = content or rows_digest(frame)
-        if place is not None or segment in self._in_compacted(table):
+        if place is not None:
             _require_same(next(self.batches(table, [segment])), frame, f"{table}/{segment}")
             return content
-        name = self._folder(table) / segment
+        name = folder.path / segment
         if is_small(frame):
-            self._write(Path(f"{name}{STREAM}"), encoded_stream(frame, content), {segment: content})
+            self._write(Path(f"{name}{STREAM}"), encoded_stream(frame, content), content)
         else:
             encoded = encoded_parquet(frame, {DIGEST: content})
-            self._write(Path(f"{name}{SUFFIX}"), encoded, {segment: content})
+            self._write(Path(f"{name}{SUFFIX}"), encoded, content)
         return content
 
     def append_together(self, table: str, frames: Mapping[str, pl.DataFrame]) -> dict[str, Digest]:
         """Add several segments of the same columns in one file, and return the digests of their rows."""
-        there = frames.keys() & {*self._in_compacted(table, anew=True), *self._alone(table)}
+        folder = self._folder(table)
+        there = frames.keys() & {*folder.in_compacted(), *folder.alone()}
         digests: dict[str, Digest] = {}
         for segment in sorted(there):
-            [stretch] = self._stretches(table, [segment])
             [rows] = self.batches(table, [segment])
             if rows.schema != frames[segment].schema or rows.height != frames[segment].height:
                 _require_same(rows, frames[segment], f"{table}/{segment}")
-            digests[segment] = self._compared[stretch[0].path][1][segment]
+            digests[segment] = rows_digest(rows)
         new = {segment: frame for segment, frame in frames.items() if segment not in there}
         for segment in new:
-            self._place(table, segment)  # which refuses what could not be a file's name
+            require_segment_name(segment)
         if new:
             digests |= {segment: rows_digest(frame) for segment, frame in new.items()}
-            self._write_together(table, new, digests)
+            self._write_together(folder.compacted(folder.next_file()), new, digests)
         return digests
 
     def segments(self, table: str) -> list[str]:
         """Return the names of a table's segments in the order of their files; none if there is no such
         table.
         """
-        compacted = self._in_compacted(table, anew=True)
-        return [*compacted, *sorted(self._alone(table).keys() - compacted.keys())]
+        folder = self._folder(table)
+        compacted = folder.in_compacted()
+        return [*compacted, *sorted(folder.alone().keys() - compacted.keys())]
 
     def scan(self, table: str, segments: Segments) -> pl.LazyFrame:
         """Return the rows of segments, of the same columns all, in the order given."""
@@ -298,14 +311,22 @@ class FolderColumns:
             if stretch[0].n_rows is not None:
                 rows = rows.slice(*_rows(stretch))
             if segment_as is not None:
-                heights = [rows.height if one.n_rows is None else one.n_rows for one in stretch]
-                names = pl.Series(segment_as, [one.segment for one in stretch])
+                listed = self._held(stretch, rows.height)
+                names = pl.Series(segment_as, [one.segment for one in listed], dtype=pl.String)
                 # Eagerly: a query for a column of names takes longer than to read a small file.
-                rows = rows.hstack([names[np.repeat(np.arange(len(stretch)), heights)]])
+                places = np.repeat(np.arange(len(listed)), [one.n_rows for one in listed])
+                rows = rows.hstack([names[places]])
             yield rows
 
+    def _held(self, stretch: Sequence[Place], n_rows: int) -> list[Listed]:
+        """Return the segments of a stretch with the numbers of their rows, `n_rows` in all."""
+        path = stretch[0].path
+        if stretch[0].segment.startswith(COMPACTED):
+            return listed_in(path, self._shown(path))
+        return [Listed(one.segment, n_rows if one.n_rows is None else one.n_rows) for one in stretch]
+
     def _require_compared(
-        self, path: Path, stretch: Sequence[_Stored], segments: Segments
+        self, path: Path, stretch: Sequence[Place], segments: Segments
     ) -> pl.DataFrame | None:
         """Compare the rows of some segments of one file with what was stored, and with the digests asked for.
 
@@ -318,23 +339,30 @@ class FolderColumns:
         compared = self._compared.get(path)
         looks = looks_of(path)
         if compared is None or compared[0] != looks:
-            rows, found = read_file(path, self._shown(path))
-            digests = {name: one.digest for name, one in found.items()}
-            compared = self._compared[path] = (looks, digests)
+            rows, listed = read_file(path, self._shown(path))
+            found = listing_digest(listed) if path.name.startswith(COMPACTED) else listed[0].digest
+            compared = self._compared[path] = (looks, found)
         if isinstance(segments, Mapping):
-            for one in stretch:
-                expected = segments[one.segment]
-                if expected and compared[1][one.segment] != expected:
+            for name, found in self._digests(stretch, compared[1]).items():
+                if segments[name] and found != segments[name]:
                     raise Corrupt(
                         "file",
                         self._shown(path),
                         "does not hold the rows that the ledger names",
-                        segment=one.segment,
-                        expected=expected[:12],
-                        found=compared[1][one.segment][:12],
+                        segment=name,
+                        expected=segments[name][:12],
+                        found=found[:12],
                         hint=RESTORE,
                     )
         return rows
+
+    def _digests(self, stretch: Sequence[Place], of_file: Digest) -> dict[str, Digest]:
+        """Return the digests of the rows of a stretch's segments, whose file was compared."""
+        if stretch[0].n_rows is None:
+            return {stretch[0].segment: of_file}
+        path = stretch[0].path
+        listed = {one.segment: one.digest for one in listed_in(path, self._shown(path))}
+        return {one.segment: listed[one.segment] for one in stretch}
 
     def _read(self, path: Path) -> pl.DataFrame:
         return frame_of(path, self._shown(path))
@@ -342,44 +370,46 @@ class FolderColumns:
     def _shown(self, path: Path) -> str:
         return path.relative_to(self._root.parent).as_posix()
 
-    def compact(self, table: str, segments: Segments) -> None:
+    def compact(
+        self, table: str, segments: Mapping[str, Digest], files: Collection[str] = ()
+    ) -> list[Compacted]:
         """Store small segments in files of many, if there are many of them. They keep their names and rows.
 
         Only the process that appends may do it. Files that are not needed any more are removed by the next
         compaction: whoever has just found one can still read it.
         """
-        alone, compacted = self._alone(table), self._in_compacted(table)
-        for segment in alone.keys() & compacted.keys():
+        folder = self._folder(table)
+        alone = folder.alone()
+        for place, spent in folder.spent(alone, segments, files):
             # Only now is the other copy given up, so what takes its place must hold the same.
-            self._require_compared(compacted[segment].path, [compacted[segment]], segments)
-            alone[segment].path.unlink()
-        small = [
-            alone[name]
-            for name in segments
-            if name not in compacted and name in alone and _is_small(alone[name])
-        ]
-        for several in _worth_a_file(small):
-            asked = {name: segments[name] for name in several} if isinstance(segments, Mapping) else several
+            self._require_compared(place.path, [place], [place.segment])
+            for segment in spent:
+                alone[segment].path.unlink()
+        made = folder.made_before(segments, alone)
+        known = [name for name, digest in segments.items() if digest and name in alone]
+        for several in worth_a_file([alone[name] for name in known if alone[name].is_small]):
+            asked = {name: segments[name] for name in several}
             frames = zip(several, self.batches(table, asked), strict=True)
             for _, alike in groupby(frames, lambda one: one[1].schema):
                 together = dict(alike)
-                # Each has just been read, and compared.
-                digests = {name: self._compared[alone[name].path][1][name] for name in together}
-                self._write_together(table, together, digests)
+                file = folder.next_file({*files, *(one.file for one in made)}, alone)
+                self._write_together(folder.compacted(file), together, segments)
+                made.append(Compacted(file=file, segments=tuple(together)))
+        return made
+
+    def listed(self, table: str, file: str) -> list[Listed]:
+        """Return the segments that a compacted file holds, in its order."""
+        [[found]] = self._stretches(table, {file: UNKNOWN})
+        return self._folder(table).listed(found.path)
 
     def _write_together(
-        self, table: str, frames: Mapping[str, pl.DataFrame], digests: Mapping[str, Digest]
+        self, place: Path, frames: Mapping[str, pl.DataFrame], digests: Mapping[str, Digest]
     ) -> None:
-        numbers = (int(path.name[1:].removesuffix(SUFFIX)) for path in self._compacted[table][0])
-        number = max(numbers, default=0) + 1
         listed = [Listed(segment, frame.height, digests[segment]) for segment, frame in frames.items()]
-        place = self._folder(table) / f"{COMPACTED}{number:09d}{SUFFIX}"
         metadata = {LISTED: msgspec.json.encode(listed).decode()}
-        own = {name: digests[name] for name in frames}
-        self._write(place, encoded_parquet(pl.concat(frames.values()), metadata), own)
-        self._in_compacted(table, anew=True)
+        self._write(place, encoded_parquet(pl.concat(frames.values()), metadata), listing_digest(listed))
 
-    def _write(self, place: Path, encoded: memoryview, digests: dict[str, Digest]) -> None:
+    def _write(self, place: Path, encoded: memoryview, content: Digest) -> None:
         draft = place.with_name(f".{place.name}.{os.getpid()}")
         with storing("segment", place, draft=draft):
             place.parent.mkdir(parents=True, exist_ok=True)
@@ -392,109 +422,40 @@ class FolderColumns:
             draft.replace(place)
             if self._durable:
                 sync_folder(place.parent)
-        self._compared[place] = (looks_of(place), digests)
+        self._compared[place] = (looks_of(place), content)
 
-    def _alone(self, table: str) -> dict[str, _Alone]:
-        """Return the segments that have a file of their own."""
-        folder = self._folder(table)
-        found = {}
-        for file in os.scandir(folder) if folder.is_dir() else ():
-            name, dot, kind = file.name.rpartition(".")
-            if f"{dot}{kind}" in (STREAM, SUFFIX) and name[:1] not in ("", COMPACTED) and file.is_file():
-                found[name] = _Alone(name, Path(file.path), file.stat().st_size)
-        return found
-
-    def _in_compacted(self, table: str, *, anew: bool = False) -> dict[str, _Stored]:
-        """Return the segments in compacted files; another process may have made more since we last looked."""
-        folder = self._folder(table)
-        if anew or table not in self._compacted:
-            paths, found = self._compacted.get(table, (set(), {}))
-            new = sorted(set(folder.glob(COMPACTED_FILES)) - paths)
-            found = found | {one.segment: one for path in new for one in _places(path, self._shown(path))}
-            self._compacted[table] = paths.union(new), found
-        return self._compacted[table][1]
-
-    def _stretches(self, table: str, segments: Segments) -> list[list[_Stored]]:
+    def _stretches(self, table: str, segments: Segments) -> list[list[Place]]:
         """Return where segments are, those that follow one another in a compacted file together."""
-        compacted = self._in_compacted(table)
-        stretches: list[list[_Stored]] = []
+        folder = self._folder(table)
+        stretches: list[list[Place]] = []
         for segment in segments:
-            one = compacted.get(segment)
-            if one is None and (path := self._place(table, segment)) is not None:
-                one = _Stored(segment, path)
+            one = folder.find(segment)
             if one is None:
-                compacted = self._in_compacted(table, anew=True)
-                if segment not in compacted:
-                    raise self._missing(table, segment, segments)
-                one = compacted[segment]
-            if stretches and _follows(one, stretches[-1][-1]):
+                raise self._missing(folder, segment, segments)
+            if stretches and one.follows(stretches[-1][-1]):
                 stretches[-1].append(one)
             else:
                 stretches.append([one])
         return stretches
 
-    def _folder(self, table: str) -> Path:
-        parts = table.split("/") if isinstance(table, str) else []
-        if not 0 < len(parts) <= _MOST_PARTS or not all(_PART.fullmatch(part) for part in parts):
-            raise InvalidInput("table", str(table)[:80], "is not a valid name", hint=_NAMES)
-        return self._root.joinpath(*parts)
+    def _folder(self, table: str) -> TableFolder:
+        if table not in self._folders:
+            parts = table.split("/") if isinstance(table, str) else []
+            if not 0 < len(parts) <= _MOST_PARTS or not all(PART.fullmatch(part) for part in parts):
+                raise InvalidInput("table", str(table)[:80], "is not a valid name", hint=NAMES)
+            self._folders[table] = TableFolder(self._root.joinpath(*parts), self._root)
+        return self._folders[table]
 
-    def _missing(self, table: str, segment: str, segments: Segments) -> NotFound | Corrupt:
-        shown = self._shown(self._folder(table) / segment)
+    def _missing(self, folder: TableFolder, segment: str, segments: Segments) -> NotFound | Corrupt:
+        shown = self._shown(folder.path / segment)
         if isinstance(segments, Mapping):
             return Corrupt("file", shown, "is missing", segment=segment, hint=RESTORE)
         return NotFound("segment", shown)
 
-    def _place(self, table: str, segment: str) -> Path | None:
-        """Return the file of a segment, if it has one of its own."""
-        require_segment_name(segment)
-        name = self._folder(table) / segment
-        for suffix in (STREAM, SUFFIX):
-            path = Path(f"{name}{suffix}")
-            if path.exists():
-                return path
-        return None
 
-
-_NAMES = "use letters, digits and _ . = + -, not a dot first, 128 at most"
-
-
-def require_segment_name(segment: object) -> None:
-    """Raise `InvalidInput` if a segment could not be called so."""
-    if not isinstance(segment, str) or not _PART.fullmatch(segment):
-        raise InvalidInput("segment", str(segment)[:80], "is not a valid name", hint=_NAMES)
-
-
-def _is_small(one: _Alone) -> bool:
-    return one.path.suffix == STREAM or one.n_bytes < _SMALL_PARQUET_BYTES
-
-
-def _worth_a_file(small: Sequence[_Alone]) -> Iterator[list[str]]:
-    """Yield the names of small segments that go together, in their order, without those that are too few."""
-    names: list[str] = []
-    n_bytes = 0
-    for one in small:
-        names.append(one.segment)
-        n_bytes += one.n_bytes
-        if len(names) >= _MANY or n_bytes >= _MUCH_BYTES:
-            yield names
-            names, n_bytes = list[str](), 0
-
-
-def _follows(one: _Stored, other: _Stored) -> bool:
-    return one.path == other.path and other.n_rows is not None and one.first == other.first + other.n_rows
-
-
-def _rows(stretch: Sequence[_Stored]) -> tuple[int, int]:
+def _rows(stretch: Sequence[Place]) -> tuple[int, int]:
     """Return the first row of a stretch in its compacted file, and how many there are."""
     return stretch[0].first, sum(one.n_rows or 0 for one in stretch)
-
-
-def _places(path: Path, shown: str) -> Iterator[_Stored]:
-    first = 0
-    for one in listed_in(path, shown):
-        yield _Stored(one.segment, path, first, one.n_rows)
-        first += one.n_rows
 
 
 def _require_same(stored: pl.DataFrame, given: pl.DataFrame, name: str) -> None:

@@ -192,15 +192,14 @@ class Unrecorded(msgspec.Struct, frozen=True):
     cause: int | None
 
 
-class Rows:
+class Rows(msgspec.Struct):
     """The rows that the tables of sagas, timers and commands must hold, folded from the records."""
 
-    def __init__(self) -> None:
-        self._sagas: dict[str, tuple[SagaDecided, int]] = {}
-        self._timers: dict[tuple[str, str], tuple[Instant, int]] = {}
-        self._commands: dict[str, tuple[CommandDecided, Instant]] = {}
-        self.first: int | None = None
-        """Seq of the first entry with a record."""
+    sagas: dict[str, tuple[SagaDecided, int]] = {}
+    timers: dict[tuple[str, str], tuple[Instant, int]] = {}
+    commands: dict[str, tuple[CommandDecided, Instant]] = {}
+    first: int | None = None
+    """Seq of the first entry with a record."""
 
     def apply(self, entry: Entry) -> None:
         """Take in the next entry."""
@@ -208,15 +207,15 @@ class Rows:
             return
         self.first = self.first or entry.seq
         decided = decode(entry.decided, entry.seq)
-        self._commands.pop(decided.ended, None)
+        self.commands.pop(decided.ended, None)
         for saga in decided.sagas:
-            self._sagas[saga.saga] = saga, entry.seq
+            self.sagas[saga.saga] = saga, entry.seq
         for timer in decided.timers:
-            self._timers.pop((timer.saga, timer.key), None)
+            self.timers.pop((timer.saga, timer.key), None)
             if timer.due is not None:
-                self._timers[timer.saga, timer.key] = timer.due, entry.seq
+                self.timers[timer.saga, timer.key] = timer.due, entry.seq
         for position, command in enumerate(decided.commands):
-            self._commands[f"{command.saga}:{entry.seq}:{position}"] = command, entry.at
+            self.commands[f"{command.saga}:{entry.seq}:{position}"] = command, entry.at
 
     def compare(self, stored: Stored) -> Iterator[Difference | Unrecorded]:
         """Yield every row that is not as it was decided, and every row that no record speaks of."""
@@ -225,7 +224,7 @@ class Rows:
         yield from self._compare_commands({row.id: row for row in stored.commands})
 
     def _compare_sagas(self, rows: Mapping[str, SagaRow]) -> Iterator[Difference | Unrecorded]:
-        for name, (decided, seq) in self._sagas.items():
+        for name, (decided, seq) in self.sagas.items():
             if name not in rows:
                 expected = f"version {decided.version}, as entry {seq} decided"
                 yield Difference("sagas", f"saga {name}", "is gone", expected, "no row")
@@ -235,11 +234,11 @@ class Rows:
                 yield Difference(
                     "sagas", f"saga {name}", problem, f"{expected}, as entry {seq} decided", found
                 )
-        for name in rows.keys() - self._sagas.keys():
+        for name in rows.keys() - self.sagas.keys():
             yield Unrecorded("sagas", f"saga {name}", name, None)
 
     def _compare_timers(self, rows: Mapping[tuple[str, str], Timer]) -> Iterator[Difference | Unrecorded]:
-        for (saga, key), (due, seq) in self._timers.items():
+        for (saga, key), (due, seq) in self.timers.items():
             name, row = f"timer {key} of {saga}", rows.get((saga, key))
             expected = f"due at {due}, as entry {seq} decided"
             if row is None:
@@ -247,11 +246,11 @@ class Rows:
             elif (row.due, row.cause) != (due, seq):
                 found = f"due at {row.due}, as if entry {row.cause} had decided it"
                 yield Difference("timers", name, "was changed", expected, found)
-        for saga, key in rows.keys() - self._timers.keys():
+        for saga, key in rows.keys() - self.timers.keys():
             yield Unrecorded("timers", f"timer {key} of {saga}", saga, rows[saga, key].cause)
 
     def _compare_commands(self, rows: Mapping[str, QueuedCommand]) -> Iterator[Difference | Unrecorded]:
-        for name, (decided, at) in self._commands.items():
+        for name, (decided, at) in self.commands.items():
             row, expected = rows.get(name), f"{decided.name} with payload {decided.data[:12]}"
             if row is None:
                 yield Difference("commands", f"command {name}", "is gone", expected, "no row")
@@ -259,7 +258,7 @@ class Rows:
             for column, wanted, found in _command_differs(row, name, decided, at):
                 problem = f"has another {column}"
                 yield Difference("commands", f"command {name}", problem, str(wanted)[:40], str(found)[:40])
-        for name in rows.keys() - self._commands.keys():
+        for name in rows.keys() - self.commands.keys():
             yield Unrecorded("commands", f"command {name}", rows[name].saga, rows[name].cause)
 
 

@@ -39,7 +39,7 @@ EVERY_S = 600.0
 _ED25519 = b"\x01"  # signature type of C2SP signed-note
 
 
-class Tree:
+class Tree(msgspec.Struct):
     """A growing RFC 6962 tree that keeps only the roots of its full subtrees.
 
     Examples
@@ -52,26 +52,26 @@ class Tree:
     (1, '6e340b9cffb37a98')
     """
 
-    def __init__(self) -> None:
-        self.size = 0
-        self._peaks: list[bytes] = []  # left to right, one for each bit set in size
+    size: int = 0
+    peaks: list[bytes] = []
+    """Left to right, one for each bit set in `size`."""
 
     def add(self, leaf: bytes) -> None:
         """Append one leaf."""
         node = hashlib.sha256(b"\x00" + leaf).digest()
         size = self.size
         while size & 1:
-            node = _node(self._peaks.pop(), node)
+            node = _node(self.peaks.pop(), node)
             size >>= 1
-        self._peaks.append(node)
+        self.peaks.append(node)
         self.size += 1
 
     def root(self) -> bytes:
         """Return the Merkle tree hash of the leaves so far."""
-        if not self._peaks:
+        if not self.peaks:
             return hashlib.sha256(b"").digest()
-        root = self._peaks[-1]
-        for peak in reversed(self._peaks[:-1]):
+        root = self.peaks[-1]
+        for peak in reversed(self.peaks[:-1]):
             root = _node(peak, root)
         return root
 

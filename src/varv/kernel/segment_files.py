@@ -7,6 +7,7 @@ follows it. `kernel.columns` decides which file is read.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import NamedTuple
 import msgspec
 import polars as pl
 
-from varv.kernel.codec import Digest
+from varv.kernel.codec import Digest, digest
 from varv.kernel.content import Content
 from varv.kernel.errors import Corrupt
 
@@ -27,6 +28,7 @@ SMALL_BYTES = 1 << 20
 COMPACTED = "~"
 """No segment's name begins like this."""
 COMPACTED_FILES = f"{COMPACTED}{'[0-9]' * 9}{SUFFIX}"
+COMPACTED_FILE = re.compile(rf"{COMPACTED}\d{{9}}")
 LISTED = "varv.segments"
 DIGEST = "varv.digest"
 RESTORE = "run varv verify, and restore this file from a copy of the home folder"
@@ -47,7 +49,14 @@ class FileRead(NamedTuple):
     """A file that was read whole: its rows, and its segments with the digests of their rows as they are."""
 
     rows: pl.DataFrame
-    segments: dict[str, Listed]
+    segments: list[Listed]
+
+
+def listing_digest(listed: Sequence[Listed]) -> Digest:
+    """Return the digest by which the ledger vouches for a compacted file, and so for the rows of each of its
+    segments.
+    """
+    return digest(msgspec.json.encode(listed))
 
 
 Looks = tuple[int, int, int]
@@ -115,11 +124,11 @@ def read_file(path: Path, shown: str) -> FileRead:
     if sum(one.n_rows for one in stored) != rows.height or any(one.n_rows < 0 for one in stored):
         raise Corrupt("file", shown, "does not hold the rows that it lists", found=rows.height, hint=RESTORE)
     content, first = Content(rows), 0
-    segments: dict[str, Listed] = {}
+    segments: list[Listed] = []
     for one in stored:
         found = content.digest(first, one.n_rows)
         first += one.n_rows
-        segments[one.segment] = Listed(one.segment, one.n_rows, found)
+        segments.append(Listed(one.segment, one.n_rows, found))
         if one.digest and found != one.digest:
             problem = "does not hold the rows that were stored"
             facts = {"segment": one.segment, "expected": one.digest[:12], "found": found[:12]}

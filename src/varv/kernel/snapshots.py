@@ -31,6 +31,7 @@ import numpy.typing as npt
 import polars as pl
 
 from varv.kernel.blobs import sync_folder
+from varv.kernel.codec import digest_of
 from varv.kernel.faults import Faults
 from varv.kernel.ids import new_secret
 from varv.kernel.ledger import Ledger
@@ -101,6 +102,12 @@ def fingerprint(form: str) -> str:
     libraries that have a say in what their numbers mean.
     """
     return f"{form}, polars {pl.__version__}, numpy {np.__version__}, {sys.byteorder}"
+
+
+def code_in(folder: Path) -> str:
+    """Return what changes with any file of Python below a folder: another code may fold to other states."""
+    found = sorted((path.relative_to(folder).as_posix(), path.stat()) for path in folder.rglob("*.py"))
+    return digest_of([[name, of.st_size, of.st_mtime_ns] for name, of in found])
 
 
 class Snapshots:

@@ -9,8 +9,9 @@ of a checkpoint kept elsewhere is said in `kernel.merkle`. Files beside the ledg
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Literal
 
 import msgspec
@@ -18,7 +19,7 @@ import msgspec
 from varv.kernel.decided import Rows, Unrecorded
 from varv.kernel.errors import Corrupt
 from varv.kernel.ledger import GENESIS, Entry, Head, Ledger, Signer, Stored, entry_hash
-from varv.kernel.merkle import EVERY, Checkpoint, Tree, signed_by
+from varv.kernel.merkle import EVERY, Checkpoint, SigningKey, Tree, read_checkpoints, signed_by
 
 EntryKind = Literal["edited", "removed", "swapped", "truncated", "rewritten", "inserted", "head"]
 Kind = EntryKind | Literal["row", "signature", "checkpoint", "key", "file"]
@@ -85,12 +86,37 @@ class Verification(msgspec.Struct, frozen=True):
         return not self.findings
 
 
+class Checked(msgspec.Struct):
+    """What a walk over the entries has found up to one of them, for the next walk to go on from."""
+
+    last: int = 0
+    hash: bytes = GENESIS
+    tree: Tree = msgspec.field(default_factory=Tree)
+    rows: Rows = msgspec.field(default_factory=Rows)
+    roots: dict[int, bytes] = {}
+    """Of the tree, at the sizes that checkpoints were asked about."""
+
+    def take(self, entry: Entry, *, wanted: Collection[int]) -> None:
+        """Take in the next entry, and keep the tree's root if its size is wanted."""
+        self.last, self.hash = entry.seq, entry.hash
+        self.tree.add(entry.hash)
+        if self.tree.size in wanted:
+            self.roots[self.tree.size] = self.tree.root()
+        with suppress(Corrupt):  # a record that cannot be read was edited, which the entry's hash has shown
+            self.rows.apply(entry)
+
+    def knows(self, checkpoints: Sequence[Checkpoint]) -> bool:
+        """Return whether checkpoints of before can be compared without the entries of before."""
+        return all(one.size > self.tree.size or one.size in self.roots for one in checkpoints)
+
+
 def verify(
     ledger: Ledger,
     checkpoints: Sequence[Checkpoint],
     public: bytes | None,
     *,
     against: Sequence[Checkpoint] = (),
+    checked: Checked | None = None,
 ) -> Verification:
     """Compare a ledger with its own hashes and records, and with `checkpoints`, oldest first.
 
@@ -102,8 +128,11 @@ def verify(
         That of the key which is there now, 32 bytes; None if there is none.
     against
         Checkpoints that were kept elsewhere.
+    checked
+        What was found before, which is moved on to the end; all entries are walked over by default.
     """
-    chain = _Chain(ledger, {checkpoint.size for checkpoint in (*checkpoints, *against)})
+    sizes = {checkpoint.size for checkpoint in (*checkpoints, *against)}
+    chain = _Chain(ledger, sizes, Checked() if checked is None else checked)
     stored = chain.walk()
     chain.explain()
     chain.compare_head(stored)
@@ -114,25 +143,52 @@ def verify(
     differing, unchecked = _rows(ledger, chain, stored)
     signing = _signing(stored, checkpoints, public) if checkpoints or stored.signers else []
     found = [*findings, *differing, *signing][:MOST_FINDINGS]
-    return Verification(chain.tree.size, len(checkpoints), signed, tuple(found), tuple(unchecked))
+    return Verification(chain.done.tree.size, len(checkpoints), signed, tuple(found), tuple(unchecked))
 
 
 def require_sound(
-    ledger: Ledger, folder: str, checkpoints: Sequence[Checkpoint], public: bytes | None
-) -> None:
+    ledger: Ledger,
+    folder: str,
+    checkpoints: Sequence[Checkpoint],
+    public: bytes | None,
+    *,
+    checked: Checked | None = None,
+) -> Checked:
     """Raise for the first thing that is not as it was written.
+
+    Parameters
+    ----------
+    checked
+        What was found before, for entries that need not be walked over again.
+
+    Returns
+    -------
+    Checked
+        What was found now.
 
     Raises
     ------
     Corrupt
         If something is; the file, table and row are named.
     """
-    found = verify(ledger, checkpoints, public).findings
+    checked = checked if checked is not None and checked.knows(checkpoints) else Checked()
+    found = verify(ledger, checkpoints, public, checked=checked).findings
     if found:
         first, more = found[0], f", and {len(found) - 1} more" if len(found) > 1 else ""
         problem = f"is not as it was written: {first.place} {first.problem}{more}"
         hint = f"run varv verify; {first.cure}"
         raise Corrupt("home", folder, problem, expected=first.expected, found=first.found, hint=hint)
+    return checked
+
+
+def require_sound_folder(folder: Path, ledger: Ledger, checked: Checked | None = None) -> Checked:
+    """Compare the ledger of a folder with its chain, its records and its last checkpoint, before anything is
+    decided on it; see `require_sound`.
+    """
+    # The last checkpoint vouches for all before it; varv verify looks at every one.
+    checkpoints = read_checkpoints(folder / "checkpoints.jsonl")[-1:]
+    public = SigningKey(folder / "signing.key", create=False).public()
+    return require_sound(ledger, folder.name, checkpoints, public, checked=checked)
 
 
 def _rows(ledger: Ledger, chain: _Chain, stored: Stored) -> tuple[list[Finding], list[str]]:
@@ -140,10 +196,10 @@ def _rows(ledger: Ledger, chain: _Chain, stored: Stored) -> tuple[list[Finding],
     findings: list[Finding] = []
     unchecked: list[str] = []
     since = stored.recorded_since
-    if since is not None and chain.rows.first is not None and chain.rows.first <= since:
-        expected, found = f"below {chain.rows.first}, the first entry with a record", str(since)
+    if since is not None and chain.done.rows.first is not None and chain.done.rows.first <= since:
+        expected, found = f"below {chain.done.rows.first}, the first entry with a record", str(since)
         findings.append(_row("recorded", "its row", "says too much", expected, found))
-    for said in chain.rows.compare(stored):
+    for said in chain.done.rows.compare(stored):
         if not isinstance(said, Unrecorded):
             findings.append(_row(said.table, said.row, said.problem, said.expected, said.found))
         elif _is_older(ledger, said, since):
@@ -204,52 +260,45 @@ def _file(place: str, kind: Kind, problem: str, expected: str, found: str) -> Fi
 class _Chain:
     """Walks the entries once, noting what does not follow, and the tree's root at each wanted size."""
 
-    def __init__(self, ledger: Ledger, sizes: set[int]) -> None:
-        self._ledger, self._sizes = ledger, sizes
+    def __init__(self, ledger: Ledger, sizes: set[int], done: Checked) -> None:
+        self._ledger, self._sizes, self.done = ledger, sizes, done
         self.findings: list[Finding] = []
-        self.rows = Rows()
-        self.tree = Tree()
-        self.roots: dict[int, bytes] = {0: self.tree.root()}
-        self.last, self.hash = 0, GENESIS
+        self.done.roots[0] = Tree().root()
         self._broken: list[tuple[bytes, Entry]] = []
 
     def walk(self) -> Stored:
         """Walk to the end and return what else is stored then, also while another process appends."""
-        while entries := self._ledger.read(self.last, limit=_BATCH):
+        while entries := self._ledger.read(self.done.last, limit=_BATCH):
             for entry in entries:
                 self._take(entry)
-        stored = self._ledger.stored(self.last)
+        stored = self._ledger.stored(self.done.last)
         for entry in stored.entries:
             self._take(entry)
         return stored
 
     def compare_head(self, stored: Stored) -> None:
         """Note if the head row is not the last entry, or entries hide where no reading begins."""
-        head = stored.head
+        head, last = stored.head, self.done.last
         if stored.first < 1:
             self._note(stored.first, "inserted", "entries from 1 on", f"entry {stored.first}")
-        if self.last < head.version:
+        if last < head.version:
             expected = f"entries up to {head.version}, as the head row says"
-            self._note(self.last + 1, "truncated", expected, f"{self.last} entries")
-        elif head != Head(self.last, self.hash):
-            expected = f"entry {self.last} with hash {_short(self.hash)}"
-            self._note(self.last, "head", expected, f"entry {head.version} with hash {_short(head.hash)}")
+            self._note(last + 1, "truncated", expected, f"{last} entries")
+        elif head != Head(last, self.done.hash):
+            expected = f"entry {last} with hash {_short(self.done.hash)}"
+            self._note(last, "head", expected, f"entry {head.version} with hash {_short(head.hash)}")
 
     def _note(self, seq: int, kind: EntryKind, expected: str, found: str) -> None:
         self.findings.append(_about_entry(seq, kind, expected, found))
 
     def _take(self, entry: Entry) -> None:
-        if entry.seq != self.last + 1:
+        last, before = self.done.last, self.done.hash
+        if entry.seq != last + 1:
             # What it was chained to is gone, so its own hash can only be taken as it is.
-            self._note(self.last + 1, "removed", f"entry {self.last + 1}", f"entry {entry.seq}")
-        elif entry_hash(self.hash, entry) != entry.hash and len(self._broken) < MOST_FINDINGS:
-            self._broken.append((self.hash, entry))
-        self.last, self.hash = entry.seq, entry.hash
-        self.tree.add(entry.hash)
-        if self.tree.size in self._sizes:
-            self.roots[self.tree.size] = self.tree.root()
-        with suppress(Corrupt):  # a record that cannot be read was edited, which the entry's hash has shown
-            self.rows.apply(entry)
+            self._note(last + 1, "removed", f"entry {last + 1}", f"entry {entry.seq}")
+        elif entry_hash(before, entry) != entry.hash and len(self._broken) < MOST_FINDINGS:
+            self._broken.append((before, entry))
+        self.done.take(entry, wanted=self._sizes)
 
     def explain(self) -> None:
         """Note for each entry that does not follow whether it was edited or swapped with another such."""
@@ -277,7 +326,7 @@ class _Chain:
             signer = next((s for s in reversed(signers) if s.since <= checkpoint.size), None)
             if signer is None or not signed_by(checkpoint, signer.public):
                 self._note_signature(f"{place}, line {number}", holds + 1)
-            elif self.roots.get(checkpoint.size) == checkpoint.root:
+            elif self.done.roots.get(checkpoint.size) == checkpoint.root:
                 holds = max(holds, checkpoint.size)
             elif not self.findings:  # otherwise the chain has said more exactly what is wrong
                 self._note_rewriting(checkpoint, holds)
@@ -299,11 +348,11 @@ class _Chain:
         )
 
     def _note_rewriting(self, checkpoint: Checkpoint, holds: int) -> None:
-        if checkpoint.size > self.tree.size:
+        if checkpoint.size > self.done.tree.size:
             expected = f"{checkpoint.size} entries, as was signed"
-            self._note(self.tree.size + 1, "truncated", expected, f"{self.tree.size} entries")
+            self._note(self.done.tree.size + 1, "truncated", expected, f"{self.done.tree.size} entries")
         else:
-            root = self.roots.get(checkpoint.size, b"")
+            root = self.done.roots.get(checkpoint.size, b"")
             expected = f"root {_short(checkpoint.root)} at entry {checkpoint.size}, as was signed"
             self._note(holds + 1, "rewritten", expected, f"root {_short(root)}")
 

@@ -298,13 +298,8 @@ class Candidates:
         return rows.join(values, on="key", how="left", maintain_order="left")
 
     def _datasets_used(self, plan: LoopPlan) -> tuple[DatasetUse, ...]:
-        used = []
-        for dataset in plan.datasets:
-            batches = self._datasets.versions(dataset)
-            used.append(
-                DatasetUse(dataset.name, len(batches), digest_of([batch.digest for batch in batches]))
-            )
-        return tuple(used)
+        held = self._datasets
+        return tuple(DatasetUse(one.name, held.version(one), held.digest(one)) for one in plan.datasets)
 
 
 class _Stretch(NamedTuple):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import msgspec
 from msgspec.structs import replace
 
 from varv.features import FeatureDefinition
@@ -112,13 +113,12 @@ class LoopRecord:
         return last if last is not None and last.detail else None
 
 
-class LoopView:
+class LoopView(msgspec.Struct):
     """Loops by model."""
 
-    def __init__(self) -> None:
-        self.loops: dict[str, LoopRecord] = {}
-        self.declared: dict[str, Declared] = {}
-        """What is declared of each model, also of one whose loop has not begun."""
+    loops: dict[str, LoopRecord] = {}
+    declared: dict[str, Declared] = {}
+    """What is declared of each model, also of one whose loop has not begun."""
 
     @property
     def retired(self) -> dict[ModelName, Instant]:

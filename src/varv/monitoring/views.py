@@ -39,30 +39,30 @@ class DriftMatrix(msgspec.Struct, frozen=True):
     cells: tuple[tuple[FeatureDrift | None, ...], ...]
 
 
-class MonitoringView:
+class MonitoringView(msgspec.Struct):
     """What has been measured, and which alarms came of it; folded from the ledger."""
 
-    def __init__(self) -> None:
-        self._series: dict[tuple[ModelName, Version], dict[Window, PerformanceMeasured]] = {}
-        self._drifts: dict[ModelName, dict[Window, DriftMeasured]] = {}
-        self._alarms: dict[ModelName, list[Alarm]] = {}
-        self._watched: dict[ModelName, Version] = {}
-        self._offsets: dict[ModelName, list[OffsetAllowed]] = {}
+    performance: dict[tuple[ModelName, Version], dict[Window, PerformanceMeasured]] = {}
+    drifts: dict[ModelName, dict[Window, DriftMeasured]] = {}
+    raised: dict[ModelName, list[Alarm]] = {}
+    champions: dict[ModelName, Version] = {}
+    """The version of each model that its monitor watches."""
+    allowed: dict[ModelName, list[OffsetAllowed]] = {}
 
     def apply(self, entry: Entry, event: Event) -> None:
         """Take in the next entry; measurements stated and told are one."""
         match event:
             case PerformanceMeasured():
-                self._series.setdefault((event.model, event.version), {})[event.window] = event
+                self.performance.setdefault((event.model, event.version), {})[event.window] = event
             case DriftMeasured():
-                self._drifts.setdefault(event.model, {})[event.window] = event
+                self.drifts.setdefault(event.model, {})[event.window] = event
             case OffsetAllowed():
-                self._offsets.setdefault(event.model, []).append(event)
+                self.allowed.setdefault(event.model, []).append(event)
             case ReferenceSet():
-                self._watched[event.model] = event.version
+                self.champions[event.model] = event.version
             # A raised alarm is stated once and told to the loop once; the statement is the one that counts.
             case AlarmRaised() if entry.stream.startswith("alarms/"):
-                self._alarms.setdefault(event.model, []).append(Alarm(Seq(entry.seq), event, entry.at))
+                self.raised.setdefault(event.model, []).append(Alarm(Seq(entry.seq), event, entry.at))
             case AlarmCleared():
                 self._clear(event, entry.at)
             case _:
@@ -70,19 +70,19 @@ class MonitoringView:
 
     def models(self) -> list[ModelName]:
         """Return the models that are watched, by name."""
-        return sorted(self._watched)
+        return sorted(self.champions)
 
     def watched(self, model: ModelName) -> Version | None:
         """Return the version that the monitor of `model` watches."""
-        return self._watched.get(model)
+        return self.champions.get(model)
 
     def versions(self, model: ModelName) -> list[Version]:
         """Return the versions of `model` that have been measured, in order."""
-        return sorted(version for name, version in self._series if name == model)
+        return sorted(version for name, version in self.performance if name == model)
 
     def series(self, model: ModelName, version: Version) -> list[PerformanceMeasured]:
         """Return the measured windows of one version, oldest first."""
-        found = self._series.get((model, version), {})
+        found = self.performance.get((model, version), {})
         return [found[window] for window in sorted(found)]
 
     def measured(
@@ -94,7 +94,7 @@ class MonitoringView:
         """
         found = [
             one
-            for (name, _), series in self._series.items()
+            for (name, _), series in self.performance.items()
             for one in series.values()
             if name == model
             and one.role == CHAMPION
@@ -105,7 +105,7 @@ class MonitoringView:
 
     def drift(self, model: ModelName) -> DriftMatrix:
         """Return the drift of every feature in every window, each against the version watched at the time."""
-        found = self._drifts.get(model, {})
+        found = self.drifts.get(model, {})
         windows = tuple(sorted(found))
         columns = [{one.name: one for one in found[window].features} for window in windows]
         names = tuple(dict.fromkeys(name for column in columns for name in column))
@@ -115,18 +115,18 @@ class MonitoringView:
 
     def offsets(self, model: ModelName) -> list[OffsetAllowed]:
         """Return what versions of `model` were off by when they were approved, oldest first."""
-        return list(self._offsets.get(model, ()))
+        return list(self.allowed.get(model, ()))
 
     def alarms(self, model: ModelName) -> list[Alarm]:
         """Return every alarm of `model`, newest first."""
-        return self._alarms.get(model, [])[::-1]
+        return self.raised.get(model, [])[::-1]
 
     def open_alarms(self, model: ModelName) -> list[Alarm]:
         """Return the alarms of `model` that have not been cleared, newest first."""
         return [one for one in self.alarms(model) if one.cleared_at is None]
 
     def _clear(self, event: AlarmCleared, at: Instant) -> None:
-        alarms = self._alarms.get(event.model, [])
+        alarms = self.raised.get(event.model, [])
         for index, one in enumerate(alarms):
             same = (one.raised.version, one.raised.kind, one.raised.subject) == (
                 event.version,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import msgspec
+
 from varv.kernel.clock import Instant
 from varv.kernel.codec import Event
 from varv.kernel.errors import NotFound
@@ -37,11 +39,10 @@ class ModelRecord:
         return None if number is None else self.versions.get(number)
 
 
-class RegistryView:
+class RegistryView(msgspec.Struct):
     """Models by name."""
 
-    def __init__(self) -> None:
-        self.models: dict[str, ModelRecord] = {}
+    models: dict[str, ModelRecord] = {}
 
     def apply(self, entry: Entry, event: Event) -> None:
         """Fold one entry in."""

@@ -86,12 +86,12 @@ class RolloutRecord(msgspec.Struct):
     """What the probation has shown so far, or showed in the end."""
 
 
-class RolloutsView:
+class RolloutsView(msgspec.Struct):
     """Rollouts of every model, in the order in which they started."""
 
-    def __init__(self) -> None:
-        self.rollouts: list[RolloutRecord] = []
-        self._latest: dict[str, RolloutRecord] = {}
+    rollouts: list[RolloutRecord] = []
+    places: dict[str, int] = {}
+    """By stream, where its last rollout is among them."""
 
     def of_model(self, model: ModelName) -> list[RolloutRecord]:
         """Return the rollouts of one model, the oldest first."""
@@ -103,7 +103,11 @@ class RolloutsView:
 
     def latest(self, model: ModelName, version: Version) -> RolloutRecord | None:
         """Return the last rollout of a version, or None."""
-        return self._latest.get(rollout_id(model, version))
+        return self._of(rollout_id(model, version))
+
+    def _of(self, stream: str) -> RolloutRecord | None:
+        place = self.places.get(stream)
+        return None if place is None else self.rollouts[place]
 
     def apply(self, entry: Entry, event: Event) -> None:
         """Take in one entry of the ledger; those of other streams mean nothing here."""
@@ -113,7 +117,7 @@ class RolloutsView:
         # What a rollout tells the loop lies in the loop's stream.
         told = isinstance(event, RolloutSettled)
         stream = rollout_id(event.model, event.version) if told else entry.stream
-        record = self._latest.get(stream)
+        record = self._of(stream)
         if record is None:
             return
         if record.outcome:
@@ -126,7 +130,7 @@ class RolloutsView:
             _progress(record, entry, event)
 
     def _begin(self, entry: Entry, event: RolloutStarted) -> None:
-        known = self._latest.get(entry.stream)
+        known = self._of(entry.stream)
         if known is not None and not known.outcome:
             return
         record = RolloutRecord(
@@ -138,8 +142,8 @@ class RolloutsView:
             luck=event.luck,
         )
         record.log.append(Verdict(entry.seq, entry.at, "started", "", None))
+        self.places[entry.stream] = len(self.rollouts)
         self.rollouts.append(record)
-        self._latest[entry.stream] = record
 
 
 def _weigh(record: RolloutRecord, entry: Entry, event: EvidenceArrived | AnswersCounted) -> None:

@@ -17,15 +17,13 @@ from varv.data.intake import Intake
 from varv.features import FeatureEngine, FeatureSet, FeatureStore
 from varv.features.model import names_of
 from varv.kernel.codec import Digest
-from varv.kernel.columns import Columns, Segments
+from varv.kernel.columns import SEGMENT, Columns, Segments, stretches
 from varv.kernel.ids import ModelName
 from varv.serving.model import RequestsBackfilled
 from varv.serving.schema import RequestSchema
 
 MOST_SEGMENTS, MOST_ROWS = 512, 50_000
 """From so many on, what was computed is stored, in one file and with one entry."""
-SEGMENT = "segment of the row"
-"""The column that says which segment a row is of."""
 
 
 class Backfilled(NamedTuple):
@@ -43,17 +41,6 @@ Recorded = Callable[[], Mapping[str, Sequence[Backfilled]]]
 def table_of(model: ModelName, number: int) -> str:
     """Return the table of the features that a change computed for a model's stored requests."""
     return f"backfill/{model}/{number}"
-
-
-def stretches(rows: pl.DataFrame) -> list[tuple[str, pl.DataFrame]]:
-    """Return the rows of each segment of a batch, without the column `SEGMENT`, in their order."""
-    runs = rows[SEGMENT].rle().struct.unnest()
-    found, first = list[tuple[str, pl.DataFrame]](), 0
-    plain = rows.drop(SEGMENT)
-    for length, segment in runs.iter_rows():
-        found.append((segment, plain.slice(first, length)))
-        first += length
-    return found
 
 
 def complete(

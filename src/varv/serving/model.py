@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from varv.kernel.clock import Instant
 from varv.kernel.codec import Digest, Event, event
 from varv.kernel.ids import ModelName
 from varv.kernel.wording import count, percent
@@ -40,10 +41,31 @@ class RequestsServed(Event, frozen=True, kw_only=True):
     n_requests: int
     n_by_version: dict[str, int]
     digest: Digest
+    first: Instant | None = None
+    """When the earliest of them was made; None in older entries."""
+    last: Instant | None = None
 
     def line(self) -> str:
         """Return one line on what this event states."""
         return f"{count(self.n_requests)} requests of {self.segment}"
+
+
+@event("serving.requests_compacted")
+class RequestsCompacted(Event, frozen=True, kw_only=True):
+    """Segments of predictions lie in one file from now on, in this order; their rows are what they were.
+
+    `first` and `last` are when the earliest and the latest of their requests were made.
+    """
+
+    model: ModelName
+    file: str
+    segments: tuple[str, ...]
+    first: Instant
+    last: Instant
+
+    def line(self) -> str:
+        """Return one line on what this event states."""
+        return f"{count(len(self.segments))} batches of requests stored together"
 
 
 @event("serving.answers_uncaptured")

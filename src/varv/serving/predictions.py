@@ -9,24 +9,26 @@ row counts as labelled at an instant only if its outcome was known by then.
 from __future__ import annotations
 
 import threading
-from array import array
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import count, islice, pairwise
 from typing import NamedTuple, TypeVar
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
 from varv.data.intake import Batch
 from varv.data.outcomes import OutcomeSpec
+from varv.kernel.catalogue import Extent, digests
 from varv.kernel.clock import Instant, as_datetime
 from varv.kernel.codec import Digest
-from varv.kernel.columns import TIME, Columns, Segments
+from varv.kernel.columns import SEGMENT, TIME, Columns
 from varv.kernel.errors import InvalidInput
 from varv.kernel.ids import ModelName
-from varv.serving.backfill import SEGMENT, Recorded, complete
+from varv.serving.backfill import Recorded, complete
+from varv.serving.model import RequestsCompacted
 from varv.serving.scores import answer_schema
 from varv.serving.truths import Truths
 from varv.tasks import Task
@@ -34,6 +36,7 @@ from varv.tasks import Task
 _OF_ONE_MODEL = "predictions"
 _BLOCK = 1 << 15
 """Neighbours are held together up to so many rows."""
+_FIRST = Instant(0)
 T = TypeVar("T")
 
 
@@ -59,7 +62,7 @@ class Predictions:
     outcome
         What the model predicts.
     stored
-        Where what is not held in memory is found; None holds everything.
+        Where what is not held in memory is found, and how much is held.
     features
         The features of a row and their types; by default whatever was stored.
     backfilled
@@ -71,28 +74,28 @@ class Predictions:
         model: ModelName,
         columns: Columns,
         outcome: OutcomeSpec,
-        stored: Stored | None = None,
+        stored: Stored,
         *,
         features: Mapping[str, pl.DataType] | None = None,
         backfilled: Recorded = dict,
     ) -> None:
+        self._model = model
         self._features = features
         self._backfilled = backfilled
         self._table = predictions_of(model, columns)
         self._answer = answer_schema(outcome.task)
         self._columns = columns
         self._outcome = outcome
-        self._segments: set[str] = set()  # that are remembered
+        self._segments: dict[str, int] = {}  # that are held, with their numbers
         self._stored = stored
         self._lock = threading.Lock()
         self._batches: list[_Batch] = []
         self._n_rows = 0
         self._truths = Truths(outcome.task.outcome_dtype)
         self._known_at: list[npt.NDArray[np.int64]] = []
-        self._earlier_outcomes = _Earlier(0, Instant(0))
-        # By number of the segment, in the order in which they were remembered.
-        self._first_request, self._last_request = array("q"), array("q")
-        self._n_forgotten = 0  # segments that are only in the columns
+        self._counted = Counted(0, _FIRST)
+        # By number of the segment, counted in the order in which they were taken in.
+        self._last = self._forgotten_upto = 0
         self._n_rows_forgotten = 0
 
     @property
@@ -100,19 +103,55 @@ class Predictions:
         """What a prediction and an outcome are."""
         return self._outcome.task
 
-    def restore(self, segments: Segments) -> None:
-        """Read back the predictions of `segments`, oldest first."""
-        for rows in self._columns.batches(self._table, segments, segment_as=SEGMENT):
-            of_segment = pl.col("requested_at").to_physical()
-            spans = rows.group_by(SEGMENT, maintain_order=True).agg(
-                of_segment.min().alias("first"), of_segment.max().alias("last")
-            )
-            self._segments.update(spans[SEGMENT].to_list())
-            self._remember(rows, spans["first"].to_list(), spans["last"].to_list())
+    def restore(self, counted: Counted | None = None) -> None:
+        """Read the latest predictions and their outcomes back, as many as are held.
 
-    def compact(self, segments: Segments) -> None:
-        """Store small ones of `segments`, oldest first, together."""
-        self._columns.compact(self._table, segments)
+        Parameters
+        ----------
+        counted
+            How many outcomes there were, as `counted` gave it once; they are read and counted by default.
+        """
+        extents = self._stored.extents()
+        runs = sorted(self._runs(_latest(extents, self._stored.most_held)), key=lambda run: run.number)
+        self._n_rows_forgotten = sum(one.n_rows for one in extents) - sum(run.rows.height for run in runs)
+        self._last = self._forgotten_upto = runs[0].number - 1 if runs else 0
+        for run in runs:
+            self._remember(run.segments, run.rows)
+        self._last = max((one.last_number for one in extents), default=0)
+        if self._outcome.column:
+            self._restore_outcomes(counted or Counted(0, _FIRST))
+
+    def _restore_outcomes(self, counted: Counted) -> None:
+        since = min([counted.before, *(int(batch.times[0]) for batch in self._batches)])
+        rows = self._stored.outcomes(Instant(since), None)
+        self.known(rows.filter(pl.col("known_at").to_physical() < counted.before))
+        self._known_at, self._counted = list[npt.NDArray[np.int64]](), counted
+        self.known(rows.filter(pl.col("known_at").to_physical() >= counted.before))
+
+    def _runs(self, extents: Sequence[Extent]) -> Iterator[_Run]:
+        """Yield the rows of extents by runs of segments whose numbers follow one another."""
+        left = iter([number for one in extents for number in one.numbers()])
+        for frame in self._columns.batches(self._table, digests(extents), segment_as=SEGMENT):
+            marks, rows = frame[SEGMENT].rle().struct.unnest(), self._completed(frame)
+            names, ends = marks["value"].to_list(), [0, *marks["len"].cum_sum().to_list()]
+            numbers = list(islice(left, len(names)))
+            start = 0
+            for place in range(1, len(names) + 1):
+                is_last = place == len(names) or numbers[place] != numbers[place - 1] + 1
+                if is_last or ends[place + 1] - ends[start] > _BLOCK:
+                    own = rows.slice(ends[start], ends[place] - ends[start])
+                    yield _Run(numbers[start], names[start:place], own)
+                    start = place
+
+    def compact(self, alone: Mapping[str, Digest], files: Collection[str]) -> list[RequestsCompacted]:
+        """Store small segments together, and return the facts of it; see `Columns.compact`."""
+        facts = []
+        for made in self._columns.compact(self._table, alone, files):
+            [times] = self._columns.batches(self._table, [made.file], columns=["requested_at"])
+            at = times["requested_at"].to_physical()
+            span = {"first": Instant(int(at.min())), "last": Instant(int(at.max()))}  # type: ignore[bad-argument-type]
+            facts.append(RequestsCompacted(model=self._model, file=made.file, segments=made.segments, **span))
+        return facts
 
     def predicted(self, segment: str, rows: pl.DataFrame) -> Digest:
         """Keep a batch of predictions: ``key``, ``requested_at``, the answer's columns, and the features.
@@ -150,9 +189,13 @@ class Predictions:
         with self._lock:
             fresh = self._truths.learn(outcomes["key"], outcomes["outcome"].to_numpy(), times)
             self._known_at = _tidied(self._known_at, times[fresh], len, _sorted_together)
-            if self._stored is not None:
-                self._truths.forget_ahead(self._stored.most_held // 10)
-                self._count_only_earlier(self._stored.most_held)
+            self._truths.forget_ahead(self._stored.most_held // 10)
+            self._count_only_earlier(self._stored.most_held)
+
+    @property
+    def counted(self) -> Counted:
+        """How many outcomes there were before the earliest one that is remembered by its time."""
+        return self._counted
 
     def requested(self, since: Instant, until: Instant) -> pl.DataFrame:
         """Return predictions of requests made in [since, until), in their order, whether or not their outcome
@@ -191,18 +234,18 @@ class Predictions:
 
     def _n_requested(self, until: Instant) -> int:
         with self._lock:
-            last = max(self._last_request[: self._n_forgotten], default=Instant(0))
             n_held = sum(int(np.searchsorted(batch.times, until)) for batch in self._batches)
-            n_gone = self._n_rows_forgotten
-        if until > last:
+            n_gone, upto = self._n_rows_forgotten, self._forgotten_upto
+        stored = self._stored.extents() if upto else ()
+        if all(one.last is not None and one.last < until for one in stored if one.number <= upto):
             return n_gone + n_held
         return self.matured(Instant(0), until, known_by=until, columns=()).height
 
     def _n_known(self, known_by: Instant) -> int:
-        earlier, batches = self._earlier_outcomes, self._known_at
-        if self._stored is not None and known_by < earlier.through:
-            return self._stored.outcomes(Instant(0), known_by).height
-        return earlier.n + sum(int(np.searchsorted(times, known_by, side="right")) for times in batches)
+        counted, batches = self._counted, self._known_at
+        if known_by < counted.before - 1:
+            return self._stored.outcomes(_FIRST, known_by).height
+        return counted.n + sum(int(np.searchsorted(times, known_by, side="right")) for times in batches)
 
     def _rows(
         self, since: Instant, until: Instant, columns: Sequence[str] | None, known_by: Instant
@@ -210,12 +253,12 @@ class Predictions:
         """Return the requests made in [since, until) in order, each with what was known of it by then."""
         wanted = None if columns is None else tuple(dict.fromkeys(("key", "requested_at", *columns)))
         with self._lock:
-            n_forgotten = self._n_forgotten
+            upto = self._forgotten_upto
             rows, positions = self._held(since, until, wanted)
             # What is known before the request is not what was predicted.
             requested_at = rows["requested_at"].cast(pl.Int64).to_numpy()
             rows = rows.hstack(self._truths.at(positions, requested_at, known_by))
-        earlier = self._forgotten(since, until, wanted, known_by, n_forgotten)
+        earlier = self._forgotten(since, until, wanted, known_by, upto)
         if earlier.height:
             parts = [earlier, rows.select(earlier.columns)] if rows.height else [earlier]
             rows = pl.concat(parts).sort("requested_at", "key", maintain_order=True)
@@ -223,29 +266,36 @@ class Predictions:
         return rows[[name for name in dict.fromkeys(named) if name in rows.columns]]
 
     def _forgotten(
-        self, since: Instant, until: Instant, columns: Sequence[str] | None, known_by: Instant, n: int
+        self, since: Instant, until: Instant, columns: Sequence[str] | None, known_by: Instant, upto: int
     ) -> pl.DataFrame:
-        """Return the rows of a window that are in the columns only, of the first `n` segments."""
-        first = np.frombuffer(self._first_request[:n].tobytes(), np.int64)
-        last = np.frombuffer(self._last_request[:n].tobytes(), np.int64)
-        numbers = np.flatnonzero((first < until) & (last >= since)).tolist()
-        if self._stored is None or not numbers:
+        """Return the rows of a window that are in the columns only, of the segments up to a number."""
+        extents = self._stored.extents() if upto else ()
+        extents = [one for one in extents if one.number <= upto and one.reaches(since, until)]
+        if not extents:
             return self._none()
-        segments = self._stored.segments()
-        names = list(segments)
-        asked = {names[number]: segments[names[number]] for number in numbers}
         window = pl.col("requested_at").is_between(as_datetime(since), as_datetime(until), closed="left")
-        mark = SEGMENT if self._backfilled() else None
-        frames = self._columns.batches(self._table, asked, segment_as=mark, columns=columns)
-        parts = [
-            rows.filter(window).select([name for name in columns or rows.columns if name in rows.columns])
-            for rows in (self._completed(frame, columns) for frame in frames)
-        ]
-        rows = pl.concat(parts)
+        rows = pl.concat(
+            part.filter(window).select([name for name in columns or part.columns if name in part.columns])
+            for part in self._read(extents, columns, upto)
+        )
         known = self._stored.outcomes(since, known_by).join(rows.select("key"), on="key", how="semi")
         rows = rows.join(known, on="key", how="left", maintain_order="left")
         in_time = pl.when(pl.col("known_at").is_between("requested_at", as_datetime(known_by)))
         return rows.with_columns(in_time.then("outcome"), in_time.then("known_at"))
+
+    def _read(
+        self, extents: Sequence[Extent], columns: Sequence[str] | None, upto: int
+    ) -> Iterator[pl.DataFrame]:
+        """Yield the rows of extents, with later columns, of their segments up to a number."""
+        mark = SEGMENT if self._backfilled() else None
+        whole = [one for one in extents if one.last_number <= upto]
+        for frame in self._columns.batches(self._table, digests(whole), segment_as=mark, columns=columns):
+            yield self._completed(frame, columns)
+        for one in extents:
+            if one.last_number > upto:
+                [frame] = self._columns.batches(self._table, digests([one]), segment_as=mark, columns=columns)
+                listed = self._columns.listed(self._table, one.name)[: one.n_upto(upto)]
+                yield self._completed(frame.head(sum(segment.n_rows for segment in listed)), columns)
 
     def _held(
         self, since: Instant, until: Instant, columns: Sequence[str] | None
@@ -276,21 +326,20 @@ class Predictions:
         """Hold a stored batch in memory, once; batches are remembered in the order of their segments."""
         if segment in self._segments:
             return
-        self._segments.add(segment)
         if rows.is_empty():
             raise InvalidInput("batch", "", "holds no predictions", hint="keep batches that have rows")
-        times = rows["requested_at"].to_physical().to_numpy()
-        self._remember(rows, [int(times.min())], [int(times.max())])
+        self._remember([segment], self._completed(rows))
 
-    def _remember(self, rows: pl.DataFrame, first: list[int], last: list[int]) -> None:
-        ordered = self._completed(rows).sort("requested_at", "key")
+    def _remember(self, segments: Sequence[str], rows: pl.DataFrame) -> None:
+        """Hold the rows of segments that follow the last one."""
+        ordered = rows.sort("requested_at", "key")
         with self._lock:
-            self._first_request.extend(first)
-            self._last_request.extend(last)
+            self._segments.update(zip(segments, count(self._last + 1), strict=False))
+            self._last += len(segments)
             start = self._truths.expect(ordered["key"])
-            batch = _batch(ordered, np.arange(start, start + ordered.height), n_segments=len(first))
+            batch = _batch(ordered, np.arange(start, start + ordered.height), last_number=self._last)
             self._batches = _tidied(self._batches, batch, lambda one: one.rows.height, _merged)
-            self._n_rows += rows.height
+            self._n_rows += ordered.height
             self._forget()
 
     def _completed(self, rows: pl.DataFrame, columns: Sequence[str] | None = None) -> pl.DataFrame:
@@ -320,17 +369,20 @@ class Predictions:
 
     def _forget(self) -> None:
         """Let go of the oldest batches beyond what is to be held, a tenth of it at a time."""
-        most = None if self._stored is None else self._stored.most_held
-        if most is None or self._n_rows <= most + most // 10:
+        most = self._stored.most_held
+        if self._n_rows <= most + most // 10:
             return
         n = 0
         while self._n_rows > most and n < len(self._batches) - 1:
             gone = self._batches[n]
             self._n_rows -= gone.rows.height
-            self._n_forgotten += gone.n_segments
+            self._forgotten_upto = gone.last_number
             self._n_rows_forgotten += gone.rows.height
             n += 1
         self._batches = self._batches[n:]
+        self._segments = {
+            name: number for name, number in self._segments.items() if number > self._forgotten_upto
+        }
         before = min(int(batch.positions.min()) for batch in self._batches if batch.positions.size)
         self._truths.forget(before)
 
@@ -340,29 +392,39 @@ class Predictions:
         if n <= 2 * most:
             return
         times = np.sort(np.concatenate(self._known_at))
-        gone, self._known_at = times[: n // 2], [times[n // 2 :]]
-        self._earlier_outcomes = _Earlier(self._earlier_outcomes.n + len(gone), Instant(int(gone[-1])))
+        before = int(times[n // 2])
+        gone = int(np.searchsorted(times, before))
+        self._known_at = [times[gone:]]
+        self._counted = Counted(self._counted.n + gone, Instant(before))
 
 
 @dataclass(frozen=True)
 class Stored:
     """Where telemetry finds what it does not hold in memory.
 
-    `segments` gives the segments of predictions in the order in which they were taken in, with their digests,
-    `outcomes` what became known in [since, known_by] of every ``key``: ``outcome`` and ``known_at``.
+    `extents` gives where predictions are, in the order in which they were taken in; `outcomes` what became
+    known in [since, known_by], or since, of every ``key``: ``outcome`` and ``known_at``.
     `most_held` is how many predictions are held.
     """
 
-    segments: Callable[[], Mapping[str, Digest]]
-    outcomes: Callable[[Instant, Instant], pl.DataFrame]
+    extents: Callable[[], Sequence[Extent]]
+    outcomes: Callable[[Instant, Instant | None], pl.DataFrame]
     most_held: int = field(default=100_000)
 
 
-class _Earlier(NamedTuple):
-    """How many outcomes were known by an instant."""
+class Counted(msgspec.Struct, frozen=True):
+    """How many outcomes had become known before an instant."""
 
     n: int
-    through: Instant
+    before: Instant
+
+
+class _Run(NamedTuple):
+    """Segments whose numbers follow one another from `number` on, and their rows."""
+
+    number: int
+    segments: list[str]
+    rows: pl.DataFrame
 
 
 class _Batch(NamedTuple):
@@ -371,14 +433,28 @@ class _Batch(NamedTuple):
     rows: pl.DataFrame
     times: npt.NDArray[np.int64]
     positions: npt.NDArray[np.int64]
-    n_segments: int
+    last_number: int
+    """Of the segments that they came in."""
 
     def between(self, first: int, last: int) -> _Batch:
         return _Batch(self.rows[first:last], self.times[first:last], self.positions[first:last], 0)
 
 
-def _batch(rows: pl.DataFrame, positions: npt.NDArray[np.int64], *, n_segments: int = 0) -> _Batch:
-    return _Batch(rows, rows["requested_at"].to_physical().to_numpy(), positions, n_segments)
+def _batch(rows: pl.DataFrame, positions: npt.NDArray[np.int64], *, last_number: int = 0) -> _Batch:
+    return _Batch(rows, rows["requested_at"].to_physical().to_numpy(), positions, last_number)
+
+
+def _latest(extents: Sequence[Extent], most: int) -> list[Extent]:
+    """Return the last extents that hold `most` rows, in their order."""
+    kept, n_rows = list[Extent](), 0
+    for one in reversed(extents):
+        if n_rows >= most:
+            break
+        kept.insert(0, one)
+        n_rows += one.n_rows
+    # A file may hold segments from before and after one that stays alone: all since its first, then.
+    first = min((one.number for one in kept), default=0)
+    return [one for one in extents if one.last_number >= first]
 
 
 def _order(parts: Iterable[pl.DataFrame]) -> pl.Series:
@@ -390,15 +466,15 @@ def _order(parts: Iterable[pl.DataFrame]) -> pl.Series:
 def _merged(one: _Batch, other: _Batch) -> _Batch | None:
     if one.rows.schema != other.rows.schema:
         return None
-    n_segments = one.n_segments + other.n_segments
+    last_number = max(one.last_number, other.last_number)
     if one.times[-1] < other.times[0]:
         positions = np.concatenate([one.positions, other.positions])
-        return _batch(pl.concat([one.rows, other.rows]).rechunk(), positions, n_segments=n_segments)
+        return _batch(pl.concat([one.rows, other.rows]).rechunk(), positions, last_number=last_number)
     order = _order([one.rows, other.rows])
     # In one piece: a frame of many chunks would cost as much as many frames.
     rows = pl.concat([one.rows, other.rows])[order].rechunk()
     positions = np.concatenate([one.positions, other.positions])[order.to_numpy()]
-    return _batch(rows, positions, n_segments=n_segments)
+    return _batch(rows, positions, last_number=last_number)
 
 
 def _sorted_together(one: npt.NDArray[np.int64], other: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:

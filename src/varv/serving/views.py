@@ -4,33 +4,51 @@ answered.
 
 from __future__ import annotations
 
+import msgspec
+
+from varv.kernel.catalogue import Catalogue, Compacted, Extent
 from varv.kernel.clock import HOUR, Instant
-from varv.kernel.codec import Digest, Event
-from varv.kernel.ledger import Entry
+from varv.kernel.codec import Event
+from varv.kernel.ledger import Entry, Ledger
+from varv.kernel.views import Views
 from varv.serving.backfill import Backfilled
-from varv.serving.model import AnswersUncaptured, RequestsBackfilled, RequestsServed, RoutingChanged
+from varv.serving.model import (
+    AnswersUncaptured,
+    RequestsBackfilled,
+    RequestsCompacted,
+    RequestsServed,
+    RoutingChanged,
+)
 from varv.serving.routing import RoutingTable
 
 _MOST_HOURS = 48
 
 
-class RoutingView:
-    """Routing tables, segments of predictions and counts by model."""
+def stream_of(model: str) -> str:
+    """Return the stream of what is put on record of a model's requests."""
+    return f"requests/{model}"
 
-    def __init__(self) -> None:
-        self.tables: dict[str, RoutingTable] = {}
-        self.segments: dict[str, dict[str, Digest]] = {}
-        """By model, the segments of predictions with the digests of their rows, in order."""
-        self.n_requests: dict[str, dict[str, int]] = {}
-        self.n_uncaptured: dict[str, int] = {}
-        self.backfilled: dict[str, dict[str, list[Backfilled]]] = {}
-        """By model and segment, where features are that were computed later."""
-        self._hours: dict[str, dict[int, int]] = {}
-        """By model, how many requests were put on record in each of its last hours."""
+
+class RoutingView(msgspec.Struct):
+    """Routing tables, stored predictions and counts by model."""
+
+    tables: dict[str, RoutingTable] = {}
+    stored: dict[str, Catalogue] = {}
+    """By model, where its predictions are."""
+    n_requests: dict[str, dict[str, int]] = {}
+    n_uncaptured: dict[str, int] = {}
+    backfilled: dict[str, dict[str, list[Backfilled]]] = {}
+    """By model and segment, where features are that were computed later."""
+    hours: dict[str, dict[int, int]] = {}
+    """By model, how many requests were put on record in each of its last hours."""
+
+    def catalogue(self, model: str) -> Catalogue:
+        """Return where the predictions of a model are; an empty one if there are none."""
+        return self.stored.get(model) or Catalogue()
 
     def n_since(self, model: str, since: Instant) -> int:
         """Return how many requests of a model were put on record since an hour of its last days."""
-        return sum(n for hour, n in self._hours.get(model, {}).items() if hour >= since // HOUR)
+        return sum(n for hour, n in self.hours.get(model, {}).items() if hour >= since // HOUR)
 
     def apply(self, entry: Entry, event: Event) -> None:
         """Fold one entry in."""
@@ -45,15 +63,42 @@ class RoutingView:
         elif isinstance(event, AnswersUncaptured):
             self.n_uncaptured[event.model] = self.n_uncaptured.get(event.model, 0) + event.n_requests
         elif isinstance(event, RequestsServed):
-            self.segments.setdefault(event.model, {})[event.segment] = event.digest
+            self._add(event, entry.at)
             counts = self.n_requests.setdefault(event.model, {})
             for version, n in event.n_by_version.items():
                 counts[version] = counts.get(version, 0) + n
             self._count(event, entry.at)
+        elif isinstance(event, RequestsCompacted):
+            made = Compacted(file=event.file, segments=event.segments)
+            self.stored[event.model].compacted(made, event.first, event.last)
+
+    def _add(self, event: RequestsServed, at: Instant) -> None:
+        held = self.stored.setdefault(event.model, Catalogue())
+        held.add(
+            Extent(
+                name=event.segment,
+                digest=event.digest,
+                n_rows=event.n_requests,
+                first=event.first,
+                last=event.last,
+                number=held.n + 1,
+                at=at,
+            )
+        )
 
     def _count(self, event: RequestsServed, at: Instant) -> None:
         """Count answered requests by the hour; those of a time without a version were answered by nobody."""
-        hours, hour = self._hours.setdefault(event.model, {}), at // HOUR
+        hours, hour = self.hours.setdefault(event.model, {}), at // HOUR
         hours[hour] = hours.get(hour, 0) + event.n_requests - event.n_by_version.get("0", 0)
         if len(hours) > _MOST_HOURS:
             del hours[min(hours)]
+
+
+def was_served(views: Views, ledger: Ledger, model: str, segment: str) -> bool:
+    """Return whether a segment of a model's predictions is on record."""
+    with views.reading(RoutingView) as routing:
+        held = routing.catalogue(model)
+        if segment in held.alone or not held.may_lie_in_files(segment):
+            return segment in held.alone
+    entries = ledger.read(stream=stream_of(model))
+    return any(isinstance(one.event, RequestsServed) and one.event.segment == segment for one in entries)

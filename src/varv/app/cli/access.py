@@ -13,13 +13,14 @@ import msgspec
 
 from varv.app.cli.rendering import Block, show
 from varv.app.client.sources import LocalSource
-from varv.app.compose import open_ledger, require_sound_ledger
+from varv.app.compose import open_ledger
 from varv.app.desk import Desk
 from varv.app.server.server_file import Running
 from varv.app.settings import Settings
 from varv.kernel.errors import NotFound, Unavailable
 from varv.kernel.faults import Faults
 from varv.kernel.ledger_sqlite import SqliteLedger
+from varv.kernel.verify import require_sound_folder
 
 
 def answer(options: argparse.Namespace, value: object, blocks: Callable[[], Sequence[Block]]) -> None:
@@ -55,7 +56,7 @@ def owned_ledger(settings: Settings) -> Generator[SqliteLedger]:
         raise NotFound("ledger", settings.home.name, hint="look for the home folder with --home")
     ledger = open_ledger(settings.home, faults=Faults.parse(settings.fault))
     try:
-        require_sound_ledger(settings.home, ledger)
+        require_sound_folder(settings.home, ledger)
         yield ledger
     finally:
         ledger.close()

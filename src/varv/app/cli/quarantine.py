@@ -169,7 +169,7 @@ def _settle(
         found = msgspec.convert(call(server, settings, verb, asked), type=Settled)
     else:
         with owned_ledger(settings) as ledger:
-            desk = offline_desk(settings.home, ledger, open_views(ledger), SystemClock())
+            desk = offline_desk(settings.home, ledger, open_views(ledger, settings.home), SystemClock())
             found = act(desk, asked)
 
     answer(options, found, lambda: [Line(_settled_line(found, options.what, done))])

@@ -131,5 +131,5 @@ def _ask(settings: Settings, verb: str, asked: Q, result: type[R], act: Callable
     clock = SystemClock()
     with owned_ledger(settings) as ledger:
         engine = open_engine(ledger, clock)
-        desk = Desk(settings.home, ledger, open_views(ledger), clock, engine, running=False)
+        desk = Desk(settings.home, ledger, open_views(ledger, settings.home), clock, engine, running=False)
         return act(desk.loops, asked)

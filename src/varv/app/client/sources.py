@@ -105,8 +105,8 @@ class LocalSource:
 
 
 def _desk(home: Path, ledger: SqliteLedger, state: str) -> Desk:
-    views = open_views(ledger)
-    views.catch_up()  # which compares every entry with the one before it
+    views = open_views(ledger, home)
+    views.catch_up()  # which compares every entry with the one before it, from a snapshot on
     clock = SystemClock()
     desk = Desk(home, ledger, views, clock, None, running=False)
     desk.most_rows = None

@@ -125,7 +125,7 @@ class _Server:
         except VarvError:
             self._ledger.close()
             raise
-        self._views = open_views(self._ledger)
+        self._views = open_views(self._ledger, settings.home)
         self._desk = Desk(settings.home, self._ledger, self._views, self._system, None, running=True)
         self._desk.state = self._state
         self._live: Live | None = None
@@ -214,6 +214,7 @@ class _Server:
             self._log_folder = None
         if self._live is not None and not self.crashed and self._live.state == "serving":
             self._live.ingest(self._leftovers())
+            self._live.save()
 
     # The threads
 

@@ -130,7 +130,7 @@ class Worker:
         nulls = _Nulls()
         ledger = open_ledger(self._home, read_only=True)
         try:
-            views = open_views(ledger)
+            views = open_views(ledger, self._home)
             schemas = self._schemas(views, ledger)
             engines = {one.model: FeatureEngine(one.features, one.requests, features) for one in schemas}
             with views.reading(LoopView) as loops:

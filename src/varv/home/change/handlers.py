@@ -21,6 +21,7 @@ from varv.home.change.model import (
     change_id,
 )
 from varv.home.change.views import ChangesView
+from varv.kernel.catalogue import digests
 from varv.kernel.clock import Instant
 from varv.kernel.codec import Event
 from varv.kernel.columns import Columns
@@ -132,7 +133,7 @@ class ChangeHandlers:
         if record is None:
             return self._first_requests(plan)
         with self._views.reading(RoutingView) as routing:
-            segments = dict(routing.segments.get(plan.name, {}))
+            segments = digests(routing.catalogue(plan.name).extents())
             backfilled = dict(routing.backfilled.get(plan.name, {}))
         predictions = predictions_of(plan.name, self._columns)
         work = Backfill(self._datasets, self._columns, plan.schema, predictions)

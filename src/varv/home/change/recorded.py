@@ -240,8 +240,6 @@ def _by_definition(plan: ModelPlan) -> dict[tuple[str, ...], list[FeatureDefinit
 
 
 def _stored(view: DatasetsView, dataset: DatasetRegistered) -> Stored:
-    versions = [one for one in view.versions(dataset.dataset) if one.part == dataset.event_time]
-    first = [one.first for one in versions if one.first is not None]
-    last = [one.last for one in versions if one.last is not None]
-    n_rows = sum(one.n_rows for one in versions)
-    return Stored(n_requests=n_rows, since=min(first, default=None), until=max(last, default=None))
+    held = view.catalogue(dataset.dataset, dataset.event_time)
+    first, last = held.span()
+    return Stored(n_requests=held.n_rows, since=first, until=last)

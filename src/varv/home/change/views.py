@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import msgspec
+
 from varv.home.change.model import (
     ChangeDone,
     ChangePlanned,
@@ -57,11 +59,10 @@ class ChangeRecord:
         return f"computes what stored requests of {', '.join(left)} lack" if left else "is nearly done"
 
 
-class ChangesView:
+class ChangesView(msgspec.Struct):
     """Changes by number."""
 
-    def __init__(self) -> None:
-        self.changes: dict[int, ChangeRecord] = {}
+    changes: dict[int, ChangeRecord] = {}
 
     @property
     def open(self) -> list[ChangeRecord]:

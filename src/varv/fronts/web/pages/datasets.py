@@ -14,8 +14,10 @@ from varv.data.quarantine import ROW
 from varv.data.service import REASON, quarantine_of
 from varv.data.views import PartCounts, Quarantined
 from varv.fronts.web.page import Page, Reading, not_one_of, whole_number
+from varv.kernel.catalogue import Extent
 from varv.kernel.clock import Instant
 from varv.kernel.errors import NotFound
+from varv.kernel.wording import count
 
 PAGE = 50
 ROWS = 50
@@ -48,7 +50,7 @@ def data_page(now: Reading, query: Mapping[str, str]) -> Page:
 
 
 def dataset_page(now: Reading, dataset: str, query: Mapping[str, str]) -> Page:
-    """Return one dataset: its contract, its quarantine, and its versions below ``before``, newest first.
+    """Return one dataset: its contract, its quarantine, and its versions before ``before``, newest first.
 
     Raises
     ------
@@ -56,9 +58,10 @@ def dataset_page(now: Reading, dataset: str, query: Mapping[str, str]) -> Page:
         If there is no such dataset.
     """
     registered = _registered(now, dataset)
-    versions = now.datasets.versions(dataset)
-    before = min(whole_number(query, "before", len(versions) + 1), len(versions) + 1)
-    shown = versions[max(0, before - 1 - PAGE) : max(0, before - 1)][::-1]
+    stored = sorted(_extents(now, registered), key=lambda one: one[1].number)
+    before = min(whole_number(query, "before", len(stored) + 1), len(stored) + 1)
+    first = max(0, before - 1 - PAGE)
+    shown = stored[first : max(0, before - 1)][::-1]
     held = now.datasets.quarantine(dataset)
     data: dict[str, object] = {
         "dataset": _line(now, registered),
@@ -68,9 +71,9 @@ def dataset_page(now: Reading, dataset: str, query: Mapping[str, str]) -> Page:
         "reasons": reasons_of(held),
         "held": held[: -PAGE - 1 : -1],
         "n_held_batches": len(held),
-        "versions": shown,
-        "older": shown[-1].version if shown and shown[-1].version > 1 else None,
-        "newer": min(before + PAGE, len(versions) + 1) if before <= len(versions) else None,
+        "stored": [_stored(part, one) for part, one in shown],
+        "older": first + 1 if shown and first else None,
+        "newer": min(before + PAGE, len(stored) + 1) if before <= len(stored) else None,
     }
     return Page(dataset, "dataset.html", data)
 
@@ -176,19 +179,42 @@ def _parts(one: DatasetRegistered) -> list[str]:
     return [one.event_time, *one.known_at]
 
 
+def _extents(now: Reading, one: DatasetRegistered) -> list[tuple[str, Extent]]:
+    """Return where the rows of each part are."""
+    return [
+        (part, extent)
+        for part in _parts(one)
+        for extent in now.datasets.catalogue(one.dataset, part).extents()
+    ]
+
+
+def _stored(part: str, one: Extent) -> dict[str, object]:
+    """Return a segment, or a file of many, as a table shows it."""
+    upto = f"–{count(one.last_number)}" if one.n_segments > 1 else ""
+    return {
+        "versions": f"{count(one.number)}{upto}",
+        "part": part,
+        "batch": f"{count(one.n_segments)} batches" if one.n_segments > 1 else one.name,
+        "n_rows": one.n_rows,
+        "first": one.first,
+        "last": one.last,
+        "digest": one.digest,
+    }
+
+
 def _line(now: Reading, one: DatasetRegistered) -> dict[str, object]:
-    versions = now.datasets.versions(one.dataset)
-    base = [version for version in versions if version.part == one.event_time]
+    base = now.datasets.catalogue(one.dataset, one.event_time)
+    first, last = base.span()
     return {
         "name": one.dataset,
         "key": one.key,
         "event_time": one.event_time,
         "known_at": one.known_at,
         "n_columns": len(one.types),
-        "n_versions": len(versions),
-        "n_rows": sum(version.n_rows for version in base),
-        "first": min((version.first for version in base if version.first is not None), default=None),
-        "last": max((version.last for version in base if version.last is not None), default=None),
+        "n_versions": now.datasets.version(one.dataset),
+        "n_rows": base.n_rows,
+        "first": first,
+        "last": last,
         "n_quarantined": sum(held.n_rows for held in now.datasets.quarantine(one.dataset)),
         "has_contract": any(now.datasets.contract(one.dataset, part) for part in _parts(one)),
     }

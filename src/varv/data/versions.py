@@ -1,0 +1,97 @@
+"""The versions of a dataset one by one, as the ledger holds them; read models keep only where rows are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import msgspec
+
+from varv.data.model import BatchQuarantined, DatasetVersionAppended, RepeatsDropped
+from varv.kernel.clock import Instant
+from varv.kernel.codec import Digest
+from varv.kernel.ids import Version
+from varv.kernel.ledger import Entry, Ledger
+
+_BATCH = 1000
+
+
+class DatasetVersion(msgspec.Struct, frozen=True, kw_only=True):
+    """A version of a dataset: all batches up to this one; and the batch that made it."""
+
+    version: Version
+    part: str
+    segment: str
+    n_rows: int
+    digest: Digest
+    first: Instant | None
+    last: Instant | None
+    at: Instant
+
+
+class Came(msgspec.Struct, frozen=True):
+    """A batch that came once: its digest as it came, and that of its rows that are stored, if any are."""
+
+    batch: Digest
+    rows: Digest | None
+    version: Version | None
+
+
+def stream_of(dataset: str) -> str:
+    """Return the stream of a dataset's facts."""
+    return f"dataset/{dataset}"
+
+
+def versions_of(
+    ledger: Ledger, dataset: str, *, after: int = 0, version: int = 0
+) -> Iterator[tuple[int, DatasetVersion]]:
+    """Yield the versions of a dataset, each with the place in its stream after which the next one is.
+
+    Parameters
+    ----------
+    after
+        The place in the stream to go on from.
+    version
+        The last version up to there.
+    """
+    for entry in _entries(ledger, dataset, after):
+        event = entry.event
+        if isinstance(event, DatasetVersionAppended):
+            version += 1
+            yield (
+                entry.version,
+                DatasetVersion(
+                    version=Version(version),
+                    part=event.part,
+                    segment=event.segment,
+                    n_rows=event.n_rows,
+                    digest=event.digest,
+                    first=event.first,
+                    last=event.last,
+                    at=entry.at,
+                ),
+            )
+
+
+def batch_of(ledger: Ledger, dataset: str, part: str, segment: str) -> Came | None:
+    """Return what became of a batch, however long ago; None if it never came."""
+    batch, rows, version, n_versions = None, None, None, 0
+    for entry in _entries(ledger, dataset, 0):
+        event = entry.event
+        n_versions += isinstance(event, DatasetVersionAppended)
+        if getattr(event, "segment", None) != segment or getattr(event, "part", None) != part:
+            continue
+        match event:
+            case DatasetVersionAppended():
+                batch = event.batch or batch or event.digest
+                rows, version = event.rows, Version(n_versions)
+            case RepeatsDropped():
+                batch = event.batch
+            case BatchQuarantined():
+                batch = event.batch or event.digest
+    return None if batch is None else Came(batch, rows, version)
+
+
+def _entries(ledger: Ledger, dataset: str, after: int) -> Iterator[Entry]:
+    while entries := ledger.read(after, stream_of(dataset), _BATCH):
+        yield from entries
+        after = entries[-1].version

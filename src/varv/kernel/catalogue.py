@@ -1,0 +1,164 @@
+"""Catalogue: what counts of one table of the columns, file by file, as a read model folds it from the ledger.
+
+Live, a segment comes every few seconds and is soon compacted with hundreds of others. From then on the file
+is remembered and not its segments, so what a process holds grows with files, not with batches. What a
+segment was, once it lies in such a file, the file itself and the ledger tell.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import msgspec
+import numpy as np
+
+from varv.kernel.clock import Instant
+from varv.kernel.codec import Digest
+from varv.kernel.segment_files import Listed, listing_digest
+
+
+class Extent(msgspec.Struct, frozen=True, kw_only=True):
+    """What lies in one file: a segment, or many that were compacted, in the order of their numbers."""
+
+    name: str
+    """Of the segment, or of the compacted file; `kernel.columns` reads either."""
+    digest: Digest
+    """Of the segment's rows, or of what the file lists; empty if an entry of an older version names none."""
+    n_rows: int
+    first: Instant | None = None
+    """The earliest time of a row; None where no entry says it, or there is no row."""
+    last: Instant | None = None
+    number: int
+    """Of the first segment, counted from 1 in the order of the ledger."""
+    offsets: bytes = b""
+    """How much higher each further segment's number is than the first's, as 32-bit integers."""
+    at: Instant = Instant(0)
+    """When the last segment came."""
+
+    @property
+    def n_segments(self) -> int:
+        """How many segments it holds."""
+        return 1 + len(self.offsets) // _OFFSET.itemsize
+
+    @property
+    def last_number(self) -> int:
+        """The number of the last segment."""
+        return self.number + (int(np.frombuffer(self.offsets, _OFFSET)[-1]) if self.offsets else 0)
+
+    def numbers(self) -> list[int]:
+        """Return the numbers of the segments, in their order."""
+        return [self.number, *(self.number + np.frombuffer(self.offsets, _OFFSET).astype(np.int64)).tolist()]
+
+    def n_upto(self, number: int) -> int:
+        """Return how many of the segments have at most this number."""
+        later = np.frombuffer(self.offsets, _OFFSET)
+        return int(self.number <= number) + int(np.searchsorted(later, number - self.number, side="right"))
+
+    def reaches(self, since: Instant | None, until: Instant | None) -> bool:
+        """Return whether it may hold rows of [since, until); None bounds nothing."""
+        if self.first is None or self.last is None:
+            return True
+        return (until is None or self.first < until) and (since is None or self.last >= since)
+
+
+_OFFSET = np.dtype(np.uint32)
+
+
+class Compacted(msgspec.Struct, frozen=True, kw_only=True):
+    """A file that holds segments from now on, in the order in which it lists them."""
+
+    file: str
+    segments: tuple[str, ...]
+
+
+class Catalogue(msgspec.Struct):
+    """The segments and files of one table that count, by the order in which they came."""
+
+    alone: dict[str, Extent] = {}
+    """Segments that are not in a compacted file, as far as the ledger says."""
+    files: list[Extent] = []
+    n: int = 0
+    """Segments that ever came."""
+    n_rows: int = 0
+    """Of all of them."""
+    latest: dict[str, str] = {}
+    """By writer, the greatest name of a segment that lies in a compacted file."""
+
+    def add(self, extent: Extent) -> None:
+        """Take in the next segment."""
+        self.alone[extent.name] = extent
+        self.n += 1
+        self.n_rows += extent.n_rows
+
+    def compacted(self, made: Compacted, first: Instant | None = None, last: Instant | None = None) -> None:
+        """Let a file take the place of segments.
+
+        Parameters
+        ----------
+        first, last
+            The times of its rows, where those of its segments are not known.
+        """
+        gone = [self.alone.pop(name) for name in made.segments]
+        numbers = [one.number for one in gone]
+        spans = [(one.first, one.last) for one in gone if one.first is not None and one.last is not None]
+        if len(spans) == sum(one.n_rows > 0 for one in gone) and spans:
+            first, last = min(span[0] for span in spans), max(span[1] for span in spans)
+        self.files.append(
+            Extent(
+                name=made.file,
+                digest=listing_digest([Listed(one.name, one.n_rows, one.digest) for one in gone]),
+                n_rows=sum(one.n_rows for one in gone),
+                first=first,
+                last=last,
+                number=numbers[0],
+                offsets=(np.array(numbers[1:], np.int64) - numbers[0]).astype(_OFFSET).tobytes(),
+                at=max(one.at for one in gone),
+            )
+        )
+        self.files.sort(key=lambda one: one.number)
+        for one in gone:
+            writer = writer_of(one.name)
+            self.latest[writer] = max(self.latest.get(writer, ""), one.name)
+
+    def may_lie_in_files(self, segment: str) -> bool:
+        """Return whether a segment may be one of those in compacted files; False is certain.
+
+        Notes
+        -----
+        The segments of a writer are named in the order in which they come, so a name above all that were
+        compacted is a new one.
+        """
+        return segment not in self.alone and segment <= self.latest.get(writer_of(segment), "")
+
+    def extents(self) -> list[Extent]:
+        """Return everything in the order in which it came."""
+        return sorted([*self.files, *self.alone.values()], key=lambda one: one.number)
+
+    def compactable(self) -> tuple[dict[str, Digest], set[str]]:
+        """Return the segments that lie alone and of which the ledger knows the digests, which a file could
+        vouch for, in their order; and the compacted files.
+        """
+        alone = sorted(self.alone.values(), key=lambda one: one.number)
+        return {one.name: one.digest for one in alone if one.digest}, {one.name for one in self.files}
+
+    def span(self) -> tuple[Instant | None, Instant | None]:
+        """Return the first and the last time of any row, as far as they are known."""
+        every = [*self.files, *self.alone.values()]
+        first = min((one.first for one in every if one.first is not None), default=None)
+        return first, max((one.last for one in every if one.last is not None), default=None)
+
+
+def writer_of(segment: str) -> str:
+    """Return what the names of one writer's segments begin with.
+
+    Examples
+    --------
+    >>> writer_of("20260101T000000000000-1-000007"), writer_of("20260101T000000000000")
+    ('20260101T000000000000-1', '')
+    """
+    return segment.rpartition("-")[0]
+
+
+def digests(extents: Iterable[Extent]) -> dict[str, Digest]:
+    """Return the digests of extents by name, as `kernel.columns` reads them."""
+    return {one.name: one.digest for one in extents}
