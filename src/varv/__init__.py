@@ -24,6 +24,7 @@ _WHERE = {
     "Policy": "varv.project",
     "PolicySearch": "varv.project",
     "Replay": "varv.project",
+    "Retention": "varv.project",
     "Retrain": "varv.project",
     "Rollout": "varv.rollout",
     "Train": "varv.training",
@@ -61,6 +62,7 @@ __all__ = [
     "Policy",
     "PolicySearch",
     "Replay",
+    "Retention",
     "Retrain",
     "Rollout",
     "Train",
@@ -90,7 +92,7 @@ if TYPE_CHECKING:
     from varv.features import FeatureView, derived, slice, windows
     from varv.kernel.errors import VarvError
     from varv.monitoring import monitor
-    from varv.project import Model, Outcome, Plant, Policy, PolicySearch, Replay, Retrain, money
+    from varv.project import Model, Outcome, Plant, Policy, PolicySearch, Replay, Retention, Retrain, money
     from varv.rollout import Rollout
     from varv.tasks import task
     from varv.training import Train, TrainingSet, behaviour, gate, incremental, packaged, search

@@ -67,7 +67,12 @@ class Kept:
             until = 10**18 if known_by is None else known_by
             return self.known.filter(pl.col("known_at").to_physical().is_between(since, until))
 
-        return Predictions(MODEL, self.columns, OUTCOME, Stored(self.catalogue.extents, known, most_held))
+        return Predictions(
+            MODEL,
+            self.columns,
+            OUTCOME,
+            Stored(self.catalogue.extents, lambda: self.catalogue.n_rows, known, most_held),
+        )
 
     def count(self, segment: str, rows: pl.DataFrame) -> None:
         """Put a segment on record."""

@@ -43,7 +43,7 @@ from varv.kernel.verify import Finding, Kind, Verification, verify
 from varv.loop.model import ModelOffered, OutputKept
 from varv.registry.model import VersionRegistered
 from varv.serving.capture import read_captures
-from varv.serving.model import RequestsBackfilled, RequestsServed
+from varv.serving.model import RequestsBackfilled, RequestsForgotten, RequestsServed
 from varv.serving.predictions import predictions_of
 from varv.training import cache_flaws
 
@@ -342,21 +342,8 @@ class _Names:
                     f"columns/{table}/{digest}{kind}" for digest in named for kind in (STREAM, SUFFIX)
                 )
                 self.is_keyed |= bool(named)
-            case RequestsServed():
-                by = f"predictions of {event.model} (entry {entry.seq})"
-                self._name(
-                    predictions_of(event.model, self._columns),
-                    event.segment,
-                    by,
-                    event.n_requests,
-                    event.digest,
-                )
-            case RequestsBackfilled():
-                by = f"backfilled features of {event.model} (entry {entry.seq})"
-                heights = self.tables.get(predictions_of(event.model, self._columns), {})
-                for segment, digest in event.segments.items():
-                    n_rows = heights[segment].n_rows if segment in heights else -1
-                    self._name(event.table, segment, by, n_rows, digest)
+            case RequestsServed() | RequestsForgotten() | RequestsBackfilled():
+                self._requests(entry.seq, event)
             case VersionRegistered():
                 version = f"{event.model} v{event.version} (entry {entry.seq})"
                 self.blobs[event.package] = f"the package of {version}"
@@ -372,6 +359,26 @@ class _Names:
             case _:
                 pass
 
+    def _requests(self, seq: int, event: RequestsServed | RequestsForgotten | RequestsBackfilled) -> None:
+        """Take in what became of stored predictions."""
+        table = predictions_of(event.model, self._columns)
+        match event:
+            case RequestsServed():
+                by = f"predictions of {event.model} (entry {seq})"
+                self._name(table, event.segment, by, event.n_requests, event.digest)
+            case RequestsBackfilled():
+                by = f"backfilled features of {event.model} (entry {seq})"
+                heights = self.tables.get(table, {})
+                for segment, digest in event.segments.items():
+                    n_rows = heights[segment].n_rows if segment in heights else -1
+                    self._name(event.table, segment, by, n_rows, digest)
+            case RequestsForgotten():
+                gone = set(event.segments)
+                later = [name for name in self.tables if name.startswith(f"backfill/{event.model}/")]
+                for name in (table, *later):
+                    held = self.tables.get(name, {})
+                    self.tables[name] = {one: named for one, named in held.items() if one not in gone}
+
     def _name(self, table: str, segment: str, by: str, n_rows: int, digest: Digest) -> None:
         self.tables.setdefault(table, {})[segment] = Named(by, n_rows, digest)
 
@@ -384,6 +391,7 @@ _NAMING = {
         ContractInferred,
         RequestsServed,
         RequestsBackfilled,
+        RequestsForgotten,
         VersionRegistered,
         PoliciesCompared,
         ModelOffered,

@@ -18,7 +18,7 @@ from varv.data.intake import Batch
 from varv.features import FeatureEngine, FeatureStore
 from varv.kernel.blobs import Blobs
 from varv.kernel.catalogue import Extent
-from varv.kernel.clock import Clock, Instant
+from varv.kernel.clock import Clock, Duration, Instant
 from varv.kernel.columns import Columns
 from varv.kernel.engine import Engine
 from varv.kernel.errors import Corrupt
@@ -39,6 +39,8 @@ from varv.serving.backfill import Backfilled
 from varv.serving.predictions import Counted
 from varv.serving.views import RoutingView, stream_of
 
+WINDOWS_KEPT = 8
+"""What is kept for a while is stored in files of an eighth of it at most, which are given up as a whole."""
 CHECKED, _OUTCOMES = "checked", "outcomes"
 """Names of snapshots."""
 
@@ -141,6 +143,17 @@ class Home:
         kept = self.snapshots.newest(_OUTCOMES, _Outcomes, self.ledger)
         parts.predictions.restore(None if kept is None else kept.state.of.get(parts.name))
 
+    def require_sound(self) -> None:
+        """Compare every entry of the ledger, also those before the snapshot that this home went on from; takes
+        some seconds for a million.
+
+        Raises
+        ------
+        Corrupt
+            If something is not as it was written.
+        """
+        require_sound_folder(self.folder, self.ledger)
+
     def save(self) -> None:
         """Keep what is the case in snapshots, so that a restart reads them and what came after.
 
@@ -159,17 +172,31 @@ class Home:
         self.snapshots.write(_OUTCOMES, Position(head.version, head.hash), _Outcomes(counted))
 
     def compact(self) -> list[Fact]:
-        """Store what came in small segments together, and return the facts of it: from then on files are
-        remembered, not segments.
+        """Store what came in small segments together, give up what is older than declared, and return the
+        facts of it: from then on files are remembered, not segments.
         """
-        facts: list[Fact] = []
-        for name, parts in self.models.items():
-            with self.views.reading(RoutingView) as routing:
-                alone, files = routing.catalogue(name).compactable()
-            made = parts.predictions.compact(alone, files)
-            facts += [Fact(stream_of(name), event) for event in made]
+        facts = [fact for name in self.models for fact in self._compacted(name)]
         for dataset in self.declared:
             facts += self.datasets.compact(dataset)
+        return facts
+
+    def _compacted(self, name: ModelName) -> list[Fact]:
+        parts, now = self.models[name], self.clock.now()
+        retention = parts.plan.retention
+        with self.views.reading(RoutingView) as routing:
+            held = routing.catalogue(name)
+            alone, files = held.compactable()
+            apart = [] if retention is None else held.before(now, Duration(retention // WINDOWS_KEPT))
+            gone, later = routing.gone.get(name), routing.backfilled.get(name, {}).keys()
+            if gone is not None:
+                # Only now: whoever had just found one of these files has read it by now.
+                parts.predictions.remove(gone, later)
+        made = parts.predictions.compact(alone, files, apart=apart)
+        facts = [Fact(stream_of(name), event) for event in made]
+        if retention is not None:
+            stored = {segment for one in made for segment in one.segments}
+            expired = parts.predictions.expired(Instant(now - retention), besides=stored)
+            facts += [] if expired is None else [Fact(stream_of(name), expired)]
         return facts
 
     def rows_known(self, batch: Batch) -> None:
@@ -190,7 +217,11 @@ class Home:
             with self.views.reading(RoutingView) as routing:
                 return dict(routing.backfilled.get(name, {}))
 
-        held = Stored(lambda: self.extents(name), outcomes, most_held)
+        def n_ever() -> int:
+            with self.views.reading(RoutingView) as routing:
+                return routing.catalogue(name).n_rows
+
+        held = Stored(lambda: self.extents(name), n_ever, outcomes, most_held)
         types = plan.schema.feature_types
         return Predictions(name, self.columns, outcome, held, features=types, backfilled=backfilled)
 

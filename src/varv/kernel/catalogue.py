@@ -7,14 +7,14 @@ segment was, once it lies in such a file, the file itself and the ledger tell.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 import msgspec
 import numpy as np
 
-from varv.kernel.clock import Instant
+from varv.kernel.clock import Duration, Instant
 from varv.kernel.codec import Digest
-from varv.kernel.segment_files import Listed, listing_digest
+from varv.kernel.segment_files import COMPACTED, Listed, listing_digest
 
 
 class Extent(msgspec.Struct, frozen=True, kw_only=True):
@@ -34,6 +34,11 @@ class Extent(msgspec.Struct, frozen=True, kw_only=True):
     """How much higher each further segment's number is than the first's, as 32-bit integers."""
     at: Instant = Instant(0)
     """When the last segment came."""
+
+    @property
+    def is_file(self) -> bool:
+        """Whether it is a compacted file."""
+        return self.name.startswith(COMPACTED)
 
     @property
     def n_segments(self) -> int:
@@ -82,7 +87,7 @@ class Catalogue(msgspec.Struct):
     n_rows: int = 0
     """Of all of them."""
     latest: dict[str, str] = {}
-    """By writer, the greatest name of a segment that lies in a compacted file."""
+    """By writer, the greatest name of a segment that does not lie alone any more."""
 
     def add(self, extent: Extent) -> None:
         """Take in the next segment."""
@@ -116,9 +121,18 @@ class Catalogue(msgspec.Struct):
             )
         )
         self.files.sort(key=lambda one: one.number)
-        for one in gone:
-            writer = writer_of(one.name)
-            self.latest[writer] = max(self.latest.get(writer, ""), one.name)
+        self._note([one.name for one in gone])
+
+    def forget(self, names: Collection[str], segments: Iterable[str]) -> None:
+        """Let go of extents, which hold these segments."""
+        self.files = [one for one in self.files if one.name not in names]
+        self.alone = {name: one for name, one in self.alone.items() if name not in names}
+        self._note(segments)
+
+    def _note(self, segments: Iterable[str]) -> None:
+        for name in segments:
+            writer = writer_of(name)
+            self.latest[writer] = max(self.latest.get(writer, ""), name)
 
     def may_lie_in_files(self, segment: str) -> bool:
         """Return whether a segment may be one of those in compacted files; False is certain.
@@ -140,6 +154,14 @@ class Catalogue(msgspec.Struct):
         """
         alone = sorted(self.alone.values(), key=lambda one: one.number)
         return {one.name: one.digest for one in alone if one.digest}, {one.name for one in self.files}
+
+    def before(self, now: Instant, window: Duration) -> list[list[str]]:
+        """Return the segments that lie alone and whose rows are all of an earlier window, by window."""
+        found: dict[int, list[str]] = {}
+        for one in sorted(self.alone.values(), key=lambda one: one.number):
+            if one.first is not None and one.last is not None and one.last // window < now // window:
+                found.setdefault(one.last // window, []).append(one.name)
+        return list(found.values())
 
     def span(self) -> tuple[Instant | None, Instant | None]:
         """Return the first and the last time of any row, as far as they are known."""

@@ -31,6 +31,7 @@ from varv.kernel.errors import Conflict, Corrupt, InvalidInput, NotFound
 from varv.kernel.faults import Faults
 from varv.kernel.segment_files import (
     COMPACTED,
+    COMPACTED_FILE,
     DIGEST,
     LISTED,
     RESTORE,
@@ -167,7 +168,12 @@ class Columns(Protocol):
         ...
 
     def compact(
-        self, table: str, segments: Mapping[str, Digest], files: Collection[str] = ()
+        self,
+        table: str,
+        segments: Mapping[str, Digest],
+        files: Collection[str] = (),
+        *,
+        apart: Sequence[Sequence[str]] = (),
     ) -> list[Compacted]:
         """Store small segments in files of many, if there are many of them. They keep their names and rows.
 
@@ -178,12 +184,22 @@ class Columns(Protocol):
             read, which makes reading them cheap.
         files
             The compacted files that count.
+        apart
+            Those of `segments` that are stored together with each other only, and however few they are.
 
         Returns
         -------
         list[Compacted]
             The files that hold segments from now on; they are to be put on record.
         """
+        ...
+
+    def remove(self, table: str, names: Collection[str]) -> None:
+        """Remove the files of segments, and compacted files, as far as they are there."""
+        ...
+
+    def remove_listed(self, table: str, segments: Collection[str], kept: Collection[str]) -> None:
+        """Remove the compacted files that list some of `segments`, and none that is `kept`."""
         ...
 
     def listed(self, table: str, file: str) -> list[Listed]:
@@ -371,7 +387,12 @@ class FolderColumns:
         return path.relative_to(self._root.parent).as_posix()
 
     def compact(
-        self, table: str, segments: Mapping[str, Digest], files: Collection[str] = ()
+        self,
+        table: str,
+        segments: Mapping[str, Digest],
+        files: Collection[str] = (),
+        *,
+        apart: Sequence[Sequence[str]] = (),
     ) -> list[Compacted]:
         """Store small segments in files of many, if there are many of them. They keep their names and rows.
 
@@ -386,8 +407,12 @@ class FolderColumns:
             for segment in spent:
                 alone[segment].path.unlink()
         made = folder.made_before(segments, alone)
-        known = [name for name, digest in segments.items() if digest and name in alone]
-        for several in worth_a_file([alone[name] for name in known if alone[name].is_small]):
+        known = {name for name, digest in segments.items() if digest and name in alone}
+        small = [name for name in segments if name in known and alone[name].is_small]
+        kept_apart = [[name for name in names if name in small] for names in apart]
+        rest = set(small).difference(*kept_apart)
+        several_times = worth_a_file([alone[name] for name in small if name in rest])
+        for several in (*(names for names in kept_apart if len(names) > 1), *several_times):
             asked = {name: segments[name] for name in several}
             frames = zip(several, self.batches(table, asked), strict=True)
             for _, alike in groupby(frames, lambda one: one[1].schema):
@@ -396,6 +421,25 @@ class FolderColumns:
                 self._write_together(folder.compacted(file), together, segments)
                 made.append(Compacted(file=file, segments=tuple(together)))
         return made
+
+    def remove(self, table: str, names: Collection[str]) -> None:
+        """Remove the files of segments, and compacted files, as far as they are there."""
+        folder = self._folder(table)
+        for name in names:
+            path = folder.compacted(name) if COMPACTED_FILE.fullmatch(name) else folder.own(name)
+            if path is not None:
+                path.unlink(missing_ok=True)
+                self._compared.pop(path, None)
+
+    def remove_listed(self, table: str, segments: Collection[str], kept: Collection[str]) -> None:
+        """Remove the compacted files that list some of `segments`, and none that is `kept`."""
+        by_file: dict[Path, set[str]] = {}
+        for place in self._folder(table).in_compacted().values():
+            by_file.setdefault(place.path, set()).add(place.segment)
+        for path, listed in by_file.items():
+            if not listed.isdisjoint(segments) and listed.isdisjoint(kept):
+                path.unlink(missing_ok=True)
+                self._compared.pop(path, None)
 
     def listed(self, table: str, file: str) -> list[Listed]:
         """Return the segments that a compacted file holds, in its order."""

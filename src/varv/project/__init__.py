@@ -10,6 +10,7 @@ from varv.project.plan import ModelPlan, datasets_of, plan_of, replay_digest
 from varv.project.policies import DECLARED, REFERENCES, STANDARD, Policy, PolicySearch
 from varv.project.price import money
 from varv.project.project import Project, project_of
+from varv.project.retention import Retention
 from varv.project.retrain import Retrain
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "PolicySearch",
     "Project",
     "Replay",
+    "Retention",
     "Retrain",
     "datasets_of",
     "forget_project",

@@ -28,7 +28,7 @@ from varv.project.planned import (
     Setting,
     Stored,
 )
-from varv.project.wording import settings_of
+from varv.project.wording import LATER_SETTINGS, settings_of
 
 
 def plan_changes(
@@ -88,6 +88,7 @@ def _model(plan: ModelPlan, record: RecordedModel, stored: Stored | None) -> Mod
         if name not in names and name not in record.awaited and _readers(record, name)
     )
     settings = settings_of(plan)
+    before = {**LATER_SETTINGS, **record.settings} if record.settings else {}
     change = ModelChange(
         model=plan.name,
         act="start" if not record.started else "restore" if record.retired_at is not None else "change",
@@ -98,9 +99,9 @@ def _model(plan: ModelPlan, record: RecordedModel, stored: Stored | None) -> Mod
         kept=kept,
         released=tuple(name for name in record.kept if name not in kept and name not in names),
         settings=tuple(
-            Setting(name, before, settings.get(name, "none"))
-            for name, before in record.settings.items()
-            if before != settings.get(name, "none")
+            Setting(name, was, settings.get(name, "none"))
+            for name, was in before.items()
+            if was != settings.get(name, "none")
         ),
     )
     nothing = change.is_left_over and not change.backfill

@@ -15,12 +15,13 @@ import polars as pl
 
 from varv.data import Dataset
 from varv.features import Derived, FeatureSet, FeatureView, Slice
-from varv.kernel.clock import DAY, Instant, instant
+from varv.kernel.clock import DAY, Duration, Instant, instant
 from varv.kernel.errors import InvalidDeclaration, InvalidInput
 from varv.kernel.ids import ModelName
 from varv.monitoring import Monitor, monitor
 from varv.project.policies import REFERENCES, STANDARD, Policy, PolicySearch
 from varv.project.price import Cost, price_of
+from varv.project.retention import Retention
 from varv.project.retrain import Retrain, declared_duration, declared_name
 from varv.rollout import Rollout
 from varv.serving.scores import answer_schema
@@ -81,6 +82,8 @@ class Model:
         How it is trained, what a candidate must show, how it meets traffic, what is watched (performance,
         calibration and drift unless said otherwise, as far as the task has them), and when it is trained
         anew. Without an outcome a new candidate is trained every 30 days.
+    retention
+        How long its stored predictions are kept; for ever by default.
     task
         What the outcome is and what a prediction says of it: ``varv.task.binary()`` and its like, or the name
         of one, ``"binary"`` by default: the probability that the outcome is 1.
@@ -109,6 +112,7 @@ class Model:
         rollout: Rollout | None = None,
         monitors: Sequence[Monitor] | None = None,
         retrain: Retrain | None = None,
+        retention: Retention | None = None,
         task: str | Task = "binary",
         unit: str | None = None,
     ) -> None:
@@ -126,6 +130,7 @@ class Model:
         self.monitors = monitor.standard(self.task) if monitors is None else _several("monitors", monitors)
         scheduled = Retrain() if self.task.has_outcome else Retrain(on=["schedule:30d"])
         self.retrain = scheduled if retrain is None else retrain
+        self.retention = retention
         self.unit = self.task.group if unit is None else _column("model", "unit", unit)
         self.check()
 
@@ -226,6 +231,7 @@ class Model:
                 f"has a retrain of type {type(self.retrain).__name__}",
                 hint="use varv.Retrain(...)",
             )
+        self._check_retention()
         if self.retrain.benefit is not None and not self.task.has_outcome:
             problem = "retrains on 'benefit', and has no outcome to weigh it by"
             hint = f"leave it out of retrain: the task {self.task.name} has no loss"
@@ -235,6 +241,13 @@ class Model:
             problem = f"retrains on {unwatched[0]!r} alarms, which no monitor raises"
             hint = f"add varv.monitor.{unwatched[0]}() to monitors, or leave it out of retrain"
             raise InvalidDeclaration("model", self.name, problem, hint=hint)
+
+    def _check_retention(self) -> None:
+        if self.retention is None:
+            return
+        _types(self.name, retention=(self.retention, Retention))
+        mature = Duration(0) if self.outcome is None else self.outcome.mature
+        self.retention.require_enough(self.name, self.train, self.rollout.plan_for(self.task), mature)
 
     def _check_group(self) -> None:
         """Check that the column of lists comes with the request, and that a list stays on one arm."""

@@ -26,6 +26,8 @@ class ModelPlan:
 
     schema: RequestSchema
     loop: LoopPlan
+    retention: Duration | None = None
+    """How long stored predictions are kept; None for ever."""
 
     require_history: Callable[[pl.Series], None]
     """Raises `InvalidDeclaration` if what the history holds of the outcome is not what was declared."""
@@ -50,8 +52,11 @@ class ModelPlan:
         code.
         """
         train = self.loop.train
+        # Declarations of before have none.
+        kept = [] if self.retention is None else [self.retention]
         return digest_of(
             [
+                *kept,
                 self.loop.policy(first_training or Instant(0), seed),
                 self.loop.definition(),
                 self.schema.unit,
@@ -69,6 +74,7 @@ def plan_of(model: Model) -> ModelPlan:
     outcome = _outcome(model)
     return ModelPlan(
         require_history=model.require_history,
+        retention=None if model.retention is None else model.retention.predictions,
         schema=RequestSchema(model.name, model.requests, model.feature_set, model.task, model.unit),
         loop=LoopPlan(
             model=model.name,

@@ -21,6 +21,11 @@ _ELSEWHERE = ("model", "plan", "first training", "seed", "maturity")
 """Fields of a policy that are no setting of their own, or are told under another name."""
 
 
+_FOR_EVER = "for ever"
+LATER_SETTINGS = {"retention": _FOR_EVER}
+"""Settings that homes of before do not have on record, as they were then."""
+
+
 def settings_of(plan: ModelPlan) -> dict[str, str]:
     """Return the settings of a model in words, by what they are about.
 
@@ -32,6 +37,7 @@ def settings_of(plan: ModelPlan) -> dict[str, str]:
     train = loop.train
     found = policy_settings(loop.policy(Instant(0), 0))
     found["unit"] = plan.schema.unit or "the key"
+    found["retention"] = _FOR_EVER if plan.retention is None else spoken(plan.retention)
     found["gates"] = "; ".join(map(_gate, loop.gates)) or "none"
     found["monitors"] = "; ".join(map(_monitor, loop.monitors.declared)) or "none"
     found["train code"] = ", ".join(code_closure(function).digest[:12] for function in train.code)

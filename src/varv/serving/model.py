@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from varv.kernel.clock import Instant
+from varv.kernel.clock import Instant, iso
 from varv.kernel.codec import Digest, Event, event
 from varv.kernel.ids import ModelName
 from varv.kernel.wording import count, percent
@@ -66,6 +66,23 @@ class RequestsCompacted(Event, frozen=True, kw_only=True):
     def line(self) -> str:
         """Return one line on what this event states."""
         return f"{count(len(self.segments))} batches of requests stored together"
+
+
+@event("serving.requests_forgotten")
+class RequestsForgotten(Event, frozen=True, kw_only=True):
+    """Stored predictions of requests that were made before an instant count no more, as their model's
+    retention declares; their files, `extents`, are removed.
+    """
+
+    model: ModelName
+    before: Instant
+    extents: tuple[str, ...]
+    segments: tuple[str, ...]
+    n_requests: int
+
+    def line(self) -> str:
+        """Return one line on what this event states."""
+        return f"{count(self.n_requests)} stored requests of before {iso(self.before)} given up"
 
 
 @event("serving.answers_uncaptured")

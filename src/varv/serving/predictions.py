@@ -28,9 +28,10 @@ from varv.kernel.columns import SEGMENT, TIME, Columns
 from varv.kernel.errors import InvalidInput
 from varv.kernel.ids import ModelName
 from varv.serving.backfill import Recorded, complete
-from varv.serving.model import RequestsCompacted
+from varv.serving.model import RequestsCompacted, RequestsForgotten
 from varv.serving.scores import answer_schema
 from varv.serving.truths import Truths
+from varv.serving.views import Gone
 from varv.tasks import Task
 
 _OF_ONE_MODEL = "predictions"
@@ -113,7 +114,7 @@ class Predictions:
         """
         extents = self._stored.extents()
         runs = sorted(self._runs(_latest(extents, self._stored.most_held)), key=lambda run: run.number)
-        self._n_rows_forgotten = sum(one.n_rows for one in extents) - sum(run.rows.height for run in runs)
+        self._n_rows_forgotten = self._stored.n_ever() - sum(run.rows.height for run in runs)
         self._last = self._forgotten_upto = runs[0].number - 1 if runs else 0
         for run in runs:
             self._remember(run.segments, run.rows)
@@ -143,15 +144,47 @@ class Predictions:
                     yield _Run(numbers[start], names[start:place], own)
                     start = place
 
-    def compact(self, alone: Mapping[str, Digest], files: Collection[str]) -> list[RequestsCompacted]:
+    def compact(
+        self, alone: Mapping[str, Digest], files: Collection[str], *, apart: Sequence[Sequence[str]] = ()
+    ) -> list[RequestsCompacted]:
         """Store small segments together, and return the facts of it; see `Columns.compact`."""
         facts = []
-        for made in self._columns.compact(self._table, alone, files):
+        for made in self._columns.compact(self._table, alone, files, apart=apart):
             [times] = self._columns.batches(self._table, [made.file], columns=["requested_at"])
             at = times["requested_at"].to_physical()
             span = {"first": Instant(int(at.min())), "last": Instant(int(at.max()))}  # type: ignore[bad-argument-type]
             facts.append(RequestsCompacted(model=self._model, file=made.file, segments=made.segments, **span))
         return facts
+
+    def expired(self, before: Instant, *, besides: Collection[str]) -> RequestsForgotten | None:
+        """Return the fact that what is stored of requests made before an instant counts no more, as far as
+        whole files hold nothing younger, and but for some segments; None if there is none.
+        """
+        stored = [one for one in self._stored.extents() if one.name not in besides]
+        gone = [one for one in stored if one.last is not None and one.last < before]
+        if not gone:
+            return None
+        segments = [
+            [listed.segment for listed in self._columns.listed(self._table, one.name)]
+            if one.is_file
+            else [one.name]
+            for one in gone
+        ]
+        return RequestsForgotten(
+            model=self._model,
+            before=before,
+            extents=tuple(one.name for one in gone),
+            segments=tuple(name for names in segments for name in names),
+            n_requests=sum(one.n_rows for one in gone),
+        )
+
+    def remove(self, gone: Gone, kept: Collection[str]) -> None:
+        """Remove the files of what was given up; `kept` are the segments for which something was computed
+        later and that still count.
+        """
+        self._columns.remove(self._table, {*gone.extents, *gone.segments})
+        for table in sorted(gone.later):
+            self._columns.remove_listed(table, gone.segments, kept)
 
     def predicted(self, segment: str, rows: pl.DataFrame) -> Digest:
         """Keep a batch of predictions: ``key``, ``requested_at``, the answer's columns, and the features.
@@ -402,12 +435,14 @@ class Predictions:
 class Stored:
     """Where telemetry finds what it does not hold in memory.
 
-    `extents` gives where predictions are, in the order in which they were taken in; `outcomes` what became
+    `extents` gives where predictions are, in the order in which they were taken in; `n_ever` how many there
+    ever were, also of those that are not kept any more; `outcomes` what became
     known in [since, known_by], or since, of every ``key``: ``outcome`` and ``known_at``.
     `most_held` is how many predictions are held.
     """
 
     extents: Callable[[], Sequence[Extent]]
+    n_ever: Callable[[], int]
     outcomes: Callable[[Instant, Instant | None], pl.DataFrame]
     most_held: int = field(default=100_000)
 

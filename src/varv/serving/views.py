@@ -16,12 +16,23 @@ from varv.serving.model import (
     AnswersUncaptured,
     RequestsBackfilled,
     RequestsCompacted,
+    RequestsForgotten,
     RequestsServed,
     RoutingChanged,
 )
 from varv.serving.routing import RoutingTable
 
 _MOST_HOURS = 48
+
+
+class Gone(msgspec.Struct, frozen=True):
+    """Extents of predictions that were given up, the segments that they held, and the tables of what was
+    computed for these later.
+    """
+
+    extents: tuple[str, ...]
+    segments: tuple[str, ...]
+    later: set[str]
 
 
 def stream_of(model: str) -> str:
@@ -39,6 +50,8 @@ class RoutingView(msgspec.Struct):
     n_uncaptured: dict[str, int] = {}
     backfilled: dict[str, dict[str, list[Backfilled]]] = {}
     """By model and segment, where features are that were computed later."""
+    gone: dict[str, Gone] = {}
+    """By model, what was given up last, and whose files may still be there."""
     hours: dict[str, dict[int, int]] = {}
     """By model, how many requests were put on record in each of its last hours."""
 
@@ -71,6 +84,14 @@ class RoutingView(msgspec.Struct):
         elif isinstance(event, RequestsCompacted):
             made = Compacted(file=event.file, segments=event.segments)
             self.stored[event.model].compacted(made, event.first, event.last)
+        elif isinstance(event, RequestsForgotten):
+            self._forget(event)
+
+    def _forget(self, event: RequestsForgotten) -> None:
+        places = self.backfilled.get(event.model, {})
+        later = [one for segment in event.segments for one in places.pop(segment, ())]
+        self.gone[event.model] = Gone(event.extents, event.segments, {one.table for one in later})
+        self.stored[event.model].forget(event.extents, event.segments)
 
     def _add(self, event: RequestsServed, at: Instant) -> None:
         held = self.stored.setdefault(event.model, Catalogue())

@@ -250,6 +250,8 @@ class _Server:
         self._log = CaptureLog(self._log_folder)
         self._patience.until_done(self._log.open)
         self._go_on_with(present)
+        # Requests are answered meanwhile; nothing is decided by what lies before a snapshot.
+        self._thread("checker", present.home.require_sound)
         log(_LOG, logging.INFO, "server.serving", models=", ".join(present.home.models))
 
     def _go_on_with(self, present: Present) -> None:
