@@ -509,11 +509,18 @@ def test_a_forgery_is_found_by_name_and_not_served(home, forgery):
     assert all(finding.cure for finding in report.findings)
     if forgery.served:
         with pytest.raises(VarvError) as refused:
-            found = lives(home)
-            # What lies before a snapshot is compared beside serving, and ends it.
-            found.home.require_sound()
+            serves(home)
         assert isinstance(refused.value, Corrupt), refused.value
         assert "restore" in refused.value.hint or "verify" in refused.value.hint
+
+
+def serves(home):
+    """Serve a home for as long as nothing is found; what lies before its snapshot is compared meanwhile."""
+    found = lives(home)
+    try:
+        found.home.require_sound()
+    finally:
+        found.close()
 
 
 def test_there_are_at_least_forty_kinds():

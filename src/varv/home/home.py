@@ -144,8 +144,7 @@ class Home:
         parts.predictions.restore(None if kept is None else kept.state.of.get(parts.name))
 
     def require_sound(self) -> None:
-        """Compare every entry of the ledger, also those before the snapshot that this home went on from; takes
-        some seconds for a million.
+        """Compare every entry of the ledger, also those before the snapshot that this home went on from.
 
         Raises
         ------
