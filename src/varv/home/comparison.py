@@ -36,6 +36,7 @@ from varv.loop.views import LoopView
 from varv.monitoring.views import MonitoringView
 from varv.project import DECLARED
 from varv.registry import RegistryView, VersionRegistered
+from varv.serving.long_times import long_matured
 from varv.serving.scores import GROUP, lists_of, score_columns, scores_in
 from varv.stats.intervals import Numbers, block_bootstrap_mean, clustered_mean
 from varv.tasks import Array, Task
@@ -56,8 +57,8 @@ class PolicyRun(NamedTuple):
     model: ModelName
     task: Task
     rows: pl.DataFrame
-    """``key``, ``requested_at``, the columns of the score, ``outcome``, null where there never was one, and
-    ``group`` if the task has one.
+    """``key``, or a number in its place, ``requested_at``, the columns of the score, ``outcome``, null where
+    there never was one, and ``group`` if the task has one.
     """
     n_trainings: int
     n_retrains: int
@@ -101,8 +102,8 @@ def policy_run(home: Home, name: ModelName, since: Instant, until: Instant, cpu_
     task = parts.plan.outcome.task
     last = Instant(max(since, until - parts.loop.outcome.mature))
     group = () if task.group is None else (GROUP,)
-    columns = ("key", "requested_at", *score_columns(task), *group)
-    rows = parts.predictions.matured(since, last, known_by=until, columns=columns)
+    columns = (*score_columns(task), *group)
+    rows = long_matured(parts.predictions, since, last, known_by=until, columns=columns)
     with home.views.reading(RegistryView) as registry:
         record = registry.models.get(name)
         versions = (
@@ -145,7 +146,7 @@ def compare(runs: Mapping[str, PolicyRun], *, since: Instant, until: Instant, se
 
 
 def compared_requests(runs: Mapping[str, PolicyRun]) -> pl.DataFrame:
-    """Return the ``key`` of each request that finished policies are compared on."""
+    """Return what stands for the ``key`` of each request that finished policies are compared on."""
     return _common(runs).select("key")
 
 

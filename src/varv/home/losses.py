@@ -24,6 +24,7 @@ from varv.loop.model import TrainCandidate
 from varv.loop.views import LoopView
 from varv.registry.signature import Rows as ModelRows
 from varv.serving.scores import lists_of
+from varv.serving.truths import hashes_of
 from varv.stats.intervals import Numbers
 from varv.stats.regret import LossMatrix
 from varv.tasks import Task
@@ -66,7 +67,7 @@ def weekly_losses(
     candidates
         Fits, and finds fits again that it has made before.
     asked
-        The ``key`` of each request that counts.
+        The hash of the ``key`` of each request that counts.
     train_at, until
         When the first version is trained, and when the replay ended.
     delay_days
@@ -90,7 +91,8 @@ def weekly_losses(
     sums, counts = np.zeros((2, len(versions), n_days)), np.zeros((2, n_days))
     times, scores = zip(*versions, strict=True)
     for number, (start, end) in enumerate(pairwise([*times, mature]), 1):
-        rows = parts.predictions.labelled(start, end, known_by=until).join(asked, on="key", how="semi")
+        rows = parts.predictions.labelled(start, end, known_by=until)
+        rows = rows.filter(pl.Series(hashes_of(rows["key"])).is_in(asked["key"].implode()))
         ordered = rows.sort("requested_at", "key")
         _add(ordered, scores[:number], parts.loop.outcome.task, since, sums, counts)
     first, second = (

@@ -247,6 +247,23 @@ class Predictions:
         """
         return self._rows(since, until, columns, known_by)
 
+    def asked(self, since: Instant, until: Instant, columns: Sequence[str]) -> pl.DataFrame:
+        """Return ``key``, ``requested_at`` and `columns` of requests made in [since, until), in their order."""
+        named = tuple(dict.fromkeys(("key", "requested_at", *columns)))
+        with self._lock:
+            upto = self._forgotten_upto
+            rows, _ = self._held(since, until, named)
+        stored = self._stored_rows(since, until, named, upto)
+        if stored is None:
+            return rows
+        return pl.concat([stored, rows.select(stored.columns)]).sort(
+            "requested_at", "key", maintain_order=True
+        )
+
+    def outcomes(self, since: Instant, known_by: Instant) -> pl.DataFrame:
+        """Return ``key``, ``outcome`` and ``known_at`` of what became known in [since, known_by]."""
+        return self._stored.outcomes(since, known_by)
+
     def labelled(
         self, since: Instant, until: Instant, *, known_by: Instant, columns: Sequence[str] | None = None
     ) -> pl.DataFrame:
@@ -301,20 +318,30 @@ class Predictions:
     def _forgotten(
         self, since: Instant, until: Instant, columns: Sequence[str] | None, known_by: Instant, upto: int
     ) -> pl.DataFrame:
-        """Return the rows of a window that are in the columns only, of the segments up to a number."""
-        extents = self._stored.extents() if upto else ()
-        extents = [one for one in extents if one.number <= upto and one.reaches(since, until)]
-        if not extents:
+        """Return the rows of a window that are in the columns only, of the segments up to a number, with what
+        became known of them.
+        """
+        rows = self._stored_rows(since, until, columns, upto)
+        if rows is None:
             return self._none()
-        window = pl.col("requested_at").is_between(as_datetime(since), as_datetime(until), closed="left")
-        rows = pl.concat(
-            part.filter(window).select([name for name in columns or part.columns if name in part.columns])
-            for part in self._read(extents, columns, upto)
-        )
         known = self._stored.outcomes(since, known_by).join(rows.select("key"), on="key", how="semi")
         rows = rows.join(known, on="key", how="left", maintain_order="left")
         in_time = pl.when(pl.col("known_at").is_between("requested_at", as_datetime(known_by)))
         return rows.with_columns(in_time.then("outcome"), in_time.then("known_at"))
+
+    def _stored_rows(
+        self, since: Instant, until: Instant, columns: Sequence[str] | None, upto: int
+    ) -> pl.DataFrame | None:
+        """Return the rows of a window that are in the columns only; None if there are none."""
+        extents = self._stored.extents() if upto else ()
+        extents = [one for one in extents if one.number <= upto and one.reaches(since, until)]
+        if not extents:
+            return None
+        window = pl.col("requested_at").is_between(as_datetime(since), as_datetime(until), closed="left")
+        return pl.concat(
+            part.filter(window).select([name for name in columns or part.columns if name in part.columns])
+            for part in self._read(extents, columns, upto)
+        )
 
     def _read(
         self, extents: Sequence[Extent], columns: Sequence[str] | None, upto: int
