@@ -248,7 +248,7 @@ class Predictions:
         return self._rows(since, until, columns, known_by)
 
     def asked(self, since: Instant, until: Instant, columns: Sequence[str]) -> pl.DataFrame:
-        """Return ``key``, ``requested_at`` and `columns` of the requests of [since, until), in their order."""
+        """Return ``key``, ``requested_at`` and `columns` of the requests of [since, until), in order."""
         named = tuple(dict.fromkeys(("key", "requested_at", *columns)))
         with self._lock:
             upto = self._forgotten_upto
