@@ -16,6 +16,7 @@ import numpy as np
 import polars as pl
 
 from varv.data.model import Dataset
+from varv.data.service import identity_of
 from varv.features.history import HistoryState, Ints
 from varv.features.known_rows import Hashes, KnownRows, KnownRowsState, first_of_each, hashes_of
 from varv.features.model import FeatureView
@@ -205,12 +206,8 @@ class Observed:
 
     def identity(self) -> str:
         """Return what another one must be of as well, to take in the state of this one."""
-        shape = [
-            [[name, str(dtype)] for name, dtype in self.dataset.part_types(part).items()]
-            for part in self.dataset.parts
-        ]
         views = sorted(table.key for table in chain(*self._tables.values()))
-        return canonical([self.dataset.name, self.dataset.key, self.dataset.parts, shape, views]).decode()
+        return canonical([identity_of(self.dataset), views]).decode()
 
     def as_state(self) -> ObservedState:
         """Return what was observed; nothing changes it any more."""
