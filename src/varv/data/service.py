@@ -8,6 +8,7 @@ again, finds in place.
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -50,6 +51,7 @@ from varv.kernel.content import rows_digest
 from varv.kernel.errors import AlreadyExists, Conflict, Corrupt, NotFound
 from varv.kernel.ids import Version
 from varv.kernel.ledger import Append, Change, Ledger
+from varv.kernel.observe import log
 from varv.kernel.sagas import Fact
 from varv.kernel.secret import Secret
 from varv.kernel.segment_files import RESTORE
@@ -58,6 +60,7 @@ from varv.kernel.table_folder import require_segment_name
 from varv.kernel.views import Views
 from varv.tasks import OutcomeRule
 
+_LOG = logging.getLogger(__name__)
 REASON = "@reason"
 """The column beside the rows in quarantine that says why each is there."""
 
@@ -118,6 +121,7 @@ class Datasets:
         self._screens: dict[tuple[str, str], Screen] = {}
         self._declared: dict[tuple[str, str], Contract] = {}
         self._keys: dict[str, DatasetKeys] = {}
+        self._keys_kept: dict[str, Version] = {}
         self._reading_keys = threading.Lock()
         self._pending: dict[tuple[str, str, str], tuple[Digest, Prepared]] = {}
 
@@ -402,7 +406,7 @@ class Datasets:
         since = Version(0)
         if kept is not None and kept.state.identity == identity_of(dataset):
             keys.take(kept.state, kept.lies_in)
-            since = Version(kept.state.version)
+            since = self._keys_kept[dataset.name] = Version(kept.state.version)
         for part in dataset.parts:
             segments = self._segments_after(dataset, part, since)
             batches = self._columns.batches(table_of(dataset.name, part), segments)
@@ -414,7 +418,7 @@ class Datasets:
 
     def keep_keys(self, dataset: Dataset, position: Position) -> Callable[[], bool] | None:
         """Return what writes a snapshot of a dataset's keys as they are now, in any thread; None if they were
-        never needed, or a batch was prepared that is not committed.
+        never needed, there are none after the last snapshot, or a batch was prepared that is not committed.
 
         Parameters
         ----------
@@ -425,10 +429,24 @@ class Datasets:
             is_settled = all(view.batch(*place) is not None for place in self._pending)
             version = view.version(dataset.name)
         keys, snapshots = self._keys.get(dataset.name), self._snapshots
-        if keys is None or snapshots is None or not is_settled:
+        if (
+            keys is None
+            or snapshots is None
+            or not is_settled
+            or version == self._keys_kept.get(dataset.name)
+        ):
             return None
+        self._keys_kept[dataset.name] = Version(version)
         state = keys.as_state(identity_of(dataset), version)
         return lambda: snapshots.write(_keys_name(dataset), position, state, let_go=keys.let_go)
+
+    def look_after_keys(self) -> None:
+        """Read all keys anew when they are next needed, if somebody wrote to a file that they lie in; called
+        while nothing is prepared.
+        """
+        if self._snapshots is not None and not self._snapshots.are_unchanged:
+            log(_LOG, logging.ERROR, "snapshot.changed", hint="nobody may write to the snapshots of a home")
+            self.forget()
 
     def _segments_after(self, dataset: Dataset, part: str, version: Version) -> dict[str, Digest]:
         # A file of many batches may begin before: those once more change nothing.
