@@ -16,6 +16,8 @@ from varv.kernel.snapshots import Position
 FEWEST_ROWS = 10_000
 SHARE = 1 / 8
 """Of the rows that are stored: so many new ones are worth a snapshot, which takes as long as all of them."""
+MOST_ROWS = 200_000
+"""No start has to read more new ones than these: some two seconds."""
 
 KeepFeatures = Callable[[Position, Mapping[DatasetName, Version]], None]
 
@@ -49,7 +51,7 @@ class Keeping:
             return False
         if self._n_stored is None:
             self._n_stored = self._count()
-        return self._n_new >= self._n_stored * SHARE
+        return self._n_new >= min(self._n_stored * SHARE, MOST_ROWS)
 
     def keep(self) -> None:
         """Have both written, if there is anything new."""
