@@ -7,15 +7,17 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.features.test_engine import ROW, START, TRIPS, done, small_features, trips
-from tests.kernel.test_snapshots import ledger_of
 
 from varv.data import Dataset, Frame
+from varv.data.shape import shape_of
 from varv.features import FeatureEngine, FeatureStore, FeatureView, history, known_rows, windows
 from varv.features.observed import PATIENCE, ObservedState
 from varv.kernel.clock import MINUTE
 from varv.kernel.errors import InvalidInput
+from varv.kernel.ledger import Append, Change
+from varv.kernel.ledger_sqlite import SqliteLedger
 from varv.kernel.secret import Secret
-from varv.kernel.snapshots import Snapshots
+from varv.kernel.snapshots import Position, Snapshots
 
 
 class Homes:
@@ -23,7 +25,9 @@ class Homes:
 
     def __init__(self, folder):
         self.secret = Secret(folder / "digest.key")
-        self.ledger, (self._position,) = ledger_of(folder, [1])
+        self.ledger = SqliteLedger(folder / "ledger.db")
+        [entry] = self.ledger.commit(Change(at=START, facts=(Append("dataset/trips", shape_of(TRIPS)),)))
+        self._position = Position(entry.seq, entry.hash)
         self._snapshots = Snapshots(folder / "snapshots", self.secret, "1", durable=False)
 
     def engine(self, features=None):

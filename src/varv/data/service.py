@@ -426,7 +426,9 @@ class Datasets:
             The head of the ledger.
         """
         with self._views.reading(DatasetsView) as view:
-            is_settled = all(view.batch(*place) is not None for place in self._pending)
+            is_settled = all(
+                view.batch(*place) is not None or view.may_have_come(*place) for place in self._pending
+            )
             version = view.version(dataset.name)
         keys, snapshots = self._keys.get(dataset.name), self._snapshots
         if (
@@ -453,8 +455,8 @@ class Datasets:
         return digests(one for one in self.extents(dataset, part) if one.last_number > version)
 
     def later(self, dataset: Dataset, part: str, version: Version) -> pl.DataFrame:
-        """Return the rows of a part in all batches after a version, in the order in which they came, and maybe
-        of some before it.
+        """Return the rows of a part in all batches after a version, in the order in which they came; maybe of
+        some before it too.
         """
         segments = self._segments_after(dataset, part, version)
         if not segments:

@@ -64,9 +64,7 @@ class Keeping:
         home = self._home
         # Nothing is ingested meanwhile, so all versions were told.
         with home.lock:
-            versions = {
-                dataset.name: Version(len(home.datasets.versions(dataset))) for dataset in home.declared
-            }
+            versions = {dataset.name: home.datasets.version(dataset) for dataset in home.declared}
             self._keep_features(self._position(), versions)
 
     def keep_keys(self) -> None:
@@ -84,4 +82,5 @@ class Keeping:
 
     def _count(self) -> int:
         datasets = self._home.datasets
-        return sum(kept.n_rows for dataset in self._home.declared for kept in datasets.versions(dataset))
+        parts = [(dataset, part) for dataset in self._home.declared for part in dataset.parts]
+        return sum(one.n_rows for place in parts for one in datasets.extents(*place))

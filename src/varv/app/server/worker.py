@@ -135,7 +135,7 @@ class Worker:
 
     def _restore(self) -> None:
         secret = Secret(self._home / SECRET_FILE)
-        memory = Memory(secret, open_snapshots(self._home, secret))
+        memory = Memory(secret, open_snapshots(self._home))
         ledger = open_ledger(self._home, read_only=True)
         try:
             views = open_views(ledger, self._home)
