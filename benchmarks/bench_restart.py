@@ -1,7 +1,10 @@
-"""What a restart costs after a day of live traffic: ``python benchmarks/bench_restart.py``.
+"""What a restart costs: ``python benchmarks/bench_restart.py [rows]``.
 
-A day is 17,280 segments of three predictions each, one every five seconds, as a server with one worker seals
-them. Read back as they were written, and after compaction; `restore` is what `varv up` waits for.
+Predictions: a day of live traffic is 17,280 segments of three predictions each, one every five seconds, as a
+server with one worker seals them. Read back as they were written, and after compaction.
+
+Rows: a project like that of `varv init` with five million rows and as many outcomes by default. What a worker
+needs for features, and the owner for the keys of the first batch, from all that is stored and from snapshots.
 """
 
 from __future__ import annotations
@@ -10,16 +13,26 @@ import multiprocessing
 import os
 import sys
 import tempfile
+import threading
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 
-from varv.data import Dataset, Frame
+from varv.app.compose import open_ledger, open_snapshots
+from varv.app.server.memory import Memory
+from varv.data import Dataset, Datasets, DatasetsView, Frame
 from varv.data.outcomes import OutcomeSpec
-from varv.kernel.clock import DAY, Instant, wall_seconds
-from varv.kernel.columns import FolderColumns
-from varv.kernel.ids import ModelName
+from varv.features import FeatureEngine, FeatureView, windows
+from varv.features.model import Feature
+from varv.kernel.clock import DAY, Instant, SystemClock, wall_seconds
+from varv.kernel.columns import TIME, FolderColumns
+from varv.kernel.ids import ModelName, Version
+from varv.kernel.secret import SECRET_FILE, Secret
+from varv.kernel.snapshots import Position
+from varv.kernel.views import Views
 from varv.serving.predictions import Predictions
 from varv.serving.scores import answer_schema
 from varv.tasks import task_of
@@ -66,6 +79,14 @@ def _restored(folder: Path, segments: list[str]) -> tuple[float, float]:
 
 def main() -> int:
     """Measure and print."""
+    n_rows = int(sys.argv[1]) if len(sys.argv) > 1 else 5_000_000
+    of_predictions()
+    of_rows(n_rows)
+    return 0
+
+
+def of_predictions() -> None:
+    """Measure what a restart reads of a day's predictions."""
     segments = [f"{number:012d}" for number in range(N_SEGMENTS)]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -82,7 +103,163 @@ def main() -> int:
         print(f"compacted, {EVERY} at a time               {wall_seconds() - began:8.1f} s")
         took, grown = restored(folder, segments)
         print(f"restored from compacted files            {took:8.1f} s {grown:8.0f} MB")
-    return 0
+
+
+DELIVERIES = Dataset(
+    "deliveries",
+    source=Frame(
+        pl.DataFrame(
+            schema={
+                "delivery_id": pl.String,
+                "ordered_at": TIME,
+                "district": pl.String,
+                "courier": pl.String,
+                "distance_km": pl.Float64,
+                "weight_kg": pl.Float64,
+                "hour": pl.Int64,
+                "delivered_at": TIME,
+                "late": pl.Int64,
+            }
+        )
+    ),
+    key="delivery_id",
+    event_time="ordered_at",
+    known_at={"delivered_at": ["late"]},
+)
+ROWS_AT_ONCE = 100_000
+
+
+def features() -> list[Feature]:
+    def lately(name: str, entity: str, *over: str) -> FeatureView:
+        return FeatureView(name, source=DELIVERIES, entity=entity, features=windows(mean="late", over=over))
+
+    return [lately("district_lately", "district", "12h", "7d"), lately("courier_lately", "courier", "7d")]
+
+
+def rows(start: int, n: int) -> pl.DataFrame:
+    """Return deliveries of a hundred a second."""
+    rng = np.random.default_rng(start)
+    ordered = (np.arange(start, start + n) * 10_000).astype("datetime64[us]")
+    return pl.DataFrame(
+        {
+            "delivery_id": [f"parcel-{number}" for number in range(start, start + n)],
+            "ordered_at": ordered,
+            "district": rng.choice([f"district {k}" for k in range(12)], n),
+            "courier": rng.choice([f"courier {k}" for k in range(3_000)], n),
+            "distance_km": rng.gamma(2.0, 3.0, n),
+            "weight_kg": rng.gamma(2.0, 1.0, n),
+            "hour": rng.integers(0, 24, n),
+            "delivered_at": ordered + rng.integers(600, 7200, n).astype("timedelta64[s]"),
+            "late": rng.integers(0, 2, n),
+        }
+    ).cast({"ordered_at": TIME, "delivered_at": TIME})
+
+
+class OpenedHome:
+    """A home that holds deliveries and nothing else."""
+
+    def __init__(self, folder: Path, *, read_only: bool = True) -> None:
+        self.secret = Secret(folder / SECRET_FILE)
+        self.ledger = open_ledger(folder, read_only=read_only)
+        self.snapshots = open_snapshots(folder, self.secret)
+        views, columns = Views(self.ledger, DatasetsView), FolderColumns(folder / "columns", durable=False)
+        self.datasets = Datasets(self.ledger, columns, SystemClock(), views, self.secret, self.snapshots)
+
+    @property
+    def position(self) -> Position:
+        """The head of the ledger."""
+        head = self.ledger.head()
+        return Position(head.version, head.hash)
+
+    def take(self, start: int, n: int) -> None:
+        """Ingest rows, and what became known of them."""
+        frame = rows(start, n)
+        for part in DELIVERIES.parts:
+            self.datasets.append(DELIVERIES, part, DELIVERIES.part(frame, part), segment=f"s{start:012d}")
+
+    def memory(self) -> Memory:
+        """Return what a worker remembers once it is restored."""
+        memory = Memory(self.secret, self.snapshots)
+        FeatureEngine(features(), DELIVERIES, memory.features)
+        memory.restore(self.datasets, [DELIVERIES], self.ledger)
+        return memory
+
+
+def measured(what: Callable[[Path], None], folder: Path) -> str:
+    """Return what it takes a fresh process to do something: seconds, of the processor, and its growth."""
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as fresh:
+        took, cpu, grown = fresh.submit(_measured, what, folder).result()
+    return f"{took:8.2f} s {cpu:8.2f} s of processor {grown:8.0f} MB"
+
+
+def _measured(what: Callable[[Path], None], folder: Path) -> tuple[float, float, float]:
+    before, began, cpu = resident_mb(), wall_seconds(), os.times()
+    what(folder)
+    after = os.times()
+    used = after.user + after.system - cpu.user - cpu.system
+    return wall_seconds() - began, used, resident_mb() - before
+
+
+def restore_features(folder: Path) -> None:
+    OpenedHome(folder).memory()
+
+
+def restore_keys(folder: Path) -> None:
+    home = OpenedHome(folder)
+    home.datasets.n_waiting_for(DELIVERIES, "delivered_at", pl.DataFrame({"delivery_id": ["parcel-1"]}))
+
+
+def keep(folder: Path) -> None:
+    """Write both snapshots, and print what their making takes from who answers."""
+    home = OpenedHome(folder)
+    memory = home.memory()
+    home.datasets.n_waiting_for(DELIVERIES, "delivered_at", pl.DataFrame({"delivery_id": ["parcel-1"]}))
+    versions = {DELIVERIES.name: Version(len(home.datasets.versions(DELIVERIES)))}
+    longest, stop = [0.0], threading.Event()
+
+    def answer() -> None:
+        while not stop.is_set():
+            began = wall_seconds()
+            threading.Event().wait(0.001)
+            longest[0] = max(longest[0], wall_seconds() - began - 0.001)
+
+    began = wall_seconds()
+    other = threading.Thread(target=answer)
+    other.start()
+    memory.keep([DELIVERIES], home.position, versions)
+    ordered = wall_seconds() - began
+    memory.close()
+    features_s = wall_seconds() - began
+    stop.set()
+    other.join()
+    began = wall_seconds()
+    if (write := home.datasets.keep_keys(DELIVERIES, home.position)) is not None:
+        write()
+    keys_s = wall_seconds() - began
+    sizes = {path.name.split(".")[0]: path.stat().st_size for path in (folder / "snapshots").iterdir()}
+    print(
+        f"feature state written: the order {ordered:.3f} s, all {features_s:.1f} s, "
+        f"another thread waited {longest[0] * 1e3:.0f} ms at most; keys {keys_s:.1f} s; bytes {sizes}"
+    )
+
+
+def of_rows(n_rows: int) -> None:
+    """Measure what a restart reads of rows, with snapshots and without."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        home, began = OpenedHome(folder, read_only=False), wall_seconds()
+        for start in range(0, n_rows, ROWS_AT_ONCE):
+            home.take(start, ROWS_AT_ONCE)
+        print(f"{n_rows:,} rows and outcomes stored         {wall_seconds() - began:8.1f} s")
+        print(f"features, from everything                {measured(restore_features, folder)}")
+        print(f"keys, from everything                    {measured(restore_keys, folder)}")
+        print(f"both snapshots written                   {measured(keep, folder)}")
+        print(f"features, from a snapshot                {measured(restore_features, folder)}")
+        print(f"keys, from a snapshot                    {measured(restore_keys, folder)}")
+        for start in range(n_rows, n_rows + n_rows // 8, ROWS_AT_ONCE):
+            home.take(start, ROWS_AT_ONCE)
+        print(f"features, and an eighth after it         {measured(restore_features, folder)}")
+        print(f"keys, and an eighth after it             {measured(restore_keys, folder)}")
 
 
 if __name__ == "__main__":

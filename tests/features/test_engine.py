@@ -13,7 +13,7 @@ from tests.data.new_york import flights, rows, weather
 
 from varv.data import Dataset, Frame
 from varv.features import FeatureEngine, FeatureView, derived, windows
-from varv.features.store import PATIENCE
+from varv.features.observed import PATIENCE
 from varv.kernel.clock import DAY, HOUR, MINUTE, instant
 from varv.kernel.errors import InvalidInput
 

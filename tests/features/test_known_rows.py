@@ -1,22 +1,28 @@
 from __future__ import annotations
 
 import numpy as np
+import polars as pl
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from varv.features import known_rows as module
-from varv.features.known_rows import KnownRows, first_of_each, hashes_of
+from varv.features import known_rows
+from varv.features.known_rows import KnownRows, first_of_each
+
+
+def hashes_of(keys):
+    return known_rows.hashes_of([pl.Series("key", keys, dtype=pl.String)], 7)
+
 
 KEYS = st.lists(st.text("abc", max_size=2), max_size=12)
 
 
 @pytest.fixture(autouse=True, params=[False, True], ids=["in memory", "in files"])
 def short_runs(request, monkeypatch):
-    monkeypatch.setattr(module, "_RECENT", 3)
+    monkeypatch.setattr(known_rows, "_RECENT", 3)
     if request.param:
-        monkeypatch.setattr(module, "ROWS_IN_MEMORY", 2)
-        monkeypatch.setattr(module, "_STEP", 3)
+        monkeypatch.setattr(known_rows, "ROWS_IN_MEMORY", 2)
+        monkeypatch.setattr(known_rows, "_STEP", 3)
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
@@ -62,3 +68,11 @@ def test_rows_before_an_instant_are_forgotten():
 
 def test_the_first_of_each_is_marked():
     assert first_of_each(np.array([3, 1, 3, 1, 2])).tolist() == [True, True, False, False, True]
+
+
+def test_keys_have_the_hashes_of_their_salt_and_columns():
+    keys = [pl.Series("a", ["x", "y"]), pl.Series("b", [1, 1])]
+    hashes = known_rows.hashes_of(keys, 1 << 63)
+    assert hashes.tolist() == known_rows.hashes_of(keys, 1 << 63).tolist()
+    assert not set(hashes) & set(known_rows.hashes_of(keys, 1))
+    assert not set(hashes) & set(known_rows.hashes_of(keys[:1], 1 << 63))

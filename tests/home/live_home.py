@@ -16,7 +16,8 @@ from varv.home.live import Live, Sealed
 from varv.kernel.clock import DAY, HeldClock, VirtualClock, instant
 from varv.kernel.codec import Digest
 from varv.kernel.faults import Faults
-from varv.kernel.ids import ModelName
+from varv.kernel.ids import DatasetName, ModelName, Version
+from varv.kernel.snapshots import Position
 from varv.loop.verbs import Loops
 from varv.project import Model, project_of
 from varv.project.planned import Retirement
@@ -57,8 +58,12 @@ class LiveHome:
         if n := self.home.ledger.head().version:
             self.clock.move_to(max(NOW, self.home.ledger.read(n - 1)[0].at))
         self.sent: list[Batch] = []
+        self.kept: list[tuple[Position, Mapping[DatasetName, Version]]] = []
+        """As of what those that answer were told to keep their features."""
         declarations = dict.fromkeys(self.home.models, Digest(declaration))
-        self.live = Live(self.home, self.wall, declarations, Changes(self.home, declarations, retire))
+        self.live = Live(
+            self.home, self.wall, declarations, Changes(self.home, declarations, retire), self._keep
+        )
         self.live._intake.listen(self)
         self.log = CaptureLog(folder / "capture" / capture)
         self.answering_of = {name: self._answering(name) for name in self.home.models}
@@ -87,6 +92,9 @@ class LiveHome:
     def rows_known(self, batch: Batch) -> None:
         """Note what was sent to those that answer."""
         self.sent.append(batch)
+
+    def _keep(self, position: Position, versions: Mapping[DatasetName, Version]) -> None:
+        self.kept.append((position, versions))
 
     def ingest(self) -> int:
         """Seal what was captured and ingest it."""

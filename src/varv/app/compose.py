@@ -72,10 +72,11 @@ def open_ledger(
     )
 
 
-def open_snapshots(folder: Path) -> Snapshots:
+def open_snapshots(folder: Path, *, durable: bool = True, faults: Faults | None = None) -> Snapshots:
     """Return the snapshots of a home, of which only those count that this very code has made."""
     made_by = fingerprint(code_in(Path(__file__).parents[1]))
-    return Snapshots(folder / SNAPSHOTS, Secret(folder / SECRET_FILE), made_by)
+    secret = Secret(folder / SECRET_FILE)
+    return Snapshots(folder / SNAPSHOTS, secret, made_by, durable=durable, faults=faults)
 
 
 def open_views(ledger: Ledger, folder: Path | None = None) -> Views:
@@ -121,13 +122,13 @@ def open_home(
     """
     folder.mkdir(parents=True, exist_ok=True)
     ledger = ledger or open_ledger(folder, durability=durability, faults=faults)
-    snapshots = open_snapshots(folder)
+    snapshots = open_snapshots(folder, durable=durability == "full", faults=faults)
     before = snapshots.newest(CHECKED, Checked, ledger)
     checked = require_sound_folder(folder, ledger, None if before is None else before.state)
     blobs = FolderBlobs(folder / "blobs", faults=faults)
     columns = FolderColumns(folder / "columns", durable=durability == "full", faults=faults)
     views = views or open_views(ledger, folder)
-    datasets = Datasets(ledger, columns, clock, views, Secret(folder / SECRET_FILE))
+    datasets = Datasets(ledger, columns, clock, views, Secret(folder / SECRET_FILE), snapshots)
     plans = effective_plans(plans, views, ledger)
     features = FeatureStore()
     runtimes = installed_runtimes()

@@ -7,7 +7,7 @@ time is part of the features of the requests in it; a live home commits first.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
 import msgspec
@@ -15,6 +15,7 @@ import polars as pl
 
 from varv.data.model import Dataset
 from varv.data.service import Datasets, Prepared
+from varv.kernel.ids import DatasetName, Version
 from varv.kernel.sagas import Fact
 
 
@@ -95,11 +96,24 @@ class Intake:
             for listener in self._listeners:
                 listener.rows_known(batch)
 
-    def restore(self, datasets: Iterable[Dataset]) -> None:
-        """Tell every listener of all that is stored, part by part."""
+    def restore(
+        self, datasets: Iterable[Dataset], since: Mapping[DatasetName, Version] | None = None
+    ) -> None:
+        """Tell every listener of all that is stored, part by part.
+
+        Parameters
+        ----------
+        since
+            The versions up to which the listeners hold everything already; of other datasets they hold
+            nothing.
+        """
         for dataset in datasets:
+            held = (since or {}).get(dataset.name)
             for part in dataset.parts:
-                rows = self._datasets.read_part(dataset, part)
+                if held is None:
+                    rows = self._datasets.read_part(dataset, part)
+                else:
+                    rows = self._datasets.later(dataset, part, held)
                 self.tell([Batch(dataset, part, rows)])
 
 

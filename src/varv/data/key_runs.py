@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from varv.kernel.mapped import MappedArrays
+from varv.kernel.mapped import Mapped, MappedArrays, MappedFile
 
 Hashes = npt.NDArray[np.uint64]
 Times = npt.NDArray[np.int64]
@@ -39,6 +40,18 @@ class Stated(NamedTuple):
         return Stated(self.keys[first:last], self.rows[first:last], self.times[first:last])
 
 
+class StatedState(msgspec.Struct, frozen=True):
+    """Rows as they are remembered, for another process."""
+
+    keys: np.ndarray
+    rows: np.ndarray
+    times: np.ndarray
+
+    def stated(self) -> Stated:
+        """Return the rows in arrays of their own."""
+        return Stated(self.keys.copy(), self.rows.copy(), self.times.copy())
+
+
 class Run:
     """Rows in the order of their keys.
 
@@ -50,9 +63,16 @@ class Run:
         What they lie in; None for memory.
     """
 
-    def __init__(self, rows: Stated, lies_in: MappedArrays | None = None) -> None:
+    def __init__(self, rows: Stated, lies_in: Mapped | None = None) -> None:
         self.rows = rows
         self._lies_in = lies_in
+
+    @classmethod
+    def restored(cls, state: StatedState, lies_in: MappedFile) -> Run:
+        """Return the run of a state; a long one goes on lying where it does."""
+        if len(state.keys) <= ROWS_IN_MEMORY:
+            return cls(state.stated())
+        return cls(Stated(state.keys, state.rows, state.times), lies_in)
 
     def __len__(self) -> int:
         return len(self.rows.keys)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+import msgspec
 import numpy as np
 import polars as pl
 
@@ -19,11 +20,23 @@ from varv.data.key_runs import (
     Hashes,
     Run,
     Stated,
+    StatedState,
     Times,
     joined,
     merged,
     sorted_run,
 )
+from varv.kernel.mapped import MappedFile
+
+
+class KeysState(msgspec.Struct, frozen=True):
+    """The keys of a dataset up to one of its versions, by part."""
+
+    identity: str
+    """What they are keys of: its name, parts, columns and types."""
+    version: int
+    runs: dict[str, list[StatedState]]
+    waiting: dict[str, StatedState]
 
 
 class Found(NamedTuple):
@@ -108,6 +121,19 @@ class KeyIndex:
         # A list of its own, since another thread may be looking.
         self._runs = [*runs, merged(together)]
 
+    def as_state(self) -> list[StatedState]:
+        """Return what it holds; nothing changes it any more."""
+        return [StatedState(*run.rows) for run in self._runs]
+
+    def let_go(self) -> None:
+        """Let the system have the memory of what was looked into in files."""
+        for run in self._runs:
+            run.let_go()
+
+    def restore(self, state: Sequence[StatedState], lies_in: MappedFile) -> None:
+        """Hold what another one held; the longer arrays go on lying in their file."""
+        self._runs = [Run.restored(run, lies_in) for run in state]
+
 
 class DatasetKeys:
     """The keys of every part of a dataset, and the statements that wait for the row they are about.
@@ -130,6 +156,23 @@ class DatasetKeys:
             fresh[np.unique(batch.keys, return_index=True)[1]] = True
             kept = batch.only(fresh & ~self._parts[part].find(batch.keys).known)
             self.add(part, kept, self.standing(part, kept))
+
+    def as_state(self, identity: str, version: int) -> KeysState:
+        """Return what is remembered; nothing changes it any more."""
+        runs = {part: index.as_state() for part, index in self._parts.items()}
+        waiting = {part: StatedState(*rows) for part, rows in self._waiting.items()}
+        return KeysState(identity, version, runs, waiting)
+
+    def let_go(self) -> None:
+        """Let the system have the memory of what was looked into in files."""
+        for index in self._parts.values():
+            index.let_go()
+
+    def take(self, state: KeysState, lies_in: MappedFile) -> None:
+        """Remember what another one of the same dataset did, before anything else."""
+        for part, index in self._parts.items():
+            index.restore(state.runs[part], lies_in)
+        self._waiting = {part: rows.stated() for part, rows in state.waiting.items()}
 
     def find(self, part: str, keys: Hashes) -> Found:
         """Return what is remembered of `keys` in a part."""

@@ -8,8 +8,9 @@ again, finds in place.
 
 from __future__ import annotations
 
+import logging
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 
 import msgspec
@@ -19,7 +20,7 @@ from varv.data.contracts import Contracts
 from varv.data.expectations import Contract
 from varv.data.gained import with_gained
 from varv.data.inference import infer_contract
-from varv.data.keys import DatasetKeys, Standing, Stated, repeats, stated
+from varv.data.keys import DatasetKeys, KeysState, Standing, Stated, repeats, stated
 from varv.data.model import (
     BatchesCompacted,
     BatchQuarantined,
@@ -44,19 +45,22 @@ from varv.data.versions import Came, DatasetVersion, batch_of, stream_of, versio
 from varv.data.views import DatasetsView, Quarantined
 from varv.kernel.catalogue import Extent, digests
 from varv.kernel.clock import Clock, Instant, as_datetime
-from varv.kernel.codec import Digest, Event, digest
+from varv.kernel.codec import Digest, Event, canonical, digest
 from varv.kernel.columns import SEGMENT, Columns, stretches
 from varv.kernel.content import rows_digest
 from varv.kernel.errors import AlreadyExists, Conflict, Corrupt, NotFound
 from varv.kernel.ids import Version
 from varv.kernel.ledger import Append, Change, Ledger
+from varv.kernel.observe import log
 from varv.kernel.sagas import Fact
 from varv.kernel.secret import Secret
 from varv.kernel.segment_files import RESTORE
+from varv.kernel.snapshots import Position, Snapshots
 from varv.kernel.table_folder import require_segment_name
 from varv.kernel.views import Views
 from varv.tasks import OutcomeRule
 
+_LOG = logging.getLogger(__name__)
 REASON = "@reason"
 """The column beside the rows in quarantine that says why each is there."""
 
@@ -93,6 +97,8 @@ class Datasets:
         Views of the same ledger, `DatasetsView` among them.
     secret
         Of the home, for digests of what the ledger must not reveal.
+    snapshots
+        Where keys are kept, so that a restart reads only what came later; by default it reads everything.
     """
 
     def __init__(
@@ -102,8 +108,10 @@ class Datasets:
         clock: Clock,
         views: Views,
         secret: Secret,
+        snapshots: Snapshots | None = None,
     ) -> None:
         self._ledger = ledger
+        self._snapshots = snapshots
         self._columns = columns
         self._clock = clock
         self._views = views
@@ -113,6 +121,7 @@ class Datasets:
         self._screens: dict[tuple[str, str], Screen] = {}
         self._declared: dict[tuple[str, str], Contract] = {}
         self._keys: dict[str, DatasetKeys] = {}
+        self._keys_kept: dict[str, Version] = {}
         self._reading_keys = threading.Lock()
         self._pending: dict[tuple[str, str, str], tuple[Digest, Prepared]] = {}
 
@@ -391,14 +400,68 @@ class Datasets:
 
     def _read_keys(self, dataset: Dataset) -> DatasetKeys:
         keys = DatasetKeys(dataset.event_time, tuple(dataset.known_at))
+        kept = None
+        if self._snapshots is not None:
+            kept = self._snapshots.newest(_keys_name(dataset), KeysState, self._ledger)
+        since = Version(0)
+        if kept is not None and kept.state.identity == identity_of(dataset):
+            keys.take(kept.state, kept.lies_in)
+            since = self._keys_kept[dataset.name] = Version(kept.state.version)
         for part in dataset.parts:
-            segments = digests(self.extents(dataset, part))
+            segments = self._segments_after(dataset, part, since)
             batches = self._columns.batches(table_of(dataset.name, part), segments)
             names, types = dataset.columns(part), dataset.part_types(part)
             whole = (in_shape(rows, types).select(names) for rows in batches)
             keys.restore(part, (_stated(rows, dataset, part) for rows in whole))
         self._keys[dataset.name] = keys
         return keys
+
+    def keep_keys(self, dataset: Dataset, position: Position) -> Callable[[], bool] | None:
+        """Return what writes a snapshot of a dataset's keys as they are now, in any thread; None if they were
+        never needed, there are none after the last snapshot, or a batch was prepared that is not committed.
+
+        Parameters
+        ----------
+        position
+            The head of the ledger.
+        """
+        with self._views.reading(DatasetsView) as view:
+            is_settled = all(
+                view.batch(*place) is not None or view.may_have_come(*place) for place in self._pending
+            )
+            version = view.version(dataset.name)
+        keys, snapshots = self._keys.get(dataset.name), self._snapshots
+        if (
+            keys is None
+            or snapshots is None
+            or not is_settled
+            or version == self._keys_kept.get(dataset.name)
+        ):
+            return None
+        self._keys_kept[dataset.name] = Version(version)
+        state = keys.as_state(identity_of(dataset), version)
+        return lambda: snapshots.write(_keys_name(dataset), position, state, let_go=keys.let_go)
+
+    def look_after_keys(self) -> None:
+        """Read all keys anew when they are next needed, if somebody wrote to a file that they lie in; called
+        while nothing is prepared.
+        """
+        if self._snapshots is not None and not self._snapshots.are_unchanged:
+            log(_LOG, logging.ERROR, "snapshot.changed", hint="nobody may write to the snapshots of a home")
+            self.forget()
+
+    def _segments_after(self, dataset: Dataset, part: str, version: Version) -> dict[str, Digest]:
+        # A file of many batches may begin before: those once more change nothing.
+        return digests(one for one in self.extents(dataset, part) if one.last_number > version)
+
+    def later(self, dataset: Dataset, part: str, version: Version) -> pl.DataFrame:
+        """Return the rows of a part in all batches after a version, in the order in which they came; maybe of
+        some before it too.
+        """
+        segments = self._segments_after(dataset, part, version)
+        if not segments:
+            return pl.DataFrame(schema=dataset.part_types(part))
+        return self._rows_of(dataset, part, segments).select(dataset.columns(part))
 
     def _outcomes_in(self, dataset: Dataset, part: str) -> dict[str, OutcomeRule]:
         columns = dataset.columns(part)
@@ -708,6 +771,18 @@ def conformed(frame: pl.DataFrame, dataset: Dataset, part: str) -> pl.DataFrame:
     if rows.columns != list(types):
         rows = rows.select(list(types))
     return rows if rows.schema == types else rows.cast(types, strict=True)  # type: ignore[arg-type]
+
+
+def identity_of(dataset: Dataset) -> str:
+    """Return what two datasets have in common if what was kept of one is of the other."""
+    shape = [
+        [[name, str(dtype)] for name, dtype in dataset.part_types(part).items()] for part in dataset.parts
+    ]
+    return canonical([dataset.name, dataset.key, dataset.parts, shape]).decode()
+
+
+def _keys_name(dataset: Dataset) -> str:
+    return f"keys.{dataset.name}"
 
 
 def table_of(dataset: str, part: str) -> str:

@@ -13,12 +13,13 @@ from functools import cached_property
 from itertools import pairwise
 from typing import Any, NamedTuple
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
 from varv.kernel.clock import Duration, Instant
 from varv.kernel.errors import InvalidInput
-from varv.kernel.mapped import MappedArrays
+from varv.kernel.mapped import Mapped, MappedArrays, MappedFile
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -47,9 +48,31 @@ class Rows(NamedTuple):
         columns = {name: values[chosen] for name, values in self.columns.items()}
         return Rows(self.codes[chosen], self.times[chosen], self.ties[chosen], columns)
 
+    def copied(self) -> Rows:
+        """Return the same rows in arrays of their own."""
+        return self.only(np.arange(len(self.codes)))
+
     def in_order(self) -> Rows:
         """Return the rows by entity, time and tie."""
         return self.only(np.lexsort((self.ties, self.times, self.codes)))
+
+
+class RunState(msgspec.Struct, frozen=True, kw_only=True):
+    """A run, for another process: rows in order, and what is derived of them where it takes long."""
+
+    codes: np.ndarray
+    times: np.ndarray
+    ties: np.ndarray
+    columns: dict[str, np.ndarray]
+    span: tuple[int, int]
+    keys: np.ndarray
+    totals: np.ndarray | None
+
+
+class HistoryState(msgspec.Struct, frozen=True):
+    """The runs of a history."""
+
+    runs: tuple[RunState, RunState, RunState]
 
 
 class Run:
@@ -70,7 +93,7 @@ class Run:
         self._hold(Rows(codes, times, ties, columns).in_order(), _span(times))
         self._keys = self._keys_of(self.rows)
 
-    def _hold(self, rows: Rows, span: tuple[int, int], lies_in: MappedArrays | None = None) -> None:
+    def _hold(self, rows: Rows, span: tuple[int, int], lies_in: Mapped | None = None) -> None:
         self.rows, self.span, self._lies_in = rows, span, lies_in
         first, last = span
         self._base, self._stride = first - 1, last - first + 2
@@ -124,6 +147,31 @@ class Run:
             run.totals = totals
         run.let_go()
         return run
+
+    @classmethod
+    def restored(cls, state: RunState, lies_in: MappedFile) -> Run:
+        """Return the run of a state; a long one goes on lying where it does."""
+        is_long = len(state.codes) > ROWS_IN_MEMORY
+        rows = Rows(state.codes, state.times, state.ties, state.columns)
+        run = cls.__new__(cls)
+        run._hold(rows if is_long else rows.copied(), state.span, lies_in if is_long else None)
+        run._keys = state.keys if is_long else state.keys.copy()
+        if is_long and state.totals is not None:
+            run.totals = state.totals
+        return run
+
+    def as_state(self) -> RunState:
+        """Return what it holds."""
+        rows = self.rows
+        return RunState(
+            codes=rows.codes,
+            times=rows.times,
+            ties=rows.ties,
+            columns=dict(rows.columns),
+            span=self.span,
+            keys=self._keys,
+            totals=self.__dict__.get("totals") if self._lies_in else None,
+        )
 
     def __len__(self) -> int:
         return len(self.rows.codes)
@@ -248,6 +296,22 @@ class History:
         """Let the system have the memory of what was looked into in files."""
         for run in self.runs:
             run.let_go()
+
+    def as_state(self) -> HistoryState:
+        """Return what it holds; nothing changes it any more."""
+        main, middle, recent = self.runs
+        return HistoryState((main.as_state(), middle.as_state(), recent.as_state()))
+
+    def restore(self, state: HistoryState, lies_in: MappedFile) -> None:
+        """Hold what another one held.
+
+        Parameters
+        ----------
+        lies_in
+            What the longer arrays lie in.
+        """
+        main, middle, recent = (Run.restored(run, lies_in) for run in state.runs)
+        self.runs = (main, middle, recent)
 
     def sums(self, codes: Ints, instants: Ints, spans: Ints) -> Ints:
         """Return the sums of the integer columns over each entity's rows in ``(instant - span, instant]``.

@@ -26,6 +26,7 @@ from varv.home.change.recorded import recorded_schemas
 from varv.home.feed import Feed
 from varv.home.history import STREAM, History
 from varv.home.home import Home
+from varv.home.keeping import KeepFeatures, Keeping
 from varv.home.model import LiveStarted
 from varv.home.views import HomeView
 from varv.kernel.clock import HeldClock, Instant
@@ -78,6 +79,8 @@ class Live:
         The digest of each model's declaration.
     changes
         Carry out what is declared otherwise than it is on record; by default nothing may be retired.
+    keep_features
+        Lets those that answer write a snapshot of their feature state; by default they hold none.
     """
 
     def __init__(
@@ -86,6 +89,7 @@ class Live:
         clock: HeldClock,
         declarations: Mapping[ModelName, Digest],
         changes: Changes | None = None,
+        keep_features: KeepFeatures = lambda position, versions: None,
     ) -> None:
         self._home = home
         self._clock = clock
@@ -95,6 +99,8 @@ class Live:
         self._intake = Intake(home.datasets, [home, home.fleet])
         self._since_compaction = COMPACT_EVERY  # what the process before had not compacted
         self._sources_due = False
+        self.keeping = Keeping(home, keep_features)
+        """Writes snapshots, for the next start."""
         self.state = "starting"
         """What is going on, for people."""
 
@@ -138,6 +144,7 @@ class Live:
         for sealed in files:
             captures = read_captures(sealed.path)
             with self._home.lock:
+                self._home.datasets.look_after_keys()
                 if captures and not self._has_come(sealed.segment):
                     captured = self._stored(captures, sealed.segment)
                     self._home.engine.tell(facts=captured.facts)
@@ -145,10 +152,13 @@ class Live:
                     count += 1
             sealed.path.unlink()
         self._since_compaction += count
-        if self._since_compaction >= COMPACT_EVERY:
+        compacts = self._since_compaction >= COMPACT_EVERY
+        if compacts:
             self._since_compaction = 0
             self._home.engine.tell(facts=self._home.compact())
             self.save()
+        if compacts or self.keeping.is_due:
+            self.keeping.keep()
         return count
 
     def save(self) -> None:
@@ -316,6 +326,7 @@ class Live:
             if name in self._home.models:
                 self._home.models[name].predictions.remember(captured.segment, rows)
         self._intake.tell(captured.batches)
+        self.keeping.told(captured.batches)
         for batch in captured.batches:
             place = (batch.dataset, batch.part, captured.segment)
             if n_rows := self._home.datasets.n_quarantined(*place):

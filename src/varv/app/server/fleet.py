@@ -18,6 +18,7 @@ from pathlib import Path
 from varv.app.server.wire import (
     Accept,
     Drain,
+    Keep,
     Observe,
     Order,
     Restore,
@@ -34,8 +35,9 @@ from varv.kernel.clock import Clock
 from varv.kernel.codec import Digest
 from varv.kernel.columns import segment_name
 from varv.kernel.errors import DeadlineExceeded, Unavailable
-from varv.kernel.ids import ModelName, Version
+from varv.kernel.ids import DatasetName, ModelName, Version
 from varv.kernel.observe import log
+from varv.kernel.snapshots import Position
 from varv.serving.routing import RoutingTable
 
 RENEW_WITHIN_S = 3600.0
@@ -186,6 +188,18 @@ class Workers:
         with self._lock:
             for worker in self._workers:
                 worker.send(Observe(batch.dataset.name, batch.part, batch.segment))
+
+    def keep(self, position: Position, versions: Mapping[DatasetName, Version]) -> None:
+        """Let one worker write a snapshot of its feature state; nobody waits for it.
+
+        Parameters
+        ----------
+        position, versions
+            An entry of the ledger and versions of datasets; `rows_known` told everything up to them.
+        """
+        with self._lock:
+            for worker in [worker for worker in self._workers if not worker.is_new][:1]:
+                worker.send(Keep(position, dict(versions)))
 
     # What else the owner says
 

@@ -189,7 +189,11 @@ class _Server:
         if self._console.ident is not None:
             self._console.join(10)
         if self._workers is not None:
-            self._workers.stop()
+            try:
+                if self._live is not None and self._serves(self._live):
+                    self._live.keeping.keep_features()
+            finally:
+                self._workers.stop()
         until = wall_seconds() + STOP_S
         for thread in self._threads:
             # What a command does beside its fits is not cut short; it runs again after the next start.
@@ -212,9 +216,13 @@ class _Server:
         if self._log is not None:
             self._log.close()
             self._log_folder = None
-        if self._live is not None and not self.crashed and self._live.state == "serving":
+        if self._live is not None and self._serves(self._live):
             self._live.ingest(self._leftovers())
             self._live.save()
+            self._live.keeping.keep_keys()
+
+    def _serves(self, live: Live) -> bool:
+        return live.state == "serving" and not self.crashed
 
     # The threads
 
@@ -319,7 +327,8 @@ class _Server:
         )
         declarations = {name: parts.plan.digest() for name, parts in home.models.items()}
         changes = Changes(home, declarations, retire, whole=not self._model)
-        return Present(home, Live(home, self._clock, declarations, changes))
+        assert self._workers is not None, "workers come first"
+        return Present(home, Live(home, self._clock, declarations, changes, self._workers.keep))
 
     # A changed declaration
 

@@ -7,7 +7,8 @@ from __future__ import annotations
 import msgspec
 
 from varv.kernel.codec import Digest
-from varv.kernel.ids import ModelName, Version
+from varv.kernel.ids import DatasetName, ModelName, Version
+from varv.kernel.snapshots import Position
 from varv.serving.routing import RoutingTable
 
 
@@ -74,11 +75,20 @@ class Observe(msgspec.Struct, frozen=True, tag=True):
     segment: str
 
 
+class Keep(msgspec.Struct, frozen=True, tag=True):
+    """Write a snapshot of what was told so far: everything up to an entry of the ledger, and to a version of
+    each dataset; answered before it is written.
+    """
+
+    position: Position
+    versions: dict[DatasetName, Version]
+
+
 class Seal(msgspec.Struct, frozen=True, tag=True):
     """Start a new capture file; answered with the names of those that are complete."""
 
 
-Order = Start | Restore | Accept | Drain | Warm | Table | Unload | Observe | Seal
+Order = Start | Restore | Accept | Drain | Warm | Table | Unload | Observe | Keep | Seal
 
 
 class WorkerOrder(msgspec.Struct, frozen=True):

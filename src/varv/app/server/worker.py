@@ -22,12 +22,14 @@ import msgspec
 import uvicorn
 
 from varv.adapters.runtimes import installed_runtimes
-from varv.app.compose import open_ledger, open_views
+from varv.app.compose import open_ledger, open_snapshots, open_views
 from varv.app.server.draining import LastAnswers, drain
+from varv.app.server.memory import Memory
 from varv.app.server.protocol import bounded_protocol
 from varv.app.server.wire import (
     Accept,
     Drain,
+    Keep,
     Observe,
     Restore,
     Seal,
@@ -39,10 +41,10 @@ from varv.app.server.wire import (
     WorkerReply,
 )
 from varv.data import Dataset, Datasets
-from varv.data.intake import Batch, Intake
+from varv.data.intake import Batch
 from varv.data.service import table_of
 from varv.data.shape import in_shape
-from varv.features import FeatureEngine, FeatureStore
+from varv.features import FeatureEngine
 from varv.fronts.gateway import Gateway
 from varv.fronts.inference import Inference, create_inference
 from varv.home.change.recorded import effective_plans, recorded_schemas
@@ -92,7 +94,7 @@ class Worker:
         if start.accepting:
             self.accepts.set()
         self._declared: dict[DatasetName, Dataset] = {}
-        self._features = FeatureStore()
+        self._memory: Memory | None = None
 
     def do(self, order: WorkerOrder) -> WorkerReply:
         """Act on one message."""
@@ -110,14 +112,20 @@ class Worker:
             self._planes.unload(message.model, message.version)
         elif isinstance(message, Observe):
             self._observe(message)
+        elif isinstance(message, Keep):
+            if self._memory is not None:
+                declared = list(self._declared.values())
+                self._memory.keep(declared, message.position, message.versions)
         elif isinstance(message, Seal):
             return self._seal(order.number)
         return WorkerReply(number=order.number)
 
     def close(self) -> None:
-        """Flush what was captured."""
+        """Flush what was captured, and finish what is being kept."""
         with suppress(StorageFull):
             self._log.close()
+        if self._memory is not None:
+            self._memory.close()
 
     def _seal(self, number: int) -> WorkerReply:
         files = tuple(str(path) for path in self._log.seal())
@@ -126,24 +134,26 @@ class Worker:
         return WorkerReply(number=number, files=files, n_uncaptured=missing)
 
     def _restore(self) -> None:
-        features = FeatureStore()
-        nulls = _Nulls()
+        secret = Secret(self._home / SECRET_FILE)
+        memory = Memory(secret, open_snapshots(self._home))
         ledger = open_ledger(self._home, read_only=True)
         try:
             views = open_views(ledger, self._home)
             schemas = self._schemas(views, ledger)
-            engines = {one.model: FeatureEngine(one.features, one.requests, features) for one in schemas}
+            engines = {
+                one.model: FeatureEngine(one.features, one.requests, memory.features) for one in schemas
+            }
             with views.reading(LoopView) as loops:
                 self.inference.retired, self.inference.default = loops.retired, loops.first
-            secret = Secret(self._home / SECRET_FILE)
             datasets = Datasets(ledger, self._columns, self._clock, views, secret)
-            Intake(datasets, [features, nulls]).restore(_datasets_of(schemas))
+            memory.restore(datasets, _datasets_of(schemas), ledger)
         finally:
             ledger.close()
-        self._features = features
+        self._memory = memory
         self._declared = {dataset.name: dataset for dataset in _datasets_of(schemas)}
         self.inference.models = {
-            one.model: self._answering(one, engines[one.model], nulls.of(one.requests)) for one in schemas
+            one.model: self._answering(one, engines[one.model], memory.ever_empty(one.requests))
+            for one in schemas
         }
 
     def _schemas(self, views: Views, ledger: Ledger) -> tuple[RequestSchema, ...]:
@@ -193,38 +203,27 @@ class Worker:
 
     def _observe(self, message: Observe) -> None:
         # Before the restore there is nothing to add to: the restore reads these rows with all the others.
-        dataset = self._declared.get(DatasetName(message.dataset))
-        if dataset is None:
+        dataset, memory = self._declared.get(DatasetName(message.dataset)), self._memory
+        if dataset is None or memory is None:
+            return
+        if not memory.is_sound:
+            log(_LOG, logging.ERROR, "snapshot.changed", next="everything is read anew")
+            self._restore()
             return
         table = table_of(message.dataset, message.part)
         rows = self._columns.scan(table, [message.segment]).collect()
         rows = in_shape(rows, dataset.part_types(message.part))
-        self._features.rows_known(Batch(dataset, message.part, rows, message.segment))
+        memory.rows_known(Batch(dataset, message.part, rows, message.segment))
         today = Instant(self._clock.now() // DAY * DAY)
         # Requests come with the present instant, so what only older ones could see can go.
-        self._features.trim(Instant(today - DAY))
-        self._features.let_go()
+        memory.features.trim(Instant(today - DAY))
+        memory.features.let_go()
 
 
 def _datasets_of(schemas: Sequence[RequestSchema]) -> tuple[Dataset, ...]:
     """Return every dataset that requests or features come from, each once."""
     every = ((one.requests, *(view.source for view in one.features.views)) for one in schemas)
     return tuple(dict.fromkeys(dataset for several in every for dataset in several))
-
-
-class _Nulls:
-    """Columns of requests that were sometimes empty in the history."""
-
-    def __init__(self) -> None:
-        self._columns: dict[DatasetName, frozenset[str]] = {}
-
-    def rows_known(self, batch: Batch) -> None:
-        if batch.is_base:
-            empty = frozenset(name for name in batch.rows.columns if batch.rows[name].null_count())
-            self._columns[batch.dataset.name] = empty | self.of(batch.dataset)
-
-    def of(self, dataset: Dataset) -> frozenset[str]:
-        return self._columns.get(dataset.name, frozenset())
 
 
 def main() -> int:
