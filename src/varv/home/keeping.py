@@ -1,18 +1,22 @@
-"""When what follows from the ledger is written to snapshots: the keys of datasets by their owner, feature
-state by those that answer.
+"""When what follows from the ledger is written to snapshots: read models, what was checked, and the keys of
+datasets by their owner, feature state by those that answer.
 
 It never happens in a replay, which has nothing to restart quickly.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Mapping
 
 from varv.data.intake import Batch
 from varv.home.home import Home
+from varv.kernel.errors import Corrupt
 from varv.kernel.ids import DatasetName, Version
+from varv.kernel.observe import log
 from varv.kernel.snapshots import Position
 
+_LOG = logging.getLogger(__name__)
 FEWEST_ROWS = 10_000
 SHARE = 1 / 8
 """Of the rows that are stored: so many new ones are worth a snapshot, which takes as long as all of them."""
@@ -54,10 +58,10 @@ class Keeping:
         return self._n_new >= min(self._n_stored * SHARE, MOST_ROWS)
 
     def keep(self) -> None:
-        """Have both written, if there is anything new."""
+        """Have everything written, as far as there is anything new."""
         self._n_new, self._n_stored = 0, None
         self.keep_features()
-        self.keep_keys()
+        self.keep_own()
 
     def keep_features(self) -> None:
         """Have feature state written, as of now."""
@@ -67,9 +71,15 @@ class Keeping:
             versions = {dataset.name: home.datasets.version(dataset) for dataset in home.declared}
             self._keep_features(self._position(), versions)
 
-    def keep_keys(self) -> None:
-        """Write the keys of datasets, as of now."""
+    def keep_own(self) -> None:
+        """Write what the owner of the home holds, as of now."""
         home = self._home
+        try:
+            home.save()
+        except Corrupt as error:
+            # Nothing is kept of what was edited; the next start, and whoever asks for it, is told.
+            log(_LOG, logging.ERROR, "snapshot.refused", why=str(error))
+            return
         with home.lock:
             position = self._position()
             writes = [home.datasets.keep_keys(dataset, position) for dataset in home.declared]

@@ -32,7 +32,7 @@ from varv.home.views import HomeView
 from varv.kernel.clock import HeldClock, Instant
 from varv.kernel.codec import Digest
 from varv.kernel.columns import segment_name
-from varv.kernel.errors import Corrupt, FailedPrecondition
+from varv.kernel.errors import FailedPrecondition
 from varv.kernel.ids import ModelName
 from varv.kernel.observe import log
 from varv.kernel.sagas import Fact
@@ -156,18 +156,9 @@ class Live:
         if compacts:
             self._since_compaction = 0
             self._home.engine.tell(facts=self._home.compact())
-            self.save()
         if compacts or self.keeping.is_due:
             self.keeping.keep()
         return count
-
-    def save(self) -> None:
-        """Keep what is the case in snapshots: a restart reads them, and what came after."""
-        try:
-            self._home.save()
-        except Corrupt as error:
-            # Whoever asks for what was edited is told; nothing else ends for it.
-            log(_LOG, logging.ERROR, "snapshot.refused", why=str(error))
 
     def note_uncaptured(self, counts: Mapping[ModelName, int]) -> None:
         """Put on record how many requests were answered without capture."""

@@ -218,8 +218,7 @@ class _Server:
             self._log_folder = None
         if self._live is not None and self._serves(self._live):
             self._live.ingest(self._leftovers())
-            self._live.save()
-            self._live.keeping.keep_keys()
+            self._live.keeping.keep_own()
 
     def _serves(self, live: Live) -> bool:
         return live.state == "serving" and not self.crashed
