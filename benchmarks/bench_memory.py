@@ -1,28 +1,33 @@
-"""What requests leave in memory: ``python benchmarks/bench_memory.py`` prints a table.
+"""What requests leave in memory, and what a restart takes: ``python benchmarks/bench_memory.py [rows]``.
 
 A server is started on a project as `varv init` writes it. Requests of forty rows with keys of their own are
 answered, captured and ingested, and the outcome of each row is sent. The resident memory of the owner and of
-its worker is read after a warm-up and after each further part of the load; the slope is what a row leaves.
+its worker is read after each tenth of the load; then the server is stopped, started, killed and started
+again, each time until it answers. Exits 1 if a bar is missed; the bars are those of 5,000,000 rows.
 """
 
 from __future__ import annotations
 
 import http.client
 import json
+import subprocess
 import sys
+import tempfile
 import threading
+from pathlib import Path
 
 import psutil
 
 from bench_serving import ROW
-from served import deliveries
+from served import VARV, ready, started
 from varv.kernel.clock import wall_seconds
 
 ROWS = 40
-WARM_UP = 40_000
-STEP = 40_000
-STEPS = int(sys.argv[1]) if len(sys.argv) > 1 else 5
+N_ROWS = int(sys.argv[1]) if len(sys.argv) > 1 else 200_000
+STEPS = 10
+STEP = N_ROWS // STEPS
 N_CLIENTS = 4
+MOST_GROWTH, MOST_SECONDS = 0.05, 5.0
 
 
 class Client:
@@ -67,32 +72,69 @@ def resident(process: psutil.Process) -> float:
     return process.memory_info().rss / 1024
 
 
-def main() -> int:
+def served_again(folder: Path, how: str) -> float:
+    """Return the seconds from a server's start until it answers; it is then ended as `how` says."""
+    began = wall_seconds()
+    with started(folder, "up", "deliveries.py") as server:
+        while not ready(server.inference):
+            if server.process.poll() is not None:
+                raise SystemExit("the server has ended")
+            threading.Event().wait(0.02)
+        took = wall_seconds() - began
+        if how == "killed":
+            for process in (
+                psutil.Process(server.process.pid),
+                *psutil.Process(server.process.pid).children(),
+            ):
+                process.kill()
+        return took
+
+
+def loaded(folder: Path) -> list[tuple[int, float, float]]:
+    """Load a server in `folder`, and return the memory of owner and worker after each part of the load."""
     waiter = threading.Event()
-    with deliveries() as server:
+    points: list[tuple[int, float, float]] = []
+    with started(folder, "up", "deliveries.py") as server:
+        while not ready(server.inference):
+            waiter.wait(0.2)
         waiter.wait(2)
         owner = psutil.Process(server.process.pid)
         (worker,) = owner.children()
         clients = [
             Client(server.control, server.inference, f"client-{number}") for number in range(N_CLIENTS)
         ]
-        points: list[tuple[int, float, float]] = []
-        for step in range(STEPS + 1):
+        for step in range(1, STEPS + 1):
             begin = wall_seconds()
-            load(clients, WARM_UP if step == 0 else STEP)
+            load(clients, STEP)
             took = wall_seconds() - begin
             waiter.wait(7)  # what was captured last is ingested
-            points.append((WARM_UP + step * STEP, resident(owner), resident(worker)))
+            points.append((step * STEP, resident(owner), resident(worker)))
             n, of_owner, of_worker = points[-1]
             print(
                 f"{n:>9,} rows  owner {of_owner / 1024:7.1f} MiB  worker {of_worker / 1024:7.1f} MiB"
                 f"  {STEP / took:6.0f} rows/s",
                 flush=True,
             )
-        (n0, owner0, worker0), (n1, owner1, worker1) = points[0], points[-1]
-        print(f"owner  {(owner1 - owner0) / (n1 - n0):6.3f} KiB a row")
-        print(f"worker {(worker1 - worker0) / (n1 - n0):6.3f} KiB a row")
-    return 0
+    return points
+
+
+def main() -> int:
+    """Measure, print, and say whether every bar holds."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        subprocess.run([VARV, "init", name], check=True, stdout=subprocess.DEVNULL)
+        points = loaded(folder)
+        restarts = [(how, served_again(folder, how)) for how in ("stopped", "killed", "stopped")]
+    (_, owner0, worker0), (_, owner1, worker1) = points[0], points[-1]
+    held = True
+    for what, before, after in (("owner", owner0, owner1), ("worker", worker0, worker1)):
+        growth = after / before - 1
+        held &= growth < MOST_GROWTH
+        print(f"{what} grew by {growth:.1%} after the first {STEP:,}  < {MOST_GROWTH:.0%}")
+    for before, (_, took) in zip(("stopped", "stopped", "killed"), restarts, strict=True):
+        held &= took <= MOST_SECONDS
+        print(f"restart of a server that was {before}: {took:.1f} s  <= {MOST_SECONDS:g}")
+    return 0 if held else 1
 
 
 if __name__ == "__main__":
