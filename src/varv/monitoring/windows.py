@@ -85,4 +85,5 @@ def require(frame: pl.DataFrame, *columns: str) -> None:
 
 def day_numbers(frame: pl.DataFrame) -> pl.Series:
     """Return the UTC day of each request, counted from 1970-01-01."""
-    return frame["requested_at"].dt.epoch("us") // DAY
+    # A cast, since what polars has for it starts the query engine.
+    return frame["requested_at"].cast(pl.Int64) // DAY

@@ -22,7 +22,7 @@ from varv.kernel.errors import InvalidInput
 
 MOST_CATEGORIES = 10_000
 """A text of more values is no category, and has no place in a matrix."""
-_MANY = 256
+_MANY = 2048
 """Values from which the query engine encodes faster than a loop."""
 _EXACT_IN_FLOAT32 = 2**24
 """Float32 holds every whole number up to here."""
@@ -48,6 +48,11 @@ class Column(msgspec.Struct, frozen=True, dict=True, omit_defaults=True):
     def positions(self) -> dict[str | None, int]:
         """The position of each category."""
         return {category: position for position, category in enumerate(self.categories)}
+
+    @cached_property
+    def one_of(self) -> pl.Enum:
+        """The type of a text that is one of the categories."""
+        return pl.Enum(self.categories)
 
 
 class Signature(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -193,7 +198,7 @@ def _encoded(column: Column, values: pl.Series) -> np.ndarray:
         hint = "train on train.frame, group rare values, or use a windowed feature of it instead"
         raise InvalidInput("column", column.name, "has too many categories", limit=MOST_CATEGORIES, hint=hint)
     if len(values) > _MANY and values.dtype != pl.Null:
-        codes = values.cast(pl.Enum(column.categories), strict=False).to_physical()
+        codes = values.cast(column.one_of, strict=False).to_physical()
         return codes.cast(pl.Float32).to_numpy()
     # Not by way of the query engine: for one request, that would take longer than the model.
     codes = map(column.positions.get, values.to_list(), repeat(np.nan))
