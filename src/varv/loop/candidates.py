@@ -258,6 +258,7 @@ class Candidates:
             fitter=self.fitter,
             runtimes=self._runtimes,
             blobs=self._blobs,
+            scored={},
             cancelled=cancelled,
         )
 
@@ -503,8 +504,10 @@ def _scored(rows: Rows, recipe: Recipe, fits: Mapping[str, bytes]) -> list[pl.Da
     task = recipe.plan.outcome.task
     for number, held in enumerate(rows.held, 1):
         part = rows.between(held.since, held.until)
-        predicted = package_scores(recipe.runtimes, open_package(fits[f"fit_{number}"]), part)
-        found.append(part.with_columns(score_series(task, "score", predicted)))
+        if number not in recipe.scored:
+            package = open_package(fits[f"fit_{number}"])
+            recipe.scored[number] = package_scores(recipe.runtimes, package, part)
+        found.append(part.with_columns(score_series(task, "score", recipe.scored[number])))
     return found
 
 

@@ -22,6 +22,7 @@ from varv.kernel.executor import Cancelled
 from varv.kernel.ids import Version
 from varv.loop.plan import LoopPlan
 from varv.registry import Package, Runtimes, Trial, VersionRegistered, open_package
+from varv.serving.scores import Scores
 from varv.training import FitInput, FitOf, Fitter, Input, PipelineStep, Train
 from varv.training.fit import MOST_PROBED
 from varv.training.search import best
@@ -124,6 +125,8 @@ class Recipe(NamedTuple):
     fitter: Fitter
     runtimes: Runtimes
     blobs: Blobs
+    scored: dict[int, Scores]
+    """What the judged fits say of their stretches, by number, once a step has asked: others ask again."""
     cancelled: Cancelled | None = None
 
 
