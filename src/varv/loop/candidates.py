@@ -138,15 +138,17 @@ class Candidates:
             If there are too few of them.
         """
         plan, cutoff = parts.loop, command.cutoff
-        rows = labelled_rows(parts, cutoff)
+        # A key of every row is as large as five features, and only needed to look further columns up.
+        weights = plan.train.weights if isinstance(plan.train.weights, str) else None
+        rows = labelled_rows(parts, cutoff, keyed=weights is not None or command.planted is not None)
         if command.offer is not None:
             return offered_rows(rows, plan, command.offer, LEAST_HELD_OUT)
         names = plan.features.names
         if command.planted is not None:
             column = command.planted.column
             rows, names = self._with_column(plan.outcome.requests, rows, column, cutoff), (*names, column)
-        if isinstance(plan.train.weights, str) and plan.train.weights not in rows.columns:
-            rows = self._with_column(plan.outcome.requests, rows, plan.train.weights, cutoff)
+        if weights is not None and weights not in rows.columns:
+            rows = self._with_column(plan.outcome.requests, rows, weights, cutoff)
         # A planted column is none of the champion's, and a plant none of its successors.
         past = None if command.planted is not None else ancestry(plan.train, champion, names)
         candidates = [_held(rows, plan, cutoff, number) for number in range(plan.train.origins)]
@@ -311,25 +313,29 @@ class _Stretch(NamedTuple):
     champion: Scores
 
 
-def labelled_rows(parts: LoopParts, cutoff: Instant) -> pl.DataFrame:
+def labelled_rows(parts: LoopParts, cutoff: Instant, *, keyed: bool = False) -> pl.DataFrame:
     """Return the rows that a training at `cutoff` may read: requests that are mature, with outcomes as known
-    then. Earlier origins read as far back from their own end as the last one does.
+    then, and with their ``key`` if asked for. Earlier origins read as far back from their own end as the last
+    one does.
     """
     train = parts.loop.train
     reach = 0 if train.window is None else train.window + (train.origins - 1) * train.validate
     since = Instant(0 if train.window is None else cutoff - reach)
     until = Instant(cutoff - parts.loop.outcome.mature)
-    return _judgeable(parts, since, until, cutoff)
+    return _judgeable(parts, since, until, cutoff, keyed=keyed)
 
 
-def _judgeable(parts: LoopParts, since: Instant, until: Instant, known_by: Instant) -> pl.DataFrame:
+def _judgeable(
+    parts: LoopParts, since: Instant, until: Instant, known_by: Instant, *, keyed: bool = True
+) -> pl.DataFrame:
     """Return the rows that have an outcome, and all of them where the task has none."""
     plan = parts.loop
     # What was answered is of no use here, and takes as much room as the features.
     lists = () if plan.outcome.task.group is None else (GROUP,)
-    columns = ("key", "requested_at", *lists, *plan.features.names)
-    rows = parts.predictions.matured(since, until, known_by=known_by, columns=columns)
-    return rows.drop_nulls("outcome") if plan.outcome.task.has_outcome else rows
+    columns = (*(("key",) if keyed else ()), "requested_at", *lists, *plan.features.names)
+    rows = parts.predictions.matured(since, until, known_by=known_by, columns=columns).drop("known_at")
+    # Not `drop_nulls`, which makes one piece of all rows first: a second copy of them.
+    return rows.filter(rows["outcome"].is_not_null()) if plan.outcome.task.has_outcome else rows
 
 
 def _held(rows: pl.DataFrame, plan: LoopPlan, cutoff: Instant, number: int) -> Held:
