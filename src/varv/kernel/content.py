@@ -71,7 +71,7 @@ class Content:
             if valid is not None:
                 rows[f"{number} valid"] = valid
             rows[f"{number}"] = numbers
-        self._fixed = memoryview(rows.view(np.uint8) if columns else b"")
+        self._fixed = rows.view(np.uint8).data if columns else memoryview(b"")
 
     def _sizes(self, texts: list[str]) -> npt.NDArray[np.int64]:
         """Keep texts, and return their sizes in bytes."""

@@ -1,7 +1,7 @@
 """Memory that nobody uses any more, given back to the system.
 
-The C library keeps what is freed between what is still in use, for a next wish of that size. Around a training,
-which makes and drops arrays of every size, that is as much as the training's rows.
+The C library keeps what is freed between what is still in use, for a next wish of that size. Around a
+training, which makes and drops arrays of every size, that is as much as the training's rows.
 """
 
 from __future__ import annotations
