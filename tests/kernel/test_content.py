@@ -90,3 +90,17 @@ def test_texts_cannot_run_into_each_other(rows):
 def test_what_cannot_be_kept_has_no_digest():
     with pytest.raises(InvalidInput, match="List"):
         rows_digest(pl.DataFrame({"a": [[1]]}))
+
+
+def test_digests_are_those_that_ledgers_hold():
+    large = pl.DataFrame(
+        {
+            "whole": pl.Series([2**53 + 1, None, -(2**63)], dtype=pl.Int64),
+            "natural": pl.Series([2**64 - 1, None, 0], dtype=pl.UInt64),
+        }
+    )
+    assert [rows_digest(frame)[:16] for frame in (EVERY_TYPE, EVERY_TYPE.drop_nulls("whole"), large)] == [
+        "1e4b5dff5e9341fc",
+        "236386d383d15ef1",
+        "45a475ecf7067a13",
+    ]

@@ -17,7 +17,7 @@ from varv.adapters.runtimes import installed_runtimes
 from varv.app.compose import open_home
 from varv.kernel.clock import DAY, HOUR, Instant, VirtualClock, wall_seconds
 from varv.kernel.errors import FailedPrecondition, InvalidInput, UserCodeFailed
-from varv.loop.candidates import labelled_rows
+from varv.loop.candidates import training_rows
 from varv.loop.model import TrainCandidate
 from varv.project import plan_of, project_of
 from varv.training import DirectFits, incremental, search
@@ -66,7 +66,7 @@ def colder(rows):
 
 def test_ones_that_are_known_early_do_not_bias_what_is_trained_on(home):
     here = home(zeros_late())
-    rows = labelled_rows(here.parts, CUTOFF)
+    rows = training_rows(here.parts, CUTOFF).drop_nulls("outcome")
     last = Instant(int(rows["requested_at"].to_physical()[-1]))
     assert CUTOFF - 13 * HOUR < last < CUTOFF - 12 * HOUR
     early = here.parts.predictions.labelled(Instant(CUTOFF - 10 * HOUR), CUTOFF, known_by=CUTOFF)
@@ -80,7 +80,8 @@ def test_what_serves_is_fitted_on_all_mature_rows_and_judged_by_its_sibling(home
     made = here.train()
     assert made.is_refit
     [sibling] = made.judged
-    assert made.n_rows == sibling.n_rows + sibling.n_held_out == labelled_rows(here.parts, CUTOFF).height
+    n_labelled = training_rows(here.parts, CUTOFF)["outcome"].count()
+    assert made.n_rows == sibling.n_rows + sibling.n_held_out == n_labelled
     assert made.data_end == sibling.until
     assert sibling.until - sibling.since == here.parts.loop.train.validate
     assert here.package(made.package).n_rows == made.n_rows
@@ -264,9 +265,10 @@ def test_an_incremental_fit_is_given_only_what_the_champion_has_not_seen(home):
     assert times(judged.rows)[-1] < second.judged[0].since
     assert times(refit.rows)[0] >= first.data_end
     assert times(refit.rows)[-1] < second.data_end
-    assert second.n_rows == refit.rows.height < first.n_rows
+    n_judged, n_refit = judged.rows["outcome"].count(), refit.rows["outcome"].count()
+    assert second.n_rows == n_refit < first.n_rows
     assert second.trained_from >= first.data_end
-    assert second.work == judged.rows.height + refit.rows.height
+    assert second.work == n_judged + n_refit
     assert refit.previous == here.home.blobs.get(first.package)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 
+import msgspec
 import polars as pl
 import pytest
 from tests.serving.samples import Constants, package, table
@@ -225,3 +226,26 @@ def test_the_champion_before_scores_along_in_a_probation(plane):
     assert answers["candidate"].null_count() == len(KEYS)
     with pytest.raises(FailedPrecondition, match="has traffic"):
         plane.unload(1)
+
+
+class Doubling:
+    """A runtime whose models double what they are fed, in place, and say its first column."""
+
+    def load(self, package):
+        return self
+
+    def predict(self, rows):
+        rows *= 2
+        return rows[:, :1] / 10
+
+
+def test_versions_that_read_alike_do_not_meet_what_another_did_to_its_rows():
+    plane = DataPlane(BINARY, Doubling())
+    for version in (1, 2):
+        made = msgspec.structs.replace(package(0.0), probe=((1.0,),), probe_scores=((0.2,),))
+        plane.warm(version, made)
+    plane.swap(table(2, candidate=2, shadow=True))
+    answers = plane.infer(KEYS, ROWS)
+    said = answers.select("champion_score", "candidate_score").unique().row(0)
+    assert said == pytest.approx((0.2, 0.2))
+    assert ROWS["x"].unique().to_list() == [1.0]

@@ -1,5 +1,7 @@
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy import stats
 
 from varv.stats.drift import (
@@ -130,3 +132,11 @@ def test_holm_keeps_order_and_never_exceeds_one():
     assert holm([]) == []
     assert holm([0.9, 0.8]) == [1.0, 1.0]
     assert holm([0.01, 0.02, 0.03]) == pytest.approx([0.03, 0.04, 0.04])
+
+
+@given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=60), st.integers(2, 80))
+def test_bins_are_those_of_the_quantiles_however_many_there_are(values, bins):
+    edges = bin_edges([*values, np.nan, np.inf], bins=bins)
+    assert edges.tolist() == np.unique(np.quantile(values, np.linspace(0, 1, bins + 1)[1:-1])).tolist()
+    looked_up = [*np.searchsorted(edges, [*values, np.inf]).tolist(), edges.size + 1]
+    assert bin_codes([*values, np.inf, np.nan], edges).tolist() == looked_up

@@ -7,11 +7,15 @@ import io
 import numpy as np
 import polars as pl
 import pytest
+from sklearn.linear_model import LogisticRegression
+from tests.training.samples import RUNTIMES
 
 from varv.kernel.columns import TIME
 from varv.kernel.errors import Corrupt
 from varv.kernel.ids import Version
-from varv.training import FitInput
+from varv.tasks import task_of
+from varv.training import FitInput, Train
+from varv.training.fit import fit_package
 
 
 def given(rows: pl.DataFrame | None = None, *, previous: bytes | None = None) -> FitInput:
@@ -77,3 +81,33 @@ def test_half_an_input_is_refused(cut):
         FitInput.read(io.BytesIO(whole[:cut]))
     with pytest.raises(Corrupt, match="cannot be read"):
         FitInput.read(io.BytesIO(whole[: len(whole) - 1 - cut]))
+
+
+def test_rows_without_an_outcome_are_passed_over():
+    n = 400
+    rng = np.random.default_rng(5)
+    rows = pl.DataFrame(
+        {
+            "load": rng.normal(size=n).astype(np.float32),
+            "route": ["north", "south"] * (n // 2),
+            "outcome": pl.Series(rng.integers(0, 2, n), dtype=pl.Int8),
+            "requested_at": pl.Series(range(n)).cast(TIME),
+        }
+    )
+    # A route of their own, too: what is passed over is no category either.
+    lost = rows[::7].with_columns(outcome=pl.lit(None, pl.Int8), route=pl.lit("west"))
+    every = pl.concat([rows, lost], rechunk=False).sort("requested_at")
+    names, task, seen = ("load", "route"), task_of("binary"), []
+
+    def fit(train, params):
+        seen.append((train.X, train.frame, train.y, train.requested_at, len(train)))
+        return LogisticRegression().fit(np.nan_to_num(train.X), train.y)
+
+    packages = []
+    for part in (every, every.drop_nulls("outcome")):
+        asked = FitInput(rows=part, probe=rows.select(names), names=names, params={}, seed=1)
+        packages.append(fit_package(Train(fit), task, asked, RUNTIMES))
+        assert asked.n_taken(task) == n
+    assert packages[0] == packages[1]
+    for one, other in zip(*seen, strict=True):
+        assert one.equals(other) if isinstance(one, pl.DataFrame) else np.array_equal(one, other)

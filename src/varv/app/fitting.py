@@ -171,7 +171,7 @@ class ProcessFits:
         job = FitJob(self._place, which.model, name_of(train.fit), _code_of(train), given)
         made = self._run(job, which, self._limits_of(train))
         package = _package(made, job.subject, _FIT_HINT)
-        if (package.n_rows, package.seed) != (given.rows.height, given.seed):
+        if (package.n_rows, package.seed) != (given.n_taken(task), given.seed):
             raise UserCodeFailed(*job.subject, "led to the package of another fit", hint=_FIT_HINT)
         return made
 

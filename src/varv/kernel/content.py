@@ -8,8 +8,8 @@ So a digest that the ledger holds can be compared after compaction too. `kernel.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +18,18 @@ import polars as pl
 from varv.kernel.codec import Digest, canonical
 from varv.kernel.errors import InvalidInput
 
-_Bytes = npt.NDArray[np.uint8]
+_EXACT_IN_FLOAT64 = 2.0**53
+"""Float64 holds every whole number up to here."""
+_NUMPY: dict[pl.DataType, type[np.integer]] = {
+    pl.Int8(): np.int8,
+    pl.Int16(): np.int16,
+    pl.Int32(): np.int32,
+    pl.Int64(): np.int64,
+    pl.UInt8(): np.uint8,
+    pl.UInt16(): np.uint16,
+    pl.UInt32(): np.uint32,
+    pl.UInt64(): np.uint64,
+}
 
 
 class Content:
@@ -46,29 +57,32 @@ class Content:
 
     def __init__(self, frame: pl.DataFrame) -> None:
         self._n_rows = frame.height
-        self._header = canonical([[name, _type_name(dtype)] for name, dtype in frame.schema.items()])
+        schema = frame.schema
+        self._header = canonical([[name, _type_name(dtype)] for name, dtype in schema.items()])
         self._texts: list[tuple[bytes, npt.NDArray[np.int64]]] = []
         columns = [
-            (valid, values.to_numpy() if sizes is None else self._sizes(values, sizes))
-            for valid, values, sizes in _ready(frame)
+            (values, self._sizes(listed)) if listed is not None else (values, numbers)
+            for values, numbers, listed in _ready(frame)
         ]
-        self._width = sum(1 + numbers.dtype.itemsize for _, numbers in columns)
-        rows = np.ones((frame.height, self._width), np.uint8)
-        at = 0
-        for valid, numbers in columns:
+        blank = _blank(tuple(numbers.dtype.str for _, numbers in columns))
+        self._width = blank.itemsize
+        rows = np.repeat(blank, frame.height)
+        for number, (valid, numbers) in enumerate(columns):
             if valid is not None:
-                rows[:, at] = valid.to_numpy()
-            width = numbers.dtype.itemsize
-            rows[:, at + 1 : at + 1 + width] = _bytes_of(numbers, width)
-            at += 1 + width
-        self._fixed = memoryview(rows.tobytes())
+                rows[f"{number} valid"] = valid
+            rows[f"{number}"] = numbers
+        self._fixed = rows.view(np.uint8).data if columns else memoryview(b"")
 
-    def _sizes(self, values: pl.Series, sizes: pl.Series) -> npt.NDArray[np.int64]:
+    def _sizes(self, texts: list[str]) -> npt.NDArray[np.int64]:
         """Keep texts, and return their sizes in bytes."""
-        numbers = sizes.to_numpy().astype(np.int64)
+        together = "".join(texts)
+        encoded = together.encode()
+        # A text of ASCII letters alone has as many bytes.
+        of_each = map(len, texts if len(encoded) == len(together) else map(str.encode, texts))
+        numbers = np.fromiter(of_each, np.int64, len(texts))
         ends = np.zeros(len(numbers) + 1, np.int64)
         np.cumsum(numbers, out=ends[1:])
-        self._texts.append(("".join(values.to_list()).encode(), ends))
+        self._texts.append((encoded, ends))
         return numbers
 
     def digest(self, first: int = 0, n_rows: int | None = None) -> Digest:
@@ -98,56 +112,90 @@ def rows_digest(frame: pl.DataFrame) -> Digest:
     return Content(frame).digest()
 
 
-def _bytes_of(values: npt.NDArray[np.generic], width: int) -> _Bytes:
-    """Return the bytes of values, a row each."""
+@lru_cache(maxsize=256)
+def _blank(types: tuple[str, ...]) -> npt.NDArray[np.void]:
+    """Return one row of the matrix, shape (1,): for each column whether there is a value, and the value."""
     # Little-endian everywhere, since the digest must not depend on the machine.
-    ordered = np.ascontiguousarray(values, dtype=values.dtype.newbyteorder("<"))
-    return ordered.view(np.uint8).reshape(len(values), width)
+    fields = [
+        field
+        for number, name in enumerate(types)
+        for field in ((f"{number} valid", "u1"), (f"{number}", np.dtype(name).newbyteorder("<")))
+    ]
+    row = np.zeros(1, np.dtype(fields))
+    for number in range(len(types)):
+        row[f"{number} valid"] = 1
+    return row
 
 
-def _ready(frame: pl.DataFrame) -> Iterator[tuple[pl.Series | None, pl.Series, pl.Series | None]]:
-    """Yield of each column which values are there (None: all), the values with zeros or nothing for those
-    that are not, and the sizes of texts in bytes.
+class _Column(NamedTuple):
+    """Which values of a column are there (None: all), and the values, with zero or nothing for those that are
+    not: numbers, or texts.
     """
+
+    valid: npt.NDArray[np.bool_] | None
+    numbers: npt.NDArray[np.generic]
+    texts: list[str] | None = None
+
+
+_NO_NUMBERS = np.empty(0)
+
+
+def _ready(frame: pl.DataFrame) -> list[_Column]:
+    """Return each column as it enters the digest."""
     columns = frame.get_columns()
-    exprs = _query(tuple((one.name, one.dtype, one.null_count() > 0) for one in columns))
-    # One query for all: a tenth of a millisecond for each would be most of what a small segment costs.
-    found = {one.name: one for one in frame.select(exprs).get_columns()} if exprs else {}
-    for number, series in enumerate(columns):
-        valid, values, sizes = (found.get(name) for name in _parts(number))
-        yield valid, series if values is None else values, sizes
+    found = [_at_hand(column) for column in columns]
+    # One query for the rest: a tenth of a millisecond for each would be most of what a small segment costs.
+    rest = tuple((one.name, one.dtype) for one, known in zip(columns, found, strict=True) if known is None)
+    asked = iter(frame.select(_query(rest)).get_columns()) if rest else iter(())
+    return [_Column(next(asked).to_numpy(), next(asked).to_numpy()) if one is None else one for one in found]
+
+
+def _at_hand(column: pl.Series) -> _Column | None:
+    """Return a column as far as no query is needed for it, which would cost more than all the rest."""
+    dtype, n_nulls = column.dtype, column.null_count()
+    if dtype in (pl.String, pl.Categorical, pl.Enum) or dtype.is_decimal():
+        texts = column.cast(pl.String).to_list()
+        if not n_nulls:
+            return _Column(None, _NO_NUMBERS, texts)
+        valid = np.fromiter((text is not None for text in texts), np.bool_, len(texts))
+        return _Column(valid, _NO_NUMBERS, [text or "" for text in texts])
+    if dtype.is_integer() or dtype.is_float():
+        return _Column(None, column.to_numpy()) if not n_nulls else _with_nulls(column, n_nulls)
+    if n_nulls:
+        return None
+    if dtype == pl.Boolean:
+        return _Column(None, column.cast(pl.UInt8).to_numpy())
+    if dtype.is_temporal():
+        return _Column(None, column.cast(pl.Int32 if dtype == pl.Date else pl.Int64).to_numpy())
+    return None
+
+
+def _with_nulls(column: pl.Series, n_nulls: int) -> _Column | None:
+    """Return a column of numbers of which some are not there, if these can be told from what is there."""
+    # Nulls become NaN, and whole numbers float64.
+    numbers = column.to_numpy()
+    if numbers.dtype.kind != "f":
+        return None
+    valid = ~np.isnan(numbers)
+    if len(numbers) - np.count_nonzero(valid) != n_nulls:
+        return None
+    zeroed = np.where(valid, numbers, numbers.dtype.type(0))
+    if column.dtype.is_float():
+        return _Column(valid, zeroed)
+    exact = np.abs(zeroed).max(initial=0.0) < _EXACT_IN_FLOAT64
+    return _Column(valid, zeroed.astype(_NUMPY[column.dtype])) if exact and column.dtype in _NUMPY else None
 
 
 @lru_cache(maxsize=256)
-def _query(columns: tuple[tuple[str, pl.DataType, bool], ...]) -> list[pl.Expr]:
-    """Return what has to be computed of columns by name, type, and whether some values are not there.
+def _query(columns: tuple[tuple[str, pl.DataType], ...]) -> list[pl.Expr]:
+    """Return what has to be computed of columns by name and type: which values are there, and the values.
 
     To write it down costs more than to compute it of a few rows, and batches of a table are alike.
     """
-    exprs: dict[str, pl.Expr] = {}
-    for number, (name, dtype, has_nulls) in enumerate(columns):
-        exprs |= _prepared(number, name, dtype, has_nulls=has_nulls)
-    return [expr.alias(name) for name, expr in exprs.items()]
-
-
-def _parts(number: int) -> tuple[str, str, str]:
-    return f"{number} valid", f"{number} values", f"{number} sizes"
-
-
-def _prepared(number: int, name: str, dtype: pl.DataType, *, has_nulls: bool) -> dict[str, pl.Expr]:
-    """Return what has to be computed of a column; nothing of numbers that are all there."""
-    valid, values, sizes = _parts(number)
-    column = pl.col(name)
-    is_text = dtype in (pl.String, pl.Categorical, pl.Enum) or dtype.is_decimal()
-    ready = column.cast(pl.String) if is_text else _number(name, dtype)
-    exprs: dict[str, pl.Expr] = {}
-    if has_nulls:
-        exprs[valid] = column.is_not_null()
-        ready = ready.fill_null("" if is_text else 0)
-    if is_text:
-        exprs[sizes] = ready.str.len_bytes()
-    if has_nulls or not (dtype == pl.String or dtype.is_integer() or dtype.is_float()):
-        exprs[values] = ready
+    exprs: list[pl.Expr] = []
+    for number, (name, dtype) in enumerate(columns):
+        exprs.append(pl.col(name).is_not_null().alias(f"{number} valid"))
+        exprs.append(_number(name, dtype).fill_null(0).alias(f"{number}"))
     return exprs
 
 

@@ -29,7 +29,6 @@ from varv.loop.fits import (
     Recipe,
     Rows,
     ancestry,
-    end_of,
     fit_steps,
     judged_span,
     new_rows_only,
@@ -138,24 +137,28 @@ class Candidates:
             If there are too few of them.
         """
         plan, cutoff = parts.loop, command.cutoff
-        rows = labelled_rows(parts, cutoff)
+        # A key of every row is as large as five features, and only needed to look further columns up.
+        weights = plan.train.weights if isinstance(plan.train.weights, str) else None
+        rows = training_rows(parts, cutoff, keyed=weights is not None or command.planted is not None)
         if command.offer is not None:
             return offered_rows(rows, plan, command.offer, LEAST_HELD_OUT)
         names = plan.features.names
         if command.planted is not None:
             column = command.planted.column
             rows, names = self._with_column(plan.outcome.requests, rows, column, cutoff), (*names, column)
-        if isinstance(plan.train.weights, str) and plan.train.weights not in rows.columns:
-            rows = self._with_column(plan.outcome.requests, rows, plan.train.weights, cutoff)
+        if weights is not None and weights not in rows.columns:
+            rows = self._with_column(plan.outcome.requests, rows, weights, cutoff)
         # A planted column is none of the champion's, and a plant none of its successors.
         past = None if command.planted is not None else ancestry(plan.train, champion, names)
-        candidates = [_held(rows, plan, cutoff, number) for number in range(plan.train.origins)]
+        found = Rows(rows, names, (), past, has_outcome=plan.outcome.task.has_outcome)
+        end = found.end
+        candidates = [_held(end, plan, cutoff, number) for number in range(plan.train.origins)]
         if past is not None and plan.train.strategy is not None:
             candidates, past = new_rows_only(candidates, past)
-        found = Rows(rows, names, tuple(candidates), past)
+        found = msgspec.structs.replace(found, held=tuple(candidates), ancestry=past)
         allowed = [held for held in candidates if not _too_few(found, held, plan)]
         served = served_span(found, plan.train)
-        n_served = found.between(served.since, served.until).height
+        n_served = found.n_between(served.since, served.until)
         if candidates[0] not in allowed or n_served < plan.train.min_rows:
             raise _too_few_to_train(found, candidates[0], plan)
         found = msgspec.structs.replace(found, held=tuple(allowed))
@@ -258,6 +261,7 @@ class Candidates:
             fitter=self.fitter,
             runtimes=self._runtimes,
             blobs=self._blobs,
+            scored={},
             cancelled=cancelled,
         )
 
@@ -310,35 +314,40 @@ class _Stretch(NamedTuple):
     champion: Scores
 
 
-def labelled_rows(parts: LoopParts, cutoff: Instant) -> pl.DataFrame:
+def training_rows(parts: LoopParts, cutoff: Instant, *, keyed: bool = False) -> pl.DataFrame:
     """Return the rows that a training at `cutoff` may read: requests that are mature, with outcomes as known
-    then. Earlier origins read as far back from their own end as the last one does.
+    then, null where they never came, and with their ``key`` if asked for. Earlier origins read as far back
+    from their own end as the last one does.
     """
     train = parts.loop.train
     reach = 0 if train.window is None else train.window + (train.origins - 1) * train.validate
     since = Instant(0 if train.window is None else cutoff - reach)
     until = Instant(cutoff - parts.loop.outcome.mature)
-    return _judgeable(parts, since, until, cutoff)
+    return _matured(parts, since, until, cutoff, keyed=keyed)
 
 
 def _judgeable(parts: LoopParts, since: Instant, until: Instant, known_by: Instant) -> pl.DataFrame:
     """Return the rows that have an outcome, and all of them where the task has none."""
+    rows = _matured(parts, since, until, known_by, keyed=True)
+    return rows.drop_nulls("outcome") if parts.loop.outcome.task.has_outcome else rows
+
+
+def _matured(
+    parts: LoopParts, since: Instant, until: Instant, known_by: Instant, *, keyed: bool
+) -> pl.DataFrame:
     plan = parts.loop
     # What was answered is of no use here, and takes as much room as the features.
     lists = () if plan.outcome.task.group is None else (GROUP,)
-    columns = ("key", "requested_at", *lists, *plan.features.names)
-    rows = parts.predictions.matured(since, until, known_by=known_by, columns=columns)
-    return rows.drop_nulls("outcome") if plan.outcome.task.has_outcome else rows
+    columns = (*(("key",) if keyed else ()), "requested_at", *lists, *plan.features.names)
+    return parts.predictions.matured(since, until, known_by=known_by, columns=columns).drop("known_at")
 
 
-def _held(rows: pl.DataFrame, plan: LoopPlan, cutoff: Instant, number: int) -> Held:
-    """Return the stretch that is `number` before the last, which ends with the last request that has its
-    outcome.
-    """
+def _held(end: Instant, plan: LoopPlan, cutoff: Instant, number: int) -> Held:
+    """Return the stretch that is `number` before the last, which ends with the rows."""
     train = plan.train
     back = number * train.validate
     fit_from = 0 if train.window is None else cutoff - train.window - back
-    until = end_of(rows) - back
+    until = end - back
     return Held(Instant(fit_from), Instant(until - train.validate), Instant(until))
 
 
@@ -378,7 +387,7 @@ def _registered(
     served = results["train"] if refit else results["fit-1"]
     package = open_package(served.value)
     fitted = served_span(rows, plan.train)
-    span = rows.between(fitted.since, fitted.until)
+    span = rows.between(fitted.since, fitted.until, columns=("requested_at",))
     trials: tuple[Trial, ...] = () if rows.inner is None else results["search"].value.trials
     works = [*judged, *trials]
     together: Validation = results["validate"].value.together
@@ -447,7 +456,7 @@ def _judged(rows: Rows, results: PipelineResult) -> tuple[Judged, ...]:
 
 def _known(command: TrainCandidate, rows: Rows, datasets: tuple[DatasetUse, ...]) -> Digest:
     """Return what identifies the rows of a training."""
-    return digest_of([datasets, command.cutoff, rows.names, rows.held, rows.frame.height])
+    return digest_of([datasets, command.cutoff, rows.names, rows.held, rows.n])
 
 
 def _both(recipe: Recipe, rows: Rows, known: Digest) -> dict[str, Input]:
@@ -503,8 +512,10 @@ def _scored(rows: Rows, recipe: Recipe, fits: Mapping[str, bytes]) -> list[pl.Da
     task = recipe.plan.outcome.task
     for number, held in enumerate(rows.held, 1):
         part = rows.between(held.since, held.until)
-        predicted = package_scores(recipe.runtimes, open_package(fits[f"fit_{number}"]), part)
-        found.append(part.with_columns(score_series(task, "score", predicted)))
+        if number not in recipe.scored:
+            package = open_package(fits[f"fit_{number}"])
+            recipe.scored[number] = package_scores(recipe.runtimes, package, part)
+        found.append(part.with_columns(score_series(task, "score", recipe.scored[number])))
     return found
 
 

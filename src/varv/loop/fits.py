@@ -22,6 +22,7 @@ from varv.kernel.executor import Cancelled
 from varv.kernel.ids import Version
 from varv.loop.plan import LoopPlan
 from varv.registry import Package, Runtimes, Trial, VersionRegistered, open_package
+from varv.serving.scores import Scores
 from varv.training import FitInput, FitOf, Fitter, Input, PipelineStep, Train
 from varv.training.fit import MOST_PROBED
 from varv.training.search import best
@@ -56,35 +57,61 @@ class Ancestry(msgspec.Struct, frozen=True):
 
 
 class Rows(msgspec.Struct, frozen=True):
-    """The labelled rows of one training, in the order of the requests, and the stretches that are held out,
-    the last one first.
+    """The rows of one training, in the order of the requests, and the stretches that are held out, the last
+    one first.
     """
 
     frame: pl.DataFrame
+    """Requests whose outcome never came are among them, and in no stretch: without them this would be a copy
+    of what is in memory."""
     names: tuple[str, ...]
     held: tuple[Held, ...]
     ancestry: Ancestry | None = None
     """What the fits go on from, if they do."""
     inner: Held | None = None
     """Where a search tries parameters, if one is declared."""
+    has_outcome: bool = True
+    """Whether only rows that have an outcome count."""
 
-    def between(self, since: Instant, until: Instant) -> pl.DataFrame:
-        """Return the rows of requests made in [since, until)."""
-        # They are in order, so a stretch is a slice: no row is copied.
+    @property
+    def n(self) -> int:
+        """How many rows count."""
+        return self._n_in(self.frame)
+
+    @property
+    def end(self) -> Instant:
+        """Where the rows end: just after the last request that counts."""
+        at = self._counting(self.frame.select("requested_at", "outcome"))["requested_at"].cast(pl.Int64)
+        return Instant(int(at[-1]) + 1 if len(at) else 1)
+
+    def between(
+        self, since: Instant, until: Instant, *, columns: Sequence[str] | None = None
+    ) -> pl.DataFrame:
+        """Return the rows of requests made in [since, until): all columns, or those and the outcome."""
+        found = self.all_between(since, until)
+        return self._counting(found if columns is None else found.select(*columns, "outcome"))
+
+    def all_between(self, since: Instant, until: Instant) -> pl.DataFrame:
+        """Return the rows of [since, until) with those that do not count; no row is copied."""
+        # They are in order, so a stretch is a slice.
         at = self.frame["requested_at"].cast(pl.Int64).to_numpy()
         first, last = np.searchsorted(at, (since, until)).tolist()
         return self.frame.slice(first, last - first)
 
+    def n_between(self, since: Instant, until: Instant) -> int:
+        """Return how many rows there are of [since, until)."""
+        return self._n_in(self.all_between(since, until))
+
     def counts(self, held: Held) -> tuple[int, int]:
         """Return how many rows are fitted on, and how many held out."""
-        fit, held_out = self.between(held.fit_from, held.since), self.between(held.since, held.until)
-        return fit.height, held_out.height
+        return self.n_between(held.fit_from, held.since), self.n_between(held.since, held.until)
 
+    def _counting(self, part: pl.DataFrame) -> pl.DataFrame:
+        # Not `drop_nulls`, which makes one piece of all rows first: a second copy of them.
+        return part if self._n_in(part) == part.height else part.filter(part["outcome"].is_not_null())
 
-def end_of(frame: pl.DataFrame) -> Instant:
-    """Return where the requests of a frame end: just after the last of them."""
-    last = frame["requested_at"].to_physical().max() if frame.height else 0
-    return Instant(int(last or 0) + 1)  # type: ignore[arg-type]
+    def _n_in(self, part: pl.DataFrame) -> int:
+        return part.height - (part["outcome"].null_count() if self.has_outcome else 0)
 
 
 class Trials(msgspec.Struct, frozen=True):
@@ -124,6 +151,8 @@ class Recipe(NamedTuple):
     fitter: Fitter
     runtimes: Runtimes
     blobs: Blobs
+    scored: dict[int, Scores]
+    """What the judged fits say of their stretches, by number, once a step has asked: others ask again."""
     cancelled: Cancelled | None = None
 
 
@@ -266,7 +295,7 @@ def _fitted(rows: Rows, recipe: Recipe, span: Span, params: Mapping[str, Any], l
     weights = plan.train.weights if isinstance(plan.train.weights, str) else None
     wanted = dict.fromkeys((*rows.names, "outcome", "requested_at", *([weights] if weights else [])))
     given = FitInput(
-        rows=rows.between(span.since, span.until).select(
+        rows=rows.all_between(span.since, span.until).select(
             [name for name in wanted if name in rows.frame.columns]
         ),
         probe=later.head(MOST_PROBED).select(rows.names),

@@ -38,7 +38,14 @@ from varv.loop.plan import LoopParts, Models, loop_id
 from varv.loop.views import LoopView
 from varv.loop.weighing.model import WeighBenefit
 from varv.monitoring import Window, monitor_id
-from varv.monitoring.measure import Answered, answered, measure_answered, measure_day, rows_of
+from varv.monitoring.measure import (
+    Answered,
+    answered,
+    columns_of,
+    measure_answered,
+    measure_day,
+    rows_of,
+)
 from varv.monitoring.model import CHAMPION
 from varv.monitoring.reference import Reference
 from varv.registry import RegistryView, VersionRecord
@@ -183,7 +190,8 @@ class LoopHandlers:
         champion = self._champion(model)
         span = rows_of(day, watch)
         known_by = Instant(day.end + watch.maturity)
-        rows = parts.predictions.matured(span.start, span.end, known_by=known_by)
+        columns = columns_of(day, watch)
+        rows = parts.predictions.matured(span.start, span.end, known_by=known_by, columns=columns)
         answerers = answered(rows, day, parts.loop.outcome.task)
         if champion is None:
             return [measure_answered(part, day, model=model, plan=watch) for part in answerers]

@@ -16,7 +16,7 @@ from varv.kernel.blobs import Blobs
 from varv.kernel.clock import Instant
 from varv.kernel.codec import Digest, digest_of
 from varv.kernel.errors import Corrupt, FailedPrecondition
-from varv.loop.fits import Held, Recipe, Rows, end_of
+from varv.loop.fits import Held, Recipe, Rows
 from varv.loop.model import Offer
 from varv.loop.plan import LoopPlan
 from varv.training import FitOf, Foreign, ImportInput, Input, PipelineStep
@@ -48,7 +48,7 @@ def content_bytes(foreign: Foreign) -> bytes:
 
 
 def offered_rows(frame: pl.DataFrame, plan: LoopPlan, offer: Offer, least: int) -> Rows:
-    """Return the labelled rows, with one stretch held out: as long as all that a fit is judged on, and none
+    """Return the rows of `frame`, with one stretch held out: as long as all that a fit is judged on, and none
     of it before the end of what the model was fitted on.
 
     Raises
@@ -56,10 +56,11 @@ def offered_rows(frame: pl.DataFrame, plan: LoopPlan, offer: Offer, least: int) 
     FailedPrecondition
         If fewer than `least` rows can judge it.
     """
-    until = end_of(frame)
+    rows = Rows(frame, plan.features.names, (), has_outcome=plan.outcome.task.has_outcome)
+    until = rows.end
     since = Instant(max(offer.fitted_until, until - plan.train.validate * plan.train.origins))
-    rows = Rows(frame, plan.features.names, (Held(Instant(0), since, until),))
-    n_held_out = rows.between(since, until).height
+    rows = msgspec.structs.replace(rows, held=(Held(Instant(0), since, until),))
+    n_held_out = rows.n_between(since, until)
     if n_held_out < least:
         raise FailedPrecondition(
             "file",

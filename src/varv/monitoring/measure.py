@@ -21,14 +21,14 @@ import polars as pl
 from varv.kernel.clock import DAY, Instant
 from varv.kernel.codec import Event, finite
 from varv.kernel.ids import ModelName, Version
-from varv.monitoring.kinds import DriftMonitor
+from varv.monitoring.kinds import DriftMonitor, Monitor
 from varv.monitoring.model import CANDIDATE, CHAMPION, DriftMeasured, FeatureDrift, Window
 from varv.monitoring.performance import measure_performance
 from varv.monitoring.plan import MonitorPlan
 from varv.monitoring.reference import Codes, FeatureReference, Reference, codes, daily_counts
 from varv.monitoring.rows import labelled_rows
-from varv.monitoring.windows import closes, cut, day_numbers, require, trailing
-from varv.serving.scores import renamed, score_columns
+from varv.monitoring.windows import closes, cut, day_numbers, require, trailing, within
+from varv.serving.scores import answer_schema, renamed, score_columns
 from varv.stats import drift, intervals
 from varv.stats.intervals import Numbers
 from varv.tasks import Task, task_of
@@ -68,6 +68,16 @@ def rows_of(day: Window, plan: MonitorPlan) -> Window:
     return trailing(day, plan.drift.window) if plan.drift and drift_is_due else day
 
 
+def columns_of(day: Window, plan: MonitorPlan) -> tuple[str, ...] | None:
+    """Return the columns of predictions that `measure_day` looks at on a day; None for all of them, when
+    features are to be measured too.
+    """
+    others = any(type(one).measure is not Monitor.measure for one in plan.declared)
+    if others or rows_of(day, plan) != day:
+        return None
+    return ("requested_at", *answer_schema(task_of(plan.task)))
+
+
 class Answered(NamedTuple):
     """What one version answered: its rows, with its own score, and in which role."""
 
@@ -100,15 +110,14 @@ def answered(frame: pl.DataFrame, day: Window, task: Task) -> list[Answered]:
     """
     scores = (*score_columns(task, "champion_score"), *score_columns(task))
     require(frame, "requested_at", "champion", "version", *scores)
-    requested = pl.col("requested_at").to_physical()
-    of_day = frame.filter((requested >= day.start) & (requested < day.end))
+    of_day = within(frame, day)
     champions = of_day["champion"].drop_nulls().unique().sort().to_list()
     others = sorted(set(of_day["version"].drop_nulls().unique().to_list()) - set(champions))
     found = [
         Answered(
             Version(version),
             CHAMPION,
-            renamed(frame.filter(pl.col("champion") == version), task, "champion_score", "score"),
+            renamed(_of_champion(frame, version), task, "champion_score", "score"),
         )
         for version in champions
     ]
@@ -116,6 +125,13 @@ def answered(frame: pl.DataFrame, day: Window, task: Task) -> list[Answered]:
         Answered(Version(version), CANDIDATE, of_day.filter(pl.col("version") == version))
         for version in others
     ]
+
+
+def _of_champion(frame: pl.DataFrame, version: int) -> pl.DataFrame:
+    champions = frame["champion"]
+    if not champions.null_count() and champions.min() == champions.max() == version:
+        return frame  # on most days nobody else was
+    return frame.filter(pl.col("champion") == version)
 
 
 def measure_answered(part: Answered, day: Window, *, model: ModelName, plan: MonitorPlan) -> Event:

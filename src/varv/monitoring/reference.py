@@ -149,7 +149,7 @@ def reference(
         If a column is missing or of another type, or fewer than 5 days have 20 rows, or 20 scored rows.
     """
     require(frame, "requested_at", *score_columns(task), "outcome", *features)
-    ordered = frame.sort("requested_at")
+    ordered = frame if _is_in_order(frame["requested_at"]) else frame.sort("requested_at")
     days = np.asarray(day_numbers(ordered), dtype=np.int64)
     # Every outcome of a reference is known by now; live windows are cut by when outcomes came.
     known = ordered.with_columns(known_at=pl.col("requested_at"))
@@ -214,7 +214,9 @@ def _feature(column: pl.Series, days: npt.NDArray[np.int64], model: ModelName) -
     edges: tuple[float, ...] = ()
     categories = None
     if column.dtype.is_numeric() or column.dtype == pl.Boolean:
-        edges = tuple(drift.bin_edges(_numbers(column)).tolist())
+        # Once for edges and codes: of a year it takes as long as either.
+        column = pl.Series(column.name, _numbers(column))
+        edges = tuple(drift.bin_edges(column.to_numpy()).tolist())
     else:
         texts = _texts(column).drop_nulls()
         counted = (
@@ -286,7 +288,7 @@ def _daily_cost(daily: Sequence[PerformanceMeasured]) -> list[float]:
 def _measured(
     part: pl.DataFrame, task: Task, model: ModelName, version: Version, monitors: Sequence[Monitor]
 ) -> PerformanceMeasured:
-    start, end = (int(part["requested_at"].dt.epoch("us")[at]) for at in (0, -1))
+    start, end = (int(part["requested_at"].cast(pl.Int64)[at]) for at in (0, -1))
     window = Window(day_of(start).start, day_of(end).end)
     return measure_performance(
         cut(part, window, known_by=window.end),
@@ -296,6 +298,11 @@ def _measured(
         version=version,
         monitors=monitors,
     )
+
+
+def _is_in_order(times: pl.Series) -> bool:
+    """Return whether times are in order, as rows of a training are: to sort all columns would copy them."""
+    return not times.null_count() and bool((np.diff(times.cast(pl.Int64).to_numpy()) >= 0).all())
 
 
 def _numbers(column: pl.Series) -> npt.NDArray[np.float64]:

@@ -35,8 +35,7 @@ class Labelled:
 
 def answered_rows(frame: pl.DataFrame, task: Task) -> npt.NDArray[np.bool_]:
     """Return which rows have a prediction, shape (n,)."""
-    columns = score_columns(task)
-    return ~np.any([frame[name].is_null().to_numpy() for name in columns], axis=0)
+    return ~np.any([_is_null(frame[name]) for name in score_columns(task)], axis=0)
 
 
 def labelled_rows(frame: pl.DataFrame, task: Task, model: str) -> Labelled:
@@ -47,10 +46,10 @@ def labelled_rows(frame: pl.DataFrame, task: Task, model: str) -> Labelled:
     InvalidInput
         If a column is missing, or a prediction is not one of the task.
     """
-    usable = answered_rows(frame, task) & frame["outcome"].is_not_null().to_numpy()
+    usable = answered_rows(frame, task) & ~_is_null(frame["outcome"])
     if task.group is not None:
         require(frame, GROUP)
-    part = frame.filter(usable)
+    part = frame if usable.all() else frame.filter(usable)
     predicted = scores_in(part, task).astype(np.float64)
     if not task.valid(predicted).all():
         hint = "predictions are such as the task has, or null"
@@ -60,7 +59,17 @@ def labelled_rows(frame: pl.DataFrame, task: Task, model: str) -> Labelled:
         outcome=task.target(part["outcome"].cast(task.outcome_dtype, strict=False)),
         predicted=predicted,
         groups=lists_of(part, task),
-        requested_at=part["requested_at"].dt.epoch("us").to_numpy(),
+        requested_at=part["requested_at"].cast(pl.Int64).to_numpy(),
         day=np.asarray(day_numbers(part), dtype=np.int64),
         places=np.flatnonzero(usable),
     )
+
+
+def _is_null(column: pl.Series) -> npt.NDArray[np.bool_]:
+    """Return which values of a column are not there, shape (n,), without the query engine where all are, or
+    none.
+    """
+    n_nulls = column.null_count()
+    if n_nulls in (0, len(column)):
+        return np.full(len(column), n_nulls > 0)
+    return column.is_null().to_numpy()

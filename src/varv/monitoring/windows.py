@@ -60,9 +60,16 @@ def cut(frame: pl.DataFrame, window: Window, *, known_by: Instant) -> pl.DataFra
     """
     require(frame, "requested_at", "known_at", "outcome")
     # Compared as integers: polars takes ten times as long to make a literal of a datetime.
-    requested, known = pl.col("requested_at").to_physical(), pl.col("known_at").to_physical()
-    within = (requested >= window.start) & (requested < window.end)
-    return frame.filter(within).with_columns(outcome=pl.when(known <= known_by).then(pl.col("outcome")))
+    in_time = pl.col("known_at").to_physical() <= known_by
+    return within(frame, window).with_columns(outcome=pl.when(in_time).then(pl.col("outcome")))
+
+
+def within(frame: pl.DataFrame, window: Window) -> pl.DataFrame:
+    """Return the rows requested within `window`."""
+    requested = frame["requested_at"].cast(pl.Int64).to_numpy()
+    inside = (requested >= window.start) & (requested < window.end)
+    # Who asked for a window mostly hands over that: the query engine is not started for nothing.
+    return frame if inside.all() else frame.filter(inside)
 
 
 def require(frame: pl.DataFrame, *columns: str) -> None:
@@ -85,4 +92,5 @@ def require(frame: pl.DataFrame, *columns: str) -> None:
 
 def day_numbers(frame: pl.DataFrame) -> pl.Series:
     """Return the UTC day of each request, counted from 1970-01-01."""
-    return frame["requested_at"].dt.epoch("us") // DAY
+    # A cast, since what polars has for it starts the query engine.
+    return frame["requested_at"].cast(pl.Int64) // DAY

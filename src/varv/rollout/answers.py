@@ -70,7 +70,7 @@ def answers(
     by_unit = _units(rows, ~usable, ~champion_usable, SLOWER if latency is None else latency.factor or SLOWER)
     n_candidate = int(by_unit["chosen"].sum())
     both = usable & champion_usable
-    at = rows["requested_at"].to_physical().to_numpy()
+    at = rows["requested_at"].cast(pl.Int64).to_numpy()
     is_score = not task.has_outcome
     return AnswersCounted(
         epoch=epoch,

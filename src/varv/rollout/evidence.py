@@ -93,8 +93,8 @@ def predictions_in(rows: pl.DataFrame, task: Task, role: Role) -> Numbers:
 
     Held-out rows bring float64, which `serving.scores.scores_in` would round.
     """
-    columns = [rows[name].cast(pl.Float64).fill_null(float("nan")) for name in score_columns(task, role)]
-    return np.column_stack([column.to_numpy() for column in columns])
+    # Nulls become NaN on the way.
+    return np.column_stack([rows[name].cast(pl.Float64).to_numpy() for name in score_columns(task, role)])
 
 
 def luck_of(
@@ -168,7 +168,7 @@ def _hours_of(labelled: pl.DataFrame, task: Task, guard: Guard) -> tuple[Hour, .
     difference = _losses(labelled, task, guard, "candidate_score") - _losses(
         labelled, task, guard, "champion_score"
     )
-    at = labelled["requested_at"].to_physical().to_numpy()
+    at = labelled["requested_at"].cast(pl.Int64).to_numpy()
     if guard.slice is not None:
         inside = guard.slice.of(labelled).to_numpy()
         at, difference = at[inside], difference[inside]

@@ -201,7 +201,9 @@ def _summed(hours: Sequence[Hour], begun: Instant) -> tuple[Numbers, Numbers, Nu
     """
     if not hours:
         return np.empty(0), np.empty(0), np.empty(0), np.empty(0)
-    index = np.unique(np.array([(hour.at - begun) // BLOCK for hour in hours]), return_inverse=True)[1]
+    block = (np.array([hour.at for hour in hours]) - begun) // BLOCK
+    # Hours come in the order of time, so a block's are neighbours.
+    index = np.concatenate([[0], np.cumsum(np.diff(block) != 0)])
     n_hour = np.array([hour.n for hour in hours], dtype=np.float64)
     sum_hour = np.array([hour.total for hour in hours])
     n, total, k = (

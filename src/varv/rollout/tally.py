@@ -8,6 +8,7 @@ a promotion.
 from __future__ import annotations
 
 from math import sqrt
+from statistics import median
 
 import msgspec
 import numpy as np
@@ -272,7 +273,7 @@ def _variance(found: Blocks, luck: Luck) -> float:
 
     By the history's spread, or that of the usual block: one that is far off must not excuse itself.
     """
-    usual = float(np.median(found.variance / found.n)) if found.n.size else 0.0
+    usual = median((found.variance / found.n).tolist()) if found.n.size else 0.0
     return (luck.spread or usual) * luck.inflation
 
 

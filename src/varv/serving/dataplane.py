@@ -17,7 +17,7 @@ import polars as pl
 
 from varv.kernel.errors import Conflict, FailedPrecondition, Unavailable, VarvError
 from varv.kernel.user_code import UserCode
-from varv.registry import LoadedModel, Package, Runtimes, Signature
+from varv.registry import LoadedModel, Package, Rows, Runtimes, Signature
 from varv.registry.package import PROBE_TOLERANCE
 from varv.serving.routing import RoutingTable, assign, coins
 from varv.serving.scores import PLAIN, Role, Scores, answer_schema, score_series
@@ -195,15 +195,17 @@ class DataPlane:
     def _score(self, now: _Snapshot, table: RoutingTable, features: pl.DataFrame, *, both: bool) -> _Said:
         """Let every version that the table asks for score the requests."""
         timer = self._timer or (lambda: 0.0)
+        # What is timed must not profit from what came before it.
+        given = _Given(features, self._task.width, shared=self._timer is None)
         begun = timer()
-        champion = _scores(now.versions[table.champion], features)
+        champion = given.scores(now.versions[table.champion])
         halfway = timer()
-        candidate = former = np.full((features.height, self._task.width), np.nan, dtype=np.float32)
+        candidate = former = given.no_scores()
         if both and table.candidate is not None:
-            candidate = _candidate_scores(now.versions[table.candidate], features, self._task.width)
+            candidate = given.candidate_scores(now.versions[table.candidate])
         ended = timer()
         if table.former is not None:
-            former = _candidate_scores(now.versions[table.former], features, self._task.width)
+            former = given.candidate_scores(now.versions[table.former])
         if self._timer is None or not both:
             return _Said(champion, candidate, former)
         return _Said(champion, candidate, former, 1e3 * (halfway - begun), 1e3 * (ended - halfway))
@@ -224,14 +226,42 @@ def _on_the_first(value: float | None, n: int) -> list[float | None]:
     return [value, *[None] * (n - 1)] if n else []
 
 
-def _scores(warm: _Warm, features: pl.DataFrame) -> Scores:
-    return warm.model.predict(warm.signature.feed(features))
+class _Given:
+    """The requests of one call, as versions are fed them: those that read alike share it, if they may."""
+
+    def __init__(self, features: pl.DataFrame, width: int, *, shared: bool) -> None:
+        self._features = features
+        self._width = width
+        self._shared = shared
+        self._fed: list[tuple[Signature, Rows]] = []
+
+    def no_scores(self) -> Scores:
+        """Return the scores of a version that has none."""
+        return np.full((self._features.height, self._width), np.nan, dtype=np.float32)
+
+    def scores(self, warm: _Warm) -> Scores:
+        """Return what a version says of the requests."""
+        return warm.model.predict(self._rows(warm.signature))
+
+    def candidate_scores(self, warm: _Warm) -> Scores:
+        """Return a candidate's scores, NaN where it has none: a broken candidate is evidence, not an
+        outage.
+        """
+        try:
+            with UserCode("model", "candidate"):
+                return self.scores(warm)
+        except VarvError:
+            return self.no_scores()
+
+    def _rows(self, signature: Signature) -> Rows:
+        known = next((rows for other, rows in self._fed if other == signature), None)
+        if known is None:
+            known = signature.feed(self._features)
+            if self._shared:
+                self._fed.append((signature, known))
+        # A copy, since an author's estimator may change what it is given.
+        return _copied(known) if self._shared else known
 
 
-def _candidate_scores(warm: _Warm, features: pl.DataFrame, width: int) -> Scores:
-    """Return the candidate's scores, NaN where it has none: a broken candidate is evidence, not an outage."""
-    try:
-        with UserCode("model", "candidate"):
-            return _scores(warm, features)
-    except VarvError:
-        return np.full((features.height, width), np.nan, dtype=np.float32)
+def _copied(rows: Rows) -> Rows:
+    return rows.copy() if isinstance(rows, np.ndarray) else {name: of.copy() for name, of in rows.items()}

@@ -24,7 +24,7 @@ from varv.training.closure import code_closure
 from varv.training.packaging import build_package
 from varv.training.previous import Previous
 from varv.training.recipe import Train, name_of
-from varv.training.training_set import TrainingSet
+from varv.training.training_set import TrainingSet, some_of
 from varv.training.weights import weights_of
 
 MOST_PROBED = 2000
@@ -52,7 +52,8 @@ class FitInput:
     ----------
     rows
         The rows to fit on, oldest first: the columns `names`, ``outcome`` as the task keeps it,
-        ``requested_at``, and the column of weights, if one is declared.
+        ``requested_at``, and the column of weights, if one is declared. Where the task has outcomes, those
+        without one are passed over: whoever has them need not copy the others.
     probe
         Later rows with the columns `names`, to compare the package with the estimator on.
     names
@@ -72,6 +73,15 @@ class FitInput:
     seed: int
     previous: bytes | None = None
     parent: Version | None = None
+
+    def taken(self, task: Task) -> pl.Series | None:
+        """Return which rows are fitted on, truth values; None for all of them."""
+        outcome = self.rows["outcome"]
+        return outcome.is_not_null() if task.has_outcome and outcome.null_count() else None
+
+    def n_taken(self, task: Task) -> int:
+        """Return how many rows are fitted on."""
+        return self.rows.height - (self.rows["outcome"].null_count() if task.has_outcome else 0)
 
     @property
     def most_bytes(self) -> int:
@@ -151,14 +161,17 @@ def fit_package(train: Train, task: Task, given: FitInput, runtimes: Runtimes) -
     InvalidInput
         If what it returned cannot be packaged; see `build_package`.
     """
-    signature = signature_of(given.rows, given.names)
+    rows, taken = given.rows, given.taken(task)
+    signature = signature_of(rows, given.names, taken)
+    known = some_of(rows.select("outcome", "requested_at"), taken)
     training_set = TrainingSet(
-        given.rows,
-        task.target(given.rows["outcome"]),
-        given.rows["requested_at"].to_physical().to_numpy(),
+        rows,
+        task.target(known["outcome"]),
+        known["requested_at"].cast(pl.Int64).to_numpy(),
         signature,
+        taken=taken,
         seed=given.seed,
-        weights=None if train.weights is None else weights_of(train.weights, given.rows, signature),
+        weights=None if train.weights is None else weights_of(train.weights, some_of(rows, taken), signature),
         previous=_previous(given, runtimes),
     )
     estimator = _fitted(train, training_set, given.params)

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from varv.kernel.executor import Cancelled
 from varv.kernel.ids import ModelName, Version
+from varv.kernel.memory import return_freed
 from varv.registry import Runtimes
 from varv.tasks import Task
 from varv.training.fit import FitInput, fit_package
@@ -80,7 +81,12 @@ class DirectFits:
 
     def fit(self, which: FitOf, train: Train, task: Task, given: FitInput) -> bytes:
         """Return the package, as `Fitter.fit` says."""
-        return fit_package(train, task, given, self._runtimes)
+        # A fit is where most is held at once, and what it freed is in the way of what comes next.
+        return_freed()
+        try:
+            return fit_package(train, task, given, self._runtimes)
+        finally:
+            return_freed()
 
     def take_in(self, which: FitOf, task: Task, given: ImportInput) -> bytes:
         """Return the package, as `Fitter.take_in` says."""

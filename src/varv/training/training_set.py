@@ -36,6 +36,8 @@ class TrainingSet:
         How much each row counts, float64 of shape (n,), as declared; None if nothing is.
     previous
         A fit of the champion to go on from; None unless ``Train`` declares it, and at a first training.
+    taken
+        Which of `rows` are meant, truth values; None for all of them.
     """
 
     def __init__(
@@ -48,10 +50,12 @@ class TrainingSet:
         seed: int,
         weights: np.ndarray | None = None,
         previous: Previous | None = None,
+        taken: pl.Series | None = None,
     ) -> None:
         self.weights = weights
         self.previous = previous
         self._rows = rows
+        self._taken = taken
         self.y = y
         self.requested_at = requested_at
         self.signature = signature
@@ -60,14 +64,14 @@ class TrainingSet:
     @cached_property
     def X(self) -> np.ndarray:
         """Encoded inputs, float32 of shape (n, d); categories as codes, missing values as NaN."""
-        return self.signature.encode(self._rows)
+        return self.signature.encode(self._rows, self._taken)
 
     @cached_property
     def frame(self) -> pl.DataFrame:
         """Inputs with their own types, as they are served: Float32 with missing values as NaN, Int64 where
         Float32 would not hold the values, truth values as 0 and 1, String with missing texts as "".
         """
-        return self.signature.frame(self._rows)
+        return self.signature.frame(some_of(self._rows, self._taken))
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -86,6 +90,11 @@ class TrainingSet:
 
     def __len__(self) -> int:
         return len(self.y)
+
+
+def some_of(rows: pl.DataFrame, taken: pl.Series | None) -> pl.DataFrame:
+    """Return those of `rows` that are taken; None for all of them."""
+    return rows if taken is None else rows.filter(taken)
 
 
 class Packaged(msgspec.Struct, frozen=True):

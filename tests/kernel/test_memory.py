@@ -1,0 +1,27 @@
+"""Freed memory goes back to the system."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+HELD_AND_RETURNED = """
+import psutil
+from varv.kernel.memory import return_freed
+texts = [b"x" * 50_000 for _ in range(2_000)]
+del texts[:-1]
+before = psutil.Process().memory_info().rss
+return_freed()
+print(before - psutil.Process().memory_info().rss)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks the C library of Linux")
+def test_what_was_freed_below_something_in_use_is_given_back():
+    # In a process of its own: what another test left there would be given back too.
+    done = subprocess.run(
+        [sys.executable, "-c", HELD_AND_RETURNED], capture_output=True, text=True, check=True
+    )
+    assert int(done.stdout) > 50_000_000
