@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import subprocess
 import sys
 import tempfile
 
+from varv.kernel import scratch
 from varv.kernel.scratch import Scratch
 
 
@@ -33,3 +35,18 @@ def test_what_a_killed_process_left_is_removed_by_the_next(tmp_path, monkeypatch
     held, scratch = Scratch("held"), Scratch("feed")
     kept = {held.path.name, scratch.path.name, "varv-scratch-other.txt", "varv-scratch-new"}
     assert {path.name for path in tmp_path.iterdir()} == kept
+
+
+def test_nobody_takes_a_folder_for_abandoned_before_its_lock_is_held(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    real = fcntl.flock
+
+    def others_look(handle, how):
+        if how == fcntl.LOCK_EX:
+            # What another process does at that very moment.
+            scratch._remove_abandoned()
+        return real(handle, how)
+
+    monkeypatch.setattr(scratch.fcntl, "flock", others_look)
+    made = Scratch("feed")
+    assert made.path.is_dir()

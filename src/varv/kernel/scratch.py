@@ -35,9 +35,11 @@ class Scratch:
         """The folder."""
         if self._path is None:
             _remove_abandoned()
-            path = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{self._purpose}-"))
-            lock = os.open(path / _LOCK, os.O_CREAT | os.O_RDWR, 0o600)
+            made = Path(tempfile.mkdtemp(prefix=f".{_PREFIX}"))
+            lock = os.open(made / _LOCK, os.O_CREAT | os.O_RDWR, 0o600)
             fcntl.flock(lock, fcntl.LOCK_EX)
+            # Only now under a name that others look for: unlocked, it would be taken for abandoned.
+            path = made.rename(made.with_name(f"{_PREFIX}{self._purpose}-{made.name[len(_PREFIX) + 1 :]}"))
             weakref.finalize(self, _remove, path, lock)
             self._path = path
         return self._path
