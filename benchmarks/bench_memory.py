@@ -99,7 +99,8 @@ def loaded(folder: Path) -> list[tuple[int, float, float]]:
             waiter.wait(0.2)
         waiter.wait(2)
         owner = psutil.Process(server.process.pid)
-        (worker,) = owner.children()
+        # Beside it there may be a process that waits for a training.
+        (worker,) = (one for one in owner.children() if "varv.app.server.worker" in one.cmdline())
         clients = [
             Client(server.control, server.inference, f"client-{number}") for number in range(N_CLIENTS)
         ]

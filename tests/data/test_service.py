@@ -473,6 +473,16 @@ class TestCompacted:
         assert not stored.datasets.has_come(TRIPS, "at", "w-0015")
         assert not stored.datasets.has_come(TRIPS, "at", "v-001")
 
+    def test_what_was_committed_and_compacted_at_once_is_not_counted_twice(self, store, monkeypatch):
+        monkeypatch.setattr(table_folder, "_MANY", 2)
+        made = []
+        for number in (1, 2):
+            rows = base((f"k{number}", at(number), number))
+            made += store.datasets.prepare_append(TRIPS, "at", rows, segment=f"w-{number:03d}").facts
+        store.commit(made)
+        store.commit(store.datasets.compact(TRIPS))
+        assert store.datasets._stored_so_far(TRIPS, "at").height == 2
+
     def test_batches_come_by_their_names(self, stored):
         found = [(name, rows["id"].to_list()) for name, rows in stored.datasets.segments(TRIPS, "at")]
         assert found == [(f"w-{number:03d}", [f"k{number}"]) for number in range(1, 7)]

@@ -206,7 +206,7 @@ class Datasets:
             waiting = [
                 made
                 for place, (_, made) in self._pending.items()
-                if view.batch(*place) is None and place[:2] == (dataset.name, part)
+                if not view.is_on_record(*place) and place[:2] == (dataset.name, part)
             ]
         rows = [made.rows for made in waiting if made.accepted]
         return pl.concat([self.read_part(dataset, part), *rows])
@@ -294,7 +294,7 @@ class Datasets:
         place = (dataset.name, part, segment)
         with self._views.reading(DatasetsView) as view:
             held = view.quarantined(*place)
-            self._pending = {one: made for one, made in self._pending.items() if view.batch(*one) is None}
+            self._pending = {one: made for one, made in self._pending.items() if not view.is_on_record(*one)}
         came = self._came(*place)
         if came is None:
             pending = self._pending.get(place)
@@ -426,9 +426,7 @@ class Datasets:
             The head of the ledger.
         """
         with self._views.reading(DatasetsView) as view:
-            is_settled = all(
-                view.batch(*place) is not None or view.may_have_come(*place) for place in self._pending
-            )
+            is_settled = all(view.is_on_record(*place) for place in self._pending)
             version = view.version(dataset.name)
         keys, snapshots = self._keys.get(dataset.name), self._snapshots
         if (

@@ -204,6 +204,11 @@ class DatasetsView(msgspec.Struct):
         """Return whether a batch that `batch` does not know may be one of before; False is certain."""
         return self.catalogue(dataset, part).may_lie_in_files(segment)
 
+    def is_on_record(self, dataset: str, part: str, segment: str) -> bool:
+        """Return whether a batch, one of the last of its writer, has come."""
+        came = self.batch(dataset, part, segment) is not None
+        return came or self.may_have_come(dataset, part, segment)
+
     def quarantined(self, dataset: str, part: str, segment: str) -> Quarantined | None:
         """Return the rows of a batch that are in quarantine, if any are."""
         return self.held.get((dataset, part, segment))
