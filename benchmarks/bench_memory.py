@@ -1,7 +1,7 @@
 """What requests leave in memory, and what a restart takes: ``python benchmarks/bench_memory.py [rows]``.
 
-A server is started on a project as `varv init` writes it. Requests of forty rows with keys of their own are
-answered, captured and ingested, and the outcome of each row is sent. The resident memory of the owner and of
+A server is started on a project as `varv init` writes it. Requests of forty rows, or of as many as a second
+number says, with keys of their own are answered, captured and ingested, and the outcome of each row is sent. The resident memory of the owner and of
 its worker is read after each tenth of the load; then the server is stopped, started, killed and started
 again, each time until it answers. Exits 1 if a bar is missed; the bars are those of 5,000,000 rows.
 """
@@ -22,7 +22,7 @@ from bench_serving import ROW
 from served import VARV, ready, started
 from varv.kernel.clock import wall_seconds
 
-ROWS = 40
+ROWS = int(sys.argv[2]) if len(sys.argv) > 2 else 40
 N_ROWS = int(sys.argv[1]) if len(sys.argv) > 1 else 200_000
 STEPS = 10
 STEP = N_ROWS // STEPS
