@@ -1,9 +1,10 @@
 """What requests leave in memory, and what a restart takes: ``python benchmarks/bench_memory.py [rows]``.
 
 A server is started on a project as `varv init` writes it. Requests of forty rows, or of as many as a second
-number says, with keys of their own are answered, captured and ingested, and the outcome of each row is sent. The resident memory of the owner and of
-its worker is read after each tenth of the load; then the server is stopped, started, killed and started
-again, each time until it answers. Exits 1 if a bar is missed; the bars are those of 5,000,000 rows.
+number says, with keys of their own are answered, captured and ingested, and the outcome of each row is sent.
+The resident memory of the owner and of its worker is read after each tenth of the load; then the server is
+stopped, started, killed and started again, each time until it answers. Exits 1 if a bar is missed; the bars
+are those of 5,000,000 rows.
 """
 
 from __future__ import annotations
