@@ -21,15 +21,18 @@ import os
 import re
 import threading
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from varv.kernel.errors import Corrupt, InvalidInput
+from varv.kernel.errors import Corrupt, InvalidInput, StorageFull
 from varv.kernel.storage import storing
 
 _LARGEST_ROW_BYTES = 1 << 20
+_MOST_BYTES = 4 << 20
+"""A longer file is followed by another: each is taken in as a whole, in memory."""
 _LOCK = "lock"
 
 
@@ -111,13 +114,7 @@ class CaptureLog:
         """
         with self._lock:
             if self._file >= 0 and os.fstat(self._file).st_size:
-                with storing("capture file", self._path()):
-                    os.fsync(self._file)
-                    following = self._open(self._number + 1)
-                os.close(self._file)
-                self._file = following
-                self._number += 1
-                self._seal = _first_seal(self._path())
+                self._go_on_in_another()
             current = self._path()
         return [path for path in sorted(self._folder.glob("[0-9]*.jsonl")) if path != current]
 
@@ -135,20 +132,38 @@ class CaptureLog:
                 self._file = self._owned = -1
 
     def _append(self, lines: Sequence[bytes], *, durable: bool) -> None:
-        with self._lock, storing("capture file", self._path()):
-            if self._file < 0:
-                self._begin()
-            size = os.fstat(self._file).st_size
-            sealed, seal = _sealed(lines, self._seal)
-            try:
-                _write_all(self._file, sealed)
-                if durable:
-                    os.fsync(self._file)
-            except OSError:
-                # Half a row must not spoil the row that is written after it.
-                os.ftruncate(self._file, size)
-                raise
-            self._seal = seal
+        with self._lock:
+            with storing("capture file", self._path()):
+                if self._file < 0:
+                    self._begin()
+                size = os.fstat(self._file).st_size
+                sealed, seal = _sealed(lines, self._seal)
+                try:
+                    _write_all(self._file, sealed)
+                    if durable:
+                        os.fsync(self._file)
+                except OSError:
+                    # Half a row must not spoil the row that is written after it.
+                    os.ftruncate(self._file, size)
+                    raise
+                self._seal = seal
+            self._go_on(size + len(sealed))
+
+    def _go_on(self, size: int) -> None:
+        """Go on in another file, once this one is long."""
+        if size > _MOST_BYTES:
+            # What is refused now is tried with the next row; this one is kept.
+            with suppress(StorageFull):
+                self._go_on_in_another()
+
+    def _go_on_in_another(self) -> None:
+        with storing("capture file", self._path()):
+            os.fsync(self._file)
+            following = self._open(self._number + 1)
+        os.close(self._file)
+        self._file = following
+        self._number += 1
+        self._seal = _first_seal(self._path())
 
     def _begin(self) -> None:
         """Make the folder, lock it, and open its first file; what a failed try has left is used."""
