@@ -10,9 +10,7 @@ from varv.data.model import BatchQuarantined, DatasetVersionAppended, RepeatsDro
 from varv.kernel.clock import Instant
 from varv.kernel.codec import Digest
 from varv.kernel.ids import Version
-from varv.kernel.ledger import Entry, Ledger
-
-_BATCH = 1000
+from varv.kernel.ledger import Ledger, entries_of
 
 
 class DatasetVersion(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,7 +51,7 @@ def versions_of(
     version
         The last version up to there.
     """
-    for entry in _entries(ledger, dataset, after):
+    for entry in entries_of(ledger, stream_of(dataset), after):
         event = entry.event
         if isinstance(event, DatasetVersionAppended):
             version += 1
@@ -75,7 +73,7 @@ def versions_of(
 def batch_of(ledger: Ledger, dataset: str, part: str, segment: str) -> Came | None:
     """Return what became of a batch, however long ago; None if it never came."""
     batch, rows, version, n_versions = None, None, None, 0
-    for entry in _entries(ledger, dataset, 0):
+    for entry in entries_of(ledger, stream_of(dataset)):
         event = entry.event
         n_versions += isinstance(event, DatasetVersionAppended)
         if getattr(event, "segment", None) != segment or getattr(event, "part", None) != part:
@@ -89,9 +87,3 @@ def batch_of(ledger: Ledger, dataset: str, part: str, segment: str) -> Came | No
             case BatchQuarantined():
                 batch = event.batch or event.digest
     return None if batch is None else Came(batch, rows, version)
-
-
-def _entries(ledger: Ledger, dataset: str, after: int) -> Iterator[Entry]:
-    while entries := ledger.read(after, stream_of(dataset), _BATCH):
-        yield from entries
-        after = entries[-1].version

@@ -27,7 +27,7 @@ from varv.kernel.clock import iso
 from varv.kernel.codec import Digest
 from varv.kernel.columns import TIME, FolderColumns
 from varv.kernel.errors import NotFound
-from varv.kernel.ledger import Entry, Ledger
+from varv.kernel.ledger import Entry, Ledger, entries_of
 from varv.kernel.sagas import TimerFired
 from varv.kernel.views import Views
 from varv.kernel.wording import brief, count
@@ -36,6 +36,7 @@ from varv.registry import Lineage, RegistryView, lineage
 from varv.serving.predictions import predictions_of
 from varv.serving.scores import answer_schema, scores_in
 from varv.serving.views import RoutingView
+from varv.serving.views import stream_of as requests_stream
 from varv.tasks import Task
 
 LONGEST_CHAIN = 200
@@ -281,13 +282,13 @@ def _appended(
     ledger: Ledger, dataset: str, wanted: Collection[tuple[str, str]]
 ) -> dict[tuple[str, str], int]:
     """Return the entries that put batches on record, by part and segment, in their order."""
-    stream, position, found = stream_of(dataset), 0, dict[tuple[str, str], int]()
-    while len(found) < len(wanted) and (entries := ledger.read(position, stream=stream, limit=1000)):
-        for entry in entries:
-            event = entry.event
-            if isinstance(event, DatasetVersionAppended) and (event.part, event.segment) in wanted:
-                found[event.part, event.segment] = entry.seq
-        position = entries[-1].version
+    found = dict[tuple[str, str], int]()
+    for entry in entries_of(ledger, stream_of(dataset)):
+        event = entry.event
+        if isinstance(event, DatasetVersionAppended) and (event.part, event.segment) in wanted:
+            found[event.part, event.segment] = entry.seq
+        if len(found) == len(wanted):
+            break
     return found
 
 
@@ -357,12 +358,9 @@ def _numbers(event: object) -> dict[str, float]:
 
 
 def _served_in(ledger: Ledger, model: str, segment: str) -> Entry:
-    stream, position = f"requests/{model}", 0
-    while entries := ledger.read(position, stream=stream, limit=1000):
-        for entry in entries:
-            if entry.name == "serving.requests_served" and f'"{segment}"'.encode() in entry.data:
-                return entry
-        position = entries[-1].version
+    for entry in entries_of(ledger, requests_stream(model)):
+        if entry.name == "serving.requests_served" and f'"{segment}"'.encode() in entry.data:
+            return entry
     raise NotFound(
         "segment", segment, "is in no entry", hint="it was written but never taken in; run varv up"
     )

@@ -12,6 +12,7 @@ position: ``by=0`` means the first fact of the same change.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from typing import NewType, Protocol
 
 import msgspec
@@ -276,6 +277,13 @@ class Ledger(Protocol):
     def close(self) -> None:
         """Give the store back; closing twice is harmless."""
         ...
+
+
+def entries_of(ledger: Ledger, stream: str, after: int = 0) -> Iterator[Entry]:
+    """Yield the entries of a stream with a version above `after`, a thousand read at a time."""
+    while entries := ledger.read(after, stream, 1000):
+        yield from entries
+        after = entries[-1].version
 
 
 def entry_hash(previous: bytes, entry: Entry) -> bytes:

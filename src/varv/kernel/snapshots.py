@@ -21,6 +21,7 @@ import tempfile
 import weakref
 from collections.abc import Callable
 from contextlib import suppress
+from functools import cache
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Generic, NamedTuple, TypeVar
@@ -104,8 +105,11 @@ def fingerprint(form: str) -> str:
     return f"{form}, polars {pl.__version__}, numpy {np.__version__}, {sys.byteorder}"
 
 
+@cache
 def code_in(folder: Path) -> str:
-    """Return what changes with any file of Python below a folder: another code may fold to other states."""
+    """Return what changes with any file of Python below a folder: another code may fold to other states. A
+    process goes by what it found first, as by the code that it has imported.
+    """
     found = sorted((path.relative_to(folder).as_posix(), path.stat()) for path in folder.rglob("*.py"))
     return digest_of([[name, of.st_size, of.st_mtime_ns] for name, of in found])
 

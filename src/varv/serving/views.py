@@ -9,7 +9,7 @@ import msgspec
 from varv.kernel.catalogue import Catalogue, Compacted, Extent
 from varv.kernel.clock import HOUR, Instant
 from varv.kernel.codec import Event
-from varv.kernel.ledger import Entry, Ledger
+from varv.kernel.ledger import Entry, Ledger, entries_of
 from varv.kernel.views import Views
 from varv.serving.backfill import Backfilled
 from varv.serving.model import (
@@ -121,5 +121,5 @@ def was_served(views: Views, ledger: Ledger, model: str, segment: str) -> bool:
         held = routing.catalogue(model)
         if segment in held.alone or not held.may_lie_in_files(segment):
             return segment in held.alone
-    entries = ledger.read(stream=stream_of(model))
+    entries = (one for one in entries_of(ledger, stream_of(model)) if one.name == RequestsServed.event_name)
     return any(isinstance(one.event, RequestsServed) and one.event.segment == segment for one in entries)
