@@ -339,6 +339,8 @@ class Explorer:
         self.saga, self.champion, self.former, self.plan = saga, champion, former, plan
         self.came_from: dict[World, tuple[World, str] | None] = {}
         self.edges: dict[World, set[World]] = {}
+        # A step depends on nothing else, and many worlds differ only in what lies outside the saga.
+        self._step = cache(lambda state, event: saga.step(state, event, NOW))
 
     def explore(self) -> None:
         start = self.start()
@@ -415,7 +417,7 @@ class Explorer:
         return {**(OF_TWO if len(self.plan.guarded) > 1 else EVIDENCE), **counts(epoch)}
 
     def told(self, world: World, event: Event) -> World:
-        step = self.saga.step(world.saga, event, NOW)
+        step = self._step(world.saga, event)
         self.check_step(world, event, step)
         timers = set(world.timers)
         for timer in step.timers:

@@ -207,9 +207,10 @@ class Live:
         learned = [fact for dataset in home.declared for fact in home.datasets.infer_gained(dataset)]
         home.engine.tell(facts=learned)
         self.state = "restoring"
+        # Those that answer first: nobody's request waits for what monitors and trainings look at.
+        home.fleet.restore()
         for parts in home.models.values():
             home.restore(parts)
-        home.fleet.restore()
         self._sources_due = True
 
     def _ingest_new_datasets(self) -> None:
