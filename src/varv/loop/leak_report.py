@@ -15,6 +15,7 @@ import polars as pl
 from varv.data import Dataset, Datasets
 from varv.kernel.clock import DAY, WEEK, Instant
 from varv.kernel.codec import Event
+from varv.kernel.columns import TIME
 from varv.kernel.errors import VarvError
 from varv.kernel.ids import ModelName
 from varv.kernel.observe import log
@@ -78,7 +79,8 @@ class LeakReport:
         return () if finding is None else (LeakNoticed(finding=finding),)
 
     def reread(self, model: ModelName, datasets: Sequence[Dataset]) -> tuple[Event, ...]:
-        """Return a notice for each column whose stored rows read otherwise in the source now.
+        """Return a notice for each column whose stored rows read otherwise in the source now; rows from
+        a day before the source's first to a day after its last are compared.
 
         A source that cannot be read now is left out; the loop does not need it any more.
         """
@@ -90,7 +92,13 @@ class LeakReport:
             except VarvError as error:
                 log(_LOG, logging.WARNING, "source.not_read_again", dataset=dataset.name, why=str(error))
                 continue
-            before = self._datasets.read_part(dataset, dataset.event_time)
+            if now.is_empty():
+                continue
+            # Most of what is stored came live, and no source has that.
+            times = now[dataset.event_time].cast(TIME).to_physical()
+            first, last = int(times.min()), int(times.max())  # type: ignore[bad-argument-type]
+            since, until = Instant(first - DAY), Instant(last + DAY)
+            before = self._datasets.read_part(dataset, dataset.event_time, since=since, until=until)
             found += changed_rows(dataset.name, dataset.key, before, now)
         return new_notices(self._views, model, found)
 
