@@ -17,7 +17,10 @@ class _Direct(httpx.BaseTransport):
 
         async def ask() -> httpx.Response:
             answer = await self._inner.handle_async_request(request)
-            return httpx.Response(answer.status_code, headers=answer.headers, content=await answer.aread())
+            whole = await answer.aread()  # inflated, if it came deflated
+            said = answer.headers.items()
+            headers = {"was-encoded" if name == "content-encoding" else name: value for name, value in said}
+            return httpx.Response(answer.status_code, headers=headers, content=whole)
 
         return asyncio.run(ask())
 

@@ -35,8 +35,16 @@ class TooLarge(InvalidInput):
     code = "invalid_input"
 
 
+class UnsupportedMedia(InvalidInput):
+    """Is in a form that is not known here."""
+
+    code = "invalid_input"
+
+
 def status_of(error: VarvError) -> int:
     """Return the HTTP status of an error."""
+    if isinstance(error, UnsupportedMedia):
+        return 415
     return 413 if isinstance(error, TooLarge) else STATUS[error.code]
 
 
@@ -68,7 +76,7 @@ def require_json(request: Request, *, said: bool = True) -> None:
     InvalidInput
         If the content type is another.
     """
-    given = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    given = content_type(request)
     if given != "application/json" and (said or given):
         raise InvalidInput(
             "request",
@@ -77,3 +85,8 @@ def require_json(request: Request, *, said: bool = True) -> None:
             content_type=given,
             hint="send content-type: application/json",
         )
+
+
+def content_type(request: Request) -> str:
+    """Return what a body is said to be, without parameters."""
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()

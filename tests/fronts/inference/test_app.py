@@ -165,7 +165,7 @@ BAD_FRAMES = {
     "records that differ": {"dataframe_records": [RECORD, {"load": 1.0}]},
     "rows of another width": {"dataframe_split": {"columns": ["load"], "data": [[1.0, 2.0]]}},
     "a column twice": {"dataframe_split": {"columns": ["load", "load"], "data": [[1.0, 2.0]]}},
-    "another format": {"instances": [RECORD]},
+    "another format": {"rows": [RECORD]},
 }
 
 
@@ -255,10 +255,54 @@ def test_a_datatype_that_does_not_agree_is_refused(client, name, datatype, data,
     assert said in answer.json()["error"]
 
 
-def test_a_body_must_not_say_that_it_is_something_else(client):
-    answer = client.post("/invocations", content=b"{}", headers={"content-type": "text/csv"})
-    assert answer.status_code == 400
-    assert "content-type: application/json" in answer.json()["hint"]
+@pytest.mark.parametrize(
+    "given", ["text/html", "application/x-ndjson", "text/csv; charset=latin-1", "application/json; v=2"]
+)
+def test_a_body_of_another_type_or_charset_is_refused(client, given):
+    answer = client.post("/invocations", content=b"{}", headers={"content-type": given})
+    assert answer.status_code == 415
+    assert answer.json()["hint"]
+    told = client.post(f"{MODEL}/infer", content=b"{}", headers={"content-type": "text/csv"})
+    assert told.status_code == 400
+    assert "content-type: application/json" in told.json()["hint"]
+
+
+@pytest.mark.parametrize(("method", "path", "status"), [("GET", "/v3", 404), ("GET", f"{MODEL}/infer", 405)])
+def test_what_goes_nowhere_is_told_in_the_form_of_the_protocol(client, method, path, status):
+    answer = client.request(method, path)
+    assert answer.status_code == status
+    assert path in answer.json()["error"]
+
+
+def test_the_list_the_configuration_and_the_statistics_of_models(client):
+    assert client.post("/v2/repository/index").json() == [
+        {"name": "late-parcel", "version": "1", "state": "READY", "reason": ""}
+    ]
+    config = client.get(f"{MODEL}/config").json()
+    assert {"name": "route", "data_type": "TYPE_STRING", "dims": [-1]} in config["input"]
+    assert config["version_policy"] == {"specific": {"versions": [1]}}
+    [before] = client.get(f"{MODEL}/stats").json()["model_stats"]
+    infer(client, inputs=tensors(3))
+    infer(client, inputs=[])
+    [after] = client.get("/v2/models/stats").json()["model_stats"]
+    assert after["inference_count"] - before["inference_count"] == 3
+    assert after["execution_count"] - before["execution_count"] == 1
+    stages, earlier = after["inference_stats"], before["inference_stats"]
+    assert stages["success"]["count"] - earlier["success"]["count"] == 1
+    assert stages["fail"]["count"] - earlier["fail"]["count"] == 1
+    parts = sum(stages[name]["ns"] for name in ("compute_input", "compute_infer", "compute_output"))
+    assert 0 < stages["success"]["ns"] <= parts + 3
+    assert client.get(f"{MODEL}/versions/9/stats").status_code == 404
+
+
+def test_which_models_are_loaded_is_not_the_callers_to_say(client):
+    place = "/v2/repository/models"
+    assert client.post(f"{place}/late-parcel/load").status_code == 200
+    assert client.post(f"{place}/other/load").status_code == 404
+    config = {"parameters": {"config": "{}"}}
+    assert client.post(f"{place}/late-parcel/load", json=config).status_code == 403
+    answer = client.post(f"{place}/late-parcel/unload")
+    assert (answer.status_code, "--retire" in answer.json()["hint"]) == (403, True)
 
 
 def test_too_many_rows_are_too_large(client):
@@ -268,7 +312,7 @@ def test_too_many_rows_are_too_large(client):
 
 @pytest.mark.parametrize("said", [True, False])
 def test_a_body_beyond_the_limit_is_refused_by_what_it_says_or_while_it_arrives(served, monkeypatch, said):
-    monkeypatch.setattr("varv.fronts.inference.MOST_BYTES", 1000)
+    monkeypatch.setattr("varv.fronts.inference.app.MOST_BYTES", 1000)
     inference = Inference()
     inference.models = dict(served.answering_of)
     with asking(create_inference(inference)) as client:

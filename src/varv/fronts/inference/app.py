@@ -1,0 +1,342 @@
+"""The ASGI application of the data plane.
+
+A small request is answered on the event loop, since that takes less time than handing it to a thread. Large
+ones go to a thread, one at a time, so that they hold up each other and nobody else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from collections.abc import Awaitable, Callable
+from typing import Any
+from urllib.parse import quote
+
+import msgspec
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from varv import __version__
+from varv.fronts.encodings import deflated, inflated
+from varv.fronts.gateway import Bodies, require_own_site
+from varv.fronts.inference import about, oip, scoring
+from varv.fronts.inference.served import Inference
+from varv.fronts.problems import (
+    UnsupportedMedia,
+    content_type,
+    json_response,
+    require_json,
+    retry_headers,
+    status_of,
+)
+from varv.kernel.clock import Clock, SystemClock, wall_seconds
+from varv.kernel.errors import InvalidInput, PermissionDenied, VarvError
+from varv.serving import Answering, Answers
+from varv.serving.scores import scores_in
+
+MOST_BYTES = 16 << 20
+MOST_BYTES_TOGETHER = 64 << 20
+INLINE_BYTES = 16 << 10
+"""Above this a request is answered in a thread; some sixty rows."""
+
+
+class IndexRequest(msgspec.Struct):
+    """A request for the list of models."""
+
+    ready: bool = False
+
+
+class LoadRequest(msgspec.Struct):
+    """A request to load or unload a model."""
+
+    parameters: dict[str, Any] = {}
+
+
+def create_inference(inference: Inference) -> Starlette:
+    """Return the ASGI application of the data plane."""
+    served = _Protocols(inference)
+    model = "/v2/models/{model}"
+    version = f"{model}/versions/{{version}}"
+    routes = [
+        Route("/v2", served.server),
+        Route("/v2/health/live", served.live),
+        Route("/v2/health/ready", served.ready),
+        Route("/v2/models", served.models),
+        *(Route(place, served.model) for place in (model, version)),
+        *(Route(f"{place}/ready", served.model_ready) for place in (model, version)),
+        *(Route(f"{place}/config", served.config) for place in (model, version)),
+        *(Route(f"{place}/stats", served.stats) for place in (model, version)),
+        Route(f"{model}/infer", served.infer, methods=["POST"]),
+        Route(f"{version}/infer", served.infer_version, methods=["POST"]),
+        Route("/v2/repository/index", served.index, methods=["POST"]),
+        Route("/v2/repository/models/{model}/load", served.load, methods=["POST"]),
+        Route("/v2/repository/models/{model}/unload", served.unload, methods=["POST"]),
+        Route("/v1/models", served.models),
+        Route("/v1/models/{model}:predict", served.predict, methods=["POST"]),
+        Route("/v1/models/{model}", served.model_of_before),
+        Route("/invocations", served.invocations, methods=["POST"]),
+        Route("/invocations/{model}", served.invocations, methods=["POST"]),
+        Route("/ping", served.ready),
+        Route("/health", served.ready),
+        Route("/version", served.version),
+    ]
+    return Starlette(routes=routes, exception_handlers={HTTPException: _no_place})
+
+
+async def _no_place(request: Request, error: Exception) -> Response:
+    """Answer what goes to no place of ours, or with a method that it does not take."""
+    assert isinstance(error, HTTPException), "it is registered for no other"
+    text = f"{request.method} {request.url.path[:200]}: {error.detail}"
+    return json_response({"error": text}, status=error.status_code, headers=dict(error.headers or {}))
+
+
+Handler = Callable[[Any, Request], Awaitable[Response]]
+
+
+def _told(handler: Handler) -> Handler:
+    """Return `handler` with our errors as responses, in a body that clients of both protocols understand."""
+
+    @functools.wraps(handler)
+    async def answer(self: Any, request: Request) -> Response:
+        try:
+            return await handler(self, request)
+        except VarvError as error:
+            field = error.name if error.kind in ("column", "field") else ""
+            body = {**error.described(), "error": str(error), "message": str(error), "field": field}
+            body["error_code"] = error.code.upper()
+            return json_response(body, status=status_of(error), headers=retry_headers(error))
+
+    return answer
+
+
+class _Protocols:
+    def __init__(self, inference: Inference) -> None:
+        self._inference = inference
+        self._bodies = Bodies(MOST_BYTES, MOST_BYTES_TOGETHER)
+        self._large = asyncio.Semaphore(1)
+        self._clock: Clock = SystemClock()
+
+    # What is there
+
+    async def server(self, request: Request) -> Response:
+        return json_response({"name": "varv", "version": __version__, "extensions": about.EXTENSIONS})
+
+    async def live(self, request: Request) -> Response:
+        return json_response({"live": True})
+
+    async def version(self, request: Request) -> Response:
+        return json_response(__version__)
+
+    async def ready(self, request: Request) -> Response:
+        ready = self._inference.ready
+        return json_response(
+            {"ready": ready}, status=200 if ready else 503, headers={} if ready else {"retry-after": "1"}
+        )
+
+    @_told
+    async def model_ready(self, request: Request) -> Response:
+        ready = bool(self._model(request).versions)
+        return json_response({"ready": ready}, status=200 if ready else 503)
+
+    async def models(self, request: Request) -> Response:
+        return json_response({"models": [one.model for one in self._inference.models.values()]})
+
+    @_told
+    async def model_of_before(self, request: Request) -> Response:
+        answering = self._model(request)
+        return json_response({"name": answering.model, "ready": bool(answering.versions)})
+
+    @_told
+    async def model(self, request: Request) -> Response:
+        if request.path_params["model"] == "stats" and "stats" not in self._inference.models:
+            several = list(self._inference.models.values())
+            return json_response(about.statistics(self._inference, several))
+        return json_response(about.metadata(self._model(request)))
+
+    @_told
+    async def config(self, request: Request) -> Response:
+        return json_response(about.configuration(self._model(request)))
+
+    @_told
+    async def stats(self, request: Request) -> Response:
+        return json_response(about.statistics(self._inference, [self._model(request)]))
+
+    @_told
+    async def index(self, request: Request) -> Response:
+        def answer(body: bytes) -> Response:
+            only_ready = oip.decoded(body, IndexRequest).ready if body else False
+            return json_response(about.index(self._inference, only_ready=only_ready))
+
+        return await self._answered(request, answer)
+
+    @_told
+    async def load(self, request: Request) -> Response:
+        def answer(body: bytes) -> Response:
+            answering = self._model(request)
+            given = oip.decoded(body, LoadRequest).parameters if body else {}
+            if given:
+                raise _not_the_callers(answering, "is loaded as it was registered", "send no parameters")
+            return json_response({})
+
+        return await self._answered(request, answer)
+
+    @_told
+    async def unload(self, request: Request) -> Response:
+        def answer(_: bytes) -> Response:
+            hint = "take it out of the project and run varv apply with --retire"
+            raise _not_the_callers(self._model(request), "goes by what is declared", hint)
+
+        return await self._answered(request, answer)
+
+    def _model(self, request: Request) -> Answering:
+        """Return what answers for the model that a path names, and the version if it names one."""
+        return self._inference.version(request.path_params["model"], request.path_params.get("version"))
+
+    # Answers
+
+    @_told
+    async def infer(self, request: Request) -> Response:
+        json_bytes = request.headers.get(oip.JSON_BYTES)
+        # Clients call JSON so too, once they may ask for bytes.
+        if content_type(request) != "application/octet-stream":
+            require_json(request, said=False)
+        name = request.path_params["model"]
+        return await self._answered(request, lambda body: self._infer(body, json_bytes, name))
+
+    @_told
+    async def infer_version(self, request: Request) -> Response:
+        self._model(request)
+        version = request.path_params["version"]
+        hint = "leave /versions out: which version answers is the rollout's to say, and the answer names it"
+        raise InvalidInput("version", version[:80], "is not the caller's to choose", hint=hint)
+
+    def _infer(self, body: bytes, json_bytes: str | None, model: str) -> Response:
+        answering = self._inference.model(model)
+
+        def write(asked: oip.Asked, answered: Answers) -> Response:
+            said = oip.written(asked, answering, answered)
+            headers = _headers(answered, asked.id)
+            if said.json_bytes is None:
+                return Response(said.body, 200, headers, media_type="application/json")
+            headers[oip.JSON_BYTES] = str(said.json_bytes)
+            return Response(said.body, 200, headers, media_type="application/octet-stream")
+
+        return self._timed(answering, lambda: oip.read(body, json_bytes, answering), write)
+
+    @_told
+    async def invocations(self, request: Request) -> Response:
+        given = request.headers.get("x-request-id", "")
+        model = request.path_params.get("model") or request.headers.get("x-varv-model", "")
+        read = _reader(request)
+
+        def answer(body: bytes) -> Response:
+            answering = self._inference.model(model) if model else self._inference.only()
+            return self._scored(answering, lambda: read(body, answering), given)
+
+        return await self._answered(request, answer)
+
+    @_told
+    async def predict(self, request: Request) -> Response:
+        require_json(request, said=False)
+        given = request.headers.get("x-request-id", "")
+
+        def answer(body: bytes) -> Response:
+            answering = self._model(request)
+            return self._scored(answering, lambda: scoring.read_predict(body, answering), given)
+
+        return await self._answered(request, answer)
+
+    def _scored(self, answering: Answering, read: Callable[[], scoring.Columns], given_id: str) -> Response:
+        """Answer in the plain form that scoring clients take."""
+
+        def write(asked: oip.Asked, answered: Answers) -> Response:
+            task = answering.task
+            predictions = {"predictions": task.plain(scores_in(answered.rows, task))}
+            return json_response(predictions, headers=_headers(answered, asked.id))
+
+        return self._timed(answering, lambda: oip.Asked(read(), oip.id_of(given_id), ()), write)
+
+    def _timed(
+        self,
+        answering: Answering,
+        read: Callable[[], oip.Asked],
+        write: Callable[[oip.Asked, Answers], Response],
+    ) -> Response:
+        """Read, answer and write, and count what each took."""
+        statistics, began = self._inference.statistics[answering.model], wall_seconds()
+        try:
+            asked = read()
+            known = wall_seconds()
+            answered = answering.answer(asked.columns, asked.id)
+            found = wall_seconds()
+            response = write(asked, answered)
+        except VarvError:
+            statistics.failed(wall_seconds() - began)
+            raise
+        ended = wall_seconds()
+        at = self._clock.now() / 1e6
+        statistics.answered(answered.rows.height, known - began, found - known, ended - found, at)
+        return response
+
+    async def _answered(self, request: Request, answer: Callable[[bytes], Response]) -> Response:
+        require_own_site(request)
+        async with self._bodies.receive(request) as body:
+            if len(body) <= INLINE_BYTES and "content-encoding" not in request.headers:
+                return deflated(request, answer(body))
+            async with self._large:
+                return await run_in_threadpool(self._answer_large, request, body, answer)
+
+    def _answer_large(self, request: Request, body: bytes, answer: Callable[[bytes], Response]) -> Response:
+        return deflated(request, answer(inflated(request, body, self._bodies.most_bytes)))
+
+
+_READERS: dict[str, Callable[[bytes, Answering], scoring.Columns]] = {
+    "": scoring.read_invocation,
+    "application/json": scoring.read_invocation,
+    "text/csv": scoring.columns_of_csv,
+}
+"""Of bodies to MLflow's scoring protocol, by their content type."""
+
+
+def _reader(request: Request) -> Callable[[bytes, Answering], scoring.Columns]:
+    """Return what reads a body of its content type.
+
+    Raises
+    ------
+    UnsupportedMedia
+        If there is none, or its charset is another than UTF-8.
+    """
+    _, _, parameters = request.headers.get("content-type", "").partition(";")
+    for parameter in filter(None, map(str.strip, parameters.split(";"))):
+        name, _, value = parameter.partition("=")
+        if name.strip().lower() != "charset" or value.strip(' "').lower() not in ("utf-8", "utf8"):
+            hint = "send UTF-8, and no other parameter than charset"
+            raise UnsupportedMedia("header", "content-type", "is not read", given=parameter[:80], hint=hint)
+    said = content_type(request)
+    if said not in _READERS:
+        hint = f"send {', '.join(filter(None, _READERS))}"
+        problem = "is of a type that is not read here"
+        raise UnsupportedMedia("request", "body", problem, content_type=said[:80], hint=hint)
+    return _READERS[said]
+
+
+def _not_the_callers(answering: Answering, problem: str, hint: str) -> PermissionDenied:
+    return PermissionDenied("model", answering.model, problem, hint=hint)
+
+
+def _headers(answered: Answers, request_id: str) -> dict[str, str]:
+    answers = answered.rows
+    # A client chooses the id, and a header holds printable ASCII without spaces around it.
+    plain = request_id.isascii() and request_id.isprintable() and request_id == request_id.strip()
+    shown = request_id if plain else quote(request_id)
+    return {
+        "x-request-id": shown,
+        "x-varv-version": oip.versions_in(answers),
+        "x-varv-epoch": str(answers["epoch"][0]),
+        "x-varv-arm": oip.arms_in(answers),
+        "x-varv-captured": "true" if answered.captured else "false",
+    }

@@ -1,0 +1,340 @@
+"""The Open Inference Protocol, version 2: its requests and answers, with tensors in JSON or as bytes.
+
+A body is a JSON text, or one followed by the bytes of its tensors in their order; a header says where they
+begin. Whoever gets bytes asks for them: for all outputs, or for one of them.
+
+Sources: the protocol's ``inference_rest``, and Triton's extensions ``binary_data`` and ``classification``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+import numpy as np
+import polars as pl
+
+from varv.fronts.datatypes import datatype_of, typed_values
+from varv.fronts.inference.tensors import HALVES, bytes_of, values_of
+from varv.fronts.problems import TooLarge
+from varv.kernel.errors import InvalidInput
+from varv.kernel.ids import new_secret
+from varv.serving import Answering, Answers
+from varv.serving.scores import Scores, scores_in
+from varv.tasks import OutputTensor, Task
+
+JSON_BYTES = "Inference-Header-Content-Length"
+"""The header that says how long the JSON before the bytes is."""
+LONGEST_ID = 1024
+ABOUT = {"version": "INT32", "arm": "BYTES", "key": "BYTES"}
+"""What every answer says beside the prediction."""
+
+
+class Tensor(msgspec.Struct):
+    """One input: the values of one request column."""
+
+    name: str
+    shape: list[int]
+    datatype: str
+    data: list[Any] | None = None
+    parameters: dict[str, Any] = {}
+
+
+class Output(msgspec.Struct):
+    """An output that the caller asks for."""
+
+    name: str
+    parameters: dict[str, Any] = {}
+
+
+class InferRequest(msgspec.Struct):
+    """A request."""
+
+    inputs: list[Tensor]
+    id: str = ""
+    parameters: dict[str, Any] = {}
+    outputs: list[Output] = []
+
+
+class Wanted(NamedTuple):
+    """An output, in the form in which it is asked for."""
+
+    name: str
+    binary: bool
+    n_classes: int
+    """So many of the highest numbers, as texts; 0 for all as numbers."""
+
+
+class Asked(NamedTuple):
+    """A request as it was understood: columns of one length, and what is to be said."""
+
+    columns: dict[str, list[Any]]
+    id: str
+    outputs: tuple[Wanted, ...]
+
+
+class Said(NamedTuple):
+    """The body of an answer, and how much of it is JSON, None if all is."""
+
+    body: bytes
+    json_bytes: int | None
+
+
+def decoded(body: bytes | memoryview, kind: type[Any]) -> Any:
+    """Return what a body of JSON holds.
+
+    Raises
+    ------
+    InvalidInput
+        If it is not JSON, or of another form; the field is named.
+    """
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except msgspec.ValidationError as error:
+        problem, _, path = str(error).partition(" - at `$")
+        field = path.strip(".`") or "body"
+        raise InvalidInput(
+            "field", field, f"is not valid: {problem}", hint="see the model's metadata"
+        ) from None
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
+        raise InvalidInput(
+            "request",
+            "body",
+            "is not JSON",
+            why=str(error)[:200],
+            hint="write null where a number is missing",
+        ) from None
+
+
+def id_of(given: str) -> str:
+    """Return the id of a request: the caller's, whatever it holds, or a new one."""
+    if len(given) > LONGEST_ID:
+        raise InvalidInput("field", "id", "is too long", hint=f"send {LONGEST_ID} characters at most")
+    return given or new_secret(12).hex()
+
+
+def read(body: bytes, json_bytes: str | None, answering: Answering) -> Asked:
+    """Return what a body asks.
+
+    Parameters
+    ----------
+    json_bytes
+        What the header says of the body, if it is there.
+
+    Raises
+    ------
+    InvalidInput
+        If it is not of the protocol, or asks for what there is not.
+    TooLarge
+        If it has more rows than one request may.
+    """
+    size = _json_bytes(json_bytes, len(body))
+    if size == 0 and json_bytes is not None:
+        return _raw(body, answering)
+    whole = memoryview(body)
+    asked = decoded(whole[:size], InferRequest)
+    columns = _columns(asked.inputs, whole[size:], answering)
+    return Asked(columns, id_of(asked.id), _wanted(asked, answering.task))
+
+
+def written(asked: Asked, answering: Answering, answered: Answers) -> Said:
+    """Return the body of an answer."""
+    answers, task = answered.rows, answering.task
+    predicted = scores_in(answers, task)
+    tensors = {one.name: one for one in task.tensors()}
+    outputs: list[dict[str, Any]] = []
+    parts: list[bytes] = []
+    for wanted in asked.outputs:
+        tensor = tensors.get(wanted.name)
+        said = _about(wanted.name, answers) if tensor is None else _predicted(tensor, predicted)
+        if wanted.n_classes:
+            said = _classified(said, wanted.n_classes, task.outputs)
+        if wanted.binary:
+            part = bytes_of(said["datatype"], said.pop("data"))
+            said["parameters"] = {"binary_data_size": len(part)}
+            parts.append(part)
+        outputs.append(said)
+    head = msgspec.json.encode(
+        {
+            "id": asked.id,
+            "model_name": answering.model,
+            "model_version": versions_in(answers),
+            "parameters": {
+                "epoch": answers["epoch"][0],
+                "arm": arms_in(answers),
+                "share": answers["share"][0],
+                "captured": answered.captured,
+            },
+            "outputs": outputs,
+        }
+    )
+    if not any(one.binary for one in asked.outputs):
+        return Said(head, None)
+    return Said(b"".join([head, *parts]), len(head))
+
+
+def versions_in(answers: pl.DataFrame) -> str:
+    """Return the versions that answered."""
+    return ",".join(map(str, sorted(set(answers["version"].to_list()))))
+
+
+def arms_in(answers: pl.DataFrame) -> str:
+    """Return the arms that answered."""
+    return ",".join(sorted(set(answers["arm"].to_list())))
+
+
+# Requests
+
+
+def _json_bytes(said: str | None, size: int) -> int:
+    if said is None:
+        return size
+    if not said.isdecimal() or len(said) > 18 or int(said) > size:
+        hint = "say how many bytes of the body are JSON"
+        raise InvalidInput("header", JSON_BYTES, "does not fit the body", given=said[:20], hint=hint)
+    return int(said)
+
+
+def _raw(body: bytes, answering: Answering) -> Asked:
+    """Return what a body without any JSON asks: it is the one tensor of a model of one column."""
+    required = [one for one in answering.columns.values() if one.required]
+    if len(required) != 1:
+        hint = "send the JSON of the protocol before the bytes"
+        raise InvalidInput("request", "body", "names no column", n_columns=len(required), hint=hint)
+    column, datatype = required[0], datatype_of(required[0].dtype)
+    values = values_of(column.name, datatype, memoryview(body))
+    _require_rows(len(values), answering.max_rows)
+    names = [*(one.name for one in answering.task.tensors()), *ABOUT]
+    found = {column.name: typed_values(column.name, datatype, values, column)}
+    return Asked(found, id_of(""), tuple(Wanted(name, binary=True, n_classes=0) for name in names))
+
+
+def _require_rows(n: int, most: int) -> None:
+    if n > most:
+        raise TooLarge("request", "inputs", f"has {n} rows", hint=f"{most} at most; send it in parts")
+
+
+def _columns(inputs: Sequence[Tensor], data: memoryview, answering: Answering) -> dict[str, list[Any]]:
+    if not inputs:
+        raise InvalidInput("field", "inputs", "is empty", hint="send one tensor for each request column")
+    found: dict[str, list[Any]] = {}
+    n_first, at = inputs[0].shape[0] if inputs[0].shape else 0, 0
+    for tensor in inputs:
+        name = tensor.name[:80]
+        if tensor.name in found:
+            raise InvalidInput("column", name, "is given twice", hint="send one tensor for each column")
+        n = tensor.shape[0] if tensor.shape in ([n_first], [n_first, 1]) else -1
+        if n < 1:
+            raise InvalidInput(
+                "column",
+                name,
+                f"has the shape {tensor.shape[:4]}",
+                hint="give every tensor the same shape [n], n at least 1",
+            )
+        _require_rows(n, answering.max_rows)
+        size = _binary_size(tensor, len(data) - at)
+        column = answering.columns.get(tensor.name)
+        values = _values(tensor, None if size is None else data[at : at + size])
+        if len(values) != n:
+            raise InvalidInput(
+                "column", name, f"has {len(values)} values for the shape [{n}]", hint="make them agree"
+            )
+        found[tensor.name] = typed_values(name, _known_as(tensor.datatype, size), values, column)
+        at += size or 0
+    if at < len(data):
+        hint = "say the size of each tensor in its parameter binary_data_size"
+        raise InvalidInput("request", "body", f"has {len(data) - at} bytes of no tensor", hint=hint)
+    return found
+
+
+def _binary_size(tensor: Tensor, left: int) -> int | None:
+    """Return how many bytes a tensor is, None if its values are in the JSON."""
+    size, name = tensor.parameters.get("binary_data_size"), tensor.name[:80]
+    if size is None:
+        if tensor.data is None:
+            raise InvalidInput("column", name, "has no data", hint="send data, or binary_data_size and bytes")
+        return None
+    if tensor.data is not None:
+        raise InvalidInput("column", name, "has data twice", hint="send data or binary_data_size, not both")
+    if type(size) is not int or not 0 <= size <= left:
+        hint = f"{left} bytes are left of the body"
+        raise InvalidInput("column", name, "has a binary_data_size that does not fit the body", hint=hint)
+    return size
+
+
+def _values(tensor: Tensor, data: memoryview | None) -> list[Any]:
+    if data is not None:
+        return values_of(tensor.name[:80], tensor.datatype, data)
+    given = tensor.data or []
+    return [value[0] if isinstance(value, list) and len(value) == 1 else value for value in given]
+
+
+def _known_as(datatype: str, size: int | None) -> str:
+    """Return the datatype as which values go on: halves are exact as whole fractions, once they are read."""
+    return "FP32" if size is not None and datatype in HALVES else datatype
+
+
+def _wanted(asked: InferRequest, task: Task) -> tuple[Wanted, ...]:
+    known = {one.name: one.datatype for one in task.tensors()} | ABOUT
+    all_binary = _flag(asked.parameters, "binary_data_output", default=False)
+    if not asked.outputs:
+        return tuple(Wanted(name, all_binary, 0) for name in known)
+    found = []
+    for output in asked.outputs:
+        if output.name not in known:
+            hint = f"there are {', '.join(known)}"
+            raise InvalidInput("field", "outputs", f"asks for {output.name[:80]!r}", hint=hint)
+        n_classes = output.parameters.get("classification", 0)
+        if type(n_classes) is not int or n_classes < 0:
+            raise InvalidInput("field", "classification", "is no number of classes", hint="send 1 or more")
+        if n_classes and known[output.name] == "BYTES":
+            hint = "ask for it of an output of numbers"
+            raise InvalidInput("field", "classification", f"is asked of {output.name!r}", hint=hint)
+        binary = _flag(output.parameters, "binary_data", default=all_binary)
+        found.append(Wanted(output.name, binary, n_classes))
+    return tuple(found)
+
+
+def _flag(parameters: Mapping[str, Any], name: str, *, default: bool) -> bool:
+    value = parameters.get(name, default)
+    if not isinstance(value, bool):
+        raise InvalidInput("field", name, "is neither true nor false", hint="send true or false")
+    return value
+
+
+# Answers
+
+
+def _predicted(tensor: OutputTensor, predicted: Scores) -> dict[str, Any]:
+    shape = [len(predicted), *tensor.tail]
+    return {
+        "name": tensor.name,
+        "datatype": tensor.datatype,
+        "shape": shape,
+        "data": tensor.values(predicted),
+    }
+
+
+def _about(name: str, answers: pl.DataFrame) -> dict[str, Any]:
+    return {
+        "name": name,
+        "datatype": ABOUT[name],
+        "shape": [answers.height],
+        "data": answers[name].to_list(),
+    }
+
+
+def _classified(said: Mapping[str, Any], n_classes: int, labels: Sequence[str]) -> dict[str, Any]:
+    """Return an output as its highest numbers, each as ``value:index:label``."""
+    numbers = np.array(said["data"], np.float64).reshape(said["shape"][0], -1)
+    width = numbers.shape[1]
+    best = np.argsort(-numbers, axis=1, kind="stable")[:, :n_classes]
+    named: Iterable[str] = labels if len(labels) == width else [""] * width
+    names = list(named)
+    texts = [
+        f"{numbers[row, index]:f}:{index}" + (f":{names[index]}" if names[index] else "")
+        for row in range(len(numbers))
+        for index in best[row].tolist()
+    ]
+    return {"name": said["name"], "datatype": "BYTES", "shape": list(best.shape), "data": texts}

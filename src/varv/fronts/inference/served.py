@@ -1,0 +1,138 @@
+"""What answers for each model, and how often and how long it did."""
+
+from __future__ import annotations
+
+import threading
+from collections import defaultdict
+from typing import Any
+
+from varv.kernel.clock import Instant, iso
+from varv.kernel.errors import InvalidInput, NotFound, Unavailable
+from varv.kernel.ids import ModelName
+from varv.serving import Answering
+
+
+class Statistics:
+    """How often requests of one model were answered by this process, and how long each stage took."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._n_rows = self._n_answered = self._n_failed = 0
+        self._read_s = self._answer_s = self._write_s = self._failed_s = 0.0
+        self._last = 0.0
+
+    def answered(self, n_rows: int, read_s: float, answer_s: float, write_s: float, at: float) -> None:
+        """Count one request that was answered: its stages in seconds, and when, in seconds since 1970."""
+        with self._lock:
+            self._n_rows += n_rows
+            self._n_answered += 1
+            self._read_s += read_s
+            self._answer_s += answer_s
+            self._write_s += write_s
+            self._last = at
+
+    def failed(self, took_s: float) -> None:
+        """Count one request that was refused or failed."""
+        with self._lock:
+            self._n_failed += 1
+            self._failed_s += took_s
+
+    def described(self) -> dict[str, Any]:
+        """Return the numbers as the statistics extension has them: counts, and nanoseconds."""
+        with self._lock:
+            n, whole = self._n_answered, self._read_s + self._answer_s + self._write_s
+            stages = {
+                "success": (n, whole),
+                "fail": (self._n_failed, self._failed_s),
+                # Nobody waits for a batch: a request is worked on once it is there.
+                "queue": (n, 0.0),
+                "compute_input": (n, self._read_s),
+                "compute_infer": (n, self._answer_s),
+                "compute_output": (n, self._write_s),
+                "cache_hit": (0, 0.0),
+                "cache_miss": (0, 0.0),
+            }
+            return {
+                "last_inference": round(1e3 * self._last),
+                "inference_count": self._n_rows,
+                "execution_count": n,
+                "inference_stats": {
+                    name: {"count": count, "ns": round(1e9 * took)} for name, (count, took) in stages.items()
+                },
+                "batch_stats": [],
+            }
+
+
+class Inference:
+    """What answers for each model, once there is something that can."""
+
+    def __init__(self) -> None:
+        self.models: dict[ModelName, Answering] = {}
+        self.retired: dict[ModelName, Instant] = {}
+        """Models that are not served any more, and since when."""
+        self.default: ModelName | None = None
+        """The model that a request means which names none."""
+        self.statistics: defaultdict[ModelName, Statistics] = defaultdict(Statistics)
+
+    @property
+    def ready(self) -> bool:
+        """Whether requests are answered, of every model."""
+        return bool(self.models) and all(one.versions for one in self.models.values())
+
+    def model(self, name: str) -> Answering:
+        """Return what answers for a model.
+
+        Raises
+        ------
+        Unavailable
+            If nothing can answer yet.
+        NotFound
+            If no model of that name is served.
+        """
+        if not self.models:
+            raise Unavailable(
+                "model", name, "is not loaded yet", hint="try again in a moment; see varv status"
+            )
+        answering = self.models.get(ModelName(name))
+        if answering is None and (at := self.retired.get(ModelName(name))) is not None:
+            problem = f"was retired on {iso(at)}"
+            raise NotFound("model", name, problem, hint=f"the models are {self._names}")
+        if answering is None:
+            raise NotFound("model", name[:80], "is not served here", hint=f"the models are {self._names}")
+        return answering
+
+    def version(self, name: str, version: str | None) -> Answering:
+        """Return what answers for a model, of which a version is in force if one is named.
+
+        Raises
+        ------
+        Unavailable, NotFound
+            As `model` does, or if the version is not in force.
+        """
+        answering = self.model(name)
+        if version and version not in map(str, answering.versions):
+            served = ", ".join(map(str, answering.versions)) or "none"
+            raise NotFound("version", version[:80], "is not served", hint=f"served are {served}")
+        return answering
+
+    def only(self) -> Answering:
+        """Return what answers for the only model, or for the one that was the only one at first: whoever
+        asked for it without its name still does.
+
+        Raises
+        ------
+        Unavailable
+            If nothing can answer yet.
+        InvalidInput
+            If there are several, so that a request has to name one.
+        """
+        if self.default in self.models:
+            return self.models[self.default]
+        if len(self.models) > 1:
+            hint = f"ask /invocations/NAME, or send the header x-varv-model; the models are {self._names}"
+            raise InvalidInput("request", "/invocations", "names no model", hint=hint)
+        return self.model(next(iter(self.models), ""))
+
+    @property
+    def _names(self) -> str:
+        return ", ".join(self.models)
