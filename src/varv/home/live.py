@@ -34,6 +34,7 @@ from varv.kernel.codec import Digest
 from varv.kernel.columns import segment_name
 from varv.kernel.errors import FailedPrecondition
 from varv.kernel.ids import ModelName
+from varv.kernel.memory import return_freed
 from varv.kernel.observe import log
 from varv.kernel.sagas import Fact
 from varv.loop.plan import loop_id
@@ -158,6 +159,9 @@ class Live:
             self._home.engine.tell(facts=self._home.compact())
         if compacts or self.keeping.is_due:
             self.keeping.keep()
+        if count:
+            # A file of captures is taken in as a whole, in objects of every size.
+            return_freed()
         return count
 
     def note_uncaptured(self, counts: Mapping[ModelName, int]) -> None:

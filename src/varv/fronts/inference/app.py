@@ -23,7 +23,8 @@ from starlette.routing import Route
 from varv import __version__
 from varv.fronts.encodings import deflated, inflated
 from varv.fronts.gateway import Bodies, require_own_site
-from varv.fronts.inference import about, oip, scoring
+from varv.fronts.inference import about, oip, pages, scoring, typed
+from varv.fronts.inference.openapi import document
 from varv.fronts.inference.served import Inference
 from varv.fronts.problems import (
     UnsupportedMedia,
@@ -75,6 +76,9 @@ def create_inference(inference: Inference) -> Starlette:
         Route("/v2/repository/index", served.index, methods=["POST"]),
         Route("/v2/repository/models/{model}/load", served.load, methods=["POST"]),
         Route("/v2/repository/models/{model}/unload", served.unload, methods=["POST"]),
+        Route("/models/{model}/predict", served.typed, methods=["POST"]),
+        Route("/openapi.json", served.openapi),
+        *pages.routes(inference, served.tried),
         Route("/v1/models", served.models),
         Route("/v1/models/{model}:predict", served.predict, methods=["POST"]),
         Route("/v1/models/{model}", served.model_of_before),
@@ -144,6 +148,9 @@ class _Protocols:
 
     async def models(self, request: Request) -> Response:
         return json_response({"models": [one.model for one in self._inference.models.values()]})
+
+    async def openapi(self, request: Request) -> Response:
+        return json_response(document(self._inference))
 
     @_told
     async def model_of_before(self, request: Request) -> Response:
@@ -249,6 +256,26 @@ class _Protocols:
             return self._scored(answering, lambda: scoring.read_predict(body, answering), given)
 
         return await self._answered(request, answer)
+
+    @_told
+    async def typed(self, request: Request) -> Response:
+        require_json(request)
+
+        def answer(body: bytes) -> Response:
+            answering = self._model(request)
+
+            def write(asked: oip.Asked, answered: Answers) -> Response:
+                said = typed.written(asked, answering, answered)
+                return json_response(said, headers=_headers(answered, asked.id))
+
+            return self._timed(answering, lambda: typed.read(body, answering), write)
+
+        return await self._answered(request, answer)
+
+    def tried(self, answering: Answering, columns: scoring.Columns) -> dict[str, Any]:
+        """Answer what a person has typed into the page; it is a request like any other."""
+        asked = oip.Asked(columns, oip.id_of(""), ())
+        return typed.written(asked, answering, answering.answer(asked.columns, asked.id))
 
     def _scored(self, answering: Answering, read: Callable[[], scoring.Columns], given_id: str) -> Response:
         """Answer in the plain form that scoring clients take."""

@@ -66,13 +66,13 @@ def columns_of(asked: Invocation | Predict, answering: Answering) -> Columns:
         raise InvalidInput("field", "body", "holds no dataframe" if not given else "holds several", hint=hint)
     form, value = given[0], getattr(asked, given[0])
     if isinstance(value, Split):
-        _require_rows(len(value.data), answering.max_rows)
+        require_rows(len(value.data), answering.max_rows)
         return _of_split(value)
     if isinstance(value, dict):
         return _of_columns(value, answering.max_rows)
-    _require_rows(len(value), answering.max_rows)
+    require_rows(len(value), answering.max_rows)
     if all(isinstance(row, dict) for row in value):
-        return _of_records(value)
+        return of_records(value)
     return _of_values(form, value, answering.columns)
 
 
@@ -96,8 +96,8 @@ def columns_of_csv(body: bytes, answering: Answering) -> Columns:
             "request", "body", "is not CSV", why=why, hint="send a head of names, then rows"
         ) from None
     _require_names(head, "the head")
-    _require_rows(frame.height, answering.max_rows)
-    return {series.name: _parsed(series, answering.columns.get(series.name)) for series in frame}
+    require_rows(frame.height, answering.max_rows)
+    return {series.name: parsed(series, answering.columns.get(series.name)) for series in frame}
 
 
 def read_invocation(body: bytes, answering: Answering) -> Columns:
@@ -110,7 +110,8 @@ def read_predict(body: bytes, answering: Answering) -> Columns:
     return columns_of(decoded(body, Predict), answering)
 
 
-def _require_rows(n_rows: int, most: int) -> None:
+def require_rows(n_rows: int, most: int) -> None:
+    """Refuse no rows (`InvalidInput`), or too many (`TooLarge`)."""
     if n_rows > most:
         raise TooLarge("request", "body", f"has {n_rows} rows", hint=f"{most} at most; send it in parts")
     if n_rows == 0:
@@ -133,7 +134,8 @@ def _of_split(split: Split) -> Columns:
     return {name: [row[i] for row in split.data] for i, name in enumerate(names)}
 
 
-def _of_records(records: Sequence[Mapping[str, Any]]) -> Columns:
+def of_records(records: Sequence[Mapping[str, Any]]) -> Columns:
+    """Return the columns of rows by name, of which there is one at least; all must have the same ones."""
     names = list(records[0])
     for number, record in enumerate(records):
         if record.keys() != records[0].keys():
@@ -146,7 +148,7 @@ def _of_records(records: Sequence[Mapping[str, Any]]) -> Columns:
 def _of_columns(columns: Mapping[str, Any], most: int) -> Columns:
     found = {name: values if isinstance(values, list) else [values] for name, values in columns.items()}
     n_rows = len(next(iter(found.values()), ()))
-    _require_rows(n_rows, most)
+    require_rows(n_rows, most)
     for name, values in found.items():
         if len(values) != n_rows:
             hint = "give every column as many"
@@ -177,14 +179,15 @@ _TRUTHS = {"true": True, "True": True, "TRUE": True, "1": True} | {
 }
 
 
-def _parsed(series: pl.Series, column: ExpectedColumn | None) -> list[Any]:
+def parsed(series: pl.Series, column: ExpectedColumn | None) -> list[Any]:
     """Return texts as what their column holds; what reads as no number is told by its row."""
     if column is None or column.dtype == "String" or column.dtype.startswith("Datetime"):
         return series.to_list()
     if column.dtype == "Boolean":
         values: list[Any] = [None if text is None else _TRUTHS.get(text) for text in series.to_list()]
     else:
-        numbers = series.cast(pl.Int64, strict=False).to_list() if "Int" in column.dtype else []
+        whole = pl.UInt64 if column.dtype.startswith("U") else pl.Int64
+        numbers = series.cast(whole, strict=False).to_list() if "Int" in column.dtype else []
         fractions = series.cast(pl.Float64, strict=False).fill_nan(None).to_list()
         values = [
             fraction if number is None else number

@@ -1,0 +1,166 @@
+"""Pages on which a person asks a model: a field for each column, and the answer. There is no script.
+
+What is asked here is a request like any other: it is captured, and counts in every statistic.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from functools import cache
+from typing import Any
+from urllib.parse import parse_qs
+
+import polars as pl
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import Route
+
+from varv.fronts.gateway import Bodies, require_own_site
+from varv.fronts.inference import typed
+from varv.fronts.inference.scoring import Columns, parsed
+from varv.fronts.inference.served import Inference
+from varv.fronts.problems import status_of
+from varv.kernel.errors import InvalidInput, VarvError
+from varv.serving import Answering
+
+MOST_BYTES = 64 << 10
+Tried = Callable[[Answering, Columns], dict[str, Any]]
+
+
+def routes(inference: Inference, tried: Tried) -> list[Route]:
+    """Return the routes of the pages.
+
+    Parameters
+    ----------
+    tried
+        Answers what was typed.
+    """
+    bodies = Bodies(MOST_BYTES, 16 * MOST_BYTES)
+
+    async def first(request: Request) -> Response:
+        return RedirectResponse("/docs")
+
+    async def overview(request: Request) -> Response:
+        return _page("try_overview.html", inference, request, title="Predictions")
+
+    async def form(request: Request) -> Response:
+        try:
+            answering = inference.model(request.path_params["model"])
+        except VarvError as error:
+            return _problem(inference, request, error)
+        return _form(inference, request, answering, typed.example_row(answering))
+
+    async def ask(request: Request) -> Response:
+        try:
+            require_own_site(request)
+            answering = inference.model(request.path_params["model"])
+            async with bodies.receive(request) as body:
+                given = _fields(body)
+        except VarvError as error:
+            return _problem(inference, request, error)
+        try:
+            answer = tried(answering, _columns(given, answering))
+        except VarvError as error:
+            return _form(inference, request, answering, given, problem=error)
+        return _form(inference, request, answering, given, answer=answer)
+
+    return [
+        Route("/", first),
+        Route("/docs", overview),
+        Route("/docs/{model}", form),
+        Route("/docs/{model}", ask, methods=["POST"]),
+        Route("/static/{name}", _static),
+    ]
+
+
+def _form(
+    inference: Inference,
+    request: Request,
+    answering: Answering,
+    given: Mapping[str, Any],
+    *,
+    answer: Mapping[str, Any] | None = None,
+    problem: VarvError | None = None,
+) -> Response:
+    told = {
+        "model": answering.model,
+        "task": answering.task.name,
+        "fields": [
+            {"name": one.name, "kind": one.dtype, "required": one.required and not one.may_be_null}
+            for one in answering.columns.values()
+        ],
+        "given": given,
+        "answer": answer,
+        "answered": answer and json.dumps(answer, indent=2, ensure_ascii=False),
+        "problem": problem and str(problem),
+        "host": request.url.netloc,
+        "example": json.dumps({"rows": [typed.example_row(answering)]}, ensure_ascii=False),
+    }
+    status = 200 if problem is None else status_of(problem)
+    return _page("try.html", inference, request, title=answering.model, status=status, **told)
+
+
+def _fields(body: bytes) -> dict[str, str]:
+    """Return the fields of a form that was sent, without those that are empty.
+
+    Raises
+    ------
+    InvalidInput
+        If it is no form.
+    """
+    try:
+        found = parse_qs(body.decode(), strict_parsing=bool(body), max_num_fields=10_000)
+    except ValueError as error:
+        raise InvalidInput("request", "body", "is no form", why=str(error)[:100]) from None
+    return {name: values[0] for name, values in found.items()}
+
+
+def _columns(given: Mapping[str, str], answering: Answering) -> Columns:
+    found: Columns = {}
+    for name, column in answering.columns.items():
+        if name in given or (column.required and column.may_be_null):
+            found[name] = parsed(pl.Series(name, [given.get(name)], dtype=pl.String), column)
+    return found
+
+
+def _problem(inference: Inference, request: Request, error: VarvError) -> Response:
+    told = {"problem": str(error), "hint": ""}
+    return _page(
+        "problem.html", inference, request, title="That did not work", status=status_of(error), **told
+    )
+
+
+def _page(
+    template: str, inference: Inference, request: Request, *, title: str, status: int = 200, **told: Any
+) -> Response:
+    from varv.fronts.web.console import HEADERS  # only here: those that answer programs do not need them
+
+    models = [("/docs", "Predictions"), *((f"/docs/{name}", name) for name in inference.models)]
+    common = {"site": "varv", "look": "", "navigation": models, "path": request.url.path, "as_of": None}
+    page = {"title": title}
+    html = (
+        _templates()
+        .get_template(template)
+        .render(**common, page=page, json_url=None, models=inference.models.values(), **told)
+    )
+    # Without a referrer a form would not say where it comes from, and be refused.
+    headers = {**HEADERS, "Referrer-Policy": "same-origin"}
+    return Response(html, status, headers, media_type="text/html")
+
+
+@cache
+def _templates() -> Any:
+    from varv.fronts.web.templating import environment
+
+    return environment()
+
+
+async def _static(request: Request) -> Response:
+    from varv.fronts.web.console import HEADERS, STATIC
+    from varv.fronts.web.templating import asset
+
+    name = request.path_params["name"]
+    if name not in STATIC:
+        return Response(status_code=404)
+    return Response(asset(name), 200, HEADERS, media_type=STATIC[name])

@@ -1,0 +1,148 @@
+"""A form of a model's own: rows as objects with its columns, and answers with what its task predicts. Its
+schema is the model's signature, so that clients can be generated from it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from varv.data.values import LONGEST_TEXT, ExpectedColumn
+from varv.fronts.inference import oip
+from varv.fronts.inference.scoring import of_records, require_rows
+from varv.serving import Answering, Answers
+from varv.serving.scores import scores_in
+from varv.tasks import OutputTensor, Task
+
+Schema = dict[str, Any]
+_TYPES = {"FP32": "number", "FP64": "number", "INT32": "integer", "INT64": "integer", "BYTES": "string"}
+
+
+class Predict(msgspec.Struct, forbid_unknown_fields=True):
+    """A request: rows with the columns of the model, and a name for them."""
+
+    rows: list[dict[str, Any]]
+    id: str = ""
+
+
+def read(body: bytes, answering: Answering) -> oip.Asked:
+    """Return what a body asks.
+
+    Raises
+    ------
+    InvalidInput
+        If it is not of this form, or its rows have not the same columns.
+    TooLarge
+        If it has more rows than one request may.
+    """
+    asked = oip.decoded(body, Predict)
+    require_rows(len(asked.rows), answering.max_rows)
+    return oip.Asked(of_records(asked.rows), oip.id_of(asked.id), ())
+
+
+def written(asked: oip.Asked, answering: Answering, answered: Answers) -> dict[str, Any]:
+    """Return an answer, whose rows are in the order of the request's."""
+    answers, predicted = answered.rows, scores_in(answered.rows, answering.task)
+    columns = {name: answers[name].to_list() for name in oip.ABOUT}
+    columns |= {one.name: _by_row(one, one.values(predicted)) for one in answering.task.tensors()}
+    return {
+        "id": asked.id,
+        "model": answering.model,
+        "epoch": answers["epoch"][0],
+        "captured": answered.captured,
+        "rows": [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)],
+    }
+
+
+def asked_schema(answering: Answering) -> Schema:
+    """Return the JSON Schema of a request."""
+    columns = answering.columns.values()
+    row = {
+        "type": "object",
+        "additionalProperties": False,
+        "required": [one.name for one in columns if one.required],
+        "properties": {one.name: _column_schema(one) for one in columns},
+    }
+    rows = {
+        "type": "array",
+        "minItems": 1,
+        "maxItems": answering.max_rows,
+        "items": row,
+        "description": "All have the same columns.",
+    }
+    name = {"type": "string", "maxLength": oip.LONGEST_ID, "description": "Comes back with the answer."}
+    return {
+        "type": "object",
+        "additionalProperties": False,
+        "required": ["rows"],
+        "properties": {"rows": rows, "id": name},
+    }
+
+
+def answer_schema(task: Task) -> Schema:
+    """Return the JSON Schema of an answer."""
+    about = {
+        "version": {"type": "integer", "description": "Answered."},
+        "arm": {"type": "string", "enum": ["champion", "candidate"]},
+        "key": {"type": "string", "description": "Of the row: its outcome is sent under it."},
+    }
+    properties = about | {one.name: _tensor_schema(one, task) for one in task.tensors()}
+    row = {"type": "object", "required": list(properties), "properties": properties}
+    told = {
+        "id": {"type": "string"},
+        "model": {"type": "string"},
+        "epoch": {"type": "integer", "description": "Of the routing table in force."},
+        "captured": {"type": "boolean", "description": "Whether the answer is on record."},
+        "rows": {"type": "array", "items": row},
+    }
+    return {"type": "object", "required": list(told), "properties": told}
+
+
+def example_row(answering: Answering) -> dict[str, Any]:
+    """Return a row with the columns that are needed, and a value of its type for each."""
+    return {one.name: _example(one) for one in answering.columns.values() if one.required}
+
+
+def _by_row(tensor: OutputTensor, values: list[Any]) -> list[Any]:
+    if not tensor.tail:
+        return values
+    (width,) = tensor.tail
+    return [values[first : first + width] for first in range(0, len(values), width)]
+
+
+def _tensor_schema(tensor: OutputTensor, task: Task) -> Schema:
+    # A score that a runtime cannot give is null.
+    kind = _TYPES[tensor.datatype]
+    value: Schema = {"type": [kind, "null"] if kind == "number" else kind}
+    if not tensor.tail:
+        return value
+    size = {"minItems": tensor.tail[0], "maxItems": tensor.tail[0]}
+    return {"type": "array", "items": value, **size, "description": f"Of {', '.join(task.outputs)}."}
+
+
+def _column_schema(column: ExpectedColumn) -> Schema:
+    schema = _kind(column)
+    return {**schema, "type": [schema["type"], "null"]} if column.may_be_null else schema
+
+
+def _kind(column: ExpectedColumn) -> Schema:
+    dtype = column.dtype
+    if dtype == "Boolean":
+        return {"type": "boolean"}
+    if dtype.startswith("Datetime"):
+        return {"type": "string", "format": "date-time"}
+    if dtype.startswith("Float"):
+        return {"type": "number"}
+    if "Int" in dtype:
+        bits = int(dtype.rpartition("Int")[2])
+        unsigned = dtype.startswith("U")
+        low, high = (0, 2**bits - 1) if unsigned else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
+        return {"type": "integer", "minimum": low, "maximum": high}
+    return {"type": "string", "maxLength": LONGEST_TEXT}
+
+
+def _example(column: ExpectedColumn) -> Any:
+    kind = _kind(column)
+    values = {"boolean": False, "number": 0.5, "integer": 1, "string": "text"}
+    return "2026-02-01T05:00:00Z" if kind.get("format") == "date-time" else values[kind["type"]]
