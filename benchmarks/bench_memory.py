@@ -2,15 +2,17 @@
 
 A server is started on a project as `varv init` writes it. Requests of forty rows, or of as many as a second
 number says, with keys of their own are answered, captured and ingested, and the outcome of each row is sent.
-The resident memory of the owner and of its worker is read after each tenth of the load; then the server is
-stopped, started, killed and started again, each time until it answers. Exits 1 if a bar is missed; the bars
-are those of 5,000,000 rows.
+The resident memory of the owner and of its worker is read every second, and the median of each tenth of the
+load counts: what is being merged or compacted at the moment takes some 15 MiB. Then the server is stopped,
+started, killed and started again, each time until it answers. Exits 1 if a bar is missed; the bars are those
+of 5,000,000 rows.
 """
 
 from __future__ import annotations
 
 import http.client
 import json
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -68,9 +70,34 @@ def load(clients: list[Client], n_rows: int) -> None:
         thread.join()
 
 
-def resident(process: psutil.Process) -> float:
-    """Return resident memory in KiB."""
-    return process.memory_info().rss / 1024
+class Watched:
+    """Reads the resident memory of processes every second, as long as a block lasts."""
+
+    def __init__(self, *processes: psutil.Process) -> None:
+        self._processes = processes
+        self._read: list[list[float]] = [[] for _ in processes]
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._watch)
+
+    def __enter__(self) -> Watched:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    @property
+    def medians(self) -> list[float]:
+        """Resident memory in KiB, of each process."""
+        return [statistics.median(found) for found in self._read]
+
+    def _watch(self) -> None:
+        while True:
+            for process, found in zip(self._processes, self._read, strict=True):
+                found.append(process.memory_info().rss / 1024)
+            if self._ended.wait(1):
+                return
 
 
 def served_again(folder: Path, how: str) -> float:
@@ -107,11 +134,12 @@ def loaded(folder: Path) -> list[tuple[int, float, float]]:
         ]
         for step in range(1, STEPS + 1):
             begin = wall_seconds()
-            load(clients, STEP)
-            took = wall_seconds() - begin
-            waiter.wait(7)  # what was captured last is ingested
-            points.append((step * STEP, resident(owner), resident(worker)))
-            n, of_owner, of_worker = points[-1]
+            with Watched(owner, worker) as watched:
+                load(clients, STEP)
+                took = wall_seconds() - begin
+                waiter.wait(7)  # what was captured last is ingested
+            n, (of_owner, of_worker) = step * STEP, watched.medians
+            points.append((n, of_owner, of_worker))
             print(
                 f"{n:>9,} rows  owner {of_owner / 1024:7.1f} MiB  worker {of_worker / 1024:7.1f} MiB"
                 f"  {STEP / took:6.0f} rows/s",

@@ -99,6 +99,11 @@ class Answering:
         table = self._dataplane.table
         return () if table is None else tuple(sorted(table.versions))
 
+    @property
+    def generated_key(self) -> str | None:
+        """The column that is made of the request's id where a request brings none."""
+        return self._schema.generated_key
+
     @cached_property
     def columns(self) -> dict[str, ExpectedColumn]:
         """Every column that a request may bring, by name."""

@@ -66,6 +66,14 @@ def test_every_task_answers_as_its_schema_says(of_tasks, name):
         assert answer["rows"][0]["label"] == CLASSES[0]
 
 
+def test_a_row_may_leave_out_what_others_have(of_tasks):
+    rows = [{"x": 1.0}, {"x": 2.0, "id": "mine", "query": None}, {"x": 3.0, "query": "q7"}]
+    answer = of_tasks.post("/models/binary/predict", json={"id": "r", "rows": rows})
+    assert [row["key"] for row in answer.json()["rows"]] == ["r-0", "mine", "r-2"]
+    refused = of_tasks.post("/models/binary/predict", json={"rows": [*rows, {"query": "q7"}]})
+    assert (refused.status_code, "row=3" in refused.json()["error"]) == (400, True)
+
+
 BAD = {
     "no rows": {"rows": []},
     "rows that are none": {"rows": [1.0]},

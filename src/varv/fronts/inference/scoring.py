@@ -72,7 +72,7 @@ def columns_of(asked: Invocation | Predict, answering: Answering) -> Columns:
         return _of_columns(value, answering.max_rows)
     require_rows(len(value), answering.max_rows)
     if all(isinstance(row, dict) for row in value):
-        return of_records(value)
+        return _of_records(value)
     return _of_values(form, value, answering.columns)
 
 
@@ -134,8 +134,7 @@ def _of_split(split: Split) -> Columns:
     return {name: [row[i] for row in split.data] for i, name in enumerate(names)}
 
 
-def of_records(records: Sequence[Mapping[str, Any]]) -> Columns:
-    """Return the columns of rows by name, of which there is one at least; all must have the same ones."""
+def _of_records(records: Sequence[Mapping[str, Any]]) -> Columns:
     names = list(records[0])
     for number, record in enumerate(records):
         if record.keys() != records[0].keys():

@@ -4,13 +4,15 @@ schema is the model's signature, so that clients can be generated from it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
 from varv.data.values import LONGEST_TEXT, ExpectedColumn
 from varv.fronts.inference import oip
-from varv.fronts.inference.scoring import of_records, require_rows
+from varv.fronts.inference.scoring import require_rows
+from varv.kernel.errors import InvalidInput
 from varv.serving import Answering, Answers
 from varv.serving.scores import scores_in
 from varv.tasks import OutputTensor, Task
@@ -27,18 +29,21 @@ class Predict(msgspec.Struct, forbid_unknown_fields=True):
 
 
 def read(body: bytes, answering: Answering) -> oip.Asked:
-    """Return what a body asks.
+    """Return what a body asks; what a row may leave out is null there.
 
     Raises
     ------
     InvalidInput
-        If it is not of this form, or its rows have not the same columns.
+        If it is not of this form, or a row lacks what it needs.
     TooLarge
         If it has more rows than one request may.
     """
     asked = oip.decoded(body, Predict)
     require_rows(len(asked.rows), answering.max_rows)
-    return oip.Asked(of_records(asked.rows), oip.id_of(asked.id), ())
+    request_id = oip.id_of(asked.id)
+    names = dict.fromkeys(name for row in asked.rows for name in row)
+    columns = {name: _column(name, asked.rows, answering, request_id) for name in names}
+    return oip.Asked(columns, request_id, ())
 
 
 def written(asked: oip.Asked, answering: Answering, answered: Answers) -> dict[str, Any]:
@@ -69,7 +74,6 @@ def asked_schema(answering: Answering) -> Schema:
         "minItems": 1,
         "maxItems": answering.max_rows,
         "items": row,
-        "description": "All have the same columns.",
     }
     name = {"type": "string", "maxLength": oip.LONGEST_ID, "description": "Comes back with the answer."}
     return {
@@ -102,6 +106,19 @@ def answer_schema(task: Task) -> Schema:
 def example_row(answering: Answering) -> dict[str, Any]:
     """Return a row with the columns that are needed, and a value of its type for each."""
     return {one.name: _example(one) for one in answering.columns.values() if one.required}
+
+
+def _column(name: str, rows: Sequence[dict[str, Any]], answering: Answering, request_id: str) -> list[Any]:
+    """Return the values of a column that some row has."""
+    column = answering.columns.get(name)
+    lacking = next((number for number, row in enumerate(rows) if name not in row), None)
+    if lacking is None or column is None:
+        return [row.get(name) for row in rows]
+    if name == answering.generated_key:
+        return [row.get(name, f"{request_id}-{number}") for number, row in enumerate(rows)]
+    if column.required and not column.may_be_null:
+        raise InvalidInput("column", name, "is missing", row=lacking, hint="give it in every row")
+    return [row.get(name) for row in rows]
 
 
 def _by_row(tensor: OutputTensor, values: list[Any]) -> list[Any]:
