@@ -76,6 +76,7 @@ def examine(loaded: Loaded) -> DoctorReport:
         _server(server),
         _port("control port", settings.host, settings.port, server),
         _port("inference port", settings.host, settings.inference_port, server),
+        *([_port("grpc port", settings.host, settings.grpc_port, server)] if settings.grpc_port >= 0 else []),
         _browser(),
         *_data(settings.home),
     )
@@ -208,18 +209,21 @@ def _server(server: Running | None) -> Check:
 
 
 def _port(name: str, host: str, port: int, server: Running | None) -> Check:
-    if server is not None and port in (server.port, server.inference_port):
+    if server is not None and port in (server.port, server.inference_port, server.grpc_port):
         return Check(name=name, verdict="ok", found=f"{port} is that of the running server")
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
         except OSError as error:
-            option = "--inference-port" if name.startswith("inference") else "--port"
+            option = _OPTIONS[name]
             return Check(
                 name=name, verdict="bad", found=f"{port}: {error.strerror}", hint=f"choose another: {option}"
             )
     return Check(name=name, verdict="ok", found=f"{port} is free")
+
+
+_OPTIONS = {"control port": "--port", "inference port": "--inference-port", "grpc port": "--grpc-port"}
 
 
 def _browser() -> Check:

@@ -35,7 +35,7 @@ from varv.app.client.replayed import ReplayResult
 from varv.app.client.replaying import replay
 from varv.app.settings import Settings
 from varv.app.verbs import build_verbs
-from varv.fronts.problems import STATUS
+from varv.fronts.problems import status_of
 from varv.kernel.codec import registered_events
 from varv.kernel.errors import tree
 
@@ -81,7 +81,7 @@ def _errors() -> Iterable[str]:
     yield "| code | class | HTTP | meaning |\n|---|---|---|---|"
     # Names that begin with an underscore are those of one module, and there only once it is imported.
     for error in (error for error in tree() if not error.__name__.startswith("_")):
-        yield f"| `{error.code}` | `{error.__name__}` | {STATUS[error.code]} | {_first_line(error)} |"
+        yield f"| `{error.code}` | `{error.__name__}` | {status_of(error)} | {_first_line(error)} |"
 
 
 def _events() -> Iterable[str]:

@@ -42,6 +42,8 @@ class Settings:
     """The port of the control plane: console and API."""
     inference_port: int = 8480
     """The port of the data plane: predictions."""
+    grpc_port: int = -1
+    """The port of the data plane over gRPC, which needs ``varv[grpc]``; there is none if it is -1."""
     workers: int = 1
     """Processes that answer predictions; they share one port."""
     token: str = ""
@@ -171,6 +173,7 @@ def _require_known(name: str, where: str) -> None:
 _LIMITS: dict[str, tuple[float, float]] = {
     "port": (0, 65535),
     "inference_port": (0, 65535),
+    "grpc_port": (-1, 65535),
     "workers": (1, 64),
     "seal_every_s": (0.05, 3600),
     "max_rows": (1, 1_000_000),

@@ -41,11 +41,13 @@ class UnsupportedMedia(InvalidInput):
     code = "invalid_input"
 
 
-def status_of(error: VarvError) -> int:
-    """Return the HTTP status of an error."""
-    if isinstance(error, UnsupportedMedia):
-        return 415
-    return 413 if isinstance(error, TooLarge) else STATUS[error.code]
+_OF_CLASS: dict[type[VarvError], int] = {TooLarge: 413, UnsupportedMedia: 415}
+
+
+def status_of(error: VarvError | type[VarvError]) -> int:
+    """Return the HTTP status of an error, or of a class of them."""
+    kind = error if isinstance(error, type) else type(error)
+    return _OF_CLASS.get(kind, STATUS[kind.code])
 
 
 def json_response(value: object, *, status: int = 200, headers: dict[str, str] | None = None) -> Response:

@@ -200,7 +200,7 @@ def test_the_reference_client_of_the_protocol_is_answered(client):
         == invoke(client, {"dataframe_records": [RECORD]}).json()["predictions"]
     )
     assert made.read_model_version_metadata("late-parcel", "1").versions == ["1"]
-    with pytest.raises(BadRequestError, match="leave /versions out"):
+    with pytest.raises(BadRequestError, match="leave the version out"):
         made.model_version_infer("late-parcel", "1", request=InferenceRequest(inputs=inputs))
 
 

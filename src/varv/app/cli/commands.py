@@ -29,7 +29,7 @@ MODULES = {
 }
 """Where each command is; only that is imported, since dataframes and servers take their time."""
 
-FLAGS = ("home", "host", "port", "inference_port", "workers")
+FLAGS = ("home", "host", "port", "inference_port", "grpc_port", "workers")
 
 
 def run(options: argparse.Namespace) -> int:

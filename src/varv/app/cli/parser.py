@@ -157,6 +157,7 @@ def _add_writing(add: Any) -> None:
     _add_project(up)
     up.add_argument("--port", type=int, help="port of the console and the API (8400)")
     up.add_argument("--inference-port", type=int, help="port of predictions (8480)")
+    up.add_argument("--grpc-port", type=int, help="port of predictions over gRPC (none)")
     up.add_argument("--host", help="address to listen on (127.0.0.1)")
     up.add_argument("--workers", type=int, help="processes that answer predictions (1)")
     _add_retiring(up)

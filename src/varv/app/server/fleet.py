@@ -59,6 +59,8 @@ class Workers:
         What they serve; all models of the file if `model` is empty.
     listener
         The listening socket that they share.
+    grpc
+        The address at which they answer calls over gRPC; nothing if there are none.
     hosts
         The names by which requests may call them; None allows any.
     n_workers, max_rows, capture_required
@@ -73,6 +75,7 @@ class Workers:
         listener: socket.socket,
         clock: Clock,
         *,
+        grpc: str = "",
         hosts: frozenset[str] | None,
         n_workers: int,
         max_rows: int,
@@ -82,6 +85,7 @@ class Workers:
         self._file = file
         self._model = model
         self._listener = listener
+        self._grpc = grpc
         self._clock = clock
         self._hosts = hosts
         self._max_rows = max_rows
@@ -276,6 +280,7 @@ class Workers:
             model=self._model,
             capture=str(self._home / "capture" / name),
             socket=self._listener.fileno(),
+            grpc=self._grpc,
             hosts=self._hosts,
             max_rows=self._max_rows,
             capture_required=self._capture_required,

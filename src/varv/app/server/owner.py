@@ -13,6 +13,7 @@ import logging
 import os
 import shutil
 import signal
+import socket
 import sys
 import threading
 from collections import Counter
@@ -30,7 +31,7 @@ from varv.app.desk import Desk
 from varv.app.fitting import ProcessFits
 from varv.app.replaying import report_of
 from varv.app.server.fleet import RenewedWorkers, Workers
-from varv.app.server.listening import control_plane, listener
+from varv.app.server.listening import address_of, control_plane, listener, reserved
 from varv.app.server.patience import Patience
 from varv.app.server.present import Present
 from varv.app.server.server_file import announce, withdraw
@@ -122,6 +123,9 @@ class _Server:
         try:
             self._control = listener(settings.host, settings.port, "port")
             self._inference = listener(settings.host, settings.inference_port, "inference_port")
+            self._grpc: socket.socket | None = None
+            if settings.grpc_port >= 0:
+                self._grpc = reserved(settings.host, settings.grpc_port, "grpc_port")
         except VarvError:
             self._ledger.close()
             raise
@@ -148,7 +152,7 @@ class _Server:
         """Serve until told to stop, or until a thread has ended that must not."""
         self._console.start()
         port, inference_port = self._control.getsockname()[1], self._inference.getsockname()[1]
-        announce(self._settings, port, inference_port)
+        announce(self._settings, port, inference_port, self._grpc_port)
         log(_LOG, logging.INFO, "server.started", console=f"http://{self._settings.host}:{port}/")
         self._workers = Workers(
             self._settings.home,
@@ -156,6 +160,7 @@ class _Server:
             self._model,
             self._inference,
             self._system,
+            grpc="" if self._grpc is None else address_of(self._grpc),
             hosts=allowed_hosts(self._settings.host, self._settings.allowed_hosts),
             n_workers=self._settings.workers,
             max_rows=self._settings.max_rows,
@@ -437,9 +442,14 @@ class _Server:
             "state": self._state(),
             "pid": os.getpid(),
             "inference_port": self._inference.getsockname()[1],
+            "grpc_port": self._grpc_port,
             "workers": [] if self._workers is None else self._workers.pids,
             "n_entries": self._ledger.head().version,
         }
+
+    @property
+    def _grpc_port(self) -> int:
+        return -1 if self._grpc is None else self._grpc.getsockname()[1]
 
     def _waiting_uncaptured(self) -> int:
         """Return how many answers were given without capture and are not on record yet."""

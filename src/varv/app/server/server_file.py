@@ -20,6 +20,7 @@ class Running(msgspec.Struct, frozen=True, kw_only=True):
     host: str
     port: int
     inference_port: int
+    grpc_port: int = -1
 
     @property
     def url(self) -> str:
@@ -28,9 +29,15 @@ class Running(msgspec.Struct, frozen=True, kw_only=True):
         return f"http://{host}:{self.port}"
 
 
-def announce(settings: Settings, port: int, inference_port: int) -> None:
+def announce(settings: Settings, port: int, inference_port: int, grpc_port: int) -> None:
     """Write where this process can be reached."""
-    running = Running(pid=os.getpid(), host=settings.host, port=port, inference_port=inference_port)
+    running = Running(
+        pid=os.getpid(),
+        host=settings.host,
+        port=port,
+        inference_port=inference_port,
+        grpc_port=grpc_port,
+    )
     write_atomically(settings.server_file, msgspec.json.encode(running), Faults())
 
 

@@ -23,6 +23,8 @@ class Start(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """The folder of its capture log, which no other process writes."""
     socket: int
     """File descriptor of the listening socket, shared by all workers."""
+    grpc: str = ""
+    """Address for calls over gRPC, which all workers bind; nothing if there are none."""
     hosts: frozenset[str] | None
     """The names by which requests may call it; None allows any."""
     max_rows: int

@@ -23,6 +23,7 @@ import uvicorn
 
 from varv.adapters.runtimes import installed_runtimes
 from varv.app.compose import open_ledger, open_snapshots, open_views
+from varv.app.server.data_server import DataServer
 from varv.app.server.draining import LastAnswers, drain
 from varv.app.server.memory import Memory
 from varv.app.server.protocol import bounded_protocol
@@ -250,7 +251,7 @@ def main() -> int:
         access_log=False,
         timeout_graceful_shutdown=DRAIN_S,
     )
-    server = uvicorn.Server(config)
+    server = DataServer(config, worker.inference, start.grpc, DRAIN_S)
     control = threading.Thread(target=_obey, args=(worker, incoming, replies, server, answers), daemon=True)
     control.start()
     worker.accepts.wait()
@@ -260,14 +261,19 @@ def main() -> int:
 
 
 def _obey(
-    worker: Worker, incoming: BinaryIO, replies: BinaryIO, server: uvicorn.Server, answers: LastAnswers
+    worker: Worker, incoming: BinaryIO, replies: BinaryIO, server: DataServer, answers: LastAnswers
 ) -> None:
     for line in incoming:
         order = msgspec.json.decode(line, type=WorkerOrder)
         try:
             if isinstance(order.message, Drain):
+                calls = server.end_calls()
                 drain(server, answers, DRAIN_S)
+                calls.result()
             reply = worker.do(order)
+            if isinstance(order.message, Accept):
+                # Whoever drains next must not be the last one that takes calls.
+                server.takes_calls.wait()
         except VarvError as error:
             log(_LOG, logging.ERROR, "worker.refused", why=str(error))
             reply = WorkerReply(number=order.number, code=error.code, problem=str(error))

@@ -23,9 +23,10 @@ from starlette.routing import Route
 from varv import __version__
 from varv.fronts.encodings import deflated, inflated
 from varv.fronts.gateway import Bodies, require_own_site
-from varv.fronts.inference import about, oip, pages, scoring, typed
+from varv.fronts.inference import about, oip, pages, refusals, scoring, typed
 from varv.fronts.inference.openapi import document
 from varv.fronts.inference.served import Inference
+from varv.fronts.inference.timing import timed
 from varv.fronts.problems import (
     UnsupportedMedia,
     content_type,
@@ -34,8 +35,7 @@ from varv.fronts.problems import (
     retry_headers,
     status_of,
 )
-from varv.kernel.clock import Clock, SystemClock, wall_seconds
-from varv.kernel.errors import InvalidInput, PermissionDenied, VarvError
+from varv.kernel.errors import VarvError
 from varv.serving import Answering, Answers
 from varv.serving.scores import scores_in
 
@@ -122,7 +122,6 @@ class _Protocols:
         self._inference = inference
         self._bodies = Bodies(MOST_BYTES, MOST_BYTES_TOGETHER)
         self._large = asyncio.Semaphore(1)
-        self._clock: Clock = SystemClock()
 
     # What is there
 
@@ -184,9 +183,8 @@ class _Protocols:
     async def load(self, request: Request) -> Response:
         def answer(body: bytes) -> Response:
             answering = self._model(request)
-            given = oip.decoded(body, LoadRequest).parameters if body else {}
-            if given:
-                raise _not_the_callers(answering, "is loaded as it was registered", "send no parameters")
+            given = bool(oip.decoded(body, LoadRequest).parameters) if body else False
+            refusals.require_loadable(answering, given=given)
             return json_response({})
 
         return await self._answered(request, answer)
@@ -194,8 +192,7 @@ class _Protocols:
     @_told
     async def unload(self, request: Request) -> Response:
         def answer(_: bytes) -> Response:
-            hint = "take it out of the project and run varv apply with --retire"
-            raise _not_the_callers(self._model(request), "goes by what is declared", hint)
+            raise refusals.not_unloadable(self._model(request))
 
         return await self._answered(request, answer)
 
@@ -217,9 +214,7 @@ class _Protocols:
     @_told
     async def infer_version(self, request: Request) -> Response:
         self._model(request)
-        version = request.path_params["version"]
-        hint = "leave /versions out: which version answers is the rollout's to say, and the answer names it"
-        raise InvalidInput("version", version[:80], "is not the caller's to choose", hint=hint)
+        raise refusals.not_choosable(request.path_params["version"])
 
     def _infer(self, body: bytes, json_bytes: str | None, model: str) -> Response:
         answering = self._inference.model(model)
@@ -232,7 +227,7 @@ class _Protocols:
             headers[oip.JSON_BYTES] = str(said.json_bytes)
             return Response(said.body, 200, headers, media_type="application/octet-stream")
 
-        return self._timed(answering, lambda: oip.read(body, json_bytes, answering), write)
+        return timed(self._inference, answering, lambda: oip.read(body, json_bytes, answering), write)
 
     @_told
     async def invocations(self, request: Request) -> Response:
@@ -268,7 +263,7 @@ class _Protocols:
                 said = typed.written(asked, answering, answered)
                 return json_response(said, headers=_headers(answered, asked.id))
 
-            return self._timed(answering, lambda: typed.read(body, answering), write)
+            return timed(self._inference, answering, lambda: typed.read(body, answering), write)
 
         return await self._answered(request, answer)
 
@@ -285,29 +280,7 @@ class _Protocols:
             predictions = {"predictions": task.plain(scores_in(answered.rows, task))}
             return json_response(predictions, headers=_headers(answered, asked.id))
 
-        return self._timed(answering, lambda: oip.Asked(read(), oip.id_of(given_id), ()), write)
-
-    def _timed(
-        self,
-        answering: Answering,
-        read: Callable[[], oip.Asked],
-        write: Callable[[oip.Asked, Answers], Response],
-    ) -> Response:
-        """Read, answer and write, and count what each took."""
-        statistics, began = self._inference.statistics[answering.model], wall_seconds()
-        try:
-            asked = read()
-            known = wall_seconds()
-            answered = answering.answer(asked.columns, asked.id)
-            found = wall_seconds()
-            response = write(asked, answered)
-        except VarvError:
-            statistics.failed(wall_seconds() - began)
-            raise
-        ended = wall_seconds()
-        at = self._clock.now() / 1e6
-        statistics.answered(answered.rows.height, known - began, found - known, ended - found, at)
-        return response
+        return timed(self._inference, answering, lambda: oip.Asked(read(), oip.id_of(given_id), ()), write)
 
     async def _answered(self, request: Request, answer: Callable[[bytes], Response]) -> Response:
         require_own_site(request)
@@ -349,10 +322,6 @@ def _reader(request: Request) -> Callable[[bytes, Answering], scoring.Columns]:
         problem = "is of a type that is not read here"
         raise UnsupportedMedia("request", "body", problem, content_type=said[:80], hint=hint)
     return _READERS[said]
-
-
-def _not_the_callers(answering: Answering, problem: str, hint: str) -> PermissionDenied:
-    return PermissionDenied("model", answering.model, problem, hint=hint)
 
 
 def _headers(answered: Answers, request_id: str) -> dict[str, str]:

@@ -133,42 +133,57 @@ def read(body: bytes, json_bytes: str | None, answering: Answering) -> Asked:
     if size == 0 and json_bytes is not None:
         return _raw(body, answering)
     whole = memoryview(body)
-    asked = decoded(whole[:size], InferRequest)
-    columns = _columns(asked.inputs, whole[size:], answering)
+    return understood(decoded(whole[:size], InferRequest), whole[size:], answering)
+
+
+def understood(asked: InferRequest, data: memoryview, answering: Answering) -> Asked:
+    """Return what a request asks, of whose tensors some may be bytes; it raises as `read`.
+
+    Parameters
+    ----------
+    data
+        The bytes of these tensors, one after the other.
+    """
+    columns = _columns(asked.inputs, data, answering)
     return Asked(columns, id_of(asked.id), _wanted(asked, answering.task))
 
 
-def written(asked: Asked, answering: Answering, answered: Answers) -> Said:
-    """Return the body of an answer."""
+def said(asked: Asked, answering: Answering, answered: Answers) -> dict[str, Any]:
+    """Return an answer, with the values of every output that was asked for in its ``data``."""
     answers, task = answered.rows, answering.task
     predicted = scores_in(answers, task)
     tensors = {one.name: one for one in task.tensors()}
     outputs: list[dict[str, Any]] = []
-    parts: list[bytes] = []
     for wanted in asked.outputs:
         tensor = tensors.get(wanted.name)
-        said = _about(wanted.name, answers) if tensor is None else _predicted(tensor, predicted)
+        output = _about(wanted.name, answers) if tensor is None else _predicted(tensor, predicted)
         if wanted.n_classes:
-            said = _classified(said, wanted.n_classes, task.outputs)
+            output = _classified(output, wanted.n_classes, task.outputs)
+        outputs.append(output)
+    return {
+        "id": asked.id,
+        "model_name": answering.model,
+        "model_version": versions_in(answers),
+        "parameters": {
+            "epoch": answers["epoch"][0],
+            "arm": arms_in(answers),
+            "share": answers["share"][0],
+            "captured": answered.captured,
+        },
+        "outputs": outputs,
+    }
+
+
+def written(asked: Asked, answering: Answering, answered: Answers) -> Said:
+    """Return the body of an answer."""
+    told = said(asked, answering, answered)
+    parts: list[bytes] = []
+    for wanted, output in zip(asked.outputs, told["outputs"], strict=True):
         if wanted.binary:
-            part = bytes_of(said["datatype"], said.pop("data"))
-            said["parameters"] = {"binary_data_size": len(part)}
+            part = bytes_of(output["datatype"], output.pop("data"))
+            output["parameters"] = {"binary_data_size": len(part)}
             parts.append(part)
-        outputs.append(said)
-    head = msgspec.json.encode(
-        {
-            "id": asked.id,
-            "model_name": answering.model,
-            "model_version": versions_in(answers),
-            "parameters": {
-                "epoch": answers["epoch"][0],
-                "arm": arms_in(answers),
-                "share": answers["share"][0],
-                "captured": answered.captured,
-            },
-            "outputs": outputs,
-        }
-    )
+    head = msgspec.json.encode(told)
     if not any(one.binary for one in asked.outputs):
         return Said(head, None)
     return Said(b"".join([head, *parts]), len(head))
@@ -187,13 +202,13 @@ def arms_in(answers: pl.DataFrame) -> str:
 # Requests
 
 
-def _json_bytes(said: str | None, size: int) -> int:
-    if said is None:
+def _json_bytes(given: str | None, size: int) -> int:
+    if given is None:
         return size
-    if not said.isdecimal() or len(said) > 18 or int(said) > size:
+    if not given.isdecimal() or len(given) > 18 or int(given) > size:
         hint = "say how many bytes of the body are JSON"
-        raise InvalidInput("header", JSON_BYTES, "does not fit the body", given=said[:20], hint=hint)
-    return int(said)
+        raise InvalidInput("header", JSON_BYTES, "does not fit the body", given=given[:20], hint=hint)
+    return int(given)
 
 
 def _raw(body: bytes, answering: Answering) -> Asked:
@@ -325,9 +340,9 @@ def _about(name: str, answers: pl.DataFrame) -> dict[str, Any]:
     }
 
 
-def _classified(said: Mapping[str, Any], n_classes: int, labels: Sequence[str]) -> dict[str, Any]:
+def _classified(output: Mapping[str, Any], n_classes: int, labels: Sequence[str]) -> dict[str, Any]:
     """Return an output as its highest numbers, each as ``value:index:label``."""
-    numbers = np.array(said["data"], np.float64).reshape(said["shape"][0], -1)
+    numbers = np.array(output["data"], np.float64).reshape(output["shape"][0], -1)
     width = numbers.shape[1]
     best = np.argsort(-numbers, axis=1, kind="stable")[:, :n_classes]
     named: Iterable[str] = labels if len(labels) == width else [""] * width
@@ -337,4 +352,4 @@ def _classified(said: Mapping[str, Any], n_classes: int, labels: Sequence[str]) 
         for row in range(len(numbers))
         for index in best[row].tolist()
     ]
-    return {"name": said["name"], "datatype": "BYTES", "shape": list(best.shape), "data": texts}
+    return {"name": output["name"], "datatype": "BYTES", "shape": list(best.shape), "data": texts}
