@@ -14,7 +14,7 @@ from varv.fronts.encodings import FEWEST_BYTES, deflated, inflated
 from varv.fronts.problems import json_response, status_of
 from varv.kernel.errors import VarvError
 
-MOST = 10_000
+MOST = 100_000
 
 
 async def echo(request: Request) -> Response:

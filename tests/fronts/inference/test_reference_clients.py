@@ -50,13 +50,13 @@ def test_the_client_is_answered_in_every_form(place, binary, compressed):
         ]
         answer = client.infer(
             "multiclass",
-            inputs_of(triton, 100, binary=binary),
+            inputs_of(triton, 1000, binary=binary),
             request_id="from-afar",
             outputs=outputs,
             request_compression_algorithm=compressed,
             response_compression_algorithm=compressed,
         )
-    assert answer.as_numpy("probabilities").tolist() == [[0.5, 0.25, 0.25]] * 100
+    assert answer.as_numpy("probabilities").tolist() == [[0.5, 0.25, 0.25]] * 1000
     labels = answer.as_numpy("label").tolist()
     assert {one.decode() if isinstance(one, bytes) else one for one in labels} == {CLASSES[0]}
     assert answer.get_response()["id"] == "from-afar"
