@@ -121,5 +121,14 @@ replay = varv.Replay(
         varv.Plant("column-that-breaks", at="2013-07-12T12:00:00Z", column="dep_delay", breaks="in canary"),
     ],
     references=["never", "monthly", "weekly"],
+    # `--search --price 30` finds none of these better than what is declared above.
+    search=varv.PolicySearch(
+        retrain=[
+            varv.Retrain(on=["benefit", "performance"], cost=30, cooldown="5d"),
+            varv.Retrain(on=["benefit", "performance"], cost=100, cooldown="5d"),
+            varv.Retrain(on=["schedule:7d"], cooldown="5d"),
+            varv.Retrain(on=["schedule:28d"], cooldown="5d"),
+        ],
+    ),
     seed=2013,
 )
