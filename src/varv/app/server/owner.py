@@ -18,6 +18,7 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
@@ -196,6 +197,7 @@ class _Server:
         if self._workers is not None:
             try:
                 if self._live is not None and self._serves(self._live):
+                    self._take_in_while_answering(self._live)
                     self._live.keeping.keep_features()
             finally:
                 self._workers.stop()
@@ -216,6 +218,18 @@ class _Server:
         self._ledger.close()
         withdraw(self._settings)
         log(_LOG, logging.INFO, "server.stopped")
+
+    def _take_in_while_answering(self, live: Live) -> None:
+        """Take in what was captured so far, so that the feature state that is kept next holds it: what comes
+        after that has to be read again by the next start.
+        """
+        intakes = [thread for thread in self._threads if thread.name == "intake"]
+        for thread in intakes:
+            thread.join(STOP_S)
+        if not any(thread.is_alive() for thread in intakes):
+            # Whatever hinders it hinders the last take too, which tells.
+            with suppress(StorageFull, Unavailable):
+                self._take_in_once(live)
 
     def _take_in_the_rest(self) -> None:
         if self._log is not None:
