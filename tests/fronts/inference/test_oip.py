@@ -7,10 +7,8 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.fronts.asking import asking
-from tests.serving.said import CLASSES, all_answering
+from tests.serving.said import CLASSES
 
-from varv.fronts.inference import Inference, create_inference
 from varv.fronts.inference.oip import JSON_BYTES
 from varv.fronts.inference.tensors import bytes_of, values_of
 
@@ -18,11 +16,8 @@ GROUP = {"name": "query", "shape": [2], "datatype": "BYTES", "data": ["q7", "q7"
 
 
 @pytest.fixture(scope="module")
-def client(tmp_path_factory):
-    inference = Inference()
-    inference.models = all_answering(tmp_path_factory.mktemp("served"))
-    with asking(create_inference(inference)) as made:
-        yield made
+def client(of_tasks):
+    return of_tasks
 
 
 def tensor(name, datatype, values):
@@ -96,7 +91,7 @@ def test_classes_are_told_by_value_place_and_name(client, binary):
     assert (shape, datatype, values) == ([2, 2], "BYTES", best * 2)
 
 
-def test_a_model_of_one_column_takes_bytes_alone(client):
+def test_a_model_of_tasks_takes_bytes_alone(client):
     # The group is needed by the ranking alone.
     data = np.array([1.0, 2.0]).tobytes()
     answer = client.post("/v2/models/binary/infer", content=data, headers={JSON_BYTES: "0"})

@@ -3,32 +3,15 @@
 from __future__ import annotations
 
 import pytest
-from tests.fronts.asking import asking
 from tests.home.live_home import REQUEST
-from tests.serving.said import all_answering
-
-from varv.fronts.inference import Inference, create_inference
 
 RECORD = {name: values[0] for name, values in REQUEST.items()}
 ROWS = [{**RECORD, "load": float(n)} for n in range(3)]
 
 
 @pytest.fixture(scope="module")
-def client(lived, tmp_path_factory):
-    home = lived(tmp_path_factory.mktemp("home"))
-    inference = Inference()
-    inference.models = dict(home.answering_of)
-    with asking(create_inference(inference)) as made:
-        yield made
-    home.close()
-
-
-@pytest.fixture(scope="module")
-def of_one_column(tmp_path_factory):
-    inference = Inference()
-    inference.models = all_answering(tmp_path_factory.mktemp("served"))
-    with asking(create_inference(inference)) as made:
-        yield made
+def client(of_live):
+    return of_live
 
 
 @pytest.fixture(scope="module")
@@ -123,8 +106,8 @@ def test_what_is_no_dataframe_is_refused(client, body):
 
 @pytest.mark.parametrize("values", [[1.0, 2.0], [[1.0], [2.0]]])
 @pytest.mark.parametrize("form", ["instances", "inputs"])
-def test_a_model_of_one_column_takes_plain_values(of_one_column, form, values):
-    answer = of_one_column.post("/invocations/binary", json={form: values})
+def test_a_model_of_tasks_takes_plain_values(of_tasks, form, values):
+    answer = of_tasks.post("/invocations/binary", json={form: values})
     assert answer.json() == {"predictions": [0.25, 0.25]}
 
 

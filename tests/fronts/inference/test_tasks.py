@@ -6,7 +6,7 @@ import pytest
 from tests.fronts.asking import asking
 from tests.home.live_home import NOW, REQUEST, LiveHome
 from tests.loop.other_tasks import twins
-from tests.serving.said import CLASSES, SAID, all_answering, answering
+from tests.serving.said import CLASSES, SAID, answering
 
 from varv.fronts.inference import Inference, create_inference
 from varv.kernel.clock import Instant, as_datetime
@@ -40,11 +40,8 @@ FRAME = {"dataframe_records": [{"x": 1.0, "query": "q7"}] * 2}
 
 
 @pytest.fixture(scope="module")
-def client(tmp_path_factory):
-    inference = Inference()
-    inference.models = all_answering(tmp_path_factory.mktemp("served"))
-    with asking(create_inference(inference)) as made:
-        yield made
+def client(of_tasks):
+    return of_tasks
 
 
 @pytest.mark.parametrize("name", SAID)

@@ -5,33 +5,17 @@ from __future__ import annotations
 import pytest
 from jsonschema import Draft202012Validator
 from openapi_spec_validator import validate
-from tests.fronts.asking import asking
 from tests.fronts.browsing import Tree
 from tests.home.live_home import REQUEST
-from tests.serving.said import CLASSES, SAID, all_answering
-
-from varv.fronts.inference import Inference, create_inference
+from tests.serving.said import CLASSES, SAID
 
 RECORD = {name: values[0] for name, values in REQUEST.items()}
 PREDICT = "/models/late-parcel/predict"
 
 
 @pytest.fixture(scope="module")
-def client(lived, tmp_path_factory):
-    home = lived(tmp_path_factory.mktemp("home"))
-    inference = Inference()
-    inference.models = dict(home.answering_of)
-    with asking(create_inference(inference)) as made:
-        yield made
-    home.close()
-
-
-@pytest.fixture(scope="module")
-def of_tasks(tmp_path_factory):
-    inference = Inference()
-    inference.models = all_answering(tmp_path_factory.mktemp("served"))
-    with asking(create_inference(inference)) as made:
-        yield made
+def client(of_live):
+    return of_live
 
 
 def schema_of(client, path, part):
@@ -133,6 +117,16 @@ def test_a_person_asks_on_a_page(client):
     assert "default-src 'none'" in answered.headers["content-security-policy"]
     assert client.get("/static/varv.css").status_code == 200
     assert client.get("/static/other").status_code == 404
+
+
+def test_what_a_person_asks_is_counted_like_any_other_request(client):
+    def counted():
+        [told] = client.get("/v2/models/late-parcel/stats").json()["model_stats"]
+        return told["execution_count"]
+
+    before = counted()
+    client.post("/docs/late-parcel", data={"load": "0.5", "route": "north"})
+    assert counted() == before + 1
 
 
 def test_what_a_person_gets_wrong_is_told_beside_what_they_typed(client):

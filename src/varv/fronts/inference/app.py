@@ -269,8 +269,11 @@ class _Protocols:
 
     def tried(self, answering: Answering, columns: scoring.Columns) -> dict[str, Any]:
         """Answer what a person has typed into the page; it is a request like any other."""
-        asked = oip.Asked(columns, oip.id_of(""), ())
-        return typed.written(asked, answering, answering.answer(asked.columns, asked.id))
+
+        def write(asked: oip.Asked, answered: Answers) -> dict[str, Any]:
+            return typed.written(asked, answering, answered)
+
+        return timed(self._inference, answering, lambda: oip.Asked(columns, oip.id_of(""), ()), write)
 
     def _scored(self, answering: Answering, read: Callable[[], scoring.Columns], given_id: str) -> Response:
         """Answer in the plain form that scoring clients take."""

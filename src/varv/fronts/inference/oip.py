@@ -114,6 +114,11 @@ def id_of(given: str) -> str:
     return given or new_secret(12).hex()
 
 
+def alone(value: object) -> object:
+    """Return the value of a row of one, and any other value as it is."""
+    return value[0] if isinstance(value, list) and len(value) == 1 else value
+
+
 def read(body: bytes, json_bytes: str | None, answering: Answering) -> Asked:
     """Return what a body asks.
 
@@ -281,8 +286,7 @@ def _binary_size(tensor: Tensor, left: int) -> int | None:
 def _values(tensor: Tensor, data: memoryview | None) -> list[Any]:
     if data is not None:
         return values_of(tensor.name[:80], tensor.datatype, data)
-    given = tensor.data or []
-    return [value[0] if isinstance(value, list) and len(value) == 1 else value for value in given]
+    return [alone(value) for value in tensor.data or []]
 
 
 def _known_as(datatype: str, size: int | None) -> str:

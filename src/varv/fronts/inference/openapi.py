@@ -79,7 +79,7 @@ def _predict(answering: Answering) -> Described:
 
 def _asked(operation: str, summary: str, schema: Described) -> Described:
     """Return a description of what is sent as JSON, and answered or refused."""
-    described = _told(operation, summary, {*_REFUSALS, 403, 415, 503, 507, *STATUS.values()} - {401})
+    described = _told(operation, summary, {*_REFUSALS, 415, *STATUS.values()})
     return {**described, "requestBody": {"required": True, "content": _in_json(schema)}}
 
 

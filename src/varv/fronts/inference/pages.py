@@ -1,6 +1,7 @@
 """Pages on which a person asks a model: a field for each column, and the answer. There is no script.
 
-What is asked here is a request like any other: it is captured, and counts in every statistic.
+What is asked here is a request like any other: it is captured, and counts in every statistic. Pages are made
+in threads, so that no program waits for a template.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Any
 from urllib.parse import parse_qs
 
 import polars as pl
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
@@ -38,13 +40,13 @@ def routes(inference: Inference, tried: Tried) -> list[Route]:
     """
     bodies = Bodies(MOST_BYTES, 16 * MOST_BYTES)
 
-    async def first(request: Request) -> Response:
+    def first(request: Request) -> Response:
         return RedirectResponse("/docs")
 
-    async def overview(request: Request) -> Response:
+    def overview(request: Request) -> Response:
         return _page("try_overview.html", inference, request, title="Predictions")
 
-    async def form(request: Request) -> Response:
+    def form(request: Request) -> Response:
         try:
             answering = inference.model(request.path_params["model"])
         except VarvError as error:
@@ -58,7 +60,10 @@ def routes(inference: Inference, tried: Tried) -> list[Route]:
             async with bodies.receive(request) as body:
                 given = _fields(body)
         except VarvError as error:
-            return _problem(inference, request, error)
+            return await run_in_threadpool(_problem, inference, request, error)
+        return await run_in_threadpool(answered, request, answering, given)
+
+    def answered(request: Request, answering: Answering, given: dict[str, str]) -> Response:
         try:
             answer = tried(answering, _columns(given, answering))
         except VarvError as error:
@@ -156,7 +161,7 @@ def _templates() -> Any:
     return environment()
 
 
-async def _static(request: Request) -> Response:
+def _static(request: Request) -> Response:
     from varv.fronts.web.console import HEADERS, STATIC
     from varv.fronts.web.templating import asset
 

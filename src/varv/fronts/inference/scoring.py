@@ -15,7 +15,7 @@ import msgspec
 import polars as pl
 
 from varv.data.values import ExpectedColumn
-from varv.fronts.inference.oip import decoded
+from varv.fronts.inference.oip import alone, decoded
 from varv.fronts.problems import TooLarge
 from varv.kernel.errors import InvalidInput
 from varv.serving import Answering
@@ -153,7 +153,7 @@ def _of_columns(columns: Mapping[str, Any], most: int) -> Columns:
             hint = "give every column as many"
             problem = f"has {len(values)} values beside {n_rows}"
             raise InvalidInput("column", name[:80], problem, hint=hint)
-    return {name: [_alone(value) for value in values] for name, values in found.items()}
+    return {name: [alone(value) for value in values] for name, values in found.items()}
 
 
 def _of_values(form: str, values: Sequence[Any], columns: Mapping[str, ExpectedColumn]) -> Columns:
@@ -162,12 +162,7 @@ def _of_values(form: str, values: Sequence[Any], columns: Mapping[str, ExpectedC
     if len(required) != 1:
         hint = "send each row as an object, with its values by the names of their columns"
         raise InvalidInput("field", form, "holds rows without names", n_columns=len(required), hint=hint)
-    return {required[0]: [_alone(value) for value in values]}
-
-
-def _alone(value: object) -> object:
-    """Return the value of a row of one."""
-    return value[0] if isinstance(value, list) and len(value) == 1 else value
+    return {required[0]: [alone(value) for value in values]}
 
 
 _TRUTHS = {"true": True, "True": True, "TRUE": True, "1": True} | {
