@@ -110,8 +110,8 @@ def test_a_feature_goes_when_no_version_in_force_reads_it(lived, tmp_path):
     home = reopened(tmp_path, changed(without=("recent", "heat")))
     state = home.home.loop_state(MODEL)
     assert (state.champion, state.former) == (2, 1)
-    answer = home.answering.answer(REQUEST, "r-1").rows
-    assert answer["version"].to_list() == [2]
+    answer = home.answering.answer(REQUEST, "r-1")
+    assert answer.versions == [2]
     home.ingest()
     # The champion before may still be brought back, so what it reads is still computed.
     assert home.parts.schema.features.names == ("load", "route", "heat", "recent.late_mean_24h")
@@ -135,14 +135,16 @@ def test_versions_of_different_features_answer_beside_each_other(lived, tmp_path
         return varv.FeatureView("recent", source=source, entity="route", features=windows)
 
     first = lived(tmp_path)
-    [score] = first.answering.answer(REQUEST, "r-0").rows["score"]
+    score = first.answering.answer(REQUEST, "r-0").scores[0, 0]
     first.close()
     model = changed(weekly, without=("recent", "heat"))
     model.rollout = declared().models[0].rollout
     home = reopened(tmp_path, model)
     state = home.home.loop_state(MODEL)
     assert (state.phase, state.champion, state.candidate) == ("rolling", 1, 2)
-    answer = home.answering.answer(REQUEST, "r-1").rows
+    home.answering.answer(REQUEST, "r-1")
+    home.ingest()
+    answer = stored(home, MODEL).filter(pl.col("key") == "r-1")
     # The champion reads what is declared no more, by the name that the declared view has too.
     assert answer["champion_score"].to_list() == [score]
     assert answer["candidate_score"].null_count() == 0
@@ -245,7 +247,7 @@ def test_a_new_model_is_trained_from_what_the_datasets_hold(lived, tmp_path):
     names = home.home.models["late-too"].schema.features.names
     expected = recomputed(home, "late-too").select("key", *names)
     assert stored(home, "late-too").select("key", *names).equals(expected)
-    assert home.answering_of["late-too"].answer(REQUEST, "r-1").rows["version"].to_list() == [1]
+    assert home.answering_of["late-too"].answer(REQUEST, "r-1").versions == [1]
     home.close()
 
 
@@ -318,7 +320,7 @@ def test_a_retired_model_stands_still_and_goes_on_once_it_is_declared_again(two)
     again = retiring(two, model, late_by("late-too", model.requests))
     state = again.home.loop_state("late-too")
     assert (state.retired, state.champion) == (False, 1)
-    assert again.answering_of["late-too"].answer(REQUEST, "r-9").rows["version"].to_list() == [1]
+    assert again.answering_of["late-too"].answer(REQUEST, "r-9").versions == [1]
     again.later(2)
     assert again.home.loop_state("late-too").phase == "idle"
     again.close()

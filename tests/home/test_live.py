@@ -60,7 +60,7 @@ def test_an_empty_home_lives_through_its_history_and_serves_the_model_trained_at
 
 
 def test_an_answer_is_taken_in_once_with_its_request_and_its_features(model):
-    answers = model.answering.answer(REQUEST, "r-1").rows
+    answers = model.answering.answer(REQUEST, "r-1")
     files = sealed(model.log)
     kept = files[0].path.read_bytes()
     before = model.parts.predictions.requested(NOW - DAY, NOW + DAY).height
@@ -71,7 +71,7 @@ def test_an_answer_is_taken_in_once_with_its_request_and_its_features(model):
 
     rows = model.parts.predictions.requested(NOW - DAY, NOW + DAY)
     assert rows.height == before + 1
-    assert rows["score"].to_list()[-1] == answers["score"][0]
+    assert rows["score"].to_list()[-1] == float(answers.scores[0, 0])
     assert rows["key"].to_list()[-1] == "r-1"
     requests = model.home.datasets.read(model.parts.schema.requests)
     assert requests.filter(parcel="r-1")["asked_at"].to_physical().to_list() == [NOW]
@@ -155,7 +155,7 @@ def test_a_crash_while_captures_are_taken_in_loses_and_doubles_nothing(lived, tm
 
 def test_a_crash_in_the_middle_of_the_history_ends_with_the_same_model(tmp_path):
     whole = LiveHome(tmp_path / "whole")
-    expected = whole.answering.answer(REQUEST, "r-1").rows["score"].to_list()
+    expected = whole.answering.answer(REQUEST, "r-1").scores.tolist()
     whole.close()
 
     crashing = LiveHome(tmp_path / "cut", faults=Faults("ledger.before_commit", nth=3), prepare=False)
@@ -164,7 +164,7 @@ def test_a_crash_in_the_middle_of_the_history_ends_with_the_same_model(tmp_path)
     crashing.close()
 
     again = LiveHome(tmp_path / "cut", capture="two")
-    assert again.answering.answer(REQUEST, "r-1").rows["score"].to_list() == expected
+    assert again.answering.answer(REQUEST, "r-1").scores.tolist() == expected
     taken = [e.event for e in again.home.ledger.read(stream="live") if isinstance(e.event, HistoryTaken)]
     assert taken[-1].n_requests == 7200
     again.close()
@@ -244,7 +244,7 @@ def test_a_request_that_cannot_be_captured_is_answered_and_counted_or_refused(mo
     def refuse(*_):
         raise StorageFull("capture file", "1.jsonl")
 
-    monkeypatch.setattr(model.log, "write", refuse)
+    monkeypatch.setattr(model.log, "write_lines", refuse)
     monkeypatch.setattr(model.answering, "_capture_required", required)
     if required:
         with pytest.raises(StorageFull):
@@ -253,7 +253,7 @@ def test_a_request_that_cannot_be_captured_is_answered_and_counted_or_refused(mo
         return
     answers = model.answering.answer(REQUEST, "r-1")
     assert not answers.captured
-    assert answers.rows["score"].to_list() == pytest.approx([0.5], abs=0.5)
+    assert answers.scores.tolist() == [pytest.approx([0.5], abs=0.5)]
     assert [model.answering.take_uncaptured() for _ in range(2)] == [1, 0]
     model.live.note_uncaptured({model.parts.name: 1})
     with model.home.views.reading(RoutingView) as routing:

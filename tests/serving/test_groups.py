@@ -19,8 +19,7 @@ def test_the_list_comes_back_from_the_log_as_it_was_sent(tmp_path):
     served = answering(tmp_path, "sorted", RANKING, ROW)
     served.answer({"x": [1.0, 2.0], "query": ["shoes", "hats"]}, "both")
     [path] = served._log.seal()
-    rows = [capture.row for capture in read_captures(path)]
-    frames = served_frames(schema_of("sorted", RANKING), rows)
+    frames = served_frames(schema_of("sorted", RANKING), read_captures(path))
     assert frames.predictions["group"].to_list() == ["shoes", "hats"]
     assert frames.requests["query"].to_list() == ["shoes", "hats"]
 

@@ -15,7 +15,7 @@ import polars as pl
 
 from varv.data.model import Dataset
 from varv.features.history import Ints
-from varv.features.model import Derived, Feature, FeatureSet, feature_kind
+from varv.features.model import Derived, Feature, FeatureSet, Kind, feature_kind
 from varv.features.store import FeatureStore, ViewHistory
 from varv.kernel.clock import iso
 from varv.kernel.columns import TIME
@@ -100,10 +100,17 @@ class FeatureEngine:
         found.update({name: computed.slice(i * n, n).alias(name) for i, name in enumerate(self._computed)})
         for feature in self.features.declared:
             if isinstance(feature, str):
-                found[feature] = self._typed(requests.get_column(feature), feature)
+                found[feature] = typed_feature(
+                    requests.get_column(feature), feature, self.features.kinds[feature]
+                )
         if self._derived:
             columns = requests.select(self._derived).get_columns()
-            found.update({column.name: self._typed(column, column.name) for column in columns})
+            found.update(
+                {
+                    column.name: typed_feature(column, column.name, self.features.kinds[column.name])
+                    for column in columns
+                }
+            )
         return pl.DataFrame([found[name] for name in self.features.names])
 
     def _from_views(
@@ -143,10 +150,17 @@ class FeatureEngine:
             raise InvalidInput("requests", at, problem, earliest=earliest, kept_from=iso(oldest))
         return instants
 
-    def _typed(self, values: pl.Series, name: str) -> pl.Series:
-        kind = self.features.kinds[name]
-        if feature_kind(values.dtype) != kind and values.dtype != pl.Null:
-            raise InvalidInput("request column", name, f"has the type {values.dtype}", hint=f"it is {kind}")
-        if values.dtype.is_float():
-            return pl.Series(name, values.cast(pl.Float32).to_numpy(), nan_to_null=True)
-        return values.cast(pl.Float32 if kind == "numeric" else pl.String).alias(name)
+
+def typed_feature(values: pl.Series, name: str, kind: Kind) -> pl.Series:
+    """Return values as a feature of a name is kept: Float32 or String, null where there is none.
+
+    Raises
+    ------
+    InvalidInput
+        If they are of another kind.
+    """
+    if feature_kind(values.dtype) != kind and values.dtype != pl.Null:
+        raise InvalidInput("request column", name, f"has the type {values.dtype}", hint=f"it is {kind}")
+    if values.dtype.is_float():
+        return pl.Series(name, values.cast(pl.Float32).to_numpy(), nan_to_null=True)
+    return values.cast(pl.Float32 if kind == "numeric" else pl.String).alias(name)

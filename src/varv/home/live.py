@@ -260,14 +260,19 @@ class Live:
         home = self._home
         only = next(iter(home.models)) if len(home.models) == 1 else None
         tables: dict[str, list[Mapping[str, Any]]] = {}
-        answered: dict[ModelName, list[Mapping[str, Any]]] = {}
+        answered: dict[ModelName, list[Capture]] = {}
         for capture in captures:
             model = model_in(capture.table, only)
-            if model is None:
+            if model is not None:
+                answered.setdefault(model, []).append(capture)
+            elif capture.row is not None:
                 tables.setdefault(capture.table, []).append(capture.row)
-            else:
-                answered.setdefault(model, []).append(capture.row)
-        frames = {name: served_frames(self._schema(name), rows) for name, rows in answered.items()}
+        frames = {
+            name: served_frames(self._schema(name), of_it)
+            for name, of_it in answered.items()
+            # A crash may have left the layout of a line that was never acknowledged.
+            if any(one.layout is None for one in of_it)
+        }
         stored = self._intake.store(
             [*self._requests(frames), *self._rows(tables)], segment, acknowledged=True
         )

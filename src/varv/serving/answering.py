@@ -10,35 +10,49 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
-import msgspec
 import polars as pl
 
 from varv.data.values import ExpectedColumn, column_of
 from varv.features import FeatureEngine
 from varv.features.engine import Shared
-from varv.kernel.clock import Clock
+from varv.kernel.clock import Clock, Instant
 from varv.kernel.columns import TIME
 from varv.kernel.errors import InvalidInput, StorageFull
 from varv.kernel.ids import ModelName
-from varv.serving.capture import Capture, CaptureLog
+from varv.serving.blocks import FeatureRows, RequestRows, layout_of
+from varv.serving.capture import CaptureLog
 from varv.serving.dataplane import DataPlane
-from varv.serving.prediction_log import captures
+from varv.serving.prediction_log import Recorder
 from varv.serving.schema import RequestSchema
-from varv.serving.scores import GROUP, answer_schema
+from varv.serving.scored import Scored
+from varv.serving.scores import GROUP, Scores, answer_schema
 from varv.tasks import Task
 
 _SLICE = 256
 """Rows that are worked on in one go: whoever else wants the interpreter gets it in between."""
 
 
-class Answers(msgspec.Struct, frozen=True):
-    """Answers to requests, one row each with ``key`` and the columns of the answer."""
+class Answers(NamedTuple):
+    """Answers to the rows of one request."""
 
-    rows: pl.DataFrame
+    keys: Sequence[str]
+    versions: Sequence[int]
+    arms: Sequence[str]
+    scores: Scores
+    """Shape (n, width); NaN where a version has none."""
+    epoch: int
+    """Of the routing table that was in force."""
+    share: float
+    """With which the candidate was to answer."""
     captured: bool
     """Whether they are on record; if not, they are known to nobody but the caller."""
+
+    @property
+    def n_rows(self) -> int:
+        """How many rows there are."""
+        return len(self.keys)
 
 
 class Answering:
@@ -80,6 +94,8 @@ class Answering:
         self._nullable = nullable
         self.max_rows = max_rows
         self._capture_required = capture_required
+        self._layout = layout_of(schema)
+        self._recorder = Recorder(schema.model, self._layout)
         self._counting = threading.Lock()
         self._n_uncaptured = 0
 
@@ -128,15 +144,16 @@ class Answering:
         StorageFull
             If the disk has no room to capture the answer, and capture is required.
         """
-        requests = self._frame(columns, request_id)
+        now = self._clock.now()
+        requests = self._frame(columns, request_id, now)
         event_time = self._schema.requests.event_time
         parts = [self._features.lookup(part, at=event_time) for part in _sliced(requests)]
         features = parts[0] if len(parts) == 1 else pl.concat(parts)
         keys = self._schema.keys(requests)
-        answers = self._dataplane.infer(self._schema.units(requests, keys), features)
-        answers = answers.hstack(self._schema.grouped(requests))
-        captured = self._capture(keys, requests, features, answers)
-        return Answers(answers.hstack([keys]), captured)
+        said = self._dataplane.score(self._schema.units(requests, keys), lambda one: one.feed(features))
+        rows = self._layout.request_rows(requests, keys.to_list())
+        captured = self._capture(now, rows, self._layout.feature_rows(features), said)
+        return answers_of(rows.keys, said, captured=captured)
 
     def take_uncaptured(self) -> int:
         """Return how many answers were given without capture since the last call."""
@@ -144,7 +161,7 @@ class Answering:
             taken, self._n_uncaptured = self._n_uncaptured, 0
         return taken
 
-    def _frame(self, columns: Mapping[str, Sequence[Any]], request_id: str) -> pl.DataFrame:
+    def _frame(self, columns: Mapping[str, Sequence[Any]], request_id: str, now: Instant) -> pl.DataFrame:
         n = len(next(iter(columns.values()), ()))
         data, types = self._schema.requests, self._schema.types
         if not 1 <= n <= self.max_rows:
@@ -165,8 +182,8 @@ class Answering:
                 raise InvalidInput("column", name, "is missing", hint=hint, reason="missing")
             else:
                 series.append(pl.Series(name, [None] * n, dtype=types[name]))
-        now = pl.Series(data.event_time, [self._clock.now()] * n, dtype=pl.Int64)
-        return pl.DataFrame([*series, now.cast(TIME)])
+        when = pl.Series(data.event_time, [now] * n, dtype=pl.Int64)
+        return pl.DataFrame([*series, when.cast(TIME)])
 
     def _unexpected(self, name: str) -> InvalidInput:
         data = self._schema.requests
@@ -183,22 +200,25 @@ class Answering:
         hint = f"the columns are {', '.join(self.columns)}"
         return InvalidInput("column", name[:80], "does not exist", hint=hint, reason="unknown")
 
-    def _capture(
-        self, keys: pl.Series, requests: pl.DataFrame, features: pl.DataFrame, answers: pl.DataFrame
-    ) -> bool:
+    def _capture(self, at: Instant, requests: RequestRows, features: FeatureRows, said: Scored) -> bool:
         """Write the answers to the log, and return whether it took them."""
-        records: list[Capture] = []
-        for part in zip(*map(_sliced, (keys.to_frame(), requests, features, answers)), strict=True):
-            records += captures(self._schema, part[0].to_series(), *part[1:])
         try:
-            self._log.write(*records)
+            lines = self._recorder.lines(at, requests, features, said)
+            self._log.write_lines(self._recorder.head, lines)
         except StorageFull:
             if self._capture_required:
                 raise
             with self._counting:
-                self._n_uncaptured += keys.len()
+                self._n_uncaptured += len(said)
             return False
         return True
+
+
+def answers_of(keys: Sequence[str], said: Scored, *, captured: bool) -> Answers:
+    """Return what callers are told of rows with these keys."""
+    table = said.table
+    told = said.versions, said.arms, said.served
+    return Answers(keys, *told, table.epoch, table.candidate_share, captured)
 
 
 def predicted(

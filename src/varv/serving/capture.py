@@ -1,9 +1,9 @@
 """Capture: what was asked and answered, kept off the hot path.
 
-Rows go to an append-only log file with one write, before the caller gets its answer: that survives the end of
-the process at any moment. They are flushed to the disk by the next `flush` or `seal`, so a power cut can cost
-what came after the last one. `seal` starts a new file; `loop.live` ingests the earlier ones and removes
-them.
+Rows, and blocks of many of them, go to an append-only log file with one write, before the caller gets its
+answer: that survives the end of the process at any moment. They are flushed to the disk by the next `flush`
+or `seal`, so a power cut can cost what came after the last one. `seal` starts a new file; `home.live`
+ingests the earlier ones and removes them.
 
 Each line is sealed with a digest of itself, of all lines before it and of the file's name, so that a line
 that was edited or taken out is told from one that was written. Nothing vouches for the end of a file before
@@ -29,6 +29,7 @@ import msgspec
 
 from varv.kernel.errors import Corrupt, InvalidInput, StorageFull
 from varv.kernel.storage import storing
+from varv.serving.blocks import Block, Layout
 
 _LARGEST_ROW_BYTES = 1 << 20
 _MOST_BYTES = 4 << 20
@@ -36,11 +37,19 @@ _MOST_BYTES = 4 << 20
 _LOCK = "lock"
 
 
-class Capture(msgspec.Struct, frozen=True, kw_only=True):
-    """One captured row: which table it belongs to and its values as JSON."""
+class Capture(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One line: which table it belongs to and one of the three: the values of a row as JSON, a block of
+    predictions, or the layout of the blocks that follow.
+    """
 
     table: str
-    row: dict[str, Any]
+    row: dict[str, Any] | None = None
+    block: Block | None = None
+    layout: Layout | None = None
+
+    def __post_init__(self) -> None:
+        if (self.row, self.block, self.layout).count(None) != 2:
+            raise ValueError("a line holds a row, a block or a layout")
 
 
 class CaptureLog:
@@ -58,6 +67,8 @@ class CaptureLog:
         self._owned = -1  # descriptor of the locked lock file
         self._file = -1
         self._number = 0
+        self._size = 0
+        self._heads: set[bytes] = set()  # lines that the file holds, for those that follow
         self._seal = b""
 
     def open(self) -> None:
@@ -82,11 +93,17 @@ class CaptureLog:
         StorageFull
             If the disk takes nothing more; none of the rows is kept then.
         """
-        self._append(_lines(rows), durable=False)
+        self._append([encoded_line(row) for row in rows], durable=False)
+
+    def write_lines(self, head: bytes, lines: Sequence[bytes]) -> None:
+        """Append lines as `encoded_line` makes them, after a `head` that their file has to hold once; it
+        raises as `write` does.
+        """
+        self._append(lines, durable=False, head=head)
 
     def keep(self, *rows: Capture) -> None:
         """Append `rows`; when this returns they survive a power cut. It raises as `write` does."""
-        self._append(_lines(rows), durable=True)
+        self._append([encoded_line(row) for row in rows], durable=True)
 
     def keep_rows(self, table: str, rows: Sequence[Mapping[str, Any]]) -> None:
         """Append rows of one table; when this returns they survive a power cut. It raises as `write` does."""
@@ -113,7 +130,7 @@ class CaptureLog:
             If the disk takes nothing more; the log goes on with the file that it has.
         """
         with self._lock:
-            if self._file >= 0 and os.fstat(self._file).st_size:
+            if self._file >= 0 and self._size:
                 self._go_on_in_another()
             current = self._path()
         return [path for path in sorted(self._folder.glob("[0-9]*.jsonl")) if path != current]
@@ -131,39 +148,36 @@ class CaptureLog:
                         os.close(descriptor)
                 self._file = self._owned = -1
 
-    def _append(self, lines: Sequence[bytes], *, durable: bool) -> None:
+    def _append(self, lines: Sequence[bytes], *, durable: bool, head: bytes = b"") -> None:
         with self._lock:
             with storing("capture file", self._path()):
                 if self._file < 0:
                     self._begin()
-                size = os.fstat(self._file).st_size
-                sealed, seal = _sealed(lines, self._seal)
+                is_new = bool(head) and head not in self._heads
+                sealed, seal = _sealed([head, *lines] if is_new else lines, self._seal)
                 try:
                     _write_all(self._file, sealed)
                     if durable:
                         os.fsync(self._file)
                 except OSError:
                     # Half a row must not spoil the row that is written after it.
-                    os.ftruncate(self._file, size)
+                    os.ftruncate(self._file, self._size)
                     raise
                 self._seal = seal
-            self._go_on(size + len(sealed))
-
-    def _go_on(self, size: int) -> None:
-        """Go on in another file, once this one is long."""
-        if size > _MOST_BYTES:
-            # What is refused now is tried with the next row; this one is kept.
-            with suppress(StorageFull):
-                self._go_on_in_another()
+                self._size += len(sealed)
+                if is_new:
+                    self._heads.add(head)
+            if self._size > _MOST_BYTES:
+                # What is refused now is tried with the next row; this one is kept.
+                with suppress(StorageFull):
+                    self._go_on_in_another()
 
     def _go_on_in_another(self) -> None:
         with storing("capture file", self._path()):
             os.fsync(self._file)
             following = self._open(self._number + 1)
         os.close(self._file)
-        self._file = following
-        self._number += 1
-        self._seal = _first_seal(self._path())
+        self._begin_with(following, self._number + 1)
 
     def _begin(self) -> None:
         """Make the folder, lock it, and open its first file; what a failed try has left is used."""
@@ -173,7 +187,11 @@ class CaptureLog:
             fcntl.flock(lock, fcntl.LOCK_EX)
             self._owned = lock
         number = max((int(path.stem) for path in self._folder.glob("[0-9]*.jsonl")), default=0) + 1
-        self._file, self._number = self._open(number), number
+        self._begin_with(self._open(number), number)
+
+    def _begin_with(self, file: int, number: int) -> None:
+        self._file, self._number, self._size = file, number, 0
+        self._heads.clear()
         self._seal = _first_seal(self._path())
 
     def _path(self) -> Path:
@@ -182,6 +200,22 @@ class CaptureLog:
     def _open(self, number: int) -> int:
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
         return os.open(self._folder / _file_name(number), flags, 0o600)
+
+
+def encoded_line(capture: Capture, *, refuse: bool = True) -> bytes:
+    """Return one line, without its seal; nothing if it is too long and is not refused.
+
+    Raises
+    ------
+    InvalidInput
+        If it is longer than a line may be, and is refused.
+    """
+    line = msgspec.json.encode(capture)
+    if len(line) <= _LARGEST_ROW_BYTES:
+        return line
+    if not refuse:
+        return b""
+    raise InvalidInput("row", capture.table, "is too large", size_bytes=len(line), limit=_LARGEST_ROW_BYTES)
 
 
 def is_abandoned(folder: Path) -> bool:
@@ -259,15 +293,6 @@ def _write_all(file: int, data: bytes) -> None:
     view = memoryview(data)
     while view:
         view = view[os.write(file, view) :]
-
-
-def _lines(rows: tuple[Capture, ...]) -> list[bytes]:
-    lines = [msgspec.json.encode(row) for row in rows]
-    for row, line in zip(rows, lines, strict=True):
-        if len(line) > _LARGEST_ROW_BYTES:
-            size = len(line)
-            raise InvalidInput("row", row.table, "is too large", size_bytes=size, limit=_LARGEST_ROW_BYTES)
-    return lines
 
 
 def _file_name(number: int) -> str:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -20,13 +19,28 @@ from varv.kernel.user_code import UserCode
 from varv.registry import LoadedModel, Package, Rows, Runtimes, Signature
 from varv.registry.package import PROBE_TOLERANCE
 from varv.serving.routing import RoutingTable, assign, coins
-from varv.serving.scores import PLAIN, Role, Scores, answer_schema, score_series
+from varv.serving.scored import Scored, answers_frame
+from varv.serving.scores import Scores
 from varv.tasks import Task
 
 
 class _Warm(msgspec.Struct, frozen=True):
     signature: Signature
     model: LoadedModel
+
+    def scores(self, feed: Callable[[Signature], Rows]) -> Scores:
+        """Return what the version says of requests."""
+        return self.model.predict(feed(self.signature))
+
+    def tried(self, feed: Callable[[Signature], Rows]) -> Scores | None:
+        """Return what a version says that nobody waits for, None if it fails: a broken candidate is evidence,
+        not an outage.
+        """
+        try:
+            with UserCode("model", "candidate"):
+                return self.scores(feed)
+        except VarvError:
+            return None
 
 
 class _Snapshot(msgspec.Struct, frozen=True):
@@ -146,6 +160,25 @@ class DataPlane:
 
         Raises
         ------
+        Unavailable, UserCodeFailed
+            As `score` does.
+        """
+        # What is timed must not profit from what came before it.
+        given = _Given(features, shared=self._timer is None)
+        return answers_frame(self._task, self.score(keys, given.rows))
+
+    def score(self, keys: Sequence[str], feed: Callable[[Signature], Rows]) -> Scored:
+        """Let every version that the table in force asks for score requests.
+
+        Parameters
+        ----------
+        keys
+            What the coin is tossed for: the unit of randomisation of each request.
+        feed
+            Gives the requests in the form in which a version reads them.
+
+        Raises
+        ------
         Unavailable
             If no routing table is in force yet.
         UserCodeFailed
@@ -157,103 +190,33 @@ class DataPlane:
             raise Unavailable(
                 "model", "", "has no champion yet", hint="wait for the first training, see varv status"
             )
-        n = len(keys)
         tossed = None if table.candidate is None else coins(table, keys)
-        chosen = np.zeros(n, dtype=bool) if tossed is None else assign(table, tossed)
-        score_both = table.candidate is not None and (bool(table.shadows) or bool(chosen.any()))
-        said = self._score(now, table, features, both=score_both)
-        # A candidate that fails costs nobody an answer: the champion's is given, and the failure stays on
-        # record as a candidate's request without a candidate's score.
-        answers = chosen & ~np.isnan(said.candidate).any(axis=1)
-        served = np.where(answers[:, None], said.candidate, said.champion)
-        arm = np.where(chosen, "candidate", "champion")
-        versions = np.where(chosen, table.candidate or 0, table.champion)
-        scored: dict[Role, Scores] = {
-            "score": served,
-            "champion_score": said.champion,
-            "candidate_score": said.candidate,
-            "former_score": said.former,
-        }
-        plain = {
-            "version": versions,
-            "arm": arm.tolist(),
-            "share": [table.candidate_share] * n,
-            "coin": [None] * n if tossed is None else tossed,
-            "epoch": [table.epoch] * n,
-            "champion": [table.champion] * n,
-            "candidate": [table.candidate if score_both else None] * n,
-            "former": [table.former] * n,
-            "champion_ms": _on_the_first(said.champion_ms, n),
-            "candidate_ms": _on_the_first(said.candidate_ms, n),
-        }
-        # Made of series: any operation on a whole frame starts the query engine, a tenth of a millisecond.
-        series = [series for role, of in scored.items() for series in score_series(self._task, role, of)]
-        series += [pl.Series(name, values, dtype=PLAIN[name]) for name, values in plain.items()]
-        by_name = {one.name: one for one in series}
-        return pl.DataFrame([by_name[name] for name in answer_schema(self._task) if name in by_name])
-
-    def _score(self, now: _Snapshot, table: RoutingTable, features: pl.DataFrame, *, both: bool) -> _Said:
-        """Let every version that the table asks for score the requests."""
+        both = tossed is not None and (bool(table.shadows) or bool(assign(table, tossed).any()))
         timer = self._timer or (lambda: 0.0)
-        # What is timed must not profit from what came before it.
-        given = _Given(features, self._task.width, shared=self._timer is None)
         begun = timer()
-        champion = given.scores(now.versions[table.champion])
-        halfway = timer()
-        candidate = former = given.no_scores()
+        said = Scored(table, now.versions[table.champion].scores(feed), tossed)
         if both and table.candidate is not None:
-            candidate = given.candidate_scores(now.versions[table.candidate])
-        ended = timer()
+            halfway = timer()
+            said.candidate = now.versions[table.candidate].tried(feed)
+            if said.candidate is None:
+                said.candidate = np.full_like(said.champion, np.nan)
+            if self._timer is not None:
+                said.champion_ms, said.candidate_ms = 1e3 * (halfway - begun), 1e3 * (timer() - halfway)
         if table.former is not None:
-            former = given.candidate_scores(now.versions[table.former])
-        if self._timer is None or not both:
-            return _Said(champion, candidate, former)
-        return _Said(champion, candidate, former, 1e3 * (halfway - begun), 1e3 * (ended - halfway))
-
-
-class _Said(NamedTuple):
-    """Scores of one call, and how long two of the versions took, in milliseconds."""
-
-    champion: Scores
-    candidate: Scores
-    former: Scores
-    champion_ms: float | None = None
-    candidate_ms: float | None = None
-
-
-def _on_the_first(value: float | None, n: int) -> list[float | None]:
-    """Return a column in which only the first row has a value: rows of one call are one observation."""
-    return [value, *[None] * (n - 1)] if n else []
+            said.former = now.versions[table.former].tried(feed)
+        return said
 
 
 class _Given:
     """The requests of one call, as versions are fed them: those that read alike share it, if they may."""
 
-    def __init__(self, features: pl.DataFrame, width: int, *, shared: bool) -> None:
+    def __init__(self, features: pl.DataFrame, *, shared: bool) -> None:
         self._features = features
-        self._width = width
         self._shared = shared
         self._fed: list[tuple[Signature, Rows]] = []
 
-    def no_scores(self) -> Scores:
-        """Return the scores of a version that has none."""
-        return np.full((self._features.height, self._width), np.nan, dtype=np.float32)
-
-    def scores(self, warm: _Warm) -> Scores:
-        """Return what a version says of the requests."""
-        return warm.model.predict(self._rows(warm.signature))
-
-    def candidate_scores(self, warm: _Warm) -> Scores:
-        """Return a candidate's scores, NaN where it has none: a broken candidate is evidence, not an
-        outage.
-        """
-        try:
-            with UserCode("model", "candidate"):
-                return self.scores(warm)
-        except VarvError:
-            return self.no_scores()
-
-    def _rows(self, signature: Signature) -> Rows:
+    def rows(self, signature: Signature) -> Rows:
+        """Return the requests in the form of a signature."""
         known = next((rows for other, rows in self._fed if other == signature), None)
         if known is None:
             known = signature.feed(self._features)

@@ -37,7 +37,6 @@ from varv.fronts.problems import (
 )
 from varv.kernel.errors import VarvError
 from varv.serving import Answering, Answers
-from varv.serving.scores import scores_in
 
 MOST_BYTES = 16 << 20
 MOST_BYTES_TOGETHER = 64 << 20
@@ -279,8 +278,7 @@ class _Protocols:
         """Answer in the plain form that scoring clients take."""
 
         def write(asked: oip.Asked, answered: Answers) -> Response:
-            task = answering.task
-            predictions = {"predictions": task.plain(scores_in(answered.rows, task))}
+            predictions = {"predictions": answering.task.plain(answered.scores)}
             return json_response(predictions, headers=_headers(answered, asked.id))
 
         return timed(self._inference, answering, lambda: oip.Asked(read(), oip.id_of(given_id), ()), write)
@@ -328,14 +326,13 @@ def _reader(request: Request) -> Callable[[bytes, Answering], scoring.Columns]:
 
 
 def _headers(answered: Answers, request_id: str) -> dict[str, str]:
-    answers = answered.rows
     # A client chooses the id, and a header holds printable ASCII without spaces around it.
     plain = request_id.isascii() and request_id.isprintable() and request_id == request_id.strip()
     shown = request_id if plain else quote(request_id)
     return {
         "x-request-id": shown,
-        "x-varv-version": oip.versions_in(answers),
-        "x-varv-epoch": str(answers["epoch"][0]),
-        "x-varv-arm": oip.arms_in(answers),
+        "x-varv-version": oip.versions_in(answered),
+        "x-varv-epoch": str(answered.epoch),
+        "x-varv-arm": oip.arms_in(answered),
         "x-varv-captured": "true" if answered.captured else "false",
     }

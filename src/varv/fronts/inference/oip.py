@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
-import polars as pl
 
 from varv.fronts.datatypes import datatype_of, typed_values
 from varv.fronts.inference.tensors import HALVES, bytes_of, values_of
@@ -21,7 +20,7 @@ from varv.fronts.problems import TooLarge
 from varv.kernel.errors import InvalidInput
 from varv.kernel.ids import new_secret
 from varv.serving import Answering, Answers
-from varv.serving.scores import Scores, scores_in
+from varv.serving.scores import Scores
 from varv.tasks import OutputTensor, Task
 
 JSON_BYTES = "Inference-Header-Content-Length"
@@ -155,24 +154,23 @@ def understood(asked: InferRequest, data: memoryview, answering: Answering) -> A
 
 def said(asked: Asked, answering: Answering, answered: Answers) -> dict[str, Any]:
     """Return an answer, with the values of every output that was asked for in its ``data``."""
-    answers, task = answered.rows, answering.task
-    predicted = scores_in(answers, task)
+    task, predicted = answering.task, answered.scores
     tensors = {one.name: one for one in task.tensors()}
     outputs: list[dict[str, Any]] = []
     for wanted in asked.outputs:
         tensor = tensors.get(wanted.name)
-        output = _about(wanted.name, answers) if tensor is None else _predicted(tensor, predicted)
+        output = _about(wanted.name, answered) if tensor is None else _predicted(tensor, predicted)
         if wanted.n_classes:
             output = _classified(output, wanted.n_classes, task.outputs)
         outputs.append(output)
     return {
         "id": asked.id,
         "model_name": answering.model,
-        "model_version": versions_in(answers),
+        "model_version": versions_in(answered),
         "parameters": {
-            "epoch": answers["epoch"][0],
-            "arm": arms_in(answers),
-            "share": answers["share"][0],
+            "epoch": answered.epoch,
+            "arm": arms_in(answered),
+            "share": answered.share,
             "captured": answered.captured,
         },
         "outputs": outputs,
@@ -194,14 +192,19 @@ def written(asked: Asked, answering: Answering, answered: Answers) -> Said:
     return Said(b"".join([head, *parts]), len(head))
 
 
-def versions_in(answers: pl.DataFrame) -> str:
+def versions_in(answered: Answers) -> str:
     """Return the versions that answered."""
-    return ",".join(map(str, sorted(set(answers["version"].to_list()))))
+    return ",".join(map(str, sorted(set(answered.versions))))
 
 
-def arms_in(answers: pl.DataFrame) -> str:
+def arms_in(answered: Answers) -> str:
     """Return the arms that answered."""
-    return ",".join(sorted(set(answers["arm"].to_list())))
+    return ",".join(sorted(set(answered.arms)))
+
+
+def about(answered: Answers) -> dict[str, list[Any]]:
+    """Return what every answer says beside the prediction, row by row."""
+    return {"version": list(answered.versions), "arm": list(answered.arms), "key": list(answered.keys)}
 
 
 # Requests
@@ -335,13 +338,9 @@ def _predicted(tensor: OutputTensor, predicted: Scores) -> dict[str, Any]:
     }
 
 
-def _about(name: str, answers: pl.DataFrame) -> dict[str, Any]:
-    return {
-        "name": name,
-        "datatype": ABOUT[name],
-        "shape": [answers.height],
-        "data": answers[name].to_list(),
-    }
+def _about(name: str, answered: Answers) -> dict[str, Any]:
+    shape = [answered.n_rows]
+    return {"name": name, "datatype": ABOUT[name], "shape": shape, "data": about(answered)[name]}
 
 
 def _classified(output: Mapping[str, Any], n_classes: int, labels: Sequence[str]) -> dict[str, Any]:

@@ -40,5 +40,5 @@ def timed(
         raise
     ended = wall_seconds()
     at = _CLOCK.now() / 1e6
-    statistics.answered(answered.rows.height, known - began, found - known, ended - found, at)
+    statistics.answered(answered.n_rows, known - began, found - known, ended - found, at)
     return answer

@@ -14,7 +14,6 @@ from varv.fronts.inference import oip
 from varv.fronts.inference.scoring import require_rows
 from varv.kernel.errors import InvalidInput
 from varv.serving import Answering, Answers
-from varv.serving.scores import scores_in
 from varv.tasks import OutputTensor, Task
 
 Schema = dict[str, Any]
@@ -48,13 +47,12 @@ def read(body: bytes, answering: Answering) -> oip.Asked:
 
 def written(asked: oip.Asked, answering: Answering, answered: Answers) -> dict[str, Any]:
     """Return an answer, whose rows are in the order of the request's."""
-    answers, predicted = answered.rows, scores_in(answered.rows, answering.task)
-    columns = {name: answers[name].to_list() for name in oip.ABOUT}
-    columns |= {one.name: _by_row(one, one.values(predicted)) for one in answering.task.tensors()}
+    columns = oip.about(answered)
+    columns |= {one.name: _by_row(one, one.values(answered.scores)) for one in answering.task.tensors()}
     return {
         "id": asked.id,
         "model": answering.model,
-        "epoch": answers["epoch"][0],
+        "epoch": answered.epoch,
         "captured": answered.captured,
         "rows": [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)],
     }
