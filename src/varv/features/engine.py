@@ -63,6 +63,11 @@ class FeatureEngine:
         self._derived = [item.expr.alias(item.name) for item in declared if isinstance(item, Derived)]
         self._needed = self.features.request_columns()
 
+    @property
+    def histories(self) -> list[ViewHistory]:
+        """What is behind its views, in the declared order."""
+        return [history for history, _ in self._histories]
+
     def lookup(self, requests: pl.DataFrame, at: str, *, shared: Shared | None = None) -> pl.DataFrame:
         """Return the features of each request as of its own instant, one row a request in the same order.
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 from itertools import chain, islice, repeat
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -116,6 +116,20 @@ class Observed:
             absent = frame.select(pl.any_horizontal(pl.col(entity).is_null())).to_series()
             codes[absent.to_numpy()] = -1
         return codes
+
+    def code(self, entity: tuple[str, ...], values: Sequence[Any]) -> int:
+        """Return the code of one entity, -1 if it has none or an unknown one.
+
+        Parameters
+        ----------
+        values
+            Of the columns of `entity`; times are microseconds.
+        """
+        if not entity:
+            return 0
+        if None in values:
+            return -1
+        return self._entities[entity].get(values[0] if len(entity) == 1 else tuple(values), -1)
 
     def observe(self, part: str, frame: pl.DataFrame) -> None:
         """Take in rows of one part; see `FeatureStore.observe`."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -24,6 +26,10 @@ class Entities(Protocol):
         """Return the code of each row's entity, -1 if it has none or an unknown one."""
         ...
 
+    def code(self, entity: tuple[str, ...], values: Sequence[Any]) -> int:
+        """Return the code of one entity, from the values of its columns."""
+        ...
+
 
 class ViewHistory:
     """The history behind one feature view, of all entities."""
@@ -42,13 +48,23 @@ class ViewHistory:
             )
         else:
             self.span = self.reach = Duration(max(view.windows.spans.values()))
-            self._spans = np.array(list(view.windows.spans.values()), np.int64)
+            self._plain_spans = tuple(view.windows.spans.values())
+            self._spans = np.array(self._plain_spans, np.int64)
             self._history = History({"sum": np.int64, "count": np.int64})
 
     @property
     def entity(self) -> tuple[str, tuple[str, ...]]:
         """Whose features these are: the dataset, and the columns that name the entity."""
         return self._of.dataset.name, self.view.entity
+
+    @property
+    def n_numbers(self) -> int:
+        """How many numeric features it has."""
+        return len(self.view.feature_names()) - len(self._categorical)
+
+    def code(self, entity: Sequence[Any]) -> int:
+        """Return the code of one entity from the values that name it, -1 if there is none."""
+        return self._of.code(self.view.entity, entity)
 
     def codes(self, requests: pl.DataFrame) -> Ints:
         """Return the code of each request's entity, shape (n,); -1 where it has none or an unknown one."""
@@ -76,6 +92,24 @@ class ViewHistory:
                 np.where(count > 0, total / STEPS / np.maximum(count, 1), np.nan) if means else count
             )
         return {}
+
+    def lookup_one(self, entity: Sequence[Any], instant: Instant, numbers: list[float]) -> list[str | None]:
+        """Append the numeric features of one entity to `numbers`, NaN where there is none, and return the
+        categorical ones: what `lookup` finds, to the last bit.
+
+        Parameters
+        ----------
+        entity
+            The value of each of the columns that name it.
+        """
+        code = self.code(entity)
+        if self.view.windows is None:
+            return self._latest_one(code, instant, numbers)
+        means = [one == "mean" for one in self.view.windows.statistics]
+        for total, count in self._history.sums_at(code, instant, self._plain_spans):
+            mean = total / STEPS / count if count > 0 else math.nan
+            numbers += [mean if one else count for one in means]
+        return []
 
     def trim(self, before: Instant) -> None:
         """Forget what no request at or after `before` can see."""
@@ -106,6 +140,16 @@ class ViewHistory:
                 numbers[row] = np.where(known, array, np.nan)
                 row += 1
         return found
+
+    def _latest_one(self, code: int, instant: Instant, numbers: list[float]) -> list[str | None]:
+        row = self._history.latest_at(code, instant, self.view.ttl)
+        texts: list[str | None] = []
+        for place, column in enumerate(self.view.columns):
+            if column in self._categorical:
+                texts.append(None if row is None else row[place])
+            else:
+                numbers.append(math.nan if row is None else row[place])
+        return texts
 
     def _values(self, column: pl.Series) -> npt.NDArray[Any]:
         if column.name not in self._categorical:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -23,7 +24,9 @@ from varv.kernel.errors import InvalidInput, StorageFull
 from varv.kernel.ids import ModelName
 from varv.serving.blocks import FeatureRows, RequestRows, layout_of
 from varv.serving.capture import CaptureLog
-from varv.serving.dataplane import DataPlane
+from varv.serving.dataplane import DataPlane, InForce
+from varv.serving.plain import Unplanned
+from varv.serving.plan import RequestPlan
 from varv.serving.prediction_log import Recorder
 from varv.serving.schema import RequestSchema
 from varv.serving.scored import Scored
@@ -96,6 +99,8 @@ class Answering:
         self._capture_required = capture_required
         self._layout = layout_of(schema)
         self._recorder = Recorder(schema.model, self._layout)
+        self._planned_for: InForce | None = None
+        self._plan: RequestPlan | None = None
         self._counting = threading.Lock()
         self._n_uncaptured = 0
 
@@ -144,15 +149,41 @@ class Answering:
         StorageFull
             If the disk has no room to capture the answer, and capture is required.
         """
+        plan = self._planned()
+        if plan is not None:
+            with suppress(Unplanned):
+                rows = plan.read(columns, request_id, self.max_rows)
+                return self._answered(plan, rows)
+        return self.answer_generally(columns, request_id)
+
+    def answer_generally(self, columns: Mapping[str, Sequence[Any]], request_id: str) -> Answers:
+        """Do what `answer` does by way of frames, whatever the request is."""
         now = self._clock.now()
         requests = self._frame(columns, request_id, now)
         event_time = self._schema.requests.event_time
         parts = [self._features.lookup(part, at=event_time) for part in _sliced(requests)]
         features = parts[0] if len(parts) == 1 else pl.concat(parts)
         keys = self._schema.keys(requests)
-        said = self._dataplane.score(self._schema.units(requests, keys), lambda one: one.feed(features))
+        units = self._schema.units(requests, keys)
+        said = self._dataplane.in_force.score(units, lambda signature: signature.feed(features))
         rows = self._layout.request_rows(requests, keys.to_list())
         captured = self._capture(now, rows, self._layout.feature_rows(features), said)
+        return answers_of(rows.keys, said, captured=captured)
+
+    def _planned(self) -> RequestPlan | None:
+        """Return the plan of the versions in force, made when they change; None if they have none."""
+        in_force = self._dataplane.in_force
+        if self._planned_for is not in_force:
+            self._plan = None
+            with suppress(Unplanned):
+                self._plan = RequestPlan(self._schema, self._layout, self._features, in_force, self._nullable)
+            self._planned_for = in_force
+        return self._plan
+
+    def _answered(self, plan: RequestPlan, rows: RequestRows) -> Answers:
+        now = self._clock.now()
+        features, said = plan.answer(rows, now)
+        captured = self._capture(now, rows, features, said)
         return answers_of(rows.keys, said, captured=captured)
 
     def take_uncaptured(self) -> int:

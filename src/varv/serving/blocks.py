@@ -105,12 +105,12 @@ class Block(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
 
     layout: str
     at: Instant
-    keys: list[str]
+    keys: Sequence[str]
     numbers: bytes
-    texts: list[list[str | None]] = []
-    wide: dict[str, list[int | None]] = {}
+    texts: Texts = []
+    wide: Mapping[str, Sequence[int | None]] = {}
     computed: bytes = b""
-    computed_texts: list[list[str | None]] = []
+    computed_texts: Texts = []
     epoch: int
     champion: Version
     candidate: Version | None = None
@@ -185,12 +185,12 @@ def block_of(layout: str, at: Instant, requests: RequestRows, features: FeatureR
     return Block(
         layout=layout,
         at=at,
-        keys=list(requests.keys),
+        keys=requests.keys,
         numbers=requests.numbers.tobytes(),
-        texts=[list(column) for column in requests.texts],
-        wide={name: list(values) for name, values in requests.wide.items()},
+        texts=requests.texts,
+        wide=requests.wide,
         computed=features.numbers.tobytes(),
-        computed_texts=[list(column) for column in features.texts],
+        computed_texts=features.texts,
         epoch=table.epoch,
         champion=table.champion,
         candidate=table.candidate,

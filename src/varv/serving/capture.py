@@ -64,6 +64,9 @@ class CaptureLog:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._lock = threading.Lock()
+        self._settling = threading.Lock()
+        self._behind: list[int] = []  # descriptors of files that are complete, and not on the disk yet
+        self._path = folder / _file_name(0)
         self._owned = -1  # descriptor of the locked lock file
         self._file = -1
         self._number = 0
@@ -79,7 +82,7 @@ class CaptureLog:
         StorageFull
             If the disk takes nothing more.
         """
-        with self._lock, storing("capture file", self._path()):
+        with self._lock, storing("capture file", self._path):
             if self._file < 0:
                 self._begin()
 
@@ -117,7 +120,8 @@ class CaptureLog:
         StorageFull
             If the disk refuses; what was written stays in the file, and may or may not survive a power cut.
         """
-        with self._lock, storing("capture file", self._path()):
+        self._settle()
+        with self._lock, storing("capture file", self._path):
             if self._file >= 0:
                 os.fsync(self._file)
 
@@ -132,25 +136,32 @@ class CaptureLog:
         with self._lock:
             if self._file >= 0 and self._size:
                 self._go_on_in_another()
-            current = self._path()
+            current = self._path
+        self._settle()
         return [path for path in sorted(self._folder.glob("[0-9]*.jsonl")) if path != current]
 
     def close(self) -> None:
         """Flush and close; the files stay."""
-        with self._lock:
-            try:
-                with storing("capture file", self._path()):
-                    if self._file >= 0:
-                        os.fsync(self._file)
-            finally:
-                for descriptor in (self._file, self._owned):
+        try:
+            self.flush()
+        finally:
+            with self._lock:
+                for descriptor in (*self._behind, self._file, self._owned):
                     if descriptor >= 0:
                         os.close(descriptor)
+                self._behind.clear()
                 self._file = self._owned = -1
+
+    def _settle(self) -> None:
+        """Bring files that are complete to the disk; whoever writes meanwhile does not wait for it."""
+        with self._settling, storing("capture file", self._path):
+            while self._behind:
+                os.fsync(self._behind[0])
+                os.close(self._behind.pop(0))
 
     def _append(self, lines: Sequence[bytes], *, durable: bool, head: bytes = b"") -> None:
         with self._lock:
-            with storing("capture file", self._path()):
+            with storing("capture file", self._path):
                 if self._file < 0:
                     self._begin()
                 is_new = bool(head) and head not in self._heads
@@ -173,10 +184,9 @@ class CaptureLog:
                     self._go_on_in_another()
 
     def _go_on_in_another(self) -> None:
-        with storing("capture file", self._path()):
-            os.fsync(self._file)
+        with storing("capture file", self._path):
             following = self._open(self._number + 1)
-        os.close(self._file)
+        self._behind.append(self._file)
         self._begin_with(following, self._number + 1)
 
     def _begin(self) -> None:
@@ -192,30 +202,35 @@ class CaptureLog:
     def _begin_with(self, file: int, number: int) -> None:
         self._file, self._number, self._size = file, number, 0
         self._heads.clear()
-        self._seal = _first_seal(self._path())
-
-    def _path(self) -> Path:
-        return self._folder / _file_name(self._number)
+        self._path = self._folder / _file_name(number)
+        self._seal = _first_seal(self._path)
 
     def _open(self, number: int) -> int:
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
         return os.open(self._folder / _file_name(number), flags, 0o600)
 
 
-def encoded_line(capture: Capture, *, refuse: bool = True) -> bytes:
-    """Return one line, without its seal; nothing if it is too long and is not refused.
+def encoded_line(capture: Capture) -> bytes:
+    """Return one line, without its seal.
 
     Raises
     ------
     InvalidInput
-        If it is longer than a line may be, and is refused.
+        If it is longer than a line may be.
     """
     line = msgspec.json.encode(capture)
+    is_short(capture.table, line, refuse=True)
+    return line
+
+
+def is_short(table: str, line: bytes, *, refuse: bool) -> bool:
+    """Return whether a line is no longer than it may be, or raise `InvalidInput` if it is to be refused."""
     if len(line) <= _LARGEST_ROW_BYTES:
-        return line
-    if not refuse:
-        return b""
-    raise InvalidInput("row", capture.table, "is too large", size_bytes=len(line), limit=_LARGEST_ROW_BYTES)
+        return True
+    if refuse:
+        size = len(line)
+        raise InvalidInput("row", table, "is too large", size_bytes=size, limit=_LARGEST_ROW_BYTES)
+    return False
 
 
 def is_abandoned(folder: Path) -> bool:
@@ -290,9 +305,9 @@ def _decoded(path: Path, number: int, line: bytes) -> Capture:
 
 
 def _write_all(file: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(file, view) :]
+    n_written = os.write(file, data)
+    while n_written < len(data):
+        n_written += os.write(file, memoryview(data)[n_written:])
 
 
 def _file_name(number: int) -> str:

@@ -24,7 +24,9 @@ from varv.serving.scores import Scores
 from varv.tasks import Task
 
 
-class _Warm(msgspec.Struct, frozen=True):
+class Warm(msgspec.Struct, frozen=True):
+    """A version in memory."""
+
     signature: Signature
     model: LoadedModel
 
@@ -43,11 +45,55 @@ class _Warm(msgspec.Struct, frozen=True):
             return None
 
 
-class _Snapshot(msgspec.Struct, frozen=True):
+class InForce(msgspec.Struct, frozen=True):
     """Everything that one call needs, replaced as a whole."""
 
     table: RoutingTable | None
-    versions: dict[int, _Warm]
+    versions: dict[int, Warm]
+    timer: Callable[[], float] | None = None
+
+    @property
+    def needed(self) -> list[Warm]:
+        """The versions that the table asks; none before the first."""
+        return [] if self.table is None else [self.versions[number] for number in sorted(self.table.versions)]
+
+    def score(self, keys: Sequence[str], feed: Callable[[Signature], Rows]) -> Scored:
+        """Let every version that the table in force asks for score requests.
+
+        Parameters
+        ----------
+        keys
+            What the coin is tossed for: the unit of randomisation of each request.
+        feed
+            Gives the requests in the form in which a version reads them.
+
+        Raises
+        ------
+        Unavailable
+            If no routing table is in force yet.
+        UserCodeFailed
+            If the champion cannot score; a candidate that cannot is recorded as having no score.
+        """
+        table = self.table
+        if table is None:
+            raise Unavailable(
+                "model", "", "has no champion yet", hint="wait for the first training, see varv status"
+            )
+        tossed = None if table.candidate is None else coins(table, keys)
+        both = tossed is not None and (bool(table.shadows) or bool(assign(table, tossed).any()))
+        timer = self.timer or (lambda: 0.0)
+        begun = timer()
+        said = Scored(table, self.versions[table.champion].scores(feed), tossed)
+        if both and table.candidate is not None:
+            halfway = timer()
+            said.candidate = self.versions[table.candidate].tried(feed)
+            if said.candidate is None:
+                said.candidate = np.full_like(said.champion, np.nan)
+            if self.timer is not None:
+                said.champion_ms, said.candidate_ms = 1e3 * (halfway - begun), 1e3 * (timer() - halfway)
+        if table.former is not None:
+            said.former = self.versions[table.former].tried(feed)
+        return said
 
 
 class DataPlane:
@@ -69,12 +115,17 @@ class DataPlane:
         self._runtimes = runtimes
         self._timer = timer
         self._change = threading.Lock()
-        self._now = _Snapshot(None, {})
+        self._now = InForce(None, {}, timer)
 
     @property
     def table(self) -> RoutingTable | None:
         """The routing table in force, or None before the first."""
         return self._now.table
+
+    @property
+    def in_force(self) -> InForce:
+        """What answers now."""
+        return self._now
 
     @property
     def warm_versions(self) -> frozenset[int]:
@@ -99,8 +150,8 @@ class DataPlane:
                 "version", version, "does not reproduce its probe scores", by=apart, hint=hint
             )
         with self._change:
-            kept = {**self._now.versions, version: _Warm(package.signature, loaded)}
-            self._now = _Snapshot(self._now.table, kept)
+            kept = {**self._now.versions, version: Warm(package.signature, loaded)}
+            self._now = InForce(self._now.table, kept, self._timer)
 
     def swap(self, table: RoutingTable) -> int:
         """Put `table` in force and return its epoch; the same table again changes nothing.
@@ -130,7 +181,7 @@ class DataPlane:
                 raise FailedPrecondition(
                     "version", cold[0], "is not warm", hint="warm it before it gets traffic"
                 )
-            self._now = _Snapshot(table, self._now.versions)
+            self._now = InForce(table, self._now.versions, self._timer)
         return table.epoch
 
     def unload(self, version: int) -> None:
@@ -145,7 +196,7 @@ class DataPlane:
             if self._now.table is not None and version in self._now.table.versions:
                 raise FailedPrecondition("version", version, "has traffic", hint="route away from it first")
             kept = {number: warm for number, warm in self._now.versions.items() if number != version}
-            self._now = _Snapshot(self._now.table, kept)
+            self._now = InForce(self._now.table, kept, self._timer)
 
     def infer(self, keys: Sequence[str], features: pl.DataFrame) -> pl.DataFrame:
         """Answer requests, one row each, with the columns of `answer_schema` but for the group, which is the
@@ -165,46 +216,7 @@ class DataPlane:
         """
         # What is timed must not profit from what came before it.
         given = _Given(features, shared=self._timer is None)
-        return answers_frame(self._task, self.score(keys, given.rows))
-
-    def score(self, keys: Sequence[str], feed: Callable[[Signature], Rows]) -> Scored:
-        """Let every version that the table in force asks for score requests.
-
-        Parameters
-        ----------
-        keys
-            What the coin is tossed for: the unit of randomisation of each request.
-        feed
-            Gives the requests in the form in which a version reads them.
-
-        Raises
-        ------
-        Unavailable
-            If no routing table is in force yet.
-        UserCodeFailed
-            If the champion cannot score; a candidate that cannot is recorded as having no score.
-        """
-        now = self._now
-        table = now.table
-        if table is None:
-            raise Unavailable(
-                "model", "", "has no champion yet", hint="wait for the first training, see varv status"
-            )
-        tossed = None if table.candidate is None else coins(table, keys)
-        both = tossed is not None and (bool(table.shadows) or bool(assign(table, tossed).any()))
-        timer = self._timer or (lambda: 0.0)
-        begun = timer()
-        said = Scored(table, now.versions[table.champion].scores(feed), tossed)
-        if both and table.candidate is not None:
-            halfway = timer()
-            said.candidate = now.versions[table.candidate].tried(feed)
-            if said.candidate is None:
-                said.candidate = np.full_like(said.champion, np.nan)
-            if self._timer is not None:
-                said.champion_ms, said.candidate_ms = 1e3 * (halfway - begun), 1e3 * (timer() - halfway)
-        if table.former is not None:
-            said.former = now.versions[table.former].tried(feed)
-        return said
+        return answers_frame(self._task, self._now.score(keys, given.rows))
 
 
 class _Given:

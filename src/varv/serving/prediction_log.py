@@ -18,11 +18,12 @@ import polars as pl
 
 from varv.data.values import typed_frame
 from varv.features.engine import typed_feature
+from varv.features.program import column_of_doubles
 from varv.kernel.clock import Instant
 from varv.kernel.columns import TIME
 from varv.kernel.ids import ModelName
 from varv.serving.blocks import Block, FeatureRows, Layout, RequestRows, block_of
-from varv.serving.capture import Capture, encoded_line
+from varv.serving.capture import Capture, encoded_line, is_short
 from varv.serving.schema import RequestSchema
 from varv.serving.scored import Scored, answers_frame
 from varv.serving.scores import answer_schema
@@ -65,6 +66,7 @@ class Recorder:
         self._layout = layout.digest
         self.head = encoded_line(Capture(table=self._table, layout=layout))
         """What a file that holds lines has to hold before them."""
+        self._before = b'{"table":' + msgspec.json.encode(self._table) + b',"block":'
 
     def lines(self, at: Instant, requests: RequestRows, features: FeatureRows, said: Scored) -> list[bytes]:
         """Return the lines of requests that were answered at an instant: one, or as many as it takes.
@@ -74,23 +76,18 @@ class Recorder:
         InvalidInput
             If a single row is longer than a line may be.
         """
-        whole = slice(0, len(said))
-        return [*self._lines_of(whole, at, requests, features, said)] if len(said) else []
-
-    def _lines_of(
-        self, rows: slice, at: Instant, requests: RequestRows, features: FeatureRows, said: Scored
-    ) -> Iterator[bytes]:
-        """Yield the lines of some of the rows, halving them as often as it takes."""
-        n = rows.stop - rows.start
+        n = len(said)
         if n <= MOST_ROWS:
-            block = block_of(self._layout, at, requests.part(rows), features.part(rows), said.part(rows))
-            line = encoded_line(Capture(table=self._table, block=block), refuse=n == 1)
-            if line:
-                yield line
-                return
-        half = rows.start + n // 2
-        for part in (slice(rows.start, half), slice(half, rows.stop)):
-            yield from self._lines_of(part, at, requests, features, said)
+            block = msgspec.json.encode(block_of(self._layout, at, requests, features, said))
+            line = self._before + block + b"}"
+            if is_short(self._table, line, refuse=n == 1):
+                return [line]
+        parts = slice(0, n // 2), slice(n // 2, n)
+        return [
+            line
+            for rows in parts
+            for line in self.lines(at, requests.part(rows), features.part(rows), said.part(rows))
+        ]
 
 
 def table_of(model: ModelName) -> str:
@@ -155,7 +152,7 @@ def _request_columns(
         if name in wide:
             found[name] = pl.Series(name, _wide(name, places[name], blocks), dtype=dtype)
         elif name in places:
-            found[name] = _typed(pl.Series(name, numbers[:, places[name]], nan_to_null=True), dtype)
+            found[name] = column_of_doubles(name, numbers[:, places[name]], dtype)
         elif name in text_places:
             found[name] = _texts(name, [block.texts[text_places[name]] for block in blocks])
         else:
@@ -210,10 +207,6 @@ _JOINED = ("coins", "champion_scores", "candidate_scores", "former_scores")
 def _answered_by(block: Block) -> tuple[Any, ...]:
     said_along = bool(block.candidate_scores), bool(block.former_scores)
     return block.epoch, block.champion, block.candidate, block.former, block.share, *said_along
-
-
-def _typed(numbers: pl.Series, dtype: pl.DataType) -> pl.Series:
-    return numbers.cast(pl.Int64).cast(TIME) if dtype == TIME else numbers.cast(dtype)
 
 
 def _wide(name: str, place: int, blocks: Sequence[Block]) -> list[int | None]:

@@ -1,0 +1,163 @@
+"""The features of a few requests without a dataframe: what `FeatureEngine.lookup` finds, to the last bit.
+
+A request that is made now needs a handful of numbers from each history. To look these up with arrays of one
+takes ten times as long as to look at the numbers, so a few requests go one by one, and many go through the
+histories together. Only an expression of a derived feature still needs a frame of its columns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import chain
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from varv.features.engine import FeatureEngine, typed_feature
+from varv.features.model import Derived, FeatureView, Kind
+from varv.features.view_history import ViewHistory
+from varv.kernel.clock import Instant
+from varv.kernel.columns import TIME
+
+FEW = 6
+"""Requests up to which histories are looked into one by one."""
+Singles = npt.NDArray[np.float32]
+Texts = Sequence[Sequence[str | None]]
+
+
+class Requests(Protocol):
+    """Requests in plain arrays."""
+
+    @property
+    def numbers(self) -> npt.NDArray[np.float64]:
+        """Shape (n, columns), NaN where there is none."""
+        ...
+
+    @property
+    def texts(self) -> Texts:
+        """A list a column."""
+        ...
+
+
+class FeatureProgram:
+    """Computes the features that are no columns of a request.
+
+    Parameters
+    ----------
+    engine
+        Whose features and histories these are.
+    types
+        Of the columns of requests.
+    numbers, texts
+        Which columns lie where in `Requests`.
+    """
+
+    def __init__(
+        self,
+        engine: FeatureEngine,
+        types: Mapping[str, pl.DataType],
+        numbers: Sequence[str],
+        texts: Sequence[str],
+    ) -> None:
+        self._places = {name: (False, place) for place, name in enumerate(numbers)}
+        self._places |= {name: (True, place) for place, name in enumerate(texts)}
+        self._types = types
+        histories, kinds = iter(engine.histories), engine.features.kinds
+        self._steps: list[_OfView | _OfExpression] = []
+        for feature in engine.features.declared:
+            if isinstance(feature, FeatureView):
+                self._steps.append(_OfView(next(histories), self))
+            elif isinstance(feature, Derived):
+                self._steps.append(_OfExpression(feature, kinds[feature.name], self))
+
+    def compute(self, requests: Requests, at: Instant) -> tuple[Singles, Texts]:
+        """Return the features of requests at one instant, in the declared order: numbers, shape (n,
+        features), and texts, a list a feature.
+        """
+        n = len(requests.numbers)
+        if not self._steps:
+            return np.empty((n, 0), np.float32), []
+        numbers: list[float] = []
+        texts: list[list[str | None]] = []
+        for step in self._steps:
+            step.compute(requests, n, at, numbers, texts)
+        return np.ascontiguousarray(np.array(numbers, np.float32).reshape(-1, n).T), texts
+
+    def column(self, requests: Requests, name: str) -> pl.Series:
+        """Return a column of requests with its own type."""
+        is_text, place = self._places[name]
+        if is_text:
+            return pl.Series(name, requests.texts[place], dtype=pl.String)
+        return column_of_doubles(name, requests.numbers[:, place], self._types[name])
+
+    def place(self, name: str) -> tuple[bool, int]:
+        """Return whether a column is a text, and its place among those of its kind."""
+        return self._places[name]
+
+
+def column_of_doubles(name: str, values: npt.NDArray[np.float64], dtype: pl.DataType) -> pl.Series:
+    """Return numbers that are kept as doubles as the column that they were; times are microseconds."""
+    plain = pl.Series(name, values, nan_to_null=True)
+    return plain.cast(pl.Int64).cast(TIME) if dtype == TIME else plain.cast(dtype)
+
+
+class _OfView:
+    """The features of one view."""
+
+    def __init__(self, history: ViewHistory, program: FeatureProgram) -> None:
+        self._history = history
+        self._entity = [program.place(column) for column in history.view.entity]
+
+    def compute(
+        self, requests: Requests, n: int, at: Instant, numbers: list[float], texts: list[list[str | None]]
+    ) -> None:
+        """Append the features of all requests, one feature after the other."""
+        if n == 1:
+            texts += [[text] for text in self._history.lookup_one(self._values(requests, 0), at, numbers)]
+        elif n <= FEW:
+            rows: list[list[float]] = [[] for _ in range(n)]
+            found = [self._history.lookup_one(self._values(requests, row), at, rows[row]) for row in range(n)]
+            numbers += chain.from_iterable(zip(*rows, strict=True))
+            texts += map(list, zip(*found, strict=True))
+        else:
+            self._compute_many(requests, n, at, numbers, texts)
+
+    def _compute_many(
+        self, requests: Requests, n: int, at: Instant, numbers: list[float], texts: list[list[str | None]]
+    ) -> None:
+        codes = np.array([self._history.code(self._values(requests, row)) for row in range(n)], np.int64)
+        into = np.full((self._history.n_numbers, n), np.nan, np.float32)
+        found = self._history.lookup(codes, np.full(n, at, np.int64), into)
+        numbers += into.ravel().tolist()
+        texts += [column.to_list() for column in found.values()]
+
+    def _values(self, requests: Requests, row: int) -> list[Any]:
+        # A whole number is found by the double that equals it; one that is none equals nothing.
+        return [
+            requests.texts[place][row] if is_text else requests.numbers[row, place].item()
+            for is_text, place in self._entity
+        ]
+
+
+class _OfExpression:
+    """A feature that is derived from columns of the request."""
+
+    def __init__(self, derived: Derived, kind: Kind, program: FeatureProgram) -> None:
+        self._name = derived.name
+        self._expression = derived.expr.alias(derived.name)
+        self._kind = kind
+        self._reads = sorted(derived.expr.meta.root_names())
+        self._program = program
+
+    def compute(
+        self, requests: Requests, n: int, at: Instant, numbers: list[float], texts: list[list[str | None]]
+    ) -> None:
+        """Append the feature of all requests."""
+        frame = pl.DataFrame([self._program.column(requests, name) for name in self._reads])
+        found = typed_feature(frame.select(self._expression).to_series(), self._name, self._kind)
+        if self._kind == "categorical":
+            texts.append(found.to_list())
+        else:
+            numbers += found.to_numpy().tolist()
