@@ -8,7 +8,8 @@ a value fits the column is checked by `data.values`; here, whether the tensor is
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from functools import cache
+from typing import Any, NamedTuple
 
 from varv.data.values import ExpectedColumn
 from varv.kernel.errors import InvalidInput
@@ -44,7 +45,9 @@ def content_of(dtype: str) -> dict[str, str]:
     return {"content_type": "datetime", "format": "ISO 8601, such as 2026-02-01T05:00:00Z"}
 
 
-def typed_values(name: str, given: str, values: Sequence[Any], column: ExpectedColumn | None) -> list[Any]:
+def typed_values(
+    name: str, given: str, values: Sequence[Any], column: ExpectedColumn | None
+) -> Sequence[Any]:
     """Return the values of a tensor as its column is to get them.
 
     Parameters
@@ -59,6 +62,9 @@ def typed_values(name: str, given: str, values: Sequence[Any], column: ExpectedC
     InvalidInput
         If the tensor does not hold what it says, or what it says is of no use for the column.
     """
+    plain = _plain(given, "" if column is None else column.dtype)
+    if plain is not None and plain.holds(values):
+        return values
     if given not in DATATYPES:
         hint = f"use {', '.join(DATATYPES)}"
         raise InvalidInput("column", name, f"has the datatype {given[:20]!r}", hint=hint)
@@ -77,6 +83,34 @@ def typed_values(name: str, given: str, values: Sequence[Any], column: ExpectedC
     if given in _RANGES:
         _require_range(name, given, values, to_fraction=expected in _FRACTIONS)
     return list(values)
+
+
+class _Plain(NamedTuple):
+    """What a tensor may hold that needs no closer look."""
+
+    kinds: set[type]
+    low: int | None = None
+    high: int = 0
+
+    def holds(self, values: Sequence[Any]) -> bool:
+        """Return whether all values are of it."""
+        if not set(map(type, values)) <= self.kinds:
+            return False
+        return self.low is None or not values or self.low <= min(values) <= max(values) <= self.high
+
+
+@cache
+def _plain(given: str, dtype: str) -> _Plain | None:
+    """Return what most tensors of a datatype hold that are sent for a column of a type, None if they need a
+    closer look.
+    """
+    expected = datatype_of(dtype)
+    if given not in DATATYPES or given == "BOOL" or _family(given) != _family(expected):
+        return None
+    if given not in _RANGES:
+        return _Plain({type(None), *_KINDS[_family(given)]})
+    low, high = _RANGES[given]
+    return _Plain({int}, max(low, -_EXACT), min(high, _EXACT))
 
 
 def _require_range(name: str, given: str, values: Sequence[Any], *, to_fraction: bool) -> None:

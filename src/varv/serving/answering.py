@@ -130,6 +130,16 @@ class Answering:
         """Every column that a request may bring, by name."""
         return self._schema.columns(self._nullable)
 
+    @cached_property
+    def positional(self) -> tuple[str, ...]:
+        """The columns of a matrix without names: those that a request needs, in their order; nothing if they
+        are not all numbers.
+        """
+        needed = [one for one in self.columns.values() if one.required]
+        if all("Int" in one.dtype or one.dtype.startswith("Float") for one in needed):
+            return tuple(one.name for one in needed)
+        return ()
+
     def answer(self, columns: Mapping[str, Sequence[Any]], request_id: str) -> Answers:
         """Return one row a request; captured when this returns, unless the answer says otherwise.
 

@@ -77,7 +77,10 @@ class NumberReader:
 
     def _whole(self, values: Sequence[Any], kinds: set[type]) -> Sequence[Any]:
         known = values if None not in values else [value for value in values if value is not None]
-        if kinds <= {int} and (not known or self._low <= min(known) <= max(known) <= self._high):
+        # Dataframes and matrices make fractions of whole numbers.
+        if float in kinds and not all(float(value).is_integer() for value in known):
+            raise Unplanned
+        if kinds <= FRACTIONS and (not known or self._low <= min(known) <= max(known) <= self._high):
             return values
         raise Unplanned
 

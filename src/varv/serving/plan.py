@@ -20,6 +20,7 @@ from varv.kernel.clock import Instant
 from varv.registry import Rows, Signature
 from varv.serving.blocks import Doubles, FeatureRows, Layout, RequestRows
 from varv.serving.dataplane import InForce
+from varv.serving.matrix import MatrixColumns
 from varv.serving.plain import FRACTIONS, KeyReader, NumberReader, TextReader, Unplanned
 from varv.serving.plan_feeds import Feed, feed_of
 from varv.serving.schema import RequestSchema
@@ -62,6 +63,12 @@ class RequestPlan:
         self.in_force = in_force
         expected, types = schema.columns(nullable), schema.types
         self._numbers = [NumberReader(expected[name], types[name]) for name in layout.numbers]
+        self._number_names = layout.numbers
+        needed = [one for one in expected.values() if one.required]
+        self._positional = tuple(one.name for one in needed)
+        places = [layout.numbers.index(name) for name in self._positional if name in layout.numbers]
+        self._places = None if self._positional == layout.numbers else np.array(places, np.intp)
+        self._never_empty = np.array([not one.may_be_null for one in needed], np.bool_)
         self._are_fractions = all(one.kind == "fraction" for one in self._numbers)
         self._texts = [TextReader(expected[name], name == schema.generated_key) for name in layout.texts]
         self._key = KeyReader(schema.requests.key, types, layout)
@@ -84,16 +91,20 @@ class RequestPlan:
         Unplanned
             If something is out of the ordinary.
         """
+        if type(columns) is MatrixColumns and columns.names == self._positional and self._are_fractions:
+            return self._read_matrix(columns.values_together, request_id, most_rows)
         n = len(next(iter(columns.values()), ()))
         if not 1 <= n <= most_rows:
             raise Unplanned
         n_left = len(columns)
-        given: list[Sequence[Any]] = []
+        given: list[Any] = [columns.get(name) for name in self._number_names]
         texts: list[Sequence[str | None]] = []
-        for number in self._numbers:
-            values = columns.get(number.name)
-            n_left -= values is not None
-            given.append(number.absent(n) if values is None else values)
+        if None in given:
+            for place, number in enumerate(self._numbers):
+                if given[place] is None:
+                    given[place] = number.absent(n)
+                    n_left += 1
+        n_left -= len(given)
         for text in self._texts:
             values = columns.get(text.name)
             n_left -= values is not None
@@ -115,8 +126,22 @@ class RequestPlan:
 
         return features, self.in_force.score(units, fed)
 
+    def _read_matrix(self, values: Doubles, request_id: str, most_rows: int) -> RequestRows:
+        n = len(values)
+        if not 1 <= n <= most_rows or (np.abs(values) > LARGEST).any():
+            raise Unplanned
+        absent = np.isnan(values)
+        if absent.any() and (absent.any(axis=0) & self._never_empty).any():
+            raise Unplanned
+        if self._places is not None:
+            numbers = np.full((n, len(self._numbers)), math.nan)
+            numbers[:, self._places] = values
+            values = numbers
+        texts = [text.absent(request_id, n) for text in self._texts]
+        return RequestRows(self._key.read(values, texts), values, texts)
+
     def _doubles(self, given: Sequence[Sequence[Any]], n: int) -> Doubles:
-        flat = [values[0] for values in given] if n == 1 else list(chain.from_iterable(given))
+        flat: list[Any] = [values[0] for values in given] if n == 1 else list(chain.from_iterable(given))
         kinds = set(map(type, flat))
         if not (self._are_fractions and kinds <= FRACTIONS):
             pairs = zip(self._numbers, given, strict=True)
@@ -124,7 +149,7 @@ class RequestPlan:
                 flat = [reader.one(value) for reader, (value,) in pairs]
             else:
                 flat = list(chain.from_iterable(reader.read(values) for reader, values in pairs))
-        known = [value for value in flat if value is not None] if type(None) in kinds else flat
+        known: list[float] = [value for value in flat if value is not None] if type(None) in kinds else flat
         # A sum tells whether something in it is no number, which comparisons pass over.
         if known and (not -LARGEST <= min(known) <= max(known) <= LARGEST or math.isnan(sum(known))):
             raise Unplanned

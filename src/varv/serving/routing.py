@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import cached_property
 
 import msgspec
 import numpy as np
@@ -24,7 +25,7 @@ class RoutingShare(msgspec.Struct, frozen=True):
     share: float
 
 
-class RoutingTable(msgspec.Struct, frozen=True, kw_only=True):
+class RoutingTable(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """Which versions answer, and which score along unseen. A table is never changed, only replaced by a
     higher epoch.
 
@@ -54,23 +55,23 @@ class RoutingTable(msgspec.Struct, frozen=True, kw_only=True):
                 "routing table", self.epoch, "needs one or two shares that sum to 1", shares=shares
             )
 
-    @property
+    @cached_property
     def champion(self) -> Version:
         """The version that answers what the candidate does not."""
         return self.shares[-1].version
 
-    @property
+    @cached_property
     def candidate(self) -> Version | None:
         """The version on its way in, whether it answers or only scores along."""
         others = [part.version for part in self.shares[:-1]] + [v for v in self.shadows if v != self.champion]
         return others[0] if others else None
 
-    @property
+    @cached_property
     def candidate_share(self) -> float:
         """The probability with which the candidate answers."""
         return self.shares[0].share if len(self.shares) == 2 else 0.0
 
-    @property
+    @cached_property
     def versions(self) -> frozenset[Version]:
         """Versions that must be warm for this table."""
         along = set(self.shadows) | ({self.former} if self.former is not None else set())

@@ -20,6 +20,7 @@ from varv.fronts.problems import TooLarge
 from varv.kernel.errors import InvalidInput
 from varv.kernel.ids import new_secret
 from varv.serving import Answering, Answers
+from varv.serving.matrix import matrix_of
 from varv.serving.scores import Scores
 from varv.tasks import OutputTensor, Task
 
@@ -68,7 +69,7 @@ class Wanted(NamedTuple):
 class Asked(NamedTuple):
     """A request as it was understood: columns of one length, and what is to be said."""
 
-    columns: dict[str, list[Any]]
+    columns: Mapping[str, Sequence[Any]]
     id: str
     outputs: tuple[Wanted, ...]
 
@@ -238,37 +239,72 @@ def _require_rows(n: int, most: int) -> None:
         raise TooLarge("request", "inputs", f"has {n} rows", hint=f"{most} at most; send it in parts")
 
 
-def _columns(inputs: Sequence[Tensor], data: memoryview, answering: Answering) -> dict[str, list[Any]]:
+def _columns(inputs: Sequence[Tensor], data: memoryview, answering: Answering) -> Mapping[str, Sequence[Any]]:
     if not inputs:
         raise InvalidInput("field", "inputs", "is empty", hint="send one tensor for each request column")
-    found: dict[str, list[Any]] = {}
-    n_first, at = inputs[0].shape[0] if inputs[0].shape else 0, 0
+    first = inputs[0]
+    if len(inputs) == 1 and len(first.shape) == 2 and first.shape[1] > 1 and answering.positional:
+        return _matrix(first, data, answering)
+    found: dict[str, Sequence[Any]] = {}
+    n, at = first.shape[0] if first.shape else 0, 0
     for tensor in inputs:
-        name = tensor.name[:80]
-        if tensor.name in found:
-            raise InvalidInput("column", name, "is given twice", hint="send one tensor for each column")
-        n = tensor.shape[0] if tensor.shape in ([n_first], [n_first, 1]) else -1
-        if n < 1:
-            raise InvalidInput(
-                "column",
-                name,
-                f"has the shape {tensor.shape[:4]}",
-                hint="give every tensor the same shape [n], n at least 1",
-            )
+        name, size = tensor.name, None
+        if name in found or n < 1 or tensor.shape not in ([n], [n, 1]):
+            raise _misshapen(tensor, is_known=name in found)
         _require_rows(n, answering.max_rows)
-        size = _binary_size(tensor, len(data) - at)
-        column = answering.columns.get(tensor.name)
+        if tensor.parameters or tensor.data is None:
+            size = _binary_size(tensor, len(data) - at)
         values = _values(tensor, None if size is None else data[at : at + size])
         if len(values) != n:
-            raise InvalidInput(
-                "column", name, f"has {len(values)} values for the shape [{n}]", hint="make them agree"
-            )
-        found[tensor.name] = typed_values(name, _known_as(tensor.datatype, size), values, column)
+            problem = f"has {len(values)} values for the shape [{n}]"
+            raise InvalidInput("column", name[:80], problem, hint="make them agree")
+        known_as = _known_as(tensor.datatype, size)
+        found[name] = typed_values(name[:80], known_as, values, answering.columns.get(name))
         at += size or 0
+    _require_end(data, at)
+    return found
+
+
+def _misshapen(tensor: Tensor, *, is_known: bool) -> InvalidInput:
+    name = tensor.name[:80]
+    if is_known:
+        return InvalidInput("column", name, "is given twice", hint="send one tensor for each column")
+    problem = f"has the shape {tensor.shape[:4]}"
+    return InvalidInput("column", name, problem, hint="give every tensor the same shape [n], n at least 1")
+
+
+def _require_end(data: memoryview, at: int) -> None:
     if at < len(data):
         hint = "say the size of each tensor in its parameter binary_data_size"
         raise InvalidInput("request", "body", f"has {len(data) - at} bytes of no tensor", hint=hint)
-    return found
+
+
+def _matrix(tensor: Tensor, data: memoryview, answering: Answering) -> Mapping[str, Sequence[Any]]:
+    """Return the columns of the one tensor that holds all that a request needs, row by row."""
+    names, name = answering.positional, tensor.name[:80]
+    n, width = tensor.shape
+    if n < 1 or width != len(names):
+        hint = f"send [n, {len(names)}]: {', '.join(names[:20])}"
+        raise InvalidInput("column", name, f"has the shape {tensor.shape}", hint=hint)
+    _require_rows(n, answering.max_rows)
+    size = _binary_size(tensor, len(data))
+    _require_end(data, size or 0)
+    if size is None:
+        values = _flat(tensor.data or [], width)
+        known_as = tensor.datatype
+    else:
+        values, known_as = values_of(name, tensor.datatype, data), _known_as(tensor.datatype, size)
+    if len(values) != n * width:
+        problem = f"has {len(values)} values for the shape {tensor.shape}"
+        raise InvalidInput("column", name, problem, hint="make them agree")
+    return matrix_of(names, typed_values(name, known_as, values, answering.columns[names[0]]))
+
+
+def _flat(data: Sequence[Any], width: int) -> Sequence[Any]:
+    """Return the values of a matrix, which may be given row by row."""
+    if data and all(type(row) is list and len(row) == width for row in data):
+        return [value for row in data for value in row]
+    return data
 
 
 def _binary_size(tensor: Tensor, left: int) -> int | None:
@@ -289,7 +325,8 @@ def _binary_size(tensor: Tensor, left: int) -> int | None:
 def _values(tensor: Tensor, data: memoryview | None) -> list[Any]:
     if data is not None:
         return values_of(tensor.name[:80], tensor.datatype, data)
-    return [alone(value) for value in tensor.data or []]
+    given = tensor.data or []
+    return [alone(value) for value in given] if list in set(map(type, given)) else given
 
 
 def _known_as(datatype: str, size: int | None) -> str:
