@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Mapping
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -51,17 +52,22 @@ def inflated(request: Request, body: bytes, most_bytes: int) -> bytes:
 
 def deflated(request: Request, response: Response) -> Response:
     """Compress an answer, if its caller takes that and it is long enough to be worth it."""
-    accepted = request.headers.get("accept-encoding")
-    if accepted is None or len(response.body) < FEWEST_BYTES:
-        return response
-    named = next((one for one in _WINDOWS if _accepts(accepted, one)), None)
-    if named is not None:
-        deflating = zlib.compressobj(_LEVEL, zlib.DEFLATED, _WINDOWS[named])
-        response.body = deflating.compress(bytes(response.body)) + deflating.flush()
-        response.headers["content-length"] = str(len(response.body))
-        response.headers["content-encoding"] = named
-        response.headers["vary"] = "accept-encoding"
+    response.body, headers = compressed(request.headers.get("accept-encoding"), bytes(response.body))
+    if headers:
+        response.headers.update({**headers, "content-length": str(len(response.body))})
     return response
+
+
+def compressed(accepted: str | None, body: bytes) -> tuple[bytes, Mapping[str, str]]:
+    """Return a body as it goes out to a caller who accepts some encodings, and the headers that say so."""
+    if accepted is None or len(body) < FEWEST_BYTES:
+        return body, {}
+    named = next((one for one in _WINDOWS if _accepts(accepted, one)), None)
+    if named is None:
+        return body, {}
+    deflating = zlib.compressobj(_LEVEL, zlib.DEFLATED, _WINDOWS[named])
+    headers = {"content-encoding": named, "vary": "accept-encoding"}
+    return deflating.compress(body) + deflating.flush(), headers
 
 
 def _accepts(header: str, name: str) -> bool:

@@ -39,8 +39,9 @@ class Gateway:
         """Answer one request."""
         if scope["type"] == "http" and self._hosts is not None:
             named = next((value for name, value in scope["headers"] if name == b"host"), b"")
-            if host_name(named.decode("latin-1")) not in self._hosts:
-                await json_response({"error": _unknown(named).described()}, status=400)(scope, receive, send)
+            if not is_meant(named, self._hosts):
+                told = {"error": unknown_host(named).described()}
+                await json_response(told, status=400)(scope, receive, send)
                 return
         try:
             await self._app(scope, receive, send)
@@ -85,7 +86,13 @@ def host_name(header: str) -> str:
     return header.partition(":")[0]
 
 
-def _unknown(named: bytes) -> VarvError:
+def is_meant(named: bytes, hosts: frozenset[str] | None) -> bool:
+    """Return whether a ``Host`` header names one of `hosts`; None are all of them."""
+    return hosts is None or host_name(named.decode("latin-1")) in hosts
+
+
+def unknown_host(named: bytes) -> VarvError:
+    """Return the refusal of a request that calls the server by a name that is none of its own."""
     hint = "call the server by its address, or set allowed_hosts"
     return InvalidInput("host", named.decode("latin-1")[:80], "is not a name of this server", hint=hint)
 
@@ -107,10 +114,21 @@ def require_own_site(request: Request) -> None:
             origin = value.decode("latin-1").lower()
         elif name == b"host":
             host = value.decode("latin-1").lower()
+    require_same_site(request.url.path, fetched, origin, host)
+
+
+def require_same_site(path: str, fetched: str, origin: str | None, host: str) -> None:
+    """Refuse what a browser says that a page of another site sends; it raises as `require_own_site`.
+
+    Parameters
+    ----------
+    fetched, origin, host
+        The headers ``Sec-Fetch-Site``, "none" if it is absent, ``Origin``, and ``Host``.
+    """
     # Browsers leave the first header out where the connection is not secure.
     if fetched not in ("none", "same-origin") or (origin is not None and origin.partition("://")[2] != host):
         hint = "call the server from its own pages, or from a program"
-        raise PermissionDenied("request", request.url.path, "comes from a page of another site", hint=hint)
+        raise PermissionDenied("request", path, "comes from a page of another site", hint=hint)
 
 
 class Bodies:

@@ -52,8 +52,12 @@ def status_of(error: VarvError | type[VarvError]) -> int:
 
 def json_response(value: object, *, status: int = 200, headers: dict[str, str] | None = None) -> Response:
     """Return `value` as JSON: frames by their columns; what else JSON has no form for is written as text."""
-    body = msgspec.json.encode(value, enc_hook=_in_json)
-    return Response(body, status, headers, media_type="application/json")
+    return Response(in_json(value), status, headers, media_type="application/json")
+
+
+def in_json(value: object) -> bytes:
+    """Return `value` as JSON: frames by their columns; what else JSON has no form for is written as text."""
+    return msgspec.json.encode(value, enc_hook=_in_json)
 
 
 def _in_json(value: object) -> object:
@@ -80,13 +84,13 @@ def require_json(request: Request, *, said: bool = True) -> None:
     """
     given = content_type(request)
     if given != "application/json" and (said or given):
-        raise InvalidInput(
-            "request",
-            request.url.path,
-            "is not JSON",
-            content_type=given,
-            hint="send content-type: application/json",
-        )
+        raise not_json(request.url.path, given)
+
+
+def not_json(path: str, content_type: str) -> InvalidInput:
+    """Return the refusal of a body that is something else."""
+    hint = "send content-type: application/json"
+    return InvalidInput("request", path, "is not JSON", content_type=content_type[:80], hint=hint)
 
 
 def content_type(request: Request) -> str:

@@ -26,7 +26,7 @@ from varv.serving.blocks import FeatureRows, RequestRows, layout_of
 from varv.serving.capture import CaptureLog
 from varv.serving.dataplane import DataPlane, InForce
 from varv.serving.plain import Unplanned
-from varv.serving.plan import RequestPlan
+from varv.serving.plan import RequestPlan, joined
 from varv.serving.prediction_log import Recorder
 from varv.serving.schema import RequestSchema
 from varv.serving.scored import Scored
@@ -56,6 +56,13 @@ class Answers(NamedTuple):
     def n_rows(self) -> int:
         """How many rows there are."""
         return len(self.keys)
+
+
+class Ready(NamedTuple):
+    """A request that a plan has read."""
+
+    plan: RequestPlan
+    rows: RequestRows
 
 
 class Answering:
@@ -159,12 +166,40 @@ class Answering:
         StorageFull
             If the disk has no room to capture the answer, and capture is required.
         """
+        ready = self.ready(columns, request_id)
+        if ready is None:
+            return self.answer_generally(columns, request_id)
+        try:
+            return self.answer_together([ready])[0]
+        except Unplanned:
+            return self.answer_generally(columns, request_id)
+
+    def ready(self, columns: Mapping[str, Sequence[Any]], request_id: str) -> Ready | None:
+        """Return a request that `answer_together` can answer, None if only `answer_generally` can."""
         plan = self._planned()
-        if plan is not None:
-            with suppress(Unplanned):
-                rows = plan.read(columns, request_id, self.max_rows)
-                return self._answered(plan, rows)
-        return self.answer_generally(columns, request_id)
+        if plan is None:
+            return None
+        try:
+            return Ready(plan, plan.read(columns, request_id, self.max_rows))
+        except Unplanned:
+            return None
+
+    def answer_together(self, several: Sequence[Ready]) -> list[Answers]:
+        """Answer requests in one go, each for itself; it raises as `answer`, for all of them.
+
+        Raises
+        ------
+        Unplanned
+            If only `answer_generally` can answer them after all.
+        """
+        plan = several[0].plan
+        if any(one.plan is not plan for one in several):
+            return [answer for one in several for answer in self.answer_together([one])]
+        now, rows = self._clock.now(), joined([one.rows for one in several])
+        features, said = plan.answer(rows, now)
+        captured = self._capture(now, rows, features, said)
+        told = answers_of(rows.keys, said, captured=captured)
+        return [told] if len(several) == 1 else _apart(told, [len(one.rows.keys) for one in several])
 
     def answer_generally(self, columns: Mapping[str, Sequence[Any]], request_id: str) -> Answers:
         """Do what `answer` does by way of frames, whatever the request is."""
@@ -189,12 +224,6 @@ class Answering:
                 self._plan = RequestPlan(self._schema, self._layout, self._features, in_force, self._nullable)
             self._planned_for = in_force
         return self._plan
-
-    def _answered(self, plan: RequestPlan, rows: RequestRows) -> Answers:
-        now = self._clock.now()
-        features, said = plan.answer(rows, now)
-        captured = self._capture(now, rows, features, said)
-        return answers_of(rows.keys, said, captured=captured)
 
     def take_uncaptured(self) -> int:
         """Return how many answers were given without capture since the last call."""
@@ -260,6 +289,24 @@ def answers_of(keys: Sequence[str], said: Scored, *, captured: bool) -> Answers:
     table = said.table
     told = said.versions, said.arms, said.served
     return Answers(keys, *told, table.epoch, table.candidate_share, captured)
+
+
+def _apart(together: Answers, sizes: Sequence[int]) -> list[Answers]:
+    """Return the answers to each of several requests."""
+    found: list[Answers] = []
+    start = 0
+    for size in sizes:
+        rows = slice(start, start + size)
+        start += size
+        found.append(
+            together._replace(
+                keys=together.keys[rows],
+                versions=together.versions[rows],
+                arms=together.arms[rows],
+                scores=together.scores[rows],
+            )
+        )
+    return found
 
 
 def predicted(

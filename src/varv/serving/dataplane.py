@@ -32,7 +32,9 @@ class Warm(msgspec.Struct, frozen=True):
 
     def scores(self, feed: Callable[[Signature], Rows]) -> Scores:
         """Return what the version says of requests."""
-        return self.model.predict(feed(self.signature))
+        rows = feed(self.signature)
+        with UserCode("model", "in force"):
+            return self.model.predict(rows)
 
     def tried(self, feed: Callable[[Signature], Rows]) -> Scores | None:
         """Return what a version says that nobody waits for, None if it fails: a broken candidate is evidence,

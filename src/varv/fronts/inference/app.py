@@ -6,11 +6,10 @@ ones go to a thread, one at a time, so that they hold up each other and nobody e
 
 from __future__ import annotations
 
-import asyncio
 import functools
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
-from urllib.parse import quote
 
 import msgspec
 from starlette.applications import Starlette
@@ -24,17 +23,20 @@ from varv import __version__
 from varv.fronts.encodings import deflated, inflated
 from varv.fronts.gateway import Bodies, require_own_site
 from varv.fronts.inference import about, oip, pages, refusals, scoring, typed
+from varv.fronts.inference.forms import (
+    Form,
+    Given,
+    Inferring,
+    Invoking,
+    Predicting,
+    Reply,
+    Typed,
+    refusal,
+)
 from varv.fronts.inference.openapi import document
 from varv.fronts.inference.served import Inference
 from varv.fronts.inference.timing import timed
-from varv.fronts.problems import (
-    UnsupportedMedia,
-    content_type,
-    json_response,
-    require_json,
-    retry_headers,
-    status_of,
-)
+from varv.fronts.problems import json_response
 from varv.kernel.errors import VarvError
 from varv.serving import Answering, Answers
 
@@ -70,19 +72,19 @@ def create_inference(inference: Inference) -> Starlette:
         *(Route(f"{place}/ready", served.model_ready) for place in (model, version)),
         *(Route(f"{place}/config", served.config) for place in (model, version)),
         *(Route(f"{place}/stats", served.stats) for place in (model, version)),
-        Route(f"{model}/infer", served.infer, methods=["POST"]),
+        Route(f"{model}/infer", served.scored(Inferring()), methods=["POST"]),
         Route(f"{version}/infer", served.infer_version, methods=["POST"]),
         Route("/v2/repository/index", served.index, methods=["POST"]),
         Route("/v2/repository/models/{model}/load", served.load, methods=["POST"]),
         Route("/v2/repository/models/{model}/unload", served.unload, methods=["POST"]),
-        Route("/models/{model}/predict", served.typed, methods=["POST"]),
+        Route("/models/{model}/predict", served.scored(Typed()), methods=["POST"]),
         Route("/openapi.json", served.openapi),
         *pages.routes(inference, served.tried),
         Route("/v1/models", served.models),
-        Route("/v1/models/{model}:predict", served.predict, methods=["POST"]),
+        Route("/v1/models/{model}:predict", served.scored(Predicting()), methods=["POST"]),
         Route("/v1/models/{model}", served.model_of_before),
-        Route("/invocations", served.invocations, methods=["POST"]),
-        Route("/invocations/{model}", served.invocations, methods=["POST"]),
+        Route("/invocations", served.scored(Invoking()), methods=["POST"]),
+        Route("/invocations/{model}", served.scored(Invoking()), methods=["POST"]),
         Route("/ping", served.ready),
         Route("/health", served.ready),
         Route("/version", served.version),
@@ -108,10 +110,7 @@ def _told(handler: Handler) -> Handler:
         try:
             return await handler(self, request)
         except VarvError as error:
-            field = error.name if error.kind in ("column", "field") else ""
-            body = {**error.described(), "error": str(error), "message": str(error), "field": field}
-            body["error_code"] = error.code.upper()
-            return json_response(body, status=status_of(error), headers=retry_headers(error))
+            return _response(refusal(error))
 
     return answer
 
@@ -120,7 +119,6 @@ class _Protocols:
     def __init__(self, inference: Inference) -> None:
         self._inference = inference
         self._bodies = Bodies(MOST_BYTES, MOST_BYTES_TOGETHER)
-        self._large = asyncio.Semaphore(1)
 
     # What is there
 
@@ -201,70 +199,33 @@ class _Protocols:
 
     # Answers
 
-    @_told
-    async def infer(self, request: Request) -> Response:
-        json_bytes = request.headers.get(oip.JSON_BYTES)
-        # Clients call JSON so too, once they may ask for bytes.
-        if content_type(request) != "application/octet-stream":
-            require_json(request, said=False)
-        name = request.path_params["model"]
-        return await self._answered(request, lambda body: self._infer(body, json_bytes, name))
+    def scored(self, form: Form) -> Callable[[Request], Awaitable[Response]]:
+        """Return what answers requests of a form."""
+
+        async def answer(request: Request) -> Response:
+            try:
+                given = _given(request)
+                form.require(given)
+                return await self._answered(request, lambda body: self._scored(form, given, request, body))
+            except VarvError as error:
+                return _response(refusal(error))
+
+        return answer
 
     @_told
     async def infer_version(self, request: Request) -> Response:
         self._model(request)
         raise refusals.not_choosable(request.path_params["version"])
 
-    def _infer(self, body: bytes, json_bytes: str | None, model: str) -> Response:
-        answering = self._inference.model(model)
+    def _scored(self, form: Form, given: Given, request: Request, body: bytes) -> Response:
+        name = request.path_params.get("model") or request.headers.get("x-varv-model", "")
+        answering = self._inference.model(name) if name else self._inference.only()
 
-        def write(asked: oip.Asked, answered: Answers) -> Response:
-            said = oip.written(asked, answering, answered)
-            headers = _headers(answered, asked.id)
-            if said.json_bytes is None:
-                return Response(said.body, 200, headers, media_type="application/json")
-            headers[oip.JSON_BYTES] = str(said.json_bytes)
-            return Response(said.body, 200, headers, media_type="application/octet-stream")
+        def write(asked: oip.Asked, answered: Answers) -> Reply:
+            return form.write(asked, answering, answered)
 
-        return timed(self._inference, answering, lambda: oip.read(body, json_bytes, answering), write)
-
-    @_told
-    async def invocations(self, request: Request) -> Response:
-        given = request.headers.get("x-request-id", "")
-        model = request.path_params.get("model") or request.headers.get("x-varv-model", "")
-        read = _reader(request)
-
-        def answer(body: bytes) -> Response:
-            answering = self._inference.model(model) if model else self._inference.only()
-            return self._scored(answering, lambda: read(body, answering), given)
-
-        return await self._answered(request, answer)
-
-    @_told
-    async def predict(self, request: Request) -> Response:
-        require_json(request, said=False)
-        given = request.headers.get("x-request-id", "")
-
-        def answer(body: bytes) -> Response:
-            answering = self._model(request)
-            return self._scored(answering, lambda: scoring.read_predict(body, answering), given)
-
-        return await self._answered(request, answer)
-
-    @_told
-    async def typed(self, request: Request) -> Response:
-        require_json(request)
-
-        def answer(body: bytes) -> Response:
-            answering = self._model(request)
-
-            def write(asked: oip.Asked, answered: Answers) -> Response:
-                said = typed.written(asked, answering, answered)
-                return json_response(said, headers=_headers(answered, asked.id))
-
-            return timed(self._inference, answering, lambda: typed.read(body, answering), write)
-
-        return await self._answered(request, answer)
+        read = partial(form.read, body, given, answering)
+        return _response(timed(self._inference, answering, read, write))
 
     def tried(self, answering: Answering, columns: scoring.Columns) -> dict[str, Any]:
         """Answer what a person has typed into the page; it is a request like any other."""
@@ -274,65 +235,27 @@ class _Protocols:
 
         return timed(self._inference, answering, lambda: oip.Asked(columns, oip.id_of(""), ()), write)
 
-    def _scored(self, answering: Answering, read: Callable[[], scoring.Columns], given_id: str) -> Response:
-        """Answer in the plain form that scoring clients take."""
-
-        def write(asked: oip.Asked, answered: Answers) -> Response:
-            predictions = {"predictions": answering.task.plain(answered.scores)}
-            return json_response(predictions, headers=_headers(answered, asked.id))
-
-        return timed(self._inference, answering, lambda: oip.Asked(read(), oip.id_of(given_id), ()), write)
-
     async def _answered(self, request: Request, answer: Callable[[bytes], Response]) -> Response:
         require_own_site(request)
         async with self._bodies.receive(request) as body:
             if len(body) <= INLINE_BYTES and "content-encoding" not in request.headers:
                 return deflated(request, answer(body))
-            async with self._large:
+            async with self._inference.large:
                 return await run_in_threadpool(self._answer_large, request, body, answer)
 
     def _answer_large(self, request: Request, body: bytes, answer: Callable[[bytes], Response]) -> Response:
         return deflated(request, answer(inflated(request, body, self._bodies.most_bytes)))
 
 
-_READERS: dict[str, Callable[[bytes, Answering], scoring.Columns]] = {
-    "": scoring.read_invocation,
-    "application/json": scoring.read_invocation,
-    "text/csv": scoring.columns_of_csv,
-}
-"""Of bodies to MLflow's scoring protocol, by their content type."""
+def _given(request: Request) -> Given:
+    headers = request.headers
+    return Given(
+        request.url.path,
+        headers.get("content-type", ""),
+        headers.get(oip.JSON_BYTES),
+        headers.get("x-request-id", ""),
+    )
 
 
-def _reader(request: Request) -> Callable[[bytes, Answering], scoring.Columns]:
-    """Return what reads a body of its content type.
-
-    Raises
-    ------
-    UnsupportedMedia
-        If there is none, or its charset is another than UTF-8.
-    """
-    _, _, parameters = request.headers.get("content-type", "").partition(";")
-    for parameter in filter(None, map(str.strip, parameters.split(";"))):
-        name, _, value = parameter.partition("=")
-        if name.strip().lower() != "charset" or value.strip(' "').lower() not in ("utf-8", "utf8"):
-            hint = "send UTF-8, and no other parameter than charset"
-            raise UnsupportedMedia("header", "content-type", "is not read", given=parameter[:80], hint=hint)
-    said = content_type(request)
-    if said not in _READERS:
-        hint = f"send {', '.join(filter(None, _READERS))}"
-        problem = "is of a type that is not read here"
-        raise UnsupportedMedia("request", "body", problem, content_type=said[:80], hint=hint)
-    return _READERS[said]
-
-
-def _headers(answered: Answers, request_id: str) -> dict[str, str]:
-    # A client chooses the id, and a header holds printable ASCII without spaces around it.
-    plain = request_id.isascii() and request_id.isprintable() and request_id == request_id.strip()
-    shown = request_id if plain else quote(request_id)
-    return {
-        "x-request-id": shown,
-        "x-varv-version": oip.versions_in(answered),
-        "x-varv-epoch": str(answered.epoch),
-        "x-varv-arm": oip.arms_in(answered),
-        "x-varv-captured": "true" if answered.captured else "false",
-    }
+def _response(reply: Reply) -> Response:
+    return Response(reply.body, reply.status, dict(reply.headers), media_type=reply.content_type)

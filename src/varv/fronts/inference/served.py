@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections import defaultdict
-from typing import Any
+from typing import Any, NamedTuple
 
 from varv.kernel.clock import Instant, iso
 from varv.kernel.errors import InvalidInput, NotFound, Unavailable
@@ -12,23 +13,36 @@ from varv.kernel.ids import ModelName
 from varv.serving import Answering
 
 
+class Stages(NamedTuple):
+    """Seconds that stages of requests took, in all."""
+
+    read_s: float
+    answer_s: float
+    write_s: float
+    queue_s: float = 0.0
+
+
 class Statistics:
     """How often requests of one model were answered by this process, and how long each stage took."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._n_rows = self._n_answered = self._n_failed = 0
-        self._read_s = self._answer_s = self._write_s = self._failed_s = 0.0
+        self._n_rows = self._n_answered = self._n_calls = self._n_failed = 0
+        self._queue_s = self._read_s = self._answer_s = self._write_s = self._failed_s = 0.0
         self._last = 0.0
 
-    def answered(self, n_rows: int, read_s: float, answer_s: float, write_s: float, at: float) -> None:
-        """Count one request that was answered: its stages in seconds, and when, in seconds since 1970."""
+    def answered(self, n_rows: int, took: Stages, at: float, *, n_requests: int = 1) -> None:
+        """Count requests that were answered together: how long each stage took, and when it was, in seconds
+        since 1970.
+        """
         with self._lock:
             self._n_rows += n_rows
-            self._n_answered += 1
-            self._read_s += read_s
-            self._answer_s += answer_s
-            self._write_s += write_s
+            self._n_answered += n_requests
+            self._n_calls += 1
+            self._read_s += took.read_s
+            self._queue_s += took.queue_s
+            self._answer_s += took.answer_s
+            self._write_s += took.write_s
             self._last = at
 
     def failed(self, took_s: float) -> None:
@@ -40,12 +54,13 @@ class Statistics:
     def described(self) -> dict[str, Any]:
         """Return the numbers as the statistics extension has them: counts, and nanoseconds."""
         with self._lock:
-            n, whole = self._n_answered, self._read_s + self._answer_s + self._write_s
+            n = self._n_answered
+            whole = self._read_s + self._queue_s + self._answer_s + self._write_s
             stages = {
                 "success": (n, whole),
                 "fail": (self._n_failed, self._failed_s),
-                # Nobody waits for a batch: a request is worked on once it is there.
-                "queue": (n, 0.0),
+                # For the others of the same moment; nobody waits for a batch.
+                "queue": (n, self._queue_s),
                 "compute_input": (n, self._read_s),
                 "compute_infer": (n, self._answer_s),
                 "compute_output": (n, self._write_s),
@@ -55,7 +70,7 @@ class Statistics:
             return {
                 "last_inference": round(1e3 * self._last),
                 "inference_count": self._n_rows,
-                "execution_count": n,
+                "execution_count": self._n_calls,
                 "inference_stats": {
                     name: {"count": count, "ns": round(1e9 * took)} for name, (count, took) in stages.items()
                 },
@@ -68,6 +83,8 @@ class Inference:
 
     def __init__(self) -> None:
         self.models: dict[ModelName, Answering] = {}
+        self.large = asyncio.Semaphore(1)
+        """Large requests wait for each other, however they came."""
         self.retired: dict[ModelName, Instant] = {}
         """Models that are not served any more, and since when."""
         self.default: ModelName | None = None

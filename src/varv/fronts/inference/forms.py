@@ -1,0 +1,206 @@
+"""The forms in which predictions are asked for: how each is read, and how its answer is written.
+
+They are functions of bytes, so that whoever receives a request can use them: the application, or the hot path
+in front of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from types import MappingProxyType
+from typing import NamedTuple, Protocol
+from urllib.parse import quote
+
+import msgspec
+
+from varv.fronts.inference import oip, scoring, typed
+from varv.fronts.problems import UnsupportedMedia, in_json, not_json, retry_headers, status_of
+from varv.kernel.errors import VarvError
+from varv.serving import Answering, Answers
+
+JSON = "application/json"
+BYTES = "application/octet-stream"
+
+
+class Given(NamedTuple):
+    """What the headers of a request say that matters to its form."""
+
+    path: str
+    content_type: str = ""
+    """With its parameters."""
+    json_bytes: str | None = None
+    request_id: str = ""
+
+
+class Reply(NamedTuple):
+    """The answer to a request."""
+
+    body: bytes
+    status: int = 200
+    content_type: str = JSON
+    headers: Mapping[str, str] = MappingProxyType({})
+
+
+class Form(Protocol):
+    """One way to ask for predictions."""
+
+    def require(self, given: Given) -> None:
+        """Refuse what is not of this form by its headers.
+
+        Raises
+        ------
+        InvalidInput
+            If it is not.
+        """
+        ...
+
+    def read(self, body: bytes, given: Given, answering: Answering) -> oip.Asked:
+        """Return what a body asks.
+
+        Raises
+        ------
+        InvalidInput
+            If it is not of this form.
+        TooLarge
+            If it has more rows than one request may.
+        """
+        ...
+
+    def write(self, asked: oip.Asked, answering: Answering, answered: Answers) -> Reply:
+        """Return an answer."""
+        ...
+
+
+class Inferring:
+    """The Open Inference Protocol, version 2."""
+
+    def require(self, given: Given) -> None:
+        """Refuse what is neither JSON nor bytes."""
+        # Clients call JSON so too, once they may ask for bytes.
+        if plain_type(given.content_type) not in ("", JSON, BYTES):
+            raise not_json(given.path, given.content_type)
+
+    def read(self, body: bytes, given: Given, answering: Answering) -> oip.Asked:
+        """Return what a body asks."""
+        return oip.read(body, given.json_bytes, answering)
+
+    def write(self, asked: oip.Asked, answering: Answering, answered: Answers) -> Reply:
+        """Return an answer."""
+        body, json_bytes = oip.written(asked, answering, answered)
+        headers = answer_headers(answered, asked.id)
+        if json_bytes is None:
+            return Reply(body, headers=headers)
+        headers[oip.JSON_BYTES.lower()] = str(json_bytes)
+        return Reply(body, content_type=BYTES, headers=headers)
+
+
+class _Scoring:
+    """What answers as scoring clients take it."""
+
+    def write(self, asked: oip.Asked, answering: Answering, answered: Answers) -> Reply:
+        """Return an answer."""
+        told = {"predictions": answering.task.plain(answered.scores)}
+        return Reply(msgspec.json.encode(told), headers=answer_headers(answered, asked.id))
+
+
+class Invoking(_Scoring):
+    """MLflow's scoring protocol."""
+
+    def require(self, given: Given) -> None:
+        """Refuse types and charsets that are not read."""
+        _reader(given.content_type)
+
+    def read(self, body: bytes, given: Given, answering: Answering) -> oip.Asked:
+        """Return what a body asks."""
+        columns = _reader(given.content_type)(body, answering)
+        return oip.Asked(columns, oip.id_of(given.request_id), ())
+
+
+class Predicting(_Scoring):
+    """KServe's first protocol."""
+
+    def require(self, given: Given) -> None:
+        """Refuse what says that it is not JSON."""
+        if plain_type(given.content_type) not in ("", JSON):
+            raise not_json(given.path, given.content_type)
+
+    def read(self, body: bytes, given: Given, answering: Answering) -> oip.Asked:
+        """Return what a body asks."""
+        return oip.Asked(scoring.read_predict(body, answering), oip.id_of(given.request_id), ())
+
+
+class Typed:
+    """The form of a model's own."""
+
+    def require(self, given: Given) -> None:
+        """Refuse what does not say that it is JSON."""
+        if plain_type(given.content_type) != JSON:
+            raise not_json(given.path, given.content_type)
+
+    def read(self, body: bytes, given: Given, answering: Answering) -> oip.Asked:
+        """Return what a body asks."""
+        return typed.read(body, answering)
+
+    def write(self, asked: oip.Asked, answering: Answering, answered: Answers) -> Reply:
+        """Return an answer."""
+        told = typed.written(asked, answering, answered)
+        return Reply(msgspec.json.encode(told), headers=answer_headers(answered, asked.id))
+
+
+def refusal(error: VarvError) -> Reply:
+    """Return an error as a reply, in a body that clients of all protocols understand."""
+    field = error.name if error.kind in ("column", "field") else ""
+    body = {**error.described(), "error": str(error), "message": str(error), "field": field}
+    body["error_code"] = error.code.upper()
+    return Reply(in_json(body), status_of(error), headers=retry_headers(error))
+
+
+def answer_headers(answered: Answers, request_id: str) -> dict[str, str]:
+    """Return the headers that say who answered what."""
+    # A client chooses the id, and a header holds printable ASCII without spaces around it.
+    plain = request_id.isascii() and request_id.isprintable() and request_id == request_id.strip()
+    return {
+        "x-request-id": request_id if plain else quote(request_id),
+        "x-varv-version": oip.versions_in(answered),
+        "x-varv-epoch": str(answered.epoch),
+        "x-varv-arm": oip.arms_in(answered),
+        "x-varv-captured": "true" if answered.captured else "false",
+    }
+
+
+@lru_cache(256)
+def plain_type(content_type: str) -> str:
+    """Return a content type without its parameters."""
+    return content_type.partition(";")[0].strip().lower()
+
+
+_READERS: dict[str, Callable[[bytes, Answering], scoring.Columns]] = {
+    "": scoring.read_invocation,
+    JSON: scoring.read_invocation,
+    "text/csv": scoring.columns_of_csv,
+}
+"""Of bodies to MLflow's scoring protocol, by their content type."""
+
+
+@lru_cache(256)
+def _reader(content_type: str) -> Callable[[bytes, Answering], scoring.Columns]:
+    """Return what reads a body of a content type.
+
+    Raises
+    ------
+    UnsupportedMedia
+        If there is none, or its charset is another than UTF-8.
+    """
+    _, _, parameters = content_type.partition(";")
+    for parameter in filter(None, map(str.strip, parameters.split(";"))):
+        name, _, value = parameter.partition("=")
+        if name.strip().lower() != "charset" or value.strip(' "').lower() not in ("utf-8", "utf8"):
+            hint = "send UTF-8, and no other parameter than charset"
+            raise UnsupportedMedia("header", "content-type", "is not read", given=parameter[:80], hint=hint)
+    said = plain_type(content_type)
+    if said not in _READERS:
+        hint = f"send {', '.join(filter(None, _READERS))}"
+        problem = "is of a type that is not read here"
+        raise UnsupportedMedia("request", "body", problem, content_type=said[:80], hint=hint)
+    return _READERS[said]

@@ -1,0 +1,289 @@
+"""The hot path: ordinary requests, answered where they arrive, together with the others of the same moment.
+
+It takes the place of the application for the targets that ask for predictions. What it cannot answer by a
+plan it answers as the application would. Requests that came in one turn of the event loop are scored in one
+call and captured in one record: batches form under load, and a lone request waits for nobody.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from http import HTTPStatus
+from typing import NamedTuple
+
+from starlette.concurrency import run_in_threadpool
+
+from varv.fronts.encodings import FEWEST_BYTES, compressed
+from varv.fronts.gateway import is_meant, require_same_site, unknown_host
+from varv.fronts.inference import oip
+from varv.fronts.inference.app import INLINE_BYTES
+from varv.fronts.inference.forms import Form, Given, Inferring, Invoking, Predicting, Reply, Typed, refusal
+from varv.fronts.inference.served import Inference, Stages
+from varv.fronts.problems import in_json
+from varv.kernel.clock import SystemClock, wall_seconds
+from varv.kernel.errors import VarvError
+from varv.kernel.ids import ModelName
+from varv.serving import Answering, Answers
+from varv.serving.answering import Ready
+from varv.serving.plain import Unplanned
+
+MOST_BYTES = 64 << 10
+"""Of a body that is answered here."""
+MOST_ROWS = 256
+"""Of requests that are scored in one call."""
+Answer = Callable[[bytes, bytes], None]
+"""Takes the status line with the headers, and the body."""
+_CLOCK = SystemClock()
+_FORMS: tuple[tuple[str, Form], ...] = (
+    ("/v2/models/{}/infer", Inferring()),
+    ("/models/{}/predict", Typed()),
+    ("/v1/models/{}:predict", Predicting()),
+    ("/invocations/{}", Invoking()),
+)
+
+
+class HotCalls:
+    """Answers requests for predictions by their target.
+
+    Parameters
+    ----------
+    inference
+        What answers for each model.
+    hosts
+        The names that a request may call this server by; None allows any.
+    """
+
+    most_bytes = MOST_BYTES
+
+    def __init__(self, inference: Inference, hosts: frozenset[str] | None) -> None:
+        self.inference = inference
+        self.hosts = hosts
+        self._calls: dict[bytes, HotCall] = {}
+        self._calls_for: Mapping[ModelName, Answering] = {}
+        self._waiting: dict[ModelName, list[tuple[_Waiting, Ready]]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def calls(self) -> Mapping[bytes, HotCall]:
+        """What answers a POST, by its target."""
+        models = self.inference.models
+        if models is not self._calls_for:
+            self._calls = {
+                target.format(name).encode(): HotCall(self, target.format(name), form, name)
+                for name in models
+                for target, form in _FORMS
+            }
+            self._calls[b"/invocations"] = HotCall(self, "/invocations", Invoking(), None)
+            self._calls_for = models
+        return self._calls
+
+    def wait(self, waiting: _Waiting, ready: Ready) -> None:
+        """Let a request be answered with the others of this turn."""
+        if not self._waiting:
+            asyncio.get_running_loop().call_soon(self.flush)
+        self._waiting.setdefault(waiting.answering.model, []).append((waiting, ready))
+
+    def later(self, waiting: _Waiting) -> None:
+        """Answer a large request that no plan takes in a thread."""
+        task = asyncio.get_running_loop().create_task(self._answer_large(waiting))
+        # The loop itself holds no task.
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def flush(self) -> None:
+        """Answer all that waits."""
+        waiting = self._waiting
+        self._waiting = {}
+        for several in waiting.values():
+            for together in _batches(several):
+                self._answer(together)
+
+    async def _answer_large(self, waiting: _Waiting) -> None:
+        reply = _FAILED
+        try:
+            async with self.inference.large:
+                reply = await run_in_threadpool(_generally, self.inference, waiting)
+        finally:
+            waiting.send(reply)
+
+    def _answer(self, several: Sequence[tuple[_Waiting, Ready]]) -> None:
+        """Answer requests in one call."""
+        answering, began = several[0][0].answering, wall_seconds()
+        replies: list[Reply] = []
+        try:
+            answers = answering.answer_together([ready for _, ready in several])
+            found = wall_seconds()
+            replies = [
+                one.form.write(one.asked, answering, answered)
+                for (one, _), answered in zip(several, answers, strict=True)
+            ]
+            self._count(several, answers, began, found)
+        except (VarvError, Unplanned):
+            # Whoever brings it about is told, as the general way would; the others are answered.
+            replies = [_generally(self.inference, one) for one, _ in several]
+        finally:
+            # What no error of ours explains is a fault, which the loop logs; nobody waits for ever.
+            replies += [_FAILED] * (len(several) - len(replies))
+            for (one, _), reply in zip(several, replies, strict=True):
+                one.send(reply)
+
+    def _count(
+        self,
+        several: Sequence[tuple[_Waiting, Ready]],
+        answers: Sequence[Answers],
+        began: float,
+        found: float,
+    ) -> None:
+        n = len(several)
+        stages = Stages(
+            read_s=sum(one.read_at - one.began for one, _ in several),
+            queue_s=n * began - sum(one.read_at for one, _ in several),
+            answer_s=n * (found - began),
+            write_s=wall_seconds() - found,
+        )
+        n_rows, at = sum(answered.n_rows for answered in answers), _CLOCK.now() / 1e6
+        self.inference.statistics[several[0][0].answering.model].answered(n_rows, stages, at, n_requests=n)
+
+
+class HotCall:
+    """Answers requests for one target.
+
+    Parameters
+    ----------
+    hot
+        Collects them.
+    path
+        The target.
+    form
+        In which they come.
+    model
+        The model; None if the request says it, or means the only one.
+    """
+
+    def __init__(self, hot: HotCalls, path: str, form: Form, model: ModelName | None) -> None:
+        self._hot = hot
+        self._path = path
+        self._form = form
+        self._model = model
+
+    def submit(self, headers: Sequence[tuple[bytes, bytes]], body: bytes, reply: Answer) -> None:
+        """Take a request; `reply` is called now or at the end of this turn of the event loop."""
+        said = dict(headers)
+        send = partial(_send, reply, said.get(b"accept-encoding"))
+        named = said.get(b"host", b"")
+        if not is_meant(named, self._hot.hosts):
+            send(Reply(in_json({"error": unknown_host(named).described()}), 400))
+            return
+        is_told = False
+        try:
+            self._submit(said, body, send)
+            is_told = True
+        except VarvError as error:
+            is_told = True
+            send(refusal(error))
+        finally:
+            if not is_told:
+                send(_FAILED)
+
+    def _submit(self, said: Mapping[bytes, bytes], body: bytes, send: Callable[[Reply], None]) -> None:
+        inference, began = self._hot.inference, wall_seconds()
+        given = _given(self._path, said)
+        require_same_site(
+            self._path,
+            said.get(b"sec-fetch-site", b"none").decode("latin-1"),
+            said[b"origin"].decode("latin-1").lower() if b"origin" in said else None,
+            said.get(b"host", b"").decode("latin-1").lower(),
+        )
+        self._form.require(given)
+        answering = self._answering(said)
+        try:
+            asked = self._form.read(body, given, answering)
+            ready = answering.ready(asked.columns, asked.id)
+        except VarvError:
+            inference.statistics[answering.model].failed(wall_seconds() - began)
+            raise
+        waiting = _Waiting(self._form, answering, asked, send, wall_seconds(), began)
+        if ready is not None:
+            self._hot.wait(waiting, ready)
+        elif len(body) <= INLINE_BYTES:
+            send(_generally(inference, waiting))
+        else:
+            self._hot.later(waiting)
+
+    def _answering(self, said: Mapping[bytes, bytes]) -> Answering:
+        inference = self._hot.inference
+        if self._model is not None:
+            return inference.model(self._model)
+        name = said.get(b"x-varv-model", b"").decode("latin-1")
+        return inference.model(name) if name else inference.only()
+
+
+class _Waiting(NamedTuple):
+    """A request that is understood and not answered yet."""
+
+    form: Form
+    answering: Answering
+    asked: oip.Asked
+    send: Callable[[Reply], None]
+    read_at: float
+    began: float
+
+
+def _generally(inference: Inference, waiting: _Waiting) -> Reply:
+    """Return the answer to a request as the application gives it, or the refusal."""
+    statistics = inference.statistics[waiting.answering.model]
+    asked, began = waiting.asked, wall_seconds()
+    try:
+        answered = waiting.answering.answer_generally(asked.columns, asked.id)
+        found = wall_seconds()
+        reply = waiting.form.write(asked, waiting.answering, answered)
+    except VarvError as error:
+        statistics.failed(wall_seconds() - waiting.began)
+        return refusal(error)
+    stages = Stages(waiting.read_at - waiting.began, found - began, wall_seconds() - found)
+    statistics.answered(answered.n_rows, stages, _CLOCK.now() / 1e6)
+    return reply
+
+
+def _batches(several: Sequence[tuple[_Waiting, Ready]]) -> Iterator[Sequence[tuple[_Waiting, Ready]]]:
+    """Yield requests in their order, so many together as may be scored in one call."""
+    batch: list[tuple[_Waiting, Ready]] = []
+    n_rows = 0
+    for one in several:
+        n_rows += len(one[1].rows.keys)
+        if batch and n_rows > MOST_ROWS:
+            yield batch
+            batch = []
+            n_rows = len(one[1].rows.keys)
+        batch.append(one)
+    yield batch
+
+
+def _given(path: str, said: Mapping[bytes, bytes]) -> Given:
+    json_bytes = said.get(_JSON_BYTES)
+    return Given(
+        path,
+        said.get(b"content-type", b"").decode("latin-1"),
+        None if json_bytes is None else json_bytes.decode("latin-1"),
+        said.get(b"x-request-id", b"").decode("latin-1"),
+    )
+
+
+def _send(reply: Answer, accepted: bytes | None, told: Reply) -> None:
+    """Write a reply as HTTP has it, but for what concerns the connection."""
+    body = told.body
+    more: Mapping[str, str] = {}
+    if accepted is not None and len(body) >= FEWEST_BYTES:
+        body, more = compressed(accepted.decode("latin-1"), body)
+    lines = "".join([f"{name}: {value}\r\n" for name, value in (*told.headers.items(), *more.items())])
+    head = (
+        f"{_STATUS[told.status]}content-type: {told.content_type}\r\ncontent-length: {len(body)}\r\n{lines}"
+    )
+    reply(head.encode("latin-1"), body)
+
+
+_STATUS = {one.value: f"HTTP/1.1 {one.value} {one.phrase}\r\n" for one in HTTPStatus}
+_JSON_BYTES = oip.JSON_BYTES.lower().encode()
+_FAILED = Reply(in_json({"error": "the server failed to answer; its log says why"}), 500)
