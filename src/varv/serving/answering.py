@@ -31,7 +31,7 @@ from varv.serving.prediction_log import Recorder
 from varv.serving.schema import RequestSchema
 from varv.serving.scored import Scored
 from varv.serving.scores import GROUP, Scores, answer_schema
-from varv.tasks import Task
+from varv.tasks import OutputTensor, Task
 
 _SLICE = 256
 """Rows that are worked on in one go: whoever else wants the interpreter gets it in between."""
@@ -136,6 +136,11 @@ class Answering:
     def columns(self) -> dict[str, ExpectedColumn]:
         """Every column that a request may bring, by name."""
         return self._schema.columns(self._nullable)
+
+    @cached_property
+    def tensors(self) -> tuple[OutputTensor, ...]:
+        """The tensors in which an inference protocol shows predictions."""
+        return self.task.tensors()
 
     @cached_property
     def positional(self) -> tuple[str, ...]:

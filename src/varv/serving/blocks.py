@@ -30,6 +30,8 @@ Singles = npt.NDArray[np.float32]
 Texts = Sequence[Sequence[str | None]]
 EXACT = 1 << 53
 """A double holds every whole number up to here."""
+LARGEST = 3.4e38
+"""Larger numbers are infinite in single precision."""
 
 
 class RequestRows(NamedTuple):

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from varv.serving.blocks import EXACT, Doubles
+from varv.serving.blocks import EXACT, LARGEST, Doubles
 
 
 class MatrixColumns(Mapping[str, Sequence[Any]]):
@@ -21,11 +21,14 @@ class MatrixColumns(Mapping[str, Sequence[Any]]):
         Of the columns, in their order.
     values
         Shape (n, columns); NaN where there is no number.
+    is_plain
+        Whether there is a number everywhere, and none that is infinite in single precision.
     """
 
-    def __init__(self, names: tuple[str, ...], values: Doubles) -> None:
+    def __init__(self, names: tuple[str, ...], values: Doubles, *, is_plain: bool = False) -> None:
         self.names = names
         self.values_together = values
+        self.is_plain = is_plain
 
     def __getitem__(self, name: str) -> list[float | None]:
         try:
@@ -46,7 +49,10 @@ def matrix_of(names: tuple[str, ...], values: Sequence[Any]) -> Mapping[str, Seq
     """Return the columns of a matrix that is given row by row; None is no number."""
     width = len(names)
     known = values if None not in values else [value for value in values if value is not None]
-    if known and not -EXACT < min(known) <= max(known) < EXACT and int in set(map(type, known)):
+    low, high = (min(known), max(known)) if known else (0, 0)
+    if not -EXACT < low <= high < EXACT and int in set(map(type, known)):
         return {name: values[place::width] for place, name in enumerate(names)}
-    plain = values if len(known) == len(values) else [math.nan if one is None else one for one in values]
-    return MatrixColumns(names, np.frombuffer(array("d", plain)).reshape(-1, width))
+    is_whole = len(known) == len(values)
+    plain = values if is_whole else [math.nan if one is None else one for one in values]
+    matrix = np.frombuffer(array("d", plain)).reshape(-1, width)
+    return MatrixColumns(names, matrix, is_plain=is_whole and -LARGEST <= low <= high <= LARGEST)

@@ -18,16 +18,13 @@ from varv.features import FeatureEngine
 from varv.features.program import FeatureProgram
 from varv.kernel.clock import Instant
 from varv.registry import Rows, Signature
-from varv.serving.blocks import Doubles, FeatureRows, Layout, RequestRows
+from varv.serving.blocks import LARGEST, Doubles, FeatureRows, Layout, RequestRows
 from varv.serving.dataplane import InForce
 from varv.serving.matrix import MatrixColumns
 from varv.serving.plain import FRACTIONS, KeyReader, NumberReader, TextReader, Unplanned
 from varv.serving.plan_feeds import Feed, feed_of
 from varv.serving.schema import RequestSchema
 from varv.serving.scored import Scored
-
-LARGEST = 3.4e38
-"""Larger numbers are infinite in single precision."""
 
 
 class RequestPlan:
@@ -92,7 +89,7 @@ class RequestPlan:
             If something is out of the ordinary.
         """
         if type(columns) is MatrixColumns and columns.names == self._positional and self._are_fractions:
-            return self._read_matrix(columns.values_together, request_id, most_rows)
+            return self._read_matrix(columns, request_id, most_rows)
         n = len(next(iter(columns.values()), ()))
         if not 1 <= n <= most_rows:
             raise Unplanned
@@ -126,13 +123,15 @@ class RequestPlan:
 
         return features, self.in_force.score(units, fed)
 
-    def _read_matrix(self, values: Doubles, request_id: str, most_rows: int) -> RequestRows:
+    def _read_matrix(self, columns: MatrixColumns, request_id: str, most_rows: int) -> RequestRows:
+        values = columns.values_together
         n = len(values)
-        if not 1 <= n <= most_rows or (np.abs(values) > LARGEST).any():
+        if not 1 <= n <= most_rows:
             raise Unplanned
-        absent = np.isnan(values)
-        if absent.any() and (absent.any(axis=0) & self._never_empty).any():
-            raise Unplanned
+        if not columns.is_plain:
+            absent = np.isnan(values)
+            if (np.abs(values) > LARGEST).any() or (absent.any(axis=0) & self._never_empty).any():
+                raise Unplanned
         if self._places is not None:
             numbers = np.full((n, len(self._numbers)), math.nan)
             numbers[:, self._places] = values

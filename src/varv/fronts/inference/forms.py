@@ -159,9 +159,9 @@ def refusal(error: VarvError) -> Reply:
 def answer_headers(answered: Answers, request_id: str) -> dict[str, str]:
     """Return the headers that say who answered what."""
     # A client chooses the id, and a header holds printable ASCII without spaces around it.
-    plain = request_id.isascii() and request_id.isprintable() and request_id == request_id.strip()
+    is_plain = request_id.isascii() and request_id.isprintable() and request_id == request_id.strip()
     return {
-        "x-request-id": request_id if plain else quote(request_id),
+        "x-request-id": request_id if is_plain else quote(request_id),
         "x-varv-version": oip.versions_in(answered),
         "x-varv-epoch": str(answered.epoch),
         "x-varv-arm": oip.arms_in(answered),

@@ -22,11 +22,12 @@ from varv.kernel.ids import new_secret
 from varv.serving import Answering, Answers
 from varv.serving.matrix import matrix_of
 from varv.serving.scores import Scores
-from varv.tasks import OutputTensor, Task
+from varv.tasks import OutputTensor
 
 JSON_BYTES = "Inference-Header-Content-Length"
 """The header that says how long the JSON before the bytes is."""
 LONGEST_ID = 1024
+_NO_BYTES = memoryview(b"")
 ABOUT = {"version": "INT32", "arm": "BYTES", "key": "BYTES"}
 """What every answer says beside the prediction."""
 
@@ -72,6 +73,7 @@ class Asked(NamedTuple):
     columns: Mapping[str, Sequence[Any]]
     id: str
     outputs: tuple[Wanted, ...]
+    """Nothing for all of them, in JSON."""
 
 
 class Said(NamedTuple):
@@ -137,6 +139,8 @@ def read(body: bytes, json_bytes: str | None, answering: Answering) -> Asked:
     size = _json_bytes(json_bytes, len(body))
     if size == 0 and json_bytes is not None:
         return _raw(body, answering)
+    if size == len(body):
+        return understood(decoded(body, InferRequest), _NO_BYTES, answering)
     whole = memoryview(body)
     return understood(decoded(whole[:size], InferRequest), whole[size:], answering)
 
@@ -150,62 +154,75 @@ def understood(asked: InferRequest, data: memoryview, answering: Answering) -> A
         The bytes of these tensors, one after the other.
     """
     columns = _columns(asked.inputs, data, answering)
-    return Asked(columns, id_of(asked.id), _wanted(asked, answering.task))
+    wanted = _wanted(asked, answering) if asked.outputs or asked.parameters else ()
+    return Asked(columns, id_of(asked.id), wanted)
 
 
-def said(asked: Asked, answering: Answering, answered: Answers) -> dict[str, Any]:
-    """Return an answer, with the values of every output that was asked for in its ``data``."""
-    task, predicted = answering.task, answered.scores
-    tensors = {one.name: one for one in task.tensors()}
-    outputs: list[dict[str, Any]] = []
-    for wanted in asked.outputs:
-        tensor = tensors.get(wanted.name)
-        output = _about(wanted.name, answered) if tensor is None else _predicted(tensor, predicted)
-        if wanted.n_classes:
-            output = _classified(output, wanted.n_classes, task.outputs)
-        outputs.append(output)
-    return {
-        "id": asked.id,
-        "model_name": answering.model,
-        "model_version": versions_in(answered),
-        "parameters": {
-            "epoch": answered.epoch,
-            "arm": arms_in(answered),
-            "share": answered.share,
-            "captured": answered.captured,
-        },
-        "outputs": outputs,
+class Shown(msgspec.Struct, omit_defaults=True):
+    """One output of an answer."""
+
+    name: str
+    datatype: str
+    shape: list[int]
+    data: list[Any] | None = None
+    parameters: dict[str, int] | None = None
+
+
+class Answer(msgspec.Struct):
+    """An answer, with the values of every output that was asked for in its ``data``."""
+
+    id: str
+    model_name: str
+    model_version: str
+    parameters: dict[str, Any]
+    outputs: list[Shown]
+
+
+def said(asked: Asked, answering: Answering, answered: Answers) -> Answer:
+    """Return an answer to what was asked."""
+    if not asked.outputs:
+        outputs = [_predicted(tensor, answered.scores) for tensor in answering.tensors]
+        outputs += [_about(name, answered) for name in ABOUT]
+    else:
+        outputs = [_output(wanted, answering, answered) for wanted in asked.outputs]
+    parameters = {
+        "epoch": answered.epoch,
+        "arm": arms_in(answered),
+        "share": answered.share,
+        "captured": answered.captured,
     }
+    return Answer(asked.id, answering.model, versions_in(answered), parameters, outputs)
 
 
 def written(asked: Asked, answering: Answering, answered: Answers) -> Said:
     """Return the body of an answer."""
     told = said(asked, answering, answered)
     parts: list[bytes] = []
-    for wanted, output in zip(asked.outputs, told["outputs"], strict=True):
-        if wanted.binary:
-            part = bytes_of(output["datatype"], output.pop("data"))
-            output["parameters"] = {"binary_data_size": len(part)}
-            parts.append(part)
+    if asked.outputs:
+        for wanted, output in zip(asked.outputs, told.outputs, strict=True):
+            if wanted.binary:
+                part = bytes_of(output.datatype, output.data or [])
+                output.data, output.parameters = None, {"binary_data_size": len(part)}
+                parts.append(part)
     head = msgspec.json.encode(told)
-    if not any(one.binary for one in asked.outputs):
-        return Said(head, None)
-    return Said(b"".join([head, *parts]), len(head))
+    return Said(b"".join([head, *parts]), len(head)) if parts else Said(head, None)
 
 
 def versions_in(answered: Answers) -> str:
     """Return the versions that answered."""
-    return ",".join(map(str, sorted(set(answered.versions))))
+    versions = answered.versions
+    return str(versions[0]) if len(versions) == 1 else ",".join(map(str, sorted(set(versions))))
 
 
 def arms_in(answered: Answers) -> str:
     """Return the arms that answered."""
-    return ",".join(sorted(set(answered.arms)))
+    arms = answered.arms
+    return arms[0] if len(arms) == 1 else ",".join(sorted(set(arms)))
 
 
 def about(answered: Answers) -> dict[str, list[Any]]:
     """Return what every answer says beside the prediction, row by row."""
-    return {"version": list(answered.versions), "arm": list(answered.arms), "key": list(answered.keys)}
+    return {name: _said_beside(name, answered) for name in ABOUT}
 
 
 # Requests
@@ -229,7 +246,7 @@ def _raw(body: bytes, answering: Answering) -> Asked:
     column, datatype = required[0], datatype_of(required[0].dtype)
     values = values_of(column.name, datatype, memoryview(body))
     _require_rows(len(values), answering.max_rows)
-    names = [*(one.name for one in answering.task.tensors()), *ABOUT]
+    names = [*(one.name for one in answering.tensors), *ABOUT]
     found = {column.name: typed_values(column.name, datatype, values, column)}
     return Asked(found, id_of(""), tuple(Wanted(name, binary=True, n_classes=0) for name in names))
 
@@ -281,23 +298,24 @@ def _require_end(data: memoryview, at: int) -> None:
 
 def _matrix(tensor: Tensor, data: memoryview, answering: Answering) -> Mapping[str, Sequence[Any]]:
     """Return the columns of the one tensor that holds all that a request needs, row by row."""
-    names, name = answering.positional, tensor.name[:80]
-    n, width = tensor.shape
+    names, (n, width) = answering.positional, tensor.shape
     if n < 1 or width != len(names):
         hint = f"send [n, {len(names)}]: {', '.join(names[:20])}"
-        raise InvalidInput("column", name, f"has the shape {tensor.shape}", hint=hint)
+        raise InvalidInput("column", tensor.name[:80], f"has the shape {tensor.shape}", hint=hint)
     _require_rows(n, answering.max_rows)
-    size = _binary_size(tensor, len(data))
-    _require_end(data, size or 0)
-    if size is None:
-        values = _flat(tensor.data or [], width)
-        known_as = tensor.datatype
+    values: Sequence[Any]
+    size, known_as = None, tensor.datatype
+    if tensor.data is not None and not tensor.parameters:
+        values = tensor.data if len(tensor.data) == n * width else _flat(tensor.data, width)
     else:
-        values, known_as = values_of(name, tensor.datatype, data), _known_as(tensor.datatype, size)
+        size = _binary_size(tensor, len(data))
+        values, known_as = _values(tensor, None if size is None else data[:size]), _known_as(known_as, size)
+    _require_end(data, size or 0)
     if len(values) != n * width:
         problem = f"has {len(values)} values for the shape {tensor.shape}"
-        raise InvalidInput("column", name, problem, hint="make them agree")
-    return matrix_of(names, typed_values(name, known_as, values, answering.columns[names[0]]))
+        raise InvalidInput("column", tensor.name[:80], problem, hint="make them agree")
+    typed = typed_values(tensor.name[:80], known_as, values, answering.columns[names[0]])
+    return matrix_of(names, typed)
 
 
 def _flat(data: Sequence[Any], width: int) -> Sequence[Any]:
@@ -334,11 +352,11 @@ def _known_as(datatype: str, size: int | None) -> str:
     return "FP32" if size is not None and datatype in HALVES else datatype
 
 
-def _wanted(asked: InferRequest, task: Task) -> tuple[Wanted, ...]:
-    known = {one.name: one.datatype for one in task.tensors()} | ABOUT
+def _wanted(asked: InferRequest, answering: Answering) -> tuple[Wanted, ...]:
+    known = {one.name: one.datatype for one in answering.tensors} | ABOUT
     all_binary = _flag(asked.parameters, "binary_data_output", default=False)
     if not asked.outputs:
-        return tuple(Wanted(name, all_binary, 0) for name in known)
+        return tuple(Wanted(name, all_binary, 0) for name in known) if all_binary else ()
     found = []
     for output in asked.outputs:
         if output.name not in known:
@@ -365,24 +383,31 @@ def _flag(parameters: Mapping[str, Any], name: str, *, default: bool) -> bool:
 # Answers
 
 
-def _predicted(tensor: OutputTensor, predicted: Scores) -> dict[str, Any]:
+def _output(wanted: Wanted, answering: Answering, answered: Answers) -> Shown:
+    if wanted.name in ABOUT:
+        return _about(wanted.name, answered)
+    tensor = next(one for one in answering.tensors if one.name == wanted.name)
+    output = _predicted(tensor, answered.scores)
+    return _classified(output, wanted.n_classes, answering.task.outputs) if wanted.n_classes else output
+
+
+def _predicted(tensor: OutputTensor, predicted: Scores) -> Shown:
     shape = [len(predicted), *tensor.tail]
-    return {
-        "name": tensor.name,
-        "datatype": tensor.datatype,
-        "shape": shape,
-        "data": tensor.values(predicted),
-    }
+    return Shown(tensor.name, tensor.datatype, shape, tensor.values(predicted))
 
 
-def _about(name: str, answered: Answers) -> dict[str, Any]:
-    shape = [answered.n_rows]
-    return {"name": name, "datatype": ABOUT[name], "shape": shape, "data": about(answered)[name]}
+def _about(name: str, answered: Answers) -> Shown:
+    return Shown(name, ABOUT[name], [len(answered.keys)], _said_beside(name, answered))
 
 
-def _classified(output: Mapping[str, Any], n_classes: int, labels: Sequence[str]) -> dict[str, Any]:
+def _said_beside(name: str, answered: Answers) -> list[Any]:
+    values = {"version": answered.versions, "arm": answered.arms, "key": answered.keys}[name]
+    return values if type(values) is list else list(values)
+
+
+def _classified(output: Shown, n_classes: int, labels: Sequence[str]) -> Shown:
     """Return an output as its highest numbers, each as ``value:index:label``."""
-    numbers = np.array(output["data"], np.float64).reshape(output["shape"][0], -1)
+    numbers = np.array(output.data, np.float64).reshape(output.shape[0], -1)
     width = numbers.shape[1]
     best = np.argsort(-numbers, axis=1, kind="stable")[:, :n_classes]
     named: Iterable[str] = labels if len(labels) == width else [""] * width
@@ -392,4 +417,4 @@ def _classified(output: Mapping[str, Any], n_classes: int, labels: Sequence[str]
         for row in range(len(numbers))
         for index in best[row].tolist()
     ]
-    return {"name": output["name"], "datatype": "BYTES", "shape": list(best.shape), "data": texts}
+    return Shown(output.name, "BYTES", list(best.shape), texts)

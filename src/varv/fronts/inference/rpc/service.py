@@ -255,16 +255,16 @@ class _Calls:
 
         return timed(self._inference, answering, read, write)
 
-    def _written(self, told: Mapping[str, Any], *, raw: bool) -> Any:
+    def _written(self, told: oip.Answer, *, raw: bool) -> Any:
         made = self._made
         response = made["ModelInferResponse"](
-            model_name=told["model_name"], model_version=told["model_version"], id=told["id"]
+            model_name=told.model_name, model_version=told.model_version, id=told.id
         )
-        for name, value in told["parameters"].items():
+        for name, value in told.parameters.items():
             _set_parameter(response.parameters[name], value)
-        for output in told["outputs"]:
-            kind, values = output["datatype"], output["data"]
-            tensor = response.outputs.add(name=output["name"], datatype=kind, shape=output["shape"])
+        for output in told.outputs:
+            kind, values = output.datatype, output.data or []
+            tensor = response.outputs.add(name=output.name, datatype=kind, shape=output.shape)
             if raw:
                 response.raw_output_contents.append(bytes_of(kind, values))
             elif kind == "BYTES":
