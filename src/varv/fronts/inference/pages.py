@@ -122,7 +122,7 @@ def _fields(body: bytes) -> dict[str, str]:
 
 
 def _columns(given: Mapping[str, str], answering: Answering) -> Columns:
-    found: Columns = {}
+    found: dict[str, list[Any]] = {}
     for name, column in answering.columns.items():
         if name in given or (column.required and column.may_be_null):
             found[name] = parsed(pl.Series(name, [given.get(name)], dtype=pl.String), column)

@@ -1,7 +1,8 @@
 """Dataframes that scoring clients send: MLflow's in JSON and CSV, and KServe's first protocol.
 
 Of the four forms in JSON there is exactly one in a request. ``instances`` and ``inputs`` name columns like
-the others; a model of one column takes plain values too.
+the others. Rows without names hold the columns that a request needs, in the order of the model's metadata,
+if these are all numbers; a model of one column takes plain values too.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Mapping, Sequence
 from io import BytesIO
+from itertools import chain
 from typing import Any
 
 import msgspec
@@ -19,16 +21,17 @@ from varv.fronts.inference.oip import alone, decoded
 from varv.fronts.problems import TooLarge
 from varv.kernel.errors import InvalidInput
 from varv.serving import Answering
+from varv.serving.matrix import matrix_of
 
-Columns = dict[str, list[Any]]
+Columns = Mapping[str, Sequence[Any]]
 FORMS = ("dataframe_split", "dataframe_records", "instances", "inputs")
 
 
 class Split(msgspec.Struct):
     """A dataframe as MLflow's ``dataframe_split``."""
 
-    columns: list[str]
     data: list[list[Any]]
+    columns: list[str] | None = None
     index: list[Any] = []
 
 
@@ -67,13 +70,15 @@ def columns_of(asked: Invocation | Predict, answering: Answering) -> Columns:
     form, value = given[0], getattr(asked, given[0])
     if isinstance(value, Split):
         require_rows(len(value.data), answering.max_rows)
-        return _of_split(value)
+        if value.columns is None:
+            return _of_values(form, value.data, answering)
+        return _of_split(value.columns, value.data)
     if isinstance(value, dict):
         return _of_columns(value, answering.max_rows)
     require_rows(len(value), answering.max_rows)
     if all(isinstance(row, dict) for row in value):
         return _of_records(value)
-    return _of_values(form, value, answering.columns)
+    return _of_values(form, value, answering)
 
 
 def columns_of_csv(body: bytes, answering: Answering) -> Columns:
@@ -123,15 +128,14 @@ def _require_names(names: Sequence[str], where: str) -> None:
         raise InvalidInput("field", where, "names a column twice", hint="name each once")
 
 
-def _of_split(split: Split) -> Columns:
-    names = split.columns
+def _of_split(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> Columns:
     _require_names(names, "dataframe_split.columns")
-    for number, row in enumerate(split.data):
+    for number, row in enumerate(rows):
         if len(row) != len(names):
             hint = f"send {len(names)}"
             problem = f"has {len(row)} values"
             raise InvalidInput("field", "dataframe_split.data", problem, row=number, hint=hint)
-    return {name: [row[i] for row in split.data] for i, name in enumerate(names)}
+    return {name: [row[i] for row in rows] for i, name in enumerate(names)}
 
 
 def _of_records(records: Sequence[Mapping[str, Any]]) -> Columns:
@@ -156,15 +160,26 @@ def _of_columns(columns: Mapping[str, Any], most: int) -> Columns:
     return {name: [alone(value) for value in values] for name, values in found.items()}
 
 
-def _of_values(form: str, values: Sequence[Any], columns: Mapping[str, ExpectedColumn]) -> Columns:
-    """Return rows without names as the one column that a request needs."""
-    required = [one.name for one in columns.values() if one.required]
+def _of_values(form: str, rows: Sequence[Any], answering: Answering) -> Columns:
+    """Return rows without names as the columns that a request needs."""
+    names = answering.positional
+    if len(names) > 1 and all(type(row) is list for row in rows):
+        odd = next((number for number, row in enumerate(rows) if len(row) != len(names)), None)
+        if odd is not None:
+            hint = f"send {len(names)}: {', '.join(names[:20])}"
+            raise InvalidInput("field", form, f"has {len(rows[odd])} values", row=odd, hint=hint)
+        values = rows[0] if len(rows) == 1 else list(chain.from_iterable(rows))
+        if set(map(type, values)) <= _NUMBERS:
+            return matrix_of(names, values)
+        return {name: [row[place] for row in rows] for place, name in enumerate(names)}
+    required = [one.name for one in answering.columns.values() if one.required]
     if len(required) != 1:
         hint = "send each row as an object, with its values by the names of their columns"
         raise InvalidInput("field", form, "holds rows without names", n_columns=len(required), hint=hint)
-    return {required[0]: [alone(value) for value in values]}
+    return {required[0]: [alone(row) for row in rows]}
 
 
+_NUMBERS = {int, float, type(None)}
 _TRUTHS = {"true": True, "True": True, "TRUE": True, "1": True} | {
     "false": False,
     "False": False,
