@@ -6,13 +6,12 @@ import asyncio
 import contextlib
 import socket
 import threading
-from collections.abc import Generator
 
 import pytest
-import uvicorn
+from tests.app.raw_http import connect, received, received_until, serving
 
 from varv.app.server import protocol as module
-from varv.app.server.protocol import Deadlines, Sweep, bounded_protocol
+from varv.app.server.protocol import Deadlines, Sweep
 
 REQUEST = b"POST / HTTP/1.1\r\nhost: here\r\ncontent-length: 4\r\n\r\nbody"
 SHORT = Deadlines(head_s=0.2, body_s=0.2, answer_s=0.2, most_connections=16)
@@ -53,25 +52,6 @@ async def application(scope, receive, send):
     await send({"type": "http.response.body", "body": body})
 
 
-@contextlib.contextmanager
-def serving(deadlines: Deadlines) -> Generator[int]:
-    listener = socket.create_server(("127.0.0.1", 0))
-    config = uvicorn.Config(
-        application,
-        http=bounded_protocol(deadlines),
-        ws="none",
-        log_config=None,
-        lifespan="off",
-        timeout_graceful_shutdown=1,
-    )
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run, args=([listener],))
-    thread.start()
-    yield listener.getsockname()[1]
-    server.should_exit = True
-    thread.join(10)
-
-
 @pytest.fixture(scope="module", autouse=True)
 def _often():
     swept, module.SWEEP_S = module.SWEEP_S, 0.05
@@ -81,36 +61,19 @@ def _often():
 
 @pytest.fixture(scope="module")
 def short():
-    with serving(SHORT) as port:
-        yield port
+    with serving(application, SHORT) as server:
+        yield server
 
 
 @pytest.fixture(scope="module")
 def long():
-    with serving(LONG) as port:
-        yield port
-
-
-def connect(port: int) -> socket.socket:
-    return socket.create_connection(("127.0.0.1", port), timeout=10)
-
-
-def received(made: socket.socket) -> bytes:
-    found = b""
-    with contextlib.suppress(ConnectionError):
-        while part := made.recv(1 << 20):
-            found += part
-    return found
+    with serving(application, LONG) as server:
+        yield server
 
 
 def answered(made: socket.socket) -> int:
     """Return the status of one short answer, after its last byte."""
-    found = b""
-    while not found.endswith(b"done"):
-        part = made.recv(1000)
-        assert part, f"closed after {found!r}"
-        found += part
-    return int(found.split(b" ", 2)[1])
+    return int(received_until(made, b"done").split(b" ", 2)[1])
 
 
 @pytest.mark.parametrize("sent", [b"", b"POST / HT", REQUEST[:-10], REQUEST[:-1]])

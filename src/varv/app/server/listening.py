@@ -18,6 +18,7 @@ def control_plane(application: Gateway) -> uvicorn.Server:
         uvicorn.Config(
             application,
             http=bounded_protocol(),  # type: ignore[bad-argument-type]
+            loop="uvloop",
             ws="none",
             log_config=None,
             access_log=False,

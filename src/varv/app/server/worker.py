@@ -24,9 +24,9 @@ import uvicorn
 from varv.adapters.runtimes import installed_runtimes
 from varv.app.compose import open_ledger, open_snapshots, open_views
 from varv.app.server.data_server import DataServer
-from varv.app.server.draining import LastAnswers, drain
+from varv.app.server.draining import drain
 from varv.app.server.memory import Memory
-from varv.app.server.protocol import bounded_protocol
+from varv.app.server.protocol import Sweep, bounded_protocol
 from varv.app.server.wire import (
     Accept,
     Drain,
@@ -242,17 +242,18 @@ def main() -> int:
     # A large request in a thread must not keep the event loop from the interpreter for long.
     sys.setswitchinterval(SWITCH_S)
     worker = Worker(start)
-    answers = LastAnswers(Gateway(create_inference(worker.inference), start.hosts))
+    sweep = bounded_protocol(hot=None)
     config = uvicorn.Config(
-        answers,
-        http=bounded_protocol(),  # type: ignore[bad-argument-type]
+        Gateway(create_inference(worker.inference), start.hosts),
+        http=sweep,  # type: ignore[bad-argument-type]
+        loop="uvloop",
         ws="none",
         log_config=None,
         access_log=False,
         timeout_graceful_shutdown=DRAIN_S,
     )
     server = DataServer(config, worker.inference, start.grpc, DRAIN_S)
-    control = threading.Thread(target=_obey, args=(worker, incoming, replies, server, answers), daemon=True)
+    control = threading.Thread(target=_obey, args=(worker, incoming, replies, server, sweep), daemon=True)
     control.start()
     worker.accepts.wait()
     server.run(sockets=[socket.socket(fileno=start.socket)])
@@ -260,15 +261,13 @@ def main() -> int:
     return 0
 
 
-def _obey(
-    worker: Worker, incoming: BinaryIO, replies: BinaryIO, server: DataServer, answers: LastAnswers
-) -> None:
+def _obey(worker: Worker, incoming: BinaryIO, replies: BinaryIO, server: DataServer, sweep: Sweep) -> None:
     for line in incoming:
         order = msgspec.json.decode(line, type=WorkerOrder)
         try:
             if isinstance(order.message, Drain):
                 calls = server.end_calls()
-                drain(server, answers, DRAIN_S)
+                drain(server, sweep, DRAIN_S)
                 calls.result()
             reply = worker.do(order)
             if isinstance(order.message, Accept):
