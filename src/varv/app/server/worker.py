@@ -47,7 +47,7 @@ from varv.data.service import table_of
 from varv.data.shape import in_shape
 from varv.features import FeatureEngine
 from varv.fronts.gateway import Gateway
-from varv.fronts.inference import Inference, create_inference
+from varv.fronts.inference import HotCalls, Inference, create_inference
 from varv.home.change.recorded import effective_plans, recorded_schemas
 from varv.kernel.blobs import FolderBlobs
 from varv.kernel.clock import DAY, Instant, SystemClock, wall_seconds
@@ -242,7 +242,7 @@ def main() -> int:
     # A large request in a thread must not keep the event loop from the interpreter for long.
     sys.setswitchinterval(SWITCH_S)
     worker = Worker(start)
-    sweep = bounded_protocol(hot=None)
+    sweep = bounded_protocol(hot=HotCalls(worker.inference, start.hosts))
     config = uvicorn.Config(
         Gateway(create_inference(worker.inference), start.hosts),
         http=sweep,  # type: ignore[bad-argument-type]

@@ -6,6 +6,7 @@ like is the task's to say: as tensors, and as the plain values that scoring clie
 """
 
 from varv.fronts.inference.app import create_inference
+from varv.fronts.inference.hot import HotCalls
 from varv.fronts.inference.served import Inference
 
-__all__ = ["Inference", "create_inference"]
+__all__ = ["HotCalls", "Inference", "create_inference"]
