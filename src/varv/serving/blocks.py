@@ -34,6 +34,9 @@ LARGEST = 3.4e38
 """Larger numbers are infinite in single precision."""
 
 
+_MANY = 8
+
+
 class RequestRows(NamedTuple):
     """Requests: their keys, and what they bring."""
 
@@ -109,6 +112,8 @@ class Block(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     at: Instant
     keys: Sequence[str]
     numbers: bytes
+    are_single: bool = False
+    """Whether the numbers are written in single precision, which holds all of them exactly."""
     texts: Texts = []
     wide: Mapping[str, Sequence[int | None]] = {}
     computed: bytes = b""
@@ -129,8 +134,14 @@ class Block(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     @property
     def requests(self) -> RequestRows:
         """What was asked."""
-        numbers = np.frombuffer(self.numbers).reshape(len(self.keys), -1)
-        return RequestRows(self.keys, numbers, self.texts, self.wide)
+        return RequestRows(self.keys, self.doubles.reshape(len(self.keys), -1), self.texts, self.wide)
+
+    @property
+    def doubles(self) -> Doubles:
+        """The numbers of what was asked, row by row."""
+        if self.are_single:
+            return np.frombuffer(self.numbers, np.float32).astype(np.float64)
+        return np.frombuffer(self.numbers)
 
     @property
     def features(self) -> FeatureRows:
@@ -183,12 +194,18 @@ def block_of(layout: str, at: Instant, requests: RequestRows, features: FeatureR
     layout
         The digest of theirs.
     """
-    table = said.table
+    table, numbers, are_single = said.table, requests.numbers, False
+    if len(numbers) >= _MANY:
+        # Half as much to write, wherever it came as such: worth a look at many rows, not at one.
+        singles = numbers.astype(np.float32)
+        are_single = bool((singles == numbers).all())
+        numbers = singles if are_single else numbers
     return Block(
         layout=layout,
         at=at,
         keys=requests.keys,
-        numbers=requests.numbers.tobytes(),
+        numbers=numbers.tobytes(),
+        are_single=are_single,
         texts=requests.texts,
         wide=requests.wide,
         computed=features.numbers.tobytes(),

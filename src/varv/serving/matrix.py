@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from varv.serving.blocks import EXACT, LARGEST, Doubles
+from varv.serving.blocks import EXACT, LARGEST, Doubles, Singles
 
 
 class MatrixColumns(Mapping[str, Sequence[Any]]):
@@ -56,3 +56,10 @@ def matrix_of(names: tuple[str, ...], values: Sequence[Any]) -> Mapping[str, Seq
     plain = values if is_whole else [math.nan if one is None else one for one in values]
     matrix = np.frombuffer(array("d", plain)).reshape(-1, width)
     return MatrixColumns(names, matrix, is_plain=is_whole and -LARGEST <= low <= high <= LARGEST)
+
+
+def matrix_of_singles(names: tuple[str, ...], values: Singles) -> MatrixColumns:
+    """Return the columns of a matrix of numbers in single precision, of shape (n, columns)."""
+    # Not so if one is no number: nothing is at most what is none.
+    is_plain = bool(values.size) and bool(np.abs(values).max() <= LARGEST)
+    return MatrixColumns(names, values.astype(np.float64), is_plain=is_plain)

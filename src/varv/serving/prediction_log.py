@@ -143,7 +143,7 @@ def _request_columns(
 ) -> dict[str, pl.Series]:
     """Return the columns of requests but for their time; those that the dataset has gained since are null."""
     types = {name: dtype for name, dtype in schema.types.items() if name != schema.requests.event_time}
-    numbers = np.frombuffer(b"".join(block.numbers for block in blocks)).reshape(n, -1)
+    numbers = np.concatenate([block.doubles for block in blocks]).reshape(n, -1)
     places = {name: place for place, name in enumerate(layout.numbers)}
     text_places = {name: place for place, name in enumerate(layout.texts)}
     wide = {name for block in blocks for name in block.wide}

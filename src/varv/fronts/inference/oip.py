@@ -15,12 +15,12 @@ import msgspec
 import numpy as np
 
 from varv.fronts.datatypes import datatype_of, typed_values
-from varv.fronts.inference.tensors import HALVES, bytes_of, values_of
+from varv.fronts.inference.tensors import HALVES, array_of, bytes_of, values_of
 from varv.fronts.problems import TooLarge
 from varv.kernel.errors import InvalidInput
 from varv.kernel.ids import new_secret
 from varv.serving import Answering, Answers
-from varv.serving.matrix import matrix_of
+from varv.serving.matrix import matrix_of, matrix_of_singles
 from varv.serving.scores import Scores
 from varv.tasks import OutputTensor
 
@@ -304,13 +304,15 @@ def _matrix(tensor: Tensor, data: memoryview, answering: Answering) -> Mapping[s
         raise InvalidInput("column", tensor.name[:80], f"has the shape {tensor.shape}", hint=hint)
     _require_rows(n, answering.max_rows)
     values: Sequence[Any]
-    size, known_as = None, tensor.datatype
     if tensor.data is not None and not tensor.parameters:
+        size, known_as = 0, tensor.datatype
         values = tensor.data if len(tensor.data) == n * width else _flat(tensor.data, width)
     else:
-        size = _binary_size(tensor, len(data))
-        values, known_as = _values(tensor, None if size is None else data[:size]), _known_as(known_as, size)
-    _require_end(data, size or 0)
+        size = _binary_size(tensor, len(data)) or 0
+        if size == 4 * n * width == len(data) and tensor.datatype == "FP32":
+            return matrix_of_singles(names, array_of(tensor.name, "FP32", data).reshape(n, width))
+        values, known_as = _values(tensor, data[:size]), _known_as(tensor.datatype, size)
+    _require_end(data, size)
     if len(values) != n * width:
         problem = f"has {len(values)} values for the shape {tensor.shape}"
         raise InvalidInput("column", tensor.name[:80], problem, hint="make them agree")

@@ -15,12 +15,15 @@ import numpy as np
 from varv.kernel.errors import InvalidInput
 
 _NUMPY = {
-    "BOOL": "u1",
-    **{f"{sign}INT{8 * n}": f"<{'u' if sign else 'i'}{n}" for sign in ("", "U") for n in (1, 2, 4, 8)},
-    "FP16": "<f2",
-    "BF16": "<u2",
-    "FP32": "<f4",
-    "FP64": "<f8",
+    name: np.dtype(kind)
+    for name, kind in {
+        "BOOL": "u1",
+        **{f"{sign}INT{8 * n}": f"<{'u' if sign else 'i'}{n}" for sign in ("", "U") for n in (1, 2, 4, 8)},
+        "FP16": "<f2",
+        "BF16": "<u2",
+        "FP32": "<f4",
+        "FP64": "<f8",
+    }.items()
 }
 _LENGTH = struct.Struct("<I")
 HALVES = {"FP16", "BF16"}
@@ -42,21 +45,27 @@ def values_of(name: str, datatype: str, data: memoryview) -> list[Any]:
     """
     if datatype == "BYTES":
         return _texts(name, data)
+    array = array_of(name, datatype, data)
+    if array.dtype.kind == "f" and np.isnan(array).any():
+        return [None if value != value else value for value in array.tolist()]
+    return array.tolist()
+
+
+def array_of(name: str, datatype: str, data: memoryview) -> np.ndarray:
+    """Return the numbers or truth values of a tensor that came as bytes; it raises as `values_of`."""
     dtype = _NUMPY.get(datatype)
     if dtype is None:
         raise _wrong(name, f"has the datatype {datatype[:20]!r}", f"use {', '.join(_NUMPY)} or BYTES")
-    if len(data) % np.dtype(dtype).itemsize:
+    if len(data) % dtype.itemsize:
         raise _wrong(name, f"has {len(data)} bytes, no whole number of {datatype}", "send all of them")
     array = np.frombuffer(data, dtype)
     if datatype == "BOOL":
         if (array > 1).any():
             raise _wrong(name, "holds a byte that is no truth value", "send 0 or 1")
-        return array.astype(np.bool_).tolist()
+        return array.astype(np.bool_)
     if datatype == "BF16":
-        array = (array.astype("<u4") << 16).view("<f4")
-    if array.dtype.kind == "f" and np.isnan(array).any():
-        return [None if value != value else value for value in array.tolist()]
-    return array.tolist()
+        return (array.astype("<u4") << 16).view("<f4")
+    return array
 
 
 def bytes_of(datatype: str, values: Sequence[Any]) -> bytes:
@@ -70,7 +79,7 @@ def bytes_of(datatype: str, values: Sequence[Any]) -> bytes:
     if datatype == "BYTES":
         encoded = [str(value).encode() for value in values]
         return b"".join(part for text in encoded for part in (_LENGTH.pack(len(text)), text))
-    return np.array(values, np.dtype(_NUMPY[datatype])).tobytes()
+    return np.array(values, _NUMPY[datatype]).tobytes()
 
 
 def _texts(name: str, data: memoryview) -> list[str]:
