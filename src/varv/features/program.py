@@ -31,7 +31,7 @@ class Requests(Protocol):
     """Requests in plain arrays."""
 
     @property
-    def numbers(self) -> npt.NDArray[np.float64]:
+    def numbers(self) -> npt.NDArray[np.floating[Any]]:
         """Shape (n, columns), NaN where there is none."""
         ...
 
@@ -97,7 +97,7 @@ class FeatureProgram:
         return self._places[name]
 
 
-def column_of_doubles(name: str, values: npt.NDArray[np.float64], dtype: pl.DataType) -> pl.Series:
+def column_of_doubles(name: str, values: npt.NDArray[np.floating[Any]], dtype: pl.DataType) -> pl.Series:
     """Return numbers that are kept as doubles as the column that they were; times are microseconds."""
     plain = pl.Series(name, values, nan_to_null=True)
     return plain.cast(pl.Int64).cast(TIME) if dtype == TIME else plain.cast(dtype)

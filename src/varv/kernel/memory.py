@@ -6,6 +6,7 @@ training, which makes and drops arrays of every size, that is as much as the tra
 
 from __future__ import annotations
 
+import gc
 import ctypes
 from contextlib import suppress
 
@@ -14,3 +15,15 @@ def return_freed() -> None:
     """Give the pages of what was freed back to the system, where the C library can: some milliseconds."""
     with suppress(AttributeError, OSError):  # another C library
         ctypes.CDLL(None).malloc_trim(0)
+
+
+def settle() -> None:
+    """Let the garbage collector pass over all that is there by now, and look less often: what a request makes
+    is gone with it, and a walk through a whole process is a pause that somebody waits for.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*_RARELY)
+
+
+_RARELY = 20_000, 20, 50

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -27,6 +27,7 @@ from varv.serving.scored import Scored
 
 Doubles = npt.NDArray[np.float64]
 Singles = npt.NDArray[np.float32]
+Floats = npt.NDArray[np.floating[Any]]
 Texts = Sequence[Sequence[str | None]]
 EXACT = 1 << 53
 """A double holds every whole number up to here."""
@@ -34,15 +35,12 @@ LARGEST = 3.4e38
 """Larger numbers are infinite in single precision."""
 
 
-_MANY = 8
-
-
 class RequestRows(NamedTuple):
     """Requests: their keys, and what they bring."""
 
     keys: Sequence[str]
-    numbers: Doubles
-    """Shape (n, columns)."""
+    numbers: Floats
+    """Shape (n, columns); in single precision if they came so."""
     texts: Texts
     wide: Mapping[str, Sequence[int | None]] = {}
     """Columns with whole numbers that a double does not hold."""
@@ -77,6 +75,8 @@ class Layout(msgspec.Struct, frozen=True, dict=True):
     numbers: tuple[str, ...]
     texts: tuple[str, ...]
     passed: tuple[str, ...]
+    key: str
+    """The text that is the key of a request; empty if its key is made of something else."""
     computed: tuple[str, ...]
     computed_texts: tuple[str, ...]
 
@@ -110,7 +110,9 @@ class Block(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
 
     layout: str
     at: Instant
-    keys: Sequence[str]
+    n_rows: int
+    keys: Sequence[str] = ()
+    """Of the requests, unless they are among the texts."""
     numbers: bytes
     are_single: bool = False
     """Whether the numbers are written in single precision, which holds all of them exactly."""
@@ -132,21 +134,11 @@ class Block(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     candidate_ms: float | None = None
 
     @property
-    def requests(self) -> RequestRows:
-        """What was asked."""
-        return RequestRows(self.keys, self.doubles.reshape(len(self.keys), -1), self.texts, self.wide)
-
-    @property
     def doubles(self) -> Doubles:
         """The numbers of what was asked, row by row."""
         if self.are_single:
             return np.frombuffer(self.numbers, np.float32).astype(np.float64)
         return np.frombuffer(self.numbers)
-
-    @property
-    def features(self) -> FeatureRows:
-        """What was computed."""
-        return FeatureRows(self._scores(self.computed), self.computed_texts)
 
     @property
     def said(self) -> Scored:
@@ -169,7 +161,7 @@ class Block(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
         return RoutingTable(epoch=self.epoch, shares=shares, former=self.former, salt="")
 
     def _scores(self, data: bytes) -> Singles:
-        return np.frombuffer(data, np.float32).reshape(len(self.keys), -1)
+        return np.frombuffer(data, np.float32).reshape(self.n_rows, -1)
 
 
 def layout_of(schema: RequestSchema) -> Layout:
@@ -177,35 +169,35 @@ def layout_of(schema: RequestSchema) -> Layout:
     types = {name: dtype for name, dtype in schema.types.items() if name != schema.requests.event_time}
     kinds, passed = schema.features.kinds, [one for one in schema.features.declared if isinstance(one, str)]
     computed = [name for name in schema.features.names if name not in passed]
+    key = schema.requests.key
     return Layout(
         numbers=tuple(name for name, dtype in types.items() if dtype != pl.String),
         texts=tuple(name for name, dtype in types.items() if dtype == pl.String),
         passed=tuple(passed),
+        key=key[0] if len(key) == 1 and types[key[0]] == pl.String else "",
         computed=tuple(name for name in computed if kinds[name] == "numeric"),
         computed_texts=tuple(name for name in computed if kinds[name] == "categorical"),
     )
 
 
-def block_of(layout: str, at: Instant, requests: RequestRows, features: FeatureRows, said: Scored) -> Block:
+def block_of(
+    layout: Layout, at: Instant, requests: RequestRows, features: FeatureRows, said: Scored
+) -> Block:
     """Return the record of answered requests.
 
     Parameters
     ----------
     layout
-        The digest of theirs.
+        How they lie in it.
     """
-    table, numbers, are_single = said.table, requests.numbers, False
-    if len(numbers) >= _MANY:
-        # Half as much to write, wherever it came as such: worth a look at many rows, not at one.
-        singles = numbers.astype(np.float32)
-        are_single = bool((singles == numbers).all())
-        numbers = singles if are_single else numbers
+    table, numbers = said.table, requests.numbers
     return Block(
-        layout=layout,
+        layout=layout.digest,
         at=at,
-        keys=requests.keys,
+        n_rows=len(said),
+        keys=() if layout.key else requests.keys,
         numbers=numbers.tobytes(),
-        are_single=are_single,
+        are_single=numbers.dtype == np.float32,
         texts=requests.texts,
         wide=requests.wide,
         computed=features.numbers.tobytes(),

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from varv.serving.blocks import EXACT, LARGEST, Doubles, Singles
+from varv.serving.blocks import EXACT, LARGEST, Floats, Singles
 
 
 class MatrixColumns(Mapping[str, Sequence[Any]]):
@@ -25,7 +25,7 @@ class MatrixColumns(Mapping[str, Sequence[Any]]):
         Whether there is a number everywhere, and none that is infinite in single precision.
     """
 
-    def __init__(self, names: tuple[str, ...], values: Doubles, *, is_plain: bool = False) -> None:
+    def __init__(self, names: tuple[str, ...], values: Floats, *, is_plain: bool = False) -> None:
         self.names = names
         self.values_together = values
         self.is_plain = is_plain
@@ -62,4 +62,4 @@ def matrix_of_singles(names: tuple[str, ...], values: Singles) -> MatrixColumns:
     """Return the columns of a matrix of numbers in single precision, of shape (n, columns)."""
     # Not so if one is no number: nothing is at most what is none.
     is_plain = bool(values.size) and bool(np.abs(values).max() <= LARGEST)
-    return MatrixColumns(names, values.astype(np.float64), is_plain=is_plain)
+    return MatrixColumns(names, values, is_plain=is_plain)

@@ -15,7 +15,7 @@ from varv.data.values import LONGEST_TEXT, ExpectedColumn
 from varv.kernel.clock import instant
 from varv.kernel.columns import TIME
 from varv.kernel.errors import VarvError
-from varv.serving.blocks import EXACT, Doubles, Layout, Texts
+from varv.serving.blocks import EXACT, Floats, Layout, Texts
 
 FRACTIONS = {float, int}
 """Types of what a column of fractions may bring."""
@@ -160,7 +160,7 @@ class KeyReader:
             (True, texts.index(name)) if name in texts else (False, numbers.index(name)) for name in names
         ]
 
-    def read(self, numbers: Doubles, texts: Texts) -> list[str]:
+    def read(self, numbers: Floats, texts: Texts) -> list[str]:
         """Return one text a row, empty where there is nothing."""
         columns = [
             [text or "" for text in texts[place]] if is_text else _as_texts(numbers[:, place])
@@ -171,7 +171,7 @@ class KeyReader:
         return ["|".join(parts) for parts in zip(*columns, strict=True)]
 
 
-def _as_texts(numbers: Doubles) -> list[str]:
+def _as_texts(numbers: Floats) -> list[str]:
     return ["" if value != value else str(int(value)) for value in numbers.tolist()]
 
 

@@ -63,7 +63,7 @@ class Recorder:
 
     def __init__(self, model: ModelName, layout: Layout) -> None:
         self._table = table_of(model)
-        self._layout = layout.digest
+        self._layout = layout
         self.head = encoded_line(Capture(table=self._table, layout=layout))
         """What a file that holds lines has to hold before them."""
         self._before = b'{"table":' + msgspec.json.encode(self._table) + b',"block":'
@@ -125,16 +125,17 @@ def served_frames(schema: RequestSchema, captures: Sequence[Capture]) -> ServedF
 
 
 def _frames_of_blocks(schema: RequestSchema, layout: Layout, blocks: Sequence[Block]) -> ServedFrames:
-    keys = list(chain.from_iterable(block.keys for block in blocks))
-    sizes = [len(block.keys) for block in blocks]
+    sizes = [block.n_rows for block in blocks]
+    n = sum(sizes)
     when = pl.Series(np.repeat([block.at for block in blocks], sizes), dtype=pl.Int64).cast(TIME)
-    asked = _request_columns(schema, layout, blocks, len(keys))
+    asked = _request_columns(schema, layout, blocks, n)
     data = schema.requests
     requests = pl.DataFrame([when.alias(data.event_time), *asked.values()])
     answers = pl.concat(_answers(schema, blocks))
-    head = [pl.Series("key", keys, dtype=pl.String), when.alias("requested_at")]
+    keys = asked[layout.key] if layout.key else _texts("key", [block.keys for block in blocks])
+    head = [keys.alias("key"), when.alias("requested_at")]
     found = pl.DataFrame(head).hstack(answers).hstack(schema.grouped(requests))
-    features = _feature_columns(schema, layout, blocks, asked, len(keys))
+    features = _feature_columns(schema, layout, blocks, asked, n)
     return ServedFrames(requests.select(data.columns(data.event_time)), found.hstack(features))
 
 
@@ -184,18 +185,19 @@ def _feature_columns(
 
 def _answers(schema: RequestSchema, blocks: Sequence[Block]) -> Iterator[pl.DataFrame]:
     """Yield the answers of blocks in their order, those by one table together."""
-    for _, together in groupby(blocks, key=_answered_by):
-        several = list(together)
+    for _, group in groupby(blocks, key=_answered_by):
+        several = list(group)
         joined = {name: b"".join(getattr(block, name) for block in several) for name in _JOINED}
-        keys = [key for block in several for key in block.keys]
-        answers = answers_frame(schema.task, msgspec.structs.replace(several[0], keys=keys, **joined).said)
+        n_rows = sum(block.n_rows for block in several)
+        together = msgspec.structs.replace(several[0], n_rows=n_rows, **joined)
+        answers = answers_frame(schema.task, together.said)
         for name in ("champion_ms", "candidate_ms"):
             of_each = [getattr(block, name) for block in several]
             if of_each != [None] * len(several):
                 took = [
                     value
                     for block, value in zip(several, of_each, strict=True)
-                    for value in (value, *[None] * (len(block.keys) - 1))
+                    for value in (value, *[None] * (block.n_rows - 1))
                 ]
                 answers = answers.with_columns(pl.Series(name, took, dtype=pl.Float32))
         yield answers
@@ -212,7 +214,7 @@ def _answered_by(block: Block) -> tuple[Any, ...]:
 def _wide(name: str, place: int, blocks: Sequence[Block]) -> list[int | None]:
     found: list[int | None] = []
     for block in blocks:
-        plain = block.requests.numbers[:, place].tolist()
+        plain = block.doubles.reshape(block.n_rows, -1)[:, place].tolist()
         found += block.wide.get(name, [None if value != value else int(value) for value in plain])
     return found
 

@@ -55,6 +55,7 @@ from varv.kernel.columns import FolderColumns
 from varv.kernel.errors import Conflict, StorageFull, VarvError
 from varv.kernel.ids import DatasetName, ModelName
 from varv.kernel.ledger import Ledger
+from varv.kernel.memory import settle
 from varv.kernel.observe import log, start_logging
 from varv.kernel.secret import SECRET_FILE, Secret
 from varv.kernel.views import Views
@@ -102,10 +103,12 @@ class Worker:
         message = order.message
         if isinstance(message, Restore):
             self._restore()
+            settle()
         elif isinstance(message, Accept):
             self.accepts.set()
         elif isinstance(message, Warm):
             self._planes.warm(message.model, message.version, message.package)
+            settle()
         elif isinstance(message, Table):
             epoch = self._planes.apply(message.model, message.table)
             return WorkerReply(number=order.number, epoch=epoch)
