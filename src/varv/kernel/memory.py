@@ -6,8 +6,8 @@ training, which makes and drops arrays of every size, that is as much as the tra
 
 from __future__ import annotations
 
-import gc
 import ctypes
+import gc
 from contextlib import suppress
 
 
