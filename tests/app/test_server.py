@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -59,6 +61,40 @@ def test_both_protocols_answer_and_say_who_did(server):
     ).json()
     assert inferred["outputs"][0]["data"] == invoked.json()["predictions"]
     assert invoked.headers["x-varv-version"] == inferred["model_version"] == "1"
+
+
+def scraped(server) -> dict[str, float]:
+    """Return every sample of the metrics by its name and labels."""
+    answer = server.control.get("/metrics")
+    assert answer.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
+    samples = (line.rpartition(" ") for line in answer.text.splitlines() if not line.startswith("#"))
+    return {name: float(value) for name, _, value in samples}
+
+
+def test_metrics_count_what_was_asked_also_by_workers_that_are_gone(server):
+    before = scraped(server)
+    server.predict("measured-1", **PARCEL)
+    server.inference.post("/invocations", json={"instances": []})
+    after = scraped(server)
+
+    def more(name: str) -> float:
+        return after[name] - before.get(name, 0.0)
+
+    assert more(f'varv_requests_total{{model="{MODEL}",outcome="answered"}}') == 1
+    assert more(f'varv_requests_total{{model="{MODEL}",outcome="refused"}}') == 1
+    assert more(f'varv_predictions_total{{model="{MODEL}",version="1",arm="champion"}}') == 1
+    seconds = "varv_request_duration_seconds"
+    for stage in ("read", "queue", "answer", "write", "total"):
+        assert more(f'{seconds}_count{{model="{MODEL}",stage="{stage}"}}') == 1
+        assert more(f'{seconds}_bucket{{model="{MODEL}",stage="{stage}",le="+Inf"}}') == 1
+    assert after[f'varv_routing_share{{model="{MODEL}",version="1"}}'] == 1
+    assert after['varv_process_resident_memory_bytes{process="worker-0"}'] > 1e7
+    [pid] = server.control.get("/health").json()["workers"]
+    os.kill(pid, signal.SIGKILL)
+    eventually(lambda: server.control.get("/health").json()["workers"] not in ([], [pid]) or None)
+    server.predict("measured-2", **PARCEL)
+    answered = f'varv_requests_total{{model="{MODEL}",outcome="answered"}}'
+    assert scraped(server)[answered] == after[answered] + 1
 
 
 def test_a_prediction_and_its_outcome_can_be_explained_within_seconds(server):

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from varv.app.server.wire import (
     Accept,
+    Count,
     Drain,
     Keep,
     Observe,
@@ -31,6 +32,7 @@ from varv.app.server.wire import (
 )
 from varv.app.server.worker_process import Owed, WorkerProcess
 from varv.data.intake import Batch
+from varv.fronts.inference.counts import Counts, together
 from varv.kernel.clock import Clock
 from varv.kernel.codec import Digest
 from varv.kernel.columns import segment_name
@@ -43,6 +45,7 @@ from varv.serving.routing import RoutingTable
 RENEW_WITHIN_S = 3600.0
 """How long a new worker may take to read what is stored, before it takes over."""
 STOP_WITHIN_S = 15.0
+COUNT_WITHIN_S = 1.0
 MOST_DEATHS = 5
 """Workers that may die in a row before they have answered anything; more, and something is wrong with them
 all.
@@ -91,6 +94,7 @@ class Workers:
         self._max_rows = max_rows
         self._capture_required = capture_required
         self._uncaptured: Counter[ModelName] = Counter()
+        self._counted: dict[ModelName, Counts] = {}  # by workers that have ended
         self._lock = threading.RLock()
         self._warm: dict[tuple[ModelName, Version], Digest] = {}
         self._tables: dict[ModelName, RoutingTable] = {}
@@ -184,6 +188,7 @@ class Workers:
         """End workers, which are not started again."""
         with self._lock:
             self._workers = [worker for worker in self._workers if worker not in workers]
+            self._counted = together([self._counted, *(worker.counts for worker in workers)])
         for worker in workers:
             worker.stop(STOP_WITHIN_S)
 
@@ -225,6 +230,17 @@ class Workers:
     def n_uncaptured(self) -> int:
         """Answers that were given without capture and are not on record yet, as far as workers have told."""
         return self._uncaptured.total()
+
+    def counts(self) -> dict[ModelName, Counts]:
+        """Return what all workers have counted since this process started, those that have ended included, as
+        far as they have told.
+        """
+        for owed in self._send(Count()):
+            # One that is busy is counted as it was when it last told.
+            with suppress(Unavailable, DeadlineExceeded):
+                owed.wait(COUNT_WITHIN_S)
+        with self._lock:
+            return together([self._counted, *(worker.counts for worker in self._workers)])
 
     def take_uncaptured(self) -> dict[ModelName, int]:
         """Return how many answers of each model were given without capture since the last call."""
@@ -308,6 +324,7 @@ class Workers:
             self._deaths = 0 if ended.has_answered else self._deaths + 1
             log(_LOG, logging.ERROR, "worker.died", pid=ended.pid, in_a_row=self._deaths)
             self._workers.remove(ended)
+            self._counted = together([self._counted, ended.counts])
             if ended.is_new:
                 return
             if self._deaths >= MOST_DEATHS:

@@ -17,7 +17,7 @@ import socket
 import sys
 import threading
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -33,6 +33,7 @@ from varv.app.fitting import ProcessFits
 from varv.app.replaying import report_of
 from varv.app.server.fleet import RenewedWorkers, Workers
 from varv.app.server.listening import address_of, control_plane, listener, reserved
+from varv.app.server.measures import of_processes, of_record, of_requests
 from varv.app.server.patience import Patience
 from varv.app.server.present import Present
 from varv.app.server.server_file import announce, withdraw
@@ -43,6 +44,7 @@ from varv.data.inbox import Inbox
 from varv.data.verbs import QuarantineDesk
 from varv.fronts.api import create_api
 from varv.fronts.gateway import Gateway, allowed_hosts
+from varv.fronts.metrics import Family, metrics_route
 from varv.fronts.web.console import create_console
 from varv.home.change.carrying import Changes, last_change, require_accepted, require_settled
 from varv.home.change.recorded import recorded_in
@@ -439,7 +441,7 @@ class _Server:
     def _application(self) -> Gateway:
         settings = self._settings
         routes = create_api(build_verbs(self._desk), self._health, token=settings.token)
-        app = Starlette(routes=[*routes, Mount("/", self._console_pages())])
+        app = Starlette(routes=[*routes, metrics_route(self._measures), Mount("/", self._console_pages())])
         return Gateway(app, allowed_hosts(settings.host, settings.allowed_hosts))
 
     def _console_pages(self) -> Starlette:
@@ -447,6 +449,15 @@ class _Server:
         home = self._settings.home
         reports = functools.partial(report_of, home)
         return create_console(self._views, self._ledger, columns=columns, reports=reports, home=home)
+
+    def _measures(self) -> Iterator[Family]:
+        workers = self._workers
+        pids = {"owner": os.getpid()}
+        if workers is not None:
+            yield from of_requests(workers.counts())
+            pids |= {f"worker-{number}": pid for number, pid in enumerate(workers.pids)}
+        yield from of_record(self._views, self._ledger)
+        yield from of_processes(pids)
 
     def _health(self) -> dict[str, Any]:
         return {

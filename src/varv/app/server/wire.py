@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import msgspec
 
+from varv.fronts.inference.counts import Counts
 from varv.kernel.codec import Digest
 from varv.kernel.ids import DatasetName, ModelName, Version
 from varv.kernel.snapshots import Position
@@ -86,11 +87,15 @@ class Keep(msgspec.Struct, frozen=True, tag=True):
     versions: dict[DatasetName, Version]
 
 
+class Count(msgspec.Struct, frozen=True, tag=True):
+    """Say how many requests were answered so far."""
+
+
 class Seal(msgspec.Struct, frozen=True, tag=True):
     """Start a new capture file; answered with the names of those that are complete."""
 
 
-Order = Start | Restore | Accept | Drain | Warm | Table | Unload | Observe | Keep | Seal
+Order = Start | Restore | Accept | Drain | Warm | Table | Unload | Observe | Keep | Seal | Count
 
 
 class WorkerOrder(msgspec.Struct, frozen=True):
@@ -108,6 +113,8 @@ class WorkerReply(msgspec.Struct, frozen=True, kw_only=True):
     files: tuple[str, ...] = ()
     n_uncaptured: dict[ModelName, int] = {}
     """Answers of each model that were given without capture since the last sealing."""
+    counts: dict[ModelName, Counts] = {}
+    """Of the requests of each model, since the worker started; with some replies."""
     code: str = ""
     """Code of the error, or nothing if there was none."""
     problem: str = ""

@@ -29,6 +29,7 @@ from varv.app.server.memory import Memory
 from varv.app.server.protocol import Sweep, bounded_protocol
 from varv.app.server.wire import (
     Accept,
+    Count,
     Drain,
     Keep,
     Observe,
@@ -48,6 +49,7 @@ from varv.data.shape import in_shape
 from varv.features import FeatureEngine
 from varv.fronts.gateway import Gateway
 from varv.fronts.inference import HotCalls, Inference, create_inference
+from varv.fronts.inference.counts import Counts
 from varv.home.change.recorded import effective_plans, recorded_schemas
 from varv.kernel.blobs import FolderBlobs
 from varv.kernel.clock import DAY, Instant, SystemClock, wall_seconds
@@ -122,6 +124,8 @@ class Worker:
                 self._memory.keep(declared, message.position, message.versions)
         elif isinstance(message, Seal):
             return self._seal(order.number)
+        elif isinstance(message, Count):
+            return WorkerReply(number=order.number, counts=self._counts())
         return WorkerReply(number=order.number)
 
     def close(self) -> None:
@@ -135,7 +139,10 @@ class Worker:
         files = tuple(str(path) for path in self._log.seal())
         counts = {one.model: one.take_uncaptured() for one in self.inference.models.values()}
         missing = {model: n for model, n in counts.items() if n}
-        return WorkerReply(number=number, files=files, n_uncaptured=missing)
+        return WorkerReply(number=number, files=files, n_uncaptured=missing, counts=self._counts())
+
+    def _counts(self) -> dict[ModelName, Counts]:
+        return {model: one.counts for model, one in list(self.inference.statistics.items())}
 
     def _restore(self) -> None:
         secret = Secret(self._home / SECRET_FILE)

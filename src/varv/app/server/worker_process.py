@@ -12,7 +12,9 @@ from typing import IO
 import msgspec
 
 from varv.app.server.wire import Order, Start, WorkerOrder, WorkerReply
+from varv.fronts.inference.counts import Counts
 from varv.kernel.errors import DeadlineExceeded, Unavailable, tree
+from varv.kernel.ids import ModelName
 
 ANSWER_WITHIN_S = 60.0
 
@@ -25,6 +27,8 @@ class WorkerProcess:
         self.is_new = False
         """Whether another one still answers in its place."""
         self.has_answered = False
+        self.counts: dict[ModelName, Counts] = {}
+        """What it has counted, as far as it has told."""
         self._lock = threading.Lock()
         self._number = 0
         self._owed: dict[int, Owed] = {}
@@ -80,6 +84,7 @@ class WorkerProcess:
         for line in self._process.stdout:
             reply = msgspec.json.decode(line, type=WorkerReply)
             self.has_answered = True
+            self.counts = reply.counts or self.counts
             with self._lock:
                 owed = self._owed.pop(reply.number, None)
             if owed is not None:

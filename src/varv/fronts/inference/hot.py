@@ -20,7 +20,7 @@ from varv.fronts.gateway import is_meant, require_same_site, unknown_host
 from varv.fronts.inference import oip
 from varv.fronts.inference.app import INLINE_BYTES
 from varv.fronts.inference.forms import Form, Given, Inferring, Invoking, Predicting, Reply, Typed, refusal
-from varv.fronts.inference.served import Inference, Stages
+from varv.fronts.inference.served import Inference, Took
 from varv.fronts.problems import in_json
 from varv.kernel.clock import SystemClock, wall_seconds
 from varv.kernel.errors import VarvError
@@ -136,15 +136,10 @@ class HotCalls:
         began: float,
         found: float,
     ) -> None:
-        n = len(several)
-        stages = Stages(
-            read_s=sum(one.read_at - one.began for one, _ in several),
-            queue_s=n * began - sum(one.read_at for one, _ in several),
-            answer_s=n * (found - began),
-            write_s=wall_seconds() - found,
-        )
-        n_rows, at = sum(answered.n_rows for answered in answers), _CLOCK.now() / 1e6
-        self.inference.statistics[several[0][0].answering.model].answered(n_rows, stages, at, n_requests=n)
+        requests = [Took(one.read_at - one.began, began - one.read_at) for one, _ in several]
+        call = Took(answer_s=found - began, write_s=wall_seconds() - found)
+        statistics = self.inference.statistics[several[0][0].answering.model]
+        statistics.answered(requests, answers, call, _CLOCK.now() / 1e6)
 
 
 class HotCall:
@@ -242,8 +237,9 @@ def _generally(inference: Inference, waiting: _Waiting) -> Reply:
     except VarvError as error:
         statistics.failed(wall_seconds() - waiting.began)
         return refusal(error)
-    stages = Stages(waiting.read_at - waiting.began, found - began, wall_seconds() - found)
-    statistics.answered(answered.n_rows, stages, _CLOCK.now() / 1e6)
+    request = Took(waiting.read_at - waiting.began, began - waiting.read_at)
+    call = Took(answer_s=found - began, write_s=wall_seconds() - found)
+    statistics.answered([request], [answered], call, _CLOCK.now() / 1e6)
     return reply
 
 

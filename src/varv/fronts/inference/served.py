@@ -5,21 +5,14 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import defaultdict
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from varv.fronts.inference.counts import Counts
 from varv.kernel.clock import Instant, iso
 from varv.kernel.errors import InvalidInput, NotFound, Unavailable
 from varv.kernel.ids import ModelName
-from varv.serving import Answering
-
-
-class Stages(NamedTuple):
-    """Seconds that stages of requests took, in all."""
-
-    read_s: float
-    answer_s: float
-    write_s: float
-    queue_s: float = 0.0
+from varv.serving import Answering, Answers
 
 
 class Statistics:
@@ -27,55 +20,84 @@ class Statistics:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._n_rows = self._n_answered = self._n_calls = self._n_failed = 0
-        self._queue_s = self._read_s = self._answer_s = self._write_s = self._failed_s = 0.0
-        self._last = 0.0
+        self._counts = Counts()
+        self._failed_s = self._last = 0.0
 
-    def answered(self, n_rows: int, took: Stages, at: float, *, n_requests: int = 1) -> None:
-        """Count requests that were answered together: how long each stage took, and when it was, in seconds
-        since 1970.
+    def answered(self, requests: Sequence[Took], answers: Sequence[Answers], call: Took, at: float) -> None:
+        """Count requests that were answered in one call.
+
+        Parameters
+        ----------
+        requests
+            Of each, what it took alone.
+        answers
+            To each.
+        call
+            What they took together.
+        at
+            When, in seconds since 1970.
         """
         with self._lock:
-            self._n_rows += n_rows
-            self._n_answered += n_requests
-            self._n_calls += 1
-            self._read_s += took.read_s
-            self._queue_s += took.queue_s
-            self._answer_s += took.answer_s
-            self._write_s += took.write_s
+            counts, stages = self._counts, self._counts.stages
+            counts.n_answered += len(requests)
+            counts.n_calls += 1
+            for one in requests:
+                stages["read"].add(one.read_s)
+                stages["queue"].add(one.queue_s)
+                stages["total"].add(one.read_s + one.queue_s + call.answer_s + call.write_s)
+            stages["answer"].add(call.answer_s, len(requests))
+            stages["write"].add(call.write_s, len(requests))
+            for answered in answers:
+                counts.add_rows(answered.versions, answered.arms)
             self._last = at
 
     def failed(self, took_s: float) -> None:
         """Count one request that was refused or failed."""
         with self._lock:
-            self._n_failed += 1
+            self._counts.n_refused += 1
             self._failed_s += took_s
+
+    @property
+    def counts(self) -> Counts:
+        """What was counted so far."""
+        with self._lock:
+            return self._counts.plus(Counts())
 
     def described(self) -> dict[str, Any]:
         """Return the numbers as the statistics extension has them: counts, and nanoseconds."""
         with self._lock:
-            n = self._n_answered
-            whole = self._read_s + self._queue_s + self._answer_s + self._write_s
+            counts = self._counts
+            n, took = counts.n_answered, {name: of.sum_us / 1e6 for name, of in counts.stages.items()}
             stages = {
-                "success": (n, whole),
-                "fail": (self._n_failed, self._failed_s),
+                "success": (n, took["total"]),
+                "fail": (counts.n_refused, self._failed_s),
                 # For the others of the same moment; nobody waits for a batch.
-                "queue": (n, self._queue_s),
-                "compute_input": (n, self._read_s),
-                "compute_infer": (n, self._answer_s),
-                "compute_output": (n, self._write_s),
+                "queue": (n, took["queue"]),
+                "compute_input": (n, took["read"]),
+                "compute_infer": (n, took["answer"]),
+                "compute_output": (n, took["write"]),
                 "cache_hit": (0, 0.0),
                 "cache_miss": (0, 0.0),
             }
             return {
                 "last_inference": round(1e3 * self._last),
-                "inference_count": self._n_rows,
-                "execution_count": self._n_calls,
+                "inference_count": sum(counts.n_rows.values()),
+                "execution_count": counts.n_calls,
                 "inference_stats": {
-                    name: {"count": count, "ns": round(1e9 * took)} for name, (count, took) in stages.items()
+                    name: {"count": count, "ns": round(1e9 * seconds)}
+                    for name, (count, seconds) in stages.items()
                 },
                 "batch_stats": [],
             }
+
+
+class Took(NamedTuple):
+    """Seconds of the stages of a request, or of a call."""
+
+    read_s: float = 0.0
+    queue_s: float = 0.0
+    answer_s: float = 0.0
+    write_s: float = 0.0
 
 
 class Inference:

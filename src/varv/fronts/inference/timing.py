@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from varv.fronts.inference.oip import Asked
-from varv.fronts.inference.served import Inference, Stages
+from varv.fronts.inference.served import Inference, Took
 from varv.kernel.clock import SystemClock, wall_seconds
 from varv.kernel.errors import VarvError
 from varv.serving import Answering, Answers
@@ -40,5 +40,6 @@ def timed(
         raise
     ended = wall_seconds()
     at = _CLOCK.now() / 1e6
-    statistics.answered(answered.n_rows, Stages(known - began, found - known, ended - found), at)
+    call = Took(answer_s=found - known, write_s=ended - found)
+    statistics.answered([Took(known - began)], [answered], call, at)
     return answer

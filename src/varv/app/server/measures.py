@@ -1,0 +1,155 @@
+"""What a running server measures of itself and of its models, for Prometheus: what workers counted, and what
+is on record.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+from varv.fronts.inference.counts import N_BUCKETS, Counts
+from varv.fronts.metrics import Family, Sample, histogram
+from varv.kernel.ids import ModelName
+from varv.kernel.ledger import Ledger
+from varv.kernel.views import Views
+from varv.monitoring.views import MonitoringView
+from varv.serving.views import RoutingView
+
+_BOUNDS = [(1 << place) / 1e6 for place in range(N_BUCKETS - 1)] + [float("inf")]
+_FIRST = 4
+"""Buckets below 16 microseconds are shown as one: nothing is told apart there."""
+
+
+def of_requests(counts: Mapping[ModelName, Counts]) -> Iterator[Family]:
+    """Yield what workers counted since the server started."""
+    items = counts.items()
+    yield Family(
+        "varv_requests_total",
+        "counter",
+        "Requests for predictions, by what became of them.",
+        [
+            Sample(n, {"model": model, "outcome": outcome})
+            for model, one in items
+            for outcome, n in (("answered", one.n_answered), ("refused", one.n_refused))
+        ],
+    )
+    yield Family(
+        "varv_predictions_total",
+        "counter",
+        "Rows that were answered, by the version and the arm of their rollout.",
+        [
+            Sample(n, {"model": model, "version": version, "arm": arm})
+            for model, one in items
+            for name, n in one.n_rows.items()
+            for version, _, arm in [name.partition("/")]
+        ],
+    )
+    yield Family(
+        "varv_scoring_calls_total",
+        "counter",
+        "Calls in which requests of one moment were scored together.",
+        [Sample(one.n_calls, {"model": model}) for model, one in items],
+    )
+    yield Family(
+        "varv_request_duration_seconds",
+        "histogram",
+        "Time of the stages of requests: read, queue, answer, write, total.",
+        [sample for model, one in items for sample in _durations(model, one)],
+    )
+
+
+def of_record(views: Views, ledger: Ledger) -> Iterator[Family]:
+    """Yield what the ledger says of every model."""
+    with views.reading(RoutingView) as routing:
+        tables = dict(routing.tables)
+        uncaptured = dict(routing.n_uncaptured)
+        recorded = {model: dict(of_each) for model, of_each in routing.n_requests.items()}
+    with views.reading(MonitoringView) as monitoring:
+        alarms = {model: len(monitoring.open_alarms(ModelName(model))) for model in tables}
+    yield Family(
+        "varv_routing_share",
+        "gauge",
+        "Share of requests that a version answers.",
+        [
+            Sample(part.share, {"model": model, "version": str(part.version)})
+            for model, table in tables.items()
+            for part in table.shares
+        ],
+    )
+    yield Family(
+        "varv_routing_epoch",
+        "gauge",
+        "Number of the routing table in force.",
+        [Sample(table.epoch, {"model": model}) for model, table in tables.items()],
+    )
+    yield Family(
+        "varv_predictions_recorded_total",
+        "counter",
+        "Predictions on record, by version; 0 before the first.",
+        [
+            Sample(n, {"model": model, "version": version})
+            for model, of_each in recorded.items()
+            for version, n in of_each.items()
+        ],
+    )
+    yield Family(
+        "varv_predictions_uncaptured_total",
+        "counter",
+        "Predictions that were answered without capture, since the disk had no room.",
+        [Sample(uncaptured.get(model, 0), {"model": model}) for model in tables],
+    )
+    yield Family(
+        "varv_alarms_open",
+        "gauge",
+        "Alarms that have not been cleared.",
+        [Sample(n, {"model": model}) for model, n in alarms.items()],
+    )
+    yield Family("varv_ledger_entries", "gauge", "Entries of the ledger.", [Sample(ledger.head().version)])
+
+
+def of_processes(pids: Mapping[str, int]) -> Iterator[Family]:
+    """Yield what processes use, where the system says so.
+
+    Parameters
+    ----------
+    pids
+        Processes by what they are.
+    """
+    used = {name: found for name, pid in pids.items() if (found := _used(pid)) is not None}
+    yield Family(
+        "varv_process_cpu_seconds_total",
+        "counter",
+        "Processor time of each process.",
+        [Sample(one.cpu_s, {"process": name}) for name, one in used.items()],
+    )
+    yield Family(
+        "varv_process_resident_memory_bytes",
+        "gauge",
+        "Memory of each process.",
+        [Sample(one.memory_bytes, {"process": name}) for name, one in used.items()],
+    )
+
+
+class _Used(NamedTuple):
+    cpu_s: float
+    memory_bytes: int
+
+
+def _used(pid: int) -> _Used | None:
+    """Return what a process uses, None where Linux does not tell."""
+    with suppress(OSError, ValueError, IndexError):
+        # Fields after the command's name, which may hold anything: proc(5).
+        rest = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        ticks, pages = int(rest[11]) + int(rest[12]), int(rest[21])
+        return _Used(ticks / os.sysconf("SC_CLK_TCK"), pages * os.sysconf("SC_PAGE_SIZE"))
+    return None
+
+
+def _durations(model: ModelName, counts: Counts) -> Iterator[Sample]:
+    for stage, of_stage in counts.stages.items():
+        low = sum(of_stage.buckets[: _FIRST + 1])
+        buckets = list(zip(_BOUNDS[_FIRST:], [low, *of_stage.buckets[_FIRST + 1 :]], strict=True))
+        yield from histogram(buckets, of_stage.sum_us / 1e6, {"model": model, "stage": stage})
