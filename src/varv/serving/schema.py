@@ -79,7 +79,8 @@ class RequestSchema:
         return {name: pl.Float32() if kind == "numeric" else pl.String() for name, kind in kinds.items()}
 
     def columns(self, nullable: frozenset[str] = frozenset()) -> dict[str, ExpectedColumn]:
-        """Return every column that a request may bring, by name.
+        """Return every column that a request may bring, by name: first those that are features, in the declared
+        order, then the others by name. A record of the model keeps no other order.
 
         Parameters
         ----------
@@ -91,13 +92,14 @@ class RequestSchema:
         needed |= {self.unit} if self.unit else set()
         needed |= set() if self.task.group is None else {self.task.group}
         needed |= set(data.key) if self.generated_key is None else set()
+        first = [feature for feature in self.features.declared if isinstance(feature, str)]
         return {
             name: ExpectedColumn(
                 name,
-                str(dtype),
+                str(self.types[name]),
                 required=name in needed,
                 may_be_null=name not in data.key and (name in nullable or name not in needed),
             )
-            for name, dtype in self.types.items()
+            for name in dict.fromkeys([*first, *sorted(self.types)])
             if name != data.event_time
         }

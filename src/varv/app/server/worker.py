@@ -54,7 +54,7 @@ from varv.home.change.recorded import effective_plans, recorded_schemas
 from varv.kernel.blobs import FolderBlobs
 from varv.kernel.clock import DAY, Instant, SystemClock, wall_seconds
 from varv.kernel.columns import FolderColumns
-from varv.kernel.errors import Conflict, StorageFull, VarvError
+from varv.kernel.errors import Conflict, FailedPrecondition, StorageFull, VarvError
 from varv.kernel.ids import DatasetName, ModelName
 from varv.kernel.ledger import Ledger
 from varv.kernel.memory import settle
@@ -168,31 +168,30 @@ class Worker:
         }
 
     def _schemas(self, views: Views, ledger: Ledger) -> tuple[RequestSchema, ...]:
-        """Return what a request of each model is: as the file declares it, or, where that says something else
-        by now than its owner works by, as it is on record.
+        """Return what a request of each model is: as it is on record, without a look at the project's file,
+        which may have changed by now and imports whatever its author needs; or, where a feature is a function
+        that no ledger keeps, as the file says.
 
         Raises
         ------
         Conflict
-            If the file has to say what its owner has read, and does not.
+            If the file has to say it, and is not what its owner has read.
         """
-        problem: VarvError = Conflict("declaration", Path(self._start.file).name, "changed", hint=_AGAIN)
-        plans: tuple[ModelPlan, ...] = ()
-        try:
-            plans = self._plans()
-        except VarvError as error:
-            problem = error
-        found = {plan.name: plan.digest() for plan in plans}
         with views.reading(LoopView) as loops:
-            on_record = {name: loops.declared[name].declaration for name in loops.declared}
-        wanted = self._start.declarations or {name: on_record.get(name) for name in found}
-        if plans and (found == wanted or not on_record):
-            return tuple(plan.schema for plan in effective_plans(plans, views, ledger))
-        if self._start.declarations or not on_record:
-            raise problem
-        log(_LOG, logging.WARNING, "worker.by_record", why=str(problem))
-        only = [ModelName(self._start.model)] if self._start.model else None
-        return tuple(recorded_schemas(views, ledger, only).values())
+            declared = {name: loops.declared[name].declaration for name in loops.declared}
+            served = [name for name in declared if ModelName(name) not in loops.retired]
+        wanted = dict(self._start.declarations) or {name: declared[name] for name in served}
+        if self._start.model:
+            wanted = {name: digest for name, digest in wanted.items() if name == self._start.model}
+        if wanted and all(declared.get(name) == digest for name, digest in wanted.items()):
+            with suppress(FailedPrecondition):
+                found = recorded_schemas(views, ledger, map(ModelName, wanted))
+                if len(found) == len(wanted):
+                    return tuple(found.values())
+        plans = self._plans()
+        if wanted and {plan.name: plan.digest() for plan in plans} != wanted:
+            raise Conflict("declaration", Path(self._start.file).name, "changed", hint=_AGAIN)
+        return tuple(plan.schema for plan in effective_plans(plans, views, ledger))
 
     def _plans(self) -> tuple[ModelPlan, ...]:
         project = load_project(self._start.file)
