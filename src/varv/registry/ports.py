@@ -6,7 +6,8 @@ the entry point group ``varv.runtimes``, and handed in from above.
 
 from __future__ import annotations
 
-from typing import ClassVar, Protocol
+from pathlib import Path
+from typing import ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -48,6 +49,21 @@ class Runtime(Protocol):
         ...
 
 
+@runtime_checkable
+class MappingRuntime(Protocol):
+    """A runtime whose large models lie in files that every process of a machine maps."""
+
+    def load_mapped(self, package: Package, folder: Path, *, threads: int = 1) -> LoadedModel:
+        """Bring a package into memory as `Runtime.load` does.
+
+        Parameters
+        ----------
+        folder
+            Of this machine and this user alone; what lies there is trusted, and made again if it is gone.
+        """
+        ...
+
+
 class Runtimes:
     """The runtimes that are installed, each loaded when a package first needs it.
 
@@ -55,10 +71,13 @@ class Runtimes:
     ----------
     plugins
         Ours and those that other packages bring.
+    mapped
+        Where what processes share of large models lies; None where nothing is shared.
     """
 
-    def __init__(self, plugins: Plugins[type[Runtime]]) -> None:
+    def __init__(self, plugins: Plugins[type[Runtime]], mapped: Path | None = None) -> None:
         self._plugins = plugins
+        self._mapped = mapped
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -87,4 +106,7 @@ class Runtimes:
         FailedPrecondition
             If the engine is not installed.
         """
-        return self.named(package.runtime).load(package, threads=threads)
+        runtime = self.named(package.runtime)
+        if self._mapped is not None and isinstance(runtime, MappingRuntime):
+            return runtime.load_mapped(package, self._mapped, threads=threads)
+        return runtime.load(package, threads=threads)

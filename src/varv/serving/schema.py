@@ -79,8 +79,8 @@ class RequestSchema:
         return {name: pl.Float32() if kind == "numeric" else pl.String() for name, kind in kinds.items()}
 
     def columns(self, nullable: frozenset[str] = frozenset()) -> dict[str, ExpectedColumn]:
-        """Return every column that a request may bring, by name: first those that are features, in the declared
-        order, then the others by name. A record of the model keeps no other order.
+        """Return every column that a request may bring: first those that are features, in the declared order,
+        then the others by name. A record of the model keeps no other order.
 
         Parameters
         ----------

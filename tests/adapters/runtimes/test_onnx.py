@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import msgspec
 import numpy as np
 import polars as pl
@@ -13,7 +15,7 @@ from sklearn.preprocessing import OneHotEncoder
 from tests.training.samples import given, opened
 
 from varv.adapters.runtimes import installed_runtimes
-from varv.adapters.runtimes.onnx import OnnxRuntime
+from varv.adapters.runtimes.onnx import MOST_FILES, OnnxRuntime
 from varv.kernel.errors import Corrupt, FailedPrecondition
 from varv.serving import DataPlane
 from varv.tasks import task_of
@@ -67,3 +69,46 @@ def test_rows_that_the_model_cannot_take_are_an_error_that_says_why(package):
     loaded = OnnxRuntime().load(package)
     with pytest.raises(Corrupt, match="fails in the runtime"):
         loaded.predict(np.zeros((2, 7), np.float32))
+
+
+@pytest.fixture
+def large(monkeypatch):
+    monkeypatch.setattr("varv.adapters.runtimes.onnx.LARGE_BYTES", 0)
+
+
+def test_a_large_model_lies_in_one_file_and_says_the_same(package, tmp_path, large):
+    folder = tmp_path / "runtimes"
+    rows = package.probe_rows()
+    expected = OnnxRuntime().load(package).predict(rows)
+    for _ in range(2):
+        assert np.array_equal(OnnxRuntime().load_mapped(package, folder).predict(rows), expected)
+        [path] = folder.iterdir()
+        assert path.suffix == ".ort"
+    assert folder.stat().st_mode & 0o077 == 0
+
+
+def test_a_small_model_is_not_written(package, tmp_path):
+    OnnxRuntime().load_mapped(package, tmp_path / "runtimes")
+    assert not (tmp_path / "runtimes").exists()
+
+
+@pytest.mark.parametrize("left", [b"", b"not the engine's"])
+def test_a_file_that_is_broken_is_made_again(package, tmp_path, large, left):
+    OnnxRuntime().load_mapped(package, tmp_path)
+    [path] = tmp_path.iterdir()
+    whole = path.read_bytes()
+    path.write_bytes(left)
+    rows = package.probe_rows()
+    assert OnnxRuntime().load_mapped(package, tmp_path).predict(rows).shape == (32, 1)
+    OnnxRuntime().load_mapped(package, tmp_path)
+    assert path.read_bytes() == whole
+
+
+def test_of_files_that_nobody_asks_for_the_oldest_go(package, tmp_path, large):
+    for number in range(20):
+        (tmp_path / f"{number}.ort").write_bytes(b"old")
+        os.utime(tmp_path / f"{number}.ort", (number, number))
+    OnnxRuntime().load_mapped(package, tmp_path)
+    left = {path.stem for path in tmp_path.iterdir()}
+    assert len(left) == MOST_FILES
+    assert {str(number) for number in range(5, 20)} <= left

@@ -4,6 +4,8 @@ They are entry points of the group ``varv.runtimes``, as everybody else's are. `
 training, which checks packages with them, and to serving, which answers with them.
 """
 
+from pathlib import Path
+
 from varv.kernel.plugins import Plugins
 from varv.registry.ports import Runtime, Runtimes
 
@@ -17,10 +19,16 @@ OURS = {
 }
 
 
-def installed_runtimes() -> Runtimes:
-    """Return every runtime there is, ours and others'."""
+def installed_runtimes(mapped: Path | None = None) -> Runtimes:
+    """Return every runtime there is, ours and others'.
+
+    Parameters
+    ----------
+    mapped
+        Where what processes share of large models lies; None where nothing is shared.
+    """
     plugins: Plugins[type[Runtime]] = Plugins(GROUP, "runtime", OURS, _is_runtime)
-    return Runtimes(plugins)
+    return Runtimes(plugins, mapped)
 
 
 def _is_runtime(found: object) -> bool:

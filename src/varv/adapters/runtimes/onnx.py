@@ -1,5 +1,9 @@
 """The runtime of ONNX models: ONNX Runtime on the processor.
 
+A large model is written once in the engine's own form, which holds what this machine made of it, and every
+process maps that file: its weights are in memory once, and loading it takes milliseconds. The form depends on
+the machine and on the engine's version, so it is never registered.
+
 A model has one input ``X``, the matrix, or one input of shape (n, 1) for each column that it is fed; of its
 last output the last columns are the predictions. Operators of other libraries are never registered, and a
 model from memory reads no file, so nothing that is loaded here runs code of its own.
@@ -7,15 +11,30 @@ model from memory reads no file, so nothing that is loaded here runs code of its
 
 from __future__ import annotations
 
+import os
+import platform
 from functools import cache
 from importlib import import_module
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 
 from varv.adapters.runtimes.answers import as_predictions
+from varv.kernel.codec import digest
 from varv.kernel.errors import Corrupt
+from varv.kernel.ids import new_secret
+from varv.kernel.storage import storing
 from varv.registry import Package, Rows, n_rows
+
+LARGE_BYTES = 16 << 20
+"""From here on a model is mapped; a smaller one is quicker when its weights are packed anew in memory."""
+MOST_FILES = 16
+_MAPS = (
+    "session.use_memory_mapped_ort_model",
+    "session.use_ort_model_bytes_for_initializers",
+    "session.disable_prepacking",
+)
 
 
 class OnnxRuntime:
@@ -25,7 +44,26 @@ class OnnxRuntime:
 
     def load(self, package: Package, *, threads: int = 1) -> OnnxModel:
         """Bring a package into memory; raises `Corrupt` if the engine refuses it."""
-        return OnnxModel(_session(package.file("model.onnx"), threads), package.width)
+        return OnnxModel(_session(package.file("model.onnx"), _options(threads)), package.width)
+
+    def load_mapped(self, package: Package, folder: Path, *, threads: int = 1) -> OnnxModel:
+        """Bring a package into memory, a large one as a file that other processes map too.
+
+        It raises as `load` does, and `StorageFull` if there is no room for the file.
+        """
+        onnx = package.file("model.onnx")
+        if len(onnx) < LARGE_BYTES:
+            return self.load(package, threads=threads)
+        path = _written(onnx, folder)
+        options = _options(threads)
+        for name in _MAPS:
+            options.add_session_config_entry(name, "1")
+        try:
+            return OnnxModel(_session(str(path), options), package.width)
+        except Corrupt:
+            # Torn by a crash of the machine, or gone meanwhile: the package itself is whole.
+            path.unlink(missing_ok=True)
+            return self.load(package, threads=threads)
 
 
 class OnnxModel:
@@ -61,7 +99,7 @@ class OnnxModel:
         return as_predictions(found, n, self._width)
 
 
-def _session(onnx: bytes, threads: int) -> Any:
+def _options(threads: int) -> Any:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -69,10 +107,47 @@ def _session(onnx: bytes, threads: int) -> Any:
     options.inter_op_num_threads = 1
     # Whatever it would print is in the error that it raises.
     options.log_severity_level = 4
+    return options
+
+
+def _session(model: bytes | str, options: Any) -> Any:
+    """Return a session of a model, or of the file of one that `_written` wrote."""
+    import onnxruntime
+
     try:
-        return onnxruntime.InferenceSession(onnx, options, providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     except _engine_errors() as error:
         raise Corrupt("package", "onnx", "is refused by the runtime", why=str(error)[:200]) from None
+
+
+def _written(onnx: bytes, folder: Path) -> Path:
+    """Return the file of a model in the engine's own form, made if it is not there."""
+    import onnxruntime
+
+    machine = f"{onnxruntime.__version__}-{platform.machine()}"
+    path = folder / f"{digest(onnx)}-{machine}.ort"
+    if path.exists():
+        # Of those that nobody asks for, the ones that were asked for longest ago go first.
+        os.utime(path)
+        return path
+    with storing("model file", path):
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        draft = folder / f"{path.stem}.{new_secret(8).hex()}"
+        options = _options(threads=1)
+        options.optimized_model_filepath = str(draft)
+        options.add_session_config_entry("session.save_model_format", "ORT")
+        options.add_session_config_entry("session.disable_prepacking", "1")
+        _session(onnx, options)
+        draft.replace(path)
+    _forget_old(folder)
+    return path
+
+
+def _forget_old(folder: Path) -> None:
+    """Remove files beyond the most that are kept; whoever has mapped one goes on with it."""
+    found = sorted(folder.glob("*.ort"), key=lambda path: path.stat().st_mtime)
+    for path in found[:-MOST_FILES]:
+        path.unlink(missing_ok=True)
 
 
 @cache

@@ -70,6 +70,8 @@ DRAIN_S = 10
 """How long requests under way may take once the owner is gone, and open connections once another worker takes
 over.
 """
+MAPPED = "cache/runtimes"
+"""Where in a home what workers share of large models lies."""
 _AGAIN = "run varv apply once more"
 _LOG = logging.getLogger(__name__)
 
@@ -87,7 +89,9 @@ class Worker:
         self._home = Path(start.home)
         self._start = start
         self._clock = SystemClock()
-        self._planes = DataPlanes(installed_runtimes(), FolderBlobs(self._home / "blobs"), timer=wall_seconds)
+        self._planes = DataPlanes(
+            installed_runtimes(self._home / MAPPED), FolderBlobs(self._home / "blobs"), timer=wall_seconds
+        )
         self._columns = FolderColumns(self._home / "columns")
         self._log = CaptureLog(Path(start.capture))
         with suppress(StorageFull):
