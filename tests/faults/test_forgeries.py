@@ -474,7 +474,7 @@ FORGERIES = (
     Forgery("contract-texts-edited", forged_texts, "may hold", served=False),
     Forgery("digest-key-gone", gone("digest.key"), "digest.key is missing", served=False),
     Forgery("digest-key-emptied", emptied("digest.key"), "digest.key does not hold a key", served=False),
-    Forgery("capture-edited", replaced(ASKED, '"load":0.5', '"load":0.9'), "capture/one/", served=False),
+    Forgery("capture-edited", replaced(ASKED, '"epoch":1', '"epoch":2'), "capture/one/", served=False),
     Forgery("capture-row-removed", first_line_cut, "capture/one/", served=False),
     Forgery("capture-garbage", longer(ASKED, b"garbage\n"), "capture/one/", served=False),
     Forgery(
