@@ -773,8 +773,10 @@ def conformed(frame: pl.DataFrame, dataset: Dataset, part: str) -> pl.DataFrame:
 
 def identity_of(dataset: Dataset) -> str:
     """Return what two datasets have in common if what was kept of one is of the other."""
+    # In no order: a record of a dataset keeps none.
     shape = [
-        [[name, str(dtype)] for name, dtype in dataset.part_types(part).items()] for part in dataset.parts
+        sorted([name, str(dtype)] for name, dtype in dataset.part_types(part).items())
+        for part in dataset.parts
     ]
     return canonical([dataset.name, dataset.key, dataset.parts, shape]).decode()
 
