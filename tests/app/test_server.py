@@ -4,6 +4,7 @@ import itertools
 import json
 import os
 import signal
+import threading
 from pathlib import Path
 
 import pytest
@@ -95,6 +96,22 @@ def test_metrics_count_what_was_asked_also_by_workers_that_are_gone(server):
     server.predict("measured-2", **PARCEL)
     answered = f'varv_requests_total{{model="{MODEL}",outcome="answered"}}'
     assert scraped(server)[answered] == after[answered] + 1
+
+
+def test_top_shows_what_is_answered_at_this_moment(server):
+    asking = threading.Thread(target=lambda: [server.predict(f"top-{n}", **PARCEL) for n in range(100)])
+    asking.start()
+    [found] = json.loads(varv(server.home, "top", "--json", "--every", "2"))
+    asking.join()
+    assert found["model"] == MODEL
+    assert found["requests_per_s"] > 0
+    assert found["requests_per_s"] == found["rows_per_s"]
+    assert 0 < found["p50_ms"] <= found["p99_ms"]
+    assert found["shares"] == {"1/champion": 1.0}
+    shown = varv(server.home, "top", "--once", "--every", "0.1")
+    assert "1 worker" in shown
+    assert MODEL in shown
+    assert "requests/s" in shown
 
 
 def test_a_prediction_and_its_outcome_can_be_explained_within_seconds(server):

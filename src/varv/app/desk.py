@@ -7,6 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
 
+from varv.app.server.traffic import Traffic
 from varv.data.inbox import Inbox
 from varv.data.verbs import QuarantineDesk
 from varv.home.change.verbs import Declarations
@@ -48,6 +49,8 @@ class Desk:
         self.quarantine: QuarantineDesk | None = None
         """None while the server starts, and where only loops are told something."""
         self.declarations: Declarations | None = None
+        """None where no server runs."""
+        self.traffic: Traffic | None = None
         """None where no server runs."""
         self.most_rows: int | None = MOST_ROWS
         """Of one answer; None where the caller is in this process, and has the memory that it takes."""
@@ -101,6 +104,16 @@ class Desk:
             If the server is still starting.
         """
         return _ready(self.declarations)
+
+    def require_traffic(self) -> Traffic:
+        """Return what counts requests.
+
+        Raises
+        ------
+        Unavailable
+            If no server runs here.
+        """
+        return _ready(self.traffic)
 
     def require_quarantine(self) -> QuarantineDesk:
         """Return what acts on rows in quarantine.

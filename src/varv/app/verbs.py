@@ -10,12 +10,14 @@ from collections.abc import Callable, Mapping
 from importlib.metadata import entry_points
 from typing import Any
 
+import varv.app.server.traffic
 import varv.app.verifying
 import varv.data.verbs
 import varv.home.change.verbs
 import varv.home.verbs
 import varv.loop.verbs
 from varv.app.desk import Desk
+from varv.app.server.traffic import Traffic
 from varv.data.inbox import Inbox
 from varv.data.verbs import QuarantineDesk
 from varv.home.change.verbs import Declarations
@@ -31,13 +33,21 @@ PARTS: Mapping[type[Any], Callable[[Desk], Any]] = {
     Inbox: lambda desk: desk.require_inbox(),
     QuarantineDesk: lambda desk: desk.require_quarantine(),
     Declarations: lambda desk: desk.require_declarations(),
+    Traffic: lambda desk: desk.require_traffic(),
     Ledger: lambda desk: desk.ledger,
     Views: lambda desk: desk.views,
 }
 """What a verb can work on, by the type of its first parameter."""
 
 
-ROOMS = (varv.loop.verbs, varv.data.verbs, varv.home.verbs, varv.home.change.verbs, varv.app.verifying)
+ROOMS = (
+    varv.loop.verbs,
+    varv.data.verbs,
+    varv.home.verbs,
+    varv.home.change.verbs,
+    varv.app.verifying,
+    varv.app.server.traffic,
+)
 """Where verbs are declared."""
 
 

@@ -17,6 +17,7 @@ MODULES = {
     "apply": "changing",
     "up": "running",
     "status": "status",
+    "top": "top",
     "why": "why",
     "logs": "why",
     "verify": "checking",

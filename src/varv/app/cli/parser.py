@@ -247,6 +247,9 @@ def _add_quarantine(add: Any) -> None:
 def _add_reading(add: Any) -> None:
     status = add("status", "show the state of every model", _STATUS)
     status.add_argument("model", nargs="?", default="", help="only this model")
+    top = add("top", "watch what a server answers", _TOP)
+    top.add_argument("--every", type=float, default=1.0, metavar="SECONDS", help="how often (1)")
+    top.add_argument("--once", action="store_true", help="show one interval and end")
     why = add("why", "explain a decision, a version or a prediction", _WHY)
     why.add_argument(
         "subject",
@@ -267,6 +270,10 @@ def _add_reading(add: Any) -> None:
 
 _INIT = """Write deliveries.py, a small declaration that works, and the data that it reads. What is there
 already is left as it is; running it again changes nothing.
+"""
+_TOP = """Show what a running server answers, model by model: requests and rows a second, how many requests
+were scored in one call, how long they took from their last byte to their answer, and which versions answered.
+In a pipe, with --json or with --once one interval is shown.
 """
 _REPLAY = """Feed the data of FILE, as it arrived, through the whole loop under a virtual clock: training,
 gates, shadow, canary, promotion, monitors, retraining. Then do the same with reference policies and

@@ -37,6 +37,7 @@ from varv.app.server.measures import of_processes, of_record, of_requests
 from varv.app.server.patience import Patience
 from varv.app.server.present import Present
 from varv.app.server.server_file import announce, withdraw
+from varv.app.server.traffic import Traffic, TrafficReport
 from varv.app.settings import Settings, variables
 from varv.app.verbs import build_verbs
 from varv.data import Quarantine
@@ -139,6 +140,7 @@ class _Server:
         self._present: Present | None = None
         self._applying = threading.Lock()
         self._desk.declarations = Declarations(self._apply)
+        self._desk.traffic = Traffic(self._traffic)
         self._workers: Workers | None = None
         self._fits = Processes(
             variables(), nice=settings.training_nice, folder=_emptied(settings.home / "jobs")
@@ -449,6 +451,12 @@ class _Server:
         home = self._settings.home
         reports = functools.partial(report_of, home)
         return create_console(self._views, self._ledger, columns=columns, reports=reports, home=home)
+
+    def _traffic(self) -> TrafficReport:
+        workers = self._workers
+        if workers is None:
+            return TrafficReport(models={}, workers=())
+        return TrafficReport(models=workers.counts(), workers=tuple(workers.pids))
 
     def _measures(self) -> Iterator[Family]:
         workers = self._workers

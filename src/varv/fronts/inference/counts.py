@@ -40,6 +40,11 @@ class Histogram(msgspec.Struct):
         buckets = [one + more for one, more in zip(self.buckets, other.buckets, strict=True)]
         return Histogram(buckets, self.sum_us + other.sum_us)
 
+    def minus(self, other: Histogram) -> Histogram:
+        """Return what came since another."""
+        buckets = [one - less for one, less in zip(self.buckets, other.buckets, strict=True)]
+        return Histogram(buckets, self.sum_us - other.sum_us)
+
     def quantile(self, q: float) -> float | None:
         """Return the duration in seconds below which the share `q` lies, None if there is none: within a
         bucket as if all of it were spread evenly.
@@ -78,6 +83,18 @@ class Counts(msgspec.Struct):
             self.n_calls + other.n_calls,
             {name: self.n_rows.get(name, 0) + other.n_rows.get(name, 0) for name in sorted(every)},
             {name: self.stages[name].plus(other.stages[name]) for name in STAGES},
+        )
+
+    def minus(self, other: Counts) -> Counts:
+        """Return what came since others were counted; all of it, where a process has begun anew."""
+        if other.n_answered > self.n_answered or other.n_refused > self.n_refused:
+            return self
+        return Counts(
+            self.n_answered - other.n_answered,
+            self.n_refused - other.n_refused,
+            self.n_calls - other.n_calls,
+            {name: n - other.n_rows.get(name, 0) for name, n in self.n_rows.items()},
+            {name: self.stages[name].minus(other.stages[name]) for name in STAGES},
         )
 
     def add_rows(self, versions: Sequence[int], arms: Sequence[str]) -> None:
