@@ -13,7 +13,7 @@ import pytest
 
 from varv.kernel.errors import Corrupt, InvalidInput, StorageFull
 from varv.serving import Capture, CaptureLog, capture
-from varv.serving.capture import is_abandoned, read_captures
+from varv.serving.capture import encoded_line, is_abandoned, keep_flushed, read_captures
 
 
 def row(number: int, **more: object) -> Capture:
@@ -253,3 +253,71 @@ def test_a_log_is_abandoned_once_nobody_holds_its_lock(tmp_path):
     assert not is_abandoned(tmp_path / "log")
     log.close()
     assert is_abandoned(tmp_path / "log")
+
+
+@pytest.fixture
+def synced(monkeypatch):
+    """Return the sizes of files when they were brought to the disk."""
+    found: list[int] = []
+    sync = os.fsync
+
+    def fsync(file):
+        found.append(os.fstat(file).st_size)
+        sync(file)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    return found
+
+
+def test_without_a_window_lines_are_on_the_disk_before_the_call_returns(tmp_path, synced):
+    log = CaptureLog(tmp_path, at_once=True)
+    for number in range(3):
+        log.write_lines(b"", [encoded_line(row(number))])
+        assert len(synced) == number + 1
+        assert synced[-1] == next(tmp_path.glob("*.jsonl")).stat().st_size
+    log.flush()
+    assert len(synced) == 3
+
+
+def test_a_window_costs_a_flush_only_where_something_came(tmp_path, synced):
+    log, stop = CaptureLog(tmp_path), threading.Event()
+    log.write_lines(b"", [encoded_line(row(1))])
+    thread = threading.Thread(target=keep_flushed, args=(log, 0.001, stop))
+    thread.start()
+    while not synced:
+        stop.wait(0.001)
+    stop.wait(0.05)
+    assert len(synced) == 1
+    log.write(row(2))
+    while len(synced) < 2:
+        stop.wait(0.001)
+    stop.set()
+    thread.join()
+    assert synced[-1] == next(tmp_path.glob("*.jsonl")).stat().st_size
+
+
+def test_a_disk_that_refuses_a_flush_is_asked_again(tmp_path, monkeypatch):
+    log, stop, n_tried = CaptureLog(tmp_path), threading.Event(), []
+    log.write(row(1))
+
+    def fsync(_):
+        n_tried.append(1)
+        if len(n_tried) < 3:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        stop.set()
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    keep_flushed(log, 0.001, stop)
+    assert len(n_tried) == 3
+
+
+def test_a_file_that_was_gone_on_from_is_brought_to_the_disk_by_the_next_seal(tmp_path, synced, monkeypatch):
+    monkeypatch.setattr(capture, "_MOST_BYTES", 200)
+    log = CaptureLog(tmp_path)
+    for number in range(6):
+        log.write(row(number, text="x" * 100))
+    assert not synced
+    paths = log.seal()
+    assert sorted(synced) == sorted(path.stat().st_size for path in paths)
+    log.close()
+    assert sorted(synced) == sorted(path.stat().st_size for path in paths)

@@ -56,6 +56,9 @@ class Settings:
     capture: str = "when_possible"
     """What becomes of a prediction for which the disk has no room: with ``when_possible`` it is answered,
     marked as not captured, and counted; with ``required`` it is refused with status 507."""
+    capture_window_ms: int = 50
+    """How long an answered prediction may take to reach the disk, in milliseconds: a power cut costs no more
+    than the last so many. With 0 it is there before its answer goes out. The end of a process costs none."""
     training_time_s: float = 3600.0
     """How long one fit may take before it is ended, unless its ``Train`` says ``time``."""
     training_memory: str = "4GiB"
@@ -177,6 +180,7 @@ _LIMITS: dict[str, tuple[float, float]] = {
     "workers": (1, 64),
     "seal_every_s": (0.05, 3600),
     "max_rows": (1, 1_000_000),
+    "capture_window_ms": (0, 60_000),
     "training_time_s": (1, 31_536_000),
     "training_nice": (0, 19),
 }

@@ -2,7 +2,8 @@
 
 Rows, and blocks of many of them, go to an append-only log file with one write, before the caller gets its
 answer: that survives the end of the process at any moment. They are flushed to the disk by the next `flush`
-or `seal`, so a power cut can cost what came after the last one. `seal` starts a new file; `home.live`
+or `seal`, which `keep_flushed` calls within a declared window, so a power cut can cost what came after the
+last one. `seal` starts a new file; `home.live`
 ingests the earlier ones and removes them.
 
 Each line is sealed with a digest of itself, of all lines before it and of the file's name, so that a line
@@ -59,10 +60,14 @@ class CaptureLog:
     ----------
     folder
         Holds the numbered files of the log. One process writes a folder, and holds its lock meanwhile.
+    at_once
+        Whether lines of predictions survive a power cut once they are written; else once the next `flush` has
+        returned.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, at_once: bool = False) -> None:
         self._folder = folder
+        self._at_once = at_once
         self._lock = threading.Lock()
         self._settling = threading.Lock()
         self._behind: list[int] = []  # descriptors of files that are complete, and not on the disk yet
@@ -71,6 +76,7 @@ class CaptureLog:
         self._file = -1
         self._number = 0
         self._size = 0
+        self._is_behind = False  # whether something of it may not be on the disk yet
         self._heads: set[bytes] = set()  # lines that the file holds, for those that follow
         self._seal = b""
 
@@ -102,7 +108,7 @@ class CaptureLog:
         """Append lines as `encoded_line` makes them, after a `head` that their file has to hold once; it
         raises as `write` does.
         """
-        self._append(lines, durable=False, head=head)
+        self._append(lines, durable=self._at_once, head=head)
 
     def keep(self, *rows: Capture) -> None:
         """Append `rows`; when this returns they survive a power cut. It raises as `write` does."""
@@ -121,9 +127,20 @@ class CaptureLog:
             If the disk refuses; what was written stays in the file, and may or may not survive a power cut.
         """
         self._settle()
-        with self._lock, storing("capture file", self._path):
-            if self._file >= 0:
-                os.fsync(self._file)
+        with self._lock:
+            # One of its own, since the file may be closed meanwhile; and whoever writes does not wait.
+            file = os.dup(self._file) if self._file >= 0 and self._is_behind else -1
+            self._is_behind = False
+        if file < 0:
+            return
+        try:
+            with storing("capture file", self._path):
+                os.fsync(file)
+        except StorageFull:
+            self._is_behind = True
+            raise
+        finally:
+            os.close(file)
 
     def seal(self) -> list[Path]:
         """Start a new file, and return all earlier ones that still await their removal, oldest first.
@@ -176,6 +193,7 @@ class CaptureLog:
                     raise
                 self._seal = seal
                 self._size += len(sealed)
+                self._is_behind |= not durable
                 if is_new:
                     self._heads.add(head)
             if self._size > _MOST_BYTES:
@@ -186,7 +204,10 @@ class CaptureLog:
     def _go_on_in_another(self) -> None:
         with storing("capture file", self._path):
             following = self._open(self._number + 1)
-        self._behind.append(self._file)
+        if self._is_behind:
+            self._behind.append(self._file)
+        else:
+            os.close(self._file)
         self._begin_with(following, self._number + 1)
 
     def _begin(self) -> None:
@@ -200,7 +221,7 @@ class CaptureLog:
         self._begin_with(self._open(number), number)
 
     def _begin_with(self, file: int, number: int) -> None:
-        self._file, self._number, self._size = file, number, 0
+        self._file, self._number, self._size, self._is_behind = file, number, 0, False
         self._heads.clear()
         self._path = self._folder / _file_name(number)
         self._seal = _first_seal(self._path)
@@ -208,6 +229,17 @@ class CaptureLog:
     def _open(self, number: int) -> int:
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
         return os.open(self._folder / _file_name(number), flags, 0o600)
+
+
+def keep_flushed(log: CaptureLog, window_s: float, stop: threading.Event) -> None:
+    """Flush a log again and again, so that a power cut costs what was written within a window at most.
+
+    It returns once `stop` is set.
+    """
+    while not stop.wait(window_s):
+        # What the disk refuses now is tried again.
+        with suppress(StorageFull):
+            log.flush()
 
 
 def encoded_line(capture: Capture) -> bytes:

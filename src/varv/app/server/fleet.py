@@ -66,8 +66,9 @@ class Workers:
         The address at which they answer calls over gRPC; nothing if there are none.
     hosts
         The names by which requests may call them; None allows any.
-    n_workers, max_rows, capture_required
-        How many there are, how large a request may be, and whether one that cannot be captured is refused.
+    n_workers, max_rows, capture_required, capture_window_ms
+        How many there are, how large a request may be, whether one that cannot be captured is refused, and
+        how long what is captured may take to reach the disk.
     """
 
     def __init__(
@@ -83,6 +84,7 @@ class Workers:
         n_workers: int,
         max_rows: int,
         capture_required: bool = False,
+        capture_window_ms: int = 50,
     ) -> None:
         self._home = home
         self._file = file
@@ -93,6 +95,7 @@ class Workers:
         self._hosts = hosts
         self._max_rows = max_rows
         self._capture_required = capture_required
+        self._capture_window_ms = capture_window_ms
         self._uncaptured: Counter[ModelName] = Counter()
         self._counted: dict[ModelName, Counts] = {}  # by workers that have ended
         self._lock = threading.RLock()
@@ -300,6 +303,7 @@ class Workers:
             hosts=self._hosts,
             max_rows=self._max_rows,
             capture_required=self._capture_required,
+            capture_window_ms=self._capture_window_ms,
             accepting=not self._restored,
             declarations=dict(declarations or {}),
         )

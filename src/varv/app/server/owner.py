@@ -170,6 +170,7 @@ class _Server:
             n_workers=self._settings.workers,
             max_rows=self._settings.max_rows,
             capture_required=self._settings.capture == "required",
+            capture_window_ms=self._settings.capture_window_ms,
         )
         self._thread("driver", self._drive)
         while not self._told_to_stop():

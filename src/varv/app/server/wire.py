@@ -30,6 +30,8 @@ class Start(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """The names by which requests may call it; None allows any."""
     max_rows: int
     capture_required: bool
+    capture_window_ms: int = 50
+    """How long what is captured may take to reach the disk; 0 for before its answer."""
     accepting: bool = True
     """Whether it accepts connections at once; else when it is told to."""
     declarations: dict[ModelName, Digest] = {}

@@ -64,6 +64,7 @@ from varv.kernel.views import Views
 from varv.loop.views import LoopView
 from varv.project import ModelPlan, load_project
 from varv.serving import Answering, CaptureLog, DataPlanes, RequestSchema
+from varv.serving.capture import keep_flushed
 
 SWITCH_S = 0.0005
 DRAIN_S = 10
@@ -93,9 +94,13 @@ class Worker:
             installed_runtimes(self._home / MAPPED), FolderBlobs(self._home / "blobs"), timer=wall_seconds
         )
         self._columns = FolderColumns(self._home / "columns")
-        self._log = CaptureLog(Path(start.capture))
+        self._log = CaptureLog(Path(start.capture), at_once=not start.capture_window_ms)
         with suppress(StorageFull):
             self._log.open()
+        self._ended = threading.Event()
+        if start.capture_window_ms:
+            given = self._log, start.capture_window_ms / 1e3, self._ended
+            threading.Thread(target=keep_flushed, args=given, name="capture", daemon=True).start()
         self.inference = Inference()
         self.accepts = threading.Event()
         """Set once connections are to be accepted."""
@@ -134,6 +139,7 @@ class Worker:
 
     def close(self) -> None:
         """Flush what was captured, and finish what is being kept."""
+        self._ended.set()
         with suppress(StorageFull):
             self._log.close()
         if self._memory is not None:
