@@ -1,5 +1,6 @@
-"""A handler that does nothing but call ONNX Runtime, on the protocol that varv's workers have: ``python bare.py
-PORT``.
+"""A handler that does nothing but call ONNX Runtime, on the protocol that varv's workers have.
+
+Beside this folder: ``python -m data_plane.bare PORT``. The model written here is the one that peers serve.
 """
 
 from __future__ import annotations
@@ -12,8 +13,8 @@ import msgspec
 import numpy as np
 import onnxruntime
 import uvicorn
-from sklearn.ensemble import HistGradientBoostingClassifier
 from skl2onnx import to_onnx
+from sklearn.ensemble import HistGradientBoostingClassifier
 
 from varv.app.server.protocol import bounded_protocol
 
@@ -34,16 +35,20 @@ class Asked(msgspec.Struct):
 DECODER = msgspec.json.Decoder(Asked)
 
 
-def session() -> onnxruntime.InferenceSession:
-    """Return a model like the one that varv trains on `wide.py`."""
+def written() -> bytes:
+    """Return a model like the one that varv trains on `wide.py`, as an ONNX file holds it."""
     rng = np.random.default_rng(7)
     rows = rng.normal(size=(3000, 30)).astype(np.float32)
     target = rows[:, :5].sum(axis=1) + rng.normal(size=3000) > 0
     model = HistGradientBoostingClassifier(max_iter=60, max_leaf_nodes=15).fit(rows, target)
+    return to_onnx(model, rows[:1], options={"zipmap": False}).SerializeToString()
+
+
+def session(model: bytes) -> onnxruntime.InferenceSession:
+    """Return a session on one thread."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
-    written = to_onnx(model, rows[:1], options={"zipmap": False}).SerializeToString()
-    return onnxruntime.InferenceSession(written, options, providers=["CPUExecutionProvider"])
+    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 
 class Bare:
@@ -52,7 +57,7 @@ class Bare:
     most_bytes = 1 << 20
 
     def __init__(self) -> None:
-        made = session()
+        made = session(written())
         self._run, self._input = made.run, made.get_inputs()[0].name
         self._output = [made.get_outputs()[-1].name]
         self.calls = {b"/v2/models/wide/infer": self}

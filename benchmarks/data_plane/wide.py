@@ -22,13 +22,12 @@ def history() -> pl.DataFrame:
     numbers = rng.normal(size=(N_ROWS, len(COLUMNS)))
     at = LAST - np.sort(rng.integers(1, 90 * DAY_US, N_ROWS))[::-1]
     late = (numbers[:, :5].sum(axis=1) + rng.normal(size=N_ROWS) > 0).astype(np.int8)
-    frame = pl.DataFrame(numbers, schema=COLUMNS).with_columns(
+    return pl.DataFrame(numbers, schema=COLUMNS).with_columns(
         pl.Series("id", [f"r-{number}" for number in range(N_ROWS)]),
         pl.Series("asked_at", at).cast(pl.Datetime("us", "UTC")),
         pl.Series("known_at", at + DAY_US // 24).cast(pl.Datetime("us", "UTC")),
         pl.Series("late", late),
     )
-    return frame
 
 
 requests = varv.Dataset(
