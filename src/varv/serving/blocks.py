@@ -166,7 +166,8 @@ class Block(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
 
 def layout_of(schema: RequestSchema) -> Layout:
     """Return how requests of a model, and their features, lie in blocks."""
-    types = {name: dtype for name, dtype in schema.types.items() if name != schema.requests.event_time}
+    # In the order in which a matrix without names holds them, so that it need not be rearranged.
+    types = {name: schema.types[name] for name in schema.columns()}
     kinds, passed = schema.features.kinds, [one for one in schema.features.declared if isinstance(one, str)]
     computed = [name for name in schema.features.names if name not in passed]
     key = schema.requests.key
