@@ -23,9 +23,9 @@ from varv.fronts.frames import Columns
 from varv.fronts.gateway import Bodies, require_own_site
 from varv.fronts.problems import (
     STATUS,
+    error_headers,
     json_response,
     require_json,
-    retry_headers,
     status_of,
 )
 from varv.kernel.errors import PermissionDenied, VarvError
@@ -131,7 +131,7 @@ def _endpoint(verb: Verb[Any, Any], token: str, bodies: Bodies) -> Callable[[Req
                 return json_response(result, status=207 if getattr(result, "n_refused", 0) else 200)
         except VarvError as error:
             return json_response(
-                {"error": error.described()}, status=status_of(error), headers=retry_headers(error)
+                {"error": error.described()}, status=status_of(error), headers=error_headers(error)
             )
 
     return act

@@ -13,11 +13,13 @@ from varv.kernel.errors import InvalidInput, VarvError
 STATUS = {
     "invalid_input": 400,
     "invalid_declaration": 400,
+    "unauthenticated": 401,
     "permission_denied": 403,
     "not_found": 404,
     "already_exists": 409,
     "conflict": 409,
     "failed_precondition": 409,
+    "rate_limited": 429,
     "corrupt": 500,
     "user_code_failed": 500,
     "internal": 500,
@@ -64,9 +66,11 @@ def _in_json(value: object) -> object:
     return columns_of(value) if isinstance(value, pl.DataFrame) else str(value)
 
 
-def retry_headers(error: VarvError) -> dict[str, str]:
-    """Return when a client should try again, if that helps."""
-    return {"retry-after": "1"} if error.retryable else {}
+def error_headers(error: VarvError) -> dict[str, str]:
+    """Return what a client can do about an error: when to try again, or how to say who it is."""
+    if error.code == "unauthenticated":
+        return {"www-authenticate": "Bearer"}
+    return {"retry-after": str(error.facts.get("retry_after_s", 1))} if error.retryable else {}
 
 
 def require_json(request: Request, *, said: bool = True) -> None:

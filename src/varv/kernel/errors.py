@@ -7,7 +7,9 @@
     ├── AlreadyExists         the name is taken by something else
     ├── Conflict              the thing changed since the caller looked
     ├── FailedPrecondition    right request, wrong state
+    ├── Unauthenticated       nobody knows who the caller is
     ├── PermissionDenied      the caller may not
+    ├── RateLimited           the caller asks for more than its share; retry helps, later
     ├── Unavailable           an engine or server cannot be reached; retry helps
     │   └── Interrupted       it was ended before it was done, and is to be done again
     ├── StorageFull           the disk takes nothing more; it goes on by itself once there is room
@@ -124,10 +126,23 @@ class FailedPrecondition(VarvError):
     code = "failed_precondition"
 
 
+class Unauthenticated(VarvError):
+    """Comes from nobody who is known here."""
+
+    code = "unauthenticated"
+
+
 class PermissionDenied(VarvError):
     """May not be used by this caller."""
 
     code = "permission_denied"
+
+
+class RateLimited(VarvError):
+    """Asks for more than its rate; the fact ``retry_after_s`` says when to try again."""
+
+    code = "rate_limited"
+    retryable = True
 
 
 class Unavailable(VarvError):

@@ -15,7 +15,7 @@ from urllib.parse import quote
 import msgspec
 
 from varv.fronts.inference import oip, scoring, typed
-from varv.fronts.problems import UnsupportedMedia, in_json, not_json, retry_headers, status_of
+from varv.fronts.problems import UnsupportedMedia, error_headers, in_json, not_json, status_of
 from varv.kernel.errors import VarvError
 from varv.serving import Answering, Answers
 
@@ -153,7 +153,7 @@ def refusal(error: VarvError) -> Reply:
     field = error.name if error.kind in ("column", "field") else ""
     body = {**error.described(), "error": str(error), "message": str(error), "field": field}
     body["error_code"] = error.code.upper()
-    return Reply(in_json(body), status_of(error), headers=retry_headers(error))
+    return Reply(in_json(body), status_of(error), headers=error_headers(error))
 
 
 def answer_headers(answered: Answers, request_id: str) -> dict[str, str]:
