@@ -6,7 +6,7 @@ Deadlines and connections are the protocol's, in `app.server.protocol`; what a r
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Container
 from contextlib import asynccontextmanager
 
 from starlette.requests import ClientDisconnect, Request
@@ -97,36 +97,47 @@ def unknown_host(named: bytes) -> VarvError:
     return InvalidInput("host", named.decode("latin-1")[:80], "is not a name of this server", hint=hint)
 
 
-def require_own_site(request: Request) -> None:
+def require_own_site(request: Request, others: Container[bytes] = ()) -> None:
     """Refuse what a browser sends on behalf of a page of another site.
+
+    Parameters
+    ----------
+    others
+        Origins of other sites whose pages may.
 
     Raises
     ------
     PermissionDenied
         If a header says so that no page can change; programs send neither.
     """
-    fetched, origin, host = "none", None, ""
+    fetched, origin, host = b"none", None, b""
     # One pass: on the way of every prediction.
     for name, value in request.scope["headers"]:
         if name == b"sec-fetch-site":
-            fetched = value.decode("latin-1")
+            fetched = value
         elif name == b"origin":
-            origin = value.decode("latin-1").lower()
+            origin = value
         elif name == b"host":
-            host = value.decode("latin-1").lower()
-    require_same_site(request.url.path, fetched, origin, host)
+            host = value
+    require_same_site(request.url.path, fetched, origin, host, others)
 
 
-def require_same_site(path: str, fetched: str, origin: str | None, host: str) -> None:
+def require_same_site(
+    path: str, fetched: bytes, origin: bytes | None, host: bytes, others: Container[bytes] = ()
+) -> None:
     """Refuse what a browser says that a page of another site sends; it raises as `require_own_site`.
 
     Parameters
     ----------
     fetched, origin, host
         The headers ``Sec-Fetch-Site``, "none" if it is absent, ``Origin``, and ``Host``.
+    others
+        Origins of other sites whose pages may.
     """
     # Browsers leave the first header out where the connection is not secure.
-    if fetched not in ("none", "same-origin") or (origin is not None and origin.partition("://")[2] != host):
+    is_own = origin is None or origin.lower().partition(b"://")[2] == host.lower()
+    is_allowed = origin is not None and origin in others
+    if not is_allowed and (not is_own or fetched not in (b"none", b"same-origin")):
         hint = "call the server from its own pages, or from a program"
         raise PermissionDenied("request", path, "comes from a page of another site", hint=hint)
 

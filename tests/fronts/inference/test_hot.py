@@ -18,6 +18,7 @@ from tests.serving.samples import table
 
 import varv
 from varv.features import FeatureEngine, FeatureSet, FeatureStore
+from varv.fronts.access import Door
 from varv.fronts.inference import Inference, create_inference
 from varv.fronts.inference.hot import MOST_ROWS, HotCalls
 from varv.kernel.clock import VirtualClock
@@ -66,8 +67,8 @@ def answering(folder, name="wide") -> Answering:
 class Asked:
     """The hot path and the application over one model each, asked the same."""
 
-    def __init__(self, folder):
-        self.hot_inference, self.inference = Inference(), Inference()
+    def __init__(self, folder, door_of=Door):
+        self.hot_inference, self.inference = Inference(door_of()), Inference(door_of())
         self.hot_inference.models = {ModelName("wide"): answering(folder / "hot")}
         self.inference.models = {ModelName("wide"): answering(folder / "app")}
         self.hot = HotCalls(self.hot_inference, frozenset({"127.0.0.1"}))

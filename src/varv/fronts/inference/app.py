@@ -6,6 +6,7 @@ ones go to a thread, one at a time, so that they hold up each other and nobody e
 
 from __future__ import annotations
 
+import asyncio
 import functools
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -15,14 +16,17 @@ import msgspec
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from varv import __version__
+from varv.fronts.access.deadlines import HEADER, NEVER, deadline_of
 from varv.fronts.encodings import deflated, inflated
 from varv.fronts.gateway import Bodies, require_own_site
 from varv.fronts.inference import about, oip, pages, refusals, scoring, typed
+from varv.fronts.inference.doorway import Doorway, caller_of, response_of, shown_to
 from varv.fronts.inference.forms import (
     Form,
     Given,
@@ -35,8 +39,9 @@ from varv.fronts.inference.forms import (
 )
 from varv.fronts.inference.openapi import document
 from varv.fronts.inference.served import Inference
-from varv.fronts.inference.timing import timed
+from varv.fronts.inference.timing import Visit, timed
 from varv.fronts.problems import json_response
+from varv.kernel.clock import wall_seconds
 from varv.kernel.errors import VarvError
 from varv.serving import Answering, Answers
 
@@ -89,7 +94,8 @@ def create_inference(inference: Inference) -> Starlette:
         Route("/health", served.ready),
         Route("/version", served.version),
     ]
-    return Starlette(routes=routes, exception_handlers={HTTPException: _no_place})
+    doorway = Middleware(Doorway, door=inference.door)
+    return Starlette(routes=routes, middleware=[doorway], exception_handlers={HTTPException: _no_place})
 
 
 async def _no_place(request: Request, error: Exception) -> Response:
@@ -110,7 +116,7 @@ def _told(handler: Handler) -> Handler:
         try:
             return await handler(self, request)
         except VarvError as error:
-            return _response(refusal(error))
+            return response_of(refusal(error))
 
     return answer
 
@@ -143,10 +149,11 @@ class _Protocols:
         return json_response({"ready": ready}, status=200 if ready else 503)
 
     async def models(self, request: Request) -> Response:
-        return json_response({"models": [one.model for one in self._inference.models.values()]})
+        seen = shown_to(request, self._inference)
+        return json_response({"models": [one.model for one in seen.models.values()]})
 
     async def openapi(self, request: Request) -> Response:
-        return json_response(document(self._inference))
+        return json_response(document(shown_to(request, self._inference)))
 
     @_told
     async def model_of_before(self, request: Request) -> Response:
@@ -155,8 +162,9 @@ class _Protocols:
 
     @_told
     async def model(self, request: Request) -> Response:
-        if request.path_params["model"] == "stats" and "stats" not in self._inference.models:
-            several = list(self._inference.models.values())
+        seen = shown_to(request, self._inference)
+        if request.path_params["model"] == "stats" and "stats" not in seen.models:
+            several = list(seen.models.values())
             return json_response(about.statistics(self._inference, several))
         return json_response(about.metadata(self._model(request)))
 
@@ -172,7 +180,7 @@ class _Protocols:
     async def index(self, request: Request) -> Response:
         def answer(body: bytes) -> Response:
             only_ready = oip.decoded(body, IndexRequest).ready if body else False
-            return json_response(about.index(self._inference, only_ready=only_ready))
+            return json_response(about.index(shown_to(request, self._inference), only_ready=only_ready))
 
         return await self._answered(request, answer)
 
@@ -195,7 +203,8 @@ class _Protocols:
 
     def _model(self, request: Request) -> Answering:
         """Return what answers for the model that a path names, and the version if it names one."""
-        return self._inference.version(request.path_params["model"], request.path_params.get("version"))
+        seen = shown_to(request, self._inference)
+        return seen.version(request.path_params["model"], request.path_params.get("version"))
 
     # Answers
 
@@ -204,20 +213,44 @@ class _Protocols:
 
         async def answer(request: Request) -> Response:
             try:
-                given = _given(request)
+                began, given = wall_seconds(), _given(request)
                 form.require(given)
-                return await self._answered(request, lambda body: self._scored(form, given, request, body))
+                waits = request.headers.get(HEADER)
+                deadline = NEVER if waits is None else deadline_of(waits.encode("latin-1"), began)
+                visit = Visit(caller_of(request), began, deadline)
+                return await self._predicted(request, form, given, visit)
             except VarvError as error:
-                return _response(refusal(error))
+                return response_of(refusal(error))
 
         return answer
 
+    async def _predicted(self, request: Request, form: Form, given: Given, visit: Visit) -> Response:
+        """Answer a request for predictions, once its body is there and the door takes it."""
+        inference = self._inference
+        require_own_site(request, inference.door.origins)
+        async with self._bodies.receive(request) as body:
+            name = request.path_params.get("model") or request.headers.get("x-varv-model")
+            began, took_s = wall_seconds(), None
+            inference.door.admit(visit.caller, name or inference.only().model, began)
+            try:
+                if _is_small(request, body):
+                    # So those that came together are known before the first of them is answered.
+                    await asyncio.sleep(0)
+                    response = deflated(request, self._scored(form, given, visit, request, body))
+                    took_s = wall_seconds() - began
+                    return response
+                return await self._in_thread(
+                    request, body, lambda whole: self._scored(form, given, visit, request, whole)
+                )
+            finally:
+                inference.door.done(1, took_s)
+
     @_told
     async def infer_version(self, request: Request) -> Response:
-        self._model(request)
+        self._inference.version(request.path_params["model"], request.path_params["version"])
         raise refusals.not_choosable(request.path_params["version"])
 
-    def _scored(self, form: Form, given: Given, request: Request, body: bytes) -> Response:
+    def _scored(self, form: Form, given: Given, visit: Visit, request: Request, body: bytes) -> Response:
         name = request.path_params.get("model") or request.headers.get("x-varv-model", "")
         answering = self._inference.model(name) if name else self._inference.only()
 
@@ -225,26 +258,36 @@ class _Protocols:
             return form.write(asked, answering, answered)
 
         read = partial(form.read, body, given, answering)
-        return _response(timed(self._inference, answering, read, write))
+        return response_of(timed(self._inference, answering, visit, read, write))
 
-    def tried(self, answering: Answering, columns: scoring.Columns) -> dict[str, Any]:
+    def tried(self, answering: Answering, columns: scoring.Columns, visit: Visit) -> dict[str, Any]:
         """Answer what a person has typed into the page; it is a request like any other."""
 
         def write(asked: oip.Asked, answered: Answers) -> dict[str, Any]:
             return typed.written(asked, answering, answered)
 
-        return timed(self._inference, answering, lambda: oip.Asked(columns, oip.id_of(""), ()), write)
+        return timed(self._inference, answering, visit, lambda: oip.Asked(columns, oip.id_of(""), ()), write)
 
     async def _answered(self, request: Request, answer: Callable[[bytes], Response]) -> Response:
-        require_own_site(request)
+        require_own_site(request, self._inference.door.origins)
         async with self._bodies.receive(request) as body:
-            if len(body) <= INLINE_BYTES and "content-encoding" not in request.headers:
+            if _is_small(request, body):
                 return deflated(request, answer(body))
-            async with self._inference.large:
-                return await run_in_threadpool(self._answer_large, request, body, answer)
+            return await self._in_thread(request, body, answer)
+
+    async def _in_thread(
+        self, request: Request, body: bytes, answer: Callable[[bytes], Response]
+    ) -> Response:
+        async with self._inference.large:
+            return await run_in_threadpool(self._answer_large, request, body, answer)
 
     def _answer_large(self, request: Request, body: bytes, answer: Callable[[bytes], Response]) -> Response:
         return deflated(request, answer(inflated(request, body, self._bodies.most_bytes)))
+
+
+def _is_small(request: Request, body: bytes) -> bool:
+    """Return whether a request is answered on the event loop."""
+    return len(body) <= INLINE_BYTES and "content-encoding" not in request.headers
 
 
 def _given(request: Request) -> Given:
@@ -255,7 +298,3 @@ def _given(request: Request) -> Given:
         headers.get(oip.JSON_BYTES),
         headers.get("x-request-id", ""),
     )
-
-
-def _response(reply: Reply) -> Response:
-    return Response(reply.body, reply.status, dict(reply.headers), media_type=reply.content_type)

@@ -3,7 +3,8 @@
 A body is a JSON text, or one followed by the bytes of its tensors in their order; a header says where they
 begin. Whoever gets bytes asks for them: for all outputs, or for one of them.
 
-Sources: the protocol's ``inference_rest``, and Triton's extensions ``binary_data`` and ``classification``.
+Sources: the protocol's ``inference_rest``, and Triton's extensions ``binary_data``, ``classification`` and
+``schedule_policy``, of which ``timeout`` is taken.
 """
 
 from __future__ import annotations
@@ -74,6 +75,13 @@ class Asked(NamedTuple):
     id: str
     outputs: tuple[Wanted, ...]
     """Nothing for all of them, in JSON."""
+    timeout_us: int = 0
+    """How long the caller waits for the answer; 0 for as long as it takes."""
+
+    @property
+    def n_rows(self) -> int:
+        """How many rows are asked for."""
+        return len(next(iter(self.columns.values()), ()))
 
 
 class Said(NamedTuple):
@@ -155,7 +163,8 @@ def understood(asked: InferRequest, data: memoryview, answering: Answering) -> A
     """
     columns = _columns(asked.inputs, data, answering)
     wanted = _wanted(asked, answering) if asked.outputs or asked.parameters else ()
-    return Asked(columns, id_of(asked.id), wanted)
+    timeout_us = _timeout_us(asked.parameters) if asked.parameters else 0
+    return Asked(columns, id_of(asked.id), wanted, timeout_us)
 
 
 class Shown(msgspec.Struct, omit_defaults=True):
@@ -373,6 +382,13 @@ def _wanted(asked: InferRequest, answering: Answering) -> tuple[Wanted, ...]:
         binary = _flag(output.parameters, "binary_data", default=all_binary)
         found.append(Wanted(output.name, binary, n_classes))
     return tuple(found)
+
+
+def _timeout_us(parameters: Mapping[str, Any]) -> int:
+    timeout = parameters.get("timeout", 0)
+    if type(timeout) is not int or not 0 <= timeout < 1 << 63:
+        raise InvalidInput("field", "timeout", "is no time to wait", hint="send whole microseconds")
+    return timeout
 
 
 def _flag(parameters: Mapping[str, Any], name: str, *, default: bool) -> bool:

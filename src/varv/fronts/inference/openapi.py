@@ -66,7 +66,15 @@ def document(inference: Inference) -> Described:
         },
     }
     info = {"title": "varv, predictions", "version": __version__}
-    return {"openapi": "3.1.0", "info": info, "paths": paths, "components": {"schemas": components}}
+    token = {"token": {"type": "http", "scheme": "bearer"}}
+    return {
+        "openapi": "3.1.0",
+        "info": info,
+        "paths": paths,
+        "components": {"schemas": components, "securitySchemes": token},
+        # Whoever reads this knows whether one is needed.
+        "security": [{}, {"token": []}],
+    }
 
 
 def _predict(answering: Answering) -> Described:

@@ -20,14 +20,17 @@ from starlette.routing import Route
 
 from varv.fronts.gateway import Bodies, require_own_site
 from varv.fronts.inference import typed
+from varv.fronts.inference.doorway import caller_of, shown_to
 from varv.fronts.inference.scoring import Columns, parsed
 from varv.fronts.inference.served import Inference
+from varv.fronts.inference.timing import Visit
 from varv.fronts.problems import status_of
+from varv.kernel.clock import wall_seconds
 from varv.kernel.errors import InvalidInput, VarvError
 from varv.serving import Answering
 
 MOST_BYTES = 64 << 10
-Tried = Callable[[Answering, Columns], dict[str, Any]]
+Tried = Callable[[Answering, Columns, Visit], dict[str, Any]]
 
 
 def routes(inference: Inference, tried: Tried) -> list[Route]:
@@ -44,31 +47,40 @@ def routes(inference: Inference, tried: Tried) -> list[Route]:
         return RedirectResponse("/docs")
 
     def overview(request: Request) -> Response:
-        return _page("try_overview.html", inference, request, title="Predictions")
+        return _page("try_overview.html", shown_to(request, inference), request, title="Predictions")
 
     def form(request: Request) -> Response:
+        seen = shown_to(request, inference)
         try:
-            answering = inference.model(request.path_params["model"])
+            answering = seen.model(request.path_params["model"])
         except VarvError as error:
-            return _problem(inference, request, error)
-        return _form(inference, request, answering, typed.example_row(answering))
+            return _problem(seen, request, error)
+        return _form(seen, request, answering, typed.example_row(answering))
 
     async def ask(request: Request) -> Response:
+        seen, caller = shown_to(request, inference), caller_of(request)
         try:
             require_own_site(request)
-            answering = inference.model(request.path_params["model"])
+            answering = seen.model(request.path_params["model"])
             async with bodies.receive(request) as body:
                 given = _fields(body)
+            visit = Visit(caller, wall_seconds())
+            inference.door.admit(caller, answering.model, visit.began)
         except VarvError as error:
-            return await run_in_threadpool(_problem, inference, request, error)
-        return await run_in_threadpool(answered, request, answering, given)
-
-    def answered(request: Request, answering: Answering, given: dict[str, str]) -> Response:
+            return await run_in_threadpool(_problem, seen, request, error)
         try:
-            answer = tried(answering, _columns(given, answering))
+            return await run_in_threadpool(answered, request, seen, answering, given, visit)
+        finally:
+            inference.door.done()
+
+    def answered(
+        request: Request, seen: Inference, answering: Answering, given: dict[str, str], visit: Visit
+    ) -> Response:
+        try:
+            answer = tried(answering, _columns(given, answering), visit)
         except VarvError as error:
-            return _form(inference, request, answering, given, problem=error)
-        return _form(inference, request, answering, given, answer=answer)
+            return _form(seen, request, answering, given, problem=error)
+        return _form(seen, request, answering, given, answer=answer)
 
     return [
         Route("/", first),

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import threading
 from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from varv.fronts.access import Door
 from varv.fronts.inference.counts import Counts
 from varv.kernel.clock import Instant, iso
 from varv.kernel.errors import InvalidInput, NotFound, Unavailable
@@ -101,9 +103,16 @@ class Took(NamedTuple):
 
 
 class Inference:
-    """What answers for each model, once there is something that can."""
+    """What answers for each model, once there is something that can.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    door
+        Says who may ask; everybody by default.
+    """
+
+    def __init__(self, door: Door | None = None) -> None:
+        self.door = door or Door()
         self.models: dict[ModelName, Answering] = {}
         self.large = asyncio.Semaphore(1)
         """Large requests wait for each other, however they came."""
@@ -117,6 +126,15 @@ class Inference:
     def ready(self) -> bool:
         """Whether requests are answered, of every model."""
         return bool(self.models) and all(one.versions for one in self.models.values())
+
+    def shown_to(self, models: frozenset[str] | None) -> Inference:
+        """Return what somebody sees of it who may know of these models only; None for all."""
+        if models is None:
+            return self
+        shown = copy.copy(self)
+        shown.models = {name: one for name, one in self.models.items() if name in models}
+        shown.retired = {name: at for name, at in self.retired.items() if name in models}
+        return shown
 
     def model(self, name: str) -> Answering:
         """Return what answers for a model.

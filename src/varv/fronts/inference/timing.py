@@ -1,10 +1,15 @@
-"""One request from its bytes to its answer, with what each stage took."""
+"""One request from its bytes to its answer, with what each stage took.
+
+Between the two it is asked whether somebody still waits for it, and whether its rows may be so many.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
+from varv.fronts.access import Caller, Door
+from varv.fronts.access.deadlines import NEVER, sooner, too_late
 from varv.fronts.inference.oip import Asked
 from varv.fronts.inference.served import Inference, Took
 from varv.kernel.clock import SystemClock, wall_seconds
@@ -15,9 +20,30 @@ Answer = TypeVar("Answer")
 _CLOCK = SystemClock()
 
 
+class Visit(NamedTuple):
+    """A request that was taken: from whom, since when, and until when its answer is waited for."""
+
+    caller: Caller
+    began: float
+    deadline: float = NEVER
+
+    def require_time(self, door: Door, now: float) -> None:
+        """Refuse a request that nobody waits for any more.
+
+        Raises
+        ------
+        DeadlineExceeded
+            If its deadline has passed.
+        """
+        if self.deadline <= now:
+            door.refused("deadline", self.caller)
+            raise too_late(self.began, now)
+
+
 def timed(
     inference: Inference,
     answering: Answering,
+    visit: Visit,
     read: Callable[[], Asked],
     write: Callable[[Asked, Answers], Answer],
 ) -> Answer:
@@ -30,8 +56,10 @@ def timed(
     """
     statistics, began = inference.statistics[answering.model], wall_seconds()
     try:
+        visit.require_time(inference.door, began)
         asked = read()
         known = wall_seconds()
+        admit(inference.door, visit, asked, known)
         answered = answering.answer(asked.columns, asked.id)
         found = wall_seconds()
         answer = write(asked, answered)
@@ -43,3 +71,20 @@ def timed(
     call = Took(answer_s=found - known, write_s=ended - found)
     statistics.answered([Took(known - began)], [answered], call, at)
     return answer
+
+
+def admit(door: Door, visit: Visit, asked: Asked, now: float) -> None:
+    """Take a request whose body is known, or refuse it.
+
+    Raises
+    ------
+    RateLimited
+        If its rows are more than its caller's rate allows.
+    DeadlineExceeded
+        If its deadline has passed.
+    """
+    if visit.caller.limit is not None:
+        door.admit_rows(visit.caller, asked.n_rows, now)
+    if asked.timeout_us:
+        visit = visit._replace(deadline=sooner(visit.deadline, visit.began, asked.timeout_us))
+    visit.require_time(door, now)

@@ -1,7 +1,7 @@
 """Calls over gRPC, each answered as its request over REST would be.
 
 A small request is answered on the event loop, a large one in a thread, as over REST. Tensors that came as
-bytes are answered as bytes, typed ones typed.
+bytes are answered as bytes, typed ones typed. The metadata of a call are to the door what headers are.
 """
 
 from __future__ import annotations
@@ -9,12 +9,14 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import grpc
 import grpc.aio
 
 from varv import __version__
+from varv.fronts.access import Caller, Door
+from varv.fronts.access.deadlines import HEADER, NEVER, deadline_of
 from varv.fronts.inference import about, oip, refusals
 from varv.fronts.inference.rpc.messages import (
     ACTS,
@@ -29,25 +31,33 @@ from varv.fronts.inference.rpc.messages import (
 )
 from varv.fronts.inference.served import Inference
 from varv.fronts.inference.tensors import bytes_of
-from varv.fronts.inference.timing import timed
+from varv.fronts.inference.timing import Visit, timed
+from varv.fronts.problems import error_headers
+from varv.kernel.clock import wall_seconds
 from varv.kernel.errors import InvalidInput, VarvError
 from varv.serving import Answering, Answers
 
+Context = grpc.aio.ServicerContext[Any, Any]
 INLINE_BYTES = 16 << 10
 WATCH_S = 1.0
 _STATUS = {
     "invalid_input": grpc.StatusCode.INVALID_ARGUMENT,
+    "unauthenticated": grpc.StatusCode.UNAUTHENTICATED,
     "permission_denied": grpc.StatusCode.PERMISSION_DENIED,
     "not_found": grpc.StatusCode.NOT_FOUND,
     "already_exists": grpc.StatusCode.ALREADY_EXISTS,
     "conflict": grpc.StatusCode.ABORTED,
     "failed_precondition": grpc.StatusCode.FAILED_PRECONDITION,
+    "rate_limited": grpc.StatusCode.RESOURCE_EXHAUSTED,
     "unavailable": grpc.StatusCode.UNAVAILABLE,
     "interrupted": grpc.StatusCode.UNAVAILABLE,
     "storage_full": grpc.StatusCode.RESOURCE_EXHAUSTED,
     "deadline_exceeded": grpc.StatusCode.DEADLINE_EXCEEDED,
 }
 """gRPC's status of each error code; of all others it is internal."""
+_OPEN = frozenset({"ServerLive", "ServerReady", "Check"})
+"""What probes ask, who have no token."""
+_PREDICTS = frozenset({"ModelInfer", "ModelStreamInfer"})
 _CONTENTS = {
     "BOOL": "bool_contents",
     **dict.fromkeys(("INT8", "INT16", "INT32"), "int_contents"),
@@ -80,11 +90,10 @@ def create_server(inference: Inference, *, most_bytes: int, most_calls: int) -> 
     calls = _Calls(inference)
     made = messages()
     acts = {
-        act: _handler(getattr(calls, act), made[request_of(act)], streams=act == "ModelStreamInfer")
-        for act in ACTS
+        act: _handler(calls, act, made[request_of(act)], streams=act == "ModelStreamInfer") for act in ACTS
     }
     health = {
-        "Check": _handler(calls.Check, made["HealthCheckRequest"]),
+        "Check": _handler(calls, "Check", made["HealthCheckRequest"]),
         "Watch": grpc.unary_stream_rpc_method_handler(
             calls.Watch,  # type: ignore[bad-argument-type]
             made["HealthCheckRequest"].FromString,
@@ -100,54 +109,104 @@ def create_server(inference: Inference, *, most_bytes: int, most_calls: int) -> 
     return server
 
 
-def _handler(act: Callable[..., Any], request: Any, *, streams: bool = False) -> Any:
+def _handler(calls: _Calls, name: str, request: Any, *, streams: bool = False) -> Any:
+    act = getattr(calls, name)
     if streams:
         return grpc.stream_stream_rpc_method_handler(act, request.FromString, _serialized)
-    return grpc.unary_unary_rpc_method_handler(_told(act), request.FromString, _serialized)
+    told = _told(calls.door, name, act)
+    return grpc.unary_unary_rpc_method_handler(told, request.FromString, _serialized)
 
 
 def _serialized(message: Any) -> bytes:
     return message.SerializeToString()
 
 
-def _told(act: Callable[..., Any]) -> Callable[..., Any]:
-    """Return an act with our errors as statuses."""
+def _told(door: Door, name: str, act: Callable[..., Any]) -> Callable[..., Any]:
+    """Return an act for those who may do it, with our errors as statuses."""
 
-    async def answer(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
+    async def answer(request: Any, context: Context) -> Any:
         try:
-            return await act(request)
+            visit = _visit(door, name, context)
+            response = await act(request, visit)
         except VarvError as error:
-            status = _STATUS.get(error.code, grpc.StatusCode.INTERNAL)
-            await context.abort(status, str(error))
+            await _abort(door, context, error)
+        _tell_limit(context, visit.caller)
+        return response
 
     return answer
+
+
+def _visit(door: Door, name: str, context: Context) -> Visit:
+    """Return from whom a call is, and until when its answer is waited for.
+
+    Raises
+    ------
+    Unauthenticated, PermissionDenied
+        If its caller may not make it.
+    InvalidInput
+        If its metadata say the time in another form.
+    """
+    began, left_s = wall_seconds(), context.time_remaining()
+    caller = _caller(door, context)
+    if name not in _OPEN:
+        door.require(caller, "predict" if name in _PREDICTS else "read")
+    deadline, waits = NEVER if left_s is None else began + left_s, _said(context, HEADER)
+    if waits is not None:
+        deadline = min(deadline, deadline_of(waits, began))
+    return Visit(caller, began, deadline)
+
+
+def _caller(door: Door, context: Context) -> Caller:
+    return door.callers[_said(context, "authorization")]
+
+
+def _said(context: Context, name: str) -> bytes | None:
+    """Return what the metadata of a call say under a name."""
+    for known_as, value in context.invocation_metadata() or ():
+        if known_as == name:
+            return value.encode() if isinstance(value, str) else value
+    return None
+
+
+async def _abort(door: Door, context: Context, error: VarvError) -> NoReturn:
+    """End a call with an error, and with what HTTP says of it in headers."""
+    limit = _caller(door, context).limit
+    metadata = (*error_headers(error).items(), *(() if limit is None else limit.headers))
+    await context.abort(_STATUS.get(error.code, grpc.StatusCode.INTERNAL), str(error), metadata)
+    raise error
+
+
+def _tell_limit(context: Context, caller: Caller) -> None:
+    if caller.limit is not None:
+        context.set_trailing_metadata(caller.limit.headers)
 
 
 class _Calls:
     """What may be called; each is named as the protocol names it."""
 
     def __init__(self, inference: Inference) -> None:
+        self.door = inference.door
         self._inference = inference
         self._large = asyncio.Semaphore(1)
         self._made = messages()
 
-    async def ServerLive(self, _: Any) -> Any:
+    async def ServerLive(self, _: Any, visit: Visit) -> Any:
         return self._made["ServerLiveResponse"](live=True)
 
-    async def ServerReady(self, _: Any) -> Any:
+    async def ServerReady(self, _: Any, visit: Visit) -> Any:
         return self._made["ServerReadyResponse"](ready=self._inference.ready)
 
-    async def ModelReady(self, request: Any) -> Any:
-        ready = bool(self._model(request).versions)
+    async def ModelReady(self, request: Any, visit: Visit) -> Any:
+        ready = bool(self._model(request, visit).versions)
         return self._made["ModelReadyResponse"](ready=ready)
 
-    async def ServerMetadata(self, _: Any) -> Any:
+    async def ServerMetadata(self, _: Any, visit: Visit) -> Any:
         return self._made["ServerMetadataResponse"](
             name="varv", version=__version__, extensions=about.EXTENSIONS
         )
 
-    async def ModelMetadata(self, request: Any) -> Any:
-        told = about.metadata(self._model(request))
+    async def ModelMetadata(self, request: Any, visit: Visit) -> Any:
+        told = about.metadata(self._model(request, visit))
         tensor = self._made["TensorMetadata"]
         tensors = {
             kind: [
@@ -159,8 +218,8 @@ class _Calls:
             name=told["name"], versions=told["versions"], platform=told["platform"], **tensors
         )
 
-    async def ModelConfig(self, request: Any) -> Any:
-        told = about.configuration(self._model(request))
+    async def ModelConfig(self, request: Any, visit: Visit) -> Any:
+        told = about.configuration(self._model(request, visit))
         tensors = {
             kind: [
                 self._made[f"Model{kind.title()}"](
@@ -177,35 +236,52 @@ class _Calls:
         )
         return self._made["ModelConfigResponse"](config=config)
 
-    async def ModelStatistics(self, request: Any) -> Any:
-        several = [self._model(request)] if request.name else list(self._inference.models.values())
+    async def ModelStatistics(self, request: Any, visit: Visit) -> Any:
+        shown = self._inference.shown_to(visit.caller.models)
+        several = [self._model(request, visit)] if request.name else list(shown.models.values())
         return _filled(self._made["ModelStatisticsResponse"](), about.statistics(self._inference, several))
 
-    async def RepositoryIndex(self, request: Any) -> Any:
-        found = about.index(self._inference, only_ready=request.ready)
+    async def RepositoryIndex(self, request: Any, visit: Visit) -> Any:
+        shown = self._inference.shown_to(visit.caller.models)
+        found = about.index(shown, only_ready=request.ready)
         return _filled(self._made["RepositoryIndexResponse"](), {"models": found})
 
-    async def RepositoryModelLoad(self, request: Any) -> Any:
+    async def RepositoryModelLoad(self, request: Any, visit: Visit) -> Any:
+        self.door.require(visit.caller, "read", request.model_name)
         refusals.require_loadable(self._inference.model(request.model_name), given=bool(request.parameters))
         return self._made["RepositoryModelLoadResponse"]()
 
-    async def RepositoryModelUnload(self, request: Any) -> Any:
+    async def RepositoryModelUnload(self, request: Any, visit: Visit) -> Any:
+        self.door.require(visit.caller, "read", request.model_name)
         raise refusals.not_unloadable(self._inference.model(request.model_name))
 
-    async def ModelInfer(self, request: Any) -> Any:
-        if request.ByteSize() <= INLINE_BYTES:
-            return self._infer(request)
-        async with self._large:
-            return await asyncio.to_thread(self._infer, request)
+    async def ModelInfer(self, request: Any, visit: Visit) -> Any:
+        self.door.admit(visit.caller, request.model_name, visit.began)
+        took_s = None
+        try:
+            if request.ByteSize() > INLINE_BYTES:
+                async with self._large:
+                    return await asyncio.to_thread(self._infer, request, visit)
+            # So those that came together are known before the first of them is answered.
+            await asyncio.sleep(0)
+            response = self._infer(request, visit)
+            took_s = wall_seconds() - visit.began
+            return response
+        finally:
+            self.door.done(1, took_s)
 
-    async def ModelStreamInfer(
-        self, requests: AsyncIterator[Any], _: grpc.aio.ServicerContext[Any, Any]
-    ) -> AsyncIterator[Any]:
+    async def ModelStreamInfer(self, requests: AsyncIterator[Any], context: Context) -> AsyncIterator[Any]:
         """Answer each request of a stream in its turn; one that is wrong ends nothing."""
         answer = self._made["ModelStreamInferResponse"]
+        try:
+            visit = _visit(self.door, "ModelStreamInfer", context)
+        except VarvError as error:
+            await _abort(self.door, context, error)
+        _tell_limit(context, visit.caller)
         async for request in requests:
+            visit = visit._replace(began=wall_seconds())
             try:
-                yield answer(infer_response=await self.ModelInfer(request))
+                yield answer(infer_response=await self.ModelInfer(request, visit))
             except VarvError as error:
                 yield answer(
                     error_message=str(error),
@@ -214,14 +290,14 @@ class _Calls:
                     ),
                 )
 
-    async def Check(self, request: Any) -> Any:
+    async def Check(self, request: Any, visit: Visit) -> Any:
         status = self._health(request.service)
         if status == SERVICE_UNKNOWN:
             # So the health protocol has it for a single question.
             raise refusals.no_service(request.service)
         return self._made["HealthCheckResponse"](status=status)
 
-    async def Watch(self, request: Any, _: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[Any]:
+    async def Watch(self, request: Any, _: Context) -> AsyncIterator[Any]:
         """Say how it is, and again whenever that changes."""
         last = None
         while True:
@@ -236,10 +312,11 @@ class _Calls:
             return SERVICE_UNKNOWN
         return SERVING if self._inference.ready else NOT_SERVING
 
-    def _model(self, request: Any) -> Answering:
+    def _model(self, request: Any, visit: Visit) -> Answering:
+        self.door.require(visit.caller, "read", request.name)
         return self._inference.version(request.name, request.version)
 
-    def _infer(self, request: Any) -> Any:
+    def _infer(self, request: Any, visit: Visit) -> Any:
         answering = self._inference.version(request.model_name, request.model_version)
         if request.model_version:
             raise refusals.not_choosable(request.model_version)
@@ -253,7 +330,7 @@ class _Calls:
         def write(asked: oip.Asked, answered: Answers) -> Any:
             return self._written(oip.said(asked, answering, answered), raw=raw)
 
-        return timed(self._inference, answering, read, write)
+        return timed(self._inference, answering, visit, read, write)
 
     def _written(self, told: oip.Answer, *, raw: bool) -> Any:
         made = self._made
@@ -305,7 +382,9 @@ def _asked(request: Any) -> oip.InferRequest:
         for number, tensor in enumerate(request.inputs)
     ]
     outputs = [oip.Output(one.name, _parameters(one.parameters)) for one in request.outputs]
-    return oip.InferRequest(inputs=inputs, id=request.id, outputs=outputs)
+    # Of the others none says anything here: tensors are answered as they came.
+    waits = _parameters({name: one for name, one in request.parameters.items() if name == "timeout"})
+    return oip.InferRequest(inputs=inputs, id=request.id, parameters=waits, outputs=outputs)
 
 
 def _values(tensor: Any) -> list[Any]:
