@@ -136,6 +136,7 @@ def _settings() -> Iterable[str]:
     hints = typing.get_type_hints(Settings)
     for field in dataclasses.fields(Settings):
         default = str(field.default) or "empty"
+        default = default.lower() if isinstance(field.default, bool) else default
         variable = f"VARV_{field.name.upper()}"
         kind = hints[field.name].__name__
         yield f"| `{field.name}` | `{variable}` | {kind} | {default} | {told[field.name]} |"

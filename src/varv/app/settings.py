@@ -2,6 +2,7 @@
 
 The order is: built-in defaults, then ``varv.toml``, then ``VARV_*`` variables, then flags; the later one
 wins. A name that nobody knows is an error, since a setting that is silently ignored is worse than none.
+Clients of the data plane stand in the file too, and are read by `app.clients`.
 """
 
 from __future__ import annotations
@@ -9,14 +10,15 @@ from __future__ import annotations
 import ctypes
 import difflib
 import os
-import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from varv.kernel.errors import InvalidInput, NotFound
+from varv.app.clients import TABLE, clients_of, tables_in
+from varv.fronts.access.cors import Origins
+from varv.kernel.errors import InvalidInput
 from varv.kernel.sizes import size_bytes
 
 FILE = "varv.toml"
@@ -38,6 +40,9 @@ class Settings:
     allowed_hosts: str = ""
     """Further names by which both servers may be called, with commas between. A server on ``0.0.0.0`` may
     be called by any name until one is set."""
+    allowed_origins: str = ""
+    """Sites whose pages may ask the data plane from a browser, such as ``https://shop.example``, with commas
+    between."""
     port: int = 8400
     """The port of the control plane: console and API."""
     inference_port: int = 8480
@@ -65,6 +70,9 @@ class Settings:
     """How much memory one fit may use, all its processes together, unless its ``Train`` says ``memory``."""
     training_nice: int = 10
     """How far trainings stand back behind what serves, as ``nice`` counts: 0 is not at all, 19 the most."""
+    deprecate_v1: bool = False
+    """Whether answers of KServe's first protocol say that it is not to be used any more, and what follows
+    it."""
     log_format: str = "text"
     """``text`` for people, ``json`` for machines."""
     fault: str = ""
@@ -82,6 +90,8 @@ class Loaded:
 
     settings: Settings
     sources: Mapping[str, str]
+    file: Path = Path(FILE)
+    """The ``varv.toml`` that was read, or that would be if there were one."""
 
 
 def load_settings(
@@ -117,17 +127,16 @@ def load_settings(
     home = Path(str(given_flags.get("home", from_environ.get("home", (Settings.home, ""))[0])))
     values: dict[str, object] = {}
     sources = {field.name: "default" for field in fields(Settings)}
-    for place in dict.fromkeys([home.parent / FILE, folder / FILE]):
-        if place.is_file():
-            for name, value in _from_file(place).items():
-                values[name], sources[name] = value, str(place)
-            break
+    places = [home.parent / FILE, folder / FILE]
+    file = next((place for place in places if place.is_file()), places[0])
+    for name, value in _from_file(file).items() if file.is_file() else ():
+        values[name], sources[name] = value, str(file)
     for name, (value, variable) in from_environ.items():
         values[name], sources[name] = value, variable
     for name, value in given_flags.items():
         values[name], sources[name] = value, f"--{name.replace('_', '-')}"
     typed = {name: _typed(name, value, sources[name]) for name, value in values.items()}
-    return Loaded(Settings(**typed), sources)
+    return Loaded(Settings(**typed), sources, file)
 
 
 def plain(settings: Settings) -> dict[str, str | int | float]:
@@ -140,14 +149,9 @@ def plain(settings: Settings) -> dict[str, str | int | float]:
 
 
 def _from_file(place: Path) -> Mapping[str, object]:
-    try:
-        found = tomllib.loads(place.read_text())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InvalidInput(
-            "settings", place.name, "is not TOML", why=str(error), hint="correct the line that is named"
-        ) from None
-    except OSError as error:
-        raise NotFound("settings", place.name, "cannot be read", why=str(error)) from None
+    found = tables_in(place)
+    # A server reads them again with each change; here it is seen to that they are sound.
+    clients_of(found.pop(TABLE, {}), str(place))
     for name in found:
         _require_known(name, place.name)
     if isinstance(project := found.get("project"), str) and project:
@@ -184,13 +188,15 @@ _LIMITS: dict[str, tuple[float, float]] = {
     "training_time_s": (1, 31_536_000),
     "training_nice": (0, 19),
 }
-_MAY_BE_EMPTY = {"token", "fault", "allowed_hosts", "project"}
+_MAY_BE_EMPTY = {"token", "fault", "allowed_hosts", "allowed_origins", "project"}
 _SIZES = {"training_memory"}
 _CHOICES = {"log_format": ("text", "json"), "capture": ("when_possible", "required")}
 
 
 def _typed(name: str, value: object, source: str) -> Any:
     kind = type(getattr(Settings, name))
+    if kind is bool:
+        return _truth(name, value, source)
     if kind in (int, float):
         return _number(name, value, source, whole=kind is int)
     if not isinstance(value, str | Path) or (name not in _MAY_BE_EMPTY and not str(value)):
@@ -199,13 +205,23 @@ def _typed(name: str, value: object, source: str) -> Any:
         hint = f"write {' or '.join(_CHOICES[name])}"
         raise InvalidInput("setting", name, f"is {str(value)[:40]!r}", source=source, hint=hint)
     if name in _SIZES:
-        _require_size(name, str(value), source)
+        _require_sound(name, str(value), source, size_bytes)
+    if name == "allowed_origins":
+        _require_sound(name, str(value), source, Origins)
     return str(value) if kind is str else Path(value)
 
 
-def _require_size(name: str, value: str, source: str) -> None:
+def _truth(name: str, value: object, source: str) -> bool:
+    said = str(value).lower()
+    if said not in ("true", "false"):
+        hint = "write true or false"
+        raise InvalidInput("setting", name, "is not valid", given=said[:60], source=source, hint=hint)
+    return said == "true"
+
+
+def _require_sound(name: str, value: str, source: str, read: Callable[[str], object]) -> None:
     try:
-        size_bytes(value)
+        read(value)
     except InvalidInput as error:
         raise InvalidInput(
             "setting", name, error.problem, given=value[:60], source=source, hint=error.hint

@@ -83,6 +83,8 @@ def apply(options: argparse.Namespace, loaded: Loaded) -> int:
     )
 
     def blocks() -> list[Block]:
+        if found.number is None and found.lines:
+            return [*map(Line, found.lines), Line("the declaration is what is on record")]
         if found.number is None:
             return [Line("nothing to do: the declaration is what is on record")]
         done = f"change {found.number} is in force; what it computes and trains goes on, see varv status"

@@ -27,6 +27,7 @@ MODULES = {
     "retrain": "telling",
     "register": "telling",
     "cancel": "telling",
+    "token": "tokens",
 }
 """Where each command is; only that is imported, since dataframes and servers take their time."""
 

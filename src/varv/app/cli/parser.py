@@ -176,6 +176,8 @@ def _add_writing(add: Any) -> None:
     cancel = add("cancel", "end the training that is under way", _CANCEL)
     cancel.add_argument("model", help="which model")
     cancel.add_argument("--reason", default="", help="kept in the ledger")
+    token = add("token", "make a token with which a client asks for predictions", _TOKEN)
+    token.add_argument("client", help="its name in varv.toml")
 
 
 def _add_retiring(command: argparse.ArgumentParser) -> None:
@@ -314,6 +316,10 @@ free, and waits otherwise.
 """
 _CANCEL = """End the training that is under way, in its process and all that it started. It fails with who
 ended it and why, counts as no failure of its code, and is not tried again; the next trigger trains anew.
+"""
+_TOKEN = """Print a new token, which is stored nowhere and not shown again, and the lines of varv.toml that
+let whoever has it ask the data plane. Once one client is declared, requests without a token are refused. A
+server that runs reads the lines with varv apply.
 """
 _LOGS = """Show what the training of a version printed, its standard output and error together; of much, the
 beginning and the end. Also while varv up trains it.

@@ -109,4 +109,5 @@ def up(options: argparse.Namespace, loaded: Loaded) -> int:
     from varv.project.planned import Retirement
 
     retire = Retirement(models=tuple(options.retire), despite_traffic=options.despite_traffic)
-    return serve(place_of(options, loaded.settings), loaded.settings, model=options.model, retire=retire)
+    project = place_of(options, loaded.settings)
+    return serve(project, loaded.settings, model=options.model, retire=retire, clients=loaded.file)

@@ -22,7 +22,12 @@ MOST_NAMED = 100
 """Refused rows that an answer names, as a server does."""
 
 
-def connect(url: str = "http://127.0.0.1:8400", token: str | None = None, timeout: float = 60.0) -> Server:
+def connect(
+    url: str = "http://127.0.0.1:8400",
+    token: str | None = None,
+    timeout: float = 60.0,
+    inference_token: str | None = None,
+) -> Server:
     """Return a running server, to be read like a home and asked to act.
 
     Parameters
@@ -33,6 +38,8 @@ def connect(url: str = "http://127.0.0.1:8400", token: str | None = None, timeou
         What `varv up` was started with, if anything; needed for what changes something.
     timeout
         How many seconds to wait for a connection, and for each part of an answer.
+    inference_token
+        That of a client in ``varv.toml``, if there are any; needed for predictions.
 
     Raises
     ------
@@ -55,7 +62,7 @@ def connect(url: str = "http://127.0.0.1:8400", token: str | None = None, timeou
         undone.callback(client.close)
         health = _told(client)
         undone.pop_all()
-    return Server(client, health, token=token or "", timeout_s=timeout)
+    return Server(client, health, token=inference_token or "", timeout_s=timeout)
 
 
 class Server(ReadableHome):
@@ -76,7 +83,8 @@ class Server(ReadableHome):
         source = RemoteSource(client)
         super().__init__(source)
         self._remote = source
-        self._inference = Client(_beside(client.url, health.inference_port), timeout_s=timeout_s)
+        beside = _beside(client.url, health.inference_port)
+        self._inference = Client(beside, token=token, timeout_s=timeout_s)
 
     def __repr__(self) -> str:
         return f"<varv server {self.place}>"

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from varv.app.server.wire import (
     Accept,
+    Access,
     Count,
     Drain,
     Keep,
@@ -66,6 +67,8 @@ class Workers:
         The address at which they answer calls over gRPC; nothing if there are none.
     hosts
         The names by which requests may call them; None allows any.
+    access
+        Who may ask.
     n_workers, max_rows, capture_required, capture_window_ms
         How many there are, how large a request may be, whether one that cannot be captured is refused, and
         how long what is captured may take to reach the disk.
@@ -81,6 +84,7 @@ class Workers:
         *,
         grpc: str = "",
         hosts: frozenset[str] | None,
+        access: Access | None = None,
         n_workers: int,
         max_rows: int,
         capture_required: bool = False,
@@ -93,6 +97,8 @@ class Workers:
         self._grpc = grpc
         self._clock = clock
         self._hosts = hosts
+        self.access = access or Access()
+        """Who may ask."""
         self._max_rows = max_rows
         self._capture_required = capture_required
         self._capture_window_ms = capture_window_ms
@@ -138,15 +144,15 @@ class Workers:
             self._restored = True
         self._ask(Restore())
 
-    def renew(self, declarations: Mapping[ModelName, Digest]) -> None:
+    def renew(self, declarations: Mapping[ModelName, Digest], access: Access) -> None:
         """Let new workers take over, which read the declaration and what the ledger holds anew. Those before
         answer until then, and finish what they have accepted; their captures are abandoned to whoever ingests
         them.
 
         Parameters
         ----------
-        declarations
-            What the new ones have to find declared.
+        declarations, access
+            What the new ones have to find declared, and who may ask them.
 
         Raises
         ------
@@ -154,8 +160,9 @@ class Workers:
             If a new one cannot start; the ones before go on then.
         """
         with self._lock:
-            before = list(self._workers)
+            before, access_before = list(self._workers), self.access
             self._restored = True
+            self.access = access
             made = [self._start(declarations) for _ in before]
             for worker, _ in made:
                 worker.is_new = True
@@ -171,6 +178,7 @@ class Workers:
             taken_over = True
         finally:
             if not taken_over:
+                self.access = access_before
                 self._end([worker for worker, _ in made])
         with self._lock:
             self._warm = {one: package for one, package in self._warm.items() if one[0] in declarations}
@@ -301,6 +309,7 @@ class Workers:
             socket=self._listener.fileno(),
             grpc=self._grpc,
             hosts=self._hosts,
+            access=self.access,
             max_rows=self._max_rows,
             capture_required=self._capture_required,
             capture_window_ms=self._capture_window_ms,
@@ -344,13 +353,14 @@ class RenewedWorkers:
     ----------
     workers
         Of the home.
-    declarations
-        What new ones have to find declared.
+    declarations, access
+        What new ones have to find declared, and who may ask them.
     """
 
-    def __init__(self, workers: Workers, declarations: Mapping[ModelName, Digest]) -> None:
+    def __init__(self, workers: Workers, declarations: Mapping[ModelName, Digest], access: Access) -> None:
         self._workers = workers
         self._declarations = declarations
+        self._access = access
 
     def warm(self, model: ModelName, version: Version, package: Digest) -> None:
         """Bring a version into memory in every worker."""
@@ -366,7 +376,7 @@ class RenewedWorkers:
 
     def restore(self) -> None:
         """Let new workers take over."""
-        self._workers.renew(self._declarations)
+        self._workers.renew(self._declarations, self._access)
 
     def rows_known(self, batch: Batch) -> None:
         """Tell that rows became known."""

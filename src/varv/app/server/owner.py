@@ -27,6 +27,7 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 
 from varv.adapters.processes import Processes
+from varv.app.clients import changed_clients, load_clients
 from varv.app.compose import MOST_HELD, open_home, open_ledger, open_views
 from varv.app.desk import Desk
 from varv.app.fitting import ProcessFits
@@ -38,7 +39,8 @@ from varv.app.server.patience import Patience
 from varv.app.server.present import Present
 from varv.app.server.server_file import announce, withdraw
 from varv.app.server.traffic import Traffic, TrafficReport
-from varv.app.settings import Settings, variables
+from varv.app.server.wire import Access
+from varv.app.settings import FILE, Settings, variables
 from varv.app.verbs import build_verbs
 from varv.data import Quarantine
 from varv.data.inbox import Inbox
@@ -51,7 +53,7 @@ from varv.home.change.carrying import Changes, last_change, require_accepted, re
 from varv.home.change.recorded import recorded_in
 from varv.home.change.verbs import Applied, Declarations
 from varv.home.live import Live, Sealed
-from varv.kernel.clock import HeldClock, SystemClock, wall_seconds
+from varv.kernel.clock import SECOND, HeldClock, SystemClock, wall_seconds
 from varv.kernel.columns import FolderColumns, segment_name
 from varv.kernel.errors import FailedPrecondition, StorageFull, Unavailable, VarvError
 from varv.kernel.executor import Limits
@@ -73,7 +75,14 @@ STOP_S = 20.0
 _LOG = logging.getLogger(__name__)
 
 
-def serve(file: str, settings: Settings, *, model: str = "", retire: Retirement | None = None) -> int:
+def serve(
+    file: str,
+    settings: Settings,
+    *,
+    model: str = "",
+    retire: Retirement | None = None,
+    clients: Path = Path(FILE),
+) -> int:
     """Own the home and serve until a signal comes; return the exit status.
 
     Parameters
@@ -84,6 +93,8 @@ def serve(file: str, settings: Settings, *, model: str = "", retire: Retirement 
         The only model to serve; all of the project if it is empty.
     retire
         Which models may go that the project does not declare any more.
+    clients
+        The file that declares clients of the data plane; it is read again with each change.
 
     Raises
     ------
@@ -92,7 +103,7 @@ def serve(file: str, settings: Settings, *, model: str = "", retire: Retirement 
     """
     # A failure is told in one place, whichever thread it came from.
     start_logging("json" if settings.log_format == "json" else "text", sys.stderr, SystemClock())
-    server = _Server(file, settings, model, retire or Retirement())
+    server = _Server(file, settings, model, retire or Retirement(), clients)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: server.told.put(None))
     try:
@@ -105,12 +116,14 @@ def serve(file: str, settings: Settings, *, model: str = "", retire: Retirement 
 
 
 class _Server:
-    def __init__(self, file: str, settings: Settings, model: str, retire: Retirement) -> None:
+    def __init__(self, file: str, settings: Settings, model: str, retire: Retirement, clients: Path) -> None:
         self._file = file
         self._model = model
         self._retire_at_start = retire
         self._settings = settings
+        self._clients = clients
         self._system = SystemClock()
+        self._since_s = self._system.now() // SECOND
         self._clock = HeldClock(self._system)
         self._n_uncaptured = 0  # on record
         # Taken from the workers, and on record once the disk takes it.
@@ -167,6 +180,7 @@ class _Server:
             self._system,
             grpc="" if self._grpc is None else address_of(self._grpc),
             hosts=allowed_hosts(self._settings.host, self._settings.allowed_hosts),
+            access=self._access(),
             n_workers=self._settings.workers,
             max_rows=self._settings.max_rows,
             capture_required=self._settings.capture == "required",
@@ -179,6 +193,15 @@ class _Server:
                     "workers", "", "stop right after they start", hint="their output is above"
                 )
                 return
+
+    def _access(self) -> Access:
+        """Return who may ask by now."""
+        return Access(
+            clients=load_clients(self._clients),
+            n_workers=self._settings.workers,
+            allowed_origins=self._settings.allowed_origins,
+            v1_deprecated_s=self._since_s if self._settings.deprecate_v1 else 0,
+        )
 
     def _told_to_stop(self) -> bool:
         """Wait a moment, and return whether a signal came or a thread has ended that must not."""
@@ -364,21 +387,29 @@ class _Server:
             if present is None or self._workers is None:
                 raise Unavailable("server", "", "is still starting", hint="try again in a moment")
             forget_project(self._file)
-            plans = self._declared()
+            plans, access = self._declared(), self._access()
             recorded = recorded_in(self._views, self._ledger, self._system.now(), plans)
             plan = plan_changes(plans, recorded, retire=retire, whole=not self._model)
             require_accepted(plan)
             left = require_settled(self._views)
-            if plan.is_empty and not left:
+            lines = changed_clients(self._workers.access.clients, access.clients)
+            is_same = plan.is_empty and not left
+            if is_same and not lines:
                 return Applied(plan=plan, lines=(), number=None)
             log(_LOG, logging.INFO, "change.applied", by=by)
-            self._exchange(present, plans, self._workers, retire)
-            return Applied(plan=plan, lines=plan.lines(), number=last_change(self._views))
+            self._exchange(present, plans, self._workers, retire, access)
+            number = None if is_same else last_change(self._views)
+            return Applied(plan=plan, lines=(*plan.lines(), *lines), number=number)
         finally:
             self._applying.release()
 
     def _exchange(
-        self, present: Present, plans: Sequence[ModelPlan], workers: Workers, retire: Retirement
+        self,
+        present: Present,
+        plans: Sequence[ModelPlan],
+        workers: Workers,
+        retire: Retirement,
+        access: Access,
     ) -> None:
         """Put a home that works by `plans` in the place of the present one: new workers take over, and what
         the ones before have captured is ingested, before the change goes on.
@@ -389,7 +420,7 @@ class _Server:
         following = present
         try:
             declarations = {plan.name: plan.digest() for plan in plans}
-            made = self._opened(plans, RenewedWorkers(workers, declarations), retire)
+            made = self._opened(plans, RenewedWorkers(workers, declarations, access), retire)
             made.live.prepare()
             made.live.ingest(self._leftovers())
             made.live.go_on()

@@ -6,11 +6,24 @@ from __future__ import annotations
 
 import msgspec
 
+from varv.fronts.access import Client
 from varv.fronts.inference.counts import Counts
 from varv.kernel.codec import Digest
 from varv.kernel.ids import DatasetName, ModelName, Version
 from varv.kernel.snapshots import Position
 from varv.serving.routing import RoutingTable
+
+
+class Access(msgspec.Struct, frozen=True, kw_only=True):
+    """Who may ask a worker, and what its answers say of that."""
+
+    clients: tuple[Client, ...] = ()
+    """Everybody if there are none."""
+    n_workers: int = 1
+    """That share the rates of clients."""
+    allowed_origins: str = ""
+    v1_deprecated_s: int = 0
+    """Since when KServe's first protocol is not to be used, in seconds since 1970; 0 if it may be."""
 
 
 class Start(msgspec.Struct, frozen=True, kw_only=True, tag=True):
@@ -28,6 +41,7 @@ class Start(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """Address for calls over gRPC, which all workers bind; nothing if there are none."""
     hosts: frozenset[str] | None
     """The names by which requests may call it; None allows any."""
+    access: Access = Access()
     max_rows: int
     capture_required: bool
     capture_window_ms: int = 50

@@ -29,6 +29,7 @@ from varv.app.server.memory import Memory
 from varv.app.server.protocol import Sweep, bounded_protocol
 from varv.app.server.wire import (
     Accept,
+    Access,
     Count,
     Drain,
     Keep,
@@ -47,6 +48,7 @@ from varv.data.intake import Batch
 from varv.data.service import table_of
 from varv.data.shape import in_shape
 from varv.features import FeatureEngine
+from varv.fronts.access import Door, Origins
 from varv.fronts.gateway import Gateway
 from varv.fronts.inference import HotCalls, Inference, create_inference
 from varv.fronts.inference.counts import Counts
@@ -101,7 +103,7 @@ class Worker:
         if start.capture_window_ms:
             given = self._log, start.capture_window_ms / 1e3, self._ended
             threading.Thread(target=keep_flushed, args=given, name="capture", daemon=True).start()
-        self.inference = Inference()
+        self.inference = Inference(door_of(start.access))
         self.accepts = threading.Event()
         """Set once connections are to be accepted."""
         if start.accepting:
@@ -238,6 +240,16 @@ class Worker:
         # Requests come with the present instant, so what only older ones could see can go.
         memory.features.trim(Instant(today - DAY))
         memory.features.let_go()
+
+
+def door_of(access: Access) -> Door:
+    """Return the door of a worker."""
+    return Door(
+        access.clients,
+        n_workers=access.n_workers,
+        origins=Origins(access.allowed_origins),
+        v1_deprecated_s=access.v1_deprecated_s,
+    )
 
 
 def _datasets_of(schemas: Sequence[RequestSchema]) -> tuple[Dataset, ...]:
