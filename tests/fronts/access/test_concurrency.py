@@ -36,11 +36,20 @@ def test_no_time_that_is_usual_lowers_the_limit(samples, n_under_way):
 
 def test_a_model_that_is_slow_by_itself_is_no_overload():
     limit = GradientLimit()
-    for _ in range(3000):
+    for _ in range(10):
         limit.sample(0.4, 5)
     for _ in range(100):
         limit.sample(0.5, 100)
     assert limit.limit == 2000
+
+
+def test_a_model_that_becomes_slower_is_usual_after_a_while():
+    limit = GradientLimit()
+    for _ in range(1000):
+        limit.sample(0.01, 5)
+    for _ in range(3000):
+        limit.sample(0.4, 5)
+    assert 0.35 < limit.usual_s < 0.4
 
 
 class Simulated:

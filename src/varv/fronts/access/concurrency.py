@@ -9,6 +9,8 @@ import math
 
 from varv.fronts.access.clients import PRIORITIES
 
+N_FIRST = 10
+"""Samples of which the usual time is the mean at first."""
 LEAST_SHARE = 0.5
 """Of the limit, for the lowest priority."""
 
@@ -42,8 +44,8 @@ class GradientLimit:
     Examples
     --------
     >>> limit = GradientLimit(most=100)
-    >>> for _ in range(50):
-    ...     limit.sample(0.5, n_under_way=100)
+    >>> for took_s in [0.01] * 10 + [0.5] * 50:
+    ...     limit.sample(took_s, n_under_way=100)
     >>> limit.limit < 40, limit.most_of[9] > limit.most_of[0]
     (True, True)
     """
@@ -64,6 +66,7 @@ class GradientLimit:
         self._smoothing = smoothing
         self._weight = 2 / (window + 1)
         self._average_s = 0.0
+        self._n_first = 0
         self.limit = float(most)
         self.most_of: tuple[int, ...] = ()
         """How many requests may be under way for one of each priority to be taken, the lowest first."""
@@ -85,7 +88,10 @@ class GradientLimit:
             How many were under way then, these among them.
         """
         is_busy = n_under_way >= self.limit / 2
-        if not is_busy or took_s < self._average_s:
+        if self._n_first < N_FIRST:
+            self._n_first += 1
+            self._average_s += (took_s - self._average_s) / self._n_first
+        elif not is_busy or took_s < self._average_s:
             self._average_s += self._weight * (took_s - self._average_s)
         # With few under way a long time says something of these requests, and nothing of a queue.
         if n_under_way < self._least:
