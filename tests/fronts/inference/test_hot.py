@@ -20,7 +20,8 @@ import varv
 from varv.features import FeatureEngine, FeatureSet, FeatureStore
 from varv.fronts.access import Door
 from varv.fronts.inference import Inference, create_inference
-from varv.fronts.inference.hot import MOST_ROWS, HotCalls
+from varv.fronts.inference.hot import HotCalls
+from varv.fronts.inference.pace import MOST_ROWS
 from varv.kernel.clock import VirtualClock
 from varv.kernel.errors import StorageFull
 from varv.kernel.ids import ModelName

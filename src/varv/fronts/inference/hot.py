@@ -9,38 +9,33 @@ nobody.
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from http import HTTPStatus
-from typing import NamedTuple
 
 from starlette.concurrency import run_in_threadpool
 
 from varv.fronts.access import Caller
 from varv.fronts.access.cors import Headers
-from varv.fronts.access.deadlines import HEADER, NEVER, deadline_of, sooner, too_late
+from varv.fronts.access.deadlines import HEADER, NEVER, deadline_of, sooner
 from varv.fronts.encodings import FEWEST_BYTES, compressed
 from varv.fronts.gateway import is_meant, require_same_site, unknown_host
 from varv.fronts.inference import oip
 from varv.fronts.inference.app import INLINE_BYTES
 from varv.fronts.inference.forms import Form, Given, Inferring, Invoking, Predicting, Reply, Typed, refusal
-from varv.fronts.inference.served import Inference, Took
+from varv.fronts.inference.served import Inference
+from varv.fronts.inference.turns import FAILED, Turns, Waiting, generally
 from varv.fronts.problems import in_json
-from varv.kernel.clock import SystemClock, wall_seconds
+from varv.kernel.clock import wall_seconds
 from varv.kernel.errors import VarvError
 from varv.kernel.ids import ModelName
-from varv.serving import Answering, Answers
+from varv.serving import Answering
 from varv.serving.answering import Ready
-from varv.serving.plain import Unplanned
 
 MOST_BYTES = 64 << 10
 """Of a body that is answered here."""
-MOST_ROWS = 256
-"""Of requests that are scored in one call."""
 Answer = Callable[[bytes, bytes], None]
 """Takes the status line with the headers, and the body."""
-_CLOCK = SystemClock()
 _FORMS: tuple[tuple[str, Form], ...] = (
     ("/v2/models/{}/infer", Inferring()),
     ("/models/{}/predict", Typed()),
@@ -67,8 +62,8 @@ class HotCalls:
         self.hosts = hosts
         self._calls: dict[bytes, HotCall] = {}
         self._calls_for: Mapping[ModelName, Answering] = {}
-        self._waiting: dict[ModelName, list[tuple[_Waiting, Ready]]] = {}
-        self._alone: deque[_Waiting] = deque()
+        self._turns: dict[ModelName, Turns] = {}
+        self._is_due = False
         self._tasks: set[asyncio.Task[None]] = set()
 
     @property
@@ -85,17 +80,23 @@ class HotCalls:
             self._calls_for = models
         return self._calls
 
-    def wait(self, waiting: _Waiting, ready: Ready | None) -> None:
-        """Let a request be answered with the others of this turn, or by itself if no plan takes it."""
-        if ready is None:
-            asyncio.get_running_loop().call_soon(self._answer_next)
-            self._alone.append(waiting)
-            return
-        if not self._waiting:
-            asyncio.get_running_loop().call_soon(self.flush)
-        self._waiting.setdefault(waiting.answering.model, []).append((waiting, ready))
+    def wait(self, waiting: Waiting, ready: Ready | None) -> None:
+        """Let a request be answered with the others of this turn, or by itself if no plan takes it.
 
-    def later(self, waiting: _Waiting) -> None:
+        Raises
+        ------
+        Unavailable
+            If too many wait for the model already.
+        """
+        model = waiting.answering.model
+        if model not in self._turns:
+            self._turns[model] = Turns(self.inference, model)
+        self._turns[model].add(waiting, ready)
+        if not self._is_due:
+            self._is_due = True
+            asyncio.get_running_loop().call_soon(self.flush)
+
+    def later(self, waiting: Waiting) -> None:
         """Answer a large request that no plan takes in a thread."""
         task = asyncio.get_running_loop().create_task(self._answer_large(waiting))
         # The loop itself holds no task.
@@ -103,94 +104,19 @@ class HotCalls:
         task.add_done_callback(self._tasks.discard)
 
     def flush(self) -> None:
-        """Answer all that waits."""
-        waiting, self._waiting = self._waiting, _nothing()
-        self._answer_all(_batches(waiting.values()))
-        while self._alone:
-            self._answer_next()
+        """Answer all that waits, but for models whose calls run in a thread."""
+        self._is_due = False
+        for turns in self._turns.values():
+            turns.flush()
 
-    def _answer_all(self, batches: Iterator[Sequence[tuple[_Waiting, Ready]]]) -> None:
-        """Answer batches; those after a fault in the next turn."""
-        is_done = False
-        try:
-            for together in batches:
-                self._answer(together)
-            is_done = True
-        finally:
-            if not is_done:
-                asyncio.get_running_loop().call_soon(self._answer_all, batches)
-
-    async def _answer_large(self, waiting: _Waiting) -> None:
-        reply = _FAILED
+    async def _answer_large(self, waiting: Waiting) -> None:
+        reply = FAILED
         try:
             async with self.inference.large:
-                reply = await run_in_threadpool(_generally, self.inference, waiting)
+                reply = await run_in_threadpool(generally, self.inference, waiting)
         finally:
             self.inference.door.done()
             waiting.send(reply)
-
-    def _answer(self, several: Sequence[tuple[_Waiting, Ready]]) -> None:
-        """Answer requests in one call."""
-        began = wall_seconds()
-        late = [one for one, _ in several if one.deadline <= began]
-        if late:
-            self._refuse(late, began)
-            several = [pair for pair in several if pair[0].deadline > began]
-            if not several:
-                return
-        answering, took_s = several[0][0].answering, None
-        replies: list[Reply] = []
-        try:
-            answers = answering.answer_together([ready for _, ready in several])
-            found = wall_seconds()
-            replies = [
-                one.form.write(one.asked, answering, answered)
-                for (one, _), answered in zip(several, answers, strict=True)
-            ]
-            took_s = self._count(several, answers, began, found)
-        except (VarvError, Unplanned):
-            # Whoever brings it about is told, as the general way would; the others are answered.
-            replies = [_generally(self.inference, one) for one, _ in several]
-        finally:
-            # What no error of ours explains is a fault, which the loop logs; nobody waits for ever.
-            replies += [_FAILED] * (len(several) - len(replies))
-            self.inference.door.done(len(several), took_s)
-            for (one, _), reply in zip(several, replies, strict=True):
-                one.send(reply)
-
-    def _answer_next(self) -> None:
-        """Answer a request that no plan takes, unless it is answered by now."""
-        if not self._alone:
-            return
-        waiting, reply, took_s = self._alone.popleft(), _FAILED, None
-        try:
-            reply = _generally(self.inference, waiting)
-            took_s = wall_seconds() - waiting.began
-        finally:
-            self.inference.door.done(1, took_s)
-            waiting.send(reply)
-
-    def _refuse(self, late: Sequence[_Waiting], now: float) -> None:
-        """Refuse requests that nobody waits for any more."""
-        # How long they waited says as much of the queue as if they were answered.
-        self.inference.door.done(len(late), now - sum(one.began for one in late) / len(late))
-        for one in late:
-            one.send(_too_late(self.inference, one, now))
-
-    def _count(
-        self,
-        several: Sequence[tuple[_Waiting, Ready]],
-        answers: Sequence[Answers],
-        began: float,
-        found: float,
-    ) -> float:
-        """Count answers, and return how many seconds each took on average, from when it came."""
-        requests = [Took(one.read_at - one.began, began - one.read_at) for one, _ in several]
-        ended = wall_seconds()
-        call = Took(answer_s=found - began, write_s=ended - found)
-        statistics = self.inference.statistics[several[0][0].answering.model]
-        statistics.answered(requests, answers, call, _CLOCK.now() / 1e6)
-        return ended - sum([one.began for one, _ in several]) / len(several)
 
 
 class HotCall:
@@ -227,7 +153,7 @@ class HotCall:
         if not is_meant(named, self._hot.hosts):
             send(Reply(in_json({"error": unknown_host(named).described()}), 400))
             return
-        began, told = wall_seconds(), _FAILED
+        began, told = wall_seconds(), FAILED
         is_taken = is_passed_on = False
         try:
             model = self._model or self._named(said, caller)
@@ -277,7 +203,7 @@ class HotCall:
             raise
         if asked.timeout_us:
             deadline = sooner(deadline, began, asked.timeout_us)
-        waiting = _Waiting(self._form, answering, asked, send, now, began, deadline, caller)
+        waiting = Waiting(self._form, answering, asked, send, now, began, deadline, caller)
         if ready is None and len(body) > INLINE_BYTES:
             self._hot.later(waiting)
         else:
@@ -289,66 +215,6 @@ class HotCall:
         inference.door.require(caller, "predict")
         name = said.get(b"x-varv-model", b"").decode("latin-1")
         return ModelName(name) if name else inference.only().model
-
-
-class _Waiting(NamedTuple):
-    """A request that is understood and not answered yet."""
-
-    form: Form
-    answering: Answering
-    asked: oip.Asked
-    send: Callable[[Reply], None]
-    read_at: float
-    began: float
-    deadline: float
-    caller: Caller
-
-
-def _generally(inference: Inference, waiting: _Waiting) -> Reply:
-    """Return the answer to a request as the application gives it, or the refusal."""
-    statistics = inference.statistics[waiting.answering.model]
-    asked, began = waiting.asked, wall_seconds()
-    if waiting.deadline <= began:
-        return _too_late(inference, waiting, began)
-    try:
-        answered = waiting.answering.answer_generally(asked.columns, asked.id)
-        found = wall_seconds()
-        reply = waiting.form.write(asked, waiting.answering, answered)
-    except VarvError as error:
-        statistics.failed(wall_seconds() - waiting.began)
-        return refusal(error)
-    request = Took(waiting.read_at - waiting.began, began - waiting.read_at)
-    call = Took(answer_s=found - began, write_s=wall_seconds() - found)
-    statistics.answered([request], [answered], call, _CLOCK.now() / 1e6)
-    return reply
-
-
-def _too_late(inference: Inference, waiting: _Waiting, now: float) -> Reply:
-    """Count a request that nobody waits for any more, and return its refusal."""
-    inference.statistics[waiting.answering.model].failed(now - waiting.began)
-    inference.door.refused("deadline", waiting.caller)
-    return refusal(too_late(waiting.began, now))
-
-
-def _nothing() -> dict[ModelName, list[tuple[_Waiting, Ready]]]:
-    return {}
-
-
-def _batches(
-    by_model: Iterable[Sequence[tuple[_Waiting, Ready]]],
-) -> Iterator[Sequence[tuple[_Waiting, Ready]]]:
-    """Yield the requests of each model in their order, so many together as may be scored in one call."""
-    for several in by_model:
-        batch: list[tuple[_Waiting, Ready]] = []
-        n_rows = 0
-        for one in several:
-            n_rows += len(one[1].rows.keys)
-            if batch and n_rows > MOST_ROWS:
-                yield batch
-                batch = []
-                n_rows = len(one[1].rows.keys)
-            batch.append(one)
-        yield batch
 
 
 def _given(path: str, said: Mapping[bytes, bytes]) -> Given:
@@ -384,4 +250,3 @@ def _send(reply: Answer, accepted: bytes | None, more_lines: str, caller: Caller
 _STATUS = {one.value: f"HTTP/1.1 {one.value} {one.phrase}\r\n" for one in HTTPStatus}
 _TIMEOUT = HEADER.encode()
 _JSON_BYTES = oip.JSON_BYTES.lower().encode()
-_FAILED = Reply(in_json({"error": "the server failed to answer; its log says why"}), 500)

@@ -1,0 +1,229 @@
+"""Requests that wait for one model, and how they are answered: all of one turn of the event loop in one call.
+
+A model whose calls are quick is asked where its requests arrived. One whose calls take longer is asked in a
+thread, one call after the other, so that no other model and no other connection waits for it; what comes
+meanwhile is the next call's batch.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from starlette.concurrency import run_in_threadpool
+
+from varv.fronts.access import Caller
+from varv.fronts.access.deadlines import too_late
+from varv.fronts.inference import oip
+from varv.fronts.inference.forms import Form, Reply, refusal
+from varv.fronts.inference.pace import Pace
+from varv.fronts.inference.served import Inference, Took
+from varv.fronts.problems import in_json
+from varv.kernel.clock import SystemClock, wall_seconds
+from varv.kernel.errors import Unavailable, VarvError
+from varv.kernel.ids import ModelName
+from varv.serving import Answering, Answers
+from varv.serving.answering import Ready
+from varv.serving.plain import Unplanned
+
+MOST_WAITING = 10_000
+"""Requests that may wait for one model."""
+_CLOCK = SystemClock()
+FAILED = Reply(in_json({"error": "the server failed to answer; its log says why"}), 500)
+
+
+class Waiting(NamedTuple):
+    """A request that is understood and not answered yet."""
+
+    form: Form
+    answering: Answering
+    asked: oip.Asked
+    send: Callable[[Reply], None]
+    read_at: float
+    began: float
+    deadline: float
+    caller: Caller
+
+
+def generally(inference: Inference, waiting: Waiting) -> Reply:
+    """Return the answer to a request as the application gives it, or the refusal."""
+    statistics = inference.statistics[waiting.answering.model]
+    asked, began = waiting.asked, wall_seconds()
+    if waiting.deadline <= began:
+        return told_too_late(inference, waiting, began)
+    try:
+        answered = waiting.answering.answer_generally(asked.columns, asked.id)
+        found = wall_seconds()
+        reply = waiting.form.write(asked, waiting.answering, answered)
+    except VarvError as error:
+        statistics.failed(wall_seconds() - waiting.began)
+        return refusal(error)
+    request = Took(waiting.read_at - waiting.began, began - waiting.read_at)
+    call = Took(answer_s=found - began, write_s=wall_seconds() - found)
+    statistics.answered([request], [answered], call, _CLOCK.now() / 1e6)
+    return reply
+
+
+def told_too_late(inference: Inference, waiting: Waiting, now: float) -> Reply:
+    """Count a request that nobody waits for any more, and return its refusal."""
+    inference.statistics[waiting.answering.model].failed(now - waiting.began)
+    inference.door.refused("deadline", waiting.caller)
+    return refusal(too_late(waiting.began, now))
+
+
+Pair = tuple[Waiting, Ready | None]
+"""A request, and what a plan has read of it; None if no plan takes it."""
+
+
+def _n_rows(pair: Pair) -> int:
+    return 1 if pair[1] is None else len(pair[1].rows.keys)
+
+
+class _Done(NamedTuple):
+    """What became of the requests of one call."""
+
+    replies: list[Reply]
+    answers: Sequence[Answers] | None
+    """None where each was answered by itself."""
+    began: float
+    found: float
+
+
+class Turns:
+    """The requests of one model.
+
+    Parameters
+    ----------
+    inference
+        Whose door and statistics are told.
+    model
+        The model.
+    """
+
+    def __init__(self, inference: Inference, model: ModelName) -> None:
+        self._inference = inference
+        self._model = model
+        self._planned: deque[Pair] = deque()
+        self._alone: deque[Pair] = deque()
+        self._pace = Pace()
+        self._task: asyncio.Task[None] | None = None
+
+    def add(self, waiting: Waiting, ready: Ready | None) -> None:
+        """Let a request wait for the next `flush`; one that no plan takes is answered by itself.
+
+        Raises
+        ------
+        Unavailable
+            If too many wait already.
+        """
+        if self._n_waiting >= MOST_WAITING:
+            hint = "try again in a moment"
+            raise Unavailable("model", self._model, "has too many requests waiting", hint=hint)
+        (self._alone if ready is None else self._planned).append((waiting, ready))
+
+    @property
+    def _n_waiting(self) -> int:
+        return len(self._planned) + len(self._alone)
+
+    def flush(self) -> None:
+        """Answer all that waits, unless calls run in a thread, which sees to it."""
+        while self._n_waiting and self._task is None:
+            if self._pace.is_slow:
+                self._task = asyncio.get_running_loop().create_task(self._go_on_apart())
+                return
+            is_done = False
+            try:
+                self._answer(self._next())
+                is_done = True
+            finally:
+                if not is_done and self._n_waiting:
+                    # A fault is the loop's to log; the others are answered in the next turn.
+                    asyncio.get_running_loop().call_soon(self.flush)
+
+    async def _go_on_apart(self) -> None:
+        """Answer what waits in a thread, call by call, until nothing does or calls have become quick."""
+        try:
+            while self._n_waiting and self._pace.is_slow:
+                await self._answer_apart(self._next())
+        finally:
+            self._task = None
+            if self._n_waiting:
+                asyncio.get_running_loop().call_soon(self.flush)
+
+    def _next(self) -> list[Pair]:
+        """Take the requests of the next call."""
+        if not self._planned:
+            return [self._alone.popleft()]
+        batch: list[Pair] = []
+        n_rows = 0
+        while self._planned:
+            n_more = _n_rows(self._planned[0])
+            if batch and n_rows + n_more > self._pace.most_rows:
+                break
+            n_rows += n_more
+            batch.append(self._planned.popleft())
+        return batch
+
+    def _answer(self, batch: Sequence[Pair]) -> None:
+        several, done = self._in_time(batch), None
+        try:
+            done = self._computed(several) if several else None
+        finally:
+            self._tell(several, done)
+
+    async def _answer_apart(self, batch: Sequence[Pair]) -> None:
+        several, done = self._in_time(batch), None
+        try:
+            done = await run_in_threadpool(self._computed, several) if several else None
+        finally:
+            self._tell(several, done)
+
+    def _in_time(self, batch: Sequence[Pair]) -> Sequence[Pair]:
+        """Return the requests that somebody still waits for, and refuse the others."""
+        now = wall_seconds()
+        late = [one for one, _ in batch if one.deadline <= now]
+        if not late:
+            return batch
+        # How long they waited says as much of the queue as if they were answered.
+        self._inference.door.done(len(late), now - sum(one.began for one in late) / len(late))
+        for one in late:
+            one.send(told_too_late(self._inference, one, now))
+        return [pair for pair in batch if pair[0].deadline > now]
+
+    def _computed(self, several: Sequence[Pair]) -> _Done:
+        """Return the replies to requests, computed in one call."""
+        began, answering = wall_seconds(), several[0][0].answering
+        ready = [one for _, one in several if one is not None]
+        try:
+            if len(ready) < len(several):
+                raise Unplanned
+            answers = answering.answer_together(ready)
+            found = wall_seconds()
+            replies = [
+                one.form.write(one.asked, answering, answered)
+                for (one, _), answered in zip(several, answers, strict=True)
+            ]
+        except (VarvError, Unplanned):
+            # Whoever brings it about is told, as the general way would; the others are answered.
+            replies = [generally(self._inference, one) for one, _ in several]
+            return _Done(replies, None, began, wall_seconds())
+        return _Done(replies, answers, began, found)
+
+    def _tell(self, several: Sequence[Pair], done: _Done | None) -> None:
+        """Send the replies, and take note of what they took; nothing is done where there was a fault."""
+        ended, took_s = wall_seconds(), None
+        if done is not None:
+            self._pace.took(sum(map(_n_rows, several)), ended - done.began)
+            took_s = ended - sum([one.began for one, _ in several]) / len(several)
+            if done.answers is not None:
+                requests = [Took(one.read_at - one.began, done.began - one.read_at) for one, _ in several]
+                call = Took(answer_s=done.found - done.began, write_s=ended - done.found)
+                statistics = self._inference.statistics[self._model]
+                statistics.answered(requests, done.answers, call, _CLOCK.now() / 1e6)
+        if several:
+            self._inference.door.done(len(several), took_s)
+        replies = [FAILED] * len(several) if done is None else done.replies
+        for (one, _), reply in zip(several, replies, strict=True):
+            one.send(reply)
