@@ -10,14 +10,14 @@ from collections.abc import Callable, Mapping
 from importlib.metadata import entry_points
 from typing import Any
 
-import varv.app.server.traffic
+import varv.app.traffic
 import varv.app.verifying
 import varv.data.verbs
 import varv.home.change.verbs
 import varv.home.verbs
 import varv.loop.verbs
 from varv.app.desk import Desk
-from varv.app.server.traffic import Traffic
+from varv.app.traffic import Traffic
 from varv.data.inbox import Inbox
 from varv.data.verbs import QuarantineDesk
 from varv.home.change.verbs import Declarations
@@ -46,7 +46,7 @@ ROOMS = (
     varv.home.verbs,
     varv.home.change.verbs,
     varv.app.verifying,
-    varv.app.server.traffic,
+    varv.app.traffic,
 )
 """Where verbs are declared."""
 

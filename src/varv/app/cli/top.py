@@ -11,8 +11,8 @@ import msgspec
 from varv.app.cli.access import answer, call
 from varv.app.cli.rendering import Block, Grid, Line, show
 from varv.app.server.server_file import Running, running_server
-from varv.app.server.traffic import TrafficReport, TrafficRequest
 from varv.app.settings import Loaded
+from varv.app.traffic import TrafficReport, TrafficRequest
 from varv.fronts.inference.counts import Counts
 from varv.kernel.clock import wall_seconds
 from varv.kernel.errors import Unavailable

@@ -152,4 +152,4 @@ def _durations(model: ModelName, counts: Counts) -> Iterator[Sample]:
     for stage, of_stage in counts.stages.items():
         low = sum(of_stage.buckets[: _FIRST + 1])
         buckets = list(zip(_BOUNDS[_FIRST:], [low, *of_stage.buckets[_FIRST + 1 :]], strict=True))
-        yield from histogram(buckets, of_stage.sum_us / 1e6, {"model": model, "stage": stage})
+        yield from histogram(buckets, of_stage.sum_s, {"model": model, "stage": stage})

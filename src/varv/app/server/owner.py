@@ -38,9 +38,9 @@ from varv.app.server.measures import of_processes, of_record, of_requests
 from varv.app.server.patience import Patience
 from varv.app.server.present import Present
 from varv.app.server.server_file import announce, withdraw
-from varv.app.server.traffic import Traffic, TrafficReport
 from varv.app.server.wire import Access
 from varv.app.settings import FILE, Settings, variables
+from varv.app.traffic import Traffic, TrafficReport
 from varv.app.verbs import build_verbs
 from varv.data import Quarantine
 from varv.data.inbox import Inbox

@@ -22,7 +22,7 @@ class Histogram(msgspec.Struct):
     """Durations by their size in powers of two."""
 
     buckets: list[int] = msgspec.field(default_factory=lambda: [0] * N_BUCKETS)
-    sum_us: int = 0
+    sum_s: float = 0.0
 
     @property
     def count(self) -> int:
@@ -33,17 +33,17 @@ class Histogram(msgspec.Struct):
         """Count a duration."""
         took_us = max(int(seconds * 1e6), 0)
         self.buckets[min(took_us.bit_length(), N_BUCKETS - 1)] += n
-        self.sum_us += n * took_us
+        self.sum_s += n * seconds
 
     def plus(self, other: Histogram) -> Histogram:
         """Return both together."""
         buckets = [one + more for one, more in zip(self.buckets, other.buckets, strict=True)]
-        return Histogram(buckets, self.sum_us + other.sum_us)
+        return Histogram(buckets, self.sum_s + other.sum_s)
 
     def minus(self, other: Histogram) -> Histogram:
         """Return what came since another."""
         buckets = [one - less for one, less in zip(self.buckets, other.buckets, strict=True)]
-        return Histogram(buckets, self.sum_us - other.sum_us)
+        return Histogram(buckets, self.sum_s - other.sum_s)
 
     def quantile(self, q: float) -> float | None:
         """Return the duration in seconds below which the share `q` lies, None if there is none: within a

@@ -69,7 +69,7 @@ class Statistics:
         """Return the numbers as the statistics extension has them: counts, and nanoseconds."""
         with self._lock:
             counts = self._counts
-            n, took = counts.n_answered, {name: of.sum_us / 1e6 for name, of in counts.stages.items()}
+            n, took = counts.n_answered, {name: of.sum_s for name, of in counts.stages.items()}
             stages = {
                 "success": (n, took["total"]),
                 "fail": (counts.n_refused, self._failed_s),
