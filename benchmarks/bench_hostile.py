@@ -17,8 +17,7 @@ from contextlib import ExitStack
 
 import psutil
 
-from bench_serving import ROW, Client
-from served import deliveries
+from served import ROW, Client, deliveries
 from varv.kernel.clock import wall_seconds
 
 SECONDS = 8.0

@@ -21,8 +21,7 @@ from pathlib import Path
 
 import psutil
 
-from bench_serving import ROW
-from served import VARV, ready, started
+from served import ROW, VARV, ready, started
 from varv.kernel.clock import wall_seconds
 
 ROWS = int(sys.argv[2]) if len(sys.argv) > 2 else 40

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import json
 import socket
 import subprocess
 import sys
@@ -13,8 +14,12 @@ from collections.abc import Generator
 from pathlib import Path
 from typing import NamedTuple
 
+from varv.kernel.clock import wall_seconds
+
 VARV = Path(sys.executable).with_name("varv")
 ENDS_WITHIN_S = 60
+ROW = {"district": "harbour", "courier": "eli", "distance_km": 4.5, "weight_kg": 1.2, "hour": 18}
+"""A request to a project as `varv init` writes it."""
 
 
 class Served(NamedTuple):
@@ -67,3 +72,23 @@ def free_port() -> int:
     with socket.socket() as asked:
         asked.bind(("127.0.0.1", 0))
         return asked.getsockname()[1]
+
+
+class Client:
+    """One connection that asks for one prediction after another."""
+
+    def __init__(self, port: int, name: str) -> None:
+        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+        self._name, self._n = name, 0
+
+    def ask(self) -> float:
+        """Ask once; return the milliseconds until the answer was there."""
+        self._n += 1
+        body = json.dumps({"dataframe_records": [{**ROW, "delivery_id": f"{self._name}-{self._n}"}]})
+        begin = wall_seconds()
+        self._connection.request("POST", "/invocations", body, {"content-type": "application/json"})
+        answer = self._connection.getresponse()
+        told = answer.read()
+        if answer.status != 200:
+            raise SystemExit(told.decode())
+        return (wall_seconds() - begin) * 1000
