@@ -47,6 +47,9 @@ def exercise(server, file, home):
     assert [status(server, name) for name in (None, "shop", "other")] == [401, 200, 401]
     assert server.inference.get("/v2/health/ready").status_code == 200
     assert [status(server, "meter") for _ in range(3)] == [200, 200, 429]
+    told = server.control.get("/metrics").text
+    assert 'varv_requests_turned_away_total{reason="rate",client="meter"} 1\n' in told
+    assert 'varv_requests_turned_away_total{reason="unauthenticated",client=""} 2\n' in told
     url = str(server.control.base_url)
     with package.connect(url) as nobody, pytest.raises(Unauthenticated):
         nobody.predict("late-parcel", [PARCEL])

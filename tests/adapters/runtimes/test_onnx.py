@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 
 import msgspec
@@ -111,3 +112,13 @@ def test_of_files_that_nobody_asks_for_the_oldest_go(package, tmp_path, large):
     left = {path.stem for path in tmp_path.iterdir()}
     assert len(left) == MOST_FILES
     assert {str(number) for number in range(5, 20)} <= left
+
+
+def test_without_room_for_the_file_a_large_model_is_in_memory(package, tmp_path, large, monkeypatch):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("pathlib.Path.replace", full)
+    rows = package.probe_rows()
+    assert OnnxRuntime().load_mapped(package, tmp_path).predict(rows).shape == (32, 1)
+    assert not list(tmp_path.iterdir())

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 import platform
+from contextlib import suppress
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -22,7 +23,7 @@ import numpy as np
 
 from varv.adapters.runtimes.answers import as_predictions
 from varv.kernel.codec import digest
-from varv.kernel.errors import Corrupt
+from varv.kernel.errors import Corrupt, StorageFull
 from varv.kernel.ids import new_secret
 from varv.kernel.storage import storing
 from varv.registry import Package, Rows, n_rows
@@ -49,19 +50,20 @@ class OnnxRuntime:
     def load_mapped(self, package: Package, folder: Path, *, threads: int = 1) -> OnnxModel:
         """Bring a package into memory, a large one as a file that other processes map too.
 
-        It raises as `load` does, and `StorageFull` if there is no room for the file.
+        It raises as `load` does; where the file cannot be made, the model is in memory only.
         """
         onnx = package.file("model.onnx")
         if len(onnx) < LARGE_BYTES:
             return self.load(package, threads=threads)
-        path = _written(onnx, folder)
+        path = _place_of(onnx, folder)
         options = _options(threads)
         for name in _MAPS:
             options.add_session_config_entry(name, "1")
         try:
+            _require_written(onnx, path)
             return OnnxModel(_session(str(path), options), package.width)
-        except Corrupt:
-            # Torn by a crash of the machine, or gone meanwhile: the package itself is whole.
+        except (StorageFull, Corrupt):
+            # Torn by a crash of the machine, or not to be written: the package itself is whole.
             path.unlink(missing_ok=True)
             return self.load(package, threads=threads)
 
@@ -120,34 +122,41 @@ def _session(model: bytes | str, options: Any) -> Any:
         raise Corrupt("package", "onnx", "is refused by the runtime", why=str(error)[:200]) from None
 
 
-def _written(onnx: bytes, folder: Path) -> Path:
-    """Return the file of a model in the engine's own form, made if it is not there."""
+def _place_of(onnx: bytes, folder: Path) -> Path:
+    """Return the file of a model in the engine's own form, which is this machine's."""
     import onnxruntime
 
-    machine = f"{onnxruntime.__version__}-{platform.machine()}"
-    path = folder / f"{digest(onnx)}-{machine}.ort"
+    return folder / f"{digest(onnx)}-{onnxruntime.__version__}-{platform.machine()}.ort"
+
+
+def _require_written(onnx: bytes, path: Path) -> None:
+    """Write the file of a model, unless it is there."""
     if path.exists():
         # Of those that nobody asks for, the ones that were asked for longest ago go first.
         os.utime(path)
-        return path
-    with storing("model file", path):
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        draft = folder / f"{path.stem}.{new_secret(8).hex()}"
-        options = _options(threads=1)
-        options.optimized_model_filepath = str(draft)
-        options.add_session_config_entry("session.save_model_format", "ORT")
-        options.add_session_config_entry("session.disable_prepacking", "1")
-        _session(onnx, options)
-        draft.replace(path)
-    _forget_old(folder)
-    return path
+        return
+    draft = path.with_suffix(f".{new_secret(8).hex()}")
+    try:
+        with storing("model file", path):
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            options = _options(threads=1)
+            options.optimized_model_filepath = str(draft)
+            options.add_session_config_entry("session.save_model_format", "ORT")
+            options.add_session_config_entry("session.disable_prepacking", "1")
+            _session(onnx, options)
+            draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
+    _forget_old(path.parent)
 
 
 def _forget_old(folder: Path) -> None:
     """Remove files beyond the most that are kept; whoever has mapped one goes on with it."""
-    found = sorted(folder.glob("*.ort"), key=lambda path: path.stat().st_mtime)
-    for path in found[:-MOST_FILES]:
-        path.unlink(missing_ok=True)
+    # Others do the same, so a file may be gone by now.
+    with suppress(FileNotFoundError):
+        found = sorted(folder.iterdir(), key=lambda path: path.stat().st_mtime)
+        for path in found[:-MOST_FILES]:
+            path.unlink()
 
 
 @cache

@@ -104,6 +104,7 @@ class Workers:
         self._capture_window_ms = capture_window_ms
         self._uncaptured: Counter[ModelName] = Counter()
         self._counted: dict[ModelName, Counts] = {}  # by workers that have ended
+        self._refused: Counter[str] = Counter()  # by those too
         self._lock = threading.RLock()
         self._warm: dict[tuple[ModelName, Version], Digest] = {}
         self._tables: dict[ModelName, RoutingTable] = {}
@@ -200,6 +201,7 @@ class Workers:
         with self._lock:
             self._workers = [worker for worker in self._workers if worker not in workers]
             self._counted = together([self._counted, *(worker.counts for worker in workers)])
+            self._refused = sum((worker.refusals for worker in workers), self._refused)
         for worker in workers:
             worker.stop(STOP_WITHIN_S)
 
@@ -252,6 +254,12 @@ class Workers:
                 owed.wait(COUNT_WITHIN_S)
         with self._lock:
             return together([self._counted, *(worker.counts for worker in self._workers)])
+
+    @property
+    def refusals(self) -> Counter[str]:
+        """What was refused at the door, by reason and client, as far as workers have told."""
+        with self._lock:
+            return sum((worker.refusals for worker in self._workers), Counter(self._refused))
 
     def take_uncaptured(self) -> dict[ModelName, int]:
         """Return how many answers of each model were given without capture since the last call."""
@@ -338,6 +346,7 @@ class Workers:
             log(_LOG, logging.ERROR, "worker.died", pid=ended.pid, in_a_row=self._deaths)
             self._workers.remove(ended)
             self._counted = together([self._counted, ended.counts])
+            self._refused += ended.refusals
             if ended.is_new:
                 return
             if self._deaths >= MOST_DEATHS:

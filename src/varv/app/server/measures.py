@@ -23,9 +23,25 @@ _FIRST = 4
 """Buckets below 16 microseconds are shown as one: nothing is told apart there."""
 
 
-def of_requests(counts: Mapping[ModelName, Counts]) -> Iterator[Family]:
-    """Yield what workers counted since the server started."""
+def of_requests(counts: Mapping[ModelName, Counts], refusals: Mapping[str, int]) -> Iterator[Family]:
+    """Yield what workers counted since the server started.
+
+    Parameters
+    ----------
+    refusals
+        At the door, by reason and client: ``rate/shop``.
+    """
     items = counts.items()
+    yield Family(
+        "varv_requests_turned_away_total",
+        "counter",
+        "Requests that were refused at the door, by reason and client; no client where none is declared.",
+        [
+            Sample(n, {"reason": reason, "client": client})
+            for name, n in sorted(refusals.items())
+            for reason, _, client in [name.partition("/")]
+        ],
+    )
     yield Family(
         "varv_requests_total",
         "counter",

@@ -494,7 +494,7 @@ class _Server:
         workers = self._workers
         pids = {"owner": os.getpid()}
         if workers is not None:
-            yield from of_requests(workers.counts())
+            yield from of_requests(workers.counts(), workers.refusals)
             pids |= {f"worker-{number}": pid for number, pid in enumerate(workers.pids)}
         yield from of_record(self._views, self._ledger)
         yield from of_processes(pids)

@@ -131,6 +131,8 @@ class WorkerReply(msgspec.Struct, frozen=True, kw_only=True):
     """Answers of each model that were given without capture since the last sealing."""
     counts: dict[ModelName, Counts] = {}
     """Of the requests of each model, since the worker started; with some replies."""
+    refusals: dict[str, int] = {}
+    """What was refused at the door since then, by reason and client: ``rate/shop``."""
     code: str = ""
     """Code of the error, or nothing if there was none."""
     problem: str = ""

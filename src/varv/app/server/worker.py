@@ -136,7 +136,7 @@ class Worker:
         elif isinstance(message, Seal):
             return self._seal(order.number)
         elif isinstance(message, Count):
-            return WorkerReply(number=order.number, counts=self._counts())
+            return WorkerReply(number=order.number, counts=self._counts(), refusals=self._refusals())
         return WorkerReply(number=order.number)
 
     def close(self) -> None:
@@ -151,7 +151,13 @@ class Worker:
         files = tuple(str(path) for path in self._log.seal())
         counts = {one.model: one.take_uncaptured() for one in self.inference.models.values()}
         missing = {model: n for model, n in counts.items() if n}
-        return WorkerReply(number=number, files=files, n_uncaptured=missing, counts=self._counts())
+        return WorkerReply(
+            number=number, files=files, n_uncaptured=missing, counts=self._counts(), refusals=self._refusals()
+        )
+
+    def _refusals(self) -> dict[str, int]:
+        refused = list(self.inference.door.refusals.items())
+        return {f"{reason}/{client}": n for (reason, client), n in refused}
 
     def _counts(self) -> dict[ModelName, Counts]:
         return {model: one.counts for model, one in list(self.inference.statistics.items())}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO
@@ -29,6 +30,7 @@ class WorkerProcess:
         self.has_answered = False
         self.counts: dict[ModelName, Counts] = {}
         """What it has counted, as far as it has told."""
+        self.refusals: Counter[str] = Counter()
         self._lock = threading.Lock()
         self._number = 0
         self._owed: dict[int, Owed] = {}
@@ -85,6 +87,7 @@ class WorkerProcess:
             reply = msgspec.json.decode(line, type=WorkerReply)
             self.has_answered = True
             self.counts = reply.counts or self.counts
+            self.refusals = Counter(reply.refusals or self.refusals)
             with self._lock:
                 owed = self._owed.pop(reply.number, None)
             if owed is not None:
