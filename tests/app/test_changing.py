@@ -27,6 +27,7 @@ def ran(home, *arguments):
     return found.returncode, found.stdout + found.stderr
 
 
+@pytest.mark.slow
 def test_a_plan_says_what_will_be_done_and_does_nothing(project):
     home = project.parent / "home"
     status, text = ran(project.parent / "new", "plan", str(project))

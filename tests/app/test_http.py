@@ -212,6 +212,7 @@ def test_a_head_that_comes_byte_by_byte_is_answered_in_time(server):
         assert parsed(received(made))[0][0] == 200
 
 
+@pytest.mark.slow
 def test_heads_that_trickle_on_many_connections_are_let_go(server):
     made = [connect(server) for _ in range(8)]
     pause = threading.Event()

@@ -123,6 +123,7 @@ def test_at_twice_the_capacity_nearly_all_of_it_is_answered_in_time_and_the_rest
     assert n_rest <= 0.02 * sum(made.refused)
 
 
+@pytest.mark.slow
 def test_a_lasting_overload_does_not_pass_for_usual():
     made = Simulated(per_s=800, service_s=0.0025).run(600)
     late_before = sum(made.late) + sum(made.dropped)
