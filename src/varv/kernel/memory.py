@@ -21,6 +21,8 @@ def settle() -> None:
     """Let the garbage collector pass over all that is there by now, and look less often: what a request makes
     is gone with it, and a walk through a whole process is a pause that somebody waits for.
     """
+    # What was passed over before may be garbage by now: versions come and go.
+    gc.unfreeze()
     gc.collect()
     gc.freeze()
     gc.set_threshold(*_RARELY)

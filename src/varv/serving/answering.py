@@ -28,7 +28,7 @@ from varv.serving.dataplane import DataPlane, InForce
 from varv.serving.plain import Unplanned
 from varv.serving.plan import RequestPlan, joined
 from varv.serving.prediction_log import Recorder
-from varv.serving.schema import RequestSchema
+from varv.serving.schema import RequestSchema, generated_keys
 from varv.serving.scored import Scored
 from varv.serving.scores import GROUP, Scores, answer_schema
 from varv.tasks import OutputTensor, Task
@@ -106,8 +106,8 @@ class Answering:
         self._capture_required = capture_required
         self._layout = layout_of(schema)
         self._recorder = Recorder(schema.model, self._layout)
-        self._planned_for: InForce | None = None
-        self._plan: RequestPlan | None = None
+        # One pair, replaced as a whole: threads ask too, and none must get the plan of another table.
+        self._plan: tuple[InForce | None, RequestPlan | None] = None, None
         self._counting = threading.Lock()
         self._n_uncaptured = 0
 
@@ -147,10 +147,8 @@ class Answering:
         """The columns of a matrix without names: those that a request needs, in their order; nothing if they
         are not all numbers.
         """
-        needed = [one for one in self.columns.values() if one.required]
-        if all("Int" in one.dtype or one.dtype.startswith("Float") for one in needed):
-            return tuple(one.name for one in needed)
-        return ()
+        needed = self._schema.needed
+        return needed if all(self._schema.types[name].is_numeric() for name in needed) else ()
 
     def answer(self, columns: Mapping[str, Sequence[Any]], request_id: str) -> Answers:
         """Return one row a request; captured when this returns, unless the answer says otherwise.
@@ -223,12 +221,13 @@ class Answering:
     def _planned(self) -> RequestPlan | None:
         """Return the plan of the versions in force, made when they change; None if they have none."""
         in_force = self._dataplane.in_force
-        if self._planned_for is not in_force:
-            self._plan = None
+        made_for, plan = self._plan
+        if made_for is not in_force:
+            plan = None
             with suppress(Unplanned):
-                self._plan = RequestPlan(self._schema, self._layout, self._features, in_force, self._nullable)
-            self._planned_for = in_force
-        return self._plan
+                plan = RequestPlan(self._schema, self._layout, self._features, in_force, self._nullable)
+            self._plan = in_force, plan
+        return plan
 
     def take_uncaptured(self) -> int:
         """Return how many answers were given without capture since the last call."""
@@ -250,8 +249,7 @@ class Answering:
             if name in columns:
                 series.append(column_of(name, columns[name], types[name], expected))
             elif name == self._schema.generated_key:
-                keys = [request_id] if n == 1 else [f"{request_id}-{number}" for number in range(n)]
-                series.append(pl.Series(name, keys))
+                series.append(pl.Series(name, generated_keys(request_id, n)))
             elif expected.required:
                 hint = f"send {', '.join(c.name for c in self.columns.values() if c.required)}"
                 raise InvalidInput("column", name, "is missing", hint=hint, reason="missing")

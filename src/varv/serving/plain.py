@@ -16,6 +16,7 @@ from varv.kernel.clock import instant
 from varv.kernel.columns import TIME
 from varv.kernel.errors import VarvError
 from varv.serving.blocks import EXACT, Floats, Layout, Texts
+from varv.serving.schema import generated_keys
 
 FRACTIONS = {float, int}
 """Types of what a column of fractions may bring."""
@@ -121,7 +122,7 @@ class TextReader:
     def absent(self, request_id: str, n: int) -> list[str | None]:
         """Return the column of requests that do not bring it."""
         if self._is_generated:
-            return [request_id] if n == 1 else [f"{request_id}-{number}" for number in range(n)]
+            return list[str | None](generated_keys(request_id, n))
         if self._is_required:
             raise Unplanned
         return [None] * n

@@ -61,11 +61,11 @@ class RequestPlan:
         expected, types = schema.columns(nullable), schema.types
         self._numbers = [NumberReader(expected[name], types[name]) for name in layout.numbers]
         self._number_names = layout.numbers
-        needed = [one for one in expected.values() if one.required]
-        self._positional = tuple(one.name for one in needed)
+        self._positional = schema.needed
         places = [layout.numbers.index(name) for name in self._positional if name in layout.numbers]
         self._places = None if self._positional == layout.numbers else np.array(places, np.intp)
-        self._never_empty = np.array([not one.may_be_null for one in needed], np.bool_)
+        never = [not expected[name].may_be_null for name in self._positional]
+        self._never_empty = np.array(never, np.bool_)
         self._are_fractions = all(one.kind == "fraction" for one in self._numbers)
         self._texts = [TextReader(expected[name], name == schema.generated_key) for name in layout.texts]
         self._key = KeyReader(schema.requests.key, types, layout)

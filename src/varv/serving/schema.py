@@ -58,6 +58,11 @@ class RequestSchema:
         key = self.requests.key
         return key[0] if len(key) == 1 and self.types[key[0]] == pl.String else None
 
+    @cached_property
+    def needed(self) -> tuple[str, ...]:
+        """The columns that every request brings, in the order of `columns`."""
+        return tuple(one.name for one in self.columns().values() if one.required)
+
     def keys(self, rows: pl.DataFrame) -> pl.Series:
         """Return the key of each request as one text, under the name ``key``."""
         return keys_of(self.requests.key, rows)
@@ -103,3 +108,14 @@ class RequestSchema:
             for name in dict.fromkeys([*first, *sorted(self.types)])
             if name != data.event_time
         }
+
+
+def generated_keys(request_id: str, n: int) -> list[str]:
+    """Return the keys of the rows of a request that brings none.
+
+    Examples
+    --------
+    >>> generated_keys("r", 1), generated_keys("r", 2)
+    (['r'], ['r-0', 'r-1'])
+    """
+    return [request_id] if n == 1 else [f"{request_id}-{number}" for number in range(n)]

@@ -337,6 +337,7 @@ class BoundedProtocol(HttpToolsProtocol):
         try:
             cycle.call.submit(self.headers, body, cycle.reply)
         except Exception:
+            # Whatever a call raises is a fault of ours: the parser must not take it for one of the caller's.
             self.logger.exception("A call on the hot path failed")
             cycle.reply(_FAILED, b"")
 
@@ -346,6 +347,7 @@ class BoundedProtocol(HttpToolsProtocol):
             if self._hot is not None:
                 self._hot.flush()
         except Exception:
+            # As above; what it has left unanswered was answered with the fault.
             self.logger.exception("A flush of the hot path failed")
 
     def _begin_exchange(self, call: Call, most_bytes: int) -> bool:

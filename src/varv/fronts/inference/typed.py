@@ -14,6 +14,7 @@ from varv.fronts.inference import oip
 from varv.fronts.inference.scoring import require_rows
 from varv.kernel.errors import InvalidInput
 from varv.serving import Answering, Answers
+from varv.serving.schema import generated_keys
 from varv.tasks import OutputTensor, Task
 
 Schema = dict[str, Any]
@@ -113,7 +114,8 @@ def _column(name: str, rows: Sequence[dict[str, Any]], answering: Answering, req
     if lacking is None or column is None:
         return [row.get(name) for row in rows]
     if name == answering.generated_key:
-        return [row.get(name, f"{request_id}-{number}") for number, row in enumerate(rows)]
+        made = generated_keys(request_id, len(rows))
+        return [row.get(name, key) for row, key in zip(rows, made, strict=True)]
     if column.required and not column.may_be_null:
         raise InvalidInput("column", name, "is missing", row=lacking, hint="give it in every row")
     return [row.get(name) for row in rows]
