@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
+import weakref
 
 import pytest
 
+from varv.kernel.memory import settle
+
 HELD_AND_RETURNED = """
 import psutil
-from varv.kernel.memory import return_freed
+from varv.kernel.memory import return_freed, settle
 texts = [b"x" * 50_000 for _ in range(2_000)]
 del texts[:-1]
 before = psutil.Process().memory_info().rss
@@ -25,3 +29,24 @@ def test_what_was_freed_below_something_in_use_is_given_back():
         [sys.executable, "-c", HELD_AND_RETURNED], capture_output=True, text=True, check=True
     )
     assert int(done.stdout) > 50_000_000
+
+
+class Ring:
+    """Refers to itself, so that only the collector lets it go."""
+
+    def __init__(self):
+        self.self = self
+
+
+def test_what_was_passed_over_is_let_go_once_nobody_uses_it():
+    threshold = gc.get_threshold()
+    try:
+        ring = Ring()
+        left = weakref.ref(ring)
+        settle()
+        del ring
+        settle()
+        assert left() is None
+    finally:
+        gc.unfreeze()
+        gc.set_threshold(*threshold)
