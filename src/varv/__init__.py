@@ -27,11 +27,14 @@ _WHERE = {
     "Retention": "varv.project",
     "Retrain": "varv.project",
     "Rollout": "varv.rollout",
+    "Serving": "varv.project",
     "Train": "varv.training",
     "TrainingSet": "varv.training",
     "VarvError": "varv.kernel.errors",
     "behaviour": "varv.training",
+    "check": "varv.project",
     "derived": "varv.features",
+    "fallback": "varv.project",
     "gate": "varv.training",
     "incremental": "varv.training",
     "money": "varv.project",
@@ -65,12 +68,15 @@ __all__ = [
     "Retention",
     "Retrain",
     "Rollout",
+    "Serving",
     "Train",
     "TrainingSet",
     "VarvError",
     "behaviour",
+    "check",
     "connect",
     "derived",
+    "fallback",
     "gate",
     "incremental",
     "money",
@@ -92,7 +98,20 @@ if TYPE_CHECKING:
     from varv.features import FeatureView, derived, slice, windows
     from varv.kernel.errors import VarvError
     from varv.monitoring import monitor
-    from varv.project import Model, Outcome, Plant, Policy, PolicySearch, Replay, Retention, Retrain, money
+    from varv.project import (
+        Model,
+        Outcome,
+        Plant,
+        Policy,
+        PolicySearch,
+        Replay,
+        Retention,
+        Retrain,
+        Serving,
+        check,
+        fallback,
+        money,
+    )
     from varv.rollout import Rollout
     from varv.tasks import task
     from varv.training import Train, TrainingSet, behaviour, gate, incremental, packaged, search

@@ -41,6 +41,8 @@ ANSWER = {
     "former_score": None,
     "champion_ms": None,
     "candidate_ms": None,
+    "answered_by": None,
+    "flagged": None,
 }
 
 

@@ -12,6 +12,7 @@ from varv.project.price import money
 from varv.project.project import Project, project_of
 from varv.project.retention import Retention
 from varv.project.retrain import Retrain
+from varv.project.serving import Serving, check, fallback
 
 __all__ = [
     "DECLARED",
@@ -27,7 +28,10 @@ __all__ = [
     "Replay",
     "Retention",
     "Retrain",
+    "Serving",
+    "check",
     "datasets_of",
+    "fallback",
     "forget_project",
     "load_project",
     "money",

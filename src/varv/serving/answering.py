@@ -24,12 +24,13 @@ from varv.kernel.errors import InvalidInput, StorageFull
 from varv.kernel.ids import ModelName
 from varv.serving.blocks import FeatureRows, RequestRows, layout_of
 from varv.serving.capture import CaptureLog
+from varv.serving.checks import checked
 from varv.serving.dataplane import DataPlane, InForce
 from varv.serving.plain import Unplanned
 from varv.serving.plan import RequestPlan, joined
 from varv.serving.prediction_log import Recorder
 from varv.serving.schema import RequestSchema, generated_keys
-from varv.serving.scored import Scored
+from varv.serving.scored import NOTHING, Flagged, Scored, part_of
 from varv.serving.scores import GROUP, Scores, answer_schema
 from varv.tasks import OutputTensor, Task
 
@@ -43,6 +44,7 @@ class Answers(NamedTuple):
     keys: Sequence[str]
     versions: Sequence[int]
     arms: Sequence[str]
+    """``"champion"`` or ``"candidate"``, or how a row was answered otherwise (`policy.Mark`)."""
     scores: Scores
     """Shape (n, width); NaN where a version has none."""
     epoch: int
@@ -51,6 +53,8 @@ class Answers(NamedTuple):
     """With which the candidate was to answer."""
     captured: bool
     """Whether they are on record; if not, they are known to nobody but the caller."""
+    flagged: Flagged = NOTHING
+    """Values of the request that broke a check, by column."""
 
     @property
     def n_rows(self) -> int:
@@ -63,6 +67,8 @@ class Ready(NamedTuple):
 
     plan: RequestPlan
     rows: RequestRows
+    flagged: Flagged = NOTHING
+    """Values that broke a check, by column."""
 
 
 class Answering:
@@ -104,6 +110,7 @@ class Answering:
         self._nullable = nullable
         self.max_rows = max_rows
         self._capture_required = capture_required
+        self._checks = schema.serving.checks
         self._layout = layout_of(schema)
         self._recorder = Recorder(schema.model, self._layout)
         # One pair, replaced as a whole: threads ask too, and none must get the plan of another table.
@@ -178,12 +185,21 @@ class Answering:
             return self.answer_generally(columns, request_id)
 
     def ready(self, columns: Mapping[str, Sequence[Any]], request_id: str) -> Ready | None:
-        """Return a request that `answer_together` can answer, None if only `answer_generally` can."""
+        """Return a request that `answer_together` can answer, None if only `answer_generally` can.
+
+        Raises
+        ------
+        InvalidInput
+            If a value breaks a check that refuses the request.
+        """
         plan = self._planned()
         if plan is None:
             return None
+        flagged: Flagged = NOTHING
+        if self._checks:
+            columns, flagged = checked(self._checks, columns)
         try:
-            return Ready(plan, plan.read(columns, request_id, self.max_rows))
+            return Ready(plan, plan.read(columns, request_id, self.max_rows), flagged)
         except Unplanned:
             return None
 
@@ -199,7 +215,9 @@ class Answering:
         if any(one.plan is not plan for one in several):
             return [answer for one in several for answer in self.answer_together([one])]
         now, rows = self._clock.now(), joined([one.rows for one in several])
-        features, said = plan.answer(rows, now)
+        features, said = plan.answer(rows, now, stand_in=len(several) == 1)
+        if self._checks:
+            said.flagged = _flagged(several)
         captured = self._capture(now, rows, features, said)
         told = answers_of(rows.keys, said, captured=captured)
         return [told] if len(several) == 1 else _apart(told, [len(one.rows.keys) for one in several])
@@ -207,6 +225,7 @@ class Answering:
     def answer_generally(self, columns: Mapping[str, Sequence[Any]], request_id: str) -> Answers:
         """Do what `answer` does by way of frames, whatever the request is."""
         now = self._clock.now()
+        columns, flagged = checked(self._checks, columns)
         requests = self._frame(columns, request_id, now)
         event_time = self._schema.requests.event_time
         parts = [self._features.lookup(part, at=event_time) for part in _sliced(requests)]
@@ -214,6 +233,7 @@ class Answering:
         keys = self._schema.keys(requests)
         units = self._schema.units(requests, keys)
         said = self._dataplane.in_force.score(units, lambda signature: signature.feed(features))
+        said.flagged = flagged
         rows = self._layout.request_rows(requests, keys.to_list())
         captured = self._capture(now, rows, self._layout.feature_rows(features), said)
         return answers_of(rows.keys, said, captured=captured)
@@ -290,8 +310,19 @@ class Answering:
 def answers_of(keys: Sequence[str], said: Scored, *, captured: bool) -> Answers:
     """Return what callers are told of rows with these keys."""
     table = said.table
-    told = said.versions, said.arms, said.served
-    return Answers(keys, *told, table.epoch, table.candidate_share, captured)
+    told = said.told_versions, said.told_arms, said.served
+    return Answers(keys, *told, table.epoch, table.candidate_share, captured, said.flagged)
+
+
+def _flagged(several: Sequence[Ready]) -> Flagged:
+    """Return the flagged values of requests, by their rows in the whole call."""
+    found: dict[str, list[int]] = {}
+    first = 0
+    for one in several:
+        for name, places in one.flagged.items():
+            found.setdefault(name, []).extend(first + place for place in places)
+        first += len(one.rows.keys)
+    return found
 
 
 def _apart(together: Answers, sizes: Sequence[int]) -> list[Answers]:
@@ -307,6 +338,7 @@ def _apart(together: Answers, sizes: Sequence[int]) -> list[Answers]:
                 versions=together.versions[rows],
                 arms=together.arms[rows],
                 scores=together.scores[rows],
+                flagged=part_of(together.flagged, rows),
             )
         )
     return found

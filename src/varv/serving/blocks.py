@@ -23,7 +23,7 @@ from varv.kernel.columns import TIME
 from varv.kernel.ids import Version
 from varv.serving.routing import RoutingShare, RoutingTable
 from varv.serving.schema import RequestSchema
-from varv.serving.scored import Scored
+from varv.serving.scored import Otherwise, Scored
 
 Doubles = npt.NDArray[np.float64]
 Singles = npt.NDArray[np.float32]
@@ -132,6 +132,11 @@ class Block(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     former_scores: bytes = b""
     champion_ms: float | None = None
     candidate_ms: float | None = None
+    marks: Sequence[str] = ()
+    """How each request was answered where it was not by the version whose turn it was; see `Otherwise`."""
+    other_scores: bytes = b""
+    other_version: Version | None = None
+    flagged: Mapping[str, Sequence[int]] = {}
 
     @property
     def doubles(self) -> Doubles:
@@ -151,6 +156,10 @@ class Block(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
             self._scores(self.former_scores) if self.former_scores else None,
             self.champion_ms,
             self.candidate_ms,
+            Otherwise(self.marks, self._scores(self.other_scores), self.other_version)
+            if self.marks
+            else None,
+            self.flagged,
         )
 
     @property
@@ -191,7 +200,7 @@ def block_of(
     layout
         How they lie in it.
     """
-    table, numbers = said.table, requests.numbers
+    table, numbers, other = said.table, requests.numbers, said.otherwise
     return Block(
         layout=layout.digest,
         at=at,
@@ -214,4 +223,8 @@ def block_of(
         former_scores=b"" if said.former is None else said.former.tobytes(),
         champion_ms=said.champion_ms,
         candidate_ms=said.candidate_ms,
+        marks=() if other is None else other.marks,
+        other_scores=b"" if other is None else other.scores.tobytes(),
+        other_version=None if other is None else other.version,
+        flagged=said.flagged,
     )

@@ -14,10 +14,21 @@ import msgspec
 import numpy as np
 import polars as pl
 
-from varv.kernel.errors import Conflict, FailedPrecondition, Unavailable, VarvError
+from varv.kernel.clock import SECOND
+from varv.kernel.errors import (
+    Conflict,
+    Corrupt,
+    FailedPrecondition,
+    Unavailable,
+    UserCodeFailed,
+    VarvError,
+)
 from varv.kernel.user_code import UserCode
 from varv.registry import LoadedModel, Package, Rows, Runtimes, Signature
 from varv.registry.package import PROBE_TOLERANCE
+from varv.serving.degrading import Degrading
+from varv.serving.policy import ServingPolicy
+from varv.serving.remembered import Remembered
 from varv.serving.routing import RoutingTable, assign, coins
 from varv.serving.scored import Scored, answers_frame
 from varv.serving.scores import Scores
@@ -25,16 +36,20 @@ from varv.tasks import Task
 
 
 class Warm(msgspec.Struct, frozen=True):
-    """A version in memory."""
+    """A version in memory, and what it said lately, if that is to be remembered."""
 
     signature: Signature
     model: LoadedModel
+    remembered: Remembered | None = None
 
     def scores(self, feed: Callable[[Signature], Rows]) -> Scores:
         """Return what the version says of requests."""
         rows = feed(self.signature)
         with UserCode("model", "in force"):
-            return self.model.predict(rows)
+            return self.model.predict(rows) if self.remembered is None else self._asked(self.remembered, rows)
+
+    def _asked(self, remembered: Remembered, rows: Rows) -> Scores:
+        return remembered.scores(rows, self.model.predict)
 
     def tried(self, feed: Callable[[Signature], Rows]) -> Scores | None:
         """Return what a version says that nobody waits for, None if it fails: a broken candidate is evidence,
@@ -53,13 +68,24 @@ class InForce(msgspec.Struct, frozen=True):
     table: RoutingTable | None
     versions: dict[int, Warm]
     timer: Callable[[], float] | None = None
+    degrading: Degrading | None = None
+    """What answers where the champion cannot, or is not sure enough; None where nothing is declared."""
+    before: int | None = None
+    """The champion before, where it is kept to answer in the place of the present one."""
 
     @property
     def needed(self) -> list[Warm]:
         """The versions that the table asks; none before the first."""
         return [] if self.table is None else [self.versions[number] for number in sorted(self.table.versions)]
 
-    def score(self, keys: Sequence[str], feed: Callable[[Signature], Rows]) -> Scored:
+    @property
+    def in_reserve(self) -> Warm | None:
+        """The champion before, where it may have to answer."""
+        return None if self.before is None else self.versions[self.before]
+
+    def score(
+        self, keys: Sequence[str], feed: Callable[[Signature], Rows], *, stand_in: bool = True
+    ) -> Scored:
         """Let every version that the table in force asks for score requests.
 
         Parameters
@@ -68,13 +94,17 @@ class InForce(msgspec.Struct, frozen=True):
             What the coin is tossed for: the unit of randomisation of each request.
         feed
             Gives the requests in the form in which a version reads them.
+        stand_in
+            Whether what is declared answers where the champion fails. Not for several callers together: one
+            of them may have brought it about.
 
         Raises
         ------
         Unavailable
             If no routing table is in force yet.
-        UserCodeFailed
-            If the champion cannot score; a candidate that cannot is recorded as having no score.
+        UserCodeFailed, Unavailable
+            If the champion cannot score and nothing declared can stand in for it; a candidate that cannot is
+            recorded as having no score.
         """
         table = self.table
         if table is None:
@@ -85,7 +115,8 @@ class InForce(msgspec.Struct, frozen=True):
         both = tossed is not None and (bool(table.shadows) or bool(assign(table, tossed).any()))
         timer = self.timer or (lambda: 0.0)
         begun = timer()
-        said = Scored(table, self.versions[table.champion].scores(feed), tossed)
+        champion, failed = self._champion(table, feed, len(keys), stand_in=stand_in)
+        said = Scored(table, champion, tossed)
         if both and table.candidate is not None:
             halfway = timer()
             said.candidate = self.versions[table.candidate].tried(feed)
@@ -95,7 +126,22 @@ class InForce(msgspec.Struct, frozen=True):
                 said.champion_ms, said.candidate_ms = 1e3 * (halfway - begun), 1e3 * (timer() - halfway)
         if table.former is not None:
             said.former = self.versions[table.former].tried(feed)
+        if self.degrading is not None:
+            if failed is not None:
+                self.degrading.stand_in(self, said, feed, failed)
+            self.degrading.hold_back(said)
         return said
+
+    def _champion(
+        self, table: RoutingTable, feed: Callable[[Signature], Rows], n: int, *, stand_in: bool
+    ) -> tuple[Scores, VarvError | None]:
+        """Return what the champion says, or nothing and why, where others may answer in its place."""
+        try:
+            return self.versions[table.champion].scores(feed), None
+        except (Corrupt, Unavailable, UserCodeFailed) as error:
+            if not stand_in or self.degrading is None or not self.degrading.has_fallback:
+                raise
+            return np.full((n, self.degrading.width), np.nan, np.float32), error
 
 
 class DataPlane:
@@ -116,6 +162,7 @@ class DataPlane:
         self._task = task
         self._runtimes = runtimes
         self._timer = timer
+        self._policy = ServingPolicy()
         self._change = threading.Lock()
         self._now = InForce(None, {}, timer)
 
@@ -152,8 +199,14 @@ class DataPlane:
                 "version", version, "does not reproduce its probe scores", by=apart, hint=hint
             )
         with self._change:
-            kept = {**self._now.versions, version: Warm(package.signature, loaded)}
-            self._now = InForce(self._now.table, kept, self._timer)
+            kept = {**self._now.versions, version: Warm(package.signature, loaded, self._remembered())}
+            self._now = msgspec.structs.replace(self._now, versions=kept)
+
+    def _remembered(self) -> Remembered | None:
+        # A replay's answers must not depend on how fast it goes.
+        if self._timer is None or self._policy.remembers is None:
+            return None
+        return Remembered((self._policy.cache or 0) / SECOND)
 
     def swap(self, table: RoutingTable) -> int:
         """Put `table` in force and return its epoch; the same table again changes nothing.
@@ -183,7 +236,7 @@ class DataPlane:
                 raise FailedPrecondition(
                     "version", cold[0], "is not warm", hint="warm it before it gets traffic"
                 )
-            self._now = InForce(table, self._now.versions, self._timer)
+            self._now = msgspec.structs.replace(self._now, table=table)
         return table.epoch
 
     def unload(self, version: int) -> None:
@@ -197,8 +250,34 @@ class DataPlane:
         with self._change:
             if self._now.table is not None and version in self._now.table.versions:
                 raise FailedPrecondition("version", version, "has traffic", hint="route away from it first")
+            before = None if self._now.before == version else self._now.before
             kept = {number: warm for number, warm in self._now.versions.items() if number != version}
-            self._now = InForce(self._now.table, kept, self._timer)
+            self._now = msgspec.structs.replace(self._now, versions=kept, before=before)
+
+    def reserve(self, version: int | None) -> None:
+        """Let a warm version answer where the champion cannot, and the one before no more; None for none.
+
+        Raises
+        ------
+        FailedPrecondition
+            If the version is not warm.
+        """
+        with self._change:
+            if version is not None and version not in self._now.versions:
+                raise FailedPrecondition("version", version, "is not warm", hint="warm it first")
+            self._now = msgspec.structs.replace(self._now, before=version)
+
+    def serve_by(self, policy: ServingPolicy) -> None:
+        """Serve as is declared from now on; versions that are warm stay so."""
+        with self._change:
+            self._policy = policy
+            versions = {
+                number: msgspec.structs.replace(warm, remembered=self._remembered())
+                for number, warm in self._now.versions.items()
+            }
+            acts = policy.fallback or policy.abstain_below is not None
+            degrading = Degrading(policy, self._task) if acts else None
+            self._now = msgspec.structs.replace(self._now, versions=versions, degrading=degrading)
 
     def infer(self, keys: Sequence[str], features: pl.DataFrame) -> pl.DataFrame:
         """Answer requests, one row each, with the columns of `answer_schema` but for the group, which is the

@@ -23,6 +23,7 @@ from varv.app.server.wire import (
     Keep,
     Observe,
     Order,
+    Reserve,
     Restore,
     Seal,
     Start,
@@ -41,6 +42,7 @@ from varv.kernel.errors import DeadlineExceeded, Unavailable
 from varv.kernel.ids import DatasetName, ModelName, Version
 from varv.kernel.observe import log
 from varv.kernel.snapshots import Position
+from varv.serving.fleet import Reserves
 from varv.serving.routing import RoutingTable
 
 RENEW_WITHIN_S = 3600.0
@@ -108,6 +110,7 @@ class Workers:
         self._lock = threading.RLock()
         self._warm: dict[tuple[ModelName, Version], Digest] = {}
         self._tables: dict[ModelName, RoutingTable] = {}
+        self._reserves = Reserves()
         self._restored = False
         self._stopping = False
         self._started = 0
@@ -131,13 +134,25 @@ class Workers:
             if before is None or table.epoch > before.epoch:
                 self._tables[model] = table
         epochs = [reply.epoch for reply in self._ask(Table(model, table))]
+        held = self._reserves.of(model)
+        if self._reserves.changed(model, before, table):
+            self._ask(Reserve(model, self._reserves.of(model)))
+            if held is not None and held not in table.versions:
+                self.unload(model, held)
         return min(epochs, default=table.epoch)
 
     def unload(self, model: ModelName, version: Version) -> None:
-        """Let a version go in every worker."""
+        """Let a version go in every worker, unless it is kept in reserve."""
+        if version == self._reserves.of(model):
+            return
         with self._lock:
             self._warm.pop((model, version), None)
         self._ask(Unload(model, version))
+
+    def reserve(self, model: ModelName, version: Version | None) -> None:
+        """Keep the champion before of a model from now on."""
+        self._reserves.keep(model, version)
+        self._ask(Reserve(model, version))
 
     def restore(self) -> None:
         """Let every worker read what the ledger holds; from then on `rows_known` keeps them up to date."""
@@ -333,6 +348,8 @@ class Workers:
         warm, tables = sorted(self._warm.items()), sorted(self._tables.items())
         orders += [Warm(model, version, package) for (model, version), package in warm if wanted(model)]
         orders += [Table(model, table) for model, table in tables if wanted(model)]
+        kept = [model for model in self._reserves.models() if wanted(model)]
+        orders += [Reserve(model, self._reserves.of(model)) for model in kept]
         if self._restored and declarations is None:
             orders.append(Accept())
         owed = [worker.send(order) for order in orders]
@@ -382,6 +399,10 @@ class RenewedWorkers:
     def unload(self, model: ModelName, version: Version) -> None:
         """Let a version go in every worker."""
         self._workers.unload(model, version)
+
+    def reserve(self, model: ModelName, version: Version | None) -> None:
+        """Keep the champion before of a model from now on."""
+        self._workers.reserve(model, version)
 
     def restore(self) -> None:
         """Let new workers take over."""

@@ -86,6 +86,13 @@ class Unload(msgspec.Struct, frozen=True, tag=True):
     version: Version
 
 
+class Reserve(msgspec.Struct, frozen=True, tag=True):
+    """Let a version of a model answer where its champion cannot; None for none."""
+
+    model: ModelName
+    version: Version | None
+
+
 class Observe(msgspec.Struct, frozen=True, tag=True):
     """Rows of a part became known; they are read from their segment."""
 
@@ -111,7 +118,7 @@ class Seal(msgspec.Struct, frozen=True, tag=True):
     """Start a new capture file; answered with the names of those that are complete."""
 
 
-Order = Start | Restore | Accept | Drain | Warm | Table | Unload | Observe | Keep | Seal | Count
+Order = Start | Restore | Accept | Drain | Warm | Table | Unload | Reserve | Observe | Keep | Seal | Count
 
 
 class WorkerOrder(msgspec.Struct, frozen=True):

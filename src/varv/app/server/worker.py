@@ -34,6 +34,7 @@ from varv.app.server.wire import (
     Drain,
     Keep,
     Observe,
+    Reserve,
     Restore,
     Seal,
     Start,
@@ -127,6 +128,8 @@ class Worker:
             return WorkerReply(number=order.number, epoch=epoch)
         elif isinstance(message, Unload):
             self._planes.unload(message.model, message.version)
+        elif isinstance(message, Reserve):
+            self._planes.plane(message.model).reserve(message.version)
         elif isinstance(message, Observe):
             self._observe(message)
         elif isinstance(message, Keep):
@@ -221,7 +224,7 @@ class Worker:
         return Answering(
             schema,
             engine,
-            self._planes.add(schema.model, schema.task),
+            self._planes.add(schema.model, schema.task, schema.serving),
             self._log,
             self._clock,
             nullable=nullable,

@@ -160,12 +160,14 @@ def answer_headers(answered: Answers, request_id: str) -> dict[str, str]:
     """Return the headers that say who answered what."""
     # A client chooses the id, and a header holds printable ASCII without spaces around it.
     is_plain = request_id.isascii() and request_id.isprintable() and request_id == request_id.strip()
+    flagged = {"x-varv-flagged": quote(oip.flagged_in(answered), safe=",")} if answered.flagged else {}
     return {
         "x-request-id": request_id if is_plain else quote(request_id),
         "x-varv-version": oip.versions_in(answered),
         "x-varv-epoch": str(answered.epoch),
         "x-varv-arm": oip.arms_in(answered),
         "x-varv-captured": "true" if answered.captured else "false",
+        **flagged,
     }
 
 

@@ -200,6 +200,8 @@ def said(asked: Asked, answering: Answering, answered: Answers) -> Answer:
         "share": answered.share,
         "captured": answered.captured,
     }
+    if answered.flagged:
+        parameters["flagged"] = flagged_in(answered)
     return Answer(asked.id, answering.model, versions_in(answered), parameters, outputs)
 
 
@@ -227,6 +229,11 @@ def arms_in(answered: Answers) -> str:
     """Return the arms that answered."""
     arms = answered.arms
     return arms[0] if len(arms) == 1 else ",".join(sorted(set(arms)))
+
+
+def flagged_in(answered: Answers) -> str:
+    """Return the columns of which some value broke a check."""
+    return ",".join(sorted(answered.flagged))
 
 
 def about(answered: Answers) -> dict[str, list[Any]]:
