@@ -23,10 +23,11 @@ from varv.kernel.errors import (
     UserCodeFailed,
     VarvError,
 )
+from varv.kernel.ids import Version
 from varv.kernel.user_code import UserCode
 from varv.registry import LoadedModel, Package, Rows, Runtimes, Signature
 from varv.registry.package import PROBE_TOLERANCE
-from varv.serving.degrading import Degrading
+from varv.serving.degrading import Degrading, Others
 from varv.serving.policy import ServingPolicy
 from varv.serving.remembered import Remembered
 from varv.serving.routing import RoutingTable, assign, coins
@@ -128,9 +129,15 @@ class InForce(msgspec.Struct, frozen=True):
             said.former = self.versions[table.former].tried(feed)
         if self.degrading is not None:
             if failed is not None:
-                self.degrading.stand_in(self, said, feed, failed)
+                self.degrading.stand_in(self._others(table), said, feed, failed)
             self.degrading.hold_back(said)
         return said
+
+    def _others(self, table: RoutingTable) -> Others:
+        former = self.before if table.former is None else table.former
+        if former is None:
+            return Others(self.versions[table.champion], None, None)
+        return Others(self.versions[table.champion], self.versions[former], Version(former))
 
     def _champion(
         self, table: RoutingTable, feed: Callable[[Signature], Rows], n: int, *, stand_in: bool

@@ -6,7 +6,7 @@ Every such answer is marked, so that it is counted apart: what a version is meas
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -15,15 +15,41 @@ from varv.kernel.errors import VarvError
 from varv.kernel.ids import Version
 from varv.registry import Rows, Signature
 from varv.serving.policy import CachedStep, DefaultStep, FormerStep, Mark, ServingPolicy, Step
+from varv.serving.remembered import Remembered
 from varv.serving.scored import Otherwise, Scored
 from varv.serving.scores import Scores
 from varv.tasks import Task
 
-if TYPE_CHECKING:
-    from varv.serving.dataplane import InForce
-
 Feeding = Callable[[Signature], Rows]
 _MARKS: dict[type, Mark] = {FormerStep: "fallback", CachedStep: "cached", DefaultStep: "default"}
+
+
+class Asked(Protocol):
+    """A version in memory."""
+
+    @property
+    def signature(self) -> Signature:
+        """How it is fed."""
+        ...
+
+    @property
+    def remembered(self) -> Remembered | None:
+        """What it said before, if that is remembered."""
+        ...
+
+    def tried(self, feed: Feeding) -> Scores | None:
+        """Return what it says of requests, None if it fails."""
+        ...
+
+
+class Others(NamedTuple):
+    """Who may answer in a champion's place."""
+
+    champion: Asked
+    """Which failed, and may have said something before."""
+    former: Asked | None
+    """The champion before; None if there is none in memory."""
+    former_version: Version | None
 
 
 class Degrading:
@@ -51,12 +77,14 @@ class Degrading:
         """How many numbers a prediction has."""
         return self._task.width
 
-    def stand_in(self, in_force: InForce, said: Scored, feed: Feeding, error: VarvError) -> None:
+    def stand_in(self, others: Others, said: Scored, feed: Feeding, error: VarvError) -> None:
         """Answer the requests that no version answered, by what is declared, each step for what the one
         before left.
 
         Parameters
         ----------
+        others
+            Who may.
         said
             What versions said; the champion, nothing.
         feed
@@ -75,7 +103,7 @@ class Degrading:
         for step in self._policy.fallback:
             if not left.any():
                 break
-            found = self._said(step, in_force, said, feed)
+            found = self._said(step, others, said, feed)
             if found is None:
                 continue
             taken = left & ~np.isnan(found).any(axis=1)
@@ -83,7 +111,7 @@ class Degrading:
             for place in np.flatnonzero(taken).tolist():
                 marks[place] = _MARKS[type(step)]
             if isinstance(step, FormerStep) and taken.any():
-                version = self._former(in_force, said)
+                version = others.former_version
             left &= ~taken
         if left.any():
             raise error
@@ -108,23 +136,17 @@ class Degrading:
         ]
         said.otherwise = Otherwise(marks, given.scores, given.version)
 
-    @staticmethod
-    def _former(in_force: InForce, said: Scored) -> Version | None:
-        """Return the champion before, whether the table asks it or it is in reserve."""
-        number = in_force.before if said.table.former is None else said.table.former
-        return None if number is None else Version(number)
-
-    def _said(self, step: Step, in_force: InForce, said: Scored, feed: Feeding) -> Scores | None:
+    def _said(self, step: Step, others: Others, said: Scored, feed: Feeding) -> Scores | None:
         """Return what a step says of requests, NaN where it says nothing; None if it cannot say anything."""
         if isinstance(step, DefaultStep):
             return np.tile(np.array(step.prediction, np.float32), (len(said), 1))
         if isinstance(step, CachedStep):
-            champion = in_force.versions[said.table.champion]
-            if champion.remembered is None:
+            before = others.champion.remembered
+            if before is None:
                 return None
-            age_s = step.max_age / SECOND
-            return champion.remembered.said_before(feed(champion.signature), age_s, self._task.width)
+            return before.said_before(
+                feed(others.champion.signature), step.max_age / SECOND, self._task.width
+            )
         if said.former is not None:
             return said.former
-        before = in_force.before
-        return None if before is None else in_force.versions[before].tried(feed)
+        return None if others.former is None else others.former.tried(feed)
