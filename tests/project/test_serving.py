@@ -56,7 +56,7 @@ def test_a_default_may_be_said_by_the_names_of_a_prediction():
     made = model(
         task=task, outcome=varv.Outcome("remark", known_at="landed_at"), serving=varv.Serving(fallback=[step])
     )
-    assert made.serving.policy_for(made).fallback[0].prediction == (0.75, 0.25)
+    assert made.serving.policy_for(made.name, task).fallback[0].prediction == (0.75, 0.25)
 
 
 @pytest.mark.parametrize(

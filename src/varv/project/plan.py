@@ -83,7 +83,9 @@ def plan_of(model: Model) -> ModelPlan:
             model.feature_set,
             model.task,
             model.unit,
-            serving=ServingPolicy() if model.serving is None else model.serving.policy_for(model),
+            serving=ServingPolicy()
+            if model.serving is None
+            else model.serving.policy_for(model.name, model.task),
         ),
         loop=LoopPlan(
             model=model.name,

@@ -5,7 +5,7 @@ cannot, and when its answer is held back.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, TypeVar, get_args
+from typing import TypeVar, get_args
 
 import numpy as np
 import polars as pl
@@ -16,9 +16,6 @@ from varv.kernel.errors import InvalidDeclaration
 from varv.project.retrain import declared_duration
 from varv.serving.policy import CachedStep, Check, DefaultStep, FormerStep, ServingPolicy, Step, Value
 from varv.tasks import Task
-
-if TYPE_CHECKING:
-    from varv.project.declaration import Model
 
 T = TypeVar("T")
 _OTHERWISE = ("reject", "default", "flag")
@@ -203,10 +200,10 @@ class Serving:
                 raise InvalidDeclaration("model", model, problem, hint=hint)
             _require_fitting(one, types[one.column])
 
-    def policy_for(self, model: Model) -> ServingPolicy:
-        """Return the policy as ledgers keep it."""
+    def policy_for(self, model: str, task: Task) -> ServingPolicy:
+        """Return the policy of a model as ledgers keep it."""
         steps = [
-            DefaultStep(_in_order(model.name, step, model.task)) if isinstance(step, DefaultStep) else step
+            DefaultStep(_in_order(model, step, task)) if isinstance(step, DefaultStep) else step
             for step in self._fallback
         ]
         return ServingPolicy(
