@@ -13,7 +13,7 @@ from tests.serving.samples import table
 import varv
 from varv.features import FeatureEngine, FeatureStore
 from varv.kernel.clock import MINUTE, VirtualClock, wall_seconds
-from varv.kernel.errors import UserCodeFailed
+from varv.kernel.errors import NotFound, UserCodeFailed
 from varv.kernel.ids import ModelName, Version
 from varv.serving import Answering, CaptureLog, DataPlane, RoutingShare, RoutingTable
 from varv.serving.capture import read_captures
@@ -205,3 +205,13 @@ def test_a_model_keeps_its_champion_before_from_one_promotion_to_the_next():
     planes.apply(name, table(4, champion=2))
     planes.unload(name, Version(3))
     assert (plane.in_force.before, plane.warm_versions) == (None, {2})
+
+
+def test_a_version_that_is_named_is_asked_itself(tmp_path):
+    served = Served(tmp_path, ServingPolicy(), said={1: (0.5,), 2: (0.25,)})
+    found = served.answering.answer_by(1, {"x": [1.0], "query": ["q"]}, "r")
+    assert (found.versions, found.arms, found.captured) == ([1], ["named"], False)
+    assert found.scores.tolist() == [[0.5]]
+    assert not served.log.seal()
+    with pytest.raises(NotFound):
+        served.answering.answer_by(7, {"x": [1.0], "query": ["q"]}, "r")

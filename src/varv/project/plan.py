@@ -72,7 +72,7 @@ class ModelPlan:
 
 def plan_of(model: Model) -> ModelPlan:
     """Return the plan of a validated declaration."""
-    retrain = model.retrain
+    retrain, serving = model.retrain, model.serving
     outcome = _outcome(model)
     return ModelPlan(
         require_history=model.require_history,
@@ -83,9 +83,7 @@ def plan_of(model: Model) -> ModelPlan:
             model.feature_set,
             model.task,
             model.unit,
-            serving=ServingPolicy()
-            if model.serving is None
-            else model.serving.policy_for(model.name, model.task),
+            serving=ServingPolicy() if serving is None else serving.policy_for(model.name, model.task),
         ),
         loop=LoopPlan(
             model=model.name,

@@ -20,7 +20,7 @@ from varv.features import FeatureEngine
 from varv.features.engine import Shared
 from varv.kernel.clock import Clock, Instant
 from varv.kernel.columns import TIME
-from varv.kernel.errors import InvalidInput, StorageFull
+from varv.kernel.errors import InvalidInput, NotFound, StorageFull
 from varv.kernel.ids import ModelName
 from varv.serving.blocks import FeatureRows, RequestRows, layout_of
 from varv.serving.capture import CaptureLog
@@ -34,6 +34,8 @@ from varv.serving.scored import NOTHING, Flagged, Scored, part_of
 from varv.serving.scores import GROUP, Scores, answer_schema
 from varv.tasks import OutputTensor, Task
 
+NAMED = "named"
+"""The arm of an answer by a version that was asked for by its number."""
 _SLICE = 256
 """Rows that are worked on in one go: whoever else wants the interpreter gets it in between."""
 
@@ -44,7 +46,8 @@ class Answers(NamedTuple):
     keys: Sequence[str]
     versions: Sequence[int]
     arms: Sequence[str]
-    """``"champion"`` or ``"candidate"``, or how a row was answered otherwise (`policy.Mark`)."""
+    """``"champion"`` or ``"candidate"``, or how a row was answered otherwise (`policy.Mark`); `NAMED` where a
+    version was asked for."""
     scores: Scores
     """Shape (n, width); NaN where a version has none."""
     epoch: int
@@ -222,14 +225,35 @@ class Answering:
         told = answers_of(rows.keys, said, captured=captured)
         return [told] if len(several) == 1 else _apart(told, [len(one.rows.keys) for one in several])
 
+    def answer_by(self, version: int, columns: Mapping[str, Sequence[Any]], request_id: str) -> Answers:
+        """Return what a version in memory says, whatever the routing table has it do. It is a question about
+        the version and no request of the model's: it is not captured, and no statistic knows of it.
+
+        Raises
+        ------
+        NotFound
+            If the version is not in memory.
+        InvalidInput
+            As `answer` does.
+        UserCodeFailed
+            If it cannot score.
+        """
+        in_force = self._dataplane.in_force
+        if in_force.table is None or version not in in_force.versions:
+            raise NotFound("version", version, "is not in memory", hint="ask for one that is in force")
+        columns, flagged = checked(self._checks, columns)
+        requests = self._frame(columns, request_id, self._clock.now())
+        features = self._looked_up(requests)
+        scores = in_force.versions[version].scores(lambda signature: signature.feed(features))
+        keys, n = self._schema.keys(requests).to_list(), requests.height
+        return Answers(keys, [version] * n, [NAMED] * n, scores, in_force.table.epoch, 0.0, False, flagged)
+
     def answer_generally(self, columns: Mapping[str, Sequence[Any]], request_id: str) -> Answers:
         """Do what `answer` does by way of frames, whatever the request is."""
         now = self._clock.now()
         columns, flagged = checked(self._checks, columns)
         requests = self._frame(columns, request_id, now)
-        event_time = self._schema.requests.event_time
-        parts = [self._features.lookup(part, at=event_time) for part in _sliced(requests)]
-        features = parts[0] if len(parts) == 1 else pl.concat(parts)
+        features = self._looked_up(requests)
         keys = self._schema.keys(requests)
         units = self._schema.units(requests, keys)
         said = self._dataplane.in_force.score(units, lambda signature: signature.feed(features))
@@ -237,6 +261,12 @@ class Answering:
         rows = self._layout.request_rows(requests, keys.to_list())
         captured = self._capture(now, rows, self._layout.feature_rows(features), said)
         return answers_of(rows.keys, said, captured=captured)
+
+    def _looked_up(self, requests: pl.DataFrame) -> pl.DataFrame:
+        """Return the features of requests."""
+        event_time = self._schema.requests.event_time
+        parts = [self._features.lookup(part, at=event_time) for part in _sliced(requests)]
+        return parts[0] if len(parts) == 1 else pl.concat(parts)
 
     def _planned(self) -> RequestPlan | None:
         """Return the plan of the versions in force, made when they change; None if they have none."""

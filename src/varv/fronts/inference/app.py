@@ -78,7 +78,7 @@ def create_inference(inference: Inference) -> Starlette:
         *(Route(f"{place}/config", served.config) for place in (model, version)),
         *(Route(f"{place}/stats", served.stats) for place in (model, version)),
         Route(f"{model}/infer", served.scored(Inferring()), methods=["POST"]),
-        Route(f"{version}/infer", served.infer_version, methods=["POST"]),
+        Route(f"{version}/infer", served.scored(Inferring()), methods=["POST"]),
         Route("/v2/repository/index", served.index, methods=["POST"]),
         Route("/v2/repository/models/{model}/load", served.load, methods=["POST"]),
         Route("/v2/repository/models/{model}/unload", served.unload, methods=["POST"]),
@@ -245,20 +245,17 @@ class _Protocols:
             finally:
                 inference.door.done(1, took_s)
 
-    @_told
-    async def infer_version(self, request: Request) -> Response:
-        self._inference.version(request.path_params["model"], request.path_params["version"])
-        raise refusals.not_choosable(request.path_params["version"])
-
     def _scored(self, form: Form, given: Given, visit: Visit, request: Request, body: bytes) -> Response:
         name = request.path_params.get("model") or request.headers.get("x-varv-model", "")
-        answering = self._inference.model(name) if name else self._inference.only()
+        named = request.path_params.get("version")
+        answering = self._inference.version(name, named) if name else self._inference.only()
 
         def write(asked: oip.Asked, answered: Answers) -> Reply:
             return form.write(asked, answering, answered)
 
         read = partial(form.read, body, given, answering)
-        return response_of(timed(self._inference, answering, visit, read, write))
+        version = int(named) if named else None
+        return response_of(timed(self._inference, answering, visit, read, write, version=version))
 
     def tried(self, answering: Answering, columns: scoring.Columns, visit: Visit) -> dict[str, Any]:
         """Answer what a person has typed into the page; it is a request like any other."""

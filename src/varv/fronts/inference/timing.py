@@ -46,8 +46,16 @@ def timed(
     visit: Visit,
     read: Callable[[], Asked],
     write: Callable[[Asked, Answers], Answer],
+    *,
+    version: int | None = None,
 ) -> Answer:
     """Return what `write` makes of the answer to what `read` understands, and count it.
+
+    Parameters
+    ----------
+    version
+        The version that is asked, where the caller has named one; by default who answers is the routing
+        table's to say.
 
     Raises
     ------
@@ -60,7 +68,10 @@ def timed(
         asked = read()
         known = wall_seconds()
         admit(inference.door, visit, asked, known)
-        answered = answering.answer(asked.columns, asked.id)
+        if version is None:
+            answered = answering.answer(asked.columns, asked.id)
+        else:
+            answered = answering.answer_by(version, asked.columns, asked.id)
         found = wall_seconds()
         answer = write(asked, answered)
     except VarvError:

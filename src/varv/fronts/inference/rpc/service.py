@@ -318,8 +318,7 @@ class _Calls:
 
     def _infer(self, request: Any, visit: Visit) -> Any:
         answering = self._inference.version(request.model_name, request.model_version)
-        if request.model_version:
-            raise refusals.not_choosable(request.model_version)
+        version = int(request.model_version) if request.model_version else None
         raw = bool(request.raw_input_contents)
 
         def read() -> oip.Asked:
@@ -330,7 +329,7 @@ class _Calls:
         def write(asked: oip.Asked, answered: Answers) -> Any:
             return self._written(oip.said(asked, answering, answered), raw=raw)
 
-        return timed(self._inference, answering, visit, read, write)
+        return timed(self._inference, answering, visit, read, write, version=version)
 
     def _written(self, told: oip.Answer, *, raw: bool) -> Any:
         made = self._made
