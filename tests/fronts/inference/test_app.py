@@ -3,7 +3,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 from open_inference.openapi.client import OpenInferenceClient
-from open_inference.openapi.errors import NotFoundError
+from open_inference.openapi.core.api_error import ApiError
 from open_inference.openapi.types import InferenceRequest, RequestInput
 from tests.fronts.asking import asking
 from tests.home.live_home import NOW, REQUEST
@@ -202,7 +202,7 @@ def test_the_reference_client_of_the_protocol_is_answered(client):
     assert made.read_model_version_metadata("late-parcel", "1").versions == ["1"]
     named = made.model_version_infer("late-parcel", "1", request=InferenceRequest(inputs=inputs))
     assert named.outputs[0].data == answer.outputs[0].data
-    with pytest.raises(NotFoundError, match="is not served"):
+    with pytest.raises(ApiError, match="is not served"):
         made.model_version_infer("late-parcel", "9", request=InferenceRequest(inputs=inputs))
 
 
