@@ -17,6 +17,7 @@ _WHERE = {
     "Dataset": "varv.data",
     "FeatureView": "varv.features",
     "Frame": "varv.data",
+    "Log": "varv.project",
     "Model": "varv.project",
     "Outcome": "varv.project",
     "Parquet": "varv.data",
@@ -58,6 +59,7 @@ __all__ = [
     "Dataset",
     "FeatureView",
     "Frame",
+    "Log",
     "Model",
     "Outcome",
     "Parquet",
@@ -99,6 +101,7 @@ if TYPE_CHECKING:
     from varv.kernel.errors import VarvError
     from varv.monitoring import monitor
     from varv.project import (
+        Log,
         Model,
         Outcome,
         Plant,

@@ -16,6 +16,7 @@ from varv.serving.policy import ServingPolicy
 
 NUMBER = varv.task.regression(range=(0, 9))
 DELAY = varv.Outcome("delay", known_at="landed_at")
+LOG_ORIGIN = varv.Serving(log=varv.Log(pseudonymise=["origin"]))
 
 
 def declared(**serving):
@@ -37,7 +38,8 @@ def test_what_is_declared_is_what_is_served_by():
     words = settings_of(plan_of(model(serving=varv.Serving(abstain_below=0.6))))
     assert words["serving abstain below"] == "0.6"
     assert words["serving fallback"] == "none"
-    assert all(LATER_SETTINGS[name] == "none" for name in words if name.startswith("serving"))
+    plain = settings_of(plan_of(model()))
+    assert all(LATER_SETTINGS[name] == plain[name] for name in words if name.startswith("serving"))
 
 
 def test_nothing_declared_is_the_declaration_of_before():
@@ -88,6 +90,14 @@ def test_a_default_may_be_said_by_the_names_of_a_prediction():
             "abstains",
         ),
         (lambda: model(serving={"cache": "1m"}), "serving"),
+        (lambda: declared(log={"share": 1}), "log"),
+        (lambda: varv.Log(share=0), "share"),
+        (lambda: varv.Log(redact="distance"), "is not a list"),
+        (lambda: varv.Log(redact=["a"], pseudonymise=["a"]), "is both"),
+        (lambda: declared(log=varv.Log(redact=["late"])), "no column of its requests"),
+        (lambda: declared(log=varv.Log(redact=["distance"])), "read by features"),
+        (lambda: declared(log=varv.Log(pseudonymise=["id"])), "a key of the requests"),
+        (lambda: model(unit="origin", features=["distance"], serving=LOG_ORIGIN), "unit of randomisation"),
     ],
 )
 def test_what_cannot_work_is_refused(make, told):

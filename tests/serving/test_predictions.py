@@ -43,6 +43,7 @@ ANSWER = {
     "candidate_ms": None,
     "answered_by": None,
     "flagged": None,
+    "logged_share": None,
 }
 
 

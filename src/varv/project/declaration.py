@@ -163,7 +163,7 @@ class Model:
             dataset.types()
         self._check_group()
         if self.serving is not None:
-            self.serving.require_columns(self.name, self.requests)
+            self.serving.require_columns(self.name, self.requests, self._kept_columns())
         if self.outcome is not None:
             self._check_outcome(self.outcome)
         if not self.feature_set.names:
@@ -184,6 +184,15 @@ class Model:
             raise InvalidDeclaration(
                 "model", self.name, f"has the unit {self.unit!r}, which is known too late", hint=hint
             )
+
+    def _kept_columns(self) -> dict[str, str]:
+        """Return the request columns that have to be kept, and what for."""
+        return {
+            **dict.fromkeys(self.feature_set.request_columns(), "read by features"),
+            **dict.fromkeys([self.task.group] if self.task.group else [], "the list of the task"),
+            **dict.fromkeys([self.unit] if self.unit else [], "the unit of randomisation"),
+            **dict.fromkeys(self.requests.key, "a key of the requests"),
+        }
 
     def require_history(self, outcomes: pl.Series) -> None:
         """Check what the history holds of the outcome, if there is one.

@@ -14,7 +14,16 @@ from varv.data import Dataset
 from varv.kernel.columns import TIME
 from varv.kernel.errors import InvalidDeclaration
 from varv.project.retrain import declared_duration
-from varv.serving.policy import CachedStep, Check, DefaultStep, FormerStep, ServingPolicy, Step, Value
+from varv.serving.policy import (
+    CachedStep,
+    Check,
+    DefaultStep,
+    FormerStep,
+    LogPolicy,
+    ServingPolicy,
+    Step,
+    Value,
+)
 from varv.tasks import Task
 
 T = TypeVar("T")
@@ -114,6 +123,73 @@ class _Fallbacks:
 fallback = _Fallbacks()
 
 
+class Log:
+    """What is kept of the requests that a model answers.
+
+    Parameters
+    ----------
+    share
+        The share of requests that are kept, above 0 and up to 1; of a unit of randomisation all or none. It
+        is on record with each of them. What is not kept was answered, and is known to nobody else: nothing
+        is trained on it, and no monitor sees it.
+    redact
+        Request columns of which nothing is kept.
+    pseudonymise
+        Request columns of texts of which a digest is kept, under a key of the home: the same for the same
+        text, and of no use to whoever does not have the key.
+
+    Raises
+    ------
+    InvalidDeclaration
+        If the share is none, or a column is named twice.
+    """
+
+    def __init__(
+        self, *, share: float = 1.0, redact: Sequence[str] = (), pseudonymise: Sequence[str] = ()
+    ) -> None:
+        if isinstance(share, bool) or not isinstance(share, int | float) or not 0 < share <= 1:
+            hint = "give a share above 0 and up to 1"
+            raise InvalidDeclaration("log", "share", f"is {share!r:.40}", hint=hint)
+        self._policy = LogPolicy(
+            share=float(share),
+            redact=_all_of(redact, "redact", str, '"column"'),
+            pseudonymise=_all_of(pseudonymise, "pseudonymise", str, '"column"'),
+        )
+        twice = {*self._policy.redact} & {*self._policy.pseudonymise}
+        if twice:
+            hint = "name it once"
+            raise InvalidDeclaration("log", sorted(twice)[0], "is both left out and kept", hint=hint)
+
+    @property
+    def policy(self) -> LogPolicy:
+        """The policy as ledgers keep it."""
+        return self._policy
+
+    def require_free(self, model: str, requests: Dataset, needed: Mapping[str, str]) -> None:
+        """Check that what is not kept is nowhere needed.
+
+        Parameters
+        ----------
+        needed
+            Columns that have to be kept, and what for.
+
+        Raises
+        ------
+        InvalidDeclaration
+            If a column is none of the requests', is needed, or has no texts that a digest could be kept of.
+        """
+        types = requests.part_types(requests.event_time)
+        for name in (*self._policy.redact, *self._policy.pseudonymise):
+            _require_column(model, name, requests, "does not keep")
+            if name in needed:
+                hint = "keep it; what a feature reads is what is trained on"
+                problem = f"does not keep {name!r}, which is {needed[name]}"
+                raise InvalidDeclaration("model", model, problem, hint=hint)
+            if name in self._policy.pseudonymise and types[name] != pl.String:
+                problem = f"keeps a digest of {name!r}, which is {types[name]}"
+                raise InvalidDeclaration("model", model, problem, hint="redact it, or make it a text")
+
+
 class Serving:
     """How a model is served.
 
@@ -132,6 +208,8 @@ class Serving:
     cache
         How long what a version said of the same inputs is answered again without asking it; for models that
         are dear to ask, since looking it up costs as much as a small model.
+    log
+        What is kept of requests; all of them as they come by default.
 
     Raises
     ------
@@ -151,7 +229,12 @@ class Serving:
         fallback: Sequence[Step] = (),
         abstain_below: float | None = None,
         cache: str | None = None,
+        log: Log | None = None,
     ) -> None:
+        if log is not None and not isinstance(log, Log):
+            hint = "use varv.Log(...)"
+            raise InvalidDeclaration("serving", "log", f"is {log!r:.60}", hint=hint)
+        self._log = Log() if log is None else log
         self._checks = _all_of(checks, "checks", Check, "varv.check(...)")
         self._fallback = _all_of(fallback, "fallback", get_args(Step), "varv.fallback.former() and its like")
         for kind in {type(step) for step in self._fallback}:
@@ -184,21 +267,25 @@ class Serving:
             if isinstance(step, DefaultStep):
                 _require_prediction(model, _in_order(model, step, task), task)
 
-    def require_columns(self, model: str, requests: Dataset) -> None:
-        """Check that the columns of checks come with requests, and that what is demanded fits their types.
+    def require_columns(self, model: str, requests: Dataset, needed: Mapping[str, str]) -> None:
+        """Check that the columns of checks come with requests, that what is demanded fits their types, and
+        that what is not kept is not needed.
+
+        Parameters
+        ----------
+        needed
+            Columns that have to be kept, and what for.
 
         Raises
         ------
         InvalidDeclaration
-            If one does not.
+            If something does not fit.
         """
         types = requests.part_types(requests.event_time)
         for one in self._checks:
-            if one.column not in types or one.column == requests.event_time:
-                hint = f"its columns are {', '.join(list(types)[:30])}"
-                problem = f"checks {one.column!r}, which is no column of its requests"
-                raise InvalidDeclaration("model", model, problem, hint=hint)
+            _require_column(model, one.column, requests, "checks")
             _require_fitting(one, types[one.column])
+        self._log.require_free(model, requests, needed)
 
     def policy_for(self, model: str, task: Task) -> ServingPolicy:
         """Return the policy of a model as ledgers keep it."""
@@ -211,7 +298,16 @@ class Serving:
             fallback=tuple(steps),
             abstain_below=self._abstain_below,
             cache=self._cache,
+            log=self._log.policy,
         )
+
+
+def _require_column(model: str, name: str, requests: Dataset, act: str) -> None:
+    types = requests.part_types(requests.event_time)
+    if name not in types or name == requests.event_time:
+        hint = f"its columns are {', '.join(list(types)[:30])}"
+        problem = f"{act} {name!r}, which is no column of its requests"
+        raise InvalidDeclaration("model", model, problem, hint=hint)
 
 
 def _all_of(given: Sequence[T], argument: str, kinds: type | tuple[type, ...], hint: str) -> tuple[T, ...]:

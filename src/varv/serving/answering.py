@@ -13,6 +13,7 @@ from contextlib import suppress
 from functools import cached_property
 from typing import Any, NamedTuple
 
+import numpy as np
 import polars as pl
 
 from varv.data.values import ExpectedColumn, column_of
@@ -22,15 +23,17 @@ from varv.kernel.clock import Clock, Instant
 from varv.kernel.columns import TIME
 from varv.kernel.errors import InvalidInput, NotFound, StorageFull
 from varv.kernel.ids import ModelName
+from varv.kernel.secret import Secret
 from varv.serving.blocks import FeatureRows, RequestRows, layout_of
 from varv.serving.capture import CaptureLog
 from varv.serving.checks import checked
 from varv.serving.dataplane import DataPlane, InForce
+from varv.serving.keeping import Keeping
 from varv.serving.plain import Unplanned
 from varv.serving.plan import RequestPlan, joined
 from varv.serving.prediction_log import Recorder
 from varv.serving.schema import RequestSchema, generated_keys
-from varv.serving.scored import NOTHING, Flagged, Scored, part_of
+from varv.serving.scored import NOTHING, Flagged, Mask, Scored, part_of
 from varv.serving.scores import GROUP, Scores, answer_schema
 from varv.tasks import OutputTensor, Task
 
@@ -55,7 +58,7 @@ class Answers(NamedTuple):
     share: float
     """With which the candidate was to answer."""
     captured: bool
-    """Whether they are on record; if not, they are known to nobody but the caller."""
+    """Whether all of them are on record; those that are not are known to nobody but the caller."""
     flagged: Flagged = NOTHING
     """Values of the request that broke a check, by column."""
 
@@ -91,6 +94,8 @@ class Answering:
         The most rows of one request.
     capture_required
         Whether a request that the disk has no room to capture is refused rather than answered without.
+    secret
+        The key of the digests that are kept in the place of texts, where that is declared.
     """
 
     def __init__(
@@ -104,6 +109,7 @@ class Answering:
         nullable: frozenset[str] = frozenset(),
         max_rows: int = 10_000,
         capture_required: bool = False,
+        secret: Secret | None = None,
     ) -> None:
         self._schema = schema
         self._features = features
@@ -116,6 +122,7 @@ class Answering:
         self._checks = schema.serving.checks
         self._layout = layout_of(schema)
         self._recorder = Recorder(schema.model, self._layout)
+        self._keeping = Keeping(schema.serving.log, self._layout, schema.model, secret)
         # One pair, replaced as a whole: threads ask too, and none must get the plan of another table.
         self._plan: tuple[InForce | None, RequestPlan | None] = None, None
         self._counting = threading.Lock()
@@ -221,9 +228,13 @@ class Answering:
         features, said = plan.answer(rows, now, stand_in=len(several) == 1)
         if self._checks:
             said.flagged = _flagged(several)
-        captured = self._capture(now, rows, features, said)
-        told = answers_of(rows.keys, said, captured=captured)
-        return [told] if len(several) == 1 else _apart(told, [len(one.rows.keys) for one in several])
+        kept = self._keeping.chosen(plan.units(rows)) if self._keeping.share < 1.0 else None
+        captured = self._capture(now, rows, features, said, kept)
+        told = answers_of(rows.keys, said, captured=captured and (kept is None or bool(kept.all())))
+        if len(several) == 1:
+            return [told]
+        found = _apart(told, [len(one.rows.keys) for one in several])
+        return found if kept is None or not captured else _captured(found, kept)
 
     def answer_by(self, version: int, columns: Mapping[str, Sequence[Any]], request_id: str) -> Answers:
         """Return what a version in memory says, whatever the routing table has it do. It is a question about
@@ -259,8 +270,9 @@ class Answering:
         said = self._dataplane.in_force.score(units, lambda signature: signature.feed(features))
         said.flagged = flagged
         rows = self._layout.request_rows(requests, keys.to_list())
-        captured = self._capture(now, rows, self._layout.feature_rows(features), said)
-        return answers_of(rows.keys, said, captured=captured)
+        kept = self._keeping.chosen(units) if self._keeping.share < 1.0 else None
+        captured = self._capture(now, rows, self._layout.feature_rows(features), said, kept)
+        return answers_of(rows.keys, said, captured=captured and (kept is None or bool(kept.all())))
 
     def _looked_up(self, requests: pl.DataFrame) -> pl.DataFrame:
         """Return the features of requests."""
@@ -323,8 +335,24 @@ class Answering:
         hint = f"the columns are {', '.join(self.columns)}"
         return InvalidInput("column", name[:80], "does not exist", hint=hint, reason="unknown")
 
-    def _capture(self, at: Instant, requests: RequestRows, features: FeatureRows, said: Scored) -> bool:
-        """Write the answers to the log, and return whether it took them."""
+    def _capture(
+        self, at: Instant, requests: RequestRows, features: FeatureRows, said: Scored, kept: Mask | None
+    ) -> bool:
+        """Write the answers to the log, and return whether it took them.
+
+        Parameters
+        ----------
+        kept
+            Which are to be written; None for all.
+        """
+        if kept is not None:
+            said.logged_share = self._keeping.share
+            if not kept.all():
+                places = np.flatnonzero(kept).tolist()
+                if not places:
+                    return True
+                requests, features, said = requests.taken(places), features.taken(places), said.taken(places)
+        requests = self._keeping.prepared(requests)
         try:
             lines = self._recorder.lines(at, requests, features, said)
             self._log.write_lines(self._recorder.head, lines)
@@ -342,6 +370,17 @@ def answers_of(keys: Sequence[str], said: Scored, *, captured: bool) -> Answers:
     table = said.table
     told = said.told_versions, said.told_arms, said.served
     return Answers(keys, *told, table.epoch, table.candidate_share, captured, said.flagged)
+
+
+def _captured(answers: Sequence[Answers], kept: Mask) -> list[Answers]:
+    """Return answers to requests of which only some rows are kept."""
+    found: list[Answers] = []
+    start = 0
+    for one in answers:
+        end = start + one.n_rows
+        found.append(one._replace(captured=bool(kept[start:end].all())))
+        start = end
+    return found
 
 
 def _flagged(several: Sequence[Ready]) -> Flagged:

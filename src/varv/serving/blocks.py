@@ -45,6 +45,15 @@ class RequestRows(NamedTuple):
     wide: Mapping[str, Sequence[int | None]] = {}
     """Columns with whole numbers that a double does not hold."""
 
+    def taken(self, places: Sequence[int]) -> RequestRows:
+        """Return the rows at some places."""
+        return RequestRows(
+            [self.keys[place] for place in places],
+            self.numbers[places],
+            [[column[place] for place in places] for column in self.texts],
+            {name: [values[place] for place in places] for name, values in self.wide.items()},
+        )
+
     def part(self, rows: slice) -> RequestRows:
         """Return some of the rows."""
         return RequestRows(
@@ -61,6 +70,12 @@ class FeatureRows(NamedTuple):
     numbers: Singles
     """Shape (n, features), NaN where there is none."""
     texts: Texts
+
+    def taken(self, places: Sequence[int]) -> FeatureRows:
+        """Return the rows at some places."""
+        return FeatureRows(
+            self.numbers[places], [[column[place] for place in places] for column in self.texts]
+        )
 
     def part(self, rows: slice) -> FeatureRows:
         """Return some of the rows."""
@@ -137,6 +152,8 @@ class Block(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     other_scores: bytes = b""
     other_version: Version | None = None
     flagged: Mapping[str, Sequence[int]] = {}
+    logged_share: float | None = None
+    """The share of requests that are kept, where not all are."""
 
     @property
     def doubles(self) -> Doubles:
@@ -160,6 +177,7 @@ class Block(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
             if self.marks
             else None,
             self.flagged,
+            self.logged_share,
         )
 
     @property
@@ -227,4 +245,5 @@ def block_of(
         other_scores=b"" if other is None else other.scores.tobytes(),
         other_version=None if other is None else other.version,
         flagged=said.flagged,
+        logged_share=said.logged_share,
     )

@@ -123,7 +123,7 @@ class RequestPlan:
         and what it raises are those of `InForce.score`.
         """
         features = FeatureRows(*self._program.compute(requests, at))
-        units = requests.keys if self._unit is None else self._unit.read(requests.numbers, requests.texts)
+        units = self.units(requests)
 
         def fed(signature: Signature) -> Rows:
             feed = self._feeds.get(id(signature))
@@ -132,6 +132,10 @@ class RequestPlan:
             return feed(requests, features)
 
         return features, self.in_force.score(units, fed, stand_in=stand_in)
+
+    def units(self, requests: RequestRows) -> Sequence[str]:
+        """Return the unit of randomisation of each request."""
+        return requests.keys if self._unit is None else self._unit.read(requests.numbers, requests.texts)
 
     def _read_matrix(self, columns: MatrixColumns, request_id: str, most_rows: int) -> RequestRows:
         values = columns.values_together

@@ -81,6 +81,25 @@ class DefaultStep(msgspec.Struct, frozen=True, tag="default", omit_defaults=True
 Step = FormerStep | CachedStep | DefaultStep
 
 
+class LogPolicy(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What of the requests that a model answers is kept, and in which form; all as it came by default."""
+
+    share: float = 1.0
+    """Of the units of randomisation, chosen by their hash; of a unit all requests are kept, or none."""
+    redact: tuple[str, ...] = ()
+    """Columns of which nothing is kept."""
+    pseudonymise: tuple[str, ...] = ()
+    """Columns of which a keyed digest is kept, the same for the same text."""
+
+    @property
+    def line(self) -> str:
+        """What it says, in words."""
+        parts = [] if self.share == 1.0 else [f"a share of {self.share:g}"]
+        parts += [f"without {', '.join(self.redact)}"] if self.redact else []
+        parts += [f"{', '.join(self.pseudonymise)} as digests"] if self.pseudonymise else []
+        return ", ".join(parts) or "all as it comes"
+
+
 class ServingPolicy(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """How a model is served; nothing of it by default."""
 
@@ -91,6 +110,7 @@ class ServingPolicy(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     """Confidence below which an answer is held back."""
     cache: Duration | None = None
     """How long what a version said of some inputs is answered again without asking it."""
+    log: LogPolicy = LogPolicy()
 
     @property
     def remembers(self) -> Duration | None:
@@ -113,4 +133,5 @@ def policy_words(policy: ServingPolicy) -> dict[str, str]:
         "serving fallback": ", then ".join(step.line for step in policy.fallback) or "none",
         "serving abstain below": "none" if below is None else f"{below:g}",
         "serving cache": "none" if policy.cache is None else spoken(policy.cache),
+        "serving log": policy.log.line,
     }

@@ -42,6 +42,11 @@ class Otherwise(NamedTuple):
         marks = self.marks[rows]
         return Otherwise(marks, self.scores[rows], self.version) if any(marks) else None
 
+    def taken(self, places: Sequence[int]) -> Otherwise | None:
+        """Return those of the requests at some places, None if there are none among them."""
+        marks = [self.marks[place] for place in places]
+        return Otherwise(marks, self.scores[places], self.version) if any(marks) else None
+
 
 class Scored(msgspec.Struct, dict=True):
     """Scores of one call, each of shape (n, width); None where nobody was asked or the version failed.
@@ -61,6 +66,8 @@ class Scored(msgspec.Struct, dict=True):
     """What was answered otherwise than by the version whose turn it was; None if nothing was."""
     flagged: Flagged = {}
     """Values of the requests that broke a check, by column."""
+    logged_share: float | None = None
+    """The share of requests that are kept, where not all are."""
 
     def __len__(self) -> int:
         return len(self.champion)
@@ -78,6 +85,25 @@ class Scored(msgspec.Struct, dict=True):
             self.candidate_ms if of_first else None,
             None if self.otherwise is None else self.otherwise.part(rows),
             part_of(self.flagged, rows),
+            self.logged_share,
+        )
+
+    def taken(self, places: Sequence[int]) -> Scored:
+        """Return what was said of the requests at some places."""
+        new = {place: number for number, place in enumerate(places)}
+        flagged = {name: [new[one] for one in rows if one in new] for name, rows in self.flagged.items()}
+        timed = places[:1] == [0]
+        return Scored(
+            self.table,
+            self.champion[places],
+            None if self.coins is None else self.coins[places],
+            None if self.candidate is None else self.candidate[places],
+            None if self.former is None else self.former[places],
+            self.champion_ms if timed else None,
+            self.candidate_ms if timed else None,
+            None if self.otherwise is None else self.otherwise.taken(places),
+            {name: rows for name, rows in flagged.items() if rows},
+            self.logged_share,
         )
 
     @cached_property
@@ -170,6 +196,7 @@ def answers_frame(task: Task, said: Scored) -> pl.DataFrame:
         "candidate_ms": _on_the_first(said.candidate_ms, n),
         "answered_by": _marks(said, n),
         "flagged": _flags(said.flagged, n),
+        "logged_share": [said.logged_share] * n,
     }
     # Made of series: any operation on a whole frame starts the query engine, a tenth of a millisecond.
     series = [series for role, of in scored.items() for series in score_series(task, role, of)]

@@ -230,6 +230,7 @@ class Worker:
             nullable=nullable,
             max_rows=self._start.max_rows,
             capture_required=self._start.capture_required,
+            secret=Secret(self._home / SECRET_FILE),
         )
 
     def _observe(self, message: Observe) -> None:
