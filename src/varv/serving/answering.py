@@ -21,13 +21,16 @@ from varv.features import FeatureEngine
 from varv.features.engine import Shared
 from varv.kernel.clock import Clock, Instant
 from varv.kernel.columns import TIME
-from varv.kernel.errors import InvalidInput, NotFound, StorageFull
-from varv.kernel.ids import ModelName
+from varv.kernel.errors import FailedPrecondition, InvalidInput, NotFound, StorageFull, Unavailable
+from varv.kernel.ids import ModelName, Version
 from varv.kernel.secret import Secret
+from varv.registry import n_rows
 from varv.serving.blocks import FeatureRows, RequestRows, layout_of
 from varv.serving.capture import CaptureLog
 from varv.serving.checks import checked
 from varv.serving.dataplane import DataPlane, InForce
+from varv.serving.explaining import MOST_ROWS as MOST_EXPLAINED
+from varv.serving.explaining import Explanation, explained
 from varv.serving.keeping import Keeping
 from varv.serving.plain import Unplanned
 from varv.serving.plan import RequestPlan, joined
@@ -258,6 +261,47 @@ class Answering:
         scores = in_force.versions[version].scores(lambda signature: signature.feed(features))
         keys, n = self._schema.keys(requests).to_list(), requests.height
         return Answers(keys, [version] * n, [NAMED] * n, scores, in_force.table.epoch, 0.0, False, flagged)
+
+    def explain(
+        self, columns: Mapping[str, Sequence[Any]], request_id: str, version: int | None = None
+    ) -> Explanation:
+        """Return what a version says of rows, and what each of its features contributed. Like `answer_by`, it
+        is a question about the version: nothing is captured or counted.
+
+        Parameters
+        ----------
+        version
+            One in memory; the champion by default.
+
+        Raises
+        ------
+        InvalidInput
+            If there are too many rows, or one does not fit.
+        FailedPrecondition
+            If the version has no probe rows to compare with.
+        Unavailable, NotFound, UserCodeFailed
+            As `answer_by` does.
+        """
+        in_force = self._dataplane.in_force
+        table = in_force.table
+        if table is None:
+            raise Unavailable("model", self.model, "has no champion yet", hint="wait for the first training")
+        number = table.champion if version is None else version
+        warm = in_force.versions.get(number)
+        if warm is None:
+            raise NotFound("version", number, "is not in memory", hint="ask for one that is in force")
+        if not n_rows(warm.background):
+            hint = "register it again with rows to compare it on"
+            raise FailedPrecondition("version", number, "has no probe rows to compare with", hint=hint)
+        columns, _ = checked(self._checks, columns)
+        requests = self._frame(columns, request_id, self._clock.now())
+        if requests.height > MOST_EXPLAINED:
+            hint = f"send {MOST_EXPLAINED} at most: each is asked of the model a thousand times and more"
+            raise InvalidInput("request", "", f"has {requests.height} rows", hint=hint, reason="rows")
+        rows = warm.signature.feed(self._looked_up(requests))
+        names = tuple(column.name for column in warm.signature.columns)
+        keys = self._schema.keys(requests).to_list()
+        return Explanation(keys, Version(number), warm.asked(rows), names, explained(warm, rows))
 
     def answer_generally(self, columns: Mapping[str, Sequence[Any]], request_id: str) -> Answers:
         """Do what `answer` does by way of frames, whatever the request is."""

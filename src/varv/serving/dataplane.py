@@ -37,11 +37,14 @@ from varv.tasks import Task
 
 
 class Warm(msgspec.Struct, frozen=True):
-    """A version in memory, and what it said lately, if that is to be remembered."""
+    """A version in memory."""
 
     signature: Signature
     model: LoadedModel
+    background: Rows
+    """Its probe rows, as it is fed them: what explanations compare with."""
     remembered: Remembered | None = None
+    """What it said lately, if that is to be remembered."""
 
     def scores(self, feed: Callable[[Signature], Rows]) -> Scores:
         """Return what the version says of requests."""
@@ -51,6 +54,11 @@ class Warm(msgspec.Struct, frozen=True):
 
     def _asked(self, remembered: Remembered, rows: Rows) -> Scores:
         return remembered.scores(rows, self.model.predict)
+
+    def asked(self, rows: Rows) -> Scores:
+        """Return what the version says of rows as it is fed them, remembered or not."""
+        with UserCode("model", "asked"):
+            return self.model.predict(rows)
 
     def tried(self, feed: Callable[[Signature], Rows]) -> Scores | None:
         """Return what a version says that nobody waits for, None if it fails: a broken candidate is evidence,
@@ -206,7 +214,10 @@ class DataPlane:
                 "version", version, "does not reproduce its probe scores", by=apart, hint=hint
             )
         with self._change:
-            kept = {**self._now.versions, version: Warm(package.signature, loaded, self._remembered())}
+            kept = {
+                **self._now.versions,
+                version: Warm(package.signature, loaded, package.probe_rows(), self._remembered()),
+            }
             self._now = msgspec.structs.replace(self._now, versions=kept)
 
     def _remembered(self) -> Remembered | None:

@@ -27,6 +27,7 @@ from varv.fronts.encodings import deflated, inflated
 from varv.fronts.gateway import Bodies, require_own_site
 from varv.fronts.inference import about, oip, pages, refusals, scoring, typed
 from varv.fronts.inference.doorway import Doorway, caller_of, response_of, shown_to
+from varv.fronts.inference.explaining import explain_instances, explain_typed
 from varv.fronts.inference.forms import (
     Form,
     Given,
@@ -83,10 +84,12 @@ def create_inference(inference: Inference) -> Starlette:
         Route("/v2/repository/models/{model}/load", served.load, methods=["POST"]),
         Route("/v2/repository/models/{model}/unload", served.unload, methods=["POST"]),
         Route("/models/{model}/predict", served.scored(Typed()), methods=["POST"]),
+        Route("/models/{model}/explain", served.explained(explain_typed), methods=["POST"]),
         Route("/openapi.json", served.openapi),
         *pages.routes(inference, served.tried),
         Route("/v1/models", served.models),
         Route("/v1/models/{model}:predict", served.scored(Predicting()), methods=["POST"]),
+        Route("/v1/models/{model}:explain", served.explained(explain_instances), methods=["POST"]),
         Route("/v1/models/{model}", served.model_of_before),
         Route("/invocations", served.scored(Invoking()), methods=["POST"]),
         Route("/invocations/{model}", served.scored(Invoking()), methods=["POST"]),
@@ -106,6 +109,7 @@ async def _no_place(request: Request, error: Exception) -> Response:
 
 
 Handler = Callable[[Any, Request], Awaitable[Response]]
+Explaining = Callable[[Inference, Answering, Visit, bytes, str], Reply]
 
 
 def _told(handler: Handler) -> Handler:
@@ -256,6 +260,40 @@ class _Protocols:
         read = partial(form.read, body, given, answering)
         version = int(named) if named else None
         return response_of(timed(self._inference, answering, visit, read, write, version=version))
+
+    def explained(self, explain: Explaining) -> Callable[[Request], Awaitable[Response]]:
+        """Return what answers requests for explanations of a form."""
+
+        async def answer(request: Request) -> Response:
+            try:
+                return await self._explained(request, explain)
+            except VarvError as error:
+                return response_of(refusal(error))
+
+        return answer
+
+    async def _explained(self, request: Request, explain: Explaining) -> Response:
+        """Answer a request for explanations in a thread, once its body is there and the door takes it."""
+        inference, name = self._inference, request.path_params["model"]
+        given = _given(request)
+        Predicting().require(given)
+        require_own_site(request, inference.door.origins)
+        waits = request.headers.get(HEADER)
+        began = wall_seconds()
+        deadline = NEVER if waits is None else deadline_of(waits.encode("latin-1"), began)
+        visit, version = Visit(caller_of(request), began, deadline), request.query_params.get("version", "")
+        async with self._bodies.receive(request) as body:
+            inference.door.admit(visit.caller, name, wall_seconds())
+            try:
+                answering = inference.model(name)
+
+                def answered(whole: bytes) -> Response:
+                    return response_of(explain(inference, answering, visit, whole, version))
+
+                return await self._in_thread(request, body, answered)
+            finally:
+                # How long it took says nothing of how long predictions do.
+                inference.door.done()
 
     def tried(self, answering: Answering, columns: scoring.Columns, visit: Visit) -> dict[str, Any]:
         """Answer what a person has typed into the page; it is a request like any other."""

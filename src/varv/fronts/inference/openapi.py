@@ -8,10 +8,11 @@ from typing import Any
 import msgspec
 
 from varv import __version__
-from varv.fronts.inference import oip, scoring, typed
+from varv.fronts.inference import explaining, oip, scoring, typed
 from varv.fronts.inference.served import Inference
 from varv.fronts.problems import STATUS
 from varv.serving import Answering
+from varv.serving.explaining import MOST_ROWS
 
 Described = dict[str, Any]
 _REFUSALS = {400: "The request is not sound.", 404: "There is no such model.", 413: "It is too large."}
@@ -27,6 +28,7 @@ def document(inference: Inference) -> Described:
     paths: Described = {}
     for one in inference.models.values():
         paths[f"/models/{one.model}/predict"] = {"post": _predict(one)}
+        paths[f"/models/{one.model}/explain"] = {"post": _explain(one), "parameters": [_VERSION]}
     paths |= {
         "/v2": {"get": _told("server", "What this server is.")},
         "/v2/health/live": {"get": _told("live", "Whether the process lives.")},
@@ -60,6 +62,10 @@ def document(inference: Inference) -> Described:
             "post": _asked("invocations", "MLflow's scoring protocol.", requests[1]),
             "parameters": [name],
         },
+        "/v1/models/{model}:explain": {
+            "post": _asked("explain", "Contributions, in KServe's first protocol.", requests[2]),
+            "parameters": [name, _VERSION],
+        },
         "/v1/models/{model}:predict": {
             "post": _asked("predict", "KServe's first protocol.", requests[2]),
             "parameters": [name],
@@ -82,6 +88,16 @@ def _predict(answering: Answering) -> Described:
     asked = typed.asked_schema(answering) | {"examples": [{"rows": [typed.example_row(answering)]}]}
     described = _asked(f"predict_{named}", f"Predictions of {answering.model}, in its own form.", asked)
     described["responses"]["200"]["content"] = _in_json(typed.answer_schema(answering.task))
+    return described
+
+
+def _explain(answering: Answering) -> Described:
+    named = re.sub(r"\W+", "_", answering.model)
+    asked = typed.asked_schema(answering) | {"examples": [{"rows": [typed.example_row(answering)]}]}
+    asked["properties"]["rows"]["maxItems"] = min(answering.max_rows, MOST_ROWS)
+    summary = f"What each feature contributed to predictions of {answering.model}."
+    described = _asked(f"explain_{named}", summary, asked)
+    described["responses"]["200"]["content"] = _in_json(explaining.answer_schema(answering.task))
     return described
 
 
@@ -110,6 +126,12 @@ def _parameter(name: str) -> Described:
     return {"name": name, "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
 
 
+_VERSION: Described = {
+    "name": "version",
+    "in": "query",
+    "required": False,
+    "schema": {"type": "integer", "minimum": 1, "maximum": 999_999_999},
+}
 _PROBLEM: Described = {
     "type": "object",
     "properties": {
