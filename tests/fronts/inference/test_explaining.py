@@ -6,6 +6,7 @@ import json
 
 import msgspec
 import numpy as np
+import polars as pl
 import pytest
 from tests.fronts.asking import asking
 from tests.serving.said import NOW, all_answering
@@ -58,8 +59,6 @@ def package(weights, probe):
 
 @pytest.fixture
 def inference(tmp_path):
-    import polars as pl
-
     types = {"id": pl.String(), "asked_at": pl.Datetime("us", "UTC")}
     past = pl.DataFrame(
         {"id": ["x"], "asked_at": [NOW], **{name: [1.0] for name in WEIGHTS}}, schema_overrides=types
@@ -103,7 +102,7 @@ def test_each_feature_is_told_what_it_contributed(client, inference):
         {"feature": "b", "contribution": pytest.approx(0.25), "error": 0.0},
         {"feature": "c", "contribution": pytest.approx(0.0), "error": 0.0},
     ]
-    assert [one["feature"] for one in second["contributions"]][0] == "b"
+    assert second["contributions"][0]["feature"] == "b"
     assert not inference.log.seal(), "a question is no request of the model's"
     assert inference.statistics[ModelName("sum")].counts.n_answered == 0
 
