@@ -24,6 +24,20 @@ class LoadedModel(Protocol):
         ...
 
 
+@runtime_checkable
+class WaitingModel(Protocol):
+    """A model that another process answers for, or another machine: a call may take as long as that likes, so
+    it is made where nobody else waits for it.
+    """
+
+    waits: bool
+
+
+def waits(model: LoadedModel) -> bool:
+    """Return whether another process or machine answers for a model."""
+    return isinstance(model, WaitingModel) and model.waits
+
+
 class Runtime(Protocol):
     """Loads packages; one for each engine that can run them. It is constructed without arguments."""
 
@@ -64,6 +78,14 @@ class MappingRuntime(Protocol):
         ...
 
 
+class Loader(Protocol):
+    """Brings packages into memory somewhere else than here."""
+
+    def load(self, package: Package, *, threads: int = 1) -> LoadedModel:
+        """Bring a package into memory as `Runtime.load` does."""
+        ...
+
+
 class Runtimes:
     """The runtimes that are installed, each loaded when a package first needs it.
 
@@ -73,11 +95,16 @@ class Runtimes:
         Ours and those that other packages bring.
     mapped
         Where what processes share of large models lies; None where nothing is shared.
+    apart
+        Where packages are loaded whose runtime runs their code; here if None.
     """
 
-    def __init__(self, plugins: Plugins[type[Runtime]], mapped: Path | None = None) -> None:
+    def __init__(
+        self, plugins: Plugins[type[Runtime]], mapped: Path | None = None, apart: Loader | None = None
+    ) -> None:
         self._plugins = plugins
         self._mapped = mapped
+        self._apart = apart
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -107,6 +134,8 @@ class Runtimes:
             If the engine is not installed.
         """
         runtime = self.named(package.runtime)
+        if self._apart is not None and runtime.runs_code:
+            return self._apart.load(package, threads=threads)
         if self._mapped is not None and isinstance(runtime, MappingRuntime):
             return runtime.load_mapped(package, self._mapped, threads=threads)
         return runtime.load(package, threads=threads)

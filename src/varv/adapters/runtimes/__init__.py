@@ -7,7 +7,7 @@ training, which checks packages with them, and to serving, which answers with th
 from pathlib import Path
 
 from varv.kernel.plugins import Plugins
-from varv.registry.ports import Runtime, Runtimes
+from varv.registry.ports import Loader, Runtime, Runtimes
 
 GROUP = "varv.runtimes"
 OURS = {
@@ -19,16 +19,18 @@ OURS = {
 }
 
 
-def installed_runtimes(mapped: Path | None = None) -> Runtimes:
+def installed_runtimes(mapped: Path | None = None, apart: Loader | None = None) -> Runtimes:
     """Return every runtime there is, ours and others'.
 
     Parameters
     ----------
     mapped
         Where what processes share of large models lies; None where nothing is shared.
+    apart
+        Where packages are loaded whose runtime runs their code; here if None.
     """
     plugins: Plugins[type[Runtime]] = Plugins(GROUP, "runtime", OURS, _is_runtime)
-    return Runtimes(plugins, mapped)
+    return Runtimes(plugins, mapped, apart)
 
 
 def _is_runtime(found: object) -> bool:

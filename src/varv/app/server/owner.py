@@ -38,7 +38,7 @@ from varv.app.server.measures import of_processes, of_record, of_requests
 from varv.app.server.patience import Patience
 from varv.app.server.present import Present
 from varv.app.server.server_file import announce, withdraw
-from varv.app.server.wire import Access
+from varv.app.server.wire import Access, Models
 from varv.app.settings import FILE, Settings, variables
 from varv.app.traffic import Traffic, TrafficReport
 from varv.app.verbs import build_verbs
@@ -185,6 +185,9 @@ class _Server:
             max_rows=self._settings.max_rows,
             capture_required=self._settings.capture == "required",
             capture_window_ms=self._settings.capture_window_ms,
+            models=Models(
+                time_s=self._settings.model_time_s, memory_bytes=size_bytes(self._settings.model_memory)
+            ),
         )
         self._thread("driver", self._drive)
         while not self._told_to_stop():

@@ -26,6 +26,13 @@ class Access(msgspec.Struct, frozen=True, kw_only=True):
     """Since when KServe's first protocol is not to be used, in seconds since 1970; 0 if it may be."""
 
 
+class Models(msgspec.Struct, frozen=True, kw_only=True):
+    """What a model may take that runs code of its own; `app.settings` says what each is for."""
+
+    time_s: float = 10.0
+    memory_bytes: int = 2 << 30
+
+
 class Start(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """What a worker is; always the first message."""
 
@@ -46,6 +53,7 @@ class Start(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     capture_required: bool
     capture_window_ms: int = 50
     """How long what is captured may take to reach the disk; 0 for before its answer."""
+    models: Models = Models()
     accepting: bool = True
     """Whether it accepts connections at once; else when it is told to."""
     declarations: dict[ModelName, Digest] = {}
