@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
 import numpy as np
@@ -17,6 +18,7 @@ from tests.training.samples import given, opened
 
 from varv.adapters.runtimes import installed_runtimes
 from varv.adapters.runtimes.onnx import MOST_FILES, OnnxRuntime
+from varv.adapters.runtimes.ort_file import write_ort
 from varv.kernel.errors import Corrupt, FailedPrecondition
 from varv.serving import DataPlane
 from varv.tasks import task_of
@@ -86,6 +88,26 @@ def test_a_large_model_lies_in_one_file_and_says_the_same(package, tmp_path, lar
         [path] = folder.iterdir()
         assert path.suffix == ".ort"
     assert folder.stat().st_mode & 0o077 == 0
+
+
+def test_workers_that_load_a_model_at_the_same_time_make_one_file(package, tmp_path, large, monkeypatch):
+    made = []
+
+    def counted(onnx, file):
+        made.append(file)
+        write_ort(onnx, file)
+
+    monkeypatch.setattr("varv.adapters.runtimes.onnx.write_ort", counted)
+    # Each opens the folder for itself, as processes do.
+    with ThreadPoolExecutor(3) as workers:
+        list(workers.map(lambda _: OnnxRuntime().load_mapped(package, tmp_path), range(3)))
+    assert len(made) == 1
+
+
+def test_a_file_that_cannot_be_made_says_why(tmp_path):
+    with pytest.raises(Corrupt, match=r"cannot be written in the form of the runtime .*INVALID_PROTOBUF"):
+        write_ort(b"not a model", tmp_path / "model.ort")
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_small_model_is_not_written(package, tmp_path):

@@ -1,8 +1,8 @@
 """The runtime of ONNX models: ONNX Runtime on the processor.
 
-A large model is written once in the engine's own form, which holds what this machine made of it, and every
-process maps that file: its weights are in memory once, and loading it takes milliseconds. The form depends on
-the machine and on the engine's version, so it is never registered.
+A large model is written once in the engine's own form (`adapters.runtimes.ort_file`), which holds what this
+machine made of it, and every process maps that file: its weights are in memory once, and loading it takes
+milliseconds. The form depends on the machine and on the engine's version, so it is never registered.
 
 A model has one input ``X``, the matrix, or one input of shape (n, 1) for each column that it is fed; of its
 last output the last columns are the predictions. Operators of other libraries are never registered, and a
@@ -11,9 +11,11 @@ model from memory reads no file, so nothing that is loaded here runs code of its
 
 from __future__ import annotations
 
+import fcntl
 import os
 import platform
-from contextlib import suppress
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -22,6 +24,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from varv.adapters.runtimes.answers import as_predictions
+from varv.adapters.runtimes.ort_file import write_ort
 from varv.kernel.codec import digest
 from varv.kernel.errors import Corrupt, StorageFull
 from varv.kernel.ids import new_secret
@@ -131,19 +134,32 @@ def _place_of(onnx: bytes, folder: Path) -> Path:
 
 def _require_written(onnx: bytes, path: Path) -> None:
     """Write the file of a model, unless it is there."""
-    if path.exists():
-        # Of those that nobody asks for, the ones that were asked for longest ago go first.
-        os.utime(path)
-        return
+    with storing("model file", path):
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with _alone_in(path.parent):
+        if path.exists():
+            # Of those that nobody asks for, the ones that were asked for longest ago go first.
+            os.utime(path)
+        else:
+            _write(onnx, path)
+
+
+@contextmanager
+def _alone_in(folder: Path) -> Generator[None]:
+    """Let the workers of a machine, which load a model at the same time, wait for the first of them."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _write(onnx: bytes, path: Path) -> None:
     draft = path.with_suffix(f".{new_secret(8).hex()}")
     try:
         with storing("model file", path):
-            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            options = _options(threads=1)
-            options.optimized_model_filepath = str(draft)
-            options.add_session_config_entry("session.save_model_format", "ORT")
-            options.add_session_config_entry("session.disable_prepacking", "1")
-            _session(onnx, options)
+            write_ort(onnx, draft)
             draft.replace(path)
     finally:
         draft.unlink(missing_ok=True)

@@ -129,8 +129,8 @@ class Inference:
         return bool(self.models) and all(one.versions for one in self.models.values())
 
     def turn_of(self, answering: Answering) -> asyncio.Semaphore:
-        """Return what a request waits for that is answered in a thread: the end of the large one before it, or
-        of the one before it for this model, where another process answers for that and may take long.
+        """Return what a request waits for that is answered in a thread: the end of the large one before it;
+        or, where another process answers for its model and may take long, of the one before for that model.
         """
         return self._aside[answering.model] if answering.waits else self.large
 
