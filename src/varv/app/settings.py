@@ -64,6 +64,9 @@ class Settings:
     capture_window_ms: int = 50
     """How long an answered prediction may take to reach the disk, in milliseconds: a power cut costs no more
     than the last so many. With 0 it is there before its answer goes out. The end of a process costs none."""
+    device: str = "auto"
+    """Where models of ONNX and PyTorch compute when they answer: ``cpu``, ``cuda``, or with ``auto`` on a GPU
+    where there is one that their libraries can use."""
     model_time_s: float = 10.0
     """How long a model that runs code of its own may take for one call, before its process is ended and
     started anew."""
@@ -196,7 +199,11 @@ _LIMITS: dict[str, tuple[float, float]] = {
 }
 _MAY_BE_EMPTY = {"token", "fault", "allowed_hosts", "allowed_origins", "project"}
 _SIZES = {"model_memory", "training_memory"}
-_CHOICES = {"log_format": ("text", "json"), "capture": ("when_possible", "required")}
+_CHOICES = {
+    "log_format": ("text", "json"),
+    "capture": ("when_possible", "required"),
+    "device": ("auto", "cpu", "cuda"),
+}
 
 
 def _typed(name: str, value: object, source: str) -> Any:

@@ -22,7 +22,7 @@ from varv.adapters.runtimes import installed_runtimes
 from varv.kernel.errors import Corrupt, UserCodeFailed, VarvError
 from varv.kernel.memory import settle
 from varv.kernel.user_code import UserCode
-from varv.registry import LoadedModel, Package, Rows, n_rows, open_package
+from varv.registry import LoadedModel, Package, Rows, Surroundings, n_rows, open_package
 
 GIB = 1 << 30
 _FIRST_FOR_THE_KERNEL = 1000
@@ -99,7 +99,8 @@ def _loaded(order: wire.Load) -> Model:
     package = open_package(_content(order.package))
     _stand_back(order.memory_bytes)
     with UserCode("model", package.estimator):
-        model = Model(package, installed_runtimes().load(package, threads=order.threads))
+        runtimes = installed_runtimes(Surroundings(device=order.device))
+        model = Model(package, runtimes.load(package, threads=order.threads))
     # What a model puts off until it is first asked is done before somebody waits for it.
     model.predict(package.probe_rows())
     return model

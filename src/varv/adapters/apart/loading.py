@@ -9,6 +9,7 @@ from varv.adapters.apart.model import ApartModel, Life
 from varv.adapters.apart.process import PackageFile, Surroundings
 from varv.adapters.jobs.environment import without_secrets
 from varv.registry import Package, packed
+from varv.registry.ports import Device
 
 LOAD_WITHIN_S = 45.0
 """How long a model may take to load and to answer its probe rows. The owner of a worker waits a minute for
@@ -27,6 +28,10 @@ class Apart:
         How long one call may take before its process is ended.
     memory_bytes
         How much one process may hold, with all that it has started.
+    device
+        Where models compute.
+    load_s
+        How long one may take to load and to answer its probe rows.
     """
 
     def __init__(
@@ -35,11 +40,13 @@ class Apart:
         *,
         time_s: float,
         memory_bytes: int,
+        device: Device = "cpu",
         load_s: float = LOAD_WITHIN_S,
     ) -> None:
         self._variables = without_secrets(variables)
         self._time_s = time_s
         self._memory_bytes = memory_bytes
+        self._device: Device = device
         self._load_s = load_s
         self._keeper = Keeper()
 
@@ -59,6 +66,7 @@ class Apart:
             name=package.estimator,
             package=PackageFile(packed(package)),
             threads=threads,
+            device=self._device,
             variables=self._variables,
             time_s=self._time_s,
             load_s=self._load_s,

@@ -25,6 +25,7 @@ from varv.kernel.errors import DeadlineExceeded, Unavailable, UserCodeFailed, Va
 from varv.kernel.job_ends import spoken_bytes, spoken_signal
 from varv.kernel.storage import storing
 from varv.registry import Rows
+from varv.registry.ports import Device
 
 _GONE_WITHIN_S = 5.0
 _BY_OTHERS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
@@ -62,6 +63,7 @@ class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
     """What errors call the model."""
     package: PackageFile
     threads: int
+    device: Device
     variables: Mapping[str, str]
     time_s: float
     """How long a call may take."""
@@ -163,7 +165,7 @@ class ModelProcess:
         """
         around = self._around
         path = [str(folder) for folder in sys.path]
-        order = wire.Load(around.package.handle, around.threads, around.memory_bytes, path)
+        order = wire.Load(around.package.handle, around.threads, around.device, around.memory_bytes, path)
         said, _ = self._exchanged(order, (), 0, around.load_s, "to load")
         if isinstance(said, wire.Failed):
             raise Ended(raised(said.raised))

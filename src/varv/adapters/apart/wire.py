@@ -17,6 +17,7 @@ import numpy as np
 from varv.adapters.jobs.wire import Raised
 from varv.kernel.clock import wall_seconds
 from varv.registry import Rows
+from varv.registry.ports import Device
 
 MOST_TEXT = 4 << 20
 """Bytes of a message without its arrays."""
@@ -44,6 +45,7 @@ class Load(msgspec.Struct, frozen=True, tag=True):
     package: int
     """File descriptor."""
     threads: int
+    device: Device
     memory_bytes: int
     path: list[str]
     """Where the worker's interpreter looks for modules."""

@@ -1,4 +1,4 @@
-"""The runtime of ONNX models: ONNX Runtime on the processor.
+"""The runtime of ONNX models: ONNX Runtime, on the processor or a GPU.
 
 A large model is written once in the engine's own form (`adapters.runtimes.ort_file`), which holds what this
 machine made of it, and every process maps that file: its weights are in memory once, and loading it takes
@@ -24,16 +24,18 @@ from typing import Any, ClassVar
 import numpy as np
 
 from varv.adapters.runtimes.answers import as_predictions
+from varv.adapters.runtimes.devices import no_gpu
 from varv.adapters.runtimes.ort_file import write_ort
 from varv.kernel.codec import digest
 from varv.kernel.errors import Corrupt, StorageFull
 from varv.kernel.ids import new_secret
 from varv.kernel.storage import storing
-from varv.registry import Package, Rows, n_rows
+from varv.registry import Package, Rows, Surroundings, n_rows
 
 LARGE_BYTES = 16 << 20
 """From here on a model is mapped; a smaller one is quicker when its weights are packed anew in memory."""
 MOST_FILES = 16
+_CUDA = "CUDAExecutionProvider"
 _MAPS = (
     "session.use_memory_mapped_ort_model",
     "session.use_ort_model_bytes_for_initializers",
@@ -47,28 +49,30 @@ class OnnxRuntime:
     runs_code: ClassVar[bool] = False
 
     def load(self, package: Package, *, threads: int = 1) -> OnnxModel:
-        """Bring a package into memory; raises `Corrupt` if the engine refuses it."""
-        return OnnxModel(_session(package.file("model.onnx"), _options(threads)), package.width)
+        """Bring a package into memory, on the processor; raises `Corrupt` if the engine refuses it."""
+        return self.load_in(package, Surroundings(), threads=threads)
 
-    def load_mapped(self, package: Package, folder: Path, *, threads: int = 1) -> OnnxModel:
-        """Bring a package into memory, a large one as a file that other processes map too.
+    def load_in(self, package: Package, around: Surroundings, *, threads: int = 1) -> OnnxModel:
+        """Bring a package into memory: on a GPU if that is asked for; a large one on the processor as a file
+        that other processes map too, or in memory only where that file cannot be made.
 
-        It raises as `load` does; where the file cannot be made, the model is in memory only.
+        Raises
+        ------
+        Corrupt
+            If the engine refuses it.
+        FailedPrecondition
+            If a GPU is asked for and there is none that the engine can use.
         """
         onnx = package.file("model.onnx")
-        if len(onnx) < LARGE_BYTES:
-            return self.load(package, threads=threads)
-        path = _place_of(onnx, folder)
-        options = _options(threads)
-        for name in _MAPS:
-            options.add_session_config_entry(name, "1")
-        try:
-            _require_written(onnx, path)
-            return OnnxModel(_session(str(path), options), package.width)
-        except (StorageFull, Corrupt):
-            # Torn by a crash of the machine, or not to be written: the package itself is whole.
-            path.unlink(missing_ok=True)
-            return self.load(package, threads=threads)
+        if around.device != "cpu":
+            session = _session_on_gpu(onnx, _options(threads))
+            if session is not None:
+                return OnnxModel(session, package.width)
+            if around.device == "cuda":
+                raise no_gpu("onnx", "install onnxruntime-gpu in place of onnxruntime")
+        if around.mapped is None or len(onnx) < LARGE_BYTES:
+            return OnnxModel(_session(onnx, _options(threads)), package.width)
+        return OnnxModel(_mapped_session(onnx, around.mapped, threads), package.width)
 
 
 class OnnxModel:
@@ -123,6 +127,36 @@ def _session(model: bytes | str, options: Any) -> Any:
         return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     except _engine_errors() as error:
         raise Corrupt("package", "onnx", "is refused by the runtime", why=str(error)[:200]) from None
+
+
+def _session_on_gpu(onnx: bytes, options: Any) -> Any:
+    """Return a session that computes on a GPU, None if the engine has none."""
+    import onnxruntime
+
+    if _CUDA not in onnxruntime.get_available_providers():
+        return None
+    # Not in its shorter floating point numbers: a probe would be off by more than it may.
+    providers = [(_CUDA, {"use_tf32": "0"}), "CPUExecutionProvider"]
+    try:
+        session = onnxruntime.InferenceSession(onnx, options, providers=providers)
+    except _engine_errors() as error:
+        raise Corrupt("package", "onnx", "is refused by the runtime", why=str(error)[:200]) from None
+    # The engine says nothing if it finds no device, and computes on the processor.
+    return session if _CUDA in session.get_providers() else None
+
+
+def _mapped_session(onnx: bytes, folder: Path, threads: int) -> Any:
+    """Return a session of a model whose file other processes map too."""
+    path, options = _place_of(onnx, folder), _options(threads)
+    for name in _MAPS:
+        options.add_session_config_entry(name, "1")
+    try:
+        _require_written(onnx, path)
+        return _session(str(path), options)
+    except (StorageFull, Corrupt):
+        # Torn by a crash of the machine, or not to be written: the package itself is whole.
+        path.unlink(missing_ok=True)
+        return _session(onnx, _options(threads))
 
 
 def _place_of(onnx: bytes, folder: Path) -> Path:

@@ -76,7 +76,7 @@ class Workers:
         How many there are, how large a request may be, whether one that cannot be captured is refused, and
         how long what is captured may take to reach the disk.
     models
-        What a model may take that runs code of its own.
+        Where models compute, and what those may take that run code of their own.
     """
 
     def __init__(

@@ -11,6 +11,7 @@ from varv.fronts.inference.counts import Counts
 from varv.kernel.codec import Digest
 from varv.kernel.ids import DatasetName, ModelName, Version
 from varv.kernel.snapshots import Position
+from varv.registry.ports import Device
 from varv.serving.routing import RoutingTable
 
 
@@ -27,7 +28,9 @@ class Access(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Models(msgspec.Struct, frozen=True, kw_only=True):
-    """What a model may take that runs code of its own; `app.settings` says what each is for."""
+    """Where models compute, and what those may take that run code of their own; `app.settings` says more."""
+
+    device: Device = "cpu"
 
     time_s: float = 10.0
     memory_bytes: int = 2 << 30

@@ -68,6 +68,7 @@ from varv.kernel.secret import SECRET_FILE, Secret
 from varv.kernel.views import Views
 from varv.loop.views import LoopView
 from varv.project import ModelPlan, load_project
+from varv.registry import Surroundings
 from varv.serving import Answering, CaptureLog, DataPlanes, RequestSchema
 from varv.serving.capture import keep_flushed
 
@@ -96,8 +97,11 @@ class Worker:
         self._start = start
         self._clock = SystemClock()
         models = start.models
-        apart = Apart(variables(), time_s=models.time_s, memory_bytes=models.memory_bytes)
-        runtimes = installed_runtimes(self._home / MAPPED, apart)
+        around = Surroundings(mapped=self._home / MAPPED, device=models.device, variables=variables())
+        apart = Apart(
+            around.variables, time_s=models.time_s, memory_bytes=models.memory_bytes, device=models.device
+        )
+        runtimes = installed_runtimes(around, apart)
         self._planes = DataPlanes(runtimes, FolderBlobs(self._home / "blobs"), timer=wall_seconds)
         self._columns = FolderColumns(self._home / "columns")
         self._log = CaptureLog(Path(start.capture), at_once=not start.capture_window_ms)
