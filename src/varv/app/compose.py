@@ -35,7 +35,7 @@ from varv.loop.views import LoopView
 from varv.monitoring.rules import MonitorSaga
 from varv.monitoring.views import MonitoringView
 from varv.project import ModelPlan, datasets_of
-from varv.registry import RegistryView
+from varv.registry import RegistryView, Runtimes
 from varv.rollout import RolloutSaga, RolloutsView
 from varv.rollout.handlers import RolloutHandlers
 from varv.serving import DataPlanes, Fleet, LocalFleet
@@ -98,6 +98,7 @@ def open_home(
     faults: Faults | None = None,
     fleet: Fleet | None = None,
     fitter: Fitter | None = None,
+    runtimes: Runtimes | None = None,
     ledger: SqliteLedger | None = None,
     views: Views | None = None,
     most_held: int = MOST_HELD_IN_REPLAY,
@@ -113,6 +114,8 @@ def open_home(
         What answers requests; data planes in this process by default.
     fitter
         What runs training functions; this process by default.
+    runtimes
+        Bring packages into memory, to be judged; those that are installed, in this process, by default.
     ledger, views
         Of this folder, if they are open already: a server shows its console before it has read a declaration.
     most_held
@@ -131,7 +134,7 @@ def open_home(
     datasets = Datasets(ledger, columns, clock, views, Secret(folder / SECRET_FILE), snapshots)
     plans = effective_plans(plans, views, ledger)
     features = FeatureStore()
-    runtimes = installed_runtimes()
+    runtimes = runtimes or installed_runtimes()
     planes = DataPlanes(runtimes, blobs)
     fleet = fleet or LocalFleet(planes, features, datasets, datasets_of(plans))
     cache = StepCache(folder / "cache", blobs)

@@ -64,6 +64,14 @@ class Settings:
     capture_window_ms: int = 50
     """How long an answered prediction may take to reach the disk, in milliseconds: a power cut costs no more
     than the last so many. With 0 it is there before its answer goes out. The end of a process costs none."""
+    device: str = "auto"
+    """Where models of ONNX and PyTorch compute when they answer: ``cpu``, ``cuda``, or with ``auto`` on a GPU
+    where there is one that their libraries can use."""
+    model_time_s: float = 10.0
+    """How long a model that runs code of its own may take for one call, before its process is ended and
+    started anew."""
+    model_memory: str = "2GiB"
+    """How much memory the process of such a model may use before it is ended and started anew."""
     training_time_s: float = 3600.0
     """How long one fit may take before it is ended, unless its ``Train`` says ``time``."""
     training_memory: str = "4GiB"
@@ -185,12 +193,17 @@ _LIMITS: dict[str, tuple[float, float]] = {
     "seal_every_s": (0.05, 3600),
     "max_rows": (1, 1_000_000),
     "capture_window_ms": (0, 60_000),
+    "model_time_s": (0.01, 3600),
     "training_time_s": (1, 31_536_000),
     "training_nice": (0, 19),
 }
 _MAY_BE_EMPTY = {"token", "fault", "allowed_hosts", "allowed_origins", "project"}
-_SIZES = {"training_memory"}
-_CHOICES = {"log_format": ("text", "json"), "capture": ("when_possible", "required")}
+_SIZES = {"model_memory", "training_memory"}
+_CHOICES = {
+    "log_format": ("text", "json"),
+    "capture": ("when_possible", "required"),
+    "device": ("auto", "cpu", "cuda"),
+}
 
 
 def _typed(name: str, value: object, source: str) -> Any:

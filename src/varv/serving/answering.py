@@ -148,6 +148,17 @@ class Answering:
         return () if table is None else tuple(sorted(table.versions))
 
     @property
+    def waits(self) -> bool:
+        """Whether another process or machine answers for a version in force, so that a call may take long."""
+        return self._dataplane.in_force.waits
+
+    @property
+    def has_fallback(self) -> bool:
+        """Whether something is declared that answers where the champion cannot."""
+        degrading = self._dataplane.in_force.degrading
+        return degrading is not None and degrading.has_fallback
+
+    @property
     def generated_key(self) -> str | None:
         """The column that is made of the request's id where a request brings none."""
         return self._schema.generated_key

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from functools import cached_property
 
 import msgspec
 import numpy as np
@@ -18,6 +19,7 @@ from varv.kernel.clock import SECOND
 from varv.kernel.errors import (
     Conflict,
     Corrupt,
+    DeadlineExceeded,
     FailedPrecondition,
     Unavailable,
     UserCodeFailed,
@@ -27,6 +29,7 @@ from varv.kernel.ids import Version
 from varv.kernel.user_code import UserCode
 from varv.registry import LoadedModel, Package, Rows, Runtimes, Signature
 from varv.registry.package import PROBE_TOLERANCE
+from varv.registry.ports import waits
 from varv.serving.degrading import Degrading, Others
 from varv.serving.policy import ServingPolicy
 from varv.serving.remembered import Remembered
@@ -71,7 +74,7 @@ class Warm(msgspec.Struct, frozen=True):
             return None
 
 
-class InForce(msgspec.Struct, frozen=True):
+class InForce(msgspec.Struct, frozen=True, dict=True):
     """Everything that one call needs, replaced as a whole."""
 
     table: RoutingTable | None
@@ -91,6 +94,11 @@ class InForce(msgspec.Struct, frozen=True):
     def in_reserve(self) -> Warm | None:
         """The champion before, where it may have to answer."""
         return None if self.before is None else self.versions[self.before]
+
+    @cached_property
+    def waits(self) -> bool:
+        """Whether another process or machine answers for one of the versions."""
+        return any(waits(warm.model) for warm in self.versions.values())
 
     def score(
         self, keys: Sequence[str], feed: Callable[[Signature], Rows], *, stand_in: bool = True
@@ -153,7 +161,7 @@ class InForce(msgspec.Struct, frozen=True):
         """Return what the champion says, or nothing and why, where others may answer in its place."""
         try:
             return self.versions[table.champion].scores(feed), None
-        except (Corrupt, Unavailable, UserCodeFailed) as error:
+        except (Corrupt, DeadlineExceeded, Unavailable, UserCodeFailed) as error:
             if not stand_in or self.degrading is None or not self.degrading.has_fallback:
                 raise
             return np.full((n, self.degrading.width), np.nan, np.float32), error

@@ -21,6 +21,7 @@ from varv.app.server.wire import (
     Count,
     Drain,
     Keep,
+    Models,
     Observe,
     Order,
     Reserve,
@@ -74,6 +75,8 @@ class Workers:
     n_workers, max_rows, capture_required, capture_window_ms
         How many there are, how large a request may be, whether one that cannot be captured is refused, and
         how long what is captured may take to reach the disk.
+    models
+        Where models compute, and what those may take that run code of their own.
     """
 
     def __init__(
@@ -91,6 +94,7 @@ class Workers:
         max_rows: int,
         capture_required: bool = False,
         capture_window_ms: int = 50,
+        models: Models | None = None,
     ) -> None:
         self._home = home
         self._file = file
@@ -104,6 +108,7 @@ class Workers:
         self._max_rows = max_rows
         self._capture_required = capture_required
         self._capture_window_ms = capture_window_ms
+        self._models = models or Models()
         self._uncaptured: Counter[ModelName] = Counter()
         self._counted: dict[ModelName, Counts] = {}  # by workers that have ended
         self._refused: Counter[str] = Counter()  # by those too
@@ -336,6 +341,7 @@ class Workers:
             max_rows=self._max_rows,
             capture_required=self._capture_required,
             capture_window_ms=self._capture_window_ms,
+            models=self._models,
             accepting=not self._restored,
             declarations=dict(declarations or {}),
         )

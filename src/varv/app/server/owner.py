@@ -21,12 +21,14 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import Any
+from typing import Any, cast
 
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
+from varv.adapters.apart import Apart
 from varv.adapters.processes import Processes
+from varv.adapters.runtimes import installed_runtimes
 from varv.app.clients import changed_clients, load_clients
 from varv.app.compose import MOST_HELD, open_home, open_ledger, open_views
 from varv.app.desk import Desk
@@ -38,7 +40,7 @@ from varv.app.server.measures import of_processes, of_record, of_requests
 from varv.app.server.patience import Patience
 from varv.app.server.present import Present
 from varv.app.server.server_file import announce, withdraw
-from varv.app.server.wire import Access
+from varv.app.server.wire import Access, Models
 from varv.app.settings import FILE, Settings, variables
 from varv.app.traffic import Traffic, TrafficReport
 from varv.app.verbs import build_verbs
@@ -64,6 +66,8 @@ from varv.kernel.sizes import size_bytes
 from varv.project import ModelPlan, forget_project, load_project, whole_place
 from varv.project.changes import plan_changes
 from varv.project.planned import Retirement
+from varv.registry import Surroundings
+from varv.registry.ports import Device
 from varv.serving import CaptureLog, Fleet
 from varv.serving.capture import is_abandoned, remove_log
 
@@ -185,6 +189,11 @@ class _Server:
             max_rows=self._settings.max_rows,
             capture_required=self._settings.capture == "required",
             capture_window_ms=self._settings.capture_window_ms,
+            models=Models(
+                device=cast("Device", self._settings.device),
+                time_s=self._settings.model_time_s,
+                memory_bytes=size_bytes(self._settings.model_memory),
+            ),
         )
         self._thread("driver", self._drive)
         while not self._told_to_stop():
@@ -359,6 +368,8 @@ class _Server:
         limits = Limits(
             time_s=self._settings.training_time_s, memory_bytes=size_bytes(self._settings.training_memory)
         )
+        # Whoever judges a model that runs code of its own must not end with it.
+        apart = Apart(variables(), time_s=limits.time_s, memory_bytes=limits.memory_bytes)
         home = open_home(
             self._settings.home,
             plans,
@@ -366,6 +377,7 @@ class _Server:
             faults=self._faults,
             fleet=fleet,
             fitter=ProcessFits(self._fits, whole_place(self._file), self._settings.home, limits),
+            runtimes=installed_runtimes(Surroundings(variables=variables()), apart),
             ledger=self._ledger,
             views=self._views,
             most_held=MOST_HELD,

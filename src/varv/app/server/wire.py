@@ -11,6 +11,7 @@ from varv.fronts.inference.counts import Counts
 from varv.kernel.codec import Digest
 from varv.kernel.ids import DatasetName, ModelName, Version
 from varv.kernel.snapshots import Position
+from varv.registry.ports import Device
 from varv.serving.routing import RoutingTable
 
 
@@ -24,6 +25,15 @@ class Access(msgspec.Struct, frozen=True, kw_only=True):
     allowed_origins: str = ""
     v1_deprecated_s: int = 0
     """Since when KServe's first protocol is not to be used, in seconds since 1970; 0 if it may be."""
+
+
+class Models(msgspec.Struct, frozen=True, kw_only=True):
+    """Where models compute, and what those may take that run code of their own; `app.settings` says more."""
+
+    device: Device = "cpu"
+
+    time_s: float = 10.0
+    memory_bytes: int = 2 << 30
 
 
 class Start(msgspec.Struct, frozen=True, kw_only=True, tag=True):
@@ -46,6 +56,7 @@ class Start(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     capture_required: bool
     capture_window_ms: int = 50
     """How long what is captured may take to reach the disk; 0 for before its answer."""
+    models: Models = Models()
     accepting: bool = True
     """Whether it accepts connections at once; else when it is told to."""
     declarations: dict[ModelName, Digest] = {}

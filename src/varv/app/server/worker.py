@@ -21,6 +21,7 @@ from typing import BinaryIO
 import msgspec
 import uvicorn
 
+from varv.adapters.apart import Apart
 from varv.adapters.runtimes import installed_runtimes
 from varv.app.compose import open_ledger, open_snapshots, open_views
 from varv.app.server.data_server import DataServer
@@ -44,6 +45,7 @@ from varv.app.server.wire import (
     WorkerOrder,
     WorkerReply,
 )
+from varv.app.settings import variables
 from varv.data import Dataset, Datasets
 from varv.data.intake import Batch
 from varv.data.service import table_of
@@ -66,6 +68,7 @@ from varv.kernel.secret import SECRET_FILE, Secret
 from varv.kernel.views import Views
 from varv.loop.views import LoopView
 from varv.project import ModelPlan, load_project
+from varv.registry import Surroundings
 from varv.serving import Answering, CaptureLog, DataPlanes, RequestSchema
 from varv.serving.capture import keep_flushed
 
@@ -93,9 +96,13 @@ class Worker:
         self._home = Path(start.home)
         self._start = start
         self._clock = SystemClock()
-        self._planes = DataPlanes(
-            installed_runtimes(self._home / MAPPED), FolderBlobs(self._home / "blobs"), timer=wall_seconds
+        models = start.models
+        around = Surroundings(mapped=self._home / MAPPED, device=models.device, variables=variables())
+        apart = Apart(
+            around.variables, time_s=models.time_s, memory_bytes=models.memory_bytes, device=models.device
         )
+        runtimes = installed_runtimes(around, apart)
+        self._planes = DataPlanes(runtimes, FolderBlobs(self._home / "blobs"), timer=wall_seconds)
         self._columns = FolderColumns(self._home / "columns")
         self._log = CaptureLog(Path(start.capture), at_once=not start.capture_window_ms)
         with suppress(StorageFull):

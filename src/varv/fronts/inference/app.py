@@ -1,7 +1,8 @@
 """The ASGI application of the data plane.
 
 A small request is answered on the event loop, since that takes less time than handing it to a thread. Large
-ones go to a thread, one at a time, so that they hold up each other and nobody else.
+ones go to a thread, one at a time, so that they hold up each other and nobody else; so do those for a model
+that another process answers for.
 """
 
 from __future__ import annotations
@@ -234,30 +235,34 @@ class _Protocols:
         require_own_site(request, inference.door.origins)
         async with self._bodies.receive(request) as body:
             name = request.path_params.get("model") or request.headers.get("x-varv-model")
-            began, took_s = wall_seconds(), None
+            began, took_s, is_counted = wall_seconds(), None, True
             inference.door.admit(visit.caller, name or inference.only().model, began)
             try:
-                if _is_small(request, body):
+                named = request.path_params.get("version")
+                answering = inference.version(name, named) if name else inference.only()
+                answer = partial(self._scored, form, given, visit, request, answering)
+                if answering.waits:
+                    # What waits for another process takes nobody's place.
+                    is_counted = False
+                    inference.door.done()
+                elif _is_small(request, body):
                     # So those that came together are known before the first of them is answered.
                     await asyncio.sleep(0)
-                    response = deflated(request, self._scored(form, given, visit, request, body))
+                    response = deflated(request, answer(body))
                     took_s = wall_seconds() - began
                     return response
-                return await self._in_thread(
-                    request, body, lambda whole: self._scored(form, given, visit, request, whole)
-                )
+                return await self._in_thread(request, body, answer, inference.turn_of(answering))
             finally:
-                inference.door.done(1, took_s)
+                if is_counted:
+                    inference.door.done(1, took_s)
 
-    def _scored(self, form: Form, given: Given, visit: Visit, request: Request, body: bytes) -> Response:
-        name = request.path_params.get("model") or request.headers.get("x-varv-model", "")
-        named = request.path_params.get("version")
-        answering = self._inference.version(name, named) if name else self._inference.only()
-
+    def _scored(
+        self, form: Form, given: Given, visit: Visit, request: Request, answering: Answering, body: bytes
+    ) -> Response:
         def write(asked: oip.Asked, answered: Answers) -> Reply:
             return form.write(asked, answering, answered)
 
-        read = partial(form.read, body, given, answering)
+        read, named = partial(form.read, body, given, answering), request.path_params.get("version")
         version = int(named) if named else None
         return response_of(timed(self._inference, answering, visit, read, write, version=version))
 
@@ -308,12 +313,12 @@ class _Protocols:
         async with self._bodies.receive(request) as body:
             if _is_small(request, body):
                 return deflated(request, answer(body))
-            return await self._in_thread(request, body, answer)
+            return await self._in_thread(request, body, answer, self._inference.large)
 
     async def _in_thread(
-        self, request: Request, body: bytes, answer: Callable[[bytes], Response]
+        self, request: Request, body: bytes, answer: Callable[[bytes], Response], turn: asyncio.Semaphore
     ) -> Response:
-        async with self._inference.large:
+        async with turn:
             return await run_in_threadpool(self._answer_large, request, body, answer)
 
     def _answer_large(self, request: Request, body: bytes, answer: Callable[[bytes], Response]) -> Response:

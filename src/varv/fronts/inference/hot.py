@@ -112,10 +112,11 @@ class HotCalls:
     async def _answer_large(self, waiting: Waiting) -> None:
         reply = FAILED
         try:
-            async with self.inference.large:
+            async with self.inference.turn_of(waiting.answering):
                 reply = await run_in_threadpool(generally, self.inference, waiting)
         finally:
-            self.inference.door.done()
+            if waiting.is_counted:
+                self.inference.door.done()
             waiting.send(reply)
 
 
@@ -203,11 +204,14 @@ class HotCall:
             raise
         if asked.timeout_us:
             deadline = sooner(deadline, began, asked.timeout_us)
-        waiting = Waiting(self._form, answering, asked, send, now, began, deadline, caller)
+        waits = answering.waits
+        waiting = Waiting(self._form, answering, asked, send, now, began, deadline, caller, not waits)
         if ready is None and len(body) > INLINE_BYTES:
             self._hot.later(waiting)
         else:
             self._hot.wait(waiting, ready)
+        if waits:
+            inference.door.done()
 
     def _named(self, said: Mapping[bytes, bytes], caller: Caller) -> ModelName:
         """Return the model that a header names, or that is meant without."""

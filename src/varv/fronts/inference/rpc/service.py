@@ -1,7 +1,8 @@
 """Calls over gRPC, each answered as its request over REST would be.
 
-A small request is answered on the event loop, a large one in a thread, as over REST. Tensors that came as
-bytes are answered as bytes, typed ones typed. The metadata of a call are to the door what headers are.
+A small request is answered on the event loop, a large one, or one for a model for which another process
+answers, in a thread, as over REST. Tensors that came as bytes are answered as bytes, typed ones typed. The
+metadata of a call are to the door what headers are.
 """
 
 from __future__ import annotations
@@ -187,7 +188,6 @@ class _Calls:
     def __init__(self, inference: Inference) -> None:
         self.door = inference.door
         self._inference = inference
-        self._large = asyncio.Semaphore(1)
         self._made = messages()
 
     async def ServerLive(self, _: Any, visit: Visit) -> Any:
@@ -257,18 +257,23 @@ class _Calls:
 
     async def ModelInfer(self, request: Any, visit: Visit) -> Any:
         self.door.admit(visit.caller, request.model_name, visit.began)
-        took_s = None
+        took_s, is_counted = None, True
         try:
-            if request.ByteSize() > INLINE_BYTES:
-                async with self._large:
-                    return await asyncio.to_thread(self._infer, request, visit)
+            answering = self._inference.version(request.model_name, request.model_version)
+            if answering.waits:
+                is_counted = False
+                self.door.done()
+            if request.ByteSize() > INLINE_BYTES or not is_counted:
+                async with self._inference.turn_of(answering):
+                    return await asyncio.to_thread(self._infer, request, visit, answering)
             # So those that came together are known before the first of them is answered.
             await asyncio.sleep(0)
-            response = self._infer(request, visit)
+            response = self._infer(request, visit, answering)
             took_s = wall_seconds() - visit.began
             return response
         finally:
-            self.door.done(1, took_s)
+            if is_counted:
+                self.door.done(1, took_s)
 
     async def ModelStreamInfer(self, requests: AsyncIterator[Any], context: Context) -> AsyncIterator[Any]:
         """Answer each request of a stream in its turn; one that is wrong ends nothing."""
@@ -316,8 +321,7 @@ class _Calls:
         self.door.require(visit.caller, "read", request.name)
         return self._inference.version(request.name, request.version)
 
-    def _infer(self, request: Any, visit: Visit) -> Any:
-        answering = self._inference.version(request.model_name, request.model_version)
+    def _infer(self, request: Any, visit: Visit, answering: Answering) -> Any:
         version = int(request.model_version) if request.model_version else None
         raw = bool(request.raw_input_contents)
 
