@@ -26,7 +26,7 @@ from varv.fronts.access.deadlines import HEADER, NEVER, deadline_of
 from varv.fronts.encodings import deflated, inflated
 from varv.fronts.gateway import Bodies, require_own_site
 from varv.fronts.inference import about, oip, pages, refusals, scoring, typed
-from varv.fronts.inference.doorway import Doorway, caller_of, response_of, shown_to
+from varv.fronts.inference.doorway import Doorway, caller_of, response_of, shown_to, watch_of
 from varv.fronts.inference.forms import (
     Form,
     Given,
@@ -40,6 +40,7 @@ from varv.fronts.inference.forms import (
 from varv.fronts.inference.openapi import document
 from varv.fronts.inference.served import Inference
 from varv.fronts.inference.timing import Visit, timed
+from varv.fronts.inference.watching import request_id_of
 from varv.fronts.problems import json_response
 from varv.kernel.clock import wall_seconds
 from varv.kernel.errors import VarvError
@@ -94,7 +95,7 @@ def create_inference(inference: Inference) -> Starlette:
         Route("/health", served.ready),
         Route("/version", served.version),
     ]
-    doorway = Middleware(Doorway, door=inference.door)
+    doorway = Middleware(Doorway, door=inference.door, watcher=inference.watcher)
     return Starlette(routes=routes, middleware=[doorway], exception_handlers={HTTPException: _no_place})
 
 
@@ -217,7 +218,7 @@ class _Protocols:
                 form.require(given)
                 waits = request.headers.get(HEADER)
                 deadline = NEVER if waits is None else deadline_of(waits.encode("latin-1"), began)
-                visit = Visit(caller_of(request), began, deadline)
+                visit = Visit(caller_of(request), began, deadline, watch_of(request))
                 return await self._predicted(request, form, given, visit)
             except VarvError as error:
                 return response_of(refusal(error))
@@ -296,5 +297,5 @@ def _given(request: Request) -> Given:
         request.url.path,
         headers.get("content-type", ""),
         headers.get(oip.JSON_BYTES),
-        headers.get("x-request-id", ""),
+        request_id_of(headers.get("x-request-id", "").encode("latin-1")),
     )
