@@ -25,6 +25,7 @@ from varv.kernel.ledger_sqlite import Durability, SqliteLedger
 from varv.kernel.merkle import Notary, SigningKey
 from varv.kernel.secret import SECRET_FILE, Secret
 from varv.kernel.snapshots import SNAPSHOTS, Snapshots, code_in, fingerprint
+from varv.kernel.tracing import Tracer
 from varv.kernel.verify import Checked, require_sound_folder
 from varv.kernel.views import Views
 from varv.loop.candidates import Candidates
@@ -103,6 +104,7 @@ def open_home(
     views: Views | None = None,
     most_held: int = MOST_HELD_IN_REPLAY,
     timer: Callable[[], float] | None = None,
+    tracer: Tracer | None = None,
 ) -> Home:
     """Return the home in `folder`, made if it is not there, with the versions in force back in memory.
 
@@ -122,6 +124,8 @@ def open_home(
         How many predictions of a model are held in memory.
     timer
         Reads seconds, for gates on time; None for a replay, whose ledger must not depend on the machine.
+    tracer
+        Keeps a span of each command that ran; None for none.
     """
     folder.mkdir(parents=True, exist_ok=True)
     ledger = ledger or open_ledger(folder, durability=durability, faults=faults)
@@ -152,7 +156,7 @@ def open_home(
         folder=folder,
         clock=clock,
         ledger=ledger,
-        engine=Engine(ledger, clock, _sagas(), handlers, faults=faults),
+        engine=Engine(ledger, clock, _sagas(), handlers, faults=faults, tracer=tracer),
         views=views,
         blobs=blobs,
         columns=columns,

@@ -13,8 +13,10 @@ import threading
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from functools import reduce
 from pathlib import Path
 
+from varv.app.server.telemetry import Telemetry, TelemetryCounts
 from varv.app.server.wire import (
     Accept,
     Access,
@@ -41,7 +43,7 @@ from varv.kernel.codec import Digest
 from varv.kernel.columns import segment_name
 from varv.kernel.errors import DeadlineExceeded, Unavailable
 from varv.kernel.ids import DatasetName, ModelName, Version
-from varv.kernel.observe import log
+from varv.kernel.observe import Format, log
 from varv.kernel.snapshots import Position
 from varv.serving.fleet import Reserves
 from varv.serving.routing import RoutingTable
@@ -72,6 +74,8 @@ class Workers:
         The names by which requests may call them; None allows any.
     access
         Who may ask.
+    telemetry, log_format
+        What they keep of requests for others to look at, and the form of their logs.
     n_workers, max_rows, capture_required, capture_window_ms
         How many there are, how large a request may be, whether one that cannot be captured is refused, and
         how long what is captured may take to reach the disk.
@@ -90,6 +94,8 @@ class Workers:
         grpc: str = "",
         hosts: frozenset[str] | None,
         access: Access | None = None,
+        telemetry: Telemetry | None = None,
+        log_format: Format = "text",
         n_workers: int,
         max_rows: int,
         capture_required: bool = False,
@@ -105,6 +111,8 @@ class Workers:
         self._hosts = hosts
         self.access = access or Access()
         """Who may ask."""
+        self._telemetry = telemetry or Telemetry()
+        self._log_format: Format = log_format
         self._max_rows = max_rows
         self._capture_required = capture_required
         self._capture_window_ms = capture_window_ms
@@ -112,6 +120,7 @@ class Workers:
         self._uncaptured: Counter[ModelName] = Counter()
         self._counted: dict[ModelName, Counts] = {}  # by workers that have ended
         self._refused: Counter[str] = Counter()  # by those too
+        self._sent = TelemetryCounts()
         self._lock = threading.RLock()
         self._warm: dict[tuple[ModelName, Version], Digest] = {}
         self._tables: dict[ModelName, RoutingTable] = {}
@@ -222,6 +231,7 @@ class Workers:
             self._workers = [worker for worker in self._workers if worker not in workers]
             self._counted = together([self._counted, *(worker.counts for worker in workers)])
             self._refused = sum((worker.refusals for worker in workers), self._refused)
+            self._sent = reduce(TelemetryCounts.plus, (worker.telemetry for worker in workers), self._sent)
         for worker in workers:
             worker.stop(STOP_WITHIN_S)
 
@@ -280,6 +290,12 @@ class Workers:
         """What was refused at the door, by reason and client, as far as workers have told."""
         with self._lock:
             return sum((worker.refusals for worker in self._workers), Counter(self._refused))
+
+    @property
+    def telemetry(self) -> TelemetryCounts:
+        """What became of what was traced and logged, as far as workers have told."""
+        with self._lock:
+            return reduce(TelemetryCounts.plus, (worker.telemetry for worker in self._workers), self._sent)
 
     def take_uncaptured(self) -> dict[ModelName, int]:
         """Return how many answers of each model were given without capture since the last call."""
@@ -344,6 +360,8 @@ class Workers:
             models=self._models,
             accepting=not self._restored,
             declarations=dict(declarations or {}),
+            telemetry=self._telemetry,
+            log_format=self._log_format,
         )
         worker = WorkerProcess(start, self._replace)
 
@@ -370,6 +388,7 @@ class Workers:
             self._workers.remove(ended)
             self._counted = together([self._counted, ended.counts])
             self._refused += ended.refusals
+            self._sent = self._sent.plus(ended.telemetry)
             if ended.is_new:
                 return
             if self._deaths >= MOST_DEATHS:

@@ -6,10 +6,12 @@ from __future__ import annotations
 
 import msgspec
 
+from varv.app.server.telemetry import Telemetry, TelemetryCounts
 from varv.fronts.access import Client
 from varv.fronts.inference.counts import Counts
 from varv.kernel.codec import Digest
 from varv.kernel.ids import DatasetName, ModelName, Version
+from varv.kernel.observe import Format
 from varv.kernel.snapshots import Position
 from varv.registry.ports import Device
 from varv.serving.routing import RoutingTable
@@ -61,6 +63,9 @@ class Start(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """Whether it accepts connections at once; else when it is told to."""
     declarations: dict[ModelName, Digest] = {}
     """What it has to find declared, where that matters: of each model the digest."""
+    telemetry: Telemetry = Telemetry()
+    """What it keeps of requests for others to look at."""
+    log_format: Format = "text"
 
 
 class Restore(msgspec.Struct, frozen=True, tag=True):
@@ -151,6 +156,8 @@ class WorkerReply(msgspec.Struct, frozen=True, kw_only=True):
     """Of the requests of each model, since the worker started; with some replies."""
     refusals: dict[str, int] = {}
     """What was refused at the door since then, by reason and client: ``rate/shop``."""
+    telemetry: TelemetryCounts | None = None
+    """What became of what was traced and logged; with these replies too."""
     code: str = ""
     """Code of the error, or nothing if there was none."""
     problem: str = ""

@@ -28,6 +28,7 @@ from varv.app.server.data_server import DataServer
 from varv.app.server.draining import drain
 from varv.app.server.memory import Memory
 from varv.app.server.protocol import Sweep, bounded_protocol
+from varv.app.server.telemetry import RequestTelemetry
 from varv.app.server.wire import (
     Accept,
     Access,
@@ -111,7 +112,9 @@ class Worker:
         if start.capture_window_ms:
             given = self._log, start.capture_window_ms / 1e3, self._ended
             threading.Thread(target=keep_flushed, args=given, name="capture", daemon=True).start()
-        self.inference = Inference(door_of(start.access))
+        self.telemetry = RequestTelemetry(start.telemetry, self._clock)
+        self.telemetry.start()
+        self.inference = Inference(door_of(start.access), self.telemetry.watcher)
         self.accepts = threading.Event()
         """Set once connections are to be accepted."""
         if start.accepting:
@@ -146,7 +149,7 @@ class Worker:
         elif isinstance(message, Seal):
             return self._seal(order.number)
         elif isinstance(message, Count):
-            return WorkerReply(number=order.number, counts=self._counts(), refusals=self._refusals())
+            return self._counted(WorkerReply(number=order.number))
         return WorkerReply(number=order.number)
 
     def close(self) -> None:
@@ -156,13 +159,18 @@ class Worker:
             self._log.close()
         if self._memory is not None:
             self._memory.close()
+        self.telemetry.close()
 
     def _seal(self, number: int) -> WorkerReply:
         files = tuple(str(path) for path in self._log.seal())
         counts = {one.model: one.take_uncaptured() for one in self.inference.models.values()}
         missing = {model: n for model, n in counts.items() if n}
-        return WorkerReply(
-            number=number, files=files, n_uncaptured=missing, counts=self._counts(), refusals=self._refusals()
+        return self._counted(WorkerReply(number=number, files=files, n_uncaptured=missing))
+
+    def _counted(self, reply: WorkerReply) -> WorkerReply:
+        """Return a reply with what was counted so far."""
+        return msgspec.structs.replace(
+            reply, counts=self._counts(), refusals=self._refusals(), telemetry=self.telemetry.counts
         )
 
     def _refusals(self) -> dict[str, int]:
@@ -280,13 +288,13 @@ def main() -> int:
     # The declaration is the author's and may print; what is printed must not pass for a reply.
     replies = os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(2, 1)
-    start_logging("text", sys.stderr, SystemClock(), level=logging.WARNING)
     incoming = sys.stdin.buffer
     first = incoming.readline()
     if not first:
         return 0
     start = msgspec.json.decode(first, type=WorkerOrder).message
     assert isinstance(start, Start), "the first message says what the worker is"
+    start_logging(start.log_format, sys.stderr, SystemClock(), level=logging.WARNING)
     # A large request in a thread must not keep the event loop from the interpreter for long.
     sys.setswitchinterval(SWITCH_S)
     worker = Worker(start)

@@ -27,7 +27,7 @@ from varv.fronts.access.deadlines import HEADER, NEVER, deadline_of
 from varv.fronts.encodings import deflated, inflated
 from varv.fronts.gateway import Bodies, require_own_site
 from varv.fronts.inference import about, oip, pages, refusals, scoring, typed
-from varv.fronts.inference.doorway import Doorway, caller_of, response_of, shown_to
+from varv.fronts.inference.doorway import Doorway, caller_of, response_of, shown_to, watch_of
 from varv.fronts.inference.explaining import explain_instances, explain_typed
 from varv.fronts.inference.forms import (
     Form,
@@ -42,6 +42,7 @@ from varv.fronts.inference.forms import (
 from varv.fronts.inference.openapi import document
 from varv.fronts.inference.served import Inference
 from varv.fronts.inference.timing import Visit, timed
+from varv.fronts.inference.watching import request_id_of
 from varv.fronts.problems import json_response
 from varv.kernel.clock import wall_seconds
 from varv.kernel.errors import VarvError
@@ -98,7 +99,7 @@ def create_inference(inference: Inference) -> Starlette:
         Route("/health", served.ready),
         Route("/version", served.version),
     ]
-    doorway = Middleware(Doorway, door=inference.door)
+    doorway = Middleware(Doorway, door=inference.door, watcher=inference.watcher)
     return Starlette(routes=routes, middleware=[doorway], exception_handlers={HTTPException: _no_place})
 
 
@@ -222,7 +223,7 @@ class _Protocols:
                 form.require(given)
                 waits = request.headers.get(HEADER)
                 deadline = NEVER if waits is None else deadline_of(waits.encode("latin-1"), began)
-                visit = Visit(caller_of(request), began, deadline)
+                visit = Visit(caller_of(request), began, deadline, watch_of(request))
                 return await self._predicted(request, form, given, visit)
             except VarvError as error:
                 return response_of(refusal(error))
@@ -295,7 +296,7 @@ class _Protocols:
                 def answered(whole: bytes) -> Response:
                     return response_of(explain(inference, answering, visit, whole, version))
 
-                return await self._in_thread(request, body, answered)
+                return await self._in_thread(request, body, answered, inference.turn_of(answering))
             finally:
                 # How long it took says nothing of how long predictions do.
                 inference.door.done()
@@ -336,5 +337,5 @@ def _given(request: Request) -> Given:
         request.url.path,
         headers.get("content-type", ""),
         headers.get(oip.JSON_BYTES),
-        headers.get("x-request-id", ""),
+        request_id_of(headers.get("x-request-id", "").encode("latin-1")),
     )

@@ -83,7 +83,7 @@ class Inferring:
 
     def read(self, body: bytes, given: Given, answering: Answering) -> oip.Asked:
         """Return what a body asks."""
-        return oip.read(body, given.json_bytes, answering)
+        return oip.read(body, given.json_bytes, answering, given.request_id)
 
     def write(self, asked: oip.Asked, answering: Answering, answered: Answers) -> Reply:
         """Return an answer."""
@@ -140,7 +140,7 @@ class Typed:
 
     def read(self, body: bytes, given: Given, answering: Answering) -> oip.Asked:
         """Return what a body asks."""
-        return typed.read(body, answering)
+        return typed.read(body, answering, given.request_id)
 
     def write(self, asked: oip.Asked, answering: Answering, answered: Answers) -> Reply:
         """Return an answer."""

@@ -129,13 +129,15 @@ def alone(value: object) -> object:
     return value[0] if isinstance(value, list) and len(value) == 1 else value
 
 
-def read(body: bytes, json_bytes: str | None, answering: Answering) -> Asked:
+def read(body: bytes, json_bytes: str | None, answering: Answering, request_id: str = "") -> Asked:
     """Return what a body asks.
 
     Parameters
     ----------
     json_bytes
         What the header says of the body, if it is there.
+    request_id
+        Of the request, unless it says one itself.
 
     Raises
     ------
@@ -146,25 +148,27 @@ def read(body: bytes, json_bytes: str | None, answering: Answering) -> Asked:
     """
     size = _json_bytes(json_bytes, len(body))
     if size == 0 and json_bytes is not None:
-        return _raw(body, answering)
+        return _raw(body, answering, request_id)
     if size == len(body):
-        return understood(decoded(body, InferRequest), _NO_BYTES, answering)
+        return understood(decoded(body, InferRequest), _NO_BYTES, answering, request_id)
     whole = memoryview(body)
-    return understood(decoded(whole[:size], InferRequest), whole[size:], answering)
+    return understood(decoded(whole[:size], InferRequest), whole[size:], answering, request_id)
 
 
-def understood(asked: InferRequest, data: memoryview, answering: Answering) -> Asked:
+def understood(asked: InferRequest, data: memoryview, answering: Answering, request_id: str = "") -> Asked:
     """Return what a request asks, of whose tensors some may be bytes; it raises as `read`.
 
     Parameters
     ----------
     data
         The bytes of these tensors, one after the other.
+    request_id
+        Of the request, unless it says one itself.
     """
     columns = _columns(asked.inputs, data, answering)
     wanted = _wanted(asked, answering) if asked.outputs or asked.parameters else ()
     timeout_us = _timeout_us(asked.parameters) if asked.parameters else 0
-    return Asked(columns, id_of(asked.id), wanted, timeout_us)
+    return Asked(columns, id_of(asked.id or request_id), wanted, timeout_us)
 
 
 class Shown(msgspec.Struct, omit_defaults=True):
@@ -253,7 +257,7 @@ def _json_bytes(given: str | None, size: int) -> int:
     return int(given)
 
 
-def _raw(body: bytes, answering: Answering) -> Asked:
+def _raw(body: bytes, answering: Answering, request_id: str) -> Asked:
     """Return what a body without any JSON asks: it is the one tensor of a model of one column."""
     required = [one for one in answering.columns.values() if one.required]
     if len(required) != 1:
@@ -264,7 +268,7 @@ def _raw(body: bytes, answering: Answering) -> Asked:
     _require_rows(len(values), answering.max_rows)
     names = [*(one.name for one in answering.tensors), *ABOUT]
     found = {column.name: typed_values(column.name, datatype, values, column)}
-    return Asked(found, id_of(""), tuple(Wanted(name, binary=True, n_classes=0) for name in names))
+    return Asked(found, id_of(request_id), tuple(Wanted(name, binary=True, n_classes=0) for name in names))
 
 
 def _require_rows(n: int, most: int) -> None:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from varv.fronts.access import Door
 from varv.fronts.inference.counts import Counts
+from varv.fronts.inference.watching import Watcher
 from varv.kernel.clock import Instant, iso
 from varv.kernel.errors import InvalidInput, NotFound, Unavailable
 from varv.kernel.ids import ModelName
@@ -109,10 +110,13 @@ class Inference:
     ----------
     door
         Says who may ask; everybody by default.
+    watcher
+        Keeps what is traced and logged of requests; None for nothing.
     """
 
-    def __init__(self, door: Door | None = None) -> None:
+    def __init__(self, door: Door | None = None, watcher: Watcher | None = None) -> None:
         self.door = door or Door()
+        self.watcher = watcher
         self.models: dict[ModelName, Answering] = {}
         self.large = asyncio.Semaphore(1)
         """Large requests wait for each other, however they came."""

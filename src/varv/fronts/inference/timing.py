@@ -12,6 +12,7 @@ from varv.fronts.access import Caller, Door
 from varv.fronts.access.deadlines import NEVER, sooner, too_late
 from varv.fronts.inference.oip import Asked
 from varv.fronts.inference.served import Inference, Took
+from varv.fronts.inference.watching import Watch
 from varv.kernel.clock import SystemClock, wall_seconds
 from varv.kernel.errors import VarvError
 from varv.serving import Answering, Answers
@@ -26,6 +27,9 @@ class Visit(NamedTuple):
     caller: Caller
     began: float
     deadline: float = NEVER
+    watch: Watch | None = None
+    request_id: str = ""
+    """What its metadata call it; nothing if they do not."""
 
     def require_time(self, door: Door, now: float) -> None:
         """Refuse a request that nobody waits for any more.
@@ -63,6 +67,8 @@ def timed(
         What reading, answering or writing raises; it is counted too.
     """
     statistics, began = inference.statistics[answering.model], wall_seconds()
+    if visit.watch is not None:
+        visit.watch.model = answering.model
     try:
         visit.require_time(inference.door, began)
         asked = read()
@@ -81,6 +87,8 @@ def timed(
     at = _CLOCK.now() / 1e6
     call = Took(answer_s=found - known, write_s=ended - found)
     statistics.answered([Took(known - began)], [answered], call, at)
+    if visit.watch is not None:
+        visit.watch.answered(asked.id, known, known, found, ended, answered)
     return answer
 
 

@@ -20,6 +20,7 @@ from varv.fronts.inference import oip
 from varv.fronts.inference.forms import Form, Reply, refusal
 from varv.fronts.inference.pace import Pace
 from varv.fronts.inference.served import Inference, Took
+from varv.fronts.inference.watching import Watch, Watcher
 from varv.fronts.problems import in_json
 from varv.kernel.clock import SystemClock, wall_seconds
 from varv.kernel.errors import DeadlineExceeded, Unavailable, UserCodeFailed, VarvError
@@ -50,6 +51,7 @@ class Waiting(NamedTuple):
     caller: Caller
     is_counted: bool = True
     """Whether it is under way for the door; what waits for another process takes nobody's place."""
+    watch: Watch | None = None
 
 
 def generally(inference: Inference, waiting: Waiting) -> Reply:
@@ -66,8 +68,11 @@ def generally(inference: Inference, waiting: Waiting) -> Reply:
         statistics.failed(wall_seconds() - waiting.began)
         return refusal(error)
     request = Took(waiting.read_at - waiting.began, began - waiting.read_at)
-    call = Took(answer_s=found - began, write_s=wall_seconds() - found)
+    ended = wall_seconds()
+    call = Took(answer_s=found - began, write_s=ended - found)
     statistics.answered([request], [answered], call, _CLOCK.now() / 1e6)
+    if waiting.watch is not None:
+        waiting.watch.answered(asked.id, waiting.read_at, began, found, ended, answered)
     return reply
 
 
@@ -247,7 +252,21 @@ class Turns:
                 call = Took(answer_s=done.found - done.began, write_s=ended - done.found)
                 statistics = self._inference.statistics[self._model]
                 statistics.answered(requests, done.answers, call, _CLOCK.now() / 1e6)
+                if self._inference.watcher is not None:
+                    self._watched(self._inference.watcher, several, done, ended)
         self._done([one for one, _ in several], took_s)
         replies = [FAILED] * len(several) if done is None else done.replies
         for (one, _), reply in zip(several, replies, strict=True):
             one.send(reply)
+
+    def _watched(self, watcher: Watcher, several: Sequence[Pair], done: _Done, ended: float) -> None:
+        """Let those of the requests of one call that are watched know what became of them."""
+        assert done.answers is not None, "they were answered together"
+        watches: list[Watch] = []
+        for (one, _), answers in zip(several, done.answers, strict=True):
+            if one.watch is not None:
+                one.watch.answered(one.asked.id, one.read_at, done.began, done.found, ended, answers)
+                one.watch.n_requests = len(several)
+                watches.append(one.watch)
+        if watches and len(several) > 1:
+            watcher.together(watches, done.began, ended, sum(map(_n_rows, several)))

@@ -29,8 +29,13 @@ class Predict(msgspec.Struct, forbid_unknown_fields=True):
     id: str = ""
 
 
-def read(body: bytes, answering: Answering) -> oip.Asked:
+def read(body: bytes, answering: Answering, request_id: str = "") -> oip.Asked:
     """Return what a body asks; what a row may leave out is null there.
+
+    Parameters
+    ----------
+    request_id
+        Its name, unless it says one itself.
 
     Raises
     ------
@@ -41,7 +46,7 @@ def read(body: bytes, answering: Answering) -> oip.Asked:
     """
     asked = oip.decoded(body, Predict)
     require_rows(len(asked.rows), answering.max_rows)
-    request_id = oip.id_of(asked.id)
+    request_id = oip.id_of(asked.id or request_id)
     names = dict.fromkeys(name for row in asked.rows for name in row)
     columns = {name: _column(name, asked.rows, answering, request_id) for name in names}
     return oip.Asked(columns, request_id, ())

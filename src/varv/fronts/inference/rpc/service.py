@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from typing import Any, NoReturn
 
 import grpc
@@ -33,6 +33,7 @@ from varv.fronts.inference.rpc.messages import (
 from varv.fronts.inference.served import Inference
 from varv.fronts.inference.tensors import bytes_of
 from varv.fronts.inference.timing import Visit, timed
+from varv.fronts.inference.watching import Watch, each_once, request_id_of
 from varv.fronts.problems import error_headers
 from varv.kernel.clock import wall_seconds
 from varv.kernel.errors import InvalidInput, VarvError
@@ -114,7 +115,7 @@ def _handler(calls: _Calls, name: str, request: Any, *, streams: bool = False) -
     act = getattr(calls, name)
     if streams:
         return grpc.stream_stream_rpc_method_handler(act, request.FromString, _serialized)
-    told = _told(calls.door, name, act)
+    told = _told(calls, name, act)
     return grpc.unary_unary_rpc_method_handler(told, request.FromString, _serialized)
 
 
@@ -122,16 +123,23 @@ def _serialized(message: Any) -> bytes:
     return message.SerializeToString()
 
 
-def _told(door: Door, name: str, act: Callable[..., Any]) -> Callable[..., Any]:
+def _told(calls: _Calls, name: str, act: Callable[..., Any]) -> Callable[..., Any]:
     """Return an act for those who may do it, with our errors as statuses."""
+    door = calls.door
 
     async def answer(request: Any, context: Context) -> Any:
+        watch = calls.watch(name, context, wall_seconds())
         try:
-            visit = _visit(door, name, context)
+            visit = _visit(door, name, context)._replace(watch=watch)
             response = await act(request, visit)
         except VarvError as error:
-            await _abort(door, context, error)
-        _tell_limit(context, visit.caller)
+            _end(watch, _status(error))
+            await _abort(door, context, error, () if watch is None else watch.headers().items())
+        except Exception:
+            _end(watch, grpc.StatusCode.UNKNOWN)
+            raise
+        _tell(context, visit)
+        _end(watch, grpc.StatusCode.OK)
         return response
 
     return answer
@@ -154,7 +162,7 @@ def _visit(door: Door, name: str, context: Context) -> Visit:
     deadline, waits = NEVER if left_s is None else began + left_s, _said(context, HEADER)
     if waits is not None:
         deadline = min(deadline, deadline_of(waits, began))
-    return Visit(caller, began, deadline)
+    return Visit(caller, began, deadline, request_id=request_id_of(_said(context, "x-request-id") or b""))
 
 
 def _caller(door: Door, context: Context) -> Caller:
@@ -165,21 +173,39 @@ def _said(context: Context, name: str) -> bytes | None:
     """Return what the metadata of a call say under a name."""
     for known_as, value in context.invocation_metadata() or ():
         if known_as == name:
-            return value.encode() if isinstance(value, str) else value
+            return _in_bytes(value)
     return None
 
 
-async def _abort(door: Door, context: Context, error: VarvError) -> NoReturn:
+def _in_bytes(value: str | bytes) -> bytes:
+    return value.encode() if isinstance(value, str) else value
+
+
+async def _abort(
+    door: Door, context: Context, error: VarvError, more: Iterable[tuple[str, str]] = ()
+) -> NoReturn:
     """End a call with an error, and with what HTTP says of it in headers."""
     limit = _caller(door, context).limit
-    metadata = (*error_headers(error).items(), *(() if limit is None else limit.headers))
-    await context.abort(_STATUS.get(error.code, grpc.StatusCode.INTERNAL), str(error), metadata)
+    metadata = (*error_headers(error).items(), *(() if limit is None else limit.headers), *more)
+    await context.abort(_status(error), str(error), metadata)
     raise error
 
 
-def _tell_limit(context: Context, caller: Caller) -> None:
-    if caller.limit is not None:
-        context.set_trailing_metadata(caller.limit.headers)
+def _tell(context: Context, visit: Visit) -> None:
+    """Say with the end of a call what HTTP says in headers."""
+    limit = () if visit.caller.limit is None else visit.caller.limit.headers
+    more = () if visit.watch is None else visit.watch.headers().items()
+    if limit or more:
+        context.set_trailing_metadata((*limit, *more))
+
+
+def _end(watch: Watch | None, status: grpc.StatusCode) -> None:
+    if watch is not None:
+        watch.end(status.name, is_refused=status is not grpc.StatusCode.OK)
+
+
+def _status(error: VarvError) -> grpc.StatusCode:
+    return _STATUS.get(error.code, grpc.StatusCode.INTERNAL)
 
 
 class _Calls:
@@ -189,6 +215,18 @@ class _Calls:
         self.door = inference.door
         self._inference = inference
         self._made = messages()
+
+    def watch(self, name: str, context: Context, began: float) -> Watch | None:
+        """Return a watch on a call, None if there is nothing to be kept of it."""
+        watcher = self._inference.watcher
+        if watcher is None or name in _OPEN:
+            return None
+        metadata = context.invocation_metadata() or ()
+        said = [(key.encode(), _in_bytes(value)) for key, value in metadata]
+        watch = watcher.begin(each_once(said), "grpc", f"{SERVICE}/{name}", began)
+        if watch is not None:
+            watch.client = _caller(self.door, context).name
+        return watch
 
     async def ServerLive(self, _: Any, visit: Visit) -> Any:
         return self._made["ServerLiveResponse"](live=True)
@@ -282,12 +320,17 @@ class _Calls:
             visit = _visit(self.door, "ModelStreamInfer", context)
         except VarvError as error:
             await _abort(self.door, context, error)
-        _tell_limit(context, visit.caller)
+        _tell(context, visit)
         async for request in requests:
-            visit = visit._replace(began=wall_seconds())
+            began = wall_seconds()
+            # Each is a request of its own to whoever counts or traces them.
+            visit = visit._replace(began=began, watch=self.watch("ModelStreamInfer", context, began))
             try:
-                yield answer(infer_response=await self.ModelInfer(request, visit))
+                response = await self.ModelInfer(request, visit)
+                _end(visit.watch, grpc.StatusCode.OK)
+                yield answer(infer_response=response)
             except VarvError as error:
+                _end(visit.watch, _status(error))
                 yield answer(
                     error_message=str(error),
                     infer_response=self._made["ModelInferResponse"](
@@ -326,9 +369,8 @@ class _Calls:
         raw = bool(request.raw_input_contents)
 
         def read() -> oip.Asked:
-            return oip.understood(
-                _asked(request), memoryview(b"".join(request.raw_input_contents)), answering
-            )
+            data = memoryview(b"".join(request.raw_input_contents))
+            return oip.understood(_asked(request), data, answering, visit.request_id)
 
         def write(asked: oip.Asked, answered: Answers) -> Any:
             return self._written(oip.said(asked, answering, answered), raw=raw)
