@@ -8,6 +8,7 @@ import os
 import signal
 import threading
 import time
+from dataclasses import replace
 
 import grpc
 import httpx
@@ -30,22 +31,24 @@ from varv.kernel.clock import SystemClock
 from varv.kernel.ids import ModelName
 from varv.registry import Column, Signature
 from varv.serving import Answering, CaptureLog, DataPlane
+from varv.serving.policy import DefaultStep, ServingPolicy
 
 TIME_S = 1.0
 
 
-def risky(folder, runtimes) -> Answering:
+def risky(folder, runtimes, name="risky", policy=None) -> Answering:
     """Return what answers for a model that does what the number ``x`` says."""
     task = varv.task.score()
-    schema = schema_of("risky", task)
+    schema = replace(schema_of(name, task), serving=policy or ServingPolicy())
     plane = DataPlane(task, runtimes)
+    plane.serve_by(schema.serving)
     package = msgspec.structs.replace(
         hostile(), signature=Signature((Column("x", "number"),)), probe=((-1.0,),), probe_scores=((-1.0,),)
     )
     plane.warm(1, package)
     plane.swap(table(1))
     engine = FeatureEngine(schema.features, schema.requests, FeatureStore())
-    return Answering(schema, engine, plane, CaptureLog(folder / "risky"), SystemClock())
+    return Answering(schema, engine, plane, CaptureLog(folder / name), SystemClock())
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +59,9 @@ def inference(tmp_path_factory):
     apart = Apart(os.environ, time_s=TIME_S, memory_bytes=1 << 30)
     inference.models = {
         ModelName("risky"): risky(folder, installed_runtimes(apart=apart)),
+        ModelName("guarded"): risky(
+            folder, installed_runtimes(apart=apart), "guarded", ServingPolicy(fallback=(DefaultStep((0.5,)),))
+        ),
         ModelName("sound"): answering(folder, "sound", task, row),
     }
     yield inference
@@ -157,3 +163,17 @@ def test_over_grpc_others_are_answered_too(url, inference):
             assert "took longer than 1 s to answer" in hanging.details()
     finally:
         loop.close()
+
+
+@pytest.mark.parametrize("path", ["hot", "application"])
+@pytest.mark.parametrize("does", [1, 2, 5], ids=["hangs", "ends its process", "raises"])
+def test_what_is_declared_answers_in_its_place(url, path, does):
+    answer = ask(url, "guarded", does, path=path)
+    assert (answer.status_code, answer.headers["x-varv-arm"]) == (200, "default")
+    assert answer.json()["outputs"][0]["data"] == [0.5]
+    until = time.monotonic() + 60
+    while (sound := ask(url, "guarded", -1, path=path)).headers["x-varv-arm"] == "default":
+        assert sound.status_code == 200, "while the process is started anew"
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    assert sound.json()["outputs"][0]["data"] == [-1.0]
