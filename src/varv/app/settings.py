@@ -77,6 +77,9 @@ class Settings:
     started anew."""
     model_memory: str = "2GiB"
     """How much memory the process of such a model may use before it is ended and started anew."""
+    models_memory: str = ""
+    """How much memory the models of one worker may take together, such as ``4GiB``: whichever was not asked
+    for longest goes, and is loaded again by the next request for it. Without, all stay."""
     training_time_s: float = 3600.0
     """How long one fit may take before it is ended, unless its ``Train`` says ``time``."""
     training_memory: str = "4GiB"
@@ -247,6 +250,7 @@ _MAY_BE_EMPTY = {
     "otlp_headers",
     "otlp_certificate",
     "resource_attributes",
+    "models_memory",
 }
 _CHOICES = {
     "log_format": ("text", "json"),
@@ -258,6 +262,7 @@ _CHOICES = {
 }
 _FORMS: Mapping[str, Callable[[str], object]] = {
     "model_memory": size_bytes,
+    "models_memory": lambda value: size_bytes(value) if value else None,
     "training_memory": size_bytes,
     "allowed_origins": Origins,
     "otlp_headers": pairs_of,

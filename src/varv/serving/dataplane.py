@@ -29,10 +29,11 @@ from varv.kernel.ids import Version
 from varv.kernel.user_code import UserCode
 from varv.registry import LoadedModel, Package, Rows, Runtimes, Signature
 from varv.registry.package import PROBE_TOLERANCE
-from varv.registry.ports import waits
+from varv.registry.ports import WaitingModel
 from varv.serving.degrading import Degrading, Others
 from varv.serving.policy import ServingPolicy
 from varv.serving.remembered import Remembered
+from varv.serving.residence import Held, Residence
 from varv.serving.routing import RoutingTable, assign, coins
 from varv.serving.scored import Scored, answers_frame
 from varv.serving.scores import Scores
@@ -95,10 +96,17 @@ class InForce(msgspec.Struct, frozen=True, dict=True):
         """The champion before, where it may have to answer."""
         return None if self.before is None else self.versions[self.before]
 
-    @cached_property
+    @property
     def waits(self) -> bool:
-        """Whether another process or machine answers for one of the versions."""
-        return any(waits(warm.model) for warm in self.versions.values())
+        """Whether a call may take long for one of the versions: another process or machine answers for it, or
+        it has to be loaded.
+        """
+        return any(model.waits for model in self._may_wait)
+
+    @cached_property
+    def _may_wait(self) -> list[WaitingModel]:
+        models = [warm.model for warm in self.versions.values()]
+        return [model for model in models if isinstance(model, WaitingModel)]
 
     def score(
         self, keys: Sequence[str], feed: Callable[[Signature], Rows], *, stand_in: bool = True
@@ -179,12 +187,21 @@ class DataPlane:
     timer
         Reads seconds, to measure how long each version takes; None for a replay, whose answers must not
         depend on the machine.
+    residence
+        Which models are in memory; all of them by default.
     """
 
-    def __init__(self, task: Task, runtimes: Runtimes, timer: Callable[[], float] | None = None) -> None:
+    def __init__(
+        self,
+        task: Task,
+        runtimes: Runtimes,
+        timer: Callable[[], float] | None = None,
+        residence: Residence | None = None,
+    ) -> None:
         self._task = task
         self._runtimes = runtimes
         self._timer = timer
+        self._residence = residence or Residence(None)
         self._policy = ServingPolicy()
         self._change = threading.Lock()
         self._now = InForce(None, {}, timer)
@@ -204,8 +221,13 @@ class DataPlane:
         """Versions in memory that have answered their probe rows."""
         return frozenset(self._now.versions)
 
-    def warm(self, version: int, package: Package) -> None:
+    def warm(self, version: int, package: Package, reload: Callable[[], Package] | None = None) -> None:
         """Load `version` and let it answer its probe rows; loading one that is warm changes nothing.
+
+        Parameters
+        ----------
+        reload
+            Reads the package again, should the model have to go for a while; by default it is kept.
 
         Raises
         ------
@@ -214,9 +236,15 @@ class DataPlane:
         """
         if version in self._now.versions:
             return
-        loaded = self._runtimes.load(package)
+        loaded = self._residence.taken_in(
+            f"v{version}",
+            lambda: self._runtimes.load(package),
+            lambda: self._runtimes.load(package if reload is None else reload()),
+            sum(map(len, package.files.values())),
+        )
         apart = package.difference(loaded.predict(package.probe_rows()))
         if not apart <= PROBE_TOLERANCE:
+            _leave(loaded)
             hint = "build the package again on this platform"
             raise FailedPrecondition(
                 "version", version, "does not reproduce its probe scores", by=apart, hint=hint
@@ -278,7 +306,10 @@ class DataPlane:
                 raise FailedPrecondition("version", version, "has traffic", hint="route away from it first")
             before = None if self._now.before == version else self._now.before
             kept = {number: warm for number, warm in self._now.versions.items() if number != version}
+            gone = self._now.versions.get(version)
             self._now = msgspec.structs.replace(self._now, versions=kept, before=before)
+        if gone is not None:
+            _leave(gone.model)
 
     def reserve(self, version: int | None) -> None:
         """Let a warm version answer where the champion cannot, and the one before no more; None for none.
@@ -324,6 +355,11 @@ class DataPlane:
         # What is timed must not profit from what came before it.
         given = _Given(features, shared=self._timer is None)
         return answers_frame(self._task, self._now.score(keys, given.rows))
+
+
+def _leave(model: LoadedModel) -> None:
+    if isinstance(model, Held):
+        model.leave()
 
 
 class _Given:

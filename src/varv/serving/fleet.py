@@ -11,9 +11,10 @@ from varv.kernel.blobs import Blobs
 from varv.kernel.codec import Digest
 from varv.kernel.errors import NotFound
 from varv.kernel.ids import ModelName, Version
-from varv.registry import Runtimes, open_package
+from varv.registry import Package, Runtimes, open_package
 from varv.serving.dataplane import DataPlane
 from varv.serving.policy import ServingPolicy
+from varv.serving.residence import Residence
 from varv.serving.routing import RoutingTable
 from varv.tasks import Task, task_of
 
@@ -61,9 +62,18 @@ class DataPlanes:
     timer
         Reads seconds, to measure how long each version takes; None for a replay, whose answers must not
         depend on the machine.
+    most_bytes
+        What the models of all of them may take in memory; None for no bound.
     """
 
-    def __init__(self, runtimes: Runtimes, blobs: Blobs, timer: Callable[[], float] | None = None) -> None:
+    def __init__(
+        self,
+        runtimes: Runtimes,
+        blobs: Blobs,
+        timer: Callable[[], float] | None = None,
+        most_bytes: int | None = None,
+    ) -> None:
+        self._residence = Residence(most_bytes)
         self._runtimes = runtimes
         self._blobs = blobs
         self._timer = timer
@@ -78,7 +88,7 @@ class DataPlanes:
         policy
             How the model is served, if that is known by now.
         """
-        plane = self._planes.setdefault(model, DataPlane(task, self._runtimes, self._timer))
+        plane = self._planes.setdefault(model, DataPlane(task, self._runtimes, self._timer, self._residence))
         if policy is not None:
             plane.serve_by(policy)
         return plane
@@ -99,8 +109,12 @@ class DataPlanes:
         """Bring a version into memory."""
         plane = self._planes.get(model)
         if plane is None or version not in plane.warm_versions:
-            opened = open_package(self._blobs.get(package))
-            self.add(model, task_of(opened.task)).warm(version, opened)
+
+            def read() -> Package:
+                return open_package(self._blobs.get(package))
+
+            opened = read()
+            self.add(model, task_of(opened.task)).warm(version, opened, read)
 
     def apply(self, model: ModelName, table: RoutingTable) -> int:
         """Put a table in force and return its epoch."""

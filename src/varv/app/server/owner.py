@@ -201,6 +201,7 @@ class _Server:
                 device=cast("Device", self._settings.device),
                 time_s=self._settings.model_time_s,
                 memory_bytes=size_bytes(self._settings.model_memory),
+                most_bytes=size_bytes(self._settings.models_memory) if self._settings.models_memory else None,
             ),
         )
         self._telemetry.start()

@@ -36,6 +36,8 @@ class Models(msgspec.Struct, frozen=True, kw_only=True):
 
     time_s: float = 10.0
     memory_bytes: int = 2 << 30
+    most_bytes: int | None = None
+    """What all of a worker may take together."""
 
 
 class Start(msgspec.Struct, frozen=True, kw_only=True, tag=True):

@@ -103,7 +103,8 @@ class Worker:
             around.variables, time_s=models.time_s, memory_bytes=models.memory_bytes, device=models.device
         )
         runtimes = installed_runtimes(around, apart)
-        self._planes = DataPlanes(runtimes, FolderBlobs(self._home / "blobs"), timer=wall_seconds)
+        blobs = FolderBlobs(self._home / "blobs")
+        self._planes = DataPlanes(runtimes, blobs, timer=wall_seconds, most_bytes=models.most_bytes)
         self._columns = FolderColumns(self._home / "columns")
         self._log = CaptureLog(Path(start.capture), at_once=not start.capture_window_ms)
         with suppress(StorageFull):
