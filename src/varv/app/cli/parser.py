@@ -169,6 +169,7 @@ def _add_writing(add: Any) -> None:
     rollback.add_argument("model", help="which model")
     rollback.add_argument("--reason", default="", help="kept in the ledger")
     _add_quarantine(add)
+    _add_review(add("review", "answers that wait for a person: look, decide", _REVIEW))
     retrain = add("retrain", "ask for a new candidate", _RETRAIN)
     retrain.add_argument("model", help="which model")
     retrain.add_argument("--reason", default="", help="kept in the ledger")
@@ -246,6 +247,26 @@ def _add_quarantine(add: Any) -> None:
         one.add_argument("--why", default="", help="why; kept in the ledger")
 
 
+def _add_review(review: argparse.ArgumentParser) -> None:
+    acts = review.add_subparsers(dest="act", metavar="ACT", required=True, parser_class=_Parser)
+
+    def act(name: str, summary: str) -> argparse.ArgumentParser:
+        made = acts.add_parser(
+            name, help=summary, description=summary, parents=[_shared(default=argparse.SUPPRESS)]
+        )
+        made.add_argument("model", help="which model")
+        return made
+
+    act("list", "list the requests that wait for a person")
+    shown = act("show", "say whether a request waits, and what was decided")
+    decided = act("decide", "decide what a request is to be answered")
+    for one in (shown, decided):
+        one.add_argument("key", help="the key of the request")
+    decided.add_argument("decision", help="what it is to be answered, in your words")
+    decided.add_argument("--by", default="operator", help="who decides; kept in the ledger")
+    decided.add_argument("--note", default="", help="why; kept in the ledger")
+
+
 def _add_reading(add: Any) -> None:
     status = add("status", "show the state of every model", _STATUS)
     status.add_argument("model", nargs="?", default="", help="only this model")
@@ -296,6 +317,10 @@ def _add_export(export: argparse.ArgumentParser) -> None:
     export.add_argument("--to", metavar="FILE", default="", help="where to write (standard output)")
 
 
+_REVIEW = """Answers that a model held back, or that something stood in for, wait for a person where
+varv.Serving(review=[...]) says so, for 30 days. A decision is kept in the ledger, and whoever asked
+reads it there (review.state). It is no outcome: what turned out is told by data.
+"""
 _INIT = """Write deliveries.py, a small declaration that works, and the data that it reads. What is there
 already is left as it is; running it again changes nothing.
 """

@@ -36,7 +36,7 @@ R = TypeVar("R")
 
 def rollback(options: argparse.Namespace, loaded: Loaded) -> int:
     """Go back to the champion before this one."""
-    found = _ask(loaded.settings, "model.rollback", _act(options), RolledBack, verbs.rollback)
+    found = ask(loaded.settings, "model.rollback", _act(options), RolledBack, _loops(verbs.rollback))
 
     def blocks() -> list[Block]:
         if found.gave_up is not None:
@@ -55,7 +55,7 @@ def rollback(options: argparse.Namespace, loaded: Loaded) -> int:
 
 def retrain(options: argparse.Namespace, loaded: Loaded) -> int:
     """Ask for a new candidate."""
-    found = _ask(loaded.settings, "model.retrain", _act(options), CandidateOrdered, verbs.retrain)
+    found = ask(loaded.settings, "model.retrain", _act(options), CandidateOrdered, _loops(verbs.retrain))
 
     def blocks() -> list[Block]:
         what = "waits for the loop or its cool-down" if found.waits else f"v{found.version} is to be trained"
@@ -83,7 +83,7 @@ def register(options: argparse.Namespace, loaded: Loaded) -> int:
         trust=options.trust,
         reason=options.reason,
     )
-    found = _ask(settings, "model.register", asked, CandidateOrdered, verbs.register)
+    found = ask(settings, "model.register", asked, CandidateOrdered, _loops(verbs.register))
 
     def blocks() -> list[Block]:
         what = "waits for the loop" if found.waits else f"becomes v{found.version} once it is checked"
@@ -109,7 +109,7 @@ def _when(found: CandidateOrdered) -> str:
 
 def cancel(options: argparse.Namespace, loaded: Loaded) -> int:
     """End the training that is under way."""
-    found = _ask(loaded.settings, "model.cancel", _act(options), TrainingCancelled, verbs.cancel)
+    found = ask(loaded.settings, "model.cancel", _act(options), TrainingCancelled, _loops(verbs.cancel))
 
     def blocks() -> list[Block]:
         when = "is being ended" if found.settled else "fails as soon as varv up goes on with it"
@@ -123,8 +123,13 @@ def _act(options: argparse.Namespace) -> ActRequest:
     return ActRequest(model=options.model, reason=options.reason)
 
 
-def _ask(settings: Settings, verb: str, asked: Q, result: type[R], act: Callable[[Loops, Q], R]) -> R:
-    """Ask the running server, or tell the loop in the ledger where none runs."""
+def _loops(act: Callable[[Loops, Q], R]) -> Callable[[Desk, Q], R]:
+    """Return a verb of loops as one of a desk."""
+    return lambda desk, asked: act(desk.loops, asked)
+
+
+def ask(settings: Settings, verb: str, asked: Q, result: type[R], act: Callable[[Desk, Q], R]) -> R:
+    """Ask the running server, or act on the ledger where none runs."""
     server = running_server(settings)
     if server is not None:
         return msgspec.convert(call(server, settings, verb, asked), type=result)
@@ -132,4 +137,4 @@ def _ask(settings: Settings, verb: str, asked: Q, result: type[R], act: Callable
     with owned_ledger(settings) as ledger:
         engine = open_engine(ledger, clock)
         desk = Desk(settings.home, ledger, open_views(ledger, settings.home), clock, engine, running=False)
-        return act(desk.loops, asked)
+        return act(desk, asked)
