@@ -1,9 +1,10 @@
-"""Models that were trained elsewhere: from a file, or a folder of MLflow, to a package of ours.
+"""Models that were trained elsewhere: from a file, a folder of MLflow, or an endpoint that answers, to a
+package of ours.
 
-What is read holds data only: ONNX, LightGBM's text, XGBoost's JSON, and packages of varv whose runtime runs
-no code, unless they are trusted. A pickle is never opened. The model's inputs must be declared features, of
-the declared kinds; where it reads codes of categories, it has to say which code is which, since nothing would
-show that ours are others.
+What is read holds data only: ONNX, LightGBM's text, XGBoost's JSON, what an endpoint says of itself, and
+packages of varv whose runtime runs no code, unless they are trusted. A pickle is never opened. The model's
+inputs must be declared features, of the declared kinds; where it reads codes of categories, it has to say
+which code is which, since nothing would show that ours are others.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from varv.kernel.codec import digest
 from varv.kernel.errors import Corrupt, InvalidInput, NotFound
 from varv.kernel.plugins import required
 from varv.registry import Column, Package, Runtimes, Signature, environment, open_package, signature_of
+from varv.registry.endpoint import endpoint_of, is_endpoint
 from varv.registry.package import LARGEST_BYTES, PROBE_TOLERANCE
 from varv.tasks import Task
 from varv.training.estimators import family_of
@@ -28,14 +30,14 @@ from varv.training.mlflow_folder import mlflow_model
 from varv.training.packaging import build_package
 from varv.training.training_set import TrainingSet
 
-_LIBRARIES = {"lightgbm": ("lightgbm",), "xgboost": ("xgboost",), "onnx": ()}
+_LIBRARIES = {"lightgbm": ("lightgbm",), "xgboost": ("xgboost",), "onnx": (), "endpoint": ()}
 
 
 class Foreign(msgspec.Struct, frozen=True, kw_only=True):
     """A model that was trained elsewhere, as it was read: nothing of it has been run."""
 
     name: str
-    """Of the file, or of the folder."""
+    """Of the file, of the folder, or of the endpoint."""
     data: bytes
     inputs: dict[str, bool] = {}
     """The columns of MLflow's signature in their order, and whether each is a text; none if it has none."""
@@ -160,6 +162,8 @@ def _kind(foreign: Foreign) -> str:
     name, data = foreign.name, foreign.data
     if data.startswith((b"varv package ", b'{"environment":')):
         return "package"
+    if is_endpoint(data):
+        return "endpoint"
     if data.startswith(b"tree\n"):
         return "lightgbm"
     if data.startswith(b"{") and b"learner" in data[:100_000]:
@@ -180,6 +184,8 @@ def _model(kind: str, foreign: Foreign) -> Any:
     name, data = foreign.name, foreign.data
     if kind == "onnx":
         return data
+    if kind == "endpoint":
+        return endpoint_of(data)
     library = required(kind, kind="file", name=name, extra=kind)
     try:
         if kind == "lightgbm":

@@ -12,6 +12,7 @@ OURS = {
     "lightgbm": "varv.adapters.runtimes.lightgbm:LightGbmRuntime",
     "onnx": "varv.adapters.runtimes.onnx:OnnxRuntime",
     "python": "varv.adapters.runtimes.python:PythonRuntime",
+    "remote": "varv.adapters.runtimes.remote:RemoteRuntime",
     "torch": "varv.adapters.runtimes.torch:TorchRuntime",
     "xgboost": "varv.adapters.runtimes.xgboost:XgBoostRuntime",
 }

@@ -13,13 +13,14 @@ from varv.training.estimators.family import Family, NoForm
 from varv.training.estimators.lightgbm import LightGbm
 from varv.training.estimators.onnx_model import OnnxModel
 from varv.training.estimators.plain import Plain, has_state, plain_files
+from varv.training.estimators.remote import Remote
 from varv.training.estimators.scikit_learn import ScikitLearn
 from varv.training.estimators.several import Several
 from varv.training.estimators.torch import Torch
 from varv.training.estimators.xgboost import XgBoost
 
 GROUP = "varv.estimators"
-_OURS: tuple[Family, ...] = (LightGbm(), XgBoost(), ScikitLearn(), Torch(), OnnxModel(), Plain())
+_OURS: tuple[Family, ...] = (LightGbm(), XgBoost(), ScikitLearn(), Torch(), OnnxModel(), Remote(), Plain())
 """Boosters first: their wrappers derive from scikit-learn's classes."""
 
 
