@@ -24,13 +24,16 @@ from varv.kernel.plugins import required
 from varv.registry import Column, Package, Runtimes, Signature, environment, open_package, signature_of
 from varv.registry.endpoint import endpoint_of, is_endpoint
 from varv.registry.package import LARGEST_BYTES, PROBE_TOLERANCE
+from varv.registry.transformers_files import NAMES
 from varv.tasks import Task
-from varv.training.estimators import family_of
+from varv.training.estimators import TransformersFiles, family_of
 from varv.training.mlflow_folder import mlflow_model
 from varv.training.packaging import build_package
 from varv.training.training_set import TrainingSet
 
-_LIBRARIES = {"lightgbm": ("lightgbm",), "xgboost": ("xgboost",), "onnx": (), "endpoint": ()}
+_LIBRARIES = {"lightgbm": ("lightgbm",), "xgboost": ("xgboost",), "onnx": (), "endpoint": ()} | {
+    "transformers": ("transformers", "torch")
+}
 
 
 class Foreign(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,6 +44,8 @@ class Foreign(msgspec.Struct, frozen=True, kw_only=True):
     data: bytes
     inputs: dict[str, bool] = {}
     """The columns of MLflow's signature in their order, and whether each is a text; none if it has none."""
+    files: dict[str, bytes] = {}
+    """Those beside ``data``, by name, where a model takes several."""
     of_scikit_learn: bool = False
     """Whether MLflow saved a library's scikit-learn interface, which stops at its best iteration."""
 
@@ -94,7 +99,9 @@ def read_foreign(path: Path) -> Foreign:
     FailedPrecondition
         If the library that reads an MLflow folder is not installed.
     """
-    if path.is_dir():
+    if path.is_dir() and (path / "config.json").is_file():
+        found = _of_transformers(path)
+    elif path.is_dir():
         described = mlflow_model(path)
         found = Foreign(
             name=path.name,
@@ -141,6 +148,9 @@ def import_model(given: ImportInput, *, task: Task, runtimes: Runtimes) -> bytes
     )
 
 
+_WEIGHTS = "model.safetensors"
+
+
 def _read(path: Path) -> bytes:
     if not path.is_file():
         raise NotFound("file", path.name, hint="give the path of a model, or of a folder that MLflow wrote")
@@ -149,6 +159,15 @@ def _read(path: Path) -> bytes:
         hint = "make the model smaller"
         raise InvalidInput("file", path.name, "is too large", size_bytes=size, limit=LARGEST_BYTES, hint=hint)
     return path.read_bytes()
+
+
+def _of_transformers(folder: Path) -> Foreign:
+    """Return the files of a model of transformers."""
+    if not (folder / _WEIGHTS).is_file():
+        hint = "save it with safe_serialization, in one file"
+        raise InvalidInput("file", folder.name, f"has no {_WEIGHTS}; other weights are pickles", hint=hint)
+    files = {name: _read(folder / name) for name in NAMES if name != _WEIGHTS and (folder / name).is_file()}
+    return Foreign(name=folder.name, data=_read(folder / _WEIGHTS), files=files)
 
 
 def _kind(foreign: Foreign) -> str:
@@ -160,6 +179,8 @@ def _kind(foreign: Foreign) -> str:
         If it is no format that is read.
     """
     name, data = foreign.name, foreign.data
+    if foreign.files:
+        return "transformers"
     if data.startswith((b"varv package ", b'{"environment":')):
         return "package"
     if is_endpoint(data):
@@ -186,6 +207,8 @@ def _model(kind: str, foreign: Foreign) -> Any:
         return data
     if kind == "endpoint":
         return endpoint_of(data)
+    if kind == "transformers":
+        return TransformersFiles({**foreign.files, _WEIGHTS: data})
     library = required(kind, kind="file", name=name, extra=kind)
     try:
         if kind == "lightgbm":

@@ -14,6 +14,7 @@ OURS = {
     "python": "varv.adapters.runtimes.python:PythonRuntime",
     "remote": "varv.adapters.runtimes.remote:RemoteRuntime",
     "torch": "varv.adapters.runtimes.torch:TorchRuntime",
+    "transformers": "varv.adapters.runtimes.transformers:TransformersRuntime",
     "xgboost": "varv.adapters.runtimes.xgboost:XgBoostRuntime",
 }
 

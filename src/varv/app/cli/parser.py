@@ -197,8 +197,8 @@ def _add_register(register: argparse.ArgumentParser) -> None:
     register.add_argument("model", help="which declared model it is a candidate of")
     register.add_argument(
         "file",
-        help="an .onnx file, LightGBM's text, XGBoost's .ubj or .json, a package of varv, an MLflow folder, "
-        "or the address of a model that answers elsewhere",
+        help="an .onnx file, LightGBM's text, XGBoost's .ubj or .json, a package of varv, a folder of MLflow "
+        "or transformers, or the address of a model that answers elsewhere",
     )
     register.add_argument(
         "--fitted-until",
@@ -212,6 +212,9 @@ def _add_register(register: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         help="the texts of a column in the order of the codes that it reads, where it does not say so itself",
+    )
+    register.add_argument(
+        "--text", default="", metavar="COLUMN", help="the text that a model of transformers reads"
     )
     register.add_argument("--trust", action="store_true", help="let a package of varv run its own code")
     register.add_argument("--reason", default="", help="kept in the ledger")

@@ -75,6 +75,8 @@ def register(options: argparse.Namespace, loaded: Loaded) -> int:
     settings = loaded.settings
     categories = dict(_categories(one) for one in options.categories)
     foreign = _described(options) if "://" in options.file else read_foreign(Path(options.file))
+    if options.text:
+        foreign = msgspec.structs.replace(foreign, inputs={options.text: True})
     with reading_home(settings) as desk:
         # Before anything is kept: a name that is wrong leaves nothing behind.
         model = desk.loops.model(options.model)
