@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import argparse
+
 import msgspec
 import numpy as np
 import polars as pl
 import pytest
 from tests.adapters.endpoints.failing import failing
 from tests.app.raw_http import port_of, serving
-from tests.app.serving import varv
 from tests.home.live_home import LiveHome
 
 from varv.adapters.endpoints import described
 from varv.adapters.runtimes import installed_runtimes
+from varv.app.cli.parser import _seconds
+from varv.app.cli.telling import _described
 from varv.app.fitting import ProcessFits
 from varv.app.server.protocol import Deadlines
 from varv.fronts.inference import HotCalls, Inference, create_inference
@@ -120,10 +123,15 @@ def test_a_token_is_asked_for_where_the_package_is_loaded(here, url):
     DataPlane(task_of("binary"), there).warm(1, named)
 
 
-@pytest.mark.parametrize("options", [("--token-variable", "A", "--token-file", "b"), ("--timeout", "0")])
-def test_options_that_contradict_are_refused(tmp_path, options):
-    with pytest.raises(AssertionError, match=r"one of the two|from 0\.01 to 60"):
-        varv(tmp_path, "register", MODEL, "https://host/v2/models/m", "--fitted-until", UNTIL, *options)
+def test_options_that_contradict_are_refused():
+    options = argparse.Namespace(
+        **{"file": "https://host/v2/models/m", "protocol": "oip", "output": "", "timeout": 2.0},
+        **{"token_variable": "A", "token_file": "b"},
+    )
+    with pytest.raises(InvalidInput, match="name one of the two"):
+        _described(options)
+    with pytest.raises(argparse.ArgumentTypeError, match=r"from 0\.01 to 60"):
+        _seconds("0")
 
 
 def test_it_is_judged_by_what_it_answers_and_meets_its_shadow(here, url):
