@@ -198,7 +198,8 @@ def _add_register(register: argparse.ArgumentParser) -> None:
     register.add_argument("model", help="which declared model it is a candidate of")
     register.add_argument(
         "file",
-        help="an .onnx file, LightGBM's text, XGBoost's .ubj or .json, a package of varv, an MLflow folder",
+        help="an .onnx file, LightGBM's text, XGBoost's .ubj or .json, a package of varv, a folder of MLflow "
+        "or transformers, or the address of a model that answers elsewhere",
     )
     register.add_argument(
         "--fitted-until",
@@ -213,8 +214,37 @@ def _add_register(register: argparse.ArgumentParser) -> None:
         default=[],
         help="the texts of a column in the order of the codes that it reads, where it does not say so itself",
     )
+    register.add_argument(
+        "--text", default="", metavar="COLUMN", help="the text that a model of transformers reads"
+    )
     register.add_argument("--trust", action="store_true", help="let a package of varv run its own code")
     register.add_argument("--reason", default="", help="kept in the ledger")
+    endpoint = register.add_argument_group("for a model that answers elsewhere")
+    endpoint.add_argument(
+        "--protocol",
+        choices=("oip", "instances"),
+        default="oip",
+        help="Open Inference Protocol v2, or JSON of instances and predictions",
+    )
+    endpoint.add_argument("--output", default="", help="the output that is the prediction, if several may be")
+    endpoint.add_argument(
+        "--timeout", type=_seconds, default=2.0, metavar="SECONDS", help="how long one call may take"
+    )
+    endpoint.add_argument(
+        "--token-variable",
+        default="",
+        metavar="NAME",
+        help="the variable that holds its token, here and for varv up",
+    )
+    endpoint.add_argument("--token-file", default="", metavar="PATH", help="the file that holds its token")
+
+
+def _seconds(text: str) -> float:
+    """Return a number of seconds that one call may take."""
+    number = float(text)
+    if not 0.01 <= number <= 60.0:
+        raise argparse.ArgumentTypeError("choose a number from 0.01 to 60")
+    return number
 
 
 def _add_quarantine(add: Any) -> None:

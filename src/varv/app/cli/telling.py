@@ -6,7 +6,7 @@ import argparse
 import csv
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
@@ -15,7 +15,7 @@ from varv.app.cli.rendering import Block, Line
 from varv.app.compose import open_engine, open_views
 from varv.app.desk import Desk
 from varv.app.server.server_file import running_server
-from varv.app.settings import Loaded, Settings
+from varv.app.settings import Loaded, Settings, variables
 from varv.kernel.blobs import FolderBlobs
 from varv.kernel.clock import SystemClock
 from varv.kernel.errors import InvalidInput
@@ -29,6 +29,9 @@ from varv.loop.verbs import (
     RolledBack,
     TrainingCancelled,
 )
+
+if TYPE_CHECKING:
+    from varv.training import Foreign
 
 Q = TypeVar("Q", bound=msgspec.Struct)
 R = TypeVar("R")
@@ -71,7 +74,9 @@ def register(options: argparse.Namespace, loaded: Loaded) -> int:
 
     settings = loaded.settings
     categories = dict(_categories(one) for one in options.categories)
-    foreign = read_foreign(Path(options.file))
+    foreign = _described(options) if "://" in options.file else read_foreign(Path(options.file))
+    if options.text:
+        foreign = msgspec.structs.replace(foreign, inputs={options.text: True})
     with reading_home(settings) as desk:
         # Before anything is kept: a name that is wrong leaves nothing behind.
         model = desk.loops.model(options.model)
@@ -91,6 +96,27 @@ def register(options: argparse.Namespace, loaded: Loaded) -> int:
 
     answer(options, found, blocks)
     return 0
+
+
+def _described(options: argparse.Namespace) -> Foreign:
+    """Return an endpoint, once it has said what it reads and says."""
+    from varv.adapters.endpoints import described
+    from varv.registry.endpoint import Endpoint
+    from varv.training import Foreign
+
+    if options.token_variable and options.token_file:
+        hint = "name one of the two"
+        raise InvalidInput("option", "--token-file", "is given beside --token-variable", hint=hint)
+    endpoint = Endpoint(
+        endpoint=options.file,
+        protocol=options.protocol,
+        output=options.output,
+        timeout_s=options.timeout,
+        token_variable=options.token_variable,
+        token_file=str(Path(options.token_file).resolve()) if options.token_file else "",
+    )
+    found = described(endpoint, variables())
+    return Foreign(name=found.name, data=found.to_bytes())
 
 
 def _categories(text: str) -> tuple[str, tuple[str, ...]]:

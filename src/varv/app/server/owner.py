@@ -382,14 +382,16 @@ class _Server:
         )
         # Whoever judges a model that runs code of its own must not end with it.
         apart = Apart(variables(), time_s=limits.time_s, memory_bytes=limits.memory_bytes)
+        runtimes = installed_runtimes(Surroundings(variables=variables()), apart)
+        place = whole_place(self._file)
         home = open_home(
             self._settings.home,
             plans,
             self._clock,
             faults=self._faults,
             fleet=fleet,
-            fitter=ProcessFits(self._fits, whole_place(self._file), self._settings.home, limits),
-            runtimes=installed_runtimes(Surroundings(variables=variables()), apart),
+            fitter=ProcessFits(self._fits, place, self._settings.home, limits, runtimes),
+            runtimes=runtimes,
             ledger=self._ledger,
             views=self._views,
             most_held=MOST_HELD,
