@@ -18,7 +18,7 @@ from varv.kernel.errors import InvalidInput, NotFound
 from varv.kernel.ids import ModelName, checked_name
 
 TABLE = "clients"
-_KEYS = ("token", "models", "roles", "rate", "burst", "priority")
+_KEYS = ("token", "models", "roles", "rate", "burst", "quota", "priority")
 _MOST_BURST = 1_000_000_000
 
 
@@ -123,6 +123,7 @@ def _client(name: str, fields: object, source: str) -> Client:
         models=_models(name, fields, source),
         roles=_roles(name, fields, source),
         rate=_rate(name, fields, source),
+        quota=_quota(name, fields, source),
         priority=_whole(name, fields, source, "priority", USUAL_PRIORITY, PRIORITIES[0], PRIORITIES[-1]),
     )
 
@@ -155,13 +156,20 @@ def _rate(name: str, fields: Mapping[str, Any], source: str) -> Rate | None:
         if "burst" in fields:
             raise _wrong(_key(name, "burst"), "is given without a rate", source, 'write rate = "200/s" too')
         return None
-    given = fields["rate"]
-    try:
-        rate = rate_of(given if isinstance(given, str) else repr(given))
-    except InvalidInput as error:
-        raise _wrong(_key(name, "rate"), error.problem, source, error.hint, given=error.name) from None
+    rate = _rate_in(name, "rate", fields["rate"], source)
     burst = _whole(name, fields, source, "burst", rate.burst, 1, _MOST_BURST)
     return Rate(rate.n_rows, rate.window_s, burst)
+
+
+def _quota(name: str, fields: Mapping[str, Any], source: str) -> Rate | None:
+    return _rate_in(name, "quota", fields["quota"], source) if "quota" in fields else None
+
+
+def _rate_in(name: str, key: str, given: object, source: str) -> Rate:
+    try:
+        return rate_of(given if isinstance(given, str) else repr(given))
+    except InvalidInput as error:
+        raise _wrong(_key(name, key), error.problem, source, error.hint, given=error.name) from None
 
 
 def _whole(

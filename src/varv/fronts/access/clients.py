@@ -32,6 +32,8 @@ class Client(msgspec.Struct, frozen=True, kw_only=True):
     roles: tuple[str, ...] = ROLES
     rate: Rate | None = None
     """How many rows it may ask for; None for any number."""
+    quota: Rate | None = None
+    """How many rows it may ask for besides, over a longer time."""
     priority: int = USUAL_PRIORITY
 
 

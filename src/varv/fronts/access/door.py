@@ -16,7 +16,7 @@ from varv.fronts.access.clients import ROLES, USUAL_PRIORITY, Client, digest_of
 from varv.fronts.access.concurrency import GradientLimit
 from varv.fronts.access.cors import Headers, Origins
 from varv.fronts.access.deprecation import deprecation_headers, is_deprecated
-from varv.fronts.access.limits import MICROSECONDS, RateLimit
+from varv.fronts.access.limits import MICROSECONDS, RateLimit, SeveralLimits
 from varv.kernel.errors import PermissionDenied, RateLimited, Unauthenticated, Unavailable, VarvError
 
 LONGEST_TOKEN = 512
@@ -45,7 +45,7 @@ class Caller:
         roles: Sequence[str] = ROLES,
         models: frozenset[str] | None = None,
         priority: int = USUAL_PRIORITY,
-        limit: RateLimit | None = None,
+        limit: RateLimit | SeveralLimits | None = None,
         rate: str = "",
     ) -> None:
         self.name = name
@@ -236,8 +236,11 @@ class Door:
 
 def _caller(client: Client, n_workers: int) -> Caller:
     models = None if client.models is None else frozenset(map(str, client.models))
-    limit = None if client.rate is None else RateLimit(client.rate, n_workers)
-    return Caller(client.name, client.roles, models, client.priority, limit, str(client.rate or ""))
+    limits = [] if client.rate is None else [RateLimit(client.rate, n_workers)]
+    limits += [] if client.quota is None else [RateLimit(client.quota, n_workers, "quota")]
+    limit = SeveralLimits(limits) if len(limits) > 1 else limits[0] if limits else None
+    rate = " and ".join(str(one) for one in (client.rate, client.quota) if one is not None)
+    return Caller(client.name, client.roles, models, client.priority, limit, rate)
 
 
 def _token(header: bytes | None) -> bytes | None:
