@@ -142,6 +142,7 @@ class Worker:
     def close(self) -> None:
         """Flush what was captured, and finish what is being kept."""
         self._ended.set()
+        self.inference.parquet.close()
         with suppress(StorageFull):
             self._log.close()
         if self._memory is not None:

@@ -36,6 +36,7 @@ from varv.fronts.inference.forms import (
     Reply,
     Typed,
     refusal,
+    takes_a_thread,
 )
 from varv.fronts.inference.openapi import document
 from varv.fronts.inference.served import Inference
@@ -65,7 +66,7 @@ class LoadRequest(msgspec.Struct):
 
 def create_inference(inference: Inference) -> Starlette:
     """Return the ASGI application of the data plane."""
-    served = _Protocols(inference)
+    served, invoking = _Protocols(inference), Invoking(inference.parquet)
     model = "/v2/models/{model}"
     version = f"{model}/versions/{{version}}"
     routes = [
@@ -88,8 +89,8 @@ def create_inference(inference: Inference) -> Starlette:
         Route("/v1/models", served.models),
         Route("/v1/models/{model}:predict", served.scored(Predicting()), methods=["POST"]),
         Route("/v1/models/{model}", served.model_of_before),
-        Route("/invocations", served.scored(Invoking()), methods=["POST"]),
-        Route("/invocations/{model}", served.scored(Invoking()), methods=["POST"]),
+        Route("/invocations", served.scored(invoking), methods=["POST"]),
+        Route("/invocations/{model}", served.scored(invoking), methods=["POST"]),
         Route("/ping", served.ready),
         Route("/health", served.ready),
         Route("/version", served.version),
@@ -125,6 +126,8 @@ class _Protocols:
     def __init__(self, inference: Inference) -> None:
         self._inference = inference
         self._bodies = Bodies(MOST_BYTES, MOST_BYTES_TOGETHER)
+        # A file of somebody else's that takes long must not be in the way of large requests.
+        self._parquet = asyncio.Semaphore(1)
 
     # What is there
 
@@ -239,8 +242,9 @@ class _Protocols:
                     response = deflated(request, self._scored(form, given, visit, request, body))
                     took_s = wall_seconds() - began
                     return response
+                queue = self._parquet if takes_a_thread(given.content_type) else inference.large
                 return await self._in_thread(
-                    request, body, lambda whole: self._scored(form, given, visit, request, whole)
+                    request, body, lambda whole: self._scored(form, given, visit, request, whole), queue
                 )
             finally:
                 inference.door.done(1, took_s)
@@ -273,12 +277,12 @@ class _Protocols:
         async with self._bodies.receive(request) as body:
             if _is_small(request, body):
                 return deflated(request, answer(body))
-            return await self._in_thread(request, body, answer)
+            return await self._in_thread(request, body, answer, self._inference.large)
 
     async def _in_thread(
-        self, request: Request, body: bytes, answer: Callable[[bytes], Response]
+        self, request: Request, body: bytes, answer: Callable[[bytes], Response], queue: asyncio.Semaphore
     ) -> Response:
-        async with self._inference.large:
+        async with queue:
             return await run_in_threadpool(self._answer_large, request, body, answer)
 
     def _answer_large(self, request: Request, body: bytes, answer: Callable[[bytes], Response]) -> Response:
@@ -287,7 +291,9 @@ class _Protocols:
 
 def _is_small(request: Request, body: bytes) -> bool:
     """Return whether a request is answered on the event loop."""
-    return len(body) <= INLINE_BYTES and "content-encoding" not in request.headers
+    headers = request.headers
+    is_plain = "content-encoding" not in headers and not takes_a_thread(headers.get("content-type", ""))
+    return is_plain and len(body) <= INLINE_BYTES
 
 
 def _given(request: Request) -> Given:

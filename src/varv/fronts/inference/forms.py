@@ -15,6 +15,7 @@ from urllib.parse import quote
 import msgspec
 
 from varv.fronts.inference import oip, scoring, typed
+from varv.fronts.inference.parquet import PARQUET, ParquetReader
 from varv.fronts.problems import UnsupportedMedia, error_headers, in_json, not_json, status_of
 from varv.kernel.errors import VarvError
 from varv.serving import Answering, Answers
@@ -105,15 +106,35 @@ class _Scoring:
 
 
 class Invoking(_Scoring):
-    """MLflow's scoring protocol."""
+    """MLflow's scoring protocol.
+
+    Parameters
+    ----------
+    parquet
+        Reads bodies of Parquet, which takes a thread; None where there is none to spare, and such a body is
+        refused.
+    """
+
+    def __init__(self, parquet: ParquetReader | None = None) -> None:
+        self._readers: dict[str, Callable[[bytes, Answering], scoring.Columns]] = {
+            "": scoring.read_invocation,
+            JSON: scoring.read_invocation,
+            "text/csv": scoring.columns_of_csv,
+        }
+        if parquet is not None:
+            self._readers[PARQUET] = parquet.columns
 
     def require(self, given: Given) -> None:
         """Refuse types and charsets that are not read."""
-        _reader(given.content_type)
+        said = _type_in_utf8(given.content_type)
+        if said not in self._readers:
+            hint = f"send {JSON}, text/csv or {PARQUET}"
+            problem = "is of a type that is not read here"
+            raise UnsupportedMedia("request", "body", problem, content_type=said[:80], hint=hint)
 
     def read(self, body: bytes, given: Given, answering: Answering) -> oip.Asked:
         """Return what a body asks."""
-        columns = _reader(given.content_type)(body, answering)
+        columns = self._readers[_type_in_utf8(given.content_type)](body, answering)
         return oip.Asked(columns, oip.id_of(given.request_id), ())
 
 
@@ -175,22 +196,19 @@ def plain_type(content_type: str) -> str:
     return content_type.partition(";")[0].strip().lower()
 
 
-_READERS: dict[str, Callable[[bytes, Answering], scoring.Columns]] = {
-    "": scoring.read_invocation,
-    JSON: scoring.read_invocation,
-    "text/csv": scoring.columns_of_csv,
-}
-"""Of bodies to MLflow's scoring protocol, by their content type."""
+def takes_a_thread(content_type: str) -> bool:
+    """Return whether a body of a type is never read on the event loop."""
+    return plain_type(content_type) == PARQUET
 
 
 @lru_cache(256)
-def _reader(content_type: str) -> Callable[[bytes, Answering], scoring.Columns]:
-    """Return what reads a body of a content type.
+def _type_in_utf8(content_type: str) -> str:
+    """Return a content type without its parameters.
 
     Raises
     ------
     UnsupportedMedia
-        If there is none, or its charset is another than UTF-8.
+        If it has a charset other than UTF-8, or another parameter.
     """
     _, _, parameters = content_type.partition(";")
     for parameter in filter(None, map(str.strip, parameters.split(";"))):
@@ -198,9 +216,4 @@ def _reader(content_type: str) -> Callable[[bytes, Answering], scoring.Columns]:
         if name.strip().lower() != "charset" or value.strip(' "').lower() not in ("utf-8", "utf8"):
             hint = "send UTF-8, and no other parameter than charset"
             raise UnsupportedMedia("header", "content-type", "is not read", given=parameter[:80], hint=hint)
-    said = plain_type(content_type)
-    if said not in _READERS:
-        hint = f"send {', '.join(filter(None, _READERS))}"
-        problem = "is of a type that is not read here"
-        raise UnsupportedMedia("request", "body", problem, content_type=said[:80], hint=hint)
-    return _READERS[said]
+    return plain_type(content_type)

@@ -22,7 +22,17 @@ from varv.fronts.encodings import FEWEST_BYTES, compressed
 from varv.fronts.gateway import is_meant, require_same_site, unknown_host
 from varv.fronts.inference import oip
 from varv.fronts.inference.app import INLINE_BYTES
-from varv.fronts.inference.forms import Form, Given, Inferring, Invoking, Predicting, Reply, Typed, refusal
+from varv.fronts.inference.forms import (
+    Form,
+    Given,
+    Inferring,
+    Invoking,
+    Predicting,
+    Reply,
+    Typed,
+    refusal,
+    takes_a_thread,
+)
 from varv.fronts.inference.served import Inference
 from varv.fronts.inference.turns import FAILED, Turns, Waiting, generally
 from varv.fronts.problems import in_json
@@ -79,6 +89,10 @@ class HotCalls:
             self._calls[b"/invocations"] = HotCall(self, "/invocations", Invoking(), None)
             self._calls_for = models
         return self._calls
+
+    def takes(self, headers: Mapping[bytes, bytes]) -> bool:
+        """Return whether a request is answered here, by its headers: not if reading it takes a thread."""
+        return not takes_a_thread(headers.get(b"content-type", b"").decode("latin-1"))
 
     def wait(self, waiting: Waiting, ready: Ready | None) -> None:
         """Let a request be answered with the others of this turn, or by itself if no plan takes it.
