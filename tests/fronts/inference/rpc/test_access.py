@@ -43,10 +43,10 @@ def served(models):
     """Return a function that serves behind a door, and gives a stub, the channel and the inference."""
     opened = []
 
-    def serve(door):
+    def serve(door, **limits):
         inference = Inference(door)
         inference.models = dict(models)
-        loop = Loop(inference)
+        loop = Loop(inference, **limits)
         channel = grpc.insecure_channel(loop.place)
         opened.append((loop, channel))
         return service_pb2_grpc.GRPCInferenceServiceStub(channel), channel, inference
@@ -159,3 +159,27 @@ def test_too_much_at_a_time_is_refused(served):
     code, told = refused(stub.ModelInfer, request())
     assert (code, told["retry-after"]) == (Code.UNAVAILABLE, "1")
     assert inference.door.refusals == {("overload", ""): 1}
+
+
+def test_too_many_bytes_at_a_time_are_refused_and_leave_nothing_behind(served):
+    stub, _, inference = served(Door(), most_bytes_together=2000)
+    for _ in range(3):
+        assert stub.ModelInfer(request()).model_name == "binary"
+        code, told = refused(stub.ModelInfer, request(1000))
+        assert (code, told["retry-after"]) == (Code.RESOURCE_EXHAUSTED, "1")
+    answers = list(stub.ModelStreamInfer(iter([request(1000), request()])))
+    assert ["too many bytes" in one.error_message for one in answers] == [True, False]
+    assert inference.door.n_under_way == 0
+
+
+def test_only_so_many_watch_the_health(served, monkeypatch):
+    monkeypatch.setattr("varv.fronts.inference.rpc.service.MOST_WATCHING", 2)
+    _, channel, _ = served(Door())
+    watching = [health(channel, "Watch", "", stream=True) for _ in range(3)]
+    for calls in watching[:2]:
+        next(calls)
+    with pytest.raises(grpc.RpcError) as caught:
+        next(watching[2])
+    assert caught.value.code() == Code.RESOURCE_EXHAUSTED
+    for calls in watching:
+        calls.cancel()

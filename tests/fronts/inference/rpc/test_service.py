@@ -27,7 +27,8 @@ MOST_BYTES = 1 << 20
 class Loop:
     """A server on an event loop of its own."""
 
-    def __init__(self, inference):
+    def __init__(self, inference, **limits):
+        self._limits = {"most_bytes": MOST_BYTES, "most_calls": 64, **limits}
         self._ready, self._stop = threading.Event(), None
         self.place, self._inference = "", inference
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()))
@@ -36,7 +37,7 @@ class Loop:
 
     async def _serve(self):
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
-        server = create_server(self._inference, most_bytes=MOST_BYTES, most_calls=64)
+        server = create_server(self._inference, **self._limits)
         self.place = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
         await server.start()
         self._ready.set()

@@ -1,63 +1,56 @@
 """Calls over gRPC, each answered as its request over REST would be.
 
 A small request is answered on the event loop, a large one in a thread, as over REST. Tensors that came as
-bytes are answered as bytes, typed ones typed. The metadata of a call are to the door what headers are.
+bytes are answered as bytes, typed ones typed. Who may call is in `rpc.door`, and what a client learns of the
+services themselves in `rpc.reflection`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from typing import Any, NoReturn
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any
 
 import grpc
 import grpc.aio
 
 from varv import __version__
-from varv.fronts.access import Caller, Door
-from varv.fronts.access.deadlines import HEADER, NEVER, deadline_of
 from varv.fronts.inference import about, oip, refusals
+from varv.fronts.inference.rpc.door import (
+    Bytes,
+    Context,
+    TooMuchUnderWay,
+    abort,
+    behind,
+    tell_limit,
+    visit_of,
+)
 from varv.fronts.inference.rpc.messages import (
     ACTS,
     DATA_TYPES,
     HEALTH_SERVICE,
     NOT_SERVING,
+    REFLECTION_SERVICES,
     SERVICE,
     SERVICE_UNKNOWN,
     SERVING,
     messages,
     request_of,
 )
+from varv.fronts.inference.rpc.reflection import Reflection
 from varv.fronts.inference.served import Inference
 from varv.fronts.inference.tensors import bytes_of
 from varv.fronts.inference.timing import Visit, timed
-from varv.fronts.problems import error_headers
 from varv.kernel.clock import wall_seconds
 from varv.kernel.errors import InvalidInput, VarvError
 from varv.serving import Answering, Answers
 
-Context = grpc.aio.ServicerContext[Any, Any]
 INLINE_BYTES = 16 << 10
+MOST_BYTES_TOGETHER = 64 << 20
+MOST_WATCHING = 100
+"""Calls that watch the health of the server; they end with their callers only."""
 WATCH_S = 1.0
-_STATUS = {
-    "invalid_input": grpc.StatusCode.INVALID_ARGUMENT,
-    "unauthenticated": grpc.StatusCode.UNAUTHENTICATED,
-    "permission_denied": grpc.StatusCode.PERMISSION_DENIED,
-    "not_found": grpc.StatusCode.NOT_FOUND,
-    "already_exists": grpc.StatusCode.ALREADY_EXISTS,
-    "conflict": grpc.StatusCode.ABORTED,
-    "failed_precondition": grpc.StatusCode.FAILED_PRECONDITION,
-    "rate_limited": grpc.StatusCode.RESOURCE_EXHAUSTED,
-    "unavailable": grpc.StatusCode.UNAVAILABLE,
-    "interrupted": grpc.StatusCode.UNAVAILABLE,
-    "storage_full": grpc.StatusCode.RESOURCE_EXHAUSTED,
-    "deadline_exceeded": grpc.StatusCode.DEADLINE_EXCEEDED,
-}
-"""gRPC's status of each error code; of all others it is internal."""
-_OPEN = frozenset({"ServerLive", "ServerReady", "Check"})
-"""What probes ask, who have no token."""
-_PREDICTS = frozenset({"ModelInfer", "ModelStreamInfer"})
 _CONTENTS = {
     "BOOL": "bool_contents",
     **dict.fromkeys(("INT8", "INT16", "INT32"), "int_contents"),
@@ -71,7 +64,13 @@ _CONTENTS = {
 """Where the values of a tensor lie that is typed, by its datatype."""
 
 
-def create_server(inference: Inference, *, most_bytes: int, most_calls: int) -> grpc.aio.Server:
+def create_server(
+    inference: Inference,
+    *,
+    most_bytes: int,
+    most_calls: int,
+    most_bytes_together: int = MOST_BYTES_TOGETHER,
+) -> grpc.aio.Server:
     """Return a server without a port yet, to be started on the event loop that it is made on.
 
     Parameters
@@ -80,6 +79,9 @@ def create_server(inference: Inference, *, most_bytes: int, most_calls: int) -> 
         Of one request.
     most_calls
         That may be under way at a time; others are refused as exhausted.
+    most_bytes_together
+        Of all requests for predictions under way, from when they are received until they are answered; others
+        are refused as exhausted.
     """
     options = [
         ("grpc.max_receive_message_length", most_bytes),
@@ -87,7 +89,7 @@ def create_server(inference: Inference, *, most_bytes: int, most_calls: int) -> 
         ("grpc.so_reuseport", 1),
     ]
     server = grpc.aio.server(options=options, maximum_concurrent_rpcs=most_calls)
-    calls = _Calls(inference)
+    calls = _Calls(inference, Bytes(most_bytes_together))
     made = messages()
     acts = {
         act: _handler(calls, act, made[request_of(act)], streams=act == "ModelStreamInfer") for act in ACTS
@@ -100,11 +102,12 @@ def create_server(inference: Inference, *, most_bytes: int, most_calls: int) -> 
             _serialized,
         ),
     }
+    asked = made["ServerReflectionRequest"].FromString
+    act: Any = Reflection(inference.door).ServerReflectionInfo
+    reflection = {"ServerReflectionInfo": grpc.stream_stream_rpc_method_handler(act, asked, _serialized)}
+    services = {SERVICE: acts, HEALTH_SERVICE: health, **dict.fromkeys(REFLECTION_SERVICES, reflection)}
     server.add_generic_rpc_handlers(
-        (
-            grpc.method_handlers_generic_handler(SERVICE, acts),
-            grpc.method_handlers_generic_handler(HEALTH_SERVICE, health),
-        )
+        tuple(grpc.method_handlers_generic_handler(name, several) for name, several in services.items())
     )
     return server
 
@@ -113,81 +116,21 @@ def _handler(calls: _Calls, name: str, request: Any, *, streams: bool = False) -
     act = getattr(calls, name)
     if streams:
         return grpc.stream_stream_rpc_method_handler(act, request.FromString, _serialized)
-    told = _told(calls.door, name, act)
-    return grpc.unary_unary_rpc_method_handler(told, request.FromString, _serialized)
+    return grpc.unary_unary_rpc_method_handler(behind(calls.door, name, act), request.FromString, _serialized)
 
 
 def _serialized(message: Any) -> bytes:
     return message.SerializeToString()
 
 
-def _told(door: Door, name: str, act: Callable[..., Any]) -> Callable[..., Any]:
-    """Return an act for those who may do it, with our errors as statuses."""
-
-    async def answer(request: Any, context: Context) -> Any:
-        try:
-            visit = _visit(door, name, context)
-            response = await act(request, visit)
-        except VarvError as error:
-            await _abort(door, context, error)
-        _tell_limit(context, visit.caller)
-        return response
-
-    return answer
-
-
-def _visit(door: Door, name: str, context: Context) -> Visit:
-    """Return from whom a call is, and until when its answer is waited for.
-
-    Raises
-    ------
-    Unauthenticated, PermissionDenied
-        If its caller may not make it.
-    InvalidInput
-        If its metadata say the time in another form.
-    """
-    began, left_s = wall_seconds(), context.time_remaining()
-    caller = _caller(door, context)
-    if name not in _OPEN:
-        door.require(caller, "predict" if name in _PREDICTS else "read")
-    deadline, waits = NEVER if left_s is None else began + left_s, _said(context, HEADER)
-    if waits is not None:
-        deadline = min(deadline, deadline_of(waits, began))
-    return Visit(caller, began, deadline)
-
-
-def _caller(door: Door, context: Context) -> Caller:
-    return door.callers[_said(context, "authorization")]
-
-
-def _said(context: Context, name: str) -> bytes | None:
-    """Return what the metadata of a call say under a name."""
-    for known_as, value in context.invocation_metadata() or ():
-        if known_as == name:
-            return value.encode() if isinstance(value, str) else value
-    return None
-
-
-async def _abort(door: Door, context: Context, error: VarvError) -> NoReturn:
-    """End a call with an error, and with what HTTP says of it in headers."""
-    limit = _caller(door, context).limit
-    metadata = (*error_headers(error).items(), *(() if limit is None else limit.headers))
-    await context.abort(_STATUS.get(error.code, grpc.StatusCode.INTERNAL), str(error), metadata)
-    raise error
-
-
-def _tell_limit(context: Context, caller: Caller) -> None:
-    if caller.limit is not None:
-        context.set_trailing_metadata(caller.limit.headers)
-
-
 class _Calls:
     """What may be called; each is named as the protocol names it."""
 
-    def __init__(self, inference: Inference) -> None:
+    def __init__(self, inference: Inference, under_way: Bytes) -> None:
         self.door = inference.door
         self._inference = inference
-        self._large = asyncio.Semaphore(1)
+        self._under_way = under_way
+        self._n_watching = 0
         self._made = messages()
 
     async def ServerLive(self, _: Any, visit: Visit) -> Any:
@@ -256,11 +199,19 @@ class _Calls:
         raise refusals.not_unloadable(self._inference.model(request.model_name))
 
     async def ModelInfer(self, request: Any, visit: Visit) -> Any:
+        n_bytes = request.ByteSize()
+        self._under_way.take(n_bytes)
+        try:
+            return await self._admitted(request, visit, n_bytes)
+        finally:
+            self._under_way.give(n_bytes)
+
+    async def _admitted(self, request: Any, visit: Visit, n_bytes: int) -> Any:
         self.door.admit(visit.caller, request.model_name, visit.began)
         took_s = None
         try:
-            if request.ByteSize() > INLINE_BYTES:
-                async with self._large:
+            if n_bytes > INLINE_BYTES:
+                async with self._inference.large:
                     return await asyncio.to_thread(self._infer, request, visit)
             # So those that came together are known before the first of them is answered.
             await asyncio.sleep(0)
@@ -274,10 +225,10 @@ class _Calls:
         """Answer each request of a stream in its turn; one that is wrong ends nothing."""
         answer = self._made["ModelStreamInferResponse"]
         try:
-            visit = _visit(self.door, "ModelStreamInfer", context)
+            visit = visit_of(self.door, "ModelStreamInfer", context)
         except VarvError as error:
-            await _abort(self.door, context, error)
-        _tell_limit(context, visit.caller)
+            await abort(self.door, context, error)
+        tell_limit(context, visit.caller)
         async for request in requests:
             visit = visit._replace(began=wall_seconds())
             try:
@@ -297,15 +248,23 @@ class _Calls:
             raise refusals.no_service(request.service)
         return self._made["HealthCheckResponse"](status=status)
 
-    async def Watch(self, request: Any, _: Context) -> AsyncIterator[Any]:
+    async def Watch(self, request: Any, context: Context) -> AsyncIterator[Any]:
         """Say how it is, and again whenever that changes."""
+        if self._n_watching >= MOST_WATCHING:
+            hint = "ask with Check"
+            error = TooMuchUnderWay("health", "", "is watched by too many already", hint=hint)
+            await abort(self.door, context, error)
+        self._n_watching += 1
         last = None
-        while True:
-            status = self._health(request.service)
-            if status != last:
-                yield self._made["HealthCheckResponse"](status=status)
-                last = status
-            await asyncio.sleep(WATCH_S)
+        try:
+            while True:
+                status = self._health(request.service)
+                if status != last:
+                    yield self._made["HealthCheckResponse"](status=status)
+                    last = status
+                await asyncio.sleep(WATCH_S)
+        finally:
+            self._n_watching -= 1
 
     def _health(self, service: str) -> int:
         if service not in ("", SERVICE):

@@ -1,0 +1,142 @@
+"""The door of calls over gRPC: who a call is from, until when its answer is waited for, and how it ends if it
+is refused.
+
+The metadata of a call are to the door what headers are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+import grpc
+import grpc.aio
+
+from varv.fronts.access import Caller, Door
+from varv.fronts.access.deadlines import HEADER, NEVER, deadline_of
+from varv.fronts.inference.timing import Visit
+from varv.fronts.problems import error_headers
+from varv.kernel.clock import wall_seconds
+from varv.kernel.errors import Unavailable, VarvError
+
+Context = grpc.aio.ServicerContext[Any, Any]
+_STATUS = {
+    "invalid_input": grpc.StatusCode.INVALID_ARGUMENT,
+    "unauthenticated": grpc.StatusCode.UNAUTHENTICATED,
+    "permission_denied": grpc.StatusCode.PERMISSION_DENIED,
+    "not_found": grpc.StatusCode.NOT_FOUND,
+    "already_exists": grpc.StatusCode.ALREADY_EXISTS,
+    "conflict": grpc.StatusCode.ABORTED,
+    "failed_precondition": grpc.StatusCode.FAILED_PRECONDITION,
+    "rate_limited": grpc.StatusCode.RESOURCE_EXHAUSTED,
+    "unavailable": grpc.StatusCode.UNAVAILABLE,
+    "interrupted": grpc.StatusCode.UNAVAILABLE,
+    "storage_full": grpc.StatusCode.RESOURCE_EXHAUSTED,
+    "deadline_exceeded": grpc.StatusCode.DEADLINE_EXCEEDED,
+}
+"""gRPC's status of each error code; of all others it is internal."""
+_OPEN = frozenset({"ServerLive", "ServerReady", "Check"})
+"""What probes ask, who have no token."""
+_PREDICTS = frozenset({"ModelInfer", "ModelStreamInfer"})
+
+
+class TooMuchUnderWay(Unavailable):
+    """Comes while too much of others is under way."""
+
+
+class Bytes:
+    """Of all requests under way, so many at most.
+
+    Parameters
+    ----------
+    most
+        Together.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._left = most
+
+    def take(self, n_bytes: int) -> None:
+        """Count a request; `give` is owed for it from then on.
+
+        Raises
+        ------
+        TooMuchUnderWay
+            If it is too large beside the others.
+        """
+        if n_bytes > self._left:
+            hint = "try again in a moment, or send it in parts"
+            problem = "comes while too many bytes are under way"
+            raise TooMuchUnderWay("request", "", problem, n_bytes=n_bytes, hint=hint)
+        self._left -= n_bytes
+
+    def give(self, n_bytes: int) -> None:
+        """Let a request go."""
+        self._left += n_bytes
+
+
+def behind(door: Door, name: str, act: Callable[..., Any]) -> Callable[..., Any]:
+    """Return an act for those who may do it, with our errors as statuses."""
+
+    async def answer(request: Any, context: Context) -> Any:
+        try:
+            visit = visit_of(door, name, context)
+            response = await act(request, visit)
+        except VarvError as error:
+            await abort(door, context, error)
+        tell_limit(context, visit.caller)
+        return response
+
+    return answer
+
+
+def visit_of(door: Door, name: str, context: Context) -> Visit:
+    """Return from whom a call is, and until when its answer is waited for.
+
+    Raises
+    ------
+    Unauthenticated, PermissionDenied
+        If its caller may not make it.
+    InvalidInput
+        If its metadata say the time in another form.
+    """
+    began, left_s = wall_seconds(), context.time_remaining()
+    caller = _caller(door, context)
+    if name not in _OPEN:
+        door.require(caller, "predict" if name in _PREDICTS else "read")
+    deadline, waits = NEVER if left_s is None else began + left_s, _said(context, HEADER)
+    if waits is not None:
+        deadline = min(deadline, deadline_of(waits, began))
+    return Visit(caller, began, deadline)
+
+
+def _caller(door: Door, context: Context) -> Caller:
+    return door.callers[_said(context, "authorization")]
+
+
+def _said(context: Context, name: str) -> bytes | None:
+    """Return what the metadata of a call say under a name."""
+    for known_as, value in context.invocation_metadata() or ():
+        if known_as == name:
+            return value.encode() if isinstance(value, str) else value
+    return None
+
+
+async def abort(door: Door, context: Context, error: VarvError) -> NoReturn:
+    """End a call with an error, and with what HTTP says of it in headers."""
+    limit = _caller(door, context).limit
+    metadata = (*error_headers(error).items(), *(() if limit is None else limit.headers))
+    await context.abort(_status(error), str(error), metadata)
+    raise error
+
+
+def tell_limit(context: Context, caller: Caller) -> None:
+    """Say in a call's last metadata what is left of its caller's rate."""
+    if caller.limit is not None:
+        context.set_trailing_metadata(caller.limit.headers)
+
+
+def _status(error: VarvError) -> grpc.StatusCode:
+    if isinstance(error, TooMuchUnderWay):
+        return grpc.StatusCode.RESOURCE_EXHAUSTED
+    return _STATUS.get(error.code, grpc.StatusCode.INTERNAL)
