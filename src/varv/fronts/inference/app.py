@@ -41,6 +41,7 @@ from varv.fronts.inference.forms import (
 from varv.fronts.inference.openapi import document
 from varv.fronts.inference.served import Inference
 from varv.fronts.inference.timing import Visit, timed
+from varv.fronts.inference.together import INLINE_BYTES
 from varv.fronts.problems import json_response
 from varv.kernel.clock import wall_seconds
 from varv.kernel.errors import VarvError
@@ -48,8 +49,6 @@ from varv.serving import Answering, Answers
 
 MOST_BYTES = 16 << 20
 MOST_BYTES_TOGETHER = 64 << 20
-INLINE_BYTES = 16 << 10
-"""Above this a request is answered in a thread; some sixty rows."""
 
 
 class IndexRequest(msgspec.Struct):

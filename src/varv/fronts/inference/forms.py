@@ -72,8 +72,20 @@ class Form(Protocol):
         """Return an answer."""
         ...
 
+    def refused(self, error: VarvError) -> Reply:
+        """Return a refusal."""
+        ...
 
-class Inferring:
+
+class _Refusing:
+    """What is refused in a body that clients of all protocols understand."""
+
+    def refused(self, error: VarvError) -> Reply:
+        """Return a refusal."""
+        return refusal(error)
+
+
+class Inferring(_Refusing):
     """The Open Inference Protocol, version 2."""
 
     def require(self, given: Given) -> None:
@@ -96,7 +108,7 @@ class Inferring:
         return Reply(body, content_type=BYTES, headers=headers)
 
 
-class _Scoring:
+class _Scoring(_Refusing):
     """What answers as scoring clients take it."""
 
     def write(self, asked: oip.Asked, answering: Answering, answered: Answers) -> Reply:
@@ -151,7 +163,7 @@ class Predicting(_Scoring):
         return oip.Asked(scoring.read_predict(body, answering), oip.id_of(given.request_id), ())
 
 
-class Typed:
+class Typed(_Refusing):
     """The form of a model's own."""
 
     def require(self, given: Given) -> None:

@@ -10,14 +10,14 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from starlette.concurrency import run_in_threadpool
 
 from varv.fronts.access import Caller
 from varv.fronts.access.deadlines import too_late
 from varv.fronts.inference import oip
-from varv.fronts.inference.forms import Form, Reply, refusal
+from varv.fronts.inference.forms import Reply
 from varv.fronts.inference.pace import Pace
 from varv.fronts.inference.served import Inference, Took
 from varv.fronts.problems import in_json
@@ -34,21 +34,33 @@ _CLOCK = SystemClock()
 FAILED = Reply(in_json({"error": "the server failed to answer; its log says why"}), 500)
 
 
+class Writer(Protocol):
+    """What makes replies of a protocol."""
+
+    def write(self, asked: oip.Asked, answering: Answering, answered: Answers) -> Any:
+        """Return an answer."""
+        ...
+
+    def refused(self, error: VarvError) -> Any:
+        """Return a refusal."""
+        ...
+
+
 class Waiting(NamedTuple):
     """A request that is understood and not answered yet."""
 
-    form: Form
+    writer: Writer
     answering: Answering
     asked: oip.Asked
-    send: Callable[[Reply], None]
+    send: Callable[[Any], None]
     read_at: float
     began: float
     deadline: float
     caller: Caller
 
 
-def generally(inference: Inference, waiting: Waiting) -> Reply:
-    """Return the answer to a request as the application gives it, or the refusal."""
+def generally(inference: Inference, waiting: Waiting) -> Any:
+    """Return the reply to a request as the application gives it, be it a refusal."""
     statistics = inference.statistics[waiting.answering.model]
     asked, began = waiting.asked, wall_seconds()
     if waiting.deadline <= began:
@@ -56,21 +68,21 @@ def generally(inference: Inference, waiting: Waiting) -> Reply:
     try:
         answered = waiting.answering.answer_generally(asked.columns, asked.id)
         found = wall_seconds()
-        reply = waiting.form.write(asked, waiting.answering, answered)
+        reply = waiting.writer.write(asked, waiting.answering, answered)
     except VarvError as error:
         statistics.failed(wall_seconds() - waiting.began)
-        return refusal(error)
+        return waiting.writer.refused(error)
     request = Took(waiting.read_at - waiting.began, began - waiting.read_at)
     call = Took(answer_s=found - began, write_s=wall_seconds() - found)
     statistics.answered([request], [answered], call, _CLOCK.now() / 1e6)
     return reply
 
 
-def told_too_late(inference: Inference, waiting: Waiting, now: float) -> Reply:
+def told_too_late(inference: Inference, waiting: Waiting, now: float) -> Any:
     """Count a request that nobody waits for any more, and return its refusal."""
     inference.statistics[waiting.answering.model].failed(now - waiting.began)
     inference.door.refused("deadline", waiting.caller)
-    return refusal(too_late(waiting.began, now))
+    return waiting.writer.refused(too_late(waiting.began, now))
 
 
 Pair = tuple[Waiting, Ready | None]
@@ -84,7 +96,7 @@ def _n_rows(pair: Pair) -> int:
 class _Done(NamedTuple):
     """What became of the requests of one call."""
 
-    replies: list[Reply]
+    replies: list[Any]
     answers: Sequence[Answers] | None
     """None where each was answered by itself."""
     began: float
@@ -202,7 +214,7 @@ class Turns:
             answers = answering.answer_together(ready)
             found = wall_seconds()
             replies = [
-                one.form.write(one.asked, answering, answered)
+                one.writer.write(one.asked, answering, answered)
                 for (one, _), answered in zip(several, answers, strict=True)
             ]
         except (VarvError, Unplanned):
@@ -224,6 +236,6 @@ class Turns:
                 statistics.answered(requests, done.answers, call, _CLOCK.now() / 1e6)
         if several:
             self._inference.door.done(len(several), took_s)
-        replies = [FAILED] * len(several) if done is None else done.replies
+        replies: list[Any] = [FAILED] * len(several) if done is None else done.replies
         for (one, _), reply in zip(several, replies, strict=True):
             one.send(reply)

@@ -148,7 +148,7 @@ def test_what_a_call_itself_allows_is_its_deadline(served, monkeypatch):
     stub, _, inference = served(Door())
     before = inference.statistics[BINARY].described()["inference_count"]
     # A clock that runs ahead: by the time that the request is read, its caller has given up.
-    monkeypatch.setattr("varv.fronts.inference.timing.wall_seconds", lambda: wall_seconds() + 90)
+    monkeypatch.setattr("varv.fronts.inference.turns.wall_seconds", lambda: wall_seconds() + 90)
     assert refused(stub.ModelInfer, request(), timeout=60)[0] == Code.DEADLINE_EXCEEDED
     assert inference.statistics[BINARY].described()["inference_count"] == before
     assert stub.ModelInfer(request(), timeout=600).model_name == "binary"
@@ -175,11 +175,21 @@ def test_too_many_bytes_at_a_time_are_refused_and_leave_nothing_behind(served):
 def test_only_so_many_watch_the_health(served, monkeypatch):
     monkeypatch.setattr("varv.fronts.inference.rpc.service.MOST_WATCHING", 2)
     _, channel, _ = served(Door())
-    watching = [health(channel, "Watch", "", stream=True) for _ in range(3)]
-    for calls in watching[:2]:
+    watching = [health(channel, "Watch", "", stream=True) for _ in range(2)]
+    for calls in watching:
         next(calls)
     with pytest.raises(grpc.RpcError) as caught:
-        next(watching[2])
+        next(health(channel, "Watch", "", stream=True))
     assert caught.value.code() == Code.RESOURCE_EXHAUSTED
     for calls in watching:
         calls.cancel()
+
+
+def test_calls_of_one_moment_are_scored_together_once_there_are_enough(served):
+    stub, _, inference = served(Door())
+    for _ in range(40):
+        calls = [stub.ModelInfer.future(request()) for _ in range(50)]
+        assert all(call.result().model_name == "binary" for call in calls)
+    told = inference.statistics[BINARY].described()
+    assert told["inference_count"] == 2000
+    assert told["execution_count"] < 1500

@@ -101,25 +101,29 @@ def visit_of(door: Door, name: str, context: Context) -> Visit:
         If its metadata say the time in another form.
     """
     began, left_s = wall_seconds(), context.time_remaining()
-    caller = _caller(door, context)
+    token = waits = None
+    for known_as, value in context.invocation_metadata() or ():
+        if known_as == "authorization":
+            token = _bytes(value)
+        elif known_as == HEADER:
+            waits = _bytes(value)
+    caller = door.callers[token]
     if name not in _OPEN:
         door.require(caller, "predict" if name in _PREDICTS else "read")
-    deadline, waits = NEVER if left_s is None else began + left_s, _said(context, HEADER)
+    deadline = NEVER if left_s is None else began + left_s
     if waits is not None:
         deadline = min(deadline, deadline_of(waits, began))
     return Visit(caller, began, deadline)
 
 
 def _caller(door: Door, context: Context) -> Caller:
-    return door.callers[_said(context, "authorization")]
+    found = (value for name, value in context.invocation_metadata() or () if name == "authorization")
+    token = next(found, None)
+    return door.callers[None if token is None else _bytes(token)]
 
 
-def _said(context: Context, name: str) -> bytes | None:
-    """Return what the metadata of a call say under a name."""
-    for known_as, value in context.invocation_metadata() or ():
-        if known_as == name:
-            return value.encode() if isinstance(value, str) else value
-    return None
+def _bytes(value: str | bytes) -> bytes:
+    return value.encode() if isinstance(value, str) else value
 
 
 async def abort(door: Door, context: Context, error: VarvError) -> NoReturn:

@@ -1,8 +1,8 @@
 """Calls over gRPC, each answered as its request over REST would be.
 
-A small request is answered on the event loop, a large one in a thread, as over REST. Tensors that came as
-bytes are answered as bytes, typed ones typed. Who may call is in `rpc.door`, and what a client learns of the
-services themselves in `rpc.reflection`.
+A small request is answered with the others of the same moment, a large one in a thread, as over REST. Tensors
+that came as bytes are answered as bytes, typed ones typed. Who may call is in `rpc.door`, which calls are of
+one moment in `rpc.gathering`, and what a client learns of the services in `rpc.reflection`.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import AsyncIterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import grpc
@@ -26,6 +27,7 @@ from varv.fronts.inference.rpc.door import (
     tell_limit,
     visit_of,
 )
+from varv.fronts.inference.rpc.gathering import Gathering
 from varv.fronts.inference.rpc.messages import (
     ACTS,
     DATA_TYPES,
@@ -42,11 +44,14 @@ from varv.fronts.inference.rpc.reflection import Reflection
 from varv.fronts.inference.served import Inference
 from varv.fronts.inference.tensors import bytes_of
 from varv.fronts.inference.timing import Visit, timed
+from varv.fronts.inference.together import Together
+from varv.fronts.inference.turns import FAILED
 from varv.kernel.clock import wall_seconds
 from varv.kernel.errors import InvalidInput, VarvError
 from varv.serving import Answering, Answers
 
-INLINE_BYTES = 16 << 10
+SMALL_BYTES = 64 << 10
+"""A request that is longer is read in a thread."""
 MOST_BYTES_TOGETHER = 64 << 20
 MOST_WATCHING = 100
 """Calls that watch the health of the server; they end with their callers only."""
@@ -70,6 +75,7 @@ def create_server(
     most_bytes: int,
     most_calls: int,
     most_bytes_together: int = MOST_BYTES_TOGETHER,
+    together: Together | None = None,
 ) -> grpc.aio.Server:
     """Return a server without a port yet, to be started on the event loop that it is made on.
 
@@ -82,6 +88,8 @@ def create_server(
     most_bytes_together
         Of all requests for predictions under way, from when they are received until they are answered; others
         are refused as exhausted.
+    together
+        Collects the requests, those over HTTP among them; by default it is one of its own.
     """
     options = [
         ("grpc.max_receive_message_length", most_bytes),
@@ -89,7 +97,7 @@ def create_server(
         ("grpc.so_reuseport", 1),
     ]
     server = grpc.aio.server(options=options, maximum_concurrent_rpcs=most_calls)
-    calls = _Calls(inference, Bytes(most_bytes_together))
+    calls = _Calls(inference, together or Together(inference), Bytes(most_bytes_together))
     made = messages()
     acts = {
         act: _handler(calls, act, made[request_of(act)], streams=act == "ModelStreamInfer") for act in ACTS
@@ -126,9 +134,12 @@ def _serialized(message: Any) -> bytes:
 class _Calls:
     """What may be called; each is named as the protocol names it."""
 
-    def __init__(self, inference: Inference, under_way: Bytes) -> None:
+    def __init__(self, inference: Inference, together: Together, under_way: Bytes) -> None:
         self.door = inference.door
+        self._gathering = Gathering()
         self._inference = inference
+        self._together = together
+        self._writers = {raw: _Writer(raw=raw) for raw in (True, False)}
         self._under_way = under_way
         self._n_watching = 0
         self._made = messages()
@@ -199,27 +210,43 @@ class _Calls:
         raise refusals.not_unloadable(self._inference.model(request.model_name))
 
     async def ModelInfer(self, request: Any, visit: Visit) -> Any:
+        return await self._bounded(request, visit, self._gathering.wait_s(visit.began))
+
+    async def _bounded(self, request: Any, visit: Visit, wait_s: float) -> Any:
+        """Answer a request within the bounds of what may be under way."""
         n_bytes = request.ByteSize()
         self._under_way.take(n_bytes)
         try:
-            return await self._admitted(request, visit, n_bytes)
+            self.door.admit(visit.caller, request.model_name, visit.began)
+            if n_bytes > SMALL_BYTES:
+                return await self._answered_apart(request, visit)
+            return await self._answered_together(request, visit, n_bytes, wait_s)
         finally:
             self._under_way.give(n_bytes)
 
-    async def _admitted(self, request: Any, visit: Visit, n_bytes: int) -> Any:
-        self.door.admit(visit.caller, request.model_name, visit.began)
-        took_s = None
+    async def _answered_apart(self, request: Any, visit: Visit) -> Any:
         try:
-            if n_bytes > INLINE_BYTES:
-                async with self._inference.large:
-                    return await asyncio.to_thread(self._infer, request, visit)
-            # So those that came together are known before the first of them is answered.
-            await asyncio.sleep(0)
-            response = self._infer(request, visit)
-            took_s = wall_seconds() - visit.began
-            return response
+            async with self._inference.large:
+                return await asyncio.to_thread(self._infer, request, visit)
         finally:
-            self.door.done(1, took_s)
+            self.door.done()
+
+    async def _answered_together(self, request: Any, visit: Visit, n_bytes: int, wait_s: float) -> Any:
+        told: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        is_passed_on = False
+        try:
+            answering, writer = self._meant(request)
+            read = partial(_understood, request, answering)
+            send = partial(_tell, told)
+            self._together.submit(writer, answering, visit, read, send, n_bytes, wait_s)
+            is_passed_on = True
+        finally:
+            if not is_passed_on:
+                self.door.done()
+        answer = await told
+        if isinstance(answer, VarvError):
+            raise answer
+        return answer
 
     async def ModelStreamInfer(self, requests: AsyncIterator[Any], context: Context) -> AsyncIterator[Any]:
         """Answer each request of a stream in its turn; one that is wrong ends nothing."""
@@ -232,7 +259,7 @@ class _Calls:
         async for request in requests:
             visit = visit._replace(began=wall_seconds())
             try:
-                yield answer(infer_response=await self.ModelInfer(request, visit))
+                yield answer(infer_response=await self._bounded(request, visit, 0.0))
             except VarvError as error:
                 yield answer(
                     error_message=str(error),
@@ -275,27 +302,43 @@ class _Calls:
         self.door.require(visit.caller, "read", request.name)
         return self._inference.version(request.name, request.version)
 
-    def _infer(self, request: Any, visit: Visit) -> Any:
+    def _meant(self, request: Any) -> tuple[Answering, _Writer]:
+        """Return what answers a request, and what makes the answer a message."""
         answering = self._inference.version(request.model_name, request.model_version)
         if request.model_version:
             raise refusals.not_choosable(request.model_version)
-        raw = bool(request.raw_input_contents)
+        return answering, self._writers[bool(request.raw_input_contents)]
 
-        def read() -> oip.Asked:
-            return oip.understood(
-                _asked(request), memoryview(b"".join(request.raw_input_contents)), answering
-            )
+    def _infer(self, request: Any, visit: Visit) -> Any:
+        answering, writer = self._meant(request)
 
         def write(asked: oip.Asked, answered: Answers) -> Any:
-            return self._written(oip.said(asked, answering, answered), raw=raw)
+            return writer.write(asked, answering, answered)
 
-        return timed(self._inference, answering, visit, read, write)
+        return timed(self._inference, answering, visit, lambda: _understood(request, answering), write)
 
-    def _written(self, told: oip.Answer, *, raw: bool) -> Any:
-        made = self._made
-        response = made["ModelInferResponse"](
-            model_name=told.model_name, model_version=told.model_version, id=told.id
-        )
+
+class _Writer:
+    """Makes messages of answers.
+
+    Parameters
+    ----------
+    raw
+        Whether tensors go out as bytes.
+    """
+
+    def __init__(self, *, raw: bool) -> None:
+        self._raw = raw
+        self._response = messages()["ModelInferResponse"]
+
+    def refused(self, error: VarvError) -> VarvError:
+        """Return a refusal, which is the call's to raise."""
+        return error
+
+    def write(self, asked: oip.Asked, answering: Answering, answered: Answers) -> Any:
+        """Return an answer."""
+        told, raw = oip.said(asked, answering, answered), self._raw
+        response = self._response(model_name=told.model_name, model_version=told.model_version, id=told.id)
         for name, value in told.parameters.items():
             _set_parameter(response.parameters[name], value)
         for output in told.outputs:
@@ -311,7 +354,22 @@ class _Calls:
         return response
 
 
+def _tell(future: asyncio.Future[Any], told: Any) -> None:
+    """Hand a call its reply, if it still waits for one."""
+    if future.done():
+        return
+    if told is FAILED:
+        future.set_exception(RuntimeError("the server failed to answer; its log says why"))
+    else:
+        future.set_result(told)
+
+
 # Requests
+
+
+def _understood(request: Any, answering: Answering) -> oip.Asked:
+    data = memoryview(b"".join(request.raw_input_contents))
+    return oip.understood(_asked(request), data, answering)
 
 
 def _asked(request: Any) -> oip.InferRequest:
