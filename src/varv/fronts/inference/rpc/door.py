@@ -15,9 +15,9 @@ import grpc.aio
 from varv.fronts.access import Caller, Door
 from varv.fronts.access.deadlines import HEADER, NEVER, deadline_of
 from varv.fronts.inference.timing import Visit
-from varv.fronts.problems import error_headers
+from varv.fronts.problems import TooMuchUnderWay, error_headers
 from varv.kernel.clock import wall_seconds
-from varv.kernel.errors import Unavailable, VarvError
+from varv.kernel.errors import VarvError
 
 Context = grpc.aio.ServicerContext[Any, Any]
 _STATUS = {
@@ -38,10 +38,6 @@ _STATUS = {
 _OPEN = frozenset({"ServerLive", "ServerReady", "Check"})
 """What probes ask, who have no token."""
 _PREDICTS = frozenset({"ModelInfer", "ModelStreamInfer"})
-
-
-class TooMuchUnderWay(Unavailable):
-    """Comes while too much of others is under way."""
 
 
 class Bytes:

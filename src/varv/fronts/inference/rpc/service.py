@@ -46,6 +46,7 @@ from varv.fronts.inference.tensors import bytes_of
 from varv.fronts.inference.timing import Visit, timed
 from varv.fronts.inference.together import Together
 from varv.fronts.inference.turns import FAILED
+from varv.fronts.problems import TooMuchUnderWay
 from varv.kernel.clock import wall_seconds
 from varv.kernel.errors import InvalidInput, VarvError
 from varv.serving import Answering, Answers
