@@ -21,7 +21,6 @@ from varv.fronts.inference import about, oip, refusals
 from varv.fronts.inference.rpc.door import (
     Bytes,
     Context,
-    TooMuchUnderWay,
     abort,
     behind,
     tell_limit,
