@@ -29,6 +29,7 @@ from varv.fronts.inference import about, oip, pages, refusals, scoring, typed
 from varv.fronts.inference.doorway import Doorway, caller_of, response_of, shown_to
 from varv.fronts.inference.forms import (
     Form,
+    Generating,
     Given,
     Inferring,
     Invoking,
@@ -66,6 +67,7 @@ class LoadRequest(msgspec.Struct):
 def create_inference(inference: Inference) -> Starlette:
     """Return the ASGI application of the data plane."""
     served, invoking = _Protocols(inference), Invoking(inference.parquet)
+    generating = {"generate": Generating(stream=False), "generate_stream": Generating(stream=True)}
     model = "/v2/models/{model}"
     version = f"{model}/versions/{{version}}"
     routes = [
@@ -78,7 +80,14 @@ def create_inference(inference: Inference) -> Starlette:
         *(Route(f"{place}/config", served.config) for place in (model, version)),
         *(Route(f"{place}/stats", served.stats) for place in (model, version)),
         Route(f"{model}/infer", served.scored(Inferring()), methods=["POST"]),
-        Route(f"{version}/infer", served.infer_version, methods=["POST"]),
+        *(
+            Route(f"{model}/{name}", served.scored(form), methods=["POST"])
+            for name, form in generating.items()
+        ),
+        *(
+            Route(f"{version}/{name}", served.infer_version, methods=["POST"])
+            for name in ("infer", *generating)
+        ),
         Route("/v2/repository/index", served.index, methods=["POST"]),
         Route("/v2/repository/models/{model}/load", served.load, methods=["POST"]),
         Route("/v2/repository/models/{model}/unload", served.unload, methods=["POST"]),
@@ -222,7 +231,7 @@ class _Protocols:
                 visit = Visit(caller_of(request), began, deadline)
                 return await self._predicted(request, form, given, visit)
             except VarvError as error:
-                return response_of(refusal(error))
+                return response_of(form.refused(error))
 
         return answer
 

@@ -23,7 +23,7 @@ OPEN = frozenset({"/v2/health/live", "/v2/health/ready", "/ping", "/health"})
 """What probes ask, who have no token."""
 _CALLER = "varv.caller"
 _PREDICTS = re.compile(
-    r"/v2/models/[^/]+(?:/versions/[^/]+)?/infer|/models/[^/]+/predict|/v1/models/[^/]+:predict"
+    r"/v2/models/[^/]+(?:/versions/[^/]+)?/(?:infer|generate|generate_stream)|/models/[^/]+/predict|/v1/models/[^/]+:predict"
     r"|/invocations(?:/[^/]+)?|/docs/[^/]+"
 )
 """Paths to which a POST asks for predictions; all else reads."""

@@ -14,14 +14,22 @@ from urllib.parse import quote
 
 import msgspec
 
-from varv.fronts.inference import oip, scoring, typed
+from varv.fronts.inference import generate, oip, scoring, typed
 from varv.fronts.inference.parquet import PARQUET, ParquetReader
-from varv.fronts.problems import UnsupportedMedia, error_headers, in_json, not_json, status_of
-from varv.kernel.errors import VarvError
+from varv.fronts.problems import (
+    TooMuchUnderWay,
+    UnsupportedMedia,
+    error_headers,
+    in_json,
+    not_json,
+    status_of,
+)
+from varv.kernel.errors import InvalidInput, UserCodeFailed, VarvError
 from varv.serving import Answering, Answers
 
 JSON = "application/json"
 BYTES = "application/octet-stream"
+EVENTS = "text/event-stream; charset=utf-8"
 
 
 class Given(NamedTuple):
@@ -179,6 +187,46 @@ class Typed(_Refusing):
         """Return an answer."""
         told = typed.written(asked, answering, answered)
         return Reply(msgspec.json.encode(told), headers=answer_headers(answered, asked.id))
+
+
+class Generating:
+    """Text in, text out.
+
+    Parameters
+    ----------
+    stream
+        Whether the answer is an event of a stream.
+    """
+
+    def __init__(self, *, stream: bool) -> None:
+        self._stream = stream
+
+    def require(self, given: Given) -> None:
+        """Refuse what says that it is not JSON."""
+        if plain_type(given.content_type) not in ("", JSON):
+            raise not_json(given.path, given.content_type)
+
+    def read(self, body: bytes, given: Given, answering: Answering) -> oip.Asked:
+        """Return what a body asks."""
+        return generate.read(body, answering)
+
+    def write(self, asked: oip.Asked, answering: Answering, answered: Answers) -> Reply:
+        """Return an answer."""
+        headers = answer_headers(answered, asked.id)
+        if not self._stream:
+            return Reply(generate.written(asked, answering, answered), headers=headers)
+        event = b"data: " + generate.written(asked, answering, answered, done=True) + b"\n\n"
+        return Reply(event, content_type=EVENTS, headers=headers)
+
+    def refused(self, error: VarvError) -> Reply:
+        """Return a refusal, with the statuses that this extension has for some."""
+        told = refusal(error)
+        # Not of those with a status of their own, such as what is too large.
+        status = _GENERATE_STATUS.get(type(error), told.status)
+        return told._replace(status=status)
+
+
+_GENERATE_STATUS: dict[type[VarvError], int] = {InvalidInput: 422, UserCodeFailed: 424, TooMuchUnderWay: 429}
 
 
 def refusal(error: VarvError) -> Reply:

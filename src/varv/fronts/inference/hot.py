@@ -19,13 +19,13 @@ from varv.fronts.gateway import is_meant, require_same_site, unknown_host
 from varv.fronts.inference import oip
 from varv.fronts.inference.forms import (
     Form,
+    Generating,
     Given,
     Inferring,
     Invoking,
     Predicting,
     Reply,
     Typed,
-    refusal,
     takes_a_thread,
 )
 from varv.fronts.inference.served import Inference
@@ -44,6 +44,8 @@ Answer = Callable[[bytes, bytes], None]
 """Takes the status line with the headers, and the body."""
 _FORMS: tuple[tuple[str, Form], ...] = (
     ("/v2/models/{}/infer", Inferring()),
+    ("/v2/models/{}/generate", Generating(stream=False)),
+    ("/v2/models/{}/generate_stream", Generating(stream=True)),
     ("/models/{}/predict", Typed()),
     ("/v1/models/{}:predict", Predicting()),
     ("/invocations/{}", Invoking()),
@@ -140,7 +142,7 @@ class HotCall:
             self._pass_on(said, caller, model, body, send, began)
             is_passed_on = True
         except VarvError as error:
-            told = refusal(error)
+            told = self._form.refused(error)
         finally:
             if is_taken and not is_passed_on:
                 door.done()

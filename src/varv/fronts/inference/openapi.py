@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from varv import __version__
-from varv.fronts.inference import oip, scoring, typed
+from varv.fronts.inference import generate, oip, scoring, typed
 from varv.fronts.inference.served import Inference
 from varv.fronts.problems import STATUS
 from varv.serving import Answering
@@ -27,6 +27,9 @@ def document(inference: Inference) -> Described:
     paths: Described = {}
     for one in inference.models.values():
         paths[f"/models/{one.model}/predict"] = {"post": _predict(one)}
+        if generate.text_column(one) is not None:
+            for name, stream in (("generate", False), ("generate_stream", True)):
+                paths[f"/v2/models/{one.model}/{name}"] = {"post": _generate(one, stream=stream)}
     paths |= {
         "/v2": {"get": _told("server", "What this server is.")},
         "/v2/health/live": {"get": _told("live", "Whether the process lives.")},
@@ -85,9 +88,26 @@ def _predict(answering: Answering) -> Described:
     return described
 
 
-def _asked(operation: str, summary: str, schema: Described) -> Described:
-    """Return a description of what is sent as JSON, and answered or refused."""
-    described = _told(operation, summary, {*_REFUSALS, 415, *STATUS.values()})
+def _generate(answering: Answering, *, stream: bool) -> Described:
+    name = "generate_stream" if stream else "generate"
+    named = re.sub(r"\W+", "_", answering.model)
+    summary = f"Text in, text out: {answering.model}."
+    described = _asked(f"{name}_{named}", summary, generate.asked_schema(), {422, 424})
+    kind = "text/event-stream" if stream else "application/json"
+    answer = {kind: {"schema": generate.answer_schema(stream=stream)}}
+    described["responses"]["200"]["content"] = answer
+    return described
+
+
+def _asked(operation: str, summary: str, schema: Described, more: set[int] | None = None) -> Described:
+    """Return a description of what is sent as JSON, and answered or refused.
+
+    Parameters
+    ----------
+    more
+        Statuses of refusals beside the usual ones.
+    """
+    described = _told(operation, summary, {*_REFUSALS, 415, *STATUS.values(), *(more or ())})
     return {**described, "requestBody": {"required": True, "content": _in_json(schema)}}
 
 
