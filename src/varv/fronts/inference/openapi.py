@@ -28,8 +28,8 @@ def document(inference: Inference) -> Described:
     for one in inference.models.values():
         paths[f"/models/{one.model}/predict"] = {"post": _predict(one)}
         if generate.text_column(one) is not None:
-            for name, stream in (("generate", False), ("generate_stream", True)):
-                paths[f"/v2/models/{one.model}/{name}"] = {"post": _generate(one, stream=stream)}
+            for stream, act in enumerate(("generate", "generate_stream")):
+                paths[f"/v2/models/{one.model}/{act}"] = {"post": _generate(one, act, stream=bool(stream))}
     paths |= {
         "/v2": {"get": _told("server", "What this server is.")},
         "/v2/health/live": {"get": _told("live", "Whether the process lives.")},
@@ -88,11 +88,10 @@ def _predict(answering: Answering) -> Described:
     return described
 
 
-def _generate(answering: Answering, *, stream: bool) -> Described:
-    name = "generate_stream" if stream else "generate"
+def _generate(answering: Answering, act: str, *, stream: bool) -> Described:
     named = re.sub(r"\W+", "_", answering.model)
     summary = f"Text in, text out: {answering.model}."
-    described = _asked(f"{name}_{named}", summary, generate.asked_schema(), {422, 424})
+    described = _asked(f"{act}_{named}", summary, generate.asked_schema(), {422, 424})
     kind = "text/event-stream" if stream else "application/json"
     answer = {kind: {"schema": generate.answer_schema(stream=stream)}}
     described["responses"]["200"]["content"] = answer
