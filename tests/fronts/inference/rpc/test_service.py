@@ -283,3 +283,20 @@ def test_whatever_comes_is_answered_or_refused(stub, name, datatype, shape, data
         stub.ModelInfer(request)
     except grpc.RpcError as error:
         assert error.code() == grpc.StatusCode.INVALID_ARGUMENT  # noqa: PT017
+
+
+def test_bytes_that_are_no_message_are_their_senders_fault(place, caplog):
+    with grpc.insecure_channel(place) as channel:
+        for act in (f"{SERVICE}/ModelInfer", f"{SERVICE}/ModelMetadata", f"{HEALTH_SERVICE}/Check"):
+            with pytest.raises(grpc.RpcError) as caught:
+                channel.unary_unary(f"/{act}")(b"\x0a\xff")
+            assert caught.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+        stream = channel.stream_stream(
+            f"/{SERVICE}/ModelStreamInfer",
+            response_deserializer=messages()["ModelStreamInferResponse"].FromString,
+        )
+        good = typed("FP64", "fp64_contents", [1.0]).SerializeToString()
+        broken, answered = stream(iter([b"\x0a\xff", good]))
+    assert "is not of this call" in broken.error_message
+    assert answered.infer_response.model_name == "binary"
+    assert not caplog.records

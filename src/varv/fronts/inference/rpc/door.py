@@ -11,13 +11,14 @@ from typing import Any, NoReturn
 
 import grpc
 import grpc.aio
+from google.protobuf.message import DecodeError
 
 from varv.fronts.access import Caller, Door
 from varv.fronts.access.deadlines import HEADER, NEVER, deadline_of
 from varv.fronts.inference.timing import Visit
 from varv.fronts.problems import TooMuchUnderWay, error_headers
 from varv.kernel.clock import wall_seconds
-from varv.kernel.errors import VarvError
+from varv.kernel.errors import InvalidInput, VarvError
 
 Context = grpc.aio.ServicerContext[Any, Any]
 _STATUS = {
@@ -38,6 +39,37 @@ _STATUS = {
 _OPEN = frozenset({"ServerLive", "ServerReady", "Check"})
 """What probes ask, who have no token."""
 _PREDICTS = frozenset({"ModelInfer", "ModelStreamInfer"})
+
+
+class Unreadable:
+    """In place of a message whose bytes are none."""
+
+
+def reading(message: Any) -> Callable[[bytes], Any]:
+    """Return what reads messages of a class, and gives an `Unreadable` for bytes that are none: what raises
+    there passes for a fault of the server, with a traceback in its log.
+    """
+
+    def read(data: bytes) -> Any:
+        try:
+            return message.FromString(data)
+        except DecodeError:
+            return Unreadable()
+
+    return read
+
+
+def require_readable(request: Any) -> None:
+    """Refuse what is no message.
+
+    Raises
+    ------
+    InvalidInput
+        If it is none.
+    """
+    if isinstance(request, Unreadable):
+        hint = "send it as the service is described; ask for that by reflection"
+        raise InvalidInput("request", "message", "is not of this call", hint=hint)
 
 
 class Bytes:
@@ -77,6 +109,7 @@ def behind(door: Door, name: str, act: Callable[..., Any]) -> Callable[..., Any]
     async def answer(request: Any, context: Context) -> Any:
         try:
             visit = visit_of(door, name, context)
+            require_readable(request)
             response = await act(request, visit)
         except VarvError as error:
             await abort(door, context, error)

@@ -11,7 +11,7 @@ from typing import Any
 import grpc
 
 from varv.fronts.access import Door
-from varv.fronts.inference.rpc.door import Context, abort, visit_of
+from varv.fronts.inference.rpc.door import Context, abort, require_readable, visit_of
 from varv.fronts.inference.rpc.messages import files, messages
 from varv.kernel.errors import VarvError
 
@@ -50,6 +50,10 @@ class Reflection:
         except VarvError as error:
             await abort(self._door, context, error)
         async for request in requests:
+            try:
+                require_readable(request)
+            except VarvError as error:
+                await abort(self._door, context, error)
             yield self._answer(request)
 
     def _answer(self, request: Any) -> Any:

@@ -23,6 +23,8 @@ from varv.fronts.inference.rpc.door import (
     Context,
     abort,
     behind,
+    reading,
+    require_readable,
     tell_limit,
     visit_of,
 )
@@ -106,11 +108,11 @@ def create_server(
         "Check": _handler(calls, "Check", made["HealthCheckRequest"]),
         "Watch": grpc.unary_stream_rpc_method_handler(
             calls.Watch,  # type: ignore[bad-argument-type]
-            made["HealthCheckRequest"].FromString,
+            reading(made["HealthCheckRequest"]),
             _serialized,
         ),
     }
-    asked = made["ServerReflectionRequest"].FromString
+    asked = reading(made["ServerReflectionRequest"])
     act: Any = Reflection(inference.door).ServerReflectionInfo
     reflection = {"ServerReflectionInfo": grpc.stream_stream_rpc_method_handler(act, asked, _serialized)}
     services = {SERVICE: acts, HEALTH_SERVICE: health, **dict.fromkeys(REFLECTION_SERVICES, reflection)}
@@ -123,8 +125,8 @@ def create_server(
 def _handler(calls: _Calls, name: str, request: Any, *, streams: bool = False) -> Any:
     act = getattr(calls, name)
     if streams:
-        return grpc.stream_stream_rpc_method_handler(act, request.FromString, _serialized)
-    return grpc.unary_unary_rpc_method_handler(behind(calls.door, name, act), request.FromString, _serialized)
+        return grpc.stream_stream_rpc_method_handler(act, reading(request), _serialized)
+    return grpc.unary_unary_rpc_method_handler(behind(calls.door, name, act), reading(request), _serialized)
 
 
 def _serialized(message: Any) -> bytes:
@@ -258,15 +260,13 @@ class _Calls:
         tell_limit(context, visit.caller)
         async for request in requests:
             visit = visit._replace(began=wall_seconds())
+            named = self._made["ModelInferResponse"]()
             try:
+                require_readable(request)
+                named.model_name, named.id = request.model_name, request.id
                 yield answer(infer_response=await self._bounded(request, visit, 0.0))
             except VarvError as error:
-                yield answer(
-                    error_message=str(error),
-                    infer_response=self._made["ModelInferResponse"](
-                        model_name=request.model_name, id=request.id
-                    ),
-                )
+                yield answer(error_message=str(error), infer_response=named)
 
     async def Check(self, request: Any, visit: Visit) -> Any:
         status = self._health(request.service)
@@ -277,9 +277,12 @@ class _Calls:
 
     async def Watch(self, request: Any, context: Context) -> AsyncIterator[Any]:
         """Say how it is, and again whenever that changes."""
-        if self._n_watching >= MOST_WATCHING:
-            hint = "ask with Check"
-            error = TooMuchUnderWay("health", "", "is watched by too many already", hint=hint)
+        try:
+            require_readable(request)
+            if self._n_watching >= MOST_WATCHING:
+                hint = "ask with Check"
+                raise TooMuchUnderWay("health", "", "is watched by too many already", hint=hint)
+        except VarvError as error:
             await abort(self.door, context, error)
         self._n_watching += 1
         last = None
