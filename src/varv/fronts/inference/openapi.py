@@ -9,21 +9,29 @@ import msgspec
 
 from varv import __version__
 from varv.fronts.inference import generate, oip, scoring, typed
+from varv.fronts.inference.forms import BYTES
+from varv.fronts.inference.parquet import PARQUET
 from varv.fronts.inference.served import Inference
 from varv.fronts.problems import STATUS
 from varv.serving import Answering
 
 Described = dict[str, Any]
+_ANYTHING: Described = {}
+# As OpenAPI 3.0 has it: its successor leaves the type out, which generators of clients stumble over.
+_FILE: Described = {"type": "string", "format": "binary"}
 _REFUSALS = {400: "The request is not sound.", 404: "There is no such model.", 413: "It is too large."}
 
 
 def document(inference: Inference) -> Described:
     """Return the description of everything that may be asked."""
-    requests, components = msgspec.json.schema_components(
-        [oip.InferRequest, scoring.Invocation, scoring.Predict], ref_template="#/components/schemas/{name}"
+    several = [oip.InferRequest, scoring.Invocation, scoring.Predict, oip.Answer]
+    (infer, invocation, predict, answer), components = msgspec.json.schema_components(
+        several, ref_template="#/components/schemas/{name}"
     )
-    components["Problem"] = _PROBLEM
-    name, version = _parameter("model"), _parameter("version")
+    components = _with_items(components)
+    components["Problem"], components["Predictions"] = _PROBLEM, _PREDICTIONS
+    names = list(inference.models)
+    name, version = _parameter("model", {"enum": names} if names else {}), _parameter("version", {})
     paths: Described = {}
     for one in inference.models.values():
         paths[f"/models/{one.model}/predict"] = {"post": _predict(one)}
@@ -56,15 +64,15 @@ def document(inference: Inference) -> Described:
             "parameters": [name, version],
         },
         "/v2/models/{model}/infer": {
-            "post": _asked("infer", "The Open Inference Protocol.", requests[0]),
+            "post": _infer(infer, answer),
             "parameters": [name],
         },
         "/invocations/{model}": {
-            "post": _asked("invocations", "MLflow's scoring protocol.", requests[1]),
+            "post": _invocations(invocation),
             "parameters": [name],
         },
         "/v1/models/{model}:predict": {
-            "post": _asked("predict", "KServe's first protocol.", requests[2]),
+            "post": _asked("predict", "KServe's first protocol.", predict, _SAID),
             "parameters": [name],
         },
     }
@@ -83,50 +91,90 @@ def document(inference: Inference) -> Described:
 def _predict(answering: Answering) -> Described:
     named = re.sub(r"\W+", "_", answering.model)
     asked = typed.asked_schema(answering) | {"examples": [{"rows": [typed.example_row(answering)]}]}
-    described = _asked(f"predict_{named}", f"Predictions of {answering.model}, in its own form.", asked)
-    described["responses"]["200"]["content"] = _in_json(typed.answer_schema(answering.task))
+    summary = f"Predictions of {answering.model}, in its own form."
+    return _asked(f"predict_{named}", summary, asked, typed.answer_schema(answering.task))
+
+
+def _infer(schema: Described, answer: Described) -> Described:
+    described = _asked("infer", "The Open Inference Protocol.", schema, answer)
+    # Tensors may come as bytes as well, which is left out: bodies of two forms, one of them a file, make
+    # clients that cannot be imported (openapi-python-client 0.29).
+    described["responses"]["200"]["content"][BYTES] = {"schema": _FILE}
+    return described
+
+
+def _invocations(schema: Described) -> Described:
+    described = _asked("invocations", "MLflow's scoring protocol.", schema, _SAID)
+    described["requestBody"]["content"] |= {
+        "text/csv": {"schema": {"type": "string"}},
+        PARQUET: {"schema": _FILE},
+    }
     return described
 
 
 def _generate(answering: Answering, act: str, *, stream: bool) -> Described:
     named = re.sub(r"\W+", "_", answering.model)
     summary = f"Text in, text out: {answering.model}."
-    described = _asked(f"{act}_{named}", summary, generate.asked_schema(), {422, 424})
-    kind = "text/event-stream" if stream else "application/json"
-    answer = {kind: {"schema": generate.answer_schema(stream=stream)}}
-    described["responses"]["200"]["content"] = answer
+    answer = generate.answer_schema(stream=stream)
+    described = _asked(f"{act}_{named}", summary, generate.asked_schema(), answer, refusals={422, 424})
+    if stream:
+        described["responses"]["200"]["content"] = {"text/event-stream": {"schema": answer}}
     return described
 
 
-def _asked(operation: str, summary: str, schema: Described, more: set[int] | None = None) -> Described:
+def _asked(
+    operation: str,
+    summary: str,
+    schema: Described,
+    answer: Described,
+    *,
+    refusals: set[int] | frozenset[int] = frozenset(),
+) -> Described:
     """Return a description of what is sent as JSON, and answered or refused.
 
     Parameters
     ----------
-    more
-        Statuses of refusals beside the usual ones.
+    schema, answer
+        Of what is sent, and of what comes back.
+    refusals
+        Statuses beside the usual ones.
     """
-    described = _told(operation, summary, {*_REFUSALS, 415, *STATUS.values(), *(more or ())})
+    described = _told(operation, summary, {*_REFUSALS, 415, *STATUS.values(), *refusals}, answer)
     return {**described, "requestBody": {"required": True, "content": _in_json(schema)}}
 
 
-def _told(operation: str, summary: str, refusals: set[int] | frozenset[int] = frozenset()) -> Described:
+def _told(
+    operation: str,
+    summary: str,
+    refusals: set[int] | frozenset[int] = frozenset(),
+    answer: Described | None = None,
+) -> Described:
+    answer = answer or {"type": ["object", "array"], "items": {}}
     problem = {"$ref": "#/components/schemas/Problem"}
-    responses: Described = {
-        "200": {"description": "The answer.", "content": _in_json({"type": ["object", "array"]})}
-    }
+    responses: Described = {"200": {"description": "The answer.", "content": _in_json(answer)}}
     for status in sorted(refusals):
         said = _REFUSALS.get(status, "See the error.")
         responses[str(status)] = {"description": said, "content": _in_json(problem)}
     return {"operationId": operation, "summary": summary, "responses": responses}
 
 
+def _with_items(schema: Any) -> Any:
+    """Return a schema whose lists all say what they hold, since generators of clients ask that."""
+    if isinstance(schema, list):
+        return [_with_items(one) for one in schema]
+    if not isinstance(schema, dict):
+        return schema
+    made = {name: _with_items(one) for name, one in schema.items()}
+    return {"items": _ANYTHING, **made} if made.get("type") == "array" else made
+
+
 def _in_json(schema: Described) -> Described:
     return {"application/json": {"schema": schema}}
 
 
-def _parameter(name: str) -> Described:
-    return {"name": name, "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
+def _parameter(name: str, more: Described) -> Described:
+    schema = {"type": "string", "minLength": 1, **more}
+    return {"name": name, "in": "path", "required": True, "schema": schema}
 
 
 _PROBLEM: Described = {
@@ -138,3 +186,11 @@ _PROBLEM: Described = {
         "hint": {"type": "string"},
     },
 }
+_PREDICTIONS: Described = {
+    "type": "object",
+    "required": ["predictions"],
+    "properties": {
+        "predictions": {"type": "array", "items": {}, "description": "Of each row what its task predicts."}
+    },
+}
+_SAID: Described = {"$ref": "#/components/schemas/Predictions"}
