@@ -1,8 +1,8 @@
 """What honest callers notice of others: ``python benchmarks/bench_hostile.py`` prints a table.
 
-One client asks for one prediction after another: alone, and beside each kind of load, which comes from a
-process of its own. On two cores the server has one, and both kinds of callers share the other; the client
-asks at a steady pace, so that what it waits is the server's doing and not its own.
+One client asks for one prediction after another: alone and beside each kind of load, by turns. The load comes
+from a process of its own. On two cores the server has one, and both kinds of callers share the other; the
+client pauses between its requests, and goes before the load, so that what it waits is the server's doing.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import argparse
 import contextlib
 import io
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -22,10 +23,11 @@ from typing import NamedTuple
 import polars as pl
 import psutil
 
+from data_plane.servers import worker_of
 from served import ROW, Client, deliveries
 from varv.kernel.clock import wall_seconds
 
-SECONDS = 8.0
+SECONDS, ROUNDS = 3.0, 3
 PACE_S = 0.005
 """Between two honest requests."""
 ATTACKS_EVERY_S = 0.05
@@ -113,7 +115,8 @@ def hold(port: int, n: int, *, slow: bool) -> None:
 
 
 def attack(name: str, port: int) -> None:
-    """Do what a kind of load does, for ever."""
+    """Do what a kind of load does, for ever, and behind everybody else on its core."""
+    os.nice(19)
     names = [*REPEATED, HELD[0]] if name == EVERYTHING else [name]
     for one in names:
         if one in REPEATED:
@@ -143,33 +146,51 @@ def beside(name: str, port: int) -> Generator[None]:
 
 
 class Waited(NamedTuple):
-    """What one client waited, in milliseconds, sorted; and the most memory that the server had beside it."""
+    """What one client waited, in milliseconds, and the most memory that the worker had beside it."""
 
     spent: list[float]
     most_bytes: int
 
     def at(self, share: float) -> float:
         """Return a quantile."""
-        return self.spent[min(int(share * len(self.spent)), len(self.spent) - 1)]
+        ordered = sorted(self.spent)
+        return ordered[min(int(share * len(ordered)), len(ordered) - 1)]
 
 
-def waited(name: str, port: int, tree: psutil.Process, seconds: float) -> Waited:
-    """Return what one client waits beside a load."""
-    client, spent, most = Client(port, name.replace(" ", "-")[:20] or "alone"), [], 0
-    with beside(name, port):
-        until = wall_seconds() + seconds
-        while wall_seconds() < until:
-            spent.append(client.ask())
-            if len(spent) % 20 == 0:
-                most = max(most, memory(tree))
-            threading.Event().wait(PACE_S)
-    return Waited(sorted(spent), most)
+def waited(client: Client, worker: psutil.Process, seconds: float) -> Waited:
+    """Return what a client waits."""
+    spent: list[float] = []
+    most, until = 0, wall_seconds() + seconds
+    while wall_seconds() < until:
+        spent.append(client.ask())
+        if len(spent) % 20 == 0:
+            most = max(most, memory(worker))
+        threading.Event().wait(PACE_S)
+    return Waited(spent, most)
 
 
-def memory(tree: psutil.Process) -> int:
-    """Return what all processes of a server hold."""
+def compared(
+    name: str, port: int, worker: psutil.Process, seconds: float, rounds: int
+) -> tuple[Waited, Waited]:
+    """Return what a client waits alone and beside a load, by turns, since others may use the machine too."""
+    client = Client(port, name.replace(" ", "-")[:20])
+    found: tuple[list[Waited], list[Waited]] = [], []
+    for _ in range(rounds):
+        found[0].append(waited(client, worker, seconds))
+        with beside(name, port):
+            found[1].append(waited(client, worker, seconds))
+        threading.Event().wait(1.0)
+    alone, together = (
+        Waited([one for each in several for one in each.spent], max(each.most_bytes for each in several))
+        for several in found
+    )
+    return alone, together
+
+
+def memory(worker: psutil.Process) -> int:
+    """Return what a worker holds, and what it has started."""
     total = 0
-    for process in (tree, *tree.children(recursive=True)):
+    for process in (worker, *worker.children(recursive=True)):
         with contextlib.suppress(psutil.NoSuchProcess):
             total += process.memory_info().rss
     return total
@@ -185,6 +206,7 @@ def pinned(process: psutil.Process, core: int) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=SECONDS)
+    parser.add_argument("--rounds", type=int, default=ROUNDS)
     parser.add_argument("--attack", help=argparse.SUPPRESS)
     parser.add_argument("--port", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--only", default="", help="measure loads whose name has this")
@@ -193,18 +215,18 @@ def main() -> int:
         attack(options.attack, options.port)
     with deliveries() as server:
         tree = psutil.Process(server.process.pid)
+        worker = worker_of(server)
         pinned(tree, 0)
         pinned(psutil.Process(), 1)
         threading.Event().wait(5.0)
-        before = memory(tree)
-        print(f"{'one client':<38}{'p50':>9}{'p99':>9}{'most':>9}{'requests':>10}{'memory':>12}", flush=True)
-        for name in ("", *(one for one in (*HELD, *REPEATED, EVERYTHING) if options.only in one), ""):
-            found = waited(name, server.inference, tree, options.seconds)
-            times = "".join(f"{found.at(share):>9.2f}" for share in (0.5, 0.99))
-            more = (
-                f"{found.spent[-1]:>9.2f}{len(found.spent):>10}{(found.most_bytes - before) / MIB:>+8.0f} MiB"
-            )
-            print(f"{f'beside {name}' if name else 'alone':<32}{times}{more}", flush=True)
+        head = "".join(f"{word:>9}" for word in ("alone p50", "p99", "beside p50", "p99", "most"))
+        print(f"{'':<34}{head}{'p99 by':>9}{'memory':>12}", flush=True)
+        for name in (one for one in (*HELD, *REPEATED, EVERYTHING) if options.only in one):
+            alone, found = compared(name, server.inference, worker, options.seconds, options.rounds)
+            shown = (alone.at(0.5), alone.at(0.99), found.at(0.5), found.at(0.99), found.at(1.0))
+            times = "".join(f"{one:>9.2f}" for one in (*shown, found.at(0.99) / alone.at(0.99)))
+            more = (found.most_bytes - alone.most_bytes) / MIB
+            print(f"{name:<34}{times}{more:>+8.0f} MiB", flush=True)
     return 0
 
 
