@@ -17,6 +17,7 @@ _WHERE = {
     "Dataset": "varv.data",
     "FeatureView": "varv.features",
     "Frame": "varv.data",
+    "Log": "varv.project",
     "Model": "varv.project",
     "Outcome": "varv.project",
     "Parquet": "varv.data",
@@ -27,11 +28,14 @@ _WHERE = {
     "Retention": "varv.project",
     "Retrain": "varv.project",
     "Rollout": "varv.rollout",
+    "Serving": "varv.project",
     "Train": "varv.training",
     "TrainingSet": "varv.training",
     "VarvError": "varv.kernel.errors",
     "behaviour": "varv.training",
+    "check": "varv.project",
     "derived": "varv.features",
+    "fallback": "varv.project",
     "gate": "varv.training",
     "incremental": "varv.training",
     "money": "varv.project",
@@ -55,6 +59,7 @@ __all__ = [
     "Dataset",
     "FeatureView",
     "Frame",
+    "Log",
     "Model",
     "Outcome",
     "Parquet",
@@ -65,12 +70,15 @@ __all__ = [
     "Retention",
     "Retrain",
     "Rollout",
+    "Serving",
     "Train",
     "TrainingSet",
     "VarvError",
     "behaviour",
+    "check",
     "connect",
     "derived",
+    "fallback",
     "gate",
     "incremental",
     "money",
@@ -92,7 +100,21 @@ if TYPE_CHECKING:
     from varv.features import FeatureView, derived, slice, windows
     from varv.kernel.errors import VarvError
     from varv.monitoring import monitor
-    from varv.project import Model, Outcome, Plant, Policy, PolicySearch, Replay, Retention, Retrain, money
+    from varv.project import (
+        Log,
+        Model,
+        Outcome,
+        Plant,
+        Policy,
+        PolicySearch,
+        Replay,
+        Retention,
+        Retrain,
+        Serving,
+        check,
+        fallback,
+        money,
+    )
     from varv.rollout import Rollout
     from varv.tasks import task
     from varv.training import Train, TrainingSet, behaviour, gate, incremental, packaged, search

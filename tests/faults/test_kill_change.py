@@ -15,10 +15,8 @@ from varv.kernel.columns import SEGMENT, FolderColumns, stretches
 from varv.serving.predictions import predictions_of
 from varv.serving.views import RoutingView
 
-POINTS = [
-    *("ledger.before_commit:2", "ledger.after_commit:1", "ledger.after_commit:3"),
-    *("engine.after_claim:1", "engine.after_handler:1", "columns.before_rename:1"),
-]
+POINTS = ["ledger.before_commit:2", "engine.after_handler:1", "columns.before_rename:1"]
+MORE = ["ledger.after_commit:1", "ledger.after_commit:3", "engine.after_claim:1"]
 
 
 @pytest.fixture
@@ -47,7 +45,7 @@ def lacking(home):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("point", POINTS)
+@pytest.mark.parametrize("point", [*POINTS, *(pytest.param(one, marks=pytest.mark.soak) for one in MORE)])
 def test_a_server_that_is_killed_while_it_applies_a_change_goes_on_with_it(project, point):
     home = project.parent / "home"
     server = Server(home, project, training_nice=0)

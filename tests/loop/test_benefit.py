@@ -240,7 +240,7 @@ def test_a_changed_world_is_worth_a_training_and_the_ledger_says_what_was_weighe
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("nth", [20, 60, 100])
+@pytest.mark.parametrize("nth", [60, *(pytest.param(nth, marks=pytest.mark.soak) for nth in (20, 100))])
 def test_a_replay_that_was_cut_short_weighs_the_same(tmp_path, nth):
     short = worth(5.0, until="2024-04-12T00:00:00Z")
     replayed(short, tmp_path / "whole")

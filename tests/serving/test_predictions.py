@@ -41,6 +41,9 @@ ANSWER = {
     "former_score": None,
     "champion_ms": None,
     "candidate_ms": None,
+    "answered_by": None,
+    "flagged": None,
+    "logged_share": None,
 }
 
 

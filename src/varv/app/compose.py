@@ -25,6 +25,7 @@ from varv.kernel.ledger_sqlite import Durability, SqliteLedger
 from varv.kernel.merkle import Notary, SigningKey
 from varv.kernel.secret import SECRET_FILE, Secret
 from varv.kernel.snapshots import SNAPSHOTS, Snapshots, code_in, fingerprint
+from varv.kernel.tracing import Tracer
 from varv.kernel.verify import Checked, require_sound_folder
 from varv.kernel.views import Views
 from varv.loop.candidates import Candidates
@@ -35,7 +36,7 @@ from varv.loop.views import LoopView
 from varv.monitoring.rules import MonitorSaga
 from varv.monitoring.views import MonitoringView
 from varv.project import ModelPlan, datasets_of
-from varv.registry import RegistryView
+from varv.registry import RegistryView, Runtimes
 from varv.rollout import RolloutSaga, RolloutsView
 from varv.rollout.handlers import RolloutHandlers
 from varv.serving import DataPlanes, Fleet, LocalFleet
@@ -98,10 +99,12 @@ def open_home(
     faults: Faults | None = None,
     fleet: Fleet | None = None,
     fitter: Fitter | None = None,
+    runtimes: Runtimes | None = None,
     ledger: SqliteLedger | None = None,
     views: Views | None = None,
     most_held: int = MOST_HELD_IN_REPLAY,
     timer: Callable[[], float] | None = None,
+    tracer: Tracer | None = None,
 ) -> Home:
     """Return the home in `folder`, made if it is not there, with the versions in force back in memory.
 
@@ -113,12 +116,16 @@ def open_home(
         What answers requests; data planes in this process by default.
     fitter
         What runs training functions; this process by default.
+    runtimes
+        Bring packages into memory, to be judged; those that are installed, in this process, by default.
     ledger, views
         Of this folder, if they are open already: a server shows its console before it has read a declaration.
     most_held
         How many predictions of a model are held in memory.
     timer
         Reads seconds, for gates on time; None for a replay, whose ledger must not depend on the machine.
+    tracer
+        Keeps a span of each command that ran; None for none.
     """
     folder.mkdir(parents=True, exist_ok=True)
     ledger = ledger or open_ledger(folder, durability=durability, faults=faults)
@@ -131,7 +138,7 @@ def open_home(
     datasets = Datasets(ledger, columns, clock, views, Secret(folder / SECRET_FILE), snapshots)
     plans = effective_plans(plans, views, ledger)
     features = FeatureStore()
-    runtimes = installed_runtimes()
+    runtimes = runtimes or installed_runtimes()
     planes = DataPlanes(runtimes, blobs)
     fleet = fleet or LocalFleet(planes, features, datasets, datasets_of(plans))
     cache = StepCache(folder / "cache", blobs)
@@ -149,7 +156,7 @@ def open_home(
         folder=folder,
         clock=clock,
         ledger=ledger,
-        engine=Engine(ledger, clock, _sagas(), handlers, faults=faults),
+        engine=Engine(ledger, clock, _sagas(), handlers, faults=faults, tracer=tracer),
         views=views,
         blobs=blobs,
         columns=columns,

@@ -33,6 +33,7 @@ from varv.app.client.models import ReadableModel
 from varv.app.client.opening import open_home
 from varv.app.client.replayed import ReplayResult
 from varv.app.client.replaying import replay
+from varv.app.otel_variables import VARIABLES
 from varv.app.settings import Settings
 from varv.app.verbs import build_verbs
 from varv.fronts.problems import status_of
@@ -130,16 +131,18 @@ def _first_paragraph(thing: object) -> str:
 
 
 def _settings() -> Iterable[str]:
-    yield "Defaults, then `varv.toml`, then `VARV_*` variables, then flags; the later one wins.\n"
+    yield "Defaults, then `varv.toml`, then `OTEL_*` variables, then `VARV_*` variables, then flags; the"
+    yield "later one wins. `OTEL_SDK_DISABLED=true` leaves all `OTEL_*` variables out.\n"
     yield "| name | variable | type | default | meaning |\n|---|---|---|---|---|"
     told = _attribute_docs(Settings)
     hints = typing.get_type_hints(Settings)
     for field in dataclasses.fields(Settings):
         default = str(field.default) or "empty"
         default = default.lower() if isinstance(field.default, bool) else default
-        variable = f"VARV_{field.name.upper()}"
+        standard = [name for name, (setting, _) in VARIABLES.items() if setting == field.name]
+        variables = ", ".join(f"`{name}`" for name in (f"VARV_{field.name.upper()}", *standard))
         kind = hints[field.name].__name__
-        yield f"| `{field.name}` | `{variable}` | {kind} | {default} | {told[field.name]} |"
+        yield f"| `{field.name}` | {variables} | {kind} | {default} | {told[field.name]} |"
 
 
 def _verbs() -> Iterable[str]:

@@ -2,6 +2,7 @@
 
 The order is: built-in defaults, then ``varv.toml``, then ``VARV_*`` variables, then flags; the later one
 wins. A name that nobody knows is an error, since a setting that is silently ignored is worse than none.
+OpenTelemetry's standard variables come before our own.
 Clients of the data plane stand in the file too, and are read by `app.clients`.
 """
 
@@ -17,12 +18,16 @@ from pathlib import Path
 from typing import Any
 
 from varv.app.clients import TABLE, clients_of, tables_in
+from varv.app.otel_variables import endpoint_of, pairs_of, standard_settings
 from varv.fronts.access.cors import Origins
 from varv.kernel.errors import InvalidInput
 from varv.kernel.sizes import size_bytes
+from varv.kernel.tracing import SAMPLERS
 
 FILE = "varv.toml"
 _PREFIX = "VARV_"
+SECRETS = ("token", "otlp_headers")
+"""Settings that are shown nowhere."""
 _M_ARENA_MAX = -8  # malloc.h
 
 
@@ -64,6 +69,17 @@ class Settings:
     capture_window_ms: int = 50
     """How long an answered prediction may take to reach the disk, in milliseconds: a power cut costs no more
     than the last so many. With 0 it is there before its answer goes out. The end of a process costs none."""
+    device: str = "auto"
+    """Where models of ONNX and PyTorch compute when they answer: ``cpu``, ``cuda``, or with ``auto`` on a GPU
+    where there is one that their libraries can use."""
+    model_time_s: float = 10.0
+    """How long a model that runs code of its own may take for one call, before its process is ended and
+    started anew."""
+    model_memory: str = "2GiB"
+    """How much memory the process of such a model may use before it is ended and started anew."""
+    models_memory: str = ""
+    """How much memory the models of one worker may take together, such as ``4GiB``: whichever was not asked
+    for longest goes, and is loaded again by the next request for it. Without, all stay."""
     training_time_s: float = 3600.0
     """How long one fit may take before it is ended, unless its ``Train`` says ``time``."""
     training_memory: str = "4GiB"
@@ -75,6 +91,36 @@ class Settings:
     it."""
     log_format: str = "text"
     """``text`` for people, ``json`` for machines."""
+    access_log: str = "off"
+    """Which requests get a line of JSON on standard error: ``off`` none, ``problems`` those that are refused
+    or slow, ``all`` those and of the others ``access_log_share``."""
+    access_log_share: float = 1.0
+    """The share of requests without a problem that get a line, from 0 to 1."""
+    access_log_slow_ms: int = 1000
+    """From how many milliseconds on a request is slow."""
+    otlp_endpoint: str = ""
+    """The OpenTelemetry collector that gets traces and metrics, such as ``http://127.0.0.1:4318``; there are
+    none without it."""
+    otlp_headers: str = ""
+    """Headers for the collector, ``name=value`` with commas between; never shown."""
+    otlp_certificate: str = ""
+    """The file of the authorities that vouch for the collector; the system's if it is empty."""
+    otlp_timeout_s: float = 10.0
+    """How long the collector may take to answer."""
+    service_name: str = "varv"
+    """What traces and metrics say that they are from."""
+    resource_attributes: str = ""
+    """What else they say of that, ``name=value`` with commas between."""
+    trace_sampler: str = "parentbased_traceidratio"
+    """Which requests are traced: ``always_on``, ``always_off`` or ``traceidratio``; with ``parentbased_``
+    before it those whose caller says so, and only the others by the rest. What the loop does is traced unless
+    it is ``always_off``."""
+    trace_ratio: float = 0.01
+    """The share that ``traceidratio`` takes."""
+    metrics_every_s: float = 60.0
+    """How often metrics are sent; never if it is 0."""
+    metrics_temporality: str = "cumulative"
+    """Whether what only grows is sent as ``cumulative`` since the start, or as ``delta``."""
     fault: str = ""
     """A crash point for tests, ``point:nth`` or ``point:nth:kill``."""
 
@@ -131,7 +177,7 @@ def load_settings(
     file = next((place for place in places if place.is_file()), places[0])
     for name, value in _from_file(file).items() if file.is_file() else ():
         values[name], sources[name] = value, str(file)
-    for name, (value, variable) in from_environ.items():
+    for name, (value, variable) in (*standard_settings(environ).items(), *from_environ.items()):
         values[name], sources[name] = value, variable
     for name, value in given_flags.items():
         values[name], sources[name] = value, f"--{name.replace('_', '-')}"
@@ -140,12 +186,12 @@ def load_settings(
 
 
 def plain(settings: Settings) -> dict[str, str | int | float]:
-    """Return every setting as a plain value; the token only as whether it is set."""
+    """Return every setting as a plain value; secrets only as whether they are set."""
     found: dict[str, str | int | float] = {}
     for field in fields(Settings):
         value = getattr(settings, field.name)
         found[field.name] = value if isinstance(value, int | float) else str(value)
-    return {**found, "token": "set" if settings.token else ""}
+    return {**found, **{name: "set" if found[name] else "" for name in SECRETS}}
 
 
 def _from_file(place: Path) -> Mapping[str, object]:
@@ -185,12 +231,45 @@ _LIMITS: dict[str, tuple[float, float]] = {
     "seal_every_s": (0.05, 3600),
     "max_rows": (1, 1_000_000),
     "capture_window_ms": (0, 60_000),
+    "model_time_s": (0.01, 3600),
     "training_time_s": (1, 31_536_000),
     "training_nice": (0, 19),
+    "access_log_share": (0, 1),
+    "access_log_slow_ms": (0, 3_600_000),
+    "otlp_timeout_s": (0.1, 300),
+    "trace_ratio": (0, 1),
+    "metrics_every_s": (0, 86_400),
 }
-_MAY_BE_EMPTY = {"token", "fault", "allowed_hosts", "allowed_origins", "project"}
-_SIZES = {"training_memory"}
-_CHOICES = {"log_format": ("text", "json"), "capture": ("when_possible", "required")}
+_MAY_BE_EMPTY = {
+    "token",
+    "fault",
+    "allowed_hosts",
+    "allowed_origins",
+    "project",
+    "otlp_endpoint",
+    "otlp_headers",
+    "otlp_certificate",
+    "resource_attributes",
+    "models_memory",
+}
+_CHOICES = {
+    "log_format": ("text", "json"),
+    "capture": ("when_possible", "required"),
+    "access_log": ("off", "problems", "all"),
+    "trace_sampler": SAMPLERS,
+    "device": ("auto", "cpu", "cuda"),
+    "metrics_temporality": ("cumulative", "delta"),
+}
+_FORMS: Mapping[str, Callable[[str], object]] = {
+    "model_memory": size_bytes,
+    "models_memory": lambda value: size_bytes(value) if value else None,
+    "training_memory": size_bytes,
+    "allowed_origins": Origins,
+    "otlp_headers": pairs_of,
+    "resource_attributes": pairs_of,
+    "otlp_endpoint": lambda value: endpoint_of(value) if value else "",
+}
+"""What reads a setting of which not every text is one."""
 
 
 def _typed(name: str, value: object, source: str) -> Any:
@@ -202,12 +281,10 @@ def _typed(name: str, value: object, source: str) -> Any:
     if not isinstance(value, str | Path) or (name not in _MAY_BE_EMPTY and not str(value)):
         raise InvalidInput("setting", name, "is not a text", given=repr(value)[:60], source=source)
     if name in _CHOICES and value not in _CHOICES[name]:
-        hint = f"write {' or '.join(_CHOICES[name])}"
+        hint = f"write {', '.join(_CHOICES[name][:-1])} or {_CHOICES[name][-1]}"
         raise InvalidInput("setting", name, f"is {str(value)[:40]!r}", source=source, hint=hint)
-    if name in _SIZES:
-        _require_sound(name, str(value), source, size_bytes)
-    if name == "allowed_origins":
-        _require_sound(name, str(value), source, Origins)
+    if name in _FORMS:
+        _require_sound(name, str(value), source, _FORMS[name])
     return str(value) if kind is str else Path(value)
 
 
@@ -223,8 +300,9 @@ def _require_sound(name: str, value: str, source: str, read: Callable[[str], obj
     try:
         read(value)
     except InvalidInput as error:
+        shown = "" if name in SECRETS else value[:60]
         raise InvalidInput(
-            "setting", name, error.problem, given=value[:60], source=source, hint=error.hint
+            "setting", name, error.problem, given=shown, source=source, hint=error.hint
         ) from None
 
 

@@ -5,33 +5,16 @@ Source: Prometheus' exposition formats, text format 0.0.4.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Literal, NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from varv.kernel.metrics import Distribution, Family, Sample
+
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-
-
-class Sample(NamedTuple):
-    """One number of a family."""
-
-    value: float
-    labels: Mapping[str, str] = {}
-    suffix: str = ""
-    """After the family's name: ``_bucket``, ``_sum``, ``_count``."""
-
-
-class Family(NamedTuple):
-    """Numbers of one name."""
-
-    name: str
-    kind: Literal["counter", "gauge", "histogram"]
-    help: str
-    samples: Sequence[Sample]
 
 
 def exposition(families: Iterable[Family]) -> str:
@@ -49,29 +32,9 @@ def exposition(families: Iterable[Family]) -> str:
         if not family.samples:
             continue
         lines += [f"# HELP {family.name} {family.help}", f"# TYPE {family.name} {family.kind}"]
-        for value, labels, suffix in family.samples:
-            told = ",".join(f'{name}="{_escaped(text)}"' for name, text in labels.items())
-            braces = f"{{{told}}}" if told else ""
-            lines.append(f"{family.name}{suffix}{braces} {_number(value)}")
+        for sample in family.samples:
+            lines += _lines(family.name, sample)
     return "".join(f"{line}\n" for line in lines)
-
-
-def histogram(buckets: Sequence[tuple[float, int]], total: float, labels: Mapping[str, str]) -> list[Sample]:
-    """Return the samples of one histogram.
-
-    Parameters
-    ----------
-    buckets
-        Upper bounds in order, and how many lie in each; the last bound is infinite.
-    total
-        The sum of all that were observed.
-    """
-    samples: list[Sample] = []
-    below = 0
-    for bound, n in buckets:
-        below += n
-        samples.append(Sample(below, {**labels, "le": _number(bound)}, "_bucket"))
-    return [*samples, Sample(total, labels, "_sum"), Sample(below, labels, "_count")]
 
 
 def metrics_route(families: Callable[[], Iterable[Family]]) -> Route:
@@ -82,6 +45,23 @@ def metrics_route(families: Callable[[], Iterable[Family]]) -> Route:
         return Response(text, headers={"content-type": CONTENT_TYPE})
 
     return Route("/metrics", scraped)
+
+
+def _lines(name: str, sample: Sample | Distribution) -> Iterator[str]:
+    if isinstance(sample, Sample):
+        yield _line(name, sample.labels, sample.value)
+        return
+    below = 0
+    for bound, n in sample.buckets:
+        below += n
+        yield _line(f"{name}_bucket", {**sample.labels, "le": _number(bound)}, below)
+    yield _line(f"{name}_sum", sample.labels, sample.total)
+    yield _line(f"{name}_count", sample.labels, below)
+
+
+def _line(name: str, labels: Mapping[str, str], value: float) -> str:
+    told = ",".join(f'{label}="{_escaped(text)}"' for label, text in labels.items())
+    return f"{name}{{{told}}} {_number(value)}" if told else f"{name} {_number(value)}"
 
 
 def _number(value: float) -> str:

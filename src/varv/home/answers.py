@@ -119,4 +119,13 @@ def requests_served(model: ModelName, segment: str, rows: pl.DataFrame, content:
         digest=content,
         first=at.min(),  # type: ignore[bad-argument-type]
         last=at.max(),  # type: ignore[bad-argument-type]
+        n_otherwise=_otherwise(rows["answered_by"]),
     )
+
+
+def _otherwise(answered_by: pl.Series) -> dict[str, int]:
+    """Return how many requests were answered otherwise than by the version whose turn it was, by how."""
+    if answered_by.null_count() == len(answered_by):
+        return {}
+    marks = Counter(mark.partition(":")[0] for mark in answered_by.drop_nulls())
+    return dict(sorted(marks.items()))

@@ -22,7 +22,7 @@ from varv.kernel.clock import Clock, Duration, Instant
 from varv.kernel.columns import Columns
 from varv.kernel.engine import Engine
 from varv.kernel.errors import Corrupt
-from varv.kernel.ids import ModelName
+from varv.kernel.ids import ModelName, Version
 from varv.kernel.ledger import Ledger
 from varv.kernel.sagas import Fact
 from varv.kernel.segment_files import RESTORE
@@ -123,7 +123,7 @@ class Home:
             plan=plan,
             predictions=self._predictions(plan, most_held),
             features=FeatureEngine(plan.schema.features, plan.schema.requests, self.features),
-            plane=self.planes.add(name, outcome.task),
+            plane=self.planes.add(name, outcome.task, plan.schema.serving),
             most_held=most_held,
         )
         self._restore_serving(name)
@@ -259,12 +259,21 @@ class Home:
         if table is None:
             return
         for version in sorted(table.versions):
-            with self.views.reading(RegistryView) as registry:
-                registered = registry.version(model, version).registered
-            for name in (registered.package, registered.reference):
-                if not self.blobs.has(name):
-                    what = f"is missing; it belongs to {model} v{version}"
-                    raise Corrupt("file", f"blobs/{name[:2]}/{name[2:]}", what, hint=RESTORE)
-                self.blobs.path(name)
-            self.fleet.warm(model, version, registered.package)
+            self._warm(model, version)
         self.fleet.apply(model, table)
+        if self.models[model].schema.serving.keeps_former:
+            before = loop_state(self.ledger, model).former
+            reserve = None if before is None or before == table.champion else Version(before)
+            if reserve is not None:
+                self._warm(model, reserve)
+            self.fleet.reserve(model, reserve)
+
+    def _warm(self, model: ModelName, version: int) -> None:
+        with self.views.reading(RegistryView) as registry:
+            registered = registry.version(model, version).registered
+        for name in (registered.package, registered.reference):
+            if not self.blobs.has(name):
+                what = f"is missing; it belongs to {model} v{version}"
+                raise Corrupt("file", f"blobs/{name[:2]}/{name[2:]}", what, hint=RESTORE)
+            self.blobs.path(name)
+        self.fleet.warm(model, Version(version), registered.package)

@@ -103,6 +103,8 @@ class ModelStatus(msgspec.Struct, frozen=True, kw_only=True):
     n_requests: int
     n_uncaptured: int
     """Answers given without being captured, since the disk was full."""
+    n_otherwise: dict[str, int]
+    """Requests that were not answered by the version whose turn it was, by how they were."""
     n_labelled: int
     n_retrains: int
     alarms: tuple[AlarmStatus, ...]
@@ -254,6 +256,7 @@ def _model(views: Views, ledger: Ledger, name: str) -> ModelStatus:
         table = routing.tables.get(name)
         n_requests = sum(routing.n_requests.get(name, {}).values())
         n_uncaptured = routing.n_uncaptured.get(name, 0)
+        n_otherwise = dict(routing.n_otherwise.get(name, {}))
     with views.reading(LoopView) as view:
         record = view.loops.get(name)
         task = view.task(name).spec
@@ -283,6 +286,7 @@ def _model(views: Views, ledger: Ledger, name: str) -> ModelStatus:
         leaks=leaks,
         n_requests=n_requests,
         n_uncaptured=n_uncaptured,
+        n_otherwise=n_otherwise,
         n_labelled=n_labelled,
         n_retrains=loop.n_retrains,
         alarms=_alarms(views, name),

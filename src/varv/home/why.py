@@ -232,6 +232,8 @@ def _predicted(latest: pl.DataFrame, model: str, key: str, task: Task, served_in
         segment=row[_SEGMENT],
         served_in=served_in,
         features={name: value for name, value in row.items() if name not in _beside(task)},
+        answered_by=row.get("answered_by") or "",
+        flagged=tuple((row.get("flagged") or "").split(",")) if row.get("flagged") else (),
     )
 
 

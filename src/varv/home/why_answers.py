@@ -53,6 +53,10 @@ class Predicted(msgspec.Struct, frozen=True, kw_only=True):
     features: dict[str, Any]
     others: tuple[str, ...] = ()
     """Other models that answered a request of this key."""
+    answered_by: str = ""
+    """How it was answered, if not by the version whose turn it was: ``fallback:3``."""
+    flagged: tuple[str, ...] = ()
+    """Columns whose value broke a check of the declaration."""
 
 
 def of_event(event: Event) -> Answer:
@@ -98,11 +102,22 @@ def of_version(views: Views, model: str, version: int) -> Answer:
 
 def of_prediction(one: Predicted) -> Answer:
     """Return what was answered, and by which version."""
+    of_model = f" of {one.model}" if one.others else ""
+    after = f" Its {', '.join(one.flagged)} broke a check." if one.flagged else ""
+    after += f" {', '.join(one.others)} answered it too: varv why MODEL {one.key}." if one.others else ""
+    mark, _, version = one.answered_by.partition(":")
+    if mark == "abstained":
+        return Answer(f"It was not answered: v{one.version}{of_model} was not sure enough.{after}")
     if not one.said:
         return Answer("It was not answered: nothing served yet.")
-    of_model = f" of {one.model}" if one.others else ""
-    others = f" {', '.join(one.others)} answered it too: varv why MODEL {one.key}." if one.others else ""
-    return Answer(f"It was answered {one.said} by v{one.version}{of_model}, as {one.arm}.{others}")
+    if mark:
+        how = f"v{version}, the champion before" if version else _INSTEAD.get(mark, mark)
+        failed = f"v{one.version}{of_model}, whose turn it was as {one.arm}, could not answer"
+        return Answer(f"It was answered {one.said} by {how}: {failed}.{after}")
+    return Answer(f"It was answered {one.said} by v{one.version}{of_model}, as {one.arm}.{after}")
+
+
+_INSTEAD = {"cached": "what had been said of the same before", "default": "the declared default"}
 
 
 def _before_training(ledger: Ledger, model: str) -> str:

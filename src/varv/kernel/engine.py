@@ -61,6 +61,7 @@ from varv.kernel.sagas import (
     Step,
     TimerFired,
 )
+from varv.kernel.tracing import Tracer, Value
 
 MAX_ATTEMPTS = 5
 FIRST_RETRY = Duration(10 * SECOND)
@@ -86,6 +87,8 @@ class Engine:
         The kinds of saga; a message goes to the one named before the first ``/`` of its saga id.
     handlers
         What to do for each class of command.
+    tracer
+        Keeps a span of each command that ran; None for none.
     """
 
     def __init__(
@@ -96,9 +99,11 @@ class Engine:
         handlers: Mapping[type[Command], Handler] | None = None,
         *,
         faults: Faults | None = None,
+        tracer: Tracer | None = None,
     ) -> None:
         self._ledger, self._clock = ledger, clock
         self._faults = faults or Faults()
+        self._tracer = tracer
         self._sagas = {saga.name: saga for saga in sagas}
         self._handlers: dict[str, tuple[type[Command], Handler]] = {}
         # Commands that did not come to an end: their leases are to be given back before the next claim.
@@ -189,7 +194,7 @@ class Engine:
             return False
         self._faults.reach("engine.after_claim")
         try:
-            self._settle(claimed, self._outcome(claimed))
+            self._settle(claimed, self._traced(claimed))
         except (StorageFull, Interrupted):
             self._unfinished.append(claimed)
             raise
@@ -223,6 +228,25 @@ class Engine:
             if error.kind != "command":
                 raise
             log(_LOG, logging.WARNING, "command.fenced_off", command=claimed.id, attempt=claimed.attempt)
+
+    def _traced(self, claimed: ClaimedCommand) -> Reply | VarvError:
+        """Run a command, and keep a span of it."""
+        if self._tracer is None:
+            return self._outcome(claimed)
+        saga = claimed.saga
+        # The saga of one version or one change is a trace; of one that goes on for ever each decision is.
+        correlation = saga if saga.rpartition("/")[2].isdecimal() else f"{saga} {claimed.cause}"
+        about: dict[str, Value] = {
+            "varv.saga": saga,
+            "varv.cause": claimed.cause,
+            "varv.command": claimed.id,
+            "varv.attempt": claimed.attempt,
+        }
+        with self._tracer.span(self._name(claimed), correlation, about) as noted:
+            outcome = self._outcome(claimed)
+            if isinstance(outcome, VarvError):
+                noted["error.type"] = outcome.code
+            return outcome
 
     def _outcome(self, claimed: ClaimedCommand) -> Reply | VarvError:
         try:

@@ -1,12 +1,14 @@
 """Names of things and the only source of chance.
 
 Ids are derived from content or from a seed, never from the machine, so that the same replay gives the same
-ids. Keys are the one exception: a signing key must not be guessable.
+ids. Keys are one exception: a signing key must not be guessable. Traces of live requests are the other: two
+processes must not give theirs the same id, and no decision depends on one.
 """
 
 from __future__ import annotations
 
 import hashlib
+import random
 import re
 import secrets
 from typing import NewType
@@ -62,3 +64,7 @@ def derived_seed(*parts: object) -> int:
 def new_secret(n_bytes: int = 32) -> bytes:
     """Return unguessable bytes for a key or a token."""
     return secrets.token_bytes(n_bytes)
+
+
+random_bits = random.Random(secrets.randbits(128)).getrandbits
+"""Returns a number of so many random bits, in a tenth of what unguessable ones take; for ids of traces."""

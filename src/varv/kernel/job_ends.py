@@ -90,7 +90,7 @@ def was_killed(subject: Subject, output: Output, number: int, trace: tuple[str, 
     if number == signal.SIGKILL:
         hint = "see whether the machine ran out of memory, or the code kills itself"
         return _failed(subject, "was killed by SIGKILL, not by varv", output, hint, trace)
-    return _failed(subject, f"was ended by {_signal(number)}", output, _LOOK, trace)
+    return _failed(subject, f"was ended by {spoken_signal(number)}", output, _LOOK, trace)
 
 
 def exited(subject: Subject, output: Output, status: int) -> UserCodeFailed:
@@ -123,7 +123,8 @@ def was_cancelled(subject: Subject) -> Interrupted:
     return Interrupted(kind, name, "was cancelled", hint="run it again")
 
 
-def _signal(number: int) -> str:
+def spoken_signal(number: int) -> str:
+    """Return a signal as people name it: ``SIGSEGV (segmentation fault)``."""
     said = signal.strsignal(number)
     known = number in {one.value for one in signal.Signals}
     name = signal.Signals(number).name if known else f"signal {number}"

@@ -55,6 +55,22 @@ class Lines(logging.Formatter):
         return f"{at} {record.levelname:<7} {action}{told}"
 
 
+ACCESS = "varv.access"
+"""The logger of requests that were answered."""
+
+
+def start_access_log(stream: TextIO, clock: Clock) -> None:
+    """Send a line for each request that is logged to `stream`, always as JSON: nobody reads them one by
+    one.
+    """
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(Lines("json", clock))
+    logger = logging.getLogger(ACCESS)
+    logger.handlers[:] = [handler]
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+
+
 def start_logging(form: Format, stream: TextIO, clock: Clock, *, level: int = logging.INFO) -> None:
     """Send the lines of varv at `level` and above to `stream`; calling again replaces the earlier choice."""
     handler = logging.StreamHandler(stream)

@@ -16,6 +16,7 @@ from varv.loop.weighing.model import BenefitPolicy, benefit_line
 from varv.monitoring.evidence import Number, evidence_line
 from varv.registry import Imported
 from varv.rollout import Luck, RolloutPlan
+from varv.serving.policy import ServingPolicy
 from varv.tasks import TaskSpec
 from varv.training.gates import GateResult
 
@@ -202,7 +203,8 @@ class Declared(Event, frozen=True, kw_only=True):
 
     ``definition`` is as in `LoopStarted`; ``settings`` is everything else in words, by what it is about.
     ``added`` are features that earlier stored requests lack until they are computed for them; ``kept`` are
-    features that are computed though they are not declared, since versions in force read them.
+    features that are computed though they are not declared, since versions in force read them. ``serving`` is
+    how it is served.
     """
 
     model: ModelName
@@ -214,6 +216,7 @@ class Declared(Event, frozen=True, kw_only=True):
     settings: dict[str, str] = msgspec.field(default_factory=dict)
     added: tuple[str, ...] = ()
     kept: tuple[str, ...] = ()
+    serving: ServingPolicy = ServingPolicy()
 
     def line(self) -> str:
         """Return one line on what this event states."""

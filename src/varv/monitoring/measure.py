@@ -101,7 +101,8 @@ def answered(frame: pl.DataFrame, day: Window, task: Task) -> list[Answered]:
     -----
     A version that was champion on the day gets every request of its time as champion, since it scored those
     that a candidate answered too; rows of other days in `frame` come along, for drift. Another one gets the
-    requests of the day that it answered.
+    requests of the day that it answered. What was answered otherwise than by a version (``answered_by``) is
+    nobody's.
 
     Raises
     ------
@@ -111,6 +112,7 @@ def answered(frame: pl.DataFrame, day: Window, task: Task) -> list[Answered]:
     scores = (*score_columns(task, "champion_score"), *score_columns(task))
     require(frame, "requested_at", "champion", "version", *scores)
     of_day = within(frame, day)
+    own = of_day.filter(pl.col("answered_by").is_null()) if "answered_by" in of_day.columns else of_day
     champions = of_day["champion"].drop_nulls().unique().sort().to_list()
     others = sorted(set(of_day["version"].drop_nulls().unique().to_list()) - set(champions))
     found = [
@@ -122,8 +124,7 @@ def answered(frame: pl.DataFrame, day: Window, task: Task) -> list[Answered]:
         for version in champions
     ]
     return found + [
-        Answered(Version(version), CANDIDATE, of_day.filter(pl.col("version") == version))
-        for version in others
+        Answered(Version(version), CANDIDATE, own.filter(pl.col("version") == version)) for version in others
     ]
 
 

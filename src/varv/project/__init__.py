@@ -12,11 +12,13 @@ from varv.project.price import money
 from varv.project.project import Project, project_of
 from varv.project.retention import Retention
 from varv.project.retrain import Retrain
+from varv.project.serving import Log, Serving, check, fallback
 
 __all__ = [
     "DECLARED",
     "REFERENCES",
     "STANDARD",
+    "Log",
     "Model",
     "ModelPlan",
     "Outcome",
@@ -27,7 +29,10 @@ __all__ = [
     "Replay",
     "Retention",
     "Retrain",
+    "Serving",
+    "check",
     "datasets_of",
+    "fallback",
     "forget_project",
     "load_project",
     "money",

@@ -23,6 +23,7 @@ from varv.project.policies import REFERENCES, STANDARD, Policy, PolicySearch
 from varv.project.price import Cost, price_of
 from varv.project.retention import Retention
 from varv.project.retrain import Retrain, declared_duration, declared_name
+from varv.project.serving import Serving
 from varv.rollout import Rollout
 from varv.serving.scores import answer_schema
 from varv.tasks import Task, task_of
@@ -90,6 +91,8 @@ class Model:
     unit
         The request column whose values keep their arm during a rollout; by default the task's group, or the
         request's key where it has none. A list is answered by one version, so with a group it is the unit.
+    serving
+        What is checked of a request before it is answered, and what is answered where the model cannot.
 
     Raises
     ------
@@ -115,6 +118,7 @@ class Model:
         retention: Retention | None = None,
         task: str | Task = "binary",
         unit: str | None = None,
+        serving: Serving | None = None,
     ) -> None:
         self.name = ModelName(declared_name("model", name))
         _types(self.name, requests=(requests, Dataset), train=(train, Train))
@@ -132,6 +136,7 @@ class Model:
         self.retrain = scheduled if retrain is None else retrain
         self.retention = retention
         self.unit = self.task.group if unit is None else _column("model", "unit", unit)
+        self.serving = serving
         self.check()
 
     @cached_property
@@ -157,6 +162,8 @@ class Model:
         for dataset in self.datasets:
             dataset.types()
         self._check_group()
+        if self.serving is not None:
+            self.serving.require_columns(self.name, self.requests, self._kept_columns())
         if self.outcome is not None:
             self._check_outcome(self.outcome)
         if not self.feature_set.names:
@@ -177,6 +184,15 @@ class Model:
             raise InvalidDeclaration(
                 "model", self.name, f"has the unit {self.unit!r}, which is known too late", hint=hint
             )
+
+    def _kept_columns(self) -> dict[str, str]:
+        """Return the request columns that have to be kept, and what for."""
+        return {
+            **dict.fromkeys(self.feature_set.request_columns(), "read by features"),
+            **dict.fromkeys([self.task.group] if self.task.group else [], "the list of the task"),
+            **dict.fromkeys([self.unit] if self.unit else [], "the unit of randomisation"),
+            **dict.fromkeys(self.requests.key, "a key of the requests"),
+        }
 
     def require_history(self, outcomes: pl.Series) -> None:
         """Check what the history holds of the outcome, if there is one.
@@ -232,6 +248,9 @@ class Model:
                 hint="use varv.Retrain(...)",
             )
         self._check_retention()
+        if self.serving is not None:
+            _types(self.name, serving=(self.serving, Serving))
+            self.serving.require_task(self.name, self.task)
         if self.retrain.benefit is not None and not self.task.has_outcome:
             problem = "retrains on 'benefit', and has no outcome to weigh it by"
             hint = f"leave it out of retrain: the task {self.task.name} has no loss"

@@ -34,5 +34,6 @@ def declared_fact(
         settings=settings_of(plan),
         added=tuple(added),
         kept=tuple(kept),
+        serving=plan.schema.serving,
     )
     return Fact(plan.loop.loop_id, declared)

@@ -16,6 +16,7 @@ from varv.loop.plan import LoopPlan
 from varv.monitoring import monitor
 from varv.project.declaration import Model, Replay
 from varv.serving import RequestSchema
+from varv.serving.policy import ServingPolicy
 from varv.training import code_closure
 from varv.training.gates import identity_of
 
@@ -52,8 +53,9 @@ class ModelPlan:
         code.
         """
         train = self.loop.train
-        # Declarations of before have none.
-        kept = [] if self.retention is None else [self.retention]
+        # Declarations of before have neither.
+        kept: list[object] = [] if self.retention is None else [self.retention]
+        kept += [] if self.schema.serving == ServingPolicy() else [self.schema.serving]
         return digest_of(
             [
                 *kept,
@@ -70,12 +72,19 @@ class ModelPlan:
 
 def plan_of(model: Model) -> ModelPlan:
     """Return the plan of a validated declaration."""
-    retrain = model.retrain
+    retrain, serving = model.retrain, model.serving
     outcome = _outcome(model)
     return ModelPlan(
         require_history=model.require_history,
         retention=None if model.retention is None else model.retention.predictions,
-        schema=RequestSchema(model.name, model.requests, model.feature_set, model.task, model.unit),
+        schema=RequestSchema(
+            model.name,
+            model.requests,
+            model.feature_set,
+            model.task,
+            model.unit,
+            serving=ServingPolicy() if serving is None else serving.policy_for(model.name, model.task),
+        ),
         loop=LoopPlan(
             model=model.name,
             datasets=model.datasets,

@@ -14,6 +14,7 @@ import msgspec
 from varv.kernel.clock import Duration, Instant, spoken
 from varv.loop.model import LoopPolicy
 from varv.project.plan import ModelPlan
+from varv.serving.policy import ServingPolicy, policy_words
 from varv.training import code_closure
 from varv.training.gates import Gate, identity_of
 
@@ -22,7 +23,7 @@ _ELSEWHERE = ("model", "plan", "first training", "seed", "maturity")
 
 
 _FOR_EVER = "for ever"
-LATER_SETTINGS = {"retention": _FOR_EVER}
+LATER_SETTINGS = {"retention": _FOR_EVER, **policy_words(ServingPolicy())}
 """Settings that homes of before do not have on record, as they were then."""
 
 
@@ -37,6 +38,7 @@ def settings_of(plan: ModelPlan) -> dict[str, str]:
     train = loop.train
     found = policy_settings(loop.policy(Instant(0), 0))
     found["unit"] = plan.schema.unit or "the key"
+    found |= policy_words(plan.schema.serving)
     found["retention"] = _FOR_EVER if plan.retention is None else spoken(plan.retention)
     found["gates"] = "; ".join(map(_gate, loop.gates)) or "none"
     found["monitors"] = "; ".join(map(_monitor, loop.monitors.declared)) or "none"

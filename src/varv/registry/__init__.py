@@ -9,7 +9,7 @@ from varv.registry.environment import Environment, environment
 from varv.registry.lineage import Lineage, lineage
 from varv.registry.model import AliasMoved, DatasetUse, Imported, Judged, Trial, VersionRegistered
 from varv.registry.package import Package, open_package, packed
-from varv.registry.ports import LoadedModel, Runtime, Runtimes
+from varv.registry.ports import LoadedModel, Runtime, Runtimes, Surroundings
 from varv.registry.signature import Column, Rows, Signature, n_rows, signature_of
 from varv.registry.views import ModelRecord, RegistryView, VersionRecord
 
@@ -29,6 +29,7 @@ __all__ = [
     "Runtime",
     "Runtimes",
     "Signature",
+    "Surroundings",
     "Trial",
     "VersionRecord",
     "VersionRegistered",

@@ -6,9 +6,11 @@ the entry point group ``varv.runtimes``, and handed in from above.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import ClassVar, Protocol, runtime_checkable
+from typing import ClassVar, Literal, Protocol, runtime_checkable
 
+import msgspec
 import numpy as np
 
 from varv.kernel.plugins import Plugins
@@ -22,6 +24,20 @@ class LoadedModel(Protocol):
     def predict(self, rows: Rows) -> np.ndarray:
         """Return predictions, float32 of shape (n, width), of rows in the form of the package's signature."""
         ...
+
+
+@runtime_checkable
+class WaitingModel(Protocol):
+    """A model that another process answers for, or another machine: a call may take as long as that likes, so
+    it is made where nobody else waits for it.
+    """
+
+    waits: bool
+
+
+def waits(model: LoadedModel) -> bool:
+    """Return whether another process or machine answers for a model."""
+    return isinstance(model, WaitingModel) and model.waits
 
 
 class Runtime(Protocol):
@@ -49,18 +65,41 @@ class Runtime(Protocol):
         ...
 
 
-@runtime_checkable
-class MappingRuntime(Protocol):
-    """A runtime whose large models lie in files that every process of a machine maps."""
+Device = Literal["auto", "cpu", "cuda"]
+"""Where a model computes: on the processor; on a GPU, or not at all; or on a GPU if there is one."""
 
-    def load_mapped(self, package: Package, folder: Path, *, threads: int = 1) -> LoadedModel:
+
+class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
+    """What there is where packages are loaded."""
+
+    mapped: Path | None = None
+    """Where what processes share of large models lies, of this machine and this user alone: what is there is
+    trusted, and made again if it is gone. None where nothing is shared."""
+    device: Device = "cpu"
+    variables: Mapping[str, str] = {}
+    """The environment, of which a package may name what holds a secret."""
+
+
+@runtime_checkable
+class PlacedRuntime(Protocol):
+    """A runtime that does other things in other surroundings."""
+
+    def load_in(self, package: Package, around: Surroundings, *, threads: int = 1) -> LoadedModel:
         """Bring a package into memory as `Runtime.load` does.
 
-        Parameters
-        ----------
-        folder
-            Of this machine and this user alone; what lies there is trusted, and made again if it is gone.
+        Raises
+        ------
+        FailedPrecondition
+            Also if something of the surroundings is asked for that is not there.
         """
+        ...
+
+
+class Loader(Protocol):
+    """Brings packages into memory somewhere else than here."""
+
+    def load(self, package: Package, *, threads: int = 1) -> LoadedModel:
+        """Bring a package into memory as `Runtime.load` does."""
         ...
 
 
@@ -71,13 +110,21 @@ class Runtimes:
     ----------
     plugins
         Ours and those that other packages bring.
-    mapped
-        Where what processes share of large models lies; None where nothing is shared.
+    around
+        What there is where they load packages.
+    apart
+        Where packages are loaded whose runtime runs their code; here if None.
     """
 
-    def __init__(self, plugins: Plugins[type[Runtime]], mapped: Path | None = None) -> None:
+    def __init__(
+        self,
+        plugins: Plugins[type[Runtime]],
+        around: Surroundings | None = None,
+        apart: Loader | None = None,
+    ) -> None:
         self._plugins = plugins
-        self._mapped = mapped
+        self._around = around or Surroundings()
+        self._apart = apart
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -107,6 +154,8 @@ class Runtimes:
             If the engine is not installed.
         """
         runtime = self.named(package.runtime)
-        if self._mapped is not None and isinstance(runtime, MappingRuntime):
-            return runtime.load_mapped(package, self._mapped, threads=threads)
+        if self._apart is not None and runtime.runs_code:
+            return self._apart.load(package, threads=threads)
+        if isinstance(runtime, PlacedRuntime):
+            return runtime.load_in(package, self._around, threads=threads)
         return runtime.load(package, threads=threads)

@@ -13,6 +13,7 @@ from contextlib import suppress
 from functools import cached_property
 from typing import Any, NamedTuple
 
+import numpy as np
 import polars as pl
 
 from varv.data.values import ExpectedColumn, column_of
@@ -20,19 +21,27 @@ from varv.features import FeatureEngine
 from varv.features.engine import Shared
 from varv.kernel.clock import Clock, Instant
 from varv.kernel.columns import TIME
-from varv.kernel.errors import InvalidInput, StorageFull
-from varv.kernel.ids import ModelName
+from varv.kernel.errors import FailedPrecondition, InvalidInput, NotFound, StorageFull, Unavailable
+from varv.kernel.ids import ModelName, Version
+from varv.kernel.secret import Secret
+from varv.registry import n_rows
 from varv.serving.blocks import FeatureRows, RequestRows, layout_of
 from varv.serving.capture import CaptureLog
+from varv.serving.checks import checked
 from varv.serving.dataplane import DataPlane, InForce
+from varv.serving.explaining import MOST_ROWS as MOST_EXPLAINED
+from varv.serving.explaining import Explanation, explained
+from varv.serving.keeping import Keeping
 from varv.serving.plain import Unplanned
 from varv.serving.plan import RequestPlan, joined
 from varv.serving.prediction_log import Recorder
 from varv.serving.schema import RequestSchema, generated_keys
-from varv.serving.scored import Scored
+from varv.serving.scored import NOTHING, Flagged, Mask, Scored, part_of
 from varv.serving.scores import GROUP, Scores, answer_schema
 from varv.tasks import OutputTensor, Task
 
+NAMED = "named"
+"""The arm of an answer by a version that was asked for by its number."""
 _SLICE = 256
 """Rows that are worked on in one go: whoever else wants the interpreter gets it in between."""
 
@@ -43,6 +52,8 @@ class Answers(NamedTuple):
     keys: Sequence[str]
     versions: Sequence[int]
     arms: Sequence[str]
+    """``"champion"`` or ``"candidate"``, or how a row was answered otherwise (`policy.Mark`); `NAMED` where a
+    version was asked for."""
     scores: Scores
     """Shape (n, width); NaN where a version has none."""
     epoch: int
@@ -50,7 +61,9 @@ class Answers(NamedTuple):
     share: float
     """With which the candidate was to answer."""
     captured: bool
-    """Whether they are on record; if not, they are known to nobody but the caller."""
+    """Whether all of them are on record; those that are not are known to nobody but the caller."""
+    flagged: Flagged = NOTHING
+    """Values of the request that broke a check, by column."""
 
     @property
     def n_rows(self) -> int:
@@ -63,6 +76,8 @@ class Ready(NamedTuple):
 
     plan: RequestPlan
     rows: RequestRows
+    flagged: Flagged = NOTHING
+    """Values that broke a check, by column."""
 
 
 class Answering:
@@ -82,6 +97,8 @@ class Answering:
         The most rows of one request.
     capture_required
         Whether a request that the disk has no room to capture is refused rather than answered without.
+    secret
+        The key of the digests that are kept in the place of texts, where that is declared.
     """
 
     def __init__(
@@ -95,6 +112,7 @@ class Answering:
         nullable: frozenset[str] = frozenset(),
         max_rows: int = 10_000,
         capture_required: bool = False,
+        secret: Secret | None = None,
     ) -> None:
         self._schema = schema
         self._features = features
@@ -104,8 +122,10 @@ class Answering:
         self._nullable = nullable
         self.max_rows = max_rows
         self._capture_required = capture_required
+        self._checks = schema.serving.checks
         self._layout = layout_of(schema)
         self._recorder = Recorder(schema.model, self._layout)
+        self._keeping = Keeping(schema.serving.log, self._layout, schema.model, secret)
         # One pair, replaced as a whole: threads ask too, and none must get the plan of another table.
         self._plan: tuple[InForce | None, RequestPlan | None] = None, None
         self._counting = threading.Lock()
@@ -126,6 +146,17 @@ class Answering:
         """The versions that the routing table in force needs; none before the first champion."""
         table = self._dataplane.table
         return () if table is None else tuple(sorted(table.versions))
+
+    @property
+    def waits(self) -> bool:
+        """Whether another process or machine answers for a version in force, so that a call may take long."""
+        return self._dataplane.in_force.waits
+
+    @property
+    def has_fallback(self) -> bool:
+        """Whether something is declared that answers where the champion cannot."""
+        degrading = self._dataplane.in_force.degrading
+        return degrading is not None and degrading.has_fallback
 
     @property
     def generated_key(self) -> str | None:
@@ -178,12 +209,21 @@ class Answering:
             return self.answer_generally(columns, request_id)
 
     def ready(self, columns: Mapping[str, Sequence[Any]], request_id: str) -> Ready | None:
-        """Return a request that `answer_together` can answer, None if only `answer_generally` can."""
+        """Return a request that `answer_together` can answer, None if only `answer_generally` can.
+
+        Raises
+        ------
+        InvalidInput
+            If a value breaks a check that refuses the request.
+        """
         plan = self._planned()
         if plan is None:
             return None
+        flagged: Flagged = NOTHING
+        if self._checks:
+            columns, flagged = checked(self._checks, columns)
         try:
-            return Ready(plan, plan.read(columns, request_id, self.max_rows))
+            return Ready(plan, plan.read(columns, request_id, self.max_rows), flagged)
         except Unplanned:
             return None
 
@@ -199,24 +239,101 @@ class Answering:
         if any(one.plan is not plan for one in several):
             return [answer for one in several for answer in self.answer_together([one])]
         now, rows = self._clock.now(), joined([one.rows for one in several])
-        features, said = plan.answer(rows, now)
-        captured = self._capture(now, rows, features, said)
-        told = answers_of(rows.keys, said, captured=captured)
-        return [told] if len(several) == 1 else _apart(told, [len(one.rows.keys) for one in several])
+        features, said = plan.answer(rows, now, stand_in=len(several) == 1)
+        if self._checks:
+            said.flagged = _flagged(several)
+        kept = self._keeping.chosen(plan.units(rows)) if self._keeping.share < 1.0 else None
+        captured = self._capture(now, rows, features, said, kept)
+        told = answers_of(rows.keys, said, captured=captured and (kept is None or bool(kept.all())))
+        if len(several) == 1:
+            return [told]
+        found = _apart(told, [len(one.rows.keys) for one in several])
+        return found if kept is None or not captured else _captured(found, kept)
+
+    def answer_by(self, version: int, columns: Mapping[str, Sequence[Any]], request_id: str) -> Answers:
+        """Return what a version in memory says, whatever the routing table has it do. It is a question about
+        the version and no request of the model's: it is not captured, and no statistic knows of it.
+
+        Raises
+        ------
+        NotFound
+            If the version is not in memory.
+        InvalidInput
+            As `answer` does.
+        UserCodeFailed
+            If it cannot score.
+        """
+        in_force = self._dataplane.in_force
+        if in_force.table is None or version not in in_force.versions:
+            raise NotFound("version", version, "is not in memory", hint="ask for one that is in force")
+        columns, flagged = checked(self._checks, columns)
+        requests = self._frame(columns, request_id, self._clock.now())
+        features = self._looked_up(requests)
+        scores = in_force.versions[version].scores(lambda signature: signature.feed(features))
+        keys, n = self._schema.keys(requests).to_list(), requests.height
+        return Answers(keys, [version] * n, [NAMED] * n, scores, in_force.table.epoch, 0.0, False, flagged)
+
+    def explain(
+        self, columns: Mapping[str, Sequence[Any]], request_id: str, version: int | None = None
+    ) -> Explanation:
+        """Return what a version says of rows, and what each of its features contributed. Like `answer_by`, it
+        is a question about the version: nothing is captured or counted.
+
+        Parameters
+        ----------
+        version
+            One in memory; the champion by default.
+
+        Raises
+        ------
+        InvalidInput
+            If there are too many rows, or one does not fit.
+        FailedPrecondition
+            If the version has no probe rows to compare with.
+        Unavailable, NotFound, UserCodeFailed
+            As `answer_by` does.
+        """
+        in_force = self._dataplane.in_force
+        table = in_force.table
+        if table is None:
+            raise Unavailable("model", self.model, "has no champion yet", hint="wait for the first training")
+        number = table.champion if version is None else version
+        warm = in_force.versions.get(number)
+        if warm is None:
+            raise NotFound("version", number, "is not in memory", hint="ask for one that is in force")
+        if not n_rows(warm.background):
+            hint = "register it again with rows to compare it on"
+            raise FailedPrecondition("version", number, "has no probe rows to compare with", hint=hint)
+        columns, _ = checked(self._checks, columns)
+        requests = self._frame(columns, request_id, self._clock.now())
+        if requests.height > MOST_EXPLAINED:
+            hint = f"send {MOST_EXPLAINED} at most: each is asked of the model a thousand times and more"
+            raise InvalidInput("request", "", f"has {requests.height} rows", hint=hint, reason="rows")
+        rows = warm.signature.feed(self._looked_up(requests))
+        names = tuple(column.name for column in warm.signature.columns)
+        keys = self._schema.keys(requests).to_list()
+        return Explanation(keys, Version(number), warm.asked(rows), names, explained(warm, rows))
 
     def answer_generally(self, columns: Mapping[str, Sequence[Any]], request_id: str) -> Answers:
         """Do what `answer` does by way of frames, whatever the request is."""
         now = self._clock.now()
+        columns, flagged = checked(self._checks, columns)
         requests = self._frame(columns, request_id, now)
-        event_time = self._schema.requests.event_time
-        parts = [self._features.lookup(part, at=event_time) for part in _sliced(requests)]
-        features = parts[0] if len(parts) == 1 else pl.concat(parts)
+        features = self._looked_up(requests)
         keys = self._schema.keys(requests)
         units = self._schema.units(requests, keys)
         said = self._dataplane.in_force.score(units, lambda signature: signature.feed(features))
+        said.flagged = flagged
         rows = self._layout.request_rows(requests, keys.to_list())
-        captured = self._capture(now, rows, self._layout.feature_rows(features), said)
-        return answers_of(rows.keys, said, captured=captured)
+        kept = self._keeping.chosen(units) if self._keeping.share < 1.0 else None
+        captured = self._capture(now, rows, self._layout.feature_rows(features), said, kept)
+        return answers_of(rows.keys, said, captured=captured and (kept is None or bool(kept.all())))
+
+    def _looked_up(self, requests: pl.DataFrame) -> pl.DataFrame:
+        """Return the features of requests."""
+        event_time = self._schema.requests.event_time
+        parts = [self._features.lookup(part, at=event_time) for part in _sliced(requests)]
+        return parts[0] if len(parts) == 1 else pl.concat(parts)
 
     def _planned(self) -> RequestPlan | None:
         """Return the plan of the versions in force, made when they change; None if they have none."""
@@ -273,8 +390,24 @@ class Answering:
         hint = f"the columns are {', '.join(self.columns)}"
         return InvalidInput("column", name[:80], "does not exist", hint=hint, reason="unknown")
 
-    def _capture(self, at: Instant, requests: RequestRows, features: FeatureRows, said: Scored) -> bool:
-        """Write the answers to the log, and return whether it took them."""
+    def _capture(
+        self, at: Instant, requests: RequestRows, features: FeatureRows, said: Scored, kept: Mask | None
+    ) -> bool:
+        """Write the answers to the log, and return whether it took them.
+
+        Parameters
+        ----------
+        kept
+            Which are to be written; None for all.
+        """
+        if kept is not None:
+            said.logged_share = self._keeping.share
+            if not kept.all():
+                places = np.flatnonzero(kept).tolist()
+                if not places:
+                    return True
+                requests, features, said = requests.taken(places), features.taken(places), said.taken(places)
+        requests = self._keeping.prepared(requests)
         try:
             lines = self._recorder.lines(at, requests, features, said)
             self._log.write_lines(self._recorder.head, lines)
@@ -290,8 +423,30 @@ class Answering:
 def answers_of(keys: Sequence[str], said: Scored, *, captured: bool) -> Answers:
     """Return what callers are told of rows with these keys."""
     table = said.table
-    told = said.versions, said.arms, said.served
-    return Answers(keys, *told, table.epoch, table.candidate_share, captured)
+    told = said.told_versions, said.told_arms, said.served
+    return Answers(keys, *told, table.epoch, table.candidate_share, captured, said.flagged)
+
+
+def _captured(answers: Sequence[Answers], kept: Mask) -> list[Answers]:
+    """Return answers to requests of which only some rows are kept."""
+    found: list[Answers] = []
+    start = 0
+    for one in answers:
+        end = start + one.n_rows
+        found.append(one._replace(captured=bool(kept[start:end].all())))
+        start = end
+    return found
+
+
+def _flagged(several: Sequence[Ready]) -> Flagged:
+    """Return the flagged values of requests, by their rows in the whole call."""
+    found: dict[str, list[int]] = {}
+    first = 0
+    for one in several:
+        for name, places in one.flagged.items():
+            found.setdefault(name, []).extend(first + place for place in places)
+        first += len(one.rows.keys)
+    return found
 
 
 def _apart(together: Answers, sizes: Sequence[int]) -> list[Answers]:
@@ -307,6 +462,7 @@ def _apart(together: Answers, sizes: Sequence[int]) -> list[Answers]:
                 versions=together.versions[rows],
                 arms=together.arms[rows],
                 scores=together.scores[rows],
+                flagged=part_of(together.flagged, rows),
             )
         )
     return found

@@ -23,7 +23,7 @@ from varv.kernel.columns import TIME
 from varv.kernel.ids import Version
 from varv.serving.routing import RoutingShare, RoutingTable
 from varv.serving.schema import RequestSchema
-from varv.serving.scored import Scored
+from varv.serving.scored import Otherwise, Scored
 
 Doubles = npt.NDArray[np.float64]
 Singles = npt.NDArray[np.float32]
@@ -45,6 +45,15 @@ class RequestRows(NamedTuple):
     wide: Mapping[str, Sequence[int | None]] = {}
     """Columns with whole numbers that a double does not hold."""
 
+    def taken(self, places: Sequence[int]) -> RequestRows:
+        """Return the rows at some places."""
+        return RequestRows(
+            [self.keys[place] for place in places],
+            self.numbers[places],
+            [[column[place] for place in places] for column in self.texts],
+            {name: [values[place] for place in places] for name, values in self.wide.items()},
+        )
+
     def part(self, rows: slice) -> RequestRows:
         """Return some of the rows."""
         return RequestRows(
@@ -61,6 +70,12 @@ class FeatureRows(NamedTuple):
     numbers: Singles
     """Shape (n, features), NaN where there is none."""
     texts: Texts
+
+    def taken(self, places: Sequence[int]) -> FeatureRows:
+        """Return the rows at some places."""
+        return FeatureRows(
+            self.numbers[places], [[column[place] for place in places] for column in self.texts]
+        )
 
     def part(self, rows: slice) -> FeatureRows:
         """Return some of the rows."""
@@ -132,6 +147,13 @@ class Block(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     former_scores: bytes = b""
     champion_ms: float | None = None
     candidate_ms: float | None = None
+    marks: Sequence[str] = ()
+    """How each request was answered where it was not by the version whose turn it was; see `Otherwise`."""
+    other_scores: bytes = b""
+    other_version: Version | None = None
+    flagged: Mapping[str, Sequence[int]] = {}
+    logged_share: float | None = None
+    """The share of requests that are kept, where not all are."""
 
     @property
     def doubles(self) -> Doubles:
@@ -151,6 +173,11 @@ class Block(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
             self._scores(self.former_scores) if self.former_scores else None,
             self.champion_ms,
             self.candidate_ms,
+            Otherwise(self.marks, self._scores(self.other_scores), self.other_version)
+            if self.marks
+            else None,
+            self.flagged,
+            self.logged_share,
         )
 
     @property
@@ -191,7 +218,7 @@ def block_of(
     layout
         How they lie in it.
     """
-    table, numbers = said.table, requests.numbers
+    table, numbers, other = said.table, requests.numbers, said.otherwise
     return Block(
         layout=layout.digest,
         at=at,
@@ -214,4 +241,9 @@ def block_of(
         former_scores=b"" if said.former is None else said.former.tobytes(),
         champion_ms=said.champion_ms,
         candidate_ms=said.candidate_ms,
+        marks=() if other is None else other.marks,
+        other_scores=b"" if other is None else other.scores.tobytes(),
+        other_version=None if other is None else other.version,
+        flagged=said.flagged,
+        logged_share=said.logged_share,
     )

@@ -11,10 +11,43 @@ from varv.kernel.blobs import Blobs
 from varv.kernel.codec import Digest
 from varv.kernel.errors import NotFound
 from varv.kernel.ids import ModelName, Version
-from varv.registry import Runtimes, open_package
+from varv.registry import Package, Runtimes, open_package
 from varv.serving.dataplane import DataPlane
+from varv.serving.policy import ServingPolicy
+from varv.serving.residence import Residence
 from varv.serving.routing import RoutingTable
 from varv.tasks import Task, task_of
+
+
+class Reserves:
+    """The champions before, of models that are to keep theirs in memory."""
+
+    def __init__(self) -> None:
+        self._held: dict[ModelName, Version | None] = {}
+
+    def keep(self, model: ModelName, version: Version | None) -> None:
+        """Keep that of a model from now on."""
+        self._held[model] = version
+
+    def of(self, model: ModelName) -> Version | None:
+        """Return the version that a model has in reserve."""
+        return self._held.get(model)
+
+    def models(self) -> list[ModelName]:
+        """Return the models that keep theirs."""
+        return sorted(self._held)
+
+    def changed(self, model: ModelName, before: RoutingTable | None, table: RoutingTable) -> bool:
+        """Take note of a table that has taken the place of another, and return whether the model has another
+        version in reserve now.
+
+        One that comes back leaves nobody in reserve: what it replaces was not good enough.
+        """
+        if model not in self._held or before is None or before.champion == table.champion:
+            return False
+        returns = table.champion == self._held[model]
+        self._held[model] = None if returns else before.champion
+        return True
 
 
 class DataPlanes:
@@ -29,17 +62,36 @@ class DataPlanes:
     timer
         Reads seconds, to measure how long each version takes; None for a replay, whose answers must not
         depend on the machine.
+    most_bytes
+        What the models of all of them may take in memory; None for no bound.
     """
 
-    def __init__(self, runtimes: Runtimes, blobs: Blobs, timer: Callable[[], float] | None = None) -> None:
+    def __init__(
+        self,
+        runtimes: Runtimes,
+        blobs: Blobs,
+        timer: Callable[[], float] | None = None,
+        most_bytes: int | None = None,
+    ) -> None:
+        self._residence = Residence(most_bytes)
         self._runtimes = runtimes
         self._blobs = blobs
         self._timer = timer
         self._planes: dict[ModelName, DataPlane] = {}
+        self._reserves = Reserves()
 
-    def add(self, model: ModelName, task: Task) -> DataPlane:
-        """Return the data plane of a model, made if it is not there."""
-        return self._planes.setdefault(model, DataPlane(task, self._runtimes, self._timer))
+    def add(self, model: ModelName, task: Task, policy: ServingPolicy | None = None) -> DataPlane:
+        """Return the data plane of a model, made if it is not there.
+
+        Parameters
+        ----------
+        policy
+            How the model is served, if that is known by now.
+        """
+        plane = self._planes.setdefault(model, DataPlane(task, self._runtimes, self._timer, self._residence))
+        if policy is not None:
+            plane.serve_by(policy)
+        return plane
 
     def plane(self, model: ModelName) -> DataPlane:
         """Return the data plane of a model.
@@ -57,16 +109,33 @@ class DataPlanes:
         """Bring a version into memory."""
         plane = self._planes.get(model)
         if plane is None or version not in plane.warm_versions:
-            opened = open_package(self._blobs.get(package))
-            self.add(model, task_of(opened.task)).warm(version, opened)
+
+            def read() -> Package:
+                return open_package(self._blobs.get(package))
+
+            opened = read()
+            self.add(model, task_of(opened.task)).warm(version, opened, read)
 
     def apply(self, model: ModelName, table: RoutingTable) -> int:
         """Put a table in force and return its epoch."""
-        return self.plane(model).swap(table)
+        plane, held = self.plane(model), self._reserves.of(model)
+        before = plane.table
+        epoch = plane.swap(table)
+        if self._reserves.changed(model, before, table):
+            plane.reserve(self._reserves.of(model))
+            if held is not None and held not in table.versions:
+                plane.unload(held)
+        return epoch
 
     def unload(self, model: ModelName, version: Version) -> None:
-        """Let a version go."""
-        self.plane(model).unload(version)
+        """Let a version go, unless it is kept in reserve."""
+        if version != self._reserves.of(model):
+            self.plane(model).unload(version)
+
+    def reserve(self, model: ModelName, version: Version | None) -> None:
+        """Keep the champion before of a model from now on."""
+        self._reserves.keep(model, version)
+        self.plane(model).reserve(version)
 
 
 class LocalFleet:
@@ -101,6 +170,10 @@ class LocalFleet:
     def unload(self, model: ModelName, version: Version) -> None:
         """Let a version go."""
         self._planes.unload(model, version)
+
+    def reserve(self, model: ModelName, version: Version | None) -> None:
+        """Keep the champion before of a model from now on."""
+        self._planes.reserve(model, version)
 
     def restore(self) -> None:
         """Observe all that is stored."""

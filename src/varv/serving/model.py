@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
+
+import msgspec
 
 from varv.kernel.clock import Instant, iso
 from varv.kernel.codec import Digest, Event, event
@@ -22,6 +25,21 @@ class RoutingChanged(Event, frozen=True, kw_only=True):
         """Return one line on what this event states."""
         shares = ", ".join(f"v{part.version} {percent(part.share)}" for part in self.table.shares)
         return f"epoch {self.table.epoch}: {shares}"
+
+
+_WORDS = {
+    "fallback": "by the champion before",
+    "cached": "by what was said before",
+    "default": "by the declared default",
+    "abstained": "held back",
+}
+
+
+def otherwise_in_words(counts: Mapping[str, int]) -> list[tuple[str, int]]:
+    """Return how requests were answered that were not answered by the version whose turn it was, in words,
+    and how many there were.
+    """
+    return [(_WORDS.get(mark, mark), n) for mark, n in sorted(counts.items()) if n]
 
 
 def _without_digest(fields: dict[str, Any]) -> dict[str, Any]:
@@ -44,10 +62,13 @@ class RequestsServed(Event, frozen=True, kw_only=True):
     first: Instant | None = None
     """When the earliest of them was made; None in older entries."""
     last: Instant | None = None
+    n_otherwise: dict[str, int] = msgspec.field(default_factory=dict)
+    """Of them, those that were not answered by the version whose turn it was, by how they were."""
 
     def line(self) -> str:
         """Return one line on what this event states."""
-        return f"{count(self.n_requests)} requests of {self.segment}"
+        otherwise = "".join(f", {count(n)} {words}" for words, n in otherwise_in_words(self.n_otherwise))
+        return f"{count(self.n_requests)} requests of {self.segment}{otherwise}"
 
 
 @event("serving.requests_compacted")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from array import array
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from itertools import chain
 from typing import Any
 
@@ -74,6 +75,10 @@ class RequestPlan:
         self._feeds: dict[int, Feed] = {}
         for warm in in_force.needed:
             self._feeds[id(warm.signature)] = feed_of(warm.signature, layout)
+        if (reserve := in_force.in_reserve) is not None:
+            # A feature that only it reads may not be there any more; then the general way says so.
+            with suppress(Unplanned):
+                self._feeds[id(reserve.signature)] = feed_of(reserve.signature, layout)
 
     def read(self, columns: Mapping[str, Sequence[Any]], request_id: str, most_rows: int) -> RequestRows:
         """Return requests as plain arrays.
@@ -111,17 +116,26 @@ class RequestPlan:
         numbers = self._doubles(given, n)
         return RequestRows(self._key.read(numbers, texts), numbers, texts)
 
-    def answer(self, requests: RequestRows, at: Instant) -> tuple[FeatureRows, Scored]:
-        """Return the features of requests that are made at an instant, and what is said of them; it raises as
-        `DataPlane.score` does.
+    def answer(
+        self, requests: RequestRows, at: Instant, *, stand_in: bool = True
+    ) -> tuple[FeatureRows, Scored]:
+        """Return the features of requests that are made at an instant, and what is said of them; `stand_in`
+        and what it raises are those of `InForce.score`.
         """
         features = FeatureRows(*self._program.compute(requests, at))
-        units = requests.keys if self._unit is None else self._unit.read(requests.numbers, requests.texts)
+        units = self.units(requests)
 
         def fed(signature: Signature) -> Rows:
-            return self._feeds[id(signature)](requests, features)
+            feed = self._feeds.get(id(signature))
+            if feed is None:
+                raise Unplanned
+            return feed(requests, features)
 
-        return features, self.in_force.score(units, fed)
+        return features, self.in_force.score(units, fed, stand_in=stand_in)
+
+    def units(self, requests: RequestRows) -> Sequence[str]:
+        """Return the unit of randomisation of each request."""
+        return requests.keys if self._unit is None else self._unit.read(requests.numbers, requests.texts)
 
     def _read_matrix(self, columns: MatrixColumns, request_id: str, most_rows: int) -> RequestRows:
         values = columns.values_together

@@ -27,6 +27,17 @@ class Fleet(Protocol):
         """Let a version go once its last request has left."""
         ...
 
+    def reserve(self, model: ModelName, version: Version | None) -> None:
+        """Keep the champion before of a model from now on, to answer where its champion cannot: each time
+        that another version leads, the one before stays in memory though it is unloaded.
+
+        Parameters
+        ----------
+        version
+            That was champion before, and is warm; None if none was.
+        """
+        ...
+
     def restore(self) -> None:
         """Let features be brought up to what the ledger holds; from then on `rows_known` keeps them there."""
         ...

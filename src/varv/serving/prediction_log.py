@@ -188,8 +188,13 @@ def _answers(schema: RequestSchema, blocks: Sequence[Block]) -> Iterator[pl.Data
     for _, group in groupby(blocks, key=_answered_by):
         several = list(group)
         joined = {name: b"".join(getattr(block, name) for block in several) for name in _JOINED}
-        n_rows = sum(block.n_rows for block in several)
-        together = msgspec.structs.replace(several[0], n_rows=n_rows, **joined)
+        together = msgspec.structs.replace(
+            several[0],
+            n_rows=sum(block.n_rows for block in several),
+            marks=[mark for block in several for mark in block.marks],
+            flagged=_flagged(several),
+            **joined,
+        )
         answers = answers_frame(schema.task, together.said)
         for name in ("champion_ms", "candidate_ms"):
             of_each = [getattr(block, name) for block in several]
@@ -203,11 +208,27 @@ def _answers(schema: RequestSchema, blocks: Sequence[Block]) -> Iterator[pl.Data
         yield answers
 
 
-_JOINED = ("coins", "champion_scores", "candidate_scores", "former_scores")
+_JOINED = ("coins", "champion_scores", "candidate_scores", "former_scores", "other_scores")
+
+
+def _flagged(several: Sequence[Block]) -> dict[str, list[int]]:
+    """Return the flagged rows of blocks, counted over all of them."""
+    found: dict[str, list[int]] = {}
+    first = 0
+    for block in several:
+        for name, places in block.flagged.items():
+            found.setdefault(name, []).extend(first + place for place in places)
+        first += block.n_rows
+    return found
 
 
 def _answered_by(block: Block) -> tuple[Any, ...]:
-    said_along = bool(block.candidate_scores), bool(block.former_scores)
+    said_along = (
+        bool(block.candidate_scores),
+        bool(block.former_scores),
+        bool(block.marks),
+        block.other_version,
+    )
     return block.epoch, block.champion, block.candidate, block.former, block.share, *said_along
 
 

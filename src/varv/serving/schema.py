@@ -6,7 +6,7 @@ it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import polars as pl
@@ -16,6 +16,7 @@ from varv.data.identity import keys_of
 from varv.data.values import ExpectedColumn
 from varv.features import FeatureSet
 from varv.kernel.ids import ModelName
+from varv.serving.policy import ServingPolicy
 from varv.serving.scores import GROUP
 from varv.tasks import Task
 
@@ -38,6 +39,8 @@ class RequestSchema:
         The request column whose values keep their arm during a rollout; None for the request's key.
     optional
         Columns that features need and a request need not bring, since callers of before do not.
+    serving
+        What is checked, and what is answered when the model cannot.
     """
 
     model: ModelName
@@ -46,6 +49,7 @@ class RequestSchema:
     task: Task
     unit: str | None = None
     optional: frozenset[str] = frozenset()
+    serving: ServingPolicy = field(default_factory=ServingPolicy)
 
     @cached_property
     def types(self) -> dict[str, pl.DataType]:

@@ -32,6 +32,9 @@ PLAIN: dict[str, pl.DataType] = {
     "former": pl.Int32(),
     "champion_ms": pl.Float32(),
     "candidate_ms": pl.Float32(),
+    "answered_by": pl.String(),
+    "flagged": pl.String(),
+    "logged_share": pl.Float64(),
 }
 """Columns of an answer beside the scores."""
 GROUP = "group"
@@ -47,11 +50,15 @@ def answer_schema(task: Task) -> dict[str, pl.DataType]:
     assignment probability of every answer is on record. ``coin`` is what was tossed for the request's unit,
     null while there is no candidate: below ``share`` the candidate is to answer. ``champion_ms`` and
     ``candidate_ms`` are how long scoring took, on the first row of a call and only where it is measured.
-    ``former`` is the champion before, in the probation of the present one. ``group`` is there only if the
-    task has one: it is what the request's column says, and no version's answer.
+    ``former`` is the champion before, in the probation of the present one. ``answered_by`` is null where the
+    version whose turn it was answered, else how the request was answered (`policy.Mark`), with the number of
+    the version that did, ``fallback:3``; ``flagged`` names the columns whose value broke a check;
+    ``logged_share`` is the probability with which the request was to be kept, null for all. ``group`` is
+    there only if the task has one: it is what the request's column says, and no version's answer.
     """
     found: dict[str, pl.DataType] = {}
-    for name in ("version", "arm", "share", "coin", "epoch", *ROLES, "champion_ms", "candidate_ms"):
+    last = ("champion_ms", "candidate_ms", "answered_by", "flagged", "logged_share")
+    for name in ("version", "arm", "share", "coin", "epoch", *ROLES, *last):
         if name in ROLES:
             version = name.removesuffix("_score")
             if version in PLAIN:

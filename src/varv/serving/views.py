@@ -48,6 +48,8 @@ class RoutingView(msgspec.Struct):
     """By model, where its predictions are."""
     n_requests: dict[str, dict[str, int]] = {}
     n_uncaptured: dict[str, int] = {}
+    n_otherwise: dict[str, dict[str, int]] = {}
+    """By model, how many requests were not answered by the version whose turn it was, by how they were."""
     backfilled: dict[str, dict[str, list[Backfilled]]] = {}
     """By model and segment, where features are that were computed later."""
     gone: dict[str, Gone] = {}
@@ -80,6 +82,9 @@ class RoutingView(msgspec.Struct):
             counts = self.n_requests.setdefault(event.model, {})
             for version, n in event.n_by_version.items():
                 counts[version] = counts.get(version, 0) + n
+            for mark, n in event.n_otherwise.items():
+                otherwise = self.n_otherwise.setdefault(event.model, {})
+                otherwise[mark] = otherwise.get(mark, 0) + n
             self._count(event, entry.at)
         elif isinstance(event, RequestsCompacted):
             made = Compacted(file=event.file, segments=event.segments)

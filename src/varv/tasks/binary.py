@@ -126,6 +126,11 @@ class Binary(Task):
         p = self._scores(predicted)
         return (p >= 0) & (p <= 1)
 
+    def confidence(self, predicted: Array) -> Numbers:
+        """Return the probability of the likelier value, from .5 to 1."""
+        p = self._scores(predicted)
+        return np.maximum(p, 1.0 - p)
+
     def promised(self, predicted: Array) -> Numbers:
         """Return the entropy of each probability, in nats."""
         return promised_losses(self._scores(predicted))

@@ -181,6 +181,12 @@ class Task(ABC):
             If `predicted` is not of shape (n, width).
         """
 
+    def confidence(self, predicted: Array) -> Numbers | None:
+        """Return how sure each prediction is of itself, from 0 to 1, shape (n,); None if predictions of this
+        task do not say.
+        """
+        return None
+
     def promised(self, predicted: Array) -> Numbers | None:
         """Return the default loss that each row expects of itself if the prediction is right, shape (n,)."""
         return None

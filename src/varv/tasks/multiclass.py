@@ -168,6 +168,10 @@ class Multiclass(Task):
         """Whether each row holds probabilities that add up to 1."""
         return are_distributions(self.matrix(predicted))
 
+    def confidence(self, predicted: Array) -> Numbers:
+        """Return the highest probability of each row."""
+        return self.matrix(predicted).max(axis=1)
+
     def promised(self, predicted: Array) -> Numbers:
         """Return the entropy of each row, in nats."""
         return class_promised_losses(self.matrix(predicted))
@@ -201,10 +205,14 @@ class Multiclass(Task):
             OutputTensor(
                 "probabilities", "FP32", lambda predicted: predicted.ravel().tolist(), (self.width,)
             ),
-            OutputTensor(
-                "label", "BYTES", lambda predicted: [self.outputs[k] for k in predicted.argmax(axis=1)]
-            ),
+            OutputTensor("label", "BYTES", self._labels),
         )
+
+    def _labels(self, predicted: Array) -> list[str]:
+        """Return the likeliest class of each row, and an empty text where there is no prediction."""
+        if not np.isnan(predicted).any():
+            return [self.outputs[k] for k in predicted.argmax(axis=1)]
+        return ["" if np.isnan(row).any() else self.outputs[int(row.argmax())] for row in predicted]
 
     def plain(self, predicted: Array) -> list[Any]:
         """Return the probability of each class by its name; a list would leave the order to be known."""

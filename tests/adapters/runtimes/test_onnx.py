@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
 import numpy as np
@@ -17,7 +18,9 @@ from tests.training.samples import given, opened
 
 from varv.adapters.runtimes import installed_runtimes
 from varv.adapters.runtimes.onnx import MOST_FILES, OnnxRuntime
+from varv.adapters.runtimes.ort_file import write_ort
 from varv.kernel.errors import Corrupt, FailedPrecondition
+from varv.registry import Surroundings
 from varv.serving import DataPlane
 from varv.tasks import task_of
 
@@ -82,25 +85,47 @@ def test_a_large_model_lies_in_one_file_and_says_the_same(package, tmp_path, lar
     rows = package.probe_rows()
     expected = OnnxRuntime().load(package).predict(rows)
     for _ in range(2):
-        assert np.array_equal(OnnxRuntime().load_mapped(package, folder).predict(rows), expected)
+        assert np.array_equal(
+            OnnxRuntime().load_in(package, Surroundings(mapped=folder)).predict(rows), expected
+        )
         [path] = folder.iterdir()
         assert path.suffix == ".ort"
     assert folder.stat().st_mode & 0o077 == 0
 
 
+def test_workers_that_load_a_model_at_the_same_time_make_one_file(package, tmp_path, large, monkeypatch):
+    made = []
+
+    def counted(onnx, file):
+        made.append(file)
+        write_ort(onnx, file)
+
+    monkeypatch.setattr("varv.adapters.runtimes.onnx.write_ort", counted)
+    # Each opens the folder for itself, as processes do.
+    with ThreadPoolExecutor(3) as workers:
+        list(workers.map(lambda _: OnnxRuntime().load_in(package, Surroundings(mapped=tmp_path)), range(3)))
+    assert len(made) == 1
+
+
+def test_a_file_that_cannot_be_made_says_why(tmp_path):
+    with pytest.raises(Corrupt, match=r"cannot be written in the form of the runtime .*INVALID_PROTOBUF"):
+        write_ort(b"not a model", tmp_path / "model.ort")
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_small_model_is_not_written(package, tmp_path):
-    OnnxRuntime().load_mapped(package, tmp_path / "runtimes")
+    OnnxRuntime().load_in(package, Surroundings(mapped=tmp_path / "runtimes"))
     assert not (tmp_path / "runtimes").exists()
 
 
 @pytest.mark.parametrize("left", [b"", b"not the engine's"])
 def test_a_file_that_is_broken_is_made_again(package, tmp_path, large, left):
-    OnnxRuntime().load_mapped(package, tmp_path)
+    OnnxRuntime().load_in(package, Surroundings(mapped=tmp_path))
     [path] = tmp_path.iterdir()
     path.write_bytes(left)
     rows = package.probe_rows()
-    assert OnnxRuntime().load_mapped(package, tmp_path).predict(rows).shape == (32, 1)
-    OnnxRuntime().load_mapped(package, tmp_path)
+    assert OnnxRuntime().load_in(package, Surroundings(mapped=tmp_path)).predict(rows).shape == (32, 1)
+    OnnxRuntime().load_in(package, Surroundings(mapped=tmp_path))
     assert path.stat().st_size > 100
 
 
@@ -108,7 +133,7 @@ def test_of_files_that_nobody_asks_for_the_oldest_go(package, tmp_path, large):
     for number in range(20):
         (tmp_path / f"{number}.ort").write_bytes(b"old")
         os.utime(tmp_path / f"{number}.ort", (number, number))
-    OnnxRuntime().load_mapped(package, tmp_path)
+    OnnxRuntime().load_in(package, Surroundings(mapped=tmp_path))
     left = {path.stem for path in tmp_path.iterdir()}
     assert len(left) == MOST_FILES
     assert {str(number) for number in range(5, 20)} <= left
@@ -120,5 +145,5 @@ def test_without_room_for_the_file_a_large_model_is_in_memory(package, tmp_path,
 
     monkeypatch.setattr("pathlib.Path.replace", full)
     rows = package.probe_rows()
-    assert OnnxRuntime().load_mapped(package, tmp_path).predict(rows).shape == (32, 1)
+    assert OnnxRuntime().load_in(package, Surroundings(mapped=tmp_path)).predict(rows).shape == (32, 1)
     assert not list(tmp_path.iterdir())

@@ -3,7 +3,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 from open_inference.openapi.client import OpenInferenceClient
-from open_inference.openapi.errors import BadRequestError
+from open_inference.openapi.core.api_error import ApiError
 from open_inference.openapi.types import InferenceRequest, RequestInput
 from tests.fronts.asking import asking
 from tests.home.live_home import NOW, REQUEST
@@ -200,8 +200,10 @@ def test_the_reference_client_of_the_protocol_is_answered(client):
         == invoke(client, {"dataframe_records": [RECORD]}).json()["predictions"]
     )
     assert made.read_model_version_metadata("late-parcel", "1").versions == ["1"]
-    with pytest.raises(BadRequestError, match="leave the version out"):
-        made.model_version_infer("late-parcel", "1", request=InferenceRequest(inputs=inputs))
+    named = made.model_version_infer("late-parcel", "1", request=InferenceRequest(inputs=inputs))
+    assert named.outputs[0].data == answer.outputs[0].data
+    with pytest.raises(ApiError, match="is not served"):
+        made.model_version_infer("late-parcel", "9", request=InferenceRequest(inputs=inputs))
 
 
 def test_a_body_that_does_not_say_what_it_is_is_taken_for_json(client):

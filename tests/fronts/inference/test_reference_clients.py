@@ -99,8 +99,17 @@ def test_the_client_reads_our_errors(place):
             client.infer("ranking", inputs_of(triton, 1, binary=True)[:1])
         with pytest.raises(InferenceServerException, match="is not served here"):
             client.infer("other", inputs_of(triton, 1, binary=True))
-        with pytest.raises(InferenceServerException, match="not the caller's to choose"):
-            client.infer("binary", inputs_of(triton, 1, binary=True), model_version="1")
+        with pytest.raises(InferenceServerException, match="is not served"):
+            client.infer("binary", inputs_of(triton, 1, binary=True), model_version="9")
+
+
+def test_a_version_that_is_named_answers_and_is_not_captured(place):
+    with triton.InferenceServerClient(place) as client:
+        found = client.infer("binary", inputs_of(triton, 2, binary=True), model_version="1")
+    assert found.as_numpy("probability").tolist() == [0.25, 0.25]
+    told = found.get_response()
+    assert (told["model_version"], told["parameters"]["arm"]) == ("1", "named")
+    assert told["parameters"]["captured"] is False
 
 
 def test_the_asynchronous_client_is_answered_too(place):

@@ -4,10 +4,8 @@ They are entry points of the group ``varv.runtimes``, as everybody else's are. `
 training, which checks packages with them, and to serving, which answers with them.
 """
 
-from pathlib import Path
-
 from varv.kernel.plugins import Plugins
-from varv.registry.ports import Runtime, Runtimes
+from varv.registry.ports import Loader, Runtime, Runtimes, Surroundings
 
 GROUP = "varv.runtimes"
 OURS = {
@@ -19,16 +17,18 @@ OURS = {
 }
 
 
-def installed_runtimes(mapped: Path | None = None) -> Runtimes:
+def installed_runtimes(around: Surroundings | None = None, apart: Loader | None = None) -> Runtimes:
     """Return every runtime there is, ours and others'.
 
     Parameters
     ----------
-    mapped
-        Where what processes share of large models lies; None where nothing is shared.
+    around
+        What there is where they load packages; on the processor, with nothing shared, by default.
+    apart
+        Where packages are loaded whose runtime runs their code; here if None.
     """
     plugins: Plugins[type[Runtime]] = Plugins(GROUP, "runtime", OURS, _is_runtime)
-    return Runtimes(plugins, mapped)
+    return Runtimes(plugins, around, apart)
 
 
 def _is_runtime(found: object) -> bool:

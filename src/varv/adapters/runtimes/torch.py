@@ -12,14 +12,16 @@ import json
 import re
 import warnings
 import zipfile
+from importlib import import_module
 from typing import Any, ClassVar
 
 import numpy as np
 
 from varv.adapters.runtimes.answers import as_predictions
+from varv.adapters.runtimes.devices import no_gpu
 from varv.kernel.errors import Corrupt, InvalidInput
 from varv.kernel.plugins import required
-from varv.registry import Package, Rows, n_rows
+from varv.registry import Package, Rows, Surroundings, n_rows
 
 _PLAIN = re.compile(
     r"[^/]+/(archive_format|archive_version|byteorder|\.data/version|models/model\.json"
@@ -30,28 +32,48 @@ _PLAIN = re.compile(
 
 
 class TorchRuntime:
-    """Loads packages into PyTorch, on the processor."""
+    """Loads packages into PyTorch, on the processor or a GPU."""
 
     runs_code: ClassVar[bool] = True
 
     def load(self, package: Package, *, threads: int = 1) -> TorchModel:
-        """Bring a package into memory; raises `Corrupt` if it holds a pickle, or PyTorch refuses it.
+        """Bring a package into memory, on the processor; raises `Corrupt` if it holds a pickle, or PyTorch
+        refuses it.
+        """
+        return self.load_in(package, Surroundings(), threads=threads)
+
+    def load_in(self, package: Package, around: Surroundings, *, threads: int = 1) -> TorchModel:
+        """Bring a package into memory, on a GPU if that is asked for.
 
         The threads are those of the process: PyTorch knows no others.
+
+        Raises
+        ------
+        Corrupt
+            If it holds a pickle, or PyTorch refuses it.
+        FailedPrecondition
+            If PyTorch is not installed, or a GPU is asked for and there is none that it can use.
         """
         torch = required("torch", kind="runtime", name="torch", extra="torch")
+        on_gpu = around.device != "cpu" and torch.cuda.is_available()
+        if around.device == "cuda" and not on_gpu:
+            raise no_gpu("torch", "install PyTorch with CUDA")
+        device = "cuda" if on_gpu else "cpu"
         data = package.file("model.pt2")
         try:
             _require_plain(data)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                module = torch.export.load(io.BytesIO(data)).module()
+                program = torch.export.load(io.BytesIO(data))
+                if on_gpu:
+                    program = import_module("torch.export.passes").move_to_device_pass(program, device)
+                module = program.module()
         except Corrupt:
             raise
         except Exception as error:
             # Its deserializer raises whatever it stumbles over.
             raise Corrupt("package", "torch", "is refused by the runtime", why=str(error)[:200]) from error
-        return TorchModel(torch, module, package.width)
+        return TorchModel(torch, module, package.width, device)
 
 
 class TorchModel:
@@ -65,10 +87,13 @@ class TorchModel:
         The program.
     width
         How many numbers a prediction has.
+    device
+        Where it computes.
     """
 
-    def __init__(self, torch: Any, module: Any, width: int) -> None:
+    def __init__(self, torch: Any, module: Any, width: int, device: str) -> None:
         self._torch = torch
+        self._device = device
         self._module = module
         self._width = width
 
@@ -79,7 +104,8 @@ class TorchModel:
         if not n_rows(rows):
             return np.empty((0, self._width), dtype=np.float32)
         with self._torch.no_grad():
-            found = self._module(self._torch.from_numpy(np.ascontiguousarray(rows))).numpy()
+            given = self._torch.from_numpy(np.ascontiguousarray(rows)).to(self._device)
+            found = self._module(given).cpu().numpy()
         return as_predictions(found, len(rows), self._width)
 
 

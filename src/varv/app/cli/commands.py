@@ -28,6 +28,7 @@ MODULES = {
     "register": "telling",
     "cancel": "telling",
     "token": "tokens",
+    "export": "exporting",
 }
 """Where each command is; only that is imported, since dataframes and servers take their time."""
 

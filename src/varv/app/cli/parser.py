@@ -268,6 +268,32 @@ def _add_reading(add: Any) -> None:
     anew = "begin checkpoints anew where they or their key are lost, and nothing else is wrong"
     verify.add_argument("--sign-anew", action="store_true", help=anew)
     add("doctor", "check this machine and its settings", _DOCTOR)
+    _add_export(add("export", "write a gateway's configuration", _EXPORT))
+
+
+def _add_export(export: argparse.ArgumentParser) -> None:
+    export.add_argument("target", choices=["envoy", "kong", "gateway-api", "istio"], help="which gateway")
+    export.add_argument(
+        "--upstream",
+        metavar="PLACE",
+        action="append",
+        default=[],
+        help="a data plane: HOST:PORT, https://HOST:PORT, with =WEIGHT beside others (that of the settings)",
+    )
+    export.add_argument("--grpc-port", type=int, help="port of the upstreams for gRPC (none)")
+    export.add_argument(
+        "--hostname", metavar="NAME", action="append", default=[], help="by which callers call it (any)"
+    )
+    export.add_argument(
+        "--timeout", metavar="SECONDS", type=int, default=30, help="how long callers wait (30)"
+    )
+    export.add_argument("--listen", metavar="PORT", type=int, default=8080, help="Envoy's own port (8080)")
+    export.add_argument("--gateway", metavar="NAME", default="varv", help="Kubernetes' gateway (varv)")
+    export.add_argument("--namespace", metavar="NAME", default="", help="Kubernetes' namespace")
+    export.add_argument(
+        "--authority", metavar="FILE", default="", help="who vouches for upstreams over TLS (the system's)"
+    )
+    export.add_argument("--to", metavar="FILE", default="", help="where to write (standard output)")
 
 
 _INIT = """Write deliveries.py, a small declaration that works, and the data that it reads. What is there
@@ -335,6 +361,11 @@ _VERIFY = """Compare everything that decisions are made from with what was writt
 chain of hashes, the head and the signed checkpoints; sagas, timers and commands with what the entries
 decided; every segment of rows and every package with its digest in the ledger. What was edited, cut, removed
 or swapped is named, with what to do about it. Exit status 1 if anything is not as it was written.
+"""
+_EXPORT = """Write what is served as the configuration of Envoy, Kong, Kubernetes' Gateway API or Istio: the
+paths of every model in all protocols, health checks, timeouts, and retries of what reached nobody. Versions
+are drawn by varv, so every request goes to it; several upstreams share requests by weight. Tokens and rates
+of rows stay with varv.
 """
 _DOCTOR = """Check Python, libraries, home folder, disk, ports and browser, and show every setting with
 where it came from.

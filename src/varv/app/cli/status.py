@@ -12,6 +12,7 @@ from varv.app.settings import Loaded
 from varv.home.status import ModelStatus, QualityStatus, StatusReport
 from varv.home.wording import validation_columns
 from varv.kernel.wording import number
+from varv.serving.model import otherwise_in_words
 from varv.tasks import task_of
 
 
@@ -111,6 +112,9 @@ def _model_blocks(model: ModelStatus) -> list[Block]:
         )
     if model.n_uncaptured:
         blocks.append(Line(f"  missing  {model.n_uncaptured:,} answers not captured: the disk was full"))
+    if otherwise := otherwise_in_words(model.n_otherwise):
+        told = ", ".join(f"{n:,} {words}" for words, n in otherwise)
+        blocks.append(Line(f"  instead  not answered by the version whose turn it was: {told}"))
     if model.waiting:
         blocks.append(Line(f"  waiting  {', '.join(model.waiting)}"))
     if model.suspended:

@@ -13,16 +13,20 @@ import threading
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from functools import reduce
 from pathlib import Path
 
+from varv.app.server.telemetry import Telemetry, TelemetryCounts
 from varv.app.server.wire import (
     Accept,
     Access,
     Count,
     Drain,
     Keep,
+    Models,
     Observe,
     Order,
+    Reserve,
     Restore,
     Seal,
     Start,
@@ -39,8 +43,9 @@ from varv.kernel.codec import Digest
 from varv.kernel.columns import segment_name
 from varv.kernel.errors import DeadlineExceeded, Unavailable
 from varv.kernel.ids import DatasetName, ModelName, Version
-from varv.kernel.observe import log
+from varv.kernel.observe import Format, log
 from varv.kernel.snapshots import Position
+from varv.serving.fleet import Reserves
 from varv.serving.routing import RoutingTable
 
 RENEW_WITHIN_S = 3600.0
@@ -69,9 +74,13 @@ class Workers:
         The names by which requests may call them; None allows any.
     access
         Who may ask.
+    telemetry, log_format
+        What they keep of requests for others to look at, and the form of their logs.
     n_workers, max_rows, capture_required, capture_window_ms
         How many there are, how large a request may be, whether one that cannot be captured is refused, and
         how long what is captured may take to reach the disk.
+    models
+        Where models compute, and what those may take that run code of their own.
     """
 
     def __init__(
@@ -85,10 +94,13 @@ class Workers:
         grpc: str = "",
         hosts: frozenset[str] | None,
         access: Access | None = None,
+        telemetry: Telemetry | None = None,
+        log_format: Format = "text",
         n_workers: int,
         max_rows: int,
         capture_required: bool = False,
         capture_window_ms: int = 50,
+        models: Models | None = None,
     ) -> None:
         self._home = home
         self._file = file
@@ -99,15 +111,20 @@ class Workers:
         self._hosts = hosts
         self.access = access or Access()
         """Who may ask."""
+        self._telemetry = telemetry or Telemetry()
+        self._log_format: Format = log_format
         self._max_rows = max_rows
         self._capture_required = capture_required
         self._capture_window_ms = capture_window_ms
+        self._models = models or Models()
         self._uncaptured: Counter[ModelName] = Counter()
         self._counted: dict[ModelName, Counts] = {}  # by workers that have ended
         self._refused: Counter[str] = Counter()  # by those too
+        self._sent = TelemetryCounts()
         self._lock = threading.RLock()
         self._warm: dict[tuple[ModelName, Version], Digest] = {}
         self._tables: dict[ModelName, RoutingTable] = {}
+        self._reserves = Reserves()
         self._restored = False
         self._stopping = False
         self._started = 0
@@ -131,13 +148,25 @@ class Workers:
             if before is None or table.epoch > before.epoch:
                 self._tables[model] = table
         epochs = [reply.epoch for reply in self._ask(Table(model, table))]
+        held = self._reserves.of(model)
+        if self._reserves.changed(model, before, table):
+            self._ask(Reserve(model, self._reserves.of(model)))
+            if held is not None and held not in table.versions:
+                self.unload(model, held)
         return min(epochs, default=table.epoch)
 
     def unload(self, model: ModelName, version: Version) -> None:
-        """Let a version go in every worker."""
+        """Let a version go in every worker, unless it is kept in reserve."""
+        if version == self._reserves.of(model):
+            return
         with self._lock:
             self._warm.pop((model, version), None)
         self._ask(Unload(model, version))
+
+    def reserve(self, model: ModelName, version: Version | None) -> None:
+        """Keep the champion before of a model from now on."""
+        self._reserves.keep(model, version)
+        self._ask(Reserve(model, version))
 
     def restore(self) -> None:
         """Let every worker read what the ledger holds; from then on `rows_known` keeps them up to date."""
@@ -202,6 +231,7 @@ class Workers:
             self._workers = [worker for worker in self._workers if worker not in workers]
             self._counted = together([self._counted, *(worker.counts for worker in workers)])
             self._refused = sum((worker.refusals for worker in workers), self._refused)
+            self._sent = reduce(TelemetryCounts.plus, (worker.telemetry for worker in workers), self._sent)
         for worker in workers:
             worker.stop(STOP_WITHIN_S)
 
@@ -260,6 +290,12 @@ class Workers:
         """What was refused at the door, by reason and client, as far as workers have told."""
         with self._lock:
             return sum((worker.refusals for worker in self._workers), Counter(self._refused))
+
+    @property
+    def telemetry(self) -> TelemetryCounts:
+        """What became of what was traced and logged, as far as workers have told."""
+        with self._lock:
+            return reduce(TelemetryCounts.plus, (worker.telemetry for worker in self._workers), self._sent)
 
     def take_uncaptured(self) -> dict[ModelName, int]:
         """Return how many answers of each model were given without capture since the last call."""
@@ -321,8 +357,11 @@ class Workers:
             max_rows=self._max_rows,
             capture_required=self._capture_required,
             capture_window_ms=self._capture_window_ms,
+            models=self._models,
             accepting=not self._restored,
             declarations=dict(declarations or {}),
+            telemetry=self._telemetry,
+            log_format=self._log_format,
         )
         worker = WorkerProcess(start, self._replace)
 
@@ -333,6 +372,8 @@ class Workers:
         warm, tables = sorted(self._warm.items()), sorted(self._tables.items())
         orders += [Warm(model, version, package) for (model, version), package in warm if wanted(model)]
         orders += [Table(model, table) for model, table in tables if wanted(model)]
+        kept = [model for model in self._reserves.models() if wanted(model)]
+        orders += [Reserve(model, self._reserves.of(model)) for model in kept]
         if self._restored and declarations is None:
             orders.append(Accept())
         owed = [worker.send(order) for order in orders]
@@ -347,6 +388,7 @@ class Workers:
             self._workers.remove(ended)
             self._counted = together([self._counted, ended.counts])
             self._refused += ended.refusals
+            self._sent = self._sent.plus(ended.telemetry)
             if ended.is_new:
                 return
             if self._deaths >= MOST_DEATHS:
@@ -382,6 +424,10 @@ class RenewedWorkers:
     def unload(self, model: ModelName, version: Version) -> None:
         """Let a version go in every worker."""
         self._workers.unload(model, version)
+
+    def reserve(self, model: ModelName, version: Version | None) -> None:
+        """Keep the champion before of a model from now on."""
+        self._workers.reserve(model, version)
 
     def restore(self) -> None:
         """Let new workers take over."""

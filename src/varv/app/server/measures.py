@@ -1,5 +1,5 @@
-"""What a running server measures of itself and of its models, for Prometheus: what workers counted, and what
-is on record.
+"""What a running server measures of itself and of its models, for Prometheus and for OTLP: what workers
+counted, and what is on record.
 """
 
 from __future__ import annotations
@@ -10,10 +10,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
+from varv.app.server.telemetry import TelemetryCounts
 from varv.fronts.inference.counts import N_BUCKETS, Counts
-from varv.fronts.metrics import Family, Sample, histogram
 from varv.kernel.ids import ModelName
 from varv.kernel.ledger import Ledger
+from varv.kernel.metrics import Distribution, Family, Sample
 from varv.kernel.views import Views
 from varv.monitoring.views import MonitoringView
 from varv.serving.views import RoutingView
@@ -74,6 +75,24 @@ def of_requests(counts: Mapping[ModelName, Counts], refusals: Mapping[str, int])
         "histogram",
         "Time of the stages of requests: read, queue, answer, write, total.",
         [sample for model, one in items for sample in _durations(model, one)],
+    )
+
+
+def of_telemetry(counts: TelemetryCounts) -> Iterator[Family]:
+    """Yield what became of what processes traced and logged."""
+    spans = counts.spans
+    outcomes = {"sent": spans.n_sent, "failed": spans.n_failed, "dropped": spans.n_dropped}
+    yield Family(
+        "varv_traces_total",
+        "counter",
+        "Requests and commands that were traced, by what became of them: dropped for want of room.",
+        [Sample(n, {"outcome": outcome}) for outcome, n in outcomes.items()],
+    )
+    yield Family(
+        "varv_access_lines_dropped_total",
+        "counter",
+        "Lines of the access log that were not written for want of room.",
+        [Sample(counts.n_lines_dropped)],
     )
 
 
@@ -164,8 +183,8 @@ def _used(pid: int) -> _Used | None:
     return None
 
 
-def _durations(model: ModelName, counts: Counts) -> Iterator[Sample]:
+def _durations(model: ModelName, counts: Counts) -> Iterator[Distribution]:
     for stage, of_stage in counts.stages.items():
         low = sum(of_stage.buckets[: _FIRST + 1])
         buckets = list(zip(_BOUNDS[_FIRST:], [low, *of_stage.buckets[_FIRST + 1 :]], strict=True))
-        yield from histogram(buckets, of_stage.sum_s, {"model": model, "stage": stage})
+        yield Distribution(buckets, of_stage.sum_s, {"model": model, "stage": stage})

@@ -18,15 +18,17 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import Any
+from typing import Any, cast
 
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
+from varv.adapters.apart import Apart
 from varv.adapters.processes import Processes
+from varv.adapters.runtimes import installed_runtimes
 from varv.app.clients import changed_clients, load_clients
 from varv.app.compose import MOST_HELD, open_home, open_ledger, open_views
 from varv.app.desk import Desk
@@ -34,11 +36,12 @@ from varv.app.fitting import ProcessFits
 from varv.app.replaying import report_of
 from varv.app.server.fleet import RenewedWorkers, Workers
 from varv.app.server.listening import address_of, control_plane, listener, reserved
-from varv.app.server.measures import of_processes, of_record, of_requests
+from varv.app.server.measures import of_processes, of_record, of_requests, of_telemetry
 from varv.app.server.patience import Patience
 from varv.app.server.present import Present
 from varv.app.server.server_file import announce, withdraw
-from varv.app.server.wire import Access
+from varv.app.server.telemetry import OwnerTelemetry, format_of, telemetry_of
+from varv.app.server.wire import Access, Models
 from varv.app.settings import FILE, Settings, variables
 from varv.app.traffic import Traffic, TrafficReport
 from varv.app.verbs import build_verbs
@@ -47,7 +50,7 @@ from varv.data.inbox import Inbox
 from varv.data.verbs import QuarantineDesk
 from varv.fronts.api import create_api
 from varv.fronts.gateway import Gateway, allowed_hosts
-from varv.fronts.metrics import Family, metrics_route
+from varv.fronts.metrics import metrics_route
 from varv.fronts.web.console import create_console
 from varv.home.change.carrying import Changes, last_change, require_accepted, require_settled
 from varv.home.change.recorded import recorded_in
@@ -59,11 +62,15 @@ from varv.kernel.errors import FailedPrecondition, StorageFull, Unavailable, Var
 from varv.kernel.executor import Limits
 from varv.kernel.faults import Faults
 from varv.kernel.ids import ModelName
+from varv.kernel.metrics import Family
 from varv.kernel.observe import log, start_logging
+from varv.kernel.secret import SECRET_FILE, Secret
 from varv.kernel.sizes import size_bytes
 from varv.project import ModelPlan, forget_project, load_project, whole_place
 from varv.project.changes import plan_changes
 from varv.project.planned import Retirement
+from varv.registry import Surroundings
+from varv.registry.ports import Device
 from varv.serving import CaptureLog, Fleet
 from varv.serving.capture import is_abandoned, remove_log
 
@@ -102,7 +109,7 @@ def serve(
         If another process owns the home, a port is taken, or a change of the declaration is refused.
     """
     # A failure is told in one place, whichever thread it came from.
-    start_logging("json" if settings.log_format == "json" else "text", sys.stderr, SystemClock())
+    start_logging(format_of(settings), sys.stderr, SystemClock())
     server = _Server(file, settings, model, retire or Retirement(), clients)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: server.told.put(None))
@@ -158,6 +165,9 @@ class _Server:
         self._fits = Processes(
             variables(), nice=settings.training_nice, folder=_emptied(settings.home / "jobs")
         )
+        self._telemetry = OwnerTelemetry(
+            telemetry_of(settings), self._system, Secret(settings.home / SECRET_FILE), self._measures
+        )
         self._log: CaptureLog | None = None
         self._log_folder: Path | None = None
         self._threads: list[threading.Thread] = []
@@ -181,11 +191,20 @@ class _Server:
             grpc="" if self._grpc is None else address_of(self._grpc),
             hosts=allowed_hosts(self._settings.host, self._settings.allowed_hosts),
             access=self._access(),
+            telemetry=telemetry_of(self._settings),
+            log_format=format_of(self._settings),
             n_workers=self._settings.workers,
             max_rows=self._settings.max_rows,
             capture_required=self._settings.capture == "required",
             capture_window_ms=self._settings.capture_window_ms,
+            models=Models(
+                device=cast("Device", self._settings.device),
+                time_s=self._settings.model_time_s,
+                memory_bytes=size_bytes(self._settings.model_memory),
+                most_bytes=size_bytes(self._settings.models_memory) if self._settings.models_memory else None,
+            ),
         )
+        self._telemetry.start()
         self._thread("driver", self._drive)
         while not self._told_to_stop():
             if self._workers.failed.is_set():
@@ -222,6 +241,8 @@ class _Server:
         self._uvicorn.should_exit = True
         if self._console.ident is not None:
             self._console.join(10)
+        # Workers are still there to be counted.
+        self._telemetry.close()
         if self._workers is not None:
             try:
                 if self._live is not None and self._serves(self._live):
@@ -359,6 +380,8 @@ class _Server:
         limits = Limits(
             time_s=self._settings.training_time_s, memory_bytes=size_bytes(self._settings.training_memory)
         )
+        # Whoever judges a model that runs code of its own must not end with it.
+        apart = Apart(variables(), time_s=limits.time_s, memory_bytes=limits.memory_bytes)
         home = open_home(
             self._settings.home,
             plans,
@@ -366,10 +389,12 @@ class _Server:
             faults=self._faults,
             fleet=fleet,
             fitter=ProcessFits(self._fits, whole_place(self._file), self._settings.home, limits),
+            runtimes=installed_runtimes(Surroundings(variables=variables()), apart),
             ledger=self._ledger,
             views=self._views,
             most_held=MOST_HELD,
             timer=wall_seconds,
+            tracer=self._telemetry.tracer,
         )
         declarations = {name: parts.plan.digest() for name, parts in home.models.items()}
         changes = Changes(home, declarations, retire, whole=not self._model)
@@ -449,7 +474,13 @@ class _Server:
         assert self._workers is not None, "intake starts last"
         assert self._log is not None, "intake starts last"
         files = [*self._workers.seal(), *self._log.seal()]
-        live.ingest([_sealed(path) for path in sorted(files)])
+        tracer = self._telemetry.tracer
+        with (
+            nullcontext()
+            if tracer is None or not files
+            else tracer.span("ingest", about={"varv.files": len(files)})
+        ):
+            live.ingest([_sealed(path) for path in sorted(files)])
         live.ingest(self._leftovers())
         self._uncaptured.update(self._workers.take_uncaptured())
         live.note_uncaptured(self._uncaptured)
@@ -495,6 +526,7 @@ class _Server:
         pids = {"owner": os.getpid()}
         if workers is not None:
             yield from of_requests(workers.counts(), workers.refusals)
+            yield from of_telemetry(workers.telemetry.plus(self._telemetry.counts))
             pids |= {f"worker-{number}": pid for number, pid in enumerate(workers.pids)}
         yield from of_record(self._views, self._ledger)
         yield from of_processes(pids)

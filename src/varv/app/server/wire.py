@@ -6,11 +6,14 @@ from __future__ import annotations
 
 import msgspec
 
+from varv.app.server.telemetry import Telemetry, TelemetryCounts
 from varv.fronts.access import Client
 from varv.fronts.inference.counts import Counts
 from varv.kernel.codec import Digest
 from varv.kernel.ids import DatasetName, ModelName, Version
+from varv.kernel.observe import Format
 from varv.kernel.snapshots import Position
+from varv.registry.ports import Device
 from varv.serving.routing import RoutingTable
 
 
@@ -24,6 +27,17 @@ class Access(msgspec.Struct, frozen=True, kw_only=True):
     allowed_origins: str = ""
     v1_deprecated_s: int = 0
     """Since when KServe's first protocol is not to be used, in seconds since 1970; 0 if it may be."""
+
+
+class Models(msgspec.Struct, frozen=True, kw_only=True):
+    """Where models compute, and what those may take that run code of their own; `app.settings` says more."""
+
+    device: Device = "cpu"
+
+    time_s: float = 10.0
+    memory_bytes: int = 2 << 30
+    most_bytes: int | None = None
+    """What all of a worker may take together."""
 
 
 class Start(msgspec.Struct, frozen=True, kw_only=True, tag=True):
@@ -46,10 +60,14 @@ class Start(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     capture_required: bool
     capture_window_ms: int = 50
     """How long what is captured may take to reach the disk; 0 for before its answer."""
+    models: Models = Models()
     accepting: bool = True
     """Whether it accepts connections at once; else when it is told to."""
     declarations: dict[ModelName, Digest] = {}
     """What it has to find declared, where that matters: of each model the digest."""
+    telemetry: Telemetry = Telemetry()
+    """What it keeps of requests for others to look at."""
+    log_format: Format = "text"
 
 
 class Restore(msgspec.Struct, frozen=True, tag=True):
@@ -86,6 +104,13 @@ class Unload(msgspec.Struct, frozen=True, tag=True):
     version: Version
 
 
+class Reserve(msgspec.Struct, frozen=True, tag=True):
+    """Let a version of a model answer where its champion cannot; None for none."""
+
+    model: ModelName
+    version: Version | None
+
+
 class Observe(msgspec.Struct, frozen=True, tag=True):
     """Rows of a part became known; they are read from their segment."""
 
@@ -111,7 +136,7 @@ class Seal(msgspec.Struct, frozen=True, tag=True):
     """Start a new capture file; answered with the names of those that are complete."""
 
 
-Order = Start | Restore | Accept | Drain | Warm | Table | Unload | Observe | Keep | Seal | Count
+Order = Start | Restore | Accept | Drain | Warm | Table | Unload | Reserve | Observe | Keep | Seal | Count
 
 
 class WorkerOrder(msgspec.Struct, frozen=True):
@@ -133,6 +158,8 @@ class WorkerReply(msgspec.Struct, frozen=True, kw_only=True):
     """Of the requests of each model, since the worker started; with some replies."""
     refusals: dict[str, int] = {}
     """What was refused at the door since then, by reason and client: ``rate/shop``."""
+    telemetry: TelemetryCounts | None = None
+    """What became of what was traced and logged; with these replies too."""
     code: str = ""
     """Code of the error, or nothing if there was none."""
     problem: str = ""

@@ -21,12 +21,14 @@ from typing import BinaryIO
 import msgspec
 import uvicorn
 
+from varv.adapters.apart import Apart
 from varv.adapters.runtimes import installed_runtimes
 from varv.app.compose import open_ledger, open_snapshots, open_views
 from varv.app.server.data_server import DataServer
 from varv.app.server.draining import drain
 from varv.app.server.memory import Memory
 from varv.app.server.protocol import Sweep, bounded_protocol
+from varv.app.server.telemetry import RequestTelemetry
 from varv.app.server.wire import (
     Accept,
     Access,
@@ -34,6 +36,7 @@ from varv.app.server.wire import (
     Drain,
     Keep,
     Observe,
+    Reserve,
     Restore,
     Seal,
     Start,
@@ -43,6 +46,7 @@ from varv.app.server.wire import (
     WorkerOrder,
     WorkerReply,
 )
+from varv.app.settings import variables
 from varv.data import Dataset, Datasets
 from varv.data.intake import Batch
 from varv.data.service import table_of
@@ -65,6 +69,7 @@ from varv.kernel.secret import SECRET_FILE, Secret
 from varv.kernel.views import Views
 from varv.loop.views import LoopView
 from varv.project import ModelPlan, load_project
+from varv.registry import Surroundings
 from varv.serving import Answering, CaptureLog, DataPlanes, RequestSchema
 from varv.serving.capture import keep_flushed
 
@@ -92,9 +97,14 @@ class Worker:
         self._home = Path(start.home)
         self._start = start
         self._clock = SystemClock()
-        self._planes = DataPlanes(
-            installed_runtimes(self._home / MAPPED), FolderBlobs(self._home / "blobs"), timer=wall_seconds
+        models = start.models
+        around = Surroundings(mapped=self._home / MAPPED, device=models.device, variables=variables())
+        apart = Apart(
+            around.variables, time_s=models.time_s, memory_bytes=models.memory_bytes, device=models.device
         )
+        runtimes = installed_runtimes(around, apart)
+        blobs = FolderBlobs(self._home / "blobs")
+        self._planes = DataPlanes(runtimes, blobs, timer=wall_seconds, most_bytes=models.most_bytes)
         self._columns = FolderColumns(self._home / "columns")
         self._log = CaptureLog(Path(start.capture), at_once=not start.capture_window_ms)
         with suppress(StorageFull):
@@ -103,7 +113,9 @@ class Worker:
         if start.capture_window_ms:
             given = self._log, start.capture_window_ms / 1e3, self._ended
             threading.Thread(target=keep_flushed, args=given, name="capture", daemon=True).start()
-        self.inference = Inference(door_of(start.access))
+        self.telemetry = RequestTelemetry(start.telemetry, self._clock)
+        self.telemetry.start()
+        self.inference = Inference(door_of(start.access), self.telemetry.watcher)
         self.accepts = threading.Event()
         """Set once connections are to be accepted."""
         if start.accepting:
@@ -127,6 +139,8 @@ class Worker:
             return WorkerReply(number=order.number, epoch=epoch)
         elif isinstance(message, Unload):
             self._planes.unload(message.model, message.version)
+        elif isinstance(message, Reserve):
+            self._planes.plane(message.model).reserve(message.version)
         elif isinstance(message, Observe):
             self._observe(message)
         elif isinstance(message, Keep):
@@ -136,7 +150,7 @@ class Worker:
         elif isinstance(message, Seal):
             return self._seal(order.number)
         elif isinstance(message, Count):
-            return WorkerReply(number=order.number, counts=self._counts(), refusals=self._refusals())
+            return self._counted(WorkerReply(number=order.number))
         return WorkerReply(number=order.number)
 
     def close(self) -> None:
@@ -147,13 +161,18 @@ class Worker:
             self._log.close()
         if self._memory is not None:
             self._memory.close()
+        self.telemetry.close()
 
     def _seal(self, number: int) -> WorkerReply:
         files = tuple(str(path) for path in self._log.seal())
         counts = {one.model: one.take_uncaptured() for one in self.inference.models.values()}
         missing = {model: n for model, n in counts.items() if n}
-        return WorkerReply(
-            number=number, files=files, n_uncaptured=missing, counts=self._counts(), refusals=self._refusals()
+        return self._counted(WorkerReply(number=number, files=files, n_uncaptured=missing))
+
+    def _counted(self, reply: WorkerReply) -> WorkerReply:
+        """Return a reply with what was counted so far."""
+        return msgspec.structs.replace(
+            reply, counts=self._counts(), refusals=self._refusals(), telemetry=self.telemetry.counts
         )
 
     def _refusals(self) -> dict[str, int]:
@@ -222,12 +241,13 @@ class Worker:
         return Answering(
             schema,
             engine,
-            self._planes.add(schema.model, schema.task),
+            self._planes.add(schema.model, schema.task, schema.serving),
             self._log,
             self._clock,
             nullable=nullable,
             max_rows=self._start.max_rows,
             capture_required=self._start.capture_required,
+            secret=Secret(self._home / SECRET_FILE),
         )
 
     def _observe(self, message: Observe) -> None:
@@ -270,13 +290,13 @@ def main() -> int:
     # The declaration is the author's and may print; what is printed must not pass for a reply.
     replies = os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(2, 1)
-    start_logging("text", sys.stderr, SystemClock(), level=logging.WARNING)
     incoming = sys.stdin.buffer
     first = incoming.readline()
     if not first:
         return 0
     start = msgspec.json.decode(first, type=WorkerOrder).message
     assert isinstance(start, Start), "the first message says what the worker is"
+    start_logging(start.log_format, sys.stderr, SystemClock(), level=logging.WARNING)
     # A large request in a thread must not keep the event loop from the interpreter for long.
     sys.setswitchinterval(SWITCH_S)
     worker = Worker(start)

@@ -12,6 +12,7 @@ from typing import IO
 
 import msgspec
 
+from varv.app.server.telemetry import TelemetryCounts
 from varv.app.server.wire import Order, Start, WorkerOrder, WorkerReply
 from varv.fronts.inference.counts import Counts
 from varv.kernel.errors import DeadlineExceeded, Unavailable, tree
@@ -31,6 +32,7 @@ class WorkerProcess:
         self.counts: dict[ModelName, Counts] = {}
         """What it has counted, as far as it has told."""
         self.refusals: Counter[str] = Counter()
+        self.telemetry = TelemetryCounts()
         self._lock = threading.Lock()
         self._number = 0
         self._owed: dict[int, Owed] = {}
@@ -88,6 +90,7 @@ class WorkerProcess:
             self.has_answered = True
             self.counts = reply.counts or self.counts
             self.refusals = Counter(reply.refusals or self.refusals)
+            self.telemetry = reply.telemetry or self.telemetry
             with self._lock:
                 owed = self._owed.pop(reply.number, None)
             if owed is not None:

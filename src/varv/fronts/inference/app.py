@@ -1,7 +1,8 @@
 """The ASGI application of the data plane.
 
 A small request is answered on the event loop, since that takes less time than handing it to a thread. Large
-ones go to a thread, one at a time, so that they hold up each other and nobody else.
+ones go to a thread, one at a time, so that they hold up each other and nobody else; so do those for a model
+that another process answers for.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ from varv.fronts.access.deadlines import HEADER, NEVER, deadline_of
 from varv.fronts.encodings import deflated, inflated
 from varv.fronts.gateway import Bodies, require_own_site
 from varv.fronts.inference import about, oip, pages, refusals, scoring, typed
-from varv.fronts.inference.doorway import Doorway, caller_of, response_of, shown_to
+from varv.fronts.inference.doorway import Doorway, caller_of, response_of, shown_to, watch_of
+from varv.fronts.inference.explaining import explain_instances, explain_typed
 from varv.fronts.inference.forms import (
     Form,
     Generating,
@@ -43,6 +45,7 @@ from varv.fronts.inference.openapi import document
 from varv.fronts.inference.served import Inference
 from varv.fronts.inference.timing import Visit, timed
 from varv.fronts.inference.together import INLINE_BYTES
+from varv.fronts.inference.watching import request_id_of
 from varv.fronts.problems import json_response
 from varv.kernel.clock import wall_seconds
 from varv.kernel.errors import VarvError
@@ -79,23 +82,21 @@ def create_inference(inference: Inference) -> Starlette:
         *(Route(f"{place}/ready", served.model_ready) for place in (model, version)),
         *(Route(f"{place}/config", served.config) for place in (model, version)),
         *(Route(f"{place}/stats", served.stats) for place in (model, version)),
-        Route(f"{model}/infer", served.scored(Inferring()), methods=["POST"]),
         *(
-            Route(f"{model}/{name}", served.scored(form), methods=["POST"])
-            for name, form in generating.items()
-        ),
-        *(
-            Route(f"{version}/{name}", served.infer_version, methods=["POST"])
-            for name in ("infer", *generating)
+            Route(f"{place}/{name}", served.scored(form), methods=["POST"])
+            for place in (model, version)
+            for name, form in {"infer": Inferring(), **generating}.items()
         ),
         Route("/v2/repository/index", served.index, methods=["POST"]),
         Route("/v2/repository/models/{model}/load", served.load, methods=["POST"]),
         Route("/v2/repository/models/{model}/unload", served.unload, methods=["POST"]),
         Route("/models/{model}/predict", served.scored(Typed()), methods=["POST"]),
+        Route("/models/{model}/explain", served.explained(explain_typed), methods=["POST"]),
         Route("/openapi.json", served.openapi),
         *pages.routes(inference, served.tried),
         Route("/v1/models", served.models),
         Route("/v1/models/{model}:predict", served.scored(Predicting()), methods=["POST"]),
+        Route("/v1/models/{model}:explain", served.explained(explain_instances), methods=["POST"]),
         Route("/v1/models/{model}", served.model_of_before),
         Route("/invocations", served.scored(invoking), methods=["POST"]),
         Route("/invocations/{model}", served.scored(invoking), methods=["POST"]),
@@ -103,7 +104,7 @@ def create_inference(inference: Inference) -> Starlette:
         Route("/health", served.ready),
         Route("/version", served.version),
     ]
-    doorway = Middleware(Doorway, door=inference.door)
+    doorway = Middleware(Doorway, door=inference.door, watcher=inference.watcher)
     return Starlette(routes=routes, middleware=[doorway], exception_handlers={HTTPException: _no_place})
 
 
@@ -115,6 +116,7 @@ async def _no_place(request: Request, error: Exception) -> Response:
 
 
 Handler = Callable[[Any, Request], Awaitable[Response]]
+Explaining = Callable[[Inference, Answering, Visit, bytes, str], Reply]
 
 
 def _told(handler: Handler) -> Handler:
@@ -228,7 +230,7 @@ class _Protocols:
                 form.require(given)
                 waits = request.headers.get(HEADER)
                 deadline = NEVER if waits is None else deadline_of(waits.encode("latin-1"), began)
-                visit = Visit(caller_of(request), began, deadline)
+                visit = Visit(caller_of(request), began, deadline, watch_of(request))
                 return await self._predicted(request, form, given, visit)
             except VarvError as error:
                 return response_of(form.refused(error))
@@ -241,36 +243,72 @@ class _Protocols:
         require_own_site(request, inference.door.origins)
         async with self._bodies.receive(request) as body:
             name = request.path_params.get("model") or request.headers.get("x-varv-model")
-            began, took_s = wall_seconds(), None
+            began, took_s, is_counted = wall_seconds(), None, True
             inference.door.admit(visit.caller, name or inference.only().model, began)
             try:
-                if _is_small(request, body):
+                named = request.path_params.get("version")
+                answering = inference.version(name, named) if name else inference.only()
+                answer = partial(self._scored, form, given, visit, request, answering)
+                if answering.waits:
+                    # What waits for another process takes nobody's place.
+                    is_counted = False
+                    inference.door.done()
+                elif _is_small(request, body):
                     # So those that came together are known before the first of them is answered.
                     await asyncio.sleep(0)
-                    response = deflated(request, self._scored(form, given, visit, request, body))
+                    response = deflated(request, answer(body))
                     took_s = wall_seconds() - began
                     return response
-                queue = self._parquet if takes_a_thread(given.content_type) else inference.large
-                return await self._in_thread(
-                    request, body, lambda whole: self._scored(form, given, visit, request, whole), queue
-                )
+                is_parquet = takes_a_thread(given.content_type) and not answering.waits
+                turn = self._parquet if is_parquet else inference.turn_of(answering)
+                return await self._in_thread(request, body, answer, turn)
             finally:
-                inference.door.done(1, took_s)
+                if is_counted:
+                    inference.door.done(1, took_s)
 
-    @_told
-    async def infer_version(self, request: Request) -> Response:
-        self._inference.version(request.path_params["model"], request.path_params["version"])
-        raise refusals.not_choosable(request.path_params["version"])
-
-    def _scored(self, form: Form, given: Given, visit: Visit, request: Request, body: bytes) -> Response:
-        name = request.path_params.get("model") or request.headers.get("x-varv-model", "")
-        answering = self._inference.model(name) if name else self._inference.only()
-
+    def _scored(
+        self, form: Form, given: Given, visit: Visit, request: Request, answering: Answering, body: bytes
+    ) -> Response:
         def write(asked: oip.Asked, answered: Answers) -> Reply:
             return form.write(asked, answering, answered)
 
-        read = partial(form.read, body, given, answering)
-        return response_of(timed(self._inference, answering, visit, read, write))
+        read, named = partial(form.read, body, given, answering), request.path_params.get("version")
+        version = int(named) if named else None
+        return response_of(timed(self._inference, answering, visit, read, write, version=version))
+
+    def explained(self, explain: Explaining) -> Callable[[Request], Awaitable[Response]]:
+        """Return what answers requests for explanations of a form."""
+
+        async def answer(request: Request) -> Response:
+            try:
+                return await self._explained(request, explain)
+            except VarvError as error:
+                return response_of(refusal(error))
+
+        return answer
+
+    async def _explained(self, request: Request, explain: Explaining) -> Response:
+        """Answer a request for explanations in a thread, once its body is there and the door takes it."""
+        inference, name = self._inference, request.path_params["model"]
+        given = _given(request)
+        Predicting().require(given)
+        require_own_site(request, inference.door.origins)
+        waits = request.headers.get(HEADER)
+        began = wall_seconds()
+        deadline = NEVER if waits is None else deadline_of(waits.encode("latin-1"), began)
+        visit, version = Visit(caller_of(request), began, deadline), request.query_params.get("version", "")
+        async with self._bodies.receive(request) as body:
+            inference.door.admit(visit.caller, name, wall_seconds())
+            try:
+                answering = inference.model(name)
+
+                def answered(whole: bytes) -> Response:
+                    return response_of(explain(inference, answering, visit, whole, version))
+
+                return await self._in_thread(request, body, answered, inference.turn_of(answering))
+            finally:
+                # How long it took says nothing of how long predictions do.
+                inference.door.done()
 
     def tried(self, answering: Answering, columns: scoring.Columns, visit: Visit) -> dict[str, Any]:
         """Answer what a person has typed into the page; it is a request like any other."""
@@ -288,9 +326,9 @@ class _Protocols:
             return await self._in_thread(request, body, answer, self._inference.large)
 
     async def _in_thread(
-        self, request: Request, body: bytes, answer: Callable[[bytes], Response], queue: asyncio.Semaphore
+        self, request: Request, body: bytes, answer: Callable[[bytes], Response], turn: asyncio.Semaphore
     ) -> Response:
-        async with queue:
+        async with turn:
             return await run_in_threadpool(self._answer_large, request, body, answer)
 
     def _answer_large(self, request: Request, body: bytes, answer: Callable[[bytes], Response]) -> Response:
@@ -310,5 +348,5 @@ def _given(request: Request) -> Given:
         request.url.path,
         headers.get("content-type", ""),
         headers.get(oip.JSON_BYTES),
-        headers.get("x-request-id", ""),
+        request_id_of(headers.get("x-request-id", "").encode("latin-1")),
     )

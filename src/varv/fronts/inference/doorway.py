@@ -17,13 +17,16 @@ from varv.fronts.access import Caller, Door
 from varv.fronts.access.cors import Headers
 from varv.fronts.inference.forms import Reply, refusal
 from varv.fronts.inference.served import Inference
+from varv.fronts.inference.watching import Watch, Watcher, each_once
+from varv.kernel.clock import wall_seconds
 from varv.kernel.errors import VarvError
 
 OPEN = frozenset({"/v2/health/live", "/v2/health/ready", "/ping", "/health"})
 """What probes ask, who have no token."""
-_CALLER = "varv.caller"
+_CALLER, _WATCH = "varv.caller", "varv.watch"
 _PREDICTS = re.compile(
-    r"/v2/models/[^/]+(?:/versions/[^/]+)?/(?:infer|generate|generate_stream)|/models/[^/]+/predict|/v1/models/[^/]+:predict"
+    r"/v2/models/[^/]+(?:/versions/[^/]+)?/(?:infer|generate|generate_stream)"
+    r"|/models/[^/]+/(?:predict|explain)|/v1/models/[^/]+:(?:predict|explain)"
     r"|/invocations(?:/[^/]+)?|/docs/[^/]+"
 )
 """Paths to which a POST asks for predictions; all else reads."""
@@ -39,11 +42,14 @@ class Doorway:
         Answers them; it finds the caller with `caller_of`.
     door
         Knows the callers.
+    watcher
+        Keeps what is traced and logged of requests; what probes ask is neither.
     """
 
-    def __init__(self, app: ASGIApp, door: Door) -> None:
+    def __init__(self, app: ASGIApp, door: Door, watcher: Watcher | None = None) -> None:
         self._app = app
         self._door = door
+        self._watcher = watcher
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -59,11 +65,14 @@ class Doorway:
                 return
         caller = door.callers[said.get(b"authorization")]
         scope[_CALLER] = caller
+        watch = self._watch(scope, path, caller)
 
         async def answer(message: Message) -> None:
             if message["type"] == "http.response.start":
                 limit = () if caller.limit is None else caller.limit.headers
                 _add(message, (*door.headers(path, origin), *limit))
+                if watch is not None:
+                    _note(watch, scope, message)
             await send(message)
 
         try:
@@ -72,7 +81,28 @@ class Doorway:
         except VarvError as error:
             await response_of(refusal(error))(scope, receive, answer)
             return
-        await self._app(scope, receive, answer)
+        try:
+            await self._app(scope, receive, answer)
+        except Exception:
+            if watch is not None and not watch.status:
+                # What stands in front of us answers it.
+                watch.end(500, is_refused=True)
+            raise
+
+    def _watch(self, scope: Scope, path: str, caller: Caller) -> Watch | None:
+        if self._watcher is None or path in OPEN:
+            return None
+        watch = self._watcher.begin(each_once(scope["headers"]), "http", "", wall_seconds())
+        if watch is not None:
+            watch.said(scope["method"], path)
+            watch.client = caller.name
+        scope[_WATCH] = watch
+        return watch
+
+
+def watch_of(request: Request) -> Watch | None:
+    """Return what is kept of a request, None if nothing is."""
+    return request.scope.get(_WATCH)
 
 
 def caller_of(request: Request) -> Caller:
@@ -89,6 +119,18 @@ def shown_to(request: Request, inference: Inference) -> Inference:
 def response_of(reply: Reply) -> Response:
     """Return a reply as the application sends it."""
     return Response(reply.body, reply.status, dict(reply.headers), media_type=reply.content_type)
+
+
+def _note(watch: Watch, scope: Scope, message: Message) -> None:
+    """Take note of the beginning of an answer, and say in it which request it is to."""
+    status, route = message["status"], scope["path"]
+    for name, value in scope.get("path_params", {}).items():
+        route = route.replace(f"/{value}", f"/{{{name}}}", 1)
+    named = {name for name, _ in message.get("headers", ())}
+    _add(message, tuple(one for one in watch.headers().items() if one[0].encode() not in named))
+    # What goes to no place of ours may be anything, and there would be no end of routes.
+    watch.route = route if "endpoint" in scope else ""
+    watch.end(status, is_refused=status >= 400)
 
 
 def _role(method: str, path: str) -> str:

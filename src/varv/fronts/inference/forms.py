@@ -104,7 +104,7 @@ class Inferring(_Refusing):
 
     def read(self, body: bytes, given: Given, answering: Answering) -> oip.Asked:
         """Return what a body asks."""
-        return oip.read(body, given.json_bytes, answering)
+        return oip.read(body, given.json_bytes, answering, given.request_id)
 
     def write(self, asked: oip.Asked, answering: Answering, answered: Answers) -> Reply:
         """Return an answer."""
@@ -181,7 +181,7 @@ class Typed(_Refusing):
 
     def read(self, body: bytes, given: Given, answering: Answering) -> oip.Asked:
         """Return what a body asks."""
-        return typed.read(body, answering)
+        return typed.read(body, answering, given.request_id)
 
     def write(self, asked: oip.Asked, answering: Answering, answered: Answers) -> Reply:
         """Return an answer."""
@@ -208,7 +208,7 @@ class Generating:
 
     def read(self, body: bytes, given: Given, answering: Answering) -> oip.Asked:
         """Return what a body asks."""
-        return generate.read(body, answering)
+        return generate.read(body, answering, given.request_id)
 
     def write(self, asked: oip.Asked, answering: Answering, answered: Answers) -> Reply:
         """Return an answer."""
@@ -241,12 +241,14 @@ def answer_headers(answered: Answers, request_id: str) -> dict[str, str]:
     """Return the headers that say who answered what."""
     # A client chooses the id, and a header holds printable ASCII without spaces around it.
     is_plain = request_id.isascii() and request_id.isprintable() and request_id == request_id.strip()
+    flagged = {"x-varv-flagged": quote(oip.flagged_in(answered), safe=",")} if answered.flagged else {}
     return {
         "x-request-id": request_id if is_plain else quote(request_id),
         "x-varv-version": oip.versions_in(answered),
         "x-varv-epoch": str(answered.epoch),
         "x-varv-arm": oip.arms_in(answered),
         "x-varv-captured": "true" if answered.captured else "false",
+        **flagged,
     }
 
 

@@ -50,8 +50,13 @@ def text_column(answering: Answering) -> str | None:
     return required[0].name if len(required) == 1 and required[0].dtype == "String" else None
 
 
-def read(body: bytes, answering: Answering) -> oip.Asked:
+def read(body: bytes, answering: Answering, request_id: str = "") -> oip.Asked:
     """Return what a body asks.
+
+    Parameters
+    ----------
+    request_id
+        What its header calls it.
 
     Raises
     ------
@@ -67,7 +72,7 @@ def read(body: bytes, answering: Answering) -> oip.Asked:
         raise NoText("model", answering.model, problem, hint=f"ask /v2/models/{answering.model}/infer")
     asked = oip.decoded(body, Generate)
     timeout_us = oip.timeout_us(asked.parameters) if asked.parameters else 0
-    return oip.Asked({column: [asked.text_input]}, oip.id_of(asked.id), (), timeout_us)
+    return oip.Asked({column: [asked.text_input]}, oip.id_of(asked.id or request_id), (), timeout_us)
 
 
 def written(asked: oip.Asked, answering: Answering, answered: Answers, *, done: bool | None = None) -> bytes:

@@ -32,6 +32,7 @@ from varv.fronts.inference.served import Inference
 from varv.fronts.inference.timing import Visit
 from varv.fronts.inference.together import Together
 from varv.fronts.inference.turns import FAILED
+from varv.fronts.inference.watching import Watch, request_id_of
 from varv.fronts.problems import in_json
 from varv.kernel.clock import wall_seconds
 from varv.kernel.errors import VarvError
@@ -43,12 +44,12 @@ MOST_BYTES = 64 << 10
 Answer = Callable[[bytes, bytes], None]
 """Takes the status line with the headers, and the body."""
 _FORMS: tuple[tuple[str, Form], ...] = (
-    ("/v2/models/{}/infer", Inferring()),
-    ("/v2/models/{}/generate", Generating(stream=False)),
-    ("/v2/models/{}/generate_stream", Generating(stream=True)),
-    ("/models/{}/predict", Typed()),
-    ("/v1/models/{}:predict", Predicting()),
-    ("/invocations/{}", Invoking()),
+    ("/v2/models/{model}/infer", Inferring()),
+    ("/v2/models/{model}/generate", Generating(stream=False)),
+    ("/v2/models/{model}/generate_stream", Generating(stream=True)),
+    ("/models/{model}/predict", Typed()),
+    ("/v1/models/{model}:predict", Predicting()),
+    ("/invocations/{model}", Invoking()),
 )
 
 
@@ -82,9 +83,9 @@ class HotCalls:
         models = self.inference.models
         if models is not self._calls_for:
             self._calls = {
-                target.format(name).encode(): HotCall(self, target.format(name), form, name)
+                route.format(model=name).encode(): HotCall(self, route, form, name)
                 for name in models
-                for target, form in _FORMS
+                for route, form in _FORMS
             }
             self._calls[b"/invocations"] = HotCall(self, "/invocations", Invoking(), None)
             self._calls_for = models
@@ -106,20 +107,21 @@ class HotCall:
     ----------
     hot
         Collects them.
-    path
-        The target.
+    route
+        The target, with ``{model}`` in the place of the model's name.
     form
         In which they come.
     model
         The model; None if the request says it, or means the only one.
     """
 
-    def __init__(self, hot: HotCalls, path: str, form: Form, model: ModelName | None) -> None:
+    def __init__(self, hot: HotCalls, route: str, form: Form, model: ModelName | None) -> None:
         self._hot = hot
-        self._path = path
+        self._route = route
+        self._path = route.format(model=model)
         self._form = form
         self._model = model
-        self._said_always = _lines(hot.inference.door.headers(path, None))
+        self._said_always = _lines(hot.inference.door.headers(self._path, None))
 
     def submit(self, headers: Sequence[tuple[bytes, bytes]], body: bytes, reply: Answer) -> None:
         """Take a request; `reply` is called now or at the end of this turn of the event loop."""
@@ -135,11 +137,18 @@ class HotCall:
             return
         began, told = wall_seconds(), FAILED
         is_taken = is_passed_on = False
+        watcher, watch = self._hot.inference.watcher, None
+        if watcher is not None:
+            watch = watcher.begin(said, "http", self._route, began)
+            if watch is not None:
+                watch.said("POST", self._path)
+                watch.client = caller.name
+                send = partial(_send_watched, watch, send)
         try:
             model = self._model or self._named(said, caller)
             door.admit(caller, model, began)
             is_taken = True
-            self._pass_on(said, caller, model, body, send, began)
+            self._pass_on(said, caller, model, body, send, began, watch)
             is_passed_on = True
         except VarvError as error:
             told = self._form.refused(error)
@@ -157,9 +166,12 @@ class HotCall:
         body: bytes,
         send: Callable[[Reply], None],
         began: float,
+        watch: Watch | None,
     ) -> None:
         """Have a request answered that was taken."""
         inference = self._hot.inference
+        if watch is not None:
+            watch.model = model
         deadline = deadline_of(said[_TIMEOUT], began) if _TIMEOUT in said else NEVER
         given = _given(self._path, said)
         require_same_site(
@@ -172,7 +184,7 @@ class HotCall:
         self._form.require(given)
         answering = inference.model(model)
         read = partial(self._form.read, body, given, answering)
-        visit = Visit(caller, began, deadline)
+        visit = Visit(caller, began, deadline, watch)
         self._hot.together.submit(self._form, answering, visit, read, send, len(body))
 
     def _named(self, said: Mapping[bytes, bytes], caller: Caller) -> ModelName:
@@ -189,12 +201,18 @@ def _given(path: str, said: Mapping[bytes, bytes]) -> Given:
         path,
         said.get(b"content-type", b"").decode("latin-1"),
         None if json_bytes is None else json_bytes.decode("latin-1"),
-        said.get(b"x-request-id", b"").decode("latin-1"),
+        request_id_of(said[b"x-request-id"]) if b"x-request-id" in said else "",
     )
 
 
 def _lines(headers: Headers) -> str:
     return "".join([f"{name}: {value}\r\n" for name, value in headers])
+
+
+def _send_watched(watch: Watch, send: Callable[[Reply], None], told: Reply) -> None:
+    """Write a reply to a request that is watched, and take note of it."""
+    send(told._replace(headers={**watch.headers(), **told.headers}))
+    watch.end(told.status, is_refused=told.status >= 400)
 
 
 def _send(reply: Answer, accepted: bytes | None, more_lines: str, caller: Caller, told: Reply) -> None:

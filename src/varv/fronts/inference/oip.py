@@ -129,13 +129,15 @@ def alone(value: object) -> object:
     return value[0] if isinstance(value, list) and len(value) == 1 else value
 
 
-def read(body: bytes, json_bytes: str | None, answering: Answering) -> Asked:
+def read(body: bytes, json_bytes: str | None, answering: Answering, request_id: str = "") -> Asked:
     """Return what a body asks.
 
     Parameters
     ----------
     json_bytes
         What the header says of the body, if it is there.
+    request_id
+        Of the request, unless it says one itself.
 
     Raises
     ------
@@ -146,25 +148,27 @@ def read(body: bytes, json_bytes: str | None, answering: Answering) -> Asked:
     """
     size = _json_bytes(json_bytes, len(body))
     if size == 0 and json_bytes is not None:
-        return _raw(body, answering)
+        return _raw(body, answering, request_id)
     if size == len(body):
-        return understood(decoded(body, InferRequest), _NO_BYTES, answering)
+        return understood(decoded(body, InferRequest), _NO_BYTES, answering, request_id)
     whole = memoryview(body)
-    return understood(decoded(whole[:size], InferRequest), whole[size:], answering)
+    return understood(decoded(whole[:size], InferRequest), whole[size:], answering, request_id)
 
 
-def understood(asked: InferRequest, data: memoryview, answering: Answering) -> Asked:
+def understood(asked: InferRequest, data: memoryview, answering: Answering, request_id: str = "") -> Asked:
     """Return what a request asks, of whose tensors some may be bytes; it raises as `read`.
 
     Parameters
     ----------
     data
         The bytes of these tensors, one after the other.
+    request_id
+        Of the request, unless it says one itself.
     """
     columns = _columns(asked.inputs, data, answering)
     wanted = _wanted(asked, answering) if asked.outputs or asked.parameters else ()
     waits_us = timeout_us(asked.parameters) if asked.parameters else 0
-    return Asked(columns, id_of(asked.id), wanted, waits_us)
+    return Asked(columns, id_of(asked.id or request_id), wanted, waits_us)
 
 
 class Shown(msgspec.Struct, omit_defaults=True):
@@ -200,6 +204,8 @@ def said(asked: Asked, answering: Answering, answered: Answers) -> Answer:
         "share": answered.share,
         "captured": answered.captured,
     }
+    if answered.flagged:
+        parameters["flagged"] = flagged_in(answered)
     return Answer(asked.id, answering.model, versions_in(answered), parameters, outputs)
 
 
@@ -243,6 +249,11 @@ def arms_in(answered: Answers) -> str:
     return arms[0] if len(arms) == 1 else ",".join(sorted(set(arms)))
 
 
+def flagged_in(answered: Answers) -> str:
+    """Return the columns of which some value broke a check."""
+    return ",".join(sorted(answered.flagged))
+
+
 def about(answered: Answers) -> dict[str, list[Any]]:
     """Return what every answer says beside the prediction, row by row."""
     return {name: _said_beside(name, answered) for name in ABOUT}
@@ -260,7 +271,7 @@ def _json_bytes(given: str | None, size: int) -> int:
     return int(given)
 
 
-def _raw(body: bytes, answering: Answering) -> Asked:
+def _raw(body: bytes, answering: Answering, request_id: str) -> Asked:
     """Return what a body without any JSON asks: it is the one tensor of a model of one column."""
     required = [one for one in answering.columns.values() if one.required]
     if len(required) != 1:
@@ -271,7 +282,7 @@ def _raw(body: bytes, answering: Answering) -> Asked:
     _require_rows(len(values), answering.max_rows)
     names = [*(one.name for one in answering.tensors), *ABOUT]
     found = {column.name: typed_values(column.name, datatype, values, column)}
-    return Asked(found, id_of(""), tuple(Wanted(name, binary=True, n_classes=0) for name in names))
+    return Asked(found, id_of(request_id), tuple(Wanted(name, binary=True, n_classes=0) for name in names))
 
 
 def _require_rows(n: int, most: int) -> None:

@@ -8,12 +8,13 @@ from typing import Any
 import msgspec
 
 from varv import __version__
-from varv.fronts.inference import generate, oip, scoring, typed
+from varv.fronts.inference import explaining, generate, oip, scoring, typed
 from varv.fronts.inference.forms import BYTES
 from varv.fronts.inference.parquet import PARQUET
 from varv.fronts.inference.served import Inference
 from varv.fronts.problems import STATUS
 from varv.serving import Answering
+from varv.serving.explaining import MOST_ROWS
 
 Described = dict[str, Any]
 _ANYTHING: Described = {}
@@ -38,6 +39,7 @@ def document(inference: Inference) -> Described:
         if generate.text_column(one) is not None:
             for stream, act in enumerate(("generate", "generate_stream")):
                 paths[f"/v2/models/{one.model}/{act}"] = {"post": _generate(one, act, stream=bool(stream))}
+        paths[f"/models/{one.model}/explain"] = {"post": _explain(one), "parameters": [_VERSION]}
     paths |= {
         "/v2": {"get": _told("server", "What this server is.")},
         "/v2/health/live": {"get": _told("live", "Whether the process lives.")},
@@ -70,6 +72,10 @@ def document(inference: Inference) -> Described:
         "/invocations/{model}": {
             "post": _invocations(invocation),
             "parameters": [name],
+        },
+        "/v1/models/{model}:explain": {
+            "post": _asked("explain", "Contributions, in KServe's first protocol.", predict, None),
+            "parameters": [name, _VERSION],
         },
         "/v1/models/{model}:predict": {
             "post": _asked("predict", "KServe's first protocol.", predict, _SAID),
@@ -122,11 +128,19 @@ def _generate(answering: Answering, act: str, *, stream: bool) -> Described:
     return described
 
 
+def _explain(answering: Answering) -> Described:
+    named = re.sub(r"\W+", "_", answering.model)
+    asked = typed.asked_schema(answering) | {"examples": [{"rows": [typed.example_row(answering)]}]}
+    asked["properties"]["rows"]["maxItems"] = min(answering.max_rows, MOST_ROWS)
+    summary = f"What each feature contributed to predictions of {answering.model}."
+    return _asked(f"explain_{named}", summary, asked, explaining.answer_schema(answering.task))
+
+
 def _asked(
     operation: str,
     summary: str,
     schema: Described,
-    answer: Described,
+    answer: Described | None,
     *,
     refusals: set[int] | frozenset[int] = frozenset(),
 ) -> Described:
@@ -135,7 +149,7 @@ def _asked(
     Parameters
     ----------
     schema, answer
-        Of what is sent, and of what comes back.
+        Of what is sent, and of what comes back; None for an object of which no more is said.
     refusals
         Statuses beside the usual ones.
     """
@@ -177,6 +191,12 @@ def _parameter(name: str, more: Described) -> Described:
     return {"name": name, "in": "path", "required": True, "schema": schema}
 
 
+_VERSION: Described = {
+    "name": "version",
+    "in": "query",
+    "required": False,
+    "schema": {"type": "integer", "minimum": 1, "maximum": 999_999_999},
+}
 _PROBLEM: Described = {
     "type": "object",
     "properties": {

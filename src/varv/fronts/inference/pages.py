@@ -20,7 +20,7 @@ from starlette.routing import Route
 
 from varv.fronts.gateway import Bodies, require_own_site
 from varv.fronts.inference import typed
-from varv.fronts.inference.doorway import caller_of, shown_to
+from varv.fronts.inference.doorway import caller_of, shown_to, watch_of
 from varv.fronts.inference.scoring import Columns, parsed
 from varv.fronts.inference.served import Inference
 from varv.fronts.inference.timing import Visit
@@ -64,7 +64,7 @@ def routes(inference: Inference, tried: Tried) -> list[Route]:
             answering = seen.model(request.path_params["model"])
             async with bodies.receive(request) as body:
                 given = _fields(body)
-            visit = Visit(caller, wall_seconds())
+            visit = Visit(caller, wall_seconds(), watch=watch_of(request))
             inference.door.admit(caller, answering.model, visit.began)
         except VarvError as error:
             return await run_in_threadpool(_problem, seen, request, error)

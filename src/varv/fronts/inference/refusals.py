@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-from varv.kernel.errors import InvalidInput, NotFound, PermissionDenied
+from varv.kernel.errors import NotFound, PermissionDenied
 from varv.serving import Answering
-
-
-def not_choosable(version: str) -> InvalidInput:
-    """Return the refusal of a request that names the version which is to answer."""
-    hint = "leave the version out: which one answers is the rollout's to say, and the answer names it"
-    return InvalidInput("version", version[:80], "is not the caller's to choose", hint=hint)
 
 
 def require_loadable(answering: Answering, *, given: bool) -> None:

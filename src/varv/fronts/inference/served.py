@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from varv.fronts.access import Door
 from varv.fronts.inference.counts import Counts
 from varv.fronts.inference.parquet import ParquetReader
+from varv.fronts.inference.watching import Watcher
 from varv.kernel.clock import Instant, iso
 from varv.kernel.errors import InvalidInput, NotFound, Unavailable
 from varv.kernel.ids import ModelName
@@ -110,14 +111,18 @@ class Inference:
     ----------
     door
         Says who may ask; everybody by default.
+    watcher
+        Keeps what is traced and logged of requests; None for nothing.
     """
 
-    def __init__(self, door: Door | None = None) -> None:
+    def __init__(self, door: Door | None = None, watcher: Watcher | None = None) -> None:
         self.door = door or Door()
+        self.watcher = watcher
         self.models: dict[ModelName, Answering] = {}
         self.large = asyncio.Semaphore(1)
         """Large requests wait for each other, however they came."""
         self.parquet = ParquetReader()
+        self._aside: defaultdict[ModelName, asyncio.Semaphore] = defaultdict(lambda: asyncio.Semaphore(1))
         self.retired: dict[ModelName, Instant] = {}
         """Models that are not served any more, and since when."""
         self.default: ModelName | None = None
@@ -128,6 +133,12 @@ class Inference:
     def ready(self) -> bool:
         """Whether requests are answered, of every model."""
         return bool(self.models) and all(one.versions for one in self.models.values())
+
+    def turn_of(self, answering: Answering) -> asyncio.Semaphore:
+        """Return what a request waits for that is answered in a thread: the end of the large one before it;
+        or, where another process answers for its model and may take long, of the one before for that model.
+        """
+        return self._aside[answering.model] if answering.waits else self.large
 
     def shown_to(self, models: frozenset[str] | None) -> Inference:
         """Return what somebody sees of it who may know of these models only; None for all."""

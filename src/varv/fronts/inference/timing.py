@@ -12,6 +12,7 @@ from varv.fronts.access import Caller, Door
 from varv.fronts.access.deadlines import NEVER, sooner, too_late
 from varv.fronts.inference.oip import Asked
 from varv.fronts.inference.served import Inference, Took
+from varv.fronts.inference.watching import Watch
 from varv.kernel.clock import SystemClock, wall_seconds
 from varv.kernel.errors import VarvError
 from varv.serving import Answering, Answers
@@ -26,6 +27,9 @@ class Visit(NamedTuple):
     caller: Caller
     began: float
     deadline: float = NEVER
+    watch: Watch | None = None
+    request_id: str = ""
+    """What its metadata call it; nothing if they do not."""
 
     def require_time(self, door: Door, now: float) -> None:
         """Refuse a request that nobody waits for any more.
@@ -46,8 +50,16 @@ def timed(
     visit: Visit,
     read: Callable[[], Asked],
     write: Callable[[Asked, Answers], Answer],
+    *,
+    version: int | None = None,
 ) -> Answer:
     """Return what `write` makes of the answer to what `read` understands, and count it.
+
+    Parameters
+    ----------
+    version
+        The version that is asked, where the caller has named one; by default who answers is the routing
+        table's to say.
 
     Raises
     ------
@@ -55,12 +67,17 @@ def timed(
         What reading, answering or writing raises; it is counted too.
     """
     statistics, began = inference.statistics[answering.model], wall_seconds()
+    if visit.watch is not None:
+        visit.watch.model = answering.model
     try:
         visit.require_time(inference.door, began)
         asked = read()
         known = wall_seconds()
         admit(inference.door, visit, asked, known)
-        answered = answering.answer(asked.columns, asked.id)
+        if version is None:
+            answered = answering.answer(asked.columns, asked.id)
+        else:
+            answered = answering.answer_by(version, asked.columns, asked.id)
         found = wall_seconds()
         answer = write(asked, answered)
     except VarvError:
@@ -70,6 +87,8 @@ def timed(
     at = _CLOCK.now() / 1e6
     call = Took(answer_s=found - known, write_s=ended - found)
     statistics.answered([Took(known - began)], [answered], call, at)
+    if visit.watch is not None:
+        visit.watch.answered(asked.id, known, known, found, ended, answered)
     return answer
 
 

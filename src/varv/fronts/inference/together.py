@@ -87,11 +87,16 @@ class Together:
         deadline = visit.deadline
         if asked.timeout_us:
             deadline = sooner(deadline, visit.began, asked.timeout_us)
-        waiting = Waiting(writer, answering, asked, send, now, visit.began, deadline, caller)
+        waits = answering.waits
+        waiting = Waiting(
+            writer, answering, asked, send, now, visit.began, deadline, caller, not waits, visit.watch
+        )
         if ready is None and n_bytes > INLINE_BYTES:
             self._answer_apart(waiting)
         else:
             self._wait(waiting, ready, wait_s)
+        if waits:
+            inference.door.done()
 
     def flush(self) -> None:
         """Answer all that waits, but for models whose calls run in a thread."""
@@ -124,8 +129,9 @@ class Together:
     async def _answer_large(self, waiting: Waiting) -> None:
         told: Any = FAILED
         try:
-            async with self._inference.large:
+            async with self._inference.turn_of(waiting.answering):
                 told = await run_in_threadpool(generally, self._inference, waiting)
         finally:
-            self._inference.door.done()
+            if waiting.is_counted:
+                self._inference.door.done()
             waiting.send(told)

@@ -1,8 +1,8 @@
 """Requests that wait for one model, and how they are answered: all of one turn of the event loop in one call.
 
-A model whose calls are quick is asked where its requests arrived. One whose calls take longer is asked in a
-thread, one call after the other, so that no other model and no other connection waits for it; what comes
-meanwhile is the next call's batch.
+A model whose calls are quick is asked where its requests arrived. One whose calls take longer, or for which
+another process answers, is asked in a thread, one call after the other, so that no other model and no other
+connection waits for it; what comes meanwhile is the next call's batch.
 """
 
 from __future__ import annotations
@@ -20,9 +20,10 @@ from varv.fronts.inference import oip
 from varv.fronts.inference.forms import Reply
 from varv.fronts.inference.pace import Pace
 from varv.fronts.inference.served import Inference, Took
+from varv.fronts.inference.watching import Watch, Watcher
 from varv.fronts.problems import in_json
 from varv.kernel.clock import SystemClock, wall_seconds
-from varv.kernel.errors import Unavailable, VarvError
+from varv.kernel.errors import DeadlineExceeded, Unavailable, UserCodeFailed, VarvError
 from varv.kernel.ids import ModelName
 from varv.serving import Answering, Answers
 from varv.serving.answering import Ready
@@ -30,7 +31,10 @@ from varv.serving.plain import Unplanned
 
 MOST_WAITING = 10_000
 """Requests that may wait for one model."""
+MOST_WAITING_ELSEWHERE = 1000
+"""Requests that may wait for a model for which another process answers."""
 _CLOCK = SystemClock()
+_OF_THE_MODEL = (DeadlineExceeded, Unavailable)
 FAILED = Reply(in_json({"error": "the server failed to answer; its log says why"}), 500)
 
 
@@ -57,6 +61,9 @@ class Waiting(NamedTuple):
     began: float
     deadline: float
     caller: Caller
+    is_counted: bool = True
+    """Whether it is under way for the door; what waits for another process takes nobody's place."""
+    watch: Watch | None = None
 
 
 def generally(inference: Inference, waiting: Waiting) -> Any:
@@ -73,8 +80,11 @@ def generally(inference: Inference, waiting: Waiting) -> Any:
         statistics.failed(wall_seconds() - waiting.began)
         return waiting.writer.refused(error)
     request = Took(waiting.read_at - waiting.began, began - waiting.read_at)
-    call = Took(answer_s=found - began, write_s=wall_seconds() - found)
+    ended = wall_seconds()
+    call = Took(answer_s=found - began, write_s=ended - found)
     statistics.answered([request], [answered], call, _CLOCK.now() / 1e6)
+    if waiting.watch is not None:
+        waiting.watch.answered(asked.id, waiting.read_at, began, found, ended, answered)
     return reply
 
 
@@ -130,7 +140,7 @@ class Turns:
         Unavailable
             If too many wait already.
         """
-        if self._n_waiting >= MOST_WAITING:
+        if self._n_waiting >= (MOST_WAITING if waiting.is_counted else MOST_WAITING_ELSEWHERE):
             hint = "try again in a moment"
             raise Unavailable("model", self._model, "has too many requests waiting", hint=hint)
         (self._alone if ready is None else self._planned).append((waiting, ready))
@@ -139,10 +149,15 @@ class Turns:
     def _n_waiting(self) -> int:
         return len(self._planned) + len(self._alone)
 
+    @property
+    def _leaves_the_loop(self) -> bool:
+        """Whether the next call is made in a thread."""
+        return self._pace.is_slow or (self._planned or self._alone)[0][0].answering.waits
+
     def flush(self) -> None:
         """Answer all that waits, unless calls run in a thread, which sees to it."""
         while self._n_waiting and self._task is None:
-            if self._pace.is_slow:
+            if self._leaves_the_loop:
                 self._task = asyncio.get_running_loop().create_task(self._go_on_apart())
                 return
             is_done = False
@@ -157,7 +172,7 @@ class Turns:
     async def _go_on_apart(self) -> None:
         """Answer what waits in a thread, call by call, until nothing does or calls have become quick."""
         try:
-            while self._n_waiting and self._pace.is_slow:
+            while self._n_waiting and self._leaves_the_loop:
                 await self._answer_apart(self._next())
         finally:
             self._task = None
@@ -199,7 +214,7 @@ class Turns:
         if not late:
             return batch
         # How long they waited says as much of the queue as if they were answered.
-        self._inference.door.done(len(late), now - sum(one.began for one in late) / len(late))
+        self._done(late, now - sum(one.began for one in late) / len(late))
         for one in late:
             one.send(told_too_late(self._inference, one, now))
         return [pair for pair in batch if pair[0].deadline > now]
@@ -217,11 +232,26 @@ class Turns:
                 one.writer.write(one.asked, answering, answered)
                 for (one, _), answered in zip(several, answers, strict=True)
             ]
-        except (VarvError, Unplanned):
-            # Whoever brings it about is told, as the general way would; the others are answered.
-            replies = [generally(self._inference, one) for one, _ in several]
+        except (VarvError, Unplanned) as error:
+            is_of_all = isinstance(error, _OF_THE_MODEL) and not answering.has_fallback
+            if is_of_all or (len(several) == 1 and isinstance(error, UserCodeFailed)):
+                # Nobody brings it about by what it asks, or it is known who does.
+                replies = [self._told(one, error) for one, _ in several]
+            else:
+                # Whoever brings it about is told, as the general way would; the others are answered.
+                replies = [generally(self._inference, one) for one, _ in several]
             return _Done(replies, None, began, wall_seconds())
         return _Done(replies, answers, began, found)
+
+    def _done(self, several: Sequence[Waiting], took_s: float | None) -> None:
+        """Tell the door that requests are answered."""
+        n_counted = len([one for one in several if one.is_counted])
+        if n_counted:
+            self._inference.door.done(n_counted, took_s)
+
+    def _told(self, waiting: Waiting, error: VarvError) -> Any:
+        self._inference.statistics[self._model].failed(wall_seconds() - waiting.began)
+        return waiting.writer.refused(error)
 
     def _tell(self, several: Sequence[Pair], done: _Done | None) -> None:
         """Send the replies, and take note of what they took; nothing is done where there was a fault."""
@@ -234,8 +264,21 @@ class Turns:
                 call = Took(answer_s=done.found - done.began, write_s=ended - done.found)
                 statistics = self._inference.statistics[self._model]
                 statistics.answered(requests, done.answers, call, _CLOCK.now() / 1e6)
-        if several:
-            self._inference.door.done(len(several), took_s)
+                if self._inference.watcher is not None:
+                    self._watched(self._inference.watcher, several, done, ended)
+        self._done([one for one, _ in several], took_s)
         replies: list[Any] = [FAILED] * len(several) if done is None else done.replies
         for (one, _), reply in zip(several, replies, strict=True):
             one.send(reply)
+
+    def _watched(self, watcher: Watcher, several: Sequence[Pair], done: _Done, ended: float) -> None:
+        """Let those of the requests of one call that are watched know what became of them."""
+        assert done.answers is not None, "they were answered together"
+        watches: list[Watch] = []
+        for (one, _), answers in zip(several, done.answers, strict=True):
+            if one.watch is not None:
+                one.watch.answered(one.asked.id, one.read_at, done.began, done.found, ended, answers)
+                one.watch.n_requests = len(several)
+                watches.append(one.watch)
+        if watches and len(several) > 1:
+            watcher.together(watches, done.began, ended, sum(map(_n_rows, several)))

@@ -14,6 +14,7 @@ from varv.fronts.inference import oip
 from varv.fronts.inference.scoring import require_rows
 from varv.kernel.errors import InvalidInput
 from varv.serving import Answering, Answers
+from varv.serving.policy import MARKS
 from varv.serving.schema import generated_keys
 from varv.tasks import OutputTensor, Task
 
@@ -28,8 +29,13 @@ class Predict(msgspec.Struct, forbid_unknown_fields=True):
     id: str = ""
 
 
-def read(body: bytes, answering: Answering) -> oip.Asked:
+def read(body: bytes, answering: Answering, request_id: str = "") -> oip.Asked:
     """Return what a body asks; what a row may leave out is null there.
+
+    Parameters
+    ----------
+    request_id
+        Its name, unless it says one itself.
 
     Raises
     ------
@@ -40,7 +46,7 @@ def read(body: bytes, answering: Answering) -> oip.Asked:
     """
     asked = oip.decoded(body, Predict)
     require_rows(len(asked.rows), answering.max_rows)
-    request_id = oip.id_of(asked.id)
+    request_id = oip.id_of(asked.id or request_id)
     names = dict.fromkeys(name for row in asked.rows for name in row)
     columns = {name: _column(name, asked.rows, answering, request_id) for name in names}
     return oip.Asked(columns, request_id, ())
@@ -50,11 +56,13 @@ def written(asked: oip.Asked, answering: Answering, answered: Answers) -> dict[s
     """Return an answer, whose rows are in the order of the request's."""
     columns = oip.about(answered)
     columns |= {one.name: _by_row(one, one.values(answered.scores)) for one in answering.task.tensors()}
+    flagged = {"flagged": {name: list(rows) for name, rows in answered.flagged.items()}}
     return {
         "id": asked.id,
         "model": answering.model,
         "epoch": answered.epoch,
         "captured": answered.captured,
+        **(flagged if answered.flagged else {}),
         "rows": [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)],
     }
 
@@ -87,7 +95,11 @@ def answer_schema(task: Task) -> Schema:
     """Return the JSON Schema of an answer."""
     about = {
         "version": {"type": "integer", "description": "Answered."},
-        "arm": {"type": "string", "enum": ["champion", "candidate"]},
+        "arm": {
+            "type": "string",
+            "enum": ["champion", "candidate", *MARKS],
+            "description": "Whose turn it was, or how it was answered otherwise.",
+        },
         "key": {"type": "string", "description": "Of the row: its outcome is sent under it."},
     }
     properties = about | {one.name: _tensor_schema(one, task) for one in task.tensors()}
@@ -99,7 +111,13 @@ def answer_schema(task: Task) -> Schema:
         "captured": {"type": "boolean", "description": "Whether the answer is on record."},
         "rows": {"type": "array", "items": row},
     }
-    return {"type": "object", "required": list(told), "properties": told}
+    places = {"type": "array", "items": {"type": "integer"}}
+    flagged = {
+        "type": "object",
+        "additionalProperties": places,
+        "description": "By column, the rows whose value broke a check.",
+    }
+    return {"type": "object", "required": list(told), "properties": {**told, "flagged": flagged}}
 
 
 def example_row(answering: Answering) -> dict[str, Any]:
@@ -129,7 +147,7 @@ def _by_row(tensor: OutputTensor, values: list[Any]) -> list[Any]:
 
 
 def _tensor_schema(tensor: OutputTensor, task: Task) -> Schema:
-    # A score that a runtime cannot give is null.
+    # A score that a runtime cannot give, or that is held back, is null.
     kind = _TYPES[tensor.datatype]
     value: Schema = {"type": [kind, "null"] if kind == "number" else kind}
     if not tensor.tail:

@@ -10,10 +10,12 @@ import jinja2
 
 from varv.fronts.web import words
 from varv.kernel import wording
+from varv.serving.model import otherwise_in_words
 
 FILTERS: tuple[Callable[..., Any], ...] = (
     *(wording.count, wording.number, wording.percent, wording.facts),
     *(words.when, words.month, words.span, words.segment, words.outcome),
+    otherwise_in_words,
 )
 """What templates apply to values, by its own name."""
 

@@ -146,7 +146,6 @@ BAD = {
         typed("FP64", "fp64_contents", [1.0], outputs=[{"name": "logits"}]),
         "asks for 'logits'",
     ),
-    "a version": (typed("FP64", "fp64_contents", [1.0], model_version="1"), "not the caller's to choose"),
 }
 
 
@@ -156,6 +155,16 @@ def test_what_is_wrong_is_an_invalid_argument_and_told(stub, kind):
     with pytest.raises(grpc.RpcError, match=said) as caught:
         stub.ModelInfer(request)
     assert caught.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+
+
+def test_a_version_that_is_named_answers_and_is_not_captured(stub):
+    found = stub.ModelInfer(typed("FP64", "fp64_contents", [1.0], model_version="1"))
+    assert found.model_version == "1"
+    assert found.parameters["arm"].string_param == "named"
+    assert found.parameters["captured"].bool_param is False
+    with pytest.raises(grpc.RpcError) as caught:
+        stub.ModelInfer(typed("FP64", "fp64_contents", [1.0], model_version="9"))
+    assert caught.value.code() == grpc.StatusCode.NOT_FOUND
 
 
 def test_what_is_not_there_or_too_large_has_its_status(stub):

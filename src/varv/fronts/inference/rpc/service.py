@@ -23,10 +23,13 @@ from varv.fronts.inference.rpc.door import (
     Context,
     abort,
     behind,
+    end,
     reading,
     require_readable,
-    tell_limit,
+    status_of,
+    tell,
     visit_of,
+    watch_of,
 )
 from varv.fronts.inference.rpc.gathering import Gathering
 from varv.fronts.inference.rpc.messages import (
@@ -123,10 +126,10 @@ def create_server(
 
 
 def _handler(calls: _Calls, name: str, request: Any, *, streams: bool = False) -> Any:
-    act = getattr(calls, name)
+    act, inference = getattr(calls, name), calls.inference
     if streams:
         return grpc.stream_stream_rpc_method_handler(act, reading(request), _serialized)
-    return grpc.unary_unary_rpc_method_handler(behind(calls.door, name, act), reading(request), _serialized)
+    return grpc.unary_unary_rpc_method_handler(behind(inference, name, act), reading(request), _serialized)
 
 
 def _serialized(message: Any) -> bytes:
@@ -139,7 +142,7 @@ class _Calls:
     def __init__(self, inference: Inference, together: Together, under_way: Bytes) -> None:
         self.door = inference.door
         self._gathering = Gathering()
-        self._inference = inference
+        self.inference = inference
         self._together = together
         self._writers = {raw: _Writer(raw=raw) for raw in (True, False)}
         self._under_way = under_way
@@ -150,7 +153,7 @@ class _Calls:
         return self._made["ServerLiveResponse"](live=True)
 
     async def ServerReady(self, _: Any, visit: Visit) -> Any:
-        return self._made["ServerReadyResponse"](ready=self._inference.ready)
+        return self._made["ServerReadyResponse"](ready=self.inference.ready)
 
     async def ModelReady(self, request: Any, visit: Visit) -> Any:
         ready = bool(self._model(request, visit).versions)
@@ -193,23 +196,23 @@ class _Calls:
         return self._made["ModelConfigResponse"](config=config)
 
     async def ModelStatistics(self, request: Any, visit: Visit) -> Any:
-        shown = self._inference.shown_to(visit.caller.models)
+        shown = self.inference.shown_to(visit.caller.models)
         several = [self._model(request, visit)] if request.name else list(shown.models.values())
-        return _filled(self._made["ModelStatisticsResponse"](), about.statistics(self._inference, several))
+        return _filled(self._made["ModelStatisticsResponse"](), about.statistics(self.inference, several))
 
     async def RepositoryIndex(self, request: Any, visit: Visit) -> Any:
-        shown = self._inference.shown_to(visit.caller.models)
+        shown = self.inference.shown_to(visit.caller.models)
         found = about.index(shown, only_ready=request.ready)
         return _filled(self._made["RepositoryIndexResponse"](), {"models": found})
 
     async def RepositoryModelLoad(self, request: Any, visit: Visit) -> Any:
         self.door.require(visit.caller, "read", request.model_name)
-        refusals.require_loadable(self._inference.model(request.model_name), given=bool(request.parameters))
+        refusals.require_loadable(self.inference.model(request.model_name), given=bool(request.parameters))
         return self._made["RepositoryModelLoadResponse"]()
 
     async def RepositoryModelUnload(self, request: Any, visit: Visit) -> Any:
         self.door.require(visit.caller, "read", request.model_name)
-        raise refusals.not_unloadable(self._inference.model(request.model_name))
+        raise refusals.not_unloadable(self.inference.model(request.model_name))
 
     async def ModelInfer(self, request: Any, visit: Visit) -> Any:
         return await self._bounded(request, visit, self._gathering.wait_s(visit.began))
@@ -220,35 +223,45 @@ class _Calls:
         self._under_way.take(n_bytes)
         try:
             self.door.admit(visit.caller, request.model_name, visit.began)
-            if n_bytes > SMALL_BYTES:
-                return await self._answered_apart(request, visit)
-            return await self._answered_together(request, visit, n_bytes, wait_s)
+            is_owed = True
+            try:
+                answering = self.inference.version(request.model_name, request.model_version)
+                if request.model_version or n_bytes > SMALL_BYTES:
+                    if answering.waits:
+                        # What waits for another process takes nobody's place.
+                        is_owed = False
+                        self.door.done()
+                    return await self._answered_alone(request, visit, answering, n_bytes)
+                told = self._submitted(request, visit, answering, n_bytes, wait_s)
+                is_owed = False
+            finally:
+                if is_owed:
+                    self.door.done()
+            answer = await told
         finally:
             self._under_way.give(n_bytes)
-
-    async def _answered_apart(self, request: Any, visit: Visit) -> Any:
-        try:
-            async with self._inference.large:
-                return await asyncio.to_thread(self._infer, request, visit)
-        finally:
-            self.door.done()
-
-    async def _answered_together(self, request: Any, visit: Visit, n_bytes: int, wait_s: float) -> Any:
-        told: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        is_passed_on = False
-        try:
-            answering, writer = self._meant(request)
-            read = partial(_understood, request, answering)
-            send = partial(_tell, told)
-            self._together.submit(writer, answering, visit, read, send, n_bytes, wait_s)
-            is_passed_on = True
-        finally:
-            if not is_passed_on:
-                self.door.done()
-        answer = await told
         if isinstance(answer, VarvError):
             raise answer
         return answer
+
+    async def _answered_alone(self, request: Any, visit: Visit, answering: Answering, n_bytes: int) -> Any:
+        """Answer a request that is large, or that names its version."""
+        if n_bytes <= SMALL_BYTES and not answering.waits:
+            return self._infer(request, visit, answering)
+        async with self.inference.turn_of(answering):
+            return await asyncio.to_thread(self._infer, request, visit, answering)
+
+    def _submitted(
+        self, request: Any, visit: Visit, answering: Answering, n_bytes: int, wait_s: float
+    ) -> asyncio.Future[Any]:
+        """Let a request be answered with others, and return what its reply will be there in."""
+        told: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        if visit.watch is not None:
+            visit.watch.model = answering.model
+        writer = self._writers[bool(request.raw_input_contents)]
+        read = partial(_understood, request, answering, visit.request_id)
+        self._together.submit(writer, answering, visit, read, partial(_tell, told), n_bytes, wait_s)
+        return told
 
     async def ModelStreamInfer(self, requests: AsyncIterator[Any], context: Context) -> AsyncIterator[Any]:
         """Answer each request of a stream in its turn; one that is wrong ends nothing."""
@@ -257,15 +270,22 @@ class _Calls:
             visit = visit_of(self.door, "ModelStreamInfer", context)
         except VarvError as error:
             await abort(self.door, context, error)
-        tell_limit(context, visit.caller)
+        tell(context, visit)
         async for request in requests:
-            visit = visit._replace(began=wall_seconds())
+            began = wall_seconds()
+            # Each is a request of its own to whoever counts or traces them.
+            visit = visit._replace(
+                began=began, watch=watch_of(self.inference, "ModelStreamInfer", context, began)
+            )
             named = self._made["ModelInferResponse"]()
             try:
                 require_readable(request)
                 named.model_name, named.id = request.model_name, request.id
-                yield answer(infer_response=await self._bounded(request, visit, 0.0))
+                response = await self._bounded(request, visit, 0.0)
+                end(visit.watch, grpc.StatusCode.OK)
+                yield answer(infer_response=response)
             except VarvError as error:
+                end(visit.watch, status_of(error))
                 yield answer(error_message=str(error), infer_response=named)
 
     async def Check(self, request: Any, visit: Visit) -> Any:
@@ -299,26 +319,21 @@ class _Calls:
     def _health(self, service: str) -> int:
         if service not in ("", SERVICE):
             return SERVICE_UNKNOWN
-        return SERVING if self._inference.ready else NOT_SERVING
+        return SERVING if self.inference.ready else NOT_SERVING
 
     def _model(self, request: Any, visit: Visit) -> Answering:
         self.door.require(visit.caller, "read", request.name)
-        return self._inference.version(request.name, request.version)
+        return self.inference.version(request.name, request.version)
 
-    def _meant(self, request: Any) -> tuple[Answering, _Writer]:
-        """Return what answers a request, and what makes the answer a message."""
-        answering = self._inference.version(request.model_name, request.model_version)
-        if request.model_version:
-            raise refusals.not_choosable(request.model_version)
-        return answering, self._writers[bool(request.raw_input_contents)]
-
-    def _infer(self, request: Any, visit: Visit) -> Any:
-        answering, writer = self._meant(request)
+    def _infer(self, request: Any, visit: Visit, answering: Answering) -> Any:
+        version = int(request.model_version) if request.model_version else None
+        writer = self._writers[bool(request.raw_input_contents)]
 
         def write(asked: oip.Asked, answered: Answers) -> Any:
             return writer.write(asked, answering, answered)
 
-        return timed(self._inference, answering, visit, lambda: _understood(request, answering), write)
+        read = partial(_understood, request, answering, visit.request_id)
+        return timed(self.inference, answering, visit, read, write, version=version)
 
 
 class _Writer:
@@ -370,9 +385,9 @@ def _tell(future: asyncio.Future[Any], told: Any) -> None:
 # Requests
 
 
-def _understood(request: Any, answering: Answering) -> oip.Asked:
+def _understood(request: Any, answering: Answering, request_id: str) -> oip.Asked:
     data = memoryview(b"".join(request.raw_input_contents))
-    return oip.understood(_asked(request), data, answering)
+    return oip.understood(_asked(request), data, answering, request_id)
 
 
 def _asked(request: Any) -> oip.InferRequest:

@@ -1,0 +1,111 @@
+"""How a model is served, declared: what cannot work is refused, and what is declared is on record."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+from tests.project.test_declaration import dataset, model
+
+import varv
+from varv.kernel.errors import InvalidDeclaration
+from varv.loop.model import Declared
+from varv.project import plan_of
+from varv.project.declared import declared_fact
+from varv.project.wording import LATER_SETTINGS, settings_of
+from varv.serving.policy import ServingPolicy
+
+NUMBER = varv.task.regression(range=(0, 9))
+DELAY = varv.Outcome("delay", known_at="landed_at")
+LOG_ORIGIN = varv.Serving(log=varv.Log(pseudonymise=["origin"]))
+
+
+def declared(**serving):
+    made = model(serving=varv.Serving(**serving))
+    made.validate()
+    return plan_of(made).schema.serving
+
+
+def test_what_is_declared_is_what_is_served_by():
+    policy = declared(
+        checks=[varv.check("distance", low=0, high=5000, otherwise="flag")],
+        fallback=[varv.fallback.former(), varv.fallback.cached("10m"), varv.fallback.default(0.2)],
+        abstain_below=0.6,
+        cache="1m",
+    )
+    assert msgspec.json.decode(msgspec.json.encode(policy), type=ServingPolicy) == policy
+    assert policy.keeps_former
+    assert policy.remembers == 600 * 10**6
+    words = settings_of(plan_of(model(serving=varv.Serving(abstain_below=0.6))))
+    assert words["serving abstain below"] == "0.6"
+    assert words["serving fallback"] == "none"
+    plain = settings_of(plan_of(model()))
+    assert all(LATER_SETTINGS[name] == plain[name] for name in words if name.startswith("serving"))
+
+
+def test_nothing_declared_is_the_declaration_of_before():
+    plain, empty = plan_of(model()), plan_of(model(serving=varv.Serving()))
+    other = plan_of(model(serving=varv.Serving(cache="1m")))
+    assert plain.digest() == empty.digest()
+    assert plain.digest() != other.digest()
+    fact = declared_fact(other, other.digest())
+    again = msgspec.json.decode(msgspec.json.encode(fact.event), type=Declared)
+    assert again.serving == other.schema.serving
+
+
+def test_a_default_may_be_said_by_the_names_of_a_prediction():
+    task = varv.task.multiclass(classes=["A", "B"])
+    step = varv.fallback.default({"B": 0.25, "A": 0.75})
+    made = model(
+        task=task, outcome=varv.Outcome("remark", known_at="landed_at"), serving=varv.Serving(fallback=[step])
+    )
+    assert made.serving.policy_for(made.name, task).fallback[0].prediction == (0.75, 0.25)
+
+
+@pytest.mark.parametrize(
+    ("make", "told"),
+    [
+        (lambda: varv.check("distance"), "demands nothing"),
+        (lambda: varv.check("", low=0), "names no column"),
+        (lambda: varv.check("distance", low=2, high=1), "which is nowhere"),
+        (lambda: varv.check("distance", low=2, one_of=[1]), "limits and a list"),
+        (lambda: varv.check("distance", one_of="ab"), "no list of values"),
+        (lambda: varv.check("distance", low=0, otherwise="drop"), "otherwise='drop'"),
+        (lambda: varv.check("distance", low=0, otherwise="default"), "no default"),
+        (lambda: varv.check("distance", low=0, default=1), "not used"),
+        (lambda: declared(checks=[varv.check("nope", low=0)]), "no column of its requests"),
+        (lambda: declared(checks=[varv.check("landed_at", required=True)]), "no column of its requests"),
+        (lambda: declared(checks=[varv.check("origin", low=0)]), "has limits"),
+        (lambda: declared(checks=[varv.check("distance", one_of=["far"])]), "the value 'far'"),
+        (lambda: declared(checks=["distance"]), "has 'distance'"),
+        (lambda: declared(checks="distance"), "is not a list"),
+        (lambda: declared(fallback=[0.5]), "has 0.5"),
+        (lambda: declared(fallback=[varv.fallback.former()] * 2), "twice"),
+        (lambda: declared(fallback=[varv.fallback.default(1.5)]), "no prediction of the task"),
+        (lambda: declared(fallback=[varv.fallback.default([0.5, 0.5])]), "no prediction of the task"),
+        (lambda: declared(fallback=[varv.fallback.default({"A": 0.5})]), "a default answer of A"),
+        (lambda: declared(fallback=[varv.fallback.cached("soon")]), "max_age"),
+        (lambda: declared(abstain_below=0), "abstain_below"),
+        (
+            lambda: model(task=varv.task.regression(range=(0, 9)), serving=varv.Serving(abstain_below=0.5)),
+            "abstains",
+        ),
+        (lambda: model(serving={"cache": "1m"}), "serving"),
+        (lambda: declared(log={"share": 1}), "log"),
+        (lambda: varv.Log(share=0), "share"),
+        (lambda: varv.Log(redact="distance"), "is not a list"),
+        (lambda: varv.Log(redact=["a"], pseudonymise=["a"]), "is both"),
+        (lambda: declared(log=varv.Log(redact=["late"])), "no column of its requests"),
+        (lambda: declared(log=varv.Log(redact=["distance"])), "read by features"),
+        (lambda: declared(log=varv.Log(pseudonymise=["id"])), "a key of the requests"),
+        (lambda: model(unit="origin", features=["distance"], serving=LOG_ORIGIN), "unit of randomisation"),
+    ],
+)
+def test_what_cannot_work_is_refused(make, told):
+    with pytest.raises(InvalidDeclaration) as refused:
+        make()
+    assert told in str(refused.value)
+    assert refused.value.hint
+
+
+def test_the_samples_have_the_columns_that_are_tried():
+    assert {"distance", "origin", "landed_at"} <= set(dataset().types())
