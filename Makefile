@@ -10,7 +10,7 @@ FILE ?= examples/flights/flights.py
 # Without its bytecode every process would compile varv anew, and every worker rewrite all tests.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: setup demo test soak fast lint types docs bench promises wheel lock clean
+.PHONY: setup demo test soak fuzz fast lint types docs bench promises wheel lock clean
 
 setup: $(VENV)/.installed
 
@@ -34,6 +34,16 @@ test: setup lint types
 # The same promises over more seeds, kills and points of a crash: a quarter of an hour more.
 soak: setup
 	$(BIN)/python -m pytest -n auto --dist worksteal -m soak tests
+
+# Requests that nobody means well, to a server of its own: ten minutes. What reads the OpenAPI document brings forty
+# packages that nothing else needs, so it has an environment of its own and is in no lock.
+fuzz: setup .venv-fuzz/.installed
+	$(BIN)/python -m pytest -q -p no:cacheprovider tests/fuzz/fuzz_*.py
+
+.venv-fuzz/.installed: Makefile
+	test -x .venv-fuzz/bin/python || $(PYTHON) -m venv .venv-fuzz
+	.venv-fuzz/bin/python -m pip install --quiet "schemathesis>=4.32,<5" "openapi-python-client>=0.29,<0.30"
+	touch $@
 
 # What is worth running before every commit: under a minute. Its workers have a core each, so threads of
 # their own would only wait for each other; `make test` leaves them.
@@ -70,4 +80,4 @@ lock: setup
 		--group dev --extra examples --python-version 3.11 --output-file requirements.lock pyproject.toml
 
 clean:
-	rm -rf $(VENV) .varv build dist .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-fuzz .varv build dist .pytest_cache .ruff_cache .hypothesis

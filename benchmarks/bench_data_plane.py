@@ -3,7 +3,8 @@
 A server is started on a small model of thirty numbers, with one worker. `wrk` asks for predictions, each
 captured before its answer goes out, over 1, 16 and 64 connections. The processor time is that of the worker
 and, beside it, of everything else that the server runs, until all that was captured is on record; a bare
-handler on the same protocol that only calls ONNX Runtime is measured as well. So are other servers with
+handler on the same protocol that only calls ONNX Runtime is measured as well, and `h2load` calls both over
+gRPC, on one connection of 1, 16 and 64 streams. So are other servers with
 ``--peers``, or some of them with ``--with NAME,...``: they are installed on first use, each into a virtual
 environment of its own, and their processor time is that of all their processes.
 """
@@ -19,11 +20,13 @@ from pathlib import Path
 
 import psutil
 
+from data_plane.calls import ONE_CALL, STREAMS, answered, measured_calls
 from data_plane.load import CONNECTIONS, INFER, ONE_ROW, Payload, measured, payloads
 from data_plane.peers import PEERS, LeftOut, Serving, peer_server
 from data_plane.processes import Tree, cpu_s
 from data_plane.servers import bare_server, settled, varv_server
 from data_plane.tables import Line, ratios, shown, tables
+from served import free_port
 
 CACHE = Path.home() / ".cache" / "varv-bench"
 IDLE_S = 2.0
@@ -36,6 +39,24 @@ def of_bare(chosen: Sequence[Payload], seconds: float) -> Iterator[Line]:
             for connections in CONNECTIONS:
                 cost = measured(port, payload, connections, seconds, lambda: cpu_s(process))
                 yield Line("bare", payload.name, connections, cost)
+
+
+def of_calls(seconds: float) -> Iterator[Line]:
+    """Measure calls over gRPC, of a bare handler and of varv."""
+    with bare_server("bare_calls", answered) as (port, process):
+        for streams in STREAMS:
+            cost = measured_calls(port, streams, seconds, lambda: cpu_s(process))
+            yield Line("bare", ONE_CALL, streams, cost)
+    port = free_port()
+    with varv_server("--grpc-port", str(port)) as (served, worker):
+        tree = Tree(psutil.Process(served.process.pid))
+        for streams in STREAMS:
+            settled(tree)
+            before = tree.cpu_s()
+            cost = measured_calls(port, streams, seconds, lambda: cpu_s(worker))
+            settled(tree)
+            whole_us = 1e6 * (tree.cpu_s() - before) / max(cost.n_requests, 1)
+            yield Line("varv", ONE_CALL, streams, cost, whole_us - cost.cpu_us)
 
 
 def of_varv(chosen: Sequence[Payload], seconds: float) -> Iterator[Line]:
@@ -102,12 +123,15 @@ def arguments() -> argparse.Namespace:
 
 def main() -> int:
     options = arguments()
-    if shutil.which("wrk") is None:
-        raise SystemExit("this needs wrk: apt install wrk")
+    if shutil.which("wrk") is None or shutil.which("h2load") is None:
+        raise SystemExit("this needs wrk and h2load: apt install wrk nghttp2-client")
     chosen = [one for one in payloads() if options.only in one.name]
     lines: list[Line] = []
-    kept(of_bare(chosen, options.seconds), lines)
-    kept(of_varv(chosen, options.seconds), lines)
+    if chosen:
+        kept(of_bare(chosen, options.seconds), lines)
+        kept(of_varv(chosen, options.seconds), lines)
+    if options.only in ONE_CALL:
+        kept(of_calls(options.seconds), lines)
     by_row = any(one.name == ONE_ROW for one in chosen)
     for name in options.names if by_row else []:
         kept(of_peer(name, options.peers, options.seconds), lines)

@@ -6,7 +6,7 @@ Beside this folder: ``python -m data_plane.bare PORT``. The model written here i
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -61,6 +61,10 @@ class Bare:
         self._run, self._input = made.run, made.get_inputs()[0].name
         self._output = [made.get_outputs()[-1].name]
         self.calls = {b"/v2/models/wide/infer": self}
+
+    def takes(self, headers: Mapping[bytes, bytes]) -> bool:
+        """Everything is taken."""
+        return True
 
     def flush(self) -> None:
         """Nothing waits."""

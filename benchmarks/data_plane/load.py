@@ -105,7 +105,7 @@ def _wrk(port: int, payload: Payload, connections: int, seconds: float) -> dict[
         script.write_text(_LUA.format(body=f"{folder}/body", headers=headers))
         address = f"http://127.0.0.1:{port}{payload.path}"
         command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds:.0f}s", "-s", str(script), address]
-        if pin := _pinned(1):
+        if pin := pinned(1):
             command = [*pin, *command]
         told = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     return json.loads(told[told.index("{") :])
@@ -126,5 +126,6 @@ end
 """
 
 
-def _pinned(core: int) -> list[str]:
+def pinned(core: int) -> list[str]:
+    """Return what keeps a command on a core, where there are two."""
     return ["taskset", "-c", str(core)] if shutil.which("taskset") and psutil.cpu_count() == 2 else []

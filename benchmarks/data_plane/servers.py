@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -21,11 +21,17 @@ HERE = Path(__file__).parent
 
 
 @contextmanager
-def varv_server() -> Iterator[tuple[Served, psutil.Process]]:
-    """Serve the model, once it answers; give its worker too."""
+def varv_server(*more: str) -> Iterator[tuple[Served, psutil.Process]]:
+    """Serve the model, once it answers; give its worker too.
+
+    Parameters
+    ----------
+    more
+        Further words of the command.
+    """
     with tempfile.TemporaryDirectory() as folder:
         shutil.copy(HERE / "wide.py", folder)
-        with started(Path(folder), "up", "wide.py", "--workers", "1") as found:
+        with started(Path(folder), "up", "wide.py", "--workers", "1", *more) as found:
             while not ready(found.inference):
                 if found.process.poll() is not None:
                     raise SystemExit("the server has ended")
@@ -50,13 +56,23 @@ def settled(tree: Tree) -> None:
 
 
 @contextmanager
-def bare_server() -> Iterator[tuple[int, psutil.Process]]:
-    """Serve the bare handler."""
-    port = free_port()
-    command = [sys.executable, "-m", "data_plane.bare", str(port)]
+def bare_server(
+    module: str = "bare", is_there: Callable[[int], bool] | None = None
+) -> Iterator[tuple[int, psutil.Process]]:
+    """Serve a bare handler.
+
+    Parameters
+    ----------
+    module
+        Of this package.
+    is_there
+        Whether it answers on a port; over HTTP by default.
+    """
+    port, is_there = free_port(), is_there or answers
+    command = [sys.executable, "-m", f"data_plane.{module}", str(port)]
     process = subprocess.Popen(command, cwd=HERE.parent, stdout=subprocess.DEVNULL)
     try:
-        while not answers(port):
+        while not is_there(port):
             threading.Event().wait(0.1)
         yield port, psutil.Process(process.pid)
     finally:

@@ -68,6 +68,9 @@ class Echo:
         elif self.when in ("later", "much later"):
             asyncio.get_running_loop().call_later(0.01, answered)
 
+    def takes(self, headers):
+        return b"is-other" not in headers
+
     def flush(self):
         if self.when != "much later":
             self.answer()
@@ -141,6 +144,7 @@ NOT_HOT = {
     "coded": post(more=b"content-encoding: gzip\r\n" + END[:-2]),
     "chunked": b"POST " + TARGET + b" HTTP/1.1\r\ntransfer-encoding: chunked\r\n" + HOST + END + b"0\r\n\r\n",
     "without a length": b"POST " + TARGET + b" HTTP/1.1\r\n" + HOST + END,
+    "of another kind": post(more=b"is-other: yes\r\n" + END[:-2]),
     "a header twice": post(more=b"a: b\r\na: c\r\n" + END[:-2]),
 }
 

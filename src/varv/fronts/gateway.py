@@ -12,8 +12,8 @@ from contextlib import asynccontextmanager
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from varv.fronts.problems import TooLarge, json_response
-from varv.kernel.errors import InvalidInput, PermissionDenied, Unavailable, VarvError
+from varv.fronts.problems import TooLarge, TooMuchUnderWay, json_response
+from varv.kernel.errors import InvalidInput, PermissionDenied, VarvError
 
 SMALL_BYTES = 64 << 10
 """Bodies up to this size are received however many are under way; the number of connections bounds them."""
@@ -165,7 +165,7 @@ class Bodies:
         ------
         TooLarge
             If it is larger than allowed; at once if it says so.
-        Unavailable
+        TooMuchUnderWay
             If too much is under way already.
         """
         said = request.headers.get("content-length", "")
@@ -191,7 +191,7 @@ class Bodies:
     def _take(self, request: Request, n_bytes: int) -> None:
         if n_bytes > self._left:
             hint = "try again in a moment, or send it in parts"
-            raise Unavailable("request", request.url.path, "comes while too much is received", hint=hint)
+            raise TooMuchUnderWay("request", request.url.path, "comes while too much is received", hint=hint)
         self._left -= n_bytes
 
     def _too_large(self, request: Request) -> TooLarge:

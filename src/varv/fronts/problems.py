@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from varv.fronts.frames import columns_of
-from varv.kernel.errors import InvalidInput, VarvError
+from varv.kernel.errors import InvalidInput, Unavailable, VarvError
 
 STATUS = {
     "invalid_input": 400,
@@ -41,6 +41,12 @@ class UnsupportedMedia(InvalidInput):
     """Is in a form that is not known here."""
 
     code = "invalid_input"
+
+
+class TooMuchUnderWay(Unavailable):
+    """Comes while too much of others is under way."""
+
+    code = "unavailable"
 
 
 _OF_CLASS: dict[type[VarvError], int] = {TooLarge: 413, UnsupportedMedia: 415}

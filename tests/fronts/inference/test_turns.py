@@ -55,7 +55,7 @@ class Served:
 
         asyncio.run(once())
         for _ in range(30):
-            self.hot._turns["wide"]._pace.took(1, 2 * SLOW_S)
+            self.hot.together._turns["wide"]._pace.took(1, 2 * SLOW_S)
         self.go.clear()
         self.sizes.clear()
         assert self.asked.acquire(timeout=30)

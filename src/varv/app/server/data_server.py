@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import uvicorn
 
-from varv.fronts.inference import Inference
+from varv.fronts.inference import Inference, Together
 from varv.kernel.errors import FailedPrecondition
 
 if TYPE_CHECKING:
@@ -29,15 +29,25 @@ class DataServer(uvicorn.Server):
         Of the HTTP server.
     inference
         What answers.
+    together
+        Collects requests, those over HTTP among them.
     address
         The address for calls over gRPC, which other workers may have bound too; nothing for none.
     drain_s
         How long calls under way may take once it ends.
     """
 
-    def __init__(self, config: uvicorn.Config, inference: Inference, address: str, drain_s: float) -> None:
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        inference: Inference,
+        together: Together,
+        address: str,
+        drain_s: float,
+    ) -> None:
         super().__init__(config)
         self._inference = inference
+        self._together = together
         self._address = address
         self._drain_s = drain_s
         self._calls: grpc.aio.Server | None = None
@@ -76,7 +86,9 @@ class DataServer(uvicorn.Server):
         from varv.fronts.inference.app import MOST_BYTES
         from varv.fronts.inference.rpc.service import create_server
 
-        calls = create_server(self._inference, most_bytes=MOST_BYTES, most_calls=MOST_CALLS)
+        calls = create_server(
+            self._inference, most_bytes=MOST_BYTES, most_calls=MOST_CALLS, together=self._together
+        )
         bound = 0
         with suppress(RuntimeError):
             bound = calls.add_insecure_port(self._address)

@@ -46,6 +46,10 @@ class Hot(Protocol):
         """Of a body; a longer one takes the way of the application."""
         ...
 
+    def takes(self, headers: Mapping[bytes, bytes]) -> bool:
+        """Return whether a request is answered so, by its headers; else the application does it."""
+        ...
+
     def flush(self) -> None:
         """Answer all that was submitted and is not answered yet."""
         ...

@@ -302,7 +302,7 @@ class BoundedProtocol(HttpToolsProtocol):
         """Begin the answer, or what collects a body for it."""
         hot = self._hot
         call = None if hot is None else hot.calls.get(self.url)
-        if hot is None or call is None or not self._begin_exchange(call, hot.most_bytes):
+        if hot is None or call is None or not self._begin_exchange(call, hot):
             self._check_head()
             if self.parser.should_upgrade():
                 if self.parser.get_method() == b"CONNECT":
@@ -350,13 +350,13 @@ class BoundedProtocol(HttpToolsProtocol):
             # As above; what it has left unanswered was answered with the fault.
             self.logger.exception("A flush of the hot path failed")
 
-    def _begin_exchange(self, call: Call, most_bytes: int) -> bool:
+    def _begin_exchange(self, call: Call, hot: Hot) -> bool:
         """Take a request for a target of the hot path, unless it needs more care than that has."""
         headers = dict(self.headers)
         n_bytes = headers.get(b"content-length")
         if (
             n_bytes is None
-            or int(n_bytes) > most_bytes
+            or int(n_bytes) > hot.most_bytes
             or len(headers) != len(self.headers)
             or not _NOT_HOT.isdisjoint(headers)
             or b"host" not in headers
@@ -365,6 +365,7 @@ class BoundedProtocol(HttpToolsProtocol):
             or self.flow.write_paused
             # A head in one packet needs no counting.
             or self._n_idle
+            or not hot.takes(headers)
         ):
             return False
         keep_alive = self.parser.should_keep_alive()

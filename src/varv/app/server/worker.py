@@ -54,7 +54,7 @@ from varv.data.shape import in_shape
 from varv.features import FeatureEngine
 from varv.fronts.access import Door, Origins
 from varv.fronts.gateway import Gateway
-from varv.fronts.inference import HotCalls, Inference, create_inference
+from varv.fronts.inference import HotCalls, Inference, Together, create_inference
 from varv.fronts.inference.counts import Counts
 from varv.home.change.recorded import effective_plans, recorded_schemas
 from varv.kernel.blobs import FolderBlobs
@@ -156,6 +156,7 @@ class Worker:
     def close(self) -> None:
         """Flush what was captured, and finish what is being kept."""
         self._ended.set()
+        self.inference.parquet.close()
         with suppress(StorageFull):
             self._log.close()
         if self._memory is not None:
@@ -299,7 +300,8 @@ def main() -> int:
     # A large request in a thread must not keep the event loop from the interpreter for long.
     sys.setswitchinterval(SWITCH_S)
     worker = Worker(start)
-    sweep = bounded_protocol(hot=HotCalls(worker.inference, start.hosts))
+    together = Together(worker.inference)
+    sweep = bounded_protocol(hot=HotCalls(worker.inference, start.hosts, together))
     config = uvicorn.Config(
         Gateway(create_inference(worker.inference), start.hosts),
         http=sweep,  # type: ignore[bad-argument-type]
@@ -309,7 +311,7 @@ def main() -> int:
         access_log=False,
         timeout_graceful_shutdown=DRAIN_S,
     )
-    server = DataServer(config, worker.inference, start.grpc, DRAIN_S)
+    server = DataServer(config, worker.inference, together, start.grpc, DRAIN_S)
     control = threading.Thread(target=_obey, args=(worker, incoming, replies, server, sweep), daemon=True)
     control.start()
     worker.accepts.wait()

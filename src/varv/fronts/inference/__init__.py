@@ -8,5 +8,6 @@ like is the task's to say: as tensors, and as the plain values that scoring clie
 from varv.fronts.inference.app import create_inference
 from varv.fronts.inference.hot import HotCalls
 from varv.fronts.inference.served import Inference
+from varv.fronts.inference.together import Together
 
-__all__ = ["HotCalls", "Inference", "create_inference"]
+__all__ = ["HotCalls", "Inference", "Together", "create_inference"]

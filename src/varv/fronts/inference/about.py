@@ -11,7 +11,14 @@ from varv.fronts.inference.oip import ABOUT
 from varv.fronts.inference.served import Inference
 from varv.serving import Answering
 
-EXTENSIONS = ["binary_tensor_data", "classification", "model_configuration", "model_repository", "statistics"]
+EXTENSIONS = [
+    "binary_tensor_data",
+    "classification",
+    "generate",
+    "model_configuration",
+    "model_repository",
+    "statistics",
+]
 
 
 def metadata(answering: Answering) -> dict[str, Any]:

@@ -31,6 +31,7 @@ from varv.fronts.inference.doorway import Doorway, caller_of, response_of, shown
 from varv.fronts.inference.explaining import explain_instances, explain_typed
 from varv.fronts.inference.forms import (
     Form,
+    Generating,
     Given,
     Inferring,
     Invoking,
@@ -38,10 +39,12 @@ from varv.fronts.inference.forms import (
     Reply,
     Typed,
     refusal,
+    takes_a_thread,
 )
 from varv.fronts.inference.openapi import document
 from varv.fronts.inference.served import Inference
 from varv.fronts.inference.timing import Visit, timed
+from varv.fronts.inference.together import INLINE_BYTES
 from varv.fronts.inference.watching import request_id_of
 from varv.fronts.problems import json_response
 from varv.kernel.clock import wall_seconds
@@ -50,8 +53,6 @@ from varv.serving import Answering, Answers
 
 MOST_BYTES = 16 << 20
 MOST_BYTES_TOGETHER = 64 << 20
-INLINE_BYTES = 16 << 10
-"""Above this a request is answered in a thread; some sixty rows."""
 
 
 class IndexRequest(msgspec.Struct):
@@ -68,7 +69,8 @@ class LoadRequest(msgspec.Struct):
 
 def create_inference(inference: Inference) -> Starlette:
     """Return the ASGI application of the data plane."""
-    served = _Protocols(inference)
+    served, invoking = _Protocols(inference), Invoking(inference.parquet)
+    generating = {"generate": Generating(stream=False), "generate_stream": Generating(stream=True)}
     model = "/v2/models/{model}"
     version = f"{model}/versions/{{version}}"
     routes = [
@@ -80,8 +82,11 @@ def create_inference(inference: Inference) -> Starlette:
         *(Route(f"{place}/ready", served.model_ready) for place in (model, version)),
         *(Route(f"{place}/config", served.config) for place in (model, version)),
         *(Route(f"{place}/stats", served.stats) for place in (model, version)),
-        Route(f"{model}/infer", served.scored(Inferring()), methods=["POST"]),
-        Route(f"{version}/infer", served.scored(Inferring()), methods=["POST"]),
+        *(
+            Route(f"{place}/{name}", served.scored(form), methods=["POST"])
+            for place in (model, version)
+            for name, form in {"infer": Inferring(), **generating}.items()
+        ),
         Route("/v2/repository/index", served.index, methods=["POST"]),
         Route("/v2/repository/models/{model}/load", served.load, methods=["POST"]),
         Route("/v2/repository/models/{model}/unload", served.unload, methods=["POST"]),
@@ -93,8 +98,8 @@ def create_inference(inference: Inference) -> Starlette:
         Route("/v1/models/{model}:predict", served.scored(Predicting()), methods=["POST"]),
         Route("/v1/models/{model}:explain", served.explained(explain_instances), methods=["POST"]),
         Route("/v1/models/{model}", served.model_of_before),
-        Route("/invocations", served.scored(Invoking()), methods=["POST"]),
-        Route("/invocations/{model}", served.scored(Invoking()), methods=["POST"]),
+        Route("/invocations", served.scored(invoking), methods=["POST"]),
+        Route("/invocations/{model}", served.scored(invoking), methods=["POST"]),
         Route("/ping", served.ready),
         Route("/health", served.ready),
         Route("/version", served.version),
@@ -131,6 +136,8 @@ class _Protocols:
     def __init__(self, inference: Inference) -> None:
         self._inference = inference
         self._bodies = Bodies(MOST_BYTES, MOST_BYTES_TOGETHER)
+        # A file of somebody else's that takes long must not be in the way of large requests.
+        self._parquet = asyncio.Semaphore(1)
 
     # What is there
 
@@ -226,7 +233,7 @@ class _Protocols:
                 visit = Visit(caller_of(request), began, deadline, watch_of(request))
                 return await self._predicted(request, form, given, visit)
             except VarvError as error:
-                return response_of(refusal(error))
+                return response_of(form.refused(error))
 
         return answer
 
@@ -252,7 +259,9 @@ class _Protocols:
                     response = deflated(request, answer(body))
                     took_s = wall_seconds() - began
                     return response
-                return await self._in_thread(request, body, answer, inference.turn_of(answering))
+                is_parquet = takes_a_thread(given.content_type) and not answering.waits
+                turn = self._parquet if is_parquet else inference.turn_of(answering)
+                return await self._in_thread(request, body, answer, turn)
             finally:
                 if is_counted:
                     inference.door.done(1, took_s)
@@ -328,7 +337,9 @@ class _Protocols:
 
 def _is_small(request: Request, body: bytes) -> bool:
     """Return whether a request is answered on the event loop."""
-    return len(body) <= INLINE_BYTES and "content-encoding" not in request.headers
+    headers = request.headers
+    is_plain = "content-encoding" not in headers and not takes_a_thread(headers.get("content-type", ""))
+    return is_plain and len(body) <= INLINE_BYTES
 
 
 def _given(request: Request) -> Given:

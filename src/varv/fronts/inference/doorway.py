@@ -25,8 +25,8 @@ OPEN = frozenset({"/v2/health/live", "/v2/health/ready", "/ping", "/health"})
 """What probes ask, who have no token."""
 _CALLER, _WATCH = "varv.caller", "varv.watch"
 _PREDICTS = re.compile(
-    r"/v2/models/[^/]+(?:/versions/[^/]+)?/infer|/models/[^/]+/(?:predict|explain)"
-    r"|/v1/models/[^/]+:(?:predict|explain)"
+    r"/v2/models/[^/]+(?:/versions/[^/]+)?/(?:infer|generate|generate_stream)"
+    r"|/models/[^/]+/(?:predict|explain)|/v1/models/[^/]+:(?:predict|explain)"
     r"|/invocations(?:/[^/]+)?|/docs/[^/]+"
 )
 """Paths to which a POST asks for predictions; all else reads."""

@@ -14,13 +14,22 @@ from urllib.parse import quote
 
 import msgspec
 
-from varv.fronts.inference import oip, scoring, typed
-from varv.fronts.problems import UnsupportedMedia, error_headers, in_json, not_json, status_of
-from varv.kernel.errors import VarvError
+from varv.fronts.inference import generate, oip, scoring, typed
+from varv.fronts.inference.parquet import PARQUET, ParquetReader
+from varv.fronts.problems import (
+    TooMuchUnderWay,
+    UnsupportedMedia,
+    error_headers,
+    in_json,
+    not_json,
+    status_of,
+)
+from varv.kernel.errors import InvalidInput, UserCodeFailed, VarvError
 from varv.serving import Answering, Answers
 
 JSON = "application/json"
 BYTES = "application/octet-stream"
+EVENTS = "text/event-stream; charset=utf-8"
 
 
 class Given(NamedTuple):
@@ -71,8 +80,20 @@ class Form(Protocol):
         """Return an answer."""
         ...
 
+    def refused(self, error: VarvError) -> Reply:
+        """Return a refusal."""
+        ...
 
-class Inferring:
+
+class _Refusing:
+    """What is refused in a body that clients of all protocols understand."""
+
+    def refused(self, error: VarvError) -> Reply:
+        """Return a refusal."""
+        return refusal(error)
+
+
+class Inferring(_Refusing):
     """The Open Inference Protocol, version 2."""
 
     def require(self, given: Given) -> None:
@@ -95,7 +116,7 @@ class Inferring:
         return Reply(body, content_type=BYTES, headers=headers)
 
 
-class _Scoring:
+class _Scoring(_Refusing):
     """What answers as scoring clients take it."""
 
     def write(self, asked: oip.Asked, answering: Answering, answered: Answers) -> Reply:
@@ -105,15 +126,35 @@ class _Scoring:
 
 
 class Invoking(_Scoring):
-    """MLflow's scoring protocol."""
+    """MLflow's scoring protocol.
+
+    Parameters
+    ----------
+    parquet
+        Reads bodies of Parquet, which takes a thread; None where there is none to spare, and such a body is
+        refused.
+    """
+
+    def __init__(self, parquet: ParquetReader | None = None) -> None:
+        self._readers: dict[str, Callable[[bytes, Answering], scoring.Columns]] = {
+            "": scoring.read_invocation,
+            JSON: scoring.read_invocation,
+            "text/csv": scoring.columns_of_csv,
+        }
+        if parquet is not None:
+            self._readers[PARQUET] = parquet.columns
 
     def require(self, given: Given) -> None:
         """Refuse types and charsets that are not read."""
-        _reader(given.content_type)
+        said = _type_in_utf8(given.content_type)
+        if said not in self._readers:
+            hint = f"send {JSON}, text/csv or {PARQUET}"
+            problem = "is of a type that is not read here"
+            raise UnsupportedMedia("request", "body", problem, content_type=said[:80], hint=hint)
 
     def read(self, body: bytes, given: Given, answering: Answering) -> oip.Asked:
         """Return what a body asks."""
-        columns = _reader(given.content_type)(body, answering)
+        columns = self._readers[_type_in_utf8(given.content_type)](body, answering)
         return oip.Asked(columns, oip.id_of(given.request_id), ())
 
 
@@ -130,7 +171,7 @@ class Predicting(_Scoring):
         return oip.Asked(scoring.read_predict(body, answering), oip.id_of(given.request_id), ())
 
 
-class Typed:
+class Typed(_Refusing):
     """The form of a model's own."""
 
     def require(self, given: Given) -> None:
@@ -146,6 +187,46 @@ class Typed:
         """Return an answer."""
         told = typed.written(asked, answering, answered)
         return Reply(msgspec.json.encode(told), headers=answer_headers(answered, asked.id))
+
+
+class Generating:
+    """Text in, text out.
+
+    Parameters
+    ----------
+    stream
+        Whether the answer is an event of a stream.
+    """
+
+    def __init__(self, *, stream: bool) -> None:
+        self._stream = stream
+
+    def require(self, given: Given) -> None:
+        """Refuse what says that it is not JSON."""
+        if plain_type(given.content_type) not in ("", JSON):
+            raise not_json(given.path, given.content_type)
+
+    def read(self, body: bytes, given: Given, answering: Answering) -> oip.Asked:
+        """Return what a body asks."""
+        return generate.read(body, answering, given.request_id)
+
+    def write(self, asked: oip.Asked, answering: Answering, answered: Answers) -> Reply:
+        """Return an answer."""
+        headers = answer_headers(answered, asked.id)
+        if not self._stream:
+            return Reply(generate.written(asked, answering, answered), headers=headers)
+        event = b"data: " + generate.written(asked, answering, answered, done=True) + b"\n\n"
+        return Reply(event, content_type=EVENTS, headers=headers)
+
+    def refused(self, error: VarvError) -> Reply:
+        """Return a refusal, with the statuses that this extension has for some."""
+        told = refusal(error)
+        # Not of those with a status of their own, such as what is too large.
+        status = _GENERATE_STATUS.get(type(error), told.status)
+        return told._replace(status=status)
+
+
+_GENERATE_STATUS: dict[type[VarvError], int] = {InvalidInput: 422, UserCodeFailed: 424, TooMuchUnderWay: 429}
 
 
 def refusal(error: VarvError) -> Reply:
@@ -177,22 +258,19 @@ def plain_type(content_type: str) -> str:
     return content_type.partition(";")[0].strip().lower()
 
 
-_READERS: dict[str, Callable[[bytes, Answering], scoring.Columns]] = {
-    "": scoring.read_invocation,
-    JSON: scoring.read_invocation,
-    "text/csv": scoring.columns_of_csv,
-}
-"""Of bodies to MLflow's scoring protocol, by their content type."""
+def takes_a_thread(content_type: str) -> bool:
+    """Return whether a body of a type is never read on the event loop."""
+    return plain_type(content_type) == PARQUET
 
 
 @lru_cache(256)
-def _reader(content_type: str) -> Callable[[bytes, Answering], scoring.Columns]:
-    """Return what reads a body of a content type.
+def _type_in_utf8(content_type: str) -> str:
+    """Return a content type without its parameters.
 
     Raises
     ------
     UnsupportedMedia
-        If there is none, or its charset is another than UTF-8.
+        If it has a charset other than UTF-8, or another parameter.
     """
     _, _, parameters = content_type.partition(";")
     for parameter in filter(None, map(str.strip, parameters.split(";"))):
@@ -200,9 +278,4 @@ def _reader(content_type: str) -> Callable[[bytes, Answering], scoring.Columns]:
         if name.strip().lower() != "charset" or value.strip(' "').lower() not in ("utf-8", "utf8"):
             hint = "send UTF-8, and no other parameter than charset"
             raise UnsupportedMedia("header", "content-type", "is not read", given=parameter[:80], hint=hint)
-    said = plain_type(content_type)
-    if said not in _READERS:
-        hint = f"send {', '.join(filter(None, _READERS))}"
-        problem = "is of a type that is not read here"
-        raise UnsupportedMedia("request", "body", problem, content_type=said[:80], hint=hint)
-    return _READERS[said]
+    return plain_type(content_type)

@@ -1,37 +1,43 @@
 """The hot path: ordinary requests, answered where they arrive, together with the others of the same moment.
 
 It takes the place of the application for the targets that ask for predictions, and asks the same door. What
-it cannot answer by a plan it answers as the application would. Requests that came in one turn of the event
-loop are scored in one call and captured in one record: batches form under load, and a lone request waits for
-nobody.
+it cannot answer by a plan it answers as the application would; how those of one moment are answered is in
+`together`.
 """
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from http import HTTPStatus
 
-from starlette.concurrency import run_in_threadpool
-
 from varv.fronts.access import Caller
 from varv.fronts.access.cors import Headers
-from varv.fronts.access.deadlines import HEADER, NEVER, deadline_of, sooner
+from varv.fronts.access.deadlines import HEADER, NEVER, deadline_of
 from varv.fronts.encodings import FEWEST_BYTES, compressed
 from varv.fronts.gateway import is_meant, require_same_site, unknown_host
 from varv.fronts.inference import oip
-from varv.fronts.inference.app import INLINE_BYTES
-from varv.fronts.inference.forms import Form, Given, Inferring, Invoking, Predicting, Reply, Typed, refusal
+from varv.fronts.inference.forms import (
+    Form,
+    Generating,
+    Given,
+    Inferring,
+    Invoking,
+    Predicting,
+    Reply,
+    Typed,
+    takes_a_thread,
+)
 from varv.fronts.inference.served import Inference
-from varv.fronts.inference.turns import FAILED, Turns, Waiting, generally
+from varv.fronts.inference.timing import Visit
+from varv.fronts.inference.together import Together
+from varv.fronts.inference.turns import FAILED
 from varv.fronts.inference.watching import Watch, request_id_of
 from varv.fronts.problems import in_json
 from varv.kernel.clock import wall_seconds
 from varv.kernel.errors import VarvError
 from varv.kernel.ids import ModelName
 from varv.serving import Answering
-from varv.serving.answering import Ready
 
 MOST_BYTES = 64 << 10
 """Of a body that is answered here."""
@@ -39,6 +45,8 @@ Answer = Callable[[bytes, bytes], None]
 """Takes the status line with the headers, and the body."""
 _FORMS: tuple[tuple[str, Form], ...] = (
     ("/v2/models/{model}/infer", Inferring()),
+    ("/v2/models/{model}/generate", Generating(stream=False)),
+    ("/v2/models/{model}/generate_stream", Generating(stream=True)),
     ("/models/{model}/predict", Typed()),
     ("/v1/models/{model}:predict", Predicting()),
     ("/invocations/{model}", Invoking()),
@@ -54,18 +62,20 @@ class HotCalls:
         What answers for each model.
     hosts
         The names that a request may call this server by; None allows any.
+    together
+        Collects the requests, those of other protocols among them; by default it is one of its own.
     """
 
     most_bytes = MOST_BYTES
 
-    def __init__(self, inference: Inference, hosts: frozenset[str] | None) -> None:
+    def __init__(
+        self, inference: Inference, hosts: frozenset[str] | None, together: Together | None = None
+    ) -> None:
         self.inference = inference
         self.hosts = hosts
         self._calls: dict[bytes, HotCall] = {}
         self._calls_for: Mapping[ModelName, Answering] = {}
-        self._turns: dict[ModelName, Turns] = {}
-        self._is_due = False
-        self._tasks: set[asyncio.Task[None]] = set()
+        self.together = together or Together(inference)
 
     @property
     def calls(self) -> Mapping[bytes, HotCall]:
@@ -81,44 +91,13 @@ class HotCalls:
             self._calls_for = models
         return self._calls
 
-    def wait(self, waiting: Waiting, ready: Ready | None) -> None:
-        """Let a request be answered with the others of this turn, or by itself if no plan takes it.
-
-        Raises
-        ------
-        Unavailable
-            If too many wait for the model already.
-        """
-        model = waiting.answering.model
-        if model not in self._turns:
-            self._turns[model] = Turns(self.inference, model)
-        self._turns[model].add(waiting, ready)
-        if not self._is_due:
-            self._is_due = True
-            asyncio.get_running_loop().call_soon(self.flush)
-
-    def later(self, waiting: Waiting) -> None:
-        """Answer a large request that no plan takes in a thread."""
-        task = asyncio.get_running_loop().create_task(self._answer_large(waiting))
-        # The loop itself holds no task.
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+    def takes(self, headers: Mapping[bytes, bytes]) -> bool:
+        """Return whether a request is answered here, by its headers: not if reading it takes a thread."""
+        return not takes_a_thread(headers.get(b"content-type", b"").decode("latin-1"))
 
     def flush(self) -> None:
         """Answer all that waits, but for models whose calls run in a thread."""
-        self._is_due = False
-        for turns in self._turns.values():
-            turns.flush()
-
-    async def _answer_large(self, waiting: Waiting) -> None:
-        reply = FAILED
-        try:
-            async with self.inference.turn_of(waiting.answering):
-                reply = await run_in_threadpool(generally, self.inference, waiting)
-        finally:
-            if waiting.is_counted:
-                self.inference.door.done()
-            waiting.send(reply)
+        self.together.flush()
 
 
 class HotCall:
@@ -172,7 +151,7 @@ class HotCall:
             self._pass_on(said, caller, model, body, send, began, watch)
             is_passed_on = True
         except VarvError as error:
-            told = refusal(error)
+            told = self._form.refused(error)
         finally:
             if is_taken and not is_passed_on:
                 door.done()
@@ -204,26 +183,9 @@ class HotCall:
         )
         self._form.require(given)
         answering = inference.model(model)
-        try:
-            asked = self._form.read(body, given, answering)
-            ready = answering.ready(asked.columns, asked.id)
-            now = wall_seconds()
-            if caller.limit is not None:
-                n_rows = asked.n_rows if ready is None else len(ready.rows.keys)
-                inference.door.admit_rows(caller, n_rows, now)
-        except VarvError:
-            inference.statistics[answering.model].failed(wall_seconds() - began)
-            raise
-        if asked.timeout_us:
-            deadline = sooner(deadline, began, asked.timeout_us)
-        waits = answering.waits
-        waiting = Waiting(self._form, answering, asked, send, now, began, deadline, caller, not waits, watch)
-        if ready is None and len(body) > INLINE_BYTES:
-            self._hot.later(waiting)
-        else:
-            self._hot.wait(waiting, ready)
-        if waits:
-            inference.door.done()
+        read = partial(self._form.read, body, given, answering)
+        visit = Visit(caller, began, deadline, watch)
+        self._hot.together.submit(self._form, answering, visit, read, send, len(body))
 
     def _named(self, said: Mapping[bytes, bytes], caller: Caller) -> ModelName:
         """Return the model that a header names, or that is meant without."""

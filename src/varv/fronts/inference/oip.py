@@ -167,8 +167,8 @@ def understood(asked: InferRequest, data: memoryview, answering: Answering, requ
     """
     columns = _columns(asked.inputs, data, answering)
     wanted = _wanted(asked, answering) if asked.outputs or asked.parameters else ()
-    timeout_us = _timeout_us(asked.parameters) if asked.parameters else 0
-    return Asked(columns, id_of(asked.id or request_id), wanted, timeout_us)
+    waits_us = timeout_us(asked.parameters) if asked.parameters else 0
+    return Asked(columns, id_of(asked.id or request_id), wanted, waits_us)
 
 
 class Shown(msgspec.Struct, omit_defaults=True):
@@ -221,6 +221,20 @@ def written(asked: Asked, answering: Answering, answered: Answers) -> Said:
                 parts.append(part)
     head = msgspec.json.encode(told)
     return Said(b"".join([head, *parts]), len(head)) if parts else Said(head, None)
+
+
+def timeout_us(parameters: Mapping[str, Any]) -> int:
+    """Return how long a caller waits for its answer, in microseconds; 0 for as long as it takes.
+
+    Raises
+    ------
+    InvalidInput
+        If it is no whole number, or less than none.
+    """
+    timeout = parameters.get("timeout", 0)
+    if type(timeout) is not int or not 0 <= timeout < 1 << 63:
+        raise InvalidInput("field", "timeout", "is no time to wait", hint="send whole microseconds")
+    return timeout
 
 
 def versions_in(answered: Answers) -> str:
@@ -393,13 +407,6 @@ def _wanted(asked: InferRequest, answering: Answering) -> tuple[Wanted, ...]:
         binary = _flag(output.parameters, "binary_data", default=all_binary)
         found.append(Wanted(output.name, binary, n_classes))
     return tuple(found)
-
-
-def _timeout_us(parameters: Mapping[str, Any]) -> int:
-    timeout = parameters.get("timeout", 0)
-    if type(timeout) is not int or not 0 <= timeout < 1 << 63:
-        raise InvalidInput("field", "timeout", "is no time to wait", hint="send whole microseconds")
-    return timeout
 
 
 def _flag(parameters: Mapping[str, Any], name: str, *, default: bool) -> bool:

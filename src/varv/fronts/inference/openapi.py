@@ -8,26 +8,37 @@ from typing import Any
 import msgspec
 
 from varv import __version__
-from varv.fronts.inference import explaining, oip, scoring, typed
+from varv.fronts.inference import explaining, generate, oip, scoring, typed
+from varv.fronts.inference.forms import BYTES
+from varv.fronts.inference.parquet import PARQUET
 from varv.fronts.inference.served import Inference
 from varv.fronts.problems import STATUS
 from varv.serving import Answering
 from varv.serving.explaining import MOST_ROWS
 
 Described = dict[str, Any]
+_ANYTHING: Described = {}
+# As OpenAPI 3.0 has it: its successor leaves the type out, which generators of clients stumble over.
+_FILE: Described = {"type": "string", "format": "binary"}
 _REFUSALS = {400: "The request is not sound.", 404: "There is no such model.", 413: "It is too large."}
 
 
 def document(inference: Inference) -> Described:
     """Return the description of everything that may be asked."""
-    requests, components = msgspec.json.schema_components(
-        [oip.InferRequest, scoring.Invocation, scoring.Predict], ref_template="#/components/schemas/{name}"
+    several = [oip.InferRequest, scoring.Invocation, scoring.Predict, oip.Answer]
+    (infer, invocation, predict, answer), components = msgspec.json.schema_components(
+        several, ref_template="#/components/schemas/{name}"
     )
-    components["Problem"] = _PROBLEM
-    name, version = _parameter("model"), _parameter("version")
+    components = _with_items(components)
+    components["Problem"], components["Predictions"] = _PROBLEM, _PREDICTIONS
+    names = list(inference.models)
+    name, version = _parameter("model", {"enum": names} if names else {}), _parameter("version", {})
     paths: Described = {}
     for one in inference.models.values():
         paths[f"/models/{one.model}/predict"] = {"post": _predict(one)}
+        if generate.text_column(one) is not None:
+            for stream, act in enumerate(("generate", "generate_stream")):
+                paths[f"/v2/models/{one.model}/{act}"] = {"post": _generate(one, act, stream=bool(stream))}
         paths[f"/models/{one.model}/explain"] = {"post": _explain(one), "parameters": [_VERSION]}
     paths |= {
         "/v2": {"get": _told("server", "What this server is.")},
@@ -55,19 +66,19 @@ def document(inference: Inference) -> Described:
             "parameters": [name, version],
         },
         "/v2/models/{model}/infer": {
-            "post": _asked("infer", "The Open Inference Protocol.", requests[0]),
+            "post": _infer(infer, answer),
             "parameters": [name],
         },
         "/invocations/{model}": {
-            "post": _asked("invocations", "MLflow's scoring protocol.", requests[1]),
+            "post": _invocations(invocation),
             "parameters": [name],
         },
         "/v1/models/{model}:explain": {
-            "post": _asked("explain", "Contributions, in KServe's first protocol.", requests[2]),
+            "post": _asked("explain", "Contributions, in KServe's first protocol.", predict, None),
             "parameters": [name, _VERSION],
         },
         "/v1/models/{model}:predict": {
-            "post": _asked("predict", "KServe's first protocol.", requests[2]),
+            "post": _asked("predict", "KServe's first protocol.", predict, _SAID),
             "parameters": [name],
         },
     }
@@ -86,8 +97,34 @@ def document(inference: Inference) -> Described:
 def _predict(answering: Answering) -> Described:
     named = re.sub(r"\W+", "_", answering.model)
     asked = typed.asked_schema(answering) | {"examples": [{"rows": [typed.example_row(answering)]}]}
-    described = _asked(f"predict_{named}", f"Predictions of {answering.model}, in its own form.", asked)
-    described["responses"]["200"]["content"] = _in_json(typed.answer_schema(answering.task))
+    summary = f"Predictions of {answering.model}, in its own form."
+    return _asked(f"predict_{named}", summary, asked, typed.answer_schema(answering.task))
+
+
+def _infer(schema: Described, answer: Described) -> Described:
+    described = _asked("infer", "The Open Inference Protocol.", schema, answer)
+    # Tensors may come as bytes as well, which is left out: bodies of two forms, one of them a file, make
+    # clients that cannot be imported (openapi-python-client 0.29).
+    described["responses"]["200"]["content"][BYTES] = {"schema": _FILE}
+    return described
+
+
+def _invocations(schema: Described) -> Described:
+    described = _asked("invocations", "MLflow's scoring protocol.", schema, _SAID)
+    described["requestBody"]["content"] |= {
+        "text/csv": {"schema": {"type": "string"}},
+        PARQUET: {"schema": _FILE},
+    }
+    return described
+
+
+def _generate(answering: Answering, act: str, *, stream: bool) -> Described:
+    named = re.sub(r"\W+", "_", answering.model)
+    summary = f"Text in, text out: {answering.model}."
+    answer = generate.answer_schema(stream=stream)
+    described = _asked(f"{act}_{named}", summary, generate.asked_schema(), answer, refusals={422, 424})
+    if stream:
+        described["responses"]["200"]["content"] = {"text/event-stream": {"schema": answer}}
     return described
 
 
@@ -96,34 +133,62 @@ def _explain(answering: Answering) -> Described:
     asked = typed.asked_schema(answering) | {"examples": [{"rows": [typed.example_row(answering)]}]}
     asked["properties"]["rows"]["maxItems"] = min(answering.max_rows, MOST_ROWS)
     summary = f"What each feature contributed to predictions of {answering.model}."
-    described = _asked(f"explain_{named}", summary, asked)
-    described["responses"]["200"]["content"] = _in_json(explaining.answer_schema(answering.task))
-    return described
+    return _asked(f"explain_{named}", summary, asked, explaining.answer_schema(answering.task))
 
 
-def _asked(operation: str, summary: str, schema: Described) -> Described:
-    """Return a description of what is sent as JSON, and answered or refused."""
-    described = _told(operation, summary, {*_REFUSALS, 415, *STATUS.values()})
+def _asked(
+    operation: str,
+    summary: str,
+    schema: Described,
+    answer: Described | None,
+    *,
+    refusals: set[int] | frozenset[int] = frozenset(),
+) -> Described:
+    """Return a description of what is sent as JSON, and answered or refused.
+
+    Parameters
+    ----------
+    schema, answer
+        Of what is sent, and of what comes back; None for an object of which no more is said.
+    refusals
+        Statuses beside the usual ones.
+    """
+    described = _told(operation, summary, {*_REFUSALS, 415, *STATUS.values(), *refusals}, answer)
     return {**described, "requestBody": {"required": True, "content": _in_json(schema)}}
 
 
-def _told(operation: str, summary: str, refusals: set[int] | frozenset[int] = frozenset()) -> Described:
+def _told(
+    operation: str,
+    summary: str,
+    refusals: set[int] | frozenset[int] = frozenset(),
+    answer: Described | None = None,
+) -> Described:
+    answer = answer or {"type": ["object", "array"], "items": {}}
     problem = {"$ref": "#/components/schemas/Problem"}
-    responses: Described = {
-        "200": {"description": "The answer.", "content": _in_json({"type": ["object", "array"]})}
-    }
+    responses: Described = {"200": {"description": "The answer.", "content": _in_json(answer)}}
     for status in sorted(refusals):
         said = _REFUSALS.get(status, "See the error.")
         responses[str(status)] = {"description": said, "content": _in_json(problem)}
     return {"operationId": operation, "summary": summary, "responses": responses}
 
 
+def _with_items(schema: Any) -> Any:
+    """Return a schema whose lists all say what they hold, since generators of clients ask that."""
+    if isinstance(schema, list):
+        return [_with_items(one) for one in schema]
+    if not isinstance(schema, dict):
+        return schema
+    made = {name: _with_items(one) for name, one in schema.items()}
+    return {"items": _ANYTHING, **made} if made.get("type") == "array" else made
+
+
 def _in_json(schema: Described) -> Described:
     return {"application/json": {"schema": schema}}
 
 
-def _parameter(name: str) -> Described:
-    return {"name": name, "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
+def _parameter(name: str, more: Described) -> Described:
+    schema = {"type": "string", "minLength": 1, **more}
+    return {"name": name, "in": "path", "required": True, "schema": schema}
 
 
 _VERSION: Described = {
@@ -141,3 +206,11 @@ _PROBLEM: Described = {
         "hint": {"type": "string"},
     },
 }
+_PREDICTIONS: Described = {
+    "type": "object",
+    "required": ["predictions"],
+    "properties": {
+        "predictions": {"type": "array", "items": {}, "description": "Of each row what its task predicts."}
+    },
+}
+_SAID: Described = {"$ref": "#/components/schemas/Predictions"}

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from varv.fronts.access import Door
 from varv.fronts.inference.counts import Counts
+from varv.fronts.inference.parquet import ParquetReader
 from varv.fronts.inference.watching import Watcher
 from varv.kernel.clock import Instant, iso
 from varv.kernel.errors import InvalidInput, NotFound, Unavailable
@@ -120,6 +121,7 @@ class Inference:
         self.models: dict[ModelName, Answering] = {}
         self.large = asyncio.Semaphore(1)
         """Large requests wait for each other, however they came."""
+        self.parquet = ParquetReader()
         self._aside: defaultdict[ModelName, asyncio.Semaphore] = defaultdict(lambda: asyncio.Semaphore(1))
         self.retired: dict[ModelName, Instant] = {}
         """Models that are not served any more, and since when."""

@@ -10,14 +10,14 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from starlette.concurrency import run_in_threadpool
 
 from varv.fronts.access import Caller
 from varv.fronts.access.deadlines import too_late
 from varv.fronts.inference import oip
-from varv.fronts.inference.forms import Form, Reply, refusal
+from varv.fronts.inference.forms import Reply
 from varv.fronts.inference.pace import Pace
 from varv.fronts.inference.served import Inference, Took
 from varv.fronts.inference.watching import Watch, Watcher
@@ -38,13 +38,25 @@ _OF_THE_MODEL = (DeadlineExceeded, Unavailable)
 FAILED = Reply(in_json({"error": "the server failed to answer; its log says why"}), 500)
 
 
+class Writer(Protocol):
+    """What makes replies of a protocol."""
+
+    def write(self, asked: oip.Asked, answering: Answering, answered: Answers) -> Any:
+        """Return an answer."""
+        ...
+
+    def refused(self, error: VarvError) -> Any:
+        """Return a refusal."""
+        ...
+
+
 class Waiting(NamedTuple):
     """A request that is understood and not answered yet."""
 
-    form: Form
+    writer: Writer
     answering: Answering
     asked: oip.Asked
-    send: Callable[[Reply], None]
+    send: Callable[[Any], None]
     read_at: float
     began: float
     deadline: float
@@ -54,8 +66,8 @@ class Waiting(NamedTuple):
     watch: Watch | None = None
 
 
-def generally(inference: Inference, waiting: Waiting) -> Reply:
-    """Return the answer to a request as the application gives it, or the refusal."""
+def generally(inference: Inference, waiting: Waiting) -> Any:
+    """Return the reply to a request as the application gives it, be it a refusal."""
     statistics = inference.statistics[waiting.answering.model]
     asked, began = waiting.asked, wall_seconds()
     if waiting.deadline <= began:
@@ -63,10 +75,10 @@ def generally(inference: Inference, waiting: Waiting) -> Reply:
     try:
         answered = waiting.answering.answer_generally(asked.columns, asked.id)
         found = wall_seconds()
-        reply = waiting.form.write(asked, waiting.answering, answered)
+        reply = waiting.writer.write(asked, waiting.answering, answered)
     except VarvError as error:
         statistics.failed(wall_seconds() - waiting.began)
-        return refusal(error)
+        return waiting.writer.refused(error)
     request = Took(waiting.read_at - waiting.began, began - waiting.read_at)
     ended = wall_seconds()
     call = Took(answer_s=found - began, write_s=ended - found)
@@ -76,11 +88,11 @@ def generally(inference: Inference, waiting: Waiting) -> Reply:
     return reply
 
 
-def told_too_late(inference: Inference, waiting: Waiting, now: float) -> Reply:
+def told_too_late(inference: Inference, waiting: Waiting, now: float) -> Any:
     """Count a request that nobody waits for any more, and return its refusal."""
     inference.statistics[waiting.answering.model].failed(now - waiting.began)
     inference.door.refused("deadline", waiting.caller)
-    return refusal(too_late(waiting.began, now))
+    return waiting.writer.refused(too_late(waiting.began, now))
 
 
 Pair = tuple[Waiting, Ready | None]
@@ -94,7 +106,7 @@ def _n_rows(pair: Pair) -> int:
 class _Done(NamedTuple):
     """What became of the requests of one call."""
 
-    replies: list[Reply]
+    replies: list[Any]
     answers: Sequence[Answers] | None
     """None where each was answered by itself."""
     began: float
@@ -217,7 +229,7 @@ class Turns:
             answers = answering.answer_together(ready)
             found = wall_seconds()
             replies = [
-                one.form.write(one.asked, answering, answered)
+                one.writer.write(one.asked, answering, answered)
                 for (one, _), answered in zip(several, answers, strict=True)
             ]
         except (VarvError, Unplanned) as error:
@@ -237,9 +249,9 @@ class Turns:
         if n_counted:
             self._inference.door.done(n_counted, took_s)
 
-    def _told(self, waiting: Waiting, error: VarvError) -> Reply:
+    def _told(self, waiting: Waiting, error: VarvError) -> Any:
         self._inference.statistics[self._model].failed(wall_seconds() - waiting.began)
-        return refusal(error)
+        return waiting.writer.refused(error)
 
     def _tell(self, several: Sequence[Pair], done: _Done | None) -> None:
         """Send the replies, and take note of what they took; nothing is done where there was a fault."""
@@ -255,7 +267,7 @@ class Turns:
                 if self._inference.watcher is not None:
                     self._watched(self._inference.watcher, several, done, ended)
         self._done([one for one, _ in several], took_s)
-        replies = [FAILED] * len(several) if done is None else done.replies
+        replies: list[Any] = [FAILED] * len(several) if done is None else done.replies
         for (one, _), reply in zip(several, replies, strict=True):
             one.send(reply)
 

@@ -43,10 +43,10 @@ def served(models):
     """Return a function that serves behind a door, and gives a stub, the channel and the inference."""
     opened = []
 
-    def serve(door):
+    def serve(door, **limits):
         inference = Inference(door)
         inference.models = dict(models)
-        loop = Loop(inference)
+        loop = Loop(inference, **limits)
         channel = grpc.insecure_channel(loop.place)
         opened.append((loop, channel))
         return service_pb2_grpc.GRPCInferenceServiceStub(channel), channel, inference
@@ -148,7 +148,7 @@ def test_what_a_call_itself_allows_is_its_deadline(served, monkeypatch):
     stub, _, inference = served(Door())
     before = inference.statistics[BINARY].described()["inference_count"]
     # A clock that runs ahead: by the time that the request is read, its caller has given up.
-    monkeypatch.setattr("varv.fronts.inference.timing.wall_seconds", lambda: wall_seconds() + 90)
+    monkeypatch.setattr("varv.fronts.inference.turns.wall_seconds", lambda: wall_seconds() + 90)
     assert refused(stub.ModelInfer, request(), timeout=60)[0] == Code.DEADLINE_EXCEEDED
     assert inference.statistics[BINARY].described()["inference_count"] == before
     assert stub.ModelInfer(request(), timeout=600).model_name == "binary"
@@ -159,3 +159,37 @@ def test_too_much_at_a_time_is_refused(served):
     code, told = refused(stub.ModelInfer, request())
     assert (code, told["retry-after"]) == (Code.UNAVAILABLE, "1")
     assert inference.door.refusals == {("overload", ""): 1}
+
+
+def test_too_many_bytes_at_a_time_are_refused_and_leave_nothing_behind(served):
+    stub, _, inference = served(Door(), most_bytes_together=2000)
+    for _ in range(3):
+        assert stub.ModelInfer(request()).model_name == "binary"
+        code, told = refused(stub.ModelInfer, request(1000))
+        assert (code, told["retry-after"]) == (Code.RESOURCE_EXHAUSTED, "1")
+    answers = list(stub.ModelStreamInfer(iter([request(1000), request()])))
+    assert ["too many bytes" in one.error_message for one in answers] == [True, False]
+    assert inference.door.n_under_way == 0
+
+
+def test_only_so_many_watch_the_health(served, monkeypatch):
+    monkeypatch.setattr("varv.fronts.inference.rpc.service.MOST_WATCHING", 2)
+    _, channel, _ = served(Door())
+    watching = [health(channel, "Watch", "", stream=True) for _ in range(2)]
+    for calls in watching:
+        next(calls)
+    with pytest.raises(grpc.RpcError) as caught:
+        next(health(channel, "Watch", "", stream=True))
+    assert caught.value.code() == Code.RESOURCE_EXHAUSTED
+    for calls in watching:
+        calls.cancel()
+
+
+def test_calls_of_one_moment_are_scored_together_once_there_are_enough(served):
+    stub, _, inference = served(Door())
+    for _ in range(40):
+        calls = [stub.ModelInfer.future(request()) for _ in range(50)]
+        assert all(call.result().model_name == "binary" for call in calls)
+    told = inference.statistics[BINARY].described()
+    assert told["inference_count"] == 2000
+    assert told["execution_count"] < 1500

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from tritonclient.grpc import model_config_pb2, service_pb2
 
-from varv.fronts.inference.rpc.messages import ACTS, DATA_TYPES, messages, request_of
+from varv.fronts.inference.rpc.messages import ACTS, DATA_TYPES, files, messages, request_of
 
 THEIRS = {
     message.name: message
@@ -15,7 +15,7 @@ THEIRS = {
         *(inner for outer in file.message_types_by_name.values() for inner in outer.nested_types),
     ]
 }
-OURS = [name for name in messages() if not name.startswith("HealthCheck")]
+OURS = [message.name for message in files()[0].message_type]
 ENUM, INT32 = 14, 5
 
 
@@ -38,5 +38,12 @@ def test_every_datatype_has_its_number():
 
 def test_every_act_is_one_of_the_service():
     theirs = service_pb2.DESCRIPTOR.services_by_name["GRPCInferenceService"].methods_by_name
-    for act in ACTS:
-        assert theirs[act].input_type.name == request_of(act)
+    [ours] = files()[0].service
+    assert [method.name for method in ours.method] == list(ACTS)
+    for method in ours.method:
+        their = theirs[method.name]
+        assert method.input_type == f".{their.input_type.full_name}"
+        assert method.output_type == f".{their.output_type.full_name}"
+        streams = method.client_streaming, method.server_streaming
+        assert streams == (their.client_streaming, their.server_streaming)
+        assert their.input_type.name == request_of(method.name)

@@ -27,7 +27,8 @@ MOST_BYTES = 1 << 20
 class Loop:
     """A server on an event loop of its own."""
 
-    def __init__(self, inference):
+    def __init__(self, inference, **limits):
+        self._limits = {"most_bytes": MOST_BYTES, "most_calls": 64, **limits}
         self._ready, self._stop = threading.Event(), None
         self.place, self._inference = "", inference
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()))
@@ -36,7 +37,7 @@ class Loop:
 
     async def _serve(self):
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
-        server = create_server(self._inference, most_bytes=MOST_BYTES, most_calls=64)
+        server = create_server(self._inference, **self._limits)
         self.place = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
         await server.start()
         self._ready.set()
@@ -291,3 +292,20 @@ def test_whatever_comes_is_answered_or_refused(stub, name, datatype, shape, data
         stub.ModelInfer(request)
     except grpc.RpcError as error:
         assert error.code() == grpc.StatusCode.INVALID_ARGUMENT  # noqa: PT017
+
+
+def test_bytes_that_are_no_message_are_their_senders_fault(place, caplog):
+    with grpc.insecure_channel(place) as channel:
+        for act in (f"{SERVICE}/ModelInfer", f"{SERVICE}/ModelMetadata", f"{HEALTH_SERVICE}/Check"):
+            with pytest.raises(grpc.RpcError) as caught:
+                channel.unary_unary(f"/{act}")(b"\x0a\xff")
+            assert caught.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+        stream = channel.stream_stream(
+            f"/{SERVICE}/ModelStreamInfer",
+            response_deserializer=messages()["ModelStreamInferResponse"].FromString,
+        )
+        good = typed("FP64", "fp64_contents", [1.0]).SerializeToString()
+        broken, answered = stream(iter([b"\x0a\xff", good]))
+    assert "is not of this call" in broken.error_message
+    assert answered.infer_response.model_name == "binary"
+    assert not caplog.records

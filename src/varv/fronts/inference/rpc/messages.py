@@ -6,6 +6,7 @@ that a process may also hold a client that brings the same names.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
@@ -184,6 +185,40 @@ HealthCheckResponse
 HEALTH_SERVICE = "grpc.health.v1.Health"
 SERVING, NOT_SERVING, SERVICE_UNKNOWN = 1, 2, 3
 
+_REFLECTION = """
+ServerReflectionRequest
+  string host 1
+  oneof string file_by_filename 3
+  oneof string file_containing_symbol 4
+  oneof ExtensionRequest file_containing_extension 5
+  oneof string all_extension_numbers_of_type 6
+  oneof string list_services 7
+ExtensionRequest
+  string containing_type 1
+  int32 extension_number 2
+ServerReflectionResponse
+  string valid_host 1
+  ServerReflectionRequest original_request 2
+  oneof FileDescriptorResponse file_descriptor_response 4
+  oneof ExtensionNumberResponse all_extension_numbers_response 5
+  oneof ListServiceResponse list_services_response 6
+  oneof ErrorResponse error_response 7
+FileDescriptorResponse
+  repeated bytes file_descriptor_proto 1
+ExtensionNumberResponse
+  string base_type_name 1
+  repeated int32 extension_number 2
+ListServiceResponse
+  repeated ServiceResponse service 1
+ServiceResponse
+  string name 1
+ErrorResponse
+  int32 error_code 1
+  string error_message 2
+"""
+REFLECTION_SERVICES = ("grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection")
+"""Both say the same in the same bytes; clients still ask for the second."""
+
 _Field = descriptor_pb2.FieldDescriptorProto
 _KINDS = {
     name: getattr(_Field, f"TYPE_{name.upper()}")
@@ -207,21 +242,60 @@ def messages() -> dict[str, Any]:
     """Return the classes of messages by their names."""
     pool = descriptor_pool.DescriptorPool()
     found: dict[str, Any] = {}
-    for file in (_file(FILE, PACKAGE, _TABLE), _file("health.proto", "grpc.health.v1", _HEALTH)):
+    for file in files():
         pool.Add(file)
         for message in file.message_type:
             described = pool.FindMessageTypeByName(f"{file.package}.{message.name}")
-            found[message.name] = message_factory.GetMessageClass(described)
+            found.setdefault(message.name, message_factory.GetMessageClass(described))
     return found
 
 
-def _file(name: str, package: str, table: str) -> descriptor_pb2.FileDescriptorProto:
+@cache
+def files() -> tuple[descriptor_pb2.FileDescriptorProto, ...]:
+    """Return what is served, as files of the interface language, each with one service."""
+    acts = [(act, request_of(act), f"{act}Response", "Stream" in act, "Stream" in act) for act in ACTS]
+    health = [
+        ("Check", "HealthCheckRequest", "HealthCheckResponse", False, False),
+        ("Watch", "HealthCheckRequest", "HealthCheckResponse", False, True),
+    ]
+    asked, told = "ServerReflectionRequest", "ServerReflectionResponse"
+    reflection = [("ServerReflectionInfo", asked, told, True, True)]
+    return (
+        _file(FILE, SERVICE, _TABLE, acts),
+        _file("health.proto", HEALTH_SERVICE, _HEALTH, health),
+        *(
+            _file(f"reflection_{number}.proto", service, _REFLECTION, reflection)
+            for number, service in enumerate(REFLECTION_SERVICES)
+        ),
+    )
+
+
+def _file(
+    name: str, service: str, table: str, acts: Sequence[tuple[str, str, str, bool, bool]]
+) -> descriptor_pb2.FileDescriptorProto:
+    """Return a file of a service.
+
+    Parameters
+    ----------
+    acts
+        Of the service: each with what it takes and gives, and whether either is a stream.
+    """
+    package, _, short = service.rpartition(".")
     file = descriptor_pb2.FileDescriptorProto(name=name, package=package, syntax="proto3")
     for line in filter(None, table.splitlines()):
         if not line.startswith(" "):
             file.message_type.add(name=line)
         else:
             _add_field(file.message_type[-1], package, line.split())
+    made = file.service.add(name=short)
+    for act, asked, told, takes_stream, gives_stream in acts:
+        made.method.add(
+            name=act,
+            input_type=f".{package}.{asked}",
+            output_type=f".{package}.{told}",
+            client_streaming=takes_stream,
+            server_streaming=gives_stream,
+        )
     return file
 
 

@@ -1,65 +1,66 @@
 """Calls over gRPC, each answered as its request over REST would be.
 
-A small request is answered on the event loop, a large one, or one for a model for which another process
-answers, in a thread, as over REST. Tensors that came as bytes are answered as bytes, typed ones typed. The
-metadata of a call are to the door what headers are.
+A small request is answered with the others of the same moment, a large one in a thread, as over REST. Tensors
+that came as bytes are answered as bytes, typed ones typed. Who may call is in `rpc.door`, which calls are of
+one moment in `rpc.gathering`, and what a client learns of the services in `rpc.reflection`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from typing import Any, NoReturn
+from collections.abc import AsyncIterator, Mapping, Sequence
+from functools import partial
+from typing import Any
 
 import grpc
 import grpc.aio
 
 from varv import __version__
-from varv.fronts.access import Caller, Door
-from varv.fronts.access.deadlines import HEADER, NEVER, deadline_of
 from varv.fronts.inference import about, oip, refusals
+from varv.fronts.inference.rpc.door import (
+    Bytes,
+    Context,
+    abort,
+    behind,
+    end,
+    reading,
+    require_readable,
+    status_of,
+    tell,
+    visit_of,
+    watch_of,
+)
+from varv.fronts.inference.rpc.gathering import Gathering
 from varv.fronts.inference.rpc.messages import (
     ACTS,
     DATA_TYPES,
     HEALTH_SERVICE,
     NOT_SERVING,
+    REFLECTION_SERVICES,
     SERVICE,
     SERVICE_UNKNOWN,
     SERVING,
     messages,
     request_of,
 )
+from varv.fronts.inference.rpc.reflection import Reflection
 from varv.fronts.inference.served import Inference
 from varv.fronts.inference.tensors import bytes_of
 from varv.fronts.inference.timing import Visit, timed
-from varv.fronts.inference.watching import Watch, each_once, request_id_of
-from varv.fronts.problems import error_headers
+from varv.fronts.inference.together import Together
+from varv.fronts.inference.turns import FAILED
+from varv.fronts.problems import TooMuchUnderWay
 from varv.kernel.clock import wall_seconds
 from varv.kernel.errors import InvalidInput, VarvError
 from varv.serving import Answering, Answers
 
-Context = grpc.aio.ServicerContext[Any, Any]
-INLINE_BYTES = 16 << 10
+SMALL_BYTES = 64 << 10
+"""A request that is longer is read in a thread."""
+MOST_BYTES_TOGETHER = 64 << 20
+MOST_WATCHING = 100
+"""Calls that watch the health of the server; they end with their callers only."""
 WATCH_S = 1.0
-_STATUS = {
-    "invalid_input": grpc.StatusCode.INVALID_ARGUMENT,
-    "unauthenticated": grpc.StatusCode.UNAUTHENTICATED,
-    "permission_denied": grpc.StatusCode.PERMISSION_DENIED,
-    "not_found": grpc.StatusCode.NOT_FOUND,
-    "already_exists": grpc.StatusCode.ALREADY_EXISTS,
-    "conflict": grpc.StatusCode.ABORTED,
-    "failed_precondition": grpc.StatusCode.FAILED_PRECONDITION,
-    "rate_limited": grpc.StatusCode.RESOURCE_EXHAUSTED,
-    "unavailable": grpc.StatusCode.UNAVAILABLE,
-    "interrupted": grpc.StatusCode.UNAVAILABLE,
-    "storage_full": grpc.StatusCode.RESOURCE_EXHAUSTED,
-    "deadline_exceeded": grpc.StatusCode.DEADLINE_EXCEEDED,
-}
-"""gRPC's status of each error code; of all others it is internal."""
-_OPEN = frozenset({"ServerLive", "ServerReady", "Check"})
-"""What probes ask, who have no token."""
-_PREDICTS = frozenset({"ModelInfer", "ModelStreamInfer"})
 _CONTENTS = {
     "BOOL": "bool_contents",
     **dict.fromkeys(("INT8", "INT16", "INT32"), "int_contents"),
@@ -73,7 +74,14 @@ _CONTENTS = {
 """Where the values of a tensor lie that is typed, by its datatype."""
 
 
-def create_server(inference: Inference, *, most_bytes: int, most_calls: int) -> grpc.aio.Server:
+def create_server(
+    inference: Inference,
+    *,
+    most_bytes: int,
+    most_calls: int,
+    most_bytes_together: int = MOST_BYTES_TOGETHER,
+    together: Together | None = None,
+) -> grpc.aio.Server:
     """Return a server without a port yet, to be started on the event loop that it is made on.
 
     Parameters
@@ -82,6 +90,11 @@ def create_server(inference: Inference, *, most_bytes: int, most_calls: int) -> 
         Of one request.
     most_calls
         That may be under way at a time; others are refused as exhausted.
+    most_bytes_together
+        Of all requests for predictions under way, from when they are received until they are answered; others
+        are refused as exhausted.
+    together
+        Collects the requests, those over HTTP among them; by default it is one of its own.
     """
     options = [
         ("grpc.max_receive_message_length", most_bytes),
@@ -89,7 +102,7 @@ def create_server(inference: Inference, *, most_bytes: int, most_calls: int) -> 
         ("grpc.so_reuseport", 1),
     ]
     server = grpc.aio.server(options=options, maximum_concurrent_rpcs=most_calls)
-    calls = _Calls(inference)
+    calls = _Calls(inference, together or Together(inference), Bytes(most_bytes_together))
     made = messages()
     acts = {
         act: _handler(calls, act, made[request_of(act)], streams=act == "ModelStreamInfer") for act in ACTS
@@ -98,141 +111,49 @@ def create_server(inference: Inference, *, most_bytes: int, most_calls: int) -> 
         "Check": _handler(calls, "Check", made["HealthCheckRequest"]),
         "Watch": grpc.unary_stream_rpc_method_handler(
             calls.Watch,  # type: ignore[bad-argument-type]
-            made["HealthCheckRequest"].FromString,
+            reading(made["HealthCheckRequest"]),
             _serialized,
         ),
     }
+    asked = reading(made["ServerReflectionRequest"])
+    act: Any = Reflection(inference.door).ServerReflectionInfo
+    reflection = {"ServerReflectionInfo": grpc.stream_stream_rpc_method_handler(act, asked, _serialized)}
+    services = {SERVICE: acts, HEALTH_SERVICE: health, **dict.fromkeys(REFLECTION_SERVICES, reflection)}
     server.add_generic_rpc_handlers(
-        (
-            grpc.method_handlers_generic_handler(SERVICE, acts),
-            grpc.method_handlers_generic_handler(HEALTH_SERVICE, health),
-        )
+        tuple(grpc.method_handlers_generic_handler(name, several) for name, several in services.items())
     )
     return server
 
 
 def _handler(calls: _Calls, name: str, request: Any, *, streams: bool = False) -> Any:
-    act = getattr(calls, name)
+    act, inference = getattr(calls, name), calls.inference
     if streams:
-        return grpc.stream_stream_rpc_method_handler(act, request.FromString, _serialized)
-    told = _told(calls, name, act)
-    return grpc.unary_unary_rpc_method_handler(told, request.FromString, _serialized)
+        return grpc.stream_stream_rpc_method_handler(act, reading(request), _serialized)
+    return grpc.unary_unary_rpc_method_handler(behind(inference, name, act), reading(request), _serialized)
 
 
 def _serialized(message: Any) -> bytes:
     return message.SerializeToString()
 
 
-def _told(calls: _Calls, name: str, act: Callable[..., Any]) -> Callable[..., Any]:
-    """Return an act for those who may do it, with our errors as statuses."""
-    door = calls.door
-
-    async def answer(request: Any, context: Context) -> Any:
-        watch = calls.watch(name, context, wall_seconds())
-        try:
-            visit = _visit(door, name, context)._replace(watch=watch)
-            response = await act(request, visit)
-        except VarvError as error:
-            _end(watch, _status(error))
-            await _abort(door, context, error, () if watch is None else watch.headers().items())
-        except Exception:
-            _end(watch, grpc.StatusCode.UNKNOWN)
-            raise
-        _tell(context, visit)
-        _end(watch, grpc.StatusCode.OK)
-        return response
-
-    return answer
-
-
-def _visit(door: Door, name: str, context: Context) -> Visit:
-    """Return from whom a call is, and until when its answer is waited for.
-
-    Raises
-    ------
-    Unauthenticated, PermissionDenied
-        If its caller may not make it.
-    InvalidInput
-        If its metadata say the time in another form.
-    """
-    began, left_s = wall_seconds(), context.time_remaining()
-    caller = _caller(door, context)
-    if name not in _OPEN:
-        door.require(caller, "predict" if name in _PREDICTS else "read")
-    deadline, waits = NEVER if left_s is None else began + left_s, _said(context, HEADER)
-    if waits is not None:
-        deadline = min(deadline, deadline_of(waits, began))
-    return Visit(caller, began, deadline, request_id=request_id_of(_said(context, "x-request-id") or b""))
-
-
-def _caller(door: Door, context: Context) -> Caller:
-    return door.callers[_said(context, "authorization")]
-
-
-def _said(context: Context, name: str) -> bytes | None:
-    """Return what the metadata of a call say under a name."""
-    for known_as, value in context.invocation_metadata() or ():
-        if known_as == name:
-            return _in_bytes(value)
-    return None
-
-
-def _in_bytes(value: str | bytes) -> bytes:
-    return value.encode() if isinstance(value, str) else value
-
-
-async def _abort(
-    door: Door, context: Context, error: VarvError, more: Iterable[tuple[str, str]] = ()
-) -> NoReturn:
-    """End a call with an error, and with what HTTP says of it in headers."""
-    limit = _caller(door, context).limit
-    metadata = (*error_headers(error).items(), *(() if limit is None else limit.headers), *more)
-    await context.abort(_status(error), str(error), metadata)
-    raise error
-
-
-def _tell(context: Context, visit: Visit) -> None:
-    """Say with the end of a call what HTTP says in headers."""
-    limit = () if visit.caller.limit is None else visit.caller.limit.headers
-    more = () if visit.watch is None else visit.watch.headers().items()
-    if limit or more:
-        context.set_trailing_metadata((*limit, *more))
-
-
-def _end(watch: Watch | None, status: grpc.StatusCode) -> None:
-    if watch is not None:
-        watch.end(status.name, is_refused=status is not grpc.StatusCode.OK)
-
-
-def _status(error: VarvError) -> grpc.StatusCode:
-    return _STATUS.get(error.code, grpc.StatusCode.INTERNAL)
-
-
 class _Calls:
     """What may be called; each is named as the protocol names it."""
 
-    def __init__(self, inference: Inference) -> None:
+    def __init__(self, inference: Inference, together: Together, under_way: Bytes) -> None:
         self.door = inference.door
-        self._inference = inference
+        self._gathering = Gathering()
+        self.inference = inference
+        self._together = together
+        self._writers = {raw: _Writer(raw=raw) for raw in (True, False)}
+        self._under_way = under_way
+        self._n_watching = 0
         self._made = messages()
-
-    def watch(self, name: str, context: Context, began: float) -> Watch | None:
-        """Return a watch on a call, None if there is nothing to be kept of it."""
-        watcher = self._inference.watcher
-        if watcher is None or name in _OPEN:
-            return None
-        metadata = context.invocation_metadata() or ()
-        said = [(key.encode(), _in_bytes(value)) for key, value in metadata]
-        watch = watcher.begin(each_once(said), "grpc", f"{SERVICE}/{name}", began)
-        if watch is not None:
-            watch.client = _caller(self.door, context).name
-        return watch
 
     async def ServerLive(self, _: Any, visit: Visit) -> Any:
         return self._made["ServerLiveResponse"](live=True)
 
     async def ServerReady(self, _: Any, visit: Visit) -> Any:
-        return self._made["ServerReadyResponse"](ready=self._inference.ready)
+        return self._made["ServerReadyResponse"](ready=self.inference.ready)
 
     async def ModelReady(self, request: Any, visit: Visit) -> Any:
         ready = bool(self._model(request, visit).versions)
@@ -275,68 +196,97 @@ class _Calls:
         return self._made["ModelConfigResponse"](config=config)
 
     async def ModelStatistics(self, request: Any, visit: Visit) -> Any:
-        shown = self._inference.shown_to(visit.caller.models)
+        shown = self.inference.shown_to(visit.caller.models)
         several = [self._model(request, visit)] if request.name else list(shown.models.values())
-        return _filled(self._made["ModelStatisticsResponse"](), about.statistics(self._inference, several))
+        return _filled(self._made["ModelStatisticsResponse"](), about.statistics(self.inference, several))
 
     async def RepositoryIndex(self, request: Any, visit: Visit) -> Any:
-        shown = self._inference.shown_to(visit.caller.models)
+        shown = self.inference.shown_to(visit.caller.models)
         found = about.index(shown, only_ready=request.ready)
         return _filled(self._made["RepositoryIndexResponse"](), {"models": found})
 
     async def RepositoryModelLoad(self, request: Any, visit: Visit) -> Any:
         self.door.require(visit.caller, "read", request.model_name)
-        refusals.require_loadable(self._inference.model(request.model_name), given=bool(request.parameters))
+        refusals.require_loadable(self.inference.model(request.model_name), given=bool(request.parameters))
         return self._made["RepositoryModelLoadResponse"]()
 
     async def RepositoryModelUnload(self, request: Any, visit: Visit) -> Any:
         self.door.require(visit.caller, "read", request.model_name)
-        raise refusals.not_unloadable(self._inference.model(request.model_name))
+        raise refusals.not_unloadable(self.inference.model(request.model_name))
 
     async def ModelInfer(self, request: Any, visit: Visit) -> Any:
-        self.door.admit(visit.caller, request.model_name, visit.began)
-        took_s, is_counted = None, True
+        return await self._bounded(request, visit, self._gathering.wait_s(visit.began))
+
+    async def _bounded(self, request: Any, visit: Visit, wait_s: float) -> Any:
+        """Answer a request within the bounds of what may be under way."""
+        n_bytes = request.ByteSize()
+        self._under_way.take(n_bytes)
         try:
-            answering = self._inference.version(request.model_name, request.model_version)
-            if answering.waits:
-                is_counted = False
-                self.door.done()
-            if request.ByteSize() > INLINE_BYTES or not is_counted:
-                async with self._inference.turn_of(answering):
-                    return await asyncio.to_thread(self._infer, request, visit, answering)
-            # So those that came together are known before the first of them is answered.
-            await asyncio.sleep(0)
-            response = self._infer(request, visit, answering)
-            took_s = wall_seconds() - visit.began
-            return response
+            self.door.admit(visit.caller, request.model_name, visit.began)
+            is_owed = True
+            try:
+                answering = self.inference.version(request.model_name, request.model_version)
+                if request.model_version or n_bytes > SMALL_BYTES:
+                    if answering.waits:
+                        # What waits for another process takes nobody's place.
+                        is_owed = False
+                        self.door.done()
+                    return await self._answered_alone(request, visit, answering, n_bytes)
+                told = self._submitted(request, visit, answering, n_bytes, wait_s)
+                is_owed = False
+            finally:
+                if is_owed:
+                    self.door.done()
+            answer = await told
         finally:
-            if is_counted:
-                self.door.done(1, took_s)
+            self._under_way.give(n_bytes)
+        if isinstance(answer, VarvError):
+            raise answer
+        return answer
+
+    async def _answered_alone(self, request: Any, visit: Visit, answering: Answering, n_bytes: int) -> Any:
+        """Answer a request that is large, or that names its version."""
+        if n_bytes <= SMALL_BYTES and not answering.waits:
+            return self._infer(request, visit, answering)
+        async with self.inference.turn_of(answering):
+            return await asyncio.to_thread(self._infer, request, visit, answering)
+
+    def _submitted(
+        self, request: Any, visit: Visit, answering: Answering, n_bytes: int, wait_s: float
+    ) -> asyncio.Future[Any]:
+        """Let a request be answered with others, and return what its reply will be there in."""
+        told: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        if visit.watch is not None:
+            visit.watch.model = answering.model
+        writer = self._writers[bool(request.raw_input_contents)]
+        read = partial(_understood, request, answering, visit.request_id)
+        self._together.submit(writer, answering, visit, read, partial(_tell, told), n_bytes, wait_s)
+        return told
 
     async def ModelStreamInfer(self, requests: AsyncIterator[Any], context: Context) -> AsyncIterator[Any]:
         """Answer each request of a stream in its turn; one that is wrong ends nothing."""
         answer = self._made["ModelStreamInferResponse"]
         try:
-            visit = _visit(self.door, "ModelStreamInfer", context)
+            visit = visit_of(self.door, "ModelStreamInfer", context)
         except VarvError as error:
-            await _abort(self.door, context, error)
-        _tell(context, visit)
+            await abort(self.door, context, error)
+        tell(context, visit)
         async for request in requests:
             began = wall_seconds()
             # Each is a request of its own to whoever counts or traces them.
-            visit = visit._replace(began=began, watch=self.watch("ModelStreamInfer", context, began))
+            visit = visit._replace(
+                began=began, watch=watch_of(self.inference, "ModelStreamInfer", context, began)
+            )
+            named = self._made["ModelInferResponse"]()
             try:
-                response = await self.ModelInfer(request, visit)
-                _end(visit.watch, grpc.StatusCode.OK)
+                require_readable(request)
+                named.model_name, named.id = request.model_name, request.id
+                response = await self._bounded(request, visit, 0.0)
+                end(visit.watch, grpc.StatusCode.OK)
                 yield answer(infer_response=response)
             except VarvError as error:
-                _end(visit.watch, _status(error))
-                yield answer(
-                    error_message=str(error),
-                    infer_response=self._made["ModelInferResponse"](
-                        model_name=request.model_name, id=request.id
-                    ),
-                )
+                end(visit.watch, status_of(error))
+                yield answer(error_message=str(error), infer_response=named)
 
     async def Check(self, request: Any, visit: Visit) -> Any:
         status = self._health(request.service)
@@ -345,43 +295,68 @@ class _Calls:
             raise refusals.no_service(request.service)
         return self._made["HealthCheckResponse"](status=status)
 
-    async def Watch(self, request: Any, _: Context) -> AsyncIterator[Any]:
+    async def Watch(self, request: Any, context: Context) -> AsyncIterator[Any]:
         """Say how it is, and again whenever that changes."""
+        try:
+            require_readable(request)
+            if self._n_watching >= MOST_WATCHING:
+                hint = "ask with Check"
+                raise TooMuchUnderWay("health", "", "is watched by too many already", hint=hint)
+        except VarvError as error:
+            await abort(self.door, context, error)
+        self._n_watching += 1
         last = None
-        while True:
-            status = self._health(request.service)
-            if status != last:
-                yield self._made["HealthCheckResponse"](status=status)
-                last = status
-            await asyncio.sleep(WATCH_S)
+        try:
+            while True:
+                status = self._health(request.service)
+                if status != last:
+                    yield self._made["HealthCheckResponse"](status=status)
+                    last = status
+                await asyncio.sleep(WATCH_S)
+        finally:
+            self._n_watching -= 1
 
     def _health(self, service: str) -> int:
         if service not in ("", SERVICE):
             return SERVICE_UNKNOWN
-        return SERVING if self._inference.ready else NOT_SERVING
+        return SERVING if self.inference.ready else NOT_SERVING
 
     def _model(self, request: Any, visit: Visit) -> Answering:
         self.door.require(visit.caller, "read", request.name)
-        return self._inference.version(request.name, request.version)
+        return self.inference.version(request.name, request.version)
 
     def _infer(self, request: Any, visit: Visit, answering: Answering) -> Any:
         version = int(request.model_version) if request.model_version else None
-        raw = bool(request.raw_input_contents)
-
-        def read() -> oip.Asked:
-            data = memoryview(b"".join(request.raw_input_contents))
-            return oip.understood(_asked(request), data, answering, visit.request_id)
+        writer = self._writers[bool(request.raw_input_contents)]
 
         def write(asked: oip.Asked, answered: Answers) -> Any:
-            return self._written(oip.said(asked, answering, answered), raw=raw)
+            return writer.write(asked, answering, answered)
 
-        return timed(self._inference, answering, visit, read, write, version=version)
+        read = partial(_understood, request, answering, visit.request_id)
+        return timed(self.inference, answering, visit, read, write, version=version)
 
-    def _written(self, told: oip.Answer, *, raw: bool) -> Any:
-        made = self._made
-        response = made["ModelInferResponse"](
-            model_name=told.model_name, model_version=told.model_version, id=told.id
-        )
+
+class _Writer:
+    """Makes messages of answers.
+
+    Parameters
+    ----------
+    raw
+        Whether tensors go out as bytes.
+    """
+
+    def __init__(self, *, raw: bool) -> None:
+        self._raw = raw
+        self._response = messages()["ModelInferResponse"]
+
+    def refused(self, error: VarvError) -> VarvError:
+        """Return a refusal, which is the call's to raise."""
+        return error
+
+    def write(self, asked: oip.Asked, answering: Answering, answered: Answers) -> Any:
+        """Return an answer."""
+        told, raw = oip.said(asked, answering, answered), self._raw
+        response = self._response(model_name=told.model_name, model_version=told.model_version, id=told.id)
         for name, value in told.parameters.items():
             _set_parameter(response.parameters[name], value)
         for output in told.outputs:
@@ -397,7 +372,22 @@ class _Calls:
         return response
 
 
+def _tell(future: asyncio.Future[Any], told: Any) -> None:
+    """Hand a call its reply, if it still waits for one."""
+    if future.done():
+        return
+    if told is FAILED:
+        future.set_exception(RuntimeError("the server failed to answer; its log says why"))
+    else:
+        future.set_result(told)
+
+
 # Requests
+
+
+def _understood(request: Any, answering: Answering, request_id: str) -> oip.Asked:
+    data = memoryview(b"".join(request.raw_input_contents))
+    return oip.understood(_asked(request), data, answering, request_id)
 
 
 def _asked(request: Any) -> oip.InferRequest:
