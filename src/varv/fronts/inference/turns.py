@@ -152,7 +152,7 @@ class Turns:
     @property
     def _leaves_the_loop(self) -> bool:
         """Whether the next call is made in a thread."""
-        return self._pace.is_slow or (self._planned or self._alone)[0][0].answering.waits
+        return self._pace.is_slow or not (self._planned or self._alone)[0][0].is_counted
 
     def flush(self) -> None:
         """Answer all that waits, unless calls run in a thread, which sees to it."""
@@ -214,7 +214,7 @@ class Turns:
         if not late:
             return batch
         # How long they waited says as much of the queue as if they were answered.
-        self._done(late, now - sum(one.began for one in late) / len(late))
+        self._done([one.is_counted for one in late], now - sum(one.began for one in late) / len(late))
         for one in late:
             one.send(told_too_late(self._inference, one, now))
         return [pair for pair in batch if pair[0].deadline > now]
@@ -243,10 +243,9 @@ class Turns:
             return _Done(replies, None, began, wall_seconds())
         return _Done(replies, answers, began, found)
 
-    def _done(self, several: Sequence[Waiting], took_s: float | None) -> None:
-        """Tell the door that requests are answered."""
-        n_counted = len([one for one in several if one.is_counted])
-        if n_counted:
+    def _done(self, are_counted: list[bool], took_s: float | None) -> None:
+        """Tell the door that requests are answered, of each whether it is under way for it."""
+        if n_counted := are_counted.count(True):
             self._inference.door.done(n_counted, took_s)
 
     def _told(self, waiting: Waiting, error: VarvError) -> Any:
@@ -266,7 +265,7 @@ class Turns:
                 statistics.answered(requests, done.answers, call, _CLOCK.now() / 1e6)
                 if self._inference.watcher is not None:
                     self._watched(self._inference.watcher, several, done, ended)
-        self._done([one for one, _ in several], took_s)
+        self._done([one.is_counted for one, _ in several], took_s)
         replies: list[Any] = [FAILED] * len(several) if done is None else done.replies
         for (one, _), reply in zip(several, replies, strict=True):
             one.send(reply)
