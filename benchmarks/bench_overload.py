@@ -1,7 +1,8 @@
 """What becomes of twice as many requests as can be answered: ``python benchmarks/bench_overload.py``.
 
-Requests of 64 rows are asked of one worker as quickly as it answers over 64 connections, which is its
-capacity, then at twice that pace over a thousand connections, each with a deadline of 200 ms. On two cores
+Requests of 500 rows, some milliseconds of work each, are asked of one worker as quickly as it answers over 64
+connections, which is its capacity, then at twice that pace over as many connections as would keep it busy
+for twice the deadline that each request has, 200 ms. On two cores
 the server has one and those who ask the other. Needs `wrk` and `h2load`.
 """
 
@@ -22,7 +23,9 @@ from data_plane.processes import Tree, cpu_s
 from data_plane.servers import settled, varv_server
 
 DEADLINE_MS = 200
-CONNECTIONS = 1000
+N_ROWS = 500
+MOST_CONNECTIONS = 900
+"""A worker takes a thousand."""
 QUICK_MS = 10.0
 SETTLES_S = 2.0
 """At the beginning, not counted: the limit of what may be under way is being found."""
@@ -87,22 +90,26 @@ def _at(values: Sequence[float], share: float) -> float:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=10.0)
-    parser.add_argument("--only", default="64 rows", help="payloads whose name has this")
+    parser.add_argument("--rows", type=int, default=N_ROWS)
     parser.add_argument("--factor", type=float, default=2.0)
-    parser.add_argument("--connections", type=int, default=CONNECTIONS)
     options = parser.parse_args()
     with varv_server() as (served, worker):
         tree = psutil.Process(served.process.pid)
         pinned_process(tree, 0)
-        for payload in (one for one in payloads() if options.only in one.name):
-            settled(Tree(tree))
-            cost = measured(served.inference, payload, 64, options.seconds, lambda: cpu_s(worker))
-            print(f"{payload.name}: {cost.per_s:.0f} a second, p99 {cost.p99_ms:.1f} ms", flush=True)
-            pace = options.factor * cost.per_s
-            lines = asked(served.inference, payload, pace, options.seconds, options.connections)
-            print(told(lines, cost.per_s), flush=True)
-            again = measured(served.inference, payload, 64, options.seconds, lambda: cpu_s(worker))
-            print(f"capacity afterwards: {again.per_s:.0f} a second", flush=True)
+        payload = payloads(options.rows)[-1]
+        settled(Tree(tree))
+        cost = measured(served.inference, payload, 64, options.seconds, lambda: cpu_s(worker))
+        print(f"{payload.name}: {cost.per_s:.0f} a second, p99 {cost.p99_ms:.1f} ms, {cost.n_failed} failed")
+        pace = options.factor * cost.per_s
+        connections = min(MOST_CONNECTIONS, max(64, round(2 * DEADLINE_MS / 1e3 * pace)))
+        print(f"over {connections} connections", flush=True)
+        lines = asked(served.inference, payload, pace, options.seconds, connections)
+        print(told(lines, cost.per_s), flush=True)
+        again = measured(served.inference, payload, 16, options.seconds, lambda: cpu_s(worker))
+        n = again.n_requests - again.n_failed
+        print(
+            f"afterwards, over 16 connections: {n / options.seconds:.0f} a second, {again.n_failed} refused"
+        )
     return 0
 
 

@@ -295,3 +295,19 @@ def test_targets_of_every_form_are_passed_on(server, target):
     ((status, said),) = answers(server, b"OPTIONS " + target + b" HTTP/1.1\r\n" + HOST + END)
     assert status == 200
     assert said["path"] in ("/last", "*")
+
+
+@pytest.mark.parametrize("coding", [b"content-length: 50000000\r\n", b"transfer-encoding: chunked\r\n"])
+def test_a_body_that_nobody_wants_any_more_is_not_read_to_its_end(server, coding):
+    part = b" " * 65_536
+    if b"chunked" in coding:
+        part = b"%x\r\n%s\r\n" % (len(part), part)
+    with connect(server) as made:
+        made.sendall(b"POST /early HTTP/1.1\r\n" + HOST + coding + b"\r\n")
+        head = made.recv(1 << 16)
+        assert head.startswith(b"HTTP/1.1 200 OK")
+        made.sendall(part * 16)
+        # The connection is ended from there, which a caller that listens sees before it has sent all.
+        found = received(made)
+    assert b"HTTP/1.1" not in found
+    assert statuses(server, LAST) == [200]

@@ -28,6 +28,8 @@ LINGER_S = 1.0
 MOST_HEAD_BYTES = 64 << 10
 """Of a head, of trailers, and of what a chunk says beside its bytes."""
 MOST_URL_BYTES = 16 << 10
+MOST_UNWANTED_BYTES = 256 << 10
+"""Of a body whose request is answered already: who sends more is not read any more."""
 MOST_QUEUED = 256
 """Requests that one connection may send ahead of the answers."""
 _SPARE_FILES = 128
@@ -189,6 +191,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._phase = _HEAD
         # Received since anything came of it: the beginning or the end of a head, or a part of a body.
         self._n_idle = 0
+        self._n_unwanted = 0
         self._why = _NOT_HTTP
         self._farewell: bytes | None = None
         # As the first look finds it, if nothing comes: it waits for its first request since it was opened.
@@ -319,6 +322,10 @@ class BoundedProtocol(HttpToolsProtocol):
         cycle: object = self.cycle
         if isinstance(cycle, Exchange):
             cycle.parts.append(body)
+        elif self.cycle.response_complete and not self.pipeline:
+            self._n_unwanted += len(body)
+            if self._n_unwanted > MOST_UNWANTED_BYTES:
+                self._stop(b"")
         else:
             super().on_body(body)
 
@@ -389,6 +396,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self.expect_100_continue = any(
             name == b"expect" and value.lower() == b"100-continue" for name, value in headers
         )
+        self._n_unwanted = 0
         # Trailers are received as headers are, and must not become some.
         self.headers = []
         super().on_headers_complete()
@@ -450,6 +458,9 @@ class BoundedProtocol(HttpToolsProtocol):
             self.pipeline.popleft()
             is_next = False
         else:
+            if cycle.response_complete:
+                self._part(b"")
+                return
             cycle.disconnected = True
             cycle.message_event.set()
             if cycle.response_started:

@@ -261,7 +261,7 @@ class _Protocols:
                     return response
                 is_parquet = takes_a_thread(given.content_type) and not answering.waits
                 turn = self._parquet if is_parquet else inference.turn_of(answering)
-                return await self._in_thread(request, body, answer, turn)
+                return await self._in_thread(request, body, answer, turn, form.refused)
             finally:
                 if is_counted:
                     inference.door.done(1, took_s)
@@ -331,13 +331,29 @@ class _Protocols:
             return await self._in_thread(request, body, answer, self._inference.large)
 
     async def _in_thread(
-        self, request: Request, body: bytes, answer: Callable[[bytes], Response], turn: asyncio.Semaphore
+        self,
+        request: Request,
+        body: bytes,
+        answer: Callable[[bytes], Response],
+        turn: asyncio.Semaphore,
+        refused: Callable[[VarvError], Reply] = refusal,
     ) -> Response:
         async with turn:
-            return await run_in_threadpool(self._answer_large, request, body, answer)
+            return await run_in_threadpool(self._answer_large, request, body, answer, refused)
 
-    def _answer_large(self, request: Request, body: bytes, answer: Callable[[bytes], Response]) -> Response:
-        return deflated(request, answer(inflated(request, body, self._bodies.most_bytes)))
+    def _answer_large(
+        self,
+        request: Request,
+        body: bytes,
+        answer: Callable[[bytes], Response],
+        refused: Callable[[VarvError], Reply],
+    ) -> Response:
+        try:
+            return deflated(request, answer(inflated(request, body, self._bodies.most_bytes)))
+        except VarvError as error:
+            # Raised out of the thread, it would hold its traceback and that would hold it, and with it the
+            # body, until the garbage is collected; which is rare here.
+            return response_of(refused(error))
 
 
 def _is_small(request: Request, body: bytes) -> bool:

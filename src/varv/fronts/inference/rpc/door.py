@@ -118,6 +118,8 @@ def behind(inference: Inference, name: str, act: Callable[..., Any]) -> Callable
             response = await act(request, visit)
         except VarvError as error:
             end(watch, status_of(error))
+            # This frame lives on with the call's end; see `abort`.
+            request = None
             await abort(door, context, error, () if watch is None else watch.headers().items())
         except Exception:
             end(watch, grpc.StatusCode.UNKNOWN)
@@ -181,6 +183,9 @@ async def abort(
     door: Door, context: Context, error: VarvError, more: Iterable[tuple[str, str]] = ()
 ) -> NoReturn:
     """End a call with an error, and with what HTTP says of it in headers."""
+    # gRPC keeps what it raises in the context that is a variable here: a cycle, which lives with all that its
+    # frames hold until the garbage is collected. So they hold little.
+    error.__traceback__ = error.__context__ = None
     limit = _caller(door, context).limit
     metadata = (*error_headers(error).items(), *(() if limit is None else limit.headers), *more)
     await context.abort(status_of(error), str(error), metadata)

@@ -222,27 +222,36 @@ class _Calls:
         n_bytes = request.ByteSize()
         self._under_way.take(n_bytes)
         try:
-            self.door.admit(visit.caller, request.model_name, visit.began)
-            is_owed = True
-            try:
-                answering = self.inference.version(request.model_name, request.model_version)
-                if request.model_version or n_bytes > SMALL_BYTES:
-                    if answering.waits:
-                        # What waits for another process takes nobody's place.
-                        is_owed = False
-                        self.door.done()
-                    return await self._answered_alone(request, visit, answering, n_bytes)
-                told = self._submitted(request, visit, answering, n_bytes, wait_s)
-                is_owed = False
-            finally:
-                if is_owed:
-                    self.door.done()
-            answer = await told
+            answer = await self._reply(request, visit, n_bytes, wait_s)
         finally:
             self._under_way.give(n_bytes)
-        if isinstance(answer, VarvError):
-            raise answer
-        return answer
+        try:
+            if isinstance(answer, VarvError):
+                raise answer
+            return answer
+        finally:
+            # An error that its own traceback holds lives on, and the request with it, until the garbage is
+            # collected; which is rare here. So none is raised out of a thread either.
+            del answer
+
+    async def _reply(self, request: Any, visit: Visit, n_bytes: int, wait_s: float) -> Any:
+        """Return the answer to a request that the door takes, or its refusal."""
+        self.door.admit(visit.caller, request.model_name, visit.began)
+        is_owed = True
+        try:
+            answering = self.inference.version(request.model_name, request.model_version)
+            if request.model_version or n_bytes > SMALL_BYTES:
+                if answering.waits:
+                    # What waits for another process takes nobody's place.
+                    is_owed = False
+                    self.door.done()
+                return await self._answered_alone(request, visit, answering, n_bytes)
+            told = self._submitted(request, visit, answering, n_bytes, wait_s)
+            is_owed = False
+        finally:
+            if is_owed:
+                self.door.done()
+        return await told
 
     async def _answered_alone(self, request: Any, visit: Visit, answering: Answering, n_bytes: int) -> Any:
         """Answer a request that is large, or that names its version."""
@@ -326,6 +335,7 @@ class _Calls:
         return self.inference.version(request.name, request.version)
 
     def _infer(self, request: Any, visit: Visit, answering: Answering) -> Any:
+        """Return the answer to a request, or its refusal."""
         version = int(request.model_version) if request.model_version else None
         writer = self._writers[bool(request.raw_input_contents)]
 
@@ -333,7 +343,10 @@ class _Calls:
             return writer.write(asked, answering, answered)
 
         read = partial(_understood, request, answering, visit.request_id)
-        return timed(self.inference, answering, visit, read, write, version=version)
+        try:
+            return timed(self.inference, answering, visit, read, write, version=version)
+        except VarvError as error:
+            return error
 
 
 class _Writer:
