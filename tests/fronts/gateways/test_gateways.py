@@ -11,6 +11,7 @@ import warnings
 from pathlib import Path
 
 import jsonschema
+import msgspec
 import pytest
 import yaml
 from hypothesis import given
@@ -316,6 +317,17 @@ def test_notes_say_what_stays_with_varv_and_which_names_it_must_answer_to():
         assert "v3 95 %, v4 5 %" in notes
         assert "shop: 200/s rows" in notes
         assert "allowed_hosts to hold models.example.org" in notes
+
+
+def test_clients_without_a_token_are_named_since_they_cannot_come_through():
+    by_certificate = Client(name="inside", certificate="inside.internal")
+    clients = (*LARGE.clients, by_certificate)
+    traffic = msgspec.structs.replace(LARGE, clients=clients, asks_certificates=True)
+    # What they may ask is no bound for who comes with a token.
+    assert bucket_of(traffic) == bucket_of(LARGE)
+    notes = TARGETS["kong"](traffic)[1]
+    assert "  inside" in notes
+    assert any("tls_client_authority" in line for line in notes)
 
 
 @pytest.mark.parametrize(

@@ -87,5 +87,6 @@ def _traffic(options: argparse.Namespace, loaded: Loaded, models: tuple[ModelTra
         gateway=options.gateway,
         namespace=options.namespace,
         authority_file=options.authority,
+        asks_certificates=bool(settings.tls_client_authority),
         allowed_hosts=allowed_hosts(settings.host, settings.allowed_hosts),
     )

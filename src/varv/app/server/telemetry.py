@@ -103,9 +103,11 @@ class RequestTelemetry:
         What is kept.
     clock
         Says when.
+    is_secure
+        Whether requests come over TLS.
     """
 
-    def __init__(self, telemetry: Telemetry, clock: Clock) -> None:
+    def __init__(self, telemetry: Telemetry, clock: Clock, *, is_secure: bool) -> None:
         self._spans: Outbox[Traced] = Outbox(MOST_WAITING)
         self._lines: Outbox[Watch] = Outbox(MOST_WAITING)
         collector, is_traced = telemetry.collector, telemetry.sampler != "always_off"
@@ -122,6 +124,7 @@ class RequestTelemetry:
             self.watcher = Watcher(
                 clock,
                 sampler=None if self._export is None else Sampler(telemetry.sampler, telemetry.ratio),
+                is_secure=is_secure,
                 spans=self._spans,
                 plan=telemetry.access,
                 lines=self._lines,

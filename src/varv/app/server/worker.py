@@ -114,7 +114,7 @@ class Worker:
         if start.capture_window_ms:
             given = self._log, start.capture_window_ms / 1e3, self._ended
             threading.Thread(target=keep_flushed, args=given, name="capture", daemon=True).start()
-        self.telemetry = RequestTelemetry(start.telemetry, self._clock)
+        self.telemetry = RequestTelemetry(start.telemetry, self._clock, is_secure=start.tls is not None)
         self.telemetry.start()
         self.inference = Inference(door_of(start.access), self.telemetry.watcher)
         self.accepts = threading.Event()

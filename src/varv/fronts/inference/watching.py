@@ -18,7 +18,7 @@ from varv.kernel.clock import Clock, iso, wall_seconds
 from varv.kernel.ids import random_bits
 from varv.kernel.outbox import Outbox
 from varv.kernel.trace_context import TraceContext, context_of, is_unsampled
-from varv.kernel.tracing import Sampler, Span, Traced, Value, new_span_id
+from varv.kernel.tracing import Sampler, Span, Traced, Value, new_span_id, new_trace_id
 from varv.serving import Answers
 
 Protocol = Literal["http", "grpc"]
@@ -35,6 +35,22 @@ def request_id_of(header: bytes) -> str:
     '7f3a9'
     """
     return _UNCLEAN.sub("", header.decode("latin-1"))[:LONGEST_ID]
+
+
+def call_of(contexts: Sequence[TraceContext], n_requests: int) -> TraceContext | None:
+    """Return the span that a call of the model is of: that of the only request, or one of its own; None if
+    nobody traces it.
+
+    Parameters
+    ----------
+    contexts
+        Of those requests that are traced.
+    n_requests
+        All that are answered in it.
+    """
+    if not contexts:
+        return None
+    return contexts[0] if n_requests == 1 else TraceContext(new_trace_id(), new_span_id(), True)
 
 
 def each_once(headers: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
@@ -74,6 +90,8 @@ class Watcher:
         Says when.
     sampler
         Which are traced; None for none of them.
+    is_secure
+        Whether they come over TLS.
     spans
         Where what was traced waits.
     plan
@@ -87,12 +105,15 @@ class Watcher:
         clock: Clock,
         *,
         sampler: Sampler | None,
+        is_secure: bool = False,
         spans: Outbox[Traced],
         plan: AccessPlan | None,
         lines: Outbox[Watch],
     ) -> None:
         self._clock = clock
         self._sampler = sampler
+        self.scheme = "https" if is_secure else "http"
+        """In which they come."""
         self._leaves_unsampled = plan is None and (sampler is None or sampler.is_by_parent)
         self._spans = spans
         self._plan = plan
@@ -123,20 +144,21 @@ class Watcher:
         request_id = request_id_of(said.get(b"x-request-id", b""))
         return Watch(self, context, parent, protocol, route, began, request_id)
 
-    def together(self, watches: Sequence[Watch], called: float, ended: float, n_rows: int) -> None:
+    def together(
+        self, watches: Sequence[Watch], call: TraceContext, called: float, ended: float, n_rows: int
+    ) -> None:
         """Keep that requests were answered in one call: a span of its own, which they and it refer to.
 
         Parameters
         ----------
         watches
-            Those of them that are watched, at least one.
+            Those of them that are watched, at least one of them traced.
+        call
+            The span, as `call_of` gives it.
         n_rows
             Of all of them.
         """
         contexts = tuple(one.context for one in watches if one.context is not None)
-        if not contexts:
-            return
-        batch = TraceContext(random_bits(128).to_bytes(16), new_span_id(), True)
         attributes: dict[str, Value] = {
             "varv.model": watches[0].model,
             "varv.requests": watches[0].n_requests,
@@ -144,9 +166,9 @@ class Watcher:
         }
         at_ns = self.at_ns(called)
         end_ns = at_ns + round(1e9 * (ended - called))
-        self._spans.put(Span(batch, "call", at_ns, end_ns, attributes=attributes, links=contexts))
+        self._spans.put(Span(call, "call", at_ns, end_ns, attributes=attributes, links=contexts))
         for one in watches:
-            one.call = batch
+            one.call = call
 
     def keep(self, watch: Watch) -> None:
         """Keep what is known of a request that is answered."""
@@ -320,7 +342,7 @@ class Watch:
         found: dict[str, Value] = {"varv.request_id": self.request_id}
         if self._protocol == "http":
             found |= {"http.request.method": self.method, "http.route": self.route, "url.path": self._path}
-            found |= {"url.scheme": "http", "http.response.status_code": self.status}
+            found |= {"url.scheme": self._watcher.scheme, "http.response.status_code": self.status}
         else:
             found |= {"rpc.system.name": "grpc", "rpc.method": self.route}
             found["rpc.response.status_code"] = self.status
