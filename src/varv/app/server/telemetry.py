@@ -15,7 +15,8 @@ from varv import __version__
 from varv.adapters.otlp import Collector, MetricExport, SpanCounts, SpanExport
 from varv.app.otel_variables import endpoint_of, pairs_of
 from varv.app.settings import Settings
-from varv.fronts.inference.watching import AccessPlan, Watch, Watcher
+from varv.fronts.inference.watch import Watch
+from varv.fronts.inference.watching import AccessPlan, Watcher
 from varv.kernel.clock import Clock
 from varv.kernel.metrics import Family
 from varv.kernel.observe import ACCESS, Format, log, start_access_log

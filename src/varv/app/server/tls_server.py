@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import resource
 import socket
 from functools import partial
 from typing import Any
@@ -10,6 +11,18 @@ from typing import Any
 import uvicorn
 
 from varv.app.server.tls import HANDSHAKE_S, LOOK_EVERY_S, Certificates
+
+MOST_FILES = 65_536
+
+
+def make_room() -> None:
+    """Let this process have as many connections open as it may: those whose handshake is under way are not
+    among those that the sweep counts.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 class TlsServer(uvicorn.Server):
@@ -25,6 +38,7 @@ class TlsServer(uvicorn.Server):
 
     def __init__(self, config: uvicorn.Config, certificates: Certificates | None = None) -> None:
         if certificates is not None:
+            make_room()
             context = certificates.context
             config.ssl_context_factory = lambda *_: context
         super().__init__(config)

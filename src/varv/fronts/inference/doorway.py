@@ -17,7 +17,8 @@ from varv.fronts.access import Caller, Door
 from varv.fronts.access.cors import Headers
 from varv.fronts.inference.forms import Reply, refusal
 from varv.fronts.inference.served import Inference
-from varv.fronts.inference.watching import Watch, Watcher, each_once
+from varv.fronts.inference.watch import Watch
+from varv.fronts.inference.watching import Watcher, each_once
 from varv.kernel.clock import wall_seconds
 from varv.kernel.errors import VarvError
 

@@ -12,7 +12,7 @@ from varv.fronts.access import Caller, Door
 from varv.fronts.access.deadlines import NEVER, sooner, too_late
 from varv.fronts.inference.oip import Asked
 from varv.fronts.inference.served import Inference, Took
-from varv.fronts.inference.watching import Watch
+from varv.fronts.inference.watch import Watch
 from varv.kernel.clock import SystemClock, wall_seconds
 from varv.kernel.errors import VarvError
 from varv.kernel.tracing import Within

@@ -20,7 +20,8 @@ from varv.fronts.inference import oip
 from varv.fronts.inference.forms import Reply
 from varv.fronts.inference.pace import Pace
 from varv.fronts.inference.served import Inference, Took
-from varv.fronts.inference.watching import Watch, Watcher, call_of
+from varv.fronts.inference.watch import Watch
+from varv.fronts.inference.watching import Watcher, call_of
 from varv.fronts.problems import in_json
 from varv.kernel.clock import SystemClock, wall_seconds
 from varv.kernel.errors import DeadlineExceeded, Unavailable, UserCodeFailed, VarvError

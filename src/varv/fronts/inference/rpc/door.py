@@ -18,7 +18,8 @@ from varv.fronts.access.deadlines import HEADER, NEVER, deadline_of
 from varv.fronts.inference.rpc.messages import SERVICE
 from varv.fronts.inference.served import Inference
 from varv.fronts.inference.timing import Visit
-from varv.fronts.inference.watching import Watch, each_once, request_id_of
+from varv.fronts.inference.watch import Watch
+from varv.fronts.inference.watching import each_once, request_id_of
 from varv.fronts.problems import TooMuchUnderWay, error_headers
 from varv.kernel.clock import wall_seconds
 from varv.kernel.errors import InvalidInput, VarvError
