@@ -131,6 +131,8 @@ def _note(watch: Watch, scope: Scope, message: Message) -> None:
     _add(message, tuple(one for one in watch.headers().items() if one[0].encode() not in named))
     # What goes to no place of ours may be anything, and there would be no end of routes.
     watch.route = route if "endpoint" in scope else ""
+    if status < 400:
+        watch.model = watch.model or scope.get("path_params", {}).get("model", "")
     watch.end(status, is_refused=status >= 400)
 
 
