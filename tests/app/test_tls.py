@@ -32,7 +32,7 @@ from varv.app.server.tls import Certificates, TlsFiles, expires_at_s, names_of, 
 from varv.app.settings import Settings, load_settings
 from varv.fronts.access import Client, Door
 from varv.fronts.access.clients import digest_of
-from varv.fronts.inference import HotCalls, Inference, create_inference
+from varv.fronts.inference import HotCalls, Inference, Together, create_inference
 from varv.kernel.clock import SystemClock
 from varv.kernel.errors import FailedPrecondition, InvalidInput, Unavailable
 
@@ -69,7 +69,8 @@ def serving(models, files, *clients):
         probe.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{probe.getsockname()[1]}"
     certificates = Certificates(files, SystemClock(), asks_callers=True)
-    hot = HotCalls(inference, None)
+    together = Together(inference)
+    hot = HotCalls(inference, None, together)
     config = uvicorn.Config(
         create_inference(inference),
         http=bounded_protocol(hot=hot, identify=inference.door.callers.header_of),
@@ -80,7 +81,7 @@ def serving(models, files, *clients):
         lifespan="off",
         timeout_graceful_shutdown=1,
     )
-    server = DataServer(config, inference, address, 1, certificates)
+    server = DataServer(config, inference, together, address, 1, certificates)
     thread = threading.Thread(target=server.run, args=([listener],))
     thread.start()
     eventually(lambda: server.started or None)

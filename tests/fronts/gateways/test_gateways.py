@@ -14,7 +14,7 @@ import jsonschema
 import msgspec
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from starlette.routing import Route
 from tests.fronts.gateways import forms
@@ -23,8 +23,9 @@ from varv.fronts.access import Client
 from varv.fronts.access.limits import rate_of
 from varv.fronts.gateways import TARGETS, Traffic, Upstream, documents_in_yaml, upstream_of
 from varv.fronts.gateways.istio import _percents
-from varv.fronts.gateways.traffic import ModelTraffic, bucket_of, require_alike
+from varv.fronts.gateways.traffic import GRPC_SERVICES, ModelTraffic, bucket_of, require_alike
 from varv.fronts.inference import Inference, create_inference
+from varv.fronts.inference.rpc.messages import HEALTH_SERVICE, REFLECTION_SERVICES, SERVICE
 from varv.kernel.errors import InvalidInput
 
 GOLDEN = Path(__file__).with_name("golden")
@@ -286,6 +287,12 @@ def test_nothing_else_does(target, path):
     assert [name for name, takes in matches_of(target, "large") if takes(path)] == []
 
 
+def test_every_service_over_grpc_is_let_through():
+    assert {*GRPC_SERVICES} == {SERVICE, HEALTH_SERVICE, *REFLECTION_SERVICES}
+    for target in TARGETS:
+        assert all(one in written(target, "large").replace("\\", "") for one in GRPC_SERVICES)
+
+
 def test_upstreams_have_their_shares():
     [virtual, *_] = documents("istio", "large")
     assert {one["weight"] for one in virtual["spec"]["http"][0]["route"]} == {80, 20}
@@ -361,6 +368,7 @@ values = st.recursive(
 )
 
 
+@settings(max_examples=60)
 @given(st.dictionaries(texts, values, min_size=1, max_size=4))
 def test_whatever_is_written_is_read_again(document):
     text = documents_in_yaml([document, document])

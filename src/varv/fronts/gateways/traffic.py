@@ -17,7 +17,12 @@ from varv.fronts.access import Client
 from varv.kernel.errors import InvalidInput
 
 READY = "/v2/health/ready"
-GRPC_SERVICES = ("inference.GRPCInferenceService", "grpc.health.v1.Health")
+GRPC_SERVICES = (
+    "inference.GRPCInferenceService",
+    "grpc.health.v1.Health",
+    "grpc.reflection.v1.ServerReflection",
+    "grpc.reflection.v1alpha.ServerReflection",
+)
 DEADLINE_HEADER = "x-varv-timeout-ms"
 RETRY_ON = ("connect-failure", "refused-stream")
 """Failures after which a request has reached nobody; any other may have been answered and captured."""
