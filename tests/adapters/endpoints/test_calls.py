@@ -18,6 +18,8 @@ from tests.adapters.endpoints.failing import Asked, drip, failing, hang
 from varv.adapters.endpoints import Calls, connections, described
 from varv.adapters.runtimes.remote import MOST_ROWS, RemoteModel
 from varv.kernel.errors import Corrupt, DeadlineExceeded, InvalidInput, Unavailable
+from varv.kernel.trace_context import TraceContext
+from varv.kernel.tracing import Within
 from varv.registry.endpoint import Endpoint, Tensor, checked_endpoint, endpoint_of
 
 ROWS = np.float32([[1, 2], [3, np.nan], [5, 6]])[[0, 2]]
@@ -57,6 +59,16 @@ def test_one_connection_is_kept_for_calls_one_after_the_other(server, calls):
     assert server.n_connections == 1
     asked = server.asked[0]
     assert (asked.target, asked.headers["host"].partition(":")[0]) == ("/v2/models/m/infer", "127.0.0.1")
+
+
+def test_it_is_told_which_span_asks_it_if_any_does(server, calls):
+    with Within(TraceContext(b"t" * 16, b"s" * 8, True, "vendor=1")):
+        calls.predict(ROWS, 1)
+    calls.predict(ROWS, 1)
+    traced, plain = server.asked
+    assert traced.headers["traceparent"] == f"00-{(b't' * 16).hex()}-{(b's' * 8).hex()}-01"
+    assert traced.headers["tracestate"] == "vendor=1"
+    assert "traceparent" not in plain.headers
 
 
 def test_a_kept_connection_that_was_closed_meanwhile_is_no_failure(server, calls):

@@ -20,6 +20,7 @@ from varv.adapters.endpoints.patience import Breaker, RetryBudget
 from varv.kernel.clock import wall_seconds
 from varv.kernel.errors import Corrupt, DeadlineExceeded, InvalidInput, Unavailable, VarvError
 from varv.kernel.ids import coin
+from varv.kernel.tracing import outgoing
 from varv.registry import Rows, n_rows
 from varv.registry.endpoint import Endpoint
 
@@ -93,7 +94,8 @@ class Calls:
     ) -> Reply:
         """Return the answer to a request that was taken, after as many tries as it takes and may take."""
         until = wall_seconds() + self._endpoint.timeout_s
-        headers = {"accept": "application/json, application/octet-stream", **headers, **self._token()}
+        accept = {"accept": "application/json, application/octet-stream"}
+        headers = {**accept, **headers, **outgoing(), **self._token()}
         with self._lock:
             self._budget.called()
         number = 1
