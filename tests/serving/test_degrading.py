@@ -209,9 +209,9 @@ def test_a_model_keeps_its_champion_before_from_one_promotion_to_the_next():
 
 def test_a_version_that_is_named_is_asked_itself(tmp_path):
     served = Served(tmp_path, ServingPolicy(), said={1: (0.5,), 2: (0.25,)})
-    found = served.answering.answer_by(1, {"x": [1.0], "query": ["q"]}, "r")
+    found = served.answering.questions.answer(1, {"x": [1.0], "query": ["q"]}, "r")
     assert (found.versions, found.arms, found.captured) == ([1], ["named"], False)
     assert found.scores.tolist() == [[0.5]]
     assert not served.log.seal()
     with pytest.raises(NotFound):
-        served.answering.answer_by(7, {"x": [1.0], "query": ["q"]}, "r")
+        served.answering.questions.answer(7, {"x": [1.0], "query": ["q"]}, "r")

@@ -24,7 +24,7 @@ EXACT, SAMPLED = "exact", "sampled"
 def explain_typed(
     inference: Inference, answering: Answering, visit: Visit, body: bytes, version: str
 ) -> Reply:
-    """Return the explanation of a request in a model's own form; it raises as `Answering.explain` does.
+    """Return the explanation of a request in a model's own form; it raises as `Questions.explain` does.
 
     Parameters
     ----------
@@ -33,7 +33,7 @@ def explain_typed(
     """
     asked = typed.read(body, answering)
     admit(inference.door, visit, asked, wall_seconds())
-    found = answering.explain(asked.columns, asked.id, _number(version))
+    found = answering.questions.explain(asked.columns, asked.id, _number(version))
     is_exact = all(one.is_exact for one in found.contributions)
     told = {
         "id": asked.id,
@@ -48,10 +48,10 @@ def explain_typed(
 def explain_instances(
     inference: Inference, answering: Answering, visit: Visit, body: bytes, version: str
 ) -> Reply:
-    """Return the explanation of a request of KServe's first protocol; it raises as `Answering.explain`."""
+    """Return the explanation of a request of KServe's first protocol; it raises as `Questions.explain`."""
     asked = oip.Asked(scoring.read_predict(body, answering), oip.id_of(""), ())
     admit(inference.door, visit, asked, wall_seconds())
-    found = answering.explain(asked.columns, asked.id, _number(version))
+    found = answering.questions.explain(asked.columns, asked.id, _number(version))
     return Reply(msgspec.json.encode({"explanations": rows_of(answering.task, found)}))
 
 

@@ -79,7 +79,7 @@ def timed(
             if version is None:
                 answered = answering.answer(asked.columns, asked.id)
             else:
-                answered = answering.answer_by(version, asked.columns, asked.id)
+                answered = answering.questions.answer(version, asked.columns, asked.id)
         found = wall_seconds()
         answer = write(asked, answered)
     except VarvError:
