@@ -106,10 +106,8 @@ def main() -> int:
         lines = asked(served.inference, payload, pace, options.seconds, connections)
         print(told(lines, cost.per_s), flush=True)
         again = measured(served.inference, payload, 16, options.seconds, lambda: cpu_s(worker))
-        n = again.n_requests - again.n_failed
-        print(
-            f"afterwards, over 16 connections: {n / options.seconds:.0f} a second, {again.n_failed} refused"
-        )
+        per_s = (again.n_requests - again.n_failed) / options.seconds
+        print(f"afterwards, over 16 connections: {per_s:.0f} a second, {again.n_failed} refused")
     return 0
 
 
