@@ -33,6 +33,7 @@ def test_a_file_declares_clients_beside_settings(tmp_path):
         roles = ["predict"]
         rate = "200/s"
         burst = 400
+        quota = "1000000/d"
         priority = 9
 
         [clients.batch]
@@ -46,6 +47,7 @@ def test_a_file_declares_clients_beside_settings(tmp_path):
         models=("late-parcel",),
         roles=("predict",),
         rate=Rate(200, 1, 400),
+        quota=Rate(1_000_000, 86_400, 1_000_000),
         priority=9,
     )
 

@@ -371,7 +371,9 @@ async def answers(packets: list[bytes], hot: Echo | None) -> bytes:
         while part := await loop.sock_recv(theirs, 1 << 16):
             found += part
     transport.abort()
-    protocol._sweep._timer.cancel()
+    if protocol._sweep._timer is not None:
+        # None where it has looked once more and found nothing, on a machine that is busy.
+        protocol._sweep._timer.cancel()
     return found
 
 

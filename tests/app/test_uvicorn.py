@@ -111,6 +111,21 @@ def test_a_server_makes_protocols_by_names_that_are_known():
     assert all(f"{name}=" in source for name in made)
 
 
+def test_a_server_that_is_given_no_socket_has_begun_and_takes_listeners_later():
+    async def started():
+        config = uvicorn.Config(application, ws="none", log_config=None, lifespan="off")
+        config.load()
+        server = uvicorn.Server(config)
+        server.lifespan = config.lifespan_class(config)
+        await server.startup([])
+        return server
+
+    server = asyncio.run(started())
+    assert (server.servers, server.started) == ([], True)
+    assert "self.servers" in inspect.getsource(uvicorn.Server.shutdown)
+    assert "ssl_context_factory" in parameters(uvicorn.Config.__init__)
+
+
 def test_flow_is_paused_and_resumed_by_calls_that_tell_whether_it_is():
     for name in ("pause_reading", "resume_reading", "pause_writing", "resume_writing"):
         assert parameters(getattr(FlowControl, name)) == []

@@ -13,7 +13,7 @@ from varv.kernel.outbox import Outbox
 from varv.kernel.sagas import Message
 from varv.kernel.secret import Secret
 from varv.kernel.trace_context import TraceContext
-from varv.kernel.tracing import Sampler, Tracer
+from varv.kernel.tracing import Sampler, Tracer, outgoing
 
 from .samples import NOON, Ordered, engine_on
 
@@ -67,10 +67,12 @@ def test_spans_of_one_correlation_are_of_one_trace_in_one_home(tmp_path):
     for secret in homes:
         with Tracer(box, VirtualClock(NOON), secret.digest).span("act", "rollout/late/7", {"n": 1}) as noted:
             noted["more"] = True
+            told = outgoing()["traceparent"]
     spans = box.take(10)
     assert len({span.context.trace_id for span in spans}) == 2
     assert spans[0].context.trace_id == spans[1].context.trace_id
     assert len({span.context.span_id for span in spans}) == 3
+    assert (told, outgoing()) == (spans[2].context.header(), {})
     assert (spans[0].attributes, spans[0].error) == ({"n": 1, "more": True}, "")
     assert spans[0].start_ns == 1000 * NOON <= spans[0].end_ns
 

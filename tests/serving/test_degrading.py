@@ -181,7 +181,7 @@ def test_flags_are_told_and_kept_with_each_row(tmp_path):
     for way in ("answer", "answer_generally"):
         found = getattr(served.answering, way)({"x": [1.0, 11.0]}, "r")
         assert found.flagged == {"x": [1], "query": [0, 1]}
-    assert served.kept()["flagged"].to_list() == ["query", "x,query"] * 2
+    assert served.kept()["flagged"].to_list() == ["query", "query,x"] * 2
     ready = [served.answering.ready({"x": [x], "query": ["q"]}, f"r{n}") for n, x in enumerate((1.0, 20.0))]
     assert [one.flagged for one in served.answering.answer_together(ready)] == [{}, {"x": [0]}]
 

@@ -18,7 +18,7 @@ from varv.kernel.errors import InvalidInput, NotFound
 from varv.kernel.ids import ModelName, checked_name
 
 TABLE = "clients"
-_KEYS = ("token", "models", "roles", "rate", "burst", "priority")
+_KEYS = ("token", "certificate", "models", "roles", "rate", "burst", "quota", "priority")
 _MOST_BURST = 1_000_000_000
 
 
@@ -93,12 +93,16 @@ def clients_of(table: object, source: str) -> tuple[Client, ...]:
     if not isinstance(table, dict):
         raise _wrong(TABLE, "is not a table", source, "write [clients.NAME], and the keys below it")
     found = tuple(_client(name, fields, source) for name, fields in sorted(table.items()))
-    named: dict[str, str] = {}
+    named: dict[tuple[str, str], str] = {}
     for one in found:
-        other = named.setdefault(one.token, one.name)
-        if other != one.name:
-            hint = f"make another with varv token {one.name}"
-            raise _wrong(_key(one.name, "token"), f"is that of {other} too", source, hint)
+        for key, hint in (
+            ("token", f"make another with varv token {one.name}"),
+            ("certificate", "give each client a certificate of its own"),
+        ):
+            value = getattr(one, key)
+            other = named.setdefault((key, value), one.name) if value else one.name
+            if other != one.name:
+                raise _wrong(_key(one.name, key), f"is that of {other} too", source, hint)
     return found
 
 
@@ -113,16 +117,23 @@ def _client(name: str, fields: object, source: str) -> Client:
             near = difflib.get_close_matches(key, _KEYS, n=1)
             hint = f"did you mean {near[0]}?" if near else f"the keys are {', '.join(_KEYS)}"
             raise _wrong(_key(name, key), "does not exist", source, hint)
-    token = fields.get("token")
-    if not isinstance(token, str) or not is_digest(token.lower()):
+    token, certificate = fields.get("token", ""), fields.get("certificate", "")
+    if not isinstance(certificate, str) or ("certificate" in fields and not certificate.strip()):
+        hint = 'write a name in it: certificate = "shop.internal"'
+        raise _wrong(_key(name, "certificate"), "is no name", source, hint)
+    if not isinstance(token, str) or not (
+        is_digest(token.lower()) or ("token" not in fields and certificate)
+    ):
         hint = f"paste what varv token {name} prints; a token itself does not belong here"
         raise _wrong(_key(name, "token"), "is not the SHA-256 of a token", source, hint)
     return Client(
         name=name,
         token=token.lower(),
+        certificate=certificate.strip(),
         models=_models(name, fields, source),
         roles=_roles(name, fields, source),
         rate=_rate(name, fields, source),
+        quota=_quota(name, fields, source),
         priority=_whole(name, fields, source, "priority", USUAL_PRIORITY, PRIORITIES[0], PRIORITIES[-1]),
     )
 
@@ -155,13 +166,20 @@ def _rate(name: str, fields: Mapping[str, Any], source: str) -> Rate | None:
         if "burst" in fields:
             raise _wrong(_key(name, "burst"), "is given without a rate", source, 'write rate = "200/s" too')
         return None
-    given = fields["rate"]
-    try:
-        rate = rate_of(given if isinstance(given, str) else repr(given))
-    except InvalidInput as error:
-        raise _wrong(_key(name, "rate"), error.problem, source, error.hint, given=error.name) from None
+    rate = _rate_in(name, "rate", fields["rate"], source)
     burst = _whole(name, fields, source, "burst", rate.burst, 1, _MOST_BURST)
     return Rate(rate.n_rows, rate.window_s, burst)
+
+
+def _quota(name: str, fields: Mapping[str, Any], source: str) -> Rate | None:
+    return _rate_in(name, "quota", fields["quota"], source) if "quota" in fields else None
+
+
+def _rate_in(name: str, key: str, given: object, source: str) -> Rate:
+    try:
+        return rate_of(given if isinstance(given, str) else repr(given))
+    except InvalidInput as error:
+        raise _wrong(_key(name, key), error.problem, source, error.hint, given=error.name) from None
 
 
 def _whole(

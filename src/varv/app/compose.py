@@ -13,6 +13,7 @@ from varv.home.change.recorded import effective_plans
 from varv.home.change.rules import ChangeSaga
 from varv.home.change.views import ChangesView
 from varv.home.home import CHECKED, Home, ModelParts
+from varv.home.review.views import ReviewsView
 from varv.home.views import HomeView
 from varv.kernel.blobs import FolderBlobs
 from varv.kernel.clock import Clock
@@ -52,6 +53,7 @@ VIEWS = (
     DatasetsView,
     HomeView,
     ChangesView,
+    ReviewsView,
 )
 MOST_HELD = 100_000
 """Predictions of a model that a live home holds in memory."""

@@ -11,6 +11,7 @@ from varv.app.traffic import Traffic
 from varv.data.inbox import Inbox
 from varv.data.verbs import QuarantineDesk
 from varv.home.change.verbs import Declarations
+from varv.home.review.verbs import Reviews
 from varv.home.tables import MOST_ROWS, Tables
 from varv.home.verbs import Records
 from varv.kernel.clock import Clock
@@ -79,6 +80,11 @@ class Desk:
             state=self.state(),
             tables=self.tables,
         )
+
+    @property
+    def reviews(self) -> Reviews:
+        """What acts on answers that wait for a person."""
+        return Reviews(tables=self.tables, views=self.views, clock=self.clock, engine=self.engine)
 
     @cached_property
     def tables(self) -> Tables:

@@ -16,15 +16,19 @@ import msgspec
 from varv import __version__
 from varv.app.compose import open_ledger, open_views
 from varv.app.server.server_file import Running, running_server
-from varv.app.settings import Loaded, plain
+from varv.app.server.tls import expires_at_s, said_of, sound_pem, tls_files_of
+from varv.app.settings import Loaded, Settings, plain
 from varv.data import DatasetsView
 from varv.home.accounts import LOUD_SHARE, text_notices
 from varv.home.status import PartStatus, data_status, quarantined_by_reason
+from varv.kernel.clock import DAY, SystemClock
 from varv.kernel.errors import VarvError
 from varv.kernel.views import Views
 from varv.loop.views import LoopView
 
 LEAST_PYTHON = (3, 11)
+SOON = 14 * DAY
+"""Before its end a certificate is to be renewed."""
 LEAST_FREE_BYTES = 1 << 30
 _LIBRARIES = (
     "numpy",
@@ -77,6 +81,7 @@ def examine(loaded: Loaded) -> DoctorReport:
         _port("control port", settings.host, settings.port, server),
         _port("inference port", settings.host, settings.inference_port, server),
         *([_port("grpc port", settings.host, settings.grpc_port, server)] if settings.grpc_port >= 0 else []),
+        *_tls(settings),
         _browser(),
         *_data(settings.home),
     )
@@ -221,6 +226,20 @@ def _port(name: str, host: str, port: int, server: Running | None) -> Check:
                 name=name, verdict="bad", found=f"{port}: {error.strerror}", hint=f"choose another: {option}"
             )
     return Check(name=name, verdict="ok", found=f"{port} is free")
+
+
+def _tls(settings: Settings) -> Sequence[Check]:
+    """Return what is to be said of the certificate, nothing if there is none."""
+    try:
+        files = tls_files_of(settings)
+        if files is None:
+            return ()
+        pem = sound_pem(files, SystemClock())
+    except VarvError as error:
+        return (Check(name="certificate", verdict="bad", found=str(error), hint=error.hint),)
+    soon = 1_000_000 * expires_at_s(pem) < SystemClock().now() + SOON
+    hint = "renew it; the server reads it when it changes" if soon else ""
+    return (Check(name="certificate", verdict="note" if soon else "ok", found=said_of(pem), hint=hint),)
 
 
 _OPTIONS = {"control port": "--port", "inference port": "--inference-port", "grpc port": "--grpc-port"}

@@ -20,7 +20,8 @@ from varv.kernel.errors import Corrupt, FailedPrecondition, UserCodeFailed
 from varv.kernel.executor import Executor, Job, Limits
 from varv.kernel.ids import ModelName, Version
 from varv.project import load_project
-from varv.registry import Package, open_package
+from varv.registry import Package, Runtimes, open_package
+from varv.registry.endpoint import is_endpoint
 from varv.tasks import Task, TaskSpec, task_of
 from varv.training import FitInput, FitOf, ImportInput, Train, code_closure, fit_package
 from varv.training.imported import import_model
@@ -152,13 +153,18 @@ class ProcessFits:
         What is printed is kept in its folder ``output``.
     limits
         What one fit may take, unless its ``Train`` says otherwise.
+    runtimes
+        Ask endpoints that become versions; those that are installed by default.
     """
 
-    def __init__(self, executor: Executor, place: str, home: Path, limits: Limits) -> None:
+    def __init__(
+        self, executor: Executor, place: str, home: Path, limits: Limits, runtimes: Runtimes | None = None
+    ) -> None:
         self._executor = executor
         self._place = place
         self._home = home
         self._limits = limits
+        self._runtimes = runtimes or installed_runtimes()
 
     def fit(self, which: FitOf, train: Train, task: Task, given: FitInput) -> bytes:
         """Return the package, as `Fitter.fit` says.
@@ -177,6 +183,9 @@ class ProcessFits:
 
     def take_in(self, which: FitOf, task: Task, given: ImportInput) -> bytes:
         """Return the package, as `Fitter.take_in` says."""
+        if is_endpoint(given.foreign.data):
+            # No library reads it, and a job is not told tokens.
+            return import_model(given, task=task, runtimes=self._runtimes)
         job = ImportJob(task.spec, given)
         made = self._run(job, which, self._limits)
         _package(made, job.subject, "build it again where it was trained")

@@ -91,6 +91,15 @@ class Settings:
     it."""
     log_format: str = "text"
     """``text`` for people, ``json`` for machines."""
+    tls_certificate: str = ""
+    """The file of the certificate, as PEM, with which both ports speak TLS, over gRPC too; with those between
+    it and an authority that callers trust. In ``varv.toml`` it is relative to that file, as are the next
+    two. Read again when it changes."""
+    tls_key: str = ""
+    """The file of its private key, without a password."""
+    tls_client_authority: str = ""
+    """The file of the authorities that have to vouch for whoever calls the data plane, which then needs a
+    certificate too; anybody may call if it is empty."""
     access_log: str = "off"
     """Which requests get a line of JSON on standard error: ``off`` none, ``problems`` those that are refused
     or slow, ``all`` those and of the others ``access_log_share``."""
@@ -200,8 +209,9 @@ def _from_file(place: Path) -> Mapping[str, object]:
     clients_of(found.pop(TABLE, {}), str(place))
     for name in found:
         _require_known(name, place.name)
-    if isinstance(project := found.get("project"), str) and project:
-        found["project"] = str(place.parent / project)
+    for name in ("project", "tls_certificate", "tls_key", "tls_client_authority"):
+        if isinstance(path := found.get(name), str) and path:
+            found[name] = str(place.parent / path)
     return found
 
 
@@ -246,6 +256,9 @@ _MAY_BE_EMPTY = {
     "allowed_hosts",
     "allowed_origins",
     "project",
+    "tls_certificate",
+    "tls_key",
+    "tls_client_authority",
     "otlp_endpoint",
     "otlp_headers",
     "otlp_certificate",

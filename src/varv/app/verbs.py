@@ -14,6 +14,7 @@ import varv.app.traffic
 import varv.app.verifying
 import varv.data.verbs
 import varv.home.change.verbs
+import varv.home.review.verbs
 import varv.home.verbs
 import varv.loop.verbs
 from varv.app.desk import Desk
@@ -21,6 +22,7 @@ from varv.app.traffic import Traffic
 from varv.data.inbox import Inbox
 from varv.data.verbs import QuarantineDesk
 from varv.home.change.verbs import Declarations
+from varv.home.review.verbs import Reviews
 from varv.home.verbs import Records
 from varv.kernel.ledger import Ledger
 from varv.kernel.verbs import VerbTable, declared_in
@@ -30,6 +32,7 @@ from varv.loop.verbs import Loops
 PARTS: Mapping[type[Any], Callable[[Desk], Any]] = {
     Loops: lambda desk: desk.loops,
     Records: lambda desk: desk.records,
+    Reviews: lambda desk: desk.reviews,
     Inbox: lambda desk: desk.require_inbox(),
     QuarantineDesk: lambda desk: desk.require_quarantine(),
     Declarations: lambda desk: desk.require_declarations(),
@@ -45,6 +48,7 @@ ROOMS = (
     varv.data.verbs,
     varv.home.verbs,
     varv.home.change.verbs,
+    varv.home.review.verbs,
     varv.app.verifying,
     varv.app.traffic,
 )

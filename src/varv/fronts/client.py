@@ -6,6 +6,7 @@ What a server sends is not believed: answers have a largest size, and what is no
 
 from __future__ import annotations
 
+import ssl
 from types import TracebackType
 from typing import Any
 from urllib.parse import urlsplit
@@ -31,6 +32,8 @@ class Client:
         Sent with every call, if given.
     timeout_s
         How long to wait for a connection, and for each part of an answer.
+    verify
+        Whom to trust over TLS; the system's authorities by default.
     http
         Used in place of a client made here.
     most_bytes
@@ -48,6 +51,7 @@ class Client:
         *,
         token: str = "",
         timeout_s: float = 60.0,
+        verify: ssl.SSLContext | None = None,
         http: httpx.Client | None = None,
         most_bytes: int = MOST_BYTES,
     ) -> None:
@@ -56,7 +60,7 @@ class Client:
         headers = {"authorization": f"Bearer {token}"} if token else {}
         # The server is at a known address; a proxy that the environment names is not on the way to it.
         self._http = http or httpx.Client(
-            base_url=self.url, headers=headers, timeout=timeout_s, trust_env=False
+            base_url=self.url, headers=headers, timeout=timeout_s, trust_env=False, verify=verify or True
         )
 
     def __enter__(self) -> Client:

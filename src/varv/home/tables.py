@@ -9,7 +9,7 @@ nothing here changes a home.
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import islice, pairwise
 from pathlib import Path
 from typing import NamedTuple
@@ -147,6 +147,31 @@ class Tables:
             rows, end = self._requests(model, extents, (start, until), _plus(limit, n_seen))
             table = _cut(rows, "requested_at", n_seen, limit, end, until)
             return Table(rows=self._with_outcomes(model, table.rows), after=table.after)
+
+    def marked(
+        self, model: ModelName, since: Instant, until: Instant, marks: Collection[str]
+    ) -> pl.DataFrame:
+        """Return predictions of requests made in [since, until), in their order, that were answered in one of
+        some ways (`serving.policy.Mark`).
+        """
+        with self._views.reading(RoutingView) as routing:
+            extents = routing.catalogue(model).extents()
+        table = predictions_of(model, self._columns)
+        mark = pl.col("answered_by").str.split(":").list.first()
+        found: list[pl.DataFrame] = []
+        with self._lock:
+            for one in extents:
+                span = self._span_of(table, one)
+                if span.first >= until or span.last < since:
+                    continue
+                [marks_of] = self._columns.batches(table, digests([one]), columns=["answered_by"])
+                # Of most files nothing is marked, and of those of before there is no such column.
+                if "answered_by" in marks_of.columns and marks_of["answered_by"].null_count() < one.n_rows:
+                    rows = self._read(model, digests([one]), since, until)
+                    found += [part.filter(mark.is_in(list(marks))) for part in rows]
+        if not found:
+            return pl.DataFrame(schema={"key": pl.String, "requested_at": TIME, "answered_by": pl.String})
+        return pl.concat(found, how="diagonal").sort("requested_at", "key", maintain_order=True)
 
     def rows(
         self,

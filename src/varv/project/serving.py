@@ -15,6 +15,7 @@ from varv.kernel.columns import TIME
 from varv.kernel.errors import InvalidDeclaration
 from varv.project.retrain import declared_duration
 from varv.serving.policy import (
+    MARKS,
     CachedStep,
     Check,
     DefaultStep,
@@ -210,6 +211,9 @@ class Serving:
         are dear to ask, since looking it up costs as much as a small model.
     log
         What is kept of requests; all of them as they come by default.
+    review
+        Which answers a person is to decide, by their marks: any of ``"abstained"``, ``"default"``,
+        ``"cached"`` and ``"fallback"``. `varv review` lists them.
 
     Raises
     ------
@@ -230,11 +234,21 @@ class Serving:
         abstain_below: float | None = None,
         cache: str | None = None,
         log: Log | None = None,
+        review: Sequence[str] = (),
     ) -> None:
         if log is not None and not isinstance(log, Log):
             hint = "use varv.Log(...)"
             raise InvalidDeclaration("serving", "log", f"is {log!r:.60}", hint=hint)
         self._log = Log() if log is None else log
+        self._review = _all_of(review, "review", str, '"abstained"')
+        for mark in self._review:
+            if mark not in MARKS:
+                hint = f"name any of {', '.join(MARKS)}"
+                raise InvalidDeclaration("serving", "review", f"names {mark!r:.40}", hint=hint)
+        if self._review and log is not None and log.policy.share < 1:
+            hint = "keep all requests, or let none wait"
+            problem = "is of requests of which only a share is kept"
+            raise InvalidDeclaration("serving", "review", problem, hint=hint)
         self._checks = _all_of(checks, "checks", Check, "varv.check(...)")
         self._fallback = _all_of(fallback, "fallback", get_args(Step), "varv.fallback.former() and its like")
         for kind in {type(step) for step in self._fallback}:
@@ -299,6 +313,7 @@ class Serving:
             abstain_below=self._abstain_below,
             cache=self._cache,
             log=self._log.policy,
+            review=self._review,  # type: ignore[bad-argument-type]
         )
 
 

@@ -101,7 +101,8 @@ class InForce(msgspec.Struct, frozen=True, dict=True):
         """Whether a call may take long for one of the versions: another process or machine answers for it, or
         it has to be loaded.
         """
-        return any(model.waits for model in self._may_wait)
+        # Most requests ask this, and few models are of that kind.
+        return bool(self._may_wait) and any(model.waits for model in self._may_wait)
 
     @cached_property
     def _may_wait(self) -> list[WaitingModel]:

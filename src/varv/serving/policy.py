@@ -33,10 +33,8 @@ class Check(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     def line(self) -> str:
         """What it demands, in words."""
         parts = []
-        if self.low is not None or self.high is not None:
-            low = "" if self.low is None else f"{self.low:g}"
-            high = "" if self.high is None else f"{self.high:g}"
-            parts.append(f"{low}..{high}")
+        parts += [] if self.low is None else [f"at least {self.low:g}"]
+        parts += [] if self.high is None else [f"at most {self.high:g}"]
         if self.one_of:
             parts.append(f"one of {', '.join(map(str, self.one_of[:8]))}")
         if self.required:
@@ -111,6 +109,8 @@ class ServingPolicy(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     cache: Duration | None = None
     """How long what a version said of some inputs is answered again without asking it."""
     log: LogPolicy = LogPolicy()
+    review: tuple[Mark, ...] = ()
+    """How requests were answered that a person is to decide."""
 
     @property
     def remembers(self) -> Duration | None:
@@ -134,4 +134,5 @@ def policy_words(policy: ServingPolicy) -> dict[str, str]:
         "serving abstain below": "none" if below is None else f"{below:g}",
         "serving cache": "none" if policy.cache is None else spoken(policy.cache),
         "serving log": policy.log.line,
+        "serving review": ", ".join(policy.review) or "none",
     }

@@ -217,7 +217,7 @@ def _marks(said: Scored, n: int) -> list[str | None]:
 def _flags(flagged: Flagged, n: int) -> list[str | None]:
     """Return the columns whose value broke a check, of each request; None for no such column."""
     found: list[str | None] = [None] * n
-    for name, places in flagged.items():
+    for name, places in sorted(flagged.items()):
         for place in places:
             before = found[place]
             found[place] = name if before is None else f"{before},{name}"

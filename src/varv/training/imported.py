@@ -1,9 +1,10 @@
-"""Models that were trained elsewhere: from a file, or a folder of MLflow, to a package of ours.
+"""Models that were trained elsewhere: from a file, a folder of MLflow, or an endpoint that answers, to a
+package of ours.
 
-What is read holds data only: ONNX, LightGBM's text, XGBoost's JSON, and packages of varv whose runtime runs
-no code, unless they are trusted. A pickle is never opened. The model's inputs must be declared features, of
-the declared kinds; where it reads codes of categories, it has to say which code is which, since nothing would
-show that ours are others.
+What is read holds data only: ONNX, LightGBM's text, XGBoost's JSON, what an endpoint says of itself, and
+packages of varv whose runtime runs no code, unless they are trusted. A pickle is never opened. The model's
+inputs must be declared features, of the declared kinds; where it reads codes of categories, it has to say
+which code is which, since nothing would show that ours are others.
 """
 
 from __future__ import annotations
@@ -21,24 +22,30 @@ from varv.kernel.codec import digest
 from varv.kernel.errors import Corrupt, InvalidInput, NotFound
 from varv.kernel.plugins import required
 from varv.registry import Column, Package, Runtimes, Signature, environment, open_package, signature_of
+from varv.registry.endpoint import endpoint_of, is_endpoint
 from varv.registry.package import LARGEST_BYTES, PROBE_TOLERANCE
+from varv.registry.transformers_files import NAMES
 from varv.tasks import Task
-from varv.training.estimators import family_of
+from varv.training.estimators import TransformersFiles, family_of
 from varv.training.mlflow_folder import mlflow_model
 from varv.training.packaging import build_package
 from varv.training.training_set import TrainingSet
 
-_LIBRARIES = {"lightgbm": ("lightgbm",), "xgboost": ("xgboost",), "onnx": ()}
+_LIBRARIES = {"lightgbm": ("lightgbm",), "xgboost": ("xgboost",), "onnx": (), "endpoint": ()} | {
+    "transformers": ("transformers", "torch")
+}
 
 
 class Foreign(msgspec.Struct, frozen=True, kw_only=True):
     """A model that was trained elsewhere, as it was read: nothing of it has been run."""
 
     name: str
-    """Of the file, or of the folder."""
+    """Of the file, of the folder, or of the endpoint."""
     data: bytes
     inputs: dict[str, bool] = {}
     """The columns of MLflow's signature in their order, and whether each is a text; none if it has none."""
+    files: dict[str, bytes] = {}
+    """Those beside ``data``, by name, where a model takes several."""
     of_scikit_learn: bool = False
     """Whether MLflow saved a library's scikit-learn interface, which stops at its best iteration."""
 
@@ -92,7 +99,9 @@ def read_foreign(path: Path) -> Foreign:
     FailedPrecondition
         If the library that reads an MLflow folder is not installed.
     """
-    if path.is_dir():
+    if path.is_dir() and (path / "config.json").is_file():
+        found = _of_transformers(path)
+    elif path.is_dir():
         described = mlflow_model(path)
         found = Foreign(
             name=path.name,
@@ -139,6 +148,9 @@ def import_model(given: ImportInput, *, task: Task, runtimes: Runtimes) -> bytes
     )
 
 
+_WEIGHTS = "model.safetensors"
+
+
 def _read(path: Path) -> bytes:
     if not path.is_file():
         raise NotFound("file", path.name, hint="give the path of a model, or of a folder that MLflow wrote")
@@ -147,6 +159,15 @@ def _read(path: Path) -> bytes:
         hint = "make the model smaller"
         raise InvalidInput("file", path.name, "is too large", size_bytes=size, limit=LARGEST_BYTES, hint=hint)
     return path.read_bytes()
+
+
+def _of_transformers(folder: Path) -> Foreign:
+    """Return the files of a model of transformers."""
+    if not (folder / _WEIGHTS).is_file():
+        hint = "save it with safe_serialization, in one file"
+        raise InvalidInput("file", folder.name, f"has no {_WEIGHTS}; other weights are pickles", hint=hint)
+    files = {name: _read(folder / name) for name in NAMES if name != _WEIGHTS and (folder / name).is_file()}
+    return Foreign(name=folder.name, data=_read(folder / _WEIGHTS), files=files)
 
 
 def _kind(foreign: Foreign) -> str:
@@ -158,8 +179,12 @@ def _kind(foreign: Foreign) -> str:
         If it is no format that is read.
     """
     name, data = foreign.name, foreign.data
+    if foreign.files:
+        return "transformers"
     if data.startswith((b"varv package ", b'{"environment":')):
         return "package"
+    if is_endpoint(data):
+        return "endpoint"
     if data.startswith(b"tree\n"):
         return "lightgbm"
     if data.startswith(b"{") and b"learner" in data[:100_000]:
@@ -180,6 +205,10 @@ def _model(kind: str, foreign: Foreign) -> Any:
     name, data = foreign.name, foreign.data
     if kind == "onnx":
         return data
+    if kind == "endpoint":
+        return endpoint_of(data)
+    if kind == "transformers":
+        return TransformersFiles({**foreign.files, _WEIGHTS: data})
     library = required(kind, kind="file", name=name, extra=kind)
     try:
         if kind == "lightgbm":

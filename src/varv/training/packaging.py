@@ -173,7 +173,8 @@ class _Trial(NamedTuple):
         asked = self.family.asked(self.estimator, self.package.signature, self.task)
         if asked is None:
             # Nothing but the runtime can ask it, so there is nothing to compare that with.
-            made = self._made("onnx", next(self._forms("onnx")), "")
+            runtime = self.family.runtime or "onnx"
+            made = self._made(runtime, next(self._forms(runtime)), "")
             found = self.runtimes.load(made).predict(self.rows)
         else:
             rows = self.rows if isinstance(self.rows, np.ndarray) else frame_of(self.rows)

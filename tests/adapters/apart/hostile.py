@@ -70,7 +70,7 @@ class Hostile:
         return self.sums(rows)
 
     def does_10(self, rows):  # returns what identifies its process
-        return np.full(len(rows), os.getpid())
+        return np.full(len(self.sums(rows)), os.getpid())
 
     def does_11(self, rows):  # how many files it has, and whether it sees a secret
         links = []

@@ -10,6 +10,7 @@ import threading
 import time
 from contextlib import suppress
 
+import msgspec
 import numpy as np
 import psutil
 import pytest
@@ -19,7 +20,6 @@ from varv.adapters.apart import Apart
 from varv.adapters.apart.restarts import Restarts
 from varv.adapters.runtimes import installed_runtimes
 from varv.kernel.errors import Corrupt, DeadlineExceeded, Unavailable, UserCodeFailed
-from varv.registry import Package
 from varv.registry.ports import waits
 
 MIB = 1 << 20
@@ -76,8 +76,14 @@ def pid_of(model) -> int:
 
 
 def test_what_runs_code_is_loaded_apart_and_what_does_not_is_not(apart):
-    assert waits(installed_runtimes(apart=apart).load(hostile()))
+    with pytest.raises(Corrupt, match="is refused by the runtime"):
+        installed_runtimes(apart=apart).load(msgspec.structs.replace(hostile(), files={"python.json": b"{}"}))
     assert not waits(installed_runtimes().load(hostile()))
+
+
+def test_it_is_asked_where_it_may_take_long(model):
+    assert waits(model)
+    assert pid_of(model) != os.getpid()
 
 
 @pytest.mark.parametrize("n", [1, 7, 50_000])
@@ -96,6 +102,11 @@ def test_columns_keep_their_types_and_texts(apart):
     texts = np.array(["", "ä\x00€", "four" * 50_000], dtype=object)
     given = {"x": np.float32([-1, 0.5, 2]), "n": np.int64([2**60, 0, -1]), "text": texts}
     np.testing.assert_allclose(model.predict(given)[:, 0], [-1, 3.5, 200_002])
+    pid = int(
+        model.predict({name: values[:1] for name, values in given.items()} | {"x": np.float32([10])})[0, 0]
+    )
+    del model
+    assert gone(pid), "a process ends with its model"
 
 
 def test_a_model_that_raises_is_asked_again_in_the_same_process(model):
@@ -140,12 +151,12 @@ def test_one_that_allocates_without_end_is_ended_by_what_it_holds():
     assert again(model)[0, 0] == 1.0
 
 
-def test_a_process_that_is_killed_between_two_calls_is_replaced_unasked(model):
-    before = pid_of(model)
+def test_a_process_that_is_killed_between_two_calls_is_replaced_unasked_and_leaves_nothing(model):
+    before, left = pid_of(model), int(model.predict(rows(12))[0, 0])
     os.kill(before, signal.SIGKILL)
-    soon(lambda: model._life._process is None or model._life._process.pid != before)
-    soon(lambda: model._life._process is not None)
+    soon(lambda: model._life._process is not None and model._life._process.pid != before)
     assert pid_of(model) != before
+    assert gone(left)
 
 
 def test_a_process_that_is_killed_as_it_answers_is_nobodys_fault_here(model):
@@ -205,19 +216,6 @@ def test_it_has_no_socket_but_its_own_and_no_secret(model):
     assert model.predict(rows(11))[0, 0] == 1.0
 
 
-def test_what_a_process_has_started_ends_with_it(model):
-    pid, left = pid_of(model), int(model.predict(rows(12))[0, 0])
-    os.kill(pid, signal.SIGKILL)
-    soon(lambda: gone(left))
-
-
-def test_a_process_ends_with_its_model(apart):
-    model = apart.load(hostile())
-    pid = pid_of(model)
-    del model
-    assert gone(pid)
-
-
 def test_a_process_ends_with_its_worker_however_that_ends():
     code = (
         "import os, sys, numpy as np\n"
@@ -250,19 +248,9 @@ def test_a_process_ends_with_its_worker_however_that_ends():
     ],
 )
 def test_a_package_that_does_not_load_says_why(load, error, says):
-    slow = Apart(os.environ, time_s=1.0, memory_bytes=400 * MIB, load_s=20.0)
-    if error is DeadlineExceeded:
-        slow = Apart(os.environ, time_s=1.0, memory_bytes=400 * MIB, load_s=1.0)
+    load_s = 1.0 if error is DeadlineExceeded else 20.0
     with pytest.raises(error, match=says):
-        slow.load(hostile(load=load))
-
-
-def test_a_package_that_its_runtime_refuses_is_corrupt(apart):
-    package = hostile()
-    files = {**package.files, "python.json": b"{}"}
-    named = {name: getattr(package, name) for name in Package.__struct_fields__}
-    with pytest.raises(Corrupt, match="is refused by the runtime"):
-        apart.load(Package(**{**named, "files": files}))
+        Apart(os.environ, time_s=1.0, memory_bytes=400 * MIB, load_s=load_s).load(hostile(load=load))
 
 
 def test_after_several_ends_in_a_row_the_breaker_is_open(model, monkeypatch):

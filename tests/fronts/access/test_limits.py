@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from varv.fronts.access.limits import MICROSECONDS, Rate, RateLimit, rate_of
+from varv.fronts.access.limits import MICROSECONDS, Rate, RateLimit, SeveralLimits, rate_of
 from varv.kernel.errors import InvalidInput
 
 RATES = st.builds(Rate, st.integers(1, 5000), st.sampled_from([1, 60, 3600]), st.integers(1, 2000))
@@ -68,7 +68,22 @@ def test_headers_say_the_policy_and_what_is_left():
     assert dict(RateLimit(rate_of("1/s"), 4).headers)["ratelimit-policy"] == '"rows";q=1;w=4'
 
 
-@pytest.mark.parametrize("text", ["", "200", "0/s", "-1/s", "1.5/s", "200/d", "200 per s", "1e3/s"])
+def test_a_quota_holds_beside_a_rate_and_what_one_refuses_the_other_does_not_count():
+    rate, quota = RateLimit(rate_of("10/s")), RateLimit(rate_of("15/d"), name="quota")
+    limit = SeveralLimits([rate, quota])
+    assert limit.take(0, 10) == 0
+    assert limit.take(0, 1) == 100_000, "the rate refuses"
+    assert limit.take(MICROSECONDS, 6) > 80_000 * MICROSECONDS / 15, "the quota has 5 left"
+    assert limit.take(MICROSECONDS, 5) == 0, "and the rate was not charged for what it refused"
+    assert limit.take(2 * MICROSECONDS) > 0
+    limit.give_back(1)
+    assert limit.take(2 * MICROSECONDS) == 0
+    told = dict(limit.headers)
+    assert told["ratelimit-policy"] == '"rows";q=10;w=1, "quota";q=15;w=86400'
+    assert told["ratelimit"] == '"rows";r=9;t=1, "quota";r=0;t=86398'
+
+
+@pytest.mark.parametrize("text", ["", "200", "0/s", "-1/s", "1.5/s", "200/w", "200 per s", "1e3/s"])
 def test_what_is_no_rate_is_refused(text):
     with pytest.raises(InvalidInput, match="200/s"):
         rate_of(text)

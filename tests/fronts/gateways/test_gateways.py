@@ -11,9 +11,10 @@ import warnings
 from pathlib import Path
 
 import jsonschema
+import msgspec
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from starlette.routing import Route
 from tests.fronts.gateways import forms
@@ -22,8 +23,9 @@ from varv.fronts.access import Client
 from varv.fronts.access.limits import rate_of
 from varv.fronts.gateways import TARGETS, Traffic, Upstream, documents_in_yaml, upstream_of
 from varv.fronts.gateways.istio import _percents
-from varv.fronts.gateways.traffic import ModelTraffic, bucket_of, require_alike
+from varv.fronts.gateways.traffic import GRPC_SERVICES, ModelTraffic, bucket_of, require_alike
 from varv.fronts.inference import Inference, create_inference
+from varv.fronts.inference.rpc.messages import HEALTH_SERVICE, REFLECTION_SERVICES, SERVICE
 from varv.kernel.errors import InvalidInput
 
 GOLDEN = Path(__file__).with_name("golden")
@@ -285,6 +287,12 @@ def test_nothing_else_does(target, path):
     assert [name for name, takes in matches_of(target, "large") if takes(path)] == []
 
 
+def test_every_service_over_grpc_is_let_through():
+    assert {*GRPC_SERVICES} == {SERVICE, HEALTH_SERVICE, *REFLECTION_SERVICES}
+    for target in TARGETS:
+        assert all(one in written(target, "large").replace("\\", "") for one in GRPC_SERVICES)
+
+
 def test_upstreams_have_their_shares():
     [virtual, *_] = documents("istio", "large")
     assert {one["weight"] for one in virtual["spec"]["http"][0]["route"]} == {80, 20}
@@ -318,6 +326,17 @@ def test_notes_say_what_stays_with_varv_and_which_names_it_must_answer_to():
         assert "allowed_hosts to hold models.example.org" in notes
 
 
+def test_clients_without_a_token_are_named_since_they_cannot_come_through():
+    by_certificate = Client(name="inside", certificate="inside.internal")
+    clients = (*LARGE.clients, by_certificate)
+    traffic = msgspec.structs.replace(LARGE, clients=clients, asks_certificates=True)
+    # What they may ask is no bound for who comes with a token.
+    assert bucket_of(traffic) == bucket_of(LARGE)
+    notes = TARGETS["kong"](traffic)[1]
+    assert "  inside" in notes
+    assert any("tls_client_authority" in line for line in notes)
+
+
 @pytest.mark.parametrize(
     "text", ["", "blue", "ftp://blue:1", "blue:0", "blue:x", "blue:1=x", "blue:1=65536", "blue:1/x", "a@b:1"]
 )
@@ -349,6 +368,7 @@ values = st.recursive(
 )
 
 
+@settings(max_examples=60)
 @given(st.dictionaries(texts, values, min_size=1, max_size=4))
 def test_whatever_is_written_is_read_again(document):
     text = documents_in_yaml([document, document])

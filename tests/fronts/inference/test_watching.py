@@ -21,7 +21,7 @@ from varv.fronts.inference.oip import LONGEST_ID
 from varv.fronts.inference.watching import AccessPlan, Watcher
 from varv.kernel.clock import SystemClock
 from varv.kernel.outbox import Outbox
-from varv.kernel.tracing import Sampler
+from varv.kernel.tracing import Sampler, outgoing
 
 TRACE, CALLER = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 KEPT, LEFT = f"00-{TRACE}-{CALLER}-01".encode(), f"00-{TRACE}-{CALLER}-00".encode()
@@ -155,6 +155,35 @@ def test_requests_that_were_answered_together_refer_to_their_call(asked):
     assert [[link.span_id for link in one.links] for one in answers] == [[call.span_id]] * 2
 
 
+@pytest.mark.parametrize("way", ["hot", "application"])
+def test_whoever_is_asked_for_a_request_is_told_its_span(asked, monkeypatch, way):
+    made, kept = asked()
+    seen = []
+    inference = made.hot_inference if way == "hot" else made.inference
+    answering = next(iter(inference.models.values()))
+    for name in ("answer_together", "answer_generally", "answer"):
+        before = getattr(answering, name)
+
+        def noting(*given, before=before):
+            seen.append(outgoing())
+            return before(*given)
+
+        monkeypatch.setattr(answering, name, noting)
+    traced = [JSON, TOKEN, (b"traceparent", KEPT), (b"tracestate", b"vendor=1")]
+    once(made, way, INFER, traced, GOOD)
+    root = kept.spans()[0]
+    assert {one["traceparent"] for one in seen} == {f"00-{TRACE}-{root.span_id.hex()}-01"}
+    assert {one["tracestate"] for one in seen} == {"vendor=1"}
+    seen.clear()
+    once(made, way, INFER, [JSON, TOKEN], GOOD)
+    assert seen == [{}] * len(seen) != []
+    seen.clear()
+    if way == "hot":
+        made.replies((INFER, traced, GOOD), (INFER, [JSON, TOKEN], GOOD))
+        call = kept.spans()[0]
+        assert seen == [{"traceparent": f"00-{call.trace_id.hex()}-{call.span_id.hex()}-01"}]
+
+
 REFUSED = {
     "unauthenticated": (INFER, [JSON], GOOD, 401),
     "not JSON": (INFER, [JSON, TOKEN], b"{", 400),
@@ -246,8 +275,8 @@ def test_probes_are_not_kept(asked):
         assert (kept.spans(), kept.facts()) == ([], [])
         client.get("/v2/models/wide", headers={"authorization": "Bearer shop"})
         client.get("/nowhere/at/all", headers={"authorization": "Bearer shop"})
-    names = [span.name for span in kept.spans()]
-    assert names == ["GET /v2/models/{model}", "GET"]
+    found = [(span.name, values_of(span.attributes).get("varv.model")) for span in kept.spans()]
+    assert found == [("GET /v2/models/{model}", "wide"), ("GET", None)]
 
 
 def test_a_fault_is_an_error(asked, monkeypatch):

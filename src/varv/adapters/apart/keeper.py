@@ -6,6 +6,7 @@ looks at what each holds, and whether it is still there; without one it sleeps.
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -13,8 +14,10 @@ from queue import Empty, SimpleQueue
 from typing import Protocol, TypeVar
 
 from varv.adapters.jobs import tree
+from varv.kernel.observe import log
 
 EVERY_S = 0.1
+_LOG = logging.getLogger(__name__)
 
 
 class Watched(Protocol):
@@ -81,15 +84,18 @@ class Keeper:
             try:
                 self._wishes.get(timeout=EVERY_S if self._watched else None)()
             except Empty:
-                self._look()
+                for process in tuple(self._watched):
+                    self._look_at(process)
 
-    def _look(self) -> None:
-        for process in tuple(self._watched):
+    def _look_at(self, process: Watched) -> None:
+        try:
             if process.has_ended:
                 self._watched.discard(process)
                 process.noticed()
             elif (held := _memory(process.pid, process.memory_bytes)) > process.memory_bytes:
                 process.outgrew(held)
+        except Exception as error:  # noqa: BLE001 - all processes end with this thread
+            log(_LOG, logging.ERROR, "model.unwatched", pid=process.pid, why=str(error))
 
 
 def _memory(pid: int, most: int) -> int:

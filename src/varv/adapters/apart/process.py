@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -23,6 +22,7 @@ from varv.adapters.jobs.wire import raised
 from varv.kernel.clock import wall_seconds
 from varv.kernel.errors import DeadlineExceeded, Unavailable, UserCodeFailed, VarvError
 from varv.kernel.job_ends import spoken_bytes, spoken_signal
+from varv.kernel.scratch import Scratch
 from varv.kernel.storage import storing
 from varv.registry import Rows
 from varv.registry.ports import Device
@@ -108,14 +108,15 @@ class ModelProcess:
         self._on_end = on_end
         self._held_bytes = 0
         self._ready_at = self._answered_at = 0.0
+        # What is written there goes with this process; what a killed one left, with the next.
+        self._scratch: Scratch | None = Scratch("model")
         with storing("folder", Path(tempfile.gettempdir())):
-            self._folder = Path(tempfile.mkdtemp(prefix="varv-apart-"))
+            folder = self._scratch.path
         ours, its = socket.socketpair()
         try:
-            self._process = self._started(its)
+            self._process = self._started(its, folder)
         except OSError as error:
             ours.close()
-            self._forget()
             why = error.strerror or str(error)
             problem = "cannot be given a process"
             raise Unavailable("model", surroundings.name, problem, why=why, hint="try again later") from None
@@ -123,13 +124,13 @@ class ModelProcess:
             its.close()
         self._channel = wire.Channel(ours)
 
-    def _started(self, its: socket.socket) -> subprocess.Popen[bytes]:
+    def _started(self, its: socket.socket, folder: Path) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-P", "-m", "varv.adapters.apart.child"]
         return subprocess.Popen(
             [*command, str(its.fileno()), str(os.getpid())],
             stdin=subprocess.DEVNULL,
             stdout=2,
-            env={**self._around.variables, "TMPDIR": str(self._folder)},
+            env={**self._around.variables, "TMPDIR": str(folder)},
             pass_fds=(its.fileno(), self._around.package.handle),
             # Its group is ended with it, and an interrupt at the terminal is for the owner.
             start_new_session=True,
@@ -208,7 +209,7 @@ class ModelProcess:
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(_GONE_WITHIN_S)
         self._channel.close()
-        self._forget()
+        self._scratch = None
 
     def why_ended(self) -> VarvError:
         """Return why a process is gone that nobody here ended, but for its memory."""
@@ -269,6 +270,3 @@ class ModelProcess:
         # What it left in its group when it ended; the group keeps its number as long as it has members.
         with suppress(OSError):
             os.killpg(self._process.pid, signal.SIGKILL)
-
-    def _forget(self) -> None:
-        shutil.rmtree(self._folder, ignore_errors=True)

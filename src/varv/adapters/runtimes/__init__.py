@@ -12,7 +12,9 @@ OURS = {
     "lightgbm": "varv.adapters.runtimes.lightgbm:LightGbmRuntime",
     "onnx": "varv.adapters.runtimes.onnx:OnnxRuntime",
     "python": "varv.adapters.runtimes.python:PythonRuntime",
+    "remote": "varv.adapters.runtimes.remote:RemoteRuntime",
     "torch": "varv.adapters.runtimes.torch:TorchRuntime",
+    "transformers": "varv.adapters.runtimes.transformers:TransformersRuntime",
     "xgboost": "varv.adapters.runtimes.xgboost:XgBoostRuntime",
 }
 

@@ -68,8 +68,13 @@ def call(
     """Ask a running server for a verb."""
     from varv.fronts.client import Client
 
+    verify = None
+    if server.tls:
+        from varv.app.server.tls import pinned
+
+        verify = pinned(settings.tls_certificate)
     try:
-        with Client(server.url, token=settings.token, timeout_s=timeout_s) as client:
+        with Client(server.url, token=settings.token, timeout_s=timeout_s, verify=verify) as client:
             return client.call(verb, **msgspec.to_builtins(asked))
     except Unavailable as error:
         error.facts.setdefault("pid", server.pid)

@@ -27,6 +27,7 @@ MODULES = {
     "retrain": "telling",
     "register": "telling",
     "cancel": "telling",
+    "review": "review",
     "token": "tokens",
     "export": "exporting",
 }

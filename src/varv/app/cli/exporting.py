@@ -70,7 +70,7 @@ def _traffic(options: argparse.Namespace, loaded: Loaded, models: tuple[ModelTra
         # What listens where is not to be known here; this is what a Service would be called.
         host = "varv"
     upstreams = tuple(upstream_of(one) for one in options.upstream) or (
-        Upstream(host, settings.inference_port),
+        Upstream(host, settings.inference_port, tls=bool(settings.tls_certificate)),
     )
     require_alike(upstreams)
     for name, value, most in (("timeout", options.timeout, 3600), ("listen", options.listen, 65_535)):
@@ -87,5 +87,6 @@ def _traffic(options: argparse.Namespace, loaded: Loaded, models: tuple[ModelTra
         gateway=options.gateway,
         namespace=options.namespace,
         authority_file=options.authority,
+        asks_certificates=bool(settings.tls_client_authority),
         allowed_hosts=allowed_hosts(settings.host, settings.allowed_hosts),
     )

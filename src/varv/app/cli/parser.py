@@ -169,6 +169,7 @@ def _add_writing(add: Any) -> None:
     rollback.add_argument("model", help="which model")
     rollback.add_argument("--reason", default="", help="kept in the ledger")
     _add_quarantine(add)
+    _add_review(add("review", "answers that wait for a person: look, decide", _REVIEW))
     retrain = add("retrain", "ask for a new candidate", _RETRAIN)
     retrain.add_argument("model", help="which model")
     retrain.add_argument("--reason", default="", help="kept in the ledger")
@@ -197,7 +198,8 @@ def _add_register(register: argparse.ArgumentParser) -> None:
     register.add_argument("model", help="which declared model it is a candidate of")
     register.add_argument(
         "file",
-        help="an .onnx file, LightGBM's text, XGBoost's .ubj or .json, a package of varv, an MLflow folder",
+        help="an .onnx file, LightGBM's text, XGBoost's .ubj or .json, a package of varv, a folder of MLflow "
+        "or transformers, or the address of a model that answers elsewhere",
     )
     register.add_argument(
         "--fitted-until",
@@ -212,8 +214,37 @@ def _add_register(register: argparse.ArgumentParser) -> None:
         default=[],
         help="the texts of a column in the order of the codes that it reads, where it does not say so itself",
     )
+    register.add_argument(
+        "--text", default="", metavar="COLUMN", help="the text that a model of transformers reads"
+    )
     register.add_argument("--trust", action="store_true", help="let a package of varv run its own code")
     register.add_argument("--reason", default="", help="kept in the ledger")
+    endpoint = register.add_argument_group("for a model that answers elsewhere")
+    endpoint.add_argument(
+        "--protocol",
+        choices=("oip", "instances"),
+        default="oip",
+        help="Open Inference Protocol v2, or JSON of instances and predictions",
+    )
+    endpoint.add_argument("--output", default="", help="the output that is the prediction, if several may be")
+    endpoint.add_argument(
+        "--timeout", type=_seconds, default=2.0, metavar="SECONDS", help="how long one call may take"
+    )
+    endpoint.add_argument(
+        "--token-variable",
+        default="",
+        metavar="NAME",
+        help="the variable that holds its token, here and for varv up",
+    )
+    endpoint.add_argument("--token-file", default="", metavar="PATH", help="the file that holds its token")
+
+
+def _seconds(text: str) -> float:
+    """Return a number of seconds that one call may take."""
+    number = float(text)
+    if not 0.01 <= number <= 60.0:
+        raise argparse.ArgumentTypeError("choose a number from 0.01 to 60")
+    return number
 
 
 def _add_quarantine(add: Any) -> None:
@@ -244,6 +275,26 @@ def _add_quarantine(add: Any) -> None:
     for one in (released, replaced, dropped):
         one.add_argument("--by", default="operator", help="who decides; kept in the ledger")
         one.add_argument("--why", default="", help="why; kept in the ledger")
+
+
+def _add_review(review: argparse.ArgumentParser) -> None:
+    acts = review.add_subparsers(dest="act", metavar="ACT", required=True, parser_class=_Parser)
+
+    def act(name: str, summary: str) -> argparse.ArgumentParser:
+        made = acts.add_parser(
+            name, help=summary, description=summary, parents=[_shared(default=argparse.SUPPRESS)]
+        )
+        made.add_argument("model", help="which model")
+        return made
+
+    act("list", "list the requests that wait for a person")
+    shown = act("show", "say whether a request waits, and what was decided")
+    decided = act("decide", "decide what a request is to be answered")
+    for one in (shown, decided):
+        one.add_argument("key", help="the key of the request")
+    decided.add_argument("decision", help="what it is to be answered, in your words")
+    decided.add_argument("--by", default="operator", help="who decides; kept in the ledger")
+    decided.add_argument("--note", default="", help="why; kept in the ledger")
 
 
 def _add_reading(add: Any) -> None:
@@ -296,6 +347,10 @@ def _add_export(export: argparse.ArgumentParser) -> None:
     export.add_argument("--to", metavar="FILE", default="", help="where to write (standard output)")
 
 
+_REVIEW = """Answers that a model held back, or that something stood in for, wait for a person where
+varv.Serving(review=[...]) says so, for 30 days. A decision is kept in the ledger, and whoever asked
+reads it there (review.state). It is no outcome: what turned out is told by data.
+"""
 _INIT = """Write deliveries.py, a small declaration that works, and the data that it reads. What is there
 already is left as it is; running it again changes nothing.
 """

@@ -6,7 +6,7 @@ import argparse
 import csv
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
@@ -15,7 +15,7 @@ from varv.app.cli.rendering import Block, Line
 from varv.app.compose import open_engine, open_views
 from varv.app.desk import Desk
 from varv.app.server.server_file import running_server
-from varv.app.settings import Loaded, Settings
+from varv.app.settings import Loaded, Settings, variables
 from varv.kernel.blobs import FolderBlobs
 from varv.kernel.clock import SystemClock
 from varv.kernel.errors import InvalidInput
@@ -30,13 +30,16 @@ from varv.loop.verbs import (
     TrainingCancelled,
 )
 
+if TYPE_CHECKING:
+    from varv.training import Foreign
+
 Q = TypeVar("Q", bound=msgspec.Struct)
 R = TypeVar("R")
 
 
 def rollback(options: argparse.Namespace, loaded: Loaded) -> int:
     """Go back to the champion before this one."""
-    found = _ask(loaded.settings, "model.rollback", _act(options), RolledBack, verbs.rollback)
+    found = ask(loaded.settings, "model.rollback", _act(options), RolledBack, _loops(verbs.rollback))
 
     def blocks() -> list[Block]:
         if found.gave_up is not None:
@@ -55,7 +58,7 @@ def rollback(options: argparse.Namespace, loaded: Loaded) -> int:
 
 def retrain(options: argparse.Namespace, loaded: Loaded) -> int:
     """Ask for a new candidate."""
-    found = _ask(loaded.settings, "model.retrain", _act(options), CandidateOrdered, verbs.retrain)
+    found = ask(loaded.settings, "model.retrain", _act(options), CandidateOrdered, _loops(verbs.retrain))
 
     def blocks() -> list[Block]:
         what = "waits for the loop or its cool-down" if found.waits else f"v{found.version} is to be trained"
@@ -71,7 +74,9 @@ def register(options: argparse.Namespace, loaded: Loaded) -> int:
 
     settings = loaded.settings
     categories = dict(_categories(one) for one in options.categories)
-    foreign = read_foreign(Path(options.file))
+    foreign = _described(options) if "://" in options.file else read_foreign(Path(options.file))
+    if options.text:
+        foreign = msgspec.structs.replace(foreign, inputs={options.text: True})
     with reading_home(settings) as desk:
         # Before anything is kept: a name that is wrong leaves nothing behind.
         model = desk.loops.model(options.model)
@@ -83,7 +88,7 @@ def register(options: argparse.Namespace, loaded: Loaded) -> int:
         trust=options.trust,
         reason=options.reason,
     )
-    found = _ask(settings, "model.register", asked, CandidateOrdered, verbs.register)
+    found = ask(settings, "model.register", asked, CandidateOrdered, _loops(verbs.register))
 
     def blocks() -> list[Block]:
         what = "waits for the loop" if found.waits else f"becomes v{found.version} once it is checked"
@@ -91,6 +96,27 @@ def register(options: argparse.Namespace, loaded: Loaded) -> int:
 
     answer(options, found, blocks)
     return 0
+
+
+def _described(options: argparse.Namespace) -> Foreign:
+    """Return an endpoint, once it has said what it reads and says."""
+    from varv.adapters.endpoints import described
+    from varv.registry.endpoint import Endpoint
+    from varv.training import Foreign
+
+    if options.token_variable and options.token_file:
+        hint = "name one of the two"
+        raise InvalidInput("option", "--token-file", "is given beside --token-variable", hint=hint)
+    endpoint = Endpoint(
+        endpoint=options.file,
+        protocol=options.protocol,
+        output=options.output,
+        timeout_s=options.timeout,
+        token_variable=options.token_variable,
+        token_file=str(Path(options.token_file).resolve()) if options.token_file else "",
+    )
+    found = described(endpoint, variables())
+    return Foreign(name=found.name, data=found.to_bytes())
 
 
 def _categories(text: str) -> tuple[str, tuple[str, ...]]:
@@ -109,7 +135,7 @@ def _when(found: CandidateOrdered) -> str:
 
 def cancel(options: argparse.Namespace, loaded: Loaded) -> int:
     """End the training that is under way."""
-    found = _ask(loaded.settings, "model.cancel", _act(options), TrainingCancelled, verbs.cancel)
+    found = ask(loaded.settings, "model.cancel", _act(options), TrainingCancelled, _loops(verbs.cancel))
 
     def blocks() -> list[Block]:
         when = "is being ended" if found.settled else "fails as soon as varv up goes on with it"
@@ -123,8 +149,13 @@ def _act(options: argparse.Namespace) -> ActRequest:
     return ActRequest(model=options.model, reason=options.reason)
 
 
-def _ask(settings: Settings, verb: str, asked: Q, result: type[R], act: Callable[[Loops, Q], R]) -> R:
-    """Ask the running server, or tell the loop in the ledger where none runs."""
+def _loops(act: Callable[[Loops, Q], R]) -> Callable[[Desk, Q], R]:
+    """Return a verb of loops as one of a desk."""
+    return lambda desk, asked: act(desk.loops, asked)
+
+
+def ask(settings: Settings, verb: str, asked: Q, result: type[R], act: Callable[[Desk, Q], R]) -> R:
+    """Ask the running server, or act on the ledger where none runs."""
     server = running_server(settings)
     if server is not None:
         return msgspec.convert(call(server, settings, verb, asked), type=result)
@@ -132,4 +163,4 @@ def _ask(settings: Settings, verb: str, asked: Q, result: type[R], act: Callable
     with owned_ledger(settings) as ledger:
         engine = open_engine(ledger, clock)
         desk = Desk(settings.home, ledger, open_views(ledger, settings.home), clock, engine, running=False)
-        return act(desk.loops, asked)
+        return act(desk, asked)

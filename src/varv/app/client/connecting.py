@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ssl
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -27,6 +29,7 @@ def connect(
     token: str | None = None,
     timeout: float = 60.0,
     inference_token: str | None = None,
+    authority: str | Path | None = None,
 ) -> Server:
     """Return a running server, to be read like a home and asked to act.
 
@@ -40,6 +43,8 @@ def connect(
         How many seconds to wait for a connection, and for each part of an answer.
     inference_token
         That of a client in ``varv.toml``, if there are any; needed for predictions.
+    authority
+        The file of the authorities, or of the certificate, to trust over TLS; the system's by default.
 
     Raises
     ------
@@ -57,12 +62,13 @@ def connect(
     if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not 0 < timeout <= 86_400:
         hint = "give seconds, up to a day"
         raise InvalidInput("argument", "timeout", "is no time to wait", given=repr(timeout)[:40], hint=hint)
-    client = Client(url, token=token or "", timeout_s=timeout)
+    verify = None if authority is None else _trusting(authority)
+    client = Client(url, token=token or "", timeout_s=timeout, verify=verify)
     with ExitStack() as undone:
         undone.callback(client.close)
         health = _told(client)
         undone.pop_all()
-    return Server(client, health, token=inference_token or "", timeout_s=timeout)
+    return Server(client, health, token=inference_token or "", timeout_s=timeout, verify=verify)
 
 
 class Server(ReadableHome):
@@ -75,16 +81,24 @@ class Server(ReadableHome):
         Of its control plane.
     health
         What it said of itself.
-    token, timeout_s
+    token, timeout_s, verify
         For its data plane.
     """
 
-    def __init__(self, client: Client, health: _Health, *, token: str, timeout_s: float) -> None:
+    def __init__(
+        self,
+        client: Client,
+        health: _Health,
+        *,
+        token: str,
+        timeout_s: float,
+        verify: ssl.SSLContext | None = None,
+    ) -> None:
         source = RemoteSource(client)
         super().__init__(source)
         self._remote = source
         beside = _beside(client.url, health.inference_port)
-        self._inference = Client(beside, token=token, timeout_s=timeout_s)
+        self._inference = Client(beside, token=token, timeout_s=timeout_s, verify=verify)
 
     def __repr__(self) -> str:
         return f"<varv server {self.place}>"
@@ -191,6 +205,16 @@ def _told(client: Client) -> _Health:
         hint = "is it the control port of varv, of the same version?"
         problem = "does not answer as varv does"
         raise Corrupt("server", client.url, problem, why=str(error), hint=hint) from None
+
+
+def _trusting(authority: str | Path) -> ssl.SSLContext:
+    try:
+        return ssl.create_default_context(cafile=authority)
+    except (OSError, ssl.SSLError) as error:
+        hint = "give a file of certificates as PEM"
+        raise InvalidInput(
+            "argument", "authority", "cannot be read", given=str(authority)[:80], why=str(error), hint=hint
+        ) from None
 
 
 def _beside(url: str, port: int) -> str:

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 import uvicorn
 
+from varv.app.server.tls import Certificates
+from varv.app.server.tls_server import TlsServer
 from varv.fronts.inference import Inference, Together
 from varv.kernel.errors import FailedPrecondition
 
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 MOST_CALLS = 1000
 
 
-class DataServer(uvicorn.Server):
+class DataServer(TlsServer):
     """Answers predictions.
 
     Parameters
@@ -35,6 +37,8 @@ class DataServer(uvicorn.Server):
         The address for calls over gRPC, which other workers may have bound too; nothing for none.
     drain_s
         How long calls under way may take once it ends.
+    certificates
+        What it shows its callers; None for no TLS.
     """
 
     def __init__(
@@ -44,8 +48,9 @@ class DataServer(uvicorn.Server):
         together: Together,
         address: str,
         drain_s: float,
+        certificates: Certificates | None = None,
     ) -> None:
-        super().__init__(config)
+        super().__init__(config, certificates)
         self._inference = inference
         self._together = together
         self._address = address
@@ -91,7 +96,10 @@ class DataServer(uvicorn.Server):
         )
         bound = 0
         with suppress(RuntimeError):
-            bound = calls.add_insecure_port(self._address)
+            if self._certificates is None:
+                bound = calls.add_insecure_port(self._address)
+            else:
+                bound = calls.add_secure_port(self._address, self._certificates.credentials())
         if not bound:
             raise FailedPrecondition("address", self._address, "cannot be bound for gRPC")
         await calls.start()

@@ -17,6 +17,7 @@ from functools import reduce
 from pathlib import Path
 
 from varv.app.server.telemetry import Telemetry, TelemetryCounts
+from varv.app.server.tls import TlsFiles
 from varv.app.server.wire import (
     Accept,
     Access,
@@ -76,6 +77,8 @@ class Workers:
         Who may ask.
     telemetry, log_format
         What they keep of requests for others to look at, and the form of their logs.
+    tls
+        Where the certificates are that they show their callers; None for no TLS.
     n_workers, max_rows, capture_required, capture_window_ms
         How many there are, how large a request may be, whether one that cannot be captured is refused, and
         how long what is captured may take to reach the disk.
@@ -96,6 +99,7 @@ class Workers:
         access: Access | None = None,
         telemetry: Telemetry | None = None,
         log_format: Format = "text",
+        tls: TlsFiles | None = None,
         n_workers: int,
         max_rows: int,
         capture_required: bool = False,
@@ -113,6 +117,7 @@ class Workers:
         """Who may ask."""
         self._telemetry = telemetry or Telemetry()
         self._log_format: Format = log_format
+        self._tls = tls
         self._max_rows = max_rows
         self._capture_required = capture_required
         self._capture_window_ms = capture_window_ms
@@ -362,6 +367,7 @@ class Workers:
             declarations=dict(declarations or {}),
             telemetry=self._telemetry,
             log_format=self._log_format,
+            tls=self._tls,
         )
         worker = WorkerProcess(start, self._replace)
 

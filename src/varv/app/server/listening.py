@@ -8,13 +8,15 @@ import socket
 import uvicorn
 
 from varv.app.server.protocol import bounded_protocol
+from varv.app.server.tls import Certificates
+from varv.app.server.tls_server import TlsServer
 from varv.fronts.gateway import Gateway
 from varv.kernel.errors import FailedPrecondition
 
 
-def control_plane(application: Gateway) -> uvicorn.Server:
-    """Return the server of the control plane; it does not listen yet."""
-    return uvicorn.Server(
+def control_plane(application: Gateway, certificates: Certificates | None) -> uvicorn.Server:
+    """Return the server of the control plane, over TLS if it has certificates; it does not listen yet."""
+    return TlsServer(
         uvicorn.Config(
             application,
             http=bounded_protocol(),  # type: ignore[bad-argument-type]
@@ -23,7 +25,8 @@ def control_plane(application: Gateway) -> uvicorn.Server:
             log_config=None,
             access_log=False,
             timeout_graceful_shutdown=5,
-        )
+        ),
+        certificates,
     )
 
 

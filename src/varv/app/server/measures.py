@@ -145,6 +145,12 @@ def of_record(views: Views, ledger: Ledger) -> Iterator[Family]:
     yield Family("varv_ledger_entries", "gauge", "Entries of the ledger.", [Sample(ledger.head().version)])
 
 
+def of_certificate(expires_at_s: int) -> Family:
+    """Return until when the certificate of both ports is valid, in seconds since 1970."""
+    help_ = "Until when the server's certificate is valid, since 1970."
+    return Family("varv_certificate_expires_seconds", "gauge", help_, [Sample(expires_at_s)])
+
+
 def of_processes(pids: Mapping[str, int]) -> Iterator[Family]:
     """Yield what processes use, where the system says so.
 

@@ -36,11 +36,12 @@ from varv.app.fitting import ProcessFits
 from varv.app.replaying import report_of
 from varv.app.server.fleet import RenewedWorkers, Workers
 from varv.app.server.listening import address_of, control_plane, listener, reserved
-from varv.app.server.measures import of_processes, of_record, of_requests, of_telemetry
+from varv.app.server.measures import of_certificate, of_processes, of_record, of_requests, of_telemetry
 from varv.app.server.patience import Patience
 from varv.app.server.present import Present
 from varv.app.server.server_file import announce, withdraw
 from varv.app.server.telemetry import OwnerTelemetry, format_of, telemetry_of
+from varv.app.server.tls import Certificates, expires_at_s, tls_files_of
 from varv.app.server.wire import Access, Models
 from varv.app.settings import FILE, Settings, variables
 from varv.app.traffic import Traffic, TrafficReport
@@ -142,6 +143,9 @@ class _Server:
         self._patience = Patience(self.stop)
         self.failure: VarvError | None = None
         self.crashed = False
+        files = tls_files_of(settings)
+        # Before anything is opened: what is wrong with them is for whoever has just started this.
+        self._certificates = None if files is None else Certificates(files, self._system, asks_callers=False)
         settings.home.mkdir(parents=True, exist_ok=True)
         self._ledger = open_ledger(settings.home, faults=self._faults)
         try:
@@ -171,7 +175,7 @@ class _Server:
         self._log: CaptureLog | None = None
         self._log_folder: Path | None = None
         self._threads: list[threading.Thread] = []
-        self._uvicorn = control_plane(self._application())
+        self._uvicorn = control_plane(self._application(), self._certificates)
         self._console = threading.Thread(
             target=self._uvicorn.run, args=([self._control],), name="console", daemon=True
         )
@@ -181,7 +185,8 @@ class _Server:
         self._console.start()
         port, inference_port = self._control.getsockname()[1], self._inference.getsockname()[1]
         announce(self._settings, port, inference_port, self._grpc_port)
-        log(_LOG, logging.INFO, "server.started", console=f"http://{self._settings.host}:{port}/")
+        scheme = "http" if self._certificates is None else "https"
+        log(_LOG, logging.INFO, "server.started", console=f"{scheme}://{self._settings.host}:{port}/")
         self._workers = Workers(
             self._settings.home,
             self._file,
@@ -193,6 +198,7 @@ class _Server:
             access=self._access(),
             telemetry=telemetry_of(self._settings),
             log_format=format_of(self._settings),
+            tls=tls_files_of(self._settings),
             n_workers=self._settings.workers,
             max_rows=self._settings.max_rows,
             capture_required=self._settings.capture == "required",
@@ -382,14 +388,16 @@ class _Server:
         )
         # Whoever judges a model that runs code of its own must not end with it.
         apart = Apart(variables(), time_s=limits.time_s, memory_bytes=limits.memory_bytes)
+        runtimes = installed_runtimes(Surroundings(variables=variables()), apart)
+        place = whole_place(self._file)
         home = open_home(
             self._settings.home,
             plans,
             self._clock,
             faults=self._faults,
             fleet=fleet,
-            fitter=ProcessFits(self._fits, whole_place(self._file), self._settings.home, limits),
-            runtimes=installed_runtimes(Surroundings(variables=variables()), apart),
+            fitter=ProcessFits(self._fits, place, self._settings.home, limits, runtimes),
+            runtimes=runtimes,
             ledger=self._ledger,
             views=self._views,
             most_held=MOST_HELD,
@@ -530,6 +538,8 @@ class _Server:
             pids |= {f"worker-{number}": pid for number, pid in enumerate(workers.pids)}
         yield from of_record(self._views, self._ledger)
         yield from of_processes(pids)
+        if self._certificates is not None:
+            yield of_certificate(expires_at_s(self._certificates.pem))
 
     def _health(self) -> dict[str, Any]:
         return {

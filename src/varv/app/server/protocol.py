@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import resource
+from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 import httptools
@@ -21,6 +22,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from varv.app.server.hot import Call, Exchange, Hot
+from varv.app.server.tls import names_of
 
 SWEEP_S = 1.0
 PAUSE_S = 0.05
@@ -74,7 +76,13 @@ class Deadlines(msgspec.Struct, frozen=True, kw_only=True):
     most_connections: int = 1000
 
 
-def bounded_protocol(deadlines: Deadlines | None = None, hot: Hot | None = None) -> Sweep:
+Identify = Callable[[Sequence[str]], bytes | None]
+"""Returns the ``Authorization`` header that the names in a caller's certificate stand for; None for none."""
+
+
+def bounded_protocol(
+    deadlines: Deadlines | None = None, hot: Hot | None = None, identify: Identify | None = None
+) -> Sweep:
     """Return what `uvicorn.Config` takes as ``http``: a maker of protocols that it looks after.
 
     Parameters
@@ -83,11 +91,13 @@ def bounded_protocol(deadlines: Deadlines | None = None, hot: Hot | None = None)
         Of each connection, and how many there may be.
     hot
         What is answered without the application.
+    identify
+        Knows callers by their certificates; None where they show none.
     """
     deadlines = deadlines or Deadlines()
     most_files = resource.getrlimit(resource.RLIMIT_NOFILE)[0] - _SPARE_FILES
     most = max(16, min(deadlines.most_connections, most_files))
-    return Sweep(msgspec.structs.replace(deadlines, most_connections=most), hot)
+    return Sweep(msgspec.structs.replace(deadlines, most_connections=most), hot, identify)
 
 
 class Sweep:
@@ -99,10 +109,15 @@ class Sweep:
         Of each connection, and how many there may be.
     hot
         What is answered without the application.
+    identify
+        Knows callers by their certificates; None where they show none.
     """
 
-    def __init__(self, deadlines: Deadlines, hot: Hot | None = None) -> None:
+    def __init__(
+        self, deadlines: Deadlines, hot: Hot | None = None, identify: Identify | None = None
+    ) -> None:
         self.hot = hot
+        self.identify = identify
         self.draining = False
         """Whether each connection is to end with its next answer."""
         self._deadlines = deadlines
@@ -193,6 +208,7 @@ class BoundedProtocol(HttpToolsProtocol):
         super().__init__(config, server_state, app_state, _loop)
         self._sweep = sweep
         self._hot = sweep.hot
+        self._identity: bytes | None = None
         self._phase = _HEAD
         # Received since anything came of it: the beginning or the end of a head, or a part of a body.
         self._n_idle = 0
@@ -206,6 +222,8 @@ class BoundedProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[bad-override]
         """Take the connection if there is room, or make some by closing the one that has idled longest."""
         super().connection_made(transport)
+        if self._sweep.identify is not None:
+            self._identity = self._sweep.identify(names_of(transport.get_extra_info("peercert")))
         self._sweep.take(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -308,6 +326,8 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Begin the answer, or what collects a body for it."""
+        if self._identity is not None and all(name != b"authorization" for name, _ in self.headers):
+            self.headers.append((b"authorization", self._identity))
         hot = self._hot
         call = None if hot is None else hot.calls.get(self.url)
         if hot is None or call is None or not self._begin_exchange(call, hot):

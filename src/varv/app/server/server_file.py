@@ -21,12 +21,14 @@ class Running(msgspec.Struct, frozen=True, kw_only=True):
     port: int
     inference_port: int
     grpc_port: int = -1
+    tls: bool = False
 
     @property
     def url(self) -> str:
         """Where the control plane listens."""
         host = "127.0.0.1" if self.host in ("0.0.0.0", "::") else self.host
-        return f"http://{host}:{self.port}"
+        host = f"[{host}]" if ":" in host else host
+        return f"{'https' if self.tls else 'http'}://{host}:{self.port}"
 
 
 def announce(settings: Settings, port: int, inference_port: int, grpc_port: int) -> None:
@@ -37,6 +39,7 @@ def announce(settings: Settings, port: int, inference_port: int, grpc_port: int)
         port=port,
         inference_port=inference_port,
         grpc_port=grpc_port,
+        tls=bool(settings.tls_certificate),
     )
     write_atomically(settings.server_file, msgspec.json.encode(running), Faults())
 

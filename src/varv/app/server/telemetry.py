@@ -15,7 +15,8 @@ from varv import __version__
 from varv.adapters.otlp import Collector, MetricExport, SpanCounts, SpanExport
 from varv.app.otel_variables import endpoint_of, pairs_of
 from varv.app.settings import Settings
-from varv.fronts.inference.watching import AccessPlan, Watch, Watcher
+from varv.fronts.inference.watch import Watch
+from varv.fronts.inference.watching import AccessPlan, Watcher
 from varv.kernel.clock import Clock
 from varv.kernel.metrics import Family
 from varv.kernel.observe import ACCESS, Format, log, start_access_log
@@ -103,9 +104,11 @@ class RequestTelemetry:
         What is kept.
     clock
         Says when.
+    is_secure
+        Whether requests come over TLS.
     """
 
-    def __init__(self, telemetry: Telemetry, clock: Clock) -> None:
+    def __init__(self, telemetry: Telemetry, clock: Clock, *, is_secure: bool) -> None:
         self._spans: Outbox[Traced] = Outbox(MOST_WAITING)
         self._lines: Outbox[Watch] = Outbox(MOST_WAITING)
         collector, is_traced = telemetry.collector, telemetry.sampler != "always_off"
@@ -122,6 +125,7 @@ class RequestTelemetry:
             self.watcher = Watcher(
                 clock,
                 sampler=None if self._export is None else Sampler(telemetry.sampler, telemetry.ratio),
+                is_secure=is_secure,
                 spans=self._spans,
                 plan=telemetry.access,
                 lines=self._lines,

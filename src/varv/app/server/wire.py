@@ -7,6 +7,7 @@ from __future__ import annotations
 import msgspec
 
 from varv.app.server.telemetry import Telemetry, TelemetryCounts
+from varv.app.server.tls import TlsFiles
 from varv.fronts.access import Client
 from varv.fronts.inference.counts import Counts
 from varv.kernel.codec import Digest
@@ -68,6 +69,8 @@ class Start(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     telemetry: Telemetry = Telemetry()
     """What it keeps of requests for others to look at."""
     log_format: Format = "text"
+    tls: TlsFiles | None = None
+    """Where the certificates are that it shows its callers; None for no TLS."""
 
 
 class Restore(msgspec.Struct, frozen=True, tag=True):

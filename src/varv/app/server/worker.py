@@ -29,6 +29,7 @@ from varv.app.server.draining import drain
 from varv.app.server.memory import Memory
 from varv.app.server.protocol import Sweep, bounded_protocol
 from varv.app.server.telemetry import RequestTelemetry
+from varv.app.server.tls import Certificates
 from varv.app.server.wire import (
     Accept,
     Access,
@@ -113,7 +114,7 @@ class Worker:
         if start.capture_window_ms:
             given = self._log, start.capture_window_ms / 1e3, self._ended
             threading.Thread(target=keep_flushed, args=given, name="capture", daemon=True).start()
-        self.telemetry = RequestTelemetry(start.telemetry, self._clock)
+        self.telemetry = RequestTelemetry(start.telemetry, self._clock, is_secure=start.tls is not None)
         self.telemetry.start()
         self.inference = Inference(door_of(start.access), self.telemetry.watcher)
         self.accepts = threading.Event()
@@ -301,7 +302,9 @@ def main() -> int:
     sys.setswitchinterval(SWITCH_S)
     worker = Worker(start)
     together = Together(worker.inference)
-    sweep = bounded_protocol(hot=HotCalls(worker.inference, start.hosts, together))
+    certificates = None if start.tls is None else Certificates(start.tls, None, asks_callers=True)
+    identify = None if certificates is None else worker.inference.door.callers.header_of
+    sweep = bounded_protocol(hot=HotCalls(worker.inference, start.hosts, together), identify=identify)
     config = uvicorn.Config(
         Gateway(create_inference(worker.inference), start.hosts),
         http=sweep,  # type: ignore[bad-argument-type]
@@ -311,7 +314,7 @@ def main() -> int:
         access_log=False,
         timeout_graceful_shutdown=DRAIN_S,
     )
-    server = DataServer(config, worker.inference, together, start.grpc, DRAIN_S)
+    server = DataServer(config, worker.inference, together, start.grpc, DRAIN_S, certificates)
     control = threading.Thread(target=_obey, args=(worker, incoming, replies, server, sweep), daemon=True)
     control.start()
     worker.accepts.wait()

@@ -25,13 +25,17 @@ class Client(msgspec.Struct, frozen=True, kw_only=True):
     """A client that is declared."""
 
     name: str
-    token: str
-    """The SHA-256 of its token in hexadecimal digits."""
+    token: str = ""
+    """The SHA-256 of its token in hexadecimal digits; nothing if it has none."""
+    certificate: str = ""
+    """A name in the certificate that it shows over TLS; nothing if it shows none."""
     models: tuple[ModelName, ...] | None = None
     """Those that it may ask; None for all."""
     roles: tuple[str, ...] = ROLES
     rate: Rate | None = None
     """How many rows it may ask for; None for any number."""
+    quota: Rate | None = None
+    """How many rows it may ask for besides, over a longer time."""
     priority: int = USUAL_PRIORITY
 
 

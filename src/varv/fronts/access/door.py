@@ -16,8 +16,9 @@ from varv.fronts.access.clients import ROLES, USUAL_PRIORITY, Client, digest_of
 from varv.fronts.access.concurrency import GradientLimit
 from varv.fronts.access.cors import Headers, Origins
 from varv.fronts.access.deprecation import deprecation_headers, is_deprecated
-from varv.fronts.access.limits import MICROSECONDS, RateLimit
+from varv.fronts.access.limits import MICROSECONDS, RateLimit, SeveralLimits
 from varv.kernel.errors import PermissionDenied, RateLimited, Unauthenticated, Unavailable, VarvError
+from varv.kernel.ids import new_secret
 
 LONGEST_TOKEN = 512
 MOST_SPELLINGS = 1000
@@ -45,7 +46,7 @@ class Caller:
         roles: Sequence[str] = ROLES,
         models: frozenset[str] | None = None,
         priority: int = USUAL_PRIORITY,
-        limit: RateLimit | None = None,
+        limit: RateLimit | SeveralLimits | None = None,
         rate: str = "",
     ) -> None:
         self.name = name
@@ -81,10 +82,28 @@ class Callers(dict[bytes | None, Caller]):
         super().__init__()
         if not clients:
             self[None] = ANYBODY
-        self._of_digest = [(one.token, _caller(one, n_workers)) for one in clients]
+        callers = [(one, _caller(one, n_workers)) for one in clients]
+        self._of_digest = [(one.token, caller) for one, caller in callers if one.token]
+        self._is_open = not clients
+        # Nobody can send what stands for a certificate: it is made of chance in each process.
+        proof = new_secret(32).hex()
+        self._header_of: dict[str, bytes] = {}
+        for one, caller in callers:
+            if one.certificate:
+                self._header_of[one.certificate] = header = f"Certificate {proof} {one.name}".encode()
+                self[header] = caller
+
+    @property
+    def knows_certificates(self) -> bool:
+        """Whether any client is known by a certificate."""
+        return bool(self._header_of)
+
+    def header_of(self, names: Sequence[str]) -> bytes | None:
+        """Return the header that stands for a certificate, by the names in it; None if it is no client's."""
+        return next((found for name in names if (found := self._header_of.get(name)) is not None), None)
 
     def __missing__(self, header: bytes | None) -> Caller:
-        if not self._of_digest:
+        if self._is_open:
             return ANYBODY
         token = _token(header)
         if token is None:
@@ -236,8 +255,11 @@ class Door:
 
 def _caller(client: Client, n_workers: int) -> Caller:
     models = None if client.models is None else frozenset(map(str, client.models))
-    limit = None if client.rate is None else RateLimit(client.rate, n_workers)
-    return Caller(client.name, client.roles, models, client.priority, limit, str(client.rate or ""))
+    limits = [] if client.rate is None else [RateLimit(client.rate, n_workers)]
+    limits += [] if client.quota is None else [RateLimit(client.quota, n_workers, "quota")]
+    limit = SeveralLimits(limits) if len(limits) > 1 else limits[0] if limits else None
+    rate = " and ".join(str(one) for one in (client.rate, client.quota) if one is not None)
+    return Caller(client.name, client.roles, models, client.priority, limit, rate)
 
 
 def _token(header: bytes | None) -> bytes | None:

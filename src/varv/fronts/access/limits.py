@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import re
 import threading
+from collections.abc import Sequence
 
 import msgspec
 
 from varv.kernel.errors import InvalidInput
 
 MICROSECONDS = 1_000_000
-_RATE = re.compile(r"([1-9][0-9]{0,8})\s*/\s*(s|m|h)")
-_WINDOWS_S = {"s": 1, "m": 60, "h": 3600}
+_RATE = re.compile(r"([1-9][0-9]{0,8})\s*/\s*(s|m|h|d)")
+_WINDOWS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 class Rate(msgspec.Struct, frozen=True):
@@ -37,7 +38,7 @@ def rate_of(text: str, burst: int | None = None) -> Rate:
     Parameters
     ----------
     burst
-        How many rows may come at once; those of one second, minute or hour if it is None.
+        How many rows may come at once; those of one second, minute, hour or day if it is None.
 
     Raises
     ------
@@ -51,7 +52,7 @@ def rate_of(text: str, burst: int | None = None) -> Rate:
     """
     found = _RATE.fullmatch(text.strip())
     if found is None:
-        hint = 'write rows per second, minute or hour: "200/s", "1000/m", "50000/h"'
+        hint = 'write rows per second, minute, hour or day: "200/s", "1000/m", "50000/h", "1000000/d"'
         raise InvalidInput("rate", text[:40], "is not a rate", hint=hint)
     n_rows = int(found[1])
     return Rate(n_rows, _WINDOWS_S[found[2]], n_rows if burst is None else burst)
@@ -66,6 +67,8 @@ class RateLimit:
         Of the client.
     n_workers
         That answer it; each gives it an equal part of the rate and of the burst, of a row at least.
+    name
+        Of the policy, in headers.
 
     Notes
     -----
@@ -79,15 +82,16 @@ class RateLimit:
     [0, 0, 500000, 0]
     """
 
-    __slots__ = ("_burst", "_due", "_lock", "_parts", "_policy", "_row", "_seen")
+    __slots__ = ("_burst", "_due", "_lock", "_name", "_parts", "_policy", "_row", "_seen")
 
-    def __init__(self, rate: Rate, n_workers: int = 1) -> None:
+    def __init__(self, rate: Rate, n_workers: int = 1, name: str = "rows") -> None:
         self._parts = rate.n_rows
         self._row = rate.window_s * MICROSECONDS * n_workers
         self._burst = max(self._row, rate.burst * rate.window_s * MICROSECONDS)
         self._due = self._seen = 0
         self._lock = threading.Lock()  # large requests are read in threads
-        self._policy = f'"rows";{_quota(rate, n_workers)}'
+        self._name = name
+        self._policy = f'"{name}";{_quota(rate, n_workers)}'
 
     def take(self, now_us: int, n_rows: int = 1, n_taken: int = 0) -> int:
         """Take rows, or nothing if they are too many; return in how many microseconds they may come, 0 if
@@ -125,7 +129,43 @@ class RateLimit:
         owed = max(self._due - self._seen, 0)
         left = max(self._burst - owed, 0) // self._row
         reset_s = -(-owed // (self._parts * MICROSECONDS))
-        return ("ratelimit-policy", self._policy), ("ratelimit", f'"rows";r={left};t={reset_s}')
+        return ("ratelimit-policy", self._policy), ("ratelimit", f'"{self._name}";r={left};t={reset_s}')
+
+
+class SeveralLimits:
+    """Several limits of one client, each of which has to hold.
+
+    Parameters
+    ----------
+    limits
+        The quicker ones first: what they refuse is not taken from the others.
+    """
+
+    __slots__ = ("_limits",)
+
+    def __init__(self, limits: Sequence[RateLimit]) -> None:
+        self._limits = tuple(limits)
+
+    def take(self, now_us: int, n_rows: int = 1, n_taken: int = 0) -> int:
+        """Take rows from every limit, or from none; as `RateLimit.take`."""
+        for place, limit in enumerate(self._limits):
+            wait_us = limit.take(now_us, n_rows, n_taken)
+            if wait_us:
+                for taken in self._limits[:place]:
+                    taken.give_back(n_rows)
+                return wait_us
+        return 0
+
+    def give_back(self, n_rows: int) -> None:
+        """Give rows back of a request that is not answered after all."""
+        for limit in self._limits:
+            limit.give_back(n_rows)
+
+    @property
+    def headers(self) -> tuple[tuple[str, str], ...]:
+        """The policies, and what was left of each, as `RateLimit.headers`."""
+        told = [dict(limit.headers) for limit in self._limits]
+        return tuple((name, ", ".join(one[name] for one in told)) for name in told[0])
 
 
 def _quota(rate: Rate, n_workers: int) -> str:

@@ -17,7 +17,12 @@ from varv.fronts.access import Client
 from varv.kernel.errors import InvalidInput
 
 READY = "/v2/health/ready"
-GRPC_SERVICES = ("inference.GRPCInferenceService", "grpc.health.v1.Health")
+GRPC_SERVICES = (
+    "inference.GRPCInferenceService",
+    "grpc.health.v1.Health",
+    "grpc.reflection.v1.ServerReflection",
+    "grpc.reflection.v1alpha.ServerReflection",
+)
 DEADLINE_HEADER = "x-varv-timeout-ms"
 RETRY_ON = ("connect-failure", "refused-stream")
 """Failures after which a request has reached nobody; any other may have been answered and captured."""
@@ -71,6 +76,8 @@ class Traffic(msgspec.Struct, frozen=True, kw_only=True):
     """The file of the authorities that vouch for the upstreams, on the gateway's machine; the system's if it
     is empty.
     """
+    asks_certificates: bool = False
+    """Whether workers ask whoever connects for a certificate."""
     allowed_hosts: frozenset[str] | None = None
     """The names that the workers of this home answer to; None for any."""
 
@@ -167,7 +174,7 @@ def bucket_of(traffic: Traffic) -> Bucket | None:
     A request has at least one row, so what exceeds this is refused by varv too. Each upstream counts for
     itself.
     """
-    rates = [one.rate for one in traffic.clients]
+    rates = [one.rate for one in traffic.clients if one.token]
     if not rates or None in rates:
         return None
     known, n = [rate for rate in rates if rate is not None], len(traffic.upstreams)
@@ -199,6 +206,12 @@ def notes_of(traffic: Traffic, target: str, *, counts_tokens: bool, sets_deadlin
         if bucket is not None and counts_tokens:
             yield f"Here one token may bring {bucket.burst} requests at once, {bucket.per_second} a second:"
             yield "no less than the largest of these rates."
+    by_certificate = [one.name for one in traffic.clients if not one.token]
+    if by_certificate:
+        yield "It ends the TLS of callers, so these clients, who have no token, cannot come through it:"
+        yield f"  {', '.join(by_certificate)}"
+    if traffic.asks_certificates:
+        yield "Workers ask for a certificate: give the gateway one that tls_client_authority vouches for."
     if not sets_deadline:
         yield f"It cannot add {DEADLINE_HEADER} only where a caller sends none: let callers send it, so that"
         yield "nothing is computed that nobody waits for any more."

@@ -299,16 +299,21 @@ class _Protocols:
         visit, version = Visit(caller_of(request), began, deadline), request.query_params.get("version", "")
         async with self._bodies.receive(request) as body:
             inference.door.admit(visit.caller, name, wall_seconds())
+            is_counted = True
             try:
                 answering = inference.model(name)
+                if answering.waits:
+                    is_counted = False
+                    inference.door.done()
 
                 def answered(whole: bytes) -> Response:
                     return response_of(explain(inference, answering, visit, whole, version))
 
                 return await self._in_thread(request, body, answered, inference.turn_of(answering))
             finally:
-                # How long it took says nothing of how long predictions do.
-                inference.door.done()
+                if is_counted:
+                    # How long it took says nothing of how long predictions do.
+                    inference.door.done()
 
     def tried(self, answering: Answering, columns: scoring.Columns, visit: Visit) -> dict[str, Any]:
         """Answer what a person has typed into the page; it is a request like any other."""

@@ -17,7 +17,8 @@ from varv.fronts.access import Caller, Door
 from varv.fronts.access.cors import Headers
 from varv.fronts.inference.forms import Reply, refusal
 from varv.fronts.inference.served import Inference
-from varv.fronts.inference.watching import Watch, Watcher, each_once
+from varv.fronts.inference.watch import Watch
+from varv.fronts.inference.watching import Watcher, each_once
 from varv.kernel.clock import wall_seconds
 from varv.kernel.errors import VarvError
 
@@ -130,6 +131,8 @@ def _note(watch: Watch, scope: Scope, message: Message) -> None:
     _add(message, tuple(one for one in watch.headers().items() if one[0].encode() not in named))
     # What goes to no place of ours may be anything, and there would be no end of routes.
     watch.route = route if "endpoint" in scope else ""
+    if status < 400:
+        watch.model = watch.model or scope.get("path_params", {}).get("model", "")
     watch.end(status, is_refused=status >= 400)
 
 

@@ -32,7 +32,8 @@ from varv.fronts.inference.served import Inference
 from varv.fronts.inference.timing import Visit
 from varv.fronts.inference.together import Together
 from varv.fronts.inference.turns import FAILED
-from varv.fronts.inference.watching import Watch, request_id_of
+from varv.fronts.inference.watch import Watch
+from varv.fronts.inference.watching import request_id_of
 from varv.fronts.problems import in_json
 from varv.kernel.clock import wall_seconds
 from varv.kernel.errors import VarvError

@@ -12,9 +12,10 @@ from varv.fronts.access import Caller, Door
 from varv.fronts.access.deadlines import NEVER, sooner, too_late
 from varv.fronts.inference.oip import Asked
 from varv.fronts.inference.served import Inference, Took
-from varv.fronts.inference.watching import Watch
+from varv.fronts.inference.watch import Watch
 from varv.kernel.clock import SystemClock, wall_seconds
 from varv.kernel.errors import VarvError
+from varv.kernel.tracing import Within
 from varv.serving import Answering, Answers
 
 Answer = TypeVar("Answer")
@@ -74,10 +75,11 @@ def timed(
         asked = read()
         known = wall_seconds()
         admit(inference.door, visit, asked, known)
-        if version is None:
-            answered = answering.answer(asked.columns, asked.id)
-        else:
-            answered = answering.answer_by(version, asked.columns, asked.id)
+        with Within(None if visit.watch is None else visit.watch.context):
+            if version is None:
+                answered = answering.answer(asked.columns, asked.id)
+            else:
+                answered = answering.answer_by(version, asked.columns, asked.id)
         found = wall_seconds()
         answer = write(asked, answered)
     except VarvError:

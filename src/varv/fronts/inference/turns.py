@@ -20,11 +20,14 @@ from varv.fronts.inference import oip
 from varv.fronts.inference.forms import Reply
 from varv.fronts.inference.pace import Pace
 from varv.fronts.inference.served import Inference, Took
-from varv.fronts.inference.watching import Watch, Watcher
+from varv.fronts.inference.watch import Watch
+from varv.fronts.inference.watching import Watcher, call_of
 from varv.fronts.problems import in_json
 from varv.kernel.clock import SystemClock, wall_seconds
 from varv.kernel.errors import DeadlineExceeded, Unavailable, UserCodeFailed, VarvError
 from varv.kernel.ids import ModelName
+from varv.kernel.trace_context import TraceContext
+from varv.kernel.tracing import Within
 from varv.serving import Answering, Answers
 from varv.serving.answering import Ready
 from varv.serving.plain import Unplanned
@@ -73,7 +76,8 @@ def generally(inference: Inference, waiting: Waiting) -> Any:
     if waiting.deadline <= began:
         return told_too_late(inference, waiting, began)
     try:
-        answered = waiting.answering.answer_generally(asked.columns, asked.id)
+        with Within(None if waiting.watch is None else waiting.watch.context):
+            answered = waiting.answering.answer_generally(asked.columns, asked.id)
         found = wall_seconds()
         reply = waiting.writer.write(asked, waiting.answering, answered)
     except VarvError as error:
@@ -103,6 +107,13 @@ def _n_rows(pair: Pair) -> int:
     return 1 if pair[1] is None else len(pair[1].rows.keys)
 
 
+def _call_of(several: Sequence[Pair]) -> TraceContext | None:
+    """Return the span that a call for requests is of, None if nobody traces it."""
+    watched = (one.watch for one, _ in several)
+    contexts = [one.context for one in watched if one is not None and one.context is not None]
+    return call_of(contexts, len(several))
+
+
 class _Done(NamedTuple):
     """What became of the requests of one call."""
 
@@ -111,6 +122,8 @@ class _Done(NamedTuple):
     """None where each was answered by itself."""
     began: float
     found: float
+    call: TraceContext | None = None
+    """The span of the call, if anybody traces it."""
 
 
 class Turns:
@@ -152,7 +165,7 @@ class Turns:
     @property
     def _leaves_the_loop(self) -> bool:
         """Whether the next call is made in a thread."""
-        return self._pace.is_slow or (self._planned or self._alone)[0][0].answering.waits
+        return self._pace.is_slow or not (self._planned or self._alone)[0][0].is_counted
 
     def flush(self) -> None:
         """Answer all that waits, unless calls run in a thread, which sees to it."""
@@ -214,7 +227,7 @@ class Turns:
         if not late:
             return batch
         # How long they waited says as much of the queue as if they were answered.
-        self._done(late, now - sum(one.began for one in late) / len(late))
+        self._done([one.is_counted for one in late], now - sum(one.began for one in late) / len(late))
         for one in late:
             one.send(told_too_late(self._inference, one, now))
         return [pair for pair in batch if pair[0].deadline > now]
@@ -223,10 +236,15 @@ class Turns:
         """Return the replies to requests, computed in one call."""
         began, answering = wall_seconds(), several[0][0].answering
         ready = [one for _, one in several if one is not None]
+        call = None if self._inference.watcher is None else _call_of(several)
         try:
             if len(ready) < len(several):
                 raise Unplanned
-            answers = answering.answer_together(ready)
+            if call is None:
+                answers = answering.answer_together(ready)
+            else:
+                with Within(call):
+                    answers = answering.answer_together(ready)
             found = wall_seconds()
             replies = [
                 one.writer.write(one.asked, answering, answered)
@@ -241,12 +259,11 @@ class Turns:
                 # Whoever brings it about is told, as the general way would; the others are answered.
                 replies = [generally(self._inference, one) for one, _ in several]
             return _Done(replies, None, began, wall_seconds())
-        return _Done(replies, answers, began, found)
+        return _Done(replies, answers, began, found, call)
 
-    def _done(self, several: Sequence[Waiting], took_s: float | None) -> None:
-        """Tell the door that requests are answered."""
-        n_counted = len([one for one in several if one.is_counted])
-        if n_counted:
+    def _done(self, are_counted: list[bool], took_s: float | None) -> None:
+        """Tell the door that requests are answered, of each whether it is under way for it."""
+        if n_counted := are_counted.count(True):
             self._inference.door.done(n_counted, took_s)
 
     def _told(self, waiting: Waiting, error: VarvError) -> Any:
@@ -266,7 +283,7 @@ class Turns:
                 statistics.answered(requests, done.answers, call, _CLOCK.now() / 1e6)
                 if self._inference.watcher is not None:
                     self._watched(self._inference.watcher, several, done, ended)
-        self._done([one for one, _ in several], took_s)
+        self._done([one.is_counted for one, _ in several], took_s)
         replies: list[Any] = [FAILED] * len(several) if done is None else done.replies
         for (one, _), reply in zip(several, replies, strict=True):
             one.send(reply)
@@ -280,5 +297,5 @@ class Turns:
                 one.watch.answered(one.asked.id, one.read_at, done.began, done.found, ended, answers)
                 one.watch.n_requests = len(several)
                 watches.append(one.watch)
-        if watches and len(several) > 1:
-            watcher.together(watches, done.began, ended, sum(map(_n_rows, several)))
+        if done.call is not None and len(several) > 1:
+            watcher.together(watches, done.call, done.began, ended, sum(map(_n_rows, several)))

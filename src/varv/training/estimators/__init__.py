@@ -13,13 +13,24 @@ from varv.training.estimators.family import Family, NoForm
 from varv.training.estimators.lightgbm import LightGbm
 from varv.training.estimators.onnx_model import OnnxModel
 from varv.training.estimators.plain import Plain, has_state, plain_files
+from varv.training.estimators.remote import Remote
 from varv.training.estimators.scikit_learn import ScikitLearn
 from varv.training.estimators.several import Several
 from varv.training.estimators.torch import Torch
+from varv.training.estimators.transformers import Transformers, TransformersFiles
 from varv.training.estimators.xgboost import XgBoost
 
 GROUP = "varv.estimators"
-_OURS: tuple[Family, ...] = (LightGbm(), XgBoost(), ScikitLearn(), Torch(), OnnxModel(), Plain())
+_OURS: tuple[Family, ...] = (
+    LightGbm(),
+    XgBoost(),
+    ScikitLearn(),
+    Transformers(),
+    Torch(),
+    OnnxModel(),
+    Remote(),
+    Plain(),
+)
 """Boosters first: their wrappers derive from scikit-learn's classes."""
 
 
@@ -45,4 +56,4 @@ def _is_family(found: object) -> bool:
     return isinstance(found, type) and issubclass(found, Family)
 
 
-__all__ = ["GROUP", "Family", "NoForm", "family_of", "has_state", "plain_files"]
+__all__ = ["GROUP", "Family", "NoForm", "TransformersFiles", "family_of", "has_state", "plain_files"]

@@ -18,7 +18,8 @@ from varv.fronts.access.deadlines import HEADER, NEVER, deadline_of
 from varv.fronts.inference.rpc.messages import SERVICE
 from varv.fronts.inference.served import Inference
 from varv.fronts.inference.timing import Visit
-from varv.fronts.inference.watching import Watch, each_once, request_id_of
+from varv.fronts.inference.watch import Watch
+from varv.fronts.inference.watching import each_once, request_id_of
 from varv.fronts.problems import TooMuchUnderWay, error_headers
 from varv.kernel.clock import wall_seconds
 from varv.kernel.errors import InvalidInput, VarvError
@@ -151,7 +152,7 @@ def visit_of(door: Door, name: str, context: Context) -> Visit:
             waits = _in_bytes(value)
         elif known_as == "x-request-id":
             request_id = _in_bytes(value)
-    caller = door.callers[token]
+    caller = door.callers[_certified(door, context) if token is None else token]
     if name not in _OPEN:
         door.require(caller, "predict" if name in _PREDICTS else "read")
     deadline = NEVER if left_s is None else began + left_s
@@ -210,7 +211,16 @@ def status_of(error: VarvError) -> grpc.StatusCode:
 def _caller(door: Door, context: Context) -> Caller:
     found = (value for name, value in context.invocation_metadata() or () if name == "authorization")
     token = next(found, None)
-    return door.callers[None if token is None else _in_bytes(token)]
+    return door.callers[_certified(door, context) if token is None else _in_bytes(token)]
+
+
+def _certified(door: Door, context: Context) -> bytes | None:
+    """Return the header that stands for the certificate of whoever calls, None if it is no client's."""
+    if not door.callers.knows_certificates:
+        return None
+    about = context.auth_context()
+    names = about.get("x509_subject_alternative_name") or about.get("x509_common_name") or ()
+    return door.callers.header_of([name.decode(errors="replace") for name in names])
 
 
 def _in_bytes(value: str | bytes) -> bytes:
