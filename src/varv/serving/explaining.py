@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from varv.kernel.errors import FailedPrecondition
 from varv.kernel.ids import Version
 from varv.registry import Rows, n_rows
 from varv.registry.signature import take
@@ -45,6 +46,11 @@ def explained(warm: Warm, rows: Rows) -> tuple[Contributions, ...]:
     ----------
     warm
         The version; its probe rows are the background.
+
+    Raises
+    ------
+    FailedPrecondition
+        If the version has no answer for some mixture of a row and its background.
     """
     return tuple(_of_row(warm, take(rows, slice(place, place + 1))) for place in range(n_rows(rows)))
 
@@ -61,8 +67,12 @@ def _of_row(warm: Warm, row: Rows) -> Contributions:
         ]
         return np.concatenate(parts)
 
-    # The same row is explained alike each time.
-    return shapley_values(game, len(names), np.random.default_rng(_SEED))
+    try:
+        # The same row is explained alike each time.
+        return shapley_values(game, len(names), np.random.default_rng(_SEED))
+    except ValueError as error:
+        hint = "ask for a prediction alone, or for another row"
+        raise FailedPrecondition("row", "", f"cannot be explained: {error}", hint=hint) from None
 
 
 def _worth(warm: Warm, row: Rows, background: Rows, inside: Coalitions) -> Numbers:

@@ -53,6 +53,11 @@ def shapley_values(game: Game, d: int, rng: np.random.Generator, *, n_pairs: int
     n_pairs
         How many pairs of orders are drawn, at least 2, where there are more than nine features.
 
+    Raises
+    ------
+    ValueError
+        If there is no feature, or fewer than two pairs, or a coalition is worth no finite number.
+
     Examples
     --------
     >>> def game(inside):
@@ -69,7 +74,7 @@ def shapley_values(game: Game, d: int, rng: np.random.Generator, *, n_pairs: int
 def _counted_out(game: Game, d: int) -> Contributions:
     numbers = np.arange(1 << d)
     inside = (numbers[:, None] >> np.arange(d) & 1).astype(np.bool_)
-    worth = np.asarray(game(inside), np.float64)
+    worth = _finite(game(inside))
     sizes = inside.sum(axis=1)
     weights = np.array([1 / (d * comb(d - 1, size)) for size in range(d)])
     values = np.empty((d, worth.shape[1]))
@@ -85,9 +90,16 @@ def _sampled(game: Game, d: int, rng: np.random.Generator, n_pairs: int) -> Cont
     both = np.concatenate([orders, orders[:, ::-1]])
     # Row k of an order is the coalition of its first k features.
     joined = np.argsort(both, axis=1)[:, None, :] < np.arange(d + 1)[None, :, None]
-    worth = np.asarray(game(joined.reshape(-1, d)), np.float64).reshape(len(both), d + 1, -1)
+    worth = _finite(game(joined.reshape(-1, d))).reshape(len(both), d + 1, -1)
     gains = np.empty((len(both), d, worth.shape[2]))
     np.put_along_axis(gains, both[:, :, None], np.diff(worth, axis=1), axis=1)
     pairs = (gains[:n_pairs] + gains[n_pairs:]) / 2
     errors = pairs.std(axis=0, ddof=1) / np.sqrt(n_pairs)
     return Contributions(worth[0, 0], pairs.mean(axis=0), errors, False)
+
+
+def _finite(worth: npt.ArrayLike) -> Numbers:
+    found = np.asarray(worth, np.float64)
+    if not np.isfinite(found).all():
+        raise ValueError("a coalition is worth no finite number")
+    return found
