@@ -115,7 +115,8 @@ def hold(port: int, n: int, *, slow: bool) -> None:
 
 
 def attack(name: str, port: int) -> None:
-    """Do what a kind of load does, for ever, and behind everybody else on its core."""
+    """Do what a kind of load does, behind everybody else on its core, as long as its starter is there."""
+    starter = os.getppid()
     os.nice(19)
     names = [*REPEATED, HELD[0]] if name == EVERYTHING else [name]
     for one in names:
@@ -124,7 +125,8 @@ def attack(name: str, port: int) -> None:
         else:
             target, words, more = hold, (port, int(one.split()[0])), {"slow": "slow" in one}
         threading.Thread(target=target, args=words, kwargs=more, daemon=True).start()
-    threading.Event().wait()
+    while os.getppid() == starter:
+        threading.Event().wait(1.0)
 
 
 @contextmanager
@@ -213,6 +215,7 @@ def main() -> int:
     options = parser.parse_args()
     if options.attack:
         attack(options.attack, options.port)
+        return 0
     with deliveries() as server:
         tree = psutil.Process(server.process.pid)
         worker = worker_of(server)

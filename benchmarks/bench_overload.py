@@ -1,9 +1,9 @@
 """What becomes of twice as many requests as can be answered: ``python benchmarks/bench_overload.py``.
 
-Requests of 500 rows, some milliseconds of work each, are asked of one worker as quickly as it answers over 64
-connections, which is its capacity, then at twice that pace over as many connections as would keep it busy
-for twice the deadline that each request has, 200 ms. On two cores
-the server has one and those who ask the other. Needs `wrk` and `h2load`.
+Requests of 500 rows, some milliseconds of work each, are asked of one worker as quickly as it answers over
+four connections, which is its capacity. Then they are asked at twice that pace, over as many connections as
+would keep it busy for twice the deadline that each request has, 200 ms. On two cores the server has one and
+those who ask the other. Needs `wrk` and `h2load`.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ def main() -> int:
         pinned_process(tree, 0)
         payload = payloads(options.rows)[-1]
         settled(Tree(tree))
-        cost = measured(served.inference, payload, 64, options.seconds, lambda: cpu_s(worker))
+        cost = measured(served.inference, payload, 4, options.seconds, lambda: cpu_s(worker))
         print(f"{payload.name}: {cost.per_s:.0f} a second, p99 {cost.p99_ms:.1f} ms, {cost.n_failed} failed")
         pace = options.factor * cost.per_s
         connections = min(MOST_CONNECTIONS, max(64, round(2 * DEADLINE_MS / 1e3 * pace)))
@@ -106,10 +106,8 @@ def main() -> int:
         lines = asked(served.inference, payload, pace, options.seconds, connections)
         print(told(lines, cost.per_s), flush=True)
         again = measured(served.inference, payload, 16, options.seconds, lambda: cpu_s(worker))
-        n = again.n_requests - again.n_failed
-        print(
-            f"afterwards, over 16 connections: {n / options.seconds:.0f} a second, {again.n_failed} refused"
-        )
+        per_s = (again.n_requests - again.n_failed) / options.seconds
+        print(f"afterwards, over 16 connections: {per_s:.0f} a second, {again.n_failed} refused")
     return 0
 
 

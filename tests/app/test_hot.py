@@ -9,6 +9,7 @@ import logging
 import re
 import socket
 import threading
+import time
 from functools import partial
 
 import pytest
@@ -57,6 +58,9 @@ class Echo:
     def submit(self, headers, body, reply):
         if self.when == "broken":
             raise RuntimeError("broken")
+        if self.when == "busy":
+            reply(b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 4\r\n", b"busy")
+            return
         answer = said(self.way, headers, body) if self.when != "large" else b"x" * (4 << 20)
         answered = partial(reply, b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n" % len(answer), answer)
         if self.when in ("at once", "large"):
@@ -189,6 +193,19 @@ def test_requests_sent_ahead_are_answered_in_order(server, when):
     assert re.findall(rb'"body": "(\w+)"', found) == [b"%d" % n for n in range(100)] + [b"last"]
     assert "application" in ways(found)
     assert "hot" in ways(found)
+
+
+def test_whoever_is_refused_for_want_of_time_is_read_again_after_a_pause(server):
+    HOT.when = "busy"
+    with connect(server) as made:
+        began = time.monotonic()
+        for _ in range(4):
+            made.sendall(post())
+            assert received_until(made, b"busy").startswith(b"HTTP/1.1 503 ")
+        assert time.monotonic() - began > 3 * module.PAUSE_S
+        # What comes with others is answered with them.
+        made.sendall(post() * 50 + post(more=END[:-2], target=b"/"))
+        assert ways(received(made)) == ["application"]
 
 
 def test_a_reply_to_a_connection_that_is_lost_does_nothing(server):

@@ -25,6 +25,10 @@ from varv.app.server.hot import Call, Exchange, Hot
 from varv.app.server.tls import names_of
 
 SWEEP_S = 1.0
+PAUSE_S = 0.05
+"""So long nothing more is read from a caller that was refused for want of time: whoever asks again at once
+would have its refusals take the time of those that are answered.
+"""
 LINGER_S = 1.0
 """How long a caller that was turned away may take to read why."""
 MOST_HEAD_BYTES = 64 << 10
@@ -55,6 +59,7 @@ _LONG_URL = _refusal(b"414 URI Too Long")
 _LONG_HEAD = _refusal(b"431 Request Header Fields Too Large")
 _UNKNOWN_CODING = _refusal(b"501 Not Implemented")
 _BUSY = _refusal(b"503 Service Unavailable", b"retry-after: 1")
+_IS_BUSY = b"HTTP/1.1 503 "
 _OTHER_VERSION = _refusal(b"505 HTTP Version Not Supported")
 _FAILED = b"HTTP/1.1 500 Internal Server Error\r\ncontent-length: 0\r\n"
 
@@ -480,6 +485,8 @@ class BoundedProtocol(HttpToolsProtocol):
         else:
             if cycle.response_complete:
                 self._part(b"")
+                # Its caller is told, and held up rather than listened to.
+                self.flow.pause_reading()
                 return
             cycle.disconnected = True
             cycle.message_event.set()
@@ -521,6 +528,15 @@ class BoundedProtocol(HttpToolsProtocol):
             self.on_response_complete()
         else:
             self.server_state.total_requests += 1
+            if head.startswith(_IS_BUSY) and keep_alive:
+                self.flow.pause_reading()
+                self.loop.call_later(PAUSE_S, self._go_on)
+
+    def _go_on(self) -> None:
+        """Read on after a pause."""
+        is_free = self._is_answered and self._farewell is None and self._phase != _PARTED
+        if is_free and not self.transport.is_closing() and not self.flow.write_paused:
+            self.flow.resume_reading()
 
     def on_response_complete(self) -> None:
         """Go on after an answer; the sweep sees to connections that are silent then."""
