@@ -3,22 +3,24 @@
 Requests of 500 rows, some milliseconds of work each, are asked of one worker as quickly as it answers over
 four connections, which is its capacity. Then they are asked at twice that pace, over as many connections as
 would keep it busy for twice the deadline that each request has, 200 ms. On two cores the server has one and
-those who ask the other. Needs `wrk` and `h2load`.
+those who ask the other. Needs `wrk`.
 """
 
 from __future__ import annotations
 
 import argparse
-import subprocess
-import tempfile
-from collections.abc import Sequence
-from pathlib import Path
+import asyncio
+import multiprocessing
+import os
+import random
+import re
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import psutil
 
 from bench_hostile import pinned as pinned_process
-from data_plane.load import Payload, measured, payloads, pinned
+from data_plane.load import Payload, measured, payloads
 from data_plane.processes import Tree, cpu_s
 from data_plane.servers import settled, varv_server
 
@@ -40,20 +42,81 @@ class Line(NamedTuple):
 
 
 def asked(port: int, payload: Payload, per_s: float, seconds: float, connections: int) -> list[Line]:
-    """Ask at a pace, and return what became of each request."""
-    with tempfile.TemporaryDirectory() as folder:
-        body, log = Path(folder) / "body", Path(folder) / "log"
-        body.write_bytes(payload.body)
-        headers = {**payload.headers, "x-varv-timeout-ms": str(DEADLINE_MS)}
-        command = [
-            *(*pinned(1), "h2load", "--h1", "-t1", f"-c{connections}", f"-D{seconds:.0f}"),
-            *(f"--rps={per_s / connections:.3f}", f"--log-file={log}", "-d", str(body)),
-            *(word for name, value in headers.items() for word in ("-H", f"{name}: {value}")),
-            f"http://127.0.0.1:{port}{payload.path}",
-        ]
-        subprocess.run(command, check=True, capture_output=True)
-        rows = [line.split("\t") for line in log.read_text().splitlines()]
-    return [Line(int(row[0]) / 1e6, int(row[1]), int(row[2]) / 1e3) for row in rows]
+    """Ask at a pace from a process of its own, and return what became of each request.
+
+    Arrivals are those of many callers who know nothing of each other (a Poisson process). A tool that paces
+    each connection by a timer would send from all of them at once.
+    """
+    task = _Task(port, payload, per_s, seconds, connections)
+    with multiprocessing.get_context("spawn").Pool(1, _pinned_to_second) as pool:
+        return pool.apply(_asked, (task,))
+
+
+class _Task(NamedTuple):
+    port: int
+    payload: Payload
+    per_s: float
+    seconds: float
+    connections: int
+
+
+def _pinned_to_second() -> None:
+    os.sched_setaffinity(0, {1})
+
+
+def _asked(task: _Task) -> list[Line]:
+    import uvloop
+
+    return uvloop.run(_at_a_pace(task))
+
+
+async def _at_a_pace(task: _Task) -> list[Line]:
+    rng, loop = random.Random(1), asyncio.get_running_loop()
+    head = "".join(f"{name}: {value}\r\n" for name, value in task.payload.headers.items())
+    request = (
+        f"POST {task.payload.path} HTTP/1.1\r\nhost: 127.0.0.1:{task.port}\r\n{head}"
+        f"x-varv-timeout-ms: {DEADLINE_MS}\r\ncontent-length: {len(task.payload.body)}\r\n\r\n"
+    ).encode() + task.payload.body
+    free: list[_Caller] = []
+    for _ in range(task.connections):
+        _, made = await loop.create_connection(_Caller, "127.0.0.1", task.port)
+        free.append(made)
+    lines: list[Line] = []
+    due, until, n_short = loop.time(), loop.time() + task.seconds, 0
+    while due < until:
+        due += rng.expovariate(task.per_s)
+        if (left := due - loop.time()) > 0:
+            await asyncio.sleep(left)
+        if not free:
+            n_short += 1
+            continue
+        free.pop(0).ask(request, lines, free, loop.time)
+    await asyncio.sleep(1.0)
+    if n_short:
+        print(f"{n_short} requests found no free connection and were not sent")
+    return lines
+
+
+class _Caller(asyncio.Protocol):
+    """One connection, which has one request under way."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport
+        self._told = b""
+
+    def ask(self, request: bytes, lines: list[Line], free: list[_Caller], now: Callable[[], float]) -> None:
+        self._lines, self._free, self._now, self._told = lines, free, now, b""
+        self._at = now()
+        self._transport.write(request)
+
+    def data_received(self, data: bytes) -> None:
+        self._told += data
+        head, ended, body = self._told.partition(b"\r\n\r\n")
+        length = re.search(rb"content-length: (\d+)", head, re.IGNORECASE)
+        if ended and length is not None and len(body) >= int(length[1]):
+            status = int(head.split(b" ", 2)[1])
+            self._lines.append(Line(self._at, status, 1e3 * (self._now() - self._at)))
+            self._free.append(self)
 
 
 def told(lines: Sequence[Line], capacity: float) -> str:

@@ -107,6 +107,13 @@ def _n_rows(pair: Pair) -> int:
     return 1 if pair[1] is None else len(pair[1].rows.keys)
 
 
+def _sorted_by_deadline(batch: Sequence[Pair]) -> tuple[list[Waiting], Sequence[Pair]]:
+    """Return the requests that nobody waits for any more, and the others."""
+    now = wall_seconds()
+    late = [one for one, _ in batch if one.deadline <= now]
+    return late, [pair for pair in batch if pair[0].deadline > now] if late else batch
+
+
 def _call_of(several: Sequence[Pair]) -> TraceContext | None:
     """Return the span that a call for requests is of, None if nobody traces it."""
     watched = (one.watch for one, _ in several)
@@ -122,6 +129,7 @@ class _Done(NamedTuple):
     """None where each was answered by itself."""
     began: float
     found: float
+    ended: float
     call: TraceContext | None = None
     """The span of the call, if anybody traces it."""
 
@@ -183,14 +191,27 @@ class Turns:
                     asyncio.get_running_loop().call_soon(self.flush)
 
     async def _go_on_apart(self) -> None:
-        """Answer what waits in a thread, call by call, until nothing does or calls have become quick."""
+        """Let a thread answer what waits, until nothing does or calls have become quick."""
         try:
-            while self._n_waiting and self._leaves_the_loop:
-                await self._answer_apart(self._next())
+            await run_in_threadpool(self._answer_in_thread, asyncio.get_running_loop())
         finally:
             self._task = None
             if self._n_waiting:
                 asyncio.get_running_loop().call_soon(self.flush)
+
+    def _answer_in_thread(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Answer what waits, call by call; the loop sends the replies when it comes to it.
+
+        Under overload a pass of the loop takes as long as several calls, so a thread that let it begin each
+        of them would mostly wait.
+        """
+        while self._n_waiting and self._leaves_the_loop:
+            late, several = _sorted_by_deadline(self._next())
+            done = None
+            try:
+                done = self._computed(several) if several else None
+            finally:
+                loop.call_soon_threadsafe(self._tell, late, several, done)
 
     def _next(self) -> list[Pair]:
         """Take the requests of the next call."""
@@ -207,30 +228,12 @@ class Turns:
         return batch
 
     def _answer(self, batch: Sequence[Pair]) -> None:
-        several, done = self._in_time(batch), None
+        late, several = _sorted_by_deadline(batch)
+        done = None
         try:
             done = self._computed(several) if several else None
         finally:
-            self._tell(several, done)
-
-    async def _answer_apart(self, batch: Sequence[Pair]) -> None:
-        several, done = self._in_time(batch), None
-        try:
-            done = await run_in_threadpool(self._computed, several) if several else None
-        finally:
-            self._tell(several, done)
-
-    def _in_time(self, batch: Sequence[Pair]) -> Sequence[Pair]:
-        """Return the requests that somebody still waits for, and refuse the others."""
-        now = wall_seconds()
-        late = [one for one, _ in batch if one.deadline <= now]
-        if not late:
-            return batch
-        # How long they waited says as much of the queue as if they were answered.
-        self._done([one.is_counted for one in late], now - sum(one.began for one in late) / len(late))
-        for one in late:
-            one.send(told_too_late(self._inference, one, now))
-        return [pair for pair in batch if pair[0].deadline > now]
+            self._tell(late, several, done)
 
     def _computed(self, several: Sequence[Pair]) -> _Done:
         """Return the replies to requests, computed in one call."""
@@ -258,8 +261,12 @@ class Turns:
             else:
                 # Whoever brings it about is told, as the general way would; the others are answered.
                 replies = [generally(self._inference, one) for one, _ in several]
-            return _Done(replies, None, began, wall_seconds())
-        return _Done(replies, answers, began, found, call)
+            ended = wall_seconds()
+            self._pace.took(sum(map(_n_rows, several)), ended - began)
+            return _Done(replies, None, began, ended, ended)
+        ended = wall_seconds()
+        self._pace.took(sum(map(_n_rows, several)), ended - began)
+        return _Done(replies, answers, began, found, ended, call)
 
     def _done(self, are_counted: list[bool], took_s: float | None) -> None:
         """Tell the door that requests are answered, of each whether it is under way for it."""
@@ -270,32 +277,44 @@ class Turns:
         self._inference.statistics[self._model].failed(wall_seconds() - waiting.began)
         return waiting.writer.refused(error)
 
-    def _tell(self, several: Sequence[Pair], done: _Done | None) -> None:
-        """Send the replies, and take note of what they took; nothing is done where there was a fault."""
-        ended, took_s = wall_seconds(), None
+    def _tell(self, late: Sequence[Waiting], several: Sequence[Pair], done: _Done | None) -> None:
+        """Send the replies, and take note of what they took; nothing is done where there was a fault.
+
+        Parameters
+        ----------
+        late
+            Those that nobody waits for any more.
+        """
+        if late:
+            now = wall_seconds()
+            # How long they waited says as much of the queue as if they were answered.
+            self._done([one.is_counted for one in late], now - sum(one.began for one in late) / len(late))
+            for one in late:
+                one.send(told_too_late(self._inference, one, now))
+        took_s = None
         if done is not None:
-            self._pace.took(sum(map(_n_rows, several)), ended - done.began)
-            took_s = ended - sum([one.began for one, _ in several]) / len(several)
+            took_s = done.ended - sum([one.began for one, _ in several]) / len(several)
             if done.answers is not None:
                 requests = [Took(one.read_at - one.began, done.began - one.read_at) for one, _ in several]
-                call = Took(answer_s=done.found - done.began, write_s=ended - done.found)
+                call = Took(answer_s=done.found - done.began, write_s=done.ended - done.found)
                 statistics = self._inference.statistics[self._model]
                 statistics.answered(requests, done.answers, call, _CLOCK.now() / 1e6)
                 if self._inference.watcher is not None:
-                    self._watched(self._inference.watcher, several, done, ended)
-        self._done([one.is_counted for one, _ in several], took_s)
+                    self._watched(self._inference.watcher, several, done)
+        if several:
+            self._done([one.is_counted for one, _ in several], took_s)
         replies: list[Any] = [FAILED] * len(several) if done is None else done.replies
         for (one, _), reply in zip(several, replies, strict=True):
             one.send(reply)
 
-    def _watched(self, watcher: Watcher, several: Sequence[Pair], done: _Done, ended: float) -> None:
+    def _watched(self, watcher: Watcher, several: Sequence[Pair], done: _Done) -> None:
         """Let those of the requests of one call that are watched know what became of them."""
         assert done.answers is not None, "they were answered together"
         watches: list[Watch] = []
         for (one, _), answers in zip(several, done.answers, strict=True):
             if one.watch is not None:
-                one.watch.answered(one.asked.id, one.read_at, done.began, done.found, ended, answers)
+                one.watch.answered(one.asked.id, one.read_at, done.began, done.found, done.ended, answers)
                 one.watch.n_requests = len(several)
                 watches.append(one.watch)
         if done.call is not None and len(several) > 1:
-            watcher.together(watches, done.call, done.began, ended, sum(map(_n_rows, several)))
+            watcher.together(watches, done.call, done.began, done.ended, sum(map(_n_rows, several)))
