@@ -30,6 +30,7 @@ MODULES = {
     "review": "review",
     "token": "tokens",
     "export": "exporting",
+    "package": "packaging",
 }
 """Where each command is; only that is imported, since dataframes and servers take their time."""
 

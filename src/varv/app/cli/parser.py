@@ -320,6 +320,7 @@ def _add_reading(add: Any) -> None:
     verify.add_argument("--sign-anew", action="store_true", help=anew)
     add("doctor", "check this machine and its settings", _DOCTOR)
     _add_export(add("export", "write a gateway's configuration", _EXPORT))
+    _add_package(add("package", "write a version of a model for another server", _PACKAGE))
 
 
 def _add_export(export: argparse.ArgumentParser) -> None:
@@ -345,6 +346,25 @@ def _add_export(export: argparse.ArgumentParser) -> None:
         "--authority", metavar="FILE", default="", help="who vouches for upstreams over TLS (the system's)"
     )
     export.add_argument("--to", metavar="FILE", default="", help="where to write (standard output)")
+
+
+def _add_package(package: argparse.ArgumentParser) -> None:
+    package.add_argument("model", help="which model")
+    package.add_argument("version", nargs="?", help="which version, 7 or v7 (the champion)")
+    package.add_argument(
+        "--as",
+        dest="target",
+        required=True,
+        choices=["triton"],
+        help="which server",
+    )
+    package.add_argument("--to", metavar="FOLDER", required=True, help="where to write; new, or a former one")
+    cluster = package.add_argument_group("for Kubernetes")
+    cluster.add_argument(
+        "--storage-uri", metavar="URI", default="", help="where the folder will be: also write resources"
+    )
+    cluster.add_argument("--image", default="", help="the image that is built of the folder")
+    cluster.add_argument("--namespace", metavar="NAME", default="", help="Kubernetes' namespace")
 
 
 _REVIEW = """Answers that a model held back, or that something stood in for, wait for a person where
@@ -421,6 +441,11 @@ _EXPORT = """Write what is served as the configuration of Envoy, Kong, Kubernete
 paths of every model in all protocols, health checks, timeouts, and retries of what reached nobody. Versions
 are drawn by varv, so every request goes to it; several upstreams share requests by weight. Tokens and rates
 of rows stay with varv.
+"""
+_PACKAGE = """Write one version of a model as a folder that another server takes, with a page that says how.
+The graph in it does what varv does around the model: it reads columns by their names, turns texts into codes
+and answers the prediction. Before anything is written it has answered the package's probe rows as the trained
+model did. Features that varv computes are not in it. Only models in ONNX are written.
 """
 _DOCTOR = """Check Python, libraries, home folder, disk, ports and browser, and show every setting with
 where it came from.

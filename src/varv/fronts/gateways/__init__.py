@@ -7,7 +7,7 @@ from varv.fronts.gateways.gateway_api import gateway_api
 from varv.fronts.gateways.istio import istio
 from varv.fronts.gateways.kong import kong
 from varv.fronts.gateways.traffic import Traffic, Upstream, upstream_of
-from varv.fronts.gateways.yaml import documents_in_yaml
+from varv.fronts.yaml import documents_in_yaml
 
 TARGETS = {"envoy": envoy, "kong": kong, "gateway-api": gateway_api, "istio": istio}
 """By the name of a gateway, what writes its configuration."""

@@ -21,7 +21,7 @@ from varv.fronts.gateways.traffic import (
     notes_of,
     places_of,
 )
-from varv.fronts.gateways.yaml import Document, Plain
+from varv.fronts.yaml import Document, Plain
 
 _TYPE = "type.googleapis.com/envoy.extensions"
 SYSTEM_AUTHORITIES = "/etc/ssl/certs/ca-certificates.crt"

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from varv.fronts.gateways.kubernetes import metadata, object_names, service_of
 from varv.fronts.gateways.traffic import GRPC_SERVICES, SHARED, Place, Traffic, notes_of, places_of
-from varv.fronts.gateways.yaml import Document, Plain
+from varv.fronts.yaml import Document, Plain
 
 GROUP = "gateway.networking.k8s.io"
 _MATCHES = {"exact": "Exact", "prefix": "PathPrefix"}

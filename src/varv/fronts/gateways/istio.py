@@ -19,7 +19,7 @@ from varv.fronts.gateways.traffic import (
     notes_of,
     places_of,
 )
-from varv.fronts.gateways.yaml import Document, Plain
+from varv.fronts.yaml import Document, Plain
 
 VERSION = "networking.istio.io/v1"
 _HUNDRED = 100

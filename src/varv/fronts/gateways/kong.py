@@ -20,7 +20,7 @@ from varv.fronts.gateways.traffic import (
     notes_of,
     places_of,
 )
-from varv.fronts.gateways.yaml import Document, Plain
+from varv.fronts.yaml import Document, Plain
 
 
 def kong(traffic: Traffic) -> tuple[list[Document], list[str]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from varv.fronts.gateways.traffic import Traffic
-from varv.fronts.gateways.yaml import Plain
+from varv.fronts.yaml import Plain
 from varv.kernel.errors import InvalidInput
 
 _LABEL = re.compile(r"[a-z]([a-z0-9-]{0,61}[a-z0-9])?")
