@@ -10,7 +10,7 @@ FILE ?= examples/flights/flights.py
 # Without its bytecode every process would compile varv anew, and every worker rewrite all tests.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: setup demo test soak fuzz fast lint types docs bench promises wheel lock clean
+.PHONY: setup demo test soak fuzz packages fast lint types docs bench promises wheel lock clean
 
 setup: $(VENV)/.installed
 
@@ -51,6 +51,20 @@ fast: export OMP_NUM_THREADS := 1
 fast: export POLARS_MAX_THREADS := 1
 fast: setup lint types
 	$(BIN)/python -m pytest -n auto --dist worksteal -m "not slow and not soak" --doctest-modules src tests
+
+# What `varv package` writes, served by the servers that it is written for: two minutes. Each brings packages that
+# exclude the others', so each has an environment of its own and is in no lock.
+PEERS ?= .venv-peers
+packages: setup $(PEERS)/mlflow/.installed $(PEERS)/mlserver/.installed $(PEERS)/bentoml/.installed
+	PEERS=$(PEERS) $(BIN)/python -m pytest -q -p no:cacheprovider tests/peers/peer_*.py
+
+$(PEERS)/mlflow/.installed: NEEDED := "mlflow>=3,<4" onnx onnxruntime
+$(PEERS)/mlserver/.installed: NEEDED := "mlserver>=1.7,<2" onnxruntime
+$(PEERS)/bentoml/.installed: NEEDED := "bentoml>=1.4,<2" onnxruntime
+$(PEERS)/%/.installed: Makefile
+	test -x $(PEERS)/$*/bin/python || $(PYTHON) -m venv $(PEERS)/$*
+	$(PEERS)/$*/bin/python -m pip install --quiet $(NEEDED)
+	touch $@
 
 lint: setup
 	$(BIN)/ruff check .

@@ -104,7 +104,8 @@ def read_foreign(path: Path) -> Foreign:
     elif path.is_dir():
         described = mlflow_model(path)
         found = Foreign(
-            name=path.name,
+            # With the file's name, which is all that says of ONNX what it is.
+            name=f"{path.name}/{described.path.name}",
             data=_read(described.path),
             inputs=described.inputs,
             of_scikit_learn=described.of_scikit_learn,

@@ -138,5 +138,5 @@ def test_what_is_no_graph_is_corrupt():
 @pytest.mark.parametrize("runtime", ["python", "xgboost", "remote", "transformers"])
 def test_what_is_not_in_onnx_is_refused_with_what_serves_it(runtime):
     package = msgspec.structs.replace(TEXTS.package, runtime=runtime, not_onnx="has linear leaves")
-    with pytest.raises(InvalidInput, match=f"runs by {runtime}.*linear leaves.*varv up"):
+    with pytest.raises(InvalidInput, match=f"runs by {runtime}.*linear leaves.*let varv serve it"):
         exported(msgspec.structs.replace(TEXTS, package=package))

@@ -355,7 +355,7 @@ def _add_package(package: argparse.ArgumentParser) -> None:
         "--as",
         dest="target",
         required=True,
-        choices=["triton"],
+        choices=["triton", "mlflow", "mlserver", "sagemaker", "vertex", "bentoml"],
         help="which server",
     )
     package.add_argument("--to", metavar="FOLDER", required=True, help="where to write; new, or a former one")

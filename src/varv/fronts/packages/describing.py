@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from varv import __version__
@@ -11,6 +12,7 @@ from varv.fronts.packages.model import Exported
 
 _MOST_LISTED = 8
 """Categories that the page lists of a column; all are in the signature."""
+_SOURCES = Path(__file__).with_name("sources")
 
 
 def signature_file(given: Exported) -> bytes:
@@ -72,6 +74,25 @@ def readme(given: Exported, title: str, serving: Sequence[str]) -> bytes:
         "",
     ]
     return "\n".join(lines).encode()
+
+
+def source_file(name: str) -> bytes:
+    """Return a file that goes into folders as it is."""
+    return (_SOURCES / name).read_bytes()
+
+
+def requirements(given: Exported, *others: str) -> bytes:
+    """Return what has to be installed, as `pip` reads it: see `required_packages`."""
+    return "".join(f"{line}\n" for line in required_packages(given, *others)).encode()
+
+
+def required_packages(given: Exported, *others: str) -> list[str]:
+    """Return what computes, in the versions of when the model was made, and others in any."""
+    libraries = given.package.environment.libraries
+    needed = (
+        f"{name}=={libraries[name]}" if name in libraries else name for name in ("numpy", "onnxruntime")
+    )
+    return sorted([*needed, *others])
 
 
 def _column(given: Exported, position: int) -> dict[str, Any]:

@@ -66,7 +66,8 @@ class Exported(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def numbers(self) -> tuple[str, ...]:
         """The names of the numbers that a prediction is made of."""
-        return task_of(self.package.task).outputs
+        outputs = task_of(self.package.task).outputs
+        return outputs if len(outputs) > 1 else (self.output,)
 
     @property
     def inputs(self) -> tuple[tuple[str, str, int], ...]:
@@ -113,7 +114,7 @@ def exported(source: Source, *, matrix: bool = False) -> Exported:
     package = source.package
     if package.runtime != "onnx":
         why = package.not_onnx or "no ONNX form of it was made"
-        hint = "serve it with varv up, which speaks the Open Inference Protocol, MLflow's and KServe's first"
+        hint = "let varv serve it, over the same protocols, or train it to ONNX: leave runtime= out"
         name = f"{source.model} v{source.version}"
         problem = f"runs by {package.runtime}, and only models in ONNX are written for other servers"
         raise InvalidInput("package", name, problem, hint=hint, why=why)

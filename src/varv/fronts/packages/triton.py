@@ -94,6 +94,6 @@ def _raw(values: np.ndarray) -> bytes:
 def _serving(given: Exported) -> list[str]:
     return [
         "This folder is a model repository: `tritonserver --model-repository=.`. Triton calls the model "
-        "ready once it has answered the first probe row (`warmup/`), and answers several callers in one call.",
+        "ready once it has answered the first probe row (`warmup/`), and answers several callers at once.",
         *clusters_said("triton"),
     ]
