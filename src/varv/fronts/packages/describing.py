@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from varv import __version__
+from varv.fronts.packages.graph import missing_text
 from varv.fronts.packages.model import Exported
 
 _MOST_LISTED = 8
@@ -101,6 +102,8 @@ def _column(given: Exported, position: int) -> dict[str, Any]:
     found: dict[str, Any] = {"name": column.name, "kind": kind}
     if column.categories:
         found["categories"] = list(column.categories)
+    if column.kind != "number" and (missing := missing_text(column)):
+        found["missing"] = missing
     if origin := given.source.origins.get(column.name):
         found["from"] = origin
     if column.name in given.source.computed:
@@ -114,7 +117,7 @@ def _rows(given: Exported) -> list[str]:
         about = _column(given, position)
         kind = about["kind"]
         if column.categories:
-            listed = ", ".join(column.categories[:_MOST_LISTED])
+            listed = ", ".join(text or '""' for text in column.categories[:_MOST_LISTED])
             more = len(column.categories) - _MOST_LISTED
             kind = f"one of {listed}" + (f" and {more} more" if more > 0 else "")
         rows.append(f"| {_cell(column.name)} | {_cell(kind)} | {_cell(about.get('from', ''))} |")
@@ -130,8 +133,15 @@ def _not_in_it(given: Exported) -> list[str]:
     if given.package.signature.form == "matrix":
         lines.append("`X` is the matrix of these columns in this order; a missing number is NaN.")
     else:
-        missing = "A missing number is NaN or null, a missing text the empty text or null"
-        lines.append(f"{missing}. A text that is none of a column's counts as missing.")
+        lines.append(
+            "A missing number is NaN, a missing text the empty one; where Python answers, both may be null. "
+            "A text that is none of a column's counts as missing."
+        )
+        lines += [
+            f"The empty text is one of those of {column.name}: there `\\0`, a zero byte, is missing."
+            for column in given.columns
+            if missing_text(column)
+        ]
     lines.append("An infinite number counts as missing.")
     if given.source.computed:
         lines.append(

@@ -4,7 +4,8 @@ A package's graph reads what varv feeds it and may answer more than a prediction
 their names, or one matrix where all are numbers, turns texts into codes itself, takes infinite numbers for
 missing as varv does, and answers one tensor of float32: the prediction. So nobody has to write this down
 again elsewhere, where nothing would show that it differs. The operators only move and compare values, so what
-is answered is the same to the last bit.
+is answered is the same to the last bit; on several threads the engine may add a forest's trees in another
+order than on the one that varv gives it.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from varv.tasks import task_of
 
 MATRIX = "X"
 """The input of a graph that reads a matrix."""
+NO_TEXT = "\0"
+"""Stands for a missing text where the empty one is a category."""
 _LEAST_OPSET = 13
 _CODES_OPSET = 2
 """Of ai.onnx.ml, from which texts have codes of fractions, among which is a missing one."""
@@ -79,6 +82,11 @@ def output_name(package: Package) -> str:
     return f"{name}_answer" if name in package.signature.names else name
 
 
+def missing_text(column: Column) -> str:
+    """Return what stands for a missing text: the empty one, unless that is a category of its own."""
+    return NO_TEXT if "" in column.categories else ""
+
+
 def _by_columns(signature: Signature) -> Signature:
     """Return the signature of the same columns, each with its own type."""
     if signature.form == "columns":
@@ -103,7 +111,7 @@ def _probe(package: Package) -> tuple[tuple[float | str | None, ...], ...]:
 def _text(column: Column, value: float | str | None) -> float | str | None:
     if column.kind == "number":
         return value
-    return "" if value is None else column.categories[int(value)]
+    return missing_text(column) if value is None else column.categories[int(value)]
 
 
 class _Graph:

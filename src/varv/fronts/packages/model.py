@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from varv.fronts.packages.graph import output_name, servable
+from varv.fronts.packages.graph import NO_TEXT, output_name, servable
 from varv.kernel.codec import Digest
 from varv.kernel.errors import InvalidInput
 from varv.registry import Column, Package
@@ -78,9 +78,12 @@ class Exported(msgspec.Struct, frozen=True, kw_only=True):
 
     def probe_records(self) -> list[dict[str, Any]]:
         """Return the probe rows as JSON holds them, by column; a missing value as None."""
-        rows = servable(self.source.package).probe if self.package.signature.form == "matrix" else None
         return [
-            dict(zip(self.package.signature.names, row, strict=True)) for row in rows or self.package.probe
+            {
+                column.name: None if value == NO_TEXT else value
+                for column, value in zip(self.columns, row, strict=True)
+            }
+            for row in self.package.probe
         ]
 
     def probe_columns(self) -> dict[str, np.ndarray]:

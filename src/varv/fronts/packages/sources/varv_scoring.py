@@ -35,6 +35,7 @@ class Scorer:
         self.output: str = about["output"]["name"]
         self.numbers: list[str] = about["output"]["numbers"]
         self.datatypes: dict[str, str] = {one["name"]: one["datatype"] for one in about["inputs"]}
+        self._missing: dict[str, str] = {one["name"]: one.get("missing", "") for one in about["columns"]}
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
@@ -79,7 +80,7 @@ class Scorer:
         values = [None if _is_missing(value) else value for value in columns[name]]
         if kind == "BYTES":
             _require(name, values, (str,), "a text")
-            texts = ["" if value is None else value for value in values]
+            texts = [self._missing[name] if value is None else value for value in values]
             return np.array(texts, dtype=object).reshape(-1, 1)
         _require(name, values, (bool, int, float, np.number, np.bool_), "a number")
         if kind == "INT64":
