@@ -53,3 +53,15 @@ def test_a_project_is_made_and_replayed_by_what_the_wheel_holds(tmp_path):
     assert "<svg" in (project / ".varv" / "report.html").read_text()
     status = json.loads(run(bin_ / "varv", "status", "--json", folder=project))
     assert status["models"][0]["champion"] is not None
+
+    run(
+        bin_ / "varv",
+        "package",
+        status["models"][0]["model"],
+        "--as",
+        "vertex",
+        "--to",
+        "out",
+        folder=project,
+    )
+    assert "Scorer" in (project / "out" / "server.py").read_text()
