@@ -197,8 +197,9 @@ class _Graph:
             elif versions[_ML].version < _CODES_OPSET:
                 if any(node.op_type == "LabelEncoder" for node in self._model.graph.node):
                     raise self._too_old(_ML)
-                # Nothing else is another operator from this version on.
-                versions[_ML].version = _CODES_OPSET
+                # Nothing else is another operator from this version on. Converters name a domain twice.
+                for one in self._model.opset_import:
+                    one.version = _CODES_OPSET if one.domain == _ML else one.version
         if "" not in versions:
             self._model.opset_import.append(helper.make_opsetid("", 18))
         elif versions[""].version < _LEAST_OPSET:
