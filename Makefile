@@ -52,7 +52,7 @@ fast: export POLARS_MAX_THREADS := 1
 fast: setup lint types
 	$(BIN)/python -m pytest -n auto --dist worksteal -m "not slow and not soak" --doctest-modules src tests
 
-# What `varv package` writes, served by the servers that it is written for: two minutes. Each brings packages that
+# What `varv package` writes, served by the servers that it is for: a minute, at first six. Each brings packages that
 # exclude the others', so each has an environment of its own and is in no lock.
 PEERS ?= .venv-peers
 packages: setup $(PEERS)/mlflow/.installed $(PEERS)/mlserver/.installed $(PEERS)/bentoml/.installed
