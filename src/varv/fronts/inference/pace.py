@@ -8,8 +8,9 @@ BUDGET_S = 0.02
 """How much longer a call of many rows may take than one of a single row: whoever comes meanwhile waits for
 it, and whoever is in it waits for the others.
 """
-SLOW_S = 0.002
-"""From here on a model's calls run in a thread; below half of it on the event loop again."""
+SLOW_S = 0.005
+"""From here on a model's calls run in a thread; below half of it on the event loop again. In a thread a call takes
+longer, since both want the interpreter, so a quick model that was taken for a slow one must find its way back."""
 _GROWS, _SHRINKS, _WEIGHT = 1.0, 0.7, 0.2
 
 
