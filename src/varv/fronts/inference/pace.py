@@ -9,8 +9,9 @@ BUDGET_S = 0.02
 it, and whoever is in it waits for the others.
 """
 SLOW_S = 0.005
-"""From here on a model's calls run in a thread; below half of it on the event loop again. In a thread a call takes
-longer, since both want the interpreter, so a quick model that was taken for a slow one must find its way back."""
+"""From here on a model's calls run in a thread; below half of it on the event loop again. In a thread a call
+takes longer, since both want the interpreter: a quick model that was taken for slow must find its way back.
+"""
 _GROWS, _SHRINKS, _WEIGHT = 1.0, 0.7, 0.2
 
 
