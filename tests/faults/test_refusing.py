@@ -57,7 +57,14 @@ def damaged_packages(home: Path) -> str:
     return "blobs/"
 
 
-@pytest.mark.parametrize("breaks", [halved_rows, lost_predictions, forged_state, damaged_packages])
+@pytest.mark.parametrize(
+    "breaks",
+    [
+        halved_rows,
+        forged_state,
+        *(pytest.param(one, marks=pytest.mark.soak) for one in (lost_predictions, damaged_packages)),
+    ],
+)
 def test_varv_up_names_what_is_broken_and_ends(stored, tmp_path, breaks):
     home = shutil.copytree(stored / "home", tmp_path / "home")
     named = breaks(home)

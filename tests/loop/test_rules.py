@@ -851,7 +851,7 @@ def settles(world: World) -> None:
     assert world.state.phase == "idle"
 
 
-@pytest.mark.parametrize("n_events", [8, pytest.param(10, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("n_events", [8, pytest.param(10, marks=pytest.mark.soak)])
 def test_every_order_of_events_keeps_what_must_hold(n_events):
     seen: set[bytes] = set()
     queue = deque([(World(), 0)])

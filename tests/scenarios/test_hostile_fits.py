@@ -67,7 +67,9 @@ def watched(server, before):
     raise AssertionError("the training has not ended")
 
 
-@pytest.mark.parametrize("act", ENDS)
+@pytest.mark.parametrize(
+    "act", [pytest.param(act, marks=pytest.mark.soak if act == "prints" else ()) for act in ENDS]
+)
 def test_a_hostile_fit_fails_alone_and_predictions_go_on(served, act):
     folder, server = served
     before, small = n_versions(server), psutil.Process(server.process.pid).memory_info().rss
