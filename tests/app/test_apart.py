@@ -108,10 +108,10 @@ def test_others_are_answered_while_a_model_hangs(url, path):
     while not found:
         for way in ("hot", "application"):
             assert ask(url, "sound", 2.0, path=way).status_code == 200
-            n_answered += 1
+            # Only what is there before it: whoever waits for it comes after it.
+            n_answered += not found
     hanging.join()
-    # Whoever waited for it would be the first and the last.
-    assert n_answered > 2
+    assert n_answered > 4
     assert found[0].status_code == 504
     assert "took longer than 1 s to answer, and its process was ended" in found[0].json()["error"]
     refused = ask(url, "risky", -1)

@@ -21,7 +21,7 @@ from tests.faults.test_kill_live import keys_of
 
 PARCEL = {"district": "harbour", "courier": "eli", "distance_km": 4.5, "weight_kg": 1.2, "hour": 18}
 MODEL = "late-parcel"
-TIMES = 3
+TIMES = 5
 BACK_WITHIN_S = 10.0
 MIB = 1 << 20
 

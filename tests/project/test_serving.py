@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import msgspec
 import pytest
-from tests.project.test_declaration import dataset, model
+from tests.project.test_declaration import FLIGHTS, dataset, model, view
 
 import varv
 from varv.kernel.errors import InvalidDeclaration
 from varv.loop.model import Declared
-from varv.project import plan_of
+from varv.project import Project, plan_of
 from varv.project.declared import declared_fact
 from varv.project.wording import LATER_SETTINGS, settings_of
 from varv.serving.policy import ServingPolicy
@@ -109,3 +109,11 @@ def test_what_cannot_work_is_refused(make, told):
 
 def test_the_samples_have_the_columns_that_are_tried():
     assert {"distance", "origin", "landed_at"} <= set(dataset().types())
+
+
+def test_what_a_view_of_another_model_reads_is_kept():
+    own = model("own", features=["distance"], serving=varv.Serving(log=varv.Log(pseudonymise=["origin"])))
+    other = model("other", features=["distance", view(source=FLIGHTS)])
+    with pytest.raises(InvalidDeclaration, match="feature view 'recent' reads"):
+        Project("both", (other, own)).validate()
+    Project("own", (own,)).validate()

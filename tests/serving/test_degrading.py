@@ -201,6 +201,10 @@ def test_a_model_keeps_its_champion_before_from_one_promotion_to_the_next():
     planes.apply(name, table(3, champion=3))
     planes.unload(name, Version(2))
     assert (plane.in_force.before, plane.warm_versions) == (2, {2, 3})
+    planes.keep_no_reserve(name)
+    assert (plane.in_force.before, plane.warm_versions) == (None, {3}), "no longer declared"
+    plane.warm(2, fixed(BINARY, (2 / 8,)))
+    planes.reserve(name, Version(2))
     # What comes back was replaced by something worse, which is nobody to fall back on.
     planes.apply(name, table(4, champion=2))
     planes.unload(name, Version(3))

@@ -267,6 +267,9 @@ class Home:
             if reserve is not None:
                 self._warm(model, reserve)
             self.fleet.reserve(model, reserve)
+        else:
+            # A declaration of before may have kept it.
+            self.fleet.keep_no_reserve(model)
 
     def _warm(self, model: ModelName, version: int) -> None:
         with self.views.reading(RegistryView) as registry:

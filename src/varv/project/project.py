@@ -47,6 +47,10 @@ class Project:
         require_one_of_each_name("feature view", views)
         for model in self.models:
             model.validate()
+        for view in views:
+            for model in self.models:
+                if model.serving is not None and model.requests is view.source:
+                    model.serving.require_kept(model.name, view.name, (*view.entity, *view.columns))
         for replay in self.replays:
             replay.validate()
 

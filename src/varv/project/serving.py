@@ -301,6 +301,20 @@ class Serving:
             _require_fitting(one, types[one.column])
         self._log.require_free(model, requests, needed)
 
+    def require_kept(self, model: str, view: str, columns: Sequence[str]) -> None:
+        """Check that columns which a view reads of a model's stored requests are kept as they came.
+
+        Raises
+        ------
+        InvalidDeclaration
+            If one is not.
+        """
+        log = self._log.policy
+        for name in columns:
+            if name in (*log.redact, *log.pseudonymise):
+                problem = f"does not keep {name!r}, which feature view {view!r} reads"
+                raise InvalidDeclaration("model", model, problem, hint="keep it, or leave it out of the view")
+
     def policy_for(self, model: str, task: Task) -> ServingPolicy:
         """Return the policy of a model as ledgers keep it."""
         steps = [

@@ -29,6 +29,10 @@ class Reserves:
         """Keep that of a model from now on."""
         self._held[model] = version
 
+    def drop(self, model: ModelName) -> Version | None:
+        """Keep that of a model no more, and return which it was."""
+        return self._held.pop(model, None)
+
     def of(self, model: ModelName) -> Version | None:
         """Return the version that a model has in reserve."""
         return self._held.get(model)
@@ -137,6 +141,13 @@ class DataPlanes:
         self._reserves.keep(model, version)
         self.plane(model).reserve(version)
 
+    def keep_no_reserve(self, model: ModelName) -> None:
+        """Keep the champion before of a model no more."""
+        held, plane = self._reserves.drop(model), self.plane(model)
+        plane.reserve(None)
+        if held is not None and (plane.table is None or held not in plane.table.versions):
+            plane.unload(held)
+
 
 class LocalFleet:
     """The fleet of a home that answers requests in its own process.
@@ -174,6 +185,10 @@ class LocalFleet:
     def reserve(self, model: ModelName, version: Version | None) -> None:
         """Keep the champion before of a model from now on."""
         self._planes.reserve(model, version)
+
+    def keep_no_reserve(self, model: ModelName) -> None:
+        """Keep the champion before of a model no more."""
+        self._planes.keep_no_reserve(model)
 
     def restore(self) -> None:
         """Observe all that is stored."""

@@ -38,6 +38,10 @@ class Fleet(Protocol):
         """
         ...
 
+    def keep_no_reserve(self, model: ModelName) -> None:
+        """Keep the champion before of a model no more; let it go if it is kept for nothing else."""
+        ...
+
     def restore(self) -> None:
         """Let features be brought up to what the ledger holds; from then on `rows_known` keeps them there."""
         ...

@@ -173,6 +173,14 @@ class Workers:
         self._reserves.keep(model, version)
         self._ask(Reserve(model, version))
 
+    def keep_no_reserve(self, model: ModelName) -> None:
+        """Keep the champion before of a model no more."""
+        held, table = self._reserves.drop(model), self._tables.get(model)
+        if held is not None:
+            self._ask(Reserve(model, None))
+            if table is None or held not in table.versions:
+                self.unload(model, held)
+
     def restore(self) -> None:
         """Let every worker read what the ledger holds; from then on `rows_known` keeps them up to date."""
         with self._lock:
@@ -434,6 +442,10 @@ class RenewedWorkers:
     def reserve(self, model: ModelName, version: Version | None) -> None:
         """Keep the champion before of a model from now on."""
         self._workers.reserve(model, version)
+
+    def keep_no_reserve(self, model: ModelName) -> None:
+        """Keep the champion before of a model no more."""
+        self._workers.keep_no_reserve(model)
 
     def restore(self) -> None:
         """Let new workers take over."""

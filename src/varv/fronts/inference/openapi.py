@@ -35,44 +35,14 @@ def document(inference: Inference) -> Described:
     name, version = _parameter("model", {"enum": names} if names else {}), _parameter("version", {})
     paths: Described = {}
     for one in inference.models.values():
-        paths[f"/models/{one.model}/predict"] = {"post": _predict(one)}
-        if generate.text_column(one) is not None:
-            for stream, act in enumerate(("generate", "generate_stream")):
-                paths[f"/v2/models/{one.model}/{act}"] = {"post": _generate(one, act, stream=bool(stream))}
-        paths[f"/models/{one.model}/explain"] = {"post": _explain(one), "parameters": [_VERSION]}
-    paths |= {
-        "/v2": {"get": _told("server", "What this server is.")},
-        "/v2/health/live": {"get": _told("live", "Whether the process lives.")},
-        "/v2/health/ready": {"get": _told("ready", "Whether every model would answer now.", {503})},
-        "/v2/models": {"get": _told("models", "The models.")},
-        "/v2/models/{model}": {
-            "get": _told("model", "What a request to a model brings.", {404}),
-            "parameters": [name],
-        },
-        "/v2/models/{model}/ready": {
-            "get": _told("modelReady", "Whether a model would answer now.", {404, 503}),
-            "parameters": [name],
-        },
-        "/v2/models/{model}/config": {
-            "get": _told("config", "A model's configuration in Triton's terms.", {404}),
-            "parameters": [name],
-        },
-        "/v2/models/{model}/stats": {
-            "get": _told("stats", "How often and how long a model answered.", {404}),
-            "parameters": [name],
-        },
-        "/v2/models/{model}/versions/{version}": {
-            "get": _told("modelVersion", "As of the model, if the version is in force.", {404}),
+        paths |= _own_paths(one)
+    paths |= _read_paths(name, version) | {
+        "/v2/models/{model}/infer": {"post": _infer(infer, answer), "parameters": [name]},
+        "/v2/models/{model}/versions/{version}/infer": {
+            "post": {**_infer(infer, answer), "operationId": "inferVersion"},
             "parameters": [name, version],
         },
-        "/v2/models/{model}/infer": {
-            "post": _infer(infer, answer),
-            "parameters": [name],
-        },
-        "/invocations/{model}": {
-            "post": _invocations(invocation),
-            "parameters": [name],
-        },
+        "/invocations/{model}": {"post": _invocations(invocation), "parameters": [name]},
         "/v1/models/{model}:explain": {
             "post": _asked("explain", "Contributions, in KServe's first protocol.", predict, None),
             "parameters": [name, _VERSION],
@@ -91,6 +61,45 @@ def document(inference: Inference) -> Described:
         "components": {"schemas": components, "securitySchemes": token},
         # Whoever reads this knows whether one is needed.
         "security": [{}, {"token": []}],
+    }
+
+
+def _own_paths(answering: Answering) -> Described:
+    """Return what one model may be asked in its own form."""
+    model = answering.model
+    found: Described = {f"/models/{model}/predict": {"post": _predict(answering)}}
+    if generate.text_column(answering) is not None:
+        for stream, act in enumerate(("generate", "generate_stream")):
+            found[f"/v2/models/{model}/{act}"] = {"post": _generate(answering, act, stream=bool(stream))}
+    found[f"/models/{model}/explain"] = {"post": _explain(answering), "parameters": [_VERSION]}
+    return found
+
+
+def _read_paths(name: Described, version: Described) -> Described:
+    """Return what may be read of the server and its models.
+
+    Parameters
+    ----------
+    name, version
+        The parameters of a path.
+    """
+    server = {
+        "/v2": _told("server", "What this server is."),
+        "/v2/health/live": _told("live", "Whether the process lives."),
+        "/v2/health/ready": _told("ready", "Whether every model would answer now.", {503}),
+        "/v2/models": _told("models", "The models."),
+    }
+    model = {
+        "": _told("model", "What a request to a model brings.", {404}),
+        "/ready": _told("modelReady", "Whether a model would answer now.", {404, 503}),
+        "/config": _told("config", "A model's configuration in Triton's terms.", {404}),
+        "/stats": _told("stats", "How often and how long a model answered.", {404}),
+    }
+    of_version = _told("modelVersion", "As of the model, if the version is in force.", {404})
+    return {
+        **{path: {"get": told} for path, told in server.items()},
+        **{f"/v2/models/{{model}}{end}": {"get": told, "parameters": [name]} for end, told in model.items()},
+        "/v2/models/{model}/versions/{version}": {"get": of_version, "parameters": [name, version]},
     }
 
 

@@ -185,12 +185,13 @@ def test_only_so_many_watch_the_health(served, monkeypatch):
         calls.cancel()
 
 
-def test_calls_of_one_moment_are_scored_together_once_there_are_enough(served):
+def test_calls_of_one_moment_are_scored_together_once_there_are_enough(served, monkeypatch):
+    # A moment that holds however busy the machine is.
+    monkeypatch.setattr("varv.fronts.inference.rpc.gathering.WAIT_S", 0.05)
     stub, _, inference = served(Door())
     for _ in range(40):
         calls = [stub.ModelInfer.future(request()) for _ in range(50)]
         assert all(call.result().model_name == "binary" for call in calls)
     told = inference.statistics[BINARY].described()
     assert told["inference_count"] == 2000
-    # How many meet depends on how busy the machine is; that some do, on nothing but us.
-    assert told["execution_count"] < 2000
+    assert told["execution_count"] < 1500
