@@ -57,6 +57,7 @@ def test_it_is_applied_marked_counted_and_decided(served_project, tmp_path):
         assert row["champion_score"] is not None
         status = varv(home, "status", "late-parcel")
         assert "1 held back" in status
+        assert "1 held back" in server.control.get("/models/late-parcel").text
         assert "was not sure enough" in varv(home, "why", "late-parcel", "held")
         metrics = server.control.get("/metrics").text
         assert 'arm="abstained"' in metrics

@@ -26,6 +26,7 @@ from varv.monitoring import FeatureDrift, PerformanceMeasured
 from varv.monitoring.summary import Shown, shown
 from varv.rollout.views import RolloutRecord
 from varv.serving import RoutingShare
+from varv.serving.model import otherwise_in_words
 
 LAST_EVENTS = 12
 LAST_CHANGES = 5
@@ -293,7 +294,9 @@ def _serving(now: Reading, model: str, path: str) -> Stage:
     table = now.routing.tables.get(model)
     n_requests = sum(n for version, n in now.routing.n_requests.get(model, {}).items() if version != "0")
     status = Status("off", "Not serving") if table is None else Status("good", f"v{table.champion} serving")
-    return Stage("Serving", status, f"{count(n_requests)} answered", path)
+    otherwise = otherwise_in_words(now.routing.n_otherwise.get(model, {}))
+    told = ", ".join(f"{count(n)} {how}" for how, n in otherwise)
+    return Stage("Serving", status, f"{count(n_requests)} answered{', of them ' if told else ''}{told}", path)
 
 
 def _monitoring(now: Reading, name: ModelName) -> Stage:
