@@ -30,7 +30,7 @@ from varv.adapters.apart import Apart
 from varv.adapters.processes import Processes
 from varv.adapters.runtimes import installed_runtimes
 from varv.app.clients import changed_clients, load_clients
-from varv.app.compose import MOST_HELD, open_home, open_ledger, open_views
+from varv.app.compose import MOST_HELD, open_home, open_ledger, open_tracking, open_views
 from varv.app.desk import Desk
 from varv.app.fitting import ProcessFits
 from varv.app.replaying import report_of
@@ -42,6 +42,7 @@ from varv.app.server.present import Present
 from varv.app.server.server_file import announce, withdraw
 from varv.app.server.telemetry import OwnerTelemetry, format_of, telemetry_of
 from varv.app.server.tls import Certificates, expires_at_s, tls_files_of
+from varv.app.server.tracking import mlflow_api
 from varv.app.server.wire import Access, Models
 from varv.app.settings import FILE, Settings, variables
 from varv.app.traffic import Traffic, TrafficReport
@@ -79,6 +80,8 @@ RUNNERS = 3
 """Threads that run commands: one may train and one may measure while the third still routes."""
 IDLE_S = 0.5
 """How long a thread with nothing to do waits before it looks again."""
+SEALS_EVERY_S = 5.0
+"""How often runs are looked for whose metrics wait to be sealed."""
 STOP_S = 20.0
 _LOG = logging.getLogger(__name__)
 
@@ -158,6 +161,7 @@ class _Server:
             self._ledger.close()
             raise
         self._views = open_views(self._ledger, settings.home)
+        self._tracking = open_tracking(settings.home, self._ledger, self._system, faults=self._faults)
         self._desk = Desk(settings.home, self._ledger, self._views, self._system, None, running=True)
         self._desk.state = self._state
         self._live: Live | None = None
@@ -211,6 +215,7 @@ class _Server:
             ),
         )
         self._telemetry.start()
+        self._thread("sealer", self._seal)
         self._thread("driver", self._drive)
         while not self._told_to_stop():
             if self._workers.failed.is_set():
@@ -270,6 +275,7 @@ class _Server:
                 why=str(error),
                 next="the next start takes them in",
             )
+        self._tracking.recorder.close()
         self._ledger.close()
         withdraw(self._settings)
         log(_LOG, logging.INFO, "server.stopped")
@@ -321,6 +327,11 @@ class _Server:
         self._threads.append(thread)
         thread.start()
         return thread
+
+    def _seal(self) -> None:
+        while not self.stop.wait(SEALS_EVERY_S):
+            with suppress(StorageFull, Unavailable):
+                self._tracking.seal_due()
 
     def _drive(self) -> None:
         """Bring the home to the present, then start what keeps it there."""
@@ -514,8 +525,9 @@ class _Server:
     def _application(self) -> Gateway:
         settings = self._settings
         routes = create_api(build_verbs(self._desk), self._health, token=settings.token)
-        app = Starlette(routes=[*routes, metrics_route(self._measures), Mount("/", self._console_pages())])
-        return Gateway(app, allowed_hosts(settings.host, settings.allowed_hosts))
+        pages = Mount("/", self._console_pages())
+        app = Starlette(routes=[*routes, metrics_route(self._measures), pages])
+        return Gateway(mlflow_api(app, self._tracking), allowed_hosts(settings.host, settings.allowed_hosts))
 
     def _console_pages(self) -> Starlette:
         columns = FolderColumns(self._settings.home / "columns")

@@ -1,0 +1,339 @@
+"""Runs with their metrics, parameters, tags, inputs and outputs, as the protocol has them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from varv.fronts.mlflow.experiments import Tag, given
+from varv.fronts.mlflow.routes import Route, Written, empty, number, pairs
+from varv.kernel.errors import InvalidInput
+from varv.runs import reading
+from varv.runs.model import STATUSES, DatasetInput, InputTag, ModelInput, ModelOutput, Status
+from varv.runs.rules import LONGEST_PARAM, LONGEST_TAG, merged
+from varv.runs.service import Point, Tracking
+
+
+class Create(msgspec.Struct):
+    """Begins a run."""
+
+    experiment_id: str = "0"
+    user_id: str = ""
+    run_name: str = ""
+    start_time: int | None = None
+    tags: list[Tag] = []
+
+
+class ByRun(msgspec.Struct):
+    """Names a run."""
+
+    run_id: str = ""
+    run_uuid: str = ""
+
+    @property
+    def run(self) -> str:
+        """The id, under whichever name it came."""
+        return self.run_id or self.run_uuid
+
+
+class Update(ByRun):
+    """Says what is new of a run."""
+
+    status: str | None = None
+    end_time: int | None = None
+    run_name: str = ""
+
+
+class LogMetric(ByRun):
+    """Logs one value of a metric."""
+
+    key: str = ""
+    value: float | str | None = None
+    timestamp: int | None = None
+    step: int = 0
+    model_id: str = ""
+    dataset_name: str = ""
+    dataset_digest: str = ""
+
+
+class LogParam(ByRun):
+    """Logs a parameter."""
+
+    key: str = ""
+    value: str = ""
+
+
+class SetTag(ByRun):
+    """Sets a tag."""
+
+    key: str = ""
+    value: str = ""
+
+
+class DeleteTag(ByRun):
+    """Takes a tag from a run."""
+
+    key: str = ""
+
+
+class Metric(msgspec.Struct):
+    """A value of a metric in a batch."""
+
+    key: str = ""
+    value: float | str | None = None
+    timestamp: int | None = None
+    step: int = 0
+    model_id: str = ""
+    dataset_name: str = ""
+    dataset_digest: str = ""
+
+
+class LogBatch(ByRun):
+    """Logs several things together."""
+
+    metrics: list[Metric] = []
+    params: list[Tag] = []
+    tags: list[Tag] = []
+
+
+class Dataset(msgspec.Struct):
+    """A dataset that a run has read."""
+
+    name: str = ""
+    digest: str = ""
+    source_type: str = ""
+    source: str = ""
+    schema: str = ""
+    profile: str = ""
+
+
+class DatasetUse(msgspec.Struct):
+    """A dataset, and how it was used."""
+
+    dataset: Dataset = msgspec.field(default_factory=Dataset)
+    tags: list[Tag] = []
+
+
+class ModelUse(msgspec.Struct):
+    """A logged model that a run has read or made."""
+
+    model_id: str = ""
+    step: int = 0
+
+
+class LogInputs(ByRun):
+    """Says what a run has read."""
+
+    datasets: list[DatasetUse] = []
+    models: list[ModelUse] = []
+
+
+class LogOutputs(ByRun):
+    """Says what a run has made."""
+
+    models: list[ModelUse] = []
+
+
+def info(one: reading.Run) -> dict[str, Any]:
+    """Return what the protocol says of a run beside what was logged."""
+    told: dict[str, Any] = {
+        "run_uuid": one.id,
+        "experiment_id": one.experiment,
+        "run_name": one.name,
+        "user_id": one.user,
+        "status": one.status,
+        "start_time": one.started_ms,
+    }
+    if one.ended_ms is not None:
+        told["end_time"] = one.ended_ms
+    stage = "deleted" if one.deleted else "active"
+    return {**told, "artifact_uri": one.artifacts, "lifecycle_stage": stage, "run_id": one.id}
+
+
+def document(one: reading.Run) -> dict[str, Any]:
+    """Return a run as the protocol has it."""
+    data: dict[str, Any] = {}
+    if one.metrics:
+        data["metrics"] = [metric(known) for known in one.metrics]
+    if one.params:
+        data["params"] = pairs(one.params)
+    if one.tags:
+        data["tags"] = pairs(one.tags)
+    return {"info": info(one), "data": data, "inputs": _inputs(one), "outputs": _outputs(one)}
+
+
+def metric(one: reading.Metric) -> dict[str, Any]:
+    """Return the last value of a metric as the protocol has it."""
+    told: dict[str, Any] = {
+        "key": one.name,
+        "value": number(one.glance.value),
+        "timestamp": one.glance.at_ms,
+        "step": one.glance.step,
+    }
+    return told | linked(one.model, one.dataset, one.digest)
+
+
+def linked(model: str, dataset: str, digest: str) -> dict[str, str]:
+    """Return what a value is of, where it is of something."""
+    told = {"model_id": model, "dataset_name": dataset, "dataset_digest": digest}
+    return {name: value for name, value in told.items() if value}
+
+
+def _inputs(one: reading.Run) -> dict[str, Any]:
+    told: dict[str, Any] = {}
+    if one.datasets:
+        told["dataset_inputs"] = [_dataset(known) for known in one.datasets]
+    if one.models:
+        told["model_inputs"] = [{"model_id": known.model_id} for known in one.models]
+    return told
+
+
+def _dataset(one: DatasetInput) -> dict[str, Any]:
+    dataset = {"name": one.name, "digest": one.digest, "source_type": one.source_type, "source": one.source}
+    more = {name: value for name, value in (("schema", one.schema), ("profile", one.profile)) if value}
+    tags = [{"key": tag.key, "value": tag.value} for tag in one.tags]
+    return ({"tags": tags} if tags else {}) | {"dataset": dataset | more}
+
+
+def _outputs(one: reading.Run) -> dict[str, Any]:
+    if not one.outputs:
+        return {}
+    return {"model_outputs": [{"model_id": known.model_id, "step": known.step} for known in one.outputs]}
+
+
+def _create(tracking: Tracking, asked: Create) -> Written:
+    write = tracking.create_run(
+        asked.experiment_id or "0",
+        name=asked.run_name,
+        user=asked.user_id,
+        started_ms=asked.start_time,
+        tags=_tags(asked.tags),
+    )
+    return Written(write, lambda db, made: {"run": document(reading.run(db, made))})
+
+
+def _get(tracking: Tracking, asked: ByRun) -> dict[str, Any]:
+    _require_run(asked)
+    with tracking.recorder.reading() as db:
+        return {"run": document(reading.run(db, asked.run))}
+
+
+def _update(tracking: Tracking, asked: Update) -> Written:
+    _require_run(asked)
+    write = tracking.update_run(
+        asked.run, status=_status(asked.status), ended_ms=asked.end_time, name=asked.run_name
+    )
+    return Written(write, lambda db, done: {"run_info": info(reading.run(db, asked.run))})
+
+
+def _status(status: str | None) -> Status | None:
+    if status is None:
+        return None
+    for number_, known in enumerate(STATUSES, 1):
+        if status in (known, str(number_)):
+            return known
+    hint = f"say one of {', '.join(STATUSES)}"
+    raise InvalidInput("run status", status[:40], "is not known", hint=hint)
+
+
+def _delete(tracking: Tracking, asked: ByRun) -> Written:
+    _require_run(asked)
+    return Written(tracking.move_run(asked.run, deleted=True), empty)
+
+
+def _restore(tracking: Tracking, asked: ByRun) -> Written:
+    _require_run(asked)
+    return Written(tracking.move_run(asked.run, deleted=False), empty)
+
+
+def _log_metric(tracking: Tracking, asked: LogMetric) -> Written:
+    _require_run(asked)
+    given(asked, "key", "timestamp")
+    return Written(tracking.log(asked.run, points=[_point(asked)]), empty)
+
+
+def _log_parameter(tracking: Tracking, asked: LogParam) -> Written:
+    _require_run(asked)
+    given(asked, "key")
+    return Written(tracking.log(asked.run, params={asked.key: asked.value[:LONGEST_PARAM]}), empty)
+
+
+def _set_tag(tracking: Tracking, asked: SetTag) -> Written:
+    _require_run(asked)
+    given(asked, "key")
+    return Written(tracking.log(asked.run, tags={asked.key: asked.value[:LONGEST_TAG]}), empty)
+
+
+def _delete_tag(tracking: Tracking, asked: DeleteTag) -> Written:
+    _require_run(asked)
+    given(asked, "key")
+    return Written(tracking.untag_run(asked.run, asked.key), empty)
+
+
+def _log_batch(tracking: Tracking, asked: LogBatch) -> Written:
+    _require_run(asked)
+    params = merged("param", ((param.key, param.value[:LONGEST_PARAM]) for param in asked.params))
+    points = [_point(one) for one in asked.metrics]
+    return Written(tracking.log(asked.run, points=points, params=params, tags=_tags(asked.tags)), empty)
+
+
+def _log_inputs(tracking: Tracking, asked: LogInputs) -> Written:
+    _require_run(asked)
+    datasets = [
+        DatasetInput(
+            name=one.dataset.name,
+            digest=one.dataset.digest,
+            source_type=one.dataset.source_type,
+            source=one.dataset.source,
+            schema=one.dataset.schema,
+            profile=one.dataset.profile,
+            tags=tuple(InputTag(tag.key, tag.value) for tag in one.tags),
+        )
+        for one in asked.datasets
+    ]
+    models = [ModelInput(one.model_id) for one in asked.models]
+    return Written(tracking.link(asked.run, datasets=datasets, models=models), empty)
+
+
+def _log_outputs(tracking: Tracking, asked: LogOutputs) -> Written:
+    _require_run(asked)
+    outputs = [ModelOutput(one.model_id, one.step) for one in asked.models]
+    return Written(tracking.link(asked.run, outputs=outputs), empty)
+
+
+def _tags(tags: list[Tag]) -> dict[str, str]:
+    # The last one of a name holds.
+    return {tag.key: tag.value[:LONGEST_TAG] for tag in tags}
+
+
+def _point(one: LogMetric | Metric) -> Point:
+    given(one, "key", "value", "timestamp")
+    try:
+        value = float(one.value or 0)
+    except ValueError:
+        raise InvalidInput("metric", one.key[:80], "has a value that is no number", value=one.value) from None
+    return Point(
+        one.key, value, one.timestamp or 0, one.step, one.model_id, one.dataset_name, one.dataset_digest
+    )
+
+
+def _require_run(asked: ByRun) -> None:
+    if not asked.run:
+        raise InvalidInput("request", "", "Missing value for required parameter 'run_id'", hint="send it")
+
+
+routes = (
+    Route("POST", "runs/create", Create, _create),
+    Route("GET", "runs/get", ByRun, _get),
+    Route("POST", "runs/update", Update, _update),
+    Route("POST", "runs/delete", ByRun, _delete),
+    Route("POST", "runs/restore", ByRun, _restore),
+    Route("POST", "runs/log-metric", LogMetric, _log_metric),
+    Route("POST", "runs/log-parameter", LogParam, _log_parameter),
+    Route("POST", "runs/set-tag", SetTag, _set_tag),
+    Route("POST", "runs/delete-tag", DeleteTag, _delete_tag),
+    Route("POST", "runs/log-batch", LogBatch, _log_batch),
+    Route("POST", "runs/log-inputs", LogInputs, _log_inputs),
+    Route("POST", "runs/outputs", LogOutputs, _log_outputs),
+)
