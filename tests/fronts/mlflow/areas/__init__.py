@@ -1,0 +1,15 @@
+"""All areas, in the order in which a newcomer would read them."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+NAMES = (
+    "experiments",
+    "runs",
+    "metrics",
+    "params_tags",
+    "batches",
+    "search_runs",
+)
+AREAS = tuple(import_module(f"{__name__}.{name}").AREA for name in NAMES)
