@@ -74,7 +74,7 @@ class Writing:
         self.db = db
         """To read from; it shows what earlier work of the same group has written."""
         self.now = now
-        self.steps: list[Append | Callable[[sqlite3.Connection], None]] = []
+        self.steps: list[Append | Callable[[sqlite3.Connection], object]] = []
         self.then: list[Callable[[], None]] = []
         """What is done once all is durable."""
 
@@ -82,7 +82,7 @@ class Writing:
         """Put an event into the ledger, and fold it into the tables."""
         self.steps.append(Append(stream, event))
 
-    def store(self, write: Callable[[sqlite3.Connection], None]) -> None:
+    def store(self, write: Callable[[sqlite3.Connection], object]) -> None:
         """Write rows that are in no entry; the work must have been submitted as one that stores."""
         self.steps.append(write)
 

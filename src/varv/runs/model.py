@@ -189,6 +189,23 @@ class PointsSealed(Event, frozen=True, kw_only=True):
         return f"{count(self.n)} points sealed"
 
 
+@event("runs.artifacts_sealed")
+class ArtifactsSealed(Event, frozen=True, kw_only=True):
+    """The artifacts of a run are these now: ``n`` files of ``size`` bytes together.
+
+    ``root`` is the digest of all paths with the digests and sizes of what is under them.
+    """
+
+    owner: str
+    n: int
+    size: int
+    root: Digest
+
+    def line(self) -> str:
+        """Return one line on what this event states."""
+        return f"{count(self.n)} artifacts of {count(self.size)} bytes sealed"
+
+
 def run_stream(run: str) -> str:
     """Return the stream of a run."""
     return f"run/{run}"

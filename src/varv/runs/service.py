@@ -11,6 +11,7 @@ from typing import NamedTuple
 from varv.kernel.blobs import Blobs
 from varv.kernel.errors import AlreadyExists, FailedPrecondition, InvalidInput, NotFound
 from varv.kernel.recorder import Recorder, Write, Writing
+from varv.runs import artifacts
 from varv.runs.model import (
     ENDED,
     RUN_NAME,
@@ -81,7 +82,7 @@ class Tracking:
         self.recorder = recorder
         self.series = series
         self._tables = tables
-        self._blobs = blobs
+        self.blobs = blobs
 
     # Experiments
 
@@ -222,7 +223,11 @@ class Tracking:
             writing.record(
                 run_stream(run), RunUpdated(run=RunId(run), status=status, ended_ms=ended_ms, name=name)
             )
-            if status in ENDED and row.no in self.series.unsealed(writing.db):
+            if status not in ENDED:
+                return
+            if (event := artifacts.sealed(writing.db, f"runs/{run}")) is not None:
+                writing.record(run_stream(run), event)
+            if row.no in self.series.unsealed(writing.db):
                 writing.then.append(lambda: self._seal([row.no]))
 
         return Write(work)
@@ -367,7 +372,7 @@ class Tracking:
         # Most are short, and a text of that many characters is at least that long in bytes.
         if len(value) <= LONGEST_SHORT // 4 or len(value.encode()) <= LONGEST_SHORT:
             return value
-        return LongText(self._blobs.put(value.encode()))
+        return LongText(self.blobs.put(value.encode()))
 
     def _run(self, db: sqlite3.Connection, run: str) -> RunRow:
         require_run_id(run)

@@ -14,6 +14,7 @@ from varv.kernel.codec import Event
 from varv.runs.model import (
     RUN_NAME,
     STATUSES,
+    ArtifactsSealed,
     ExperimentChanged,
     ExperimentCreated,
     ExperimentMoved,
@@ -94,6 +95,7 @@ class RunTables:
         RunMoved,
         RunLinked,
         PointsSealed,
+        ArtifactsSealed,
     )
 
     def __init__(self, blobs: Blobs) -> None:

@@ -41,8 +41,8 @@ class MlflowApi:
     ----------
     app
         Answers everything else.
-    recorder
-        Writes, and gives connections to read from.
+    door
+        Has work done by the recorder.
     areas
         What answers the routes of an area, and the routes.
     raw
@@ -54,14 +54,13 @@ class MlflowApi:
     def __init__(
         self,
         app: ASGIApp,
-        recorder: Recorder,
+        door: Door,
         areas: Iterable[tuple[object, Iterable[Route[Any]]]],
         raw: Mapping[str, Raw] | None = None,
         allowed: Callable[[Mapping[bytes, bytes], str, str], None] = lambda headers, method, path: None,
     ) -> None:
         self._app = app
-        self._door = Door(recorder)
-        self._recorder = recorder
+        self._door = door
         self._raw = dict(raw or {})
         self._allowed = allowed
         self._exact: dict[tuple[str, str], tuple[object, Route[Any]]] = {}
@@ -132,7 +131,7 @@ class MlflowApi:
         answered = route.answer(desk, asked)
         if isinstance(answered, Written):
             result = await self._door.do(answered.write)
-            with self._recorder.reading() as db:
+            with self._door.recorder.reading() as db:
                 return _encode(answered.answer(db, result))
         return _encode(answered)
 
@@ -146,14 +145,14 @@ class Door:
     """
 
     def __init__(self, recorder: Recorder) -> None:
-        self._recorder = recorder
+        self.recorder = recorder
         self._finished: deque[tuple[asyncio.Future[Any], Job[Any]]] = deque()
 
     async def do(self, write: Write[Any]) -> Any:
         """Return the result of a piece of work once it is durable, or raise its error."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Any] = loop.create_future()
-        self._recorder.submit(write, functools.partial(self._done, loop, future))
+        self.recorder.submit(write, functools.partial(self._done, loop, future))
         return await future
 
     def _done(self, loop: asyncio.AbstractEventLoop, future: asyncio.Future[Any], job: Job[Any]) -> None:
