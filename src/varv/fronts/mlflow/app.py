@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import json
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -202,11 +203,20 @@ def _from_body(body: bytes, route: Route[Any], named: Mapping[str, str]) -> Any:
         asked = msgspec.json.decode(body or b"{}")
     except msgspec.ValidationError as error:
         raise InvalidInput("request", route.path, "is not valid", why=str(error)) from None
-    except (msgspec.DecodeError, RecursionError) as error:
-        raise NotUnderstood("request", route.path, "is not JSON", why=str(error)) from None
+    except msgspec.DecodeError:
+        asked = _lenient(body, route.path)
     if not isinstance(asked, dict):
         raise InvalidInput("request", route.path, "is not a JSON object")
     return _converted({**asked, **{name: unquote(value) for name, value in named.items()}}, route)
+
+
+def _lenient(body: bytes, path: str) -> Any:
+    """Return what JSON of Python says: its NaN and Infinity are no JSON, and clients send them."""
+    try:
+        # As texts, which the fields that are numbers take: no number of JSON is one of them.
+        return json.loads(body, parse_constant=str)
+    except (ValueError, RecursionError) as error:
+        raise NotUnderstood("request", path, "is not JSON", why=str(error)[:200]) from None
 
 
 def _converted(asked: dict[str, Any], route: Route[Any]) -> Any:
