@@ -98,7 +98,7 @@ def _create(tracking: Tracking, asked: Create) -> Written:
 
 
 def _require_here(location: str) -> None:
-    """Raise `InvalidInput` unless artifacts are to be kept by this server, which keeps them under plain names."""
+    """Raise `InvalidInput` unless this server is to keep the artifacts, which it does under plain names."""
     if not location:
         return
     hint = "leave it out: artifacts are kept by this server"

@@ -274,7 +274,7 @@ def _delete_tag(tracking: Tracking, asked: DeleteTag) -> Written:
 
 
 def _log_batch(tracking: Tracking, asked: LogBatch) -> Written:
-    _require_run(asked)
+    given(asked, "run_id")
     params = unique_params((param.key, param.text[:LONGEST_PARAM]) for param in asked.params)
     points = [_point(one) for one in asked.metrics]
     return Written(tracking.log(asked.run, points=points, params=params, tags=_tags(asked.tags)), empty)
