@@ -273,7 +273,9 @@ class Tracking:
             row = self._active(writing.db, run)
             require_batch(len(points), len(given), len(told))
             for point in points:
-                require_key("metric", point.name)
+                # A name that has a number was looked at when it was given one.
+                if not self._tables.knows(row.experiment, METRIC, point.name):
+                    require_key("metric", point.name)
                 require_long("timestamp", point.at_ms, least=0)
                 require_long("step", point.step)
             for param in given:

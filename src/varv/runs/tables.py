@@ -147,6 +147,10 @@ class RunTables:
         self._keys[asked] = row[0]
         return row[0]
 
+    def knows(self, experiment: int, kind: int, name: str) -> bool:
+        """Return whether a name is remembered to have a number."""
+        return (experiment, kind, name) in self._keys
+
     def _remember(self, run: str, row: RunRow) -> RunRow:
         if len(self._runs) >= MOST_REMEMBERED:
             self._runs.clear()
