@@ -28,7 +28,8 @@ def test_a_param_keeps_its_value(home):
         home.log(run, ("loss", 1.0, 1), params={"width": "2", "depth": "4"}, tags={"a": "b"})
     found = home.run(run)
     assert found.params == {"depth": "3"}
-    assert not found.metrics and "a" not in found.tags
+    assert not found.metrics
+    assert "a" not in found.tags
 
 
 def test_a_long_text_is_in_a_blob_and_not_in_the_ledger(home):
