@@ -124,7 +124,6 @@ def raw(method: str, path: str, content: str | bytes, content_type: str | None =
 # Rules of varv's own, each of which several areas hold it to.
 SPOILT = "a field that cannot be read is refused; MLflow drops it in silence, and what comes after it"
 ATOMIC = "a batch is all or nothing"
-PERMANENT = "what will never work is no failure of the server, or clients repeat it for minutes"
 NO_SQL = "an error does not show the statements of a database"
 NO_PATH = "an artifact is found below its run; a client chooses no path and no address"
 NO_JSON = "a body that is no JSON object is refused"
