@@ -84,7 +84,7 @@ def _mark(newest: Said, version: str, said: Said) -> None:
 
 
 def _seen(answer: dict[str, Any]) -> dict[str, Any]:
-    body = answer["body"]
+    body = answer.get("body")
     refused = answer["status"] >= 400 and isinstance(body, dict)
     return answer | ({"body": body["error_code"]} if refused else {})
 

@@ -1,6 +1,6 @@
 """Files of runs: put, listed, read with safe headers, deleted, and never found anywhere else."""
 
-from tests.fronts.mlflow.steps import MUST, NO_PATH, STARTED, Area, Step, get, post, scene
+from tests.fronts.mlflow.steps import MUST, NO_PATH, STARTED, Area, Step, get, given, post, scene
 
 STORE = "/api/2.0/mlflow-artifacts/artifacts/"
 ROOT = STORE + "{e}/{run}/artifacts/"
@@ -31,7 +31,7 @@ def listed(path: str | None = None, **more: object) -> Step:
     return get("artifacts/list", {"run_id": "{run}", **({} if path is None else {"path": path}), **more})
 
 
-FILES = (
+FILES = given(
     *STARTED,
     put("a.txt"),
     put("models/best/MLmodel", "flavors: {}"),

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tests.fronts.mlflow.steps import EXPERIMENT, MUST, RUN, Area, Step, get, post, scene
+from tests.fronts.mlflow.steps import EXPERIMENT, MUST, RUN, Area, Step, get, given, post, scene
 
 
 def points(key: str, *given: tuple[int, int, Any], run: str = "{run}") -> Step:
@@ -18,7 +18,7 @@ def samples(key: str = "loss", runs: Any = "{run}", **more: Any) -> Step:
     return get("metrics/get-history-bulk-interval", run_ids=runs, metric_key=key, **more)
 
 
-TEN = (EXPERIMENT, RUN, points("loss", *((1000 + i, i, i / 4) for i in range(10))))
+TEN = given(EXPERIMENT, RUN, points("loss", *((1000 + i, i, i / 4) for i in range(10))))
 
 AREA = Area(
     "histories",

@@ -1,6 +1,6 @@
 """What deleting does to what it contains: reads go on, writes are refused, and all comes back."""
 
-from tests.fronts.mlflow.steps import STARTED, MUST, Area, get, post, scene
+from tests.fronts.mlflow.steps import MUST, STARTED, Area, get, post, scene
 
 METRIC = {"key": "loss", "value": 1.0, "timestamp": 1, "step": 0}
 DATASET = {"tags": [], "dataset": {"name": "n", "digest": "d", "source_type": "local", "source": "s"}}

@@ -2,7 +2,19 @@
 
 from typing import Any
 
-from tests.fronts.mlflow.steps import MUST, SPOILT, STARTED, Area, Step, delete, get, patch, post, scene
+from tests.fronts.mlflow.steps import (
+    MUST,
+    SPOILT,
+    STARTED,
+    Area,
+    Step,
+    delete,
+    get,
+    given,
+    patch,
+    post,
+    scene,
+)
 
 
 def model(name: str = "model", kept: str = "model", **more: Any) -> Step:
@@ -28,7 +40,7 @@ DETAILS = (
     "tags",
 )
 READ = get("logged-models/{model}")
-MEASURED = (
+MEASURED = given(
     STARTED[0],
     STARTED[1],
     post(

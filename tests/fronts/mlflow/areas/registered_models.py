@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from tests.fronts.mlflow.steps import MUST, NO_SQL, Area, Step, delete, get, patch, post, scene
+from tests.fronts.mlflow.steps import MUST, NO_SQL, Area, Step, delete, get, given, patch, post, scene
 
 CREATE = post("registered-models/create", name="m-{u}")
 READ = get("registered-models/get", name="m-{u}")
-THREE = (
+THREE = given(
     post("registered-models/create", name="{u}-apple", tags=[{"key": "team", "value": "risk"}]),
     post("registered-models/create", name="{u}-Banana", tags=[{"key": "team", "value": "growth"}]),
     post("registered-models/create", name="{u}-cherry", description="red"),

@@ -2,12 +2,12 @@
 
 from typing import Any
 
-from tests.fronts.mlflow.steps import MUST, NO_JSON, SPOILT, Area, Step, get, post, raw, scene
+from tests.fronts.mlflow.steps import MUST, NO_JSON, SPOILT, Area, Step, get, given, post, raw, scene
 
 # That an experiment is found with all that it has is asked once.
 DETAILS = ("artifact_location", "creation_time", "last_update_time", "lifecycle_stage", "tags", "workspace")
 
-THREE = (
+THREE = given(
     post("experiments/create", name="{u}-apple", tags=[{"key": "team", "value": "risk"}]).keep(
         a="experiment_id"
     ),

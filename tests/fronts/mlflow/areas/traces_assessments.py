@@ -4,8 +4,7 @@ from typing import Any
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
-
-from tests.fronts.mlflow.steps import SHOULD, STARTED, Area, Step, delete, get, patch, post, scene
+from tests.fronts.mlflow.steps import SHOULD, STARTED, Area, Step, delete, get, given, patch, post, scene
 
 TRACES = "/api/3.0/mlflow/traces"
 TAGS = "/api/2.0/mlflow/traces/{trace}/tags"
@@ -50,8 +49,8 @@ DETAILS = (
     "trace_location",
     "trace_metadata",
 )
-BEGUN = (*STARTED, trace())
-THREE = (
+BEGUN = given(*STARTED, trace())
+THREE = given(
     *STARTED,
     trace("one", "2020-01-01T00:00:00Z"),
     trace(
@@ -101,7 +100,8 @@ AREA = Area(
     (
         scene(
             "a trace is started and read",
-            BEGUN,
+            STARTED,
+            trace(),
             get(TRACES + "/{trace}"),
             get(TRACES + "/get", trace_id="{trace}"),
             post(

@@ -2,7 +2,19 @@
 
 from typing import Any
 
-from tests.fronts.mlflow.steps import MUST, NO_PATH, STARTED, Area, Step, delete, get, patch, post, scene
+from tests.fronts.mlflow.steps import (
+    MUST,
+    NO_PATH,
+    STARTED,
+    Area,
+    Step,
+    delete,
+    get,
+    given,
+    patch,
+    post,
+    scene,
+)
 
 MODEL = post("registered-models/create", name="m-{u}")
 
@@ -40,8 +52,8 @@ DETAILS = (
     "tags",
     "user_id",
 )
-ONE = (*STARTED, MODEL, version())
-TWO = (*ONE, version())
+ONE = given(*STARTED, MODEL, version())
+TWO = given(*ONE, version())
 MODEL_READ = get("registered-models/get", name="m-{u}")
 
 AREA = Area(
@@ -50,7 +62,9 @@ AREA = Area(
     (
         scene(
             "versions are numbered from one",
-            ONE,
+            STARTED,
+            MODEL,
+            version(),
             version(description="second", tags=[{"key": "team", "value": "risk"}], run_link="https://ci/7"),
             read("1"),
             read(2),
