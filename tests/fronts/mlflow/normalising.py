@@ -6,6 +6,7 @@ stand in the same places. What a scene gave itself (a start time of 1000, a name
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 
@@ -31,6 +32,8 @@ MADE_UP = re.compile(r"[a-z]+-[a-z]+-\d{1,5}")
 RECENT_TIME = re.compile(r"20(2[5-9]|[3-9]\d)-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|\+00:00)?")
 # Milliseconds of this era; the times that scenes give lie before it.
 ERA_MS = (1_600_000_000_000, 4_000_000_000_000)
+# Lists that have no order, whatever is in them.
+SETS = {"aliases", "dataset_inputs", "dataset_summaries", "model_inputs", "model_outputs"}
 LONGEST_TEXT = 300
 SHORTEST_ID = 6
 
@@ -68,6 +71,12 @@ class Names:
         """Return the name of an id, whatever its length."""
         return self._of.get(value, value) if value else value
 
+    def message(self, text: str) -> str:
+        """Return a message of an error with what has a name replaced by it, short ids too."""
+        for value, name in self._experiments.items():
+            text = re.sub(rf"\b{re.escape(value)}\b", name, text)
+        return self.text(text)
+
     def text(self, text: str) -> str:
         """Return a text with what has a name replaced by it."""
         if text.startswith("mlflow-artifacts:"):
@@ -92,7 +101,7 @@ def normal(document: Any, names: Names, unread: tuple[str, ...] = (), key: str =
             return given
         case list():
             parts = [normal(part, names, unread) for part in document]
-            return sorted(parts, key=_place) if _unordered(key, parts) else parts
+            return sorted(parts, key=_place) if key in SETS or _pairs(parts) else parts
         case str() if key in TOKENS:
             return "<token>" if document else ""
         case str():
@@ -109,11 +118,12 @@ def _made_up(text: str) -> str:
     return "<made-up name>" if MADE_UP.fullmatch(text) else text
 
 
-def _unordered(key: str, parts: list[Any]) -> bool:
-    """Say whether a list is a set: pairs of distinct keys, or aliases."""
+def _pairs(parts: list[Any]) -> bool:
+    """Say whether a list is of pairs with distinct keys, or of one model's metrics of several datasets."""
     keys = [part.get("key") if isinstance(part, dict) else None for part in parts]
-    return key == "aliases" or (None not in keys and len(set(keys)) == len(keys))
+    of_models = [isinstance(part, dict) and "model_id" in part and "key" in part for part in parts]
+    return (None not in keys and len(set(keys)) == len(keys)) or (bool(parts) and all(of_models))
 
 
 def _place(part: Any) -> str:
-    return part if isinstance(part, str) else str(part.get("key", part.get("alias")))
+    return json.dumps(part, sort_keys=True)

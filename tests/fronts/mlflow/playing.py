@@ -11,9 +11,12 @@ from typing import Any
 import httpx
 
 from .normalising import Names, normal
-from .steps import API, Ours, Scene, Step
+from .steps import API, EVERYTHING, Ours, Scene, Step
 
 LONGEST_ERROR = 160
+# Instead of a status, where a server ends the connection.
+NO_ANSWER = 599
+VERSION = re.compile(r"3\.\d+\.\d+")
 LEAKS = ("[SQL:", "sqlite3.", "Traceback (most", "/site-packages/")
 
 
@@ -29,7 +32,8 @@ class Answer:
     def transcript(self, step: Step) -> dict[str, Any]:
         """The answer as a transcript holds it."""
         shown = {"headers": self.headers} if self.headers else {}
-        return {"step": step.line, "status": self.status, **shown, "body": self.body}
+        body = {} if EVERYTHING in step.unread and self.status < 400 else {"body": self.body}
+        return {"step": step.line, "status": self.status, **shown, **body}
 
 
 def play(scene: Scene, client: httpx.Client, unique: str) -> list[Answer]:
@@ -44,20 +48,28 @@ def _ask(step: Step, client: httpx.Client, known: dict[str, str], names: Names) 
     given = {"json": _filled(step.json, known)} if step.content is None and step.json is not None else {}
     if step.content is not None:
         given["content"] = _filled(step.content.decode("latin-1"), known).encode("latin-1")
-    response = client.request(
-        step.method,
-        path if path.startswith("/") else API + path,
-        params=_filled(dict(step.query), known) or None,
-        headers=_filled(dict(step.sent), known),
-        **given,
-    )
+    try:
+        response = client.request(
+            step.method,
+            path if path.startswith("/") else API + path,
+            params=_filled(dict(step.query), known) or None,
+            headers=_filled(dict(step.sent), known),
+            **given,
+        )
+    except httpx.TransportError as error:
+        return Answer(NO_ANSWER, {}, "no answer", repr(error))
     document = _document(response)
     for name, where in step.kept.items():
         known[name] = str(_at(document, where))
         names.remember(name, known[name], where.split(".")[-1])
     names.meet(document)
-    headers = {name: names.text(response.headers.get(name, "")) for name in step.shown}
+    headers = {name: _shown(response.headers.get(name, "")) for name in step.shown}
     return Answer(response.status_code, headers, _body(document, response, names, step), response.text)
+
+
+def _shown(value: str) -> str:
+    """Return a header without its parameters, which may be written in several ways."""
+    return value.split(";")[0].strip()
 
 
 def _document(response: httpx.Response) -> Any:
@@ -69,10 +81,11 @@ def _document(response: httpx.Response) -> Any:
 
 def _body(document: Any, response: httpx.Response, names: Names, step: Step) -> Any:
     if response.status_code < 400:
-        return normal(document, names, step.unread)
+        version = isinstance(document, str) and VERSION.fullmatch(document)
+        return "<version>" if version else normal(document, names, step.unread)
     if not isinstance(document, dict) or "error_code" not in document:
         return "an error that is not MLflow's"
-    message = names.text(str(document.get("message", "")))
+    message = names.message(str(document.get("message", "")))
     # MLflow's errors of its database go on for pages.
     return {"error_code": document["error_code"], "message": message[:LONGEST_ERROR]}
 
@@ -101,11 +114,15 @@ def differences(step: Step, on_record: dict[str, Any], answer: Answer) -> list[s
     """Return how an answer differs from what is expected of varv, in lines."""
     ours = step.ours
     status = on_record["status"] if ours is None else ours.status
+    if ours is None and status >= 500:
+        # What can never work is refused by us: clients repeat what failed for minutes.
+        refused = 400 <= answer.status < 500 and isinstance(answer.body, dict)
+        return [] if refused else [f"{step.line}: status {answer.status}, no refusal: {answer.raw[:300]}"]
     found = [] if status == answer.status else [f"status {answer.status}, not {status}: {answer.raw[:300]}"]
-    if not found and status < 400:
+    if not found and status < 400 and (ours or "body" in on_record):
         expected = normal(ours.json, Names("", "")) if ours else on_record["body"]
         found += _unequal(expected, answer.body, "")
-    elif not found:
+    elif not found and status >= 400:
         found += _other_error(ours, on_record["body"], answer.body)
     if ours is None:
         for name, value in on_record.get("headers", {}).items():

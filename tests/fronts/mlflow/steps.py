@@ -12,6 +12,7 @@ from typing import Any
 
 MUST, SHOULD = "must", "should"
 API = "/api/2.0/mlflow/"
+EVERYTHING = "*"
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,11 @@ class Step:
         return replace(self, ours=Ours(rule, status, None, {} if json is None else json))
 
 
+def given(*steps: Step) -> tuple[Step, ...]:
+    """Return steps that only prepare others: what they answer beside their status is compared elsewhere."""
+    return tuple(replace(step, unread=(EVERYTHING,)) for step in steps)
+
+
 @dataclass(frozen=True)
 class Scene:
     """Steps that depend on each other and on nothing else."""
@@ -124,7 +130,6 @@ def raw(method: str, path: str, content: str | bytes, content_type: str | None =
 # Rules of varv's own, each of which several areas hold it to.
 SPOILT = "a field that cannot be read is refused; MLflow drops it in silence, and what comes after it"
 ATOMIC = "a batch is all or nothing"
-PERMANENT = "what will never work is no failure of the server, or clients repeat it for minutes"
 NO_SQL = "an error does not show the statements of a database"
 NO_PATH = "an artifact is found below its run; a client chooses no path and no address"
 NO_JSON = "a body that is no JSON object is refused"
@@ -132,4 +137,4 @@ NO_JSON = "a body that is no JSON object is refused"
 # What most scenes begin with.
 EXPERIMENT = post("experiments/create", name="e-{u}").keep(e="experiment_id")
 RUN = post("runs/create", experiment_id="{e}", start_time=1000, run_name="first").keep(run="run.info.run_id")
-STARTED = (EXPERIMENT, RUN)
+STARTED = given(EXPERIMENT, RUN)

@@ -30,7 +30,7 @@ def client(tracking_url):
 @pytest.mark.parametrize(("area", "scene"), SCENES)
 def test_a_scene_is_answered_as_on_record(client, area, scene):
     on_record = golden.read(area.name)["scenes"][scene.title]
-    answers = play(scene, client, f"u{uuid.uuid4().hex[:10]}")
+    answers = play(scene, client, f"u{uuid.uuid4().hex[:15]}")
     found = [
         f"step {place}, {line}"
         for place, (step, record, answer) in enumerate(zip(scene.steps, on_record, answers, strict=True), 1)

@@ -11,5 +11,18 @@ NAMES = (
     "params_tags",
     "batches",
     "search_runs",
+    "search_experiments",
+    "histories",
+    "inputs",
+    "logged_models",
+    "registered_models",
+    "versions_aliases_stages",
+    "artifacts",
+    "lifecycle",
+    "errors_and_json",
+    "artifacts_mpu",
+    "prompts",
+    "traces_assessments",
+    "webhooks",
 )
 AREAS = tuple(import_module(f"{__name__}.{name}").AREA for name in NAMES)

@@ -5,7 +5,6 @@ from typing import Any
 from tests.fronts.mlflow.steps import (
     ATOMIC,
     MUST,
-    PERMANENT,
     SPOILT,
     STARTED,
     Area,
@@ -167,7 +166,7 @@ AREA = Area(
             batch(metrics=[{"key": "k", "value": 1.0, "step": 0}]),
             batch(metrics=[{"key": "no step", "value": 1.0, "timestamp": 1}]),
             batch(metrics=[metric("k", None)]),
-            batch(metrics=[17]).stricter(PERMANENT),
+            batch(metrics=[17]),
             batch(metrics=metric("k", 1.0)),
             batch(metrics="loss"),
             READ,

@@ -1,6 +1,6 @@
 """Single metrics: which is the latest, what repeats, what is not a number, and whom a metric belongs to."""
 
-from tests.fronts.mlflow.steps import MUST, PERMANENT, SPOILT, STARTED, Area, Step, get, post, raw, scene
+from tests.fronts.mlflow.steps import MUST, SPOILT, STARTED, Area, Step, get, post, raw, scene
 
 
 def log(key: str, value: object, timestamp: object = 1, step: object = 0, **more: object) -> Step:
@@ -116,7 +116,7 @@ AREA = Area(
             log("k", "high"),
             log("k", True),
             log("k", None),
-            log("k", [1.0]).stricter(PERMANENT),
+            log("k", [1.0]),
             log("k", 1.0, "soon"),
             log("k", 1.0, 1, "third"),
             READ,

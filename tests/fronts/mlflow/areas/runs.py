@@ -8,7 +8,8 @@ AREA = Area(
     (
         scene(
             "a run is created and read",
-            STARTED,
+            EXPERIMENT,
+            RUN,
             get("runs/get", run_id="{run}"),
             get("runs/get", run_uuid="{run}"),
             get("/ajax-api/2.0/mlflow/runs/get", run_id="{run}"),
