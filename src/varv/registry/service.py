@@ -142,7 +142,7 @@ class Models:
         """Set the description or tags of a registered model, or take a tag from it, if it has that."""
 
         def work(writing: Writing) -> None:
-            _require_model(writing.db, name)
+            require_registered(writing.db, name)
             require_tags(tags or {})
             require_description(description or "")
             text = None if description is None else kept(self._blobs, description)
@@ -220,7 +220,7 @@ class Models:
         InvalidInput
             If a tag is not valid, or something is too long.
         """
-        no = _require_model(writing.db, name)
+        no = require_registered(writing.db, name)
         require_tags(tags or {})
         require_description(description)
         if len(origin.source) > LONGEST_SOURCE:
@@ -319,7 +319,7 @@ class Models:
 
     def _movable(self, db: sqlite3.Connection, name: str, alias: str) -> int | None:
         """Return the version that an alias names, if it may be moved from outside."""
-        no = _require_model(db, name)
+        no = require_registered(db, name)
         if self._loops.moves(name, alias):
             problem = f"has its alias {alias} moved by its loop"
             hint = "use varv retrain for a candidate, and varv rollback for the champion before"
@@ -328,7 +328,7 @@ class Models:
         return None if row is None else row[0]
 
     def _free_of_loops(self, db: sqlite3.Connection, name: str, act: str) -> None:
-        no = _require_model(db, name)
+        no = require_registered(db, name)
         query = "SELECT 1 FROM version WHERE model = ? AND trained LIMIT 1"
         if self._loops.has(name) or db.execute(query, (no,)).fetchone():
             problem = f"has versions of a loop, and cannot be {act}"
@@ -344,13 +344,20 @@ def _require_free(db: sqlite3.Connection, name: str) -> None:
         raise AlreadyExists("registered model", name[:80], hint="create a version of it")
 
 
-def _require_model(db: sqlite3.Connection, name: str) -> int:
+def require_registered(db: sqlite3.Connection, name: str) -> int:
+    """Return the number of a registered model in the file.
+
+    Raises
+    ------
+    NotFound
+        If there is none of that name.
+    """
     if no := model_no(db, name):
         return no
     raise NotFound("registered model", name[:80])
 
 
 def _require_version(db: sqlite3.Connection, name: str, version: int) -> int:
-    if no := version_no(db, _require_model(db, name), version):
+    if no := version_no(db, require_registered(db, name), version):
         return no
     raise NotFound("model version", f"(name={name[:80]}, version={version})")
