@@ -46,7 +46,7 @@ from varv.registry import Models, RegistryTables, RegistryView, Runtimes
 from varv.registry.webhooks import Webhooks, WebhookTables
 from varv.rollout import RolloutSaga, RolloutsView
 from varv.rollout.handlers import RolloutHandlers
-from varv.runs import RunTables, Series, Tracking, ensure_default
+from varv.runs import ArtifactIndex, RunTables, Series, Tracking, ensure_default
 from varv.runs.logged import LoggedModels, LoggedTables
 from varv.serving import DataPlanes, Fleet, LocalFleet
 from varv.serving.views import RoutingView
@@ -105,8 +105,8 @@ def open_tracking(
     faults: Faults | None = None,
     webhooks_inside: bool = False,
 ) -> TrackingDesk:
-    """Return what writes the runs and the registry of a home, whose ledger its caller owns; it is closed before
-    the ledger.
+    """Return what writes the runs and the registry of a home, whose ledger its caller owns; it is closed
+    before the ledger.
 
     Parameters
     ----------
@@ -115,7 +115,8 @@ def open_tracking(
     """
     blobs = FolderBlobs(folder / "blobs", faults=faults)
     tables, series = RunTables(blobs), Series()
-    folds = (tables, series, LoggedTables(blobs), RegistryTables(blobs), WebhookTables(blobs))
+    registry = (LoggedTables(blobs), RegistryTables(blobs), WebhookTables(blobs))
+    folds = (tables, series, ArtifactIndex(), *registry)
     recorder = Recorder(folder / TRACKING, ledger, clock, folds, durability=durability, faults=faults)
     # Loops give the numbers under their names; for that they need nobody who acts.
     loops = LoopNumbers(ledger, open_engine(ledger, clock))

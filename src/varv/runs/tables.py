@@ -15,6 +15,7 @@ from varv.kernel.texts import Text, whole
 from varv.runs.model import (
     RUN_NAME,
     STATUSES,
+    ArtifactsSealed,
     ExperimentChanged,
     ExperimentCreated,
     ExperimentMoved,
@@ -93,6 +94,7 @@ class RunTables:
         RunMoved,
         RunLinked,
         PointsSealed,
+        ArtifactsSealed,
     )
 
     def __init__(self, blobs: Blobs) -> None:
@@ -143,6 +145,10 @@ class RunTables:
             self._keys.clear()
         self._keys[asked] = row[0]
         return row[0]
+
+    def knows(self, experiment: int, kind: int, name: str) -> bool:
+        """Return whether a name is remembered to have a number."""
+        return (experiment, kind, name) in self._keys
 
     def _remember(self, run: str, row: RunRow) -> RunRow:
         if len(self._runs) >= MOST_REMEMBERED:

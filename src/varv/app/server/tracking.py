@@ -4,11 +4,35 @@ from __future__ import annotations
 
 from starlette.types import ASGIApp
 
-from varv.fronts.mlflow import MlflowApi, experiments, runs
-from varv.runs import Tracking
+from varv.fronts.mlflow import (
+    about,
+    artifacts,
+    experiments,
+    logged_models,
+    registered,
+    runs,
+    versions,
+    webhooks,
+)
+from varv.fronts.mlflow.app import Door, MlflowApi
+from varv.home.tracking.desk import TrackingDesk
+from varv.runs.logged.model import MODELS_FOLDER
+from varv.runs.logged.tables import root_of
 
 
-def mlflow_api(app: ASGIApp, tracking: Tracking) -> MlflowApi:
+def mlflow_api(app: ASGIApp, desk: TrackingDesk) -> MlflowApi:
     """Return what answers MLflow's protocol, and hands everything else to `app`."""
-    areas = [(tracking, experiments.routes), (tracking, runs.routes)]
-    return MlflowApi(app, tracking.recorder, areas)
+    door = Door(desk.recorder)
+    shelf = artifacts.Shelf(desk.recorder, desk.runs.blobs, {MODELS_FOLDER: root_of})
+    areas = [
+        (None, about.routes),
+        (desk.runs, experiments.routes),
+        (desk.runs, runs.routes),
+        (shelf, artifacts.routes),
+        (desk, logged_models.routes),
+        (desk, registered.routes),
+        (desk, versions.routes),
+        (desk, webhooks.routes),
+    ]
+    raw = {artifacts.PREFIX: artifacts.Transfers(shelf, door.do), "/version": about.version}
+    return MlflowApi(app, door, areas, raw)

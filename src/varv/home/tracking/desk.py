@@ -1,5 +1,5 @@
-"""Everything that clients of a home's tracking may write to and ask: its runs, its logged models, its registry
-and its webhooks, in one file with one writer.
+"""Everything that clients of a home's tracking may write to and ask: its runs, its logged models, its
+registry and its webhooks, in one file with one writer.
 """
 
 from __future__ import annotations

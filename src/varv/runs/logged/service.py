@@ -13,7 +13,9 @@ from varv.kernel.errors import FailedPrecondition, InvalidInput, NotFound
 from varv.kernel.ids import new_secret
 from varv.kernel.recorder import Recorder, Write, Writing
 from varv.kernel.texts import all_kept
+from varv.runs import artifacts
 from varv.runs.logged.model import (
+    MODELS_FOLDER,
     LoggedModelId,
     LoggedStatus,
     ModelDescribed,
@@ -60,7 +62,7 @@ class LoggedModels:
         self,
         experiment: str,
         *,
-        name: str = "",
+        name: str | None = None,
         type: str = "",
         run: str = "",
         params: Mapping[str, str] | None = None,
@@ -82,7 +84,7 @@ class LoggedModels:
             _require_experiment(writing.db, experiment)
             if run:
                 require_run_id(run)
-            named = name or made_name()
+            named = made_name() if name is None else name
             _require_name(named)
             require_short("model type", type, type, LONGEST_EXPERIMENT)
             _require_words("param", params or {}, LONGEST_PARAM)
@@ -158,6 +160,8 @@ class LoggedModels:
             active(writing.db, id)
             event = ModelFinalized(logged_model=LoggedModelId(id), status=status)
             writing.record(logged_stream(id), event)
+            if (files := artifacts.sealed(writing.db, f"{MODELS_FOLDER}/{id}")) is not None:
+                writing.record(logged_stream(id), files)
 
         return Write(work)
 

@@ -12,6 +12,7 @@ from varv.kernel.codec import Event
 from varv.kernel.texts import Text, whole
 from varv.runs.logged.model import (
     LOGGED_STATUSES,
+    MODELS_FOLDER,
     LoggedStatus,
     ModelDescribed,
     ModelFinalized,
@@ -105,6 +106,12 @@ def logged_no(db: sqlite3.Connection, id: str) -> int:
     """Return the number of a logged model in the file; 0 if there is none."""
     row = db.execute("SELECT no FROM logged WHERE id = ?", (id,)).fetchone()
     return 0 if row is None else row[0]
+
+
+def root_of(db: sqlite3.Connection, id: str) -> str | None:
+    """Return where the artifacts of a logged model are, deleted or not; None if there is none."""
+    row = logged_row(db, id)
+    return None if row is None else f"{row.artifacts}/{MODELS_FOLDER}/{id}/artifacts"
 
 
 def logged_row(db: sqlite3.Connection, id: str) -> LoggedRow | None:
