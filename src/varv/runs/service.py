@@ -40,6 +40,7 @@ from varv.runs.rules import (
     made_name,
     new_run_id,
     require_batch,
+    require_dataset,
     require_experiment_id,
     require_key,
     require_long,
@@ -308,7 +309,10 @@ class Tracking:
         """Put on record what a run has read and made."""
 
         def work(writing: Writing) -> None:
-            self._active(writing.db, run)
+            row = self._active(writing.db, run)
+            for dataset in datasets:
+                require_dataset(dataset)
+            self._require_new(writing.db, row, outputs)
             read = tuple(self._kept(one) for one in datasets)
             writing.record(
                 run_stream(run),
@@ -362,6 +366,12 @@ class Tracking:
             if word is not None:
                 found[name] = word[0]
         return found
+
+    def _require_new(self, db: sqlite3.Connection, row: RunRow, outputs: Sequence[ModelOutput]) -> None:
+        for one in outputs:
+            query = "SELECT 1 FROM run_model WHERE run = ? AND made = 1 AND model = ?"
+            if db.execute(query, (row.no, one.model_id)).fetchone():
+                raise AlreadyExists("model output", one.model_id, "of this run is on record already")
 
     def _kept(self, one: DatasetInput) -> DatasetInput:
         texts = (one.source, one.schema, one.profile)

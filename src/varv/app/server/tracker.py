@@ -43,7 +43,7 @@ def track(settings: Settings) -> int:
         If another process owns the home, or the port is taken.
     """
     start_logging(format_of(settings), sys.stderr, SystemClock())
-    server = _Tracker(settings)
+    server = Tracker(settings)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: server.told.set())
     try:
@@ -53,7 +53,9 @@ def track(settings: Settings) -> int:
     return 0
 
 
-class _Tracker:
+class Tracker:
+    """The tracking server of one home, while it runs."""
+
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self.told = threading.Event()

@@ -34,5 +34,6 @@ def mlflow_api(app: ASGIApp, desk: TrackingDesk) -> MlflowApi:
         (desk, versions.routes),
         (desk, webhooks.routes),
     ]
-    raw = {artifacts.PREFIX: artifacts.Transfers(shelf, door.do), "/version": about.version}
+    transfers = artifacts.Transfers(shelf, door.do)
+    raw = {artifacts.PREFIX: transfers, "/get-artifact": transfers.page, "/version": about.version}
     return MlflowApi(app, door, areas, raw)

@@ -18,7 +18,7 @@ from varv.kernel.errors import InvalidInput
 from varv.runs import artifacts
 from varv.runs.logged import reading
 from varv.runs.logged.model import MODELS_FOLDER, LoggedStatus
-from varv.runs.rules import merged
+from varv.runs.rules import unique_params
 
 _STATUSES: dict[LoggedStatus, str] = {
     "PENDING": "LOGGED_MODEL_PENDING",
@@ -168,7 +168,10 @@ def _get(desk: TrackingDesk, asked: Get) -> dict[str, Any]:
 
 def _finalize(desk: TrackingDesk, asked: Finalize) -> Written:
     given(asked, "status")
-    return Written(desk.logged.finalize(asked.model_id, _status(asked.status)), lambda db, done: _told(db, asked.model_id))
+    return Written(
+        desk.logged.finalize(asked.model_id, _status(asked.status)),
+        lambda db, done: _told(db, asked.model_id),
+    )
 
 
 def _status(asked: str | int | None) -> LoggedStatus:
@@ -188,7 +191,9 @@ def _log_params(desk: TrackingDesk, asked: LogParams) -> Written:
 
 
 def _set_tags(desk: TrackingDesk, asked: SetTags) -> Written:
-    return Written(desk.logged.tag(asked.model_id, _tags(asked.tags)), lambda db, done: _told(db, asked.model_id))
+    return Written(
+        desk.logged.tag(asked.model_id, _tags(asked.tags)), lambda db, done: _told(db, asked.model_id)
+    )
 
 
 def _delete_tag(desk: TrackingDesk, asked: DeleteTag) -> Written:
@@ -227,7 +232,7 @@ def _order(one: OrderBy) -> ModelOrder:
 
 
 def _params(params: list[Tag]) -> dict[str, str]:
-    return merged("param", ((param.key, param.text) for param in params))
+    return unique_params((param.key, param.text) for param in params)
 
 
 def _tags(tags: list[Tag]) -> dict[str, str]:

@@ -140,7 +140,10 @@ def _rename(desk: TrackingDesk, asked: Rename) -> Written:
 
 def _update(desk: TrackingDesk, asked: Update) -> Written:
     given(asked, "name")
-    return Written(desk.models.change(asked.name, description=asked.description or ""), lambda db, done: _told(db, asked.name))
+    return Written(
+        desk.models.change(asked.name, description=asked.description or ""),
+        lambda db, done: _told(db, asked.name),
+    )
 
 
 def _delete(desk: TrackingDesk, asked: ByName) -> Written:
