@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from varv.kernel.errors import InvalidInput, NotFound
 from varv.registry.changes import STAGES, Stage
-from varv.registry.rules import require_alias
+from varv.registry.rules import LATEST, require_model_name
 from varv.registry.tables import model_no
 
 _AT_ONCE = 500
@@ -88,7 +88,7 @@ def registered_models(db: sqlite3.Connection, numbers: Sequence[int]) -> list[Re
 
 
 def latest_versions(db: sqlite3.Connection, name: str, stages: Sequence[Stage]) -> list[ModelVersion]:
-    """Return the latest version of a registered model in each of some stages.
+    """Return the latest version of a registered model in each of some stages, by number.
 
     Raises
     ------
@@ -99,9 +99,9 @@ def latest_versions(db: sqlite3.Connection, name: str, stages: Sequence[Stage]) 
 
 
 def _latest(db: sqlite3.Connection, model: int, stages: Sequence[Stage]) -> list[int]:
-    query = "SELECT no FROM version WHERE model = ? AND stage = ? ORDER BY number DESC LIMIT 1"
-    rows = (db.execute(query, (model, STAGES.index(stage))).fetchone() for stage in stages)
-    return [row[0] for row in rows if row is not None]
+    query = "SELECT no, number FROM version WHERE model = ? AND stage = ? ORDER BY number DESC LIMIT 1"
+    rows = (db.execute(query, (model, STAGES.index(stage))).fetchone() for stage in dict.fromkeys(stages))
+    return [no for no, _ in sorted((row for row in rows if row is not None), key=lambda row: row[1])]
 
 
 def version(db: sqlite3.Connection, name: str, number: int) -> ModelVersion:
@@ -120,7 +120,7 @@ def version(db: sqlite3.Connection, name: str, number: int) -> ModelVersion:
 
 
 def version_by_alias(db: sqlite3.Connection, name: str, alias: str) -> ModelVersion:
-    """Return the version that an alias names.
+    """Return the version that an alias names; ``latest`` is the one with the highest number.
 
     Raises
     ------
@@ -129,9 +129,14 @@ def version_by_alias(db: sqlite3.Connection, name: str, alias: str) -> ModelVers
     InvalidInput
         If it has no such alias.
     """
-    require_alias(alias)
-    query = "SELECT version FROM alias WHERE model = ? AND name = ?"
-    row = db.execute(query, (_model(db, name), alias)).fetchone()
+    if alias.lower() == LATEST:
+        query, asked = (
+            "SELECT max(number) FROM version WHERE model = ? HAVING max(number)",
+            (_model(db, name),),
+        )
+    else:
+        query, asked = "SELECT version FROM alias WHERE model = ? AND name = ?", (_model(db, name), alias)
+    row = db.execute(query, asked).fetchone()
     if row is None:
         # A client takes any other status than 400 for a reason to give up.
         problem = f"Registered model alias {alias} not found."
@@ -160,6 +165,7 @@ def versions(db: sqlite3.Connection, numbers: Sequence[int]) -> list[ModelVersio
 def _model(db: sqlite3.Connection, name: str) -> int:
     if no := model_no(db, name):
         return no
+    require_model_name(name)
     raise NotFound("registered model", name[:80])
 
 

@@ -22,6 +22,8 @@ LONGEST_DESCRIPTION = 100_000
 LONGEST_SOURCE = 5000
 PROMPT = "mlflow.prompt.is_prompt"
 """The tag that makes a registered model a prompt, and its versions the versions of a text."""
+LATEST = "latest"
+"""Is no alias: it names the version with the highest number."""
 _ALIAS = re.compile(r"[\w-]+")
 _NUMBERED = re.compile(r"[vV]\d+")
 _TAG = re.compile(r"[/\w.\- :]+")
@@ -54,15 +56,16 @@ def require_alias(alias: str) -> None:
     if not _ALIAS.fullmatch(alias) or len(alias) > LONGEST_ALIAS:
         hint = "use letters, digits, underscores and dashes, 255 at most"
         raise InvalidInput("alias", alias[:80], "is not valid", hint=hint)
-    if alias.lower() == "latest" or _NUMBERED.fullmatch(alias):
+    if alias.lower() == LATEST or _NUMBERED.fullmatch(alias):
         raise InvalidInput("alias", alias, "is reserved", hint="choose another name")
 
 
 def require_tags(tags: Mapping[str, str]) -> None:
     """Raise `InvalidInput` unless all of them may be tags of a registered model or of a version."""
     for name, value in tags.items():
-        if not _TAG.fullmatch(name) or len(name) > LONGEST_TAG_NAME or name != posixpath.normpath(name):
-            hint = "use letters, digits, underscores, dashes, dots, spaces, colons and slashes, 250 at most"
+        is_path = name == posixpath.normpath(name) and name != "." and not name.startswith(("/", ".."))
+        if not _TAG.fullmatch(name) or len(name) > LONGEST_TAG_NAME or not is_path:
+            hint = "use letters, digits, spaces and any of _-.:/, as a relative path, 250 at most"
             raise InvalidInput("tag name", name[:80], "is not valid", hint=hint)
         if len(value) > LONGEST_TAG:
             problem = "has too long a value"

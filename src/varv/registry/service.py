@@ -282,8 +282,9 @@ class Models:
             if writing.db.execute("SELECT trained FROM version WHERE no = ?", (no,)).fetchone()[0]:
                 problem = "is a loop's own, and cannot be deleted"
                 raise FailedPrecondition("model version", f"{name} v{version}", problem)
-            query = "SELECT name FROM alias JOIN registered ON no = model WHERE registered.name = ?"
-            for (alias,) in writing.db.execute(f"{query} AND version = ?", (name, version)).fetchall():
+            query = "SELECT name FROM alias WHERE model = ? AND version = ?"
+            asked = (model_no(writing.db, name), version)
+            for (alias,) in writing.db.execute(query, asked).fetchall():
                 self._movable(writing.db, name, alias)
             _record(writing, name, VersionDeleted(model=name, version=version))
 

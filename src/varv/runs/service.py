@@ -13,6 +13,7 @@ from varv.kernel.errors import AlreadyExists, FailedPrecondition, InvalidInput, 
 from varv.kernel.recorder import Recorder, Write, Writing
 from varv.kernel.texts import Text, all_kept, kept
 from varv.runs import artifacts
+from varv.runs.logged.tables import logged_no
 from varv.runs.model import (
     ENDED,
     RUN_NAME,
@@ -280,6 +281,7 @@ class Tracking:
             for param in given:
                 require_key("param", param)
             _require_tags(told)
+            _require_models(writing.db, points)
             if given or told:
                 self._describe(writing, row, run, given, told)
             if points:
@@ -449,6 +451,13 @@ def _require_experiment_tags(tags: Mapping[str, str]) -> None:
     for name, value in tags.items():
         require_key("tag", name)
         require_short("tag", name, value, LONGEST_EXPERIMENT_TAG)
+
+
+def _require_models(db: sqlite3.Connection, points: Sequence[Point]) -> None:
+    for model in {point.model for point in points if point.model}:
+        if not logged_no(db, model):
+            hint = "log the model first"
+            raise InvalidInput("metric", model[:80], "is of a logged model that does not exist", hint=hint)
 
 
 def _require_tags(tags: Mapping[str, str]) -> None:

@@ -100,7 +100,7 @@ class OrderBy(msgspec.Struct):
 class Search(msgspec.Struct):
     """Asks for logged models."""
 
-    experiment_ids: list[str] = []
+    experiment_ids: list[str] | None = None
     filter: str | None = None
     datasets: list[DatasetFilter] = []
     max_results: int | None = None
@@ -191,9 +191,7 @@ def _log_params(desk: TrackingDesk, asked: LogParams) -> Written:
 
 
 def _set_tags(desk: TrackingDesk, asked: SetTags) -> Written:
-    return Written(
-        desk.logged.tag(asked.model_id, _tags(asked.tags)), lambda db, done: _told(db, asked.model_id)
-    )
+    return Written(desk.logged.tag(asked.model_id, _tags(asked.tags)), empty)
 
 
 def _delete_tag(desk: TrackingDesk, asked: DeleteTag) -> Written:
@@ -210,11 +208,12 @@ def _list_artifacts(desk: TrackingDesk, asked: ListArtifacts) -> dict[str, Any]:
 
 
 def _search(desk: TrackingDesk, asked: Search) -> dict[str, Any]:
+    given(asked, "experiment_ids")
     datasets = [Dataset(one.dataset_name, one.dataset_digest or "") for one in asked.datasets]
     with desk.recorder.reading() as db:
         page = logged_search.logged_models(
             db,
-            asked.experiment_ids,
+            asked.experiment_ids or [],
             asked.filter or "",
             datasets=datasets,
             orders=[_order(one) for one in asked.order_by],
@@ -227,8 +226,8 @@ def _search(desk: TrackingDesk, asked: Search) -> dict[str, Any]:
 
 
 def _order(one: OrderBy) -> ModelOrder:
-    dataset = Dataset(one.dataset_name, one.dataset_digest or "") if one.dataset_name else None
-    return ModelOrder(one.field_name, one.ascending is not False, dataset)
+    dataset = Dataset(one.dataset_name or "", one.dataset_digest or "")
+    return ModelOrder(one.field_name, one.ascending is not False, dataset if any(dataset) else None)
 
 
 def _params(params: list[Tag]) -> dict[str, str]:

@@ -66,7 +66,7 @@ class SetAlias(msgspec.Struct):
 
     name: str = ""
     alias: str = ""
-    version: str | int = ""
+    version: str = ""
 
 
 class ByAlias(msgspec.Struct):
@@ -102,7 +102,7 @@ def document(one: reading.RegisteredModel) -> dict[str, Any]:
     if one.description:
         told["description"] = one.description
     if one.latest:
-        told["latest_versions"] = [version_document(version) for version in one.latest]
+        told["latest_versions"] = [version_document(version, aliases=False) for version in one.latest]
     if one.tags:
         told["tags"] = pairs(one.tags)
     if one.aliases:
@@ -163,7 +163,7 @@ def _delete_tag(desk: TrackingDesk, asked: DeleteTag) -> Written:
 
 def _set_alias(desk: TrackingDesk, asked: SetAlias) -> Written:
     given(asked, "name", "alias", "version")
-    write = desk.models.set_alias(asked.name, asked.alias, version_number(str(asked.version)))
+    write = desk.models.set_alias(asked.name, asked.alias, version_number(asked.version))
     return Written(write, empty)
 
 
@@ -184,7 +184,7 @@ def _latest(desk: TrackingDesk, asked: Latest) -> dict[str, Any]:
     stages = [stage_named(stage) for stage in asked.stages] or STAGES
     with desk.recorder.reading() as db:
         found = reading.latest_versions(db, asked.name, stages)
-    return {"model_versions": [version_document(one) for one in found]} if found else {}
+    return {"model_versions": [version_document(one, aliases=False) for one in found]} if found else {}
 
 
 def _search(desk: TrackingDesk, asked: Search) -> dict[str, Any]:

@@ -32,12 +32,12 @@ class ByVersion(msgspec.Struct):
     """Names a version."""
 
     name: str = ""
-    version: str | int = ""
+    version: str = ""
 
     @property
     def number(self) -> int:
         """The version's number."""
-        return version_number(str(self.version))
+        return version_number(self.version)
 
 
 class Update(ByVersion):
@@ -75,8 +75,8 @@ class Search(msgspec.Struct):
     page_token: str = ""
 
 
-def document(one: reading.ModelVersion) -> dict[str, Any]:
-    """Return a version as the protocol has it."""
+def document(one: reading.ModelVersion, *, aliases: bool = True) -> dict[str, Any]:
+    """Return a version as the protocol has it, which within a registered model leaves its aliases out."""
     told: dict[str, Any] = {
         "name": one.model,
         "version": str(one.number),
@@ -91,7 +91,7 @@ def document(one: reading.ModelVersion) -> dict[str, Any]:
     }
     if one.tags:
         told["tags"] = pairs(one.tags)
-    if one.aliases:
+    if one.aliases and aliases:
         told["aliases"] = one.aliases
     return told
 

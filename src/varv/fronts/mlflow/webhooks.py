@@ -126,7 +126,7 @@ def _get(desk: TrackingDesk, asked: ById) -> dict[str, Any]:
 
 
 def _list(desk: TrackingDesk, asked: List) -> dict[str, Any]:
-    most = page_size(asked.max_results, default=WEBHOOKS_A_PAGE, most=MOST_A_PAGE)
+    most = page_size(asked.max_results or None, default=WEBHOOKS_A_PAGE, most=MOST_A_PAGE)
     with desk.recorder.reading() as db:
         found = webhooks(db, most=most + 1, after=_after(asked.page_token))
     told: dict[str, Any] = {}

@@ -30,7 +30,7 @@ from varv.runs.logged.model import LOGGED_STATUSES
 from varv.runs.tables import PARAM
 from varv.runs.tables import TAG as TAGS
 
-MODELS_A_PAGE, MOST_MODELS = 100, 1000
+MODELS_A_PAGE, MOST_MODELS = 100, 10_000
 METRIC, PARAMETER, TAG = "metric", "parameter", "tag"
 _TEXTS = PATTERNS | LISTS
 _STATUS = " ".join(f"WHEN {number} THEN '{name}'" for number, name in enumerate(LOGGED_STATUSES))
@@ -73,9 +73,9 @@ _LATEST = "ORDER BY linked.step DESC, linked.at DESC, linked.value DESC LIMIT 1"
 
 
 class Dataset(NamedTuple):
-    """Says which dataset a metric is of; one of any digest if that is empty."""
+    """Says which dataset a metric is of; one of any name, or any digest, if that is empty."""
 
-    name: str
+    name: str = ""
     digest: str = ""
 
 
@@ -135,6 +135,8 @@ def logged_models(
 def _condition(clause: Clause, datasets: Sequence[Dataset]) -> Condition:
     field = clause.field
     if field.entity == ATTRIBUTE:
+        if field.key == "status":
+            _require_status(clause)
         return compared(_COLUMNS[field.key], clause)
     if field.entity == METRIC:
         text, bound = _latest(field.key, datasets)
@@ -144,6 +146,13 @@ def _condition(clause: Clause, datasets: Sequence[Dataset]) -> Condition:
     kind = PARAM if field.entity == PARAMETER else TAGS
     found = "SELECT 1 FROM logged_word WHERE logged_word.logged = logged.no AND kind = ? AND name = ?"
     return Condition(f"EXISTS ({found} AND {value.text})", (kind, field.key, *value.values))
+
+
+def _require_status(clause: Clause) -> None:
+    values = clause.value if isinstance(clause.value, tuple) else (clause.value,)
+    if "LIKE" not in clause.operator and (unknown := set(values) - set(LOGGED_STATUSES)):
+        hint = f"use some of {', '.join(LOGGED_STATUSES)}"
+        raise InvalidInput("model status", str(min(map(str, unknown)))[:80], "does not exist", hint=hint)
 
 
 def _sorted(order: ModelOrder) -> Sorted:
@@ -173,6 +182,9 @@ def _of(datasets: Sequence[Dataset]) -> tuple[str, tuple[Bound, ...]]:
     parts: list[str] = []
     bound: list[Bound] = []
     for dataset in datasets:
-        parts.append("link.dataset = ? AND link.digest = ?" if dataset.digest else "link.dataset = ?")
-        bound += [dataset.name, dataset.digest] if dataset.digest else [dataset.name]
+        said = [
+            (column, value) for column, value in zip(("dataset", "digest"), dataset, strict=True) if value
+        ]
+        parts.append(" AND ".join(f"link.{column} = ?" for column, _ in said))
+        bound += [value for _, value in said]
     return "AND ({})".format(" OR ".join(f"({part})" for part in parts)), tuple(bound)

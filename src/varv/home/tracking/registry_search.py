@@ -31,18 +31,15 @@ TAG = "tag"
 _SPELLED = {"tag": TAG, "tags": TAG, "attribute": ATTRIBUTE, "attributes": ATTRIBUTE}
 _TAGS = {TAG: Named("", "text", PATTERNS)}
 _NAME = Named("name", "text", PATTERNS | LISTS)
-_TIMES = {
-    name: Named(meant, "number", ORDERED)
-    for meant, names in (
-        ("creation_timestamp", ("creation_timestamp", "created_timestamp", "creation_time")),
-        ("last_updated_timestamp", ("last_updated_timestamp", "timestamp", "last_updated")),
-    )
-    for name in names
-}
+
+
+def _named(name: str, *more: str) -> dict[str, Named]:
+    return dict.fromkeys((name, *more), Named(name, "number", ORDERED))
+
 
 MODELS = Grammar(
     keyed=_TAGS,
-    fixed={ATTRIBUTE: {"name": _NAME, **_TIMES}},
+    fixed={ATTRIBUTE: {"name": _NAME, **_named("last_updated_timestamp", "timestamp")}},
     spelled=_SPELLED,
     orders=frozenset({ATTRIBUTE}),
 )
@@ -53,8 +50,9 @@ VERSIONS = Grammar(
             "name": _NAME,
             "run_id": Named("run_id", "text", PATTERNS | LISTS),
             "source_path": Named("source_path", "text", PATTERNS),
-            "version_number": Named("version_number", "number", ORDERED),
-            **_TIMES,
+            **_named("version_number"),
+            **_named("creation_timestamp"),
+            **_named("last_updated_timestamp"),
         }
     },
     spelled=_SPELLED,
@@ -62,7 +60,6 @@ VERSIONS = Grammar(
 )
 _MODEL_COLUMNS = {
     "name": "registered.name",
-    "creation_timestamp": "registered.created_ms",
     "last_updated_timestamp": "registered.updated_ms",
 }
 _VERSION_COLUMNS = {

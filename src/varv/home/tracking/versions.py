@@ -35,7 +35,7 @@ class Listed(msgspec.Struct, frozen=True):
     """A version as the tag lists it."""
 
     name: str
-    version: str
+    version: int | str
 
 
 def create_version(
@@ -55,7 +55,7 @@ def create_version(
     Raises
     ------
     NotFound
-        If the name is not registered.
+        If the name is not registered, or the version that it is to come from is not.
     InvalidInput
         If the source is not below what it is said to be of, or anything else is not valid.
     """
@@ -70,7 +70,7 @@ def create_version(
             origin = origin_of(writing.db, source, run=run, logged_model=logged_model, run_link=run_link)
         number = models.log_version(writing, name, origin, tags=given, description=description)
         if origin.logged_model:
-            _list(logged, writing, origin.logged_model, Listed(name, str(number)))
+            _list(logged, writing, origin.logged_model, Listed(name, number))
         return number
 
     return Write(work)
@@ -89,8 +89,8 @@ def origin_of(
     scheme, _, rest = source.partition(":")
     _require_plain(source, rest)
     parts = [part for part in rest.split("/") if part]
-    if scheme == "models" and len(parts) == 2:
-        return _of_version(db, source, parts, run, logged_model, run_link)
+    if scheme == "models" and (len(parts) == 2 or "@" in rest):
+        return _of_version(db, source, run, logged_model, run_link)
     if scheme == "models" and len(parts) == 1:
         if logged_model and parts[0] != logged_model:
             _refuse(source)
@@ -103,24 +103,23 @@ def origin_of(
     if scheme == "runs":
         if parts[:1] != [run]:
             _refuse(source)
-        return Origin(source, "/".join((root, *parts[1:])), run, run_link)
+        return Origin(source, source, run, run_link)
     _require_below(source, root)
     return Origin(source, source, run, run_link)
 
 
-def _of_version(
-    db: sqlite3.Connection, source: str, parts: list[str], run: str, logged_model: str, run_link: str
-) -> Origin:
-    name, number = parts
-    try:
+def _of_version(db: sqlite3.Connection, source: str, run: str, logged_model: str, run_link: str) -> Origin:
+    """Return the origin of the version that ``models:/name/2`` or ``models:/name@alias`` names."""
+    named = source.removeprefix("models:/")
+    name, slash, number = named.partition("/")
+    if slash:
         found = reading.version(db, name, version_number(number))
-    except NotFound:
+    else:
+        name, _, alias = named.partition("@")
+        found = reading.version_by_alias(db, name, alias)
+    if is_prompt(found.tags) or (run and run != found.run):
         _refuse(source)
-    if (
-        is_prompt(found.tags)
-        or (run and run != found.run)
-        or (logged_model and logged_model != found.logged_model)
-    ):
+    if logged_model and logged_model != found.logged_model:
         _refuse(source)
     place = f"models:/{name}/{found.number}"
     return Origin(place, found.storage, found.run, run_link, found.logged_model)
@@ -153,7 +152,8 @@ def version_number(number: str) -> int:
     InvalidInput
         If it is none.
     """
-    if not (number.isascii() and number.isdecimal() and len(number) < 19):
+    digits = number.removeprefix("-")
+    if not (digits.isascii() and digits.isdecimal() and len(digits) < 19):
         raise InvalidInput("model version", number[:40], "must be an integer")
     return int(number)
 
@@ -207,4 +207,5 @@ def _list(logged: LoggedModels, writing: Writing, id: str, version: Listed) -> N
         listed = list[Listed]()  # a client may set the tag to anything
     if version not in listed:
         listed.append(version)
-        logged.set_tags(writing, id, {VERSIONS_TAG: msgspec.json.encode(listed).decode()})
+        text = msgspec.json.format(msgspec.json.encode(listed), indent=0).decode()
+        logged.set_tags(writing, id, {VERSIONS_TAG: text})

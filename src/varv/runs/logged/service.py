@@ -166,11 +166,15 @@ class LoggedModels:
         return Write(work)
 
     def delete(self, id: str) -> Write[None]:
-        """Delete a logged model; it is only shown to who asks for deleted ones."""
+        """Delete a logged model, which is only shown to who asks for deleted ones; again changes nothing."""
 
         def work(writing: Writing) -> None:
-            active(writing.db, id)
-            writing.record(logged_stream(id), ModelMoved(logged_model=LoggedModelId(id), deleted=True))
+            row = logged_row(writing.db, id)
+            if row is None:
+                raise NotFound("logged model", id[:80])
+            if not row.deleted:
+                moved = ModelMoved(logged_model=LoggedModelId(id), deleted=True)
+                writing.record(logged_stream(id), moved)
 
         return Write(work)
 
