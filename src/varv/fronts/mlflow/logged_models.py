@@ -208,7 +208,8 @@ def _list_artifacts(desk: TrackingDesk, asked: ListArtifacts) -> dict[str, Any]:
 
 
 def _search(desk: TrackingDesk, asked: Search) -> dict[str, Any]:
-    given(asked, "experiment_ids")
+    if asked.experiment_ids is None:  # an empty list asks for nothing
+        given(asked, "experiment_ids")
     datasets = [Dataset(one.dataset_name, one.dataset_digest or "") for one in asked.datasets]
     with desk.recorder.reading() as db:
         page = logged_search.logged_models(

@@ -3,7 +3,6 @@
 from typing import Any
 
 from tests.fronts.mlflow.steps import (
-    EVERYTHING,
     MUST,
     NO_SQL,
     SPOILT,
@@ -111,9 +110,9 @@ AREA = Area(
             patch("logged-models/{model}", model_id="{model}", status="LOGGED_MODEL_PENDING"),
             patch("logged-models/{model}", model_id="{model}", status="DONE").stricter(SPOILT),
             patch("logged-models/{model}", model_id="{model}"),
-            patch("logged-models/{model}", status="LOGGED_MODEL_READY").but(EVERYTHING).instead(NAMED),
+            patch("logged-models/{model}", status="LOGGED_MODEL_READY").but("model").instead(NAMED),
             post("logged-models/{model}/params", params=[{"key": "depth", "value": "3"}]).instead(NAMED),
-            READ.but(EVERYTHING).instead(NAMED),
+            READ.but("model").instead(NAMED),
         ),
         scene(
             "params of a model are written, and tags replaced and deleted",
