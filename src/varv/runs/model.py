@@ -13,6 +13,7 @@ from typing import ClassVar, Literal, NewType
 import msgspec
 
 from varv.kernel.codec import Digest, Event, event
+from varv.kernel.texts import LongText, Text
 from varv.kernel.wording import count
 
 RunId = NewType("RunId", str)
@@ -25,16 +26,6 @@ RUN_NAME = "mlflow.runName"
 """The tag that says the name of a run, which clients set and read as such."""
 DEFAULT = ExperimentId("0")
 """The experiment that is always there."""
-
-
-class LongText(msgspec.Struct, frozen=True, tag="blob"):
-    """A text that is too long for an entry: the blob that holds it."""
-
-    blob: Digest
-
-
-Text = str | LongText
-"""A value as an entry has it. What is short stays in the ledger for good; what is long can be deleted."""
 
 
 class InputTag(msgspec.Struct, frozen=True):
