@@ -71,11 +71,11 @@ def distinct(points: np.ndarray) -> np.ndarray:
 
 
 def in_order(points: np.ndarray) -> np.ndarray:
-    """Return points by time, step and value, NaN last, as histories are read."""
+    """Return points by time, step and value, NaN last, as histories are read; then by what they are of."""
     before, after = points[:-1], points[1:]
     if len(points) < 2 or bool((after["at"] > before["at"]).all()):
         return points
-    return points[np.lexsort((points["value"], points["step"], points["at"]))]
+    return points[np.lexsort([points[name] for name in ("link", "value", "step", "at")])]
 
 
 def latest(points: np.ndarray) -> np.ndarray:

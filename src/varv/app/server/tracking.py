@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from starlette.types import ASGIApp
 
-from varv.fronts.mlflow import MlflowApi, experiments, runs
-from varv.runs import Tracking
+from varv.fronts.mlflow import MlflowApi, experiments, runs, searching
+from varv.runs import RunSearch, Tracking
 
 
 def mlflow_api(app: ASGIApp, tracking: Tracking) -> MlflowApi:
     """Return what answers MLflow's protocol, and hands everything else to `app`."""
-    areas = [(tracking, experiments.routes), (tracking, runs.routes)]
+    search = RunSearch(tracking.recorder, tracking.series)
+    areas = [(tracking, experiments.routes), (tracking, runs.routes), (search, searching.routes)]
     return MlflowApi(app, tracking.recorder, areas)

@@ -214,13 +214,13 @@ def _create(tracking: Tracking, asked: Create) -> Written:
 
 
 def _get(tracking: Tracking, asked: ByRun) -> dict[str, Any]:
-    _require_run(asked)
+    require_run(asked)
     with tracking.recorder.reading() as db:
         return {"run": document(reading.run(db, asked.run))}
 
 
 def _update(tracking: Tracking, asked: Update) -> Written:
-    _require_run(asked)
+    require_run(asked)
     write = tracking.update_run(
         asked.run, status=_status(asked.status), ended_ms=asked.end_time, name=asked.run_name
     )
@@ -238,48 +238,48 @@ def _status(status: str | None) -> Status | None:
 
 
 def _delete(tracking: Tracking, asked: ByRun) -> Written:
-    _require_run(asked)
+    require_run(asked)
     return Written(tracking.move_run(asked.run, deleted=True), empty)
 
 
 def _restore(tracking: Tracking, asked: ByRun) -> Written:
-    _require_run(asked)
+    require_run(asked)
     return Written(tracking.move_run(asked.run, deleted=False), empty)
 
 
 def _log_metric(tracking: Tracking, asked: LogMetric) -> Written:
-    _require_run(asked)
+    require_run(asked)
     given(asked, "key", "timestamp")
     return Written(tracking.log(asked.run, points=[_point(asked)]), empty)
 
 
 def _log_parameter(tracking: Tracking, asked: LogParam) -> Written:
-    _require_run(asked)
+    require_run(asked)
     given(asked, "key")
     return Written(tracking.log(asked.run, params={asked.key: asked.value[:LONGEST_PARAM]}), empty)
 
 
 def _set_tag(tracking: Tracking, asked: SetTag) -> Written:
-    _require_run(asked)
+    require_run(asked)
     given(asked, "key")
     return Written(tracking.log(asked.run, tags={asked.key: asked.value[:LONGEST_TAG]}), empty)
 
 
 def _delete_tag(tracking: Tracking, asked: DeleteTag) -> Written:
-    _require_run(asked)
+    require_run(asked)
     given(asked, "key")
     return Written(tracking.untag_run(asked.run, asked.key), empty)
 
 
 def _log_batch(tracking: Tracking, asked: LogBatch) -> Written:
-    _require_run(asked)
+    require_run(asked)
     params = merged("param", ((param.key, param.value[:LONGEST_PARAM]) for param in asked.params))
     points = [_point(one) for one in asked.metrics]
     return Written(tracking.log(asked.run, points=points, params=params, tags=_tags(asked.tags)), empty)
 
 
 def _log_inputs(tracking: Tracking, asked: LogInputs) -> Written:
-    _require_run(asked)
+    require_run(asked)
     datasets = [
         DatasetInput(
             name=one.dataset.name,
@@ -297,7 +297,7 @@ def _log_inputs(tracking: Tracking, asked: LogInputs) -> Written:
 
 
 def _log_outputs(tracking: Tracking, asked: LogOutputs) -> Written:
-    _require_run(asked)
+    require_run(asked)
     outputs = [ModelOutput(one.model_id, one.step) for one in asked.models]
     return Written(tracking.link(asked.run, outputs=outputs), empty)
 
@@ -318,7 +318,8 @@ def _point(one: LogMetric | Metric) -> Point:
     )
 
 
-def _require_run(asked: ByRun) -> None:
+def require_run(asked: ByRun) -> None:
+    """Raise `InvalidInput` if a request names no run."""
     if not asked.run:
         raise InvalidInput("request", "", "Missing value for required parameter 'run_id'", hint="send it")
 
