@@ -74,7 +74,7 @@ class Writing:
         self.db = db
         """To read from; it shows what earlier work of the same group has written."""
         self.now = now
-        self.steps: list[Append | Callable[[sqlite3.Connection], None]] = []
+        self.steps: list[Append | Callable[[sqlite3.Connection], object]] = []
         self.then: list[Callable[[], None]] = []
         """What is done once all is durable."""
 
@@ -82,7 +82,7 @@ class Writing:
         """Put an event into the ledger, and fold it into the tables."""
         self.steps.append(Append(stream, event))
 
-    def store(self, write: Callable[[sqlite3.Connection], None]) -> None:
+    def store(self, write: Callable[[sqlite3.Connection], object]) -> None:
         """Write rows that are in no entry; the work must have been submitted as one that stores."""
         self.steps.append(write)
 
@@ -154,7 +154,8 @@ class Recorder:
         self._queue: SimpleQueue[Job[Any] | None] = SimpleQueue()
         self._idle: deque[sqlite3.Connection] = deque()
         self._closing = threading.Lock()
-        self._closed = False
+        self._closed = False  # whether no more work is taken
+        self._released = False
         self._recorded = False  # whether the ledger holds what the group at hand decided
         self._behind = False  # whether the ledger holds what the tables do not
         try:
@@ -236,9 +237,9 @@ class Recorder:
     def close(self) -> None:
         """Do what is queued and close the file; closing twice is harmless."""
         with self._closing:
-            if self._closed:
+            if self._released:
                 return
-            self._closed = True
+            self._closed = self._released = True
             self._queue.put(None)
         self._thread.join()
         self._close_readers()
@@ -261,11 +262,27 @@ class Recorder:
             if first is None:
                 return
             group, goes_on = self._drained(first)
-            self._run(group)
+            try:
+                self._run(group)
+            except BaseException as error:  # noqa: BLE001
+                # Only what ends the thread comes here: who waits, or will, would do so for ever.
+                log(_LOG, logging.CRITICAL, "recorder.ended", why=type(error).__name__)
+                self._end(group, error)
+                return
             for job in group:
                 job.done(job)
             if not goes_on:
                 return
+
+    def _end(self, group: list[Job[Any]], error: BaseException) -> None:
+        with self._closing:
+            self._closed = True
+        with suppress(Empty):
+            while (job := self._queue.get_nowait()) is not None:
+                group.append(job)
+        for job in group:
+            job.error = error
+            job.done(job)
 
     def _drained(self, first: Job[Any]) -> tuple[list[Job[Any]], bool]:
         group = [first]

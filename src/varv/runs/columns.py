@@ -21,7 +21,7 @@ from varv.runs.grammars import METRIC
 from varv.runs.model import STATUSES
 from varv.runs.ordering import MISSING, NOT_A_NUMBER, VALUE, attribute
 from varv.runs.probing import COLUMN, Shard, key_no
-from varv.runs.tables import CHANGES_KEPT, EVERY_RUN
+from varv.runs.tables import EVERY_RUN
 
 MOST_BYTES = 64 << 20
 MOST_CHANGED = 20_000

@@ -50,17 +50,20 @@ def experiment_page(db: sqlite3.Connection, asked: ExperimentQuery) -> Page:
     ]
     if asked.token:
         conditions.append(_after(place_of(asked.token, named, orders), orders))
-    marks = ", ".join(_COLUMNS[order.field.key] for order in orders)
+    columns = ", ".join(_COLUMNS[order.field.key] for order in orders)
     ways = ", ".join(f"{_COLUMNS[one.field.key]} {'ASC' if one.ascending else 'DESC'}" for one in orders)
     where = " AND ".join(condition.text for condition in conditions)
     values = [value for condition in conditions for value in condition.values]
-    query = f"SELECT no, {marks} FROM experiment WHERE {where} ORDER BY {ways} LIMIT ?"
+    query = f"SELECT no, {columns} FROM experiment WHERE {where} ORDER BY {ways} LIMIT ?"
     with bounded(db):
         found = db.execute(query, (*values, asked.most + 1)).fetchall()
     token = ""
     if len(found) > asked.most:
         last = found[asked.most - 1][1:]
-        token = token_of(Place(tuple((VALUE, value) for value in last), 0, ""), named)
+        # An id is a text wherever it is shown.
+        kinds = (str if order.field.kind == "text" else int for order in orders)
+        marks = tuple((VALUE, kind(value)) for kind, value in zip(kinds, last, strict=True))
+        token = token_of(Place(marks, 0, ""), named)
     return Page([row[0] for row in found[: asked.most]], token)
 
 
@@ -75,12 +78,14 @@ def _of(clause: Clause) -> Condition:
     """Return what an experiment must meet to match a clause."""
     condition = compared(clause)
     if clause.field.entity == ATTRIBUTE:
-        column = "id" if clause.field.key == "experiment_id" else _COLUMNS[clause.field.key]
+        is_id = clause.field.key == "experiment_id"
+        if is_id:
+            for value in condition.values:
+                require_experiment_id(str(value))
+        column = "id" if is_id else _COLUMNS[clause.field.key]
         return Condition(condition.of(column), condition.values)
     absent = "NOT " if clause.operator == "IS NULL" else ""
-    where = " AND ".join(
-        filter(None, ("experiment = experiment.no AND name = ?", condition.of("value")))
-    )
+    where = " AND ".join(filter(None, ("experiment = experiment.no AND name = ?", condition.of("value"))))
     tags = f"{absent}EXISTS (SELECT 1 FROM experiment_tag AS tag WHERE tag.{where})"
     return Condition(tags, (clause.field.key, *condition.values))
 
@@ -90,6 +95,7 @@ def _after(place: Place, orders: Sequence[Order]) -> Condition:
     text, values = "0", ()
     for order, (_, value) in reversed(list(zip(orders, place.marks, strict=True))):
         column = _COLUMNS[order.field.key]
-        text = f"({column} {'>' if order.ascending else '<'} ? OR ({column} = ? AND {text}))"
+        bound = column.replace("id", "?") if order.field.key == "experiment_id" else "?"
+        text = f"({column} {'>' if order.ascending else '<'} {bound} OR ({column} = {bound} AND {text}))"
         values = (value, value, *values)
     return Condition(text, values)

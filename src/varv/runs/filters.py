@@ -207,9 +207,14 @@ class _Parser:
         return parts[0] if len(parts) == 1 else AnyOf(tuple(parts))
 
     def _all(self, depth: int) -> Node:
+        # MLflow's servers pass over an AND that joins nothing, as is left by clients that build filters.
+        lenient = not self._grammar.extended
+        while lenient and self._takes_word("AND"):
+            pass
         parts = [self._unit(depth)]
         while self._takes_word("AND"):
-            parts.append(self._unit(depth))
+            if not (lenient and self._at == len(self._tokens)):
+                parts.append(self._unit(depth))
         return AllOf(tuple(parts))
 
     def _unit(self, depth: int) -> Node:

@@ -11,21 +11,13 @@ from typing import NamedTuple
 import msgspec
 import numpy as np
 
-from varv.kernel.errors import InvalidInput, NotFound
-from varv.runs.rules import require_run_id
+from varv.kernel.errors import InvalidInput
+from varv.runs.points import POINT, value_ranks
 from varv.runs.series import history
 from varv.runs.tables import METRIC
 
 MOST_DATASETS = 1000
 _HINT = "send the token of the page before, or none"
-
-
-class Link(NamedTuple):
-    """What points are of: a logged model, a dataset and its digest; each may be empty."""
-
-    model: str
-    dataset: str
-    digest: str
 
 
 class DatasetSummary(NamedTuple):
@@ -38,33 +30,13 @@ class DatasetSummary(NamedTuple):
 
 
 def points_of(db: sqlite3.Connection, run: str, metric: str) -> np.ndarray:
-    """Return the points of a metric by time, step and value, of dtype `points.POINT`; none if the run has
-    no such metric.
-
-    Raises
-    ------
-    NotFound
-        If there is no such run.
-    InvalidInput
-        If it is no id of a run.
+    """Return the points of a metric by time, step and value, of dtype `points.POINT`; none where there is no
+    such run, or it has no such metric.
     """
-    require_run_id(run)
-    row = db.execute("SELECT no, experiment FROM run WHERE id = ?", (run,)).fetchone()
-    if row is None:
-        raise NotFound("run", run)
-    query = "SELECT no FROM key WHERE experiment = ? AND kind = ? AND name = ?"
-    key = db.execute(query, (row[1], METRIC, metric)).fetchone()
-    return history(db, row[0], 0 if key is None else key[0])
-
-
-def links(db: sqlite3.Connection, points: np.ndarray) -> dict[int, Link]:
-    """Return what the links of points stand for."""
-    found = {}
-    for no in np.unique(points["link"]).tolist():
-        if no:
-            row = db.execute("SELECT model, dataset, digest FROM link WHERE no = ?", (no,)).fetchone()
-            found[no] = Link(*row)
-    return found
+    joined = "run JOIN key ON key.experiment = run.experiment"
+    query = f"SELECT run.no, key.no FROM {joined} WHERE run.id = ? AND kind = ? AND key.name = ?"
+    row = db.execute(query, (run, METRIC, metric)).fetchone()
+    return np.empty(0, POINT) if row is None else history(db, *row)
 
 
 def page_of(points: np.ndarray, most: int | None, token: str) -> tuple[np.ndarray, str]:
@@ -92,11 +64,11 @@ def _after(points: np.ndarray, token: str) -> int:
     except (msgspec.MsgspecError, binascii.Error, ValueError):
         raise InvalidInput("page token", token[:40], "is not valid", hint=_HINT) from None
     _, link, at, step, value = last
+    ranks = [points["at"], points["step"], *value_ranks(points["value"]), points["link"]]
+    given = np.array([np.nan if value is None else value])
+    marks = [at, step, *(rank[0] for rank in value_ranks(given)), link]
     later, level = np.zeros(len(points), bool), np.ones(len(points), bool)
-    # NaN is the last of equal times and steps.
-    values = np.where(np.isnan(points["value"]), np.inf, points["value"])
-    given = np.inf if value is None else value
-    for column, mark in ((points["at"], at), (points["step"], step), (values, given), (points["link"], link)):
+    for column, mark in zip(ranks, marks, strict=True):
         later |= level & (column > mark)
         level &= column == mark
     return len(points) - int(later.sum())
@@ -120,7 +92,8 @@ def sampled(points: np.ndarray, most: int, steps: tuple[int, int] | None = None)
     """
     if steps is not None:
         points = points[(points["step"] >= steps[0]) & (points["step"] <= steps[1])]
-    points = points[np.lexsort([points[name] for name in ("value", "at", "step")])]
+    value, is_nan = value_ranks(points["value"])
+    points = points[np.lexsort([points["link"], is_nan, value, points["at"], points["step"]])]
     if len(points) <= most:
         return points
     # As many groups of nearly one size, the larger ones first; the first of each, and the last of all.

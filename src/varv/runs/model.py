@@ -8,7 +8,7 @@ is sealed into the ledger by digests.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal, NewType
+from typing import ClassVar, Literal, NewType
 
 import msgspec
 
@@ -69,8 +69,14 @@ class ModelOutput(msgspec.Struct, frozen=True):
     step: int = 0
 
 
+class RunEvent(Event, frozen=True, kw_only=True):
+    """Something that happened to an experiment or a run."""
+
+    in_file: ClassVar[bool] = True
+
+
 @event("runs.experiment_created")
-class ExperimentCreated(Event, frozen=True, kw_only=True):
+class ExperimentCreated(RunEvent, frozen=True, kw_only=True):
     """An experiment exists from now on."""
 
     experiment: ExperimentId
@@ -85,7 +91,7 @@ class ExperimentCreated(Event, frozen=True, kw_only=True):
 
 
 @event("runs.experiment_changed")
-class ExperimentChanged(Event, frozen=True, kw_only=True):
+class ExperimentChanged(RunEvent, frozen=True, kw_only=True):
     """An experiment has another name, further tags, or a tag less."""
 
     experiment: ExperimentId
@@ -97,7 +103,7 @@ class ExperimentChanged(Event, frozen=True, kw_only=True):
 
 
 @event("runs.experiment_moved")
-class ExperimentMoved(Event, frozen=True, kw_only=True):
+class ExperimentMoved(RunEvent, frozen=True, kw_only=True):
     """An experiment was deleted or restored, and its runs with it."""
 
     experiment: ExperimentId
@@ -105,7 +111,7 @@ class ExperimentMoved(Event, frozen=True, kw_only=True):
 
 
 @event("runs.run_created")
-class RunCreated(Event, frozen=True, kw_only=True):
+class RunCreated(RunEvent, frozen=True, kw_only=True):
     """A run has begun."""
 
     run: RunId
@@ -122,7 +128,7 @@ class RunCreated(Event, frozen=True, kw_only=True):
 
 
 @event("runs.run_described")
-class RunDescribed(Event, frozen=True, kw_only=True):
+class RunDescribed(RunEvent, frozen=True, kw_only=True):
     """A run has further parameters, which never change, or tags, of which the last value holds."""
 
     run: RunId
@@ -138,7 +144,7 @@ class RunDescribed(Event, frozen=True, kw_only=True):
 
 
 @event("runs.run_updated")
-class RunUpdated(Event, frozen=True, kw_only=True):
+class RunUpdated(RunEvent, frozen=True, kw_only=True):
     """A run has another status or name; an end in milliseconds if it has ended."""
 
     run: RunId
@@ -154,7 +160,7 @@ class RunUpdated(Event, frozen=True, kw_only=True):
 
 
 @event("runs.run_moved")
-class RunMoved(Event, frozen=True, kw_only=True):
+class RunMoved(RunEvent, frozen=True, kw_only=True):
     """A run was deleted or restored."""
 
     run: RunId
@@ -162,7 +168,7 @@ class RunMoved(Event, frozen=True, kw_only=True):
 
 
 @event("runs.linked")
-class RunLinked(Event, frozen=True, kw_only=True):
+class RunLinked(RunEvent, frozen=True, kw_only=True):
     """A run has read datasets or models, or has made models."""
 
     run: RunId
@@ -172,7 +178,7 @@ class RunLinked(Event, frozen=True, kw_only=True):
 
 
 @event("runs.points_sealed")
-class PointsSealed(Event, frozen=True, kw_only=True):
+class PointsSealed(RunEvent, frozen=True, kw_only=True):
     """The points of a run's metrics up to now are these; what is changed later shows.
 
     ``number`` counts the seals of the run from 1, ``n`` the points in this one, and ``root`` is the digest of
@@ -187,6 +193,23 @@ class PointsSealed(Event, frozen=True, kw_only=True):
     def line(self) -> str:
         """Return one line on what this event states."""
         return f"{count(self.n)} points sealed"
+
+
+@event("runs.artifacts_sealed")
+class ArtifactsSealed(RunEvent, frozen=True, kw_only=True):
+    """The artifacts of a run are these now: ``n`` files of ``size`` bytes together.
+
+    ``root`` is the digest of all paths with the digests and sizes of what is under them.
+    """
+
+    owner: str
+    n: int
+    size: int
+    root: Digest
+
+    def line(self) -> str:
+        """Return one line on what this event states."""
+        return f"{count(self.n)} artifacts of {count(self.size)} bytes sealed"
 
 
 def run_stream(run: str) -> str:

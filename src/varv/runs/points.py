@@ -8,6 +8,7 @@ arrival, or of several series that have few, sorted by series.
 from __future__ import annotations
 
 import hashlib
+import struct
 import zlib
 from collections.abc import Iterable, Sequence
 
@@ -18,6 +19,7 @@ POINT = np.dtype([("key", "<u4"), ("link", "<u4"), ("at", "<i8"), ("step", "<i8"
 _COLUMNS = ("key", "link", "at", "step")
 """Stored as differences, which compress; values are not."""
 
+_pack = struct.Struct("<IIqqd").pack
 Packed = tuple[int, int, int, int, float]
 """Key, link, time in milliseconds, step, value."""
 
@@ -30,7 +32,7 @@ def packed(points: Sequence[Packed]) -> bytes:
     >>> read([packed([(1, 0, 1000, 3, 0.5)])])["value"].tolist()
     [0.5]
     """
-    return np.array(points, dtype=POINT).tobytes()
+    return b"".join([_pack(*point) for point in points])
 
 
 def read(rows: Iterable[bytes]) -> np.ndarray:
@@ -71,11 +73,18 @@ def distinct(points: np.ndarray) -> np.ndarray:
 
 
 def in_order(points: np.ndarray) -> np.ndarray:
-    """Return points by time, step and value, NaN last, as histories are read; then by what they are of."""
+    """Return points by time, step and value, as histories are read, then by what they are of."""
     before, after = points[:-1], points[1:]
     if len(points) < 2 or bool((after["at"] > before["at"]).all()):
         return points
-    return points[np.lexsort([points[name] for name in ("link", "value", "step", "at")])]
+    value, is_nan = value_ranks(points["value"])
+    return points[np.lexsort([points["link"], is_nan, value, points["step"], points["at"]])]
+
+
+def value_ranks(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return what sorts values: what is no number stands behind nought, as it does in MLflow's histories."""
+    is_nan = np.isnan(values)
+    return np.where(is_nan, 0.0, values), is_nan
 
 
 def latest(points: np.ndarray) -> np.ndarray:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from varv.runs.filters import ATTRIBUTE, LISTS, Clause, Field
+from varv.runs.filters import ATTRIBUTE, Clause, Field
 from varv.runs.grammars import DATASET, PARAMETER
 from varv.runs.grammars import METRIC as METRICS
 from varv.runs.model import STATUSES

@@ -10,7 +10,7 @@ import msgspec
 
 from varv.kernel.errors import NotFound
 from varv.runs.model import STATUSES, DatasetInput, ModelInput, ModelOutput, Status
-from varv.runs.rules import require_run_id
+from varv.runs.rules import require_experiment_id
 from varv.runs.series import Glance, glances, unfolded
 from varv.runs.tables import PARAM
 
@@ -76,6 +76,8 @@ def experiment(db: sqlite3.Connection, *, id: str = "", name: str = "") -> Exper
     NotFound
         If there is none.
     """
+    if id:
+        require_experiment_id(id)
     column, asked = ("id", id) if id else ("name", name)
     row = db.execute(f"SELECT no FROM experiment WHERE {column} = ?", (asked,)).fetchone()
     if row is None:
@@ -105,10 +107,7 @@ def run(db: sqlite3.Connection, id: str) -> Run:
     ------
     NotFound
         If there is none.
-    InvalidInput
-        If it is no id of a run.
     """
-    require_run_id(id)
     row = db.execute("SELECT no FROM run WHERE id = ?", (id,)).fetchone()
     if row is None:
         raise NotFound("run", id)

@@ -87,6 +87,25 @@ def require_key(kind: str, key: str) -> None:
         raise InvalidInput(f"{kind} name", key[:80], problem, hint=hint)
 
 
+def require_experiment_id(experiment: str) -> None:
+    """Raise `InvalidInput` unless `experiment` may be the id of an experiment."""
+    if not experiment.isascii() or not experiment.isdecimal():
+        raise InvalidInput("experiment id", experiment[:80], "is not a valid integer", hint="use the id")
+
+
+def require_long(kind: str, value: int, *, least: int = -(2**63)) -> int:
+    """Return a whole number that the file can hold.
+
+    Raises
+    ------
+    InvalidInput
+        If it is less than `least`, or has more than 64 bits.
+    """
+    if not least <= value < 2**63:
+        raise InvalidInput(kind, value if abs(value) < 10**20 else "", "is out of range", least=least)
+    return value
+
+
 def require_short(kind: str, name: str, value: str, longest: int) -> None:
     """Raise `InvalidInput` if a value has more than `longest` characters."""
     if len(value) > longest:
@@ -115,20 +134,20 @@ def require_batch(n_metrics: int, n_params: int, n_tags: int) -> None:
             )
 
 
-def merged(kind: str, pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """Return pairs as a dictionary.
+def unique_params(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Return parameters as a dictionary.
 
     Raises
     ------
     InvalidInput
-        If two of one name have different values.
+        If two have one name.
     """
     found: dict[str, str] = {}
     for name, value in pairs:
-        if found.setdefault(name, value) != value:
-            raise InvalidInput(
-                kind, name[:80], "comes twice in one request, with different values", hint="send it once"
-            )
+        if name in found:
+            problem = "comes twice: Duplicate parameter keys have been submitted"
+            raise InvalidInput("param", name[:80], problem, hint="send each once")
+        found[name] = value
     return found
 
 
@@ -136,7 +155,7 @@ def require_unchanged(kept: Mapping[str, str], params: Mapping[str, str], run: s
     """Raise `InvalidInput` if a parameter that has a value is given another one."""
     for name, value in params.items():
         if kept.get(name, value) != value:
-            problem = "has another value already, and changing param values is not allowed"
+            problem = "has another value already. Changing param values is not allowed"
             raise InvalidInput("param", name, problem, kept=kept[name][:80], given=value[:80], run=run)
 
 

@@ -115,8 +115,9 @@ class Series:
 
     def append(self, db: sqlite3.Connection, run: int, rows: bytes, now: Instant) -> None:
         """Write the packed points of one request."""
-        db.execute("INSERT INTO points (run, at, rows) VALUES (?, ?, ?)", (run, now, rows))
+        # First, as it may have to be read from the rows, of which these are none yet.
         waiting = self.unsealed(db).setdefault(run, _Unsealed(0, now))
+        db.execute("INSERT INTO points (run, at, rows) VALUES (?, ?, ?)", (run, now, rows))
         waiting.n += len(rows) // POINT.itemsize
         if self._unfolded is not None:
             self._unfolded.add(run)

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from varv.kernel.blobs import Blobs
 from varv.kernel.errors import AlreadyExists, FailedPrecondition, InvalidInput, NotFound
 from varv.kernel.recorder import Recorder, Write, Writing
+from varv.runs import artifacts
 from varv.runs.model import (
     ENDED,
     RUN_NAME,
@@ -41,7 +42,9 @@ from varv.runs.rules import (
     made_name,
     new_run_id,
     require_batch,
+    require_experiment_id,
     require_key,
+    require_long,
     require_run_id,
     require_short,
     require_text,
@@ -81,7 +84,7 @@ class Tracking:
         self.recorder = recorder
         self.series = series
         self._tables = tables
-        self._blobs = blobs
+        self.blobs = blobs
 
     # Experiments
 
@@ -158,7 +161,7 @@ class Tracking:
             row = _experiment(writing.db, experiment)
             if row.deleted == deleted:
                 state = "deleted" if deleted else "active"
-                raise FailedPrecondition("experiment", experiment, f"is {state} already")
+                raise NotFound("experiment", experiment, f"is {state} already")
             made = ExperimentId(experiment)
             writing.record(experiment_stream(made), ExperimentMoved(experiment=made, deleted=deleted))
 
@@ -196,7 +199,9 @@ class Tracking:
             if given.get(RUN_NAME, named) != named:
                 problem, hint = "is another than the tag mlflow.runName says", "say one of the two"
                 raise InvalidInput("run name", name[:80], problem, tag=given[RUN_NAME][:80], hint=hint)
+            begun = writing.now // 1000 if started_ms is None else started_ms
             made = run or new_run_id()
+            require_run_id(made)
             if self._tables.run(writing.db, made):
                 raise AlreadyExists("run", made)
             event = RunCreated(
@@ -204,7 +209,7 @@ class Tracking:
                 experiment=in_experiment,
                 name=named,
                 user=user,
-                started_ms=writing.now // 1000 if started_ms is None else started_ms,
+                started_ms=require_long("start", begun),
                 tags=self._texts(given),
             )
             writing.record(run_stream(made), event)
@@ -219,10 +224,16 @@ class Tracking:
 
         def work(writing: Writing) -> None:
             row = self._active(writing.db, run)
+            if ended_ms is not None:
+                require_long("end", ended_ms)
             writing.record(
                 run_stream(run), RunUpdated(run=RunId(run), status=status, ended_ms=ended_ms, name=name)
             )
-            if status in ENDED and row.no in self.series.unsealed(writing.db):
+            if status not in ENDED:
+                return
+            if (event := artifacts.sealed(writing.db, f"runs/{run}")) is not None:
+                writing.record(run_stream(run), event)
+            if row.no in self.series.unsealed(writing.db):
                 writing.then.append(lambda: self._seal([row.no]))
 
         return Write(work)
@@ -262,7 +273,11 @@ class Tracking:
             row = self._active(writing.db, run)
             require_batch(len(points), len(given), len(told))
             for point in points:
-                require_key("metric", point.name)
+                # A name that has a number was looked at when it was given one.
+                if not self._tables.knows(row.experiment, METRIC, point.name):
+                    require_key("metric", point.name)
+                require_long("timestamp", point.at_ms, least=0)
+                require_long("step", point.step)
             for param in given:
                 require_key("param", param)
             _require_tags(told)
@@ -367,10 +382,9 @@ class Tracking:
         # Most are short, and a text of that many characters is at least that long in bytes.
         if len(value) <= LONGEST_SHORT // 4 or len(value.encode()) <= LONGEST_SHORT:
             return value
-        return LongText(self._blobs.put(value.encode()))
+        return LongText(self.blobs.put(value.encode()))
 
     def _run(self, db: sqlite3.Connection, run: str) -> RunRow:
-        require_run_id(run)
         if (row := self._tables.run(db, run)) is None:
             raise NotFound("run", run)
         return row
@@ -408,6 +422,7 @@ class _Experiment(NamedTuple):
 
 
 def _experiment(db: sqlite3.Connection, experiment: str) -> _Experiment:
+    require_experiment_id(experiment)
     row = db.execute("SELECT no, deleted FROM experiment WHERE id = ?", (experiment,)).fetchone()
     if row is None:
         raise NotFound("experiment", experiment[:80])

@@ -14,6 +14,7 @@ from varv.kernel.codec import Event
 from varv.runs.model import (
     RUN_NAME,
     STATUSES,
+    ArtifactsSealed,
     ExperimentChanged,
     ExperimentCreated,
     ExperimentMoved,
@@ -101,6 +102,7 @@ class RunTables:
         RunMoved,
         RunLinked,
         PointsSealed,
+        ArtifactsSealed,
     )
 
     def __init__(self, blobs: Blobs) -> None:
@@ -151,6 +153,10 @@ class RunTables:
             self._keys.clear()
         self._keys[asked] = row[0]
         return row[0]
+
+    def knows(self, experiment: int, kind: int, name: str) -> bool:
+        """Return whether a name is remembered to have a number."""
+        return (experiment, kind, name) in self._keys
 
     def _remember(self, run: str, row: RunRow) -> RunRow:
         if len(self._runs) >= MOST_REMEMBERED:

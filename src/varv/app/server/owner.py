@@ -8,7 +8,6 @@ signs off.
 
 from __future__ import annotations
 
-import functools
 import logging
 import os
 import shutil
@@ -23,9 +22,6 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, cast
 
-from starlette.applications import Starlette
-from starlette.routing import Mount
-
 from varv.adapters.apart import Apart
 from varv.adapters.processes import Processes
 from varv.adapters.runtimes import installed_runtimes
@@ -33,7 +29,7 @@ from varv.app.clients import changed_clients, load_clients
 from varv.app.compose import MOST_HELD, open_home, open_ledger, open_tracking, open_views
 from varv.app.desk import Desk
 from varv.app.fitting import ProcessFits
-from varv.app.replaying import report_of
+from varv.app.server.control import application
 from varv.app.server.fleet import RenewedWorkers, Workers
 from varv.app.server.listening import address_of, control_plane, listener, reserved
 from varv.app.server.measures import of_certificate, of_processes, of_record, of_requests, of_telemetry
@@ -42,24 +38,19 @@ from varv.app.server.present import Present
 from varv.app.server.server_file import announce, withdraw
 from varv.app.server.telemetry import OwnerTelemetry, format_of, telemetry_of
 from varv.app.server.tls import Certificates, expires_at_s, tls_files_of
-from varv.app.server.tracking import mlflow_api
 from varv.app.server.wire import Access, Models
 from varv.app.settings import FILE, Settings, variables
 from varv.app.traffic import Traffic, TrafficReport
-from varv.app.verbs import build_verbs
 from varv.data import Quarantine
 from varv.data.inbox import Inbox
 from varv.data.verbs import QuarantineDesk
-from varv.fronts.api import create_api
-from varv.fronts.gateway import Gateway, allowed_hosts
-from varv.fronts.metrics import metrics_route
-from varv.fronts.web.console import create_console
+from varv.fronts.gateway import allowed_hosts
 from varv.home.change.carrying import Changes, last_change, require_accepted, require_settled
 from varv.home.change.recorded import recorded_in
 from varv.home.change.verbs import Applied, Declarations
 from varv.home.live import Live, Sealed
 from varv.kernel.clock import SECOND, HeldClock, SystemClock, wall_seconds
-from varv.kernel.columns import FolderColumns, segment_name
+from varv.kernel.columns import segment_name
 from varv.kernel.errors import FailedPrecondition, StorageFull, Unavailable, VarvError
 from varv.kernel.executor import Limits
 from varv.kernel.faults import Faults
@@ -179,7 +170,8 @@ class _Server:
         self._log: CaptureLog | None = None
         self._log_folder: Path | None = None
         self._threads: list[threading.Thread] = []
-        self._uvicorn = control_plane(self._application(), self._certificates)
+        served = application(settings, self._desk, self._tracking, self._health, self._measures)
+        self._uvicorn = control_plane(served, self._certificates)
         self._console = threading.Thread(
             target=self._uvicorn.run, args=([self._control],), name="console", daemon=True
         )
@@ -521,19 +513,6 @@ class _Server:
         return found
 
     # The control plane
-
-    def _application(self) -> Gateway:
-        settings = self._settings
-        routes = create_api(build_verbs(self._desk), self._health, token=settings.token)
-        pages = Mount("/", self._console_pages())
-        app = Starlette(routes=[*routes, metrics_route(self._measures), pages])
-        return Gateway(mlflow_api(app, self._tracking), allowed_hosts(settings.host, settings.allowed_hosts))
-
-    def _console_pages(self) -> Starlette:
-        columns = FolderColumns(self._settings.home / "columns")
-        home = self._settings.home
-        reports = functools.partial(report_of, home)
-        return create_console(self._views, self._ledger, columns=columns, reports=reports, home=home)
 
     def _traffic(self) -> TrafficReport:
         workers = self._workers

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import json
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -41,8 +42,8 @@ class MlflowApi:
     ----------
     app
         Answers everything else.
-    recorder
-        Writes, and gives connections to read from.
+    door
+        Has work done by the recorder.
     areas
         What answers the routes of an area, and the routes.
     raw
@@ -54,14 +55,13 @@ class MlflowApi:
     def __init__(
         self,
         app: ASGIApp,
-        recorder: Recorder,
+        door: Door,
         areas: Iterable[tuple[object, Iterable[Route[Any]]]],
         raw: Mapping[str, Raw] | None = None,
         allowed: Callable[[Mapping[bytes, bytes], str, str], None] = lambda headers, method, path: None,
     ) -> None:
         self._app = app
-        self._door = Door(recorder)
-        self._recorder = recorder
+        self._door = door
         self._raw = dict(raw or {})
         self._allowed = allowed
         self._exact: dict[tuple[str, str], tuple[object, Route[Any]]] = {}
@@ -132,7 +132,7 @@ class MlflowApi:
         answered = route.answer(desk, asked)
         if isinstance(answered, Written):
             result = await self._door.do(answered.write)
-            with self._recorder.reading() as db:
+            with self._door.recorder.reading() as db:
                 return _encode(answered.answer(db, result))
         return _encode(answered)
 
@@ -146,14 +146,14 @@ class Door:
     """
 
     def __init__(self, recorder: Recorder) -> None:
-        self._recorder = recorder
+        self.recorder = recorder
         self._finished: deque[tuple[asyncio.Future[Any], Job[Any]]] = deque()
 
     async def do(self, write: Write[Any]) -> Any:
         """Return the result of a piece of work once it is durable, or raise its error."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Any] = loop.create_future()
-        self._recorder.submit(write, functools.partial(self._done, loop, future))
+        self.recorder.submit(write, functools.partial(self._done, loop, future))
         return await future
 
     def _done(self, loop: asyncio.AbstractEventLoop, future: asyncio.Future[Any], job: Job[Any]) -> None:
@@ -203,11 +203,20 @@ def _from_body(body: bytes, route: Route[Any], named: Mapping[str, str]) -> Any:
         asked = msgspec.json.decode(body or b"{}")
     except msgspec.ValidationError as error:
         raise InvalidInput("request", route.path, "is not valid", why=str(error)) from None
-    except (msgspec.DecodeError, RecursionError) as error:
-        raise NotUnderstood("request", route.path, "is not JSON", why=str(error)) from None
+    except msgspec.DecodeError:
+        asked = _lenient(body, route.path)
     if not isinstance(asked, dict):
         raise InvalidInput("request", route.path, "is not a JSON object")
     return _converted({**asked, **{name: unquote(value) for name, value in named.items()}}, route)
+
+
+def _lenient(body: bytes, path: str) -> Any:
+    """Return what JSON of Python says: its NaN and Infinity are no JSON, and clients send them."""
+    try:
+        # As texts, which the fields that are numbers take: no number of JSON is one of them.
+        return json.loads(body, parse_constant=str)
+    except (ValueError, RecursionError) as error:
+        raise NotUnderstood("request", path, "is not JSON", why=str(error)[:200]) from None
 
 
 def _converted(asked: dict[str, Any], route: Route[Any]) -> Any:

@@ -9,15 +9,20 @@ import msgspec
 from varv.fronts.mlflow.routes import Route, Written, empty, pairs
 from varv.kernel.errors import InvalidInput
 from varv.runs import reading
-from varv.runs.rules import merged
+from varv.runs.artifacts import require_path
 from varv.runs.service import ARTIFACTS, Tracking
 
 
 class Tag(msgspec.Struct):
     """A tag, or a parameter, of a request."""
 
-    key: str
-    value: str = ""
+    key: str = ""
+    value: str | None = ""
+
+    @property
+    def text(self) -> str:
+        """The value; none is an empty one."""
+        return self.value or ""
 
 
 class Create(msgspec.Struct):
@@ -71,6 +76,7 @@ def document(one: reading.Experiment) -> dict[str, Any]:
         "lifecycle_stage": "deleted" if one.deleted else "active",
         "last_update_time": one.updated_ms,
         "creation_time": one.created_ms,
+        "workspace": "default",
     } | ({"tags": pairs(one.tags)} if one.tags else {})
 
 
@@ -85,12 +91,22 @@ def given(asked: msgspec.Struct, *names: str) -> None:
 
 def _create(tracking: Tracking, asked: Create) -> Written:
     given(asked, "name")
-    if asked.artifact_location and not asked.artifact_location.startswith(f"{ARTIFACTS}/"):
-        hint = "leave it out: artifacts are kept by this server"
-        raise InvalidInput("artifact location", asked.artifact_location[:80], "is somewhere else", hint=hint)
-    tags = merged("tag", ((tag.key, tag.value) for tag in asked.tags))
+    _require_here(asked.artifact_location)
+    tags = {tag.key: tag.text for tag in asked.tags}
     write = tracking.create_experiment(asked.name, artifacts=asked.artifact_location, tags=tags)
     return Written(write, lambda db, made: {"experiment_id": made})
+
+
+def _require_here(location: str) -> None:
+    """Raise `InvalidInput` unless this server is to keep the artifacts, which it does under plain names."""
+    if not location:
+        return
+    hint = "leave it out: artifacts are kept by this server"
+    if not location.startswith(f"{ARTIFACTS}/"):
+        raise InvalidInput("artifact location", location[:80], "is somewhere else", hint=hint)
+    require_path(location.removeprefix(f"{ARTIFACTS}/"))
+    if "?" in location:
+        raise InvalidInput("artifact location", location[:80], "has a query", hint=hint)
 
 
 def _get(tracking: Tracking, asked: ById) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import msgspec
@@ -11,17 +12,17 @@ from varv.fronts.mlflow.routes import Route, Written, empty, number, pairs
 from varv.kernel.errors import InvalidInput
 from varv.runs import reading
 from varv.runs.model import STATUSES, DatasetInput, InputTag, ModelInput, ModelOutput, Status
-from varv.runs.rules import LONGEST_PARAM, LONGEST_TAG, merged
+from varv.runs.rules import LONGEST_PARAM, LONGEST_TAG, unique_params
 from varv.runs.service import Point, Tracking
 
 
 class Create(msgspec.Struct):
     """Begins a run."""
 
-    experiment_id: str = "0"
+    experiment_id: str = ""
     user_id: str = ""
     run_name: str = ""
-    start_time: int | None = None
+    start_time: int = 0
     tags: list[Tag] = []
 
 
@@ -40,7 +41,7 @@ class ByRun(msgspec.Struct):
 class Update(ByRun):
     """Says what is new of a run."""
 
-    status: str | None = None
+    status: str | int | None = None
     end_time: int | None = None
     run_name: str = ""
 
@@ -49,7 +50,7 @@ class LogMetric(ByRun):
     """Logs one value of a metric."""
 
     key: str = ""
-    value: float | str | None = None
+    value: float | str | bool | None = None
     timestamp: int | None = None
     step: int = 0
     model_id: str = ""
@@ -61,14 +62,14 @@ class LogParam(ByRun):
     """Logs a parameter."""
 
     key: str = ""
-    value: str = ""
+    value: str | None = ""
 
 
 class SetTag(ByRun):
     """Sets a tag."""
 
     key: str = ""
-    value: str = ""
+    value: str | None = ""
 
 
 class DeleteTag(ByRun):
@@ -81,7 +82,7 @@ class Metric(msgspec.Struct):
     """A value of a metric in a batch."""
 
     key: str = ""
-    value: float | str | None = None
+    value: float | str | bool | None = None
     timestamp: int | None = None
     step: int = 0
     model_id: str = ""
@@ -165,19 +166,12 @@ def document(one: reading.Run) -> dict[str, Any]:
 
 def metric(one: reading.Metric) -> dict[str, Any]:
     """Return the last value of a metric as the protocol has it."""
-    told: dict[str, Any] = {
+    return {
         "key": one.name,
         "value": number(one.glance.value),
         "timestamp": one.glance.at_ms,
         "step": one.glance.step,
     }
-    return told | linked(one.model, one.dataset, one.digest)
-
-
-def linked(model: str, dataset: str, digest: str) -> dict[str, str]:
-    """Return what a value is of, where it is of something."""
-    told = {"model_id": model, "dataset_name": dataset, "dataset_digest": digest}
-    return {name: value for name, value in told.items() if value}
 
 
 def _inputs(one: reading.Run) -> dict[str, Any]:
@@ -203,83 +197,91 @@ def _outputs(one: reading.Run) -> dict[str, Any]:
 
 
 def _create(tracking: Tracking, asked: Create) -> Written:
+    given(asked, "experiment_id")
     write = tracking.create_run(
-        asked.experiment_id or "0",
+        asked.experiment_id,
         name=asked.run_name,
         user=asked.user_id,
         started_ms=asked.start_time,
         tags=_tags(asked.tags),
     )
-    return Written(write, lambda db, made: {"run": document(reading.run(db, made))})
+    return Written(write, lambda db, made: {"run": _new(reading.run(db, made))})
+
+
+def _new(one: reading.Run) -> dict[str, Any]:
+    # What was just begun has made nothing, of which MLflow says nothing either.
+    told = document(one)
+    del told["outputs"]
+    return told
 
 
 def _get(tracking: Tracking, asked: ByRun) -> dict[str, Any]:
-    require_run(asked)
+    _require_run(asked)
     with tracking.recorder.reading() as db:
         return {"run": document(reading.run(db, asked.run))}
 
 
 def _update(tracking: Tracking, asked: Update) -> Written:
-    require_run(asked)
+    _require_run(asked)
     write = tracking.update_run(
         asked.run, status=_status(asked.status), ended_ms=asked.end_time, name=asked.run_name
     )
     return Written(write, lambda db, done: {"run_info": info(reading.run(db, asked.run))})
 
 
-def _status(status: str | None) -> Status | None:
+def _status(status: str | int | None) -> Status | None:
     if status is None:
         return None
     for number_, known in enumerate(STATUSES, 1):
-        if status in (known, str(number_)):
+        if status in (known, number_, str(number_)):
             return known
     hint = f"say one of {', '.join(STATUSES)}"
-    raise InvalidInput("run status", status[:40], "is not known", hint=hint)
+    raise InvalidInput("run status", str(status)[:40], "is not known", hint=hint)
 
 
 def _delete(tracking: Tracking, asked: ByRun) -> Written:
-    require_run(asked)
+    _require_run(asked)
     return Written(tracking.move_run(asked.run, deleted=True), empty)
 
 
 def _restore(tracking: Tracking, asked: ByRun) -> Written:
-    require_run(asked)
+    _require_run(asked)
     return Written(tracking.move_run(asked.run, deleted=False), empty)
 
 
 def _log_metric(tracking: Tracking, asked: LogMetric) -> Written:
-    require_run(asked)
+    _require_run(asked)
     given(asked, "key", "timestamp")
     return Written(tracking.log(asked.run, points=[_point(asked)]), empty)
 
 
 def _log_parameter(tracking: Tracking, asked: LogParam) -> Written:
-    require_run(asked)
+    _require_run(asked)
     given(asked, "key")
-    return Written(tracking.log(asked.run, params={asked.key: asked.value[:LONGEST_PARAM]}), empty)
+    return Written(tracking.log(asked.run, params={asked.key: (asked.value or "")[:LONGEST_PARAM]}), empty)
 
 
 def _set_tag(tracking: Tracking, asked: SetTag) -> Written:
-    require_run(asked)
+    _require_run(asked)
     given(asked, "key")
-    return Written(tracking.log(asked.run, tags={asked.key: asked.value[:LONGEST_TAG]}), empty)
+    return Written(tracking.log(asked.run, tags={asked.key: (asked.value or "")[:LONGEST_TAG]}), empty)
 
 
 def _delete_tag(tracking: Tracking, asked: DeleteTag) -> Written:
-    require_run(asked)
+    _require_run(asked)
     given(asked, "key")
     return Written(tracking.untag_run(asked.run, asked.key), empty)
 
 
 def _log_batch(tracking: Tracking, asked: LogBatch) -> Written:
-    require_run(asked)
-    params = merged("param", ((param.key, param.value[:LONGEST_PARAM]) for param in asked.params))
+    given(asked, "run_id")
+    params = unique_params((param.key, param.text[:LONGEST_PARAM]) for param in asked.params)
     points = [_point(one) for one in asked.metrics]
     return Written(tracking.log(asked.run, points=points, params=params, tags=_tags(asked.tags)), empty)
 
 
 def _log_inputs(tracking: Tracking, asked: LogInputs) -> Written:
-    require_run(asked)
+    _require_run(asked)
     datasets = [
         DatasetInput(
             name=one.dataset.name,
@@ -288,7 +290,7 @@ def _log_inputs(tracking: Tracking, asked: LogInputs) -> Written:
             source=one.dataset.source,
             schema=one.dataset.schema,
             profile=one.dataset.profile,
-            tags=tuple(InputTag(tag.key, tag.value) for tag in one.tags),
+            tags=tuple(InputTag(tag.key, tag.text) for tag in one.tags),
         )
         for one in asked.datasets
     ]
@@ -297,14 +299,14 @@ def _log_inputs(tracking: Tracking, asked: LogInputs) -> Written:
 
 
 def _log_outputs(tracking: Tracking, asked: LogOutputs) -> Written:
-    require_run(asked)
+    _require_run(asked)
     outputs = [ModelOutput(one.model_id, one.step) for one in asked.models]
     return Written(tracking.link(asked.run, outputs=outputs), empty)
 
 
 def _tags(tags: list[Tag]) -> dict[str, str]:
     # The last one of a name holds.
-    return {tag.key: tag.value[:LONGEST_TAG] for tag in tags}
+    return {tag.key: tag.text[:LONGEST_TAG] for tag in tags}
 
 
 def _point(one: LogMetric | Metric) -> Point:
@@ -313,13 +315,15 @@ def _point(one: LogMetric | Metric) -> Point:
         value = float(one.value or 0)
     except ValueError:
         raise InvalidInput("metric", one.key[:80], "has a value that is no number", value=one.value) from None
+    if math.isinf(value) and not isinstance(one.value, str):
+        hint = 'send "Infinity" if that is meant'
+        raise InvalidInput("metric", one.key[:80], "has a value that no double holds", hint=hint)
     return Point(
         one.key, value, one.timestamp or 0, one.step, one.model_id, one.dataset_name, one.dataset_digest
     )
 
 
-def require_run(asked: ByRun) -> None:
-    """Raise `InvalidInput` if a request names no run."""
+def _require_run(asked: ByRun) -> None:
     if not asked.run:
         raise InvalidInput("request", "", "Missing value for required parameter 'run_id'", hint="send it")
 

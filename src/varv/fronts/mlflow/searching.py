@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,11 +11,11 @@ import numpy as np
 from varv.fronts.mlflow import experiments
 from varv.fronts.mlflow.experiments import given
 from varv.fronts.mlflow.routes import Route
-from varv.fronts.mlflow.runs import ByRun, document, require_run
+from varv.fronts.mlflow.runs import ByRun, document
 from varv.kernel.errors import InvalidInput
 from varv.runs import reading
 from varv.runs.experiment_search import ExperimentQuery, experiment_page
-from varv.runs.histories import Link, datasets_of, links, page_of, points_of, sampled
+from varv.runs.histories import datasets_of, page_of, points_of, sampled
 from varv.runs.search import DEFAULT_RESULTS, Query, RunSearch, View
 
 VIEWS: tuple[View, ...] = ("ACTIVE_ONLY", "DELETED_ONLY", "ALL")
@@ -90,9 +89,6 @@ class Point(msgspec.Struct, omit_defaults=True):
     timestamp: int
     step: int
     run_id: str = ""
-    model_id: str = ""
-    dataset_name: str = ""
-    dataset_digest: str = ""
 
 
 def _runs(search: RunSearch, asked: SearchRuns) -> dict[str, Any]:
@@ -131,11 +127,12 @@ def _view(view: str | int) -> View:
 
 
 def _history(search: RunSearch, asked: GetHistory) -> dict[str, Any]:
-    require_run(asked)
     given(asked, "metric_key")
+    if not asked.run:
+        given(asked, "run_id")
     with search.recorder.reading() as db:
         page, token = page_of(points_of(db, asked.run, asked.metric_key), asked.max_results, asked.page_token)
-        points = _points(db, asked.metric_key, page)
+        points = _points(asked.metric_key, page)
     return ({"metrics": points} if points else {}) | ({"next_page_token": token} if token else {})
 
 
@@ -147,7 +144,7 @@ def _histories(search: RunSearch, asked: GetHistories) -> dict[str, Any]:
     with search.recorder.reading() as db:
         for run in sorted(asked.run_id):
             page, _ = page_of(points_of(db, run, asked.metric_key), most, "")
-            found += _points(db, asked.metric_key, page, run)
+            found += _points(asked.metric_key, page, run)
     return {"metrics": found[:most]}
 
 
@@ -160,7 +157,7 @@ def _samples(search: RunSearch, asked: GetSamples) -> dict[str, Any]:
     with search.recorder.reading() as db:
         for run in asked.run_ids:
             points = sampled(points_of(db, run, asked.metric_key), asked.max_results, _steps(asked))
-            found += _points(db, asked.metric_key, points, run)
+            found += _points(asked.metric_key, points, run)
     return {"metrics": found} if found else {}
 
 
@@ -175,12 +172,11 @@ def _steps(asked: GetSamples) -> tuple[int, int] | None:
     return first, last
 
 
-def _points(db: sqlite3.Connection, metric: str, points: np.ndarray, run: str = "") -> list[Point]:
-    known = {0: Link("", "", "")} | links(db, points)
-    columns = (points[name].tolist() for name in ("value", "at", "step", "link"))
+def _points(metric: str, points: np.ndarray, run: str = "") -> list[Point]:
+    columns = (points[name].tolist() for name in ("value", "at", "step"))
     return [
-        Point(metric, "NaN" if value != value else value, at, step, run, *known[link])
-        for value, at, step, link in zip(*columns, strict=True)
+        Point(metric, "NaN" if value != value else value, at, step, run)
+        for value, at, step in zip(*columns, strict=True)
     ]
 
 
