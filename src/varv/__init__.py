@@ -44,6 +44,7 @@ _WHERE = {
     "slice": "varv.features",
     "search": "varv.training",
     "task": "varv.tasks",
+    "transform": "varv.project",
     "windows": "varv.features",
 }
 _WAYS_IN = {
@@ -89,6 +90,7 @@ __all__ = [
     "search",
     "slice",
     "task",
+    "transform",
     "windows",
 ]
 
@@ -114,6 +116,7 @@ if TYPE_CHECKING:
         check,
         fallback,
         money,
+        transform,
     )
     from varv.rollout import Rollout
     from varv.tasks import task

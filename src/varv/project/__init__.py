@@ -13,6 +13,7 @@ from varv.project.project import Project, project_of
 from varv.project.retention import Retention
 from varv.project.retrain import Retrain
 from varv.project.serving import Log, Serving, check, fallback
+from varv.project.transforms import transform
 
 __all__ = [
     "DECLARED",
@@ -39,5 +40,6 @@ __all__ = [
     "plan_of",
     "project_of",
     "replay_digest",
+    "transform",
     "whole_place",
 ]

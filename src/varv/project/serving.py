@@ -14,6 +14,7 @@ from varv.data import Dataset
 from varv.kernel.columns import TIME
 from varv.kernel.errors import InvalidDeclaration
 from varv.project.retrain import declared_duration
+from varv.project.transforms import Transformation
 from varv.serving.policy import (
     MARKS,
     CachedStep,
@@ -214,6 +215,10 @@ class Serving:
     review
         Which answers a person is to decide, by their marks: any of ``"abstained"``, ``"default"``,
         ``"cached"`` and ``"fallback"``. `varv review` lists them.
+    before
+        What is done to a request before it is checked and the model reads it: ``varv.transform(...)``.
+    after
+        What is done to an answer before callers see it. What is captured stays what the version said.
 
     Raises
     ------
@@ -235,7 +240,14 @@ class Serving:
         cache: str | None = None,
         log: Log | None = None,
         review: Sequence[str] = (),
+        before: Transformation | None = None,
+        after: Transformation | None = None,
     ) -> None:
+        for name, one in (("before", before), ("after", after)):
+            if one is not None and not isinstance(one, Transformation):
+                hint = f"write {name}=varv.transform(...)"
+                raise InvalidDeclaration("serving", name, f"is of type {type(one).__name__}", hint=hint)
+        self._before, self._after = before, after
         if log is not None and not isinstance(log, Log):
             hint = "use varv.Log(...)"
             raise InvalidDeclaration("serving", "log", f"is {log!r:.60}", hint=hint)
@@ -277,6 +289,8 @@ class Serving:
                 )
                 hint = "leave abstain_below out, or use a task whose predictions are probabilities"
                 raise InvalidDeclaration("model", model, problem, hint=hint)
+        if self._after is not None:
+            self._after.of_answers(model, task)
         for step in self._fallback:
             if isinstance(step, DefaultStep):
                 _require_prediction(model, _in_order(model, step, task), task)
@@ -300,6 +314,8 @@ class Serving:
             _require_column(model, one.column, requests, "checks")
             _require_fitting(one, types[one.column])
         self._log.require_free(model, requests, needed)
+        if self._before is not None:
+            self._before.of_requests(model, requests)
 
     def require_kept(self, model: str, view: str, columns: Sequence[str]) -> None:
         """Check that columns which a view reads of a model's stored requests are kept as they came.
@@ -315,7 +331,7 @@ class Serving:
                 problem = f"does not keep {name!r}, which feature view {view!r} reads"
                 raise InvalidDeclaration("model", model, problem, hint="keep it, or leave it out of the view")
 
-    def policy_for(self, model: str, task: Task) -> ServingPolicy:
+    def policy_for(self, model: str, task: Task, requests: Dataset) -> ServingPolicy:
         """Return the policy of a model as ledgers keep it."""
         steps = [
             DefaultStep(_in_order(model, step, task)) if isinstance(step, DefaultStep) else step
@@ -328,6 +344,8 @@ class Serving:
             cache=self._cache,
             log=self._log.policy,
             review=self._review,  # type: ignore[bad-argument-type]
+            before=None if self._before is None else self._before.of_requests(model, requests),
+            after=None if self._after is None else self._after.of_answers(model, task),
         )
 
 

@@ -9,6 +9,7 @@ from typing import Literal
 import msgspec
 
 from varv.kernel.clock import Duration, spoken
+from varv.serving.transforms import Transform
 
 Value = str | float | bool
 Mark = Literal["fallback", "cached", "default", "abstained"]
@@ -111,6 +112,10 @@ class ServingPolicy(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     log: LogPolicy = LogPolicy()
     review: tuple[Mark, ...] = ()
     """How requests were answered that a person is to decide."""
+    before: Transform | None = None
+    """What is done to a request before the model reads it."""
+    after: Transform | None = None
+    """What is done to an answer before it is shown; what is captured stays what the version said."""
 
     @property
     def remembers(self) -> Duration | None:
@@ -135,4 +140,6 @@ def policy_words(policy: ServingPolicy) -> dict[str, str]:
         "serving cache": "none" if policy.cache is None else spoken(policy.cache),
         "serving log": policy.log.line,
         "serving review": ", ".join(policy.review) or "none",
+        "serving before": "none" if policy.before is None else policy.before.line,
+        "serving after": "none" if policy.after is None else policy.after.line,
     }

@@ -9,8 +9,9 @@ import math
 import os
 import threading
 import weakref
+from collections.abc import Callable
 from functools import partial
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 import numpy as np
 
@@ -22,6 +23,7 @@ from varv.kernel.errors import Unavailable, VarvError
 from varv.kernel.observe import log
 from varv.registry import Rows, n_rows
 
+T = TypeVar("T")
 _LOG = logging.getLogger(__name__)
 
 
@@ -32,12 +34,15 @@ class ApartModel:
     ----------
     life
         Its processes.
+    width
+        How many numbers a prediction has.
     """
 
     waits: ClassVar[bool] = True
 
-    def __init__(self, life: Life) -> None:
+    def __init__(self, life: Life, width: int) -> None:
         self._life = life
+        self._width = width
         weakref.finalize(self, life.close)
 
     def predict(self, rows: Rows) -> np.ndarray:
@@ -52,25 +57,25 @@ class ApartModel:
         Unavailable
             If its process is gone by somebody else's doing, or is being started again.
         """
-        return self._life.ask(rows)
+        n = n_rows(rows)
+        if not n:
+            return np.empty((0, self._width), dtype=np.float32)
+        return self._life.during(lambda process: process.ask(rows, n, self._width))
 
 
 class Life:
-    """The processes of one model.
+    """The processes of one model, or of one function.
 
     Parameters
     ----------
     surroundings
         What they are started with.
-    width
-        How many numbers a prediction has.
     keeper
         Starts and watches them.
     """
 
-    def __init__(self, surroundings: Surroundings, width: int, keeper: Keeper) -> None:
+    def __init__(self, surroundings: Surroundings, keeper: Keeper) -> None:
         self._around = surroundings
-        self._width = width
         self._keeper = keeper
         self._restarts = Restarts(f"{surroundings.name}/{os.getpid()}")
         self._turn = threading.Lock()
@@ -81,27 +86,36 @@ class Life:
         self._why = ""
         self._next_at = 0.0
 
+    @property
+    def name(self) -> str:
+        """What errors call what runs there."""
+        return self._around.name
+
     def begin(self) -> None:
         """Start the first process; it raises why there is none."""
         self._process = self._started()
 
-    def ask(self, rows: Rows) -> np.ndarray:
-        """Return what the model predicts, one call at a time; it raises as `ApartModel.predict`."""
-        n = n_rows(rows)
-        if not n:
-            return np.empty((0, self._width), dtype=np.float32)
+    def begin_later(self) -> None:
+        """Start the first process, and go on trying if there is none."""
+        try:
+            self.begin()
+        except VarvError as error:
+            self._begin_again(self._ended(0.0, error))
+
+    def during(self, use: Callable[[ModelProcess], T]) -> T:
+        """Return what `use` gets of the process, one call at a time; it raises as `ApartModel.predict`."""
         # At once, since nobody gets anything of waiting for the turn.
         if self._process is None:
             raise self._unavailable()
         if not self._turn.acquire(timeout=self._around.time_s):
             hint = "send fewer requests, or retry later"
-            raise Unavailable("model", self._around.name, "is busy with other calls", hint=hint)
+            raise Unavailable(self._around.kind, self._around.name, "is busy with other calls", hint=hint)
         try:
             process = self._process
             if process is None:
                 raise self._unavailable()
             try:
-                return process.ask(rows, n, self._width)
+                return use(process)
             except Ended as ended:
                 self._is_over(process, ended.error)
                 raise ended.error from None
@@ -138,16 +152,18 @@ class Life:
             wait_s = self._ended(process.answered_s, why)
         process.end()
         if not self._closed.is_set():
-            threading.Thread(
-                target=self._start_again, args=(wait_s,), name="model-again", daemon=True
-            ).start()
+            self._begin_again(wait_s)
+
+    def _begin_again(self, wait_s: float) -> None:
+        threading.Thread(target=self._start_again, args=(wait_s,), name="model-again", daemon=True).start()
 
     def _ended(self, answered_s: float, why: VarvError) -> float:
         """Take note of an end, and return the seconds before the next start."""
         wait_s = self._restarts.wait_s(answered_s)
         self._why, self._next_at = why.problem, wall_seconds() + wait_s
         facts = {"in_a_row": self._restarts.n_in_a_row, "again_in_s": round(wait_s, 1)}
-        log(_LOG, logging.ERROR, "model.process_ended", model=self._around.name, why=str(why), **facts)
+        named = {self._around.kind: self._around.name}
+        log(_LOG, logging.ERROR, f"{self._around.kind}.process_ended", why=str(why), **named, **facts)
         return wait_s
 
     def _start_again(self, wait_s: float) -> None:
@@ -171,4 +187,4 @@ class Life:
             problem = "is being started again"
         hint = "try again in a moment"
         facts = {"why": self._why, "ended_in_a_row": n, "retry_after_s": left_s}
-        return Unavailable("model", self._around.name, problem, hint=hint, **facts)
+        return Unavailable(self._around.kind, self._around.name, problem, hint=hint, **facts)

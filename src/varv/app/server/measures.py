@@ -65,6 +65,16 @@ def of_requests(counts: Mapping[ModelName, Counts], refusals: Mapping[str, int])
         ],
     )
     yield Family(
+        "varv_predictions_flagged_total",
+        "counter",
+        "Rows with a value that broke a check, by its column, or for which a transformation failed.",
+        [
+            Sample(n, {"model": model, "column": name})
+            for model, one in items
+            for name, n in one.n_flagged.items()
+        ],
+    )
+    yield Family(
         "varv_scoring_calls_total",
         "counter",
         "Calls in which requests of one moment were scored together.",

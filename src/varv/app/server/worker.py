@@ -30,6 +30,7 @@ from varv.app.server.memory import Memory
 from varv.app.server.protocol import Sweep, bounded_protocol
 from varv.app.server.telemetry import RequestTelemetry
 from varv.app.server.tls import Certificates
+from varv.app.server.transforms import WorkerTransforms
 from varv.app.server.wire import (
     Accept,
     Access,
@@ -104,6 +105,7 @@ class Worker:
             around.variables, time_s=models.time_s, memory_bytes=models.memory_bytes, device=models.device
         )
         runtimes = installed_runtimes(around, apart)
+        self._transforms = WorkerTransforms(apart, around.variables)
         blobs = FolderBlobs(self._home / "blobs")
         self._planes = DataPlanes(runtimes, blobs, timer=wall_seconds, most_bytes=models.most_bytes)
         self._columns = FolderColumns(self._home / "columns")
@@ -249,6 +251,7 @@ class Worker:
             max_rows=self._start.max_rows,
             capture_required=self._start.capture_required,
             secret=Secret(self._home / SECRET_FILE),
+            transforms=self._transforms,
         )
 
     def _observe(self, message: Observe) -> None:

@@ -53,6 +53,8 @@ class Statistics:
             stages["write"].add(call.write_s, len(requests))
             for answered in answers:
                 counts.add_rows(answered.versions, answered.arms)
+                if answered.flagged:
+                    counts.add_flagged(answered.flagged)
             self._last = at
 
     def failed(self, took_s: float) -> None:
