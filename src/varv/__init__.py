@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _WHERE = {
+    "CloudEvents": "varv.project",
     "Csv": "varv.data",
     "Dataset": "varv.data",
     "FeatureView": "varv.features",
@@ -56,6 +57,7 @@ _WAYS_IN = {
 _MODULES = {"behaviour": "behaviour", "gate": "gate", "monitor": "monitor", "task": "task"}
 
 __all__ = [
+    "CloudEvents",
     "Csv",
     "Dataset",
     "FeatureView",
@@ -103,6 +105,7 @@ if TYPE_CHECKING:
     from varv.kernel.errors import VarvError
     from varv.monitoring import monitor
     from varv.project import (
+        CloudEvents,
         Log,
         Model,
         Outcome,

@@ -194,3 +194,27 @@ def test_a_transformation_that_cannot_be_is_refused(make, told):
 def test_a_transformation_that_does_not_fit_its_model_is_refused(serving, told):
     with pytest.raises(InvalidDeclaration, match=told):
         declared(**serving)
+
+
+@pytest.mark.parametrize(
+    ("make", "told"),
+    [
+        (lambda: varv.CloudEvents("logger"), "is not an address"),
+        (lambda: varv.CloudEvents(3), "is not an address"),
+        (lambda: varv.CloudEvents("http://logger/"), "is not https"),
+        (lambda: varv.CloudEvents("http://logger/", private=True, token_variable="T"), "is not https"),
+        (lambda: varv.CloudEvents("https://u:p@logger/"), "holds a password"),
+        (lambda: varv.CloudEvents("https://logger/\n"), "is not an address"),
+        (lambda: varv.CloudEvents("https://logger/", mode="some"), "mode"),
+        (lambda: varv.CloudEvents("https://logger/", share=0), "share"),
+        (lambda: varv.Serving(observer="https://logger/"), "is of type str"),
+    ],
+)
+def test_an_observer_that_cannot_be_is_refused(make, told):
+    with pytest.raises(InvalidDeclaration, match=told):
+        make()
+
+
+def test_an_observer_in_a_private_network_may_be_sent_plain_http():
+    policy = declared(observer=varv.CloudEvents("http://logger.default/", private=True, share=0.1))
+    assert policy.observer.line == "requests and answers to http://logger.default/, a share of 0.1"

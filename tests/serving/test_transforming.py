@@ -15,7 +15,7 @@ from varv.kernel.clock import VirtualClock
 from varv.kernel.errors import Corrupt, FailedPrecondition, InvalidInput, UserCodeFailed
 from varv.serving import Answering, CaptureLog, DataPlane
 from varv.serving.capture import read_captures
-from varv.serving.policy import Check, ServingPolicy
+from varv.serving.policy import Check, LogPolicy, ServingPolicy
 from varv.serving.prediction_log import served_frames
 from varv.serving.transforming import AFTER, BEFORE
 
@@ -47,10 +47,13 @@ class Called:
         return self.made(columns)
 
 
-def answering(folder, *, before=None, after=None, task=BINARY, said=(0.25,), checks=(), transforms=None):
+def answering(
+    folder, *, before=None, after=None, task=BINARY, said=(0.25,), checks=(), log=None, transforms=None
+):
     schema = schema_of("transformed", task)
     policy = ServingPolicy(
         checks=checks,
+        log=log or LogPolicy(),
         before=None if before is None else before.of_requests("transformed", schema.requests),
         after=None if after is None else after.of_answers("transformed", task),
     )
@@ -59,9 +62,12 @@ def answering(folder, *, before=None, after=None, task=BINARY, said=(0.25,), che
     plane.warm(1, fixed(task, said))
     plane.swap(table(1))
     engine = FeatureEngine(schema.features, schema.requests, FeatureStore())
-    log = CaptureLog(folder / "log")
-    made = Answering(schema, engine, plane, log, VirtualClock(NOW), transforms=transforms)
-    return made, lambda: served_frames(schema, [x for p in log.seal() for x in read_captures(p)]).predictions
+    captures = CaptureLog(folder / "log")
+    made = Answering(schema, engine, plane, captures, VirtualClock(NOW), transforms=transforms)
+    return (
+        made,
+        lambda: served_frames(schema, [x for p in captures.seal() for x in read_captures(p)]).predictions,
+    )
 
 
 def asked(made, way="answer", **columns):

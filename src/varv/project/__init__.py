@@ -6,6 +6,7 @@ the files; `plan` compiles a model.
 
 from varv.project.declaration import Model, Outcome, Plant, Replay
 from varv.project.loading import forget_project, load_project, whole_place
+from varv.project.observers import CloudEvents
 from varv.project.plan import ModelPlan, datasets_of, plan_of, replay_digest
 from varv.project.policies import DECLARED, REFERENCES, STANDARD, Policy, PolicySearch
 from varv.project.price import money
@@ -19,6 +20,7 @@ __all__ = [
     "DECLARED",
     "REFERENCES",
     "STANDARD",
+    "CloudEvents",
     "Log",
     "Model",
     "ModelPlan",

@@ -13,6 +13,7 @@ import polars as pl
 from varv.data import Dataset
 from varv.kernel.columns import TIME
 from varv.kernel.errors import InvalidDeclaration
+from varv.project.observers import CloudEvents
 from varv.project.retrain import declared_duration
 from varv.project.transforms import Transformation
 from varv.serving.policy import (
@@ -219,6 +220,8 @@ class Serving:
         What is done to a request before it is checked and the model reads it: ``varv.transform(...)``.
     after
         What is done to an answer before callers see it. What is captured stays what the version said.
+    observer
+        Who is sent what is asked and answered: ``varv.CloudEvents("https://host/path")``.
 
     Raises
     ------
@@ -242,7 +245,12 @@ class Serving:
         review: Sequence[str] = (),
         before: Transformation | None = None,
         after: Transformation | None = None,
+        observer: CloudEvents | None = None,
     ) -> None:
+        if observer is not None and not isinstance(observer, CloudEvents):
+            problem, hint = f"is of type {type(observer).__name__}", "write varv.CloudEvents(...)"
+            raise InvalidDeclaration("serving", "observer", problem, hint=hint)
+        self._observer = None if observer is None else observer.policy
         for name, one in (("before", before), ("after", after)):
             if one is not None and not isinstance(one, Transformation):
                 hint = f"write {name}=varv.transform(...)"
@@ -344,6 +352,7 @@ class Serving:
             cache=self._cache,
             log=self._log.policy,
             review=self._review,  # type: ignore[bad-argument-type]
+            observer=self._observer,
             before=None if self._before is None else self._before.of_requests(model, requests),
             after=None if self._after is None else self._after.of_answers(model, task),
         )

@@ -28,6 +28,7 @@ from varv.serving.incoming import Incoming
 from varv.serving.keeping import Keeping
 from varv.serving.plain import Unplanned
 from varv.serving.plan import RequestPlan, joined
+from varv.serving.policy import Observer
 from varv.serving.prediction_log import Recorder
 from varv.serving.questions import Questions
 from varv.serving.request_frames import RequestFrames
@@ -171,6 +172,22 @@ class Answering:
     def fields(self) -> tuple[Field, ...]:
         """What a transformation shows of answers."""
         return () if self._transformer is None else self._transformer.fields
+
+    @cached_property
+    def hidden(self) -> frozenset[str]:
+        """Columns that are sent to nobody: those of which nothing or a digest is kept, and with one of them
+        all that a transformation reads, since it may hold the same.
+        """
+        policy = self._schema.serving
+        found = {*policy.log.redact, *policy.log.pseudonymise}
+        if found and policy.before is not None:
+            found |= {field.name for field in policy.before.reads}
+        return frozenset(found)
+
+    @property
+    def observer(self) -> Observer | None:
+        """Who is sent what was asked and answered."""
+        return self._schema.serving.observer
 
     @cached_property
     def positional(self) -> tuple[str, ...]:

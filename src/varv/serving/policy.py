@@ -99,6 +99,26 @@ class LogPolicy(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         return ", ".join(parts) or "all as it comes"
 
 
+ObservedPart = Literal["all", "request", "response"]
+
+
+class Observer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Who is sent what was asked and answered, as CloudEvents over HTTP."""
+
+    url: str
+    mode: ObservedPart = "all"
+    share: float = 1.0
+    """Of requests, chosen by chance."""
+    token_variable: str = ""
+    """The variable of the environment that holds a bearer token."""
+
+    @property
+    def line(self) -> str:
+        """What is sent where, in words."""
+        what = {"all": "requests and answers", "request": "requests", "response": "answers"}[self.mode]
+        return f"{what} to {self.url}" + ("" if self.share == 1.0 else f", a share of {self.share:g}")
+
+
 class ServingPolicy(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """How a model is served; nothing of it by default."""
 
@@ -116,6 +136,8 @@ class ServingPolicy(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     """What is done to a request before the model reads it."""
     after: Transform | None = None
     """What is done to an answer before it is shown; what is captured stays what the version said."""
+    observer: Observer | None = None
+    """Who is sent what was asked and answered."""
 
     @property
     def remembers(self) -> Duration | None:
@@ -141,5 +163,6 @@ def policy_words(policy: ServingPolicy) -> dict[str, str]:
         "serving log": policy.log.line,
         "serving review": ", ".join(policy.review) or "none",
         "serving before": "none" if policy.before is None else policy.before.line,
+        "serving observer": "none" if policy.observer is None else policy.observer.line,
         "serving after": "none" if policy.after is None else policy.after.line,
     }

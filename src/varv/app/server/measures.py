@@ -75,6 +75,16 @@ def of_requests(counts: Mapping[ModelName, Counts], refusals: Mapping[str, int])
         ],
     )
     yield Family(
+        "varv_observations_total",
+        "counter",
+        "Requests for a model's observer, by what became of them: dropped for want of room.",
+        [
+            Sample(n, {"model": model, "outcome": outcome})
+            for model, one in items
+            for outcome, n in one.n_observed.items()
+        ],
+    )
+    yield Family(
         "varv_scoring_calls_total",
         "counter",
         "Calls in which requests of one moment were scored together.",

@@ -72,6 +72,8 @@ class Counts(msgspec.Struct):
     """Rows that were answered, by version and arm: ``7/champion``."""
     n_flagged: dict[str, int] = {}
     """Rows with a value that broke a check, by its column, or for which a transformation failed."""
+    n_observed: dict[str, int] = {}
+    """Requests for the observer, by what became of them: sent, failed, or dropped for want of room."""
     stages: dict[str, Histogram] = msgspec.field(
         default_factory=lambda: {name: Histogram() for name in STAGES}
     )
@@ -84,6 +86,7 @@ class Counts(msgspec.Struct):
             self.n_calls + other.n_calls,
             _plus(self.n_rows, other.n_rows),
             _plus(self.n_flagged, other.n_flagged),
+            _plus(self.n_observed, other.n_observed),
             {name: self.stages[name].plus(other.stages[name]) for name in STAGES},
         )
 
@@ -95,8 +98,9 @@ class Counts(msgspec.Struct):
             self.n_answered - other.n_answered,
             self.n_refused - other.n_refused,
             self.n_calls - other.n_calls,
-            {name: n - other.n_rows.get(name, 0) for name, n in self.n_rows.items()},
-            {name: n - other.n_flagged.get(name, 0) for name, n in self.n_flagged.items()},
+            _minus(self.n_rows, other.n_rows),
+            _minus(self.n_flagged, other.n_flagged),
+            _minus(self.n_observed, other.n_observed),
             {name: self.stages[name].minus(other.stages[name]) for name in STAGES},
         )
 
@@ -121,6 +125,10 @@ class Counts(msgspec.Struct):
 
 def _plus(one: Mapping[str, int], other: Mapping[str, int]) -> dict[str, int]:
     return {name: one.get(name, 0) + other.get(name, 0) for name in sorted({*one, *other})}
+
+
+def _minus(one: Mapping[str, int], other: Mapping[str, int]) -> dict[str, int]:
+    return {name: n - other.get(name, 0) for name, n in one.items()}
 
 
 def together(several: Iterable[Mapping[ModelName, Counts]]) -> dict[ModelName, Counts]:

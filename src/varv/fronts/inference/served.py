@@ -11,12 +11,17 @@ from typing import Any, NamedTuple
 
 from varv.fronts.access import Door
 from varv.fronts.inference.counts import Counts
+from varv.fronts.inference.observed import Exchange
+from varv.fronts.inference.oip import Asked
 from varv.fronts.inference.parquet import ParquetReader
 from varv.fronts.inference.watching import Watcher
-from varv.kernel.clock import Instant, iso
+from varv.kernel.clock import Instant, SystemClock, iso
 from varv.kernel.errors import InvalidInput, NotFound, Unavailable
 from varv.kernel.ids import ModelName
 from varv.serving import Answering, Answers
+from varv.serving.observing import Observing
+
+_CLOCK = SystemClock()
 
 
 class Statistics:
@@ -129,6 +134,8 @@ class Inference:
         """Models that are not served any more, and since when."""
         self.default: ModelName | None = None
         """The model that a request means which names none."""
+        self.observing: dict[ModelName, Observing] = {}
+        """What waits for the observers of models that have one."""
         self.statistics: defaultdict[ModelName, Statistics] = defaultdict(Statistics)
 
     @property
@@ -141,6 +148,14 @@ class Inference:
         or, where another process answers for its model and may take long, of the one before for that model.
         """
         return self._aside[answering.model] if answering.waits else self.large
+
+    def observe(self, answering: Answering, asked: Asked, answered: Answers) -> None:
+        """Have a request wait to be sent to its model's observer, if it has one and the request is of the
+        sample.
+        """
+        observing = self.observing.get(answering.model)
+        if observing is not None and observing.is_due:
+            observing.put(Exchange(answering, asked, answered, _CLOCK.now()))
 
     def shown_to(self, models: frozenset[str] | None) -> Inference:
         """Return what somebody sees of it who may know of these models only; None for all."""

@@ -89,6 +89,8 @@ def timed(
     at = _CLOCK.now() / 1e6
     call = Took(answer_s=found - known, write_s=ended - found)
     statistics.answered([Took(known - began)], [answered], call, at)
+    if inference.observing and version is None:
+        inference.observe(answering, asked, answered)
     if visit.watch is not None:
         visit.watch.answered(asked.id, known, known, found, ended, answered)
     return answer

@@ -87,6 +87,8 @@ def generally(inference: Inference, waiting: Waiting) -> Any:
     ended = wall_seconds()
     call = Took(answer_s=found - began, write_s=ended - found)
     statistics.answered([request], [answered], call, _CLOCK.now() / 1e6)
+    if inference.observing:
+        inference.observe(waiting.answering, asked, answered)
     if waiting.watch is not None:
         waiting.watch.answered(asked.id, waiting.read_at, began, found, ended, answered)
     return reply
@@ -306,6 +308,9 @@ class Turns:
         replies: list[Any] = [FAILED] * len(several) if done is None else done.replies
         for (one, _), reply in zip(several, replies, strict=True):
             one.send(reply)
+        if self._inference.observing and done is not None and done.answers is not None:
+            for (one, _), answered in zip(several, done.answers, strict=True):
+                self._inference.observe(one.answering, one.asked, answered)
 
     def _watched(self, watcher: Watcher, several: Sequence[Pair], done: _Done) -> None:
         """Let those of the requests of one call that are watched know what became of them."""
