@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 import polars as pl
 import pytest
+from tests.project.doubling import doubled
 from tests.project.test_declaration import FLIGHTS, dataset, model, view
 
 import varv
@@ -123,10 +124,6 @@ def test_what_a_view_of_another_model_reads_is_kept():
 KM = {"distance": pl.col("miles") * 1.6}
 
 
-def doubled(columns):
-    return {"double": [value * 2 for value in columns["probability"]]}
-
-
 def test_transformations_are_kept_with_what_they_read_and_make():
     before = varv.transform(KM, inputs={"miles": float}, otherwise="default", default={"distance": 500.0})
     after = varv.transform(doubled, outputs={"double": float}, timeout_s=0.5)
@@ -136,9 +133,16 @@ def test_transformations_are_kept_with_what_they_read_and_make():
     assert [(one.name, one.kind) for one in policy.before.makes] == [("distance", "number")]
     assert policy.before.line.startswith("distance = [(col(")
     assert policy.before.line.endswith("else default 500.0")
-    assert policy.after.how.module.endswith("test_serving")
+    assert policy.after.how.module.endswith("doubling")
     assert any("def doubled" in text for _, text in policy.after.how.files)
     assert "double by " in settings_of(plan_of(model(serving=varv.Serving(after=after))))["serving after"]
+
+
+def test_a_function_beside_a_dataset_is_refused():
+    space = {"data": dataset()}
+    exec("def made(columns): ...", space)
+    with pytest.raises(InvalidDeclaration, match="define it in a file of its own beside"):
+        varv.transform(space["made"], outputs={"x": str})
 
 
 def test_a_function_whose_source_changes_is_another_declaration():
@@ -156,7 +160,7 @@ def test_a_function_whose_source_changes_is_another_declaration():
         (lambda: varv.transform({"x": pl.col("a").map_elements(len)}), "function of Python|not made of one"),
         (lambda: varv.transform({"x": 3}), "is of type int"),
         (lambda: varv.transform(doubled), "makes no columns"),
-        (lambda: varv.transform(lambda columns: columns, outputs=["x"]), "cannot be kept|has no name"),
+        (lambda: varv.transform(lambda columns: columns, outputs=["x"]), "in a file that declares datasets"),
         (lambda: varv.transform(KM, outputs=["x"]), "has outputs beside"),
         (lambda: varv.transform(KM, timeout_s=0), "timeout_s"),
         (lambda: varv.transform(KM, otherwise="hope"), "otherwise"),
@@ -199,6 +203,8 @@ def test_a_transformation_that_does_not_fit_its_model_is_refused(serving, told):
 @pytest.mark.parametrize(
     ("make", "told"),
     [
+        (lambda: varv.Serving(cost=0), "cost"),
+        (lambda: varv.Serving(cost=2.5), "cost"),
         (lambda: varv.CloudEvents("logger"), "is not an address"),
         (lambda: varv.CloudEvents(3), "is not an address"),
         (lambda: varv.CloudEvents("http://logger/"), "is not https"),

@@ -30,6 +30,7 @@ from varv.serving.policy import (
 from varv.tasks import Task
 
 T = TypeVar("T")
+_MOST_COST = 10_000
 _OTHERWISE = ("reject", "default", "flag")
 
 
@@ -222,6 +223,9 @@ class Serving:
         What is done to an answer before callers see it. What is captured stays what the version said.
     observer
         Who is sent what is asked and answered: ``varv.CloudEvents("https://host/path")``.
+    cost
+        How many rows of a client's rate and quota a row of this model takes: a request of 10 rows of a model
+        of cost 5 takes as much as 50 rows of one of cost 1.
 
     Raises
     ------
@@ -246,7 +250,12 @@ class Serving:
         before: Transformation | None = None,
         after: Transformation | None = None,
         observer: CloudEvents | None = None,
+        cost: int = 1,
     ) -> None:
+        if type(cost) is not int or not 1 <= cost <= _MOST_COST:
+            hint = f"give a whole number of rows, 1 to {_MOST_COST}"
+            raise InvalidDeclaration("serving", "cost", f"is {cost!r:.40}", hint=hint)
+        self._cost = cost
         if observer is not None and not isinstance(observer, CloudEvents):
             problem, hint = f"is of type {type(observer).__name__}", "write varv.CloudEvents(...)"
             raise InvalidDeclaration("serving", "observer", problem, hint=hint)
@@ -353,6 +362,7 @@ class Serving:
             log=self._log.policy,
             review=self._review,  # type: ignore[bad-argument-type]
             observer=self._observer,
+            cost=self._cost,
             before=None if self._before is None else self._before.of_requests(model, requests),
             after=None if self._after is None else self._after.of_answers(model, task),
         )

@@ -55,8 +55,9 @@ def transform(
     ----------
     how
         Expressions of polars by the column that each makes; or a function that takes columns as lists and
-        returns columns as lists, called in a process of its own; or the address of a model over the Open
-        Inference Protocol, ``https://host/v2/models/NAME``, whose inputs and outputs are the columns.
+        returns columns as lists, defined in a file of its own and called in a process of its own; or the
+        address of a model over the Open Inference Protocol, ``https://host/v2/models/NAME``, whose inputs and
+        outputs are the columns.
     inputs
         Columns that callers send for it, by their types: ``{"miles": float}``. Of expressions only those that
         are no columns of the request; of functions and endpoints all that they read. Not for answers, of
@@ -267,6 +268,10 @@ def _expressions(how: Mapping[str, pl.Expr]) -> Expressions:
 
 
 def _function(how: Callable[..., object]) -> Function:
+    if any(isinstance(value, Dataset) for value in getattr(how, "__globals__", {}).values()):
+        # Its process would declare the project again, and look for the data where its source is not.
+        hint = "define it in a file of its own beside the project's, and import it"
+        raise _refusing("how")("is defined in a file that declares datasets", hint)
     try:
         found = sources_of(how)
         files = tuple((path, text.decode()) for path, text in sorted(found.files.items()))

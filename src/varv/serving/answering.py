@@ -185,6 +185,11 @@ class Answering:
         return frozenset(found)
 
     @property
+    def cost(self) -> int:
+        """How many rows of a client's rate a row takes."""
+        return self._schema.serving.cost
+
+    @property
     def observer(self) -> Observer | None:
         """Who is sent what was asked and answered."""
         return self._schema.serving.observer

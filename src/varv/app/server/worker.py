@@ -217,6 +217,9 @@ class Worker:
             one.model: self._answering(one, engines[one.model], memory.ever_empty(one.requests))
             for one in schemas
         }
+        self.inference.door.costs = {
+            model: one.cost for model, one in self.inference.models.items() if one.cost > 1
+        }
         self._observe_answers()
 
     def _observe_answers(self) -> None:
