@@ -31,6 +31,7 @@ from varv.tasks import Task
 
 T = TypeVar("T")
 _MOST_COST = 10_000
+_MOST_INSTANCES = 64
 _OTHERWISE = ("reject", "default", "flag")
 
 
@@ -226,6 +227,10 @@ class Serving:
     cost
         How many rows of a client's rate and quota a row of this model takes: a request of 10 rows of a model
         of cost 5 takes as much as 50 rows of one of cost 1.
+    instances
+        How many calls of the model run at a time in each worker, where another process or machine answers;
+        of a model that runs code of its own, so many processes are started. Other models are asked one call
+        after the other, and parallel by workers.
 
     Raises
     ------
@@ -251,11 +256,10 @@ class Serving:
         after: Transformation | None = None,
         observer: CloudEvents | None = None,
         cost: int = 1,
+        instances: int = 1,
     ) -> None:
-        if type(cost) is not int or not 1 <= cost <= _MOST_COST:
-            hint = f"give a whole number of rows, 1 to {_MOST_COST}"
-            raise InvalidDeclaration("serving", "cost", f"is {cost!r:.40}", hint=hint)
-        self._cost = cost
+        self._cost = _whole("cost", cost, _MOST_COST)
+        self._instances = _whole("instances", instances, _MOST_INSTANCES)
         if observer is not None and not isinstance(observer, CloudEvents):
             problem, hint = f"is of type {type(observer).__name__}", "write varv.CloudEvents(...)"
             raise InvalidDeclaration("serving", "observer", problem, hint=hint)
@@ -363,9 +367,17 @@ class Serving:
             review=self._review,  # type: ignore[bad-argument-type]
             observer=self._observer,
             cost=self._cost,
+            instances=self._instances,
             before=None if self._before is None else self._before.of_requests(model, requests),
             after=None if self._after is None else self._after.of_answers(model, task),
         )
+
+
+def _whole(name: str, given: int, most: int) -> int:
+    if type(given) is not int or not 1 <= given <= most:
+        hint = f"give a whole number, 1 to {most}"
+        raise InvalidDeclaration("serving", name, f"is {given!r:.40}", hint=hint)
+    return given
 
 
 def _require_column(model: str, name: str, requests: Dataset, act: str) -> None:

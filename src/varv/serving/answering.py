@@ -185,6 +185,11 @@ class Answering:
         return frozenset(found)
 
     @property
+    def instances(self) -> int:
+        """How many calls may run at a time."""
+        return self._schema.serving.instances if self.waits else 1
+
+    @property
     def cost(self) -> int:
         """How many rows of a client's rate a row takes."""
         return self._schema.serving.cost

@@ -136,6 +136,8 @@ class ServingPolicy(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     """What is done to a request before the model reads it."""
     after: Transform | None = None
     """What is done to an answer before it is shown; what is captured stays what the version said."""
+    instances: int = 1
+    """Calls of a model that run at a time, where another process or machine answers."""
     cost: int = 1
     """How many rows of a client's rate a row of this model takes."""
     observer: Observer | None = None
@@ -165,6 +167,7 @@ def policy_words(policy: ServingPolicy) -> dict[str, str]:
         "serving log": policy.log.line,
         "serving review": ", ".join(policy.review) or "none",
         "serving before": "none" if policy.before is None else policy.before.line,
+        "serving instances": f"{policy.instances}",
         "serving cost": f"{policy.cost}",
         "serving observer": "none" if policy.observer is None else policy.observer.line,
         "serving after": "none" if policy.after is None else policy.after.line,

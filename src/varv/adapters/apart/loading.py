@@ -56,8 +56,13 @@ class Apart:
         self._load_s = load_s
         self._keeper = Keeper()
 
-    def load(self, package: Package, *, threads: int = 1) -> ApartModel:
-        """Return a model whose process has loaded it.
+    def load(self, package: Package, *, threads: int = 1, instances: int = 1) -> ApartModel:
+        """Return a model whose process has loaded it; of several, the first has, and the others follow.
+
+        Parameters
+        ----------
+        instances
+            How many processes it has, each with a call at a time.
 
         Raises
         ------
@@ -78,9 +83,11 @@ class Apart:
             load_s=self._load_s,
             memory_bytes=self._memory_bytes,
         )
-        life = Life(around, self._keeper)
-        life.begin()
-        return ApartModel(life, package.width)
+        lives = [Life(around, self._keeper) for _ in range(instances)]
+        lives[0].begin()
+        for life in lives[1:]:
+            life.begin_apart()
+        return ApartModel(lives, package.width)
 
     def load_function(self, source: FunctionSource, *, time_s: float) -> ApartFunction:
         """Return a function whose process is being started; where it cannot be, the calls say why.

@@ -9,7 +9,7 @@ import math
 import os
 import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import ClassVar, TypeVar
 
@@ -28,22 +28,23 @@ _LOG = logging.getLogger(__name__)
 
 
 class ApartModel:
-    """A model whose calls are answered by another process; that process ends with this object.
+    """A model whose calls are answered by other processes; these end with this object.
 
     Parameters
     ----------
-    life
-        Its processes.
+    lives
+        Its processes, one at a time of each; a call goes to one that is there and has none.
     width
         How many numbers a prediction has.
     """
 
     waits: ClassVar[bool] = True
 
-    def __init__(self, life: Life, width: int) -> None:
-        self._life = life
+    def __init__(self, lives: Sequence[Life], width: int) -> None:
+        self._lives = tuple(lives)
         self._width = width
-        weakref.finalize(self, life.close)
+        for life in lives:
+            weakref.finalize(self, life.close)
 
     def predict(self, rows: Rows) -> np.ndarray:
         """Return predictions, float32 of shape (n, width).
@@ -60,7 +61,13 @@ class ApartModel:
         n = n_rows(rows)
         if not n:
             return np.empty((0, self._width), dtype=np.float32)
-        return self._life.during(lambda process: process.ask(rows, n, self._width))
+        return self._chosen().during(lambda process: process.ask(rows, n, self._width))
+
+    def _chosen(self) -> Life:
+        if len(self._lives) == 1:
+            return self._lives[0]
+        there = [life for life in self._lives if life.is_there] or self._lives
+        return next((life for life in there if not life.is_busy), there[0])
 
 
 class Life:
@@ -94,6 +101,20 @@ class Life:
     def begin(self) -> None:
         """Start the first process; it raises why there is none."""
         self._process = self._started()
+
+    @property
+    def is_there(self) -> bool:
+        """Whether there is a process."""
+        return self._process is not None
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether it has a call."""
+        return self._turn.locked()
+
+    def begin_apart(self) -> None:
+        """Start the first process beside what else is done."""
+        self._begin_again(0.0)
 
     def begin_later(self) -> None:
         """Start the first process, and go on trying if there is none."""

@@ -129,7 +129,7 @@ class Inference:
         self.large = asyncio.Semaphore(1)
         """Large requests wait for each other, however they came."""
         self.parquet = ParquetReader()
-        self._aside: defaultdict[ModelName, asyncio.Semaphore] = defaultdict(lambda: asyncio.Semaphore(1))
+        self._aside: dict[ModelName, asyncio.Semaphore] = {}
         self.retired: dict[ModelName, Instant] = {}
         """Models that are not served any more, and since when."""
         self.default: ModelName | None = None
@@ -147,7 +147,9 @@ class Inference:
         """Return what a request waits for that is answered in a thread: the end of the large one before it;
         or, where another process answers for its model and may take long, of the one before for that model.
         """
-        return self._aside[answering.model] if answering.waits else self.large
+        if not answering.waits:
+            return self.large
+        return self._aside.setdefault(answering.model, asyncio.Semaphore(answering.instances))
 
     def observe(self, answering: Answering, asked: Asked, answered: Answers) -> None:
         """Have a request wait to be sent to its model's observer, if it has one and the request is of the
