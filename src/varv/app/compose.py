@@ -24,6 +24,7 @@ from varv.kernel.ids import ModelName
 from varv.kernel.ledger import Ledger
 from varv.kernel.ledger_sqlite import Durability, SqliteLedger
 from varv.kernel.merkle import Notary, SigningKey
+from varv.kernel.recorder import Recorder
 from varv.kernel.secret import SECRET_FILE, Secret
 from varv.kernel.snapshots import SNAPSHOTS, Snapshots, code_in, fingerprint
 from varv.kernel.tracing import Tracer
@@ -40,6 +41,7 @@ from varv.project import ModelPlan, datasets_of
 from varv.registry import RegistryView, Runtimes
 from varv.rollout import RolloutSaga, RolloutsView
 from varv.rollout.handlers import RolloutHandlers
+from varv.runs import ArtifactIndex, RunTables, Series, Tracking, ensure_default
 from varv.serving import DataPlanes, Fleet, LocalFleet
 from varv.serving.views import RoutingView
 from varv.training import DirectFits, Fitter, StepCache
@@ -55,6 +57,7 @@ VIEWS = (
     ChangesView,
     ReviewsView,
 )
+TRACKING = "tracking.db"
 MOST_HELD = 100_000
 """Predictions of a model that a live home holds in memory."""
 MOST_HELD_IN_REPLAY = 400_000
@@ -85,6 +88,24 @@ def open_snapshots(folder: Path, *, durable: bool = True, faults: Faults | None 
 def open_views(ledger: Ledger, folder: Path | None = None) -> Views:
     """Return every read model of a ledger; of one in a home's folder they go on from its snapshot."""
     return Views(ledger, *VIEWS, snapshots=None if folder is None else open_snapshots(folder))
+
+
+def open_tracking(
+    folder: Path,
+    ledger: Ledger,
+    clock: Clock,
+    *,
+    durability: Durability = "full",
+    faults: Faults | None = None,
+) -> Tracking:
+    """Return what writes the runs of a home, whose ledger its caller owns; it is closed before the ledger."""
+    blobs = FolderBlobs(folder / "blobs", faults=faults)
+    tables, series = RunTables(blobs), Series()
+    folds = (tables, series, ArtifactIndex())
+    recorder = Recorder(folder / TRACKING, ledger, clock, folds, durability=durability, faults=faults)
+    tracking = Tracking(recorder, tables, series, blobs)
+    recorder.do(ensure_default())
+    return tracking
 
 
 def open_engine(ledger: Ledger, clock: Clock) -> Engine:

@@ -1,0 +1,43 @@
+"""The tracking server of a home: what answers MLflow's protocol, put together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from starlette.types import ASGIApp
+
+from varv.fronts.access.door import Callers
+from varv.fronts.mlflow import about, artifacts, experiments, runs
+from varv.fronts.mlflow.access import Gate
+from varv.fronts.mlflow.app import Door, MlflowApi
+from varv.runs import Tracking
+
+NOBODY_DECLARED = Callers((), 1)
+
+
+def mlflow_api(
+    app: ASGIApp,
+    tracking: Tracking,
+    token: str = "",
+    callers: Callable[[], Callers] = lambda: NOBODY_DECLARED,
+) -> MlflowApi:
+    """Return what answers MLflow's protocol, and hands everything else to `app`.
+
+    Parameters
+    ----------
+    token
+        Of the control plane; nothing for none.
+    callers
+        Returns the declared clients by now.
+    """
+    door = Door(tracking.recorder)
+    shelf = artifacts.Shelf(tracking.recorder, tracking.blobs)
+    areas = [
+        (None, about.routes),
+        (tracking, experiments.routes),
+        (tracking, runs.routes),
+        (shelf, artifacts.routes),
+    ]
+    transfers = artifacts.Transfers(shelf, door.do)
+    raw = {artifacts.PREFIX: transfers, "/get-artifact": transfers.page, "/version": about.version}
+    return MlflowApi(app, door, areas, raw, Gate(token, callers))

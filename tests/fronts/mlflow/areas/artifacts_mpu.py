@@ -1,0 +1,42 @@
+"""Uploads in parts and addresses signed beforehand, which the server's own store may do without."""
+
+from tests.fronts.mlflow.steps import NO_PATH, SHOULD, STARTED, Area, get, post, scene
+
+MPU = "/api/2.0/mlflow-artifacts/mpu/"
+BELOW = "{e}/{run}/artifacts"
+
+AREA = Area(
+    "artifacts_mpu",
+    SHOULD,
+    (
+        scene(
+            "a store of files takes no upload in parts",
+            STARTED,
+            post(MPU + "create/" + BELOW, path="large.bin", num_parts=2),
+            post(
+                MPU + "complete/" + BELOW,
+                path="large.bin",
+                upload_id="x",
+                parts=[{"part_number": 1, "etag": "e"}],
+            ),
+            post(MPU + "abort/" + BELOW, path="large.bin", upload_id="x"),
+        ),
+        scene(
+            "an upload in parts leads nowhere else",
+            STARTED,
+            post(MPU + "create/" + BELOW + "/%2e%2e/%2e%2e", path="x", num_parts=2).stricter(
+                NO_PATH, code=None
+            ),
+            post(MPU + "create/" + BELOW, path="../../x", num_parts=2),
+            post(MPU + "create/" + BELOW, num_parts=2),
+            post(MPU + "create/" + BELOW, path="x"),
+        ),
+        scene(
+            "a store of files signs no address",
+            STARTED,
+            get("/api/2.0/mlflow-artifacts/presigned/" + BELOW + "/a.txt"),
+            get("/api/2.0/mlflow/artifacts/presigned-download-url", run_id="{run}", path="a.txt"),
+            post("/api/2.0/mlflow/artifacts/presigned-upload-url", run_id="{run}", path="a.txt"),
+        ),
+    ),
+)
