@@ -270,7 +270,9 @@ class Answering:
         features, said = plan.answer(rows, now, stand_in=len(several) == 1)
         if self._incoming.acts:
             said.flagged = _flagged(several)
-        shown = self._shown(said, of_several=len(several) > 1)
+        shown = UNTRANSFORMED
+        if self._transformer is not None:
+            shown = self._shown(self._transformer, said, of_several=len(several) > 1)
         kept = self._keeping.chosen(plan.units(rows)) if self._keeping.share < 1.0 else None
         captured = self._capture(now, rows, features, said, kept)
         are_kept = captured and (kept is None or bool(kept.all()))
@@ -290,14 +292,16 @@ class Answering:
         units = self._schema.units(requests, keys)
         said = self._dataplane.in_force.score(units, lambda signature: signature.feed(features))
         said.flagged = flagged
-        shown = self._shown(said)
+        shown = UNTRANSFORMED
+        if self._transformer is not None:
+            shown = self._shown(self._transformer, said)
         rows = self._layout.request_rows(requests, keys.to_list())
         kept = self._keeping.chosen(units) if self._keeping.share < 1.0 else None
         captured = self._capture(now, rows, self._layout.feature_rows(features), said, kept)
         are_kept = captured and (kept is None or bool(kept.all()))
         return answers_of(rows.keys, said, captured=are_kept, shown=shown)
 
-    def _shown(self, said: Scored, *, of_several: bool = False) -> Shown:
+    def _shown(self, transformer: Transformer, said: Scored, *, of_several: bool = False) -> Shown:
         """Return what answers show of what was said, and flag those that go on otherwise than declared.
 
         Parameters
@@ -306,8 +310,7 @@ class Answering:
             Whether these are several callers', of whom one may have brought a failure about: then it is
             raised, whatever is declared.
         """
-        transformer = self._transformer
-        if transformer is None or not transformer.shows:
+        if not transformer.shows:
             return UNTRANSFORMED
         told = said.served, said.told_versions, said.told_arms
         shown, flagged = transformer.told(*told, is_strict=of_several)

@@ -239,7 +239,9 @@ class _Stage:
     def _note(self, error: VarvError) -> None:
         # Once, not with each request: an endpoint that is down fails thousands of times.
         if self._is_sound:
-            facts = {"stage": self._name, "why": str(error), "otherwise": self.transform.otherwise}
+            # What is said of a value is its caller's to know, and no log's.
+            why = error.problem if isinstance(error, InvalidInput) else str(error)
+            facts = {"stage": self._name, "why": why, "otherwise": self.transform.otherwise}
             log(_LOG, logging.WARNING, "transform.failed", model=self._model, **facts)
         self._is_sound = False
 
