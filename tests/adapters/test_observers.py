@@ -103,6 +103,15 @@ def test_what_is_not_taken_is_counted_and_the_next_is_sent(act, server, monkeypa
     assert sender.counts == {"sent": 1, "failed": 1, "dropped": 0}
 
 
+def test_without_its_token_nothing_is_sent(server):
+    waiting, sender = sending(server, token_variable="ABSENT")
+    waiting.put(Answered("r"))
+    sender.start()
+    until(lambda: sender.counts["failed"])
+    sender.close()
+    assert server.asked == []
+
+
 def test_what_one_request_brings_about_does_not_end_the_thread(server):
     server.acts = [takes] * 9
     waiting, sender = sending(server)

@@ -95,6 +95,9 @@ class EventSender:
 
     def _why_not(self, observed: Observed) -> str:
         """Send what is sent of a request, and return why not all of it was taken."""
+        variable = self._observing.observer.token_variable
+        if variable and not self._variables.get(variable):
+            return f"needs a token, which is not in the variable {variable}"
         for event in observed.events(self._observing.observer):
             until = wall_seconds() + TIMEOUT_S
             headers = self._headers(event)
@@ -124,6 +127,5 @@ class EventSender:
         if observer.share < 1.0:
             found["ce-share"] = f"{observer.share:g}"
         if observer.token_variable:
-            token = self._variables.get(observer.token_variable, "")
-            found["authorization"] = f"Bearer {token.strip()}"
+            found["authorization"] = f"Bearer {self._variables[observer.token_variable].strip()}"
         return found

@@ -31,7 +31,7 @@ from varv.serving.transforms import (
 from varv.tasks import Task
 from varv.training.sources import sources_of
 
-How_ = Mapping[str, pl.Expr] | Callable[[Columns], Columns] | str
+Given = Mapping[str, pl.Expr] | Callable[[Columns], Columns] | str
 _KINDS: dict[type, Kind] = {str: "text", float: "number", int: "integer", bool: "truth"}
 _OTHERWISE = ("reject", "pass", "default")
 _BESIDE = ("version", "arm", "key")
@@ -39,7 +39,7 @@ _LONGEST_S = 60.0
 
 
 def transform(
-    how: How_,
+    how: Given,
     *,
     inputs: Mapping[str, type] | None = None,
     outputs: Mapping[str, type] | Sequence[str] | None = None,
@@ -131,7 +131,7 @@ class Transformation:
 
     def __init__(
         self,
-        how: How_,
+        how: Given,
         found: How,
         inputs: Mapping[str, type],
         outputs: Mapping[str, type] | Sequence[str] | None,

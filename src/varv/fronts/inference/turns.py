@@ -172,8 +172,7 @@ class Turns:
         if self._n_waiting >= (MOST_WAITING if waiting.is_counted else MOST_WAITING_ELSEWHERE):
             hint = "try again in a moment"
             raise Unavailable("model", self._model, "has too many requests waiting", hint=hint)
-        if not waiting.is_counted:
-            self._n_at_once = waiting.answering.instances
+        self._n_at_once = 1 if waiting.is_counted else waiting.answering.instances
         (self._alone if ready is None else self._planned).append((waiting, ready))
 
     @property
