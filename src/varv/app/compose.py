@@ -44,10 +44,12 @@ from varv.monitoring.rules import MonitorSaga
 from varv.monitoring.views import MonitoringView
 from varv.project import ModelPlan, datasets_of
 from varv.registry import Models, RegistryTables, RegistryView, Runtimes
+from varv.registry.imports import RegistryImports
 from varv.registry.webhooks import Webhooks, WebhookTables
 from varv.rollout import RolloutSaga, RolloutsView
 from varv.rollout.handlers import RolloutHandlers
 from varv.runs import ArtifactIndex, RunTables, Series, Tracking, ensure_default
+from varv.runs.imports import Imports, ImportTables
 from varv.runs.logged import LoggedModels, LoggedTables
 from varv.serving import DataPlanes, Fleet, LocalFleet
 from varv.serving.views import RoutingView
@@ -117,7 +119,7 @@ def open_tracking(
     blobs = FolderBlobs(folder / "blobs", faults=faults)
     tables, series = RunTables(blobs), Series()
     registry = (LoggedTables(blobs), RegistryTables(blobs), WebhookTables(blobs))
-    folds = (tables, series, ArtifactIndex(), *registry, Trainings(tables, series))
+    folds = (tables, series, ArtifactIndex(), *registry, Trainings(tables, series), ImportTables())
     recorder = Recorder(folder / TRACKING, ledger, clock, folds, durability=durability, faults=faults)
     # Loops give the numbers under their names; for that they need nobody who acts.
     loops = LoopNumbers(ledger, open_engine(ledger, clock))
@@ -129,6 +131,8 @@ def open_tracking(
         models=Models(recorder, blobs, loops),
         webhooks=Webhooks(recorder, blobs, caller.require),
         hooks=Hooks(ledger, recorder, blobs, caller, clock),
+        imports=Imports(recorder, tables, series, blobs),
+        registry_imports=RegistryImports(recorder, blobs, loops),
     )
     recorder.do(ensure_default())
     desk.hooks.start()
