@@ -152,7 +152,7 @@ class MlflowDatabase:
             for id, key, value, at, step, nan in self._db.rows(query, list(waiting)):
                 if id != of and of:
                     yield waiting.pop(of), self._linked(of, held)
-                    held = []
+                    held = list[Point]()
                 of = id
                 held.append(Point(key, _value(value, nan), at, step))
             if of:

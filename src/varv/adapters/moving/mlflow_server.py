@@ -14,7 +14,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from typing import Any
+from urllib.parse import quote, urlsplit
 
+from varv.adapters.moving.artifact_folders import SERVED
 from varv.adapters.moving.http_asking import Asking
 from varv.adapters.moving.mlflow_words import logged_model_in, run_status, stage_of
 from varv.home.moving import Owner, SourceFile
@@ -27,6 +29,7 @@ from varv.runs.logged.model import LoggedStatus
 from varv.runs.model import DatasetInput, InputTag, ModelInput, ModelOutput
 
 API, PAGES = "/api/2.0/mlflow", "/ajax-api/2.0/mlflow"
+ARTIFACTS = "/api/2.0/mlflow-artifacts/artifacts"
 RUNS_A_PAGE = 500
 RUNS_AT_ONCE = 50
 """Runs whose histories of one metric are asked for together."""
@@ -182,7 +185,7 @@ class MlflowServer:
 
     def registered(self) -> Iterator[SourceRegistered]:
         """Yield the registered models with their versions."""
-        names = []
+        names = list[str]()
         # A search leaves prompts out unless they are asked for.
         for filter in ("", "tags.`mlflow.prompt.is_prompt` = 'true'"):
             asked = {"max_results": 100} | ({"filter": filter} if filter else {})
@@ -256,6 +259,9 @@ class MlflowServer:
 
     def chunks(self, owner: Owner, path: str) -> Iterator[bytes]:
         """Yield the bytes of an artifact, which the server fetches wherever it is."""
+        place = urlsplit(owner.artifacts)
+        if place.scheme == SERVED:
+            return self._asking.chunks(f"{ARTIFACTS}{quote(f'{place.path}/{path}')}", {})
         if isinstance(owner, SourceRun):
             return self._asking.chunks("/get-artifact", {"run_uuid": owner.id, "path": path})
         whole = f"{PAGES}/logged-models/{owner.id}/artifacts/files"

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from varv.adapters.moving.artifact_folders import ArtifactFolders
 from varv.adapters.moving.mlflow_words import LOGGED_STATUSES, run_status, stage_of
@@ -203,8 +204,8 @@ class MlrunsFolder:
         """Close nothing: no file stays open."""
 
     def _place(self, folder: Path, written: str) -> str:
-        inside = folder / "artifacts"
-        return str(inside) if inside.is_dir() else written
+        elsewhere = urlsplit(written).scheme not in ("", "file")
+        return written if elsewhere else str(folder / "artifacts")
 
     def _folders(self) -> list[Path]:
         """The folders of experiments, those that are deleted too."""

@@ -178,6 +178,7 @@ def _add_writing(add: Any) -> None:
     retrain.add_argument("model", help="which model")
     retrain.add_argument("--reason", default="", help="kept in the ledger")
     _add_register(add("register", "bring a model that was trained elsewhere, as a candidate", _REGISTER))
+    _add_import(add("import", "bring what was tracked elsewhere", _IMPORT))
     cancel = add("cancel", "end the training that is under way", _CANCEL)
     cancel.add_argument("model", help="which model")
     cancel.add_argument("--reason", default="", help="kept in the ledger")
@@ -241,6 +242,26 @@ def _add_register(register: argparse.ArgumentParser) -> None:
         help="the variable that holds its token, here and for varv up",
     )
     endpoint.add_argument("--token-file", default="", metavar="PATH", help="the file that holds its token")
+
+
+def _add_import(command: argparse.ArgumentParser) -> None:
+    trackers = command.add_subparsers(dest="tracker", metavar="TRACKER", required=True, parser_class=_Parser)
+
+    def tracker(name: str, summary: str) -> argparse.ArgumentParser:
+        made = trackers.add_parser(
+            name, help=summary, description=summary, parents=[_shared(default=argparse.SUPPRESS)]
+        )
+        made.add_argument("--without-artifacts", action="store_true", help="leave artifacts where they are")
+        return made
+
+    mlflow = tracker("mlflow", "from MLflow: a server, its database, or a folder mlruns")
+    mlflow.add_argument("uri", help="https://HOST:PORT, sqlite:///FILE, postgresql://..., or the folder")
+    mlflow.add_argument(
+        "--artifacts", metavar="DIR", default="", help="the folder that a server keeps its artifacts in"
+    )
+    mlflow.add_argument(
+        "--copy", action="store_true", help="also bring artifacts that lie in s3: and its like, by the server"
+    )
 
 
 def _seconds(text: str) -> float:
@@ -423,6 +444,13 @@ _REGISTER = """Bring a model that was trained elsewhere, as a candidate of a dec
 declared features and predict what is declared; the gates judge it on requests after those that it was fitted
 on, and it is rolled out and watched like any other. Nothing is unpickled. It is taken at once if the loop is
 free, and waits otherwise.
+"""
+_IMPORT = """Take over experiments, runs with the whole histories of their metrics, logged models, artifacts,
+registered models and versions, with their ids, times and numbers. It can be run again at any time: what is
+here is passed over, what is new is added, and what was broken off goes on. What is here with the id of
+something else stops it. In the end source and home are compared; exit status 1 if they differ. Stop the
+server of the home before. A server's credentials are read from MLFLOW_TRACKING_TOKEN, or from
+MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD.
 """
 _CANCEL = """End the training that is under way, in its process and all that it started. It fails with who
 ended it and why, counts as no failure of its code, and is not tried again; the next trigger trains anew.

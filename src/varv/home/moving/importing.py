@@ -156,6 +156,8 @@ class Flight:
 
     def land(self) -> None:
         """Wait for all that was queued, and raise the first error."""
-        jobs, self._jobs, self._n = self._jobs, [], 0
+        jobs = self._jobs[:]
+        self._jobs.clear()
+        self._n = 0
         for finished, done in jobs:
             done(finished.result().outcome())
