@@ -7,14 +7,22 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from varv.adapters.moving.artifact_folders import ArtifactFolders
+from varv.adapters.moving.comet import open_comet
 from varv.adapters.moving.database import open_database
 from varv.adapters.moving.http_asking import PASSWORD, TOKEN, USER, Asking
 from varv.adapters.moving.mlflow_database import MlflowDatabase
 from varv.adapters.moving.mlflow_server import MlflowServer
 from varv.adapters.moving.mlruns import MlrunsFolder
+from varv.adapters.moving.neptune import open_neptune
+from varv.adapters.moving.wandb import open_wandb
 from varv.home.moving import Source
+from varv.kernel.errors import NotFound
 
-FOLDERS: Mapping[str, Callable[[Path], Source]] = {}
+FOLDERS: Mapping[str, Callable[[Path], Source]] = {
+    "comet": open_comet,
+    "neptune": open_neptune,
+    "wandb": open_wandb,
+}
 """What reads the exports of other trackers, by their names."""
 
 
@@ -60,4 +68,6 @@ def open_folder(kind: str, folder: Path) -> Source:
     NotFound
         If it is not there, or holds no runs.
     """
+    if not folder.is_dir():
+        raise NotFound("folder", str(folder), hint="give the folder of the export")
     return FOLDERS[kind](folder)

@@ -254,6 +254,12 @@ def _add_import(command: argparse.ArgumentParser) -> None:
         made.add_argument("--without-artifacts", action="store_true", help="leave artifacts where they are")
         return made
 
+    for name, what in (
+        ("wandb", "from Weights & Biases: a folder of projects, in them one a run"),
+        ("neptune", "from Neptune: the folder that its exporter wrote"),
+        ("comet", "from Comet: the folder that cometx download wrote"),
+    ):
+        tracker(name, what).add_argument("folder", help="the folder of the export")
     mlflow = tracker("mlflow", "from MLflow: a server, its database, or a folder mlruns")
     mlflow.add_argument("uri", help="https://HOST:PORT, sqlite:///FILE, postgresql://..., or the folder")
     mlflow.add_argument(
