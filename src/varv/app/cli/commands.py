@@ -34,6 +34,8 @@ MODULES = {
     "export": "exporting",
     "package": "packaging",
     "import": "importing",
+    "ci": "ci",
+    "hooks": "hooks",
 }
 """Where each command is; only that is imported, since dataframes and servers take their time."""
 

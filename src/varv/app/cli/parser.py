@@ -350,9 +350,42 @@ def _add_reading(add: Any) -> None:
     verify.add_argument("--against", metavar="FILE", help="compare with checkpoints that were kept elsewhere")
     anew = "begin checkpoints anew where they or their key are lost, and nothing else is wrong"
     verify.add_argument("--sign-anew", action="store_true", help=anew)
+    _add_ci(add("ci", "report a candidate to continuous integration", _CI))
+    _add_hooks(add("hooks", "note in a git repository what its commits belong to", _HOOKS))
     add("doctor", "check this machine and its settings", _DOCTOR)
     _add_export(add("export", "write a gateway's configuration", _EXPORT))
     _add_package(add("package", "write a version of a model for another server", _PACKAGE))
+
+
+def _add_ci(command: argparse.ArgumentParser) -> None:
+    acts = command.add_subparsers(dest="act", metavar="ACT", required=True, parser_class=_Parser)
+
+    def act(name: str, summary: str) -> argparse.ArgumentParser:
+        return acts.add_parser(
+            name, help=summary, description=summary, parents=[_shared(default=argparse.SUPPRESS)]
+        )
+
+    report = act("report", "write how the last candidate fares beside the champion, as Markdown")
+    report.add_argument("model", nargs="?", default="", help="only this model")
+    report.add_argument("--version", type=int, metavar="N", help="this version, not the last candidate")
+    report.add_argument("--to", metavar="FILE", default="", help="where to write (standard output)")
+    report.add_argument("--junit", metavar="FILE", default="", help="also write the gates as JUnit's XML")
+    template = act("template", "write the workflows that train, judge and report what a change declares")
+    template.add_argument("host", choices=["github", "gitlab"], help="where they run")
+    template.add_argument("--project", metavar="FILE", default="project.py", help="the project (project.py)")
+    template.add_argument("--to", metavar="DIR", default="", help="the repository (standard output)")
+
+
+def _add_hooks(command: argparse.ArgumentParser) -> None:
+    acts = command.add_subparsers(dest="act", metavar="ACT", required=True, parser_class=_Parser)
+    for name, summary in (
+        ("install", "let each commit of this repository be noted"),
+        ("uninstall", "take what install has written out again"),
+        ("stamp", "note the present commit, as the hook does"),
+        ("show", "show what is noted of a commit"),
+    ):
+        acts.add_parser(name, help=summary, description=summary, parents=[_shared(default=argparse.SUPPRESS)])
+    acts.choices["show"].add_argument("commit", nargs="?", default="HEAD", help="which commit (HEAD)")
 
 
 def _add_export(export: argparse.ArgumentParser) -> None:
@@ -489,6 +522,14 @@ _PACKAGE = """Write one version of a model as a folder that another server takes
 The graph in it does what varv does around the model: it reads columns by their names, turns texts into codes
 and answers the prediction. Before anything is written it has answered the package's probe rows as the trained
 model did. Features that varv computes are not in it. Only models in ONNX are written.
+"""
+_CI = """Say how the last candidate of each model fares beside the champion: metrics, groups and data with
+their differences and 95 % intervals, from what its gates showed. Exit status 0 if it passes, 1 if it does
+not, 2 if that cannot be judged.
+"""
+_HOOKS = """Let git note beside each commit which champions there were, how far the ledger had come, and the
+digests of lock files. Notes are in refs/notes/varv: no commit is changed, none is held up, and nothing leaves
+the repository unless that reference is pushed.
 """
 _DOCTOR = """Check Python, libraries, home folder, disk, ports and browser, and show every setting with
 where it came from.
