@@ -16,11 +16,12 @@ from varv.kernel.clock import iso
 from varv.kernel.errors import NotFound
 from varv.kernel.views import Views
 from varv.loop.views import Attempt, LoopRecord, LoopView
-from varv.registry import DatasetUse, ModelRecord, RegistryView, VersionRecord
+from varv.registry import DatasetUse, ModelRecord, RegistryView, VersionRecord, VersionRegistered
 from varv.tasks import task_of
 from varv.training.gates import GateResult
 
 Standing = Literal["passed", "failed", "unjudged"]
+_SIZES = ("rows", "held-out rows", "fitted until")
 
 
 class JudgedGate(msgspec.Struct, frozen=True, kw_only=True):
@@ -178,9 +179,8 @@ def _data(champion: VersionRecord | None, candidate: VersionRecord | None) -> It
         return Beside(name=name, champion=champion, candidate=candidate, digits=0)
 
     before, after = (None if one is None else one.registered for one in (champion, candidate))
-    yield beside("rows", before and before.n_rows, after and after.n_rows)
-    yield beside("held-out rows", before and before.n_validation, after and after.n_validation)
-    yield beside("fitted until", before and iso(before.data_end), after and iso(after.data_end))
+    for name, champions, candidates in zip(_SIZES, _sizes(before), _sizes(after), strict=True):
+        yield beside(name, champions, candidates)
     uses = [{use.dataset: use for use in one.datasets} if one else {} for one in (before, after)]
     for dataset in sorted({*uses[0], *uses[1]}):
         told = [
@@ -191,6 +191,10 @@ def _data(champion: VersionRecord | None, candidate: VersionRecord | None) -> It
         values = [None if one is None else _shown(getattr(one, changed)) for one in (before, after)]
         if values[0] != values[1]:
             yield beside(name, *values)
+
+
+def _sizes(one: VersionRegistered | None) -> tuple[str | float | None, ...]:
+    return (None,) * 3 if one is None else (one.n_rows, one.n_validation, iso(one.data_end))
 
 
 def _used(use: DatasetUse | None) -> str | None:

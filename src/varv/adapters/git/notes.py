@@ -12,7 +12,7 @@ NOTES = "refs/notes/varv"
 
 def note(folder: Path, text: str, commit: str = "HEAD") -> str:
     """Note a text beside a commit, in the place of what is noted, and return the commit's id."""
-    id = ask(folder, "rev-parse", "--verify", f"{commit}^{{commit}}")
+    id = ask(folder, "rev-parse", "--verify", "--end-of-options", f"{commit}^{{commit}}")
     ask(folder, "notes", f"--ref={NOTES}", "add", "--force", "--file=-", id, given=text)
     return id
 

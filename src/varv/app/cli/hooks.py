@@ -41,13 +41,15 @@ def hooks(options: argparse.Namespace, loaded: Loaded) -> int:
         case "install":
             home = shlex.quote(str(loaded.settings.home.absolute()))
             python = shlex.quote(sys.executable)
-            changed = install(here, f"{python} -m varv.app.cli --home {home} hooks stamp")
+            stamping = f"{python} -m varv.app.cli --home {home} hooks stamp"
+            # Behind the commit: to start takes a second, which nobody waits for.
+            changed = install(here, f'({stamping} "$(git rev-parse HEAD)" </dev/null &)')
             _tell(options, [f"{place} notes each commit in {NOTES}" for place in changed])
         case "uninstall":
             _tell(options, [f"{place} notes no commit any more" for place in uninstall(here)])
         case "stamp":
             stamp = _stamp(here, loaded.settings)
-            commit = note(here, msgspec.json.format(msgspec.json.encode(stamp)).decode())
+            commit = note(here, msgspec.json.format(msgspec.json.encode(stamp)).decode(), options.commit)
             answer(options, stamp, lambda: [Line(f"{commit[:12]} is noted in {NOTES}")])
         case _:
             found = _read(noted(here, options.commit))

@@ -381,11 +381,13 @@ def _add_hooks(command: argparse.ArgumentParser) -> None:
     for name, summary in (
         ("install", "let each commit of this repository be noted"),
         ("uninstall", "take what install has written out again"),
-        ("stamp", "note the present commit, as the hook does"),
+        ("stamp", "note a commit, as the hook does"),
         ("show", "show what is noted of a commit"),
     ):
-        acts.add_parser(name, help=summary, description=summary, parents=[_shared(default=argparse.SUPPRESS)])
-    acts.choices["show"].add_argument("commit", nargs="?", default="HEAD", help="which commit (HEAD)")
+        shared = [_shared(default=argparse.SUPPRESS)]
+        act = acts.add_parser(name, help=summary, description=summary, parents=shared)
+        if name in ("stamp", "show"):
+            act.add_argument("commit", nargs="?", default="HEAD", help="which commit (HEAD)")
 
 
 def _add_export(export: argparse.ArgumentParser) -> None:

@@ -23,13 +23,8 @@ _SHORTENED = "\n\n*The details are left out, since a comment has a limit; see th
 
 def markdown(reports: Sequence[CandidateReport]) -> str:
     """Return a comment about candidates, of at most `LONGEST` characters."""
-    heads, details = [], []
-    for report in reports:
-        heads.append(_head(report))
-        details.append(_details(report))
-    if not reports:
-        heads.append("### ⚠️ No model is declared here\n")
-        details.append("")
+    heads = [_head(report) for report in reports] or ["### ⚠️ No model is declared here\n"]
+    details = [_details(report) for report in reports] or [""]
     whole = "\n".join(f"{head}{detail}" for head, detail in zip(heads, details, strict=True))
     text = f"{MARKER}\n{whole}"
     if len(text) > LONGEST:
