@@ -44,7 +44,8 @@ from varv.loop.candidates import Candidates
 from varv.project import REFERENCES, Policy, Replay, datasets_of, plan_of, project_of
 from varv.stats.intervals import Numbers
 from varv.stats.regret import LossMatrix, best_schedule, paid
-from varv.training import DirectFits, StepCache
+from varv.pipelines import StepCache
+from varv.training import DirectFits
 
 PRICES = (10.0, 30.0, 100.0, 300.0)
 DELAY_DAYS = 3

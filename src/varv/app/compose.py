@@ -44,7 +44,8 @@ from varv.rollout.handlers import RolloutHandlers
 from varv.runs import ArtifactIndex, RunTables, Series, Tracking, ensure_default
 from varv.serving import DataPlanes, Fleet, LocalFleet
 from varv.serving.views import RoutingView
-from varv.training import DirectFits, Fitter, StepCache
+from varv.pipelines import StepCache
+from varv.training import DirectFits, Fitter
 
 VIEWS = (
     RegistryView,

@@ -23,7 +23,8 @@ from varv.project import load_project
 from varv.registry import Package, Runtimes, open_package
 from varv.registry.endpoint import is_endpoint
 from varv.tasks import Task, TaskSpec, task_of
-from varv.training import FitInput, FitOf, ImportInput, Train, code_closure, fit_package
+from varv.pipelines import code_closure
+from varv.training import FitInput, FitOf, ImportInput, Train, fit_package
 from varv.training.imported import import_model
 from varv.training.output_log import OutputLog, output_path
 from varv.training.recipe import name_of

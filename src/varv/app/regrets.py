@@ -22,7 +22,8 @@ from varv.kernel.errors import FailedPrecondition
 from varv.loop.candidates import Candidates
 from varv.loop.weighing.model import Price
 from varv.project import Model, ModelPlan, Replay
-from varv.training import DirectFits, StepCache
+from varv.pipelines import StepCache
+from varv.training import DirectFits
 
 FOLDER = "regret"
 """In the home: the fits of regret and where they are found again."""

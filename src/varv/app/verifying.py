@@ -45,7 +45,7 @@ from varv.registry.model import VersionRegistered
 from varv.serving.capture import read_captures
 from varv.serving.model import RequestsBackfilled, RequestsForgotten, RequestsServed
 from varv.serving.predictions import predictions_of
-from varv.training import cache_flaws
+from varv.pipelines import cache_flaws
 
 MOST_FINDINGS = 200
 _BATCH = 1000

@@ -23,7 +23,8 @@ from varv.kernel.ids import Version
 from varv.loop.plan import LoopPlan
 from varv.registry import Package, Runtimes, Trial, VersionRegistered, open_package
 from varv.serving.scores import Scores
-from varv.training import FitInput, FitOf, Fitter, Input, PipelineStep, Train
+from varv.pipelines import Input, PipelineStep
+from varv.training import FitInput, FitOf, Fitter, Train
 from varv.training.fit import MOST_PROBED
 from varv.training.search import best
 

@@ -17,7 +17,7 @@ from varv.monitoring import monitor
 from varv.project.declaration import Model, Replay
 from varv.serving import RequestSchema
 from varv.serving.policy import ServingPolicy
-from varv.training import code_closure
+from varv.pipelines import code_closure
 from varv.training.gates import identity_of
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from varv.training import code_closure
+from varv.pipelines import code_closure
 
 _NUMBER = count()
 

@@ -1,0 +1,36 @@
+"""Pipelines: graphs of typed steps whose results are found by their content.
+
+`declared` is what authors write (`step`, `Pipeline`); `graph` and `cache` say what a step's key is and keep
+results; `running` runs a graph; `recorded` puts a run on record among the runs. Trainings of the loop are
+graphs too. Nothing here starts a process or reads a file of an author: `app.pipelines` does.
+"""
+
+from varv.pipelines.cache import StepCache, cache_flaws
+from varv.pipelines.closure import Closure, code_closure
+from varv.pipelines.declared import Node, Pipeline, Step, step
+from varv.pipelines.graph import Graph, Input, Outlook, PipelineResult, PipelineStep, StepResult, Stop, Took
+from varv.pipelines.running import Made, Runner, Watch, run_graph, run_here
+
+__all__ = [
+    "Closure",
+    "Graph",
+    "Input",
+    "Made",
+    "Node",
+    "Outlook",
+    "Pipeline",
+    "PipelineResult",
+    "PipelineStep",
+    "Runner",
+    "Step",
+    "StepCache",
+    "StepResult",
+    "Stop",
+    "Took",
+    "Watch",
+    "cache_flaws",
+    "code_closure",
+    "run_graph",
+    "run_here",
+    "step",
+]
