@@ -21,6 +21,7 @@ _WHERE = {
     "Model": "varv.project",
     "Outcome": "varv.project",
     "Parquet": "varv.data",
+    "Pipeline": "varv.pipelines",
     "Plant": "varv.project",
     "Policy": "varv.project",
     "PolicySearch": "varv.project",
@@ -29,6 +30,7 @@ _WHERE = {
     "Retrain": "varv.project",
     "Rollout": "varv.rollout",
     "Serving": "varv.project",
+    "Stop": "varv.pipelines",
     "Train": "varv.training",
     "TrainingSet": "varv.training",
     "VarvError": "varv.kernel.errors",
@@ -43,6 +45,7 @@ _WHERE = {
     "packaged": "varv.training",
     "slice": "varv.features",
     "search": "varv.training",
+    "step": "varv.pipelines",
     "task": "varv.tasks",
     "windows": "varv.features",
 }
@@ -63,6 +66,7 @@ __all__ = [
     "Model",
     "Outcome",
     "Parquet",
+    "Pipeline",
     "Plant",
     "Policy",
     "PolicySearch",
@@ -71,6 +75,7 @@ __all__ = [
     "Retrain",
     "Rollout",
     "Serving",
+    "Stop",
     "Train",
     "TrainingSet",
     "VarvError",
@@ -88,6 +93,7 @@ __all__ = [
     "replay",
     "search",
     "slice",
+    "step",
     "task",
     "windows",
 ]
@@ -100,6 +106,7 @@ if TYPE_CHECKING:
     from varv.features import FeatureView, derived, slice, windows
     from varv.kernel.errors import VarvError
     from varv.monitoring import monitor
+    from varv.pipelines import Pipeline, Stop, step
     from varv.project import (
         Log,
         Model,

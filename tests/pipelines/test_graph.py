@@ -125,9 +125,7 @@ def test_after_a_failure_the_steps_before_it_are_hits(bench):
 
 
 def test_what_the_authors_code_raises_names_the_step_the_error_and_the_line(bench):
-    with pytest.raises(
-        UserCodeFailed, match=r"step 'count' raised ZeroDivisionError.*test_graph"
-    ) as caught:
+    with pytest.raises(UserCodeFailed, match=r"step 'count' raised ZeroDivisionError.*test_graph") as caught:
         bench.run(double(), count(failing))
     line = failing.__code__.co_firstlineno + 2
     assert caught.value.facts["where"] == f"test_graph.py:{line} in failing"

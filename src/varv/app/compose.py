@@ -37,6 +37,7 @@ from varv.loop.rules import LoopSaga
 from varv.loop.views import LoopView
 from varv.monitoring.rules import MonitorSaga
 from varv.monitoring.views import MonitoringView
+from varv.pipelines import StepCache
 from varv.project import ModelPlan, datasets_of
 from varv.registry import RegistryView, Runtimes
 from varv.rollout import RolloutSaga, RolloutsView
@@ -44,7 +45,6 @@ from varv.rollout.handlers import RolloutHandlers
 from varv.runs import ArtifactIndex, RunTables, Series, Tracking, ensure_default
 from varv.serving import DataPlanes, Fleet, LocalFleet
 from varv.serving.views import RoutingView
-from varv.pipelines import StepCache
 from varv.training import DirectFits, Fitter
 
 VIEWS = (

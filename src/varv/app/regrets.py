@@ -21,8 +21,8 @@ from varv.kernel.clock import VirtualClock
 from varv.kernel.errors import FailedPrecondition
 from varv.loop.candidates import Candidates
 from varv.loop.weighing.model import Price
-from varv.project import Model, ModelPlan, Replay
 from varv.pipelines import StepCache
+from varv.project import Model, ModelPlan, Replay
 from varv.training import DirectFits
 
 FOLDER = "regret"

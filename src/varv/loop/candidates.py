@@ -41,6 +41,7 @@ from varv.loop.offers import offered_rows, take_in_step
 from varv.loop.plan import LoopParts, LoopPlan
 from varv.monitoring import MonitorPlan
 from varv.monitoring.reference import Reference, reference
+from varv.pipelines import Graph, Input, PipelineResult, PipelineStep, StepCache, code_closure, run_graph
 from varv.registry import (
     DatasetUse,
     Judged,
@@ -53,7 +54,6 @@ from varv.registry import (
 from varv.registry.signature import Rows as ModelRows
 from varv.serving.scores import GROUP, Scores, lists_of, score_columns, score_series, scores_in
 from varv.tasks import Task, TaskSpec
-from varv.pipelines import Graph, Input, PipelineResult, PipelineStep, StepCache, code_closure, run_graph
 from varv.training import Fitter
 from varv.training.gates import Judgement, Served
 

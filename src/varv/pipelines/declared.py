@@ -267,7 +267,9 @@ class Pipeline:
             for one in node.params:
                 if (value := changed.get(f"{node.name}.{one}", given)) is not given:
                     given[one] = _fitting(node.step.name, one, node.step.inputs[one], value)
-            made[node.name] = Node(node.step, node.name, given, tuple(made[one.name] for one in node.waits_for))
+            made[node.name] = Node(
+                node.step, node.name, given, tuple(made[one.name] for one in node.waits_for)
+            )
         return Pipeline(self.name, *made.values(), seed=self.seed)
 
     def graph(self) -> Graph:
@@ -342,7 +344,9 @@ def _types(name: str, function: Callable[..., Any]) -> tuple[dict[str, Any], Any
         hints = get_type_hints(function)
     except (NameError, TypeError, AttributeError) as error:
         hint = "import the types where the function stands"
-        raise InvalidDeclaration("step", name, "has types that do not resolve", why=str(error), hint=hint) from None
+        raise InvalidDeclaration(
+            "step", name, "has types that do not resolve", why=str(error), hint=hint
+        ) from None
     returns = hints.pop("return", inspect.Parameter.empty)
     if returns is inspect.Parameter.empty:
         raise InvalidDeclaration("step", name, "does not say what it returns", hint="write -> TYPE")

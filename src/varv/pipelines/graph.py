@@ -3,8 +3,8 @@
 The key of a step is made of its code closure, the digests of its inputs, its parameters, the environment and
 the seed. A result that is there is a hit and the step does not run; after a crash the graph is run again and
 everything finished is a hit. That is the whole of durable execution here: no replay, no rules for the author.
-A miss says what changed. `pipelines.running` runs graphs; trainings of the loop and the pipelines that authors
-declare (`pipelines.declared`) are both such graphs.
+A miss says what changed. `pipelines.running` runs graphs; trainings of the loop and the pipelines that
+authors declare (`pipelines.declared`) are both such graphs.
 """
 
 from __future__ import annotations
@@ -88,6 +88,11 @@ class PipelineStep(msgspec.Struct, frozen=True, kw_only=True):
         return self.group or self.name
 
     @property
+    def is_gate(self) -> bool:
+        """Whether it may stop what comes after it."""
+        return Stop in values.classes_in(self.produces)
+
+    @property
     def before(self) -> tuple[str, ...]:
         """The steps that must have ended."""
         needed = [need for need in self.needs.values() if isinstance(need, str)]
@@ -126,6 +131,8 @@ class StepResult(msgspec.Struct, frozen=True, dict=True):
     missed_for: tuple[str, ...] = ()
     """Parts of the key that no earlier result of this step had, such as ``"code fit"``."""
     took: Took = Took()
+    output: str = ""
+    """What it printed, where that is kept."""
 
     @cached_property
     def value(self) -> Any:
@@ -189,7 +196,9 @@ class Graph:
         digests: dict[str, Digest] = {}
         known: dict[str, Outlook] = {}
         for step in self.steps:
-            waits = tuple(need for need in step.needs.values() if isinstance(need, str) and need not in digests)
+            waits = tuple(
+                need for need in step.needs.values() if isinstance(need, str) and need not in digests
+            )
             if waits:
                 known[step.name] = Outlook(False, waits_for=waits)
                 continue
@@ -201,6 +210,20 @@ class Graph:
             else:
                 known[step.name] = Outlook(False, why_missed(step, cache, parts))
         return known
+
+
+def within_run(graph: Graph, run: str) -> Graph:
+    """Return a graph whose steps are all cached, those that never are within one run alone: whoever runs each
+    step by itself finds what the steps before it have made.
+    """
+
+    def within(step: PipelineStep) -> PipelineStep:
+        if is_cached(step):
+            return step
+        params = {**step.params, "run": run}
+        return msgspec.structs.replace(step, cached=True, vouched=True, params=params)
+
+    return Graph(tuple(map(within, graph.steps)))
 
 
 def key_parts(step: PipelineStep, digests: Mapping[str, Digest]) -> dict[str, str]:

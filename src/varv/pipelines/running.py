@@ -17,7 +17,6 @@ import msgspec
 from varv.kernel.clock import cpu_seconds, wall_seconds
 from varv.kernel.codec import Digest, digest_of
 from varv.kernel.errors import UserCodeFailed, VarvError
-from varv.kernel.executor import Cancelled
 from varv.kernel.job_ends import was_cancelled
 from varv.kernel.user_code import UserCode
 from varv.pipelines import values
@@ -40,10 +39,11 @@ T = TypeVar("T")
 
 
 class Made(NamedTuple):
-    """What a step returned, as bytes, and what that took."""
+    """What a step returned, as bytes, what that took, and what it printed, where that is kept."""
 
     data: bytes
     took: Took
+    output: str = ""
 
 
 Runner = Callable[[PipelineStep, Mapping[str, StepResult], Digest], Made]
@@ -91,7 +91,7 @@ def run_graph(
     runner: Runner = run_here,
     n_at_once: int = 1,
     watch: Watch | None = None,
-    cancelled: Cancelled | None = None,
+    cancelled: threading.Event | None = None,
     pause: Callable[[float], object] | None = None,
 ) -> PipelineResult:
     """Run what is not in `cache`, and return the result of every step that has one.
@@ -101,7 +101,7 @@ def run_graph(
     n_at_once
         How many steps run at the same time; a single one runs in this thread.
     cancelled
-        Lets no further step begin, once set.
+        Lets no further step begin, once set; it is set if this thread is interrupted.
     pause
         Waits so many seconds before a step is tried again.
 
@@ -112,9 +112,15 @@ def run_graph(
     Interrupted
         If it was cancelled.
     """
-    run = _Run(graph, cache, runner, watch or Watch(), cancelled, pause or threading.Event().wait)
+    cancelled = cancelled or threading.Event()
+    run = _Run(graph, cache, runner, watch or Watch(), cancelled, pause or cancelled.wait)
     with ThreadPoolExecutor(n_at_once) if n_at_once > 1 else nullcontext(None) as pool:
-        run.through(pool, n_at_once)
+        try:
+            run.through(pool, n_at_once)
+        except KeyboardInterrupt:
+            # The threads end with what they run, and that would take its time.
+            cancelled.set()
+            raise
     return {step.name: run.results[step.name] for step in graph.steps if step.name in run.results}
 
 
@@ -125,7 +131,7 @@ class _Run:
         cache: StepCache,
         runner: Runner,
         watch: Watch,
-        cancelled: Cancelled | None,
+        cancelled: threading.Event,
         pause: Callable[[float], object],
     ) -> None:
         self._cache, self._runner, self._watch = cache, runner, watch
@@ -178,12 +184,12 @@ class _Run:
     def _take(self, result: StepResult) -> None:
         name = result.step.name
         self.results[name] = result
-        if Stop in values.classes_in(result.step.produces) and isinstance(result.value, Stop):
+        if result.step.is_gate and isinstance(result.value, Stop):
             self._shut[name] = (name, result.value.reason)
         self._watch.ended(result)
 
     def _result(self, step: PipelineStep) -> StepResult:
-        if self._cancelled is not None and self._cancelled.is_set():
+        if self._cancelled.is_set():
             raise was_cancelled(("step", step.name))
         key, parts = self._under_way[step.name]
         if is_cached(step) and (found := self._cache.find(step.place, key)) is not None:
@@ -196,7 +202,7 @@ class _Run:
             kept = self._cache.keep(step.place, key, parts, made.data)
         else:
             kept = self._cache.blobs.put(made.data)
-        return StepResult(step, made.data, kept, key, False, missed_for, made.took)
+        return StepResult(step, made.data, kept, key, False, missed_for, made.took, made.output)
 
     def _tried(self, step: PipelineStep, key: Digest) -> Made:
         attempt = 1

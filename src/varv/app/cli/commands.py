@@ -32,6 +32,7 @@ MODULES = {
     "token": "tokens",
     "export": "exporting",
     "package": "packaging",
+    "pipeline": "pipeline",
 }
 """Where each command is; only that is imported, since dataframes and servers take their time."""
 

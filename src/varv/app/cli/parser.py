@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 import importlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from varv import __version__
+from varv.app.cli.trials import add_pipeline
 from varv.kernel.errors import InvalidInput, VarvError
 
 _DESCRIPTION = """\
@@ -181,6 +182,7 @@ def _add_writing(add: Any) -> None:
     cancel = add("cancel", "end the training that is under way", _CANCEL)
     cancel.add_argument("model", help="which model")
     cancel.add_argument("--reason", default="", help="kept in the ledger")
+    add_pipeline(_acts(add("pipeline", "run steps whose results are found by their content", _PIPELINE)))
     token = add("token", "make a token with which a client asks for predictions", _TOKEN)
     token.add_argument("client", help="its name in varv.toml")
 
@@ -251,15 +253,21 @@ def _seconds(text: str) -> float:
     return number
 
 
-def _add_quarantine(add: Any) -> None:
-    quarantine = add("quarantine", "rows that were put aside: look, release, replace, drop", _QUARANTINE)
-    acts = quarantine.add_subparsers(dest="act", metavar="ACT", required=True, parser_class=_Parser)
+def _acts(command: argparse.ArgumentParser) -> Callable[[str, str], argparse.ArgumentParser]:
+    """Return a function that adds an act to a command."""
+    acts = command.add_subparsers(dest="act", metavar="ACT", required=True, parser_class=_Parser)
 
     def act(name: str, summary: str) -> argparse.ArgumentParser:
         return acts.add_parser(
             name, help=summary, description=summary, parents=[_shared(default=argparse.SUPPRESS)]
         )
 
+    return act
+
+
+def _add_quarantine(add: Any) -> None:
+    quarantine = add("quarantine", "rows that were put aside: look, release, replace, drop", _QUARANTINE)
+    act = _acts(quarantine)
     listed = act("list", "list the batches that have rows in quarantine")
     listed.add_argument("what", nargs="?", default="", help="DATASET or DATASET/PART; all if left out")
     shown = act("show", "show rows in quarantine, with their numbers and reasons")
@@ -282,18 +290,12 @@ def _add_quarantine(add: Any) -> None:
 
 
 def _add_review(review: argparse.ArgumentParser) -> None:
-    acts = review.add_subparsers(dest="act", metavar="ACT", required=True, parser_class=_Parser)
-
-    def act(name: str, summary: str) -> argparse.ArgumentParser:
-        made = acts.add_parser(
-            name, help=summary, description=summary, parents=[_shared(default=argparse.SUPPRESS)]
-        )
-        made.add_argument("model", help="which model")
-        return made
-
-    act("list", "list the requests that wait for a person")
+    act = _acts(review)
+    listed = act("list", "list the requests that wait for a person")
     shown = act("show", "say whether a request waits, and what was decided")
     decided = act("decide", "decide what a request is to be answered")
+    for one in (listed, shown, decided):
+        one.add_argument("model", help="which model")
     for one in (shown, decided):
         one.add_argument("key", help="the key of the request")
     decided.add_argument("decision", help="what it is to be answered, in your words")
@@ -454,6 +456,12 @@ _PACKAGE = """Write one version of a model as a folder that another server takes
 The graph in it does what varv does around the model: it reads columns by their names, turns texts into codes
 and answers the prediction. Before anything is written it has answered the package's probe rows as the trained
 model did. Features that varv computes are not in it. Only models in ONNX are written.
+"""
+_PIPELINE = """\
+A file declares a pipeline of functions under @varv.step. A step runs if its code, what it is given, the
+libraries that it reaches or its seed is new, and is taken from the cache otherwise; so a run that was cut
+short goes on where it was. Each run is a run of the experiment named after the pipeline, and each step that
+ran a run below it. Exit status 99 of `step`: a gate is shut.
 """
 _DOCTOR = """Check Python, libraries, home folder, disk, ports and browser, and show every setting with
 where it came from.
