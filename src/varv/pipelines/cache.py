@@ -15,6 +15,7 @@ import msgspec
 from varv.kernel.blobs import Blobs
 from varv.kernel.codec import Digest, canonical, digest_of
 from varv.kernel.errors import VarvError
+from varv.kernel.ids import random_bits
 from varv.kernel.storage import storing
 
 
@@ -61,7 +62,7 @@ class StepCache:
         """Keep `data` under `key` and return its digest."""
         result = self.blobs.put(data)
         place = self._folder / group / key
-        draft = place.with_name(f".{key}.{os.getpid()}")
+        draft = place.with_name(f".{key}.{os.getpid()}-{random_bits(64):016x}")
         with storing("step", place, draft=draft):
             place.parent.mkdir(exist_ok=True)
             draft.write_bytes(canonical(_Record(result, parts, digest_of([result, parts]))))

@@ -47,6 +47,8 @@ class Step(Generic[P, R]):
         self.name = checked_name("step", getattr(function, "__name__", "").strip("_"))
         self.inputs, self.returns = _types(self.name, function)
         _require_own(self.name, self.inputs, options)
+        for one, value in options.defaults.items():
+            _fitting(self.name, one, self.inputs[one], value)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Call the function."""

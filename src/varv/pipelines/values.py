@@ -1,7 +1,7 @@
 """What steps hand to each other: types, and values of them as bytes.
 
 A result is stored as bytes, so that it has a digest and can go to another process: bytes as they are, arrays
-of NumPy as ``.npy``, frames of Polars as Arrow, everything else as canonical JSON of its type. Nothing is
+of NumPy as ``.npy``, frames of Polars as Parquet, everything else as canonical JSON of its type. Nothing is
 pickled.
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import types
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple, Union, get_args, get_origin
+from typing import Any, Literal, NamedTuple, Union, get_args, get_origin
 
 import msgspec
 
@@ -121,6 +121,9 @@ def accepts(expected: Any, given: Any) -> bool:
 
 def _classes(kind: Any) -> Iterator[Any]:
     inner = get_args(kind)
+    if get_origin(kind) is Literal:
+        yield from dict.fromkeys(type(value) for value in inner)
+        return
     if not inner:
         yield type(None) if kind is None else kind
     for one in inner:
@@ -151,20 +154,21 @@ def _array(data: bytes) -> Any:
 
 
 def _frame_bytes(frame: Any) -> bytes:
+    # Not Arrow's own format, which also writes what happens to stand in memory where a value is null.
     stream = io.BytesIO()
-    frame.rechunk().write_ipc(stream)
+    frame.rechunk().write_parquet(stream, statistics=False)
     return stream.getvalue()
 
 
 def _frame(data: bytes) -> Any:
     import polars as pl
 
-    return pl.read_ipc(io.BytesIO(data))
+    return pl.read_parquet(io.BytesIO(data))
 
 
 # By name, so that what a pipeline does not use is not imported.
 _FORMATS = {
     "builtins.bytes": _Format("bin", bytes, bytes),
     "numpy.ndarray": _Format("npy", _array_bytes, _array),
-    "polars.dataframe.frame.DataFrame": _Format("arrow", _frame_bytes, _frame),
+    "polars.dataframe.frame.DataFrame": _Format("parquet", _frame_bytes, _frame),
 }

@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext, redirect_stdout
 from typing import Any
 
 import msgspec
@@ -55,15 +56,17 @@ def _run(options: argparse.Namespace, settings: Settings) -> int:
     n_at_once = options.jobs or os.cpu_count() or 1
     if not 1 <= n_at_once <= 256:
         raise InvalidInput("option", "--jobs", "is out of range", given=n_at_once, hint="give 1 to 256")
-    done = run_pipeline(
-        settings,
-        options.file,
-        params=assigned(options.set),
-        to=options.to,
-        n_at_once=n_at_once,
-        here=options.in_process,
-        on_line=tell,
-    )
+    # What steps print in this process would be in the middle of the document.
+    with redirect_stdout(sys.stderr) if options.json else nullcontext():
+        done = run_pipeline(
+            settings,
+            options.file,
+            params=assigned(options.set),
+            to=options.to,
+            n_at_once=n_at_once,
+            here=options.in_process,
+            on_line=tell,
+        )
     answer(options, done, lambda: [Line(_summary(done))])
     return 0
 
