@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from varv import __version__
-from varv.app.cli.trials import add_pipeline
+from varv.app.cli.trials import add_orchestrators, add_pipeline
 from varv.kernel.errors import InvalidInput, VarvError
 
 _DESCRIPTION = """\
@@ -253,9 +253,11 @@ def _seconds(text: str) -> float:
     return number
 
 
-def _acts(command: argparse.ArgumentParser) -> Callable[[str, str], argparse.ArgumentParser]:
+def _acts(
+    command: argparse.ArgumentParser, dest: str = "act"
+) -> Callable[[str, str], argparse.ArgumentParser]:
     """Return a function that adds an act to a command."""
-    acts = command.add_subparsers(dest="act", metavar="ACT", required=True, parser_class=_Parser)
+    acts = command.add_subparsers(dest=dest, metavar=dest.upper(), required=True, parser_class=_Parser)
 
     def act(name: str, summary: str) -> argparse.ArgumentParser:
         return acts.add_parser(
@@ -325,12 +327,18 @@ def _add_reading(add: Any) -> None:
     anew = "begin checkpoints anew where they or their key are lost, and nothing else is wrong"
     verify.add_argument("--sign-anew", action="store_true", help=anew)
     add("doctor", "check this machine and its settings", _DOCTOR)
-    _add_export(add("export", "write a gateway's configuration", _EXPORT))
+    export = add("export", "write a gateway's configuration, or a pipeline for an orchestrator", _EXPORT)
+    _add_exports(_acts(export, "target"))
     _add_package(add("package", "write a version of a model for another server", _PACKAGE))
 
 
-def _add_export(export: argparse.ArgumentParser) -> None:
-    export.add_argument("target", choices=["envoy", "kong", "gateway-api", "istio"], help="which gateway")
+def _add_exports(target: Callable[[str, str], argparse.ArgumentParser]) -> None:
+    for name in ("envoy", "kong", "gateway-api", "istio"):
+        _add_gateway(target(name, f"the configuration of {name}"))
+    add_orchestrators(target("pipeline", "a pipeline as a file of an orchestrator"))
+
+
+def _add_gateway(export: argparse.ArgumentParser) -> None:
     export.add_argument(
         "--upstream",
         metavar="PLACE",
@@ -451,6 +459,9 @@ _EXPORT = """Write what is served as the configuration of Envoy, Kong, Kubernete
 paths of every model in all protocols, health checks, timeouts, and retries of what reached nobody. Versions
 are drawn by varv, so every request goes to it; several upstreams share requests by weight. Tokens and rates
 of rows stay with varv.
+
+`export pipeline` writes a pipeline as a file of Airflow, Kubeflow, Dagster or Prefect: a task a step, each
+`varv pipeline step` on a home that all steps reach.
 """
 _PACKAGE = """Write one version of a model as a folder that another server takes, with a page that says how.
 The graph in it does what varv does around the model: it reads columns by their names, turns texts into codes

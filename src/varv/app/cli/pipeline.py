@@ -11,15 +11,13 @@ from typing import Any
 
 import msgspec
 
-from varv.app.cli.access import answer
+from varv.app.cli.access import answer, written
 from varv.app.cli.rendering import Block, Grid, Heading, Line
 from varv.app.pipelines import PipelineRun, StepLine, StepOutlook, outlook, run_pipeline, run_step
 from varv.app.settings import Loaded, Settings
+from varv.fronts.orchestrators.model import SHUT
 from varv.kernel.errors import InvalidInput, NotFound
 from varv.pipelines.recorded import shown
-
-SHUT = 99
-"""The exit status of a step that is a gate, or comes after one, that is shut: Airflow's of a skipped task."""
 
 
 def pipeline(options: argparse.Namespace, loaded: Loaded) -> int:
@@ -108,6 +106,9 @@ def _step(options: argparse.Namespace, settings: Settings) -> int:
     reason = shut.reason if shut else ""
     lines = [Line(f"{options.step}: a gate is shut: {reason}")] if shut else []
     answer(options, {"step": options.step, "shut": reason}, lambda: lines)
+    if options.open_to:
+        written(options.open_to, "false" if shut else "true")
+        return 0
     return SHUT if shut else 0
 
 

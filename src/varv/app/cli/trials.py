@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Callable
 
 Act = Callable[[str, str], argparse.ArgumentParser]
+_OPEN = "write true or false, whether the way on is open, and end with status 0 either way"
 _SET = "another value than the declared one, as JSON or text; may be given several times"
 
 
@@ -25,4 +26,26 @@ def add_pipeline(acts: Act) -> None:
     why.add_argument("step", nargs="?", default="", help="only this step")
     step.add_argument("step", help="which step")
     step.add_argument("--run", required=True, metavar="ID", help="the scheduler's name of the run")
+    step.add_argument("--open-to", default="", metavar="FILE", help=_OPEN)
     step.add_argument("--expect", default="", metavar="DIGEST", help="refuse if the pipeline is another")
+
+
+def add_orchestrators(export: argparse.ArgumentParser) -> None:
+    """Add the options of `varv export pipeline`."""
+    export.add_argument("file", help="FILE.py, or FILE.py:name where it declares several")
+    export.add_argument(
+        "--as",
+        dest="orchestrator",
+        required=True,
+        choices=["airflow", "kubeflow", "dagster", "prefect"],
+        help="which orchestrator",
+    )
+    export.add_argument(
+        "--place", default="", metavar="FILE", help="where the file is when steps run (where it is now)"
+    )
+    export.add_argument("--schedule", default="", metavar="CRON", help="when Airflow runs it (by hand)")
+    export.add_argument(
+        "--image", default="", help="the image of Kubeflow's steps, which has varv and the file"
+    )
+    export.add_argument("--claim", default="", help="the volume claim that the home is on, for Kubeflow")
+    export.add_argument("--to", metavar="FILE", default="", help="where to write (standard output)")
