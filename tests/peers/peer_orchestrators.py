@@ -165,7 +165,7 @@ def test_dagster_runs_the_job_and_skips_what_is_behind_a_gate(program, tmp_path,
         "rows": "STEP_SUCCESS",
         "sent": "STEP_SUCCESS",
         "few": "STEP_SUCCESS",
-        "told__on": last,
+        "told_on": last,
     }
 
 
