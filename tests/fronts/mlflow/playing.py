@@ -121,7 +121,7 @@ def differences(step: Step, on_record: dict[str, Any], answer: Answer) -> list[s
     found = [] if status == answer.status else [f"status {answer.status}, not {status}: {answer.raw[:300]}"]
     if not found and status < 400 and (ours or "body" in on_record):
         expected = normal(ours.json, Names("", "")) if ours else on_record["body"]
-        found += _unequal(expected, answer.body, "")
+        found += unequal(expected, answer.body, "")
     elif not found and status >= 400:
         found += _other_error(ours, on_record["body"], answer.body)
     if ours is None:
@@ -140,7 +140,8 @@ def _other_error(ours: Ours | None, on_record: Any, said: Any) -> list[str]:
     return [f"error_code {found}, not {code}"] if code is not None and found != code else []
 
 
-def _unequal(expected: Any, found: Any, where: str) -> Iterator[str]:
+def unequal(expected: Any, found: Any, where: str) -> Iterator[str]:
+    """Yield where two normalised documents differ, in lines."""
     match expected, found:
         case dict(), dict():
             for key in sorted(expected.keys() | found.keys()):
@@ -150,9 +151,9 @@ def _unequal(expected: Any, found: Any, where: str) -> Iterator[str]:
                 elif key not in expected:
                     yield f"{at} should be absent, is {found[key]!r}"
                 else:
-                    yield from _unequal(expected[key], found[key], at)
+                    yield from unequal(expected[key], found[key], at)
         case list(), list() if len(expected) == len(found):
             for place, (one, other) in enumerate(zip(expected, found, strict=True)):
-                yield from _unequal(one, other, f"{where}[{place}]")
+                yield from unequal(one, other, f"{where}[{place}]")
         case _ if expected != found:
             yield f"{where or 'the answer'} is {found!r}, not {expected!r}"
