@@ -1,7 +1,7 @@
 """An unmodified MLflow client, of today and of a year ago, sees on our server what it sees on its own.
 
-`make tracking` runs it. VARV_TRACKING_URL names our server; without it the workflows are held against a second
-server of MLflow's, which shows that a difference is ours and not of the comparison.
+`make tracking` runs it. VARV_TRACKING_URL names our server; without it the workflows are held against a
+second server of MLflow's, which shows that a difference is ours and not of the comparison.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from tests.fronts.mlflow.playing import unequal
 from tests.peers.conftest import PEERS
 from tests.peers.mlflow_server import tracking_server
 
-SCRIPT = Path(__file__).parent / "mlflow_client.py"
+SCRIPTS = Path(__file__).parent / "clients"
 SERVER = "mlflow-now"
 CLIENTS = ("mlflow-now", "mlflow-year-ago")
 # What everyday work needs comes first; `prompts` and `traces` are what it can do without for a time.
@@ -68,7 +68,7 @@ def told(python, workflow, url, folder):
         "MLFLOW_TRACKING_URI": url,
         "OMP_NUM_THREADS": "1",
     }
-    command = [python, str(SCRIPT), workflow]
+    command = [python, str(SCRIPTS), workflow]
     ended = subprocess.run(
         command, cwd=folder, env=kept | own, capture_output=True, text=True, timeout=WITHIN_S, check=False
     )
