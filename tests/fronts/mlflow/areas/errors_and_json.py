@@ -7,6 +7,7 @@ OPTIONAL = (
     "features_enabled",
     "model_artifact_presigned_downloads_supported",
     "presigned_upload_model_id_supported",
+    "presigned_upload_run_id_supported",
     "trace_archival_enabled",
     "tracking_auth",
 )
