@@ -16,6 +16,7 @@ from .steps import API, EVERYTHING, Ours, Scene, Step
 LONGEST_ERROR = 160
 # Instead of a status, where a server ends the connection.
 NO_ANSWER = 599
+NOT_IMPLEMENTED = 501
 VERSION = re.compile(r"3\.\d+\.\d+")
 LEAKS = ("[SQL:", "sqlite3.", "Traceback (most", "/site-packages/")
 
@@ -114,7 +115,7 @@ def differences(step: Step, on_record: dict[str, Any], answer: Answer) -> list[s
     """Return how an answer differs from what is expected of varv, in lines."""
     ours = step.ours
     status = on_record["status"] if ours is None else ours.status
-    if ours is None and status >= 500:
+    if ours is None and status >= 500 and status != NOT_IMPLEMENTED:
         # What can never work is refused by us: clients repeat what failed for minutes.
         refused = 400 <= answer.status < 500 and isinstance(answer.body, dict)
         return [] if refused else [f"{step.line}: status {answer.status}, no refusal: {answer.raw[:300]}"]
