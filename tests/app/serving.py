@@ -23,7 +23,7 @@ STEP_S = 0.05
 def varv(home: Path, *arguments: str, check: bool = True) -> str:
     """Run one command to its end and return what it wrote."""
     found = subprocess.run(
-        _command(home, *arguments), capture_output=True, text=True, env=_environment(), check=False
+        command_of(home, *arguments), capture_output=True, text=True, env=environment(), check=False
     )
     assert not check or found.returncode == 0, found.stderr
     return found.stdout
@@ -64,7 +64,7 @@ class Server:
         more = {f"VARV_{name.upper()}": str(value) for name, value in settings.items()}
         stderr = None if log is None else log.open("ab")
         self.process = subprocess.Popen(
-            _command(home, "up", str(file), *ports), env={**_environment(), **more}, stderr=stderr
+            command_of(home, "up", str(file), *ports), env={**environment(), **more}, stderr=stderr
         )
         if stderr is not None:
             stderr.close()
@@ -125,11 +125,13 @@ class Server:
             return ""
 
 
-def _command(home: Path, *arguments: str) -> list[str]:
+def command_of(home: Path, *arguments: str) -> list[str]:
+    """Return the words of a command."""
     return [sys.executable, "-m", "varv.app.cli", "--home", str(home), *arguments]
 
 
-def _environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
+    """Return the variables that commands of tests run with."""
     # One thread a process: machines that run tests are shared.
     kept = {name: value for name, value in os.environ.items() if not name.startswith("VARV_")}
     return {**kept, "OMP_NUM_THREADS": "1", "POLARS_MAX_THREADS": "1", "VARV_SEAL_EVERY_S": "0.2"}

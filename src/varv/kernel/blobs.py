@@ -9,15 +9,40 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Protocol
+from typing import BinaryIO, Protocol
 
 from varv.kernel.codec import Digest, digest
 from varv.kernel.errors import Corrupt, InvalidInput, NotFound
 from varv.kernel.faults import Faults
+from varv.kernel.ids import random_bits
 from varv.kernel.storage import storing
 
+CHUNK_BYTES = 1 << 20
 _DIGEST = re.compile(r"[0-9a-f]{64}")
+
+
+class Draft(Protocol):
+    """A blob that is still being written; what is not kept leaves nothing behind."""
+
+    def write(self, data: bytes) -> None:
+        """Add bytes.
+
+        Raises
+        ------
+        StorageFull
+            If the disk takes nothing more; the draft is dropped then.
+        """
+        ...
+
+    def keep(self) -> tuple[Digest, int]:
+        """Make what was written a blob, durably, and return its digest and its size."""
+        ...
+
+    def drop(self) -> None:
+        """Throw away what was written; after `keep` that changes nothing."""
+        ...
 
 
 class Blobs(Protocol):
@@ -25,6 +50,23 @@ class Blobs(Protocol):
 
     def put(self, data: bytes) -> Digest:
         """Store `data` durably and return its digest; storing it again is harmless."""
+        ...
+
+    def draft(self) -> Draft:
+        """Return a blob that is still being written, for bytes that memory should not hold."""
+        ...
+
+    def chunks(self, name: Digest) -> Iterator[bytes]:
+        """Yield the bytes of a digest in parts of at most `CHUNK_BYTES`, the last of them once all are
+        checked.
+
+        Raises
+        ------
+        NotFound
+            If there are none; at once.
+        Corrupt
+            If they are not what was stored; in place of the last part.
+        """
         ...
 
     def get(self, name: Digest) -> bytes:
@@ -73,6 +115,29 @@ class FolderBlobs:
             write_atomically(place, data, self._faults)
         return name
 
+    def draft(self) -> FileDraft:
+        """Return a blob that is still being written."""
+        return FileDraft(self._root, self._faults)
+
+    def chunks(self, name: Digest) -> Iterator[bytes]:
+        """Yield the bytes of a digest, the last of them once all are checked."""
+        try:
+            file = self._place(name).open("rb")
+        except FileNotFoundError:
+            raise NotFound("blob", self._shown(name), hint=_REPAIR) from None
+        return self._checked_chunks(name, file)
+
+    def _checked_chunks(self, name: Digest, file: BinaryIO) -> Iterator[bytes]:
+        found, held = hashlib.sha256(), b""
+        with file:
+            while data := file.read(CHUNK_BYTES):
+                if held:
+                    yield held
+                found.update(data)
+                held = data
+        self._require(name, Digest(found.hexdigest()))
+        yield held
+
     def get(self, name: Digest) -> bytes:
         """Return the bytes of a digest."""
         try:
@@ -115,6 +180,45 @@ class FolderBlobs:
         if not isinstance(name, str) or not _DIGEST.fullmatch(name):
             raise InvalidInput("digest", str(name)[:80], "is not a SHA-256 in lower-case hexadecimal")
         return self._root / name[:2] / name[2:]
+
+
+class FileDraft:
+    """A blob that is still being written, in a file of the store's folder that no reader looks at."""
+
+    def __init__(self, root: Path, faults: Faults) -> None:
+        self._root, self._faults = root, faults
+        self._place = root / f".draft-{os.getpid()}-{random_bits(64):016x}"
+        self._hash = hashlib.sha256()
+        self._size = 0
+        with storing("file", self._place):
+            self._file = self._place.open("xb", buffering=0)
+
+    def write(self, data: bytes) -> None:
+        """Add bytes."""
+        with storing("file", self._place, draft=self._place):
+            self._file.write(data)
+        self._hash.update(data)
+        self._size += len(data)
+
+    def keep(self) -> tuple[Digest, int]:
+        """Make what was written a blob, durably, and return its digest and its size."""
+        name = Digest(self._hash.hexdigest())
+        place = self._root / name[:2] / name[2:]
+        with storing("file", place, draft=self._place):
+            os.fsync(self._file.fileno())
+            place.parent.mkdir(exist_ok=True)
+            self._faults.reach("blobs.before_rename")
+            # Whatever was there has the same name, and may have gone bad.
+            self._place.replace(place)
+            sync_folder(place.parent)
+            sync_folder(self._root)
+        self._file.close()
+        return name, self._size
+
+    def drop(self) -> None:
+        """Throw away what was written; after `keep` that changes nothing."""
+        self._file.close()
+        self._place.unlink(missing_ok=True)
 
 
 _REPAIR = "run varv verify, and restore this file from a copy of the home folder"

@@ -29,6 +29,9 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
 
     event_name: ClassVar[str] = ""
     event_version: ClassVar[int] = 1
+    in_file: ClassVar[bool] = False
+    """Whether its read model is a file of tables (`kernel.recorder`), so that no view in memory takes it in.
+    """
 
     def line(self) -> str:
         """Return one line of plain text on what this event states: its fields, where its class has no better
@@ -71,6 +74,12 @@ def event(name: str, *, version: int = 1, upcast: Mapping[int, Upcaster] | None 
 def registered_events() -> dict[str, type[Event]]:
     """Return every registered event class by its name."""
     return dict(sorted(_EVENTS.items()))
+
+
+def is_in_file(name: str) -> bool:
+    """Return whether no view in memory takes in the events of a name."""
+    known = _EVENTS.get(name)
+    return known is not None and known.in_file
 
 
 def canonical(value: object) -> bytes:

@@ -13,7 +13,7 @@ from typing import Protocol, TypeVar
 
 import msgspec
 
-from varv.kernel.codec import Event
+from varv.kernel.codec import Event, is_in_file
 from varv.kernel.errors import Corrupt, NotFound
 from varv.kernel.ledger import GENESIS, Entry, Ledger, entry_hash
 from varv.kernel.snapshots import Position, Snapshots
@@ -101,9 +101,10 @@ class Views:
             while entries := self._ledger.read(self._position, limit=_BATCH):
                 for entry in entries:
                     self._require_follows(entry)
-                    event = entry.event
-                    for view in views:
-                        view.apply(entry, event)
+                    if not is_in_file(entry.name):
+                        event = entry.event
+                        for view in views:
+                            view.apply(entry, event)
                     self._position = entry.seq
             return self._position
 

@@ -16,6 +16,7 @@ MODULES = {
     "plan": "changing",
     "apply": "changing",
     "up": "running",
+    "track": "running",
     "status": "status",
     "top": "top",
     "why": "why",

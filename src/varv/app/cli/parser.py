@@ -20,6 +20,7 @@ start:
   varv init deliveries             write a small project with data
   cd deliveries
   varv replay deliveries.py        live through its history, and compare retraining policies
+  varv track                       serve runs and models to MLflow's clients on :8400
   varv up deliveries.py            serve it: console on :8400, predictions on :8480
 
 Everything lives in one folder, .varv, or what --home or VARV_HOME names. Settings can also stand in
@@ -161,6 +162,9 @@ def _add_writing(add: Any) -> None:
     up.add_argument("--host", help="address to listen on (127.0.0.1)")
     up.add_argument("--workers", type=int, help="processes that answer predictions (1)")
     _add_retiring(up)
+    track = add("track", "serve runs and the registry to MLflow clients, without a declared model", _TRACK)
+    track.add_argument("--port", type=int, help="port of the console and the API (8400)")
+    track.add_argument("--host", help="address to listen on (127.0.0.1)")
     plan = add("plan", "say what a changed declaration will do", _PLAN)
     _add_project(plan)
     _add_retiring(plan)
@@ -315,6 +319,7 @@ def _add_reading(add: Any) -> None:
     logs.add_argument("--follow", "-f", action="store_true", help="go on until the training ends")
     verify = add("verify", "check that everything stored is what was written", _VERIFY)
     verify.add_argument("--quick", action="store_true", help="check the ledger alone, and no other file")
+    verify.add_argument("--points", action="store_true", help="check the ledger and metrics of runs alone")
     verify.add_argument("--against", metavar="FILE", help="compare with checkpoints that were kept elsewhere")
     anew = "begin checkpoints anew where they or their key are lost, and nothing else is wrong"
     verify.add_argument("--sign-anew", action="store_true", help=anew)
@@ -387,6 +392,10 @@ _UP = """Own the home folder: answer predictions, take outcomes, watch, retrain 
 signal comes. On an empty home the history in the data is taken in first and the first model trained; on one
 that a replay has filled, its champion serves. What FILE declares otherwise than before is said, as varv
 plan says it, and carried out. The console is there at once, on http://127.0.0.1:8400/.
+"""
+_TRACK = """Own the home folder and answer MLflow's REST protocol, until a signal comes: set
+MLFLOW_TRACKING_URI=http://127.0.0.1:8400 where experiments are run. varv up answers it too, beside the models
+that it serves.
 """
 _PLAN = """Compare FILE with what the home has on record, and say what varv up or varv apply will do about it:
 new models, new features and the stored requests that they are computed for, features that go and the

@@ -78,6 +78,13 @@ def _price(text: str) -> Price | None:
         return price_of(text)
 
 
+def track(options: argparse.Namespace, loaded: Loaded) -> int:
+    """Serve runs and the registry to clients of MLflow, without any declared model."""
+    from varv.app.server.tracker import track as serve_runs
+
+    return serve_runs(loaded.settings, loaded.file)
+
+
 def _project(options: argparse.Namespace, settings: Settings) -> Project:
     """Return the project that a command names, or the settings, with one model alone if it names one."""
     from varv.project import load_project

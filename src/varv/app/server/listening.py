@@ -7,11 +7,14 @@ import socket
 
 import uvicorn
 
-from varv.app.server.protocol import bounded_protocol
+from varv.app.server.protocol import Deadlines, bounded_protocol
 from varv.app.server.tls import Certificates
 from varv.app.server.tls_server import TlsServer
 from varv.fronts.gateway import Gateway
 from varv.kernel.errors import FailedPrecondition
+
+SLOWEST_UPLOAD = 64 << 10
+"""Bytes a second: artifacts come in bodies of any size."""
 
 
 def control_plane(application: Gateway, certificates: Certificates | None) -> uvicorn.Server:
@@ -19,7 +22,7 @@ def control_plane(application: Gateway, certificates: Certificates | None) -> uv
     return TlsServer(
         uvicorn.Config(
             application,
-            http=bounded_protocol(),  # type: ignore[bad-argument-type]
+            http=bounded_protocol(Deadlines(least_bytes_per_s=SLOWEST_UPLOAD)),  # type: ignore[bad-argument-type]
             loop="uvloop",
             ws="none",
             log_config=None,

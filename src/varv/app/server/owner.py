@@ -8,7 +8,6 @@ signs off.
 
 from __future__ import annotations
 
-import functools
 import logging
 import os
 import shutil
@@ -23,17 +22,14 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, cast
 
-from starlette.applications import Starlette
-from starlette.routing import Mount
-
 from varv.adapters.apart import Apart
 from varv.adapters.processes import Processes
 from varv.adapters.runtimes import installed_runtimes
 from varv.app.clients import changed_clients, load_clients
-from varv.app.compose import MOST_HELD, open_home, open_ledger, open_views
+from varv.app.compose import MOST_HELD, open_home, open_ledger, open_tracking, open_views
 from varv.app.desk import Desk
 from varv.app.fitting import ProcessFits
-from varv.app.replaying import report_of
+from varv.app.server.control import application
 from varv.app.server.fleet import RenewedWorkers, Workers
 from varv.app.server.listening import address_of, control_plane, listener, reserved
 from varv.app.server.measures import of_certificate, of_processes, of_record, of_requests, of_telemetry
@@ -45,20 +41,17 @@ from varv.app.server.tls import Certificates, expires_at_s, tls_files_of
 from varv.app.server.wire import Access, Models
 from varv.app.settings import FILE, Settings, variables
 from varv.app.traffic import Traffic, TrafficReport
-from varv.app.verbs import build_verbs
 from varv.data import Quarantine
 from varv.data.inbox import Inbox
 from varv.data.verbs import QuarantineDesk
-from varv.fronts.api import create_api
-from varv.fronts.gateway import Gateway, allowed_hosts
-from varv.fronts.metrics import metrics_route
-from varv.fronts.web.console import create_console
+from varv.fronts.access.door import Callers
+from varv.fronts.gateway import allowed_hosts
 from varv.home.change.carrying import Changes, last_change, require_accepted, require_settled
 from varv.home.change.recorded import recorded_in
 from varv.home.change.verbs import Applied, Declarations
 from varv.home.live import Live, Sealed
 from varv.kernel.clock import SECOND, HeldClock, SystemClock, wall_seconds
-from varv.kernel.columns import FolderColumns, segment_name
+from varv.kernel.columns import segment_name
 from varv.kernel.errors import FailedPrecondition, StorageFull, Unavailable, VarvError
 from varv.kernel.executor import Limits
 from varv.kernel.faults import Faults
@@ -79,6 +72,8 @@ RUNNERS = 3
 """Threads that run commands: one may train and one may measure while the third still routes."""
 IDLE_S = 0.5
 """How long a thread with nothing to do waits before it looks again."""
+SEALS_EVERY_S = 5.0
+"""How often runs are looked for whose metrics wait to be sealed."""
 STOP_S = 20.0
 _LOG = logging.getLogger(__name__)
 
@@ -132,6 +127,8 @@ class _Server:
         self._clients = clients
         self._system = SystemClock()
         self._since_s = self._system.now() // SECOND
+        self._declared_clients = load_clients(clients)
+        self._known = Callers(self._declared_clients, 1)
         self._clock = HeldClock(self._system)
         self._n_uncaptured = 0  # on record
         # Taken from the workers, and on record once the disk takes it.
@@ -158,6 +155,13 @@ class _Server:
             self._ledger.close()
             raise
         self._views = open_views(self._ledger, settings.home)
+        self._tracking = open_tracking(
+            settings.home,
+            self._ledger,
+            self._system,
+            faults=self._faults,
+            webhooks_inside=settings.webhooks_inside,
+        )
         self._desk = Desk(settings.home, self._ledger, self._views, self._system, None, running=True)
         self._desk.state = self._state
         self._live: Live | None = None
@@ -175,7 +179,10 @@ class _Server:
         self._log: CaptureLog | None = None
         self._log_folder: Path | None = None
         self._threads: list[threading.Thread] = []
-        self._uvicorn = control_plane(self._application(), self._certificates)
+        served = application(
+            settings, self._desk, self._tracking, self._health, self._measures, self._callers
+        )
+        self._uvicorn = control_plane(served, self._certificates)
         self._console = threading.Thread(
             target=self._uvicorn.run, args=([self._control],), name="console", daemon=True
         )
@@ -211,6 +218,7 @@ class _Server:
             ),
         )
         self._telemetry.start()
+        self._thread("sealer", self._seal)
         self._thread("driver", self._drive)
         while not self._told_to_stop():
             if self._workers.failed.is_set():
@@ -218,6 +226,14 @@ class _Server:
                     "workers", "", "stop right after they start", hint="their output is above"
                 )
                 return
+
+    def _callers(self) -> Callers:
+        """Return who may read and write runs by now."""
+        # Until workers are there, those of the file that this began with.
+        declared = self._declared_clients if self._workers is None else self._workers.access.clients
+        if declared != self._declared_clients:
+            self._declared_clients, self._known = declared, Callers(declared, 1)
+        return self._known
 
     def _access(self) -> Access:
         """Return who may ask by now."""
@@ -270,6 +286,7 @@ class _Server:
                 why=str(error),
                 next="the next start takes them in",
             )
+        self._tracking.close()
         self._ledger.close()
         withdraw(self._settings)
         log(_LOG, logging.INFO, "server.stopped")
@@ -321,6 +338,11 @@ class _Server:
         self._threads.append(thread)
         thread.start()
         return thread
+
+    def _seal(self) -> None:
+        while not self.stop.wait(SEALS_EVERY_S):
+            with suppress(StorageFull, Unavailable):
+                self._tracking.runs.seal_due()
 
     def _drive(self) -> None:
         """Bring the home to the present, then start what keeps it there."""
@@ -510,18 +532,6 @@ class _Server:
         return found
 
     # The control plane
-
-    def _application(self) -> Gateway:
-        settings = self._settings
-        routes = create_api(build_verbs(self._desk), self._health, token=settings.token)
-        app = Starlette(routes=[*routes, metrics_route(self._measures), Mount("/", self._console_pages())])
-        return Gateway(app, allowed_hosts(settings.host, settings.allowed_hosts))
-
-    def _console_pages(self) -> Starlette:
-        columns = FolderColumns(self._settings.home / "columns")
-        home = self._settings.home
-        reports = functools.partial(report_of, home)
-        return create_console(self._views, self._ledger, columns=columns, reports=reports, home=home)
 
     def _traffic(self) -> TrafficReport:
         workers = self._workers

@@ -71,6 +71,8 @@ class Deadlines(msgspec.Struct, frozen=True, kw_only=True):
     """For the head of a request, from the opening of the connection or its first byte after another."""
     body_s: float = 30.0
     """For the whole body, from the end of the head."""
+    least_bytes_per_s: float = float("inf")
+    """A body may take longer by what it needs at this rate: who sends files is not to be cut off in them."""
     answer_s: float = 30.0
     """For taking any part of an answer."""
     most_connections: int = 1000
@@ -213,6 +215,7 @@ class BoundedProtocol(HttpToolsProtocol):
         # Received since anything came of it: the beginning or the end of a head, or a part of a body.
         self._n_idle = 0
         self._n_unwanted = 0
+        self._n_body = 0
         self._why = _NOT_HTTP
         self._farewell: bytes | None = None
         # As the first look finds it, if nothing comes: it waits for its first request since it was opened.
@@ -268,8 +271,11 @@ class BoundedProtocol(HttpToolsProtocol):
         elif self.waits_for_head:
             if waited > deadlines.head_s:
                 self.refuse(_TIMEOUT)
-        elif self._phase == _BODY and not self.pipeline and waited > deadlines.body_s:
+        elif self._phase == _BODY and not self.pipeline and waited > self._body_s(deadlines):
             self.refuse(_TIMEOUT)
+
+    def _body_s(self, deadlines: Deadlines) -> float:
+        return deadlines.body_s + self._n_body / deadlines.least_bytes_per_s
 
     def refuse(self, answer: bytes) -> None:
         """Say why, unless an answer is under way, and close."""
@@ -309,7 +315,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self.url = b""
         self.headers = []
         self._phase = _HEAD
-        self._n_idle = 0
+        self._n_idle = self._n_body = 0
         cycle: object = self.cycle
         if isinstance(cycle, Exchange) and not cycle.response_complete:
             self._flush()
@@ -344,6 +350,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_body(self, body: bytes) -> None:
         """Take a part of a body."""
         self._n_idle = 0
+        self._n_body += len(body)
         cycle: object = self.cycle
         if isinstance(cycle, Exchange):
             cycle.parts.append(body)

@@ -1,0 +1,378 @@
+"""The series of metrics in the file of tables: the log that points are appended to, the chunks that they are
+sealed into, and what is known of each series at a glance.
+
+Points are durable from the answer on; from the seal on they cannot be changed without a trace. A run is
+sealed when it ends, when it has many points that are not, or when the oldest of these has waited for a
+minute.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from varv.kernel.clock import MINUTE, Duration, Instant
+from varv.kernel.codec import Event, digest_of
+from varv.kernel.recorder import Write, Writing
+from varv.runs.model import PointsSealed, RunId, run_stream
+from varv.runs.points import POINT, Packed, chained_digest, chunk, distinct, in_order, latest, read, unchunk
+
+SEALED_AT = 4096
+"""Points of a run that are not sealed."""
+SEALED_AFTER: Duration = MINUTE
+LEAST_OF_A_CHUNK = 16
+"""A series with fewer points in one seal shares a chunk with others like it."""
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS points (
+    no INTEGER PRIMARY KEY, run INTEGER NOT NULL, at INTEGER NOT NULL, rows BLOB NOT NULL);
+CREATE INDEX IF NOT EXISTS points_by_run ON points (run);
+CREATE TABLE IF NOT EXISTS chunk (
+    no INTEGER PRIMARY KEY, run INTEGER NOT NULL, key INTEGER NOT NULL, number INTEGER NOT NULL,
+    data BLOB NOT NULL);
+CREATE INDEX IF NOT EXISTS chunk_by_run ON chunk (run, key, number);
+CREATE TABLE IF NOT EXISTS sealed (
+    run INTEGER NOT NULL, key INTEGER NOT NULL, number INTEGER NOT NULL, n INTEGER NOT NULL, digest BLOB NOT
+    NULL, PRIMARY KEY (run, key, number)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS latest (
+    run INTEGER NOT NULL, key INTEGER NOT NULL, value REAL, step INTEGER NOT NULL, at INTEGER NOT NULL,
+    link INTEGER NOT NULL, n INTEGER NOT NULL, low REAL, high REAL, first REAL,
+    PRIMARY KEY (run, key)) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS latest_by_value ON latest (key, value, run);
+CREATE TABLE IF NOT EXISTS link (
+    no INTEGER PRIMARY KEY, model TEXT NOT NULL, dataset TEXT NOT NULL, digest TEXT NOT NULL,
+    UNIQUE (model, dataset, digest));
+CREATE TABLE IF NOT EXISTS linked (
+    link INTEGER NOT NULL, run INTEGER NOT NULL, key INTEGER NOT NULL, value REAL, step INTEGER NOT NULL,
+    at INTEGER NOT NULL, PRIMARY KEY (link, run, key)) WITHOUT ROWID;
+"""
+_LINKED = """
+INSERT INTO linked VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (link, run, key)
+DO UPDATE SET value = excluded.value, step = excluded.step, at = excluded.at
+WHERE (excluded.step, excluded.at, ifnull(excluded.value, -9e999)) > (step, at, ifnull(value, -9e999))
+"""
+_LATEST = "key, value, step, at, link, n, low, high, first"
+
+
+@dataclass(slots=True)
+class Glance:
+    """What is known of a series: the point that counts as its last, and how many it had, within which bounds.
+
+    A value that is no number is None, as the file has it.
+    """
+
+    key: int
+    value: float | None
+    step: int
+    at_ms: int
+    link: int
+    n: int
+    low: float | None
+    high: float | None
+    first: float | None
+
+    def joined(self, later: Glance) -> Glance:
+        """Return what is known once `later` points have come."""
+        mine, theirs = self._rank(), later._rank()
+        last = later if theirs >= mine else self
+        return Glance(
+            self.key,
+            last.value,
+            last.step,
+            last.at_ms,
+            last.link,
+            self.n + later.n,
+            _least(self.low, later.low),
+            _most(self.high, later.high),
+            self.first,
+        )
+
+    def _rank(self) -> tuple[int, int, float]:
+        return self.step, self.at_ms, float("-inf") if self.value is None else self.value
+
+
+@dataclass(slots=True)
+class _Unsealed:
+    n: int
+    since: Instant
+
+
+class Series:
+    """The log of one file, for the thread that writes; a `kernel.recorder.Fold` whose rows follow from no
+    event.
+    """
+
+    schema = _SCHEMA
+    events: tuple[type[Event], ...] = ()
+
+    def __init__(self) -> None:
+        self._unsealed: dict[int, _Unsealed] | None = None
+        self._unfolded: set[int] | None = None
+        self._links: dict[tuple[str, str, str], int] = {}
+
+    def apply(self, db: sqlite3.Connection, event: Event, at: Instant) -> None:
+        """Take in nothing: seals speak of rows that are there."""
+
+    def forget(self) -> None:
+        """Throw away what is remembered of rows."""
+        self._unsealed = self._unfolded = None
+        self._links.clear()
+
+    def append(self, db: sqlite3.Connection, run: int, rows: bytes, now: Instant) -> None:
+        """Write the packed points of one request."""
+        # First, as it may have to be read from the rows, of which these are none yet.
+        waiting = self.unsealed(db).setdefault(run, _Unsealed(0, now))
+        db.execute("INSERT INTO points (run, at, rows) VALUES (?, ?, ?)", (run, now, rows))
+        waiting.n += len(rows) // POINT.itemsize
+        if self._unfolded is not None:
+            self._unfolded.add(run)
+
+    def remember_linked(self, db: sqlite3.Connection, run: int, points: Iterable[Packed]) -> None:
+        """Keep the latest of the points that are of a model or a dataset, by what they are of: a run's own
+        latest point of a metric may be of another.
+        """
+        rows = [(link, run, key, _number(value), step, at) for key, link, at, step, value in points if link]
+        db.executemany(_LINKED, rows)
+
+    def unsealed(self, db: sqlite3.Connection) -> dict[int, _Unsealed]:
+        """Return the runs that have points which are not sealed."""
+        if self._unsealed is None:
+            query = "SELECT run, sum(length(rows)), min(at) FROM points GROUP BY run"
+            self._unsealed = {
+                run: _Unsealed(size // POINT.itemsize, at) for run, size, at in db.execute(query)
+            }
+        return self._unsealed
+
+    @property
+    def is_folded(self) -> bool:
+        """Whether what is known of each series is up to date; from any thread, of what was answered."""
+        return self._unfolded is not None and not self._unfolded
+
+    def unfolded(self, db: sqlite3.Connection) -> set[int]:
+        """Return the runs that have points which are not in what is known of their series."""
+        if self._unfolded is None:
+            query = (
+                "SELECT DISTINCT run FROM points JOIN run ON run.no = points.run WHERE points.no > run.folded"
+            )
+            self._unfolded = {row[0] for row in db.execute(query)}
+        return self._unfolded
+
+    def is_due(self, db: sqlite3.Connection, run: int) -> bool:
+        """Return whether a run has so many points that it is to be sealed."""
+        waiting = self.unsealed(db).get(run)
+        return waiting is not None and waiting.n >= SEALED_AT
+
+    def link(self, db: sqlite3.Connection, model: str, dataset: str, digest: str) -> int:
+        """Return the number of what points are linked to, given to it if it is new; 0 for nothing."""
+        asked = (model, dataset, digest)
+        if not any(asked):
+            return 0
+        if asked not in self._links:
+            db.execute("INSERT OR IGNORE INTO link (model, dataset, digest) VALUES (?, ?, ?)", asked)
+            query = "SELECT no FROM link WHERE model = ? AND dataset = ? AND digest = ?"
+            self._links[asked] = db.execute(query, asked).fetchone()[0]
+        return self._links[asked]
+
+    # Sealing
+
+    def sealing(self, due: Callable[[sqlite3.Connection, Instant], Iterable[int]]) -> Write[int]:
+        """Return the work that seals the runs that `due` names, by their numbers; it returns how many it
+        sealed.
+        """
+
+        def work(writing: Writing) -> int:
+            runs = [run for run in due(writing.db, writing.now) if run in self.unsealed(writing.db)]
+            for run in runs:
+                self._seal(writing, run)
+            return len(runs)
+
+        return Write(work, stores=True)
+
+    def waiting(self, db: sqlite3.Connection, now: Instant) -> list[int]:
+        """Return the runs whose oldest point that is not sealed has waited for long enough."""
+        return [
+            run
+            for run, one in self.unsealed(db).items()
+            if now - one.since >= SEALED_AFTER or one.n >= SEALED_AT
+        ]
+
+    def _seal(self, writing: Writing, run: int) -> None:
+        row = writing.db.execute("SELECT id FROM run WHERE no = ?", (run,)).fetchone()
+        stored = writing.db.execute("SELECT rows FROM points WHERE run = ? ORDER BY no", (run,))
+        points = read(blob for (blob,) in stored)
+        states = _states(writing.db, run)
+        number = 1 + max((state.number for state in states.values()), default=0)
+        parts = _by_key(points)
+        for key, part in parts.items():
+            before = states.get(key)
+            chained = chained_digest(b"" if before is None else before.digest, part)
+            states[key] = _State(number, len(part) + (0 if before is None else before.n), chained)
+        root = digest_of(_named(writing.db, states))
+        rows = [(run, key, number, states[key].n, states[key].digest) for key in parts]
+        chunks = [(run, key, number, data) for key, data in _chunks(parts)]
+
+        def write(db: sqlite3.Connection) -> None:
+            fold_latest(db, run)
+            db.executemany("INSERT INTO sealed VALUES (?, ?, ?, ?, ?)", rows)
+            db.executemany("INSERT INTO chunk (run, key, number, data) VALUES (?, ?, ?, ?)", chunks)
+            db.execute("DELETE FROM points WHERE run = ?", (run,))
+            db.execute("UPDATE run SET folded = 0 WHERE no = ?", (run,))
+            self.unsealed(db).pop(run, None)
+            self.unfolded(db).discard(run)
+
+        writing.store(write)
+        if row is not None:
+            event = PointsSealed(run=RunId(row[0]), number=number, n=len(points), root=root)
+            writing.record(run_stream(row[0]), event)
+
+    def folding(self) -> Write[None]:
+        """Return the work that brings what is known of each series up to all points that are in the log."""
+
+        def work(writing: Writing) -> None:
+            runs = list(self.unfolded(writing.db))
+
+            def write(db: sqlite3.Connection) -> None:
+                for run in runs:
+                    fold_latest(db, run)
+                self.unfolded(db).clear()
+
+            writing.store(write)
+
+        # It can be done again from the log, so it needs no fsync.
+        return Write(work)
+
+
+@dataclass(slots=True)
+class _State:
+    number: int
+    n: int
+    digest: bytes
+
+
+def _states(db: sqlite3.Connection, run: int) -> dict[int, _State]:
+    """Return the last seal of each series of a run."""
+    query = "SELECT key, number, n, digest FROM sealed WHERE run = ? ORDER BY number"
+    return {key: _State(number, n, found) for key, number, n, found in db.execute(query, (run,))}
+
+
+def _named(db: sqlite3.Connection, states: dict[int, _State]) -> list[tuple[str, int, str]]:
+    names = names_of(db, list(states))
+    return sorted((names[key], state.n, state.digest.hex()) for key, state in states.items())
+
+
+def names_of(db: sqlite3.Connection, keys: Sequence[int]) -> dict[int, str]:
+    """Return the names that keys are the numbers of."""
+    found: dict[int, str] = {}
+    for start in range(0, len(keys), 500):
+        some = keys[start : start + 500]
+        query = f"SELECT no, name FROM key WHERE no IN ({','.join('?' * len(some))})"
+        found |= dict(db.execute(query, some))
+    return found
+
+
+def _by_key(points: np.ndarray) -> dict[int, np.ndarray]:
+    order = np.argsort(points["key"], kind="stable")
+    ordered = points[order]
+    keys, starts = np.unique(ordered["key"], return_index=True)
+    return dict(zip(keys.tolist(), np.split(ordered, starts[1:]), strict=True)) if len(points) else {}
+
+
+def _chunks(parts: dict[int, np.ndarray]) -> list[tuple[int, bytes]]:
+    small = [part for part in parts.values() if len(part) < LEAST_OF_A_CHUNK]
+    made = [(key, chunk(part)) for key, part in parts.items() if len(part) >= LEAST_OF_A_CHUNK]
+    return [*made, (0, chunk(np.concatenate(small)))] if small else made
+
+
+# What is known at a glance
+
+
+def fold_latest(db: sqlite3.Connection, run: int) -> None:
+    """Bring what the file knows of a run's series up to all points of the log."""
+    glances, last = unfolded(db, run)
+    if not last:
+        return
+    known = {one.key: one for one in stored_glances(db, run)}
+    rows = []
+    for key, later in glances.items():
+        one = known[key].joined(later) if key in known else later
+        rows.append((run, key, one.value, one.step, one.at_ms, one.link, one.n, one.low, one.high, one.first))
+    db.executemany("INSERT OR REPLACE INTO latest VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
+    db.execute("UPDATE run SET folded = ? WHERE no = ?", (last, run))
+    db.execute("INSERT INTO changed (experiment, run) SELECT experiment, no FROM run WHERE no = ?", (run,))
+
+
+def glances(db: sqlite3.Connection, run: int) -> list[Glance]:
+    """Return what is known of each series of a run, with all points of the log."""
+    known = {one.key: one for one in stored_glances(db, run)}
+    for key, later in unfolded(db, run)[0].items():
+        known[key] = known[key].joined(later) if key in known else later
+    return list(known.values())
+
+
+def stored_glances(db: sqlite3.Connection, run: int) -> list[Glance]:
+    """Return what the file knows of each series of a run."""
+    return [Glance(*row) for row in db.execute(f"SELECT {_LATEST} FROM latest WHERE run = ?", (run,))]
+
+
+def unfolded(db: sqlite3.Connection, run: int) -> tuple[dict[int, Glance], int]:
+    """Return what the points since the last folding say, by series, and the number of the last row."""
+    query = (
+        "SELECT no, rows FROM points WHERE run = ? AND no > (SELECT folded FROM run WHERE no = ?) ORDER BY no"
+    )
+    rows = db.execute(query, (run, run)).fetchall()
+    if not rows:
+        return {}, 0
+    return glanced(read(blob for _, blob in rows)), rows[-1][0]
+
+
+def glanced(points: np.ndarray) -> dict[int, Glance]:
+    """Return what points say of their series."""
+    order = np.argsort(points["key"], kind="stable")
+    keys, starts, counts = np.unique(points["key"][order], return_index=True, return_counts=True)
+    values = points["value"][order]
+    # fmin and fmax pass over what is no number, unless there is nothing else.
+    low, high = np.fmin.reduceat(values, starts), np.fmax.reduceat(values, starts)
+    last = latest(points)
+    return {
+        key: Glance(key, _number(value), step, at, link, n, _number(lo), _number(hi), _number(first))
+        for key, value, step, at, link, n, lo, hi, first in zip(
+            keys.tolist(),
+            last["value"].tolist(),
+            last["step"].tolist(),
+            last["at"].tolist(),
+            last["link"].tolist(),
+            counts.tolist(),
+            low.tolist(),
+            high.tolist(),
+            values[starts].tolist(),
+            strict=True,
+        )
+    }
+
+
+# Histories
+
+
+def history(db: sqlite3.Connection, run: int, key: int) -> np.ndarray:
+    """Return the points of one series without repeats, in the order of time, step and value."""
+    query = "SELECT data FROM chunk WHERE run = ? AND key IN (0, ?) ORDER BY number"
+    parts = [unchunk(data) for (data,) in db.execute(query, (run, key))]
+    rows = db.execute("SELECT rows FROM points WHERE run = ? ORDER BY no", (run,))
+    parts.append(read(blob for (blob,) in rows))
+    points = np.concatenate([part[part["key"] == key] for part in parts])
+    return in_order(distinct(points))
+
+
+def _number(value: float) -> float | None:
+    return value if value == value else None
+
+
+def _least(one: float | None, other: float | None) -> float | None:
+    return other if one is None else one if other is None else min(one, other)
+
+
+def _most(one: float | None, other: float | None) -> float | None:
+    return other if one is None else one if other is None else max(one, other)
