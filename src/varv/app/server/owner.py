@@ -44,6 +44,7 @@ from varv.app.traffic import Traffic, TrafficReport
 from varv.data import Quarantine
 from varv.data.inbox import Inbox
 from varv.data.verbs import QuarantineDesk
+from varv.fronts.access.door import Callers
 from varv.fronts.gateway import allowed_hosts
 from varv.home.change.carrying import Changes, last_change, require_accepted, require_settled
 from varv.home.change.recorded import recorded_in
@@ -126,6 +127,8 @@ class _Server:
         self._clients = clients
         self._system = SystemClock()
         self._since_s = self._system.now() // SECOND
+        self._declared_clients = load_clients(clients)
+        self._known = Callers(self._declared_clients, 1)
         self._clock = HeldClock(self._system)
         self._n_uncaptured = 0  # on record
         # Taken from the workers, and on record once the disk takes it.
@@ -176,7 +179,9 @@ class _Server:
         self._log: CaptureLog | None = None
         self._log_folder: Path | None = None
         self._threads: list[threading.Thread] = []
-        served = application(settings, self._desk, self._tracking, self._health, self._measures)
+        served = application(
+            settings, self._desk, self._tracking, self._health, self._measures, self._callers
+        )
         self._uvicorn = control_plane(served, self._certificates)
         self._console = threading.Thread(
             target=self._uvicorn.run, args=([self._control],), name="console", daemon=True
@@ -221,6 +226,14 @@ class _Server:
                     "workers", "", "stop right after they start", hint="their output is above"
                 )
                 return
+
+    def _callers(self) -> Callers:
+        """Return who may read and write runs by now."""
+        # Until workers are there, those of the file that this began with.
+        declared = self._declared_clients if self._workers is None else self._workers.access.clients
+        if declared != self._declared_clients:
+            self._declared_clients, self._known = declared, Callers(declared, 1)
+        return self._known
 
     def _access(self) -> Access:
         """Return who may ask by now."""

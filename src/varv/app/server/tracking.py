@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from starlette.types import ASGIApp
 
+from varv.fronts.access.door import Callers
 from varv.fronts.mlflow import (
     about,
     artifacts,
@@ -11,23 +14,42 @@ from varv.fronts.mlflow import (
     logged_models,
     registered,
     runs,
+    searching,
     versions,
     webhooks,
 )
+from varv.fronts.mlflow.access import Gate
 from varv.fronts.mlflow.app import Door, MlflowApi
 from varv.home.tracking.desk import TrackingDesk
+from varv.runs import RunSearch
 from varv.runs.logged.model import MODELS_FOLDER
 from varv.runs.logged.tables import root_of
 
+NOBODY_DECLARED = Callers((), 1)
 
-def mlflow_api(app: ASGIApp, desk: TrackingDesk) -> MlflowApi:
-    """Return what answers MLflow's protocol, and hands everything else to `app`."""
+
+def mlflow_api(
+    app: ASGIApp,
+    desk: TrackingDesk,
+    token: str = "",
+    callers: Callable[[], Callers] = lambda: NOBODY_DECLARED,
+) -> MlflowApi:
+    """Return what answers MLflow's protocol, and hands everything else to `app`.
+
+    Parameters
+    ----------
+    token
+        Of the control plane; nothing for none.
+    callers
+        Returns the declared clients by now.
+    """
     door = Door(desk.recorder)
     shelf = artifacts.Shelf(desk.recorder, desk.runs.blobs, {MODELS_FOLDER: root_of})
     areas = [
         (None, about.routes),
         (desk.runs, experiments.routes),
         (desk.runs, runs.routes),
+        (RunSearch(desk.recorder, desk.runs.series), searching.routes),
         (shelf, artifacts.routes),
         (desk, logged_models.routes),
         (desk, registered.routes),
@@ -36,4 +58,4 @@ def mlflow_api(app: ASGIApp, desk: TrackingDesk) -> MlflowApi:
     ]
     transfers = artifacts.Transfers(shelf, door.do)
     raw = {artifacts.PREFIX: transfers, "/get-artifact": transfers.page, "/version": about.version}
-    return MlflowApi(app, door, areas, raw)
+    return MlflowApi(app, door, areas, raw, Gate(token, callers))

@@ -22,6 +22,7 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from varv.fronts.gateway import Bodies, require_own_site
+from varv.fronts.mlflow.access import Gate
 from varv.fronts.mlflow.errors import NoSuchEndpoint, answer_of
 from varv.fronts.mlflow.routes import Route, Written
 from varv.kernel.errors import InvalidInput, VarvError
@@ -54,8 +55,8 @@ class MlflowApi:
         What answers the routes of an area, and the routes.
     raw
         Prefixes of paths, and what answers all below them.
-    allowed
-        Raises if whoever asks may not, by the headers of a request, its method and its path.
+    gate
+        Decides who may; everybody if None.
     """
 
     def __init__(
@@ -64,14 +65,16 @@ class MlflowApi:
         door: Door,
         areas: Iterable[tuple[object, Iterable[Route[Any]]]],
         raw: Mapping[str, Raw] | None = None,
-        allowed: Callable[[Mapping[bytes, bytes], str, str], None] = lambda headers, method, path: None,
+        gate: Gate | None = None,
     ) -> None:
         self._app = app
         self._door = door
         self._raw = dict(raw or {})
         self._begins = ("/api/2.0/", "/api/3.0/", "/ajax-api/", *self._raw)
-        self._allowed = allowed
+        self._gate = gate
         self._exact: dict[tuple[str, str], tuple[object, Route[Any]]] = {}
+        # What reads though it is no GET; whatever is not here is taken to write.
+        self._reading: set[tuple[str, str]] = set()
         self._patterns: list[tuple[str, list[str], tuple[object, Route[Any]]]] = []
         for desk, routes in areas:
             for route in routes:
@@ -84,6 +87,8 @@ class MlflowApi:
             self._patterns.append((route.method, path.split("/"), (desk, route)))
         else:
             self._exact[route.method, path] = desk, route
+            if route.reads:
+                self._reading.add((route.method, path))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -104,7 +109,9 @@ class MlflowApi:
     async def _answered(self, scope: Scope, receive: Receive, send: Send, path: str) -> tuple[int, bytes]:
         method = scope["method"]
         request = Request(scope, receive)
-        self._allowed(dict(scope["headers"]), method, path)
+        if self._gate is not None:
+            reads = method in ("GET", "HEAD") or (method, path) in self._reading
+            self._gate.require(dict(scope["headers"]), path, writes=not reads)
         if method != "GET":
             require_own_site(request)
         for prefix, raw in self._raw.items():
@@ -119,6 +126,15 @@ class MlflowApi:
         async with self._bodies.receive(request) as body:
             asked = _from_body(body, route, named)
         return 200, await self._answer(desk, route, asked)
+
+    def routes(self) -> list[Route[Any]]:
+        """Return all that is answered, but for what answers whole prefixes."""
+        patterns = [route for _, _, (_, route) in self._patterns]
+        return [route for _, route in self._exact.values()] + patterns
+
+    def prefixes(self) -> list[str]:
+        """Return the prefixes that are answered whole."""
+        return list(self._raw)
 
     def _found(self, method: str, path: str) -> tuple[tuple[object, Route[Any]], dict[str, str]]:
         if found := self._exact.get((method, path)):
@@ -282,5 +298,7 @@ async def _send(send: Send, status: int, body: bytes) -> None:
     headers = [*_JSON, (b"content-length", b"%d" % len(body))]
     if status in (429, 503):
         headers.append((b"retry-after", b"1"))
+    if status == 401:
+        headers.append((b"www-authenticate", b'Basic realm="varv"'))
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

@@ -160,8 +160,7 @@ class LoggedModels:
             active(writing.db, id)
             event = ModelFinalized(logged_model=LoggedModelId(id), status=status)
             writing.record(logged_stream(id), event)
-            if (files := artifacts.sealed(writing.db, f"{MODELS_FOLDER}/{id}")) is not None:
-                writing.record(logged_stream(id), files)
+            artifacts.seal(writing, f"{MODELS_FOLDER}/{id}")
 
         return Write(work)
 
