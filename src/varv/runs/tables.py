@@ -59,7 +59,8 @@ CREATE TABLE IF NOT EXISTS input (
     PRIMARY KEY (run, name, digest));
 CREATE INDEX IF NOT EXISTS input_by_name ON input (name, run);
 CREATE INDEX IF NOT EXISTS input_by_digest ON input (digest, run);
-CREATE TABLE IF NOT EXISTS changed (no INTEGER PRIMARY KEY, experiment INTEGER NOT NULL, run INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS changed (
+    no INTEGER PRIMARY KEY, experiment INTEGER NOT NULL, run INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS run_model (
     run INTEGER NOT NULL, made INTEGER NOT NULL, model TEXT NOT NULL, step INTEGER NOT NULL,
     PRIMARY KEY (run, made, model)) WITHOUT ROWID;
