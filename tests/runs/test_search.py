@@ -9,9 +9,8 @@ from contextlib import contextmanager
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
 from tests.runs.conftest import TrackedHome
-from varv.kernel.errors import InvalidInput
+
 from varv.runs import RunSearch, reading, search
 from varv.runs.columns import Columns
 from varv.runs.grammars import OUR_RUNS
@@ -166,7 +165,10 @@ CLAUSES = st.one_of(
     ),
 )
 FILTERS = st.lists(CLAUSES, max_size=3).map(
-    lambda clauses: (" and ".join(text for text, _ in clauses), lambda run: all(test(run) for _, test in clauses))
+    lambda clauses: (
+        " and ".join(text for text, _ in clauses),
+        lambda run: all(test(run) for _, test in clauses),
+    )
 )
 FIELDS = {
     "metrics.loss": metric("loss"),
@@ -182,7 +184,9 @@ FIELDS = {
     "metrics.none": lambda run: None,
 }
 ORDERS = st.lists(
-    st.tuples(st.sampled_from(list(FIELDS)), st.sampled_from(["ASC", "DESC"])), max_size=3, unique_by=lambda o: o[0]
+    st.tuples(st.sampled_from(list(FIELDS)), st.sampled_from(["ASC", "DESC"])),
+    max_size=3,
+    unique_by=lambda o: o[0],
 )
 
 
