@@ -36,8 +36,7 @@ class Experiment:
     tags: dict[str, str] = field(default_factory=dict)
 
 
-@dataclass(slots=True)
-class Metric:
+class Metric(msgspec.Struct, gc=False):
     """The last value of a metric, with what it is linked to, and what is known of the ones before."""
 
     name: str
