@@ -19,7 +19,7 @@ from varv.kernel.clock import MINUTE, Duration, Instant
 from varv.kernel.codec import Event, digest_of
 from varv.kernel.recorder import Write, Writing
 from varv.runs.model import PointsSealed, RunId, run_stream
-from varv.runs.points import POINT, chained_digest, chunk, distinct, in_order, latest, read, unchunk
+from varv.runs.points import POINT, Packed, chained_digest, chunk, distinct, in_order, latest, read, unchunk
 
 SEALED_AT = 4096
 """Points of a run that are not sealed."""
@@ -46,6 +46,14 @@ CREATE INDEX IF NOT EXISTS latest_by_value ON latest (key, value, run);
 CREATE TABLE IF NOT EXISTS link (
     no INTEGER PRIMARY KEY, model TEXT NOT NULL, dataset TEXT NOT NULL, digest TEXT NOT NULL,
     UNIQUE (model, dataset, digest));
+CREATE TABLE IF NOT EXISTS linked (
+    link INTEGER NOT NULL, run INTEGER NOT NULL, key INTEGER NOT NULL, value REAL, step INTEGER NOT NULL,
+    at INTEGER NOT NULL, PRIMARY KEY (link, run, key)) WITHOUT ROWID;
+"""
+_LINKED = """
+INSERT INTO linked VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (link, run, key)
+DO UPDATE SET value = excluded.value, step = excluded.step, at = excluded.at
+WHERE (excluded.step, excluded.at, ifnull(excluded.value, -9e999)) > (step, at, ifnull(value, -9e999))
 """
 _LATEST = "key, value, step, at, link, n, low, high, first"
 
@@ -122,6 +130,13 @@ class Series:
         waiting.n += len(rows) // POINT.itemsize
         if self._unfolded is not None:
             self._unfolded.add(run)
+
+    def remember_linked(self, db: sqlite3.Connection, run: int, points: Iterable[Packed]) -> None:
+        """Keep the latest of the points that are of a model or a dataset, by what they are of: a run's own
+        latest point of a metric may be of another.
+        """
+        rows = [(link, run, key, _number(value), step, at) for key, link, at, step, value in points if link]
+        db.executemany(_LINKED, rows)
 
     def unsealed(self, db: sqlite3.Connection) -> dict[int, _Unsealed]:
         """Return the runs that have points which are not sealed."""

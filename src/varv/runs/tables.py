@@ -11,21 +11,19 @@ import msgspec
 from varv.kernel.blobs import Blobs
 from varv.kernel.clock import Instant
 from varv.kernel.codec import Event
+from varv.kernel.texts import Text, whole
 from varv.runs.model import (
     RUN_NAME,
     STATUSES,
-    ArtifactsSealed,
     ExperimentChanged,
     ExperimentCreated,
     ExperimentMoved,
-    LongText,
     PointsSealed,
     RunCreated,
     RunDescribed,
     RunLinked,
     RunMoved,
     RunUpdated,
-    Text,
 )
 
 METRIC, PARAM, TAG = range(3)
@@ -103,7 +101,6 @@ class RunTables:
         RunMoved,
         RunLinked,
         PointsSealed,
-        ArtifactsSealed,
     )
 
     def __init__(self, blobs: Blobs) -> None:
@@ -166,7 +163,7 @@ class RunTables:
         return row
 
     def _text(self, value: Text) -> str:
-        return self._blobs.get(value.blob).decode() if isinstance(value, LongText) else value
+        return whole(self._blobs, value)
 
     # Experiments
 
@@ -258,13 +255,13 @@ class RunTables:
             return
         for one in event.datasets:
             context = next((tag.value for tag in one.tags if tag.key == "mlflow.data.context"), None)
-            whole = msgspec.structs.replace(
+            read = msgspec.structs.replace(
                 one,
                 source=self._text(one.source),
                 schema=self._text(one.schema),
                 profile=self._text(one.profile),
             )
-            body = msgspec.json.encode(whole)
+            body = msgspec.json.encode(read)
             db.execute(
                 "INSERT OR IGNORE INTO input VALUES (?, ?, ?, ?, ?)",
                 (row.no, one.name, one.digest, context, body),

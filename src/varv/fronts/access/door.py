@@ -38,7 +38,7 @@ class Caller:
         Of the rows that it asks for; None if there is none.
     """
 
-    __slots__ = ("limit", "models", "name", "predicts", "priority", "rate", "reads")
+    __slots__ = ("limit", "models", "name", "predicts", "priority", "rate", "reads", "tracks")
 
     def __init__(
         self,
@@ -51,6 +51,7 @@ class Caller:
     ) -> None:
         self.name = name
         self.predicts, self.reads = "predict" in roles, "read" in roles
+        self.tracks = "track" in roles
         self.models = models
         self.priority = priority
         self.limit = limit
@@ -84,7 +85,8 @@ class Callers(dict[bytes | None, Caller]):
             self[None] = ANYBODY
         callers = [(one, _caller(one, n_workers)) for one in clients]
         self._of_digest = [(one.token, caller) for one, caller in callers if one.token]
-        self._is_open = not clients
+        self.is_open = not clients
+        """Whether none is declared, so that everybody may do everything."""
         # Nobody can send what stands for a certificate: it is made of chance in each process.
         proof = new_secret(32).hex()
         self._header_of: dict[str, bytes] = {}
@@ -103,7 +105,7 @@ class Callers(dict[bytes | None, Caller]):
         return next((found for name in names if (found := self._header_of.get(name)) is not None), None)
 
     def __missing__(self, header: bytes | None) -> Caller:
-        if self._is_open:
+        if self.is_open:
             return ANYBODY
         token = _token(header)
         if token is None:
