@@ -102,7 +102,11 @@ def _runs(search: RunSearch, asked: SearchRuns) -> dict[str, Any]:
     )
     with search.reading() as db:
         page = search.page(db, query)
-        return _page("runs", [document(one) for one in reading.runs(db, page.runs)], page.token)
+        found = reading.runs(db, page.runs)
+    for run in found:
+        # MLflow's searches name the models that a run has made, and not those that it has read.
+        run.models.clear()
+    return _page("runs", [document(run) for run in found], page.token)
 
 
 def _experiments(search: RunSearch, asked: SearchExperiments) -> dict[str, Any]:
