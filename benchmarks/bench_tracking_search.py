@@ -3,9 +3,9 @@
     python benchmarks/bench_tracking_search.py [--runs 10000] [--peer .venv-peers/mlflow/bin/mlflow]
     python benchmarks/bench_tracking_search.py --million [--runs 1000000] [--home FOLDER]
 
-The first are logged over HTTP, to both servers alike if there is a peer, and each question is asked of them in
-turns. The million is written in large groups by the same events, its last values without the points before them,
-into a home that `--home` keeps; then its server is started and asked.
+The first are logged over HTTP, to both servers alike if there is a peer, and each question is asked of them
+in turns. The million is written in large groups by the same events, its last values without the points
+before them, into a home that `--home` keeps; then its server is started and asked.
 """
 
 from __future__ import annotations
@@ -134,9 +134,8 @@ def compare(servers: list[Server], n_runs: int) -> None:
     for server in servers:
         begun, cpu = time.perf_counter(), server.cpu_s()
         experiments[server.name] = fill(server, n_runs)
-        print(
-            f"{server.name}: {n_runs} runs in {time.perf_counter() - begun:.0f} s, {server.cpu_s() - cpu:.0f} s of cpu"
-        )
+        taken, cpu = time.perf_counter() - begun, server.cpu_s() - cpu
+        print(f"{server.name}: {n_runs} runs in {taken:.0f} s, {cpu:.0f} s of cpu")
     for name, asked in TEN.items():
         times: dict[str, list[float]] = {server.name: [] for server in servers}
         for _ in range(ROUNDS):
@@ -190,9 +189,13 @@ def _group(writing: Writing, experiment: str, keys: list[int], numbers: range) -
         params = {"p0": str(dice.randrange(10)), "p1": str(number % 10_000), "p3": str(dice.randrange(100))}
         params["p2"] = f"some-word-{number}"
         created = RunCreated(
-            run=run, experiment=ExperimentId(experiment), name=f"run-{number}", user="ana", started_ms=START + number,
+            run=run,
+            experiment=ExperimentId(experiment),
+            name=f"run-{number}",
+            user="ana",
+            started_ms=START + number,
             tags={"team": dice.choice(["risk", "growth", "ops"])},
-        )  # fmt: skip
+        )
         writing.record(run_stream(run), created)
         writing.record(run_stream(run), RunDescribed(run=run, params=params))
         if number % 5000:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import base64
 import math
 import re
 from contextlib import contextmanager
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.runs.conftest import TrackedHome
 
+from varv.kernel.errors import InvalidInput
 from varv.runs import RunSearch, reading, search
 from varv.runs.columns import Columns
 from varv.runs.grammars import OUR_RUNS
@@ -308,3 +311,72 @@ def test_our_own_searches_know_or_and_the_least_of_a_metric(home, runs, parts, n
     with way(name):
         found = pages(home, world.experiment, most=2, grammar=OUR_RUNS, **asked)
     assert found == expected(in_view(world.runs, "ACTIVE_ONLY"), test, [("min", "DESC")])
+
+
+def test_a_page_token_is_of_its_query(home):
+    world = World(home, [])
+    for _ in range(2):
+        home.begin(world.experiment)
+    token = page(home, world.experiment, most=1)[1]
+    for asked in ({"filter": "start_time > 0"}, {"orders": ("status",)}, {"view": "ALL"}):
+        with pytest.raises(InvalidInput, match="another query"):
+            page(home, world.experiment, token=token, **asked)
+    with pytest.raises(InvalidInput, match="another query"):
+        page(home, "0", token=token)
+    for garbage in ("garbage", "e30=", "eyJvZmZzZXQiOiAxfQ==", token[:-8]):
+        with pytest.raises(InvalidInput, match="page token"):
+            page(home, world.experiment, token=garbage)
+
+
+def test_a_forged_token_is_refused(home):
+    world = World(home, [])
+    for _ in range(2):
+        home.begin(world.experiment)
+    asked = {"orders": ("status", "metrics.loss")}
+    query, (_, started, id) = msgspec.json.decode(
+        base64.urlsafe_b64decode(page(home, world.experiment, most=1, **asked)[1])
+    )
+    for marks in (
+        [],
+        [[0, 1.0], [0, 1.0]],
+        [[0, "x"], [0, "x"]],
+        [[7, None], [2, None]],
+        [[2, "x"], [2, None]],
+    ):
+        forged = base64.urlsafe_b64encode(msgspec.json.encode([query, [marks, started, id]])).decode()
+        with pytest.raises(InvalidInput, match="page token"):
+            page(home, world.experiment, token=forged, **asked)
+
+
+def test_a_search_that_takes_too_long_is_ended(home, monkeypatch):
+    world = World(home, [])
+    home.begin(world.experiment)
+    monkeypatch.setattr(search, "LONGEST_S", -1.0)
+    monkeypatch.setattr(search, "_LOOKS_EVERY", 1)
+    with pytest.raises(InvalidInput, match="takes too long"):
+        page(home, world.experiment, filter="params.a LIKE '%a%'")
+    monkeypatch.undo()
+    assert len(page(home, world.experiment)[0]) == 1
+
+
+def test_a_pattern_with_many_wildcards_is_compared_at_once(home):
+    world = World(home, [])
+    home.log(home.begin(world.experiment), params={"long": "a" * 6000})
+    for operator in ("LIKE", "ILIKE"):
+        assert page(home, world.experiment, filter=f"params.long {operator} '{'%a' * 500}b'")[0] == []
+
+
+@pytest.mark.parametrize("most", [0, -1, search.MOST_RESULTS + 1])
+def test_a_page_has_a_size_that_it_can_have(home, most):
+    with pytest.raises(InvalidInput, match="max_results"):
+        page(home, "0", most=most)
+
+
+def test_an_experiment_that_moved_is_seen_whole(home):
+    world = World(home, [])
+    home.begin(world.experiment)
+    with way("over arrays"):
+        assert len(page(home, world.experiment, orders=("status",))[0]) == 1
+        home.do(home.tracking.move_experiment(world.experiment, deleted=True))
+        assert page(home, world.experiment, orders=("status",))[0] == []
+        assert len(page(home, world.experiment, orders=("status",), view="DELETED_ONLY")[0]) == 1

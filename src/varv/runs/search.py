@@ -2,8 +2,9 @@
 
 There are three ways to an answer. **From the rarest clause**, if one has few candidates: they are looked at
 and sorted. **By the order**, run by run, until the page is full; most queries end here, and it is given up
-after so many runs, since no estimate sees that two clauses never meet. **Over arrays** (`runs.columns`), whose
-cost depends on how many runs there are and not on what is asked. All give the same runs in the same order.
+after so many runs, since no estimate sees that two clauses never meet. **Over arrays** (`runs.columns`),
+whose cost depends on how many runs there are and not on what is asked. All give the same runs in the same
+order.
 """
 
 from __future__ import annotations
@@ -159,7 +160,7 @@ def bounded(db: sqlite3.Connection) -> Generator[None]:
 
 
 def _shards(db: sqlite3.Connection, asked: Query) -> list[Shard]:
-    shards = []
+    shards: list[Shard] = []
     for id in sorted(set(asked.experiments)):
         row = db.execute("SELECT no, artifacts FROM experiment WHERE id = ?", (id,)).fetchone()
         if row is not None:
@@ -319,7 +320,8 @@ class _Searching:
         else:
             run, value, where = "run", "value", "key = ? AND value IS NOT NULL"
             name = "latest" if field.entity == METRIC else "word"
-            table, values = f"{name} INDEXED BY {name}_by_value", [key_no(self.db, self.shard, field)]
+            table = f"{name} INDEXED BY {name}_by_value"
+            values = [key_no(self.db, self.shard, field)]
         if self.after is not None:
             where += f" AND {value} {'>=' if self.orders[0].ascending else '<='} ?"
             values.append(self.after.marks[0][1])

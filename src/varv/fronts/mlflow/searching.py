@@ -192,8 +192,12 @@ def _datasets(search: RunSearch, asked: SearchDatasets) -> dict[str, Any]:
     with search.recorder.reading() as db:
         found = datasets_of(db, [str(one) for one in asked.experiment_ids])
     summaries = [
-        {"experiment_id": one.experiment, "name": one.name, "digest": one.digest}
-        | ({} if one.context is None else {"context": one.context})
+        {
+            "experiment_id": one.experiment,
+            "name": one.name,
+            "digest": one.digest,
+            **({"context": one.context} if one.context is not None else {}),
+        }
         for one in found
     ]
     return {"dataset_summaries": summaries} if summaries else {}
