@@ -111,7 +111,7 @@ AREA = Area(
             post("registered-models/create", name="m-{u}"),
             post("model-versions/create", name="m-{u}", source="runs:/{run}/models/best", run_id="{run}"),
             get("/model-versions/get-artifact", name="m-{u}", version="1", path="MLmodel").instead(
-                OWN_FILES, "flavors: {}"
+                OWN_FILES, "flavors: {}\n"
             ),
             get("/model-versions/get-artifact", name="m-{u}", version="1", path="none").stricter(
                 OWN_FILES, 404, "RESOURCE_DOES_NOT_EXIST"
