@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _WHERE = {
+    "CloudEvents": "varv.project",
     "Csv": "varv.data",
     "Dataset": "varv.data",
     "FeatureView": "varv.features",
@@ -47,6 +48,7 @@ _WHERE = {
     "search": "varv.training",
     "step": "varv.pipelines",
     "task": "varv.tasks",
+    "transform": "varv.project",
     "windows": "varv.features",
 }
 _WAYS_IN = {
@@ -58,6 +60,7 @@ _WAYS_IN = {
 _MODULES = {"behaviour": "behaviour", "gate": "gate", "monitor": "monitor", "task": "task"}
 
 __all__ = [
+    "CloudEvents",
     "Csv",
     "Dataset",
     "FeatureView",
@@ -95,6 +98,7 @@ __all__ = [
     "slice",
     "step",
     "task",
+    "transform",
     "windows",
 ]
 
@@ -108,6 +112,7 @@ if TYPE_CHECKING:
     from varv.monitoring import monitor
     from varv.pipelines import Pipeline, Stop, step
     from varv.project import (
+        CloudEvents,
         Log,
         Model,
         Outcome,
@@ -121,6 +126,7 @@ if TYPE_CHECKING:
         check,
         fallback,
         money,
+        transform,
     )
     from varv.rollout import Rollout
     from varv.tasks import task

@@ -8,6 +8,7 @@ tracking client are the same noun.
 
 from varv.runs.artifacts import ArtifactIndex
 from varv.runs.book import HomeBook, RunBook
+from varv.runs.search import RunSearch
 from varv.runs.series import Series
 from varv.runs.service import Point, Tracking, ensure_default
 from varv.runs.tables import RunTables
@@ -17,6 +18,7 @@ __all__ = [
     "HomeBook",
     "Point",
     "RunBook",
+    "RunSearch",
     "RunTables",
     "Series",
     "Tracking",
