@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
+from contextlib import contextmanager
 
 import pytest
 from tests.app.serving import command_of, environment
@@ -73,14 +74,23 @@ class Folder:
 
     def runs(self):
         """Return what is on record, the latest run last."""
+        with self.reading() as (db, _):
+            numbers = [no for (no,) in db.execute("SELECT no FROM run ORDER BY no")]
+            return reading.runs(db, numbers)
+
+    def printed(self, run):
+        with self.reading() as (db, blobs):
+            return blobs.get(artifacts.find(db, f"runs/{run}", "output.txt").digest)
+
+    @contextmanager
+    def reading(self):
         ledger = open_ledger(self.home)
-        tracking = open_tracking(self.home, ledger, SystemClock())
+        desk = open_tracking(self.home, ledger, SystemClock())
         try:
-            with tracking.recorder.reading() as db:
-                numbers = [no for (no,) in db.execute("SELECT no FROM run ORDER BY no")]
-                return reading.runs(db, numbers)
+            with desk.recorder.reading() as db:
+                yield db, desk.runs.blobs
         finally:
-            tracking.recorder.close()
+            desk.close()
             ledger.close()
 
 
@@ -182,10 +192,4 @@ def test_steps_run_in_processes_whose_output_is_kept(folder):
     status, out, err = folder.varv("run", str(folder.file), "--jobs", "2", "--json")
     assert status == 0, err + out
     step = next(one for one in folder.runs() if one.name == "numbers")
-    ledger = open_ledger(folder.home)
-    tracking = open_tracking(folder.home, ledger, SystemClock())
-    with tracking.recorder.reading() as db:
-        printed = artifacts.find(db, f"runs/{step.id}", "output.txt")
-        assert tracking.blobs.get(printed.digest) == b"counting to 4\n"
-    tracking.recorder.close()
-    ledger.close()
+    assert folder.printed(step.id) == b"counting to 4\n"

@@ -46,11 +46,11 @@ def open_book(settings: Settings) -> Generator[RunBook]:
     faults = Faults.parse(settings.fault)
     ledger = open_ledger(settings.home, faults=faults)
     try:
-        tracking = open_tracking(settings.home, ledger, clock, faults=faults)
+        desk = open_tracking(settings.home, ledger, clock, faults=faults)
         try:
-            yield HomeBook(tracking, clock)
+            yield HomeBook(desk.runs, clock)
         finally:
-            tracking.recorder.close()
+            desk.close()
     finally:
         ledger.close()
 
