@@ -27,6 +27,7 @@ _WHERE = {
     "Policy": "varv.project",
     "PolicySearch": "varv.project",
     "Replay": "varv.project",
+    "Report": "varv.pipelines",
     "Retention": "varv.project",
     "Retrain": "varv.project",
     "Rollout": "varv.rollout",
@@ -34,6 +35,7 @@ _WHERE = {
     "Stop": "varv.pipelines",
     "Train": "varv.training",
     "TrainingSet": "varv.training",
+    "Tune": "varv.tuning",
     "VarvError": "varv.kernel.errors",
     "behaviour": "varv.training",
     "check": "varv.project",
@@ -74,6 +76,7 @@ __all__ = [
     "Policy",
     "PolicySearch",
     "Replay",
+    "Report",
     "Retention",
     "Retrain",
     "Rollout",
@@ -81,6 +84,7 @@ __all__ = [
     "Stop",
     "Train",
     "TrainingSet",
+    "Tune",
     "VarvError",
     "behaviour",
     "check",
@@ -110,7 +114,7 @@ if TYPE_CHECKING:
     from varv.features import FeatureView, derived, slice, windows
     from varv.kernel.errors import VarvError
     from varv.monitoring import monitor
-    from varv.pipelines import Pipeline, Stop, step
+    from varv.pipelines import Pipeline, Report, Stop, step
     from varv.project import (
         CloudEvents,
         Log,
@@ -131,6 +135,7 @@ if TYPE_CHECKING:
     from varv.rollout import Rollout
     from varv.tasks import task
     from varv.training import Train, TrainingSet, behaviour, gate, incremental, packaged, search
+    from varv.tuning import Tune
 
 
 def __getattr__(name: str) -> Any:

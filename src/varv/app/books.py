@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import ssl
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
@@ -17,10 +18,12 @@ from varv.kernel.clock import Clock, SystemClock
 from varv.kernel.errors import Unavailable
 from varv.kernel.faults import Faults
 from varv.runs import HomeBook, RunBook
+from varv.runs.book import TakenDown
 from varv.runs.model import ExperimentId, RunId, Status
 
 _API = "/api/2.0/mlflow"
 _TIMEOUT_S = 60.0
+_PAGE = 1000
 
 
 @contextmanager
@@ -79,6 +82,11 @@ class ServerBook:
     def __exit__(self, *_: object) -> None:
         self._http.close()
 
+    @property
+    def is_alone(self) -> bool:
+        """False: several may run at a time beside a server, and nobody here knows which still do."""
+        return False
+
     def experiment(self, name: str) -> ExperimentId:
         """Return the experiment of a name, made if it is not there."""
         answer = self._asked("GET", f"{_API}/experiments/get-by-name", params={"experiment_name": name})
@@ -105,7 +113,7 @@ class ServerBook:
         """Put parameters, tags and points of metrics on record."""
         at_ms = self._now_ms()
         points = [
-            {"key": name, "value": value, "timestamp": at_ms, "step": step}
+            {"key": name, "value": _spoken(value), "timestamp": at_ms, "step": step}
             for name, value in (metrics or {}).items()
         ]
         body = {"metrics": points, "params": _pairs(params or {}), "tags": _pairs(tags or {})}
@@ -122,9 +130,23 @@ class ServerBook:
         """End a run."""
         self._post("runs/update", {"run_id": run, "status": status, "end_time": self._now_ms()})
 
-    def left_behind(self, experiment: ExperimentId, tag: str) -> list[RunId]:
-        """Return none: beside a server several may run at a time, and nobody here knows which still do."""
-        return []
+    def tagged(self, experiment: ExperimentId, tag: str) -> list[TakenDown]:
+        """Return the runs with a tag, in the order in which they began."""
+        asked = {
+            "experiment_ids": [experiment],
+            "filter": f"tags.`{tag}` != ''",
+            "order_by": ["attributes.start_time ASC"],
+            "max_results": _PAGE,
+        }
+        found: list[TakenDown] = []
+        token = ""
+        while True:
+            page = self._post("runs/search", {**asked, **({"page_token": token} if token else {})})
+            for run in page.get("runs", ()):
+                tags = {one["key"]: one["value"] for one in run["data"].get("tags", ())}
+                found.append(TakenDown(run["info"]["run_id"], run["info"]["status"], tags))
+            if not (token := page.get("next_page_token", "")):
+                return found
 
     def _post(self, what: str, body: Mapping[str, Any]) -> dict[str, Any]:
         return self._ok(self._asked("POST", f"{_API}/{what}", json=body))
@@ -153,6 +175,11 @@ class ServerBook:
 
     def _now_ms(self) -> int:
         return self._clock.now() // 1000
+
+
+def _spoken(value: float) -> float | str:
+    """Return a number as the protocol has it; JSON has neither NaN nor infinity."""
+    return value if math.isfinite(value) else {"nan": "NaN", "inf": "Infinity"}.get(str(value), "-Infinity")
 
 
 def _pairs(values: Mapping[str, str]) -> list[dict[str, str]]:

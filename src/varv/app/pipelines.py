@@ -19,7 +19,6 @@ from varv.adapters.processes import Processes
 from varv.app.books import open_book
 from varv.app.server.server_file import running_server
 from varv.app.settings import Settings, variables
-from varv.kernel.author_files import whole_place
 from varv.kernel.blobs import FolderBlobs
 from varv.kernel.codec import Digest
 from varv.kernel.errors import FailedPrecondition, VarvError
@@ -98,16 +97,17 @@ def run_pipeline(
     UserCodeFailed
         If a step failed for good; what was finished is kept, and the next run goes on from there.
     """
-    pipeline = load_pipeline(place).with_params(params or {})
+    declared, whole = load_pipeline(place)
+    pipeline = declared.with_params(params or {})
     graph = pipeline.graph().up_to(to) if to else pipeline.graph()
     cache, cancelled = cache_of(settings), threading.Event()
-    with open_book(settings) as book, closing(_executor(settings, n_at_once)) as executor:
-        recorded = Recorded(book, pipeline, Path(whole_place(place)).name)
+    with open_book(settings) as book, closing(executor_of(settings, n_at_once)) as executor:
+        recorded = Recorded(book, pipeline, Path(whole).name)
         watch = _Both(recorded, on_line)
         runner: Runner = run_here
         if not here:
             blobs = settings.home.resolve() / "blobs"
-            runner = in_processes(executor, pipeline, whole_place(place), blobs, cancelled)
+            runner = in_processes(executor, pipeline, whole, blobs, cancelled)
         try:
             run_graph(graph, cache, runner=runner, n_at_once=n_at_once, watch=watch, cancelled=cancelled)
         except BaseException as error:
@@ -136,15 +136,15 @@ def run_step(settings: Settings, place: str, step: str, *, run: str, expected: s
     FailedPrecondition
         If the pipeline is another by now, or a step before has no result.
     """
-    pipeline = load_pipeline(place)
+    pipeline, whole = load_pipeline(place)
     if expected and not pipeline.digest.startswith(expected):
         problem = "has changed since it was exported"
         raise FailedPrecondition("pipeline", pipeline.name, problem, hint="run varv export pipeline again")
     graph = within_run(pipeline.graph().up_to(step), run)
     cancelled = threading.Event()
-    with closing(_executor(settings, 1)) as executor:
+    with closing(executor_of(settings, 1)) as executor:
         blobs = settings.home.resolve() / "blobs"
-        runner = in_processes(executor, pipeline, whole_place(place), blobs, cancelled)
+        runner = in_processes(executor, pipeline, whole, blobs, cancelled)
         only = partial(_only, step, runner)
         found = run_graph(graph, cache_of(settings), runner=only, cancelled=cancelled).get(step)
     if found is None:
@@ -154,7 +154,7 @@ def run_step(settings: Settings, place: str, step: str, *, run: str, expected: s
 
 def outlook(settings: Settings, place: str, params: Mapping[str, Any] | None = None) -> list[StepOutlook]:
     """Return the steps of a pipeline, and what would become of each if it ran now; nothing runs."""
-    pipeline = load_pipeline(place).with_params(params or {})
+    pipeline = load_pipeline(place)[0].with_params(params or {})
     graph: Graph = pipeline.graph()
     known = graph.outlook(cache_of(settings))
     found = []
@@ -227,7 +227,7 @@ def _only(
     return runner(step, results, key)
 
 
-def _executor(settings: Settings, n_at_once: int) -> Processes:
+def executor_of(settings: Settings, n_at_once: int) -> Processes:
     """Return what runs steps: no spares, since they import more than most steps need."""
     folder = settings.home / "jobs" / "steps"
     folder.mkdir(parents=True, exist_ok=True)

@@ -18,8 +18,9 @@ from varv.kernel.errors import InvalidDeclaration, NotFound, UserCodeFailed, Var
 T = TypeVar("T")
 
 
-def declared_in(place: str, kind: type[T], what: str) -> T:
-    """Return what a file declares of one kind: the only one of ``FILE``, or the one under ``FILE:name``.
+def declared_in(place: str, kind: type[T], what: str) -> tuple[T, str]:
+    """Return what a file declares of one kind, the only one of ``FILE`` or the one under ``FILE:name``, and
+    its whole place, with its name.
 
     Parameters
     ----------
@@ -47,7 +48,8 @@ def declared_in(place: str, kind: type[T], what: str) -> T:
     if not name and len({id(one) for one in found.values()}) != 1:
         problem = f"declares no {what}" if not found else f"declares several: {shown}"
         raise InvalidDeclaration("file", path.name, problem, hint="name one of them as FILE.py:name")
-    return found[name] if name else next(iter(found.values()))
+    name = name or next(iter(found))
+    return found[name], f"{path}:{name}"
 
 
 def whole_place(place: str) -> str:

@@ -7,8 +7,9 @@ graphs too. Nothing here starts a process or reads a file of an author: `app.pip
 
 from varv.pipelines.cache import StepCache, cache_flaws
 from varv.pipelines.closure import Closure, code_closure
-from varv.pipelines.declared import Node, Pipeline, Step, step
+from varv.pipelines.declared import Node, Pipeline, Step, Steps, step
 from varv.pipelines.graph import Graph, Input, Outlook, PipelineResult, PipelineStep, StepResult, Stop, Took
+from varv.pipelines.reporting import PostOffice, Report
 from varv.pipelines.running import Made, Runner, Watch, run_graph, run_here
 
 __all__ = [
@@ -21,10 +22,13 @@ __all__ = [
     "Pipeline",
     "PipelineResult",
     "PipelineStep",
+    "PostOffice",
+    "Report",
     "Runner",
     "Step",
     "StepCache",
     "StepResult",
+    "Steps",
     "Stop",
     "Took",
     "Watch",

@@ -7,7 +7,9 @@ processes may share a cache: a record is put in place whole, and equal keys have
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+import threading
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
@@ -45,6 +47,9 @@ class StepCache:
     def __init__(self, folder: Path, blobs: Blobs) -> None:
         self._folder = folder
         self.blobs = blobs
+        self._lock = threading.Lock()
+        self._under_way: dict[Digest, tuple[threading.Lock, int]] = {}
+        """Who works on a key, and how many do or wait for it."""
         folder.mkdir(parents=True, exist_ok=True)
 
     def find(self, group: str, key: Digest) -> tuple[Digest, bytes] | None:
@@ -57,6 +62,21 @@ class StepCache:
             return (record.result, self.blobs.get(record.result)) if record.holds(key) else None
         except (OSError, msgspec.MsgspecError, VarvError):
             return None
+
+    @contextmanager
+    def alone(self, key: Digest) -> Generator[None]:
+        """Hold a key: whoever else in this process asks for it waits, and then finds its result."""
+        with self._lock:
+            held, n = self._under_way.get(key, (threading.Lock(), 0))
+            self._under_way[key] = held, n + 1
+        try:
+            with held:
+                yield
+        finally:
+            with self._lock:
+                held, n = self._under_way.pop(key)
+                if n > 1:
+                    self._under_way[key] = held, n - 1
 
     def keep(self, group: str, key: Digest, parts: dict[str, str], data: bytes) -> Digest:
         """Keep `data` under `key` and return its digest."""

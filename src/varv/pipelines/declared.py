@@ -29,6 +29,7 @@ from varv.kernel.sizes import size_bytes
 from varv.pipelines import values
 from varv.pipelines.closure import code_closure
 from varv.pipelines.graph import Graph, Input, PipelineStep
+from varv.pipelines.reporting import Report
 
 MOST_RETRIES = 20
 SEED, KEY = "seed", "idempotency_key"
@@ -46,6 +47,7 @@ class Step(Generic[P, R]):
         self.options = options
         self.name = checked_name("step", getattr(function, "__name__", "").strip("_"))
         self.inputs, self.returns = _types(self.name, function)
+        self.reports = next((one for one, kind in get_type_hints(function).items() if kind is Report), "")
         _require_own(self.name, self.inputs, options)
         for one, value in options.defaults.items():
             _fitting(self.name, one, self.inputs[one], value)
@@ -72,6 +74,9 @@ class Step(Generic[P, R]):
             elif one not in self.options.defaults and one not in (SEED, KEY):
                 problem = f"is not given {one!r}"
                 raise InvalidDeclaration("step", self.name, problem, hint=f"bind {one}=")
+        if self.reports in given:
+            problem = f"is given {self.reports!r}, which whoever runs it gives"
+            raise InvalidDeclaration("step", self.name, problem, hint="leave it out")
         return Node(self, self.name, given, ())
 
 
@@ -110,7 +115,8 @@ class Node:
     def params(self) -> dict[str, Any]:
         """What it is given that is no result of another one, defaults of the function included."""
         given = {**self.step.options.defaults, **self.given}
-        return {name: one for name, one in given.items() if not isinstance(one, Node)}
+        named = {name: given[name] for name in self.step.inputs if name in given}
+        return {name: one for name, one in named.items() if not isinstance(one, Node)}
 
 
 class _Options(msgspec.Struct, frozen=True, kw_only=True):
@@ -151,7 +157,8 @@ def step(
 ) -> Step[P, R] | Callable[[Callable[P, R]], Step[P, R]]:
     """Make a function a step of pipelines. All its parameters and its result have types.
 
-    A parameter ``seed: int`` that nobody binds is given the seed of the pipeline.
+    A parameter ``seed: int`` that nobody binds is given the seed of the pipeline, and one of type
+    `varv.Report` what tells a study of progress.
 
     Parameters
     ----------
@@ -194,7 +201,13 @@ def step(
     return made if function is None else made(function)
 
 
-class Pipeline:
+class Steps:
+    """What a file declares whose steps can run: a pipeline, or what is made of one."""
+
+    pipeline: Pipeline
+
+
+class Pipeline(Steps):
     """A graph of bound steps.
 
     Parameters
@@ -215,6 +228,7 @@ class Pipeline:
     def __init__(self, name: str, *ends: Node, seed: int = 0) -> None:
         self.name = checked_name("pipeline", name)
         self.seed = seed
+        self.pipeline = self
         if not ends or not all(isinstance(one, Node) for one in ends):
             hint = "end it with what step.bind(...) returned"
             raise InvalidDeclaration("pipeline", name, "has no step", hint=hint)
@@ -313,6 +327,7 @@ def _graph_step(node: Node, seed: int) -> PipelineStep:
         group=f"step.{of.name}",
         cached=not of.options.effect,
         vouched=bool(of.options.version),
+        reports=of.reports,
         keyed=KEY if KEY in of.inputs else "",
         retries=of.options.retries,
         backoff_s=of.options.backoff_s,
@@ -360,6 +375,8 @@ def _types(name: str, function: Callable[..., Any]) -> tuple[dict[str, Any], Any
         if one.name not in hints:
             problem = f"has a parameter {one.name!r} without a type"
             raise InvalidDeclaration("step", name, problem, hint=f"write {one.name}: TYPE")
+        if hints[one.name] is Report:
+            continue
         inputs[one.name] = hints[one.name]
         values.require_carried(name, one.name, hints[one.name])
     values.require_carried(name, "its result", returns)

@@ -62,6 +62,8 @@ class PipelineStep(msgspec.Struct, frozen=True, kw_only=True):
         Whether names that its code reaches and nobody can follow are taken to mean what they meant before.
     keyed
         The parameter that is given the step's key, if one is.
+    reports
+        The parameter that is given a `pipelines.reporting.Report`, if one is.
     retries, backoff_s
         How often it runs again once it has failed, and how many seconds it waits before the first time; each
         wait is twice as long as the one before.
@@ -79,6 +81,7 @@ class PipelineStep(msgspec.Struct, frozen=True, kw_only=True):
     cached: bool = True
     vouched: bool = True
     keyed: str = ""
+    reports: str = ""
     retries: int = 0
     backoff_s: float = 1.0
 

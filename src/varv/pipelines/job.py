@@ -20,13 +20,14 @@ from varv.kernel.errors import FailedPrecondition, InvalidInput
 from varv.kernel.executor import Executor
 from varv.pipelines import values
 from varv.pipelines.closure import code_closure
-from varv.pipelines.declared import Node, Pipeline
+from varv.pipelines.declared import Node, Pipeline, Steps
 from varv.pipelines.graph import Input, PipelineStep, StepResult, Took
+from varv.pipelines.reporting import Report, never, post_over
 from varv.pipelines.running import Made, Runner
 
 
-def load_pipeline(place: str) -> Pipeline:
-    """Return the pipeline that ``FILE`` or ``FILE:name`` declares.
+def load_pipeline(place: str) -> tuple[Pipeline, str]:
+    """Return the pipeline that ``FILE`` or ``FILE:name`` declares, and its whole place.
 
     Raises
     ------
@@ -46,7 +47,7 @@ class StepJob(msgspec.Struct, frozen=True, kw_only=True):
     entry: ClassVar[str] = "varv.pipelines.job:StepJob"
 
     place: str
-    """Where the pipeline is declared, as a whole path."""
+    """Where what has the step is declared: a whole path with a name."""
     step: str
     code: Digest
     """Of the code that the function reaches, as whoever runs the pipeline has loaded it."""
@@ -56,6 +57,10 @@ class StepJob(msgspec.Struct, frozen=True, kw_only=True):
     """Of the parameters that are results of earlier steps."""
     constants: dict[str, bytes]
     """Of the others, as JSON."""
+    reports: str = ""
+    """The parameter that is given what reports progress."""
+    address: str = ""
+    """Where reports go; nowhere if nobody waits for any."""
 
     @property
     def subject(self) -> tuple[str, str]:
@@ -79,7 +84,8 @@ class StepJob(msgspec.Struct, frozen=True, kw_only=True):
         FailedPrecondition
             If the function has another code than the run began with: its result would be kept for that.
         """
-        node = load_pipeline(self.place).node(self.step)
+        declared, _ = declared_in(self.place, Steps, "pipeline")
+        node = declared.pipeline.node(self.step)
         of = node.step
         if code_closure(of.function).digest != self.code:
             problem = "has changed since the pipeline began to run"
@@ -90,22 +96,32 @@ class StepJob(msgspec.Struct, frozen=True, kw_only=True):
         blobs = FolderBlobs(Path(self.blobs))
         for name, digest in self.results.items():
             inputs[name] = values.decode(self.step, blobs.get(digest), _made_by(node, name))
+        if self.reports:
+            inputs[self.reports] = Report(post_over(self.address) if self.address else never)
         return values.encode(self.step, of.function(**inputs), of.returns)
 
 
 def in_processes(
-    executor: Executor, pipeline: Pipeline, place: str, blobs: Path, cancelled: threading.Event
+    executor: Executor,
+    pipeline: Pipeline,
+    place: str,
+    blobs: Path,
+    cancelled: threading.Event,
+    *,
+    address: str = "",
 ) -> Runner:
     """Return what runs each step as a job of an executor.
 
     Parameters
     ----------
     place
-        Where the pipeline is declared, as a whole path.
+        Where what has its steps is declared: a whole path with a name.
     blobs
         The folder of the cache's blobs.
     cancelled
         Ends what runs, once set.
+    address
+        Where what steps report goes, of a `PostOffice`.
     """
 
     def run(step: PipelineStep, results: Mapping[str, StepResult], key: Digest) -> Made:
@@ -121,6 +137,8 @@ def in_processes(
             blobs=str(blobs),
             results={one: results[need].digest for one, need in step.needs.items() if isinstance(need, str)},
             constants=constants,
+            reports=step.reports,
+            address=address,
         )
         limits = pipeline.node(step.name).step.options.limits
         done = executor.run(job, limits=limits, cancelled=cancelled)

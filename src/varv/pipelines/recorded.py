@@ -40,9 +40,10 @@ class Recorded(Watch):
     def __init__(self, book: RunBook, pipeline: Pipeline, place: str) -> None:
         self._book = book
         self._experiment = book.experiment(pipeline.name)
-        for tag in (PIPELINE, STEP):
-            for left in book.left_behind(self._experiment, tag):
-                book.end(left, "KILLED")
+        for tag in (PIPELINE, STEP) if book.is_alone else ():
+            for left in book.tagged(self._experiment, tag):
+                if left.status == "RUNNING":
+                    book.end(left.run, "KILLED")
         tags = {PIPELINE: pipeline.name, "varv.digest": pipeline.digest, _TYPE: "PROJECT", _SOURCE: place}
         self.run = book.begin(self._experiment, "", tags)
         params = {name: shown(value) for name, value in pipeline.params.items()}

@@ -1,7 +1,7 @@
 """Running a graph: what is there is taken, what is not runs as soon as what it needs is there.
 
 Where a step runs is its caller's to say by a `Runner`; here steps are only put in order, kept, tried again
-and watched. Equal work is done once, also if two branches ask for it at the same time.
+and watched. Equal work is done once, also if two branches, or two graphs, ask for it at the same time.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from varv.pipelines.graph import (
     key_parts,
     why_missed,
 )
+from varv.pipelines.reporting import Post, Report, never
 
 MOST_WAIT_S = 300.0
 T = TypeVar("T")
@@ -69,14 +70,18 @@ class Watch:
         """Take note that a step does not run, since a gate before it is shut."""
 
 
-def run_here(step: PipelineStep, results: Mapping[str, StepResult], key: Digest) -> Made:
-    """Run a step in this thread."""
+def run_here(
+    step: PipelineStep, results: Mapping[str, StepResult], key: Digest, *, post: Post = never
+) -> Made:
+    """Run a step in this thread; what it reports goes to `post`."""
     inputs = {
         name: need.load() if isinstance(need, Input) else results[need].value
         for name, need in step.needs.items()
     }
     if step.keyed:
         inputs[step.keyed] = key
+    if step.reports:
+        inputs[step.reports] = Report(post)
     wall, cpu = wall_seconds(), cpu_seconds()
     with UserCode("step", step.name):
         value = step.run(**inputs)
@@ -139,8 +144,8 @@ class _Run:
         self._waiting = list(graph.steps)
         self._shut: dict[str, tuple[str, str]] = {}
         """Gates that are shut and steps that are not run for them: the gate and its reason."""
-        self._under_way: dict[str, tuple[Digest, dict[str, str]]] = {}
-        """Key and its parts of each step that runs."""
+        self._under_way: dict[str, dict[str, str]] = {}
+        """Parts of the key of each step that runs."""
         self.results: PipelineResult = {}
 
     def through(self, pool: Executor | None, n_at_once: int) -> None:
@@ -174,11 +179,9 @@ class _Run:
                 self._watch.skipped(step, *shut)
             elif all(name in self.results for name in step.before):
                 parts = key_parts(step, {name: result.digest for name, result in self.results.items()})
-                key = digest_of(parts)
-                if all(key != other for other, _ in self._under_way.values()):
-                    self._waiting.remove(step)
-                    self._under_way[step.name] = key, parts
-                    return step
+                self._waiting.remove(step)
+                self._under_way[step.name] = parts
+                return step
         return None
 
     def _take(self, result: StepResult) -> None:
@@ -191,9 +194,14 @@ class _Run:
     def _result(self, step: PipelineStep) -> StepResult:
         if self._cancelled.is_set():
             raise was_cancelled(("step", step.name))
-        key, parts = self._under_way[step.name]
-        if is_cached(step) and (found := self._cache.find(step.place, key)) is not None:
-            return StepResult(step, found[1], found[0], key, hit=True)
+        parts = self._under_way[step.name]
+        key = digest_of(parts)
+        with self._cache.alone(key) if is_cached(step) else nullcontext():
+            if is_cached(step) and (found := self._cache.find(step.place, key)) is not None:
+                return StepResult(step, found[1], found[0], key, hit=True)
+            return self._new(step, key, parts)
+
+    def _new(self, step: PipelineStep, key: Digest, parts: dict[str, str]) -> StepResult:
         missed_for = why_missed(step, self._cache, parts)
         self._watch.began(step, key, missed_for)
         made = self._tried(step, key)

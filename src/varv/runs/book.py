@@ -7,7 +7,7 @@ owns is written to over that server's protocol, by an adapter above.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from varv.kernel.clock import Clock
 from varv.kernel.codec import Digest
@@ -22,8 +22,21 @@ MOST_AT_ONCE = 100
 """Parameters, or tags, of one request."""
 
 
+class TakenDown(NamedTuple):
+    """A run as a book has it."""
+
+    run: RunId
+    status: Status
+    tags: Mapping[str, str]
+
+
 class RunBook(Protocol):
     """Takes down runs; may be called from several threads."""
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether nobody else writes here, so that what counts as running was left behind."""
+        ...
 
     def experiment(self, name: str) -> ExperimentId:
         """Return the experiment of a name, made if it is not there."""
@@ -53,8 +66,8 @@ class RunBook(Protocol):
         """End a run."""
         ...
 
-    def left_behind(self, experiment: ExperimentId, tag: str) -> list[RunId]:
-        """Return the runs with a tag that count as running although nothing runs them any more."""
+    def tagged(self, experiment: ExperimentId, tag: str) -> list[TakenDown]:
+        """Return the runs with a tag, in the order in which they began."""
         ...
 
 
@@ -70,6 +83,11 @@ class HomeBook:
     def __init__(self, tracking: Tracking, clock: Clock) -> None:
         self._tracking, self._clock = tracking, clock
         self._do = tracking.recorder.do
+
+    @property
+    def is_alone(self) -> bool:
+        """True: this process owns the home."""
+        return True
 
     def experiment(self, name: str) -> ExperimentId:
         """Return the experiment of a name, made if it is not there."""
@@ -110,10 +128,11 @@ class HomeBook:
         """End a run."""
         self._do(self._tracking.update_run(run, status=status, ended_ms=self._now_ms()))
 
-    def left_behind(self, experiment: ExperimentId, tag: str) -> list[RunId]:
-        """Return the runs with a tag that count as running: whoever ran them owned the home, and is gone."""
+    def tagged(self, experiment: ExperimentId, tag: str) -> list[TakenDown]:
+        """Return the runs with a tag, in the order in which they began."""
         with self._tracking.recorder.reading() as db:
-            return reading.running(db, experiment, tag)
+            found = reading.runs(db, reading.tagged(db, experiment, tag))
+        return [TakenDown(RunId(run.id), run.status, run.tags) for run in found]
 
     def _now_ms(self) -> int:
         return self._clock.now() // 1000

@@ -33,6 +33,7 @@ MODULES = {
     "export": "exporting",
     "package": "packaging",
     "pipeline": "pipeline",
+    "tune": "tune",
 }
 """Where each command is; only that is imported, since dataframes and servers take their time."""
 

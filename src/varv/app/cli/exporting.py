@@ -14,7 +14,6 @@ from varv.fronts.gateway import EVERYWHERE, allowed_hosts
 from varv.fronts.gateways import TARGETS, Traffic, Upstream, documents_in_yaml, upstream_of
 from varv.fronts.gateways.traffic import ModelTraffic, require_alike
 from varv.fronts.orchestrators import airflow, dagster, kubeflow, outer, prefect
-from varv.kernel.author_files import whole_place
 from varv.kernel.errors import InvalidInput, NotFound
 from varv.kernel.views import Views
 from varv.loop.views import LoopView
@@ -49,8 +48,8 @@ def _tell(options: argparse.Namespace, told: object, text: str) -> None:
 
 
 def _orchestrated(options: argparse.Namespace, settings: Settings) -> str:
-    pipeline = load_pipeline(options.file)
-    place, home = options.place or whole_place(options.file), str(settings.home.resolve())
+    pipeline, whole = load_pipeline(options.file)
+    place, home = options.place or whole, str(settings.home.resolve())
     given = outer(pipeline, place=place, home=home, schedule=options.schedule)
     if options.orchestrator == "kubeflow":
         return kubeflow(given, image=options.image, claim=options.claim)

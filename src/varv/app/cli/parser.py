@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from varv import __version__
-from varv.app.cli.trials import add_orchestrators, add_pipeline
+from varv.app.cli.trials import add_orchestrators, add_pipeline, add_tune
 from varv.kernel.errors import InvalidInput, VarvError
 
 _DESCRIPTION = """\
@@ -183,6 +183,7 @@ def _add_writing(add: Any) -> None:
     cancel.add_argument("model", help="which model")
     cancel.add_argument("--reason", default="", help="kept in the ledger")
     add_pipeline(_acts(add("pipeline", "run steps whose results are found by their content", _PIPELINE)))
+    add_tune(_acts(add("tune", "look for the parameters of a pipeline that do best", _TUNE)))
     token = add("token", "make a token with which a client asks for predictions", _TOKEN)
     token.add_argument("client", help="its name in varv.toml")
 
@@ -474,6 +475,12 @@ A file declares a pipeline of functions under @varv.step. A step runs if its cod
 libraries that it reaches or its seed is new, and is taken from the cache otherwise; so a run that was cut
 short goes on where it was. Each run is a run of the experiment named after the pipeline, and each step that
 ran a run below it. Exit status 99 of `step`: a gate is shut.
+"""
+_TUNE = """\
+A file declares a study (varv.Tune) of a pipeline: a space of parameters, and a last step that returns the
+number to be judged by. Each trial is a run below the study's, in a process of its own; what was found before
+is taken from the cache. A study that was cut short goes on, and one that has ended can have more --trials.
+Needs varv[tune].
 """
 _DOCTOR = """Check Python, libraries, home folder, disk, ports and browser, and show every setting with
 where it came from.

@@ -30,6 +30,18 @@ def add_pipeline(acts: Act) -> None:
     step.add_argument("--expect", default="", metavar="DIGEST", help="refuse if the pipeline is another")
 
 
+def add_tune(acts: Act) -> None:
+    """Add the acts of `varv tune`."""
+    run = acts("run", "run a study, or go on with it")
+    show = acts("show", "show the trials of a study, the best first, and what the value depends on")
+    for one in (run, show):
+        one.add_argument("file", help="FILE.py, or FILE.py:name where it declares several")
+        one.add_argument("--to", default="", metavar="FILE", help="also write it as a page with charts")
+    run.add_argument("--trials", type=int, default=0, metavar="N", help="how many in all (as declared)")
+    run.add_argument("--jobs", type=int, default=0, metavar="N", help="trials at a time (one a processor)")
+    run.add_argument("--in-process", action="store_true", help="run them in this process, without limits")
+
+
 def add_orchestrators(export: argparse.ArgumentParser) -> None:
     """Add the options of `varv export pipeline`."""
     export.add_argument("file", help="FILE.py, or FILE.py:name where it declares several")
