@@ -66,7 +66,7 @@ def test_parameters_are_named_by_their_step_and_can_be_changed(cache):
 @pytest.mark.parametrize(
     ("changed", "error", "problem"),
     [
-        ({"numbers.m": 1}, InvalidInput, "'numbers.m' does not exist; the parameters are numbers.n, numbers.start, total.scale"),
+        ({"numbers.m": 1}, InvalidInput, "'numbers.m' does not exist; the parameters are numbers.n, numb"),
         ({"n": 1}, NotFound, "step 'n' is not in pipeline 'sums'"),
         ({"total.values": [1]}, InvalidInput, "does not exist"),
         ({"numbers.n": "many"}, InvalidDeclaration, "is given a str 'many' for 'n', which is a int"),

@@ -19,9 +19,7 @@ def rows() -> list[int]:
 
 
 @varv.step
-def scored(
-    values: list[int], x: float, depth: int, kind: str | list[str | int] = "a", x2: float = 0.0
-) -> float:
+def scored(values: list[int], x: float, depth: int, kind: str | list[str | int] = "a") -> float:
     return x * x + depth
 
 

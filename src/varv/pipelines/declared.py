@@ -182,16 +182,17 @@ def step(
     if not isinstance(retries, int) or isinstance(retries, bool) or not 0 <= retries <= MOST_RETRIES:
         hint = f"write a whole number from 0 to {MOST_RETRIES}"
         raise InvalidDeclaration("step", "retries", "is not allowed", given=repr(retries)[:60], hint=hint)
-    given = {
-        **({} if time is None else {"time_s": duration(time) / SECOND}),
-        **({} if memory is None else {"memory_bytes": size_bytes(memory)}),
-    }
+    limits = Limits()
+    if time is not None:
+        limits = msgspec.structs.replace(limits, time_s=duration(time) / SECOND)
+    if memory is not None:
+        limits = msgspec.structs.replace(limits, memory_bytes=size_bytes(memory))
 
     def made(function: Callable[P, R]) -> Step[P, R]:
         options = _Options(
             retries=retries,
             backoff_s=duration(backoff) / SECOND,
-            limits=Limits(**given),
+            limits=limits,
             effect=effect,
             version=version,
             defaults=_defaults(function),

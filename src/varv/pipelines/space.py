@@ -44,7 +44,7 @@ class Between(msgspec.Struct, frozen=True, tag="between"):
     def draw(self, rng: np.random.Generator) -> int | float:
         """Return one of them."""
         if self.is_whole:
-            return int(rng.integers(self.low, self.high, endpoint=True))
+            return int(rng.integers(int(self.low), int(self.high), endpoint=True))
         if self.is_log:
             return float(math.exp(rng.uniform(math.log(self.low), math.log(self.high))))
         return float(rng.uniform(self.low, self.high))
