@@ -8,10 +8,12 @@ import subprocess
 from contextlib import contextmanager
 
 import pytest
-from tests.app.serving import command_of, environment
+from tests.app.serving import command_of, environment, eventually
 
 from varv.app.cli.parser import main
 from varv.app.compose import open_ledger, open_tracking
+from varv.app.server.server_file import running_server
+from varv.app.settings import Settings
 from varv.kernel.clock import SystemClock
 from varv.runs import artifacts, reading
 
@@ -78,9 +80,9 @@ class Folder:
             numbers = [no for (no,) in db.execute("SELECT no FROM run ORDER BY no")]
             return reading.runs(db, numbers)
 
-    def printed(self, run):
+    def artifact(self, run, path):
         with self.reading() as (db, blobs):
-            return blobs.get(artifacts.find(db, f"runs/{run}", "output.txt").digest)
+            return blobs.get(artifacts.find(db, f"runs/{run}", path).digest)
 
     @contextmanager
     def reading(self):
@@ -188,8 +190,26 @@ def test_a_run_that_is_killed_goes_on_where_it_was(folder):
 
 
 @pytest.mark.slow
+def test_runs_beside_a_server_go_to_that_server(folder):
+    serving = subprocess.Popen(command_of(folder.home, "track", "--port", "0"), env=environment())
+    try:
+        eventually(lambda: running_server(Settings(home=folder.home)))
+        lines, run = folder.run()
+        assert set(hows(lines).values()) == {"ran"}
+        assert set(hows(folder.run()[0]).values()) == {"hit"}
+    finally:
+        serving.send_signal(signal.SIGTERM)
+        assert serving.wait(60) == 0
+    whole = next(one for one in folder.runs() if one.id == run)
+    assert (whole.status, whole.params["numbers.n"]) == ("FINISHED", "4")
+    below = [one for one in folder.runs() if one.tags.get("mlflow.parentRunId") == run]
+    assert {one.name for one in below} == {"numbers", "doubled", "waits", "few", "flaky"}
+    assert folder.artifact(run, "waits.json") == b"12"
+
+
+@pytest.mark.slow
 def test_steps_run_in_processes_whose_output_is_kept(folder):
     status, out, err = folder.varv("run", str(folder.file), "--jobs", "2", "--json")
     assert status == 0, err + out
     step = next(one for one in folder.runs() if one.name == "numbers")
-    assert folder.printed(step.id) == b"counting to 4\n"
+    assert folder.artifact(step.id, "output.txt") == b"counting to 4\n"
