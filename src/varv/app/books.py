@@ -18,7 +18,7 @@ from varv.kernel.clock import Clock, SystemClock
 from varv.kernel.errors import Unavailable
 from varv.kernel.faults import Faults
 from varv.runs import HomeBook, RunBook
-from varv.runs.book import TakenDown
+from varv.runs.book import TakenDown, in_parts
 from varv.runs.model import ExperimentId, RunId, Status
 
 _API = "/api/2.0/mlflow"
@@ -116,8 +116,10 @@ class ServerBook:
             {"key": name, "value": _spoken(value), "timestamp": at_ms, "step": step}
             for name, value in (metrics or {}).items()
         ]
-        body = {"metrics": points, "params": _pairs(params or {}), "tags": _pairs(tags or {})}
-        self._post("runs/log-batch", {"run_id": run, **body})
+        for some, told in in_parts(params or {}, tags or {}):
+            body = {"metrics": points, "params": _pairs(some), "tags": _pairs(told)}
+            self._post("runs/log-batch", {"run_id": run, **body})
+            points = []
 
     def keep(self, run: RunId, path: str, data: bytes) -> None:
         """Put a file among the artifacts of a run."""

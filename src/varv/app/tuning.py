@@ -16,7 +16,8 @@ from varv.app.pipelines import cache_of, executor_of
 from varv.app.settings import Settings
 from varv.kernel.author_files import declared_in
 from varv.kernel.errors import InvalidInput, NotFound
-from varv.pipelines import PostOffice
+from varv.kernel.executor import Executor
+from varv.pipelines import PostOffice, Runner
 from varv.pipelines.job import in_processes
 from varv.pipelines.reporting import Post
 from varv.pipelines.running import run_graph, run_here
@@ -74,35 +75,49 @@ def tune(
     """
     declared, whole = load_study(place)
     declared.trials = trials or declared.trials
-    cache, cancelled = cache_of(settings), threading.Event()
     with (
         open_book(settings) as book,
         closing(executor_of(settings, n_at_once)) as executor,
         closing(PostOffice()) as office,
     ):
-
-        def evaluate(params: Mapping[str, Any], post: Post) -> Outcome:
-            pipeline = declared.pipeline.with_params(params)
-            with office.address(post) as address:
-                runner = partial(run_here, post=post)
-                if not here:
-                    blobs = settings.home.resolve() / "blobs"
-                    runner = in_processes(executor, pipeline, whole, blobs, cancelled, address=address)
-                results = run_graph(pipeline.graph(), cache, runner=runner, cancelled=cancelled)
-            found = results.get(declared.objective.name)
-            if found is None:
-                hint = "leave its gates open for every trial, or declare no gate"
-                raise InvalidInput("trial", "", "has no value: a gate is shut", hint=hint)
-            return Outcome(float(found.value), found.hit)
-
-        try:
-            run, told = run_study(
-                declared, book, evaluate, place=Path(whole).name, n_at_once=n_at_once, on_trial=on_trial
-            )
-        except KeyboardInterrupt:
-            cancelled.set()
-            raise
+        trial = _Trials(settings, declared, whole, None if here else executor, office)
+        run, told = run_study(
+            declared,
+            book,
+            trial.outcome,
+            place=Path(whole).name,
+            n_at_once=n_at_once,
+            on_trial=on_trial,
+            cancelled=trial.cancelled,
+        )
     return report(declared, run, told)
+
+
+class _Trials:
+    """Runs trials of a study: in processes of an executor, or without one in this process."""
+
+    def __init__(
+        self, settings: Settings, declared: Tune, place: str, executor: Executor | None, office: PostOffice
+    ) -> None:
+        self._declared, self._place, self._executor, self._office = declared, place, executor, office
+        self._cache, self._blobs = cache_of(settings), settings.home.resolve() / "blobs"
+        self.cancelled = threading.Event()
+
+    def outcome(self, params: Mapping[str, Any], post: Post) -> Outcome:
+        """Return what a trial returns, as `varv.tuning.Evaluate` says."""
+        pipeline = self._declared.pipeline.with_params(params)
+        with self._office.address(post) as address:
+            runner: Runner = partial(run_here, post=post)
+            if self._executor is not None:
+                runner = in_processes(
+                    self._executor, pipeline, self._place, self._blobs, self.cancelled, address=address
+                )
+            results = run_graph(pipeline.graph(), self._cache, runner=runner, cancelled=self.cancelled)
+        found = results.get(self._declared.objective.name)
+        if found is None:
+            hint = "leave its gates open for every trial, or declare no gate"
+            raise InvalidInput("trial", "", "has no value: a gate is shut", hint=hint)
+        return Outcome(float(found.value), found.hit)
 
 
 def study_report(settings: Settings, place: str) -> StudyReport:

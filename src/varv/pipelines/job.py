@@ -20,10 +20,11 @@ from varv.kernel.errors import FailedPrecondition, InvalidInput
 from varv.kernel.executor import Executor
 from varv.pipelines import values
 from varv.pipelines.closure import code_closure
-from varv.pipelines.declared import Node, Pipeline, Steps
+from varv.pipelines.declared import Pipeline, Steps
 from varv.pipelines.graph import Input, PipelineStep, StepResult, Took
 from varv.pipelines.reporting import Report, never, post_over
 from varv.pipelines.running import Made, Runner
+from varv.pipelines.steps import Node
 
 
 def load_pipeline(place: str) -> tuple[Pipeline, str]:

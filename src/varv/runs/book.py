@@ -6,7 +6,7 @@ owns is written to over that server's protocol, by an adapter above.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple, Protocol
 
 from varv.kernel.clock import Clock
@@ -113,11 +113,9 @@ class HomeBook:
         """Put parameters, tags and points of metrics on record."""
         at_ms = self._now_ms()
         points = [Point(name, value, at_ms, step) for name, value in (metrics or {}).items()]
-        given, said = list((params or {}).items()), list((tags or {}).items())
-        for start in range(0, max(len(given), len(said), 1), MOST_AT_ONCE):
-            until = start + MOST_AT_ONCE
-            some, told = dict(given[start:until]), dict(said[start:until])
-            self._do(self._tracking.log(run, points=points if not start else (), params=some, tags=told))
+        for some, told in in_parts(params or {}, tags or {}):
+            self._do(self._tracking.log(run, points=points, params=some, tags=told))
+            points = []
 
     def keep(self, run: RunId, path: str, data: bytes) -> None:
         """Put a file among the artifacts of a run."""
@@ -136,3 +134,13 @@ class HomeBook:
 
     def _now_ms(self) -> int:
         return self._clock.now() // 1000
+
+
+def in_parts(
+    params: Mapping[str, str], tags: Mapping[str, str]
+) -> Iterator[tuple[dict[str, str], dict[str, str]]]:
+    """Yield parameters and tags in parts that one request may hold; one part if there are none."""
+    given, said = list(params.items()), list(tags.items())
+    for start in range(0, max(len(given), len(said), 1), MOST_AT_ONCE):
+        until = start + MOST_AT_ONCE
+        yield dict(given[start:until]), dict(said[start:until])

@@ -7,6 +7,7 @@ it were told. So equal seeds and equal numbers of trials at a time ask equal tri
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, NamedTuple
@@ -52,7 +53,14 @@ class _Told(msgspec.Struct, frozen=True):
 
 
 def run_study(
-    tune: Tune, book: RunBook, evaluate: Evaluate, *, place: str, n_at_once: int, on_trial: OnTrial
+    tune: Tune,
+    book: RunBook,
+    evaluate: Evaluate,
+    *,
+    place: str,
+    n_at_once: int,
+    on_trial: OnTrial,
+    cancelled: threading.Event,
 ) -> tuple[RunId, list[Trial]]:
     """Run a study to its end, and return its run and all its trials.
 
@@ -64,6 +72,8 @@ def run_study(
         How many trials run at the same time.
     on_trial
         Called with each trial that was told.
+    cancelled
+        Set if the study ends before its trials do, for them to end.
 
     Raises
     ------
@@ -72,7 +82,11 @@ def run_study(
     """
     run = _Run(tune, book, evaluate, place, on_trial)
     with ThreadPoolExecutor(n_at_once) as pool:
-        run.through(pool, n_at_once)
+        try:
+            run.through(pool, n_at_once)
+        except BaseException:
+            cancelled.set()
+            raise
     return run.run, run.trials
 
 
