@@ -162,6 +162,9 @@ def test_a_scheduler_runs_steps_one_by_one_and_is_told_of_gates(folder):
     status, out, _ = step("few")
     assert (status, out) == (99, "few: a gate is shut: 12 is more than 3\n")
     assert step("flaky")[0] == 99
+    place = folder.path / "outputs" / "open"
+    assert step("few", "--open-to", str(place))[0] == 0
+    assert place.read_text() == "false"
     status, _, err = step("numbers", "--expect", "0" * 64)
     assert (status, "has changed since it was exported" in err) == (1, True)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 
+import numpy as np
 import pytest
 
 import varv
@@ -121,6 +122,21 @@ def test_a_step_gives_up_after_its_retries_and_says_the_last_reason(cache):
 def test_a_result_of_a_wrong_type_is_not_tried_again(cache):
     with pytest.raises(InvalidInput, match="did not return a int"):
         run_graph(Graph((step("flaky", lambda: "text", produces=int, retries=3),)), cache, pause=pytest.fail)
+
+
+def test_what_is_cancelled_while_it_waits_is_not_tried_again(cache):
+    FAILS[:] = ["second", "first"]
+    cancelled = threading.Event()
+    graph = Graph((step("flaky", flaky, retries=3),))
+    with pytest.raises(Interrupted, match="step 'flaky' was cancelled"):
+        run_graph(graph, cache, cancelled=cancelled, pause=lambda wait_s: cancelled.set())
+    assert FAILS == ["second"]
+
+
+def test_a_value_that_cannot_be_stored_is_the_authors_error(cache):
+    odd = step("odd", lambda: np.array([object()]), produces=np.ndarray)
+    with pytest.raises(UserCodeFailed, match="step 'odd' raised ValueError: Object arrays cannot be saved"):
+        run_graph(Graph((odd,)), cache)
 
 
 def failing() -> bytes:

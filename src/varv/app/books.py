@@ -119,7 +119,7 @@ class ServerBook:
         for some, told in in_parts(params or {}, tags or {}):
             body = {"metrics": points, "params": _pairs(some), "tags": _pairs(told)}
             self._post("runs/log-batch", {"run_id": run, **body})
-            points = []
+            points = points[:0]
 
     def keep(self, run: RunId, path: str, data: bytes) -> None:
         """Put a file among the artifacts of a run."""

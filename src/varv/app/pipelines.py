@@ -229,7 +229,7 @@ def _only(
 
 def executor_of(settings: Settings, n_at_once: int) -> Processes:
     """Return what runs steps: no spares, since they import more than most steps need."""
-    folder = settings.home / "jobs" / "steps"
+    folder = settings.home / "steps"
     folder.mkdir(parents=True, exist_ok=True)
     return Processes(
         variables(),

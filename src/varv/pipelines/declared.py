@@ -104,11 +104,10 @@ class Pipeline(Steps):
                 for one, value in node.given.items()
             }
             for one in node.params:
-                if (value := changed.get(f"{node.name}.{one}", given)) is not given:
-                    given[one] = fitting(node.step.name, one, node.step.inputs[one], value)
-            made[node.name] = Node(
-                node.step, node.name, given, tuple(made[one.name] for one in node.waits_for)
-            )
+                if (name := f"{node.name}.{one}") in changed:
+                    given[one] = fitting(node.step.name, one, node.step.inputs[one], changed[name])
+            waits_for = tuple(made[one.name] for one in node.waits_for)
+            made[node.name] = Node(node.step, node.name, given, waits_for)
         return Pipeline(self.name, *made.values(), seed=self.seed)
 
     def graph(self) -> Graph:

@@ -85,7 +85,7 @@ class Recorded(Watch):
         self._book.keep(run, name, result.data)
         if result.output:
             self._book.keep(run, "output.txt", result.output.encode())
-        self._book.end(run, "FINISHED")
+        self._end(step.name, "FINISHED")
 
     def failed(self, step: PipelineStep, error: BaseException) -> None:
         """End the step's run with what it raised."""
@@ -93,7 +93,7 @@ class Recorded(Watch):
         if (run := self._below.get(step.name)) is not None:
             said = error.whole if isinstance(error, VarvError) else repr(error)
             self._book.log(run, tags={"varv.error": said[:_LONGEST_TAG]})
-            self._book.end(run, "FAILED")
+            self._end(step.name, "FAILED")
 
     def skipped(self, step: PipelineStep, gate: str, reason: str) -> None:
         """Say which gate is shut."""
@@ -101,8 +101,15 @@ class Recorded(Watch):
         self._book.log(self.run, tags={ENDED + step.name: said[:_LONGEST_TAG]})
 
     def close(self, status: Status) -> None:
-        """End the pipeline's run."""
+        """End the pipeline's run, and those of steps that were cut short."""
+        for name in list(self._below):
+            self._end(name, "KILLED")
         self._book.end(self.run, status)
+
+    def _end(self, step: str, status: Status) -> None:
+        with self._lock:
+            run = self._below.pop(step)
+        self._book.end(run, status)
 
 
 def shown(value: object) -> str:

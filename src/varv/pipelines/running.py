@@ -84,9 +84,8 @@ def run_here(
         inputs[step.reports] = Report(post)
     wall, cpu = wall_seconds(), cpu_seconds()
     with UserCode("step", step.name):
-        value = step.run(**inputs)
-    took = Took(wall_seconds() - wall, cpu_seconds() - cpu)
-    return Made(values.encode(step.name, value, step.produces), took)
+        data = values.encode(step.name, step.run(**inputs), step.produces)
+    return Made(data, Took(wall_seconds() - wall, cpu_seconds() - cpu))
 
 
 def run_graph(
@@ -192,8 +191,6 @@ class _Run:
         self._watch.ended(result)
 
     def _result(self, step: PipelineStep) -> StepResult:
-        if self._cancelled.is_set():
-            raise was_cancelled(("step", step.name))
         parts = self._under_way[step.name]
         key = digest_of(parts)
         with self._cache.alone(key) if is_cached(step) else nullcontext():
@@ -215,6 +212,8 @@ class _Run:
     def _tried(self, step: PipelineStep, key: Digest) -> Made:
         attempt = 1
         while True:
+            if self._cancelled.is_set():
+                raise was_cancelled(("step", step.name))
             try:
                 made = self._runner(step, self.results, key)
                 return made._replace(took=msgspec.structs.replace(made.took, attempts=attempt))

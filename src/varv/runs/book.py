@@ -115,7 +115,7 @@ class HomeBook:
         points = [Point(name, value, at_ms, step) for name, value in (metrics or {}).items()]
         for some, told in in_parts(params or {}, tags or {}):
             self._do(self._tracking.log(run, points=points, params=some, tags=told))
-            points = []
+            points = points[:0]
 
     def keep(self, run: RunId, path: str, data: bytes) -> None:
         """Put a file among the artifacts of a run."""

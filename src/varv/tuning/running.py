@@ -15,13 +15,13 @@ from typing import Any, NamedTuple
 import msgspec
 
 from varv.kernel.codec import canonical, finite
-from varv.kernel.errors import Interrupted, UserCodeFailed, VarvError
+from varv.kernel.errors import Interrupted, InvalidInput, UserCodeFailed, VarvError
 from varv.pipelines.recorded import shown
 from varv.pipelines.reporting import Post
 from varv.runs.book import PARENT, RunBook
 from varv.runs.model import RunId
 from varv.tuning.declared import MOST_HITS, Tune
-from varv.tuning.study import State, Study, Trial, is_usable
+from varv.tuning.study import State, Study, Trial
 
 STUDY, DIGEST, TRIAL, ASKED, TOLD = "varv.study", "varv.digest", "varv.trial", "varv.asked", "varv.told"
 """Tags: the study that a run is of, and its digest; a trial's number, its parameters, what came of it."""
@@ -164,14 +164,15 @@ class _Run:
         outcome = Outcome(math.nan, False)
         try:
             outcome = self._evaluate(trial.params, post)
+            if not math.isfinite(outcome.value):
+                hint = "return a finite number"
+                raise InvalidInput("trial", number, "returned none", value=outcome.value, hint=hint)
         except Interrupted:
             raise
         except VarvError as error:
             state = "PRUNED" if stopped else "FAIL"
             if not stopped:
                 self._failed(number, error)
-        if state == "COMPLETE" and not is_usable(outcome.value):
-            state = "FAIL"
         return msgspec.structs.replace(
             trial,
             state=state,

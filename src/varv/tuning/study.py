@@ -8,7 +8,6 @@ Source: Optuna's documentation of its ask-and-tell interface.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -186,11 +185,6 @@ class _Then:
     def get_trials(self, deepcopy: bool = True, states: object = None) -> list[optuna.trial.FrozenTrial]:
         """Return them, whatever states are asked for: a median is of complete ones."""
         return self._complete
-
-
-def is_usable(value: object) -> bool:
-    """Return whether a trial's value can be compared."""
-    return isinstance(value, int | float) and math.isfinite(value)
 
 
 def _optuna() -> Any:

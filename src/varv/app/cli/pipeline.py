@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Sequence
 from contextlib import nullcontext, redirect_stdout
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -107,6 +108,7 @@ def _step(options: argparse.Namespace, settings: Settings) -> int:
     lines = [Line(f"{options.step}: a gate is shut: {reason}")] if shut else []
     answer(options, {"step": options.step, "shut": reason}, lambda: lines)
     if options.open_to:
+        Path(options.open_to).parent.mkdir(parents=True, exist_ok=True)
         written(options.open_to, "false" if shut else "true")
         return 0
     return SHUT if shut else 0
