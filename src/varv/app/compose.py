@@ -42,6 +42,7 @@ from varv.registry import RegistryView, Runtimes
 from varv.rollout import RolloutSaga, RolloutsView
 from varv.rollout.handlers import RolloutHandlers
 from varv.runs import ArtifactIndex, RunTables, Series, Tracking, ensure_default
+from varv.runs.traces import TraceTables
 from varv.serving import DataPlanes, Fleet, LocalFleet
 from varv.serving.views import RoutingView
 from varv.training import DirectFits, Fitter, StepCache
@@ -101,7 +102,7 @@ def open_tracking(
     """Return what writes the runs of a home, whose ledger its caller owns; it is closed before the ledger."""
     blobs = FolderBlobs(folder / "blobs", faults=faults)
     tables, series = RunTables(blobs), Series()
-    folds = (tables, series, ArtifactIndex())
+    folds = (tables, series, ArtifactIndex(), TraceTables(blobs))
     recorder = Recorder(folder / TRACKING, ledger, clock, folds, durability=durability, faults=faults)
     tracking = Tracking(recorder, tables, series, blobs)
     recorder.do(ensure_default())

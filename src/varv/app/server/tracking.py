@@ -7,10 +7,12 @@ from collections.abc import Callable
 from starlette.types import ASGIApp
 
 from varv.fronts.access.door import Callers
-from varv.fronts.mlflow import about, artifacts, experiments, runs
+from varv.fronts.mlflow import about, artifacts, assessments, experiments, otlp, runs, traces
 from varv.fronts.mlflow.access import Gate
 from varv.fronts.mlflow.app import Door, MlflowApi
 from varv.runs import Tracking
+from varv.runs.traces import OWNERS, Traces
+from varv.runs.traces.reading import root_of
 
 NOBODY_DECLARED = Callers((), 1)
 
@@ -31,13 +33,21 @@ def mlflow_api(
         Returns the declared clients by now.
     """
     door = Door(tracking.recorder)
-    shelf = artifacts.Shelf(tracking.recorder, tracking.blobs)
+    shelf = artifacts.Shelf(tracking.recorder, tracking.blobs, {OWNERS: root_of})
+    of_traces = Traces(tracking.recorder, tracking.blobs)
     areas = [
         (None, about.routes),
         (tracking, experiments.routes),
         (tracking, runs.routes),
         (shelf, artifacts.routes),
+        (of_traces, traces.routes),
+        (of_traces, assessments.routes),
     ]
     transfers = artifacts.Transfers(shelf, door.do)
-    raw = {artifacts.PREFIX: transfers, "/get-artifact": transfers.page, "/version": about.version}
+    raw = {
+        artifacts.PREFIX: transfers,
+        "/get-artifact": transfers.page,
+        "/version": about.version,
+        otlp.PATH: otlp.Export(of_traces, door.do),
+    }
     return MlflowApi(app, door, areas, raw, Gate(token, callers))

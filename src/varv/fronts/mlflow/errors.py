@@ -66,6 +66,7 @@ _NOT_FOUND = {
     "experiment name": "Could not find experiment with name '{}'",
     "registered model": "Registered Model with name={} not found",
     "logged model": "Logged model with ID '{}' not found.",
+    "trace": "Trace with ID '{}' not found.",
 }
 _TAKEN = {
     "experiment": "Experiment(name={})",
