@@ -7,7 +7,7 @@ is sealed into the ledger by digests.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import ClassVar, Literal, NewType
 
 import msgspec
@@ -210,6 +210,15 @@ class ArtifactsSealed(RunEvent, frozen=True, kw_only=True):
     def line(self) -> str:
         """Return one line on what this event states."""
         return f"{count(self.n)} artifacts of {count(self.size)} bytes sealed"
+
+
+def long_texts(event: RunEvent) -> Iterator[Digest]:
+    """Yield the blobs that hold texts of an event."""
+    for name in ("tags", "params"):
+        yield from (value.blob for value in getattr(event, name, {}).values() if isinstance(value, LongText))
+    for one in getattr(event, "datasets", ()):
+        texts = (one.source, one.schema, one.profile)
+        yield from (text.blob for text in texts if isinstance(text, LongText))
 
 
 def run_stream(run: str) -> str:

@@ -232,8 +232,7 @@ class Tracking:
             )
             if status not in ENDED:
                 return
-            if (event := artifacts.sealed(writing.db, f"runs/{run}")) is not None:
-                writing.record(run_stream(run), event)
+            artifacts.seal(writing, f"runs/{run}")
             if row.no in self.series.unsealed(writing.db):
                 writing.then.append(lambda: self._seal([row.no]))
 

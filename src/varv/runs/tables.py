@@ -14,7 +14,6 @@ from varv.kernel.codec import Event
 from varv.runs.model import (
     RUN_NAME,
     STATUSES,
-    ArtifactsSealed,
     ExperimentChanged,
     ExperimentCreated,
     ExperimentMoved,
@@ -95,7 +94,6 @@ class RunTables:
         RunMoved,
         RunLinked,
         PointsSealed,
-        ArtifactsSealed,
     )
 
     def __init__(self, blobs: Blobs) -> None:
