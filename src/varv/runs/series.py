@@ -102,6 +102,7 @@ class Series:
 
     def __init__(self) -> None:
         self._unsealed: dict[int, _Unsealed] | None = None
+        self._unfolded: set[int] | None = None
         self._links: dict[tuple[str, str, str], int] = {}
 
     def apply(self, db: sqlite3.Connection, event: Event, at: Instant) -> None:
@@ -109,7 +110,7 @@ class Series:
 
     def forget(self) -> None:
         """Throw away what is remembered of rows."""
-        self._unsealed = None
+        self._unsealed = self._unfolded = None
         self._links.clear()
 
     def append(self, db: sqlite3.Connection, run: int, rows: bytes, now: Instant) -> None:
@@ -118,6 +119,8 @@ class Series:
         waiting = self.unsealed(db).setdefault(run, _Unsealed(0, now))
         db.execute("INSERT INTO points (run, at, rows) VALUES (?, ?, ?)", (run, now, rows))
         waiting.n += len(rows) // POINT.itemsize
+        if self._unfolded is not None:
+            self._unfolded.add(run)
 
     def unsealed(self, db: sqlite3.Connection) -> dict[int, _Unsealed]:
         """Return the runs that have points which are not sealed."""
@@ -127,6 +130,20 @@ class Series:
                 run: _Unsealed(size // POINT.itemsize, at) for run, size, at in db.execute(query)
             }
         return self._unsealed
+
+    @property
+    def is_folded(self) -> bool:
+        """Whether what is known of each series is up to date; from any thread, of what was answered."""
+        return self._unfolded is not None and not self._unfolded
+
+    def unfolded(self, db: sqlite3.Connection) -> set[int]:
+        """Return the runs that have points which are not in what is known of their series."""
+        if self._unfolded is None:
+            query = (
+                "SELECT DISTINCT run FROM points JOIN run ON run.no = points.run WHERE points.no > run.folded"
+            )
+            self._unfolded = {row[0] for row in db.execute(query)}
+        return self._unfolded
 
     def is_due(self, db: sqlite3.Connection, run: int) -> bool:
         """Return whether a run has so many points that it is to be sealed."""
@@ -189,6 +206,7 @@ class Series:
             db.execute("DELETE FROM points WHERE run = ?", (run,))
             db.execute("UPDATE run SET folded = 0 WHERE no = ?", (run,))
             self.unsealed(db).pop(run, None)
+            self.unfolded(db).discard(run)
 
         writing.store(write)
         if row is not None:
@@ -199,11 +217,12 @@ class Series:
         """Return the work that brings what is known of each series up to all points that are in the log."""
 
         def work(writing: Writing) -> None:
-            runs = list(self.unsealed(writing.db))
+            runs = list(self.unfolded(writing.db))
 
             def write(db: sqlite3.Connection) -> None:
                 for run in runs:
                     fold_latest(db, run)
+                self.unfolded(db).clear()
 
             writing.store(write)
 
@@ -267,6 +286,7 @@ def fold_latest(db: sqlite3.Connection, run: int) -> None:
         rows.append((run, key, one.value, one.step, one.at_ms, one.link, one.n, one.low, one.high, one.first))
     db.executemany("INSERT OR REPLACE INTO latest VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
     db.execute("UPDATE run SET folded = ? WHERE no = ?", (last, run))
+    db.execute("INSERT INTO changed (experiment, run) SELECT experiment, no FROM run WHERE no = ?", (run,))
 
 
 def glances(db: sqlite3.Connection, run: int) -> list[Glance]:

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from starlette.types import ASGIApp
 
 from varv.fronts.access.door import Callers
-from varv.fronts.mlflow import about, artifacts, assessments, experiments, otlp, runs, traces
+from varv.fronts.mlflow import about, artifacts, assessments, experiments, otlp, runs, searching, traces
 from varv.fronts.mlflow.access import Gate
 from varv.fronts.mlflow.app import Door, MlflowApi
-from varv.runs import Tracking
+from varv.runs import RunSearch, Tracking
 from varv.runs.traces import OWNERS, Traces
 from varv.runs.traces.reading import root_of
 
@@ -39,6 +39,7 @@ def mlflow_api(
         (None, about.routes),
         (tracking, experiments.routes),
         (tracking, runs.routes),
+        (RunSearch(tracking.recorder, tracking.series), searching.routes),
         (shelf, artifacts.routes),
         (of_traces, traces.routes),
         (of_traces, assessments.routes),
