@@ -13,7 +13,7 @@ from varv.kernel.errors import InvalidInput
 from varv.runs.traces import Traces
 from varv.runs.traces.assessing import Change, assess, change, withdraw
 from varv.runs.traces.assessing import assessment_of as found
-from varv.runs.traces.model import Assessment, Source
+from varv.runs.traces.model import UNKNOWN_SOURCE, Assessment, Source
 from varv.runs.traces.rules import new_assessment_id, require_assessment_id
 
 Kind = Literal["feedback", "expectation", "issue"]
@@ -23,19 +23,19 @@ KINDS: tuple[Kind, ...] = ("feedback", "expectation", "issue")
 class SaidSource(msgspec.Struct):
     """Who has judged."""
 
-    source_type: str = "SOURCE_TYPE_UNSPECIFIED"
-    source_id: str = ""
+    source_type: str | None = None
+    source_id: str | None = None
 
 
 class Said(msgspec.Struct):
     """What a client says of a trace: feedback, what it expected, or an issue that the trace belongs to."""
 
-    assessment_id: str = ""
-    assessment_name: str = ""
-    span_id: str = ""
+    assessment_id: str | None = None
+    assessment_name: str | None = None
+    span_id: str | None = None
     source: SaidSource | None = None
-    create_time: str = ""
-    last_update_time: str = ""
+    create_time: str | None = None
+    last_update_time: str | None = None
     feedback: dict[str, Any] | None = None
     expectation: dict[str, Any] | None = None
     issue: dict[str, Any] | None = None
@@ -100,10 +100,10 @@ def assessment_of(said: Said) -> Assessment:
     return Assessment(
         id=require_assessment_id(said.assessment_id) if said.assessment_id else new_assessment_id(),
         kind=kind,
-        name=said.assessment_name,
+        name=said.assessment_name or "",
         body=body,
-        source=Source(source.source_type, source.source_id),
-        span=said.span_id,
+        source=Source(source.source_type or UNKNOWN_SOURCE, source.source_id or ""),
+        span=said.span_id or "",
         # What was expected needs no reason.
         rationale=said.rationale or "" if kind != "expectation" else "",
         metadata=said.metadata or {},
@@ -117,7 +117,7 @@ def _judged(said: Said) -> tuple[Kind, str]:
     kinds = [kind for kind in KINDS if getattr(said, kind) is not None]
     if len(kinds) != 1:
         problem, hint = "says not one thing", f"send one of {', '.join(KINDS)}"
-        raise InvalidInput("assessment", said.assessment_name[:80], problem, found=kinds, hint=hint)
+        raise InvalidInput("assessment", (said.assessment_name or "")[:80], problem, found=kinds, hint=hint)
     return kinds[0], _body(kinds[0], getattr(said, kinds[0]))
 
 
@@ -154,7 +154,7 @@ def _update(traces: Traces, asked: Update) -> Written:
     for path in asked.update_mask.split(","):
         match path.strip():
             case "assessment_name" | "assessmentName":
-                changed["name"] = said.assessment_name
+                changed["name"] = said.assessment_name or ""
             case "feedback" | "expectation":
                 changed["kind"], changed["body"] = _judged(said)
             case "rationale":

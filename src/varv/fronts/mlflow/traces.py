@@ -16,6 +16,7 @@ from varv.kernel.errors import InvalidInput
 from varv.runs.traces import Traces, reading
 from varv.runs.traces.model import STATES, TraceInfo
 from varv.runs.traces.rules import require_trace_id
+from varv.runs.traces.search import DEFAULT_RESULTS, TraceQuery, trace_page
 
 _DURATION = re.compile(r"(-?\d{1,12})(?:\.(\d{1,9}))?s")
 _EXPERIMENT = "MLFLOW_EXPERIMENT"
@@ -42,17 +43,17 @@ class Location(msgspec.Struct):
 class Info(msgspec.Struct):
     """What a client says of a trace."""
 
-    trace_id: str = ""
+    trace_id: str | None = None
     client_request_id: str | None = None
     trace_location: Location | None = None
     request_preview: str | None = None
     response_preview: str | None = None
-    request_time: str = ""
-    execution_duration: str = ""
-    state: str = ""
-    trace_metadata: dict[str, str] = {}
-    tags: dict[str, str] = {}
-    assessments: list[Said] = []
+    request_time: str | None = None
+    execution_duration: str | None = None
+    state: str | int | None = None
+    trace_metadata: dict[str, str] | None = None
+    tags: dict[str, str] | None = None
+    assessments: list[Said] | None = None
 
 
 class Begun(msgspec.Struct):
@@ -78,6 +79,16 @@ class ByIds(msgspec.Struct):
     """Names several traces."""
 
     trace_ids: list[str] = []
+
+
+class Search(msgspec.Struct):
+    """Asks for traces."""
+
+    locations: list[Location] | None = None
+    filter: str = ""
+    max_results: int = DEFAULT_RESULTS
+    order_by: list[str] = []
+    page_token: str = ""
 
 
 class SetTag(msgspec.Struct):
@@ -151,9 +162,9 @@ def _begin(traces: Traces, asked: Begin) -> Written:
     said = asked.trace.trace_info if asked.trace else Info()
     if said.trace_location is None or not said.trace_location.experiment:
         hint = "say which experiment: trace_location.mlflow_experiment.experiment_id"
-        raise InvalidInput("trace", said.trace_id[:80], "is in no experiment", hint=hint)
+        raise InvalidInput("trace", (said.trace_id or "")[:80], "is in no experiment", hint=hint)
     info = TraceInfo(
-        id=require_trace_id(said.trace_id),
+        id=require_trace_id(said.trace_id or ""),
         experiment=said.trace_location.experiment,
         at_ms=moment_ms(said.request_time) if said.request_time else 0,
         took_ms=_duration_ms(said.execution_duration) if said.execution_duration else None,
@@ -162,10 +173,10 @@ def _begin(traces: Traces, asked: Begin) -> Written:
         client_request=said.client_request_id,
         request=said.request_preview,
         response=said.response_preview,
-        metadata=said.trace_metadata,
-        tags=said.tags,
+        metadata=said.trace_metadata or {},
+        tags=said.tags or {},
     )
-    write = traces.begin(info, [assessment_of(made) for made in said.assessments])
+    write = traces.begin(info, [assessment_of(made) for made in said.assessments or ()])
     return Written(write, lambda db, id: {"trace": {"trace_info": document(reading.trace(db, id))}})
 
 
@@ -199,6 +210,23 @@ def _get_infos(traces: Traces, asked: ByIds) -> dict[str, Any]:
     with traces.recorder.reading() as db:
         found = [document(one) for one in reading.by_ids(db, asked.trace_ids)]
     return {"trace_infos": found} if found else {}
+
+
+def _search(traces: Traces, asked: Search) -> dict[str, Any]:
+    if asked.locations is None:
+        given(asked, "locations")
+    query = TraceQuery(
+        experiments=tuple(one.experiment for one in asked.locations or ()),
+        filter=asked.filter,
+        orders=tuple(asked.order_by),
+        most=asked.max_results,
+        token=asked.page_token,
+    )
+    with traces.recorder.reading() as db:
+        page = trace_page(db, query)
+        found = [document(one) for one in reading.traces(db, page.traces)]
+    told: dict[str, Any] = {"traces": found} if found else {}
+    return told | ({"next_page_token": page.token} if page.token else {})
 
 
 def _set_tag(traces: Traces, asked: SetTag) -> Written:
@@ -271,6 +299,7 @@ routes = (
     Route("POST", _TRACES, Begin, _begin),
     Route("GET", f"{_TRACES}/get", ById, _get, slow=True),
     Route("GET", f"{_TRACES}/batchGet", ByIds, _get_several, slow=True),
+    Route("POST", f"{_TRACES}/search", Search, _search, reads=True, slow=True),
     Route("POST", f"{_TRACES}/batchGetInfos", ByIds, _get_infos, reads=True, slow=True),
     Route("POST", f"{_TRACES}/delete-traces", Delete, _delete),
     Route("POST", "traces/delete-traces", Delete, _delete),

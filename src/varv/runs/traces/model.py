@@ -35,6 +35,8 @@ HERE = "TRACKING_STORE"
 ARTIFACTS_AT = "mlflow.artifactLocation"
 OURS = frozenset({SPANS_AT, ARTIFACTS_AT, "mlflow.trace.archiveLocation", "mlflow.trace.archivalFailure"})
 """Tags that only the server sets."""
+UNKNOWN_SOURCE = "SOURCE_TYPE_UNSPECIFIED"
+"""The kind of whoever has judged, where a client does not say it."""
 RUN = "mlflow.sourceRun"
 """The metadata that holds the run in which a trace was made."""
 WHOLE = "mlflow.trace.infoFinalized"
@@ -99,7 +101,7 @@ class TraceInfo(msgspec.Struct, frozen=True, kw_only=True):
 class Source(msgspec.Struct, frozen=True, omit_defaults=True):
     """Who has judged: a person, a model that judges, or code."""
 
-    type: str = "SOURCE_TYPE_UNSPECIFIED"
+    type: str = UNKNOWN_SOURCE
     id: str = ""
 
 

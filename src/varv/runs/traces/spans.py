@@ -92,6 +92,17 @@ def read(body: bytes) -> Span:
     return _DECODER.decode(zlib.decompress(body))
 
 
+def whole_text(body: bytes) -> str:
+    """Return what a stored span says, as JSON, which searches for texts look through."""
+    return json.dumps(msgspec.to_builtins(read(body)), ensure_ascii=False)
+
+
+def attribute_text(body: bytes, name: str) -> str | None:
+    """Return an attribute of a stored span as a text; None if it has none of that name."""
+    attributes = read(body).attributes
+    return plain(attributes[name]) if name in attributes else None
+
+
 def plain(value: Any) -> str:
     """Return the value of an attribute as a text: one as it is, anything else as JSON.
 

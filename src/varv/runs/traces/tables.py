@@ -40,16 +40,16 @@ CREATE TABLE IF NOT EXISTS trace_tag (
 CREATE INDEX IF NOT EXISTS trace_tag_by_value ON trace_tag (name, value, trace);
 CREATE TABLE IF NOT EXISTS assessment (
     no INTEGER PRIMARY KEY, trace TEXT NOT NULL, id TEXT NOT NULL, kind TEXT NOT NULL, name TEXT NOT NULL,
-    valid INTEGER NOT NULL, value TEXT, body BLOB NOT NULL, UNIQUE (trace, id));
+    valid INTEGER NOT NULL, value TEXT, number REAL, body BLOB NOT NULL, UNIQUE (trace, id));
 CREATE TABLE IF NOT EXISTS trace_link (
     target TEXT NOT NULL, trace TEXT NOT NULL, PRIMARY KEY (target, trace)) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS trace_link_by_trace ON trace_link (trace);
 """
 _KEEP_ASSESSMENT = """
-INSERT INTO assessment (trace, id, kind, name, valid, value, body) VALUES (?, ?, ?, ?, ?, ?, ?)
+INSERT INTO assessment (trace, id, kind, name, valid, value, number, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (trace, id) DO UPDATE SET
     kind = excluded.kind, name = excluded.name, valid = excluded.valid, value = excluded.value,
-    body = excluded.body
+    number = excluded.number, body = excluded.body
 """
 
 
@@ -96,7 +96,7 @@ class TraceTables:
             rationale=whole(self._blobs, given.rationale),
             metadata={name: whole(self._blobs, value) for name, value in given.metadata.items()},
         )
-        row = (given.id, given.kind, given.name, given.valid, compared(body))
+        row = (given.id, given.kind, given.name, given.valid, *compared(body))
         db.execute(_KEEP_ASSESSMENT, (event.trace, *row, msgspec.json.encode(spelled)))
         if given.overrides:
             db.execute(_REPLACED, (False, event.trace, given.overrides))
@@ -105,21 +105,23 @@ class TraceTables:
 _REPLACED = "UPDATE assessment SET valid = ? WHERE trace = ? AND id = ?"
 
 
-def compared(body: str) -> str | None:
-    """Return what the value of an assessment is compared as: a text as it is, anything else as JSON.
+def compared(body: str) -> tuple[str | None, float | None]:
+    """Return what the value of an assessment is compared as: a text as it is, anything else as JSON, and a
+    number besides.
 
     Examples
     --------
-    >>> compared('{"value": "good"}'), compared('{"value": true}'), compared('{"error": {}}')
-    ('good', 'true', None)
+    >>> compared('{"value": "good"}'), compared('{"value": 0.5}'), compared('{"error": {}}')
+    (('good', None), ('0.5', 0.5), (None, None))
     """
     said = msgspec.json.decode(body)
     value = said.get("value")
     if isinstance(kept := said.get("serialized_value"), dict):
         value = kept.get("value")
     if value is None or isinstance(value, str):
-        return value
-    return msgspec.json.encode(value).decode()
+        return value, None
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return msgspec.json.encode(value).decode(), float(value) if is_number else None
 
 
 def _assessment_deleted(db: sqlite3.Connection, event: AssessmentDeleted) -> None:
