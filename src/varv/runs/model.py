@@ -13,6 +13,7 @@ from typing import ClassVar, Literal, NewType
 import msgspec
 
 from varv.kernel.codec import Digest, Event, event
+from varv.kernel.texts import LongText, Text
 from varv.kernel.wording import count
 
 RunId = NewType("RunId", str)
@@ -25,16 +26,6 @@ RUN_NAME = "mlflow.runName"
 """The tag that says the name of a run, which clients set and read as such."""
 DEFAULT = ExperimentId("0")
 """The experiment that is always there."""
-
-
-class LongText(msgspec.Struct, frozen=True, tag="blob"):
-    """A text that is too long for an entry: the blob that holds it."""
-
-    blob: Digest
-
-
-Text = str | LongText
-"""A value as an entry has it. What is short stays in the ledger for good; what is long can be deleted."""
 
 
 class InputTag(msgspec.Struct, frozen=True):
@@ -73,6 +64,11 @@ class RunEvent(Event, frozen=True, kw_only=True):
     """Something that happened to an experiment or a run."""
 
     in_file: ClassVar[bool] = True
+
+    def texts(self) -> Iterator[Text]:
+        """Yield the values that may stand in blobs."""
+        for name in ("tags", "params"):
+            yield from getattr(self, name, {}).values()
 
 
 @event("runs.experiment_created")
@@ -176,6 +172,11 @@ class RunLinked(RunEvent, frozen=True, kw_only=True):
     models: tuple[ModelInput, ...] = ()
     outputs: tuple[ModelOutput, ...] = ()
 
+    def texts(self) -> Iterator[Text]:
+        """Yield the values that may stand in blobs."""
+        for one in self.datasets:
+            yield from (one.source, one.schema, one.profile)
+
 
 @event("runs.points_sealed")
 class PointsSealed(RunEvent, frozen=True, kw_only=True):
@@ -214,11 +215,7 @@ class ArtifactsSealed(RunEvent, frozen=True, kw_only=True):
 
 def long_texts(event: RunEvent) -> Iterator[Digest]:
     """Yield the blobs that hold texts of an event."""
-    for name in ("tags", "params"):
-        yield from (value.blob for value in getattr(event, name, {}).values() if isinstance(value, LongText))
-    for one in getattr(event, "datasets", ()):
-        texts = (one.source, one.schema, one.profile)
-        yield from (text.blob for text in texts if isinstance(text, LongText))
+    yield from (text.blob for text in event.texts() if isinstance(text, LongText))
 
 
 def run_stream(run: str) -> str:

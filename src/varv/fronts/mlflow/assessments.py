@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import msgspec
@@ -18,6 +19,13 @@ from varv.runs.traces.rules import new_assessment_id, require_assessment_id
 
 Kind = Literal["feedback", "expectation", "issue"]
 KINDS: tuple[Kind, ...] = ("feedback", "expectation", "issue")
+
+
+_BESIDE_VALUE: Mapping[Kind, tuple[str, ...]] = {
+    "feedback": ("error",),
+    "expectation": ("serialized_value",),
+    "issue": ("issue_name",),
+}
 
 
 class SaidSource(msgspec.Struct):
@@ -122,16 +130,10 @@ def _judged(said: Said) -> tuple[Kind, str]:
 
 
 def _body(kind: Kind, value: dict[str, Any]) -> str:
-    match kind:
-        case "feedback":
-            body = {"value": value.get("value")}
-            names = ("error",)
-        case "expectation":
-            body = {} if "serialized_value" in value else {"value": value.get("value")}
-            names = ("serialized_value",)
-        case "issue":
-            body, names = {}, ("issue_name",)
-    body |= {name: value[name] for name in names if value.get(name)}
+    body = {name: value[name] for name in _BESIDE_VALUE[kind] if value.get(name)}
+    # A value that is left out is null, unless something else says what was judged.
+    if kind == "feedback" or not body:
+        body["value"] = value.get("value")
     return msgspec.json.encode(body).decode()
 
 

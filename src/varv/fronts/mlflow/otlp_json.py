@@ -128,7 +128,7 @@ def _pairs(pairs: list[_Pair]) -> dict[str, Any]:
     return {pair.key: _value(pair.value, 0) for pair in pairs}
 
 
-def _value(said: dict[str, Any], depth: int) -> Any:
+def _value(said: Any, depth: int) -> Any:
     if depth > DEEPEST:
         raise InvalidInput("attribute", "", "holds too many values within each other", deepest=DEEPEST)
     match said:
@@ -140,19 +140,19 @@ def _value(said: dict[str, Any], depth: int) -> Any:
             return _double(value)
         case {"bytesValue": str(value)}:
             return _decoded(value)
-        case {"arrayValue": {"values": [*values]}}:
-            return [_value(one, depth + 1) for one in values if isinstance(one, dict)]
-        case {"kvlistValue": {"values": [*pairs]}}:
+        case {"arrayValue": dict(array)}:
+            return [_value(one, depth + 1) for one in _objects(array)]
+        case {"kvlistValue": dict(pairs)}:
             return {
-                str(pair.get("key", "")): _value(pair.get("value", {}), depth + 1)
-                for pair in pairs
-                if isinstance(pair, dict)
+                str(pair.get("key", "")): _value(pair.get("value") or {}, depth + 1)
+                for pair in _objects(pairs)
             }
-        case {"arrayValue": _}:
-            return []
-        case {"kvlistValue": _}:
-            return {}
     return None
+
+
+def _objects(several: dict[str, Any]) -> list[dict[str, Any]]:
+    listed = several.get("values")
+    return [one for one in listed if isinstance(one, dict)] if isinstance(listed, list) else []
 
 
 def _whole(value: int | str) -> int:

@@ -197,7 +197,7 @@ def _some(**fields: Any) -> dict[str, Any]:
 
 
 def _listed(values: dict[str, Any]) -> list[dict[str, Any]]:
-    return [{"key": name, "value": _any(value)} for name, value in values.items()]
+    return [{"key": name} | _some(value=_any(value)) for name, value in values.items()]
 
 
 def _any(value: Any) -> dict[str, Any]:

@@ -8,7 +8,7 @@ run that it belongs to, and that it was deleted are events.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal, NewType
 
 import msgspec
@@ -151,6 +151,10 @@ class TraceAssessed(RunEvent, frozen=True, kw_only=True):
 
     trace: TraceId
     assessment: Assessment
+
+    def texts(self) -> Iterator[Text]:
+        """Yield the values that may stand in blobs."""
+        yield from (self.assessment.body, self.assessment.rationale, *self.assessment.metadata.values())
 
     def line(self) -> str:
         """Return one line on what this event states."""

@@ -219,7 +219,7 @@ def _place(row: tuple[Any, ...]) -> Place:
 def _after(place: Place, orders: Sequence[Order]) -> Condition:
     """Return what a trace must meet to come after a place."""
     text = "(trace.at_ms < ? OR (trace.at_ms = ? AND trace.id > ?))"
-    values: tuple[Any, ...] = (place.started_ms, place.started_ms, place.id)
+    values: tuple[float | str, ...] = (place.started_ms, place.started_ms, place.id)
     if not orders:
         # So that the index is entered where the page before has ended.
         return Condition(f"trace.at_ms <= ? AND {text}", (place.started_ms, *values))
@@ -228,6 +228,7 @@ def _after(place: Place, orders: Sequence[Order]) -> Condition:
         if rank == MISSING:
             text = f"({column} IS NULL AND {text})"
             continue
+        assert value is not None, "only what is missing has none"
         way = ">" if order.ascending else "<"
         text = f"({column} IS NULL OR {column} {way} ? OR ({column} = ? AND {text}))"
         values = (value, value, *values)

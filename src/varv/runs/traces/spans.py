@@ -12,7 +12,8 @@ import msgspec
 
 from varv.runs.traces.model import ERROR as FAILED
 from varv.runs.traces.model import Span, State
-from varv.runs.traces.rules import LONGEST_PREVIEW, LONGEST_TAG, require_span, require_words
+from varv.runs.traces.previews import preview
+from varv.runs.traces.rules import LONGEST_TAG, require_span, require_words
 
 INPUTS, OUTPUTS, TYPE = "mlflow.spanInputs", "mlflow.spanOutputs", "mlflow.spanType"
 """Attributes of a span that MLflow gives a meaning."""
@@ -65,7 +66,7 @@ def taken(spans: Sequence[Span]) -> Taken:
     rows = {span.id: _row(span) for span in spans}
     root = next((span for span in spans if not span.parent), None)
     ends = [span.ended_ns for span in spans if span.ended_ns]
-    attributes = {} if root is None else root.attributes
+    attributes: dict[str, Any] = {} if root is None else root.attributes
     metadata = {
         "mlflow.trace.session": _first(spans, _SESSION),
         "mlflow.trace.user": _first(spans, _USER),
@@ -80,8 +81,8 @@ def taken(spans: Sequence[Span]) -> Taken:
         begun_ms=min(span.started_ns for span in spans) // 1_000_000,
         ended_ms=max(ends) // 1_000_000 if ends else None,
         state=None if root is None else "ERROR" if root.status == FAILED else "OK",
-        request=_preview(attributes.get(INPUTS)),
-        response=_preview(attributes.get(OUTPUTS)),
+        request=preview(attributes.get(INPUTS), "user"),
+        response=preview(attributes.get(OUTPUTS), "assistant"),
         metadata={name: value for name, value in metadata.items() if value},
         tags=require_words("tags", tags),
     )
@@ -133,10 +134,3 @@ def _row(span: Span) -> SpanRow:
 def _first(spans: Iterable[Span], names: Sequence[str]) -> str:
     found = (span.attributes[name] for span in spans for name in names if span.attributes.get(name))
     return plain(next(found, ""))[:LONGEST_TAG]
-
-
-def _preview(value: Any) -> str | None:
-    if value is None:
-        return None
-    text = json.dumps(value, ensure_ascii=False, default=str)
-    return text if len(text) <= LONGEST_PREVIEW else f"{text[: LONGEST_PREVIEW - 3]}..."
