@@ -10,6 +10,7 @@ from varv.runs.filters import ATTRIBUTE, Clause, Order, parsed_filter, parsed_or
 from varv.runs.grammars import EXPERIMENTS
 from varv.runs.ordering import VALUE, Place, place_of, token_of
 from varv.runs.probing import Condition, compared
+from varv.runs.rules import require_experiment_id
 from varv.runs.search import DEFAULT_RESULTS, DELETED, Page, View, bounded, require_most
 
 _COLUMNS = {

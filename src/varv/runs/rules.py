@@ -22,8 +22,6 @@ LONGEST_PARAM = 6000
 LONGEST_TAG = 8000
 LONGEST_EXPERIMENT = 500
 LONGEST_EXPERIMENT_TAG = 20_000
-LONGEST_SHORT = 256
-"""Bytes of a value that an entry of the ledger holds itself."""
 LARGEST = 1.7976931348623157e308
 """What an infinite metric is stored as, with its sign, as clients expect to read it."""
 _KEY = re.compile(r"[/\w.\- :]+")

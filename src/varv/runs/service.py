@@ -11,7 +11,9 @@ from typing import NamedTuple
 from varv.kernel.blobs import Blobs
 from varv.kernel.errors import AlreadyExists, FailedPrecondition, InvalidInput, NotFound
 from varv.kernel.recorder import Recorder, Write, Writing
+from varv.kernel.texts import Text, all_kept, kept
 from varv.runs import artifacts
+from varv.runs.logged.tables import logged_no
 from varv.runs.model import (
     ENDED,
     RUN_NAME,
@@ -20,7 +22,6 @@ from varv.runs.model import (
     ExperimentCreated,
     ExperimentId,
     ExperimentMoved,
-    LongText,
     ModelInput,
     ModelOutput,
     RunCreated,
@@ -30,7 +31,6 @@ from varv.runs.model import (
     RunMoved,
     RunUpdated,
     Status,
-    Text,
     experiment_stream,
     run_stream,
 )
@@ -38,7 +38,6 @@ from varv.runs.points import Packed, packed
 from varv.runs.rules import (
     LONGEST_EXPERIMENT,
     LONGEST_EXPERIMENT_TAG,
-    LONGEST_SHORT,
     made_name,
     new_run_id,
     require_batch,
@@ -281,6 +280,7 @@ class Tracking:
             for param in given:
                 require_key("param", param)
             _require_tags(told)
+            _require_models(writing.db, points)
             if given or told:
                 self._describe(writing, row, run, given, told)
             if points:
@@ -314,10 +314,10 @@ class Tracking:
             for dataset in datasets:
                 require_dataset(dataset)
             self._require_new(writing.db, row, outputs)
-            kept = tuple(self._kept(one) for one in datasets)
+            read = tuple(self._kept(one) for one in datasets)
             writing.record(
                 run_stream(run),
-                RunLinked(run=RunId(run), datasets=kept, models=tuple(models), outputs=tuple(outputs)),
+                RunLinked(run=RunId(run), datasets=read, models=tuple(models), outputs=tuple(outputs)),
             )
 
         return Write(work)
@@ -331,16 +331,19 @@ class Tracking:
     def _describe(
         self, writing: Writing, row: RunRow, run: str, params: Mapping[str, str], tags: Mapping[str, str]
     ) -> None:
-        kept = self._words(writing.db, row, PARAM, params)
-        require_unchanged(kept, params, run)
-        added = {name: value for name, value in params.items() if name not in kept}
+        before = self._words(writing.db, row, PARAM, params)
+        require_unchanged(before, params, run)
+        added = {name: value for name, value in params.items() if name not in before}
         if added or tags:
             event = RunDescribed(run=RunId(run), params=self._texts(added), tags=self._texts(tags))
             writing.record(run_stream(run), event)
 
     def _append(self, writing: Writing, row: RunRow, points: Sequence[Point]) -> None:
-        rows = packed([self._packed(writing.db, row, point) for point in points])
+        packs = [self._packed(writing.db, row, point) for point in points]
+        rows = packed(packs)
         writing.store(lambda db: self.series.append(db, row.no, rows, writing.now))
+        if any(point.model or point.dataset for point in points):
+            writing.store(lambda db: self.series.remember_linked(db, row.no, packs))
         writing.then.append(lambda: self._seal_if_due(writing.db, row.no))
 
     def _packed(self, db: sqlite3.Connection, row: RunRow, point: Point) -> Packed:
@@ -385,13 +388,10 @@ class Tracking:
         )
 
     def _texts(self, values: Mapping[str, str]) -> dict[str, Text]:
-        return {name: self._text(value) for name, value in values.items()}
+        return all_kept(self.blobs, values)
 
     def _text(self, value: str) -> Text:
-        # Most are short, and a text of that many characters is at least that long in bytes.
-        if len(value) <= LONGEST_SHORT // 4 or len(value.encode()) <= LONGEST_SHORT:
-            return value
-        return LongText(self.blobs.put(value.encode()))
+        return kept(self.blobs, value)
 
     def _run(self, db: sqlite3.Connection, run: str) -> RunRow:
         if (row := self._tables.run(db, run)) is None:
@@ -450,6 +450,13 @@ def _require_experiment_tags(tags: Mapping[str, str]) -> None:
     for name, value in tags.items():
         require_key("tag", name)
         require_short("tag", name, value, LONGEST_EXPERIMENT_TAG)
+
+
+def _require_models(db: sqlite3.Connection, points: Sequence[Point]) -> None:
+    for model in {point.model for point in points if point.model}:
+        if not logged_no(db, model):
+            hint = "log the model first"
+            raise InvalidInput("metric", model[:80], "is of a logged model that does not exist", hint=hint)
 
 
 def _require_tags(tags: Mapping[str, str]) -> None:

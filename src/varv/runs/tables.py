@@ -11,20 +11,19 @@ import msgspec
 from varv.kernel.blobs import Blobs
 from varv.kernel.clock import Instant
 from varv.kernel.codec import Event
+from varv.kernel.texts import Text, whole
 from varv.runs.model import (
     RUN_NAME,
     STATUSES,
     ExperimentChanged,
     ExperimentCreated,
     ExperimentMoved,
-    LongText,
     PointsSealed,
     RunCreated,
     RunDescribed,
     RunLinked,
     RunMoved,
     RunUpdated,
-    Text,
 )
 
 METRIC, PARAM, TAG = range(3)
@@ -58,7 +57,8 @@ CREATE TABLE IF NOT EXISTS input (
     PRIMARY KEY (run, name, digest));
 CREATE INDEX IF NOT EXISTS input_by_name ON input (name, run);
 CREATE INDEX IF NOT EXISTS input_by_digest ON input (digest, run);
-CREATE TABLE IF NOT EXISTS changed (no INTEGER PRIMARY KEY, experiment INTEGER NOT NULL, run INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS changed (
+    no INTEGER PRIMARY KEY, experiment INTEGER NOT NULL, run INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS run_model (
     run INTEGER NOT NULL, made INTEGER NOT NULL, model TEXT NOT NULL, step INTEGER NOT NULL,
     PRIMARY KEY (run, made, model)) WITHOUT ROWID;
@@ -118,7 +118,7 @@ class RunTables:
             RunLinked: self._run_linked,
         }
 
-    def apply(self, db: sqlite3.Connection, event: Event, at: Instant) -> None:
+    def apply(self, db: sqlite3.Connection, stream: str, event: Event, at: Instant) -> None:
         """Take in one event; again changes nothing."""
         if apply := self._applying.get(type(event)):
             apply(db, event, at // 1000)
@@ -163,7 +163,7 @@ class RunTables:
         return row
 
     def _text(self, value: Text) -> str:
-        return self._blobs.get(value.blob).decode() if isinstance(value, LongText) else value
+        return whole(self._blobs, value)
 
     # Experiments
 
@@ -255,13 +255,13 @@ class RunTables:
             return
         for one in event.datasets:
             context = next((tag.value for tag in one.tags if tag.key == "mlflow.data.context"), None)
-            whole = msgspec.structs.replace(
+            read = msgspec.structs.replace(
                 one,
                 source=self._text(one.source),
                 schema=self._text(one.schema),
                 profile=self._text(one.profile),
             )
-            body = msgspec.json.encode(whole)
+            body = msgspec.json.encode(read)
             db.execute(
                 "INSERT OR IGNORE INTO input VALUES (?, ?, ?, ?, ?)",
                 (row.no, one.name, one.digest, context, body),

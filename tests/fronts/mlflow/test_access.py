@@ -37,7 +37,7 @@ async def nothing_else(scope, receive, send):
 @pytest.fixture(scope="module")
 def guarded(tmp_path_factory):
     home = TrackedHome(tmp_path_factory.mktemp("home"))
-    api = mlflow_api(nothing_else, home.tracking, OWNER, lambda: declared)
+    api = mlflow_api(nothing_else, home.desk, OWNER, lambda: declared)
     declared = Callers(CLIENTS, 1)
     with asking(Gateway(api, None)) as client:
         client.home, client.api = home, api

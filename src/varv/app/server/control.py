@@ -21,15 +21,15 @@ from varv.fronts.api import create_api
 from varv.fronts.gateway import Gateway, allowed_hosts
 from varv.fronts.metrics import metrics_route
 from varv.fronts.web.console import create_console
+from varv.home.tracking.desk import TrackingDesk
 from varv.kernel.columns import FolderColumns
 from varv.kernel.metrics import Family
-from varv.runs import Tracking
 
 
 def application(
     settings: Settings,
     desk: Desk,
-    tracking: Tracking,
+    tracking: TrackingDesk,
     health: Callable[[], dict[str, Any]],
     measures: Callable[[], Iterator[Family]],
     callers: Callable[[], Callers] = lambda: NOBODY_DECLARED,

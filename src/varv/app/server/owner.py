@@ -155,7 +155,13 @@ class _Server:
             self._ledger.close()
             raise
         self._views = open_views(self._ledger, settings.home)
-        self._tracking = open_tracking(settings.home, self._ledger, self._system, faults=self._faults)
+        self._tracking = open_tracking(
+            settings.home,
+            self._ledger,
+            self._system,
+            faults=self._faults,
+            webhooks_inside=settings.webhooks_inside,
+        )
         self._desk = Desk(settings.home, self._ledger, self._views, self._system, None, running=True)
         self._desk.state = self._state
         self._live: Live | None = None
@@ -280,7 +286,7 @@ class _Server:
                 why=str(error),
                 next="the next start takes them in",
             )
-        self._tracking.recorder.close()
+        self._tracking.close()
         self._ledger.close()
         withdraw(self._settings)
         log(_LOG, logging.INFO, "server.stopped")
@@ -336,7 +342,7 @@ class _Server:
     def _seal(self) -> None:
         while not self.stop.wait(SEALS_EVERY_S):
             with suppress(StorageFull, Unavailable):
-                self._tracking.seal_due()
+                self._tracking.runs.seal_due()
 
     def _drive(self) -> None:
         """Bring the home to the present, then start what keeps it there."""

@@ -78,7 +78,9 @@ class Tracker:
             self._ledger.close()
             raise
         self._views = open_views(self._ledger, settings.home)
-        self._tracking = open_tracking(settings.home, self._ledger, clock, faults=faults)
+        self._tracking = open_tracking(
+            settings.home, self._ledger, clock, faults=faults, webhooks_inside=settings.webhooks_inside
+        )
         desk = Desk(settings.home, self._ledger, self._views, clock, None, running=True)
         desk.state = lambda: "tracking"
         declared = Callers(load_clients(clients), 1)
@@ -94,14 +96,14 @@ class Tracker:
         announce(self._settings, self._socket.getsockname()[1], -1, -1)
         while not self.told.wait(TICK_S):
             with suppress(StorageFull, Unavailable):
-                self._tracking.seal_due()
+                self._tracking.runs.seal_due()
 
     def close(self) -> None:
         """Finish what is under way, and give the home back."""
         self._uvicorn.should_exit = True
         if self._console.ident is not None:
             self._console.join(10)
-        self._tracking.recorder.close()
+        self._tracking.close()
         self._ledger.close()
         withdraw(self._settings)
 

@@ -7,19 +7,35 @@ from collections.abc import Callable
 from starlette.types import ASGIApp
 
 from varv.fronts.access.door import Callers
-from varv.fronts.mlflow import about, artifacts, assessments, experiments, otlp, runs, searching, traces
+from varv.fronts.mlflow import (
+    about,
+    artifacts,
+    assessments,
+    experiments,
+    logged_models,
+    otlp,
+    registered,
+    runs,
+    searching,
+    traces,
+    versions,
+    webhooks,
+)
 from varv.fronts.mlflow.access import Gate
 from varv.fronts.mlflow.app import Door, MlflowApi
-from varv.runs import RunSearch, Tracking
-from varv.runs.traces import OWNERS, Traces
-from varv.runs.traces.reading import root_of
+from varv.home.tracking.desk import TrackingDesk
+from varv.runs import RunSearch
+from varv.runs.logged.model import MODELS_FOLDER
+from varv.runs.logged.tables import root_of as root_of_model
+from varv.runs.traces import TRACES_FOLDER
+from varv.runs.traces.reading import root_of as root_of_trace
 
 NOBODY_DECLARED = Callers((), 1)
 
 
 def mlflow_api(
     app: ASGIApp,
-    tracking: Tracking,
+    desk: TrackingDesk,
     token: str = "",
     callers: Callable[[], Callers] = lambda: NOBODY_DECLARED,
 ) -> MlflowApi:
@@ -32,23 +48,27 @@ def mlflow_api(
     callers
         Returns the declared clients by now.
     """
-    door = Door(tracking.recorder)
-    shelf = artifacts.Shelf(tracking.recorder, tracking.blobs, {OWNERS: root_of})
-    of_traces = Traces(tracking.recorder, tracking.blobs)
+    door = Door(desk.recorder)
+    roots = {MODELS_FOLDER: root_of_model, TRACES_FOLDER: root_of_trace}
+    shelf = artifacts.Shelf(desk.recorder, desk.runs.blobs, roots)
     areas = [
         (None, about.routes),
-        (tracking, experiments.routes),
-        (tracking, runs.routes),
-        (RunSearch(tracking.recorder, tracking.series), searching.routes),
+        (desk.runs, experiments.routes),
+        (desk.runs, runs.routes),
+        (RunSearch(desk.recorder, desk.runs.series), searching.routes),
         (shelf, artifacts.routes),
-        (of_traces, traces.routes),
-        (of_traces, assessments.routes),
+        (desk.traces, traces.routes),
+        (desk.traces, assessments.routes),
+        (desk, logged_models.routes),
+        (desk, registered.routes),
+        (desk, versions.routes),
+        (desk, webhooks.routes),
     ]
     transfers = artifacts.Transfers(shelf, door.do)
     raw = {
         artifacts.PREFIX: transfers,
         "/get-artifact": transfers.page,
         "/version": about.version,
-        otlp.PATH: otlp.Export(of_traces, door.do),
+        otlp.PATH: otlp.Export(desk.traces, door.do),
     }
     return MlflowApi(app, door, areas, raw, Gate(token, callers))

@@ -65,6 +65,8 @@ _NOT_FOUND = {
     "experiment": "No Experiment with id={} exists",
     "experiment name": "Could not find experiment with name '{}'",
     "registered model": "Registered Model with name={} not found",
+    "model version": "Model Version {} not found",
+    "webhook": "Webhook with ID {} not found.",
     "logged model": "Logged model with ID '{}' not found.",
     "trace": "Trace with ID '{}' not found.",
 }

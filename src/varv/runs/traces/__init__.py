@@ -5,7 +5,8 @@ what it says of its trace, `service` and `assessing` what can be done, `reading`
 asked.
 """
 
+from varv.runs.traces.model import TRACES_FOLDER
 from varv.runs.traces.service import Traces
-from varv.runs.traces.tables import OWNERS, TraceTables
+from varv.runs.traces.tables import TraceTables
 
-__all__ = ["OWNERS", "TraceTables", "Traces"]
+__all__ = ["TRACES_FOLDER", "TraceTables", "Traces"]

@@ -35,6 +35,8 @@ HERE = "TRACKING_STORE"
 ARTIFACTS_AT = "mlflow.artifactLocation"
 OURS = frozenset({SPANS_AT, ARTIFACTS_AT, "mlflow.trace.archiveLocation", "mlflow.trace.archivalFailure"})
 """Tags that only the server sets."""
+TRACES_FOLDER = "traces"
+"""The folder of an experiment that the artifacts of its traces are in."""
 UNKNOWN_SOURCE = "SOURCE_TYPE_UNSPECIFIED"
 """The kind of whoever has judged, where a client does not say it."""
 RUN = "mlflow.sourceRun"

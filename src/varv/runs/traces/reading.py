@@ -16,6 +16,7 @@ from varv.runs.traces.model import (
     SIZES,
     SPANS_AT,
     STATES,
+    TRACES_FOLDER,
     Assessment,
     Span,
     TraceId,
@@ -23,7 +24,6 @@ from varv.runs.traces.model import (
 )
 from varv.runs.traces.rules import MOST_ASKED
 from varv.runs.traces.spans import read
-from varv.runs.traces.tables import OWNERS
 
 _AT_ONCE = 500
 _FROM = "FROM trace JOIN experiment ON experiment.no = trace.experiment"
@@ -140,7 +140,7 @@ def root_of(db: sqlite3.Connection, trace: str) -> str | None:
 
 
 def _artifacts(experiment: str, trace: str) -> str:
-    return f"{experiment}/{OWNERS}/{trace}/artifacts"
+    return f"{experiment}/{TRACES_FOLDER}/{trace}/artifacts"
 
 
 def _trace(

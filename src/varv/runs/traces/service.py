@@ -128,13 +128,9 @@ class Traces:
             _require_of(_row(writing.db, info.id), no, info.id)
             state = STATES.index(info.state)
             row = (info.id, no, info.at_ms, info.took_ms, state, info.client_request, *previews)
-
-            def write(db: sqlite3.Connection) -> None:
-                db.execute(_BEGIN, row)
-                _add_tags(db, info.id, tags)
-                _add_metadata(db, info.id, {**metadata, WHOLE: "true"})
-
-            writing.store(write)
+            writing.store(lambda db: db.execute(_BEGIN, row))
+            writing.store(lambda db: _add_tags(db, info.id, tags))
+            writing.store(lambda db: _add_metadata(db, info.id, {**metadata, WHOLE: "true"}))
             for event in stated_events:
                 writing.record(trace_stream(info.id), dated(event, writing.now // 1000))
             return info.id

@@ -16,6 +16,7 @@ from varv.kernel.clock import Instant
 from varv.kernel.codec import Event
 from varv.kernel.texts import whole
 from varv.runs.traces.model import (
+    TRACES_FOLDER,
     AssessmentDeleted,
     TraceAssessed,
     TracesDeleted,
@@ -75,7 +76,7 @@ class TraceTables:
             TracesDeleted: _deleted,
         }
 
-    def apply(self, db: sqlite3.Connection, event: Event, at: Instant) -> None:
+    def apply(self, db: sqlite3.Connection, stream: str, event: Event, at: Instant) -> None:
         """Take in one event; again changes nothing."""
         self._applying[type(event)](db, event)
 
@@ -148,11 +149,7 @@ def _deleted(db: sqlite3.Connection, event: TracesDeleted) -> None:
             db.execute("DELETE FROM trace WHERE no = ?", row)
         for table in ("trace_tag", "assessment", "trace_link"):
             db.execute(f"DELETE FROM {table} WHERE trace = ?", (trace,))
-        db.execute("DELETE FROM artifact WHERE owner = ?", (f"{OWNERS}/{trace}",))
-
-
-OWNERS = "traces"
-"""The kind of owner that a trace is of its artifacts."""
+        db.execute("DELETE FROM artifact WHERE owner = ?", (f"{TRACES_FOLDER}/{trace}",))
 
 
 def run_target(run: str) -> str:
