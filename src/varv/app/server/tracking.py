@@ -68,6 +68,7 @@ def mlflow_api(
     raw = {
         artifacts.PREFIX: transfers,
         "/get-artifact": transfers.page,
+        "/model-versions/get-artifact": versions.VersionFiles(desk, transfers.send),
         "/version": about.version,
         otlp.PATH: otlp.Export(desk.traces, door.do),
     }

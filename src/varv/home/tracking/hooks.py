@@ -207,7 +207,7 @@ class Hooks:
 
 
 def _is_for(webhook: Webhook, due: _Due) -> bool:
-    return due.told.event in webhook.events and due.at // 1000 >= webhook.created_ms
+    return due.told.event in webhook.events and due.at > webhook.created
 
 
 def _signed(webhook: Webhook, due: _Due, now: Instant, secret: str) -> Signed:

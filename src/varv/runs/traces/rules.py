@@ -112,6 +112,10 @@ def require_span(span: Span, n_bytes: int) -> None:
     ):
         if n > most:
             raise InvalidInput("span", span.name[:80], f"has too many {kind}", most=most, found=n)
+
+
+def require_times(span: Span) -> None:
+    """Raise `InvalidInput` if a span says a time that the file cannot hold."""
     for at in (span.started_ns, span.ended_ns, *(one.at_ns for one in span.events)):
         require_long("time of a span", at, least=0)
 

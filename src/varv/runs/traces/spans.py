@@ -13,7 +13,7 @@ import msgspec
 from varv.runs.traces.model import ERROR as FAILED
 from varv.runs.traces.model import Span, State
 from varv.runs.traces.previews import preview
-from varv.runs.traces.rules import LONGEST_TAG, require_span, require_words
+from varv.runs.traces.rules import LONGEST_TAG, require_span, require_times, require_words
 
 INPUTS, OUTPUTS, TYPE = "mlflow.spanInputs", "mlflow.spanOutputs", "mlflow.spanType"
 """Attributes of a span that MLflow gives a meaning."""
@@ -124,6 +124,7 @@ def tags_of(resource: dict[str, Any]) -> dict[str, str]:
 
 
 def _row(span: Span) -> SpanRow:
+    require_times(span)
     encoded = _ENCODER.encode(span)
     require_span(span, len(encoded))
     kind = span.attributes.get(TYPE)
