@@ -128,10 +128,19 @@ def test_several_experiments_are_searched_as_one(several):
 
 
 def test_few_and_many_candidates_give_the_same(several, monkeypatch):
-    filters = ["tags.team = 'risk'", "metadata.`mlflow.sourceRun` = 'r1'", "tags.team = 'none'"]
+    filters = [
+        "tags.team = 'risk'",
+        "metadata.`mlflow.sourceRun` = 'r1'",
+        "tags.team = 'none'",
+        "name LIKE 't%w%o%'",
+        "run_id = 'r1'",
+        "prompt = 'greet/1'",
+    ]
+    several.do(several.traces.link_prompts("tr-b", ["greet/1"]))
     few = [several.found(one) for one in filters]
     monkeypatch.setattr(search, "FEW", -1)
-    assert [several.found(one) for one in filters] == few == [["tr-a"], ["tr-c"], []]
+    assert [several.found(one) for one in filters] == few
+    assert few == [["tr-a"], ["tr-c"], [], ["tr-b"], ["tr-c"], ["tr-b"]]
 
 
 def test_a_page_by_time_is_read_from_the_index_alone(several):

@@ -31,7 +31,7 @@ from varv.runs.filters import (
 from varv.runs.grammars import TAG, named, spelled
 from varv.runs.ordering import MISSING, VALUE, Place, place_of, token_of
 from varv.runs.patterns import MATCHES, matches
-from varv.runs.probing import FOLDED, Condition, compared
+from varv.runs.probing import AFTER_ALL, FOLDED, Condition, compared
 from varv.runs.search import bounded
 from varv.runs.traces.model import NAME, RUN, STATES, STATUS_NAMES
 from varv.runs.traces.spans import attribute_text, whole_text
@@ -43,6 +43,8 @@ DEFAULT_RESULTS = 100
 MOST_EXPERIMENTS = 100
 FEW = 5000
 """Traces that a clause may name for these alone to be looked at."""
+_PLAIN_SIGNS = 2
+"""Signs for any letters in a pattern that SQLite's own LIKE is left to."""
 _TEXTS = PATTERNS | PRESENCE
 _ATTRIBUTES = "attributes."
 _ID = "request_id"
@@ -305,24 +307,49 @@ def _of_span(clause: Clause) -> Condition:
 
 def _met(clause: Clause) -> Condition:
     """Return what a value must meet to match a clause."""
-    if clause.operator == "LIKE":
-        return Condition(f"{MATCHES}({{}}, ?)", (str(clause.value),))
-    if clause.operator == "ILIKE":
+    if str(clause.value).count("%") > _PLAIN_SIGNS and clause.operator in ("LIKE", "ILIKE"):
+        if clause.operator == "LIKE":
+            return Condition(f"{MATCHES}({{}}, ?)", (str(clause.value),))
         return Condition(f"{MATCHES}({FOLDED}({{}}), ?)", (str(clause.value).lower(),))
     return compared(clause)
 
 
 def _few(db: sqlite3.Connection, clause: Clause) -> list[int] | None:
-    """Return the traces that a clause names by an index, by their numbers; None if it does not, or they are
-    many.
+    """Return traces by their numbers, which are all that may match a clause, as far as an index knows them;
+    None if it does not, or they are many.
     """
-    if clause.operator != "=" or clause.field.entity not in (TAG, METADATA):
+    if (asked := _indexed(clause)) is None:
         return None
-    values = (clause.field.key, clause.value, FEW + 1)
-    if clause.field.entity == METADATA:
-        query = "SELECT trace FROM trace_metadata WHERE name = ? AND value = ? LIMIT ?"
-    else:
-        joined = "trace_tag JOIN trace ON trace.id = trace_tag.trace"
-        query = f"SELECT trace.no FROM {joined} WHERE trace_tag.name = ? AND trace_tag.value = ? LIMIT ?"
-    found = [no for (no,) in db.execute(query, values)]
+    query, values = asked
+    found = [no for (no,) in db.execute(f"{query} LIMIT ?", (*values, FEW + 1))]
     return found if len(found) <= FEW else None
+
+
+def _indexed(clause: Clause) -> tuple[str, tuple[float | str, ...]] | None:
+    """Return the query that an index answers, and what is bound to it; None if there is none."""
+    field, value = clause.field, str(clause.value)
+    if field.key in ("run_id", "prompt") and field.entity == ATTRIBUTE and clause.operator == "=":
+        target = prompt_target(value) if field.key == "prompt" else run_target(value)
+        linked = "SELECT trace.no FROM trace_link JOIN trace ON trace.id = trace_link.trace WHERE target = ?"
+        within = "SELECT trace FROM trace_metadata WHERE name = ? AND value = ?"
+        return f"{linked} UNION {within}", (target, RUN, value)
+    if field.entity not in (TAG, METADATA) or (met := _range(clause)) is None:
+        return None
+    if field.entity == METADATA:
+        return f"SELECT trace FROM trace_metadata WHERE name = ? AND {met.of('value')}", (
+            field.key,
+            *met.values,
+        )
+    joined = "trace_tag JOIN trace ON trace.id = trace_tag.trace"
+    return f"SELECT trace.no FROM {joined} WHERE name = ? AND {met.of('value')}", (field.key, *met.values)
+
+
+def _range(clause: Clause) -> Condition | None:
+    """Return a range that all values that match lie in; None if that is not known."""
+    value = str(clause.value)
+    if clause.operator == "=":
+        return Condition("{} = ?", (value,))
+    prefix = value.replace("_", "%").partition("%")[0]
+    if clause.operator == "LIKE" and prefix:
+        return Condition("{} >= ? AND {} < ?", (prefix, prefix + AFTER_ALL))
+    return None
