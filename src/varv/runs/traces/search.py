@@ -328,20 +328,22 @@ def _few(db: sqlite3.Connection, clause: Clause) -> list[int] | None:
 def _indexed(clause: Clause) -> tuple[str, tuple[float | str, ...]] | None:
     """Return the query that an index answers, and what is bound to it; None if there is none."""
     field, value = clause.field, str(clause.value)
-    if field.key in ("run_id", "prompt") and field.entity == ATTRIBUTE and clause.operator == "=":
-        target = prompt_target(value) if field.key == "prompt" else run_target(value)
-        linked = "SELECT trace.no FROM trace_link JOIN trace ON trace.id = trace_link.trace WHERE target = ?"
-        within = "SELECT trace FROM trace_metadata WHERE name = ? AND value = ?"
-        return f"{linked} UNION {within}", (target, RUN, value)
+    if field.entity == ATTRIBUTE and clause.operator == "=" and field.key in _TARGETS:
+        linked = (_TARGETS[field.key](value),)
+        if field.key == "prompt":
+            return _LINKED_TO, linked
+        return f"{_LINKED_TO} UNION {_WITH_METADATA} AND value = ?", (*linked, RUN, value)
     if field.entity not in (TAG, METADATA) or (met := _range(clause)) is None:
         return None
-    if field.entity == METADATA:
-        return f"SELECT trace FROM trace_metadata WHERE name = ? AND {met.of('value')}", (
-            field.key,
-            *met.values,
-        )
-    joined = "trace_tag JOIN trace ON trace.id = trace_tag.trace"
-    return f"SELECT trace.no FROM {joined} WHERE name = ? AND {met.of('value')}", (field.key, *met.values)
+    words = _WITH_METADATA if field.entity == METADATA else _WITH_TAG
+    return f"{words} AND {met.of('value')}", (field.key, *met.values)
+
+
+_TARGETS = {"run_id": run_target, "prompt": prompt_target}
+_BY_ID = "JOIN trace ON trace.id = "
+_LINKED_TO = f"SELECT trace.no FROM trace_link {_BY_ID}trace_link.trace WHERE target = ?"
+_WITH_TAG = f"SELECT trace.no FROM trace_tag {_BY_ID}trace_tag.trace WHERE name = ?"
+_WITH_METADATA = "SELECT trace FROM trace_metadata WHERE name = ?"
 
 
 def _range(clause: Clause) -> Condition | None:
