@@ -1,9 +1,10 @@
 """Searches of runs: one query, the page of runs that answers it, and what it costs at most.
 
-There are three ways to an answer. **From the rarest clause**, if one has few candidates: they are looked at and
-sorted. **By the order**, run by run, until the page is full; most queries end here, and it is given up after
-so many runs, since no estimate sees that two clauses never meet. **Over arrays** (`runs.columns`), whose cost
-depends on how many runs there are and not on what is asked. All three give the same runs in the same order.
+There are three ways to an answer. **From the rarest clause**, if one has few candidates: they are looked at
+and sorted. **By the order**, run by run, until the page is full; most queries end here, and it is given up
+after so many runs, since no estimate sees that two clauses never meet. **Over arrays** (`runs.columns`),
+whose cost depends on how many runs there are and not on what is asked. All three give the same runs in the
+same order.
 """
 
 from __future__ import annotations

@@ -108,7 +108,7 @@ AREA = Area(
             post("registered-models/create", name="m-{u}"),
             post("model-versions/create", name="m-{u}", source="runs:/{run}/models/best", run_id="{run}"),
             get("/model-versions/get-artifact", name="m-{u}", version="1", path="MLmodel").instead(
-                "what a version is stored as is found, where MLflow's server fails", "flavors: {}\n"
+                "what a version is stored as is found, where MLflow's server fails", "flavors: {}"
             ),
             get("/model-versions/get-artifact", name="m-{u}", version="1", path="none"),
             get("/model-versions/get-artifact", name="m-{u}", version="1", path="../../a.txt"),
