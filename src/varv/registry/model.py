@@ -7,7 +7,7 @@ from typing import Any, Literal
 import msgspec
 
 from varv.kernel.clock import Instant
-from varv.kernel.codec import Digest, Event, event
+from varv.kernel.codec import Digest, Event, digest_of, event
 from varv.kernel.wording import count, version_named
 
 
@@ -64,6 +64,17 @@ class Imported(msgspec.Struct, frozen=True, kw_only=True):
         return (
             f"{self.file}, from {self.by}: {self.reason}" if self.reason else f"{self.file}, from {self.by}"
         )
+
+
+def training_run(model: str, version: int) -> str:
+    """Return the id of the run that a training of a loop is, which follows from what came of it.
+
+    Examples
+    --------
+    >>> training_run("late-arrival", 7) == training_run("late-arrival", 7) != training_run("late-arrival", 8)
+    True
+    """
+    return digest_of(["training", model, version])[:32]
 
 
 @event("registry.version_registered")

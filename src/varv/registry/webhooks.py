@@ -112,7 +112,7 @@ CREATE TABLE IF NOT EXISTS webhook_told (one INTEGER PRIMARY KEY CHECK (one = 1)
     def __init__(self, blobs: Blobs) -> None:
         self._blobs = blobs
 
-    def apply(self, db: sqlite3.Connection, event: Event, at: Instant) -> None:
+    def apply(self, db: sqlite3.Connection, stream: str, event: Event, at: Instant) -> None:
         """Take in one event; again changes nothing."""
         match event:
             case WebhookSet():

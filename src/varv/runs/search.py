@@ -81,7 +81,7 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """The runs of a page by their numbers in the file, and the token of the next; nothing if it is the last."""
+    """The runs of a page by their numbers in the file, and the token of the next; nothing after the last."""
 
     runs: list[int]
     token: str

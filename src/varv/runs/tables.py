@@ -57,7 +57,8 @@ CREATE TABLE IF NOT EXISTS input (
     PRIMARY KEY (run, name, digest));
 CREATE INDEX IF NOT EXISTS input_by_name ON input (name, run);
 CREATE INDEX IF NOT EXISTS input_by_digest ON input (digest, run);
-CREATE TABLE IF NOT EXISTS changed (no INTEGER PRIMARY KEY, experiment INTEGER NOT NULL, run INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS changed (
+    no INTEGER PRIMARY KEY, experiment INTEGER NOT NULL, run INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS run_model (
     run INTEGER NOT NULL, made INTEGER NOT NULL, model TEXT NOT NULL, step INTEGER NOT NULL,
     PRIMARY KEY (run, made, model)) WITHOUT ROWID;
@@ -117,7 +118,7 @@ class RunTables:
             RunLinked: self._run_linked,
         }
 
-    def apply(self, db: sqlite3.Connection, event: Event, at: Instant) -> None:
+    def apply(self, db: sqlite3.Connection, stream: str, event: Event, at: Instant) -> None:
         """Take in one event; again changes nothing."""
         if apply := self._applying.get(type(event)):
             apply(db, event, at // 1000)

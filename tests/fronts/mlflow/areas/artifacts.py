@@ -4,6 +4,7 @@ from tests.fronts.mlflow.steps import MUST, NO_PATH, STARTED, Area, Step, get, g
 
 STORE = "/api/2.0/mlflow-artifacts/artifacts/"
 ROOT = STORE + "{e}/{run}/artifacts/"
+OWN_FILES = "a server finds the files that it keeps itself"
 SAFE = ("content-disposition", "x-content-type-options", "content-type", "content-length")
 HOSTILE = (
     "%2e%2e/%2e%2e/x",
@@ -108,9 +109,11 @@ AREA = Area(
             post("registered-models/create", name="m-{u}"),
             post("model-versions/create", name="m-{u}", source="runs:/{run}/models/best", run_id="{run}"),
             get("/model-versions/get-artifact", name="m-{u}", version="1", path="MLmodel").instead(
-                "what a version is stored as is found, where MLflow's server fails", "flavors: {}"
+                OWN_FILES, "flavors: {}"
             ),
-            get("/model-versions/get-artifact", name="m-{u}", version="1", path="none"),
+            get("/model-versions/get-artifact", name="m-{u}", version="1", path="none").stricter(
+                OWN_FILES, 404, "RESOURCE_DOES_NOT_EXIST"
+            ),
             get("/model-versions/get-artifact", name="m-{u}", version="1", path="../../a.txt"),
             get("/model-versions/get-artifact", name="m-{u}", version="9", path="MLmodel"),
         ),

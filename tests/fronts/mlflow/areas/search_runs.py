@@ -334,7 +334,7 @@ AREA = Area(
             ),
             post("runs/search", experiment_ids=["{e}", "{f}"]),
             post("runs/search", experiment_ids=["{f}", "{f}"]),
-            post("runs/search", experiment_ids="{f}"),
+            post("runs/search", experiment_ids="none"),
             post("runs/search", experiment_ids=[88888888]),
         ),
         scene(
