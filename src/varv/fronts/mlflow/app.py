@@ -233,8 +233,8 @@ def _from_body(body: bytes, route: Route[Any], named: Mapping[str, str]) -> Any:
     has_camels = _CAMEL.search(body, 0, _LOOKED_AT) is not None
     try:
         if not named and not has_camels:
-            return msgspec.json.decode(body or b"{}", type=route.asked, strict=False)
-        asked = msgspec.json.decode(body or b"{}")
+            return msgspec.json.decode(body, type=route.asked, strict=False)
+        asked = msgspec.json.decode(body)
     except msgspec.ValidationError as error:
         raise InvalidInput("request", route.path, "is not valid", why=str(error)) from None
     except msgspec.DecodeError:

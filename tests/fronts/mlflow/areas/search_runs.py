@@ -217,7 +217,12 @@ AREA = Area(
                     "metrics.loss LIKE '1'",
                     "metrics.loss IS NULL",
                     "metrics.loss IN (1)",
-                    "metrics. > 1",
+                )
+            ),
+            search("metrics. > 1").stricter("a comparison names a key"),
+            *(
+                search(text)
+                for text in (
                     "metrics > 1",
                     "things.loss > 1",
                     "colour = 'red'",
