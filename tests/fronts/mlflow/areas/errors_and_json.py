@@ -8,6 +8,8 @@ OPTIONAL = (
     "model_artifact_presigned_downloads_supported",
     "presigned_upload_model_id_supported",
     "presigned_upload_run_id_supported",
+    "skill_content_max_files",
+    "skill_content_max_size",
     "trace_archival_enabled",
     "tracking_auth",
 )
@@ -81,7 +83,9 @@ AREA = Area(
             "names of fields may be written in camels",
             EXPERIMENT,
             post("runs/create", experimentId="{e}", startTime=1000, runName="camel"),
-            post("experiments/set-experiment-tag", experimentId="{e}", key="k", value="v"),
+            post("experiments/set-experiment-tag", experimentId="{e}", key="k", value="v").instead(
+                "a name is taken in camels everywhere"
+            ),
         ),
         scene(
             "whole numbers may come as texts and back come as numbers",
