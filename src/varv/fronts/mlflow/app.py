@@ -122,9 +122,12 @@ class MlflowApi:
         if method == "GET":
             asked = _from_query(scope["query_string"], route, named)
             return 200, await self._answer(desk, route, asked)
-        _require_json(scope, path)
+        bodiless = method == "DELETE" and not _has_body(scope)
+        if not bodiless:
+            _require_json(scope, path)
         async with self._bodies.receive(request) as body:
-            asked = _from_body(body, route, named)
+            # Clients delete what a path names without a body.
+            asked = _from_body(b"{}" if bodiless else body, route, named)
         return 200, await self._answer(desk, route, asked)
 
     def routes(self) -> list[Route[Any]]:
@@ -283,13 +286,13 @@ def _list_fields(asked: type[msgspec.Struct]) -> frozenset[str]:
     return frozenset(field.name for field in fields if str(field.type).startswith(("list", "tuple")))
 
 
-def _require_json(scope: Scope, path: str) -> None:
+def _has_body(scope: Scope) -> bool:
     headers = dict(scope["headers"])
-    # Clients delete what a path names without a body, and then say nothing of what it is.
-    has_body = headers.get(b"content-length", b"0") != b"0" or b"transfer-encoding" in headers
-    if scope["method"] == "DELETE" and not has_body:
-        return
-    said = headers.get(b"content-type", b"")
+    return headers.get(b"content-length", b"0") != b"0" or b"transfer-encoding" in headers
+
+
+def _require_json(scope: Scope, path: str) -> None:
+    said = next((value for name, value in scope["headers"] if name == b"content-type"), b"")
     if said.partition(b";")[0].strip().lower() != b"application/json":
         hint = "send content-type: application/json"
         raise InvalidInput("request", path, "is not said to be JSON", hint=hint)
