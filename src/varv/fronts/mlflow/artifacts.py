@@ -86,7 +86,7 @@ class Shelf:
         InvalidInput
             If it is no path.
         """
-        whole = whole.strip("/")
+        whole = whole.rstrip("/")
         artifacts.require_path(whole)
         parts = whole.split("/")
         for place, part in enumerate(parts):

@@ -21,8 +21,6 @@ AREA = Area(
     (
         scene(
             "a server says that it is there",
-            get("/health"),
-            Step("HEAD", "/health"),
             get("/version"),
             get("/api/3.0/mlflow/server-info").but(*OPTIONAL),
             get("/ajax-api/3.0/mlflow/server-info").but(*OPTIONAL),
@@ -130,10 +128,8 @@ AREA = Area(
             post("runs/log-batch", run_id="{run}", metrics=[], filler="x" * 1_200_000),
         ),
         scene(
-            "a deep body is refused or left alone",
-            raw("POST", "runs/search", '{"x":' + "[" * 500 + "]" * 500 + "}").stricter(
-                "a body is 32 levels deep at most", code=None
-            ),
+            "a deep body is left alone",
+            raw("POST", "runs/search", '{"x":' + "[" * 500 + "]" * 500 + "}"),
         ),
         scene(
             "answers say what they are",
@@ -148,7 +144,6 @@ AREA = Area(
                 origin="https://evil.example"
             ),
             get("experiments/get", experiment_id="{e}").sending(host="evil.example"),
-            get("/health").sending(host="evil.example"),
             get("/version").sending(host="evil.example"),
         ),
         scene(

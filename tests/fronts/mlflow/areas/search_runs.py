@@ -373,7 +373,7 @@ AREA = Area(
         scene(
             "a body that is no JSON is no search",
             raw("POST", "runs/search", "experiment_ids: [0]").stricter(NO_JSON, code=None),
-            raw("POST", "runs/search", ""),
+            raw("POST", "runs/search", "").stricter(NO_JSON, code=None),
             raw("POST", "runs/search", "[]").stricter(NO_JSON, code=None),
         ),
     ),
