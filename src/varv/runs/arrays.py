@@ -64,7 +64,7 @@ class Arrays:
 
     def _clause(self, clause: Clause) -> np.ndarray:
         field = clause.field
-        if field.kind == "number":
+        if isinstance(clause.value, float):
             column = self._column(clause)
             found = _OF_NUMBERS[clause.operator](column.values, clause.value) & (column.ranks == VALUE)
             differs = clause.operator == "!=" and field.entity == METRIC

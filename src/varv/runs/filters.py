@@ -1,10 +1,9 @@
 """Filters and orders as people write them, in the grammar of MLflow's searches. Pure: a text in, clauses out.
 
 A filter is comparisons joined by AND: ``metrics.loss < 0.3 and tags.team = 'risk'``. What can be compared,
-and how, is a `Grammar`; those of runs and experiments are in `runs.grammars`. Of what is asked in our own
-words, and not in MLflow's, a filter may have OR and parentheses too, and ask for the least or the largest
-value of a metric: ``min(metrics.loss) < 0.1 or params.kind = 'tree'``. Nothing here knows how an answer is
-found.
+and how, is a `Grammar`; those of runs and experiments are in `runs.grammars`. Asked in our own words, and
+not in MLflow's, a filter may have OR and parentheses too, and be about the least or the largest value of a
+metric: ``min(metrics.loss) < 0.1 or params.kind = 'tree'``. Nothing here knows how an answer is found.
 
 Source: the documentation of MLflow's search syntax, and what its server 3.18 accepts.
 """

@@ -3,8 +3,8 @@
 There are three ways to an answer. **From the rarest clause**, if one has few candidates: they are looked at
 and sorted. **By the order**, run by run, until the page is full; most queries end here, and it is given up
 after so many runs, since no estimate sees that two clauses never meet. **Over arrays** (`runs.columns`),
-whose cost depends on how many runs there are and not on what is asked. All three give the same runs in the
-same order.
+whose cost depends on how many runs there are and not on what is asked. All give the same runs in the same
+order.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """The runs of a page by their numbers in the file, and the token of the next; nothing after the last."""
+    """The runs of a page by their numbers in the file, and the token of the next; empty if it is the last."""
 
     runs: list[int]
     token: str
@@ -160,7 +160,7 @@ def bounded(db: sqlite3.Connection) -> Generator[None]:
 
 
 def _shards(db: sqlite3.Connection, asked: Query) -> list[Shard]:
-    shards = []
+    shards: list[Shard] = []
     for id in sorted(set(asked.experiments)):
         row = db.execute("SELECT no, artifacts FROM experiment WHERE id = ?", (id,)).fetchone()
         if row is not None:
@@ -320,7 +320,8 @@ class _Searching:
         else:
             run, value, where = "run", "value", "key = ? AND value IS NOT NULL"
             name = "latest" if field.entity == METRIC else "word"
-            table, values = f"{name} INDEXED BY {name}_by_value", [key_no(self.db, self.shard, field)]
+            table = f"{name} INDEXED BY {name}_by_value"
+            values = [key_no(self.db, self.shard, field)]
         if self.after is not None:
             where += f" AND {value} {'>=' if self.orders[0].ascending else '<='} ?"
             values.append(self.after.marks[0][1])

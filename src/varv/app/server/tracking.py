@@ -67,6 +67,8 @@ def mlflow_api(
     transfers = artifacts.Transfers(shelf, door.do)
     raw = {
         artifacts.PREFIX: transfers,
+        artifacts.PARTS: transfers.parts,
+        artifacts.SIGNED: transfers.parts,
         "/get-artifact": transfers.page,
         "/model-versions/get-artifact": versions.VersionFiles(desk, transfers.send),
         "/version": about.version,

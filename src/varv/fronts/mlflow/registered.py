@@ -14,7 +14,7 @@ from varv.home.tracking import registry_search
 from varv.home.tracking.desk import TrackingDesk
 from varv.home.tracking.versions import version_number
 from varv.registry import reading
-from varv.registry.changes import STAGES
+from varv.registry.model import STAGES
 from varv.registry.rules import stage_named
 
 

@@ -146,6 +146,15 @@ class LogOutputs(ByRun):
     models: list[ModelUse] = []
 
 
+class Last(msgspec.Struct, gc=False):
+    """The last value of a metric as the protocol has it; an answer may have tens of thousands."""
+
+    key: str
+    value: float | str
+    timestamp: int
+    step: int
+
+
 def info(one: reading.Run) -> dict[str, Any]:
     """Return what the protocol says of a run beside what was logged."""
     told: dict[str, Any] = {
@@ -166,22 +175,15 @@ def document(one: reading.Run) -> dict[str, Any]:
     """Return a run as the protocol has it."""
     data: dict[str, Any] = {}
     if one.metrics:
-        data["metrics"] = [metric(known) for known in one.metrics]
+        data["metrics"] = [
+            Last(known.name, number(known.glance.value), known.glance.at_ms, known.glance.step)
+            for known in one.metrics
+        ]
     if one.params:
         data["params"] = pairs(one.params)
     if one.tags:
         data["tags"] = pairs(one.tags)
     return {"info": info(one), "data": data, "inputs": _inputs(one), "outputs": _outputs(one)}
-
-
-def metric(one: reading.Metric) -> dict[str, Any]:
-    """Return the last value of a metric as the protocol has it."""
-    return {
-        "key": one.name,
-        "value": number(one.glance.value),
-        "timestamp": one.glance.at_ms,
-        "step": one.glance.step,
-    }
 
 
 def _inputs(one: reading.Run) -> dict[str, Any]:
