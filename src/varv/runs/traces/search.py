@@ -225,12 +225,11 @@ def _after(place: Place, orders: Sequence[Order]) -> Condition:
     if not orders:
         # So that the index is entered where the page before has ended.
         return Condition(f"trace.at_ms <= ? AND {text}", (place.started_ms, *values))
-    for order, (rank, value) in reversed(list(zip(orders, place.marks, strict=True))):
+    for order, (_, value) in reversed(list(zip(orders, place.marks, strict=True))):
         column = _COLUMNS[order.field.key]
-        if rank == MISSING:
+        if value is None:
             text = f"({column} IS NULL AND {text})"
             continue
-        assert value is not None, "only what is missing has none"
         way = ">" if order.ascending else "<"
         text = f"({column} IS NULL OR {column} {way} ? OR ({column} = ? AND {text}))"
         values = (value, value, *values)
