@@ -10,8 +10,9 @@ from varv.kernel.blobs import Blobs
 from varv.kernel.clock import Instant
 from varv.kernel.codec import Event
 from varv.kernel.texts import Text, whole
-from varv.registry.changes import (
+from varv.registry.model import (
     STAGES,
+    AliasMoved,
     ModelChanged,
     ModelCreated,
     ModelDeleted,
@@ -20,8 +21,9 @@ from varv.registry.changes import (
     VersionChanged,
     VersionDeleted,
     VersionLogged,
+    VersionRegistered,
+    training_run,
 )
-from varv.registry.model import AliasMoved, VersionRegistered
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS registered (
@@ -94,7 +96,7 @@ class RegistryTables:
             AliasMoved: self._alias_moved,
         }
 
-    def apply(self, db: sqlite3.Connection, event: Event, at: Instant) -> None:
+    def apply(self, db: sqlite3.Connection, stream: str, event: Event, at: Instant) -> None:
         """Take in one event; again changes nothing."""
         self._applying[type(event)](db, event, at // 1000)
 
@@ -143,7 +145,8 @@ class RegistryTables:
         db.execute(_NEW_MODEL, (event.model, "", ms, ms))
         no = model_no(db, event.model)
         place = f"varv:/{event.package}"
-        db.execute(_NEW_VERSION, (no, event.version, 1, place, place, "", "", "", "", ms, ms))
+        run = training_run(event.model, event.version)
+        db.execute(_NEW_VERSION, (no, event.version, 1, place, place, run, "", "", "", ms, ms))
         self._counted(db, no, event.version, ms)
 
     def _counted(self, db: sqlite3.Connection, no: int, version: int, ms: int) -> None:

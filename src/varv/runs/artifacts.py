@@ -51,7 +51,7 @@ class ArtifactIndex:
     schema = _SCHEMA
     events: tuple[type[Event], ...] = (ArtifactsSealed,)
 
-    def apply(self, db: sqlite3.Connection, event: Event, at: Instant) -> None:
+    def apply(self, db: sqlite3.Connection, stream: str, event: Event, at: Instant) -> None:
         """Note which rows a seal speaks of: all that are there."""
         assert isinstance(event, ArtifactsSealed), "there is no other"
         db.execute("UPDATE artifact SET sealed = 1 WHERE owner = ?", (event.owner,))

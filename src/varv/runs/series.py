@@ -19,11 +19,24 @@ from varv.kernel.clock import MINUTE, Duration, Instant
 from varv.kernel.codec import Event, digest_of
 from varv.kernel.recorder import Write, Writing
 from varv.runs.model import PointsSealed, RunId, run_stream
-from varv.runs.points import POINT, Packed, chained_digest, chunk, distinct, in_order, latest, read, unchunk
+from varv.runs.points import (
+    POINT,
+    Packed,
+    chained_digest,
+    chunk,
+    distinct,
+    in_order,
+    latest,
+    packed,
+    read,
+    unchunk,
+)
 
 SEALED_AT = 4096
 """Points of a run that are not sealed."""
 SEALED_AFTER: Duration = MINUTE
+DERIVED = 0
+"""The number of a seal that is none: chunks whose points follow from entries of the ledger."""
 LEAST_OF_A_CHUNK = 16
 """A series with fewer points in one seal shares a chunk with others like it."""
 
@@ -114,7 +127,7 @@ class Series:
         self._unfolded: set[int] | None = None
         self._links: dict[tuple[str, str, str], int] = {}
 
-    def apply(self, db: sqlite3.Connection, event: Event, at: Instant) -> None:
+    def apply(self, db: sqlite3.Connection, stream: str, event: Event, at: Instant) -> None:
         """Take in nothing: seals speak of rows that are there."""
 
     def forget(self) -> None:
@@ -137,6 +150,18 @@ class Series:
         """
         rows = [(link, run, key, _number(value), step, at) for key, link, at, step, value in points if link]
         db.executemany(_LINKED, rows)
+
+    def derive(self, db: sqlite3.Connection, run: int, points: Sequence[Packed]) -> None:
+        """Write points that follow from entries of the ledger, so that no seal has to vouch for them; those
+        of before are replaced.
+        """
+        found = read([packed(points)])
+        db.execute("DELETE FROM chunk WHERE run = ? AND number = ?", (run, DERIVED))
+        db.executemany(
+            "INSERT INTO chunk (run, key, number, data) VALUES (?, ?, ?, ?)",
+            [(run, key, DERIVED, data) for key, data in _chunks(_by_key(found))],
+        )
+        _put_glances(db, run, glanced(found).values())
 
     def unsealed(self, db: sqlite3.Connection) -> dict[int, _Unsealed]:
         """Return the runs that have points which are not sealed."""
@@ -296,12 +321,17 @@ def fold_latest(db: sqlite3.Connection, run: int) -> None:
     if not last:
         return
     known = {one.key: one for one in stored_glances(db, run)}
-    rows = []
-    for key, later in glances.items():
-        one = known[key].joined(later) if key in known else later
-        rows.append((run, key, one.value, one.step, one.at_ms, one.link, one.n, one.low, one.high, one.first))
-    db.executemany("INSERT OR REPLACE INTO latest VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
+    joined = [known[key].joined(later) if key in known else later for key, later in glances.items()]
+    _put_glances(db, run, joined)
     db.execute("UPDATE run SET folded = ? WHERE no = ?", (last, run))
+
+
+def _put_glances(db: sqlite3.Connection, run: int, found: Iterable[Glance]) -> None:
+    rows = [
+        (run, one.key, one.value, one.step, one.at_ms, one.link, one.n, one.low, one.high, one.first)
+        for one in found
+    ]
+    db.executemany("INSERT OR REPLACE INTO latest VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
     db.execute("INSERT INTO changed (experiment, run) SELECT experiment, no FROM run WHERE no = ?", (run,))
 
 

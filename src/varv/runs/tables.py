@@ -118,7 +118,7 @@ class RunTables:
             RunLinked: self._run_linked,
         }
 
-    def apply(self, db: sqlite3.Connection, event: Event, at: Instant) -> None:
+    def apply(self, db: sqlite3.Connection, stream: str, event: Event, at: Instant) -> None:
         """Take in one event; again changes nothing."""
         if apply := self._applying.get(type(event)):
             apply(db, event, at // 1000)

@@ -57,5 +57,12 @@ def mlflow_api(
         (desk, webhooks.routes),
     ]
     transfers = artifacts.Transfers(shelf, door.do)
-    raw = {artifacts.PREFIX: transfers, "/get-artifact": transfers.page, "/version": about.version}
+    raw = {
+        artifacts.PREFIX: transfers,
+        artifacts.PARTS: transfers.parts,
+        artifacts.SIGNED: transfers.parts,
+        "/get-artifact": transfers.page,
+        "/model-versions/get-artifact": versions.VersionFiles(desk, transfers.send),
+        "/version": about.version,
+    }
     return MlflowApi(app, door, areas, raw, Gate(token, callers))

@@ -154,6 +154,8 @@ class Door:
         """How many requests were refused, by reason and client: "unauthenticated", "role", "model",
         "overload", "rate" and "deadline".
         """
+        self.costs: dict[str, int] = {}
+        """How many rows of a client's rate a row of a model takes, of those that take more than one."""
         self._v1_deprecated_s = v1_deprecated_s
         self._counting = threading.Lock()
 
@@ -174,12 +176,12 @@ class Door:
         if self.n_under_way >= self.limit.most_of[caller.priority]:
             raise self._overloaded(caller)
         if caller.limit is not None:
-            wait_us = caller.limit.take(int(now_s * MICROSECONDS))
+            wait_us = caller.limit.take(int(now_s * MICROSECONDS), self.costs.get(model, 1))
             if wait_us:
-                raise self._rate_limited(caller, wait_us)
+                raise self._rate_limited(caller, model, wait_us)
         self.n_under_way += 1
 
-    def admit_rows(self, caller: Caller, n_rows: int, now_s: float) -> None:
+    def admit_rows(self, caller: Caller, model: str, n_rows: int, now_s: float) -> None:
         """Take all rows of a request that was taken, now that they are counted.
 
         Raises
@@ -189,10 +191,11 @@ class Door:
         """
         if caller.limit is None or n_rows <= 1:
             return
-        wait_us = caller.limit.take(int(now_s * MICROSECONDS), n_rows - 1, 1)
+        cost = self.costs.get(model, 1)
+        wait_us = caller.limit.take(int(now_s * MICROSECONDS), (n_rows - 1) * cost, cost)
         if wait_us:
-            caller.limit.give_back(1)
-            raise self._rate_limited(caller, wait_us)
+            caller.limit.give_back(cost)
+            raise self._rate_limited(caller, model, wait_us)
 
     def done(self, n: int = 1, took_s: float | None = None) -> None:
         """Let requests go that were answered, or refused after they were taken.
@@ -242,14 +245,16 @@ class Door:
         self.refused("overload", caller)
         return Unavailable("server", "", "has too much under way", hint="try again in a moment")
 
-    def _rate_limited(self, caller: Caller, wait_us: int) -> VarvError:
+    def _rate_limited(self, caller: Caller, model: str, wait_us: int) -> VarvError:
         self.refused("rate", caller)
-        wait_s = -(-wait_us // MICROSECONDS)
+        wait_s, cost = -(-wait_us // MICROSECONDS), self.costs.get(model, 1)
+        facts = {} if cost == 1 else {"rows_a_row": cost}
         return RateLimited(
             "client",
             caller.name,
             "asks for more than its rate",
             rate=f"{caller.rate} rows",
+            **facts,
             retry_after_s=wait_s,
             hint=f"try again in {wait_s} s",
         )

@@ -122,9 +122,12 @@ class MlflowApi:
         if method == "GET":
             asked = _from_query(scope["query_string"], route, named)
             return 200, await self._answer(desk, route, asked)
-        _require_json(scope, path)
+        bodiless = method == "DELETE" and not _has_body(scope)
+        if not bodiless:
+            _require_json(scope, path)
         async with self._bodies.receive(request) as body:
-            asked = _from_body(body, route, named)
+            # Clients delete what a path names without a body.
+            asked = _from_body(b"{}" if bodiless else body, route, named)
         return 200, await self._answer(desk, route, asked)
 
     def routes(self) -> list[Route[Any]]:
@@ -281,6 +284,11 @@ def _converted(asked: dict[str, Any], route: Route[Any]) -> Any:
 def _list_fields(asked: type[msgspec.Struct]) -> frozenset[str]:
     fields = msgspec.structs.fields(asked)
     return frozenset(field.name for field in fields if str(field.type).startswith(("list", "tuple")))
+
+
+def _has_body(scope: Scope) -> bool:
+    headers = dict(scope["headers"])
+    return headers.get(b"content-length", b"0") != b"0" or b"transfer-encoding" in headers
 
 
 def _require_json(scope: Scope, path: str) -> None:

@@ -241,7 +241,7 @@ def _tags(tags: list[Tag]) -> dict[str, str]:
 
 routes = (
     Route("POST", "logged-models", Create, _create),
-    Route("POST", "logged-models/search", Search, _search, slow=True),
+    Route("POST", "logged-models/search", Search, _search, slow=True, reads=True),
     Route("GET", "logged-models/{model_id}", Get, _get),
     Route("PATCH", "logged-models/{model_id}", Finalize, _finalize),
     Route("DELETE", "logged-models/{model_id}", ById, _delete),

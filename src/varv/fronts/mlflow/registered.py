@@ -14,7 +14,7 @@ from varv.home.tracking import registry_search
 from varv.home.tracking.desk import TrackingDesk
 from varv.home.tracking.versions import version_number
 from varv.registry import reading
-from varv.registry.changes import STAGES
+from varv.registry.model import STAGES
 from varv.registry.rules import stage_named
 
 
@@ -208,7 +208,7 @@ routes = (
     Route("POST", "registered-models/alias", SetAlias, _set_alias),
     Route("DELETE", "registered-models/alias", ByAlias, _delete_alias),
     Route("GET", "registered-models/alias", ByAlias, _by_alias),
-    Route("POST", "registered-models/get-latest-versions", Latest, _latest),
+    Route("POST", "registered-models/get-latest-versions", Latest, _latest, reads=True),
     Route("GET", "registered-models/get-latest-versions", Latest, _latest),
     Route("GET", "registered-models/search", Search, _search, slow=True),
 )

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Awaitable, Callable
 from typing import Any
+from urllib.parse import parse_qs
 
 import msgspec
+from starlette.types import Receive, Scope, Send
 
 from varv.fronts.mlflow.experiments import Tag, given
 from varv.fronts.mlflow.routes import Route, Written, empty, pairs
 from varv.home.tracking import registry_search
 from varv.home.tracking.desk import TrackingDesk
-from varv.home.tracking.versions import create_version, version_number
+from varv.home.tracking.versions import create_version, location, version_number
 from varv.kernel.errors import InvalidInput
 from varv.registry import reading
+from varv.runs.artifacts import require_path
 
 
 class Create(msgspec.Struct):
@@ -170,6 +174,29 @@ def _search(desk: TrackingDesk, asked: Search) -> dict[str, Any]:
         found = reading.versions(db, page.numbers)
     told: dict[str, Any] = {"model_versions": [document(one) for one in found]} if found else {}
     return told | ({"next_page_token": page.token} if page.token else {})
+
+
+class VersionFiles:
+    """Answers a page that asks for a file of a version by its path below what the version is stored as.
+
+    Parameters
+    ----------
+    send
+        Sends the file under a whole path.
+    """
+
+    def __init__(self, desk: TrackingDesk, send: Callable[[str, Send], Awaitable[None]]) -> None:
+        self._desk, self._send = desk, send
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        asked = parse_qs(scope["query_string"].decode("latin-1"))
+        name, number, path = (asked.get(field, [""])[0] for field in ("name", "version", "path"))
+        require_path(path)
+        with self._desk.recorder.reading() as db:
+            found = reading.version(db, name, version_number(number))
+            place = location(db, found.storage)
+        await self._send(f"{place}/{path}", send)
 
 
 routes = (

@@ -80,8 +80,8 @@ def document(one: Webhook) -> dict[str, Any]:
         "url": one.url,
         "events": [_event(event) for event in one.events],
         "status": one.status,
-        "creation_timestamp": one.created_ms,
-        "last_updated_timestamp": one.updated_ms,
+        "creation_timestamp": one.created // 1000,
+        "last_updated_timestamp": one.updated // 1000,
     }
     return told | ({"description": one.description} if one.description else {})
 

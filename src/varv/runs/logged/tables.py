@@ -64,7 +64,7 @@ class LoggedTables:
     def __init__(self, blobs: Blobs) -> None:
         self._blobs = blobs
 
-    def apply(self, db: sqlite3.Connection, event: Event, at: Instant) -> None:
+    def apply(self, db: sqlite3.Connection, stream: str, event: Event, at: Instant) -> None:
         """Take in one event; again changes nothing."""
         ms = at // 1000
         match event:
