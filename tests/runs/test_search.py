@@ -420,3 +420,13 @@ def test_a_page_goes_on_after_a_value_that_no_run_has_any_more(home, name, direc
             rest += more
     order = [runs[team] for team in sorted(runs, reverse=direction == "DESC")]
     assert found + rest == [*order, last]
+
+
+@pytest.mark.parametrize("name", WAYS)
+def test_a_run_that_read_two_datasets_of_a_name_is_found_once(home, name):
+    world = World(home, [])
+    run = home.begin(world.experiment)
+    named = {"name": "d1", "source_type": "", "source": ""}
+    home.do(home.tracking.link(run, datasets=[DatasetInput(digest=digest, **named) for digest in "ab"]))
+    with way(name):
+        assert page(home, world.experiment, filter="dataset.name = 'd1'")[0] == [run]

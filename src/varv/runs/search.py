@@ -185,7 +185,8 @@ class _Searching:
         if isinstance(node, Clause):
             asked = question(self.db, self.shard, node)
             few = asked.at_most(self.db, limit + 1) <= limit
-            return list(asked.all(self.db)) if few else None
+            # A run may have read several datasets of one name.
+            return list(set(asked.all(self.db))) if few else None
         if isinstance(node, AnyOf):
             found: set[int] = set()
             for part in node.parts:
