@@ -30,9 +30,9 @@ from varv.runs.filters import (
 )
 from varv.runs.grammars import TAG, named, spelled
 from varv.runs.ordering import MISSING, VALUE, Place, place_of, token_of
+from varv.runs.patience import bounded
 from varv.runs.patterns import MATCHES, matches
 from varv.runs.probing import AFTER_ALL, FOLDED, Condition, compared
-from varv.runs.search import bounded
 from varv.runs.traces.model import NAME, RUN, STATES, STATUS_NAMES
 from varv.runs.traces.spans import attribute_text, whole_text
 from varv.runs.traces.tables import prompt_target, run_target
