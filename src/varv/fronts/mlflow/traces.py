@@ -15,7 +15,7 @@ from varv.fronts.mlflow.spans import document as span_document
 from varv.kernel.errors import InvalidInput
 from varv.runs.traces import Traces, reading
 from varv.runs.traces.model import STATES, TraceInfo
-from varv.runs.traces.rules import require_trace_id
+from varv.runs.traces.rules import require_few_bytes, require_trace_id
 from varv.runs.traces.search import DEFAULT_RESULTS, TraceQuery, trace_page
 
 _DURATION = re.compile(r"(-?\d{1,12})(?:\.(\d{1,9}))?s")
@@ -197,7 +197,9 @@ def _get_several(traces: Traces, asked: ByIds) -> dict[str, Any]:
     _require_ids(asked.trace_ids)
     found = []
     with traces.recorder.reading() as db:
-        for one in reading.by_ids(db, asked.trace_ids):
+        known = reading.by_ids(db, asked.trace_ids)
+        require_few_bytes(sum(one.size for one in known))
+        for one in known:
             spans = reading.spans(db, one, partial=True)
             # A search downloads what it found so, and leaves out what is still under way.
             if spans and len(spans) >= one.n_expected:
