@@ -5,7 +5,6 @@ code and the rows it was made from. A `package` is what a version is made of: a 
 blob named by its digest; `ports` says what a runtime must do to run it.
 """
 
-from varv.registry.environment import Environment, environment
 from varv.registry.lineage import Lineage, lineage
 from varv.registry.model import AliasMoved, DatasetUse, Imported, Judged, Trial, VersionRegistered
 from varv.registry.package import Package, open_package, packed
@@ -17,7 +16,6 @@ __all__ = [
     "AliasMoved",
     "Column",
     "DatasetUse",
-    "Environment",
     "Imported",
     "Judged",
     "Lineage",
@@ -33,7 +31,6 @@ __all__ = [
     "Trial",
     "VersionRecord",
     "VersionRegistered",
-    "environment",
     "lineage",
     "n_rows",
     "open_package",

@@ -127,10 +127,15 @@ def listed(db: sqlite3.Connection, owner: str, folder: str = "") -> list[Artifac
     return found
 
 
+def everything(db: sqlite3.Connection, owner: str) -> list[Artifact]:
+    """Return all files of an owner, by path."""
+    query = "SELECT path, size, digest FROM artifact WHERE owner = ? ORDER BY path"
+    return [Artifact(*row) for row in db.execute(query, (owner,))]
+
+
 def sealed(db: sqlite3.Connection, owner: str) -> ArtifactsSealed | None:
     """Return the event that says which artifacts an owner has now; None if it has none."""
-    query = "SELECT path, digest, size FROM artifact WHERE owner = ? ORDER BY path"
-    rows = db.execute(query, (owner,)).fetchall()
+    rows = [(one.path, one.digest, one.size or 0) for one in everything(db, owner)]
     if not rows:
         return None
     size = sum(row[2] for row in rows)

@@ -24,11 +24,14 @@ from varv.runs.model import (
     RunDescribed,
     RunLinked,
     RunMoved,
+    RunReproduced,
     RunUpdated,
     Text,
 )
 
 METRIC, PARAM, TAG = range(3)
+REPRODUCED = "varv.reproduced"
+"""The tag of a run that says what rerunning it has shown."""
 MOST_REMEMBERED = 20_000
 """Names, and runs, that are remembered beside the file."""
 
@@ -96,6 +99,7 @@ class RunTables:
         RunLinked,
         PointsSealed,
         ArtifactsSealed,
+        RunReproduced,
     )
 
     def __init__(self, blobs: Blobs) -> None:
@@ -111,6 +115,7 @@ class RunTables:
             RunUpdated: self._run_updated,
             RunMoved: self._run_moved,
             RunLinked: self._run_linked,
+            RunReproduced: self._run_reproduced,
         }
 
     def apply(self, db: sqlite3.Connection, event: Event, at: Instant) -> None:
@@ -231,6 +236,9 @@ class RunTables:
             self._describe(db, event.run, {}, {RUN_NAME: event.name})
             self._rename(db, event.run, event.name)
         self._runs.pop(event.run, None)
+
+    def _run_reproduced(self, db: sqlite3.Connection, event: RunReproduced, ms: int) -> None:
+        self._describe(db, event.run, {}, {REPRODUCED: event.verdict})
 
     def _rename(self, db: sqlite3.Connection, run: str, name: str) -> None:
         db.execute("UPDATE run SET name = ? WHERE id = ?", (name, run))

@@ -43,7 +43,7 @@ def track(settings: Settings) -> int:
         If another process owns the home, or the port is taken.
     """
     start_logging(format_of(settings), sys.stderr, SystemClock())
-    server = _Tracker(settings)
+    server = Tracker(settings)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: server.told.set())
     try:
@@ -53,10 +53,21 @@ def track(settings: Settings) -> int:
     return 0
 
 
-class _Tracker:
+class Tracker:
+    """The owner of a home without models, until it is closed.
+
+    Raises
+    ------
+    FailedPrecondition
+        If another process owns the home, or the port is taken.
+    """
+
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self.told = threading.Event()
+        """Set to end it."""
+        self.announced = threading.Event()
+        """Set once others find it."""
         clock, faults = SystemClock(), Faults.parse(settings.fault)
         files = tls_files_of(settings)
         certificates = None if files is None else Certificates(files, clock, asks_callers=False)
@@ -71,6 +82,7 @@ class _Tracker:
         self._tracking = open_tracking(settings.home, self._ledger, clock, faults=faults)
         desk = Desk(settings.home, self._ledger, self._views, clock, None, running=True)
         desk.state = lambda: "tracking"
+        desk.tracking = self._tracking
         served = application(settings, desk, self._tracking, self._health, self._measures)
         self._uvicorn = control_plane(served, certificates)
         self._console = threading.Thread(
@@ -81,6 +93,7 @@ class _Tracker:
         """Serve until told to stop."""
         self._console.start()
         announce(self._settings, self._socket.getsockname()[1], -1, -1)
+        self.announced.set()
         while not self.told.wait(TICK_S):
             with suppress(StorageFull, Unavailable):
                 self._tracking.seal_due()

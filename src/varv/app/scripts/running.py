@@ -1,0 +1,279 @@
+"""One script as one run: captured, started, watched, and ended with its status on record.
+
+The script logs into its run by any client of MLflow, which finds where in its variables. What it was
+configured with it leaves in a file that `app.client.configuring` writes; nothing else is asked of it.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import msgspec
+
+from varv.adapters.machine_metrics import MachineMetrics
+from varv.adapters.scripts import Ended, run_script
+from varv.app.client.configuring import HANDOVER, Handover
+from varv.app.scripts.homes import Tracked
+from varv.kernel.clock import SystemClock, wall_seconds
+from varv.kernel.codec import Digest
+from varv.kernel.errors import InvalidInput, VarvError
+from varv.kernel.executor import Cancelled, OnOutput
+from varv.runs.artifacts import require_path
+from varv.runs.capture import CONFIG, OUTPUT, Captured, captured, user
+from varv.runs.config import without_secrets
+from varv.runs.model import Status
+from varv.runs.verbs import STOP
+
+PARENT = "mlflow.parentRunId"
+EXIT_STATUS, LAST_LINES, NOT_WRITTEN = "varv.exit_status", "varv.last_lines", "varv.not_written"
+OUTPUTS = "outputs"
+"""The folder of a run's artifacts that what it wrote is in."""
+_LOOKS_EVERY_S = 1.0
+_MEASURES_EVERY_S = 10.0
+"""As often as MLflow does."""
+_MOST_OUTPUT_FILES = 1000
+
+
+class Script(msgspec.Struct, frozen=True, kw_only=True):
+    """A script to be run.
+
+    Raises
+    ------
+    InvalidInput
+        If a path leads out of the working folder, or there is no such file.
+    """
+
+    file: str
+    """From the working folder."""
+    arguments: tuple[str, ...] = ()
+    folder: Path
+    """The working folder."""
+    variables: dict[str, str]
+    """Its environment."""
+    python: Path = Path(sys.executable)
+    experiment: str = "Default"
+    name: str = ""
+    tags: dict[str, str] = {}
+    parent: str = ""
+    """The run that it is part of."""
+    data: tuple[str, ...] = ()
+    outputs: tuple[str, ...] = ()
+    predictions: str = ""
+
+    def __post_init__(self) -> None:
+        for path in (*self.outputs, *filter(None, (self.predictions,))):
+            require_path(path)
+        if not (self.folder / self.file).is_file():
+            hint = "give a file of Python, from the present folder"
+            raise InvalidInput("script", self.file, "is not there", hint=hint)
+
+    @property
+    def written(self) -> tuple[str, ...]:
+        """All that it is declared to write."""
+        return tuple(dict.fromkeys((*self.outputs, *filter(None, (self.predictions,)))))
+
+
+class Finished(msgspec.Struct, frozen=True, kw_only=True):
+    """A run that has ended."""
+
+    run: str
+    name: str
+    status: Status
+    exit_status: int
+    """Of the script; negative is the signal that ended it."""
+    wall_s: float
+    last_lines: tuple[str, ...]
+    capture: Digest
+    not_written: tuple[str, ...] = ()
+    """Outputs that were declared, and that the script did not write."""
+
+
+def run(
+    script: Script,
+    tracked: Tracked,
+    *,
+    stop: Cancelled,
+    on_output: OnOutput | None = None,
+    home: Path | None = None,
+) -> Finished:
+    """Run a script to its end as a run.
+
+    Parameters
+    ----------
+    stop
+        Ends it, once set.
+    on_output
+        Called with what it prints.
+    home
+        The folder of the home, which is no source.
+
+    Raises
+    ------
+    InvalidInput
+        If a file that it needs is not there.
+    Unavailable
+        If the server cannot be reached, or the script not be started.
+    """
+    variables = {"PYTHONHASHSEED": "0", "PYTHONUNBUFFERED": "1", **script.variables, **tracked.variables}
+    taken = captured(
+        script.folder,
+        script.file,
+        without_secrets(script.arguments),
+        variables,
+        python=None if script.python == Path(sys.executable) else script.python,
+        home=home,
+        data=script.data,
+        outputs=script.outputs,
+        predictions=script.predictions,
+    )
+    made = _begin(script, tracked, taken)
+    with tempfile.TemporaryDirectory(prefix="run-") as folder:
+        watch = _Watch(made, tracked, Path(folder) / "config.json", stop)
+        variables |= {
+            "MLFLOW_RUN_ID": made.run,
+            "MLFLOW_EXPERIMENT_ID": made.experiment,
+            HANDOVER: str(watch.handover),
+        }
+        before = {path: _stamp(script.folder / path) for path in script.written}
+        command = (str(script.python), script.file, *script.arguments)
+        try:
+            ended = run_script(
+                command, script.folder, variables, stop=watch, look=watch.look, on_output=on_output
+            )
+        except VarvError:
+            tracked.runs.end(made.run, "FAILED", _now_ms())
+            raise
+        watch.take_config()
+    missing = _keep_outputs(script, made, tracked, before)
+    return _end(script, made, tracked, ended, missing, taken)
+
+
+class _Made(msgspec.Struct, frozen=True):
+    run: str
+    experiment: str
+    place: str
+
+
+def _begin(script: Script, tracked: Tracked, taken: Captured) -> _Made:
+    experiment = tracked.runs.experiment(script.experiment)
+    tags = {**taken.tags(), **({PARENT: script.parent} if script.parent else {}), **script.tags}
+    run = tracked.runs.begin(experiment, name=script.name, user=user(), at_ms=_now_ms(), tags=tags)
+    made = _Made(run, experiment, tracked.runs.place(run))
+    for path, content in taken.artifacts().items():
+        tracked.runs.put(made.place, path, content)
+    tracked.runs.link(run, taken.capture.data)
+    return made
+
+
+class _Watch:
+    """Looks after a run while its script runs; whether it is to end is what `is_set` says.
+
+    A server that cannot be reached meanwhile ends no script: it is asked again with the next look.
+    """
+
+    def __init__(self, made: _Made, tracked: Tracked, handover: Path, stop: Cancelled) -> None:
+        self.handover = handover
+        self._made, self._tracked, self._stop = made, tracked, stop
+        self._metrics = MachineMetrics(Path.cwd())
+        self._n_read = 0
+        self._looked = self._measured = wall_seconds()
+        self._asked = self._configured = False
+
+    def is_set(self) -> bool:
+        return self._asked or self._stop.is_set()
+
+    def look(self) -> None:
+        now = wall_seconds()
+        if now - self._looked < _LOOKS_EVERY_S:
+            return
+        self._looked = now
+        with suppress(VarvError):
+            self.take_config()
+            self._asked = self._asked or STOP in self._tracked.runs.tags(self._made.run)
+            if now - self._measured >= _MEASURES_EVERY_S:
+                self._measured = now
+                metrics = self._metrics.read()
+                self._tracked.runs.log(self._made.run, metrics=metrics, step=self._n_read, at_ms=_now_ms())
+                self._n_read += 1
+
+    def take_config(self) -> None:
+        """Put on record what the script was configured with, once it has said so."""
+        if self._configured or not self.handover.exists():
+            return
+        kept = self.handover.read_bytes()
+        params = msgspec.json.decode(kept, type=Handover).plain
+        self._tracked.runs.log(self._made.run, params=params)
+        self._tracked.runs.put(self._made.place, CONFIG, kept)
+        self._configured = True
+
+
+def _keep_outputs(
+    script: Script, made: _Made, tracked: Tracked, before: Mapping[str, tuple[int, int] | None]
+) -> tuple[str, ...]:
+    """Keep what the script was declared to write, and return what it did not."""
+    missing = []
+    for path in script.written:
+        place = script.folder / path
+        if _stamp(place) in (None, before[path]):
+            missing.append(path)
+            continue
+        for file in _files_at(place):
+            name = file.relative_to(script.folder).as_posix()
+            tracked.runs.put(made.place, f"{OUTPUTS}/{name}", file)
+    return tuple(missing)
+
+
+def _end(
+    script: Script,
+    made: _Made,
+    tracked: Tracked,
+    ended: Ended,
+    missing: Sequence[str],
+    taken: Captured,
+) -> Finished:
+    status: Status = "FINISHED" if ended.status == 0 else "FAILED"
+    if ended.stopped or ended.status < 0:
+        status = "KILLED"
+    last_lines = ended.output.last_lines() if status != "FINISHED" else ()
+    told = {
+        EXIT_STATUS: str(ended.status),
+        LAST_LINES: "\n".join(last_lines),
+        NOT_WRITTEN: ", ".join(missing),
+    }
+    tracked.runs.put(made.place, OUTPUT, ended.output.text.encode())
+    tracked.runs.log(made.run, tags={name: value for name, value in told.items() if value})
+    tracked.runs.end(made.run, status, _now_ms())
+    return Finished(
+        run=made.run,
+        name=script.name,
+        status=status,
+        exit_status=ended.status,
+        wall_s=ended.wall_s,
+        last_lines=last_lines,
+        capture=taken.capture.digest,
+        not_written=tuple(missing),
+    )
+
+
+def _files_at(place: Path) -> list[Path]:
+    if not place.is_dir():
+        return [place]
+    found = sorted(file for file in place.rglob("*") if file.is_file() and not file.is_symlink())
+    return found[:_MOST_OUTPUT_FILES]
+
+
+def _stamp(place: Path) -> tuple[int, int] | None:
+    """Return what changes when a file is written anew, or a file in a folder; None if there is none."""
+    try:
+        stats = [file.stat() for file in _files_at(place)]
+        return max(one.st_mtime_ns for one in stats), sum(one.st_size for one in stats)
+    except (OSError, ValueError):
+        return None
+
+
+def _now_ms() -> int:
+    return SystemClock().now() // 1000
