@@ -160,9 +160,10 @@ def _close(a: np.ndarray, b: np.ndarray, tolerance: Tolerance) -> bool:
 def _apart(a: np.ndarray, b: np.ndarray) -> str:
     n = int(np.sum(a.astype(str) != b.astype(str)))
     if a.dtype.kind in "fiub" and b.dtype.kind in "fiub":
-        return (
-            f"{n} of {len(a)} differ, by {np.nanmax(np.abs(a.astype(float) - b.astype(float))):.3g} at most"
-        )
+        with np.errstate(invalid="ignore"):
+            apart = np.abs(a.astype(float) - b.astype(float))
+        most = np.max(apart, initial=0.0, where=np.isfinite(apart))
+        return f"{n} of {len(a)} differ, by {most:.3g} at most"
     return f"{n} of {len(a)} differ"
 
 

@@ -36,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     as_json = "--json" in _divided(arguments)[0]
     try:
-        options = _parsed(arguments)
+        options = parsed(arguments)
         # Every command's module is imported only when it runs: dataframes and servers take their time.
         commands: Any = importlib.import_module("varv.app.cli.commands")
         return commands.run(options)
@@ -50,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
 
 
-def _parsed(arguments: Sequence[str]) -> argparse.Namespace:
+def parsed(arguments: Sequence[str]) -> argparse.Namespace:
     """Return what a command line says. What follows two dashes is for a script, if the command runs one: to
     argparse it would be too much wherever an option stands before it.
     """

@@ -28,9 +28,11 @@ _PYTHON = re.compile(r"\d+\.\d+\.\d+[A-Za-z0-9]*")
 _WITHIN_S = 3600.0
 
 
-def matches(capture: Capture) -> bool:
-    """Return whether the present environment has everything that a run had, to the last file."""
-    here = installed()
+def matches(capture: Capture, root: Path) -> bool:
+    """Return whether the present environment has everything that a run had, to the last file, with what is
+    in the folders of its source that it looked in.
+    """
+    here = installed(paths=[str(root / path) for path in capture.paths])
     equal = here.contents == capture.contents and here.local == capture.local
     return equal and here.environment == capture.environment
 

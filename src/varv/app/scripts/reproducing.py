@@ -200,7 +200,7 @@ class _Again:
 
     def _python(self, root: Path, place: Path) -> Path | None:
         """Return the interpreter to run by; None for the one of this process."""
-        if self._way.environment == "present" or matches(self._capture):
+        if self._way.environment == "present" or matches(self._capture, root):
             return None
         return made(self._capture, root, place, self._variables)
 
