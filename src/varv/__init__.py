@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _WHERE = {
+    "CloudEvents": "varv.project",
     "Csv": "varv.data",
     "Dataset": "varv.data",
     "FeatureView": "varv.features",
@@ -45,6 +46,7 @@ _WHERE = {
     "slice": "varv.features",
     "search": "varv.training",
     "task": "varv.tasks",
+    "transform": "varv.project",
     "windows": "varv.features",
 }
 _WAYS_IN = {
@@ -57,6 +59,7 @@ _WAYS_IN = {
 _MODULES = {"behaviour": "behaviour", "gate": "gate", "monitor": "monitor", "task": "task"}
 
 __all__ = [
+    "CloudEvents",
     "Csv",
     "Dataset",
     "FeatureView",
@@ -93,6 +96,7 @@ __all__ = [
     "search",
     "slice",
     "task",
+    "transform",
     "windows",
 ]
 
@@ -106,6 +110,7 @@ if TYPE_CHECKING:
     from varv.kernel.errors import VarvError
     from varv.monitoring import monitor
     from varv.project import (
+        CloudEvents,
         Log,
         Model,
         Outcome,
@@ -119,6 +124,7 @@ if TYPE_CHECKING:
         check,
         fallback,
         money,
+        transform,
     )
     from varv.rollout import Rollout
     from varv.runs.config import config

@@ -26,7 +26,7 @@ class Counts:
     def __init__(self):
         self.n_forgotten = 0
 
-    def apply(self, db, event, at):
+    def apply(self, db, stream, event, at):
         if event.n < 0:
             raise ZeroDivisionError("a fold that cannot")
         db.execute("INSERT OR REPLACE INTO counts VALUES (?, ?)", (event.name, event.n))
@@ -39,7 +39,7 @@ class Kept:
     schema = "CREATE TABLE IF NOT EXISTS kept (word TEXT PRIMARY KEY) WITHOUT ROWID;"
     events = ()
 
-    def apply(self, db, event, at):
+    def apply(self, db, stream, event, at):
         raise AssertionError("nothing is folded here")
 
     def forget(self):

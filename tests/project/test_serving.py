@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import msgspec
+import polars as pl
 import pytest
+from tests.project.doubling import doubled
 from tests.project.test_declaration import FLIGHTS, dataset, model, view
 
 import varv
@@ -58,7 +60,7 @@ def test_a_default_may_be_said_by_the_names_of_a_prediction():
     made = model(
         task=task, outcome=varv.Outcome("remark", known_at="landed_at"), serving=varv.Serving(fallback=[step])
     )
-    assert made.serving.policy_for(made.name, task).fallback[0].prediction == (0.75, 0.25)
+    assert made.serving.policy_for(made.name, task, made.requests).fallback[0].prediction == (0.75, 0.25)
 
 
 @pytest.mark.parametrize(
@@ -117,3 +119,108 @@ def test_what_a_view_of_another_model_reads_is_kept():
     with pytest.raises(InvalidDeclaration, match="feature view 'recent' reads"):
         Project("both", (other, own)).validate()
     Project("own", (own,)).validate()
+
+
+KM = {"distance": pl.col("miles") * 1.6}
+
+
+def test_transformations_are_kept_with_what_they_read_and_make():
+    before = varv.transform(KM, inputs={"miles": float}, otherwise="default", default={"distance": 500.0})
+    after = varv.transform(doubled, outputs={"double": float}, timeout_s=0.5)
+    policy = declared(before=before, after=after)
+    assert msgspec.json.decode(msgspec.json.encode(policy), type=ServingPolicy) == policy
+    assert [(one.name, one.kind) for one in policy.before.reads] == [("miles", "number")]
+    assert [(one.name, one.kind) for one in policy.before.makes] == [("distance", "number")]
+    assert policy.before.line.startswith("distance = [(col(")
+    assert policy.before.line.endswith("else default 500.0")
+    assert policy.after.how.module.endswith("doubling")
+    assert any("def doubled" in text for _, text in policy.after.how.files)
+    assert "double by " in settings_of(plan_of(model(serving=varv.Serving(after=after))))["serving after"]
+
+
+def test_a_function_beside_a_dataset_is_refused():
+    space = {"data": dataset()}
+    exec("def made(columns): ...", space)
+    with pytest.raises(InvalidDeclaration, match="define it in a file of its own beside"):
+        varv.transform(space["made"], outputs={"x": str})
+
+
+def test_a_function_whose_source_changes_is_another_declaration():
+    function = declared(after=varv.transform(doubled, outputs={"double": float})).after.how
+    changed = msgspec.structs.replace(function, files=(("m.py", "other"),))
+    assert function.line != changed.line
+
+
+@pytest.mark.parametrize(
+    ("make", "told"),
+    [
+        (lambda: varv.transform(3), "is of type int"),
+        (lambda: varv.transform({}), "makes nothing"),
+        (lambda: varv.transform({"x": pl.col("a").mean()}), "is not made of one row"),
+        (lambda: varv.transform({"x": pl.col("a").map_elements(len)}), "function of Python|not made of one"),
+        (lambda: varv.transform({"x": 3}), "is of type int"),
+        (lambda: varv.transform(doubled), "makes no columns"),
+        (lambda: varv.transform(lambda columns: columns, outputs=["x"]), "in a file that declares datasets"),
+        (lambda: varv.transform(KM, outputs=["x"]), "has outputs beside"),
+        (lambda: varv.transform(KM, timeout_s=0), "timeout_s"),
+        (lambda: varv.transform(KM, otherwise="hope"), "otherwise"),
+        (lambda: varv.transform(KM, otherwise="default"), "default"),
+        (lambda: varv.transform(KM, otherwise="default", default={"y": 1.0}), "names y; name distance"),
+        (lambda: varv.transform(KM, token_variable="T"), "is no endpoint"),
+        (lambda: varv.transform("ftp://host/v2/models/m", outputs=["x"]), "not the address"),
+        (lambda: varv.transform("http://u:p@host/v2/models/m", outputs=["x"]), "password"),
+        (lambda: varv.transform("http://host/v2/models/m", outputs=["x"], token_variable="T"), "not https"),
+        (lambda: varv.transform(KM, inputs={"miles": list}), "give str, float, int or bool"),
+        (lambda: varv.Serving(before=KM), "is of type dict"),
+    ],
+)
+def test_a_transformation_that_cannot_be_is_refused(make, told):
+    with pytest.raises(InvalidDeclaration, match=told):
+        make()
+
+
+@pytest.mark.parametrize(
+    ("serving", "told"),
+    [
+        ({"before": varv.transform(KM)}, "transforms 'miles', which does not exist"),
+        ({"before": varv.transform({"delay": pl.col("distance")})}, "which is no such column"),
+        ({"before": varv.transform({"distance": pl.lit(1.0)})}, "reads nothing"),
+        ({"before": varv.transform({"distance": pl.col("origin")})}, "of type String"),
+        ({"before": varv.transform(doubled, inputs={"distance": str}, outputs=["distance"])}, "as text"),
+        ({"after": varv.transform({"double": pl.col("distance")})}, "transforms 'distance' of its answers"),
+        ({"after": varv.transform({"version": pl.col("probability")})}, "what every answer says"),
+        ({"after": varv.transform({"probability": pl.lit("high")})}, "what every answer says"),
+        ({"after": varv.transform({"day": pl.from_epoch(pl.col("version"))})}, "make a text, a number"),
+        ({"after": varv.transform(doubled, outputs=["double"])}, "without their types"),
+        ({"after": varv.transform(KM, inputs={"miles": float})}, "reads all that is said"),
+    ],
+)
+def test_a_transformation_that_does_not_fit_its_model_is_refused(serving, told):
+    with pytest.raises(InvalidDeclaration, match=told):
+        declared(**serving)
+
+
+@pytest.mark.parametrize(
+    ("make", "told"),
+    [
+        (lambda: varv.Serving(cost=0), "cost"),
+        (lambda: varv.Serving(cost=2.5), "cost"),
+        (lambda: varv.CloudEvents("logger"), "is not an address"),
+        (lambda: varv.CloudEvents(3), "is not an address"),
+        (lambda: varv.CloudEvents("http://logger/"), "is not https"),
+        (lambda: varv.CloudEvents("http://logger/", private=True, token_variable="T"), "is not https"),
+        (lambda: varv.CloudEvents("https://u:p@logger/"), "holds a password"),
+        (lambda: varv.CloudEvents("https://logger/\n"), "is not an address"),
+        (lambda: varv.CloudEvents("https://logger/", mode="some"), "mode"),
+        (lambda: varv.CloudEvents("https://logger/", share=0), "share"),
+        (lambda: varv.Serving(observer="https://logger/"), "is of type str"),
+    ],
+)
+def test_an_observer_that_cannot_be_is_refused(make, told):
+    with pytest.raises(InvalidDeclaration, match=told):
+        make()
+
+
+def test_an_observer_in_a_private_network_may_be_sent_plain_http():
+    policy = declared(observer=varv.CloudEvents("http://logger.default/", private=True, share=0.1))
+    assert policy.observer.line == "requests and answers to http://logger.default/, a share of 0.1"

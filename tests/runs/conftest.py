@@ -18,12 +18,13 @@ class TrackedHome:
     def open(self, faults=None):
         faults = faults or Faults()
         self.ledger = open_ledger(self.folder, durability="process", faults=faults)
-        self.tracking = open_tracking(
+        self.desk = open_tracking(
             self.folder, self.ledger, SystemClock(), durability="process", faults=faults
         )
+        self.tracking = self.desk.runs
 
     def close(self):
-        self.tracking.recorder.close()
+        self.desk.close()
         self.ledger.close()
 
     def reopened(self, faults=None):

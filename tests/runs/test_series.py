@@ -46,7 +46,9 @@ def expected(points, name):
         if key == name:
             # Two zeros are two values, since they are two points that were sent.
             found[at, step, repr(value)] = (at, step, told(value))
-    return sorted(found.values(), key=lambda one: (one[0], one[1], math.inf if one[2] == "NaN" else one[2]))
+    # What is no number stands behind nought, as it does in MLflow's histories.
+    value = lambda one: (0.0, 1) if one[2] == "NaN" else (one[2], 0)  # noqa: E731
+    return sorted(found.values(), key=lambda one: (one[0], one[1], value(one)))
 
 
 def in_words(points):

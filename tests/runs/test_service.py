@@ -102,8 +102,10 @@ def test_inputs_and_outputs_are_on_record_once(home):
         source="s" * 1000,
         tags=(InputTag("mlflow.data.context", "training"),),
     )
-    for _ in range(2):
-        home.do(home.tracking.link(run, datasets=[one], outputs=[ModelOutput("m-1", 3)]))
+    home.do(home.tracking.link(run, datasets=[one], outputs=[ModelOutput("m-1", 3)]))
+    home.do(home.tracking.link(run, datasets=[one]))
+    with pytest.raises(AlreadyExists, match="m-1"):
+        home.do(home.tracking.link(run, outputs=[ModelOutput("m-1", 4)]))
     assert home.run(run).datasets == [one]
     assert home.run(run).outputs == [ModelOutput("m-1", 3)]
 

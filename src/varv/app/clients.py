@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from varv.fronts.access.clients import PRIORITIES, ROLES, USUAL_PRIORITY, Client, is_digest
+from varv.fronts.access.clients import KNOWN_ROLES, PRIORITIES, ROLES, USUAL_PRIORITY, Client, is_digest
 from varv.fronts.access.limits import Rate, rate_of
 from varv.kernel.errors import InvalidInput, NotFound
 from varv.kernel.ids import ModelName, checked_name
@@ -147,10 +147,10 @@ def _models(name: str, fields: Mapping[str, Any], source: str) -> tuple[ModelNam
 
 
 def _roles(name: str, fields: Mapping[str, Any], source: str) -> tuple[str, ...]:
-    hint = f"write roles = {list(ROLES)}, or one of them".replace("'", '"')
+    hint = f"write roles = {list(KNOWN_ROLES)}, or some of them".replace("'", '"')
     given = _texts(name, "roles", fields.get("roles", list(ROLES)), source, hint)
     for one in given:
-        if one not in ROLES:
+        if one not in KNOWN_ROLES:
             raise _wrong(_key(name, "roles"), f"has {one[:40]!r}, which is no role", source, hint)
     return given
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from varv.adapters.runtimes import installed_runtimes
+from varv.adapters.webhooks import WebhookCaller
 from varv.data import Datasets, DatasetsView
 from varv.features import FeatureStore
 from varv.home.change.handlers import ChangeHandlers
@@ -14,6 +15,9 @@ from varv.home.change.rules import ChangeSaga
 from varv.home.change.views import ChangesView
 from varv.home.home import CHECKED, Home, ModelParts
 from varv.home.review.views import ReviewsView
+from varv.home.tracking.desk import TrackingDesk
+from varv.home.tracking.hooks import Hooks
+from varv.home.tracking.trainings import Trainings
 from varv.home.views import HomeView
 from varv.kernel.blobs import FolderBlobs
 from varv.kernel.clock import Clock
@@ -33,15 +37,18 @@ from varv.kernel.views import Views
 from varv.loop.candidates import Candidates
 from varv.loop.handlers import LoopHandlers
 from varv.loop.leak_report import LeakReport
+from varv.loop.numbers import LoopNumbers
 from varv.loop.rules import LoopSaga
 from varv.loop.views import LoopView
 from varv.monitoring.rules import MonitorSaga
 from varv.monitoring.views import MonitoringView
 from varv.project import ModelPlan, datasets_of
-from varv.registry import RegistryView, Runtimes
+from varv.registry import Models, RegistryTables, RegistryView, Runtimes
+from varv.registry.webhooks import Webhooks, WebhookTables
 from varv.rollout import RolloutSaga, RolloutsView
 from varv.rollout.handlers import RolloutHandlers
 from varv.runs import ArtifactIndex, RunTables, Series, Tracking, ensure_default
+from varv.runs.logged import LoggedModels, LoggedTables
 from varv.serving import DataPlanes, Fleet, LocalFleet
 from varv.serving.views import RoutingView
 from varv.training import DirectFits, Fitter, StepCache
@@ -97,15 +104,35 @@ def open_tracking(
     *,
     durability: Durability = "full",
     faults: Faults | None = None,
-) -> Tracking:
-    """Return what writes the runs of a home, whose ledger its caller owns; it is closed before the ledger."""
+    webhooks_inside: bool = False,
+) -> TrackingDesk:
+    """Return what writes the runs and the registry of a home, whose ledger its caller owns; it is closed
+    before the ledger.
+
+    Parameters
+    ----------
+    webhooks_inside
+        Whether webhooks may call addresses that are not public, and by plain HTTP.
+    """
     blobs = FolderBlobs(folder / "blobs", faults=faults)
     tables, series = RunTables(blobs), Series()
-    folds = (tables, series, ArtifactIndex())
+    registry = (LoggedTables(blobs), RegistryTables(blobs), WebhookTables(blobs))
+    folds = (tables, series, ArtifactIndex(), *registry, Trainings(tables, series))
     recorder = Recorder(folder / TRACKING, ledger, clock, folds, durability=durability, faults=faults)
-    tracking = Tracking(recorder, tables, series, blobs)
+    # Loops give the numbers under their names; for that they need nobody who acts.
+    loops = LoopNumbers(ledger, open_engine(ledger, clock))
+    caller = WebhookCaller(inside=webhooks_inside)
+    desk = TrackingDesk(
+        recorder=recorder,
+        runs=Tracking(recorder, tables, series, blobs),
+        logged=LoggedModels(recorder, blobs),
+        models=Models(recorder, blobs, loops),
+        webhooks=Webhooks(recorder, blobs, caller.require),
+        hooks=Hooks(ledger, recorder, blobs, caller, clock),
+    )
     recorder.do(ensure_default())
-    return tracking
+    desk.hooks.start()
+    return desk
 
 
 def open_engine(ledger: Ledger, clock: Clock) -> Engine:

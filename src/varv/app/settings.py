@@ -89,6 +89,9 @@ class Settings:
     deprecate_v1: bool = False
     """Whether answers of KServe's first protocol say that it is not to be used any more, and what follows
     it."""
+    webhooks_inside: bool = False
+    """Whether webhooks may call addresses that are not public, and by plain HTTP: whoever may set one reaches
+    with it what this host reaches."""
     log_format: str = "text"
     """``text`` for people, ``json`` for machines."""
     tls_certificate: str = ""

@@ -7,13 +7,15 @@ Nothing is repaired.
 
 from __future__ import annotations
 
+import sqlite3
+import zlib
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 
 import msgspec
 
-from varv.app.compose import open_ledger
+from varv.app.compose import TRACKING, open_ledger
 from varv.data.contracts import texts_digest, texts_of, texts_table
 from varv.data.model import BatchQuarantined, ContractInferred, DatasetVersionAppended
 from varv.home.comparison import COMPARISON_FILE, read_comparisons, without_cpu
@@ -37,11 +39,13 @@ from varv.kernel.merkle import (
 )
 from varv.kernel.secret import SECRET_FILE, Secret
 from varv.kernel.segment_files import STREAM, SUFFIX
-from varv.kernel.sqlite_file import flaws
+from varv.kernel.sqlite_file import connect, flaws
 from varv.kernel.verbs import READ, verb
 from varv.kernel.verify import Finding, Kind, Verification, verify
 from varv.loop.model import ModelOffered, OutputKept
 from varv.registry.model import VersionRegistered
+from varv.runs.model import RunEvent, long_texts
+from varv.runs.verifying import Seals, blobs_of, run_flaws
 from varv.serving.capture import read_captures
 from varv.serving.model import RequestsBackfilled, RequestsForgotten, RequestsServed
 from varv.serving.predictions import predictions_of
@@ -82,7 +86,9 @@ def verified(records: Records, asked: VerifyRequest) -> VerifyReport:
     return verify_report(records.home, quick=asked.quick)
 
 
-def verify_report(home: Path, *, quick: bool = False, against: Path | None = None) -> VerifyReport:
+def verify_report(
+    home: Path, *, quick: bool = False, points: bool = False, against: Path | None = None
+) -> VerifyReport:
     """Compare everything in a home that decisions are made from with what was written, also while its server
     appends.
 
@@ -90,6 +96,8 @@ def verify_report(home: Path, *, quick: bool = False, against: Path | None = Non
     ----------
     quick
         Check the ledger's file, chain and rows alone, and no segment, blob or reference policy.
+    points
+        Check the points of metrics besides these, and nothing else.
     against
         A copy of the checkpoints that was kept elsewhere: a file of them, or one note.
 
@@ -103,7 +111,9 @@ def verify_report(home: Path, *, quick: bool = False, against: Path | None = Non
     kept = read_kept(against) if against is not None else []
     check = _Home(home, kept)
     check.ledger()
-    if not quick:
+    if points:
+        check.runs()
+    elif not quick:
         check.files()
         policies = sorted(path.parent for path in home.glob("policies/*/ledger.db"))
         for folder in policies:
@@ -204,6 +214,7 @@ class _Home:
             self._note(SECRET_FILE, "is missing", "the key of digests in the ledger", "no file")
         else:
             self._audit(secret)
+        self.runs()
         self._remark(audit_blobs(self._home / "blobs", self._named.blobs))
         for place, problem, expected, found in cache_flaws(self._home / "cache", self._named.steps):
             self._note(place, problem, expected, found, cure=_CACHED)
@@ -212,6 +223,21 @@ class _Home:
             # Another process may take a file in, and drop it, while we look.
             with suppress(FileNotFoundError):
                 self._capture(path)
+
+    def runs(self) -> None:
+        """Check the points of metrics and the index of artifacts, and note the blobs of these."""
+        path = self._home / TRACKING
+        if not path.exists():
+            if self._named.seals.points:
+                self._note(TRACKING, "is missing", "the points of metrics", "no file")
+            return
+        try:
+            with closing(connect(str(path), read_only=True)) as db:
+                for flaw in run_flaws(db, self._named.seals):
+                    self._note(*flaw)
+                self._named.blobs.update(blobs_of(db))
+        except (sqlite3.Error, ValueError, zlib.error) as error:
+            self._note(TRACKING, "cannot be read", "what was written", str(error)[:80])
 
     def _audit(self, secret: Secret) -> None:
         root = self._home / "columns"
@@ -310,6 +336,7 @@ class _Names:
         self.texts: set[str] = set()
         """Files of texts that columns may hold, which are compared by themselves."""
         self.is_keyed = False
+        self.seals = Seals()
         self._n_versions: dict[str, int] = {}
 
     def fold(self, ledger: Ledger) -> None:
@@ -356,6 +383,10 @@ class _Names:
                 self.blobs[event.digest] = f"the output of {event.model} v{event.version} (entry {entry.seq})"
             case PoliciesCompared():
                 self.comparisons.append(event.comparison)
+            case RunEvent():
+                self.seals.take(entry)
+                for digest in long_texts(event):
+                    self.blobs[digest] = f"a text of entry {entry.seq}"
             case _:
                 pass
 
@@ -397,7 +428,7 @@ _NAMING = {
         ModelOffered,
         OutputKept,
     )
-}
+} | {event.event_name for event in RunEvent.__subclasses__()}
 
 
 def _is_used(home: Path) -> bool:

@@ -114,8 +114,7 @@ def _defined(feature: Feature, kinds: Mapping[str, Kind]) -> list[FeatureDefinit
     if isinstance(feature, str):
         return [FeatureDefinition(name=feature, kind=kinds[feature], column=feature)]
     if isinstance(feature, Derived):
-        said, written = str(feature.expr), feature.expr.meta.serialize(format="json")
-        written = "" if any(mark in written for mark in _OPAQUE) else written
+        said, written = str(feature.expr), written_expression(feature.expr)
         return [
             FeatureDefinition(name=feature.name, kind=kinds[feature.name], expression=said, written=written)
         ]
@@ -177,13 +176,33 @@ def _view(several: list[FeatureDefinition], datasets: Mapping[DatasetName, Datas
 
 
 def _expression(definition: FeatureDefinition) -> pl.Expr:
-    hint = f"declare {definition.name} again, or bring a version in force that does without"
-    if not definition.written or any(mark in definition.written for mark in _OPAQUE):
-        raise FailedPrecondition("feature", definition.name, "cannot be built again", hint=hint)
     try:
-        return pl.Expr.deserialize(io.StringIO(definition.written), format="json")
-    except (pl.exceptions.PolarsError, ValueError) as error:
-        why = str(error).splitlines()[0][:200]
+        return read_expression(definition.written)
+    except ValueError as error:
+        hint = f"declare {definition.name} again, or bring a version in force that does without"
+        facts = {"why": str(error)} if str(error) else {}
         raise FailedPrecondition(
-            "feature", definition.name, "cannot be built again", why=why, hint=hint
+            "feature", definition.name, "cannot be built again", hint=hint, **facts
         ) from None
+
+
+def written_expression(expr: pl.Expr) -> str:
+    """Return an expression as polars writes it; nothing if it holds a function of Python."""
+    written = expr.meta.serialize(format="json")
+    return "" if any(mark in written for mark in _OPAQUE) else written
+
+
+def read_expression(written: str) -> pl.Expr:
+    """Return what `written_expression` has written.
+
+    Raises
+    ------
+    ValueError
+        If it is nothing, holds a function of Python, or this polars does not read it; the text says why.
+    """
+    if not written or any(mark in written for mark in _OPAQUE):
+        raise ValueError
+    try:
+        return pl.Expr.deserialize(io.StringIO(written), format="json")
+    except (pl.exceptions.PolarsError, ValueError) as error:
+        raise ValueError(str(error).splitlines()[0][:200]) from None

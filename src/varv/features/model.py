@@ -100,7 +100,7 @@ def derived(name: str, expr: pl.Expr) -> Derived:
     if not isinstance(expr, pl.Expr):
         raise InvalidDeclaration("feature", name, f"is made of {type(expr).__name__}", hint="use pl.col(...)")
     try:
-        by_row = _is_by_row(expr) and not expr.meta.has_multiple_outputs()
+        by_row = is_by_row(expr) and not expr.meta.has_multiple_outputs()
     except pl.exceptions.PolarsError:
         by_row = False
     if not by_row or not expr.meta.root_names():
@@ -358,9 +358,10 @@ def feature_kind(dtype: pl.DataType) -> Kind | None:
     return "categorical" if dtype == pl.String else None
 
 
-def _is_by_row(expr: pl.Expr) -> bool:
+def is_by_row(expr: pl.Expr) -> bool:
+    """Return whether an expression makes of each row what it would make of that row alone."""
     # polars answers for the outermost function only: a difference is by row even if it subtracts a mean.
-    return expr.meta.is_row_separable() and all(_is_by_row(operand) for operand in expr.meta.pop())
+    return expr.meta.is_row_separable() and all(is_by_row(operand) for operand in expr.meta.pop())
 
 
 def _checked(kind: str, name: str) -> str:

@@ -13,11 +13,13 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from varv.fronts.problems import TooLarge, TooMuchUnderWay, json_response
-from varv.kernel.errors import InvalidInput, PermissionDenied, VarvError
+from varv.kernel.errors import PermissionDenied, VarvError
 
 SMALL_BYTES = 64 << 10
 """Bodies up to this size are received however many are under way; the number of connections bounds them."""
 EVERYWHERE = ("0.0.0.0", "::")
+PROBED = frozenset({"/health", "/version"})
+"""Answered whatever the server is called: who looks whether it is there may know only its address."""
 
 
 class Gateway:
@@ -37,11 +39,11 @@ class Gateway:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        if scope["type"] == "http" and self._hosts is not None:
+        if scope["type"] == "http" and self._hosts is not None and scope["path"] not in PROBED:
             named = next((value for name, value in scope["headers"] if name == b"host"), b"")
             if not is_meant(named, self._hosts):
                 told = {"error": unknown_host(named).described()}
-                await json_response(told, status=400)(scope, receive, send)
+                await json_response(told, status=403)(scope, receive, send)
                 return
         try:
             await self._app(scope, receive, send)
@@ -94,7 +96,7 @@ def is_meant(named: bytes, hosts: frozenset[str] | None) -> bool:
 def unknown_host(named: bytes) -> VarvError:
     """Return the refusal of a request that calls the server by a name that is none of its own."""
     hint = "call the server by its address, or set allowed_hosts"
-    return InvalidInput("host", named.decode("latin-1")[:80], "is not a name of this server", hint=hint)
+    return PermissionDenied("host", named.decode("latin-1")[:80], "is not a name of this server", hint=hint)
 
 
 def require_own_site(request: Request, others: Container[bytes] = ()) -> None:

@@ -24,6 +24,7 @@ from varv.kernel.sagas import Fact, Message
 from varv.loop.model import LoopStarted
 from varv.loop.views import LoopView
 from varv.project.declared import declared_fact
+from varv.registry import RegistryView
 
 STREAM = "live"
 CHUNK = Duration(30 * DAY)
@@ -167,11 +168,14 @@ class History:
         home.engine.settle()
 
     def _beginning(self, parts: ModelParts, at: Instant) -> Message:
+        with self._home.views.reading(RegistryView) as registry:
+            first_version = registry.next_version(parts.name)
         started = LoopStarted(
             policy=parts.loop.policy(at, 0),
             declaration=self._declarations[parts.name],
             definition=parts.loop.definition(),
             task=parts.plan.outcome.task.spec,
+            first_version=first_version,
         )
         return Message(parts.loop.loop_id, started)
 

@@ -5,6 +5,7 @@ Read from the views; `home.why` adds the chain, `app.cli` shows both.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -19,6 +20,9 @@ from varv.loop.failing import WAITING
 from varv.loop.model import CandidateRejected
 from varv.loop.views import Attempt, LoopRecord, LoopView
 from varv.registry import RegistryView
+from varv.serving.transforming import AFTER, BEFORE
+
+_STAGES = {BEFORE: "request", AFTER: "answer"}
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -100,10 +104,17 @@ def of_version(views: Views, model: str, version: int) -> Answer:
         return Answer(_fate(attempt), attempt.detail)
 
 
+def _flags_in_words(flagged: Sequence[str]) -> str:
+    columns = [name for name in flagged if name not in _STAGES]
+    stages = [_STAGES[name] for name in flagged if name in _STAGES]
+    found = f" Its {', '.join(columns)} broke a check." if columns else ""
+    return found + "".join(f" The transformation of its {stage} failed." for stage in stages)
+
+
 def of_prediction(one: Predicted) -> Answer:
     """Return what was answered, and by which version."""
     of_model = f" of {one.model}" if one.others else ""
-    after = f" Its {', '.join(one.flagged)} broke a check." if one.flagged else ""
+    after = _flags_in_words(one.flagged)
     after += f" {', '.join(one.others)} answered it too: varv why MODEL {one.key}." if one.others else ""
     mark, _, version = one.answered_by.partition(":")
     if mark == "abstained":

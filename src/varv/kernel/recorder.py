@@ -56,8 +56,8 @@ class Fold(Protocol):
         """Those that change them."""
         ...
 
-    def apply(self, db: sqlite3.Connection, event: Event, at: Instant) -> None:
-        """Take in one event."""
+    def apply(self, db: sqlite3.Connection, stream: str, event: Event, at: Instant) -> None:
+        """Take in one event of a stream."""
         ...
 
     def forget(self) -> None:
@@ -148,7 +148,10 @@ class Recorder:
         faults: Faults | None = None,
     ) -> None:
         self._path, self._ledger, self._clock, self._folds = path, ledger, clock, tuple(folds)
-        self._by_event = {kind.event_name: (fold, kind) for fold in folds for kind in fold.events}
+        self._by_event: dict[str, list[Fold]] = {}
+        for fold in folds:
+            for kind in fold.events:
+                self._by_event.setdefault(kind.event_name, []).append(fold)
         self._durable = durability == "full"
         self._faults = faults or Faults()
         self._queue: SimpleQueue[Job[Any] | None] = SimpleQueue()
@@ -351,7 +354,8 @@ class Recorder:
         for step in writing.steps:
             if isinstance(step, Append):
                 facts.append(step)
-                self._by_event[step.event.event_name][0].apply(self._db, step.event, now)
+                for fold in self._by_event[step.event.event_name]:
+                    fold.apply(self._db, step.stream, step.event, now)
             else:
                 step(self._db)
         then += writing.then
@@ -382,8 +386,10 @@ class Recorder:
         self._behind = False
 
     def _fold(self, entry: Entry) -> None:
-        if known := self._by_event.get(entry.name):
-            known[0].apply(self._db, entry.event, entry.at)
+        if folds := self._by_event.get(entry.name):
+            event = entry.event
+            for fold in folds:
+                fold.apply(self._db, entry.stream, event, entry.at)
 
     def _roll_back(self) -> None:
         if self._db.in_transaction:

@@ -182,6 +182,8 @@ class LoopStarted(Event, frozen=True, kw_only=True):
     declaration: str
     definition: tuple[tuple[str, ...], ...] = ()
     task: TaskSpec = TaskSpec()
+    first_version: Version = Version(1)
+    """Above every number that versions from outside had under this name before."""
 
 
 @event("loop.policy_changed")
@@ -322,6 +324,22 @@ class RollbackAsked(Event, frozen=True, kw_only=True):
 
     by: str
     reason: str
+
+
+@event("loop.number_asked")
+class NumberAsked(Event, frozen=True, kw_only=True):
+    """A version that the loop does not make needs a number under its name."""
+
+    def line(self) -> str:
+        """Return one line on what this event states."""
+        return "a version from outside needs a number"
+
+
+@event("loop.number_given")
+class NumberGiven(Event, frozen=True, kw_only=True):
+    """A number is no candidate's: a version from outside has it."""
+
+    version: Version
 
 
 @event("loop.cancel_asked")

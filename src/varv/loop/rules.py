@@ -36,6 +36,8 @@ from varv.loop.model import (
     ModelOffered,
     ModelRestored,
     ModelRetired,
+    NumberAsked,
+    NumberGiven,
     PolicyChanged,
     RetrainAsked,
     RetrainTriggered,
@@ -107,7 +109,8 @@ def _start(state: LoopState, event: LoopStarted, now: Instant) -> Step[LoopState
         return Step(state)
     first = max(now, event.policy.first_training)
     timers = (SetTimer("train", first), SetTimer("day", _next_midnight(now)))
-    return Step(replace(state, policy=event.policy, phase="idle"), timers=timers)
+    state = replace(state, policy=event.policy, phase="idle", next_version=event.first_version)
+    return Step(state, timers=timers)
 
 
 def _policy_changed(
@@ -276,6 +279,12 @@ def _at_once(state: LoopState, policy: LoopPolicy, now: Instant) -> Step[LoopSta
 
 def _offered(state: LoopState, policy: LoopPolicy, event: ModelOffered, now: Instant) -> Step[LoopState]:
     return _trigger(replace(state, offers=(*state.offers, event.offer)), policy, None, now)
+
+
+def _number(state: LoopState, policy: LoopPolicy, event: NumberAsked, now: Instant) -> Step[LoopState]:
+    given = NumberGiven(version=state.next_version)
+    state = replace(state, next_version=Version(state.next_version + 1))
+    return Step(state, emits=(_fact(policy, given),))
 
 
 def _planted(state: LoopState, policy: LoopPolicy, event: FaultPlanted, now: Instant) -> Step[LoopState]:
@@ -595,8 +604,10 @@ def _fact(policy: LoopPolicy, event: Event) -> Fact:
     return Fact(f"loop/{policy.model}", event)
 
 
-_TO_THE_RETIRED = (ModelRestored, CandidateTrained, CommandFailed)
-"""What a loop that stands still hears: that it may go on, and how what it gave up has ended."""
+_TO_THE_RETIRED = (ModelRestored, CandidateTrained, CommandFailed, NumberAsked)
+"""What a loop that stands still hears: that it may go on, how what it gave up has ended, and who needs a
+number under its name.
+"""
 
 _RULES: dict[type[Event], Callable[[LoopState, LoopPolicy, Any, Instant], Step[LoopState]]] = {
     PolicyChanged: _policy_changed,
@@ -611,6 +622,7 @@ _RULES: dict[type[Event], Callable[[LoopState, LoopPolicy, Any, Instant], Step[L
     RetrainAsked: _asked,
     FaultPlanted: _planted,
     ModelOffered: _offered,
+    NumberAsked: _number,
     CandidateTrained: _trained,
     GatesJudged: _judged,
     RolloutSettled: _settled,

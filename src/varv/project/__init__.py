@@ -6,6 +6,7 @@ the files; `plan` compiles a model.
 
 from varv.project.declaration import Model, Outcome, Plant, Replay
 from varv.project.loading import forget_project, load_project, whole_place
+from varv.project.observers import CloudEvents
 from varv.project.plan import ModelPlan, datasets_of, plan_of, replay_digest
 from varv.project.policies import DECLARED, REFERENCES, STANDARD, Policy, PolicySearch
 from varv.project.price import money
@@ -13,11 +14,13 @@ from varv.project.project import Project, project_of
 from varv.project.retention import Retention
 from varv.project.retrain import Retrain
 from varv.project.serving import Log, Serving, check, fallback
+from varv.project.transforms import transform
 
 __all__ = [
     "DECLARED",
     "REFERENCES",
     "STANDARD",
+    "CloudEvents",
     "Log",
     "Model",
     "ModelPlan",
@@ -39,5 +42,6 @@ __all__ = [
     "plan_of",
     "project_of",
     "replay_digest",
+    "transform",
     "whole_place",
 ]

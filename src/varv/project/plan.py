@@ -83,7 +83,9 @@ def plan_of(model: Model) -> ModelPlan:
             model.feature_set,
             model.task,
             model.unit,
-            serving=ServingPolicy() if serving is None else serving.policy_for(model.name, model.task),
+            serving=ServingPolicy()
+            if serving is None
+            else serving.policy_for(model.name, model.task, model.requests),
         ),
         loop=LoopPlan(
             model=model.name,

@@ -13,7 +13,9 @@ import polars as pl
 from varv.data import Dataset
 from varv.kernel.columns import TIME
 from varv.kernel.errors import InvalidDeclaration
+from varv.project.observers import CloudEvents
 from varv.project.retrain import declared_duration
+from varv.project.transforms import Transformation
 from varv.serving.policy import (
     MARKS,
     CachedStep,
@@ -28,6 +30,8 @@ from varv.serving.policy import (
 from varv.tasks import Task
 
 T = TypeVar("T")
+_MOST_COST = 10_000
+_MOST_INSTANCES = 64
 _OTHERWISE = ("reject", "default", "flag")
 
 
@@ -214,6 +218,19 @@ class Serving:
     review
         Which answers a person is to decide, by their marks: any of ``"abstained"``, ``"default"``,
         ``"cached"`` and ``"fallback"``. `varv review` lists them.
+    before
+        What is done to a request before it is checked and the model reads it: ``varv.transform(...)``.
+    after
+        What is done to an answer before callers see it. What is captured stays what the version said.
+    observer
+        Who is sent what is asked and answered: ``varv.CloudEvents("https://host/path")``.
+    cost
+        How many rows of a client's rate and quota a row of this model takes: a request of 10 rows of a model
+        of cost 5 takes as much as 50 rows of one of cost 1.
+    instances
+        How many calls of the model run at a time in each worker, where another process or machine answers;
+        of a model that runs code of its own, so many processes are started. Other models are asked one call
+        after the other, and parallel by workers.
 
     Raises
     ------
@@ -235,7 +252,23 @@ class Serving:
         cache: str | None = None,
         log: Log | None = None,
         review: Sequence[str] = (),
+        before: Transformation | None = None,
+        after: Transformation | None = None,
+        observer: CloudEvents | None = None,
+        cost: int = 1,
+        instances: int = 1,
     ) -> None:
+        self._cost = _whole("cost", cost, _MOST_COST)
+        self._instances = _whole("instances", instances, _MOST_INSTANCES)
+        if observer is not None and not isinstance(observer, CloudEvents):
+            problem, hint = f"is of type {type(observer).__name__}", "write varv.CloudEvents(...)"
+            raise InvalidDeclaration("serving", "observer", problem, hint=hint)
+        self._observer = None if observer is None else observer.policy
+        for name, one in (("before", before), ("after", after)):
+            if one is not None and not isinstance(one, Transformation):
+                hint = f"write {name}=varv.transform(...)"
+                raise InvalidDeclaration("serving", name, f"is of type {type(one).__name__}", hint=hint)
+        self._before, self._after = before, after
         if log is not None and not isinstance(log, Log):
             hint = "use varv.Log(...)"
             raise InvalidDeclaration("serving", "log", f"is {log!r:.60}", hint=hint)
@@ -277,6 +310,8 @@ class Serving:
                 )
                 hint = "leave abstain_below out, or use a task whose predictions are probabilities"
                 raise InvalidDeclaration("model", model, problem, hint=hint)
+        if self._after is not None:
+            self._after.of_answers(model, task)
         for step in self._fallback:
             if isinstance(step, DefaultStep):
                 _require_prediction(model, _in_order(model, step, task), task)
@@ -300,6 +335,8 @@ class Serving:
             _require_column(model, one.column, requests, "checks")
             _require_fitting(one, types[one.column])
         self._log.require_free(model, requests, needed)
+        if self._before is not None:
+            self._before.of_requests(model, requests)
 
     def require_kept(self, model: str, view: str, columns: Sequence[str]) -> None:
         """Check that columns which a view reads of a model's stored requests are kept as they came.
@@ -315,7 +352,7 @@ class Serving:
                 problem = f"does not keep {name!r}, which feature view {view!r} reads"
                 raise InvalidDeclaration("model", model, problem, hint="keep it, or leave it out of the view")
 
-    def policy_for(self, model: str, task: Task) -> ServingPolicy:
+    def policy_for(self, model: str, task: Task, requests: Dataset) -> ServingPolicy:
         """Return the policy of a model as ledgers keep it."""
         steps = [
             DefaultStep(_in_order(model, step, task)) if isinstance(step, DefaultStep) else step
@@ -328,7 +365,19 @@ class Serving:
             cache=self._cache,
             log=self._log.policy,
             review=self._review,  # type: ignore[bad-argument-type]
+            observer=self._observer,
+            cost=self._cost,
+            instances=self._instances,
+            before=None if self._before is None else self._before.of_requests(model, requests),
+            after=None if self._after is None else self._after.of_answers(model, task),
         )
+
+
+def _whole(name: str, given: int, most: int) -> int:
+    if type(given) is not int or not 1 <= given <= most:
+        hint = f"give a whole number, 1 to {most}"
+        raise InvalidDeclaration("serving", name, f"is {given!r:.40}", hint=hint)
+    return given
 
 
 def _require_column(model: str, name: str, requests: Dataset, act: str) -> None:

@@ -98,8 +98,10 @@ class PlacedRuntime(Protocol):
 class Loader(Protocol):
     """Brings packages into memory somewhere else than here."""
 
-    def load(self, package: Package, *, threads: int = 1) -> LoadedModel:
-        """Bring a package into memory as `Runtime.load` does."""
+    def load(self, package: Package, *, threads: int = 1, instances: int = 1) -> LoadedModel:
+        """Bring a package into memory as `Runtime.load` does, so often that so many calls may run at a
+        time.
+        """
         ...
 
 
@@ -141,8 +143,13 @@ class Runtimes:
         """
         return self._plugins.load(name)()
 
-    def load(self, package: Package, *, threads: int = 1) -> LoadedModel:
+    def load(self, package: Package, *, threads: int = 1, instances: int = 1) -> LoadedModel:
         """Bring a package into memory with the runtime that it names.
+
+        Parameters
+        ----------
+        instances
+            How many calls may run at a time, of one that is loaded elsewhere.
 
         Raises
         ------
@@ -155,7 +162,7 @@ class Runtimes:
         """
         runtime = self.named(package.runtime)
         if self._apart is not None and runtime.runs_code:
-            return self._apart.load(package, threads=threads)
+            return self._apart.load(package, threads=threads, instances=instances)
         if isinstance(runtime, PlacedRuntime):
             return runtime.load_in(package, self._around, threads=threads)
         return runtime.load(package, threads=threads)

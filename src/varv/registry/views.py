@@ -9,8 +9,9 @@ import msgspec
 from varv.kernel.clock import Instant
 from varv.kernel.codec import Event
 from varv.kernel.errors import NotFound
+from varv.kernel.ids import Version
 from varv.kernel.ledger import Entry
-from varv.registry.model import AliasMoved, VersionRegistered
+from varv.registry.model import AliasMoved, ModelDeleted, ModelRenamed, VersionLogged, VersionRegistered
 
 
 @dataclass
@@ -40,9 +41,11 @@ class ModelRecord:
 
 
 class RegistryView(msgspec.Struct):
-    """Models by name."""
+    """Models by name, as loops have registered them; of what is logged from outside only the numbers."""
 
     models: dict[str, ModelRecord] = {}
+    logged: dict[str, int] = {}
+    """The highest number that a logged version has, by name."""
 
     def apply(self, entry: Entry, event: Event) -> None:
         """Fold one entry in."""
@@ -50,7 +53,9 @@ class RegistryView(msgspec.Struct):
             model = self.models.setdefault(event.model, ModelRecord(event.model))
             model.versions[event.version] = VersionRecord(event, entry.at, entry.seq)
         elif isinstance(event, AliasMoved):
-            model = self.models.setdefault(event.model, ModelRecord(event.model))
+            model = self.models.get(event.model)
+            if model is None:  # of a name that only logged versions have
+                return
             for record in model.versions.values():
                 record.aliases.discard(event.alias)
             if event.version is None:
@@ -60,6 +65,18 @@ class RegistryView(msgspec.Struct):
             if record := model.versions.get(event.version):
                 record.aliases.add(event.alias)
                 record.was_champion |= event.alias == "champion"
+        elif isinstance(event, VersionLogged):
+            self.logged[event.model] = max(self.logged.get(event.model, 0), event.version)
+        elif isinstance(event, ModelRenamed) and event.model in self.logged:
+            self.logged[event.to] = self.logged.pop(event.model)
+        elif isinstance(event, ModelDeleted):
+            self.logged.pop(event.model, None)
+
+    def next_version(self, model: str) -> Version:
+        """Return the number after all that a model has had, for a loop that begins under its name."""
+        record = self.models.get(model)
+        registered = 0 if record is None else max(record.versions, default=0)
+        return Version(max(registered, self.logged.get(model, 0)) + 1)
 
     def moving(self, model: str, alias: str, version: int) -> AliasMoved:
         """Return the event that points an alias at a version from now on."""

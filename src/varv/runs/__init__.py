@@ -6,8 +6,9 @@ what can be asked. A training of a loop and a run of a tracking client are the s
 """
 
 from varv.runs.artifacts import ArtifactIndex
+from varv.runs.search import RunSearch
 from varv.runs.series import Series
 from varv.runs.service import Point, Tracking, ensure_default
 from varv.runs.tables import RunTables
 
-__all__ = ["ArtifactIndex", "Point", "RunTables", "Series", "Tracking", "ensure_default"]
+__all__ = ["ArtifactIndex", "Point", "RunSearch", "RunTables", "Series", "Tracking", "ensure_default"]

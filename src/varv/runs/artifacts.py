@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import sqlite3
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 from urllib.parse import unquote
 
@@ -26,8 +26,9 @@ _DRIVE = re.compile(r"[A-Za-z]:")
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS artifact (
     owner TEXT NOT NULL, path TEXT NOT NULL, digest TEXT NOT NULL, size INTEGER NOT NULL,
-    PRIMARY KEY (owner, path)) WITHOUT ROWID;
+    sealed INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (owner, path)) WITHOUT ROWID;
 """
+_PUT = "INSERT OR REPLACE INTO artifact (owner, path, digest, size) VALUES (?, ?, ?, ?)"
 
 
 class Artifact(NamedTuple):
@@ -48,10 +49,12 @@ class ArtifactIndex:
     """The index in the recorder's file; a `kernel.recorder.Fold` whose rows follow from no event."""
 
     schema = _SCHEMA
-    events: tuple[type[Event], ...] = ()
+    events: tuple[type[Event], ...] = (ArtifactsSealed,)
 
-    def apply(self, db: sqlite3.Connection, event: Event, at: Instant) -> None:
-        """Take in nothing: seals speak of rows that are there."""
+    def apply(self, db: sqlite3.Connection, stream: str, event: Event, at: Instant) -> None:
+        """Note which rows a seal speaks of: all that are there."""
+        assert isinstance(event, ArtifactsSealed), "there is no other"
+        db.execute("UPDATE artifact SET sealed = 1 WHERE owner = ?", (event.owner,))
 
     def forget(self) -> None:
         """Forget nothing: nothing is remembered."""
@@ -72,7 +75,10 @@ def keep(owner: str, path: str, digest: Digest, size: int) -> Write[None]:
             raise InvalidInput("artifact", path[:200], "is a folder already", hint="choose another path")
         _require_folders(writing.db, owner, path)
         row = (owner, path, digest, size)
-        writing.store(lambda db: db.execute("INSERT OR REPLACE INTO artifact VALUES (?, ?, ?, ?)", row))
+        before = _files(writing.db, owner) if _is_sealed(writing.db, owner, path) else None
+        writing.store(lambda db: db.execute(_PUT, row))
+        if before is not None:
+            _seal(writing, owner, {**before, path: (digest, size)})
 
     return Write(work, stores=True)
 
@@ -83,12 +89,16 @@ def remove(owner: str, path: str) -> Write[None]:
         require_path(path)
 
     def work(writing: Writing) -> None:
-        def write(db: sqlite3.Connection) -> None:
-            where, given = _within(owner, path)
-            db.execute(f"DELETE FROM artifact WHERE {where}", given)
-            db.execute("DELETE FROM artifact WHERE owner = ? AND path = ?", (owner, path))
-
-        writing.store(write)
+        where, given = _within(owner, path)
+        gone = f"owner = ? AND path = ? OR {where}"
+        values = (owner, path, *given)
+        query = f"SELECT path FROM artifact WHERE ({gone}) AND sealed = 1"
+        sealed = {one for (one,) in writing.db.execute(query, values)}
+        before = _files(writing.db, owner)
+        writing.store(lambda db: db.execute(f"DELETE FROM artifact WHERE {gone}", values))
+        if sealed:
+            # What else goes was in no seal.
+            _seal(writing, owner, {one: file for one, file in before.items() if one not in sealed})
 
     return Write(work, stores=True)
 
@@ -133,13 +143,38 @@ def everything(db: sqlite3.Connection, owner: str) -> list[Artifact]:
     return [Artifact(*row) for row in db.execute(query, (owner,))]
 
 
-def sealed(db: sqlite3.Connection, owner: str) -> ArtifactsSealed | None:
-    """Return the event that says which artifacts an owner has now; None if it has none."""
-    rows = [(one.path, one.digest, one.size or 0) for one in everything(db, owner)]
-    if not rows:
-        return None
-    size = sum(row[2] for row in rows)
-    return ArtifactsSealed(owner=owner, n=len(rows), size=size, root=digest_of(rows))
+def seal(writing: Writing, owner: str) -> None:
+    """Put on record which artifacts an owner has now, if it has any."""
+    if files := _files(writing.db, owner):
+        _seal(writing, owner, files)
+
+
+def root_of(files: Mapping[str, tuple[Digest, int]]) -> Digest:
+    """Return the digest of all paths with what is under them."""
+    return digest_of([(path, *files[path]) for path in sorted(files)])
+
+
+def sealed_files(db: sqlite3.Connection, owner: str) -> dict[str, tuple[Digest, int]]:
+    """Return the files that the last seal of an owner speaks of."""
+    query = "SELECT path, digest, size FROM artifact WHERE owner = ? AND sealed = 1"
+    return {path: (digest, size) for path, digest, size in db.execute(query, (owner,))}
+
+
+def _files(db: sqlite3.Connection, owner: str) -> dict[str, tuple[Digest, int]]:
+    query = "SELECT path, digest, size FROM artifact WHERE owner = ?"
+    return {path: (digest, size) for path, digest, size in db.execute(query, (owner,))}
+
+
+def _seal(writing: Writing, owner: str, files: Mapping[str, tuple[Digest, int]]) -> None:
+    size = sum(size for _, size in files.values())
+    event = ArtifactsSealed(owner=owner, n=len(files), size=size, root=root_of(files))
+    writing.record(f"artifacts/{owner}", event)
+
+
+def _is_sealed(db: sqlite3.Connection, owner: str, path: str) -> bool:
+    query = "SELECT sealed FROM artifact WHERE owner = ? AND path = ?"
+    row = db.execute(query, (owner, path)).fetchone()
+    return row is not None and bool(row[0])
 
 
 def require_path(path: str) -> None:

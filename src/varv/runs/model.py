@@ -7,12 +7,13 @@ is sealed into the ledger by digests.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import ClassVar, Literal, NewType
 
 import msgspec
 
 from varv.kernel.codec import Digest, Event, event
+from varv.kernel.texts import LongText, Text
 from varv.kernel.wording import count
 
 RunId = NewType("RunId", str)
@@ -27,16 +28,6 @@ RUN_NAME = "mlflow.runName"
 """The tag that says the name of a run, which clients set and read as such."""
 DEFAULT = ExperimentId("0")
 """The experiment that is always there."""
-
-
-class LongText(msgspec.Struct, frozen=True, tag="blob"):
-    """A text that is too long for an entry: the blob that holds it."""
-
-    blob: Digest
-
-
-Text = str | LongText
-"""A value as an entry has it. What is short stays in the ledger for good; what is long can be deleted."""
 
 
 class InputTag(msgspec.Struct, frozen=True):
@@ -243,6 +234,15 @@ class ArtifactsSealed(RunEvent, frozen=True, kw_only=True):
     def line(self) -> str:
         """Return one line on what this event states."""
         return f"{count(self.n)} artifacts of {count(self.size)} bytes sealed"
+
+
+def long_texts(event: RunEvent) -> Iterator[Digest]:
+    """Yield the blobs that hold texts of an event."""
+    for name in ("tags", "params"):
+        yield from (value.blob for value in getattr(event, name, {}).values() if isinstance(value, LongText))
+    for one in getattr(event, "datasets", ()):
+        texts = (one.source, one.schema, one.profile)
+        yield from (text.blob for text in texts if isinstance(text, LongText))
 
 
 def run_stream(run: str) -> str:

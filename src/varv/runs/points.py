@@ -73,11 +73,18 @@ def distinct(points: np.ndarray) -> np.ndarray:
 
 
 def in_order(points: np.ndarray) -> np.ndarray:
-    """Return points by time, step and value, NaN last, as histories are read."""
+    """Return points by time, step and value, as histories are read, then by what they are of."""
     before, after = points[:-1], points[1:]
     if len(points) < 2 or bool((after["at"] > before["at"]).all()):
         return points
-    return points[np.lexsort((points["value"], points["step"], points["at"]))]
+    value, is_nan = value_ranks(points["value"])
+    return points[np.lexsort([points["link"], is_nan, value, points["step"], points["at"]])]
+
+
+def value_ranks(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return what sorts values: what is no number stands behind nought, as it does in MLflow's histories."""
+    is_nan = np.isnan(values)
+    return np.where(is_nan, 0.0, values), is_nan
 
 
 def latest(points: np.ndarray) -> np.ndarray:

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 
 from varv.kernel.errors import InvalidInput
 from varv.kernel.ids import new_secret, random_bits
-from varv.runs.model import RunId
+from varv.runs.model import DatasetInput, RunId
 
 MOST_METRICS, MOST_PARAMS, MOST_TAGS, MOST_TOGETHER = 1000, 100, 100, 1000
 """In one request."""
@@ -22,8 +22,6 @@ LONGEST_PARAM = 6000
 LONGEST_TAG = 8000
 LONGEST_EXPERIMENT = 500
 LONGEST_EXPERIMENT_TAG = 20_000
-LONGEST_SHORT = 256
-"""Bytes of a value that an entry of the ledger holds itself."""
 LARGEST = 1.7976931348623157e308
 """What an infinite metric is stored as, with its sign, as clients expect to read it."""
 _KEY = re.compile(r"[/\w.\- :]+")
@@ -157,6 +155,21 @@ def require_unchanged(kept: Mapping[str, str], params: Mapping[str, str], run: s
         if kept.get(name, value) != value:
             problem = "has another value already. Changing param values is not allowed"
             raise InvalidInput("param", name, problem, kept=kept[name][:80], given=value[:80], run=run)
+
+
+def require_dataset(one: DatasetInput) -> None:
+    """Raise `InvalidInput` if what describes a dataset is longer than it may be."""
+    for kind, value, longest in (
+        ("dataset name", one.name, 500),
+        ("dataset digest", one.digest, 36),
+        ("dataset source", one.source, 65_535),
+        ("dataset schema", one.schema, 1_048_575),
+        ("dataset profile", one.profile, 16_777_215),
+    ):
+        require_short(kind, one.name, str(value), longest)
+    for tag in one.tags:
+        require_short("dataset tag", tag.key, tag.key, 255)
+        require_short("dataset tag", tag.key, tag.value, 500)
 
 
 def storable(value: float) -> float:

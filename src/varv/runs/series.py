@@ -12,17 +12,31 @@ import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+import msgspec
 import numpy as np
 
 from varv.kernel.clock import MINUTE, Duration, Instant
 from varv.kernel.codec import Event, digest_of
 from varv.kernel.recorder import Write, Writing
 from varv.runs.model import PointsSealed, RunId, run_stream
-from varv.runs.points import POINT, chained_digest, chunk, distinct, in_order, latest, read, unchunk
+from varv.runs.points import (
+    POINT,
+    Packed,
+    chained_digest,
+    chunk,
+    distinct,
+    in_order,
+    latest,
+    packed,
+    read,
+    unchunk,
+)
 
 SEALED_AT = 4096
 """Points of a run that are not sealed."""
 SEALED_AFTER: Duration = MINUTE
+DERIVED = 0
+"""The number of a seal that is none: chunks whose points follow from entries of the ledger."""
 LEAST_OF_A_CHUNK = 16
 """A series with fewer points in one seal shares a chunk with others like it."""
 
@@ -45,15 +59,23 @@ CREATE INDEX IF NOT EXISTS latest_by_value ON latest (key, value, run);
 CREATE TABLE IF NOT EXISTS link (
     no INTEGER PRIMARY KEY, model TEXT NOT NULL, dataset TEXT NOT NULL, digest TEXT NOT NULL,
     UNIQUE (model, dataset, digest));
+CREATE TABLE IF NOT EXISTS linked (
+    link INTEGER NOT NULL, run INTEGER NOT NULL, key INTEGER NOT NULL, value REAL, step INTEGER NOT NULL,
+    at INTEGER NOT NULL, PRIMARY KEY (link, run, key)) WITHOUT ROWID;
+"""
+_LINKED = """
+INSERT INTO linked VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (link, run, key)
+DO UPDATE SET value = excluded.value, step = excluded.step, at = excluded.at
+WHERE (excluded.step, excluded.at, ifnull(excluded.value, -9e999)) > (step, at, ifnull(value, -9e999))
 """
 _LATEST = "key, value, step, at, link, n, low, high, first"
 
 
-@dataclass(slots=True)
-class Glance:
+class Glance(msgspec.Struct, gc=False):
     """What is known of a series: the point that counts as its last, and how many it had, within which bounds.
 
-    A value that is no number is None, as the file has it.
+    A value that is no number is None, as the file has it. A search makes tens of thousands, in which the
+    collector of garbage would look for cycles that cannot be.
     """
 
     key: int
@@ -102,14 +124,15 @@ class Series:
 
     def __init__(self) -> None:
         self._unsealed: dict[int, _Unsealed] | None = None
+        self._unfolded: set[int] | None = None
         self._links: dict[tuple[str, str, str], int] = {}
 
-    def apply(self, db: sqlite3.Connection, event: Event, at: Instant) -> None:
+    def apply(self, db: sqlite3.Connection, stream: str, event: Event, at: Instant) -> None:
         """Take in nothing: seals speak of rows that are there."""
 
     def forget(self) -> None:
         """Throw away what is remembered of rows."""
-        self._unsealed = None
+        self._unsealed = self._unfolded = None
         self._links.clear()
 
     def append(self, db: sqlite3.Connection, run: int, rows: bytes, now: Instant) -> None:
@@ -118,6 +141,27 @@ class Series:
         waiting = self.unsealed(db).setdefault(run, _Unsealed(0, now))
         db.execute("INSERT INTO points (run, at, rows) VALUES (?, ?, ?)", (run, now, rows))
         waiting.n += len(rows) // POINT.itemsize
+        if self._unfolded is not None:
+            self._unfolded.add(run)
+
+    def remember_linked(self, db: sqlite3.Connection, run: int, points: Iterable[Packed]) -> None:
+        """Keep the latest of the points that are of a model or a dataset, by what they are of: a run's own
+        latest point of a metric may be of another.
+        """
+        rows = [(link, run, key, _number(value), step, at) for key, link, at, step, value in points if link]
+        db.executemany(_LINKED, rows)
+
+    def derive(self, db: sqlite3.Connection, run: int, points: Sequence[Packed]) -> None:
+        """Write points that follow from entries of the ledger, so that no seal has to vouch for them; those
+        of before are replaced.
+        """
+        found = read([packed(points)])
+        db.execute("DELETE FROM chunk WHERE run = ? AND number = ?", (run, DERIVED))
+        db.executemany(
+            "INSERT INTO chunk (run, key, number, data) VALUES (?, ?, ?, ?)",
+            [(run, key, DERIVED, data) for key, data in _chunks(_by_key(found))],
+        )
+        _put_glances(db, run, glanced(found).values())
 
     def unsealed(self, db: sqlite3.Connection) -> dict[int, _Unsealed]:
         """Return the runs that have points which are not sealed."""
@@ -127,6 +171,20 @@ class Series:
                 run: _Unsealed(size // POINT.itemsize, at) for run, size, at in db.execute(query)
             }
         return self._unsealed
+
+    @property
+    def is_folded(self) -> bool:
+        """Whether what is known of each series is up to date; from any thread, of what was answered."""
+        return self._unfolded is not None and not self._unfolded
+
+    def unfolded(self, db: sqlite3.Connection) -> set[int]:
+        """Return the runs that have points which are not in what is known of their series."""
+        if self._unfolded is None:
+            query = (
+                "SELECT DISTINCT run FROM points JOIN run ON run.no = points.run WHERE points.no > run.folded"
+            )
+            self._unfolded = {row[0] for row in db.execute(query)}
+        return self._unfolded
 
     def is_due(self, db: sqlite3.Connection, run: int) -> bool:
         """Return whether a run has so many points that it is to be sealed."""
@@ -189,6 +247,7 @@ class Series:
             db.execute("DELETE FROM points WHERE run = ?", (run,))
             db.execute("UPDATE run SET folded = 0 WHERE no = ?", (run,))
             self.unsealed(db).pop(run, None)
+            self.unfolded(db).discard(run)
 
         writing.store(write)
         if row is not None:
@@ -199,11 +258,12 @@ class Series:
         """Return the work that brings what is known of each series up to all points that are in the log."""
 
         def work(writing: Writing) -> None:
-            runs = list(self.unsealed(writing.db))
+            runs = list(self.unfolded(writing.db))
 
             def write(db: sqlite3.Connection) -> None:
                 for run in runs:
                     fold_latest(db, run)
+                self.unfolded(db).clear()
 
             writing.store(write)
 
@@ -261,12 +321,18 @@ def fold_latest(db: sqlite3.Connection, run: int) -> None:
     if not last:
         return
     known = {one.key: one for one in stored_glances(db, run)}
-    rows = []
-    for key, later in glances.items():
-        one = known[key].joined(later) if key in known else later
-        rows.append((run, key, one.value, one.step, one.at_ms, one.link, one.n, one.low, one.high, one.first))
-    db.executemany("INSERT OR REPLACE INTO latest VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
+    joined = [known[key].joined(later) if key in known else later for key, later in glances.items()]
+    _put_glances(db, run, joined)
     db.execute("UPDATE run SET folded = ? WHERE no = ?", (last, run))
+
+
+def _put_glances(db: sqlite3.Connection, run: int, found: Iterable[Glance]) -> None:
+    rows = [
+        (run, one.key, one.value, one.step, one.at_ms, one.link, one.n, one.low, one.high, one.first)
+        for one in found
+    ]
+    db.executemany("INSERT OR REPLACE INTO latest VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
+    db.execute("INSERT INTO changed (experiment, run) SELECT experiment, no FROM run WHERE no = ?", (run,))
 
 
 def glances(db: sqlite3.Connection, run: int) -> list[Glance]:

@@ -12,7 +12,9 @@ from varv.kernel.blobs import Blobs
 from varv.kernel.codec import Digest
 from varv.kernel.errors import AlreadyExists, FailedPrecondition, InvalidInput, NotFound
 from varv.kernel.recorder import Recorder, Write, Writing
+from varv.kernel.texts import Text, all_kept, kept
 from varv.runs import artifacts
+from varv.runs.logged.tables import logged_no
 from varv.runs.model import (
     ENDED,
     RUN_NAME,
@@ -22,7 +24,6 @@ from varv.runs.model import (
     ExperimentCreated,
     ExperimentId,
     ExperimentMoved,
-    LongText,
     ModelInput,
     ModelOutput,
     RunCreated,
@@ -33,7 +34,6 @@ from varv.runs.model import (
     RunReproduced,
     RunUpdated,
     Status,
-    Text,
     Verdict,
     experiment_stream,
     run_stream,
@@ -42,10 +42,10 @@ from varv.runs.points import Packed, packed
 from varv.runs.rules import (
     LONGEST_EXPERIMENT,
     LONGEST_EXPERIMENT_TAG,
-    LONGEST_SHORT,
     made_name,
     new_run_id,
     require_batch,
+    require_dataset,
     require_experiment_id,
     require_key,
     require_long,
@@ -235,8 +235,7 @@ class Tracking:
             )
             if status not in ENDED:
                 return
-            if (event := artifacts.sealed(writing.db, f"runs/{run}")) is not None:
-                writing.record(run_stream(run), event)
+            artifacts.seal(writing, f"runs/{run}")
             if row.no in self.series.unsealed(writing.db):
                 writing.then.append(lambda: self._seal([row.no]))
 
@@ -285,6 +284,7 @@ class Tracking:
             for param in given:
                 require_key("param", param)
             _require_tags(told)
+            _require_models(writing.db, points)
             if given or told:
                 self._describe(writing, row, run, given, told)
             if points:
@@ -314,11 +314,14 @@ class Tracking:
         """Put on record what a run has read and made."""
 
         def work(writing: Writing) -> None:
-            self._active(writing.db, run)
-            kept = tuple(self._kept(one) for one in datasets)
+            row = self._active(writing.db, run)
+            for dataset in datasets:
+                require_dataset(dataset)
+            self._require_new(writing.db, row, outputs)
+            read = tuple(self._kept(one) for one in datasets)
             writing.record(
                 run_stream(run),
-                RunLinked(run=RunId(run), datasets=kept, models=tuple(models), outputs=tuple(outputs)),
+                RunLinked(run=RunId(run), datasets=read, models=tuple(models), outputs=tuple(outputs)),
             )
 
         return Write(work)
@@ -362,16 +365,19 @@ class Tracking:
     def _describe(
         self, writing: Writing, row: RunRow, run: str, params: Mapping[str, str], tags: Mapping[str, str]
     ) -> None:
-        kept = self._words(writing.db, row, PARAM, params)
-        require_unchanged(kept, params, run)
-        added = {name: value for name, value in params.items() if name not in kept}
+        before = self._words(writing.db, row, PARAM, params)
+        require_unchanged(before, params, run)
+        added = {name: value for name, value in params.items() if name not in before}
         if added or tags:
             event = RunDescribed(run=RunId(run), params=self._texts(added), tags=self._texts(tags))
             writing.record(run_stream(run), event)
 
     def _append(self, writing: Writing, row: RunRow, points: Sequence[Point]) -> None:
-        rows = packed([self._packed(writing.db, row, point) for point in points])
+        packs = [self._packed(writing.db, row, point) for point in points]
+        rows = packed(packs)
         writing.store(lambda db: self.series.append(db, row.no, rows, writing.now))
+        if any(point.model or point.dataset for point in points):
+            writing.store(lambda db: self.series.remember_linked(db, row.no, packs))
         writing.then.append(lambda: self._seal_if_due(writing.db, row.no))
 
     def _packed(self, db: sqlite3.Connection, row: RunRow, point: Point) -> Packed:
@@ -396,6 +402,12 @@ class Tracking:
                 found[name] = word[0]
         return found
 
+    def _require_new(self, db: sqlite3.Connection, row: RunRow, outputs: Sequence[ModelOutput]) -> None:
+        for one in outputs:
+            query = "SELECT 1 FROM run_model WHERE run = ? AND made = 1 AND model = ?"
+            if db.execute(query, (row.no, one.model_id)).fetchone():
+                raise AlreadyExists("model output", one.model_id, "of this run is on record already")
+
     def _kept(self, one: DatasetInput) -> DatasetInput:
         texts = (one.source, one.schema, one.profile)
         source, schema, profile = (self._text(text) if isinstance(text, str) else text for text in texts)
@@ -410,13 +422,10 @@ class Tracking:
         )
 
     def _texts(self, values: Mapping[str, str]) -> dict[str, Text]:
-        return {name: self._text(value) for name, value in values.items()}
+        return all_kept(self.blobs, values)
 
     def _text(self, value: str) -> Text:
-        # Most are short, and a text of that many characters is at least that long in bytes.
-        if len(value) <= LONGEST_SHORT // 4 or len(value.encode()) <= LONGEST_SHORT:
-            return value
-        return LongText(self.blobs.put(value.encode()))
+        return kept(self.blobs, value)
 
     def _run(self, db: sqlite3.Connection, run: str) -> RunRow:
         if (row := self._tables.run(db, run)) is None:
@@ -475,6 +484,13 @@ def _require_experiment_tags(tags: Mapping[str, str]) -> None:
     for name, value in tags.items():
         require_key("tag", name)
         require_short("tag", name, value, LONGEST_EXPERIMENT_TAG)
+
+
+def _require_models(db: sqlite3.Connection, points: Sequence[Point]) -> None:
+    for model in {point.model for point in points if point.model}:
+        if not logged_no(db, model):
+            hint = "log the model first"
+            raise InvalidInput("metric", model[:80], "is of a logged model that does not exist", hint=hint)
 
 
 def _require_tags(tags: Mapping[str, str]) -> None:

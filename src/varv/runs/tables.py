@@ -11,14 +11,13 @@ import msgspec
 from varv.kernel.blobs import Blobs
 from varv.kernel.clock import Instant
 from varv.kernel.codec import Event
+from varv.kernel.texts import Text, whole
 from varv.runs.model import (
     RUN_NAME,
     STATUSES,
-    ArtifactsSealed,
     ExperimentChanged,
     ExperimentCreated,
     ExperimentMoved,
-    LongText,
     PointsSealed,
     RunCreated,
     RunDescribed,
@@ -26,12 +25,15 @@ from varv.runs.model import (
     RunMoved,
     RunReproduced,
     RunUpdated,
-    Text,
 )
 
 METRIC, PARAM, TAG = range(3)
 REPRODUCED = "varv.reproduced"
 """The tag of a run that says what rerunning it has shown."""
+CHANGES_KEPT = 50_000
+"""Latest changes of runs that the file knows of."""
+EVERY_RUN = 0
+"""Stands in the changes of an experiment for all of its runs."""
 MOST_REMEMBERED = 20_000
 """Names, and runs, that are remembered beside the file."""
 
@@ -56,6 +58,10 @@ CREATE INDEX IF NOT EXISTS word_by_value ON word (key, value, run);
 CREATE TABLE IF NOT EXISTS input (
     run INTEGER NOT NULL, name TEXT NOT NULL, digest TEXT NOT NULL, context TEXT, body BLOB NOT NULL,
     PRIMARY KEY (run, name, digest));
+CREATE INDEX IF NOT EXISTS input_by_name ON input (name, run);
+CREATE INDEX IF NOT EXISTS input_by_digest ON input (digest, run);
+CREATE TABLE IF NOT EXISTS changed (
+    no INTEGER PRIMARY KEY, experiment INTEGER NOT NULL, run INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS run_model (
     run INTEGER NOT NULL, made INTEGER NOT NULL, model TEXT NOT NULL, step INTEGER NOT NULL,
     PRIMARY KEY (run, made, model)) WITHOUT ROWID;
@@ -98,7 +104,6 @@ class RunTables:
         RunMoved,
         RunLinked,
         PointsSealed,
-        ArtifactsSealed,
         RunReproduced,
     )
 
@@ -118,7 +123,7 @@ class RunTables:
             RunReproduced: self._run_reproduced,
         }
 
-    def apply(self, db: sqlite3.Connection, event: Event, at: Instant) -> None:
+    def apply(self, db: sqlite3.Connection, stream: str, event: Event, at: Instant) -> None:
         """Take in one event; again changes nothing."""
         if apply := self._applying.get(type(event)):
             apply(db, event, at // 1000)
@@ -163,7 +168,7 @@ class RunTables:
         return row
 
     def _text(self, value: Text) -> str:
-        return self._blobs.get(value.blob).decode() if isinstance(value, LongText) else value
+        return whole(self._blobs, value)
 
     # Experiments
 
@@ -186,6 +191,7 @@ class RunTables:
         no = experiment_no(db, event.experiment)
         db.execute("UPDATE experiment SET deleted = ?, updated_ms = ? WHERE no = ?", (event.deleted, ms, no))
         db.execute("UPDATE run SET deleted = ? WHERE experiment = ?", (event.deleted, no))
+        _note(db, no, EVERY_RUN)
         self._runs.clear()
 
     def _tag_experiment(self, db: sqlite3.Connection, no: int, tags: Mapping[str, Text]) -> None:
@@ -225,6 +231,7 @@ class RunTables:
             for name, value in values.items()
         ]
         db.executemany("INSERT OR REPLACE INTO word VALUES (?, ?, ?)", words)
+        _note(db, row.experiment, row.no)
 
     def _run_updated(self, db: sqlite3.Connection, event: RunUpdated, ms: int) -> None:
         if event.status is not None:
@@ -233,8 +240,8 @@ class RunTables:
         if event.ended_ms is not None:
             db.execute("UPDATE run SET ended_ms = ? WHERE id = ?", (event.ended_ms, event.run))
         if event.name:
-            self._describe(db, event.run, {}, {RUN_NAME: event.name})
             self._rename(db, event.run, event.name)
+        self._describe(db, event.run, {}, {RUN_NAME: event.name} if event.name else {})
         self._runs.pop(event.run, None)
 
     def _run_reproduced(self, db: sqlite3.Connection, event: RunReproduced, ms: int) -> None:
@@ -247,6 +254,8 @@ class RunTables:
     def _run_moved(self, db: sqlite3.Connection, event: RunMoved, ms: int) -> None:
         db.execute("UPDATE run SET deleted = ? WHERE id = ?", (event.deleted, event.run))
         self._runs.pop(event.run, None)
+        if row := self.run(db, event.run):
+            _note(db, row.experiment, row.no)
 
     def _run_linked(self, db: sqlite3.Connection, event: RunLinked, ms: int) -> None:
         row = self.run(db, event.run)
@@ -254,13 +263,13 @@ class RunTables:
             return
         for one in event.datasets:
             context = next((tag.value for tag in one.tags if tag.key == "mlflow.data.context"), None)
-            whole = msgspec.structs.replace(
+            read = msgspec.structs.replace(
                 one,
                 source=self._text(one.source),
                 schema=self._text(one.schema),
                 profile=self._text(one.profile),
             )
-            body = msgspec.json.encode(whole)
+            body = msgspec.json.encode(read)
             db.execute(
                 "INSERT OR IGNORE INTO input VALUES (?, ?, ?, ?, ?)",
                 (row.no, one.name, one.digest, context, body),
@@ -268,9 +277,17 @@ class RunTables:
         models = [(row.no, 0, one.model_id, 0) for one in event.models]
         models += [(row.no, 1, one.model_id, one.step) for one in event.outputs]
         db.executemany("INSERT OR IGNORE INTO run_model VALUES (?, ?, ?, ?)", models)
+        _note(db, row.experiment, row.no)
 
 
 def experiment_no(db: sqlite3.Connection, experiment: str) -> int:
     """Return the number of an experiment in the file; 0 if there is none."""
     row = db.execute("SELECT no FROM experiment WHERE id = ?", (experiment,)).fetchone()
     return 0 if row is None else row[0]
+
+
+def _note(db: sqlite3.Connection, experiment: int, run: int) -> None:
+    """Put down that a run has changed, for those who hold values of many in memory."""
+    made = db.execute("INSERT INTO changed (experiment, run) VALUES (?, ?)", (experiment, run))
+    if (made.lastrowid or 0) % CHANGES_KEPT == 0:
+        db.execute("DELETE FROM changed WHERE no <= ?", ((made.lastrowid or 0) - CHANGES_KEPT,))

@@ -20,19 +20,22 @@ from varv.kernel.clock import Clock, Instant
 from varv.kernel.errors import StorageFull
 from varv.kernel.ids import ModelName
 from varv.kernel.secret import Secret
-from varv.serving.answers import Answers, answers_of, apart, kept_each
+from varv.serving.answers import UNTRANSFORMED, Answers, Shown, answers_of, apart, kept_each
 from varv.serving.blocks import FeatureRows, RequestRows, layout_of
 from varv.serving.capture import CaptureLog
-from varv.serving.checks import checked
 from varv.serving.dataplane import DataPlane, InForce
+from varv.serving.incoming import Incoming
 from varv.serving.keeping import Keeping
 from varv.serving.plain import Unplanned
 from varv.serving.plan import RequestPlan, joined
+from varv.serving.policy import Observer
 from varv.serving.prediction_log import Recorder
 from varv.serving.questions import Questions
 from varv.serving.request_frames import RequestFrames
 from varv.serving.schema import RequestSchema
 from varv.serving.scored import NOTHING, Flagged, Mask, Scored
+from varv.serving.transforming import Transformer
+from varv.serving.transforms import Field, Transforms
 from varv.tasks import OutputTensor, Task
 
 
@@ -64,6 +67,13 @@ class Answering:
         Whether a request that the disk has no room to capture is refused rather than answered without.
     secret
         The key of the digests that are kept in the place of texts, where that is declared.
+    transforms
+        Loads declared transformations that another process or machine does.
+
+    Raises
+    ------
+    FailedPrecondition
+        If there is one, and nothing that loads it.
     """
 
     def __init__(
@@ -78,6 +88,7 @@ class Answering:
         max_rows: int = 10_000,
         capture_required: bool = False,
         secret: Secret | None = None,
+        transforms: Transforms | None = None,
     ) -> None:
         self._schema = schema
         self._features = features
@@ -86,9 +97,12 @@ class Answering:
         self._clock = clock
         self._nullable = nullable
         self._frames = RequestFrames(schema, features, nullable, max_rows)
-        self.questions = Questions(schema, self._frames, dataplane, clock)
+        policy = schema.serving
+        transforms_any = policy.before is not None or policy.after is not None
+        self._transformer = Transformer(schema, transforms) if transforms_any else None
+        self._incoming = Incoming(policy.checks, self._transformer)
+        self.questions = Questions(schema, self._frames, dataplane, clock, self._incoming, self._transformer)
         self._capture_required = capture_required
-        self._checks = schema.serving.checks
         self._layout = layout_of(schema)
         self._recorder = Recorder(schema.model, self._layout)
         self._keeping = Keeping(schema.serving.log, self._layout, schema.model, secret)
@@ -115,12 +129,17 @@ class Answering:
 
     @property
     def waits(self) -> bool:
-        """Whether another process or machine answers for a version in force, so that a call may take long."""
-        return self._dataplane.in_force.waits
+        """Whether another process or machine answers for a version in force, or transforms requests or
+        answers, so that a call may take long.
+        """
+        transformer = self._transformer
+        return (transformer is not None and transformer.waits) or self._dataplane.in_force.waits
 
     @property
     def has_fallback(self) -> bool:
-        """Whether something is declared that answers where the champion cannot."""
+        """Whether something is declared that answers where the champion, or a transformation, cannot."""
+        if self._transformer is not None and self._transformer.has_fallback:
+            return True
         degrading = self._dataplane.in_force.degrading
         return degrading is not None and degrading.has_fallback
 
@@ -137,12 +156,48 @@ class Answering:
     @property
     def columns(self) -> dict[str, ExpectedColumn]:
         """Every column that a request may bring, by name."""
-        return self._frames.columns
+        if self._transformer is None:
+            return self._frames.columns
+        return self._transformer.columns(self._frames.columns)
 
     @cached_property
     def tensors(self) -> tuple[OutputTensor, ...]:
-        """The tensors in which an inference protocol shows predictions."""
-        return self.task.tensors()
+        """The tensors in which an inference protocol shows predictions, but for those that a transformation
+        shows in their place.
+        """
+        replaced = {field.name for field in self.fields}
+        return tuple(one for one in self.task.tensors() if one.name not in replaced)
+
+    @property
+    def fields(self) -> tuple[Field, ...]:
+        """What a transformation shows of answers."""
+        return () if self._transformer is None else self._transformer.fields
+
+    @cached_property
+    def hidden(self) -> frozenset[str]:
+        """Columns that are sent to nobody: those of which nothing or a digest is kept, and with one of them
+        all that a transformation reads, since it may hold the same.
+        """
+        policy = self._schema.serving
+        found = {*policy.log.redact, *policy.log.pseudonymise}
+        if found and policy.before is not None:
+            found |= {field.name for field in policy.before.reads}
+        return frozenset(found)
+
+    @property
+    def instances(self) -> int:
+        """How many calls may run at a time."""
+        return self._schema.serving.instances if self.waits else 1
+
+    @property
+    def cost(self) -> int:
+        """How many rows of a client's rate a row takes."""
+        return self._schema.serving.cost
+
+    @property
+    def observer(self) -> Observer | None:
+        """Who is sent what was asked and answered."""
+        return self._schema.serving.observer
 
     @cached_property
     def positional(self) -> tuple[str, ...]:
@@ -150,6 +205,8 @@ class Answering:
         are not all numbers.
         """
         needed = self._schema.needed
+        if self._transformer is not None and self._transformer.reads_requests:
+            return ()
         return needed if all(self._schema.types[name].is_numeric() for name in needed) else ()
 
     def answer(self, columns: Mapping[str, Sequence[Any]], request_id: str) -> Answers:
@@ -188,11 +245,11 @@ class Answering:
             If a value breaks a check that refuses the request.
         """
         plan = self._planned()
-        if plan is None:
+        if plan is None or self._incoming.waits:
             return None
         flagged: Flagged = NOTHING
-        if self._checks:
-            columns, flagged = checked(self._checks, columns)
+        if self._incoming.acts:
+            columns, flagged = self._incoming.understood(columns)
         try:
             return Ready(plan, plan.read(columns, request_id, self.max_rows), flagged)
         except Unplanned:
@@ -211,11 +268,15 @@ class Answering:
             return [answer for one in several for answer in self.answer_together([one])]
         now, rows = self._clock.now(), joined([one.rows for one in several])
         features, said = plan.answer(rows, now, stand_in=len(several) == 1)
-        if self._checks:
+        if self._incoming.acts:
             said.flagged = _flagged(several)
+        shown = UNTRANSFORMED
+        if self._transformer is not None:
+            shown = self._shown(self._transformer, said, of_several=len(several) > 1)
         kept = self._keeping.chosen(plan.units(rows)) if self._keeping.share < 1.0 else None
         captured = self._capture(now, rows, features, said, kept)
-        told = answers_of(rows.keys, said, captured=captured and (kept is None or bool(kept.all())))
+        are_kept = captured and (kept is None or bool(kept.all()))
+        told = answers_of(rows.keys, said, captured=are_kept, shown=shown)
         if len(several) == 1:
             return [told]
         found = apart(told, [len(one.rows.keys) for one in several])
@@ -224,17 +285,38 @@ class Answering:
     def answer_generally(self, columns: Mapping[str, Sequence[Any]], request_id: str) -> Answers:
         """Do what `answer` does by way of frames, whatever the request is."""
         now = self._clock.now()
-        columns, flagged = checked(self._checks, columns)
+        columns, flagged = self._incoming.understood(columns)
         requests = self._frames.frame(columns, request_id, now)
         features = self._frames.looked_up(requests)
         keys = self._schema.keys(requests)
         units = self._schema.units(requests, keys)
         said = self._dataplane.in_force.score(units, lambda signature: signature.feed(features))
         said.flagged = flagged
+        shown = UNTRANSFORMED
+        if self._transformer is not None:
+            shown = self._shown(self._transformer, said)
         rows = self._layout.request_rows(requests, keys.to_list())
         kept = self._keeping.chosen(units) if self._keeping.share < 1.0 else None
         captured = self._capture(now, rows, self._layout.feature_rows(features), said, kept)
-        return answers_of(rows.keys, said, captured=captured and (kept is None or bool(kept.all())))
+        are_kept = captured and (kept is None or bool(kept.all()))
+        return answers_of(rows.keys, said, captured=are_kept, shown=shown)
+
+    def _shown(self, transformer: Transformer, said: Scored, *, of_several: bool = False) -> Shown:
+        """Return what answers show of what was said, and flag those that go on otherwise than declared.
+
+        Parameters
+        ----------
+        of_several
+            Whether these are several callers', of whom one may have brought a failure about: then it is
+            raised, whatever is declared.
+        """
+        if not transformer.shows:
+            return UNTRANSFORMED
+        told = said.served, said.told_versions, said.told_arms
+        shown, flagged = transformer.told(*told, is_strict=of_several)
+        if flagged:
+            said.flagged = {**said.flagged, **flagged}
+        return shown
 
     def _planned(self) -> RequestPlan | None:
         """Return the plan of the versions in force, made when they change; None if they have none."""

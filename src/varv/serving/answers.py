@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from varv.serving.scored import NOTHING, Flagged, Mask, Scored, part_of
 from varv.serving.scores import Scores
 
+Shown = Mapping[str, Sequence[Any]]
+"""Columns that a transformation made of an answer."""
+UNTRANSFORMED: Shown = MappingProxyType({})
 NAMED = "named"
 """The arm of an answer by a version that was asked for by its number."""
 
@@ -30,6 +34,8 @@ class Answers(NamedTuple):
     """Whether all of them are on record; those that are not are known to nobody but the caller."""
     flagged: Flagged = NOTHING
     """Values of the request that broke a check, by column."""
+    shown: Shown = UNTRANSFORMED
+    """What callers see beside the scores, or in their place; nothing where answers are not transformed."""
 
     @property
     def n_rows(self) -> int:
@@ -37,11 +43,11 @@ class Answers(NamedTuple):
         return len(self.keys)
 
 
-def answers_of(keys: Sequence[str], said: Scored, *, captured: bool) -> Answers:
+def answers_of(keys: Sequence[str], said: Scored, *, captured: bool, shown: Shown = UNTRANSFORMED) -> Answers:
     """Return what callers are told of rows with these keys."""
     table = said.table
     told = said.told_versions, said.told_arms, said.served
-    return Answers(keys, *told, table.epoch, table.candidate_share, captured, said.flagged)
+    return Answers(keys, *told, table.epoch, table.candidate_share, captured, said.flagged, shown)
 
 
 def kept_each(answers: Sequence[Answers], kept: Mask) -> list[Answers]:
@@ -71,6 +77,9 @@ def apart(together: Answers, sizes: Sequence[int]) -> list[Answers]:
                 arms=together.arms[rows],
                 scores=together.scores[rows],
                 flagged=part_of(together.flagged, rows),
+                shown={name: values[rows] for name, values in together.shown.items()}
+                if together.shown
+                else UNTRANSFORMED,
             )
         )
     return found

@@ -239,8 +239,8 @@ class DataPlane:
             return
         loaded = self._residence.taken_in(
             f"v{version}",
-            lambda: self._runtimes.load(package),
-            lambda: self._runtimes.load(package if reload is None else reload()),
+            lambda: self._load(package),
+            lambda: self._load(package if reload is None else reload()),
             sum(map(len, package.files.values())),
         )
         apart = package.difference(loaded.predict(package.probe_rows()))
@@ -256,6 +256,10 @@ class DataPlane:
                 version: Warm(package.signature, loaded, package.probe_rows(), self._remembered()),
             }
             self._now = msgspec.structs.replace(self._now, versions=kept)
+
+    def _load(self, package: Package) -> LoadedModel:
+        n = self._policy.instances
+        return self._runtimes.load(package) if n == 1 else self._runtimes.load(package, instances=n)
 
     def _remembered(self) -> Remembered | None:
         # A replay's answers must not depend on how fast it goes.

@@ -9,6 +9,7 @@ from typing import Literal
 import msgspec
 
 from varv.kernel.clock import Duration, spoken
+from varv.serving.transforms import Transform
 
 Value = str | float | bool
 Mark = Literal["fallback", "cached", "default", "abstained"]
@@ -98,6 +99,26 @@ class LogPolicy(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         return ", ".join(parts) or "all as it comes"
 
 
+ObservedPart = Literal["all", "request", "response"]
+
+
+class Observer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Who is sent what was asked and answered, as CloudEvents over HTTP."""
+
+    url: str
+    mode: ObservedPart = "all"
+    share: float = 1.0
+    """Of requests, chosen by chance."""
+    token_variable: str = ""
+    """The variable of the environment that holds a bearer token."""
+
+    @property
+    def line(self) -> str:
+        """What is sent where, in words."""
+        what = {"all": "requests and answers", "request": "requests", "response": "answers"}[self.mode]
+        return f"{what} to {self.url}" + ("" if self.share == 1.0 else f", a share of {self.share:g}")
+
+
 class ServingPolicy(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """How a model is served; nothing of it by default."""
 
@@ -111,6 +132,16 @@ class ServingPolicy(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     log: LogPolicy = LogPolicy()
     review: tuple[Mark, ...] = ()
     """How requests were answered that a person is to decide."""
+    before: Transform | None = None
+    """What is done to a request before the model reads it."""
+    after: Transform | None = None
+    """What is done to an answer before it is shown; what is captured stays what the version said."""
+    instances: int = 1
+    """Calls of a model that run at a time, where another process or machine answers."""
+    cost: int = 1
+    """How many rows of a client's rate a row of this model takes."""
+    observer: Observer | None = None
+    """Who is sent what was asked and answered."""
 
     @property
     def remembers(self) -> Duration | None:
@@ -135,4 +166,9 @@ def policy_words(policy: ServingPolicy) -> dict[str, str]:
         "serving cache": "none" if policy.cache is None else spoken(policy.cache),
         "serving log": policy.log.line,
         "serving review": ", ".join(policy.review) or "none",
+        "serving before": "none" if policy.before is None else policy.before.line,
+        "serving instances": f"{policy.instances}",
+        "serving cost": f"{policy.cost}",
+        "serving observer": "none" if policy.observer is None else policy.observer.line,
+        "serving after": "none" if policy.after is None else policy.after.line,
     }

@@ -11,12 +11,13 @@ from varv.kernel.clock import Clock
 from varv.kernel.errors import FailedPrecondition, InvalidInput, NotFound, Unavailable
 from varv.kernel.ids import Version
 from varv.registry import n_rows
-from varv.serving.answers import NAMED, Answers
-from varv.serving.checks import checked
+from varv.serving.answers import NAMED, UNTRANSFORMED, Answers
 from varv.serving.dataplane import DataPlane
 from varv.serving.explaining import MOST_ROWS, Explanation, explained
+from varv.serving.incoming import Incoming
 from varv.serving.request_frames import RequestFrames
 from varv.serving.schema import RequestSchema
+from varv.serving.transforming import Transformer
 
 
 class Questions:
@@ -28,15 +29,27 @@ class Questions:
         What a request is, and as a frame.
     dataplane
         Holds the versions.
+    incoming
+        Understands the columns of requests.
+    transformer
+        Says what answers show; None where that is what versions say.
     """
 
     def __init__(
-        self, schema: RequestSchema, frames: RequestFrames, dataplane: DataPlane, clock: Clock
+        self,
+        schema: RequestSchema,
+        frames: RequestFrames,
+        dataplane: DataPlane,
+        clock: Clock,
+        incoming: Incoming,
+        transformer: Transformer | None,
     ) -> None:
         self._schema = schema
         self._frames = frames
         self._dataplane = dataplane
         self._clock = clock
+        self._incoming = incoming
+        self._transformer = transformer
 
     def answer(self, version: int, columns: Mapping[str, Sequence[Any]], request_id: str) -> Answers:
         """Return what a version in memory says, whatever the routing table has it do. It is a question about
@@ -54,12 +67,16 @@ class Questions:
         in_force = self._dataplane.in_force
         if in_force.table is None or version not in in_force.versions:
             raise NotFound("version", version, "is not in memory", hint="ask for one that is in force")
-        columns, flagged = checked(self._schema.serving.checks, columns)
+        columns, flagged = self._incoming.understood(columns)
         requests = self._frames.frame(columns, request_id, self._clock.now())
         features = self._frames.looked_up(requests)
         scores = in_force.versions[version].scores(lambda signature: signature.feed(features))
         keys, n = self._schema.keys(requests).to_list(), requests.height
-        return Answers(keys, [version] * n, [NAMED] * n, scores, in_force.table.epoch, 0.0, False, flagged)
+        versions, arms, shown = [version] * n, [NAMED] * n, UNTRANSFORMED
+        if self._transformer is not None and self._transformer.shows:
+            shown, more = self._transformer.told(scores, versions, arms)
+            flagged = {**flagged, **more}
+        return Answers(keys, versions, arms, scores, in_force.table.epoch, 0.0, False, flagged, shown)
 
     def explain(
         self, columns: Mapping[str, Sequence[Any]], request_id: str, version: int | None = None
@@ -94,7 +111,7 @@ class Questions:
         if not n_rows(warm.background):
             hint = "register it again with rows to compare it on"
             raise FailedPrecondition("version", number, "has no probe rows to compare with", hint=hint)
-        columns, _ = checked(self._schema.serving.checks, columns)
+        columns, _ = self._incoming.understood(columns)
         requests = self._frames.frame(columns, request_id, self._clock.now())
         if requests.height > MOST_ROWS:
             hint = f"send {MOST_ROWS} at most: each is asked of the model a thousand times and more"

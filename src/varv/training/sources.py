@@ -1,4 +1,5 @@
-"""The source text that a class needs to be defined again somewhere else: its module, and all that it imports.
+"""The source text that a class or a function needs to be defined again somewhere else: its module, and all
+that it imports.
 
 Whole files are taken, not parts of them, so that the module runs as it did; `closure` says what of them a
 function reaches. A class of an installed library needs no source, since the library can be installed again.
@@ -9,7 +10,7 @@ from __future__ import annotations
 import ast
 import inspect
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib.util import resolve_name
 from pathlib import Path
 
@@ -22,7 +23,9 @@ _LIBRARIES = ("site-packages", "dist-packages")
 
 
 class Sources(msgspec.Struct, frozen=True):
-    """Where a class is defined, and the files of the project that its module imports, itself included."""
+    """Where a class or a function is defined, and the files of the project that its module imports, itself
+    included.
+    """
 
     module: str
     name: str
@@ -30,8 +33,8 @@ class Sources(msgspec.Struct, frozen=True):
     """Text by path below the project's folder, such as ``models/mean.py``; none for a library's class."""
 
 
-def sources_of(cls: type) -> Sources:
-    """Return the source text that defines `cls`.
+def sources_of(defined: type | Callable[..., object]) -> Sources:
+    """Return the source text that defines a class or a function.
 
     The project's folder is the one from which its module was imported. What is imported inside a function is
     followed as well; what is imported by a computed name is not seen.
@@ -39,24 +42,24 @@ def sources_of(cls: type) -> Sources:
     Raises
     ------
     InvalidInput
-        If the class is not defined in a file, or inside a function.
+        If it is not defined in a file, or inside a function.
     """
-    name = cls.__qualname__
+    name = getattr(defined, "__qualname__", "<locals>")
     if "<locals>" in name:
-        raise _refused(cls, "is defined inside a function", "define the class at the top of a file")
+        raise _refused(defined, "is defined inside a function", "define the {} at the top of a file")
     try:
-        path = Path(inspect.getfile(cls)).resolve()
+        path = Path(inspect.getfile(defined)).resolve()
     except (TypeError, OSError):
-        raise _refused(cls, "is not defined in a file", "define the class in a file of its own") from None
+        raise _refused(defined, "is not defined in a file", "define the {} in a file of its own") from None
     # What a script defines belongs to the module `__main__`, which nobody else can import by that name.
-    module = path.stem if cls.__module__ == "__main__" else cls.__module__
+    module = path.stem if defined.__module__ == "__main__" else defined.__module__
     if any(part in _LIBRARIES for part in path.parts) or module.partition(".")[0] in sys.stdlib_module_names:
         return Sources(module, name, {})
     depth = module.count(".") + (path.name == "__init__.py")
     files = _files(path.parents[depth], module)
     if sum(map(len, files.values())) > LARGEST_SOURCE:
         problem = f"imports more than {LARGEST_SOURCE >> 20} MiB of source"
-        raise _refused(cls, problem, "define the class in a file that imports less")
+        raise _refused(defined, problem, "define the {} in a file that imports less")
     return Sources(module, name, files)
 
 
@@ -99,5 +102,7 @@ def _imports(text: bytes, package: str) -> Iterator[str]:
             yield from (f"{base}.{alias.name}" for alias in node.names)
 
 
-def _refused(cls: type, problem: str, hint: str) -> InvalidInput:
-    return InvalidInput("class", cls.__qualname__, problem, hint=hint)
+def _refused(defined: type | Callable[..., object], problem: str, hint: str) -> InvalidInput:
+    kind = "class" if isinstance(defined, type) else "function"
+    name = getattr(defined, "__qualname__", repr(defined)[:60])
+    return InvalidInput(kind, name, problem, hint=hint.format(kind))

@@ -44,7 +44,7 @@ def shared(apart):
 def model(shared):
     """A model whose process is there, and has never ended before."""
     again(shared)
-    shared._life._restarts = Restarts("fresh")
+    shared._lives[0]._restarts = Restarts("fresh")
     return shared
 
 
@@ -154,7 +154,7 @@ def test_one_that_allocates_without_end_is_ended_by_what_it_holds():
 def test_a_process_that_is_killed_between_two_calls_is_replaced_unasked_and_leaves_nothing(model):
     before, left = pid_of(model), int(model.predict(rows(12))[0, 0])
     os.kill(before, signal.SIGKILL)
-    soon(lambda: model._life._process is not None and model._life._process.pid != before)
+    soon(lambda: model._lives[0]._process is not None and model._lives[0]._process.pid != before)
     assert pid_of(model) != before
     assert gone(left)
 
@@ -264,3 +264,28 @@ def test_after_several_ends_in_a_row_the_breaker_is_open(model, monkeypatch):
         model.predict(rows(-1))
     assert caught.value.facts["ended_in_a_row"] == 2
     assert caught.value.facts["retry_after_s"] > 10
+
+
+@pytest.fixture(scope="module")
+def pair(apart):
+    """A model of two processes, both of them there."""
+    made = apart.load(hostile(), instances=2)
+    soon(lambda: all(life.is_there for life in made._lives))
+    return made
+
+
+def test_a_call_goes_to_a_process_that_has_none(pair):
+    soon(lambda: all(life.is_there for life in pair._lives))
+    sleeping = threading.Thread(target=lambda: pair.predict(rows(14)))
+    sleeping.start()
+    soon(lambda: any(life.is_busy for life in pair._lives))
+    [busy] = [life for life in pair._lives if life.is_busy]
+    assert pid_of(pair) != busy._process.pid
+    sleeping.join()
+
+
+def test_while_one_process_is_started_again_another_answers(pair):
+    soon(lambda: all(life.is_there for life in pair._lives))
+    with pytest.raises(UserCodeFailed):
+        pair.predict(rows(2))
+    assert pair.predict(rows(-1)).shape == (1, 1)

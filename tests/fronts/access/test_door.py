@@ -90,15 +90,43 @@ def test_rows_beyond_the_rate_are_refused_and_counted():
     door = Door([client(rate=rate_of("10/s"))])
     shop = caller(door)
     door.admit(shop, LATE, 5.0)
-    door.admit_rows(shop, 10, 5.0)
+    door.admit_rows(shop, LATE, 10, 5.0)
     with pytest.raises(RateLimited) as caught:
         door.admit(shop, LATE, 5.0)
     assert caught.value.facts == {"rate": "10/s rows", "retry_after_s": 1}
     door.admit(shop, LATE, 5.5)
     with pytest.raises(RateLimited):
-        door.admit_rows(shop, 6, 5.5)
-    door.admit_rows(shop, 5, 5.5)
+        door.admit_rows(shop, LATE, 6, 5.5)
+    door.admit_rows(shop, LATE, 5, 5.5)
     assert door.refusals == {("rate", "shop"): 2}
+
+
+def test_a_row_of_a_dear_model_takes_as_many_rows_as_it_costs():
+    door = Door([client(rate=rate_of("10/s"))])
+    door.costs = {SLOW: 4}
+    shop = caller(door)
+    door.admit(shop, LATE, 5.0)
+    door.admit(shop, SLOW, 5.0)
+    assert dict(shop.limit.headers)["ratelimit"].startswith('"rows";r=5;')
+    with pytest.raises(RateLimited) as caught:
+        door.admit_rows(shop, SLOW, 3, 5.0)
+    assert caught.value.facts == {"rate": "10/s rows", "retry_after_s": 1, "rows_a_row": 4}
+    assert dict(shop.limit.headers)["ratelimit"].startswith('"rows";r=9;'), "it counts as no row"
+    door.admit(shop, SLOW, 5.0)
+    door.admit_rows(shop, SLOW, 2, 5.0)
+    door.admit(shop, LATE, 5.0)
+    with pytest.raises(RateLimited):
+        door.admit(shop, LATE, 5.0)
+
+
+def test_a_request_that_costs_more_than_a_burst_is_not_refused_for_ever():
+    door = Door([client(rate=rate_of("10/s"))])
+    door.costs = {SLOW: 50}
+    shop = caller(door)
+    door.admit(shop, SLOW, 5.0)
+    with pytest.raises(RateLimited):
+        door.admit(shop, LATE, 5.0)
+    door.admit(shop, LATE, 10.0)
 
 
 def test_the_limit_leaves_room_for_higher_priorities():

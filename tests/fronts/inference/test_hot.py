@@ -241,7 +241,7 @@ def test_another_name_of_the_server_is_refused(asked):
         [(b"host", b"evil.example"), JSON], infer([MATRIX]), lambda *one: found.append(one)
     )
     status, _, body = parsed(*found[0])
-    assert status == 400
+    assert status == 403
     assert json.loads(body)["error"]["kind"] == "host"
 
 

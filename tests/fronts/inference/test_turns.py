@@ -16,6 +16,7 @@ from varv.fronts.inference.hot import HotCalls
 from varv.fronts.inference.pace import BUDGET_S, MOST_ROWS, SLOW_S, Pace
 from varv.fronts.inference.turns import MOST_WAITING
 from varv.kernel.ids import ModelName
+from varv.serving import Answering
 
 OTHER = b"/v2/models/quick/infer"
 
@@ -92,6 +93,37 @@ def test_a_slow_model_is_asked_in_a_thread_and_what_comes_meanwhile_is_its_next_
     assert slow == [str(number) for number in range(8)]
     told = served.inference.statistics[ModelName("wide")].counts
     assert (told.n_answered, told.n_calls) == (9, 3)
+
+
+def test_calls_of_a_model_that_waits_run_at_a_time_as_many_as_declared(served, monkeypatch):
+    monkeypatch.setattr(Answering, "waits", True)
+    monkeypatch.setattr(Answering, "instances", 2)
+    found, both, answer = [], threading.Barrier(2), served.slow.answer_together
+    under_way, most = [], []
+
+    def meets(several):
+        under_way.append(1)
+        most.append(len(under_way))
+        both.wait(5)
+        told = answer(several)
+        under_way.pop()
+        return told
+
+    served.slow.answer_together = meets
+    served.go.set()
+
+    async def ask():
+        for number in range(6):
+            served.ask(INFER, number, found)
+        await asyncio.sleep(0)
+        while len(found) < 6:
+            await asyncio.sleep(0.001)
+
+    asyncio.run(ask())
+    assert [status for _, status, _, _ in found] == [200] * 6
+    assert max(most) == 2
+    assert served.sizes == [3, 3], "what has come is shared among them"
+    assert served.inference.door.n_under_way == 0
 
 
 def test_a_fault_in_a_thread_is_told_and_the_next_are_answered(served):

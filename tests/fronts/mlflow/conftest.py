@@ -5,34 +5,35 @@ from __future__ import annotations
 import os
 import threading
 
+import httpx
 import pytest
+from tests.app.serving import eventually
 
-from varv.app.compose import open_ledger, open_tracking
-from varv.app.server.listening import control_plane, listener
-from varv.app.server.tracking import mlflow_api
-from varv.fronts.gateway import Gateway
-from varv.kernel.clock import SystemClock
-
-
-async def nothing_else(scope, receive, send):
-    await send({"type": "http.response.start", "status": 404, "headers": []})
-    await send({"type": "http.response.body", "body": b""})
+from varv.app.server.server_file import running_server
+from varv.app.server.tracker import Tracker
+from varv.app.settings import Settings
 
 
 @pytest.fixture(scope="session")
 def tracking_url(tmp_path_factory):
+    """Return the address of a tracking server of varv."""
     if elsewhere := os.environ.get("VARV_TRACKING_URL"):
         yield elsewhere
         return
-    home = tmp_path_factory.mktemp("home")
-    ledger = open_ledger(home, durability="process")
-    tracking = open_tracking(home, ledger, SystemClock(), durability="process")
-    socket = listener("127.0.0.1", 0, "port")
-    server = control_plane(Gateway(mlflow_api(nothing_else, tracking), None), None)
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [socket]}, daemon=True)
+    settings = Settings(home=tmp_path_factory.mktemp("home"), port=0)
+    tracker = Tracker(settings)
+    thread = threading.Thread(target=tracker.run, daemon=True)
     thread.start()
-    yield f"http://127.0.0.1:{socket.getsockname()[1]}"
-    server.should_exit = True
+    url = eventually(lambda: running_server(settings)).url
+    eventually(lambda: answers(url))
+    yield url
+    tracker.told.set()
     thread.join(10)
-    tracking.recorder.close()
-    ledger.close()
+    tracker.close()
+
+
+def answers(url):
+    try:
+        return httpx.get(f"{url}/version").status_code == 200 or None
+    except httpx.TransportError:
+        return None

@@ -1,4 +1,5 @@
-"""Models whose runtime runs code of their own, each version in a process of its own: `Apart`.
+"""Models whose runtime runs code of their own, and functions that transform requests and answers, each in a
+process of its own: `Apart`.
 
 A model there may hang, leak, crash or end its process, and nobody else notices: not the event loop, not other
 models, not the machine's memory. `app.server.worker` hands it to its runtimes; jobs of trainings and replays,
@@ -8,5 +9,6 @@ process as it is seen from here, `model` a model over the processes that it has 
 """
 
 from varv.adapters.apart.loading import Apart
+from varv.adapters.apart.source import FunctionSource
 
-__all__ = ["Apart"]
+__all__ = ["Apart", "FunctionSource"]

@@ -1,7 +1,7 @@
-"""The process of one model: ``python -m varv.adapters.apart.child SOCKET PARENT``.
+"""The process of one model, or of one function: ``python -m varv.adapters.apart.child SOCKET PARENT``.
 
-It loads the package that it is handed, says so, and answers one call after the other until its worker is
-gone. Nothing here can be trusted once the model's code has run.
+It loads the package or the source that it is handed, says so, and answers one call after the other until its
+worker is gone. Nothing here can be trusted once the model's code has run.
 """
 
 from __future__ import annotations
@@ -11,14 +11,19 @@ import resource
 import socket
 import sys
 from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import numpy as np
 
 from varv.adapters.apart import wire
+from varv.adapters.apart.source import FunctionSource
 from varv.adapters.jobs import tree
 from varv.adapters.jobs.wire import flattened
 from varv.adapters.runtimes import installed_runtimes
+from varv.adapters.runtimes.private_modules import PrivateModules
 from varv.kernel.errors import Corrupt, UserCodeFailed, VarvError
 from varv.kernel.memory import settle
 from varv.kernel.user_code import UserCode
@@ -40,8 +45,10 @@ class Model:
         What its runtime made of it.
     """
 
+    kind = "model"
+
     def __init__(self, package: Package, loaded: LoadedModel) -> None:
-        self._name = package.estimator
+        self.name = package.estimator
         self._width = package.width
         self._loaded = loaded
 
@@ -55,12 +62,77 @@ class Model:
         Corrupt
             If it answers in another form.
         """
-        with UserCode("model", self._name):
+        with UserCode("model", self.name):
             found = np.ascontiguousarray(self._loaded.predict(rows), dtype=np.float32)
         if found.shape != (n_rows(rows), self._width):
             why = f"answers of shape {found.shape} to {n_rows(rows)} rows of {self._width} numbers"
-            raise Corrupt("model", self._name, "does not answer in the form of its task", why=why)
+            raise Corrupt("model", self.name, "does not answer in the form of its task", why=why)
         return found
+
+    def answer(self, ask: wire.Message, data: memoryview) -> tuple[wire.Message, list[memoryview]]:
+        """Return what is said to a message, and what follows it."""
+        assert isinstance(ask, wire.Ask), "a model is asked for predictions"
+        found = self.predict(wire.rows_of(ask, data))
+        n, width = found.shape
+        return wire.Scores((n, width)), [found.data.cast("B")]
+
+
+class Function:
+    """A function in memory.
+
+    Parameters
+    ----------
+    source
+        What it is made from.
+
+    Raises
+    ------
+    Corrupt
+        If its module lacks it.
+    """
+
+    kind = "function"
+
+    def __init__(self, source: FunctionSource) -> None:
+        self.name = source.name
+        files = {path: text.encode() for path, text in source.files}
+        self._modules = PrivateModules(files)
+        module = self._modules.module(source.module) if files else import_module(source.module)
+        found: Any = module
+        for part in source.name.split("."):
+            found = getattr(found, part, None)
+        if not callable(found):
+            raise Corrupt(
+                "function", source.name, f"is not in module {source.module}", hint="declare it again"
+            )
+        self._call = found
+
+    def answer(self, ask: wire.Message, data: memoryview) -> tuple[wire.Message, list[bytes]]:
+        """Return what is said to a message, and what follows it.
+
+        Raises
+        ------
+        UserCodeFailed
+            If the function raised.
+        Corrupt
+            If it returned something else than columns.
+        """
+        assert isinstance(ask, wire.Call), "a function is called"
+        columns = msgspec.json.decode(data)
+        with UserCode("function", self.name):
+            returned = self._call(columns)
+        try:
+            made = {str(name): _listed(values) for name, values in returned.items()}
+            return wire.Returned(), [msgspec.json.encode(made)]
+        except (AttributeError, TypeError, ValueError) as error:
+            problem, hint = "does not return columns", 'return lists by name: {"label": ["late"]}'
+            why = str(error)[:200]
+            raise Corrupt("function", self.name, problem, why=why, hint=hint) from None
+
+
+def _listed(values: Any) -> Any:
+    """Return values as a list, of whatever library they are."""
+    return values.tolist() if hasattr(values, "tolist") else list(values)
 
 
 def main() -> int:
@@ -80,9 +152,9 @@ def main() -> int:
 
 def _serve(channel: wire.Channel) -> None:
     order, _ = channel.receive(0)
-    assert isinstance(order, wire.Load), "the first message says what to load"
+    assert isinstance(order, wire.Load | wire.LoadFunction), "the first message says what to load"
     try:
-        model = _loaded(order)
+        loaded = _loaded(order) if isinstance(order, wire.Load) else _loaded_function(order)
     except VarvError as error:
         channel.send(wire.Failed(flattened(error)))
         return
@@ -90,8 +162,16 @@ def _serve(channel: wire.Channel) -> None:
     channel.send(wire.Ready())
     while True:
         ask, data = channel.receive(_MOST_BYTES)
-        assert isinstance(ask, wire.Ask), "all that follows asks for predictions"
-        _answer(channel, model, wire.rows_of(ask, data))
+        try:
+            told, parts = loaded.answer(ask, data)
+        except VarvError as error:
+            channel.send(wire.Failed(flattened(error)))
+        except BaseException as error:  # noqa: BLE001 - an author may raise anything, also what is no Exception
+            problem = f"raised {type(error).__name__}"
+            failed = UserCodeFailed(loaded.kind, loaded.name, problem, hint="fix it and retry")
+            channel.send(wire.Failed(flattened(failed)))
+        else:
+            channel.send(told, parts)
 
 
 def _loaded(order: wire.Load) -> Model:
@@ -106,18 +186,12 @@ def _loaded(order: wire.Load) -> Model:
     return model
 
 
-def _answer(channel: wire.Channel, model: Model, rows: Rows) -> None:
-    try:
-        found = model.predict(rows)
-    except VarvError as error:
-        channel.send(wire.Failed(flattened(error)))
-        return
-    except BaseException as error:  # noqa: BLE001 - an author may raise anything, also what is no Exception
-        failed = UserCodeFailed("model", "", f"raised {type(error).__name__}", hint="fix the model and retry")
-        channel.send(wire.Failed(flattened(failed)))
-        return
-    n, width = found.shape
-    channel.send(wire.Scores((n, width)), [found.data.cast("B")])
+def _loaded_function(order: wire.LoadFunction) -> Function:
+    sys.path[:] = order.path
+    source = msgspec.msgpack.decode(_content(order.source), type=FunctionSource)
+    _stand_back(order.memory_bytes)
+    with UserCode("function", source.name):
+        return Function(source)
 
 
 def _content(handle: int) -> bytes:

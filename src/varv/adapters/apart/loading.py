@@ -1,12 +1,18 @@
-"""Bringing a package into memory in a process of its own; what `registry.ports.Runtimes` is handed."""
+"""Bringing a package, or a function, into memory in a process of its own; `registry.ports.Runtimes` is handed
+the former.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
+import msgspec
+
+from varv.adapters.apart.function import ApartFunction
 from varv.adapters.apart.keeper import Keeper
 from varv.adapters.apart.model import ApartModel, Life
 from varv.adapters.apart.process import PackageFile, Surroundings
+from varv.adapters.apart.source import FunctionSource
 from varv.adapters.jobs.environment import without_secrets
 from varv.registry import Package, packed
 from varv.registry.ports import Device
@@ -50,8 +56,13 @@ class Apart:
         self._load_s = load_s
         self._keeper = Keeper()
 
-    def load(self, package: Package, *, threads: int = 1) -> ApartModel:
-        """Return a model whose process has loaded it.
+    def load(self, package: Package, *, threads: int = 1, instances: int = 1) -> ApartModel:
+        """Return a model whose process has loaded it; of several, the first has, and the others follow.
+
+        Parameters
+        ----------
+        instances
+            How many processes it has, each with a call at a time.
 
         Raises
         ------
@@ -72,6 +83,34 @@ class Apart:
             load_s=self._load_s,
             memory_bytes=self._memory_bytes,
         )
-        life = Life(around, package.width, self._keeper)
-        life.begin()
-        return ApartModel(life)
+        lives = [Life(around, self._keeper) for _ in range(instances)]
+        lives[0].begin()
+        for life in lives[1:]:
+            life.begin_apart()
+        return ApartModel(lives, package.width)
+
+    def load_function(self, source: FunctionSource, *, time_s: float) -> ApartFunction:
+        """Return a function whose process is being started; where it cannot be, the calls say why.
+
+        Parameters
+        ----------
+        time_s
+            How long a call may take before its process is ended.
+
+        Raises
+        ------
+        StorageFull
+            If there is no room for its source.
+        """
+        around = Surroundings(
+            kind="function",
+            name=source.name,
+            package=PackageFile(msgspec.msgpack.encode(source)),
+            variables=self._variables,
+            time_s=time_s,
+            load_s=self._load_s,
+            memory_bytes=self._memory_bytes,
+        )
+        life = Life(around, self._keeper)
+        life.begin_later()
+        return ApartFunction(life)

@@ -1,4 +1,6 @@
-"""One process of a model as its worker sees it: started, told what to load, asked, and ended."""
+"""One process of a model or of a function as its worker sees it: started, told what to load, asked, and
+ended.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +14,7 @@ import weakref
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 import numpy as np
@@ -57,18 +60,25 @@ class PackageFile:
 
 
 class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
-    """What the processes of a model are started with."""
+    """What the processes of a model, or of a function, are started with."""
 
+    kind: Literal["model", "function"] = "model"
     name: str
-    """What errors call the model."""
+    """What errors call it."""
     package: PackageFile
-    threads: int
-    device: Device
+    """What it is loaded from."""
+    threads: int = 1
+    device: Device = "cpu"
     variables: Mapping[str, str]
     time_s: float
     """How long a call may take."""
     load_s: float
     memory_bytes: int
+
+    @property
+    def time_setting(self) -> str:
+        """What says how long a call may take."""
+        return "model_time_s" if self.kind == "model" else "its timeout_s"
 
 
 class Ended(Exception):
@@ -119,7 +129,9 @@ class ModelProcess:
             ours.close()
             why = error.strerror or str(error)
             problem = "cannot be given a process"
-            raise Unavailable("model", surroundings.name, problem, why=why, hint="try again later") from None
+            raise Unavailable(
+                surroundings.kind, surroundings.name, problem, why=why, hint="try again later"
+            ) from None
         finally:
             its.close()
         self._channel = wire.Channel(ours)
@@ -165,8 +177,12 @@ class ModelProcess:
             If it could not, or not in time; the process is to be ended.
         """
         around = self._around
-        path = [str(folder) for folder in sys.path]
-        order = wire.Load(around.package.handle, around.threads, around.device, around.memory_bytes, path)
+        path, handle = [str(folder) for folder in sys.path], around.package.handle
+        order: wire.Load | wire.LoadFunction
+        if around.kind == "model":
+            order = wire.Load(handle, around.threads, around.device, around.memory_bytes, path)
+        else:
+            order = wire.LoadFunction(handle, around.memory_bytes, path)
         said, _ = self._exchanged(order, (), 0, around.load_s, "to load")
         if isinstance(said, wire.Failed):
             raise Ended(raised(said.raised))
@@ -194,6 +210,29 @@ class ModelProcess:
             raise Ended(self._no_answer(type(said).__name__))
         return np.frombuffer(data, np.float32).reshape(n, width)
 
+    def call(self, columns: bytes, most_bytes: int) -> memoryview:
+        """Return what the function returns for columns, both in JSON.
+
+        Parameters
+        ----------
+        most_bytes
+            Of what it returns.
+
+        Raises
+        ------
+        VarvError
+            What the function raised; it can be called again.
+        Ended
+            If there is no answer; the process is to be ended.
+        """
+        said, data = self._exchanged(wire.Call(), [columns], most_bytes, self._around.time_s, "to answer")
+        self._answered_at = wall_seconds()
+        if isinstance(said, wire.Failed):
+            raise raised(said.raised)
+        if not isinstance(said, wire.Returned):
+            raise Ended(self._no_answer(type(said).__name__))
+        return data
+
     def outgrew(self, n_bytes: int) -> None:
         """End it, since it holds more than it may."""
         self._held_bytes = n_bytes
@@ -213,21 +252,21 @@ class ModelProcess:
 
     def why_ended(self) -> VarvError:
         """Return why a process is gone that nobody here ended, but for its memory."""
-        name, status = self._around.name, self._status()
+        kind, name, status = self._around.kind, self._around.name, self._status()
         if self._held_bytes:
             allowed = spoken_bytes(self._around.memory_bytes)
             problem = f"used more than {allowed} of memory, and its process was ended"
             hint = "see whether it leaks, or raise model_memory"
-            return UserCodeFailed("model", name, problem, used=spoken_bytes(self._held_bytes), hint=hint)
+            return UserCodeFailed(kind, name, problem, used=spoken_bytes(self._held_bytes), hint=hint)
         if -status in _BY_OTHERS:
             problem = f"lost its process to {signal.Signals(-status).name}, which varv did not send"
-            return Unavailable("model", name, problem, hint="see whether the machine ran out of memory")
+            return Unavailable(kind, name, problem, hint="see whether the machine ran out of memory")
         if status < 0:
             problem = f"was ended by {spoken_signal(-status)}"
-            return UserCodeFailed("model", name, problem, hint="look at what it printed to the server's log")
+            return UserCodeFailed(kind, name, problem, hint="look at what it printed to the server's log")
         hint = "return, or raise, instead of ending the process"
         problem = f"ended its process with status {status} before it answered"
-        return UserCodeFailed("model", name, problem, hint=hint)
+        return UserCodeFailed(kind, name, problem, hint=hint)
 
     def _exchanged(
         self,
@@ -243,8 +282,8 @@ class ModelProcess:
             return self._channel.receive(most_bytes, until=until)
         except TimeoutError:
             problem = f"took longer than {time_s:g} s {to_do}, and its process was ended"
-            hint = "see whether it hangs, or raise model_time_s"
-            raise Ended(DeadlineExceeded("model", self._around.name, problem, hint=hint)) from None
+            hint = f"see whether it hangs, or raise {self._around.time_setting}"
+            raise Ended(DeadlineExceeded(self._around.kind, self._around.name, problem, hint=hint)) from None
         except (EOFError, OSError):
             raise Ended(self.why_ended()) from None
         except wire.Garbage as garbage:
@@ -252,7 +291,9 @@ class ModelProcess:
 
     def _no_answer(self, why: str) -> VarvError:
         hint = "let it write only to files that it opened"
-        return UserCodeFailed("model", self._around.name, "sent bytes that are no answer", why=why, hint=hint)
+        return UserCodeFailed(
+            self._around.kind, self._around.name, "sent bytes that are no answer", why=why, hint=hint
+        )
 
     def _status(self) -> int:
         try:

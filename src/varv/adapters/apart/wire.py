@@ -51,8 +51,17 @@ class Load(msgspec.Struct, frozen=True, tag=True):
     """Where the worker's interpreter looks for modules."""
 
 
+class LoadFunction(msgspec.Struct, frozen=True, tag=True):
+    """Load the function whose source an open file holds."""
+
+    source: int
+    """File descriptor."""
+    memory_bytes: int
+    path: list[str]
+
+
 class Ready(msgspec.Struct, frozen=True, tag=True):
-    """The model is in memory and has answered its probe rows."""
+    """The model is in memory and has answered its probe rows, or the function is there."""
 
 
 class Ask(msgspec.Struct, frozen=True, tag=True):
@@ -67,13 +76,21 @@ class Scores(msgspec.Struct, frozen=True, tag=True):
     shape: tuple[int, int]
 
 
+class Call(msgspec.Struct, frozen=True, tag=True):
+    """Call the function with columns, which follow in JSON."""
+
+
+class Returned(msgspec.Struct, frozen=True, tag=True):
+    """What it returned: columns, which follow in JSON."""
+
+
 class Failed(msgspec.Struct, frozen=True, tag=True):
-    """The model raised; it can be asked again."""
+    """The model or the function raised; it can be asked again."""
 
     raised: Raised
 
 
-Message = Load | Ready | Ask | Scores | Failed
+Message = Load | LoadFunction | Ready | Ask | Scores | Call | Returned | Failed
 _ENCODER = msgspec.json.Encoder()
 _DECODER = msgspec.json.Decoder(Message)
 

@@ -8,8 +8,9 @@ import math
 import os
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TypeVar
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -24,6 +25,7 @@ from varv.kernel.tracing import outgoing
 from varv.registry import Rows, n_rows
 from varv.registry.endpoint import Endpoint
 
+T = TypeVar("T")
 MOST_TRIES = 3
 _FIRST_WAIT_S = 0.05
 _MOST_BYTES = 1 << 20
@@ -72,12 +74,31 @@ class Calls:
             body, headers = request(self._endpoint, rows)
         except Unfit as unfit:
             raise InvalidInput("endpoint", self._endpoint.name, f"is not asked: {unfit}") from None
-        suffix = "/infer" if self._endpoint.protocol == "oip" else ""
         # An answer of the two probabilities of classes has twice as many numbers.
         most_bytes = _MOST_BYTES + 2 * _BYTES_A_NUMBER * n * width
+
+        def read(reply: Reply) -> np.ndarray:
+            return predictions(self._endpoint, reply.body, reply.headers, n)
+
+        return self.infer(body, headers, most_bytes, read)
+
+    def infer(
+        self, body: bytes, headers: Mapping[str, str], most_bytes: int, read: Callable[[Reply], T]
+    ) -> T:
+        """Return what `read` makes of the answer to a request of the endpoint's protocol; it raises as
+        `predict`.
+
+        Parameters
+        ----------
+        most_bytes
+            Of the answer.
+        read
+            Raises `Garbage` if it is none.
+        """
+        suffix = "/infer" if self._endpoint.protocol == "oip" else ""
         reply = self._answered("POST", self._path + suffix, headers, body, most_bytes)
         try:
-            return predictions(self._endpoint, reply.body, reply.headers, n)
+            return read(reply)
         except Garbage as garbage:
             raise self._failed(self._strange(str(garbage))) from None
 

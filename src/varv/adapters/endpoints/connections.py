@@ -13,7 +13,7 @@ import ssl
 import threading
 import weakref
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from functools import cache
 from typing import Any, NamedTuple
@@ -24,6 +24,10 @@ from varv.kernel.clock import wall_seconds
 MOST_IDLE = 8
 _PIECE = 64 << 10
 _LEAST_WAIT_S = 1e-3
+
+
+Dial = Callable[[tuple[str, int], float], socket.socket]
+"""Connects to a host and a port within some seconds."""
 
 
 class Reply(NamedTuple):
@@ -60,10 +64,13 @@ class Connections:
     ----------
     url
         The address.
+    dial
+        Connects to it.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, dial: Dial = socket.create_connection) -> None:
         parts = urlsplit(url)
+        self._dial = dial
         self._host = parts.hostname or ""
         self._is_secure = parts.scheme == "https"
         self._port = parts.port or (443 if self._is_secure else 80)
@@ -119,18 +126,21 @@ class Connections:
 
     def _connected(self, until: float) -> http.client.HTTPConnection:
         left_s = max(until - wall_seconds(), _LEAST_WAIT_S)
-        if self._is_secure:
-            made = http.client.HTTPSConnection(self._host, self._port, timeout=left_s, context=_tls())
-        else:
-            made = http.client.HTTPConnection(self._host, self._port, timeout=left_s)
         try:
-            made.connect()
-        except (OSError, http.client.HTTPException) as error:
-            made.close()
+            found = self._dial((self._host, self._port), left_s)
+        except OSError as error:
             raise _unreached(error) from None
-        made.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        try:
+            found.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if self._is_secure:
+                found = _tls().wrap_socket(found, server_hostname=self._host)
+        except OSError as error:
+            found.close()
+            raise _unreached(error) from None
+        made = http.client.HTTPConnection(self._host, self._port)
+        made.default_port = 443 if self._is_secure else 80  # what is left out of the header Host
         # From here on each step takes what is left of its call.
-        made.sock = _TimedSocket(made.sock)
+        made.sock = _TimedSocket(found)
         return made
 
     def _asked(

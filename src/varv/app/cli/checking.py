@@ -17,7 +17,7 @@ def verify(options: argparse.Namespace, loaded: Loaded) -> int:
     if options.sign_anew:
         sign_anew(loaded.settings.home, SystemClock().now())
     against = None if options.against is None else Path(options.against)
-    found = verify_report(loaded.settings.home, quick=options.quick, against=against)
+    found = verify_report(loaded.settings.home, quick=options.quick, points=options.points, against=against)
     answer(options, found, lambda: _verify_blocks(found))
     return 0 if found.ok else 1
 

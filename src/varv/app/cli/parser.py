@@ -346,6 +346,7 @@ def _add_reading(add: Any) -> None:
     logs.add_argument("--follow", "-f", action="store_true", help="go on until the training ends")
     verify = add("verify", "check that everything stored is what was written", _VERIFY)
     verify.add_argument("--quick", action="store_true", help="check the ledger alone, and no other file")
+    verify.add_argument("--points", action="store_true", help="check the ledger and metrics of runs alone")
     verify.add_argument("--against", metavar="FILE", help="compare with checkpoints that were kept elsewhere")
     anew = "begin checkpoints anew where they or their key are lost, and nothing else is wrong"
     verify.add_argument("--sign-anew", action="store_true", help=anew)

@@ -82,7 +82,7 @@ def track(options: argparse.Namespace, loaded: Loaded) -> int:
     """Serve runs and the registry to clients of MLflow, without any declared model."""
     from varv.app.server.tracker import track as serve_runs
 
-    return serve_runs(loaded.settings)
+    return serve_runs(loaded.settings, loaded.file)
 
 
 def _project(options: argparse.Namespace, settings: Settings) -> Project:

@@ -48,7 +48,7 @@ def run(options: argparse.Namespace, loaded: Loaded) -> int:
         predictions=options.predictions,
     )
     home = settings.home.resolve()
-    with _until_signal() as stop, tracked_home(settings) as tracked:
+    with _until_signal() as stop, tracked_home(settings, loaded.file) as tracked:
         if options.multirun:
             return _sweep(options, script, tracked, stop, home)
         ended = run_script(script, tracked, stop=stop, on_output=_echo(options), home=home)
@@ -81,7 +81,7 @@ def reproduce(options: argparse.Namespace, loaded: Loaded) -> int:
     home = loaded.settings.home.resolve()
     tolerance = Tolerance(relative=options.relative, absolute=options.absolute, ignored=tuple(options.ignore))
     way = Way(Path(options.repository).resolve(), home, options.environment, tolerance)
-    with _until_signal() as stop, tracked_home(loaded.settings) as tracked:
+    with _until_signal() as stop, tracked_home(loaded.settings, loaded.file) as tracked:
         found = make_again(options.run, tracked, way, variables(), stop=stop, on_output=_echo(options))
     answer(options, found, lambda: _reproduced(found))
     return 1 if found.verdict in ("differs", "cannot run") else 0

@@ -7,16 +7,22 @@ import threading
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import msgspec
 
+from varv.app.clients import load_clients
 from varv.app.server.server_file import Running, running_server
-from varv.app.settings import Settings
+from varv.app.settings import FILE, Settings
+from varv.app.settings import variables as process_variables
 from varv.fronts.client import Client
 from varv.fronts.mlflow.client import TrackingClient
 from varv.kernel.errors import Unavailable
+from varv.kernel.ids import new_secret
 
 _ANNOUNCED_WITHIN_S = 30.0
+TOKEN = "MLFLOW_TRACKING_TOKEN"
+"""The variable that clients of MLflow find their token in."""
 
 
 @dataclass(frozen=True)
@@ -34,8 +40,13 @@ class Tracked:
 
 
 @contextmanager
-def tracked_home(settings: Settings) -> Generator[Tracked]:
+def tracked_home(settings: Settings, clients: Path = Path(FILE)) -> Generator[Tracked]:
     """Give the runs of a home: at the server that runs, or else at one that runs as long as this.
+
+    Parameters
+    ----------
+    clients
+        The file that declares who else may write runs.
 
     Raises
     ------
@@ -50,10 +61,12 @@ def tracked_home(settings: Settings) -> Generator[Tracked]:
     # Heavy, and not needed where a server runs.
     from varv.app.server.tracker import Tracker
 
-    alone = replace(
-        settings, host="127.0.0.1", port=0, tls_certificate="", tls_key="", tls_client_authority=""
-    )
-    tracker = Tracker(alone)
+    token = settings.token
+    if not token and load_clients(clients):
+        token = new_secret().hex()  # or it would refuse us, as nobody that is declared
+    without_tls = {"tls_certificate": "", "tls_key": "", "tls_client_authority": ""}
+    alone = replace(settings, host="127.0.0.1", port=0, token=token, **without_tls)
+    tracker = Tracker(alone, clients)
     serving = threading.Thread(target=tracker.run, name="tracker", daemon=True)
     serving.start()
     try:
@@ -78,10 +91,11 @@ def _reached(server: Running, settings: Settings) -> Generator[Tracked]:
 
         verify = pinned(settings.tls_certificate)
         variables["MLFLOW_TRACKING_SERVER_CERT_PATH"] = settings.tls_certificate
-    if settings.token:
-        variables["MLFLOW_TRACKING_TOKEN"] = settings.token
+    token = settings.token or process_variables().get(TOKEN, "")
+    if token:
+        variables[TOKEN] = token
     with (
-        TrackingClient(server.url, token=settings.token, verify=verify) as runs,
+        TrackingClient(server.url, token=token, verify=verify) as runs,
         Client(server.url, token=settings.token, verify=verify) as verbs,
     ):
         yield Tracked(runs, verbs, variables)

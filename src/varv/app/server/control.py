@@ -13,24 +13,26 @@ from starlette.routing import Mount
 
 from varv.app.desk import Desk
 from varv.app.replaying import report_of
-from varv.app.server.tracking import mlflow_api
+from varv.app.server.tracking import NOBODY_DECLARED, mlflow_api
 from varv.app.settings import Settings
 from varv.app.verbs import build_verbs
+from varv.fronts.access.door import Callers
 from varv.fronts.api import create_api
 from varv.fronts.gateway import Gateway, allowed_hosts
 from varv.fronts.metrics import metrics_route
 from varv.fronts.web.console import create_console
+from varv.home.tracking.desk import TrackingDesk
 from varv.kernel.columns import FolderColumns
 from varv.kernel.metrics import Family
-from varv.runs import Tracking
 
 
 def application(
     settings: Settings,
     desk: Desk,
-    tracking: Tracking,
+    tracking: TrackingDesk,
     health: Callable[[], dict[str, Any]],
     measures: Callable[[], Iterator[Family]],
+    callers: Callable[[], Callers] = lambda: NOBODY_DECLARED,
 ) -> Gateway:
     """Return what answers on the control port.
 
@@ -40,6 +42,8 @@ def application(
         Returns what ``/health`` says.
     measures
         Yields what ``/metrics`` says.
+    callers
+        Returns the declared clients by now.
     """
     home = settings.home
     console = create_console(
@@ -51,4 +55,7 @@ def application(
     )
     routes = create_api(build_verbs(desk), health, token=settings.token)
     app = Starlette(routes=[*routes, metrics_route(measures), Mount("/", console)])
-    return Gateway(mlflow_api(app, tracking), allowed_hosts(settings.host, settings.allowed_hosts))
+    return Gateway(
+        mlflow_api(app, tracking, settings.token, callers),
+        allowed_hosts(settings.host, settings.allowed_hosts),
+    )

@@ -65,6 +65,26 @@ def of_requests(counts: Mapping[ModelName, Counts], refusals: Mapping[str, int])
         ],
     )
     yield Family(
+        "varv_predictions_flagged_total",
+        "counter",
+        "Rows with a value that broke a check, by its column, or for which a transformation failed.",
+        [
+            Sample(n, {"model": model, "column": name})
+            for model, one in items
+            for name, n in one.n_flagged.items()
+        ],
+    )
+    yield Family(
+        "varv_observations_total",
+        "counter",
+        "Requests for a model's observer, by what became of them: dropped for want of room.",
+        [
+            Sample(n, {"model": model, "outcome": outcome})
+            for model, one in items
+            for outcome, n in one.n_observed.items()
+        ],
+    )
+    yield Family(
         "varv_scoring_calls_total",
         "counter",
         "Calls in which requests of one moment were scored together.",

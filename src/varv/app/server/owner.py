@@ -44,6 +44,7 @@ from varv.app.traffic import Traffic, TrafficReport
 from varv.data import Quarantine
 from varv.data.inbox import Inbox
 from varv.data.verbs import QuarantineDesk
+from varv.fronts.access.door import Callers
 from varv.fronts.gateway import allowed_hosts
 from varv.home.change.carrying import Changes, last_change, require_accepted, require_settled
 from varv.home.change.recorded import recorded_in
@@ -126,6 +127,8 @@ class _Server:
         self._clients = clients
         self._system = SystemClock()
         self._since_s = self._system.now() // SECOND
+        self._declared_clients = load_clients(clients)
+        self._known = Callers(self._declared_clients, 1)
         self._clock = HeldClock(self._system)
         self._n_uncaptured = 0  # on record
         # Taken from the workers, and on record once the disk takes it.
@@ -152,10 +155,16 @@ class _Server:
             self._ledger.close()
             raise
         self._views = open_views(self._ledger, settings.home)
-        self._tracking = open_tracking(settings.home, self._ledger, self._system, faults=self._faults)
+        self._tracking = open_tracking(
+            settings.home,
+            self._ledger,
+            self._system,
+            faults=self._faults,
+            webhooks_inside=settings.webhooks_inside,
+        )
         self._desk = Desk(settings.home, self._ledger, self._views, self._system, None, running=True)
         self._desk.state = self._state
-        self._desk.tracking = self._tracking
+        self._desk.tracking = self._tracking.runs
         self._live: Live | None = None
         self._present: Present | None = None
         self._applying = threading.Lock()
@@ -171,7 +180,9 @@ class _Server:
         self._log: CaptureLog | None = None
         self._log_folder: Path | None = None
         self._threads: list[threading.Thread] = []
-        served = application(settings, self._desk, self._tracking, self._health, self._measures)
+        served = application(
+            settings, self._desk, self._tracking, self._health, self._measures, self._callers
+        )
         self._uvicorn = control_plane(served, self._certificates)
         self._console = threading.Thread(
             target=self._uvicorn.run, args=([self._control],), name="console", daemon=True
@@ -216,6 +227,14 @@ class _Server:
                     "workers", "", "stop right after they start", hint="their output is above"
                 )
                 return
+
+    def _callers(self) -> Callers:
+        """Return who may read and write runs by now."""
+        # Until workers are there, those of the file that this began with.
+        declared = self._declared_clients if self._workers is None else self._workers.access.clients
+        if declared != self._declared_clients:
+            self._declared_clients, self._known = declared, Callers(declared, 1)
+        return self._known
 
     def _access(self) -> Access:
         """Return who may ask by now."""
@@ -268,7 +287,7 @@ class _Server:
                 why=str(error),
                 next="the next start takes them in",
             )
-        self._tracking.recorder.close()
+        self._tracking.close()
         self._ledger.close()
         withdraw(self._settings)
         log(_LOG, logging.INFO, "server.stopped")
@@ -324,7 +343,7 @@ class _Server:
     def _seal(self) -> None:
         while not self.stop.wait(SEALS_EVERY_S):
             with suppress(StorageFull, Unavailable):
-                self._tracking.seal_due()
+                self._tracking.runs.seal_due()
 
     def _drive(self) -> None:
         """Bring the home to the present, then start what keeps it there."""

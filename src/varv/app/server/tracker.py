@@ -13,8 +13,10 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
+from varv.app.clients import load_clients
 from varv.app.compose import open_ledger, open_tracking, open_views
 from varv.app.desk import Desk
 from varv.app.server.control import application
@@ -23,7 +25,8 @@ from varv.app.server.measures import of_processes, of_record
 from varv.app.server.server_file import announce, withdraw
 from varv.app.server.telemetry import format_of
 from varv.app.server.tls import Certificates, tls_files_of
-from varv.app.settings import Settings
+from varv.app.settings import FILE, Settings
+from varv.fronts.access.door import Callers
 from varv.kernel.clock import SystemClock
 from varv.kernel.errors import StorageFull, Unavailable, VarvError
 from varv.kernel.faults import Faults
@@ -34,8 +37,13 @@ TICK_S = 5.0
 """How often runs are looked for whose metrics wait to be sealed."""
 
 
-def track(settings: Settings) -> int:
+def track(settings: Settings, clients: Path = Path(FILE)) -> int:
     """Own the home and serve runs and the registry until a signal comes; return the exit status.
+
+    Parameters
+    ----------
+    clients
+        The file that declares who may read and write.
 
     Raises
     ------
@@ -43,7 +51,7 @@ def track(settings: Settings) -> int:
         If another process owns the home, or the port is taken.
     """
     start_logging(format_of(settings), sys.stderr, SystemClock())
-    server = Tracker(settings)
+    server = Tracker(settings, clients)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: server.told.set())
     try:
@@ -62,7 +70,7 @@ class Tracker:
         If another process owns the home, or the port is taken.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, clients: Path = Path(FILE)) -> None:
         self._settings = settings
         self.told = threading.Event()
         """Set to end it."""
@@ -79,11 +87,14 @@ class Tracker:
             self._ledger.close()
             raise
         self._views = open_views(self._ledger, settings.home)
-        self._tracking = open_tracking(settings.home, self._ledger, clock, faults=faults)
+        self._tracking = open_tracking(
+            settings.home, self._ledger, clock, faults=faults, webhooks_inside=settings.webhooks_inside
+        )
         desk = Desk(settings.home, self._ledger, self._views, clock, None, running=True)
         desk.state = lambda: "tracking"
-        desk.tracking = self._tracking
-        served = application(settings, desk, self._tracking, self._health, self._measures)
+        desk.tracking = self._tracking.runs
+        declared = Callers(load_clients(clients), 1)
+        served = application(settings, desk, self._tracking, self._health, self._measures, lambda: declared)
         self._uvicorn = control_plane(served, certificates)
         self._console = threading.Thread(
             target=self._uvicorn.run, args=([self._socket],), name="console", daemon=True
@@ -96,14 +107,14 @@ class Tracker:
         self.announced.set()
         while not self.told.wait(TICK_S):
             with suppress(StorageFull, Unavailable):
-                self._tracking.seal_due()
+                self._tracking.runs.seal_due()
 
     def close(self) -> None:
         """Finish what is under way, and give the home back."""
         self._uvicorn.should_exit = True
         if self._console.ident is not None:
             self._console.join(10)
-        self._tracking.recorder.close()
+        self._tracking.close()
         self._ledger.close()
         withdraw(self._settings)
 

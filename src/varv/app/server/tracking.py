@@ -2,22 +2,67 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from starlette.types import ASGIApp
 
-from varv.fronts.mlflow import about, artifacts, experiments, runs
+from varv.fronts.access.door import Callers
+from varv.fronts.mlflow import (
+    about,
+    artifacts,
+    experiments,
+    logged_models,
+    registered,
+    runs,
+    searching,
+    versions,
+    webhooks,
+)
+from varv.fronts.mlflow.access import Gate
 from varv.fronts.mlflow.app import Door, MlflowApi
-from varv.runs import Tracking
+from varv.home.tracking.desk import TrackingDesk
+from varv.runs import RunSearch
+from varv.runs.logged.model import MODELS_FOLDER
+from varv.runs.logged.tables import root_of
+
+NOBODY_DECLARED = Callers((), 1)
 
 
-def mlflow_api(app: ASGIApp, tracking: Tracking) -> MlflowApi:
-    """Return what answers MLflow's protocol, and hands everything else to `app`."""
-    door = Door(tracking.recorder)
-    shelf = artifacts.Shelf(tracking.recorder, tracking.blobs)
+def mlflow_api(
+    app: ASGIApp,
+    desk: TrackingDesk,
+    token: str = "",
+    callers: Callable[[], Callers] = lambda: NOBODY_DECLARED,
+) -> MlflowApi:
+    """Return what answers MLflow's protocol, and hands everything else to `app`.
+
+    Parameters
+    ----------
+    token
+        Of the control plane; nothing for none.
+    callers
+        Returns the declared clients by now.
+    """
+    door = Door(desk.recorder)
+    shelf = artifacts.Shelf(desk.recorder, desk.runs.blobs, {MODELS_FOLDER: root_of})
     areas = [
         (None, about.routes),
-        (tracking, experiments.routes),
-        (tracking, runs.routes),
+        (desk.runs, experiments.routes),
+        (desk.runs, runs.routes),
+        (RunSearch(desk.recorder, desk.runs.series), searching.routes),
         (shelf, artifacts.routes),
+        (desk, logged_models.routes),
+        (desk, registered.routes),
+        (desk, versions.routes),
+        (desk, webhooks.routes),
     ]
-    raw = {artifacts.PREFIX: artifacts.Transfers(shelf, door.do), "/version": about.version}
-    return MlflowApi(app, door, areas, raw)
+    transfers = artifacts.Transfers(shelf, door.do)
+    raw = {
+        artifacts.PREFIX: transfers,
+        artifacts.PARTS: transfers.parts,
+        artifacts.SIGNED: transfers.parts,
+        "/get-artifact": transfers.page,
+        "/model-versions/get-artifact": versions.VersionFiles(desk, transfers.send),
+        "/version": about.version,
+    }
+    return MlflowApi(app, door, areas, raw, Gate(token, callers))

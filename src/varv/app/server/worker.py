@@ -22,6 +22,7 @@ import msgspec
 import uvicorn
 
 from varv.adapters.apart import Apart
+from varv.adapters.observers import EventSender
 from varv.adapters.runtimes import installed_runtimes
 from varv.app.compose import open_ledger, open_snapshots, open_views
 from varv.app.server.data_server import DataServer
@@ -30,6 +31,7 @@ from varv.app.server.memory import Memory
 from varv.app.server.protocol import Sweep, bounded_protocol
 from varv.app.server.telemetry import RequestTelemetry
 from varv.app.server.tls import Certificates
+from varv.app.server.transforms import WorkerTransforms
 from varv.app.server.wire import (
     Accept,
     Access,
@@ -73,6 +75,7 @@ from varv.project import ModelPlan, load_project
 from varv.registry import Surroundings
 from varv.serving import Answering, CaptureLog, DataPlanes, RequestSchema
 from varv.serving.capture import keep_flushed
+from varv.serving.observing import Observing
 
 SWITCH_S = 0.0005
 DRAIN_S = 10
@@ -104,6 +107,7 @@ class Worker:
             around.variables, time_s=models.time_s, memory_bytes=models.memory_bytes, device=models.device
         )
         runtimes = installed_runtimes(around, apart)
+        self._transforms = WorkerTransforms(apart, around.variables)
         blobs = FolderBlobs(self._home / "blobs")
         self._planes = DataPlanes(runtimes, blobs, timer=wall_seconds, most_bytes=models.most_bytes)
         self._columns = FolderColumns(self._home / "columns")
@@ -121,6 +125,8 @@ class Worker:
         """Set once connections are to be accepted."""
         if start.accepting:
             self.accepts.set()
+        self._senders: dict[ModelName, EventSender] = {}
+        self._variables = around.variables
         self._declared: dict[DatasetName, Dataset] = {}
         self._memory: Memory | None = None
 
@@ -163,6 +169,8 @@ class Worker:
         if self._memory is not None:
             self._memory.close()
         self.telemetry.close()
+        for sender in self._senders.values():
+            sender.close()
 
     def _seal(self, number: int) -> WorkerReply:
         files = tuple(str(path) for path in self._log.seal())
@@ -181,7 +189,11 @@ class Worker:
         return {f"{reason}/{client}": n for (reason, client), n in refused}
 
     def _counts(self) -> dict[ModelName, Counts]:
-        return {model: one.counts for model, one in list(self.inference.statistics.items())}
+        found = {model: one.counts for model, one in list(self.inference.statistics.items())}
+        for model, sender in list(self._senders.items()):
+            if model in found:
+                found[model].n_observed = sender.counts
+        return found
 
     def _restore(self) -> None:
         secret = Secret(self._home / SECRET_FILE)
@@ -205,6 +217,18 @@ class Worker:
             one.model: self._answering(one, engines[one.model], memory.ever_empty(one.requests))
             for one in schemas
         }
+        self.inference.door.costs = {
+            model: one.cost for model, one in self.inference.models.items() if one.cost > 1
+        }
+        self._observe_answers()
+
+    def _observe_answers(self) -> None:
+        """Send what is asked and answered from now on to the observers of models that have one."""
+        for model, answering in self.inference.models.items():
+            if answering.observer is not None and model not in self._senders:
+                self.inference.observing[model] = Observing(model, answering.observer)
+                self._senders[model] = EventSender(self.inference.observing[model], self._variables)
+                self._senders[model].start()
 
     def _schemas(self, views: Views, ledger: Ledger) -> tuple[RequestSchema, ...]:
         """Return what a request of each model is: as it is on record, without a look at the project's file,
@@ -249,6 +273,7 @@ class Worker:
             max_rows=self._start.max_rows,
             capture_required=self._start.capture_required,
             secret=Secret(self._home / SECRET_FILE),
+            transforms=self._transforms,
         )
 
     def _observe(self, message: Observe) -> None:

@@ -15,7 +15,11 @@ from varv.fronts.access.limits import Rate
 from varv.kernel.ids import ModelName, new_secret
 
 ROLES = ("predict", "read")
-"""To ask for predictions, and to read what the server says of its models."""
+"""To ask for predictions, and to read what the server says of its models and runs; who declares none has
+both.
+"""
+KNOWN_ROLES = (*ROLES, "track")
+"""With the one that may write runs."""
 PRIORITIES = range(10)
 USUAL_PRIORITY = 5
 _DIGEST = re.compile(r"[0-9a-f]{64}")

@@ -38,7 +38,7 @@ class Caller:
         Of the rows that it asks for; None if there is none.
     """
 
-    __slots__ = ("limit", "models", "name", "predicts", "priority", "rate", "reads")
+    __slots__ = ("limit", "models", "name", "predicts", "priority", "rate", "reads", "tracks")
 
     def __init__(
         self,
@@ -51,6 +51,7 @@ class Caller:
     ) -> None:
         self.name = name
         self.predicts, self.reads = "predict" in roles, "read" in roles
+        self.tracks = "track" in roles
         self.models = models
         self.priority = priority
         self.limit = limit
@@ -84,7 +85,8 @@ class Callers(dict[bytes | None, Caller]):
             self[None] = ANYBODY
         callers = [(one, _caller(one, n_workers)) for one in clients]
         self._of_digest = [(one.token, caller) for one, caller in callers if one.token]
-        self._is_open = not clients
+        self.is_open = not clients
+        """Whether none is declared, so that everybody may do everything."""
         # Nobody can send what stands for a certificate: it is made of chance in each process.
         proof = new_secret(32).hex()
         self._header_of: dict[str, bytes] = {}
@@ -103,7 +105,7 @@ class Callers(dict[bytes | None, Caller]):
         return next((found for name in names if (found := self._header_of.get(name)) is not None), None)
 
     def __missing__(self, header: bytes | None) -> Caller:
-        if self._is_open:
+        if self.is_open:
             return ANYBODY
         token = _token(header)
         if token is None:
@@ -152,6 +154,8 @@ class Door:
         """How many requests were refused, by reason and client: "unauthenticated", "role", "model",
         "overload", "rate" and "deadline".
         """
+        self.costs: dict[str, int] = {}
+        """How many rows of a client's rate a row of a model takes, of those that take more than one."""
         self._v1_deprecated_s = v1_deprecated_s
         self._counting = threading.Lock()
 
@@ -172,12 +176,12 @@ class Door:
         if self.n_under_way >= self.limit.most_of[caller.priority]:
             raise self._overloaded(caller)
         if caller.limit is not None:
-            wait_us = caller.limit.take(int(now_s * MICROSECONDS))
+            wait_us = caller.limit.take(int(now_s * MICROSECONDS), self.costs.get(model, 1))
             if wait_us:
-                raise self._rate_limited(caller, wait_us)
+                raise self._rate_limited(caller, model, wait_us)
         self.n_under_way += 1
 
-    def admit_rows(self, caller: Caller, n_rows: int, now_s: float) -> None:
+    def admit_rows(self, caller: Caller, model: str, n_rows: int, now_s: float) -> None:
         """Take all rows of a request that was taken, now that they are counted.
 
         Raises
@@ -187,10 +191,11 @@ class Door:
         """
         if caller.limit is None or n_rows <= 1:
             return
-        wait_us = caller.limit.take(int(now_s * MICROSECONDS), n_rows - 1, 1)
+        cost = self.costs.get(model, 1)
+        wait_us = caller.limit.take(int(now_s * MICROSECONDS), (n_rows - 1) * cost, cost)
         if wait_us:
-            caller.limit.give_back(1)
-            raise self._rate_limited(caller, wait_us)
+            caller.limit.give_back(cost)
+            raise self._rate_limited(caller, model, wait_us)
 
     def done(self, n: int = 1, took_s: float | None = None) -> None:
         """Let requests go that were answered, or refused after they were taken.
@@ -240,14 +245,16 @@ class Door:
         self.refused("overload", caller)
         return Unavailable("server", "", "has too much under way", hint="try again in a moment")
 
-    def _rate_limited(self, caller: Caller, wait_us: int) -> VarvError:
+    def _rate_limited(self, caller: Caller, model: str, wait_us: int) -> VarvError:
         self.refused("rate", caller)
-        wait_s = -(-wait_us // MICROSECONDS)
+        wait_s, cost = -(-wait_us // MICROSECONDS), self.costs.get(model, 1)
+        facts = {} if cost == 1 else {"rows_a_row": cost}
         return RateLimited(
             "client",
             caller.name,
             "asks for more than its rate",
             rate=f"{caller.rate} rows",
+            **facts,
             retry_after_s=wait_s,
             hint=f"try again in {wait_s} s",
         )

@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import Any
 
 from varv.fronts.datatypes import content_of, datatype_of
-from varv.fronts.inference.oip import ABOUT
+from varv.fronts.inference.oip import outputs_of
 from varv.fronts.inference.served import Inference
 from varv.serving import Answering
 
@@ -29,10 +29,14 @@ def metadata(answering: Answering) -> dict[str, Any]:
         for column in answering.columns.values()
     ]  # fmt: skip
     outputs = [
-        {"name": one.name, "datatype": one.datatype, "shape": [-1, *one.tail]}
-        for one in answering.task.tensors()
+        {"name": one.name, "datatype": one.datatype, "shape": [-1, *one.tail]} for one in answering.tensors
     ]
-    outputs += [{"name": name, "datatype": kind, "shape": [-1]} for name, kind in ABOUT.items()]
+    known = {one["name"] for one in outputs}
+    outputs += [
+        {"name": name, "datatype": kind, "shape": [-1]}
+        for name, kind in outputs_of(answering).items()
+        if name not in known
+    ]
     return {
         "name": answering.model,
         "versions": [str(version) for version in answering.versions],

@@ -70,18 +70,23 @@ class Counts(msgspec.Struct):
     """Calls in which requests of one moment were scored together."""
     n_rows: dict[str, int] = {}
     """Rows that were answered, by version and arm: ``7/champion``."""
+    n_flagged: dict[str, int] = {}
+    """Rows with a value that broke a check, by its column, or for which a transformation failed."""
+    n_observed: dict[str, int] = {}
+    """Requests for the observer, by what became of them: sent, failed, or dropped for want of room."""
     stages: dict[str, Histogram] = msgspec.field(
         default_factory=lambda: {name: Histogram() for name in STAGES}
     )
 
     def plus(self, other: Counts) -> Counts:
         """Return both together."""
-        every = {*self.n_rows, *other.n_rows}
         return Counts(
             self.n_answered + other.n_answered,
             self.n_refused + other.n_refused,
             self.n_calls + other.n_calls,
-            {name: self.n_rows.get(name, 0) + other.n_rows.get(name, 0) for name in sorted(every)},
+            _plus(self.n_rows, other.n_rows),
+            _plus(self.n_flagged, other.n_flagged),
+            _plus(self.n_observed, other.n_observed),
             {name: self.stages[name].plus(other.stages[name]) for name in STAGES},
         )
 
@@ -93,7 +98,9 @@ class Counts(msgspec.Struct):
             self.n_answered - other.n_answered,
             self.n_refused - other.n_refused,
             self.n_calls - other.n_calls,
-            {name: n - other.n_rows.get(name, 0) for name, n in self.n_rows.items()},
+            _minus(self.n_rows, other.n_rows),
+            _minus(self.n_flagged, other.n_flagged),
+            _minus(self.n_observed, other.n_observed),
             {name: self.stages[name].minus(other.stages[name]) for name in STAGES},
         )
 
@@ -106,9 +113,22 @@ class Counts(msgspec.Struct):
             for version, arm in zip(versions, arms, strict=True):
                 self._add(version, arm, 1)
 
+    def add_flagged(self, flagged: Mapping[str, Sequence[int]]) -> None:
+        """Count rows that are flagged, by what they are flagged for."""
+        for name, rows in flagged.items():
+            self.n_flagged[name] = self.n_flagged.get(name, 0) + len(rows)
+
     def _add(self, version: int, arm: str, n: int) -> None:
         name = f"{version}/{arm}"
         self.n_rows[name] = self.n_rows.get(name, 0) + n
+
+
+def _plus(one: Mapping[str, int], other: Mapping[str, int]) -> dict[str, int]:
+    return {name: one.get(name, 0) + other.get(name, 0) for name in sorted({*one, *other})}
+
+
+def _minus(one: Mapping[str, int], other: Mapping[str, int]) -> dict[str, int]:
+    return {name: n - other.get(name, 0) for name, n in one.items()}
 
 
 def together(several: Iterable[Mapping[ModelName, Counts]]) -> dict[ModelName, Counts]:

@@ -32,7 +32,7 @@ def explain_typed(
         The number of the version that is asked, as a text; empty for the champion.
     """
     asked = typed.read(body, answering)
-    admit(inference.door, visit, asked, wall_seconds())
+    admit(inference.door, visit, answering.model, asked, wall_seconds())
     found = answering.questions.explain(asked.columns, asked.id, _number(version))
     is_exact = all(one.is_exact for one in found.contributions)
     told = {
@@ -50,7 +50,7 @@ def explain_instances(
 ) -> Reply:
     """Return the explanation of a request of KServe's first protocol; it raises as `Questions.explain`."""
     asked = oip.Asked(scoring.read_predict(body, answering), oip.id_of(""), ())
-    admit(inference.door, visit, asked, wall_seconds())
+    admit(inference.door, visit, answering.model, asked, wall_seconds())
     found = answering.questions.explain(asked.columns, asked.id, _number(version))
     return Reply(msgspec.json.encode({"explanations": rows_of(answering.task, found)}))
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from types import MappingProxyType
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 from urllib.parse import quote
 
 import msgspec
@@ -121,8 +121,17 @@ class _Scoring(_Refusing):
 
     def write(self, asked: oip.Asked, answering: Answering, answered: Answers) -> Reply:
         """Return an answer."""
-        told = {"predictions": answering.task.plain(answered.scores)}
+        plain = _transformed(answered) if answered.shown else answering.task.plain(answered.scores)
+        told = {"predictions": plain}
         return Reply(msgspec.json.encode(told), headers=answer_headers(answered, asked.id))
+
+
+def _transformed(answered: Answers) -> list[Any]:
+    """Return what a transformation shows of each row: a value, or an object of several by their names."""
+    columns = [list(values) for values in answered.shown.values()]
+    if len(columns) == 1:
+        return columns[0]
+    return [dict(zip(answered.shown, row, strict=True)) for row in zip(*columns, strict=True)]
 
 
 class Invoking(_Scoring):

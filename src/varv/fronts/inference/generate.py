@@ -82,7 +82,13 @@ def written(asked: oip.Asked, answering: Answering, answered: Answers, *, done: 
 
 
 def text_of(answering: Answering, answered: Answers) -> str:
-    """Return the one prediction of an answer as a text: the class, the number, or JSON of several numbers."""
+    """Return the one prediction of an answer as a text: the class, the number, or JSON of several numbers; of
+    an answer that is transformed its first text, or JSON of all that it shows.
+    """
+    if answered.shown:
+        values = {name: column[0] for name, column in answered.shown.items()}
+        first = next((value for value in values.values() if isinstance(value, str)), None)
+        return first if first is not None else msgspec.json.encode(values).decode()
     for tensor in answering.task.tensors():
         if tensor.datatype == "BYTES":
             return str(tensor.values(answered.scores)[0])

@@ -134,7 +134,7 @@ class HotCall:
         send = partial(_send, reply, said.get(b"accept-encoding"), lines, caller)
         named = said.get(b"host", b"")
         if not is_meant(named, self._hot.hosts):
-            send(Reply(in_json({"error": unknown_host(named).described()}), 400))
+            send(Reply(in_json({"error": unknown_host(named).described()}), 403))
             return
         began, told = wall_seconds(), FAILED
         is_taken = is_passed_on = False

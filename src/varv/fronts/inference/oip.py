@@ -23,11 +23,13 @@ from varv.kernel.ids import new_secret
 from varv.serving import Answering, Answers
 from varv.serving.matrix import matrix_of, matrix_of_singles
 from varv.serving.scores import Scores
+from varv.serving.transforms import DATATYPES, Field
 from varv.tasks import OutputTensor
 
 JSON_BYTES = "Inference-Header-Content-Length"
 """The header that says how long the JSON before the bytes is."""
 LONGEST_ID = 1024
+_EMPTY: dict[str, Any] = {"BYTES": "", "INT64": 0, "BOOL": False}
 _NO_BYTES = memoryview(b"")
 ABOUT = {"version": "INT32", "arm": "BYTES", "key": "BYTES"}
 """What every answer says beside the prediction."""
@@ -195,6 +197,8 @@ def said(asked: Asked, answering: Answering, answered: Answers) -> Answer:
     """Return an answer to what was asked."""
     if not asked.outputs:
         outputs = [_predicted(tensor, answered.scores) for tensor in answering.tensors]
+        if answered.shown:
+            outputs += [_transformed(field, answered) for field in answering.fields]
         outputs += [_about(name, answered) for name in ABOUT]
     else:
         outputs = [_output(wanted, answering, answered) for wanted in asked.outputs]
@@ -216,11 +220,21 @@ def written(asked: Asked, answering: Answering, answered: Answers) -> Said:
     if asked.outputs:
         for wanted, output in zip(asked.outputs, told.outputs, strict=True):
             if wanted.binary:
-                part = bytes_of(output.datatype, output.data or [])
+                part = bytes_of(output.datatype, without_nulls(output))
                 output.data, output.parameters = None, {"binary_data_size": len(part)}
                 parts.append(part)
     head = msgspec.json.encode(told)
     return Said(b"".join([head, *parts]), len(head)) if parts else Said(head, None)
+
+
+def without_nulls(output: Shown) -> list[Any]:
+    """Return the values of an output for a form that has nulls for fractions only: an empty text, 0, or
+    false in the place of others.
+    """
+    values, empty = output.data or [], _EMPTY.get(output.datatype)
+    if empty is None or None not in values:
+        return values
+    return [empty if value is None else value for value in values]
 
 
 def timeout_us(parameters: Mapping[str, Any]) -> int:
@@ -254,6 +268,12 @@ def flagged_in(answered: Answers) -> str:
     return ",".join(sorted(answered.flagged))
 
 
+def outputs_of(answering: Answering) -> dict[str, str]:
+    """Return the outputs of a model's answers, and the datatype of each."""
+    predicted = {one.name: one.datatype for one in answering.tensors}
+    return predicted | {one.name: DATATYPES[one.kind] for one in answering.fields} | ABOUT
+
+
 def about(answered: Answers) -> dict[str, list[Any]]:
     """Return what every answer says beside the prediction, row by row."""
     return {name: _said_beside(name, answered) for name in ABOUT}
@@ -280,7 +300,7 @@ def _raw(body: bytes, answering: Answering, request_id: str) -> Asked:
     column, datatype = required[0], datatype_of(required[0].dtype)
     values = values_of(column.name, datatype, memoryview(body))
     _require_rows(len(values), answering.max_rows)
-    names = [*(one.name for one in answering.tensors), *ABOUT]
+    names = outputs_of(answering)
     found = {column.name: typed_values(column.name, datatype, values, column)}
     return Asked(found, id_of(request_id), tuple(Wanted(name, binary=True, n_classes=0) for name in names))
 
@@ -389,7 +409,7 @@ def _known_as(datatype: str, size: int | None) -> str:
 
 
 def _wanted(asked: InferRequest, answering: Answering) -> tuple[Wanted, ...]:
-    known = {one.name: one.datatype for one in answering.tensors} | ABOUT
+    known = outputs_of(answering)
     all_binary = _flag(asked.parameters, "binary_data_output", default=False)
     if not asked.outputs:
         return tuple(Wanted(name, all_binary, 0) for name in known) if all_binary else ()
@@ -401,7 +421,8 @@ def _wanted(asked: InferRequest, answering: Answering) -> tuple[Wanted, ...]:
         n_classes = output.parameters.get("classification", 0)
         if type(n_classes) is not int or n_classes < 0:
             raise InvalidInput("field", "classification", "is no number of classes", hint="send 1 or more")
-        if n_classes and known[output.name] == "BYTES":
+        is_made = any(one.name == output.name for one in answering.fields)
+        if n_classes and (is_made or known[output.name] == "BYTES"):
             hint = "ask for it of an output of numbers"
             raise InvalidInput("field", "classification", f"is asked of {output.name!r}", hint=hint)
         binary = _flag(output.parameters, "binary_data", default=all_binary)
@@ -422,6 +443,9 @@ def _flag(parameters: Mapping[str, Any], name: str, *, default: bool) -> bool:
 def _output(wanted: Wanted, answering: Answering, answered: Answers) -> Shown:
     if wanted.name in ABOUT:
         return _about(wanted.name, answered)
+    field = next((one for one in answering.fields if one.name == wanted.name), None)
+    if field is not None:
+        return _transformed(field, answered)
     tensor = next(one for one in answering.tensors if one.name == wanted.name)
     output = _predicted(tensor, answered.scores)
     return _classified(output, wanted.n_classes, answering.task.outputs) if wanted.n_classes else output
@@ -430,6 +454,11 @@ def _output(wanted: Wanted, answering: Answering, answered: Answers) -> Shown:
 def _predicted(tensor: OutputTensor, predicted: Scores) -> Shown:
     shape = [len(predicted), *tensor.tail]
     return Shown(tensor.name, tensor.datatype, shape, tensor.values(predicted))
+
+
+def _transformed(field: Field, answered: Answers) -> Shown:
+    values = list(answered.shown[field.name])
+    return Shown(field.name, DATATYPES[field.kind], [len(values)], values)
 
 
 def _about(name: str, answered: Answers) -> Shown:

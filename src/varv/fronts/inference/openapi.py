@@ -107,7 +107,7 @@ def _predict(answering: Answering) -> Described:
     named = re.sub(r"\W+", "_", answering.model)
     asked = typed.asked_schema(answering) | {"examples": [{"rows": [typed.example_row(answering)]}]}
     summary = f"Predictions of {answering.model}, in its own form."
-    return _asked(f"predict_{named}", summary, asked, typed.answer_schema(answering.task))
+    return _asked(f"predict_{named}", summary, asked, typed.answer_schema(answering))
 
 
 def _infer(schema: Described, answer: Described) -> Described:

@@ -11,12 +11,17 @@ from typing import Any, NamedTuple
 
 from varv.fronts.access import Door
 from varv.fronts.inference.counts import Counts
+from varv.fronts.inference.observed import Exchange
+from varv.fronts.inference.oip import Asked
 from varv.fronts.inference.parquet import ParquetReader
 from varv.fronts.inference.watching import Watcher
-from varv.kernel.clock import Instant, iso
+from varv.kernel.clock import Instant, SystemClock, iso
 from varv.kernel.errors import InvalidInput, NotFound, Unavailable
 from varv.kernel.ids import ModelName
 from varv.serving import Answering, Answers
+from varv.serving.observing import Observing
+
+_CLOCK = SystemClock()
 
 
 class Statistics:
@@ -53,6 +58,8 @@ class Statistics:
             stages["write"].add(call.write_s, len(requests))
             for answered in answers:
                 counts.add_rows(answered.versions, answered.arms)
+                if answered.flagged:
+                    counts.add_flagged(answered.flagged)
             self._last = at
 
     def failed(self, took_s: float) -> None:
@@ -122,11 +129,13 @@ class Inference:
         self.large = asyncio.Semaphore(1)
         """Large requests wait for each other, however they came."""
         self.parquet = ParquetReader()
-        self._aside: defaultdict[ModelName, asyncio.Semaphore] = defaultdict(lambda: asyncio.Semaphore(1))
+        self._aside: dict[ModelName, asyncio.Semaphore] = {}
         self.retired: dict[ModelName, Instant] = {}
         """Models that are not served any more, and since when."""
         self.default: ModelName | None = None
         """The model that a request means which names none."""
+        self.observing: dict[ModelName, Observing] = {}
+        """What waits for the observers of models that have one."""
         self.statistics: defaultdict[ModelName, Statistics] = defaultdict(Statistics)
 
     @property
@@ -138,7 +147,17 @@ class Inference:
         """Return what a request waits for that is answered in a thread: the end of the large one before it;
         or, where another process answers for its model and may take long, of the one before for that model.
         """
-        return self._aside[answering.model] if answering.waits else self.large
+        if not answering.waits:
+            return self.large
+        return self._aside.setdefault(answering.model, asyncio.Semaphore(answering.instances))
+
+    def observe(self, answering: Answering, asked: Asked, answered: Answers) -> None:
+        """Have a request wait to be sent to its model's observer, if it has one and the request is of the
+        sample.
+        """
+        observing = self.observing.get(answering.model)
+        if observing is not None and observing.is_due:
+            observing.put(Exchange(answering, asked, answered, _CLOCK.now()))
 
     def shown_to(self, models: frozenset[str] | None) -> Inference:
         """Return what somebody sees of it who may know of these models only; None for all."""

@@ -74,7 +74,7 @@ def timed(
         visit.require_time(inference.door, began)
         asked = read()
         known = wall_seconds()
-        admit(inference.door, visit, asked, known)
+        admit(inference.door, visit, answering.model, asked, known)
         with Within(None if visit.watch is None else visit.watch.context):
             if version is None:
                 answered = answering.answer(asked.columns, asked.id)
@@ -89,12 +89,14 @@ def timed(
     at = _CLOCK.now() / 1e6
     call = Took(answer_s=found - known, write_s=ended - found)
     statistics.answered([Took(known - began)], [answered], call, at)
+    if inference.observing and version is None:
+        inference.observe(answering, asked, answered)
     if visit.watch is not None:
         visit.watch.answered(asked.id, known, known, found, ended, answered)
     return answer
 
 
-def admit(door: Door, visit: Visit, asked: Asked, now: float) -> None:
+def admit(door: Door, visit: Visit, model: str, asked: Asked, now: float) -> None:
     """Take a request whose body is known, or refuse it.
 
     Raises
@@ -105,7 +107,7 @@ def admit(door: Door, visit: Visit, asked: Asked, now: float) -> None:
         If its deadline has passed.
     """
     if visit.caller.limit is not None:
-        door.admit_rows(visit.caller, asked.n_rows, now)
+        door.admit_rows(visit.caller, model, asked.n_rows, now)
     if asked.timeout_us:
         visit = visit._replace(deadline=sooner(visit.deadline, visit.began, asked.timeout_us))
     visit.require_time(door, now)

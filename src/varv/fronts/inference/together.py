@@ -80,7 +80,7 @@ class Together:
             now = wall_seconds()
             if caller.limit is not None:
                 n_rows = asked.n_rows if ready is None else len(ready.rows.keys)
-                inference.door.admit_rows(caller, n_rows, now)
+                inference.door.admit_rows(caller, answering.model, n_rows, now)
         except VarvError:
             inference.statistics[answering.model].failed(wall_seconds() - visit.began)
             raise

@@ -8,6 +8,7 @@ connection waits for it; what comes meanwhile is the next call's batch.
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol
@@ -87,6 +88,8 @@ def generally(inference: Inference, waiting: Waiting) -> Any:
     ended = wall_seconds()
     call = Took(answer_s=found - began, write_s=ended - found)
     statistics.answered([request], [answered], call, _CLOCK.now() / 1e6)
+    if inference.observing:
+        inference.observe(waiting.answering, asked, answered)
     if waiting.watch is not None:
         waiting.watch.answered(asked.id, waiting.read_at, began, found, ended, answered)
     return reply
@@ -151,7 +154,12 @@ class Turns:
         self._planned: deque[Pair] = deque()
         self._alone: deque[Pair] = deque()
         self._pace = Pace()
-        self._task: asyncio.Task[None] | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._n_at_once = 1
+        """Calls that may run at a time in threads."""
+        self._n_running = 0
+        # Of several threads that take their next call each.
+        self._taking = threading.Lock()
 
     def add(self, waiting: Waiting, ready: Ready | None) -> None:
         """Let a request wait for the next `flush`; one that no plan takes is answered by itself.
@@ -164,6 +172,7 @@ class Turns:
         if self._n_waiting >= (MOST_WAITING if waiting.is_counted else MOST_WAITING_ELSEWHERE):
             hint = "try again in a moment"
             raise Unavailable("model", self._model, "has too many requests waiting", hint=hint)
+        self._n_at_once = 1 if waiting.is_counted else waiting.answering.instances
         (self._alone if ready is None else self._planned).append((waiting, ready))
 
     @property
@@ -177,9 +186,12 @@ class Turns:
 
     def flush(self) -> None:
         """Answer all that waits, unless calls run in a thread, which sees to it."""
-        while self._n_waiting and self._task is None:
+        if self._tasks:
+            self._begin_apart()
+            return
+        while self._n_waiting:
             if self._leaves_the_loop:
-                self._task = asyncio.get_running_loop().create_task(self._go_on_apart())
+                self._begin_apart()
                 return
             is_done = False
             try:
@@ -190,12 +202,19 @@ class Turns:
                     # A fault is the loop's to log; the others are answered in the next turn.
                     asyncio.get_running_loop().call_soon(self.flush)
 
+    def _begin_apart(self) -> None:
+        """Have threads take calls, as many as may run and there are requests for."""
+        loop = asyncio.get_running_loop()
+        for _ in range(min(self._n_at_once - len(self._tasks), self._n_waiting)):
+            self._tasks.add(loop.create_task(self._go_on_apart()))
+
     async def _go_on_apart(self) -> None:
         """Let a thread answer what waits, until nothing does or calls have become quick."""
         try:
             await run_in_threadpool(self._answer_in_thread, asyncio.get_running_loop())
         finally:
-            self._task = None
+            if (this := asyncio.current_task()) is not None:
+                self._tasks.discard(this)
             if self._n_waiting:
                 asyncio.get_running_loop().call_soon(self.flush)
 
@@ -205,21 +224,32 @@ class Turns:
         Under overload a pass of the loop takes as long as several calls, so a thread that let it begin each
         of them would mostly wait.
         """
-        while self._n_waiting and self._leaves_the_loop:
-            late, several = _sorted_by_deadline(self._next())
+        while batch := self._taken():
+            late, several = _sorted_by_deadline(batch)
             done = None
             try:
                 done = self._computed(several) if several else None
             finally:
+                with self._taking:
+                    self._n_running -= 1
                 loop.call_soon_threadsafe(self._tell, late, several, done)
 
-    def _next(self) -> list[Pair]:
-        """Take the requests of the next call."""
+    def _taken(self) -> list[Pair]:
+        """Take the requests of the next call that is made in a thread, none if there is no such call."""
+        with self._taking:
+            if not self._n_waiting or not self._leaves_the_loop:
+                return []
+            self._n_running += 1
+            # What has come is shared among the calls that may run by now.
+            return self._next(self._n_at_once - self._n_running + 1)
+
+    def _next(self, n_calls: int = 1) -> list[Pair]:
+        """Take the requests of the next call, of so many that may take what waits."""
         if not self._planned:
             return [self._alone.popleft()]
         batch: list[Pair] = []
-        n_rows = 0
-        while self._planned:
+        n_rows, most = 0, -(-len(self._planned) // max(n_calls, 1))
+        while self._planned and len(batch) < most:
             n_more = _n_rows(self._planned[0])
             if batch and n_rows + n_more > self._pace.most_rows:
                 break
@@ -306,6 +336,9 @@ class Turns:
         replies: list[Any] = [FAILED] * len(several) if done is None else done.replies
         for (one, _), reply in zip(several, replies, strict=True):
             one.send(reply)
+        if self._inference.observing and done is not None and done.answers is not None:
+            for (one, _), answered in zip(several, done.answers, strict=True):
+                self._inference.observe(one.answering, one.asked, answered)
 
     def _watched(self, watcher: Watcher, several: Sequence[Pair], done: _Done) -> None:
         """Let those of the requests of one call that are watched know what became of them."""

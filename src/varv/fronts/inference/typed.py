@@ -19,6 +19,7 @@ from varv.serving.schema import generated_keys
 from varv.tasks import OutputTensor, Task
 
 Schema = dict[str, Any]
+_FIELDS = {"text": "string", "number": "number", "integer": "integer", "truth": "boolean"}
 _TYPES = {"FP32": "number", "FP64": "number", "INT32": "integer", "INT64": "integer", "BYTES": "string"}
 
 
@@ -55,7 +56,8 @@ def read(body: bytes, answering: Answering, request_id: str = "") -> oip.Asked:
 def written(asked: oip.Asked, answering: Answering, answered: Answers) -> dict[str, Any]:
     """Return an answer, whose rows are in the order of the request's."""
     columns = oip.about(answered)
-    columns |= {one.name: _by_row(one, one.values(answered.scores)) for one in answering.task.tensors()}
+    columns |= {one.name: _by_row(one, one.values(answered.scores)) for one in answering.tensors}
+    columns |= {name: list(values) for name, values in answered.shown.items()}
     flagged = {"flagged": {name: list(rows) for name, rows in answered.flagged.items()}}
     return {
         "id": asked.id,
@@ -91,7 +93,7 @@ def asked_schema(answering: Answering) -> Schema:
     }
 
 
-def answer_schema(task: Task) -> Schema:
+def answer_schema(answering: Answering) -> Schema:
     """Return the JSON Schema of an answer."""
     about = {
         "version": {"type": "integer", "description": "Answered."},
@@ -102,7 +104,9 @@ def answer_schema(task: Task) -> Schema:
         },
         "key": {"type": "string", "description": "Of the row: its outcome is sent under it."},
     }
-    properties = about | {one.name: _tensor_schema(one, task) for one in task.tensors()}
+    task = answering.task
+    properties = about | {one.name: _tensor_schema(one, task) for one in answering.tensors}
+    properties |= {one.name: {"type": [_FIELDS[one.kind], "null"]} for one in answering.fields}
     row = {"type": "object", "required": list(properties), "properties": properties}
     told = {
         "id": {"type": "string"},

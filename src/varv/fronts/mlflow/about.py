@@ -19,6 +19,9 @@ def _info(desk: object, asked: Nothing) -> dict[str, Any]:
         "multipart_uploads_enabled": False,
         "multipart_downloads_enabled": False,
         "artifacts_presigned_only": False,
+        "artifact_serving_enabled": True,
+        "trace_archival_enabled": False,
+        "tracking_auth": "",
     }
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import json
+import re
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -21,7 +22,8 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from varv.fronts.gateway import Bodies, require_own_site
-from varv.fronts.mlflow.errors import NoSuchEndpoint, NotUnderstood, answer_of
+from varv.fronts.mlflow.access import Gate
+from varv.fronts.mlflow.errors import NoSuchEndpoint, answer_of
 from varv.fronts.mlflow.routes import Route, Written
 from varv.kernel.errors import InvalidInput, VarvError
 from varv.kernel.recorder import Job, Recorder, Write
@@ -30,6 +32,11 @@ MOST_BYTES = 16 << 20
 MOST_BYTES_TOGETHER = 64 << 20
 _TWINS = (("/ajax-api/", "/api/"),)
 _JSON = [(b"content-type", b"application/json"), (b"x-content-type-options", b"nosniff")]
+
+_CAMEL = re.compile(rb'"[a-z]+(?:[A-Z][a-z]+)+"\s*:')
+_UPPER = re.compile(r"[A-Z]")
+_LOOKED_AT = 2000
+"""Bytes of a body in which a field shows how the fields of it are written."""
 
 Raw = Callable[[Scope, Receive, Send], Any]
 """What answers a path by itself: bodies that are no JSON, such as artifacts."""
@@ -48,8 +55,8 @@ class MlflowApi:
         What answers the routes of an area, and the routes.
     raw
         Prefixes of paths, and what answers all below them.
-    allowed
-        Raises if whoever asks may not, by the headers of a request, its method and its path.
+    gate
+        Decides who may; everybody if None.
     """
 
     def __init__(
@@ -58,13 +65,16 @@ class MlflowApi:
         door: Door,
         areas: Iterable[tuple[object, Iterable[Route[Any]]]],
         raw: Mapping[str, Raw] | None = None,
-        allowed: Callable[[Mapping[bytes, bytes], str, str], None] = lambda headers, method, path: None,
+        gate: Gate | None = None,
     ) -> None:
         self._app = app
         self._door = door
         self._raw = dict(raw or {})
-        self._allowed = allowed
+        self._begins = ("/api/2.0/", "/api/3.0/", "/ajax-api/", *self._raw)
+        self._gate = gate
         self._exact: dict[tuple[str, str], tuple[object, Route[Any]]] = {}
+        # What reads though it is no GET; whatever is not here is taken to write.
+        self._reading: set[tuple[str, str]] = set()
         self._patterns: list[tuple[str, list[str], tuple[object, Route[Any]]]] = []
         for desk, routes in areas:
             for route in routes:
@@ -77,13 +87,13 @@ class MlflowApi:
             self._patterns.append((route.method, path.split("/"), (desk, route)))
         else:
             self._exact[route.method, path] = desk, route
+            if route.reads:
+                self._reading.add((route.method, path))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         path: str = scope.get("path", "")
-        if scope["type"] != "http" or not path.startswith(
-            ("/api/2.0/", "/api/3.0/", "/ajax-api/", "/version")
-        ):
+        if scope["type"] != "http" or not path.startswith(self._begins):
             await self._app(scope, receive, send)
             return
         for twin, own in _TWINS:
@@ -99,7 +109,9 @@ class MlflowApi:
     async def _answered(self, scope: Scope, receive: Receive, send: Send, path: str) -> tuple[int, bytes]:
         method = scope["method"]
         request = Request(scope, receive)
-        self._allowed(dict(scope["headers"]), method, path)
+        if self._gate is not None:
+            reads = method in ("GET", "HEAD") or (method, path) in self._reading
+            self._gate.require(dict(scope["headers"]), path, writes=not reads)
         if method != "GET":
             require_own_site(request)
         for prefix, raw in self._raw.items():
@@ -110,10 +122,22 @@ class MlflowApi:
         if method == "GET":
             asked = _from_query(scope["query_string"], route, named)
             return 200, await self._answer(desk, route, asked)
-        _require_json(scope, path)
+        bodiless = method == "DELETE" and not _has_body(scope)
+        if not bodiless:
+            _require_json(scope, path)
         async with self._bodies.receive(request) as body:
-            asked = _from_body(body, route, named)
+            # Clients delete what a path names without a body.
+            asked = _from_body(b"{}" if bodiless else body, route, named)
         return 200, await self._answer(desk, route, asked)
+
+    def routes(self) -> list[Route[Any]]:
+        """Return all that is answered, but for what answers whole prefixes."""
+        patterns = [route for _, _, (_, route) in self._patterns]
+        return [route for _, route in self._exact.values()] + patterns
+
+    def prefixes(self) -> list[str]:
+        """Return the prefixes that are answered whole."""
+        return list(self._raw)
 
     def _found(self, method: str, path: str) -> tuple[tuple[object, Route[Any]], dict[str, str]]:
         if found := self._exact.get((method, path)):
@@ -124,7 +148,19 @@ class MlflowApi:
                 named = _matched(pattern, parts)
                 if named is not None:
                     return found, named
-        raise NoSuchEndpoint("path", path[:200], "is no endpoint of this API", method=method)
+        allowed = self._methods(path)
+        problem = f"does not take {method}" if allowed else "is no endpoint of this API"
+        raise NoSuchEndpoint("path", path[:200], problem, allowed=allowed)
+
+    def _methods(self, path: str) -> list[str]:
+        """Return the methods that a path takes."""
+        parts = path.split("/")
+        exact = [method for method, known in self._exact if known == path]
+        return exact + [
+            method
+            for method, pattern, _ in self._patterns
+            if len(pattern) == len(parts) and _matched(pattern, parts) is not None
+        ]
 
     async def _answer(self, desk: object, route: Route[Any], asked: Any) -> bytes:
         if route.slow:
@@ -197,26 +233,44 @@ def _from_query(query: bytes, route: Route[Any], named: Mapping[str, str]) -> An
 
 
 def _from_body(body: bytes, route: Route[Any], named: Mapping[str, str]) -> Any:
+    has_camels = _CAMEL.search(body, 0, _LOOKED_AT) is not None
     try:
-        if not named:
-            return msgspec.json.decode(body or b"{}", type=route.asked, strict=False)
-        asked = msgspec.json.decode(body or b"{}")
+        if not named and not has_camels:
+            return msgspec.json.decode(body, type=route.asked, strict=False)
+        asked = msgspec.json.decode(body)
     except msgspec.ValidationError as error:
         raise InvalidInput("request", route.path, "is not valid", why=str(error)) from None
     except msgspec.DecodeError:
         asked = _lenient(body, route.path)
     if not isinstance(asked, dict):
         raise InvalidInput("request", route.path, "is not a JSON object")
+    if has_camels:
+        asked = _in_snakes(asked)
     return _converted({**asked, **{name: unquote(value) for name, value in named.items()}}, route)
+
+
+def _in_snakes(asked: Any) -> Any:
+    """Return a body whose fields are written as the protocol has them: readers of its messages take both
+    forms.
+    """
+    if isinstance(asked, list):
+        return [_in_snakes(one) for one in asked]
+    if not isinstance(asked, dict):
+        return asked
+    return {
+        _UPPER.sub(lambda found: f"_{found[0].lower()}", name): _in_snakes(one) for name, one in asked.items()
+    }
 
 
 def _lenient(body: bytes, path: str) -> Any:
     """Return what JSON of Python says: its NaN and Infinity are no JSON, and clients send them."""
     try:
         # As texts, which the fields that are numbers take: no number of JSON is one of them.
-        return json.loads(body, parse_constant=str)
+        asked = json.loads(body, parse_constant=str)
+        msgspec.json.encode(asked)  # which half of a character cannot be
+        return asked
     except (ValueError, RecursionError) as error:
-        raise NotUnderstood("request", path, "is not JSON", why=str(error)[:200]) from None
+        raise InvalidInput("request", path, "is not JSON", why=str(error)[:200]) from None
 
 
 def _converted(asked: dict[str, Any], route: Route[Any]) -> Any:
@@ -232,11 +286,16 @@ def _list_fields(asked: type[msgspec.Struct]) -> frozenset[str]:
     return frozenset(field.name for field in fields if str(field.type).startswith(("list", "tuple")))
 
 
+def _has_body(scope: Scope) -> bool:
+    headers = dict(scope["headers"])
+    return headers.get(b"content-length", b"0") != b"0" or b"transfer-encoding" in headers
+
+
 def _require_json(scope: Scope, path: str) -> None:
     said = next((value for name, value in scope["headers"] if name == b"content-type"), b"")
     if said.partition(b";")[0].strip().lower() != b"application/json":
         hint = "send content-type: application/json"
-        raise NotUnderstood("request", path, "is not said to be JSON", hint=hint)
+        raise InvalidInput("request", path, "is not said to be JSON", hint=hint)
 
 
 def _encode(answer: object) -> bytes:
@@ -247,5 +306,7 @@ async def _send(send: Send, status: int, body: bytes) -> None:
     headers = [*_JSON, (b"content-length", b"%d" % len(body))]
     if status in (429, 503):
         headers.append((b"retry-after", b"1"))
+    if status == 401:
+        headers.append((b"www-authenticate", b'Basic realm="varv"'))
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

@@ -7,7 +7,6 @@ into the run or the logged model that it belongs to, which must exist, and a pat
 from __future__ import annotations
 
 import asyncio
-import mimetypes
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
@@ -18,7 +17,9 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.types import Receive, Scope, Send
 
+from varv.fronts.mlflow.errors import NotOffered
 from varv.fronts.mlflow.experiments import given
+from varv.fronts.mlflow.routes import ARTIFACTS as API_ARTIFACTS
 from varv.fronts.mlflow.routes import Route
 from varv.kernel.blobs import Blobs, Draft
 from varv.kernel.codec import Digest
@@ -31,8 +32,8 @@ from varv.runs.service import ARTIFACTS
 PREFIX = "/api/2.0/mlflow-artifacts/artifacts"
 WRITTEN_AT_ONCE = 1 << 20
 """Bytes of an upload that are held until they are written."""
-_HARMLESS = ("text/plain", "text/csv", "application/json", "image/png", "image/jpeg", "application/zip")
-"""What a browser may be told that a file is; it runs none of these."""
+_TEXTS = frozenset({".txt", ".json", ".csv", ".yaml", ".yml", ".md", ".log", ".py", ".toml", ".cfg"})
+_PICTURES = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg"}
 Do = Callable[[Write[Any]], Any]
 """Has a piece of work done, to be awaited."""
 
@@ -87,7 +88,7 @@ class Shelf:
         InvalidInput
             If it is no path.
         """
-        whole = whole.strip("/")
+        whole = whole.rstrip("/")
         artifacts.require_path(whole)
         parts = whole.split("/")
         for place, part in enumerate(parts):
@@ -104,6 +105,8 @@ class Shelf:
         """Return the file under a whole path."""
         with self.recorder.reading() as db:
             owned = self.owned(db, whole)
+            if not owned.path:
+                raise NotFound("artifact", whole[:200], "is a folder", hint="list it")
             return artifacts.find(db, owned.owner, owned.path)
 
 
@@ -125,7 +128,7 @@ def _root_of_run(db: sqlite3.Connection, run: str) -> str | None:
 def document(one: Artifact, below: str = "") -> dict[str, Any]:
     """Return a file or a folder as the protocol lists it, its path from `below`."""
     told: dict[str, Any] = {"path": one.path[len(below) :].lstrip("/"), "is_dir": one.is_folder}
-    return told if one.is_folder else told | {"file_size": one.size}
+    return told | {"file_size": one.size} if one.size else told
 
 
 def _list(shelf: Shelf, asked: ListRequest) -> dict[str, Any]:
@@ -139,7 +142,31 @@ def _list(shelf: Shelf, asked: ListRequest) -> dict[str, Any]:
     return told | ({"files": [document(one) for one in files]} if files else {})
 
 
-routes = (Route("GET", "artifacts/list", ListRequest, _list),)
+class Part(msgspec.Struct):
+    """Names a file that is to be sent in parts."""
+
+    path: str = ""
+
+
+class Signed(msgspec.Struct):
+    """Names a file that is to be sent past the server."""
+
+    run_id: str = ""
+    path: str = ""
+
+
+def _signed(shelf: Shelf, asked: Signed) -> None:
+    given(asked, "run_id", "path")
+    raise InvalidInput("upload", asked.path[:200], "past the server is not supported", hint="send it here")
+
+
+routes = (
+    Route("GET", "artifacts/list", ListRequest, _list),
+    Route("POST", "artifacts/presigned-upload-url", Signed, _signed),
+    Route("POST", "artifacts/presigned-download-url", Signed, _signed),
+)
+PARTS = f"{API_ARTIFACTS}mpu/"
+SIGNED = f"{API_ARTIFACTS}presigned/"
 
 
 class Transfers:
@@ -165,7 +192,7 @@ class Transfers:
         elif method == "DELETE" and whole:
             owned = self._owned(whole)
             await self._do(artifacts.remove(owned.owner, owned.path))
-            await _send_empty(send)
+            await _send_json(send, {})
         elif method == "GET" and whole:
             await self.send(whole, send)
         elif method == "GET":
@@ -184,7 +211,7 @@ class Transfers:
         with self._shelf.recorder.reading() as db:
             owned = self._shelf.owned(db, whole)
             files = artifacts.listed(db, owned.owner, owned.path)
-        return {"files": [document(one, owned.path) for one in files]}
+        return {"files": [document(one, owned.path) for one in files]} if files else {}
 
     async def _put(self, request: Request, whole: str) -> None:
         owned = self._owned(whole)
@@ -213,9 +240,43 @@ class Transfers:
         finally:
             draft.drop()
 
+    async def parts(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Refuse an upload in parts, and a download past the server, as a server does that keeps files
+        itself: its clients then send and ask for each as one body.
+
+        Raises
+        ------
+        NotOffered
+            Unless the request is wrong already.
+        """
+        whole = scope["path"].partition("/mlflow-artifacts/")[2].partition("/")[2]
+        if scope["method"] == "POST":
+            whole = whole.partition("/")[2]
+            body = await Request(scope, receive).body()
+            try:
+                given(msgspec.json.decode(body or b"{}", type=Part), "path")
+            except msgspec.MsgspecError as error:
+                raise InvalidInput("request", scope["path"][:200], "is not valid", why=str(error)) from None
+        artifacts.require_path(whole)
+        problem, hint = "in parts, or past the server, is not supported", "send or ask for it as one body"
+        raise NotOffered("artifact", whole[:200], problem, hint=hint)
+
+    async def page(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a page that asks for a file of a run by its path below the run."""
+        asked = parse_qs(scope["query_string"].decode("latin-1"))
+        run, path = (asked.get(name, [""])[0] for name in ("run_uuid", "path"))
+        run = run or asked.get("run_id", [""])[0]
+        if not run or not path:
+            raise InvalidInput("request", scope["path"], "needs run_uuid and path", hint="send both")
+        with self._shelf.recorder.reading() as db:
+            found = artifacts.find(db, owner_of("", reading.run(db, run).id), path)
+        await self._sent(found, send)
+
     async def send(self, whole: str, send: Send) -> None:
         """Send the file under a whole path."""
-        found = self._shelf.find(whole)
+        await self._sent(self._shelf.find(whole), send)
+
+    async def _sent(self, found: Artifact, send: Send) -> None:
         assert found.digest is not None, "files have one"
         chunks = self._shelf.blobs.chunks(found.digest)
         headers = [*headers_of(found.path), (b"content-length", b"%d" % (found.size or 0))]
@@ -228,9 +289,11 @@ class Transfers:
 
 def headers_of(path: str) -> list[tuple[bytes, bytes]]:
     """Return headers by which a browser saves a file instead of showing or running it."""
-    guessed = mimetypes.guess_type(path)[0]
-    kind = guessed if guessed in _HARMLESS else "application/octet-stream"
-    name = path.rpartition("/")[2].encode("ascii", "replace").decode().replace('"', "_").replace("?", "_")
+    name = path.rpartition("/")[2]
+    suffix = name[name.rfind(".") :].lower() if "." in name else ""
+    # All that a browser may be told that a file is: it runs none of these.
+    kind = _PICTURES.get(suffix, "text/plain" if suffix in _TEXTS else "application/octet-stream")
+    name = name.encode("ascii", "replace").decode().replace('"', "_").replace("?", "_")
     return [
         (b"content-type", kind.encode()),
         (b"content-disposition", f'attachment; filename="{name}"'.encode()),
@@ -249,9 +312,8 @@ def _next(chunks: Iterator[bytes]) -> bytes:
 
 
 async def _send_empty(send: Send) -> None:
-    headers = [(b"content-type", b"application/json"), (b"content-length", b"2")]
-    await send({"type": "http.response.start", "status": 200, "headers": headers})
-    await send({"type": "http.response.body", "body": b"{}"})
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]})
+    await send({"type": "http.response.body", "body": b""})
 
 
 async def _send_json(send: Send, answer: object) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import msgspec
 
-from varv.kernel.errors import InvalidInput, RateLimited, VarvError
+from varv.kernel.errors import RateLimited, VarvError
 
 _CODES = {
     "invalid_input": ("INVALID_PARAMETER_VALUE", 400),
@@ -25,18 +25,19 @@ _CODES = {
     "storage_full": ("REQUEST_LIMIT_EXCEEDED", 429),
     "deadline_exceeded": ("TEMPORARILY_UNAVAILABLE", 503),
 }
-_BAD_REQUEST = ("BAD_REQUEST", 400)
 _INTERNAL = ("INTERNAL_ERROR", 500)
-
-
-class NotUnderstood(InvalidInput):
-    """Is no request of this API."""
 
 
 class NoSuchEndpoint(VarvError):
     """Is no endpoint of this API."""
 
     code = "not_found"
+
+
+class NotOffered(VarvError):
+    """Is not offered: files are kept by this server, which takes and gives each as one body of any size."""
+
+    code = "failed_precondition"
 
 
 def answer_of(error: VarvError) -> tuple[int, bytes]:
@@ -48,10 +49,10 @@ def answer_of(error: VarvError) -> tuple[int, bytes]:
     >>> answer_of(NotFound("run", "abc"))
     (404, b'{"error_code":"RESOURCE_DOES_NOT_EXIST","message":"Run with id=abc not found"}')
     """
-    if isinstance(error, NotUnderstood):
-        code, status = _BAD_REQUEST
+    if isinstance(error, NotOffered):
+        code, status = "NOT_IMPLEMENTED", 501
     elif isinstance(error, NoSuchEndpoint):
-        code, status = "ENDPOINT_NOT_FOUND", 404
+        code, status = "ENDPOINT_NOT_FOUND", 405 if error.facts.get("allowed") else 404
     else:
         code, status = _CODES.get(error.code, _INTERNAL)
     return status, msgspec.json.encode({"error_code": code, "message": _message(error)})
@@ -72,6 +73,8 @@ _NOT_FOUND = {
     "experiment": "No Experiment with id={} exists",
     "experiment name": "Could not find experiment with name '{}'",
     "registered model": "Registered Model with name={} not found",
+    "model version": "Model Version {} not found",
+    "webhook": "Webhook with ID {} not found.",
     "logged model": "Logged model with ID '{}' not found.",
 }
 _TAKEN = {

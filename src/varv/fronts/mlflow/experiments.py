@@ -83,7 +83,7 @@ def document(one: reading.Experiment) -> dict[str, Any]:
 def given(asked: msgspec.Struct, *names: str) -> None:
     """Raise `InvalidInput` if a request leaves out what it must say."""
     for name in names:
-        if getattr(asked, name) in ("", None):
+        if getattr(asked, name) in ("", None, []):
             raise InvalidInput(
                 "request", "", f"Missing value for required parameter '{name}'", hint="send it"
             )

@@ -40,6 +40,8 @@ class Route(Generic[A]):
     """What the body says, or the query of a GET."""
     answer: Callable[[Any, A], Any]
     """Takes the desk of its area and the request."""
+    reads: bool = False
+    """Whether it only reads though it is no GET, as searches do."""
     slow: bool = False
     """Whether it may take longer than others should wait; it is answered in a thread then."""
 

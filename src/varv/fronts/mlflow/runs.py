@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from typing import Any
 
@@ -14,6 +15,9 @@ from varv.runs import reading
 from varv.runs.model import STATUSES, DatasetInput, InputTag, ModelInput, ModelOutput, Status
 from varv.runs.rules import LONGEST_PARAM, LONGEST_TAG, unique_params
 from varv.runs.service import Point, Tracking
+
+HISTORY = "mlflow.log-model.history"
+"""The tag in which clients of 2.x look for the models of a run."""
 
 
 class Create(msgspec.Struct):
@@ -130,10 +134,25 @@ class LogInputs(ByRun):
     models: list[ModelUse] = []
 
 
+class LogModel(ByRun):
+    """Says as clients of 2.x do that a run has made a model."""
+
+    model_json: str = ""
+
+
 class LogOutputs(ByRun):
     """Says what a run has made."""
 
     models: list[ModelUse] = []
+
+
+class Last(msgspec.Struct, gc=False):
+    """The last value of a metric as the protocol has it; an answer may have tens of thousands."""
+
+    key: str
+    value: float | str
+    timestamp: int
+    step: int
 
 
 def info(one: reading.Run) -> dict[str, Any]:
@@ -156,22 +175,15 @@ def document(one: reading.Run) -> dict[str, Any]:
     """Return a run as the protocol has it."""
     data: dict[str, Any] = {}
     if one.metrics:
-        data["metrics"] = [metric(known) for known in one.metrics]
+        data["metrics"] = [
+            Last(known.name, number(known.glance.value), known.glance.at_ms, known.glance.step)
+            for known in one.metrics
+        ]
     if one.params:
         data["params"] = pairs(one.params)
     if one.tags:
         data["tags"] = pairs(one.tags)
     return {"info": info(one), "data": data, "inputs": _inputs(one), "outputs": _outputs(one)}
-
-
-def metric(one: reading.Metric) -> dict[str, Any]:
-    """Return the last value of a metric as the protocol has it."""
-    return {
-        "key": one.name,
-        "value": number(one.glance.value),
-        "timestamp": one.glance.at_ms,
-        "step": one.glance.step,
-    }
 
 
 def _inputs(one: reading.Run) -> dict[str, Any]:
@@ -300,8 +312,26 @@ def _log_inputs(tracking: Tracking, asked: LogInputs) -> Written:
 
 def _log_outputs(tracking: Tracking, asked: LogOutputs) -> Written:
     _require_run(asked)
+    given(asked, "models")
     outputs = [ModelOutput(one.model_id, one.step) for one in asked.models]
     return Written(tracking.link(asked.run, outputs=outputs), empty)
+
+
+def _log_model(tracking: Tracking, asked: LogModel) -> Written:
+    _require_run(asked)
+    given(asked, "model_json")
+    try:
+        told = msgspec.json.decode(asked.model_json, type=dict[str, Any])
+    except msgspec.MsgspecError as error:
+        raise InvalidInput("model", "", "is not described by JSON", why=str(error)) from None
+    if missing := sorted({"run_id", "flavors", "artifact_path", "utc_time_created"} - told.keys()):
+        raise InvalidInput("model", "", "leaves out what describes it", missing=missing)
+    with tracking.recorder.reading() as db:
+        before = reading.run(db, asked.run).tags.get(HISTORY, "[]")
+    first = {name: told.pop(name) for name in ("run_id", "artifact_path", "utc_time_created")}
+    logged = [*json.loads(before), {**first, "model_uuid": told.pop("model_uuid", None), **told}]
+    # As the client writes it: it is a text, and compared as one.
+    return Written(tracking.log(asked.run, tags={HISTORY: json.dumps(logged)}), empty)
 
 
 def _tags(tags: list[Tag]) -> dict[str, str]:
@@ -340,5 +370,6 @@ routes = (
     Route("POST", "runs/delete-tag", DeleteTag, _delete_tag),
     Route("POST", "runs/log-batch", LogBatch, _log_batch),
     Route("POST", "runs/log-inputs", LogInputs, _log_inputs),
+    Route("POST", "runs/log-model", LogModel, _log_model),
     Route("POST", "runs/outputs", LogOutputs, _log_outputs),
 )

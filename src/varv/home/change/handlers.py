@@ -33,7 +33,7 @@ from varv.loop.model import DefinitionChanged, LoopStarted
 from varv.loop.plan import loop_id
 from varv.loop.views import LoopView
 from varv.project import ModelPlan
-from varv.registry import Runtimes
+from varv.registry import RegistryView, Runtimes
 from varv.serving import DataPlane, predicted
 from varv.serving.backfill import Backfill, in_files, table_of
 from varv.serving.model import RequestsBackfilled, RequestsServed
@@ -113,11 +113,14 @@ class ChangeHandlers:
         with self._views.reading(ChangesView) as changes:
             change = changes.changes[number].of_model(plan.name)
         if record is None:
+            with self._views.reading(RegistryView) as registry:
+                first_version = registry.next_version(plan.name)
             return LoopStarted(
                 policy=plan.loop.policy(now, 0),
                 declaration=declared.declaration,
                 definition=plan.loop.definition(),
                 task=plan.outcome.task.spec,
+                first_version=first_version,
             )
         removed = () if change is None else tuple(one.feature for one in change.removed)
         added = () if change is None else change.added

@@ -4,6 +4,7 @@ from typing import Any
 
 from tests.fronts.mlflow.steps import (
     MUST,
+    NO_SQL,
     SPOILT,
     STARTED,
     Area,
@@ -40,6 +41,7 @@ DETAILS = (
     "tags",
 )
 READ = get("logged-models/{model}")
+NAMED = "the path names the model, so the body need not"
 MEASURED = given(
     STARTED[0],
     STARTED[1],
@@ -108,9 +110,9 @@ AREA = Area(
             patch("logged-models/{model}", model_id="{model}", status="LOGGED_MODEL_PENDING"),
             patch("logged-models/{model}", model_id="{model}", status="DONE").stricter(SPOILT),
             patch("logged-models/{model}", model_id="{model}"),
-            patch("logged-models/{model}", status="LOGGED_MODEL_READY"),
-            post("logged-models/{model}/params", params=[{"key": "depth", "value": "3"}]),
-            READ,
+            patch("logged-models/{model}", status="LOGGED_MODEL_READY").but("model").instead(NAMED),
+            post("logged-models/{model}/params", params=[{"key": "depth", "value": "3"}]).instead(NAMED),
+            READ.but("model").instead(NAMED),
         ),
         scene(
             "params of a model are written, and tags replaced and deleted",
@@ -133,8 +135,12 @@ AREA = Area(
             "a param of a model is logged again",
             STARTED,
             model(params=[{"key": "depth", "value": "3"}]),
-            post("logged-models/{model}/params", model_id="{model}", params=[{"key": "depth", "value": "3"}]),
-            post("logged-models/{model}/params", model_id="{model}", params=[{"key": "depth", "value": "4"}]),
+            post(
+                "logged-models/{model}/params", model_id="{model}", params=[{"key": "depth", "value": "3"}]
+            ).instead("a param may be logged again with the value that it has, as one of a run may"),
+            post(
+                "logged-models/{model}/params", model_id="{model}", params=[{"key": "depth", "value": "4"}]
+            ).stricter(NO_SQL),
             READ,
         ),
         scene(
@@ -192,7 +198,7 @@ AREA = Area(
             get("logged-models/{third}"),
             post(
                 "runs/log-metric", run_id="{run}", key="auc", value=0.9, timestamp=5, model_id="m-" + "0" * 32
-            ),
+            ).stricter(NO_SQL),
         ),
         scene(
             "a model is found with all that it has",
@@ -249,7 +255,14 @@ AREA = Area(
             search("metrics.loss < 0.3"),
             search("metrics.loss >= 0.4", order_by=[{"field_name": "name"}]),
             search("metrics.loss = 0.5"),
-            search("metrics.loss > 0", datasets=[{"dataset_name": "train"}]),
+            search("metrics.loss > 0", datasets=[{"dataset_name": "train"}]).instead(
+                "a dataset without a digest is meant with any",
+                {
+                    "models": [
+                        {"info": {"model_type": "agent", "name": "first", "status": "LOGGED_MODEL_READY"}}
+                    ]
+                },
+            ),
             search("metrics.loss > 0", datasets=[{"dataset_name": "train", "dataset_digest": "d1"}]),
             search("metrics.loss > 0", datasets=[{"dataset_name": "train", "dataset_digest": "other"}]),
             search("metrics.loss > 0", datasets=[{"dataset_name": "test"}]),
@@ -295,7 +308,9 @@ AREA = Area(
             READ,
             search(),
             delete("logged-models/{model}"),
-            patch("logged-models/{model}", model_id="{model}", status="LOGGED_MODEL_READY"),
+            patch("logged-models/{model}", model_id="{model}", status="LOGGED_MODEL_READY").stricter(
+                "what is deleted is not written to", 404, "RESOURCE_DOES_NOT_EXIST"
+            ),
         ),
         scene(
             "files of a model are listed",

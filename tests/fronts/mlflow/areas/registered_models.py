@@ -57,7 +57,9 @@ AREA = Area(
             post("registered-models/create", name=""),
             post("registered-models/create"),
             post("registered-models/create", name=17),
-            post("registered-models/create", name="n" * 257 + "{u}").but("name"),
+            post("registered-models/create", name="n" * 257 + "{u}").stricter(
+                "a name is also that of a stream of the ledger, which has 255 bytes"
+            ),
             post("registered-models/create", name="a b.c_d'%e ü {u}"),
             get("registered-models/get", name="a b.c_d'%e ü {u}"),
             post("registered-models/create", name="dots.. {u}"),

@@ -103,7 +103,6 @@ AREA = Area(
             STARTED,
             trace(),
             get(TRACES + "/{trace}"),
-            get(TRACES + "/get", trace_id="{trace}"),
             post(
                 TRACES + "/search",
                 locations=[{"type": "MLFLOW_EXPERIMENT", "mlflow_experiment": {"experiment_id": "{e}"}}],
@@ -187,7 +186,6 @@ AREA = Area(
                 *DETAILS
             ),
             post(TRACES + "/batchGetInfos", trace_ids=[]),
-            get(TRACES + "/batchGet", trace_ids=["tr-one-{u}", "tr-two-{u}"]).but(*DETAILS),
         ),
         scene(
             "a tag of a trace is set and deleted",

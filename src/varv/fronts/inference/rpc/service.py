@@ -373,7 +373,7 @@ class _Writer:
         for name, value in told.parameters.items():
             _set_parameter(response.parameters[name], value)
         for output in told.outputs:
-            kind, values = output.datatype, output.data or []
+            kind, values = output.datatype, oip.without_nulls(output)
             tensor = response.outputs.add(name=output.name, datatype=kind, shape=output.shape)
             if raw:
                 response.raw_output_contents.append(bytes_of(kind, values))

@@ -1,0 +1,3 @@
+"""What needs both rooms of tracking, runs and the registry: versions that come from runs and logged models,
+the searches of both, and what is told to webhooks.
+"""

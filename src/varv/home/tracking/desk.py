@@ -1,0 +1,31 @@
+"""Everything that clients of a home's tracking may write to and ask: its runs, its logged models, its
+registry and its webhooks, in one file with one writer.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from varv.home.tracking.hooks import Hooks
+from varv.kernel.recorder import Recorder
+from varv.registry import Models
+from varv.registry.webhooks import Webhooks
+from varv.runs import Tracking
+from varv.runs.logged import LoggedModels
+
+
+@dataclass(frozen=True, slots=True)
+class TrackingDesk:
+    """The parts of a home's tracking."""
+
+    recorder: Recorder
+    runs: Tracking
+    logged: LoggedModels
+    models: Models
+    webhooks: Webhooks
+    hooks: Hooks
+
+    def close(self) -> None:
+        """Tell and write what is under way, and close the file; closing twice is harmless."""
+        self.hooks.close()
+        self.recorder.close()

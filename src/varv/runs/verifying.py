@@ -1,0 +1,103 @@
+"""What is stored of runs, compared with what the ledger says of it.
+
+The points of a metric are rehashed and compared with the seals that the ledger holds; artifacts with the
+seals of their owners. What came after the last seal is durable, and is vouched for by the next.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from varv.kernel.codec import Digest, digest_of
+from varv.kernel.ledger import Entry
+from varv.runs import artifacts
+from varv.runs.model import ArtifactsSealed, PointsSealed
+from varv.runs.points import POINT, chained_digest, unchunk
+from varv.runs.series import names_of
+
+
+class Flaw(NamedTuple):
+    """Something that is not as it was written."""
+
+    place: str
+    problem: str
+    expected: str
+    found: str
+
+
+class Seals:
+    """The seals that the ledger holds, folded from its entries."""
+
+    def __init__(self) -> None:
+        self.points: dict[str, list[PointsSealed]] = {}
+        """By run, in their order."""
+        self.artifacts: dict[str, Digest] = {}
+        """The root of the last seal, by owner."""
+
+    def take(self, entry: Entry) -> None:
+        """Take in an entry, which may be any."""
+        event = entry.event
+        if isinstance(event, PointsSealed):
+            self.points.setdefault(event.run, []).append(event)
+        elif isinstance(event, ArtifactsSealed):
+            self.artifacts[event.owner] = event.root
+
+
+def run_flaws(db: sqlite3.Connection, seals: Seals) -> Iterator[Flaw]:
+    """Yield what is not as it was written.
+
+    Parameters
+    ----------
+    db
+        The file of tables, of a moment not before that of `seals`.
+    """
+    for run, sealed in seals.points.items():
+        yield from _point_flaws(db, run, sealed)
+    for owner, root in seals.artifacts.items():
+        yield from _artifact_flaws(db, owner, root)
+
+
+def blobs_of(db: sqlite3.Connection) -> Iterator[tuple[Digest, str]]:
+    """Yield the blobs that artifacts are in, and which these are."""
+    for owner, path, digest in db.execute("SELECT owner, path, digest FROM artifact"):
+        yield digest, f"artifact {path} of {owner}"
+
+
+def _point_flaws(db: sqlite3.Connection, run: str, sealed: list[PointsSealed]) -> Iterator[Flaw]:
+    row = db.execute("SELECT no FROM run WHERE id = ?", (run,)).fetchone()
+    if row is None:
+        yield Flaw(f"run {run}", "is missing", "a run", "none")
+        return
+    states: dict[int, tuple[int, bytes]] = {}
+    for event in sealed:
+        points = _points_of(db, row[0], event.number)
+        if len(points) != event.n:
+            problem = f"has other points in seal {event.number}"
+            yield Flaw(f"metrics of run {run}", problem, str(event.n), str(len(points)))
+            return
+        for key in np.unique(points["key"]).tolist():
+            part = points[points["key"] == key]
+            n, before = states.get(key, (0, b""))
+            states[key] = n + len(part), chained_digest(before, part)
+        names = names_of(db, list(states))
+        root = digest_of(sorted((names.get(key, ""), n, found.hex()) for key, (n, found) in states.items()))
+        if root != event.root:
+            problem = f"are not those of seal {event.number}"
+            yield Flaw(f"metrics of run {run}", problem, event.root[:12], root[:12])
+            return
+
+
+def _points_of(db: sqlite3.Connection, run: int, number: int) -> np.ndarray:
+    query = "SELECT data FROM chunk WHERE run = ? AND number = ? ORDER BY no"
+    parts = [unchunk(data) for (data,) in db.execute(query, (run, number))]
+    return np.concatenate(parts) if parts else np.empty(0, dtype=POINT)
+
+
+def _artifact_flaws(db: sqlite3.Connection, owner: str, root: Digest) -> Iterator[Flaw]:
+    found = artifacts.root_of(artifacts.sealed_files(db, owner))
+    if found != root:
+        yield Flaw(f"artifacts of {owner}", "are not those of the last seal", root[:12], found[:12])

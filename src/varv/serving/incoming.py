@@ -1,0 +1,49 @@
+"""What is done to the columns of a request before anything is computed from it: a declared transformation,
+then the checks. Every way to an answer and every question about a version goes through here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from varv.serving.checks import Checked, checked
+from varv.serving.policy import Check
+from varv.serving.transforming import Transformer
+
+
+class Incoming:
+    """Understands the columns of requests of one model.
+
+    Parameters
+    ----------
+    checks
+        What is demanded of them.
+    transformer
+        What is done to them before; None for nothing.
+    """
+
+    def __init__(self, checks: Sequence[Check], transformer: Transformer | None) -> None:
+        self._checks = checks
+        transforms = transformer is not None and transformer.reads_requests
+        self._transformer = transformer if transforms else None
+        self.acts = bool(checks) or transforms
+        """Whether columns may be others afterwards, or be flagged."""
+        self.waits = transforms and transformer is not None and transformer.waits_before
+        """Whether that may take long."""
+
+    def understood(self, columns: Mapping[str, Sequence[Any]]) -> Checked:
+        """Return the columns of a request as it is to be answered, and what of it is flagged.
+
+        Raises
+        ------
+        InvalidInput
+            If a column is missing, or a value breaks a check that refuses the request.
+        VarvError
+            If the transformation fails, and its request is refused then.
+        """
+        if self._transformer is None:
+            return checked(self._checks, columns)
+        columns, flagged = self._transformer.asked(columns)
+        found = checked(self._checks, columns)
+        return found if not flagged else Checked(found.columns, {**flagged, **found.flagged})
