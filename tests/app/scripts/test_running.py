@@ -11,6 +11,7 @@ import pytest
 from tests.app.serving import eventually
 from tests.runs.repositories import variables
 
+from varv.app.scripts import running
 from varv.app.scripts.homes import tracked_home
 from varv.app.scripts.running import EXIT_STATUS, LAST_LINES, NOT_WRITTEN, Script
 from varv.app.scripts.sweeping import sweep
@@ -61,6 +62,18 @@ def test_what_a_script_was_configured_with_becomes_parameters(home, project):
         assert b"s3cret" not in home.artifact(ended.run, path)
 
 
+def test_arguments_that_give_names_values_become_parameters(home, project):
+    found = home.outcome(home.run(project("print(1)\n"), "--depth=7", "model.rate=.1", "--fast", "x").run)
+    assert found.params == {"depth": "7", "model.rate": ".1"}
+
+
+def test_the_machine_is_measured_while_a_script_runs(home, project, monkeypatch):
+    monkeypatch.setattr(running, "_LOOKS_EVERY_S", 0.0)
+    monkeypatch.setattr(running, "_MEASURES_EVERY_S", 0.0)
+    found = home.outcome(home.run(project("import time; time.sleep(0.5)\n")).run)
+    assert found.metrics["system/system_memory_usage_megabytes"] > 0
+
+
 def test_declared_outputs_and_data_are_kept(home, project):
     code = "import pathlib\npathlib.Path('out').mkdir(exist_ok=True)\n"
     made = project(code + "pathlib.Path('out/model.bin').write_bytes(b'model')\n")
@@ -79,11 +92,11 @@ def test_a_run_is_stopped_from_elsewhere(home, project):
         "log('begun', 1)\ntime.sleep(100)\n"
     )
     made, ends = project(code), []
-    running = threading.Thread(target=lambda: ends.append(home.run(made, name="long", tags={"own": "x"})))
-    running.start()
+    thread = threading.Thread(target=lambda: ends.append(home.run(made, name="long", tags={"own": "x"})))
+    thread.start()
     run = eventually(lambda: _run_that_began(home))
     home.tracked.ask("runs.stop", StopRequest(run=run, by="ana"))
-    running.join(60)
+    thread.join(60)
     assert (ends[0].status, ends[0].exit_status) == ("KILLED", 0)
     assert home.outcome(run).tags["varv.stop"] == "ana"
     assert home.artifact(run, OUTPUT) == b"saved\n"
@@ -128,7 +141,8 @@ def test_a_sweep_is_a_parent_with_a_child_for_each_combination(home, project):
     assert any(line.startswith(b"[x=none] ValueError") for line in lines)
     assert home.outcome(swept.run).status == "FAILED"
     child = home.outcome(swept.children[1].run)
-    assert (child.metrics, child.tags["mlflow.parentRunId"]) == ({"x": 2.0}, swept.run)
+    assert (child.metrics, child.params) == ({"x": 2.0}, {"x": "2"})
+    assert child.tags["mlflow.parentRunId"] == swept.run
 
 
 def test_a_sweep_that_is_ended_begins_no_others(home, project):

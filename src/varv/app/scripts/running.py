@@ -6,9 +6,11 @@ configured with it leaves in a file that `app.client.configuring` writes; nothin
 
 from __future__ import annotations
 
+import re
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -20,7 +22,7 @@ from varv.app.client.configuring import HANDOVER, Handover
 from varv.app.scripts.homes import Tracked
 from varv.kernel.clock import SystemClock, wall_seconds
 from varv.kernel.codec import Digest
-from varv.kernel.errors import InvalidInput, VarvError
+from varv.kernel.errors import InvalidInput, Unavailable, VarvError
 from varv.kernel.executor import Cancelled, OnOutput
 from varv.runs.artifacts import require_path
 from varv.runs.capture import CONFIG, OUTPUT, Captured, captured, user
@@ -36,6 +38,8 @@ _LOOKS_EVERY_S = 1.0
 _MEASURES_EVERY_S = 10.0
 """As often as MLflow does."""
 _MOST_OUTPUT_FILES = 1000
+_PATIENCE_S = 60.0
+_ASSIGNED = re.compile(r"(?:--)?([A-Za-z_][\w.-]*)=(.*)", re.DOTALL | re.ASCII)
 
 
 class Script(msgspec.Struct, frozen=True, kw_only=True):
@@ -147,9 +151,10 @@ def run(
         except VarvError:
             tracked.runs.end(made.run, "FAILED", _now_ms())
             raise
-        watch.take_config()
+        _patiently(watch.take_config)
+    params = {} if watch.configured else _assigned(script.arguments)
     missing = _keep_outputs(script, made, tracked, before)
-    return _end(script, made, tracked, ended, missing, taken)
+    return _end(script, made, tracked, ended, missing, params, taken)
 
 
 class _Made(msgspec.Struct, frozen=True):
@@ -181,7 +186,9 @@ class _Watch:
         self._metrics = MachineMetrics(Path.cwd())
         self._n_read = 0
         self._looked = self._measured = wall_seconds()
-        self._asked = self._configured = False
+        self._asked = False
+        self.configured = False
+        """Whether the script has said what it was configured with."""
 
     def is_set(self) -> bool:
         return self._asked or self._stop.is_set()
@@ -202,13 +209,19 @@ class _Watch:
 
     def take_config(self) -> None:
         """Put on record what the script was configured with, once it has said so."""
-        if self._configured or not self.handover.exists():
+        if self.configured or not self.handover.exists():
             return
         kept = self.handover.read_bytes()
         params = msgspec.json.decode(kept, type=Handover).plain
         self._tracked.runs.log(self._made.run, params=params)
         self._tracked.runs.put(self._made.place, CONFIG, kept)
-        self._configured = True
+        self.configured = True
+
+
+def _assigned(arguments: Sequence[str]) -> dict[str, str]:
+    """Return the arguments that give a name a value, as parameters."""
+    found = filter(None, map(_ASSIGNED.fullmatch, without_secrets(arguments)))
+    return {one[1]: one[2] for one in found}
 
 
 def _keep_outputs(
@@ -222,8 +235,8 @@ def _keep_outputs(
             missing.append(path)
             continue
         for file in _files_at(place):
-            name = file.relative_to(script.folder).as_posix()
-            tracked.runs.put(made.place, f"{OUTPUTS}/{name}", file)
+            name = f"{OUTPUTS}/{file.relative_to(script.folder).as_posix()}"
+            _patiently(lambda name=name, file=file: tracked.runs.put(made.place, name, file))
     return tuple(missing)
 
 
@@ -233,6 +246,7 @@ def _end(
     tracked: Tracked,
     ended: Ended,
     missing: Sequence[str],
+    params: Mapping[str, str],
     taken: Captured,
 ) -> Finished:
     status: Status = "FINISHED" if ended.status == 0 else "FAILED"
@@ -244,9 +258,10 @@ def _end(
         LAST_LINES: "\n".join(last_lines),
         NOT_WRITTEN: ", ".join(missing),
     }
-    tracked.runs.put(made.place, OUTPUT, ended.output.text.encode())
-    tracked.runs.log(made.run, tags={name: value for name, value in told.items() if value})
-    tracked.runs.end(made.run, status, _now_ms())
+    tags = {name: value for name, value in told.items() if value}
+    _patiently(lambda: tracked.runs.put(made.place, OUTPUT, ended.output.text.encode()))
+    _patiently(lambda: tracked.runs.log(made.run, tags=tags, params=params))
+    _patiently(lambda: tracked.runs.end(made.run, status, _now_ms()))
     return Finished(
         run=made.run,
         name=script.name,
@@ -257,6 +272,21 @@ def _end(
         capture=taken.capture.digest,
         not_written=tuple(missing),
     )
+
+
+def _patiently(tell: Callable[[], None]) -> None:
+    """Tell a server something once more while it cannot be reached: what took hours is not to be lost
+    because it was just started anew.
+    """
+    until = wall_seconds() + _PATIENCE_S
+    while True:
+        try:
+            tell()
+            return
+        except Unavailable:
+            if wall_seconds() > until:
+                raise
+        threading.Event().wait(1.0)
 
 
 def _files_at(place: Path) -> list[Path]:
