@@ -38,7 +38,7 @@ from varv.app.settings import Settings
 from varv.app.verbs import build_verbs
 from varv.fronts.problems import status_of
 from varv.kernel.codec import registered_events
-from varv.kernel.errors import VarvError, tree
+from varv.kernel.errors import tree
 
 _NOTE = "Written by `make docs` from the code.\n"
 
@@ -80,8 +80,8 @@ def _help(command: argparse.ArgumentParser) -> str:
 def _errors() -> Iterable[str]:
     yield "Every error names its subject, the facts, and the next step. Codes are stable.\n"
     yield "| code | class | HTTP | meaning |\n|---|---|---|---|"
-    # Those of one module are there only once it is imported.
-    for error in (error for error in tree() if error.__module__ == VarvError.__module__):
+    # Names that begin with an underscore are those of one module, and there only once it is imported.
+    for error in (error for error in tree() if not error.__name__.startswith("_")):
         yield f"| `{error.code}` | `{error.__name__}` | {status_of(error)} | {_first_line(error)} |"
 
 
