@@ -15,9 +15,12 @@ from varv.app.scripts import running
 from varv.app.scripts.homes import tracked_home
 from varv.app.scripts.running import EXIT_STATUS, LAST_LINES, NOT_WRITTEN, Script
 from varv.app.scripts.sweeping import sweep
-from varv.kernel.errors import InvalidInput
+from varv.kernel.errors import InvalidInput, Unavailable
 from varv.runs.capture import CAPTURE, CONFIG, OUTPUT, PATCH, TAG
+from varv.runs.model import STATUSES
 from varv.runs.verbs import StopRequest
+
+FAILED = STATUSES.index("FAILED")
 
 CONFIGURED = """
 import varv
@@ -65,6 +68,44 @@ def test_what_a_script_was_configured_with_becomes_parameters(home, project):
 def test_arguments_that_give_names_values_become_parameters(home, project):
     found = home.outcome(home.run(project("print(1)\n"), "--depth=7", "model.rate=.1", "--fast", "x").run)
     assert found.params == {"depth": "7", "model.rate": ".1"}
+
+
+LOGS_PARAM = """
+import json, os, urllib.request
+body = {"run_id": os.environ["MLFLOW_RUN_ID"], "key": "depth", "value": "7.0"}
+urllib.request.urlopen(urllib.request.Request(
+    os.environ["MLFLOW_TRACKING_URI"] + "/api/2.0/mlflow/runs/log-parameter",
+    json.dumps(body).encode(), {"content-type": "application/json"})).read()
+"""
+
+
+def test_what_a_script_says_of_its_parameters_itself_counts(home, project):
+    ended = home.run(project(LOGS_PARAM), "--depth=7", "--rate=1")
+    assert ended.status == "FINISHED"
+    assert home.outcome(ended.run).params == {"depth": "7.0", "rate": "1"}
+    ended = home.run(project(CONFIGURED + LOGS_PARAM), "depth=7")
+    assert ended.status == "FINISHED"
+    assert home.outcome(ended.run).params["depth"] == "7.0"
+
+
+def test_an_output_that_cannot_be_kept_is_named(home, project):
+    code = "import pathlib\npathlib.Path('out').mkdir()\n"
+    code += "for name in ('a.txt', 'b#c.txt'): pathlib.Path('out', name).write_text(name)\n"
+    ended = home.run(project(code), outputs=("out",))
+    assert (ended.status, ended.not_written) == ("FINISHED", ("out/b#c.txt",))
+    assert home.artifact(ended.run, "outputs/out/a.txt") == b"a.txt"
+
+
+def test_a_run_that_cannot_go_on_has_failed(home, project, monkeypatch):
+    def none(*_, **__):
+        raise Unavailable("script", "train.py", "cannot be started")
+
+    monkeypatch.setattr(running, "run_script", none)
+    with pytest.raises(Unavailable, match="cannot be started"):
+        home.run(project("print(1)\n"), name="never")
+    place = f"file:{home.settings.home / 'tracking.db'}?mode=ro"
+    with closing(sqlite3.connect(place, uri=True)) as db:
+        assert db.execute("SELECT status FROM run WHERE name = 'never'").fetchall() == [(FAILED,)]
 
 
 def test_the_machine_is_measured_while_a_script_runs(home, project, monkeypatch):

@@ -135,26 +135,41 @@ def run(
         predictions=script.predictions,
     )
     made = _begin(script, tracked, taken)
+    try:
+        _keep_capture(made, tracked, taken)
+        return _run(script, made, tracked, taken, variables, stop, on_output)
+    except BaseException:
+        # Whatever it was, the run is not under way any more.
+        with suppress(VarvError):
+            tracked.runs.end(made.run, "FAILED", _now_ms())
+        raise
+
+
+def _run(
+    script: Script,
+    made: _Made,
+    tracked: Tracked,
+    taken: Captured,
+    variables: Mapping[str, str],
+    stop: Cancelled,
+    on_output: OnOutput | None,
+) -> Finished:
     with tempfile.TemporaryDirectory(prefix="run-") as folder:
         watch = _Watch(made, tracked, Path(folder) / "config.json", stop)
-        variables |= {
+        own = {
             "MLFLOW_RUN_ID": made.run,
             "MLFLOW_EXPERIMENT_ID": made.experiment,
             HANDOVER: str(watch.handover),
         }
         before = {path: _stamp(script.folder / path) for path in script.written}
         command = (str(script.python), script.file, *script.arguments)
-        try:
-            ended = run_script(
-                command, script.folder, variables, stop=watch, look=watch.look, on_output=on_output
-            )
-        except VarvError:
-            tracked.runs.end(made.run, "FAILED", _now_ms())
-            raise
+        there = {**variables, **own}
+        ended = run_script(command, script.folder, there, stop=watch, look=watch.look, on_output=on_output)
         _patiently(watch.take_config)
-    params = {} if watch.configured else _assigned(script.arguments)
+    params = _assigned(script.arguments) if watch.params is None else watch.params
+    _patiently(lambda: _log_params(made, tracked, params))
     missing = _keep_outputs(script, made, tracked, before)
-    return _end(script, made, tracked, ended, missing, params, taken)
+    return _end(script, made, tracked, ended, missing, taken)
 
 
 class _Made(msgspec.Struct, frozen=True):
@@ -167,11 +182,13 @@ def _begin(script: Script, tracked: Tracked, taken: Captured) -> _Made:
     experiment = tracked.runs.experiment(script.experiment)
     tags = {**taken.tags(), **({PARENT: script.parent} if script.parent else {}), **script.tags}
     run = tracked.runs.begin(experiment, name=script.name, user=user(), at_ms=_now_ms(), tags=tags)
-    made = _Made(run, experiment, tracked.runs.place(run))
+    return _Made(run, experiment, tracked.runs.place(run))
+
+
+def _keep_capture(made: _Made, tracked: Tracked, taken: Captured) -> None:
     for path, content in taken.artifacts().items():
         tracked.runs.put(made.place, path, content)
-    tracked.runs.link(run, taken.capture.data)
-    return made
+    tracked.runs.link(made.run, taken.capture.data)
 
 
 class _Watch:
@@ -187,8 +204,8 @@ class _Watch:
         self._n_read = 0
         self._looked = self._measured = wall_seconds()
         self._asked = False
-        self.configured = False
-        """Whether the script has said what it was configured with."""
+        self.params: Mapping[str, str] | None = None
+        """What the script was configured with, once it has said so."""
 
     def is_set(self) -> bool:
         return self._asked or self._stop.is_set()
@@ -200,7 +217,7 @@ class _Watch:
         self._looked = now
         with suppress(VarvError):
             self.take_config()
-            self._asked = self._asked or STOP in self._tracked.runs.tags(self._made.run)
+            self._asked = self._asked or STOP in self._tracked.runs.words(self._made.run).tags
             if now - self._measured >= _MEASURES_EVERY_S:
                 self._measured = now
                 metrics = self._metrics.read()
@@ -208,14 +225,20 @@ class _Watch:
                 self._n_read += 1
 
     def take_config(self) -> None:
-        """Put on record what the script was configured with, once it has said so."""
-        if self.configured or not self.handover.exists():
-            return
-        kept = self.handover.read_bytes()
-        params = msgspec.json.decode(kept, type=Handover).plain
-        self._tracked.runs.log(self._made.run, params=params)
-        self._tracked.runs.put(self._made.place, CONFIG, kept)
-        self.configured = True
+        """Keep what the script was configured with, once it has said so."""
+        if self.params is None and self.handover.exists():
+            kept = self.handover.read_bytes()
+            self._tracked.runs.put(self._made.place, CONFIG, kept)
+            self.params = msgspec.json.decode(kept, type=Handover).plain
+
+
+def _log_params(made: _Made, tracked: Tracked, params: Mapping[str, str]) -> None:
+    """Log parameters but for those that the script has logged itself, in words of its own.
+
+    Done once it has ended: what is logged before would make its own logging of the same fail.
+    """
+    known = tracked.runs.words(made.run).params
+    tracked.runs.log(made.run, params={name: value for name, value in params.items() if name not in known})
 
 
 def _assigned(arguments: Sequence[str]) -> dict[str, str]:
@@ -227,7 +250,7 @@ def _assigned(arguments: Sequence[str]) -> dict[str, str]:
 def _keep_outputs(
     script: Script, made: _Made, tracked: Tracked, before: Mapping[str, tuple[int, int] | None]
 ) -> tuple[str, ...]:
-    """Keep what the script was declared to write, and return what it did not."""
+    """Keep what the script was declared to write, and return what it did not, or what cannot be kept."""
     missing = []
     for path in script.written:
         place = script.folder / path
@@ -235,8 +258,13 @@ def _keep_outputs(
             missing.append(path)
             continue
         for file in _files_at(place):
-            name = f"{OUTPUTS}/{file.relative_to(script.folder).as_posix()}"
-            _patiently(lambda name=name, file=file: tracked.runs.put(made.place, name, file))
+            name = file.relative_to(script.folder).as_posix()
+            try:
+                _patiently(
+                    lambda name=name, file=file: tracked.runs.put(made.place, f"{OUTPUTS}/{name}", file)
+                )
+            except (InvalidInput, OSError):  # a name that no artifact may have, or nobody may read it
+                missing.append(name)
     return tuple(missing)
 
 
@@ -246,7 +274,6 @@ def _end(
     tracked: Tracked,
     ended: Ended,
     missing: Sequence[str],
-    params: Mapping[str, str],
     taken: Captured,
 ) -> Finished:
     status: Status = "FINISHED" if ended.status == 0 else "FAILED"
@@ -260,7 +287,7 @@ def _end(
     }
     tags = {name: value for name, value in told.items() if value}
     _patiently(lambda: tracked.runs.put(made.place, OUTPUT, ended.output.text.encode()))
-    _patiently(lambda: tracked.runs.log(made.run, tags=tags, params=params))
+    _patiently(lambda: tracked.runs.log(made.run, tags=tags))
     _patiently(lambda: tracked.runs.end(made.run, status, _now_ms()))
     return Finished(
         run=made.run,

@@ -123,7 +123,7 @@ class _Wanted:
             self._n += 1
             if self._n % 10 == 1:
                 try:
-                    self._asked = STOP in self._tracked.runs.tags(self._parent)
+                    self._asked = STOP in self._tracked.runs.words(self._parent).tags
                 except VarvError:
                     return False
         return self._asked

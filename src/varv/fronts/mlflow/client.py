@@ -5,7 +5,7 @@ from __future__ import annotations
 import ssl
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 import httpx
@@ -38,6 +38,13 @@ _KINDS: dict[int, type[VarvError]] = {
     409: FailedPrecondition,
     429: RateLimited,
 }
+
+
+class Words(NamedTuple):
+    """What is said of a run in words."""
+
+    params: dict[str, str]
+    tags: dict[str, str]
 
 
 class TrackingClient:
@@ -133,10 +140,13 @@ class TrackingClient:
         told = [_dataset(path, digest) for path, digest in datasets.items()]
         self._post("runs/log-inputs", {"run_id": run, "datasets": told})
 
-    def tags(self, run: str) -> dict[str, str]:
-        """Return the tags of a run."""
+    def words(self, run: str) -> Words:
+        """Return the parameters and tags of a run."""
         data = self._get("runs/get", {"run_id": run})["run"]["data"]
-        return {one["key"]: one.get("value", "") for one in data.get("tags", ())}
+        params, tags = (
+            {one["key"]: one.get("value", "") for one in data.get(kind, ())} for kind in ("params", "tags")
+        )
+        return Words(params, tags)
 
     def put(self, place: str, path: str, content: bytes | Path) -> None:
         """Keep a file as an artifact of the run whose artifacts are at `place`."""
