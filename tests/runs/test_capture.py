@@ -33,6 +33,11 @@ def test_a_capture_says_what_runs_and_with_what(repository):
     assert found.machine.n_processors >= 1
 
 
+def test_a_script_is_named_from_the_working_folder(repository):
+    found = captured(repository.folder, str(repository.folder / "sub/run.py"), (), variables()).capture
+    assert found.file == "sub/run.py"
+
+
 def test_only_variables_that_bear_on_numbers_are_kept(repository):
     found = capture(repository).capture.variables
     assert found["OMP_NUM_THREADS"] == "2"

@@ -165,7 +165,8 @@ def captured(
     found = installed(python, paths=[str(folder / path) for path in paths])
     return Captured(
         Capture(
-            file=file,
+            # From the working folder: in a checkout the whole path would be that of another file.
+            file=os.path.relpath(folder / file, folder),
             arguments=tuple(arguments),
             source=taken.source,
             environment=found.environment,

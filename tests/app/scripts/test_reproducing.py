@@ -5,14 +5,18 @@ from __future__ import annotations
 import shutil
 import zipfile
 
+import msgspec
 import pytest
 from tests.app.scripts.test_environments import wheel_of
 from tests.kernel.test_environment import install
-from tests.runs.repositories import Repository
+from tests.runs.repositories import Repository, variables
 
 from varv.app.compose import open_ledger
+from varv.kernel.codec import canonical
+from varv.kernel.environment import Environment
 from varv.kernel.errors import Corrupt, FailedPrecondition
-from varv.runs.capture import CAPTURE
+from varv.runs.capture import CAPTURE, OUTPUT, TAG, Lock, captured
+from varv.runs.source import Source
 
 FIT = """
 import numpy as np
@@ -169,6 +173,42 @@ def test_a_locked_environment_is_made_again(home, project, tmp_path):
     found = home.reproduce(run, made, **offline, UV_CACHE_DIR=str(tmp_path / "cache"))
     assert found.verdict == "cannot run"
     assert "environment 'recorded' cannot be made" in found.because
+
+
+def forged(home, project, **changes):
+    """Return a run with a capture that somebody else has written."""
+    made = project("import os\nprint(os.environ.get('LD_PRELOAD'))\n")
+    capture = captured(made.folder, "train.py", (), variables()).capture
+    capture = msgspec.structs.replace(capture, **changes)
+    runs = home.tracked.runs
+    run = runs.begin("0", name="", user="eve", at_ms=1, tags={TAG: capture.digest})
+    runs.put(runs.place(run), CAPTURE, canonical(capture))
+    runs.end(run, "FINISHED", 2)
+    return home.reproduce(run, made)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"file": "../../evil.py"},
+        {"file": "/etc/hostname"},
+        {"source": Source(commit="--upload-pack=touch x")},
+        {"source": Source(folder="../..")},
+        {"data": {"../../evil": "0" * 64}},
+        {"outputs": ("../evil",)},
+        {"environment": Environment("3.11.0", "", {"--index-url": "x"}), "lock": None},
+        {"environment": Environment("3.11.0", "", {}), "lock": Lock("../../etc/passwd", "0" * 64)},
+    ],
+    ids=str,
+)
+def test_a_capture_that_leads_elsewhere_cannot_run(home, project, changes):
+    found = forged(home, project, **changes)
+    assert (found.verdict, found.reruns) == ("cannot run", ())
+
+
+def test_variables_of_a_capture_that_bear_on_nothing_are_not_set(home, project):
+    found = forged(home, project, variables={"LD_PRELOAD": "evil.so", "OMP_NUM_THREADS": "1"})
+    assert home.artifact(found.reruns[0], OUTPUT) == b"None\n"
 
 
 def test_what_was_not_captured_or_was_altered_is_refused(home, project):

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from varv.kernel.codec import digest
-from varv.kernel.errors import Corrupt, FailedPrecondition
+from varv.kernel.errors import Corrupt, FailedPrecondition, InvalidInput
 from varv.runs.source import Source
 
 _COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
@@ -57,6 +57,21 @@ def checked_out(
         if source.commit:
             # A worktree whose folder is gone is forgotten by this.
             _git(repository, variables, ("worktree", "prune"))
+
+
+def within(root: Path, *parts: str) -> Path:
+    """Return a path of a working tree, of parts that follow each other.
+
+    Raises
+    ------
+    InvalidInput
+        If it leads out of the tree, by itself or by a link.
+    """
+    place = root.joinpath(*parts)
+    if not place.resolve().is_relative_to(root.resolve()):
+        hint = "give what lies elsewhere by its whole path"
+        raise InvalidInput("path", "/".join(parts)[:200], "leads out of the source", hint=hint)
+    return place
 
 
 def _require_commit(source: Source, repository: Path, variables: Mapping[str, str]) -> None:

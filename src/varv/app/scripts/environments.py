@@ -15,6 +15,7 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from varv.app.scripts.checkout import within
 from varv.kernel.environment import installed
 from varv.kernel.errors import FailedPrecondition, InvalidInput
 from varv.runs.capture import Capture
@@ -57,7 +58,7 @@ def made(capture: Capture, root: Path, place: Path, variables: Mapping[str, str]
     version = capture.environment.python
     if not _PYTHON.fullmatch(version):
         raise InvalidInput("interpreter", version[:40], "is no version of Python")
-    lock = None if capture.lock is None else root / capture.lock.path
+    lock = None if capture.lock is None else within(root, capture.lock.path)
     beside = str(Path(sys.executable).parent)
     uv = shutil.which("uv", path=f"{variables.get('PATH', '')}{os.pathsep}{beside}")
     if uv and lock is not None and lock.name == "uv.lock":

@@ -16,7 +16,7 @@ from typing import Literal, NamedTuple
 import msgspec
 
 from varv.adapters.jobs.environment import repeatable
-from varv.app.scripts.checkout import checked_out
+from varv.app.scripts.checkout import checked_out, within
 from varv.app.scripts.environments import made, matches
 from varv.app.scripts.homes import Tracked
 from varv.app.scripts.predictions import predictions_in
@@ -175,10 +175,12 @@ class _Again:
 
     def _run_once(self, root: Path, python: Path | None) -> None:
         capture = self._capture
+        folder = within(root, capture.source.folder)
+        within(root, capture.source.folder, capture.file)
         script = Script(
             file=capture.file,
             arguments=capture.arguments,
-            folder=root / capture.source.folder,
+            folder=folder,
             variables=self._variables_in(root),
             experiment=self._before.experiment,
             name=f"{self._before.name} again"[:250],
@@ -206,7 +208,8 @@ class _Again:
 
     def _variables_in(self, root: Path) -> dict[str, str]:
         """Return the variables of the present, but for those that bear on numbers."""
-        recorded = self._capture.variables
+        # A capture is an artifact, which others may have written: only what bears on numbers is taken.
+        recorded = {name: value for name, value in self._capture.variables.items() if bears(name)}
         kept = {
             name: value for name, value in self._variables.items() if not bears(name) and name != "PYTHONPATH"
         }
@@ -222,8 +225,10 @@ class _Again:
         source = self._capture.source
         top = self._top() / source.folder
         for path in self._capture.data:
-            wanted = root / source.folder / path
-            if wanted.exists() or Path(path).is_absolute():
+            if Path(path).is_absolute():
+                continue
+            wanted = within(root, source.folder, path)
+            if wanted.exists():
                 continue
             if not (top / path).exists():
                 hint = f"put it to {top / path}"
