@@ -86,7 +86,7 @@ def outcome(tracking: Tracking, asked: RunRequest) -> RunOutcome:
     with tracking.recorder.reading() as db:
         run = reading.run(db, asked.run)
         experiment = reading.experiment(db, id=run.experiment)
-        kept = artifacts.everything(db, f"runs/{run.id}")
+        files = artifacts.files_of(db, f"runs/{run.id}")
     return RunOutcome(
         run=run.id,
         experiment=experiment.name,
@@ -95,7 +95,7 @@ def outcome(tracking: Tracking, asked: RunRequest) -> RunOutcome:
         params=run.params,
         tags=run.tags,
         metrics={one.name: one.glance.value for one in run.metrics},
-        artifacts={one.path: one.digest for one in kept if one.digest is not None},
+        artifacts={path: digest for path, (digest, _) in files.items()},
     )
 
 
