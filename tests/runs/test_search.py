@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 from tests.runs.conftest import TrackedHome
 
 from varv.kernel.errors import InvalidInput
-from varv.runs import RunSearch, reading, search
+from varv.runs import RunSearch, patience, reading, search
 from varv.runs.columns import Columns
 from varv.runs.grammars import OUR_RUNS
 from varv.runs.model import STATUSES, DatasetInput, InputTag
 from varv.runs.search import Query
 
-WAYS = {"rarest first": (5000, 20_000), "by the order": (-1, 20_000), "over arrays": (-1, -1)}
+WAYS = {"rarest first": (5000, 20_000, 0), "by the order": (-1, 20_000, -1), "over arrays": (-1, -1, -1)}
 VALUES = (math.nan, -1.0, 0.0, 0.5, 2.0, math.inf)
 WORDS = ("1", "3", "30", "a_b", "A%b", "é", "É", "it's", "")
 
@@ -75,6 +75,9 @@ class World:
         if run["deleted"]:
             home.do(tracking.move_run(made, deleted=True))
         self.runs.append({**run, "id": made})
+
+    def by_id(self, id):
+        return next(run for run in self.runs if run["id"] == id)
 
     def change(self, place, run):
         """Give a run further values, and a place among the deleted or not."""
@@ -208,12 +211,12 @@ def expected(runs, test, orders):
 
 @contextmanager
 def way(name):
-    kept = search.FEW, search.MOST_PROBED
-    search.FEW, search.MOST_PROBED = WAYS[name]
+    kept = search.FEW, search.MOST_PROBED, search.MANY
+    search.FEW, search.MOST_PROBED, search.MANY = WAYS[name]
     try:
         yield
     finally:
-        search.FEW, search.MOST_PROBED = kept
+        search.FEW, search.MOST_PROBED, search.MANY = kept
 
 
 def page(home, *experiments, **asked):
@@ -351,8 +354,9 @@ def test_a_forged_token_is_refused(home):
 def test_a_search_that_takes_too_long_is_ended(home, monkeypatch):
     world = World(home, [])
     home.begin(world.experiment)
-    monkeypatch.setattr(search, "LONGEST_S", -1.0)
-    monkeypatch.setattr(search, "_LOOKS_EVERY", 1)
+    monkeypatch.setattr(patience, "LONGEST_S", -1.0)
+    monkeypatch.setattr(patience, "LONGEST_TO_READ_S", 0.0)
+    monkeypatch.setattr(patience, "_LOOKS_EVERY", 1)
     with pytest.raises(InvalidInput, match="takes too long"):
         page(home, world.experiment, filter="params.a LIKE '%a%'")
     monkeypatch.undo()
@@ -380,3 +384,49 @@ def test_an_experiment_that_moved_is_seen_whole(home):
         home.do(home.tracking.move_experiment(world.experiment, deleted=True))
         assert page(home, world.experiment, orders=("status",))[0] == []
         assert len(page(home, world.experiment, orders=("status",), view="DELETED_ONLY")[0]) == 1
+
+
+@pytest.mark.parametrize("name", WAYS)
+@pytest.mark.parametrize("direction", ["ASC", "DESC"])
+def test_what_is_no_number_comes_after_numbers_and_before_nothing(home, name, direction):
+    world = World(home, [])
+    plain = {"started": 1, "ended": None, "status": "RUNNING", "user": "", "name": "x", "auc": None}
+    plain |= {"depth": None, "team": None, "data": None, "deleted": False}
+    # The latest start comes first where nothing else decides: against the order that is asked for.
+    for started, losses in enumerate([[], [math.nan], [], [math.nan], [2.0], [1.0]]):
+        world.add({**plain, "started": started, "losses": losses})
+    asked = {"orders": (f"metrics.loss {direction}",)}
+    whole = expected(world.runs, lambda run: True, [("metrics.loss", direction)])
+    with way(name):
+        for most in (1, 2, 6):
+            assert pages(home, world.experiment, most=most, **asked) == whole
+        found = pages(home, world.experiment, filter="metrics.loss != 1", **asked)
+    assert found == [id for id in whole if id in whole[:4] and world.by_id(id)["losses"] != [1.0]]
+
+
+@pytest.mark.parametrize("name", WAYS)
+@pytest.mark.parametrize("direction", ["ASC", "DESC"])
+def test_a_page_goes_on_after_a_value_that_no_run_has_any_more(home, name, direction):
+    world = World(home, [])
+    runs = {team: home.begin(world.experiment, tags={"team": team}) for team in "acegi"}
+    asked = {"orders": (f"tags.team {direction}",), "most": 2}
+    with way(name):
+        found, token = page(home, world.experiment, **asked)
+        last = found[-1]
+        home.do(home.tracking.untag_run(last, "team"))
+        rest = []
+        while token:
+            more, token = page(home, world.experiment, token=token, **asked)
+            rest += more
+    order = [runs[team] for team in sorted(runs, reverse=direction == "DESC")]
+    assert found + rest == [*order, last]
+
+
+@pytest.mark.parametrize("name", WAYS)
+def test_a_run_that_read_two_datasets_of_a_name_is_found_once(home, name):
+    world = World(home, [])
+    run = home.begin(world.experiment)
+    named = {"name": "d1", "source_type": "", "source": ""}
+    home.do(home.tracking.link(run, datasets=[DatasetInput(digest=digest, **named) for digest in "ab"]))
+    with way(name):
+        assert page(home, world.experiment, filter="dataset.name = 'd1'")[0] == [run]

@@ -10,9 +10,10 @@ from varv.kernel.errors import InvalidInput
 from varv.runs.filters import ATTRIBUTE, Clause, Order, parsed_filter, parsed_orders
 from varv.runs.grammars import EXPERIMENTS
 from varv.runs.ordering import VALUE, Place, place_of, token_of
+from varv.runs.patience import bounded
 from varv.runs.probing import Condition, compared
 from varv.runs.rules import require_experiment_id
-from varv.runs.search import DEFAULT_RESULTS, DELETED, Page, View, bounded, require_most
+from varv.runs.search import DEFAULT_RESULTS, DELETED, Page, View, require_most
 
 _COLUMNS = {
     "name": "name",

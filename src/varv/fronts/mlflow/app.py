@@ -240,7 +240,7 @@ def _from_body(body: bytes, route: Route[Any], named: Mapping[str, str]) -> Any:
         asked = msgspec.json.decode(body)
     except msgspec.ValidationError as error:
         raise InvalidInput("request", route.path, "is not valid", why=str(error)) from None
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         asked = _lenient(body, route.path)
     if not isinstance(asked, dict):
         raise InvalidInput("request", route.path, "is not a JSON object")
