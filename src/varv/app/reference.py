@@ -80,6 +80,9 @@ def _help(command: argparse.ArgumentParser) -> str:
 def _errors() -> Iterable[str]:
     yield "Every error names its subject, the facts, and the next step. Codes are stable.\n"
     yield "| code | class | HTTP | meaning |\n|---|---|---|---|"
+    for module in pkgutil.walk_packages(varv.__path__, "varv."):
+        if module.name.endswith(".errors"):
+            importlib.import_module(module.name)
     # Names that begin with an underscore are those of one module, and there only once it is imported.
     for error in (error for error in tree() if not error.__name__.startswith("_")):
         yield f"| `{error.code}` | `{error.__name__}` | {status_of(error)} | {_first_line(error)} |"

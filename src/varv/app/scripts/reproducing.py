@@ -34,7 +34,7 @@ from varv.kernel.machine import machine
 from varv.runs.capture import CAPTURE, PATCH, TAG, Capture, bears, differences, read_capture
 from varv.runs.config import HIDDEN
 from varv.runs.model import Difference, Verdict
-from varv.runs.reproduction import Comparison, Outcome, Tolerance, compared, worst
+from varv.runs.reproduction import BEST_FIRST, Comparison, Outcome, Tolerance, compared, worst
 from varv.runs.verbs import ReproducedRequest, RunOutcome, RunRequest
 
 N_TIMES = 2
@@ -149,7 +149,7 @@ class _Again:
             run=self._asked,
             verdict=worst([one.verdict for one in found]),
             repeats=repeats.verdict,
-            differing=max(found, key=lambda one: len(one.differing)).differing,
+            differing=max(found, key=lambda one: BEST_FIRST.index(one.verdict)).differing,
             components=components,
             reruns=runs,
         )
