@@ -181,8 +181,8 @@ def forged(home, project, **changes):
     capture = captured(made.folder, "train.py", (), variables()).capture
     capture = msgspec.structs.replace(capture, **changes)
     runs = home.tracked.runs
-    run = runs.begin("0", name="", user="eve", at_ms=1, tags={TAG: capture.digest})
-    runs.put(runs.place(run), CAPTURE, canonical(capture))
+    run, _, _, place = runs.begin("0", name="", user="eve", at_ms=1, tags={TAG: capture.digest})
+    runs.put(place, CAPTURE, canonical(capture))
     runs.end(run, "FINISHED", 2)
     return home.reproduce(run, made)
 
@@ -214,7 +214,7 @@ def test_variables_of_a_capture_that_bear_on_nothing_are_not_set(home, project):
 def test_what_was_not_captured_or_was_altered_is_refused(home, project):
     made = project("print(1)\n")
     experiment = home.tracked.runs.experiment("Default")
-    other = home.tracked.runs.begin(experiment, name="", user="ana", at_ms=1, tags={})
+    other = home.tracked.runs.begin(experiment, name="", user="ana", at_ms=1, tags={}).run
     with pytest.raises(FailedPrecondition, match="has not ended"):
         home.reproduce(other, made)
     home.tracked.runs.end(other, "FINISHED", 2)

@@ -120,9 +120,10 @@ def runs(options: argparse.Namespace, loaded: Loaded) -> int:
 
 def _finished(ended: Finished) -> list[Block]:
     exit_status = f", exit status {ended.exit_status}" if ended.exit_status else ""
-    blocks: list[Block] = [Line(f"run {ended.run}: {ended.status}{exit_status}, {ended.wall_s:.1f} s")]
+    told = f"run {ended.run}, {ended.name}: {ended.status}{exit_status}, {ended.wall_s:.1f} s"
+    blocks: list[Block] = [Line(told)]
     blocks += [Line(f"  {path} was declared as an output and not written") for path in ended.not_written]
-    return [*blocks, Line(f"next: varv reproduce {ended.run}")]
+    return [*blocks, Line(f"next: varv reproduce {ended.run}")] if ended.status == "FINISHED" else blocks
 
 
 def _tag(text: str) -> tuple[str, str]:

@@ -20,6 +20,7 @@ from varv.adapters.machine_metrics import MachineMetrics
 from varv.adapters.scripts import Ended, run_script
 from varv.app.client.configuring import HANDOVER, Handover
 from varv.app.scripts.homes import Tracked
+from varv.fronts.mlflow.client import Begun
 from varv.kernel.clock import SystemClock, wall_seconds
 from varv.kernel.codec import Digest
 from varv.kernel.errors import InvalidInput, Unavailable, VarvError
@@ -147,7 +148,7 @@ def run(
 
 def _run(
     script: Script,
-    made: _Made,
+    made: Begun,
     tracked: Tracked,
     taken: Captured,
     variables: Mapping[str, str],
@@ -169,23 +170,16 @@ def _run(
     params = _assigned(script.arguments) if watch.params is None else watch.params
     _patiently(lambda: _log_params(made, tracked, params))
     missing = _keep_outputs(script, made, tracked, before)
-    return _end(script, made, tracked, ended, missing, taken)
+    return _end(made, tracked, ended, missing, taken)
 
 
-class _Made(msgspec.Struct, frozen=True):
-    run: str
-    experiment: str
-    place: str
-
-
-def _begin(script: Script, tracked: Tracked, taken: Captured) -> _Made:
+def _begin(script: Script, tracked: Tracked, taken: Captured) -> Begun:
     experiment = tracked.runs.experiment(script.experiment)
     tags = {**taken.tags(), **({PARENT: script.parent} if script.parent else {}), **script.tags}
-    run = tracked.runs.begin(experiment, name=script.name, user=user(), at_ms=_now_ms(), tags=tags)
-    return _Made(run, experiment, tracked.runs.place(run))
+    return tracked.runs.begin(experiment, name=script.name, user=user(), at_ms=_now_ms(), tags=tags)
 
 
-def _keep_capture(made: _Made, tracked: Tracked, taken: Captured) -> None:
+def _keep_capture(made: Begun, tracked: Tracked, taken: Captured) -> None:
     for path, content in taken.artifacts().items():
         tracked.runs.put(made.place, path, content)
     tracked.runs.link(made.run, taken.capture.data)
@@ -197,7 +191,7 @@ class _Watch:
     A server that cannot be reached meanwhile ends no script: it is asked again with the next look.
     """
 
-    def __init__(self, made: _Made, tracked: Tracked, handover: Path, stop: Cancelled) -> None:
+    def __init__(self, made: Begun, tracked: Tracked, handover: Path, stop: Cancelled) -> None:
         self.handover = handover
         self._made, self._tracked, self._stop = made, tracked, stop
         self._metrics = MachineMetrics(Path.cwd())
@@ -232,7 +226,7 @@ class _Watch:
             self.params = msgspec.json.decode(kept, type=Handover).plain
 
 
-def _log_params(made: _Made, tracked: Tracked, params: Mapping[str, str]) -> None:
+def _log_params(made: Begun, tracked: Tracked, params: Mapping[str, str]) -> None:
     """Log parameters but for those that the script has logged itself, in words of its own.
 
     Done once it has ended: what is logged before would make its own logging of the same fail.
@@ -248,7 +242,7 @@ def _assigned(arguments: Sequence[str]) -> dict[str, str]:
 
 
 def _keep_outputs(
-    script: Script, made: _Made, tracked: Tracked, before: Mapping[str, tuple[int, int] | None]
+    script: Script, made: Begun, tracked: Tracked, before: Mapping[str, tuple[int, int] | None]
 ) -> tuple[str, ...]:
     """Keep what the script was declared to write, and return what it did not, or what cannot be kept."""
     missing = []
@@ -269,8 +263,7 @@ def _keep_outputs(
 
 
 def _end(
-    script: Script,
-    made: _Made,
+    made: Begun,
     tracked: Tracked,
     ended: Ended,
     missing: Sequence[str],
@@ -291,7 +284,7 @@ def _end(
     _patiently(lambda: tracked.runs.end(made.run, status, _now_ms()))
     return Finished(
         run=made.run,
-        name=script.name,
+        name=made.name,
         status=status,
         exit_status=ended.status,
         wall_s=ended.wall_s,

@@ -76,9 +76,10 @@ def sweep(
     tags = {"mlflow.source.name": script.file, "mlflow.source.type": "LOCAL", **script.tags}
     if script.parent:
         tags[PARENT] = script.parent
-    parent = tracked.runs.begin(
+    begun = tracked.runs.begin(
         experiment, name=script.name, user=user(), at_ms=SystemClock().now() // 1000, tags=tags
     )
+    parent = begun.run
     wanted = _Wanted(parent, tracked, stop)
 
     def one(arguments: tuple[str, ...]) -> Child:

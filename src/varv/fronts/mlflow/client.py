@@ -47,6 +47,16 @@ class Words(NamedTuple):
     tags: dict[str, str]
 
 
+class Begun(NamedTuple):
+    """A run that has begun."""
+
+    run: str
+    experiment: str
+    name: str
+    place: str
+    """Where its artifacts are, from the root of all artifacts."""
+
+
 class TrackingClient:
     """Writes runs to a server, and reads their artifacts.
 
@@ -95,8 +105,8 @@ class TrackingClient:
             answer = self._get("experiments/get-by-name", {"experiment_name": name})
             return str(answer["experiment"]["experiment_id"])
 
-    def begin(self, experiment: str, *, name: str, user: str, at_ms: int, tags: Mapping[str, str]) -> str:
-        """Begin a run and return its id."""
+    def begin(self, experiment: str, *, name: str, user: str, at_ms: int, tags: Mapping[str, str]) -> Begun:
+        """Begin a run in an experiment; a name is made up where none is given."""
         asked = {
             "experiment_id": experiment,
             "run_name": name,
@@ -104,7 +114,8 @@ class TrackingClient:
             "start_time": at_ms,
             "tags": _pairs(tags, LONGEST_TAG),
         }
-        return str(self._post("runs/create", asked)["run"]["info"]["run_id"])
+        info = self._post("runs/create", asked)["run"]["info"]
+        return Begun(info["run_id"], experiment, info["run_name"], _place(info["artifact_uri"]))
 
     def end(self, run: str, status: Status, at_ms: int) -> None:
         """End a run."""
@@ -169,8 +180,7 @@ class TrackingClient:
 
     def place(self, run: str) -> str:
         """Return where the artifacts of a run are, from the root of all artifacts."""
-        whole = str(self._get("runs/get", {"run_id": run})["run"]["info"]["artifact_uri"])
-        return whole.partition(":")[2].strip("/")
+        return _place(self._get("runs/get", {"run_id": run})["run"]["info"]["artifact_uri"])
 
     def _get(self, path: str, asked: Mapping[str, str]) -> dict[str, Any]:
         return self._json(self._answered("GET", f"/api/2.0/mlflow/{path}", params=dict(asked)))
@@ -219,6 +229,10 @@ class TrackingClient:
         if not isinstance(found, dict):
             raise Corrupt("server", self.url, "does not answer as a tracking server does")
         return found
+
+
+def _place(address: str) -> str:
+    return address.partition(":")[2].strip("/")
 
 
 def _dataset(path: str, digest: str) -> dict[str, Any]:
