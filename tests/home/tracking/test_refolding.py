@@ -14,6 +14,7 @@ def lived(home):
     home.do(runs.log(run, params={"p": "1"}, tags={"t": "2"}))
     home.do(runs.untag_run(run, "t"))
     home.do(runs.update_run(run, status="FINISHED", ended_ms=5, name="named"))
+    home.do(runs.reproduced(run, verdict="differs", differing=["metric x"]))
     home.do(runs.move_run(home.do(runs.create_run(experiment)), deleted=True))
     model = home.log_model(name="model", run=run, params={"p": "1"}, tags={"t": "2"})
     home.do(logged.untag(model, "t"))
