@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from varv.registry.webhooks import secret_of, webhook
 
-
 NOTHING_IN = {
     "input",
     "run_model",
