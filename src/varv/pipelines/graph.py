@@ -16,12 +16,12 @@ from typing import Any, Literal
 import msgspec
 
 from varv.kernel.codec import Digest, canonical, digest, digest_of
+from varv.kernel.environment import environment
 from varv.kernel.errors import InvalidInput
 from varv.kernel.ids import checked_name
 from varv.pipelines import values
 from varv.pipelines.cache import StepCache
 from varv.pipelines.closure import code_closure
-from varv.registry.environment import environment
 
 _SCHEMA = 1
 
