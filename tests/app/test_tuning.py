@@ -7,10 +7,11 @@ import signal
 import subprocess
 
 import pytest
-from tests.app.serving import command_of, environment
+from tests.app.serving import command_of, environment, eventually
 
 from varv.app.books import open_book
 from varv.app.cli.parser import main
+from varv.app.server.server_file import running_server
 from varv.app.settings import Settings
 from varv.tuning.running import ASKED, STUDY, TOLD, TRIAL
 
@@ -160,6 +161,21 @@ def test_a_killed_study_goes_on_and_asks_again_what_was_cut_short(folder, tmp_pa
     whole = Folder(tmp_path_factory.mktemp("whole"), capsys)
     whole.file.write_text(folder.file.read_text())
     assert [one["params"] for one in others] == [one["params"] for one in whole.run()["trials"]]
+
+
+@pytest.mark.slow
+def test_a_study_beside_a_server_goes_on_from_what_that_has(folder):
+    serving = subprocess.Popen(command_of(folder.home, "track", "--port", "0"), env=environment())
+    try:
+        eventually(lambda: running_server(Settings(home=folder.home)))
+        first = folder.run("--trials", "6")
+        assert {one.status for one in folder.runs(TRIAL)} == {"FINISHED"}
+        more = folder.run("--trials", "9")
+    finally:
+        serving.send_signal(signal.SIGTERM)
+        assert serving.wait(60) == 0
+    assert (more["run"], values(more)[:6]) == (first["run"], values(first))
+    assert folder.varv("show", str(folder.file))[1] == more
 
 
 @pytest.mark.slow

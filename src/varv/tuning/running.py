@@ -29,6 +29,8 @@ VALUE, REPORTED = "value", "reported"
 """Metrics of a trial: what it returned, and what it reported."""
 MOST_FAILURES = 5
 """Failures one after the other after which a study gives up: the next one would fail as well."""
+MOST_POINTS = 200
+"""Reported values of a trial that are compared with those of later ones; all of them are metrics."""
 _LONGEST_TAG = 5000
 
 
@@ -205,7 +207,8 @@ class _Run:
 
     def _take_down(self, trial: Trial) -> None:
         assert trial.state is not None, "a trial that was told has a state"
-        points = [(step, finite(value)) for step, value in trial.points.items()]
+        # A tag has a largest size, and later trials are stopped early if at all.
+        points = [(step, finite(value)) for step, value in sorted(trial.points.items())[:MOST_POINTS]]
         told = _Told(trial.state, trial.value, trial.cached, points, trial.lost)
         run = self._below[trial.number]
         metrics = {} if trial.value is None else {VALUE: trial.value}
