@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from varv.kernel.errors import InvalidInput
+from varv.runs.ordering import Place, token_of
 from varv.runs.traces import search
 
 from .conftest import id_of, span
@@ -115,6 +116,13 @@ def test_a_page_neither_skips_nor_repeats_while_traces_come(several):
     for bad in ("garbage", "e30=", "W10="):
         with pytest.raises(InvalidInput, match="page token"):
             several.page(token=bad)
+
+
+def test_a_token_that_was_made_up_is_a_place_like_any(several):
+    query = ["traces", ["0"], "", ["name ASC"]]
+    for rank in (1, 2):
+        token = token_of(Place(((rank, None),), 2500, "tr-x"), query)
+        assert several.found(orders=["name ASC"], token=token) == ["tr-c"]
 
 
 def test_several_experiments_are_searched_as_one(several):

@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 
 from varv.kernel.errors import FailedPrecondition, InvalidInput, NotFound
-from varv.runs.traces import rules
-from varv.runs.traces.model import ERROR, OK, TracesDeleted, TraceTagged
+from varv.runs.traces import rules, service
+from varv.runs.traces.model import ERROR, OK, TraceInfo, TracesDeleted, TraceTagged
 
 from .conftest import id_of, span
 
@@ -104,11 +104,25 @@ def test_a_tag_that_is_set_later_is_in_the_ledger(traced):
         traced.do(traced.traces.tag("tr-a", {"mlflow.artifactLocation": "file:///etc"}))
 
 
+def test_tags_that_never_end_are_refused(traced, monkeypatch):
+    monkeypatch.setattr(service, "MOST_TAGS", 3)
+    traced.begin("tr-a", tags={"a": "1", "b": "2"})
+    traced.do(traced.traces.tag("tr-a", {"c": "3", "d": "4"}))
+    for write in (
+        traced.traces.tag("tr-a", {"e": "5"}),
+        traced.traces.begin(TraceInfo(id="tr-a", experiment="0", at_ms=1)),
+    ):
+        with pytest.raises(InvalidInput, match="too many tags"):
+            traced.do(write)
+
+
 def test_traces_are_linked_to_runs_and_prompts_once(traced):
     run = traced.home.begin()
     traced.begin("tr-a")
     traced.do(traced.traces.link(["tr-a", "tr-a", "tr-none"], run))
+    head = traced.home.ledger.head().version
     traced.do(traced.traces.link(["tr-a"], run))
+    assert traced.home.ledger.head().version == head
     traced.do(traced.traces.link_prompts("tr-a", ["greet/1"]))
     assert traced.found(f"run_id = '{run}'") == traced.found("prompt = 'greet/1'") == ["tr-a"]
     traced.take(span(), run=run)

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import msgspec
 
 from varv.fronts.mlflow.experiments import given
-from varv.fronts.mlflow.routes import API_3, Route, Written, empty
+from varv.fronts.mlflow.routes import API_3, Route, Written
 from varv.kernel.clock import Instant, instant, iso
 from varv.kernel.errors import InvalidInput
 from varv.runs.traces import Traces
@@ -171,7 +171,7 @@ def _update(traces: Traces, asked: Update) -> Written:
 
 
 def _delete(traces: Traces, asked: ById) -> Written:
-    return Written(withdraw(asked.trace_id, asked.assessment_id), empty)
+    return Written(withdraw(asked.trace_id, asked.assessment_id))
 
 
 def _written(traces: Traces, trace: str, id: str, write: Any) -> Written:

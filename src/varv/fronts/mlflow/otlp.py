@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.types import Receive, Scope, Send
 
 from varv.fronts.encodings import inflated
-from varv.fronts.gateway import SMALL_BYTES, Bodies
+from varv.fronts.gateway import Bodies
 from varv.fronts.mlflow.app import MOST_BYTES, MOST_BYTES_TOGETHER
 from varv.fronts.mlflow.errors import NoSuchEndpoint
 from varv.fronts.mlflow.otlp_json import exported_json
@@ -23,6 +23,8 @@ from varv.runs.traces import Traces
 
 PATH = "/v1/traces"
 MOST_INFLATED = 64 << 20
+QUICK_BYTES = 16 << 10
+"""Of an export that is taken apart while others wait, which takes a millisecond."""
 EXPERIMENT, RUN = "x-mlflow-experiment-id", "x-mlflow-run-id"
 _PROTOBUF, _JSON = "application/x-protobuf", "application/json"
 _DECODERS = {_PROTOBUF: exported, _JSON: exported_json}
@@ -59,7 +61,7 @@ class Export:
                 "header", EXPERIMENT, "is missing", hint="say which experiment the spans are of"
             )
         async with self._bodies.receive(request) as body:
-            if len(body) > SMALL_BYTES or "content-encoding" in request.headers:
+            if len(body) > QUICK_BYTES or "content-encoding" in request.headers:
                 write = await run_in_threadpool(self._write, request, body, kind, experiment)
             else:
                 write = self._write(request, body, kind, experiment)

@@ -10,12 +10,12 @@ import msgspec
 from varv.fronts.mlflow.assessments import Said, assessment_of, moment_ms, spelled_moment
 from varv.fronts.mlflow.assessments import document as assessed
 from varv.fronts.mlflow.experiments import given
-from varv.fronts.mlflow.routes import API_3, Route, Written, empty
+from varv.fronts.mlflow.routes import API_3, Route, Written
 from varv.fronts.mlflow.spans import document as span_document
 from varv.kernel.errors import InvalidInput
 from varv.runs.traces import Traces, reading
 from varv.runs.traces.model import STATES, TraceInfo
-from varv.runs.traces.rules import require_trace_id
+from varv.runs.traces.rules import require_few_bytes, require_trace_id
 from varv.runs.traces.search import DEFAULT_RESULTS, TraceQuery, trace_page
 
 _DURATION = re.compile(r"(-?\d{1,12})(?:\.(\d{1,9}))?s")
@@ -197,7 +197,9 @@ def _get_several(traces: Traces, asked: ByIds) -> dict[str, Any]:
     _require_ids(asked.trace_ids)
     found = []
     with traces.recorder.reading() as db:
-        for one in reading.by_ids(db, asked.trace_ids):
+        known = reading.by_ids(db, asked.trace_ids)
+        require_few_bytes(sum(one.size for one in known))
+        for one in known:
             spans = reading.spans(db, one, partial=True)
             # A search downloads what it found so, and leaves out what is still under way.
             if spans and len(spans) >= one.n_expected:
@@ -231,24 +233,24 @@ def _search(traces: Traces, asked: Search) -> dict[str, Any]:
 
 def _set_tag(traces: Traces, asked: SetTag) -> Written:
     given(asked, "key")
-    return Written(traces.tag(asked.trace_id, {asked.key: asked.value}), empty)
+    return Written(traces.tag(asked.trace_id, {asked.key: asked.value}))
 
 
 def _delete_tag(traces: Traces, asked: DeleteTag) -> Written:
     given(asked, "key")
-    return Written(traces.untag(asked.trace_id, asked.key), empty)
+    return Written(traces.untag(asked.trace_id, asked.key))
 
 
 def _link_to_run(traces: Traces, asked: LinkToRun) -> Written:
     _require_ids(asked.trace_ids)
     given(asked, "run_id")
-    return Written(traces.link(asked.trace_ids, asked.run_id), empty)
+    return Written(traces.link(asked.trace_ids, asked.run_id))
 
 
 def _link_prompts(traces: Traces, asked: LinkPrompts) -> Written:
     given(asked, "trace_id")
     prompts = [f"{one.name}/{one.version}" for one in asked.prompt_versions]
-    return Written(traces.link_prompts(asked.trace_id, prompts), empty)
+    return Written(traces.link_prompts(asked.trace_id, prompts))
 
 
 def _delete(traces: Traces, asked: Delete) -> Written:

@@ -27,9 +27,8 @@ from varv.runs.traces.spans import read
 
 _AT_ONCE = 500
 _FROM = "FROM trace JOIN experiment ON experiment.no = trace.experiment"
-_COLUMNS = (
-    "trace.no, trace.id, experiment.id, at_ms, took_ms, state, client_request, request, response, artifacts"
-)
+_OF_TRACE = "trace.no, trace.id, experiment.id, at_ms, took_ms, state, client_request, request, response"
+_COLUMNS = f"{_OF_TRACE}, artifacts, size"
 
 
 @dataclass(slots=True)
@@ -38,6 +37,8 @@ class Trace:
 
     no: int
     info: TraceInfo
+    size: int
+    """Bytes of its spans, before they were compressed."""
     assessments: list[Assessment] = field(default_factory=list)
 
     @property
@@ -154,6 +155,7 @@ def _trace(
     request: str | None,
     response: str | None,
     artifacts: str,
+    size: int,
 ) -> Trace:
     info = TraceInfo(
         id=id,
@@ -166,7 +168,7 @@ def _trace(
         response=response,
         tags={ARTIFACTS_AT: _artifacts(artifacts, id)},
     )
-    return Trace(no, info)
+    return Trace(no, info, size)
 
 
 def _add_said(db: sqlite3.Connection, some: dict[TraceId, Trace]) -> None:

@@ -13,7 +13,7 @@ from varv.runs.traces.model import OURS, AssessmentId, Span, TraceId
 
 MOST_SPANS = 10_000
 """Of a trace."""
-MOST_TRACE_BYTES = 64 << 20
+MOST_TRACE_BYTES = 32 << 20
 MOST_SPAN_BYTES = 8 << 20
 LONGEST_NAME = 1000
 MOST_ATTRIBUTES = 1000
@@ -21,7 +21,9 @@ MOST_ATTRIBUTES = 1000
 MOST_EVENTS = 1000
 """Of a span; as many links."""
 MOST_WORDS = 200
-"""Tags of a trace, and as many pieces of metadata."""
+"""Tags that come together, and as many pieces of metadata."""
+MOST_TAGS = 1000
+"""Of a trace that still takes more."""
 LONGEST_TAG = 8000
 """Characters of a tag or of a piece of metadata; what is longer is cut, as clients expect."""
 LONGEST_PREVIEW = 1000
@@ -31,6 +33,8 @@ MOST_DELETED = 10_000
 """In one request, which says how many it were."""
 MOST_ASKED = 500
 """Traces that are asked for at once."""
+MOST_BYTES_ASKED = 64 << 20
+"""Of their spans, where these are asked for too."""
 _ID = re.compile(r"[A-Za-z0-9][\w-]{0,127}", re.ASCII)
 _MOST_ASSESSMENTS = 1000
 
@@ -125,6 +129,13 @@ def require_room(trace: str, n_spans: int, n_bytes: int) -> None:
     for kind, n, most in (("spans", n_spans, MOST_SPANS), ("bytes", n_bytes, MOST_TRACE_BYTES)):
         if n > most:
             raise InvalidInput("trace", trace, f"has too many {kind}", most=most, found=n)
+
+
+def require_few_bytes(n_bytes: int) -> None:
+    """Raise `InvalidInput` if the spans of several traces are too much for one answer."""
+    if n_bytes > MOST_BYTES_ASKED:
+        hint = "ask for fewer at once"
+        raise InvalidInput("traces", "", "are too large", most=MOST_BYTES_ASKED, found=n_bytes, hint=hint)
 
 
 def require_assessments(trace: str, n: int) -> None:

@@ -30,9 +30,9 @@ from varv.runs.filters import (
 )
 from varv.runs.grammars import TAG, named, spelled
 from varv.runs.ordering import MISSING, VALUE, Place, place_of, token_of
+from varv.runs.patience import bounded
 from varv.runs.patterns import MATCHES, matches
 from varv.runs.probing import AFTER_ALL, FOLDED, Condition, compared
-from varv.runs.search import bounded
 from varv.runs.traces.model import NAME, RUN, STATES, STATUS_NAMES
 from varv.runs.traces.spans import attribute_text, whole_text
 from varv.runs.traces.tables import prompt_target, run_target
@@ -225,12 +225,11 @@ def _after(place: Place, orders: Sequence[Order]) -> Condition:
     if not orders:
         # So that the index is entered where the page before has ended.
         return Condition(f"trace.at_ms <= ? AND {text}", (place.started_ms, *values))
-    for order, (rank, value) in reversed(list(zip(orders, place.marks, strict=True))):
+    for order, (_, value) in reversed(list(zip(orders, place.marks, strict=True))):
         column = _COLUMNS[order.field.key]
-        if rank == MISSING:
+        if value is None:
             text = f"({column} IS NULL AND {text})"
             continue
-        assert value is not None, "only what is missing has none"
         way = ">" if order.ascending else "<"
         text = f"({column} IS NULL OR {column} {way} ? OR ({column} = ? AND {text}))"
         values = (value, value, *values)

@@ -12,6 +12,7 @@ from varv.kernel.recorder import Recorder, Write, Writing
 from varv.kernel.texts import all_kept
 from varv.runs import reading
 from varv.runs.model import RunId, experiment_stream, run_stream
+from varv.runs.rules import require_long
 from varv.runs.traces.assessing import dated, stated
 from varv.runs.traces.model import (
     HERE,
@@ -33,6 +34,7 @@ from varv.runs.traces.rules import (
     LONGEST_TAG,
     MOST_DELETED,
     MOST_LINKED,
+    MOST_TAGS,
     require_assessments,
     require_room,
     require_trace_id,
@@ -41,7 +43,7 @@ from varv.runs.traces.rules import (
     trace_id_of,
 )
 from varv.runs.traces.spans import Taken, tags_of, taken
-from varv.runs.traces.tables import trace_no
+from varv.runs.traces.tables import run_target, trace_no
 
 _DELETED_TOGETHER = 500
 """Traces that one entry of the ledger names."""
@@ -126,6 +128,7 @@ class Traces:
         def work(writing: Writing) -> TraceId:
             no = _experiment(writing.db, info.experiment)
             _require_of(_row(writing.db, info.id), no, info.id)
+            _require_room_for_tags(writing.db, info.id)
             state = STATES.index(info.state)
             row = (info.id, no, info.at_ms, info.took_ms, state, info.client_request, *previews)
             writing.store(lambda db: db.execute(_BEGIN, row))
@@ -174,15 +177,23 @@ class Traces:
         return Write(work, stores=True)
 
     def tag(self, trace: str, tags: Mapping[str, str]) -> Write[None]:
-        """Set tags of a trace."""
+        """Set tags of a trace.
+
+        Raises
+        ------
+        NotFound
+            If there is no such trace.
+        InvalidInput
+            If a tag is not valid, or is the server's own.
+        """
         for name in tags:
             _require_theirs(name)
         kept = all_kept(self.blobs, require_words("tags", tags))
 
         def work(writing: Writing) -> None:
-            writing.record(
-                trace_stream(trace), TraceTagged(trace=require_trace(writing.db, trace), tags=kept)
-            )
+            event = TraceTagged(trace=require_trace(writing.db, trace), tags=kept)
+            _require_room_for_tags(writing.db, trace)
+            writing.record(trace_stream(trace), event)
 
         return Write(work)
 
@@ -207,7 +218,13 @@ class Traces:
 
         def work(writing: Writing) -> None:
             run_id = _run(writing.db, run)
-            known = tuple(TraceId(one) for one in dict.fromkeys(traces) if trace_no(writing.db, one))
+            query = "SELECT 1 FROM trace_link WHERE target = ? AND trace = ?"
+            known = tuple(
+                TraceId(one)
+                for one in dict.fromkeys(traces)
+                if trace_no(writing.db, one)
+                and not writing.db.execute(query, (run_target(run), one)).fetchone()
+            )
             if known:
                 writing.record(run_stream(run), TracesLinked(traces=known, run=run_id))
 
@@ -238,6 +255,7 @@ class Traces:
 
         At most `MOST_DELETED` go at once: whoever waits for others should not wait for a million rows.
         """
+        require_long("time", before_ms or 0)
         limit = MOST_DELETED if most is None else min(most, MOST_DELETED)
 
         def work(writing: Writing) -> int:
@@ -275,6 +293,7 @@ def _planned(
     """Return what writes spans of a trace, once it is certain that it may have them."""
     before = _row(db, trace)
     _require_of(before, experiment, trace)
+    _require_room_for_tags(db, trace)
     kept = _sizes(db, trace, some)
     n_spans = (before.spans if before else 0) + len(some.rows) - len(kept)
     size = (before.size if before else 0) + sum(row.size for row in some.rows) - sum(kept)
@@ -325,6 +344,12 @@ def _row(db: sqlite3.Connection, trace: str) -> _Row | None:
 def _require_of(row: _Row | None, experiment: int, trace: str) -> None:
     if row is not None and row.experiment != experiment:
         raise InvalidInput("trace", trace[:80], "already exists in another experiment")
+
+
+def _require_room_for_tags(db: sqlite3.Connection, trace: str) -> None:
+    n = db.execute("SELECT count(*) FROM trace_tag WHERE trace = ?", (trace,)).fetchone()[0]
+    if n > MOST_TAGS:
+        raise InvalidInput("trace", trace[:80], "has too many tags", most=MOST_TAGS, found=n)
 
 
 def _experiment(db: sqlite3.Connection, experiment: str) -> int:
