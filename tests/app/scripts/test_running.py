@@ -186,6 +186,8 @@ def test_what_is_not_there_is_refused_before_a_run_begins(home, project):
         home.run(made, file="none.py")
     with pytest.raises(InvalidInput, match=r"data 'none\.csv' cannot be read"):
         home.run(made, data=("none.csv",))
+    with pytest.raises(InvalidInput, match=r"write .csv, .npy, .jsonl"):
+        home.run(made, predictions="p.pickle")
     with pytest.raises(InvalidInput, match="is not allowed"):
         home.run(made, outputs=("../other.txt",))
 
