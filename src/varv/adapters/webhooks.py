@@ -112,7 +112,7 @@ def is_public(address: Address) -> bool:
         inner = address.ipv4_mapped or address.sixtofour or _embedded(address)
         if inner is not None:
             return is_public(inner)
-        if address.teredo is not None or address.scope_id is not None:
+        if address.teredo is not None or address.scope_id is not None or address.is_site_local:
             return False
     return address.is_global and not address.is_multicast
 

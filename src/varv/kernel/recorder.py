@@ -27,6 +27,7 @@ from varv.kernel.errors import Corrupt, FailedPrecondition, Unavailable, VarvErr
 from varv.kernel.faults import Faults
 from varv.kernel.ledger import Append, Change, Entry, Ledger
 from varv.kernel.observe import log
+from varv.kernel.patterns import MATCHES, matches
 from varv.kernel.sqlite_file import Durability, connect
 from varv.kernel.storage import full, refused_write
 
@@ -228,6 +229,7 @@ class Recorder:
         except IndexError:
             db = connect(str(self._path), read_only=True)
             db.execute("PRAGMA case_sensitive_like = ON")
+            db.create_function(MATCHES, 2, matches, deterministic=True)
         db.execute("BEGIN")
         try:
             yield db

@@ -15,8 +15,9 @@ from varv.kernel.errors import Conflict, InvalidInput
 from varv.kernel.recorder import Recorder, Write, Writing
 from varv.kernel.texts import all_kept, kept
 from varv.registry import reading
-from varv.registry.changes import (
+from varv.registry.model import (
     STAGES,
+    AliasMoved,
     ModelChanged,
     ModelCreated,
     RegistryImported,
@@ -26,7 +27,6 @@ from varv.registry.changes import (
     VersionLogged,
     model_stream,
 )
-from varv.registry.model import AliasMoved
 from varv.registry.rules import require_alias, require_model_name
 from varv.registry.service import LoopNames
 from varv.registry.tables import OF_MODEL, model_no

@@ -10,21 +10,18 @@ import re
 import sqlite3
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, NewType
 
 import msgspec
 
 from varv.kernel.blobs import Blobs
 from varv.kernel.clock import Instant
-from varv.kernel.codec import Event, event
+from varv.kernel.codec import Event
 from varv.kernel.errors import AlreadyExists, InvalidInput, NotFound
 from varv.kernel.ids import new_secret
 from varv.kernel.recorder import Recorder, Write, Writing
-from varv.kernel.texts import Text, kept, whole
+from varv.kernel.texts import kept, whole
+from varv.registry.model import WebhookDeleted, WebhookId, WebhookSet, WebhookStatus
 from varv.registry.rules import require_description
-
-WebhookId = NewType("WebhookId", str)
-WebhookStatus = Literal["ACTIVE", "DISABLED"]
 
 EVENTS = (
     "registered_model.created",
@@ -46,32 +43,8 @@ EVENTS = (
 LONGEST_ADDRESS = 2048
 LONGEST_SECRET = 1000
 MOST_WEBHOOKS = 200
+_NEVER = Instant(0)
 _NAME = re.compile(r"(?=.{1,63}\Z)[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
-
-
-@event("registry.webhook_set")
-class WebhookSet(Event, frozen=True, kw_only=True):
-    """A webhook is this from now on: new, or changed."""
-
-    webhook: WebhookId
-    name: str
-    url: str
-    events: tuple[str, ...]
-    description: Text = ""
-    status: WebhookStatus = "ACTIVE"
-    signed: bool = False
-    """Whether it has a secret that what it is told is signed by."""
-
-    def line(self) -> str:
-        """Return one line on what this event states."""
-        return f"webhook {self.name} is told {', '.join(self.events)}"
-
-
-@event("registry.webhook_deleted")
-class WebhookDeleted(Event, frozen=True, kw_only=True):
-    """A webhook is told nothing any more."""
-
-    webhook: WebhookId
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +58,8 @@ class Webhook:
     description: str
     status: WebhookStatus
     signed: bool
-    created_ms: int
-    updated_ms: int
+    created: Instant
+    updated: Instant
 
 
 class WebhookTables:
@@ -102,7 +75,7 @@ class WebhookTables:
 CREATE TABLE IF NOT EXISTS webhook (
     no INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, name TEXT NOT NULL, url TEXT NOT NULL, events TEXT NOT
     NULL, description TEXT NOT NULL, active INTEGER NOT NULL, signed INTEGER NOT NULL,
-    created_ms INTEGER NOT NULL, updated_ms INTEGER NOT NULL);
+    created INTEGER NOT NULL, updated INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS webhook_secret (id TEXT PRIMARY KEY, secret TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS webhook_told (one INTEGER PRIMARY KEY CHECK (one = 1), seq INTEGER NOT NULL);
 """
@@ -113,7 +86,6 @@ CREATE TABLE IF NOT EXISTS webhook_told (one INTEGER PRIMARY KEY CHECK (one = 1)
 
     def apply(self, db: sqlite3.Connection, stream: str, event: Event, at: Instant) -> None:
         """Take in one event; again changes nothing."""
-        ms = at // 1000
         match event:
             case WebhookSet():
                 row = (
@@ -123,9 +95,9 @@ CREATE TABLE IF NOT EXISTS webhook_told (one INTEGER PRIMARY KEY CHECK (one = 1)
                     whole(self._blobs, event.description),
                     event.status == "ACTIVE",
                     event.signed,
-                    ms,
+                    at,
                 )
-                db.execute(_SET, (event.webhook, *row, ms))
+                db.execute(_SET, (event.webhook, *row, at))
             case WebhookDeleted():
                 db.execute("DELETE FROM webhook WHERE id = ?", (event.webhook,))
                 db.execute("DELETE FROM webhook_secret WHERE id = ?", (event.webhook,))
@@ -137,10 +109,10 @@ CREATE TABLE IF NOT EXISTS webhook_told (one INTEGER PRIMARY KEY CHECK (one = 1)
 
 
 _SET = """
-INSERT INTO webhook (id, name, url, events, description, active, signed, updated_ms, created_ms)
+INSERT INTO webhook (id, name, url, events, description, active, signed, updated, created)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET name = excluded.name, url = excluded.url,
     events = excluded.events, description = excluded.description, active = excluded.active,
-    signed = excluded.signed, updated_ms = excluded.updated_ms
+    signed = excluded.signed, updated = excluded.updated
 """
 
 
@@ -186,7 +158,9 @@ class Webhooks:
             made = WebhookId(new_secret(16).hex())
             if writing.db.execute("SELECT count(*) FROM webhook").fetchone()[0] >= MOST_WEBHOOKS:
                 raise AlreadyExists("webhook", name[:80], "is one too many", most=MOST_WEBHOOKS)
-            wanted = Webhook(made, name, url, tuple(events), description, status, bool(secret), 0, 0)
+            wanted = Webhook(
+                made, name, url, tuple(events), description, status, bool(secret), _NEVER, _NEVER
+            )
             self._set(writing, wanted, secret)
             return made
 
@@ -290,14 +264,14 @@ def webhook_stream(id: str) -> str:
     return f"webhook/{id}"
 
 
-_COLUMNS = "id, name, url, events, description, active, signed, created_ms, updated_ms"
+_COLUMNS = "id, name, url, events, description, active, signed, created, updated"
 
 
 def _read(row: Sequence[object]) -> Webhook:
-    id, name, url, events, description, active, signed, created_ms, updated_ms = row
+    id, name, url, events, description, active, signed, created, updated = row
     status = "ACTIVE" if active else "DISABLED"
     told = msgspec.json.decode(str(events), type=tuple[str, ...])
-    plain = (id, name, url, told, description, status, bool(signed), created_ms, updated_ms)
+    plain = (id, name, url, told, description, status, bool(signed), created, updated)
     return msgspec.convert(dict(zip(Webhook.__dataclass_fields__, plain, strict=True)), Webhook)
 
 

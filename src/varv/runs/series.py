@@ -12,6 +12,7 @@ import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+import msgspec
 import numpy as np
 
 from varv.kernel.clock import MINUTE, Duration, Instant
@@ -67,11 +68,11 @@ WHERE (excluded.step, excluded.at, ifnull(excluded.value, -9e999)) > (step, at, 
 _LATEST = "key, value, step, at, link, n, low, high, first"
 
 
-@dataclass(slots=True)
-class Glance:
+class Glance(msgspec.Struct, gc=False):
     """What is known of a series: the point that counts as its last, and how many it had, within which bounds.
 
-    A value that is no number is None, as the file has it.
+    A value that is no number is None, as the file has it. A search makes tens of thousands, in which the
+    collector of garbage would look for cycles that cannot be.
     """
 
     key: int
@@ -357,12 +358,14 @@ def glanced(points: np.ndarray) -> dict[int, Glance]:
 
 def history(db: sqlite3.Connection, run: int, key: int) -> np.ndarray:
     """Return the points of one series without repeats, in the order of time, step and value."""
-    query = "SELECT data FROM chunk WHERE run = ? AND key IN (0, ?) ORDER BY number"
-    parts = [unchunk(data) for (data,) in db.execute(query, (run, key))]
+    query = "SELECT key, data FROM chunk WHERE run = ? AND key IN (0, ?) ORDER BY number"
+    parts = []
+    for owner, data in db.execute(query, (run, key)):
+        part = unchunk(data)
+        parts.append(part if owner else part[part["key"] == key])
     rows = db.execute("SELECT rows FROM points WHERE run = ? ORDER BY no", (run,))
-    parts.append(read(blob for (blob,) in rows))
-    points = np.concatenate([part[part["key"] == key] for part in parts])
-    return in_order(distinct(points))
+    waiting = read(blob for (blob,) in rows)
+    return in_order(distinct(np.concatenate([*parts, waiting[waiting["key"] == key]])))
 
 
 def whole_history(db: sqlite3.Connection, run: int) -> np.ndarray:

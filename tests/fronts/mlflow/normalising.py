@@ -106,7 +106,7 @@ def normal(document: Any, names: Names, unread: tuple[str, ...] = (), key: str =
             return "<token>" if document else ""
         case str():
             text = names.id(document) if key in KINDS else names.text(document)
-            return _made_up(text) if key in ("run_name", "name") else text
+            return _made_up(text) if key in ("run_name", "name", "mlflow.runName") else text
         case bool():
             return document
         case int() if ERA_MS[0] < document < ERA_MS[1]:

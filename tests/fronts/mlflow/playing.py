@@ -16,6 +16,7 @@ from .steps import API, EVERYTHING, Ours, Scene, Step
 LONGEST_ERROR = 160
 # Instead of a status, where a server ends the connection.
 NO_ANSWER = 599
+NOT_IMPLEMENTED = 501
 VERSION = re.compile(r"3\.\d+\.\d+")
 LEAKS = ("[SQL:", "sqlite3.", "Traceback (most", "/site-packages/")
 
@@ -114,14 +115,14 @@ def differences(step: Step, on_record: dict[str, Any], answer: Answer) -> list[s
     """Return how an answer differs from what is expected of varv, in lines."""
     ours = step.ours
     status = on_record["status"] if ours is None else ours.status
-    if ours is None and status >= 500:
+    if ours is None and status >= 500 and status != NOT_IMPLEMENTED:
         # What can never work is refused by us: clients repeat what failed for minutes.
         refused = 400 <= answer.status < 500 and isinstance(answer.body, dict)
         return [] if refused else [f"{step.line}: status {answer.status}, no refusal: {answer.raw[:300]}"]
     found = [] if status == answer.status else [f"status {answer.status}, not {status}: {answer.raw[:300]}"]
     if not found and status < 400 and (ours or "body" in on_record):
         expected = normal(ours.json, Names("", "")) if ours else on_record["body"]
-        found += _unequal(expected, answer.body, "")
+        found += unequal(expected, answer.body, "")
     elif not found and status >= 400:
         found += _other_error(ours, on_record["body"], answer.body)
     if ours is None:
@@ -140,7 +141,8 @@ def _other_error(ours: Ours | None, on_record: Any, said: Any) -> list[str]:
     return [f"error_code {found}, not {code}"] if code is not None and found != code else []
 
 
-def _unequal(expected: Any, found: Any, where: str) -> Iterator[str]:
+def unequal(expected: Any, found: Any, where: str) -> Iterator[str]:
+    """Yield where two normalised documents differ, in lines."""
     match expected, found:
         case dict(), dict():
             for key in sorted(expected.keys() | found.keys()):
@@ -150,9 +152,9 @@ def _unequal(expected: Any, found: Any, where: str) -> Iterator[str]:
                 elif key not in expected:
                     yield f"{at} should be absent, is {found[key]!r}"
                 else:
-                    yield from _unequal(expected[key], found[key], at)
+                    yield from unequal(expected[key], found[key], at)
         case list(), list() if len(expected) == len(found):
             for place, (one, other) in enumerate(zip(expected, found, strict=True)):
-                yield from _unequal(one, other, f"{where}[{place}]")
+                yield from unequal(one, other, f"{where}[{place}]")
         case _ if expected != found:
             yield f"{where or 'the answer'} is {found!r}, not {expected!r}"

@@ -116,3 +116,12 @@ def test_a_rule_of_ours_goes_before_the_record():
 @pytest.mark.parametrize("value", [1000, 1.5, True, None, "2020-01-01T00:00:00Z", "e-7", ""])
 def test_what_a_scene_gave_itself_is_compared_as_it_is(value):
     assert normal({"value": value}, Names("http://server", "u1")) == {"value": value}
+
+
+def test_what_mlflow_fails_at_is_refused_by_us():
+    step = post("runs/log-batch")
+    refusal = {"error_code": "INVALID_PARAMETER_VALUE", "message": "metrics holds a number"}
+    [answer] = play(scene("", step), answering(refusal, status=400), "u1234567890")
+    assert differences(step, {"status": 500, "body": "an error"}, answer) == []
+    [answer] = play(scene("", step), answering(refusal, status=500), "u1234567890")
+    assert "no refusal" in differences(step, {"status": 500, "body": "an error"}, answer)[0]

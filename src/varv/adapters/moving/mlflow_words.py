@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from varv.kernel.errors import InvalidInput
-from varv.registry.changes import STAGES, Stage
+from varv.registry.model import STAGES, Stage
 from varv.runs.logged.model import LoggedStatus
 from varv.runs.model import Status
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import importlib
-from keyword import iskeyword
 
 import msgspec
 
@@ -18,6 +17,9 @@ MODULES = {
     "apply": "changing",
     "up": "running",
     "track": "running",
+    "run": "scripts",
+    "reproduce": "scripts",
+    "runs": "scripts",
     "status": "status",
     "top": "top",
     "why": "why",
@@ -36,6 +38,8 @@ MODULES = {
     "import": "importing",
     "ci": "ci",
     "hooks": "hooks",
+    "pipeline": "pipeline",
+    "tune": "tune",
 }
 """Where each command is; only that is imported, since dataframes and servers take their time."""
 
@@ -48,9 +52,7 @@ def run(options: argparse.Namespace) -> int:
     return_memory()
     loaded = load_settings({name: getattr(options, name, None) for name in FLAGS})
     module = importlib.import_module(f"varv.app.cli.{MODULES[options.command]}")
-    # A function cannot have the name of a word of Python.
-    name = f"{options.command}_" if iskeyword(options.command) else options.command
-    return getattr(module, name)(options, loaded)
+    return getattr(module, options.command)(options, loaded)
 
 
 def error_document(error: VarvError) -> str:

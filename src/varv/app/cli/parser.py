@@ -5,10 +5,13 @@ from __future__ import annotations
 import argparse
 import importlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from varv import __version__
+from varv.app.cli.moving_options import CI, HOOKS, IMPORT, add_ci, add_hooks, add_trackers
+from varv.app.cli.script_options import AFTER_DASHES, add_scripts
+from varv.app.cli.trials import add_orchestrators, add_pipeline, add_tune
 from varv.kernel.errors import InvalidInput, VarvError
 
 _DESCRIPTION = """\
@@ -21,6 +24,7 @@ start:
   cd deliveries
   varv replay deliveries.py        live through its history, and compare retraining policies
   varv track                       serve runs and models to MLflow's clients on :8400
+  varv run train.py                run a script as a run, with all that it was made from on record
   varv up deliveries.py            serve it: console on :8400, predictions on :8480
 
 Everything lives in one folder, .varv, or what --home or VARV_HOME names. Settings can also stand in
@@ -32,9 +36,9 @@ usage.
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    as_json = "--json" in arguments
+    as_json = "--json" in _divided(arguments)[0]
     try:
-        options = parser().parse_args(arguments)
+        options = parsed(arguments)
         # Every command's module is imported only when it runs: dataframes and servers take their time.
         commands: Any = importlib.import_module("varv.app.cli.commands")
         return commands.run(options)
@@ -46,6 +50,30 @@ def main(argv: Sequence[str] | None = None) -> int:
         # The reader of our output has left, as `head` does; nothing more can be said to it.
         sys.stderr.close()
         return 0
+
+
+def parsed(arguments: Sequence[str]) -> argparse.Namespace:
+    """Return what a command line says. What follows two dashes is for a script, if the command runs one: to
+    argparse it would be too much wherever an option stands before it.
+    """
+    own, after = _divided(arguments)
+    if not after:
+        return parser().parse_args(arguments)
+    try:
+        options = parser().parse_args(own)
+    except _Usage:
+        return parser().parse_args(arguments)
+    taken: str | None = getattr(options, AFTER_DASHES, None)
+    if taken is None:
+        return parser().parse_args(arguments)
+    setattr(options, taken, [*getattr(options, taken), *after])
+    return options
+
+
+def _divided(arguments: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:
+    """Return what stands before two dashes, and what behind them."""
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    return arguments[:end], arguments[end + 1 :]
 
 
 def _told(error: VarvError, *, as_json: bool) -> int:
@@ -100,6 +128,7 @@ def parser() -> argparse.ArgumentParser:
         )
 
     _add_writing(add)
+    add_scripts(add, _shared, _Parser)
     _add_reading(add)
     return parser
 
@@ -178,10 +207,12 @@ def _add_writing(add: Any) -> None:
     retrain.add_argument("model", help="which model")
     retrain.add_argument("--reason", default="", help="kept in the ledger")
     _add_register(add("register", "bring a model that was trained elsewhere, as a candidate", _REGISTER))
-    _add_import(add("import", "bring what was tracked elsewhere", _IMPORT))
     cancel = add("cancel", "end the training that is under way", _CANCEL)
     cancel.add_argument("model", help="which model")
     cancel.add_argument("--reason", default="", help="kept in the ledger")
+    add_trackers(_acts(add("import", "bring what was tracked elsewhere", IMPORT), "tracker"))
+    add_pipeline(_acts(add("pipeline", "run steps whose results are found by their content", _PIPELINE)))
+    add_tune(_acts(add("tune", "look for the parameters of a pipeline that do best", _TUNE)))
     token = add("token", "make a token with which a client asks for predictions", _TOKEN)
     token.add_argument("client", help="its name in varv.toml")
 
@@ -244,32 +275,6 @@ def _add_register(register: argparse.ArgumentParser) -> None:
     endpoint.add_argument("--token-file", default="", metavar="PATH", help="the file that holds its token")
 
 
-def _add_import(command: argparse.ArgumentParser) -> None:
-    trackers = command.add_subparsers(dest="tracker", metavar="TRACKER", required=True, parser_class=_Parser)
-
-    def tracker(name: str, summary: str) -> argparse.ArgumentParser:
-        made = trackers.add_parser(
-            name, help=summary, description=summary, parents=[_shared(default=argparse.SUPPRESS)]
-        )
-        made.add_argument("--without-artifacts", action="store_true", help="leave artifacts where they are")
-        return made
-
-    for name, what in (
-        ("wandb", "from Weights & Biases: a folder of projects, in them one a run"),
-        ("neptune", "from Neptune: the folder that its exporter wrote"),
-        ("comet", "from Comet: the folder that cometx download wrote"),
-    ):
-        tracker(name, what).add_argument("folder", help="the folder of the export")
-    mlflow = tracker("mlflow", "from MLflow: a server, its database, or a folder mlruns")
-    mlflow.add_argument("uri", help="https://HOST:PORT, sqlite:///FILE, postgresql://..., or the folder")
-    mlflow.add_argument(
-        "--artifacts", metavar="DIR", default="", help="the folder that a server keeps its artifacts in"
-    )
-    mlflow.add_argument(
-        "--copy", action="store_true", help="also bring artifacts that lie in s3: and its like, by the server"
-    )
-
-
 def _seconds(text: str) -> float:
     """Return a number of seconds that one call may take."""
     number = float(text)
@@ -278,15 +283,23 @@ def _seconds(text: str) -> float:
     return number
 
 
-def _add_quarantine(add: Any) -> None:
-    quarantine = add("quarantine", "rows that were put aside: look, release, replace, drop", _QUARANTINE)
-    acts = quarantine.add_subparsers(dest="act", metavar="ACT", required=True, parser_class=_Parser)
+def _acts(
+    command: argparse.ArgumentParser, dest: str = "act"
+) -> Callable[[str, str], argparse.ArgumentParser]:
+    """Return a function that adds an act to a command."""
+    acts = command.add_subparsers(dest=dest, metavar=dest.upper(), required=True, parser_class=_Parser)
 
     def act(name: str, summary: str) -> argparse.ArgumentParser:
         return acts.add_parser(
             name, help=summary, description=summary, parents=[_shared(default=argparse.SUPPRESS)]
         )
 
+    return act
+
+
+def _add_quarantine(add: Any) -> None:
+    quarantine = add("quarantine", "rows that were put aside: look, release, replace, drop", _QUARANTINE)
+    act = _acts(quarantine)
     listed = act("list", "list the batches that have rows in quarantine")
     listed.add_argument("what", nargs="?", default="", help="DATASET or DATASET/PART; all if left out")
     shown = act("show", "show rows in quarantine, with their numbers and reasons")
@@ -309,18 +322,12 @@ def _add_quarantine(add: Any) -> None:
 
 
 def _add_review(review: argparse.ArgumentParser) -> None:
-    acts = review.add_subparsers(dest="act", metavar="ACT", required=True, parser_class=_Parser)
-
-    def act(name: str, summary: str) -> argparse.ArgumentParser:
-        made = acts.add_parser(
-            name, help=summary, description=summary, parents=[_shared(default=argparse.SUPPRESS)]
-        )
-        made.add_argument("model", help="which model")
-        return made
-
-    act("list", "list the requests that wait for a person")
+    act = _acts(review)
+    listed = act("list", "list the requests that wait for a person")
     shown = act("show", "say whether a request waits, and what was decided")
     decided = act("decide", "decide what a request is to be answered")
+    for one in (listed, shown, decided):
+        one.add_argument("model", help="which model")
     for one in (shown, decided):
         one.add_argument("key", help="the key of the request")
     decided.add_argument("decision", help="what it is to be answered, in your words")
@@ -350,48 +357,21 @@ def _add_reading(add: Any) -> None:
     verify.add_argument("--against", metavar="FILE", help="compare with checkpoints that were kept elsewhere")
     anew = "begin checkpoints anew where they or their key are lost, and nothing else is wrong"
     verify.add_argument("--sign-anew", action="store_true", help=anew)
-    _add_ci(add("ci", "report a candidate to continuous integration", _CI))
-    _add_hooks(add("hooks", "note in a git repository what its commits belong to", _HOOKS))
+    add_ci(_acts(add("ci", "report a candidate to continuous integration", CI)))
+    add_hooks(_acts(add("hooks", "note in a git repository what its commits belong to", HOOKS)))
     add("doctor", "check this machine and its settings", _DOCTOR)
-    _add_export(add("export", "write a gateway's configuration", _EXPORT))
+    export = add("export", "write a gateway's configuration, or a pipeline for an orchestrator", _EXPORT)
+    _add_exports(_acts(export, "target"))
     _add_package(add("package", "write a version of a model for another server", _PACKAGE))
 
 
-def _add_ci(command: argparse.ArgumentParser) -> None:
-    acts = command.add_subparsers(dest="act", metavar="ACT", required=True, parser_class=_Parser)
-
-    def act(name: str, summary: str) -> argparse.ArgumentParser:
-        return acts.add_parser(
-            name, help=summary, description=summary, parents=[_shared(default=argparse.SUPPRESS)]
-        )
-
-    report = act("report", "write how the last candidate fares beside the champion, as Markdown")
-    report.add_argument("model", nargs="?", default="", help="only this model")
-    report.add_argument("--version", type=int, metavar="N", help="this version, not the last candidate")
-    report.add_argument("--to", metavar="FILE", default="", help="where to write (standard output)")
-    report.add_argument("--junit", metavar="FILE", default="", help="also write the gates as JUnit's XML")
-    template = act("template", "write the workflows that train, judge and report what a change declares")
-    template.add_argument("host", choices=["github", "gitlab"], help="where they run")
-    template.add_argument("--project", metavar="FILE", default="project.py", help="the project (project.py)")
-    template.add_argument("--to", metavar="DIR", default="", help="the repository (standard output)")
+def _add_exports(target: Callable[[str, str], argparse.ArgumentParser]) -> None:
+    for name in ("envoy", "kong", "gateway-api", "istio"):
+        _add_gateway(target(name, f"the configuration of {name}"))
+    add_orchestrators(target("pipeline", "a pipeline as a file of an orchestrator"))
 
 
-def _add_hooks(command: argparse.ArgumentParser) -> None:
-    acts = command.add_subparsers(dest="act", metavar="ACT", required=True, parser_class=_Parser)
-    for name, summary in (
-        ("install", "let each commit of this repository be noted"),
-        ("uninstall", "take what install has written out again"),
-        ("stamp", "note a commit, as the hook does"),
-        ("show", "show what is noted of a commit"),
-    ):
-        shared = [_shared(default=argparse.SUPPRESS)]
-        act = acts.add_parser(name, help=summary, description=summary, parents=shared)
-        if name in ("stamp", "show"):
-            act.add_argument("commit", nargs="?", default="HEAD", help="which commit (HEAD)")
-
-
-def _add_export(export: argparse.ArgumentParser) -> None:
-    export.add_argument("target", choices=["envoy", "kong", "gateway-api", "istio"], help="which gateway")
+def _add_gateway(export: argparse.ArgumentParser) -> None:
     export.add_argument(
         "--upstream",
         metavar="PLACE",
@@ -486,13 +466,6 @@ declared features and predict what is declared; the gates judge it on requests a
 on, and it is rolled out and watched like any other. Nothing is unpickled. It is taken at once if the loop is
 free, and waits otherwise.
 """
-_IMPORT = """Take over experiments, runs with the whole histories of their metrics, logged models, artifacts,
-registered models and versions, with their ids, times and numbers. It can be run again at any time: what is
-here is passed over, what is new is added, and what was broken off goes on. What is here with the id of
-something else stops it. In the end source and home are compared; exit status 1 if they differ. Stop the
-server of the home before. A server's credentials are read from MLFLOW_TRACKING_TOKEN, or from
-MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD.
-"""
 _CANCEL = """End the training that is under way, in its process and all that it started. It fails with who
 ended it and why, counts as no failure of its code, and is not tried again; the next trigger trains anew.
 """
@@ -519,19 +492,26 @@ _EXPORT = """Write what is served as the configuration of Envoy, Kong, Kubernete
 paths of every model in all protocols, health checks, timeouts, and retries of what reached nobody. Versions
 are drawn by varv, so every request goes to it; several upstreams share requests by weight. Tokens and rates
 of rows stay with varv.
+
+`export pipeline` writes a pipeline as a file of Airflow, Kubeflow, Dagster or Prefect: a task a step, each
+`varv pipeline step` on a home that all steps reach.
 """
 _PACKAGE = """Write one version of a model as a folder that another server takes, with a page that says how.
 The graph in it does what varv does around the model: it reads columns by their names, turns texts into codes
 and answers the prediction. Before anything is written it has answered the package's probe rows as the trained
 model did. Features that varv computes are not in it. Only models in ONNX are written.
 """
-_CI = """Say how the last candidate of each model fares beside the champion: metrics, groups and data with
-their differences and 95 % intervals, from what its gates showed. Exit status 0 if it passes, 1 if it does
-not, 2 if that cannot be judged.
+_PIPELINE = """\
+A file declares a pipeline of functions under @varv.step. A step runs if its code, what it is given, the
+libraries that it reaches or its seed is new, and is taken from the cache otherwise; so a run that was cut
+short goes on where it was. Each run is a run of the experiment named after the pipeline, and each step that
+ran a run below it. Exit status 99 of `step`: a gate is shut.
 """
-_HOOKS = """Let git note beside each commit which champions there were, how far the ledger had come, and the
-digests of lock files. Notes are in refs/notes/varv: no commit is changed, none is held up, and nothing leaves
-the repository unless that reference is pushed.
+_TUNE = """\
+A file declares a study (varv.Tune) of a pipeline: a space of parameters, and a last step that returns the
+number to be judged by. Each trial is a run below the study's, in a process of its own; what was found before
+is taken from the cache. A study that was cut short goes on, and one that has ended can have more --trials.
+Needs varv[tune].
 """
 _DOCTOR = """Check Python, libraries, home folder, disk, ports and browser, and show every setting with
 where it came from.

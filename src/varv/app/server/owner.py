@@ -50,6 +50,7 @@ from varv.home.change.carrying import Changes, last_change, require_accepted, re
 from varv.home.change.recorded import recorded_in
 from varv.home.change.verbs import Applied, Declarations
 from varv.home.live import Live, Sealed
+from varv.kernel.author_files import whole_place
 from varv.kernel.clock import SECOND, HeldClock, SystemClock, wall_seconds
 from varv.kernel.columns import segment_name
 from varv.kernel.errors import FailedPrecondition, StorageFull, Unavailable, VarvError
@@ -60,7 +61,7 @@ from varv.kernel.metrics import Family
 from varv.kernel.observe import log, start_logging
 from varv.kernel.secret import SECRET_FILE, Secret
 from varv.kernel.sizes import size_bytes
-from varv.project import ModelPlan, forget_project, load_project, whole_place
+from varv.project import ModelPlan, forget_project, load_project
 from varv.project.changes import plan_changes
 from varv.project.planned import Retirement
 from varv.registry import Surroundings
@@ -164,6 +165,7 @@ class _Server:
         )
         self._desk = Desk(settings.home, self._ledger, self._views, self._system, None, running=True)
         self._desk.state = self._state
+        self._desk.tracking = self._tracking.runs
         self._live: Live | None = None
         self._present: Present | None = None
         self._applying = threading.Lock()

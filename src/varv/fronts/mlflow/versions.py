@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Awaitable, Callable
 from typing import Any
+from urllib.parse import parse_qs
 
 import msgspec
+from starlette.types import Receive, Scope, Send
 
 from varv.fronts.mlflow.experiments import Tag, given
-from varv.fronts.mlflow.routes import Route, Written, empty, pairs
+from varv.fronts.mlflow.routes import Route, Written, pairs
 from varv.home.tracking import registry_search
 from varv.home.tracking.desk import TrackingDesk
-from varv.home.tracking.versions import create_version, version_number
+from varv.home.tracking.versions import create_version, location, version_number
 from varv.kernel.errors import InvalidInput
 from varv.registry import reading
+from varv.runs.artifacts import require_path
 
 
 class Create(msgspec.Struct):
@@ -130,7 +134,7 @@ def _update(desk: TrackingDesk, asked: Update) -> Written:
 
 def _delete(desk: TrackingDesk, asked: ByVersion) -> Written:
     given(asked, "name", "version")
-    return Written(desk.models.delete_version(asked.name, asked.number), empty)
+    return Written(desk.models.delete_version(asked.name, asked.number))
 
 
 def _transition(desk: TrackingDesk, asked: Transition) -> Written:
@@ -144,12 +148,12 @@ def _transition(desk: TrackingDesk, asked: Transition) -> Written:
 def _set_tag(desk: TrackingDesk, asked: SetTag) -> Written:
     given(asked, "name", "version", "key")
     write = desk.models.change_version(asked.name, asked.number, tags={asked.key: asked.value or ""})
-    return Written(write, empty)
+    return Written(write)
 
 
 def _delete_tag(desk: TrackingDesk, asked: DeleteTag) -> Written:
     given(asked, "name", "version", "key")
-    return Written(desk.models.change_version(asked.name, asked.number, without=asked.key), empty)
+    return Written(desk.models.change_version(asked.name, asked.number, without=asked.key))
 
 
 def _download_uri(desk: TrackingDesk, asked: ByVersion) -> dict[str, Any]:
@@ -170,6 +174,29 @@ def _search(desk: TrackingDesk, asked: Search) -> dict[str, Any]:
         found = reading.versions(db, page.numbers)
     told: dict[str, Any] = {"model_versions": [document(one) for one in found]} if found else {}
     return told | ({"next_page_token": page.token} if page.token else {})
+
+
+class VersionFiles:
+    """Answers a page that asks for a file of a version by its path below what the version is stored as.
+
+    Parameters
+    ----------
+    send
+        Sends the file under a whole path.
+    """
+
+    def __init__(self, desk: TrackingDesk, send: Callable[[str, Send], Awaitable[None]]) -> None:
+        self._desk, self._send = desk, send
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        asked = parse_qs(scope["query_string"].decode("latin-1"))
+        name, number, path = (asked.get(field, [""])[0] for field in ("name", "version", "path"))
+        require_path(path)
+        with self._desk.recorder.reading() as db:
+            found = reading.version(db, name, version_number(number))
+            place = location(db, found.storage)
+        await self._send(f"{place}/{path}", send)
 
 
 routes = (

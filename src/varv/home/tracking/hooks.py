@@ -183,6 +183,8 @@ class Hooks:
             return
         n_tries = MOST_TRIES
         for one in due:
+            if self._stopping.is_set():
+                return
             outcome = self._caller.call(webhook.url, _signed(webhook, one, self._clock.now(), secret))
             while outcome.again and n_tries and not self._stopping.is_set():
                 n_tries -= 1
@@ -207,7 +209,7 @@ class Hooks:
 
 
 def _is_for(webhook: Webhook, due: _Due) -> bool:
-    return due.told.event in webhook.events and due.at // 1000 >= webhook.created_ms
+    return due.told.event in webhook.events and due.at > webhook.created
 
 
 def _signed(webhook: Webhook, due: _Due, now: Instant, secret: str) -> Signed:

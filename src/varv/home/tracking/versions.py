@@ -24,6 +24,7 @@ from varv.runs.logged import LoggedModels
 from varv.runs.logged.model import MODELS_FOLDER
 from varv.runs.logged.service import active, require_logged_id, tags_of
 from varv.runs.rules import require_run_id
+from varv.runs.service import ARTIFACTS
 
 VERSIONS_TAG = "mlflow.modelVersions"
 """The tag of a logged model that lists the versions that came from it."""
@@ -142,6 +143,23 @@ def _below_logged(
         _refuse(source)
     _require_below(source, origin.storage)
     return Origin(source, source, origin.run, run_link, id)
+
+
+def location(db: sqlite3.Connection, storage: str) -> str:
+    """Return the whole path of the artifacts that a version is stored as.
+
+    Raises
+    ------
+    NotFound
+        If they are none of this server's: a prompt has none, and a loop's version is a package.
+    """
+    scheme, _, rest = storage.partition(":/")
+    if scheme == "runs":
+        run, _, path = rest.partition("/")
+        return f"{_run_root(db, storage, run)}/{path}".removeprefix(f"{ARTIFACTS}/").rstrip("/")
+    if scheme != ARTIFACTS.removesuffix(":"):
+        raise NotFound("artifact path", storage[:200], "belongs to nothing here")
+    return rest
 
 
 def version_number(number: str) -> int:

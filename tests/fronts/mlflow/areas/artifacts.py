@@ -4,6 +4,7 @@ from tests.fronts.mlflow.steps import MUST, NO_PATH, STARTED, Area, Step, get, g
 
 STORE = "/api/2.0/mlflow-artifacts/artifacts/"
 ROOT = STORE + "{e}/{run}/artifacts/"
+OWN_FILES = "a server finds the files that it keeps itself"
 SAFE = ("content-disposition", "x-content-type-options", "content-type", "content-length")
 HOSTILE = (
     "%2e%2e/%2e%2e/x",
@@ -37,6 +38,8 @@ FILES = given(
     put("models/best/MLmodel", "flavors: {}"),
     put("models/best/data.bin", b"12345"),
 )
+
+LEFT = {"files": [{"file_size": 5, "is_dir": False, "path": "a.txt"}, {"is_dir": True, "path": "models"}]}
 
 AREA = Area(
     "artifacts",
@@ -107,8 +110,12 @@ AREA = Area(
             FILES,
             post("registered-models/create", name="m-{u}"),
             post("model-versions/create", name="m-{u}", source="runs:/{run}/models/best", run_id="{run}"),
-            get("/model-versions/get-artifact", name="m-{u}", version="1", path="MLmodel"),
-            get("/model-versions/get-artifact", name="m-{u}", version="1", path="none"),
+            get("/model-versions/get-artifact", name="m-{u}", version="1", path="MLmodel").instead(
+                OWN_FILES, "flavors: {}"
+            ),
+            get("/model-versions/get-artifact", name="m-{u}", version="1", path="none").stricter(
+                OWN_FILES, 404, "RESOURCE_DOES_NOT_EXIST"
+            ),
             get("/model-versions/get-artifact", name="m-{u}", version="1", path="../../a.txt"),
             get("/model-versions/get-artifact", name="m-{u}", version="9", path="MLmodel"),
         ),
@@ -123,7 +130,7 @@ AREA = Area(
         scene(
             "a folder is not read as a file, nor a file as a folder",
             FILES,
-            read("models"),
+            read("models").stricter("a folder is no file", 404, "RESOURCE_DOES_NOT_EXIST"),
             put("a.txt/below"),
             put("models", "a file now"),
             listed(),
@@ -169,7 +176,7 @@ AREA = Area(
             *(put(path).stricter(NO_PATH) for path in HOSTILE),
             *(read(path).stricter(NO_PATH) for path in HOSTILE),
             *(Step("DELETE", ROOT + path).stricter(NO_PATH) for path in HOSTILE[:4]),
-            listed(),
+            listed().but("root_uri").instead(NO_PATH, LEFT),
         ),
         scene(
             "no path of a list leads out of a run",

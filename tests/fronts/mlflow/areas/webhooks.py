@@ -96,7 +96,7 @@ AREA = Area(
             "webhooks are listed page by page",
             HOOK,
             get("webhooks", max_results=1).but("webhooks", "next_page_token"),
-            get("webhooks", max_results=0).but("webhooks").instead("others have made webhooks too"),
+            get("webhooks", max_results=0).but("webhooks", "next_page_token"),
             get("webhooks", max_results=-1),
             get("webhooks", page_token="garbage", max_results=1),
         ),
