@@ -13,6 +13,7 @@ from varv.data.verbs import QuarantineDesk
 from varv.home.change.verbs import Declarations
 from varv.home.review.verbs import Reviews
 from varv.home.tables import MOST_ROWS, Tables
+from varv.home.tracking.desk import TrackingDesk
 from varv.home.verbs import Records
 from varv.kernel.clock import Clock
 from varv.kernel.engine import Engine
@@ -55,6 +56,8 @@ class Desk:
         self.traffic: Traffic | None = None
         """None where no server runs."""
         self.tracking: Tracking | None = None
+        self.moving: TrackingDesk | None = None
+        """None where no server runs."""
         """None where no server runs."""
         self.most_rows: int | None = MOST_ROWS
         """Of one answer; None where the caller is in this process, and has the memory that it takes."""
@@ -123,6 +126,16 @@ class Desk:
             If no server runs here.
         """
         return _ready(self.traffic)
+
+    def require_moving(self) -> TrackingDesk:
+        """Return what takes over what was tracked elsewhere.
+
+        Raises
+        ------
+        Unavailable
+            If no server runs here.
+        """
+        return _ready(self.moving)
 
     def require_tracking(self) -> Tracking:
         """Return what writes runs.

@@ -14,6 +14,7 @@ import varv.app.traffic
 import varv.app.verifying
 import varv.data.verbs
 import varv.home.change.verbs
+import varv.home.moving.verbs
 import varv.home.review.verbs
 import varv.home.verbs
 import varv.loop.verbs
@@ -24,6 +25,7 @@ from varv.data.inbox import Inbox
 from varv.data.verbs import QuarantineDesk
 from varv.home.change.verbs import Declarations
 from varv.home.review.verbs import Reviews
+from varv.home.tracking.desk import TrackingDesk
 from varv.home.verbs import Records
 from varv.kernel.ledger import Ledger
 from varv.kernel.verbs import VerbTable, declared_in
@@ -39,6 +41,7 @@ PARTS: Mapping[type[Any], Callable[[Desk], Any]] = {
     QuarantineDesk: lambda desk: desk.require_quarantine(),
     Declarations: lambda desk: desk.require_declarations(),
     Tracking: lambda desk: desk.require_tracking(),
+    TrackingDesk: lambda desk: desk.require_moving(),
     Traffic: lambda desk: desk.require_traffic(),
     Ledger: lambda desk: desk.ledger,
     Views: lambda desk: desk.views,
@@ -52,6 +55,7 @@ ROOMS = (
     varv.home.verbs,
     varv.home.change.verbs,
     varv.home.review.verbs,
+    varv.home.moving.verbs,
     varv.runs.verbs,
     varv.app.verifying,
     varv.app.traffic,

@@ -53,6 +53,7 @@ def application(
         reports=functools.partial(report_of, home),
         home=home,
     )
+    desk.moving = tracking
     routes = create_api(build_verbs(desk), health, token=settings.token)
     app = Starlette(routes=[*routes, metrics_route(measures), Mount("/", console)])
     return Gateway(
