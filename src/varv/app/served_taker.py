@@ -11,17 +11,17 @@ import msgspec
 from varv.app.compose import TRACKING
 from varv.app.settings import Settings
 from varv.fronts.client import Client
-from varv.home.moving.taking import Brought, BroughtRun, Done
+from varv.home.moving.taking import Brought, BroughtFiles, BroughtRun, Done
 from varv.home.moving.verbs import TakenThings
 from varv.kernel.blobs import FolderBlobs
-from varv.kernel.errors import Unavailable
+from varv.kernel.errors import InvalidInput, Unavailable
 from varv.kernel.sqlite_file import connect
 from varv.kernel.verbs import MOST_REQUEST_BYTES
 from varv.runs.imports import Taken
 
 MOST_TOGETHER_BYTES = MOST_REQUEST_BYTES * 3 // 4
-POINTS_A_PART = 5000
-"""Of a run whose points do not fit into one request."""
+POINTS_A_PART, FILES_A_PART = 5000, 500
+"""Of a run, or of the owner of artifacts, that does not fit into one request."""
 
 
 class ServedTaker:
@@ -67,6 +67,10 @@ class ServedTaker:
 
     def _queue(self, thing: Brought, done: Done) -> None:
         size = len(msgspec.json.encode(thing))
+        if size > MOST_TOGETHER_BYTES:
+            hint = "stop the server, and import without it"
+            kind = type(thing).__name__.removeprefix("Brought").lower()
+            raise InvalidInput(kind, "", "is too large to be handed to a server", size_bytes=size, hint=hint)
         if self._size + size > MOST_TOGETHER_BYTES:
             self.land()
         self._waiting.append((msgspec.to_builtins(thing), done))
@@ -85,10 +89,15 @@ class ServedTaker:
 
 
 def _parts(thing: Brought) -> Iterator[Brought]:
-    if not isinstance(thing, BroughtRun) or len(thing.points) <= POINTS_A_PART:
-        yield thing
-        return
-    for start in range(0, len(thing.points), POINTS_A_PART):
-        points = thing.points[start : start + POINTS_A_PART]
-        is_last = start + POINTS_A_PART >= len(thing.points)
-        yield BroughtRun(thing.run, points, is_last)
+    match thing:
+        case BroughtRun() if thing.points:
+            for start in range(0, len(thing.points), POINTS_A_PART):
+                points = thing.points[start : start + POINTS_A_PART]
+                yield BroughtRun(thing.run, points, start + POINTS_A_PART >= len(thing.points))
+        case BroughtFiles() if thing.files:
+            paths = list(thing.files)
+            for start in range(0, len(paths), FILES_A_PART):
+                files = {path: thing.files[path] for path in paths[start : start + FILES_A_PART]}
+                yield BroughtFiles(thing.owner, files, thing.listing, start + FILES_A_PART >= len(paths))
+        case _:
+            yield thing

@@ -6,7 +6,8 @@ either.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import deque
+from collections.abc import Container, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
@@ -48,32 +49,45 @@ class Files:
 
     def __init__(self, source: Source, taker: Taker, report: MoveReport) -> None:
         self._source, self._taker, self._report = source, taker, report
+        self._left_out: deque[str] = deque()
         self._pool = ThreadPoolExecutor(AT_A_TIME, thread_name_prefix="artifacts")
 
-    def bring(self, owners: Iterable[Owner]) -> None:
-        """Bring the artifacts of owners that have not been brought yet."""
+    def bring(self, owners: Iterable[Owner], changed: Container[str] = ()) -> None:
+        """Bring the artifacts of owners that have not been brought yet, and what is new of those that have
+        changed, which are named by their ids.
+        """
         due = {place_of(owner): owner for owner in owners}
         with self._taker.reading() as db:
-            known = marks_of(db, (f"files/{place}" for place in due))
-        missing = [owner for place, owner in due.items() if f"files/{place}" not in known]
-        for brought in self._pool.map(self._one, missing):
+            marks = marks_of(db, (f"files/{place}" for place in due))
+        known = {place: marks[f"files/{place}"].content for place in due if f"files/{place}" in marks}
+        missing = [owner for place, owner in due.items() if place not in known or owner.id in changed]
+        for brought in self._pool.map(lambda owner: self._one(owner, known.get(place_of(owner))), missing):
+            if brought is None:
+                continue
             self._taker.bring(BroughtFiles(brought.owner, brought.files, brought.listing))
             self._report.n_files += len(brought.files)
             self._report.size_bytes += sum(size for _, size in brought.files.values())
             for one in brought.left_out:
                 self._report.left_out.add(one)
+        for one in self._left_out:
+            self._report.left_out.add(one)
+        self._left_out.clear()
         self._taker.land()
 
     def close(self) -> None:
         """End the threads."""
         self._pool.shutdown(cancel_futures=True)
 
-    def _one(self, owner: Owner) -> _Brought:
+    def _one(self, owner: Owner, known: Digest | None) -> _Brought | None:
         place, left_out = place_of(owner), list[str]()
         try:
             listed = self._source.files(owner)
         except (Unavailable, NotFound) as error:
-            return _Brought(place, {}, listing_of(()), [f"all of {place}: {error.problem}"])
+            # Not noted as brought: the next time it may be told where they are.
+            self._left_out.append(f"all of {place}: {error.problem}")
+            return None
+        if listing_of([(one.path, one.size) for one in listed]) == known:
+            return None
         files: dict[str, tuple[Digest, int]] = {}
         for file in _plain(place, listed, left_out):
             files[file.path] = self._stored(owner, file)

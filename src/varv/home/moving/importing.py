@@ -7,7 +7,7 @@ brings what is new.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 
 from varv.home.moving.checking import Checking
 from varv.home.moving.files import Files
@@ -104,7 +104,7 @@ class Importing:
                 self._taker.bring(BroughtRun(run, told), self._report.runs.add)
                 self._report.n_points += len(points)
             self._checking.seen(page)
-            self._bring(experiment.id, page)
+            self._bring(experiment.id, page, {run.id for run in fresh})
             self._progress(self._report)
         self._taker.land()
 
@@ -123,11 +123,11 @@ class Importing:
             self._progress(self._report)
         self._taker.land()
 
-    def _bring(self, experiment: str, owners: Iterable[Owner]) -> None:
+    def _bring(self, experiment: str, owners: Iterable[Owner], changed: Container[str] = ()) -> None:
         if self._brings_files and not self._places.is_linked(experiment):
             # Artifacts are put on record after what they are of.
             self._taker.land()
-            self._files.bring(owner for owner in owners if owner.artifacts)
+            self._files.bring((owner for owner in owners if owner.artifacts), changed)
 
     def _registered(self) -> None:
         for one in self._source.registered():

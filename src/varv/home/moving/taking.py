@@ -61,6 +61,8 @@ class BroughtFiles(msgspec.Struct, frozen=True, tag="files"):
     owner: str
     files: dict[str, tuple[Digest, int]]
     listing: Digest
+    is_last: bool = True
+    """Whether no more of them are to come."""
 
 
 Brought = BroughtExperiment | BroughtRun | BroughtModel | BroughtRegistered | BroughtFiles
@@ -143,7 +145,9 @@ def _write_of(desk: TrackingDesk, thing: Brought, source: str) -> Write[Taken]:
         case BroughtRegistered():
             return desk.registry_imports.take(thing.model, source)
         case BroughtFiles():
-            return desk.imports.take_files(thing.owner, thing.files, source, thing.listing)
+            return desk.imports.take_files(
+                thing.owner, thing.files, source, thing.listing, is_last=thing.is_last
+            )
 
 
 def _point(told: Told) -> Point:

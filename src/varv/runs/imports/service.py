@@ -296,7 +296,13 @@ class Imports:
     # Files
 
     def take_files(
-        self, owner: str, files: Mapping[str, tuple[Digest, int]], source: str, listing: Digest
+        self,
+        owner: str,
+        files: Mapping[str, tuple[Digest, int]],
+        source: str,
+        listing: Digest,
+        *,
+        is_last: bool = True,
     ) -> Write[Taken]:
         """Put blobs under the paths of an owner of artifacts, sealed at once.
 
@@ -304,12 +310,15 @@ class Imports:
         ----------
         listing
             The digest of what the source lists, by which it is known to be the same when it is listed again.
+        is_last
+            Whether no more files of this owner are to come.
         """
 
         def work(writing: Writing) -> Taken:
             if files:
                 artifacts.keep_all(writing, owner, files)
-            writing.store(lambda db: put_mark(db, f"files/{owner}", Mark(source, listing)))
+            if is_last:
+                writing.store(lambda db: put_mark(db, f"files/{owner}", Mark(source, listing)))
             return "new"
 
         return Write(work, stores=True)
