@@ -15,19 +15,23 @@ import varv.app.verifying
 import varv.data.verbs
 import varv.home.change.verbs
 import varv.home.review.verbs
+import varv.home.tracking.verbs
 import varv.home.verbs
 import varv.loop.verbs
+import varv.runs.verbs
 from varv.app.desk import Desk
 from varv.app.traffic import Traffic
 from varv.data.inbox import Inbox
 from varv.data.verbs import QuarantineDesk
 from varv.home.change.verbs import Declarations
 from varv.home.review.verbs import Reviews
+from varv.home.tracking.looking import RunDesk
 from varv.home.verbs import Records
 from varv.kernel.ledger import Ledger
 from varv.kernel.verbs import VerbTable, declared_in
 from varv.kernel.views import Views
 from varv.loop.verbs import Loops
+from varv.runs import Tracking
 
 PARTS: Mapping[type[Any], Callable[[Desk], Any]] = {
     Loops: lambda desk: desk.loops,
@@ -36,6 +40,8 @@ PARTS: Mapping[type[Any], Callable[[Desk], Any]] = {
     Inbox: lambda desk: desk.require_inbox(),
     QuarantineDesk: lambda desk: desk.require_quarantine(),
     Declarations: lambda desk: desk.require_declarations(),
+    Tracking: lambda desk: desk.require_tracking().runs,
+    RunDesk: lambda desk: desk.require_runs(),
     Traffic: lambda desk: desk.require_traffic(),
     Ledger: lambda desk: desk.ledger,
     Views: lambda desk: desk.views,
@@ -49,6 +55,8 @@ ROOMS = (
     varv.home.verbs,
     varv.home.change.verbs,
     varv.home.review.verbs,
+    varv.home.tracking.verbs,
+    varv.runs.verbs,
     varv.app.verifying,
     varv.app.traffic,
 )

@@ -164,6 +164,7 @@ class _Server:
         )
         self._desk = Desk(settings.home, self._ledger, self._views, self._system, None, running=True)
         self._desk.state = self._state
+        self._desk.tracking, self._desk.runs = self._tracking, self._tracking.runs_read()
         self._live: Live | None = None
         self._present: Present | None = None
         self._applying = threading.Lock()

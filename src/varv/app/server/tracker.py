@@ -83,6 +83,7 @@ class Tracker:
         )
         desk = Desk(settings.home, self._ledger, self._views, clock, None, running=True)
         desk.state = lambda: "tracking"
+        desk.tracking, desk.runs = self._tracking, self._tracking.runs_read()
         declared = Callers(load_clients(clients), 1)
         served = application(settings, desk, self._tracking, self._health, self._measures, lambda: declared)
         self._uvicorn = control_plane(served, certificates)

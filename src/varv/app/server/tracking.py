@@ -21,7 +21,6 @@ from varv.fronts.mlflow import (
 from varv.fronts.mlflow.access import Gate
 from varv.fronts.mlflow.app import Door, MlflowApi
 from varv.home.tracking.desk import TrackingDesk
-from varv.runs import RunSearch
 from varv.runs.logged.model import MODELS_FOLDER
 from varv.runs.logged.tables import root_of
 
@@ -49,7 +48,7 @@ def mlflow_api(
         (None, about.routes),
         (desk.runs, experiments.routes),
         (desk.runs, runs.routes),
-        (RunSearch(desk.recorder, desk.runs.series), searching.routes),
+        (desk.search, searching.routes),
         (shelf, artifacts.routes),
         (desk, logged_models.routes),
         (desk, registered.routes),

@@ -7,10 +7,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from varv.home.tracking.hooks import Hooks
+from varv.home.tracking.looking import RunDesk
 from varv.kernel.recorder import Recorder
 from varv.registry import Models
 from varv.registry.webhooks import Webhooks
-from varv.runs import Tracking
+from varv.runs import RunSearch, Tracking
 from varv.runs.logged import LoggedModels
 
 
@@ -24,6 +25,11 @@ class TrackingDesk:
     models: Models
     webhooks: Webhooks
     hooks: Hooks
+    search: RunSearch
+
+    def runs_read(self) -> RunDesk:
+        """Return the runs, as one looks at them."""
+        return RunDesk(self.search, self.runs.blobs)
 
     def close(self) -> None:
         """Tell and write what is under way, and close the file; closing twice is harmless."""
