@@ -156,7 +156,9 @@ def metric_differences(runs: Sequence[RunLine], *, all_rows: bool = False) -> tu
 
 
 def _best(values: Sequence[Measured | None], goal: Goal | None) -> int:
-    known = [(one.last, place) for place, one in enumerate(values) if one is not None and one.last is not None]
+    known = [
+        (one.last, place) for place, one in enumerate(values) if one is not None and one.last is not None
+    ]
     if goal is None or len({value for value, _ in known}) < 2:
         return -1
     return (min if goal == "min" else max)(known, key=lambda one: one[0])[1]

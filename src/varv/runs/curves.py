@@ -20,6 +20,8 @@ Axis = Literal["step", "relative", "wall"]
 AXES: tuple[Axis, ...] = ("step", "relative", "wall")
 """The steps that were logged, milliseconds since the run began, or milliseconds since 1970."""
 MOST_CURVES = 20
+"""In one picture; of runs in groups, the groups."""
+MOST_MEMBERS = 200
 BUCKETS = 200
 MOST_BUCKETS = 1000
 
@@ -67,7 +69,9 @@ class Group(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Curves(msgspec.Struct, frozen=True, kw_only=True):
-    """Curves over one axis, from `since` to `until`, divided into `n_buckets` of equal width."""
+    """Curves over one axis, from `since` to `until`, divided into `n_buckets` of equal width; members of a
+    group are in it alone.
+    """
 
     axis: Axis
     since: float
@@ -77,7 +81,9 @@ class Curves(msgspec.Struct, frozen=True, kw_only=True):
     groups: tuple[Group, ...] = ()
 
 
-def curves_of(drawn: Sequence[Drawn], *, axis: Axis, n_buckets: int = BUCKETS, smoothing: float = 0.0) -> Curves:
+def curves_of(
+    drawn: Sequence[Drawn], *, axis: Axis, n_buckets: int = BUCKETS, smoothing: float = 0.0
+) -> Curves:
     """Return curves over one division of the axis.
 
     Parameters
@@ -101,9 +107,10 @@ def curves_of(drawn: Sequence[Drawn], *, axis: Axis, n_buckets: int = BUCKETS, s
     >>> found.x[:2], found.high[:2], found.last[:2]
     ([99.0, 199.0], [1.0, 0.0], [0.0, 0.0])
     """
-    if len(drawn) > MOST_CURVES:
+    n_shown = len({(one.group or one.run, one.metric) for one in drawn})
+    if n_shown > MOST_CURVES or len(drawn) > MOST_MEMBERS:
         hint = "choose fewer runs or metrics, or group them"
-        raise InvalidInput("curves", len(drawn), "are too many", most=MOST_CURVES, hint=hint)
+        raise InvalidInput("curves", n_shown, "are too many", most=MOST_CURVES, n_runs=len(drawn), hint=hint)
     if not 2 <= n_buckets <= MOST_BUCKETS:
         raise InvalidInput("buckets", n_buckets, f"is not between 2 and {MOST_BUCKETS}")
     if not 0 <= smoothing < 1:
@@ -113,8 +120,9 @@ def curves_of(drawn: Sequence[Drawn], *, axis: Axis, n_buckets: int = BUCKETS, s
     until = max((float(x[-1]) for _, x, _ in placed if len(x)), default=since)
     edges = _Edges(since, until, n_buckets)
     curves = tuple(_curve(one, x, values, edges, smoothing) for one, x, values in placed)
+    alone = tuple(curve for one, curve in zip(drawn, curves, strict=True) if not one.group)
     groups = _groups(drawn, curves, edges)
-    return Curves(axis=axis, since=since, until=until, n_buckets=n_buckets, curves=curves, groups=groups)
+    return Curves(axis=axis, since=since, until=until, n_buckets=n_buckets, curves=alone, groups=groups)
 
 
 class _Edges(NamedTuple):

@@ -11,14 +11,18 @@ from typing import Literal
 
 Goal = Literal["min", "max"]
 
-_LESS = frozenset(
-    "loss logloss error err mae mse rmse mape smape msle rmsle nll brier perplexity ppl ece wer cer fid "
-    "latency regret cost hinge".split()
-)
-_MORE = frozenset(
-    "acc accuracy auc auroc auprc ap map f1 fbeta precision recall r2 score ndcg mrr bleu rouge iou dice "
-    "kappa mcc reward return throughput accuracies".split()
-)
+# fmt: off
+_LESS = frozenset((
+    "loss", "logloss", "error", "err", "mae", "mse", "rmse", "mape", "smape", "msle", "rmsle",
+    "nll", "brier", "perplexity", "ppl", "ece", "wer", "cer", "fid", "latency", "regret", "cost",
+    "hinge",
+))
+_MORE = frozenset((
+    "acc", "accuracy", "auc", "auroc", "auprc", "ap", "map", "f1", "fbeta", "precision", "recall",
+    "r2", "score", "ndcg", "mrr", "bleu", "rouge", "iou", "dice", "kappa", "mcc", "reward",
+    "return", "throughput",
+))
+# fmt: on
 _WORD = re.compile(r"[A-Z]?[a-z]+\d?|[A-Z]+(?![a-z])\d?")
 
 

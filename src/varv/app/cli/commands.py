@@ -17,6 +17,7 @@ MODULES = {
     "apply": "changing",
     "up": "running",
     "track": "running",
+    "runs": "runs",
     "status": "status",
     "top": "top",
     "why": "why",

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from varv import __version__
+from varv.app.cli.run_options import add_runs
 from varv.kernel.errors import InvalidInput, VarvError
 
 _DESCRIPTION = """\
@@ -100,6 +101,7 @@ def parser() -> argparse.ArgumentParser:
         )
 
     _add_writing(add)
+    add_runs(add, _shared, _Parser)
     _add_reading(add)
     return parser
 

@@ -8,7 +8,8 @@ from typing import Any
 import polars as pl
 
 from varv.app.client.acts import Capability
-from varv.home.tracking.verbs import RunList
+from varv.app.client.answers import Answer
+from varv.home.tracking.verbs import DEFAULT_LIMIT, RunList
 from varv.kernel.columns import TIME
 from varv.kernel.errors import Corrupt
 from varv.runs.comparing import RunLine
@@ -17,8 +18,27 @@ AT_ONCE = 1000
 MOST_PAGES = 100_000
 
 
+Rows = list[dict[str, Any]]
+
+
 class RunActs(Capability):
     """The acts on runs: ``list``, ``show``, ``diff``, ``best``, ``curves`` and, at a server, ``stop``."""
+
+    def list(
+        self,
+        where: str = "",
+        *,
+        experiments: Sequence[str] = (),
+        order: Sequence[str] = (),
+        deleted: bool = False,
+        limit: int = DEFAULT_LIMIT,
+        after: str = "",
+    ) -> Answer[RunList]:
+        """Return a page of runs; `after` is that of the page before. The other arguments are those of
+        `frame`.
+        """
+        asked = {"where": where, "experiments": tuple(experiments), "order": tuple(order), "deleted": deleted}
+        return Answer(self._source.ask("runs.list", {**asked, "limit": limit, "after": after}))
 
     def frame(
         self,
@@ -50,7 +70,7 @@ class RunActs(Capability):
             If an experiment does not exist.
         """
         fields = {"where": where, "experiments": tuple(experiments), "order": tuple(order)}
-        rows: list[dict[str, Any]] = []
+        rows: Rows = []
         for page in self._pages(fields, AT_ONCE if limit is None else max(1, min(limit, AT_ONCE))):
             rows += [_row(one) for one in page.runs]
             if limit is not None and len(rows) >= limit:

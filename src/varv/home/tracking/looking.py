@@ -17,7 +17,7 @@ from varv.kernel.errors import InvalidInput, NotFound
 from varv.runs import artifacts, reading
 from varv.runs.artifacts import Artifact
 from varv.runs.comparing import Compared, RunLine, leaves, line_of
-from varv.runs.curves import BUCKETS, MOST_CURVES, Axis, Curves, Drawn, curves_of
+from varv.runs.curves import BUCKETS, MOST_CURVES, MOST_MEMBERS, Axis, Curves, Drawn, curves_of
 from varv.runs.experiment_search import ExperimentQuery, experiment_page
 from varv.runs.grammars import OUR_RUNS
 from varv.runs.histories import points_of
@@ -91,7 +91,7 @@ class RunDesk:
             grammar=OUR_RUNS,
         )
         page = self.search.page(db, asked)
-        return RunPage(reading.runs(db, page.runs), page.token)
+        return RunPage(reading.runs_now(db, page.runs), page.token)
 
     def experiment_ids(self, db: sqlite3.Connection, named: Iterable[str]) -> list[str]:
         """Return the ids of experiments by their ids or names; of all active ones if none is named."""
@@ -154,7 +154,10 @@ class RunDesk:
         """
         ids = list(dict.fromkeys(self._id(db, one) for one in named))
         if not 2 <= len(ids) <= MOST_COMPARED:
-            raise InvalidInput("runs", len(ids), f"to be compared are not 2 to {MOST_COMPARED}")
+            hint = f"name 2 to {MOST_COMPARED} runs"
+            raise InvalidInput(
+                "comparison", "", "needs more than one run, and not too many", given=len(ids), hint=hint
+            )
         return [reading.run(db, id) for id in ids]
 
     def files(self, db: sqlite3.Connection, run: str) -> list[Artifact]:
@@ -212,7 +215,7 @@ class RunDesk:
         drawn = [
             Drawn(run.id, metric, points_of(db, run.id, metric), run.started_ms, group_of(run, group))
             # One more than is allowed is refused, and no further ones are read.
-            for run, metric in logged[: MOST_CURVES + 1]
+            for run, metric in logged[: (MOST_MEMBERS if group else MOST_CURVES) + 1]
         ]
         return curves_of(drawn, axis=axis, n_buckets=n_buckets, smoothing=smoothing)
 

@@ -20,9 +20,9 @@ from varv.runs.comparing import (
     metric_differences,
 )
 from varv.runs.curves import BUCKETS, Axis, Curves
+from varv.runs.filters import Part
 from varv.runs.goals import Goal, goal_of
 from varv.runs.model import DatasetInput, ModelInput, ModelOutput
-from varv.runs.filters import Part
 
 DEFAULT_LIMIT = 100
 FEW = 10
@@ -160,7 +160,8 @@ def show_run(desk: RunDesk, asked: ShowRunRequest) -> RunShown:
             models=tuple(run.models),
             outputs=tuple(run.outputs),
             versions=tuple(
-                ModelVersionOfRun(model=model, version=version) for model, version in desk.versions(db, run.id)
+                ModelVersionOfRun(model=model, version=version)
+                for model, version in desk.versions(db, run.id)
             ),
             artifacts=tuple(kept_file(one) for one in desk.files(db, run.id)),
         )
@@ -184,7 +185,9 @@ def best(desk: RunDesk, asked: BestRequest) -> BestRuns:
     """Find the best runs by a metric."""
     goal = asked.goal or goal_of(asked.metric)
     if goal is None:
-        raise InvalidInput("goal", asked.metric[:80], "is not said by the metric's name", hint="say min or max")
+        raise InvalidInput(
+            "goal", asked.metric[:80], "is not said by the metric's name", hint="say min or max"
+        )
     if "`" in asked.metric:
         raise InvalidInput("metric", asked.metric[:80], "has a backtick in its name")
     field = f"metrics.`{asked.metric}`"
