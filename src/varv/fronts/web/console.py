@@ -37,6 +37,7 @@ from varv.fronts.web.pages import (
     models,
     monitors,
     overview,
+    registered,
     rollouts,
     runs,
 )
@@ -105,11 +106,13 @@ _TITLES = {400: "Not understood", 401: "Token needed", 404: "Not found", 405: "N
 
 PAGES: tuple[tuple[str, Build], ...] = (
     ("/", lambda now, ledger, path, query: overview.overview_page(now, ledger, query)),
-    ("/models", lambda now, ledger, path, query: overview.models_page(now, query)),
-    ("/models/{model}", lambda now, ledger, path, query: models.model_page(now, path["model"], query)),
+    ("/models", lambda now, ledger, path, query: registered.models_page(now, query)),
+    ("/models/{model}", lambda now, ledger, path, query: registered.model_page(now, path["model"], query)),
     (
         "/models/{model}/versions/{version}",
-        lambda now, ledger, path, query: models.version_page(now, path["model"], _number(path, "version")),
+        lambda now, ledger, path, query: registered.version_page(
+            now, path["model"], _number(path, "version")
+        ),
     ),
     (
         "/models/{model}/versions/{version}/output",

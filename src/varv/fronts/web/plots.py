@@ -135,7 +135,8 @@ class _Shown(msgspec.Struct, frozen=True):
 
     @classmethod
     def of_group(cls, one: Group, log: bool) -> _Shown:
-        return cls(one.x, *(_drawable(values, log) for values in (one.mean, one.low, one.high)))
+        middle, low, high = (_drawable(values, log) for values in (one.mean, one.low, one.high))
+        return cls(one.x, middle, low, high)
 
     @property
     def known(self) -> list[tuple[float, float]]:

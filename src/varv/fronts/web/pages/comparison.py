@@ -202,6 +202,6 @@ def _text_diff(
         if text is None:
             raise NotFound("text", path[:200], "is none that can be compared", hint="download the artifacts")
         texts.append(text.splitlines())
-    names = [run.name for run in runs[:2]]
-    lines = [*difflib.unified_diff(*texts, *names, lineterm="")]
+    before, after = texts
+    lines = [*difflib.unified_diff(before, after, runs[0].name, runs[1].name, lineterm="")]
     return TextDiff(path, tuple(lines[:MOST_DIFF_LINES]), len(lines) > MOST_DIFF_LINES)
