@@ -1,9 +1,10 @@
-"""What requests to the tracking server cost, in processor time of its whole process tree; MLflow's own beside it.
+"""What requests to the tracking server cost, in processor time of its whole process tree; MLflow's own beside
+it.
 
     python benchmarks/bench_tracking.py [--peer .venv-peers/mlflow/bin/mlflow]
 
-Both servers run at once and are asked in turns, in rounds, so that a slow minute of the machine hits both. Each request
-is made over a connection that stays open; the client's time is not counted.
+Both servers run at once and are asked in turns, in rounds, so that a slow minute of the machine hits both.
+Each request is made over a connection that stays open; the client's time is not counted.
 """
 
 from __future__ import annotations
@@ -196,7 +197,9 @@ def acts(server: Server) -> dict[str, Act]:
 
 
 def history(server: Server, n: int = 100_000) -> dict[str, float]:
-    """Return how long it takes to read a history of `n` points, in seconds, and a sample of it in milliseconds."""
+    """Return how long it takes to read a history of `n` points, in seconds, and a sample of it in
+    milliseconds.
+    """
     client = Client(server.port)
     now = 1_700_000_000_000
     run = client.post("runs/create", experiment_id="0", start_time=now)["run"]["info"]["run_id"]
@@ -226,7 +229,9 @@ def main() -> None:
     """Measure, and print a table."""
     asked = argparse.ArgumentParser()
     asked.add_argument("--peer", default="", help="the program mlflow of an environment that has it")
-    asked.add_argument("--n", type=int, default=800, help="requests of ours in a round; a fortieth of the peer's")
+    asked.add_argument(
+        "--n", type=int, default=800, help="requests of ours in a round; a fortieth of the peer's"
+    )
     asked.add_argument("--only", default="", help="one of what is measured")
     options = asked.parse_args()
     with contextlib.ExitStack() as ended:

@@ -26,6 +26,9 @@ from varv.loop.model import (
     LoopState,
     Measure,
     ModelOffered,
+    ModelRetired,
+    NumberAsked,
+    NumberGiven,
     Offer,
     PlantedFault,
     PolicyChanged,
@@ -902,3 +905,16 @@ def test_days_that_matured_while_nobody_ran_are_measured_and_the_empty_ones_afte
     assert days[-1] == usual + 29 * DAY
     step = Play().serving().tell(timer("day", 11), 12.5)
     assert [one.day for one in step.commands if isinstance(one, Measure)] == [usual, usual + DAY]
+
+
+def test_a_number_is_given_to_a_version_from_outside_or_to_a_candidate():
+    now = after(1)
+    started = LoopStarted(policy=POLICY, declaration="0" * 64, first_version=Version(4))
+    state = SAGA.step(LoopState(), started, START).state
+    asked = SAGA.step(state, NumberAsked(), now)
+    assert [fact.event for fact in asked.emits] == [NumberGiven(version=Version(4))]
+    trained = SAGA.step(asked.state, RetrainAsked(by="ana", reason="to see"), now)
+    assert [command.version for command in trained.commands] == [5]
+    retired = SAGA.step(trained.state, ModelRetired(model=ModelName("late")), now)
+    again = SAGA.step(retired.state, NumberAsked(), now)
+    assert [fact.event for fact in again.emits] == [NumberGiven(version=Version(6))]

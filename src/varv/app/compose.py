@@ -51,6 +51,7 @@ from varv.rollout import RolloutSaga, RolloutsView
 from varv.rollout.handlers import RolloutHandlers
 from varv.runs import ArtifactIndex, RunSearch, RunTables, Series, Tracking, ensure_default
 from varv.runs.logged import LoggedModels, LoggedTables
+from varv.runs.traces import Traces, TraceTables
 from varv.serving import DataPlanes, Fleet, LocalFleet
 from varv.serving.views import RoutingView
 from varv.training import DirectFits, Fitter, StepCache
@@ -119,7 +120,7 @@ def open_tracking(
     blobs = FolderBlobs(folder / "blobs", faults=faults)
     tables, series = RunTables(blobs), Series()
     registry = (LoggedTables(blobs), RegistryTables(blobs), WebhookTables(blobs))
-    folds = (tables, series, ArtifactIndex(), *registry, Trainings(tables, series))
+    folds = (tables, series, ArtifactIndex(), TraceTables(blobs), *registry, Trainings(tables, series))
     recorder = Recorder(folder / TRACKING, ledger, clock, folds, durability=durability, faults=faults)
     # Loops give the numbers under their names; for that they need nobody who acts.
     loops = LoopNumbers(ledger, open_engine(ledger, clock))
@@ -128,6 +129,7 @@ def open_tracking(
         recorder=recorder,
         runs=Tracking(recorder, tables, series, blobs),
         logged=LoggedModels(recorder, blobs),
+        traces=Traces(recorder, blobs),
         models=Models(recorder, blobs, loops),
         webhooks=Webhooks(recorder, blobs, caller.require),
         hooks=Hooks(ledger, recorder, blobs, caller, clock),

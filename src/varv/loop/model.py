@@ -330,6 +330,10 @@ class RollbackAsked(Event, frozen=True, kw_only=True):
 class NumberAsked(Event, frozen=True, kw_only=True):
     """A version that the loop does not make needs a number under its name."""
 
+    def line(self) -> str:
+        """Return one line on what this event states."""
+        return "a version from outside needs a number"
+
 
 @event("loop.number_given")
 class NumberGiven(Event, frozen=True, kw_only=True):

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from varv.kernel.errors import InvalidInput, NotFound
-from varv.registry.changes import STAGES, Stage
+from varv.registry.model import STAGES, Stage
 from varv.registry.rules import LATEST, PROMPT, require_model_name
 from varv.registry.tables import model_no
 

@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 
 from varv.kernel.errors import InvalidInput
-from varv.registry.changes import STAGES, Stage
+from varv.registry.model import STAGES, Stage
 
 LONGEST_NAME = 240
 """Bytes; the name of a stream has 255."""

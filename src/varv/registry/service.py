@@ -17,8 +17,9 @@ from varv.kernel.codec import Event
 from varv.kernel.errors import AlreadyExists, FailedPrecondition, InvalidInput, NotFound
 from varv.kernel.recorder import Recorder, Write, Writing
 from varv.kernel.texts import all_kept, kept
-from varv.registry.changes import (
+from varv.registry.model import (
     STAGES,
+    AliasMoved,
     ModelChanged,
     ModelCreated,
     ModelDeleted,
@@ -29,7 +30,6 @@ from varv.registry.changes import (
     VersionLogged,
     model_stream,
 )
-from varv.registry.model import AliasMoved
 from varv.registry.rules import (
     LONGEST_SOURCE,
     require_alias,

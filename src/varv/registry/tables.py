@@ -10,8 +10,9 @@ from varv.kernel.blobs import Blobs
 from varv.kernel.clock import Instant
 from varv.kernel.codec import Event
 from varv.kernel.texts import Text, whole
-from varv.registry.changes import (
+from varv.registry.model import (
     STAGES,
+    AliasMoved,
     ModelChanged,
     ModelCreated,
     ModelDeleted,
@@ -20,8 +21,9 @@ from varv.registry.changes import (
     VersionChanged,
     VersionDeleted,
     VersionLogged,
+    VersionRegistered,
+    training_run,
 )
-from varv.registry.model import AliasMoved, VersionRegistered, training_run
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS registered (

@@ -11,8 +11,7 @@ from varv.kernel.codec import Event
 from varv.kernel.errors import NotFound
 from varv.kernel.ids import Version
 from varv.kernel.ledger import Entry
-from varv.registry.changes import ModelDeleted, ModelRenamed, VersionLogged
-from varv.registry.model import AliasMoved, VersionRegistered
+from varv.registry.model import AliasMoved, ModelDeleted, ModelRenamed, VersionLogged, VersionRegistered
 
 
 @dataclass

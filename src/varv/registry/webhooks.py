@@ -10,21 +10,18 @@ import re
 import sqlite3
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, NewType
 
 import msgspec
 
 from varv.kernel.blobs import Blobs
 from varv.kernel.clock import Instant
-from varv.kernel.codec import Event, event
+from varv.kernel.codec import Event
 from varv.kernel.errors import AlreadyExists, InvalidInput, NotFound
 from varv.kernel.ids import new_secret
 from varv.kernel.recorder import Recorder, Write, Writing
-from varv.kernel.texts import Text, kept, whole
+from varv.kernel.texts import kept, whole
+from varv.registry.model import WebhookDeleted, WebhookId, WebhookSet, WebhookStatus
 from varv.registry.rules import require_description
-
-WebhookId = NewType("WebhookId", str)
-WebhookStatus = Literal["ACTIVE", "DISABLED"]
 
 EVENTS = (
     "registered_model.created",
@@ -48,31 +45,6 @@ LONGEST_SECRET = 1000
 MOST_WEBHOOKS = 200
 _NEVER = Instant(0)
 _NAME = re.compile(r"(?=.{1,63}\Z)[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
-
-
-@event("registry.webhook_set")
-class WebhookSet(Event, frozen=True, kw_only=True):
-    """A webhook is this from now on: new, or changed."""
-
-    webhook: WebhookId
-    name: str
-    url: str
-    events: tuple[str, ...]
-    description: Text = ""
-    status: WebhookStatus = "ACTIVE"
-    signed: bool = False
-    """Whether it has a secret that what it is told is signed by."""
-
-    def line(self) -> str:
-        """Return one line on what this event states."""
-        return f"webhook {self.name} is told {', '.join(self.events)}"
-
-
-@event("registry.webhook_deleted")
-class WebhookDeleted(Event, frozen=True, kw_only=True):
-    """A webhook is told nothing any more."""
-
-    webhook: WebhookId
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from varv.runs.columns import Base, Column, Columns, word_rows
-from varv.runs.filters import ATTRIBUTE, AnyOf, Clause, Node, Order
+from varv.runs.columns import Base, Column, word_rows
+from varv.runs.filters import ATTRIBUTE, AnyOf, Clause, Field, Node, Order
 from varv.runs.grammars import METRIC, PARAMETER, TAG
 from varv.runs.ordering import NOT_A_NUMBER, VALUE, Place
 from varv.runs.probing import Shard, matching_words, question
@@ -33,7 +33,7 @@ class Arrays:
     db: sqlite3.Connection
     shard: Shard
     base: Base
-    columns: Columns
+    column: Callable[[Base, Field], Column]
 
     def first(
         self, wanted: Node, orders: Sequence[Order], after: Place | None, most: int, changed: np.ndarray
@@ -64,7 +64,7 @@ class Arrays:
 
     def _clause(self, clause: Clause) -> np.ndarray:
         field = clause.field
-        if field.kind == "number":
+        if isinstance(clause.value, float):
             column = self._column(clause)
             found = _OF_NUMBERS[clause.operator](column.values, clause.value) & (column.ranks == VALUE)
             differs = clause.operator == "!=" and field.entity == METRIC
@@ -80,7 +80,7 @@ class Arrays:
         return self.base.mask(question(self.db, self.shard, clause).all(self.db))
 
     def _column(self, clause: Clause) -> Column:
-        return self.columns.column(self.db, self.shard, self.base, clause.field)
+        return self.column(self.base, clause.field)
 
     # The order
 
@@ -88,7 +88,7 @@ class Arrays:
         """Return a number for each run that is less the earlier it comes: values, then what is no number,
         then what is missing.
         """
-        column = self.columns.column(self.db, self.shard, self.base, order.field)
+        column = self.column(self.base, order.field)
         values = column.values.astype(np.float64)
         # No value is infinite: the bounds are the largest doubles.
         keys = values if order.ascending else -values
@@ -121,7 +121,7 @@ class Arrays:
             return float(value)  # type: ignore[arg-type]
         rows, bound = word_rows(self.db, self.shard, order.field)
         query = f"SELECT run, value FROM ({rows}) WHERE value >= ? ORDER BY value"
-        column = self.columns.column(self.db, self.shard, self.base, order.field)
+        column = self.column(self.base, order.field)
         for run, found in self.db.execute(query, (*bound, value)):
             if (at := self._unchanged(run, changed)) is not None:
                 return float(column.values[at]) - (0.0 if found == value else 0.5)

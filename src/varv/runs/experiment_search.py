@@ -6,12 +6,14 @@ import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from varv.kernel.errors import InvalidInput
 from varv.runs.filters import ATTRIBUTE, Clause, Order, parsed_filter, parsed_orders
 from varv.runs.grammars import EXPERIMENTS
 from varv.runs.ordering import VALUE, Place, place_of, token_of
+from varv.runs.patience import bounded
 from varv.runs.probing import Condition, compared
 from varv.runs.rules import require_experiment_id
-from varv.runs.search import DEFAULT_RESULTS, DELETED, Page, View, bounded, require_most
+from varv.runs.search import DEFAULT_RESULTS, DELETED, Page, View, require_most
 
 _COLUMNS = {
     "name": "name",
@@ -93,8 +95,12 @@ def _of(clause: Clause) -> Condition:
 
 def _after(place: Place, orders: Sequence[Order]) -> Condition:
     """Return what an experiment must meet to come after a place."""
-    text, values = "0", ()
+    text = "0"
+    values: tuple[float | str, ...] = ()
     for order, (_, value) in reversed(list(zip(orders, place.marks, strict=True))):
+        if value is None:
+            # An experiment has everything that it can be ordered by.
+            raise InvalidInput("page token", "", "is not valid", hint="send that of the page before, or none")
         column = _COLUMNS[order.field.key]
         bound = column.replace("id", "?") if order.field.key == "experiment_id" else "?"
         text = f"({column} {'>' if order.ascending else '<'} {bound} OR ({column} = {bound} AND {text}))"

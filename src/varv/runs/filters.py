@@ -1,10 +1,9 @@
 """Filters and orders as people write them, in the grammar of MLflow's searches. Pure: a text in, clauses out.
 
 A filter is comparisons joined by AND: ``metrics.loss < 0.3 and tags.team = 'risk'``. What can be compared,
-and how, is a `Grammar`; those of runs and experiments are in `runs.grammars`. Of what is asked in our own
-words, and not in MLflow's, a filter may have OR and parentheses too, and ask for the least or the largest
-value of a metric: ``min(metrics.loss) < 0.1 or params.kind = 'tree'``. Nothing here knows how an answer is
-found.
+and how, is a `Grammar`; those of runs and experiments are in `runs.grammars`. Asked in our own words, and
+not in MLflow's, a filter may have OR and parentheses too, and be about the least or the largest value of a
+metric: ``min(metrics.loss) < 0.1 or params.kind = 'tree'``. Nothing here knows how an answer is found.
 
 Source: the documentation of MLflow's search syntax, and what its server 3.18 accepts.
 """
@@ -18,7 +17,7 @@ from typing import Literal
 
 from varv.kernel.errors import InvalidInput
 
-Kind = Literal["number", "text"]
+Kind = Literal["number", "text", "any"]
 Part = Literal["last", "min", "max"]
 Value = float | str | tuple[str, ...] | None
 
@@ -276,7 +275,7 @@ class _Parser:
         if operator in LISTS:
             return self._list()
         kind, text = self._next()
-        if field.kind == "number":
+        if field.kind == "number" or (field.kind == "any" and kind == "number"):
             if kind != "number":
                 problem = "is compared with something that is no number"
                 raise InvalidInput("field", field.key, problem, found=text[:80])

@@ -65,6 +65,11 @@ class RunEvent(Event, frozen=True, kw_only=True):
 
     in_file: ClassVar[bool] = True
 
+    def texts(self) -> Iterator[Text]:
+        """Yield the values that may stand in blobs."""
+        for name in ("tags", "params"):
+            yield from getattr(self, name, {}).values()
+
 
 @event("runs.experiment_created")
 class ExperimentCreated(RunEvent, frozen=True, kw_only=True):
@@ -167,6 +172,11 @@ class RunLinked(RunEvent, frozen=True, kw_only=True):
     models: tuple[ModelInput, ...] = ()
     outputs: tuple[ModelOutput, ...] = ()
 
+    def texts(self) -> Iterator[Text]:
+        """Yield the values that may stand in blobs."""
+        for one in self.datasets:
+            yield from (one.source, one.schema, one.profile)
+
 
 @event("runs.points_sealed")
 class PointsSealed(RunEvent, frozen=True, kw_only=True):
@@ -205,11 +215,7 @@ class ArtifactsSealed(RunEvent, frozen=True, kw_only=True):
 
 def long_texts(event: RunEvent) -> Iterator[Digest]:
     """Yield the blobs that hold texts of an event."""
-    for name in ("tags", "params"):
-        yield from (value.blob for value in getattr(event, name, {}).values() if isinstance(value, LongText))
-    for one in getattr(event, "datasets", ()):
-        texts = (one.source, one.schema, one.profile)
-        yield from (text.blob for text in texts if isinstance(text, LongText))
+    yield from (text.blob for text in event.texts() if isinstance(text, LongText))
 
 
 def run_stream(run: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import msgspec
 
@@ -35,8 +36,7 @@ class Experiment:
     tags: dict[str, str] = field(default_factory=dict)
 
 
-@dataclass(slots=True)
-class Metric:
+class Metric(msgspec.Struct, gc=False):
     """The last value of a metric, with what it is linked to, and what is known of the ones before."""
 
     name: str
@@ -143,20 +143,18 @@ def runs(db: sqlite3.Connection, numbers: Sequence[int]) -> list[Run]:
 
 
 def _add_words(db: sqlite3.Connection, found: dict[int, Run], some: Sequence[int], marks: str) -> None:
-    joined = "word JOIN key ON key.no = word.key"
-    query = f"SELECT word.run, key.kind, key.name, word.value FROM {joined} WHERE word.run IN ({marks})"
-    for no, kind, name, value in db.execute(query, some):
-        one = found[no]
-        (one.params if kind == PARAM else one.tags)[name] = value
+    rows = db.execute(f"SELECT run, key, value FROM word WHERE run IN ({marks})", some).fetchall()
+    known = _named(db, "no, kind, name FROM key", {row[1] for row in rows})
+    for no, key, value in rows:
+        kind, name = known[key]
+        (found[no].params if kind == PARAM else found[no].tags)[name] = value
 
 
 def _add_metrics(db: sqlite3.Connection, found: dict[int, Run], some: Sequence[int], marks: str) -> None:
-    columns = "latest.key, value, step, at, link, n, low, high, first"
-    joined = "latest JOIN key ON key.no = latest.key LEFT JOIN link ON link.no = latest.link"
-    linked = "link.model, link.dataset, link.digest"
-    query = f"SELECT latest.run, key.name, {linked}, {columns} FROM {joined} WHERE latest.run IN ({marks})"
-    for no, name, model, dataset, digest, *glance in db.execute(query, some):
-        found[no].metrics.append(Metric(name, Glance(*glance), model or "", dataset or "", digest or ""))
+    query = f"SELECT run, key, value, step, at, link, n, low, high, first FROM latest WHERE run IN ({marks})"
+    rows = db.execute(query, some).fetchall()
+    for (no, *_), one in zip(rows, _metrics(db, [Glance(*row[1:]) for row in rows]), strict=True):
+        found[no].metrics.append(one)
 
 
 def _add_links(db: sqlite3.Connection, found: dict[int, Run], some: Sequence[int], marks: str) -> None:
@@ -170,16 +168,20 @@ def _add_links(db: sqlite3.Connection, found: dict[int, Run], some: Sequence[int
             found[no].models.append(ModelInput(model))
 
 
-def _metrics(db: sqlite3.Connection, known: Iterable[Glance]) -> list[Metric]:
-    metrics = []
-    for one in known:
-        name = db.execute("SELECT name FROM key WHERE no = ?", (one.key,)).fetchone()[0]
-        linked = ("", "", "")
-        if one.link:
-            query = "SELECT model, dataset, digest FROM link WHERE no = ?"
-            linked = db.execute(query, (one.link,)).fetchone()
-        metrics.append(Metric(name, one, *linked))
-    return metrics
+def _metrics(db: sqlite3.Connection, known: Sequence[Glance]) -> list[Metric]:
+    # A few names are looked up once, which is quicker than a join with each of many rows.
+    names = _named(db, "no, name FROM key", {one.key for one in known})
+    links = _named(db, "no, model, dataset, digest FROM link", {one.link for one in known} - {0})
+    return [Metric(names[one.key][0], one, *links.get(one.link, ())) for one in known]
+
+
+def _named(db: sqlite3.Connection, columns: str, numbers: set[int]) -> dict[int, tuple[Any, ...]]:
+    """Return rows of a table of names by their numbers."""
+    found: dict[int, tuple[Any, ...]] = {}
+    for some in _parts(sorted(numbers)):
+        for no, *row in db.execute(f"SELECT {columns} WHERE no IN ({','.join('?' * len(some))})", some):
+            found[no] = tuple(row)
+    return found
 
 
 def _parts(numbers: Sequence[int]) -> Iterable[Sequence[int]]:

@@ -3,8 +3,8 @@
 There are three ways to an answer. **From the rarest clause**, if one has few candidates: they are looked at
 and sorted. **By the order**, run by run, until the page is full; most queries end here, and it is given up
 after so many runs, since no estimate sees that two clauses never meet. **Over arrays** (`runs.columns`),
-whose cost depends on how many runs there are and not on what is asked. All three give the same runs in the
-same order.
+whose cost depends on how many runs there are and not on what is asked. All give the same runs in the same
+order.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
-from varv.kernel.clock import wall_seconds
 from varv.kernel.errors import InvalidInput
 from varv.kernel.recorder import Recorder
 from varv.kernel.table_reading import TableReader
 from varv.runs.arrays import Arrays
-from varv.runs.columns import Columns
+from varv.runs.columns import Base, Column, Columns
 from varv.runs.filters import (
     ATTRIBUTE,
     AllOf,
     AnyOf,
     Clause,
+    Field,
     Grammar,
     Node,
     Order,
@@ -46,7 +46,8 @@ from varv.runs.ordering import (
     sort_key,
     token_of,
 )
-from varv.runs.probing import FOLDED, Shard, key_no, lowered, question
+from varv.runs.patience import Patience, bounded
+from varv.runs.probing import Shard, key_no, question
 from varv.runs.series import Series
 
 View = Literal["ACTIVE_ONLY", "DELETED_ONLY", "ALL"]
@@ -56,15 +57,14 @@ FEW = 5000
 """Candidates of a clause that are all looked at."""
 MOST_PROBED = 20_000
 """Runs that are looked at in the order of the answer before it is left to the arrays."""
-LONGEST_S = 2.0
+MANY = 30_000
+"""Candidates that are looked at rather than arrays."""
 DELETED: Mapping[View, tuple[bool, ...]] = {
     "ACTIVE_ONLY": (False,),
     "DELETED_ONLY": (True,),
     "ALL": (False, True),
 }
 _LEAST_AT_ONCE = 256
-_LOOKS_EVERY = 50_000
-"""Steps of SQLite's machine between two looks at the clock."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,7 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """The runs of a page by their numbers in the file, and the token of the next; nothing after the last."""
+    """The runs of a page by their numbers in the file, and the token of the next; empty if it is the last."""
 
     runs: list[int]
     token: str
@@ -127,13 +127,12 @@ class RunSearch:
         orders = natural(parsed_orders(asked.orders, asked.grammar))
         named = [sorted(set(asked.experiments)), asked.filter, list(asked.orders), asked.view]
         after = place_of(asked.token, named, orders) if asked.token else None
-        with bounded(db):
-            shards = _shards(db, asked)
+        with bounded(db) as patience:
             found = [
                 entry
-                for shard in shards
+                for shard in _shards(db, asked)
                 for entry in _Searching(
-                    db, shard, wanted, orders, after, asked.most + 1, self._columns
+                    db, shard, wanted, orders, after, asked.most + 1, self._columns, patience
                 ).found()
             ]
         found.sort(key=lambda entry: entry.key)
@@ -148,25 +147,8 @@ def require_most(n: int) -> None:
         raise InvalidInput("max_results", n, f"is not between 1 and {MOST_RESULTS}")
 
 
-@contextmanager
-def bounded(db: sqlite3.Connection) -> Generator[None]:
-    """Let no search take for ever."""
-    until = wall_seconds() + LONGEST_S
-    db.create_function(FOLDED, 1, lowered, deterministic=True)
-    db.set_progress_handler(lambda: wall_seconds() > until, _LOOKS_EVERY)
-    try:
-        yield
-    except sqlite3.OperationalError as error:
-        if str(error) != "interrupted":
-            raise
-        hint = "ask for fewer experiments, or compare something that fewer runs have"
-        raise InvalidInput("search", "", "takes too long", longest_s=LONGEST_S, hint=hint) from None
-    finally:
-        db.set_progress_handler(None, 0)
-
-
 def _shards(db: sqlite3.Connection, asked: Query) -> list[Shard]:
-    shards = []
+    shards: list[Shard] = []
     for id in sorted(set(asked.experiments)):
         row = db.execute("SELECT no, artifacts FROM experiment WHERE id = ?", (id,)).fetchone()
         if row is not None:
@@ -189,6 +171,7 @@ class _Searching:
     after: Place | None
     most: int
     columns: Columns
+    patience: Patience
 
     def found(self) -> list[Entry]:
         """Return the first `most` runs after the place, in no order; perhaps a few more."""
@@ -197,6 +180,8 @@ class _Searching:
         try:
             return self._by_order()
         except _TooMany:
+            if (many := self._candidates(self.wanted, MANY)) is not None:
+                return self._kept(many)
             return self._over_arrays()
 
     # From the rarest clause
@@ -206,7 +191,8 @@ class _Searching:
         if isinstance(node, Clause):
             asked = question(self.db, self.shard, node)
             few = asked.at_most(self.db, limit + 1) <= limit
-            return list(asked.all(self.db)) if few else None
+            # A run may have read several datasets of one name.
+            return list(set(asked.all(self.db))) if few else None
         if isinstance(node, AnyOf):
             found: set[int] = set()
             for part in node.parts:
@@ -326,7 +312,8 @@ class _Searching:
         else:
             run, value, where = "run", "value", "key = ? AND value IS NOT NULL"
             name = "latest" if field.entity == METRIC else "word"
-            table, values = f"{name} INDEXED BY {name}_by_value", [key_no(self.db, self.shard, field)]
+            table = f"{name} INDEXED BY {name}_by_value"
+            values = [key_no(self.db, self.shard, field)]
         if self.after is not None:
             where += f" AND {value} {'>=' if self.orders[0].ascending else '<='} ?"
             values.append(self.after.marks[0][1])
@@ -354,7 +341,12 @@ class _Searching:
 
     def _over_arrays(self) -> list[Entry]:
         """Return the first runs by what arrays hold, and of those that changed since all that match."""
-        base, changed = self.columns.base(self.db, self.shard)
-        arrays = Arrays(self.db, self.shard, base, self.columns)
+        with self.patience.reading():
+            base, changed = self.columns.base(self.db, self.shard)
+        arrays = Arrays(self.db, self.shard, base, self._column)
         runs = arrays.first(self.wanted, self.orders, self.after, self.most, base.mask(changed))
         return entries(self.db, self.shard, runs, self.orders) + self._kept(list(changed))
+
+    def _column(self, base: Base, field: Field) -> Column:
+        with self.patience.reading():
+            return self.columns.column(self.db, self.shard, base, field)

@@ -12,6 +12,7 @@ import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+import msgspec
 import numpy as np
 
 from varv.kernel.clock import MINUTE, Duration, Instant
@@ -70,11 +71,11 @@ WHERE (excluded.step, excluded.at, ifnull(excluded.value, -9e999)) > (step, at, 
 _LATEST = "key, value, step, at, link, n, low, high, first"
 
 
-@dataclass(slots=True)
-class Glance:
+class Glance(msgspec.Struct, gc=False):
     """What is known of a series: the point that counts as its last, and how many it had, within which bounds.
 
-    A value that is no number is None, as the file has it.
+    A value that is no number is None, as the file has it. A search makes tens of thousands, in which the
+    collector of garbage would look for cycles that cannot be.
     """
 
     key: int

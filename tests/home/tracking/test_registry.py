@@ -15,7 +15,7 @@ from tests.home.tracking.registry_home import RegistryHome
 
 from varv.kernel.errors import AlreadyExists, FailedPrecondition, InvalidInput, NotFound
 from varv.registry import RegistryView
-from varv.registry.changes import STAGES
+from varv.registry.model import STAGES
 
 LONG = "läuft " * 100
 

@@ -11,8 +11,9 @@ import sys
 
 import genai
 import models
-import runs
 from seeing import UNIQUE
+
+import runs
 
 WORKFLOWS = {
     work.__name__: work

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from varv.app.clients import load_clients
-from varv.app.compose import open_ledger, open_tracking, open_views
+from varv.app.compose import open_ledger, open_snapshots, open_tracking, open_views
 from varv.app.desk import Desk
 from varv.app.server.control import application
 from varv.app.server.listening import control_plane, listener
@@ -95,7 +95,11 @@ class Tracker:
         """Serve until told to stop."""
         self._console.start()
         announce(self._settings, self._socket.getsockname()[1], -1, -1)
-        while not self.told.wait(TICK_S):
+        while True:
+            # Pages should not wait for entries of runs, which nothing in memory takes in, to be passed over.
+            self._views.catch_up()
+            if self.told.wait(TICK_S):
+                return
             with suppress(StorageFull, Unavailable):
                 self._tracking.runs.seal_due()
 
@@ -105,6 +109,8 @@ class Tracker:
         if self._console.ident is not None:
             self._console.join(10)
         self._tracking.close()
+        with suppress(StorageFull):
+            self._views.save(open_snapshots(self._settings.home))
         self._ledger.close()
         withdraw(self._settings)
 

@@ -122,9 +122,12 @@ class MlflowApi:
         if method == "GET":
             asked = _from_query(scope["query_string"], route, named)
             return 200, await self._answer(desk, route, asked)
-        _require_json(scope, path)
+        bodiless = method == "DELETE" and not _has_body(scope)
+        if not bodiless:
+            _require_json(scope, path)
         async with self._bodies.receive(request) as body:
-            asked = _from_body(body, route, named)
+            # Clients delete what a path names without a body.
+            asked = _from_body(b"{}" if bodiless else body, route, named)
         return 200, await self._answer(desk, route, asked)
 
     def routes(self) -> list[Route[Any]]:
@@ -164,10 +167,16 @@ class MlflowApi:
             return await run_in_threadpool(self._read, desk, route, asked)
         answered = route.answer(desk, asked)
         if isinstance(answered, Written):
-            result = await self._door.do(answered.write)
-            with self._door.recorder.reading() as db:
-                return _encode(answered.answer(db, result))
+            return self._told(answered, await self._door.do(answered.write))
         return _encode(answered)
+
+    def _told(self, written: Written, result: object) -> bytes:
+        if written.known is not None:
+            return _encode(written.known(result))
+        if written.answer is None:
+            return b"{}"
+        with self._door.recorder.reading() as db:
+            return _encode(written.answer(db, result))
 
     def _read(self, desk: object, route: Route[Any], asked: Any) -> bytes:
         return _encode(route.answer(desk, asked))
@@ -233,11 +242,11 @@ def _from_body(body: bytes, route: Route[Any], named: Mapping[str, str]) -> Any:
     has_camels = _CAMEL.search(body, 0, _LOOKED_AT) is not None
     try:
         if not named and not has_camels:
-            return msgspec.json.decode(body or b"{}", type=route.asked, strict=False)
-        asked = msgspec.json.decode(body or b"{}")
+            return msgspec.json.decode(body, type=route.asked, strict=False)
+        asked = msgspec.json.decode(body)
     except msgspec.ValidationError as error:
         raise InvalidInput("request", route.path, "is not valid", why=str(error)) from None
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         asked = _lenient(body, route.path)
     if not isinstance(asked, dict):
         raise InvalidInput("request", route.path, "is not a JSON object")
@@ -281,6 +290,11 @@ def _converted(asked: dict[str, Any], route: Route[Any]) -> Any:
 def _list_fields(asked: type[msgspec.Struct]) -> frozenset[str]:
     fields = msgspec.structs.fields(asked)
     return frozenset(field.name for field in fields if str(field.type).startswith(("list", "tuple")))
+
+
+def _has_body(scope: Scope) -> bool:
+    headers = dict(scope["headers"])
+    return headers.get(b"content-length", b"0") != b"0" or b"transfer-encoding" in headers
 
 
 def _require_json(scope: Scope, path: str) -> None:

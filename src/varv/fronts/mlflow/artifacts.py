@@ -17,7 +17,9 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.types import Receive, Scope, Send
 
+from varv.fronts.mlflow.errors import NotOffered
 from varv.fronts.mlflow.experiments import given
+from varv.fronts.mlflow.routes import ARTIFACTS as API_ARTIFACTS
 from varv.fronts.mlflow.routes import Route
 from varv.kernel.blobs import Blobs, Draft
 from varv.kernel.codec import Digest
@@ -86,7 +88,7 @@ class Shelf:
         InvalidInput
             If it is no path.
         """
-        whole = whole.strip("/")
+        whole = whole.rstrip("/")
         artifacts.require_path(whole)
         parts = whole.split("/")
         for place, part in enumerate(parts):
@@ -140,7 +142,31 @@ def _list(shelf: Shelf, asked: ListRequest) -> dict[str, Any]:
     return told | ({"files": [document(one) for one in files]} if files else {})
 
 
-routes = (Route("GET", "artifacts/list", ListRequest, _list),)
+class Part(msgspec.Struct):
+    """Names a file that is to be sent in parts."""
+
+    path: str = ""
+
+
+class Signed(msgspec.Struct):
+    """Names a file that is to be sent past the server."""
+
+    run_id: str = ""
+    path: str = ""
+
+
+def _signed(shelf: Shelf, asked: Signed) -> None:
+    given(asked, "run_id", "path")
+    raise InvalidInput("upload", asked.path[:200], "past the server is not supported", hint="send it here")
+
+
+routes = (
+    Route("GET", "artifacts/list", ListRequest, _list),
+    Route("POST", "artifacts/presigned-upload-url", Signed, _signed),
+    Route("POST", "artifacts/presigned-download-url", Signed, _signed),
+)
+PARTS = f"{API_ARTIFACTS}mpu/"
+SIGNED = f"{API_ARTIFACTS}presigned/"
 
 
 class Transfers:
@@ -213,6 +239,27 @@ class Transfers:
             return await run_in_threadpool(_kept, draft, bytes(waiting))
         finally:
             draft.drop()
+
+    async def parts(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Refuse an upload in parts, and a download past the server, as a server does that keeps files
+        itself: its clients then send and ask for each as one body.
+
+        Raises
+        ------
+        NotOffered
+            Unless the request is wrong already.
+        """
+        whole = scope["path"].partition("/mlflow-artifacts/")[2].partition("/")[2]
+        if scope["method"] == "POST":
+            whole = whole.partition("/")[2]
+            body = await Request(scope, receive).body()
+            try:
+                given(msgspec.json.decode(body or b"{}", type=Part), "path")
+            except msgspec.MsgspecError as error:
+                raise InvalidInput("request", scope["path"][:200], "is not valid", why=str(error)) from None
+        artifacts.require_path(whole)
+        problem, hint = "in parts, or past the server, is not supported", "send or ask for it as one body"
+        raise NotOffered("artifact", whole[:200], problem, hint=hint)
 
     async def page(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a page that asks for a file of a run by its path below the run."""

@@ -34,6 +34,12 @@ class NoSuchEndpoint(VarvError):
     code = "not_found"
 
 
+class NotOffered(VarvError):
+    """Is not offered: files are kept by this server, which takes and gives each as one body of any size."""
+
+    code = "failed_precondition"
+
+
 def answer_of(error: VarvError) -> tuple[int, bytes]:
     """Return the status and the body that say what is wrong.
 
@@ -43,7 +49,9 @@ def answer_of(error: VarvError) -> tuple[int, bytes]:
     >>> answer_of(NotFound("run", "abc"))
     (404, b'{"error_code":"RESOURCE_DOES_NOT_EXIST","message":"Run with id=abc not found"}')
     """
-    if isinstance(error, NoSuchEndpoint):
+    if isinstance(error, NotOffered):
+        code, status = "NOT_IMPLEMENTED", 501
+    elif isinstance(error, NoSuchEndpoint):
         code, status = "ENDPOINT_NOT_FOUND", 405 if error.facts.get("allowed") else 404
     else:
         code, status = _CODES.get(error.code, _INTERNAL)
@@ -68,6 +76,7 @@ _NOT_FOUND = {
     "model version": "Model Version {} not found",
     "webhook": "Webhook with ID {} not found.",
     "logged model": "Logged model with ID '{}' not found.",
+    "trace": "Trace with ID '{}' not found.",
 }
 _TAKEN = {
     "experiment": "Experiment(name={})",

@@ -102,7 +102,11 @@ def _runs(search: RunSearch, asked: SearchRuns) -> dict[str, Any]:
     )
     with search.reading() as db:
         page = search.page(db, query)
-        return _page("runs", [document(one) for one in reading.runs(db, page.runs)], page.token)
+        found = reading.runs(db, page.runs)
+    for run in found:
+        # MLflow's searches name the models that a run has made, and not those that it has read.
+        run.models.clear()
+    return _page("runs", [document(run) for run in found], page.token)
 
 
 def _experiments(search: RunSearch, asked: SearchExperiments) -> dict[str, Any]:
@@ -188,8 +192,12 @@ def _datasets(search: RunSearch, asked: SearchDatasets) -> dict[str, Any]:
     with search.recorder.reading() as db:
         found = datasets_of(db, [str(one) for one in asked.experiment_ids])
     summaries = [
-        {"experiment_id": one.experiment, "name": one.name, "digest": one.digest}
-        | ({} if one.context is None else {"context": one.context})
+        {
+            "experiment_id": one.experiment,
+            "name": one.name,
+            "digest": one.digest,
+            **({"context": one.context} if one.context is not None else {}),
+        }
         for one in found
     ]
     return {"dataset_summaries": summaries} if summaries else {}

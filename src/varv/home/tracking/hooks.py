@@ -183,6 +183,8 @@ class Hooks:
             return
         n_tries = MOST_TRIES
         for one in due:
+            if self._stopping.is_set():
+                return
             outcome = self._caller.call(webhook.url, _signed(webhook, one, self._clock.now(), secret))
             while outcome.again and n_tries and not self._stopping.is_set():
                 n_tries -= 1

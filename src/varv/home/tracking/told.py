@@ -14,7 +14,7 @@ from varv.kernel.codec import Event
 from varv.kernel.errors import NotFound
 from varv.kernel.texts import Text, whole
 from varv.registry import AliasMoved, VersionRegistered
-from varv.registry.changes import ModelChanged, ModelCreated, VersionChanged, VersionLogged
+from varv.registry.model import ModelChanged, ModelCreated, VersionChanged, VersionLogged
 from varv.registry.rules import PROMPT, is_prompt
 from varv.registry.tables import model_no
 

@@ -39,6 +39,8 @@ FILES = given(
     put("models/best/data.bin", b"12345"),
 )
 
+LEFT = {"files": [{"file_size": 5, "is_dir": False, "path": "a.txt"}, {"is_dir": True, "path": "models"}]}
+
 AREA = Area(
     "artifacts",
     MUST,
@@ -109,7 +111,7 @@ AREA = Area(
             post("registered-models/create", name="m-{u}"),
             post("model-versions/create", name="m-{u}", source="runs:/{run}/models/best", run_id="{run}"),
             get("/model-versions/get-artifact", name="m-{u}", version="1", path="MLmodel").instead(
-                OWN_FILES, "flavors: {}\n"
+                OWN_FILES, "flavors: {}"
             ),
             get("/model-versions/get-artifact", name="m-{u}", version="1", path="none").stricter(
                 OWN_FILES, 404, "RESOURCE_DOES_NOT_EXIST"
@@ -128,7 +130,7 @@ AREA = Area(
         scene(
             "a folder is not read as a file, nor a file as a folder",
             FILES,
-            read("models"),
+            read("models").stricter("a folder is no file", 404, "RESOURCE_DOES_NOT_EXIST"),
             put("a.txt/below"),
             put("models", "a file now"),
             listed(),
@@ -174,7 +176,7 @@ AREA = Area(
             *(put(path).stricter(NO_PATH) for path in HOSTILE),
             *(read(path).stricter(NO_PATH) for path in HOSTILE),
             *(Step("DELETE", ROOT + path).stricter(NO_PATH) for path in HOSTILE[:4]),
-            listed(),
+            listed().but("root_uri").instead(NO_PATH, LEFT),
         ),
         scene(
             "no path of a list leads out of a run",

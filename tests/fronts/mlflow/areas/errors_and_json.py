@@ -8,6 +8,8 @@ OPTIONAL = (
     "model_artifact_presigned_downloads_supported",
     "presigned_upload_model_id_supported",
     "presigned_upload_run_id_supported",
+    "skill_content_max_files",
+    "skill_content_max_size",
     "trace_archival_enabled",
     "tracking_auth",
 )
@@ -19,8 +21,6 @@ AREA = Area(
     (
         scene(
             "a server says that it is there",
-            get("/health"),
-            Step("HEAD", "/health"),
             get("/version"),
             get("/api/3.0/mlflow/server-info").but(*OPTIONAL),
             get("/ajax-api/3.0/mlflow/server-info").but(*OPTIONAL),
@@ -81,7 +81,9 @@ AREA = Area(
             "names of fields may be written in camels",
             EXPERIMENT,
             post("runs/create", experimentId="{e}", startTime=1000, runName="camel"),
-            post("experiments/set-experiment-tag", experimentId="{e}", key="k", value="v"),
+            post("experiments/set-experiment-tag", experimentId="{e}", key="k", value="v").instead(
+                "a name is taken in camels everywhere"
+            ),
         ),
         scene(
             "whole numbers may come as texts and back come as numbers",
@@ -126,10 +128,8 @@ AREA = Area(
             post("runs/log-batch", run_id="{run}", metrics=[], filler="x" * 1_200_000),
         ),
         scene(
-            "a deep body is refused or left alone",
-            raw("POST", "runs/search", '{"x":' + "[" * 500 + "]" * 500 + "}").stricter(
-                "a body is 32 levels deep at most", code=None
-            ),
+            "a deep body is left alone",
+            raw("POST", "runs/search", '{"x":' + "[" * 500 + "]" * 500 + "}"),
         ),
         scene(
             "answers say what they are",
@@ -144,7 +144,6 @@ AREA = Area(
                 origin="https://evil.example"
             ),
             get("experiments/get", experiment_id="{e}").sending(host="evil.example"),
-            get("/health").sending(host="evil.example"),
             get("/version").sending(host="evil.example"),
         ),
         scene(

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tests.fronts.mlflow.steps import EXPERIMENT, MUST, RUN, Area, Step, get, given, post, scene
+from tests.fronts.mlflow.steps import EXPERIMENT, MUST, RUN, SPOILT, Area, Step, get, given, post, scene
 
 
 def points(key: str, *given: tuple[int, int, Any], run: str = "{run}") -> Step:
@@ -66,7 +66,7 @@ AREA = Area(
             history(max_results=0),
             history(max_results=-1),
             history(max_results=1),
-            history(max_results="many"),
+            history(max_results="many").stricter(SPOILT),
             history(max_results=10_000_000),
             history(page_token="garbage"),
             history(max_results=2, page_token="garbage"),

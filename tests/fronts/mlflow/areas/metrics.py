@@ -11,6 +11,22 @@ def log(key: str, value: object, timestamp: object = 1, step: object = 0, **more
 
 READ = get("runs/get", run_id="{run}")
 
+# MLflow answers that all is well and keeps a value of nought at the time nought.
+BARE = "a bare NaN, which no JSON has, is taken for what it says"
+BARE_KEPT = {
+    "run": {
+        "data": {
+            "metrics": [
+                {"key": "d", "step": 0, "timestamp": 1, "value": "NaN"},
+                {"key": "e", "step": 0, "timestamp": 1, "value": -1.7976931348623157e308},
+            ],
+            "tags": [{"key": "mlflow.runName", "value": "first"}],
+        },
+        "inputs": {},
+        "outputs": {},
+    }
+}
+
 AREA = Area(
     "metrics",
     MUST,
@@ -75,6 +91,13 @@ AREA = Area(
             log("a", "NaN"),
             log("b", "Infinity"),
             log("c", "-Infinity"),
+            READ,
+            get("metrics/get-history", run_id="{run}", metric_key="a"),
+            get("metrics/get-history", run_id="{run}", metric_key="b"),
+        ),
+        scene(
+            "a bare NaN is taken for what it says",
+            STARTED,
             raw(
                 "POST",
                 "runs/log-metric",
@@ -85,9 +108,7 @@ AREA = Area(
                 "runs/log-metric",
                 '{"run_id": "{run}", "key": "e", "value": -Infinity, "timestamp": 1, "step": 0}',
             ),
-            READ,
-            get("metrics/get-history", run_id="{run}", metric_key="a"),
-            get("metrics/get-history", run_id="{run}", metric_key="b"),
+            READ.but("info").instead(BARE, BARE_KEPT),
         ),
         scene(
             "no number at a higher step is the latest",

@@ -172,7 +172,9 @@ AREA = Area(
                 run="run.info.run_id"
             ),
             post("runs/create", experiment_id="{e}", start_time=1.5, run_name="half").stricter(SPOILT),
-            post("runs/create", experiment_id="{e}", start_time=1e3, run_name="whole"),
+            post("runs/create", experiment_id="{e}", start_time=1e3, run_name="whole").keep(
+                whole="run.info.run_id"
+            ),
             post("runs/create", experiment_id="{e}", start_time=True, run_name="true").stricter(SPOILT),
             post("runs/create", experiment_id="{e}", start_time=2**63, run_name="beyond").stricter(SPOILT),
             post("runs/update", run_id="{run}", end_time="late"),

@@ -217,7 +217,6 @@ AREA = Area(
                     "metrics.loss LIKE '1'",
                     "metrics.loss IS NULL",
                     "metrics.loss IN (1)",
-                    "metrics. > 1",
                     "metrics > 1",
                     "things.loss > 1",
                     "colour = 'red'",
@@ -236,6 +235,7 @@ AREA = Area(
                     "status IS NULL",
                 )
             ),
+            search("metrics. > 1").stricter("a comparison names a key"),
             search("params.depth = 'O''Brien'"),
             search("params.depth = ''"),
             search("   "),
