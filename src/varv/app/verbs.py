@@ -15,6 +15,7 @@ import varv.app.verifying
 import varv.data.verbs
 import varv.home.change.verbs
 import varv.home.review.verbs
+import varv.home.tracking.purging
 import varv.home.tracking.verbs
 import varv.home.verbs
 import varv.loop.verbs
@@ -26,6 +27,7 @@ from varv.data.verbs import QuarantineDesk
 from varv.home.change.verbs import Declarations
 from varv.home.review.verbs import Reviews
 from varv.home.tracking.looking import RunDesk
+from varv.home.tracking.purging import Purging
 from varv.home.verbs import Records
 from varv.kernel.ledger import Ledger
 from varv.kernel.verbs import VerbTable, declared_in
@@ -41,6 +43,7 @@ PARTS: Mapping[type[Any], Callable[[Desk], Any]] = {
     QuarantineDesk: lambda desk: desk.require_quarantine(),
     Declarations: lambda desk: desk.require_declarations(),
     Tracking: lambda desk: desk.require_tracking().runs,
+    Purging: lambda desk: Purging(desk.require_tracking(), desk.ledger),
     RunDesk: lambda desk: desk.require_runs(),
     Traffic: lambda desk: desk.require_traffic(),
     Ledger: lambda desk: desk.ledger,
@@ -56,6 +59,7 @@ ROOMS = (
     varv.home.change.verbs,
     varv.home.review.verbs,
     varv.home.tracking.verbs,
+    varv.home.tracking.purging,
     varv.runs.verbs,
     varv.app.verifying,
     varv.app.traffic,

@@ -56,6 +56,8 @@ from varv.runs.series import Series
 from varv.runs.tables import METRIC, PARAM, TAG, RunRow, RunTables, experiment_no
 
 ARTIFACTS = "mlflow-artifacts:"
+_LOOPS_LENGTH = 27
+"""Of the stream of an experiment of a loop: their ids follow from names, far beyond those of others."""
 
 
 class Point(NamedTuple):
@@ -107,8 +109,7 @@ class Tracking:
             require_short("experiment", name, name, LONGEST_EXPERIMENT)
             _require_experiment_tags(tags or {})
             _require_free(writing.db, name)
-            row = writing.db.execute("SELECT max(no) FROM experiment").fetchone()
-            made = ExperimentId(str(row[0] or 0))
+            made = ExperimentId(str(_next_experiment(writing.db)))
             event = ExperimentCreated(
                 experiment=made,
                 name=name,
@@ -456,6 +457,14 @@ def ensure_default() -> Write[None]:
             writing.record(experiment_stream(made), event)
 
     return Write(work)
+
+
+def _next_experiment(db: sqlite3.Connection) -> int:
+    """Return an id that no experiment has, and none had that was purged."""
+    last = db.execute("SELECT max(no) FROM experiment").fetchone()[0] or 0
+    query = "SELECT max(CAST(substr(stream, 12) AS INTEGER)) FROM purged WHERE stream LIKE 'experiment/%'"
+    gone = db.execute(f"{query} AND length(stream) < ?", (_LOOPS_LENGTH,)).fetchone()[0]
+    return last if gone is None else max(last, gone + 1)
 
 
 class _Experiment(NamedTuple):

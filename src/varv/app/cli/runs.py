@@ -7,13 +7,15 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from varv.app.cli.access import answer, call
+from varv.app.cli.access import answer, call, owned_ledger
 from varv.app.cli.rendering import Block, Grid, Heading, Line
 from varv.app.client.opening import reading
+from varv.app.compose import open_tracking
 from varv.app.server.server_file import running_server
 from varv.app.settings import Loaded, Settings
+from varv.home.tracking.purging import Purged, PurgeRequest, Purging, purge
 from varv.home.tracking.verbs import BestRuns, RunList, RunsDiff, RunShown
-from varv.kernel.clock import Duration, Instant, iso, spoken
+from varv.kernel.clock import Duration, Instant, SystemClock, iso, spoken
 from varv.kernel.errors import Unavailable
 from varv.kernel.wording import count
 from varv.runs.comparing import Measured, RunLine, varying
@@ -34,6 +36,7 @@ def runs(options: argparse.Namespace, loaded: Loaded) -> int:
         "diff": _diff,
         "best": _best,
         "stop": _stop,
+        "purge": _purge,
     }
     acts[options.act](options, loaded.settings)
     return 0
@@ -181,6 +184,24 @@ def _stop(options: argparse.Namespace, settings: Settings) -> None:
     asked = StopRequest(run=_whole_id(settings, options.run), by=options.by)
     found = msgspec.convert(call(server, settings, "runs.stop", asked), type=StopAsked)
     answer(options, found, lambda: [Line(f"asked {found.name} to stop; its varv run ends it as killed")])
+
+
+def _purge(options: argparse.Namespace, settings: Settings) -> None:
+    runs = tuple(_whole_id(settings, run) for run in options.runs)
+    asked = PurgeRequest(runs=runs, experiments=tuple(options.experiment), by=options.by)
+    server = running_server(settings)
+    if server is not None:
+        found = msgspec.convert(call(server, settings, "runs.purge", asked), type=Purged)
+    else:
+        with owned_ledger(settings) as ledger:
+            desk = open_tracking(settings.home, ledger, SystemClock())
+            try:
+                found = purge(Purging(desk, ledger), asked)
+            finally:
+                desk.close()
+    told = f"gone for good: {count(found.n_runs)} runs, {count(found.n_logged_models)} logged models, "
+    told += f"{count(found.n_experiments)} experiments, {count(found.n_blobs)} files and texts"
+    answer(options, found, lambda: [Line(told)])
 
 
 def _whole_id(settings: Settings, named: str) -> str:
