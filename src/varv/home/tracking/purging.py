@@ -149,9 +149,7 @@ def _runs(runs: Sequence[str], by: str) -> Callable[[Writing], int]:
             if row is None:
                 raise NotFound("run", run[:80])
             if not row[0]:
-                raise FailedPrecondition(
-                    "run", run, "is not deleted", hint="delete it first, which can be undone"
-                )
+                raise FailedPrecondition("run", run, "is not deleted", hint=_FIRST)
             _require_no_version(writing.db, "runs", run)
         for run in ids:
             writing.record(run_stream(run), RunPurged(run=RunId(run), by=by))
