@@ -35,6 +35,7 @@ _WHERE = {
     "VarvError": "varv.kernel.errors",
     "behaviour": "varv.training",
     "check": "varv.project",
+    "config": "varv.runs.config",
     "derived": "varv.features",
     "fallback": "varv.project",
     "gate": "varv.training",
@@ -50,6 +51,7 @@ _WHERE = {
 }
 _WAYS_IN = {
     "connect": ("varv.app.client.connecting", "connect"),
+    "load_config": ("varv.app.client.configuring", "load_config"),
     "open": ("varv.app.client.opening", "open_home"),
     "replay": ("varv.app.client.replaying", "replay"),
 }
@@ -79,11 +81,13 @@ __all__ = [
     "VarvError",
     "behaviour",
     "check",
+    "config",
     "connect",
     "derived",
     "fallback",
     "gate",
     "incremental",
+    "load_config",
     "money",
     "monitor",
     "open",
@@ -97,6 +101,7 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
+    from varv.app.client.configuring import load_config
     from varv.app.client.connecting import connect
     from varv.app.client.opening import open_home as open
     from varv.app.client.replaying import replay
@@ -122,6 +127,7 @@ if TYPE_CHECKING:
         transform,
     )
     from varv.rollout import Rollout
+    from varv.runs.config import config
     from varv.tasks import task
     from varv.training import Train, TrainingSet, behaviour, gate, incremental, packaged, search
 

@@ -19,6 +19,8 @@ from varv.kernel.wording import count
 RunId = NewType("RunId", str)
 ExperimentId = NewType("ExperimentId", str)
 
+Verdict = Literal["bit-identical", "prediction-identical", "within tolerance", "differs", "cannot run"]
+"""What a rerun is worth."""
 Status = Literal["RUNNING", "SCHEDULED", "FINISHED", "FAILED", "KILLED"]
 STATUSES: tuple[Status, ...] = ("RUNNING", "SCHEDULED", "FINISHED", "FAILED", "KILLED")
 ENDED = frozenset({"FINISHED", "FAILED", "KILLED"})
@@ -204,6 +206,37 @@ class RunLinked(RunEvent, frozen=True, kw_only=True):
         """Yield the values that may stand in blobs."""
         for one in self.datasets:
             yield from (one.source, one.schema, one.profile)
+
+
+class Difference(msgspec.Struct, frozen=True):
+    """One component in which two environments differ; the empty text is that there was none."""
+
+    component: str
+    before: str
+    after: str
+
+
+@event("runs.reproduced")
+class RunReproduced(RunEvent, frozen=True, kw_only=True):
+    """A run was made again, twice, and this came of it.
+
+    ``repeats`` compares the two reruns with each other, so it tells chance from a change; ``differing`` names
+    what is not equal, ``components`` what differs between the two environments, and ``captures`` are the
+    digests of both. ``because`` says why it could not be run.
+    """
+
+    run: RunId
+    verdict: Verdict
+    repeats: Verdict | None = None
+    differing: tuple[str, ...] = ()
+    components: tuple[Difference, ...] = ()
+    reruns: tuple[RunId, ...] = ()
+    captures: tuple[Digest, ...] = ()
+    because: Text = ""
+
+    def line(self) -> str:
+        """Return one line on what this event states."""
+        return f"reproduced: {self.verdict}"
 
 
 @event("runs.points_sealed")

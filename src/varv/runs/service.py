@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from varv.kernel.blobs import Blobs
+from varv.kernel.codec import Digest
 from varv.kernel.errors import AlreadyExists, FailedPrecondition, InvalidInput, NotFound
 from varv.kernel.recorder import Recorder, Write, Writing
 from varv.kernel.texts import Text, all_kept, kept
@@ -18,6 +19,7 @@ from varv.runs.model import (
     ENDED,
     RUN_NAME,
     DatasetInput,
+    Difference,
     ExperimentChanged,
     ExperimentCreated,
     ExperimentId,
@@ -29,8 +31,10 @@ from varv.runs.model import (
     RunId,
     RunLinked,
     RunMoved,
+    RunReproduced,
     RunUpdated,
     Status,
+    Verdict,
     experiment_stream,
     run_stream,
 )
@@ -352,6 +356,36 @@ class Tracking:
                 run_stream(run),
                 RunLinked(run=RunId(run), datasets=read, models=tuple(models), outputs=tuple(outputs)),
             )
+
+        return Write(work)
+
+    def reproduced(
+        self,
+        run: str,
+        *,
+        verdict: Verdict,
+        repeats: Verdict | None = None,
+        differing: Sequence[str] = (),
+        components: Sequence[Difference] = (),
+        reruns: Sequence[RunId] = (),
+        captures: Sequence[Digest] = (),
+        because: str = "",
+    ) -> Write[None]:
+        """Put on record what rerunning a run has shown; the fields are those of `RunReproduced`."""
+
+        def work(writing: Writing) -> None:
+            self._active(writing.db, run)
+            event = RunReproduced(
+                run=RunId(run),
+                verdict=verdict,
+                repeats=repeats,
+                differing=tuple(differing),
+                components=tuple(components),
+                reruns=tuple(reruns),
+                captures=tuple(captures),
+                because=self._text(because),
+            )
+            writing.record(run_stream(run), event)
 
         return Write(work)
 

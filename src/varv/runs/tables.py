@@ -27,12 +27,15 @@ from varv.runs.model import (
     RunLinked,
     RunMoved,
     RunPurged,
+    RunReproduced,
     RunUpdated,
     experiment_stream,
     run_stream,
 )
 
 METRIC, PARAM, TAG = range(3)
+REPRODUCED = "varv.reproduced"
+"""The tag of a run that says what rerunning it has shown."""
 CHANGES_KEPT = 50_000
 """Latest changes of runs that the file knows of."""
 EVERY_RUN = 0
@@ -111,6 +114,7 @@ class RunTables:
         RunPurged,
         ExperimentPurged,
         PointsSealed,
+        RunReproduced,
     )
 
     def __init__(self, blobs: Blobs) -> None:
@@ -128,6 +132,7 @@ class RunTables:
             RunLinked: self._run_linked,
             RunPurged: self._run_purged,
             ExperimentPurged: self._experiment_purged,
+            RunReproduced: self._run_reproduced,
         }
 
     def apply(self, db: sqlite3.Connection, stream: str, event: Event, at: Instant) -> None:
@@ -252,6 +257,9 @@ class RunTables:
             self._rename(db, event.run, event.name)
         self._describe(db, event.run, {}, {RUN_NAME: event.name} if event.name else {})
         self._runs.pop(event.run, None)
+
+    def _run_reproduced(self, db: sqlite3.Connection, event: RunReproduced, ms: int) -> None:
+        self._describe(db, event.run, {}, {REPRODUCED: event.verdict})
 
     def _rename(self, db: sqlite3.Connection, run: str, name: str) -> None:
         db.execute("UPDATE run SET name = ? WHERE id = ?", (name, run))

@@ -17,11 +17,11 @@ import msgspec
 
 from varv.kernel.blobs import Blobs
 from varv.kernel.codec import Digest, canonical, digest, digest_of
+from varv.kernel.environment import environment
 from varv.kernel.errors import InvalidInput, VarvError
 from varv.kernel.ids import checked_name
 from varv.kernel.storage import storing
 from varv.kernel.user_code import UserCode
-from varv.registry.environment import environment
 from varv.training.closure import code_closure
 
 _SCHEMA = 1

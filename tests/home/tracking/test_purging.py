@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from varv.app.verifying import verify_report
-from varv.home.tracking.purging import Purging, PurgeRequest, purge
+from varv.home.tracking.purging import PurgeRequest, Purging, purge
 from varv.kernel.errors import FailedPrecondition, InvalidInput, NotFound
 from varv.runs import Point
 from varv.runs.artifacts import keep

@@ -17,6 +17,8 @@ MODULES = {
     "apply": "changing",
     "up": "running",
     "track": "running",
+    "run": "scripts",
+    "reproduce": "scripts",
     "runs": "runs",
     "status": "status",
     "top": "top",

@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 
 from varv import __version__
 from varv.app.cli.run_options import add_runs
+from varv.app.cli.script_options import AFTER_DASHES, add_scripts
 from varv.kernel.errors import InvalidInput, VarvError
 
 _DESCRIPTION = """\
@@ -22,6 +23,7 @@ start:
   cd deliveries
   varv replay deliveries.py        live through its history, and compare retraining policies
   varv track                       serve runs and models to MLflow's clients on :8400
+  varv run train.py                run a script as a run, with all that it was made from on record
   varv up deliveries.py            serve it: console on :8400, predictions on :8480
 
 Everything lives in one folder, .varv, or what --home or VARV_HOME names. Settings can also stand in
@@ -33,9 +35,9 @@ usage.
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    as_json = "--json" in arguments
+    as_json = "--json" in _divided(arguments)[0]
     try:
-        options = parser().parse_args(arguments)
+        options = parsed(arguments)
         # Every command's module is imported only when it runs: dataframes and servers take their time.
         commands: Any = importlib.import_module("varv.app.cli.commands")
         return commands.run(options)
@@ -47,6 +49,30 @@ def main(argv: Sequence[str] | None = None) -> int:
         # The reader of our output has left, as `head` does; nothing more can be said to it.
         sys.stderr.close()
         return 0
+
+
+def parsed(arguments: Sequence[str]) -> argparse.Namespace:
+    """Return what a command line says. What follows two dashes is for a script, if the command runs one: to
+    argparse it would be too much wherever an option stands before it.
+    """
+    own, after = _divided(arguments)
+    if not after:
+        return parser().parse_args(arguments)
+    try:
+        options = parser().parse_args(own)
+    except _Usage:
+        return parser().parse_args(arguments)
+    taken: str | None = getattr(options, AFTER_DASHES, None)
+    if taken is None:
+        return parser().parse_args(arguments)
+    setattr(options, taken, [*getattr(options, taken), *after])
+    return options
+
+
+def _divided(arguments: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:
+    """Return what stands before two dashes, and what behind them."""
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    return arguments[:end], arguments[end + 1 :]
 
 
 def _told(error: VarvError, *, as_json: bool) -> int:
@@ -101,6 +127,7 @@ def parser() -> argparse.ArgumentParser:
         )
 
     _add_writing(add)
+    add_scripts(add)
     add_runs(add, _shared, _Parser)
     _add_reading(add)
     return parser

@@ -81,7 +81,8 @@ def _add_purge(purge: argparse.ArgumentParser) -> None:
 
 _RUNS = """Look at runs, those of clients and those of trainings alike, also while a server runs. A filter
 joins comparisons by AND, OR and parentheses: metrics.loss < .3 or params.depth = '3'; min(metrics.loss) and
-max(metrics.loss) ask for the least and the greatest value a run ever had. To stop a run asks its varv run to
-end it. To purge deletes parameters, points and artifacts of runs that were deleted before; what the ledger
-says of them in short words stays.
+max(metrics.loss) ask for the least and the greatest value a run ever had. To stop one asks its varv run to
+end it: the script gets SIGTERM, and is killed if it has not ended ten seconds later. To purge deletes
+parameters, points and artifacts of runs that were deleted before; what the ledger says of them in short words
+stays.
 """

@@ -16,7 +16,7 @@ from varv.app.settings import Loaded, Settings
 from varv.home.tracking.purging import Purged, PurgeRequest, Purging, purge
 from varv.home.tracking.verbs import BestRuns, RunList, RunsDiff, RunShown
 from varv.kernel.clock import Duration, Instant, SystemClock, iso, spoken
-from varv.kernel.errors import Unavailable
+from varv.kernel.errors import FailedPrecondition
 from varv.kernel.wording import count
 from varv.runs.comparing import Measured, RunLine, varying
 from varv.runs.verbs import StopAsked, StopRequest
@@ -179,11 +179,11 @@ def _best(options: argparse.Namespace, settings: Settings) -> None:
 def _stop(options: argparse.Namespace, settings: Settings) -> None:
     server = running_server(settings)
     if server is None:
-        hint = "without a server nobody runs a script that is tracked here"
-        raise Unavailable("server", str(settings.home), "does not run", hint=hint)
+        hint = "give its home with --home; a run whose varv run was killed is run by nobody"
+        raise FailedPrecondition("home", str(settings.home), "is served by nobody", hint=hint)
     asked = StopRequest(run=_whole_id(settings, options.run), by=options.by)
     found = msgspec.convert(call(server, settings, "runs.stop", asked), type=StopAsked)
-    answer(options, found, lambda: [Line(f"asked {found.name} to stop; its varv run ends it as killed")])
+    answer(options, found, lambda: [Line(f"asked run {found.name} ({found.run}) to end")])
 
 
 def _purge(options: argparse.Namespace, settings: Settings) -> None:

@@ -62,11 +62,20 @@ def track(settings: Settings, clients: Path = Path(FILE)) -> int:
 
 
 class Tracker:
-    """The tracking server of one home, while it runs."""
+    """The owner of a home without models, until it is closed.
+
+    Raises
+    ------
+    FailedPrecondition
+        If another process owns the home, or the port is taken.
+    """
 
     def __init__(self, settings: Settings, clients: Path = Path(FILE)) -> None:
         self._settings = settings
         self.told = threading.Event()
+        """Set to end it."""
+        self.announced = threading.Event()
+        """Set once others find it."""
         clock, faults = SystemClock(), Faults.parse(settings.fault)
         files = tls_files_of(settings)
         certificates = None if files is None else Certificates(files, clock, asks_callers=False)
@@ -95,6 +104,7 @@ class Tracker:
         """Serve until told to stop."""
         self._console.start()
         announce(self._settings, self._socket.getsockname()[1], -1, -1)
+        self.announced.set()
         while True:
             # Pages should not wait for entries of runs, which nothing in memory takes in, to be passed over.
             self._views.catch_up()

@@ -16,6 +16,7 @@ from varv.kernel.blobs import Blobs
 from varv.kernel.errors import InvalidInput, NotFound
 from varv.runs import artifacts, reading
 from varv.runs.artifacts import Artifact
+from varv.runs.capture import CAPTURE
 from varv.runs.comparing import Compared, RunLine, leaves, line_of
 from varv.runs.curves import BUCKETS, MOST_CURVES, MOST_MEMBERS, Axis, Curves, Drawn, curves_of
 from varv.runs.experiment_search import ExperimentQuery, experiment_page
@@ -31,8 +32,6 @@ MOST_FILES = 2000
 """Of a run, that are compared."""
 MOST_CAPTURE_BYTES = 4 << 20
 SHORTEST_PREFIX = 4
-CAPTURE = "varv/capture.json"
-"""The artifact in which `varv run` says what a run was made from."""
 _NEXT_CHARACTER = "\U0010ffff"
 
 
