@@ -223,6 +223,7 @@ class _Site:
         self._views, self._ledger, self._title = views, ledger, title
         self._columns, self._reports, self._home = columns, reports, home
         self._tracked, self._allow = tracked, allow
+        self._navigation = [one for one in NAVIGATION if tracked is not None or one[0] not in OF_RUNS]
         self._templates = environment()
         self._assets = {name: asset(name) for name in STATIC}
         self._look = _digest_of_look(self._templates, self._assets, title)
@@ -291,7 +292,7 @@ class _Site:
         """Answer a path that is none, or a method that no page has."""
         status = error.status_code if isinstance(error, HTTPException) else 500
         if status == 404:
-            known = ", ".join(path for path, _ in NAVIGATION)
+            known = ", ".join(path for path, _ in self._navigation)
             return self._problem(
                 request, 404, f"There is no page {request.url.path[:80]!r}.", f"There are {known}."
             )
@@ -328,7 +329,7 @@ class _Site:
         return template.render(
             page=page,
             site=self._title,
-            navigation=NAVIGATION,
+            navigation=self._navigation,
             path=request.url.path,
             look=self._look,
             follow_s=FOLLOW_S,

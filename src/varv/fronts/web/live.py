@@ -34,7 +34,7 @@ FROM run WHERE id = ?
 """
 _OF_EXPERIMENT = """
 SELECT max(no) FROM (SELECT no, experiment FROM changed ORDER BY no DESC LIMIT ?)
-WHERE experiment = (SELECT no FROM experiment WHERE id = ?)
+WHERE experiment = ?
 """
 
 
@@ -69,6 +69,8 @@ class Live:
         ------
         InvalidInput
             If it names neither, or too many.
+        NotFound
+            If one does not exist.
         TooMuchUnderWay
             If too many streams are open.
         """
@@ -80,15 +82,14 @@ class Live:
         if self._n_streams >= MOST_STREAMS:
             hint = "the page refreshes itself when it is loaded again"
             raise TooMuchUnderWay("stream", request.url.path, "comes while too many are open", hint=hint)
-        seen = request.headers.get("last-event-id", "")
-        events = self._events(runs, experiment, seen)
+        # What the page shows was read before this; one that comes back says what it has seen.
+        now = await run_in_threadpool(self._state, runs, experiment)
+        events = self._events(runs, experiment, request.headers.get("last-event-id", "") or now)
         return StreamingResponse(events, media_type="text/event-stream", headers=self._headers)
 
     async def _events(self, runs: list[str], experiment: str, seen: str) -> AsyncGenerator[bytes]:
         self._n_streams += 1
         try:
-            # What the page shows was read before this; one that comes back says what it has seen.
-            seen = seen or await run_in_threadpool(self._state, runs, experiment)
             yield b"retry: 2000\n\n"
             for _ in range(LONGEST_TURNS):
                 await asyncio.sleep(EVERY_S)
@@ -115,6 +116,7 @@ class Live:
                     raise NotFound("run", run[:80])
                 told.append([*row, self._ledger.head(f"run/{run}").version])
             if experiment:
-                row = db.execute(_OF_EXPERIMENT, (_CHANGES_LOOKED_AT, experiment)).fetchone()
-                told.append(row[0])
+                known = self._desk.experiment(db, experiment)
+                row = db.execute(_OF_EXPERIMENT, (_CHANGES_LOOKED_AT, known.no)).fetchone()
+                told += [row[0], known.updated_ms]
         return f"{self._ledger.head().version}-{digest_of(told)[:12]}"

@@ -98,6 +98,8 @@ def _text(head: bytes, size: int) -> Shown:
 
 
 def _table(data: bytes, suffix: str) -> Shown | None:
+    if b"\x00" in data:
+        return None
     try:
         text = data.decode("utf-8-sig")
         found = _of_json(text) if suffix == ".json" else _of_lines(text, _TABLES[suffix])
