@@ -149,7 +149,9 @@ def test_the_same_text_of_two_runs_is_compared_by_its_lines(tracked, console):
     one, other = tracked.runs[:2]
     diff = data_of(console, f"/compare?runs={one}&runs={other}&file=text.txt")["diff"]
     assert diff["lines"][-2:] == ["-line 0", "+line 1"]
-    assert get(console, f"/compare?runs={one}&runs={other}&file=plot.png").status_code == 404
+    picture = data_of(console, f"/compare?runs={one}&runs={other}&file=plot.png")["diff"]
+    assert (picture["is_text"], picture["lines"]) == (False, [])
+    assert get(console, f"/compare?runs={one}&runs={other}&file=nix").status_code == 404
 
 
 def test_who_may_not_read_runs_sees_none(tracked):

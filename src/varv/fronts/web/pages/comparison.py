@@ -24,7 +24,7 @@ from varv.fronts.web.plots import (
 )
 from varv.fronts.web.viewer import text_of
 from varv.home.tracking.looking import MOST_COMPARED, RunDesk, lines_of
-from varv.kernel.errors import InvalidInput, NotFound
+from varv.kernel.errors import InvalidInput
 from varv.runs import artifacts, reading
 from varv.runs.comparing import RunLine, differences, metric_differences, varying
 from varv.runs.curves import AXES, MOST_CURVES, Curves
@@ -40,11 +40,14 @@ MOST_DIFF_LINES = 400
 
 
 class TextDiff(msgspec.Struct, frozen=True):
-    """In what lines two texts differ, each line with ``+``, ``-`` or a space before it."""
+    """In what lines two texts differ, each line with ``+``, ``-`` or a space before it; no lines where one is
+    no text, or too long.
+    """
 
     path: str
-    lines: tuple[str, ...]
-    is_cut: bool
+    is_text: bool
+    lines: tuple[str, ...] = ()
+    is_cut: bool = False
 
 
 def compare_page(now: Reading, query: Asking) -> Page:
@@ -200,8 +203,8 @@ def _text_diff(
     for run in runs[:2]:
         text = text_of(desk.blobs, artifacts.find(db, f"runs/{run.id}", path))
         if text is None:
-            raise NotFound("text", path[:200], "is none that can be compared", hint="download the artifacts")
+            return TextDiff(path, is_text=False)
         texts.append(text.splitlines())
     before, after = texts
     lines = [*difflib.unified_diff(before, after, runs[0].name, runs[1].name, lineterm="")]
-    return TextDiff(path, tuple(lines[:MOST_DIFF_LINES]), len(lines) > MOST_DIFF_LINES)
+    return TextDiff(path, True, tuple(lines[:MOST_DIFF_LINES]), len(lines) > MOST_DIFF_LINES)
