@@ -4,10 +4,12 @@ traces, its registry and its webhooks, in one file with one writer.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 
 from varv.home.tracking.hooks import Hooks
 from varv.home.tracking.looking import RunDesk
+from varv.kernel.errors import VarvError
 from varv.kernel.recorder import Recorder
 from varv.registry import Models
 from varv.registry.webhooks import Webhooks
@@ -36,4 +38,7 @@ class TrackingDesk:
     def close(self) -> None:
         """Tell and write what is under way, and close the file; closing twice is harmless."""
         self.hooks.close()
+        # Who reads the file beside no server compares metrics as they are folded.
+        with suppress(VarvError):
+            self.recorder.do(self.runs.series.folding())
         self.recorder.close()
