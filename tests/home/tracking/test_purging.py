@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from varv.app.compose import TRACKING
 from varv.app.verifying import verify_report
 from varv.home.tracking.purging import PurgeRequest, Purging, purge
 from varv.kernel.errors import FailedPrecondition, InvalidInput, NotFound
@@ -56,6 +57,16 @@ def test_a_purged_run_leaves_no_row_no_point_and_no_blob(home, purged):
     tables = ("run", "word", "points", "chunk", "sealed", "latest", "artifact", "orphan")
     assert [table for table in tables if rows_of(home, table)] == []
     assert home.ledger.read()[-1].event.line() == f"run {run} deleted for good by ana"
+
+
+def test_what_is_purged_is_overwritten_in_the_file(home, purged):
+    run = begun(home, text="a word that nobody else says")
+    purged(deleted(home, run))
+    home.desk.close()
+    written = (home.folder / TRACKING).read_bytes()
+    home.ledger.close()
+    home.open()
+    assert b"a word that nobody else says" not in written
 
 
 def test_what_another_run_has_too_stays_until_that_is_purged(home, purged):

@@ -71,11 +71,16 @@ class Purging:
     ledger: Ledger
 
     def do(self, work: Callable[[Writing], int]) -> int:
-        """Do a piece of work; what is remembered of rows that are gone is forgotten."""
+        """Do a piece of work; what it deletes is overwritten in the file, and what is remembered of it is
+        forgotten.
+        """
 
         def done(writing: Writing) -> int:
+            n = work(writing)
+            writing.db.execute("PRAGMA secure_delete = ON")
+            writing.then.append(lambda: writing.db.execute("PRAGMA secure_delete = OFF"))
             writing.then.append(self.desk.runs.series.forget)
-            return work(writing)
+            return n
 
         return self.desk.recorder.do(Write(done))
 
