@@ -5,17 +5,21 @@ from __future__ import annotations
 import base64
 import json
 
+import msgspec
 import pytest
 from tests.fronts.asking import asking
 from tests.runs.conftest import TrackedHome
 
 import varv
 from varv.app.cli import main
+from varv.app.client import connecting
 from varv.app.compose import open_views
 from varv.app.desk import Desk
 from varv.app.server.control import application
 from varv.app.settings import Settings
+from varv.fronts.client import Client
 from varv.kernel.clock import SystemClock
+from varv.kernel.errors import FailedPrecondition
 
 TOKEN = "owner-token"
 
@@ -139,6 +143,15 @@ def test_pages_of_runs_ask_for_the_token_and_take_it_as_a_password(server):
             assert (path, server.get(path, headers=headers).status_code) == (path, 401)
     answer = server.get(f"/runs/{run}", headers=basic(TOKEN))
     assert (answer.status_code, "secret" in answer.text) == (200, True)
+
+
+def test_a_server_that_only_tracks_is_read_in_python_and_predicts_nothing(server):
+    server.headers.update({"authorization": f"Bearer {TOKEN}"})
+    health = msgspec.convert({"state": "tracking"}, type=connecting._Health)
+    found = connecting.Server(Client("http://testserver", http=server), health, token="", timeout_s=1.0)
+    assert found.runs.frame()["name"].to_list() == ["secret"]
+    with pytest.raises(FailedPrecondition, match="tracks runs"):
+        found.predict("late-parcel", [{"a": 1}])
 
 
 def test_verbs_of_runs_are_for_who_has_the_token(server):

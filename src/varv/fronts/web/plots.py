@@ -206,7 +206,10 @@ def _names(pairs: Sequence[tuple[_Shown, Labelled]], up: Range, height: int) -> 
 
 def _axis_below(axis: Axis, across: Range, height: int) -> Markup:
     if axis == "step":
-        return time_axis(round_ticks(across, 8), across, height)
+        # Between two steps there is none.
+        whole = [tick for tick in round_ticks(across, 8) if tick.at == round(tick.at)]
+        ticks = [Tick(tick.at, tick.text.partition(".")[0]) for tick in whole]
+        return time_axis(ticks, across, height)
     if axis == "wall":
         since, until = (Instant(int(end * 1000)) for end in (across.low, across.high))
         ticks = [Tick(tick.at / 1000, tick.text) for tick in time_ticks(since, until)]
