@@ -22,16 +22,20 @@ _WHERE = {
     "Model": "varv.project",
     "Outcome": "varv.project",
     "Parquet": "varv.data",
+    "Pipeline": "varv.pipelines",
     "Plant": "varv.project",
     "Policy": "varv.project",
     "PolicySearch": "varv.project",
     "Replay": "varv.project",
+    "Report": "varv.pipelines",
     "Retention": "varv.project",
     "Retrain": "varv.project",
     "Rollout": "varv.rollout",
     "Serving": "varv.project",
+    "Stop": "varv.pipelines",
     "Train": "varv.training",
     "TrainingSet": "varv.training",
+    "Tune": "varv.tuning",
     "VarvError": "varv.kernel.errors",
     "behaviour": "varv.training",
     "check": "varv.project",
@@ -45,6 +49,7 @@ _WHERE = {
     "packaged": "varv.training",
     "slice": "varv.features",
     "search": "varv.training",
+    "step": "varv.pipelines",
     "task": "varv.tasks",
     "transform": "varv.project",
     "windows": "varv.features",
@@ -68,16 +73,20 @@ __all__ = [
     "Model",
     "Outcome",
     "Parquet",
+    "Pipeline",
     "Plant",
     "Policy",
     "PolicySearch",
     "Replay",
+    "Report",
     "Retention",
     "Retrain",
     "Rollout",
     "Serving",
+    "Stop",
     "Train",
     "TrainingSet",
+    "Tune",
     "VarvError",
     "behaviour",
     "check",
@@ -95,6 +104,7 @@ __all__ = [
     "replay",
     "search",
     "slice",
+    "step",
     "task",
     "transform",
     "windows",
@@ -109,6 +119,7 @@ if TYPE_CHECKING:
     from varv.features import FeatureView, derived, slice, windows
     from varv.kernel.errors import VarvError
     from varv.monitoring import monitor
+    from varv.pipelines import Pipeline, Report, Stop, step
     from varv.project import (
         CloudEvents,
         Log,
@@ -130,6 +141,7 @@ if TYPE_CHECKING:
     from varv.runs.config import config
     from varv.tasks import task
     from varv.training import Train, TrainingSet, behaviour, gate, incremental, packaged, search
+    from varv.tuning import Tune
 
 
 def __getattr__(name: str) -> Any:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from varv.kernel.errors import InvalidInput
-from varv.runs.reproduction import Outcome, Tolerance, compared, worst
+from varv.runs.reproduction import Outcome, Tolerance, compared
 
 NUMBERS = st.floats(allow_nan=True, allow_infinity=True)
 
@@ -71,10 +71,6 @@ def test_what_the_machine_does_and_what_is_ignored_is_no_difference():
     before = outcome({"x": 1.0, "system/cpu": 1.0, "fit_s": 1.0}, {"log.txt": "a"})
     after = outcome({"x": 1.0, "system/cpu": 2.0, "fit_s": 9.0}, {"log.txt": "b"})
     assert verdict(before, after, ignored=("*_s", "log.*")) == "bit-identical"
-
-
-def test_the_worst_of_verdicts_counts():
-    assert worst(["bit-identical", "differs", "within tolerance"]) == "differs"
 
 
 def test_a_tolerance_below_zero_is_refused():

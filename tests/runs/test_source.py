@@ -64,6 +64,14 @@ def test_ignored_files_large_ones_and_the_home_are_left_out(repository):
     assert b"ledger.db" not in found.patch
 
 
+def test_files_that_hold_secrets_are_left_out_unless_committed(repository):
+    secret = {".env": "KEY=s3cret", "deploy/server.key": "s3cret", "aws_credentials.json": "s3cret"}
+    repository.write(**secret)
+    found = taken(repository)
+    assert set(found.source.left_out) == set(secret)
+    assert b"s3cret" not in found.patch
+
+
 def test_settings_of_the_repository_do_not_change_the_patch(repository):
     repository.write(**{"train.py": "print('other')\n", "new.py": "NEW = 1\n"})
     plain = taken(repository).patch

@@ -1,5 +1,5 @@
-"""A script in a process of its own, as its author would start it: with the whole environment, and in a
-session of its own, so that it and all that it starts can be ended.
+"""A script in a process of its own, as its author would start it: with the whole environment, and at the
+head of a group of processes, so that it and all that it starts can be ended.
 
 Unlike jobs (`adapters.processes`), which are functions that are handed bytes and see no secrets, a script
 reads its own data and writes its own files, and is bounded by nothing.

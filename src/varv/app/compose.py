@@ -44,6 +44,7 @@ from varv.loop.rules import LoopSaga
 from varv.loop.views import LoopView
 from varv.monitoring.rules import MonitorSaga
 from varv.monitoring.views import MonitoringView
+from varv.pipelines import StepCache
 from varv.project import ModelPlan, datasets_of
 from varv.registry import Models, RegistryTables, RegistryView, Runtimes
 from varv.registry.webhooks import Webhooks, WebhookTables
@@ -54,7 +55,7 @@ from varv.runs.logged import LoggedModels, LoggedTables
 from varv.runs.traces import Traces, TraceTables
 from varv.serving import DataPlanes, Fleet, LocalFleet
 from varv.serving.views import RoutingView
-from varv.training import DirectFits, Fitter, StepCache
+from varv.training import DirectFits, Fitter
 
 VIEWS = (
     RegistryView,

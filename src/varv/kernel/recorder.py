@@ -92,12 +92,13 @@ Work = Callable[[Writing], R]
 
 @dataclass(frozen=True, slots=True)
 class Write(Generic[R]):
-    """A piece of work, and whether it stores rows that are in no entry, so that the file itself must be
-    durable.
-    """
+    """A piece of work for the one that writes."""
 
     work: Work[R]
     stores: bool = False
+    """Whether it stores rows that are in no entry, so that the file itself must be durable."""
+    fresh: bool = False
+    """Whether it has to see what others have put into the ledger by now."""
 
 
 class Job(Generic[R]):
@@ -290,7 +291,7 @@ class Recorder:
     def _run(self, group: list[Job[Any]]) -> None:
         self._recorded = False
         try:
-            if self._behind:
+            if self._behind or any(job.write.fresh for job in group):
                 self.catch_up()
             self._run_together(group)
         except Exception as error:  # noqa: BLE001

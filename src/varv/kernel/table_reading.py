@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from varv.kernel.errors import NotFound
+from varv.kernel.patterns import MATCHES, matches
 from varv.kernel.sqlite_file import connect
 
 
@@ -62,4 +63,5 @@ class TableReader:
             raise NotFound("file", self._path.name, "is not there", hint=hint)
         db = connect(str(self._path), read_only=True)
         db.execute("PRAGMA case_sensitive_like = ON")
+        db.create_function(MATCHES, 2, matches, deterministic=True)
         return db

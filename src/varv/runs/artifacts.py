@@ -180,7 +180,7 @@ def require_path(path: str) -> None:
     Examples
     --------
     >>> require_path("model/data/100%.txt")
-    >>> require_path("model/%2e%2e/x")
+    >>> require_path("model/%2e%2e/x")  # doctest: +NORMALIZE_WHITESPACE
     Traceback (most recent call last):
     varv.kernel.errors.InvalidInput: artifact path 'model/%2e%2e/x' is not allowed; use names with slashes
     between them

@@ -259,8 +259,6 @@ def _from_text(text: str, kind: Any) -> Any:
 
 def _alternatives(kind: Any) -> frozenset[Any]:
     """Return the plain types that a type allows."""
-    if isinstance(kind, typing.TypeAliasType if hasattr(typing, "TypeAliasType") else ()):
-        kind = kind.__value__
     if typing.get_origin(kind) is typing.Annotated:
         return _alternatives(typing.get_args(kind)[0])
     if typing.get_origin(kind) in (typing.Union, types.UnionType):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import fnmatch
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
 import msgspec
 import numpy as np
@@ -104,11 +104,6 @@ def compared(before: Outcome, after: Outcome, tolerance: Tolerance) -> Compariso
     if has_numbers and not any(_numbers(before, after, tolerance)):
         return Comparison("within tolerance", differing)
     return Comparison("differs", differing)
-
-
-def worst(verdicts: Sequence[Verdict]) -> Verdict:
-    """Return the worst of some verdicts."""
-    return max(verdicts, key=BEST_FIRST.index)
 
 
 def _artifacts(before: Outcome, after: Outcome, tolerance: Tolerance) -> Iterator[str]:

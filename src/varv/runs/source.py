@@ -7,6 +7,7 @@ is a patch against nothing. `app.scripts.checkout` makes a working tree of both 
 
 from __future__ import annotations
 
+import fnmatch
 import os
 import re
 import shutil
@@ -29,6 +30,11 @@ MOST_PATCH_BYTES = 16 * MIB
 _WITHIN_S = 60.0
 _SKIPPED = frozenset({"node_modules", "__pycache__", "mlruns"})
 _SOURCES = frozenset({".py", ".toml", ".yaml", ".yml", ".json", ".cfg", ".lock", ".txt", ".sql"})
+_SECRETS = (
+    *(".env", ".env.*", ".netrc", ".pypirc", "*credentials*", "id_rsa*", "id_ed25519*"),
+    *("*.pem", "*.key", "*.p12", "*.pfx", "*.kdbx"),
+)
+"""Names of files that hold secrets, as a rule: they are kept only if they are committed."""
 _SCP = re.compile(r"([^@/]+@)?([^:/]+:.*)")
 # What a repository's own settings could change of a patch, or run.
 _PLAIN = ("--no-optional-locks", "-c", "core.fsmonitor=false", "-c", "core.quotePath=false")
@@ -51,7 +57,7 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
     patch: Digest | None = None
     """Of what is not committed; None if everything is."""
     left_out: tuple[str, ...] = ()
-    """Files that are neither committed nor in the patch: too large, or too many."""
+    """Files that are neither committed nor in the patch: too large, too many, or secret by their names."""
 
 
 class Taken(NamedTuple):
@@ -81,7 +87,7 @@ def source_of(folder: Path, variables: Mapping[str, str], *, without: Path | Non
     root, prefix, index, branch = Path(said[0]), said[1].rstrip("/"), folder / said[2], said[3]
     at_root = _Git(root, variables)
     listed = at_root.text("ls-files", "--others", "--exclude-standard", "-z").split("\0")
-    files, left_out = _small(root, filter(None, listed), without)
+    files, left_out = _divided(root, filter(None, listed), without)
     patch = at_root.patch(index, files, "HEAD")
     if len(patch) > MOST_PATCH_BYTES:
         patch, left_out = b"", (*left_out, f"the patch, of {len(patch)} bytes")
@@ -115,7 +121,7 @@ def without_credentials(address: str) -> str:
 
 def _loose(folder: Path, variables: Mapping[str, str], without: Path | None) -> Taken:
     """Return the source files of a folder that is in no repository."""
-    files, left_out = _small(folder, _sources_below(folder), without)
+    files, left_out = _divided(folder, _sources_below(folder), without)
     with tempfile.TemporaryDirectory(prefix="source-") as made:
         git = _Git(folder, variables, repository=Path(made) / "git")
         git.text("init", "--quiet")
@@ -138,16 +144,17 @@ def _sources_below(folder: Path) -> Iterator[str]:
                 yield str((here / name).relative_to(folder))
 
 
-def _small(root: Path, listed: Iterable[str], without: Path | None) -> tuple[list[str], tuple[str, ...]]:
-    """Return which of some files are small enough to be kept, and which are not."""
+def _divided(root: Path, listed: Iterable[str], without: Path | None) -> tuple[list[str], tuple[str, ...]]:
+    """Return which of some files are kept, and which are not: large ones, and those that hold secrets."""
     kept: list[str] = []
     left_out: list[str] = []
     for name in listed:
         place = root / name
         if place.is_symlink() or not place.is_file() or (without and place.is_relative_to(without)):
             continue
-        small = place.stat().st_size <= MOST_FILE_BYTES and len(kept) < MOST_FILES
-        (kept if small else left_out).append(name)
+        fits = place.stat().st_size <= MOST_FILE_BYTES and len(kept) < MOST_FILES
+        secret = any(fnmatch.fnmatch(place.name.lower(), pattern) for pattern in _SECRETS)
+        (kept if fits and not secret else left_out).append(name)
     return kept, tuple(left_out[:MOST_FILES])
 
 

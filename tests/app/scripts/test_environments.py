@@ -69,7 +69,7 @@ def test_a_lock_is_read_with_its_hashes_over_several_lines():
 
 
 @given(st.text("ab=.-;#\\\n @/:$&[]", max_size=30))
-def test_no_line_that_is_let_through_begins_with_an_option_or_names_a_place(text):
+def test_no_line_that_is_let_through_is_an_option_or_names_a_place(text):
     try:
         lines = requirements_in(text)
     except InvalidInput:

@@ -8,6 +8,7 @@ from contextlib import closing
 
 import msgspec
 import pytest
+from tests.app.scripts.conftest import ScriptHome
 from tests.app.serving import eventually
 from tests.runs.repositories import variables
 
@@ -15,7 +16,10 @@ from varv.app.scripts import running
 from varv.app.scripts.homes import tracked_home
 from varv.app.scripts.running import EXIT_STATUS, LAST_LINES, NOT_WRITTEN, Script
 from varv.app.scripts.sweeping import sweep
-from varv.kernel.errors import InvalidInput, Unavailable
+from varv.app.settings import Settings
+from varv.fronts.mlflow.client import TrackingClient
+from varv.kernel.codec import digest
+from varv.kernel.errors import InvalidInput, Unauthenticated, Unavailable
 from varv.runs.capture import CAPTURE, CONFIG, OUTPUT, PATCH, TAG
 from varv.runs.model import STATUSES
 from varv.runs.verbs import StopRequest
@@ -108,6 +112,31 @@ def test_a_run_that_cannot_go_on_has_failed(home, project, monkeypatch):
         assert db.execute("SELECT status FROM run WHERE name = 'never'").fetchall() == [(FAILED,)]
 
 
+def test_a_server_that_was_started_anew_still_learns_of_the_end(home, project, monkeypatch):
+    end, failures = home.tracked.runs.end, iter([Unavailable("server", "", "cannot be reached")])
+
+    def late(*said):
+        for failure in failures:
+            raise failure
+        end(*said)
+
+    monkeypatch.setattr(home.tracked.runs, "end", late)
+    ended = home.run(project("print(1)\n"))
+    assert home.outcome(ended.run).status == "FINISHED"
+
+
+def test_where_clients_are_declared_a_script_still_reaches_its_home(project, tmp_path):
+    clients = tmp_path / "varv.toml"
+    clients.write_text(f'[clients.shop]\ntoken = "{digest(b"secret")}"\n')
+    settings = Settings(home=tmp_path / "home")
+    with tracked_home(settings, clients) as tracked:
+        other = ScriptHome(settings, tracked)
+        assert other.run(project("print(1)\n")).status == "FINISHED"
+        assert tracked.variables["MLFLOW_TRACKING_TOKEN"]
+        with TrackingClient(tracked.runs.url) as nobody, pytest.raises(Unauthenticated):
+            nobody.experiment("Default")
+
+
 def test_the_machine_is_measured_while_a_script_runs(home, project, monkeypatch):
     monkeypatch.setattr(running, "_LOOKS_EVERY_S", 0.0)
     monkeypatch.setattr(running, "_MEASURES_EVERY_S", 0.0)
@@ -157,6 +186,8 @@ def test_what_is_not_there_is_refused_before_a_run_begins(home, project):
         home.run(made, file="none.py")
     with pytest.raises(InvalidInput, match=r"data 'none\.csv' cannot be read"):
         home.run(made, data=("none.csv",))
+    with pytest.raises(InvalidInput, match=r"write .csv, .npy, .jsonl"):
+        home.run(made, predictions="p.pickle")
     with pytest.raises(InvalidInput, match="is not allowed"):
         home.run(made, outputs=("../other.txt",))
 

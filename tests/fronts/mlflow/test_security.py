@@ -299,3 +299,16 @@ def test_the_paths_of_the_index_are_checked_below_the_protocol_too(target):
 
     with pytest.raises(InvalidInput):
         keep(f"runs/{target.run}", "../x", digest(b""), 0)
+
+
+def test_a_pattern_takes_no_powers_of_a_text(target):
+    target.post("runs/set-tag", run_id=target.run, key="long", value="a" * 8000)
+    target.post("registered-models/create", name="a" * 200)
+    pattern = "%a%a%a%a%a%a%b"
+    for like in ("LIKE", "ILIKE"):
+        told = target.post("runs/search", experiment_ids=["0"], filter=f"tags.long {like} '{pattern}'")
+        assert (told.status_code, told.json()) == (200, {})
+        matched = target.post("runs/search", experiment_ids=["0"], filter=f"tags.long {like} '%a%A%a%'")
+        assert bool(matched.json()) == (like == "ILIKE")
+        asked = {"filter": f"name {like} '{pattern}'"}
+        assert target.client.get(f"{API}registered-models/search", params=asked).status_code == 200

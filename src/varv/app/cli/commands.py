@@ -35,6 +35,8 @@ MODULES = {
     "token": "tokens",
     "export": "exporting",
     "package": "packaging",
+    "pipeline": "pipeline",
+    "tune": "tune",
 }
 """Where each command is; only that is imported, since dataframes and servers take their time."""
 

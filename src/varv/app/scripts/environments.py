@@ -96,10 +96,9 @@ def requirements_in(text: str) -> list[str]:
     --------
     >>> requirements_in("numpy==2.1.0 ; python_version > '3.9' --hash=sha256:ab\n# made by uv\n")
     ["numpy==2.1.0; python_version > '3.9' --hash=sha256:ab"]
-    >>> requirements_in("--index-url https://evil.example/simple\n")
+    >>> requirements_in("-r other.txt\n")
     Traceback (most recent call last):
-    varv.kernel.errors.InvalidInput: requirement '--index-url https://evil.example/simple' is refused; pin a
-    version: name==1.0
+    varv.kernel.errors.InvalidInput: requirement '-r other.txt' is refused; pin a version: name==1.0
     """
     lines = []
     for whole in re.sub(r"\\\r?\n", " ", text).splitlines():

@@ -55,7 +55,7 @@ def tracked_home(settings: Settings, clients: Path = Path(FILE)) -> Generator[Tr
     """
     server = running_server(settings)
     if server is not None:
-        with _reached(server, settings) as tracked:
+        with reached(server, settings) as tracked:
             yield tracked
         return
     # Heavy, and not needed where a server runs.
@@ -74,7 +74,7 @@ def tracked_home(settings: Settings, clients: Path = Path(FILE)) -> Generator[Tr
         found = running_server(alone)
         if found is None:
             raise Unavailable("server", str(settings.home), "has ended at once", hint="see varv doctor")
-        with _reached(found, alone) as tracked:
+        with reached(found, alone) as tracked:
             yield tracked
     finally:
         tracker.told.set()
@@ -83,7 +83,8 @@ def tracked_home(settings: Settings, clients: Path = Path(FILE)) -> Generator[Tr
 
 
 @contextmanager
-def _reached(server: Running, settings: Settings) -> Generator[Tracked]:
+def reached(server: Running, settings: Settings) -> Generator[Tracked]:
+    """Give the runs of a home at the server that owns it."""
     verify: ssl.SSLContext | None = None
     variables = {"MLFLOW_TRACKING_URI": server.url}
     if server.tls:

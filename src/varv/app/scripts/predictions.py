@@ -28,10 +28,8 @@ def predictions_in(data: bytes, name: str) -> Columns:
     InvalidInput
         If it is none of them, or cannot be read.
     """
-    read = {".csv": _csv, ".npy": _npy, ".jsonl": _jsonl}.get(PurePath(name).suffix)
-    if read is None:
-        hint = f"write {', '.join(FORMATS)}"
-        raise InvalidInput("predictions", name, "has a format that is not read", hint=hint)
+    require_format(name)
+    read = {".csv": _csv, ".npy": _npy, ".jsonl": _jsonl}[PurePath(name).suffix]
     try:
         found = read(data)
     except (pl.exceptions.PolarsError, ValueError, OSError, EOFError) as error:
@@ -39,6 +37,13 @@ def predictions_in(data: bytes, name: str) -> Columns:
     if any(len(column) > MOST_ROWS for column in found.values()):
         raise InvalidInput("predictions", name, "has too many rows", most=MOST_ROWS)
     return found
+
+
+def require_format(name: str) -> None:
+    """Raise `InvalidInput` unless the ending of a file is one of `FORMATS`."""
+    if PurePath(name).suffix not in FORMATS:
+        hint = f"write {', '.join(FORMATS)}"
+        raise InvalidInput("predictions", name, "has a format that is not read", hint=hint)
 
 
 def _npy(data: bytes) -> Columns:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import tempfile
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -30,11 +31,11 @@ from varv.kernel.errors import (
     UserCodeFailed,
 )
 from varv.kernel.executor import Cancelled, OnOutput
-from varv.kernel.machine import machine
+from varv.kernel.machine import n_processors
 from varv.runs.capture import CAPTURE, PATCH, TAG, Capture, bears, differences, read_capture
 from varv.runs.config import HIDDEN
 from varv.runs.model import Difference, Verdict
-from varv.runs.reproduction import BEST_FIRST, Comparison, Outcome, Tolerance, compared, worst
+from varv.runs.reproduction import BEST_FIRST, Comparison, Outcome, Tolerance, compared
 from varv.runs.verbs import ReproducedRequest, RunOutcome, RunRequest
 
 N_TIMES = 2
@@ -107,74 +108,65 @@ def reproduce(
     return found
 
 
+@dataclass
 class _Again:
     """One run being made again."""
 
-    def __init__(
-        self,
-        asked: str,
-        capture: Capture,
-        patch: bytes,
-        before: RunOutcome,
-        way: Way,
-        variables: Mapping[str, str],
-        tracked: Tracked,
-        stop: Cancelled,
-        on_output: OnOutput | None,
-    ) -> None:
-        self._asked, self._capture, self._patch, self._before = asked, capture, patch, before
-        self._way, self._variables, self._tracked = way, variables, tracked
-        self._stop, self._on_output = stop, on_output
-        self._reruns: list[Finished] = []
+    asked: str
+    capture: Capture
+    patch: bytes
+    before: RunOutcome
+    way: Way
+    variables: Mapping[str, str]
+    tracked: Tracked
+    stop: Cancelled
+    on_output: OnOutput | None
+    reruns: list[Finished] = field(default_factory=list)
 
     @property
     def captures(self) -> tuple[Digest, ...]:
         """Of the reruns; one, since their environment is the same."""
-        return tuple(rerun.capture for rerun in self._reruns[:1])
+        return tuple(rerun.capture for rerun in self.reruns[:1])
 
     def judged(self) -> Reproduction:
-        because = ""
         try:
             self._rerun()
+            repeats, with_run = self._compared()
+            because, verdict = "", with_run.verdict
         except (FailedPrecondition, InvalidInput, NotFound, UserCodeFailed) as error:
-            because = error.whole
-        runs = tuple(rerun.run for rerun in self._reruns)
-        components = self._components()
-        if because:
-            return Reproduction(
-                run=self._asked, verdict="cannot run", because=because, components=components, reruns=runs
-            )
-        repeats, found = self._compared()
+            repeats, with_run = None, None
+            because, verdict = error.whole, "cannot run"
         return Reproduction(
-            run=self._asked,
-            verdict=worst([one.verdict for one in found]),
-            repeats=repeats.verdict,
-            differing=max(found, key=lambda one: BEST_FIRST.index(one.verdict)).differing,
-            components=components,
-            reruns=runs,
+            run=self.asked,
+            verdict=verdict,
+            repeats=repeats.verdict if repeats else None,
+            differing=with_run.differing if with_run else (),
+            components=self._components(),
+            reruns=tuple(rerun.run for rerun in self.reruns),
+            because=because,
         )
 
     def _rerun(self) -> None:
-        if any(HIDDEN in argument for argument in self._capture.arguments):
+        if any(HIDDEN in argument for argument in self.capture.arguments):
             hint = "give secrets by variables, which are not kept"
-            raise FailedPrecondition("run", self._asked, "had a secret among its arguments", hint=hint)
+            raise FailedPrecondition("run", self.asked, "had a secret among its arguments", hint=hint)
         with tempfile.TemporaryDirectory(prefix="reproduce-") as folder:
             python: Path | None = None
             for _ in range(N_TIMES):
                 # At the same path, so that paths inside of what is written are no difference of the two.
                 with checked_out(
-                    self._capture.source,
-                    self._patch,
-                    repository=self._way.repository,
+                    self.capture.source,
+                    self.patch,
+                    repository=self.way.repository,
                     place=Path(folder) / "source",
-                    variables=self._variables,
+                    variables=self.variables,
                 ) as root:
                     self._bring_data(root)
                     python = python or self._python(root, Path(folder) / "environment")
                     self._run_once(root, python)
 
     def _run_once(self, root: Path, python: Path | None) -> None:
-        capture = self._capture
+        capture = self.capture
         folder = within(root, capture.source.folder)
         within(root, capture.source.folder, capture.file)
         script = Script(
@@ -182,49 +174,49 @@ class _Again:
             arguments=capture.arguments,
             folder=folder,
             variables=self._variables_in(root),
-            experiment=self._before.experiment,
-            name=f"{self._before.name} again"[:250],
-            tags={REPRODUCES: self._asked},
-            parent=self._before.tags.get(PARENT, self._asked),
+            experiment=self.before.experiment,
+            name=f"{self.before.name} again"[:250],
+            tags={REPRODUCES: self.asked},
+            parent=self.before.tags.get(PARENT, self.asked),
             data=tuple(capture.data),
             outputs=capture.outputs,
             predictions=capture.predictions,
             **({} if python is None else {"python": python}),
         )
-        ended = run(script, self._tracked, stop=self._stop, on_output=self._on_output, home=self._way.home)
-        if self._stop.is_set():
-            raise Interrupted("run", self._asked, "was not made again", hint="start it again")
-        self._reruns.append(ended)
-        if ended.status != "FINISHED" and self._before.status == "FINISHED":
+        ended = run(script, self.tracked, stop=self.stop, on_output=self.on_output, home=self.way.home)
+        if self.stop.is_set():
+            raise Interrupted("run", self.asked, "was not made again", hint="start it again")
+        self.reruns.append(ended)
+        if ended.status != "FINISHED" and self.before.status == "FINISHED":
             error = UserCodeFailed("script", capture.file, "fails now", status=ended.exit_status)
             error.printed = ended.last_lines
             raise error
 
     def _python(self, root: Path, place: Path) -> Path | None:
         """Return the interpreter to run by; None for the one of this process."""
-        if self._way.environment == "present" or matches(self._capture, root):
+        if self.way.environment == "present" or matches(self.capture, root):
             return None
-        return made(self._capture, root, place, self._variables)
+        return made(self.capture, root, place, self.variables)
 
     def _variables_in(self, root: Path) -> dict[str, str]:
         """Return the variables of the present, but for those that bear on numbers."""
         # A capture is an artifact, which others may have written: only what bears on numbers is taken.
-        recorded = {name: value for name, value in self._capture.variables.items() if bears(name)}
+        recorded = {name: value for name, value in self.capture.variables.items() if bears(name)}
         kept = {
-            name: value for name, value in self._variables.items() if not bears(name) and name != "PYTHONPATH"
+            name: value for name, value in self.variables.items() if not bears(name) and name != "PYTHONPATH"
         }
-        there = self._capture.machine.n_processors
-        if there != machine(()).n_processors:
+        there = self.capture.machine.n_processors
+        if there != n_processors():
             # Libraries would start as many threads as there are processors here, and sum in another order.
             kept |= {name: n for name, n in repeatable(there).items() if name.endswith("_THREADS")}
-        paths = [str(root / path) for path in self._capture.paths]
+        paths = [str(root / path) for path in self.capture.paths]
         return {**kept, **recorded, **({"PYTHONPATH": ":".join(paths)} if paths else {})}
 
     def _bring_data(self, root: Path) -> None:
         """Put data that is in no commit where the script looks for it, as links to where it was."""
-        source = self._capture.source
+        source = self.capture.source
         top = self._top() / source.folder
-        for path in self._capture.data:
+        for path in self.capture.data:
             if Path(path).is_absolute():
                 continue
             wanted = within(root, source.folder, path)
@@ -237,27 +229,28 @@ class _Again:
             wanted.symlink_to((top / path).resolve())
 
     def _top(self) -> Path:
-        for place in (self._way.repository, *self._way.repository.parents):
+        for place in (self.way.repository, *self.way.repository.parents):
             if (place / ".git").exists():
                 return place
-        return self._way.repository
+        return self.way.repository
 
     def _components(self) -> tuple[Difference, ...]:
-        if not self._reruns:
+        if not self.reruns:
             return ()
-        rerun = self._reruns[0]
-        kept = self._tracked.runs.get(self._tracked.runs.place(rerun.run), CAPTURE)
-        return differences(self._capture, read_capture(kept, rerun.capture))
+        rerun = self.reruns[0]
+        kept = self.tracked.runs.get(self.tracked.runs.place(rerun.run), CAPTURE)
+        return differences(self.capture, read_capture(kept, rerun.capture))
 
-    def _compared(self) -> tuple[Comparison, tuple[Comparison, ...]]:
-        """Return how the reruns compare with each other, and each of them with the run."""
-        tolerance, path = self._way.tolerance, self._capture.predictions
-        original = _whole(self._tracked, self._before, path)
+    def _compared(self) -> tuple[Comparison, Comparison]:
+        """Return how the reruns compare with each other, and the worse of them with the run."""
+        tolerance, path = self.way.tolerance, self.capture.predictions
+        original = _whole(self.tracked, self.before, path)
         first, second = (
-            _whole(self._tracked, _outcome(self._tracked, rerun.run), path) for rerun in self._reruns
+            _whole(self.tracked, _outcome(self.tracked, rerun.run), path) for rerun in self.reruns
         )
-        with_run = tuple(compared(original, again, tolerance) for again in (first, second))
-        return compared(first, second, tolerance), with_run
+        with_run = (compared(original, again, tolerance) for again in (first, second))
+        worse = max(with_run, key=lambda one: BEST_FIRST.index(one.verdict))
+        return compared(first, second, tolerance), worse
 
 
 def _outcome(tracked: Tracked, run: str) -> RunOutcome:

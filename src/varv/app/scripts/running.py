@@ -20,6 +20,7 @@ from varv.adapters.machine_metrics import MachineMetrics
 from varv.adapters.scripts import Ended, run_script
 from varv.app.client.configuring import HANDOVER, Handover
 from varv.app.scripts.homes import Tracked
+from varv.app.scripts.predictions import require_format
 from varv.fronts.mlflow.client import Begun
 from varv.kernel.clock import SystemClock, wall_seconds
 from varv.kernel.codec import Digest
@@ -49,7 +50,8 @@ class Script(msgspec.Struct, frozen=True, kw_only=True):
     Raises
     ------
     InvalidInput
-        If a path leads out of the working folder, or there is no such file.
+        If a path leads out of the working folder, there is no such file, or predictions have a format that
+        is not read.
     """
 
     file: str
@@ -72,6 +74,8 @@ class Script(msgspec.Struct, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         for path in (*self.outputs, *filter(None, (self.predictions,))):
             require_path(path)
+        if self.predictions:
+            require_format(self.predictions)
         if not (self.folder / self.file).is_file():
             hint = "give a file of Python, from the present folder"
             raise InvalidInput("script", self.file, "is not there", hint=hint)

@@ -94,11 +94,16 @@ def sweep(
             return Child(arguments=arguments, name=name, status="FAILED", why=str(error))
         return _child(arguments, name, ended)
 
-    with ThreadPoolExecutor(jobs, thread_name_prefix="sweep") as pool:
-        children = tuple(pool.map(one, combinations))
-    failed = any(child.status != "FINISHED" for child in children)
-    status: Status = "KILLED" if wanted.is_set() else "FAILED" if failed else "FINISHED"
-    tracked.runs.end(parent, status, SystemClock().now() // 1000)
+    status: Status = "FAILED"
+    try:
+        with ThreadPoolExecutor(jobs, thread_name_prefix="sweep") as pool:
+            children = tuple(pool.map(one, combinations))
+        if wanted.is_set():
+            status = "KILLED"
+        elif all(child.status == "FINISHED" for child in children):
+            status = "FINISHED"
+    finally:
+        tracked.runs.end(parent, status, SystemClock().now() // 1000)
     return Swept(run=parent, status=status, children=children)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import ssl
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -30,6 +31,7 @@ MOST_BYTES = 64 << 20
 """Of an artifact that is read into memory."""
 _ARTIFACTS = "/api/2.0/mlflow-artifacts/artifacts/"
 _READ_AT_ONCE = 1 << 20
+_RUNS_AT_ONCE = 1000
 _KINDS: dict[int, type[VarvError]] = {
     400: InvalidInput,
     401: Unauthenticated,
@@ -133,7 +135,7 @@ class TrackingClient:
     ) -> None:
         """Log metrics at a step, parameters and tags; more parameters than one request takes in several."""
         points = [
-            {"key": name, "value": value, "timestamp": at_ms, "step": step}
+            {"key": name, "value": _spoken(value), "timestamp": at_ms, "step": step}
             for name, value in (metrics or {}).items()
         ]
         given = _pairs(params or {}, LONGEST_PARAM)
@@ -158,6 +160,24 @@ class TrackingClient:
             {one["key"]: one.get("value", "") for one in data.get(kind, ())} for kind in ("params", "tags")
         )
         return Words(params, tags)
+
+    def tagged(self, experiment: str, tag: str) -> Iterator[tuple[str, Status, dict[str, str]]]:
+        """Yield the runs of an experiment that have a tag, with their tags, in the order in which they
+        began.
+        """
+        asked = {
+            "experiment_ids": [experiment],
+            "filter": f"tags.`{tag}` IS NOT NULL",
+            "order_by": ["attributes.start_time ASC"],
+            "max_results": _RUNS_AT_ONCE,
+        }
+        token: str | None = ""
+        while token is not None:
+            page = self._post("runs/search", {**asked, **({"page_token": token} if token else {})})
+            for run in page.get("runs", ()):
+                tags = {one["key"]: one.get("value", "") for one in run["data"].get("tags", ())}
+                yield run["info"]["run_id"], run["info"]["status"], tags
+            token = page.get("next_page_token") or None
 
     def put(self, place: str, path: str, content: bytes | Path) -> None:
         """Keep a file as an artifact of the run whose artifacts are at `place`."""
@@ -229,6 +249,13 @@ class TrackingClient:
         if not isinstance(found, dict):
             raise Corrupt("server", self.url, "does not answer as a tracking server does")
         return found
+
+
+def _spoken(value: float) -> float | str:
+    """Return a number as the protocol has it: JSON has neither NaN nor infinity."""
+    if math.isfinite(value):
+        return value
+    return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
 
 
 def _place(address: str) -> str:

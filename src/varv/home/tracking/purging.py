@@ -78,11 +78,14 @@ class Purging:
         def done(writing: Writing) -> int:
             n = work(writing)
             writing.db.execute("PRAGMA secure_delete = ON")
-            writing.then.append(lambda: writing.db.execute("PRAGMA secure_delete = OFF"))
-            writing.then.append(self.desk.runs.series.forget)
+            writing.then.append(lambda: self._forget(writing.db))
             return n
 
         return self.desk.recorder.do(Write(done))
+
+    def _forget(self, db: sqlite3.Connection) -> None:
+        db.execute("PRAGMA secure_delete = OFF")
+        self.desk.runs.series.forget()
 
     def sweep(self) -> int:
         """Delete the blobs of what was purged that nothing else has; return how many they were."""

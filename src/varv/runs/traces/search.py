@@ -31,8 +31,7 @@ from varv.runs.filters import (
 from varv.runs.grammars import TAG, named, spelled
 from varv.runs.ordering import MISSING, VALUE, Place, place_of, token_of
 from varv.runs.patience import bounded
-from varv.runs.patterns import MATCHES, matches
-from varv.runs.probing import AFTER_ALL, FOLDED, Condition, compared
+from varv.runs.probing import AFTER_ALL, Condition, compared
 from varv.runs.traces.model import NAME, RUN, STATES, STATUS_NAMES
 from varv.runs.traces.spans import attribute_text, whole_text
 from varv.runs.traces.tables import prompt_target, run_target
@@ -43,8 +42,6 @@ DEFAULT_RESULTS = 100
 MOST_EXPERIMENTS = 100
 FEW = 5000
 """Traces that a clause may name for these alone to be looked at."""
-_PLAIN_SIGNS = 2
-"""Signs for any letters in a pattern that SQLite's own LIKE is left to."""
 _TEXTS = PATTERNS | PRESENCE
 _ATTRIBUTES = "attributes."
 _ID = "request_id"
@@ -157,8 +154,8 @@ def trace_page(db: sqlite3.Connection, asked: TraceQuery) -> TracePage:
     if asked.token:
         conditions.append(_after(place_of(asked.token, query, orders), orders))
     with bounded(db):
-        for name, function in ((_WHOLE, whole_text), (_ATTRIBUTE_OF, attribute_text), (MATCHES, matches)):
-            db.create_function(name, 1 if name == _WHOLE else 2, function, deterministic=True)
+        db.create_function(_WHOLE, 1, whole_text, deterministic=True)
+        db.create_function(_ATTRIBUTE_OF, 2, attribute_text, deterministic=True)
         few = next((some for clause in clauses if (some := _few(db, clause)) is not None), None)
         rows = _rows(db, asked, conditions, orders, few)
     page = rows[: asked.most]
@@ -250,7 +247,7 @@ def _of(clause: Clause) -> Condition:
         return _of_assessments(clause)
     if field.key == "prompt":
         return Condition(_LINKED, (prompt_target(str(clause.value)),))
-    condition = _met(clause)
+    condition = compared(clause)
     mine = Condition(condition.of(_COLUMNS[field.key]), condition.values)
     if field.key == "run_id" and clause.operator == "=":
         return Condition(f"({mine.text} OR {_LINKED})", (*mine.values, run_target(str(clause.value))))
@@ -261,7 +258,7 @@ _LINKED = "EXISTS (SELECT 1 FROM trace_link WHERE trace_link.target = ? AND trac
 
 
 def _of_word(table: str, column: str, clause: Clause) -> Condition:
-    condition = _met(clause)
+    condition = compared(clause)
     # The plus keeps the index by value out: these words are found by their trace.
     met = f" AND {condition.of('+word.value')}" if condition.text else ""
     where = f"word.trace = trace.{column} AND word.name = ?{met}"
@@ -271,7 +268,7 @@ def _of_word(table: str, column: str, clause: Clause) -> Condition:
 
 
 def _of_assessments(clause: Clause) -> Condition:
-    condition = _met(clause)
+    condition = compared(clause)
     column = "number" if isinstance(clause.value, float) else "value"
     met = f" AND {condition.of(column)}" if condition.text else ""
     where = f"assessment.trace = trace.id AND kind = ? AND name = ? AND valid{met}"
@@ -289,7 +286,7 @@ def _of_spans(clauses: Sequence[Clause]) -> Condition:
 
 
 def _of_span(clause: Clause) -> Condition:
-    key, condition = clause.field.key, _met(clause)
+    key, condition = clause.field.key, compared(clause)
     match key:
         case "name" | "type":
             return Condition(condition.of(f"span.{key}"), condition.values)
@@ -302,15 +299,6 @@ def _of_span(clause: Clause) -> Condition:
         raise InvalidInput("span", key[:80], "has no such field", hint=hint)
     name = key.removeprefix(_ATTRIBUTES).strip("`")
     return Condition(condition.of(f"{_ATTRIBUTE_OF}(span.body, ?)"), (name, *condition.values))
-
-
-def _met(clause: Clause) -> Condition:
-    """Return what a value must meet to match a clause."""
-    if str(clause.value).count("%") > _PLAIN_SIGNS and clause.operator in ("LIKE", "ILIKE"):
-        if clause.operator == "LIKE":
-            return Condition(f"{MATCHES}({{}}, ?)", (str(clause.value),))
-        return Condition(f"{MATCHES}({FOLDED}({{}}), ?)", (str(clause.value).lower(),))
-    return compared(clause)
 
 
 def _few(db: sqlite3.Connection, clause: Clause) -> list[int] | None:

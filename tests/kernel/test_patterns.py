@@ -5,7 +5,7 @@ import sqlite3
 from hypothesis import given
 from hypothesis import strategies as st
 
-from varv.runs.patterns import matches
+from varv.kernel.patterns import matches
 
 LETTERS = st.text("abA_%.\n", max_size=8)
 
