@@ -238,6 +238,20 @@ def test_who_comes_back_is_told_at_once_what_was_missed(tracked, stream):
     assert len(asyncio.run(told(stream, f"run={one}", headers=again))) == 1
 
 
+def test_a_stream_ends_with_its_server(tracked, monkeypatch):
+    monkeypatch.setattr(live, "EVERY_S", 0.01)
+    looks = iter([False, False, True])
+    stream = Live(
+        tracked.home.desk.runs_read(), tracked.home.ledger, lambda request: None, {}, looks.__next__
+    )
+
+    async def parts():
+        answer = await stream.stream(asked(f"run={tracked.runs[0]}"))
+        return [part async for part in answer.body_iterator]
+
+    assert len(asyncio.run(parts())) == 3
+
+
 def test_so_many_streams_are_open_and_no_more(tracked, stream, monkeypatch):
     monkeypatch.setattr(live, "MOST_STREAMS", 0)
     console = tracked.console()

@@ -35,6 +35,7 @@ def application(
     health: Callable[[], dict[str, Any]],
     measures: Callable[[], Iterator[Family]],
     callers: Callable[[], Callers] = lambda: NOBODY_DECLARED,
+    ends: Callable[[], bool] = lambda: False,
 ) -> Gateway:
     """Return what answers on the control port.
 
@@ -46,6 +47,8 @@ def application(
         Yields what ``/metrics`` says.
     callers
         Returns the declared clients by now.
+    ends
+        Returns whether the server is about to stop.
     """
     home = settings.home
     console = create_console(
@@ -56,6 +59,7 @@ def application(
         home=home,
         tracked=tracking.runs_read(),
         allow=functools.partial(_allow_reading, Gate(settings.token, callers)),
+        ends=ends,
     )
     routes = create_api(build_verbs(desk), health, token=settings.token)
     app = Starlette(routes=[*routes, metrics_route(measures), Mount("/", console)])

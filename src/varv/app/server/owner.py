@@ -184,7 +184,13 @@ class _Server:
         self._log_folder: Path | None = None
         self._threads: list[threading.Thread] = []
         served = application(
-            settings, self._desk, self._tracking, self._health, self._measures, self._callers
+            settings,
+            self._desk,
+            self._tracking,
+            self._health,
+            self._measures,
+            self._callers,
+            self.stop.is_set,
         )
         self._uvicorn = control_plane(served, self._certificates)
         self._console = threading.Thread(

@@ -165,6 +165,7 @@ def create_console(
     home: Path | None = None,
     tracked: RunDesk | None = None,
     allow: Allow = lambda request: None,
+    ends: Callable[[], bool] = lambda: False,
 ) -> Starlette:
     """Return the console as an ASGI application, to be mounted at ``/``.
 
@@ -186,6 +187,8 @@ def create_console(
         Where runs are; None where none are tracked.
     allow
         Refuses those who may not read runs.
+    ends
+        Returns whether the server is about to stop.
     """
     site = _Site(views, ledger, title, columns, reports, home, tracked, allow)
     routes = [Route(f"/static/{name}", site.static(name)) for name in STATIC]
@@ -196,7 +199,7 @@ def create_console(
     routes.append(Route("/models/{model}/report", site.report))
     if tracked is not None:
         routes.append(Route("/runs/{run}/picture", site.picture))
-        routes.append(Route("/live", Live(tracked, ledger, allow, HEADERS).stream))
+        routes.append(Route("/live", Live(tracked, ledger, allow, HEADERS, ends).stream))
     for path, build in PAGES:
         routes.append(Route(path, site.endpoint(build, path, as_json=False)))
     return Starlette(

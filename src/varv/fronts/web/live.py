@@ -49,6 +49,8 @@ class Live:
         Refuses those who may not read runs.
     headers
         Of every answer.
+    ends
+        Returns whether the server is about to stop, which would wait for open streams.
     """
 
     def __init__(
@@ -57,9 +59,10 @@ class Live:
         ledger: Ledger,
         allow: Callable[[Request], None],
         headers: Mapping[str, str],
+        ends: Callable[[], bool] = lambda: False,
     ) -> None:
         self._desk, self._ledger, self._allow = desk, ledger, allow
-        self._headers = dict(headers)
+        self._headers, self._ends = dict(headers), ends
         self._n_streams = 0
 
     async def stream(self, request: Request) -> Response:
@@ -93,6 +96,8 @@ class Live:
             yield b"retry: 2000\n\n"
             for _ in range(LONGEST_TURNS):
                 await asyncio.sleep(EVERY_S)
+                if self._ends():
+                    return
                 with suppress(VarvError):
                     now = await run_in_threadpool(self._state, runs, experiment)
                     seq, _, known = now.partition("-")
