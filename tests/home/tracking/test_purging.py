@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 
 from varv.app.compose import TRACKING
 from varv.app.verifying import verify_report
 from varv.home.tracking.purging import PurgeRequest, Purging, purge
+from varv.kernel.codec import digest
 from varv.kernel.errors import FailedPrecondition, InvalidInput, NotFound
+from varv.kernel.recorder import Write
 from varv.runs import Point
 from varv.runs.artifacts import keep
 
@@ -32,9 +36,9 @@ def begun(home, experiment="0", text=LONG):
 
 
 def file_of(home, run, data):
-    digest = home.desk.runs.blobs.put(data)
-    home.do(keep(f"runs/{run}", "file", digest, len(data)))
-    return digest
+    made = home.desk.runs.blobs.put(data)
+    home.do(keep(f"runs/{run}", "file", made, len(data)))
+    return made
 
 
 def deleted(home, run):
@@ -49,11 +53,11 @@ def rows_of(home, table):
 
 def test_a_purged_run_leaves_no_row_no_point_and_no_blob(home, purged):
     run = begun(home, text="own " * 300)
-    digest = file_of(home, run, b"weights")
+    kept = file_of(home, run, b"weights")
     home.do(home.desk.runs.update_run(run, status="FINISHED"))
     told = purged(deleted(home, run))
     assert (told.n_runs, told.n_blobs) == (1, 2)
-    assert not home.desk.runs.blobs.has(digest)
+    assert not home.desk.runs.blobs.has(kept)
     tables = ("run", "word", "points", "chunk", "sealed", "latest", "artifact", "orphan")
     assert [table for table in tables if rows_of(home, table)] == []
     assert home.ledger.read()[-1].event.line() == f"run {run} deleted for good by ana"
@@ -71,23 +75,44 @@ def test_what_is_purged_is_overwritten_in_the_file(home, purged):
 
 def test_what_another_run_has_too_stays_until_that_is_purged(home, purged):
     first, second = begun(home), begun(home)
-    digest = file_of(home, first, b"same")
+    kept = file_of(home, first, b"same")
     file_of(home, second, b"same")
     assert purged(deleted(home, first)).n_blobs == 0
-    assert home.desk.runs.blobs.has(digest)
+    assert home.desk.runs.blobs.has(kept)
     assert purged(deleted(home, second)).n_blobs == 2
-    assert not home.desk.runs.blobs.has(digest)
+    assert not home.desk.runs.blobs.has(kept)
 
 
 def test_a_purge_that_was_cut_short_is_finished_by_the_next(home, purged, monkeypatch):
     first, second = begun(home, text="short"), begun(home, text="short")
-    digest = file_of(home, first, b"weights")
+    kept = file_of(home, first, b"weights")
     with monkeypatch.context() as cut:
         cut.setattr(Purging, "sweep", lambda self: 0)
         purged(deleted(home, first))
-    assert home.desk.runs.blobs.has(digest)
+    assert home.desk.runs.blobs.has(kept)
     assert purged(deleted(home, second)).n_blobs == 1
-    assert not home.desk.runs.blobs.has(digest)
+    assert not home.desk.runs.blobs.has(kept)
+
+
+def test_a_text_that_is_written_while_its_blob_is_swept_stays(home, purged, monkeypatch):
+    run = begun(home)
+    with monkeypatch.context() as cut:
+        cut.setattr(Purging, "sweep", lambda self: 0)
+        purged(deleted(home, run))
+    waits, goes_on, begun_again = threading.Event(), threading.Event(), threading.Event()
+    home.desk.recorder.submit(Write(lambda writing: waits.set() or goes_on.wait(10)), lambda job: None)
+    assert waits.wait(10)
+    again = home.desk.runs.create_run("0", tags={"note": LONG})
+    home.desk.recorder.submit(again, lambda job: begun_again.set())
+    sweeping = threading.Thread(target=Purging(home.desk, home.ledger).sweep)
+    sweeping.start()
+    while home.desk.recorder._queue.qsize() < 2:  # the run, and the sweep behind it: one group
+        sweeping.join(0.01)
+    goes_on.set()
+    sweeping.join()
+    assert begun_again.wait(10)
+    assert home.desk.runs.blobs.has(digest(LONG.encode()))
+    assert rows_of(home, "orphan") == 0
 
 
 def test_a_run_that_is_not_deleted_is_not_purged(home, purged):

@@ -95,21 +95,23 @@ class Purging:
         if not orphans:
             return 0
         named, position = self._named(orphans, gone, 0)
+        deleted: list[Digest] = []
 
-        def work(writing: Writing) -> int:
-            # What came while the ledger was read; nothing can come now, as one thread writes.
+        def work(writing: Writing) -> None:
+            # Once the group is in the ledger, and before anything else is written.
+            writing.then.append(lambda: deleted.extend(free(writing.db)))
+
+        def free(db: sqlite3.Connection) -> list[Digest]:
             later, _ = self._named(orphans, gone, position)
-            free = [one for one in orphans - named - later if not _is_kept(writing.db, one)]
-            there = [one for one in free if self.desk.runs.blobs.has(one)]
-            writing.store(lambda db: self._delete(db, there, orphans))
-            return len(there)
+            found = [one for one in orphans - named - later if not _is_kept(db, one)]
+            there = [one for one in found if self.desk.runs.blobs.has(one)]
+            for one in there:
+                self.desk.runs.blobs.delete(one)
+            return there
 
-        return self.desk.recorder.do(Write(work, stores=True))
-
-    def _delete(self, db: sqlite3.Connection, free: Sequence[Digest], orphans: set[Digest]) -> None:
-        for one in free:
-            self.desk.runs.blobs.delete(one)
-        db.executemany("DELETE FROM orphan WHERE digest = ?", [(one,) for one in orphans])
+        self.desk.recorder.do(Write(work))
+        self.desk.recorder.do(Write(lambda writing: writing.store(_settled(orphans)), stores=True))
+        return len(deleted)
 
     def _named(self, digests: set[Digest], gone: set[str], position: int) -> tuple[set[Digest], int]:
         """Return those of some digests that entries name which are not of what is gone, and the last entry
@@ -243,6 +245,10 @@ def _root_of_run(db: sqlite3.Connection, run: str) -> str:
     joined = "run JOIN experiment ON experiment.no = run.experiment"
     row = db.execute(f"SELECT experiment.artifacts FROM {joined} WHERE run.id = ?", (run,)).fetchone()
     return f"{row[0] if row else ARTIFACTS}/{run}/artifacts"
+
+
+def _settled(orphans: set[Digest]) -> Callable[[sqlite3.Connection], object]:
+    return lambda db: db.executemany("DELETE FROM orphan WHERE digest = ?", [(one,) for one in orphans])
 
 
 def _is_kept(db: sqlite3.Connection, digest: Digest) -> bool:
