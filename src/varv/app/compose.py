@@ -47,10 +47,12 @@ from varv.monitoring.views import MonitoringView
 from varv.pipelines import StepCache
 from varv.project import ModelPlan, datasets_of
 from varv.registry import Models, RegistryTables, RegistryView, Runtimes
+from varv.registry.imports import RegistryImports
 from varv.registry.webhooks import Webhooks, WebhookTables
 from varv.rollout import RolloutSaga, RolloutsView
 from varv.rollout.handlers import RolloutHandlers
 from varv.runs import ArtifactIndex, RunSearch, RunTables, Series, Tracking, ensure_default
+from varv.runs.imports import Imports, ImportTables
 from varv.runs.logged import LoggedModels, LoggedTables
 from varv.runs.traces import Traces, TraceTables
 from varv.serving import DataPlanes, Fleet, LocalFleet
@@ -121,7 +123,8 @@ def open_tracking(
     blobs = FolderBlobs(folder / "blobs", faults=faults)
     tables, series = RunTables(blobs), Series()
     registry = (LoggedTables(blobs), RegistryTables(blobs), WebhookTables(blobs))
-    folds = (tables, series, ArtifactIndex(), TraceTables(blobs), *registry, Trainings(tables, series))
+    others = (ArtifactIndex(), TraceTables(blobs), ImportTables())
+    folds = (tables, series, *others, *registry, Trainings(tables, series))
     recorder = Recorder(folder / TRACKING, ledger, clock, folds, durability=durability, faults=faults)
     # Loops give the numbers under their names; for that they need nobody who acts.
     loops = LoopNumbers(ledger, open_engine(ledger, clock))
@@ -135,6 +138,8 @@ def open_tracking(
         webhooks=Webhooks(recorder, blobs, caller.require),
         hooks=Hooks(ledger, recorder, blobs, caller, clock),
         search=RunSearch(recorder, series),
+        imports=Imports(recorder, tables, series, blobs),
+        registry_imports=RegistryImports(recorder, blobs, loops),
     )
     recorder.do(ensure_default())
     desk.hooks.start()

@@ -37,3 +37,15 @@ def orphan(db: sqlite3.Connection, stream: str, owner: str, texts: Iterable[str]
     rows = [(digest(text),) for text in long if len(text) > LONGEST_SHORT]
     db.executemany("INSERT OR IGNORE INTO orphan VALUES (?)", rows)
     db.execute("INSERT OR IGNORE INTO purged VALUES (?)", (stream,))
+    # Whoever takes it over once more wants it back.
+    db.execute("DELETE FROM imported WHERE thing = ?", (stream,))
+
+
+def come_again(db: sqlite3.Connection, stream: str) -> None:
+    """Note that what was purged is there again under its id, as after an import."""
+    db.execute("DELETE FROM purged WHERE stream = ?", (stream,))
+
+
+def is_purged(db: sqlite3.Connection, stream: str) -> bool:
+    """Return whether something was purged."""
+    return db.execute("SELECT 1 FROM purged WHERE stream = ?", (stream,)).fetchone() is not None

@@ -39,6 +39,7 @@ from varv.runs.model import (
     run_stream,
 )
 from varv.runs.points import Packed, packed
+from varv.runs.purged import is_purged
 from varv.runs.reading import Run
 from varv.runs.rules import (
     LONGEST_EXPERIMENT,
@@ -60,8 +61,6 @@ from varv.runs.series import Series
 from varv.runs.tables import METRIC, PARAM, TAG, RunRow, RunTables, experiment_no
 
 ARTIFACTS = "mlflow-artifacts:"
-_LOOPS_LENGTH = 27
-"""Of the stream of an experiment of a loop: their ids follow from names, far beyond those of others."""
 
 
 class Point(NamedTuple):
@@ -113,7 +112,7 @@ class Tracking:
             require_short("experiment", name, name, LONGEST_EXPERIMENT)
             _require_experiment_tags(tags or {})
             _require_free(writing.db, name)
-            made = ExperimentId(str(_next_experiment(writing.db)))
+            made = _free_id(writing.db)
             event = ExperimentCreated(
                 experiment=made,
                 name=name,
@@ -493,14 +492,6 @@ def ensure_default() -> Write[None]:
     return Write(work)
 
 
-def _next_experiment(db: sqlite3.Connection) -> int:
-    """Return an id that no experiment has, and none had that was purged."""
-    last = db.execute("SELECT max(no) FROM experiment").fetchone()[0] or 0
-    query = "SELECT max(CAST(substr(stream, 12) AS INTEGER)) FROM purged WHERE stream LIKE 'experiment/%'"
-    gone = db.execute(f"{query} AND length(stream) < ?", (_LOOPS_LENGTH,)).fetchone()[0]
-    return last if gone is None else max(last, gone + 1)
-
-
 class _Experiment(NamedTuple):
     no: int
     deleted: bool
@@ -513,6 +504,14 @@ def _experiment(db: sqlite3.Connection, experiment: str) -> _Experiment:
     if row is None:
         raise NotFound("experiment", experiment[:80])
     return _Experiment(row[0], bool(row[1]), row[2])
+
+
+def _free_id(db: sqlite3.Connection) -> ExperimentId:
+    number = db.execute("SELECT max(no) FROM experiment").fetchone()[0] or 0
+    # Experiments that were brought from elsewhere have kept their ids, and those of purged ones are not used.
+    while experiment_no(db, str(number)) or is_purged(db, experiment_stream(str(number))):
+        number += 1
+    return ExperimentId(str(number))
 
 
 def _require_free(db: sqlite3.Connection, name: str) -> None:

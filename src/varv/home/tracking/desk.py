@@ -12,8 +12,10 @@ from varv.home.tracking.looking import RunDesk
 from varv.kernel.errors import VarvError
 from varv.kernel.recorder import Recorder
 from varv.registry import Models
+from varv.registry.imports import RegistryImports
 from varv.registry.webhooks import Webhooks
 from varv.runs import RunSearch, Tracking
+from varv.runs.imports import Imports
 from varv.runs.logged import LoggedModels
 from varv.runs.traces import Traces
 
@@ -29,6 +31,8 @@ class TrackingDesk:
     models: Models
     webhooks: Webhooks
     hooks: Hooks
+    imports: Imports
+    registry_imports: RegistryImports
     search: RunSearch
 
     def runs_read(self) -> RunDesk:

@@ -21,7 +21,7 @@ from varv.runs.logged.model import (
     ModelPurged,
     logged_stream,
 )
-from varv.runs.purged import orphan
+from varv.runs.purged import come_again, orphan
 from varv.runs.tables import PARAM, TAG, experiment_no
 
 _SCHEMA = """
@@ -72,6 +72,7 @@ class LoggedTables:
         ms = at // 1000
         match event:
             case ModelLogged():
+                come_again(db, logged_stream(event.logged_model))
                 experiment = experiment_no(db, event.experiment)
                 db.execute(_NEW, (event.logged_model, experiment, event.name, event.type, event.run, ms, ms))
                 self._describe(db, event.logged_model, event.params, event.tags)
