@@ -15,6 +15,8 @@ NOTHING_IN = {
     "trace_link",
     "span",
     "assessment",
+    "imported",
+    "registry_imported",
 }
 """Tables that nothing happens to here."""
 
