@@ -16,6 +16,8 @@ import varv.data.verbs
 import varv.home.change.verbs
 import varv.home.moving.verbs
 import varv.home.review.verbs
+import varv.home.tracking.purging
+import varv.home.tracking.verbs
 import varv.home.verbs
 import varv.loop.verbs
 import varv.runs.verbs
@@ -26,6 +28,8 @@ from varv.data.verbs import QuarantineDesk
 from varv.home.change.verbs import Declarations
 from varv.home.review.verbs import Reviews
 from varv.home.tracking.desk import TrackingDesk
+from varv.home.tracking.looking import RunDesk
+from varv.home.tracking.purging import Purging
 from varv.home.verbs import Records
 from varv.kernel.ledger import Ledger
 from varv.kernel.verbs import VerbTable, declared_in
@@ -40,8 +44,10 @@ PARTS: Mapping[type[Any], Callable[[Desk], Any]] = {
     Inbox: lambda desk: desk.require_inbox(),
     QuarantineDesk: lambda desk: desk.require_quarantine(),
     Declarations: lambda desk: desk.require_declarations(),
-    Tracking: lambda desk: desk.require_tracking(),
-    TrackingDesk: lambda desk: desk.require_moving(),
+    Tracking: lambda desk: desk.require_tracking().runs,
+    TrackingDesk: lambda desk: desk.require_tracking(),
+    Purging: lambda desk: Purging(desk.require_tracking(), desk.ledger),
+    RunDesk: lambda desk: desk.require_runs(),
     Traffic: lambda desk: desk.require_traffic(),
     Ledger: lambda desk: desk.ledger,
     Views: lambda desk: desk.views,
@@ -56,6 +62,8 @@ ROOMS = (
     varv.home.change.verbs,
     varv.home.review.verbs,
     varv.home.moving.verbs,
+    varv.home.tracking.verbs,
+    varv.home.tracking.purging,
     varv.runs.verbs,
     varv.app.verifying,
     varv.app.traffic,
