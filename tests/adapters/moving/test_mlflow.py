@@ -272,5 +272,13 @@ def test_descriptions_are_never_more_than_data(tmp_path, home):
         home.take_mlflow(folder)
 
 
+def test_a_description_that_lacks_something_is_named(tmp_path, home):
+    folder = recorded.mlruns(tmp_path)
+    meta = next(folder.glob("5*/meta.yaml"))
+    meta.write_text(meta.read_text().replace("name: delays", "named: delays"))
+    with pytest.raises(Corrupt, match="'name'"):
+        home.take_mlflow(folder)
+
+
 def test_a_report_is_plain_data(moved):
     assert json.loads(msgspec.json.encode(moved.report))["runs"] == {"new": 5, "changed": 0, "same": 0}
