@@ -61,8 +61,8 @@ class Files:
             marks = marks_of(db, (f"files/{place}" for place in due))
         known = {place: marks[f"files/{place}"].content for place in due if f"files/{place}" in marks}
         missing = [owner for place, owner in due.items() if place not in known or owner.id in changed]
-        before = [known.get(place_of(owner)) for owner in missing]
-        for brought in self._pool.map(self._one, missing, before):
+        stated = [known.get(place_of(owner)) for owner in missing]
+        for brought in self._pool.map(self._one, missing, stated):
             if brought is None:
                 continue
             self._taker.bring(BroughtFiles(brought.owner, brought.files, brought.listing))
