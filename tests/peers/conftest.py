@@ -13,6 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+collect_ignore = ["clients"]  # run by the peers' interpreters, which have what they import
 PEERS = Path(os.environ.get("PEERS", ".venv-peers")).absolute()
 STARTS_WITHIN_S = 120.0
 

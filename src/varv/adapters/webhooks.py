@@ -144,7 +144,7 @@ def headers(signed: Signed) -> dict[str, str]:
     --------
     >>> sent = Signed(id="d1", at_s=1700000000, body=b"{}", secret="s")
     >>> headers(sent)["X-MLflow-Signature"]
-    'v1,YWK3CFMsuLhzPTL8t5TfjDUR4ATiOGOmCLhNj7bPj7w='
+    'v1,Lma4n3cqLVjP3QUfDmV6idNmcJQgfZ025DNgTEilMSM='
     """
     named = {
         "content-type": "application/json",

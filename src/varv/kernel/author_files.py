@@ -6,11 +6,12 @@ Projects, pipelines and studies are all declared in such files.
 
 from __future__ import annotations
 
+import importlib.machinery
 import importlib.util
 import sys
 import traceback
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, ModuleType
 from typing import TypeVar
 
 from varv.kernel.errors import InvalidDeclaration, NotFound, UserCodeFailed, VarvError
@@ -101,7 +102,8 @@ def run_file(path: Path) -> ModuleType:
     """
     if str(path.parent) not in sys.path:
         sys.path.insert(0, str(path.parent))
-    spec = importlib.util.spec_from_file_location(path.stem, path)
+    loader = _AsWritten(path.stem, str(path)) if path.suffix == ".py" else None
+    spec = importlib.util.spec_from_file_location(path.stem, path, loader=loader)
     if spec is None or spec.loader is None:
         raise InvalidDeclaration("file", path.name, "is not Python", hint="end its name with .py")
     module = importlib.util.module_from_spec(spec)
@@ -119,6 +121,16 @@ def run_file(path: Path) -> ModuleType:
         problem = f"raised {type(error).__name__}: {str(error)[:300]}"
         raise UserCodeFailed("file", path.name, problem, line=_line(error, path)) from error
     return module
+
+
+class _AsWritten(importlib.machinery.SourceFileLoader):
+    """Runs a file as it is written. Bytecode that Python keeps counts as new for as long as the file has its
+    size and its second, in which an author can change a number.
+    """
+
+    def get_code(self, fullname: str) -> CodeType:
+        """Return the code of the file, compiled now."""
+        return self.source_to_code(self.get_data(self.path), self.path)
 
 
 def _line(error: BaseException, path: Path) -> str:
