@@ -17,6 +17,7 @@ from varv.home.home import CHECKED, Home, ModelParts
 from varv.home.review.views import ReviewsView
 from varv.home.tracking.desk import TrackingDesk
 from varv.home.tracking.hooks import Hooks
+from varv.home.tracking.scanning import Scans
 from varv.home.tracking.trainings import Trainings
 from varv.home.views import HomeView
 from varv.kernel.blobs import FolderBlobs
@@ -117,7 +118,8 @@ def open_tracking(
     blobs = FolderBlobs(folder / "blobs", faults=faults)
     tables, series = RunTables(blobs), Series()
     registry = (LoggedTables(blobs), RegistryTables(blobs), WebhookTables(blobs))
-    folds = (tables, series, ArtifactIndex(), *registry, Trainings(tables, series))
+    scans = Scans(blobs)
+    folds = (tables, series, ArtifactIndex(), *registry, Trainings(tables, series, registry[0]), scans)
     recorder = Recorder(folder / TRACKING, ledger, clock, folds, durability=durability, faults=faults)
     # Loops give the numbers under their names; for that they need nobody who acts.
     loops = LoopNumbers(ledger, open_engine(ledger, clock))
@@ -129,9 +131,11 @@ def open_tracking(
         models=Models(recorder, blobs, loops),
         webhooks=Webhooks(recorder, blobs, caller.require),
         hooks=Hooks(ledger, recorder, blobs, caller, clock),
+        scans=scans,
     )
     recorder.do(ensure_default())
     desk.hooks.start()
+    scans.start(recorder, desk.logged)
     return desk
 
 

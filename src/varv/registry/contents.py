@@ -23,7 +23,7 @@ import zipfile
 import zlib
 from collections.abc import Callable
 from contextlib import suppress
-from typing import IO, BinaryIO, NamedTuple
+from typing import IO, BinaryIO, NamedTuple, Protocol
 
 HEAD_BYTES = 64 * 1024
 """How much of a stream is looked at for what it is."""
@@ -51,6 +51,10 @@ _ZLIB = (b"\x78\x01", b"\x78\x5e", b"\x78\x9c", b"\x78\xda")
 _BROKEN = (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, tarfile.TarError)
 # What else zipfile raises for what it does not read: methods of compression, encryption.
 _UNREAD = (NotImplementedError, RuntimeError)
+
+
+class _Stream(Protocol):
+    def read(self, size: int, /) -> bytes: ...
 
 
 class Found(NamedTuple):
@@ -162,7 +166,7 @@ class _Looking:
             return self._zlib
         return self._tar if _is_tar(head) else None
 
-    def _inflated(self, name: str, stream: IO[bytes], depth: int) -> None:
+    def _inflated(self, name: str, stream: _Stream, depth: int) -> None:
         self._within(f"{name}!", stream, depth)
 
     def _zlib(self, name: str, file: IO[bytes], depth: int) -> None:
@@ -193,7 +197,7 @@ class _Looking:
                 if stream is not None:
                     self._within(f"{name}!{member.name}", stream, depth)
 
-    def _within(self, name: str, stream: IO[bytes], depth: int) -> None:
+    def _within(self, name: str, stream: _Stream, depth: int) -> None:
         """Look at what is packed: at its beginning, and at all of it if it is packed once more."""
         data = stream.read(HEAD_BYTES)
         if _is_packed(data):

@@ -8,7 +8,7 @@ serves is decided above, in `loop` and `rollout`.
 
 from varv.training.closure import Closure, code_closure
 from varv.training.fit import FitInput, fit_package
-from varv.training.imported import Foreign, ImportInput, read_foreign
+from varv.training.imported import Foreign, ImportInput, foreign_of, read_foreign
 from varv.training.packaging import build_package
 from varv.training.pipelines import (
     Input,
@@ -47,6 +47,7 @@ __all__ = [
     "cache_flaws",
     "code_closure",
     "fit_package",
+    "foreign_of",
     "incremental",
     "packaged",
     "read_foreign",

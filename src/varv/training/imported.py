@@ -35,6 +35,7 @@ from varv.training.packaging import build_package
 from varv.training.skops_file import estimator_of, is_skops, lightgbm_text
 from varv.training.training_set import TrainingSet
 
+_MOST_LOOKED_AT = 64 * 1024 * 1024
 _LIBRARIES = {"lightgbm": ("lightgbm",), "xgboost": ("xgboost",), "onnx": (), "endpoint": ()} | {
     "transformers": ("transformers", "torch"),
     "skops": ("sklearn", "skops"),
@@ -126,6 +127,22 @@ def foreign_of(files: ModelFiles) -> Foreign:
         found = Foreign(name=PurePosixPath(path).name, data=content(files, path))
     _kind(found)
     return found
+
+
+def runtime_of(files: ModelFiles) -> str:
+    """Return what can answer for the model that files hold without running code of whoever made it.
+
+    Raises
+    ------
+    InvalidInput
+        If nothing can, or they hold no model.
+    """
+    if MLMODEL in files.sizes:
+        return mlflow_model(files).runtime
+    if sum(files.sizes.values()) > _MOST_LOOKED_AT:
+        hint = "log it with MLflow, whose MLmodel says what it is"
+        raise InvalidInput("model", files.name, "is too large to be looked at", hint=hint)
+    return _kind(foreign_of(files))
 
 
 def import_model(given: ImportInput, *, task: Task, runtimes: Runtimes) -> bytes:

@@ -31,6 +31,7 @@ OPTIMIZERS = (
 )
 _MOST_OBJECTS = 1_000_000
 _LEAF = -1
+_SEVERAL = (list, tuple, set)
 
 
 def is_skops(data: bytes) -> bool:
@@ -147,7 +148,7 @@ def _reachable(estimator: Any) -> Iterator[Any]:
         yield part
         if isinstance(part, dict):
             waiting.extend(part.values())
-        elif isinstance(part, list | tuple | set):
+        elif isinstance(part, _SEVERAL):
             waiting.extend(part)
         elif isinstance(part, np.ndarray):
             waiting.extend(part.flat if part.dtype == object else ())

@@ -55,7 +55,7 @@ def restored_state(data: bytes) -> Any:
     try:
         return opened(data, STATE_FILE, OPTIMIZERS)
     except InvalidInput as error:
-        raise Corrupt("file", STATE_FILE, error.problem, **error.facts) from None
+        raise Corrupt("file", STATE_FILE, error.problem, type=error.facts.get("type")) from None
 
 
 def _without_addresses(data: bytes) -> bytes:

@@ -202,8 +202,9 @@ def _add_register(register: argparse.ArgumentParser) -> None:
     register.add_argument("model", help="which declared model it is a candidate of")
     register.add_argument(
         "file",
-        help="an .onnx file, LightGBM's text, XGBoost's .ubj or .json, a package of varv, a folder of MLflow "
-        "or transformers, or the address of a model that answers elsewhere",
+        help="an .onnx file, LightGBM's text, XGBoost's .ubj or .json, a .skops file, a package of varv, a "
+        "folder of MLflow or transformers, what was logged here (models:/NAME/3, models:/NAME@alias, "
+        "models:/m-ID, runs:/RUN/path), or the address of a model that answers elsewhere",
     )
     register.add_argument(
         "--fitted-until",

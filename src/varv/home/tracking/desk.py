@@ -7,6 +7,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from varv.home.tracking.hooks import Hooks
+from varv.home.tracking.scanning import Scans
 from varv.kernel.recorder import Recorder
 from varv.registry import Models
 from varv.registry.webhooks import Webhooks
@@ -24,8 +25,10 @@ class TrackingDesk:
     models: Models
     webhooks: Webhooks
     hooks: Hooks
+    scans: Scans
 
     def close(self) -> None:
         """Tell and write what is under way, and close the file; closing twice is harmless."""
         self.hooks.close()
+        self.scans.close()
         self.recorder.close()
