@@ -67,8 +67,8 @@ class Imported(msgspec.Struct, frozen=True, kw_only=True):
 
     def line(self) -> str:
         """Return where it is from."""
-        what = f"{self.file} of {self.source}" if self.source else self.file
-        return f"{what}, from {self.by}: {self.reason}" if self.reason else f"{what}, from {self.by}"
+        brought = f"{self.file}, from {self.by}"
+        return f"{brought}: {self.reason}" if self.reason else brought
 
 
 def training_run(model: str, version: int) -> str:
