@@ -10,7 +10,7 @@ FILE ?= examples/flights/flights.py
 # Without its bytecode every process would compile varv anew, and every worker rewrite all tests.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: setup demo test soak fuzz packages tracking transcripts fast lint types docs bench promises wheel lock clean
+.PHONY: setup demo test soak fuzz packages orchestrators tracking transcripts fast lint types docs bench promises wheel lock clean
 
 setup: $(VENV)/.installed
 
@@ -57,6 +57,17 @@ fast: setup lint types
 PEERS ?= .venv-peers
 packages: setup $(PEERS)/mlflow/.installed $(PEERS)/mlserver/.installed $(PEERS)/bentoml/.installed
 	PEERS=$(PEERS) $(BIN)/python -m pytest -q -p no:cacheprovider tests/peers/peer_packages.py
+
+# What `varv export pipeline` writes, read and run by those orchestrators: three minutes, at first ten.
+ORCHESTRATORS := airflow-2 airflow-3 kfp dagster prefect
+orchestrators: setup $(ORCHESTRATORS:%=$(PEERS)/%/.installed)
+	PEERS=$(PEERS) $(BIN)/python -m pytest -q -p no:cacheprovider tests/peers/peer_orchestrators.py
+
+$(PEERS)/airflow-2/.installed: NEEDED := "apache-airflow==2.11.*" apache-airflow-providers-standard
+$(PEERS)/airflow-3/.installed: NEEDED := "apache-airflow>=3.1,<4" apache-airflow-providers-standard
+$(PEERS)/kfp/.installed: NEEDED := "kfp>=2.17,<3" kfp-kubernetes
+$(PEERS)/dagster/.installed: NEEDED := "dagster>=1.12,<2"
+$(PEERS)/prefect/.installed: NEEDED := "prefect>=3.4,<4"
 
 # An unmodified MLflow client of today and one of a year ago, against MLflow's own server and against the one at
 # VARV_TRACKING_URL: a quarter of an hour, and two gigabytes at first.

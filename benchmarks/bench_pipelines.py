@@ -17,7 +17,7 @@ import msgspec
 from varv.kernel.blobs import FolderBlobs
 from varv.kernel.clock import cpu_seconds
 from varv.kernel.codec import digest
-from varv.training import Input, Pipeline, PipelineStep, StepCache
+from varv.pipelines import Graph, Input, PipelineStep, StepCache, run_graph
 
 N_RUNS = 400
 N_STEPS = 3
@@ -53,12 +53,12 @@ def steps() -> tuple[PipelineStep, ...]:
 def hit_ms(folder: Path) -> float:
     """Return the median processor time of one hit, in milliseconds."""
     cache = StepCache(folder / "cache", FolderBlobs(folder / "blobs"))
-    pipeline = Pipeline(steps())
-    pipeline.run(cache)
+    graph = Graph(steps())
+    run_graph(graph, cache)
     found = []
     for _ in range(N_RUNS):
         began = cpu_seconds()
-        results = pipeline.run(cache)
+        results = run_graph(graph, cache)
         found.append((cpu_seconds() - began) / N_STEPS * 1000)
         assert all(result.hit for result in results.values())
     return statistics.median(found)

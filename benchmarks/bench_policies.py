@@ -41,10 +41,11 @@ from varv.kernel.blobs import FolderBlobs
 from varv.kernel.clock import VirtualClock
 from varv.kernel.codec import Digest
 from varv.loop.candidates import Candidates
+from varv.pipelines import StepCache
 from varv.project import REFERENCES, Policy, Replay, datasets_of, plan_of, project_of
 from varv.stats.intervals import Numbers
 from varv.stats.regret import LossMatrix, best_schedule, paid
-from varv.training import DirectFits, StepCache
+from varv.training import DirectFits
 
 PRICES = (10.0, 30.0, 100.0, 300.0)
 DELAY_DAYS = 3

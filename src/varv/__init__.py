@@ -22,20 +22,25 @@ _WHERE = {
     "Model": "varv.project",
     "Outcome": "varv.project",
     "Parquet": "varv.data",
+    "Pipeline": "varv.pipelines",
     "Plant": "varv.project",
     "Policy": "varv.project",
     "PolicySearch": "varv.project",
     "Replay": "varv.project",
+    "Report": "varv.pipelines",
     "Requirement": "varv.project",
     "Retention": "varv.project",
     "Retrain": "varv.project",
     "Rollout": "varv.rollout",
     "Serving": "varv.project",
+    "Stop": "varv.pipelines",
     "Train": "varv.training",
     "TrainingSet": "varv.training",
+    "Tune": "varv.tuning",
     "VarvError": "varv.kernel.errors",
     "behaviour": "varv.training",
     "check": "varv.project",
+    "config": "varv.runs.config",
     "derived": "varv.features",
     "fallback": "varv.project",
     "gate": "varv.training",
@@ -45,12 +50,14 @@ _WHERE = {
     "packaged": "varv.training",
     "slice": "varv.features",
     "search": "varv.training",
+    "step": "varv.pipelines",
     "task": "varv.tasks",
     "transform": "varv.project",
     "windows": "varv.features",
 }
 _WAYS_IN = {
     "connect": ("varv.app.client.connecting", "connect"),
+    "load_config": ("varv.app.client.configuring", "load_config"),
     "open": ("varv.app.client.opening", "open_home"),
     "replay": ("varv.app.client.replaying", "replay"),
 }
@@ -67,25 +74,31 @@ __all__ = [
     "Model",
     "Outcome",
     "Parquet",
+    "Pipeline",
     "Plant",
     "Policy",
     "PolicySearch",
     "Replay",
+    "Report",
     "Requirement",
     "Retention",
     "Retrain",
     "Rollout",
     "Serving",
+    "Stop",
     "Train",
     "TrainingSet",
+    "Tune",
     "VarvError",
     "behaviour",
     "check",
+    "config",
     "connect",
     "derived",
     "fallback",
     "gate",
     "incremental",
+    "load_config",
     "money",
     "monitor",
     "open",
@@ -93,12 +106,14 @@ __all__ = [
     "replay",
     "search",
     "slice",
+    "step",
     "task",
     "transform",
     "windows",
 ]
 
 if TYPE_CHECKING:
+    from varv.app.client.configuring import load_config
     from varv.app.client.connecting import connect
     from varv.app.client.opening import open_home as open
     from varv.app.client.replaying import replay
@@ -106,6 +121,7 @@ if TYPE_CHECKING:
     from varv.features import FeatureView, derived, slice, windows
     from varv.kernel.errors import VarvError
     from varv.monitoring import monitor
+    from varv.pipelines import Pipeline, Report, Stop, step
     from varv.project import (
         CloudEvents,
         Log,
@@ -125,8 +141,10 @@ if TYPE_CHECKING:
         transform,
     )
     from varv.rollout import Rollout
+    from varv.runs.config import config
     from varv.tasks import task
     from varv.training import Train, TrainingSet, behaviour, gate, incremental, packaged, search
+    from varv.tuning import Tune
 
 
 def __getattr__(name: str) -> Any:

@@ -11,7 +11,7 @@ import threading
 import httpx
 import pytest
 from tests.app.changed_project import CHANGED, NEW, PARCEL, done, edited
-from tests.app.serving import Server, _command, _environment, eventually, varv
+from tests.app.serving import Server, command_of, environment, eventually, varv
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def project(served_project, tmp_path):
 def ran(home, *arguments):
     """Run a command; return its exit status and what it wrote."""
     found = subprocess.run(
-        _command(home, *arguments), capture_output=True, text=True, env=_environment(), check=False
+        command_of(home, *arguments), capture_output=True, text=True, env=environment(), check=False
     )
     return found.returncode, found.stdout + found.stderr
 

@@ -14,8 +14,9 @@ from varv.app.fitting import FitJob, ProcessFits
 from varv.kernel.codec import digest_of
 from varv.kernel.errors import FailedPrecondition, Interrupted, UserCodeFailed
 from varv.kernel.executor import InProcess, Limits
+from varv.pipelines import code_closure
 from varv.registry import open_package
-from varv.training import DirectFits, FitOf, code_closure
+from varv.training import DirectFits, FitOf
 from varv.training.output_log import output_path
 
 

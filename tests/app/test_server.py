@@ -50,6 +50,25 @@ def test_the_first_start_trains_and_serves_and_the_console_shows_it(server):
     assert (health["state"], len(health["workers"])) == ("serving", 1)
 
 
+def test_the_training_is_a_run_that_says_what_it_was_made_from(server):
+    told = server.control.get("/api/2.0/mlflow/experiments/get-by-name", params={"experiment_name": MODEL})
+    experiment = told.json()["experiment"]["experiment_id"]
+
+    def captured() -> dict | None:
+        asked = {"experiment_ids": [experiment], "filter": "tags.varv.version = '1'"}
+        run = server.control.post("/api/2.0/mlflow/runs/search", json=asked).json()["runs"][0]
+        tags = {tag["key"]: tag["value"] for tag in run["data"]["tags"]}
+        return run if "varv.capture" in tags else None
+
+    run = eventually(captured)
+    assert run["info"]["status"] == "FINISHED"
+    assert {"log_loss", "auc"} <= {metric["key"] for metric in run["data"]["metrics"]}
+    place = run["info"]["artifact_uri"].removeprefix("mlflow-artifacts:/")
+    capture = server.control.get(f"/api/2.0/mlflow-artifacts/artifacts/{place}/varv/capture.json").json()
+    assert capture["file"] == "deliveries.py"
+    assert capture["machine"]["processor"]
+
+
 def test_both_protocols_answer_and_say_who_did(server):
     invoked = server.predict("both-1", **PARCEL)
     kinds = {"district": "BYTES", "courier": "BYTES", "hour": "INT64"}

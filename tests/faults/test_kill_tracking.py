@@ -12,6 +12,7 @@ import pytest
 from tests.app.serving import command_of, environment, eventually
 
 API = "/api/2.0/mlflow/"
+TRACES = "/api/3.0/mlflow/traces"
 
 
 class Tracker:
@@ -45,6 +46,7 @@ class Logger:
     def __init__(self, name):
         self.name = name
         self.runs, self.points, self.params, self.files = [], [], [], []
+        self.traces, self.judged = [], []
 
     def log(self, url):
         with httpx.Client(base_url=url, timeout=30) as client:
@@ -67,7 +69,19 @@ class Logger:
         path = f"/api/2.0/mlflow-artifacts/artifacts/0/{run}/artifacts/model/{n}.txt"
         if client.put(path, content=long.encode()).status_code == 200:
             self.files.append((path, long))
+        self._trace(client, run)
         self._told(client, "runs/update", run_id=run, status="FINISHED", end_time=5)
+
+    def _trace(self, client, run):
+        # The id of a run is one of a trace too.
+        span = {"traceId": run, "spanId": "0" * 15 + "1", "name": "step"}
+        export = {"resourceSpans": [{"scopeSpans": [{"spans": [span]}]}]}
+        headers = {"x-mlflow-experiment-id": "0", "x-mlflow-run-id": run}
+        assert client.post("/v1/traces", json=export, headers=headers).status_code == 200
+        self.traces.append(run)
+        said = {"assessment": {"assessment_name": "ok", "feedback": {"value": True}}}
+        answer = client.post(f"{TRACES}/tr-{run}/assessments", json=said)
+        self.judged.append((run, answer.json()["assessment"]["assessment_id"]))
 
     def _told(self, client, path, **fields):
         answer = client.post(API + path, json=fields)
@@ -84,6 +98,11 @@ def check(url, logger):
             assert metrics["loss"]["step"] >= step
         for run, text in logger.params:
             assert {"key": "text", "value": text} in found[run]["data"]["params"]
+        for trace in logger.traces:
+            whole = client.get(f"{TRACES}/get", params={"trace_id": f"tr-{trace}"}).json()["trace"]
+            assert [span["name"] for span in whole["spans"]] == ["step"]
+        for trace, judged in logger.judged:
+            assert client.get(f"{TRACES}/tr-{trace}/assessments/{judged}").status_code == 200
         for path, text in logger.files:
             assert client.get(path).text == text
 

@@ -11,9 +11,10 @@ from varv.home.feed import Feed
 from varv.kernel.clock import DAY, Instant, VirtualClock, instant
 from varv.loop.candidates import Candidates
 from varv.loop.model import TrainCandidate
+from varv.pipelines import StepCache
 from varv.project import plan_of
 from varv.registry import open_package
-from varv.training import DirectFits, StepCache
+from varv.training import DirectFits
 
 START = instant("2024-03-01")
 CUTOFF = Instant(START + 32 * DAY)

@@ -6,8 +6,9 @@ import msgspec
 import numpy as np
 import pytest
 
+from varv.kernel.environment import environment
 from varv.kernel.errors import Corrupt, InvalidInput
-from varv.registry import Column, Package, Signature, environment, open_package, packed
+from varv.registry import Column, Package, Signature, open_package, packed
 from varv.registry import package as module
 from varv.tasks import TaskSpec
 

@@ -13,8 +13,9 @@ from tests.serving.samples import table
 import varv
 from varv.features import FeatureEngine, FeatureSet, FeatureStore
 from varv.kernel.clock import VirtualClock, instant
+from varv.kernel.environment import environment
 from varv.kernel.ids import ModelName
-from varv.registry import Column, Package, Rows, Signature, environment
+from varv.registry import Column, Package, Rows, Signature
 from varv.serving import Answering, CaptureLog, DataPlane, RequestSchema
 from varv.tasks import Task
 

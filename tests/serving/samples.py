@@ -5,8 +5,9 @@ from __future__ import annotations
 import msgspec
 import numpy as np
 
+from varv.kernel.environment import environment
 from varv.kernel.ids import Version
-from varv.registry import Column, Package, Rows, Signature, environment
+from varv.registry import Column, Package, Rows, Signature
 from varv.serving import RoutingShare, RoutingTable
 from varv.tasks import TaskSpec
 

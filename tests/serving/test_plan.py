@@ -18,9 +18,10 @@ import varv
 from varv.features import FeatureEngine, FeatureSet, FeatureStore
 from varv.kernel.clock import HOUR, VirtualClock, instant
 from varv.kernel.columns import TIME
+from varv.kernel.environment import environment
 from varv.kernel.errors import VarvError
 from varv.kernel.ids import ModelName, Version
-from varv.registry import Column, Package, Rows, Signature, environment
+from varv.registry import Column, Package, Rows, Signature
 from varv.serving import Answering, CaptureLog, DataPlane, RequestSchema, RoutingShare, RoutingTable
 from varv.serving.capture import read_captures
 from varv.serving.matrix import matrix_of

@@ -8,7 +8,8 @@ import numpy as np
 import polars as pl
 
 from varv.adapters.runtimes import installed_runtimes
-from varv.registry import Package, environment, open_package, signature_of
+from varv.kernel.environment import environment
+from varv.registry import Package, open_package, signature_of
 from varv.tasks import Task, task_of
 from varv.training import TrainingSet, build_package
 

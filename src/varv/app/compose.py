@@ -43,6 +43,7 @@ from varv.loop.rules import LoopSaga
 from varv.loop.views import LoopView
 from varv.monitoring.rules import MonitorSaga
 from varv.monitoring.views import MonitoringView
+from varv.pipelines import StepCache
 from varv.project import ModelPlan, datasets_of
 from varv.registry import Models, RegistryTables, RegistryView, Runtimes
 from varv.registry.webhooks import Webhooks, WebhookTables
@@ -50,9 +51,10 @@ from varv.rollout import RolloutSaga, RolloutsView
 from varv.rollout.handlers import RolloutHandlers
 from varv.runs import ArtifactIndex, RunTables, Series, Tracking, ensure_default
 from varv.runs.logged import LoggedModels, LoggedTables
+from varv.runs.traces import Traces, TraceTables
 from varv.serving import DataPlanes, Fleet, LocalFleet
 from varv.serving.views import RoutingView
-from varv.training import DirectFits, Fitter, StepCache
+from varv.training import DirectFits, Fitter
 
 VIEWS = (
     RegistryView,
@@ -118,8 +120,8 @@ def open_tracking(
     blobs = FolderBlobs(folder / "blobs", faults=faults)
     tables, series = RunTables(blobs), Series()
     registry = (LoggedTables(blobs), RegistryTables(blobs), WebhookTables(blobs))
-    scans = Scans(blobs)
-    folds = (tables, series, ArtifactIndex(), *registry, Trainings(tables, series, registry[0]), scans)
+    scans, runs = Scans(blobs), (tables, series, ArtifactIndex(), TraceTables(blobs))
+    folds = (*runs, *registry, Trainings(tables, series, registry[0]), scans)
     recorder = Recorder(folder / TRACKING, ledger, clock, folds, durability=durability, faults=faults)
     # Loops give the numbers under their names; for that they need nobody who acts.
     loops = LoopNumbers(ledger, open_engine(ledger, clock))
@@ -128,6 +130,7 @@ def open_tracking(
         recorder=recorder,
         runs=Tracking(recorder, tables, series, blobs),
         logged=LoggedModels(recorder, blobs),
+        traces=Traces(recorder, blobs),
         models=Models(recorder, blobs, loops),
         webhooks=Webhooks(recorder, blobs, caller.require),
         hooks=Hooks(ledger, recorder, blobs, caller, clock),

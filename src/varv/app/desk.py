@@ -20,6 +20,7 @@ from varv.kernel.errors import Unavailable
 from varv.kernel.ledger import Ledger
 from varv.kernel.views import Views
 from varv.loop.verbs import Loops
+from varv.runs import Tracking
 
 T = TypeVar("T")
 
@@ -52,6 +53,8 @@ class Desk:
         self.declarations: Declarations | None = None
         """None where no server runs."""
         self.traffic: Traffic | None = None
+        """None where no server runs."""
+        self.tracking: Tracking | None = None
         """None where no server runs."""
         self.most_rows: int | None = MOST_ROWS
         """Of one answer; None where the caller is in this process, and has the memory that it takes."""
@@ -120,6 +123,16 @@ class Desk:
             If no server runs here.
         """
         return _ready(self.traffic)
+
+    def require_tracking(self) -> Tracking:
+        """Return what writes runs.
+
+        Raises
+        ------
+        Unavailable
+            If no server runs here.
+        """
+        return _ready(self.tracking)
 
     def require_quarantine(self) -> QuarantineDesk:
         """Return what acts on rows in quarantine.

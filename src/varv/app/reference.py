@@ -26,6 +26,7 @@ import varv
 from varv.app.cli.parser import parser
 from varv.app.client.answers import Answer
 from varv.app.client.comparisons import ReplayedModel
+from varv.app.client.configuring import load_config
 from varv.app.client.connecting import Server, connect
 from varv.app.client.datasets import ReadableDataset
 from varv.app.client.homes import ReadableHome
@@ -39,6 +40,7 @@ from varv.app.verbs import build_verbs
 from varv.fronts.problems import status_of
 from varv.kernel.codec import registered_events
 from varv.kernel.errors import tree
+from varv.runs.config import config
 
 _NOTE = "Written by `make docs` from the code.\n"
 
@@ -80,6 +82,9 @@ def _help(command: argparse.ArgumentParser) -> str:
 def _errors() -> Iterable[str]:
     yield "Every error names its subject, the facts, and the next step. Codes are stable.\n"
     yield "| code | class | HTTP | meaning |\n|---|---|---|---|"
+    for module in pkgutil.walk_packages(varv.__path__, "varv."):
+        if module.name.endswith(".errors"):
+            importlib.import_module(module.name)
     # Names that begin with an underscore are those of one module, and there only once it is imported.
     for error in (error for error in tree() if not error.__name__.startswith("_")):
         yield f"| `{error.code}` | `{error.__name__}` | {status_of(error)} | {_first_line(error)} |"
@@ -98,7 +103,7 @@ def _events() -> Iterable[str]:
 
 def _python() -> Iterable[str]:
     yield "How to use it: [From Python and notebooks](../how-to/python.md).\n"
-    for name, function in (("replay", replay), ("open", open_home), ("connect", connect)):
+    for name, function in (("replay", replay), ("open", open_home), ("connect", connect), *_CONFIGURING):
         yield f"## varv.{name}\n\n{_described(f'varv.{name}', function)}"
     for cls in _CLASSES:
         yield f"## {cls.__name__}\n\n{_first_paragraph(cls)}\n"
@@ -112,6 +117,7 @@ def _python() -> Iterable[str]:
                 yield f"### {cls.__name__}.{name}\n\n{_described(name, made)}"
 
 
+_CONFIGURING = (("config", config), ("load_config", load_config))
 _CLASSES = (
     *(ReplayResult, ReplayedModel, ReadableHome, ReadableModel, ReadableDataset),
     *(Server, Answer),

@@ -21,8 +21,9 @@ from varv.kernel.clock import VirtualClock
 from varv.kernel.errors import FailedPrecondition
 from varv.loop.candidates import Candidates
 from varv.loop.weighing.model import Price
+from varv.pipelines import StepCache
 from varv.project import Model, ModelPlan, Replay
-from varv.training import DirectFits, StepCache
+from varv.training import DirectFits
 
 FOLDER = "regret"
 """In the home: the fits of regret and where they are found again."""

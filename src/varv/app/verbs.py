@@ -17,6 +17,7 @@ import varv.home.change.verbs
 import varv.home.review.verbs
 import varv.home.verbs
 import varv.loop.verbs
+import varv.runs.verbs
 from varv.app.desk import Desk
 from varv.app.traffic import Traffic
 from varv.data.inbox import Inbox
@@ -28,6 +29,7 @@ from varv.kernel.ledger import Ledger
 from varv.kernel.verbs import VerbTable, declared_in
 from varv.kernel.views import Views
 from varv.loop.verbs import Loops
+from varv.runs import Tracking
 
 PARTS: Mapping[type[Any], Callable[[Desk], Any]] = {
     Loops: lambda desk: desk.loops,
@@ -36,6 +38,7 @@ PARTS: Mapping[type[Any], Callable[[Desk], Any]] = {
     Inbox: lambda desk: desk.require_inbox(),
     QuarantineDesk: lambda desk: desk.require_quarantine(),
     Declarations: lambda desk: desk.require_declarations(),
+    Tracking: lambda desk: desk.require_tracking(),
     Traffic: lambda desk: desk.require_traffic(),
     Ledger: lambda desk: desk.ledger,
     Views: lambda desk: desk.views,
@@ -49,6 +52,7 @@ ROOMS = (
     varv.home.verbs,
     varv.home.change.verbs,
     varv.home.review.verbs,
+    varv.runs.verbs,
     varv.app.verifying,
     varv.app.traffic,
 )

@@ -43,13 +43,13 @@ from varv.kernel.sqlite_file import connect, flaws
 from varv.kernel.verbs import READ, verb
 from varv.kernel.verify import Finding, Kind, Verification, verify
 from varv.loop.model import ModelOffered, OutputKept
+from varv.pipelines import cache_flaws
 from varv.registry.model import VersionRegistered
 from varv.runs.model import RunEvent, long_texts
 from varv.runs.verifying import Seals, blobs_of, run_flaws
 from varv.serving.capture import read_captures
 from varv.serving.model import RequestsBackfilled, RequestsForgotten, RequestsServed
 from varv.serving.predictions import predictions_of
-from varv.training import cache_flaws
 
 MOST_FINDINGS = 200
 _BATCH = 1000

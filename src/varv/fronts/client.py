@@ -146,8 +146,10 @@ class Client:
             told = msgspec.convert(fields, type=_Described)
         except msgspec.ValidationError as error:
             return self._strange(status, str(error))
-        # Parents come first; of those that share a code, the one that the code is of.
-        kind = {kind.code: kind for kind in reversed(tree())}.get(told.code, VarvError)
+        # Of those that share a code, the one that the code is of: parents come first, and those of one module
+        # are for that module.
+        general = [kind for kind in tree() if kind.__module__ == VarvError.__module__]
+        kind = {kind.code: kind for kind in reversed(general)}.get(told.code, VarvError)
         facts = {name: value for name, value in told.facts.items() if name not in _OWN}
         return kind(told.kind, told.name, told.problem, hint=told.hint, **facts)
 

@@ -232,7 +232,8 @@ def write_atomically(place: Path, data: bytes, faults: Faults) -> None:
     StorageFull
         If the disk takes nothing more; the file is as it was then.
     """
-    draft = place.with_name(f".{place.name}.{os.getpid()}")
+    # Two threads may write the same at the same time.
+    draft = place.with_name(f".{place.name}.{os.getpid()}-{random_bits(64):016x}")
     with storing("file", place, draft=draft):
         place.parent.mkdir(parents=True, exist_ok=True)
         with draft.open("wb") as file:

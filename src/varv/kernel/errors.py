@@ -189,10 +189,14 @@ class UserCodeFailed(VarvError):
 
 
 def tree() -> list[type[VarvError]]:
-    """Return every error class, the root first, each parent before its children; in an order that does not
-    depend on which modules were imported first.
+    """Return every error class, the root first, each parent before its children, those of this module before
+    a room's own of the same code; in an order that does not depend on which modules were imported first.
     """
     found: list[type[VarvError]] = [VarvError]
     for cls in found:
-        found.extend(sorted(cls.__subclasses__(), key=lambda child: (child.__module__, child.__name__)))
+        found.extend(sorted(cls.__subclasses__(), key=_rank))
     return found
+
+
+def _rank(cls: type[VarvError]) -> tuple[bool, str, str]:
+    return cls.__module__ != __name__, cls.__module__, cls.__name__

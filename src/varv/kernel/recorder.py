@@ -27,6 +27,7 @@ from varv.kernel.errors import Corrupt, FailedPrecondition, Unavailable, VarvErr
 from varv.kernel.faults import Faults
 from varv.kernel.ledger import Append, Change, Entry, Ledger
 from varv.kernel.observe import log
+from varv.kernel.patterns import MATCHES, matches
 from varv.kernel.sqlite_file import Durability, connect
 from varv.kernel.storage import full, refused_write
 
@@ -92,12 +93,13 @@ Work = Callable[[Writing], R]
 
 @dataclass(frozen=True, slots=True)
 class Write(Generic[R]):
-    """A piece of work, and whether it stores rows that are in no entry, so that the file itself must be
-    durable.
-    """
+    """A piece of work for the one that writes."""
 
     work: Work[R]
     stores: bool = False
+    """Whether it stores rows that are in no entry, so that the file itself must be durable."""
+    fresh: bool = False
+    """Whether it has to see what others have put into the ledger by now."""
 
 
 class Job(Generic[R]):
@@ -228,6 +230,7 @@ class Recorder:
         except IndexError:
             db = connect(str(self._path), read_only=True)
             db.execute("PRAGMA case_sensitive_like = ON")
+            db.create_function(MATCHES, 2, matches, deterministic=True)
         db.execute("BEGIN")
         try:
             yield db
@@ -308,7 +311,7 @@ class Recorder:
     def _run(self, group: list[Job[Any]]) -> None:
         self._recorded = False
         try:
-            if self._behind:
+            if self._behind or any(job.write.fresh for job in group):
                 self.catch_up()
             self._run_together(group)
         except Exception as error:  # noqa: BLE001

@@ -41,6 +41,7 @@ from varv.loop.offers import offered_rows, take_in_step
 from varv.loop.plan import LoopParts, LoopPlan
 from varv.monitoring import MonitorPlan
 from varv.monitoring.reference import Reference, reference
+from varv.pipelines import Graph, Input, PipelineResult, PipelineStep, StepCache, code_closure, run_graph
 from varv.registry import (
     DatasetUse,
     Judged,
@@ -53,15 +54,7 @@ from varv.registry import (
 from varv.registry.signature import Rows as ModelRows
 from varv.serving.scores import GROUP, Scores, lists_of, score_columns, score_series, scores_in
 from varv.tasks import Task, TaskSpec
-from varv.training import (
-    Fitter,
-    Input,
-    Pipeline,
-    PipelineResult,
-    PipelineStep,
-    StepCache,
-    code_closure,
-)
+from varv.training import Fitter
 from varv.training.gates import Judgement, Served
 
 LEAST_HELD_OUT = 50
@@ -193,8 +186,8 @@ class Candidates:
         rows = self.rows(parts, command, champion)
         datasets = self._datasets_used(parts.loop)
         recipe = self._recipe(parts.loop, command, cancelled)
-        pipeline = _pipeline(recipe, rows, _known(command, rows, datasets), command.offer)
-        results = pipeline.run(self._cache)
+        graph = _graph(recipe, rows, _known(command, rows, datasets), command.offer)
+        results = run_graph(graph, self._cache)
         made = _registered(command, recipe, rows, datasets, results)
         return made if command.offer is None else _imported(made, command.offer)
 
@@ -218,7 +211,7 @@ class Candidates:
             steps.append(refit_step(rows, plan.train, both, command.seed))
         served = steps[-1].name if plan.train.refit else judged_span(rows, 0).step
         needed = [step for step in steps if step.name == served or not step.name.startswith("fit-")]
-        return open_package(Pipeline(tuple(needed)).run(self._cache)[served].value)
+        return open_package(run_graph(Graph(tuple(needed)), self._cache)[served].value)
 
     def scorer(self, package: Package) -> Scorer:
         """Return what scores rows by a package, which is loaded once."""
@@ -477,7 +470,7 @@ def _both(recipe: Recipe, rows: Rows, known: Digest) -> dict[str, Input]:
     return {"rows": Input(known, lambda: rows), "recipe": Input(digest_of(declared), lambda: recipe)}
 
 
-def _pipeline(recipe: Recipe, rows: Rows, known: Digest, offer: Offer | None) -> Pipeline:
+def _graph(recipe: Recipe, rows: Rows, known: Digest, offer: Offer | None) -> Graph:
     """Return one step for each fit, so that a training that was cut short fits nothing twice."""
     plan, seed = recipe.plan, recipe.seed
     both = _both(recipe, rows, known)
@@ -492,7 +485,7 @@ def _pipeline(recipe: Recipe, rows: Rows, known: Digest, offer: Offer | None) ->
     steps.append(PipelineStep(name="reference", run=_reference, produces=Reference, needs=needs))
     if refit:
         steps.append(refit_step(rows, plan.train, both, seed))
-    return Pipeline(tuple(steps))
+    return Graph(tuple(steps))
 
 
 def _validate(rows: Rows, recipe: Recipe, **fits: bytes) -> JudgedStretches:

@@ -21,9 +21,10 @@ from varv.kernel.errors import UserCodeFailed
 from varv.kernel.executor import Cancelled
 from varv.kernel.ids import Version
 from varv.loop.plan import LoopPlan
+from varv.pipelines import Input, PipelineStep
 from varv.registry import Package, Runtimes, Trial, VersionRegistered, open_package
 from varv.serving.scores import Scores
-from varv.training import FitInput, FitOf, Fitter, Input, PipelineStep, Train
+from varv.training import FitInput, FitOf, Fitter, Train
 from varv.training.fit import MOST_PROBED
 from varv.training.search import best
 

@@ -19,7 +19,8 @@ from varv.kernel.errors import Corrupt, FailedPrecondition
 from varv.loop.fits import Held, Recipe, Rows
 from varv.loop.model import Offer
 from varv.loop.plan import LoopPlan
-from varv.training import FitOf, Foreign, ImportInput, Input, PipelineStep
+from varv.pipelines import Input, PipelineStep
+from varv.training import FitOf, Foreign, ImportInput
 from varv.training.fit import MOST_PROBED
 
 

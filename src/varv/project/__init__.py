@@ -5,7 +5,7 @@ the files; `plan` compiles a model.
 """
 
 from varv.project.declaration import Model, Outcome, Plant, Replay
-from varv.project.loading import forget_project, load_project, whole_place
+from varv.project.loading import forget_project, load_project
 from varv.project.observers import CloudEvents
 from varv.project.plan import ModelPlan, datasets_of, plan_of, replay_digest
 from varv.project.policies import DECLARED, REFERENCES, STANDARD, Policy, PolicySearch
@@ -45,5 +45,4 @@ __all__ = [
     "project_of",
     "replay_digest",
     "transform",
-    "whole_place",
 ]

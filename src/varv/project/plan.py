@@ -14,10 +14,10 @@ from varv.kernel.codec import Digest, digest_of
 from varv.kernel.ids import ModelName
 from varv.loop.plan import LoopPlan
 from varv.monitoring import monitor
+from varv.pipelines import code_closure
 from varv.project.declaration import Model, Replay
 from varv.serving import RequestSchema
 from varv.serving.policy import ServingPolicy
-from varv.training import code_closure
 from varv.training.gates import identity_of
 
 

@@ -13,9 +13,9 @@ import msgspec
 
 from varv.kernel.clock import Duration, Instant, spoken
 from varv.loop.model import LoopPolicy
+from varv.pipelines import code_closure
 from varv.project.plan import ModelPlan
 from varv.serving.policy import ServingPolicy, policy_words
-from varv.training import code_closure
 from varv.training.gates import Gate, identity_of
 
 _ELSEWHERE = ("model", "plan", "first training", "seed", "maturity")

@@ -7,7 +7,6 @@ runtime must do to run it. `tables` are the rows of it all in the recorder's fil
 done from outside, `reading` what can be asked, `rules` what names may be.
 """
 
-from varv.registry.environment import Environment, environment
 from varv.registry.lineage import Lineage, lineage
 from varv.registry.model import AliasMoved, DatasetUse, Imported, Judged, Trial, VersionRegistered
 from varv.registry.package import Package, open_package, packed
@@ -21,7 +20,6 @@ __all__ = [
     "AliasMoved",
     "Column",
     "DatasetUse",
-    "Environment",
     "Imported",
     "Judged",
     "Lineage",
@@ -41,7 +39,6 @@ __all__ = [
     "Trial",
     "VersionRecord",
     "VersionRegistered",
-    "environment",
     "lineage",
     "n_rows",
     "open_package",

@@ -20,8 +20,8 @@ import msgspec
 import numpy as np
 
 from varv.kernel.codec import canonical
+from varv.kernel.environment import Environment
 from varv.kernel.errors import Corrupt, InvalidInput
-from varv.registry.environment import Environment
 from varv.registry.signature import Rows, Signature
 from varv.tasks import TaskSpec, task_of
 

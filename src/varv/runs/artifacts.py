@@ -75,7 +75,7 @@ def keep(owner: str, path: str, digest: Digest, size: int) -> Write[None]:
             raise InvalidInput("artifact", path[:200], "is a folder already", hint="choose another path")
         _require_folders(writing.db, owner, path)
         row = (owner, path, digest, size)
-        before = _files(writing.db, owner) if _is_sealed(writing.db, owner, path) else None
+        before = files_of(writing.db, owner) if _is_sealed(writing.db, owner, path) else None
         writing.store(lambda db: db.execute(_PUT, row))
         if before is not None:
             _seal(writing, owner, {**before, path: (digest, size)})
@@ -94,7 +94,7 @@ def remove(owner: str, path: str) -> Write[None]:
         values = (owner, path, *given)
         query = f"SELECT path FROM artifact WHERE ({gone}) AND sealed = 1"
         sealed = {one for (one,) in writing.db.execute(query, values)}
-        before = _files(writing.db, owner)
+        before = files_of(writing.db, owner)
         writing.store(lambda db: db.execute(f"DELETE FROM artifact WHERE {gone}", values))
         if sealed:
             # What else goes was in no seal.
@@ -139,7 +139,7 @@ def listed(db: sqlite3.Connection, owner: str, folder: str = "") -> list[Artifac
 
 def seal(writing: Writing, owner: str) -> None:
     """Put on record which artifacts an owner has now, if it has any."""
-    if files := _files(writing.db, owner):
+    if files := files_of(writing.db, owner):
         _seal(writing, owner, files)
 
 
@@ -166,7 +166,8 @@ def below(db: sqlite3.Connection, owner: str, folder: str = "") -> dict[str, tup
     return found
 
 
-def _files(db: sqlite3.Connection, owner: str) -> dict[str, tuple[Digest, int]]:
+def files_of(db: sqlite3.Connection, owner: str) -> dict[str, tuple[Digest, int]]:
+    """Return the digest and the size of each file of an owner, by path."""
     query = "SELECT path, digest, size FROM artifact WHERE owner = ?"
     return {path: (digest, size) for path, digest, size in db.execute(query, (owner,))}
 
@@ -190,7 +191,7 @@ def require_path(path: str) -> None:
     Examples
     --------
     >>> require_path("model/data/100%.txt")
-    >>> require_path("model/%2e%2e/x")
+    >>> require_path("model/%2e%2e/x")  # doctest: +NORMALIZE_WHITESPACE
     Traceback (most recent call last):
     varv.kernel.errors.InvalidInput: artifact path 'model/%2e%2e/x' is not allowed; use names with slashes
     between them

@@ -17,7 +17,7 @@ from typing import Literal
 
 from varv.kernel.errors import InvalidInput
 
-Kind = Literal["number", "text"]
+Kind = Literal["number", "text", "any"]
 Part = Literal["last", "min", "max"]
 Value = float | str | tuple[str, ...] | None
 
@@ -275,7 +275,7 @@ class _Parser:
         if operator in LISTS:
             return self._list()
         kind, text = self._next()
-        if field.kind == "number":
+        if field.kind == "number" or (field.kind == "any" and kind == "number"):
             if kind != "number":
                 problem = "is compared with something that is no number"
                 raise InvalidInput("field", field.key, problem, found=text[:80])

@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 
 from varv.kernel.errors import InvalidInput
-from varv.runs.points import POINT, value_ranks
+from varv.runs.points import POINT, rises, value_ranks
 from varv.runs.series import history
 from varv.runs.tables import METRIC
 
@@ -92,8 +92,9 @@ def sampled(points: np.ndarray, most: int, steps: tuple[int, int] | None = None)
     """
     if steps is not None:
         points = points[(points["step"] >= steps[0]) & (points["step"] <= steps[1])]
-    value, is_nan = value_ranks(points["value"])
-    points = points[np.lexsort([points["link"], is_nan, value, points["at"], points["step"]])]
+    if not rises(points["step"]):
+        value, is_nan = value_ranks(points["value"])
+        points = points[np.lexsort([points["link"], is_nan, value, points["at"], points["step"]])]
     if len(points) <= most:
         return points
     # As many groups of nearly one size, the larger ones first; the first of each, and the last of all.

@@ -19,6 +19,8 @@ from varv.kernel.wording import count
 RunId = NewType("RunId", str)
 ExperimentId = NewType("ExperimentId", str)
 
+Verdict = Literal["bit-identical", "prediction-identical", "within tolerance", "differs", "cannot run"]
+"""What a rerun is worth."""
 Status = Literal["RUNNING", "SCHEDULED", "FINISHED", "FAILED", "KILLED"]
 STATUSES: tuple[Status, ...] = ("RUNNING", "SCHEDULED", "FINISHED", "FAILED", "KILLED")
 ENDED = frozenset({"FINISHED", "FAILED", "KILLED"})
@@ -64,6 +66,11 @@ class RunEvent(Event, frozen=True, kw_only=True):
     """Something that happened to an experiment or a run."""
 
     in_file: ClassVar[bool] = True
+
+    def texts(self) -> Iterator[Text]:
+        """Yield the values that may stand in blobs."""
+        for name in ("tags", "params"):
+            yield from getattr(self, name, {}).values()
 
 
 @event("runs.experiment_created")
@@ -167,6 +174,42 @@ class RunLinked(RunEvent, frozen=True, kw_only=True):
     models: tuple[ModelInput, ...] = ()
     outputs: tuple[ModelOutput, ...] = ()
 
+    def texts(self) -> Iterator[Text]:
+        """Yield the values that may stand in blobs."""
+        for one in self.datasets:
+            yield from (one.source, one.schema, one.profile)
+
+
+class Difference(msgspec.Struct, frozen=True):
+    """One component in which two environments differ; the empty text is that there was none."""
+
+    component: str
+    before: str
+    after: str
+
+
+@event("runs.reproduced")
+class RunReproduced(RunEvent, frozen=True, kw_only=True):
+    """A run was made again, twice, and this came of it.
+
+    ``repeats`` compares the two reruns with each other, so it tells chance from a change; ``differing`` names
+    what is not equal, ``components`` what differs between the two environments, and ``captures`` are the
+    digests of both. ``because`` says why it could not be run.
+    """
+
+    run: RunId
+    verdict: Verdict
+    repeats: Verdict | None = None
+    differing: tuple[str, ...] = ()
+    components: tuple[Difference, ...] = ()
+    reruns: tuple[RunId, ...] = ()
+    captures: tuple[Digest, ...] = ()
+    because: Text = ""
+
+    def line(self) -> str:
+        """Return one line on what this event states."""
+        return f"reproduced: {self.verdict}"
+
 
 @event("runs.points_sealed")
 class PointsSealed(RunEvent, frozen=True, kw_only=True):
@@ -205,11 +248,7 @@ class ArtifactsSealed(RunEvent, frozen=True, kw_only=True):
 
 def long_texts(event: RunEvent) -> Iterator[Digest]:
     """Yield the blobs that hold texts of an event."""
-    for name in ("tags", "params"):
-        yield from (value.blob for value in getattr(event, name, {}).values() if isinstance(value, LongText))
-    for one in getattr(event, "datasets", ()):
-        texts = (one.source, one.schema, one.profile)
-        yield from (text.blob for text in texts if isinstance(text, LongText))
+    yield from (text.blob for text in event.texts() if isinstance(text, LongText))
 
 
 def run_stream(run: str) -> str:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import msgspec
 
+from varv.kernel.patterns import MATCHES, MOST_NATIVE
 from varv.runs.filters import ATTRIBUTE, Clause, Field
 from varv.runs.grammars import DATASET, PARAMETER
 from varv.runs.grammars import METRIC as METRICS
@@ -194,6 +195,9 @@ def compared(clause: Clause) -> Condition:
     if operator == "!=" and clause.field.entity == METRICS:
         # A value that is no number is another than any.
         return Condition("ifnull({} != ?, 1)", (value,))
+    if operator in ("LIKE", "ILIKE") and str(value).count("%") > MOST_NATIVE:
+        text = "{}" if operator == "LIKE" else f"{FOLDED}({{}})"
+        return Condition(f"{MATCHES}({text}, ?)", (value if operator == "LIKE" else str(value).lower(),))
     if operator == "ILIKE":
         # SQLite's own function, which is quicker, knows the letters of ASCII only.
         function = "lower" if str(value).isascii() else FOLDED

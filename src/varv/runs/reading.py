@@ -13,7 +13,7 @@ from varv.kernel.errors import NotFound
 from varv.runs.model import STATUSES, DatasetInput, ModelInput, ModelOutput, Status
 from varv.runs.rules import require_experiment_id
 from varv.runs.series import Glance, glances, unfolded
-from varv.runs.tables import PARAM
+from varv.runs.tables import PARAM, TAG
 
 _AT_ONCE = 500
 _RUN = (
@@ -134,6 +134,16 @@ def runs(db: sqlite3.Connection, numbers: Sequence[int]) -> list[Run]:
         _add_metrics(db, found, some, marks)
         _add_links(db, found, some, marks)
     return [found[no] for no in numbers]
+
+
+def tagged(db: sqlite3.Connection, experiment: str, tag: str) -> list[int]:
+    """Return the numbers of the runs of an experiment that have a tag and are not deleted, in the order in
+    which they began.
+    """
+    joined = "run JOIN experiment ON experiment.no = run.experiment JOIN word ON word.run = run.no"
+    where = "experiment.id = ? AND NOT run.deleted AND key.kind = ? AND key.name = ?"
+    query = f"SELECT run.no FROM {joined} JOIN key ON key.no = word.key WHERE {where} ORDER BY run.no"
+    return [no for (no,) in db.execute(query, (experiment, TAG, tag))]
 
 
 def _add_words(db: sqlite3.Connection, found: dict[int, Run], some: Sequence[int], marks: str) -> None:

@@ -70,7 +70,7 @@ def require_key(kind: str, key: str) -> None:
     Examples
     --------
     >>> require_key("metric", "val/loss")
-    >>> require_key("metric", "../loss")
+    >>> require_key("metric", "../loss")  # doctest: +NORMALIZE_WHITESPACE
     Traceback (most recent call last):
     varv.kernel.errors.InvalidInput: metric name '../loss' is not a relative path; leave out .. and slashes at
     its ends

@@ -389,12 +389,14 @@ def glanced(points: np.ndarray) -> dict[int, Glance]:
 
 def history(db: sqlite3.Connection, run: int, key: int) -> np.ndarray:
     """Return the points of one series without repeats, in the order of time, step and value."""
-    query = "SELECT data FROM chunk WHERE run = ? AND key IN (0, ?) ORDER BY number"
-    parts = [unchunk(data) for (data,) in db.execute(query, (run, key))]
+    query = "SELECT key, data FROM chunk WHERE run = ? AND key IN (0, ?) ORDER BY number"
+    parts = []
+    for owner, data in db.execute(query, (run, key)):
+        part = unchunk(data)
+        parts.append(part if owner else part[part["key"] == key])
     rows = db.execute("SELECT rows FROM points WHERE run = ? ORDER BY no", (run,))
-    parts.append(read(blob for (blob,) in rows))
-    points = np.concatenate([part[part["key"] == key] for part in parts])
-    return in_order(distinct(points))
+    waiting = read(blob for (blob,) in rows)
+    return in_order(distinct(np.concatenate([*parts, waiting[waiting["key"] == key]])))
 
 
 def _number(value: float) -> float | None:

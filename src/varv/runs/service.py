@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from varv.kernel.blobs import Blobs
+from varv.kernel.codec import Digest
 from varv.kernel.errors import AlreadyExists, FailedPrecondition, InvalidInput, NotFound
 from varv.kernel.recorder import Recorder, Write, Writing
 from varv.kernel.texts import Text, all_kept, kept
@@ -18,6 +19,7 @@ from varv.runs.model import (
     ENDED,
     RUN_NAME,
     DatasetInput,
+    Difference,
     ExperimentChanged,
     ExperimentCreated,
     ExperimentId,
@@ -29,12 +31,15 @@ from varv.runs.model import (
     RunId,
     RunLinked,
     RunMoved,
+    RunReproduced,
     RunUpdated,
     Status,
+    Verdict,
     experiment_stream,
     run_stream,
 )
 from varv.runs.points import Packed, packed
+from varv.runs.reading import Run
 from varv.runs.rules import (
     LONGEST_EXPERIMENT,
     LONGEST_EXPERIMENT_TAG,
@@ -123,7 +128,8 @@ class Tracking:
         """Give an experiment another name."""
 
         def work(writing: Writing) -> None:
-            made = self._active_experiment(writing.db, experiment)
+            self._active_experiment(writing.db, experiment)
+            made = ExperimentId(experiment)
             require_text("experiment", name)
             require_short("experiment", name, name, LONGEST_EXPERIMENT)
             _require_free(writing.db, name)
@@ -135,7 +141,8 @@ class Tracking:
         """Set tags of an experiment."""
 
         def work(writing: Writing) -> None:
-            made = self._active_experiment(writing.db, experiment)
+            self._active_experiment(writing.db, experiment)
+            made = ExperimentId(experiment)
             _require_experiment_tags(tags)
             event = ExperimentChanged(experiment=made, tags=self._texts(tags))
             writing.record(experiment_stream(made), event)
@@ -146,7 +153,8 @@ class Tracking:
         """Take a tag from an experiment."""
 
         def work(writing: Writing) -> None:
-            made = self._active_experiment(writing.db, experiment)
+            self._active_experiment(writing.db, experiment)
+            made = ExperimentId(experiment)
             query = "SELECT 1 FROM experiment_tag WHERE experiment = ? AND name = ?"
             if not writing.db.execute(query, (experiment_no(writing.db, made), tag)).fetchone():
                 raise NotFound("experiment tag", tag[:80], experiment=made)
@@ -179,7 +187,23 @@ class Tracking:
         tags: Mapping[str, str] | None = None,
         run: RunId | None = None,
     ) -> Write[RunId]:
-        """Begin a run and return its id; a name is made where none is given.
+        """Begin a run and return its id; as `begin_run`."""
+        begin = self.begin_run(
+            experiment, name=name, user=user, started_ms=started_ms, tags=tags, run=run
+        ).work
+        return Write(lambda writing: RunId(begin(writing).id))
+
+    def begin_run(
+        self,
+        experiment: str,
+        *,
+        name: str = "",
+        user: str = "",
+        started_ms: int | None = None,
+        tags: Mapping[str, str] | None = None,
+        run: RunId | None = None,
+    ) -> Write[Run]:
+        """Begin a run and return it; a name is made where none is given.
 
         Raises
         ------
@@ -192,8 +216,8 @@ class Tracking:
         """
         given = dict(tags or {})
 
-        def work(writing: Writing) -> RunId:
-            in_experiment = self._active_experiment(writing.db, experiment)
+        def work(writing: Writing) -> Run:
+            place = self._active_experiment(writing.db, experiment).artifacts
             _require_tags(given)
             named = name or given.get(RUN_NAME, "") or made_name()
             if given.get(RUN_NAME, named) != named:
@@ -206,14 +230,26 @@ class Tracking:
                 raise AlreadyExists("run", made)
             event = RunCreated(
                 run=made,
-                experiment=in_experiment,
+                experiment=ExperimentId(experiment),
                 name=named,
                 user=user,
                 started_ms=require_long("start", begun),
                 tags=self._texts(given),
             )
             writing.record(run_stream(made), event)
-            return made
+            return Run(
+                no=0,
+                id=made,
+                experiment=experiment,
+                name=named,
+                user=user,
+                status=event.status,
+                deleted=False,
+                started_ms=begun,
+                ended_ms=None,
+                artifacts=f"{place}/{made}/artifacts",
+                tags={**given, RUN_NAME: named},
+            )
 
         return Write(work)
 
@@ -322,6 +358,36 @@ class Tracking:
 
         return Write(work)
 
+    def reproduced(
+        self,
+        run: str,
+        *,
+        verdict: Verdict,
+        repeats: Verdict | None = None,
+        differing: Sequence[str] = (),
+        components: Sequence[Difference] = (),
+        reruns: Sequence[RunId] = (),
+        captures: Sequence[Digest] = (),
+        because: str = "",
+    ) -> Write[None]:
+        """Put on record what rerunning a run has shown; the fields are those of `RunReproduced`."""
+
+        def work(writing: Writing) -> None:
+            self._active(writing.db, run)
+            event = RunReproduced(
+                run=RunId(run),
+                verdict=verdict,
+                repeats=repeats,
+                differing=tuple(differing),
+                components=tuple(components),
+                reruns=tuple(reruns),
+                captures=tuple(captures),
+                because=self._text(because),
+            )
+            writing.record(run_stream(run), event)
+
+        return Write(work)
+
     def seal_due(self) -> int:
         """Seal the runs whose points have waited for long enough; return how many they were."""
         return self.recorder.do(self.series.sealing(self.series.waiting))
@@ -405,12 +471,13 @@ class Tracking:
             raise FailedPrecondition("run", run, "must be in the 'active' state and is deleted", hint=hint)
         return row
 
-    def _active_experiment(self, db: sqlite3.Connection, experiment: str) -> ExperimentId:
-        if _experiment(db, experiment).deleted:
+    def _active_experiment(self, db: sqlite3.Connection, experiment: str) -> _Experiment:
+        found = _experiment(db, experiment)
+        if found.deleted:
             hint = "restore it first"
             problem = "must be in the 'active' state and is deleted"
             raise FailedPrecondition("experiment", experiment, problem, hint=hint)
-        return ExperimentId(experiment)
+        return found
 
 
 def ensure_default() -> Write[None]:
@@ -428,14 +495,15 @@ def ensure_default() -> Write[None]:
 class _Experiment(NamedTuple):
     no: int
     deleted: bool
+    artifacts: str
 
 
 def _experiment(db: sqlite3.Connection, experiment: str) -> _Experiment:
     require_experiment_id(experiment)
-    row = db.execute("SELECT no, deleted FROM experiment WHERE id = ?", (experiment,)).fetchone()
+    row = db.execute("SELECT no, deleted, artifacts FROM experiment WHERE id = ?", (experiment,)).fetchone()
     if row is None:
         raise NotFound("experiment", experiment[:80])
-    return _Experiment(row[0], bool(row[1]))
+    return _Experiment(row[0], bool(row[1]), row[2])
 
 
 def _require_free(db: sqlite3.Connection, name: str) -> None:

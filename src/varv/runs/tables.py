@@ -23,10 +23,13 @@ from varv.runs.model import (
     RunDescribed,
     RunLinked,
     RunMoved,
+    RunReproduced,
     RunUpdated,
 )
 
 METRIC, PARAM, TAG = range(3)
+REPRODUCED = "varv.reproduced"
+"""The tag of a run that says what rerunning it has shown."""
 CHANGES_KEPT = 50_000
 """Latest changes of runs that the file knows of."""
 EVERY_RUN = 0
@@ -101,6 +104,7 @@ class RunTables:
         RunMoved,
         RunLinked,
         PointsSealed,
+        RunReproduced,
     )
 
     def __init__(self, blobs: Blobs) -> None:
@@ -116,6 +120,7 @@ class RunTables:
             RunUpdated: self._run_updated,
             RunMoved: self._run_moved,
             RunLinked: self._run_linked,
+            RunReproduced: self._run_reproduced,
         }
 
     def apply(self, db: sqlite3.Connection, stream: str, event: Event, at: Instant) -> None:
@@ -238,6 +243,9 @@ class RunTables:
             self._rename(db, event.run, event.name)
         self._describe(db, event.run, {}, {RUN_NAME: event.name} if event.name else {})
         self._runs.pop(event.run, None)
+
+    def _run_reproduced(self, db: sqlite3.Connection, event: RunReproduced, ms: int) -> None:
+        self._describe(db, event.run, {}, {REPRODUCED: event.verdict})
 
     def _rename(self, db: sqlite3.Connection, run: str, name: str) -> None:
         db.execute("UPDATE run SET name = ? WHERE id = ?", (name, run))

@@ -15,12 +15,13 @@ import msgspec
 import numpy as np
 import polars as pl
 
+from varv.kernel.environment import environment
 from varv.kernel.errors import Corrupt, UserCodeFailed
 from varv.kernel.ids import Version
 from varv.kernel.user_code import UserCode
-from varv.registry import Runtimes, environment, open_package, signature_of
+from varv.pipelines.closure import code_closure
+from varv.registry import Runtimes, open_package, signature_of
 from varv.tasks import Task
-from varv.training.closure import code_closure
 from varv.training.packaging import build_package
 from varv.training.previous import Previous
 from varv.training.recipe import Train, name_of

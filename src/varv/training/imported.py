@@ -20,9 +20,10 @@ import numpy as np
 import polars as pl
 
 from varv.kernel.codec import digest
+from varv.kernel.environment import environment
 from varv.kernel.errors import Corrupt, InvalidInput
 from varv.kernel.plugins import required
-from varv.registry import Column, Package, Runtimes, Signature, environment, open_package, signature_of
+from varv.registry import Column, Package, Runtimes, Signature, open_package, signature_of
 from varv.registry.endpoint import endpoint_of, is_endpoint
 from varv.registry.mlmodel import MLMODEL
 from varv.registry.package import PROBE_TOLERANCE

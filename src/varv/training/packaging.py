@@ -15,8 +15,9 @@ import msgspec
 import numpy as np
 import polars as pl
 
+from varv.kernel.environment import Environment
 from varv.kernel.errors import Corrupt, InvalidInput, UserCodeFailed
-from varv.registry import Environment, Package, Rows, Runtimes, n_rows, packed
+from varv.registry import Package, Rows, Runtimes, n_rows, packed
 from varv.registry.package import difference
 from varv.registry.signature import frame_of, take
 from varv.tasks import Task

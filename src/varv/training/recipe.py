@@ -13,7 +13,7 @@ from varv.kernel.clock import DAY, SECOND, Duration, duration
 from varv.kernel.errors import InvalidDeclaration, InvalidInput
 from varv.kernel.sizes import size_bytes
 from varv.kernel.wording import call_text
-from varv.training.closure import code_closure
+from varv.pipelines.closure import code_closure
 from varv.training.search import Search
 from varv.training.training_set import TrainingSet
 from varv.training.weights import Weights

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from itertools import product
 from typing import Any
 
@@ -17,42 +16,14 @@ import msgspec
 import numpy as np
 
 from varv.kernel.codec import canonical
-from varv.kernel.errors import InvalidDeclaration, InvalidInput
+from varv.kernel.errors import InvalidDeclaration
 from varv.kernel.ids import derived_seed
+from varv.pipelines.space import Between, OneOf, declared_space
 from varv.registry import Trial
 from varv.tasks import Task
 
 MOST_TRIALS = 1000
-LOG_FROM = 10.0
-"""A range of positive numbers is drawn from on a logarithmic scale if its ends are this factor apart."""
 _DRAWS_A_TRIAL = 100
-
-Choice = tuple[Any, ...]
-
-
-class Between(msgspec.Struct, frozen=True, tag="between"):
-    """A number from `low` to `high`, both included; whole if both ends are."""
-
-    low: int | float
-    high: int | float
-
-    def draw(self, rng: np.random.Generator) -> int | float:
-        """Return one of them."""
-        if isinstance(self.low, int) and isinstance(self.high, int):
-            return int(rng.integers(self.low, self.high, endpoint=True))
-        if self.low > 0 and self.high / self.low >= LOG_FROM:
-            return float(math.exp(rng.uniform(math.log(self.low), math.log(self.high))))
-        return float(rng.uniform(self.low, self.high))
-
-
-class OneOf(msgspec.Struct, frozen=True, tag="one of"):
-    """One of several values."""
-
-    values: Choice
-
-    def draw(self, rng: np.random.Generator) -> Any:
-        """Return one of them."""
-        return self.values[int(rng.integers(len(self.values)))]
 
 
 class Search(msgspec.Struct, frozen=True, kw_only=True):
@@ -135,16 +106,14 @@ def search(
     InvalidDeclaration
         If the space is empty or not understood, or there are too few or too many trials.
     """
-    if not isinstance(space, Mapping) or not space:
-        hint = 'write space={"max_iter": [30, 60], "learning_rate": (0.05, 0.3)}'
-        raise InvalidDeclaration("search", "space", "is not a dict of parameters", hint=hint)
+    drawn_from = declared_space("search", space)
     if isinstance(trials, bool) or not isinstance(trials, int) or not 2 <= trials <= MOST_TRIALS:
         hint = f"write a whole number from 2 to {MOST_TRIALS}; each costs a fit"
         raise InvalidDeclaration("search", "trials", "is not allowed", given=repr(trials)[:60], hint=hint)
     if isinstance(seed, bool) or not isinstance(seed, int):
         raise InvalidDeclaration("search", "seed", "is not a whole number", given=repr(seed)[:60])
     return Search(
-        space={name: _declared(name, values) for name, values in space.items()},
+        space=drawn_from,
         trials=trials,
         metric=metric,
         seed=seed,
@@ -154,24 +123,6 @@ def search(
 def best(trials: Sequence[Trial]) -> Trial:
     """Return the trial with the least loss, the first of equals; one without a loss is the last choice."""
     return min(trials, key=lambda trial: math.inf if trial.loss is None else trial.loss)
-
-
-def _declared(name: str, values: object) -> Between | OneOf:
-    if isinstance(values, tuple) and len(values) == 2 and all(map(_is_number, values)):
-        low, high = values
-        if low < high:
-            return Between(low, high)
-    elif isinstance(values, list) and values:
-        with suppress(InvalidInput):
-            return OneOf(tuple(msgspec.json.decode(canonical(values))))
-    hint = "give a list of values, or a pair (low, high) of numbers in order"
-    raise InvalidDeclaration(
-        "search", str(name)[:60], "cannot be drawn from", given=repr(values)[:60], hint=hint
-    )
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _measured(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
-from varv.registry import Column, Package, Signature, environment
+from varv.kernel.environment import environment
+from varv.registry import Column, Package, Signature
 from varv.tasks import task_of
 
 SOURCE = """

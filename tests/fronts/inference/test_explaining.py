@@ -17,8 +17,9 @@ from varv.features import FeatureEngine, FeatureSet, FeatureStore
 from varv.fronts.inference import Inference, create_inference
 from varv.fronts.inference.openapi import document
 from varv.kernel.clock import VirtualClock
+from varv.kernel.environment import environment
 from varv.kernel.ids import ModelName
-from varv.registry import Column, Package, Signature, environment
+from varv.registry import Column, Package, Signature
 from varv.serving import Answering, CaptureLog, DataPlane, RequestSchema
 from varv.serving.explaining import MOST_ROWS
 

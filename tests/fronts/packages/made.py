@@ -8,7 +8,8 @@ from onnx import TensorProto, helper, numpy_helper
 from varv.adapters.runtimes import installed_runtimes
 from varv.fronts.packages import Source
 from varv.kernel.codec import Digest
-from varv.registry import Column, Environment, Package, Signature
+from varv.kernel.environment import Environment
+from varv.registry import Column, Package, Signature
 from varv.tasks import TaskSpec
 
 RUNTIMES = installed_runtimes()

@@ -34,7 +34,8 @@ def registry() -> Seen:
         "model": {"tags": before.tags, "aliases": before.aliases, "description": before.description},
         "champion": {"version": champion.version, "tags": champion.tags, "description": champion.description},
         "stage": staged.current_stage,
-        "versions": [[one.version, one.current_stage, one.status, one.aliases, one.tags] for one in found],
+        # Without aliases, which only our answers have.
+        "versions": [[one.version, one.current_stage, one.status, one.tags] for one in found],
         "models": [[one.name, one.aliases] for one in models],
         "errors": errors,
         "gone": refused(client.get_registered_model, other),

@@ -9,6 +9,9 @@ import struct
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 
+from varv.kernel.errors import InvalidInput
+from varv.kernel.protobuf_reading import fields
+
 Value = str | int | float | bool
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _SMALL = [bytes((value,)) for value in range(0x80)]
@@ -111,46 +114,9 @@ def first_number(message: bytes, *path: int) -> int:
     """
     try:
         for field in path[:-1]:
-            found = _fields(message).get(field)
+            found = dict(fields(message)).get(field)
             message = found if isinstance(found, bytes) else b""
-        last = _fields(message).get(path[-1], 0)
-    except (IndexError, ValueError):
+        last = dict(fields(message)).get(path[-1], 0)
+    except InvalidInput:
         return 0
     return last if isinstance(last, int) else 0
-
-
-def _fields(message: bytes) -> dict[int, bytes | int]:
-    """Return the fields of a message by their numbers.
-
-    Raises
-    ------
-    IndexError, ValueError
-        If it is none.
-    """
-    found: dict[int, bytes | int] = {}
-    place = 0
-    while place < len(message):
-        key, place = _read_varint(message, place)
-        kind = key & 7
-        if kind == _VARINT:
-            found[key >> 3], place = _read_varint(message, place)
-            continue
-        if kind == _BYTES:
-            size, place = _read_varint(message, place)
-        else:
-            size = {_FIXED64: 8, _FIXED32: 4}.get(kind, -1)
-        if size < 0 or place + size > len(message):
-            raise ValueError(kind)
-        found[key >> 3], place = message[place : place + size], place + size
-    return found
-
-
-def _read_varint(message: bytes, place: int) -> tuple[int, int]:
-    value = shift = 0
-    while True:
-        byte = message[place]
-        place += 1
-        value |= (byte & 0x7F) << shift
-        shift += 7
-        if not byte & 0x80 or shift > 63:
-            return value, place

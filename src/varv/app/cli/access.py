@@ -8,6 +8,7 @@ import argparse
 import sys
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 import msgspec
 
@@ -29,6 +30,20 @@ def answer(options: argparse.Namespace, value: object, blocks: Callable[[], Sequ
         sys.stdout.write(msgspec.json.encode(value, enc_hook=str).decode() + "\n")
     else:
         show(blocks())
+
+
+def written(place: str, text: str) -> None:
+    """Write a text to a file.
+
+    Raises
+    ------
+    NotFound
+        If it cannot be written.
+    """
+    try:
+        Path(place).write_text(text)
+    except OSError as error:
+        raise NotFound("file", place, "cannot be written", why=error.strerror) from None
 
 
 @contextmanager

@@ -17,6 +17,9 @@ MODULES = {
     "apply": "changing",
     "up": "running",
     "track": "running",
+    "run": "scripts",
+    "reproduce": "scripts",
+    "runs": "scripts",
     "status": "status",
     "top": "top",
     "why": "why",
@@ -33,6 +36,8 @@ MODULES = {
     "token": "tokens",
     "export": "exporting",
     "package": "packaging",
+    "pipeline": "pipeline",
+    "tune": "tune",
 }
 """Where each command is; only that is imported, since dataframes and servers take their time."""
 

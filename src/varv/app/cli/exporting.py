@@ -1,20 +1,23 @@
-"""`varv export`: the configuration of a gateway that stands in front of the workers."""
+"""`varv export`: the configuration of a gateway that stands in front of the workers, or a pipeline for an
+orchestrator.
+"""
 
 from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
 
-from varv.app.cli.access import answer, reading_home
+from varv.app.cli.access import answer, reading_home, written
 from varv.app.clients import load_clients
-from varv.app.settings import Loaded
+from varv.app.settings import Loaded, Settings
 from varv.fronts.gateway import EVERYWHERE, allowed_hosts
 from varv.fronts.gateways import TARGETS, Traffic, Upstream, documents_in_yaml, upstream_of
 from varv.fronts.gateways.traffic import ModelTraffic, require_alike
+from varv.fronts.orchestrators import airflow, dagster, kubeflow, outer, prefect
 from varv.kernel.errors import InvalidInput, NotFound
 from varv.kernel.views import Views
 from varv.loop.views import LoopView
+from varv.pipelines.job import load_pipeline
 from varv.serving.views import RoutingView
 
 IN_CLUSTERS = ("gateway-api", "istio")
@@ -22,22 +25,35 @@ IN_CLUSTERS = ("gateway-api", "istio")
 
 
 def export(options: argparse.Namespace, loaded: Loaded) -> int:
-    """Write what is served as a gateway's configuration."""
+    """Write what is served as a gateway's configuration, or a pipeline for an orchestrator."""
+    if options.target == "pipeline":
+        text = _orchestrated(options, loaded.settings)
+        _tell(options, {"text": text}, text)
+        return 0
     with reading_home(loaded.settings) as desk:
         models = _models(desk.views)
     documents, notes = TARGETS[options.target](_traffic(options, loaded, models))
-    if options.json:
-        answer(options, {"documents": documents, "notes": notes}, list)
-        return 0
     text = documents_in_yaml(documents, notes)
-    if options.to:
-        try:
-            Path(options.to).write_text(text)
-        except OSError as error:
-            raise NotFound("file", options.to, "cannot be written", why=error.strerror) from None
+    _tell(options, {"documents": documents, "notes": notes}, text)
+    return 0
+
+
+def _tell(options: argparse.Namespace, told: object, text: str) -> None:
+    if options.json:
+        answer(options, told, list)
+    elif options.to:
+        written(options.to, text)
     else:
         sys.stdout.write(text)
-    return 0
+
+
+def _orchestrated(options: argparse.Namespace, settings: Settings) -> str:
+    pipeline, whole = load_pipeline(options.file)
+    place, home = options.place or whole, str(settings.home.resolve())
+    given = outer(pipeline, place=place, home=home, schedule=options.schedule)
+    if options.orchestrator == "kubeflow":
+        return kubeflow(given, image=options.image, claim=options.claim)
+    return {"airflow": airflow, "dagster": dagster, "prefect": prefect}[options.orchestrator](given)
 
 
 def _models(views: Views) -> tuple[ModelTraffic, ...]:

@@ -29,6 +29,7 @@ from varv.app.clients import changed_clients, load_clients
 from varv.app.compose import MOST_HELD, open_home, open_ledger, open_tracking, open_views
 from varv.app.desk import Desk
 from varv.app.fitting import ProcessFits
+from varv.app.server.capturing import TrainingCaptures
 from varv.app.server.control import application
 from varv.app.server.fleet import RenewedWorkers, Workers
 from varv.app.server.listening import address_of, control_plane, listener, reserved
@@ -50,6 +51,7 @@ from varv.home.change.carrying import Changes, last_change, require_accepted, re
 from varv.home.change.recorded import recorded_in
 from varv.home.change.verbs import Applied, Declarations
 from varv.home.live import Live, Sealed
+from varv.kernel.author_files import whole_place
 from varv.kernel.clock import SECOND, HeldClock, SystemClock, wall_seconds
 from varv.kernel.columns import segment_name
 from varv.kernel.errors import FailedPrecondition, StorageFull, Unavailable, VarvError
@@ -60,7 +62,7 @@ from varv.kernel.metrics import Family
 from varv.kernel.observe import log, start_logging
 from varv.kernel.secret import SECRET_FILE, Secret
 from varv.kernel.sizes import size_bytes
-from varv.project import ModelPlan, forget_project, load_project, whole_place
+from varv.project import ModelPlan, forget_project, load_project
 from varv.project.changes import plan_changes
 from varv.project.planned import Retirement
 from varv.registry import Surroundings
@@ -121,6 +123,7 @@ def serve(
 class _Server:
     def __init__(self, file: str, settings: Settings, model: str, retire: Retirement, clients: Path) -> None:
         self._file = file
+        self._place = Path(file.partition(":")[0]).absolute()
         self._model = model
         self._retire_at_start = retire
         self._settings = settings
@@ -164,6 +167,7 @@ class _Server:
         )
         self._desk = Desk(settings.home, self._ledger, self._views, self._system, None, running=True)
         self._desk.state = self._state
+        self._desk.tracking = self._tracking.runs
         self._live: Live | None = None
         self._present: Present | None = None
         self._applying = threading.Lock()
@@ -219,6 +223,10 @@ class _Server:
         )
         self._telemetry.start()
         self._thread("sealer", self._seal)
+        captures = TrainingCaptures(
+            self._tracking, self._ledger, self._place, self._settings.home, variables()
+        )
+        self._thread("captures", lambda: captures.follow(self.stop))
         self._thread("driver", self._drive)
         while not self._told_to_stop():
             if self._workers.failed.is_set():

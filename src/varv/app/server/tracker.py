@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from varv.app.clients import load_clients
-from varv.app.compose import open_ledger, open_tracking, open_views
+from varv.app.compose import open_ledger, open_snapshots, open_tracking, open_views
 from varv.app.desk import Desk
 from varv.app.server.control import application
 from varv.app.server.listening import control_plane, listener
@@ -62,11 +62,20 @@ def track(settings: Settings, clients: Path = Path(FILE)) -> int:
 
 
 class Tracker:
-    """The tracking server of one home, while it runs."""
+    """The owner of a home without models, until it is closed.
+
+    Raises
+    ------
+    FailedPrecondition
+        If another process owns the home, or the port is taken.
+    """
 
     def __init__(self, settings: Settings, clients: Path = Path(FILE)) -> None:
         self._settings = settings
         self.told = threading.Event()
+        """Set to end it."""
+        self.announced = threading.Event()
+        """Set once others find it."""
         clock, faults = SystemClock(), Faults.parse(settings.fault)
         files = tls_files_of(settings)
         certificates = None if files is None else Certificates(files, clock, asks_callers=False)
@@ -83,6 +92,7 @@ class Tracker:
         )
         desk = Desk(settings.home, self._ledger, self._views, clock, None, running=True)
         desk.state = lambda: "tracking"
+        desk.tracking = self._tracking.runs
         declared = Callers(load_clients(clients), 1)
         served = application(settings, desk, self._tracking, self._health, self._measures, lambda: declared)
         self._uvicorn = control_plane(served, certificates)
@@ -94,7 +104,12 @@ class Tracker:
         """Serve until told to stop."""
         self._console.start()
         announce(self._settings, self._socket.getsockname()[1], -1, -1)
-        while not self.told.wait(TICK_S):
+        self.announced.set()
+        while True:
+            # Pages should not wait for entries of runs, which nothing in memory takes in, to be passed over.
+            self._views.catch_up()
+            if self.told.wait(TICK_S):
+                return
             with suppress(StorageFull, Unavailable):
                 self._tracking.runs.seal_due()
 
@@ -104,6 +119,8 @@ class Tracker:
         if self._console.ident is not None:
             self._console.join(10)
         self._tracking.close()
+        with suppress(StorageFull):
+            self._views.save(open_snapshots(self._settings.home))
         self._ledger.close()
         withdraw(self._settings)
 

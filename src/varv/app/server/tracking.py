@@ -10,11 +10,14 @@ from varv.fronts.access.door import Callers
 from varv.fronts.mlflow import (
     about,
     artifacts,
+    assessments,
     experiments,
     logged_models,
+    otlp,
     registered,
     runs,
     searching,
+    traces,
     versions,
     webhooks,
 )
@@ -23,7 +26,9 @@ from varv.fronts.mlflow.app import Door, MlflowApi
 from varv.home.tracking.desk import TrackingDesk
 from varv.runs import RunSearch
 from varv.runs.logged.model import MODELS_FOLDER
-from varv.runs.logged.tables import root_of
+from varv.runs.logged.tables import root_of as root_of_model
+from varv.runs.traces import TRACES_FOLDER
+from varv.runs.traces.reading import root_of as root_of_trace
 
 NOBODY_DECLARED = Callers((), 1)
 
@@ -44,13 +49,16 @@ def mlflow_api(
         Returns the declared clients by now.
     """
     door = Door(desk.recorder)
-    shelf = artifacts.Shelf(desk.recorder, desk.runs.blobs, {MODELS_FOLDER: root_of})
+    roots = {MODELS_FOLDER: root_of_model, TRACES_FOLDER: root_of_trace}
+    shelf = artifacts.Shelf(desk.recorder, desk.runs.blobs, roots)
     areas = [
         (None, about.routes),
         (desk.runs, experiments.routes),
         (desk.runs, runs.routes),
         (RunSearch(desk.recorder, desk.runs.series), searching.routes),
         (shelf, artifacts.routes),
+        (desk.traces, traces.routes),
+        (desk.traces, assessments.routes),
         (desk, logged_models.routes),
         (desk, registered.routes),
         (desk, versions.routes),
@@ -64,5 +72,6 @@ def mlflow_api(
         "/get-artifact": transfers.page,
         "/model-versions/get-artifact": versions.VersionFiles(desk, transfers.send),
         "/version": about.version,
+        otlp.PATH: otlp.Export(desk.traces, door.do),
     }
     return MlflowApi(app, door, areas, raw, Gate(token, callers))

@@ -167,10 +167,16 @@ class MlflowApi:
             return await run_in_threadpool(self._read, desk, route, asked)
         answered = route.answer(desk, asked)
         if isinstance(answered, Written):
-            result = await self._door.do(answered.write)
-            with self._door.recorder.reading() as db:
-                return _encode(answered.answer(db, result))
+            return self._told(answered, await self._door.do(answered.write))
         return _encode(answered)
+
+    def _told(self, written: Written, result: object) -> bytes:
+        if written.known is not None:
+            return _encode(written.known(result))
+        if written.answer is None:
+            return b"{}"
+        with self._door.recorder.reading() as db:
+            return _encode(written.answer(db, result))
 
     def _read(self, desk: object, route: Route[Any], asked: Any) -> bytes:
         return _encode(route.answer(desk, asked))
@@ -240,7 +246,7 @@ def _from_body(body: bytes, route: Route[Any], named: Mapping[str, str]) -> Any:
         asked = msgspec.json.decode(body)
     except msgspec.ValidationError as error:
         raise InvalidInput("request", route.path, "is not valid", why=str(error)) from None
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         asked = _lenient(body, route.path)
     if not isinstance(asked, dict):
         raise InvalidInput("request", route.path, "is not a JSON object")

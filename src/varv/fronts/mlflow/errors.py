@@ -76,6 +76,7 @@ _NOT_FOUND = {
     "model version": "Model Version {} not found",
     "webhook": "Webhook with ID {} not found.",
     "logged model": "Logged model with ID '{}' not found.",
+    "trace": "Trace with ID '{}' not found.",
 }
 _TAKEN = {
     "experiment": "Experiment(name={})",

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from varv.fronts.mlflow.routes import Route, Written, empty, pairs
+from varv.fronts.mlflow.routes import Route, Written, pairs
 from varv.kernel.errors import InvalidInput
 from varv.runs import reading
 from varv.runs.artifacts import require_path
@@ -123,27 +123,27 @@ def _get_by_name(tracking: Tracking, asked: ByName) -> dict[str, Any]:
 
 def _update(tracking: Tracking, asked: Update) -> Written:
     given(asked, "experiment_id", "new_name")
-    return Written(tracking.rename_experiment(asked.experiment_id, asked.new_name), empty)
+    return Written(tracking.rename_experiment(asked.experiment_id, asked.new_name))
 
 
 def _delete(tracking: Tracking, asked: ById) -> Written:
     given(asked, "experiment_id")
-    return Written(tracking.move_experiment(asked.experiment_id, deleted=True), empty)
+    return Written(tracking.move_experiment(asked.experiment_id, deleted=True))
 
 
 def _restore(tracking: Tracking, asked: ById) -> Written:
     given(asked, "experiment_id")
-    return Written(tracking.move_experiment(asked.experiment_id, deleted=False), empty)
+    return Written(tracking.move_experiment(asked.experiment_id, deleted=False))
 
 
 def _set_tag(tracking: Tracking, asked: SetTag) -> Written:
     given(asked, "experiment_id", "key")
-    return Written(tracking.tag_experiment(asked.experiment_id, {asked.key: asked.value}), empty)
+    return Written(tracking.tag_experiment(asked.experiment_id, {asked.key: asked.value}))
 
 
 def _delete_tag(tracking: Tracking, asked: DeleteTag) -> Written:
     given(asked, "experiment_id", "key")
-    return Written(tracking.untag_experiment(asked.experiment_id, asked.key), empty)
+    return Written(tracking.untag_experiment(asked.experiment_id, asked.key))
 
 
 routes = (

@@ -10,7 +10,7 @@ import msgspec
 from varv.fronts.mlflow.artifacts import document as artifact_document
 from varv.fronts.mlflow.artifacts import owner_of
 from varv.fronts.mlflow.experiments import Tag, given
-from varv.fronts.mlflow.routes import Route, Written, empty, number, pairs
+from varv.fronts.mlflow.routes import Route, Written, number, pairs
 from varv.home.tracking import logged_search
 from varv.home.tracking.desk import TrackingDesk
 from varv.home.tracking.logged_search import Dataset, ModelOrder
@@ -183,19 +183,19 @@ def _status(asked: str | int | None) -> LoggedStatus:
 
 
 def _delete(desk: TrackingDesk, asked: ById) -> Written:
-    return Written(desk.logged.delete(asked.model_id), empty)
+    return Written(desk.logged.delete(asked.model_id))
 
 
 def _log_params(desk: TrackingDesk, asked: LogParams) -> Written:
-    return Written(desk.logged.log_params(asked.model_id, _params(asked.params)), empty)
+    return Written(desk.logged.log_params(asked.model_id, _params(asked.params)))
 
 
 def _set_tags(desk: TrackingDesk, asked: SetTags) -> Written:
-    return Written(desk.logged.tag(asked.model_id, _tags(asked.tags)), empty)
+    return Written(desk.logged.tag(asked.model_id, _tags(asked.tags)))
 
 
 def _delete_tag(desk: TrackingDesk, asked: DeleteTag) -> Written:
-    return Written(desk.logged.untag(asked.model_id, asked.tag_key), empty)
+    return Written(desk.logged.untag(asked.model_id, asked.tag_key))
 
 
 def _list_artifacts(desk: TrackingDesk, asked: ListArtifacts) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from varv.fronts.mlflow.experiments import Tag, given
-from varv.fronts.mlflow.routes import Route, Written, empty, pairs
+from varv.fronts.mlflow.routes import Route, Written, pairs
 from varv.fronts.mlflow.versions import document as version_document
 from varv.home.tracking import registry_search
 from varv.home.tracking.desk import TrackingDesk
@@ -148,28 +148,28 @@ def _update(desk: TrackingDesk, asked: Update) -> Written:
 
 def _delete(desk: TrackingDesk, asked: ByName) -> Written:
     given(asked, "name")
-    return Written(desk.models.delete(asked.name), empty)
+    return Written(desk.models.delete(asked.name))
 
 
 def _set_tag(desk: TrackingDesk, asked: SetTag) -> Written:
     given(asked, "name", "key")
-    return Written(desk.models.change(asked.name, tags={asked.key: asked.value or ""}), empty)
+    return Written(desk.models.change(asked.name, tags={asked.key: asked.value or ""}))
 
 
 def _delete_tag(desk: TrackingDesk, asked: DeleteTag) -> Written:
     given(asked, "name", "key")
-    return Written(desk.models.change(asked.name, without=asked.key), empty)
+    return Written(desk.models.change(asked.name, without=asked.key))
 
 
 def _set_alias(desk: TrackingDesk, asked: SetAlias) -> Written:
     given(asked, "name", "alias", "version")
     write = desk.models.set_alias(asked.name, asked.alias, version_number(asked.version))
-    return Written(write, empty)
+    return Written(write)
 
 
 def _delete_alias(desk: TrackingDesk, asked: ByAlias) -> Written:
     given(asked, "name", "alias")
-    return Written(desk.models.drop_alias(asked.name, asked.alias), empty)
+    return Written(desk.models.drop_alias(asked.name, asked.alias))
 
 
 def _by_alias(desk: TrackingDesk, asked: ByAlias) -> dict[str, Any]:

@@ -53,17 +53,15 @@ class Route(Generic[A]):
 
 @dataclass(frozen=True)
 class Written:
-    """What a handler that writes returns."""
-
-    write: Write[Any]
-    answer: Callable[[sqlite3.Connection, Any], object]
-    """Takes a connection that shows what was written and the result, and returns the answer as it is encoded.
+    """What a handler that writes returns: the work, and what is answered once it is durable. That is nothing
+    if neither way to an answer is given.
     """
 
-
-def empty(db: sqlite3.Connection, result: object) -> dict[str, Any]:
-    """Return the answer of what has nothing to say."""
-    return {}
+    write: Write[Any]
+    answer: Callable[[sqlite3.Connection, Any], object] | None = None
+    """Takes a connection that shows what was written, and the result."""
+    known: Callable[[Any], object] | None = None
+    """Takes the result, where that alone says it."""
 
 
 def pairs(values: Mapping[str, str]) -> list[dict[str, str]]:

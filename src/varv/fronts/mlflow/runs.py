@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from varv.fronts.mlflow.experiments import Tag, given
-from varv.fronts.mlflow.routes import Route, Written, empty, number, pairs
+from varv.fronts.mlflow.routes import Route, Written, number, pairs
 from varv.kernel.errors import InvalidInput
 from varv.runs import reading
 from varv.runs.model import STATUSES, DatasetInput, InputTag, ModelInput, ModelOutput, Status
@@ -210,14 +210,14 @@ def _outputs(one: reading.Run) -> dict[str, Any]:
 
 def _create(tracking: Tracking, asked: Create) -> Written:
     given(asked, "experiment_id")
-    write = tracking.create_run(
+    write = tracking.begin_run(
         asked.experiment_id,
         name=asked.run_name,
         user=asked.user_id,
         started_ms=asked.start_time,
         tags=_tags(asked.tags),
     )
-    return Written(write, lambda db, made: {"run": _new(reading.run(db, made))})
+    return Written(write, known=lambda run: {"run": _new(run)})
 
 
 def _new(one: reading.Run) -> dict[str, Any]:
@@ -253,43 +253,43 @@ def _status(status: str | int | None) -> Status | None:
 
 def _delete(tracking: Tracking, asked: ByRun) -> Written:
     _require_run(asked)
-    return Written(tracking.move_run(asked.run, deleted=True), empty)
+    return Written(tracking.move_run(asked.run, deleted=True))
 
 
 def _restore(tracking: Tracking, asked: ByRun) -> Written:
     _require_run(asked)
-    return Written(tracking.move_run(asked.run, deleted=False), empty)
+    return Written(tracking.move_run(asked.run, deleted=False))
 
 
 def _log_metric(tracking: Tracking, asked: LogMetric) -> Written:
     _require_run(asked)
     given(asked, "key", "timestamp")
-    return Written(tracking.log(asked.run, points=[_point(asked)]), empty)
+    return Written(tracking.log(asked.run, points=[_point(asked)]))
 
 
 def _log_parameter(tracking: Tracking, asked: LogParam) -> Written:
     _require_run(asked)
     given(asked, "key")
-    return Written(tracking.log(asked.run, params={asked.key: (asked.value or "")[:LONGEST_PARAM]}), empty)
+    return Written(tracking.log(asked.run, params={asked.key: (asked.value or "")[:LONGEST_PARAM]}))
 
 
 def _set_tag(tracking: Tracking, asked: SetTag) -> Written:
     _require_run(asked)
     given(asked, "key")
-    return Written(tracking.log(asked.run, tags={asked.key: (asked.value or "")[:LONGEST_TAG]}), empty)
+    return Written(tracking.log(asked.run, tags={asked.key: (asked.value or "")[:LONGEST_TAG]}))
 
 
 def _delete_tag(tracking: Tracking, asked: DeleteTag) -> Written:
     _require_run(asked)
     given(asked, "key")
-    return Written(tracking.untag_run(asked.run, asked.key), empty)
+    return Written(tracking.untag_run(asked.run, asked.key))
 
 
 def _log_batch(tracking: Tracking, asked: LogBatch) -> Written:
     given(asked, "run_id")
     params = unique_params((param.key, param.text[:LONGEST_PARAM]) for param in asked.params)
     points = [_point(one) for one in asked.metrics]
-    return Written(tracking.log(asked.run, points=points, params=params, tags=_tags(asked.tags)), empty)
+    return Written(tracking.log(asked.run, points=points, params=params, tags=_tags(asked.tags)))
 
 
 def _log_inputs(tracking: Tracking, asked: LogInputs) -> Written:
@@ -307,14 +307,14 @@ def _log_inputs(tracking: Tracking, asked: LogInputs) -> Written:
         for one in asked.datasets
     ]
     models = [ModelInput(one.model_id) for one in asked.models]
-    return Written(tracking.link(asked.run, datasets=datasets, models=models), empty)
+    return Written(tracking.link(asked.run, datasets=datasets, models=models))
 
 
 def _log_outputs(tracking: Tracking, asked: LogOutputs) -> Written:
     _require_run(asked)
     given(asked, "models")
     outputs = [ModelOutput(one.model_id, one.step) for one in asked.models]
-    return Written(tracking.link(asked.run, outputs=outputs), empty)
+    return Written(tracking.link(asked.run, outputs=outputs))
 
 
 def _log_model(tracking: Tracking, asked: LogModel) -> Written:
@@ -331,7 +331,7 @@ def _log_model(tracking: Tracking, asked: LogModel) -> Written:
     first = {name: told.pop(name) for name in ("run_id", "artifact_path", "utc_time_created")}
     logged = [*json.loads(before), {**first, "model_uuid": told.pop("model_uuid", None), **told}]
     # As the client writes it: it is a text, and compared as one.
-    return Written(tracking.log(asked.run, tags={HISTORY: json.dumps(logged)}), empty)
+    return Written(tracking.log(asked.run, tags={HISTORY: json.dumps(logged)}))
 
 
 def _tags(tags: list[Tag]) -> dict[str, str]:

@@ -11,7 +11,7 @@ import msgspec
 from starlette.types import Receive, Scope, Send
 
 from varv.fronts.mlflow.experiments import Tag, given
-from varv.fronts.mlflow.routes import Route, Written, empty, pairs
+from varv.fronts.mlflow.routes import Route, Written, pairs
 from varv.home.tracking import registry_search
 from varv.home.tracking.desk import TrackingDesk
 from varv.home.tracking.versions import create_version, location, version_number
@@ -134,7 +134,7 @@ def _update(desk: TrackingDesk, asked: Update) -> Written:
 
 def _delete(desk: TrackingDesk, asked: ByVersion) -> Written:
     given(asked, "name", "version")
-    return Written(desk.models.delete_version(asked.name, asked.number), empty)
+    return Written(desk.models.delete_version(asked.name, asked.number))
 
 
 def _transition(desk: TrackingDesk, asked: Transition) -> Written:
@@ -148,12 +148,12 @@ def _transition(desk: TrackingDesk, asked: Transition) -> Written:
 def _set_tag(desk: TrackingDesk, asked: SetTag) -> Written:
     given(asked, "name", "version", "key")
     write = desk.models.change_version(asked.name, asked.number, tags={asked.key: asked.value or ""})
-    return Written(write, empty)
+    return Written(write)
 
 
 def _delete_tag(desk: TrackingDesk, asked: DeleteTag) -> Written:
     given(asked, "name", "version", "key")
-    return Written(desk.models.change_version(asked.name, asked.number, without=asked.key), empty)
+    return Written(desk.models.change_version(asked.name, asked.number, without=asked.key))
 
 
 def _download_uri(desk: TrackingDesk, asked: ByVersion) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from varv.fronts.mlflow.experiments import given
-from varv.fronts.mlflow.routes import Route, Written, empty
+from varv.fronts.mlflow.routes import Route, Written
 from varv.home.tracking.desk import TrackingDesk
 from varv.home.tracking.paging import page_size
 from varv.kernel.errors import InvalidInput
@@ -160,7 +160,7 @@ def _update(desk: TrackingDesk, asked: Update) -> Written:
 
 
 def _delete(desk: TrackingDesk, asked: ById) -> Written:
-    return Written(desk.webhooks.delete(asked.webhook_id), empty)
+    return Written(desk.webhooks.delete(asked.webhook_id))
 
 
 def _test(desk: TrackingDesk, asked: Test) -> dict[str, Any]:

@@ -1,5 +1,5 @@
 """Everything that clients of a home's tracking may write to and ask: its runs, its logged models, its
-registry and its webhooks, in one file with one writer.
+traces, its registry and its webhooks, in one file with one writer.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from varv.registry import Models
 from varv.registry.webhooks import Webhooks
 from varv.runs import Tracking
 from varv.runs.logged import LoggedModels
+from varv.runs.traces import Traces
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +23,7 @@ class TrackingDesk:
     recorder: Recorder
     runs: Tracking
     logged: LoggedModels
+    traces: Traces
     models: Models
     webhooks: Webhooks
     hooks: Hooks

@@ -18,6 +18,7 @@ import msgspec
 from varv.kernel.clock import wall_seconds
 from varv.kernel.codec import digest_of
 from varv.kernel.errors import InvalidInput
+from varv.kernel.patterns import MATCHES, MOST_NATIVE
 from varv.runs.filters import LISTS, Clause
 
 LONGEST_S = 2.0
@@ -70,6 +71,11 @@ def compared(expression: str, clause: Clause) -> Condition:
         return Condition(f"{expression} {clause.operator} ({','.join('?' * len(listed))})", listed)
     if isinstance(value, tuple) or value is None:
         raise InvalidInput("operator", clause.operator, "cannot be used here", hint="compare with a value")
+    if "LIKE" in clause.operator and str(value).count("%") > MOST_NATIVE:
+        text, pattern = expression, str(value)
+        if clause.operator == "ILIKE":
+            text, pattern = f"folded({expression})", pattern.casefold()
+        return Condition(f"{MATCHES}({text}, ?)", (pattern,))
     if clause.operator == "ILIKE":
         return Condition(f"folded({expression}) LIKE folded(?)", (value,))
     return Condition(f"{expression} {clause.operator} ?", (value,))

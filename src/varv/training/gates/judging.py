@@ -15,8 +15,8 @@ from varv.kernel.codec import canonical
 from varv.kernel.errors import InvalidDeclaration, InvalidInput, UserCodeFailed
 from varv.kernel.plugins import Plugins
 from varv.kernel.user_code import UserCode
+from varv.pipelines.closure import code_closure
 from varv.tasks import Task
-from varv.training.closure import code_closure
 from varv.training.gates.judgement import Judgement
 from varv.training.gates.model import Gate, GateResult, NamesItself
 

@@ -4,7 +4,20 @@ from typing import Any
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
-from tests.fronts.mlflow.steps import SHOULD, STARTED, Area, Step, delete, get, given, patch, post, scene
+from tests.fronts.mlflow.steps import (
+    NO_SQL,
+    SHOULD,
+    SPOILT,
+    STARTED,
+    Area,
+    Step,
+    delete,
+    get,
+    given,
+    patch,
+    post,
+    scene,
+)
 
 TRACES = "/api/3.0/mlflow/traces"
 TAGS = "/api/2.0/mlflow/traces/{trace}/tags"
@@ -113,7 +126,9 @@ AREA = Area(
             get(TRACES + "/tr-none-{u}"),
             get(TRACES + "/get", trace_id="tr-none-{u}"),
             get(TRACES + "/batchGet", trace_ids=["tr-none-{u}"]),
-            patch("/api/2.0/mlflow/traces/tr-none-{u}/tags", key="k", value="v"),
+            patch("/api/2.0/mlflow/traces/tr-none-{u}/tags", key="k", value="v").stricter(
+                NO_SQL, 404, "RESOURCE_DOES_NOT_EXIST"
+            ),
             delete("/api/2.0/mlflow/traces/tr-none-{u}/tags", key="k"),
             get(TRACES + "/..%2f..%2fx"),
         ),
@@ -131,7 +146,7 @@ AREA = Area(
                 },
             ),
             trace("odd", state="DONE"),
-            trace("late", at="yesterday"),
+            trace("late", at="yesterday").stricter(SPOILT),
         ),
         scene(
             "traces are found, the youngest first",
@@ -283,7 +298,9 @@ AREA = Area(
             export(b"\xff\xff\xff"),
             export(b""),
             export(spans(), x_mlflow_experiment_id="99999999"),
-            Step("POST", "/v1/traces", content=spans()).sending(content_type="application/x-protobuf"),
+            Step("POST", "/v1/traces", content=spans())
+            .sending(content_type="application/x-protobuf")
+            .stricter("a refusal has the protocol's form on every path"),
         ),
     ),
 )

@@ -112,7 +112,10 @@ class _Walk:
     def _names(self, tree: ast.AST, thing: object, module: str) -> None:
         scope = dict(vars(sys.modules[module])) if module in sys.modules else {}
         if isinstance(thing, FunctionType):
-            scope = {**thing.__globals__, **inspect.getclosurevars(thing).nonlocals}
+            # A parameter may be called as something global, and is not that.
+            local = _local_names(thing.__code__)
+            scope = {name: value for name, value in thing.__globals__.items() if name not in local}
+            scope |= inspect.getclosurevars(thing).nonlocals
         for node in ast.walk(tree):
             if isinstance(node, ast.Import | ast.ImportFrom):
                 scope |= self._imported(node, module)
@@ -211,6 +214,15 @@ def _compiled(code: CodeType | None) -> object:
         return None
     constants = [_compiled(one) if isinstance(one, CodeType) else _constant(one) for one in code.co_consts]
     return [code.co_code.hex(), list(code.co_names), constants]
+
+
+def _local_names(code: CodeType) -> set[str]:
+    """Return the names that a function, and those nested in it, only use for variables of their own."""
+    codes = [code]
+    for one in codes:
+        codes += [inner for inner in one.co_consts if isinstance(inner, CodeType)]
+    own = {name for one in codes for name in (*one.co_varnames, *one.co_cellvars)}
+    return own - {name for one in codes for name in one.co_names}
 
 
 def _constant(value: object) -> str:

@@ -8,7 +8,7 @@ import pytest
 from varv.kernel.blobs import FolderBlobs
 from varv.kernel.codec import digest
 from varv.kernel.errors import InvalidInput, UserCodeFailed
-from varv.training import Input, Pipeline, PipelineStep, StepCache
+from varv.pipelines import Graph, Input, PipelineStep, StepCache, run_graph
 
 
 class Total(msgspec.Struct, frozen=True):
@@ -25,7 +25,7 @@ class Bench:
 
     def run(self, *steps):
         RAN.clear()
-        return Pipeline(steps).run(self.cache)
+        return run_graph(Graph(steps), self.cache)
 
 
 RAN: list[str] = []
@@ -125,12 +125,10 @@ def test_after_a_failure_the_steps_before_it_are_hits(bench):
 
 
 def test_what_the_authors_code_raises_names_the_step_the_error_and_the_line(bench):
-    with pytest.raises(
-        UserCodeFailed, match=r"step 'count' raised ZeroDivisionError.*test_pipelines"
-    ) as caught:
+    with pytest.raises(UserCodeFailed, match=r"step 'count' raised ZeroDivisionError.*test_graph") as caught:
         bench.run(double(), count(failing))
     line = failing.__code__.co_firstlineno + 2
-    assert caught.value.facts["where"] == f"test_pipelines.py:{line} in failing"
+    assert caught.value.facts["where"] == f"test_graph.py:{line} in failing"
 
 
 def test_an_error_inside_a_library_names_the_authors_own_line(bench):
@@ -197,7 +195,7 @@ def test_a_result_of_another_type_is_no_hit_and_one_that_does_not_fit_is_refused
 )
 def test_a_pipeline_that_cannot_run_is_refused_before_it_runs(steps, problem):
     with pytest.raises(InvalidInput, match=problem):
-        Pipeline(steps())
+        Graph(steps())
 
 
 def test_a_step_that_does_not_return_what_it_says_is_refused(bench):

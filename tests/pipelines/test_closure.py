@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from varv.training import code_closure
+from varv.pipelines import code_closure
 
 _NUMBER = count()
 
@@ -198,7 +198,7 @@ def test_recursion_ends(project):
 def test_the_digest_is_the_same_in_every_process(tmp_path):
     (tmp_path / "beside_x.py").write_text(BESIDE)
     (tmp_path / "main_x.py").write_text(PROJECT.format(beside="beside_x"))
-    script = "import main_x; from varv.training import code_closure; print(code_closure(main_x.fit).digest)"
+    script = "import main_x; from varv.pipelines import code_closure; print(code_closure(main_x.fit).digest)"
     found = set()
     for seed in ("0", "1", "2"):
         env = {"PYTHONHASHSEED": seed, "PYTHONPATH": str(tmp_path)}
@@ -208,3 +208,8 @@ def test_the_digest_is_the_same_in_every_process(tmp_path):
         found.add(done.stdout)
     assert len(found) == 1
     assert Path(tmp_path).name not in "".join(found)
+
+
+def test_a_parameter_that_is_called_like_a_global_is_not_that(project):
+    body = "LIMIT = 1\nDEFAULT = 2\n\ndef fit(LIMIT, x=DEFAULT):\n    return LIMIT + x\n"
+    assert parts(project(body=body)) == {"fit", "DEFAULT"}
