@@ -15,6 +15,7 @@ from tests.loop.synthetic import declared
 
 from varv.app.cli import main
 from varv.app.compose import TRACKING, open_ledger, open_tracking
+from varv.app.verifying import verify_report
 from varv.fronts.web.page import reading
 from varv.fronts.web.pages.models import version_page
 from varv.home.tracking.places import logged_files, tables_of
@@ -26,6 +27,7 @@ from varv.loop.model import CandidateRejected, GatesJudged, ModelOffered
 from varv.loop.offers import content_bytes
 from varv.loop.verbs import RegisterRequest, register
 from varv.registry import VersionRegistered, open_package, packed
+from varv.registry.model import VersionScanned
 from varv.registry.reading import version
 from varv.rollout import RolloutStarted
 from varv.runs.artifacts import keep
@@ -166,10 +168,16 @@ def test_the_command_line_takes_it_out_of_the_home_where_no_server_runs(here, tm
     assert main(["register", MODEL, "models:/parcels@reviewed", *options]) == 0
     assert "models:/parcels/1/model.lgb, in entry" in capsys.readouterr().out
     ledger = open_ledger(folder, read_only=True)
-    [offered] = [e.event for e in ledger.read(limit=10_000) if isinstance(e.event, ModelOffered)]
+    entries = [e.event for e in ledger.read(limit=10_000)]
     ledger.close()
+    [offered] = [one for one in entries if isinstance(one, ModelOffered)]
     source = offered.offer.source
     assert (source.source, source.root) == ("models:/parcels/1", tags["varv.files"])
+    assert verify_report(folder).ok
+    [report] = [one.report for one in entries if isinstance(one, VersionScanned)]
+    FolderBlobs(folder / "blobs").delete(report)
+    [lost] = verify_report(folder).findings
+    assert "what was found in the files of parcels v1" in f"{lost.problem} {lost.expected}"
 
 
 def test_a_pickle_that_a_client_logged_is_refused_with_the_next_step(here, loops, tmp_path):

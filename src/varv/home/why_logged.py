@@ -66,6 +66,7 @@ def of_logged(home: Path, ledger: Ledger, views: Views, subject: str) -> OfLogge
 
 
 _MOST = 100_000
+_MOST_SHOWN = 50
 
 
 def _report(home: Path, event: VersionScanned) -> Report | None:
@@ -86,4 +87,10 @@ def _verdict(report: Report | None) -> str:
 def _detail(report: Report | None) -> str:
     if report is None:
         return ""
-    return "\n".join([*([report.why] if report.why else []), *report.found])
+    columns = () if report.signature is None else report.signature.columns
+    told = {
+        "reads": ", ".join(f"{column.name} ({column.kind})" for column in columns[:_MOST_SHOWN]),
+        "made with": ", ".join(f"{name} {version}" for name, version in report.libraries.items()),
+    }
+    lines = [*([report.why] if report.why else []), *report.found]
+    return "\n".join(lines + [f"{name}: {text}" for name, text in told.items() if text])

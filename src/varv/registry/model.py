@@ -290,13 +290,12 @@ class VersionScanned(Event, frozen=True, kw_only=True):
     root: Digest
     flavors: str
     runtime: str
-    scan: Text
+    scan: str
     report: Digest
 
     def line(self) -> str:
         """Return one line on what this event states."""
-        scan = self.scan if isinstance(self.scan, str) else "a file may run code"
-        return f"{self.model} v{self.version}: runtime {self.runtime}; {scan}"
+        return f"{self.model} v{self.version}: runtime {self.runtime}; {self.scan}"
 
 
 @event("registry.version_deleted")

@@ -25,7 +25,6 @@ from varv.kernel.errors import Corrupt, NotFound, VarvError
 from varv.kernel.observe import log
 from varv.kernel.recorder import Recorder, Write, Writing
 from varv.kernel.stated_tags import CLEAN, FILES, FLAVORS, NO_RUNTIME, RUNTIME, SCAN
-from varv.kernel.texts import kept
 from varv.registry import reading
 from varv.registry.contents import MOST_FOUND, code_in
 from varv.registry.mlmodel import columns_of, libraries_of
@@ -72,7 +71,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         if not self.found:
             return CLEAN
         more = f" (and {len(self.found) - 1} more)" if len(self.found) > 1 else ""
-        return f"{self.found[0][:_LONGEST_SCAN]}{more}"
+        return f"{self.found[0].encode()[:_LONGEST_SCAN].decode(errors='ignore')}{more}"
 
     def tags(self, root: Digest) -> dict[str, str]:
         """Return what is shown of it wherever tags are shown."""
@@ -256,7 +255,7 @@ class Scans:
                     root=root,
                     flavors=", ".join(report.flavors),
                     runtime=report.runtime,
-                    scan=kept(self._blobs, report.scan),
+                    scan=report.scan,
                     report=blob,
                 )
                 writing.record(model_stream(due.name), event)
