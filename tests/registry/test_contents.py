@@ -80,6 +80,34 @@ def test_a_pickle_is_found_in_packings_of_packings(packings):
     assert any("is a pickle" in one.what for one in found(data))
 
 
+HIDDEN = {
+    "behind a long text": lambda bomb: [("x" * 300_000), bomb],
+    "behind long bytes": lambda bomb: [bytes(300_000), bomb],
+    "behind many values": lambda bomb: [*range(60_000), bomb],
+}
+
+
+@pytest.mark.parametrize("protocol", [0, 1, 4])
+@pytest.mark.parametrize("packed", ["as it is", "zip", "gzip"])
+@pytest.mark.parametrize("hidden", HIDDEN)
+def test_a_pickle_that_begins_with_much_that_is_harmless_is_found(hidden, packed, protocol):
+    data = pickle.dumps(HIDDEN[hidden](Bomb("made")), protocol)
+    assert "is a pickle" in found(PACKERS.get(packed, bytes)(data))[0].what
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"cevil\nname\n.",
+        b"c evil\nname\n."[:1] + b"ev-il\nname\n.",
+        b"\x8c\x04this20\x94h\x00h\x00\x93.",
+        b"(ios\nsystem\n.",
+    ],
+)
+def test_a_pickle_that_only_imports_is_found(data):
+    assert "is a pickle" in found(data)[0].what
+
+
 def test_what_is_packed_deeper_than_is_looked_counts_as_code():
     data = pickle.dumps(Bomb("made"))
     for _ in range(contents.DEEPEST + 1):
@@ -140,7 +168,7 @@ def test_any_bytes_are_looked_at_without_failing(data):
 
 @given(st.dictionaries(st.text(), st.one_of(st.integers(), st.text(), st.none())), st.integers(2, 5))
 def test_a_pickle_of_plain_values_is_a_pickle_too(values, protocol):
-    assert pickled_names(pickle.dumps(values, protocol)) is not None
+    assert pickled_names(io.BytesIO(pickle.dumps(values, protocol))) is not None
 
 
 def test_an_archive_that_unpacks_without_end_is_given_up(monkeypatch):

@@ -35,7 +35,10 @@ MOST_ENTRIES = 10_000
 DEEPEST = 4
 MOST_FOUND = 100
 
-_IDENTIFIERS = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
+_NAMED = re.compile(r"[^\s:]+ [^\s:]+")
+_MOST_INSTRUCTIONS = 50_000
+_LONGEST_SKIPPED = 256 * 1024 * 1024
+_LONGEST_LINE = 64 * 1024 * 1024
 _TEXTS = frozenset({"STRING", "BINSTRING", "SHORT_BINSTRING", "UNICODE", "BINUNICODE", "SHORT_BINUNICODE"})
 _CALLS = frozenset({"REDUCE", "BUILD", "OBJ", "NEWOBJ", "NEWOBJ_EX", "STOP"})
 _PROTOCOLS = range(2, 6)
@@ -88,38 +91,89 @@ def code_in(name: str, file: BinaryIO) -> list[Found]:
     return looking.found
 
 
-def pickled_names(head: bytes) -> tuple[str, ...] | None:
-    r"""Return the names that a pickle asks for, as far as its beginning shows; None if it is no pickle.
+def pickled_names(file: IO[bytes], *, is_whole: bool = True) -> tuple[str, ...] | None:
+    r"""Return the names that a pickle asks for, as far as one looks; None if a stream is no pickle.
+
+    Parameters
+    ----------
+    is_whole
+        Whether the stream is there up to its end; else what goes on beyond it may be a pickle.
+
+    Notes
+    -----
+    A loader runs one instruction after the other, up to the first that is none. So a stream is a pickle if
+    what comes before that calls something, or ends as a pickle does; texts begin with instructions by chance,
+    but nothing is there for them to call.
 
     Examples
     --------
-    >>> pickled_names(b"\x80\x04K\x01.")
+    >>> pickled_names(io.BytesIO(b"\x80\x04K\x01."))
     ()
-    >>> pickled_names(b"carrier\ndistance\n") is None
+    >>> pickled_names(io.BytesIO(b"carrier\ndistance\n")) is None
     True
     """
+    file.seek(0)
+    begin = file.read(2)
+    has_protocol = begin[:1] == b"\x80" and len(begin) > 1 and begin[1] in _PROTOCOLS
+    skimmed = _Skimmed(file)
     names, texts, n, is_pickle = list[str](), list[str](), 0, False
-    has_protocol = head[:1] == b"\x80" and len(head) > 1 and head[1] in _PROTOCOLS
     try:
-        for code, value, _ in pickletools.genops(io.BytesIO(head)):
+        for code, value, _ in pickletools.genops(skimmed):  # type: ignore[arg-type]
             n += 1
             if code.name in _TEXTS:
-                texts.append(str(value))
-            elif code.name in ("GLOBAL", "INST") and _IDENTIFIERS.fullmatch(str(value).replace(" ", ".", 1)):
+                texts.append(str(value)[:_LONGEST_NAME])
+            elif code.name in ("GLOBAL", "INST") and _NAMED.fullmatch(str(value)):
                 names.append(str(value).replace(" ", "."))
                 # One of the old form needs a mark before it, or what it calls after it: else it is a text.
                 is_pickle |= code.name == "INST" and n > 1
-            elif code.name == "STACK_GLOBAL" and len(texts) > 1:
+            elif code.name == "STACK_GLOBAL" and n > 2:
                 names.append(".".join(texts[-2:]))
                 is_pickle = True
             elif code.name in _CALLS and (names or has_protocol):
-                if n == 2 and names:
+                if n == 2 and names and code.name != "STOP":
                     break  # there is nothing that it could be called with, so it is a text
-                is_pickle |= n > 2
+                is_pickle = True
+            if n == _MOST_INSTRUCTIONS:
+                return tuple(dict.fromkeys(names))
     except (ValueError, OverflowError, struct.error):
-        # It ends where the head does, or is something else from here on; what came before it would be run.
-        pass
+        # It is something else from here on, or ends.
+        is_pickle |= skimmed.gave_up or (skimmed.has_ended and not is_whole and (n > 0 or has_protocol))
     return tuple(dict.fromkeys(names)) if is_pickle or (has_protocol and n > 2) else None
+
+
+class _Skimmed:
+    """A stream as `pickletools` reads it, which skips long values: only names are looked for."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self._size = file.seek(0, io.SEEK_END)
+        self.has_ended = False
+        self.gave_up = False
+        """Whether a value is there and is too long to be skipped."""
+        file.seek(0)
+
+    def read(self, size: int) -> bytes:
+        if size <= HEAD_BYTES:
+            data = self._file.read(size)
+            self.has_ended |= len(data) < size
+            return data
+        here = self._file.tell()
+        if here + size > self._size or size > _LONGEST_SKIPPED:
+            self.gave_up |= here + size <= self._size
+            # Four letters of a text, read as a length, are longer than any value that is meant to be one.
+            self.has_ended |= size <= _LONGEST_SKIPPED
+            return b""
+        self._file.seek(size, io.SEEK_CUR)
+        return bytes(size)
+
+    def readline(self) -> bytes:
+        line = self._file.readline(_LONGEST_LINE)
+        self.has_ended |= not line.endswith(b"\n")
+        self.gave_up |= len(line) == _LONGEST_LINE
+        return line
+
+    def tell(self) -> int:
+        return self._file.tell()
 
 
 class _Looking:
@@ -132,7 +186,7 @@ class _Looking:
     def at(self, name: str, file: IO[bytes], depth: int, *, is_whole: bool = True) -> None:
         """Look at one stream."""
         head = file.read(HEAD_BYTES)
-        if what := _code(name, head):
+        if what := _code(name, head, pickled_names(file, is_whole=is_whole)):
             self._note(name, what)
         look = self._archive(head, file)
         if look is None:
@@ -203,7 +257,7 @@ class _Looking:
         if _is_packed(data):
             data += stream.read(min(INFLATED_BYTES, max(self._bytes_left, 0)))
         self._bytes_left -= len(data)
-        is_whole = len(data) <= HEAD_BYTES or not stream.read(1)
+        is_whole = not stream.read(1)
         self.at(name, io.BytesIO(data), depth, is_whole=is_whole)
 
     def _is_left(self, name: str) -> bool:
@@ -215,9 +269,14 @@ class _Looking:
         return False
 
 
-def _code(name: str, head: bytes) -> str:
-    """Return what is said of a stream that would run code; nothing of one that would not."""
-    names = pickled_names(head)
+def _code(name: str, head: bytes, names: tuple[str, ...] | None) -> str:
+    """Return what is said of a stream that would run code; nothing of one that would not.
+
+    Parameters
+    ----------
+    names
+        What a pickle asks for; None if it is no pickle.
+    """
     if names is not None:
         asked = f" that names {', '.join(names[:3])}"[:_LONGEST_NAME] if names else ""
         return f"is a pickle{asked}"
