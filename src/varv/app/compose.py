@@ -46,10 +46,12 @@ from varv.monitoring.views import MonitoringView
 from varv.pipelines import StepCache
 from varv.project import ModelPlan, datasets_of
 from varv.registry import Models, RegistryTables, RegistryView, Runtimes
+from varv.registry.imports import RegistryImports
 from varv.registry.webhooks import Webhooks, WebhookTables
 from varv.rollout import RolloutSaga, RolloutsView
 from varv.rollout.handlers import RolloutHandlers
 from varv.runs import ArtifactIndex, RunTables, Series, Tracking, ensure_default
+from varv.runs.imports import Imports, ImportTables
 from varv.runs.logged import LoggedModels, LoggedTables
 from varv.runs.traces import Traces, TraceTables
 from varv.serving import DataPlanes, Fleet, LocalFleet
@@ -120,8 +122,8 @@ def open_tracking(
     blobs = FolderBlobs(folder / "blobs", faults=faults)
     tables, series = RunTables(blobs), Series()
     registry = (LoggedTables(blobs), RegistryTables(blobs), WebhookTables(blobs))
-    scans, runs = Scans(blobs), (tables, series, ArtifactIndex(), TraceTables(blobs))
-    folds = (*runs, *registry, Trainings(tables, series, registry[0]), scans)
+    scans, others = Scans(blobs), (ArtifactIndex(), TraceTables(blobs), ImportTables())
+    folds = (tables, series, *others, *registry, Trainings(tables, series, registry[0]), scans)
     recorder = Recorder(folder / TRACKING, ledger, clock, folds, durability=durability, faults=faults)
     # Loops give the numbers under their names; for that they need nobody who acts.
     loops = LoopNumbers(ledger, open_engine(ledger, clock))
@@ -135,6 +137,8 @@ def open_tracking(
         webhooks=Webhooks(recorder, blobs, caller.require),
         hooks=Hooks(ledger, recorder, blobs, caller, clock),
         scans=scans,
+        imports=Imports(recorder, tables, series, blobs),
+        registry_imports=RegistryImports(recorder, blobs, loops),
     )
     recorder.do(ensure_default())
     desk.hooks.start()

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 import polars as pl
 
+from varv.data.pointers import resolved
 from varv.kernel.columns import TIME
 from varv.kernel.errors import InvalidDeclaration, NotFound
 
@@ -85,9 +87,9 @@ class Csv:
         yield from self._scan().collect_batches(chunk_size=BATCH_ROWS, maintain_order=True)
 
     def _scan(self) -> pl.LazyFrame:
-        def scan(pattern: str) -> pl.LazyFrame:
+        def scan(files: str | list[Path]) -> pl.LazyFrame:
             return pl.scan_csv(
-                pattern, null_values=[self.null, ""], try_parse_dates=True, infer_schema_length=10_000
+                files, null_values=[self.null, ""], try_parse_dates=True, infer_schema_length=10_000
             )
 
         return _found("csv", self.pattern, scan)
@@ -221,9 +223,11 @@ def in_kept_types(frame: pl.DataFrame) -> pl.DataFrame:
     return frame.with_columns(changed) if changed else frame
 
 
-def _found(kind: str, pattern: str, scan: Callable[[str], pl.LazyFrame]) -> pl.LazyFrame:
+def _found(kind: str, pattern: str, scan: Callable[[str | list[Path]], pl.LazyFrame]) -> pl.LazyFrame:
+    # A pointer's text must never be taken for rows; a file of CSV would let it.
+    files = resolved(pattern)
     try:
-        lazy = scan(pattern)
+        lazy = scan(pattern if files is None else files)
         lazy.collect_schema()
     except (OSError, pl.exceptions.PolarsError) as error:
         hint = "check the path; it is relative to the folder in which varv runs"

@@ -1,10 +1,11 @@
 """The registry: numbered versions of each model that never change, and the aliases that move between them.
 
-`model` holds the events of loops, `changes` those of what is logged from outside, `views` the read model
+`model` holds the events of loops and those of what is logged from outside, `views` the read model
 folded from them, `lineage` walks from a version back to the code and the rows it was made from. A `package`
 is what a version is made of: a model and its `signature`, a blob named by its digest; `ports` says what a
 runtime must do to run it. `tables` are the rows of it all in the recorder's file, `service` says what can be
-done from outside, `reading` what can be asked, `rules` what names may be.
+done from outside, `imports` how models from elsewhere are taken over, `reading` what can be asked, `rules`
+what names may be.
 """
 
 from varv.registry.lineage import Lineage, lineage

@@ -324,6 +324,29 @@ class StageMoved(Event, frozen=True, kw_only=True):
         return f"{self.model} v{self.version} is in {self.stage}"
 
 
+@event("registry.imported")
+class RegistryImported(Event, frozen=True, kw_only=True):
+    """A registered model was taken over from elsewhere, or one of its versions if ``version`` is given.
+
+    ``content`` is the digest of what the source said. ``created_ms`` and ``updated_ms`` are when it was made
+    and last changed there; ``last`` is the highest number that was given there, to a version that is gone
+    perhaps.
+    """
+
+    model: str
+    version: int | None = None
+    source: str
+    content: Digest
+    created_ms: int
+    updated_ms: int
+    last: int = 0
+
+    def line(self) -> str:
+        """Return one line on what this event states."""
+        of = "" if self.version is None else f" v{self.version}"
+        return f"{self.model}{of} taken over from {self.source}"
+
+
 def model_stream(model: str) -> str:
     """Return the stream of a registered model."""
     return f"model/{model}"

@@ -18,6 +18,7 @@ from varv.registry.model import (
     ModelCreated,
     ModelDeleted,
     ModelRenamed,
+    RegistryImported,
     StageMoved,
     VersionChanged,
     VersionDeleted,
@@ -49,7 +50,12 @@ CREATE INDEX IF NOT EXISTS version_by_change ON version (updated_ms DESC);
 CREATE TABLE IF NOT EXISTS version_tag (
     version INTEGER NOT NULL, name TEXT NOT NULL, value TEXT NOT NULL,
     PRIMARY KEY (version, name)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS registry_imported (
+    model INTEGER NOT NULL, number INTEGER NOT NULL, source TEXT NOT NULL, content TEXT NOT NULL,
+    PRIMARY KEY (model, number)) WITHOUT ROWID;
 """
+OF_MODEL = 0
+"""Stands for the number of a version in what was taken over of a registered model itself."""
 _NEW_MODEL = """
 INSERT INTO registered (name, description, created_ms, updated_ms) VALUES (?, ?, ?, ?)
 ON CONFLICT (name) DO NOTHING
@@ -83,6 +89,7 @@ class RegistryTables:
         VersionScanned,
         StageMoved,
         AliasMoved,
+        RegistryImported,
     )
 
     def __init__(self, blobs: Blobs) -> None:
@@ -99,6 +106,7 @@ class RegistryTables:
             VersionScanned: self._scanned,
             StageMoved: self._stage_moved,
             AliasMoved: self._alias_moved,
+            RegistryImported: self._imported,
         }
 
     def apply(self, db: sqlite3.Connection, stream: str, event: Event, at: Instant) -> None:
@@ -132,7 +140,7 @@ class RegistryTables:
     def _deleted(self, db: sqlite3.Connection, event: ModelDeleted, ms: int) -> None:
         no = model_no(db, event.model)
         db.execute("DELETE FROM version_tag WHERE version IN (SELECT no FROM version WHERE model = ?)", (no,))
-        for table in ("version", "alias", "registered_tag"):
+        for table in ("version", "alias", "registered_tag", "registry_imported"):
             db.execute(f"DELETE FROM {table} WHERE model = ?", (no,))
         db.execute("DELETE FROM registered WHERE no = ?", (no,))
 
@@ -211,6 +219,19 @@ class RegistryTables:
         elif model:
             db.execute("INSERT OR REPLACE INTO alias VALUES (?, ?, ?)", (model, event.alias, event.version))
         _touch(db, model, ms)
+
+    def _imported(self, db: sqlite3.Connection, event: RegistryImported, ms: int) -> None:
+        no = model_no(db, event.model)
+        times = (event.created_ms, event.updated_ms)
+        if event.version is None:
+            query = "UPDATE registered SET created_ms = ?, updated_ms = ?, last = max(last, ?) WHERE no = ?"
+            db.execute(query, (*times, event.last, no))
+        else:
+            query = "UPDATE version SET created_ms = ?, updated_ms = ? WHERE model = ? AND number = ?"
+            db.execute(query, (*times, no, event.version))
+        number = OF_MODEL if event.version is None else event.version
+        row = (no, number, event.source, event.content)
+        db.execute("INSERT OR REPLACE INTO registry_imported VALUES (?, ?, ?, ?)", row)
 
     def _tag(self, db: sqlite3.Connection, table: str, no: int, tags: Mapping[str, Text]) -> None:
         rows = [(no, name, whole(self._blobs, value)) for name, value in tags.items()]

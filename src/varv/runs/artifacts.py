@@ -83,6 +83,22 @@ def keep(owner: str, path: str, digest: Digest, size: int) -> Write[None]:
     return Write(work, stores=True)
 
 
+def keep_all(writing: Writing, owner: str, files: Mapping[str, tuple[Digest, int]]) -> None:
+    """Put blobs under paths as a part of a piece of work, and seal what the owner has then.
+
+    Raises
+    ------
+    InvalidInput
+        If a path is none.
+    """
+    for path in files:
+        require_path(path)
+    rows = [(owner, path, digest, size) for path, (digest, size) in files.items()]
+    before = files_of(writing.db, owner)
+    writing.store(lambda db: db.executemany(_PUT, rows))
+    _seal(writing, owner, {**before, **files})
+
+
 def remove(owner: str, path: str) -> Write[None]:
     """Return the work that removes a file or a folder; that there is none is no failure."""
     if path:

@@ -110,7 +110,7 @@ class ExperimentMoved(RunEvent, frozen=True, kw_only=True):
 
 @event("runs.run_created")
 class RunCreated(RunEvent, frozen=True, kw_only=True):
-    """A run has begun."""
+    """A run has begun; one that was recorded elsewhere has parameters and an end at once."""
 
     run: RunId
     experiment: ExperimentId
@@ -119,6 +119,8 @@ class RunCreated(RunEvent, frozen=True, kw_only=True):
     started_ms: int
     tags: Mapping[str, Text] = {}
     status: Status = "RUNNING"
+    params: Mapping[str, Text] = {}
+    ended_ms: int | None = None
 
     def line(self) -> str:
         """Return one line on what this event states."""

@@ -16,14 +16,12 @@ import msgspec
 import numpy as np
 
 from varv.kernel.clock import MINUTE, Duration, Instant
-from varv.kernel.codec import Event, digest_of
+from varv.kernel.codec import Event
 from varv.kernel.recorder import Write, Writing
-from varv.runs.model import PointsSealed, RunId, run_stream
+from varv.runs.model import run_stream
 from varv.runs.points import (
     POINT,
     Packed,
-    chained_digest,
-    chunk,
     distinct,
     in_order,
     latest,
@@ -31,14 +29,13 @@ from varv.runs.points import (
     read,
     unchunk,
 )
+from varv.runs.seals import Seal, by_key, chunks_of
 
 SEALED_AT = 4096
 """Points of a run that are not sealed."""
 SEALED_AFTER: Duration = MINUTE
 DERIVED = 0
 """The number of a seal that is none: chunks whose points follow from entries of the ledger."""
-LEAST_OF_A_CHUNK = 16
-"""A series with fewer points in one seal shares a chunk with others like it."""
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS points (
@@ -159,7 +156,7 @@ class Series:
         db.execute("DELETE FROM chunk WHERE run = ? AND number = ?", (run, DERIVED))
         db.executemany(
             "INSERT INTO chunk (run, key, number, data) VALUES (?, ?, ?, ?)",
-            [(run, key, DERIVED, data) for key, data in _chunks(_by_key(found))],
+            [(run, key, DERIVED, data) for key, data in chunks_of(by_key(found))],
         )
         _put_glances(db, run, glanced(found).values())
 
@@ -228,22 +225,11 @@ class Series:
     def _seal(self, writing: Writing, run: int) -> None:
         row = writing.db.execute("SELECT id FROM run WHERE no = ?", (run,)).fetchone()
         stored = writing.db.execute("SELECT rows FROM points WHERE run = ? ORDER BY no", (run,))
-        points = read(blob for (blob,) in stored)
-        states = _states(writing.db, run)
-        number = 1 + max((state.number for state in states.values()), default=0)
-        parts = _by_key(points)
-        for key, part in parts.items():
-            before = states.get(key)
-            chained = chained_digest(b"" if before is None else before.digest, part)
-            states[key] = _State(number, len(part) + (0 if before is None else before.n), chained)
-        root = digest_of(_named(writing.db, states))
-        rows = [(run, key, number, states[key].n, states[key].digest) for key in parts]
-        chunks = [(run, key, number, data) for key, data in _chunks(parts)]
+        seal = Seal.of(writing.db, run, read(blob for (blob,) in stored))
 
         def write(db: sqlite3.Connection) -> None:
             fold_latest(db, run)
-            db.executemany("INSERT INTO sealed VALUES (?, ?, ?, ?, ?)", rows)
-            db.executemany("INSERT INTO chunk (run, key, number, data) VALUES (?, ?, ?, ?)", chunks)
+            seal.put(db, run)
             db.execute("DELETE FROM points WHERE run = ?", (run,))
             db.execute("UPDATE run SET folded = 0 WHERE no = ?", (run,))
             self.unsealed(db).pop(run, None)
@@ -251,8 +237,28 @@ class Series:
 
         writing.store(write)
         if row is not None:
-            event = PointsSealed(run=RunId(row[0]), number=number, n=len(points), root=root)
-            writing.record(run_stream(row[0]), event)
+            writing.record(run_stream(row[0]), seal.event(row[0]))
+
+    def take(
+        self, writing: Writing, run: str, points: np.ndarray, no_of: Callable[[sqlite3.Connection], int]
+    ) -> None:
+        """Write the whole histories of a run that were recorded elsewhere, sealed at once.
+
+        Parameters
+        ----------
+        no_of
+            Returns the number of the run, 0 where it has none yet; asked again once its own event is folded.
+        """
+        seal = Seal.of(writing.db, no_of(writing.db), points)
+
+        def write(db: sqlite3.Connection) -> None:
+            no = no_of(db)
+            fold_latest(db, no)
+            _join_glances(db, no, glanced(points))
+            seal.put(db, no)
+
+        writing.store(write)
+        writing.record(run_stream(run), seal.event(run))
 
     def folding(self) -> Write[None]:
         """Return the work that brings what is known of each series up to all points that are in the log."""
@@ -271,47 +277,6 @@ class Series:
         return Write(work)
 
 
-@dataclass(slots=True)
-class _State:
-    number: int
-    n: int
-    digest: bytes
-
-
-def _states(db: sqlite3.Connection, run: int) -> dict[int, _State]:
-    """Return the last seal of each series of a run."""
-    query = "SELECT key, number, n, digest FROM sealed WHERE run = ? ORDER BY number"
-    return {key: _State(number, n, found) for key, number, n, found in db.execute(query, (run,))}
-
-
-def _named(db: sqlite3.Connection, states: dict[int, _State]) -> list[tuple[str, int, str]]:
-    names = names_of(db, list(states))
-    return sorted((names[key], state.n, state.digest.hex()) for key, state in states.items())
-
-
-def names_of(db: sqlite3.Connection, keys: Sequence[int]) -> dict[int, str]:
-    """Return the names that keys are the numbers of."""
-    found: dict[int, str] = {}
-    for start in range(0, len(keys), 500):
-        some = keys[start : start + 500]
-        query = f"SELECT no, name FROM key WHERE no IN ({','.join('?' * len(some))})"
-        found |= dict(db.execute(query, some))
-    return found
-
-
-def _by_key(points: np.ndarray) -> dict[int, np.ndarray]:
-    order = np.argsort(points["key"], kind="stable")
-    ordered = points[order]
-    keys, starts = np.unique(ordered["key"], return_index=True)
-    return dict(zip(keys.tolist(), np.split(ordered, starts[1:]), strict=True)) if len(points) else {}
-
-
-def _chunks(parts: dict[int, np.ndarray]) -> list[tuple[int, bytes]]:
-    small = [part for part in parts.values() if len(part) < LEAST_OF_A_CHUNK]
-    made = [(key, chunk(part)) for key, part in parts.items() if len(part) >= LEAST_OF_A_CHUNK]
-    return [*made, (0, chunk(np.concatenate(small)))] if small else made
-
-
 # What is known at a glance
 
 
@@ -320,10 +285,14 @@ def fold_latest(db: sqlite3.Connection, run: int) -> None:
     glances, last = unfolded(db, run)
     if not last:
         return
+    _join_glances(db, run, glances)
+    db.execute("UPDATE run SET folded = ? WHERE no = ?", (last, run))
+
+
+def _join_glances(db: sqlite3.Connection, run: int, glances: dict[int, Glance]) -> None:
     known = {one.key: one for one in stored_glances(db, run)}
     joined = [known[key].joined(later) if key in known else later for key, later in glances.items()]
     _put_glances(db, run, joined)
-    db.execute("UPDATE run SET folded = ? WHERE no = ?", (last, run))
 
 
 def _put_glances(db: sqlite3.Connection, run: int, found: Iterable[Glance]) -> None:
@@ -397,6 +366,13 @@ def history(db: sqlite3.Connection, run: int, key: int) -> np.ndarray:
     rows = db.execute("SELECT rows FROM points WHERE run = ? ORDER BY no", (run,))
     waiting = read(blob for (blob,) in rows)
     return in_order(distinct(np.concatenate([*parts, waiting[waiting["key"] == key]])))
+
+
+def whole_history(db: sqlite3.Connection, run: int) -> np.ndarray:
+    """Return the points of all series of a run, in no order that is promised, of dtype `POINT`."""
+    chunks = db.execute("SELECT data FROM chunk WHERE run = ?", (run,))
+    rows = db.execute("SELECT rows FROM points WHERE run = ?", (run,))
+    return np.concatenate([*(unchunk(data) for (data,) in chunks), read(blob for (blob,) in rows)])
 
 
 def _number(value: float) -> float | None:

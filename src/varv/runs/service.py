@@ -111,8 +111,7 @@ class Tracking:
             require_short("experiment", name, name, LONGEST_EXPERIMENT)
             _require_experiment_tags(tags or {})
             _require_free(writing.db, name)
-            row = writing.db.execute("SELECT max(no) FROM experiment").fetchone()
-            made = ExperimentId(str(row[0] or 0))
+            made = _free_id(writing.db)
             event = ExperimentCreated(
                 experiment=made,
                 name=name,
@@ -504,6 +503,14 @@ def _experiment(db: sqlite3.Connection, experiment: str) -> _Experiment:
     if row is None:
         raise NotFound("experiment", experiment[:80])
     return _Experiment(row[0], bool(row[1]), row[2])
+
+
+def _free_id(db: sqlite3.Connection) -> ExperimentId:
+    number = db.execute("SELECT max(no) FROM experiment").fetchone()[0] or 0
+    # Experiments that were brought from elsewhere have kept their ids.
+    while experiment_no(db, str(number)):
+        number += 1
+    return ExperimentId(str(number))
 
 
 def _require_free(db: sqlite3.Connection, name: str) -> None:

@@ -70,7 +70,8 @@ _NEW_EXPERIMENT = """
 INSERT OR IGNORE INTO experiment (id, name, artifacts, created_ms, updated_ms) VALUES (?, ?, ?, ?, ?)
 """
 _NEW_RUN = """
-INSERT OR IGNORE INTO run (id, experiment, name, user, status, started_ms) VALUES (?, ?, ?, ?, ?, ?)
+INSERT OR IGNORE INTO run (id, experiment, name, user, status, started_ms, ended_ms)
+VALUES (?, ?, ?, ?, ?, ?, ?)
 """
 
 
@@ -202,14 +203,13 @@ class RunTables:
 
     def _run_created(self, db: sqlite3.Connection, event: RunCreated, ms: int) -> None:
         experiment = experiment_no(db, event.experiment)
-        made = db.execute(
-            _NEW_RUN,
-            (event.run, experiment, event.name, event.user, STATUSES.index(event.status), event.started_ms),
-        )
+        status = STATUSES.index(event.status)
+        times = event.started_ms, event.ended_ms
+        made = db.execute(_NEW_RUN, (event.run, experiment, event.name, event.user, status, *times))
         if made.rowcount:
-            row = RunRow(made.lastrowid or 0, experiment, False, STATUSES.index(event.status), event.name)
+            row = RunRow(made.lastrowid or 0, experiment, False, status, event.name)
             self._remember(event.run, row)
-        self._describe(db, event.run, {}, {**event.tags, RUN_NAME: event.name})
+        self._describe(db, event.run, event.params, {**event.tags, RUN_NAME: event.name})
 
     def _run_described(self, db: sqlite3.Connection, event: RunDescribed, ms: int) -> None:
         self._describe(db, event.run, event.params, event.tags)

@@ -17,7 +17,7 @@ from varv.kernel.ledger import Entry
 from varv.runs import artifacts
 from varv.runs.model import ArtifactsSealed, PointsSealed
 from varv.runs.points import POINT, chained_digest, unchunk
-from varv.runs.series import names_of
+from varv.runs.seals import names_of
 
 
 class Flaw(NamedTuple):
@@ -42,7 +42,10 @@ class Seals:
         """Take in an entry, which may be any."""
         event = entry.event
         if isinstance(event, PointsSealed):
-            self.points.setdefault(event.run, []).append(event)
+            before = self.points.setdefault(event.run, [])
+            # A seal whose rows a crash took is made again, under its number.
+            before[:] = [seal for seal in before if seal.number < event.number]
+            before.append(event)
         elif isinstance(event, ArtifactsSealed):
             self.artifacts[event.owner] = event.root
 

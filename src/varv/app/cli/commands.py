@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+from keyword import iskeyword
 
 import msgspec
 
@@ -36,6 +37,9 @@ MODULES = {
     "token": "tokens",
     "export": "exporting",
     "package": "packaging",
+    "import": "importing",
+    "ci": "ci",
+    "hooks": "hooks",
     "pipeline": "pipeline",
     "tune": "tune",
 }
@@ -50,7 +54,9 @@ def run(options: argparse.Namespace) -> int:
     return_memory()
     loaded = load_settings({name: getattr(options, name, None) for name in FLAGS})
     module = importlib.import_module(f"varv.app.cli.{MODULES[options.command]}")
-    return getattr(module, options.command)(options, loaded)
+    # A function cannot have the name of a word of Python.
+    name = f"{options.command}_" if iskeyword(options.command) else options.command
+    return getattr(module, name)(options, loaded)
 
 
 def error_document(error: VarvError) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from varv import __version__
+from varv.app.cli.moving_options import CI, HOOKS, IMPORT, add_ci, add_hooks, add_trackers
 from varv.app.cli.script_options import AFTER_DASHES, add_scripts
 from varv.app.cli.trials import add_orchestrators, add_pipeline, add_tune
 from varv.kernel.errors import InvalidInput, VarvError
@@ -209,6 +210,7 @@ def _add_writing(add: Any) -> None:
     cancel = add("cancel", "end the training that is under way", _CANCEL)
     cancel.add_argument("model", help="which model")
     cancel.add_argument("--reason", default="", help="kept in the ledger")
+    add_trackers(_acts(add("import", "bring what was tracked elsewhere", IMPORT), "tracker"))
     add_pipeline(_acts(add("pipeline", "run steps whose results are found by their content", _PIPELINE)))
     add_tune(_acts(add("tune", "look for the parameters of a pipeline that do best", _TUNE)))
     token = add("token", "make a token with which a client asks for predictions", _TOKEN)
@@ -360,6 +362,8 @@ def _add_reading(add: Any) -> None:
     verify.add_argument("--against", metavar="FILE", help="compare with checkpoints that were kept elsewhere")
     anew = "begin checkpoints anew where they or their key are lost, and nothing else is wrong"
     verify.add_argument("--sign-anew", action="store_true", help=anew)
+    add_ci(_acts(add("ci", "report a candidate to continuous integration", CI)))
+    add_hooks(_acts(add("hooks", "note in a git repository what its commits belong to", HOOKS)))
     add("doctor", "check this machine and its settings", _DOCTOR)
     export = add("export", "write a gateway's configuration, or a pipeline for an orchestrator", _EXPORT)
     _add_exports(_acts(export, "target"))

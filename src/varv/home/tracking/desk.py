@@ -10,8 +10,10 @@ from varv.home.tracking.hooks import Hooks
 from varv.home.tracking.scanning import Scans
 from varv.kernel.recorder import Recorder
 from varv.registry import Models
+from varv.registry.imports import RegistryImports
 from varv.registry.webhooks import Webhooks
 from varv.runs import Tracking
+from varv.runs.imports import Imports
 from varv.runs.logged import LoggedModels
 from varv.runs.traces import Traces
 
@@ -28,6 +30,8 @@ class TrackingDesk:
     webhooks: Webhooks
     hooks: Hooks
     scans: Scans
+    imports: Imports
+    registry_imports: RegistryImports
 
     def close(self) -> None:
         """Tell and write what is under way, and close the file; closing twice is harmless."""

@@ -1,0 +1,95 @@
+"""`varv import`: bring what was tracked elsewhere into this home."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from varv.app.cli.access import answer
+from varv.app.cli.rendering import Block, Grid, Heading, Line
+from varv.app.settings import Loaded, variables
+from varv.home.moving import MoveReport, Source
+from varv.home.moving.report import Count, Named
+from varv.kernel.faults import Faults
+from varv.kernel.job_ends import spoken_bytes
+from varv.kernel.wording import count
+
+
+def import_(options: argparse.Namespace, loaded: Loaded) -> int:
+    """Bring runs, models and artifacts from elsewhere; the status is 1 if they differ in the end."""
+    from varv.app.compose import open_ledger, open_tracking
+    from varv.home.moving import Importing
+    from varv.kernel.clock import SystemClock
+
+    settings = loaded.settings
+    source = _source(options)
+    settings.home.mkdir(parents=True, exist_ok=True)
+    faults = Faults.parse(settings.fault)
+    ledger = open_ledger(settings.home, faults=faults)
+    try:
+        desk = open_tracking(settings.home, ledger, SystemClock(), faults=faults)
+        try:
+            moving = Importing(
+                source,
+                desk,
+                copies=getattr(options, "copy", False),
+                brings_files=not options.without_artifacts,
+                progress=_shown if sys.stderr.isatty() else lambda report: None,
+            )
+            report = moving.run()
+        finally:
+            desk.close()
+    finally:
+        source.close()
+        ledger.close()
+    answer(options, report, lambda: _blocks(report))
+    return 1 if report.differences.n else 0
+
+
+def _source(options: argparse.Namespace) -> Source:
+    from varv.adapters.moving import open_folder, open_mlflow
+
+    if options.tracker == "mlflow":
+        artifacts = Path(options.artifacts) if options.artifacts else None
+        return open_mlflow(options.uri, variables(), artifacts)
+    return open_folder(options.tracker, Path(options.folder))
+
+
+def _shown(report: MoveReport) -> None:
+    told = f"{count(report.runs.total)} runs, {count(report.n_points)} points, {count(report.n_files)} files"
+    sys.stderr.write(f"\r{told}   ")
+
+
+def _blocks(report: MoveReport) -> list[Block]:
+    rows = [
+        ("experiments", *_counts(report.experiments)),
+        ("runs", *_counts(report.runs)),
+        ("logged models", *_counts(report.logged_models)),
+    ]
+    blocks: list[Block] = [
+        Heading(f"from {report.source}"),
+        Grid(("", "new", "changed", "as before"), rows),
+        Line(f"{count(report.n_points)} points of metrics"),
+        Line(
+            f"{count(report.registered_models)} registered models, {count(report.n_versions)} versions taken"
+        ),
+        Line(f"{count(report.n_files)} artifacts, {spoken_bytes(report.size_bytes)}"),
+    ]
+    blocks += _named("artifacts stay where they are, of experiments", report.linked)
+    blocks += _named("left out", report.left_out)
+    blocks += _named("DIFFERS", report.differences)
+    if not report.differences.n:
+        blocks.append(Line(f"compared: all counts, the registry, and {count(report.n_compared)} whole runs"))
+    return blocks
+
+
+def _counts(one: Count) -> tuple[str, str, str]:
+    return count(one.new), count(one.changed), count(one.same)
+
+
+def _named(what: str, named: Named) -> list[Block]:
+    if not named.n:
+        return []
+    more = [Line(f"  and {count(named.n - len(named.some))} more")] if named.n > len(named.some) else []
+    return [Heading(f"{what}: {count(named.n)}"), *(Line(f"  {one}") for one in named.some), *more]

@@ -1,0 +1,109 @@
+"""What a source says of experiments, runs and logged models, and that they were taken over."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from varv.kernel.codec import Digest, digest_of, event
+from varv.runs.logged.model import LoggedStatus
+from varv.runs.model import DatasetInput, ModelInput, ModelOutput, RunEvent, Status
+
+
+class SourceExperiment(msgspec.Struct, frozen=True, kw_only=True):
+    """An experiment as its source has it."""
+
+    id: str
+    name: str
+    artifacts: str = ""
+    """Where its artifacts are at the source."""
+    deleted: bool = False
+    created_ms: int
+    updated_ms: int
+    tags: Mapping[str, str] = {}
+
+
+class Last(msgspec.Struct, frozen=True, array_like=True):
+    """The point that counts as the last of a series."""
+
+    name: str
+    value: float
+    at_ms: int
+    step: int
+
+
+class SourceRun(msgspec.Struct, frozen=True, kw_only=True):
+    """A run as its source has it, without the histories of its metrics."""
+
+    id: str
+    experiment: str
+    name: str
+    user: str
+    status: Status
+    deleted: bool = False
+    started_ms: int
+    ended_ms: int | None = None
+    artifacts: str = ""
+    """Where its artifacts are at the source; nothing if it has none."""
+    params: Mapping[str, str] = {}
+    tags: Mapping[str, str] = {}
+    last: tuple[Last, ...] = ()
+    datasets: tuple[DatasetInput, ...] = ()
+    models: tuple[ModelInput, ...] = ()
+    outputs: tuple[ModelOutput, ...] = ()
+
+
+class SourceModel(msgspec.Struct, frozen=True, kw_only=True):
+    """A logged model as its source has it."""
+
+    id: str
+    experiment: str
+    name: str
+    type: str = ""
+    run: str = ""
+    status: LoggedStatus = "READY"
+    deleted: bool = False
+    created_ms: int
+    updated_ms: int
+    artifacts: str = ""
+    params: Mapping[str, str] = {}
+    tags: Mapping[str, str] = {}
+
+
+SourceThing = SourceExperiment | SourceRun | SourceModel
+
+
+def content_of(thing: SourceThing) -> Digest:
+    """Return the digest of all that a source says of something."""
+    return digest_of(thing)
+
+
+def name_of(thing: SourceThing) -> str:
+    """Return what something is noted under, once it is taken over."""
+    match thing:
+        case SourceExperiment():
+            return f"experiment/{thing.id}"
+        case SourceRun():
+            return f"run/{thing.id}"
+        case SourceModel():
+            return f"logged-model/{thing.id}"
+
+
+@event("runs.imported")
+class Imported(RunEvent, frozen=True, kw_only=True):
+    """Something was taken over from elsewhere, as its source had it then.
+
+    ``thing`` is what it is noted under, ``content`` the digest of what the source said. ``created_ms`` and
+    ``updated_ms`` are when it was made and last changed there; those of runs are in their own events.
+    """
+
+    thing: str
+    source: str
+    content: Digest
+    created_ms: int | None = None
+    updated_ms: int | None = None
+
+    def line(self) -> str:
+        """Return one line on what this event states."""
+        return f"{self.thing} taken over from {self.source}"
