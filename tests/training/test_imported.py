@@ -219,6 +219,7 @@ def test_a_classifier_of_lightgbm_that_skops_wrote_is_taken_by_its_text(tmp_path
     rows, y = month
     frame = pd.DataFrame(rows.select("distance").to_dict(as_series=False))
     model = lgb.LGBMClassifier(n_estimators=10, **QUIET).fit(frame, y)
+    model.booster_.best_iteration = 4  # as where it goes on training after the best round
     (tmp_path / "model.skops").write_bytes(skops.io.dumps(model))
     flavours = {"lightgbm": {"data": "model.skops", "model_class": "lightgbm.sklearn.LGBMClassifier"}}
     inputs = [{"type": "double", "name": "distance"}]

@@ -237,8 +237,11 @@ def _model(kind: str, foreign: Foreign) -> Any:
     library = required(kind, kind="file", name=name, extra=kind)
     try:
         if kind == "lightgbm":
-            text = data.decode() if data.startswith(b"tree\n") else lightgbm_text(data, name)
-            return library.Booster(model_str=text)
+            text, rounds = (data.decode(), 0) if data.startswith(b"tree\n") else lightgbm_text(data, name)
+            booster = library.Booster(model_str=text)
+            if 0 < rounds < booster.current_iteration():
+                return library.Booster(model_str=booster.model_to_string(num_iteration=rounds))
+            return booster
         booster = library.Booster(model_file=bytearray(data))
     except Corrupt:
         raise

@@ -102,8 +102,9 @@ def estimator_of(data: bytes, name: str) -> Any:
     return estimator
 
 
-def lightgbm_text(data: bytes, name: str) -> str:
-    """Return the text of the booster in a file of skops that holds an estimator of LightGBM.
+def lightgbm_text(data: bytes, name: str) -> tuple[str, int]:
+    """Return the text of the booster in a file of skops that holds an estimator of LightGBM, and up to which
+    round it predicts; 0 for all.
 
     Raises
     ------
@@ -117,24 +118,32 @@ def lightgbm_text(data: bytes, name: str) -> str:
             schema = msgspec.json.decode(archive.read(SCHEMA))
     except (zipfile.BadZipFile, KeyError, OSError, msgspec.MsgspecError, RecursionError) as error:
         raise Corrupt("file", name, "is no file of skops", why=str(error)[:100]) from None
-    for text in _texts(schema):
-        # A value is JSON once more, in a text.
-        if text.startswith('"tree\\n'):
-            return msgspec.json.decode(text, type=str)
+    for part in _mappings(schema):
+        text, best = _plain(part.get("_handle")), _plain(part.get("best_iteration"))
+        if isinstance(text, str) and text.startswith("tree\n"):
+            return text, best if isinstance(best, int) and best > 0 else 0
     hint = "log the booster itself, or export it to ONNX"
     raise Corrupt("file", name, "holds no booster of LightGBM", hint=hint)
 
 
-def _texts(schema: Any) -> Iterator[str]:
+def _mappings(schema: Any) -> Iterator[dict[str, Any]]:
     waiting = [schema]
     while waiting:
         part = waiting.pop()
-        if isinstance(part, str):
+        if isinstance(part, dict):
             yield part
-        elif isinstance(part, dict):
             waiting.extend(part.values())
         elif isinstance(part, list):
             waiting.extend(part)
+
+
+def _plain(node: Any) -> Any:
+    """Return a plain value of a schema, which is JSON once more, in a text."""
+    content = node.get("content") if isinstance(node, dict) else None
+    try:
+        return msgspec.json.decode(content) if isinstance(content, str) else None
+    except msgspec.MsgspecError:
+        return None
 
 
 def _reachable(estimator: Any) -> Iterator[Any]:
