@@ -10,6 +10,7 @@ import pytest
 import uvicorn
 from starlette.applications import Starlette
 from tests.fronts.history import comparison, empty, held_rows, history
+from tests.fronts.tracked import Tracked
 
 from varv.fronts.web.console import create_console
 from varv.fronts.web.report import write_report
@@ -39,7 +40,7 @@ PAGES = [
     "/nix",
 ]
 MOST_BYTES = 60 * 1024
-MOST_REQUESTS = 3
+MOST_REQUESTS = 4
 
 pytestmark = [
     pytest.mark.slow,
@@ -78,6 +79,16 @@ def bare() -> Iterator[Served]:
     served = Served(create_console(views, ledger))
     yield served
     served.stop()
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory) -> Iterator[Served]:
+    tracked = Tracked(tmp_path_factory.mktemp("tracked"))
+    served = Served(tracked.console())
+    served.tracked = tracked
+    yield served
+    served.stop()
+    tracked.home.close()
 
 
 @pytest.fixture(scope="module")
@@ -179,3 +190,60 @@ def test_a_chart_keeps_the_size_of_its_text_at_every_width(browser, told):
         heights.add(round(page.locator(".chart text").first.bounding_box()["height"]))
         context.close()
     assert len(heights) == 1
+
+
+# Runs: a page of each kind, since each test opens all of them
+
+
+@pytest.mark.parametrize("tab", [("light", 1440), ("dark", 360)], indirect=True)
+def test_pages_of_runs_have_no_violation_run_no_markup_and_are_light(tab, runs):
+    dialogs: list[str] = []
+    tab.on("dialog", lambda dialog: (dialogs.append(dialog.message), dialog.dismiss()))
+    for path in runs.tracked.pages():
+        sizes: list[int] = []
+        tab.on(
+            "requestfinished", lambda request, sizes=sizes: sizes.append(request.sizes()["responseBodySize"])
+        )
+        tab.goto(runs.url + path, wait_until="load")
+        assert (path, violations(tab)) == (path, [])
+        assert (path, is_scrolled_sideways(tab)) == (path, False)
+        assert (path, sum(sizes) < MOST_BYTES) == (path, True)
+    assert dialogs == []
+
+
+def test_a_page_shows_what_a_run_logs_meanwhile(tab, runs):
+    tab.goto(f"{runs.url}/runs/{runs.tracked.runs[0]}")
+    tab.wait_for_timeout(300)  # until it listens
+    runs.tracked.home.log(runs.tracked.runs[0], ("late", 77.25, 5000))
+    playwright.expect(tab.get_by_role("row", name="late")).to_contain_text("77.25")
+
+
+def filled(text, said):
+    for name, value in said.items():
+        text = text.replace(f"{{{name}}}", value)
+    return text
+
+
+@pytest.mark.parametrize(
+    ("link", "leads_to"),
+    [
+        ("#/experiments/{experiment}", "/experiments/{experiment}"),
+        ("#/experiments/{experiment}/runs/{run}", "/runs/{run}"),
+        ('#/compare-runs?runs=["{run}","{other}"]&experiments=["1"]', "/compare?runs={run}&runs={other}"),
+        ("#/models/late-arrival/versions/3", "/models/late-arrival/versions/3"),
+        ("#//elsewhere.example/experiments/1", "/#//elsewhere.example/experiments/1"),
+    ],
+)
+def test_a_link_that_a_client_has_printed_leads_to_the_page(tab, runs, link, leads_to):
+    run, other = runs.tracked.runs[:2]
+    said = {"experiment": runs.tracked.experiment, "run": run, "other": other}
+    tab.goto(f"{runs.url}/{filled(link, said)}")
+    tab.wait_for_url(f"{runs.url}{filled(leads_to, said)}")
+
+
+def test_marked_runs_are_compared(tab, runs):
+    tab.goto(f"{runs.url}/experiments/{runs.tracked.experiment}")
+    for box in tab.get_by_role("checkbox").all()[:2]:
+        box.check()
+    tab.get_by_role("button", name="Compare the marked runs").click()
+    playwright.expect(tab.locator("h1")).to_have_text("Compare 2 runs")

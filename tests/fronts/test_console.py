@@ -90,7 +90,8 @@ def test_an_empty_page_says_what_to_do(bare, path):
 
 @pytest.mark.parametrize("path", LISTS + DETAILS)
 def test_hostile_names_in_events_stay_text(console, path):
-    assert "<script" not in get(console, path).text
+    own = '<script src="/static/links.js'
+    assert "<script" not in get(console, path).text.replace(own, "")
 
 
 def test_a_hostile_name_is_shown_as_it_is(console):

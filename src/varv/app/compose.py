@@ -17,6 +17,7 @@ from varv.home.home import CHECKED, Home, ModelParts
 from varv.home.review.views import ReviewsView
 from varv.home.tracking.desk import TrackingDesk
 from varv.home.tracking.hooks import Hooks
+from varv.home.tracking.looking import RunDesk
 from varv.home.tracking.scanning import Scans
 from varv.home.tracking.trainings import Trainings
 from varv.home.views import HomeView
@@ -32,6 +33,7 @@ from varv.kernel.merkle import Notary, SigningKey
 from varv.kernel.recorder import Recorder
 from varv.kernel.secret import SECRET_FILE, Secret
 from varv.kernel.snapshots import SNAPSHOTS, Snapshots, code_in, fingerprint
+from varv.kernel.table_reading import TableReader
 from varv.kernel.tracing import Tracer
 from varv.kernel.verify import Checked, require_sound_folder
 from varv.kernel.views import Views
@@ -50,7 +52,7 @@ from varv.registry.imports import RegistryImports
 from varv.registry.webhooks import Webhooks, WebhookTables
 from varv.rollout import RolloutSaga, RolloutsView
 from varv.rollout.handlers import RolloutHandlers
-from varv.runs import ArtifactIndex, RunTables, Series, Tracking, ensure_default
+from varv.runs import ArtifactIndex, RunSearch, RunTables, Series, Tracking, ensure_default
 from varv.runs.imports import Imports, ImportTables
 from varv.runs.logged import LoggedModels, LoggedTables
 from varv.runs.traces import Traces, TraceTables
@@ -137,6 +139,7 @@ def open_tracking(
         webhooks=Webhooks(recorder, blobs, caller.require),
         hooks=Hooks(ledger, recorder, blobs, caller, clock),
         scans=scans,
+        search=RunSearch(recorder, series),
         imports=Imports(recorder, tables, series, blobs),
         registry_imports=RegistryImports(recorder, blobs, loops),
     )
@@ -144,6 +147,11 @@ def open_tracking(
     desk.hooks.start()
     scans.start(recorder, desk.logged)
     return desk
+
+
+def open_runs(folder: Path) -> RunDesk:
+    """Return the runs of a home that is only read, also while its server writes them."""
+    return RunDesk(RunSearch(TableReader(folder / TRACKING), None), FolderBlobs(folder / "blobs"))
 
 
 def open_engine(ledger: Ledger, clock: Clock) -> Engine:

@@ -13,6 +13,8 @@ from varv.data.verbs import QuarantineDesk
 from varv.home.change.verbs import Declarations
 from varv.home.review.verbs import Reviews
 from varv.home.tables import MOST_ROWS, Tables
+from varv.home.tracking.desk import TrackingDesk
+from varv.home.tracking.looking import RunDesk
 from varv.home.verbs import Records
 from varv.kernel.clock import Clock
 from varv.kernel.engine import Engine
@@ -20,7 +22,6 @@ from varv.kernel.errors import Unavailable
 from varv.kernel.ledger import Ledger
 from varv.kernel.views import Views
 from varv.loop.verbs import Loops
-from varv.runs import Tracking
 
 T = TypeVar("T")
 
@@ -54,8 +55,10 @@ class Desk:
         """None where no server runs."""
         self.traffic: Traffic | None = None
         """None where no server runs."""
-        self.tracking: Tracking | None = None
+        self.tracking: TrackingDesk | None = None
         """None where no server runs."""
+        self.runs: RunDesk | None = None
+        """None where nobody reads runs."""
         self.most_rows: int | None = MOST_ROWS
         """Of one answer; None where the caller is in this process, and has the memory that it takes."""
         self.state: Callable[[], str] = lambda: "not running"
@@ -124,8 +127,8 @@ class Desk:
         """
         return _ready(self.traffic)
 
-    def require_tracking(self) -> Tracking:
-        """Return what writes runs.
+    def require_tracking(self) -> TrackingDesk:
+        """Return what writes runs and the registry.
 
         Raises
         ------
@@ -133,6 +136,16 @@ class Desk:
             If no server runs here.
         """
         return _ready(self.tracking)
+
+    def require_runs(self) -> RunDesk:
+        """Return what reads runs.
+
+        Raises
+        ------
+        Unavailable
+            If nobody reads them here.
+        """
+        return _ready(self.runs)
 
     def require_quarantine(self) -> QuarantineDesk:
         """Return what acts on rows in quarantine.

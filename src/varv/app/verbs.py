@@ -15,6 +15,8 @@ import varv.app.verifying
 import varv.data.verbs
 import varv.home.change.verbs
 import varv.home.review.verbs
+import varv.home.tracking.purging
+import varv.home.tracking.verbs
 import varv.home.verbs
 import varv.loop.verbs
 import varv.runs.verbs
@@ -24,6 +26,8 @@ from varv.data.inbox import Inbox
 from varv.data.verbs import QuarantineDesk
 from varv.home.change.verbs import Declarations
 from varv.home.review.verbs import Reviews
+from varv.home.tracking.looking import RunDesk
+from varv.home.tracking.purging import Purging
 from varv.home.verbs import Records
 from varv.kernel.ledger import Ledger
 from varv.kernel.verbs import VerbTable, declared_in
@@ -38,7 +42,9 @@ PARTS: Mapping[type[Any], Callable[[Desk], Any]] = {
     Inbox: lambda desk: desk.require_inbox(),
     QuarantineDesk: lambda desk: desk.require_quarantine(),
     Declarations: lambda desk: desk.require_declarations(),
-    Tracking: lambda desk: desk.require_tracking(),
+    Tracking: lambda desk: desk.require_tracking().runs,
+    Purging: lambda desk: Purging(desk.require_tracking(), desk.ledger),
+    RunDesk: lambda desk: desk.require_runs(),
     Traffic: lambda desk: desk.require_traffic(),
     Ledger: lambda desk: desk.ledger,
     Views: lambda desk: desk.views,
@@ -52,6 +58,8 @@ ROOMS = (
     varv.home.verbs,
     varv.home.change.verbs,
     varv.home.review.verbs,
+    varv.home.tracking.verbs,
+    varv.home.tracking.purging,
     varv.runs.verbs,
     varv.app.verifying,
     varv.app.traffic,

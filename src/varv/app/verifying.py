@@ -45,7 +45,7 @@ from varv.kernel.verify import Finding, Kind, Verification, verify
 from varv.loop.model import ModelOffered, OutputKept
 from varv.pipelines import cache_flaws
 from varv.registry.model import VersionRegistered, VersionScanned
-from varv.runs.model import RunEvent, long_texts
+from varv.runs.model import ExperimentPurged, RunEvent, RunPurged, long_texts
 from varv.runs.verifying import Seals, blobs_of, run_flaws
 from varv.serving.capture import read_captures
 from varv.serving.model import RequestsBackfilled, RequestsForgotten, RequestsServed
@@ -337,6 +337,8 @@ class _Names:
         """Files of texts that columns may hold, which are compared by themselves."""
         self.is_keyed = False
         self.seals = Seals()
+        self._texts: dict[str, dict[Digest, str]] = {}
+        """By the stream that speaks of them, since a run may be purged with its texts."""
         self._n_versions: dict[str, int] = {}
 
     def fold(self, ledger: Ledger) -> None:
@@ -349,6 +351,8 @@ class _Names:
                     with suppress(Corrupt):
                         self._take(entry)
             position = entries[-1].seq
+        for texts in self._texts.values():
+            self.blobs.update(texts)
 
     def _take(self, entry: Entry) -> None:
         match event := entry.event:
@@ -388,10 +392,16 @@ class _Names:
                 self.comparisons.append(event.comparison)
             case RunEvent():
                 self.seals.take(entry)
-                for digest in long_texts(event):
-                    self.blobs[digest] = f"a text of entry {entry.seq}"
+                self._note_texts(entry, event)
             case _:
                 pass
+
+    def _note_texts(self, entry: Entry, event: RunEvent) -> None:
+        """Note the texts of an entry, and forget those of what was purged."""
+        if isinstance(event, RunPurged | ExperimentPurged):
+            self._texts.pop(entry.stream, None)
+        for digest in long_texts(event):
+            self._texts.setdefault(entry.stream, {})[digest] = f"a text of entry {entry.seq}"
 
     def _requests(self, seq: int, event: RequestsServed | RequestsForgotten | RequestsBackfilled) -> None:
         """Take in what became of stored predictions."""

@@ -13,9 +13,8 @@ from __future__ import annotations
 import logging
 import sqlite3
 import threading
-from collections import deque
-from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -27,9 +26,9 @@ from varv.kernel.errors import Corrupt, FailedPrecondition, Unavailable, VarvErr
 from varv.kernel.faults import Faults
 from varv.kernel.ledger import Append, Change, Entry, Ledger
 from varv.kernel.observe import log
-from varv.kernel.patterns import MATCHES, matches
 from varv.kernel.sqlite_file import Durability, connect
 from varv.kernel.storage import full, refused_write
+from varv.kernel.table_reading import TableReader
 
 R = TypeVar("R")
 MOST_TOGETHER = 256
@@ -157,7 +156,7 @@ class Recorder:
         self._durable = durability == "full"
         self._faults = faults or Faults()
         self._queue: SimpleQueue[Job[Any] | None] = SimpleQueue()
-        self._idle: deque[sqlite3.Connection] = deque()
+        self._reader = TableReader(path)
         self._closing = threading.Lock()
         self._closed = False  # whether no more work is taken
         self._released = False
@@ -222,23 +221,9 @@ class Recorder:
         finished.wait()
         return jobs[0].outcome()
 
-    @contextmanager
-    def reading(self) -> Generator[sqlite3.Connection]:
+    def reading(self) -> AbstractContextManager[sqlite3.Connection]:
         """Give a connection that shows what is committed, as of one moment."""
-        try:
-            db = self._idle.pop()
-        except IndexError:
-            db = connect(str(self._path), read_only=True)
-            db.execute("PRAGMA case_sensitive_like = ON")
-            db.create_function(MATCHES, 2, matches, deterministic=True)
-        db.execute("BEGIN")
-        try:
-            yield db
-        finally:
-            db.execute("ROLLBACK")
-            self._idle.append(db)
-            if self._closed:
-                self._close_readers()
+        return self._reader.reading()
 
     def close(self) -> None:
         """Do what is queued and close the file; closing twice is harmless."""
@@ -248,13 +233,8 @@ class Recorder:
             self._closed = self._released = True
             self._queue.put(None)
         self._thread.join()
-        self._close_readers()
+        self._reader.close()
         self._db.close()
-
-    def _close_readers(self) -> None:
-        with suppress(IndexError):
-            while True:
-                self._idle.pop().close()
 
     # Writing
 

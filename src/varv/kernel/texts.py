@@ -11,6 +11,7 @@ import msgspec
 
 from varv.kernel.blobs import Blobs
 from varv.kernel.codec import Digest
+from varv.kernel.errors import NotFound
 
 LONGEST_SHORT = 256
 """Bytes of a value that an entry of the ledger holds itself."""
@@ -37,6 +38,18 @@ def kept(blobs: Blobs, value: str) -> Text:
 def all_kept(blobs: Blobs, values: Mapping[str, str]) -> dict[str, Text]:
     """Return texts by name as an entry has them."""
     return {name: kept(blobs, value) for name, value in values.items()}
+
+
+GONE = "(deleted)"
+"""Stands for a text whose blob was deleted, where an entry from before is read again."""
+
+
+def whole_or_gone(blobs: Blobs, value: Text) -> str:
+    """Return the text that an entry speaks of, or `GONE`: what it was part of is purged further on."""
+    try:
+        return whole(blobs, value)
+    except NotFound:
+        return GONE
 
 
 def whole(blobs: Blobs, value: Text) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from varv.kernel.errors import InvalidInput, NotFound
 from varv.registry.model import STAGES, Stage
-from varv.registry.rules import LATEST, require_model_name
+from varv.registry.rules import LATEST, PROMPT, require_model_name
 from varv.registry.tables import model_no
 
 _AT_ONCE = 500
@@ -85,6 +85,25 @@ def registered_models(db: sqlite3.Connection, numbers: Sequence[int]) -> list[Re
     for no, some in latest.items():
         found[no].latest = [next(made) for _ in some]
     return [found[no] for no in numbers]
+
+
+def changed_last(db: sqlite3.Connection, most: int) -> list[RegisteredModel]:
+    """Return at most so many registered models, the one that changed last first; prompts are none."""
+    prompts = "SELECT model FROM registered_tag WHERE name = ? AND value = 'true'"
+    query = f"SELECT no FROM registered WHERE no NOT IN ({prompts}) ORDER BY updated_ms DESC, no DESC LIMIT ?"
+    return registered_models(db, [no for (no,) in db.execute(query, (PROMPT, most))])
+
+
+def versions_of(db: sqlite3.Connection, name: str, most: int) -> list[ModelVersion]:
+    """Return at most so many versions of a registered model, the highest number first.
+
+    Raises
+    ------
+    NotFound
+        If there is no such model.
+    """
+    query = "SELECT no FROM version WHERE model = ? ORDER BY number DESC LIMIT ?"
+    return versions(db, [no for (no,) in db.execute(query, (_model(db, name), most))])
 
 
 def latest_versions(db: sqlite3.Connection, name: str, stages: Sequence[Stage]) -> list[ModelVersion]:

@@ -27,6 +27,7 @@ _SCHEMA = """
 CREATE TABLE IF NOT EXISTS artifact (
     owner TEXT NOT NULL, path TEXT NOT NULL, digest TEXT NOT NULL, size INTEGER NOT NULL,
     sealed INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (owner, path)) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS artifact_by_digest ON artifact (digest);
 """
 _PUT = "INSERT OR REPLACE INTO artifact (owner, path, digest, size) VALUES (?, ?, ?, ?)"
 

@@ -167,6 +167,34 @@ class RunMoved(RunEvent, frozen=True, kw_only=True):
     deleted: bool
 
 
+@event("runs.run_purged")
+class RunPurged(RunEvent, frozen=True, kw_only=True):
+    """A deleted run is gone for good: its rows, its points, and what nothing else has of its artifacts and
+    long texts. ``by`` says who decided it.
+    """
+
+    run: RunId
+    by: str
+
+    def line(self) -> str:
+        """Return one line on what this event states."""
+        return f"run {self.run} deleted for good by {self.by}"
+
+
+@event("runs.experiment_purged")
+class ExperimentPurged(RunEvent, frozen=True, kw_only=True):
+    """A deleted experiment is gone for good, after its runs and logged models. Its name is free again, its id
+    is not.
+    """
+
+    experiment: ExperimentId
+    by: str
+
+    def line(self) -> str:
+        """Return one line on what this event states."""
+        return f"experiment {self.experiment} deleted for good by {self.by}"
+
+
 @event("runs.linked")
 class RunLinked(RunEvent, frozen=True, kw_only=True):
     """A run has read datasets or models, or has made models."""

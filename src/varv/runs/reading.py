@@ -111,9 +111,15 @@ def run(db: sqlite3.Connection, id: str) -> Run:
     row = db.execute("SELECT no FROM run WHERE id = ?", (id,)).fetchone()
     if row is None:
         raise NotFound("run", id)
-    found = runs(db, [row[0]])[0]
-    if unfolded(db, found.no)[1]:
-        found.metrics = _metrics(db, glances(db, found.no))
+    return runs_now(db, [row[0]])[0]
+
+
+def runs_now(db: sqlite3.Connection, numbers: Sequence[int]) -> list[Run]:
+    """Return runs by their numbers in the file, in that order, with all points of their metrics."""
+    found = runs(db, numbers)
+    for one in found:
+        if unfolded(db, one.no)[1]:
+            one.metrics = _metrics(db, glances(db, one.no))
     return found
 
 

@@ -18,6 +18,7 @@ from typing import Literal
 
 from varv.kernel.errors import InvalidInput
 from varv.kernel.recorder import Recorder
+from varv.kernel.table_reading import TableReader
 from varv.runs.arrays import Arrays
 from varv.runs.columns import Base, Column, Columns
 from varv.runs.filters import (
@@ -92,18 +93,23 @@ class RunSearch:
 
     Parameters
     ----------
+    recorder
+        The file; one that is only read shows metrics as of the last folding, which is a minute ago at most
+        where a server runs.
     series
         What is known of them is brought up to date before a search, so that it sees all that was logged.
     """
 
-    def __init__(self, recorder: Recorder, series: Series, columns: Columns | None = None) -> None:
+    def __init__(
+        self, recorder: Recorder | TableReader, series: Series | None, columns: Columns | None = None
+    ) -> None:
         self.recorder, self._series = recorder, series
         self._columns = columns or Columns()
 
     @contextmanager
     def reading(self) -> Generator[sqlite3.Connection]:
         """Give a connection that shows all metrics as they are compared."""
-        if not self._series.is_folded:
+        if isinstance(self.recorder, Recorder) and self._series is not None and not self._series.is_folded:
             self.recorder.do(self._series.folding())
         with self.recorder.reading() as db:
             yield db

@@ -59,6 +59,7 @@ CREATE TABLE IF NOT EXISTS link (
 CREATE TABLE IF NOT EXISTS linked (
     link INTEGER NOT NULL, run INTEGER NOT NULL, key INTEGER NOT NULL, value REAL, step INTEGER NOT NULL,
     at INTEGER NOT NULL, PRIMARY KEY (link, run, key)) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS linked_by_run ON linked (run);
 """
 _LINKED = """
 INSERT INTO linked VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (link, run, key)

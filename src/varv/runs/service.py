@@ -39,6 +39,7 @@ from varv.runs.model import (
     run_stream,
 )
 from varv.runs.points import Packed, packed
+from varv.runs.purged import is_purged
 from varv.runs.reading import Run
 from varv.runs.rules import (
     LONGEST_EXPERIMENT,
@@ -507,8 +508,8 @@ def _experiment(db: sqlite3.Connection, experiment: str) -> _Experiment:
 
 def _free_id(db: sqlite3.Connection) -> ExperimentId:
     number = db.execute("SELECT max(no) FROM experiment").fetchone()[0] or 0
-    # Experiments that were brought from elsewhere have kept their ids.
-    while experiment_no(db, str(number)):
+    # Experiments that were brought from elsewhere have kept their ids, and those of purged ones are not used.
+    while experiment_no(db, str(number)) or is_purged(db, experiment_stream(str(number))):
         number += 1
     return ExperimentId(str(number))
 

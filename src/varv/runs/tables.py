@@ -11,20 +11,26 @@ import msgspec
 from varv.kernel.blobs import Blobs
 from varv.kernel.clock import Instant
 from varv.kernel.codec import Event
-from varv.kernel.texts import Text, whole
+from varv.kernel.texts import Text, whole_or_gone
+from varv.runs import purged
 from varv.runs.model import (
     RUN_NAME,
     STATUSES,
+    DatasetInput,
     ExperimentChanged,
     ExperimentCreated,
     ExperimentMoved,
+    ExperimentPurged,
     PointsSealed,
     RunCreated,
     RunDescribed,
     RunLinked,
     RunMoved,
+    RunPurged,
     RunReproduced,
     RunUpdated,
+    experiment_stream,
+    run_stream,
 )
 
 METRIC, PARAM, TAG = range(3)
@@ -66,6 +72,8 @@ CREATE TABLE IF NOT EXISTS run_model (
     run INTEGER NOT NULL, made INTEGER NOT NULL, model TEXT NOT NULL, step INTEGER NOT NULL,
     PRIMARY KEY (run, made, model)) WITHOUT ROWID;
 """
+_OF_RUN = ("word", "input", "run_model", "points", "chunk", "sealed", "latest", "linked")
+"""Tables of this room with a column that says of which run a row is."""
 _NEW_EXPERIMENT = """
 INSERT OR IGNORE INTO experiment (id, name, artifacts, created_ms, updated_ms) VALUES (?, ?, ?, ?, ?)
 """
@@ -94,7 +102,7 @@ class RunTables:
         Hold the texts that are too long for entries.
     """
 
-    schema = _SCHEMA
+    schema = _SCHEMA + purged.SCHEMA
     events = (
         ExperimentCreated,
         ExperimentChanged,
@@ -104,6 +112,8 @@ class RunTables:
         RunUpdated,
         RunMoved,
         RunLinked,
+        RunPurged,
+        ExperimentPurged,
         PointsSealed,
         RunReproduced,
     )
@@ -121,6 +131,8 @@ class RunTables:
             RunUpdated: self._run_updated,
             RunMoved: self._run_moved,
             RunLinked: self._run_linked,
+            RunPurged: self._run_purged,
+            ExperimentPurged: self._experiment_purged,
             RunReproduced: self._run_reproduced,
         }
 
@@ -169,11 +181,12 @@ class RunTables:
         return row
 
     def _text(self, value: Text) -> str:
-        return whole(self._blobs, value)
+        return whole_or_gone(self._blobs, value)
 
     # Experiments
 
     def _experiment_created(self, db: sqlite3.Connection, event: ExperimentCreated, ms: int) -> None:
+        purged.come_again(db, experiment_stream(event.experiment))
         db.execute(
             _NEW_EXPERIMENT,
             (event.experiment, event.name, event.artifacts, ms, ms),
@@ -203,6 +216,7 @@ class RunTables:
 
     def _run_created(self, db: sqlite3.Connection, event: RunCreated, ms: int) -> None:
         experiment = experiment_no(db, event.experiment)
+        purged.come_again(db, run_stream(event.run))
         status = STATUSES.index(event.status)
         times = event.started_ms, event.ended_ms
         made = db.execute(_NEW_RUN, (event.run, experiment, event.name, event.user, status, *times))
@@ -278,6 +292,32 @@ class RunTables:
         models += [(row.no, 1, one.model_id, one.step) for one in event.outputs]
         db.executemany("INSERT OR IGNORE INTO run_model VALUES (?, ?, ?, ?)", models)
         _note(db, row.experiment, row.no)
+
+    def _run_purged(self, db: sqlite3.Connection, event: RunPurged, ms: int) -> None:
+        row = self.run(db, event.run)
+        if row is None:
+            return
+        texts = [value for (value,) in db.execute("SELECT value FROM word WHERE run = ?", (row.no,))]
+        for (body,) in db.execute("SELECT body FROM input WHERE run = ?", (row.no,)):
+            read = msgspec.json.decode(body, type=DatasetInput)
+            texts += [text for text in (read.source, read.schema, read.profile) if isinstance(text, str)]
+        purged.orphan(db, run_stream(event.run), f"runs/{event.run}", texts)
+        for table in _OF_RUN:
+            db.execute(f"DELETE FROM {table} WHERE run = ?", (row.no,))
+        db.execute("DELETE FROM run WHERE no = ?", (row.no,))
+        self._runs.pop(event.run, None)
+        _note(db, row.experiment, row.no)
+
+    def _experiment_purged(self, db: sqlite3.Connection, event: ExperimentPurged, ms: int) -> None:
+        no = experiment_no(db, event.experiment)
+        texts = [
+            value for (value,) in db.execute("SELECT value FROM experiment_tag WHERE experiment = ?", (no,))
+        ]
+        purged.orphan(db, experiment_stream(event.experiment), "", texts)
+        for table in ("experiment_tag", "key"):
+            db.execute(f"DELETE FROM {table} WHERE experiment = ?", (no,))
+        db.execute("DELETE FROM experiment WHERE no = ?", (no,))
+        self._keys.clear()
 
 
 def experiment_no(db: sqlite3.Connection, experiment: str) -> int:

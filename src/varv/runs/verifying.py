@@ -15,7 +15,8 @@ import numpy as np
 from varv.kernel.codec import Digest, digest_of
 from varv.kernel.ledger import Entry
 from varv.runs import artifacts
-from varv.runs.model import ArtifactsSealed, PointsSealed
+from varv.runs.logged.model import MODELS_FOLDER, ModelPurged
+from varv.runs.model import ArtifactsSealed, PointsSealed, RunPurged
 from varv.runs.points import POINT, chained_digest, unchunk
 from varv.runs.seals import names_of
 
@@ -48,6 +49,11 @@ class Seals:
             before.append(event)
         elif isinstance(event, ArtifactsSealed):
             self.artifacts[event.owner] = event.root
+        elif isinstance(event, RunPurged):
+            self.points.pop(event.run, None)
+            self.artifacts.pop(f"runs/{event.run}", None)
+        elif isinstance(event, ModelPurged):
+            self.artifacts.pop(f"{MODELS_FOLDER}/{event.logged_model}", None)
 
 
 def run_flaws(db: sqlite3.Connection, seals: Seals) -> Iterator[Flaw]:

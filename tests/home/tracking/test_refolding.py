@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from varv.home.tracking.purging import PurgeRequest, Purging, purge
 from varv.registry.webhooks import secret_of, webhook
 
 NOTHING_IN = {
+    "orphan",
     "input",
     "run_model",
     "trace",
@@ -13,8 +15,16 @@ NOTHING_IN = {
     "trace_link",
     "span",
     "assessment",
+    "imported",
+    "registry_imported",
 }
 """Tables that nothing happens to here."""
+
+
+def purge_one(home):
+    gone = home.do(home.desk.runs.create_run("0"))
+    home.do(home.desk.runs.move_run(gone, deleted=True))
+    purge(Purging(home.desk, home.ledger), PurgeRequest(runs=(gone,)))
 
 
 def lived(home):
@@ -28,6 +38,7 @@ def lived(home):
     home.do(runs.update_run(run, status="FINISHED", ended_ms=5, name="named"))
     home.do(runs.reproduced(run, verdict="differs", differing=["metric x"]))
     home.do(runs.move_run(home.do(runs.create_run(experiment)), deleted=True))
+    purge_one(home)
     model = home.log_model(name="model", run=run, params={"p": "1"}, tags={"t": "2"})
     home.do(logged.untag(model, "t"))
     home.do(logged.finalize(model, "READY"))

@@ -20,7 +20,7 @@ MODULES = {
     "track": "running",
     "run": "scripts",
     "reproduce": "scripts",
-    "runs": "scripts",
+    "runs": "runs",
     "status": "status",
     "top": "top",
     "why": "why",

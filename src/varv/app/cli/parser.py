@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 
 from varv import __version__
 from varv.app.cli.moving_options import CI, HOOKS, IMPORT, add_ci, add_hooks, add_trackers
+from varv.app.cli.run_options import add_runs
 from varv.app.cli.script_options import AFTER_DASHES, add_scripts
 from varv.app.cli.trials import add_orchestrators, add_pipeline, add_tune
 from varv.kernel.errors import InvalidInput, VarvError
@@ -128,7 +129,8 @@ def parser() -> argparse.ArgumentParser:
         )
 
     _add_writing(add)
-    add_scripts(add, _shared, _Parser)
+    add_scripts(add)
+    add_runs(add, _shared, _Parser)
     _add_reading(add)
     return parser
 

@@ -1,4 +1,4 @@
-"""What `varv run`, `varv reproduce` and `varv runs` take on the command line."""
+"""What `varv run` and `varv reproduce` take on the command line."""
 
 from __future__ import annotations
 
@@ -9,28 +9,16 @@ AFTER_DASHES = "after_dashes"
 """The default of a command that says where what follows two dashes is to go."""
 
 
-def add_scripts(add: Any, shared: Any, parser_class: Any) -> None:
+def add_scripts(add: Any) -> None:
     """Add the commands.
 
     Parameters
     ----------
     add
         Adds a command, by name, summary and details.
-    shared
-        Makes the parser of the options that every command takes.
-    parser_class
-        Of commands within a command.
     """
     _add_run(add("run", "run a script as a run, with all that it was made from on record", _RUN))
     _add_reproduce(add("reproduce", "run a run again, twice, and say how equal the result is", _REPRODUCE))
-    runs = add("runs", "act on runs: stop one", _RUNS)
-    acts = runs.add_subparsers(dest="act", metavar="ACT", required=True, parser_class=parser_class)
-    summary = "ask whoever runs a script to end it"
-    stop = acts.add_parser(
-        "stop", help=summary, description=summary, parents=[shared(default=argparse.SUPPRESS)]
-    )
-    stop.add_argument("run", help="the id of the run")
-    stop.add_argument("--by", default="operator", help="who asks; kept in the ledger")
 
 
 def _add_run(run: argparse.ArgumentParser) -> None:
@@ -102,7 +90,4 @@ _REPRODUCE = """Check out the source of a run, make its environment unless the p
 twice, and compare: bit-identical, prediction-identical, within tolerance, differs, or cannot run. What
 differs is named, and so is every part of what it was made from that is not what it was. The verdict is kept
 in the ledger. Exit status 1 if it differs or cannot run.
-"""
-_RUNS = """Act on runs. To stop one asks its varv run to end it: the script gets SIGTERM, and is killed if it
-has not ended ten seconds later.
 """

@@ -10,9 +10,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
-import msgspec
-
-from varv.app.cli.access import answer, call
+from varv.app.cli.access import answer
 from varv.app.cli.rendering import Block, Grid, Heading, Line
 from varv.app.scripts.homes import Tracked, tracked_home
 from varv.app.scripts.reproducing import Reproduction, Way
@@ -20,13 +18,11 @@ from varv.app.scripts.reproducing import reproduce as make_again
 from varv.app.scripts.running import Finished, Script
 from varv.app.scripts.running import run as run_script
 from varv.app.scripts.sweeping import sweep
-from varv.app.server.server_file import running_server
 from varv.app.settings import Loaded, variables
-from varv.kernel.errors import FailedPrecondition, InvalidInput
+from varv.kernel.errors import InvalidInput
 from varv.kernel.executor import OnOutput
 from varv.kernel.machine import n_processors
 from varv.runs.reproduction import Tolerance
-from varv.runs.verbs import StopAsked, StopRequest
 
 KILLED_BY_SIGNAL = 128
 """What shells add to the number of a signal."""
@@ -104,18 +100,6 @@ def _reproduced(found: Reproduction) -> list[Block]:
     elif found.reruns:
         blocks.append(Line("what it was made from is equal in all that was captured"))
     return blocks
-
-
-def runs(options: argparse.Namespace, loaded: Loaded) -> int:
-    """Ask for a run to end."""
-    server = running_server(loaded.settings)
-    if server is None:
-        hint = "give its home with --home; a run whose varv run was killed is run by nobody"
-        raise FailedPrecondition("home", str(loaded.settings.home), "is served by nobody", hint=hint)
-    said = call(server, loaded.settings, "runs.stop", StopRequest(run=options.run, by=options.by))
-    asked = msgspec.convert(said, type=StopAsked)
-    answer(options, asked, lambda: [Line(f"asked run {asked.name} ({asked.run}) to end")])
-    return 0
 
 
 def _finished(ended: Finished) -> list[Block]:

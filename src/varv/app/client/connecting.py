@@ -18,7 +18,7 @@ from varv.app.client.remote import RemoteSource
 from varv.app.client.rows import MOST_AT_ONCE, Rows, frame_of_rows, in_parts, plain_rows
 from varv.data.verbs import Accepted
 from varv.fronts.client import Client
-from varv.kernel.errors import Corrupt, InvalidInput
+from varv.kernel.errors import Corrupt, FailedPrecondition, InvalidInput
 
 MOST_NAMED = 100
 """Refused rows that an answer names, as a server does."""
@@ -97,6 +97,7 @@ class Server(ReadableHome):
         source = RemoteSource(client)
         super().__init__(source)
         self._remote = source
+        self._answers = health.inference_port > 0
         beside = _beside(client.url, health.inference_port)
         self._inference = Client(beside, token=token, timeout_s=timeout_s, verify=verify)
 
@@ -149,7 +150,12 @@ class Server(ReadableHome):
             If a column is missing, unknown, or of another type.
         NotFound
             If the server has no such model.
+        FailedPrecondition
+            If it is a `varv track`, which serves none.
         """
+        if not self._answers:
+            hint = "start varv up on its home"
+            raise FailedPrecondition("server", self.place, "tracks runs and answers no requests", hint=hint)
         given = frame_of_rows(rows)
         parts = [
             inferred(self._inference, model, given.slice(first, MOST_AT_ONCE))
@@ -194,7 +200,8 @@ class _Health(msgspec.Struct, frozen=True):
     """What is needed of what a server says of itself."""
 
     state: str
-    inference_port: int
+    inference_port: int = 0
+    """0 where it only tracks runs."""
 
 
 def _told(client: Client) -> _Health:

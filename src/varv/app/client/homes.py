@@ -16,6 +16,7 @@ from varv.app.client.answers import Answer
 from varv.app.client.comparisons import ReplayedModel, replayed_in
 from varv.app.client.datasets import DatasetActs, DatasetsRead
 from varv.app.client.models import ModelActs, Models
+from varv.app.client.runs import RunActs
 from varv.app.client.sources import Source, When, of_name, whole_table
 from varv.home.model import Comparisons
 from varv.home.status import StatusReport
@@ -101,6 +102,11 @@ class ReadableHome:
     def datasets(self) -> DatasetsRead:
         """Every dataset by its name."""
         return DatasetsRead(self._source)
+
+    @property
+    def runs(self) -> RunActs:
+        """The acts on runs, ``home.runs.diff(["3f2a", "9c41"])``, and all of them as a frame."""
+        return RunActs(self._source, "runs")
 
     def why(self, *subject: object) -> Answer[Explanation]:
         """Explain a decision, a version or a prediction to its root: what ``varv why`` shows.

@@ -14,11 +14,12 @@ from typing import Any, Protocol, TypeVar
 import msgspec
 import polars as pl
 
-from varv.app.compose import open_ledger, open_views
+from varv.app.compose import open_ledger, open_runs, open_views
 from varv.app.desk import Desk
 from varv.app.verbs import build_verbs
 from varv.data.verbs import offline_desk
 from varv.home.tables import MOST_ROWS, Table
+from varv.home.tracking.looking import RunDesk
 from varv.kernel.clock import SystemClock
 from varv.kernel.errors import Corrupt, FailedPrecondition, NotFound
 from varv.kernel.ledger_sqlite import SqliteLedger
@@ -79,10 +80,11 @@ class LocalSource:
         self.keeps: object = None
         """What must be there as long as this is."""
         ledger = open_ledger(home, read_only=True)
-        self._close = weakref.finalize(self, ledger.close)
+        runs = open_runs(home)
+        self._close = weakref.finalize(self, _close, ledger, runs)
         with ExitStack() as undone:
             undone.callback(self.close)
-            self.desk = _desk(home, ledger, state)
+            self.desk = _desk(home, ledger, runs, state)
             undone.pop_all()
         self.verbs = build_verbs(self.desk)
 
@@ -104,13 +106,19 @@ class LocalSource:
             raise FailedPrecondition("home", self.place, "is closed", hint="open it again: varv.open(home)")
 
 
-def _desk(home: Path, ledger: SqliteLedger, state: str) -> Desk:
+def _close(ledger: SqliteLedger, runs: RunDesk) -> None:
+    runs.search.recorder.close()
+    ledger.close()
+
+
+def _desk(home: Path, ledger: SqliteLedger, runs: RunDesk, state: str) -> Desk:
     views = open_views(ledger, home)
     views.catch_up()  # which compares every entry with the one before it, from a snapshot on
     clock = SystemClock()
     desk = Desk(home, ledger, views, clock, None, running=False)
     desk.most_rows = None
     desk.state = lambda: state
+    desk.runs = runs
     desk.quarantine = offline_desk(home, ledger, views, clock)
     return desk
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from starlette.applications import Starlette
+from starlette.requests import Request
 from starlette.routing import Mount
 
 from varv.app.desk import Desk
@@ -20,6 +21,7 @@ from varv.fronts.access.door import Callers
 from varv.fronts.api import create_api
 from varv.fronts.gateway import Gateway, allowed_hosts
 from varv.fronts.metrics import metrics_route
+from varv.fronts.mlflow.access import Gate
 from varv.fronts.web.console import create_console
 from varv.home.tracking.desk import TrackingDesk
 from varv.kernel.columns import FolderColumns
@@ -33,6 +35,7 @@ def application(
     health: Callable[[], dict[str, Any]],
     measures: Callable[[], Iterator[Family]],
     callers: Callable[[], Callers] = lambda: NOBODY_DECLARED,
+    ends: Callable[[], bool] = lambda: False,
 ) -> Gateway:
     """Return what answers on the control port.
 
@@ -44,6 +47,8 @@ def application(
         Yields what ``/metrics`` says.
     callers
         Returns the declared clients by now.
+    ends
+        Returns whether the server is about to stop.
     """
     home = settings.home
     console = create_console(
@@ -52,6 +57,9 @@ def application(
         columns=FolderColumns(home / "columns"),
         reports=functools.partial(report_of, home),
         home=home,
+        tracked=tracking.runs_read(),
+        allow=functools.partial(_allow_reading, Gate(settings.token, callers)),
+        ends=ends,
     )
     routes = create_api(build_verbs(desk), health, token=settings.token)
     app = Starlette(routes=[*routes, metrics_route(measures), Mount("/", console)])
@@ -59,3 +67,7 @@ def application(
         mlflow_api(app, tracking, settings.token, callers),
         allowed_hosts(settings.host, settings.allowed_hosts),
     )
+
+
+def _allow_reading(gate: Gate, request: Request) -> None:
+    gate.require(dict(request.headers.raw), request.url.path, writes=False)

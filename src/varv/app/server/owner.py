@@ -167,7 +167,7 @@ class _Server:
         )
         self._desk = Desk(settings.home, self._ledger, self._views, self._system, None, running=True)
         self._desk.state = self._state
-        self._desk.tracking = self._tracking.runs
+        self._desk.tracking, self._desk.runs = self._tracking, self._tracking.runs_read()
         self._live: Live | None = None
         self._present: Present | None = None
         self._applying = threading.Lock()
@@ -184,7 +184,13 @@ class _Server:
         self._log_folder: Path | None = None
         self._threads: list[threading.Thread] = []
         served = application(
-            settings, self._desk, self._tracking, self._health, self._measures, self._callers
+            settings,
+            self._desk,
+            self._tracking,
+            self._health,
+            self._measures,
+            self._callers,
+            self.stop.is_set,
         )
         self._uvicorn = control_plane(served, self._certificates)
         self._console = threading.Thread(

@@ -92,9 +92,17 @@ class Tracker:
         )
         desk = Desk(settings.home, self._ledger, self._views, clock, None, running=True)
         desk.state = lambda: "tracking"
-        desk.tracking = self._tracking.runs
+        desk.tracking, desk.runs = self._tracking, self._tracking.runs_read()
         declared = Callers(load_clients(clients), 1)
-        served = application(settings, desk, self._tracking, self._health, self._measures, lambda: declared)
+        served = application(
+            settings,
+            desk,
+            self._tracking,
+            self._health,
+            self._measures,
+            lambda: declared,
+            self.told.is_set,
+        )
         self._uvicorn = control_plane(served, certificates)
         self._console = threading.Thread(
             target=self._uvicorn.run, args=([self._socket],), name="console", daemon=True

@@ -24,7 +24,6 @@ from varv.fronts.mlflow import (
 from varv.fronts.mlflow.access import Gate
 from varv.fronts.mlflow.app import Door, MlflowApi
 from varv.home.tracking.desk import TrackingDesk
-from varv.runs import RunSearch
 from varv.runs.logged.model import MODELS_FOLDER
 from varv.runs.logged.tables import root_of as root_of_model
 from varv.runs.traces import TRACES_FOLDER
@@ -55,7 +54,7 @@ def mlflow_api(
         (None, about.routes),
         (desk.runs, experiments.routes),
         (desk.runs, runs.routes),
-        (RunSearch(desk.recorder, desk.runs.series), searching.routes),
+        (desk.search, searching.routes),
         (shelf, artifacts.routes),
         (desk.traces, traces.routes),
         (desk.traces, assessments.routes),

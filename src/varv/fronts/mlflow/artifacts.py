@@ -23,7 +23,7 @@ from varv.fronts.mlflow.routes import ARTIFACTS as API_ARTIFACTS
 from varv.fronts.mlflow.routes import Route
 from varv.kernel.blobs import Blobs, Draft
 from varv.kernel.codec import Digest
-from varv.kernel.errors import InvalidInput, NotFound
+from varv.kernel.errors import InvalidInput, NotFound, Unavailable
 from varv.kernel.recorder import Recorder, Write
 from varv.runs import artifacts, reading
 from varv.runs.artifacts import Artifact
@@ -218,6 +218,9 @@ class Transfers:
         artifacts.require_path(owned.path)
         digest, size = await self._stored(request)
         await self._do(artifacts.keep(owned.owner, owned.path, digest, size))
+        if not self._shelf.blobs.has(digest):
+            # A purge has deleted the same bytes of another before these were on record.
+            raise Unavailable("artifact", owned.path[:200], "was not kept", hint="send it again")
 
     async def _stored(self, request: Request) -> tuple[Digest, int]:
         """Return the digest and size of a body that was written as it came; what is written overlaps what

@@ -21,6 +21,9 @@ _STEPS = tuple(
     )
 )
 _MONTH_STEPS = (1, 2, 3, 6, 12)
+MOST_DIGITS = 5
+"""Behind the point of a tick."""
+LONGEST_TICK = 1e8
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
 
@@ -69,7 +72,13 @@ def round_ticks(span: Range, most: int = 5) -> list[Tick]:
     step = next(power * unit for unit in (1, 2, 5, 10) if power * unit >= rough * 0.999)
     digits = max(0, -math.floor(math.log10(step) + 1e-9))
     first, last = math.ceil(span.low / step - 1e-9), math.floor(span.high / step + 1e-9)
-    return [Tick(n * step, f"{n * step:,.{digits}f}".replace("-", "−")) for n in range(first, last + 1)]
+    return [Tick(n * step, _tick_text(n * step, digits)) for n in range(first, last + 1)]
+
+
+def _tick_text(value: float, digits: int) -> str:
+    # What metrics may be has no bounds; the room beside an axis has.
+    is_long = digits > MOST_DIGITS or abs(value) >= LONGEST_TICK
+    return (f"{value:.3g}" if is_long else f"{value:,.{digits}f}").replace("-", "−")
 
 
 def time_ticks(since: Instant, until: Instant, most: int = 7) -> list[Tick]:

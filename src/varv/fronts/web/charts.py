@@ -8,19 +8,25 @@ own and its name at its end, so that nothing depends on colour.
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Iterable, Sequence
 
 import msgspec
 from markupsafe import Markup
 
-from varv.fronts.web.axes import Range, Tick, covering, round_ticks, spread, thinned, time_ticks
+from varv.fronts.web.axes import Range, covering, spread, thinned, time_ticks
+from varv.fronts.web.drawing import (
+    LABEL_GAP,
+    WIDTH,
+    chart_id,
+    framed,
+    number_axis,
+    place,
+    time_axis,
+    value_axis,
+)
 from varv.kernel.clock import DAY, Instant
 
-WIDTH = 1000
-"""Of the stretched layer, in its own units."""
-LABEL_GAP = 14.0
 LONGEST_LABEL = 36
 NARROWEST_MARK_GAP = 0.045
 NARROW_MARK_GAP = 0.16
@@ -129,8 +135,8 @@ def line_chart(
     inside = [mark for mark in sorted(marks, key=lambda mark: mark.at) if since <= mark.at <= until]
     body = Markup("").join(
         [
-            _value_axis(up, height),
-            _time_axis(time_ticks(Instant(int(across.low)), Instant(int(across.high))), across, height),
+            value_axis(up, height),
+            time_axis(time_ticks(Instant(int(across.low)), Instant(int(across.high))), across, height),
             _marks(inside, across, height),
             _paths(shown, across, up, height),
             _dots(shown, across, up, height),
@@ -139,7 +145,7 @@ def line_chart(
         ]
     )
     told = "; ".join(mark.label for mark in inside)
-    return _framed(title, f"{description} Events: {told}." if told else description, body, height)
+    return framed(title, f"{description} Events: {told}." if told else description, body, height)
 
 
 def plane_chart(
@@ -163,7 +169,7 @@ def plane_chart(
         Markup('<path class="line {}" d="{}"/>').format(
             curve.style,
             "".join(
-                f"{'L' if number else 'M'}{WIDTH * across.share(x):.1f} {_place(y, up, height):.1f}"
+                f"{'L' if number else 'M'}{WIDTH * across.share(x):.1f} {place(y, up, height):.1f}"
                 for number, (x, y) in enumerate(curve.points)
             ),
         )
@@ -174,30 +180,21 @@ def plane_chart(
     ).format(height, WIDTH, lines)
     dots = Markup("").join(
         Markup('<circle class="dot {}" cx="{:.2f}%" cy="{:.1f}" r="3"><title>{}</title></circle>').format(
-            curve.style, 100 * across.share(x), _place(y, up, height), curve.label
+            curve.style, 100 * across.share(x), place(y, up, height), curve.label
         )
         for curve in curves
         for x, y in curve.points
     )
-    axes = [_value_axis(up, height), _number_axis(across, height)]
+    axes = [value_axis(up, height), number_axis(across, height)]
     body = [*axes, layer, dots, _spots(spots, across, up, height), _curve_ends(curves, up, height)]
-    return _framed(title, description, Markup("").join(body), height)
-
-
-def _number_axis(across: Range, height: int) -> Markup:
-    parts = [Markup('<line class="axis" x1="0" x2="100%" y1="{0}" y2="{0}"/>').format(height)]
-    row = Markup('<text x="{:.2f}%" y="{}" text-anchor="{}">{}</text>')
-    for tick in round_ticks(across, 8):
-        anchor = "start" if across.share(tick.at) < 0.03 else "middle"
-        parts.append(row.format(100 * across.share(tick.at), height + 16, anchor, tick.text))
-    return Markup("").join(parts)
+    return framed(title, description, Markup("").join(body), height)
 
 
 def _spots(spots: Sequence[Spot], across: Range, up: Range, height: int) -> Markup:
     parts = []
     placed: list[tuple[float, float]] = []
     for spot in sorted(spots, key=lambda one: (one.y, one.x)):
-        x, y = across.share(spot.x), _place(spot.y, up, height)
+        x, y = across.share(spot.x), place(spot.y, up, height)
         parts.append(
             Markup('<circle class="ring" cx="{:.2f}%" cy="{:.1f}" r="4"><title>{}</title></circle>').format(
                 100 * x, y, spot.label
@@ -216,7 +213,7 @@ def _spots(spots: Sequence[Spot], across: Range, up: Range, height: int) -> Mark
 
 def _curve_ends(curves: Sequence[Curve], up: Range, height: int) -> Markup:
     named = [curve for curve in curves if curve.points]
-    ends = [_place(curve.points[-1][1], up, height) for curve in named]
+    ends = [place(curve.points[-1][1], up, height) for curve in named]
     places = spread(ends, LABEL_GAP, 4.0, float(height))
     row = Markup('<text class="end {}" x="100%" dx="6" y="{:.1f}">{}</text>')
     return Markup("").join(
@@ -243,7 +240,7 @@ def step_ladder(title: str, rungs: Sequence[Rung]) -> Markup:
             )
         )
     told = ", ".join(f"{rung.label} {_STATES[rung.state]} {rung.note}".strip() for rung in rungs)
-    name = _name(title, told)
+    name = chart_id(title, told)
     return Markup(
         '<svg class="chart ladder" width="100%" height="{}" role="img" aria-labelledby="{}">'
         '<title id="{}">{}. {}</title>{}</svg>'
@@ -282,7 +279,7 @@ def heat_map(
         )
         for shown, (n, label) in enumerate((n, label) for n, label in enumerate(columns) if label)
     ]
-    return _framed(title, description, Markup("").join(parts), bottom, kind="heat")
+    return framed(title, description, Markup("").join(parts), bottom, kind="heat")
 
 
 def _short(label: str) -> str:
@@ -315,40 +312,6 @@ def _value_range(lines: Sequence[Line], levels: Sequence[Level], *, zero: bool) 
     reach = 0.5 * (core.high - core.low)
     near = [bound for bound in (*lows, *highs) if core.low - reach <= bound <= core.high + reach]
     return covering([*values, *usual, *near, *(level.value for level in levels)], zero=zero)
-
-
-def _place(value: float, up: Range, height: int) -> float:
-    return height * (1 - up.share(value))
-
-
-def _value_axis(up: Range, height: int) -> Markup:
-    row = Markup(
-        '<line class="grid" x1="0" x2="100%" y1="{0:.1f}" y2="{0:.1f}"/>'
-        '<text x="-8" y="{1:.1f}" text-anchor="end">{2}</text>'
-    )
-    ticks = round_ticks(up, 4 if height < 160 else 5)
-    places = [(tick, _place(tick.at, up, height)) for tick in ticks]
-    return Markup("").join(row.format(y, y + 4, tick.text) for tick, y in places)
-
-
-def _time_axis(ticks: Sequence[Tick], across: Range, height: int) -> Markup:
-    parts = [Markup('<line class="axis" x1="0" x2="100%" y1="{0}" y2="{0}"/>').format(height)]
-    # A narrow screen shows every other label; midnights are the ones to keep.
-    kept = next((index for index, tick in enumerate(ticks) if tick.at % DAY == 0), 0)
-    for index, tick in enumerate(ticks):
-        anchor = (
-            "start" if across.share(tick.at) < 0.03 else "end" if across.share(tick.at) > 0.97 else "middle"
-        )
-        parts.append(
-            Markup('<text class="{}" x="{:.2f}%" y="{}" text-anchor="{}">{}</text>').format(
-                "minor" if (index - kept) % 2 else "major",
-                100 * across.share(tick.at),
-                height + 16,
-                anchor,
-                tick.text,
-            )
-        )
-    return Markup("").join(parts)
 
 
 def _marks(marks: Sequence[Mark], across: Range, height: int) -> Markup:
@@ -398,7 +361,7 @@ def _path(points: Sequence[tuple[float, float | None]], across: Range, up: Range
         if value is None:
             pen = "M"
             continue
-        parts.append(f"{pen}{WIDTH * across.share(at):.1f} {_place(value, up, height):.1f}")
+        parts.append(f"{pen}{WIDTH * across.share(at):.1f} {place(value, up, height):.1f}")
         pen = "L"
     return "".join(parts)
 
@@ -428,7 +391,7 @@ def _dots(lines: Sequence[Line], across: Range, up: Range, height: int) -> Marku
     for line in lines:
         known = [point for point in line.points if point.value is not None]
         if len(known) == 1 and known[0].value is not None:
-            x, y = 100 * across.share(known[0].at), _place(known[0].value, up, height)
+            x, y = 100 * across.share(known[0].at), place(known[0].value, up, height)
             parts.append(
                 Markup('<circle class="dot {}" cx="{:.2f}%" cy="{:.1f}" r="3"/>').format(line.style, x, y)
             )
@@ -440,7 +403,7 @@ def _levels(levels: Sequence[Level], up: Range, height: int) -> Markup:
         '<g class="level"><line x1="0" x2="100%" y1="{0:.1f}" y2="{0:.1f}"/>'
         '<text x="4" y="{1:.1f}">{2}</text></g>'
     )
-    places = sorted((_place(level.value, up, height), level.label) for level in levels)
+    places = sorted((place(level.value, up, height), level.label) for level in levels)
     parts: list[Markup] = []
     above = -math.inf
     for y, label in places:
@@ -452,22 +415,8 @@ def _levels(levels: Sequence[Level], up: Range, height: int) -> Markup:
 
 def _end_labels(lines: Sequence[Line], up: Range, height: int) -> Markup:
     ends = [next(point.value for point in reversed(line.points) if point.value is not None) for line in lines]
-    places = spread([_place(value, up, height) for value in ends], LABEL_GAP, 4.0, float(height))
+    places = spread([place(value, up, height) for value in ends], LABEL_GAP, 4.0, float(height))
     row = Markup('<text class="end {}" x="100%" dx="6" y="{:.1f}">{}</text>')
     return Markup("").join(
         row.format(line.style, y + 4, line.label) for line, y in zip(lines, places, strict=True) if line.label
     )
-
-
-def _framed(title: str, description: str, body: Markup, height: int, *, kind: str = "plotted") -> Markup:
-    name = _name(title, description, body)
-    return Markup(
-        '<svg class="chart {0}" width="100%" height="{1}" role="img" aria-labelledby="{2} {2}d">'
-        '<title id="{2}">{3}</title><desc id="{2}d">{4}</desc>'
-        '<g transform="translate(0 22)">{5}</g></svg>'
-    ).format(kind, height + 46, name, title, description, body)
-
-
-def _name(*parts: str) -> str:
-    """Return an id that is the same for the same chart, so pages are the same byte for byte."""
-    return "c" + hashlib.blake2b("\x00".join(parts).encode(), digest_size=5).hexdigest()

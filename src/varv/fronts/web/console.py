@@ -2,7 +2,9 @@
 
 Every page is a GET whose URL holds all of its state, with its data as JSON beside it (``/ledger`` and
 ``/ledger.json``). Nothing here reads a clock: a page depends on the ledger and its URL alone, so the head of
-the ledger is its ETag and an unchanged page costs a 304. There is no script; the content policy forbids it.
+the ledger is its ETag and an unchanged page costs a 304. Pages of runs depend on points of metrics too, and
+have none; while a run is under way they are told of changes (`live`). Two files of script are all that a page
+may run, where it says so; the content policy forbids any other.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from urllib.parse import urlencode
 import jinja2
 import msgspec
 from starlette.applications import Starlette
+from starlette.datastructures import QueryParams
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
@@ -24,9 +27,22 @@ from starlette.routing import Route
 
 import varv
 from varv.fronts.problems import status_of
+from varv.fronts.web.live import Live
 from varv.fronts.web.page import Page, Reading, reading, whole_number
-from varv.fronts.web.pages import datasets, entries, models, monitors, overview, rollouts
+from varv.fronts.web.pages import (
+    comparison,
+    datasets,
+    entries,
+    experiments,
+    models,
+    monitors,
+    overview,
+    registered,
+    rollouts,
+    runs,
+)
 from varv.fronts.web.templating import asset, environment, source
+from varv.home.tracking.looking import RunDesk
 from varv.kernel.codec import digest
 from varv.kernel.columns import Columns
 from varv.kernel.errors import NotFound, VarvError
@@ -34,7 +50,7 @@ from varv.kernel.ledger import Ledger
 from varv.kernel.views import Views
 from varv.kernel.wording import facts
 
-Build = Callable[[Reading, Ledger, Mapping[str, str], Mapping[str, str]], Page]
+Build = Callable[[Reading, Ledger, Mapping[str, str], QueryParams], Page]
 """From the read models, the ledger, the parameters of the path and those of the query."""
 
 Reports = Callable[[str], Path | None]
@@ -46,11 +62,13 @@ NAVIGATION = (
     ("/rollouts", "Rollouts"),
     ("/monitors", "Monitors"),
     ("/data", "Data"),
+    ("/experiments", "Experiments"),
     ("/ledger", "Ledger"),
 )
 
+POLICY = "Content-Security-Policy"
 HEADERS = {
-    "Content-Security-Policy": "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; "
+    POLICY: "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; "
     "base-uri 'none'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
@@ -61,22 +79,40 @@ HEADERS = {
 
 REPORT_HEADERS = {
     **HEADERS,
-    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; "
+    POLICY: "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; "
     "form-action 'none'; frame-ancestors 'none'",
 }
 """A report brings its style with it."""
 
-STATIC = {"varv.css": "text/css; charset=utf-8", "icon.svg": "image/svg+xml"}
+SCRIPTED = "script-src 'self'; connect-src 'self'; "
+"""What the policy of a page with a script says more."""
+
+PICTURE_HEADERS = {**HEADERS, POLICY: "sandbox; default-src 'none'"}
+"""Of a picture that somebody has uploaded, whatever else it may be."""
+
+STATIC = {
+    "varv.css": "text/css; charset=utf-8",
+    "icon.svg": "image/svg+xml",
+    "live.js": "text/javascript; charset=utf-8",
+    "links.js": "text/javascript; charset=utf-8",
+}
+
+Allow = Callable[[Request], None]
+"""Raises where whoever asks may not read runs."""
 
 FOLLOW_S = 5
 
+_TITLES = {400: "Not understood", 401: "Token needed", 404: "Not found", 405: "Not allowed"}
+
 PAGES: tuple[tuple[str, Build], ...] = (
     ("/", lambda now, ledger, path, query: overview.overview_page(now, ledger, query)),
-    ("/models", lambda now, ledger, path, query: overview.models_page(now, query)),
-    ("/models/{model}", lambda now, ledger, path, query: models.model_page(now, path["model"], query)),
+    ("/models", lambda now, ledger, path, query: registered.models_page(now, query)),
+    ("/models/{model}", lambda now, ledger, path, query: registered.model_page(now, path["model"], query)),
     (
         "/models/{model}/versions/{version}",
-        lambda now, ledger, path, query: models.version_page(now, path["model"], _number(path, "version")),
+        lambda now, ledger, path, query: registered.version_page(
+            now, path["model"], _number(path, "version")
+        ),
     ),
     (
         "/models/{model}/versions/{version}/output",
@@ -99,11 +135,23 @@ PAGES: tuple[tuple[str, Build], ...] = (
             now, path["dataset"], path["part"], path["segment"]
         ),
     ),
+    ("/experiments", lambda now, ledger, path, query: experiments.experiments_page(now, query)),
+    (
+        "/experiments/{experiment}",
+        lambda now, ledger, path, query: experiments.runs_page(now, path["experiment"], query),
+    ),
+    ("/runs/{run}", lambda now, ledger, path, query: runs.run_page(now, path["run"], query)),
+    ("/runs/{run}/artifacts", lambda now, ledger, path, query: runs.artifact_page(now, path["run"], query)),
+    ("/compare", lambda now, ledger, path, query: comparison.compare_page(now, query)),
     ("/ledger", lambda now, ledger, path, query: entries.ledger_page(ledger, query)),
     ("/ledger/{seq}", lambda now, ledger, path, query: entries.entry_page(ledger, _number(path, "seq"))),
 )
 
-GROWING = frozenset({"/models/{model}/versions/{version}/output"})
+OF_RUNS = frozenset(
+    {"/experiments", "/experiments/{experiment}", "/runs/{run}", "/runs/{run}/artifacts", "/compare"}
+)
+"""Pages for those who may read runs."""
+GROWING = OF_RUNS | {"/models/{model}/versions/{version}/output"}
 """Pages that show more than the ledger, and may change without it."""
 
 
@@ -115,6 +163,9 @@ def create_console(
     columns: Columns | None = None,
     reports: Reports = lambda model: None,
     home: Path | None = None,
+    tracked: RunDesk | None = None,
+    allow: Allow = lambda request: None,
+    ends: Callable[[], bool] = lambda: False,
 ) -> Starlette:
     """Return the console as an ASGI application, to be mounted at ``/``.
 
@@ -132,16 +183,25 @@ def create_console(
         Finds the report of a replay on a model.
     home
         Where the output of trainings is.
+    tracked
+        Where runs are; None where none are tracked.
+    allow
+        Refuses those who may not read runs.
+    ends
+        Returns whether the server is about to stop.
     """
-    site = _Site(views, ledger, title, columns, reports, home)
+    site = _Site(views, ledger, title, columns, reports, home, tracked, allow)
     routes = [Route(f"/static/{name}", site.static(name)) for name in STATIC]
     for path, build in PAGES:
         # Before the page itself, whose last parameter would match the suffix too.
         beside = "/overview.json" if path == "/" else f"{path}.json"
-        routes.append(Route(beside, site.endpoint(build, as_json=True, grows=path in GROWING)))
+        routes.append(Route(beside, site.endpoint(build, path, as_json=True)))
     routes.append(Route("/models/{model}/report", site.report))
+    if tracked is not None:
+        routes.append(Route("/runs/{run}/picture", site.picture))
+        routes.append(Route("/live", Live(tracked, ledger, allow, HEADERS, ends).stream))
     for path, build in PAGES:
-        routes.append(Route(path, site.endpoint(build, as_json=False, grows=path in GROWING)))
+        routes.append(Route(path, site.endpoint(build, path, as_json=False)))
     return Starlette(
         routes=routes,
         middleware=[Middleware(GZipMiddleware, minimum_size=1000)],
@@ -160,28 +220,56 @@ class _Site:
         columns: Columns | None,
         reports: Reports,
         home: Path | None,
+        tracked: RunDesk | None,
+        allow: Allow,
     ) -> None:
         self._views, self._ledger, self._title = views, ledger, title
         self._columns, self._reports, self._home = columns, reports, home
+        self._tracked, self._allow = tracked, allow
+        self._navigation = [one for one in NAVIGATION if tracked is not None or one[0] not in OF_RUNS]
         self._templates = environment()
         self._assets = {name: asset(name) for name in STATIC}
         self._look = _digest_of_look(self._templates, self._assets, title)
 
-    def endpoint(self, build: Build, *, as_json: bool, grows: bool) -> Callable[[Request], Response]:
+    def endpoint(self, build: Build, path: str, *, as_json: bool) -> Callable[[Request], Response]:
         """Return the handler of one page."""
+        grows, of_runs = path in GROWING, path in OF_RUNS
 
         def serve(request: Request) -> Response:
-            tag = self._etag()
+            runs = self._runs(request, required=of_runs)
+            tag = self._etag(runs is not None)
             if _has(request, tag) and not grows:
-                return Response(status_code=304, headers={**HEADERS, "ETag": tag})
-            with reading(self._views, self._columns, self._has_report, self._home) as now:
-                page = build(now, self._ledger, request.path_params, dict(request.query_params))
+                # Without the policy: a browser keeps that of the page it has, which may run a script.
+                kept = {name: value for name, value in HEADERS.items() if name != POLICY}
+                return Response(status_code=304, headers={**kept, "ETag": tag})
+            with reading(self._views, self._columns, self._has_report, self._home, runs) as now:
+                page = build(now, self._ledger, request.path_params, request.query_params)
                 body = self._json(page) if as_json else self._html(page, request)
             kind = "application/json" if as_json else "text/html; charset=utf-8"
             headers = HEADERS if grows else {**HEADERS, "ETag": tag}
+            if page.scripts and not as_json:
+                headers = {**headers, POLICY: SCRIPTED + HEADERS[POLICY]}
             return Response(body, media_type=kind, headers=headers)
 
         return serve
+
+    def _runs(self, request: Request, *, required: bool) -> RunDesk | None:
+        """Return what reads runs, if whoever asks may; who may not is refused if the page needs them."""
+        try:
+            self._allow(request)
+        except VarvError:
+            if required:
+                raise
+            return None
+        return self._tracked
+
+    def picture(self, request: Request) -> Response:
+        """Answer with a picture among the artifacts of a run."""
+        self._allow(request)
+        assert self._tracked is not None, "there is no such path otherwise"
+        path = request.query_params.get("path", "")
+        data, kind = runs.picture_of(self._tracked, request.path_params["run"], path)
+        return Response(data, media_type=kind, headers=PICTURE_HEADERS)
 
     def static(self, name: str) -> Callable[[Request], Response]:
         """Return the handler of a static file; pages name it with its digest, so it may be kept for long."""
@@ -207,7 +295,7 @@ class _Site:
         """Answer a path that is none, or a method that no page has."""
         status = error.status_code if isinstance(error, HTTPException) else 500
         if status == 404:
-            known = ", ".join(path for path, _ in NAVIGATION)
+            known = ", ".join(path for path, _ in self._navigation)
             return self._problem(
                 request, 404, f"There is no page {request.url.path[:80]!r}.", f"There are {known}."
             )
@@ -222,13 +310,15 @@ class _Site:
         return self._problem(request, status_of(error), problem, error.hint and f"{error.hint.capitalize()}.")
 
     def _problem(self, request: Request, status: int, problem: str, hint: str) -> Response:
+        # By which a browser asks for the token, as the password of any name.
+        asked = {"WWW-Authenticate": 'Basic realm="varv"'} if status == 401 else {}
+        headers = {**HEADERS, **asked}
         if request.url.path.endswith(".json"):
             body = msgspec.json.encode({"error": {"status": status, "problem": problem, "hint": hint}})
-            return Response(body, status, HEADERS, "application/json")
-        title = {404: "Not found", 400: "Not understood", 405: "Not allowed"}.get(status, "Error")
-        page = Page(title, "problem.html", {"problem": problem, "hint": hint})
+            return Response(body, status, headers, "application/json")
+        page = Page(_TITLES.get(status, "Error"), "problem.html", {"problem": problem, "hint": hint})
         body = self._render(page, request, json_url=None, as_of=None)
-        return Response(body, status, HEADERS, "text/html")
+        return Response(body, status, headers, "text/html")
 
     def _html(self, page: Page, request: Request) -> str:
         path = "/overview" if request.url.path == "/" else request.url.path
@@ -242,7 +332,7 @@ class _Site:
         return template.render(
             page=page,
             site=self._title,
-            navigation=NAVIGATION,
+            navigation=self._navigation,
             path=request.url.path,
             look=self._look,
             follow_s=FOLLOW_S,
@@ -257,9 +347,9 @@ class _Site:
         about = {"title": page.title, "as_of": as_of, "times": "microseconds since 1970-01-01T00:00:00Z"}
         return msgspec.json.encode({**about, **page.data}, order="sorted")
 
-    def _etag(self) -> str:
+    def _etag(self, with_runs: bool) -> str:
         head = self._ledger.head()
-        return f'W/"{head.version}-{head.hash.hex()[:16]}-{self._look}"'
+        return f'W/"{head.version}-{head.hash.hex()[:16]}-{self._look}{"r" if with_runs else ""}"'
 
 
 def _number(path: Mapping[str, str], name: str) -> int:

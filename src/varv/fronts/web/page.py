@@ -11,11 +11,13 @@ from collections.abc import Callable, Generator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 from markupsafe import Markup
 
 from varv.data.views import DatasetsView
 from varv.home.change.views import ChangesView
+from varv.home.tracking.looking import RunDesk
 from varv.home.views import HomeView
 from varv.kernel.clock import Instant, instant
 from varv.kernel.columns import Columns
@@ -41,6 +43,20 @@ class Page:
     template: str
     data: dict[str, object]
     charts: dict[str, Markup] = field(default_factory=dict)
+    scripts: tuple[str, ...] = ()
+    """Static files that it runs; without them it says the same."""
+
+
+class Asking(Protocol):
+    """The query of a URL, in which a name may be there several times."""
+
+    def get(self, name: str, default: str, /) -> str:
+        """Return the last value of a name."""
+        ...
+
+    def getlist(self, name: str, /) -> list[str]:
+        """Return all values of a name."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -61,6 +77,22 @@ class Reading:
     """Whether the report of a replay on a model is there to be read."""
     folder: Path | None = None
     """The home, where the output of trainings is."""
+    runs: RunDesk | None = None
+    """Where runs are; None where none are tracked, or where whoever asks may not read them."""
+
+    def require_runs(self) -> RunDesk:
+        """Return what reads runs.
+
+        Raises
+        ------
+        NotFound
+            If this console has none.
+        """
+        if self.runs is None:
+            raise NotFound(
+                "page", "", "shows runs, and none are tracked here", hint="start varv up or varv track"
+            )
+        return self.runs
 
     def models(self) -> list[str]:
         """Return the names of all models that anything is known of."""
@@ -88,6 +120,7 @@ def reading(
     columns: Columns | None = None,
     has_report: Callable[[str], bool] = lambda model: False,
     home: Path | None = None,
+    runs: RunDesk | None = None,
 ) -> Generator[Reading]:
     """Give all read models at once; they stand still within the block."""
     with ExitStack() as stack:
@@ -103,6 +136,7 @@ def reading(
             columns=columns,
             has_report=has_report,
             folder=home,
+            runs=runs,
         )
 
 

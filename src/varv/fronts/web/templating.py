@@ -9,12 +9,14 @@ from typing import Any
 import jinja2
 
 from varv.fronts.web import words
+from varv.fronts.web.plots import style_of
 from varv.kernel import wording
 from varv.serving.model import otherwise_in_words
 
 FILTERS: tuple[Callable[..., Any], ...] = (
     *(wording.count, wording.number, wording.percent, wording.facts),
     *(words.when, words.month, words.span, words.segment, words.outcome),
+    *(words.run_status, words.measure, words.clipped, words.size),
     otherwise_in_words,
 )
 """What templates apply to values, by its own name."""
@@ -29,7 +31,11 @@ def environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    given: dict[str, Any] = {"interval": words.interval, "status": words.Status}
+    given: dict[str, Any] = {
+        "interval": words.interval,
+        "status": words.Status,
+        "style": style_of,
+    }
     made.filters.update({function.__name__: function for function in FILTERS})
     made.globals.update(given)
     return made

@@ -40,6 +40,61 @@ class Status(msgspec.Struct, frozen=True):
         )
 
 
+_RUNS = {
+    "RUNNING": ("busy", "Running"),
+    "SCHEDULED": ("off", "Scheduled"),
+    "FINISHED": ("good", "Finished"),
+    "FAILED": ("bad", "Failed"),
+    "KILLED": ("warn", "Killed"),
+}
+
+
+def run_status(word: str) -> Status:
+    """Return the status of a run by the word that the protocol has for it."""
+    kind, shown = _RUNS.get(word, ("off", word.capitalize()))
+    return Status(kind, shown)
+
+
+def measure(value: float | None) -> str:
+    """Return a value of a metric, whatever its size; what is not a number says so.
+
+    Examples
+    --------
+    >>> measure(0.123456789), measure(-12.0), measure(None), measure(1e300)
+    ('0.12346', '−12', 'NaN', '1e+300')
+    """
+    return "NaN" if value is None else f"{value:.5g}".replace("-", "−", 1)
+
+
+def clipped(text: str, most: int = 60) -> str:
+    """Return a text as it fits into a cell.
+
+    Examples
+    --------
+    >>> clipped("a  b"), clipped("abcdef", 4)
+    ('a b', 'abc…')
+    """
+    flat = " ".join(text.split())
+    return flat if len(flat) <= most else f"{flat[: most - 1]}…"
+
+
+def size(n_bytes: int | None) -> str:
+    """Return a number of bytes in a unit that people read.
+
+    Examples
+    --------
+    >>> size(71), size(6321), size(5 << 30), size(None)
+    ('71 B', '6.2 KiB', '5.0 GiB', '–')
+    """
+    if n_bytes is None:
+        return "–"
+    value, units = float(n_bytes), ["B", "KiB", "MiB", "GiB", "TiB"]
+    while value >= 1024 and len(units) > 1:
+        value /= 1024
+        units.pop(0)
+    return f"{value:.0f} B" if units[0] == "B" else f"{value:.1f} {units[0]}"
+
+
 def outcome(word: str) -> Status:
     """Return the status of a candidate or a rollout by how it ended."""
     kind, shown = _OUTCOMES.get(word.replace("_", " "), ("off", word.capitalize()))

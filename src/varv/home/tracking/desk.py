@@ -4,15 +4,18 @@ traces, its registry and its webhooks, in one file with one writer.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 
 from varv.home.tracking.hooks import Hooks
+from varv.home.tracking.looking import RunDesk
 from varv.home.tracking.scanning import Scans
+from varv.kernel.errors import VarvError
 from varv.kernel.recorder import Recorder
 from varv.registry import Models
 from varv.registry.imports import RegistryImports
 from varv.registry.webhooks import Webhooks
-from varv.runs import Tracking
+from varv.runs import RunSearch, Tracking
 from varv.runs.imports import Imports
 from varv.runs.logged import LoggedModels
 from varv.runs.traces import Traces
@@ -32,9 +35,17 @@ class TrackingDesk:
     scans: Scans
     imports: Imports
     registry_imports: RegistryImports
+    search: RunSearch
+
+    def runs_read(self) -> RunDesk:
+        """Return the runs, as one looks at them."""
+        return RunDesk(self.search, self.runs.blobs)
 
     def close(self) -> None:
         """Tell and write what is under way, and close the file; closing twice is harmless."""
         self.hooks.close()
         self.scans.close()
+        # Who reads the file beside no server compares metrics as they are folded.
+        with suppress(VarvError):
+            self.recorder.do(self.runs.series.folding())
         self.recorder.close()

@@ -67,6 +67,14 @@ class ModelMoved(Event, frozen=True, kw_only=True):
     deleted: bool
 
 
+@event("runs.model_purged")
+class ModelPurged(Event, frozen=True, kw_only=True):
+    """A logged model of a deleted experiment is gone for good."""
+
+    logged_model: LoggedModelId
+    by: str
+
+
 def logged_stream(logged_model: str) -> str:
     """Return the stream of a logged model."""
     return f"logged-model/{logged_model}"

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from varv.kernel.blobs import Blobs
 from varv.kernel.clock import Instant
 from varv.kernel.codec import Event
-from varv.kernel.texts import Text, whole
+from varv.kernel.texts import Text, whole_or_gone
 from varv.runs.logged.model import (
     LOGGED_STATUSES,
     MODELS_FOLDER,
@@ -18,7 +18,10 @@ from varv.runs.logged.model import (
     ModelFinalized,
     ModelLogged,
     ModelMoved,
+    ModelPurged,
+    logged_stream,
 )
+from varv.runs.purged import come_again, orphan
 from varv.runs.tables import PARAM, TAG, experiment_no
 
 _SCHEMA = """
@@ -59,7 +62,7 @@ class LoggedTables:
     """
 
     schema = _SCHEMA
-    events = (ModelLogged, ModelDescribed, ModelFinalized, ModelMoved)
+    events = (ModelLogged, ModelDescribed, ModelFinalized, ModelMoved, ModelPurged)
 
     def __init__(self, blobs: Blobs) -> None:
         self._blobs = blobs
@@ -69,6 +72,7 @@ class LoggedTables:
         ms = at // 1000
         match event:
             case ModelLogged():
+                come_again(db, logged_stream(event.logged_model))
                 experiment = experiment_no(db, event.experiment)
                 db.execute(_NEW, (event.logged_model, experiment, event.name, event.type, event.run, ms, ms))
                 self._describe(db, event.logged_model, event.params, event.tags)
@@ -84,8 +88,17 @@ class LoggedTables:
             case ModelMoved():
                 query = "UPDATE logged SET deleted = ?, updated_ms = ? WHERE id = ?"
                 db.execute(query, (event.deleted, ms, event.logged_model))
+            case ModelPurged():
+                self._purge(db, event.logged_model)
             case _:
                 pass
+
+    def _purge(self, db: sqlite3.Connection, id: str) -> None:
+        no = logged_no(db, id)
+        words = [value for (value,) in db.execute("SELECT value FROM logged_word WHERE logged = ?", (no,))]
+        orphan(db, logged_stream(id), f"{MODELS_FOLDER}/{id}", words)
+        db.execute("DELETE FROM logged_word WHERE logged = ?", (no,))
+        db.execute("DELETE FROM logged WHERE no = ?", (no,))
 
     def forget(self) -> None:
         """Throw away what is remembered of rows, which is nothing."""
@@ -95,7 +108,7 @@ class LoggedTables:
     ) -> None:
         no = logged_no(db, id)
         rows = [
-            (no, kind, name, whole(self._blobs, value))
+            (no, kind, name, whole_or_gone(self._blobs, value))
             for kind, values in ((PARAM, params), (TAG, tags))
             for name, value in values.items()
         ]

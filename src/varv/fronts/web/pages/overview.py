@@ -118,7 +118,7 @@ def overview_page(now: Reading, ledger: Ledger, query: Mapping[str, str]) -> Pag
         "replay_finished": now.home.replay_finished,
         "follow": query.get("follow") == "1",
     }
-    return Page("Overview", "overview.html", data)
+    return Page("Overview", "overview.html", data, scripts=("links.js",))
 
 
 def models_page(now: Reading, query: Mapping[str, str]) -> Page:
