@@ -42,4 +42,4 @@ def test_a_killed_import_goes_on(tmp_path, fault):
     verified = run(home, "", "verify")
     assert verified.returncode == 0, verified.stdout + verified.stderr
     last = json.loads(run(home, "", "import", "mlflow", uri, "--json").stdout)
-    assert (last["runs"]["same"], last["n_files"], last["n_versions"]) == (5, 0, 0)
+    assert (last["runs"]["same"], last["n_files"], last["registered_models"]["same"]) == (5, 0, 3)

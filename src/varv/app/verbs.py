@@ -14,6 +14,7 @@ import varv.app.traffic
 import varv.app.verifying
 import varv.data.verbs
 import varv.home.change.verbs
+import varv.home.moving.verbs
 import varv.home.review.verbs
 import varv.home.tracking.purging
 import varv.home.tracking.verbs
@@ -26,6 +27,7 @@ from varv.data.inbox import Inbox
 from varv.data.verbs import QuarantineDesk
 from varv.home.change.verbs import Declarations
 from varv.home.review.verbs import Reviews
+from varv.home.tracking.desk import TrackingDesk
 from varv.home.tracking.looking import RunDesk
 from varv.home.tracking.purging import Purging
 from varv.home.verbs import Records
@@ -45,6 +47,7 @@ PARTS: Mapping[type[Any], Callable[[Desk], Any]] = {
     Tracking: lambda desk: desk.require_tracking().runs,
     Purging: lambda desk: Purging(desk.require_tracking(), desk.ledger),
     RunDesk: lambda desk: desk.require_runs(),
+    TrackingDesk: lambda desk: desk.require_tracking(),
     Traffic: lambda desk: desk.require_traffic(),
     Ledger: lambda desk: desk.ledger,
     Views: lambda desk: desk.views,
@@ -60,6 +63,7 @@ ROOMS = (
     varv.home.review.verbs,
     varv.home.tracking.verbs,
     varv.home.tracking.purging,
+    varv.home.moving.verbs,
     varv.runs.verbs,
     varv.app.verifying,
     varv.app.traffic,

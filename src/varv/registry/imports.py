@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Mapping
+from typing import Literal
 
 import msgspec
 
@@ -31,6 +32,9 @@ from varv.registry.model import (
 from varv.registry.rules import require_alias, require_model_name
 from varv.registry.service import LoopNames
 from varv.registry.tables import OF_MODEL, model_no
+
+Taken = Literal["new", "changed", "same"]
+"""What became of something that was brought: made here, brought up to its source, or there already."""
 
 
 class SourceVersion(msgspec.Struct, frozen=True, kw_only=True):
@@ -84,8 +88,8 @@ class RegistryImports:
         self._blobs = blobs
         self._loops = loops
 
-    def take(self, one: SourceRegistered, source: str) -> Write[int]:
-        """Take over a registered model with its versions; return how many of these were made or changed.
+    def take(self, one: SourceRegistered, source: str) -> Write[Taken]:
+        """Take over a registered model with its versions.
 
         Raises
         ------
@@ -95,7 +99,7 @@ class RegistryImports:
             If a name, an alias or a stage is not valid.
         """
 
-        def work(writing: Writing) -> int:
+        def work(writing: Writing) -> Taken:
             _require_valid(one)
             if self._loops.has(one.name):
                 problem = "is the name of a declared model, whose loop gives its numbers"
@@ -120,16 +124,17 @@ class RegistryImports:
         known: Mapping[int, Digest],
         *,
         is_here: bool,
-    ) -> int:
+    ) -> Taken:
         content = digest_of(one)
         if known.get(OF_MODEL) == content:
-            return 0
+            return "same"
         stream = model_stream(one.name)
         description, tags = kept(self._blobs, one.description), all_kept(self._blobs, one.tags)
         here = reading.registered_model(writing.db, one.name).aliases if is_here else {}
         made = ModelChanged if is_here else ModelCreated
         writing.record(stream, made(model=one.name, description=description, tags=tags))
-        n = sum(self._take_version(writing, one.name, version, source, known) for version in one.versions)
+        for version in one.versions:
+            self._take_version(writing, one.name, version, source, known)
         for alias, number in one.aliases.items():
             if here.get(alias) != number:
                 moved = AliasMoved(model=one.name, alias=alias, version=number, previous=here.get(alias))
@@ -143,14 +148,14 @@ class RegistryImports:
             last=one.last,
         )
         writing.record(stream, event)
-        return n
+        return "changed" if is_here else "new"
 
     def _take_version(
         self, writing: Writing, name: str, one: SourceVersion, source: str, known: Mapping[int, Digest]
-    ) -> bool:
+    ) -> None:
         content = digest_of(one)
         if known.get(one.number) == content:
-            return False
+            return
         stream = model_stream(name)
         # What another server of ours found in the files is found here anew.
         description, tags = kept(self._blobs, one.description), all_kept(self._blobs, free(one.tags))
@@ -180,7 +185,6 @@ class RegistryImports:
             updated_ms=one.updated_ms,
         )
         writing.record(stream, imported)
-        return True
 
 
 def _marks(db: sqlite3.Connection, name: str) -> dict[int, Digest]:

@@ -6,7 +6,7 @@ import msgspec
 
 from varv.kernel.codec import Digest
 from varv.kernel.errors import FailedPrecondition
-from varv.kernel.verbs import OPERATE, READ, WRITE, verb
+from varv.kernel.verbs import EXPORT, OPERATE, WRITE, verb
 from varv.runs import artifacts, reading
 from varv.runs.model import ENDED, Difference, RunId, Status, Verdict
 from varv.runs.service import Tracking
@@ -80,7 +80,7 @@ def stop(tracking: Tracking, asked: StopRequest) -> StopAsked:
     return StopAsked(run=run.id, name=run.name, status=run.status)
 
 
-@verb("runs.outcome", needs=READ)
+@verb("runs.outcome", needs=EXPORT)
 def outcome(tracking: Tracking, asked: RunRequest) -> RunOutcome:
     """Return a run with its last metrics and the digests of its artifacts."""
     with tracking.recorder.reading() as db:

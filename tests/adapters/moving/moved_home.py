@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from varv.adapters.moving import open_mlflow
 from varv.app.compose import open_ledger, open_tracking
-from varv.home.moving import Importing
+from varv.home.moving import Importing, LocalTaker
 from varv.kernel.clock import SystemClock
 from varv.registry import reading as registry_reading
 from varv.runs import reading
@@ -24,7 +24,7 @@ class MovedHome:
 
     def take(self, source, **how):
         try:
-            return Importing(source, self.desk, **how).run()
+            return Importing(source, LocalTaker(self.desk, source.name), **how).run()
         finally:
             source.close()
 

@@ -34,7 +34,7 @@ def moved(home, source):
 def test_nothing_differs_once_everything_is_here(moved):
     report = moved.report
     assert (report.experiments.total, report.runs.new, report.logged_models.new) == (4, 5, 1)
-    assert (report.registered_models, report.n_versions, report.n_points) == (3, 4, 25)
+    assert (report.registered_models.new, report.n_versions, report.n_points) == (3, 4, 25)
     assert (report.n_compared, report.differences.n, report.left_out.n) == (5, 0, 0)
 
 
@@ -111,7 +111,12 @@ def test_a_second_time_changes_nothing(moved, source):
     before = moved.ledger.head()
     report = moved.take_mlflow(source)
     assert moved.ledger.head() == before
-    assert (report.runs.new, report.runs.changed, report.n_files, report.n_versions) == (0, 0, 0, 0)
+    assert (report.runs.new, report.runs.changed, report.n_files, report.registered_models.same) == (
+        0,
+        0,
+        0,
+        3,
+    )
 
 
 def test_everything_is_vouched_for(moved):
@@ -195,6 +200,27 @@ def test_files_elsewhere_on_the_machine_are_not_read(tmp_path, home):
     report = home.take_mlflow(uri)
     assert report.left_out.n == 2
     assert all("none of the folders that may be read" in one for one in report.left_out.some)
+
+
+def test_artifacts_that_were_out_of_reach_come_once_they_are_named(tmp_path, home):
+    uri = recorded.store(tmp_path)
+    (tmp_path / "mlartifacts").rename(tmp_path / "elsewhere")
+    assert home.take_mlflow(uri).left_out.n == 6
+    report = home.take_mlflow(uri, tmp_path / "elsewhere")
+    assert (report.left_out.n, report.n_files > 4) == (0, True)
+
+
+def test_artifacts_of_a_run_that_goes_on_are_looked_at_again(tmp_path, home):
+    uri = recorded.store(tmp_path)
+    home.take_mlflow(uri)
+    run = home.runs()["fit 2"]
+    place = tmp_path / "mlartifacts" / run.experiment / run.id / "artifacts" / "late.txt"
+    place.write_text("late")
+    assert home.take_mlflow(uri).n_files == 3
+    assert home.files(f"runs/{run.id}")["late.txt"] == b"late"
+    assert home.take_mlflow(uri).n_files == 0
+    home.close()
+    assert verify_report(home.folder).findings == ()
 
 
 def test_links_and_forbidden_names_are_left_out(tmp_path, home):

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -22,6 +23,9 @@ from varv.kernel.errors import NotFound, Unavailable
 from varv.kernel.faults import Faults
 from varv.kernel.ledger_sqlite import SqliteLedger
 from varv.kernel.verify import require_sound_folder
+
+if TYPE_CHECKING:
+    from varv.fronts.client import Client
 
 
 def answer(options: argparse.Namespace, value: object, blocks: Callable[[], Sequence[Block]]) -> None:
@@ -77,10 +81,9 @@ def owned_ledger(settings: Settings) -> Generator[SqliteLedger]:
         ledger.close()
 
 
-def call(
-    server: Running, settings: Settings, verb: str, asked: msgspec.Struct, *, timeout_s: float = 60.0
-) -> object:
-    """Ask a running server for a verb."""
+@contextmanager
+def asking(server: Running, settings: Settings, *, timeout_s: float = 60.0) -> Generator[Client]:
+    """Give a client of a running server."""
     from varv.fronts.client import Client
 
     verify = None
@@ -88,8 +91,16 @@ def call(
         from varv.app.server.tls import pinned
 
         verify = pinned(settings.tls_certificate)
+    with Client(server.url, token=settings.token, timeout_s=timeout_s, verify=verify) as client:
+        yield client
+
+
+def call(
+    server: Running, settings: Settings, verb: str, asked: msgspec.Struct, *, timeout_s: float = 60.0
+) -> object:
+    """Ask a running server for a verb."""
     try:
-        with Client(server.url, token=settings.token, timeout_s=timeout_s, verify=verify) as client:
+        with asking(server, settings, timeout_s=timeout_s) as client:
             return client.call(verb, **msgspec.to_builtins(asked))
     except Unavailable as error:
         error.facts.setdefault("pid", server.pid)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Generator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
-from varv.app.cli.access import answer
+from varv.app.cli.access import answer, asking
 from varv.app.cli.rendering import Block, Grid, Heading, Line
-from varv.app.settings import Loaded, variables
-from varv.home.moving import MoveReport, Source
+from varv.app.server.server_file import running_server
+from varv.app.settings import Loaded, Settings, variables
+from varv.home.moving import MoveReport, Source, Taker
 from varv.home.moving.report import Count, Named
 from varv.kernel.faults import Faults
 from varv.kernel.job_ends import spoken_bytes
@@ -18,33 +21,46 @@ from varv.kernel.wording import count
 
 def import_(options: argparse.Namespace, loaded: Loaded) -> int:
     """Bring runs, models and artifacts from elsewhere; the status is 1 if they differ in the end."""
-    from varv.app.compose import open_ledger, open_tracking
     from varv.home.moving import Importing
-    from varv.kernel.clock import SystemClock
 
-    settings = loaded.settings
     source = _source(options)
-    settings.home.mkdir(parents=True, exist_ok=True)
-    faults = Faults.parse(settings.fault)
-    ledger = open_ledger(settings.home, faults=faults)
     try:
-        desk = open_tracking(settings.home, ledger, SystemClock(), faults=faults)
-        try:
+        with _taker(loaded.settings, source.name) as taker:
             moving = Importing(
                 source,
-                desk,
+                taker,
                 copies=getattr(options, "copy", False),
                 brings_files=not options.without_artifacts,
                 progress=_shown if sys.stderr.isatty() else lambda report: None,
             )
             report = moving.run()
-        finally:
-            desk.close()
     finally:
         source.close()
-        ledger.close()
     answer(options, report, lambda: _blocks(report))
     return 1 if report.differences.n else 0
+
+
+@contextmanager
+def _taker(settings: Settings, source: str) -> Generator[Taker]:
+    """Give what writes the home: its server if one runs, this process otherwise."""
+    server = running_server(settings)
+    if server is not None:
+        from varv.app.served_taker import ServedTaker
+
+        with asking(server, settings) as client:
+            yield ServedTaker(client, settings, source)
+        return
+    from varv.app.compose import open_ledger, open_tracking
+    from varv.home.moving import LocalTaker
+    from varv.kernel.clock import SystemClock
+
+    settings.home.mkdir(parents=True, exist_ok=True)
+    faults = Faults.parse(settings.fault)
+    with (
+        closing(open_ledger(settings.home, faults=faults)) as ledger,
+        closing(open_tracking(settings.home, ledger, SystemClock(), faults=faults)) as desk,
+    ):
+        yield LocalTaker(desk, source)
 
 
 def _source(options: argparse.Namespace) -> Source:
@@ -66,14 +82,13 @@ def _blocks(report: MoveReport) -> list[Block]:
         ("experiments", *_counts(report.experiments)),
         ("runs", *_counts(report.runs)),
         ("logged models", *_counts(report.logged_models)),
+        ("registered models", *_counts(report.registered_models)),
     ]
     blocks: list[Block] = [
         Heading(f"from {report.source}"),
         Grid(("", "new", "changed", "as before"), rows),
         Line(f"{count(report.n_points)} points of metrics"),
-        Line(
-            f"{count(report.registered_models)} registered models, {count(report.n_versions)} versions taken"
-        ),
+        Line(f"{count(report.n_versions)} versions of registered models"),
         Line(f"{count(report.n_files)} artifacts, {spoken_bytes(report.size_bytes)}"),
     ]
     blocks += _named("artifacts stay where they are, of experiments", report.linked)

@@ -58,9 +58,9 @@ def add_hooks(act: Act) -> None:
 IMPORT = """Take over experiments, runs with the whole histories of their metrics, logged models, artifacts,
 registered models and versions, with their ids, times and numbers. It can be run again at any time: what is
 here is passed over, what is new is added, and what was broken off goes on. What is here with the id of
-something else stops it. In the end source and home are compared; exit status 1 if they differ. Stop the
-server of the home before. A server's credentials are read from MLFLOW_TRACKING_TOKEN, or from
-MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD.
+something else stops it. In the end source and home are compared; exit status 1 if they differ. With a running
+varv up or varv track, that is handed what this command reads. A server's credentials are read from
+MLFLOW_TRACKING_TOKEN, or from MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD.
 """
 CI = """Say how the last candidate of each model fares beside the champion: metrics, groups and data with
 their differences and 95 % intervals, from what its gates showed. Exit status 0 if it passes, 1 if it does

@@ -12,9 +12,9 @@ from typing import Any
 from varv.home.moving.places import Places
 from varv.home.moving.ports import Source
 from varv.home.moving.report import MoveReport
+from varv.home.moving.taking import Taker
 from varv.kernel.codec import digest_of
 from varv.kernel.errors import NotFound
-from varv.kernel.recorder import Recorder
 from varv.kernel.stated_tags import free
 from varv.registry import reading as registry_reading
 from varv.registry.imports import SourceRegistered, SourceVersion
@@ -41,8 +41,8 @@ class Checking:
         Gets what differs.
     """
 
-    def __init__(self, source: Source, recorder: Recorder, places: Places, report: MoveReport) -> None:
-        self._source, self._recorder, self._places, self._report = source, recorder, places, report
+    def __init__(self, source: Source, taker: Taker, places: Places, report: MoveReport) -> None:
+        self._source, self._taker, self._places, self._report = source, taker, places, report
         self._n_runs: Counter[str] = Counter()
         self._sample: list[SourceRun] = []
 
@@ -56,7 +56,7 @@ class Checking:
 
     def compare(self, experiments: Iterable[SourceExperiment]) -> None:
         """Compare what is at the source now with what is here."""
-        with self._recorder.reading() as db:
+        with self._taker.reading() as db:
             for one in experiments:
                 for difference in self._counts(db, one):
                     self._report.differences.add(difference)

@@ -7,25 +7,27 @@ brings what is new.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import Future
-from typing import Any
+from collections.abc import Callable, Container, Iterable, Sequence
 
 from varv.home.moving.checking import Checking
 from varv.home.moving.files import Files
 from varv.home.moving.places import Places
 from varv.home.moving.ports import Owner, Source
 from varv.home.moving.report import MoveReport
-from varv.home.tracking.desk import TrackingDesk
-from varv.kernel.recorder import Job, Write
+from varv.home.moving.taking import (
+    BroughtExperiment,
+    BroughtModel,
+    BroughtRegistered,
+    BroughtRun,
+    Taker,
+    told_point,
+)
 from varv.runs.imports import SourceExperiment, SourceRun
 from varv.runs.imports.model import content_of, name_of
 from varv.runs.imports.tables import marks_of
 from varv.runs.model import ENDED
 
 Progress = Callable[[MoveReport], None]
-MOST_IN_FLIGHT = 20_000
-"""Pieces of work, and points in them, that wait for the recorder."""
 
 
 class Importing:
@@ -35,7 +37,7 @@ class Importing:
     ----------
     source
         Where everything is so far.
-    desk
+    taker
         Writes the home.
     copies
         Whether artifacts that lie in a store of objects are brought as well; otherwise they stay where they
@@ -49,19 +51,18 @@ class Importing:
     def __init__(
         self,
         source: Source,
-        desk: TrackingDesk,
+        taker: Taker,
         *,
         copies: bool = False,
         brings_files: bool = True,
         progress: Progress = lambda report: None,
     ) -> None:
-        self._source, self._desk, self._progress = source, desk, progress
+        self._source, self._taker, self._progress = source, taker, progress
         self._brings_files = brings_files
         self._report = MoveReport(source=source.name)
         self._places = Places(copies=copies)
-        self._files = Files(source, desk.imports, self._report)
-        self._checking = Checking(source, desk.recorder, self._places, self._report)
-        self._flight = Flight(desk)
+        self._files = Files(source, taker, self._report)
+        self._checking = Checking(source, taker, self._places, self._report)
 
     def run(self) -> MoveReport:
         """Bring everything, compare, and return what came of it.
@@ -77,6 +78,7 @@ class Importing:
             experiments = list(self._source.experiments())
             for experiment in experiments:
                 self._experiment(experiment)
+            self._taker.land()
             for experiment in experiments:
                 self._runs(experiment)
                 self._models(experiment)
@@ -91,25 +93,24 @@ class Importing:
         place = self._places.of(one)
         if self._places.is_linked(one.id):
             self._report.linked.add(f"{one.id} ({one.name})")
-        write = self._desk.imports.take_experiment(one, self._source.name, place)
-        self._report.experiments.add(self._desk.recorder.do(write))
+        self._taker.bring(BroughtExperiment(one, place), self._report.experiments.add)
 
     def _runs(self, experiment: SourceExperiment) -> None:
         for page in self._source.runs(experiment.id):
             fresh = self._fresh(page)
             self._report.runs.same += len(page) - len(fresh)
             for run, points in self._source.points(fresh):
-                write = self._desk.imports.take_run(run, points, self._source.name)
-                self._flight.submit(write, self._report.runs.add, len(points))
+                told = tuple(told_point(point) for point in points)
+                self._taker.bring(BroughtRun(run, told), self._report.runs.add)
                 self._report.n_points += len(points)
             self._checking.seen(page)
-            self._bring(experiment.id, page)
+            self._bring(experiment.id, page, {run.id for run in fresh})
             self._progress(self._report)
-        self._flight.land()
+        self._taker.land()
 
     def _fresh(self, page: Sequence[SourceRun]) -> list[SourceRun]:
         """Return the runs that are not here as they are there; one that goes on may have more points."""
-        with self._desk.recorder.reading() as db:
+        with self._taker.reading() as db:
             known = marks_of(db, (name_of(run) for run in page))
         marks = {thing: mark.content for thing, mark in known.items()}
         return [run for run in page if run.status not in ENDED or marks.get(name_of(run)) != content_of(run)]
@@ -117,47 +118,20 @@ class Importing:
     def _models(self, experiment: SourceExperiment) -> None:
         for page in self._source.models(experiment.id):
             for model in page:
-                write = self._desk.imports.take_model(model, self._source.name)
-                self._flight.submit(write, self._report.logged_models.add)
+                self._taker.bring(BroughtModel(model), self._report.logged_models.add)
             self._bring(experiment.id, page)
             self._progress(self._report)
-        self._flight.land()
+        self._taker.land()
 
-    def _bring(self, experiment: str, owners: Iterable[Owner]) -> None:
+    def _bring(self, experiment: str, owners: Iterable[Owner], changed: Container[str] = ()) -> None:
         if self._brings_files and not self._places.is_linked(experiment):
             # Artifacts are put on record after what they are of.
-            self._flight.land()
-            self._files.bring(owner for owner in owners if owner.artifacts)
+            self._taker.land()
+            self._files.bring((owner for owner in owners if owner.artifacts), changed)
 
     def _registered(self) -> None:
         for one in self._source.registered():
-            moved = self._places.moved(one)
-            made = self._desk.recorder.do(self._desk.registry_imports.take(moved, self._source.name))
-            self._report.registered_models += 1
-            self._report.n_versions += made
-
-
-class Flight:
-    """Work that is on its way to the recorder, so that a source is read while the home is written."""
-
-    def __init__(self, desk: TrackingDesk) -> None:
-        self._recorder = desk.recorder
-        self._jobs: list[tuple[Future[Job[Any]], Callable[[Any], None]]] = []
-        self._n = 0
-
-    def submit(self, write: Write[Any], done: Callable[[Any], None], n_points: int = 0) -> None:
-        """Queue a piece of work; `done` is called with its result when it lands."""
-        if self._n >= MOST_IN_FLIGHT:
-            self.land()
-        finished: Future[Job[Any]] = Future()
-        self._recorder.submit(write, finished.set_result)
-        self._jobs.append((finished, done))
-        self._n += 1 + n_points
-
-    def land(self) -> None:
-        """Wait for all that was queued, and raise the first error."""
-        jobs = self._jobs[:]
-        self._jobs.clear()
-        self._n = 0
-        for finished, done in jobs:
-            done(finished.result().outcome())
+            counted = self._report.registered_models
+            self._taker.bring(BroughtRegistered(self._places.moved(one)), counted.add)
+            self._report.n_versions += len(one.versions)
+        self._taker.land()

@@ -52,9 +52,9 @@ class MoveReport(msgspec.Struct, kw_only=True):
     runs: Count = msgspec.field(default_factory=Count)
     n_points: int = 0
     logged_models: Count = msgspec.field(default_factory=Count)
-    registered_models: int = 0
+    registered_models: Count = msgspec.field(default_factory=Count)
     n_versions: int = 0
-    """Made or changed."""
+    """Of all registered models."""
     n_files: int = 0
     size_bytes: int = 0
     linked: Named = msgspec.field(default_factory=Named)

@@ -132,8 +132,15 @@ class Imports:
 
     # Runs
 
-    def take_run(self, one: SourceRun, points: Sequence[Point], source: str) -> Write[Taken]:
+    def take_run(
+        self, one: SourceRun, points: Sequence[Point], source: str, *, is_last: bool = True
+    ) -> Write[Taken]:
         """Take over a run with the whole histories of its metrics.
+
+        Parameters
+        ----------
+        is_last
+            Whether no more points of it are to come; until then it counts as half brought.
 
         Raises
         ------
@@ -158,8 +165,9 @@ class Imports:
             self._take_points(writing, one, points, 0 if row is None else row.no)
             if row is not None and not writing.steps and known is not None and known.content == content:
                 return "same"
-            writing.record(run_stream(one.id), _imported(one, source, content))
-            writing.store(lambda db: put_mark(db, name_of(one), Mark(source, content)))
+            if is_last:
+                writing.record(run_stream(one.id), _imported(one, source, content))
+                writing.store(lambda db: put_mark(db, name_of(one), Mark(source, content)))
             return "new" if row is None else "changed"
 
         return Write(work, stores=True)
@@ -289,20 +297,30 @@ class Imports:
     # Files
 
     def take_files(
-        self, owner: str, files: Mapping[str, tuple[Digest, int]], source: str, listing: Digest
-    ) -> Write[None]:
+        self,
+        owner: str,
+        files: Mapping[str, tuple[Digest, int]],
+        source: str,
+        listing: Digest,
+        *,
+        is_last: bool = True,
+    ) -> Write[Taken]:
         """Put blobs under the paths of an owner of artifacts, sealed at once.
 
         Parameters
         ----------
         listing
             The digest of what the source lists, by which it is known to be the same when it is listed again.
+        is_last
+            Whether no more files of this owner are to come.
         """
 
-        def work(writing: Writing) -> None:
+        def work(writing: Writing) -> Taken:
             if files:
                 artifacts.keep_all(writing, owner, files)
-            writing.store(lambda db: put_mark(db, f"files/{owner}", Mark(source, listing)))
+            if is_last:
+                writing.store(lambda db: put_mark(db, f"files/{owner}", Mark(source, listing)))
+            return "new"
 
         return Write(work, stores=True)
 
