@@ -38,7 +38,7 @@ def orphan(db: sqlite3.Connection, stream: str, owner: str, texts: Iterable[str]
     db.executemany("INSERT OR IGNORE INTO orphan VALUES (?)", rows)
     db.execute("INSERT OR IGNORE INTO purged VALUES (?)", (stream,))
     # Whoever takes it over once more wants it back.
-    db.execute("DELETE FROM imported WHERE thing = ?", (stream,))
+    db.execute("DELETE FROM imported WHERE thing IN (?, ?)", (stream, f"files/{owner}"))
 
 
 def come_again(db: sqlite3.Connection, stream: str) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from varv.adapters.moving import open_mlflow
 from varv.app.verifying import verify_report
+from varv.home.tracking.purging import PurgeRequest, Purging, purge
 from varv.home.tracking.versions import create_version
 from varv.kernel.errors import AlreadyExists, Conflict, Corrupt, InvalidInput, NotFound
 
@@ -223,6 +224,20 @@ def test_artifacts_of_a_run_that_goes_on_are_looked_at_again(tmp_path, home):
     assert verify_report(home.folder).findings == ()
 
 
+def test_a_run_that_was_purged_here_comes_again_with_its_files(tmp_path, home):
+    uri = recorded.store(tmp_path)
+    home.take_mlflow(uri)
+    run, desk = home.runs()["fit 1"], home.desk
+    assert run.deleted
+    files = home.files(f"runs/{run.id}")
+    assert purge(Purging(desk, home.ledger), PurgeRequest(runs=(run.id,))).n_runs == 1
+    report = home.take_mlflow(uri)
+    assert (report.runs.new, report.n_files, report.differences.n) == (1, len(files), 0)
+    assert home.files(f"runs/{run.id}") == files
+    home.close()
+    assert verify_report(home.folder).findings == ()
+
+
 def test_links_and_forbidden_names_are_left_out(tmp_path, home):
     folder = recorded.mlruns(tmp_path)
     run = next(folder.glob("5*/*/params/lr")).parents[1]
@@ -254,6 +269,14 @@ def test_descriptions_are_never_more_than_data(tmp_path, home):
         meta.read_text().replace("name: delays", "name: !!python/object/apply:os.system [touch x]")
     )
     with pytest.raises(Corrupt, match="cannot be read"):
+        home.take_mlflow(folder)
+
+
+def test_a_description_that_lacks_something_is_named(tmp_path, home):
+    folder = recorded.mlruns(tmp_path)
+    meta = next(folder.glob("5*/meta.yaml"))
+    meta.write_text(meta.read_text().replace("name: delays", "named: delays"))
+    with pytest.raises(Corrupt, match="'name'"):
         home.take_mlflow(folder)
 
 

@@ -22,6 +22,7 @@ from varv.home.moving.taking import (
     Taker,
     told_point,
 )
+from varv.kernel.errors import Corrupt
 from varv.runs.imports import SourceExperiment, SourceRun
 from varv.runs.imports.model import content_of, name_of
 from varv.runs.imports.tables import marks_of
@@ -73,6 +74,8 @@ class Importing:
             If something here has the id of something there, and is another; what came before it stays.
         Unavailable
             If the source does not answer.
+        Corrupt
+            If it says something that cannot be understood.
         """
         try:
             experiments = list(self._source.experiments())
@@ -84,6 +87,10 @@ class Importing:
                 self._models(experiment)
             self._registered()
             self._checking.compare(experiments)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            # What a source holds is nobody's promise: a field that is missing is no fault of ours.
+            problem, why = "tells something that is not understood", f"{type(error).__name__}: {error}"
+            raise Corrupt("source", self._source.name, problem, why=why[:200]) from error
         finally:
             self._files.close()
         self._progress(self._report)

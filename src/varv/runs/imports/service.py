@@ -13,7 +13,7 @@ from typing import Literal
 
 from varv.kernel.blobs import Blobs
 from varv.kernel.codec import Digest, digest_of
-from varv.kernel.errors import AlreadyExists, Conflict, NotFound
+from varv.kernel.errors import NotFound
 from varv.kernel.recorder import Recorder, Write, Writing
 from varv.kernel.stated_tags import free
 from varv.kernel.texts import Text, all_kept, kept
@@ -28,6 +28,12 @@ from varv.runs.imports.model import (
     name_of,
 )
 from varv.runs.imports.points import packed_points, points_beyond
+from varv.runs.imports.rules import (
+    require_name,
+    require_same_experiment,
+    require_same_model,
+    require_same_run,
+)
 from varv.runs.imports.tables import Mark, mark_of, put_mark
 from varv.runs.logged import reading as logged_reading
 from varv.runs.logged.model import (
@@ -41,9 +47,6 @@ from varv.runs.logged.model import (
 from varv.runs.logged.service import require_logged_id
 from varv.runs.logged.tables import logged_no
 from varv.runs.model import (
-    DEFAULT,
-    ENDED,
-    RUN_NAME,
     DatasetInput,
     ExperimentChanged,
     ExperimentCreated,
@@ -66,7 +69,6 @@ from varv.runs.tables import RunTables, experiment_no
 
 Taken = Literal["new", "changed", "same"]
 """What became of something that was brought: made here, brought up to its source, or there already."""
-_HINT = "import into another home, or delete and rename what is here"
 
 
 class Imports:
@@ -108,7 +110,7 @@ class Imports:
         def work(writing: Writing) -> Taken:
             require_experiment_id(one.id)
             made, stream = ExperimentId(one.id), experiment_stream(one.id)
-            _require_name(writing.db, one)
+            require_name(writing.db, one)
             known = mark_of(writing.db, name_of(one))
             if known is not None and known.content == content:
                 return "same"
@@ -120,7 +122,7 @@ class Imports:
             else:
                 [here] = reading.experiments(writing.db, [no])
                 deleted = here.deleted
-                _require_same_experiment(one, here, known, source)
+                require_same_experiment(one, here, known, source)
                 writing.record(stream, ExperimentChanged(experiment=made, name=one.name, tags=tags))
             if one.deleted != deleted:
                 writing.record(stream, ExperimentMoved(experiment=made, deleted=one.deleted))
@@ -202,7 +204,7 @@ class Imports:
 
     def _update(self, writing: Writing, one: SourceRun, no: int, known: Mark | None, source: str) -> None:
         [here] = reading.runs(writing.db, [no])
-        _require_same_run(one, here, known, source)
+        require_same_run(one, here, known, source)
         id = RunId(one.id)
         params = {name: value for name, value in one.params.items() if name not in here.params}
         tags = {name: value for name, value in one.tags.items() if here.tags.get(name) != value}
@@ -266,7 +268,7 @@ class Imports:
             deleted = False
             if no:
                 [here] = logged_reading.logged_models(writing.db, [no])
-                _require_same_model(one, here, known, source)
+                require_same_model(one, here, known, source)
                 deleted = here.deleted
                 fresh = {name: value for name, value in params.items() if name not in here.params}
                 writing.record(stream, ModelDescribed(logged_model=id, params=fresh, tags=tags))
@@ -353,52 +355,3 @@ def _imported(
     return Imported(
         thing=name_of(one), source=source, content=content, created_ms=created_ms, updated_ms=updated_ms
     )
-
-
-# What is here already
-
-
-def _require_name(db: sqlite3.Connection, one: SourceExperiment) -> None:
-    row = db.execute("SELECT id FROM experiment WHERE name = ? AND id != ?", (one.name, one.id)).fetchone()
-    if row is not None:
-        problem = "is the name of another experiment here"
-        raise AlreadyExists("experiment", one.name[:80], problem, here=row[0], there=one.id, hint=_HINT)
-
-
-def _require_same_experiment(
-    one: SourceExperiment, here: reading.Experiment, known: Mark | None, source: str
-) -> None:
-    # The one that is always there was made by whoever opened the home.
-    if known is None and one.id != DEFAULT and (one.name, one.created_ms) != (here.name, here.created_ms):
-        raise _other("experiment", one.id, here.name, one.name, source)
-
-
-def _require_same_run(one: SourceRun, here: reading.Run, known: Mark | None, source: str) -> None:
-    pairs = {
-        "experiment": (here.experiment, one.experiment),
-        "start": (here.started_ms, one.started_ms),
-        **{name: (here.params.get(name, value), value) for name, value in one.params.items()},
-    }
-    differing = [name for name, (mine, theirs) in pairs.items() if mine != theirs]
-    if known is None:
-        # What is only here was logged here: a run that was half brought has nothing of its own.
-        there = {**one.params, **one.tags, RUN_NAME: one.name}
-        mine = {**here.params, **here.tags}
-        differing += sorted(name for name, value in mine.items() if there.get(name) != value)
-        differing += ["status"] if here.status in ENDED and here.status != one.status else []
-    if differing:
-        raise _other("run", one.id, here.name, one.name, source, differing)
-
-
-def _require_same_model(
-    one: SourceModel, here: logged_reading.LoggedModel, known: Mark | None, source: str
-) -> None:
-    mine = (here.experiment, here.name, here.run)
-    if mine != (one.experiment, one.name, one.run) or (known is None and here.created_ms != one.created_ms):
-        raise _other("logged model", one.id, here.name, one.name, source)
-
-
-def _other(kind: str, id: str, here: str, there: str, source: str, differ: Sequence[str] = ()) -> Conflict:
-    problem = "is another one here than at the source"
-    facts = {"differ": list(differ[:5])} if differ else {}
-    return Conflict(kind, id, problem, here=here, there=there, source=source, hint=_HINT, **facts)
