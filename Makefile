@@ -72,13 +72,13 @@ $(PEERS)/prefect/.installed: NEEDED := "prefect>=3.4,<4"
 # An unmodified MLflow client of today and one of a year ago, against MLflow's own server and against the one at
 # VARV_TRACKING_URL: a quarter of an hour, and two gigabytes at first.
 tracking: setup $(PEERS)/mlflow-now/.installed $(PEERS)/mlflow-year-ago/.installed
-	PEERS=$(PEERS) $(BIN)/python -m pytest -q -p no:cacheprovider tests/peers/peer_tracking.py
+	PEERS=$(PEERS) $(BIN)/python -m pytest -q -p no:cacheprovider tests/peers/peer_tracking.py tests/peers/peer_scanning.py
 
 # What MLflow's own server answers, asked anew; the differences are read like those of any other change.
 transcripts: setup $(PEERS)/mlflow-now/.installed $(PEERS)/mlflow-year-ago/.installed
 	$(BIN)/python -m tests.peers.recording $(PEERS)/mlflow-now $(PEERS)/mlflow-year-ago
 
-$(PEERS)/mlflow-now/.installed: NEEDED := "mlflow>=3.17,<4" lightgbm xgboost-cpu psutil "torch==2.13.0"
+$(PEERS)/mlflow-now/.installed: NEEDED := "mlflow>=3.17,<4" lightgbm xgboost-cpu psutil skops "torch==2.13.0"
 # Later SQLAlchemy lacks what that version imports.
 $(PEERS)/mlflow-year-ago/.installed: NEEDED := "mlflow==3.6.*" "sqlalchemy<2.1" lightgbm xgboost-cpu psutil
 $(PEERS)/mlflow/.installed: NEEDED := "mlflow>=3,<4" onnx onnxruntime

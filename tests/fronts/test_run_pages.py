@@ -7,6 +7,9 @@ import json
 
 import pytest
 from starlette.requests import Request
+from tests.app.serving import eventually
+from tests.home.tracking.logged_files import log_files, safe, unsafe
+from tests.home.tracking.registry_home import RegistryHome
 
 from varv.app.compose import open_views
 from varv.fronts.web import live
@@ -259,3 +262,22 @@ def test_so_many_streams_are_open_and_no_more(tracked, stream, monkeypatch):
     monkeypatch.setattr(live, "MOST_STREAMS", 1)
     for query, status in (("", 400), ("?run=nix", 404), ("?" + "&".join(["run=x"] * 21), 400)):
         assert get(console, f"/live{query}").status_code == status
+
+
+def test_a_version_says_what_can_answer_for_it_whatever_its_files_are_called(tmp_path):
+    home, bomb = RegistryHome(tmp_path), tmp_path / "made-by-a-pickle"
+    home.register("churn")
+    home.version("churn", f"models:/{log_files(home, safe())}")
+    files = {**unsafe(bomb), "a<script>.py": b"pass"}
+    home.version("churn", f"models:/{log_files(home, files)}")
+    for number in (1, 2):
+        eventually(lambda number=number: home.found("churn", number).tags.get("varv.scan"))
+    console = create_console(open_views(home.ledger), home.ledger, tracked=home.desk.runs_read())
+    good, bad = (get(console, f"/models/churn/versions/{number}").text for number in (1, 2))
+    assert "can answer for it without running code" in good
+    assert "nothing can answer for it" in bad
+    assert "a&lt;script&gt;.py: is code" in bad
+    assert Tree(bad).faults == []
+    assert data_of(console, "/models/churn/versions/2")["version"]["tags"]["varv.runtime"] == "none"
+    assert not bomb.exists()
+    home.close()

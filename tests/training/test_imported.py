@@ -11,6 +11,7 @@ import pandas as pd
 import polars as pl
 import pytest
 import skl2onnx
+import skops.io
 from skl2onnx.common.data_types import FloatTensorType
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
@@ -23,7 +24,7 @@ from varv.training.imported import ImportInput, import_model, read_foreign
 
 lgb = pytest.importorskip("lightgbm")
 xgb = pytest.importorskip("xgboost")
-pytest.importorskip("yaml")
+pytest.importorskip("skops")
 
 QUIET = {"verbosity": -1, "num_threads": 1}
 NAMES = (*NUMBERS, "carrier")
@@ -201,6 +202,32 @@ def test_a_classifier_of_xgboost_in_mlflow_predicts_up_to_its_best_round(tmp_pat
     np.testing.assert_allclose(served(package, rows)[:, 0], model.predict_proba(x)[:, 1], atol=1e-6)
 
 
+@pytest.mark.parametrize("estimator", [LogisticRegression(), HistGradientBoostingClassifier(max_iter=5)])
+def test_scikit_learn_in_mlflow_is_taken_where_skops_wrote_it(tmp_path, month, estimator):
+    rows, y = month
+    frame = pd.DataFrame(rows.select("weekday", "distance").to_dict(as_series=False))
+    model = estimator.fit(frame, y)
+    (tmp_path / "model.skops").write_bytes(skops.io.dumps(model))
+    flavours = {"sklearn": {"pickled_model": "model.skops"}, "python_function": PYTHON}
+    inputs = [{"type": "double", "name": name} for name in frame.columns]
+    package = imported(mlflow(tmp_path, flavours, inputs), rows)
+    assert (package.runtime, package.signature.names) == ("onnx", ("weekday", "distance"))
+    np.testing.assert_allclose(served(package, rows)[:, 0], model.predict_proba(frame)[:, 1], atol=1e-5)
+
+
+def test_a_classifier_of_lightgbm_that_skops_wrote_is_taken_by_its_text(tmp_path, month):
+    rows, y = month
+    frame = pd.DataFrame(rows.select("distance").to_dict(as_series=False))
+    model = lgb.LGBMClassifier(n_estimators=10, **QUIET).fit(frame, y)
+    model.booster_.best_iteration = 4  # as where it goes on training after the best round
+    (tmp_path / "model.skops").write_bytes(skops.io.dumps(model))
+    flavours = {"lightgbm": {"data": "model.skops", "model_class": "lightgbm.sklearn.LGBMClassifier"}}
+    inputs = [{"type": "double", "name": "distance"}]
+    package = imported(mlflow(tmp_path, flavours, inputs), rows)
+    expected = model.predict_proba(frame)[:, 1]
+    np.testing.assert_allclose(served(package, rows)[:, 0], expected, atol=1e-6)
+
+
 LIGHTGBM = {"lightgbm": {"data": "model.lgb"}}
 TENSOR = [{"type": "tensor", "tensor-spec": {"dtype": "float32", "shape": [-1, 2]}}]
 
@@ -211,9 +238,10 @@ TENSOR = [{"type": "tensor", "tensor-spec": {"dtype": "float32", "shape": [-1, 2
         (
             {"sklearn": {"pickled_model": "model.pkl"}, "python_function": PYTHON},
             None,
-            "python_function, sklearn",
+            'may run code: model.pkl: is a pickle .* log it with serialization_format="skops"',
         ),
-        ({"lightgbm": {"data": "model.pkl"}}, None, "keeps its lightgbm model as a pickle"),
+        ({"python_function": PYTHON}, None, "has only flavours that varv does not open: python_function"),
+        ({"lightgbm": {"data": "model.pkl"}}, None, "model.pkl: is a pickle that names"),
         ({"lightgbm": {"data": "../model.lgb"}}, None, "names a file '../model.lgb' that is not in it"),
         ({"lightgbm": {"data": "/etc/passwd"}}, None, "names a file '/etc/passwd' that is not in it"),
         ({"lightgbm": {"data": "link.lgb"}}, None, "names a file 'link.lgb' that is not in it"),
@@ -252,8 +280,8 @@ def test_a_folder_that_does_not_fit_or_would_be_unpickled_is_refused(
     ("text", "problem"),
     [
         (None, "has no file MLmodel; give a folder that mlflow"),
-        ("flavors: [", "has an MLmodel that is not YAML"),
-        ("!!python/object/apply:os.system ['true']", "has an MLmodel that is not YAML"),
+        ("flavors: [", "file 'MLmodel' is not YAML"),
+        ("!!python/object/apply:os.system ['true']", "is not YAML without tags and aliases"),
         ("[]", "names no flavours"),
         ("flavors: 3", "names no flavours"),
     ],

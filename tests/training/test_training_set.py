@@ -21,6 +21,7 @@ from tests.training.samples import RUNTIMES, built, flights, given, late
 from varv.kernel.errors import Corrupt, FailedPrecondition, InvalidInput, UserCodeFailed
 from varv.kernel.ids import Version
 from varv.registry import open_package
+from varv.training import skops_file
 from varv.training import state as module
 from varv.training.previous import Previous
 from varv.training.state import restored_state, saved_state
@@ -128,7 +129,7 @@ def test_types_that_are_not_on_the_list_are_neither_written_nor_read(monkeypatch
     assert saved_state(Birch().fit(x)) is None
     assert saved_state(Own(loss="log_loss").fit(x, x[:, 0] > 0)) is None
     network = saved_state(MLPClassifier((2,), max_iter=400, tol=0.1).fit(x, x[:, 0] > 0))
-    monkeypatch.setattr(module, "_TRUSTED", ())
+    monkeypatch.setattr(module, "OPTIMIZERS", ())
     with pytest.raises(Corrupt, match=r"holds a type that is not trusted .*AdamOptimizer"):
         restored_state(network)
 
@@ -142,6 +143,6 @@ def test_what_is_no_state_is_corrupt(monkeypatch):
         archive.writestr("schema.json", msgspec.json.encode({"__class__": "system", "__module__": "os"}))
     with pytest.raises(Corrupt, match=r"does not open|not trusted"):
         restored_state(made.getvalue())
-    monkeypatch.setattr(module, "LARGEST_STATE", 1)
+    monkeypatch.setattr(skops_file, "LARGEST_BYTES", 1)
     with pytest.raises(Corrupt, match="is too large"):
         restored_state(made.getvalue())

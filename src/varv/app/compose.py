@@ -18,6 +18,7 @@ from varv.home.review.views import ReviewsView
 from varv.home.tracking.desk import TrackingDesk
 from varv.home.tracking.hooks import Hooks
 from varv.home.tracking.looking import RunDesk
+from varv.home.tracking.scanning import Scans
 from varv.home.tracking.trainings import Trainings
 from varv.home.views import HomeView
 from varv.kernel.blobs import FolderBlobs
@@ -123,8 +124,8 @@ def open_tracking(
     blobs = FolderBlobs(folder / "blobs", faults=faults)
     tables, series = RunTables(blobs), Series()
     registry = (LoggedTables(blobs), RegistryTables(blobs), WebhookTables(blobs))
-    others = (ArtifactIndex(), TraceTables(blobs), ImportTables())
-    folds = (tables, series, *others, *registry, Trainings(tables, series))
+    scans, others = Scans(blobs), (ArtifactIndex(), TraceTables(blobs), ImportTables())
+    folds = (tables, series, *others, *registry, Trainings(tables, series, registry[0]), scans)
     recorder = Recorder(folder / TRACKING, ledger, clock, folds, durability=durability, faults=faults)
     # Loops give the numbers under their names; for that they need nobody who acts.
     loops = LoopNumbers(ledger, open_engine(ledger, clock))
@@ -137,12 +138,14 @@ def open_tracking(
         models=Models(recorder, blobs, loops),
         webhooks=Webhooks(recorder, blobs, caller.require),
         hooks=Hooks(ledger, recorder, blobs, caller, clock),
+        scans=scans,
         search=RunSearch(recorder, series),
         imports=Imports(recorder, tables, series, blobs),
         registry_imports=RegistryImports(recorder, blobs, loops),
     )
     recorder.do(ensure_default())
     desk.hooks.start()
+    scans.start(recorder, desk.logged)
     return desk
 
 

@@ -44,7 +44,7 @@ from varv.kernel.verbs import READ, verb
 from varv.kernel.verify import Finding, Kind, Verification, verify
 from varv.loop.model import ModelOffered, OutputKept
 from varv.pipelines import cache_flaws
-from varv.registry.model import VersionRegistered
+from varv.registry.model import VersionRegistered, VersionScanned
 from varv.runs.model import ExperimentPurged, RunEvent, RunPurged, long_texts
 from varv.runs.verifying import Seals, blobs_of, run_flaws
 from varv.serving.capture import read_captures
@@ -383,6 +383,9 @@ class _Names:
             case ModelOffered():
                 source = event.offer.source
                 self.blobs[source.content] = f"the model that {source.file} holds (entry {entry.seq})"
+            case VersionScanned():
+                scanned = f"{event.model} v{event.version} (entry {entry.seq})"
+                self.blobs[event.report] = f"what was found in the files of {scanned}"
             case OutputKept():
                 self.blobs[event.digest] = f"the output of {event.model} v{event.version} (entry {entry.seq})"
             case PoliciesCompared():
@@ -434,6 +437,7 @@ _NAMING = {
         RequestsBackfilled,
         RequestsForgotten,
         VersionRegistered,
+        VersionScanned,
         PoliciesCompared,
         ModelOffered,
         OutputKept,

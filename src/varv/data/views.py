@@ -112,6 +112,8 @@ class DatasetsView(msgspec.Struct):
     known: dict[str, DatasetRegistered] = {}
     widened: set[str] = set()
     contracts: dict[tuple[str, str], Contract] = {}
+    inferred_in: dict[tuple[str, str], int] = {}
+    """By dataset and part, the entry of its contract."""
     stored: dict[tuple[str, str], Catalogue] = {}
     """By dataset and part, where the rows of its versions are; a segment's number is its version."""
     n_versions: dict[str, int] = {}
@@ -137,6 +139,7 @@ class DatasetsView(msgspec.Struct):
                 )
             case ContractInferred():
                 self.contracts[event.dataset, event.part] = event.contract
+                self.inferred_in[event.dataset, event.part] = entry.seq
             case DatasetVersionAppended():
                 self._append(entry, event)
             case RepeatsDropped():

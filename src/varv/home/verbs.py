@@ -22,6 +22,7 @@ from varv.home.listing import (
     rollouts_frame,
 )
 from varv.home.model import Comparisons
+from varv.home.requirements import RequirementMatrix, requirements_of
 from varv.home.status import PartStatus, StatusReport, data_status, status_report
 from varv.home.tables import EntryFilter, Table, Tables
 from varv.home.why import Explanation, explain
@@ -45,6 +46,13 @@ class ModelRequest(msgspec.Struct, frozen=True, kw_only=True):
     """Names a model; the only one of the home if it is left out."""
 
     model: str = ""
+
+
+class OfVersionRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """Names a version of a model: the champion if it is left out, of the only model of the home."""
+
+    model: str = ""
+    version: int | None = None
 
 
 class WhyRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -231,6 +239,12 @@ def rollouts(records: Records, asked: OfModelRequest) -> Table:
     model = records.model(asked.model)
     with records.views.reading(RolloutsView) as view:
         return records.page(rollouts_frame(view.of_model(model)), asked)
+
+
+@verb("model.requirements", needs=READ)
+def requirements(records: Records, asked: OfVersionRequest) -> RequirementMatrix:
+    """Show what is required of a model, and what is proved of a version by which entry."""
+    return requirements_of(records.views, records.model(asked.model), asked.version)
 
 
 @verb("ledger.why", needs=READ)

@@ -22,6 +22,7 @@ from varv.data.versions import stream_of
 from varv.data.views import DatasetsView
 from varv.home import why_answers
 from varv.home.why_answers import Answer, Predicted
+from varv.home.why_logged import of_logged
 from varv.kernel.catalogue import digests
 from varv.kernel.clock import iso
 from varv.kernel.codec import Digest
@@ -108,7 +109,8 @@ def explain(home: Path, ledger: Ledger, views: Views, subject: str) -> Explanati
     Parameters
     ----------
     subject
-        A seq, a stream or saga such as ``rollout/late/7``, a model, ``model v7``, or the key of a prediction;
+        A seq, a stream or saga such as ``rollout/late/7``, a model, ``model v7``, a version that was logged,
+        ``models:/churn/3``, or the key of a prediction;
         ``model key`` where several models answered the request.
 
     Raises
@@ -137,6 +139,10 @@ def explain(home: Path, ledger: Ledger, views: Views, subject: str) -> Explanati
     named = _VERSION.fullmatch(subject)
     if named and int(named["version"]) in models.get(named["model"], ()):
         return _explain_version(ledger, views, subject, named["model"], int(named["version"]))
+    if (logged := of_logged(home, ledger, views, subject)) is not None:
+        links = tuple(_link(entry) for entry in reversed(logged.entries))
+        kind, answer = "logged version", logged.answer
+        return Explanation(subject=subject, kind=kind, answer=answer, detail=logged.detail, chain=links)
     named_model, _, key = subject.partition(" ")
     if key and named_model in models:
         return _explain_prediction(home, ledger, views, key.strip(), models, of=named_model)

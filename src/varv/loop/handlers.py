@@ -35,6 +35,7 @@ from varv.loop.model import (
     TrainCandidate,
 )
 from varv.loop.plan import LoopParts, Models, loop_id
+from varv.loop.proving import held_back
 from varv.loop.views import LoopView
 from varv.loop.weighing.model import WeighBenefit
 from varv.monitoring import Window, monitor_id
@@ -168,6 +169,7 @@ class LoopHandlers:
         )
         rows = self._candidates.held_out(parts, record, champion)
         results = judge(parts.loop.gates, rows)
+        results += held_back(self._views, command.model, parts.loop.requirements, results)
         passed = all(result.passed for result in results)
         luck = Luck() if champion is None else self._luck(parts, _unseen(rows), now)
         judged = GatesJudged(version=command.version, passed=passed, results=results, luck=luck)

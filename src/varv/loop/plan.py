@@ -15,6 +15,7 @@ from varv.kernel.clock import Duration, Instant
 from varv.kernel.ids import ModelName
 from varv.kernel.ledger import Ledger
 from varv.loop.model import LoopPolicy, LoopState
+from varv.loop.requirements import RequirementSpec
 from varv.loop.weighing.model import BenefitPolicy
 from varv.monitoring import MonitorPlan
 from varv.rollout import RolloutPlan
@@ -43,6 +44,7 @@ class LoopPlan:
     cooldown: Duration
     benefit: BenefitPolicy | None = None
     """What a training may cost, where it is to be worth its price."""
+    requirements: tuple[RequirementSpec, ...] = ()
 
     @property
     def loop_id(self) -> str:

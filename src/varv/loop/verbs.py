@@ -38,7 +38,8 @@ class RegisterRequest(msgspec.Struct, frozen=True, kw_only=True):
     """Names a model that was trained elsewhere, as `varv register` has put it into the home's blobs.
 
     Its rows end before ``fitted_until``, ISO 8601. ``categories`` are the texts whose codes it reads, in
-    their order, by column; ``trust`` says whether a package of varv may run code that it brings.
+    their order, by column; ``trust`` says whether a package of varv may run code that it brings. ``source``
+    is what was logged here that it was taken from, and ``root`` the digest of the files there.
     """
 
     model: str
@@ -46,6 +47,8 @@ class RegisterRequest(msgspec.Struct, frozen=True, kw_only=True):
     fitted_until: str
     categories: dict[str, tuple[str, ...]] = {}
     trust: bool = False
+    source: str = ""
+    root: str = ""
     reason: str = ""
     by: str = "operator"
 
@@ -218,7 +221,14 @@ def register(loops: Loops, request: RegisterRequest) -> CandidateOrdered:
         raise InvalidInput("time", request.fitted_until, "is in the future", hint=hint)
     content = content_of(FolderBlobs(loops.home / "blobs"), request.content, request.content[:12])
     offer = Offer(
-        source=Imported(file=content.name, content=request.content, by=request.by, reason=request.reason),
+        source=Imported(
+            file=content.name,
+            content=request.content,
+            by=request.by,
+            reason=request.reason,
+            source=request.source,
+            root=request.root,
+        ),
         fitted_until=fitted_until,
         categories=request.categories,
         trust=request.trust,

@@ -50,12 +50,16 @@ class Attempt:
     seq: int
     planted: str = ""
     gates: tuple[GateResult, ...] = ()
+    judged_in: int | None = None
+    """The entry that the gates' verdicts are in."""
     outcome: str = "training"
     """``"training"``, ``"rolling"``, ``"rejected"``, ``"promoted"`` or ``"rolled back"``."""
     reason: str = ""
     detail: str = ""
     """The whole message of a training that failed."""
     ended_at: Instant | None = None
+    ended_in: int | None = None
+    """The entry of that."""
     cancelled: CancelAsked | None = None
     """Who asked to end its training, if somebody did."""
     output: OutputKept | None = None
@@ -96,6 +100,8 @@ class LoopRecord:
 
     examined: frozenset[str] = frozenset()
     """Features that were examined for leaks."""
+    examined_in: int | None = None
+    """The entry of that."""
     leaks: list[LeakFinding] = field(default_factory=list)
     """What speaks for a leak, as far as it was found."""
     weighed: Weighed = field(default_factory=Weighed)
@@ -162,6 +168,7 @@ class LoopView(msgspec.Struct):
             record.suspended = event
         elif isinstance(event, LeaksExamined):
             record.examined |= set(event.features)
+            record.examined_in = entry.seq
             record.leaks += event.findings
         elif isinstance(event, LeakNoticed):
             record.leaks.append(event.finding)
@@ -218,7 +225,7 @@ def _redeclared(record: LoopRecord, entry: Entry, event: Event) -> None:
 def _attempt(record: LoopRecord, entry: Entry, event: Event) -> None:
     if isinstance(event, GatesJudged):
         attempt = record.attempts[event.version]
-        attempt.gates = event.results
+        attempt.gates, attempt.judged_in = event.results, entry.seq
         attempt.outcome = "rolling" if event.passed else attempt.outcome
     elif isinstance(event, CancelAsked):
         record.attempts[event.version].cancelled = event
@@ -227,8 +234,9 @@ def _attempt(record: LoopRecord, entry: Entry, event: Event) -> None:
     elif isinstance(event, CandidateRejected):
         attempt = record.attempts[event.version]
         attempt.outcome, attempt.reason, attempt.ended_at = "rejected", event.reason, entry.at
+        attempt.ended_in = entry.seq
         attempt.detail = event.detail
     elif isinstance(event, RolloutSettled) and event.version in record.attempts:
         attempt = record.attempts[event.version]
         attempt.outcome = event.outcome.replace("_", " ")
-        attempt.reason, attempt.ended_at = event.reason, entry.at
+        attempt.reason, attempt.ended_at, attempt.ended_in = event.reason, entry.at, entry.seq

@@ -44,6 +44,9 @@ class MonitoringView(msgspec.Struct):
 
     performance: dict[tuple[ModelName, Version], dict[Window, PerformanceMeasured]] = {}
     drifts: dict[ModelName, dict[Window, DriftMeasured]] = {}
+    measured_in: dict[tuple[ModelName, Version], int] = {}
+    """By version, the entry of what was measured of it last."""
+    drift_measured_in: dict[tuple[ModelName, Version], int] = {}
     raised: dict[ModelName, list[Alarm]] = {}
     champions: dict[ModelName, Version] = {}
     """The version of each model that its monitor watches."""
@@ -54,8 +57,10 @@ class MonitoringView(msgspec.Struct):
         match event:
             case PerformanceMeasured():
                 self.performance.setdefault((event.model, event.version), {})[event.window] = event
+                self.measured_in[event.model, event.version] = entry.seq
             case DriftMeasured():
                 self.drifts.setdefault(event.model, {})[event.window] = event
+                self.drift_measured_in[event.model, event.version] = entry.seq
             case OffsetAllowed():
                 self.allowed.setdefault(event.model, []).append(event)
             case ReferenceSet():

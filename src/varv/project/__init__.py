@@ -11,6 +11,7 @@ from varv.project.plan import ModelPlan, datasets_of, plan_of, replay_digest
 from varv.project.policies import DECLARED, REFERENCES, STANDARD, Policy, PolicySearch
 from varv.project.price import money
 from varv.project.project import Project, project_of
+from varv.project.requirement import Requirement
 from varv.project.retention import Retention
 from varv.project.retrain import Retrain
 from varv.project.serving import Log, Serving, check, fallback
@@ -30,6 +31,7 @@ __all__ = [
     "PolicySearch",
     "Project",
     "Replay",
+    "Requirement",
     "Retention",
     "Retrain",
     "Serving",

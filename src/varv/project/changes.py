@@ -7,7 +7,7 @@ refused, with what to do instead.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import msgspec
 
@@ -73,7 +73,20 @@ def plan_changes(
     refused += _misnamed(retire, declared, recorded)
     if changes or datasets or not recorded.is_changing:
         changes += left_over
-    return Plan(models=tuple(changes), datasets=tuple(datasets), refused=tuple(refused))
+    return Plan(
+        models=tuple(changes),
+        datasets=tuple(datasets),
+        refused=tuple(refused),
+        unproved=tuple(_unproved(plans)),
+    )
+
+
+def _unproved(plans: Sequence[ModelPlan]) -> Iterator[str]:
+    for plan in plans:
+        for spec in plan.loop.requirements:
+            if not spec.proofs:
+                held = ", and holds every candidate back" if spec.required else ""
+                yield f"{plan.name}: requirement {spec.id} has no proof{held}; add proved_by=[...] to it"
 
 
 def _model(plan: ModelPlan, record: RecordedModel, stored: Stored | None) -> ModelChange | None:

@@ -18,9 +18,11 @@ from varv.features import Derived, FeatureSet, FeatureView, Slice
 from varv.kernel.clock import DAY, Duration, Instant, instant
 from varv.kernel.errors import InvalidDeclaration, InvalidInput
 from varv.kernel.ids import ModelName
+from varv.loop.requirements import RequirementSpec
 from varv.monitoring import Monitor, monitor
 from varv.project.policies import REFERENCES, STANDARD, Policy, PolicySearch
 from varv.project.price import Cost, price_of
+from varv.project.requirement import Requirement
 from varv.project.retention import Retention
 from varv.project.retrain import Retrain, declared_duration, declared_name
 from varv.project.serving import Serving
@@ -93,6 +95,8 @@ class Model:
         request's key where it has none. A list is answered by one version, so with a group it is the unit.
     serving
         What is checked of a request before it is answered, and what is answered where the model cannot.
+    requirements
+        What is required of it, each traced to what proves it: ``varv.Requirement(...)``.
 
     Raises
     ------
@@ -119,6 +123,7 @@ class Model:
         task: str | Task = "binary",
         unit: str | None = None,
         serving: Serving | None = None,
+        requirements: Sequence[Requirement] = (),
     ) -> None:
         self.name = ModelName(declared_name("model", name))
         _types(self.name, requests=(requests, Dataset), train=(train, Train))
@@ -137,6 +142,7 @@ class Model:
         self.retention = retention
         self.unit = self.task.group if unit is None else _column("model", "unit", unit)
         self.serving = serving
+        self.requirements = _several("requirements", requirements)
         self.check()
 
     @cached_property
@@ -255,11 +261,29 @@ class Model:
             problem = "retrains on 'benefit', and has no outcome to weigh it by"
             hint = f"leave it out of retrain: the task {self.task.name} has no loss"
             raise InvalidDeclaration("model", self.name, problem, hint=hint)
+        self.required()
         unwatched = sorted(self.retrain.alarms - monitor.plan(self.monitors, task=self.task).kinds)
         if unwatched:
             problem = f"retrains on {unwatched[0]!r} alarms, which no monitor raises"
             hint = f"add varv.monitor.{unwatched[0]}() to monitors, or leave it out of retrain"
             raise InvalidDeclaration("model", self.name, problem, hint=hint)
+
+    def required(self) -> tuple[RequirementSpec, ...]:
+        """Return what is required of it, with the names of what proves it.
+
+        Raises
+        ------
+        InvalidDeclaration
+            If two requirements share an id, or a proof is none that the model has.
+        """
+        for one in self.requirements:
+            _types(self.name, requirements=(one, Requirement))
+        ids = [one.id for one in self.requirements]
+        twice = next((id for id in ids if ids.count(id) > 1), None)
+        if twice is not None:
+            raise InvalidDeclaration("requirement", twice, "is declared twice", hint="rename one of them")
+        given = (self.task, self.gates, self.monitors, self.datasets)
+        return tuple(one.spec(*given) for one in self.requirements)
 
     def _check_retention(self) -> None:
         if self.retention is None:

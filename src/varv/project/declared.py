@@ -35,5 +35,6 @@ def declared_fact(
         added=tuple(added),
         kept=tuple(kept),
         serving=plan.schema.serving,
+        requirements=plan.loop.requirements,
     )
     return Fact(plan.loop.loop_id, declared)

@@ -53,9 +53,10 @@ class ModelPlan:
         code.
         """
         train = self.loop.train
-        # Declarations of before have neither.
+        # Declarations of before have none of them.
         kept: list[object] = [] if self.retention is None else [self.retention]
         kept += [] if self.schema.serving == ServingPolicy() else [self.schema.serving]
+        kept += [self.loop.requirements] if self.loop.requirements else []
         return digest_of(
             [
                 *kept,
@@ -101,6 +102,7 @@ def plan_of(model: Model) -> ModelPlan:
             volume=retrain.volume,
             cooldown=retrain.cooldown,
             benefit=retrain.benefit,
+            requirements=model.required(),
         ),
     )
 

@@ -181,6 +181,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     models: tuple[ModelChange, ...] = ()
     datasets: tuple[DatasetChange, ...] = ()
     refused: tuple[Refusal, ...] = ()
+    unproved: tuple[str, ...] = ()
+    """Requirements that nothing is declared to prove, in words; they change nothing."""
 
     @property
     def is_empty(self) -> bool:
@@ -193,6 +195,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
             *(f"{one.dataset}: {one.line()}" for one in self.datasets),
             *(f"{one.model}: {line}" for one in self.models for line in one.lines()),
             *(f"refused: {one.line()}" for one in self.refused),
+            *self.unproved,
         )
 
 

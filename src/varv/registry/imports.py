@@ -14,6 +14,7 @@ from varv.kernel.blobs import Blobs
 from varv.kernel.codec import Digest, digest_of
 from varv.kernel.errors import Conflict, InvalidInput
 from varv.kernel.recorder import Recorder, Write, Writing
+from varv.kernel.stated_tags import free
 from varv.kernel.texts import all_kept, kept
 from varv.registry import reading
 from varv.registry.model import (
@@ -156,7 +157,8 @@ class RegistryImports:
         if known.get(one.number) == content:
             return
         stream = model_stream(name)
-        description, tags = kept(self._blobs, one.description), all_kept(self._blobs, one.tags)
+        # What another server of ours found in the files is found here anew.
+        description, tags = kept(self._blobs, one.description), all_kept(self._blobs, free(one.tags))
         if one.number in known:
             event = VersionChanged(model=name, version=one.number, description=description, tags=tags)
         else:

@@ -60,12 +60,15 @@ class Imported(msgspec.Struct, frozen=True, kw_only=True):
     """Of the blob that holds it as it was read."""
     by: str
     reason: str = ""
+    source: str = ""
+    """What was logged here that it was brought from, ``models:/churn/3`` or its like; nothing for a file."""
+    root: str = ""
+    """The digest of the files there."""
 
     def line(self) -> str:
         """Return where it is from."""
-        return (
-            f"{self.file}, from {self.by}: {self.reason}" if self.reason else f"{self.file}, from {self.by}"
-        )
+        brought = f"{self.file}, from {self.by}"
+        return f"{brought}: {self.reason}" if self.reason else brought
 
 
 def training_run(model: str, version: int) -> str:
@@ -271,6 +274,28 @@ class VersionChanged(Event, frozen=True, kw_only=True):
     tags: Mapping[str, Text] = {}
     without: str = ""
     """The tag that is gone."""
+
+
+@event("registry.version_scanned")
+class VersionScanned(Event, frozen=True, kw_only=True):
+    """The files of a logged version were looked at, without loading any: what can answer for it, and which
+    file would run code.
+
+    ``root`` is the digest of the files, relative to what the version is stored as; ``report`` the blob with
+    all that was found, a `home.tracking.scanning.Report` in JSON.
+    """
+
+    model: str
+    version: int
+    root: Digest
+    flavors: str
+    runtime: str
+    scan: str
+    report: Digest
+
+    def line(self) -> str:
+        """Return one line on what this event states."""
+        return f"{self.model} v{self.version}: runtime {self.runtime}; {self.scan}"
 
 
 @event("registry.version_deleted")

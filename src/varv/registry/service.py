@@ -16,6 +16,7 @@ from varv.kernel.blobs import Blobs
 from varv.kernel.codec import Event
 from varv.kernel.errors import AlreadyExists, FailedPrecondition, InvalidInput, NotFound
 from varv.kernel.recorder import Recorder, Write, Writing
+from varv.kernel.stated_tags import free, require_free
 from varv.kernel.texts import all_kept, kept
 from varv.registry.model import (
     STAGES,
@@ -221,7 +222,9 @@ class Models:
             If a tag is not valid, or something is too long.
         """
         no = require_registered(writing.db, name)
-        require_tags(tags or {})
+        # Clients that copy a version send its tags along, also what was stated of the files of that one.
+        own = free(tags or {})
+        require_tags(own)
         require_description(description)
         if len(origin.source) > LONGEST_SOURCE:
             raise InvalidInput("source", origin.source[:80], "is too long", longest=LONGEST_SOURCE)
@@ -237,7 +240,7 @@ class Models:
             run_link=origin.run_link,
             logged_model=origin.logged_model,
             description=kept(self._blobs, description),
-            tags=all_kept(self._blobs, tags or {}),
+            tags=all_kept(self._blobs, own),
         )
         _record(writing, name, event)
         return number
@@ -255,6 +258,7 @@ class Models:
 
         def work(writing: Writing) -> None:
             _require_version(writing.db, name, version)
+            require_free([*(tags or {}), without])
             require_tags(tags or {})
             require_description(description or "")
             event = VersionChanged(

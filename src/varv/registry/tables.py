@@ -9,6 +9,7 @@ from typing import Any
 from varv.kernel.blobs import Blobs
 from varv.kernel.clock import Instant
 from varv.kernel.codec import Event
+from varv.kernel.stated_tags import BECAME, CAME_FROM, FILES, FLAVORS, RUNTIME, SCAN, with_one_more
 from varv.kernel.texts import Text, whole
 from varv.registry.model import (
     STAGES,
@@ -23,6 +24,7 @@ from varv.registry.model import (
     VersionDeleted,
     VersionLogged,
     VersionRegistered,
+    VersionScanned,
     training_run,
 )
 
@@ -42,6 +44,7 @@ CREATE TABLE IF NOT EXISTS version (
     updated_ms INTEGER NOT NULL, UNIQUE (model, number));
 CREATE INDEX IF NOT EXISTS version_by_stage ON version (model, stage, number);
 CREATE INDEX IF NOT EXISTS version_by_run ON version (run);
+CREATE INDEX IF NOT EXISTS version_by_logged ON version (logged);
 CREATE INDEX IF NOT EXISTS version_by_source ON version (source);
 CREATE INDEX IF NOT EXISTS version_by_change ON version (updated_ms DESC);
 CREATE TABLE IF NOT EXISTS version_tag (
@@ -83,6 +86,7 @@ class RegistryTables:
         VersionRegistered,
         VersionChanged,
         VersionDeleted,
+        VersionScanned,
         StageMoved,
         AliasMoved,
         RegistryImported,
@@ -99,6 +103,7 @@ class RegistryTables:
             VersionRegistered: self._registered,
             VersionChanged: self._version_changed,
             VersionDeleted: self._version_deleted,
+            VersionScanned: self._scanned,
             StageMoved: self._stage_moved,
             AliasMoved: self._alias_moved,
             RegistryImported: self._imported,
@@ -156,6 +161,26 @@ class RegistryTables:
         run = training_run(event.model, event.version)
         db.execute(_NEW_VERSION, (no, event.version, 1, place, place, run, "", "", "", ms, ms))
         self._counted(db, no, event.version, ms)
+        source = "" if event.imported is None else event.imported.source
+        if source:
+            self._tag(db, "version_tag", version_no(db, no, event.version), {CAME_FROM: source})
+            self._became(db, source, f"{event.model} v{event.version}")
+
+    def _became(self, db: sqlite3.Connection, source: str, name: str) -> None:
+        """Note of a logged version what came of it."""
+        model, _, number = source.removeprefix("models:/").rpartition("/")
+        no = version_no(db, model_no(db, model), int(number)) if model and number.isdecimal() else 0
+        if no:
+            query = "SELECT value FROM version_tag WHERE version = ? AND name = ?"
+            before = db.execute(query, (no, BECAME)).fetchone()
+            self._tag(db, "version_tag", no, {BECAME: with_one_more(before[0] if before else "", name)})
+
+    def _scanned(self, db: sqlite3.Connection, event: VersionScanned, ms: int) -> None:
+        # Nobody changed the version, so its times stay.
+        no = version_no(db, model_no(db, event.model), event.version)
+        tags = {FLAVORS: event.flavors, RUNTIME: event.runtime, SCAN: event.scan, FILES: event.root}
+        if no:
+            self._tag(db, "version_tag", no, tags)
 
     def _counted(self, db: sqlite3.Connection, no: int, version: int, ms: int) -> None:
         db.execute("UPDATE registered SET last = max(last, ?) WHERE no = ?", (version, no))

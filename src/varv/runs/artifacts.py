@@ -171,6 +171,18 @@ def sealed_files(db: sqlite3.Connection, owner: str) -> dict[str, tuple[Digest, 
     return {path: (digest, size) for path, digest, size in db.execute(query, (owner,))}
 
 
+def below(db: sqlite3.Connection, owner: str, folder: str = "") -> dict[str, tuple[Digest, int]]:
+    """Return all files in a folder, however deep, by their paths below it; of a file that file."""
+    where, given = _within(owner, folder)
+    query = f"SELECT path, digest, size FROM artifact WHERE {where}"
+    n = len(folder) + 1 if folder else 0
+    found = {path[n:]: (digest, size) for path, digest, size in db.execute(query, given)}
+    if folder and not found:
+        query = "SELECT digest, size FROM artifact WHERE owner = ? AND path = ?"
+        found = {folder.rpartition("/")[2]: row for row in db.execute(query, (owner, folder))}
+    return found
+
+
 def files_of(db: sqlite3.Connection, owner: str) -> dict[str, tuple[Digest, int]]:
     """Return the digest and the size of each file of an owner, by path."""
     query = "SELECT path, digest, size FROM artifact WHERE owner = ?"

@@ -7,7 +7,7 @@ Which version serves is decided above, in `loop` and `rollout`; the steps of a t
 """
 
 from varv.training.fit import FitInput, fit_package
-from varv.training.imported import Foreign, ImportInput, read_foreign
+from varv.training.imported import Foreign, ImportInput, foreign_of, read_foreign
 from varv.training.packaging import build_package
 from varv.training.ports import DirectFits, FitOf, Fitter
 from varv.training.previous import Previous
@@ -28,6 +28,7 @@ __all__ = [
     "TrainingSet",
     "build_package",
     "fit_package",
+    "foreign_of",
     "incremental",
     "packaged",
     "read_foreign",

@@ -1,17 +1,18 @@
 """Models that were trained elsewhere: from a file, a folder of MLflow, or an endpoint that answers, to a
 package of ours.
 
-What is read holds data only: ONNX, LightGBM's text, XGBoost's JSON, what an endpoint says of itself, and
-packages of varv whose runtime runs no code, unless they are trusted. A pickle is never opened. The model's
-inputs must be declared features, of the declared kinds; where it reads codes of categories, it has to say
-which code is which, since nothing would show that ours are others.
+What is read holds data only: ONNX, LightGBM's text, XGBoost's JSON, files of skops whose types are on a
+list, what an endpoint says of itself, and packages of varv whose runtime runs no code, unless they are
+trusted. A pickle is never opened. The model's inputs must be declared features, of the declared kinds; where
+it reads codes of categories, it has to say which code is which, since nothing would show that ours are
+others.
 """
 
 from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Self
 
 import msgspec
@@ -20,20 +21,25 @@ import polars as pl
 
 from varv.kernel.codec import digest
 from varv.kernel.environment import environment
-from varv.kernel.errors import Corrupt, InvalidInput, NotFound
+from varv.kernel.errors import Corrupt, InvalidInput
 from varv.kernel.plugins import required
 from varv.registry import Column, Package, Runtimes, Signature, open_package, signature_of
 from varv.registry.endpoint import endpoint_of, is_endpoint
-from varv.registry.package import LARGEST_BYTES, PROBE_TOLERANCE
+from varv.registry.mlmodel import MLMODEL
+from varv.registry.package import PROBE_TOLERANCE
 from varv.registry.transformers_files import NAMES
 from varv.tasks import Task
 from varv.training.estimators import TransformersFiles, family_of
 from varv.training.mlflow_folder import mlflow_model
+from varv.training.model_files import FolderFiles, ModelFiles, OneFile, content
 from varv.training.packaging import build_package
+from varv.training.skops_file import estimator_of, is_skops, lightgbm_text
 from varv.training.training_set import TrainingSet
 
+_MOST_LOOKED_AT = 64 * 1024 * 1024
 _LIBRARIES = {"lightgbm": ("lightgbm",), "xgboost": ("xgboost",), "onnx": (), "endpoint": ()} | {
-    "transformers": ("transformers", "torch")
+    "transformers": ("transformers", "torch"),
+    "skops": ("sklearn", "skops"),
 }
 
 
@@ -45,6 +51,8 @@ class Foreign(msgspec.Struct, frozen=True, kw_only=True):
     data: bytes
     inputs: dict[str, bool] = {}
     """The columns of MLflow's signature in their order, and whether each is a text; none if it has none."""
+    flavour: str = ""
+    """Of MLflow, if it was that that wrote it."""
     files: dict[str, bytes] = {}
     """Those beside ``data``, by name, where a model takes several."""
     of_scikit_learn: bool = False
@@ -97,24 +105,45 @@ def read_foreign(path: Path) -> Foreign:
         If there is no such file.
     InvalidInput
         If it is too large, or of a format that is not read.
-    FailedPrecondition
-        If the library that reads an MLflow folder is not installed.
     """
-    if path.is_dir() and (path / "config.json").is_file():
-        found = _of_transformers(path)
-    elif path.is_dir():
-        described = mlflow_model(path)
+    return foreign_of(FolderFiles(path) if path.is_dir() else OneFile(path))
+
+
+def foreign_of(files: ModelFiles) -> Foreign:
+    """Return the model that files hold; see `read_foreign`."""
+    if _CONFIG in files.sizes:
+        found = _of_transformers(files)
+    elif MLMODEL in files.sizes or len(files.sizes) != 1:
+        described = mlflow_model(files)
         found = Foreign(
             # With the file's name, which is all that says of ONNX what it is.
-            name=f"{path.name}/{described.path.name}",
-            data=_read(described.path),
-            inputs=described.inputs,
+            name=f"{files.name}/{PurePosixPath(described.path).name}",
+            data=content(files, described.path),
+            inputs={column.name: column.kind == "text" for column in described.columns},
+            flavour=described.flavour,
             of_scikit_learn=described.of_scikit_learn,
         )
     else:
-        found = Foreign(name=path.name, data=_read(path))
+        [path] = files.sizes
+        found = Foreign(name=PurePosixPath(path).name, data=content(files, path))
     _kind(found)
     return found
+
+
+def runtime_of(files: ModelFiles) -> str:
+    """Return what can answer for the model that files hold without running code of whoever made it.
+
+    Raises
+    ------
+    InvalidInput
+        If nothing can, or they hold no model.
+    """
+    if MLMODEL in files.sizes:
+        return mlflow_model(files).runtime
+    if sum(files.sizes.values()) > _MOST_LOOKED_AT:
+        hint = "log it with MLflow, whose MLmodel says what it is"
+        raise InvalidInput("model", files.name, "is too large to be looked at", hint=hint)
+    return _kind(foreign_of(files))
 
 
 def import_model(given: ImportInput, *, task: Task, runtimes: Runtimes) -> bytes:
@@ -150,26 +179,16 @@ def import_model(given: ImportInput, *, task: Task, runtimes: Runtimes) -> bytes
     )
 
 
-_WEIGHTS = "model.safetensors"
+_WEIGHTS, _CONFIG = "model.safetensors", "config.json"
 
 
-def _read(path: Path) -> bytes:
-    if not path.is_file():
-        raise NotFound("file", path.name, hint="give the path of a model, or of a folder that MLflow wrote")
-    size = path.stat().st_size
-    if size > LARGEST_BYTES:
-        hint = "make the model smaller"
-        raise InvalidInput("file", path.name, "is too large", size_bytes=size, limit=LARGEST_BYTES, hint=hint)
-    return path.read_bytes()
-
-
-def _of_transformers(folder: Path) -> Foreign:
+def _of_transformers(files: ModelFiles) -> Foreign:
     """Return the files of a model of transformers."""
-    if not (folder / _WEIGHTS).is_file():
+    if _WEIGHTS not in files.sizes:
         hint = "save it with safe_serialization, in one file"
-        raise InvalidInput("file", folder.name, f"has no {_WEIGHTS}; other weights are pickles", hint=hint)
-    files = {name: _read(folder / name) for name in NAMES if name != _WEIGHTS and (folder / name).is_file()}
-    return Foreign(name=folder.name, data=_read(folder / _WEIGHTS), files=files)
+        raise InvalidInput("file", files.name, f"has no {_WEIGHTS}; other weights are pickles", hint=hint)
+    beside = {name: content(files, name) for name in NAMES if name != _WEIGHTS and name in files.sizes}
+    return Foreign(name=files.name, data=content(files, _WEIGHTS), files=beside)
 
 
 def _kind(foreign: Foreign) -> str:
@@ -191,6 +210,8 @@ def _kind(foreign: Foreign) -> str:
         return "lightgbm"
     if data.startswith(b"{") and b"learner" in data[:100_000]:
         return "xgboost"
+    if data.startswith(b"PK\x03\x04") and is_skops(data):
+        return "lightgbm" if foreign.flavour == "lightgbm" else "skops"
     if data.startswith((b"\x80", b"PK\x03\x04", b"\x1f\x8b", b"BZh")) or name.endswith((".pkl", ".joblib")):
         hint = "export it to ONNX where it was trained, and import that"
         raise InvalidInput(
@@ -198,7 +219,7 @@ def _kind(foreign: Foreign) -> str:
         )
     if name.endswith(".onnx"):
         return "onnx"
-    hint = "give an .onnx file, a LightGBM text, an XGBoost .ubj or .json, or a package of varv"
+    hint = "give an .onnx file, a LightGBM text, an XGBoost .ubj or .json, a .skops, or a package of varv"
     raise InvalidInput("file", name, "is no model of a format that varv reads", hint=hint)
 
 
@@ -211,11 +232,19 @@ def _model(kind: str, foreign: Foreign) -> Any:
         return endpoint_of(data)
     if kind == "transformers":
         return TransformersFiles({**foreign.files, _WEIGHTS: data})
+    if kind == "skops":
+        return estimator_of(data, name)
     library = required(kind, kind="file", name=name, extra=kind)
     try:
         if kind == "lightgbm":
-            return library.Booster(model_str=data.decode())
+            text, rounds = (data.decode(), 0) if data.startswith(b"tree\n") else lightgbm_text(data, name)
+            booster = library.Booster(model_str=text)
+            if 0 < rounds < booster.current_iteration():
+                return library.Booster(model_str=booster.model_to_string(num_iteration=rounds))
+            return booster
         booster = library.Booster(model_file=bytearray(data))
+    except Corrupt:
+        raise
     except Exception as error:
         # Each library has its own way to say that it is not what it writes.
         raise Corrupt("file", name, f"is no model of {kind}", why=str(error)[:200]) from error

@@ -1,114 +1,110 @@
-"""Models as MLflow writes them: a folder with a file ``MLmodel`` and what each flavour is loaded from.
+"""Models as MLflow writes them: a file ``MLmodel`` beside what each flavour is loaded from.
 
-Only flavours whose files hold data are taken: ONNX, LightGBM's text and XGBoost's JSON. The flavour of
-scikit-learn is a pickle, and so is a LightGBM estimator of its interface; both are refused unopened.
+Only flavours whose files hold data are taken: ONNX, LightGBM's text, XGBoost's JSON, and what skops wrote of
+scikit-learn and of LightGBM's interface to it. A pickle is refused unopened. Which file is opened is decided
+here, whether a version is looked at or becomes a candidate.
 """
 
 from __future__ import annotations
 
-from pathlib import Path, PurePosixPath
-from typing import Any, Literal
+from collections.abc import Mapping
+from pathlib import PurePosixPath
+from typing import Literal
 
 import msgspec
 
 from varv.kernel.errors import InvalidInput
-from varv.kernel.plugins import required
+from varv.registry.contents import code_in
+from varv.registry.mlmodel import MLMODEL, MLmodel, Node, columns_of, read_mlmodel
+from varv.registry.signature import Column
+from varv.training.model_files import ModelFiles, content
 
-Flavour = Literal["onnx", "lightgbm", "xgboost"]
-_FLAVOURS: tuple[Flavour, ...] = ("onnx", "lightgbm", "xgboost")
-_LARGEST_MLMODEL = 1024 * 1024
-_NUMBERS = ("integer", "long", "float", "double", "boolean")
+Flavour = Literal["onnx", "lightgbm", "xgboost", "sklearn"]
+_FLAVOURS: tuple[Flavour, ...] = ("onnx", "lightgbm", "xgboost", "sklearn")
+_DATA = {"sklearn": "pickled_model"}
+"""Where a flavour names its file, if not under ``data``."""
+_AGAIN: Mapping[Flavour, str] = {
+    "onnx": "log it with mlflow.onnx.log_model",
+    "lightgbm": "log the booster itself, or with an MLflow that writes skops, or as ONNX",
+    "xgboost": 'log it with model_format="json" or "ubj"',
+    "sklearn": 'log it with serialization_format="skops", or as ONNX with mlflow.onnx.log_model',
+}
+SKOPS = ".skops"
 
 
 class MlflowModel(msgspec.Struct, frozen=True):
     """What a folder holds."""
 
     flavour: Flavour
-    path: Path
+    path: str
     """The file that the model is in."""
-    inputs: dict[str, bool]
-    """The columns of its signature in their order, and whether each is a text; none if it has none."""
+    columns: tuple[Column, ...]
+    """The columns of its signature in their order, numbers and texts; none if it has none."""
     of_scikit_learn: bool
     """Whether it was the library's scikit-learn interface that was saved."""
 
+    @property
+    def runtime(self) -> str:
+        """What can answer for it without running code of whoever made it."""
+        return "skops" if self.path.endswith(SKOPS) else self.flavour
 
-class _Column(msgspec.Struct):
-    type: str
-    name: str = ""
 
-
-def mlflow_model(folder: Path) -> MlflowModel:
-    """Return what a folder of MLflow holds.
+def mlflow_model(files: ModelFiles) -> MlflowModel:
+    """Return what a folder of MLflow holds, without opening any file but ``MLmodel``.
 
     Raises
     ------
     InvalidInput
         If it holds no model, or only flavours that would have to be unpickled.
-    FailedPrecondition
-        If PyYAML is not installed.
     """
-    described = _described(folder)
-    flavours = described.get("flavors")
-    if not isinstance(flavours, dict):
-        raise _refused(folder, "names no flavours", "give a folder that mlflow.<flavour>.save_model wrote")
-    chosen = next((name for name in _FLAVOURS if isinstance(flavours.get(name), dict)), None)
+    if MLMODEL not in files.sizes:
+        hint = "give a folder that mlflow.<flavour>.save_model wrote"
+        raise _refused(files, "has no file MLmodel", hint)
+    described = read_mlmodel(content(files, MLMODEL))
+    chosen = next((name for name in _FLAVOURS if described.flavours.get(name)), None)
     if chosen is None:
-        problem = f"has only flavours that varv does not open: {', '.join(sorted(map(str, flavours)))}"
-        raise _refused(folder, problem, "export it to ONNX where it was trained: others are pickles")
-    flavour = flavours[chosen]
-    path = _inside(folder, flavour.get("data"))
-    if path.suffix in (".pkl", ".pickle", ".joblib"):
-        problem = f"keeps its {chosen} model as a pickle"
-        raise _refused(folder, problem, "save the booster itself, or export it to ONNX")
-    model_class = str(flavour.get("model_class", ""))
-    return MlflowModel(chosen, path, _inputs(folder, described), ".sklearn." in model_class)
+        problem = f"has only flavours that varv does not open: {', '.join(sorted(described.flavours))[:200]}"
+        raise _refused(files, problem, "log it as ONNX as well: others are code, or are read by running it")
+    about = described.flavours[chosen]
+    path = _named_file(files, about.get(_DATA.get(chosen, "data")))
+    _require_data(files, path, chosen)
+    return MlflowModel(
+        chosen, path, columns_of(described.inputs), ".sklearn." in str(about.get("model_class", ""))
+    )
 
 
-def _described(folder: Path) -> dict[str, Any]:
-    path = folder / "MLmodel"
-    if not path.is_file() or path.stat().st_size > _LARGEST_MLMODEL:
-        raise _refused(folder, "has no file MLmodel", "give a folder that mlflow.<flavour>.save_model wrote")
-    yaml = required("yaml", kind="folder", name=folder.name, extra="yaml")
-    try:
-        described = yaml.safe_load(path.read_text())
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise _refused(
-            folder, f"has an MLmodel that is not YAML: {str(error)[:100]}", "save it again"
-        ) from None
-    return described if isinstance(described, dict) else {}
+def described(files: ModelFiles) -> MLmodel | None:
+    """Return what the file ``MLmodel`` says; None if there is none.
+
+    Raises
+    ------
+    InvalidInput
+        If it cannot be read.
+    """
+    return read_mlmodel(content(files, MLMODEL)) if MLMODEL in files.sizes else None
 
 
-def _inside(folder: Path, name: object) -> Path:
-    """Return a file that the MLmodel names, if it lies in the folder."""
-    if not isinstance(name, str) or PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
-        raise _refused(folder, f"names a file {name!r} that is not in it", "save the model again")
-    path = folder / name
-    if path.is_dir():
+def _named_file(files: ModelFiles, name: Node) -> str:
+    """Return a file that the MLmodel names, if it is one of these."""
+    if isinstance(name, str):
+        if name in files.sizes:
+            return name
         # The flavour of ONNX keeps large models in a folder of their own.
-        path = next(iter(sorted(path.glob("*.onnx"))), path)
-    if not path.is_file() or not path.resolve().is_relative_to(folder.resolve()):
-        raise _refused(folder, f"names a file {name!r} that is not in it", "save the model again")
-    return path
+        below = sorted(path for path in files.sizes if PurePosixPath(path).parent == PurePosixPath(name))
+        onnx = next((path for path in below if path.endswith(".onnx")), None)
+        if onnx is not None:
+            return onnx
+    raise _refused(files, f"names a file {ascii(name)[:200]} that is not in it", "log the model again")
 
 
-def _inputs(folder: Path, described: dict[str, Any]) -> dict[str, bool]:
-    signature = described.get("signature")
-    text = signature.get("inputs") if isinstance(signature, dict) else None
-    if not isinstance(text, str):
-        return {}
-    try:
-        columns = msgspec.json.decode(text, type=list[_Column])
-    except msgspec.MsgspecError as error:
-        raise _refused(folder, f"has a signature that does not decode: {error}", "save it again") from None
-    if any(column.type == "tensor" or not column.name for column in columns):
-        return {}  # of a matrix, whose columns have no names
-    for column in columns:
-        if column.type not in (*_NUMBERS, "string"):
-            raise _refused(
-                folder, f"has an input {column.name!r} of type {column.type}", "feed numbers and texts"
-            )
-    return {column.name: column.type == "string" for column in columns}
+def _require_data(files: ModelFiles, path: str, flavour: Flavour) -> None:
+    with files.open(path) as file:
+        found = code_in(PurePosixPath(path).name, file)
+    if found:
+        # Not of the whole folder: what else lies there is not opened.
+        problem = f"keeps its {flavour} model in a file that may run code: {found[0]}"
+        raise _refused(files, problem, _AGAIN[flavour])
 
 
-def _refused(folder: Path, problem: str, hint: str) -> InvalidInput:
-    return InvalidInput("folder", folder.name, problem, hint=hint)
+def _refused(files: ModelFiles, problem: str, hint: str) -> InvalidInput:
+    return InvalidInput("folder", files.name, problem, hint=hint)

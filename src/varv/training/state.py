@@ -14,15 +14,11 @@ import zipfile
 from itertools import count
 from typing import Any
 
-from varv.kernel.errors import Corrupt
+from varv.kernel.errors import Corrupt, InvalidInput
 from varv.kernel.plugins import required
+from varv.training.skops_file import OPTIMIZERS, opened
 
 STATE_FILE = "state.skops"
-LARGEST_STATE = 256 * 1024 * 1024
-_TRUSTED = (
-    "sklearn.neural_network._stochastic_optimizers.AdamOptimizer",
-    "sklearn.neural_network._stochastic_optimizers.SGDOptimizer",
-)
 _ADDRESS = re.compile(rb'(?<="__id__": )\d+|\d+(?=\.np[yz]")')
 
 
@@ -41,7 +37,7 @@ def saved_state(estimator: Any) -> bytes | None:
         data = skops.dumps(estimator)
     except UnsupportedTypeException:
         return None
-    if set(skops.get_untrusted_types(data=data)) - set(_TRUSTED):
+    if set(skops.get_untrusted_types(data=data)) - set(OPTIMIZERS):
         return None
     return _without_addresses(data)
 
@@ -56,20 +52,10 @@ def restored_state(data: bytes) -> Any:
     FailedPrecondition
         If skops is not installed.
     """
-    skops = required("skops.io", kind="file", name=STATE_FILE, extra="state")
     try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            if sum(entry.file_size for entry in archive.infolist()) > LARGEST_STATE:
-                raise Corrupt("file", STATE_FILE, "is too large", limit=LARGEST_STATE)
-        unknown = sorted(set(skops.get_untrusted_types(data=data)) - set(_TRUSTED))
-        if unknown:
-            raise Corrupt("file", STATE_FILE, "holds a type that is not trusted", type=unknown[0])
-        return skops.loads(data, trusted=list(_TRUSTED))
-    except Corrupt:
-        raise
-    except Exception as error:
-        # It builds what the file says, and raises whatever that raises.
-        raise Corrupt("file", STATE_FILE, "does not open", why=str(error)[:200]) from error
+        return opened(data, STATE_FILE, OPTIMIZERS)
+    except InvalidInput as error:
+        raise Corrupt("file", STATE_FILE, error.problem, type=error.facts.get("type")) from None
 
 
 def _without_addresses(data: bytes) -> bytes:

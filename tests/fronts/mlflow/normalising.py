@@ -10,6 +10,8 @@ import json
 import re
 from typing import Any
 
+from varv.kernel.stated_tags import STATED
+
 KINDS = {
     "run_id": "run",
     "run_uuid": "run",
@@ -96,11 +98,14 @@ def normal(document: Any, names: Names, unread: tuple[str, ...] = (), key: str =
         case dict():
             kept = {name: value for name, value in sorted(document.items()) if name not in unread}
             given = {name: normal(value, names, unread, name) for name, value in kept.items()}
+            if kept.get("tags") and given["tags"] == []:
+                del given["tags"]  # where there are none, there is no list
             if kept.get("key") == "mlflow.runName" and "value" in given:
                 given["value"] = _made_up(given["value"])
             return given
         case list():
-            parts = [normal(part, names, unread) for part in document]
+            # What we state of files comes when they were looked at, and MLflow states nothing.
+            parts = [normal(part, names, unread) for part in document if not _is_stated(part)]
             return sorted(parts, key=_place) if key in SETS or _pairs(parts) else parts
         case str() if key in TOKENS:
             return "<token>" if document else ""
@@ -112,6 +117,10 @@ def normal(document: Any, names: Names, unread: tuple[str, ...] = (), key: str =
         case int() if ERA_MS[0] < document < ERA_MS[1]:
             return "<time>"
     return document
+
+
+def _is_stated(part: Any) -> bool:
+    return isinstance(part, dict) and part.get("key") in STATED
 
 
 def _made_up(text: str) -> str:

@@ -54,8 +54,9 @@ def plan(options: argparse.Namespace, loaded: Loaded) -> int:
 
 
 def _plan_blocks(found: Plan, command: str) -> Sequence[Block]:
+    notes = [Line(f"note: {line}") for line in found.unproved]
     if found.is_empty:
-        return [Line("nothing to do: the declaration is what is on record")]
+        return [Line("nothing to do: the declaration is what is on record"), *notes]
     blocks: list[Block] = []
     for dataset in found.datasets:
         blocks += [Heading(f"dataset {dataset.dataset}"), Line(f"  {dataset.line()}")]
@@ -64,6 +65,7 @@ def _plan_blocks(found: Plan, command: str) -> Sequence[Block]:
     for refusal in found.refused:
         blocks.append(Heading(f"refused: {refusal.kind} {refusal.name}"))
         blocks += [Line(f"  {refusal.problem}"), Line(f"  next: {refusal.hint}")]
+    blocks += notes
     if not found.refused:
         blocks.append(Line(f"nothing was changed; {command} carries this out"))
     return blocks

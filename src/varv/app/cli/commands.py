@@ -25,6 +25,7 @@ MODULES = {
     "top": "top",
     "why": "why",
     "logs": "why",
+    "requirements": "requirements",
     "verify": "checking",
     "doctor": "checking",
     "quarantine": "quarantine",

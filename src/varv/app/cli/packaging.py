@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import re
 from pathlib import Path
 
 from varv.adapters.runtimes import installed_runtimes
 from varv.app.cli.access import answer, reading_home
 from varv.app.cli.rendering import Line
+from varv.app.cli.why import version_of
 from varv.app.settings import Loaded
 from varv.fronts.packages import TARGETS, Cluster, Exported, Source, write_folder
 from varv.kernel.blobs import FolderBlobs
 from varv.kernel.clock import iso
-from varv.kernel.errors import Corrupt, InvalidInput, NotFound
+from varv.kernel.errors import Corrupt, NotFound
 from varv.kernel.views import Views
 from varv.loop.views import LoopView
 from varv.registry import RegistryView, VersionRecord, open_package
@@ -25,7 +25,7 @@ def package(options: argparse.Namespace, loaded: Loaded) -> int:
     settings = loaded.settings
     cluster = Cluster(storage=options.storage_uri, image=options.image, namespace=options.namespace)
     with reading_home(settings) as desk:
-        record, origins, computed = _found(desk.views, options.model, _version(options.version))
+        record, origins, computed = _found(desk.views, options.model, version_of(options.version))
     blobs = FolderBlobs(settings.home / "blobs")
     source = Source(
         model=options.model,
@@ -56,14 +56,6 @@ def package(options: argparse.Namespace, loaded: Loaded) -> int:
         lines.append(Line(f"varv computes {', '.join(computed)}; callers there have to send them"))
     answer(options, told, lambda: [*lines, Line(f"next: read {Path(options.to) / 'README.md'}")])
     return 0
-
-
-def _version(given: str | None) -> int | None:
-    if given is None:
-        return None
-    if not re.fullmatch(r"v?[0-9]{1,9}", given):
-        raise InvalidInput("version", given[:40], "is not a number", hint="write 7 or v7")
-    return int(given.removeprefix("v"))
 
 
 def _found(

@@ -236,8 +236,9 @@ def _add_register(register: argparse.ArgumentParser) -> None:
     register.add_argument("model", help="which declared model it is a candidate of")
     register.add_argument(
         "file",
-        help="an .onnx file, LightGBM's text, XGBoost's .ubj or .json, a package of varv, a folder of MLflow "
-        "or transformers, or the address of a model that answers elsewhere",
+        help="an .onnx file, LightGBM's text, XGBoost's .ubj or .json, a .skops file, a package of varv, a "
+        "folder of MLflow or transformers, what was logged here (models:/NAME/3, models:/NAME@alias, "
+        "models:/m-ID, runs:/RUN/path), or the address of a model that answers elsewhere",
     )
     register.add_argument(
         "--fitted-until",
@@ -353,6 +354,10 @@ def _add_reading(add: Any) -> None:
     logs.add_argument("model", help="which model")
     logs.add_argument("version", nargs="?", help="which version, 7 or v7 (the latest)")
     logs.add_argument("--follow", "-f", action="store_true", help="go on until the training ends")
+    requirements = add("requirements", "show what is required of a model, and what proves it", _REQUIREMENTS)
+    requirements.add_argument("model", help="which model")
+    requirements.add_argument("version", nargs="?", help="which version, 7 or v7 (the champion)")
+    requirements.add_argument("--markdown", action="store_true", help="write it as a table in Markdown")
     verify = add("verify", "check that everything stored is what was written", _VERIFY)
     verify.add_argument("--quick", action="store_true", help="check the ledger alone, and no other file")
     verify.add_argument("--points", action="store_true", help="check the ledger and metrics of runs alone")
@@ -484,6 +489,11 @@ due next. Also while varv up runs.
 _WHY = """Follow the causes of a decision back to its root, each with its entry in the ledger and its
 numbers. Of a prediction: which version answered and why that one, which run, code and data made it, and the
 source rows.
+"""
+_REQUIREMENTS = """Show each requirement that is declared of a model, whether it is proved of a version, and
+by what: gates, tests of behaviour, monitors, contracts of data, reports, each with the entry of the ledger
+that says so. A requirement is proved if everything that is declared to prove it does; "not yet" is what only
+shows while the version serves.
 """
 _VERIFY = """Compare everything that decisions are made from with what was written: every entry with the
 chain of hashes, the head and the signed checkpoints; sagas, timers and commands with what the entries

@@ -12,7 +12,7 @@ import msgspec
 
 from varv.app.cli.access import answer, call, owned_ledger, reading_home
 from varv.app.cli.rendering import Block, Line
-from varv.app.compose import open_engine, open_views
+from varv.app.compose import TRACKING, open_engine, open_views
 from varv.app.desk import Desk
 from varv.app.server.server_file import running_server
 from varv.app.settings import Loaded, Settings, variables
@@ -70,11 +70,9 @@ def retrain(options: argparse.Namespace, loaded: Loaded) -> int:
 
 def register(options: argparse.Namespace, loaded: Loaded) -> int:
     """Bring a model that was trained elsewhere."""
-    from varv.training import read_foreign
-
     settings = loaded.settings
     categories = dict(_categories(one) for one in options.categories)
-    foreign = _described(options) if "://" in options.file else read_foreign(Path(options.file))
+    foreign, source, root = _brought(options, settings)
     if options.text:
         foreign = msgspec.structs.replace(foreign, inputs={options.text: True})
     with reading_home(settings) as desk:
@@ -86,6 +84,8 @@ def register(options: argparse.Namespace, loaded: Loaded) -> int:
         fitted_until=options.fitted_until,
         categories=categories,
         trust=options.trust,
+        source=source,
+        root=root,
         reason=options.reason,
     )
     found = ask(settings, "model.register", asked, CandidateOrdered, _loops(verbs.register))
@@ -96,6 +96,20 @@ def register(options: argparse.Namespace, loaded: Loaded) -> int:
 
     answer(options, found, blocks)
     return 0
+
+
+def _brought(options: argparse.Namespace, settings: Settings) -> tuple[Foreign, str, str]:
+    """Return the model, and if it was logged here, as what and with which files."""
+    from varv.home.tracking.places import is_logged, logged_files, tables_of
+    from varv.training import foreign_of, read_foreign
+
+    if "://" in options.file:
+        return _described(options), "", ""
+    if not is_logged(options.file):
+        return read_foreign(Path(options.file)), "", ""
+    with tables_of(settings.home, TRACKING) as db:
+        found = logged_files(db, settings.home, options.file)
+    return foreign_of(found.files), found.source, found.files.root
 
 
 def _described(options: argparse.Namespace) -> Foreign:

@@ -28,7 +28,7 @@ def logs(options: argparse.Namespace, loaded: Loaded) -> int:
     """Show what a training printed."""
     from varv.app.cli.following import follow
 
-    version = _version(options.version)
+    version = version_of(options.version)
     with reading_home(loaded.settings) as desk:
         found = verbs.logs(desk.loops, LogsRequest(model=options.model, version=version))
         if options.follow and not options.json:
@@ -40,7 +40,14 @@ def logs(options: argparse.Namespace, loaded: Loaded) -> int:
     return 0
 
 
-def _version(given: str | None) -> int | None:
+def version_of(given: str | None) -> int | None:
+    """Return the number of a version as it is typed, 7 or v7; None if none is.
+
+    Raises
+    ------
+    InvalidInput
+        If it is no number.
+    """
     if given is None:
         return None
     number = given.removeprefix("v")

@@ -195,11 +195,8 @@ def _read(place: Path) -> Mapping[str, Any]:
 def _yaml(data: bytes, place: Path) -> Any:
     if place.suffix not in _SUFFIXES:
         raise InvalidInput("file", str(place), "is neither TOML nor YAML", hint="name it .toml or .yaml")
-    try:
-        import yaml
-    except ImportError:
-        hint = "pip install 'varv[yaml]', or write TOML"
-        raise InvalidInput("file", str(place), "needs a library to be read", hint=hint) from None
+    import yaml
+
     try:
         found = yaml.safe_load(data)
     except yaml.YAMLError as error:

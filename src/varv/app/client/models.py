@@ -9,6 +9,7 @@ import polars as pl
 from varv.app.client.acts import Capability
 from varv.app.client.answers import Answer
 from varv.app.client.sources import Source, When, of_name, whole_table
+from varv.home.requirements import RequirementMatrix
 from varv.home.status import ModelStatus, StatusReport
 from varv.home.why import Explanation
 from varv.loop.printed import Printed
@@ -118,6 +119,10 @@ class ReadableModel:
         """Return what was decided about the model, and on what."""
         asked = {"model": self.name, "since": since, "until": until, "decisions": True}
         return whole_table(self._source, "ledger.entries", asked)
+
+    def requirements(self, version: int | None = None) -> Answer[RequirementMatrix]:
+        """Return what is required of the model, and what is proved of a version, the champion by default."""
+        return Answer(self._source.ask("model.requirements", {"model": self.name, "version": version}))
 
     def why(self, subject: object = "") -> Answer[Explanation]:
         """Explain the model, one of its versions by number, or a prediction by its key."""

@@ -15,6 +15,7 @@ from varv.home.moving.report import MoveReport
 from varv.home.moving.taking import Taker
 from varv.kernel.codec import digest_of
 from varv.kernel.errors import NotFound
+from varv.kernel.stated_tags import free
 from varv.registry import reading as registry_reading
 from varv.registry.imports import SourceRegistered, SourceVersion
 from varv.runs import Point, reading
@@ -140,7 +141,7 @@ def _version_differences(db: sqlite3.Connection, name: str, one: SourceVersion) 
     except NotFound:
         yield f"{subject} is not here"
         return
-    yield from _words_missing(subject, here.tags, one.tags)
+    yield from _words_missing(subject, here.tags, free(one.tags))
     fields = ("source", "storage", "stage", "run", "run_link", "description", "created_ms", "updated_ms")
     yield from _different(subject, here, one, fields)
 

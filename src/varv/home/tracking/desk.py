@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from varv.home.tracking.hooks import Hooks
 from varv.home.tracking.looking import RunDesk
+from varv.home.tracking.scanning import Scans
 from varv.kernel.errors import VarvError
 from varv.kernel.recorder import Recorder
 from varv.registry import Models
@@ -31,6 +32,7 @@ class TrackingDesk:
     models: Models
     webhooks: Webhooks
     hooks: Hooks
+    scans: Scans
     imports: Imports
     registry_imports: RegistryImports
     search: RunSearch
@@ -42,6 +44,7 @@ class TrackingDesk:
     def close(self) -> None:
         """Tell and write what is under way, and close the file; closing twice is harmless."""
         self.hooks.close()
+        self.scans.close()
         # Who reads the file beside no server compares metrics as they are folded.
         with suppress(VarvError):
             self.recorder.do(self.runs.series.folding())

@@ -15,11 +15,16 @@ from typing import Any
 import msgspec
 
 from varv.kernel.clock import Instant
-from varv.kernel.codec import Digest, Event, digest_of
+from varv.kernel.codec import Event, digest_of
+from varv.kernel.stated_tags import BECAME, CAME_FROM, with_one_more
 from varv.kernel.wording import flat
 from varv.loop.model import CandidateRejected, GatesJudged, RetrainTriggered
 from varv.registry.model import VersionRegistered, training_run
 from varv.runs import Point, RunTables, Series
+from varv.runs.logged import LoggedTables
+from varv.runs.logged.model import LoggedModelId, ModelDescribed
+from varv.runs.logged.service import tags_of
+from varv.runs.logged.tables import logged_no
 from varv.runs.model import (
     DatasetInput,
     ExperimentCreated,
@@ -49,14 +54,17 @@ class Trainings:
     ----------
     tables, series
         Where runs and their metrics are.
+    logged
+        Where logged models are, which a version may have been brought from.
     """
 
     schema = ""
     events: tuple[type[Event], ...] = (RetrainTriggered, VersionRegistered, GatesJudged, CandidateRejected)
 
-    def __init__(self, tables: RunTables, series: Series) -> None:
+    def __init__(self, tables: RunTables, series: Series, logged: LoggedTables) -> None:
         self._tables = tables
         self._series = series
+        self._logged = logged
 
     def apply(self, db: sqlite3.Connection, stream: str, event: Event, at: Instant) -> None:
         """Take in one event; again changes nothing."""
@@ -122,6 +130,16 @@ class Trainings:
         self._fold(db, RunLinked(run=run, datasets=datasets), at)
         self._measure(db, run, event, at)
         self._end(db, run, "FINISHED", at)
+        if event.imported is not None:
+            self._became(db, event.imported.source, f"{event.model} v{event.version}", at)
+
+    def _became(self, db: sqlite3.Connection, source: str, name: str, at: Instant) -> None:
+        """Note of a logged model what came of it."""
+        id = LoggedModelId(source.removeprefix("models:/"))
+        no = logged_no(db, id)
+        if no:
+            tags = {BECAME: with_one_more(tags_of(db, no).get(BECAME, ""), name)}
+            self._logged.apply(db, "", ModelDescribed(logged_model=id, tags=tags), at)
 
     def _measure(self, db: sqlite3.Connection, run: RunId, event: VersionRegistered, at: Instant) -> None:
         row = self._tables.run(db, run)
@@ -180,11 +198,12 @@ def _params(event: VersionRegistered) -> dict[str, str]:
 
 
 def _tags(event: VersionRegistered) -> dict[str, str]:
-    told: dict[str, Digest | int | None] = {
+    told: dict[str, str | int | None] = {
         "varv.package": event.package,
         "varv.code": event.code,
         "varv.environment": event.environment,
         "varv.parent": event.parent,
+        CAME_FROM: None if event.imported is None else event.imported.source or None,
     }
     return {name: str(value) for name, value in told.items() if value is not None}
 

@@ -15,6 +15,7 @@ from varv.kernel.blobs import Blobs
 from varv.kernel.codec import Digest, digest_of
 from varv.kernel.errors import NotFound
 from varv.kernel.recorder import Recorder, Write, Writing
+from varv.kernel.stated_tags import free
 from varv.kernel.texts import Text, all_kept, kept
 from varv.runs import artifacts, reading
 from varv.runs.imports.model import (
@@ -254,7 +255,7 @@ class Imports:
         Conflict
             If there is another logged model of this id here.
         """
-        params, tags = all_kept(self.blobs, one.params), all_kept(self.blobs, one.tags)
+        params, tags = all_kept(self.blobs, one.params), all_kept(self.blobs, free(one.tags))
         content = content_of(one)
 
         def work(writing: Writing) -> Taken:

@@ -12,6 +12,7 @@ from varv.kernel.blobs import Blobs
 from varv.kernel.errors import FailedPrecondition, InvalidInput, NotFound
 from varv.kernel.ids import new_secret
 from varv.kernel.recorder import Recorder, Write, Writing
+from varv.kernel.stated_tags import require_free
 from varv.kernel.texts import all_kept
 from varv.runs import artifacts
 from varv.runs.logged.model import (
@@ -89,6 +90,7 @@ class LoggedModels:
             require_short("model type", type, type, LONGEST_EXPERIMENT)
             _require_words("param", params or {}, LONGEST_PARAM)
             _require_words("tag", tags or {}, LONGEST_TAG)
+            require_free(tags or {})
             made = LoggedModelId(f"m-{new_secret(16).hex()}")
             event = ModelLogged(
                 logged_model=made,
@@ -124,6 +126,7 @@ class LoggedModels:
         """Set tags of a logged model."""
 
         def work(writing: Writing) -> None:
+            require_free(tags)
             self.set_tags(writing, id, tags)
 
         return Write(work)
@@ -146,6 +149,7 @@ class LoggedModels:
 
         def work(writing: Writing) -> None:
             row = active(writing.db, id)
+            require_free([tag])
             if tag not in tags_of(writing.db, row.no):
                 raise NotFound("logged model tag", tag[:80], "is not set", logged_model=id)
             event = ModelDescribed(logged_model=LoggedModelId(id), without=tag)

@@ -7,17 +7,19 @@ and each result carries its numbers, so that a rejection explains itself.
 """
 
 from varv.training.gates.judgement import Judgement, Served
-from varv.training.gates.judging import identity_of, installed_gates, is_gate, judge
-from varv.training.gates.model import Gate, GateResult, NeedsFeatures, NeedsTask, Verdict
+from varv.training.gates.judging import gate_name, identity_of, installed_gates, is_gate, judge
+from varv.training.gates.model import Gate, GateResult, NamesItself, NeedsFeatures, NeedsTask, Verdict
 
 __all__ = [
     "Gate",
     "GateResult",
     "Judgement",
+    "NamesItself",
     "NeedsFeatures",
     "NeedsTask",
     "Served",
     "Verdict",
+    "gate_name",
     "identity_of",
     "installed_gates",
     "is_gate",

@@ -68,6 +68,10 @@ class Minimum(msgspec.Struct, frozen=True, tag="minimum"):
                 wanted: Kind = "categorical" if isinstance(value, str) else "numeric"
                 require_feature("minimum", "row", name, kinds, kind=None if value is None else wanted)
 
+    def named(self, task: Task) -> str:
+        """Return the name that its results bear."""
+        return f"minimum {self.name}"
+
     def judge(self, judgement: Judgement) -> GateResult:
         """Ask the served version for the rows."""
         served, task = _served(judgement), judgement.task
@@ -92,7 +96,7 @@ class Minimum(msgspec.Struct, frozen=True, tag="minimum"):
         evidence: dict[str, float | None] = {"n": float(n), "n_wrong": float(n_wrong)}
         evidence["share"] = 1 - n_wrong / n
         return GateResult(
-            f"minimum {self.name}",
+            self.named(task),
             not n_wrong,
             "beyond bounds" if n_wrong else "within bounds",
             evidence,
@@ -134,6 +138,10 @@ class Invariant(msgspec.Struct, frozen=True, tag="invariant"):
                 wanted: Kind = "categorical" if isinstance(values[0], str) else "numeric"
                 require_feature("invariant", "change", name, kinds, kind=wanted)
 
+    def named(self, task: Task) -> str:
+        """Return the name that its results bear."""
+        return f"invariant {self.name}"
+
     def judge(self, judgement: Judgement) -> GateResult:
         """Compare predictions of the rows with those of the changed rows."""
         rows = _asked(judgement.within(self.slice))
@@ -158,7 +166,7 @@ class Invariant(msgspec.Struct, frozen=True, tag="invariant"):
             f"Does the change {self.name!r} keep predictions within {self.tolerance:g} in"
             f" {percent(self.share)} of rows{sliced('', self.slice, joint=' where ')}?"
         )
-        return _result(f"invariant {self.name}", question, rows, judged, self.share)
+        return _result(self.named(judgement.task), question, rows, judged, self.share)
 
     def _changed(self, rows: pl.DataFrame) -> list[tuple[np.ndarray, pl.DataFrame]]:
         """Return changed rows, each time with the numbers of the rows that they were."""
@@ -210,6 +218,10 @@ class Direction(msgspec.Struct, frozen=True, tag="direction"):
         require_slice("direction", self.slice, kinds)
         require_feature("direction", "feature", self.feature, kinds, kind="numeric")
 
+    def named(self, task: Task) -> str:
+        """Return the name that its results bear."""
+        return f"direction {self.name}"
+
     def judge(self, judgement: Judgement) -> GateResult:
         """Compare predictions of the rows with those of the rows with the feature moved."""
         inside = judgement.within(self.slice)
@@ -228,7 +240,7 @@ class Direction(msgspec.Struct, frozen=True, tag="direction"):
             f"Does the prediction {_WORDS[self.prediction]} in {percent(self.share)} of rows"
             f"{sliced('', self.slice, joint=' where ')} when {self.feature} changes by {self.by:+g}?"
         )
-        return _result(f"direction {self.name}", question, rows, judged, self.share)
+        return _result(self.named(judgement.task), question, rows, judged, self.share)
 
 
 _NO_FEATURES = ("key", "requested_at")

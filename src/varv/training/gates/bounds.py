@@ -154,6 +154,10 @@ class Bound(msgspec.Struct, frozen=True, tag="bound"):
         """Check that the slice is of a feature."""
         require_slice(self._kind, self.slice, kinds)
 
+    def named(self, task: Task) -> str:
+        """Return the name that its results bear."""
+        return sliced(f"{self._kind} {self.metric}", self.slice)
+
     def judge(self, judgement: Judgement) -> GateResult:
         """Hold the candidate's number against the bound."""
         measure = measure_of(judgement.task, self.metric, gate=self._kind)
@@ -179,7 +183,7 @@ class Bound(msgspec.Struct, frozen=True, tag="bound"):
                 digits = max(measure.digits, 3) if isinstance(measure, Metric) else 4
                 told = said_with_interval(measure.label, found, digits)
                 held = held_against(found, self.limit, told, shown=self.shown)
-        name = sliced(f"{self._kind} {self.metric}", self.slice)
+        name = self.named(judgement.task)
         return GateResult(
             name, held.passed, held.verdict, evidence, question, held.answer, len(rows), interval
         )

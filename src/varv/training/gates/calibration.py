@@ -45,10 +45,14 @@ class Calibrated(msgspec.Struct, frozen=True, tag="calibrated"):
         """Check that the slice is of a feature."""
         require_slice(_NAME, self.slice, kinds)
 
+    def named(self, task: Task) -> str:
+        """Return the name that its results bear."""
+        return sliced(_NAME, self.slice)
+
     def judge(self, judgement: Judgement) -> GateResult:
         """Compare the candidate's error beyond chance with the bound, and with the champion's."""
         rows = judgement.within(self.slice)
-        name = sliced(_NAME, self.slice)
+        name = self.named(judgement.task)
         where = sliced("", self.slice, joint=" where ")
         bound = f"{self.max_ece:g}"
         question = f"Is the calibration error{where} beyond chance above {bound}, and the champion's lower?"

@@ -13,6 +13,7 @@ from varv.kernel.codec import finite
 from varv.kernel.errors import UserCodeFailed
 from varv.kernel.user_code import UserCode
 from varv.stats.intervals import Estimate, clustered_mean
+from varv.tasks import Task
 from varv.training.gates.bounds import Held, Limit, held_against, nothing_shown, said_with_interval
 from varv.training.gates.judgement import Judgement
 from varv.training.gates.measured import interval_of, too_few
@@ -31,6 +32,10 @@ class Check(msgspec.Struct, frozen=True, tag="check"):
     name: str
     limit: Limit
     shown: bool = False
+
+    def named(self, task: Task) -> str:
+        """Return the name that its results bear."""
+        return f"check {self.name}"
 
     def judge(self, judgement: Judgement) -> GateResult:
         """Ask the function."""
@@ -55,7 +60,7 @@ class Check(msgspec.Struct, frozen=True, tag="check"):
             held = held_against(found, self.limit, told, shown=self.shown)
         question = self.limit.question(self.name, shown=self.shown)
         return GateResult(
-            f"check {self.name}",
+            self.named(judgement.task),
             held.passed,
             held.verdict,
             evidence,

@@ -48,11 +48,15 @@ class BeatsChampion(msgspec.Struct, frozen=True, tag="beats_champion"):
         """Check that the slice is of a feature."""
         require_slice(_NAME, self.slice, kinds)
 
+    def named(self, task: Task) -> str:
+        """Return the name that its results bear."""
+        return sliced(f"{_NAME} {measure_of(task, self.metric, gate=_NAME).name}", self.slice)
+
     def judge(self, judgement: Judgement) -> GateResult:
         """Compare candidate and champion."""
         measure = measure_of(judgement.task, self.metric, gate=_NAME)
         better = "higher" if not isinstance(measure, Loss) and measure.higher_is_better else "lower"
-        name = sliced(f"{_NAME} {measure.name}", self.slice)
+        name = self.named(judgement.task)
         beyond = f" by {self.margin:g} at least" if self.margin else ""
         where = sliced("", self.slice, joint=" where ")
         question = f"Is the {measure.label}{where} shown not to be {better} than the champion's{beyond}?"

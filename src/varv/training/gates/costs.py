@@ -14,6 +14,7 @@ import numpy as np
 from varv.kernel.clock import SECOND, Duration
 from varv.stats.intervals import Estimate, Numbers
 from varv.stats.quantiles import quantile_interval
+from varv.tasks import Task
 from varv.training.gates.bounds import Limit, held_against, nothing_shown
 from varv.training.gates.judgement import Judgement, Served
 from varv.training.gates.measured import interval_of
@@ -35,9 +36,13 @@ class Latency(msgspec.Struct, frozen=True, tag="latency"):
     """Rows of one call."""
     shown: bool = False
 
+    def named(self, task: Task) -> str:
+        """Return the name that its results bear."""
+        return f"latency p{100 * self.quantile:g}"
+
     def judge(self, judgement: Judgement) -> GateResult:
         """Let the served version answer held-out rows, and look at the clock."""
-        name = f"latency p{100 * self.quantile:g}"
+        name = self.named(judgement.task)
         limit = Limit(high=1e3 * self.longest / SECOND)
         sized = "1 row" if self.rows == 1 else f"{self.rows} rows"
         timed = f"p{100 * self.quantile:g} of the time of a call with {sized}"
@@ -65,6 +70,10 @@ class Size(msgspec.Struct, frozen=True, tag="size"):
 
     largest_bytes: int
 
+    def named(self, task: Task) -> str:
+        """Return the name that its results bear."""
+        return "size"
+
     def judge(self, judgement: Judgement) -> GateResult:
         """Look at the package of the served version."""
         assert judgement.served is not None, "a version that is judged has a package"
@@ -76,7 +85,7 @@ class Size(msgspec.Struct, frozen=True, tag="size"):
             "at_most_bytes": float(self.largest_bytes),
         }
         return GateResult(
-            "size",
+            self.named(judgement.task),
             fits,
             "within bounds" if fits else "beyond bounds",
             evidence,

@@ -16,8 +16,9 @@ from varv.kernel.errors import InvalidDeclaration, InvalidInput, UserCodeFailed
 from varv.kernel.plugins import Plugins
 from varv.kernel.user_code import UserCode
 from varv.pipelines.closure import code_closure
+from varv.tasks import Task
 from varv.training.gates.judgement import Judgement
-from varv.training.gates.model import Gate, GateResult
+from varv.training.gates.model import Gate, GateResult, NamesItself
 
 GROUP = "varv.gates"
 OURS = {
@@ -41,6 +42,11 @@ def installed_gates() -> Plugins[type[Any]]:
 def is_gate(thing: object) -> TypeGuard[Gate]:
     """Return whether something can be declared as a gate: a frozen struct that can judge."""
     return not isinstance(thing, type) and _is_gate_class(type(thing))
+
+
+def gate_name(gate: Gate, task: Task) -> str:
+    """Return what the results of a gate are called; of one that does not say so, the name of its class."""
+    return gate.named(task) if isinstance(gate, NamesItself) else type(gate).__qualname__
 
 
 def identity_of(gate: Gate) -> list[object]:

@@ -75,6 +75,15 @@ class Gate(Protocol):
 
 
 @runtime_checkable
+class NamesItself(Protocol):
+    """A gate that can say before it is judged what its results are called."""
+
+    def named(self, task: Task) -> str:
+        """Return the name that its results bear."""
+        ...
+
+
+@runtime_checkable
 class NeedsTask(Protocol):
     """A gate that not every task can meet."""
 

@@ -11,6 +11,7 @@ from varv.fronts.web.page import Page, Reading, not_one_of
 from varv.fronts.web.pages.monitors import loss_chart
 from varv.fronts.web.pages.overview import model_lines, stages
 from varv.fronts.web.words import Status
+from varv.home.requirements import RequirementMatrix, matrix
 from varv.home.wording import unit_text, validation_columns
 from varv.kernel.clock import Instant
 from varv.kernel.errors import NotFound
@@ -108,8 +109,16 @@ def version_page(now: Reading, model: str, version: int) -> Page:
         "registered": record.registered if record else None,
         "judged": _judged(now.loops.task(model), record),
         "has_output": now.folder is not None and known[version].printed,
+        "requirements": _requirements(now, model, version),
     }
     return Page(f"{model} v{version}", "version.html", data)
+
+
+def _requirements(now: Reading, model: str, version: int) -> RequirementMatrix | None:
+    declared, loop = now.loops.declared.get(model), now.loops.loops.get(model)
+    if declared is None or not declared.requirements or loop is None or version not in loop.attempts:
+        return None
+    return matrix(now.loops, now.datasets, now.monitoring, model, version)
 
 
 def output_page(now: Reading, model: str, version: int) -> Page:
