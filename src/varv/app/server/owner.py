@@ -26,19 +26,18 @@ from varv.adapters.apart import Apart
 from varv.adapters.processes import Processes
 from varv.adapters.runtimes import installed_runtimes
 from varv.app.clients import changed_clients, load_clients
-from varv.app.compose import MOST_HELD, open_home, open_ledger, open_tracking, open_views
-from varv.app.desk import Desk
+from varv.app.compose import MOST_HELD, open_home
 from varv.app.fitting import ProcessFits
 from varv.app.server.capturing import TrainingCaptures
-from varv.app.server.control import application
 from varv.app.server.fleet import RenewedWorkers, Workers
-from varv.app.server.listening import address_of, control_plane, listener, reserved
+from varv.app.server.listening import address_of
 from varv.app.server.measures import of_certificate, of_processes, of_record, of_requests, of_telemetry
+from varv.app.server.owned import OwnedHome
 from varv.app.server.patience import Patience
 from varv.app.server.present import Present
 from varv.app.server.server_file import announce, withdraw
 from varv.app.server.telemetry import OwnerTelemetry, format_of, telemetry_of
-from varv.app.server.tls import Certificates, expires_at_s, tls_files_of
+from varv.app.server.tls import expires_at_s, tls_files_of
 from varv.app.server.wire import Access, Models
 from varv.app.settings import FILE, Settings, variables
 from varv.app.traffic import Traffic, TrafficReport
@@ -143,31 +142,10 @@ class _Server:
         self._patience = Patience(self.stop)
         self.failure: VarvError | None = None
         self.crashed = False
-        files = tls_files_of(settings)
-        # Before anything is opened: what is wrong with them is for whoever has just started this.
-        self._certificates = None if files is None else Certificates(files, self._system, asks_callers=False)
-        settings.home.mkdir(parents=True, exist_ok=True)
-        self._ledger = open_ledger(settings.home, faults=self._faults)
-        try:
-            self._control = listener(settings.host, settings.port, "port")
-            self._inference = listener(settings.host, settings.inference_port, "inference_port")
-            self._grpc: socket.socket | None = None
-            if settings.grpc_port >= 0:
-                self._grpc = reserved(settings.host, settings.grpc_port, "grpc_port")
-        except VarvError:
-            self._ledger.close()
-            raise
-        self._views = open_views(self._ledger, settings.home)
-        self._tracking = open_tracking(
-            settings.home,
-            self._ledger,
-            self._system,
-            faults=self._faults,
-            webhooks_inside=settings.webhooks_inside,
-        )
-        self._desk = Desk(settings.home, self._ledger, self._views, self._system, None, running=True)
+        self._home = OwnedHome(settings, self._system, self._faults, predictions=True)
+        self._ledger, self._views, self._tracking = self._home.ledger, self._home.views, self._home.tracking
+        self._desk = self._home.desk
         self._desk.state = self._state
-        self._desk.tracking, self._desk.runs = self._tracking, self._tracking.runs_read()
         self._live: Live | None = None
         self._present: Present | None = None
         self._applying = threading.Lock()
@@ -183,26 +161,13 @@ class _Server:
         self._log: CaptureLog | None = None
         self._log_folder: Path | None = None
         self._threads: list[threading.Thread] = []
-        served = application(
-            settings,
-            self._desk,
-            self._tracking,
-            self._health,
-            self._measures,
-            self._callers,
-            self.stop.is_set,
-        )
-        self._uvicorn = control_plane(served, self._certificates)
-        self._console = threading.Thread(
-            target=self._uvicorn.run, args=([self._control],), name="console", daemon=True
-        )
 
     def run(self) -> None:
         """Serve until told to stop, or until a thread has ended that must not."""
-        self._console.start()
-        port, inference_port = self._control.getsockname()[1], self._inference.getsockname()[1]
+        self._home.show(self._health, self._measures, self._callers, self.stop.is_set)
+        port, inference_port = self._home.ports.control.getsockname()[1], self._inference.getsockname()[1]
         announce(self._settings, port, inference_port, self._grpc_port)
-        scheme = "http" if self._certificates is None else "https"
+        scheme = "http" if self._home.certificates is None else "https"
         log(_LOG, logging.INFO, "server.started", console=f"{scheme}://{self._settings.host}:{port}/")
         self._workers = Workers(
             self._settings.home,
@@ -210,7 +175,7 @@ class _Server:
             self._model,
             self._inference,
             self._system,
-            grpc="" if self._grpc is None else address_of(self._grpc),
+            grpc="" if self._home.ports.grpc is None else address_of(self._home.ports.grpc),
             hosts=allowed_hosts(self._settings.host, self._settings.allowed_hosts),
             access=self._access(),
             telemetry=telemetry_of(self._settings),
@@ -274,9 +239,7 @@ class _Server:
             self._present.ended.set()
         # Trainings are ended, without a failure on record: they run again after the next start.
         self._fits.close()
-        self._uvicorn.should_exit = True
-        if self._console.ident is not None:
-            self._console.join(10)
+        self._home.hide()
         # Workers are still there to be counted.
         self._telemetry.close()
         if self._workers is not None:
@@ -300,8 +263,7 @@ class _Server:
                 why=str(error),
                 next="the next start takes them in",
             )
-        self._tracking.close()
-        self._ledger.close()
+        self._home.close()
         withdraw(self._settings)
         log(_LOG, logging.INFO, "server.stopped")
 
@@ -562,8 +524,8 @@ class _Server:
             pids |= {f"worker-{number}": pid for number, pid in enumerate(workers.pids)}
         yield from of_record(self._views, self._ledger)
         yield from of_processes(pids)
-        if self._certificates is not None:
-            yield of_certificate(expires_at_s(self._certificates.pem))
+        if self._home.certificates is not None:
+            yield of_certificate(expires_at_s(self._home.certificates.pem))
 
     def _health(self) -> dict[str, Any]:
         return {
@@ -579,8 +541,14 @@ class _Server:
         }
 
     @property
+    def _inference(self) -> socket.socket:
+        assert self._home.ports.inference is not None, "it was opened for predictions"
+        return self._home.ports.inference
+
+    @property
     def _grpc_port(self) -> int:
-        return -1 if self._grpc is None else self._grpc.getsockname()[1]
+        grpc = self._home.ports.grpc
+        return -1 if grpc is None else grpc.getsockname()[1]
 
     def _waiting_uncaptured(self) -> int:
         """Return how many answers were given without capture and are not on record yet."""
