@@ -97,8 +97,8 @@ def columns_of(inputs: str | None) -> tuple[Column, ...]:
 
     Examples
     --------
-    >>> columns_of('[{"type": "double", "name": "distance"}]')
-    (Column(name='distance', kind='number'),)
+    >>> [(one.name, one.kind) for one in columns_of('[{"type": "double", "name": "distance"}]')]
+    [('distance', 'number')]
     """
     if inputs is None:
         return ()
