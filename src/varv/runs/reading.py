@@ -12,7 +12,7 @@ import msgspec
 from varv.kernel.errors import NotFound
 from varv.runs.model import STATUSES, DatasetInput, ModelInput, ModelOutput, Status
 from varv.runs.rules import require_experiment_id
-from varv.runs.series import Glance, glances, unfolded
+from varv.runs.series import Glance, joined, unfolded
 from varv.runs.tables import PARAM, TAG
 
 _AT_ONCE = 500
@@ -118,8 +118,8 @@ def runs_now(db: sqlite3.Connection, numbers: Sequence[int]) -> list[Run]:
     """Return runs by their numbers in the file, in that order, with all points of their metrics."""
     found = runs(db, numbers)
     for one in found:
-        if unfolded(db, one.no)[1]:
-            one.metrics = _metrics(db, glances(db, one.no))
+        if later := unfolded(db, one.no)[0]:
+            one.metrics = _metrics(db, joined((metric.glance for metric in one.metrics), later))
     return found
 
 

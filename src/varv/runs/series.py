@@ -9,7 +9,7 @@ minute.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -146,7 +146,11 @@ class Series:
         """Keep the latest of the points that are of a model or a dataset, by what they are of: a run's own
         latest point of a metric may be of another.
         """
-        rows = [(link, run, key, _number(value), step, at) for key, link, at, step, value in points if link]
+        rows = [
+            (link, run, key, value if value == value else None, step, at)
+            for key, link, at, step, value in points
+            if link
+        ]
         db.executemany(_LINKED, rows)
 
     def derive(self, db: sqlite3.Connection, run: int, points: Sequence[Packed]) -> None:
@@ -291,9 +295,8 @@ def fold_latest(db: sqlite3.Connection, run: int) -> None:
 
 
 def _join_glances(db: sqlite3.Connection, run: int, glances: dict[int, Glance]) -> None:
-    known = {one.key: one for one in stored_glances(db, run)}
-    joined = [known[key].joined(later) if key in known else later for key, later in glances.items()]
-    _put_glances(db, run, joined)
+    known = (one for one in stored_glances(db, run) if one.key in glances)
+    _put_glances(db, run, joined(known, glances))
 
 
 def _put_glances(db: sqlite3.Connection, run: int, found: Iterable[Glance]) -> None:
@@ -305,12 +308,12 @@ def _put_glances(db: sqlite3.Connection, run: int, found: Iterable[Glance]) -> N
     db.execute("INSERT INTO changed (experiment, run) SELECT experiment, no FROM run WHERE no = ?", (run,))
 
 
-def glances(db: sqlite3.Connection, run: int) -> list[Glance]:
-    """Return what is known of each series of a run, with all points of the log."""
-    known = {one.key: one for one in stored_glances(db, run)}
-    for key, later in unfolded(db, run)[0].items():
-        known[key] = known[key].joined(later) if key in known else later
-    return list(known.values())
+def joined(known: Iterable[Glance], later: Mapping[int, Glance]) -> list[Glance]:
+    """Return what is known of each series of a run once later points have come."""
+    found = {one.key: one for one in known}
+    for key, one in later.items():
+        found[key] = found[key].joined(one) if key in found else one
+    return list(found.values())
 
 
 def stored_glances(db: sqlite3.Connection, run: int) -> list[Glance]:
@@ -338,17 +341,17 @@ def glanced(points: np.ndarray) -> dict[int, Glance]:
     low, high = np.fmin.reduceat(values, starts), np.fmax.reduceat(values, starts)
     last = latest(points)
     return {
-        key: Glance(key, _number(value), step, at, link, n, _number(lo), _number(hi), _number(first))
+        key: Glance(key, value, step, at, link, n, lo, hi, first)
         for key, value, step, at, link, n, lo, hi, first in zip(
             keys.tolist(),
-            last["value"].tolist(),
+            _numbers(last["value"]),
             last["step"].tolist(),
             last["at"].tolist(),
             last["link"].tolist(),
             counts.tolist(),
-            low.tolist(),
-            high.tolist(),
-            values[starts].tolist(),
+            _numbers(low),
+            _numbers(high),
+            _numbers(values[starts]),
             strict=True,
         )
     }
@@ -376,8 +379,11 @@ def whole_history(db: sqlite3.Connection, run: int) -> np.ndarray:
     return np.concatenate([*(unchunk(data) for (data,) in chunks), read(blob for (blob,) in rows)])
 
 
-def _number(value: float) -> float | None:
-    return value if value == value else None
+def _numbers(values: np.ndarray) -> list[float | None]:
+    found: list[float | None] = values.tolist()
+    for place in np.flatnonzero(np.isnan(values)).tolist():
+        found[place] = None
+    return found
 
 
 def _least(one: float | None, other: float | None) -> float | None:
