@@ -6,6 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from varv.app.verifying import verify_report
+from varv.kernel.faults import Crash, Faults
 from varv.runs import series
 from varv.runs.model import PointsSealed
 from varv.runs.rules import LARGEST
@@ -113,6 +115,24 @@ def test_what_has_waited_for_a_minute_is_sealed(home, monkeypatch):
     assert home.tracking.seal_due() == 0
     monkeypatch.setattr(series, "SEALED_AFTER", 0)
     assert home.tracking.seal_due() == 1
+
+
+@pytest.mark.parametrize("point", ["recorder.between", "ledger.after_commit"])
+def test_a_seal_whose_rows_a_crash_took_is_made_once_again(home, point):
+    run = home.begin()
+    home.log(run, ("loss", 0.5, 1, 1), ("auc", 0.7, 1, 1))
+    home.reopened(Faults(point))
+    with pytest.raises(Crash):
+        home.do(home.tracking.series.sealing(lambda db, now: [home.run(run).no]))
+    assert [str(one) for one in verify_report(home.folder).findings] == []
+    home.reopened()
+    home.log(run, ("loss", 0.4, 2, 2))
+    assert home.metrics(run)["loss"].n == 2
+    home.do(home.tracking.series.sealing(lambda db, now: [home.run(run).no]))
+    seals = [entry.event for entry in home.ledger.read() if isinstance(entry.event, PointsSealed)]
+    assert [(seal.number, seal.n) for seal in seals] == [(1, 2), (2, 1)]
+    assert in_words(history(home, run, "loss")) == [(1, 1, 0.5), (2, 2, 0.4)]
+    assert [str(one) for one in verify_report(home.folder).findings] == []
 
 
 def test_what_was_not_sealed_is_there_after_a_restart(home):

@@ -18,7 +18,7 @@ import numpy as np
 from varv.kernel.clock import MINUTE, Duration, Instant
 from varv.kernel.codec import Event
 from varv.kernel.recorder import Write, Writing
-from varv.runs.model import run_stream
+from varv.runs.model import PointsSealed, run_stream
 from varv.runs.points import (
     POINT,
     Packed,
@@ -118,7 +118,7 @@ class Series:
     """
 
     schema = _SCHEMA
-    events: tuple[type[Event], ...] = ()
+    events: tuple[type[Event], ...] = (PointsSealed,)
 
     def __init__(self) -> None:
         self._unsealed: dict[int, _Unsealed] | None = None
@@ -126,7 +126,31 @@ class Series:
         self._links: dict[tuple[str, str, str], int] = {}
 
     def apply(self, db: sqlite3.Connection, stream: str, event: Event, at: Instant) -> None:
-        """Take in nothing: seals speak of rows that are there."""
+        """Seal what the ledger says was sealed, where a crash came before the file had it."""
+        assert isinstance(event, PointsSealed), "there is no other"
+        row = db.execute("SELECT no FROM run WHERE id = ?", (event.run,)).fetchone()
+        query = "SELECT 1 FROM sealed WHERE run = ? AND number = ?"
+        if row is not None and db.execute(query, (row[0], event.number)).fetchone() is None:
+            self._seal_again(db, row[0], event)
+
+    def _seal_again(self, db: sqlite3.Connection, run: int, event: PointsSealed) -> None:
+        taken: list[bytes] = []
+        n = last = 0
+        for no, rows in db.execute("SELECT no, rows FROM points WHERE run = ? ORDER BY no", (run,)):
+            if n >= event.n:
+                break
+            taken.append(rows)
+            n, last = n + len(rows) // POINT.itemsize, no
+        if n != event.n:
+            return  # they are elsewhere, or gone, which verification says
+        seal = Seal.of(db, run, read(taken))
+        fold_latest(db, run)
+        seal.put(db, run)
+        db.execute("DELETE FROM points WHERE run = ? AND no <= ?", (run, last))
+        if db.execute("SELECT 1 FROM points WHERE run = ?", (run,)).fetchone() is None:
+            # Numbers of rows begin anew once there are none.
+            db.execute("UPDATE run SET folded = 0 WHERE no = ?", (run,))
+        self.forget()
 
     def forget(self) -> None:
         """Throw away what is remembered of rows."""

@@ -38,22 +38,34 @@ class Seals:
         """By run, in their order."""
         self.artifacts: dict[str, Digest] = {}
         """The root of the last seal, by owner."""
+        self._seqs: dict[str, int] = {}
 
     def take(self, entry: Entry) -> None:
         """Take in an entry, which may be any."""
         event = entry.event
         if isinstance(event, PointsSealed):
+            self._seqs[f"runs/{event.run}/{event.number}"] = entry.seq
             before = self.points.setdefault(event.run, [])
             # A seal whose rows a crash took is made again, under its number.
             before[:] = [seal for seal in before if seal.number < event.number]
             before.append(event)
         elif isinstance(event, ArtifactsSealed):
             self.artifacts[event.owner] = event.root
+            self._seqs[event.owner] = entry.seq
         elif isinstance(event, RunPurged):
             self.points.pop(event.run, None)
             self.artifacts.pop(f"runs/{event.run}", None)
         elif isinstance(event, ModelPurged):
             self.artifacts.pop(f"{MODELS_FOLDER}/{event.logged_model}", None)
+
+    def up_to(self, seq: int) -> tuple[dict[str, list[PointsSealed]], dict[str, Digest]]:
+        """Return the seals of points, by run, and of artifacts, by owner, that are no later than an entry."""
+        points = {
+            run: [one for one in sealed if self._seqs[f"runs/{run}/{one.number}"] <= seq]
+            for run, sealed in self.points.items()
+        }
+        artifacts = {owner: root for owner, root in self.artifacts.items() if self._seqs[owner] <= seq}
+        return points, artifacts
 
 
 def run_flaws(db: sqlite3.Connection, seals: Seals) -> Iterator[Flaw]:
@@ -64,9 +76,11 @@ def run_flaws(db: sqlite3.Connection, seals: Seals) -> Iterator[Flaw]:
     db
         The file of tables, of a moment not before that of `seals`.
     """
-    for run, sealed in seals.points.items():
+    # After a crash the ledger may be ahead of the file, which the next start mends.
+    points, roots = seals.up_to(db.execute("SELECT seq FROM applied").fetchone()[0])
+    for run, sealed in points.items():
         yield from _point_flaws(db, run, sealed)
-    for owner, root in seals.artifacts.items():
+    for owner, root in roots.items():
         yield from _artifact_flaws(db, owner, root)
 
 
