@@ -7,6 +7,7 @@ from varv.app.compose import open_ledger, open_tracking
 from varv.home.moving import Importing, LocalTaker
 from varv.kernel.clock import SystemClock
 from varv.registry import reading as registry_reading
+from varv.registry.model import VersionScanned
 from varv.runs import reading
 from varv.runs.histories import points_of
 from varv.runs.logged import reading as logged_reading
@@ -30,6 +31,11 @@ class MovedHome:
 
     def take_mlflow(self, uri, artifacts=None, **how):
         return self.take(open_mlflow(str(uri), {}, artifacts), **how)
+
+    def taken(self):
+        """Return the entries of what was brought; what a thread finds in files comes when it comes."""
+        found = VersionScanned.event_name
+        return [(entry.stream, entry.name, entry.data) for entry in self.ledger.read() if entry.name != found]
 
     def close(self):
         self.desk.close()

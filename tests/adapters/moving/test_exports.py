@@ -125,9 +125,9 @@ def test_an_export_is_an_experiment_with_its_runs(home, export):
     assert (run.user, run.started_ms) == ("ana", BEGUN * 1000)
     losses = [value for _, _, value in home.history(run.id, "loss")]
     assert losses == pytest.approx([1.0, 0.5, 0.25 if kind == "wandb" else 1 / 3])
-    head = home.ledger.head()
+    head = home.taken()
     assert home.take(open_folder(kind, folder)).runs.same == 1
-    assert home.ledger.head() == head
+    assert home.taken() == head
 
 
 def test_a_run_of_wandb_keeps_config_state_and_files(home, tmp_path):

@@ -48,9 +48,9 @@ def test_everything_comes_over_the_protocol(served, home, tmp_path):
     run = home.runs()["models"]
     assert home.logged_model(run.outputs[0].model_id).metrics[0].value == 0.9
     assert home.versions("greet")[1].tags["mlflow.prompt.text"] == "Hello {{name}}"
-    head = home.ledger.head()
+    head = home.taken()
     assert home.take(open_mlflow(served, asked)).runs.same == 5
-    assert home.ledger.head() == head
+    assert home.taken() == head
 
 
 def test_a_server_that_is_not_there_is_named(home, monkeypatch):
