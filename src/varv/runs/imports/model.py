@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import msgspec
 
 from varv.kernel.codec import Digest, digest_of, event
+from varv.kernel.stated_tags import free
 from varv.runs.logged.model import LoggedStatus
 from varv.runs.model import DatasetInput, ModelInput, ModelOutput, RunEvent, Status
 
@@ -75,7 +76,11 @@ SourceThing = SourceExperiment | SourceRun | SourceModel
 
 
 def content_of(thing: SourceThing) -> Digest:
-    """Return the digest of all that a source says of something."""
+    """Return the digest of all that a source says of something, but for what a server finds in files by
+    itself: one that is asked again may have found it meanwhile.
+    """
+    if isinstance(thing, SourceModel):
+        thing = msgspec.structs.replace(thing, tags=free(thing.tags), updated_ms=thing.created_ms)
     return digest_of(thing)
 
 
