@@ -45,7 +45,7 @@ fuzz: setup .venv-fuzz/.installed
 	.venv-fuzz/bin/python -m pip install --quiet "schemathesis>=4.32,<5" "openapi-python-client>=0.29,<0.30"
 	touch $@
 
-# What is worth running before every commit: under a minute. Its workers have a core each, so threads of
+# What is worth running before every commit: what takes no seconds of its own. Its workers have a core each, so threads of
 # their own would only wait for each other; `make test` leaves them.
 fast: export OMP_NUM_THREADS := 1
 fast: export POLARS_MAX_THREADS := 1
