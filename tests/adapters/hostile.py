@@ -114,7 +114,10 @@ def daemonises_and_kills_its_supervisor(given: bytes) -> bytes:
 def multiplies(given: bytes) -> bytes:
     """Double, each time in sessions of their own; but only eight times, since the machine is needed."""
     for _ in range(8):
-        if os.fork() == 0:
+        # By the one that makes it: a process can be ended before it has noted itself.
+        if made := os.fork():
+            _note(given, made)
+        else:
             os.setsid()
         _note(given, os.getpid())
         time.sleep(0.02)

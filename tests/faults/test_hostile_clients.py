@@ -144,7 +144,6 @@ def send(made: socket.socket, parts: list[bytes]) -> None:
             made.sendall(part)
 
 
-@pytest.mark.soak  # half a minute of waiting
 def test_a_body_that_stops_coming_is_given_up(target):
     with target.connect() as made:
         made.sendall(HEAD + b"content-length: 1000\r\n\r\n{")

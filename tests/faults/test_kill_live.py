@@ -14,7 +14,7 @@ from varv.app.compose import open_ledger
 from varv.kernel.columns import FolderColumns
 
 PARCEL = {"district": "harbour", "courier": "eli", "distance_km": 4.5, "weight_kg": 1.2, "hour": 18}
-KILLS = [3, pytest.param(20, marks=pytest.mark.soak)]
+KILLS = [5, pytest.param(20, marks=pytest.mark.soak)]
 
 
 class Sender:

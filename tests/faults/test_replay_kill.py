@@ -19,7 +19,7 @@ from varv.app.compose import open_ledger
 from varv.app.verifying import verify_report
 from varv.kernel.errors import VarvError
 
-KILLS = [3, pytest.param(20, marks=pytest.mark.soak)]
+KILLS = [5, pytest.param(20, marks=pytest.mark.soak)]
 ROOT = Path(__file__).parents[2]
 
 

@@ -32,7 +32,12 @@ def of_requests(counts: Mapping[ModelName, Counts], refusals: Mapping[str, int])
     refusals
         At the door, by reason and client: ``rate/shop``.
     """
-    items = counts.items()
+    yield from _of_whole_requests(counts, refusals)
+    yield from _of_rows(counts)
+    yield from _of_time(counts)
+
+
+def _of_whole_requests(counts: Mapping[ModelName, Counts], refusals: Mapping[str, int]) -> Iterator[Family]:
     yield Family(
         "varv_requests_turned_away_total",
         "counter",
@@ -49,10 +54,14 @@ def of_requests(counts: Mapping[ModelName, Counts], refusals: Mapping[str, int])
         "Requests for predictions, by what became of them.",
         [
             Sample(n, {"model": model, "outcome": outcome})
-            for model, one in items
+            for model, one in counts.items()
             for outcome, n in (("answered", one.n_answered), ("refused", one.n_refused))
         ],
     )
+
+
+def _of_rows(counts: Mapping[ModelName, Counts]) -> Iterator[Family]:
+    items = counts.items()
     yield Family(
         "varv_predictions_total",
         "counter",
@@ -84,6 +93,10 @@ def of_requests(counts: Mapping[ModelName, Counts], refusals: Mapping[str, int])
             for outcome, n in one.n_observed.items()
         ],
     )
+
+
+def _of_time(counts: Mapping[ModelName, Counts]) -> Iterator[Family]:
+    items = counts.items()
     yield Family(
         "varv_scoring_calls_total",
         "counter",

@@ -14,7 +14,7 @@ import re
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
-from urllib.parse import parse_qsl, unquote
+from urllib.parse import parse_qsl
 
 import msgspec
 from starlette.concurrency import run_in_threadpool
@@ -252,7 +252,7 @@ def _from_body(body: bytes, route: Route[Any], named: Mapping[str, str]) -> Any:
         raise InvalidInput("request", route.path, "is not a JSON object")
     if has_camels:
         asked = _in_snakes(asked)
-    return _converted({**asked, **{name: unquote(value) for name, value in named.items()}}, route)
+    return _converted({**asked, **named}, route)
 
 
 def _in_snakes(asked: Any) -> Any:
