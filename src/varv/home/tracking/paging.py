@@ -9,21 +9,17 @@ from __future__ import annotations
 import base64
 import binascii
 import sqlite3
-from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import msgspec
 
-from varv.kernel.clock import wall_seconds
 from varv.kernel.codec import digest_of
 from varv.kernel.errors import InvalidInput
-from varv.kernel.patterns import MATCHES, MOST_NATIVE
-from varv.runs.filters import LISTS, Clause
+from varv.runs.filters import Clause
+from varv.runs.patience import bounded
+from varv.runs.probing import compared as met_by
 
-LONGEST_S = 2.0
-"""How long a search may take."""
-_STEPS = 20_000
 _HINT = "send the token of the page before with the same query, or none"
 Bound = str | float | int
 
@@ -65,41 +61,10 @@ def compared(expression: str, clause: Clause) -> Condition:
     >>> compared("name", Clause(Field("attribute", "name", "text"), "IN", ("a", "b")))
     Condition(text='name IN (?,?)', values=('a', 'b'))
     """
-    value = clause.value
-    if clause.operator in LISTS:
-        listed = value if isinstance(value, tuple) else ()
-        return Condition(f"{expression} {clause.operator} ({','.join('?' * len(listed))})", listed)
-    if isinstance(value, tuple) or value is None:
+    if clause.value is None:
         raise InvalidInput("operator", clause.operator, "cannot be used here", hint="compare with a value")
-    if "LIKE" in clause.operator and str(value).count("%") > MOST_NATIVE:
-        text, pattern = expression, str(value)
-        if clause.operator == "ILIKE":
-            text, pattern = f"folded({expression})", pattern.casefold()
-        return Condition(f"{MATCHES}({text}, ?)", (pattern,))
-    if clause.operator == "ILIKE":
-        return Condition(f"folded({expression}) LIKE folded(?)", (value,))
-    return Condition(f"{expression} {clause.operator} ?", (value,))
-
-
-def _folded(text: str | None) -> str | None:
-    return None if text is None else text.casefold()
-
-
-@contextmanager
-def bounded(db: sqlite3.Connection) -> Generator[None]:
-    """Stop what takes too long, with an error that says so, and let patterns fold letters of all scripts."""
-    until = wall_seconds() + LONGEST_S
-    db.create_function("folded", 1, _folded, deterministic=True)
-    db.set_progress_handler(lambda: wall_seconds() > until, _STEPS)
-    try:
-        yield
-    except sqlite3.OperationalError as error:
-        if "interrupted" not in str(error):
-            raise
-        hint = "ask for fewer things at a time, or for equality instead of a pattern"
-        raise InvalidInput("search", "", "takes too long", longest_s=LONGEST_S, hint=hint) from None
-    finally:
-        db.set_progress_handler(None, 0)
+    met = met_by(clause)
+    return Condition(met.of(expression), met.values)
 
 
 def page(
