@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 
-from varv.app.compose import open_ledger, open_tracking
+from varv.app.compose import owned_tracking
 from varv.app.scripts.homes import reached
 from varv.app.server.server_file import running_server
 from varv.app.settings import Settings
@@ -31,17 +31,8 @@ def open_book(settings: Settings) -> Generator[RunBook]:
         with reached(server, settings) as home:
             yield ServerBook(home.runs, clock)
         return
-    settings.home.mkdir(parents=True, exist_ok=True)
-    faults = Faults.parse(settings.fault)
-    ledger = open_ledger(settings.home, faults=faults)
-    try:
-        desk = open_tracking(settings.home, ledger, clock, faults=faults)
-        try:
-            yield HomeBook(desk.runs, clock)
-        finally:
-            desk.close()
-    finally:
-        ledger.close()
+    with owned_tracking(settings.home, faults=Faults.parse(settings.fault)) as desk:
+        yield HomeBook(desk.runs, clock)
 
 
 class ServerBook:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from varv.adapters.runtimes import installed_runtimes
@@ -22,7 +23,7 @@ from varv.home.tracking.scanning import Scans
 from varv.home.tracking.trainings import Trainings
 from varv.home.views import HomeView
 from varv.kernel.blobs import FolderBlobs
-from varv.kernel.clock import Clock
+from varv.kernel.clock import Clock, SystemClock
 from varv.kernel.columns import FolderColumns
 from varv.kernel.engine import Engine
 from varv.kernel.faults import Faults
@@ -152,6 +153,24 @@ def open_tracking(
 def open_runs(folder: Path) -> RunDesk:
     """Return the runs of a home that is only read, also while its server writes them."""
     return RunDesk(RunSearch(TableReader(folder / TRACKING), None), FolderBlobs(folder / "blobs"))
+
+
+@contextmanager
+def owned_tracking(folder: Path, *, faults: Faults | None = None) -> Generator[TrackingDesk]:
+    """Give what writes the runs of a home that nobody serves, made if it is not there; this process owns it
+    meanwhile.
+
+    Raises
+    ------
+    FailedPrecondition
+        If another process owns it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (
+        closing(open_ledger(folder, faults=faults)) as ledger,
+        closing(open_tracking(folder, ledger, SystemClock(), faults=faults)) as desk,
+    ):
+        yield desk
 
 
 def open_engine(ledger: Ledger, clock: Clock) -> Engine:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Generator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
 from varv.app.cli.access import answer, asking
@@ -50,16 +50,10 @@ def _taker(settings: Settings, source: str) -> Generator[Taker]:
         with asking(server, settings) as client:
             yield ServedTaker(client, settings, source)
         return
-    from varv.app.compose import open_ledger, open_tracking
+    from varv.app.compose import owned_tracking
     from varv.home.moving import LocalTaker
-    from varv.kernel.clock import SystemClock
 
-    settings.home.mkdir(parents=True, exist_ok=True)
-    faults = Faults.parse(settings.fault)
-    with (
-        closing(open_ledger(settings.home, faults=faults)) as ledger,
-        closing(open_tracking(settings.home, ledger, SystemClock(), faults=faults)) as desk,
-    ):
+    with owned_tracking(settings.home, faults=Faults.parse(settings.fault)) as desk:
         yield LocalTaker(desk, source)
 
 

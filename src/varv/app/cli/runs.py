@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Sequence
+from contextlib import closing
 
 import msgspec
 
@@ -193,12 +194,11 @@ def _purge(options: argparse.Namespace, settings: Settings) -> None:
     if server is not None:
         found = msgspec.convert(call(server, settings, "runs.purge", asked), type=Purged)
     else:
-        with owned_ledger(settings) as ledger:
-            desk = open_tracking(settings.home, ledger, SystemClock())
-            try:
-                found = purge(Purging(desk, ledger), asked)
-            finally:
-                desk.close()
+        with (
+            owned_ledger(settings) as ledger,
+            closing(open_tracking(settings.home, ledger, SystemClock())) as desk,
+        ):
+            found = purge(Purging(desk, ledger), asked)
     told = f"gone for good: {count(found.n_runs)} runs, {count(found.n_logged_models)} logged models, "
     told += f"{count(found.n_experiments)} experiments, {count(found.n_blobs)} files and texts"
     answer(options, found, lambda: [Line(told)])
