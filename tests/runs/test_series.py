@@ -143,3 +143,28 @@ def test_what_was_not_sealed_is_there_after_a_restart(home):
     assert home.metrics(run)["loss"].value == 0.4
     home.do(home.tracking.series.sealing(lambda db, now: [home.run(run).no]))
     assert in_words(history(home, run, "loss")) == [(1, 1, 0.5), (2, 2, 0.4)]
+
+
+class Watching(Faults):
+    """Asks at every point whether what is known of series is said to be up to date."""
+
+    def __init__(self):
+        super().__init__()
+        self.series, self.told = None, {}
+
+    def reach(self, point):
+        if self.series is not None:
+            self.told[point] = self.series.is_folded
+
+
+@pytest.mark.parametrize("way", ["sealing", "folding"])
+def test_nothing_is_said_to_be_folded_before_it_can_be_read(home, way):
+    watching = Watching()
+    home.reopened(watching)
+    run = home.begin("0")
+    home.log(run, ("loss", 0.5, 1))
+    found = watching.series = home.tracking.series
+    no = home.run(run).no
+    home.do(found.folding() if way == "folding" else found.sealing(lambda db, now: [no]))
+    assert watching.told["recorder.before_commit"] is False
+    assert found.is_folded

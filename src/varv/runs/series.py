@@ -123,6 +123,7 @@ class Series:
     def __init__(self) -> None:
         self._unsealed: dict[int, _Unsealed] | None = None
         self._unfolded: set[int] | None = None
+        self._folding = False  # whether rows were folded that nobody else sees yet
         self._links: dict[tuple[str, str, str], int] = {}
 
     def apply(self, db: sqlite3.Connection, stream: str, event: Event, at: Instant) -> None:
@@ -155,6 +156,7 @@ class Series:
     def forget(self) -> None:
         """Throw away what is remembered of rows."""
         self._unsealed = self._unfolded = None
+        self._folding = False
         self._links.clear()
 
     def append(self, db: sqlite3.Connection, run: int, rows: bytes, now: Instant) -> None:
@@ -201,7 +203,7 @@ class Series:
     @property
     def is_folded(self) -> bool:
         """Whether what is known of each series is up to date; from any thread, of what was answered."""
-        return self._unfolded is not None and not self._unfolded
+        return self._unfolded is not None and not self._unfolded and not self._folding
 
     def unfolded(self, db: sqlite3.Connection) -> set[int]:
         """Return the runs that have points which are not in what is known of their series."""
@@ -262,9 +264,10 @@ class Series:
             db.execute("DELETE FROM points WHERE run = ?", (run,))
             db.execute("UPDATE run SET folded = 0 WHERE no = ?", (run,))
             self.unsealed(db).pop(run, None)
-            self.unfolded(db).discard(run)
+            self._folded(db, run)
 
         writing.store(write)
+        writing.then.append(self._seen)
         if row is not None:
             writing.record(run_stream(row[0]), seal.event(row[0]))
 
@@ -298,12 +301,21 @@ class Series:
             def write(db: sqlite3.Connection) -> None:
                 for run in runs:
                     fold_latest(db, run)
-                self.unfolded(db).clear()
+                    self._folded(db, run)
 
             writing.store(write)
+            writing.then.append(self._seen)
 
         # It can be done again from the log, so it needs no fsync.
         return Write(work)
+
+    def _folded(self, db: sqlite3.Connection, run: int) -> None:
+        # In this order: whoever asks in between has to be told that it is not.
+        self._folding = True
+        self.unfolded(db).discard(run)
+
+    def _seen(self) -> None:
+        self._folding = False
 
 
 # What is known at a glance
