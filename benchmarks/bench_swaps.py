@@ -2,7 +2,7 @@
 
 A worker answers requests of one row over 32 connections. After each 1,000 answers another version is loaded,
 a routing table puts it in force, and the one before it is let go; every fourth table shares the requests with
-the version before. Each version answers under the epoch of its own number, so every answer, and every captured
+the version before. A version answers under the epoch of its own number, so every answer, and every captured
 row, shows by itself whether it is of its epoch's table; and a request that was sent after a table was confirmed
 must not be answered under an earlier one. The resident memory of the worker is read every second, and the
 median of each tenth of the load counts. Exits 1 if a bar is missed; they are those of 5,000,000 requests.
@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-import shutil
 import socket
 import statistics
 import sys
@@ -25,14 +24,12 @@ import psutil
 import uvloop
 
 from data_plane.load import INFER, asked, matrix
-from served import ready, started
-from varv.app.compose import open_ledger, open_views
+from data_plane.servers import MODEL, trained
 from varv.app.server.fleet import Workers
 from varv.kernel.clock import SystemClock, wall_seconds
 from varv.kernel.codec import Digest
-from varv.kernel.ids import ModelName, Version
+from varv.kernel.ids import Version
 from varv.kernel.memory import return_freed
-from varv.registry import RegistryView
 from varv.serving.capture import read_captures
 from varv.serving.routing import RoutingShare, RoutingTable
 
@@ -42,7 +39,6 @@ STEPS = 10
 N_CONNECTIONS = 32
 SEAL_EVERY_S = 2.0
 MOST_GROWTH = 0.05
-MODEL = ModelName("wide")
 SHARED = 0.3
 _ANSWERED = re.compile(rb'"model_version":"(\d+)".*"epoch":(\d+),')
 _LENGTH = re.compile(rb"content-length: (\d+)")
@@ -106,10 +102,12 @@ class Connection(asyncio.Protocol):
         self._waits = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Send the first one."""
         self._transport = transport
         self._send()
 
     def data_received(self, data: bytes) -> None:
+        """Look at an answer once it is whole, and send the next request."""
         self._got = self._got + data if self._got else data
         at = self._got.find(b"\r\n\r\n")
         length = _LENGTH.search(self._got, 0, at) if at > 0 else None
@@ -125,6 +123,7 @@ class Connection(asyncio.Protocol):
         self._send()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        """Note an answer that did not come."""
         if self._waits:
             self._soak.fail(f"a connection ended before its answer: {exc}")
         self._ended.release()
@@ -190,19 +189,11 @@ class Swaps:
                 if (block.champion, block.candidate, block.share) != (
                     of.champion, of.candidate, of.candidate_share
                 ):  # fmt: skip
-                    self._soak.fail(f"captured under epoch {block.epoch}: {block.champion}, {block.candidate}")
+                    self._soak.fail(
+                        f"captured under epoch {block.epoch}: {block.champion}, {block.candidate}"
+                    )
             path.unlink()
         return_freed()
-
-
-def package_in(home: Path) -> Digest:
-    """Return the package of the first version of a home."""
-    ledger = open_ledger(home, read_only=True)
-    try:
-        with open_views(ledger, home).reading(RegistryView) as registry:
-            return registry.version(MODEL, 1).registered.package
-    finally:
-        ledger.close()
 
 
 def watched(worker: psutil.Process, soak: Soak, ended: threading.Event) -> list[tuple[int, float]]:
@@ -223,8 +214,8 @@ def watched(worker: psutil.Process, soak: Soak, ended: threading.Event) -> list[
     return points
 
 
-def soaked(folder: Path) -> tuple[Soak, Swaps, list[tuple[int, float]]]:
-    """Load a worker on the home in a folder."""
+def soaked(folder: Path, package: Digest) -> tuple[Soak, Swaps, list[tuple[int, float]]]:
+    """Load a worker on the home in a folder, with versions of a package."""
     home = folder / ".varv"
     soak = Soak(asked("", INFER, {"inputs": [matrix()]}).body, N_REQUESTS)
     ended = threading.Event()
@@ -232,7 +223,7 @@ def soaked(folder: Path) -> tuple[Soak, Swaps, list[tuple[int, float]]]:
         clock = SystemClock()
         file = str(folder / "wide.py")
         workers = Workers(home, file, "", listener, clock, hosts=None, n_workers=1, max_rows=10_000)
-        swaps = Swaps(workers, soak, package_in(home))
+        swaps = Swaps(workers, soak, package)
         try:
             workers.restore()
             swaps.next()
@@ -260,13 +251,8 @@ def main() -> int:
     """Measure, print, and say whether every bar holds."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        shutil.copy(Path(__file__).parent / "data_plane" / "wide.py", folder)
-        with started(folder, "up", "wide.py", "--workers", "1") as server:
-            while not ready(server.inference):
-                if server.process.poll() is not None:
-                    raise SystemExit("the server has ended")
-                threading.Event().wait(0.2)
-        soak, swaps, points = soaked(folder)
+        package = trained(folder)
+        soak, swaps, points = soaked(folder, package)
     for problem in soak.problems:
         print(problem)
     ordered = sorted(swaps.swapped_s)

@@ -67,7 +67,9 @@ def test_calls_are_found_after_their_segments_were_stored_together(columns, tmp_
     frames = {f"{number:04}": segment((number, 2)) for number in range(520)}
     digests = {name: columns.append(TABLE, name, frame) for name, frame in frames.items()}
     [made] = columns.compact(TABLE, digests)
-    columns.compact(TABLE, {name: digests[name] for name in digests if name not in made.segments}, [made.file])
+    columns.compact(
+        TABLE, {name: digests[name] for name in digests if name not in made.segments}, [made.file]
+    )
     assert [call.height for call in Recorded(FolderColumns(tmp_path)).calls(MODEL)] == [2]
 
 

@@ -1,4 +1,4 @@
-"""A fleet whose restoring is a change of workers: the owner brings a changed declaration into force with it."""
+"""A fleet whose restoring exchanges the workers: so the owner brings a changed declaration into force."""
 
 from __future__ import annotations
 
