@@ -3,9 +3,10 @@
 A worker answers requests of one row over 32 connections. After each 1,000 answers another version is loaded,
 a routing table puts it in force, and the one before it is let go; every fourth table shares the requests with
 the version before. A version answers under the epoch of its own number, so every answer, and every captured
-row, shows by itself whether it is of its epoch's table; and a request that was sent after a table was confirmed
-must not be answered under an earlier one. The resident memory of the worker is read every second, and the
-median of each tenth of the load counts. Exits 1 if a bar is missed; they are those of 5,000,000 requests.
+row, shows by itself whether it is of its epoch's table; and a request that was sent after a table was
+confirmed must not be answered under an earlier one. The resident memory of the worker is read every second,
+and the median of each tenth of the load counts. Exits 1 if a bar is missed; they are those of 5,000,000
+requests.
 """
 
 from __future__ import annotations
