@@ -77,6 +77,11 @@ def answered_per_s(cost: Cost) -> float:
     return cost.per_s * (1 - cost.n_failed / max(cost.n_requests, 1))
 
 
+def answered_us(cost: Cost) -> float:
+    """Return what an answered request costs the processor, in microseconds, the refused ones with it."""
+    return cost.cpu_us * cost.per_s / max(answered_per_s(cost), 1e-9)
+
+
 def main() -> int:
     """Measure, print, and say whether every bar holds."""
     found: dict[int, list[Cost]] = {MOST_ROWS: [], 1: []}
@@ -91,12 +96,12 @@ def main() -> int:
                     cost = measured(port, payloads()[0], CONNECTIONS, SECONDS, used)
                 costs.append(cost)
                 took = (
-                    f"p50 {cost.p50_ms:.0f} ms, p99 {cost.p99_ms:.0f} ms, {cost.cpu_us:.0f} us of CPU"
+                    f"p50 {cost.p50_ms:.0f} ms, p99 {cost.p99_ms:.0f} ms, {answered_us(cost):.0f} us of CPU"
                 )
                 told = f"{answered_per_s(cost):6.0f} a s  {took}, {cost.n_failed} refused"
                 print(f"{most_rows:>4} rows at most  {told}", flush=True)
     together, alone = (statistics.median(map(answered_per_s, costs)) for costs in found.values())
-    of_processor = [statistics.median(cost.cpu_us for cost in costs) for costs in found.values()]
+    of_processor = [statistics.median(map(answered_us, costs)) for costs in found.values()]
     p99_ms = statistics.median(cost.p99_ms for cost in found[MOST_ROWS])
     print(f"{together / alone:.1f} times as many  >= {LEAST_TIMES:g}")
     print(f"{of_processor[1] / of_processor[0]:.1f} times less of the processor for each")
