@@ -39,16 +39,16 @@ from varv.data.rules import (
     no_reasons,
     with_reason,
 )
-from varv.data.shape import in_shape, misfit, shape_of, widening
+from varv.data.shape import conformed, in_shape, misfit, shape_of, widening
 from varv.data.sources import in_kept_types
-from varv.data.versions import Came, DatasetVersion, batch_of, stream_of, versions_of
+from varv.data.versions import Came, DatasetVersion, batch_of, stream_of, table_of, versions_of
 from varv.data.views import DatasetsView, Quarantined
 from varv.kernel.catalogue import Extent, digests
 from varv.kernel.clock import Clock, Instant, as_datetime
 from varv.kernel.codec import Digest, Event, canonical, digest
 from varv.kernel.columns import SEGMENT, Columns, stretches
 from varv.kernel.content import rows_digest
-from varv.kernel.errors import AlreadyExists, Conflict, Corrupt, NotFound
+from varv.kernel.errors import AlreadyExists, Conflict, Corrupt, Expired, NotFound
 from varv.kernel.ids import Version
 from varv.kernel.ledger import Append, Change, Ledger
 from varv.kernel.observe import log
@@ -597,14 +597,20 @@ class Datasets:
         ------
         NotFound
             If there is no version `upto`.
+        Expired
+            If its files were removed, since nothing had named it.
         """
         with self._views.reading(DatasetsView) as view:
-            found, last = view.catalogue(dataset.name, part).extents(), view.version(dataset.name)
+            found, last = view.catalogue(dataset.name, part).extents(upto), view.version(dataset.name)
         if upto is None:
             return found
         if not 0 <= upto <= last:
             raise NotFound("dataset", dataset.name, f"has no version {upto}", hint=f"the last is {last}")
-        return [one for one in found if one.number <= upto]
+        if removed := [one for one in found if one.removed_by]:
+            problem = f"has no version {upto} any more: it expired"
+            hint = "read a later version; tag what is to be kept"
+            raise Expired("dataset", dataset.name, problem, entry=removed[0].removed_by, hint=hint)
+        return found
 
     def version(self, dataset: Dataset) -> Version:
         """Return the last version of a dataset; 0 if nothing was ingested."""
@@ -756,21 +762,6 @@ def _stated(rows: pl.DataFrame, dataset: Dataset, part: str) -> Stated:
     return stated(rows, dataset.key, part, is_base=part == dataset.event_time)
 
 
-def conformed(frame: pl.DataFrame, dataset: Dataset, part: str) -> pl.DataFrame:
-    """Return the rows of a part as they are stored: its columns in their types.
-
-    Raises
-    ------
-    pl.exceptions.PolarsError
-        If a column is missing, or a value does not fit.
-    """
-    types = dataset.part_types(part)
-    rows = in_kept_types(frame)
-    if rows.columns != list(types):
-        rows = rows.select(list(types))
-    return rows if rows.schema == types else rows.cast(types, strict=True)  # type: ignore[arg-type]
-
-
 def identity_of(dataset: Dataset) -> str:
     """Return what two datasets have in common if what was kept of one is of the other."""
     # In no order: a record of a dataset keeps none.
@@ -783,11 +774,6 @@ def identity_of(dataset: Dataset) -> str:
 
 def _keys_name(dataset: Dataset) -> str:
     return f"keys.{dataset.name}"
-
-
-def table_of(dataset: str, part: str) -> str:
-    """Return the table of a part's rows."""
-    return f"data/{dataset}/{part}"
 
 
 def quarantine_of(dataset: str, part: str) -> str:
