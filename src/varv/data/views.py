@@ -328,7 +328,7 @@ class DatasetsView(msgspec.Struct):
         held = self.stored[place]
         held.compacted(Compacted(file=event.file, segments=event.segments))
         # What is older is asked of the ledger.
-        batches = self.batches[place]
+        batches = self.batches.get(place, {})
         self.batches[place] = {name: batches[name] for name in batches if not held.may_lie_in_files(name)}
 
     def _put_aside(self, entry: Entry, event: BatchQuarantined) -> None:

@@ -11,6 +11,8 @@ if it became known within `PATIENCE` of the event, so that forgetting old rows c
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import polars as pl
 
 from varv.data.intake import Batch
@@ -91,6 +93,24 @@ class FeatureStore:
     def rows_known(self, batch: Batch) -> None:
         """Observe a batch; the store listens to ingestion."""
         self.observe(batch.dataset, batch.part, batch.rows)
+
+    def observe_anew(self, dataset: Dataset, batches: Iterable[Batch]) -> None:
+        """Hold of a dataset what these batches say, all that is stored of it, and nothing else: its rows were
+        replaced. Until all are observed, requests find what was there before.
+        """
+        held = self._observed.get(dataset.name)
+        if held is None:
+            return
+        fresh = Observed(held.dataset, self._salt)
+        of_it = [one for one in self._views.values() if one.view.source is held.dataset]
+        filled = [fresh.history(one.view) for one in of_it]
+        for batch in batches:
+            if not batch.rows.is_empty():
+                fresh.observe(batch.part, batch.rows)
+        fresh.trim(self.oldest)
+        self._observed[dataset.name] = fresh
+        for history, other in zip(of_it, filled, strict=True):
+            history.become(other)
 
     def let_go(self) -> None:
         """Let the system have the memory of what was looked into in files; it is read again when needed."""

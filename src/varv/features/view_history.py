@@ -111,6 +111,10 @@ class ViewHistory:
             numbers += [mean if one else count for one in means]
         return []
 
+    def become(self, other: ViewHistory) -> None:
+        """Hold what the history of the same view in another state of its dataset holds."""
+        self._of, self._history = other._of, other._history
+
     def trim(self, before: Instant) -> None:
         """Forget what no request at or after `before` can see."""
         self._history.trim(before, self.span)

@@ -183,6 +183,11 @@ class Catalogue(msgspec.Struct):
         """
         return [one for one in self.ever() if one.counts_at(upto)]
 
+    @property
+    def has_gone(self) -> bool:
+        """Whether anything counts no more."""
+        return any(one.gone for one in (*self.files, *self.alone.values()))
+
     def ever(self) -> list[Extent]:
         """Return everything that ever came, in that order."""
         return sorted([*self.files, *self.alone.values()], key=lambda one: one.number)

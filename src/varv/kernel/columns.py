@@ -432,6 +432,7 @@ class FolderColumns:
         for name in names:
             path = folder.compacted(name) if COMPACTED_FILE.fullmatch(name) else folder.own(name)
             if path is not None:
+                self._faults.reach("columns.before_unlink")
                 path.unlink(missing_ok=True)
                 self._compared.pop(path, None)
 
