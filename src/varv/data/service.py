@@ -50,7 +50,7 @@ from varv.data.rules import (
 )
 from varv.data.shape import conformed, in_shape, misfit, shape_of, widening
 from varv.data.sources import in_kept_types
-from varv.data.version_events import AddedSegment, Cause, DatasetRewritten
+from varv.data.version_events import AddedSegment, Cause, DatasetRewritten, RetentionDeclared
 from varv.data.versions import Came, DatasetVersion, batch_of, stream_of, table_of, versions_of
 from varv.data.views import DatasetsView, Quarantined, registered_dataset
 from varv.kernel.catalogue import Extent, digests
@@ -162,17 +162,19 @@ class Datasets:
             If the name was registered with another shape.
         """
         with self._views.reading(DatasetsView) as view:
-            registered = view.registered(dataset.name)
+            registered, kept = view.registered(dataset.name), view.history(dataset.name).retention
+        stream, facts = stream_of(dataset.name), list[Event]()
+        if dataset.retention != kept:
+            facts.append(RetentionDeclared(dataset=dataset.name, retention=dataset.retention))
         if registered is None:
-            return (Fact(stream_of(dataset.name), shape_of(dataset)),)
+            return tuple(Fact(stream, fact) for fact in (shape_of(dataset), *facts))
         if problem := misfit(registered, dataset):
             hint = "declare the dataset as before, or give the new one another name"
             raise AlreadyExists("dataset", dataset.name, problem, hint=hint)
-        widened = widening(registered, dataset)
-        if widened is None:
-            return ()
-        contracts = (self._widened_contract(dataset, part, widened.gained) for part in dataset.parts)
-        return tuple(Fact(stream_of(dataset.name), fact) for fact in (widened, *filter(None, contracts)))
+        if (widened := widening(registered, dataset)) is not None:
+            contracts = (self._widened_contract(dataset, part, widened.gained) for part in dataset.parts)
+            facts += [widened, *filter(None, contracts)]
+        return tuple(Fact(stream, fact) for fact in facts)
 
     def _widened_contract(
         self, dataset: Dataset, part: str, gained: Sequence[str]

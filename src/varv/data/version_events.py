@@ -11,8 +11,9 @@ from typing import Literal
 
 import msgspec
 
-from varv.kernel.clock import Duration, Instant, spoken
+from varv.kernel.clock import Duration, Instant, duration, spoken
 from varv.kernel.codec import Digest, Event, event
+from varv.kernel.errors import InvalidInput
 from varv.kernel.ids import DatasetName, Version
 from varv.kernel.wording import count
 
@@ -116,8 +117,27 @@ class Retention(msgspec.Struct, frozen=True, kw_only=True):
 
     def __str__(self) -> str:
         if self.span is not None:
-            return spoken(self.span)
-        return "all" if self.n_versions is None else f"{count(self.n_versions)} versions"
+            return f"those of the last {spoken(self.span)}"
+        if self.n_versions is None:
+            return "all versions"
+        return "the last version" if self.n_versions == 1 else f"the last {count(self.n_versions)} versions"
+
+
+def retention_of(keep: str | int | None) -> Retention:
+    """Return what is kept, as people write it: ``"90d"``, or a number of versions; all for None.
+
+    Raises
+    ------
+    InvalidInput
+        If it is neither, or no version would be left.
+    """
+    if keep is None:
+        return Retention()
+    if isinstance(keep, int) or keep.isdecimal():
+        if int(keep) < 1:
+            raise InvalidInput("retention", keep, "keeps no version", hint="keep 1 at least")
+        return Retention(n_versions=int(keep))
+    return Retention(span=duration(keep))
 
 
 @event("data.retention_declared")
@@ -129,7 +149,7 @@ class RetentionDeclared(Event, frozen=True, kw_only=True):
 
     def line(self) -> str:
         """Return one line on what this event states."""
-        return f"{self.dataset} keeps {self.retention}"
+        return f"of the versions of {self.dataset}, kept: {self.retention}"
 
 
 @event("data.dataset_vacuumed")

@@ -70,6 +70,13 @@ class Versions:
         self._clock = clock
         self._named = named
 
+    def named(self, dataset: str) -> dict[int, str]:
+        """Return the versions of a dataset that something names, each with what does."""
+        with self._views.reading(DatasetsView) as view:
+            tags = view.history(dataset).tags.values()
+            tagged = {int(one.version): f"tag {one.tag}" for one in tags}
+        return {**self._named(dataset), **tagged}
+
     def meant(self, reference: Reference) -> Version:
         """Return the version that a reference means; see `references.version_meant`."""
         return version_meant(reference, self._views, self._ledger)
@@ -132,9 +139,8 @@ class Versions:
         with self._views.reading(DatasetsView) as view:
             history, last = view.history(dataset.name), view.version(dataset.name)
             held = {part: view.catalogue(dataset.name, part).ever() for part in dataset.parts}
-            tagged = {one.version: f"tag {name}" for name, one in history.tags.items()}
             retention = history.retention if retention is None else retention
-        kept = {**self._named(dataset.name), **tagged}
+        kept = self.named(dataset.name)
         since = self._since(dataset, last, retention)
         latest = Instant(self._clock.now() - LONGEST_READER)
         found = {
@@ -151,7 +157,7 @@ class Versions:
             event = DatasetVacuumed(
                 dataset=dataset.name,
                 files={part: tuple(one.name for one in several) for part, several in found.extents.items()},
-                because=f"needed by no version that is named, and {found.retention} are kept",
+                because=f"needed by no version that is named; kept besides: {found.retention}",
                 by=by,
                 n_rows=found.n_rows,
             )
