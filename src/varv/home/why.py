@@ -295,10 +295,12 @@ def _appended(
     for entry in entries_of(ledger, stream_of(dataset)):
         event = entry.event
         if isinstance(event, DatasetVersionAppended):
-            made = [event.segment]
+            made = [(event.part, event.segment)]
+        elif isinstance(event, DatasetRewritten):
+            made = [(event.part, one.name) for one in event.added]
         else:
-            made = [one.name for one in event.added] if isinstance(event, DatasetRewritten) else []
-        found |= {place: entry.seq for name in made if (place := (event.part, name)) in wanted}
+            continue
+        found |= {place: entry.seq for place in made if place in wanted}
         if len(found) == len(wanted):
             break
     return found
