@@ -87,4 +87,6 @@ class Store:
         return dict(zip(rows["id"].to_list(), rows["size"].to_list(), strict=True))
 
     def files(self) -> set[str]:
-        return {path.name for path in (self.folder / "columns").rglob("*") if path.is_file()}
+        """Return the names of all files of rows, without drafts, which nobody reads."""
+        found = (path for path in (self.folder / "columns").rglob("*") if path.is_file())
+        return {path.name for path in found if not path.name.startswith(".")}
