@@ -86,7 +86,9 @@ def test_a_batch_that_lies_in_a_replaced_file_does_not_come_back(store, monkeypa
 def test_rows_that_break_the_contract_change_nothing(store):
     head = store.ledger.head()
     with pytest.raises(InvalidInput, match="null of at") as refused:
-        store.datasets.merge(TRIPS, "at", base(("a", 1, 5)).with_columns(at=pl.lit(None, TRIPS.types()["at"])))
+        store.datasets.merge(
+            TRIPS, "at", base(("a", 1, 5)).with_columns(at=pl.lit(None, TRIPS.types()["at"]))
+        )
     assert refused.value.facts == {"row": 0, "n_rows": 1}
     with pytest.raises(InvalidInput, match="state a key twice and differ"):
         store.datasets.overwrite(TRIPS, "at", base(("a", 1, 5), ("a", 1, 6)))

@@ -11,13 +11,12 @@ from varv.kernel.errors import FailedPrecondition
 
 if __name__ == "__main__":
     folder, writer = Path(sys.argv[1]), sys.argv[2]
-    n_refused = number = 0
+    number = 0
     while number < 10:
         try:
             store = Store(folder, in_memory=False)
         except FailedPrecondition:
-            n_refused += 1
-            continue
+            continue  # the other one has it open
         frame = base((f"{writer}-{number}", 1, number), ("shared", 1, number))
         if number % 2:
             store.append("at", frame, f"{writer}-{number}")
@@ -25,4 +24,3 @@ if __name__ == "__main__":
             store.datasets.merge(TRIPS, "at", frame)
         store.ledger.close()
         number += 1
-    sys.stdout.write(str(n_refused))

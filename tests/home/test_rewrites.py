@@ -1,5 +1,4 @@
-"""Rows that are replaced while a home is live: features and outcomes are those of a home that had the corrected
-rows from the start, at once and after a restart.
+"""Rows that are replaced while a home is live: features and outcomes are as if they had been right.
 """
 
 from __future__ import annotations
@@ -43,10 +42,11 @@ def test_features_and_outcomes_are_those_of_rows_that_were_right_from_the_start(
     before, rows = features(home.parts.features), datasets.read(data)
     version = datasets.version(data)
     base, told = corrected(rows)
+    requests, outcomes = data.part(base, "asked_at"), data.part(told, "arrived_at")
 
-    done = home.live.rewrite(data.name, lambda: datasets.merge(data, "asked_at", data.part(base, "asked_at")))
+    done = home.live.rewrite(data.name, lambda: datasets.merge(data, "asked_at", requests))
     assert done.n_changed > 10
-    done = home.live.rewrite(data.name, lambda: datasets.merge(data, "arrived_at", data.part(told, "arrived_at")))
+    done = home.live.rewrite(data.name, lambda: datasets.merge(data, "arrived_at", outcomes))
     assert done.n_changed == told.height >= 6
     found = features(home.parts.features)
     assert not found.equals(before)

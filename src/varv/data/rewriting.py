@@ -1,7 +1,7 @@
 """Rewriting: which files of a part given rows touch, and what takes their place in the next version.
 
 Copy on write: a file in which one row changes is left as it is and written once more without the old row.
-Plain functions of rows and extents; `data.service` stores what they return and puts it on record.
+Plain functions of rows and extents; `data.rewrites` stores what they return.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from varv.data.keys import Stated, stated
 from varv.data.model import Dataset
 from varv.data.rules import Screen
 from varv.data.shape import conformed, in_shape
@@ -161,3 +162,8 @@ def reached(extents: Iterable[Extent], times: npt.NDArray[np.int64]) -> list[Ext
         if place < len(times) and times[place] <= one.last:
             found.append(one)
     return found
+
+
+def stated_rows(rows: pl.DataFrame, dataset: Dataset, part: str) -> Stated:
+    """Return the rows of a part, as they are stored, as keys remember them."""
+    return stated(rows, dataset.key, part, is_base=part == dataset.event_time)

@@ -20,7 +20,7 @@ from varv.data.contracts import Contracts
 from varv.data.expectations import Contract
 from varv.data.gained import with_gained
 from varv.data.inference import infer_contract
-from varv.data.keys import DatasetKeys, KeysState, Standing, Stated, repeats, stated
+from varv.data.keys import DatasetKeys, KeysState, Standing, Stated, repeats
 from varv.data.model import (
     BatchesCompacted,
     BatchQuarantined,
@@ -30,15 +30,8 @@ from varv.data.model import (
     RepeatsDropped,
     RowsJoined,
 )
-from varv.data.rewriting import (
-    Rewriting,
-    Rewritten,
-    merging,
-    overwriting,
-    reached,
-    segment_of,
-    sound_rows,
-)
+from varv.data.rewrites import Author, PreparedRewrite, Rewrites, There
+from varv.data.rewriting import Rewritten, stated_rows
 from varv.data.rules import (
     BEFORE_ITS_ROW,
     Report,
@@ -48,9 +41,9 @@ from varv.data.rules import (
     no_reasons,
     with_reason,
 )
-from varv.data.shape import conformed, in_shape, misfit, shape_of, widening
+from varv.data.shape import conformed, in_shape, misfit, shape_of, span_of, widening
 from varv.data.sources import in_kept_types
-from varv.data.version_events import AddedSegment, Cause, DatasetRewritten, RetentionDeclared
+from varv.data.version_events import RetentionDeclared
 from varv.data.versions import Came, DatasetVersion, batch_of, stream_of, table_of, versions_of
 from varv.data.views import DatasetsView, Quarantined, registered_dataset
 from varv.kernel.catalogue import Extent, digests
@@ -58,7 +51,7 @@ from varv.kernel.clock import Clock, Instant, as_datetime
 from varv.kernel.codec import Digest, Event, canonical, digest
 from varv.kernel.columns import SEGMENT, Columns, stretches
 from varv.kernel.content import rows_digest
-from varv.kernel.errors import AlreadyExists, Conflict, Corrupt, Expired, InvalidInput, NotFound
+from varv.kernel.errors import AlreadyExists, Conflict, Corrupt, Expired, NotFound
 from varv.kernel.ids import Version
 from varv.kernel.ledger import Append, Change, Ledger
 from varv.kernel.observe import log
@@ -87,15 +80,6 @@ class Prepared(msgspec.Struct, frozen=True):
     report: Report
     """Why rows were put aside."""
     segment: str = ""
-
-
-class PreparedRewrite(msgspec.Struct, frozen=True):
-    """A rewrite whose rows are stored and count once the facts are in the ledger; none if it changes
-    nothing.
-    """
-
-    facts: tuple[Fact, ...]
-    result: Rewritten
 
 
 class Appended(msgspec.Struct, frozen=True):
@@ -376,20 +360,7 @@ class Datasets:
         """Store the rows of an overwrite, and return the facts that make it count, for the caller to commit
         before anything else is written to the dataset.
         """
-        rows, given, standing = self._to_write(dataset, part, frame, acknowledged=False)
-        extents = self.extents(dataset, part)
-        if [one.name for one in extents] == [self._overwritten_name(rows, extents)] or not (
-            extents or len(rows)
-        ):
-            return PreparedRewrite((), Rewritten(self.version(dataset), 0, 0, 0, rows.height))
-        known, as_before = standing.own.known, standing.own.rows == given.rows
-        plan = overwriting(rows, extents, n_known=int(known.sum()), n_same=int((known & as_before).sum()))
-        self._known(dataset).replace(part, given)
-        return self._rewritten(dataset, part, plan, "overwrite", by, why)
-
-    def _overwritten_name(self, rows: pl.DataFrame, extents: Sequence[Extent]) -> str:
-        """Return the name under which an overwrite would have stored rows in the version that is there."""
-        return segment_of(extents[0].number, 0, rows_digest(rows)) if len(extents) == 1 else ""
+        return self._noted(dataset, self._rewrites(dataset, part, by, why).overwrite(frame))
 
     def prepare_merge(
         self, dataset: Dataset, part: str, frame: pl.DataFrame, by: str = "", why: str = ""
@@ -397,70 +368,22 @@ class Datasets:
         """Store the rows of a merge, and return the facts that make it count, for the caller to commit before
         anything else is written to the dataset.
         """
-        rows, _, standing = self._to_write(dataset, part, frame, acknowledged=True)
-        extents = reached(self.extents(dataset, part), standing.own.times[standing.own.known])
-        plan = merging(rows, extents, lambda one: self.rows_in(dataset, part, one), dataset.key, part)
-        if plan.is_nothing:
-            return PreparedRewrite((), Rewritten(self.version(dataset), 0, 0, 0, rows.height))
-        self._known(dataset).correct(part, _stated(plan.said, dataset, part))
-        return self._rewritten(dataset, part, plan, "merge", by, why, n_given=rows.height)
+        return self._noted(dataset, self._rewrites(dataset, part, by, why).merge(frame))
 
-    def _to_write(
-        self, dataset: Dataset, part: str, frame: pl.DataFrame, *, acknowledged: bool
-    ) -> tuple[pl.DataFrame, Stated, Standing]:
-        screen, now = self.screen(dataset, part), self._clock.now()
-        rows = sound_rows(frame, dataset, part, screen, now=now, acknowledged=acknowledged)
-        given = _stated(rows, dataset, part)
-        standing = self._known(dataset).standing(part, given)
-        if n_early := int(standing.early(given).sum()):
-            hint = f"give {part} a time not before {dataset.event_time}"
-            problem = "are from before the row that they are about"
-            raise InvalidInput("rows", f"{dataset.name}/{part}", problem, n_rows=n_early, hint=hint)
-        return rows, given, standing
-
-    def _rewritten(
-        self,
-        dataset: Dataset,
-        part: str,
-        plan: Rewriting,
-        cause: Cause,
-        by: str,
-        why: str,
-        *,
-        n_given: int | None = None,
-    ) -> PreparedRewrite:
-        """Store the rows of a rewrite, and return it as prepared; the keys are as it leaves them."""
-        version = Version(self.version(dataset) + 1)
-        self._keys_at[dataset.name] = version
-        event = DatasetRewritten(
-            dataset=dataset.name,
-            part=part,
-            cause=cause,
-            removed=tuple(one.name for one in plan.removed),
-            added=tuple(
-                self._put_in(dataset, part, version, number, rows) for number, rows in enumerate(plan.added)
-            ),
-            by=by,
-            why=why,
-            n_removed=sum(one.n_rows for one in plan.removed),
-            n_new=plan.n_new,
-            n_changed=plan.n_changed,
-            n_lost=plan.n_lost,
-            n_waiting=self._known(dataset).n_waiting(),
+    def _rewrites(self, dataset: Dataset, part: str, by: str, why: str) -> Rewrites:
+        there = There(
+            self.version(dataset),
+            self.extents(dataset, part),
+            self._known(dataset),
+            lambda extent: self.rows_in(dataset, part, extent),
         )
-        n_given = plan.said.height if n_given is None else n_given
-        n_unchanged = n_given - plan.n_new - plan.n_changed
-        result = Rewritten(version, plan.n_new, plan.n_changed, plan.n_lost, n_unchanged)
-        return PreparedRewrite((Fact(stream_of(dataset.name), event),), result)
+        screen, now = self.screen(dataset, part), self._clock.now()
+        return Rewrites(dataset, part, there, screen, self._columns, now, Author(by, why))
 
-    def _put_in(
-        self, dataset: Dataset, part: str, version: Version, number: int, rows: pl.DataFrame
-    ) -> AddedSegment:
-        content = rows_digest(rows)
-        name = segment_of(version, number, content)
-        self._columns.append(table_of(dataset.name, part), name, rows, content=content)
-        first, last = _span(rows, part)
-        return AddedSegment(name=name, n_rows=rows.height, digest=content, first=first, last=last)
+    def _noted(self, dataset: Dataset, prepared: PreparedRewrite) -> PreparedRewrite:
+        # The keys are those of the version that it makes.
+        self._keys_at[dataset.name] = Version(prepared.result.version)
+        return prepared
 
     def prepare_append(
         self, dataset: Dataset, part: str, frame: pl.DataFrame, *, segment: str, acknowledged: bool = False
@@ -609,7 +532,7 @@ class Datasets:
         else:
             sound = frame.filter(screening.reasons.is_null()) if screening.reasons.count() else frame
             kept = conformed(in_shape(sound, types), dataset, part)
-        given = _stated(kept, dataset, part)
+        given = stated_rows(kept, dataset, part)
         standing = self._known(dataset).standing(part, given)
         early = standing.early(given)
         if not early.any():
@@ -641,7 +564,7 @@ class Datasets:
             batches = self._columns.batches(table_of(dataset.name, part), segments)
             names, types = dataset.columns(part), dataset.part_types(part)
             whole = (in_shape(rows, types).select(names) for rows in batches)
-            keys.restore(part, (_stated(rows, dataset, part) for rows in whole))
+            keys.restore(part, (stated_rows(rows, dataset, part) for rows in whole))
         self._keys[dataset.name], self._keys_at[dataset.name] = keys, upto
         return keys
 
@@ -973,7 +896,7 @@ class Datasets:
         """Return which rows of a later part, in the types in which they are stored, say something from before
         the row that they are about existed.
         """
-        given = _stated(rows, dataset, part)
+        given = stated_rows(rows, dataset, part)
         return pl.Series(self._known(dataset).standing(part, given).early(given))
 
     def _stored(
@@ -990,7 +913,7 @@ class Datasets:
         # Digests of a long batch take as long as everything else, so the same rows are not read twice.
         known = content if batch is None and rows.schema == frame.schema else None
         stored = self._columns.append(table_of(dataset.name, part), segment, rows, content=known)
-        first, last = _span(rows, part)
+        first, last = span_of(rows, part)
         return DatasetVersionAppended(
             dataset=dataset.name,
             part=part,
@@ -1033,19 +956,6 @@ def _digest_of_before(frame: pl.DataFrame) -> Digest:
     header = "\x1f".join(f"{name}\x1e{dtype}" for name, dtype in frame.schema.items())
     body = frame.write_csv(include_header=False, quote_style="non_numeric", datetime_format="%s%.6f")
     return digest(f"{header}\n{body}".encode())
-
-
-def _span(rows: pl.DataFrame, part: str) -> tuple[Instant | None, Instant | None]:
-    times = rows[part].cast(pl.Int64)
-    first, last = times.min(), times.max()
-    return (
-        Instant(first) if isinstance(first, int) else None,
-        Instant(last) if isinstance(last, int) else None,
-    )
-
-
-def _stated(rows: pl.DataFrame, dataset: Dataset, part: str) -> Stated:
-    return stated(rows, dataset.key, part, is_base=part == dataset.event_time)
 
 
 def identity_of(dataset: Dataset) -> str:

@@ -12,6 +12,7 @@ import polars as pl
 
 from varv.data.model import Dataset, DatasetRegistered, DatasetWidened
 from varv.data.sources import in_kept_types
+from varv.kernel.clock import Instant
 
 
 def shape_of(dataset: Dataset) -> DatasetRegistered:
@@ -83,3 +84,13 @@ def conformed(frame: pl.DataFrame, dataset: Dataset, part: str) -> pl.DataFrame:
     if rows.columns != list(types):
         rows = rows.select(list(types))
     return rows if rows.schema == types else rows.cast(types, strict=True)  # type: ignore[arg-type]
+
+
+def span_of(rows: pl.DataFrame, part: str) -> tuple[Instant | None, Instant | None]:
+    """Return the first and the last time of rows of a part; None if there are none."""
+    times = rows[part].cast(pl.Int64)
+    first, last = times.min(), times.max()
+    return (
+        Instant(first) if isinstance(first, int) else None,
+        Instant(last) if isinstance(last, int) else None,
+    )

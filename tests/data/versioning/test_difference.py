@@ -31,7 +31,10 @@ def test_rows_are_told_apart_by_their_keys(store):
     assert (outcomes.n_before, outcomes.n_changed, outcomes.n_added) == (1, 0, 0)
     shown = {row.key["id"]: (row.kind, row.columns) for row in found.rows}
     assert shown["b"] == ("changed", {"size": (None, 7)})
-    assert shown["c"] == ("changed", {"at": ("2013-01-03T00:00:00Z", "2013-01-05T00:00:00Z"), "size": (3, None)})
+    assert shown["c"] == (
+        "changed",
+        {"at": ("2013-01-03T00:00:00Z", "2013-01-05T00:00:00Z"), "size": (3, None)},
+    )
     assert shown["e"][1]["size"] == (None, 5)
     assert shown["d"][1]["size"] == (4, None)
     assert len(difference(store.datasets, TRIPS, 3, 4, most_rows=2).rows) == 2
