@@ -12,6 +12,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 
 import msgspec
 import polars as pl
@@ -375,7 +376,7 @@ class Datasets:
             self.version(dataset),
             self.extents(dataset, part),
             self._known(dataset),
-            lambda extent: self.rows_in(dataset, part, extent),
+            partial(self.rows_in, dataset, part),
         )
         screen, now = self.screen(dataset, part), self._clock.now()
         return Rewrites(dataset, part, there, screen, self._columns, now, Author(by, why))
