@@ -64,7 +64,7 @@ def held(declared, rows, portions, *, is_text=False):
 def stretches(declared, rows, code, at):
     """Return the values of each window by time and tie, row by row."""
     own = [(when, tie, x) for tie, (c, when, x) in enumerate(rows) if c == code and when <= at]
-    own = sorted(row for row in own if row[2] is not None and not (row[2] != row[2]))
+    own = sorted(row for row in own if row[2] is not None and row[2] == row[2])
     if declared is TUMBLING:
         end = next(t for t in range(at, 0, -MINUTE) if (t - START) % (10 * MINUTE) == 3 * MINUTE)
         return [[x for when, _, x in own if end - 10 * MINUTE <= when < end]]
@@ -152,7 +152,9 @@ def test_texts_have_counts_ends_distinct_values_and_shares(short, rows, order):
     texts = found.lookup(history, *(np.array(each, np.int64) for each in zip(*asked, strict=True)), numbers)
     for place, (code, at) in enumerate(asked):
         wanted = [[expected(one, v) for one in TEXTS.statistics] for v in stretches(TEXTS, rows, code, at)]
-        assert [each[place] for each in texts] == [v for count, first, last, *_ in wanted for v in (first, last)]
+        assert [each[place] for each in texts] == [
+            v for count, first, last, *_ in wanted for v in (first, last)
+        ]
         exact = [v for count, _, _, n, part in wanted for v in (count, n, math.nan if part is None else part)]
         np.testing.assert_allclose(numbers[:, place], exact, rtol=1e-7)
         singly: list[float] = []
@@ -163,7 +165,14 @@ def test_texts_have_counts_ends_distinct_values_and_shares(short, rows, order):
 def test_long_windows_of_many_runs_give_the_same_bits_in_bulk_and_singly():
     rng = np.random.default_rng(5)
     n = 6000
-    rows = list(zip(rng.integers(0, 2, n), START + rng.integers(0, 40 * MINUTE, n), rng.normal(0, 99, n).round(1), strict=True))
+    rows = list(
+        zip(
+            rng.integers(0, 2, n),
+            START + rng.integers(0, 40 * MINUTE, n),
+            rng.normal(0, 99, n).round(1),
+            strict=True,
+        )
+    )
     found, history = held(NUMBERS, rows, [range(5500), range(5500, 5800), range(5800, n)])
     assert sum(len(run) > 0 for run in history.runs) > 1
     asked = np.array([0, 1, 1]), START + np.array([39, 40, 12]) * MINUTE
@@ -200,7 +209,12 @@ def test_days_of_a_zone_are_its_own_also_when_clocks_change():
     hours = [(0, START - 3 * DAY + i * HOUR, 1.0) for i in range(24 * 8)]
     found, history = held(declared, hours, [range(len(hours))])
     # Clocks go forward on 31 March 2024, so the day that begins on the 30th at 6 has 23 hours.
-    for day, n in (("2024-03-31T06:00", 23), ("2024-04-01T05:59", 23), ("2024-04-01T06:00", 24), ("2024-03-30T06:00", 24)):
+    for day, n in (
+        ("2024-03-31T06:00", 23),
+        ("2024-04-01T05:59", 23),
+        ("2024-04-01T06:00", 24),
+        ("2024-03-30T06:00", 24),
+    ):
         at = round(dt.datetime.fromisoformat(day).replace(tzinfo=zone).timestamp() * 1e6)
         singly: list[float] = []
         found.lookup_one(history, 0, at, singly)

@@ -33,7 +33,7 @@ class Derived:
 
 
 def derived(name: str, expr: pl.Expr) -> Derived:
-    """Return a feature computed when a request is made, by a polars expression that looks at one row at a time.
+    """Return a feature that is computed when a request is made, by a polars expression of one row.
 
     Parameters
     ----------
@@ -310,9 +310,7 @@ class FeatureSet:
 
     def _exported(self) -> dict[str, tuple[str, Kind]]:
         """Return the features of views, by the names under which they leave."""
-        found = {
-            exported(name): (name, kind) for view in self.views for name, kind in view.kinds().items()
-        }
+        found = {exported(name): (name, kind) for view in self.views for name, kind in view.kinds().items()}
         for name in found:
             if name in self._types:
                 hint = "rename the view, or the column"

@@ -181,9 +181,15 @@ def windows(
     if len(given) != 1:
         hint = "give one of over=[...], every=... and gap=..."
         raise InvalidDeclaration("windows", column, f"need one kind (found {given})", hint=hint)
-    for name, value, needs in (("zone", zone, "every"), ("offset", offset, "every"), ("longest", longest, "gap")):
+    for name, value, needs in (
+        ("zone", zone, "every"),
+        ("offset", offset, "every"),
+        ("longest", longest, "gap"),
+    ):
         if value is not None and needs not in given:
-            raise InvalidDeclaration("windows", column, f"have {name} without {needs}", hint=f"leave {name} out")
+            raise InvalidDeclaration(
+                "windows", column, f"have {name} without {needs}", hint=f"leave {name} out"
+            )
     if over is not None:
         return Windows(column, checked, _sliding(column, over))
     if every is not None:
