@@ -202,5 +202,9 @@ def test_windows_of_texts_have_the_statistics_of_texts():
         "recent.remark_distinct_6h": "numeric",
         "recent.remark_share_lost_6h": "numeric",
     }
-    with pytest.raises(InvalidDeclaration, match=r"type String for max.*texts have count"):
+    with pytest.raises(
+        InvalidDeclaration, match=r"type String for max, which is of numbers.*texts have count"
+    ):
         recent(features=windows("remark", ["last", "max"], over="6h"))
+    with pytest.raises(InvalidDeclaration, match=r"Boolean for share is lost, which is of a text"):
+        recent(features=windows("late", share("lost"), over="6h"))

@@ -183,11 +183,13 @@ class FeatureView:
         kind = feature_kind(dtype)
         if kind is None:
             raise self._wrong(f"uses {column!r} of type {dtype}", "it takes numbers, Booleans or texts")
-        if self.windows and kind != "numeric" and (statistic := self.windows.of_numbers()) is not None:
-            raise self._wrong(
-                f"uses {column!r} of type {dtype} for {statistic}",
-                "it takes numbers or Booleans; texts have count, distinct, first, last and share('...')",
+        is_text = kind == "categorical"
+        if self.windows and (statistic := self.windows.misfit(is_text=is_text)) is not None:
+            hint = (
+                "texts have count, distinct, first, last and share('...')" if is_text else "give it a number"
             )
+            wanted = "numbers or Booleans" if is_text else "a text"
+            raise self._wrong(f"uses {column!r} of type {dtype} for {statistic}, which is of {wanted}", hint)
         return kind
 
     def _wrong(self, problem: str, hint: str) -> InvalidDeclaration:
