@@ -7,6 +7,7 @@ import shutil
 
 import pytest
 from hypothesis import settings
+from tests.costs import function_of, left_out
 
 # How long a case takes says how busy the machine is.
 settings.register_profile("untimed", deadline=None)
@@ -23,6 +24,15 @@ def pytest_collection():
         gc.collect()
         gc.freeze()
         gc.enable()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """Mark what is written down as costly."""
+    names = left_out()
+    for item in items:
+        if function_of(item) in names:
+            item.add_marker("costly")
 
 
 @pytest.fixture(scope="session")
