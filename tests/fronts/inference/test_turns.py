@@ -55,7 +55,7 @@ class Served:
             await asyncio.sleep(0)
 
         asyncio.run(once())
-        # Far longer than a busy machine makes any call take: none that follows seems to take long for its rows.
+        # Longer than a busy machine makes any call take: none that follows seems long for its rows.
         pace = self.hot.together._turns["wide"]._pace = Pace()
         pace.took(1, 60.0)
         self.go.clear()
