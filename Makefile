@@ -45,8 +45,8 @@ fuzz: setup .venv-fuzz/.installed
 	.venv-fuzz/bin/python -m pip install --quiet "schemathesis>=4.32,<5" "openapi-python-client>=0.29,<0.30"
 	touch $@
 
-# What is worth running before every commit, in a minute: all that is neither marked as slow nor among the costliest tests,
-# which `make costs` writes to tests/costs.txt. Its workers have a core each, so threads of their own would only wait for
+# What is worth running before every commit: all that is neither marked as slow nor among the costliest tests, which
+# `make costs` writes to tests/costs.txt so that the others fit into a minute on two cores. Its workers have a core each, so threads of their own would only wait for
 # each other; `make test` leaves them.
 fast: export OMP_NUM_THREADS := 1
 fast: export POLARS_MAX_THREADS := 1

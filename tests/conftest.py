@@ -16,7 +16,7 @@ settings.load_profile("untimed")
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection():
-    """Look for no garbage among tests: a look takes half a second of each test that asks for one."""
+    """Keep what the tests are made of out of the collector's sight: it takes half a second to walk."""
     gc.disable()
     try:
         return (yield)

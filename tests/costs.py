@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 LISTED = Path(__file__).with_name("costs.txt")
-# What is left, in processor seconds: with collecting, lint and types a minute on two cores.
+# Of what is left, in processor seconds: with collecting, lint and types they are to be a minute on two cores.
 BUDGET_S = 60.0
 
 _costs: Counter[str] = Counter()

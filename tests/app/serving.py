@@ -14,6 +14,7 @@ from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import TypeVar
+from unittest.mock import patch
 
 import httpx
 
@@ -44,7 +45,7 @@ def _apart(home: Path, *arguments: str) -> tuple[int, str, str]:
 
 def _here(home: Path, *arguments: str) -> tuple[int, str, str]:
     out, err = io.StringIO(), io.StringIO()
-    with redirect_stdout(out), redirect_stderr(err):
+    with patch.dict(os.environ, environment(), clear=True), redirect_stdout(out), redirect_stderr(err):
         status = main(["--home", str(home), *arguments])
     return status, out.getvalue(), err.getvalue()
 
