@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from varv.app.server.fleet import Workers
 from varv.app.server.wire import Access
+from varv.data import Dataset
 from varv.data.intake import Batch
 from varv.kernel.codec import Digest
 from varv.kernel.ids import ModelName, Version
@@ -55,3 +56,7 @@ class RenewedWorkers:
     def rows_known(self, batch: Batch) -> None:
         """Tell that rows became known."""
         self._workers.rows_known(batch)
+
+    def rows_rewritten(self, dataset: Dataset) -> None:
+        """Let every worker read what the ledger holds anew."""
+        self._workers.rows_rewritten(dataset)
