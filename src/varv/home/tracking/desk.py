@@ -19,6 +19,7 @@ from varv.runs import RunSearch, Tracking
 from varv.runs.imports import Imports
 from varv.runs.logged import LoggedModels
 from varv.runs.traces import Traces
+from varv.runs.uploads import Uploads
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +37,16 @@ class TrackingDesk:
     imports: Imports
     registry_imports: RegistryImports
     search: RunSearch
+    uploads: Uploads
 
     def runs_read(self) -> RunDesk:
         """Return the runs, as one looks at them."""
         return RunDesk(self.search, self.runs.blobs)
+
+    def tend(self) -> None:
+        """Do what time asks for: seal metrics that have waited, and delete what was never completed."""
+        self.runs.seal_due()
+        self.uploads.sweep()
 
     def close(self) -> None:
         """Tell and write what is under way, and close the file; closing twice is harmless."""
