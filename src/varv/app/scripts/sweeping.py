@@ -21,7 +21,7 @@ from varv.kernel.executor import Cancelled
 from varv.runs.capture import user
 from varv.runs.model import Status
 from varv.runs.sweeps import expanded, varied
-from varv.runs.verbs import STOP
+from varv.runs.verbs import MULTIRUN, STOP
 
 
 class Child(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,7 +73,8 @@ def sweep(
     """
     combinations = expanded(script.arguments)
     experiment = tracked.runs.experiment(script.experiment)
-    tags = {"mlflow.source.name": script.file, "mlflow.source.type": "LOCAL", **script.tags}
+    source = {"mlflow.source.name": script.file, "mlflow.source.type": "LOCAL"}
+    tags = {**source, MULTIRUN: str(len(combinations)), **script.tags}
     if script.parent:
         tags[PARENT] = script.parent
     begun = tracked.runs.begin(
