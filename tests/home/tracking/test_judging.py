@@ -84,6 +84,7 @@ def test_points_that_nobody_calls_folds_are_a_curve_with_one_last_number(beside)
     run = beside.logged("d", fold_auc=[0.1, 0.2, 0.3, 0.79])
     found = beside.metric(run, "fold_auc", "fold_auc=0")
     assert (found.gain, found.interval, found.standing) == (0.0, None, "passed")
+    assert found.why == "one number each"
 
 
 def test_too_few_folds_are_not_judged(beside):

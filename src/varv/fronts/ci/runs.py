@@ -8,16 +8,15 @@ from varv.fronts.ci.junit import plain as plain_xml
 from varv.fronts.ci.markdown import MARKER, SIGNS, folded, plain, shortened, table
 from varv.home.tracking.judging import ComparedMetric, ComparedRuns
 from varv.kernel.wording import number, with_minus_signs
+from varv.runs.comparing import RunLine
 
 _SAID = {"passed": "passes", "failed": "does not pass", "unjudged": "cannot be judged"}
 
 
 def run_markdown(found: ComparedRuns) -> str:
     """Return a comment about a run, of at most `markdown.LONGEST` characters."""
-    title = (
-        f"### {SIGNS[found.standing]} {plain(_named(found.run.name, found.run.run))} {_SAID[found.standing]}"
-    )
-    head = [f"{title}, beside {plain(_named(found.baseline.name, found.baseline.run))}"]
+    title = f"### {SIGNS[found.standing]} {_named(found.run)} {_SAID[found.standing]}"
+    head = [f"{title}, beside {_named(found.baseline)}"]
     if found.reason:
         head.append(f"\n{plain(found.reason)}")
     judged = [one for one in found.metrics if one.standing is not None]
@@ -78,8 +77,8 @@ def run_junit(found: ComparedRuns) -> str:
     return '<?xml version="1.0" encoding="utf-8"?>\n' + tostring(root, encoding="unicode") + "\n"
 
 
-def _named(name: str, run: str) -> str:
-    return f"{name} ({run[:12]})"
+def _named(one: RunLine) -> str:
+    return plain(f"{one.name} ({one.run[:12]})")
 
 
 def _gain(one: ComparedMetric) -> str:

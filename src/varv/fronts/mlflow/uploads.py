@@ -22,6 +22,7 @@ from varv.fronts.mlflow.access import BY_ITS_OWN_TOKEN
 from varv.fronts.mlflow.artifacts import Do, Owned, Shelf, put, send_json, stored
 from varv.fronts.mlflow.errors import NoSuchEndpoint
 from varv.fronts.mlflow.experiments import given
+from varv.fronts.mlflow.nesting import require_shallow
 from varv.fronts.mlflow.routes import ARTIFACTS
 from varv.kernel.codec import Digest
 from varv.kernel.errors import InvalidInput
@@ -144,6 +145,7 @@ class PartUploads:
 
     async def _asked(self, request: Request, kind: type[A]) -> A:
         async with self._bodies.receive(request) as body:
+            require_shallow(body, request.url.path[:200])
             try:
                 asked = msgspec.json.decode(body or b"{}", type=kind, strict=False)
             except (msgspec.MsgspecError, RecursionError) as error:

@@ -1,5 +1,5 @@
-"""A logged run beside a baseline: each metric's difference, with an interval where folds or repeats allow one,
-and what declared tolerances make of it.
+"""A logged run beside a baseline: each metric's difference, with an interval where folds or repeats allow
+one, and what declared tolerances make of it.
 
 Everything is on record already; nothing is scored here. A run of a loop is judged by its gates instead
 (`home.candidate`), which see rows; of a logged run only numbers are known.
@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import msgspec
+import numpy as np
 
 from varv.home.tracking.looking import RunDesk
 from varv.kernel.errors import InvalidInput, NotFound
@@ -179,6 +180,8 @@ def _metric(
         old, new = (line.metrics[name].last if name in line.metrics else None for line in (before, after))
         gain = None if old is None or new is None else sign * (new - old)
     standing, why = (None, "") if declared is None else _judged(gain, interval, declared.most)
+    if declared is not None and is_folded and interval is None:
+        standing, why = "unjudged", f"fewer than {LEAST_FOLDS} folds are in both runs"
     return ComparedMetric(
         name=name,
         goal=goal,
@@ -209,18 +212,12 @@ def _paired(db: sqlite3.Connection, name: str, before: str, after: str) -> list[
     for run in (before, after):
         points = points_of(db, run, name)
         if len(points) > MOST_FOLDS:
-            hint = "it looks like a curve; leave it out of --folds"
-            raise InvalidInput(
-                "metric", name[:80], "has too many points for folds", most=MOST_FOLDS, hint=hint
-            )
-        values.append(dict(points[["step", "value"]].tolist()))
+            problem, hint = "has too many points for folds", "it looks like a curve; leave it out of --folds"
+            raise InvalidInput("metric", name[:80], problem, most=MOST_FOLDS, hint=hint)
+        numbers = points[np.isfinite(points["value"])]
+        values.append(dict(numbers[["step", "value"]].tolist()))
     first, second = values
-    steps = sorted(first.keys() & second.keys())
-    return [
-        (first[step], second[step])
-        for step in steps
-        if first[step] == first[step] and second[step] == second[step]
-    ]
+    return [(first[step], second[step]) for step in sorted(first.keys() & second.keys())]
 
 
 def _standing(run: RunLine, metrics: Sequence[ComparedMetric]) -> tuple[Standing, str]:
