@@ -19,6 +19,7 @@ from varv.kernel.clock import SystemClock
 from varv.kernel.errors import VarvError
 from varv.kernel.executor import Cancelled
 from varv.runs.capture import user
+from varv.runs.left_behind import process_tag
 from varv.runs.model import Status
 from varv.runs.sweeps import expanded, varied
 from varv.runs.verbs import MULTIRUN, STOP
@@ -74,7 +75,7 @@ def sweep(
     combinations = expanded(script.arguments)
     experiment = tracked.runs.experiment(script.experiment)
     source = {"mlflow.source.name": script.file, "mlflow.source.type": "LOCAL"}
-    tags = {**source, MULTIRUN: str(len(combinations)), **script.tags}
+    tags = {**source, **process_tag(), MULTIRUN: str(len(combinations)), **script.tags}
     if script.parent:
         tags[PARENT] = script.parent
     begun = tracked.runs.begin(
