@@ -322,7 +322,7 @@ class _Server:
     def _seal(self) -> None:
         while not self.stop.wait(SEALS_EVERY_S):
             with suppress(StorageFull, Unavailable):
-                self._tracking.runs.seal_due()
+                self._tracking.tend()
 
     def _drive(self) -> None:
         """Bring the home to the present, then start what keeps it there."""
