@@ -69,7 +69,9 @@ def artifact(n_mib: int, folder: Path) -> None:
                 moved(server.port, path, n_mib)
                 taken, cpu = time.perf_counter() - begun, server.cpu_s() - cpu
             rate = n_mib * MIB / 1e6 / taken
-            print(f"  {name}: {rate:.0f} MB/s, {cpu:.2f} s of cpu, at most {max(held):.0f} MB held", flush=True)
+            print(
+                f"  {name}: {rate:.0f} MB/s, {cpu:.2f} s of cpu, at most {max(held):.0f} MB held", flush=True
+            )
 
 
 def _dd(n_mib: int, folder: Path) -> float:
