@@ -138,10 +138,14 @@ def compare(servers: list[Server], n_runs: int) -> None:
         print(f"{server.name}: {n_runs} runs in {taken:.0f} s, {cpu:.0f} s of cpu")
     for name, asked in TEN.items():
         times: dict[str, list[float]] = {server.name: [] for server in servers}
+        costs: dict[str, list[float]] = {server.name: [] for server in servers}
         for _ in range(ROUNDS):
             for server in servers:
+                cpu = server.cpu_s()
                 times[server.name].append(ask(clients[server.name], experiments[server.name], asked)[0])
+                costs[server.name].append(server.cpu_s() - cpu)
         show(name, {server: statistics.median(found) for server, found in times.items()})
+        show("  of processor", {server: statistics.median(found) for server, found in costs.items()})
     show(
         "all pages of 1000", {name: all_pages(client, experiments[name]) for name, client in clients.items()}
     )
