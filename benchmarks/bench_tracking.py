@@ -81,7 +81,12 @@ class Client:
     def ask(self, method: str, path: str, body: bytes | None) -> dict[str, Any]:
         """Return the answer to any request."""
         kind = "application/octet-stream" if method == "PUT" else "application/json"
-        self._connection.request(method, path, body, {"content-type": kind})
+        try:
+            self._connection.request(method, path, body, {"content-type": kind})
+        except ConnectionError:
+            # It was closed as an idle one, while the other server took its time.
+            self._connection.close()
+            self._connection.request(method, path, body, {"content-type": kind})
         response = self._connection.getresponse()
         told = response.read()
         if response.status != 200:
