@@ -29,12 +29,13 @@ from varv.app.clients import changed_clients, load_clients
 from varv.app.compose import MOST_HELD, open_home
 from varv.app.fitting import ProcessFits
 from varv.app.server.capturing import TrainingCaptures
-from varv.app.server.fleet import RenewedWorkers, Workers
+from varv.app.server.fleet import Workers
 from varv.app.server.listening import address_of
 from varv.app.server.measures import of_certificate, of_processes, of_record, of_requests, of_telemetry
 from varv.app.server.owned import OwnedHome
 from varv.app.server.patience import Patience
 from varv.app.server.present import Present
+from varv.app.server.renewed import RenewedWorkers
 from varv.app.server.server_file import announce, withdraw
 from varv.app.server.telemetry import OwnerTelemetry, format_of, telemetry_of
 from varv.app.server.tls import expires_at_s, tls_files_of
@@ -44,12 +45,15 @@ from varv.app.traffic import Traffic, TrafficReport
 from varv.data import Quarantine
 from varv.data.inbox import Inbox
 from varv.data.verbs import QuarantineDesk
+from varv.data.versioning.keeping import Versions
+from varv.data.versioning.verbs import VersionsDesk
 from varv.fronts.access.door import Callers
 from varv.fronts.gateway import allowed_hosts
 from varv.home.change.carrying import Changes, last_change, require_accepted, require_settled
 from varv.home.change.recorded import recorded_in
 from varv.home.change.verbs import Applied, Declarations
 from varv.home.live import Live, Sealed
+from varv.home.named_versions import named_versions
 from varv.kernel.author_files import whole_place
 from varv.kernel.clock import SECOND, HeldClock, SystemClock, wall_seconds
 from varv.kernel.columns import segment_name
@@ -318,7 +322,7 @@ class _Server:
     def _seal(self) -> None:
         while not self.stop.wait(SEALS_EVERY_S):
             with suppress(StorageFull, Unavailable):
-                self._tracking.runs.seal_due()
+                self._tracking.tend()
 
     def _drive(self) -> None:
         """Bring the home to the present, then start what keeps it there."""
@@ -342,6 +346,23 @@ class _Server:
             home.views,
             Quarantine(home.datasets, home.views, self._system),
             present.live.correct,
+            flows=True,
+        )
+        versions = Versions(
+            home.datasets,
+            home.views,
+            home.ledger,
+            self._system,
+            lambda dataset: named_versions(home.views, dataset),
+        )
+        self._desk.versions = VersionsDesk(
+            home.folder,
+            home.datasets,
+            home.views,
+            home.ledger,
+            versions,
+            present.live.rewrite,
+            home.lock,
             flows=True,
         )
         outcomes = {name: parts.plan.outcome for name, parts in home.models.items()}
