@@ -16,7 +16,7 @@ from pathlib import Path
 import msgspec
 
 from varv.app.compose import TRACKING, open_ledger
-from varv.data.contracts import texts_digest, texts_of, texts_table
+from varv.data.kept_contracts import texts_digest, texts_of, texts_table
 from varv.data.model import BatchQuarantined, ContractInferred, DatasetVersionAppended
 from varv.home.comparison import COMPARISON_FILE, read_comparisons, without_cpu
 from varv.home.model import Comparison, PoliciesCompared

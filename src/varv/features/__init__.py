@@ -6,15 +6,9 @@ another table (`FeatureView` with columns), or a mean or count over what had bec
 it is declared.
 """
 
-from varv.features.definitions import (
-    FeatureDefinition,
-    definitions_of,
-    read_expression,
-    rebuilt,
-    written_expression,
-)
+from varv.features.definitions import FeatureDefinition, definitions_of, rebuilt
 from varv.features.engine import FeatureEngine
-from varv.features.model import Derived, FeatureSet, FeatureView, Windows, derived, is_by_row, windows
+from varv.features.model import Derived, FeatureSet, FeatureView, Windows, derived, windows
 from varv.features.slices import Slice, slice
 from varv.features.store import FeatureStore
 
@@ -29,10 +23,7 @@ __all__ = [
     "Windows",
     "definitions_of",
     "derived",
-    "is_by_row",
-    "read_expression",
     "rebuilt",
     "slice",
     "windows",
-    "written_expression",
 ]

@@ -2,13 +2,12 @@
 gone.
 
 A feature that no declaration names any more is still computed while a version in force reads it; what it is
-has to outlive the file that declared it. Polars writes expressions as JSON; one that holds a function of
-Python is not kept, since reading it would mean to unpickle it.
+has to outlive the file that declared it. One with an expression that holds a function of Python is not kept
+(`kernel.expressions`).
 """
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Literal
@@ -20,10 +19,8 @@ from varv.data.model import Dataset
 from varv.features.model import Derived, Feature, FeatureSet, FeatureView, Kind, Windows
 from varv.kernel.clock import Duration, spoken
 from varv.kernel.errors import FailedPrecondition
+from varv.kernel.expressions import read_expression, written_expression
 from varv.kernel.ids import DatasetName
-
-_OPAQUE = ("PythonUdf", "PythonFunction", "AnonymousFunction", "python_function")
-"""What the JSON of an expression names where it holds a function of Python."""
 
 
 class FeatureDefinition(msgspec.Struct, frozen=True, kw_only=True):
@@ -184,25 +181,3 @@ def _expression(definition: FeatureDefinition) -> pl.Expr:
         raise FailedPrecondition(
             "feature", definition.name, "cannot be built again", hint=hint, **facts
         ) from None
-
-
-def written_expression(expr: pl.Expr) -> str:
-    """Return an expression as polars writes it; nothing if it holds a function of Python."""
-    written = expr.meta.serialize(format="json")
-    return "" if any(mark in written for mark in _OPAQUE) else written
-
-
-def read_expression(written: str) -> pl.Expr:
-    """Return what `written_expression` has written.
-
-    Raises
-    ------
-    ValueError
-        If it is nothing, holds a function of Python, or this polars does not read it; the text says why.
-    """
-    if not written or any(mark in written for mark in _OPAQUE):
-        raise ValueError
-    try:
-        return pl.Expr.deserialize(io.StringIO(written), format="json")
-    except (pl.exceptions.PolarsError, ValueError) as error:
-        raise ValueError(str(error).splitlines()[0][:200]) from None

@@ -11,7 +11,7 @@ import math
 
 import polars as pl
 
-from varv.data.expectations import ColumnRule
+from varv.data.contracts.model import ColumnRule
 from varv.kernel.clock import Instant
 from varv.kernel.columns import TIME
 
