@@ -123,7 +123,7 @@ _STATISTICS: Mapping[str, Callable[[pl.Expr, float], pl.Expr]] = {
     "sum": lambda value, q: value.sum(),
     "n_unique": lambda value, q: value.n_unique(),
     "unique_share": lambda value, q: value.n_unique() / value.len(),
-    "quantile": lambda value, q: value.quantile(q, "lower"),
+    "quantile": lambda value, q: value.quantile(q, "nearest"),
 }
 _TELLING = frozenset({"min", "max", "median", "quantile"})
 """Statistics that are the value of one row, which stays out of reports."""

@@ -235,7 +235,7 @@ def statistic(
         ``"stdev"`` has n - 1 below the line; ``"unique_share"`` is of the rows that have a value,
         ``"present_share"`` of all.
     q
-        Which ``"quantile"``, in [0, 1]; it is the value at or below its place.
+        Which ``"quantile"``, in [0, 1]; it is the value nearest to its place.
     """
     require_one_of(column, "of", of, Statistic)
     if (of == "quantile") != (q is not None) or not 0 <= (q or 0) <= 1:
