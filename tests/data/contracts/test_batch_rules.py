@@ -25,6 +25,7 @@ from varv.data.contracts import batch_rules
         (expect.monotone("x", strictly=True), {"x": [1, 1, 2]}, [1]),
         (expect.monotone("x", decreasing=True), {"x": [2, 3, 1]}, [1]),
         (expect.z_score("x", 2), {"x": [0] * 20 + [9, -9]}, [20, 21]),
+        (expect.z_score("x", 2), {"x": [1, 1, 1]}, []),
         (expect.z_score("x", 2, both_sides=False), {"x": [0] * 20 + [9, -9]}, [20]),
     ],
 )
@@ -49,6 +50,8 @@ def test_rows_that_break_a_rule_on_the_batch_are_put_aside(rule, columns, rows):
         (expect.contains("town", ["Oslo"]), {"town": ["Oslo", "Rome"]}, None),
         (expect.contains("town", ["Oslo"], exactly=True), {"town": ["Oslo", "Rome"]}, "values of town"),
         (expect.most_common("town", ["Oslo"]), {"town": ["Rome", "Rome", "Oslo"]}, "commonest value of town"),
+        (expect.most_common("town", ["Oslo"]), {"town": ["Oslo", "Rome"]}, "commonest value of town"),
+        (expect.most_common("town", ["Oslo"], ties=True), {"town": ["Oslo", "Rome"]}, None),
         (expect.rows("at", 3), {"x": [1, 2]}, "number of rows of at"),
         (expect.rows("at", 1, 2), {"x": [1, 2]}, None),
         (expect.fresh("at", within="3d", severity="error"), {"x": [1]}, "freshness of at"),

@@ -101,7 +101,8 @@ def _z_score(one: Expectation, batch: Batch) -> Broken | None:
     value = pl.when(_chosen(one)).then(batch.columns.column(one.columns[0]).cast(pl.Float64))
     score = (value - value.mean()) / value.std()
     score = score.abs() if one.given.get("both_sides", True) else score
-    broken = ~(score < one.given["below"])
+    # Values that are all the same have no score.
+    broken = (score >= one.given["below"]) & score.is_not_nan()
     return _of_rows(batch.frame.select(broken=broken.fill_null(False)).to_series(), _n_about(one, batch))
 
 
@@ -169,7 +170,8 @@ def _most_common(one: Expectation, batch: Batch) -> Broken | None:
         return None
     counts = values.group_by(name).len("@n")
     first = counts.filter(pl.col("@n") == pl.col("@n").max())
-    if first.select(batch.columns.is_among(name, one.given["values"]).all()).item():
+    among = int(first.select(batch.columns.is_among(name, one.given["values"]).sum()).item())
+    if among and (one.given.get("ties") or first.height == 1):
         return None
     return Broken(batch.frame.height, batch.frame.height)
 

@@ -157,7 +157,7 @@ def pair_in(
 
 
 def equal(columns: Sequence[str], *, skip: Skip = "any", **how: Unpack[How]) -> Expectation:
-    """Expect one value in all of these columns of a row; `skip` as in `compare`."""
+    """Expect one value in all of these columns of a row, or null in all; `skip` as in `compare`."""
     return made("equal", several_columns(columns), skipping(skip), how)
 
 
@@ -212,7 +212,7 @@ def monotone(
 
 
 def z_score(column: str, below: float, *, both_sides: bool = True, **how: Unpack[How]) -> Expectation:
-    """Expect values less than so many standard deviations from the mean of their batch."""
+    """Expect values less than so many standard deviations from the mean of their batch, if it has any."""
     given = {"below": finite_number(column, below), **({} if both_sides else {"both_sides": False})}
     return made("z_score", column, given, how)
 
@@ -253,9 +253,14 @@ def contains(
     return made("contains", column, given, how)
 
 
-def most_common(column: str, values: Sequence[Value], **how: Unpack[How]) -> Expectation:
-    """Expect that the commonest value of a batch, or each of several that are as common, is one of these."""
-    return made("most_common", column, {"values": plain_values(column, values)}, how)
+def most_common(
+    column: str, values: Sequence[Value], *, ties: bool = False, **how: Unpack[How]
+) -> Expectation:
+    """Expect that a batch has one commonest value and it is among these; with `ties`, that one of several
+    that are as common is.
+    """
+    given = {"values": plain_values(column, values), **({"ties": True} if ties else {})}
+    return made("most_common", column, given, how)
 
 
 def rows(part: str, least: int | None = None, most: int | None = None, **how: Unpack[How]) -> Expectation:

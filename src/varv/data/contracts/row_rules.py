@@ -128,9 +128,9 @@ def skipped(one: Expectation) -> pl.Expr:
             return nulls[0] & False
 
 
-def _spread(one: Expectation, broken: pl.Expr, *, nulls_break: bool = True) -> pl.Expr:
+def _spread(one: Expectation, broken: pl.Expr) -> pl.Expr:
     """Return `broken`, of several columns, with what the rule says of nulls."""
-    return pl.when(~skipped(one)).then(broken.fill_null(nulls_break))
+    return pl.when(~skipped(one)).then(broken.fill_null(True))
 
 
 def outside(one: Mapping[str, Any], value: pl.Expr, low: Any, high: Any) -> pl.Expr:
@@ -196,7 +196,7 @@ def _json_text(one: Expectation, columns: ColumnsOf) -> pl.Expr:
     return text.is_not_null() & is_none
 
 
-_COMPARISONS: Mapping[str, Callable[[pl.Expr, pl.Expr], pl.Expr]] = {
+COMPARISONS: Mapping[str, Callable[[pl.Expr, pl.Expr], pl.Expr]] = {
     "<": lambda first, second: first < second,
     "<=": lambda first, second: first <= second,
     "==": lambda first, second: first == second,
@@ -208,7 +208,7 @@ _COMPARISONS: Mapping[str, Callable[[pl.Expr, pl.Expr], pl.Expr]] = {
 
 def _compare(one: Expectation, columns: ColumnsOf) -> pl.Expr:
     first, second = (columns.column(name) for name in one.columns)
-    return _spread(one, ~_COMPARISONS[one.given["comparison"]](first, second))
+    return _spread(one, ~COMPARISONS[one.given["comparison"]](first, second))
 
 
 def _pair_in(one: Expectation, columns: ColumnsOf) -> pl.Expr:
@@ -225,13 +225,13 @@ def _pair_in(one: Expectation, columns: ColumnsOf) -> pl.Expr:
 
 def _equal(one: Expectation, columns: ColumnsOf) -> pl.Expr:
     first, *others = (columns.column(name) for name in one.columns)
-    return _spread(one, pl.any_horizontal([other != first for other in others]))
+    return _spread(one, pl.any_horizontal([other.ne_missing(first) for other in others]))
 
 
 def _differing(one: Expectation, columns: ColumnsOf) -> pl.Expr:
     values = [columns.column(name) for name in one.columns]
-    same = [first == second for place, first in enumerate(values) for second in values[place + 1 :]]
-    return _spread(one, pl.any_horizontal(same), nulls_break=False)
+    same = [a.eq_missing(b) for place, a in enumerate(values) for b in values[place + 1 :]]
+    return _spread(one, pl.any_horizontal(same))
 
 
 def _total(one: Expectation, columns: ColumnsOf) -> pl.Expr:
