@@ -97,7 +97,7 @@ def _left_out(left_out: tuple[LeftOut, ...]) -> list[Block]:
 def _export(options: argparse.Namespace, settings: Settings) -> None:
     dataset, _, part = options.what.partition("/")
     with reading_home(settings) as home:
-        found = export_contract(home.views, ExportRequest(dataset=dataset, part=part, to=options.fileol))
+        found = export_contract(home.views, ExportRequest(dataset=dataset, part=part, to=options.to))
     is_yaml = Path(options.file).suffix in (".yaml", ".yml") if options.file else found.tool == "pandera"
     text = documents_in_yaml([found.document]) if is_yaml else _json(found.document)
     if options.file:
