@@ -229,8 +229,8 @@ def test_a_worker_that_dies_is_replaced_and_answers_as_before(server):
     assert server.predict("w-2", **PARCEL).json() == before
 
 
-def test_verify_holds_while_the_server_writes_and_a_signal_ends_it_in_order(project, tmp_path):
-    server = Server(tmp_path / "home", project / "deliveries.py")
+def test_verify_holds_while_the_server_writes_and_a_signal_ends_it_in_order(served_project, tmp_path):
+    server = Server(tmp_path / "home", served_project(tmp_path))
     server.predict("last-1", **PARCEL)
     assert json.loads(varv(server.home, "verify", "--json"))["ok"]
     assert server.stop() == 0

@@ -24,6 +24,7 @@ from varv.data.contracts.row_rules import reads
 from varv.data.contracts.trying import require_askable, require_expectations
 from varv.data.contracts.words import rule_reason
 from varv.data.sources import KEPT, Csv, Frame, Parquet, Source, Types, in_kept_types, kept_type
+from varv.data.version_events import retention_of
 from varv.kernel.clock import Instant
 from varv.kernel.codec import Digest, Event, event
 from varv.kernel.columns import TIME
@@ -54,6 +55,9 @@ class Dataset:
     expect
         What rows must be like beside what is learned of them, as ``varv.expect`` declares it. A rule is about
         columns that become known together.
+    keep
+        How long `varv data vacuum` keeps versions that nothing names: ``"90d"``, or so many versions; by
+        default all are kept.
 
     Raises
     ------
@@ -79,6 +83,7 @@ class Dataset:
         event_time: str,
         known_at: Mapping[str, Sequence[str]] | None = None,
         expect: Sequence[Expectation] = (),
+        keep: str | int | None = None,
     ) -> None:
         try:
             self.name = DatasetName(checked_name("dataset", name))
@@ -93,6 +98,10 @@ class Dataset:
             raise InvalidDeclaration("dataset", name, f"has the source {type(source).__name__}", hint=hint)
         self.source: Source = source
         self.expect = tuple(expect)
+        try:
+            self.retention = retention_of(keep)
+        except InvalidInput as error:
+            raise InvalidDeclaration("dataset", name, f"keeps {keep!r}: {error}") from None
         self._check_names()
         require_expectations(self.name, self.expect)
 

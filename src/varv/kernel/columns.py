@@ -174,6 +174,7 @@ class Columns(Protocol):
         files: Collection[str] = (),
         *,
         apart: Sequence[Sequence[str]] = (),
+        removed: Collection[str] = (),
     ) -> list[Compacted]:
         """Store small segments in files of many, if there are many of them. They keep their names and rows.
 
@@ -186,6 +187,8 @@ class Columns(Protocol):
             The compacted files that count.
         apart
             Those of `segments` that are stored together with each other only, and however few they are.
+        removed
+            Compacted files that are there no more, and whose names are not given again.
 
         Returns
         -------
@@ -393,6 +396,7 @@ class FolderColumns:
         files: Collection[str] = (),
         *,
         apart: Sequence[Sequence[str]] = (),
+        removed: Collection[str] = (),
     ) -> list[Compacted]:
         """Store small segments in files of many, if there are many of them. They keep their names and rows.
 
@@ -417,7 +421,7 @@ class FolderColumns:
             frames = zip(several, self.batches(table, asked), strict=True)
             for _, alike in groupby(frames, lambda one: one[1].schema):
                 together = dict(alike)
-                file = folder.next_file({*files, *(one.file for one in made)}, alone)
+                file = folder.next_file({*files, *(one.file for one in made)}, alone, removed)
                 self._write_together(folder.compacted(file), together, segments)
                 made.append(Compacted(file=file, segments=tuple(together)))
         return made
@@ -428,6 +432,7 @@ class FolderColumns:
         for name in names:
             path = folder.compacted(name) if COMPACTED_FILE.fullmatch(name) else folder.own(name)
             if path is not None:
+                self._faults.reach("columns.before_unlink")
                 path.unlink(missing_ok=True)
                 self._compared.pop(path, None)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from varv.data import Dataset, Datasets
-from varv.data.intake import Batch, Intake
+from varv.data.intake import Batch, Intake, stored_batches
 from varv.features import FeatureStore
 from varv.kernel.blobs import Blobs
 from varv.kernel.codec import Digest
@@ -197,3 +197,7 @@ class LocalFleet:
     def rows_known(self, batch: Batch) -> None:
         """Observe rows."""
         self._features.rows_known(batch)
+
+    def rows_rewritten(self, dataset: Dataset) -> None:
+        """Observe a dataset anew."""
+        self._features.observe_anew(dataset, stored_batches(self._datasets, dataset))

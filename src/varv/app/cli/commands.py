@@ -30,6 +30,7 @@ MODULES = {
     "doctor": "checking",
     "quarantine": "quarantine",
     "contract": "contract",
+    "data": "data",
     "rollback": "telling",
     "retrain": "telling",
     "register": "telling",

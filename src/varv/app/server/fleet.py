@@ -37,6 +37,7 @@ from varv.app.server.wire import (
     WorkerReply,
 )
 from varv.app.server.worker_process import Owed, WorkerProcess
+from varv.data import Dataset
 from varv.data.intake import Batch
 from varv.fronts.inference.counts import Counts, together
 from varv.kernel.clock import Clock
@@ -254,6 +255,13 @@ class Workers:
             for worker in self._workers:
                 worker.send(Observe(batch.dataset.name, batch.part, batch.segment))
 
+    def rows_rewritten(self, dataset: Dataset) -> None:
+        """Let every worker read what the ledger holds anew, and answer by what it held until it has."""
+        with self._lock:
+            is_restored = self._restored
+        if is_restored:
+            self._ask(Restore())
+
     def keep(self, position: Position, versions: Mapping[DatasetName, Version]) -> None:
         """Let one worker write a snapshot of its feature state; nobody waits for it.
 
@@ -454,3 +462,7 @@ class RenewedWorkers:
     def rows_known(self, batch: Batch) -> None:
         """Tell that rows became known."""
         self._workers.rows_known(batch)
+
+    def rows_rewritten(self, dataset: Dataset) -> None:
+        """Let every worker read what the ledger holds anew."""
+        self._workers.rows_rewritten(dataset)

@@ -44,12 +44,15 @@ from varv.app.traffic import Traffic, TrafficReport
 from varv.data import Quarantine
 from varv.data.inbox import Inbox
 from varv.data.verbs import QuarantineDesk
+from varv.data.versioning.keeping import Versions
+from varv.data.versioning.verbs import VersionsDesk
 from varv.fronts.access.door import Callers
 from varv.fronts.gateway import allowed_hosts
 from varv.home.change.carrying import Changes, last_change, require_accepted, require_settled
 from varv.home.change.recorded import recorded_in
 from varv.home.change.verbs import Applied, Declarations
 from varv.home.live import Live, Sealed
+from varv.home.named_versions import named_versions
 from varv.kernel.author_files import whole_place
 from varv.kernel.clock import SECOND, HeldClock, SystemClock, wall_seconds
 from varv.kernel.columns import segment_name
@@ -342,6 +345,23 @@ class _Server:
             home.views,
             Quarantine(home.datasets, home.views, self._system),
             present.live.correct,
+            flows=True,
+        )
+        versions = Versions(
+            home.datasets,
+            home.views,
+            home.ledger,
+            self._system,
+            lambda dataset: named_versions(home.views, dataset),
+        )
+        self._desk.versions = VersionsDesk(
+            home.folder,
+            home.datasets,
+            home.views,
+            home.ledger,
+            versions,
+            present.live.rewrite,
+            home.lock,
             flows=True,
         )
         outcomes = {name: parts.plan.outcome for name, parts in home.models.items()}

@@ -52,8 +52,8 @@ from varv.app.server.wire import (
 from varv.app.settings import variables
 from varv.data import Dataset, Datasets
 from varv.data.intake import Batch
-from varv.data.service import table_of
 from varv.data.shape import in_shape
+from varv.data.versions import table_of
 from varv.features import FeatureEngine
 from varv.fronts.access import Door, Origins
 from varv.fronts.gateway import Gateway
