@@ -29,12 +29,13 @@ from varv.app.clients import changed_clients, load_clients
 from varv.app.compose import MOST_HELD, open_home
 from varv.app.fitting import ProcessFits
 from varv.app.server.capturing import TrainingCaptures
-from varv.app.server.fleet import RenewedWorkers, Workers
+from varv.app.server.fleet import Workers
 from varv.app.server.listening import address_of
 from varv.app.server.measures import of_certificate, of_processes, of_record, of_requests, of_telemetry
 from varv.app.server.owned import OwnedHome
 from varv.app.server.patience import Patience
 from varv.app.server.present import Present
+from varv.app.server.renewed import RenewedWorkers
 from varv.app.server.server_file import announce, withdraw
 from varv.app.server.telemetry import OwnerTelemetry, format_of, telemetry_of
 from varv.app.server.tls import expires_at_s, tls_files_of
@@ -321,7 +322,7 @@ class _Server:
     def _seal(self) -> None:
         while not self.stop.wait(SEALS_EVERY_S):
             with suppress(StorageFull, Unavailable):
-                self._tracking.runs.seal_due()
+                self._tracking.tend()
 
     def _drive(self) -> None:
         """Bring the home to the present, then start what keeps it there."""
