@@ -42,6 +42,7 @@ _WHERE = {
     "check": "varv.project",
     "config": "varv.runs.config",
     "derived": "varv.features",
+    "expect": "varv.data.contracts",
     "fallback": "varv.project",
     "gate": "varv.training",
     "incremental": "varv.training",
@@ -63,7 +64,7 @@ _WAYS_IN = {
     "replay": ("varv.app.client.replaying", "replay"),
 }
 """Functions of the composition, which are called otherwise there."""
-_MODULES = {"behaviour": "behaviour", "gate": "gate", "monitor": "monitor", "task": "task"}
+_MODULES = {name: name for name in ("behaviour", "expect", "gate", "monitor", "task")}
 
 __all__ = [
     "CloudEvents",
@@ -96,6 +97,7 @@ __all__ = [
     "config",
     "connect",
     "derived",
+    "expect",
     "fallback",
     "gate",
     "incremental",
@@ -120,6 +122,7 @@ if TYPE_CHECKING:
     from varv.app.client.opening import open_home as open
     from varv.app.client.replaying import replay
     from varv.data import Csv, Dataset, Frame, Parquet
+    from varv.data.contracts import expect
     from varv.features import FeatureView, derived, share, slice, windows
     from varv.kernel.errors import VarvError
     from varv.monitoring import monitor
