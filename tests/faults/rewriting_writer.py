@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tests.data.versioning.stores import TRIPS, Store, base, done
 
-from varv.data.version_events import Retention
+from varv.data.rewriting.model import Retention
 from varv.data.versioning.references import Reference
 from varv.kernel import table_folder
 from varv.kernel.clock import DAY

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from varv.data.version_events import DatasetTagged, DatasetUntagged, DatasetVacuumed, Retention
+from varv.data.rewriting.model import DatasetTagged, DatasetUntagged, DatasetVacuumed, Retention
 from varv.kernel.clock import DAY, Instant
 from varv.kernel.ids import Version
 

@@ -25,7 +25,7 @@ from varv.data.model import (
     RowsJoined,
     dataset_of,
 )
-from varv.data.version_events import (
+from varv.data.rewriting.model import (
     DatasetRewritten,
     DatasetTagged,
     DatasetUntagged,

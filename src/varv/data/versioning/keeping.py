@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from varv.data.model import Dataset
+from varv.data.rewriting.model import DatasetTagged, DatasetUntagged, DatasetVacuumed, Retention
 from varv.data.service import Datasets
-from varv.data.version_events import DatasetTagged, DatasetUntagged, DatasetVacuumed, Retention
 from varv.data.versioning.references import TAG, Reference, version_meant
 from varv.data.versions import stream_of
 from varv.data.views import DatasetsView
