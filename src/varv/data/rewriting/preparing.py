@@ -25,9 +25,9 @@ from varv.data.rewriting.files import (
     sound_rows,
     stated_rows,
 )
-from varv.data.rewriting.model import AddedSegment, Cause, DatasetRewritten
 from varv.data.shape import span_of
 from varv.data.versions import stream_of, table_of
+from varv.data.versions.model import AddedSegment, Cause, DatasetRewritten
 from varv.kernel.catalogue import Extent
 from varv.kernel.clock import Instant
 from varv.kernel.columns import Columns

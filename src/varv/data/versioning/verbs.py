@@ -13,8 +13,8 @@ import polars as pl
 
 from varv.data.inbox import checked_rows
 from varv.data.model import Dataset, part_named
+from varv.data.retention import retention_of
 from varv.data.rewriting.files import Rewritten
-from varv.data.rewriting.model import retention_of
 from varv.data.service import Datasets
 from varv.data.values import typed_frame
 from varv.data.versioning.difference import Difference, difference
