@@ -542,6 +542,45 @@ class Datasets:
             frame = frame.filter(pl.col(part) < as_datetime(until))
         return frame.select(columns).sort(part, *dataset.key)
 
+    def batches(
+        self,
+        dataset: Dataset,
+        part: str,
+        *,
+        columns: Sequence[str],
+        version: Version | int | None = None,
+        since: Instant | None = None,
+        until: Instant | None = None,
+    ) -> Iterator[pl.DataFrame]:
+        """Yield some columns of a part's rows in the order in which they came, a file at a time; a version
+        gives the same rows for ever.
+
+        Parameters
+        ----------
+        since, until
+            Files are left out that have no row with a time of the part in [since, until); rows are not.
+
+        Raises
+        ------
+        NotFound
+            If there is no such version.
+        """
+        names = list(dict.fromkeys(columns))
+        types = {name: dataset.types()[name] for name in names}
+        table = table_of(dataset.name, part)
+        for one in self.extents(dataset, part, upto=version):
+            if not one.reaches(since, until):
+                continue
+            is_cut = version is not None and one.last_number > version
+            n_rows = self._n_rows_upto(table, one, version or 0) if is_cut else one.n_rows
+            for rows in self._columns.batches(table, {one.name: one.digest}, columns=names):
+                yield in_shape(rows, types).select(names).head(n_rows)
+
+    def _n_rows_upto(self, table: str, extent: Extent, version: int) -> int:
+        """Return how many rows of a file are of versions up to one."""
+        listed = self._columns.listed(table, extent.name)
+        return sum(segment.n_rows for segment in listed[: extent.n_upto(version)])
+
     def _rows_upto(
         self, dataset: Dataset, part: str, extents: Sequence[Extent], version: Version | int | None
     ) -> pl.DataFrame:
@@ -550,8 +589,7 @@ class Datasets:
         whole = [one for one in extents if one not in cut]
         parts = [self._rows_of(dataset, part, digests(whole))] if whole else []
         for one in cut:
-            listed = self._columns.listed(table_of(dataset.name, part), one.name)
-            n_rows = sum(segment.n_rows for segment in listed[: one.n_upto(version or 0)])
+            n_rows = self._n_rows_upto(table_of(dataset.name, part), one, version or 0)
             parts.append(self._rows_of(dataset, part, {one.name: one.digest}).head(n_rows))
         return pl.concat(parts)
 
