@@ -32,11 +32,11 @@ class Repeats:
         self._hashes.add(hashes)
 
     def found(self) -> Hashes:
-        """Return those that came more than once, ascending."""
+        """Return those that came more than once, ascending; maybe some of them several times."""
         found = [np.zeros(0, np.uint64)]
         for records in self._hashes.stretches():
             ordered = np.sort(records[HASH])
-            found.append(np.unique(ordered[1:][ordered[1:] == ordered[:-1]]))
+            found.append(ordered[1:][ordered[1:] == ordered[:-1]])
         return np.sort(np.concatenate(found))
 
 

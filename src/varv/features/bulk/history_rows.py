@@ -148,7 +148,7 @@ class HistoryRows:
                 known[chosen],
             )
         times = asked if self._by_event else known
-        timed = TimedRows(codes, times, known, key_hashes(rows, self._dataset), numbers)
+        timed = TimedRows(codes, times, known if self._by_event else None, key_hashes(rows, self._dataset), numbers)
         return Stretch(timed, {name: _floats(rows[name]) for name in self._columns})
 
     def _counts(self, asked: Ints, known: Ints) -> npt.NDArray[np.bool_]:

@@ -18,19 +18,26 @@ _NEVER = np.iinfo(np.int64).min
 
 class TimedRows(NamedTuple):
     """Rows of a history, each array of shape (n,): the code of the entity, from 0, the time from which the
-    row counts, what decides between rows of one entity and time (first `seconds`, then `ties`), and the
-    number by which the row is found again.
+    row counts, what decides between rows of one entity and time (first `seconds` if there are any, then
+    `ties`), and the number by which the row is found again.
     """
 
     codes: Ints
     times: Ints
-    seconds: Ints
+    seconds: Ints | None
     ties: npt.NDArray[np.uint64]
     numbers: Ints
 
     def only(self, chosen: npt.NDArray[np.int64] | npt.NDArray[np.bool_]) -> TimedRows:
         """Return the chosen rows."""
-        return TimedRows(*(values[chosen] for values in self))
+        seconds = None if self.seconds is None else self.seconds[chosen]
+        codes, times, ties = self.codes[chosen], self.times[chosen], self.ties[chosen]
+        return TimedRows(codes, times, seconds, ties, self.numbers[chosen])
+
+    def in_order(self, rows: Ints) -> Ints:
+        """Return chosen rows of one time in order, the one that stands last."""
+        seconds = () if self.seconds is None else (self.seconds[rows],)
+        return rows[np.lexsort((self.ties[rows], *seconds))]
 
 
 class LastRows:
@@ -60,7 +67,7 @@ class LastRows:
         if not len(places):
             return
         if (np.diff(rows.times) < 0).any():
-            order = np.lexsort((rows.ties, rows.seconds, rows.times))
+            order = np.argsort(rows.times, kind="stable")
             rows, places = rows.only(order), places[order]
         best = self._best
         # Of several rows at one place the assignment keeps the last, which is the latest.
@@ -75,20 +82,27 @@ class LastRows:
         best = self._best
         last = np.flatnonzero(rows.times == rows.times[best[places]])
         if len(last) > np.count_nonzero(best >= 0):
-            last = last[np.lexsort((rows.ties[last], rows.seconds[last]))]
+            last = rows.in_order(last)
             best[places[last]] = last
 
     def _take(self, places: Ints, rows: TimedRows) -> None:
         """Keep rows at places, one each, where they are later than what is kept."""
-        times, seconds = self._times[places], self._seconds[places]
+        times = self._times[places]
         later = rows.times > times
         equal = rows.times == times
         if equal.any():
-            larger = (rows.seconds == seconds) & (rows.ties > self._ties[places])
-            later |= equal & ((rows.seconds > seconds) | larger)
+            later |= equal & self._is_larger(places, rows)
         places, rows = places[later], rows.only(later)
-        self._times[places], self._seconds[places] = rows.times, rows.seconds
-        self._ties[places], self._numbers[places] = rows.ties, rows.numbers
+        self._times[places], self._ties[places], self._numbers[places] = rows.times, rows.ties, rows.numbers
+        if rows.seconds is not None:
+            self._seconds[places] = rows.seconds
+
+    def _is_larger(self, places: Ints, rows: TimedRows) -> npt.NDArray[np.bool_]:
+        larger = rows.ties > self._ties[places]
+        if rows.seconds is None:
+            return larger
+        seconds = self._seconds[places]
+        return (rows.seconds > seconds) | ((rows.seconds == seconds) & larger)
 
     def found(self) -> tuple[Ints, Ints]:
         """Return the number of the row that each point sees, in the order in which points were given, -1 for
