@@ -48,6 +48,7 @@ _WHERE = {
     "money": "varv.project",
     "monitor": "varv.monitoring",
     "packaged": "varv.training",
+    "share": "varv.features",
     "slice": "varv.features",
     "search": "varv.training",
     "step": "varv.pipelines",
@@ -105,6 +106,7 @@ __all__ = [
     "packaged",
     "replay",
     "search",
+    "share",
     "slice",
     "step",
     "task",
@@ -118,7 +120,7 @@ if TYPE_CHECKING:
     from varv.app.client.opening import open_home as open
     from varv.app.client.replaying import replay
     from varv.data import Csv, Dataset, Frame, Parquet
-    from varv.features import FeatureView, derived, slice, windows
+    from varv.features import FeatureView, derived, share, slice, windows
     from varv.kernel.errors import VarvError
     from varv.monitoring import monitor
     from varv.pipelines import Pipeline, Report, Stop, step

@@ -86,7 +86,7 @@ def test_a_new_feature_is_computed_for_what_is_stored():
 
 def test_a_window_that_a_view_gains_is_a_feature_of_its_own():
     def longer(source):
-        windows = varv.windows(mean="late", over=["24h", "7d"])
+        windows = varv.windows("late", "mean", over=["24h", "7d"])
         return varv.FeatureView("recent", source=source, entity="route", features=windows)
 
     [change] = planned(model(features=features(longer, without=("recent",)))).models
@@ -205,7 +205,7 @@ def test_a_retired_model_that_is_declared_again_is_restored():
 
 def test_definitions_are_built_again_as_they_were():
     def counted(source):
-        windows = varv.windows(mean="late", over=["2h", "6h"], count=True)
+        windows = varv.windows("late", ["mean", "count"], over=["2h", "6h"])
         return varv.FeatureView("lately", source=source, features=windows)
 
     def last(source):

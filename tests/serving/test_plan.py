@@ -102,11 +102,11 @@ VIEWS = [
         "lately",
         source=DATA,
         entity="route",
-        features=varv.windows(mean="late", over=["6h", "48h"], count=True),
+        features=varv.windows("late", ["mean", "count"], over=["6h", "48h"]),
     ),
-    varv.FeatureView("all", source=DATA, features=varv.windows(mean="late", over=["24h"])),
+    varv.FeatureView("all", source=DATA, features=varv.windows("late", "mean", over=["24h"])),
     varv.FeatureView(
-        "place", source=DATA, entity=["route", "shelf"], features=varv.windows(mean="size", over=["72h"])
+        "place", source=DATA, entity=["route", "shelf"], features=varv.windows("size", "mean", over=["72h"])
     ),
 ]
 DERIVED = [

@@ -17,10 +17,10 @@ import polars as pl
 
 from varv.data.model import Dataset
 from varv.data.service import identity_of
-from varv.features.history import HistoryState, Ints
 from varv.features.known_rows import Hashes, KnownRows, KnownRowsState, first_of_each, hashes_of
 from varv.features.model import FeatureView
-from varv.features.view_history import ViewHistory
+from varv.features.run import Ints
+from varv.features.view_history import ViewHistory, ViewState
 from varv.kernel.clock import DAY, Duration, Instant
 from varv.kernel.codec import canonical
 from varv.kernel.columns import TIME
@@ -49,7 +49,7 @@ class ObservedState(msgspec.Struct, frozen=True, kw_only=True):
     waiting: dict[str, pl.DataFrame]
     """Rows of later parts whose base row is not observed yet."""
     forgotten: int
-    tables: dict[str, HistoryState]
+    tables: dict[str, ViewState]
     """By what tells views apart."""
 
 
@@ -159,7 +159,7 @@ class Observed:
             for table in tables:
                 table.trim(before)
         # A key is remembered until no window can see what its row says again, however late that was.
-        horizon = before - PATIENCE - max((table.reach for table in chain(*self._tables.values())), default=0)
+        horizon = before - PATIENCE - max((table.rows.reach for table in chain(*self._tables.values())), default=0)
         if horizon < self._forgotten + PATIENCE // 8:
             return
         self._forgotten = horizon
@@ -265,7 +265,7 @@ class Observed:
     ) -> None:
         if not self._tables[part] or frame.is_empty():
             return
-        if all(table.view.windows for table in self._tables[part]):
+        if not any(table.rows.needs_ties for table in self._tables[part]):
             ties = np.zeros(len(times), np.uint64)
         else:
             # The same in every home: what is found must not depend on a salt.

@@ -126,7 +126,8 @@ def _counted(stored: Stored, record: RecordedModel) -> Stored:
 
 
 def _readers(record: RecordedModel, feature: str) -> tuple[int, ...]:
-    return tuple(sorted(version for version, reads in record.in_force.items() if feature in reads))
+    readers = {feature, *(name for name, known in record.known.items() if feature in known.reads)}
+    return tuple(sorted(version for version, reads in record.in_force.items() if readers & reads))
 
 
 def _refused(plan: ModelPlan, record: RecordedModel) -> list[Refusal]:

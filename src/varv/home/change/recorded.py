@@ -85,6 +85,8 @@ def _kept(
 ) -> list[FeatureDefinition]:
     """Return the features that versions in force read though they are not declared."""
     needed = {name for reads in in_force(views, ledger, model).values() for name in reads}
+    # What a derived feature looks at has to be there as well.
+    needed |= {read for name in needed if name in known for read in known[name].reads}
     needed -= set(declared)
     # A name that is not known is no feature: a replay may plant a column.
     return [definition for name, definition in known.items() if name in needed]
