@@ -8,7 +8,7 @@ from typing import TypeVar
 import numpy as np
 import polars as pl
 
-from varv.features.history import Ints
+from varv.features.run import Ints
 
 V = TypeVar("V", pl.Expr, pl.Series)
 _CODE = "code of the entity"

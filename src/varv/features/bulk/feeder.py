@@ -16,13 +16,13 @@ import numpy.typing as npt
 import polars as pl
 
 from varv.features.bulk.entities import EntityCodes
-from varv.features.bulk.history_rows import HistoryRows, Ignored, Mode, Stretch
+from varv.features.bulk.history_rows import HistoryRows, Ignored, Mode
 from varv.features.bulk.latest import LastRows
 from varv.features.bulk.points import Points
-from varv.features.bulk.sums import WindowSums
-from varv.features.bulk.tables import Reach, Tables, rows_of
-from varv.features.history import STEPS, Floats, Ints, fixed_point
+from varv.features.bulk.tables import Reach, Tables, rows_numbered
+from varv.features.bulk.windowed import WindowedRows
 from varv.features.model import FeatureView, Kind
+from varv.features.run import Ints
 from varv.kernel.clock import Instant
 
 
@@ -84,24 +84,27 @@ class BulkFeeder:
             self._mode,
             self._most_bytes,
         )
-        found = _Found(views, codes, instants, rows, {})
+        points = Points(codes, instants)
+        found = _Found(views, points, rows, {}, self._most_bytes // 2)
         if repeated := rows.repeated():
-            found = _Found(views, codes, instants, rows, repeated)
-        return _spread(found.windowed() | self._latest(found, rows), asked, requests.rows.height)
+            found = _Found(views, points, rows, repeated, self._most_bytes // 2)
+        latest = self._latest([view for view in views if not view.windows], found.last, instants, rows)
+        return _spread(found.windowed.features(codes, instants) | latest, asked, requests.rows.height)
 
-    def _latest(self, found: _Found, rows: HistoryRows) -> dict[str, pl.Series]:
-        """Return what the last row that each request sees says, of the views that ask for it."""
-        views = [view for view in found.views if view.windows is None]
+    def _latest(
+        self, views: Sequence[FeatureView], last: LastRows, instants: Ints, rows: HistoryRows
+    ) -> dict[str, pl.Series]:
+        """Return what the last row that each request sees says."""
         if not views:
             return {}
-        numbers, times = found.last.found()
+        numbers, times = last.found()
         seen = {view.name: numbers >= 0 for view in views}
         for view in views:
             if view.ttl is not None:
-                seen[view.name] &= found.instants - times <= view.ttl
+                seen[view.name] &= instants - times <= view.ttl
         winners = _distinct(numbers[np.logical_or.reduce(list(seen.values()))])
         columns = list(dict.fromkeys(column for view in views for column in view.columns))
-        values = rows_of(self._tables, views[0].source, views[0].part, columns, rows.reach, winners)
+        values = rows_numbered(self._tables, views[0].source, views[0].part, columns, rows.reach, winners)
         places = pl.Series(np.searchsorted(winners, numbers))
         return {
             f"{view.name}.{column}": _fetched(values[column], places, seen[view.name], kind)
@@ -111,7 +114,7 @@ class BulkFeeder:
 
 
 class _Found:
-    """What rows give requests that name an entity, as far as it takes no values of last rows.
+    """What rows give requests that name an entity.
 
     Parameters
     ----------
@@ -121,53 +124,32 @@ class _Found:
         Of the requests.
     rows, ignored
         The rows of the part, and those that do not count.
+    most_bytes
+        Of rows of windows in memory.
     """
 
     def __init__(
-        self, views: Sequence[FeatureView], codes: Ints, instants: Ints, rows: HistoryRows, ignored: Ignored
+        self,
+        views: Sequence[FeatureView],
+        points: Points,
+        rows: HistoryRows,
+        ignored: Ignored,
+        most_bytes: int,
     ) -> None:
-        self.views = views
-        self.instants = instants
-        latest = any(view.windows is None for view in views)
-        self.last = LastRows(Points(codes, instants) if latest else Points(codes[:1], instants[:1]))
-        spans = {view.name: list(view.windows.spans.values()) for view in views if view.windows}
-        self._sums = {name: WindowSums(codes, instants, several, 2) for name, several in spans.items()}
+        windowed = [view for view in views if view.windows]
+        self.last = LastRows(points)
+        self.windowed = WindowedRows(windowed, most_bytes)
         for stretch in rows.stretches(ignored):
             if len(stretch.rows.codes):
-                if latest:
+                if len(windowed) < len(views):
                     self.last.add(stretch.rows)
-                self._sum(stretch)
-
-    def _sum(self, stretch: Stretch) -> None:
-        steps: dict[str, tuple[Ints, Ints]] = {}
-        for view in self.views:
-            if view.windows:
-                column = view.windows.column
-                if column not in steps:
-                    steps[column] = fixed_point(stretch.values[column], column)
-                self._sums[view.name].add(stretch.rows.codes, stretch.rows.times, steps[column])
-
-    def windowed(self) -> dict[str, pl.Series]:
-        """Return the statistics of windows."""
-        found: dict[str, pl.Series] = {}
-        for view in self.views:
-            if view.windows is None:
-                continue
-            total, count = self._sums[view.name].found()
-            mean = np.where(count > 0, total / STEPS / np.maximum(count, 1), np.nan)
-            several = [
-                mean[place] if statistic == "mean" else count[place]
-                for place in range(len(total))
-                for statistic in view.windows.statistics
-            ]
-            named = zip(view.feature_names(), several, strict=True)
-            found |= {name: _number(values) for name, values in named}
-        return found
+                if windowed:
+                    self.windowed.add(stretch)
 
 
 def _reach(views: Sequence[FeatureView], instants: Ints) -> Reach:
     """Return the times of the rows that requests can see."""
-    looks = [max(view.windows.spans.values()) if view.windows else view.ttl for view in views]
+    looks = [view.windows.kind.reach if view.windows else view.ttl for view in views]
     back = [look for look in looks if look is not None]
     first = Instant(int(instants.min()) - max(back)) if len(back) == len(looks) else None
     return Reach(first, Instant(int(instants.max())))
@@ -186,11 +168,6 @@ def _fetched(values: pl.Series, places: pl.Series, seen: npt.NDArray[np.bool_], 
     found = np.full(len(seen), np.nan, np.float32)
     found[seen] = values.cast(pl.Float64).to_numpy()[places.to_numpy()[seen]]
     return pl.Series(found, nan_to_null=True)
-
-
-def _number(values: Ints | Floats) -> pl.Series:
-    # In single precision, as a request is answered.
-    return pl.Series(values.astype(np.float32), nan_to_null=True)
 
 
 def _spread(found: dict[str, pl.Series], asked: Ints, n: int) -> dict[str, pl.Series]:

@@ -11,7 +11,7 @@ import polars as pl
 from varv.data.model import Dataset
 from varv.features.bulk.spill import HASH, Spill
 from varv.features.bulk.tables import NUMBER, Reach, Tables
-from varv.features.history import Ints
+from varv.features.run import Ints
 from varv.features.known_rows import Hashes
 
 
@@ -25,17 +25,17 @@ class Repeats:
     """
 
     def __init__(self, most_bytes: int) -> None:
-        self._hashes = Spill(np.dtype([(HASH, np.uint64)]), most_bytes)
+        self._hashes = Spill(most_bytes)
 
     def add(self, hashes: Hashes) -> None:
         """Take in the hashes of more rows."""
-        self._hashes.add(hashes)
+        self._hashes.add(pl.DataFrame({HASH: hashes}))
 
     def found(self) -> Hashes:
         """Return those that came more than once, ascending; maybe some of them several times."""
         found = [np.zeros(0, np.uint64)]
-        for records in self._hashes.stretches():
-            ordered = np.sort(records[HASH])
+        for rows in self._hashes.stretches():
+            ordered = np.sort(rows[HASH].to_numpy()) if rows.width else found[0]
             found.append(ordered[1:][ordered[1:] == ordered[:-1]])
         return np.sort(np.concatenate(found))
 

@@ -8,7 +8,7 @@ What a later part says belongs to the entity of its base row, so the two are joi
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +20,7 @@ from varv.features.bulk.first_statements import Repeats, key_hashes, repeated_ro
 from varv.features.bulk.latest import TimedRows
 from varv.features.bulk.spill import HASH, Spill, stretches_of
 from varv.features.bulk.tables import Reach, Tables
-from varv.features.history import Floats, Ints
+from varv.features.run import Ints
 from varv.features.observed import PATIENCE
 from varv.kernel.clock import Instant
 
@@ -29,15 +29,14 @@ Mode = Literal["known", "event"]
 Ignored = Mapping[str, Ints]
 """By part, the numbers of rows that state a key again."""
 
-_BASE = [(HASH, np.uint64), ("time", np.int64), ("code", np.int64)]
-_LATER = [(HASH, np.uint64), ("time", np.int64), ("number", np.int64)]
+_TIME, _CODE, _NUMBER = "@time", "@code", "@number"
 
 
 class Stretch(NamedTuple):
-    """Some rows, and of each row the values of some columns, null as NaN."""
+    """Some rows, and of each row the values of some columns."""
 
     rows: TimedRows
-    values: Mapping[str, Floats]
+    values: pl.DataFrame
 
 
 class HistoryRows:
@@ -52,7 +51,7 @@ class HistoryRows:
     entities
         The asked ones.
     columns
-        Whose values are wanted, numbers or Booleans.
+        Whose values are wanted.
     reach
         The times at which a row can count.
     mode
@@ -149,7 +148,7 @@ class HistoryRows:
             )
         times = asked if self._by_event else known
         timed = TimedRows(codes, times, known if self._by_event else None, key_hashes(rows, self._dataset), numbers)
-        return Stretch(timed, {name: _floats(rows[name]) for name in self._columns})
+        return Stretch(timed, rows.select(self._columns))
 
     def _counts(self, asked: Ints, known: Ints) -> npt.NDArray[np.bool_]:
         """Return which rows count at some time within reach."""
@@ -165,34 +164,34 @@ class HistoryRows:
     def _joined_stretches(self, ignored: Ignored) -> Iterator[Stretch]:
         """Yield rows with what their base rows say, which are joined by the hashes of their keys."""
         base, part = self._dataset.event_time, self._part
-        bases, laters = (Spill(np.dtype(kind), self._most_bytes // 4) for kind in (_BASE, self._later_kind()))
+        bases, laters = Spill(self._most_bytes // 4), Spill(self._most_bytes // 4)
         for _, rows in self._read(base, self._entity, self._reach_of_base(), ignored.get(base)):
             codes = self._entities.of(rows)
-            asked, codes = rows.filter(pl.Series(codes >= 0)), codes[codes >= 0]
-            bases.add(key_hashes(asked, self._dataset), [_times(asked[base]), codes])
+            asked = rows.filter(pl.Series(codes >= 0))
+            fields = {HASH: key_hashes(asked, self._dataset), _TIME: asked[base], _CODE: codes[codes >= 0]}
+            bases.add(pl.DataFrame(fields))
         for numbers, rows in self._read(part, self._columns, self.reach, ignored.get(part)):
-            values = [_floats(rows[name]) for name in self._columns]
-            laters.add(key_hashes(rows, self._dataset), [_times(rows[part]), numbers, *values])
+            fields = {HASH: key_hashes(rows, self._dataset), _TIME: rows[part], _NUMBER: numbers}
+            laters.add(rows.select(self._columns).hstack(pl.DataFrame(fields)))
         for both in stretches_of(bases, laters):
-            yield self._joined(*both)
+            if both[0].height and both[1].height:
+                yield self._joined(*both)
 
-    def _later_kind(self) -> list[tuple[str, Any]]:
-        # By number, since a column may have any name.
-        return [*_LATER, *((str(place), np.float64) for place in range(len(self._columns)))]
-
-    def _joined(self, bases: npt.NDArray[Any], laters: npt.NDArray[Any]) -> Stretch:
-        bases, laters = (records[np.argsort(records[HASH])] for records in (bases, laters))
-        places = np.searchsorted(bases[HASH], laters[HASH])
-        there = places < len(bases)
-        there[there] = bases[HASH][places[there]] == laters[HASH][there]
-        bases, laters = bases[places[there]], laters[there]
-        counts = self._counts(bases["time"], laters["time"])
+    def _joined(self, bases: pl.DataFrame, laters: pl.DataFrame) -> Stretch:
+        hashes, theirs = bases[HASH].to_numpy(), laters[HASH].to_numpy()
+        order, later_order = np.argsort(hashes), np.argsort(theirs)
+        hashes, theirs = hashes[order], theirs[later_order]
+        places = np.searchsorted(hashes, theirs)
+        there = places < len(hashes)
+        there[there] = hashes[places[there]] == theirs[there]
+        bases, laters = bases[order[places[there]]], laters[later_order[there]]
+        asked, known = _times(bases[_TIME]), _times(laters[_TIME])
+        counts = np.flatnonzero(self._counts(asked, known))
+        times = (asked if self._by_event else known)[counts]
+        seconds = known[counts] if self._by_event else None
         bases, laters = bases[counts], laters[counts]
-        times = (bases if self._by_event else laters)["time"]
-        columns = (bases["code"], times, laters["time"], laters[HASH], laters["number"])
-        timed = TimedRows(*map(np.ascontiguousarray, columns))
-        values = {name: np.ascontiguousarray(laters[str(at)]) for at, name in enumerate(self._columns)}
-        return Stretch(timed, values)
+        codes, ties, numbers = (one.to_numpy() for one in (bases[_CODE], laters[HASH], laters[_NUMBER]))
+        return Stretch(TimedRows(codes, times, seconds, ties, numbers), laters.select(self._columns))
 
     def _read(
         self, part: str, columns: Sequence[str], reach: Reach, ignored: Ints | None
@@ -220,6 +219,3 @@ class HistoryRows:
 def _times(column: pl.Series) -> Ints:
     return column.cast(pl.Int64).to_numpy()
 
-
-def _floats(column: pl.Series) -> Floats:
-    return column.cast(pl.Float64).to_numpy()

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from varv.features.bulk.points import Points
-from varv.features.history import Ints
+from varv.features.run import Ints
 
 _NEVER = np.iinfo(np.int64).min
 

@@ -3,8 +3,7 @@ it.
 
 A row of an entity is seen by all points of that entity from its time on. So it is enough to know, of each
 row, the first point that sees it, and rows may come in any order and are never sorted as a whole: memory is
-that of the points, however long the history is. `features.bulk.latest` and `features.bulk.sums` keep
-something for each point.
+that of the points, however long the history is. `features.bulk.latest` keeps something for each point.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from varv.features.history import Ints
+from varv.features.run import Ints
 
 _MOST_KEYS = 2**62
 

@@ -15,7 +15,7 @@ import polars as pl
 from varv.data.model import Dataset
 from varv.data.service import Datasets
 from varv.data.sources import BATCH_ROWS, Frame, in_kept_types
-from varv.features.history import Ints
+from varv.features.run import Ints
 from varv.kernel.clock import Instant
 from varv.kernel.ids import DatasetName, Version
 
@@ -99,7 +99,7 @@ class SourceTables:
             first += rows.height
 
 
-def rows_of(
+def rows_numbered(
     tables: Tables, dataset: Dataset, part: str, columns: Sequence[str], reach: Reach, numbers: Ints
 ) -> pl.DataFrame:
     """Return the columns of the rows of these numbers, which ascend."""
