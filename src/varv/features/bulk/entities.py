@@ -35,6 +35,8 @@ class EntityCodes:
         self._low = self._high = 0
         typed = pl.DataFrame([_fitting(requests[name], dtype) for name, dtype in self._types.items()])
         self._known = typed.drop_nulls().unique(maintain_order=True).with_row_index(_CODE)
+        self.n = max(self._known.height, 1)
+        """How many entities there are."""
         if len(self._types) == 1 and self._is_counted(*self._types.values()) and self._known.height:
             self._tabulate(self._known[next(iter(self._types))])
         self.requests = self.of(typed) if self._types else np.zeros(requests.height, np.int64)

@@ -70,10 +70,12 @@ class BulkFeeder:
         dataset = views[0].source
         types = {name: dataset.types()[name] for name in views[0].entity}
         entities = EntityCodes(requests.rows, types)
-        asked = np.flatnonzero((entities.requests >= 0) & requests.timed)
+        asked = np.flatnonzero(requests.timed)
         if not len(asked):
             return _nothing(views, requests.rows.height)
         codes, instants = entities.requests[asked], requests.instants[asked]
+        # A request without an entity is one of an entity without rows: its windows are empty.
+        codes = np.where(codes < 0, entities.n, codes)
         rows = HistoryRows(
             self._tables,
             dataset,

@@ -94,7 +94,7 @@ class HistoryRows:
         base = self._dataset.event_time
         is_whole = self._is_later and self._tables.has_whole_rows and not ignored
         # Rows that are ignored are known to be all, and a row that says everything says its key once.
-        parts = () if ignored else (base,) if is_whole else dict.fromkeys((base, self._part))
+        parts = () if ignored else (self._part,) if is_whole else dict.fromkeys((base, self._part))
         self._repeats = {part: Repeats(self._most_bytes // 4) for part in parts}
         if not self._is_later:
             return self._base_stretches(ignored.get(base))
@@ -108,7 +108,7 @@ class HistoryRows:
         base = self._dataset.event_time
         reaches = {base: self._reach_of_base(), self._part: self.reach}
         return {
-            part: repeated_rows(self._tables, self._dataset, part, reach, found.get(part, found[base]))
+            part: repeated_rows(self._tables, self._dataset, part, reach, found.get(part, found[self._part]))
             for part, reach in reaches.items()
         }
 
@@ -122,10 +122,10 @@ class HistoryRows:
     def _whole_stretches(self) -> Iterator[Stretch]:
         """Yield rows that bring the columns of their base rows."""
         base = self._dataset.event_time
-        columns = (*self._entity, *self._columns, self._part)
-        for numbers, rows in self._read(base, columns, self.reach, None):
-            said = rows[self._part].is_not_null()
-            rows, numbers = rows.filter(said), numbers[said.to_numpy()]
+        columns = (base, *self._entity, *self._columns)
+        for numbers, rows in self._read(self._part, columns, self.reach, None, or_known=base):
+            both = rows[self._part].is_not_null() & rows[base].is_not_null()
+            rows, numbers = rows.filter(both), numbers[both.to_numpy()]
             asked, known = _times(rows[base]), _times(rows[self._part])
             yield self._stretch(rows, numbers, self._entities.of(rows), asked, known)
 
@@ -194,14 +194,22 @@ class HistoryRows:
         return Stretch(TimedRows(codes, times, seconds, ties, numbers), laters.select(self._columns))
 
     def _read(
-        self, part: str, columns: Sequence[str], reach: Reach, ignored: Ints | None
+        self, part: str, columns: Sequence[str], reach: Reach, ignored: Ints | None, *, or_known: str = ""
     ) -> Iterator[tuple[Ints, pl.DataFrame]]:
-        """Yield rows of a part that ever become known, with their numbers, but ignored ones."""
+        """Yield rows of a part that ever become known, with their numbers, but ignored ones.
+
+        Parameters
+        ----------
+        or_known
+            Rows that become known at this time are yielded too.
+        """
         wanted = (*self._dataset.key, part, *columns)
         for first, rows in self._tables.batches(self._dataset, part, wanted, reach):
             numbers = np.arange(first, first + rows.height)
-            if rows[part].null_count():
-                known = rows[part].is_not_null()
+            known = rows[part].is_not_null()
+            if or_known:
+                known |= rows[or_known].is_not_null()
+            if not known.all():
                 rows, numbers = rows.filter(known), numbers[known.to_numpy()]
             if ignored is not None and len(ignored):
                 kept = ~np.isin(numbers, ignored)
