@@ -10,9 +10,10 @@ import pytest
 
 from varv.data import Dataset, Datasets, DatasetsView, Frame
 from varv.features import FeatureEngine, FeatureView, windows
-from varv.features.bulk import BulkFeeder, Requests, SourceTables, StoredTables
+from varv.features.bulk import BulkFeeder, Requests, SourceTables, StoredTables, points, tables, windowed
 from varv.features.observed import PATIENCE
-from varv.kernel.clock import HOUR, MINUTE, VirtualClock, instant
+from varv.kernel import table_folder
+from varv.kernel.clock import HOUR, VirtualClock, instant
 from varv.kernel.columns import TIME, FolderColumns
 from varv.kernel.ledger_sqlite import SqliteLedger
 from varv.kernel.secret import Secret
@@ -75,13 +76,34 @@ def bulk(tables, data, requests, mode="known", most_bytes=1 << 28):
     return BulkFeeder(tables, mode, most_bytes=most_bytes).features(views(data), given)
 
 
+def dataset_of(requests):
+    return Dataset("requests", source=Frame(requests), key="at", event_time="at")
+
+
+@pytest.fixture
+def datasets(tmp_path):
+    ledger = SqliteLedger(tmp_path / "ledger.db", durability="process")
+    columns, clock = FolderColumns(tmp_path / "columns", durable=False), VirtualClock(START)
+    yield Datasets(ledger, columns, clock, Views(ledger, DatasetsView), Secret(tmp_path / "digest.key"))
+    ledger.close()
+
+
+def stored(datasets, data, frame, name="first"):
+    """Store rows in no order, in several segments."""
+    datasets.commit(datasets.register(data))
+    for part in data.parts:
+        rows = frame.select(data.columns(part)).filter(pl.col(part).is_not_null())
+        for number, piece in enumerate(rows.iter_slices(9)):
+            datasets.append(data, part, piece, segment=f"{name}-{number}")
+
+
 # --- brute force -------------------------------------------------------------------------------------------
 
 
 def stated(frame, part, columns):
     """Return the rows of one part by key, the first statement of each, in the order in which they are given."""
     found = {}
-    for row in frame.with_columns(pl.col("at", "done_at").cast(pl.Int64)).rows(named=True):
+    for row in frame.with_columns(pl.col(TIME).cast(pl.Int64)).rows(named=True):
         if row[part] is not None:
             found.setdefault(row["id"], {name: row[name] for name in columns})
     return found
@@ -150,3 +172,94 @@ def test_what_sources_say_is_what_brute_force_finds(seed, mode):
     later = stated(frame.sort("done_at", maintain_order=True), "done_at", ["done_at", "late"])
     found = bulk(SourceTables(), events(frame), requests, mode)
     require_equal(found, brute(base, later, requests, mode))
+
+
+@pytest.mark.parametrize("mode", ["known", "event"])
+@pytest.mark.parametrize("seed", SEEDS[::4])
+def test_what_is_stored_as_of_a_version_is_what_brute_force_finds(seed, mode, datasets, monkeypatch):
+    monkeypatch.setattr(table_folder, "_MANY", 4)
+    frame, requests = hazards(seed), asked(seed)
+    data = events(frame)
+    stored(datasets, data, frame)
+    version = datasets.version(data)
+    stored(datasets, data, hazards(seed + 500), "later")
+    # The version ends in the middle of a file.
+    datasets.commit(datasets.compact(data))
+    assert any(extent.last_number > version >= extent.number for extent in datasets.extents(data, "done_at"))
+    base, later = (
+        stated(datasets.read_part(data, part, version=version), part, columns)
+        for part, columns in (("at", ["who", "at", "v", "said"]), ("done_at", ["done_at", "late"]))
+    )
+    found = bulk(StoredTables(datasets, {data.name: version}), data, requests, mode)
+    require_equal(found, brute(base, later, requests, mode))
+
+
+@pytest.mark.parametrize("seed", SEEDS[::4])
+def test_little_memory_changes_no_bit(seed, monkeypatch):
+    data, requests = events(hazards(seed)), asked(seed)
+    plenty = [bulk(SourceTables(), data, requests, mode) for mode in ("known", "event")]
+    monkeypatch.setattr(tables, "BATCH_ROWS", 7)
+    little = [bulk(SourceTables(), data, requests, mode, 64) for mode in ("known", "event")]
+    for one, other in zip(plenty, little, strict=True):
+        assert all(values.equals(other[name]) for name, values in one.items())
+
+
+@pytest.mark.parametrize("seed", SEEDS[::4])
+def test_entities_and_instants_too_many_for_64_bits_change_no_bit(seed, monkeypatch):
+    data, requests = events(hazards(seed)), asked(seed)
+    before = bulk(SourceTables(), data, requests)
+    monkeypatch.setattr(points, "_MOST_KEYS", 2)
+    monkeypatch.setattr(windowed, "_MOST_KEYS", 2)
+    after = bulk(SourceTables(), data, requests)
+    assert all(values.equals(after[name]) for name, values in before.items())
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_what_many_requests_get_at_once_is_what_the_engine_says_to_the_bit(seed):
+    frame = hazards(seed)
+    data, requests = events(frame), asked(seed).filter(pl.col("at").is_not_null())
+    engine = FeatureEngine(views(data), dataset_of(requests))
+    for part in data.parts:
+        rows = data.part(frame, part)
+        for piece in rows.iter_slices(11):
+            engine.store.observe(data, part, piece)
+    found, wanted = bulk(SourceTables(), data, requests), engine.lookup(requests, "at")
+    assert all(values.equals(wanted[name]) for name, values in found.items())
+
+
+def test_numbers_texts_booleans_and_pairs_name_entities():
+    rows = pl.DataFrame(
+        {
+            "id": range(6),
+            "at": pl.Series([START + hour * HOUR for hour in range(6)]).cast(TIME),
+            "number": [1, 2, 1, None, -(2**62), 7],
+            "real": [0.5, math.nan, -0.5, None, 0.5, 1.0],
+            "flag": [True, False, None, True, False, True],
+            "text": ["x", "y", "x", "", None, "x"],
+            "v": range(6),
+        }
+    )
+    data = Dataset("events", source=Frame(rows), key="id", event_time="at")
+    for entity in (["number"], ["real"], ["flag"], ["text"], ["number", "text"]):
+        view = FeatureView("last", source=data, entity=entity, features=["v"])
+        requests = rows.with_columns(pl.col("at") + pl.duration(days=1))
+        engine = FeatureEngine([view], data)
+        engine.store.observe(data, "at", rows)
+        times = requests["at"].cast(pl.Int64).to_numpy()
+        given = Requests(requests, times, np.ones(len(times), np.bool_))
+        found = BulkFeeder(SourceTables(), most_bytes=1 << 28).features([view], given)
+        wanted = engine.lookup(requests, "at")["last.v"].to_list()
+        # Not a number equals itself in some dictionaries of Python, and names nobody here.
+        nan = rows["real"].is_nan().fill_null(False) if entity == ["real"] else pl.Series([False] * 6)
+        wanted = [None if skip else value for skip, value in zip(nan, wanted, strict=True)]
+        assert found["last.v"].to_list() == wanted, entity
+
+
+def test_a_request_of_another_number_type_finds_its_entity_and_a_fraction_finds_none():
+    rows = pl.DataFrame({"id": [1, 2], "at": [START, START], "who": [1, 2], "v": [1.0, 2.0]})
+    data = Dataset("events", source=Frame(rows.with_columns(pl.col("at").cast(TIME))), key="id", event_time="at")
+    view = FeatureView("last", source=data, entity="who", features=["v"])
+    requests = pl.DataFrame({"who": [1.0, 2.0, 1.5, math.nan]})
+    given = Requests(requests, np.full(4, START), np.ones(4, np.bool_))
+    found = BulkFeeder(SourceTables(), most_bytes=1 << 28).features([view], given)
+    assert found["last.v"].to_list() == [1.0, 2.0, None, None]

@@ -172,7 +172,7 @@ class HistoryRows:
             bases.add(pl.DataFrame(fields))
         for numbers, rows in self._read(part, self._columns, self.reach, ignored.get(part)):
             fields = {HASH: key_hashes(rows, self._dataset), _TIME: rows[part], _NUMBER: numbers}
-            laters.add(rows.select(self._columns).hstack(pl.DataFrame(fields)))
+            laters.add(pl.DataFrame({**{name: rows[name] for name in self._columns}, **fields}))
         for both in stretches_of(bases, laters):
             if both[0].height and both[1].height:
                 yield self._joined(*both)
