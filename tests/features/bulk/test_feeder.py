@@ -101,7 +101,7 @@ def stored(datasets, data, frame, name="first"):
 
 
 def stated(frame, part, columns):
-    """Return the rows of one part by key, the first statement of each, in the order in which they are given."""
+    """Return the rows of one part by key, the first statement of each, in their order."""
     found = {}
     for row in frame.with_columns(pl.col(TIME).cast(pl.Int64)).rows(named=True):
         if row[part] is not None:
@@ -133,16 +133,24 @@ def brute(base, later, requests, mode):
             ("shared", "at", ["v"], None),
             ("outcome", "done_at", ["late"], TTL),
         ):
-            whom = {row[0] for row in history(base, later, part, mode)} if name == "shared" else {who} - {None}
+            whom = (
+                {row[0] for row in history(base, later, part, mode)} if name == "shared" else {who} - {None}
+            )
             seen = [
                 (order, row)
                 for entity, order, row in history(base, later, part, mode)
-                if at is not None and entity in whom and order[0] <= at and (ttl is None or at - order[0] <= ttl)
+                if at is not None
+                and entity in whom
+                and order[0] <= at
+                and (ttl is None or at - order[0] <= ttl)
             ]
             last = max(seen, key=lambda one: one[0])[1] if seen else dict.fromkeys(columns)
             for column in columns:
                 found.setdefault(f"{name}.{column}", []).append(last[column])
-        for name, part, column, second in (("recent", "at", "v", "count"), ("delays", "done_at", "late", "max")):
+        for name, part, column, second in (
+            ("recent", "at", "v", "count"),
+            ("delays", "done_at", "late", "max"),
+        ):
             for text, span in SPANS.items():
                 values = [
                     row[column]
@@ -257,7 +265,9 @@ def test_numbers_texts_booleans_and_pairs_name_entities():
 
 def test_a_request_of_another_number_type_finds_its_entity_and_a_fraction_finds_none():
     rows = pl.DataFrame({"id": [1, 2], "at": [START, START], "who": [1, 2], "v": [1.0, 2.0]})
-    data = Dataset("events", source=Frame(rows.with_columns(pl.col("at").cast(TIME))), key="id", event_time="at")
+    data = Dataset(
+        "events", source=Frame(rows.with_columns(pl.col("at").cast(TIME))), key="id", event_time="at"
+    )
     view = FeatureView("last", source=data, entity="who", features=["v"])
     requests = pl.DataFrame({"who": [1.0, 2.0, 1.5, math.nan]})
     given = Requests(requests, np.full(4, START), np.ones(4, np.bool_))

@@ -6,7 +6,6 @@ import hashlib
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from glob import glob
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,6 +13,7 @@ import polars as pl
 
 from varv.app.compose import open_ledger, open_views
 from varv.data import Dataset, Datasets, Frame, Parquet
+from varv.data.pointers import resolved
 from varv.data.sources import in_kept_types, kept_type
 from varv.data.views import registered_dataset
 from varv.features.bulk import (
@@ -192,7 +192,9 @@ def _of_home(
         recipe = recipe_of(maker.features, said, asked.at, pinned, wanted.mode)
         if not sets.has(name, recipe):
             sets.make(name, recipe, maker.parts(asked.rows))
-        return _given(sets.rows(name, recipe, types), in_kept_types(pl.DataFrame(schema=types)).schema, target)
+        return _given(
+            sets.rows(name, recipe, types), in_kept_types(pl.DataFrame(schema=types)).schema, target
+        )
 
 
 def _stored(
@@ -206,7 +208,9 @@ def _stored(
     if not isinstance(requests, Dataset):
         asked = _without_home(requests, at)
         return asked, _digest(requests, asked)
-    chosen = {requests.name: int(reference[2])} if reference and reference[2] else versions
+    chosen = dict(versions)
+    if reference and reference[2]:
+        chosen[requests.name] = int(reference[2])
     version = _version(datasets, views, requests, chosen)
     rows = datasets.read(requests, version=version)
     return _Asked(requests, at or requests.event_time, rows.schema, [rows]), f"{requests.name}@{version}"
@@ -225,10 +229,20 @@ def _digest(requests: object, asked: _Asked) -> str:
         kept = [name for name, dtype in asked.columns.items() if kept_type(dtype) is not None]
         return f"rows:{digest_of([rows_digest(in_kept_types(part.select(kept))) for part in asked.rows])}"
     found = hashlib.sha256()
-    for path in sorted(glob(str(requests))):
-        with Path(path).open("rb") as file:
+    for path in _files(str(requests)):
+        with path.open("rb") as file:
             found.update(hashlib.file_digest(file, "sha256").digest())
     return f"files:{found.hexdigest()}"
+
+
+def _files(pattern: str) -> list[Path]:
+    """Return the files that a pattern stands for, in their order."""
+    if (pointed := resolved(pattern)) is not None:
+        return pointed
+    path = Path(pattern)
+    if path.is_dir():
+        return sorted(one for one in path.rglob("*") if one.is_file())
+    return sorted(Path(path.anchor).glob(str(path.relative_to(path.anchor))))
 
 
 def _given(

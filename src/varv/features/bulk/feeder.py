@@ -1,5 +1,5 @@
-"""The bulk feeder: the features that views give many requests, each as of its own instant, without holding the
-history.
+"""The bulk feeder: the features that views give many requests, each as of its own instant, without holding
+the history.
 
 Rows are read once for what decides (entity, time, key, what windows sum), in any order, and once more for the
 values of the rows that won. What is held is in proportion to the requests. The same bits as

@@ -11,8 +11,8 @@ import polars as pl
 from varv.data.model import Dataset
 from varv.features.bulk.spill import HASH, Spill
 from varv.features.bulk.tables import NUMBER, Reach, Tables
-from varv.features.run import Ints
 from varv.features.known_rows import Hashes
+from varv.features.run import Ints
 
 
 class Repeats:

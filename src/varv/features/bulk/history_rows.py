@@ -20,8 +20,8 @@ from varv.features.bulk.first_statements import Repeats, key_hashes, repeated_ro
 from varv.features.bulk.latest import TimedRows
 from varv.features.bulk.spill import HASH, Spill, stretches_of
 from varv.features.bulk.tables import Reach, Tables
-from varv.features.run import Ints
 from varv.features.observed import PATIENCE
+from varv.features.run import Ints
 from varv.kernel.clock import Instant
 
 Mode = Literal["known", "event"]
@@ -101,7 +101,7 @@ class HistoryRows:
         return self._whole_stretches() if is_whole else self._joined_stretches(ignored)
 
     def repeated(self) -> Ignored:
-        """Return the rows that `stretches` has yielded though they state a key again; none if it knew them."""
+        """Return the rows that `stretches` has yielded though they state a key again, by part."""
         found = {part: repeats.found() for part, repeats in self._repeats.items()}
         if not any(len(hashes) for hashes in found.values()):
             return {}
@@ -147,7 +147,9 @@ class HistoryRows:
                 known[chosen],
             )
         times = asked if self._by_event else known
-        timed = TimedRows(codes, times, known if self._by_event else None, key_hashes(rows, self._dataset), numbers)
+        timed = TimedRows(
+            codes, times, known if self._by_event else None, key_hashes(rows, self._dataset), numbers
+        )
         return Stretch(timed, rows.select(self._columns))
 
     def _counts(self, asked: Ints, known: Ints) -> npt.NDArray[np.bool_]:
@@ -226,4 +228,3 @@ class HistoryRows:
 
 def _times(column: pl.Series) -> Ints:
     return column.cast(pl.Int64).to_numpy()
-

@@ -106,7 +106,9 @@ class TrainingSets:
                 hint = "give the new one another name"
                 raise AlreadyExists("training set", name, f"was made with {differs}", hint=hint)
         if n_entries:
-            raise AlreadyExists("dataset", name, "is no training set", hint="give the training set another name")
+            raise AlreadyExists(
+                "dataset", name, "is no training set", hint="give the training set another name"
+            )
         return False
 
     def make(self, name: str, recipe: Recipe, parts: Iterable[pl.DataFrame]) -> None:
@@ -168,7 +170,11 @@ def _difference(before: Recipe, now: Recipe) -> str:
     if before.requests != now.requests:
         return f"the requests {before.requests[:80]}, not {now.requests[:80]}"
     if before.datasets != now.datasets:
-        gone = [f"{name}@{version}" for name, version in before.datasets.items() if now.datasets.get(name) != version]
+        gone = [
+            f"{name}@{version}"
+            for name, version in before.datasets.items()
+            if now.datasets.get(name) != version
+        ]
         return f"{', '.join(gone) or 'fewer datasets'}"
     if before.mode != now.mode:
         return f"mode {before.mode!r}"

@@ -60,7 +60,8 @@ class Spill:
                     path = self._scratch.path / f"{number}-{self._n_written}"
                     rows[chosen].write_ipc_stream(path, compression="lz4")
             self._n_written += 1
-        self._held, self._n_bytes = [], 0
+        self._held.clear()
+        self._n_bytes = 0
 
     def stretches(self) -> Iterator[pl.DataFrame]:
         """Yield all rows: in one stretch, or, once they are written, in those of `split`."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-import numpy as np
 import polars as pl
 
 from varv.data.model import Dataset
@@ -66,7 +65,9 @@ class TrainingSetMaker:
             raise InvalidInput("mode", mode, "does not exist", hint=hint)
         budget = memory_bytes() // 4 if most_bytes is None else most_bytes
         if most_bytes is not None and most_bytes < _LEAST_BYTES:
-            raise InvalidInput("memory", most_bytes, "is too little", least=_LEAST_BYTES, hint="give more bytes")
+            raise InvalidInput(
+                "memory", most_bytes, "is too little", least=_LEAST_BYTES, hint="give more bytes"
+            )
         self.features = features
         self._at = at
         # What interpreter and libraries hold, and a stretch of rows while it is read, is not counted.
@@ -149,7 +150,11 @@ def requests_of(columns: pl.Schema, at: str) -> Dataset:
     if dtype is None or kept_type(dtype) != TIME:
         found = "missing" if dtype is None else str(dtype)
         times = [name for name, one in columns.items() if kept_type(one) == TIME]
-        hint = f"name the column of request times: at={times[0]!r}" if times else "bring the time of each request"
+        hint = (
+            f"name the column of request times: at={times[0]!r}"
+            if times
+            else "bring the time of each request"
+        )
         raise InvalidInput("requests", at, f"hold no instants (found {found})", hint=hint)
     kept = {name: kept_type(one) for name, one in columns.items() if kept_type(one) is not None}
     return Dataset("requests", source=Frame(pl.DataFrame(schema=kept)), key=at, event_time=at)

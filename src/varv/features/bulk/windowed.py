@@ -82,7 +82,8 @@ def _features(view: FeatureView, rows: pl.DataFrame, codes: Ints, instants: Ints
         taken = rows.select(_CODE, _TIME, _TIE)
         if counts is not None:
             taken = taken.filter(pl.Series(counts))
-        history.add(*(taken[name].to_numpy() for name in taken.columns), columns)
+        codes_of, times, ties = (taken[name].to_numpy() for name in (_CODE, _TIME, _TIE))
+        history.add(codes_of, times, ties, columns)
     kinds = view.kinds()
     names = [name for name, kind in kinds.items() if kind == "numeric"]
     numbers = np.full((len(names), len(codes)), np.nan, np.float32)
