@@ -14,6 +14,7 @@ from tests.data.new_york import flights, rows, weather
 from varv.data import Dataset, Frame
 from varv.features import FeatureEngine, FeatureView, derived, windows
 from varv.features.observed import PATIENCE
+from varv.features.view_history import Progress
 from varv.kernel.clock import DAY, HOUR, MINUTE, instant
 from varv.kernel.errors import InvalidInput
 
@@ -276,6 +277,23 @@ def test_an_outcome_counts_from_its_own_instant_on_and_for_the_entity_of_its_row
     assert engine.lookup(asked, "at")["outcome.late"].null_count() == 6
     engine.store.observe(TRIPS, "at", trips(("a", START, "x", 1.0)))
     assert engine.lookup(asked, "at")["outcome.late"].to_list() == [None, None, 1.0, None, 1.0, None]
+
+
+def test_rows_behind_the_watermark_count_and_are_counted():
+    sizes = FeatureView(
+        "sizes", source=TRIPS, entity="who", features=windows("size", "sum", over="1h"), lateness="2m"
+    )
+    ends = FeatureView("ends", source=TRIPS, features=windows("late", "count", over="1h"))
+    engine = FeatureEngine([sizes, ends], TRIPS)
+    for at, name in ((5, "a"), (3, "b"), (1, "c"), (7, "d"), (1, "c")):
+        engine.store.observe(TRIPS, "at", trips((name, START + at * MINUTE, "x", 1.0)))
+    late = [("a", START + 5 * MINUTE + PATIENCE, True), ("b", START + 4 * MINUTE + PATIENCE, True)]
+    engine.store.observe(TRIPS, "done_at", done(*late))
+    asked = trips(("q", START + 7 * MINUTE, "x", None))
+    assert engine.lookup(asked, "at")["sizes.size_sum_1h"].to_list() == [4.0]
+    found = {view.name: progress for view, progress in engine.store.progress()}
+    assert found["sizes"] == Progress(START + 7 * MINUTE, START + 5 * MINUTE, n_rows=4, n_late=1)
+    assert (found["ends"].n_rows, found["ends"].n_beyond) == (1, 1)
 
 
 def test_an_outcome_after_the_patience_does_not_count_trimmed_or_not():

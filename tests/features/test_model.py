@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from varv.data import Dataset, Frame
-from varv.features import FeatureSet, FeatureView, derived, windows
+from varv.features import FeatureSet, FeatureView, derived, share, windows
 from varv.kernel.errors import InvalidDeclaration
 
 UTC = pl.Datetime("us", "UTC")
@@ -176,3 +176,26 @@ def test_an_entity_of_another_type_is_refused():
 )
 def test_functions_of_one_row_are_taken(expr):
     FeatureSet([derived("x", expr)], TRIPS)
+
+
+def test_a_derived_feature_reads_features_of_views_and_columns():
+    slow = derived("slow", pl.col("distance") / pl.col("recent__late_mean_6h"))
+    features = FeatureSet([slow, recent()], TRIPS)
+    assert features.request_columns() == ("distance", "carrier")
+    assert features.read_of_views(slow) == {"recent__late_mean_6h": "recent.late_mean_6h"}
+    assert features.computing(["slow"]) == list(features.declared)
+    with pytest.raises(InvalidDeclaration, match=r"'recent__late_mean_6h' is no feature of a view.*are: none"):
+        FeatureSet([slow], TRIPS)
+    with pytest.raises(InvalidDeclaration, match=r"are: recent__late_mean_6h, recent__late_mean_7d"):
+        FeatureSet([recent(), derived("x", pl.col("recent__late_sum_6h") + 1)], TRIPS)
+
+
+def test_windows_of_texts_have_the_statistics_of_texts():
+    view = recent(features=windows("remark", ["last", "distinct", share("lost")], over="6h"))
+    assert view.kinds() == {
+        "recent.remark_last_6h": "categorical",
+        "recent.remark_distinct_6h": "numeric",
+        "recent.remark_share_lost_6h": "numeric",
+    }
+    with pytest.raises(InvalidDeclaration, match=r"type String for max.*texts have count"):
+        recent(features=windows("remark", ["last", "max"], over="6h"))

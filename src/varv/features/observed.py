@@ -211,8 +211,12 @@ class Observed:
         asked, codes = self._rows.rows(keys)
         times = _times(frame.get_column(part))
         # What is said of a row before it exists is not used; nor is what comes too late for every window.
-        in_time = (times >= asked) & (times - asked <= PATIENCE)
-        fresh = self._rows.state(self._numbers[part], keys) & in_time
+        in_time = times - asked <= PATIENCE
+        is_new = self._rows.state(self._numbers[part], keys)
+        if n_beyond := int((is_new & ~in_time).sum()):
+            for table in self._tables[part]:
+                table.pass_over(n_beyond)
+        fresh = is_new & in_time & (times >= asked)
         if not fresh.all():
             frame, times, codes = frame.filter(pl.Series(fresh)), times[fresh], codes[fresh]
         by_entity = {entity: codes[:, i] for i, entity in enumerate(self._entities)}

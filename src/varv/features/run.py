@@ -143,6 +143,7 @@ class Run:
 
     def _hold(self, rows: Rows, span: tuple[int, int], lies_in: Mapped | None = None) -> None:
         self.rows, self.span, self._lies_in = rows, span, lies_in
+        self.n_rows = len(rows.codes)
         self._tables: dict[str, Any] = {}
         first, last = span
         self._base, self._stride = first - 1, last - first + 2
@@ -220,7 +221,7 @@ class Run:
         )
 
     def __len__(self) -> int:
-        return len(self.rows.codes)
+        return self.n_rows
 
     def let_go(self) -> None:
         """Let the system have the memory of pages that were looked into."""

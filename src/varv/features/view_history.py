@@ -44,14 +44,22 @@ class Progress(msgspec.Struct, frozen=True):
     n_rows: int = 0
     n_late: int = 0
     """Rows that came although they lay before the watermark; they count like all others."""
+    n_beyond: int = 0
+    """Rows that came too late for every window (`observed.PATIENCE`), and so count nowhere."""
 
     def after(self, times: Ints, lateness: Duration) -> Progress:
-        """Return it after rows that came together, at least none."""
+        """Return it after rows that came together."""
         if not len(times):
             return self
         n_late = 0 if self.watermark is None else int((times < self.watermark).sum())
-        newest = max(int(times.max()), self.newest or int(times.max()))
-        return Progress(newest, newest - lateness, self.n_rows + len(times), self.n_late + n_late)
+        newest = max(int(times.max()), int(times.max()) if self.newest is None else self.newest)
+        return msgspec.structs.replace(
+            self,
+            newest=newest,
+            watermark=newest - lateness,
+            n_rows=self.n_rows + len(times),
+            n_late=self.n_late + n_late,
+        )
 
 
 class ViewState(msgspec.Struct, frozen=True):
@@ -96,6 +104,10 @@ class ViewHistory:
         if counts is not None:
             codes, times, ties = codes[counts], times[counts], ties[counts]
         self._history.add(codes, times, ties, columns)
+
+    def pass_over(self, n_rows: int) -> None:
+        """Note rows that came too late for every window."""
+        self.progress = msgspec.structs.replace(self.progress, n_beyond=self.progress.n_beyond + n_rows)
 
     def lookup(self, codes: Ints, instants: Ints, numbers: npt.NDArray[np.float32]) -> dict[str, pl.Series]:
         """Write the numeric features into `numbers`, a row a feature, and return the categorical ones."""

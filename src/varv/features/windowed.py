@@ -122,6 +122,7 @@ class WindowRows:
         self._found = [found_by(one, is_text=is_text) for one in windows.statistics]
         self._texts = [is_text and one in ("first", "last") for one in windows.statistics]
         self._n_numeric = self._texts.count(False)
+        self._only = self._found[0] if self._texts == [False] else None
         self.columns: dict[str, npt.DTypeLike] = {}
         for one in self._found:
             self.columns |= one.columns
@@ -161,11 +162,12 @@ class WindowRows:
         self, history: History, code: int, instant: Instant, numbers: list[float]
     ) -> list[str | None]:
         """Append the numeric features of one entity to `numbers`, and return the others."""
-        pieces = history.pieces_at(code, *self._bounds.one(history, code, instant))
-        found = [one.one(pieces, self._n_windows) for one in self._found]
-        if len(found) == 1 and self._n_numeric:
-            numbers += found[0]
+        lows, high = self._bounds.one(history, code, instant)
+        pieces = history.pieces_at(code, lows, high)
+        if self._only is not None:
+            numbers += self._only.one(pieces, self._n_windows)
             return []
+        found = [one.one(pieces, self._n_windows) for one in self._found]
         pairs = list(zip(found, self._texts, strict=True))
         numbers += chain.from_iterable(zip(*(each for each, is_text in pairs if not is_text), strict=True))
         return list(chain.from_iterable(zip(*(each for each, is_text in pairs if is_text), strict=True)))

@@ -65,9 +65,9 @@ class Extreme:
                 found.append(math.nan)
             elif n <= _SHORT:
                 slices = (
-                    piece.run.view.columns[VALUE][piece.lows[window] : piece.high]
-                    for piece in pieces
-                    if piece.lows[window] < piece.high
+                    run.view.columns[VALUE][lows[window] : high]
+                    for run, lows, high in pieces
+                    if lows[window] < high
                 )
                 found.append(self._best(map(self._best, slices)))
             else:

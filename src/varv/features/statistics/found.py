@@ -40,13 +40,16 @@ class Found(Protocol):
 
 def n_rows(pieces: Sequence[PieceOfOne], window: int) -> int:
     """Return how many rows a window of one request holds."""
-    return sum(piece.high - piece.lows[window] for piece in pieces)
+    found = 0
+    for _, lows, high in pieces:
+        found += high - lows[window]
+    return found
 
 
 def arrays_of(pieces: Sequence[PieceOfOne], window: int) -> list[Piece]:
     """Return one window of one request as arrays of one."""
     return [
-        Piece(piece.run, np.array([[piece.lows[window]]]), np.array([piece.high]))
-        for piece in pieces
-        if piece.lows[window] < piece.high
+        Piece(run, np.array([[lows[window]]]), np.array([high]))
+        for run, lows, high in pieces
+        if lows[window] < high
     ]

@@ -82,11 +82,11 @@ class Mean(Sum):
 
     def one(self, pieces: Sequence[PieceOfOne], n_windows: int) -> list[float]:
         """Return the mean of each window of one request."""
-        found = []
-        for window, total in enumerate(totals_of_one(_SUM, pieces, n_windows)):
-            count = n_rows(pieces, window)
-            found.append(total / STEPS / count if count else math.nan)
-        return found
+        sums = totals_of_one(_SUM, pieces, n_windows)
+        return [
+            total / STEPS / count if (count := n_rows(pieces, window)) else math.nan
+            for window, total in enumerate(sums)
+        ]
 
 
 class Deviation(Sum):
@@ -154,11 +154,11 @@ class Part:
 
     def one(self, pieces: Sequence[PieceOfOne], n_windows: int) -> list[float]:
         """Return the share in each window of one request."""
-        found = []
-        for window, total in enumerate(totals_of_one(self._column, pieces, n_windows)):
-            count = n_rows(pieces, window)
-            found.append(total / count if count else math.nan)
-        return found
+        sums = totals_of_one(self._column, pieces, n_windows)
+        return [
+            total / count if (count := n_rows(pieces, window)) else math.nan
+            for window, total in enumerate(sums)
+        ]
 
 
 def fixed_point(values: Floats, column: str) -> Ints:
