@@ -82,7 +82,7 @@ def views(patterns: list[str], *, known: bool, windowed: bool) -> list[varv.Feat
     for number, pattern in enumerate(patterns):
         source = varv.Parquet(pattern)
         values = [name for name in source.types() if name not in ("id", "entity", "at", "known_at")]
-        known_at = {"known_at": values if known else []}
+        known_at = {"known_at": values} if known else {}
         data = varv.Dataset(f"rows{number}", source=source, key="id", event_time="at", known_at=known_at)
         if windowed and number:
             windows = varv.windows(values[0], ["mean", "count"], over=["1d", "30d"])
@@ -127,6 +127,8 @@ WAYS: dict[str, Callable[..., pl.DataFrame]] = {"varv": by_varv, "polars": by_po
 
 def work(way: str, asked: str, patterns: list[str], options: dict[str, Any]) -> None:
     """Print what one way costs; runs in a process of its own."""
+    # Importing the composition takes a second, once, and is no part of a join.
+    assert varv.training_set
     before = resource.getrusage(resource.RUSAGE_SELF)
     started = time.process_time()
     found = WAYS[way](Path(asked), patterns, **options)

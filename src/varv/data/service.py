@@ -571,15 +571,18 @@ class Datasets:
         for one in self.extents(dataset, part, upto=version):
             if not one.reaches(since, until):
                 continue
-            is_cut = version is not None and one.last_number > version
-            n_rows = self._n_rows_upto(table, one, version or 0) if is_cut else one.n_rows
+            n_rows = one.n_rows if version is None else self.n_rows_upto(dataset, part, one, version)
             for rows in self._columns.batches(table, {one.name: one.digest}, columns=names):
                 yield in_shape(rows, types).select(names).head(n_rows)
 
-    def _n_rows_upto(self, table: str, extent: Extent, version: int) -> int:
-        """Return how many rows of a file are of versions up to one."""
-        listed = self._columns.listed(table, extent.name)
-        return sum(segment.n_rows for segment in listed[: extent.n_upto(version)])
+    def n_rows_upto(self, dataset: Dataset, part: str, extent: Extent, version: int) -> int:
+        """Return how many rows of an extent, the first ones, had come by a version."""
+        if extent.last_number <= version:
+            return extent.n_rows
+        if not extent.is_file:
+            return 0
+        listed = self._columns.listed(table_of(dataset.name, part), extent.name)
+        return sum(one.n_rows for one in listed[: extent.n_upto(version)])
 
     def _rows_upto(
         self, dataset: Dataset, part: str, extents: Sequence[Extent], version: Version | int | None
@@ -589,7 +592,7 @@ class Datasets:
         whole = [one for one in extents if one not in cut]
         parts = [self._rows_of(dataset, part, digests(whole))] if whole else []
         for one in cut:
-            n_rows = self._n_rows_upto(table_of(dataset.name, part), one, version or 0)
+            n_rows = self.n_rows_upto(dataset, part, one, version or 0)
             parts.append(self._rows_of(dataset, part, {one.name: one.digest}).head(n_rows))
         return pl.concat(parts)
 

@@ -18,7 +18,7 @@ import polars as pl
 from varv.features.bulk.entities import EntityCodes
 from varv.features.bulk.history_rows import HistoryRows, Ignored, Mode
 from varv.features.bulk.latest import LastRows
-from varv.features.bulk.points import Points
+from varv.features.bulk.points import Points, distinct
 from varv.features.bulk.tables import Reach, Tables, rows_numbered
 from varv.features.bulk.windowed import WindowedRows
 from varv.features.model import FeatureView, Kind
@@ -104,7 +104,7 @@ class BulkFeeder:
         for view in views:
             if view.ttl is not None:
                 seen[view.name] &= instants - times <= view.ttl
-        winners = _distinct(numbers[np.logical_or.reduce(list(seen.values()))])
+        winners = distinct(numbers[np.logical_or.reduce(list(seen.values()))])
         columns = list(dict.fromkeys(column for view in views for column in view.columns))
         values = rows_numbered(self._tables, views[0].source, views[0].part, columns, rows.reach, winners)
         places = pl.Series(np.searchsorted(winners, numbers))
@@ -155,12 +155,6 @@ def _reach(views: Sequence[FeatureView], instants: Ints) -> Reach:
     back = [look for look in looks if look is not None]
     first = Instant(int(instants.min()) - max(back)) if len(back) == len(looks) else None
     return Reach(first, Instant(int(instants.max())))
-
-
-def _distinct(numbers: Ints) -> Ints:
-    # NumPy's own goes through a table of hashes, which takes ten times as long.
-    ordered = np.sort(numbers)
-    return ordered[np.concatenate((ordered[:1] == ordered[:1], ordered[1:] != ordered[:-1]))]
 
 
 def _fetched(values: pl.Series, places: pl.Series, seen: npt.NDArray[np.bool_], kind: Kind) -> pl.Series:

@@ -48,6 +48,8 @@ class WindowedRows:
 
     def features(self, codes: Ints, instants: Ints) -> dict[str, pl.Series]:
         """Return the features of requests, by the codes of their entities and their instants."""
+        if not self._views:
+            return {}
         if (int(codes.max()) + 1) * int(np.ptp(instants) + self._reach) >= _MOST_KEYS:
             # A run has no room for so many entities over so long a time, and a stretch has fewer.
             self._rows.write()
@@ -63,13 +65,15 @@ class WindowedRows:
 
     def _of(self, rows: pl.DataFrame, codes: Ints, instants: Ints) -> dict[str, pl.Series]:
         """Return the features of requests whose entities' rows are these."""
-        entities = np.unique(codes)
+        # From the codes of all entities to those of these, without a gap.
+        places = np.zeros(int(codes.max(initial=0)) + 1, np.int64)
+        places[codes] = 1
+        np.cumsum(places, out=places)
         if rows.height:
-            places = np.searchsorted(entities, rows[_CODE].to_numpy())
-            rows = rows.with_columns(pl.Series(_CODE, places))
+            rows = rows.with_columns(pl.Series(_CODE, places[rows[_CODE].to_numpy()] - 1))
         found: dict[str, pl.Series] = {}
         for view in self._views:
-            found |= _features(view, rows, np.searchsorted(entities, codes), instants)
+            found |= _features(view, rows, places[codes] - 1, instants)
         return found
 
 
