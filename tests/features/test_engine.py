@@ -24,9 +24,7 @@ WEATHER_COLUMNS = ["temp", "wind_speed", "wind_gust", "visib", "precip", "pressu
 
 
 def window_view(name, column, over, entity, statistics="mean"):
-    return FeatureView(
-        name, source=flights(), entity=entity, features=windows(column, statistics, over=over)
-    )
+    return FeatureView(name, source=flights(), entity=entity, features=windows(column, statistics, over=over))
 
 
 def real_features():

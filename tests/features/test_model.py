@@ -91,7 +91,10 @@ def test_a_column_known_only_later_is_refused_with_when_it_is_known_and_the_fix(
     ("changes", "match"),
     [
         ({"features": windows("nope", "mean", over=["3h"])}, r"no column 'nope' in dataset 'trips'.*id, at"),
-        ({"features": windows("remark", "mean", over=["3h"])}, r"'remark' of type String.*numbers or Booleans"),
+        (
+            {"features": windows("remark", "mean", over=["3h"])},
+            r"'remark' of type String.*numbers or Booleans",
+        ),
         ({"features": ["late", "left_late"]}, "known at different times"),
         ({"features": []}, "needs a list of columns"),
         ({"features": "late"}, "needs a list of columns"),
@@ -184,7 +187,9 @@ def test_a_derived_feature_reads_features_of_views_and_columns():
     assert features.request_columns() == ("distance", "carrier")
     assert features.read_of_views(slow) == {"recent__late_mean_6h": "recent.late_mean_6h"}
     assert features.computing(["slow"]) == list(features.declared)
-    with pytest.raises(InvalidDeclaration, match=r"'recent__late_mean_6h' is no feature of a view.*are: none"):
+    with pytest.raises(
+        InvalidDeclaration, match=r"'recent__late_mean_6h' is no feature of a view.*are: none"
+    ):
         FeatureSet([slow], TRIPS)
     with pytest.raises(InvalidDeclaration, match=r"are: recent__late_mean_6h, recent__late_mean_7d"):
         FeatureSet([recent(), derived("x", pl.col("recent__late_sum_6h") + 1)], TRIPS)
@@ -197,5 +202,9 @@ def test_windows_of_texts_have_the_statistics_of_texts():
         "recent.remark_distinct_6h": "numeric",
         "recent.remark_share_lost_6h": "numeric",
     }
-    with pytest.raises(InvalidDeclaration, match=r"type String for max.*texts have count"):
+    with pytest.raises(
+        InvalidDeclaration, match=r"type String for max, which is of numbers.*texts have count"
+    ):
         recent(features=windows("remark", ["last", "max"], over="6h"))
+    with pytest.raises(InvalidDeclaration, match=r"Boolean for share is lost, which is of a text"):
+        recent(features=windows("late", share("lost"), over="6h"))

@@ -6,6 +6,7 @@ import datetime as dt
 import math
 import zoneinfo
 from fractions import Fraction
+from functools import reduce
 
 import numpy as np
 import polars as pl
@@ -17,9 +18,11 @@ from varv.features import history as history_module
 from varv.features import run as run_module
 from varv.features import share, windows
 from varv.features.history import History
+from varv.features.run import merged
 from varv.features.statistics import distinct, extremes, quantiles
 from varv.features.windowed import WindowRows
 from varv.kernel.clock import DAY, HOUR, MINUTE, Duration, Instant, instant
+from varv.kernel.errors import InvalidDeclaration
 
 START = instant("2024-03-30")
 OF_NUMBERS = ["mean", "sum", "count", "std", "min", "max", "first", "last", "distinct", "p50", "p99.9"]
@@ -64,7 +67,7 @@ def held(declared, rows, portions, *, is_text=False):
 def stretches(declared, rows, code, at):
     """Return the values of each window by time and tie, row by row."""
     own = [(when, tie, x) for tie, (c, when, x) in enumerate(rows) if c == code and when <= at]
-    own = sorted(row for row in own if row[2] is not None and not (row[2] != row[2]))
+    own = sorted(row for row in own if row[2] is not None and row[2] == row[2])
     if declared is TUMBLING:
         end = next(t for t in range(at, 0, -MINUTE) if (t - START) % (10 * MINUTE) == 3 * MINUTE)
         return [[x for when, _, x in own if end - 10 * MINUTE <= when < end]]
@@ -110,7 +113,7 @@ def portions_of(n, order):
 
 
 @pytest.mark.parametrize("declared", [NUMBERS, SESSIONS, TUMBLING], ids=["sliding", "session", "tumbling"])
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture], print_blob=True)
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture], print_blob=True)
 @given(rows=ROWS, order=st.randoms(use_true_random=False), trimmed=st.booleans())
 def test_statistics_are_those_of_brute_force_in_any_order_and_portions(short, declared, rows, order, trimmed):
     rows = [(code, START + at * MINUTE, x) for code, at, x in rows]
@@ -118,7 +121,7 @@ def test_statistics_are_those_of_brute_force_in_any_order_and_portions(short, de
     if trimmed:
         history.trim(Instant(START + 25 * MINUTE), Duration(found.span))
     asked = [
-        (code, START + at * MINUTE) for code in (0, 1, 2, 3, -1) for at in range(25 if trimmed else 0, 50, 2)
+        (code, START + at * MINUTE) for code in (0, 1, 3, -1) for at in range(25 if trimmed else 0, 50, 3)
     ]
     numbers = np.empty((len(declared.feature_names()), len(asked)), np.float32)
     codes, instants = (np.array(each, np.int64) for each in zip(*asked, strict=True))
@@ -137,7 +140,7 @@ def test_statistics_are_those_of_brute_force_in_any_order_and_portions(short, de
         np.testing.assert_allclose(bits, exact, rtol=3e-7, atol=1e-6)
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     rows=st.lists(
         st.tuples(st.integers(0, 1), st.integers(0, 40), st.sampled_from([None, "a", "b", "ü"])), max_size=20
@@ -152,7 +155,9 @@ def test_texts_have_counts_ends_distinct_values_and_shares(short, rows, order):
     texts = found.lookup(history, *(np.array(each, np.int64) for each in zip(*asked, strict=True)), numbers)
     for place, (code, at) in enumerate(asked):
         wanted = [[expected(one, v) for one in TEXTS.statistics] for v in stretches(TEXTS, rows, code, at)]
-        assert [each[place] for each in texts] == [v for count, first, last, *_ in wanted for v in (first, last)]
+        assert [each[place] for each in texts] == [
+            v for count, first, last, *_ in wanted for v in (first, last)
+        ]
         exact = [v for count, _, _, n, part in wanted for v in (count, n, math.nan if part is None else part)]
         np.testing.assert_allclose(numbers[:, place], exact, rtol=1e-7)
         singly: list[float] = []
@@ -163,7 +168,14 @@ def test_texts_have_counts_ends_distinct_values_and_shares(short, rows, order):
 def test_long_windows_of_many_runs_give_the_same_bits_in_bulk_and_singly():
     rng = np.random.default_rng(5)
     n = 6000
-    rows = list(zip(rng.integers(0, 2, n), START + rng.integers(0, 40 * MINUTE, n), rng.normal(0, 99, n).round(1), strict=True))
+    rows = list(
+        zip(
+            rng.integers(0, 2, n),
+            START + rng.integers(0, 40 * MINUTE, n),
+            rng.normal(0, 99, n).round(1),
+            strict=True,
+        )
+    )
     found, history = held(NUMBERS, rows, [range(5500), range(5500, 5800), range(5800, n)])
     assert sum(len(run) > 0 for run in history.runs) > 1
     asked = np.array([0, 1, 1]), START + np.array([39, 40, 12]) * MINUTE
@@ -173,6 +185,10 @@ def test_long_windows_of_many_runs_give_the_same_bits_in_bulk_and_singly():
         singly: list[float] = []
         found.lookup_one(history, int(asked[0][place]), int(asked[1][place]), singly)
         assert np.array_equal(np.array(singly, np.float32), numbers[:, place])
+    whole_run = reduce(merged, history.runs)
+    again = np.empty_like(numbers)
+    found.lookup(History.of(whole_run), *asked, again)
+    assert np.array_equal(again, numbers)
     values = [x for c, at, x in rows if c == 0 and at <= asked[1][0]]
     whole = dict(zip(NUMBERS.feature_names(), numbers[:, 0], strict=True))
     for name, wanted in (
@@ -200,7 +216,12 @@ def test_days_of_a_zone_are_its_own_also_when_clocks_change():
     hours = [(0, START - 3 * DAY + i * HOUR, 1.0) for i in range(24 * 8)]
     found, history = held(declared, hours, [range(len(hours))])
     # Clocks go forward on 31 March 2024, so the day that begins on the 30th at 6 has 23 hours.
-    for day, n in (("2024-03-31T06:00", 23), ("2024-04-01T05:59", 23), ("2024-04-01T06:00", 24), ("2024-03-30T06:00", 24)):
+    for day, n in (
+        ("2024-03-31T06:00", 23),
+        ("2024-04-01T05:59", 23),
+        ("2024-04-01T06:00", 24),
+        ("2024-03-30T06:00", 24),
+    ):
         at = round(dt.datetime.fromisoformat(day).replace(tzinfo=zone).timestamp() * 1e6)
         singly: list[float] = []
         found.lookup_one(history, 0, at, singly)
@@ -226,15 +247,11 @@ def test_days_of_a_zone_are_its_own_also_when_clocks_change():
     ],
 )
 def test_what_windows_cannot_be_is_named(given, match):
-    from varv.kernel.errors import InvalidDeclaration
-
     with pytest.raises(InvalidDeclaration, match=match):
         windows("late", given.pop("statistics", "mean"), **given)
 
 
 def test_a_share_has_one_condition_and_a_name():
-    from varv.kernel.errors import InvalidDeclaration
-
     assert [share(True).name, share(below=-0.5).name] == ["share_1", "share_below_minus_0_5"]
     for arguments, match in (
         ({}, "needs one condition"),

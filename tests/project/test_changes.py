@@ -214,7 +214,9 @@ def test_definitions_are_built_again_as_they_were():
 
     def shapes(source):
         shares = ["std", "p95", varv.share(1), varv.share(above=0.5, name="most")]
-        return varv.FeatureView("shares", source=source, features=varv.windows("late", shares, over=["2h", "6h"]))
+        return varv.FeatureView(
+            "shares", source=source, features=varv.windows("late", shares, over=["2h", "6h"])
+        )
 
     def days(source):
         windows = varv.windows("route", ["last", "distinct"], every="7d", zone="Europe/Berlin", offset="6h")
@@ -233,8 +235,9 @@ def test_definitions_are_built_again_as_they_were():
     before = {one.name: one for one in found}
     assert all(one.is_same(before[one.name]) for one in definitions_of(again))
     # As ledgers of before statistics were many have them.
-    old = '{"name":"r.late_count_2h","kind":"numeric","column":"late","view":"r","statistic":"count","span":7200000000}'
-    assert msgspec.json.decode(old, type=FeatureDefinition).kind_of_windows().spans == {"": 7_200_000_000}
+    old = '{"name":"r.late_count_2h","kind":"numeric","column":"late","view":"r","statistic":"count",'
+    old += '"window":"2h","span":7200000000}'
+    assert msgspec.json.decode(old, type=FeatureDefinition).kind_of_windows().spans == {"2h": 7_200_000_000}
 
 
 def test_what_a_derived_feature_reads_is_kept_with_it():

@@ -73,7 +73,9 @@ def replay(folder: Path, *, until: str = UNTIL, breaks: str = "in canary") -> va
                 entity="origin",
                 features=varv.windows("left_late", "mean", over=["1h", "6h"]),
             ),
-            varv.FeatureView("landed", source=data, features=varv.windows("late", "mean", over=["3h", "24h"])),
+            varv.FeatureView(
+                "landed", source=data, features=varv.windows("late", "mean", over=["3h", "24h"])
+            ),
             varv.FeatureView(
                 "aircraft", source=data, entity="tailnum", features=varv.windows("late", "mean", over=["24h"])
             ),

@@ -11,7 +11,6 @@ from __future__ import annotations
 import io
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
-from typing import Any
 
 import msgspec
 import polars as pl
@@ -186,13 +185,10 @@ def _of_view(view: FeatureView) -> list[FeatureDefinition]:
             for column in view.columns
         ]
     kind = view.windows.kind
-    more: dict[str, Any] = {}
     if isinstance(kind, Tumbling):
-        spans, more = {kind.labels[0]: kind.every}, {"zone": kind.zone, "offset": kind.offset}
-    elif isinstance(kind, Sessions):
-        spans, more = {kind.labels[0]: kind.gap}, {"longest": kind.longest}
+        spans = {kind.labels[0]: kind.every}
     else:
-        spans = dict(kind.spans)
+        spans = {kind.labels[0]: kind.gap} if isinstance(kind, Sessions) else dict(kind.spans)
     return [
         FeatureDefinition(
             name=f"{view.name}.{name}",
@@ -202,7 +198,9 @@ def _of_view(view: FeatureView) -> list[FeatureDefinition]:
             share=statistic if isinstance(statistic, Share) else None,
             window=label if isinstance(kind, Sliding) else kind.text,
             span=spans[label],
-            **more,
+            zone=kind.zone if isinstance(kind, Tumbling) else "",
+            offset=kind.offset if isinstance(kind, Tumbling) else None,
+            longest=kind.longest if isinstance(kind, Sessions) else None,
             **whose,
         )
         for name, label, statistic in view.windows.features()

@@ -62,9 +62,7 @@ class FeatureEngine:
         declared = self.features.declared
         derived = [item for item in declared if isinstance(item, Derived)]
         self._derived = [item.expr.alias(item.name) for item in derived]
-        self._read = {
-            name: of for item in derived for name, of in self.features.read_of_views(item).items()
-        }
+        self._read = {name: of for item in derived for name, of in self.features.read_of_views(item).items()}
         """What expressions read of views, by their names for it."""
         self._needed = self.features.request_columns()
 

@@ -57,6 +57,13 @@ class History:
         # One tuple, replaced as a whole: a reader in another thread sees the runs before or after.
         self.runs: tuple[Run, Run, Run] = (self._empty, self._empty, self._empty)
 
+    @classmethod
+    def of(cls, run: Run) -> History:
+        """Return the history whose rows are those of a run, which may lie in a file."""
+        made = cls({name: values.dtype for name, values in run.rows.columns.items()})
+        made.runs = (run, made._empty, made._empty)
+        return made
+
     def __len__(self) -> int:
         return sum(map(len, self.runs))
 

@@ -50,9 +50,7 @@ class LastRow:
         texts, row = Texts(), 0
         for column, array in values.items():
             if self._texts[column]:
-                texts.append(
-                    [text if has else None for text, has in zip(array, known.tolist(), strict=True)]
-                )
+                texts.append([text if has else None for text, has in zip(array, known.tolist(), strict=True)])
             else:
                 numbers[row] = np.where(known, array, np.nan)
                 row += 1

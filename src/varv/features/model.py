@@ -33,7 +33,7 @@ class Derived:
 
 
 def derived(name: str, expr: pl.Expr) -> Derived:
-    """Return a feature computed when a request is made, by a polars expression that looks at one row at a time.
+    """Return a feature that is computed when a request is made, by a polars expression of one row.
 
     Parameters
     ----------
@@ -183,11 +183,13 @@ class FeatureView:
         kind = feature_kind(dtype)
         if kind is None:
             raise self._wrong(f"uses {column!r} of type {dtype}", "it takes numbers, Booleans or texts")
-        if self.windows and kind != "numeric" and (statistic := self.windows.of_numbers()) is not None:
-            raise self._wrong(
-                f"uses {column!r} of type {dtype} for {statistic}",
-                "it takes numbers or Booleans; texts have count, distinct, first, last and share('...')",
+        is_text = kind == "categorical"
+        if self.windows and (statistic := self.windows.misfit(is_text=is_text)) is not None:
+            hint = (
+                "texts have count, distinct, first, last and share('...')" if is_text else "give it a number"
             )
+            wanted = "numbers or Booleans" if is_text else "a text"
+            raise self._wrong(f"uses {column!r} of type {dtype} for {statistic}, which is of {wanted}", hint)
         return kind
 
     def _wrong(self, problem: str, hint: str) -> InvalidDeclaration:
@@ -310,9 +312,7 @@ class FeatureSet:
 
     def _exported(self) -> dict[str, tuple[str, Kind]]:
         """Return the features of views, by the names under which they leave."""
-        found = {
-            exported(name): (name, kind) for view in self.views for name, kind in view.kinds().items()
-        }
+        found = {exported(name): (name, kind) for view in self.views for name, kind in view.kinds().items()}
         for name in found:
             if name in self._types:
                 hint = "rename the view, or the column"

@@ -159,7 +159,9 @@ class Observed:
             for table in tables:
                 table.trim(before)
         # A key is remembered until no window can see what its row says again, however late that was.
-        horizon = before - PATIENCE - max((table.rows.reach for table in chain(*self._tables.values())), default=0)
+        horizon = (
+            before - PATIENCE - max((table.rows.reach for table in chain(*self._tables.values())), default=0)
+        )
         if horizon < self._forgotten + PATIENCE // 8:
             return
         self._forgotten = horizon

@@ -164,7 +164,11 @@ class _Expressions:
     """
 
     def __init__(
-        self, derived: Sequence[Derived], features: FeatureSet, computed: Sequence[str], program: FeatureProgram
+        self,
+        derived: Sequence[Derived],
+        features: FeatureSet,
+        computed: Sequence[str],
+        program: FeatureProgram,
     ) -> None:
         self._expressions = [one.expr.alias(one.name) for one in derived]
         self._program = program
@@ -179,7 +183,7 @@ class _Expressions:
     def with_views(
         self, given: _Given, numbers: Sequence[float], texts: Sequence[list[str | None]]
     ) -> tuple[list[float], list[list[str | None]]]:
-        """Return the features of views, as they were computed, and derived ones in the declared order; a number
+        """Return all features in the declared order, from those of views as they were computed; a number
         that is none is NaN.
         """
         n = given.n

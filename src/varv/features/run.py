@@ -172,7 +172,10 @@ class Run:
         """
         kinds = [np.int64, np.int64, np.uint64, *(values.dtype for values in like.columns.values())]
         whole = _whole_numbers(like.columns)
-        shapes = [*((kind, (n_rows,)) for kind in (*kinds, np.int64)), *((np.int64, (n_rows + 1,)) for _ in whole)]
+        shapes = [
+            *((kind, (n_rows,)) for kind in (*kinds, np.int64)),
+            *((np.int64, (n_rows + 1,)) for _ in whole),
+        ]
         lies_in = MappedArrays(shapes)
         n_columns = len(like.columns)
         codes, times, ties, *others = lies_in.arrays

@@ -9,8 +9,8 @@ if it became known within `PATIENCE` of the event, so that forgetting old rows c
 
 Rows count as soon as they are observed, however late they come: a window that is looked up afterwards holds
 them. The watermark of a view, its latest instant less the lateness that it declares, refuses nothing; what
-comes behind it is counted (`progress`). Rows are in the ledger before they are observed, and a key is observed
-once, so after a crash what is told again changes nothing: each row counts exactly once.
+comes behind it is counted (`progress`). Rows are in the ledger before they are observed, and a key is
+observed once, so after a crash what is told again changes nothing: each row counts exactly once.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from typing import Any
 
 from varv.features.boundaries import require_zone
 from varv.features.statistics import Share, Statistic, statistic_of
-from varv.features.statistics.asked import is_of_numbers, name_of
+from varv.features.statistics.asked import is_of_numbers, is_of_texts, name_of
 from varv.kernel.clock import DAY, HOUR, Duration, duration
 from varv.kernel.errors import InvalidDeclaration, InvalidInput
 
@@ -116,9 +116,10 @@ class Windows:
         shares = [f"{one.name}: {one}" for one in self.statistics if isinstance(one, Share)]
         return [*self.kind.said(), *shares]
 
-    def of_numbers(self) -> Statistic | None:
-        """Return a statistic that texts do not have, if there is one."""
-        return next((one for one in self.statistics if is_of_numbers(one)), None)
+    def misfit(self, *, is_text: bool) -> Statistic | None:
+        """Return a statistic that texts, or numbers, do not have, if there is one."""
+        does_not_fit = is_of_numbers if is_text else is_of_texts
+        return next(filter(does_not_fit, self.statistics), None)
 
 
 def windows(
@@ -181,9 +182,15 @@ def windows(
     if len(given) != 1:
         hint = "give one of over=[...], every=... and gap=..."
         raise InvalidDeclaration("windows", column, f"need one kind (found {given})", hint=hint)
-    for name, value, needs in (("zone", zone, "every"), ("offset", offset, "every"), ("longest", longest, "gap")):
+    for name, value, needs in (
+        ("zone", zone, "every"),
+        ("offset", offset, "every"),
+        ("longest", longest, "gap"),
+    ):
         if value is not None and needs not in given:
-            raise InvalidDeclaration("windows", column, f"have {name} without {needs}", hint=f"leave {name} out")
+            raise InvalidDeclaration(
+                "windows", column, f"have {name} without {needs}", hint=f"leave {name} out"
+            )
     if over is not None:
         return Windows(column, checked, _sliding(column, over))
     if every is not None:

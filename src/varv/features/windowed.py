@@ -37,11 +37,11 @@ class SlidingBounds:
         self._plain = tuple(kind.spans.values())
         self._spans = np.array(self._plain, np.int64)[:, None]
 
-    def many(self, history: History, codes: Ints, instants: Ints) -> tuple[Ints, Ints]:  # noqa: ARG002
+    def many(self, history: History, codes: Ints, instants: Ints) -> tuple[Ints, Ints]:
         """See `Bounds`."""
         return instants - self._spans, instants
 
-    def one(self, history: History, code: int, instant: int) -> tuple[list[int], int]:  # noqa: ARG002
+    def one(self, history: History, code: int, instant: int) -> tuple[list[int], int]:
         """See `Bounds`."""
         return [instant - span for span in self._plain], instant
 
@@ -52,12 +52,12 @@ class TumblingBounds:
     def __init__(self, kind: Tumbling) -> None:
         self._boundaries = boundaries(kind.every, kind.offset, kind.zone)
 
-    def many(self, history: History, codes: Ints, instants: Ints) -> tuple[Ints, Ints]:  # noqa: ARG002
+    def many(self, history: History, codes: Ints, instants: Ints) -> tuple[Ints, Ints]:
         """See `Bounds`."""
         starts, ends = self._boundaries.last_whole(instants)
         return (starts - 1)[None], ends - 1
 
-    def one(self, history: History, code: int, instant: int) -> tuple[list[int], int]:  # noqa: ARG002
+    def one(self, history: History, code: int, instant: int) -> tuple[list[int], int]:
         """See `Bounds`."""
         start, end = self._boundaries.last_whole_at(instant)
         return [start - 1], end - 1

@@ -27,7 +27,8 @@ class Share(msgspec.Struct, frozen=True):
 
     def __str__(self) -> str:
         """Return it in words."""
-        return f"share {self.relation} {self.value}"
+        value = self.value if isinstance(self.value, str) else f"{self.value:.15g}"
+        return f"share {self.relation} {value}"
 
 
 Statistic = str | Share
@@ -136,3 +137,8 @@ def is_of_numbers(statistic: Statistic) -> bool:
     if isinstance(statistic, Share):
         return not isinstance(statistic.value, str)
     return statistic not in OF_ALL
+
+
+def is_of_texts(statistic: Statistic) -> bool:
+    """Return whether a statistic is of texts only, not of numbers."""
+    return isinstance(statistic, Share) and isinstance(statistic.value, str)
