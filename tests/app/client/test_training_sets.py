@@ -125,6 +125,10 @@ def test_what_is_wrong_is_named(features, sales, tmp_path):
         varv.training_set(ASKED.drop("shop"), features, at="when")
     with pytest.raises(InvalidDeclaration, match="would leak"):
         varv.training_set(sales, ["back"])
+    other = varv.Dataset("sales", source=varv.Frame(ROWS.head(1)), key="id", event_time="at")
+    another = varv.FeatureView("other", source=other, entity="shop", features=["paid"])
+    with pytest.raises(InvalidDeclaration, match="declared twice"):
+        varv.training_set(ASKED, [*features, another], at="when")
     with pytest.raises(NotFound, match="holds no ledger"):
         varv.training_set(ASKED, features, at="when", home=tmp_path, name="one")
 

@@ -116,14 +116,14 @@ class BulkFeeder:
 
 
 class _Found:
-    """What rows give requests that name an entity.
+    """What rows give requests that have a time.
 
     Parameters
     ----------
     views
         Of one part and entity.
-    codes, instants
-        Of the requests.
+    points
+        The requests.
     rows, ignored
         The rows of the part, and those that do not count.
     most_bytes
@@ -140,7 +140,7 @@ class _Found:
     ) -> None:
         windowed = [view for view in views if view.windows]
         self.last = LastRows(points)
-        self.windowed = WindowedRows(windowed, most_bytes)
+        self.windowed = WindowedRows(windowed, points.first, most_bytes)
         for stretch in rows.stretches(ignored):
             if len(stretch.rows.codes):
                 if len(windowed) < len(views):

@@ -29,8 +29,9 @@ class Points:
 
     def __init__(self, codes: Ints, instants: Ints) -> None:
         n_codes = int(codes.max()) + 1
-        self._first, last = int(instants.min()), int(instants.max())
-        self._width = last - self._first + 2
+        self.first, last = int(instants.min()), int(instants.max())
+        """The earliest instant."""
+        self._width = last - self.first + 2
         self._steps: Ints | None = None
         if (n_codes + 1) * self._width > _MOST_KEYS:
             # Many entities over a long time have no place in 64 bits; the instants themselves are few enough.
@@ -68,8 +69,8 @@ class Points:
 
     def _keys_of(self, codes: Ints, times: Ints) -> Ints:
         if self._steps is None:
-            steps: npt.NDArray[np.int64] = np.clip(times, self._first, self._first + self._width - 1)
-            return codes * self._width + (steps - self._first)
+            steps: npt.NDArray[np.int64] = np.clip(times, self.first, self.first + self._width - 1)
+            return codes * self._width + (steps - self.first)
         return codes * self._width + np.searchsorted(self._steps, times)
 
 

@@ -19,7 +19,7 @@ from varv.features.bulk.tables import Tables
 from varv.features.engine import typed_feature
 from varv.features.model import Derived, Feature, FeatureSet, exported, kept_as
 from varv.kernel.columns import TIME
-from varv.kernel.errors import InvalidInput
+from varv.kernel.errors import InvalidDeclaration, InvalidInput
 from varv.kernel.machine import memory_bytes
 
 _LEAST_BYTES = 256 << 20
@@ -130,6 +130,11 @@ def features_for(features: Sequence[Feature], requests: Dataset) -> FeatureSet:
         If one has the name of a column that it is not.
     """
     checked = FeatureSet(features, requests)
+    sources: dict[str, Dataset] = {}
+    for view in checked.views:
+        if sources.setdefault(view.source.name, view.source) is not view.source:
+            hint = "use one Dataset object in all views"
+            raise InvalidDeclaration("dataset", view.source.name, "is declared twice", hint=hint)
     types = requests.types()
     for feature in checked.declared:
         if isinstance(feature, Derived) and feature.name in types:

@@ -30,21 +30,29 @@ class WindowedRows:
     ----------
     views
         With windows.
+    first
+        The instant of the earliest request.
     most_bytes
         Of rows that are held in memory.
     """
 
-    def __init__(self, views: Sequence[FeatureView], most_bytes: int) -> None:
+    def __init__(self, views: Sequence[FeatureView], first: int, most_bytes: int) -> None:
         self._views = views
         self._rows = Spill(most_bytes)
         self._reach = max((view.windows.kind.reach for view in views if view.windows), default=0)
+        self._since = first - self._reach
 
     def add(self, stretch: Stretch) -> None:
         """Take in rows, in any order."""
-        codes, times, _, ties, _ = stretch.rows
+        rows, values = stretch
+        # Views of last rows, which are read together with these, may look back further.
+        reached = rows.times >= self._since
+        if not reached.all():
+            rows, values = rows.only(reached), values.filter(pl.Series(reached))
+        codes, times, _, ties, _ = rows
         # The code is twice there: rows of one entity stay together.
         fields = {HASH: mixed(codes.astype(np.uint64)), _CODE: codes, _TIME: times, _TIE: ties}
-        self._rows.add(stretch.values.hstack(pl.DataFrame(fields)))
+        self._rows.add(values.hstack(pl.DataFrame(fields)))
 
     def features(self, codes: Ints, instants: Ints) -> dict[str, pl.Series]:
         """Return the features of requests, by the codes of their entities and their instants."""
