@@ -7,6 +7,7 @@ import math
 import numpy as np
 import polars as pl
 import pytest
+from tests.features.test_engine import between, observed, real_features
 
 from varv.data import Dataset, Datasets, DatasetsView, Frame
 from varv.features import FeatureEngine, FeatureView, windows
@@ -274,3 +275,16 @@ def test_a_request_of_another_number_type_finds_its_entity_and_a_fraction_finds_
     given = Requests(requests, np.full(4, START), np.ones(4, np.bool_))
     found = BulkFeeder(SourceTables(), most_bytes=1 << 28).features([view], given)
     assert found["last.v"].to_list() == [1.0, 2.0, None, None]
+
+
+def test_a_month_of_flights_gets_the_bits_that_the_engine_finds():
+    january = between("2013-01-01", "2013-02-01")
+    features = real_features()
+    asked_views = [feature for feature in features if isinstance(feature, FeatureView)]
+    times = january["requested_at"].cast(pl.Int64).to_numpy()
+    given = Requests(january, times, np.ones(len(times), np.bool_))
+    # The source holds the whole year, and nothing of what comes later may be seen.
+    found = BulkFeeder(SourceTables(), most_bytes=1 << 28).features(asked_views, given)
+    wanted = observed(january, features).lookup(january, "requested_at")
+    assert len(found) > 15
+    assert all(values.equals(wanted[name]) for name, values in found.items())
