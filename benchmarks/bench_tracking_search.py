@@ -21,6 +21,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from bench_tracking import START_MS as START
 from bench_tracking import Client, Server, serving, wait_for
 from served import VARV, free_port
 from varv.app.compose import open_ledger, open_tracking
@@ -30,7 +31,6 @@ from varv.runs import Tracking
 from varv.runs.model import ExperimentId, RunCreated, RunDescribed, RunId, RunUpdated, run_stream
 from varv.runs.tables import METRIC
 
-START = 1_700_000_000_000
 ROUNDS = 7
 GROUP = 2000
 TEN = {
@@ -138,10 +138,14 @@ def compare(servers: list[Server], n_runs: int) -> None:
         print(f"{server.name}: {n_runs} runs in {taken:.0f} s, {cpu:.0f} s of cpu")
     for name, asked in TEN.items():
         times: dict[str, list[float]] = {server.name: [] for server in servers}
+        costs: dict[str, list[float]] = {server.name: [] for server in servers}
         for _ in range(ROUNDS):
             for server in servers:
+                cpu = server.cpu_s()
                 times[server.name].append(ask(clients[server.name], experiments[server.name], asked)[0])
+                costs[server.name].append(server.cpu_s() - cpu)
         show(name, {server: statistics.median(found) for server, found in times.items()})
+        show("  of processor", {server: statistics.median(found) for server, found in costs.items()})
     show(
         "all pages of 1000", {name: all_pages(client, experiments[name]) for name, client in clients.items()}
     )
@@ -207,19 +211,26 @@ def _group(writing: Writing, experiment: str, keys: list[int], numbers: range) -
     writing.store(lambda db: db.executemany(one, rows))
 
 
+def write_runs(folder: Path, n_runs: int) -> None:
+    """Write runs if the folder has none."""
+    if (folder / "ledger.db").exists():
+        return
+    begun = time.perf_counter()
+    folder.mkdir(parents=True, exist_ok=True)
+    ledger = open_ledger(folder, durability="process")
+    desk = open_tracking(folder, ledger, SystemClock(), durability="process")
+    written(desk.runs, n_runs)
+    desk.close()
+    ledger.close()
+    sizes = ", ".join(
+        f"{path.name} {path.stat().st_size / 2**20:.0f} MiB" for path in sorted(folder.glob("*.db"))
+    )
+    print(f"{n_runs} runs written in {time.perf_counter() - begun:.0f} s; {sizes}", flush=True)
+
+
 def million(folder: Path, n_runs: int) -> None:
     """Write runs if the folder has none, then start a server and print what each search takes."""
-    if not (folder / "ledger.db").exists():
-        begun = time.perf_counter()
-        ledger = open_ledger(folder, durability="process")
-        tracking = open_tracking(folder, ledger, SystemClock(), durability="process")
-        written(tracking, n_runs)
-        tracking.recorder.close()
-        ledger.close()
-        sizes = ", ".join(
-            f"{path.name} {path.stat().st_size / 2**20:.0f} MiB" for path in sorted(folder.glob("*.db"))
-        )
-        print(f"{n_runs} runs written in {time.perf_counter() - begun:.0f} s; {sizes}", flush=True)
+    write_runs(folder, n_runs)
     port = free_port()
     with serving(
         "varv", [str(VARV), "track", "--home", str(folder), "--port", str(port)], port, str(folder)

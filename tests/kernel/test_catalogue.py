@@ -90,3 +90,28 @@ def test_it_says_the_same_of_what_is_stored_however_it_was_compacted(n, data):
     since, until = sorted(data.draw(st.tuples(st.integers(0, 130), st.integers(0, 130))))
     reached = {number for one in held.extents() if one.reaches(since, until) for number in one.numbers()}
     assert reached >= {one.number for one in plain.extents() if one.reaches(since, until)}
+
+
+def test_what_was_replaced_counts_as_of_the_numbers_before():
+    held = filled(5)
+    compacted(held, (1, 2, 3), "~000000001")
+    held.replace(["~000000001", "w-000005"], [segment(6, "new"), segment(6, "other")], 6, Instant(99))
+    held.add(segment(7))
+    assert [one.name for one in held.extents()] == ["w-000004", "new-000006", "other-000006", "w-000007"]
+    assert [one.name for one in held.extents(5)] == ["~000000001", "w-000004", "w-000005"]
+    assert [one.name for one in held.extents(2)] == ["~000000001"]
+    alone, files = held.compactable()
+    assert (set(alone), files) == ({"w-000004", "new-000006", "other-000006", "w-000007"}, {"~000000001"})
+    compacted(held, (4, 7), "~000000002")
+    assert [one.name for one in held.extents(5)] == ["~000000001", "~000000002", "w-000005"]
+    assert [one.gone for one in held.ever()] == [6, 0, 6, 0, 0]
+
+
+def test_removed_files_are_remembered_and_their_names_not_given_again():
+    held = filled(3)
+    compacted(held, (1, 2), "~000000001")
+    held.replace(["~000000001"], [], 4, Instant(99))
+    held.note_removed(["~000000001"], by=17)
+    assert [one.removed_by for one in held.extents(3)] == [17, 0]
+    assert held.compactable()[1] == set()
+    assert held.removed_files() == {"~000000001"}

@@ -10,6 +10,7 @@ from typing import TypeVar
 from varv.app.traffic import Traffic
 from varv.data.inbox import Inbox
 from varv.data.verbs import QuarantineDesk
+from varv.data.versioning.verbs import VersionsDesk
 from varv.home.change.verbs import Declarations
 from varv.home.review.verbs import Reviews
 from varv.home.tables import MOST_ROWS, Tables
@@ -51,6 +52,8 @@ class Desk:
         self.inbox: Inbox | None = None
         self.quarantine: QuarantineDesk | None = None
         """None while the server starts, and where only loops are told something."""
+        self.versions: VersionsDesk | None = None
+        """As the one before."""
         self.declarations: Declarations | None = None
         """None where no server runs."""
         self.traffic: Traffic | None = None
@@ -146,6 +149,16 @@ class Desk:
             If nobody reads them here.
         """
         return _ready(self.runs)
+
+    def require_versions(self) -> VersionsDesk:
+        """Return what acts on versions of datasets.
+
+        Raises
+        ------
+        Unavailable
+            If the server is still starting.
+        """
+        return _ready(self.versions)
 
     def require_quarantine(self) -> QuarantineDesk:
         """Return what acts on rows in quarantine.

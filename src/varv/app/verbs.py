@@ -13,6 +13,7 @@ from typing import Any
 import varv.app.traffic
 import varv.app.verifying
 import varv.data.verbs
+import varv.data.versioning.verbs
 import varv.home.change.verbs
 import varv.home.moving.verbs
 import varv.home.review.verbs
@@ -25,6 +26,7 @@ from varv.app.desk import Desk
 from varv.app.traffic import Traffic
 from varv.data.inbox import Inbox
 from varv.data.verbs import QuarantineDesk
+from varv.data.versioning.verbs import VersionsDesk
 from varv.home.change.verbs import Declarations
 from varv.home.review.verbs import Reviews
 from varv.home.tracking.desk import TrackingDesk
@@ -43,6 +45,7 @@ PARTS: Mapping[type[Any], Callable[[Desk], Any]] = {
     Reviews: lambda desk: desk.reviews,
     Inbox: lambda desk: desk.require_inbox(),
     QuarantineDesk: lambda desk: desk.require_quarantine(),
+    VersionsDesk: lambda desk: desk.require_versions(),
     Declarations: lambda desk: desk.require_declarations(),
     Tracking: lambda desk: desk.require_tracking().runs,
     Purging: lambda desk: Purging(desk.require_tracking(), desk.ledger),
@@ -58,6 +61,7 @@ PARTS: Mapping[type[Any], Callable[[Desk], Any]] = {
 ROOMS = (
     varv.loop.verbs,
     varv.data.verbs,
+    varv.data.versioning.verbs,
     varv.home.verbs,
     varv.home.change.verbs,
     varv.home.review.verbs,

@@ -17,7 +17,9 @@ import msgspec
 
 from varv.app.compose import TRACKING, open_ledger
 from varv.data.contracts import texts_digest, texts_of, texts_table
-from varv.data.model import BatchQuarantined, ContractInferred, DatasetVersionAppended
+from varv.data.model import BatchesCompacted, BatchQuarantined, ContractInferred, DatasetVersionAppended
+from varv.data.version_events import DatasetRewritten, DatasetVacuumed
+from varv.data.versions import table_of
 from varv.home.comparison import COMPARISON_FILE, read_comparisons, without_cpu
 from varv.home.model import Comparison, PoliciesCompared
 from varv.home.verbs import Records
@@ -340,6 +342,8 @@ class _Names:
         self._texts: dict[str, dict[Digest, str]] = {}
         """By the stream that speaks of them, since a run may be purged with its texts."""
         self._n_versions: dict[str, int] = {}
+        self._compacted: dict[str, dict[str, tuple[str, ...]]] = {}
+        """By table and compacted file, the segments in it."""
 
     def fold(self, ledger: Ledger) -> None:
         """Take in a ledger, a batch of entries at a time."""
@@ -356,10 +360,8 @@ class _Names:
 
     def _take(self, entry: Entry) -> None:
         match event := entry.event:
-            case DatasetVersionAppended():
-                number = self._n_versions[event.dataset] = self._n_versions.get(event.dataset, 0) + 1
-                by = f"version {number} of dataset {event.dataset} (entry {entry.seq})"
-                self._name(f"data/{event.dataset}/{event.part}", event.segment, by, event.n_rows, event.rows)
+            case DatasetVersionAppended() | DatasetRewritten() | BatchesCompacted() | DatasetVacuumed():
+                self._rows(entry.seq, event)
             case BatchQuarantined():
                 by = f"rows of {event.dataset} in quarantine (entry {entry.seq})"
                 named = Named(by, event.n_rows, event.rows, keyed=True)
@@ -403,6 +405,33 @@ class _Names:
         for digest in long_texts(event):
             self._texts.setdefault(entry.stream, {})[digest] = f"a text of entry {entry.seq}"
 
+    def _rows(
+        self, seq: int, event: DatasetVersionAppended | DatasetRewritten | BatchesCompacted | DatasetVacuumed
+    ) -> None:
+        """Take in what became of rows of a dataset."""
+        match event:
+            case DatasetVersionAppended():
+                by = self._version(seq, event.dataset)
+                self._name(table_of(event.dataset, event.part), event.segment, by, event.n_rows, event.rows)
+            case DatasetRewritten():
+                by = self._version(seq, event.dataset)
+                for one in event.added:
+                    self._name(table_of(event.dataset, event.part), one.name, by, one.n_rows, one.digest)
+            case BatchesCompacted():
+                files = self._compacted.setdefault(table_of(event.dataset, event.part), {})
+                files[event.file] = event.segments
+            case DatasetVacuumed():
+                for part, names in event.files.items():
+                    table = table_of(event.dataset, part)
+                    files, held = self._compacted.get(table, {}), self.tables.get(table, {})
+                    for segment in (one for name in names for one in files.pop(name, (name,))):
+                        held.pop(segment, None)
+
+    def _version(self, seq: int, dataset: str) -> str:
+        """Count a version of a dataset, and return what it is called."""
+        number = self._n_versions[dataset] = self._n_versions.get(dataset, 0) + 1
+        return f"version {number} of dataset {dataset} (entry {seq})"
+
     def _requests(self, seq: int, event: RequestsServed | RequestsForgotten | RequestsBackfilled) -> None:
         """Take in what became of stored predictions."""
         table = predictions_of(event.model, self._columns)
@@ -431,6 +460,9 @@ _NAMING = {
     event.event_name
     for event in (
         DatasetVersionAppended,
+        DatasetRewritten,
+        BatchesCompacted,
+        DatasetVacuumed,
         BatchQuarantined,
         ContractInferred,
         RequestsServed,

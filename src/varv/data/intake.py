@@ -7,7 +7,7 @@ time is part of the features of the requests in it; a live home commits first.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 import msgspec
@@ -109,12 +109,17 @@ class Intake:
         """
         for dataset in datasets:
             held = (since or {}).get(dataset.name)
+            if held is None:
+                self.tell(stored_batches(self._datasets, dataset))
+                continue
             for part in dataset.parts:
-                if held is None:
-                    rows = self._datasets.read_part(dataset, part)
-                else:
-                    rows = self._datasets.later(dataset, part, held)
-                self.tell([Batch(dataset, part, rows)])
+                self.tell([Batch(dataset, part, self._datasets.later(dataset, part, held))])
+
+
+def stored_batches(datasets: Datasets, dataset: Dataset) -> Iterator[Batch]:
+    """Yield all that is stored of a dataset, a part at a time."""
+    for part in dataset.parts:
+        yield Batch(dataset, part, datasets.read_part(dataset, part))
 
 
 def made_known(made: Sequence[tuple[Dataset, str, Prepared]]) -> list[Batch]:

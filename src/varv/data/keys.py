@@ -89,7 +89,9 @@ class Standing(NamedTuple):
 
 
 class KeyIndex:
-    """The keys of one part; the first statement of a key stands."""
+    """The keys of one part. What was added last of a key stands: the first statement, as long as nobody
+    corrects it.
+    """
 
     def __init__(self) -> None:
         self._runs: list[Run] = []
@@ -111,15 +113,24 @@ class KeyIndex:
         return found
 
     def add(self, new: Stated) -> None:
-        """Remember rows whose keys are all new, each of them once."""
+        """Remember rows, each key once."""
         if not len(new.keys):
             return
+        # Later runs are looked into last, and of equal keys in one run the latest comes first.
         runs, together = list(self._runs), [sorted_run(new)]
         # Nothing is merged into what is twice as large, so a row is copied only as its run doubles.
         while runs and len(runs[-1]) < 2 * sum(map(len, together)):
             together.append(runs.pop())
         # A list of its own, since another thread may be looking.
         self._runs = [*runs, merged(together)]
+
+    def without(self, others: KeyIndex) -> Stated:
+        """Return what stands of the keys that others do not have."""
+        left = [run.rows.only(~others.find(run.rows.keys).known) for run in reversed(self._runs)]
+        rows = joined(left)
+        latest = np.zeros(len(rows.keys), np.bool_)
+        latest[np.unique(rows.keys, return_index=True)[1]] = True
+        return rows.only(latest)
 
     def as_state(self) -> list[StatedState]:
         """Return what it holds; nothing changes it any more."""
@@ -207,6 +218,34 @@ class DatasetKeys:
                     found[later] = (int(base.known.sum()), n_early)
                     self._waiting[later] = waiting.only(~base.known)
         return found
+
+    def correct(self, part: str, rows: Stated) -> None:
+        """Remember rows, each key once, that stand from now on whatever stood before."""
+        self._parts[part].add(rows)
+        if part == self._base:
+            for later, waiting in self._waiting.items():
+                self._waiting[later] = waiting.only(~self.find(part, waiting.keys).known)
+        else:
+            waiting = self._waiting[part]
+            left = waiting.only(~np.isin(waiting.keys, rows.keys))
+            self._waiting[part] = joined([left, self._ahead(rows)])
+
+    def replace(self, part: str, rows: Stated) -> None:
+        """Remember of a part these rows, each key once, and nothing else."""
+        self._parts[part] = KeyIndex()
+        self._parts[part].add(rows)
+        if part != self._base:
+            self._waiting[part] = self._ahead(rows)
+            return
+        for later in self._waiting:
+            self._waiting[later] = self._parts[later].without(self._parts[part])
+
+    def n_waiting(self) -> dict[str, int]:
+        """Return how many rows of each later part wait for the row that they are about."""
+        return {part: len(rows.keys) for part, rows in self._waiting.items()}
+
+    def _ahead(self, rows: Stated) -> Stated:
+        return rows.only(~self.find(self._base, rows.keys).known)
 
 
 def repeats(given: Stated, standing: Found) -> tuple[Flags, Flags]:

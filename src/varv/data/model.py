@@ -20,6 +20,7 @@ import polars as pl
 from varv.data.expectations import Contract
 from varv.data.rules import Report
 from varv.data.sources import KEPT, Csv, Frame, Parquet, Source, Types, in_kept_types, kept_type
+from varv.data.version_events import retention_of
 from varv.kernel.clock import Instant
 from varv.kernel.codec import Digest, Event, event
 from varv.kernel.columns import TIME
@@ -47,6 +48,9 @@ class Dataset:
     known_at
         For each later time column, the columns that become known at that time. All others are known at the
         event time.
+    keep
+        How long `varv data vacuum` keeps versions that nothing names: ``"90d"``, or so many versions; by
+        default all are kept.
 
     Raises
     ------
@@ -71,6 +75,7 @@ class Dataset:
         key: str | Sequence[str],
         event_time: str,
         known_at: Mapping[str, Sequence[str]] | None = None,
+        keep: str | int | None = None,
     ) -> None:
         try:
             self.name = DatasetName(checked_name("dataset", name))
@@ -84,6 +89,10 @@ class Dataset:
             hint = "use varv.Parquet(...), varv.Csv(...) or varv.Frame(...)"
             raise InvalidDeclaration("dataset", name, f"has the source {type(source).__name__}", hint=hint)
         self.source: Source = source
+        try:
+            self.retention = retention_of(keep)
+        except InvalidInput as error:
+            raise InvalidDeclaration("dataset", name, f"keeps {keep!r}: {error}") from None
         self._check_names()
 
     def __repr__(self) -> str:

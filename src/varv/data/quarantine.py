@@ -13,7 +13,8 @@ import msgspec
 import polars as pl
 
 from varv.data.model import BatchDropped, BatchReleased, BatchReplaced, Dataset
-from varv.data.service import REASON, Datasets, Prepared, conformed
+from varv.data.service import REASON, Datasets, Prepared
+from varv.data.shape import conformed
 from varv.data.versions import stream_of
 from varv.data.views import DatasetsView, Quarantined, registered_dataset
 from varv.kernel.clock import Clock

@@ -12,6 +12,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 
 import msgspec
 import polars as pl
@@ -20,7 +21,7 @@ from varv.data.contracts import Contracts
 from varv.data.expectations import Contract
 from varv.data.gained import with_gained
 from varv.data.inference import infer_contract
-from varv.data.keys import DatasetKeys, KeysState, Standing, Stated, repeats, stated
+from varv.data.keys import DatasetKeys, KeysState, Standing, Stated, repeats
 from varv.data.model import (
     BatchesCompacted,
     BatchQuarantined,
@@ -30,6 +31,8 @@ from varv.data.model import (
     RepeatsDropped,
     RowsJoined,
 )
+from varv.data.rewrites import Author, PreparedRewrite, Rewrites, There
+from varv.data.rewriting import Rewritten, stated_rows
 from varv.data.rules import (
     BEFORE_ITS_ROW,
     Report,
@@ -39,16 +42,17 @@ from varv.data.rules import (
     no_reasons,
     with_reason,
 )
-from varv.data.shape import in_shape, misfit, shape_of, widening
+from varv.data.shape import conformed, in_shape, misfit, shape_of, span_of, widening
 from varv.data.sources import in_kept_types
-from varv.data.versions import Came, DatasetVersion, batch_of, stream_of, versions_of
-from varv.data.views import DatasetsView, Quarantined
+from varv.data.version_events import RetentionDeclared
+from varv.data.versions import Came, DatasetVersion, batch_of, stream_of, table_of, versions_of
+from varv.data.views import DatasetsView, Quarantined, registered_dataset
 from varv.kernel.catalogue import Extent, digests
 from varv.kernel.clock import Clock, Instant, as_datetime
 from varv.kernel.codec import Digest, Event, canonical, digest
 from varv.kernel.columns import SEGMENT, Columns, stretches
 from varv.kernel.content import rows_digest
-from varv.kernel.errors import AlreadyExists, Conflict, Corrupt, NotFound
+from varv.kernel.errors import AlreadyExists, Conflict, Corrupt, Expired, NotFound
 from varv.kernel.ids import Version
 from varv.kernel.ledger import Append, Change, Ledger
 from varv.kernel.observe import log
@@ -122,7 +126,10 @@ class Datasets:
         self._declared: dict[tuple[str, str], Contract] = {}
         self._keys: dict[str, DatasetKeys] = {}
         self._keys_kept: dict[str, Version] = {}
+        self._keys_at: dict[str, Version] = {}
+        """By dataset, the version that its keys are those of, once what is prepared is committed."""
         self._reading_keys = threading.Lock()
+        self._writing = threading.RLock()
         self._pending: dict[tuple[str, str, str], tuple[Digest, Prepared]] = {}
 
     def expect_outcomes(self, dataset: Dataset, column: str, rule: OutcomeRule) -> None:
@@ -140,17 +147,19 @@ class Datasets:
             If the name was registered with another shape.
         """
         with self._views.reading(DatasetsView) as view:
-            registered = view.registered(dataset.name)
+            registered, kept = view.registered(dataset.name), view.history(dataset.name).retention
+        stream, facts = stream_of(dataset.name), list[Event]()
+        if dataset.retention != kept:
+            facts.append(RetentionDeclared(dataset=dataset.name, retention=dataset.retention))
         if registered is None:
-            return (Fact(stream_of(dataset.name), shape_of(dataset)),)
+            return tuple(Fact(stream, fact) for fact in (shape_of(dataset), *facts))
         if problem := misfit(registered, dataset):
             hint = "declare the dataset as before, or give the new one another name"
             raise AlreadyExists("dataset", dataset.name, problem, hint=hint)
-        widened = widening(registered, dataset)
-        if widened is None:
-            return ()
-        contracts = (self._widened_contract(dataset, part, widened.gained) for part in dataset.parts)
-        return tuple(Fact(stream_of(dataset.name), fact) for fact in (widened, *filter(None, contracts)))
+        if (widened := widening(registered, dataset)) is not None:
+            contracts = (self._widened_contract(dataset, part, widened.gained) for part in dataset.parts)
+            facts += [widened, *filter(None, contracts)]
+        return tuple(Fact(stream, fact) for fact in facts)
 
     def _widened_contract(
         self, dataset: Dataset, part: str, gained: Sequence[str]
@@ -243,9 +252,139 @@ class Datasets:
         InvalidInput
             If a column holds what cannot be kept even in quarantine, such as lists.
         """
-        prepared = self.prepare_append(dataset, part, frame, segment=segment)
-        self.commit(prepared.facts)
-        return Appended(self.version_of(dataset, part, segment), prepared.report)
+        require_segment_name(segment)
+        with self._writing:
+            while True:
+                expected, _ = self._seen(dataset)
+                prepared = self.prepare_append(dataset, part, frame, segment=segment)
+                if self._is_committed(dataset, prepared.facts, expected):
+                    return Appended(self.version_of(dataset, part, segment), prepared.report)
+
+    def _seen(self, dataset: Dataset) -> tuple[int, Version]:
+        """Return how long the stream of a dataset is, and its version, which is that or a later one; keys are
+        read anew if somebody else has made a version.
+        """
+        length = self._ledger.head(stream_of(dataset.name)).version
+        with self._views.reading(DatasetsView) as view:
+            version = view.version(dataset.name)
+            self._pending = {one: made for one, made in self._pending.items() if not view.is_on_record(*one)}
+        if not self._pending and self._keys_at.get(dataset.name) != version:
+            self._keys.pop(dataset.name, None)
+        return length, version
+
+    def _is_committed(self, dataset: Dataset, facts: Sequence[Fact], expected: int) -> bool:
+        """Commit facts, if the stream of the dataset is still as long as expected; else return False."""
+        if not facts:
+            return True
+        try:
+            self.commit((msgspec.structs.replace(facts[0], expected=expected), *facts[1:]))
+        except Conflict as error:
+            if error.kind != "stream":
+                raise
+            return False
+        return True
+
+    def overwrite(
+        self,
+        dataset: Dataset,
+        part: str,
+        frame: pl.DataFrame,
+        *,
+        by: str = "",
+        why: str = "",
+        seen: Version | int | None = None,
+    ) -> Rewritten:
+        """Put rows in the place of all that a part holds. Earlier versions read as before.
+
+        Parameters
+        ----------
+        by, why
+            Who does it, and the reason, for the ledger.
+        seen
+            The version that the caller knows; the present one by default.
+
+        Raises
+        ------
+        InvalidInput
+            If a row breaks the contract, is from before the row that it is about, or two rows state one key
+            and differ. Nothing is changed then.
+        Conflict
+            If the dataset is of another version than the one that was seen, or somebody makes one meanwhile.
+        """
+        return self._rewrite(dataset, seen, lambda: self.prepare_overwrite(dataset, part, frame, by, why))
+
+    def merge(
+        self,
+        dataset: Dataset,
+        part: str,
+        frame: pl.DataFrame,
+        *,
+        by: str = "",
+        why: str = "",
+        seen: Version | int | None = None,
+    ) -> Rewritten:
+        """Put rows in the place of those that have their keys, and add those whose keys are new. Rows that
+        say what is there already are left where they are; if all do, there is no new version.
+
+        Parameters and errors are those of `overwrite`; each row is checked by itself, not for the company
+        that it comes in, since corrected rows are no sample.
+        """
+        return self._rewrite(dataset, seen, lambda: self.prepare_merge(dataset, part, frame, by, why))
+
+    def _rewrite(
+        self, dataset: Dataset, seen: Version | int | None, prepare: Callable[[], PreparedRewrite]
+    ) -> Rewritten:
+        with self._writing:
+            first: Version | int | None = seen
+            while True:
+                expected, version = self._seen(dataset)
+                first = version if first is None else first
+                if version != first:
+                    hint = f"see varv data diff {dataset.name}@{first} {dataset.name}, and try again"
+                    raise Conflict("dataset", dataset.name, expected=first, found=int(version), hint=hint)
+                prepared = self._prepared_rewrite(prepare)
+                # Where only a compaction came between, or a tag, the rewrite is prepared once more.
+                if self._is_committed(dataset, prepared.facts, expected):
+                    return prepared.result
+
+    def _prepared_rewrite(self, prepare: Callable[[], PreparedRewrite]) -> PreparedRewrite:
+        try:
+            return prepare()
+        except BaseException:
+            # The keys may be those of a version that will not be.
+            self.forget()
+            raise
+
+    def prepare_overwrite(
+        self, dataset: Dataset, part: str, frame: pl.DataFrame, by: str = "", why: str = ""
+    ) -> PreparedRewrite:
+        """Store the rows of an overwrite, and return the facts that make it count, for the caller to commit
+        before anything else is written to the dataset.
+        """
+        return self._noted(dataset, self._rewrites(dataset, part, by, why).overwrite(frame))
+
+    def prepare_merge(
+        self, dataset: Dataset, part: str, frame: pl.DataFrame, by: str = "", why: str = ""
+    ) -> PreparedRewrite:
+        """Store the rows of a merge, and return the facts that make it count, for the caller to commit before
+        anything else is written to the dataset.
+        """
+        return self._noted(dataset, self._rewrites(dataset, part, by, why).merge(frame))
+
+    def _rewrites(self, dataset: Dataset, part: str, by: str, why: str) -> Rewrites:
+        there = There(
+            self.version(dataset),
+            self.extents(dataset, part),
+            self._known(dataset),
+            partial(self.rows_in, dataset, part),
+        )
+        screen, now = self.screen(dataset, part), self._clock.now()
+        return Rewrites(dataset, part, there, screen, self._columns, now, Author(by, why))
+
+    def _noted(self, dataset: Dataset, prepared: PreparedRewrite) -> PreparedRewrite:
+        # The keys are those of the version that it makes.
+        self._keys_at[dataset.name] = Version(prepared.result.version)
+        return prepared
 
     def prepare_append(
         self, dataset: Dataset, part: str, frame: pl.DataFrame, *, segment: str, acknowledged: bool = False
@@ -303,7 +442,7 @@ class Datasets:
             hint = "a segment never changes; give the new rows another segment name"
             raise Conflict("segment", "/".join(place), "exists with other rows", hint=hint)
         report = Report(n_rows=frame.height) if held is None else held.report
-        if came.rows is None:
+        if came.rows is None or not self._counts(dataset, part, segment):
             return Prepared((), False, frame.clear(), report, segment)
         return Prepared((), True, self._rows_of(dataset, part, {segment: came.rows}), report, segment)
 
@@ -319,6 +458,17 @@ class Datasets:
                 else Came(batch, extent.digest, Version(extent.number))
             )
         return batch_of(self._ledger, dataset, part, segment) if is_old else None
+
+    def _counts(self, dataset: Dataset, part: str, segment: str) -> bool:
+        """Return whether the rows of a batch that made a version are in the present one as they came."""
+        with self._views.reading(DatasetsView) as view:
+            held = view.catalogue(dataset.name, part)
+            alone, files, has_gone = held.alone.get(segment), held.extents(), held.has_gone
+        if alone is not None or not has_gone:
+            return alone is None or not alone.gone
+        table = table_of(dataset.name, part)
+        listed = (self._columns.listed(table, one.name) for one in files if one.is_file)
+        return any(one.segment == segment for several in listed for one in several)
 
     def _is_of(self, came: Digest, frame: pl.DataFrame, content: Digest) -> bool:
         """Return whether a batch that came, as the ledger knows it, is this one."""
@@ -359,6 +509,7 @@ class Datasets:
         accepted = not kept.is_empty() or frame.is_empty()
         if accepted:
             n_ahead = int(standing.ahead().sum())
+            self._keys_at[dataset.name] = Version(self._keys_at[dataset.name] + 1)
             facts.append(self._stored(dataset, part, segment, (frame, content), kept, n_ahead, batch))
         for later, (n_rows, n_early) in self._known(dataset).add(part, given, standing).items():
             facts.append(
@@ -382,7 +533,7 @@ class Datasets:
         else:
             sound = frame.filter(screening.reasons.is_null()) if screening.reasons.count() else frame
             kept = conformed(in_shape(sound, types), dataset, part)
-        given = _stated(kept, dataset, part)
+        given = stated_rows(kept, dataset, part)
         standing = self._known(dataset).standing(part, given)
         early = standing.early(given)
         if not early.any():
@@ -404,17 +555,26 @@ class Datasets:
         if self._snapshots is not None:
             kept = self._snapshots.newest(_keys_name(dataset), KeysState, self._ledger)
         since = Version(0)
-        if kept is not None and kept.state.identity == identity_of(dataset):
+        is_of = kept is not None and kept.state.identity == identity_of(dataset)
+        if kept is not None and is_of and not self.was_rewritten(dataset, Version(kept.state.version)):
             keys.take(kept.state, kept.lies_in)
             since = self._keys_kept[dataset.name] = Version(kept.state.version)
+        upto = self.version(dataset)
         for part in dataset.parts:
-            segments = self._segments_after(dataset, part, since)
+            segments = self._segments_after(dataset, part, since, upto)
             batches = self._columns.batches(table_of(dataset.name, part), segments)
             names, types = dataset.columns(part), dataset.part_types(part)
             whole = (in_shape(rows, types).select(names) for rows in batches)
-            keys.restore(part, (_stated(rows, dataset, part) for rows in whole))
-        self._keys[dataset.name] = keys
+            keys.restore(part, (stated_rows(rows, dataset, part) for rows in whole))
+        self._keys[dataset.name], self._keys_at[dataset.name] = keys, upto
         return keys
+
+    def was_rewritten(self, dataset: Dataset, since: Version | int) -> bool:
+        """Return whether rows of a dataset were replaced after a version, so that what follows from its rows
+        up to there does not hold any more.
+        """
+        with self._views.reading(DatasetsView) as view:
+            return view.history(dataset.name).last_rewrite > since
 
     def keep_keys(self, dataset: Dataset, position: Position) -> Callable[[], bool] | None:
         """Return what writes a snapshot of a dataset's keys as they are now, in any thread; None if they were
@@ -448,9 +608,11 @@ class Datasets:
             log(_LOG, logging.ERROR, "snapshot.changed", hint="nobody may write to the snapshots of a home")
             self.forget()
 
-    def _segments_after(self, dataset: Dataset, part: str, version: Version) -> dict[str, Digest]:
+    def _segments_after(
+        self, dataset: Dataset, part: str, version: Version, upto: Version | None = None
+    ) -> dict[str, Digest]:
         # A file of many batches may begin before: those once more change nothing.
-        return digests(one for one in self.extents(dataset, part) if one.last_number > version)
+        return digests(one for one in self.extents(dataset, part, upto=upto) if one.last_number > version)
 
     def later(self, dataset: Dataset, part: str, version: Version) -> pl.DataFrame:
         """Return the rows of a part in all batches after a version, in the order in which they came; maybe of
@@ -618,18 +780,58 @@ class Datasets:
 
     def compact(self, dataset: Dataset) -> list[Fact]:
         """Store small batches together, in the order in which they came, and return the facts of it; versions
-        stay what they are.
+        stay what they are. Files that a removal left because of a crash go.
         """
+        self.finish_vacuum(dataset)
         facts = []
         for part in dataset.parts:
             with self._views.reading(DatasetsView) as view:
-                alone, files = view.catalogue(dataset.name, part).compactable()
-            for made in self._columns.compact(table_of(dataset.name, part), alone, files):
+                held = view.catalogue(dataset.name, part)
+                (alone, files), removed = held.compactable(), held.removed_files()
+            table = table_of(dataset.name, part)
+            for made in self._columns.compact(table, alone, files, removed=removed):
                 event = BatchesCompacted(
                     dataset=dataset.name, part=part, file=made.file, segments=made.segments
                 )
                 facts.append(Fact(stream_of(dataset.name), event))
         return facts
+
+    def finish_vacuum(self, dataset: Dataset) -> None:
+        """Remove the files whose removal was put on record last, as far as they are still there."""
+        with self._views.reading(DatasetsView) as view:
+            event = view.history(dataset.name).vacuumed
+        if event is None:
+            return
+        for part, names in event.files.items():
+            self._columns.remove(table_of(dataset.name, part), names)
+
+    def registered(self, name: str) -> Dataset:
+        """Return a dataset as it was registered.
+
+        Raises
+        ------
+        NotFound
+            If there is none of that name.
+        """
+        return registered_dataset(self._views, name)
+
+    def columns_at(self, dataset: Dataset, version: int) -> list[str]:
+        """Return the columns that a dataset had at a version."""
+        with self._views.reading(DatasetsView) as view:
+            return view.history(dataset.name).columns_at(list(dataset.types()), version)
+
+    def n_rows_upto(self, dataset: Dataset, part: str, extent: Extent, version: int) -> int:
+        """Return how many rows of an extent, the first ones, had come by a version."""
+        if extent.last_number <= version:
+            return extent.n_rows
+        if not extent.is_file:
+            return 0
+        listed = self._columns.listed(table_of(dataset.name, part), extent.name)
+        return sum(one.n_rows for one in listed[: extent.n_upto(version)])
+
+    def rows_in(self, dataset: Dataset, part: str, extent: Extent) -> pl.DataFrame:
+        """Return the rows of one extent as they are stored, in the columns of the part."""
+        return self._rows_of(dataset, part, digests([extent])).select(dataset.columns(part))
 
     def extents(self, dataset: Dataset, part: str, *, upto: Version | int | None = None) -> list[Extent]:
         """Return where the rows of a part are, in the order in which they came.
@@ -638,14 +840,20 @@ class Datasets:
         ------
         NotFound
             If there is no version `upto`.
+        Expired
+            If its files were removed, since nothing had named it.
         """
         with self._views.reading(DatasetsView) as view:
-            found, last = view.catalogue(dataset.name, part).extents(), view.version(dataset.name)
+            found, last = view.catalogue(dataset.name, part).extents(upto), view.version(dataset.name)
         if upto is None:
             return found
         if not 0 <= upto <= last:
             raise NotFound("dataset", dataset.name, f"has no version {upto}", hint=f"the last is {last}")
-        return [one for one in found if one.number <= upto]
+        if removed := [one for one in found if one.removed_by]:
+            problem = f"has no version {upto} any more: it expired"
+            hint = "read a later version; tag what is to be kept"
+            raise Expired("dataset", dataset.name, problem, entry=removed[0].removed_by, hint=hint)
+        return found
 
     def version(self, dataset: Dataset) -> Version:
         """Return the last version of a dataset; 0 if nothing was ingested."""
@@ -713,7 +921,7 @@ class Datasets:
         """Write facts to the ledger by themselves, as one change."""
         done = False
         try:
-            appends = tuple(Append(fact.stream, fact.event) for fact in facts)
+            appends = tuple(Append(fact.stream, fact.event, fact.expected) for fact in facts)
             if appends:
                 self._ledger.commit(Change(at=self._clock.now(), facts=appends))
             done = True
@@ -724,13 +932,14 @@ class Datasets:
     def forget(self) -> None:
         """Forget the keys of what was prepared and could not be committed."""
         self._keys.clear()
+        self._keys_at.clear()
         self._pending.clear()
 
     def before_its_row(self, dataset: Dataset, part: str, rows: pl.DataFrame) -> pl.Series:
         """Return which rows of a later part, in the types in which they are stored, say something from before
         the row that they are about existed.
         """
-        given = _stated(rows, dataset, part)
+        given = stated_rows(rows, dataset, part)
         return pl.Series(self._known(dataset).standing(part, given).early(given))
 
     def _stored(
@@ -747,16 +956,15 @@ class Datasets:
         # Digests of a long batch take as long as everything else, so the same rows are not read twice.
         known = content if batch is None and rows.schema == frame.schema else None
         stored = self._columns.append(table_of(dataset.name, part), segment, rows, content=known)
-        times = rows[part].cast(pl.Int64)
-        first, last = times.min(), times.max()
+        first, last = span_of(rows, part)
         return DatasetVersionAppended(
             dataset=dataset.name,
             part=part,
             segment=segment,
             n_rows=rows.height,
             digest=content if batch is None else stored,
-            first=Instant(first) if isinstance(first, int) else None,
-            last=Instant(last) if isinstance(last, int) else None,
+            first=first,
+            last=last,
             n_ahead=n_ahead,
             batch=batch,
             rows=stored,
@@ -793,25 +1001,6 @@ def _digest_of_before(frame: pl.DataFrame) -> Digest:
     return digest(f"{header}\n{body}".encode())
 
 
-def _stated(rows: pl.DataFrame, dataset: Dataset, part: str) -> Stated:
-    return stated(rows, dataset.key, part, is_base=part == dataset.event_time)
-
-
-def conformed(frame: pl.DataFrame, dataset: Dataset, part: str) -> pl.DataFrame:
-    """Return the rows of a part as they are stored: its columns in their types.
-
-    Raises
-    ------
-    pl.exceptions.PolarsError
-        If a column is missing, or a value does not fit.
-    """
-    types = dataset.part_types(part)
-    rows = in_kept_types(frame)
-    if rows.columns != list(types):
-        rows = rows.select(list(types))
-    return rows if rows.schema == types else rows.cast(types, strict=True)  # type: ignore[arg-type]
-
-
 def identity_of(dataset: Dataset) -> str:
     """Return what two datasets have in common if what was kept of one is of the other."""
     # In no order: a record of a dataset keeps none.
@@ -824,11 +1013,6 @@ def identity_of(dataset: Dataset) -> str:
 
 def _keys_name(dataset: Dataset) -> str:
     return f"keys.{dataset.name}"
-
-
-def table_of(dataset: str, part: str) -> str:
-    """Return the table of a part's rows."""
-    return f"data/{dataset}/{part}"
 
 
 def quarantine_of(dataset: str, part: str) -> str:

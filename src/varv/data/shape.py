@@ -11,6 +11,8 @@ from collections.abc import Mapping
 import polars as pl
 
 from varv.data.model import Dataset, DatasetRegistered, DatasetWidened
+from varv.data.sources import in_kept_types
+from varv.kernel.clock import Instant
 
 
 def shape_of(dataset: Dataset) -> DatasetRegistered:
@@ -67,3 +69,28 @@ def in_shape(frame: pl.DataFrame, types: Mapping[str, pl.DataType]) -> pl.DataFr
         if name not in frame.columns
     ]
     return frame.hstack(missing)
+
+
+def conformed(frame: pl.DataFrame, dataset: Dataset, part: str) -> pl.DataFrame:
+    """Return the rows of a part as they are stored: its columns in their types.
+
+    Raises
+    ------
+    pl.exceptions.PolarsError
+        If a column is missing, or a value does not fit.
+    """
+    types = dataset.part_types(part)
+    rows = in_kept_types(frame)
+    if rows.columns != list(types):
+        rows = rows.select(list(types))
+    return rows if rows.schema == types else rows.cast(types, strict=True)  # type: ignore[arg-type]
+
+
+def span_of(rows: pl.DataFrame, part: str) -> tuple[Instant | None, Instant | None]:
+    """Return the first and the last time of rows of a part; None if there are none."""
+    times = rows[part].cast(pl.Int64)
+    first, last = times.min(), times.max()
+    return (
+        Instant(first) if isinstance(first, int) else None,
+        Instant(last) if isinstance(last, int) else None,
+    )

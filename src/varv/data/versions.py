@@ -7,14 +7,18 @@ from collections.abc import Iterator
 import msgspec
 
 from varv.data.model import BatchQuarantined, DatasetVersionAppended, RepeatsDropped
+from varv.data.version_events import DatasetRewritten
 from varv.kernel.clock import Instant
-from varv.kernel.codec import Digest
+from varv.kernel.codec import Digest, digest_of
 from varv.kernel.ids import Version
 from varv.kernel.ledger import Ledger, entries_of
 
 
 class DatasetVersion(msgspec.Struct, frozen=True, kw_only=True):
-    """A version of a dataset: all batches up to this one; and the batch that made it."""
+    """A version of a dataset: what it was before, and the batch that was added, or the rewrite.
+
+    A rewrite has no segment; its `n_rows` lie in the files that it put in, and its `digest` is theirs.
+    """
 
     version: Version
     part: str
@@ -24,6 +28,9 @@ class DatasetVersion(msgspec.Struct, frozen=True, kw_only=True):
     first: Instant | None
     last: Instant | None
     at: Instant
+    cause: str = "append"
+    by: str = ""
+    why: str = ""
 
 
 class Came(msgspec.Struct, frozen=True):
@@ -37,6 +44,11 @@ class Came(msgspec.Struct, frozen=True):
 def stream_of(dataset: str) -> str:
     """Return the stream of a dataset's facts."""
     return f"dataset/{dataset}"
+
+
+def table_of(dataset: str, part: str) -> str:
+    """Return the table of a part's rows."""
+    return f"data/{dataset}/{part}"
 
 
 def versions_of(
@@ -53,21 +65,38 @@ def versions_of(
     """
     for entry in entries_of(ledger, stream_of(dataset), after):
         event = entry.event
-        if isinstance(event, DatasetVersionAppended):
+        if isinstance(event, DatasetVersionAppended | DatasetRewritten):
             version += 1
-            yield (
-                entry.version,
-                DatasetVersion(
-                    version=Version(version),
-                    part=event.part,
-                    segment=event.segment,
-                    n_rows=event.n_rows,
-                    digest=event.digest,
-                    first=event.first,
-                    last=event.last,
-                    at=entry.at,
-                ),
-            )
+            yield entry.version, _version(Version(version), event, entry.at)
+
+
+def _version(
+    version: Version, event: DatasetVersionAppended | DatasetRewritten, at: Instant
+) -> DatasetVersion:
+    if isinstance(event, DatasetVersionAppended):
+        return DatasetVersion(
+            version=version,
+            part=event.part,
+            segment=event.segment,
+            n_rows=event.n_rows,
+            digest=event.digest,
+            first=event.first,
+            last=event.last,
+            at=at,
+        )
+    return DatasetVersion(
+        version=version,
+        part=event.part,
+        segment="",
+        n_rows=event.n_rows,
+        digest=digest_of([one.digest for one in event.added]),
+        first=min((one.first for one in event.added if one.first is not None), default=None),
+        last=max((one.last for one in event.added if one.last is not None), default=None),
+        at=at,
+        cause=event.cause,
+        by=event.by,
+        why=event.why,
+    )
 
 
 def batch_of(ledger: Ledger, dataset: str, part: str, segment: str) -> Came | None:
@@ -75,7 +104,7 @@ def batch_of(ledger: Ledger, dataset: str, part: str, segment: str) -> Came | No
     batch, rows, version, n_versions = None, None, None, 0
     for entry in entries_of(ledger, stream_of(dataset)):
         event = entry.event
-        n_versions += isinstance(event, DatasetVersionAppended)
+        n_versions += isinstance(event, DatasetVersionAppended | DatasetRewritten)
         if getattr(event, "segment", None) != segment or getattr(event, "part", None) != part:
             continue
         match event:

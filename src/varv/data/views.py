@@ -23,6 +23,14 @@ from varv.data.model import (
     dataset_of,
 )
 from varv.data.rules import WHOLE, Report
+from varv.data.version_events import (
+    DatasetRewritten,
+    DatasetTagged,
+    DatasetUntagged,
+    DatasetVacuumed,
+    RetentionDeclared,
+)
+from varv.data.version_history import Mark, VersionHistory
 from varv.kernel.catalogue import Catalogue, Compacted, Extent
 from varv.kernel.clock import Instant
 from varv.kernel.codec import Digest, Event, digest_of
@@ -118,7 +126,8 @@ class DatasetsView(msgspec.Struct):
     """By dataset and part, where the rows of its versions are; a segment's number is its version."""
     n_versions: dict[str, int] = {}
     digests: dict[str, Digest] = {}
-    """By dataset, what identifies all its batches so far, in their order."""
+    """By dataset, what identifies all its batches and rewrites so far, in their order."""
+    histories: dict[str, VersionHistory] = {}
     batches: dict[tuple[str, str], dict[str, Digest]] = {}
     """By dataset and part, the digests of the batches that came last, as they came."""
     held: dict[Place, Quarantined] = {}
@@ -134,6 +143,8 @@ class DatasetsView(msgspec.Struct):
             case DatasetWidened():
                 before = self.known[event.dataset]
                 self.widened.add(event.dataset)
+                gained = self.history(event.dataset).gained
+                gained |= dict.fromkeys(event.gained, self.version(event.dataset))
                 self.known[event.dataset] = msgspec.structs.replace(
                     before, known_at=event.known_at, types=event.types
                 )
@@ -161,6 +172,19 @@ class DatasetsView(msgspec.Struct):
             case BatchReleased() | BatchReplaced() | BatchDropped():
                 self._take_out(event)
             case _:
+                self._apply_to_versions(entry, event)
+
+    def _apply_to_versions(self, entry: Entry, event: Event) -> None:
+        match event:
+            case DatasetRewritten():
+                self._rewrite(entry, event)
+            case DatasetTagged() | DatasetUntagged():
+                self.history(event.dataset).named(event)
+            case RetentionDeclared():
+                self.history(event.dataset).retention = event.retention
+            case DatasetVacuumed():
+                self._vacuum(entry, event)
+            case _:
                 pass
 
     def datasets(self) -> list[DatasetRegistered]:
@@ -179,8 +203,14 @@ class DatasetsView(msgspec.Struct):
         """Return the last version of a dataset; 0 if nothing was ingested."""
         return Version(self.n_versions.get(dataset, 0))
 
+    def history(self, dataset: str) -> VersionHistory:
+        """Return what is remembered of the versions of a dataset."""
+        return self.histories.setdefault(dataset, VersionHistory())
+
     def digest(self, dataset: str) -> Digest:
-        """Return what identifies the batches that made all versions of a dataset, in their order."""
+        """Return what identifies the batches and rewrites that made all versions of a dataset, in their
+        order.
+        """
         return self.digests.get(dataset, Digest(""))
 
     def catalogue(self, dataset: str, part: str) -> Catalogue:
@@ -234,10 +264,16 @@ class DatasetsView(msgspec.Struct):
             counts.n_arrived += n_rows
         return counts
 
+    def _next_version(self, entry: Entry, name: str, digests: list[Digest]) -> Version:
+        version = Version(self.version(name) + 1)
+        self.n_versions[name] = version
+        self.digests[name] = digest_of([self.digest(name), *digests])
+        self.history(name).came(Mark(entry.at, version, entry.version))
+        return version
+
     def _append(self, entry: Entry, event: DatasetVersionAppended) -> None:
         name, place = event.dataset, (event.dataset, event.part, event.segment)
-        version = self.n_versions[name] = self.n_versions.get(name, 0) + 1
-        self.digests[name] = digest_of([self.digest(name), event.digest])
+        version = self._next_version(entry, name, [event.digest])
         self.stored.setdefault((name, event.part), Catalogue()).add(
             Extent(
                 name=event.segment,
@@ -257,6 +293,33 @@ class DatasetsView(msgspec.Struct):
         counts.n_given += event.n_rows if place in self.given else 0
         counts.n_waiting += event.n_ahead
 
+    def _rewrite(self, entry: Entry, event: DatasetRewritten) -> None:
+        digests = [digest_of(list(event.removed)), *(one.digest for one in event.added)]
+        version = self._next_version(entry, event.dataset, digests)
+        self.history(event.dataset).rewritten[event.part] = version
+        added = [
+            Extent(
+                name=one.name,
+                digest=one.digest,
+                n_rows=one.n_rows,
+                first=one.first,
+                last=one.last,
+                number=version,
+                at=entry.at,
+            )
+            for one in event.added
+        ]
+        held = self.stored.setdefault((event.dataset, event.part), Catalogue())
+        held.replace(event.removed, added, version, entry.at)
+        self.counts(event.dataset, event.part).n_rows += event.n_rows - event.n_removed
+        for part, n_rows in event.n_waiting.items():
+            self.counts(event.dataset, part).n_waiting = n_rows
+
+    def _vacuum(self, entry: Entry, event: DatasetVacuumed) -> None:
+        self.history(event.dataset).vacuumed = event
+        for part, names in event.files.items():
+            self.stored[event.dataset, part].note_removed(names, entry.seq)
+
     def _came(self, place: Place, batch: Digest) -> None:
         self.batches.setdefault(place[:2], {})[place[2]] = batch
 
@@ -265,7 +328,7 @@ class DatasetsView(msgspec.Struct):
         held = self.stored[place]
         held.compacted(Compacted(file=event.file, segments=event.segments))
         # What is older is asked of the ledger.
-        batches = self.batches[place]
+        batches = self.batches.get(place, {})
         self.batches[place] = {name: batches[name] for name in batches if not held.may_lie_in_files(name)}
 
     def _put_aside(self, entry: Entry, event: BatchQuarantined) -> None:

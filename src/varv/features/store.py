@@ -15,6 +15,8 @@ observed once, so after a crash what is told again changes nothing: each row cou
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import polars as pl
 
 from varv.data.intake import Batch
@@ -95,6 +97,25 @@ class FeatureStore:
     def rows_known(self, batch: Batch) -> None:
         """Observe a batch; the store listens to ingestion."""
         self.observe(batch.dataset, batch.part, batch.rows)
+
+    def observe_anew(self, dataset: Dataset, batches: Iterable[Batch]) -> None:
+        """Hold of a dataset what these batches say, all that is stored of it, and nothing else: its rows were
+        replaced. Until all are observed, requests find what was there before.
+        """
+        held = self._observed.get(dataset.name)
+        if held is None:
+            return
+        fresh = Observed(held.dataset, self._salt)
+        of_it = [one for one in self._views.values() if one.view.source is held.dataset]
+        for one in of_it:
+            fresh.history(one.view)
+        for batch in batches:
+            if not batch.rows.is_empty():
+                fresh.observe(batch.part, batch.rows)
+        fresh.trim(self.oldest)
+        self._observed[dataset.name] = fresh
+        # Engines hold these, and go on with them.
+        fresh.hand_to(of_it)
 
     def progress(self) -> list[tuple[FeatureView, Progress]]:
         """Return how far the rows of each view have come: the watermark, and what came late."""

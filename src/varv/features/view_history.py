@@ -129,6 +129,10 @@ class ViewHistory:
         code = self._of.code(self.view.entity, entity)
         return self.rows.lookup_one(self._history, code, instant, numbers)
 
+    def become(self, other: ViewHistory) -> None:
+        """Hold what the history of the same view in another state of its dataset holds."""
+        self._of, self._history, self.progress = other._of, other._history, other.progress
+
     def trim(self, before: Instant) -> None:
         """Forget what no request at or after `before` can see."""
         self._history.trim(before, self.rows.span)

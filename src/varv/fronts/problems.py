@@ -16,6 +16,7 @@ STATUS = {
     "unauthenticated": 401,
     "permission_denied": 403,
     "not_found": 404,
+    "expired": 410,
     "already_exists": 409,
     "conflict": 409,
     "failed_precondition": 409,

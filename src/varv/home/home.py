@@ -203,6 +203,15 @@ class Home:
         for parts in list(self.models.values()):
             parts.predictions.rows_known(batch)
 
+    def rows_rewritten(self, dataset: Dataset) -> None:
+        """Let those that answer, and the predictions whose outcomes it holds, go by the rows that a dataset
+        has now; called under the lock, once the rewrite is committed.
+        """
+        self.fleet.rows_rewritten(dataset)
+        for name, parts in list(self.models.items()):
+            if parts.plan.outcome.requests.name == dataset.name:
+                self.read_again(name)
+
     def _predictions(self, plan: ModelPlan, most_held: int) -> Predictions:
         outcome, name = plan.outcome, plan.name
 

@@ -81,6 +81,7 @@ def dataset_versions_frame(versions: Sequence[DatasetVersion]) -> pl.DataFrame:
             "first": _times([one.first for one in versions]),
             "last": _times([one.last for one in versions]),
             "digest": pl.Series([one.digest for one in versions], dtype=pl.String),
+            **_texts(versions, ("cause", "by", "why")),
         }
     )
 

@@ -19,6 +19,7 @@ import polars as pl
 from varv.data import Correction
 from varv.data.intake import Batch, Intake, made_known
 from varv.data.model import part_named
+from varv.data.rewriting import Rewritten
 from varv.data.values import typed_frame
 from varv.home.answers import served
 from varv.home.change.carrying import Changes
@@ -156,7 +157,9 @@ class Live:
         compacts = self._since_compaction >= COMPACT_EVERY
         if compacts:
             self._since_compaction = 0
-            self._home.engine.tell(facts=self._home.compact())
+            # No rewrite comes between: it takes out segments as they lie.
+            with self._home.lock:
+                self._home.engine.tell(facts=self._home.compact())
         if compacts or self.keeping.is_due:
             self.keeping.keep()
         if count:
@@ -193,6 +196,24 @@ class Live:
                     self._home.datasets.forget()
             self._intake.tell(made_known(corrected.made))
         return corrected
+
+    def rewrite(self, name: str, act: Callable[[], Rewritten]) -> Rewritten:
+        """Have rows of a dataset replaced: those that answer, and outcomes of predictions, are those of the
+        new version when this returns. What monitors and reports had counted stays counted.
+
+        Parameters
+        ----------
+        act
+            Does it; nothing is ingested meanwhile.
+        """
+        home = self._home
+        dataset = next((one for one in home.declared if one.name == name), None)
+        with home.lock:
+            before = None if dataset is None else home.datasets.version(dataset)
+            result = act()
+            if dataset is not None and result.version != before:
+                home.rows_rewritten(dataset)
+        return result
 
     def _say(self, state: str) -> None:
         self.state = state

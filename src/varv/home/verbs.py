@@ -14,6 +14,7 @@ from typing import TypeVar
 import msgspec
 import polars as pl
 
+from varv.data.versioning.references import parse_reference, version_meant
 from varv.data.views import DatasetsView
 from varv.home.comparison import COMPARISON_FILE, read_comparisons
 from varv.home.listing import (
@@ -122,7 +123,8 @@ class VersionsRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 class RowsRequest(msgspec.Struct, frozen=True, kw_only=True):
     """Chooses rows of a dataset: of a version, the latest if it is left out, with what was known at
-    `known_at`, all if it is left out; and those whose event time is from `since` on and before `until`.
+    `known_at`, all if it is left out; and those whose event time is from `since` on and before `until`. The
+    name may say which version: ``flights@12``, ``flights@tag``, ``flights@2013-05-01``.
     """
 
     dataset: str
@@ -300,11 +302,14 @@ def dataset_versions(records: Records, asked: VersionsRequest) -> Table:
 def dataset_rows(records: Records, asked: RowsRequest) -> Table:
     """Read rows of a dataset as of any version and instant."""
     since, until = _window(asked.since, asked.until)
+    reference, version = parse_reference(asked.dataset), asked.version
+    if version is None and str(reference) != reference.dataset:
+        version = version_meant(reference, records.views, records.ledger)
     return records.tables.rows(
-        asked.dataset,
+        reference.dataset,
         since,
         until,
-        version=asked.version,
+        version=version,
         known_at=_given(asked.known_at, instant),
         after=asked.after,
         limit=records.tables.limit(asked.limit),

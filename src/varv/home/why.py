@@ -18,6 +18,7 @@ import polars as pl
 
 from varv.data.identity import keys_of
 from varv.data.model import DatasetVersionAppended
+from varv.data.version_events import DatasetRewritten
 from varv.data.versions import stream_of
 from varv.data.views import DatasetsView
 from varv.home import why_answers
@@ -293,8 +294,13 @@ def _appended(
     found = dict[tuple[str, str], int]()
     for entry in entries_of(ledger, stream_of(dataset)):
         event = entry.event
-        if isinstance(event, DatasetVersionAppended) and (event.part, event.segment) in wanted:
-            found[event.part, event.segment] = entry.seq
+        if isinstance(event, DatasetVersionAppended):
+            made = [(event.part, event.segment)]
+        elif isinstance(event, DatasetRewritten):
+            made = [(event.part, one.name) for one in event.added]
+        else:
+            continue
+        found |= {place: entry.seq for place in made if place in wanted}
         if len(found) == len(wanted):
             break
     return found

@@ -3,6 +3,9 @@
 Live, a segment comes every few seconds and is soon compacted with hundreds of others. From then on the file
 is remembered and not its segments, so what a process holds grows with files, not with batches. What a
 segment was, once it lies in such a file, the file itself and the ledger tell.
+
+Rows of a dataset can be replaced. What lay in a file then goes at a number, like that at which it came, and
+stays in the catalogue: whoever reads as of an earlier number still finds it, until its file is removed.
 """
 
 from __future__ import annotations
@@ -34,6 +37,12 @@ class Extent(msgspec.Struct, frozen=True, kw_only=True):
     """How much higher each further segment's number is than the first's, as 32-bit integers."""
     at: Instant = Instant(0)
     """When the last segment came."""
+    gone: int = 0
+    """The number from which on it does not count any more; 0 as long as it does."""
+    gone_at: Instant = Instant(0)
+    """When that was."""
+    removed_by: int = 0
+    """The entry that says that the file was removed; 0 as long as it is there."""
 
     @property
     def is_file(self) -> bool:
@@ -58,6 +67,12 @@ class Extent(msgspec.Struct, frozen=True, kw_only=True):
         """Return how many of the segments have at most this number."""
         later = np.frombuffer(self.offsets, _OFFSET)
         return int(self.number <= number) + int(np.searchsorted(later, number - self.number, side="right"))
+
+    def counts_at(self, number: int | None) -> bool:
+        """Return whether some of it counts as of a number, by default now."""
+        if number is None:
+            return not self.gone
+        return self.number <= number and (not self.gone or number < self.gone)
 
     def reaches(self, since: Instant | None, until: Instant | None) -> bool:
         """Return whether it may hold rows of [since, until); None bounds nothing."""
@@ -94,6 +109,24 @@ class Catalogue(msgspec.Struct):
         self.alone[extent.name] = extent
         self.n += 1
         self.n_rows += extent.n_rows
+
+    def replace(self, removed: Collection[str], added: Iterable[Extent], number: int, at: Instant) -> None:
+        """Let extents count no more from a number on, and others, which have that number, from then on."""
+        self.alone.update(
+            {name: _gone(one, number, at) for name, one in self.alone.items() if name in removed}
+        )
+        self.files = [_gone(one, number, at) if one.name in removed else one for one in self.files]
+        for one in added:
+            self.add(one)
+
+    def note_removed(self, names: Collection[str], by: int) -> None:
+        """Remember that the files of extents that are gone were removed, by an entry of the ledger."""
+        self.alone.update(
+            {n: msgspec.structs.replace(one, removed_by=by) for n, one in self.alone.items() if n in names}
+        )
+        self.files = [
+            msgspec.structs.replace(one, removed_by=by) if one.name in names else one for one in self.files
+        ]
 
     def compacted(self, made: Compacted, first: Instant | None = None, last: Instant | None = None) -> None:
         """Let a file take the place of segments.
@@ -144,16 +177,32 @@ class Catalogue(msgspec.Struct):
         """
         return segment not in self.alone and segment <= self.latest.get(writer_of(segment), "")
 
-    def extents(self) -> list[Extent]:
-        """Return everything in the order in which it came."""
+    def extents(self, upto: int | None = None) -> list[Extent]:
+        """Return what counts as of a number, by default now, in the order in which it came; the last of them
+        may hold segments of later numbers too.
+        """
+        return [one for one in self.ever() if one.counts_at(upto)]
+
+    @property
+    def has_gone(self) -> bool:
+        """Whether anything counts no more."""
+        return any(one.gone for one in (*self.files, *self.alone.values()))
+
+    def ever(self) -> list[Extent]:
+        """Return everything that ever came, in that order."""
         return sorted([*self.files, *self.alone.values()], key=lambda one: one.number)
 
     def compactable(self) -> tuple[dict[str, Digest], set[str]]:
         """Return the segments that lie alone and of which the ledger knows the digests, which a file could
-        vouch for, in their order; and the compacted files.
+        vouch for, in their order, without those that are gone; and the compacted files.
         """
         alone = sorted(self.alone.values(), key=lambda one: one.number)
-        return {one.name: one.digest for one in alone if one.digest}, {one.name for one in self.files}
+        counting = {one.name: one.digest for one in alone if one.digest and not one.gone}
+        return counting, {one.name for one in self.files if not one.removed_by}
+
+    def removed_files(self) -> set[str]:
+        """Return the names of compacted files that were removed; none is given again."""
+        return {one.name for one in self.files if one.removed_by}
 
     def before(self, now: Instant, window: Duration) -> list[list[str]]:
         """Return the segments that lie alone and whose rows are all of an earlier window, by window."""
@@ -165,9 +214,13 @@ class Catalogue(msgspec.Struct):
 
     def span(self) -> tuple[Instant | None, Instant | None]:
         """Return the first and the last time of any row, as far as they are known."""
-        every = [*self.files, *self.alone.values()]
+        every = self.extents()
         first = min((one.first for one in every if one.first is not None), default=None)
         return first, max((one.last for one in every if one.last is not None), default=None)
+
+
+def _gone(one: Extent, number: int, at: Instant) -> Extent:
+    return one if one.gone else msgspec.structs.replace(one, gone=number, gone_at=at)
 
 
 def writer_of(segment: str) -> str:

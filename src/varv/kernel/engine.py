@@ -313,7 +313,7 @@ class Engine:
             if timer is not None:
                 draft.take(timer)
             for fact in facts:
-                draft.appends.append(Append(fact.stream, fact.event))
+                draft.appends.append(Append(fact.stream, fact.event, fact.expected))
             draft.deliver(messages)
             try:
                 return self._ledger.commit(draft.change(cause, ends))
@@ -406,7 +406,7 @@ class _Draft:
 
     def _collect(self, saga_id: str, step: Step[Any], position: int) -> None:
         for fact in step.emits:
-            self.appends.append(Append(fact.stream, fact.event, by=position))
+            self.appends.append(Append(fact.stream, fact.event, fact.expected, by=position))
         for timer in step.timers:
             due = timer.due if isinstance(timer, SetTimer) else None
             self._timers.append(TimerChange(saga_id, timer.key, due, by=position))

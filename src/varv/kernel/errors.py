@@ -4,6 +4,7 @@
     ├── InvalidInput          the caller's data or declaration is wrong
     │   └── InvalidDeclaration
     ├── NotFound              the named thing does not exist
+    │   └── Expired           it existed, and was given up on purpose
     ├── AlreadyExists         the name is taken by something else
     ├── Conflict              the thing changed since the caller looked
     ├── FailedPrecondition    right request, wrong state
@@ -106,6 +107,12 @@ class NotFound(VarvError):
     """Does not exist."""
 
     code = "not_found"
+
+
+class Expired(NotFound):
+    """Was given up, since nothing needed it."""
+
+    code = "expired"
 
 
 class AlreadyExists(VarvError):

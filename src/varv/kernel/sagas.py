@@ -66,10 +66,13 @@ class CancelTimer(msgspec.Struct, frozen=True):
 
 
 class Fact(msgspec.Struct, frozen=True):
-    """An event to be appended to a stream without waking any saga."""
+    """An event to be appended to a stream without waking any saga; `expected` is the version that the stream
+    must have, None for any.
+    """
 
     stream: str
     event: Event
+    expected: int | None = None
 
 
 class Message(msgspec.Struct, frozen=True):

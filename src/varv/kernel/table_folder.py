@@ -124,6 +124,10 @@ class TableFolder:
                 found[name] = Alone(name, Path(file.path), file.stat().st_size)
         return found
 
+    def last_compacted(self) -> str | None:
+        """Return the name of the last compacted file, if there is one."""
+        return max((path.stem for path in self.path.glob(COMPACTED_FILES)), default=None)
+
     def in_compacted(self) -> dict[str, Place]:
         """Return the segments in compacted files; another process may have made some since we last looked."""
         before, self._listed = self._listed, dict[Path, tuple[Looks, dict[str, Place]]]()
@@ -180,15 +184,20 @@ class TableFolder:
                 made.append(Compacted(file=path.stem, segments=tuple(one.segment for one in listed)))
         return made
 
-    def next_file(self, files: Collection[str] | None = None, alone: Collection[str] = ()) -> str:
+    def next_file(
+        self,
+        files: Collection[str] | None = None,
+        alone: Collection[str] = (),
+        removed: Collection[str] = (),
+    ) -> str:
         """Return the name of the next compacted file. One that a try before this one left, not among `files`,
-        is made again if all that it holds has files of its own.
+        is made again if all that it holds has files of its own. No name of a `removed` one is given again.
         """
-        number = 1
+        number = 1 + max((_number_of(name) for name in removed), default=0)
         for path in sorted(self.path.glob(COMPACTED_FILES), reverse=True):
             is_left = files is not None and path.stem not in files
             if not is_left or not all(one.segment in alone for one in self.listed(path)):
-                number = int(path.stem.removeprefix(COMPACTED)) + 1
+                number = max(number, _number_of(path.stem) + 1)
                 break
         return f"{COMPACTED}{number:09d}"
 
@@ -197,6 +206,10 @@ class TableFolder:
         for one in self.listed(path):
             yield Place(one.segment, path, first, one.n_rows)
             first += one.n_rows
+
+
+def _number_of(file: str) -> int:
+    return int(file.removeprefix(COMPACTED))
 
 
 def worth_a_file(small: Sequence[Alone]) -> Iterator[list[str]]:

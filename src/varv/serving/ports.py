@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from varv.data import Dataset
 from varv.data.intake import Batch
 from varv.kernel.codec import Digest
 from varv.kernel.ids import ModelName, Version
@@ -48,4 +49,10 @@ class Fleet(Protocol):
 
     def rows_known(self, batch: Batch) -> None:
         """Send rows that became known, and are committed; the same ones again change nothing."""
+        ...
+
+    def rows_rewritten(self, dataset: Dataset) -> None:
+        """Let everybody who answers look features up in the rows that a dataset has now, some of which were
+        replaced; return when all do. Until then each goes by the rows before.
+        """
         ...

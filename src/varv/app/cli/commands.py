@@ -29,6 +29,7 @@ MODULES = {
     "verify": "checking",
     "doctor": "checking",
     "quarantine": "quarantine",
+    "data": "data",
     "rollback": "telling",
     "retrain": "telling",
     "register": "telling",

@@ -38,6 +38,22 @@ def add_ci(act: Act) -> None:
     report = act("report", "write how the last candidate fares beside the champion, as Markdown")
     report.add_argument("model", nargs="?", default="", help="only this model")
     report.add_argument("--version", type=int, metavar="N", help="this version, not the last candidate")
+    report.add_argument("--run", metavar="RUN", default="", help="a logged run, beside a baseline")
+    report.add_argument("--baseline", metavar="RUN", default="", help="that run (of the model's champion)")
+    report.add_argument(
+        "--tolerance",
+        metavar="METRIC=X",
+        action="append",
+        default=[],
+        help="by how much it may be worse; METRIC:max=X where its name does not say which way is better",
+    )
+    report.add_argument(
+        "--folds",
+        metavar="METRIC",
+        action="append",
+        default=[],
+        help="a metric whose points are folds or repeats, one a step",
+    )
     report.add_argument("--to", metavar="FILE", default="", help="where to write (standard output)")
     report.add_argument("--junit", metavar="FILE", default="", help="also write the gates as JUnit's XML")
     template = act("template", "write the workflows that train, judge and report what a change declares")
@@ -63,8 +79,9 @@ varv up or varv track, that is handed what this command reads. A server's creden
 MLFLOW_TRACKING_TOKEN, or from MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD.
 """
 CI = """Say how the last candidate of each model fares beside the champion: metrics, groups and data with
-their differences and 95 % intervals, from what its gates showed. Exit status 0 if it passes, 1 if it does
-not, 2 if that cannot be judged.
+their differences and 95 % intervals, from what its gates showed. With --run, say how a logged run fares
+beside a baseline, or beside the run that made the champion of MODEL, by declared tolerances. Exit status 0 if
+it passes, 1 if it does not, 2 if that cannot be judged.
 """
 HOOKS = """Let git note beside each commit which champions there were, how far the ledger had come, and the
 digests of lock files. Notes are in refs/notes/varv: no commit is changed, none is held up, and nothing leaves

@@ -8,6 +8,7 @@ import polars as pl
 
 from varv.app.client.acts import Capability
 from varv.app.client.sources import Source, When, of_name, whole_table
+from varv.data.versioning.difference import Difference
 from varv.home.verbs import DatasetStatus
 from varv.kernel.errors import NotFound
 
@@ -46,10 +47,29 @@ class ReadableDataset:
         """Every version with the batch that made it."""
         return whole_table(self._source, "dataset.versions", {"dataset": self.name})
 
+    @property
+    def tags(self) -> dict[str, int]:
+        """The versions that have a name, by their names."""
+        return {one.tag: one.version for one in self._source.ask("dataset.show", {"dataset": self.name}).tags}
+
+    def diff(self, before: int | str, after: int | str = "", *, rows: int = 0) -> Difference:
+        """Return how a version differs from an earlier one: columns, and rows by key.
+
+        Parameters
+        ----------
+        before, after
+            Numbers of versions, tags or times; the last version by default.
+        rows
+            How many of the rows that differ are shown.
+        """
+        later = f"{self.name}@{after}" if after != "" else ""
+        asked = {"before": f"{self.name}@{before}", "after": later, "rows": rows}
+        return self._source.ask("dataset.diff", asked)
+
     def read(
         self,
         *,
-        version: int | None = None,
+        version: int | str | None = None,
         known_at: When = "",
         since: When = "",
         until: When = "",
@@ -59,14 +79,16 @@ class ReadableDataset:
 
         Parameters
         ----------
+        version
+            Its number, a tag, or a time, by which it was the last one.
         since, until
             Only rows whose event time is in [since, until).
         limit
             The first so many; all by default.
         """
         asked = {
-            "dataset": self.name,
-            "version": version,
+            "dataset": f"{self.name}@{version}" if isinstance(version, str) else self.name,
+            "version": None if isinstance(version, str) else version,
             "known_at": known_at,
             "since": since,
             "until": until,

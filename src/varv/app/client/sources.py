@@ -18,6 +18,8 @@ from varv.app.compose import open_ledger, open_runs, open_views
 from varv.app.desk import Desk
 from varv.app.verbs import build_verbs
 from varv.data.verbs import offline_desk
+from varv.data.versioning.verbs import offline_versions
+from varv.home.named_versions import named_versions
 from varv.home.tables import MOST_ROWS, Table
 from varv.home.tracking.looking import RunDesk
 from varv.kernel.clock import SystemClock
@@ -120,6 +122,7 @@ def _desk(home: Path, ledger: SqliteLedger, runs: RunDesk, state: str) -> Desk:
     desk.state = lambda: state
     desk.runs = runs
     desk.quarantine = offline_desk(home, ledger, views, clock)
+    desk.versions = offline_versions(home, ledger, views, clock, lambda of: named_versions(views, of))
     return desk
 
 

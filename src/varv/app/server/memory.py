@@ -61,6 +61,8 @@ class Memory:
             if kept is None or kept.state.identity != self._identity(dataset):
                 continue
             state = kept.state
+            if datasets.was_rewritten(dataset, state.version):
+                continue
             self._empty[dataset.name] = frozenset(state.empty)
             if state.features is not None:
                 self.features.restore(dataset, state.features, kept.lies_in, Instant(state.oldest))

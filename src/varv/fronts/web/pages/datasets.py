@@ -72,6 +72,8 @@ def dataset_page(now: Reading, dataset: str, query: Mapping[str, str]) -> Page:
         "held": held[: -PAGE - 1 : -1],
         "n_held_batches": len(held),
         "stored": [_stored(part, one) for part, one in shown],
+        "tags": sorted(now.datasets.history(dataset).tags.values(), key=lambda tagged: -tagged.version),
+        "keeps": str(now.datasets.history(dataset).retention),
         "older": first + 1 if shown and first else None,
         "newer": min(before + PAGE, len(stored) + 1) if before <= len(stored) else None,
     }
@@ -212,7 +214,7 @@ def _line(now: Reading, one: DatasetRegistered) -> dict[str, object]:
         "known_at": one.known_at,
         "n_columns": len(one.types),
         "n_versions": now.datasets.version(one.dataset),
-        "n_rows": base.n_rows,
+        "n_rows": sum(extent.n_rows for extent in base.extents()),
         "first": first,
         "last": last,
         "n_quarantined": sum(held.n_rows for held in now.datasets.quarantine(one.dataset)),

@@ -1,0 +1,277 @@
+"""`varv data`: datasets and their versions on the command line."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+import polars as pl
+
+from varv.app.cli.access import answer, call, owned_ledger, reading_home
+from varv.app.cli.rendering import Block, Grid, Heading, Line
+from varv.app.cli.row_files import kind_of, read_rows, write_rows
+from varv.app.client.sources import LocalSource, whole_table
+from varv.app.compose import open_views
+from varv.app.server.server_file import running_server
+from varv.app.settings import Loaded, Settings
+from varv.data.model import part_named
+from varv.data.versioning.difference import Difference
+from varv.data.versioning.staging import stage
+from varv.data.versioning.verbs import (
+    DatasetShown,
+    DiffRequest,
+    RewriteDone,
+    RewriteRequest,
+    ShowDataset,
+    TagGiven,
+    TagRequest,
+    Vacuumed,
+    VacuumRequest,
+    VersionsDesk,
+    diff,
+    merge,
+    offline_versions,
+    overwrite,
+    show_dataset,
+    tag,
+    untag,
+    vacuum,
+)
+from varv.home.named_versions import named_versions
+from varv.home.verbs import DatasetList
+from varv.kernel.clock import SystemClock
+from varv.kernel.faults import Faults
+from varv.kernel.wording import count
+
+_WITHIN_S = 3600.0
+"""How long a server may take to replace rows."""
+_LONGEST_CELL = 40
+Q = TypeVar("Q", bound=msgspec.Struct)
+R = TypeVar("R", bound=msgspec.Struct)
+
+
+def data(options: argparse.Namespace, loaded: Loaded) -> int:
+    """Run one act of `varv data`; return the exit status."""
+    acts: dict[str, Callable[[argparse.Namespace, Settings], None]] = {
+        "ls": _ls,
+        "show": _show,
+        "diff": _diff,
+        "tag": _tag,
+        "read": _read,
+        "overwrite": _rewrite,
+        "merge": _rewrite,
+        "vacuum": _vacuum,
+    }
+    acts[options.act](options, loaded.settings)
+    return 0
+
+
+def _ls(options: argparse.Namespace, settings: Settings) -> None:
+    source = LocalSource(settings.home)
+    try:
+        found: DatasetList = source.ask("dataset.list", {})
+    finally:
+        source.close()
+    rows = [
+        (
+            str(one.dataset),
+            str(one.version),
+            count(sum(part.n_rows for part in one.parts if part.part == one.event_time)),
+            ", ".join(one.key),
+            ", ".join((one.event_time, *one.known_at)),
+        )
+        for one in found.datasets
+    ]
+    empty = [Line("there are no datasets")] if not rows else []
+    answer(options, found, lambda: [Grid(("dataset", "version", "rows", "key", "parts"), rows), *empty])
+
+
+def _show(options: argparse.Namespace, settings: Settings) -> None:
+    source = LocalSource(settings.home)
+    try:
+        found: DatasetShown = show_dataset(source.desk.require_versions(), ShowDataset(dataset=options.what))
+        versions = whole_table(source, "dataset.versions", {"dataset": found.dataset}).tail(options.versions)
+    finally:
+        source.close()
+    answer(options, found, lambda: _shown_blocks(found, versions))
+
+
+def _shown_blocks(found: DatasetShown, versions: pl.DataFrame) -> list[Block]:
+    parts = [
+        (one.part, count(one.n_rows), one.first[:16], one.last[:16], count(one.n_files))
+        for one in found.parts
+    ]
+    columns = ", ".join(f"{name} {dtype}" for name, dtype in found.columns.items())
+    tags = [(one.tag, str(one.version), one.by, one.why) for one in found.tags]
+    named = [(str(version), what) for version, what in sorted(found.named.items())]
+    rows = [
+        (
+            str(one["version"]),
+            str(one["at"])[:16],
+            one["cause"],
+            one["part"],
+            count(one["n_rows"]),
+            one["why"],
+        )
+        for one in versions.reverse().iter_rows(named=True)
+    ]
+    last = "" if found.version == found.last else f"; the last is {found.last}"
+    return [
+        Heading(f"{found.dataset}, version {found.version}{last}"),
+        Line(f"key {', '.join(found.key)}; columns {columns}"),
+        Grid(("part", "rows", "from", "to", "files"), parts),
+        *([Heading("tags"), Grid(("tag", "version", "by", "why"), tags)] if tags else []),
+        *([Heading("named, so kept"), Grid(("version", "by"), named)] if named else []),
+        Heading(f"the last versions; kept: {found.keeps}"),
+        Grid(("version", "at", "by", "part", "rows put in", "why"), rows),
+    ]
+
+
+def _diff(options: argparse.Namespace, settings: Settings) -> None:
+    asked = DiffRequest(before=options.before, after=options.after, rows=options.rows)
+    with reading_home(settings) as home:
+        found = diff(home.require_versions(), asked)
+    answer(options, found, lambda: _diff_blocks(found))
+
+
+def _diff_blocks(found: Difference) -> list[Block]:
+    gained = ", ".join(f"{name} {dtype}" for name, dtype in found.columns_added.items())
+    lost = ", ".join(f"{name} {dtype}" for name, dtype in found.columns_removed.items())
+    parts = [
+        (
+            one.part,
+            *map(count, (one.n_before, one.n_after, one.n_added, one.n_removed, one.n_changed)),
+            ", ".join(f"{name} ({count(n)})" for name, n in one.columns.items()),
+        )
+        for one in found.parts
+    ]
+    rows = [
+        (
+            one.part,
+            one.kind,
+            ", ".join(str(value) for value in one.key.values()),
+            ", ".join(f"{name}: {_cell(a)} -> {_cell(b)}" for name, (a, b) in one.columns.items()),
+        )
+        for one in found.rows
+    ]
+    names = ("part", "rows before", "after", "added", "removed", "changed", "in columns")
+    return [
+        Heading(f"{found.dataset}, version {found.before} -> {found.after}"),
+        *([Line(f"columns added: {gained}")] if gained else []),
+        *([Line(f"columns removed: {lost}")] if lost else []),
+        Grid(names, parts),
+        Grid(("part", "row", "key", "values"), rows),
+    ]
+
+
+def _cell(value: object) -> str:
+    return "-" if value is None else str(value)[:_LONGEST_CELL]
+
+
+def _tag(options: argparse.Namespace, settings: Settings) -> None:
+    asked = TagRequest(dataset=options.what, tag=options.tag, by=options.by, why=options.why)
+    if options.delete:
+        gone = _acted(settings, "dataset.untag", asked, untag, TagGiven)
+        answer(
+            options, gone, lambda: [Line(f"{gone.dataset}@{gone.tag} is given up, version {gone.version}")]
+        )
+        return
+    found = _acted(settings, "dataset.tag", asked, tag, TagGiven)
+    moved = found.before is not None and found.before != found.version
+    more = f"; it was version {found.before}" if moved else ""
+    answer(options, found, lambda: [Line(f"{found.dataset}@{found.tag} is version {found.version}{more}")])
+
+
+def _read(options: argparse.Namespace, settings: Settings) -> None:
+    to = Path(options.to) if options.to else None
+    if to is not None:
+        kind_of(to)
+    asked = {
+        "dataset": options.what,
+        "known_at": options.known_at,
+        "since": options.since,
+        "until": options.until,
+    }
+    source = LocalSource(settings.home)
+    try:
+        rows = whole_table(source, "dataset.rows", asked, most=None if to else options.limit)
+    finally:
+        source.close()
+    if to is not None:
+        write_rows(to, rows)
+        found = {"rows": rows.height, "file": str(to)}
+        answer(options, found, lambda: [Line(f"wrote {count(rows.height)} rows to {to}")])
+        return
+    cells = [tuple(_cell(value) for value in row) for row in rows.iter_rows()]
+    answer(options, rows.to_dicts(), lambda: [Grid(tuple(rows.columns), cells)])
+
+
+def _rewrite(options: argparse.Namespace, settings: Settings) -> None:
+    with reading_home(settings) as home:
+        known = home.require_versions().datasets.registered(options.what.partition("/")[0])
+        dataset, part = part_named({known.name: known}, options.what)
+    rows = read_rows(Path(options.file), dataset.part_types(part))
+    asked = RewriteRequest(
+        dataset=f"{dataset.name}/{part}",
+        staged=stage(settings.home, rows),
+        seen=options.seen,
+        by=options.by,
+        why=options.why,
+    )
+    act = overwrite if options.act == "overwrite" else merge
+    found = _acted(settings, f"dataset.{options.act}", asked, act, RewriteDone)
+    answer(options, found, lambda: [Line(_rewritten_line(found))])
+
+
+def _rewritten_line(found: RewriteDone) -> str:
+    if not (found.n_new or found.n_changed or found.n_lost):
+        return f"nothing changed: version {found.version} of {found.dataset} says the same"
+    counts = {
+        "new": found.n_new,
+        "changed": found.n_changed,
+        "gone": found.n_lost,
+        "as before": found.n_unchanged,
+    }
+    what = ", ".join(f"{count(n)} {name}" for name, n in counts.items())
+    later = "" if found.flows else "; features and labels follow when varv up runs next"
+    return f"{found.dataset} is version {found.version}: {what}{later}"
+
+
+def _vacuum(options: argparse.Namespace, settings: Settings) -> None:
+    asked = VacuumRequest(dataset=options.what, keep=options.keep, dry_run=options.dry_run, by=options.by)
+    if options.dry_run:
+        with reading_home(settings) as home:
+            found = vacuum(home.require_versions(), asked)
+    else:
+        found = _acted(settings, "dataset.vacuum", asked, vacuum, Vacuumed)
+    what = f"{count(found.n_files)} files with {count(found.n_rows)} rows"
+    verb = "were removed" if found.removed else "would be removed"
+    named = [(str(version), what) for version, what in sorted(found.named.items())]
+
+    def blocks() -> list[Block]:
+        kept = [Heading("kept, since something names them"), Grid(("version", "by"), named)] if named else []
+        return [Line(f"{what} {verb}; kept: {found.keeps}"), *kept]
+
+    answer(options, found, blocks)
+
+
+def _acted(
+    settings: Settings,
+    verb: str,
+    asked: Q,
+    act: Callable[[VersionsDesk, Q], R],
+    kind: type[R],
+) -> R:
+    """Have the server do something, or do it where none runs."""
+    server = running_server(settings)
+    if server is not None:
+        return msgspec.convert(call(server, settings, verb, asked, timeout_s=_WITHIN_S), type=kind)
+    with owned_ledger(settings) as ledger:
+        views, faults = open_views(ledger, settings.home), Faults.parse(settings.fault)
+        desk = offline_versions(
+            settings.home, ledger, views, SystemClock(), lambda of: named_versions(views, of), faults
+        )
+        return act(desk, asked)

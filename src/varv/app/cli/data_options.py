@@ -1,0 +1,49 @@
+"""The options of `varv data`. Only the standard library is imported here."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+
+Act = Callable[[str, str], argparse.ArgumentParser]
+DATA = """Datasets and their versions. NAME is a dataset; NAME@12, NAME@TAG and NAME@2013-05-01T00:00Z name
+one of its versions: by number, by tag, or the last one that had come by then. Nothing is changed in place:
+whatever is written is the next version, and those before read as they did until they are vacuumed.
+"""
+_KEEP = "what to keep though nothing names it: 90d, or a number of versions (what the dataset declares)"
+
+
+def add_data(act: Act) -> None:
+    """Add the acts of `varv data`."""
+    act("ls", "list the datasets")
+    shown = act("show", "show a version: rows, columns, tags, and what names others")
+    shown.add_argument("--versions", type=int, default=10, metavar="N", help="list so many (10)")
+    differs = act("diff", "compare two versions: columns, and rows by key")
+    differs.add_argument("before", help="NAME@VERSION")
+    differs.add_argument("after", nargs="?", default="", help="NAME@VERSION (the last)")
+    differs.add_argument("--rows", type=int, default=0, metavar="N", help="show so many rows that differ")
+    tagged = act("tag", "give a version a name, or give one up")
+    read = act("read", "write the rows of a version to a file, or show the first")
+    for one in (shown, tagged, read):
+        one.add_argument("what", help="NAME or NAME@VERSION")
+    tagged.add_argument("tag", help="begins with a letter: lower-case letters, digits and . _ -")
+    tagged.add_argument("--delete", action="store_true", help="no version has this name from now on")
+    read.add_argument("--to", default="", metavar="FILE", help="a .parquet, .csv or .jsonl file")
+    read.add_argument("--known-at", default="", metavar="TIME", help="only what was known by then")
+    read.add_argument("--since", default="", metavar="TIME", help="only rows of this event time and later")
+    read.add_argument("--until", default="", metavar="TIME", help="only rows of an event time before this")
+    read.add_argument("--limit", type=int, default=20, metavar="N", help="show so many rows (20)")
+    overwritten = act("overwrite", "put the rows of a file in the place of all that a part holds")
+    merged = act("merge", "put the rows of a file in the place of those with their keys, and add new ones")
+    for one in (overwritten, merged):
+        one.add_argument("what", help="NAME, or NAME/PART for what became known later")
+        one.add_argument("file", help="a .parquet, .csv or .jsonl file")
+        one.add_argument("--seen", type=int, metavar="VERSION", help="refuse if the last version is another")
+    vacuumed = act("vacuum", "remove the files of versions that nothing names and that are not kept")
+    vacuumed.add_argument("what", help="NAME")
+    vacuumed.add_argument("--keep", default="", help=_KEEP)
+    vacuumed.add_argument("--dry-run", action="store_true", help="say what would go, and remove nothing")
+    for one in (tagged, overwritten, merged, vacuumed):
+        one.add_argument("--by", default="operator", help="who decides; kept in the ledger")
+    for one in (tagged, overwritten, merged):
+        one.add_argument("--why", default="", help="why; kept in the ledger")

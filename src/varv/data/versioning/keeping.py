@@ -1,0 +1,185 @@
+"""Which versions of a dataset are kept: tags, retention, and the removal of files that no version needs.
+
+A file may go when every version that counts on it is one that nothing names: no tag, nothing that `Named`
+knows of, not the retention. What is removed is on record before the first file is gone, and a removal that a
+crash cut short is finished by the next one, or by the next compaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+from varv.data.model import Dataset
+from varv.data.service import Datasets
+from varv.data.version_events import DatasetTagged, DatasetUntagged, DatasetVacuumed, Retention
+from varv.data.versioning.references import TAG, Reference, version_meant
+from varv.data.versions import stream_of
+from varv.data.views import DatasetsView
+from varv.kernel.catalogue import Extent
+from varv.kernel.clock import DAY, Clock, Duration, Instant
+from varv.kernel.errors import InvalidInput, NotFound
+from varv.kernel.ids import Version
+from varv.kernel.ledger import Ledger
+from varv.kernel.sagas import Fact
+from varv.kernel.views import Views
+
+LONGEST_READER = Duration(DAY)
+"""A file that a version lost less long ago than this stays: somebody may be reading it."""
+
+Named = Callable[[str], Mapping[int, str]]
+"""Returns, of a dataset, the versions that must stay, each with what names it: ``model late v3``."""
+
+
+class Removable(NamedTuple):
+    """What a vacuum would remove of a dataset: extents by part."""
+
+    extents: Mapping[str, list[Extent]]
+    kept: Mapping[int, str]
+    """By version that is named, by what."""
+    retention: Retention
+
+    @property
+    def n_files(self) -> int:
+        """How many files they are."""
+        return sum(map(len, self.extents.values()))
+
+    @property
+    def n_rows(self) -> int:
+        """How many rows lie in them."""
+        return sum(one.n_rows for several in self.extents.values() for one in several)
+
+
+class Versions:
+    """The names of versions, and what is kept of them.
+
+    Parameters
+    ----------
+    datasets, views, ledger, clock
+        Of the same store.
+    named
+        What else names versions.
+    """
+
+    def __init__(
+        self, datasets: Datasets, views: Views, ledger: Ledger, clock: Clock, named: Named = lambda _: {}
+    ) -> None:
+        self._datasets = datasets
+        self._views = views
+        self._ledger = ledger
+        self._clock = clock
+        self._named = named
+
+    def named(self, dataset: str) -> dict[int, str]:
+        """Return the versions of a dataset that something names, each with what does."""
+        with self._views.reading(DatasetsView) as view:
+            tags = view.history(dataset).tags.values()
+            tagged = {int(one.version): f"tag {one.tag}" for one in tags}
+        return {**self._named(dataset), **tagged}
+
+    def meant(self, reference: Reference) -> Version:
+        """Return the version that a reference means; see `references.version_meant`."""
+        return version_meant(reference, self._views, self._ledger)
+
+    def tag(self, reference: Reference, tag: str, *, by: str = "", why: str = "") -> DatasetTagged:
+        """Give the version that a reference means a name, which another version may have had until now.
+
+        Raises
+        ------
+        InvalidInput
+            If a tag could not be called so.
+        NotFound
+            If there is no such version.
+        Expired
+            If its files were removed.
+        """
+        if not TAG.fullmatch(tag):
+            hint = "begin with a letter; use lower-case letters, digits and . _ -, 63 at most"
+            raise InvalidInput("tag", tag[:80], "is not a valid name", hint=hint)
+        version = self.meant(reference)
+        dataset = self._datasets.registered(reference.dataset)
+        for part in dataset.parts:
+            self._datasets.extents(dataset, part, upto=version)
+        with self._views.reading(DatasetsView) as view:
+            before = view.history(dataset.name).tags.get(tag)
+        event = DatasetTagged(
+            dataset=dataset.name,
+            tag=tag,
+            version=version,
+            before=None if before is None else before.version,
+            by=by,
+            why=why,
+        )
+        if before is None or before.version != version:
+            self._datasets.commit([Fact(stream_of(dataset.name), event)])
+        return event
+
+    def untag(self, dataset: str, tag: str, *, by: str = "", why: str = "") -> DatasetUntagged:
+        """Give a name of a version up.
+
+        Raises
+        ------
+        NotFound
+            If no version has it.
+        """
+        version = self.meant(Reference(dataset, tag=tag))
+        known = self._datasets.registered(dataset)
+        event = DatasetUntagged(dataset=known.name, tag=tag, version=version, by=by, why=why)
+        self._datasets.commit([Fact(stream_of(dataset), event)])
+        return event
+
+    def removable(self, dataset: Dataset, retention: Retention | None = None) -> Removable:
+        """Return what a vacuum would remove.
+
+        Parameters
+        ----------
+        retention
+            What is kept though nothing names it; by default what the dataset declares.
+        """
+        with self._views.reading(DatasetsView) as view:
+            history, last = view.history(dataset.name), view.version(dataset.name)
+            held = {part: view.catalogue(dataset.name, part).ever() for part in dataset.parts}
+            retention = history.retention if retention is None else retention
+        kept = self.named(dataset.name)
+        since = self._since(dataset, last, retention)
+        latest = Instant(self._clock.now() - LONGEST_READER)
+        found = {
+            part: [one for one in several if _is_spent(one, since, kept, latest)]
+            for part, several in held.items()
+        }
+        return Removable({part: several for part, several in found.items() if several}, kept, retention)
+
+    def vacuum(self, dataset: Dataset, retention: Retention | None = None, *, by: str = "") -> Removable:
+        """Remove the files that only versions need which nothing names; return what was removed."""
+        self._datasets.finish_vacuum(dataset)
+        found = self.removable(dataset, retention)
+        if found.n_files:
+            event = DatasetVacuumed(
+                dataset=dataset.name,
+                files={part: tuple(one.name for one in several) for part, several in found.extents.items()},
+                because=f"needed by no version that is named; kept besides: {found.retention}",
+                by=by,
+                n_rows=found.n_rows,
+            )
+            self._datasets.commit([Fact(stream_of(dataset.name), event)])
+            self._datasets.finish_vacuum(dataset)
+        return found
+
+    def _since(self, dataset: Dataset, last: Version, retention: Retention) -> int:
+        """Return the first version that retention keeps; all after it are kept too."""
+        if retention.keeps_all:
+            return 0
+        if retention.n_versions is not None:
+            return max(0, last - retention.n_versions + 1)
+        at = Instant(self._clock.now() - (retention.span or 0))
+        try:
+            return self.meant(Reference(dataset.name, at=at))
+        except NotFound:
+            return 0
+
+
+def _is_spent(one: Extent, since: int, kept: Mapping[int, str], latest: Instant) -> bool:
+    """Return whether no version that stays needs an extent, and nobody may be reading it any more."""
+    if not one.gone or one.removed_by or one.gone > since or one.gone_at > latest:
+        return False
+    return not any(one.counts_at(version) for version in kept)
