@@ -737,15 +737,6 @@ class Datasets:
             for rows in self._columns.batches(table, {one.name: one.digest}, columns=names):
                 yield in_shape(rows, types).select(names).head(n_rows)
 
-    def n_rows_upto(self, dataset: Dataset, part: str, extent: Extent, version: int) -> int:
-        """Return how many rows of an extent, the first ones, had come by a version."""
-        if extent.last_number <= version:
-            return extent.n_rows
-        if not extent.is_file:
-            return 0
-        listed = self._columns.listed(table_of(dataset.name, part), extent.name)
-        return sum(one.n_rows for one in listed[: extent.n_upto(version)])
-
     def _rows_upto(
         self, dataset: Dataset, part: str, extents: Sequence[Extent], version: Version | int | None
     ) -> pl.DataFrame:

@@ -178,6 +178,7 @@ def test_rows_that_came_later_do_not_reach_a_version(home, sales, features):
     assert again.equals(before)
     assert after["last__paid"].to_list() == [5.0, 6.0, 5.0, None, 5.0]
     assert varv.training_set("sales@2", features[:3], home=home, name="own").height == 4
+    assert varv.training_set("sales@2999-01-01", features[:3], home=home, name="all").height == 5
     with pytest.raises(AlreadyExists, match="sales@2"):
         varv.training_set(ASKED, features, at="when", home=home, name="before")
     with pytest.raises(AlreadyExists, match="is no training set"):

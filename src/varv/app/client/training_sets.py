@@ -15,6 +15,7 @@ from varv.app.compose import open_ledger, open_views
 from varv.data import Dataset, Datasets, Frame, Parquet
 from varv.data.pointers import resolved
 from varv.data.sources import in_kept_types, kept_type
+from varv.data.versioning.references import parse_reference, version_meant
 from varv.data.views import registered_dataset
 from varv.features.bulk import (
     Mode,
@@ -34,12 +35,13 @@ from varv.kernel.columns import FolderColumns
 from varv.kernel.content import rows_digest
 from varv.kernel.errors import InvalidDeclaration, InvalidInput, NotFound
 from varv.kernel.ids import Version
+from varv.kernel.ledger import Ledger
 from varv.kernel.scratch import Scratch
 from varv.kernel.secret import SECRET_FILE, Secret
 from varv.kernel.storage import storing
 from varv.kernel.views import Views
 
-_REFERENCE = re.compile(r"[a-z0-9_-]+(?:@\d+)?")
+_REFERENCE = re.compile(r"[a-z0-9_-]+(?:@.+)?")
 
 
 class _Asked(NamedTuple):
@@ -70,7 +72,7 @@ def training_set(
     ----------
     requests
         A dataframe of polars or pandas or an Arrow table, the path of Parquet files, or a `varv.Dataset`; of
-        a home also the name of a dataset, ``"flights"`` or ``"flights@12"``.
+        a home also the name of a dataset, ``"flights"``, ``"flights@12"``, of a tag or a time.
     features
         As for a model: columns of the requests, `varv.derived` and `varv.FeatureView`.
     at
@@ -184,7 +186,7 @@ def _of_home(
     with closing(open_ledger(home)) as ledger:
         views, clock = open_views(ledger, home), SystemClock()
         datasets = Datasets(ledger, FolderColumns(home / "columns"), clock, views, Secret(home / SECRET_FILE))
-        asked, said = _stored(datasets, views, requests, at, versions)
+        asked, said = _stored(ledger, datasets, views, requests, at, versions)
         read = {view.source.name: view.source for view in wanted.features if isinstance(view, FeatureView)}
         pinned = {one.name: _version(datasets, views, one, versions) for one in read.values()}
         maker = wanted.maker(asked, StoredTables(datasets, pinned))
@@ -198,19 +200,23 @@ def _of_home(
 
 
 def _stored(
-    datasets: Datasets, views: Views, requests: object, at: str | None, versions: Mapping[str, int]
+    ledger: Ledger,
+    datasets: Datasets,
+    views: Views,
+    requests: object,
+    at: str | None,
+    versions: Mapping[str, int],
 ) -> tuple[_Asked, str]:
     """Return requests, of a home or not, and what tells them from all others."""
-    reference = None
+    chosen = dict(versions)
     if isinstance(requests, str) and not requests.endswith(".parquet") and _REFERENCE.fullmatch(requests):
-        reference = requests.partition("@")
-        requests = registered_dataset(views, reference[0])
+        reference = parse_reference(requests)
+        requests = registered_dataset(views, reference.dataset)
+        if "@" in str(reference):
+            chosen[requests.name] = version_meant(reference, views, ledger)
     if not isinstance(requests, Dataset):
         asked = _without_home(requests, at)
         return asked, _digest(requests, asked)
-    chosen = dict(versions)
-    if reference and reference[2]:
-        chosen[requests.name] = int(reference[2])
     version = _version(datasets, views, requests, chosen)
     rows = datasets.read(requests, version=version)
     return _Asked(requests, at or requests.event_time, rows.schema, [rows]), f"{requests.name}@{version}"
