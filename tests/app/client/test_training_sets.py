@@ -11,6 +11,7 @@ import varv
 from varv.app.compose import open_ledger, open_views
 from varv.data import Datasets
 from varv.features.bulk import training_set as core
+from varv.home.named_versions import named_versions
 from varv.kernel.clock import SystemClock
 from varv.kernel.columns import FolderColumns
 from varv.kernel.errors import AlreadyExists, InvalidDeclaration, InvalidInput, NotFound
@@ -183,6 +184,14 @@ def test_rows_that_came_later_do_not_reach_a_version(home, sales, features):
         varv.training_set(ASKED, features, at="when", home=home, name="before")
     with pytest.raises(AlreadyExists, match="is no training set"):
         varv.training_set(ASKED, features, at="when", home=home, name="sales")
+
+
+def test_versions_that_a_training_set_is_made_of_are_named_and_so_kept(home, features):
+    varv.training_set("sales@2", features[:3], home=home, name="own", versions={"sales": 1})
+    ledger = open_ledger(home, read_only=True)
+    named = named_versions(open_views(ledger), "sales")
+    ledger.close()
+    assert named == {1: "training set own", 2: "training set own"}
 
 
 def test_what_a_crash_left_before_the_record_does_no_harm(home, features, monkeypatch):

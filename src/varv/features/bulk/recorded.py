@@ -18,7 +18,7 @@ from varv.data.versions import stream_of
 from varv.features.bulk.history_rows import Mode
 from varv.features.definitions import digest_of_view, written_expression
 from varv.features.model import Derived, FeatureSet, FeatureView
-from varv.kernel.codec import Digest, Event, digest_of, event
+from varv.kernel.codec import Event, event
 from varv.kernel.content import rows_digest
 from varv.kernel.errors import AlreadyExists
 from varv.kernel.ids import DatasetName, Version
@@ -43,9 +43,11 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
     mode: Mode
 
     @property
-    def digest(self) -> Digest:
-        """What tells it from every other."""
-        return digest_of(msgspec.to_builtins(self))
+    def reads(self) -> list[tuple[str, int]]:
+        """The versions of datasets that it is made of."""
+        dataset, mark, version = self.requests.partition("@")
+        own = [(dataset, int(version))] if mark else []
+        return [*own, *((name, int(one)) for name, one in self.datasets.items())]
 
 
 @event("features.training_set_made")
