@@ -42,6 +42,7 @@ _WHERE = {
     "check": "varv.project",
     "config": "varv.runs.config",
     "derived": "varv.features",
+    "expect": "varv.data.contracts",
     "fallback": "varv.project",
     "gate": "varv.training",
     "incremental": "varv.training",
@@ -64,7 +65,7 @@ _WAYS_IN = {
     "training_set": ("varv.app.client.training_sets", "training_set"),
 }
 """Functions of the composition, which are called otherwise there."""
-_MODULES = {"behaviour": "behaviour", "gate": "gate", "monitor": "monitor", "task": "task"}
+_MODULES = {name: name for name in ("behaviour", "expect", "gate", "monitor", "task")}
 
 __all__ = [
     "CloudEvents",
@@ -97,6 +98,7 @@ __all__ = [
     "config",
     "connect",
     "derived",
+    "expect",
     "fallback",
     "gate",
     "incremental",
@@ -123,6 +125,7 @@ if TYPE_CHECKING:
     from varv.app.client.replaying import replay
     from varv.app.client.training_sets import training_set
     from varv.data import Csv, Dataset, Frame, Parquet
+    from varv.data.contracts import expect
     from varv.features import FeatureView, derived, share, slice, windows
     from varv.kernel.errors import VarvError
     from varv.monitoring import monitor

@@ -16,7 +16,7 @@ from pathlib import Path
 import msgspec
 
 from varv.app.compose import TRACKING, open_ledger
-from varv.data.contracts import texts_digest, texts_of, texts_table
+from varv.data.kept_contracts import texts_digest, texts_of, texts_table
 from varv.data.model import BatchesCompacted, BatchQuarantined, ContractInferred, DatasetVersionAppended
 from varv.data.version_events import DatasetRewritten, DatasetVacuumed
 from varv.data.versions import table_of

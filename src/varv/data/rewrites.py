@@ -12,6 +12,7 @@ from typing import NamedTuple
 import msgspec
 import polars as pl
 
+from varv.data.contracts.rules import Screen
 from varv.data.keys import DatasetKeys, Standing, Stated
 from varv.data.model import Dataset
 from varv.data.rewriting import (
@@ -24,7 +25,6 @@ from varv.data.rewriting import (
     sound_rows,
     stated_rows,
 )
-from varv.data.rules import Screen
 from varv.data.shape import span_of
 from varv.data.version_events import AddedSegment, Cause, DatasetRewritten
 from varv.data.versions import stream_of, table_of

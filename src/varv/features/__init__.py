@@ -7,16 +7,9 @@ it is declared.
 """
 
 from varv.features.bulk import TrainingSetMade
-from varv.features.definitions import (
-    FeatureDefinition,
-    definitions_of,
-    digest_of_view,
-    read_expression,
-    rebuilt,
-    written_expression,
-)
+from varv.features.definitions import FeatureDefinition, definitions_of, digest_of_view, rebuilt
 from varv.features.engine import FeatureEngine
-from varv.features.model import Derived, FeatureSet, FeatureView, derived, exported, is_by_row
+from varv.features.model import Derived, FeatureSet, FeatureView, derived, exported
 from varv.features.slices import Slice, slice
 from varv.features.statistics import share
 from varv.features.store import FeatureStore
@@ -36,11 +29,8 @@ __all__ = [
     "derived",
     "digest_of_view",
     "exported",
-    "is_by_row",
-    "read_expression",
     "rebuilt",
     "share",
     "slice",
     "windows",
-    "written_expression",
 ]

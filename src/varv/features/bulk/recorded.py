@@ -16,11 +16,12 @@ from varv.data.service import Datasets
 from varv.data.sources import Frame, in_kept_types
 from varv.data.versions import stream_of
 from varv.features.bulk.history_rows import Mode
-from varv.features.definitions import digest_of_view, written_expression
+from varv.features.definitions import digest_of_view
 from varv.features.model import Derived, FeatureSet, FeatureView
 from varv.kernel.codec import Event, event
 from varv.kernel.content import rows_digest
 from varv.kernel.errors import AlreadyExists
+from varv.kernel.expressions import written_expression
 from varv.kernel.ids import DatasetName, Version
 from varv.kernel.ledger import Ledger, entries_of
 from varv.kernel.sagas import Fact

@@ -15,8 +15,10 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from varv.data.expectations import ColumnRule, Contract
-from varv.data.rules import kind_of, screen
+from varv.data.contracts.column_rules import kind_of
+from varv.data.contracts.model import ColumnRule, Contract, Expectation
+from varv.data.contracts.rules import screen
+from varv.data.contracts.volumes import learned_hours
 from varv.kernel.clock import DAY, Instant
 from varv.kernel.codec import finite
 from varv.kernel.errors import InvalidInput
@@ -36,12 +38,42 @@ STRAY_TIMES = 0.001
 """A share of the reference's rows that may have stray times."""
 
 
+def contract_of_types(
+    types: Mapping[str, pl.DataType],
+    *,
+    key: Sequence[str],
+    time: str,
+    outcomes: Mapping[str, OutcomeRule] = MappingProxyType({}),
+) -> Contract:
+    """Return the contract that follows from the declaration alone: kinds, keys and times never null, and in
+    the columns `outcomes` what may be an outcome.
+    """
+    strict = {*key, time}
+    columns = (
+        ColumnRule(
+            name=name,
+            kind=kind_of(dtype),
+            null_share=0.0 if name in strict else 1.0,
+            values=_rule_of(name, outcomes).values,
+            lowest=_rule_of(name, outcomes).lowest,
+            highest=_rule_of(name, outcomes).highest,
+        )
+        for name, dtype in types.items()
+    )
+    return Contract(key=tuple(key), time=time, columns=tuple(columns))
+
+
+def _rule_of(name: str, outcomes: Mapping[str, OutcomeRule]) -> OutcomeRule:
+    return outcomes.get(name, OutcomeRule())
+
+
 def infer_contract(
     frame: pl.DataFrame,
     *,
     key: Sequence[str],
     time: str,
     outcomes: Mapping[str, OutcomeRule] = MappingProxyType({}),
+    declared: Sequence[Expectation] = (),
 ) -> Contract:
     """Return the contract that batches like those of a reference period keep.
 
@@ -53,6 +85,8 @@ def infer_contract(
         The columns that identify a row, and the one that holds the part's time.
     outcomes
         What columns of outcomes may hold.
+    declared
+        What the author expects: how many rows come when is learned where a rule on volume is among it.
 
     Raises
     ------
@@ -106,6 +140,7 @@ def infer_contract(
         columns=tuple(columns),
         earliest=Instant(start - max(365 * DAY, end - start)),
         n_reference=frame.height,
+        hourly=learned_hours(frame[time]) if any(one.kind == "volume" for one in declared) else None,
     )
     return _with_count(contract, frame)
 

@@ -3,9 +3,8 @@ from __future__ import annotations
 import polars as pl
 from msgspec.structs import replace
 
-from varv.data.gained import LEAST_VALUES, with_gained
-from varv.data.inference import infer_contract
-from varv.data.rules import contract_of_types
+from varv.data.contracts.gained import LEAST_VALUES, with_gained
+from varv.data.contracts.inference import contract_of_types, infer_contract
 from varv.kernel.columns import TIME
 
 N = 4 * LEAST_VALUES

@@ -6,14 +6,14 @@ import datetime as dt
 
 import polars as pl
 import pytest
+from tests.data.new_york import flights, rows, weather
 
-from varv.data.inference import infer_contract
-from varv.data.rules import Report, contract_of_types, screen
+from varv.data.contracts.inference import contract_of_types, infer_contract
+from varv.data.contracts.report import Report
+from varv.data.contracts.rules import screen
 from varv.kernel.clock import instant
 from varv.kernel.errors import InvalidInput
 from varv.tasks import task_of
-
-from .new_york import flights, rows, weather
 
 NOW = instant("2014-06-01")
 FEBRUARY = pl.datetime(2013, 2, 1, time_zone="UTC")

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import msgspec
 import polars as pl
 
-from varv.data.expectations import ColumnRule, Contract
+from varv.data.contracts.model import ColumnRule, Contract
 from varv.data.views import DatasetsView
 from varv.kernel.codec import Digest, canonical
 from varv.kernel.columns import Columns

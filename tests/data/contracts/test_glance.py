@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from varv.data.expectations import ColumnRule, Contract
-from varv.data.rules import Screen
+from varv.data.contracts.model import ColumnRule, Contract
+from varv.data.contracts.rules import Screen
 from varv.kernel.clock import instant
 from varv.kernel.columns import TIME
 

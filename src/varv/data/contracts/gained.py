@@ -7,8 +7,8 @@ from __future__ import annotations
 import msgspec
 import polars as pl
 
-from varv.data.expectations import ColumnRule, Contract
-from varv.data.inference import infer_contract
+from varv.data.contracts.inference import infer_contract
+from varv.data.contracts.model import ColumnRule, Contract
 
 LEAST_VALUES = 1000
 """Values from which a range or the texts of a column are learned."""
