@@ -726,6 +726,39 @@ class Datasets:
             frame = frame.filter(pl.col(part) < as_datetime(until))
         return frame.select(columns).sort(part, *dataset.key)
 
+    def batches(
+        self,
+        dataset: Dataset,
+        part: str,
+        *,
+        columns: Sequence[str],
+        version: Version | int | None = None,
+        since: Instant | None = None,
+        until: Instant | None = None,
+    ) -> Iterator[pl.DataFrame]:
+        """Yield some columns of a part's rows in the order in which they came, a file at a time; a version
+        gives the same rows for ever.
+
+        Parameters
+        ----------
+        since, until
+            Files are left out that have no row with a time of the part in [since, until); rows are not.
+
+        Raises
+        ------
+        NotFound
+            If there is no such version.
+        """
+        names = list(dict.fromkeys(columns))
+        types = {name: dataset.types()[name] for name in names}
+        table = table_of(dataset.name, part)
+        for one in self.extents(dataset, part, upto=version):
+            if not one.reaches(since, until):
+                continue
+            n_rows = one.n_rows if version is None else self.n_rows_upto(dataset, part, one, version)
+            for rows in self._columns.batches(table, {one.name: one.digest}, columns=names):
+                yield in_shape(rows, types).select(names).head(n_rows)
+
     def _rows_upto(
         self, dataset: Dataset, part: str, extents: Sequence[Extent], version: Version | int | None
     ) -> pl.DataFrame:
