@@ -145,7 +145,7 @@ def shifted(inputs: pd.DataFrame) -> pd.DataFrame:
     mode="python",
 )
 def ratio(inputs):
-    return {"ratio": [a * b for a, b in zip(inputs["acc_rate"], inputs["factor"])]}
+    return {"ratio": [a * b for a, b in zip(inputs["acc_rate"], inputs["factor"], strict=True)]}
 
 
 FeatureService_1 = FeatureService(name="driver_activity_v1", features=[driver_stats[["conv_rate"]], shifted])
@@ -178,7 +178,9 @@ def main() -> None:
     (folder / "data").mkdir(parents=True, exist_ok=True)
     write_rows(folder / "data", np.random.default_rng(seed))
     online = "online_store:\n  type: sqlite\n  path: data/online.db\n"
-    head = "project: rides\nprovider: local\nentity_key_serialization_version: 3\noffline_store:\n  type: file\n"
+    head = (
+        "project: rides\nprovider: local\nentity_key_serialization_version: 3\noffline_store:\n  type: file\n"
+    )
     # Its own dump fails where a view is computed in Python row by row, or read from a stream.
     dumped = [one for one in OBJECTS if one not in (ratio, stream, kafka_source)]
     for name, registry, objects in (

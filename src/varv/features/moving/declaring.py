@@ -53,7 +53,8 @@ def quoted(value: str) -> str:
 def comment(value: str) -> str:
     """Return a text as comments, none wider than a line."""
     plain = "".join(one if one.isprintable() else " " for one in value)
-    lines, line = [], "#"
+    lines: list[str] = []
+    line = "#"
     for word in plain.split():
         if line != "#" and len(line) + 1 + len(word) > _WIDTH:
             lines.append(line)

@@ -194,9 +194,6 @@ def decoded(message: bytes, kind: str, unknown: Counter[str]) -> dict[str, Any]:
 
     Examples
     --------
-    >>> decoded(bytes.fromhex("0a0a0a0464617465220264649a0601"), "entity", Counter())
-    Traceback (most recent call last):
-    varv.kernel.errors.InvalidInput: ...
     >>> decoded(bytes.fromhex("0a0a0a04646174652202646b"), "entity", Counter())
     {'spec': {'name': 'date', 'joinKey': 'dk'}}
     """

@@ -1,7 +1,7 @@
 """Views on demand of Feast whose function is plain arithmetic of columns, as expressions of polars.
 
-The function is parsed, never run. What is more than ``+``, ``-``, ``*`` and ``/`` of columns and numbers is not
-translated, and the reason is named.
+The function is parsed, never run. What is more than ``+``, ``-``, ``*`` and ``/`` of columns and numbers is
+not translated, and the reason is named.
 """
 
 from __future__ import annotations

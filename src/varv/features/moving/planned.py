@@ -52,7 +52,7 @@ def _rules(registry: FeastRegistry) -> Iterator[Difference]:
     if any(one.ttl is not None for one in registry.views):
         yield rule("ttl", "holds for answers to live requests too, where Feast serves values of any age")
     if any(one.source is not None and one.source.created for one in registry.views):
-        yield rule("late rows", "count from when they were written; mode='event' counts them as Feast does")
+        yield rule("late rows", "count and age from when they were written; mode='event' does as Feast")
     yield rule("training sets", "have a row for each request; Feast's file store drops some")
     yield rule("names", "are view__feature in every training set")
     yield rule("numbers", "are kept in single precision as features")
@@ -104,9 +104,7 @@ def _derived(view: OnDemandView, plan: Plan, names: Names) -> list[DerivedPlan]:
         reason = f"is not arithmetic of columns: {error}"
         names.left(f"on-demand view {view.name}", reason)
         variable = names.variable(view.name, "derived")
-        return [
-            DerivedPlan(variable=variable, name=view.name, view=view.name, text=view.text, reason=reason)
-        ]
+        return [DerivedPlan(variable=variable, name=view.name, view=view.name, text=view.text, reason=reason)]
     return [
         DerivedPlan(
             variable=names.variable(one.name, "derived"),

@@ -1,8 +1,8 @@
 """What a project of Feast becomes here: datasets, views, derived features and lists of them, and what is
 otherwise than it was.
 
-`declaring` writes a plan down as Python. What cannot be imported stays in the plan with its reason, so that it
-is written down too, as a comment.
+`declaring` writes a plan down as Python. What cannot be imported stays in the plan with its reason, so that
+it is written down too, as a comment.
 """
 
 from __future__ import annotations
@@ -134,7 +134,9 @@ class Names:
     def variable(self, name: str, otherwise: str) -> str:
         """Return a name of Python for something; with a suffix where it is taken."""
         plain = re.sub(r"\W", "_", _valid(name, otherwise), flags=re.ASCII)
-        return self._free(f"{plain}_" if keyword.iskeyword(plain) else plain, f"_{otherwise}", self._variables)
+        return self._free(
+            f"{plain}_" if keyword.iskeyword(plain) else plain, f"_{otherwise}", self._variables
+        )
 
     def name(self, kind: str, name: str, otherwise: str) -> str:
         """Return a name that things here may have, and note where it is another one."""
@@ -236,15 +238,19 @@ def _look_at(plan: DatasetPlan, rows: SourceRows, names: Names) -> None:
         plan.is_corrected = n_corrections > 0 and STATED not in rows.types
         plan.is_clipped = rows.n_early > 0 and has_one_clock(rows.types, source)
         if plan.is_corrected:
-            says = f"{count(n_corrections)} rows correct another of the same time, so {STATED} is part of the key"
-            names.changed(about, says)
+            says = f"rows correct another of the same time, so {STATED} is part of the key"
+            names.changed(about, f"{count(n_corrections)} {says}")
         if rows.n_early:
             does = "count from when they happened" if plan.is_clipped else "are not used"
             names.changed(about, f"{count(rows.n_early)} rows were written before they happened; they {does}")
         if rows.n_too_late:
-            names.changed(about, f"{count(rows.n_too_late)} rows were written over 92 days late and are not used")
+            names.changed(
+                about, f"{count(rows.n_too_late)} rows were written over 92 days late and are not used"
+            )
         if rows.n_without_created:
-            says = f"{count(rows.n_without_created)} rows have no {source.created}, so they never become known"
+            says = (
+                f"{count(rows.n_without_created)} rows have no {source.created}, so they never become known"
+            )
             names.changed(about, says)
     if rows.n_ties:
         says = "rows repeat a key and all its times; the first stands, Feast takes any"
@@ -254,9 +260,7 @@ def _look_at(plan: DatasetPlan, rows: SourceRows, names: Names) -> None:
             names.changed(about, f"{count(n)} rows have no {what} and are not used")
 
 
-def view_of(
-    view: FeastView, datasets: dict[str, DatasetPlan], names: Names
-) -> tuple[ViewPlan, ...]:
+def view_of(view: FeastView, datasets: dict[str, DatasetPlan], names: Names) -> tuple[ViewPlan, ...]:
     """Return what a view becomes: one, or one for each column and window that it aggregates."""
     dataset = None if view.source is None else datasets[identity(view.source)]
     reason = _not_imported(view, dataset)
@@ -298,8 +302,10 @@ def _not_imported(view: FeastView, dataset: DatasetPlan | None) -> str:
         return f"its source {dataset.name} is not imported"
     if view.is_computed and not view.aggregations:
         return "code computes it of its source"
-    types = {} if dataset.rows is None else dataset.rows.types
-    strange = [one for one in view.join_keys if one in types and kept_type(types[one]) is None]
+    if dataset.rows is None:
+        return ""
+    types = dataset.rows.types
+    strange = [one for one in view.join_keys if kept_type(types[one]) is None]
     return f"its entity {strange[0]} is of type {types[strange[0]]}" if strange else ""
 
 
@@ -357,7 +363,9 @@ def _windowed(view: FeastView, dataset: DatasetPlan | None, names: Names) -> tup
             names.left(about, "has no window" if statistic else "is no statistic of windows here")
             continue
         wanted.setdefault((one.column, spoken(one.window)), []).append(statistic)
-        renamed = f"is called {one.column}_{statistic}_{spoken(one.window)}, and its window ends at the request"
+        renamed = (
+            f"is called {one.column}_{statistic}_{spoken(one.window)}, and its window ends at the request"
+        )
         names.changed(about, renamed)
     _note_stream(view, dataset, names)
     found = []

@@ -115,9 +115,7 @@ def registry_in_dump(data: bytes, project: str) -> FeastRegistry:
         return _registry(said, project, Counter(), +others)
     except (msgspec.MsgspecError, TypeError, AttributeError, ValueError, RecursionError) as error:
         hint = "give what feast registry-dump writes"
-        raise InvalidInput(
-            "registry", "", "is no dump of Feast", why=str(error)[:100], hint=hint
-        ) from None
+        raise InvalidInput("registry", "", "is no dump of Feast", why=str(error)[:100], hint=hint) from None
 
 
 def project_of(item: Item) -> str:
