@@ -10,7 +10,7 @@ FILE ?= examples/flights/flights.py
 # Without its bytecode every process would compile varv anew, and every worker rewrite all tests.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: setup demo test soak fuzz packages contracts orchestrators tracking transcripts fast costs lint types docs bench promises wheel lock clean
+.PHONY: setup demo test soak fuzz packages contracts orchestrators tracking feast-import transcripts fast costs lint types docs bench promises wheel lock clean
 
 setup: $(VENV)/.installed
 
@@ -71,6 +71,12 @@ contracts: setup $(PEERS)/pandera/.installed $(PEERS)/gx/.installed
 
 $(PEERS)/pandera/.installed: NEEDED := "pandera[pandas,polars,io]>=0.35,<0.36"
 $(PEERS)/gx/.installed: NEEDED := "great_expectations>=1.24,<2"
+
+# What `varv import feast` writes, against what Feast gives itself: three minutes.
+feast-import: setup $(PEERS)/feast-duckdb/.installed
+	PEERS=$(PEERS) $(BIN)/python -m pytest -q -p no:cacheprovider tests/peers/peer_feast_import.py
+
+$(PEERS)/feast-duckdb/.installed: NEEDED := "feast[duckdb]>=0.67,<0.68"
 
 # What `varv export pipeline` writes, read and run by those orchestrators: three minutes, at first ten.
 ORCHESTRATORS := airflow-2 airflow-3 kfp dagster prefect

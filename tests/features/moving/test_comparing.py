@@ -48,10 +48,9 @@ def counts(view, asked, theirs):
 
 def test_equal_values_are_equal_in_single_precision(view):
     asked = requests((1, 10), (1, 120), (1, -5))
-    assert counts(view, asked, answers((0, 0.5 + 1e-12), (1, None), (2, float("nan")))) == {
-        "equal": 2,
-        "different": 1,
-    }
+    theirs = answers((0, 0.5 + 1e-12), (1, None), (2, float("nan")))
+    assert counts(view, asked, theirs) == {"equal": 3}
+    assert counts(view, asked, answers((0, 0.5 + 1e-6), (1, 0.0), (2, 0.5))) == {"different": 3}
 
 
 def test_values_that_event_times_alone_give_are_late(view):

@@ -23,8 +23,9 @@ from varv.kernel.columns import TIME
 AT, ROW = "event_timestamp", "request_row"
 """The columns of requests: when each is made, and its number."""
 Class = Literal["equal", "late", "tie", "dropped", "different"]
-"""`late`: Feast goes by event times alone, here it matters when a row was written. `tie`: several rows have one time, and Feast took
-another of them. `dropped`: Feast leaves out a request that repeats another, or of which nothing is known.
+"""`late`: Feast goes by event times alone, here it matters when a row was written. `tie`: several rows have
+one time, and Feast took another of them. `dropped`: Feast leaves out a request that repeats another, or of
+which nothing is known.
 """
 Flags = npt.NDArray[np.bool_]
 Classes = npt.NDArray[np.object_]
