@@ -79,7 +79,7 @@ def _compared(
     file = scratch.path / "feast_declaration.py"
     file.write_text(text)
     module = run_file(file)
-    views = [one for one in plan.views if not one.reason and not one.window and one.dataset is not None]
+    views = [one for one in plan.views if not one.reason and not one.window and _is_here(one)]
     given = _requests(Path(options.requests)) if options.requests else None
     pairs: list[tuple[FeatureView, Asked]] = []
     for one in views:
@@ -93,6 +93,11 @@ def _compared(
         compared(view, asked.requests, rows, [f"{asked.view}__{name}" for name in asked.features])
         for (view, asked), rows in zip(pairs, theirs, strict=True)
     )
+
+
+def _is_here(view: ViewPlan) -> bool:
+    """Return whether the rows of a view are files here, which can be read again and again."""
+    return view.dataset is not None and view.dataset.rows is not None
 
 
 def _view(module: ModuleType, plan: ViewPlan) -> FeatureView:

@@ -159,8 +159,8 @@ def _view(spec: _Said, join_keys: Mapping[str, str]) -> FeastView:
     entities = tuple(one for one in spec.get("entities", ()) if one != _NO_ENTITY)
     stream = spec.get("streamSource")
     batch = spec.get("batchSource") or (stream or {}).get("batchSource")
-    keys = tuple(join_keys.get(one, one) for one in entities)
-    features = _fields(spec.get("features", ()))
+    keys = tuple(dict.fromkeys(join_keys.get(one, one) for one in entities))
+    features = dict.fromkeys(_fields(spec.get("features", ())))
     return FeastView(
         name=spec.get("name", ""),
         entities=entities,
@@ -180,12 +180,12 @@ def _view(spec: _Said, join_keys: Mapping[str, str]) -> FeastView:
 def _source(said: _Said) -> FeastSource:
     file = said.get("fileOptions") or {}
     batch = said.get("batchSource")
-    kind = said.get("type", "INVALID")
+    time, created = said.get("timestampField", ""), said.get("createdTimestampColumn", "")
     return FeastSource(
         name=said.get("name", ""),
-        kind=kind,
-        time=said.get("timestampField", ""),
-        created=said.get("createdTimestampColumn", ""),
+        kind=said.get("type", "INVALID"),
+        time=time,
+        created="" if created == time else created,
         mapping=dict(said.get("fieldMapping") or {}),
         place=file.get("uri") or next(_places(said), ""),
         is_delta="deltaFormat" in (file.get("fileFormat") or {}),
