@@ -147,6 +147,8 @@ def _items(one: Projection, plan: Plan) -> list[str]:
 def _narrowed(one: Projection, plan: Plan) -> Iterator[str]:
     """Yield that a service takes some features of a view, which is one thing here."""
     view = plan.imported(one.view)
+    if one.join_key_map:
+        return
     if view is not None and not view.window and not set(view.columns) <= set(one.columns):
         yield f"of {one.view} Feast's service takes {', '.join(one.columns)} alone"
     if one.alias and one.alias != one.view:
