@@ -31,6 +31,7 @@ from varv.data.model import (
     RepeatsDropped,
     RowsJoined,
 )
+from varv.data.publication_events import PublicationDeclared
 from varv.data.rewrites import Author, PreparedRewrite, Rewrites, There
 from varv.data.rewriting import Rewritten, stated_rows
 from varv.data.rules import (
@@ -147,10 +148,13 @@ class Datasets:
             If the name was registered with another shape.
         """
         with self._views.reading(DatasetsView) as view:
-            registered, kept = view.registered(dataset.name), view.history(dataset.name).retention
+            registered, history = view.registered(dataset.name), view.history(dataset.name)
+            kept, every = history.retention, history.publish_every
         stream, facts = stream_of(dataset.name), list[Event]()
         if dataset.retention != kept:
             facts.append(RetentionDeclared(dataset=dataset.name, retention=dataset.retention))
+        if dataset.publish_every != every:
+            facts.append(PublicationDeclared(dataset=dataset.name, every=dataset.publish_every))
         if registered is None:
             return tuple(Fact(stream, fact) for fact in (shape_of(dataset), *facts))
         if problem := misfit(registered, dataset):
@@ -736,9 +740,14 @@ class Datasets:
             for segment, own in stretches(rows):
                 yield segment, in_shape(own, types).select(names)
 
-    def compact(self, dataset: Dataset) -> list[Fact]:
+    def compact(self, dataset: Dataset, *, entirely: Version | int = 0) -> list[Fact]:
         """Store small batches together, in the order in which they came, and return the facts of it; versions
         stay what they are. Files that a removal left because of a crash go.
+
+        Parameters
+        ----------
+        entirely
+            The version up to which no small batch is left alone; by default some are, until they are enough.
         """
         self.finish_vacuum(dataset)
         facts = []
@@ -746,8 +755,9 @@ class Datasets:
             with self._views.reading(DatasetsView) as view:
                 held = view.catalogue(dataset.name, part)
                 (alone, files), removed = held.compactable(), held.removed_files()
+                now = {name for name in alone if held.alone[name].number <= entirely}
             table = table_of(dataset.name, part)
-            for made in self._columns.compact(table, alone, files, removed=removed):
+            for made in self._columns.compact(table, alone, files, entirely=now, removed=removed):
                 event = BatchesCompacted(
                     dataset=dataset.name, part=part, file=made.file, segments=made.segments
                 )

@@ -22,6 +22,7 @@ from varv.data.model import (
     RowsJoined,
     dataset_of,
 )
+from varv.data.publication_events import DatasetPublished, PublicationDeclared
 from varv.data.rules import WHOLE, Report
 from varv.data.version_events import (
     DatasetRewritten,
@@ -184,6 +185,11 @@ class DatasetsView(msgspec.Struct):
                 self.history(event.dataset).retention = event.retention
             case DatasetVacuumed():
                 self._vacuum(entry, event)
+            case PublicationDeclared():
+                self.history(event.dataset).publish_every = event.every
+            case DatasetPublished():
+                history = self.history(event.dataset)
+                history.published[event.part], history.published_at = event, entry.at
             case _:
                 pass
 
