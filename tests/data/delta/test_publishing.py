@@ -9,6 +9,7 @@ import deltalake
 import duckdb
 import polars as pl
 import pytest
+from tests.data.delta.protocol import require_protocol
 from tests.data.versioning.stores import TRIPS, TYPES, UTC, Store, at, base, done
 
 from varv.data import Dataset, Frame
@@ -70,6 +71,8 @@ READERS = ["delta-rs", "polars", "duckdb"]
 
 def require_alike(store, published):
     """Compare every version that was published, as each reader sees it, with the rows that are stored."""
+    for part in TRIPS.parts:
+        require_protocol(store.table(part))
     for version, tables in published.items():
         for part, delta_version in tables.items():
             expected = store.datasets.read_part(TRIPS, part, version=version)

@@ -92,7 +92,7 @@ class _Log:
         for name, (expected, found) in pairs.items():
             if expected != found:
                 file = entry_file(self._folder, entry.version).name
-                yield self.flaw(file, f"has another {name} {about}", _short(expected), _short(found))
+                yield self.flaw(file, f"differs in its {name} {about}", _short(expected), _short(found))
 
     def _there(self, files: Collection[str]) -> list[str]:
         return sorted(set(files).difference(self._vacuumed))

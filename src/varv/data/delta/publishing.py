@@ -119,12 +119,18 @@ class Publications:
         FailedPrecondition
             If it was not published.
         """
-        found = {one.part: one for one in self._events(dataset) if one.version == version}
+        found = {one.part: one for one in self.events(dataset) if one.version == version}
         if not found.keys() >= set(dataset.parts):
             problem = f"was not published as version {version}, and a later version was"
             hint = f"write it elsewhere: varv data publish {dataset.name}@{version} --to FOLDER"
             raise FailedPrecondition("dataset", dataset.name, problem, hint=hint)
         return [found[part] for part in dataset.parts]
+
+    def events(self, dataset: Dataset) -> Iterator[DatasetPublished]:
+        """Yield what is on record of all publications of a dataset, from the ledger."""
+        for entry in entries_of(self._ledger, stream_of(dataset.name)):
+            if isinstance(entry.event, DatasetPublished):
+                yield entry.event
 
     def catch_up(self, dataset: Dataset) -> None:
         """Let the logs of a dataset's parts say what the ledger does, and the ledger what they do.
@@ -167,7 +173,7 @@ class Publications:
         with self._views.reading(DatasetsView) as view:
             held = view.catalogue(dataset.name, part)
             now = held.extents(int(version))
-            then = [] if before is None else held.extents(int(before.version))
+            then = held.extents(int(before.version)) if before is not None else list[Extent]()
         for one in now:
             if one.last_number > version:
                 problem = f"has version {version} in one file with later ones"
@@ -239,11 +245,6 @@ class Publications:
 
     # What a crash, a copy or somebody else left
 
-    def _events(self, dataset: Dataset) -> Iterator[DatasetPublished]:
-        for entry in entries_of(self._ledger, stream_of(dataset.name)):
-            if isinstance(entry.event, DatasetPublished):
-                yield entry.event
-
     def _last(self, dataset: Dataset, part: str) -> DatasetPublished | None:
         with self._views.reading(DatasetsView) as view:
             return view.history(dataset.name).published.get(part)
@@ -254,7 +255,7 @@ class Publications:
         if last is None or entry_file(folder, last.delta_version).exists():
             return
         before = None
-        for event in self._events(dataset):
+        for event in self.events(dataset):
             if event.part != part:
                 continue
             if not entry_file(folder, event.delta_version).exists():

@@ -69,6 +69,8 @@ class Versions:
         self._ledger = ledger
         self._clock = clock
         self._named = named
+        self.before_naming: Callable[[Dataset, Version], None] = lambda dataset, version: None
+        """Called before a version gets a tag, which somebody may read it by from then on."""
 
     def named(self, dataset: str) -> dict[int, str]:
         """Return the versions of a dataset that something names, each with what does."""
@@ -100,6 +102,7 @@ class Versions:
         dataset = self._datasets.registered(reference.dataset)
         for part in dataset.parts:
             self._datasets.extents(dataset, part, upto=version)
+        self.before_naming(dataset, version)
         with self._views.reading(DatasetsView) as view:
             before = view.history(dataset.name).tags.get(tag)
         event = DatasetTagged(
