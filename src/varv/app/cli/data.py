@@ -131,6 +131,8 @@ def _shown_blocks(found: DatasetShown, versions: pl.DataFrame) -> list[Block]:
         )
         for one in versions.reverse().iter_rows(named=True)
     ]
+    published = [(one.part, str(one.version), str(one.delta_version)) for one in found.published]
+    in_delta = Grid(("part", "version", "in Delta"), published)
     last = "" if found.version == found.last else f"; the last is {found.last}"
     return [
         Heading(f"{found.dataset}, version {found.version}{last}"),
@@ -138,6 +140,7 @@ def _shown_blocks(found: DatasetShown, versions: pl.DataFrame) -> list[Block]:
         Grid(("part", "rows", "from", "to", "files"), parts),
         *([Heading("tags"), Grid(("tag", "version", "by", "why"), tags)] if tags else []),
         *([Heading("named, so kept"), Grid(("version", "by"), named)] if named else []),
+        *([Heading("published last"), in_delta] if published else []),
         Heading(f"the last versions; kept: {found.keeps}"),
         Grid(("version", "at", "by", "part", "rows put in", "why"), rows),
     ]
