@@ -13,7 +13,7 @@ from urllib.parse import unquote
 
 import polars as pl
 
-from varv.data.delta.log import DIGEST, LOG, VERSION, LogEntry, entry_file, log_entries
+from varv.data.delta.log import DIGEST, LOG, VERSION, LogEntry, entry_file, files_after, log_entries
 from varv.data.delta.tables import app_of
 from varv.data.publication_events import DatasetPublished
 from varv.kernel.errors import Corrupt
@@ -102,10 +102,8 @@ class _Log:
         made = sorted((self._folder / LOG).glob("*.checkpoint.parquet"))
         if not made:
             return
-        upto, files = int(made[-1].name.split(".")[0]), set[str]()
-        for entry in entries:
-            if entry.version <= upto:
-                files = files.difference(entry.removed).union(entry.added)
+        upto = int(made[-1].name.split(".")[0])
+        files = files_after(entry for entry in entries if entry.version <= upto)
         try:
             added = pl.read_parquet(made[-1], columns=["add"])["add"].struct.field("path").drop_nulls()
         except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:

@@ -6,7 +6,7 @@ the library that wrote what it looks at. Checkpoints are passed over: the entrie
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -77,6 +77,19 @@ def log_entries(folder: Path, after: int = -1) -> Iterator[LogEntry]:
     while (place := entry_file(folder, version)).exists():
         yield _entry(place, version)
         version += 1
+
+
+def live_files(folder: Path) -> set[str]:
+    """Return the files that the last version of a table is made of, as its entries say."""
+    return files_after(log_entries(folder))
+
+
+def files_after(entries: Iterable[LogEntry]) -> set[str]:
+    """Return the files that are left of those that entries add, from the first on."""
+    files: set[str] = set()
+    for entry in entries:
+        files = files.difference(entry.removed).union(entry.added)
+    return files
 
 
 def _entry(place: Path, version: int) -> LogEntry:

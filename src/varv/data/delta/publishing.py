@@ -9,11 +9,11 @@ log that lags behind, or one entry ahead, and `catch_up` puts both right.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from varv.data.delta.log import DIGEST, SEQ, VERSION, LogEntry, entry_file, log_entries
+from varv.data.delta.log import DIGEST, SEQ, VERSION, LogEntry, entry_file, live_files, log_entries
 from varv.data.delta.statistics import statistics
 from varv.data.delta.tables import AddedFile, Commit, app_of, commit, created, fill, require_library
 from varv.data.delta.types import delta_types
@@ -180,9 +180,8 @@ class Publications:
                 hint = f"publish the last version, or varv data publish {dataset.name}@{version} --to FOLDER"
                 raise FailedPrecondition("dataset", dataset.name, problem, file=one.name, hint=hint)
         names, were = {one.name for one in now}, {one.name for one in then}
-        # What was removed since then is in no version that can be read.
-        added = [one for one in now if one.name not in were and not one.removed_by]
-        removed = [one for one in then if one.name not in names and not one.removed_by]
+        added = [one for one in now if one.name not in were]
+        removed = [one for one in then if one.name not in names]
         return _Step(added, removed, digest_of([one.digest for one in now]))
 
     def _is_whole(self, dataset: Dataset, version: Version | int) -> bool:
@@ -217,7 +216,7 @@ class Publications:
             # Where columns were gained, a version of its own said so.
             fill(folder, columns)
         added = [self._added(dataset, part, one) for one in step.added]
-        removed = tuple(f"{one.name}{SUFFIX}" for one in step.removed)
+        removed = _files(step.removed)
         info = {VERSION: int(version), SEQ: self._ledger.head().version, DIGEST: step.digest}
         now_ms = self._clock.now() // 1000
         follows = None if before is None else int(before.version)
@@ -254,12 +253,14 @@ class Publications:
         last, folder = self._last(dataset, part), self._folder(dataset, part)
         if last is None or entry_file(folder, last.delta_version).exists():
             return
-        before = None
+        before, live = None, live_files(folder)
         for event in self.events(dataset):
             if event.part != part:
                 continue
             if not entry_file(folder, event.delta_version).exists():
-                step = self._step(dataset, part, before, event.version)
+                step = _without_vacuumed(self._step(dataset, part, before, event.version), live)
+                live.difference_update(_files(step.removed))
+                live.update(_files(step.added))
                 self._committed(
                     dataset, part, event.version, step, before=before, expected=event.delta_version
                 )
@@ -293,6 +294,19 @@ class Publications:
         return event
 
 
+def _files(extents: Iterable[Extent]) -> tuple[str, ...]:
+    return tuple(f"{one.name}{SUFFIX}" for one in extents)
+
+
+def _without_vacuumed(step: _Step, live: Collection[str]) -> _Step:
+    """Return a step of long ago without the files that were removed since, which no version needs that can
+    still be read; those among them that the log names as live go.
+    """
+    added = [one for one in step.added if not one.removed_by]
+    removed = [one for one in step.removed if f"{one.name}{SUFFIX}" in live]
+    return step._replace(added=added, removed=removed)
+
+
 def _published(
     dataset: Dataset, part: str, version: Version, delta_version: int, step: _Step
 ) -> DatasetPublished:
@@ -301,7 +315,7 @@ def _published(
         part=part,
         version=version,
         delta_version=delta_version,
-        files=tuple(f"{one.name}{SUFFIX}" for one in step.added),
-        removed=tuple(f"{one.name}{SUFFIX}" for one in step.removed),
+        files=_files(step.added),
+        removed=_files(step.removed),
         digest=step.digest,
     )

@@ -75,9 +75,11 @@ class Versions:
     def named(self, dataset: str) -> dict[int, str]:
         """Return the versions of a dataset that something names, each with what does."""
         with self._views.reading(DatasetsView) as view:
-            tags = view.history(dataset).tags.values()
-            tagged = {int(one.version): f"tag {one.tag}" for one in tags}
-        return {**self._named(dataset), **tagged}
+            history = view.history(dataset)
+            tagged = {int(one.version): f"tag {one.tag}" for one in history.tags.values()}
+            # Readers of the last version of a table have to find its files.
+            published = {int(one.version): "its last publication" for one in history.published.values()}
+        return {**published, **self._named(dataset), **tagged}
 
     def meant(self, reference: Reference) -> Version:
         """Return the version that a reference means; see `references.version_meant`."""
