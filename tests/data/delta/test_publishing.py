@@ -18,7 +18,7 @@ from varv.data.delta.publishing import Publications
 from varv.data.version_events import Retention
 from varv.data.versions import stream_of, table_of
 from varv.kernel.clock import DAY
-from varv.kernel.errors import Conflict, FailedPrecondition
+from varv.kernel.errors import Conflict, FailedPrecondition, NotFound
 from varv.kernel.faults import Crash, Faults
 
 
@@ -104,6 +104,8 @@ def test_every_published_version_is_read_as_it_was_whatever_came_later(store):
     with pytest.raises(FailedPrecondition, match="was not published as version 5"):
         store.publish(5)
     assert store.publish(3) == published[3]
+    with pytest.raises(NotFound, match="has no version 99"):
+        store.publish(99)
 
 
 def test_what_is_published_already_makes_no_version_of_a_table(store):

@@ -75,6 +75,8 @@ class Publications:
             If Delta's library is not installed, a column is of no type that Delta has, somebody else has
             committed to a table, or the version is older than what is published or lies in one file with
             later ones.
+        NotFound
+            If there is no such version, or it expired.
         Conflict
             If somebody commits to a table at the same time.
         """
@@ -84,6 +86,8 @@ class Publications:
         before = self.published(dataset)
         if before is not None and upto <= before:
             return self.publication(dataset, upto)
+        for part in dataset.parts:
+            self._datasets.extents(dataset, part, upto=upto)
         self._datasets.commit(self._datasets.compact(dataset, entirely=upto))
         return self._commit_all(dataset, upto)
 
@@ -228,11 +232,11 @@ class Publications:
 
     def _added(self, dataset: Dataset, part: str, extent: Extent) -> AddedFile:
         """Return a file as a log names it; its rows are compared with what the ledger says of them."""
+        rows = self._datasets.rows_in(dataset, part, extent)
         place = self._folder(dataset, part) / f"{extent.name}{SUFFIX}"
         if not place.exists():
             hint = "it is from before there were digests of rows; publish it with --to FOLDER"
             raise FailedPrecondition("file", place.name, "is not Parquet", part=part, hint=hint)
-        rows = self._datasets.rows_in(dataset, part, extent)
         said = statistics(rows, dataset.key)
         return AddedFile(place.name, place.stat().st_size, extent.at // 1000, said)
 

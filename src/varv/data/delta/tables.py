@@ -77,7 +77,7 @@ def created(place: str | Path, name: str, columns: Mapping[str, str]) -> DeltaTa
     deltalake = required("deltalake", kind="publication", name="delta", extra="delta")
     if isinstance(place, Path):
         place.mkdir(parents=True, exist_ok=True)
-    return deltalake.DeltaTable.create(
+    table = deltalake.DeltaTable.create(
         str(place),
         _schema(columns),
         mode="error",
@@ -85,6 +85,9 @@ def created(place: str | Path, name: str, columns: Mapping[str, str]) -> DeltaTa
         configuration=SETTINGS,
         commit_properties=_properties({COLUMNS: ", ".join(columns)}),
     )
+    if isinstance(place, Path):
+        _sync(place, table.version())
+    return table
 
 
 def commit(folder: Path, columns: Mapping[str, str], made: Commit) -> int:
