@@ -10,7 +10,7 @@ FILE ?= examples/flights/flights.py
 # Without its bytecode every process would compile varv anew, and every worker rewrite all tests.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: setup demo test soak fuzz packages orchestrators tracking transcripts fast lint types docs bench promises wheel lock clean
+.PHONY: setup demo test soak fuzz packages contracts orchestrators tracking transcripts fast costs lint types docs bench promises wheel lock clean
 
 setup: $(VENV)/.installed
 
@@ -45,18 +45,32 @@ fuzz: setup .venv-fuzz/.installed
 	.venv-fuzz/bin/python -m pip install --quiet "schemathesis>=4.32,<5" "openapi-python-client>=0.29,<0.30"
 	touch $@
 
-# What is worth running before every commit: what takes no seconds of its own. Its workers have a core each, so threads of
-# their own would only wait for each other; `make test` leaves them.
+# What is worth running before every commit: all that is neither marked as slow nor among the costliest tests, which
+# `make costs` writes to tests/costs.txt so that the others fit into a minute on two cores. Its workers have a core each, so threads of their own would only wait for
+# each other; `make test` leaves them.
 fast: export OMP_NUM_THREADS := 1
 fast: export POLARS_MAX_THREADS := 1
 fast: setup lint types
-	$(BIN)/python -m pytest -n auto --dist worksteal -m "not slow and not soak" --doctest-modules src tests
+	$(BIN)/python -m pytest -n auto --dist worksteal -m "not slow and not costly and not soak" --doctest-modules src tests
+
+# After many tests were added: measures them one by one, five minutes.
+costs: export OMP_NUM_THREADS := 1
+costs: export POLARS_MAX_THREADS := 1
+costs: setup
+	$(BIN)/python -m pytest -q -p tests.costs -m "not slow and not soak" --doctest-modules src tests
 
 # What `varv package` writes, served by the servers that it is for: a minute, at first six. Each brings packages that
 # exclude the others', so each has an environment of its own and is in no lock.
 PEERS ?= .venv-peers
 packages: setup $(PEERS)/mlflow/.installed $(PEERS)/mlserver/.installed $(PEERS)/bentoml/.installed
 	PEERS=$(PEERS) $(BIN)/python -m pytest -q -p no:cacheprovider tests/peers/peer_packages.py
+
+# What `varv contract export` writes, asked of mutated frames by the packages that it is for: ten minutes.
+contracts: setup $(PEERS)/pandera/.installed $(PEERS)/gx/.installed
+	PEERS=$(PEERS) $(BIN)/python -m pytest -q -p no:cacheprovider tests/peers/peer_contracts.py
+
+$(PEERS)/pandera/.installed: NEEDED := "pandera[pandas,polars,io]>=0.35,<0.36"
+$(PEERS)/gx/.installed: NEEDED := "great_expectations>=1.24,<2"
 
 # What `varv export pipeline` writes, read and run by those orchestrators: three minutes, at first ten.
 ORCHESTRATORS := airflow-2 airflow-3 kfp dagster prefect

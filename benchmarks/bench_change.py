@@ -35,9 +35,9 @@ QUIET_S = 10.0
 """Before and after the change, for comparison."""
 WORKERS = "2"
 ROW = {"district": "harbour", "courier": "eli", "distance_km": 4.5, "weight_kg": 1.2, "hour": 18}
-COURIER = '"courier", features=varv.windows(mean="late", over=["3d", "7d"])'
+COURIER = '"courier", features=varv.windows("late", "mean", over=["3d", "7d"])'
 EDITS = (
-    ('"courier", features=varv.windows(mean="late", over=["7d"])', COURIER),
+    ('"courier", features=varv.windows("late", "mean", over=["7d"])', COURIER),
     ('"weight_kg", "hour", ', '"hour", rush, '),
     ("\ndef fit(", '\nrush = varv.derived("rush", pl.col("hour") > 16)\n\n\ndef fit('),
     ("import varv\n", "import polars as pl\n\nimport varv\n"),

@@ -131,7 +131,9 @@ ROWS_AT_ONCE = 100_000
 
 def features() -> list[Feature]:
     def lately(name: str, entity: str, *over: str) -> FeatureView:
-        return FeatureView(name, source=DELIVERIES, entity=entity, features=windows(mean="late", over=over))
+        return FeatureView(
+            name, source=DELIVERIES, entity=entity, features=windows("late", "mean", over=over)
+        )
 
     return [lately("district_lately", "district", "12h", "7d"), lately("courier_lately", "courier", "7d")]
 

@@ -2,14 +2,37 @@
 
 from __future__ import annotations
 
+import gc
 import shutil
 
 import pytest
 from hypothesis import settings
+from tests.costs import function_of, left_out
 
 # How long a case takes says how busy the machine is.
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection():
+    """Keep what the tests are made of out of the collector's sight: it takes half a second to walk."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.collect()
+        gc.freeze()
+        gc.enable()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """Mark what is written down as costly."""
+    names = left_out()
+    for item in items:
+        if function_of(item) in names:
+            item.add_marker("costly")
 
 
 @pytest.fixture(scope="session")

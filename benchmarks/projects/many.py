@@ -39,7 +39,7 @@ def fit(train: varv.TrainingSet, params: Mapping[str, Any]) -> Any:
 parcels = varv.Dataset(
     "parcels", source=varv.Frame(past), key="parcel", event_time="at", known_at={"known": ["late"]}
 )
-recent = varv.FeatureView("recent", source=parcels, features=varv.windows(mean="late", over=["6h"]))
+recent = varv.FeatureView("recent", source=parcels, features=varv.windows("late", "mean", over=["6h"]))
 chosen = [names for n in (1, 2, 3) for names in combinations(NUMBERS, n)][:N_MODELS]
 for number, names in enumerate(chosen):
     globals()[f"late_{number}"] = varv.Model(

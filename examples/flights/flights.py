@@ -38,32 +38,32 @@ departures = varv.FeatureView(
     "departures",
     source=flights,
     entity="origin",
-    features=varv.windows(mean="left_late", over=["1h", "3h", "24h"]),
+    features=varv.windows("left_late", "mean", over=["1h", "3h", "24h"]),
 )
 carrier_departures = varv.FeatureView(
     "carrier_departures",
     source=flights,
     entity="carrier",
-    features=varv.windows(mean="left_late", over=["6h"]),
+    features=varv.windows("left_late", "mean", over=["6h"]),
 )
 all_departures = varv.FeatureView(
-    "all_departures", source=flights, features=varv.windows(mean="left_late", over=["1h"])
+    "all_departures", source=flights, features=varv.windows("left_late", "mean", over=["1h"])
 )
-arrivals = varv.FeatureView("arrivals", source=flights, features=varv.windows(mean="late", over=["3h"]))
+arrivals = varv.FeatureView("arrivals", source=flights, features=varv.windows("late", "mean", over=["3h"]))
 origin_arrivals = varv.FeatureView(
-    "origin_arrivals", source=flights, entity="origin", features=varv.windows(mean="late", over=["6h"])
+    "origin_arrivals", source=flights, entity="origin", features=varv.windows("late", "mean", over=["6h"])
 )
 carrier_arrivals = varv.FeatureView(
     "carrier_arrivals",
     source=flights,
     entity="carrier",
-    features=varv.windows(mean="late", over=["6h", "7d"]),
+    features=varv.windows("late", "mean", over=["6h", "7d"]),
 )
 dest_arrivals = varv.FeatureView(
-    "dest_arrivals", source=flights, entity="dest", features=varv.windows(mean="late", over=["6h"])
+    "dest_arrivals", source=flights, entity="dest", features=varv.windows("late", "mean", over=["6h"])
 )
 aircraft = varv.FeatureView(
-    "aircraft", source=flights, entity="tailnum", features=varv.windows(mean="late", over=["24h"])
+    "aircraft", source=flights, entity="tailnum", features=varv.windows("late", "mean", over=["24h"])
 )
 
 

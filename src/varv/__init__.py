@@ -42,12 +42,14 @@ _WHERE = {
     "check": "varv.project",
     "config": "varv.runs.config",
     "derived": "varv.features",
+    "expect": "varv.data.contracts",
     "fallback": "varv.project",
     "gate": "varv.training",
     "incremental": "varv.training",
     "money": "varv.project",
     "monitor": "varv.monitoring",
     "packaged": "varv.training",
+    "share": "varv.features",
     "slice": "varv.features",
     "search": "varv.training",
     "step": "varv.pipelines",
@@ -60,9 +62,10 @@ _WAYS_IN = {
     "load_config": ("varv.app.client.configuring", "load_config"),
     "open": ("varv.app.client.opening", "open_home"),
     "replay": ("varv.app.client.replaying", "replay"),
+    "training_set": ("varv.app.client.training_sets", "training_set"),
 }
 """Functions of the composition, which are called otherwise there."""
-_MODULES = {"behaviour": "behaviour", "gate": "gate", "monitor": "monitor", "task": "task"}
+_MODULES = {name: name for name in ("behaviour", "expect", "gate", "monitor", "task")}
 
 __all__ = [
     "CloudEvents",
@@ -95,6 +98,7 @@ __all__ = [
     "config",
     "connect",
     "derived",
+    "expect",
     "fallback",
     "gate",
     "incremental",
@@ -105,9 +109,11 @@ __all__ = [
     "packaged",
     "replay",
     "search",
+    "share",
     "slice",
     "step",
     "task",
+    "training_set",
     "transform",
     "windows",
 ]
@@ -117,8 +123,10 @@ if TYPE_CHECKING:
     from varv.app.client.connecting import connect
     from varv.app.client.opening import open_home as open
     from varv.app.client.replaying import replay
+    from varv.app.client.training_sets import training_set
     from varv.data import Csv, Dataset, Frame, Parquet
-    from varv.features import FeatureView, derived, slice, windows
+    from varv.data.contracts import expect
+    from varv.features import FeatureView, derived, share, slice, windows
     from varv.kernel.errors import VarvError
     from varv.monitoring import monitor
     from varv.pipelines import Pipeline, Report, Stop, step

@@ -20,8 +20,8 @@ def edited(project, *pairs):
 
 
 WIDER_VIEW = (
-    'entity="courier", features=varv.windows(mean="late", over=["7d"])',
-    'entity="courier", features=varv.windows(mean="late", over=["3d", "7d"])',
+    'entity="courier", features=varv.windows("late", "mean", over=["7d"])',
+    'entity="courier", features=varv.windows("late", "mean", over=["3d", "7d"])',
 )
 RUSH = ('"hour", district_lately', '"hour", rush, district_lately')
 DEFINED = ("\ndef fit(", '\nrush = varv.derived("rush", pl.col("hour") > 16)\n\n\ndef fit(')

@@ -6,7 +6,6 @@ import json
 
 import msgspec
 import pytest
-from tests.app.hostile_project import hostile_project, say
 from tests.app.serving import Server, eventually, varv
 from tests.home.live_home import LiveHome
 from tests.home.tracking.logged_files import unsafe
@@ -203,10 +202,11 @@ def test_a_pickle_that_a_client_logged_is_refused_with_the_next_step(here, loops
 
 
 @pytest.mark.slow
-def test_a_running_server_takes_a_file_in_and_one_that_ends_its_process_harms_nobody(tmp_path):
-    say(tmp_path, "good")
+def test_a_running_server_takes_a_file_in_and_one_that_ends_its_process_harms_nobody(
+    served_project, tmp_path
+):
     home = tmp_path / "home"
-    server = Server(home, hostile_project(tmp_path), training_nice=0)
+    server = Server(home, served_project(tmp_path), training_nice=0)
     try:
         registered = server.control.get("/models/late-parcel.json").json()["versions"]
         assert [one["version"] for one in registered] == [1]

@@ -51,10 +51,9 @@ def found(home, of):
 
 
 @pytest.fixture(scope="module")
-def lived(tmp_path_factory):
+def lived(served_project, tmp_path_factory):
     folder = tmp_path_factory.mktemp("lived")
-    home, file = folder / "home", folder / "project" / "deliveries.py"
-    varv(home, "init", str(file.parent))
+    home, file = folder / "home", served_project(folder)
     server = Server(home, file)
     # The first intake compacts, and has snapshots written.
     eventually(lambda: True if all(found(home, of) for of in ("keys", "features")) else None)

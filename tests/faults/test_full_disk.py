@@ -149,10 +149,9 @@ def goes_on(server: Server, load: Load) -> float:
     return time.monotonic() - begin
 
 
-def test_a_disk_full_and_freed_again_and_again_under_load_costs_no_acknowledged_row(disk):
+def test_a_disk_full_and_freed_again_and_again_under_load_costs_no_acknowledged_row(served_project, disk):
     home, log = disk.folder / "home", disk.folder.parent / f"{disk.folder.name}.log"
-    varv(home, "init", str(disk.folder))
-    server = Server(home, disk.folder / "deliveries.py", log=log)
+    server = Server(home, served_project(disk.folder), log=log)
     with Load(server) as load:
         for _ in range(TIMES):
             more(load.told, len(load.told) + 20)
@@ -183,9 +182,10 @@ def test_a_disk_full_and_freed_again_and_again_under_load_costs_no_acknowledged_
     assert model["n_uncaptured"] == len(load.uncaptured)
 
 
-def test_what_needs_the_ledger_is_refused_while_the_disk_is_full_and_done_once_it_is_not(tmp_path):
-    varv(tmp_path / "home", "init", str(tmp_path))
-    server = Server(tmp_path / "home", tmp_path / "deliveries.py", capture="required")
+def test_what_needs_the_ledger_is_refused_while_the_disk_is_full_and_done_once_it_is_not(
+    served_project, tmp_path
+):
+    server = Server(tmp_path / "home", served_project(tmp_path), capture="required")
     disk = Limited(tmp_path)
     disk.fill(server)
     refused = server.act("model.retrain", model=MODEL)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from tests.app.serving import Server, eventually, varv
+from tests.app.serving import Server, eventually
 
 PARCEL = {"district": "harbour", "courier": "eli", "distance_km": 4.5, "weight_kg": 1.2, "hour": 18}
 RECORD = json.dumps({"dataframe_records": [{**PARCEL, "delivery_id": "k"}]}).encode()
@@ -74,11 +74,10 @@ def status(answer: bytes) -> int:
 
 
 @pytest.fixture(scope="module")
-def target(tmp_path_factory) -> Generator[Target]:
+def target(served_project, tmp_path_factory) -> Generator[Target]:
     folder = tmp_path_factory.mktemp("project")
-    varv(folder / "home", "init", str(folder))
     log = folder / "log"
-    server = Server(folder / "home", folder / "deliveries.py", log=log)
+    server = Server(folder / "home", served_project(folder), log=log)
     yield Target(server, log)
     assert server.stop() == 0
     assert "Traceback" not in log.read_text()

@@ -51,10 +51,8 @@ def keys_of(home, table, column, event, part=None):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("n_kills", KILLS)
-def test_whatever_was_acknowledged_is_there_after_kills_at_random_moments(tmp_path, n_kills):
-    varv(tmp_path / "home", "init", str(tmp_path))
-    home, file = tmp_path / "home", tmp_path / "deliveries.py"
-    Server(home, file).stop()
+def test_whatever_was_acknowledged_is_there_after_kills_at_random_moments(served_project, tmp_path, n_kills):
+    home, file = tmp_path / "home", served_project(tmp_path)
     rng, sender = random.Random(20), Sender()
     for number in range(n_kills):
         if number % 4 == 3:

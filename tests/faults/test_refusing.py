@@ -11,7 +11,6 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from tests.app.serving import Server, varv
 
 pytestmark = pytest.mark.slow
 
@@ -19,11 +18,9 @@ WITHIN_S = 60  # on a machine that runs other tests; 84 s it was on one that ran
 
 
 @pytest.fixture(scope="module")
-def stored(tmp_path_factory):
+def stored(served_project, tmp_path_factory):
     folder = tmp_path_factory.mktemp("stored")
-    varv(folder / "home", "init", str(folder))
-    server = Server(folder / "home", folder / "deliveries.py")
-    server.stop()
+    served_project(folder)
     return folder
 
 

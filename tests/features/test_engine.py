@@ -14,6 +14,7 @@ from tests.data.new_york import flights, rows, weather
 from varv.data import Dataset, Frame
 from varv.features import FeatureEngine, FeatureView, derived, windows
 from varv.features.observed import PATIENCE
+from varv.features.view_history import Progress
 from varv.kernel.clock import DAY, HOUR, MINUTE, instant
 from varv.kernel.errors import InvalidInput
 
@@ -22,10 +23,8 @@ START = instant("2013-01-01")
 WEATHER_COLUMNS = ["temp", "wind_speed", "wind_gust", "visib", "precip", "pressure"]
 
 
-def window_view(name, column, over, entity, **more):
-    return FeatureView(
-        name, source=flights(), entity=entity, features=windows(mean=column, over=over, **more)
-    )
+def window_view(name, column, over, entity, statistics="mean"):
+    return FeatureView(name, source=flights(), entity=entity, features=windows(column, statistics, over=over))
 
 
 def real_features():
@@ -34,7 +33,7 @@ def real_features():
         window_view("origin_departures", "left_late", ["1h", "3h", "24h"], "origin"),
         window_view("carrier_departures", "left_late", ["6h"], "carrier"),
         window_view("departures", "left_late", ["1h"], None),
-        window_view("arrivals", "late", ["3h"], None, count=True),
+        window_view("arrivals", "late", ["3h"], None, ["mean", "count"]),
         window_view("carrier_arrivals", "late", ["6h", "7d"], "carrier"),
         window_view("route_arrivals", "late", ["7d"], ["origin", "dest"]),
         window_view("plane", "late", ["24h"], "tailnum"),
@@ -70,7 +69,7 @@ def january():
 
 
 @pytest.mark.parametrize("day", ["2013-01-16", "2013-03-10", "2013-07-09", "2013-11-03", "2013-12-31"])
-def test_the_weather_of_a_flight_is_the_last_observed_before_its_request_and_under_three_hours_old(day):
+def test_the_weather_of_a_flight_is_the_last_one_of_the_three_hours_before_its_request(day):
     asked = between(day, (dt.date.fromisoformat(day) + dt.timedelta(1)).isoformat())
     view = FeatureView("w", source=weather(), entity="origin", ttl="3h", features=WEATHER_COLUMNS)
     engine = FeatureEngine([view], flights())
@@ -83,7 +82,7 @@ def test_the_weather_of_a_flight_is_the_last_observed_before_its_request_and_und
         hour = when.replace(minute=0, second=0)
         hours = [hour - dt.timedelta(hours=back) for back in range(4)]
         known = [
-            by_hour[origin, h] for h in hours if (origin, h) in by_hour and when - h < dt.timedelta(hours=3)
+            by_hour[origin, h] for h in hours if (origin, h) in by_hour and when - h <= dt.timedelta(hours=3)
         ]
         expected.append({f"w.{column}": known[0][column] if known else None for column in WEATHER_COLUMNS})
     assert found.equals(pl.DataFrame(expected, schema=dict.fromkeys(found.columns, pl.Float32)))
@@ -187,9 +186,9 @@ def done(*found):
 def small_features():
     return [
         FeatureView(
-            "w", source=TRIPS, entity="who", features=windows(mean="late", over=["3m", "1h"], count=True)
+            "w", source=TRIPS, entity="who", features=windows("late", ["mean", "count"], over=["3m", "1h"])
         ),
-        FeatureView("s", source=TRIPS, entity="who", features=windows(mean="size", over=["5m"])),
+        FeatureView("s", source=TRIPS, entity="who", features=windows("size", "mean", over=["5m"])),
         FeatureView("last", source=TRIPS, entity="who", features=["size"], ttl="4m"),
         FeatureView("outcome", source=TRIPS, entity="who", features=["late"]),
         "who",
@@ -276,6 +275,23 @@ def test_an_outcome_counts_from_its_own_instant_on_and_for_the_entity_of_its_row
     assert engine.lookup(asked, "at")["outcome.late"].null_count() == 6
     engine.store.observe(TRIPS, "at", trips(("a", START, "x", 1.0)))
     assert engine.lookup(asked, "at")["outcome.late"].to_list() == [None, None, 1.0, None, 1.0, None]
+
+
+def test_rows_behind_the_watermark_count_and_are_counted():
+    sizes = FeatureView(
+        "sizes", source=TRIPS, entity="who", features=windows("size", "sum", over="1h"), lateness="2m"
+    )
+    ends = FeatureView("ends", source=TRIPS, features=windows("late", "count", over="1h"))
+    engine = FeatureEngine([sizes, ends], TRIPS)
+    for at, name in ((5, "a"), (3, "b"), (1, "c"), (7, "d"), (1, "c")):
+        engine.store.observe(TRIPS, "at", trips((name, START + at * MINUTE, "x", 1.0)))
+    late = [("a", START + 5 * MINUTE + PATIENCE, True), ("b", START + 4 * MINUTE + PATIENCE, True)]
+    engine.store.observe(TRIPS, "done_at", done(*late))
+    asked = trips(("q", START + 7 * MINUTE, "x", None))
+    assert engine.lookup(asked, "at")["sizes.size_sum_1h"].to_list() == [4.0]
+    found = {view.name: progress for view, progress in engine.store.progress()}
+    assert found["sizes"] == Progress(START + 7 * MINUTE, START + 5 * MINUTE, n_rows=4, n_late=1)
+    assert (found["ends"].n_rows, found["ends"].n_beyond) == (1, 1)
 
 
 def test_an_outcome_after_the_patience_does_not_count_trimmed_or_not():

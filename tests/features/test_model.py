@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from varv.data import Dataset, Frame
-from varv.features import FeatureSet, FeatureView, derived, windows
+from varv.features import FeatureSet, FeatureView, derived, share, windows
 from varv.kernel.errors import InvalidDeclaration
 
 UTC = pl.Datetime("us", "UTC")
@@ -52,13 +52,13 @@ WEATHER = Dataset(
 
 
 def recent(**changes):
-    given = {"source": TRIPS, "entity": "carrier", "features": windows(mean="late", over=["6h", "7d"])}
+    given = {"source": TRIPS, "entity": "carrier", "features": windows("late", "mean", over=["6h", "7d"])}
     return FeatureView("recent", **{**given, **changes})
 
 
 def test_features_have_names_and_kinds_in_the_declared_order():
     remark = FeatureView("last", source=TRIPS, entity="carrier", features=["remark"], ttl="2d")
-    counted = recent(features=windows(mean="late", over=["6h", "7d"], count=True), available_at="done_at")
+    counted = recent(features=windows("late", ["mean", "count"], over=["6h", "7d"]), available_at="done_at")
     weekday = derived("weekday", pl.col("at").dt.weekday())
     features = FeatureSet([counted, "distance", weekday, remark, "carrier"], TRIPS)
     assert features.kinds == {
@@ -76,7 +76,7 @@ def test_features_have_names_and_kinds_in_the_declared_order():
 
 def test_a_column_known_only_later_is_refused_with_when_it_is_known_and_the_fix():
     with pytest.raises(
-        InvalidDeclaration, match=r"column 'late' would leak.*'done_at'.*'at'.*windows\(mean="
+        InvalidDeclaration, match=r"column 'late' would leak.*'done_at'.*'at'.*windows\(\.\.\."
     ):
         FeatureSet(["late"], TRIPS)
     with pytest.raises(InvalidDeclaration, match="column 'left_at' would leak"):
@@ -90,8 +90,11 @@ def test_a_column_known_only_later_is_refused_with_when_it_is_known_and_the_fix(
 @pytest.mark.parametrize(
     ("changes", "match"),
     [
-        ({"features": windows(mean="nope", over=["3h"])}, r"no column 'nope' in dataset 'trips'.*id, at"),
-        ({"features": windows(mean="remark", over=["3h"])}, r"'remark' of type String.*numbers or Booleans"),
+        ({"features": windows("nope", "mean", over=["3h"])}, r"no column 'nope' in dataset 'trips'.*id, at"),
+        (
+            {"features": windows("remark", "mean", over=["3h"])},
+            r"'remark' of type String.*numbers or Booleans",
+        ),
         ({"features": ["late", "left_late"]}, "known at different times"),
         ({"features": []}, "needs a list of columns"),
         ({"features": "late"}, "needs a list of columns"),
@@ -112,7 +115,7 @@ def test_a_mistake_in_a_view_is_named(changes, match):
 @pytest.mark.parametrize("over", [[], ["3h", "3h"], ["1d", "24h"], ["soon"], ["-3h"], ["0s"]])
 def test_bad_windows_are_refused(over):
     with pytest.raises(InvalidDeclaration, match=r"windows 'late'"):
-        windows(mean="late", over=over)
+        windows("late", "mean", over=over)
 
 
 @pytest.mark.parametrize(
@@ -176,3 +179,32 @@ def test_an_entity_of_another_type_is_refused():
 )
 def test_functions_of_one_row_are_taken(expr):
     FeatureSet([derived("x", expr)], TRIPS)
+
+
+def test_a_derived_feature_reads_features_of_views_and_columns():
+    slow = derived("slow", pl.col("distance") / pl.col("recent__late_mean_6h"))
+    features = FeatureSet([slow, recent()], TRIPS)
+    assert features.request_columns() == ("distance", "carrier")
+    assert features.read_of_views(slow) == {"recent__late_mean_6h": "recent.late_mean_6h"}
+    assert features.computing(["slow"]) == list(features.declared)
+    with pytest.raises(
+        InvalidDeclaration, match=r"'recent__late_mean_6h' is no feature of a view.*are: none"
+    ):
+        FeatureSet([slow], TRIPS)
+    with pytest.raises(InvalidDeclaration, match=r"are: recent__late_mean_6h, recent__late_mean_7d"):
+        FeatureSet([recent(), derived("x", pl.col("recent__late_sum_6h") + 1)], TRIPS)
+
+
+def test_windows_of_texts_have_the_statistics_of_texts():
+    view = recent(features=windows("remark", ["last", "distinct", share("lost")], over="6h"))
+    assert view.kinds() == {
+        "recent.remark_last_6h": "categorical",
+        "recent.remark_distinct_6h": "numeric",
+        "recent.remark_share_lost_6h": "numeric",
+    }
+    with pytest.raises(
+        InvalidDeclaration, match=r"type String for max, which is of numbers.*texts have count"
+    ):
+        recent(features=windows("remark", ["last", "max"], over="6h"))
+    with pytest.raises(InvalidDeclaration, match=r"Boolean for share is lost, which is of a text"):
+        recent(features=windows("late", share("lost"), over="6h"))

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from tests.features.test_engine import ROW, START, TRIPS, done, small_features, trips
 
 from varv.data import Dataset, Frame
+from varv.data.intake import Batch
 from varv.data.shape import shape_of
-from varv.features import FeatureEngine, FeatureStore, FeatureView, history, known_rows, windows
+from varv.features import FeatureEngine, FeatureStore, FeatureView, history, known_rows, run, windows
 from varv.features.observed import PATIENCE, ObservedState
 from varv.kernel.clock import MINUTE
 from varv.kernel.errors import InvalidInput
@@ -57,6 +58,7 @@ def homes(tmp_path_factory):
 def short_runs(request, monkeypatch):
     for module in (history, known_rows):
         monkeypatch.setattr(module, "_RECENT", 3)
+    for module in (run, known_rows):
         if request.param:
             monkeypatch.setattr(module, "ROWS_IN_MEMORY", 2)
             monkeypatch.setattr(module, "_STEP", 3)
@@ -137,7 +139,7 @@ def test_what_was_forgotten_stays_forgotten(homes):
 def test_a_state_of_other_views_columns_or_parts_says_so(homes):
     identity = homes.engine().store.identity(TRIPS)
     fewer, other = small_features()[1:], small_features()
-    other[1] = FeatureView("s", source=TRIPS, entity="who", features=windows(mean="size", over=["6m"]))
+    other[1] = FeatureView("s", source=TRIPS, entity="who", features=windows("size", "mean", over=["6m"]))
     assert homes.engine(fewer).store.identity(TRIPS) != identity
     assert homes.engine(other).store.identity(TRIPS) != identity
     # The order in which models name them is no part of it.
@@ -150,10 +152,34 @@ def test_keys_of_other_number_types_are_the_same_if_they_fit():
     frame = pl.DataFrame({"id": [1, 2], "at": [START, START], "size": [1.0, 2.0]})
     frame = frame.cast({"at": pl.Datetime("us", "UTC")})
     dataset = Dataset("numbered", source=Frame(frame), key="id", event_time="at")
-    view = FeatureView("all", source=dataset, features=windows(mean="size", over=["1h"], count=True))
+    view = FeatureView("all", source=dataset, features=windows("size", ["mean", "count"], over=["1h"]))
     engine = FeatureEngine([view], dataset)
     for dtype in (pl.Int64, pl.Int32, pl.Float64):
         engine.store.observe(dataset, "at", frame.cast({"id": dtype}))
     assert engine.lookup(frame, "at")["all.size_count_1h"].to_list() == [2.0, 2.0]
     with pytest.raises(InvalidInput, match="does not fit Int64"):
         engine.store.observe(dataset, "at", frame.with_columns(id=pl.lit(1.5)))
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    before=st.lists(ROW, max_size=8),
+    rows=st.lists(ROW, max_size=12),
+    order=st.randoms(use_true_random=False),
+    cut=st.integers(0, 40),
+)
+def test_rows_that_replace_others_are_all_that_was_observed(before, rows, order, cut):
+    messages = messages_of(list(enumerate(rows)), order)
+    whole, replaced = (FeatureEngine(small_features(), TRIPS, FeatureStore()) for _ in range(2))
+    for part, frame in messages_of(list(enumerate(before)), order):
+        replaced.store.observe(TRIPS, part, frame)
+    replaced.lookup(ASKED, "at")
+    replaced.store.observe_anew(TRIPS, [Batch(TRIPS, part, frame) for part, frame in messages[:cut]])
+    for part, frame in messages[:cut]:
+        whole.store.observe(TRIPS, part, frame)
+    for engine in (whole, replaced):
+        for part, frame in messages[cut:]:
+            engine.store.observe(TRIPS, part, frame)
+    assert replaced.lookup(ASKED, "at").equals(whole.lookup(ASKED, "at"))
+    held, expected = ([found for _, found in engine.store.progress()] for engine in (replaced, whole))
+    assert held == expected

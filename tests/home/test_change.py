@@ -34,7 +34,7 @@ def changed(*more, without=(), past=None, rename=None):
 
 def slow(source):
     return varv.FeatureView(
-        "slow", source=source, entity="route", features=varv.windows(mean="late", over=["2h"], count=True)
+        "slow", source=source, entity="route", features=varv.windows("late", ["mean", "count"], over=["2h"])
     )
 
 
@@ -131,7 +131,7 @@ def test_a_feature_goes_when_no_version_in_force_reads_it(lived, tmp_path):
 
 def test_versions_of_different_features_answer_beside_each_other(lived, tmp_path):
     def weekly(source):
-        windows = varv.windows(mean="late", over=["48h"])
+        windows = varv.windows("late", "mean", over=["48h"])
         return varv.FeatureView("recent", source=source, entity="route", features=windows)
 
     first = lived(tmp_path)

@@ -99,7 +99,7 @@ def declared(
         known_at={"arrived_at": ["late", "delay"]},
     )
     recent = varv.FeatureView(
-        "recent", source=data, entity="route", features=varv.windows(mean="late", over=["24h"])
+        "recent", source=data, entity="route", features=varv.windows("late", "mean", over=["24h"])
     )
     model = varv.Model(
         "late-parcel",

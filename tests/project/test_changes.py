@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import msgspec
 import polars as pl
 import pytest
 from tests.loop.synthetic import declared, parcels
 
 import varv
 from varv.data.shape import shape_of
-from varv.features import FeatureSet, definitions_of, rebuilt
+from varv.features import FeatureDefinition, FeatureSet, definitions_of, digest_of_view, rebuilt
 from varv.kernel.clock import DAY, Instant
 from varv.project import plan_of
 from varv.project.changes import plan_changes
@@ -86,7 +87,7 @@ def test_a_new_feature_is_computed_for_what_is_stored():
 
 def test_a_window_that_a_view_gains_is_a_feature_of_its_own():
     def longer(source):
-        windows = varv.windows(mean="late", over=["24h", "7d"])
+        windows = varv.windows("late", "mean", over=["24h", "7d"])
         return varv.FeatureView("recent", source=source, entity="route", features=windows)
 
     [change] = planned(model(features=features(longer, without=("recent",)))).models
@@ -205,16 +206,57 @@ def test_a_retired_model_that_is_declared_again_is_restored():
 
 def test_definitions_are_built_again_as_they_were():
     def counted(source):
-        windows = varv.windows(mean="late", over=["2h", "6h"], count=True)
+        windows = varv.windows("late", ["mean", "count"], over=["2h", "6h"])
         return varv.FeatureView("lately", source=source, features=windows)
 
     def last(source):
         return varv.FeatureView("last", source=source, entity="route", features=["load", "heat"], ttl="90m")
 
+    def shapes(source):
+        shares = ["std", "p95", varv.share(1), varv.share(above=0.5, name="most")]
+        return varv.FeatureView(
+            "shares", source=source, features=varv.windows("late", shares, over=["2h", "6h"])
+        )
+
+    def days(source):
+        windows = varv.windows("route", ["last", "distinct"], every="7d", zone="Europe/Berlin", offset="6h")
+        return varv.FeatureView("days", source=source, features=windows)
+
+    def session(source):
+        windows = varv.windows("load", "max", gap="20m", longest="4h")
+        return varv.FeatureView("session", source=source, entity="route", features=windows)
+
+    over = varv.derived("over", pl.col("last__load") / pl.col("session__load_max_session_20m"))
     warm = varv.derived("warm", (pl.col("heat") > 1) & (pl.col("route") == "north"))
-    plan = plan_of(model(features=features(counted, last, warm)))
+    plan = plan_of(model(features=features(counted, over, last, shapes, days, session, warm)))
     found = definitions_of(plan.loop.features)
     again = FeatureSet(rebuilt(found, {data.name: data for data in plan.datasets}), plan.schema.requests)
     assert set(again.names) == set(plan.loop.features.names)
     before = {one.name: one for one in found}
     assert all(one.is_same(before[one.name]) for one in definitions_of(again))
+    # As ledgers of before statistics were many have them.
+    old = '{"name":"r.late_count_2h","kind":"numeric","column":"late","view":"r","statistic":"count",'
+    old += '"window":"2h","span":7200000000}'
+    assert msgspec.json.decode(old, type=FeatureDefinition).kind_of_windows().spans == {"2h": 7_200_000_000}
+
+
+def test_what_a_derived_feature_reads_is_kept_with_it():
+    over = varv.derived("over", pl.col("heat") / pl.col("recent__late_mean_24h"))
+    now = plan_of(model(features=features(over)))
+    known = {one.name: one for one in definitions_of(now.loop.features)}
+    assert known["over"].reads == ("recent.late_mean_24h",)
+    found = record_of(now, known=known, in_force={3: frozenset({"over"})})
+    gone = model(features=features(without=("recent",)))
+    [change] = planned(gone, recorded=replace(recorded(now), models={now.name: found})).models
+    assert change.kept == ("recent.late_mean_24h", "over")
+
+
+def test_views_of_one_content_have_one_digest():
+    def digest(**more):
+        source = declared(None).models[0].requests
+        windows = varv.windows("late", "mean", **{"over": ["2h"], **more})
+        return digest_of_view(varv.FeatureView("lately", source=source, features=windows, lateness="5m"))
+
+    assert digest() == digest(over="2h")
+    others = [digest(over="3h"), digest(over=None, gap="2h"), digest(over=None, every="2h")]
+    assert len({digest(), *others}) == 4

@@ -63,7 +63,7 @@ class Loose(msgspec.Struct):
 
 
 def view(name: Any = "recent", **more: Any) -> varv.FeatureView:
-    given = {"source": FLIGHTS, "entity": "origin", "features": varv.windows(mean="late", over=["6h"])}
+    given = {"source": FLIGHTS, "entity": "origin", "features": varv.windows("late", "mean", over=["6h"])}
     return varv.FeatureView(name, **(given | more))
 
 
@@ -165,8 +165,8 @@ BROKEN: list[Broken] = [
         "available_at='landed_at'",
     ),
     ("a view with no such entity", lambda: view(entity="airline"), "feature view 'recent'", "column"),
-    ("a window of nonsense", lambda: varv.windows(mean="late", over=["6 moons"]), "windows", "3h"),
-    ("a window without end", lambda: varv.windows(mean="late", over=["999999999d"]), "windows", "3h"),
+    ("a window of nonsense", lambda: varv.windows("late", "mean", over=["6 moons"]), "windows", "3h"),
+    ("a window without end", lambda: varv.windows("late", "mean", over=["999999999d"]), "windows", "3h"),
     (
         "a derived feature over rows",
         lambda: varv.derived("m", pl.col("distance").mean()),

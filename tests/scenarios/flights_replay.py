@@ -71,11 +71,13 @@ def replay(folder: Path, *, until: str = UNTIL, breaks: str = "in canary") -> va
                 "left",
                 source=data,
                 entity="origin",
-                features=varv.windows(mean="left_late", over=["1h", "6h"]),
+                features=varv.windows("left_late", "mean", over=["1h", "6h"]),
             ),
-            varv.FeatureView("landed", source=data, features=varv.windows(mean="late", over=["3h", "24h"])),
             varv.FeatureView(
-                "aircraft", source=data, entity="tailnum", features=varv.windows(mean="late", over=["24h"])
+                "landed", source=data, features=varv.windows("late", "mean", over=["3h", "24h"])
+            ),
+            varv.FeatureView(
+                "aircraft", source=data, entity="tailnum", features=varv.windows("late", "mean", over=["24h"])
             ),
         ],
         outcome=varv.Outcome("late", known_at="arrived_at"),

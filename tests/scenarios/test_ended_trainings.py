@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
 
 import psutil
@@ -23,9 +24,7 @@ class Trained:
     """A project with a server whose first model is trained."""
 
     def __init__(self, folder):
-        self.folder, self.home = folder, folder / "home"
-        say(folder, "good")
-        self.file = hostile_project(folder)
+        self.folder, self.home, self.file = folder, folder / "home", folder / "deliveries.py"
         self.server = Server(self.home, self.file, training_nice=0)
 
     def begin(self, act):
@@ -56,8 +55,18 @@ class Trained:
         return any(str(self.home / "jobs") in word for word in command)
 
 
+@pytest.fixture(scope="module")
+def once(tmp_path_factory):
+    """A project that was served once, until its first model was trained."""
+    folder = tmp_path_factory.mktemp("once")
+    say(folder, "good")
+    assert Server(folder / "home", hostile_project(folder), training_nice=0).stop() == 0
+    return folder
+
+
 @pytest.fixture
-def trained(tmp_path):
+def trained(once, tmp_path):
+    shutil.copytree(once, tmp_path, dirs_exist_ok=True)
     made = Trained(tmp_path)
     yield made
     if made.server.process.poll() is None:

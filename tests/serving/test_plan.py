@@ -102,11 +102,11 @@ VIEWS = [
         "lately",
         source=DATA,
         entity="route",
-        features=varv.windows(mean="late", over=["6h", "48h"], count=True),
+        features=varv.windows("late", ["mean", "count"], over=["6h", "48h"]),
     ),
-    varv.FeatureView("all", source=DATA, features=varv.windows(mean="late", over=["24h"])),
+    varv.FeatureView("all", source=DATA, features=varv.windows("late", "mean", over=["24h"])),
     varv.FeatureView(
-        "place", source=DATA, entity=["route", "shelf"], features=varv.windows(mean="size", over=["72h"])
+        "place", source=DATA, entity=["route", "shelf"], features=varv.windows("size", "mean", over=["72h"])
     ),
 ]
 DERIVED = [
@@ -114,7 +114,16 @@ DERIVED = [
     varv.derived("loud", pl.col("note").str.to_uppercase()),
 ]
 PLAIN = ["size", "weight", "shelf", "account", "urgent", "route"]
-FEATURES = {"plain": PLAIN, "views": [*PLAIN, *VIEWS], "derived": [*PLAIN[2:], *DERIVED, VIEWS[1]]}
+OVER_VIEWS = [
+    varv.derived("ratio", pl.col("size") / pl.col("all__late_mean_24h") + pl.col("lately__late_count_6h")),
+    varv.derived("other", pl.col("last__note").fill_null("none") + pl.col("note").fill_null("")),
+]
+FEATURES = {
+    "plain": PLAIN,
+    "views": [*PLAIN, *VIEWS],
+    "derived": [*PLAIN[2:], *DERIVED, VIEWS[1]],
+    "over views": [OVER_VIEWS[0], "size", VIEWS[0], VIEWS[1], OVER_VIEWS[1], VIEWS[2]],
+}
 
 
 def package(features: FeatureSet, form: str, scale: float) -> Package:

@@ -58,6 +58,7 @@ from varv.runs import ArtifactIndex, RunSearch, RunTables, Series, Tracking, ens
 from varv.runs.imports import Imports, ImportTables
 from varv.runs.logged import LoggedModels, LoggedTables
 from varv.runs.traces import Traces, TraceTables
+from varv.runs.uploads import Uploads
 from varv.serving import DataPlanes, Fleet, LocalFleet
 from varv.serving.views import RoutingView
 from varv.training import DirectFits, Fitter
@@ -74,6 +75,7 @@ VIEWS = (
     ReviewsView,
 )
 TRACKING = "tracking.db"
+UPLOADS = "uploads"
 MOST_HELD = 100_000
 """Predictions of a model that a live home holds in memory."""
 MOST_HELD_IN_REPLAY = 400_000
@@ -144,6 +146,7 @@ def open_tracking(
         search=RunSearch(recorder, series),
         imports=Imports(recorder, tables, series, blobs),
         registry_imports=RegistryImports(recorder, blobs, loops),
+        uploads=Uploads(folder / UPLOADS, blobs, clock),
     )
     recorder.do(ensure_default())
     desk.hooks.start()

@@ -12,6 +12,7 @@ from typing import Any
 
 import varv.app.traffic
 import varv.app.verifying
+import varv.data.contract_verbs
 import varv.data.delta.verbs
 import varv.data.verbs
 import varv.data.versioning.verbs
@@ -64,6 +65,7 @@ PARTS: Mapping[type[Any], Callable[[Desk], Any]] = {
 ROOMS = (
     varv.loop.verbs,
     varv.data.verbs,
+    varv.data.contract_verbs,
     varv.data.versioning.verbs,
     varv.data.delta.verbs,
     varv.home.verbs,

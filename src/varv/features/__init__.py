@@ -1,22 +1,19 @@
 """Features: what a model may know at the moment of a request, defined once for training and for serving.
 
 A feature is a column of the request, an expression over such columns (`derived`), the last known row of
-another table (`FeatureView` with columns), or a mean or count over what had become known in a time window
+another table (`FeatureView` with columns), or a statistic of what had become known in a time window
 (`FeatureView` with `windows`). A definition that would leak (use a value before it is known) is refused when
 it is declared.
 """
 
-from varv.features.definitions import (
-    FeatureDefinition,
-    definitions_of,
-    read_expression,
-    rebuilt,
-    written_expression,
-)
+from varv.features.bulk import TrainingSetMade
+from varv.features.definitions import FeatureDefinition, definitions_of, digest_of_view, rebuilt
 from varv.features.engine import FeatureEngine
-from varv.features.model import Derived, FeatureSet, FeatureView, Windows, derived, is_by_row, windows
+from varv.features.model import Derived, FeatureSet, FeatureView, derived, exported
 from varv.features.slices import Slice, slice
+from varv.features.statistics import share
 from varv.features.store import FeatureStore
+from varv.features.window_kinds import Windows, windows
 
 __all__ = [
     "Derived",
@@ -26,13 +23,14 @@ __all__ = [
     "FeatureStore",
     "FeatureView",
     "Slice",
+    "TrainingSetMade",
     "Windows",
     "definitions_of",
     "derived",
-    "is_by_row",
-    "read_expression",
+    "digest_of_view",
+    "exported",
     "rebuilt",
+    "share",
     "slice",
     "windows",
-    "written_expression",
 ]

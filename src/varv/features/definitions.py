@@ -2,28 +2,31 @@
 gone.
 
 A feature that no declaration names any more is still computed while a version in force reads it; what it is
-has to outlive the file that declared it. Polars writes expressions as JSON; one that holds a function of
-Python is not kept, since reading it would mean to unpickle it.
+has to outlive the file that declared it. One with an expression that holds a function of Python is not kept
+(`kernel.expressions`).
 """
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
-from typing import Literal
 
 import msgspec
 import polars as pl
 
 from varv.data.model import Dataset
-from varv.features.model import Derived, Feature, FeatureSet, FeatureView, Kind, Windows
+from varv.features.model import Derived, Feature, FeatureSet, FeatureView, Kind
+from varv.features.statistics import Share
+from varv.features.statistics.asked import name_of
+from varv.features.window_kinds import Sessions, Sliding, Tumbling, WindowKind, Windows
 from varv.kernel.clock import Duration, spoken
+from varv.kernel.codec import Digest, digest_of
 from varv.kernel.errors import FailedPrecondition
+from varv.kernel.expressions import read_expression, written_expression
 from varv.kernel.ids import DatasetName
 
-_OPAQUE = ("PythonUdf", "PythonFunction", "AnonymousFunction", "python_function")
-"""What the JSON of an expression names where it holds a function of Python."""
+KERNEL = 2
+"""Counts how values are computed: 2 since a row as old as its ttl still counts."""
 
 
 class FeatureDefinition(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,11 +44,22 @@ class FeatureDefinition(msgspec.Struct, frozen=True, kw_only=True):
     dataset: str = ""
     part: str = ""
     entity: tuple[str, ...] = ()
-    statistic: Literal["", "mean", "count"] = ""
-    """Of a window; empty for the last row known."""
+    reads: tuple[str, ...] = ()
+    """The features of views that an expression looks at."""
+    statistic: str = ""
+    """Of a window, as names have it; empty for the last row known."""
+    share: Share | None = None
+    """Whose statistic it is, of a share."""
     window: str = ""
     """The window's length as it is declared, which is part of the name."""
     span: Duration | None = None
+    """Its length; of tumbling windows that of an interval, of sessions the gap."""
+    zone: str = ""
+    """Of the calendar of tumbling windows; others have none."""
+    offset: Duration | None = None
+    """Of tumbling windows."""
+    longest: Duration | None = None
+    """Of sessions."""
     ttl: Duration | None = None
 
     @property
@@ -71,14 +85,39 @@ class FeatureDefinition(msgspec.Struct, frozen=True, kw_only=True):
             return f"column {self.column} of the request"
         whose = f" by {', '.join(self.entity)}" if self.entity else ""
         if self.span is not None:
-            return f"{self.statistic} of {self.dataset}.{self.column} over {spoken(self.span)}{whose}"
+            what = self.statistic if self.share is None else str(self.share)
+            return f"{what} of {self.dataset}.{self.column} over {self._stretch(self.span)}{whose}"
         old = f", at most {spoken(self.ttl)} old" if self.ttl is not None else ""
         return f"last {self.dataset}.{self.column}{whose}{old}"
+
+    def kind_of_windows(self) -> WindowKind:
+        """Return the window, as the only one of its kind."""
+        length = Duration(self.span or 0)
+        if self.zone:
+            return Tumbling(self.window, length, Duration(self.offset or 0), self.zone)
+        if self.longest is not None:
+            return Sessions(self.window, length, self.longest)
+        return Sliding(MappingProxyType({self.window: length}))
+
+    def _stretch(self, span: Duration) -> str:
+        if self.zone:
+            begins = f" from {spoken(self.offset)}" if self.offset else ""
+            return f"the last whole {spoken(span)}{begins} in {self.zone}"
+        return spoken(span) if self.longest is None else f"a session with gaps of at most {spoken(span)}"
 
 
 def definitions_of(features: FeatureSet) -> tuple[FeatureDefinition, ...]:
     """Return the definition of every feature, in the declared order."""
-    return tuple(found for feature in features.declared for found in _defined(feature, features.kinds))
+    return tuple(found for feature in features.declared for found in _defined(feature, features))
+
+
+def digest_of_view(view: FeatureView) -> Digest:
+    """Return what identifies the content of a view: its definition, and how this version of varv computes it.
+
+    Values under one digest are the same wherever they are computed; a view that looks at the same under
+    another name has another digest, since names are part of what it gives.
+    """
+    return digest_of([KERNEL, [msgspec.to_builtins(one) for one in _of_view(view)]])
 
 
 def rebuilt(
@@ -103,20 +142,28 @@ def rebuilt(
     for one in definitions:
         if one.view:
             place = (one.view, one.dataset, one.entity, one.ttl)
-            windowed = (one.column, one.statistic) if one.span is not None else ()
+            is_sliding = one.span is not None and not one.zone and one.longest is None
+            alone = () if one.span is None or is_sliding else (one.window,)
+            windowed = (one.column, one.statistic, *alone) if one.span is not None else ()
             views.setdefault((*place, *windowed), []).append(one)
         else:
             found.append(one.column if one.column else Derived(one.name, _expression(one)))
     return (*found, *(_view(several, datasets) for several in views.values()))
 
 
-def _defined(feature: Feature, kinds: Mapping[str, Kind]) -> list[FeatureDefinition]:
+def _defined(feature: Feature, features: FeatureSet) -> list[FeatureDefinition]:
+    kinds = features.kinds
     if isinstance(feature, str):
         return [FeatureDefinition(name=feature, kind=kinds[feature], column=feature)]
     if isinstance(feature, Derived):
-        said, written = str(feature.expr), written_expression(feature.expr)
         return [
-            FeatureDefinition(name=feature.name, kind=kinds[feature.name], expression=said, written=written)
+            FeatureDefinition(
+                name=feature.name,
+                kind=kinds[feature.name],
+                expression=str(feature.expr),
+                written=written_expression(feature.expr),
+                reads=tuple(features.read_of_views(feature).values()),
+            )
         ]
     return _of_view(feature)
 
@@ -135,19 +182,26 @@ def _of_view(view: FeatureView) -> list[FeatureDefinition]:
             )
             for column in view.columns
         ]
-    windows = view.windows
+    kind = view.windows.kind
+    if isinstance(kind, Tumbling):
+        spans = {kind.labels[0]: kind.every}
+    else:
+        spans = {kind.labels[0]: kind.gap} if isinstance(kind, Sessions) else dict(kind.spans)
     return [
         FeatureDefinition(
-            name=f"{view.name}.{windows.column}_{statistic}_{text}",
-            kind="numeric",
-            column=windows.column,
-            statistic=statistic,
-            window=text,
-            span=span,
+            name=f"{view.name}.{name}",
+            kind=kinds[f"{view.name}.{name}"],
+            column=view.windows.column,
+            statistic=name_of(statistic) if isinstance(statistic, Share) else statistic,
+            share=statistic if isinstance(statistic, Share) else None,
+            window=label if isinstance(kind, Sliding) else kind.text,
+            span=spans[label],
+            zone=kind.zone if isinstance(kind, Tumbling) else "",
+            offset=kind.offset if isinstance(kind, Tumbling) else None,
+            longest=kind.longest if isinstance(kind, Sessions) else None,
             **whose,
         )
-        for text, span in windows.spans.items()
-        for statistic in windows.statistics
+        for name, label, statistic in view.windows.features()
     ]
 
 
@@ -161,9 +215,11 @@ def _view(several: list[FeatureDefinition], datasets: Mapping[DatasetName, Datas
     if first.span is None:
         wanted = [one.column for one in several]
     else:
-        spans = {one.window: one.span for one in several if one.span is not None}
-        only = first.statistic == "count"
-        wanted = Windows(first.column, MappingProxyType(spans), count=only, mean=not only)
+        kind = first.kind_of_windows()
+        if isinstance(kind, Sliding):
+            spans = {one.window: one.span for one in several if one.span is not None}
+            kind = Sliding(MappingProxyType(spans))
+        wanted = Windows(first.column, (first.share or first.statistic,), kind)
     view = FeatureView(
         first.view,
         source=source,
@@ -184,25 +240,3 @@ def _expression(definition: FeatureDefinition) -> pl.Expr:
         raise FailedPrecondition(
             "feature", definition.name, "cannot be built again", hint=hint, **facts
         ) from None
-
-
-def written_expression(expr: pl.Expr) -> str:
-    """Return an expression as polars writes it; nothing if it holds a function of Python."""
-    written = expr.meta.serialize(format="json")
-    return "" if any(mark in written for mark in _OPAQUE) else written
-
-
-def read_expression(written: str) -> pl.Expr:
-    """Return what `written_expression` has written.
-
-    Raises
-    ------
-    ValueError
-        If it is nothing, holds a function of Python, or this polars does not read it; the text says why.
-    """
-    if not written or any(mark in written for mark in _OPAQUE):
-        raise ValueError
-    try:
-        return pl.Expr.deserialize(io.StringIO(written), format="json")
-    except (pl.exceptions.PolarsError, ValueError) as error:
-        raise ValueError(str(error).splitlines()[0][:200]) from None

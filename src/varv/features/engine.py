@@ -14,8 +14,8 @@ import numpy.typing as npt
 import polars as pl
 
 from varv.data.model import Dataset
-from varv.features.history import Ints
 from varv.features.model import Derived, Feature, FeatureSet, Kind, feature_kind
+from varv.features.run import Ints
 from varv.features.store import FeatureStore, ViewHistory
 from varv.kernel.clock import iso
 from varv.kernel.columns import TIME
@@ -60,7 +60,10 @@ class FeatureEngine:
             self._histories.append((self.store.history(view), rows))
             self._computed += numeric
         declared = self.features.declared
-        self._derived = [item.expr.alias(item.name) for item in declared if isinstance(item, Derived)]
+        derived = [item for item in declared if isinstance(item, Derived)]
+        self._derived = [item.expr.alias(item.name) for item in derived]
+        self._read = {name: of for item in derived for name, of in self.features.read_of_views(item).items()}
+        """What expressions read of views, by their names for it."""
         self._needed = self.features.request_columns()
 
     @property
@@ -109,13 +112,10 @@ class FeatureEngine:
                     requests.get_column(feature), feature, self.features.kinds[feature]
                 )
         if self._derived:
-            columns = requests.select(self._derived).get_columns()
-            found.update(
-                {
-                    column.name: typed_feature(column, column.name, self.features.kinds[column.name])
-                    for column in columns
-                }
-            )
+            known = requests.with_columns(found[of].alias(name) for name, of in self._read.items())
+            kinds = self.features.kinds
+            for column in known.select(self._derived):
+                found[column.name] = typed_feature(column, column.name, kinds[column.name])
         return pl.DataFrame([found[name] for name in self.features.names])
 
     def _from_views(

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from varv.features.history import Ints
+from varv.features.run import Ints
 from varv.kernel.clock import Instant
 from varv.kernel.mapped import Mapped, MappedArrays, MappedFile
 

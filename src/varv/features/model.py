@@ -4,92 +4,43 @@ it is known.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Literal
 
 import polars as pl
 
 from varv.data.model import Dataset
+from varv.features.window_kinds import Windows
 from varv.kernel.clock import Duration, duration
 from varv.kernel.errors import InvalidDeclaration, InvalidInput
+from varv.kernel.expressions import is_by_row
 from varv.kernel.ids import checked_name
 
 Kind = Literal["numeric", "categorical"]
 
 
 @dataclass(frozen=True)
-class Windows:
-    """Means, and if asked counts, of one column over the windows ``(t - span, t]`` that end at the
-    request.
-    """
-
-    column: str
-    spans: Mapping[str, Duration]
-    count: bool = False
-    mean: bool = True
-    """False only in a feature that is kept for a version though its mean is not."""
-
-    @property
-    def statistics(self) -> tuple[Literal["mean", "count"], ...]:
-        """What is computed of each window."""
-        asked: tuple[tuple[Literal["mean", "count"], bool], ...] = (
-            ("mean", self.mean),
-            ("count", self.count),
-        )
-        return tuple(name for name, wanted in asked if wanted)
-
-    def feature_names(self) -> tuple[str, ...]:
-        """Return the names of the features, spans in the declared order: ``late_mean_6h``,
-        ``late_count_6h``.
-        """
-        return tuple(f"{self.column}_{kind}_{span}" for span in self.spans for kind in self.statistics)
-
-
-def windows(*, mean: str, over: Sequence[str], count: bool = False) -> Windows:
-    """Return the windows of a column that a `FeatureView` computes.
-
-    Parameters
-    ----------
-    mean
-        A numeric or Boolean column; values that are null or not a number are left out. A window without a
-        value has no mean (null).
-    over
-        Durations such as ``["3h", "24h"]``.
-    count
-        Whether to add the number of values in each window.
-
-    Raises
-    ------
-    InvalidDeclaration
-        If there is no window, one is stated twice, or a duration is not understood.
-
-    Examples
-    --------
-    >>> windows(mean="late", over=["3h", "7d"]).feature_names()
-    ('late_mean_3h', 'late_mean_7d')
-    """
-    texts = [over] if isinstance(over, str) else list(over)
-    spans = {text: _duration("windows", mean, "over", text) for text in texts}
-    if not spans or len(spans) < len(texts) or len(set(spans.values())) < len(texts):
-        raise InvalidDeclaration(
-            "windows", mean, f"are over {texts}", hint="give each window once, at least one"
-        )
-    return Windows(mean, MappingProxyType(spans), count)
-
-
-@dataclass(frozen=True)
 class Derived:
-    """A feature computed from the columns of one request."""
+    """A feature computed from one request: from its columns, and from what views know at its instant."""
 
     name: str
     expr: pl.Expr
 
+    @property
+    def reads(self) -> list[str]:
+        """The columns and features of views that it looks at, in order."""
+        return sorted(self.expr.meta.root_names())
+
 
 def derived(name: str, expr: pl.Expr) -> Derived:
-    """Return a feature computed from columns of the request by a polars expression that looks at one row at a
-    time.
+    """Return a feature that is computed when a request is made, by a polars expression of one row.
+
+    Parameters
+    ----------
+    expr
+        Of columns of the request, and of features of views in the same list: `late_mean_6h` of the view
+        `recent` is ``pl.col("recent__late_mean_6h")``, in single precision.
 
     Raises
     ------
@@ -126,10 +77,12 @@ class FeatureView:
     features
         Columns, of which the last row known gives the values; or `windows`.
     ttl
-        With columns: how old the last row may be, such as ``"3h"``; rows of that age or older count as
-        absent.
+        With columns: how old the last row may be, such as ``"3h"``; older rows count as absent.
     available_at
         The time column at which the columns are known; stated for the reader, it must be the right one.
+    lateness
+        How much later than others rows may come; those that come later still count, and are counted
+        (`ViewHistory.progress`).
 
     Raises
     ------
@@ -147,6 +100,7 @@ class FeatureView:
         entity: str | Sequence[str] | None = None,
         ttl: str | None = None,
         available_at: str | None = None,
+        lateness: str | None = None,
     ) -> None:
         self.name = _checked("feature view", name)
         self.is_kept = False
@@ -160,14 +114,16 @@ class FeatureView:
                 "needs a list of columns, each once, or windows(...)", "write features=['wind_speed']"
             )
         self.columns = columns
-        self.ttl = None if ttl is None else _duration("feature view", name, "ttl", ttl)
+        self.ttl = None if ttl is None else _duration(name, "ttl", ttl)
+        self.lateness = Duration(0) if lateness is None else _duration(name, "lateness", lateness)
         if self.windows and ttl is not None:
             raise self._wrong(
                 "has a ttl beside its windows", "leave ttl out: a window says how far back it looks"
             )
         self.part = self._part(available_at)
         self._check_entity()
-        self._kinds = {column: self._kind(column) for column in self.columns}
+        self.column_kinds = {column: self._kind(column) for column in self.columns}
+        """Of each column that it reads."""
 
     def feature_names(self) -> tuple[str, ...]:
         """Return the full names of its features, in the declared order."""
@@ -176,13 +132,19 @@ class FeatureView:
 
     def kinds(self) -> dict[str, Kind]:
         """Return whether each feature, by its full name, is numeric or categorical."""
-        if self.windows:
-            return dict.fromkeys(self.feature_names(), "numeric")
-        return {f"{self.name}.{column}": kind for column, kind in self._kinds.items()}
+        if self.windows is None:
+            return {f"{self.name}.{column}": kind for column, kind in self.column_kinds.items()}
+        kind = self.column_kinds[self.windows.column]
+        return {
+            f"{self.name}.{name}": kind if statistic in ("first", "last") else "numeric"
+            for name, _, statistic in self.windows.features()
+        }
 
     def definition(self) -> list[str]:
         """Return what it is, as texts: views of equal definitions have equal histories."""
-        looks = list(self.windows.feature_names()) if self.windows else list(self.columns)
+        looks = list(self.columns)
+        if self.windows:
+            looks = [*self.windows.feature_names(), *self.windows.said()]
         reads = [self.source.name, self.part, *self.entity]
         return [self.name, *reads, *looks, "" if self.ttl is None else str(self.ttl)]
 
@@ -218,10 +180,17 @@ class FeatureView:
                 )
 
     def _kind(self, column: str) -> Kind:
-        kind = feature_kind(self.source.types()[column])
-        if kind is None or (self.windows and kind != "numeric"):
-            wanted = "numbers or Booleans" if self.windows else "numbers, Booleans or texts"
-            raise self._wrong(f"uses {column!r} of type {self.source.types()[column]}", f"it takes {wanted}")
+        dtype = self.source.types()[column]
+        kind = feature_kind(dtype)
+        if kind is None:
+            raise self._wrong(f"uses {column!r} of type {dtype}", "it takes numbers, Booleans or texts")
+        is_text = kind == "categorical"
+        if self.windows and (statistic := self.windows.misfit(is_text=is_text)) is not None:
+            hint = (
+                "texts have count, distinct, first, last and share('...')" if is_text else "give it a number"
+            )
+            wanted = "numbers or Booleans" if is_text else "a text"
+            raise self._wrong(f"uses {column!r} of type {dtype} for {statistic}, which is of {wanted}", hint)
         return kind
 
     def _wrong(self, problem: str, hint: str) -> InvalidDeclaration:
@@ -252,6 +221,7 @@ class FeatureSet:
         self.requests = requests
         self.declared = tuple(features)
         self._types = requests.part_types(requests.event_time)
+        self._of_views = self._exported()
         self.kinds: dict[str, Kind] = {}
         for feature in self.declared:
             for name, kind in self._kinds_of(feature).items():
@@ -273,6 +243,18 @@ class FeatureSet:
         """The feature views, in the declared order."""
         return tuple(feature for feature in self.declared if isinstance(feature, FeatureView))
 
+    def read_of_views(self, feature: Derived) -> dict[str, str]:
+        """Return the features of views that a derived one looks at, by the names that it has for them."""
+        return {name: self._of_views[name][0] for name in feature.reads if name in self._of_views}
+
+    def computing(self, names: Iterable[str]) -> list[Feature]:
+        """Return the declared features that compute any of these names, and the views that they read."""
+        wanted = set(names)
+        for feature in self.declared:
+            if isinstance(feature, Derived) and feature.name in wanted:
+                wanted |= set(self.read_of_views(feature).values())
+        return [feature for feature in self.declared if not wanted.isdisjoint(names_of(feature))]
+
     def definition(self) -> list[list[str]]:
         """Return what every feature is, as texts: equal definitions compute equal features."""
         return [_definition(feature) for feature in self.declared]
@@ -286,7 +268,7 @@ class FeatureSet:
             if isinstance(feature, FeatureView):
                 needed.update(dict.fromkeys(feature.entity))
             elif isinstance(feature, Derived):
-                needed.update(dict.fromkeys(sorted(feature.expr.meta.root_names())))
+                needed.update((name, None) for name in feature.reads if name not in self._of_views)
             else:
                 needed[feature] = None
         return tuple(needed)
@@ -301,8 +283,9 @@ class FeatureSet:
                     raise InvalidDeclaration("dataset", self.requests.name, problem, hint="cast one of them")
             return feature.kinds()
         if isinstance(feature, Derived):
-            for column in sorted(feature.expr.meta.root_names()):
-                self._require(column, f"feature {feature.name!r}")
+            for column in feature.reads:
+                if column not in self._of_views:
+                    self._require(column, f"feature {feature.name!r}")
             return {feature.name: self._derived_kind(feature)}
         if not isinstance(feature, str):
             hint = "give a column's name, derived(...) or a FeatureView"
@@ -316,7 +299,8 @@ class FeatureSet:
 
     def _derived_kind(self, feature: Derived) -> Kind:
         try:
-            dtype = pl.DataFrame(schema=self._types).select(feature.expr).dtypes[0]
+            views = {name: kept_as(kind) for name, (_, kind) in self._of_views.items()}
+            dtype = pl.DataFrame(schema={**self._types, **views}).select(feature.expr).dtypes[0]
         except pl.exceptions.PolarsError as error:
             why = str(error).split("\n")[0][:200]
             raise InvalidDeclaration("feature", feature.name, "cannot be computed", why=why) from None
@@ -327,12 +311,26 @@ class FeatureSet:
             )
         return kind
 
+    def _exported(self) -> dict[str, tuple[str, Kind]]:
+        """Return the features of views, by the names under which they leave."""
+        found = {exported(name): (name, kind) for view in self.views for name, kind in view.kinds().items()}
+        for name in found:
+            if name in self._types:
+                hint = "rename the view, or the column"
+                problem = f"has a column {name!r}, which is a feature of a view as well"
+                raise InvalidDeclaration("dataset", self.requests.name, problem, hint=hint)
+        return found
+
     def _require(self, column: str, by: str) -> None:
+        if "__" in column and column not in self._types:
+            names = ", ".join(self._of_views) or "none"
+            hint = f"declare the view among the features; features of views are: {names}"
+            raise InvalidDeclaration("column", column, f"is no feature of a view, for {by}", hint=hint)
         known = self.requests.known_when(column)
         if known != self.requests.event_time:
             asked = self.requests.event_time
             problem = f"would leak into {by}: it is known at {known!r}, the request is made at {asked!r}"
-            hint = "use what was known of earlier rows: a FeatureView with windows(mean=..., over=[...])"
+            hint = "use what was known of earlier rows: a FeatureView with windows(..., over=[...])"
             raise InvalidDeclaration("column", column, problem, hint=hint)
 
 
@@ -351,17 +349,27 @@ def names_of(feature: Feature) -> tuple[str, ...]:
     return (feature.name if isinstance(feature, Derived) else feature,)
 
 
+def exported(name: str) -> str:
+    """Return the name under which a feature leaves, or an expression reads it.
+
+    Examples
+    --------
+    >>> exported("recent.late_mean_6h")
+    'recent__late_mean_6h'
+    """
+    return name.replace(".", "__", 1)
+
+
+def kept_as(kind: Kind) -> pl.DataType:
+    """Return the type in which features of a kind are kept."""
+    return pl.Float32() if kind == "numeric" else pl.String()
+
+
 def feature_kind(dtype: pl.DataType) -> Kind | None:
     """Return how values of a type enter a model, or None if they cannot."""
     if dtype.is_numeric() or dtype == pl.Boolean:
         return "numeric"
     return "categorical" if dtype == pl.String else None
-
-
-def is_by_row(expr: pl.Expr) -> bool:
-    """Return whether an expression makes of each row what it would make of that row alone."""
-    # polars answers for the outermost function only: a difference is by row even if it subtracts a mean.
-    return expr.meta.is_row_separable() and all(is_by_row(operand) for operand in expr.meta.pop())
 
 
 def _checked(kind: str, name: str) -> str:
@@ -371,9 +379,9 @@ def _checked(kind: str, name: str) -> str:
         raise InvalidDeclaration(kind, error.name, error.problem, hint=error.hint) from None
 
 
-def _duration(kind: str, name: str, argument: str, text: str) -> Duration:
+def _duration(name: str, argument: str, text: str) -> Duration:
     try:
         return duration(text)
     except InvalidInput as error:
         problem = f"has {argument}={text!r}, which {error.problem}"
-        raise InvalidDeclaration(kind, name, problem, hint=error.hint) from None
+        raise InvalidDeclaration("feature view", name, problem, hint=error.hint) from None

@@ -7,7 +7,7 @@ are joined here by key. Rules are in `features.store`.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from itertools import chain, islice, repeat
 from typing import Any, NamedTuple
 
@@ -17,10 +17,10 @@ import polars as pl
 
 from varv.data.model import Dataset
 from varv.data.service import identity_of
-from varv.features.history import HistoryState, Ints
 from varv.features.known_rows import Hashes, KnownRows, KnownRowsState, first_of_each, hashes_of
 from varv.features.model import FeatureView
-from varv.features.view_history import ViewHistory
+from varv.features.run import Ints
+from varv.features.view_history import ViewHistory, ViewState
 from varv.kernel.clock import DAY, Duration, Instant
 from varv.kernel.codec import canonical
 from varv.kernel.columns import TIME
@@ -49,7 +49,7 @@ class ObservedState(msgspec.Struct, frozen=True, kw_only=True):
     waiting: dict[str, pl.DataFrame]
     """Rows of later parts whose base row is not observed yet."""
     forgotten: int
-    tables: dict[str, HistoryState]
+    tables: dict[str, ViewState]
     """By what tells views apart."""
 
 
@@ -146,6 +146,16 @@ class Observed:
         elif self._tables[part]:
             self._observe_later(part, frame)
 
+    def hand_to(self, histories: Iterable[ViewHistory]) -> None:
+        """Let histories of the same views, of another state of the dataset, hold what this one has observed,
+        and take in what comes from now on.
+        """
+        others = {one.key: one for one in histories}
+        for tables in self._tables.values():
+            for table in tables:
+                others[table.key].become(table)
+            tables[:] = [others[table.key] for table in tables]
+
     def let_go(self) -> None:
         """Let the system have the memory of what was looked into in files."""
         for table in chain(*self._tables.values()):
@@ -159,7 +169,9 @@ class Observed:
             for table in tables:
                 table.trim(before)
         # A key is remembered until no window can see what its row says again, however late that was.
-        horizon = before - PATIENCE - max((table.reach for table in chain(*self._tables.values())), default=0)
+        horizon = (
+            before - PATIENCE - max((table.rows.reach for table in chain(*self._tables.values())), default=0)
+        )
         if horizon < self._forgotten + PATIENCE // 8:
             return
         self._forgotten = horizon
@@ -211,8 +223,12 @@ class Observed:
         asked, codes = self._rows.rows(keys)
         times = _times(frame.get_column(part))
         # What is said of a row before it exists is not used; nor is what comes too late for every window.
-        in_time = (times >= asked) & (times - asked <= PATIENCE)
-        fresh = self._rows.state(self._numbers[part], keys) & in_time
+        in_time = times - asked <= PATIENCE
+        is_new = self._rows.state(self._numbers[part], keys)
+        if n_beyond := int((is_new & ~in_time).sum()):
+            for table in self._tables[part]:
+                table.pass_over(n_beyond)
+        fresh = is_new & in_time & (times >= asked)
         if not fresh.all():
             frame, times, codes = frame.filter(pl.Series(fresh)), times[fresh], codes[fresh]
         by_entity = {entity: codes[:, i] for i, entity in enumerate(self._entities)}
@@ -265,7 +281,7 @@ class Observed:
     ) -> None:
         if not self._tables[part] or frame.is_empty():
             return
-        if all(table.view.windows for table in self._tables[part]):
+        if not any(table.rows.needs_ties for table in self._tables[part]):
             ties = np.zeros(len(times), np.uint64)
         else:
             # The same in every home: what is found must not depend on a salt.

@@ -16,7 +16,7 @@ import numpy.typing as npt
 import polars as pl
 
 from varv.features.engine import FeatureEngine, typed_feature
-from varv.features.model import Derived, FeatureView, Kind
+from varv.features.model import Derived, FeatureSet, names_of
 from varv.features.view_history import ViewHistory
 from varv.kernel.clock import Instant
 from varv.kernel.columns import TIME
@@ -64,28 +64,24 @@ class FeatureProgram:
         self._places = {name: (False, place) for place, name in enumerate(numbers)}
         self._places |= {name: (True, place) for place, name in enumerate(texts)}
         self._types = types
-        histories, kinds = iter(engine.histories), engine.features.kinds
-        derived = [one for one in engine.features.declared if isinstance(one, Derived)]
-        self._derived = _Expressions(derived, kinds, self) if derived else None
-        self._steps: list[_OfView | _OfExpression] = []
-        for feature in engine.features.declared:
-            if isinstance(feature, FeatureView):
-                self._steps.append(_OfView(next(histories), self))
-            elif isinstance(feature, Derived):
-                self._steps.append(_OfExpression(feature.name, is_text=kinds[feature.name] == "categorical"))
+        features = engine.features
+        self._views = [_OfView(history, self) for history in engine.histories]
+        computed = [name for one in features.declared if not isinstance(one, str) for name in names_of(one)]
+        derived = [one for one in features.declared if isinstance(one, Derived)]
+        self._derived = _Expressions(derived, features, computed, self) if derived else None
 
     def compute(self, requests: Requests, at: Instant) -> tuple[Singles, Texts]:
         """Return the features of requests at one instant, in the declared order: numbers, shape (n,
         features), and texts, a list a feature.
         """
         n = len(requests.numbers)
-        if not self._steps:
-            return np.empty((n, 0), np.float32), []
-        given = _Given(requests, n, at, {} if self._derived is None else self._derived.values(requests))
+        given = _Given(requests, n, at)
         numbers: list[float] = []
         texts: list[list[str | None]] = []
-        for step in self._steps:
-            step.compute(given, numbers, texts)
+        for view in self._views:
+            view.compute(given, numbers, texts)
+        if self._derived is not None:
+            numbers, texts = self._derived.with_views(given, numbers, texts)
         return np.ascontiguousarray(np.array(numbers, np.float32).reshape(-1, n).T), texts
 
     def column(self, requests: Requests, name: str) -> pl.Series:
@@ -112,7 +108,6 @@ class _Given(NamedTuple):
     requests: Requests
     n: int
     at: Instant
-    derived: Mapping[str, list[Any]]
 
 
 class _OfView:
@@ -158,39 +153,55 @@ class _OfView:
         ]
 
 
-class _OfExpression(NamedTuple):
-    """A feature that is derived from columns of the request."""
-
-    name: str
-    is_text: bool
-
-    def compute(self, given: _Given, numbers: list[float], texts: list[list[str | None]]) -> None:
-        """Append the feature of all requests."""
-        if self.is_text:
-            texts.append(given.derived[self.name])
-        else:
-            numbers += given.derived[self.name]
-
-
 class _Expressions:
     """Derived features, all of them by one question to the query engine, which takes a tenth of a millisecond
     whatever it is asked.
+
+    Parameters
+    ----------
+    computed
+        The names of the features of views and of derived ones, in the declared order.
     """
 
     def __init__(
-        self, derived: Sequence[Derived], kinds: Mapping[str, Kind], program: FeatureProgram
+        self,
+        derived: Sequence[Derived],
+        features: FeatureSet,
+        computed: Sequence[str],
+        program: FeatureProgram,
     ) -> None:
         self._expressions = [one.expr.alias(one.name) for one in derived]
-        self._kinds = {one.name: kinds[one.name] for one in derived}
-        self._reads = sorted({name for one in derived for name in one.expr.meta.root_names()})
         self._program = program
+        self._of_views = {name: of for one in derived for name, of in features.read_of_views(one).items()}
+        read = {name for one in derived for name in one.reads}
+        self._columns = sorted(read - self._of_views.keys())
+        self._kinds = {name: features.kinds[name] for name in computed}
+        names = {one.name for one in derived}
+        self._numbers = [name for name in computed if self._kinds[name] == "numeric" and name not in names]
+        self._texts = [name for name in computed if self._kinds[name] != "numeric" and name not in names]
 
-    def values(self, requests: Requests) -> dict[str, list[Any]]:
-        """Return the values of each feature; a number that is none is NaN."""
-        frame = pl.DataFrame([self._program.column(requests, name) for name in self._reads])
-        found = {}
-        for column in frame.select(self._expressions):
-            typed = typed_feature(column, column.name, self._kinds[column.name])
-            is_text = self._kinds[column.name] == "categorical"
-            found[column.name] = typed.to_list() if is_text else typed.to_numpy().tolist()
-        return found
+    def with_views(
+        self, given: _Given, numbers: Sequence[float], texts: Sequence[list[str | None]]
+    ) -> tuple[list[float], list[list[str | None]]]:
+        """Return all features in the declared order, from those of views as they were computed; a number
+        that is none is NaN.
+        """
+        n = given.n
+        found: dict[str, list[Any]] = dict(zip(self._texts, texts, strict=True))
+        found |= {name: list(numbers[i * n : (i + 1) * n]) for i, name in enumerate(self._numbers)}
+        columns = [self._program.column(given.requests, name) for name in self._columns]
+        columns += [self._of_view(name, found[of], of) for name, of in self._of_views.items()]
+        for column in pl.DataFrame(columns).select(self._expressions):
+            kind = self._kinds[column.name]
+            typed = typed_feature(column, column.name, kind)
+            found[column.name] = typed.to_list() if kind == "categorical" else typed.to_numpy().tolist()
+        kinds = self._kinds
+        return (
+            list(chain.from_iterable(found[name] for name in kinds if kinds[name] == "numeric")),
+            [found[name] for name in kinds if kinds[name] != "numeric"],
+        )
+
+    def _of_view(self, name: str, values: list[Any], of: str) -> pl.Series:
+        if self._kinds[of] == "categorical":
+            return pl.Series(name, values, dtype=pl.String)
+        return pl.Series(name, np.array(values, np.float32), nan_to_null=True)

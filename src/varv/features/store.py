@@ -5,8 +5,12 @@ Requests are looked up in `features.engine`, which each model has one of.
 
 The rules, the same offline and online: a row counts from its knowledge time on, inclusively. A key is stated
 once; a row that states it again is ignored. A later part counts once its base row is observed too, and only
-if it became known within `PATIENCE` of the event, so that forgetting old rows changes nothing. Windows are
-``(t - span, t]``.
+if it became known within `PATIENCE` of the event, so that forgetting old rows changes nothing.
+
+Rows count as soon as they are observed, however late they come: a window that is looked up afterwards holds
+them. The watermark of a view, its latest instant less the lateness that it declares, refuses nothing; what
+comes behind it is counted (`progress`). Rows are in the ledger before they are observed, and a key is
+observed once, so after a crash what is told again changes nothing: each row counts exactly once.
 """
 
 from __future__ import annotations
@@ -19,7 +23,7 @@ from varv.data.intake import Batch
 from varv.data.model import Dataset
 from varv.features.model import FeatureView
 from varv.features.observed import Observed, ObservedState
-from varv.features.view_history import ViewHistory, key_of
+from varv.features.view_history import Progress, ViewHistory, key_of
 from varv.kernel.clock import Instant
 from varv.kernel.errors import InvalidDeclaration
 from varv.kernel.ids import new_secret
@@ -103,14 +107,19 @@ class FeatureStore:
             return
         fresh = Observed(held.dataset, self._salt)
         of_it = [one for one in self._views.values() if one.view.source is held.dataset]
-        filled = [fresh.history(one.view) for one in of_it]
+        for one in of_it:
+            fresh.history(one.view)
         for batch in batches:
             if not batch.rows.is_empty():
                 fresh.observe(batch.part, batch.rows)
         fresh.trim(self.oldest)
         self._observed[dataset.name] = fresh
-        for history, other in zip(of_it, filled, strict=True):
-            history.become(other)
+        # Engines hold these, and go on with them.
+        fresh.hand_to(of_it)
+
+    def progress(self) -> list[tuple[FeatureView, Progress]]:
+        """Return how far the rows of each view have come: the watermark, and what came late."""
+        return [(one.view, one.progress) for one in self._views.values()]
 
     def let_go(self) -> None:
         """Let the system have the memory of what was looked into in files; it is read again when needed."""

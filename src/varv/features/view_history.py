@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
 from varv.data.model import Dataset
-from varv.features.history import STEPS, History, HistoryState, Ints, fixed_point
+from varv.features.history import History, HistoryState
+from varv.features.last_row import LastRow
 from varv.features.model import FeatureView
+from varv.features.run import Ints
+from varv.features.windowed import WindowRows
 from varv.kernel.clock import Duration, Instant
 from varv.kernel.mapped import MappedFile
 
@@ -31,6 +34,41 @@ class Entities(Protocol):
         ...
 
 
+class Progress(msgspec.Struct, frozen=True):
+    """How far the rows of a view have come."""
+
+    newest: int | None = None
+    """The latest instant of any row."""
+    watermark: int | None = None
+    """Rows up to it were to have come by now: the latest instant less the declared lateness."""
+    n_rows: int = 0
+    n_late: int = 0
+    """Rows that came although they lay before the watermark; they count like all others."""
+    n_beyond: int = 0
+    """Rows that came too late for every window (`observed.PATIENCE`), and so count nowhere."""
+
+    def after(self, times: Ints, lateness: Duration) -> Progress:
+        """Return it after rows that came together."""
+        if not len(times):
+            return self
+        n_late = 0 if self.watermark is None else int((times < self.watermark).sum())
+        newest = max(int(times.max()), int(times.max()) if self.newest is None else self.newest)
+        return msgspec.structs.replace(
+            self,
+            newest=newest,
+            watermark=newest - lateness,
+            n_rows=self.n_rows + len(times),
+            n_late=self.n_late + n_late,
+        )
+
+
+class ViewState(msgspec.Struct, frozen=True):
+    """What is behind a view, for another process."""
+
+    history: HistoryState
+    progress: Progress
+
+
 class ViewHistory:
     """The history behind one feature view, of all entities."""
 
@@ -38,29 +76,18 @@ class ViewHistory:
         self.view = view
         self.key = key_of(view)
         self._of = of
-        numeric = {name for name, kind in view.kinds().items() if kind == "numeric"}
-        self._categorical: set[str] = set()
-        if view.windows is None:
-            self._categorical = {column for column in view.columns if f"{view.name}.{column}" not in numeric}
-            self.span, self.reach = view.ttl, 0
-            self._history = History(
-                {c: object if c in self._categorical else np.float64 for c in view.columns}
-            )
-        else:
-            self.span = self.reach = Duration(max(view.windows.spans.values()))
-            self._plain_spans = tuple(view.windows.spans.values())
-            self._spans = np.array(self._plain_spans, np.int64)
-            self._history = History({"sum": np.int64, "count": np.int64})
+        kinds = view.kinds()
+        self._text_names = [name for name, kind in kinds.items() if kind == "categorical"]
+        self.n_numbers = len(kinds) - len(self._text_names)
+        """How many numeric features it has."""
+        self.rows = rows_of(view)
+        self._history = History(self.rows.columns)
+        self.progress = Progress()
 
     @property
     def entity(self) -> tuple[str, tuple[str, ...]]:
         """Whose features these are: the dataset, and the columns that name the entity."""
         return self._of.dataset.name, self.view.entity
-
-    @property
-    def n_numbers(self) -> int:
-        """How many numeric features it has."""
-        return len(self.view.feature_names()) - len(self._categorical)
 
     def code(self, entity: Sequence[Any]) -> int:
         """Return the code of one entity from the values that name it, -1 if there is none."""
@@ -72,26 +99,23 @@ class ViewHistory:
 
     def add(self, codes: Ints, times: Ints, ties: npt.NDArray[np.uint64], rows: pl.DataFrame) -> None:
         """Take in rows in any order; `ties` decide between rows of one entity and instant."""
-        if self.view.windows is None:
-            columns: dict[str, npt.NDArray[Any]] = {c: self._values(rows[c]) for c in self.view.columns}
-        else:
-            steps, present = fixed_point(_floats(rows[self.view.windows.column]), self.view.windows.column)
-            columns = {"sum": steps, "count": present}
+        self.progress = self.progress.after(times, self.view.lateness)
+        counts, columns = self.rows.taken(rows)
+        if counts is not None:
+            codes, times, ties = codes[counts], times[counts], ties[counts]
         self._history.add(codes, times, ties, columns)
+
+    def pass_over(self, n_rows: int) -> None:
+        """Note rows that came too late for every window."""
+        self.progress = msgspec.structs.replace(self.progress, n_beyond=self.progress.n_beyond + n_rows)
 
     def lookup(self, codes: Ints, instants: Ints, numbers: npt.NDArray[np.float32]) -> dict[str, pl.Series]:
         """Write the numeric features into `numbers`, a row a feature, and return the categorical ones."""
-        if self.view.windows is None:
-            return self._latest(codes, instants, numbers)
-        sums = self._history.sums(codes, instants, self._spans)
-        total, count = sums[:, :, 0], sums[:, :, 1]
-        statistics = self.view.windows.statistics
-        for place, statistic in enumerate(statistics):
-            means = statistic == "mean"
-            numbers[place :: len(statistics)] = (
-                np.where(count > 0, total / STEPS / np.maximum(count, 1), np.nan) if means else count
-            )
-        return {}
+        texts = self.rows.lookup(self._history, codes, instants, numbers)
+        return {
+            name: pl.Series(name, values, dtype=pl.String)
+            for name, values in zip(self._text_names, texts, strict=True)
+        }
 
     def lookup_one(self, entity: Sequence[Any], instant: Instant, numbers: list[float]) -> list[str | None]:
         """Append the numeric features of one entity to `numbers`, NaN where there is none, and return the
@@ -102,72 +126,39 @@ class ViewHistory:
         entity
             The value of each of the columns that name it.
         """
-        code = self.code(entity)
-        if self.view.windows is None:
-            return self._latest_one(code, instant, numbers)
-        means = [one == "mean" for one in self.view.windows.statistics]
-        for total, count in self._history.sums_at(code, instant, self._plain_spans):
-            mean = total / STEPS / count if count > 0 else math.nan
-            numbers += [mean if one else count for one in means]
-        return []
+        code = self._of.code(self.view.entity, entity)
+        return self.rows.lookup_one(self._history, code, instant, numbers)
 
     def become(self, other: ViewHistory) -> None:
         """Hold what the history of the same view in another state of its dataset holds."""
-        self._of, self._history = other._of, other._history
+        self._of, self._history, self.progress = other._of, other._history, other.progress
 
     def trim(self, before: Instant) -> None:
         """Forget what no request at or after `before` can see."""
-        self._history.trim(before, self.span)
+        self._history.trim(before, self.rows.span)
 
     def let_go(self) -> None:
         """Let the system have the memory of what was looked into in files."""
         self._history.let_go()
 
-    def as_state(self) -> HistoryState:
+    def as_state(self) -> ViewState:
         """Return what it holds."""
-        return self._history.as_state()
+        return ViewState(self._history.as_state(), self.progress)
 
-    def restore(self, state: HistoryState, lies_in: MappedFile) -> None:
+    def restore(self, state: ViewState, lies_in: MappedFile) -> None:
         """Hold what another one held."""
-        self._history.restore(state, lies_in)
+        self._history.restore(state.history, lies_in)
+        self.progress = state.progress
 
-    def _latest(self, codes: Ints, instants: Ints, numbers: npt.NDArray[np.float32]) -> dict[str, pl.Series]:
-        known, values = self._history.latest(codes, instants, self.view.ttl)
-        found: dict[str, pl.Series] = {}
-        row = 0
-        for column, array in values.items():
-            if column in self._categorical:
-                name = f"{self.view.name}.{column}"
-                texts = [text if has else None for text, has in zip(array, known.tolist(), strict=True)]
-                found[name] = pl.Series(name, texts, dtype=pl.String)
-            else:
-                numbers[row] = np.where(known, array, np.nan)
-                row += 1
-        return found
 
-    def _latest_one(self, code: int, instant: Instant, numbers: list[float]) -> list[str | None]:
-        row = self._history.latest_at(code, instant, self.view.ttl)
-        texts: list[str | None] = []
-        for place, column in enumerate(self.view.columns):
-            if column in self._categorical:
-                texts.append(None if row is None else row[place])
-            else:
-                numbers.append(math.nan if row is None else row[place])
-        return texts
-
-    def _values(self, column: pl.Series) -> npt.NDArray[Any]:
-        if column.name not in self._categorical:
-            return _floats(column)
-        values = np.empty(len(column), object)
-        values[:] = column.to_list()
-        return values
+def rows_of(view: FeatureView) -> LastRow | WindowRows:
+    """Return what a view keeps of rows, and finds in them."""
+    texts = {column: kind == "categorical" for column, kind in view.column_kinds.items()}
+    if view.windows is None:
+        return LastRow(texts, view.ttl)
+    return WindowRows(view.windows, is_text=texts[view.windows.column])
 
 
 def key_of(view: FeatureView) -> str:
     """Return what tells a view from every other: views of one key have one history."""
     return "\x1f".join(view.definition())
-
-
-def _floats(column: pl.Series) -> npt.NDArray[np.float64]:
-    """Return the values as floats, NaN where null."""
-    return column.cast(pl.Float64).to_numpy()

@@ -61,6 +61,8 @@ from varv.kernel.table_folder import (
 )
 
 _MOST_PARTS = 4
+_FEWEST_COMPARED = 4096
+"""So many files are remembered as compared before those are forgotten that are gone."""
 
 
 TIME = pl.Datetime("us", "UTC")
@@ -134,6 +136,12 @@ class Columns(Protocol):
     def segments(self, table: str) -> list[str]:
         """Return the names of a table's segments in the order of their files; none if there is no such
         table.
+        """
+        ...
+
+    def latest(self, table: str, n: int) -> list[str]:
+        """Return the names of what was added last, without a look into any file: the last compacted file, and
+        of the segments that have a file of their own the last `n`; none if there is no such table.
         """
         ...
 
@@ -250,6 +258,7 @@ class FolderColumns:
         self._folders: dict[str, TableFolder] = {}
         # By file: what it looked like when its rows were compared, and what they, or its list, were.
         self._compared: dict[Path, tuple[Looks, Digest]] = {}
+        self._most_compared = _FEWEST_COMPARED
         root.mkdir(parents=True, exist_ok=True)
 
     def append(
@@ -299,6 +308,13 @@ class FolderColumns:
         folder = self._folder(table)
         compacted = folder.in_compacted()
         return [*compacted, *sorted(folder.alone().keys() - compacted.keys())]
+
+    def latest(self, table: str, n: int) -> list[str]:
+        """Return the names of what was added last: the last compacted file, and the last `n` segments."""
+        folder = self._folder(table)
+        compacted = folder.last_compacted()
+        alone = sorted(folder.alone())[-n:] if n else []
+        return alone if compacted is None else [compacted, *alone]
 
     def scan(self, table: str, segments: Segments) -> pl.LazyFrame:
         """Return the rows of segments, of the same columns all, in the order given."""
@@ -375,7 +391,8 @@ class FolderColumns:
         if compared is None or compared[0] != looks:
             rows, listed = read_file(path, self._shown(path))
             found = listing_digest(listed) if path.name.startswith(COMPACTED) else listed[0].digest
-            compared = self._compared[path] = (looks, found)
+            compared = looks, found
+            self._remember(path, compared)
         if isinstance(segments, Mapping):
             for name, found in self._digests(stretch, compared[1]).items():
                 if segments[name] and found != segments[name]:
@@ -389,6 +406,13 @@ class FolderColumns:
                         hint=RESTORE,
                     )
         return rows
+
+    def _remember(self, path: Path, compared: tuple[Looks, Digest]) -> None:
+        self._compared[path] = compared
+        if len(self._compared) > self._most_compared:
+            # Compacted segments lose their files, in another process than the one that has read them too.
+            self._compared = {path: known for path, known in self._compared.items() if path.exists()}
+            self._most_compared = max(_FEWEST_COMPARED, 2 * len(self._compared))
 
     def _digests(self, stretch: Sequence[Place], of_file: Digest) -> dict[str, Digest]:
         """Return the digests of the rows of a stretch's segments, whose file was compared."""
@@ -496,7 +520,7 @@ class FolderColumns:
             draft.replace(place)
             if self._durable:
                 sync_folder(place.parent)
-        self._compared[place] = (looks_of(place), content)
+        self._remember(place, (looks_of(place), content))
 
     def _stretches(self, table: str, segments: Segments) -> list[list[Place]]:
         """Return where segments are, those that follow one another in a compacted file together."""

@@ -124,6 +124,10 @@ class TableFolder:
                 found[name] = Alone(name, Path(file.path), file.stat().st_size)
         return found
 
+    def last_compacted(self) -> str | None:
+        """Return the name of the last compacted file, if there is one."""
+        return max((path.stem for path in self.path.glob(COMPACTED_FILES)), default=None)
+
     def in_compacted(self) -> dict[str, Place]:
         """Return the segments in compacted files; another process may have made some since we last looked."""
         before, self._listed = self._listed, dict[Path, tuple[Looks, dict[str, Place]]]()

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from varv.data import Dataset
 from varv.features import Derived, FeatureDefinition, FeatureSet, FeatureView, rebuilt
-from varv.features.model import Feature
+from varv.features.model import Feature, names_of
 from varv.kernel.ids import DatasetName
 from varv.project.plan import ModelPlan
 from varv.serving import RequestSchema
@@ -52,7 +52,8 @@ def with_optional(schema: RequestSchema, first: Iterable[str]) -> RequestSchema:
         Names of what was declared then; of a view its own.
     """
     names, declared = frozenset(first), schema.features.declared
-    early = [feature for feature in declared if _name(feature) in names]
+    begun = [name for feature in declared if _name(feature) in names for name in names_of(feature)]
+    early = schema.features.computing(begun)
     if len(early) == len(declared):
         return schema
     needed = FeatureSet(early, schema.requests).request_columns() if early else ()

@@ -15,7 +15,6 @@ import polars as pl
 from varv.data import Datasets
 from varv.data.intake import Intake
 from varv.features import FeatureEngine, FeatureSet, FeatureStore
-from varv.features.model import names_of
 from varv.kernel.codec import Digest
 from varv.kernel.columns import SEGMENT, Columns, Segments, stretches
 from varv.kernel.ids import ModelName
@@ -199,7 +198,7 @@ class Backfill:
         oldest request is looked up too.
         """
         schema = self._schema
-        chosen = [one for one in schema.features.declared if not set(names).isdisjoint(names_of(one))]
+        chosen = schema.features.computing(names)
         store = FeatureStore()
         engine = FeatureEngine(FeatureSet(chosen, schema.requests), schema.requests, store)
         sources = dict.fromkeys(view.source for view in engine.features.views)

@@ -21,8 +21,8 @@ def server():
         yield made
 
 
-def columns_of(server):
-    return EndpointColumns(Endpoint(endpoint=server.url, timeout_s=0.5), {}, [MILES, NOTE], [KM])
+def columns_of(server, timeout_s=60.0):
+    return EndpointColumns(Endpoint(endpoint=server.url, timeout_s=timeout_s), {}, [MILES, NOTE], [KM])
 
 
 def answered(**output):
@@ -65,4 +65,4 @@ def test_what_is_no_answer_is_one_error(act, server):
 def test_one_that_hangs_is_waited_for_as_long_as_declared(server):
     server.acts = [hang]
     with pytest.raises(DeadlineExceeded):
-        columns_of(server).call(COLUMNS)
+        columns_of(server, timeout_s=0.5).call(COLUMNS)

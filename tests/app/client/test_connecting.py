@@ -31,10 +31,9 @@ TOKEN = "open-sesame"
 
 
 @pytest.fixture(scope="module")
-def running(tmp_path_factory):
+def running(served_project, tmp_path_factory):
     folder = tmp_path_factory.mktemp("project")
-    command(folder / ".varv", "init", str(folder))
-    found = Server(folder / "home", folder / "deliveries.py", token=TOKEN, training_nice=0)
+    found = Server(folder / "home", served_project(folder), token=TOKEN, training_nice=0)
     yield found
     found.stop()
 

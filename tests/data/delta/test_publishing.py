@@ -15,7 +15,7 @@ from tests.data.versioning.stores import TRIPS, TYPES, UTC, Store, at, base, don
 from varv.data import Dataset, Frame
 from varv.data.delta.log import LOG
 from varv.data.delta.publishing import Publications
-from varv.data.version_events import Retention
+from varv.data.retention import Retention
 from varv.data.versions import stream_of, table_of
 from varv.kernel.clock import DAY
 from varv.kernel.errors import Conflict, FailedPrecondition, NotFound

@@ -18,9 +18,9 @@ from varv.data.delta.statistics import statistics
 from varv.data.delta.tables import AddedFile, Commit, app_of, commit, created, fill, require_library
 from varv.data.delta.types import delta_types
 from varv.data.model import Dataset
-from varv.data.publication_events import DatasetPublished
 from varv.data.service import Datasets
 from varv.data.versions import stream_of, table_of
+from varv.data.versions.publication import DatasetPublished
 from varv.data.views import DatasetsView
 from varv.kernel.catalogue import Extent
 from varv.kernel.clock import Clock
