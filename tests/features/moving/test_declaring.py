@@ -12,12 +12,18 @@ import pytest
 from tests.features.moving.recorded import REGISTRY, at, repository
 
 import varv
+from varv.app.compose import open_ledger, open_views
+from varv.data import Datasets
+from varv.features.moving.comparing import AT, ROW, requests_for
 from varv.features.moving.declaring import declaration
 from varv.features.moving.model import FeastField, FeastRegistry, FeastService, FeastSource, FeastView
 from varv.features.moving.planned import planned
 from varv.features.moving.registry import items_of, registry_of
 from varv.features.moving.source_rows import rows_of
 from varv.kernel.author_files import run_file
+from varv.kernel.clock import SystemClock
+from varv.kernel.columns import FolderColumns
+from varv.kernel.secret import SECRET_FILE, Secret
 
 
 @pytest.fixture(scope="module")
@@ -67,6 +73,22 @@ def test_training_sets_of_it_see_corrections_and_late_rows(written):
     }
     assert found["event"] == [0.75, 0.75, 1.0, 0.125, 0.125]
     assert found["known"] == [0.25, 0.75, 0.75, 0.125, 1.0]
+
+
+def test_a_home_takes_its_rows_and_gives_the_same_values(written, tmp_path):
+    stats = written.module.driver_hourly_stats
+    ledger, source = open_ledger(tmp_path), stats.source
+    secret = Secret(tmp_path / SECRET_FILE)
+    columns = FolderColumns(tmp_path / "columns")
+    datasets = Datasets(ledger, columns, SystemClock(), open_views(ledger), secret)
+    datasets.commit(datasets.register(source))
+    for part in source.parts:
+        datasets.append(source, part, source.part(source.load(), part), segment="all")
+    ledger.close()
+    asked = requests_for(stats).drop(ROW)
+    made = varv.training_set(asked, [stats], at=AT, home=tmp_path, name="made")
+    assert made.equals(varv.training_set(asked, [stats], at=AT))
+    assert made["driver_hourly_stats__acc_rate"].n_unique() > 3
 
 
 def test_it_is_written_as_a_formatter_would(written):

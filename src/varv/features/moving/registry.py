@@ -36,7 +36,13 @@ KINDS: Mapping[int, str] = {
     14: "stream view",
 }
 """The kinds of objects that are read, by their field of the registry."""
-_OTHERS = {2: "feature tables", 11: "saved datasets", 13: "validation references", 19: "label views"}
+_OTHERS = {
+    2: "feature tables",
+    9: "request views",
+    11: "saved datasets",
+    13: "validation references",
+    19: "label views",
+}
 _SILENT = frozenset({3, 4, 5, 10, 15, 16, 17, 18})
 """Versions, times, infrastructure, projects, permissions and history."""
 _IN_DUMP = {
