@@ -77,3 +77,10 @@ def test_what_cannot_give_values_is_refused_with_its_reason(tmp_path):
     dump = open_feast(found.folder, {}, DUMP)
     with pytest.raises(InvalidInput, match="dump"):
         feast_values(dump, str(failing), [], {})
+
+
+def test_a_project_of_which_the_registry_holds_nothing_is_refused(tmp_path):
+    folder = repository(tmp_path / "repository")
+    (folder / "feature_store.yaml").write_text("project: another\nregistry: data/registry.pb\n")
+    with pytest.raises(InvalidInput, match="has nothing in the registry"):
+        open_feast(folder, {})

@@ -89,7 +89,7 @@ def test_services_say_what_they_take_otherwise():
     assert plan.lists[0].items == ("a", "c")
     assert said(plan) == ["service s: b is joined by other keys"]
     assert plan.lists[0].notes == (
-        "of a Feast's service takes x alone",
+        "Feast takes of a only: x",
         "b is left out: it is joined by other keys",
         "c is called d there",
     )

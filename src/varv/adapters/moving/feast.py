@@ -80,7 +80,11 @@ def open_feast(folder: Path, variables: Mapping[str, str], registry: Path | None
         found = registry_in_dump(_bytes(registry), project)
         return FeastRepository(whole, found, (), str(kind or "file"))
     items = items_of(_bytes(registry)) if registry is not None else _items(said, folder, project, variables)
-    return FeastRepository(whole, registry_of(items, project), tuple(items), str(kind or "file"))
+    found = registry_of(items, project)
+    if not found.views and not found.sources:
+        hint = f"is it the project of {CONFIGURATION}, and has feast apply run?"
+        raise InvalidInput("project", project, "has nothing in the registry", hint=hint)
+    return FeastRepository(whole, found, tuple(items), str(kind or "file"))
 
 
 def _configuration(path: Path) -> dict[str, Node]:

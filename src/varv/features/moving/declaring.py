@@ -17,11 +17,12 @@ from varv.features.moving.planning import (
     ListPlan,
     Plan,
     ViewPlan,
+    called,
 )
 from varv.kernel.wording import count
 
 _WIDTH = 88
-_TITLES = {"rule": "Otherwise than in Feast", "changed": "Changed", "not imported": "Not imported"}
+_TITLES = {"rule": "Otherwise than in Feast", "not imported": "Not imported"}
 _ROOT = "FEAST"
 
 
@@ -37,8 +38,8 @@ def declaration(plan: Plan, folder: str) -> str:
     functions = [one for one in plan.datasets if one.is_read_by_function and not one.reason]
     text = "\n\n".join(parts) + "\n" + "".join(f"\n\n{_function(one)}\n" for one in functions)
     blocks = [
-        *(_dataset(one) for one in plan.datasets),
-        *(_view(one) for one in plan.views),
+        *(_noted(_dataset(one), plan, f"source {called(one.source)}") for one in plan.datasets),
+        *(_noted(_view(one), plan, *_abouts(one)) for one in plan.views),
         *(_derived(one) for one in plan.derived),
         *(_list(one) for one in plan.lists),
     ]
@@ -61,6 +62,26 @@ def comment(value: str) -> str:
             line = "# "
         line += f" {word}"
     return "\n".join([*lines, line])
+
+
+def _abouts(view: ViewPlan) -> list[str]:
+    """Return what differences of a view are about."""
+    feast = view.feast
+    streams = [f"push source {feast.stream.name}"] if feast.stream is not None else []
+    parts = [f"{kind} {feast.name}:" for kind in ("feature", "aggregation")]
+    return [f"view {feast.name}", *streams, *parts]
+
+
+def _noted(text: str, plan: Plan, *abouts: str) -> str:
+    """Return a declaration under what is otherwise with it; what is not imported says so itself."""
+    if text.startswith("# Not imported"):
+        return text
+    notes = []
+    for one in plan.differences:
+        about = next((about for about in abouts if one.about.startswith(about)), None)
+        if about is not None and (about.endswith(":") or one.about == about):
+            notes.append(comment(one.line()))
+    return "\n".join([*notes, text])
 
 
 def _head(plan: Plan) -> str:
@@ -169,9 +190,9 @@ def _list(one: ListPlan) -> str:
     return "\n".join([*notes, _joined(f"{one.variable} = ", [], "", of=one.items)])
 
 
-def _call(variable: str, called: str, arguments: Sequence[str], reason: str) -> str:
+def _call(variable: str, function: str, arguments: Sequence[str], reason: str) -> str:
     inside = "".join(f"    {line}\n" for one in arguments for line in f"{one},".split("\n"))
-    text = f"{variable} = {called}(\n{inside})"
+    text = f"{variable} = {function}(\n{inside})"
     if not reason:
         return text
     return "\n".join([comment(f"Not imported: {reason}."), *(f"# {line}" for line in text.split("\n"))])

@@ -150,6 +150,6 @@ def _narrowed(one: Projection, plan: Plan) -> Iterator[str]:
     if one.join_key_map:
         return
     if view is not None and not view.window and not set(view.columns) <= set(one.columns):
-        yield f"of {one.view} Feast's service takes {', '.join(one.columns)} alone"
+        yield f"Feast takes of {one.view} only: {', '.join(one.columns)}"
     if one.alias and one.alias != one.view:
         yield f"{one.view} is called {one.alias} there"

@@ -190,13 +190,17 @@ def identity(source: FeastSource) -> str:
     return source.name or source.place
 
 
+def called(source: FeastSource) -> str:
+    """Return the name of a source; that of its file if it has none."""
+    return source.name or re.sub(r"\.\w+$", "", source.place.rstrip("/").rpartition("/")[2])
+
+
 def _dataset(
     source: FeastSource, keys: tuple[str, ...], features: tuple[str, ...], names: Names, rows_of: RowsOf
 ) -> DatasetPlan:
-    called = source.name or re.sub(r"\.\w+$", "", source.place.rstrip("/").rpartition("/")[2])
     plan = DatasetPlan(
-        variable=names.variable(called, "rows"),
-        name=names.name("source", called, "rows"),
+        variable=names.variable(called(source), "rows"),
+        name=names.name("source", called(source), "rows"),
         source=source,
         keys=keys,
         reason=_not_read(source),
@@ -211,7 +215,7 @@ def _dataset(
     elif source.created:
         plan.known_at = tuple(one for one in features if one not in keys)
     if plan.reason:
-        names.left(f"source {called}", plan.reason)
+        names.left(f"source {called(source)}", plan.reason)
     return plan
 
 
@@ -229,7 +233,7 @@ def _not_read(source: FeastSource) -> str:
 
 def _look_at(plan: DatasetPlan, rows: SourceRows, names: Names) -> None:
     """Plan a dataset by what its rows say, and note what is otherwise with them."""
-    source, about = plan.source, f"source {plan.source.name or plan.name}"
+    source, about = plan.source, f"source {called(plan.source)}"
     plan.dropped = tuple(name for name, dtype in rows.types.items() if kept_type(dtype) is None)
     if source.created:
         own = {*plan.keys, source.time, source.created, *plan.dropped}
@@ -370,10 +374,10 @@ def _windowed(view: FeastView, dataset: DatasetPlan | None, names: Names) -> tup
     _note_stream(view, dataset, names)
     found = []
     for (column, window), statistics in wanted.items():
-        called = view.name if len(wanted) == 1 else f"{view.name}_{column}_{window}"
+        wide = view.name if len(wanted) == 1 else f"{view.name}_{column}_{window}"
         plan = ViewPlan(
-            variable=names.variable(called, "view"),
-            name=names.name("view", called, "view"),
+            variable=names.variable(wide, "view"),
+            name=names.name("view", wide, "view"),
             feast=view,
             dataset=dataset,
             columns=(column,),
