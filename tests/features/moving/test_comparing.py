@@ -65,6 +65,11 @@ def test_another_row_of_the_same_time_is_a_tie(view):
     assert ours[4.5] == {"different": 1}
 
 
+def test_what_is_too_old_or_left_out_is_no_tie(view):
+    asked = requests((2, 61), (2, 10))
+    assert counts(view, asked, answers((0, 2.5))) == {"different": 2}
+
+
 def test_left_out_requests_count_only_where_nothing_is_known_or_twice(view):
     nothing_known = requests((1, 10), (1, 500), (3, 10))
     assert counts(view, nothing_known, answers((0, 0.5))) == {"equal": 1, "dropped": 2}

@@ -85,7 +85,7 @@ def _compared(
     for one in views:
         view = _view(module, one)
         requests = requests_for(view) if given is None else given
-        if set(view.entity) <= set(requests.columns):
+        if set(view.entity) <= set(requests.columns) and requests.height:
             chosen = requests.select(*view.entity, AT, ROW)
             pairs.append((view, Asked(one.feast.name, one.columns, chosen)))
     theirs = feast_values(repository, options.python, [asked for _, asked in pairs], variables())

@@ -96,7 +96,7 @@ def compared(
         column = exported(feature)
         values = _as_ours(found[name], known[column].dtype)
         classes = _classes(known[column], event[column], values, is_there, is_repeat)
-        unsettled = np.flatnonzero(classes == "different")
+        unsettled = np.flatnonzero((classes == "different") & is_there)
         tied = _tied(view, feature, requests[unsettled], values[unsettled])
         classes[unsettled[tied]] = "tie"
         for one, n in zip(*np.unique(classes, return_counts=True), strict=True):
@@ -149,6 +149,8 @@ def _tied(view: FeatureView, feature: str, requests: pl.DataFrame, theirs: pl.Se
     times = rows.select(*entity, "@won", pl.col("@won").alias("@asked")).unique().sort("@asked")
     won = asked.join_asof(times, on="@asked", by=entity or None, check_sortedness=False)
     both = won.drop_nulls("@won").join(rows, on=[*entity, "@won"], how="inner")
+    if view.ttl is not None:
+        both = both.filter(pl.col("@asked") - pl.col("@won") <= pl.duration(microseconds=int(view.ttl)))
     is_one = pl.col(_OURS).eq_missing(pl.col(_THEIRS)).any() & (pl.len() > 1)
     hits = both.group_by(ROW).agg(is_one.alias("tied")).filter("tied")[ROW]
     return requests[ROW].is_in(hits.implode()).to_numpy()
