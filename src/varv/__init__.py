@@ -18,6 +18,7 @@ _WHERE = {
     "Dataset": "varv.data",
     "FeatureView": "varv.features",
     "Frame": "varv.data",
+    "Labelling": "varv.project",
     "Log": "varv.project",
     "Model": "varv.project",
     "Outcome": "varv.project",
@@ -71,6 +72,7 @@ __all__ = [
     "Dataset",
     "FeatureView",
     "Frame",
+    "Labelling",
     "Log",
     "Model",
     "Outcome",
@@ -126,6 +128,7 @@ if TYPE_CHECKING:
     from varv.pipelines import Pipeline, Report, Stop, step
     from varv.project import (
         CloudEvents,
+        Labelling,
         Log,
         Model,
         Outcome,

@@ -15,6 +15,9 @@ import varv.app.verifying
 import varv.data.verbs
 import varv.data.versioning.verbs
 import varv.home.change.verbs
+import varv.home.labelling.feedback
+import varv.home.labelling.looking
+import varv.home.labelling.verbs
 import varv.home.moving.verbs
 import varv.home.review.verbs
 import varv.home.tracking.purging
@@ -28,6 +31,7 @@ from varv.data.inbox import Inbox
 from varv.data.verbs import QuarantineDesk
 from varv.data.versioning.verbs import VersionsDesk
 from varv.home.change.verbs import Declarations
+from varv.home.labelling.desk import Labelling
 from varv.home.review.verbs import Reviews
 from varv.home.tracking.desk import TrackingDesk
 from varv.home.tracking.looking import RunDesk
@@ -43,6 +47,7 @@ PARTS: Mapping[type[Any], Callable[[Desk], Any]] = {
     Loops: lambda desk: desk.loops,
     Records: lambda desk: desk.records,
     Reviews: lambda desk: desk.reviews,
+    Labelling: lambda desk: desk.labelling,
     Inbox: lambda desk: desk.require_inbox(),
     QuarantineDesk: lambda desk: desk.require_quarantine(),
     VersionsDesk: lambda desk: desk.require_versions(),
@@ -65,6 +70,9 @@ ROOMS = (
     varv.home.verbs,
     varv.home.change.verbs,
     varv.home.review.verbs,
+    varv.home.labelling.verbs,
+    varv.home.labelling.looking,
+    varv.home.labelling.feedback,
     varv.home.tracking.verbs,
     varv.home.tracking.purging,
     varv.home.moving.verbs,
