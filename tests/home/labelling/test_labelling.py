@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
-from tests.home.live_home import LiveHome
-from tests.loop.synthetic import declared
+from tests.home.labelling.labelled_home import Labelled, M
 
 import varv
-from varv.data.versioning.keeping import Versions
-from varv.data.versioning.verbs import VersionsDesk
 from varv.home.labelling.desk import Labelling
 from varv.home.labelling.feedback import FeedbackRequest, RemarkGiven, give_feedback
 from varv.home.labelling.looking import (
-    AgreementRequest,
     ErrorsRequest,
+    LabelsRequest,
     agreement,
     errors,
     estimate,
@@ -30,64 +26,9 @@ from varv.home.labelling.verbs import (
     queue,
     take,
 )
-from varv.home.review.verbs import DecisionRequest, Reviews, state
-from varv.home.tables import Tables
+from varv.home.review.verbs import DecisionRequest, state
 from varv.kernel.clock import DAY
 from varv.kernel.errors import FailedPrecondition, InvalidInput, NotFound, Unavailable
-
-M = "late-parcel"
-
-
-class Labelled(LiveHome):
-    """A live home whose requests are labelled, with some requests of the day before."""
-
-    def __init__(self, folder, *, serving=None, n=60, **labelling):
-        [model] = declared().models
-        given = {"budget": 10, "double": 0.0, "lease": "1h"} | labelling
-        model.labelling, model.serving = varv.Labelling(**given), serving
-        super().__init__(folder, model, declaration="1" * 64)
-        rng = np.random.default_rng(4)
-        for number in range(n):
-            row = {"load": [float(rng.random())], "heat": [float(rng.normal())], "route": ["north"]}
-            self.answering.answer(row, f"n{number}")
-        self.ingest()
-        self.later(1)
-
-    @property
-    def labelling(self):
-        home = self.home
-        tables = Tables(home.folder, home.ledger, home.views, self.clock, most_rows=None)
-        versions = Versions(home.datasets, home.views, home.ledger, self.clock, lambda name: {})
-        return Labelling(
-            tables=tables,
-            views=home.views,
-            ledger=home.ledger,
-            clock=self.clock,
-            reviews=Reviews(tables=tables, views=home.views, clock=self.clock, engine=home.engine),
-            engine=home.engine,
-            inbox=self.inbox,
-            versions=VersionsDesk(
-                home.folder,
-                home.datasets,
-                home.views,
-                home.ledger,
-                versions,
-                self.live.rewrite,
-                home.lock,
-                flows=True,
-            ),
-        )
-
-    def take(self, by="ana", n=100):
-        return take(self.labelling, TakeRequest(by=by, n=n)).questions
-
-    def give(self, key, value, by="ana", **more):
-        return give(self.labelling, GiveRequest(key=key, by=by, value=value, **more))
-
-    def outcomes(self):
-        self.ingest()
-        rows = self.labelling.rows(M, 0, self.clock.now() + 1).drop_nulls("outcome")
-        return dict(rows.filter(rows["key"].str.starts_with("n")).select("key", "outcome").iter_rows())
 
 
 @pytest.fixture
@@ -157,7 +98,7 @@ def test_two_labellers_are_compared_and_the_third_decides(labelled):
     for number, key in enumerate(keys):
         assert not home.give(key, number % 2, "ana").settled
         assert home.give(key, 1 if number == 0 else number % 2, "bo").settled is (number > 0)
-    found = agreement(home.labelling, AgreementRequest())
+    found = agreement(home.labelling, QueueRequest())
     [pair] = found.pairs
     assert (pair.first, pair.second, pair.n, pair.n_equal) == ("ana", "bo", 10, 9)
     assert pair.kappa == pytest.approx(0.8)
@@ -173,13 +114,13 @@ def test_losses_of_all_requests_come_from_those_labelled(labelled):
     for one in home.take():
         home.give(one.key, int(one.key[1:]) % 2)
     home.outcomes()
-    found = estimate(home.labelling, AgreementRequest())
+    found = estimate(home.labelling, LabelsRequest())
     assert (found.n, found.n_requests) == (30, 60)
     assert found.covered == pytest.approx(1.0)
     assert found.low < found.value < found.high
     assert 15 < found.effective_n < 30
     assert found.known_at
-    seen = exposure(home.labelling, AgreementRequest())
+    seen = exposure(home.labelling, LabelsRequest())
     assert (seen.n, seen.n_known, seen.n_explored) == (60, 30, 15)
     [version] = seen.versions
     assert (version.n, version.n_known) == (60, 30)

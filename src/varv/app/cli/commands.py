@@ -35,6 +35,7 @@ MODULES = {
     "register": "telling",
     "cancel": "telling",
     "review": "review",
+    "labels": "labels",
     "token": "tokens",
     "export": "exporting",
     "package": "packaging",

@@ -10,12 +10,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from itertools import combinations
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
 import polars as pl
 
 from varv.home.labelling.desk import LabelledModel, Labelling
+from varv.home.labelling.verbs import QueueRequest
 from varv.home.labelling.windows import champion_scores, with_scores
 from varv.kernel.clock import DAY, Instant, as_datetime, iso
 from varv.kernel.codec import finite
@@ -23,10 +25,10 @@ from varv.kernel.errors import FailedPrecondition, InvalidInput
 from varv.kernel.verbs import EXPORT, READ, verb
 from varv.labels import LabelsView, rules
 from varv.labels.model import NO_OUTCOME, said
-from varv.labels.views import Item, Window
-from varv.serving.scores import score_columns
+from varv.labels.views import Item, Said, Window
+from varv.serving.scores import Role, scores_in
 from varv.stats.agreement import cohen_kappa
-from varv.stats.intervals import Numbers, wilson
+from varv.stats.intervals import wilson
 from varv.stats.label_errors import confident_errors
 from varv.stats.sampling import clipped_weights, effective_sample_size, inverse_probability_mean
 
@@ -36,10 +38,11 @@ DATA = "data"
 """The source of outcomes that nobody labelled."""
 
 
-class AgreementRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """Names a model; the only one of the home if it is left out."""
+class LabelsRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """Names a model, the only one of the home if it is left out, and the days that are looked at."""
 
     model: str = ""
+    days: int = 30
 
 
 class ErrorsRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -171,7 +174,7 @@ class Exposure(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @verb("labels.agreement", needs=READ)
-def agreement(labelling: Labelling, asked: AgreementRequest) -> Agreement:
+def agreement(labelling: Labelling, asked: QueueRequest) -> Agreement:
     """Say how far labellers agree: Cohen's kappa of every two, over all requests and by slice."""
     of = labelling.model(asked.model)
     with labelling.views.reading(LabelsView) as view:
@@ -227,11 +230,11 @@ def errors(labelling: Labelling, asked: ErrorsRequest) -> LabelErrors:
         If outcomes are no classes.
     """
     of, now = labelling.model(asked.model), labelling.clock.now()
-    if not 1 <= asked.days <= MOST_DAYS or not 0 <= asked.limit <= MOST_LISTED:
-        hint = f"look at 1 to {MOST_DAYS} days, and list {MOST_LISTED} at most"
-        raise InvalidInput("field", "days", "or limit is not allowed", hint=hint)
+    if not 0 <= asked.limit <= MOST_LISTED:
+        hint = f"list {MOST_LISTED} at most"
+        raise InvalidInput("field", "limit", "is not allowed", given=asked.limit, hint=hint)
     task = of.outcome.task
-    rows = labelling.rows(of.name, now - asked.days * DAY, now)
+    rows = labelling.rows(of.name, now - _checked_days(asked.days) * DAY, now)
     rows = with_scores(rows.drop_nulls("outcome"), task)
     p = task.class_probabilities(champion_scores(rows, task) if rows.height else np.zeros((0, task.width)))
     if p is None:
@@ -293,7 +296,7 @@ def _by_source(
 
 
 @verb("labels.estimate", needs=READ)
-def estimate(labelling: Labelling, asked: AgreementRequest) -> LossEstimate:
+def estimate(labelling: Labelling, asked: LabelsRequest) -> LossEstimate:
     """Estimate what the champion loses on all requests from those that were labelled, without bias.
 
     Raises
@@ -302,47 +305,160 @@ def estimate(labelling: Labelling, asked: AgreementRequest) -> LossEstimate:
         If the task has no loss.
     """
     of, now = labelling.model(asked.model), labelling.clock.now()
-    task = of.outcome.task
-    if task.loss is None:
-        raise FailedPrecondition("model", of.name, f"predicts a {task.name}, which has no loss", hint="")
-    with labelling.views.reading(LabelsView) as view:
-        labelled = view.of(of.name)
-        windows, feedback = list(labelled.windows), dict(labelled.feedback)
-        chances = _chances(list(labelled.items.values()), windows)
-    rows = _rows_of(labelling, of, windows)
-    known = with_scores(rows.drop_nulls("outcome"), task)
-    known = known.join(_chance_frame(known, chances, windows), on=["key", "requested_at"], how="inner")
-    losses, weights = _losses(of, known), known["probability"].to_numpy()
-    found = inverse_probability_mean(losses, weights) if known.height else None
-    said_of = with_scores(rows.filter(pl.col("key").is_in(list(feedback))).drop_nulls("outcome"), task)
+    loss = of.outcome.task.loss
+    if loss is None:
+        hint = f"there is nothing to estimate of a {of.outcome.task.name}"
+        raise FailedPrecondition("model", of.name, "has no loss", hint=hint)
+    seen = _seen(labelling, of, asked.days)
+    known = seen.rows.filter(pl.col("probability") > 0).drop_nulls("loss")
+    losses, chances = known["loss"].to_numpy(), known["probability"].to_numpy()
+    found = inverse_probability_mean(losses, chances) if known.height else None
+    n = seen.rows.height
     return LossEstimate(
         model=of.name,
         known_at=iso(now),
-        loss=task.loss.name,
+        loss=loss.name,
         value=None if found is None else found.value,
         low=None if found is None else finite(found.low),
         high=None if found is None else finite(found.high),
         plain=float(losses.mean()) if known.height else None,
         n=known.height,
-        n_requests=rows.height,
-        effective_n=round(effective_sample_size(1 / weights), 1),
-        covered=round(min(1.0, float((1 / weights).sum()) / rows.height), 4) if rows.height else 0.0,
-        by_source=tuple(_feedback_losses(said_of, _losses(of, said_of), feedback)),
+        n_requests=n,
+        effective_n=round(effective_sample_size(1 / chances), 1),
+        covered=round(min(1.0, float((1 / chances).sum()) / n), 4) if n else 0.0,
+        by_source=tuple(_feedback_losses(seen)),
     )
 
 
-def _rows_of(labelling: Labelling, of: LabelledModel, windows: list[Window]) -> pl.DataFrame:
-    if not windows:
-        return labelling.rows(of.name, 0, 0)
-    return labelling.rows(of.name, windows[0].since, windows[-1].until)
+def _feedback_losses(seen: _Seen) -> Iterator[SourceLoss]:
+    rows = seen.rows.filter(pl.col("key").is_in(list(seen.feedback))).drop_nulls("loss")
+    said_of = [seen.feedback[key] for key in rows["key"].to_list()]
+    losses, weights = rows["loss"].to_numpy(), np.array([one.weight for one in said_of])
+    for source in sorted({one.source for one in said_of}):
+        own = np.array([one.source == source for one in said_of])
+        yield SourceLoss(
+            source=source,
+            n=int(own.sum()),
+            weight=float(weights[own].sum()),
+            loss=float(weights[own] @ losses[own] / weights[own].sum()),
+        )
 
 
-def _losses(of: LabelledModel, rows: pl.DataFrame) -> Numbers:
-    task = of.outcome.task
-    if rows.is_empty() or task.loss is None:
-        return np.zeros(0)
-    groups = rows["group"].to_numpy() if task.group else None
-    return task.loss.exact(task.target(rows["outcome"]), champion_scores(rows, task), groups)
+@verb("labels.exposure", needs=READ)
+def exposure(labelling: Labelling, asked: LabelsRequest) -> Exposure:
+    """Say how much of what is known was seen by chance, and what each version loses on requests like all."""
+    of, now = labelling.model(asked.model), labelling.clock.now()
+    seen = _seen(labelling, of, asked.days)
+    n_explored, n = rules.explored(seen.windows)
+    share = wilson(n_explored, n)
+    return Exposure(
+        model=of.name,
+        known_at=iso(now),
+        since=iso(seen.windows[0].since) if seen.windows else "",
+        n=n,
+        n_known=int(seen.rows["known"].sum()),
+        n_no_outcome=int(seen.rows["without"].sum()),
+        n_explored=n_explored,
+        explored=finite(share.value),
+        low=share.low,
+        high=share.high,
+        declared=of.policy.explored,
+        alarm=seen.alarm,
+        versions=tuple(_shown(seen.rows)),
+    )
+
+
+def _shown(rows: pl.DataFrame) -> Iterator[ShownVersion]:
+    rows = rows.filter(pl.col("propensity") > 0)
+    for (version,), own in sorted(rows.group_by("version"), key=lambda pair: pair[0][0] or 0):
+        known = own.drop_nulls("served_loss")
+        weights, losses = clipped_weights(known["propensity"].to_numpy()), known["served_loss"].to_numpy()
+        yield ShownVersion(
+            version=version or 0,
+            n=own.height,
+            n_known=int(own["known"].sum()),
+            n_no_outcome=int(own["without"].sum()),
+            effective_n=round(effective_sample_size(weights), 1),
+            loss=float(weights @ losses / weights.sum()) if known.height else None,
+        )
+
+
+class _Seen(NamedTuple):
+    """The requests of the windows that were chosen from, and what is on record of their labels.
+
+    `rows` have, of each request, the version that answered, the probability of its arm (``propensity``) and
+    of its outcome being seen as by chance, 0 for none (``probability``), whether it is known or never will
+    be, and the loss of the champion and of what was answered, null where it is not known.
+    """
+
+    windows: list[Window]
+    feedback: dict[str, Said]
+    alarm: str
+    rows: pl.DataFrame
+
+
+def _seen(labelling: Labelling, of: LabelledModel, days: int) -> _Seen:
+    since = labelling.clock.now() - _checked_days(days) * DAY
+    with labelling.views.reading(LabelsView) as view:
+        labelled = view.of(of.name)
+        windows = [one for one in labelled.windows if one.until > since]
+        feedback, low = dict(labelled.feedback), labelled.low
+        items = list(labelled.items.values())
+        chances = _chances(items, windows)
+        without = {item.key for item in items if item.settled is not None and item.settled.said == NO_OUTCOME}
+    # Window by window, so that what is in memory is what is asked for and not what there is.
+    rows = [_measured(labelling, of, one, chances, without) for one in windows]
+    alarm = "" if low is None else low.line()
+    return _Seen(windows, feedback, alarm, pl.concat(rows) if rows else pl.DataFrame(schema=_MEASURED))
+
+
+_MEASURED = {
+    "key": pl.String(),
+    "version": pl.Int32(),
+    "propensity": pl.Float64(),
+    "probability": pl.Float64(),
+    "known": pl.Boolean(),
+    "without": pl.Boolean(),
+    "loss": pl.Float64(),
+    "served_loss": pl.Float64(),
+}
+
+
+def _measured(
+    labelling: Labelling, of: LabelledModel, window: Window, chances: Mapping[str, float], without: set[str]
+) -> pl.DataFrame:
+    rows = labelling.rows(of.name, window.since, window.until)
+    if rows.is_empty():
+        return pl.DataFrame(schema=_MEASURED)
+    arm = pl.when(pl.col("arm") == "candidate").then(pl.col("share")).otherwise(1.0 - pl.col("share"))
+    chosen = pl.col("key").replace_strict(
+        list(chances), list(chances.values()), default=None, return_dtype=pl.Float64
+    )
+    # What was known before anything was chosen is certain; what came later beside the queue says nothing.
+    before = pl.when(pl.col("known_at") <= as_datetime(window.at)).then(1.0).otherwise(0.0)
+    return rows.select(
+        "key",
+        "version",
+        propensity=arm.fill_null(1.0),
+        probability=pl.coalesce(chosen, before),
+        known=pl.col("outcome").is_not_null(),
+        without=pl.col("key").is_in(list(without)),
+        loss=_losses(of, rows, "champion_score"),
+        served_loss=_losses(of, rows, "score"),
+    ).cast(_MEASURED)  # type: ignore[bad-argument-type]
+
+
+def _losses(of: LabelledModel, rows: pl.DataFrame, role: Role) -> pl.Series:
+    """Return what each row lost by what one role said, null where that or the outcome is not there."""
+    task, found = of.outcome.task, np.full(rows.height, np.nan)
+    predicted = scores_in(rows, task, role).astype(np.float64)
+    sound = rows["outcome"].is_not_null().to_numpy() & ~np.isnan(predicted).any(axis=1)
+    sound[sound] = task.valid(predicted[sound])
+    if sound.any() and task.loss is not None:
+        kept = rows.filter(pl.Series(sound))
+        groups = kept["group"].to_numpy() if task.group else None
+        found[sound] = task.loss.exact(task.target(kept["outcome"]), predicted[sound], groups)
+    return pl.Series("loss", found, nan_to_null=True)
 
 
 def _chances(items: list[Item], windows: list[Window]) -> dict[str, float]:
@@ -360,103 +476,8 @@ def _chances(items: list[Item], windows: list[Window]) -> dict[str, float]:
     }
 
 
-def _chance_frame(known: pl.DataFrame, chances: Mapping[str, float], windows: list[Window]) -> pl.DataFrame:
-    """Return the requests that stand for others, with their probability: those that were labelled, and those
-    whose outcome was known before anything was chosen, which are certain.
-    """
-    bounds = pl.DataFrame(
-        {
-            "until": [as_datetime(one.until) for one in windows],
-            "chosen_at": [as_datetime(one.at) for one in windows],
-        },
-        schema={"until": known.schema["requested_at"], "chosen_at": known.schema["requested_at"]},
-    )
-    found = known.select("key", "requested_at", "known_at").sort("requested_at")
-    # A window ends before its `until`, so equal times belong to the next one.
-    found = found.join_asof(
-        bounds.sort("until"),
-        left_on="requested_at",
-        right_on="until",
-        strategy="forward",
-        allow_exact_matches=False,
-    )
-    chosen = pl.col("key").replace_strict(
-        list(chances), list(chances.values()), default=None, return_dtype=pl.Float64
-    )
-    before = pl.when(pl.col("known_at") <= pl.col("chosen_at")).then(1.0)
-    found = found.select("key", "requested_at", probability=pl.coalesce(chosen, before))
-    return found.filter(pl.col("probability") > 0)
-
-
-def _feedback_losses(
-    rows: pl.DataFrame, losses: Numbers, feedback: Mapping[str, object]
-) -> Iterator[SourceLoss]:
-    if rows.is_empty():
-        return
-    given = [feedback[key] for key in rows["key"].to_list()]
-    sources = np.array([one.source for one in given])  # type: ignore[missing-attribute]
-    weights = np.array([one.weight for one in given])  # type: ignore[missing-attribute]
-    for source in sorted(set(sources.tolist())):
-        own = sources == source
-        yield SourceLoss(
-            source=source,
-            n=int(own.sum()),
-            weight=float(weights[own].sum()),
-            loss=float(weights[own] @ losses[own] / weights[own].sum()),
-        )
-
-
-@verb("labels.exposure", needs=READ)
-def exposure(labelling: Labelling, asked: AgreementRequest) -> Exposure:
-    """Say how much of what is known was seen by chance, and what each version loses on requests like all."""
-    of, now = labelling.model(asked.model), labelling.clock.now()
-    with labelling.views.reading(LabelsView) as view:
-        labelled = view.of(of.name)
-        windows, low = labelled.windows[-rules.EXPLORED_OVER :], labelled.low
-        without = {
-            key
-            for key, item in labelled.items.items()
-            if item.settled is not None and item.settled.said == NO_OUTCOME
-        }
-    rows, (n_explored, n) = _rows_of(labelling, of, windows), rules.explored(windows)
-    share = wilson(n_explored, n)
-    return Exposure(
-        model=of.name,
-        known_at=iso(now),
-        since=iso(windows[0].since) if windows else "",
-        n=n,
-        n_known=rows["outcome"].count(),
-        n_no_outcome=rows["key"].is_in(list(without)).sum() if without else 0,
-        n_explored=n_explored,
-        explored=finite(share.value),
-        low=share.low,
-        high=share.high,
-        declared=of.policy.explored,
-        alarm="" if low is None else low.line(),
-        versions=tuple(_shown(of, rows, without)),
-    )
-
-
-def _shown(of: LabelledModel, rows: pl.DataFrame, without: set[str]) -> Iterator[ShownVersion]:
-    if rows.is_empty():
-        return
-    task = of.outcome.task
-    own_arm = pl.when(pl.col("arm") == "candidate").then(pl.col("share")).otherwise(1.0 - pl.col("share"))
-    rows = rows.with_columns(propensity=own_arm.fill_null(1.0)).filter(pl.col("propensity") > 0)
-    for (version,), own in sorted(rows.group_by("version"), key=lambda pair: pair[0][0] or 0):
-        known = own.drop_nulls(["outcome", *score_columns(task)])
-        weights = clipped_weights(known["propensity"].to_numpy())
-        loss = None
-        if known.height and task.loss is not None:
-            predicted = known.select(score_columns(task)).to_numpy().astype(np.float64)
-            groups = known["group"].to_numpy() if task.group else None
-            lost = task.loss.exact(task.target(known["outcome"]), predicted, groups)
-            loss = float(weights @ lost / weights.sum())
-        yield ShownVersion(
-            version=version or 0,
-            n=own.height,
-            n_known=known.height,
-            n_no_outcome=own["key"].is_in(list(without)).sum() if without else 0,
-            effective_n=round(effective_sample_size(weights), 1),
-            loss=loss,
-        )
+def _checked_days(days: int) -> int:
+    if not 1 <= days <= MOST_DAYS:
+        hint = f"look at 1 to {MOST_DAYS} days"
+        raise InvalidInput("field", "days", "is not allowed", given=days, hint=hint)
+    return days

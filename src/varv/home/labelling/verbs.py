@@ -14,7 +14,7 @@ from varv.home.review.model import ReviewDecided
 from varv.kernel.clock import Instant, iso
 from varv.kernel.codec import Event
 from varv.kernel.errors import InvalidInput
-from varv.kernel.verbs import OPERATE, READ, verb
+from varv.kernel.verbs import EXPORT, OPERATE, READ, verb
 from varv.labels import LabelsView, rules
 from varv.labels.choosing import choose
 from varv.labels.model import LabelGiven, RequestReturned, RequestsChosen, RequestsLeased, Value, said
@@ -203,6 +203,17 @@ def take(labelling: Labelling, asked: TakeRequest) -> Questions:
         questions=questions(labelling, of, keys, until),
         n_open=queue(labelling, QueueRequest(model=of.name)).n_open,
     )
+
+
+@verb("labels.mine", needs=EXPORT)
+def mine(labelling: Labelling, asked: TakeRequest) -> Questions:
+    """Show the requests that a labeller has at present; nothing is leased by that."""
+    of, by, now = labelling.model(asked.model), labeller(asked.by), labelling.clock.now()
+    with labelling.views.reading(LabelsView) as view:
+        held = [item for item in view.of(of.name).items.values() if by in item.leased(now)]
+        leases = {item.key: item.leases[by] for item in held[: asked.n]}
+    found = questions(labelling, of, list(leases), min(leases.values(), default=now))
+    return Questions(questions=found, n_open=queue(labelling, QueueRequest(model=of.name)).n_open)
 
 
 def questions(

@@ -135,4 +135,10 @@ def n_by_coin(rows: pl.DataFrame) -> int:
 
 def shown(row: dict[str, object], names: Sequence[str]) -> dict[str, str]:
     """Return the features of one request, as a labeller reads them."""
-    return {name: "" if row[name] is None else str(row[name]) for name in names}
+    return {name: _spoken(row[name]) for name in names}
+
+
+def _spoken(value: object) -> str:
+    if value is None:
+        return ""
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
