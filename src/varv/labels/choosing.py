@@ -109,12 +109,15 @@ def choose(found: Candidates, policy: LabellingPolicy, salt: str) -> tuple[Chose
     causes: dict[int, Cause] = dict.fromkeys(np.flatnonzero(found.held_back).tolist(), "review")
     targeted = max(0, policy.budget - n_random)
     n_diverse = int(targeted * policy.diverse)
-    causes |= dict.fromkeys(_unsure(found, targeted - n_diverse, causes), "unsure")
-    causes |= dict.fromkeys(_diverse(found, n_diverse, causes), "diverse")
+    for row in _unsure(found, targeted - n_diverse, causes):
+        causes[row] = "unsure"
+    for row in _diverse(found, n_diverse, causes):
+        causes[row] = "diverse"
     tossed = np.array([coin(salt, key) for key in found.keys])
     rest = [row for row in np.argsort(tossed, kind="stable").tolist() if row not in causes]
     probability = min(1.0, n_random / len(rest)) if rest else 1.0
-    causes |= dict.fromkeys(rest[:n_random], "random")
+    for row in rest[:n_random]:
+        causes[row] = "random"
     return tuple(
         Chosen(
             key=found.keys[row],

@@ -95,7 +95,7 @@ class Labelling:
         if revisions not in ("first", "latest"):
             hint = 'write revisions="first" or "latest"'
             raise InvalidDeclaration("labelling", "revisions", f"is {revisions!r:.40}", hint=hint)
-        self.revisions = revisions
+        self.revisions: Revisions = revisions
 
     def policy_for(self, model: str, task: Task) -> LabellingPolicy:
         """Return what is declared, for a task.

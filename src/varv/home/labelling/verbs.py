@@ -223,7 +223,8 @@ def questions(
     with labelling.views.reading(LabelsView) as view:
         items = view.of(of.name).items
         times = {key: items[key].requested_at for key in keys if key in items}
-    rule, found = of.outcome.task.rule(), []
+    rule = of.outcome.task.rule()
+    found: list[Question] = []
     for key, at in times.items():
         rows = labelling.rows(of.name, at, at + 1).filter(pl.col("key") == key)
         features = (

@@ -14,7 +14,7 @@ from varv.labels.policy import LabellingPolicy
 from varv.serving.scores import answer_schema, scores_in
 from varv.stats.recalibration import Recalibration, fitted
 from varv.tasks import Task
-from varv.tasks.measures import Array
+from varv.tasks.measures import Array, Mask
 
 HISTORY = Duration(30 * DAY)
 """Before a window: what turned out in it says how to calibrate, and which slice is worst."""
@@ -38,7 +38,7 @@ def with_scores(rows: pl.DataFrame, task: Task) -> pl.DataFrame:
     if rows.is_empty():
         return rows
     predicted = champion_scores(rows, task)
-    sound = ~np.isnan(predicted).any(axis=1)
+    sound: Mask = np.asarray(~np.isnan(predicted).any(axis=1))
     sound[sound] = task.valid(predicted[sound])
     return rows.filter(pl.Series(sound))
 
