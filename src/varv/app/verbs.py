@@ -12,6 +12,7 @@ from typing import Any
 
 import varv.app.traffic
 import varv.app.verifying
+import varv.data.contract_verbs
 import varv.data.verbs
 import varv.data.versioning.verbs
 import varv.home.change.verbs
@@ -66,6 +67,7 @@ PARTS: Mapping[type[Any], Callable[[Desk], Any]] = {
 ROOMS = (
     varv.loop.verbs,
     varv.data.verbs,
+    varv.data.contract_verbs,
     varv.data.versioning.verbs,
     varv.home.verbs,
     varv.home.change.verbs,
