@@ -16,6 +16,7 @@ import varv.data.contract_verbs
 import varv.data.verbs
 import varv.data.versioning.verbs
 import varv.home.change.verbs
+import varv.home.labelling.estimating
 import varv.home.labelling.feedback
 import varv.home.labelling.looking
 import varv.home.labelling.verbs
@@ -74,6 +75,7 @@ ROOMS = (
     varv.home.review.verbs,
     varv.home.labelling.verbs,
     varv.home.labelling.looking,
+    varv.home.labelling.estimating,
     varv.home.labelling.feedback,
     varv.home.tracking.verbs,
     varv.home.tracking.purging,

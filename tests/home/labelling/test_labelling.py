@@ -7,15 +7,9 @@ from tests.home.labelling.labelled_home import Labelled, M
 
 import varv
 from varv.home.labelling.desk import Labelling
+from varv.home.labelling.estimating import LabelsRequest, estimate, exposure
 from varv.home.labelling.feedback import FeedbackRequest, RemarkGiven, give_feedback
-from varv.home.labelling.looking import (
-    ErrorsRequest,
-    LabelsRequest,
-    agreement,
-    errors,
-    estimate,
-    exposure,
-)
+from varv.home.labelling.looking import ErrorsRequest, agreement, errors
 from varv.home.labelling.verbs import (
     GiveRequest,
     QueueRequest,

@@ -12,7 +12,7 @@ from varv.app.cli.access import answer, reading_home
 from varv.app.cli.rendering import Block, Grid, Heading, Line
 from varv.app.cli.telling import ask
 from varv.app.settings import Loaded, Settings
-from varv.home.labelling import looking, verbs
+from varv.home.labelling import estimating, looking, verbs
 from varv.home.labelling.desk import Labelling
 from varv.kernel.wording import count, number, percent
 
@@ -170,11 +170,13 @@ def _error_blocks(found: looking.LabelErrors) -> list[Block]:
 
 
 def _estimate(options: argparse.Namespace, settings: Settings) -> None:
-    found = _read(settings, looking.estimate, looking.LabelsRequest(model=options.model, days=options.days))
+    found = _read(
+        settings, estimating.estimate, estimating.LabelsRequest(model=options.model, days=options.days)
+    )
     answer(options, found, lambda: _estimate_blocks(found))
 
 
-def _estimate_blocks(found: looking.LossEstimate) -> list[Block]:
+def _estimate_blocks(found: estimating.LossEstimate) -> list[Block]:
     if found.value is None:
         return [Line(f"nothing of {found.model} is labelled so far")]
     limits = "" if found.low is None else f", {number(found.low, 4)} to {number(found.high, 4)}"
@@ -193,11 +195,13 @@ def _estimate_blocks(found: looking.LossEstimate) -> list[Block]:
 
 
 def _exposure(options: argparse.Namespace, settings: Settings) -> None:
-    found = _read(settings, looking.exposure, looking.LabelsRequest(model=options.model, days=options.days))
+    found = _read(
+        settings, estimating.exposure, estimating.LabelsRequest(model=options.model, days=options.days)
+    )
     answer(options, found, lambda: _exposure_blocks(found))
 
 
-def _exposure_blocks(found: looking.Exposure) -> list[Block]:
+def _exposure_blocks(found: estimating.Exposure) -> list[Block]:
     rows = [
         (
             f"v{one.version}",

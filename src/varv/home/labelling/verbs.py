@@ -260,15 +260,9 @@ def give(labelling: Labelling, asked: GiveRequest) -> LabelTaken:
         If no server runs, which takes outcomes in.
     """
     of, by = labelling.model(asked.model), labeller(asked.by)
-    if len(asked.note) > LONGEST:
-        raise InvalidInput("field", "note", "is too long", hint=f"{LONGEST} characters at most")
-    if (asked.value is None) != asked.no_outcome:
-        hint = "give a value, or no_outcome, and not both"
-        raise InvalidInput("field", "value", "says nothing, or two things", hint=hint)
-    value, now = (
-        None if asked.value is None else labelling.stored(of, _plain(of, asked.value)),
-        labelling.clock.now(),
-    )
+    _require_one_thing(asked)
+    now = labelling.clock.now()
+    value = None if asked.value is None else labelling.stored(of, _plain(of, asked.value))
 
     def say() -> list[Event]:
         with labelling.views.reading(LabelsView) as view:
@@ -295,6 +289,14 @@ def give(labelling: Labelling, asked: GiveRequest) -> LabelTaken:
             settled=item.settled is not None,
             n_needed=rules.n_needed(item),
         )
+
+
+def _require_one_thing(asked: GiveRequest) -> None:
+    if len(asked.note) > LONGEST:
+        raise InvalidInput("field", "note", "is too long", hint=f"{LONGEST} characters at most")
+    if (asked.value is None) != asked.no_outcome:
+        hint = "give a value, or no_outcome, and not both"
+        raise InvalidInput("field", "value", "says nothing, or two things", hint=hint)
 
 
 def labeller(by: str) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 
 from varv.kernel.clock import DAY, Duration
-from varv.kernel.errors import FailedPrecondition
+from varv.kernel.errors import FailedPrecondition, InvalidInput
 from varv.labels.choosing import Candidates, points_of, uncertainty
 from varv.labels.policy import LabellingPolicy
 from varv.serving.scores import answer_schema, scores_in
@@ -18,6 +18,7 @@ from varv.tasks.measures import Array, Mask
 
 HISTORY = Duration(30 * DAY)
 """Before a window: what turned out in it says how to calibrate, and which slice is worst."""
+MOST_DAYS = 366
 FEWEST = 100
 """Outcomes by which probabilities are calibrated."""
 _BESIDE = {"key", "requested_at", "outcome", "known_at"}
@@ -142,3 +143,17 @@ def _spoken(value: object) -> str:
     if value is None:
         return ""
     return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def checked_days(days: int) -> int:
+    """Return how many days are looked at.
+
+    Raises
+    ------
+    InvalidInput
+        If it is no number of days.
+    """
+    if not 1 <= days <= MOST_DAYS:
+        hint = f"look at 1 to {MOST_DAYS} days"
+        raise InvalidInput("field", "days", "is not allowed", given=days, hint=hint)
+    return days
