@@ -33,6 +33,7 @@ from varv.data.versions.model import (
     DatasetVacuumed,
     RetentionDeclared,
 )
+from varv.data.versions.publication import DatasetPublished, PublicationDeclared
 from varv.kernel.catalogue import Catalogue, Compacted, Extent
 from varv.kernel.clock import Instant
 from varv.kernel.codec import Digest, Event, digest_of
@@ -189,6 +190,11 @@ class DatasetsView(msgspec.Struct):
                 self.history(event.dataset).retention = event.retention
             case DatasetVacuumed():
                 self._vacuum(entry, event)
+            case PublicationDeclared():
+                self.history(event.dataset).publish_every = event.every
+            case DatasetPublished():
+                history = self.history(event.dataset)
+                history.published[event.part], history.published_at = event, entry.at
             case _:
                 pass
 
