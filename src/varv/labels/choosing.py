@@ -7,6 +7,7 @@ bias, whatever else was chosen (`stats.sampling.inverse_probability_mean`). Noth
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -38,8 +39,8 @@ class Candidates:
     requested_at: Ints
     unsure: Numbers
     """How unsure the prediction of each is; the larger, the more."""
-    points: Numbers
-    """Features, each on a scale of its own, shape (n, d)."""
+    features: pl.DataFrame
+    """What is known of each, of n rows."""
     parts: Ints
     """The number of the declared slice that each is in; -1 for none."""
     worst: Sequence[int]
@@ -102,8 +103,8 @@ def choose(found: Candidates, policy: LabellingPolicy, salt: str) -> tuple[Chose
     -----
     Answers that were held back come beside the budget. Of the budget a share is drawn, at least a tenth; of
     the rest a part lies far apart in its features, and the others are the most unsure ones, as many of each
-    slice, the slice of the worst loss first. The causes alternate in the order, so a queue that is not
-    finished holds all of them in like shares.
+    slice, the slice of the worst loss first. The causes alternate in the order, and requests of one cause
+    come as chance has it: so of a queue that is not finished, what was labelled stands for the rest.
     """
     n_random = policy.n_random
     causes: dict[int, Cause] = dict.fromkeys(np.flatnonzero(found.held_back).tolist(), "review")
@@ -127,7 +128,7 @@ def choose(found: Candidates, policy: LabellingPolicy, salt: str) -> tuple[Chose
             n_labels=2 if coin(f"{salt}/twice", found.keys[row]) < policy.double else 1,
             part=policy.slices[found.parts[row]].label if found.parts[row] >= 0 else "",
         )
-        for row in _alternating(causes)
+        for row in _alternating(causes, tossed)
     )
 
 
@@ -151,16 +152,15 @@ def _diverse(found: Candidates, n: int, taken: dict[int, Cause]) -> list[int]:
         return []
     order = [row for row in np.argsort(-found.unsure, kind="stable").tolist() if row not in taken]
     pool = [*taken, *order[:MOST_COMPARED]]
-    picked = farthest_first(found.points[pool], n, chosen=range(len(taken)))
+    picked = farthest_first(points_of(found.features[pool]), n, chosen=range(len(taken)))
     return [pool[place] for place in picked]
 
 
-def _alternating(causes: dict[int, Cause]) -> Iterator[int]:
-    """Yield rows so that of each cause like shares have come at any time."""
-    n_of = {cause: sum(one == cause for one in causes.values()) for cause in causes.values()}
-    seen: dict[Cause, int] = {}
-    places: list[tuple[float, int, int]] = []
-    for number, (row, cause) in enumerate(causes.items()):
-        seen[cause] = seen.get(cause, 0) + 1
-        places.append((seen[cause] / n_of[cause], number, row))
+def _alternating(causes: dict[int, Cause], tossed: Numbers) -> Iterator[int]:
+    """Yield rows so that of each cause a like share has come at any time, in the order of their coins."""
+    n_of, seen = Counter(causes.values()), Counter[Cause]()
+    places: list[tuple[float, Cause, int]] = []
+    for row in sorted(causes, key=lambda row: tossed[row]):
+        seen[causes[row]] += 1
+        places.append((seen[causes[row]] / n_of[causes[row]], causes[row], row))
     return (row for *_, row in sorted(places))

@@ -5,6 +5,7 @@ Pure: what is on record and what is said come in, and what is to be put on recor
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
@@ -134,6 +135,23 @@ def _in_queue(model: ModelName, labelled: Labelled, key: str) -> Item:
     if item is None:
         raise NotFound("request", key[:80], "is not in the queue", hint=f"see varv labels ls {model}")
     return item
+
+
+def chances(items: Sequence[Item], windows: Sequence[Window]) -> dict[str, float]:
+    """Return, by key, the probability of having been chosen and labelled, of requests of the queue; 0 where
+    that has not happened.
+
+    Of the requests of a window that were chosen for one cause, those that are labelled are any of them, since
+    they come in the order of their coins.
+    """
+    ends = [one.until for one in windows]
+    strata = [(bisect_right(ends, item.requested_at), item.cause) for item in items]
+    n_chosen = Counter(strata)
+    n_settled = Counter(one for one, item in zip(strata, items, strict=True) if item.settled is not None)
+    return {
+        item.key: item.probability * n_settled[one] / n_chosen[one] if item.settled is not None else 0.0
+        for one, item in zip(strata, items, strict=True)
+    }
 
 
 def explored(windows: Sequence[Window]) -> tuple[int, int]:

@@ -13,7 +13,7 @@ from varv.labels.policy import LEAST_RANDOM, LabellingPolicy, Measure, Revisions
 from varv.project.retrain import declared_duration
 from varv.tasks import Task
 
-MOST_BUDGET = 100_000
+MOST_BUDGET = 10_000
 _CLASSES, _NUMBERS = ("entropy", "margin"), ("interval",)
 
 

@@ -13,11 +13,12 @@ from varv.data.model import Dataset
 from varv.data.outcomes import OutcomeSpec
 from varv.data.versioning.verbs import RewriteRequest, VersionsDesk, merge
 from varv.home.declared_models import declared_model
+from varv.home.labelling.windows import with_scores
 from varv.home.review.model import ReviewDecided
 from varv.home.review.model import stream_of as reviews_of
 from varv.home.review.verbs import Reviews
 from varv.home.tables import Tables
-from varv.kernel.clock import Clock, Instant, iso
+from varv.kernel.clock import WEEK, Clock, Instant, iso
 from varv.kernel.codec import Event
 from varv.kernel.columns import TIME
 from varv.kernel.engine import Engine
@@ -28,6 +29,7 @@ from varv.kernel.sagas import Fact
 from varv.kernel.views import Views
 from varv.labels.model import Value, said, stream_of
 from varv.labels.policy import LabellingPolicy
+from varv.serving.scores import GROUP, score_columns
 
 _TRIES = 20
 
@@ -89,6 +91,25 @@ class Labelling:
         """
         rows = self.tables.predictions(model, Instant(since), Instant(until)).rows
         return rows.filter(pl.col("champion").is_not_null()) if rows.height else rows
+
+    def with_outcome(
+        self, of: LabelledModel, since: int, until: int, columns: Sequence[str] = ()
+    ) -> pl.DataFrame:
+        """Return the requests made in [since, until) that have an outcome and of which the champion said
+        something valid: ``key``, ``requested_at``, ``outcome``, what the champion said, and `columns`.
+        """
+        task, found = of.outcome.task, list[pl.DataFrame]()
+        group = [GROUP] if task.group else []
+        kept = ["key", "requested_at", "outcome", *score_columns(task, "champion_score"), *group]
+        names = [*kept, *(name for name in dict.fromkeys(columns) if name not in kept)]
+        # Week by week: all features of months would be much to hold.
+        for at in range(since, until, WEEK):
+            rows = self.rows(of.name, at, min(at + WEEK, until))
+            if rows.height:
+                rows = with_scores(rows.drop_nulls("outcome"), task)
+                found.append(rows.select(name for name in names if name in rows.columns))
+        empty = pl.DataFrame(schema={"key": pl.String, "requested_at": TIME, "outcome": task.outcome_dtype})
+        return pl.concat(found, how="diagonal") if found else empty
 
     def record(self, model: ModelName, decide: Callable[[], Sequence[Event]]) -> list[Event]:
         """Put on record what `decide` returns, deciding anew if another was faster; return it.

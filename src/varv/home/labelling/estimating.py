@@ -6,7 +6,6 @@ what is in memory is what is asked for.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
@@ -22,8 +21,8 @@ from varv.kernel.errors import FailedPrecondition
 from varv.kernel.verbs import READ, verb
 from varv.labels import LabelsView, rules
 from varv.labels.model import NO_OUTCOME
-from varv.labels.views import Item, Said, Window
-from varv.serving.scores import Role, scores_in
+from varv.labels.views import Said, Window
+from varv.serving.scores import GROUP, Role, scores_in
 from varv.stats.intervals import wilson
 from varv.stats.sampling import clipped_weights, effective_sample_size, inverse_probability_mean
 
@@ -207,7 +206,7 @@ def _seen(labelling: Labelling, of: LabelledModel, days: int) -> _Seen:
         windows = [one for one in labelled.windows if one.until > since]
         feedback, low = dict(labelled.feedback), labelled.low
         items = list(labelled.items.values())
-        chances = _chances(items, windows)
+        chances = rules.chances(items, windows)
         without = {item.key for item in items if item.settled is not None and item.settled.said == NO_OUTCOME}
     rows = [_measured(labelling, of, one, chances, without) for one in windows]
     alarm = "" if low is None else low.line()
@@ -258,21 +257,6 @@ def _losses(of: LabelledModel, rows: pl.DataFrame, role: Role) -> pl.Series:
     sound[sound] = task.valid(predicted[sound])
     if sound.any() and task.loss is not None:
         kept = rows.filter(pl.Series(sound))
-        groups = kept["group"].to_numpy() if task.group else None
+        groups = kept[GROUP].to_numpy() if task.group else None
         found[sound] = task.loss.exact(task.target(kept["outcome"]), predicted[sound], groups)
     return pl.Series("loss", found, nan_to_null=True)
-
-
-def _chances(items: list[Item], windows: list[Window]) -> dict[str, float]:
-    """Return, by key, the probability of having been chosen and labelled, of the requests of the queue.
-
-    Those that nobody has labelled yet are missing as by chance: the queue alternates causes in its order.
-    """
-    place = np.searchsorted([one.until for one in windows], [one.requested_at for one in items], side="right")
-    strata = [(int(at), item.probability < 1) for at, item in zip(place, items, strict=True)]
-    n_chosen = Counter(strata)
-    n_settled = Counter(one for one, item in zip(strata, items, strict=True) if item.settled is not None)
-    return {
-        item.key: item.probability * n_settled[one] / n_chosen[one] if item.settled is not None else 0.0
-        for one, item in zip(strata, items, strict=True)
-    }

@@ -16,15 +16,13 @@ import polars as pl
 
 from varv.home.labelling.desk import LabelledModel, Labelling
 from varv.home.labelling.verbs import QueueRequest
-from varv.home.labelling.windows import champion_scores, checked_days, with_scores
-from varv.kernel.clock import DAY, WEEK, Instant, iso
+from varv.home.labelling.windows import champion_scores, checked_days
+from varv.kernel.clock import DAY, Instant, iso
 from varv.kernel.codec import finite
-from varv.kernel.columns import TIME
 from varv.kernel.errors import FailedPrecondition, InvalidInput
 from varv.kernel.verbs import EXPORT, READ, verb
 from varv.labels import LabelsView
 from varv.labels.model import said
-from varv.serving.scores import score_columns
 from varv.stats.agreement import cohen_kappa
 from varv.stats.intervals import Numbers, wilson
 from varv.stats.label_errors import confident_errors
@@ -161,7 +159,7 @@ def errors(labelling: Labelling, asked: ErrorsRequest) -> LabelErrors:
         hint = f"list {MOST_LISTED} at most"
         raise InvalidInput("field", "limit", "is not allowed", given=asked.limit, hint=hint)
     task = of.outcome.task
-    rows = _with_outcomes(labelling, of, now - checked_days(asked.days) * DAY, now)
+    rows = labelling.with_outcome(of, now - checked_days(asked.days) * DAY, now)
     p = task.class_probabilities(champion_scores(rows, task) if rows.height else np.zeros((0, task.width)))
     if p is None:
         hint = "labels that are numbers have no classes to be mistaken for"
@@ -195,21 +193,6 @@ def _suspects(
             margin=round(margin, 6),
             sources=sources.get(keys[row], (DATA,)),
         )
-
-
-def _with_outcomes(labelling: Labelling, of: LabelledModel, since: int, until: int) -> pl.DataFrame:
-    """Return the requests that have an outcome, with what the champion said; read week by week, since all
-    features of months would be much to hold.
-    """
-    task = of.outcome.task
-    columns = ["key", "requested_at", "outcome", *score_columns(task, "champion_score")]
-    found = []
-    for at in range(since, until, WEEK):
-        rows = labelling.rows(of.name, at, min(at + WEEK, until))
-        if rows.height:
-            found.append(with_scores(rows.drop_nulls("outcome"), task).select(columns))
-    empty = pl.DataFrame(schema={"key": pl.String, "requested_at": TIME, "outcome": task.outcome_dtype})
-    return pl.concat(found) if found else empty
 
 
 def _sources(labelling: Labelling, of: LabelledModel) -> dict[str, tuple[str, ...]]:

@@ -369,7 +369,7 @@ def _chosen(labelling: Labelling, of: LabelledModel, since: Instant, until: Inst
     rows = labelling.rows(of.name, since, until)
     if rows.is_empty():
         return []
-    history = labelling.rows(of.name, since - HISTORY, since)
+    history = labelling.with_outcome(of, since - HISTORY, since, [one.column for one in of.policy.slices])
     waiting: list[str] = []
     if of.review:
         waiting = labelling.reviews.waiting(of.name, of.review)["key"].to_list()

@@ -9,16 +9,16 @@ import polars as pl
 
 from varv.kernel.clock import DAY, Duration
 from varv.kernel.errors import FailedPrecondition, InvalidInput
-from varv.labels.choosing import Candidates, points_of, uncertainty
+from varv.labels.choosing import Candidates, uncertainty
 from varv.labels.policy import LabellingPolicy
-from varv.serving.scores import answer_schema, scores_in
+from varv.serving.scores import GROUP, answer_schema, scores_in
 from varv.stats.recalibration import Recalibration, fitted
 from varv.tasks import Task
 from varv.tasks.measures import Array, Mask
 
 HISTORY = Duration(30 * DAY)
 """Before a window: what turned out in it says how to calibrate, and which slice is worst."""
-MOST_DAYS = 366
+MOST_DAYS = 3660
 FEWEST = 100
 """Outcomes by which probabilities are calibrated."""
 _BESIDE = {"key", "requested_at", "outcome", "known_at"}
@@ -48,11 +48,10 @@ def calibration(history: pl.DataFrame, task: Task) -> Recalibration | None:
     """Return what brings the champion's probabilities to what turned out; None if too little did, or if it
     says no probabilities.
     """
-    rows = with_scores(history.drop_nulls("outcome"), task)
-    if rows.height < FEWEST:
+    if history.height < FEWEST:
         return None
-    p = task.class_probabilities(champion_scores(rows, task))
-    return None if p is None else fitted(task.target(rows["outcome"]), p)
+    p = task.class_probabilities(champion_scores(history, task))
+    return None if p is None else fitted(task.target(history["outcome"]), p)
 
 
 def parts_of(rows: pl.DataFrame, policy: LabellingPolicy) -> np.ndarray:
@@ -68,12 +67,11 @@ def worst_first(history: pl.DataFrame, task: Task, policy: LabellingPolicy) -> l
     """Return the slices, and -1 for the rest, by what the champion lost there on average, most first; those
     of which nothing is known come before all others.
     """
-    rows = with_scores(history.drop_nulls("outcome"), task)
-    parts = parts_of(rows, policy)
+    parts = parts_of(history, policy)
     lost: dict[int, float] = dict.fromkeys(range(-1, len(policy.slices)), np.inf)
-    if rows.height and task.loss is not None:
-        groups = rows["group"].to_numpy() if task.group else None
-        losses = task.loss.exact(task.target(rows["outcome"]), champion_scores(rows, task), groups)
+    if history.height and task.loss is not None:
+        groups = history[GROUP].to_numpy() if task.group else None
+        losses = task.loss.exact(task.target(history["outcome"]), champion_scores(history, task), groups)
         for part in lost:
             if (parts == part).any():
                 lost[part] = float(losses[parts == part].mean())
@@ -94,7 +92,7 @@ def candidates(
     rows
         All requests of the window.
     history
-        Those before, with outcomes.
+        Those before that have an outcome, as `Labelling.with_outcome` gives them.
     waiting
         Keys of requests that wait for a person to decide.
 
@@ -118,7 +116,7 @@ def candidates(
         keys=open_["key"].to_list(),
         requested_at=open_["requested_at"].to_physical().to_numpy(),
         unsure=unsure,
-        points=points_of(open_.select(feature_names(open_, task))),
+        features=open_.select(feature_names(open_, task)),
         parts=parts_of(open_, policy),
         worst=worst_first(history, task, policy),
         held_back=np.isin(open_["key"].to_numpy(), list(waiting)),
