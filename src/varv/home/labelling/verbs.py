@@ -185,15 +185,14 @@ def take(labelling: Labelling, asked: TakeRequest) -> Questions:
         If the labeller has no name, or wants no request or too many.
     """
     of, by = labelling.model(asked.model), labeller(asked.by)
-    if not 1 <= asked.n <= MOST_TAKEN:
-        raise InvalidInput("field", "n", "is not allowed", given=asked.n, hint=f"take 1 to {MOST_TAKEN}")
+    n = _number_of(asked)
     choose_due(labelling, of)
     now = labelling.clock.now()
     until = Instant(now + of.policy.lease)
 
     def lease() -> list[Event]:
         with labelling.views.reading(LabelsView) as view:
-            items = rules.to_show(view.of(of.name), by, asked.n, now)
+            items = rules.to_show(view.of(of.name), by, n, now)
             keys = tuple(item.key for item in items)
         return [RequestsLeased(model=of.name, keys=keys, by=by, until=until)] if keys else []
 
@@ -211,7 +210,7 @@ def mine(labelling: Labelling, asked: TakeRequest) -> Questions:
     of, by, now = labelling.model(asked.model), labeller(asked.by), labelling.clock.now()
     with labelling.views.reading(LabelsView) as view:
         held = [item for item in view.of(of.name).items.values() if by in item.leased(now)]
-        leases = {item.key: item.leases[by] for item in held[: asked.n]}
+        leases = {item.key: item.leases[by] for item in held[: _number_of(asked)]}
     found = questions(labelling, of, list(leases), min(leases.values(), default=now))
     return Questions(questions=found, n_open=queue(labelling, QueueRequest(model=of.name)).n_open)
 
@@ -289,6 +288,12 @@ def give(labelling: Labelling, asked: GiveRequest) -> LabelTaken:
             settled=item.settled is not None,
             n_needed=rules.n_needed(item),
         )
+
+
+def _number_of(asked: TakeRequest) -> int:
+    if not 1 <= asked.n <= MOST_TAKEN:
+        raise InvalidInput("field", "n", "is not allowed", given=asked.n, hint=f"take 1 to {MOST_TAKEN}")
+    return asked.n
 
 
 def _require_one_thing(asked: GiveRequest) -> None:
