@@ -12,6 +12,7 @@ from typing import Any
 
 import varv.app.traffic
 import varv.app.verifying
+import varv.data.profiling.verbs
 import varv.data.verbs
 import varv.data.versioning.verbs
 import varv.home.change.verbs
@@ -62,6 +63,7 @@ ROOMS = (
     varv.loop.verbs,
     varv.data.verbs,
     varv.data.versioning.verbs,
+    varv.data.profiling.verbs,
     varv.home.verbs,
     varv.home.change.verbs,
     varv.home.review.verbs,

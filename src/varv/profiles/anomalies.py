@@ -89,7 +89,8 @@ def observed(profile: Profile, start: Instant) -> Observed:
     """
     n = profile.n_rows
     numbers = {_name("", ROWS): Watched(math.log(n + 1), 1 / math.sqrt(n + 1))}
-    for scale in profile.scale.columns:
+    # Of no rows nothing can be said but that there are none.
+    for scale in profile.scale.columns if n else ():
         column = profile.column(scale.name)[1]
         tally, count = column.tally, max(n, 1)
         own = {MISSING: Watched(math.asin(math.sqrt(tally.null_share)), 0.5 / math.sqrt(count))}
