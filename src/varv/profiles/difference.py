@@ -20,7 +20,7 @@ from varv.profiles.profile import Profile
 from varv.profiles.reading import share_below
 from varv.stats.intervals import wilson
 
-_VALUES = 5
+_VALUES = 3
 _MISSING, _MEAN, _SHAPE = "missing", "mean", "shape"
 
 

@@ -217,10 +217,13 @@ def _bars(profile: Profile, name: str) -> tuple[Bar, ...]:
     low, high = quantile(profile, name, _OUTLYING), quantile(profile, name, 1 - _OUTLYING)
     if not low < high:
         low, high = float(column.low or 0.0), float(column.high or 0.0)
-    edges = np.linspace(low, high, BARS + 1)
-    if scale.kind == INTEGER and high - low < BARS:
-        edges = np.arange(low, high + 1)
+    edges, first = np.linspace(low, high, BARS + 1), 0
+    if scale.kind == INTEGER:
+        # As many whole numbers in each, or bars would have gaps.
+        width = math.ceil((high - low + 1) / BARS)
+        edges, first = np.arange(low - 1, high + width, width), 1
     counts = np.diff(share_below(profile, name, edges)) * int(column.cells.sum())
     return tuple(
-        Bar(float(a), float(b), round(float(n), 1)) for a, b, n in zip(edges, edges[1:], counts, strict=False)
+        Bar(float(a) + first, float(b), round(float(n), 1))
+        for a, b, n in zip(edges, edges[1:], counts, strict=False)
     )

@@ -41,6 +41,7 @@ def desk(tmp_path):
         store.clock.move_to(Instant(instant("2014-02-01") + number * 24 * HOUR))
         rows = _day(number, rng, hole=0.7 if number == 44 else 0.02)
         store.datasets.append(TRIPS, "at", rows, segment=f"s{number:03}")
+
     def rewrite(_, act):
         return act()
 

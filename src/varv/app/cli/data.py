@@ -5,17 +5,14 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
 
-import msgspec
 import polars as pl
 
-from varv.app.cli.access import answer, call, owned_ledger, reading_home
+from varv.app.cli.access import acted, answer, reading_home
+from varv.app.cli.profiles import profile, watch
 from varv.app.cli.rendering import Block, Grid, Heading, Line
 from varv.app.cli.row_files import kind_of, read_rows, write_rows
 from varv.app.client.sources import LocalSource, whole_table
-from varv.app.compose import open_views
-from varv.app.server.server_file import running_server
 from varv.app.settings import Loaded, Settings
 from varv.data.model import part_named
 from varv.data.versioning.difference import Difference
@@ -30,27 +27,18 @@ from varv.data.versioning.verbs import (
     TagRequest,
     Vacuumed,
     VacuumRequest,
-    VersionsDesk,
     diff,
     merge,
-    offline_versions,
     overwrite,
     show_dataset,
     tag,
     untag,
     vacuum,
 )
-from varv.home.named_versions import named_versions
 from varv.home.verbs import DatasetList
-from varv.kernel.clock import SystemClock
-from varv.kernel.faults import Faults
 from varv.kernel.wording import count
 
-_WITHIN_S = 3600.0
-"""How long a server may take to replace rows."""
 _LONGEST_CELL = 40
-Q = TypeVar("Q", bound=msgspec.Struct)
-R = TypeVar("R", bound=msgspec.Struct)
 
 
 def data(options: argparse.Namespace, loaded: Loaded) -> int:
@@ -59,6 +47,8 @@ def data(options: argparse.Namespace, loaded: Loaded) -> int:
         "ls": _ls,
         "show": _show,
         "diff": _diff,
+        "profile": profile,
+        "watch": watch,
         "tag": _tag,
         "read": _read,
         "overwrite": _rewrite,
@@ -174,12 +164,12 @@ def _cell(value: object) -> str:
 def _tag(options: argparse.Namespace, settings: Settings) -> None:
     asked = TagRequest(dataset=options.what, tag=options.tag, by=options.by, why=options.why)
     if options.delete:
-        gone = _acted(settings, "dataset.untag", asked, untag, TagGiven)
+        gone = acted(settings, "dataset.untag", asked, untag, TagGiven)
         answer(
             options, gone, lambda: [Line(f"{gone.dataset}@{gone.tag} is given up, version {gone.version}")]
         )
         return
-    found = _acted(settings, "dataset.tag", asked, tag, TagGiven)
+    found = acted(settings, "dataset.tag", asked, tag, TagGiven)
     moved = found.before is not None and found.before != found.version
     more = f"; it was version {found.before}" if moved else ""
     answer(options, found, lambda: [Line(f"{found.dataset}@{found.tag} is version {found.version}{more}")])
@@ -222,7 +212,7 @@ def _rewrite(options: argparse.Namespace, settings: Settings) -> None:
         why=options.why,
     )
     act = overwrite if options.act == "overwrite" else merge
-    found = _acted(settings, f"dataset.{options.act}", asked, act, RewriteDone)
+    found = acted(settings, f"dataset.{options.act}", asked, act, RewriteDone)
     answer(options, found, lambda: [Line(_rewritten_line(found))])
 
 
@@ -246,7 +236,7 @@ def _vacuum(options: argparse.Namespace, settings: Settings) -> None:
         with reading_home(settings) as home:
             found = vacuum(home.require_versions(), asked)
     else:
-        found = _acted(settings, "dataset.vacuum", asked, vacuum, Vacuumed)
+        found = acted(settings, "dataset.vacuum", asked, vacuum, Vacuumed)
     what = f"{count(found.n_files)} files with {count(found.n_rows)} rows"
     verb = "were removed" if found.removed else "would be removed"
     named = [(str(version), what) for version, what in sorted(found.named.items())]
@@ -256,22 +246,3 @@ def _vacuum(options: argparse.Namespace, settings: Settings) -> None:
         return [Line(f"{what} {verb}; kept: {found.keeps}"), *kept]
 
     answer(options, found, blocks)
-
-
-def _acted(
-    settings: Settings,
-    verb: str,
-    asked: Q,
-    act: Callable[[VersionsDesk, Q], R],
-    kind: type[R],
-) -> R:
-    """Have the server do something, or do it where none runs."""
-    server = running_server(settings)
-    if server is not None:
-        return msgspec.convert(call(server, settings, verb, asked, timeout_s=_WITHIN_S), type=kind)
-    with owned_ledger(settings) as ledger:
-        views, faults = open_views(ledger, settings.home), Faults.parse(settings.fault)
-        desk = offline_versions(
-            settings.home, ledger, views, SystemClock(), lambda of: named_versions(views, of), faults
-        )
-        return act(desk, asked)
