@@ -39,12 +39,10 @@ def least(hashes: Hashes, most: int = KEPT) -> Hashes:
 
 def common_bound(several: Sequence[Hashes], most: int = KEPT) -> np.uint64 | None:
     """Return a hash that none of the `most` least different ones of all lists together is above; None if it
-    may be any. Of many full lists, those of the first few say how far down to look in the others.
+    may be any. Those of the first few lists say how far down to look in the others.
     """
-    full = [one for one in several if len(one) >= most][:_LOOKED_AT]
-    if not full:
-        return None
-    return np.unique(np.concatenate(full))[most - 1]
+    first = np.unique(np.concatenate(several[:_LOOKED_AT]))
+    return first[most - 1] if len(first) >= most else None
 
 
 def merged_least(several: Sequence[Hashes], most: int = KEPT) -> Hashes:
