@@ -16,8 +16,13 @@ import psutil
 
 from data_plane.processes import Tree
 from served import Served, free_port, ready, started
+from varv.app.compose import open_ledger, open_views
+from varv.kernel.codec import Digest
+from varv.kernel.ids import ModelName
+from varv.registry import RegistryView
 
 HERE = Path(__file__).parent
+MODEL = ModelName("wide")
 
 
 @contextmanager
@@ -38,6 +43,22 @@ def varv_server(*more: str) -> Iterator[tuple[Served, psutil.Process]]:
                 threading.Event().wait(0.1)
             threading.Event().wait(3.0)
             yield found, worker_of(found)
+
+
+def trained(folder: Path) -> Digest:
+    """Make a home in a folder, and return the package of its first version."""
+    shutil.copy(HERE / "wide.py", folder)
+    with started(folder, "up", "wide.py", "--workers", "1") as found:
+        while not ready(found.inference):
+            if found.process.poll() is not None:
+                raise SystemExit("the server has ended")
+            threading.Event().wait(0.2)
+    ledger = open_ledger(folder / ".varv", read_only=True)
+    try:
+        with open_views(ledger, folder / ".varv").reading(RegistryView) as registry:
+            return registry.version(MODEL, 1).registered.package
+    finally:
+        ledger.close()
 
 
 def worker_of(served: Served) -> psutil.Process:

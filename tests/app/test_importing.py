@@ -22,7 +22,7 @@ def test_a_store_comes_into_a_new_home(tmp_path, capsys):
     assert main(asked) == 0
     shown = capsys.readouterr().out
     assert ["runs", "5", "0", "0"] in [line.split() for line in shown.splitlines()]
-    assert "and 5 whole runs" in shown
+    assert "5 whole runs and 3 whole traces" in shown
     assert main([*asked, "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
     assert (report["runs"]["same"], report["differences"]["n"]) == (5, 0)

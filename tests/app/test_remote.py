@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+import httpx
 import msgspec
 import numpy as np
 import polars as pl
@@ -11,6 +12,7 @@ import pytest
 from tests.adapters.endpoints.failing import failing
 from tests.app.raw_http import port_of, serving
 from tests.home.live_home import LiveHome
+from tests.serving.samples import table
 
 from varv.adapters.endpoints import described
 from varv.adapters.runtimes import installed_runtimes
@@ -25,11 +27,11 @@ from varv.kernel.executor import Limits
 from varv.loop.model import CandidateRejected, GatesJudged
 from varv.loop.offers import content_bytes
 from varv.loop.verbs import RegisterRequest, register
-from varv.registry import Surroundings, open_package
+from varv.registry import RegistryView, Surroundings, open_package
 from varv.registry.endpoint import FILE, Endpoint, endpoint_of
 from varv.registry.ports import waits
 from varv.rollout import RolloutStarted
-from varv.serving import DataPlane
+from varv.serving import Answering, DataPlane
 from varv.tasks import TaskSpec, task_of
 from varv.training import FitOf, Foreign, ImportInput
 
@@ -134,8 +136,32 @@ def test_options_that_contradict_are_refused():
         _seconds("0")
 
 
+def test_a_version_that_asks_its_own_server_is_found_out_at_once(here, url):
+    parts, inference = here.parts, Inference()
+    plane = DataPlane(task_of("binary"), PLAIN)
+    answering = Answering(parts.schema, parts.features, plane, here.log, here.clock)
+    inference.models = {answering.model: answering}
+    with here.home.views.reading(RegistryView) as registry:
+        champion = registry.version(MODEL, 1).registered.package
+    plane.warm(1, open_package(here.home.blobs.get(champion)))
+    plane.swap(table(1))
+    package = open_package(imported(here, foreign(url)))
+    with serving(create_inference(inference), Deadlines(), HotCalls(inference, None)) as server:
+        origin = f"http://127.0.0.1:{port_of(server)}"
+        its_own = msgspec.structs.replace(
+            endpoint_of(package.file(FILE)), endpoint=f"{origin}/v2/models/{MODEL}"
+        )
+        plane.warm(9, msgspec.structs.replace(package, files={FILE: its_own.to_bytes()}))
+        plane.swap(table(2, champion=9))
+        row = {"parcel": "p-1", "load": 0.5, "heat": 0.2, "route": "north"}
+        told = httpx.post(f"{origin}/invocations/{MODEL}", json={"dataframe_records": [row]}, timeout=30)
+    assert told.status_code == 500, told.text
+    assert "leads back to the version that asks it" in told.json()["error"]
+    assert inference.statistics[answering.model].counts.n_refused == 3, "it asked itself once each way"
+
+
 def test_it_is_judged_by_what_it_answers_and_meets_its_shadow(here, url):
-    # The last of these tests: from here on the champion's own server asks itself.
+    # The last of these tests: from here on a candidate asks the server that asks it.
     offered(here, foreign(url))
     [judged] = [one for one in events(here, GatesJudged) if one.version == 3]
     assert [one.gate for one in judged.results] == ["beats_champion log_loss", "calibrated"]

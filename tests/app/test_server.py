@@ -211,22 +211,33 @@ def test_a_rollback_without_a_former_champion_is_refused_by_the_server(server):
     assert said["error"]["code"] == "failed_precondition"
 
 
-def test_a_worker_that_dies_is_replaced_and_answers_as_before(server):
-    import os
-    import signal
-
-    before = server.predict("w-1", **PARCEL).json()
+def killed_worker(server) -> None:
+    """Kill the only worker, and wait until there is another."""
     (pid,) = server.control.get("/health").json()["workers"]
     os.kill(pid, signal.SIGKILL)
+    eventually(lambda: True if server.control.get("/health").json()["workers"] not in ([], [pid]) else None)
 
-    def replaced():
-        workers = server.control.get("/health").json()["workers"]
-        if not workers or workers == [pid]:
-            return None
-        return True if server.inference.get("/v2/health/ready").status_code == 200 else None
 
-    eventually(replaced)
+def ready(server) -> bool | None:
+    return True if server.inference.get("/v2/health/ready").status_code == 200 else None
+
+
+def test_a_worker_that_dies_is_replaced_and_answers_as_before(server):
+    before = server.predict("w-1", **PARCEL).json()
+    killed_worker(server)
+    eventually(lambda: ready(server))
     assert server.predict("w-2", **PARCEL).json() == before
+
+
+def test_a_version_that_failed_to_load_as_its_worker_began_loads_later(server, tmp_path):
+    before = server.predict("w-3", **PARCEL).json()
+    blobs = server.home / "blobs"
+    blobs.rename(tmp_path / "away")
+    killed_worker(server)
+    eventually(lambda: True if server.predict("w-4", **PARCEL).status_code == 503 else None)
+    (tmp_path / "away").rename(blobs)
+    eventually(lambda: ready(server))
+    assert server.predict("w-5", **PARCEL).json() == before
 
 
 def test_verify_holds_while_the_server_writes_and_a_signal_ends_it_in_order(served_project, tmp_path):

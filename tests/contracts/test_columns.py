@@ -18,6 +18,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from varv.kernel import columns as kernel_columns
 from varv.kernel import segment_files, table_folder
 from varv.kernel.codec import Digest
 from varv.kernel.columns import FolderColumns
@@ -64,6 +65,29 @@ def test_segments_are_scanned_in_the_order_given(columns):
         3,
     ]
     assert columns.scan("flights/raw", ["2013-02"]).collect().equals(FEBRUARY)
+
+
+def test_what_came_last_is_found_without_a_look_into_files(columns, few):
+    assert columns.latest("t", 2) == []
+    for number in "321":
+        columns.append("t", number, JANUARY)
+    assert columns.latest("t", 2) == ["2", "3"]
+    [file] = compacted(columns, {"1": JANUARY, "2": JANUARY})
+    assert columns.latest("t", 2) == [file.file, "3"]
+    assert [rows.height for rows in columns.batches("t", columns.latest("t", 2))] == [4, 2]
+
+
+def test_files_that_are_gone_are_not_remembered_for_ever(tmp_path, few, monkeypatch):
+    monkeypatch.setattr(kernel_columns, "_FEWEST_COMPARED", 4)
+    columns, reader = (FolderColumns(tmp_path / "columns") for _ in range(2))
+    for number in range(20):
+        frames = {f"{number:02}-{part}": JANUARY for part in "ab"}
+        for segment, frame in frames.items():
+            columns.append("t", segment, frame)
+            assert reader.scan("t", [segment]).collect().equals(JANUARY)
+        [made] = compacted(columns, frames)
+        columns.remove("t", [made.file])
+    assert max(len(columns._compared), len(reader._compared)) <= 8
 
 
 def test_appending_the_same_rows_again_is_harmless_and_other_rows_conflict(columns):

@@ -16,6 +16,7 @@ from varv.fronts.web import live
 from varv.fronts.web.console import create_console
 from varv.fronts.web.live import Live
 from varv.kernel.errors import Unauthenticated
+from varv.runs.verbs import StopRequest, stop
 
 from .browsing import Tree, get
 from .tracked import HOSTILE, KEYED, SVG, Tracked, png
@@ -48,6 +49,56 @@ def data_of(console, path):
 
 def test_every_page_is_named(tracked):
     assert len(tracked.pages()) == N_PAGES
+
+
+def posted(console, path, **headers):
+    return get(console, path, headers=headers, method="POST")
+
+
+@pytest.fixture
+def scripted(tracked):
+    return tracked.home.begin(name="script", tags={"varv.capture": "0" * 64})
+
+
+def test_a_run_that_heeds_it_is_stopped_from_its_page(tracked, scripted):
+    def ask(request, run):
+        stop(tracked.home.tracking, StopRequest(run=run, by="Ana <b>"))
+
+    console, path = tracked.console(stop=ask), f"/runs/{scripted}"
+    page = get(console, path)
+    forms = [given for tag, given in Tree(page.text).elements if tag == "form" and given["method"] == "post"]
+    assert [given["action"] for given in forms] == [f"{path}/stop"]
+    assert page.headers["referrer-policy"] == "same-origin"
+    answer = posted(console, f"{path}/stop", origin="http://console")
+    assert (answer.status_code, answer.headers["location"]) == (303, path)
+    assert tracked.home.run(scripted).tags["varv.stop"] == "Ana <b>"
+    again = get(console, path)
+    assert "Asked to end by Ana &lt;b&gt;" in again.text
+    assert 'method="post"' not in again.text
+    tracked.home.do(tracked.home.tracking.update_run(scripted, status="KILLED", ended_ms=1))
+    assert "Asked to end" not in get(console, path).text
+    assert posted(console, f"{path}/stop").status_code == 409
+
+
+def test_no_other_site_and_nobody_who_may_not_stops_a_run(tracked, scripted):
+    asked = []
+
+    def refuse(request, run):
+        asked.append(run)
+        raise Unauthenticated("request", "/", "needs a token")
+
+    console, path = tracked.console(stop=refuse), f"/runs/{scripted}/stop"
+    for origin in ("http://evil.example", "null"):
+        assert posted(console, path, origin=origin).status_code == 403
+    assert asked == []
+    assert posted(console, path).status_code == 401
+    assert get(console, path).status_code == 405
+    assert posted(tracked.console(), path).status_code == 404
+    assert posted(console, f"/runs/{'f' * 32}/stop").status_code == 404
+
+
+def test_a_run_that_nobody_watches_has_no_button(tracked, console):
+    assert 'method="post"' not in get(console, f"/runs/{tracked.runs[0]}").text
 
 
 @pytest.mark.parametrize("number", range(N_PAGES))

@@ -19,6 +19,8 @@ class Fuzzed:
     """A server with one model and one worker."""
 
     def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        """Where it is, and what is written for it."""
         varv(folder / "home", "init", str(folder))
         settings = {"workers": 1, "training_nice": 0, "grpc_port": 0}
         self.server = Server(folder / "home", folder / "deliveries.py", **settings)

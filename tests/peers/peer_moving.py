@@ -43,6 +43,17 @@ for _ in range(3):
 client.delete_model_version("delay", "2")
 client.set_registered_model_alias("delay", "champion", "3")
 mlflow.genai.register_prompt("greet", "Hello {{name}}")
+@mlflow.trace
+def inner(x):
+    return [x, {"y": None}]
+@mlflow.trace(attributes={"k": 1.5})
+def outer(x):
+    return inner(x)
+outer(1)
+mlflow.flush_trace_async_logging()
+trace = mlflow.get_last_active_trace_id()
+mlflow.log_feedback(trace_id=trace, name="good", value=True, rationale="because")
+mlflow.log_expectation(trace_id=trace, name="expected", value={"x": [1]})
 """
 
 
@@ -69,6 +80,7 @@ def test_what_mlflow_holds_comes_whole(filled, tmp_path, way):
     report = home.take_mlflow(uri, Path(folder, "artifacts"))
     assert (report.runs.new, report.n_points, report.n_versions) == (5, 4 * 301 + 1, 3)
     assert (report.n_compared, report.differences.n, report.left_out.n) == (5, 0, 0)
+    assert (report.traces.new, report.n_spans, report.n_traces_compared) == (1, 2, 1)
     runs = home.runs()
     assert [len(home.history(runs[f"fit {number}"].id, "loss")) for number in range(4)] == [300] * 4
     assert home.files(f"runs/{runs['fit 2'].id}") == {"notes/a b.txt": b"text 2"}

@@ -24,6 +24,7 @@ CLIENTS = ("mlflow-now", "mlflow-year-ago")
 MUST = (
     "fluent",
     "artifacts",
+    "in_parts",
     "datasets",
     "tracking_client",
     "registry",

@@ -14,6 +14,7 @@ from varv.kernel.clock import Clock, SystemClock
 from varv.kernel.faults import Faults
 from varv.runs import HomeBook, RunBook
 from varv.runs.book import TakenDown, in_parts
+from varv.runs.left_behind import process_tag
 from varv.runs.model import ExperimentId, RunId, Status
 
 
@@ -59,7 +60,8 @@ class ServerBook:
 
     def begin(self, experiment: ExperimentId, name: str, tags: Mapping[str, str]) -> RunId:
         """Begin a run."""
-        begun = self._runs.begin(experiment, name=name, user="", at_ms=self._now_ms(), tags=tags)
+        told = {**process_tag(), **tags}
+        begun = self._runs.begin(experiment, name=name, user="", at_ms=self._now_ms(), tags=told)
         self._places[RunId(begun.run)] = begun.place
         return RunId(begun.run)
 

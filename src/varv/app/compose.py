@@ -9,6 +9,7 @@ from pathlib import Path
 from varv.adapters.runtimes import installed_runtimes
 from varv.adapters.webhooks import WebhookCaller
 from varv.data import Datasets, DatasetsView
+from varv.data.delta.publishing import Publications
 from varv.features import FeatureStore
 from varv.home.change.handlers import ChangeHandlers
 from varv.home.change.recorded import effective_plans
@@ -57,6 +58,7 @@ from varv.runs import ArtifactIndex, RunSearch, RunTables, Series, Tracking, ens
 from varv.runs.imports import Imports, ImportTables
 from varv.runs.logged import LoggedModels, LoggedTables
 from varv.runs.traces import Traces, TraceTables
+from varv.runs.uploads import Uploads
 from varv.serving import DataPlanes, Fleet, LocalFleet
 from varv.serving.views import RoutingView
 from varv.training import DirectFits, Fitter
@@ -73,6 +75,7 @@ VIEWS = (
     ReviewsView,
 )
 TRACKING = "tracking.db"
+UPLOADS = "uploads"
 MOST_HELD = 100_000
 """Predictions of a model that a live home holds in memory."""
 MOST_HELD_IN_REPLAY = 400_000
@@ -143,6 +146,7 @@ def open_tracking(
         search=RunSearch(recorder, series),
         imports=Imports(recorder, tables, series, blobs),
         registry_imports=RegistryImports(recorder, blobs, loops),
+        uploads=Uploads(folder / UPLOADS, blobs, clock),
     )
     recorder.do(ensure_default())
     desk.hooks.start()
@@ -230,7 +234,15 @@ def open_home(
     planes = DataPlanes(runtimes, blobs)
     fleet = fleet or LocalFleet(planes, features, datasets, datasets_of(plans))
     cache = StepCache(folder / "cache", blobs)
-    candidates = Candidates(datasets, blobs, cache, runtimes, fitter or DirectFits(runtimes), timer)
+    candidates = Candidates(
+        datasets,
+        blobs,
+        cache,
+        runtimes,
+        fitter or DirectFits(runtimes),
+        timer,
+        lambda dataset, version: home.publish_used(dataset, version),
+    )
     leaks = LeakReport(candidates, datasets, views)
     models: dict[ModelName, ModelParts] = {}
     handlers = {
@@ -249,6 +261,7 @@ def open_home(
         blobs=blobs,
         columns=columns,
         datasets=datasets,
+        publications=Publications(datasets, columns, views, ledger, clock, faults),
         features=features,
         planes=planes,
         fleet=fleet,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 
 import msgspec
@@ -11,7 +11,7 @@ import msgspec
 from varv.app.compose import TRACKING
 from varv.app.settings import Settings
 from varv.fronts.client import Client
-from varv.home.moving.taking import Brought, BroughtFiles, BroughtRun, Done
+from varv.home.moving.taking import Brought, BroughtFiles, BroughtRun, BroughtTrace, Done
 from varv.home.moving.verbs import TakenThings
 from varv.kernel.blobs import FolderBlobs
 from varv.kernel.errors import InvalidInput, Unavailable
@@ -21,7 +21,8 @@ from varv.runs.imports import Taken
 
 MOST_TOGETHER_BYTES = MOST_REQUEST_BYTES * 3 // 4
 POINTS_A_PART, FILES_A_PART = 5000, 500
-"""Of a run, or of the owner of artifacts, that does not fit into one request."""
+SPAN_BYTES_A_PART = MOST_TOGETHER_BYTES // 3
+"""Of a run, of the owner of artifacts or of a trace that does not fit into one request."""
 
 
 class ServedTaker:
@@ -99,5 +100,22 @@ def _parts(thing: Brought) -> Iterator[Brought]:
             for start in range(0, len(paths), FILES_A_PART):
                 files = {path: thing.files[path] for path in paths[start : start + FILES_A_PART]}
                 yield BroughtFiles(thing.owner, files, thing.listing, start + FILES_A_PART >= len(paths))
+        case BroughtTrace() if thing.spans:
+            parts = list(_spans_together(thing.spans))
+            for number, spans in enumerate(parts, 1):
+                yield BroughtTrace(thing.trace, spans, number == len(parts))
         case _:
             yield thing
+
+
+def _spans_together(spans: Sequence[bytes]) -> Iterator[tuple[bytes, ...]]:
+    some: list[bytes] = []
+    size = 0
+    for one in spans:
+        if some and size + len(one) > SPAN_BYTES_A_PART:
+            yield tuple(some)
+            some.clear()
+            size = 0
+        some.append(one)
+        size += len(one)
+    yield tuple(some)

@@ -7,7 +7,7 @@ until a person releases, replaces or drops it.
 """
 
 from varv.data.model import Dataset
-from varv.data.profiling.events import AnomalyCleared, AnomalyRaised
+from varv.data.profiling.model import AnomalyCleared, AnomalyRaised
 from varv.data.quarantine import Correction, Quarantine, Selection
 from varv.data.service import Appended, Datasets, Prepared
 from varv.data.sources import Csv, Frame, Parquet

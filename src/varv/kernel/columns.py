@@ -50,9 +50,19 @@ from varv.kernel.segment_files import (
     read_file,
 )
 from varv.kernel.storage import storing
-from varv.kernel.table_folder import NAMES, PART, Place, TableFolder, require_segment_name, worth_a_file
+from varv.kernel.table_folder import (
+    NAMES,
+    PART,
+    Alone,
+    Place,
+    TableFolder,
+    require_segment_name,
+    worth_a_file,
+)
 
 _MOST_PARTS = 4
+_FEWEST_COMPARED = 4096
+"""So many files are remembered as compared before those are forgotten that are gone."""
 
 
 TIME = pl.Datetime("us", "UTC")
@@ -129,6 +139,12 @@ class Columns(Protocol):
         """
         ...
 
+    def latest(self, table: str, n: int) -> list[str]:
+        """Return the names of what was added last, without a look into any file: the last compacted file, and
+        of the segments that have a file of their own the last `n`; none if there is no such table.
+        """
+        ...
+
     def scan(self, table: str, segments: Segments) -> pl.LazyFrame:
         """Return the rows of segments, of the same columns all, in the order given.
 
@@ -174,6 +190,7 @@ class Columns(Protocol):
         files: Collection[str] = (),
         *,
         apart: Sequence[Sequence[str]] = (),
+        entirely: Collection[str] = (),
         removed: Collection[str] = (),
     ) -> list[Compacted]:
         """Store small segments in files of many, if there are many of them. They keep their names and rows.
@@ -187,6 +204,8 @@ class Columns(Protocol):
             The compacted files that count.
         apart
             Those of `segments` that are stored together with each other only, and however few they are.
+        entirely
+            Those of `segments` of which none is left in a file that is not Parquet.
         removed
             Compacted files that are there no more, and whose names are not given again.
 
@@ -215,6 +234,10 @@ class Columns(Protocol):
         """
         ...
 
+    def folder(self, table: str) -> Path:
+        """Return the folder of a table, for whoever has to name its files to others."""
+        ...
+
 
 class FolderColumns:
     """Columns as ``table/segment.arrows`` or ``.parquet`` below one folder, created if absent.
@@ -235,6 +258,7 @@ class FolderColumns:
         self._folders: dict[str, TableFolder] = {}
         # By file: what it looked like when its rows were compared, and what they, or its list, were.
         self._compared: dict[Path, tuple[Looks, Digest]] = {}
+        self._most_compared = _FEWEST_COMPARED
         root.mkdir(parents=True, exist_ok=True)
 
     def append(
@@ -284,6 +308,13 @@ class FolderColumns:
         folder = self._folder(table)
         compacted = folder.in_compacted()
         return [*compacted, *sorted(folder.alone().keys() - compacted.keys())]
+
+    def latest(self, table: str, n: int) -> list[str]:
+        """Return the names of what was added last: the last compacted file, and the last `n` segments."""
+        folder = self._folder(table)
+        compacted = folder.last_compacted()
+        alone = sorted(folder.alone())[-n:] if n else []
+        return alone if compacted is None else [compacted, *alone]
 
     def scan(self, table: str, segments: Segments) -> pl.LazyFrame:
         """Return the rows of segments, of the same columns all, in the order given."""
@@ -360,7 +391,8 @@ class FolderColumns:
         if compared is None or compared[0] != looks:
             rows, listed = read_file(path, self._shown(path))
             found = listing_digest(listed) if path.name.startswith(COMPACTED) else listed[0].digest
-            compared = self._compared[path] = (looks, found)
+            compared = looks, found
+            self._remember(path, compared)
         if isinstance(segments, Mapping):
             for name, found in self._digests(stretch, compared[1]).items():
                 if segments[name] and found != segments[name]:
@@ -374,6 +406,13 @@ class FolderColumns:
                         hint=RESTORE,
                     )
         return rows
+
+    def _remember(self, path: Path, compared: tuple[Looks, Digest]) -> None:
+        self._compared[path] = compared
+        if len(self._compared) > self._most_compared:
+            # Compacted segments lose their files, in another process than the one that has read them too.
+            self._compared = {path: known for path, known in self._compared.items() if path.exists()}
+            self._most_compared = max(_FEWEST_COMPARED, 2 * len(self._compared))
 
     def _digests(self, stretch: Sequence[Place], of_file: Digest) -> dict[str, Digest]:
         """Return the digests of the rows of a stretch's segments, whose file was compared."""
@@ -396,6 +435,7 @@ class FolderColumns:
         files: Collection[str] = (),
         *,
         apart: Sequence[Sequence[str]] = (),
+        entirely: Collection[str] = (),
         removed: Collection[str] = (),
     ) -> list[Compacted]:
         """Store small segments in files of many, if there are many of them. They keep their names and rows.
@@ -415,8 +455,13 @@ class FolderColumns:
         small = [name for name in segments if name in known and alone[name].is_small]
         kept_apart = [[name for name in names if name in small] for names in apart]
         rest = set(small).difference(*kept_apart)
-        several_times = worth_a_file([alone[name] for name in small if name in rest])
-        for several in (*(names for names in kept_apart if len(names) > 1), *several_times):
+        at_once, later = _split([alone[name] for name in small if name in rest], entirely)
+        several_times = (
+            *(names for names in kept_apart if len(names) > 1),
+            *worth_a_file(at_once, however_few=True),
+            *worth_a_file(later),
+        )
+        for several in several_times:
             asked = {name: segments[name] for name in several}
             frames = zip(several, self.batches(table, asked), strict=True)
             for _, alike in groupby(frames, lambda one: one[1].schema):
@@ -451,6 +496,10 @@ class FolderColumns:
         [[found]] = self._stretches(table, {file: UNKNOWN})
         return self._folder(table).listed(found.path)
 
+    def folder(self, table: str) -> Path:
+        """Return the folder of a table, for whoever has to name its files to others."""
+        return self._folder(table).path
+
     def _write_together(
         self, place: Path, frames: Mapping[str, pl.DataFrame], digests: Mapping[str, Digest]
     ) -> None:
@@ -471,7 +520,7 @@ class FolderColumns:
             draft.replace(place)
             if self._durable:
                 sync_folder(place.parent)
-        self._compared[place] = (looks_of(place), content)
+        self._remember(place, (looks_of(place), content))
 
     def _stretches(self, table: str, segments: Segments) -> list[list[Place]]:
         """Return where segments are, those that follow one another in a compacted file together."""
@@ -500,6 +549,14 @@ class FolderColumns:
         if isinstance(segments, Mapping):
             return Corrupt("file", shown, "is missing", segment=segment, hint=RESTORE)
         return NotFound("segment", shown)
+
+
+def _split(small: Sequence[Alone], chosen: Collection[str]) -> tuple[list[Alone], list[Alone]]:
+    """Return those that are chosen, and the others."""
+    found: tuple[list[Alone], list[Alone]] = ([], [])
+    for one in small:
+        found[one.segment not in chosen].append(one)
+    return found
 
 
 def _rows(stretch: Sequence[Place]) -> tuple[int, int]:

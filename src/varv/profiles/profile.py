@@ -27,7 +27,7 @@ from varv.profiles.scale import ColumnScale, Scale, scale_of
 FORMAT = 1
 """Raised when the same rows give another profile."""
 ROWS_AT_ONCE = 1 << 16
-"""Arrays of so many rows stay in the cache of a core; of twice as many, a third of the time is the kernel's."""
+"""Arrays of so many rows are made again and again without asking the operating system for memory."""
 _MERGED_AT_ONCE = 16
 _THREADS = 2
 _NEEDS = "profiles are merged if they have one scale; make the second with scale=first.scale"

@@ -18,6 +18,7 @@ from varv.runs.logged.tables import logged_no
 from varv.runs.model import (
     ENDED,
     RUN_NAME,
+    STATUSES,
     DatasetInput,
     Difference,
     ExperimentChanged,
@@ -270,6 +271,15 @@ class Tracking:
             artifacts.seal(writing, f"runs/{run}")
             if row.no in self.series.unsealed(writing.db):
                 writing.then.append(lambda: self._seal([row.no]))
+
+        return Write(work)
+
+    def end_running(self, run: str, status: Status) -> Write[None]:
+        """End a run now, unless it has ended by then."""
+
+        def work(writing: Writing) -> None:
+            if STATUSES[self._active(writing.db, run).status] not in ENDED:
+                self.update_run(run, status=status, ended_ms=writing.now // 1000).work(writing)
 
         return Write(work)
 

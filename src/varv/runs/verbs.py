@@ -8,11 +8,20 @@ from varv.kernel.codec import Digest
 from varv.kernel.errors import FailedPrecondition
 from varv.kernel.verbs import EXPORT, OPERATE, WRITE, verb
 from varv.runs import artifacts, reading
+from varv.runs.capture import TAG as CAPTURED
 from varv.runs.model import ENDED, Difference, RunId, Status, Verdict
 from varv.runs.service import Tracking
 
 STOP = "varv.stop"
 """The tag that asks whoever runs a script to end it."""
+
+MULTIRUN = "varv.multirun"
+"""The tag of a run that others are children of, each with other arguments: how many they are."""
+
+
+def heeds_stop(run: reading.Run) -> bool:
+    """Return whether a run is under way and somebody looks whether it is to end: ``varv run``."""
+    return run.status not in ENDED and (CAPTURED in run.tags or MULTIRUN in run.tags)
 
 
 class RunRequest(msgspec.Struct, frozen=True, kw_only=True):

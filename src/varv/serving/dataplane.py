@@ -8,7 +8,7 @@ each request's own time, one row or a day of them.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 
 import msgspec
@@ -28,10 +28,12 @@ from varv.kernel.errors import (
 from varv.kernel.ids import Version
 from varv.kernel.user_code import UserCode
 from varv.registry import LoadedModel, Package, Rows, Runtimes, Signature
+from varv.registry.endpoint import FILE as ENDPOINT
 from varv.registry.package import PROBE_TOLERANCE
 from varv.registry.ports import WaitingModel
 from varv.serving.degrading import Degrading, Others
 from varv.serving.policy import ServingPolicy
+from varv.serving.recorded import rehearse
 from varv.serving.remembered import Remembered
 from varv.serving.residence import Held, Residence
 from varv.serving.routing import RoutingTable, assign, coins
@@ -222,13 +224,22 @@ class DataPlane:
         """Versions in memory that have answered their probe rows."""
         return frozenset(self._now.versions)
 
-    def warm(self, version: int, package: Package, reload: Callable[[], Package] | None = None) -> None:
-        """Load `version` and let it answer its probe rows; loading one that is warm changes nothing.
+    def warm(
+        self,
+        version: int,
+        package: Package,
+        reload: Callable[[], Package] | None = None,
+        recorded: Callable[[], Iterable[pl.DataFrame]] | None = None,
+    ) -> None:
+        """Load `version` and let it answer its probe rows, then recorded calls; loading one that is warm
+        changes nothing.
 
         Parameters
         ----------
         reload
             Reads the package again, should the model have to go for a while; by default it is kept.
+        recorded
+            Returns calls of the model that came lately; by default there are none.
 
         Raises
         ------
@@ -250,6 +261,9 @@ class DataPlane:
             raise FailedPrecondition(
                 "version", version, "does not reproduce its probe scores", by=apart, hint=hint
             )
+        # A server elsewhere is warm, and would take these requests for traffic.
+        if recorded is not None and ENDPOINT not in package.files:
+            rehearse(loaded, package.signature, recorded())
         with self._change:
             kept = {
                 **self._now.versions,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 
 from varv.data import Dataset, Datasets
 from varv.data.intake import Batch, Intake, stored_batches
@@ -14,6 +15,7 @@ from varv.kernel.ids import ModelName, Version
 from varv.registry import Package, Runtimes, open_package
 from varv.serving.dataplane import DataPlane
 from varv.serving.policy import ServingPolicy
+from varv.serving.recorded import Recorded
 from varv.serving.residence import Residence
 from varv.serving.routing import RoutingTable
 from varv.tasks import Task, task_of
@@ -68,6 +70,8 @@ class DataPlanes:
         depend on the machine.
     most_bytes
         What the models of all of them may take in memory; None for no bound.
+    recorded
+        Calls of the models, by which versions are warmed; None for their probe rows only.
     """
 
     def __init__(
@@ -76,8 +80,10 @@ class DataPlanes:
         blobs: Blobs,
         timer: Callable[[], float] | None = None,
         most_bytes: int | None = None,
+        recorded: Recorded | None = None,
     ) -> None:
         self._residence = Residence(most_bytes)
+        self._recorded = recorded
         self._runtimes = runtimes
         self._blobs = blobs
         self._timer = timer
@@ -118,7 +124,8 @@ class DataPlanes:
                 return open_package(self._blobs.get(package))
 
             opened = read()
-            self.add(model, task_of(opened.task)).warm(version, opened, read)
+            calls = None if self._recorded is None else partial(self._recorded.calls, model)
+            self.add(model, task_of(opened.task)).warm(version, opened, read, calls)
 
     def apply(self, model: ModelName, table: RoutingTable) -> int:
         """Put a table in force and return its epoch."""

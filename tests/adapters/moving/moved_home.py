@@ -6,12 +6,21 @@ from varv.adapters.moving import open_mlflow
 from varv.app.compose import open_ledger, open_tracking
 from varv.home.moving import Importing, LocalTaker
 from varv.kernel.clock import SystemClock
+from varv.kernel.stated_tags import free
 from varv.registry import reading as registry_reading
 from varv.registry.model import VersionScanned
 from varv.runs import reading
 from varv.runs.histories import points_of
 from varv.runs.logged import reading as logged_reading
+from varv.runs.logged.model import ModelDescribed
 from varv.runs.reading import experiments
+from varv.runs.traces import reading as trace_reading
+
+
+def _found_in_files(event):
+    if isinstance(event, ModelDescribed):
+        return bool(event.tags) and not free(event.tags)
+    return isinstance(event, VersionScanned)
 
 
 class MovedHome:
@@ -34,8 +43,8 @@ class MovedHome:
 
     def taken(self):
         """Return the entries of what was brought; what a thread finds in files comes when it comes."""
-        found = VersionScanned.event_name
-        return [(entry.stream, entry.name, entry.data) for entry in self.ledger.read() if entry.name != found]
+        entries = (entry for entry in self.ledger.read() if not _found_in_files(entry.event))
+        return [(entry.stream, entry.name, entry.data) for entry in entries]
 
     def close(self):
         self.desk.close()
@@ -80,6 +89,23 @@ class MovedHome:
 
     def registered(self, name):
         return self.read(registry_reading.registered_model, name)
+
+    def traces(self):
+        def look(db):
+            numbers = [no for (no,) in db.execute("SELECT no FROM trace ORDER BY at_ms")]
+            return {one.info.id: one for one in trace_reading.traces(db, numbers)}
+
+        return self.read(look)
+
+    def spans(self, trace):
+        return self.read(trace_reading.spans, self.traces()[trace], partial=True)
+
+    def traces_of(self, target):
+        def look(db):
+            asked = "SELECT trace FROM trace_link WHERE target = ? ORDER BY trace"
+            return [trace for (trace,) in db.execute(asked, (target,))]
+
+        return self.read(look)
 
     def logged_model(self, id):
         return self.read(logged_reading.logged_model, id)

@@ -44,6 +44,7 @@ def test_everything_comes_over_the_protocol(served, home, tmp_path):
     asked = {"MLFLOW_TRACKING_TOKEN": "word" * 8}
     report = home.take(open_mlflow(served, asked))
     assert (report.runs.new, report.n_points, report.n_versions, report.n_files > 4) == (5, 25, 4, True)
+    assert (report.traces.new, report.n_spans, report.n_traces_compared) == (3, 4, 3)
     assert (report.differences.n, report.left_out.n) == (0, 0)
     run = home.runs()["models"]
     assert home.logged_model(run.outputs[0].model_id).metrics[0].value == 0.9

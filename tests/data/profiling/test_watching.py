@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 from tests.data.versioning.stores import TRIPS, Store
 
-from varv.data.profiling.events import AnomalyCleared, AnomalyRaised
+from varv.data.profiling.model import AnomalyCleared, AnomalyRaised
 from varv.data.profiling.verbs import ProfileRequest, WatchRequest, profile_dataset, watch_dataset
 from varv.data.versioning.verbs import VersionsDesk
 from varv.kernel.clock import HOUR, Instant, instant

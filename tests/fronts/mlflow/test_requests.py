@@ -23,3 +23,13 @@ def test_what_a_path_names_is_deleted_without_a_body(client):
         "DELETE", f"logged-models/{id}", content="{}", headers={"content-type": "text/plain"}
     )
     assert refused.status_code == 400
+
+
+@pytest.mark.parametrize("deep", ['{"a":' * 40 + "1" + "}" * 40, "[" * 40 + "]" * 40])
+def test_a_body_that_is_nested_too_deep_is_refused_as_mlflow_refuses(client, deep):
+    body = f'{{"experiment_id": "0", "unknown": {deep}}}'
+    answer = client.post("runs/create", content=body, headers={"content-type": "application/json"})
+    assert answer.status_code == 400
+    told = answer.json()
+    assert told["error_code"] == "INVALID_PARAMETER_VALUE"
+    assert "nested too deep" in told["message"]

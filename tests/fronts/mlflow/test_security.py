@@ -109,7 +109,7 @@ def test_no_path_leads_out_of_its_run(target, path, n_encoded):
         client.put(f"{FILES}artifacts/{quote(path, safe='')}/{run}/artifacts/x", content=b"x"),
     ]
     for answer in answers:
-        # Uploads in parts are refused whatever their path is.
+        # A download past the server is refused whatever its path is.
         refused(answer, 400, 404, 501)
     assert target.tree() == before
 

@@ -20,6 +20,7 @@ WORKFLOWS = {
     for work in (
         runs.fluent,
         runs.artifacts,
+        runs.in_parts,
         runs.datasets,
         runs.tracking_client,
         runs.asynchronous,

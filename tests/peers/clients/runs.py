@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 import time
 from pathlib import Path
@@ -84,6 +85,20 @@ def artifacts() -> Seen:
         "listed": [[entry.path, entry.is_dir, entry.file_size] for entry in entries],
         "missing": missing[0],
     }
+
+
+def in_parts() -> Seen:
+    experiment("in_parts")
+    content = bytes(range(256)) * 4096
+    os.environ["MLFLOW_ENABLE_PROXY_MULTIPART_UPLOAD"] = "true"
+    os.environ["MLFLOW_MULTIPART_UPLOAD_MINIMUM_FILE_SIZE"] = "1000"
+    os.environ["MLFLOW_MULTIPART_UPLOAD_CHUNK_SIZE"] = "100000"
+    with tempfile.TemporaryDirectory() as folder, mlflow.start_run() as run:
+        place = Path(folder, "large.bin")
+        place.write_bytes(content)
+        mlflow.log_artifact(str(place), "folder")
+        got = mlflow.artifacts.download_artifacts(run_id=run.info.run_id, artifact_path="folder/large.bin")
+        return {"run": seen(run.info.run_id), "is_equal": Path(got).read_bytes() == content}
 
 
 def log_files(folder: Path) -> None:

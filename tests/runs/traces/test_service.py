@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from varv.kernel.errors import FailedPrecondition, InvalidInput, NotFound
-from varv.runs.traces import rules, service
+from varv.runs.traces import rules, storing
 from varv.runs.traces.model import ERROR, OK, TraceInfo, TracesDeleted, TraceTagged
 
 from .conftest import id_of, span
@@ -105,7 +105,7 @@ def test_a_tag_that_is_set_later_is_in_the_ledger(traced):
 
 
 def test_tags_that_never_end_are_refused(traced, monkeypatch):
-    monkeypatch.setattr(service, "MOST_TAGS", 3)
+    monkeypatch.setattr(storing, "MOST_TAGS", 3)
     traced.begin("tr-a", tags={"a": "1", "b": "2"})
     traced.do(traced.traces.tag("tr-a", {"c": "3", "d": "4"}))
     for write in (

@@ -20,6 +20,7 @@ from varv.adapters.endpoints.forms import Garbage, Unfit, predictions, request
 from varv.adapters.endpoints.patience import Breaker, RetryBudget
 from varv.kernel.clock import wall_seconds
 from varv.kernel.errors import Corrupt, DeadlineExceeded, InvalidInput, Unavailable, VarvError
+from varv.kernel.hops import passed_on
 from varv.kernel.ids import coin
 from varv.kernel.tracing import outgoing
 from varv.registry import Rows, n_rows
@@ -67,7 +68,7 @@ class Calls:
         InvalidInput
             If a value is none of its input.
         Corrupt
-            If it answers with something else than predictions.
+            If it answers with something else than predictions, or leads back to whoever asks it.
         """
         n = n_rows(rows)
         try:
@@ -116,7 +117,8 @@ class Calls:
         """Return the answer to a request that was taken, after as many tries as it takes and may take."""
         until = wall_seconds() + self._endpoint.timeout_s
         accept = {"accept": "application/json, application/octet-stream"}
-        headers = {**accept, **headers, **outgoing(), **self._token()}
+        through = passed_on(self._endpoint.endpoint, self._endpoint.name)
+        headers = {**accept, **headers, **outgoing(), **through, **self._token()}
         with self._lock:
             self._budget.called()
         number = 1

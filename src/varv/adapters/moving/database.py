@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,6 +15,8 @@ from varv.kernel.plugins import required
 AT_ONCE = 500
 """Values of one list in a query."""
 _FETCHED_AT_ONCE = 5000
+Rows = dict[str, list[tuple[Any, ...]]]
+"""Rows by the column that they are asked for by."""
 
 
 class Database(Protocol):
@@ -56,6 +59,21 @@ def open_database(uri: str) -> Database:
         return _Postgres(uri)
     hint = "import from the server in front of it, by its http address"
     raise InvalidInput("database", scheme, "cannot be read directly", hint=hint)
+
+
+def by_first(database: Database, query: str, ids: Sequence[str]) -> Rows:
+    """Return the rows of some ids, which the query ends with, by their first column, without it."""
+    found: Rows = defaultdict(list)
+    for start in range(0, len(ids), AT_ONCE):
+        some = ids[start : start + AT_ONCE]
+        for first, *rest in database.rows(f"{query} {marks(len(some))}", some):
+            found[first].append(tuple(rest))
+    return found
+
+
+def marks(n: int) -> str:
+    """Return a list of so many values in a query."""
+    return f"({','.join('?' * n)})"
 
 
 class _Sqlite:

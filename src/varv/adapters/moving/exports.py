@@ -22,8 +22,9 @@ from varv.kernel.codec import digest_of
 from varv.kernel.errors import Corrupt, NotFound
 from varv.registry.imports import SourceRegistered
 from varv.runs import Point
-from varv.runs.imports import SourceExperiment, SourceModel, SourceRun
+from varv.runs.imports import SourceExperiment, SourceModel, SourceRun, SourceTrace
 from varv.runs.rules import LONGEST_KEY, LONGEST_PARAM, LONGEST_TAG
+from varv.runs.traces.model import Span
 
 _NOT_IN_KEYS = re.compile(r"[^/\w.\- :]")
 _LARGEST_JSON = 256 << 20
@@ -106,6 +107,14 @@ class Export:
 
     def models(self, experiment: str) -> Iterator[list[SourceModel]]:
         """Yield nothing: an export holds files, not models."""
+        return iter(())
+
+    def traces(self, experiment: str) -> Iterator[list[SourceTrace]]:
+        """Yield nothing: an export holds none."""
+        return iter(())
+
+    def spans(self, traces: Sequence[SourceTrace]) -> Iterator[tuple[SourceTrace, list[Span]]]:
+        """Yield nothing."""
         return iter(())
 
     def registered(self) -> Iterator[SourceRegistered]:

@@ -11,21 +11,22 @@ from functools import cached_property
 from typing import Any
 
 from varv.adapters.moving.artifact_folders import ArtifactFolders
-from varv.adapters.moving.database import AT_ONCE, Database
+from varv.adapters.moving.database import AT_ONCE, Database, Rows, by_first, marks
+from varv.adapters.moving.mlflow_trace_rows import TraceRows
 from varv.adapters.moving.mlflow_words import LOGGED_STATUSES, run_status, stage_of
 from varv.home.moving import Owner, SourceFile
 from varv.kernel.errors import InvalidInput
 from varv.registry.imports import SourceRegistered, SourceVersion
 from varv.runs import Point
-from varv.runs.imports import SourceExperiment, SourceModel, SourceRun
+from varv.runs.imports import SourceExperiment, SourceModel, SourceRun, SourceTrace
 from varv.runs.imports.model import Last
 from varv.runs.model import DatasetInput, InputTag, ModelInput, ModelOutput
+from varv.runs.traces.model import Span
 
 DELETED_VERSION = "Deleted_Internal"
 """The stage of a version that is gone, whose row stays so that its number is not given again."""
 _WORKSPACE = "default"
 _Link = tuple[str, str, str]
-_Rows = dict[str, list[tuple[Any, ...]]]
 _RUNS = """
 SELECT run_uuid, experiment_id, name, user_id, status, lifecycle_stage, start_time, end_time, artifact_uri
 FROM runs WHERE run_uuid IN
@@ -71,6 +72,7 @@ class MlflowDatabase:
             raise InvalidInput("database", self.name, problem, hint=hint)
         in_steps = "step" in database.columns("inputs")
         self._model_uses = _MODEL_USES.format(step="step" if in_steps else "0")
+        self._traces = TraceRows(database, artifacts)
         self._has_models = bool(database.columns("logged_models"))
 
     def experiments(self) -> Iterator[SourceExperiment]:
@@ -136,7 +138,7 @@ class MlflowDatabase:
                     ),
                 )
 
-    def _use_tags(self, uses: Iterable[str]) -> _Rows:
+    def _use_tags(self, uses: Iterable[str]) -> Rows:
         return self._by("SELECT input_uuid, name, value FROM input_tags WHERE input_uuid IN", list(uses))
 
     def points(self, runs: Sequence[SourceRun]) -> Iterator[tuple[SourceRun, list[Point]]]:
@@ -144,9 +146,7 @@ class MlflowDatabase:
         columns = "run_uuid, key, value, timestamp, step, is_nan"
         for start in range(0, len(runs), AT_ONCE):
             waiting = {run.id: run for run in runs[start : start + AT_ONCE]}
-            query = (
-                f"SELECT {columns} FROM metrics WHERE run_uuid IN {_marks(len(waiting))} ORDER BY run_uuid"
-            )
+            query = f"SELECT {columns} FROM metrics WHERE run_uuid IN {marks(len(waiting))} ORDER BY run_uuid"
             held = list[Point]()
             of = ""
             for id, key, value, at, step, nan in self._db.rows(query, list(waiting)):
@@ -259,6 +259,14 @@ class MlflowDatabase:
                 tags=_texts(tags[str(number)]),
             )
 
+    def traces(self, experiment: str) -> Iterator[list[SourceTrace]]:
+        """Yield the traces of an experiment without their spans, some hundred at a time."""
+        yield from self._traces.of(experiment)
+
+    def spans(self, traces: Sequence[SourceTrace]) -> Iterator[tuple[SourceTrace, list[Span]]]:
+        """Yield traces with all their spans."""
+        return self._traces.spans(traces)
+
     def files(self, owner: Owner) -> list[SourceFile]:
         """Return the artifacts of an owner."""
         return self._artifacts.files(owner.artifacts)
@@ -276,25 +284,15 @@ class MlflowDatabase:
     def _in_workspace(self, table: str) -> str:
         return f" WHERE workspace = '{_WORKSPACE}'" if "workspace" in self._db.columns(table) else ""
 
-    def _all(self, query: str, values: Sequence[Any] = ()) -> _Rows:
+    def _all(self, query: str, values: Sequence[Any] = ()) -> Rows:
         """Return rows by their first column, as a text, without it."""
-        found: _Rows = defaultdict(list)
+        found: Rows = defaultdict(list)
         for first, *rest in self._db.rows(query, values):
             found[str(first)].append(tuple(rest))
         return found
 
-    def _by(self, query: str, ids: Sequence[str]) -> _Rows:
-        """Return the rows of some ids, which the query ends with, by id."""
-        found: _Rows = defaultdict(list)
-        for start in range(0, len(ids), AT_ONCE):
-            some = ids[start : start + AT_ONCE]
-            for first, *rest in self._db.rows(f"{query} {_marks(len(some))}", some):
-                found[first].append(tuple(rest))
-        return found
-
-
-def _marks(n: int) -> str:
-    return f"({','.join('?' * n)})"
+    def _by(self, query: str, ids: Sequence[str]) -> Rows:
+        return by_first(self._db, query, ids)
 
 
 def _texts(rows: Iterable[tuple[Any, ...]]) -> dict[str, str]:

@@ -1,7 +1,6 @@
 """MLflow's tracking server, asked over its REST protocol.
 
-Runs are read by a cursor of our own, their start: the server's page tokens are numbers of rows, which shift
-while others write. Histories are most of the work; a metric of many runs is asked for at once where the
+Histories are most of the work; a metric of many runs is asked for at once where the
 server allows it.
 
 Source: the REST API of MLflow 3.18, and how its server behaves.
@@ -17,16 +16,19 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 from varv.adapters.moving.artifact_folders import SERVED
+from varv.adapters.moving.cursor import by_start
 from varv.adapters.moving.http_asking import Asking
+from varv.adapters.moving.mlflow_served_traces import ServedTraces
 from varv.adapters.moving.mlflow_words import logged_model_in, run_status, stage_of
 from varv.home.moving import Owner, SourceFile
 from varv.kernel.errors import NotFound
 from varv.registry.imports import SourceRegistered, SourceVersion
 from varv.runs import Point
-from varv.runs.imports import SourceExperiment, SourceModel, SourceRun
+from varv.runs.imports import SourceExperiment, SourceModel, SourceRun, SourceTrace
 from varv.runs.imports.model import Last
 from varv.runs.logged.model import LoggedStatus
 from varv.runs.model import DatasetInput, InputTag, ModelInput, ModelOutput
+from varv.runs.traces.model import Span
 
 API, PAGES = "/api/2.0/mlflow", "/ajax-api/2.0/mlflow"
 ARTIFACTS = "/api/2.0/mlflow-artifacts/artifacts"
@@ -57,6 +59,7 @@ class MlflowServer:
         self._asking = asking
         self.name = asking.url
         self._pool = ThreadPoolExecutor(AT_A_TIME, thread_name_prefix="histories")
+        self._traces = ServedTraces(asking, self._pool)
 
     def experiments(self) -> Iterator[SourceExperiment]:
         """Yield all experiments, deleted ones too."""
@@ -73,11 +76,10 @@ class MlflowServer:
                 tags=_texts(one.get("tags", ())),
             )
 
-    def runs(self, experiment: str) -> Iterator[list[SourceRun]]:
+    def runs(self, experiment: str) -> Iterator[Sequence[SourceRun]]:
         """Yield the runs of an experiment, some hundred at a time."""
-        since, seen = 0, set[str]()
-        token = ""
-        while True:
+
+        def page(since: int, token: str) -> tuple[list[SourceRun], str]:
             asked = {
                 "experiment_ids": [experiment],
                 "filter": f"attributes.start_time >= {since}",
@@ -86,16 +88,9 @@ class MlflowServer:
                 "order_by": ["attributes.start_time ASC"],
             } | ({"page_token": token} if token else {})
             answer = self._asking.json("POST", f"{API}/runs/search", asked)
-            runs = [_run(one) for one in answer.get("runs", ())]
-            if fresh := [run for run in runs if run.id not in seen]:
-                yield fresh
-            if len(runs) < RUNS_A_PAGE:
-                return
-            last = runs[-1].started_ms
-            # As long as all of a page began at one instant only the server's own token goes on.
-            token = answer.get("next_page_token", "") if last == since else ""
-            seen = (seen if last == since else set()) | {run.id for run in runs if run.started_ms == last}
-            since = last
+            return [_run(one) for one in answer.get("runs", ())], answer.get("next_page_token", "")
+
+        yield from by_start(page, RUNS_A_PAGE, lambda run: (run.id, run.started_ms))
 
     # Histories
 
@@ -182,6 +177,16 @@ class MlflowServer:
             token = answer.get("next_page_token", "")
             if not token:
                 return
+
+    # Traces
+
+    def traces(self, experiment: str) -> Iterator[Sequence[SourceTrace]]:
+        """Yield the traces of an experiment without their spans, some hundred at a time."""
+        return self._traces.of(experiment)
+
+    def spans(self, traces: Sequence[SourceTrace]) -> Iterator[tuple[SourceTrace, list[Span]]]:
+        """Yield traces with all their spans."""
+        return self._traces.spans(traces)
 
     def registered(self) -> Iterator[SourceRegistered]:
         """Yield the registered models with their versions."""

@@ -19,9 +19,10 @@ from varv.kernel.errors import Corrupt, NotFound
 from varv.kernel.plugins import required
 from varv.registry.imports import SourceRegistered, SourceVersion
 from varv.runs import Point
-from varv.runs.imports import SourceExperiment, SourceModel, SourceRun
+from varv.runs.imports import SourceExperiment, SourceModel, SourceRun, SourceTrace
 from varv.runs.imports.model import Last
 from varv.runs.model import DatasetInput, InputTag, ModelInput, ModelOutput
+from varv.runs.traces.model import Span
 
 TRASH, MODELS, META = ".trash", "models", "meta.yaml"
 AT_ONCE = 200
@@ -173,6 +174,14 @@ class MlrunsFolder:
             params=_texts(folder / "params"),
             tags=_texts(folder / "tags"),
         )
+
+    def traces(self, experiment: str) -> Iterator[list[SourceTrace]]:
+        """Yield nothing: traces in folders are not read."""
+        return iter(())
+
+    def spans(self, traces: Sequence[SourceTrace]) -> Iterator[tuple[SourceTrace, list[Span]]]:
+        """Yield nothing."""
+        return iter(())
 
     def registered(self) -> Iterator[SourceRegistered]:
         """Yield the registered models with their versions."""

@@ -19,6 +19,7 @@ from varv.app.compose import open_ledger, open_views
 from varv.app.desk import Desk
 from varv.app.server.server_file import Running, running_server
 from varv.app.settings import Settings
+from varv.data.delta.verbs import PublicationDesk, offline_publications
 from varv.data.versioning.verbs import VersionsDesk, offline_versions
 from varv.home.named_versions import named_versions
 from varv.kernel.clock import SystemClock
@@ -123,12 +124,23 @@ def acted(
     kind: type[R],
 ) -> R:
     """Have the server do something with versions of datasets, or do it where none runs."""
+    return acted_by(settings, verb, asked, lambda desk, asked: act(desk.versions, asked), kind)
+
+
+def acted_by(
+    settings: Settings,
+    verb: str,
+    asked: Q,
+    act: Callable[[PublicationDesk, Q], R],
+    kind: type[R],
+) -> R:
+    """Have the server do something with what is published of datasets, or do it where none runs."""
     server = running_server(settings)
     if server is not None:
         return msgspec.convert(call(server, settings, verb, asked, timeout_s=_WITHIN_S), type=kind)
     with owned_ledger(settings) as ledger:
-        views, faults = open_views(ledger, settings.home), Faults.parse(settings.fault)
+        views, faults, clock = open_views(ledger, settings.home), Faults.parse(settings.fault), SystemClock()
         desk = offline_versions(
-            settings.home, ledger, views, SystemClock(), lambda of: named_versions(views, of), faults
+            settings.home, ledger, views, clock, lambda of: named_versions(views, of), faults
         )
-        return act(desk, asked)
+        return act(offline_publications(desk, clock, faults), asked)

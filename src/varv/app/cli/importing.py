@@ -76,12 +76,14 @@ def _blocks(report: MoveReport) -> list[Block]:
         ("experiments", *_counts(report.experiments)),
         ("runs", *_counts(report.runs)),
         ("logged models", *_counts(report.logged_models)),
+        ("traces", *_counts(report.traces)),
         ("registered models", *_counts(report.registered_models)),
     ]
     blocks: list[Block] = [
         Heading(f"from {report.source}"),
         Grid(("", "new", "changed", "as before"), rows),
         Line(f"{count(report.n_points)} points of metrics"),
+        Line(f"{count(report.n_spans)} spans of traces"),
         Line(f"{count(report.n_versions)} versions of registered models"),
         Line(f"{count(report.n_files)} artifacts, {spoken_bytes(report.size_bytes)}"),
     ]
@@ -89,7 +91,8 @@ def _blocks(report: MoveReport) -> list[Block]:
     blocks += _named("left out", report.left_out)
     blocks += _named("DIFFERS", report.differences)
     if not report.differences.n:
-        blocks.append(Line(f"compared: all counts, the registry, and {count(report.n_compared)} whole runs"))
+        compared = f"{count(report.n_compared)} whole runs and {count(report.n_traces_compared)} whole traces"
+        blocks.append(Line(f"compared: all counts, the registry, {compared}"))
     return blocks
 
 

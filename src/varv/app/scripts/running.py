@@ -29,6 +29,7 @@ from varv.kernel.executor import Cancelled, OnOutput
 from varv.runs.artifacts import require_path
 from varv.runs.capture import CONFIG, OUTPUT, Captured, captured, user
 from varv.runs.config import without_secrets
+from varv.runs.left_behind import process_tag
 from varv.runs.model import Status
 from varv.runs.verbs import STOP
 
@@ -179,7 +180,12 @@ def _run(
 
 def _begin(script: Script, tracked: Tracked, taken: Captured) -> Begun:
     experiment = tracked.runs.experiment(script.experiment)
-    tags = {**taken.tags(), **({PARENT: script.parent} if script.parent else {}), **script.tags}
+    tags = {
+        **taken.tags(),
+        **process_tag(),
+        **({PARENT: script.parent} if script.parent else {}),
+        **script.tags,
+    }
     return tracked.runs.begin(experiment, name=script.name, user=user(), at_ms=_now_ms(), tags=tags)
 
 

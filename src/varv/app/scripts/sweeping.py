@@ -19,9 +19,10 @@ from varv.kernel.clock import SystemClock
 from varv.kernel.errors import VarvError
 from varv.kernel.executor import Cancelled
 from varv.runs.capture import user
+from varv.runs.left_behind import process_tag
 from varv.runs.model import Status
 from varv.runs.sweeps import expanded, varied
-from varv.runs.verbs import STOP
+from varv.runs.verbs import MULTIRUN, STOP
 
 
 class Child(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,7 +74,8 @@ def sweep(
     """
     combinations = expanded(script.arguments)
     experiment = tracked.runs.experiment(script.experiment)
-    tags = {"mlflow.source.name": script.file, "mlflow.source.type": "LOCAL", **script.tags}
+    source = {"mlflow.source.name": script.file, "mlflow.source.type": "LOCAL"}
+    tags = {**source, **process_tag(), MULTIRUN: str(len(combinations)), **script.tags}
     if script.parent:
         tags[PARENT] = script.parent
     begun = tracked.runs.begin(

@@ -26,6 +26,8 @@ from varv.fronts.web.console import create_console
 from varv.home.tracking.desk import TrackingDesk
 from varv.kernel.columns import FolderColumns
 from varv.kernel.metrics import Family
+from varv.runs import Tracking
+from varv.runs.verbs import StopRequest, stop
 
 
 def application(
@@ -50,7 +52,7 @@ def application(
     ends
         Returns whether the server is about to stop.
     """
-    home = settings.home
+    home, gate = settings.home, Gate(settings.token, callers)
     console = create_console(
         desk.views,
         desk.ledger,
@@ -58,7 +60,8 @@ def application(
         reports=functools.partial(report_of, home),
         home=home,
         tracked=tracking.runs_read(),
-        allow=functools.partial(_allow_reading, Gate(settings.token, callers)),
+        allow=functools.partial(_allow_reading, gate),
+        stop=functools.partial(_stop, gate, tracking.runs),
         ends=ends,
     )
     routes = create_api(build_verbs(desk), health, token=settings.token)
@@ -67,6 +70,11 @@ def application(
         mlflow_api(app, tracking, settings.token, callers),
         allowed_hosts(settings.host, settings.allowed_hosts),
     )
+
+
+def _stop(gate: Gate, runs: Tracking, request: Request, run: str) -> None:
+    gate.require(dict(request.headers.raw), request.url.path, writes=True)
+    stop(runs, StopRequest(run=run, by="somebody at the console"))
 
 
 def _allow_reading(gate: Gate, request: Request) -> None:

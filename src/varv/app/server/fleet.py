@@ -43,7 +43,7 @@ from varv.fronts.inference.counts import Counts, together
 from varv.kernel.clock import Clock
 from varv.kernel.codec import Digest
 from varv.kernel.columns import segment_name
-from varv.kernel.errors import DeadlineExceeded, Unavailable
+from varv.kernel.errors import DeadlineExceeded, Unavailable, VarvError
 from varv.kernel.ids import DatasetName, ModelName, Version
 from varv.kernel.observe import Format, log
 from varv.kernel.snapshots import Position
@@ -54,6 +54,8 @@ RENEW_WITHIN_S = 3600.0
 """How long a new worker may take to read what is stored, before it takes over."""
 STOP_WITHIN_S = 15.0
 COUNT_WITHIN_S = 1.0
+FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 30.0
+"""Between two tries to bring a worker to what is in force; each time twice as long."""
 MOST_DEATHS = 5
 """Workers that may die in a row before they have answered anything; more, and something is wrong with them
 all.
@@ -132,7 +134,7 @@ class Workers:
         self._tables: dict[ModelName, RoutingTable] = {}
         self._reserves = Reserves()
         self._restored = False
-        self._stopping = False
+        self._stopping = threading.Event()
         self._started = 0
         self._deaths = 0
         self.failed = threading.Event()
@@ -337,7 +339,7 @@ class Workers:
     def stop(self, timeout_s: float = STOP_WITHIN_S) -> None:
         """Let every worker finish and end."""
         with self._lock:
-            self._stopping = True
+            self._stopping.set()
             workers = list(self._workers)
         for worker in workers:
             worker.stop(timeout_s)
@@ -352,7 +354,7 @@ class Workers:
         return [owed.wait() for owed in self._send(message)]
 
     def _start(
-        self, declarations: Mapping[ModelName, Digest] | None = None
+        self, declarations: Mapping[ModelName, Digest] | None = None, *, is_alone: bool = True
     ) -> tuple[WorkerProcess, list[Owed]]:
         """Start a worker that knows what is in force, and return it with the answers that it owes.
 
@@ -363,6 +365,8 @@ class Workers:
         ----------
         declarations
             What it has to find declared; it then accepts nothing before it is told to.
+        is_alone
+            Whether nobody else answers, so that it accepts connections even if a version fails to load.
         """
         self._started += 1
         name = f"{segment_name(self._clock.now())}-{self._started}"
@@ -387,23 +391,30 @@ class Workers:
         )
         worker = WorkerProcess(start, self._replace)
 
-        def wanted(model: ModelName) -> bool:
-            return declarations is None or model in declarations
-
         orders: list[Order] = [Restore()] if self._restored else []
-        warm, tables = sorted(self._warm.items()), sorted(self._tables.items())
-        orders += [Warm(model, version, package) for (model, version), package in warm if wanted(model)]
-        orders += [Table(model, table) for model, table in tables if wanted(model)]
-        kept = [model for model in self._reserves.models() if wanted(model)]
-        orders += [Reserve(model, self._reserves.of(model)) for model in kept]
-        if self._restored and declarations is None:
+        orders += self._in_force(declarations)
+        if self._restored and declarations is None and is_alone:
             orders.append(Accept())
         owed = [worker.send(order) for order in orders]
         return worker, owed
 
+    def _in_force(self, declarations: Mapping[ModelName, Digest] | None = None) -> list[Order]:
+        """Return what tells a worker which versions answer, of declared models if any are named."""
+
+        def wanted(model: ModelName) -> bool:
+            return declarations is None or model in declarations
+
+        warm, tables = sorted(self._warm.items()), sorted(self._tables.items())
+        orders: list[Order] = []
+        orders += [Warm(model, version, package) for (model, version), package in warm if wanted(model)]
+        orders += [Table(model, table) for model, table in tables if wanted(model)]
+        kept = [model for model in self._reserves.models() if wanted(model)]
+        orders += [Reserve(model, self._reserves.of(model)) for model in kept]
+        return orders
+
     def _replace(self, ended: WorkerProcess) -> None:
         with self._lock:
-            if self._stopping or ended not in self._workers:
+            if self._stopping.is_set() or ended not in self._workers:
                 return
             self._deaths = 0 if ended.has_answered else self._deaths + 1
             log(_LOG, logging.ERROR, "worker.died", pid=ended.pid, in_a_row=self._deaths)
@@ -416,53 +427,32 @@ class Workers:
             if self._deaths >= MOST_DEATHS:
                 self.failed.set()
                 return
-            self._workers.append(self._start()[0])
+            worker, owed = self._start(is_alone=not self._workers)
+            self._workers.append(worker)
+        words = worker, owed
+        threading.Thread(target=self._catch_up, args=words, name="worker-catches-up", daemon=True).start()
+
+    def _catch_up(self, worker: WorkerProcess, owed: Sequence[Owed]) -> None:
+        """Tell a worker what is in force until it has taken all of it in, then to accept connections: what
+        kept it from loading a version may pass, and nobody else would tell it again.
+        """
+        wait_s = FIRST_WAIT_S
+        while failed := [one.order for one in owed if not _is_done(one)]:
+            if self._stopping.wait(wait_s):
+                return
+            wait_s = min(2 * wait_s, LONGEST_WAIT_S)
+            with self._lock:
+                if worker not in self._workers:
+                    return
+                again = [order for order in failed if isinstance(order, Restore)]
+                owed = [worker.send(order) for order in (*again, *self._in_force())]
+        worker.send(Accept())
 
 
-class RenewedWorkers:
-    """The workers of a home, of which `restore` lets new ones take over: they answer by what is declared now.
-
-    Parameters
-    ----------
-    workers
-        Of the home.
-    declarations, access
-        What new ones have to find declared, and who may ask them.
-    """
-
-    def __init__(self, workers: Workers, declarations: Mapping[ModelName, Digest], access: Access) -> None:
-        self._workers = workers
-        self._declarations = declarations
-        self._access = access
-
-    def warm(self, model: ModelName, version: Version, package: Digest) -> None:
-        """Bring a version into memory in every worker."""
-        self._workers.warm(model, version, package)
-
-    def apply(self, model: ModelName, table: RoutingTable) -> int:
-        """Put a table in force in every worker and return its epoch."""
-        return self._workers.apply(model, table)
-
-    def unload(self, model: ModelName, version: Version) -> None:
-        """Let a version go in every worker."""
-        self._workers.unload(model, version)
-
-    def reserve(self, model: ModelName, version: Version | None) -> None:
-        """Keep the champion before of a model from now on."""
-        self._workers.reserve(model, version)
-
-    def keep_no_reserve(self, model: ModelName) -> None:
-        """Keep the champion before of a model no more."""
-        self._workers.keep_no_reserve(model)
-
-    def restore(self) -> None:
-        """Let new workers take over."""
-        self._workers.renew(self._declarations, self._access)
-
-    def rows_known(self, batch: Batch) -> None:
-        """Tell that rows became known."""
-        self._workers.rows_known(batch)
-
-    def rows_rewritten(self, dataset: Dataset) -> None:
-        """Let every worker read what the ledger holds anew."""
-        self._workers.rows_rewritten(dataset)
+def _is_done(owed: Owed) -> bool:
+    """Wait for an answer, and return whether it is no error."""
+    try:
+        owed.wait(RENEW_WITHIN_S)
+    except VarvError:
+        return False
+    return True

@@ -29,12 +29,13 @@ from varv.app.clients import changed_clients, load_clients
 from varv.app.compose import MOST_HELD, open_home
 from varv.app.fitting import ProcessFits
 from varv.app.server.capturing import TrainingCaptures
-from varv.app.server.fleet import RenewedWorkers, Workers
+from varv.app.server.fleet import Workers
 from varv.app.server.listening import address_of
 from varv.app.server.measures import of_certificate, of_processes, of_record, of_requests, of_telemetry
 from varv.app.server.owned import OwnedHome
 from varv.app.server.patience import Patience
 from varv.app.server.present import Present
+from varv.app.server.renewed import RenewedWorkers
 from varv.app.server.server_file import announce, withdraw
 from varv.app.server.telemetry import OwnerTelemetry, format_of, telemetry_of
 from varv.app.server.tls import expires_at_s, tls_files_of
@@ -42,6 +43,7 @@ from varv.app.server.wire import Access, Models
 from varv.app.settings import FILE, Settings, variables
 from varv.app.traffic import Traffic, TrafficReport
 from varv.data import Quarantine
+from varv.data.delta.verbs import PublicationDesk
 from varv.data.inbox import Inbox
 from varv.data.verbs import QuarantineDesk
 from varv.data.versioning.keeping import Versions
@@ -321,7 +323,7 @@ class _Server:
     def _seal(self) -> None:
         while not self.stop.wait(SEALS_EVERY_S):
             with suppress(StorageFull, Unavailable):
-                self._tracking.runs.seal_due()
+                self._tracking.tend()
 
     def _drive(self) -> None:
         """Bring the home to the present, then start what keeps it there."""
@@ -336,6 +338,17 @@ class _Server:
         self._thread("checker", present.home.require_sound)
         log(_LOG, logging.INFO, "server.serving", models=", ".join(present.home.models))
 
+    def _versions_desk(self, present: Present) -> VersionsDesk:
+        home = present.home
+        views, datasets = home.views, home.datasets
+        versions = Versions(
+            datasets, views, home.ledger, self._system, lambda dataset: named_versions(views, dataset)
+        )
+        rewrite = present.live.rewrite
+        return VersionsDesk(
+            home.folder, datasets, views, home.ledger, versions, rewrite, home.lock, flows=True
+        )
+
     def _go_on_with(self, present: Present) -> None:
         """Let verbs act on a home in the present, and start what keeps it there."""
         assert self._log is not None, "the log comes first"
@@ -347,23 +360,8 @@ class _Server:
             present.live.correct,
             flows=True,
         )
-        versions = Versions(
-            home.datasets,
-            home.views,
-            home.ledger,
-            self._system,
-            lambda dataset: named_versions(home.views, dataset),
-        )
-        self._desk.versions = VersionsDesk(
-            home.folder,
-            home.datasets,
-            home.views,
-            home.ledger,
-            versions,
-            present.live.rewrite,
-            home.lock,
-            flows=True,
-        )
+        self._desk.versions = self._versions_desk(present)
+        self._desk.publications = PublicationDesk(self._desk.versions, home.publications)
         outcomes = {name: parts.plan.outcome for name, parts in home.models.items()}
         self._desk.inbox = Inbox(
             home.datasets,

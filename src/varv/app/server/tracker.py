@@ -89,7 +89,7 @@ class Tracker:
             if self.told.wait(TICK_S):
                 return
             with suppress(StorageFull, Unavailable):
-                home.tracking.runs.seal_due()
+                home.tracking.tend()
 
     def close(self) -> None:
         """Finish what is under way, and give the home back."""

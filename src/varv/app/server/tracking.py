@@ -18,6 +18,7 @@ from varv.fronts.mlflow import (
     runs,
     searching,
     traces,
+    uploads,
     versions,
     webhooks,
 )
@@ -54,7 +55,7 @@ def mlflow_api(
         (None, about.routes),
         (desk.runs, experiments.routes),
         (desk.runs, runs.routes),
-        (desk.search, searching.routes),
+        (searching.Searches(desk.search), searching.routes),
         (shelf, artifacts.routes),
         (desk.traces, traces.routes),
         (desk.traces, assessments.routes),
@@ -66,8 +67,8 @@ def mlflow_api(
     transfers = artifacts.Transfers(shelf, door.do)
     raw = {
         artifacts.PREFIX: transfers,
-        artifacts.PARTS: transfers.parts,
-        artifacts.SIGNED: transfers.parts,
+        uploads.PREFIX: uploads.PartUploads(shelf, desk.uploads, door.do),
+        artifacts.SIGNED: transfers.signed,
         "/get-artifact": transfers.page,
         "/model-versions/get-artifact": versions.VersionFiles(desk, transfers.send),
         "/version": about.version,

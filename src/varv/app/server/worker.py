@@ -76,6 +76,7 @@ from varv.registry import Surroundings
 from varv.serving import Answering, CaptureLog, DataPlanes, RequestSchema
 from varv.serving.capture import keep_flushed
 from varv.serving.observing import Observing
+from varv.serving.recorded import Recorded
 
 SWITCH_S = 0.0005
 DRAIN_S = 10
@@ -109,8 +110,14 @@ class Worker:
         runtimes = installed_runtimes(around, apart)
         self._transforms = WorkerTransforms(apart, around.variables)
         blobs = FolderBlobs(self._home / "blobs")
-        self._planes = DataPlanes(runtimes, blobs, timer=wall_seconds, most_bytes=models.most_bytes)
         self._columns = FolderColumns(self._home / "columns")
+        self._planes = DataPlanes(
+            runtimes,
+            blobs,
+            timer=wall_seconds,
+            most_bytes=models.most_bytes,
+            recorded=Recorded(self._columns),
+        )
         self._log = CaptureLog(Path(start.capture), at_once=not start.capture_window_ms)
         with suppress(StorageFull):
             self._log.open()

@@ -55,7 +55,7 @@ class WorkerProcess:
 
     def send(self, message: Order) -> Owed:
         """Say something; the answer is awaited with `Owed.wait`."""
-        owed = Owed()
+        owed = Owed(message)
         with self._lock:
             self._number += 1
             line = msgspec.json.encode(WorkerOrder(self._number, message)) + b"\n"
@@ -105,9 +105,10 @@ class WorkerProcess:
 
 
 class Owed:
-    """An answer that is awaited."""
+    """An answer that is awaited, to an order."""
 
-    def __init__(self) -> None:
+    def __init__(self, order: Order) -> None:
+        self.order = order
         self._done = threading.Event()
         self._reply: WorkerReply | None = None
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import msgspec
 
 from varv.data.model import Dataset, part_named
-from varv.data.profiling.events import AnomalyCleared, AnomalyRaised
 from varv.data.profiling.keeping import Profiles
+from varv.data.profiling.model import AnomalyCleared, AnomalyRaised
 from varv.data.profiling.watching import Watch, alarms, late_alarm
 from varv.data.versioning.references import parse_reference
 from varv.data.versioning.verbs import VersionsDesk

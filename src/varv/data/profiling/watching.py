@@ -12,8 +12,8 @@ from pathlib import Path
 import msgspec
 
 from varv.data.model import Dataset
-from varv.data.profiling.events import ROWS_LATE, AnomalyCleared, AnomalyRaised, anomalies_of
 from varv.data.profiling.keeping import FOLDER, Profiles
+from varv.data.profiling.model import ROWS_LATE, AnomalyCleared, AnomalyRaised, anomalies_of
 from varv.data.service import Datasets
 from varv.kernel.blobs import write_atomically
 from varv.kernel.clock import HOUR, Duration, Instant

@@ -21,7 +21,7 @@ def junit(reports: Sequence[CandidateReport]) -> str:
         suite = SubElement(
             root,
             "testsuite",
-            name=_plain(report.model),
+            name=plain(report.model),
             tests=str(len(report.gates) + is_error + refused),
             failures=str(failed + refused),
             errors=str(int(is_error)),
@@ -29,21 +29,22 @@ def junit(reports: Sequence[CandidateReport]) -> str:
         for gate in report.gates:
             _case(suite, report, gate)
         if is_error or refused:
-            case = SubElement(suite, "testcase", classname=_plain(report.model), name="candidate")
-            told = SubElement(case, "error" if is_error else "failure", message=_plain(report.reason))
-            told.text = _plain(report.reason)
+            case = SubElement(suite, "testcase", classname=plain(report.model), name="candidate")
+            told = SubElement(case, "error" if is_error else "failure", message=plain(report.reason))
+            told.text = plain(report.reason)
     return '<?xml version="1.0" encoding="utf-8"?>\n' + tostring(root, encoding="unicode") + "\n"
 
 
 def _case(suite: Element, report: CandidateReport, gate: JudgedGate) -> None:
     name = f"{gate.gate}, {gate.group}" if gate.group else gate.gate
-    case = SubElement(suite, "testcase", classname=_plain(report.model), name=_plain(name))
+    case = SubElement(suite, "testcase", classname=plain(report.model), name=plain(name))
     told = "\n".join([f"{gate.question} {gate.answer}".strip(), *gate.examples])
     if gate.passed:
-        SubElement(case, "system-out").text = _plain(told)
+        SubElement(case, "system-out").text = plain(told)
     else:
-        SubElement(case, "failure", message=_plain(gate.verdict)).text = _plain(told)
+        SubElement(case, "failure", message=plain(gate.verdict)).text = plain(told)
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
+    """Return a text without what XML cannot hold."""
     return _NOT_IN_XML.sub("\ufffd", text)

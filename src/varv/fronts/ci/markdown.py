@@ -16,7 +16,7 @@ from varv.kernel.wording import count, number, with_minus_signs
 
 MARKER = "<!-- varv ci report -->"
 LONGEST = 60_000
-_SIGNS = {"passed": "✅", "failed": "❌", "unjudged": "⚠️"}
+SIGNS = {"passed": "✅", "failed": "❌", "unjudged": "⚠️"}
 _SPECIAL = re.compile(r"[\\`*_{}\[\]#|<>@~&$]|:(?=//)")
 _SHORTENED = "\n\n*The details are left out, since a comment has a limit; see the report of the job.*\n"
 
@@ -25,10 +25,15 @@ def markdown(reports: Sequence[CandidateReport]) -> str:
     """Return a comment about candidates, of at most `LONGEST` characters."""
     heads = [_head(report) for report in reports] or ["### ⚠️ No model is declared here\n"]
     details = [_details(report) for report in reports] or [""]
+    return shortened(MARKER, heads, details)
+
+
+def shortened(marker: str, heads: Sequence[str], details: Sequence[str]) -> str:
+    """Return heads with details below a marker, without the details if all is too long for a comment."""
     whole = "\n".join(f"{head}{detail}" for head, detail in zip(heads, details, strict=True))
-    text = f"{MARKER}\n{whole}"
+    text = f"{marker}\n{whole}"
     if len(text) > LONGEST:
-        text = f"{MARKER}\n" + "\n".join(heads)
+        text = f"{marker}\n" + "\n".join(heads)
     return text if len(text) <= LONGEST else text[: LONGEST - len(_SHORTENED)].rsplit("\n", 1)[0] + _SHORTENED
 
 
@@ -36,15 +41,15 @@ def _head(report: CandidateReport) -> str:
     candidate = "no candidate" if report.candidate is None else f"v{report.candidate}"
     champion = "no champion" if report.champion is None else f"champion v{report.champion}"
     said = {"passed": "passes its gates", "failed": "does not pass", "unjudged": "cannot be judged"}
-    sign = _SIGNS[report.standing]
-    lines = [f"### {sign} {_plain(report.model)}: {candidate} {said[report.standing]}, beside {champion}"]
+    sign = SIGNS[report.standing]
+    lines = [f"### {sign} {plain(report.model)}: {candidate} {said[report.standing]}, beside {champion}"]
     if report.reason:
-        lines.append(f"\n{_plain(report.reason)}")
+        lines.append(f"\n{plain(report.reason)}")
     compared = [gate for gate in report.gates if gate.gain is not None]
     lines += _compared("", [gate for gate in compared if not gate.group])
     lines += _compared("by group", [gate for gate in compared if gate.group])
     failed = [gate for gate in report.gates if not gate.passed]
-    lines += [f"\n- {_SIGNS['failed']} **{_named(gate)}**: {_plain(gate.answer)}" for gate in failed]
+    lines += [f"\n- {SIGNS['failed']} **{_named(gate)}**: {plain(gate.answer)}" for gate in failed]
     return "\n".join(lines) + "\n"
 
 
@@ -56,12 +61,12 @@ def _compared(title: str, gates: Iterable[JudgedGate]) -> list[str]:
             number(gate.candidate, 4),
             _difference(gate),
             count(gate.n),
-            _plain(gate.verdict),
+            plain(gate.verdict),
         )
         for gate in gates
     ]
     columns = (f"metric {title}".strip(), "champion", "candidate", "gain [95 %]", "rows", "verdict")
-    return _table(columns, rows)
+    return table(columns, rows)
 
 
 def _difference(gate: JudgedGate) -> str:
@@ -74,20 +79,20 @@ def _difference(gate: JudgedGate) -> str:
 def _details(report: CandidateReport) -> str:
     gates = [
         (
-            _SIGNS["passed" if gate.passed else "failed"],
+            SIGNS["passed" if gate.passed else "failed"],
             _named(gate),
-            _plain(gate.verdict),
-            _plain(gate.answer),
+            plain(gate.verdict),
+            plain(gate.answer),
         )
         for gate in report.gates
     ]
     parts = [
-        *_folded("Gates", _table(("", "gate", "verdict", "what the held-out rows answer"), gates)),
-        *_folded("Held-out metrics, each on rows of its own", _beside(report.metrics)),
-        *_folded("Data", _beside(report.data)),
-        *_folded("Package", _beside(report.package)),
-        *_folded("Signs of a leak", [f"- {_plain(one)}" for one in report.leaks]),
-        *_folded("Why it was trained", [f"- {_plain(one)}" for one in report.triggers]),
+        *folded("Gates", table(("", "gate", "verdict", "what the held-out rows answer"), gates)),
+        *folded("Held-out metrics, each on rows of its own", _beside(report.metrics)),
+        *folded("Data", _beside(report.data)),
+        *folded("Package", _beside(report.package)),
+        *folded("Signs of a leak", [f"- {plain(one)}" for one in report.leaks]),
+        *folded("Why it was trained", [f"- {plain(one)}" for one in report.triggers]),
     ]
     return "\n".join(parts)
 
@@ -97,39 +102,41 @@ def _standing(gate: JudgedGate) -> Standing:
 
 
 def _beside(found: Iterable[Beside]) -> list[str]:
-    rows = [(_plain(one.name), _value(one.champion, one), _value(one.candidate, one)) for one in found]
-    return _table(("", "champion", "candidate"), rows)
+    rows = [(plain(one.name), _value(one.champion, one), _value(one.candidate, one)) for one in found]
+    return table(("", "champion", "candidate"), rows)
 
 
 def _value(value: str | float | None, one: Beside) -> str:
     if isinstance(value, str):
-        return _plain(value)
+        return plain(value)
     return count(value) if one.digits == 0 else number(value, one.digits)
 
 
-def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return the lines of a table; none without rows."""
     if not rows:
         return []
     head = [f"\n| {' | '.join(columns)} |", f"|{'---|' * len(columns)}"]
     return head + [f"| {' | '.join(row)} |" for row in rows]
 
 
-def _folded(title: str, lines: Sequence[str]) -> list[str]:
+def folded(title: str, lines: Sequence[str]) -> list[str]:
+    """Return lines below a title that unfolds them; none if there are none."""
     if not lines:
         return []
     return [f"\n<details><summary>{title}</summary>\n", *lines, "\n</details>"]
 
 
 def _named(gate: JudgedGate) -> str:
-    return _plain(f"{gate.gate}, {gate.group}" if gate.group else gate.gate)
+    return plain(f"{gate.gate}, {gate.group}" if gate.group else gate.gate)
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """Return a text that means nothing to Markdown, on one line.
 
     Examples
     --------
-    >>> _plain("a|b <img> @ana")
+    >>> plain("a|b <img> @ana")
     'a&#124;b &#60;img&#62; &#64;&#8203;ana'
     """
     line = "".join(sign if sign.isprintable() else " " for sign in text)

@@ -21,9 +21,11 @@ from varv.fronts.inference.watch import Watch
 from varv.fronts.inference.watching import Watcher, each_once
 from varv.kernel.clock import wall_seconds
 from varv.kernel.errors import VarvError
+from varv.kernel.hops import HEADER, came_through
 
 OPEN = frozenset({"/v2/health/live", "/v2/health/ready", "/ping", "/health"})
 """What probes ask, who have no token."""
+THROUGH = HEADER.encode()
 _CALLER, _WATCH = "varv.caller", "varv.watch"
 _PREDICTS = re.compile(
     r"/v2/models/[^/]+(?:/versions/[^/]+)?/(?:infer|generate|generate_stream)"
@@ -64,6 +66,8 @@ class Doorway:
             if told is not None:
                 await Response(status_code=204, headers=dict(told))(scope, receive, send)
                 return
+        if (through := said.get(THROUGH)) is not None:
+            came_through(through)
         caller = door.callers[said.get(b"authorization")]
         scope[_CALLER] = caller
         watch = self._watch(scope, path, caller)

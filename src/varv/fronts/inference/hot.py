@@ -17,6 +17,7 @@ from varv.fronts.access.deadlines import HEADER, NEVER, deadline_of
 from varv.fronts.encodings import FEWEST_BYTES, compressed
 from varv.fronts.gateway import is_meant, require_same_site, unknown_host
 from varv.fronts.inference import oip
+from varv.fronts.inference.doorway import THROUGH
 from varv.fronts.inference.forms import (
     Form,
     Generating,
@@ -93,7 +94,12 @@ class HotCalls:
         return self._calls
 
     def takes(self, headers: Mapping[bytes, bytes]) -> bool:
-        """Return whether a request is answered here, by its headers: not if reading it takes a thread."""
+        """Return whether a request is answered here, by its headers: not if reading it takes a thread, nor if
+        it may lead back to whoever sent it.
+        """
+        # With others in one call, it would not be known whose it is.
+        if THROUGH in headers and any(one.waits for one in self.inference.models.values()):
+            return False
         return not takes_a_thread(headers.get(b"content-type", b"").decode("latin-1"))
 
     def flush(self) -> None:

@@ -13,10 +13,13 @@ import hmac
 from collections.abc import Callable, Mapping
 
 from varv.fronts.access.door import Caller, Callers
+from varv.fronts.mlflow.routes import ARTIFACTS
 from varv.kernel.errors import PermissionDenied, Unauthenticated
 
 OPEN = frozenset({"/version", "/api/3.0/mlflow/server-info"})
 """What says nothing of anybody, and is asked before a client knows whether it must say who it is."""
+BY_ITS_OWN_TOKEN = f"{ARTIFACTS}mpu/part/"
+"""What answers below this asks for a token of one upload, which only those got who may write."""
 _LONGEST = 1024
 
 
@@ -47,7 +50,7 @@ class Gate:
             If it may not do this.
         """
         callers = self._callers()
-        if path in OPEN or (not self._token and callers.is_open):
+        if path in OPEN or path.startswith(BY_ITS_OWN_TOKEN) or (not self._token and callers.is_open):
             return
         header = _as_bearer(headers.get(b"authorization"))
         if self._token and header is not None and hmac.compare_digest(_token_in(header), self._token):

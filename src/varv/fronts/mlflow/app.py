@@ -24,6 +24,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from varv.fronts.gateway import Bodies, require_own_site
 from varv.fronts.mlflow.access import Gate
 from varv.fronts.mlflow.errors import NoSuchEndpoint, answer_of
+from varv.fronts.mlflow.nesting import require_shallow
 from varv.fronts.mlflow.routes import Route, Written
 from varv.kernel.errors import InvalidInput, VarvError
 from varv.kernel.recorder import Job, Recorder, Write
@@ -127,6 +128,7 @@ class MlflowApi:
             _require_json(scope, path)
         async with self._bodies.receive(request) as body:
             # Clients delete what a path names without a body.
+            require_shallow(body, path)
             asked = _from_body(b"{}" if bodiless else body, route, named)
         return 200, await self._answer(desk, route, asked)
 

@@ -142,12 +142,6 @@ def _list(shelf: Shelf, asked: ListRequest) -> dict[str, Any]:
     return told | ({"files": [document(one) for one in files]} if files else {})
 
 
-class Part(msgspec.Struct):
-    """Names a file that is to be sent in parts."""
-
-    path: str = ""
-
-
 class Signed(msgspec.Struct):
     """Names a file that is to be sent past the server."""
 
@@ -165,7 +159,6 @@ routes = (
     Route("POST", "artifacts/presigned-upload-url", Signed, _signed),
     Route("POST", "artifacts/presigned-download-url", Signed, _signed),
 )
-PARTS = f"{API_ARTIFACTS}mpu/"
 SIGNED = f"{API_ARTIFACTS}presigned/"
 
 
@@ -192,12 +185,12 @@ class Transfers:
         elif method == "DELETE" and whole:
             owned = self._owned(whole)
             await self._do(artifacts.remove(owned.owner, owned.path))
-            await _send_json(send, {})
+            await send_json(send, {})
         elif method == "GET" and whole:
             await self.send(whole, send)
         elif method == "GET":
             named = parse_qs(scope["query_string"].decode("latin-1")).get("path", [""])[0]
-            await _send_json(send, self._listed(named))
+            await send_json(send, self._listed(named))
         else:
             raise InvalidInput(
                 "request", scope["path"][:200], f"cannot be {method}", hint="use GET, PUT or DELETE"
@@ -216,36 +209,12 @@ class Transfers:
     async def _put(self, request: Request, whole: str) -> None:
         owned = self._owned(whole)
         artifacts.require_path(owned.path)
-        digest, size = await self._stored(request)
-        await self._do(artifacts.keep(owned.owner, owned.path, digest, size))
-        if not self._shelf.blobs.has(digest):
-            # A purge has deleted the same bytes of another before these were on record.
-            raise Unavailable("artifact", owned.path[:200], "was not kept", hint="send it again")
+        digest, size = await stored(request, self._shelf.blobs.draft())
+        await put(self._shelf, self._do, owned, digest, size)
 
-    async def _stored(self, request: Request) -> tuple[Digest, int]:
-        """Return the digest and size of a body that was written as it came; what is written overlaps what
-        comes.
-        """
-        draft = self._shelf.blobs.draft()
-        try:
-            waiting = bytearray()
-            writing: asyncio.Future[None] | None = None
-            async for chunk in request.stream():
-                waiting += chunk
-                if len(waiting) >= WRITTEN_AT_ONCE:
-                    if writing is not None:
-                        await writing
-                    writing = asyncio.ensure_future(run_in_threadpool(draft.write, bytes(waiting)))
-                    waiting.clear()
-            if writing is not None:
-                await writing
-            return await run_in_threadpool(_kept, draft, bytes(waiting))
-        finally:
-            draft.drop()
-
-    async def parts(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Refuse an upload in parts, and a download past the server, as a server does that keeps files
-        itself: its clients then send and ask for each as one body.
+    async def signed(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Refuse a download past the server, as a server does that keeps files itself: its clients then ask
+        for each here.
 
         Raises
         ------
@@ -253,16 +222,8 @@ class Transfers:
             Unless the request is wrong already.
         """
         whole = scope["path"].partition("/mlflow-artifacts/")[2].partition("/")[2]
-        if scope["method"] == "POST":
-            whole = whole.partition("/")[2]
-            body = await Request(scope, receive).body()
-            try:
-                given(msgspec.json.decode(body or b"{}", type=Part), "path")
-            except msgspec.MsgspecError as error:
-                raise InvalidInput("request", scope["path"][:200], "is not valid", why=str(error)) from None
         artifacts.require_path(whole)
-        problem, hint = "in parts, or past the server, is not supported", "send or ask for it as one body"
-        raise NotOffered("artifact", whole[:200], problem, hint=hint)
+        raise NotOffered("artifact", whole[:200], "past the server is not supported", hint="ask for it here")
 
     async def page(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a page that asks for a file of a run by its path below the run."""
@@ -288,6 +249,41 @@ class Transfers:
         while chunk := await run_in_threadpool(_next, chunks):
             await send({"type": "http.response.body", "body": chunk, "more_body": True})
         await send({"type": "http.response.body", "body": b""})
+
+
+async def stored(request: Request, draft: Draft) -> tuple[Digest, int]:
+    """Return the digest and size of a body that was written as it came; what is written overlaps what
+    comes.
+    """
+    try:
+        waiting = bytearray()
+        writing: asyncio.Future[None] | None = None
+        async for chunk in request.stream():
+            waiting += chunk
+            if len(waiting) >= WRITTEN_AT_ONCE:
+                if writing is not None:
+                    await writing
+                writing = asyncio.ensure_future(run_in_threadpool(draft.write, bytes(waiting)))
+                waiting.clear()
+        if writing is not None:
+            await writing
+        return await run_in_threadpool(_kept, draft, bytes(waiting))
+    finally:
+        draft.drop()
+
+
+async def put(shelf: Shelf, do: Do, owned: Owned, digest: Digest, size: int) -> None:
+    """Put a blob under a path.
+
+    Raises
+    ------
+    Unavailable
+        If the blob is gone.
+    """
+    await do(artifacts.keep(owned.owner, owned.path, digest, size))
+    if not shelf.blobs.has(digest):
+        # A purge has deleted the same bytes of another before these were on record.
+        raise Unavailable("artifact", owned.path[:200], "was not kept", hint="send it again")
 
 
 def headers_of(path: str) -> list[tuple[bytes, bytes]]:
@@ -319,7 +315,8 @@ async def _send_empty(send: Send) -> None:
     await send({"type": "http.response.body", "body": b""})
 
 
-async def _send_json(send: Send, answer: object) -> None:
+async def send_json(send: Send, answer: object) -> None:
+    """Send an answer as JSON."""
     body = msgspec.json.encode(answer)
     headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
     await send({"type": "http.response.start", "status": 200, "headers": headers})

@@ -1,4 +1,5 @@
-"""The console: read-only pages over the ledger and its read models, rendered on the server.
+"""The console: pages over the ledger and its read models, rendered on the server. They only read, but for one
+act: a run that is under way can be asked to end from its page.
 
 Every page is a GET whose URL holds all of its state, with its data as JSON beside it (``/ledger`` and
 ``/ledger.json``). Nothing here reads a clock: a page depends on the ledger and its URL alone, so the head of
@@ -12,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 import jinja2
 import msgspec
@@ -22,10 +23,11 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 import varv
+from varv.fronts.gateway import require_own_site
 from varv.fronts.problems import status_of
 from varv.fronts.web.live import Live
 from varv.fronts.web.page import Page, Reading, reading, whole_number
@@ -100,9 +102,18 @@ STATIC = {
 Allow = Callable[[Request], None]
 """Raises where whoever asks may not read runs."""
 
+Stop = Callable[[Request, str], None]
+"""Asks for a run's end, by the run's id; raises where whoever asks may not."""
+
 FOLLOW_S = 5
 
-_TITLES = {400: "Not understood", 401: "Token needed", 404: "Not found", 405: "Not allowed"}
+_TITLES = {
+    400: "Not understood",
+    401: "Token needed",
+    403: "Not allowed",
+    404: "Not found",
+    405: "Not allowed",
+}
 
 PAGES: tuple[tuple[str, Build], ...] = (
     ("/", lambda now, ledger, path, query: overview.overview_page(now, ledger, query)),
@@ -169,6 +180,7 @@ def create_console(
     home: Path | None = None,
     tracked: RunDesk | None = None,
     allow: Allow = lambda request: None,
+    stop: Stop | None = None,
     ends: Callable[[], bool] = lambda: False,
 ) -> Starlette:
     """Return the console as an ASGI application, to be mounted at ``/``.
@@ -191,10 +203,12 @@ def create_console(
         Where runs are; None where none are tracked.
     allow
         Refuses those who may not read runs.
+    stop
+        Asks a run to end; None where none can be.
     ends
         Returns whether the server is about to stop.
     """
-    site = _Site(views, ledger, title, columns, reports, home, tracked, allow)
+    site = _Site(views, ledger, title, columns, reports, home, tracked, allow, stop)
     routes = [Route(f"/static/{name}", site.static(name)) for name in STATIC]
     for path, build in PAGES:
         # Before the page itself, whose last parameter would match the suffix too.
@@ -203,6 +217,7 @@ def create_console(
     routes.append(Route("/models/{model}/report", site.report))
     if tracked is not None:
         routes.append(Route("/runs/{run}/picture", site.picture))
+        routes.append(Route("/runs/{run}/stop", site.stopped, methods=["POST"]))
         routes.append(Route("/live", Live(tracked, ledger, allow, HEADERS, ends).stream))
     for path, build in PAGES:
         routes.append(Route(path, site.endpoint(build, path, as_json=False)))
@@ -226,10 +241,11 @@ class _Site:
         home: Path | None,
         tracked: RunDesk | None,
         allow: Allow,
+        stop: Stop | None,
     ) -> None:
         self._views, self._ledger, self._title = views, ledger, title
         self._columns, self._reports, self._home = columns, reports, home
-        self._tracked, self._allow = tracked, allow
+        self._tracked, self._allow, self._stop = tracked, allow, stop
         self._navigation = [one for one in NAVIGATION if tracked is not None or one[0] not in OF_RUNS]
         self._templates = environment()
         self._assets = {name: asset(name) for name in STATIC}
@@ -253,6 +269,9 @@ class _Site:
             headers = HEADERS if grows else {**HEADERS, "ETag": tag}
             if page.scripts and not as_json:
                 headers = {**headers, POLICY: SCRIPTED + HEADERS[POLICY]}
+            if page.acts:
+                # Without a referrer a browser calls the origin of a form null, as of a page of another site.
+                headers = {**headers, "Referrer-Policy": "same-origin"}
             return Response(body, media_type=kind, headers=headers)
 
         return serve
@@ -266,6 +285,18 @@ class _Site:
                 raise
             return None
         return self._tracked
+
+    def stopped(self, request: Request) -> Response:
+        """Ask a run to end, and show its page again."""
+        require_own_site(request)
+        self._allow(request)
+        run = request.path_params["run"]
+        if self._stop is None or self._tracked is None:
+            raise NotFound("page", request.url.path[:80], hint="use the command line to act")
+        with self._tracked.search.reading() as db:
+            id = self._tracked.run(db, run).id
+        self._stop(request, id)
+        return RedirectResponse(f"/runs/{quote(id, safe='')}", status_code=303, headers=HEADERS)
 
     def picture(self, request: Request) -> Response:
         """Answer with a picture among the artifacts of a run."""

@@ -45,6 +45,8 @@ class Page:
     charts: dict[str, Markup] = field(default_factory=dict)
     scripts: tuple[str, ...] = ()
     """Static files that it runs; without them it says the same."""
+    acts: bool = False
+    """Whether it has a form that changes something, for which its browser has to say where it comes from."""
 
 
 class Asking(Protocol):

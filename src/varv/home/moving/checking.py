@@ -1,5 +1,5 @@
 """Source and home compared, once all is here: how many runs there are, all of the registry, and a hundredth
-of the runs with every point.
+of the runs with every point and of the traces with every span.
 """
 
 from __future__ import annotations
@@ -20,9 +20,13 @@ from varv.registry import reading as registry_reading
 from varv.registry.imports import SourceRegistered, SourceVersion
 from varv.runs import Point, reading
 from varv.runs.histories import points_of
-from varv.runs.imports import SourceExperiment, SourceRun
+from varv.runs.imports import SourceExperiment, SourceRun, SourceTrace
+from varv.runs.imports.traces import same_spans
 from varv.runs.rules import storable
 from varv.runs.tables import experiment_no
+from varv.runs.traces import reading as trace_reading
+from varv.runs.traces.model import Span
+from varv.runs.traces.rules import require_words
 
 ONE_IN = 100
 LEAST = 20
@@ -45,14 +49,20 @@ class Checking:
         self._source, self._taker, self._places, self._report = source, taker, places, report
         self._n_runs: Counter[str] = Counter()
         self._sample: list[SourceRun] = []
+        self._traces: list[SourceTrace] = []
 
     def seen(self, runs: Sequence[SourceRun]) -> None:
         """Take note of runs that were brought, and choose some of them."""
         for run in runs:
             self._n_runs[run.experiment] += 1
-            few = len(self._sample) < LEAST
-            if few or (len(self._sample) < MOST and int(digest_of(run.id)[:8], 16) % ONE_IN == 0):
+            if _is_chosen(len(self._sample), run.id):
                 self._sample.append(run)
+
+    def seen_traces(self, traces: Sequence[SourceTrace]) -> None:
+        """Take note of traces that were brought, and choose some of them."""
+        self._traces += [
+            one for place, one in enumerate(traces, len(self._traces)) if _is_chosen(place, one.info.id)
+        ]
 
     def compare(self, experiments: Iterable[SourceExperiment]) -> None:
         """Compare what is at the source now with what is here."""
@@ -64,6 +74,10 @@ class Checking:
                 self._report.n_compared += 1
                 for difference in _run_differences(db, run, points):
                     self._report.differences.add(difference)
+            for trace, spans in self._source.spans(self._traces):
+                self._report.n_traces_compared += 1
+                for difference in _trace_differences(db, trace, spans):
+                    self._report.differences.add(difference)
             for model in self._source.registered():
                 for difference in _model_differences(db, self._places.moved(model)):
                     self._report.differences.add(difference)
@@ -73,6 +87,11 @@ class Checking:
         here = db.execute(query, (experiment_no(db, one.id),)).fetchone()[0]
         if here < self._n_runs[one.id]:
             yield f"experiment {one.id} has {here} runs here and {self._n_runs[one.id]} at the source"
+
+
+def _is_chosen(n_chosen: int, id: str) -> bool:
+    """Return whether one more is compared: the first few, and then one in a hundred."""
+    return n_chosen < LEAST or (n_chosen < MOST and int(digest_of(id)[:8], 16) % ONE_IN == 0)
 
 
 def _run_differences(db: sqlite3.Connection, run: SourceRun, points: Sequence[Point]) -> Iterator[str]:
@@ -96,6 +115,26 @@ def _run_differences(db: sqlite3.Connection, run: SourceRun, points: Sequence[Po
             yield f"run {run.id} has {name} {mine!r} here and {theirs!r} at the source"
     yield from _words_missing(f"run {run.id}", {**here.params, **here.tags}, {**run.params, **run.tags})
     yield from _points_missing(db, run, points)
+
+
+def _trace_differences(db: sqlite3.Connection, one: SourceTrace, spans: Sequence[Span]) -> Iterator[str]:
+    subject = f"trace {one.info.id}"
+    try:
+        here = trace_reading.trace(db, one.info.id)
+    except NotFound:
+        yield f"{subject} is not here"
+        return
+    fields = ("experiment", "at_ms", "took_ms", "state", "client_request")
+    yield from _different(subject, here.info, one.info, fields)
+    there = require_words("tags", one.info.tags) | require_words("metadata", one.info.metadata)
+    yield from _words_missing(subject, {**here.info.metadata, **here.info.tags}, there)
+    judged = {made.id: made for made in here.assessments}
+    for made in one.assessments:
+        if judged.get(made.id) != made:
+            yield f"{subject} has another assessment {made.id} here than at the source"
+    mine = trace_reading.spans(db, here, partial=True) if here.has_spans else []
+    if not same_spans(mine, spans):
+        yield f"{subject} has {len(mine)} spans here that are not the {len(spans)} at the source"
 
 
 def _points_missing(db: sqlite3.Connection, run: SourceRun, points: Sequence[Point]) -> Iterator[str]:

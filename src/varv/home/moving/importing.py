@@ -1,5 +1,5 @@
-"""The order of moving in: experiments, their runs with histories, logged models, artifacts, the registry, and
-at the end a comparison.
+"""The order of moving in: experiments, their runs with histories, logged models, artifacts, traces, the
+registry, and at the end a comparison.
 
 What was brought is noted thing by thing, so whoever is killed goes on where it was, and whoever runs again
 brings what is new.
@@ -19,13 +19,15 @@ from varv.home.moving.taking import (
     BroughtModel,
     BroughtRegistered,
     BroughtRun,
+    BroughtTrace,
     Taker,
     told_point,
 )
-from varv.kernel.errors import Corrupt
-from varv.runs.imports import SourceExperiment, SourceRun
+from varv.kernel.errors import Corrupt, InvalidInput
+from varv.runs.imports import SourceExperiment, SourceRun, SourceTrace
 from varv.runs.imports.model import content_of, name_of
 from varv.runs.imports.tables import marks_of
+from varv.runs.imports.traces import packed_spans
 from varv.runs.model import ENDED
 
 Progress = Callable[[MoveReport], None]
@@ -85,6 +87,7 @@ class Importing:
             for experiment in experiments:
                 self._runs(experiment)
                 self._models(experiment)
+                self._traces(experiment)
             self._registered()
             self._checking.compare(experiments)
         except (AttributeError, KeyError, TypeError, ValueError) as error:
@@ -129,6 +132,30 @@ class Importing:
             self._bring(experiment.id, page)
             self._progress(self._report)
         self._taker.land()
+
+    def _traces(self, experiment: SourceExperiment) -> None:
+        for page in self._source.traces(experiment.id):
+            fresh, left_out = self._fresh_traces(page), set[str]()
+            self._report.traces.same += len(page) - len(fresh)
+            for trace, spans in self._source.spans(fresh):
+                try:
+                    bodies = packed_spans(trace, spans)
+                except InvalidInput as error:
+                    self._report.left_out.add(f"trace {ascii(trace.info.id[:80])[1:-1]}: {error.problem}")
+                    left_out.add(trace.info.id)
+                    continue
+                self._taker.bring(BroughtTrace(trace, bodies), self._report.traces.add)
+                self._report.n_spans += len(bodies)
+            self._taker.land()
+            self._checking.seen_traces([one for one in page if one.info.id not in left_out])
+            self._progress(self._report)
+
+    def _fresh_traces(self, page: Sequence[SourceTrace]) -> list[SourceTrace]:
+        """Return the traces that are not here as they are there; one that goes on may have more spans."""
+        with self._taker.reading() as db:
+            known = marks_of(db, (name_of(trace) for trace in page))
+        marks = {thing: mark.content for thing, mark in known.items()}
+        return [one for one in page if not one.is_whole or marks.get(name_of(one)) != content_of(one)]
 
     def _bring(self, experiment: str, owners: Iterable[Owner], changed: Container[str] = ()) -> None:
         if self._brings_files and not self._places.is_linked(experiment):

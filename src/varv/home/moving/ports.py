@@ -7,7 +7,8 @@ from typing import NamedTuple, Protocol
 
 from varv.registry.imports import SourceRegistered
 from varv.runs import Point
-from varv.runs.imports import SourceExperiment, SourceModel, SourceRun
+from varv.runs.imports import SourceExperiment, SourceModel, SourceRun, SourceTrace
+from varv.runs.traces.model import Span
 
 Owner = SourceRun | SourceModel
 """Whose artifacts are brought."""
@@ -42,6 +43,17 @@ class Source(Protocol):
 
     def models(self, experiment: str) -> Iterator[Sequence[SourceModel]]:
         """Yield the logged models of an experiment, some hundred at a time."""
+        ...
+
+    def traces(self, experiment: str) -> Iterator[Sequence[SourceTrace]]:
+        """Yield the traces of an experiment without their spans, some hundred at a time."""
+        ...
+
+    def spans(self, traces: Sequence[SourceTrace]) -> Iterator[tuple[SourceTrace, Sequence[Span]]]:
+        """Yield traces with all their spans, each of them once; no more than a few are held at a time.
+
+        A trace whose spans are where this source cannot reach has none.
+        """
         ...
 
     def registered(self) -> Iterator[SourceRegistered]:

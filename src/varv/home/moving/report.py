@@ -44,7 +44,8 @@ class MoveReport(msgspec.Struct, kw_only=True):
     """What was brought from a source, and what the comparison at the end has shown.
 
     ``linked`` are experiments whose artifacts stay where they are, ``left_out`` artifacts that were not
-    brought, each with the reason. ``n_compared`` runs were compared with all their points.
+    brought, each with the reason. ``n_compared`` runs were compared with all their points,
+    ``n_traces_compared`` traces with all their spans.
     """
 
     source: str
@@ -52,6 +53,8 @@ class MoveReport(msgspec.Struct, kw_only=True):
     runs: Count = msgspec.field(default_factory=Count)
     n_points: int = 0
     logged_models: Count = msgspec.field(default_factory=Count)
+    traces: Count = msgspec.field(default_factory=Count)
+    n_spans: int = 0
     registered_models: Count = msgspec.field(default_factory=Count)
     n_versions: int = 0
     """Of all registered models."""
@@ -60,4 +63,5 @@ class MoveReport(msgspec.Struct, kw_only=True):
     linked: Named = msgspec.field(default_factory=Named)
     left_out: Named = msgspec.field(default_factory=Named)
     n_compared: int = 0
+    n_traces_compared: int = 0
     differences: Named = msgspec.field(default_factory=Named)

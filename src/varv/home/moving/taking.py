@@ -19,7 +19,8 @@ from varv.kernel.codec import Digest
 from varv.kernel.recorder import Job, Write
 from varv.registry.imports import SourceRegistered
 from varv.runs import Point
-from varv.runs.imports import SourceExperiment, SourceModel, SourceRun, Taken
+from varv.runs.imports import SourceExperiment, SourceModel, SourceRun, SourceTrace, Taken
+from varv.runs.imports.traces import take_trace
 from varv.runs.rules import storable
 
 MOST_IN_FLIGHT = 20_000
@@ -65,7 +66,17 @@ class BroughtFiles(msgspec.Struct, frozen=True, tag="files"):
     """Whether no more of them are to come."""
 
 
-Brought = BroughtExperiment | BroughtRun | BroughtModel | BroughtRegistered | BroughtFiles
+class BroughtTrace(msgspec.Struct, frozen=True, tag="trace"):
+    """A trace with spans, as of `runs.imports.traces.packed_spans`; there are more of these to come unless it
+    is the last part.
+    """
+
+    trace: SourceTrace
+    spans: tuple[bytes, ...] = ()
+    is_last: bool = True
+
+
+Brought = BroughtExperiment | BroughtRun | BroughtModel | BroughtTrace | BroughtRegistered | BroughtFiles
 Done = Callable[[Taken], None]
 
 
@@ -116,7 +127,7 @@ class LocalTaker:
         finished: Future[Job[Any]] = Future()
         self._desk.recorder.submit(_write_of(self._desk, thing, self._source), finished.set_result)
         self._jobs.append((finished, done))
-        self._n += 1 + (len(thing.points) if isinstance(thing, BroughtRun) else 0)
+        self._n += _weight(thing)
 
     def land(self) -> None:
         """Wait for all that was queued."""
@@ -125,6 +136,16 @@ class LocalTaker:
         self._n = 0
         for finished, done in jobs:
             done(finished.result().outcome())
+
+
+def _weight(thing: Brought) -> int:
+    match thing:
+        case BroughtRun():
+            return 1 + len(thing.points)
+        case BroughtTrace():
+            # A span holds some hundred times what a point does.
+            return 1 + sum(map(len, thing.spans)) // 64
+    return 1
 
 
 def told_point(point: Point) -> Told:
@@ -142,6 +163,8 @@ def _write_of(desk: TrackingDesk, thing: Brought, source: str) -> Write[Taken]:
             return desk.imports.take_run(thing.run, points, source, is_last=thing.is_last)
         case BroughtModel():
             return desk.imports.take_model(thing.model, source)
+        case BroughtTrace():
+            return take_trace(thing.trace, thing.spans, source, desk.runs.blobs, is_last=thing.is_last)
         case BroughtRegistered():
             return desk.registry_imports.take(thing.model, source)
         case BroughtFiles():

@@ -17,8 +17,10 @@ from varv.registry.imports import RegistryImports
 from varv.registry.webhooks import Webhooks
 from varv.runs import RunSearch, Tracking
 from varv.runs.imports import Imports
+from varv.runs.left_behind import end_left_behind
 from varv.runs.logged import LoggedModels
 from varv.runs.traces import Traces
+from varv.runs.uploads import Uploads
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +38,19 @@ class TrackingDesk:
     imports: Imports
     registry_imports: RegistryImports
     search: RunSearch
+    uploads: Uploads
 
     def runs_read(self) -> RunDesk:
         """Return the runs, as one looks at them."""
         return RunDesk(self.search, self.runs.blobs)
+
+    def tend(self) -> None:
+        """Do what time asks for: seal metrics that have waited, end runs that were left behind, and delete
+        uploads that were never completed.
+        """
+        self.runs.seal_due()
+        end_left_behind(self.runs)
+        self.uploads.sweep()
 
     def close(self) -> None:
         """Tell and write what is under way, and close the file; closing twice is harmless."""

@@ -1,4 +1,4 @@
-"""What a source says of experiments, runs and logged models, and that they were taken over."""
+"""What a source says of experiments, runs, logged models and traces, and that they were taken over."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from varv.kernel.codec import Digest, digest_of, event
 from varv.kernel.stated_tags import free
 from varv.runs.logged.model import LoggedStatus
 from varv.runs.model import DatasetInput, ModelInput, ModelOutput, RunEvent, Status
+from varv.runs.traces.model import Assessment, TraceInfo
 
 
 class SourceExperiment(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,7 +73,23 @@ class SourceModel(msgspec.Struct, frozen=True, kw_only=True):
     tags: Mapping[str, str] = {}
 
 
-SourceThing = SourceExperiment | SourceRun | SourceModel
+class SourceTrace(msgspec.Struct, frozen=True, kw_only=True):
+    """A trace as its source has it, without its spans."""
+
+    info: TraceInfo
+    assessments: tuple[Assessment, ...] = ()
+    runs: tuple[str, ...] = ()
+    """Those that it belongs to."""
+    prompts: tuple[str, ...] = ()
+    """Versions that it has used, each as ``name/version``."""
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it has ended, so that no more spans of it are to come."""
+        return self.info.state in ("OK", "ERROR")
+
+
+SourceThing = SourceExperiment | SourceRun | SourceModel | SourceTrace
 
 
 def content_of(thing: SourceThing) -> Digest:
@@ -93,6 +110,8 @@ def name_of(thing: SourceThing) -> str:
             return f"run/{thing.id}"
         case SourceModel():
             return f"logged-model/{thing.id}"
+        case SourceTrace():
+            return f"trace/{thing.info.id}"
 
 
 @event("runs.imported")
@@ -100,7 +119,8 @@ class Imported(RunEvent, frozen=True, kw_only=True):
     """Something was taken over from elsewhere, as its source had it then.
 
     ``thing`` is what it is noted under, ``content`` the digest of what the source said. ``created_ms`` and
-    ``updated_ms`` are when it was made and last changed there; those of runs are in their own events.
+    ``updated_ms`` are when it was made and last changed there; those of runs and traces are with
+    them.
     """
 
     thing: str

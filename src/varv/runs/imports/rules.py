@@ -14,7 +14,7 @@ from varv.runs.imports.tables import Mark
 from varv.runs.logged import reading as logged_reading
 from varv.runs.model import DEFAULT, ENDED, RUN_NAME
 
-_HINT = "import into another home, or delete and rename what is here"
+HINT = "import into another home, or delete and rename what is here"
 
 
 def require_name(db: sqlite3.Connection, one: SourceExperiment) -> None:
@@ -22,7 +22,7 @@ def require_name(db: sqlite3.Connection, one: SourceExperiment) -> None:
     row = db.execute("SELECT id FROM experiment WHERE name = ? AND id != ?", (one.name, one.id)).fetchone()
     if row is not None:
         problem = "is the name of another experiment here"
-        raise AlreadyExists("experiment", one.name[:80], problem, here=row[0], there=one.id, hint=_HINT)
+        raise AlreadyExists("experiment", one.name[:80], problem, here=row[0], there=one.id, hint=HINT)
 
 
 def require_same_experiment(
@@ -64,4 +64,4 @@ def require_same_model(
 def _other(kind: str, id: str, here: str, there: str, source: str, differ: Sequence[str] = ()) -> Conflict:
     problem = "is another one here than at the source"
     facts = {"differ": list(differ[:5])} if differ else {}
-    return Conflict(kind, id, problem, here=here, there=there, source=source, hint=_HINT, **facts)
+    return Conflict(kind, id, problem, here=here, there=there, source=source, hint=HINT, **facts)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from varv.kernel.blobs import Blobs
@@ -15,10 +15,7 @@ from varv.runs.model import RunId, experiment_stream, run_stream
 from varv.runs.rules import require_long
 from varv.runs.traces.assessing import dated, stated
 from varv.runs.traces.model import (
-    HERE,
     OURS,
-    SPANS_AT,
-    STATES,
     WHOLE,
     Assessment,
     Span,
@@ -30,45 +27,28 @@ from varv.runs.traces.model import (
     trace_stream,
 )
 from varv.runs.traces.rules import (
-    LONGEST_PREVIEW,
-    LONGEST_TAG,
     MOST_DELETED,
     MOST_LINKED,
-    MOST_TAGS,
     require_assessments,
-    require_room,
     require_trace_id,
     require_word,
     require_words,
     trace_id_of,
 )
 from varv.runs.traces.spans import Taken, tags_of, taken
+from varv.runs.traces.storing import (
+    add_metadata,
+    add_tags,
+    begin_trace,
+    planned,
+    require_of,
+    require_room_for_tags,
+    trace_row,
+)
 from varv.runs.traces.tables import run_target, trace_no
 
 _DELETED_TOGETHER = 500
 """Traces that one entry of the ledger names."""
-_BEGIN = """
-INSERT INTO trace (id, experiment, at_ms, took_ms, state, client_request, request, response)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?)
-ON CONFLICT (id) DO UPDATE SET
-    at_ms = excluded.at_ms, took_ms = excluded.took_ms, state = excluded.state,
-    client_request = excluded.client_request, request = ifnull(excluded.request, request),
-    response = ifnull(excluded.response, response)
-"""
-_TAKE = """
-INSERT INTO trace (id, experiment, at_ms, took_ms, state, request, response, spans, size)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
-ON CONFLICT (id) DO UPDATE SET
-    at_ms = excluded.at_ms, took_ms = excluded.took_ms, state = excluded.state,
-    request = ifnull(request, excluded.request), response = ifnull(response, excluded.response),
-    spans = excluded.spans, size = excluded.size
-"""
-_SPAN = """
-INSERT INTO span (trace, id, name, type, status, size, body) VALUES (?, ?, ?, ?, ?, ?, ?)
-ON CONFLICT (trace, id) DO UPDATE SET
-    name = excluded.name, type = excluded.type, status = excluded.status, size = excluded.size,
-    body = excluded.body
-"""
 
 
 class Exported(NamedTuple):
@@ -76,18 +56,6 @@ class Exported(NamedTuple):
 
     resource: dict[str, Any]
     spans: list[Span]
-
-
-class _Row(NamedTuple):
-    """What is looked at before a trace is written to."""
-
-    experiment: int
-    at_ms: int
-    took_ms: int | None
-    state: int
-    spans: int
-    size: int
-    is_whole: bool
 
 
 class Traces:
@@ -120,20 +88,15 @@ class Traces:
         require_trace_id(info.id)
         tags, metadata = require_words("tags", info.tags), require_words("metadata", info.metadata)
         require_assessments(info.id, len(assessments))
-        previews = [
-            None if text is None else text[:LONGEST_PREVIEW] for text in (info.request, info.response)
-        ]
         stated_events = [stated(info.id, one, self.blobs) for one in assessments]
 
         def work(writing: Writing) -> TraceId:
             no = _experiment(writing.db, info.experiment)
-            _require_of(_row(writing.db, info.id), no, info.id)
-            _require_room_for_tags(writing.db, info.id)
-            state = STATES.index(info.state)
-            row = (info.id, no, info.at_ms, info.took_ms, state, info.client_request, *previews)
-            writing.store(lambda db: db.execute(_BEGIN, row))
-            writing.store(lambda db: _add_tags(db, info.id, tags))
-            writing.store(lambda db: _add_metadata(db, info.id, {**metadata, WHOLE: "true"}))
+            require_of(trace_row(writing.db, info.id), no, info.id)
+            require_room_for_tags(writing.db, info.id)
+            writing.store(lambda db: begin_trace(db, no, info))
+            writing.store(lambda db: add_tags(db, info.id, tags))
+            writing.store(lambda db: add_metadata(db, info.id, {**metadata, WHOLE: "true"}))
             for event in stated_events:
                 writing.record(trace_stream(info.id), dated(event, writing.now // 1000))
             return info.id
@@ -167,7 +130,7 @@ class Traces:
         def work(writing: Writing) -> list[TraceId]:
             no = _experiment(writing.db, experiment)
             link = TracesLinked(traces=_ended(given), run=_run(writing.db, run)) if run else None
-            plans = [_planned(writing.db, no, trace, some, of) for trace, (some, of) in given.items()]
+            plans = [planned(writing.db, no, trace, some, of) for trace, (some, of) in given.items()]
             for plan in plans:
                 writing.store(plan)
             if link is not None and link.traces:
@@ -192,7 +155,7 @@ class Traces:
 
         def work(writing: Writing) -> None:
             event = TraceTagged(trace=require_trace(writing.db, trace), tags=kept)
-            _require_room_for_tags(writing.db, trace)
+            require_room_for_tags(writing.db, trace)
             writing.record(trace_stream(trace), event)
 
         return Write(work)
@@ -287,71 +250,6 @@ def _ended(given: Mapping[TraceId, tuple[Taken, object]]) -> tuple[TraceId, ...]
     return tuple(trace for trace, (some, _) in given.items() if some.state is not None)
 
 
-def _planned(
-    db: sqlite3.Connection, experiment: int, trace: TraceId, some: Taken, tags: Mapping[str, str]
-) -> Callable[[sqlite3.Connection], None]:
-    """Return what writes spans of a trace, once it is certain that it may have them."""
-    before = _row(db, trace)
-    _require_of(before, experiment, trace)
-    _require_room_for_tags(db, trace)
-    kept = _sizes(db, trace, some)
-    n_spans = (before.spans if before else 0) + len(some.rows) - len(kept)
-    size = (before.size if before else 0) + sum(row.size for row in some.rows) - sum(kept)
-    require_room(trace, n_spans, size)
-    row = (trace, experiment, *_course(before, some), some.request, some.response, n_spans, size)
-
-    def write(db: sqlite3.Connection) -> None:
-        db.execute(_TAKE, row)
-        no = trace_no(db, trace)
-        db.executemany(_SPAN, [(no, *one) for one in some.rows])
-        _add_tags(db, trace, {**tags, **some.tags, SPANS_AT: HERE})
-        _add_metadata(db, trace, some.metadata, keeping=True)
-
-    return write
-
-
-def _course(before: _Row | None, some: Taken) -> tuple[int, int | None, int]:
-    """Return when a trace began, how long it took, and its state, once these spans have come."""
-    took = None if some.ended_ms is None else some.ended_ms - some.begun_ms
-    if before is None:
-        return some.begun_ms, took, STATES.index(some.state or "IN_PROGRESS")
-    state = before.state
-    if some.state is not None and STATES[state] in ("IN_PROGRESS", "STATE_UNSPECIFIED"):
-        state = STATES.index(some.state)
-    if before.is_whole:
-        return before.at_ms, before.took_ms, state
-    begun = min(before.at_ms, some.begun_ms)
-    ends = [some.ended_ms, None if before.took_ms is None else before.at_ms + before.took_ms]
-    known = [end for end in ends if end is not None]
-    return begun, max(known) - begun if known else None, state
-
-
-def _sizes(db: sqlite3.Connection, trace: str, some: Taken) -> list[int]:
-    """Return the sizes of those spans that are there already."""
-    no = trace_no(db, trace)
-    query = "SELECT size FROM span WHERE trace = ? AND id = ?"
-    rows = (db.execute(query, (no, row.id)).fetchone() for row in some.rows) if no else ()
-    return [row[0] for row in rows if row is not None]
-
-
-def _row(db: sqlite3.Connection, trace: str) -> _Row | None:
-    whole = "EXISTS (SELECT 1 FROM trace_metadata WHERE trace = trace.no AND name = ?)"
-    query = f"SELECT experiment, at_ms, took_ms, state, spans, size, {whole} FROM trace WHERE id = ?"
-    row = db.execute(query, (WHOLE, trace)).fetchone()
-    return None if row is None else _Row(*row)
-
-
-def _require_of(row: _Row | None, experiment: int, trace: str) -> None:
-    if row is not None and row.experiment != experiment:
-        raise InvalidInput("trace", trace[:80], "already exists in another experiment")
-
-
-def _require_room_for_tags(db: sqlite3.Connection, trace: str) -> None:
-    n = db.execute("SELECT count(*) FROM trace_tag WHERE trace = ?", (trace,)).fetchone()[0]
-    if n > MOST_TAGS:
-        raise InvalidInput("trace", trace[:80], "has too many tags", most=MOST_TAGS, found=n)
-
-
 def _experiment(db: sqlite3.Connection, experiment: str) -> int:
     found = reading.experiment(db, id=experiment)
     if found.deleted:
@@ -370,21 +268,6 @@ def _require_theirs(tag: str) -> None:
     require_word("tag", tag)
     if tag in OURS:
         raise InvalidInput("tag", tag, "is set by the server alone", hint="choose another name")
-
-
-def _add_tags(db: sqlite3.Connection, trace: str, tags: Mapping[str, str]) -> None:
-    rows = [(trace, name, value[:LONGEST_TAG]) for name, value in tags.items()]
-    db.executemany("INSERT OR REPLACE INTO trace_tag VALUES (?, ?, ?)", rows)
-
-
-def _add_metadata(
-    db: sqlite3.Connection, trace: str, metadata: Mapping[str, str], *, keeping: bool = False
-) -> None:
-    no = trace_no(db, trace)
-    rows = [(no, name, value) for name, value in metadata.items()]
-    db.executemany(
-        f"INSERT OR {'IGNORE' if keeping else 'REPLACE'} INTO trace_metadata VALUES (?, ?, ?)", rows
-    )
 
 
 def _to_delete(

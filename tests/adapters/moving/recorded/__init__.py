@@ -15,7 +15,8 @@ _HERE = Path(__file__).parent
 def store(folder: Path) -> str:
     """Make the database of the server, with its artifacts beside it; return its address."""
     with sqlite3.connect(folder / "mlflow.db") as db:
-        db.executescript((_HERE / "store.sql").read_text())
+        for name in ("store.sql", "traces.sql"):
+            db.executescript((_HERE / name).read_text())
     db.close()
     _write(folder / "mlartifacts", "mlartifacts.json")
     return f"sqlite:///{folder / 'mlflow.db'}"

@@ -4,6 +4,8 @@ from tests.fronts.mlflow.steps import NO_PATH, SHOULD, STARTED, Area, get, post,
 
 MPU = "/api/2.0/mlflow-artifacts/mpu/"
 BELOW = "{e}/{run}/artifacts"
+IN_PARTS = "a file may come in parts, though the server keeps it itself"
+MADE = ("upload_id", "credentials")
 
 AREA = Area(
     "artifacts_mpu",
@@ -12,14 +14,14 @@ AREA = Area(
         scene(
             "a store of files takes no upload in parts",
             STARTED,
-            post(MPU + "create/" + BELOW, path="large.bin", num_parts=2),
+            post(MPU + "create/" + BELOW, path="large.bin", num_parts=2).instead(IN_PARTS).but(*MADE),
             post(
                 MPU + "complete/" + BELOW,
                 path="large.bin",
                 upload_id="x",
                 parts=[{"part_number": 1, "etag": "e"}],
-            ),
-            post(MPU + "abort/" + BELOW, path="large.bin", upload_id="x"),
+            ).stricter(IN_PARTS, 404, "RESOURCE_DOES_NOT_EXIST"),
+            post(MPU + "abort/" + BELOW, path="large.bin", upload_id="x").instead(IN_PARTS),
         ),
         scene(
             "an upload in parts leads nowhere else",
@@ -27,9 +29,9 @@ AREA = Area(
             post(MPU + "create/" + BELOW + "/%2e%2e/%2e%2e", path="x", num_parts=2).stricter(
                 NO_PATH, code=None
             ),
-            post(MPU + "create/" + BELOW, path="../../x", num_parts=2),
+            post(MPU + "create/" + BELOW, path="../../x", num_parts=2).instead(IN_PARTS).but(*MADE),
             post(MPU + "create/" + BELOW, num_parts=2),
-            post(MPU + "create/" + BELOW, path="x"),
+            post(MPU + "create/" + BELOW, path="x").instead(IN_PARTS).but(*MADE),
         ),
         scene(
             "a store of files signs no address",

@@ -18,6 +18,7 @@ from varv.runs.comparing import SOURCE, SYSTEM, line_of
 from varv.runs.curves import AXES, Axis, Curves
 from varv.runs.goals import goal_of
 from varv.runs.model import ENDED, RUN_NAME
+from varv.runs.verbs import STOP, heeds_stop
 
 MOST_CHARTS = 6
 BUCKETS = 120
@@ -103,9 +104,12 @@ def run_page(now: Reading, run: str, query: Asking) -> Page:
         "curves": curves,
         "goals": {name: goal_of(name) for name in own},
         "live": _live(found),
+        "can_stop": heeds_stop(found) and STOP not in found.tags,
+        "stop_asked_by": "" if found.status in ENDED else found.tags.get(STOP, ""),
     }
     charts = {name: _chart(name, one, drawing) for name, one in curves.items()}
-    return Page(found.name, "run.html", data, charts, scripts=("live.js",) if data["live"] else ())
+    scripts = ("live.js",) if data["live"] else ()
+    return Page(found.name, "run.html", data, charts, scripts, acts=bool(data["can_stop"]))
 
 
 def _live(run: reading.Run) -> str:
