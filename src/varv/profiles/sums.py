@@ -99,7 +99,8 @@ def _summed(values: npt.NDArray[np.float64], counts: npt.NDArray[np.float64], un
     for number in range(n_slices - 1, -1, -1):
         exponent = unit + _SLICE * number
         part = np.rint(np.ldexp(rest, -exponent) if abs(exponent) > 1000 else rest * 2.0**-exponent)
-        total += int(np.dot(part, counts)) << (_SLICE * number)
+        # Not a dot product: the threads of a BLAS library wait for each other by spinning.
+        total += int(np.sum(part * counts)) << (_SLICE * number)
         if number:
             rest = rest - part * 2.0**exponent
     return total
