@@ -57,13 +57,16 @@ def frequent_of(found: Counted) -> Frequent:
 def merged_frequent(several: Sequence[Frequent]) -> Frequent:
     """Return the frequent values of all together."""
     counts: dict[Value, int] = {}
+    known = counts.get
     for one in several:
         for value, n in one.counts.items():
-            counts[value] = counts.get(value, 0) + n
+            counts[value] = known(value, 0) + n
     slack = sum(one.slack for one in several)
     if len(counts) > KEPT:
-        ordered = sorted(counts.items(), key=lambda one: (-one[1], str(one[0])))
-        counts, slack = dict(ordered[:KEPT]), slack + ordered[KEPT][1]
+        # All of one count are kept or none, so that no order among values decides.
+        rarest = int(np.partition(np.fromiter(counts.values(), np.int64, len(counts)), -KEPT - 1)[-KEPT - 1])
+        counts = {value: n for value, n in counts.items() if n > rarest}
+        slack += rarest
     return Frequent(_in_order(counts), slack)
 
 
