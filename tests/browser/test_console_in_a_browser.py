@@ -34,6 +34,7 @@ PAGES = [
     "/monitors/late-arrival",
     "/data",
     "/data/flights",
+    "/data/flights/profile",
     "/data/flights/quarantine/requested_at/day-021",
     "/data/flights/quarantine/requested_at/day-020-again",
     "/ledger",

@@ -14,6 +14,7 @@ import varv.app.traffic
 import varv.app.verifying
 import varv.data.contract_verbs
 import varv.data.delta.verbs
+import varv.data.profiling.verbs
 import varv.data.verbs
 import varv.data.versioning.verbs
 import varv.home.change.verbs
@@ -73,6 +74,7 @@ ROOMS = (
     varv.data.verbs,
     varv.data.contract_verbs,
     varv.data.versioning.verbs,
+    varv.data.profiling.verbs,
     varv.data.delta.verbs,
     varv.home.verbs,
     varv.home.change.verbs,

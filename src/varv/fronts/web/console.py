@@ -144,6 +144,10 @@ PAGES: tuple[tuple[str, Build], ...] = (
     ("/data", lambda now, ledger, path, query: datasets.data_page(now, query)),
     ("/data/{dataset}", lambda now, ledger, path, query: datasets.dataset_page(now, path["dataset"], query)),
     (
+        "/data/{dataset}/profile",
+        lambda now, ledger, path, query: datasets.profile_page(now, path["dataset"], query),
+    ),
+    (
         "/data/{dataset}/quarantine/{part}/{segment}",
         lambda now, ledger, path, query: datasets.quarantine_page(
             now, path["dataset"], path["part"], path["segment"]
@@ -165,7 +169,7 @@ OF_RUNS = frozenset(
     {"/experiments", "/experiments/{experiment}", "/runs/{run}", "/runs/{run}/artifacts", "/compare"}
 )
 """Pages for those who may read runs."""
-GROWING = OF_RUNS | {"/models/{model}/versions/{version}/output"}
+GROWING = OF_RUNS | {"/models/{model}/versions/{version}/output", "/data/{dataset}/profile"}
 """Pages that show more than the ledger, and may change without it."""
 
 
