@@ -11,6 +11,7 @@ from varv.app.traffic import Traffic
 from varv.data.inbox import Inbox
 from varv.data.verbs import QuarantineDesk
 from varv.data.versioning.verbs import VersionsDesk
+from varv.features.online.verbs import OnlineDesk
 from varv.home.change.verbs import Declarations
 from varv.home.review.verbs import Reviews
 from varv.home.tables import MOST_ROWS, Tables
@@ -53,6 +54,8 @@ class Desk:
         self.quarantine: QuarantineDesk | None = None
         """None while the server starts, and where only loops are told something."""
         self.versions: VersionsDesk | None = None
+        """As the one before."""
+        self.online: OnlineDesk | None = None
         """As the one before."""
         self.declarations: Declarations | None = None
         """None where no server runs."""
@@ -159,6 +162,16 @@ class Desk:
             If the server is still starting.
         """
         return _ready(self.versions)
+
+    def require_online(self) -> OnlineDesk:
+        """Return what acts on the online store.
+
+        Raises
+        ------
+        Unavailable
+            If the server is still starting.
+        """
+        return _ready(self.online)
 
     def require_quarantine(self) -> QuarantineDesk:
         """Return what acts on rows in quarantine.

@@ -14,6 +14,7 @@ import varv.app.traffic
 import varv.app.verifying
 import varv.data.verbs
 import varv.data.versioning.verbs
+import varv.features.online.verbs
 import varv.home.change.verbs
 import varv.home.moving.verbs
 import varv.home.review.verbs
@@ -27,6 +28,7 @@ from varv.app.traffic import Traffic
 from varv.data.inbox import Inbox
 from varv.data.verbs import QuarantineDesk
 from varv.data.versioning.verbs import VersionsDesk
+from varv.features.online.verbs import OnlineDesk
 from varv.home.change.verbs import Declarations
 from varv.home.review.verbs import Reviews
 from varv.home.tracking.desk import TrackingDesk
@@ -46,6 +48,7 @@ PARTS: Mapping[type[Any], Callable[[Desk], Any]] = {
     Inbox: lambda desk: desk.require_inbox(),
     QuarantineDesk: lambda desk: desk.require_quarantine(),
     VersionsDesk: lambda desk: desk.require_versions(),
+    OnlineDesk: lambda desk: desk.require_online(),
     Declarations: lambda desk: desk.require_declarations(),
     Tracking: lambda desk: desk.require_tracking().runs,
     Purging: lambda desk: Purging(desk.require_tracking(), desk.ledger),
@@ -62,6 +65,7 @@ ROOMS = (
     varv.loop.verbs,
     varv.data.verbs,
     varv.data.versioning.verbs,
+    varv.features.online.verbs,
     varv.home.verbs,
     varv.home.change.verbs,
     varv.home.review.verbs,

@@ -11,6 +11,7 @@ from tests.features.online.homes import ORDERS, VIEWS, OnlineHome, base, later, 
 from varv.features.definitions import digest_of_view
 from varv.features.online.model import OnlineView, table_name
 from varv.features.online.ports import Table
+from varv.features.online.reading import Status
 from varv.kernel.faults import Crash, Faults
 
 LAST, RECENT = VIEWS[0], VIEWS[3]
@@ -117,8 +118,8 @@ def test_a_generation_of_an_interval_holds_its_rows_alone(tmp_path):
     home = filled(tmp_path)
     home.append("at", base([(3, 900, "ann", 2, 9.0, "red")]))
     home.materialiser.backfill(LAST, since=moment(200), until=moment(900))
-    (found,) = home.reader().read(["last"], {"who": ["ann"]}, moment(600))
-    assert found.entities[0].values == [3.0, 1.0]
+    (found,) = home.reader().read(["last"], {"who": ["ann"]}, moment(880))
+    assert found.entities[0] == ([None, None], moment(300), Status.OUTSIDE_MAX_AGE)
 
 
 def test_what_no_view_names_any_more_is_removed(tmp_path):

@@ -86,7 +86,7 @@ class SqliteKeyValue:
             return known[2]
         path = self._folder / name / "current"
         try:
-            at = os.stat(path)
+            at = path.stat()
         except FileNotFoundError:
             return None
         place = at.st_mtime_ns, at.st_ino
@@ -183,7 +183,7 @@ class SqliteKeyValue:
         for start in range(0, len(keys), _AT_ONCE):
             some = keys[start : start + _AT_ONCE]
             marks = ",".join("?" * len(some))
-            found.update(db.execute(f"SELECT key, value FROM entities WHERE key IN ({marks})", some))  # noqa: S608
+            found.update(db.execute(f"SELECT key, value FROM entities WHERE key IN ({marks})", some))
         return [found.get(key) for key in keys]
 
     def _reading(self, name: str, generation: int) -> sqlite3.Connection:
@@ -191,7 +191,8 @@ class SqliteKeyValue:
         held: dict[str, tuple[int, sqlite3.Connection]] | None
         held = getattr(self._of_thread, "held", None)
         if held is None:
-            held = self._of_thread.held = {}
+            held = dict[str, tuple[int, sqlite3.Connection]]()
+            self._of_thread.held = held
         known = held.get(name)
         if known is not None and known[0] == generation:
             return known[1]

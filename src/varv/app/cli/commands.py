@@ -30,6 +30,7 @@ MODULES = {
     "doctor": "checking",
     "quarantine": "quarantine",
     "data": "data",
+    "features": "features",
     "rollback": "telling",
     "retrain": "telling",
     "register": "telling",

@@ -28,6 +28,7 @@ from varv.adapters.runtimes import installed_runtimes
 from varv.app.clients import changed_clients, load_clients
 from varv.app.compose import MOST_HELD, open_home
 from varv.app.fitting import ProcessFits
+from varv.app.online import by_name, names_in, online_store, recorded_views
 from varv.app.server.capturing import TrainingCaptures
 from varv.app.server.fleet import Workers
 from varv.app.server.listening import address_of
@@ -39,7 +40,7 @@ from varv.app.server.renewed import RenewedWorkers
 from varv.app.server.server_file import announce, withdraw
 from varv.app.server.telemetry import OwnerTelemetry, format_of, telemetry_of
 from varv.app.server.tls import expires_at_s, tls_files_of
-from varv.app.server.wire import Access, Models
+from varv.app.server.wire import Access, Models, Online
 from varv.app.settings import FILE, Settings, variables
 from varv.app.traffic import Traffic, TrafficReport
 from varv.data import Quarantine
@@ -47,6 +48,9 @@ from varv.data.inbox import Inbox
 from varv.data.verbs import QuarantineDesk
 from varv.data.versioning.keeping import Versions
 from varv.data.versioning.verbs import VersionsDesk
+from varv.features import FeatureView
+from varv.features.online.materialising import Materialiser
+from varv.features.online.verbs import OnlineDesk
 from varv.fronts.access.door import Callers
 from varv.fronts.gateway import allowed_hosts
 from varv.home.change.carrying import Changes, last_change, require_accepted, require_settled
@@ -63,6 +67,7 @@ from varv.kernel.faults import Faults
 from varv.kernel.ids import ModelName
 from varv.kernel.metrics import Family
 from varv.kernel.observe import log, start_logging
+from varv.kernel.sagas import Fact
 from varv.kernel.secret import SECRET_FILE, Secret
 from varv.kernel.sizes import size_bytes
 from varv.project import ModelPlan, forget_project, load_project
@@ -162,6 +167,8 @@ class _Server:
         self._telemetry = OwnerTelemetry(
             telemetry_of(settings), self._system, Secret(settings.home / SECRET_FILE), self._measures
         )
+        self._features = online_store(settings.home, settings.online_store)
+        self._online_names = names_in(settings.online_views)
         self._log: CaptureLog | None = None
         self._log_folder: Path | None = None
         self._threads: list[threading.Thread] = []
@@ -195,6 +202,7 @@ class _Server:
                 memory_bytes=size_bytes(self._settings.model_memory),
                 most_bytes=size_bytes(self._settings.models_memory) if self._settings.models_memory else None,
             ),
+            online=Online(store=self._settings.online_store, views=self._online_names),
         )
         self._telemetry.start()
         self._thread("sealer", self._seal)
@@ -365,6 +373,7 @@ class _Server:
             home.lock,
             flows=True,
         )
+        self._desk.online = self._online_desk(present)
         outcomes = {name: parts.plan.outcome for name, parts in home.models.items()}
         self._desk.inbox = Inbox(
             home.datasets,
@@ -378,10 +387,42 @@ class _Server:
         present.threads = [
             self._thread("timers", lambda: self._fire(present)),
             self._thread("intake", lambda: self._take_in(present)),
+            self._thread("online", lambda: self._follow(present)),
         ]
         for number in range(RUNNERS):
             name = f"runner-{number}"
             self._thread(name, lambda name=name: self._run_commands(present, name))
+
+    def _online_desk(self, present: Present) -> OnlineDesk:
+        home = present.home
+
+        def declared() -> list[FeatureView]:
+            models = list(home.models.values())
+            return by_name(view for parts in models for view in parts.features.features.views)
+
+        def commit(facts: Sequence[Fact]) -> None:
+            home.engine.tell(facts=facts)
+
+        materialiser = Materialiser(
+            home.datasets,
+            home.views,
+            self._features,
+            self._system,
+            commit,
+            self._faults,
+        )
+        return OnlineDesk(home.views, home.datasets, self._system, self._features, declared, materialiser)
+
+    def _follow(self, present: Present) -> None:
+        """Keep features online up to what was ingested, and let go what no version reads any more."""
+        desk = self._desk.require_online()
+        # Where a feature cannot be built again from what is on record, nobody knows what may go.
+        with suppress(FailedPrecondition):
+            named = recorded_views(present.home.views, present.home.ledger)
+            desk.act(lambda writer: writer.drop_unnamed(named))
+        while not present.ended.is_set():
+            self._patience.until_done(lambda: desk.follow(self._online_names))
+            present.ended.wait(self._settings.seal_every_s)
 
     def _prepare(self) -> Present:
         """Return a home in the present. What a try before this one had in memory is thrown away."""

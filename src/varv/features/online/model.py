@@ -15,7 +15,7 @@ from varv.kernel.wording import count
 @event("features.view_materialised")
 class ViewMaterialised(Event, frozen=True, kw_only=True):
     """The online store holds of a view what its dataset had said up to a version; readers go by the
-    generation from here on.
+    generation from now on.
 
     `n_rows` rows were taken in since the event before, of which `n_late` lay before the watermark; `newest` is
     the latest instant of any row, `oldest` that of the first request that is answered. A generation that was

@@ -33,7 +33,7 @@ class Layout(msgspec.Struct, frozen=True, dict=True):
     def of(cls, columns: Mapping[str, npt.DTypeLike]) -> Layout:
         """Return the layout of rows with these columns; objects are texts or nothing."""
         kinds = [(name, np.dtype(dtype)) for name, dtype in columns.items()]
-        return cls(tuple((name, _TEXT if kind == object else kind.str) for name, kind in kinds))
+        return cls(tuple((name, _TEXT if kind.hasobject else kind.str) for name, kind in kinds))
 
     @cached_property
     def number(self) -> int:
