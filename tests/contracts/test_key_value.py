@@ -33,7 +33,7 @@ def redis_url(tmp_path_factory):
 
     def answers():
         with socket.socket() as tried:
-            return tried.connect_ex(("127.0.0.1", port)) == 0
+            return True if tried.connect_ex(("127.0.0.1", port)) == 0 else None
 
     eventually(answers)
     yield url

@@ -70,10 +70,16 @@ def moment(minute: int) -> int:
 class OnlineHome:
     """Everything of one home; `reopen` loses what is in memory."""
 
-    def __init__(self, folder: Path, store: KeyValue | None = None, faults: Faults | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        store: KeyValue | None = None,
+        faults: Faults | None = None,
+        ledger: SqliteLedger | None = None,
+    ) -> None:
         self.folder = folder
         self.clock = VirtualClock(instant("2014-02-01"))
-        self.ledger = SqliteLedger(":memory:")
+        self.ledger = ledger or SqliteLedger(":memory:")
         self.store = store or SqliteKeyValue(folder / "online", durable=False)
         self.n = 0
         self.reopen(faults)

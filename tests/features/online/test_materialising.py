@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tests.features.online.homes import ORDERS, VIEWS, OnlineHome, base, later, moment
 
 from varv.features.definitions import digest_of_view
-from varv.features.online.model import OnlineView, table_name
+from varv.features.online.model import OnlineView, note_of, table_name
 from varv.features.online.ports import Table
 from varv.features.online.reading import Status
 from varv.kernel.faults import Crash, Faults
@@ -154,6 +154,8 @@ def test_a_crash_anywhere_leaves_what_was_there_and_is_made_good(tmp_path, point
     with home.views.reading(OnlineView) as online:
         held = online.of("last", digest_of_view(LAST))
     assert (held.n_rows, held.last.upto, held.last.generation) == (3, 2, 1), stated
+    home.materialiser.materialise(LAST)
+    assert note_of(home.store.current(table_name(LAST, digest_of_view(LAST))).note).upto == 2
     (found,) = home.reader().read(["last"], {"who": ["ann", "bob"]}, moment(660))
     assert [one.values for one in found.entities] == [[3.0, 1.0], [9.0, 2.0]]
 

@@ -132,7 +132,8 @@ class Materialiser:
     def _point(self, table: Table, note: bytes) -> None:
         """Let the store point where the ledger does: a crash may have come between the two."""
         pointer = self._store.current(table.name)
-        if pointer is None or pointer.generation != table.generation:
+        is_whole = note_of(note).is_whole
+        if pointer is None or pointer.generation != table.generation or (is_whole and pointer.note != note):
             self._store.swap(table, note)
 
     def _filled(
@@ -140,12 +141,26 @@ class Materialiser:
     ) -> ViewMaterialised:
         """Take in everything up to a version, state it, and point to it."""
         held = self._held(view, digest)
+        on_record = held is not None and (held.last.generation, held.last.upto) == (
+            table.generation,
+            note.upto,
+        )
+        if note.is_whole and not on_record:
+            # A crash came before the event. What readers go by has to follow before rows are given up that
+            # only requests before its `oldest` can see.
+            stated = self._stated(view, digest, table, note, by)
+            if note.upto == goal:
+                return stated
+        filling = _Filling(self._datasets, view, table, self._store, self._clock, self._faults)
+        return self._stated(view, digest, table, filling.fill(note, goal), by)
+
+    def _stated(
+        self, view: FeatureView, digest: Digest, table: Table, note: Note, by: str
+    ) -> ViewMaterialised:
+        """State what a generation holds, and point to it."""
+        held = self._held(view, digest)
         goes_on = held is not None and held.last.generation == table.generation
         n_rows, n_late = (held.n_rows, held.n_late) if held is not None and goes_on else (0, 0)
-        if note.upto < goal or not note.at:
-            note = _Filling(self._datasets, view, table, self._store, self._clock, self._faults).fill(
-                note, goal
-            )
         self._faults.reach("online.before_event")
         stated = ViewMaterialised(
             view=view.name,
@@ -213,7 +228,8 @@ class _Filling:
                 n_late += sum(int((one.times < late_before).sum()) for one, _ in rows)
             done = _after(note, goal, steps, number + 1, n_rows, n_late)
             is_empty = note.upto == 0 and number == 0
-            values = self._values(rows, oldest, is_empty=is_empty)
+            # Readers go by the `oldest` of before until this is whole; a draft has none.
+            values = self._values(rows, oldest if not note.upto else note.oldest, is_empty=is_empty)
             self._faults.reach("online.before_put")
             self._store.put_many(self._table, values, done.encoded())
         whole = Note(

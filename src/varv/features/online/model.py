@@ -116,7 +116,12 @@ class Note(msgspec.Struct, frozen=True, kw_only=True):
     n_rows_done: int = 0
     n_late_done: int = 0
     at: Instant = Instant(0)
-    """When the generation was brought to `upto`."""
+    """When the generation was brought to `upto`; 0 while a goal is being taken in."""
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether nothing of a goal is in that is not in as a whole."""
+        return self.at > 0
 
     def encoded(self) -> bytes:
         """Return it as bytes."""
