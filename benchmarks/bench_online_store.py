@@ -1,4 +1,4 @@
-"""What the online store costs: ``python benchmarks/bench_online_store.py [ENTITIES] [SECONDS]`` prints tables.
+"""What the online store costs: ``python benchmarks/bench_online_store.py [ENTITIES] [SECONDS]`` measures it.
 
 Three views of five columns each are materialised from a dataset of one row an entity and view, and read: in
 this process, one entity and more at a time, and over HTTP by eight clients. With ``FEAST`` naming the Python

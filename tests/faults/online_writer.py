@@ -40,10 +40,15 @@ def work(folder: str, act: str, said: Connection) -> None:
     """Bring the views up to date or fill them anew, in a process of its own."""
     home = opened(Path(folder))
     said.send("begun")
+    done(home, act)
+    said.send("done")
+
+
+def done(home: OnlineHome, act: str) -> None:
+    """Bring the views up to date or fill them anew."""
     for view in (LAST, RECENT):
         if act == "materialise":
             home.materialiser.materialise(view)
         else:
             home.materialiser.backfill(view)
-    said.send("done")
     home.ledger.close()

@@ -6,7 +6,7 @@ import multiprocessing
 import random
 
 import pytest
-from tests.faults.online_writer import LAST, RECENT, WHO, opened, rows_of, work
+from tests.faults.online_writer import LAST, RECENT, WHO, done, opened, rows_of, work
 
 from varv.features.definitions import digest_of_view
 from varv.features.online.model import OnlineView, note_of, table_name
@@ -46,10 +46,7 @@ def test_twenty_kills_leave_every_row_online_once(tmp_path, act):
             home.append("at", rows_of(2 + n_killed))
             home.ledger.close()
         what_is_there_is_whole(tmp_path)
-    home = opened(tmp_path)
-    for view in (LAST, RECENT):
-        home.materialiser.materialise(view)
-    home.ledger.close()
+    done(opened(tmp_path), act)
     what_is_there_is_whole(tmp_path, is_last=True)
 
 

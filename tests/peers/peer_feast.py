@@ -35,7 +35,7 @@ source = FileSource(name="orders", path="orders.parquet", timestamp_field="at")
 last = FeatureView(name="last", entities=[who], ttl=timedelta(hours=6), source=source,
                    schema=[Field(name="size", dtype=Float32), Field(name="kind", dtype=Int64)])
 recent = FeatureView(name="recent", entities=[who], ttl=timedelta(days=1), source=source,
-                     schema=[Field(name="size_count_1d", dtype=Float32), Field(name="size_mean_1d", dtype=Float32)])
+                     schema=[Field(name=name, dtype=Float32) for name in ("size_count_1d", "size_mean_1d")])
 """
 CLIENT = """
 import json, sys
@@ -50,7 +50,8 @@ print(json.dumps(found))
 try:
     store.get_online_features(features=["last:size"], entity_rows=[{"who": "ann"}], full_feature_names=True)
     from feast.infra.online_stores.remote import get_remote_online_features
-    get_remote_online_features(config=store.config, req_body={"entities": {"who": ["ann"]}, "features": ["gone:size"]})
+    asked = {"entities": {"who": ["ann"]}, "features": ["gone:size"]}
+    get_remote_online_features(config=store.config, req_body=asked)
 except Exception as error:
     print(json.dumps([type(error).__name__, str(error)]))
 """

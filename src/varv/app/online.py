@@ -52,7 +52,9 @@ def recorded_views(views: Views, ledger: Ledger) -> list[FeatureView]:
 
 
 def by_name(views: Iterable[FeatureView]) -> list[FeatureView]:
-    """Return a view of each name: the first, since those that are declared come before those that are kept."""
+    """Return a view of each name: the first, since those that are declared come before those that are
+    kept.
+    """
     found: dict[str, FeatureView] = {}
     for view in views:
         found.setdefault(view.name, view)

@@ -15,6 +15,7 @@ from varv.app.compose import open_ledger, open_views
 from varv.app.online import offline_online
 from varv.app.server.server_file import running_server
 from varv.app.settings import Loaded, Settings
+from varv.features.model import feature_kind
 from varv.features.online.verbs import (
     BackfillRequest,
     Freshness,
@@ -30,7 +31,6 @@ from varv.features.online.verbs import (
     materialise,
     read_features,
 )
-from varv.features.model import feature_kind
 from varv.fronts.frames import frame_of
 from varv.kernel.clock import SystemClock
 from varv.kernel.columns import TIME

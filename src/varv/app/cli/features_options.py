@@ -6,9 +6,9 @@ import argparse
 from collections.abc import Callable
 
 Act = Callable[[str, str], argparse.ArgumentParser]
-FEATURES = """Feature views, and the online store: what requests can see of each entity, packed for whoever has
-no history in memory. A view that is online once is kept up to date by a running server. Features are named
-view__feature, or all of a view by its name.
+FEATURES = """Feature views, and the online store: what requests can see of each entity, packed for whoever
+has no history in memory. A view that is online once is kept up to date by a running server. Features are
+named view__feature, or all of a view by its name.
 """
 
 

@@ -32,7 +32,14 @@ from varv.app.online import by_name, names_in, online_store, recorded_views
 from varv.app.server.capturing import TrainingCaptures
 from varv.app.server.fleet import Workers
 from varv.app.server.listening import address_of
-from varv.app.server.measures import of_certificate, of_processes, of_record, of_requests, of_telemetry
+from varv.app.server.measures import (
+    of_certificate,
+    of_online,
+    of_processes,
+    of_record,
+    of_requests,
+    of_telemetry,
+)
 from varv.app.server.owned import OwnedHome
 from varv.app.server.patience import Patience
 from varv.app.server.present import Present
@@ -585,6 +592,8 @@ class _Server:
             yield from of_telemetry(workers.telemetry.plus(self._telemetry.counts))
             pids |= {f"worker-{number}": pid for number, pid in enumerate(workers.pids)}
         yield from of_record(self._views, self._ledger)
+        if self._desk.online is not None:
+            yield from of_online(self._desk.online.shown())
         yield from of_processes(pids)
         if self._home.certificates is not None:
             yield of_certificate(expires_at_s(self._home.certificates.pem))

@@ -1,4 +1,4 @@
-"""What the ledger says of the online store: which generation of a view is current, and up to where it goes."""
+"""What the ledger says of the online store: which generation of a view is current, and how far it goes."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ class ViewMaterialised(Event, frozen=True, kw_only=True):
     """The online store holds of a view what its dataset had said up to a version; readers go by the
     generation from now on.
 
-    `n_rows` rows were taken in since the event before, of which `n_late` lay before the watermark; `newest` is
-    the latest instant of any row, `oldest` that of the first request that is answered. A generation that was
-    made of an interval holds rows of `since` and later, and of before `until`.
+    `n_rows` rows were taken in since the event before, of which `n_late` lay before the watermark; `newest`
+    is the latest instant of any row, `oldest` that of the first request that is answered. A generation that
+    was made of an interval holds rows of `since` and later, and of before `until`.
     """
 
     view: str

@@ -28,7 +28,7 @@ _BY = "a client of Feast"
 
 
 class PushRequest(msgspec.Struct, frozen=True):
-    """Rows of a dataset, a column each; the source is its name, with ``/part`` for what became known later."""
+    """Rows of a dataset, a column each; the source is its name, with ``/part`` for what came later."""
 
     push_source_name: str
     df: dict[str, list[Any]]
