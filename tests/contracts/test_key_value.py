@@ -99,6 +99,18 @@ def test_dropping_the_current_generation_leaves_none(store):
     assert store.get_many({ONE.name: [b"a"]})[ONE.name].values == [None]
 
 
+def test_a_draft_that_is_begun_again_has_nothing_of_the_one_before(store):
+    store.put_many(ONE, [(b"a", b"1")], b"1")
+    assert store.note(ONE) == b"1"
+    assert store.get_from(ONE, [b"a"]) == [b"1"]
+    store.drop(ONE)
+    store.put_many(ONE, [(b"b", b"2")], b"2")
+    assert store.note(ONE) == b"2"
+    assert store.get_from(ONE, [b"a", b"b"]) == [None, b"2"]
+    store.swap(ONE, b"2")
+    assert store.get_many({ONE.name: [b"a", b"b"]})[ONE.name].values == [None, b"2"]
+
+
 def test_tables_and_odd_keys_do_not_meet(store):
     other = Table("last-0123*", 1)
     keys = [entity_key([value]) for value in (1, "1", 1.5, "a:b*?[]\\", -1, 2**70, "")]

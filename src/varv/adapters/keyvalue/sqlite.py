@@ -12,7 +12,7 @@ import shutil
 import sqlite3
 import threading
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 
 import msgspec
@@ -21,7 +21,7 @@ from varv.features.online.ports import Found, Pointer, Table
 from varv.kernel.blobs import sync_folder
 from varv.kernel.clock import wall_seconds
 from varv.kernel.errors import Corrupt
-from varv.kernel.storage import storing
+from varv.kernel.storage import full, refused_write, storing
 
 LOOKS_EVERY_S = 0.01
 _AT_ONCE = 256
@@ -71,7 +71,7 @@ class SqliteKeyValue:
             if pointer is None:
                 return Found(None, [None] * len(keys))
             try:
-                return Found(pointer, self._values(name, pointer.generation, keys))
+                return Found(pointer, _values(self._reading(name, pointer.generation), keys))
             except sqlite3.OperationalError:
                 # Another one became current, and this one went, since we looked.
                 self._pointers.pop(name, None)
@@ -97,16 +97,20 @@ class SqliteKeyValue:
 
     def get_from(self, table: Table, keys: Sequence[bytes]) -> list[bytes | None]:
         """See `KeyValue`."""
-        if not self._path(table).exists():
+        # A connection that is kept could be to a draft that was dropped, and begun again under its number.
+        path = self._path(table)
+        if not path.exists():
             return [None] * len(keys)
-        return self._values(table.name, table.generation, keys)
+        with closing(_opened(path)) as db:
+            return _values(db, keys)
 
     def note(self, table: Table) -> bytes | None:
         """See `KeyValue`."""
-        if not self._path(table).exists():
+        path = self._path(table)
+        if not path.exists():
             return None
-        with suppress(sqlite3.OperationalError):
-            row = self._reading(table.name, table.generation).execute("SELECT note FROM note").fetchone()
+        with closing(_opened(path)) as db, suppress(sqlite3.OperationalError):
+            row = db.execute("SELECT note FROM note").fetchone()
             return None if row is None else row[0]
         return None
 
@@ -123,6 +127,10 @@ class SqliteKeyValue:
                 db.executemany("INSERT OR REPLACE INTO entities VALUES (?, ?)", sorted(values))
                 db.execute("INSERT OR REPLACE INTO note VALUES (1, ?)", (note,))
                 db.execute("COMMIT")
+            except sqlite3.Error as error:
+                if refused_write(error):
+                    raise full("online store", path, str(error)) from None
+                raise
             finally:
                 db.close()
             if is_new and self._durable:
@@ -174,18 +182,6 @@ class SqliteKeyValue:
     def _path(self, table: Table) -> Path:
         return self._folder / table.name / f"{table.generation}.db"
 
-    def _values(self, name: str, generation: int, keys: Sequence[bytes]) -> list[bytes | None]:
-        db = self._reading(name, generation)
-        if len(keys) == 1:
-            row = db.execute(_ONE, keys).fetchone()
-            return [None if row is None else row[0]]
-        found: dict[bytes, bytes] = {}
-        for start in range(0, len(keys), _AT_ONCE):
-            some = keys[start : start + _AT_ONCE]
-            marks = ",".join("?" * len(some))
-            found.update(db.execute(f"SELECT key, value FROM entities WHERE key IN ({marks})", some))
-        return [found.get(key) for key in keys]
-
     def _reading(self, name: str, generation: int) -> sqlite3.Connection:
         """Return this thread's connection to a generation; it has one a table."""
         held: dict[str, tuple[int, sqlite3.Connection]] | None
@@ -197,9 +193,7 @@ class SqliteKeyValue:
         if known is not None and known[0] == generation:
             return known[1]
         path = self._path(Table(name, generation))
-        db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, check_same_thread=False)
-        db.execute(f"PRAGMA mmap_size = {_MAPPED_BYTES}")
-        db.execute("PRAGMA busy_timeout = 5000")
+        db = _opened(path)
         db.execute("SELECT count(*) FROM note").fetchone()
         # Its log may have gone before it was opened, and then the newest values would be missing.
         if not path.exists():
@@ -211,6 +205,25 @@ class SqliteKeyValue:
         held[name] = (generation, db)
         self._all.append(db)
         return db
+
+
+def _opened(path: Path) -> sqlite3.Connection:
+    db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, check_same_thread=False)
+    db.execute(f"PRAGMA mmap_size = {_MAPPED_BYTES}")
+    db.execute("PRAGMA busy_timeout = 5000")
+    return db
+
+
+def _values(db: sqlite3.Connection, keys: Sequence[bytes]) -> list[bytes | None]:
+    if len(keys) == 1:
+        row = db.execute(_ONE, keys).fetchone()
+        return [None if row is None else row[0]]
+    found: dict[bytes, bytes] = {}
+    for start in range(0, len(keys), _AT_ONCE):
+        some = keys[start : start + _AT_ONCE]
+        marks = ",".join("?" * len(some))
+        found.update(db.execute(f"SELECT key, value FROM entities WHERE key IN ({marks})", some))
+    return [found.get(key) for key in keys]
 
 
 def _prepare(db: sqlite3.Connection, *, durable: bool) -> None:
