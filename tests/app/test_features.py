@@ -25,7 +25,8 @@ def test_a_server_keeps_features_online_and_serves_from_them(served_project, tmp
     in_memory = Server(home, file, training_nice=0)
     expected = in_memory.predict("x0", **PARCEL).json()
     assert in_memory.stop() == 0
-    server = Server(home, file, training_nice=0, online_views="courier_lately, district_lately", seal_every_s=0.2)
+    names = "courier_lately, district_lately"
+    server = Server(home, file, training_nice=0, online_views=names, seal_every_s=0.2)
     eventually(lambda: True if "district_lately" in server.control.get("/metrics").text else None)
     assert server.predict("x1", **PARCEL).json() == expected
     answers_agree(server)

@@ -12,6 +12,8 @@ from typing import Any
 
 import varv.app.traffic
 import varv.app.verifying
+import varv.data.contract_verbs
+import varv.data.delta.verbs
 import varv.data.verbs
 import varv.data.versioning.verbs
 import varv.features.online.verbs
@@ -25,6 +27,7 @@ import varv.loop.verbs
 import varv.runs.verbs
 from varv.app.desk import Desk
 from varv.app.traffic import Traffic
+from varv.data.delta.verbs import PublicationDesk
 from varv.data.inbox import Inbox
 from varv.data.verbs import QuarantineDesk
 from varv.data.versioning.verbs import VersionsDesk
@@ -49,6 +52,7 @@ PARTS: Mapping[type[Any], Callable[[Desk], Any]] = {
     QuarantineDesk: lambda desk: desk.require_quarantine(),
     VersionsDesk: lambda desk: desk.require_versions(),
     OnlineDesk: lambda desk: desk.require_online(),
+    PublicationDesk: lambda desk: desk.require_publications(),
     Declarations: lambda desk: desk.require_declarations(),
     Tracking: lambda desk: desk.require_tracking().runs,
     Purging: lambda desk: Purging(desk.require_tracking(), desk.ledger),
@@ -64,8 +68,10 @@ PARTS: Mapping[type[Any], Callable[[Desk], Any]] = {
 ROOMS = (
     varv.loop.verbs,
     varv.data.verbs,
+    varv.data.contract_verbs,
     varv.data.versioning.verbs,
     varv.features.online.verbs,
+    varv.data.delta.verbs,
     varv.home.verbs,
     varv.home.change.verbs,
     varv.home.review.verbs,

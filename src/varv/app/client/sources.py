@@ -18,6 +18,7 @@ from varv.app.compose import open_ledger, open_runs, open_views
 from varv.app.desk import Desk
 from varv.app.online import offline_online
 from varv.app.verbs import build_verbs
+from varv.data.delta.verbs import offline_publications
 from varv.data.verbs import offline_desk
 from varv.data.versioning.verbs import offline_versions
 from varv.home.named_versions import named_versions
@@ -125,6 +126,7 @@ def _desk(home: Path, ledger: SqliteLedger, runs: RunDesk, state: str) -> Desk:
     desk.quarantine = offline_desk(home, ledger, views, clock)
     desk.versions = offline_versions(home, ledger, views, clock, lambda of: named_versions(views, of))
     desk.online = offline_online(home, ledger, views, clock)
+    desk.publications = offline_publications(desk.versions, clock)
     return desk
 
 

@@ -13,10 +13,10 @@ import polars as pl
 
 from varv.data.inbox import checked_rows
 from varv.data.model import Dataset, part_named
-from varv.data.rewriting import Rewritten
+from varv.data.retention import retention_of
+from varv.data.rewriting.files import Rewritten
 from varv.data.service import Datasets
 from varv.data.values import typed_frame
-from varv.data.version_events import retention_of
 from varv.data.versioning.difference import Difference, difference
 from varv.data.versioning.keeping import Named, Versions
 from varv.data.versioning.references import Reference, parse_reference, version_meant
@@ -103,6 +103,14 @@ class PartShown(msgspec.Struct, frozen=True, kw_only=True):
     n_files: int
 
 
+class PublishedShown(msgspec.Struct, frozen=True, kw_only=True):
+    """A version of one part that was published last: which version of the part's Delta table it is."""
+
+    part: str
+    version: int
+    delta_version: int
+
+
 class DatasetShown(msgspec.Struct, frozen=True, kw_only=True):
     """A version of a dataset: what it holds, and what is known of the others."""
 
@@ -116,6 +124,8 @@ class DatasetShown(msgspec.Struct, frozen=True, kw_only=True):
     keeps: str
     named: dict[int, str]
     """The versions that something names, with what does."""
+    published: tuple[PublishedShown, ...] = ()
+    """The last publication of each part."""
 
 
 class TagGiven(msgspec.Struct, frozen=True, kw_only=True):
@@ -220,7 +230,7 @@ def show_dataset(desk: VersionsDesk, request: ShowDataset) -> DatasetShown:
             TagShown(tag=one.tag, version=one.version, by=one.by, why=one.why)
             for one in history.tags.values()
         ]
-        keeps = str(history.retention)
+        keeps, published = str(history.retention), list(history.published.values())
     types = dataset.types()
     return DatasetShown(
         dataset=dataset.name,
@@ -232,6 +242,10 @@ def show_dataset(desk: VersionsDesk, request: ShowDataset) -> DatasetShown:
         tags=tuple(sorted(tags, key=lambda one: one.tag)),
         keeps=keeps,
         named=dict(desk.versions.named(dataset.name)),
+        published=tuple(
+            PublishedShown(part=one.part, version=one.version, delta_version=one.delta_version)
+            for one in published
+        ),
     )
 
 
