@@ -13,7 +13,7 @@ from tests.features.online.test_materialising import histories
 from varv.features import FeatureEngine, FeatureStore, derived
 from varv.features.online.stored import StoredHistory
 from varv.features.program import FeatureProgram
-from varv.kernel.errors import InvalidInput, NotFound
+from varv.kernel.errors import InvalidInput, Unavailable
 
 FEATURES = [*VIEWS, "size", derived("twice", pl.col("recent__size_mean_2h") * 2)]
 
@@ -64,7 +64,7 @@ def test_a_model_gets_the_same_numbers_from_the_store_as_from_memory(tmp_path_fa
 def test_a_view_that_is_not_online_is_refused(tmp_path):
     home = OnlineHome(tmp_path)
     history = StoredHistory(VIEWS[0], home.store)
-    with pytest.raises(NotFound, match="varv features materialise last"):
+    with pytest.raises(Unavailable, match="last"):
         history.lookup_one(["ann"], moment(0), [])
 
 

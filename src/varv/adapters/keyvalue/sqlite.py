@@ -12,7 +12,7 @@ import shutil
 import sqlite3
 import threading
 from collections.abc import Mapping, Sequence
-from contextlib import closing, suppress
+from contextlib import closing
 from pathlib import Path
 
 import msgspec
@@ -77,6 +77,8 @@ class SqliteKeyValue:
                 self._pointers.pop(name, None)
                 if tries == _MOST_TRIES - 1:
                     raise
+            except sqlite3.DatabaseError as error:
+                raise _corrupt(self._path(Table(name, pointer.generation)), error) from None
         raise AssertionError("the last try returns or raises")
 
     def current(self, name: str) -> Pointer | None:
@@ -101,18 +103,26 @@ class SqliteKeyValue:
         path = self._path(table)
         if not path.exists():
             return [None] * len(keys)
-        with closing(_opened(path)) as db:
-            return _values(db, keys)
+        try:
+            with closing(_opened(path)) as db:
+                return _values(db, keys)
+        except sqlite3.DatabaseError as error:
+            raise _corrupt(path, error) from None
 
     def note(self, table: Table) -> bytes | None:
         """See `KeyValue`."""
         path = self._path(table)
         if not path.exists():
             return None
-        with closing(_opened(path)) as db, suppress(sqlite3.OperationalError):
-            row = db.execute("SELECT note FROM note").fetchone()
-            return None if row is None else row[0]
-        return None
+        try:
+            with closing(_opened(path)) as db:
+                row = db.execute("SELECT note FROM note").fetchone()
+                return None if row is None else row[0]
+        except sqlite3.OperationalError:
+            # It was about to be made when a crash came.
+            return None
+        except sqlite3.DatabaseError as error:
+            raise _corrupt(path, error) from None
 
     def put_many(self, table: Table, values: Sequence[tuple[bytes, bytes]], note: bytes) -> None:
         """See `KeyValue`."""
@@ -130,7 +140,7 @@ class SqliteKeyValue:
             except sqlite3.Error as error:
                 if refused_write(error):
                     raise full("online store", path, str(error)) from None
-                raise
+                raise _corrupt(path, error) from None
             finally:
                 db.close()
             if is_new and self._durable:
@@ -231,6 +241,12 @@ def _prepare(db: sqlite3.Connection, *, durable: bool) -> None:
     db.execute("PRAGMA journal_mode = WAL")
     db.execute(f"PRAGMA synchronous = {'FULL' if durable else 'OFF'}")
     db.executescript(_SCHEMA)
+
+
+def _corrupt(path: Path, error: sqlite3.Error) -> Corrupt:
+    place = f"online/{path.parent.name}"
+    hint = f"remove the folder {place}; varv features materialise fills it again"
+    return Corrupt("file", f"{place}/{path.name}", "is unreadable", why=str(error), hint=hint)
 
 
 def _pointer(path: Path) -> Pointer | None:

@@ -420,12 +420,27 @@ class _Server:
     def _follow(self, present: Present) -> None:
         """Keep features online up to what was ingested, and let go what no version reads any more."""
         desk = self._desk.require_online()
-        # Where a feature cannot be built again from what is on record, nobody knows what may go.
-        with suppress(FailedPrecondition):
-            named = recorded_views(present.home.views, present.home.ledger)
-            desk.act(lambda writer: writer.drop_unnamed(named))
+        unknown = self._online_names - {view.name for view in desk.declared()}
+        if unknown:
+            log(_LOG, logging.WARNING, "online.unknown_views", views=", ".join(sorted(unknown)))
+
+        def tidy() -> None:
+            # Where a feature cannot be built again from what is on record, nobody knows what may go.
+            with suppress(FailedPrecondition):
+                named = recorded_views(present.home.views, present.home.ledger)
+                desk.act(lambda writer: writer.drop_unnamed(named))
+
+        works: list[Callable[[], None]] = [tidy, lambda: desk.follow(self._online_names)]
         while not present.ended.is_set():
-            self._patience.until_done(lambda: desk.follow(self._online_names))
+            try:
+                for work in works:
+                    self._patience.until_done(work)
+                works = works[-1:]
+            except VarvError as error:
+                if self.stop.is_set():
+                    return
+                # Predictions that need no view of it are answered meanwhile.
+                log(_LOG, logging.ERROR, "online.failed", why=str(error))
             present.ended.wait(self._settings.seal_every_s)
 
     def _prepare(self) -> Present:

@@ -20,6 +20,7 @@ from varv.features.run import Ints
 from varv.features.view_history import key_of
 from varv.kernel.clock import Instant
 from varv.kernel.columns import TIME
+from varv.kernel.errors import Unavailable
 
 
 class StoredHistory:
@@ -78,6 +79,9 @@ class StoredHistory:
         named = [None if None in entity else entity_key(entity) for entity in entities]
         keys = [key for key in named if key is not None]
         held = self._store.get_many({self._reader.table: keys})[self._reader.table]
+        if held.pointer is None:
+            hint = "it is filled by varv up, which follows the setting online_views"
+            raise Unavailable("feature view", self.view.name, "is not online yet", hint=hint)
         note = self._reader.note(held)
         if instants:
             self._reader.require_kept(note, min(instants))

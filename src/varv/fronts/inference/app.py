@@ -222,7 +222,11 @@ class _Protocols:
         if answers is None:
             raise NotFound("feature view", "", "is not online here: no model reads any")
         caller = caller_of(request)
-        return await self._answered(request, lambda body: response_of(answers.reply(caller, body)))
+        answers.admit(caller)
+        try:
+            return await self._answered(request, lambda body: response_of(answers.answered(caller, body)))
+        finally:
+            answers.done()
 
     def _model(self, request: Request) -> Answering:
         """Return what answers for the model that a path names, and the version if it names one."""

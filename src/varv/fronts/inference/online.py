@@ -35,27 +35,37 @@ class OnlineFeatures:
         self._clock = SystemClock()
 
     def reply(self, caller: Caller, body: bytes) -> Reply:
-        """Answer one request of a caller, if the door takes it."""
-        is_taken = False
+        """Answer one request of a caller, if the door takes it; on the event loop."""
         try:
-            # Whoever may ask some models only may read the features of these.
-            model = "" if caller.models is None else next(iter(sorted(caller.models)), "")
-            began = wall_seconds()
-            self._door.admit(caller, model, began)
-            is_taken = True
+            self.admit(caller)
+        except VarvError as error:
+            return Reply(*refused(error))
+        try:
+            return self.answered(caller, body)
+        finally:
+            self.done()
+
+    def admit(self, caller: Caller) -> None:
+        """Take a request of a caller, on the event loop; see `Door.admit` for what it raises."""
+        self._door.admit(caller, _model_of(caller), wall_seconds())
+
+    def done(self) -> None:
+        """Let a request go that was taken."""
+        self._door.done()
+
+    def answered(self, caller: Caller, body: bytes) -> Reply:
+        """Answer a request that was taken; in any thread."""
+        try:
             request = read_request(body)
             entities = request.entities
             n_rows = (
                 len(entities) if isinstance(entities, list) else max(map(len, entities.values()), default=0)
             )
-            self._door.admit_rows(caller, model, n_rows, began)
+            self._door.admit_rows(caller, _model_of(caller), n_rows, wall_seconds())
             may = partial(self._require, caller)
             return Reply(answer(self._reader, self._services, request, self._clock.now(), may))
         except VarvError as error:
             return Reply(*refused(error))
-        finally:
-            if is_taken:
-                self._door.done()
 
     def _require(self, caller: Caller, views: Sequence[str]) -> None:
         if caller.models is None:
@@ -87,3 +97,8 @@ class OnlineFeatures:
     def headers(self, origin: bytes | None) -> Headers:
         """Return what every answer says."""
         return self._door.headers(TARGET, origin)
+
+
+def _model_of(caller: Caller) -> str:
+    """Return a model that a caller may ask: whoever may ask some only reads the features of these."""
+    return "" if caller.models is None else next(iter(sorted(caller.models)), "")
