@@ -212,12 +212,7 @@ class _Filling:
         steps = gathering.digest()
         n_done = note.n_done if note.steps == steps else 0
         n_rows, n_late = (note.n_rows_done, note.n_late_done) if n_done else (0, 0)
-        newest = max((one for one in (gathering.newest, note.newest) if one is not None), default=None)
-        if newest is not None and note.until is not None:
-            newest = min(newest, Instant(note.until - 1))
-        oldest = note.oldest
-        if newest is not None:
-            oldest = max(oldest, Instant(min(newest, self._clock.now()) - READS_BACK))
+        newest, oldest = self._span(gathering, note)
         late_before = None if note.newest is None else note.newest - self._view.lateness
         for number, step in enumerate(gathering.steps):
             if number < n_done:
@@ -246,6 +241,15 @@ class _Filling:
         self._faults.reach("online.before_whole")
         self._store.put_many(self._table, [], whole.encoded())
         return whole
+
+    def _span(self, gathering: Gathering, note: Note) -> tuple[Instant | None, Instant]:
+        """Return the latest instant of any row, and that of the first request that will be answered."""
+        newest = max((one for one in (gathering.newest, note.newest) if one is not None), default=None)
+        if newest is None:
+            return None, note.oldest
+        if note.until is not None:
+            newest = min(newest, Instant(note.until - 1))
+        return newest, max(note.oldest, Instant(min(newest, self._clock.now()) - READS_BACK))
 
     def _taken(self, frame: pl.DataFrame, note: Note) -> tuple[Rows, list[bytes]]:
         """Return what the view keeps of rows, and the key of each code in them."""
