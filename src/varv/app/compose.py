@@ -11,6 +11,7 @@ from varv.adapters.webhooks import WebhookCaller
 from varv.data import Datasets, DatasetsView
 from varv.data.delta.publishing import Publications
 from varv.features import FeatureStore
+from varv.features.online.model import OnlineView
 from varv.home.change.handlers import ChangeHandlers
 from varv.home.change.recorded import effective_plans
 from varv.home.change.rules import ChangeSaga
@@ -71,6 +72,7 @@ VIEWS = (
     MonitoringView,
     LoopView,
     DatasetsView,
+    OnlineView,
     HomeView,
     ChangesView,
     ReviewsView,

@@ -17,6 +17,7 @@ import varv.data.delta.verbs
 import varv.data.profiling.verbs
 import varv.data.verbs
 import varv.data.versioning.verbs
+import varv.features.online.verbs
 import varv.home.change.verbs
 import varv.home.labelling.estimating
 import varv.home.labelling.feedback
@@ -35,6 +36,7 @@ from varv.data.delta.verbs import PublicationDesk
 from varv.data.inbox import Inbox
 from varv.data.verbs import QuarantineDesk
 from varv.data.versioning.verbs import VersionsDesk
+from varv.features.online.verbs import OnlineDesk
 from varv.home.change.verbs import Declarations
 from varv.home.labelling.desk import Labelling
 from varv.home.review.verbs import Reviews
@@ -56,6 +58,7 @@ PARTS: Mapping[type[Any], Callable[[Desk], Any]] = {
     Inbox: lambda desk: desk.require_inbox(),
     QuarantineDesk: lambda desk: desk.require_quarantine(),
     VersionsDesk: lambda desk: desk.require_versions(),
+    OnlineDesk: lambda desk: desk.require_online(),
     PublicationDesk: lambda desk: desk.require_publications(),
     Declarations: lambda desk: desk.require_declarations(),
     Tracking: lambda desk: desk.require_tracking().runs,
@@ -75,6 +78,7 @@ ROOMS = (
     varv.data.contract_verbs,
     varv.data.versioning.verbs,
     varv.data.profiling.verbs,
+    varv.features.online.verbs,
     varv.data.delta.verbs,
     varv.home.verbs,
     varv.home.change.verbs,
