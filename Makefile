@@ -10,7 +10,7 @@ FILE ?= examples/flights/flights.py
 # Without its bytecode every process would compile varv anew, and every worker rewrite all tests.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: setup demo test soak fuzz packages contracts orchestrators tracking feast-import transcripts fast costs lint types docs bench promises wheel lock clean
+.PHONY: setup demo test soak fuzz packages contracts orchestrators tracking feast transcripts fast costs lint types docs bench promises wheel lock clean
 
 setup: $(VENV)/.installed
 
@@ -72,12 +72,6 @@ contracts: setup $(PEERS)/pandera/.installed $(PEERS)/gx/.installed
 $(PEERS)/pandera/.installed: NEEDED := "pandera[pandas,polars,io]>=0.35,<0.36"
 $(PEERS)/gx/.installed: NEEDED := "great_expectations>=1.24,<2"
 
-# What `varv import feast` writes, against what Feast gives itself: three minutes.
-feast-import: setup $(PEERS)/feast-duckdb/.installed
-	PEERS=$(PEERS) $(BIN)/python -m pytest -q -p no:cacheprovider tests/peers/peer_feast_import.py
-
-$(PEERS)/feast-duckdb/.installed: NEEDED := "feast[duckdb]>=0.67,<0.68"
-
 # What `varv export pipeline` writes, read and run by those orchestrators: three minutes, at first ten.
 ORCHESTRATORS := airflow-2 airflow-3 kfp dagster prefect
 orchestrators: setup $(ORCHESTRATORS:%=$(PEERS)/%/.installed)
@@ -93,6 +87,13 @@ $(PEERS)/prefect/.installed: NEEDED := "prefect>=3.4,<4"
 # VARV_TRACKING_URL: a quarter of an hour, and two gigabytes at first.
 tracking: setup $(PEERS)/mlflow-now/.installed $(PEERS)/mlflow-year-ago/.installed
 	PEERS=$(PEERS) $(BIN)/python -m pytest -q -p no:cacheprovider tests/peers/peer_tracking.py tests/peers/peer_scanning.py
+
+# An unmodified Feast client reads from varv's online store, and what `varv import feast` writes gives the values that
+# Feast's own stores of files give: four minutes, at first eight.
+feast: setup $(PEERS)/feast/.installed
+	PEERS=$(PEERS) $(BIN)/python -m pytest -q -p no:cacheprovider tests/peers/peer_feast.py tests/peers/peer_feast_import.py
+
+$(PEERS)/feast/.installed: NEEDED := "feast[duckdb]>=0.67,<0.68"
 
 # What MLflow's own server answers, asked anew; the differences are read like those of any other change.
 transcripts: setup $(PEERS)/mlflow-now/.installed $(PEERS)/mlflow-year-ago/.installed

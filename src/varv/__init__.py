@@ -18,6 +18,7 @@ _WHERE = {
     "Dataset": "varv.data",
     "FeatureView": "varv.features",
     "Frame": "varv.data",
+    "Labelling": "varv.project",
     "Log": "varv.project",
     "Model": "varv.project",
     "Outcome": "varv.project",
@@ -73,6 +74,7 @@ __all__ = [
     "Dataset",
     "FeatureView",
     "Frame",
+    "Labelling",
     "Log",
     "Model",
     "Outcome",
@@ -132,6 +134,7 @@ if TYPE_CHECKING:
     from varv.pipelines import Pipeline, Report, Stop, step
     from varv.project import (
         CloudEvents,
+        Labelling,
         Log,
         Model,
         Outcome,

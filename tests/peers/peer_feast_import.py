@@ -1,6 +1,6 @@
 """What `varv import feast` writes gives the values that Feast itself gives, with both of its stores of files.
 
-`make feast-import` runs it.
+`make feast` runs it.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ asked.to_df().to_parquet(sys.argv[3])
 def python():
     from tests.peers.conftest import PEERS
 
-    found = PEERS / "feast-duckdb" / "bin" / "python"
+    found = PEERS / "feast" / "bin" / "python"
     if not found.exists():
-        pytest.skip(f"feast-duckdb is not installed in {PEERS.name}: make feast-import")
+        pytest.skip(f"feast is not installed in {PEERS.name}: make feast")
     return str(found)
 
 

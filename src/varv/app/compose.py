@@ -11,6 +11,7 @@ from varv.adapters.webhooks import WebhookCaller
 from varv.data import Datasets, DatasetsView
 from varv.data.delta.publishing import Publications
 from varv.features import FeatureStore
+from varv.features.online.model import OnlineView
 from varv.home.change.handlers import ChangeHandlers
 from varv.home.change.recorded import effective_plans
 from varv.home.change.rules import ChangeSaga
@@ -39,6 +40,7 @@ from varv.kernel.table_reading import TableReader
 from varv.kernel.tracing import Tracer
 from varv.kernel.verify import Checked, require_sound_folder
 from varv.kernel.views import Views
+from varv.labels import LabelsView
 from varv.loop.candidates import Candidates
 from varv.loop.handlers import LoopHandlers
 from varv.loop.leak_report import LeakReport
@@ -70,9 +72,11 @@ VIEWS = (
     MonitoringView,
     LoopView,
     DatasetsView,
+    OnlineView,
     HomeView,
     ChangesView,
     ReviewsView,
+    LabelsView,
 )
 TRACKING = "tracking.db"
 UPLOADS = "uploads"

@@ -332,7 +332,7 @@ def _note_stream(view: FeastView, dataset: DatasetPlan | None, names: Names) -> 
     if stream is None or dataset is None:
         return
     if stream.kind == "PUSH_SOURCE":
-        says = f"rows that were pushed to it are ingested as rows of the dataset {dataset.name}"
+        says = f"rows are pushed by the name of their dataset, {dataset.name}"
         names.changed(f"push source {stream.name}", says)
     else:
         kind = _STREAMS.get(stream.kind, "a stream")
