@@ -16,6 +16,7 @@ from varv.home.change.rules import ChangeSaga
 from varv.home.change.views import ChangesView
 from varv.home.home import CHECKED, Home, ModelParts
 from varv.home.review.views import ReviewsView
+from varv.home.skew.views import SkewView
 from varv.home.tracking.desk import TrackingDesk
 from varv.home.tracking.hooks import Hooks
 from varv.home.tracking.looking import RunDesk
@@ -72,6 +73,7 @@ VIEWS = (
     HomeView,
     ChangesView,
     ReviewsView,
+    SkewView,
 )
 TRACKING = "tracking.db"
 UPLOADS = "uploads"

@@ -13,6 +13,8 @@ from varv.data.verbs import QuarantineDesk
 from varv.data.versioning.verbs import VersionsDesk
 from varv.home.change.verbs import Declarations
 from varv.home.review.verbs import Reviews
+from varv.home.skew.measuring import Measuring
+from varv.home.skew.verbs import SkewDesk
 from varv.home.tables import MOST_ROWS, Tables
 from varv.home.tracking.desk import TrackingDesk
 from varv.home.tracking.looking import RunDesk
@@ -99,6 +101,16 @@ class Desk:
     def tables(self) -> Tables:
         """What reads rows: one for all, since it keeps what it knows of files."""
         return Tables(self.home, self.ledger, self.views, self.clock, most_rows=self.most_rows)
+
+    @property
+    def measuring(self) -> Measuring:
+        """What compares served features with stored rows."""
+        return Measuring(self.tables, self.tables.datasets, self.views)
+
+    @property
+    def skew(self) -> SkewDesk:
+        """What acts on skew."""
+        return SkewDesk(records=self.records, measuring=self.measuring)
 
     def require_inbox(self) -> Inbox:
         """Return what takes rows in.

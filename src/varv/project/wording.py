@@ -23,7 +23,12 @@ _ELSEWHERE = ("model", "plan", "first training", "seed", "maturity")
 
 
 _FOR_EVER = "for ever"
-LATER_SETTINGS = {"retention": _FOR_EVER, "requirements": "none", **policy_words(ServingPolicy())}
+LATER_SETTINGS = {
+    "retention": _FOR_EVER,
+    "requirements": "none",
+    "freshness": "none",
+    **policy_words(ServingPolicy()),
+}
 """Settings that homes of before do not have on record, as they were then."""
 
 
@@ -43,6 +48,8 @@ def settings_of(plan: ModelPlan) -> dict[str, str]:
     found["gates"] = "; ".join(map(_gate, loop.gates)) or "none"
     found["monitors"] = "; ".join(map(_monitor, loop.monitors.declared)) or "none"
     found["requirements"] = "; ".join(one.line() for one in loop.requirements) or "none"
+    fresh = freshness_of(plan).items()
+    found["freshness"] = "; ".join(f"{view} {spoken(age)}" for view, age in fresh) or "none"
     found["train code"] = ", ".join(code_closure(function).digest[:12] for function in train.code)
     spans = {"window": train.window, "validate": train.validate}
     found |= {f"train {name}": "all" if span is None else spoken(span) for name, span in spans.items()}
@@ -57,6 +64,12 @@ def settings_of(plan: ModelPlan) -> dict[str, str]:
         "search": "" if train.search is None else _value(msgspec.to_builtins(train.search, enc_hook=str)),
     }
     return found | {f"train {name}": str(value) for name, value in plain.items() if value != ""}
+
+
+def freshness_of(plan: ModelPlan) -> dict[str, Duration]:
+    """Return how long values of a view may be out of date, by the view, where that is declared."""
+    views = plan.loop.features.views
+    return {view.name: view.fresh for view in views if view.fresh is not None}
 
 
 def policy_settings(policy: LoopPolicy) -> dict[str, str]:

@@ -54,6 +54,7 @@ from varv.home.change.recorded import recorded_in
 from varv.home.change.verbs import Applied, Declarations
 from varv.home.live import Live, Sealed
 from varv.home.named_versions import named_versions
+from varv.home.skew.watching import BEAT_S, SkewWatch
 from varv.kernel.author_files import whole_place
 from varv.kernel.clock import SECOND, HeldClock, SystemClock, wall_seconds
 from varv.kernel.columns import segment_name
@@ -373,6 +374,7 @@ class _Server:
         present.threads = [
             self._thread("timers", lambda: self._fire(present)),
             self._thread("intake", lambda: self._take_in(present)),
+            self._thread("skew", lambda: self._watch_skew(present)),
         ]
         for number in range(RUNNERS):
             name = f"runner-{number}"
@@ -480,6 +482,11 @@ class _Server:
         while not present.ended.is_set():
             self._patience.until_done(present.home.engine.fire_due)
             present.ended.wait(IDLE_S)
+
+    def _watch_skew(self, present: Present) -> None:
+        watch = SkewWatch(self._desk.measuring, present.home.engine, self._views, self._system)
+        while not present.ended.wait(BEAT_S):
+            self._patience.until_done(watch.beat)
 
     def _run_commands(self, present: Present, name: str) -> None:
         home = present.home
