@@ -14,7 +14,7 @@ from varv.data.versioning.verbs import VersionsDesk
 from varv.home.change.verbs import Declarations
 from varv.home.review.verbs import Reviews
 from varv.home.skew.measuring import Measuring
-from varv.home.skew.verbs import SkewDesk
+from varv.home.skew.desk import FeatureDesk
 from varv.home.tables import MOST_ROWS, Tables
 from varv.home.tracking.desk import TrackingDesk
 from varv.home.tracking.looking import RunDesk
@@ -108,9 +108,9 @@ class Desk:
         return Measuring(self.tables, self.tables.datasets, self.views)
 
     @property
-    def skew(self) -> SkewDesk:
-        """What acts on skew."""
-        return SkewDesk(records=self.records, measuring=self.measuring)
+    def features(self) -> FeatureDesk:
+        """What looks at served features."""
+        return FeatureDesk(records=self.records, measuring=self.measuring)
 
     def require_inbox(self) -> Inbox:
         """Return what takes rows in.

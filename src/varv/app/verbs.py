@@ -18,6 +18,7 @@ import varv.data.versioning.verbs
 import varv.home.change.verbs
 import varv.home.moving.verbs
 import varv.home.review.verbs
+import varv.home.skew.health
 import varv.home.skew.verbs
 import varv.home.tracking.purging
 import varv.home.tracking.verbs
@@ -31,7 +32,7 @@ from varv.data.verbs import QuarantineDesk
 from varv.data.versioning.verbs import VersionsDesk
 from varv.home.change.verbs import Declarations
 from varv.home.review.verbs import Reviews
-from varv.home.skew.verbs import SkewDesk
+from varv.home.skew.desk import FeatureDesk
 from varv.home.tracking.desk import TrackingDesk
 from varv.home.tracking.looking import RunDesk
 from varv.home.tracking.purging import Purging
@@ -46,7 +47,7 @@ PARTS: Mapping[type[Any], Callable[[Desk], Any]] = {
     Loops: lambda desk: desk.loops,
     Records: lambda desk: desk.records,
     Reviews: lambda desk: desk.reviews,
-    SkewDesk: lambda desk: desk.skew,
+    FeatureDesk: lambda desk: desk.features,
     Inbox: lambda desk: desk.require_inbox(),
     QuarantineDesk: lambda desk: desk.require_quarantine(),
     VersionsDesk: lambda desk: desk.require_versions(),
@@ -70,6 +71,7 @@ ROOMS = (
     varv.home.verbs,
     varv.home.change.verbs,
     varv.home.review.verbs,
+    varv.home.skew.health,
     varv.home.skew.verbs,
     varv.home.tracking.verbs,
     varv.home.tracking.purging,

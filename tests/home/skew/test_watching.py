@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 from tests.home.live_home import NOW, REQUEST
 
+from varv.home.skew.desk import FeatureDesk
 from varv.home.skew.measuring import Measuring
 from varv.home.skew.model import SKEW, SkewMeasured
-from varv.home.skew.verbs import CompareRequest, SkewDesk, SkewRequest, compare_now, skew
+from varv.home.skew.verbs import CompareRequest, SkewRequest, compare_now, skew
 from varv.home.skew.views import SkewView
 from varv.home.skew.watching import SkewWatch
 from varv.home.tables import Tables
@@ -58,7 +59,7 @@ class Watched:
             state="",
             tables=self.tables,
         )
-        return SkewDesk(records=records, measuring=self.measuring)
+        return FeatureDesk(records=records, measuring=self.measuring)
 
 
 @pytest.fixture

@@ -84,6 +84,11 @@ class FeatureSkew(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
         found = wilson(self.by_class()[of], self.n)
         return found.low, found.high
 
+    def interval_wrong(self) -> tuple[float, float]:
+        """Return the 95 % limits of the share of wrong values."""
+        found = wilson(self.wrong, self.n)
+        return found.low, found.high
+
     def plus(self, other: FeatureSkew) -> FeatureSkew:
         """Return the counts of both; what is declared is that of the other, later one."""
         added = ("n", "stale", "late", "missing_online", "missing_offline", "different", "other_entity")

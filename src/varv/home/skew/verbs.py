@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import msgspec
 
 from varv.features.skew import FeatureSkew
-from varv.home.skew.measuring import Measuring
-from varv.home.skew.model import SKEW
+from varv.home.skew.desk import FeatureDesk
 from varv.home.skew.views import SkewView
-from varv.home.verbs import Records
 from varv.kernel.clock import DAY, Instant, instant, iso
 from varv.kernel.errors import InvalidInput
-from varv.kernel.ids import ModelName
 from varv.kernel.verbs import READ, verb
 from varv.monitoring.model import Window
-from varv.monitoring.views import MonitoringView
 
 MOST_DAYS = 35
 LONGEST = 31 * DAY
@@ -57,29 +51,8 @@ class SkewReport(msgspec.Struct, frozen=True, kw_only=True):
     """Features whose alarm is open."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class SkewDesk:
-    """What acts on skew.
-
-    Parameters
-    ----------
-    records
-        Of the home.
-    measuring
-        Compares.
-    """
-
-    records: Records
-    measuring: Measuring
-
-    def alarms(self, model: ModelName) -> tuple[str, ...]:
-        """Return the features whose alarm is open."""
-        with self.records.views.reading(MonitoringView) as view:
-            return tuple(one.raised.subject for one in view.open_alarms(model) if one.raised.kind == SKEW)
-
-
 @verb("features.skew", needs=READ)
-def skew(desk: SkewDesk, asked: SkewRequest) -> SkewReport:
+def skew(desk: FeatureDesk, asked: SkewRequest) -> SkewReport:
     """Show how features were served, against what they are when computed anew, as it is on record.
 
     Raises
@@ -105,7 +78,7 @@ def skew(desk: SkewDesk, asked: SkewRequest) -> SkewReport:
 
 
 @verb("features.compare", needs=READ)
-def compare_now(desk: SkewDesk, asked: CompareRequest) -> SkewReport:
+def compare_now(desk: FeatureDesk, asked: CompareRequest) -> SkewReport:
     """Compare served features with what they are when computed anew, now; nothing is put on record.
 
     Raises
