@@ -16,6 +16,7 @@ import varv.data.contract_verbs
 import varv.data.verbs
 import varv.data.versioning.verbs
 import varv.home.change.verbs
+import varv.home.impact
 import varv.home.moving.verbs
 import varv.home.review.verbs
 import varv.home.skew.health
@@ -70,6 +71,7 @@ ROOMS = (
     varv.data.versioning.verbs,
     varv.home.verbs,
     varv.home.change.verbs,
+    varv.home.impact,
     varv.home.review.verbs,
     varv.home.skew.health,
     varv.home.skew.verbs,

@@ -40,6 +40,8 @@ from varv.data.versioning.verbs import (
     untag,
     vacuum,
 )
+from varv.app.cli.impact_blocks import impact_blocks
+from varv.home.impact import ImpactRequest, impact
 from varv.home.named_versions import named_versions
 from varv.home.verbs import DatasetList
 from varv.kernel.clock import SystemClock
@@ -61,6 +63,7 @@ def data(options: argparse.Namespace, loaded: Loaded) -> int:
         "diff": _diff,
         "tag": _tag,
         "read": _read,
+        "impact": _impact,
         "overwrite": _rewrite,
         "merge": _rewrite,
         "vacuum": _vacuum,
@@ -207,6 +210,12 @@ def _read(options: argparse.Namespace, settings: Settings) -> None:
         return
     cells = [tuple(_cell(value) for value in row) for row in rows.iter_rows()]
     answer(options, rows.to_dicts(), lambda: [Grid(tuple(rows.columns), cells)])
+
+
+def _impact(options: argparse.Namespace, settings: Settings) -> None:
+    with reading_home(settings) as home:
+        found = impact(home.records, ImpactRequest(what=options.what))
+    answer(options, found, lambda: impact_blocks(found))
 
 
 def _rewrite(options: argparse.Namespace, settings: Settings) -> None:

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from varv.app.server.telemetry import TelemetryCounts
 from varv.fronts.inference.counts import N_BUCKETS, Counts
+from varv.home.skew.views import SkewView
 from varv.kernel.ids import ModelName
 from varv.kernel.ledger import Ledger
 from varv.kernel.metrics import Distribution, Family, Sample
@@ -176,6 +177,39 @@ def of_record(views: Views, ledger: Ledger) -> Iterator[Family]:
         [Sample(n, {"model": model}) for model, n in alarms.items()],
     )
     yield Family("varv_ledger_entries", "gauge", "Entries of the ledger.", [Sample(ledger.head().version)])
+
+
+def of_skew(views: Views) -> Iterator[Family]:
+    """Yield how features were served in the last seven days that were compared."""
+    with views.reading(SkewView) as view:
+        found = [(model, one) for model, held in view.models.items() for one in held.latest()]
+    yield Family(
+        "varv_feature_values_share",
+        "gauge",
+        "Share of a feature's served values of the last seven days that are of a class, against the same computed anew.",
+        [
+            Sample(n / one.n, {"model": model, "feature": one.name, "class": name})
+            for model, one in found
+            if one.n
+            for name, n in one.by_class().items()
+        ],
+    )
+    yield Family(
+        "varv_feature_values_compared",
+        "gauge",
+        "Served values of the last seven days that were compared.",
+        [Sample(one.n, {"model": model, "feature": one.name}) for model, one in found],
+    )
+    yield Family(
+        "varv_feature_in_time_share",
+        "gauge",
+        "Share of a feature's served values that kept the declared age; only where one is declared.",
+        [
+            Sample(one.in_time / one.n, {"model": model, "feature": one.name})
+            for model, one in found
+            if one.n and one.fresh is not None
+        ],
+    )
 
 
 def of_certificate(expires_at_s: int) -> Family:

@@ -31,7 +31,7 @@ from varv.app.fitting import ProcessFits
 from varv.app.server.capturing import TrainingCaptures
 from varv.app.server.fleet import Workers
 from varv.app.server.listening import address_of
-from varv.app.server.measures import of_certificate, of_processes, of_record, of_requests, of_telemetry
+from varv.app.server.measures import of_certificate, of_processes, of_record, of_requests, of_skew, of_telemetry
 from varv.app.server.owned import OwnedHome
 from varv.app.server.patience import Patience
 from varv.app.server.present import Present
@@ -546,6 +546,7 @@ class _Server:
             yield from of_telemetry(workers.telemetry.plus(self._telemetry.counts))
             pids |= {f"worker-{number}": pid for number, pid in enumerate(workers.pids)}
         yield from of_record(self._views, self._ledger)
+        yield from of_skew(self._views)
         yield from of_processes(pids)
         if self._home.certificates is not None:
             yield of_certificate(expires_at_s(self._home.certificates.pem))

@@ -64,6 +64,10 @@ class ModelSkew(msgspec.Struct):
                 found[name] = found[name].plus(one) if name in found else one
         return found
 
+    def latest(self, n_days: int = 7) -> list[FeatureSkew]:
+        """Return the counts of each feature over the last days that were compared."""
+        return list(self.since(max(self.days, default=0) - (n_days - 1) * DAY).values())
+
 
 class SkewView(msgspec.Struct):
     """Skew by model; folded from the ledger."""
