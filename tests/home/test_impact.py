@@ -12,7 +12,7 @@ from varv.features import FeatureDefinition
 from varv.home.impact import ImpactRequest, impact
 from varv.home.tables import Tables
 from varv.home.verbs import Records
-from varv.kernel.errors import InvalidDeclaration, NotFound
+from varv.kernel.errors import NotFound
 from varv.kernel.sagas import Fact
 from varv.loop.views import LoopView
 
@@ -47,12 +47,17 @@ def test_an_outcome_touches_its_model_its_views_and_every_version_trained_toward
 
 def test_an_entity_touches_the_features_that_are_found_by_it(home):
     found = asked(home, "parcels.route")
-    assert {one.feature: one.how for one in found.features} == {"route": "value", "recent.late_mean_24h": "entity"}
+    assert {one.feature: one.how for one in found.features} == {
+        "route": "value",
+        "recent.late_mean_24h": "entity",
+    }
 
 
 def test_a_column_that_nothing_reads_touches_nothing(home):
     found = asked(home, "parcels.delay")
-    assert not (found.models or found.features or found.versions)
+    assert not (found.models)
+    assert not (found.features)
+    assert not (found.versions)
 
 
 def test_all_of_a_dataset_touches_what_any_column_of_it_does(home):
@@ -63,7 +68,7 @@ def test_all_of_a_dataset_touches_what_any_column_of_it_does(home):
 def test_what_does_not_exist_is_refused_with_what_does(home):
     with pytest.raises(NotFound, match="parcels"):
         asked(home, "trains.late")
-    with pytest.raises(InvalidDeclaration, match="delay"):
+    with pytest.raises(NotFound, match="delay"):
         asked(home, "parcels.nothing")
 
 

@@ -13,8 +13,8 @@ from varv.data.verbs import QuarantineDesk
 from varv.data.versioning.verbs import VersionsDesk
 from varv.home.change.verbs import Declarations
 from varv.home.review.verbs import Reviews
-from varv.home.skew.measuring import Measuring
 from varv.home.skew.desk import FeatureDesk
+from varv.home.skew.measuring import Measuring
 from varv.home.tables import MOST_ROWS, Tables
 from varv.home.tracking.desk import TrackingDesk
 from varv.home.tracking.looking import RunDesk

@@ -909,17 +909,17 @@ class Datasets:
         with self._views.reading(DatasetsView) as view:
             return view.digest(dataset.name)
 
-    def versions(self, dataset: Dataset, *, since: Instant = Instant(0)) -> list[DatasetVersion]:
+    def versions(self, dataset: Dataset, *, since: Instant | None = None) -> list[DatasetVersion]:
         """Return the versions of a dataset, each with the batch that made it, the first one first; they are
         read from the ledger.
 
         Parameters
         ----------
         since
-            Only those that came from then on, and some of the day before.
+            Only those that came from then on, and some that came before.
         """
         with self._views.reading(DatasetsView) as view:
-            mark = view.history(dataset.name).mark_before(since)
+            mark = None if since is None else view.history(dataset.name).mark_before(since)
         if mark is None:
             return [version for _, version in versions_of(self._ledger, dataset.name)]
         later = versions_of(self._ledger, dataset.name, after=mark.place - 1, version=mark.version - 1)

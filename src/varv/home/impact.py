@@ -17,7 +17,7 @@ import msgspec
 
 from varv.data.contracts.row_rules import reads
 from varv.data.contracts.words import in_words, rule_reason
-from varv.data.model import Dataset, dataset_of
+from varv.data.model import DatasetRegistered
 from varv.data.views import DatasetsView
 from varv.features import FeatureDefinition
 from varv.home.comparison import COMPARISON_FILE, read_comparisons
@@ -106,12 +106,12 @@ class Impact(msgspec.Struct, frozen=True, kw_only=True):
 class _Asked(NamedTuple):
     """A dataset, and the column; nothing for all of it."""
 
-    dataset: Dataset
+    dataset: DatasetRegistered
     column: str
 
     def touches(self, dataset: str, columns: Iterable[str]) -> bool:
         """Return whether columns of a dataset are touched."""
-        return dataset == self.dataset.name and (not self.column or self.column in columns)
+        return dataset == self.dataset.dataset and (not self.column or self.column in columns)
 
 
 class Read(Protocol):
@@ -151,9 +151,7 @@ def impact(records: Records, asked: ImpactRequest) -> Impact:
     Raises
     ------
     NotFound
-        If there is no such dataset.
-    InvalidDeclaration
-        If it has no such column.
+        If there is no such dataset, or it has no such column.
     """
     views, reported = records.views, _reported(records)
     with (
@@ -174,17 +172,15 @@ def impact_of(read: Read, what: str) -> Impact:
     Raises
     ------
     NotFound
-        If there is no such dataset.
-    InvalidDeclaration
-        If it has no such column.
+        If there is no such dataset, or it has no such column.
     """
     name, _, column = what.partition(".")
     registered = read.datasets.registered(name)
     if registered is None:
         known = ", ".join(one.dataset for one in read.datasets.datasets()) or "none"
         raise NotFound("dataset", name[:80], "is not registered", hint=f"registered are {known}")
-    asked = _Asked(dataset_of(registered), column)
-    known_at = asked.dataset.known_when(column) if column else ""
+    asked = _Asked(registered, column)
+    known_at = _known_at(registered, column) if column else ""
     loops = read.loops.loops
     features = [one for model, loop in loops.items() for one in touched_features(model, loop, asked)]
     models = [one for model, loop in loops.items() if (one := _model(read, model, loop, asked, features))]
@@ -202,6 +198,15 @@ def impact_of(read: Read, what: str) -> Impact:
             if name in {dataset for dataset, _ in made_of}
         ),
     )
+
+
+def _known_at(registered: DatasetRegistered, column: str) -> str:
+    """Return the time from which a column is known."""
+    if column not in registered.types:
+        hint = f"its columns are {', '.join(sorted(registered.types))}"
+        raise NotFound("column", f"{registered.dataset}.{column}"[:80], "does not exist", hint=hint)
+    later = [time for time, columns in registered.known_at.items() if column in (time, *columns)]
+    return later[0] if later else registered.event_time
 
 
 def _model(
@@ -239,7 +244,7 @@ def _versions(
                 version=number,
                 features=own,
                 role=_role(version, table is not None and number in table.versions),
-                trained_on=_trained_on(version, asked.dataset.name),
+                trained_on=_trained_on(version, asked.dataset.dataset),
                 run=training_run(name, number),
                 rollout=rollout.phase if rollout is not None and is_open else "",
             )
@@ -255,7 +260,9 @@ def touched_features(model: str, loop: LoopRecord, asked: _Asked) -> list[Touche
         how = direct[name] or (f"through {', '.join(through)}" if through else "")
         if how:
             found.append(
-                TouchedFeature(model=model, feature=name, definition=one.line(), how=how, state=_state(loop, name))
+                TouchedFeature(
+                    model=model, feature=name, definition=one.line(), how=how, state=_state(loop, name)
+                )
             )
     return found
 
@@ -290,7 +297,7 @@ def _state(loop: LoopRecord, feature: str) -> str:
 def _roles(loop: LoopRecord, asked: _Asked) -> list[str]:
     """Return what a column is to a model beside a feature."""
     declared = loop.declared
-    if declared is None or declared.requests != asked.dataset.name:
+    if declared is None or declared.requests != asked.dataset.dataset:
         return []
     if not asked.column:
         return ["request", *(["outcome"] if loop.definition and loop.definition[0][1] else [])]
@@ -316,7 +323,7 @@ def _trained_on(version: VersionRecord, dataset: str) -> str:
 def _rules(datasets: DatasetsView, asked: _Asked) -> tuple[str, ...]:
     return tuple(
         f"{rule_reason(one)}: {in_words(one)}"
-        for one in datasets.expectations(asked.dataset.name) or ()
+        for one in datasets.expectations(asked.dataset.dataset) or ()
         if not asked.column or asked.column in _columns_of(one)
     )
 

@@ -193,10 +193,10 @@ def detector_logs(before: Sequence[float], share: float, limit: float) -> tuple[
 
     Notes
     -----
-    An e-process that has lost its wealth in quiet years takes years to notice a change. The e-detector of Shin,
-    Ramdas and Rinaldo (2023) starts a new one at every observation and adds them up, the recursion of Shiryaev
-    and Roberts: M = (M + 1) e. However shares vary, the mean number of observations until the average of the
-    detectors reaches c is at least c as long as the null hypothesis holds.
+    An e-process that has lost its wealth in quiet years takes years to notice a change. The e-detector of
+    Shin, Ramdas and Rinaldo (2023) starts a new one at every observation and adds them up, the recursion of
+    Shiryaev and Roberts: M = (M + 1) e. However shares vary, the mean number of observations until the
+    average of the detectors reaches c is at least c as long as the null hypothesis holds.
 
     Examples
     --------

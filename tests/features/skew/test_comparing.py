@@ -51,7 +51,8 @@ def test_a_store_that_is_behind_serves_stale_values_and_says_for_how_long(tmp_pa
     world = busy(World(tmp_path, behind=4))
     found = skew(world, fresh=10 * MINUTE)
     one = found["last.size"]
-    assert one.stale == one.n and one.different == one.late == 0
+    assert one.stale == one.n
+    assert one.different == one.late == 0
     assert one.in_time == 0
     # Two batches every ten minutes: what came 11 and 1 minutes before the request was not seen.
     assert one.longest_lag == 11 * MINUTE
@@ -98,7 +99,9 @@ def test_a_definition_that_nobody_knows_is_different_and_resembles_nothing(sound
 def test_values_that_are_missing_on_either_side_are_told_apart(sound):
     served = sound.result()
     nothing = served.values.with_columns(pl.lit(None, pl.Float32).alias("last.size"))
-    assert skew(sound, Served(served.rows, served.at, nothing))["last.size"].missing_online == len(sound.asked)
+    assert skew(sound, Served(served.rows, served.at, nothing))["last.size"].missing_online == len(
+        sound.asked
+    )
     unknown = served.rows.with_columns(shop=pl.lit("nobody"))
     one = skew(sound, Served(unknown, served.at, served.values))["last.size"]
     assert one.missing_offline == one.n
@@ -151,6 +154,13 @@ def test_counts_add_up_over_stretches_of_time():
     one = FeatureSkew(name="f", n=10, stale=2, in_time=9, fresh=HOUR, longest_lag=5)
     other = FeatureSkew(name="f", n=30, different=3, in_time=27, fresh=HOUR, longest_lag=3)
     both = one.plus(other)
-    assert (both.n, both.equal, both.stale, both.wrong, both.in_time, both.longest_lag) == (40, 35, 2, 3, 36, 5)
+    assert (both.n, both.equal, both.stale, both.wrong, both.in_time, both.longest_lag) == (
+        40,
+        35,
+        2,
+        3,
+        36,
+        5,
+    )
     low, high = both.interval("different")
     assert low < 3 / 40 < high

@@ -18,7 +18,14 @@ from varv.kernel.secret import Secret
 from varv.kernel.views import Views
 
 START = instant("2026-03-01")
-ROWS = {"id": pl.Int64, "shop": pl.String, "at": TIME, "size": pl.Float64, "done_at": TIME, "late": pl.Float64}
+ROWS = {
+    "id": pl.Int64,
+    "shop": pl.String,
+    "at": TIME,
+    "size": pl.Float64,
+    "done_at": TIME,
+    "late": pl.Float64,
+}
 ASKED = {"key": pl.String, "shop": pl.String, "asked_at": TIME, "weight": pl.Float64}
 SHOPS = ("a", "b", "c")
 

@@ -59,9 +59,7 @@ def test_wrong_values_are_alarmed_on_within_hours_after_a_quiet_year(share, with
 def measured(hour, *, different=0, n=40):
     window = Window(Instant(hour * HOUR), Instant((hour + 1) * HOUR))
     feature = FeatureSkew(name="v.f", n=n, different=different)
-    return SkewMeasured(
-        model=ModelName("m"), window=window, n_requests=n, n_compared=n, features=(feature,)
-    )
+    return SkewMeasured(model=ModelName("m"), window=window, n_requests=n, n_compared=n, features=(feature,))
 
 
 def entry(seq):

@@ -75,7 +75,12 @@ def test_an_hour_is_compared_once_an_hour_after_its_end(watched):
     watched.past(2)
     assert watched.watch.beat() == 2
     assert watched.watch.beat() == 0
-    assert SkewWatch(watched.measuring, watched.home.home.engine, watched.home.home.views, watched.home.clock).beat() == 0
+    assert (
+        SkewWatch(
+            watched.measuring, watched.home.home.engine, watched.home.home.views, watched.home.clock
+        ).beat()
+        == 0
+    )
     events = watched.measured()
     assert [one.n_requests for one in events] == [2, 1]
     assert [feature.equal for one in events for feature in one.features] == [2, 1]

@@ -11,6 +11,7 @@ import msgspec
 import polars as pl
 
 from varv.app.cli.access import answer, call, owned_ledger, reading_home
+from varv.app.cli.impact_blocks import impact_blocks
 from varv.app.cli.rendering import Block, Grid, Heading, Line
 from varv.app.cli.row_files import kind_of, read_rows, write_rows
 from varv.app.client.sources import LocalSource, whole_table
@@ -40,7 +41,6 @@ from varv.data.versioning.verbs import (
     untag,
     vacuum,
 )
-from varv.app.cli.impact_blocks import impact_blocks
 from varv.home.impact import ImpactRequest, impact
 from varv.home.named_versions import named_versions
 from varv.home.verbs import DatasetList

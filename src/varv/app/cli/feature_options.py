@@ -6,9 +6,9 @@ import argparse
 from collections.abc import Callable
 
 Act = Callable[[str, str], argparse.ArgumentParser]
-FEATURES = """Features as they were served. While varv up runs, a sample of the requests of every hour is compared
-with the same features computed anew from what is stored, as known at each request: 1 %, or 1,000 a day.
-A value is equal, stale, late, missing on either side, or different. Wrong values raise an alarm.
+FEATURES = """Features as they were served. While varv up runs, a sample of the requests of every hour is
+compared with the same features computed anew from what is stored, as known at each request: 1 %, or 1,000 a
+day. A value is equal, stale, late, missing on either side, or different. Wrong values raise an alarm.
 """
 
 

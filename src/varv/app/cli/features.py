@@ -49,12 +49,12 @@ def _skew_blocks(found: SkewReport) -> list[Block]:
 
 
 def _skew_cells(one: FeatureSkew, alarmed: bool) -> tuple[str, ...]:
-    shares = [percent(n / one.n) if n else "" for n in one.by_class().values()] if one.n else [""] * len(CLASSES)
-    low, high = one.interval_wrong() if one.n else (0.0, 0.0)
-    in_time = "" if one.fresh is None or not one.n else f"{percent(one.in_time / one.n)} within {spoken(one.fresh)}"
-    said = one.said().partition(" (")[2].removesuffix(")")
-    told = "; ".join(text for text in ("alarm" if alarmed else "", said) if text)
-    return one.name, count(one.n), *shares, f"[{percent(low)}, {percent(high)}]", in_time, told
+    n = max(one.n, 1)
+    shares = [percent(of / n) if of else "" for of in one.by_class().values()]
+    wrong = "" if not one.n else "[{}, {}]".format(*map(percent, one.interval_wrong()))
+    in_time = "" if one.fresh is None else f"{percent(one.in_time / n)} within {spoken(one.fresh)}"
+    told = "; ".join(text for text in ("alarm" if alarmed else "", one.why()) if text)
+    return one.name, count(one.n), *shares, wrong, in_time, told
 
 
 def _show(options: argparse.Namespace, settings: Settings) -> None:

@@ -186,7 +186,7 @@ def of_skew(views: Views) -> Iterator[Family]:
     yield Family(
         "varv_feature_values_share",
         "gauge",
-        "Share of a feature's served values of the last seven days that are of a class, against the same computed anew.",
+        "Share of a feature's served values of the last seven days by class, against the same computed anew.",
         [
             Sample(n / one.n, {"model": model, "feature": one.name, "class": name})
             for model, one in found

@@ -31,7 +31,14 @@ from varv.app.fitting import ProcessFits
 from varv.app.server.capturing import TrainingCaptures
 from varv.app.server.fleet import Workers
 from varv.app.server.listening import address_of
-from varv.app.server.measures import of_certificate, of_processes, of_record, of_requests, of_skew, of_telemetry
+from varv.app.server.measures import (
+    of_certificate,
+    of_processes,
+    of_record,
+    of_requests,
+    of_skew,
+    of_telemetry,
+)
 from varv.app.server.owned import OwnedHome
 from varv.app.server.patience import Patience
 from varv.app.server.present import Present

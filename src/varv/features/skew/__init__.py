@@ -1,4 +1,6 @@
-"""Skew: what features were served with, held against what they are when computed anew as of the same instant."""
+"""Skew: the values that features were served with, held against the same values computed anew, each as of the
+instant of its request.
+"""
 
 from varv.features.skew.classes import CLASSES, FeatureSkew, counted
 from varv.features.skew.comparing import Comparison, Served, compare

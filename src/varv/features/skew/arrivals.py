@@ -108,7 +108,8 @@ class Arrivals:
     ) -> tuple[Ints, pl.DataFrame]:
         own = [name for view in views if view.part == part for name in view.columns]
         columns = list(dict.fromkeys((*source.key, part, *entity, *own)))
-        numbers, frames = [np.zeros(0, np.int64)], []
+        none = pl.DataFrame(schema={name: source.types()[name] for name in columns})
+        numbers, frames = [np.zeros(0, np.int64)], [none]
         version = self._versions.get(source.name)
         for versions, rows in self._datasets.arrivals(
             source, part, columns=columns, version=version, since=since
@@ -116,8 +117,7 @@ class Arrivals:
             chosen = takes(rows)
             numbers.append(versions[chosen])
             frames.append(rows.filter(pl.Series(chosen)))
-        none = pl.DataFrame(schema={name: source.types()[name] for name in columns})
-        return np.concatenate(numbers), pl.concat([none, *frames])
+        return np.concatenate(numbers), pl.concat(frames)
 
 
 def _asked(

@@ -108,16 +108,20 @@ class FeatureSkew(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
         >>> FeatureSkew(name="recent.late_mean_6h", n=200, stale=2, different=1, other_entity=1).said()
         '1 % stale, 0.5 % different (1 right for another entity)'
         """
-        parts = [f"{percent(n / self.n)} {name}" for name, n in self.by_class().items() if n and self.n][
-            bool(self.equal) :
+        parts = [
+            f"{percent(n / self.n)} {name}" for name, n in self.by_class().items() if n and name != "equal"
         ]
-        return ", ".join(parts) + self._why() if parts else "all equal"
+        if not parts:
+            return "all equal"
+        why = self.why()
+        return f"{', '.join(parts)} ({why})" if why else ", ".join(parts)
 
-    def _why(self) -> str:
+    def why(self) -> str:
+        """Return what is known of values that were not equal, in words; nothing if nothing is."""
         told = [f"{count(self.other_entity)} right for another entity"] if self.other_entity else []
         told += [f"most have the value of {self.resembles}"] if self.resembles else []
         told += [f"out of date for up to {spoken(self.longest_lag)}"] if self.longest_lag else []
-        return f" ({'; '.join(told)})" if told else ""
+        return "; ".join(told)
 
 
 class Classed(msgspec.Struct, frozen=True):

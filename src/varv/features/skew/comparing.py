@@ -16,6 +16,7 @@ import polars as pl
 from varv.data import Datasets
 from varv.features.bulk import StoredTables, TrainingSetMaker
 from varv.features.model import Derived, FeatureSet, FeatureView, exported
+from varv.features.run import Ints
 from varv.features.skew.arrivals import Arrivals
 from varv.features.skew.classes import (
     DIFFERENT,
@@ -25,6 +26,7 @@ from varv.features.skew.classes import (
     MISSING_ONLINE,
     STALE,
     Classed,
+    Codes,
 )
 from varv.features.skew.searching import Found, Group, instants_of, out_of_date_since, search
 from varv.features.skew.values import Flags, are_missing, are_same
@@ -119,7 +121,9 @@ class _Comparing:
         for group, rows, (states, lags) in zip(groups, apart, searched, strict=True):
             for name in group.names:
                 codes = self._codes(name, same[name], states)
-                found[name] = Classed(codes, np.where(codes == EQUAL, 0, lags), np.zeros(len(codes), bool), {})
+                found[name] = Classed(
+                    codes, np.where(codes == EQUAL, 0, lags), np.zeros(len(codes), bool), {}
+                )
             if rows.any():
                 found |= self._explained(group, {name: found[name] for name in group.names})
         return found
@@ -129,9 +133,7 @@ class _Comparing:
         computed = [name for name in self._features.names if exported(name) in self._maker.names()]
         return self._maker.of(rows).select(pl.col(exported(name)).alias(name) for name in computed)
 
-    def _searched(
-        self, groups: Sequence[Group], apart: Sequence[Flags]
-    ) -> list[tuple[Found, np.ndarray[tuple[int], np.dtype[np.int64]]]]:
+    def _searched(self, groups: Sequence[Group], apart: Sequence[Flags]) -> list[tuple[Found, Ints]]:
         """Return of each group which states give what was served, and how long it had been out of date."""
         n = self._served.rows.height
         nothing = np.full(n, -1, np.int64)
@@ -156,7 +158,7 @@ class _Comparing:
             found.append((whole, lags))
         return found
 
-    def _codes(self, name: str, same: Flags, found: Found) -> np.ndarray[tuple[int], np.dtype[np.uint8]]:
+    def _codes(self, name: str, same: Flags, found: Found) -> Codes:
         given, right = are_missing(self._served.values[name]), are_missing(self._offline[name])
         cases = [same, found.state == found.current, found.state >= 0, given & ~right, ~given & right]
         kinds = [EQUAL, LATE, STALE, MISSING_ONLINE, MISSING_OFFLINE]
@@ -174,7 +176,7 @@ class _Comparing:
 
     def _like_others(self, name: str, different: Flags) -> dict[str, Flags]:
         """Return by feature which different values are its."""
-        served, found = self._served.values[name], {}
+        served, found = self._served.values[name], dict[str, Flags]()
         for other in self._offline.get_columns():
             if other.name != name and other.dtype == served.dtype and different.any():
                 alike = different & ~are_missing(other) & are_same(served, other)
@@ -182,12 +184,14 @@ class _Comparing:
                     found[other.name] = alike
         return found
 
-    def _of_another_entity(self, group: Group, places: np.ndarray[tuple[int], np.dtype[np.int64]]) -> Flags:
+    def _of_another_entity(self, group: Group, places: Ints) -> Flags:
         """Return which requests were served with what is right for another entity of these requests."""
         rows = self._served.rows
         found = np.zeros(rows.height, np.bool_)
         entity = list(dict.fromkeys(name for view in group.views for name in view.entity))
-        others = rows.select(entity).unique(maintain_order=True).head(_MOST_ENTITIES) if entity else rows.clear()
+        others = (
+            rows.select(entity).unique(maintain_order=True).head(_MOST_ENTITIES) if entity else rows.clear()
+        )
         if not len(places) or others.height < 2:
             return found
         asked = rows[places].with_columns(pl.Series("@place", places))

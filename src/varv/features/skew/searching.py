@@ -21,7 +21,6 @@ from varv.features.skew.arrivals import Step
 from varv.features.skew.values import Flags, are_same
 from varv.features.store import FeatureStore
 
-
 _AT_ONCE = 256
 """Requests that are joined with the rows that came."""
 
@@ -96,7 +95,9 @@ def out_of_date_since(
     for view in views:
         entities = EntityCodes(requests, {name: view.source.types()[name] for name in view.entity})
         came = _came(steps, view, entities).filter(pl.col("step") > int(states.min(initial=0)))
-        asked = pl.DataFrame({"code": entities.requests, "at": since, "state": states}).with_row_index("place")
+        asked = pl.DataFrame({"code": entities.requests, "at": since, "state": states}).with_row_index(
+            "place"
+        )
         for some in asked.iter_slices(_AT_ONCE):
             both = some.join(came, on="code", how="inner")
             seen = both.filter(pl.col("step") > pl.col("state"), pl.col("time") <= pl.col("at"))

@@ -33,7 +33,8 @@ def are_missing(values: pl.Series) -> Flags:
 
 
 def _numbers(values: pl.Series) -> npt.NDArray[np.float32]:
-    """Return numbers as an array, NaN where there is none; by plain arrays, since it is done for every state."""
+    """Return numbers as an array, NaN where there is none."""
+    # A question to the query engine would take most of the time of a search, which asks for every state.
     return (values if values.dtype == pl.Float32 else values.cast(pl.Float32)).to_numpy()
 
 

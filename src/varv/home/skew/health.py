@@ -179,7 +179,9 @@ def _changes(
 ) -> Mapping[str, CorrelationChange]:
     """Return the surest change of each feature whose correlation with another one has changed."""
     names = [one.name for one in numeric][:MOST_CORRELATED]
-    shifts = correlation_shifts([_matrix(day, names) for day in before], [_matrix(day, names) for day in after])
+    shifts = correlation_shifts(
+        [_matrix(day, names) for day in before], [_matrix(day, names) for day in after]
+    )
     found: dict[str, CorrelationChange] = {}
     for shift in shifts:
         if shift.p_value > CHANGED:

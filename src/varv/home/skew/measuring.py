@@ -17,7 +17,7 @@ from varv.data.identity import keys_of
 from varv.data.views import registered_dataset
 from varv.features import FeatureDefinition, FeatureSet, FeatureView, rebuilt
 from varv.features.model import Feature
-from varv.features.skew import Served, compare, counted, sample_share, sampled
+from varv.features.skew import Comparison, Served, compare, counted, sample_share, sampled
 from varv.home.skew.model import SkewMeasured
 from varv.home.tables import Tables
 from varv.kernel.clock import DAY, Duration, Instant
@@ -56,9 +56,7 @@ class Measuring:
         self._datasets = datasets
         self._views = views
 
-    def measure(
-        self, model: ModelName, window: Window, *, share: float | None = None
-    ) -> SkewMeasured | None:
+    def measure(self, model: ModelName, window: Window, *, share: float | None = None) -> SkewMeasured | None:
         """Return the skew of the requests of a window; None if there are none.
 
         Parameters
@@ -79,7 +77,7 @@ class Measuring:
         chosen = sampled(asked["@key"], self._share(model, window, asked.height) if share is None else share)
         asked = asked.filter(pl.Series(chosen)).head(MOST_COMPARED)
         names = [name for name in compared.names if name in answered.columns]
-        found = {}
+        found: Comparison = {}
         if asked.height and names:
             at = compared.features.requests.event_time
             served = Served(asked, at, asked.select(f"@{name}" for name in names).rename(_unmarked))
@@ -111,9 +109,7 @@ class Measuring:
             declared = None if record is None else record.declared
         if record is None or declared is None:
             hint = "run varv up once, which puts it on record"
-            raise FailedPrecondition(
-                "model", model, "has no features on record", hint=hint
-            )
+            raise FailedPrecondition("model", model, "has no features on record", hint=hint)
         requests = registered_dataset(self._views, declared.requests)
         with self._views.reading(DatasetsView) as view:
             known = [one.dataset for one in view.datasets()]
@@ -141,10 +137,8 @@ class Measuring:
             n_day = routing.n_since(model, Instant(window.end - DAY))
         return sample_share(max(n_day, n))
 
-    def _versions(
-        self, views: Iterable[FeatureView], window: Window
-    ) -> dict[DatasetName, Version]:
-        """Return as of which version datasets are read: what was replaced after the requests does not count."""
+    def _versions(self, views: Iterable[FeatureView], window: Window) -> dict[DatasetName, Version]:
+        """Return as of which version datasets are read: rows that were replaced since then count."""
         found = {}
         for source in dict.fromkeys(view.source for view in views):
             replaced = [

@@ -19,7 +19,7 @@ SETTLES = HOUR
 TOLERANCE = 0.001
 """The share of wrong values that is let pass."""
 FALSE_ALARM_EVERY = Duration(3650 * 24 * HOUR)
-"""Mean time between false alarms of a model, in hours that have requests, while no more than that are wrong."""
+"""Mean time between false alarms of a model, in hours with requests, while no more than that are wrong."""
 CLEARS_AFTER = 24
 """Hours with requests, none of them with a wrong value, after which an alarm is cleared."""
 

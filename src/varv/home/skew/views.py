@@ -18,7 +18,7 @@ from varv.home.skew.model import (
 )
 from varv.kernel.clock import DAY, HOUR, Instant
 from varv.kernel.codec import Event
-from varv.kernel.ids import ModelName, Version
+from varv.kernel.ids import Version
 from varv.kernel.ledger import Entry
 from varv.kernel.sagas import Fact
 from varv.monitoring.model import AlarmCleared, AlarmRaised, Window
@@ -148,7 +148,12 @@ def _raised(
 ) -> AlarmRaised:
     before = held.days.get(event.window.start - event.window.start % DAY, {}).get(one.name)
     day = one if before is None else before.plus(one)
-    shown = {"wrong": day.wrong, "compared": day.n, "other_entity": day.other_entity, "missing": day.missing_online}
+    shown = {
+        "wrong": day.wrong,
+        "compared": day.n,
+        "other_entity": day.other_entity,
+        "missing": day.missing_online,
+    }
     return AlarmRaised(
         model=event.model,
         version=version,
@@ -172,4 +177,3 @@ def hours_due(through: Instant, now: Instant, settles: int, most: int = 24) -> S
     last = (now - settles) // HOUR
     first = max(-(-through // HOUR), last - most)
     return [Window(Instant(hour * HOUR), Instant((hour + 1) * HOUR)) for hour in range(first, last)]
-

@@ -77,5 +77,3 @@ class SkewWatch:
             raised = alarms(view.of(model), event, monitoring.watched(model) or Version(0))
         self._engine.tell(facts=[Fact(stream_of(model), event), *raised])
         return True
-
-
