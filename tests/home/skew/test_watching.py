@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import polars as pl
 import pytest
 from tests.home.live_home import NOW, REQUEST
 
@@ -129,6 +130,23 @@ def test_wrong_values_raise_an_alarm_within_hours_and_clear_it_in_a_day(watched,
     assert alarm.cleared_because == "recovered"
     with watched.home.home.views.reading(SkewView) as view:
         assert not view.of("late-parcel").evidence[FEATURE].is_open
+
+
+def test_rows_that_were_corrected_since_are_as_they_were_when_they_were_served(watched):
+    home = watched.home
+    watched.serve(2)
+    home.clock.move_to(home.clock.now() + MINUTE)
+    home.accept_outcomes([{"parcel": "r-0", "late": True}, {"parcel": "r-1", "late": True}])
+    home.ingest()
+    watched.serve(2)
+    data, datasets = home.parts.schema.requests, home.home.datasets
+    told = datasets.read_part(data, "arrived_at", since=NOW).with_columns(late=pl.lit(value=False))
+    home.clock.move_to(home.clock.now() + MINUTE)
+    assert home.live.rewrite(data.name, lambda: datasets.merge(data, "arrived_at", told)).n_changed == 2
+    watched.serve(2)
+    report = compare_now(watched.desk(), CompareRequest(since=iso(NOW), until=iso(NOW + 2 * HOUR)))
+    [one] = report.features
+    assert (one.n, one.equal) == (6, 6)
 
 
 def test_a_comparison_of_an_empty_window_is_refused(watched):

@@ -2,7 +2,7 @@
 instant of its request.
 """
 
-from varv.features.skew.classes import CLASSES, FeatureSkew, counted
+from varv.features.skew.classes import CLASSES, FeatureSkew, added, counted
 from varv.features.skew.comparing import Comparison, Served, compare
 from varv.features.skew.sampling import sample_share, sampled
 
@@ -11,6 +11,7 @@ __all__ = [
     "Comparison",
     "FeatureSkew",
     "Served",
+    "added",
     "compare",
     "counted",
     "sample_share",

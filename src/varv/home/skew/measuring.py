@@ -6,8 +6,9 @@ It reads a home and changes nothing, so it runs beside a server as well as in it
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import polars as pl
@@ -15,9 +16,9 @@ import polars as pl
 from varv.data import Dataset, Datasets, DatasetsView
 from varv.data.identity import keys_of
 from varv.data.views import registered_dataset
-from varv.features import FeatureDefinition, FeatureSet, FeatureView, rebuilt
+from varv.features import FeatureDefinition, FeatureSet, rebuilt
 from varv.features.model import Feature
-from varv.features.skew import Comparison, Served, compare, counted, sample_share, sampled
+from varv.features.skew import FeatureSkew, Served, added, compare, counted, sample_share, sampled
 from varv.home.skew.model import SkewMeasured
 from varv.home.tables import Tables
 from varv.kernel.clock import DAY, Duration, Instant
@@ -30,6 +31,8 @@ from varv.serving.views import RoutingView
 
 MOST_COMPARED = 5_000
 """Requests of one comparison."""
+Versions = dict[DatasetName, Version]
+"""As of which version a dataset is read; the last one of those that are not named."""
 
 
 @dataclass(frozen=True)
@@ -73,26 +76,22 @@ class Measuring:
         if answered.is_empty():
             return None
         compared = self.comparable(model)
-        asked = self._asked(compared.features, answered, window)
-        chosen = sampled(asked["@key"], self._share(model, window, asked.height) if share is None else share)
-        asked = asked.filter(pl.Series(chosen)).head(MOST_COMPARED)
-        names = [name for name in compared.names if name in answered.columns]
-        found: Comparison = {}
-        if asked.height and names:
-            at = compared.features.requests.event_time
-            served = Served(asked, at, asked.select(f"@{name}" for name in names).rename(_unmarked))
-            versions = self._versions(compared.features.views, window)
-            found = compare(self._datasets, compared.features, served, versions)
-        every = np.ones(asked.height, np.bool_)
+        share = self._share(model, window, answered.height) if share is None else share
+        share = min(share, MOST_COMPARED / answered.height)
+        chosen = answered.filter(pl.Series(sampled(answered["key"], share)))
+        found: dict[str, list[FeatureSkew]] = {}
+        n_compared = 0
+        for stretch, versions in self._stretches(compared.features, window):
+            served = self._served(compared, chosen, stretch, versions)
+            n_compared += served.rows.height
+            for one in self._counted(compared, served, versions):
+                found.setdefault(one.name, []).append(one)
         return SkewMeasured(
             model=model,
             window=window,
             n_requests=answered.height,
-            n_compared=asked.height if found else 0,
-            features=tuple(
-                counted(name, values, every, compared.fresh.get(name.partition(".")[0]))
-                for name, values in found.items()
-            ),
+            n_compared=n_compared if found else 0,
+            features=tuple(map(added, found.values())),
             left_out=compared.left_out,
         )
 
@@ -121,38 +120,54 @@ class Measuring:
         there = tuple(name for name in features.names if name in names and name not in left_out)
         return Compared(features, there, left_out, declared.fresh)
 
-    def _asked(self, features: FeatureSet, answered: pl.DataFrame, window: Window) -> pl.DataFrame:
-        """Return the requests with what features need of them, and what they were served, each under its name
-        after an ``@``. Of requests that repeat a key, the one that the dataset holds.
+    def _served(
+        self, compared: Compared, answered: pl.DataFrame, stretch: Window, versions: Versions
+    ) -> Served:
+        """Return requests of a stretch with what features need of them, and what they were served with. Of
+        requests that repeat a key, the one that the dataset holds.
         """
-        data, at = features.requests, features.requests.event_time
-        stored = self._datasets.read_part(data, at, since=window.start, until=window.end)
-        rows = stored.select(list(dict.fromkeys((*features.request_columns(), at))))
+        data = compared.features.requests
+        at, version = data.event_time, versions.get(data.name)
+        stored = self._datasets.read_part(data, at, version=version, since=stretch.start, until=stretch.end)
+        rows = stored.select(list(dict.fromkeys((*compared.features.request_columns(), at))))
         rows = rows.insert_column(0, keys_of(data.key, stored).alias("@key"))
-        served = answered.rename(lambda name: f"@{name}").unique(("@key", "@requested_at"), keep="first")
-        return rows.join(served, left_on=("@key", at), right_on=("@key", "@requested_at"), how="inner")
+        marked = answered.rename(lambda name: f"@{name}").unique(("@key", "@requested_at"), keep="first")
+        asked = rows.join(marked, left_on=("@key", at), right_on=("@key", "@requested_at"), how="inner")
+        there = [f"@{name}" for name in compared.names if f"@{name}" in asked.columns]
+        return Served(asked, at, asked.select(there).rename(lambda name: name.removeprefix("@")))
+
+    def _counted(self, compared: Compared, served: Served, versions: Versions) -> Iterator[FeatureSkew]:
+        """Yield the counts of each feature."""
+        if served.rows.is_empty() or not served.values.width:
+            return
+        every = np.ones(served.rows.height, np.bool_)
+        for name, values in compare(self._datasets, compared.features, served, versions).items():
+            yield counted(name, values, every, compared.fresh.get(name.partition(".")[0]))
 
     def _share(self, model: ModelName, window: Window, n: int) -> float:
         with self._views.reading(RoutingView) as routing:
             n_day = routing.n_since(model, Instant(window.end - DAY))
         return sample_share(max(n_day, n))
 
-    def _versions(self, views: Iterable[FeatureView], window: Window) -> dict[DatasetName, Version]:
-        """Return as of which version datasets are read: rows that were replaced since then count."""
-        found = {}
-        for source in dict.fromkeys(view.source for view in views):
-            replaced = [
-                one.version
-                for one in self._datasets.versions(source, since=window.start)
-                if one.cause != "append" and one.at >= window.start
-            ]
-            if replaced:
-                found[source.name] = Version(replaced[0] - 1)
+    def _stretches(self, features: FeatureSet, window: Window) -> list[tuple[Window, Versions]]:
+        """Return a window in stretches within which no rows were replaced, each with the versions as of which
+        datasets are read: what was replaced since then counts as it was.
+        """
+        replaced = [
+            (one.at, source.name, one.version)
+            for source in dict.fromkeys((features.requests, *(view.source for view in features.views)))
+            for one in self._datasets.versions(source, since=window.start)
+            if one.cause != "append" and one.at > window.start
+        ]
+        cuts = sorted({at for at, *_ in replaced if at < window.end})
+        found = []
+        for start, end in pairwise([window.start, *cuts, window.end]):
+            versions: Versions = {}
+            for at, name, version in sorted(replaced):
+                if at > start:
+                    versions.setdefault(name, Version(version - 1))
+            found.append((Window(start, end), versions))
         return found
-
-
-def _unmarked(name: str) -> str:
-    return name.removeprefix("@")
 
 
 def _computed_now(record: LoopRecord) -> set[str]:
