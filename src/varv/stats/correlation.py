@@ -41,6 +41,11 @@ def correlation_shifts(before: Sequence[Numbers], after: Sequence[Numbers]) -> l
     before, after
         A matrix a day, shape (n, columns), NaN where there is no value.
 
+    Raises
+    ------
+    ValueError
+        If a day is no matrix, has other columns than another one, or an infinite value.
+
     Notes
     -----
     Each day gives Fisher's (1915) z of Pearson's correlation; Welch's (1947) test compares the days of both
@@ -56,6 +61,9 @@ def correlation_shifts(before: Sequence[Numbers], after: Sequence[Numbers]) -> l
     >>> shift.before > 0.5, shift.after < -0.5, shift.p_value < 0.001
     (True, True, True)
     """
+    every = [np.asarray(day, np.float64) for day in (*before, *after)]
+    if any(day.ndim != 2 or day.shape[1] != every[0].shape[1] or np.isinf(day).any() for day in every):
+        raise ValueError("days are matrices of the same columns, without infinite values")
     sides = [np.array([_fisher(day) for day in days]) for days in (before, after)]
     if any(len(side) < FEWEST_DAYS for side in sides):
         return []

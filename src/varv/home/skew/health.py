@@ -195,9 +195,11 @@ def _change(other: str, shift: Shift) -> CorrelationChange:
     return CorrelationChange(feature=other, before=shift.before, after=shift.after, p_value=shift.p_value)
 
 
+def _finite(values: pl.Series) -> npt.NDArray[np.float64]:
+    numbers = values.cast(pl.Float64).to_numpy()
+    return np.where(np.isfinite(numbers), numbers, np.nan)
+
+
 def _matrix(day: pl.DataFrame, names: Sequence[str]) -> npt.NDArray[np.float64]:
-    columns = [
-        day[name].cast(pl.Float64).to_numpy() if name in day.columns else np.full(day.height, np.nan)
-        for name in names
-    ]
+    columns = [_finite(day[name]) if name in day.columns else np.full(day.height, np.nan) for name in names]
     return np.column_stack(columns) if columns else np.zeros((day.height, 0))
