@@ -13,6 +13,7 @@ from typing import Any
 import varv.app.traffic
 import varv.app.verifying
 import varv.data.contract_verbs
+import varv.data.delta.verbs
 import varv.data.verbs
 import varv.data.versioning.verbs
 import varv.home.change.verbs
@@ -28,6 +29,7 @@ import varv.loop.verbs
 import varv.runs.verbs
 from varv.app.desk import Desk
 from varv.app.traffic import Traffic
+from varv.data.delta.verbs import PublicationDesk
 from varv.data.inbox import Inbox
 from varv.data.verbs import QuarantineDesk
 from varv.data.versioning.verbs import VersionsDesk
@@ -52,6 +54,7 @@ PARTS: Mapping[type[Any], Callable[[Desk], Any]] = {
     Inbox: lambda desk: desk.require_inbox(),
     QuarantineDesk: lambda desk: desk.require_quarantine(),
     VersionsDesk: lambda desk: desk.require_versions(),
+    PublicationDesk: lambda desk: desk.require_publications(),
     Declarations: lambda desk: desk.require_declarations(),
     Tracking: lambda desk: desk.require_tracking().runs,
     Purging: lambda desk: Purging(desk.require_tracking(), desk.ledger),
@@ -69,6 +72,7 @@ ROOMS = (
     varv.data.verbs,
     varv.data.contract_verbs,
     varv.data.versioning.verbs,
+    varv.data.delta.verbs,
     varv.home.verbs,
     varv.home.change.verbs,
     varv.home.impact,

@@ -25,7 +25,7 @@ from varv.data.contracts.trying import require_askable, require_expectations
 from varv.data.contracts.words import rule_reason
 from varv.data.retention import retention_of
 from varv.data.sources import KEPT, Csv, Frame, Parquet, Source, Types, in_kept_types, kept_type
-from varv.kernel.clock import Instant
+from varv.kernel.clock import Instant, duration
 from varv.kernel.codec import Digest, Event, event
 from varv.kernel.columns import TIME
 from varv.kernel.errors import Corrupt, InvalidDeclaration, InvalidInput, NotFound
@@ -58,6 +58,9 @@ class Dataset:
     keep
         How long `varv data vacuum` keeps versions that nothing names: ``"90d"``, or so many versions; by
         default all are kept.
+    publish
+        How often a running server publishes the dataset as Delta tables: ``"15m"``; it does so before a
+        version is tagged or trained on, too. By default only `varv data publish` does.
 
     Raises
     ------
@@ -84,6 +87,7 @@ class Dataset:
         known_at: Mapping[str, Sequence[str]] | None = None,
         expect: Sequence[Expectation] = (),
         keep: str | int | None = None,
+        publish: str | None = None,
     ) -> None:
         try:
             self.name = DatasetName(checked_name("dataset", name))
@@ -102,6 +106,10 @@ class Dataset:
             self.retention = retention_of(keep)
         except InvalidInput as error:
             raise InvalidDeclaration("dataset", name, f"keeps {keep!r}: {error}") from None
+        try:
+            self.publish_every = None if publish is None else duration(publish)
+        except InvalidInput as error:
+            raise InvalidDeclaration("dataset", name, f"is published {publish!r}: {error}") from None
         self._check_names()
         require_expectations(self.name, self.expect)
 

@@ -27,10 +27,12 @@ from varv.data.model import (
 )
 from varv.data.versions.history import Mark, VersionHistory
 from varv.data.versions.model import (
+    DatasetPublished,
     DatasetRewritten,
     DatasetTagged,
     DatasetUntagged,
     DatasetVacuumed,
+    PublicationDeclared,
     RetentionDeclared,
 )
 from varv.kernel.catalogue import Catalogue, Compacted, Extent
@@ -189,6 +191,11 @@ class DatasetsView(msgspec.Struct):
                 self.history(event.dataset).retention = event.retention
             case DatasetVacuumed():
                 self._vacuum(entry, event)
+            case PublicationDeclared():
+                self.history(event.dataset).publish_every = event.every
+            case DatasetPublished():
+                history = self.history(event.dataset)
+                history.published[event.part], history.published_at = event, entry.at
             case _:
                 pass
 

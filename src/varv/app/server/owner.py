@@ -50,6 +50,7 @@ from varv.app.server.wire import Access, Models
 from varv.app.settings import FILE, Settings, variables
 from varv.app.traffic import Traffic, TrafficReport
 from varv.data import Quarantine
+from varv.data.delta.verbs import PublicationDesk
 from varv.data.inbox import Inbox
 from varv.data.verbs import QuarantineDesk
 from varv.data.versioning.keeping import Versions
@@ -368,6 +369,7 @@ class _Server:
             flows=True,
         )
         self._desk.versions = self._versions_desk(present)
+        self._desk.publications = PublicationDesk(self._desk.versions, home.publications)
         outcomes = {name: parts.plan.outcome for name, parts in home.models.items()}
         self._desk.inbox = Inbox(
             home.datasets,

@@ -103,6 +103,14 @@ class PartShown(msgspec.Struct, frozen=True, kw_only=True):
     n_files: int
 
 
+class PublishedShown(msgspec.Struct, frozen=True, kw_only=True):
+    """A version of one part that was published last: which version of the part's Delta table it is."""
+
+    part: str
+    version: int
+    delta_version: int
+
+
 class DatasetShown(msgspec.Struct, frozen=True, kw_only=True):
     """A version of a dataset: what it holds, and what is known of the others."""
 
@@ -116,6 +124,8 @@ class DatasetShown(msgspec.Struct, frozen=True, kw_only=True):
     keeps: str
     named: dict[int, str]
     """The versions that something names, with what does."""
+    published: tuple[PublishedShown, ...] = ()
+    """The last publication of each part."""
 
 
 class TagGiven(msgspec.Struct, frozen=True, kw_only=True):
@@ -220,7 +230,7 @@ def show_dataset(desk: VersionsDesk, request: ShowDataset) -> DatasetShown:
             TagShown(tag=one.tag, version=one.version, by=one.by, why=one.why)
             for one in history.tags.values()
         ]
-        keeps = str(history.retention)
+        keeps, published = str(history.retention), list(history.published.values())
     types = dataset.types()
     return DatasetShown(
         dataset=dataset.name,
@@ -232,6 +242,10 @@ def show_dataset(desk: VersionsDesk, request: ShowDataset) -> DatasetShown:
         tags=tuple(sorted(tags, key=lambda one: one.tag)),
         keeps=keeps,
         named=dict(desk.versions.named(dataset.name)),
+        published=tuple(
+            PublishedShown(part=one.part, version=one.version, delta_version=one.delta_version)
+            for one in published
+        ),
     )
 
 
