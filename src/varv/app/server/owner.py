@@ -495,7 +495,7 @@ class _Server:
     def _watch_skew(self, present: Present) -> None:
         watch = SkewWatch(self._desk.measuring, present.home.engine, self._views, self._system)
         while not present.ended.wait(BEAT_S):
-            self._patience.until_done(watch.beat)
+            self._patience.until_done(lambda: watch.beat(present.ended.is_set))
 
     def _run_commands(self, present: Present, name: str) -> None:
         home = present.home

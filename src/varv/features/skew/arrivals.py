@@ -23,7 +23,7 @@ from varv.features.run import Ints
 from varv.kernel.clock import Instant
 from varv.kernel.ids import DatasetName, Version
 
-MOST_STEPS = 5_000
+MOST_STEPS = 2_000
 """States of the ledger that are looked at; what came before them is one state."""
 _VERSION = "@version"
 

@@ -30,7 +30,7 @@ Codes = npt.NDArray[np.uint8]
 Lags = npt.NDArray[np.int64]
 
 
-class FeatureSkew(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class FeatureSkew(msgspec.Struct, frozen=True, kw_only=True):
     """The served values of one feature by class."""
 
     name: str

@@ -97,39 +97,42 @@ def health(desk: FeatureDesk, asked: HealthRequest) -> HealthReport:
         If nothing is on record of what the model reads.
     """
     model, now = desk.records.model(asked.model), desk.records.clock.now()
-    views = desk.records.views
-    with views.reading(LoopView) as loops:
+    with desk.records.views.reading(LoopView) as loops:
         record = loops.loops.get(model)
         declared = None if record is None else record.declared
     if declared is None:
-        raise FailedPrecondition(
-            "model", model, "has no features on record", hint="run varv up once, which puts it on record"
-        )
-    with views.reading(MonitoringView) as monitoring, views.reading(SkewView) as skewed:
-        matrix = monitoring.drift(model)
-        drifts = {name: cells[-1] for name, cells in zip(matrix.features, matrix.cells, strict=True) if cells}
-        skew = skewed.of(model).since(now - RECENT_DAYS * DAY)
+        hint = "run varv up once, which puts it on record"
+        raise FailedPrecondition("model", model, "has no features on record", hint=hint)
     names = [one.name for one in declared.features]
     recent = _days(desk, model, names, now, RECENT_DAYS, 0)
     earlier = _days(desk, model, names, now, EARLIER_DAYS, RECENT_DAYS)
-    absent, before = (_missing(days, names) for days in (recent, earlier))
+    missing, before = _missing(recent, names), _missing(earlier, names)
     changes = _changes([one for one in declared.features if one.kind == "numeric"], earlier, recent)
-    return HealthReport(
-        model=model,
-        now=iso(now),
-        n_requests=sum(day.height for day in recent),
-        features=tuple(
-            msgspec.structs.replace(
-                _sourced(desk, one, declared.requests, now),
-                missing=absent.get(one.name),
-                missing_before=before.get(one.name),
-                drift=drifts.get(one.name),
-                correlation=changes.get(one.name),
-                skew=skew.get(one.name),
-            )
-            for one in declared.features
-        ),
-    )
+    drifts, skew = _on_record(desk, model, now)
+    features = [
+        msgspec.structs.replace(
+            _sourced(desk, one, declared.requests, now),
+            missing=missing.get(one.name),
+            missing_before=before.get(one.name),
+            drift=drifts.get(one.name),
+            correlation=changes.get(one.name),
+            skew=skew.get(one.name),
+        )
+        for one in declared.features
+    ]
+    n_requests = sum(day.height for day in recent)
+    return HealthReport(model=model, now=iso(now), n_requests=n_requests, features=tuple(features))
+
+
+def _on_record(
+    desk: FeatureDesk, model: ModelName, now: Instant
+) -> tuple[dict[str, FeatureDrift | None], dict[str, FeatureSkew]]:
+    """Return what was measured of features last: their drift, and their skew in the last week."""
+    views = desk.records.views
+    with views.reading(MonitoringView) as monitoring, views.reading(SkewView) as skewed:
+        matrix = monitoring.drift(model)
+        drifts = {name: cells[-1] for name, cells in zip(matrix.features, matrix.cells, strict=True) if cells}
+        return drifts, skewed.of(model).since(now - RECENT_DAYS * DAY)
 
 
 def _sourced(desk: FeatureDesk, one: FeatureDefinition, requests: str, now: Instant) -> FeatureHealth:

@@ -6,6 +6,7 @@ An hour that could not be compared, since the server stood still, is made up for
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 
 from varv.home.skew.measuring import Measuring
 from varv.home.skew.model import SETTLES, stream_of
@@ -44,8 +45,13 @@ class SkewWatch:
         self._clock = clock
         self._looked: dict[ModelName, Instant] = {}
 
-    def beat(self) -> int:
+    def beat(self, ends: Callable[[], bool] = lambda: False) -> int:
         """Compare what is due, and return how many hours were.
+
+        Parameters
+        ----------
+        ends
+            Returns whether to leave the rest for another time.
 
         Raises
         ------
@@ -54,7 +60,8 @@ class SkewWatch:
         """
         with self._views.reading(RoutingView) as routing:
             models = [ModelName(name) for name in routing.tables]
-        return sum(self._compare(model, window) for model in models for window in self._due(model))
+        due = ((model, window) for model in models for window in self._due(model))
+        return sum(self._compare(model, window) for model, window in due if not ends())
 
     def _due(self, model: ModelName) -> list[Window]:
         with self._views.reading(SkewView) as view:
