@@ -87,6 +87,13 @@ def test_an_hour_is_compared_once_an_hour_after_its_end(watched):
     assert [feature.equal for one in events for feature in one.features] == [2, 1]
 
 
+def test_a_history_that_was_lived_through_has_no_skew_at_all(watched):
+    asked = CompareRequest(since="2024-04-01", until="2024-05-01", share=1.0)
+    report = compare_now(watched.desk(), asked)
+    [one] = report.features
+    assert one.n == one.equal == report.n_compared > 3000
+
+
 def test_an_outcome_that_comes_late_is_counted_as_late(watched):
     watched.serve(1)
     # It was known before the next request, by its own word, and comes after it.
