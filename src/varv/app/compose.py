@@ -18,6 +18,7 @@ from varv.home.change.rules import ChangeSaga
 from varv.home.change.views import ChangesView
 from varv.home.home import CHECKED, Home, ModelParts
 from varv.home.review.views import ReviewsView
+from varv.home.skew.views import SkewView
 from varv.home.tracking.desk import TrackingDesk
 from varv.home.tracking.hooks import Hooks
 from varv.home.tracking.looking import RunDesk
@@ -77,6 +78,7 @@ VIEWS = (
     ChangesView,
     ReviewsView,
     LabelsView,
+    SkewView,
 )
 TRACKING = "tracking.db"
 UPLOADS = "uploads"
