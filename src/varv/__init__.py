@@ -16,10 +16,15 @@ _WHERE = {
     "CloudEvents": "varv.project",
     "Csv": "varv.data",
     "Dataset": "varv.data",
+    "Dbt": "varv.data",
     "FeatureView": "varv.features",
     "Frame": "varv.data",
+    "Http": "varv.data",
+    "JsonLines": "varv.data",
+    "Landing": "varv.data",
     "Log": "varv.project",
     "Model": "varv.project",
+    "Objects": "varv.data",
     "Outcome": "varv.project",
     "Parquet": "varv.data",
     "Pipeline": "varv.pipelines",
@@ -33,6 +38,7 @@ _WHERE = {
     "Retrain": "varv.project",
     "Rollout": "varv.rollout",
     "Serving": "varv.project",
+    "Sql": "varv.data",
     "Stop": "varv.pipelines",
     "Train": "varv.training",
     "TrainingSet": "varv.training",
@@ -69,10 +75,15 @@ __all__ = [
     "CloudEvents",
     "Csv",
     "Dataset",
+    "Dbt",
     "FeatureView",
     "Frame",
+    "Http",
+    "JsonLines",
+    "Landing",
     "Log",
     "Model",
+    "Objects",
     "Outcome",
     "Parquet",
     "Pipeline",
@@ -86,6 +97,7 @@ __all__ = [
     "Retrain",
     "Rollout",
     "Serving",
+    "Sql",
     "Stop",
     "Train",
     "TrainingSet",
@@ -119,7 +131,7 @@ if TYPE_CHECKING:
     from varv.app.client.connecting import connect
     from varv.app.client.opening import open_home as open
     from varv.app.client.replaying import replay
-    from varv.data import Csv, Dataset, Frame, Parquet
+    from varv.data import Csv, Dataset, Dbt, Frame, Http, JsonLines, Landing, Objects, Parquet, Sql
     from varv.features import FeatureView, derived, share, slice, windows
     from varv.kernel.errors import VarvError
     from varv.monitoring import monitor

@@ -14,14 +14,15 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from types import MappingProxyType
+from typing import Literal, get_args
 
 import polars as pl
 
 from varv.data.expectations import Contract
 from varv.data.rules import Report
-from varv.data.sources import KEPT, Csv, Frame, Parquet, Source, Types, in_kept_types, kept_type
+from varv.data.sources import KEPT, Frame, Keyed, Source, Types, in_kept_types, kept_type
 from varv.data.version_events import retention_of
-from varv.kernel.clock import Instant
+from varv.kernel.clock import Duration, Instant, duration
 from varv.kernel.codec import Digest, Event, event
 from varv.kernel.columns import TIME
 from varv.kernel.errors import Corrupt, InvalidDeclaration, InvalidInput, NotFound
@@ -29,6 +30,7 @@ from varv.kernel.ids import DatasetName, checked_name
 from varv.kernel.wording import count
 
 MAX_COLUMNS = 2000
+Updates = Literal["report", "merge"]
 _PART = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
 
 
@@ -40,7 +42,7 @@ class Dataset:
     name
         Lower-case letters, digits, ``-`` and ``_``.
     source
-        `Parquet`, `Csv` or `Frame`.
+        `Parquet`, `Csv`, `JsonLines`, `Frame`, `Sql`, `Http`, `Objects`, `Landing` or `Dbt`.
     key
         The column or columns that identify a row.
     event_time
@@ -51,6 +53,13 @@ class Dataset:
     keep
         How long `varv data vacuum` keeps versions that nothing names: ``"90d"``, or so many versions; by
         default all are kept.
+    every
+        How often a running server pulls the source, such as ``"15m"``; never by itself unless it is said.
+    updates
+        What becomes of rows that the source says otherwise than before: ``"report"`` counts them and leaves what
+        stands; ``"merge"`` puts them in its place, in a version of their own.
+    deletes
+        How often keys are compared, such as ``"1d"``, to remove rows that the source has no more.
 
     Raises
     ------
@@ -76,6 +85,9 @@ class Dataset:
         event_time: str,
         known_at: Mapping[str, Sequence[str]] | None = None,
         keep: str | int | None = None,
+        every: str | None = None,
+        updates: Updates = "report",
+        deletes: str | None = None,
     ) -> None:
         try:
             self.name = DatasetName(checked_name("dataset", name))
@@ -85,18 +97,34 @@ class Dataset:
         self.event_time = event_time
         given = {time: (of,) if isinstance(of, str) else tuple(of) for time, of in (known_at or {}).items()}
         self.known_at: Mapping[str, tuple[str, ...]] = MappingProxyType(given)
-        if not isinstance(source, Parquet | Csv | Frame):
-            hint = "use varv.Parquet(...), varv.Csv(...) or varv.Frame(...)"
+        if not isinstance(source, Source):
+            hint = "use varv.Parquet(...), varv.Csv(...), varv.Frame(...), varv.Sql(...) or another source"
             raise InvalidDeclaration("dataset", name, f"has the source {type(source).__name__}", hint=hint)
         self.source: Source = source
         try:
             self.retention = retention_of(keep)
         except InvalidInput as error:
             raise InvalidDeclaration("dataset", name, f"keeps {keep!r}: {error}") from None
+        self.every, self.updates, self.deletes = self._span("every", every), updates, self._span("deletes", deletes)
+        if updates not in get_args(Updates):
+            hint = "write updates='report' or updates='merge'"
+            raise InvalidDeclaration("dataset", name, f"has updates={updates!r}", hint=hint)
+        if deletes is not None and not isinstance(source, Keyed):
+            hint = "leave deletes out; databases can be asked for keys alone"
+            problem = f"compares keys with {type(source).__name__}, which has none to ask for"
+            raise InvalidDeclaration("dataset", name, problem, hint=hint)
         self._check_names()
 
     def __repr__(self) -> str:
         return f"Dataset({self.name!r})"
+
+    def _span(self, what: str, text: str | None) -> Duration | None:
+        if text is None:
+            return None
+        try:
+            return duration(text)
+        except InvalidInput as error:
+            raise InvalidDeclaration("dataset", self.name, f"has {what}={text!r}: {error}") from None
 
     @property
     def parts(self) -> tuple[str, ...]:

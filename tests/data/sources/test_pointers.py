@@ -9,7 +9,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from varv.data.pointers import lfs_pointer, resolved
+from varv.data.sources.pointers import lfs_pointer, resolved
 from varv.data.sources import Csv, Parquet
 from varv.kernel.errors import Corrupt, FailedPrecondition, NotFound
 
