@@ -9,6 +9,7 @@ from pathlib import Path
 from varv.adapters.runtimes import installed_runtimes
 from varv.adapters.webhooks import WebhookCaller
 from varv.data import Datasets, DatasetsView
+from varv.data.ingestion.views import PullsView
 from varv.features import FeatureStore
 from varv.home.change.handlers import ChangeHandlers
 from varv.home.change.recorded import effective_plans
@@ -69,6 +70,7 @@ VIEWS = (
     MonitoringView,
     LoopView,
     DatasetsView,
+    PullsView,
     HomeView,
     ChangesView,
     ReviewsView,

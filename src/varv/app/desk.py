@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from varv.app.traffic import Traffic
 from varv.data.inbox import Inbox
+from varv.data.ingestion.verbs import PullDesk
 from varv.data.verbs import QuarantineDesk
 from varv.data.versioning.verbs import VersionsDesk
 from varv.home.change.verbs import Declarations
@@ -54,6 +55,8 @@ class Desk:
         """None while the server starts, and where only loops are told something."""
         self.versions: VersionsDesk | None = None
         """As the one before."""
+        self.pulls: PullDesk | None = None
+        """None while the server starts, and where the declaration is not read."""
         self.declarations: Declarations | None = None
         """None where no server runs."""
         self.traffic: Traffic | None = None
@@ -159,6 +162,16 @@ class Desk:
             If the server is still starting.
         """
         return _ready(self.versions)
+
+    def require_pulls(self) -> PullDesk:
+        """Return what pulls sources.
+
+        Raises
+        ------
+        Unavailable
+            If the server is still starting.
+        """
+        return _ready(self.pulls)
 
     def require_quarantine(self) -> QuarantineDesk:
         """Return what acts on rows in quarantine.

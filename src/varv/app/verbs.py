@@ -12,6 +12,7 @@ from typing import Any
 
 import varv.app.traffic
 import varv.app.verifying
+import varv.data.ingestion.verbs
 import varv.data.verbs
 import varv.data.versioning.verbs
 import varv.home.change.verbs
@@ -25,6 +26,7 @@ import varv.runs.verbs
 from varv.app.desk import Desk
 from varv.app.traffic import Traffic
 from varv.data.inbox import Inbox
+from varv.data.ingestion.verbs import PullDesk
 from varv.data.verbs import QuarantineDesk
 from varv.data.versioning.verbs import VersionsDesk
 from varv.home.change.verbs import Declarations
@@ -46,6 +48,7 @@ PARTS: Mapping[type[Any], Callable[[Desk], Any]] = {
     Inbox: lambda desk: desk.require_inbox(),
     QuarantineDesk: lambda desk: desk.require_quarantine(),
     VersionsDesk: lambda desk: desk.require_versions(),
+    PullDesk: lambda desk: desk.require_pulls(),
     Declarations: lambda desk: desk.require_declarations(),
     Tracking: lambda desk: desk.require_tracking().runs,
     Purging: lambda desk: Purging(desk.require_tracking(), desk.ledger),
@@ -62,6 +65,7 @@ ROOMS = (
     varv.loop.verbs,
     varv.data.verbs,
     varv.data.versioning.verbs,
+    varv.data.ingestion.verbs,
     varv.home.verbs,
     varv.home.change.verbs,
     varv.home.review.verbs,

@@ -56,8 +56,8 @@ class Dataset:
     every
         How often a running server pulls the source, such as ``"15m"``; never by itself unless it is said.
     updates
-        What becomes of rows that the source says otherwise than before: ``"report"`` counts them and leaves what
-        stands; ``"merge"`` puts them in its place, in a version of their own.
+        What becomes of rows that the source says otherwise than before: ``"report"`` counts them and leaves
+        what stands; ``"merge"`` puts them in its place, in a version of their own.
     deletes
         How often keys are compared, such as ``"1d"``, to remove rows that the source has no more.
 
@@ -105,7 +105,11 @@ class Dataset:
             self.retention = retention_of(keep)
         except InvalidInput as error:
             raise InvalidDeclaration("dataset", name, f"keeps {keep!r}: {error}") from None
-        self.every, self.updates, self.deletes = self._span("every", every), updates, self._span("deletes", deletes)
+        self.every, self.updates, self.deletes = (
+            self._span("every", every),
+            updates,
+            self._span("deletes", deletes),
+        )
         if updates not in get_args(Updates):
             hint = "write updates='report' or updates='merge'"
             raise InvalidDeclaration("dataset", name, f"has updates={updates!r}", hint=hint)

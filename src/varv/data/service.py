@@ -331,6 +331,24 @@ class Datasets:
         """
         return self._rewrite(dataset, seen, lambda: self.prepare_merge(dataset, part, frame, by, why))
 
+    def remove(
+        self, dataset: Dataset, part: str, keys: pl.DataFrame, *, by: str = "", why: str = ""
+    ) -> Rewritten:
+        """Take the rows of some keys out of a part. Earlier versions read as before.
+
+        Parameters
+        ----------
+        keys
+            The columns of the key in their types, each key once.
+
+        Raises
+        ------
+        Conflict
+            If somebody makes another version meanwhile.
+        """
+        rewrites = partial(self._rewrites, dataset, part, by, why)
+        return self._rewrite(dataset, None, lambda: self._noted(dataset, rewrites().remove(keys)))
+
     def _rewrite(
         self, dataset: Dataset, seen: Version | int | None, prepare: Callable[[], PreparedRewrite]
     ) -> Rewritten:
@@ -892,6 +910,14 @@ class Datasets:
         self._keys.clear()
         self._keys_at.clear()
         self._pending.clear()
+
+    def said_before(self, dataset: Dataset, part: str, rows: pl.DataFrame) -> tuple[pl.Series, pl.Series]:
+        """Return which rows of a part, in the types in which they are stored, have a key that stands, and
+        which of those say what it says.
+        """
+        given = stated_rows(rows, dataset, part)
+        found = self._known(dataset).find(part, given.keys)
+        return pl.Series(found.known), pl.Series(found.known & (found.rows == given.rows))
 
     def before_its_row(self, dataset: Dataset, part: str, rows: pl.DataFrame) -> pl.Series:
         """Return which rows of a later part, in the types in which they are stored, say something from before

@@ -17,7 +17,7 @@ from varv.kernel.errors import InvalidInput
 from varv.kernel.ids import DatasetName, Version
 from varv.kernel.wording import count
 
-Cause = Literal["overwrite", "merge", "erasure"]
+Cause = Literal["overwrite", "merge", "removal", "erasure"]
 
 
 class AddedSegment(msgspec.Struct, frozen=True, kw_only=True):

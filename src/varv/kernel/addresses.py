@@ -1,4 +1,5 @@
-"""Addresses of the network that somebody else chose, and connections to them that reach only what anybody may.
+"""Addresses of the network that somebody else chose, and connections to them that reach only what anybody
+may.
 
 A name is resolved once, every address that it has must be public, and one of those is connected to.
 """

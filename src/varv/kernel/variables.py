@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable
+from urllib.parse import quote
 
 from varv.kernel.errors import FailedPrecondition
 
@@ -27,13 +28,15 @@ def names_in(text: str) -> tuple[str, ...]:
     return tuple(_NAMED.findall(text))
 
 
-def filled_in(text: str, *, kind: str, name: str) -> str:
+def filled_in(text: str, *, kind: str, name: str, in_address: bool = False) -> str:
     """Return a text with the values of the variables that it names.
 
     Parameters
     ----------
     kind, name
         What needs it, as the error will name it.
+    in_address
+        Whether the text is an address, in which values are written with per cent signs.
 
     Raises
     ------
@@ -46,7 +49,7 @@ def filled_in(text: str, *, kind: str, name: str) -> str:
         if given is None:
             problem = f"needs the variable {found[1]}, which is not set"
             raise FailedPrecondition(kind, name, problem, hint=f"export {found[1]}=...")
-        return given
+        return quote(given, safe="") if in_address else given
 
     return _NAMED.sub(value, text)
 
@@ -55,6 +58,7 @@ def scrubbed(text: str, templates: Iterable[str]) -> str:
     """Return what somebody else said, without the values of variables that templates name."""
     named = {name for template in templates for name in names_in(template)}
     values = {os.environ.get(name, "") for name in named}  # noqa: TID251 - as above
+    values |= {quote(value, safe="") for value in values}
     for value in sorted(values - {""}, key=len, reverse=True):
         text = text.replace(value, HIDDEN)
     return text

@@ -11,6 +11,7 @@ import msgspec
 import polars as pl
 
 from varv.app.cli.access import answer, call, owned_ledger, reading_home
+from varv.app.cli.pulling import pull_sources
 from varv.app.cli.rendering import Block, Grid, Heading, Line
 from varv.app.cli.row_files import kind_of, read_rows, write_rows
 from varv.app.client.sources import LocalSource, whole_table
@@ -63,6 +64,7 @@ def data(options: argparse.Namespace, loaded: Loaded) -> int:
         "read": _read,
         "overwrite": _rewrite,
         "merge": _rewrite,
+        "pull": pull_sources,
         "vacuum": _vacuum,
     }
     acts[options.act](options, loaded.settings)

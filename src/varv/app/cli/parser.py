@@ -205,7 +205,7 @@ def _add_writing(add: Any) -> None:
     rollback.add_argument("model", help="which model")
     rollback.add_argument("--reason", default="", help="kept in the ledger")
     _add_quarantine(add)
-    add_data(_acts(add("data", "datasets: list, compare, tag, read, replace rows, vacuum", DATA)))
+    add_data(_acts(add("data", "datasets: list, pull, compare, tag, read, replace rows, vacuum", DATA)))
     _add_review(add("review", "answers that wait for a person: look, decide", _REVIEW))
     retrain = add("retrain", "ask for a new candidate", _RETRAIN)
     retrain.add_argument("model", help="which model")

@@ -31,7 +31,14 @@ from varv.app.fitting import ProcessFits
 from varv.app.server.capturing import TrainingCaptures
 from varv.app.server.fleet import Workers
 from varv.app.server.listening import address_of
-from varv.app.server.measures import of_certificate, of_processes, of_record, of_requests, of_telemetry
+from varv.app.server.measures import (
+    of_certificate,
+    of_processes,
+    of_pulls,
+    of_record,
+    of_requests,
+    of_telemetry,
+)
 from varv.app.server.owned import OwnedHome
 from varv.app.server.patience import Patience
 from varv.app.server.present import Present
@@ -44,6 +51,8 @@ from varv.app.settings import FILE, Settings, variables
 from varv.app.traffic import Traffic, TrafficReport
 from varv.data import Quarantine
 from varv.data.inbox import Inbox
+from varv.data.ingestion.pulling import Puller
+from varv.data.ingestion.verbs import PullDesk
 from varv.data.verbs import QuarantineDesk
 from varv.data.versioning.keeping import Versions
 from varv.data.versioning.verbs import VersionsDesk
@@ -345,7 +354,7 @@ class _Server:
         self._desk.quarantine = QuarantineDesk(
             home.views,
             Quarantine(home.datasets, home.views, self._system),
-            present.live.correct,
+            present.live.settle,
             flows=True,
         )
         versions = Versions(
@@ -374,10 +383,17 @@ class _Server:
             self._log.keep_rows,
             max_rows=self._settings.max_rows,
         )
+        requests = frozenset(one.requests.name for one in outcomes.values())
+        puller = Puller(
+            home.datasets, home.views, self._system, present.live, requests=requests, faults=self._faults
+        )
+        declared = {str(dataset.name): dataset for dataset in home.declared}
+        self._desk.pulls = PullDesk(puller, home.views, declared, lambda dataset: dataset, flows=True)
         self._present, self._live = present, present.live
         present.threads = [
             self._thread("timers", lambda: self._fire(present)),
             self._thread("intake", lambda: self._take_in(present)),
+            *([self._thread("puller", lambda: self._pull(present))] if self._desk.pulls.scheduled() else []),
         ]
         for number in range(RUNNERS):
             name = f"runner-{number}"
@@ -468,7 +484,7 @@ class _Server:
         """
         present.pause()
         # Nothing else may ingest until one of the two homes does: what comes meanwhile is asked for again.
-        self._desk.quarantine = None
+        self._desk.quarantine = self._desk.pulls = None
         following = present
         try:
             declarations = {plan.name: plan.digest() for plan in plans}
@@ -485,6 +501,12 @@ class _Server:
         while not present.ended.is_set():
             self._patience.until_done(present.home.engine.fire_due)
             present.ended.wait(IDLE_S)
+
+    def _pull(self, present: Present) -> None:
+        pulls = self._desk.require_pulls()
+        while not present.ended.wait(IDLE_S):
+            # Between two steps of a long pull it ends too; what is left comes with the next one.
+            pulls.pull_due(self._system.now(), present.ended.is_set)
 
     def _run_commands(self, present: Present, name: str) -> None:
         home = present.home
@@ -544,6 +566,7 @@ class _Server:
             yield from of_telemetry(workers.telemetry.plus(self._telemetry.counts))
             pids |= {f"worker-{number}": pid for number, pid in enumerate(workers.pids)}
         yield from of_record(self._views, self._ledger)
+        yield from of_pulls(self._views, self._system.now())
         yield from of_processes(pids)
         if self._home.certificates is not None:
             yield of_certificate(expires_at_s(self._home.certificates.pem))

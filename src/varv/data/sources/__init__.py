@@ -1,7 +1,7 @@
 """Where rows come from: dataframes, files, databases, the web, object stores, landing folders.
 
-Values come in the few types that are kept: numbers, Booleans, texts, and times as microseconds in UTC; anything
-else is refused by name, never guessed.
+Values come in the few types that are kept: numbers, Booleans, texts, and times as microseconds in UTC;
+anything else is refused by name, never guessed.
 """
 
 from varv.data.sources.databases import Sql

@@ -1,7 +1,7 @@
 """Databases as sources: a table or a query, read by ADBC, which keeps types, or by SQLAlchemy.
 
-A pull with a watermark reads what has the last seen value or a later one. Rows at that very value come again and
-are known by their keys: one that was committed late must not be missed because another one was as late.
+A pull with a watermark reads what has the last seen value or a later one. Rows at that very value come again
+and are known by their keys: one that was committed late must not be missed because another one was as late.
 """
 
 from __future__ import annotations
@@ -51,8 +51,8 @@ class Sql:
         Such as ``"postgresql://reader:${SHOP_PASSWORD}@db/shop"`` or ``"sqlite:///shop.db"``; ``${NAME}`` is
         a variable of the environment. A password that stands there itself is refused.
     watermark
-        A column that never falls as rows are written or changed, such as ``"updated_at"``: a pull reads what is new
-        by it. Rows in which it is null are not read. Without one, each pull reads everything.
+        A column that never falls as rows are written or changed, such as ``"updated_at"``: a pull reads what
+        is new by it. Rows in which it is null are not read. Without one, each pull reads everything.
     lag
         How long a row may be committed after its watermark says: ``"10m"`` of that are read again.
     times
@@ -167,7 +167,7 @@ class Sql:
         Unavailable
             If the database cannot be reached, or refuses.
         """
-        url = filled_in(self.url, kind="source", name=self.identity)
+        url = filled_in(self.url, kind="source", name=self.identity, in_address=True)
         driver = self._driver()
         if driver is None:
             required("sqlalchemy", kind="source", name=self.identity, extra="sql")
@@ -208,7 +208,8 @@ def _fetched(cursor: Any) -> Iterator[pl.DataFrame]:
         n_held += batch.num_rows
         if n_held >= BATCH_ROWS:
             yield _frame(held, reader.schema)
-            held, n_held, n_given = [], 0, n_given + 1
+            held.clear()
+            n_held, n_given = 0, n_given + 1
     if held or not n_given:
         yield _frame(held, reader.schema)
 
@@ -234,7 +235,9 @@ def _by_sqlalchemy(url: str, query: str, since: Any) -> Iterator[pl.DataFrame]:
         found = options.execute(sqlalchemy.text(query), {} if since is None else {"since": since})
         names = list(found.keys())
         for rows, is_last in with_last(found.partitions(BATCH_ROWS)):
-            yield pl.DataFrame([tuple(row) for row in rows], schema=names, orient="row", infer_schema_length=None)
+            yield pl.DataFrame(
+                [tuple(row) for row in rows], schema=names, orient="row", infer_schema_length=None
+            )
             if is_last:
                 return
         yield pl.DataFrame(schema=names)

@@ -1,4 +1,5 @@
-"""What dbt builds as a source: a relation whose address its manifest knows, read when a run has built it anew.
+"""What dbt builds as a source: a relation whose address its manifest knows, read when a run has built it
+anew.
 
 Only the JSON files in dbt's ``target`` folder are read; dbt itself is not needed.
 
@@ -62,10 +63,8 @@ class Dbt:
     url, watermark, lag, times
         Of the database, as `Sql` takes them.
 
-    Notes
-    -----
-    A pull reads nothing unless the last run of dbt built the model well, and is another run than the one whose rows were
-    read; a run that failed is an error.
+    Notes ----- A pull reads nothing unless the last run of dbt built the model well, and is another run than
+    the one whose rows were read; a run that failed is an error.
     """
 
     target: str
@@ -177,11 +176,13 @@ def _is_table(node: Mapping[str, Any]) -> bool:
 
 
 def _test_of(node: Mapping[str, Any], unique_id: str) -> DbtTest | None:
-    """Return a test if it is one of the given model; the first that one of two tables depends on is other's."""
+    """Return a test if it is attached to a model; of two that it reads, dbt names its own last."""
     if node.get("attached_node", _last_of(node)) != unique_id:
         return None
     said = node.get("test_metadata") or {}
-    given = {key: value for key, value in said.get("kwargs", {}).items() if key not in ("model", "column_name")}
+    given = {
+        key: value for key, value in said.get("kwargs", {}).items() if key not in ("model", "column_name")
+    }
     column = node.get("column_name") or said.get("kwargs", {}).get("column_name") or ""
     severity = str(node.get("config", {}).get("severity", "ERROR")).lower()
     return DbtTest(str(said.get("name") or node.get("name")), str(column), given, severity)

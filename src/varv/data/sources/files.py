@@ -194,13 +194,9 @@ def unguessed(
     yield from in_batches(_found(kind, str(file), scan).slice(skip))
 
 
-def scan_json(
-    files: str | list[Path], types_of: Mapping[str, pl.DataType] = NO_TYPES
-) -> pl.LazyFrame:
+def scan_json(files: str | list[Path], types_of: Mapping[str, pl.DataType] = NO_TYPES) -> pl.LazyFrame:
     """Return the rows of JSON lines; columns of texts whose first values are all times are times."""
-    lazy = pl.scan_ndjson(
-        files, infer_schema_length=_FIRST_ROWS, schema_overrides=dict(types_of) or None
-    )
+    lazy = pl.scan_ndjson(files, infer_schema_length=_FIRST_ROWS, schema_overrides=dict(types_of) or None)
     texts = [
         name for name, dtype in lazy.collect_schema().items() if dtype == pl.String and name not in types_of
     ]

@@ -50,9 +50,11 @@ def in_kept_types(frame: pl.DataFrame) -> pl.DataFrame:
     return frame.with_columns(changed) if changed else frame
 
 
-def fitted(frame: pl.DataFrame, types: Mapping[str, pl.DataType]) -> tuple[pl.DataFrame, dict[str, pl.Series]]:
-    """Return rows with texts read as the types that their columns have, and of each column that holds a text
-    which cannot be so read, in which rows.
+def fitted(
+    frame: pl.DataFrame, types: Mapping[str, pl.DataType]
+) -> tuple[pl.DataFrame, dict[str, pl.Series]]:
+    """Return rows with texts read as the types that their columns have, and whole numbers as Booleans; and of
+    each column that holds what cannot be so read, in which rows.
 
     Parameters
     ----------
@@ -65,12 +67,18 @@ def fitted(frame: pl.DataFrame, types: Mapping[str, pl.DataType]) -> tuple[pl.Da
     >>> rows["n"].to_list(), wrong["n"].to_list()
     ([1, None, None], [False, True, False])
     """
-    read, wrong = {}, {}
+    read: dict[str, pl.Series] = {}
+    wrong: dict[str, pl.Series] = {}
     for name, dtype in types.items():
-        if name not in frame.columns or frame.schema[name] != pl.String or dtype == pl.String:
+        came = frame.schema.get(name)
+        if came == pl.Null:
+            read[name] = frame[name].cast(dtype)
+        # Some databases have no Booleans, and others no times.
+        is_flag = came is not None and came.is_integer() and dtype == pl.Boolean
+        if not is_flag and (came != pl.String or dtype == pl.String):
             continue
-        texts = frame[name].str.strip_chars()
-        values = frame.select(_read(texts.alias(name), dtype)).to_series()
+        texts = frame[name].cast(pl.String).str.strip_chars()
+        values = frame.select(_read(texts, dtype).alias(name)).to_series()
         unread = texts.is_not_null() & values.is_null()
         read[name] = values
         if unread.any():
@@ -85,7 +93,9 @@ def _read(texts: pl.Series, dtype: pl.DataType) -> pl.Expr:
         return pl.when(small.is_in(_TRUE)).then(True).when(small.is_in(_FALSE)).then(False)
     if isinstance(dtype, pl.Datetime):
         # "Z" is a zone too, which the pattern for offsets reads.
-        zoned = (given.str.to_datetime(one, time_unit="us", time_zone="UTC", strict=False) for one in _WITH_ZONE)
+        zoned = (
+            given.str.to_datetime(one, time_unit="us", time_zone="UTC", strict=False) for one in _WITH_ZONE
+        )
         plain = (given.str.to_datetime(one, time_unit="us", strict=False) for one in _IN_UTC)
         day = given.str.to_date("%Y-%m-%d", strict=False).cast(pl.Datetime("us"))
         return pl.coalesce(*zoned, *(one.dt.replace_time_zone("UTC") for one in (*plain, day)))

@@ -1,11 +1,11 @@
 """Landing folders as sources: files that another tool puts down, read once they are whole.
 
-A file counts when nobody has written to it for a while, which its time of change says whatever is done to its other
-times, and when its name is not one that tools give to what they still write. Tools that rename a finished
-file are known, so nothing is waited for there.
+A file counts when nobody has written to it for a while, which its time of change says whatever is done to its
+other times, and when its name is not one that tools give to what they still write. Tools that rename a
+finished file are known, so nothing is waited for there.
 
-Sources: Airbyte's documentation of its S3 and file destinations (names, ``_airbyte_*`` columns); NiFi's PutFile, which
-writes ``.name`` and renames it.
+Sources: Airbyte's documentation of its S3 and file destinations (names, ``_airbyte_*`` columns); NiFi's
+PutFile, which writes ``.name`` and renames it.
 """
 
 from __future__ import annotations
@@ -45,18 +45,17 @@ class Landing:
     of
         ``"nifi"``, ``"airbyte"``, or None for anybody.
     settle
-        How long a file must have been left alone: five seconds, or no time for NiFi, which renames what is whole.
+        How long a file must have been left alone: five seconds, or no time for NiFi, which renames what is
+        whole.
 
     Raises
     ------
     InvalidDeclaration
         If the tool is not known, or the time is none.
 
-    Notes
-    -----
-    Of Airbyte, rows have ``_airbyte_extracted_at`` as a time, which is when they were known; records that are kept as
-    one JSON object become columns; of several generations of a stream the latest counts; and rows of which Airbyte
-    says that it changed a value are put in quarantine.
+    Notes ----- Of Airbyte, rows have ``_airbyte_extracted_at`` as a time, which is when they were known;
+    records that are kept as one JSON object become columns; of several generations of a stream the latest
+    counts; and rows of which Airbyte says that it changed a value are put in quarantine.
     """
 
     path: str
@@ -146,7 +145,9 @@ class Landing:
 
 def airbyte_rows(rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.Series | None]:
     """Return records of Airbyte with their own columns, and which of them it says it has changed."""
-    rows = rows.rename({old: new for old, new in _BEFORE_1.items() if old in rows.columns and new not in rows.columns})
+    rows = rows.rename(
+        {old: new for old, new in _BEFORE_1.items() if old in rows.columns and new not in rows.columns}
+    )
     if _DATA in rows.columns and rows[_DATA].count():
         rows = _opened(rows)
     rows = rows.drop(_DATA, strict=False)
@@ -155,7 +156,13 @@ def airbyte_rows(rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.Series | None]:
     broken = None
     if _META in rows.columns:
         meta = rows[_META]
-        texts = meta if meta.dtype == pl.String else meta.struct.json_encode() if meta.dtype == pl.Struct else None
+        texts = (
+            meta
+            if meta.dtype == pl.String
+            else meta.struct.json_encode()
+            if meta.dtype == pl.Struct
+            else None
+        )
         if texts is not None:
             broken = texts.str.json_path_match(f"$.{_CHANGES}[0]").is_not_null()
         rows = rows.drop(_META)
@@ -177,7 +184,9 @@ def _extracted_at(dtype: pl.DataType) -> pl.Expr:
     if isinstance(dtype, pl.Datetime):
         return (at if dtype.time_zone else at.dt.replace_time_zone("UTC")).cast(TIME)
     # Milliseconds since 1970, as a number or as its text.
-    epoch = pl.from_epoch(at.cast(pl.Int64, strict=False), time_unit="ms").dt.replace_time_zone("UTC").cast(TIME)
+    epoch = (
+        pl.from_epoch(at.cast(pl.Int64, strict=False), time_unit="ms").dt.replace_time_zone("UTC").cast(TIME)
+    )
     if dtype != pl.String:
         return epoch.alias(_EXTRACTED)
     return pl.coalesce(epoch, at.str.to_datetime("%+", time_unit="us", time_zone="UTC", strict=False))

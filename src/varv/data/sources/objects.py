@@ -1,7 +1,8 @@
-"""Object stores as sources: the objects of S3, Google's, Azure's or a folder that match a pattern, by obstore.
+"""Object stores as sources: the objects of S3, Google's, Azure's or a folder that match a pattern, by
+obstore.
 
-An object is known by its ETag, so one that is written anew is read anew. Each is fetched whole to this machine before
-it is read, one at a time.
+An object is known by its ETag, so one that is written anew is read anew. Each is fetched whole to this
+machine before it is read, one at a time.
 """
 
 from __future__ import annotations
@@ -32,13 +33,13 @@ class Objects:
     Parameters
     ----------
     pattern
-        ``"s3://bucket/prefix/*.parquet"``; ``gs://``, ``az://`` and ``file://`` too. What is before the first ``*``
-        is listed, and a ``*`` stands for slashes too.
+        ``"s3://bucket/prefix/*.parquet"``; ``gs://``, ``az://`` and ``file://`` too. What is before the first
+        ``*`` is listed, and a ``*`` stands for slashes too.
     format
         ``"parquet"``, ``"csv"`` or ``"jsonl"``; by the end of each name unless it is said.
     options
-        Of obstore, such as ``{"endpoint": "http://minio:9000", "access_key_id": "${KEY_ID}"}``; without, it looks
-        for credentials as the store's own tools do. Secrets are named, never written.
+        Of obstore, such as ``{"endpoint": "http://minio:9000", "access_key_id": "${KEY_ID}"}``; without, it
+        looks for credentials as the store's own tools do. Secrets are named, never written.
 
     Raises
     ------
@@ -86,17 +87,15 @@ class Objects:
 
     def _read(self, path: str, skip: int, asked: Asked) -> Iterator[pl.DataFrame]:
         scratch = Scratch("object")
-        yield from unguessed(
-            self._fetched(path, scratch), format_of(path, self.format), asked.types, skip
-        )
+        yield from unguessed(self._fetched(path, scratch), format_of(path, self.format), asked.types, skip)
 
     def _first(self) -> tuple[Path, Any]:
         path = next(iter(self._marks()), None)
         if path is None:
             hint = "check the pattern; what is before its first * is listed"
             raise NotFound("source", self.identity, "matches no object", hint=hint)
-        self_scratch = _KEPT.setdefault(self.pattern, Scratch("object"))
-        return self._fetched(path, self_scratch), format_of(path, self.format)
+        scratch = _KEPT.setdefault(self.pattern, Scratch("object"))
+        return self._fetched(path, scratch), format_of(path, self.format)
 
     def _marks(self) -> dict[str, str]:
         """Return the mark of each object that matches, by its path."""

@@ -1,8 +1,8 @@
 """What every source is: columns and rows, and the steps in which it is pulled.
 
-A pull goes on where the last one ended. That place is a cursor: texts by names, such as the greatest time that
-was seen, or the mark of each file that was read. A step is some rows and how they move the cursor, so that rows
-and cursor can be committed together and a pull can end after any step.
+A pull goes on where the last one ended. That place is a cursor: texts by names, such as the greatest time
+that was seen, or the mark of each file that was read. A step is some rows and how they move the cursor, so
+that rows and cursor can be committed together and a pull can end after any step.
 """
 
 from __future__ import annotations
@@ -118,9 +118,9 @@ def file_steps(
         for piece, last in with_last(pieces(read(name, n_read))):
             n_read, came = n_read + piece.height, True
             yield Step(piece, {name: mark if last else f"{mark}+{n_read}", **gone})
-            gone = {}
+            gone.clear()
         if not came:
             yield Step(pl.DataFrame(), {name: mark, **gone})
-            gone = {}
+            gone.clear()
     if gone:
         yield Step(pl.DataFrame(), gone)

@@ -1,7 +1,7 @@
 """The web as a source: one file behind an address, fetched whole when it has changed.
 
-An address is the author's, what it redirects to somebody else's: unless the source says ``inside``, no host is
-asked that has an address which is not public. A secret in a header goes to the first host alone.
+An address is the author's, what it redirects to somebody else's: unless the source says ``inside``, no host
+is asked that has an address which is not public. A secret in a header goes to the first host alone.
 """
 
 from __future__ import annotations
@@ -135,7 +135,11 @@ class Http:
                 mark = self._fetch(place, known, reached, until)
             except (OSError, http.client.HTTPException) as error:
                 # What came so far stays; the server says whether it still is the beginning.
-                if attempt + 1 < MOST_TRIES and wall_seconds() < until and not isinstance(error, PermissionError):
+                if (
+                    attempt + 1 < MOST_TRIES
+                    and wall_seconds() < until
+                    and not isinstance(error, PermissionError)
+                ):
                     continue
                 why = scrubbed(str(error)[:200], [self.url, *self.headers.values()])
                 raise Unavailable("source", self.identity, "cannot be fetched", why=why) from None
@@ -143,7 +147,7 @@ class Http:
         raise AssertionError("the last try returns or raises")
 
     def _fetch(self, place: Path, known: str, reached: _Reached, until: float) -> str | None:
-        url, hops = filled_in(self.url, kind="source", name=self.identity), 0
+        url, hops = filled_in(self.url, kind="source", name=self.identity, in_address=True), 0
         headers = {
             name: filled_in(value, kind="source", name=self.identity) for name, value in self.headers.items()
         }
@@ -157,7 +161,7 @@ class Http:
                 if answer.status in (301, 302, 303, 307, 308):
                     url, hops = urljoin(url, answer.getheader("location", "")), hops + 1
                     if urlsplit(url).netloc != parts.netloc:
-                        headers = {}
+                        headers.clear()
                     if hops > MOST_HOPS:
                         raise Unavailable("source", self.identity, "redirects without end")
                     self._require_allowed(url)
@@ -203,7 +207,9 @@ class Http:
             while piece := answer.read(_PIECE):
                 reached.n_bytes += file.write(piece)
                 if reached.n_bytes > most:
-                    raise InvalidInput("source", self.identity, f"is larger than {self.most}", hint="say most=")
+                    raise InvalidInput(
+                        "source", self.identity, f"is larger than {self.most}", hint="say most="
+                    )
                 if wall_seconds() > until:
                     raise Unavailable("source", self.identity, f"takes longer than {self.within}")
         if answer.length:
