@@ -51,12 +51,15 @@ _WHERE = {
     "fallback": "varv.project",
     "gate": "varv.training",
     "incremental": "varv.training",
+    "into": "varv.pipelines.versions",
     "money": "varv.project",
     "monitor": "varv.monitoring",
     "packaged": "varv.training",
     "share": "varv.features",
     "slice": "varv.features",
+    "rows": "varv.pipelines.versions",
     "search": "varv.training",
+    "sql": "varv.pipelines.versions",
     "step": "varv.pipelines",
     "task": "varv.tasks",
     "transform": "varv.project",
@@ -111,15 +114,18 @@ __all__ = [
     "fallback",
     "gate",
     "incremental",
+    "into",
     "load_config",
     "money",
     "monitor",
     "open",
     "packaged",
     "replay",
+    "rows",
     "search",
     "share",
     "slice",
+    "sql",
     "step",
     "task",
     "transform",
@@ -136,6 +142,7 @@ if TYPE_CHECKING:
     from varv.kernel.errors import VarvError
     from varv.monitoring import monitor
     from varv.pipelines import Pipeline, Report, Stop, step
+    from varv.pipelines.versions import into, rows, sql
     from varv.project import (
         CloudEvents,
         Log,

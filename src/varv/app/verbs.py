@@ -14,6 +14,7 @@ import varv.app.traffic
 import varv.app.verifying
 import varv.data.ingestion.verbs
 import varv.data.verbs
+import varv.data.versioning.deriving
 import varv.data.versioning.verbs
 import varv.home.change.verbs
 import varv.home.moving.verbs
@@ -65,6 +66,7 @@ ROOMS = (
     varv.loop.verbs,
     varv.data.verbs,
     varv.data.versioning.verbs,
+    varv.data.versioning.deriving,
     varv.data.ingestion.verbs,
     varv.home.verbs,
     varv.home.change.verbs,

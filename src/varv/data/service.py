@@ -293,6 +293,7 @@ class Datasets:
         by: str = "",
         why: str = "",
         seen: Version | int | None = None,
+        also: Sequence[Event] = (),
     ) -> Rewritten:
         """Put rows in the place of all that a part holds. Earlier versions read as before.
 
@@ -302,6 +303,8 @@ class Datasets:
             Who does it, and the reason, for the ledger.
         seen
             The version that the caller knows; the present one by default.
+        also
+            What goes on record in the same change, if there is any change.
 
         Raises
         ------
@@ -311,7 +314,9 @@ class Datasets:
         Conflict
             If the dataset is of another version than the one that was seen, or somebody makes one meanwhile.
         """
-        return self._rewrite(dataset, seen, lambda: self.prepare_overwrite(dataset, part, frame, by, why))
+        return self._rewrite(
+            dataset, seen, lambda: self.prepare_overwrite(dataset, part, frame, by, why), also
+        )
 
     def merge(
         self,
@@ -350,7 +355,11 @@ class Datasets:
         return self._rewrite(dataset, None, lambda: self._noted(dataset, rewrites().remove(keys)))
 
     def _rewrite(
-        self, dataset: Dataset, seen: Version | int | None, prepare: Callable[[], PreparedRewrite]
+        self,
+        dataset: Dataset,
+        seen: Version | int | None,
+        prepare: Callable[[], PreparedRewrite],
+        also: Sequence[Event] = (),
     ) -> Rewritten:
         with self._writing:
             first: Version | int | None = seen
@@ -362,7 +371,8 @@ class Datasets:
                     raise Conflict("dataset", dataset.name, expected=first, found=int(version), hint=hint)
                 prepared = self._prepared_rewrite(prepare)
                 # Where only a compaction came between, or a tag, the rewrite is prepared once more.
-                if self._is_committed(dataset, prepared.facts, expected):
+                more = tuple(Fact(stream_of(dataset.name), event) for event in also if prepared.facts)
+                if self._is_committed(dataset, (*prepared.facts, *more), expected):
                     return prepared.result
 
     def _prepared_rewrite(self, prepare: Callable[[], PreparedRewrite]) -> PreparedRewrite:

@@ -39,6 +39,8 @@ class VersionHistory(msgspec.Struct):
     """By part, the version that its rows were last replaced by."""
     gained: dict[str, Version] = {}
     """By column that the dataset gained, the last version without it."""
+    made_from: dict[int, dict[str, int]] = {}
+    """By version that was made from versions of other datasets, these."""
     vacuumed: DatasetVacuumed | None = None
     """The removal of files that came last; a crash may have left some of them."""
 

@@ -24,6 +24,7 @@ from varv.data.model import (
 )
 from varv.data.rules import WHOLE, Report
 from varv.data.version_events import (
+    DatasetDerived,
     DatasetRewritten,
     DatasetTagged,
     DatasetUntagged,
@@ -180,6 +181,9 @@ class DatasetsView(msgspec.Struct):
                 self._rewrite(entry, event)
             case DatasetTagged() | DatasetUntagged():
                 self.history(event.dataset).named(event)
+            case DatasetDerived():
+                history = self.history(event.dataset)
+                history.made_from[self.version(event.dataset)] = event.made_from
             case RetentionDeclared():
                 self.history(event.dataset).retention = event.retention
             case DatasetVacuumed():

@@ -117,7 +117,8 @@ def test_a_real_postgres_keeps_its_types_and_its_watermarks(postgres, driver, mo
     with psycopg.connect(f"postgresql://reader@127.0.0.1:{postgres.port}/postgres") as connection:
         connection.execute("DROP TABLE IF EXISTS trips")
         connection.execute(
-            "CREATE TABLE trips (id text, at timestamptz, n int, x float8, late bool, day date, changed timestamptz)"
+            "CREATE TABLE trips (id text, at timestamptz, n int, x float8, late bool, day date,"
+            " changed timestamptz)"
         )
         for number in range(5):
             connection.execute(

@@ -125,6 +125,11 @@ def _shown_blocks(found: DatasetShown, versions: pl.DataFrame) -> list[Block]:
         Heading(f"{found.dataset}, version {found.version}{last}"),
         Line(f"key {', '.join(found.key)}; columns {columns}"),
         Grid(("part", "rows", "from", "to", "files"), parts),
+        *(
+            [Line(f"made from {', '.join(f'{name}@{n}' for name, n in found.made_from.items())}")]
+            if found.made_from
+            else []
+        ),
         *([Heading("tags"), Grid(("tag", "version", "by", "why"), tags)] if tags else []),
         *([Heading("named, so kept"), Grid(("version", "by"), named)] if named else []),
         Heading(f"the last versions; kept: {found.keeps}"),
@@ -176,12 +181,12 @@ def _cell(value: object) -> str:
 def _tag(options: argparse.Namespace, settings: Settings) -> None:
     asked = TagRequest(dataset=options.what, tag=options.tag, by=options.by, why=options.why)
     if options.delete:
-        gone = _acted(settings, "dataset.untag", asked, untag, TagGiven)
+        gone = acted(settings, "dataset.untag", asked, untag, TagGiven)
         answer(
             options, gone, lambda: [Line(f"{gone.dataset}@{gone.tag} is given up, version {gone.version}")]
         )
         return
-    found = _acted(settings, "dataset.tag", asked, tag, TagGiven)
+    found = acted(settings, "dataset.tag", asked, tag, TagGiven)
     moved = found.before is not None and found.before != found.version
     more = f"; it was version {found.before}" if moved else ""
     answer(options, found, lambda: [Line(f"{found.dataset}@{found.tag} is version {found.version}{more}")])
@@ -224,7 +229,7 @@ def _rewrite(options: argparse.Namespace, settings: Settings) -> None:
         why=options.why,
     )
     act = overwrite if options.act == "overwrite" else merge
-    found = _acted(settings, f"dataset.{options.act}", asked, act, RewriteDone)
+    found = acted(settings, f"dataset.{options.act}", asked, act, RewriteDone)
     answer(options, found, lambda: [Line(_rewritten_line(found))])
 
 
@@ -248,7 +253,7 @@ def _vacuum(options: argparse.Namespace, settings: Settings) -> None:
         with reading_home(settings) as home:
             found = vacuum(home.require_versions(), asked)
     else:
-        found = _acted(settings, "dataset.vacuum", asked, vacuum, Vacuumed)
+        found = acted(settings, "dataset.vacuum", asked, vacuum, Vacuumed)
     what = f"{count(found.n_files)} files with {count(found.n_rows)} rows"
     verb = "were removed" if found.removed else "would be removed"
     named = [(str(version), what) for version, what in sorted(found.named.items())]
@@ -260,7 +265,7 @@ def _vacuum(options: argparse.Namespace, settings: Settings) -> None:
     answer(options, found, blocks)
 
 
-def _acted(
+def acted(
     settings: Settings,
     verb: str,
     asked: Q,

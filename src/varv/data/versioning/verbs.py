@@ -116,6 +116,8 @@ class DatasetShown(msgspec.Struct, frozen=True, kw_only=True):
     keeps: str
     named: dict[int, str]
     """The versions that something names, with what does."""
+    made_from: dict[str, int] = {}
+    """Of a version that was made from versions of other datasets, these."""
 
 
 class TagGiven(msgspec.Struct, frozen=True, kw_only=True):
@@ -221,6 +223,7 @@ def show_dataset(desk: VersionsDesk, request: ShowDataset) -> DatasetShown:
             for one in history.tags.values()
         ]
         keeps = str(history.retention)
+        made_from = history.made_from.get(version, {})
     types = dataset.types()
     return DatasetShown(
         dataset=dataset.name,
@@ -232,6 +235,7 @@ def show_dataset(desk: VersionsDesk, request: ShowDataset) -> DatasetShown:
         tags=tuple(sorted(tags, key=lambda one: one.tag)),
         keeps=keeps,
         named=dict(desk.versions.named(dataset.name)),
+        made_from=made_from,
     )
 
 
