@@ -1,5 +1,4 @@
-"""Rows that are replaced while a home is live: features and outcomes are as if they had been right.
-"""
+"""Rows that are replaced while a home is live: features and outcomes are as if they had been right."""
 
 from __future__ import annotations
 

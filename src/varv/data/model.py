@@ -20,12 +20,12 @@ import polars as pl
 
 from varv.data.expectations import Contract
 from varv.data.rules import Report
-from varv.data.sources import KEPT, Frame, Keyed, Source, Types, in_kept_types, kept_type
+from varv.data.sources import KEPT, Frame, Keyed, Source, Types, fitted, in_kept_types, kept_type
 from varv.data.version_events import retention_of
 from varv.kernel.clock import Duration, Instant, duration
 from varv.kernel.codec import Digest, Event, event
 from varv.kernel.columns import TIME
-from varv.kernel.errors import Corrupt, InvalidDeclaration, InvalidInput, NotFound
+from varv.kernel.errors import Corrupt, InvalidDeclaration, InvalidInput, NotFound, Unavailable
 from varv.kernel.ids import DatasetName, checked_name
 from varv.kernel.wording import count
 
@@ -118,6 +118,7 @@ class Dataset:
             problem = f"compares keys with {type(source).__name__}, which has none to ask for"
             raise InvalidDeclaration("dataset", name, problem, hint=hint)
         self._check_names()
+        self._recalled: Types = {}
 
     def __repr__(self) -> str:
         return f"Dataset({self.name!r})"
@@ -176,18 +177,32 @@ class Dataset:
         """Return the columns of a part and their types."""
         return {name: self._types[name] for name in self.columns(part)}
 
+    def recall(self, types: Types) -> None:
+        """Take the types in which rows are stored where the source only guesses, and where it cannot be
+        asked.
+        """
+        self._recalled = types
+        self.__dict__.pop("_types", None)
+
     def load(self) -> pl.DataFrame:
         """Return all rows of the source in kept types, in the order of event time and key, and of the source
         where those are equal. Rows without an event time come first.
         """
-        frame = in_kept_types(self.source.load()).select(list(self._types))
+        frame = self._in_types(self.source.load())
         return frame.sort(self.event_time, *self.key, maintain_order=True)
 
     def batches(self) -> Iterator[pl.DataFrame]:
         """Yield the rows of `load` in batches, each in that order by itself."""
         for rows in self.source.batches():
-            frame = in_kept_types(rows).select(list(self._types))
+            frame = self._in_types(rows)
             yield frame.sort(self.event_time, *self.key, maintain_order=True)
+
+    def _in_types(self, rows: pl.DataFrame) -> pl.DataFrame:
+        frame = in_kept_types(rows).select(list(self._types))
+        if not self._recalled or frame.schema == self._types:
+            return frame
+        # What was guessed otherwise this time is as it is stored, and what does not fit is nothing.
+        return fitted(frame, self._types)[0].cast(pl.Schema(self._types), strict=False)
 
     def part(self, frame: pl.DataFrame, part: str) -> pl.DataFrame:
         """Return what `frame` says of one part: its columns, where its time is known, in the order of time
@@ -198,15 +213,27 @@ class Dataset:
 
     @cached_property
     def _types(self) -> Types:
-        found = self.source.types()
+        try:
+            found = self.source.types()
+        except (NotFound, Unavailable):
+            # A server starts without its sources, as it runs without them.
+            if not self._recalled:
+                raise
+            found = self._recalled
+        if self.source.guesses:
+            found = {name: self._recalled.get(name, dtype) for name, dtype in found.items()}
         times = set(self.parts)
         for column in dict.fromkeys(
             (*self.key, *times, *(c for names in self.known_at.values() for c in names))
         ):
             if column not in found:
                 raise self._no_column(column, list(found))
+        named = {*self.key, *times, *(one for names in self.known_at.values() for one in names)}
         types: Types = {}
         for column, dtype in found.items():
+            if column in self.source.technical and column not in named:
+                # It would make a row that was only written again look like another one.
+                continue
             kept = kept_type(dtype)
             if column in times and kept != TIME:
                 hint = "parse it with .str.to_datetime(time_zone='UTC')"

@@ -49,8 +49,12 @@ class Shop:
         self.connection.commit()
 
     def source(self, **more) -> Sql:
+        return self.source_in(self.path.parent, **more)
+
+    @staticmethod
+    def source_in(folder: Path, **more) -> Sql:
         options = {"watermark": "changed", **more}
-        return Sql("trips", url=f"sqlite:///{self.path}", times=("at", "done_at"), **options)
+        return Sql("trips", url=f"sqlite:///{folder}/shop.db", times=("at", "done_at"), **options)
 
 
 class Pulls:
@@ -63,8 +67,7 @@ class Pulls:
         self.dataset = Dataset(
             "trips", source=source, key="id", event_time="at", known_at={"done_at": ["late"]}, **more
         )
-        # The types of before, whatever the source would suggest now.
-        self.dataset.__dict__["_types"] = dict(pl.Schema(TYPES))
+        self.dataset.recall(dict(pl.Schema(TYPES)))
         self.clock = VirtualClock(instant("2014-02-01"))
         self.ledger = SqliteLedger(":memory:" if in_memory else folder / "ledger.db")
         self.faults = faults
@@ -81,7 +84,7 @@ class Pulls:
         self.puller = Puller(self.datasets, self.views, self.clock, acts, faults=self.faults)
 
     def pull(self):
-        return self.puller.pull(self.dataset, self.source)
+        return self.puller.pull(self.dataset)
 
     def rows(self) -> dict[str, tuple[int | None, bool | None]]:
         found = self.datasets.read(self.dataset)

@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 from tests.data.ingestion.sources import Pulls, Shop
 
-from varv.data import Csv
+from varv.data import Csv, Dataset
 from varv.data.ingestion.views import PullsView
 from varv.data.sources import steps as stepping
 from varv.data.views import DatasetsView
@@ -104,13 +104,9 @@ def test_a_failure_is_on_record_once_an_hour_until_a_pull_ends_well(tmp_path, sh
 
 def test_a_dataset_without_a_history_is_not_pulled(tmp_path, shop):
     pulls = Pulls(tmp_path, shop.source())
-    other = Pulls.__new__(Pulls)
-    other.__dict__ = dict(pulls.__dict__)
-    from varv.data import Dataset
-
     unknown = Dataset("others", source=shop.source(), key="id", event_time="at")
     with pytest.raises(FailedPrecondition, match="has no history yet"):
-        pulls.puller.pull(unknown, unknown.source)
+        pulls.puller.pull(unknown)
 
 
 @pytest.mark.parametrize("point", ["pull.after_step", "pull.after_merge", "columns.before_rename"])
@@ -168,7 +164,7 @@ def test_files_that_were_read_are_not_read_again_and_one_cut_short_goes_on(tmp_p
     rows = "".join(f"k{number},2013-01-0{number + 1},{number},,\n" for number in range(7))
     file.write_text(f"id,at,size,done_at,late\n{rows}")
     pulls = Pulls(tmp_path, Csv(str(file)))
-    found = pulls.puller.pull(pulls.dataset, pulls.source, stopped=lambda: True)
+    found = pulls.puller.pull(pulls.dataset, stopped=lambda: True)
     assert (found.done, found.n_read) == (False, 2)
     pulls.reopen()
     found = pulls.pull()
@@ -180,7 +176,7 @@ def test_files_that_were_read_are_not_read_again_and_one_cut_short_goes_on(tmp_p
 def test_a_source_that_is_no_longer_read_the_same_begins_anew(tmp_path, shop):
     pulls = Pulls(tmp_path, shop.source())
     pulls.pull()
-    pulls.source = shop.source(watermark="")
+    pulls.dataset.source = shop.source(watermark="")
     found = pulls.pull()
     assert (found.n_read, found.n_new) == (2, 0)
     assert isinstance(pulls.datasets.read(pulls.dataset), pl.DataFrame)

@@ -14,12 +14,13 @@ from varv.app.server.server_file import running_server
 from varv.app.settings import Settings
 from varv.data.ingestion.pulling import Pulled
 from varv.data.ingestion.verbs import PullRequest, PullsDone, offline_pulls, pull
+from varv.data.views import recall_types
 from varv.kernel.clock import SystemClock
 from varv.kernel.errors import FailedPrecondition, Unavailable
 from varv.kernel.faults import Faults
 from varv.kernel.wording import count
 from varv.loop.views import LoopView
-from varv.project import datasets_of, load_project
+from varv.project import load_project
 
 _WITHIN_S = 3600.0
 """How long a server may take."""
@@ -48,12 +49,13 @@ def pull_sources(options: argparse.Namespace, settings: Settings) -> None:
 
 def _pulled_here(options: argparse.Namespace, settings: Settings, asked: PullRequest) -> PullsDone:
     project = load_project(place_of(options, settings))
-    project.validate()
-    plans = project.plans()
-    declared = {str(dataset.name): dataset for dataset in datasets_of(plans)}
     with owned_ledger(settings) as ledger:
         views = open_views(ledger, settings.home)
         views.catch_up()
+        recall_types(views, project.datasets)
+        project.validate()
+        plans = project.plans()
+        declared = {str(dataset.name): dataset for dataset in project.datasets}
         with views.reading(LoopView) as view:
             is_begun = bool(view.loops)
         if not is_begun:

@@ -56,6 +56,7 @@ from varv.data.ingestion.verbs import PullDesk
 from varv.data.verbs import QuarantineDesk
 from varv.data.versioning.keeping import Versions
 from varv.data.versioning.verbs import VersionsDesk
+from varv.data.views import recall_types
 from varv.fronts.access.door import Callers
 from varv.fronts.gateway import allowed_hosts
 from varv.home.change.carrying import Changes, last_change, require_accepted, require_settled
@@ -388,7 +389,7 @@ class _Server:
             home.datasets, home.views, self._system, present.live, requests=requests, faults=self._faults
         )
         declared = {str(dataset.name): dataset for dataset in home.declared}
-        self._desk.pulls = PullDesk(puller, home.views, declared, lambda dataset: dataset, flows=True)
+        self._desk.pulls = PullDesk(puller, home.views, declared, flows=True)
         self._present, self._live = present, present.live
         present.threads = [
             self._thread("timers", lambda: self._fire(present)),
@@ -414,6 +415,7 @@ class _Server:
         """Return what the project declares by now."""
         project = load_project(self._file)
         project = project.only(self._model) if self._model else project
+        recall_types(self._views, project.datasets)
         project.validate()
         return project.plans()
 

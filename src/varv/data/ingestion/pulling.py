@@ -20,7 +20,7 @@ from varv.data.model import Dataset
 from varv.data.quarantine import ROW
 from varv.data.rewriting import Rewritten
 from varv.data.service import REASON, Datasets, Prepared
-from varv.data.shape import in_shape
+from varv.data.shape import in_shape, misfit
 from varv.data.sources import Asked, Keyed, Source, Step, fitted, in_kept_types, with_last
 from varv.data.versions import stream_of
 from varv.data.views import DatasetsView
@@ -125,17 +125,11 @@ class Puller:
         self._requests = requests
         self._faults = faults or Faults()
 
-    def pull(
-        self, dataset: Dataset, source: Source, *, stopped: Callable[[], bool] = lambda: False
-    ) -> Pulled:
-        """Bring in what a source has beyond the last pull.
+    def pull(self, dataset: Dataset, *, stopped: Callable[[], bool] = lambda: False) -> Pulled:
+        """Bring in what the source of a dataset has beyond the last pull.
 
         Parameters
         ----------
-        dataset
-            With the types in which its rows are stored.
-        source
-            Of the dataset.
         stopped
             Asked after each step whether to end there.
 
@@ -144,6 +138,7 @@ class Puller:
         VarvError
             If the source cannot be read to its end; that is on record, and what had come before stays.
         """
+        source = dataset.source
         try:
             return self._pulled(dataset, source, stopped)
         except VarvError as error:
@@ -156,7 +151,7 @@ class Puller:
             raise unread from error
 
     def _pulled(self, dataset: Dataset, source: Source, stopped: Callable[[], bool]) -> Pulled:
-        self._require_registered(dataset)
+        self._require_same(dataset)
         with self._views.reading(PullsView) as view:
             cursor = dict(view.cursor(dataset.name, source.identity))
         total, done = Counts(), False
@@ -182,12 +177,15 @@ class Puller:
             **msgspec.structs.asdict(total),
         )
 
-    def _require_registered(self, dataset: Dataset) -> None:
+    def _require_same(self, dataset: Dataset) -> None:
         with self._views.reading(DatasetsView) as view:
             registered = view.registered(dataset.name)
         if registered is None:
             hint = "run varv up once: it reads the source whole, and learns what rows are like"
             raise FailedPrecondition("dataset", dataset.name, "has no history yet", hint=hint)
+        if problem := misfit(registered, dataset):
+            hint = "declare the dataset as before"
+            raise FailedPrecondition("dataset", dataset.name, problem, hint=hint)
 
     # One step
 

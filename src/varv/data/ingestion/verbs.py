@@ -14,7 +14,6 @@ from varv.data.ingestion.views import PullsView
 from varv.data.model import Dataset
 from varv.data.rewriting import Rewritten
 from varv.data.service import Datasets
-from varv.data.views import registered_dataset
 from varv.kernel.clock import Clock, Instant
 from varv.kernel.columns import FolderColumns
 from varv.kernel.errors import NotFound, VarvError
@@ -59,8 +58,6 @@ class PullDesk:
     ----------
     declared
         The datasets by name, with their sources.
-    types
-        Returns a dataset with the types in which its rows are stored.
     flows
         Whether what comes is known to those that answer at once.
     """
@@ -70,11 +67,10 @@ class PullDesk:
         puller: Puller,
         views: Views,
         declared: Mapping[str, Dataset],
-        typed: Callable[[Dataset], Dataset],
         *,
         flows: bool,
     ) -> None:
-        self._puller, self._views, self._typed = puller, views, typed
+        self._puller, self._views = puller, views
         self.declared = declared
         self.flows = flows
         self._tried: dict[str, Instant] = {}
@@ -96,7 +92,7 @@ class PullDesk:
             hint = f"the datasets are {', '.join(self.declared) or 'none'}"
             raise NotFound("dataset", name[:80], "is not declared", hint=hint)
         with self._one_at_a_time:
-            return self._puller.pull(self._typed(dataset), dataset.source, stopped=stopped)
+            return self._puller.pull(dataset, stopped=stopped)
 
     def scheduled(self) -> list[str]:
         """Return the datasets that say how often they are pulled."""
@@ -165,21 +161,7 @@ def offline_pulls(
     columns = FolderColumns(home / "columns", faults=faults)
     datasets = Datasets(ledger, columns, clock, views, Secret(home / SECRET_FILE))
     puller = Puller(datasets, views, clock, _OfflineActs(datasets), requests=requests, faults=faults)
-    return PullDesk(puller, views, declared, lambda dataset: as_stored(views, dataset), flows=False)
-
-
-def as_stored(views: Views, dataset: Dataset) -> Dataset:
-    """Return a declared dataset with the types of its rows that are stored: nothing is guessed once it has
-    any.
-
-    Raises
-    ------
-    NotFound
-        If it is not registered.
-    """
-    stored = registered_dataset(views, dataset.name)
-    stored.updates, stored.deletes = dataset.updates, dataset.deletes
-    return stored
+    return PullDesk(puller, views, declared, flows=False)
 
 
 @verb("dataset.pull", needs=OPERATE)

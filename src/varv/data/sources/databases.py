@@ -52,7 +52,8 @@ class Sql:
         a variable of the environment. A password that stands there itself is refused.
     watermark
         A column that never falls as rows are written or changed, such as ``"updated_at"``: a pull reads what
-        is new by it. Rows in which it is null are not read. Without one, each pull reads everything.
+        is new by it. Rows in which it is null are not read. It is no column of the dataset unless that names
+        it. Without one, each pull reads everything.
     lag
         How long a row may be committed after its watermark says: ``"10m"`` of that are read again.
     times
@@ -96,6 +97,16 @@ class Sql:
         if len(query) > _SHOWN:
             query = f"{query[:_SHOWN]}... {digest(query.encode())[:8]}"
         return f"sql {place} {query}" + (f" by {self.watermark}" if self.watermark else "")
+
+    @property
+    def guesses(self) -> bool:
+        """Whether types are what rows suggest."""
+        return self._driver() is None or self._scheme == "sqlite"
+
+    @property
+    def technical(self) -> tuple[str, ...]:
+        """Columns that say nothing of what a row is about."""
+        return (self.watermark,) if self.watermark else ()
 
     def types(self) -> Mapping[str, pl.DataType]:
         """Return the columns and their types, as the first 10,000 rows tell where the database does not."""

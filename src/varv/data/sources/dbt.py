@@ -83,6 +83,16 @@ class Dbt:
         by = f" by {self.watermark}" if self.watermark else ""
         return f"dbt {self.target} {self.model}{by}"
 
+    @property
+    def guesses(self) -> bool:
+        """Whether types are what rows suggest."""
+        return self._sql.guesses
+
+    @property
+    def technical(self) -> tuple[str, ...]:
+        """Columns that say nothing of what a row is about."""
+        return self._sql.technical
+
     def types(self) -> Mapping[str, pl.DataType]:
         """Return the columns of the relation and their types."""
         return self._sql.types()

@@ -41,6 +41,16 @@ class Parquet:
         """What the source is."""
         return f"parquet {self.pattern}"
 
+    @property
+    def guesses(self) -> bool:
+        """Whether types are what rows suggest."""
+        return False
+
+    @property
+    def technical(self) -> tuple[str, ...]:
+        """Columns that say nothing of what a row is about."""
+        return ()
+
     def types(self) -> Mapping[str, pl.DataType]:
         """Return the columns of the first file and their types."""
         return self._scan().collect_schema()
@@ -81,6 +91,16 @@ class Csv:
     def identity(self) -> str:
         """What the source is."""
         return f"csv {self.pattern}"
+
+    @property
+    def guesses(self) -> bool:
+        """Whether types are what rows suggest."""
+        return True
+
+    @property
+    def technical(self) -> tuple[str, ...]:
+        """Columns that say nothing of what a row is about."""
+        return ()
 
     def types(self) -> Mapping[str, pl.DataType]:
         """Return the columns and the types that the first 10,000 rows suggest."""
@@ -128,6 +148,16 @@ class JsonLines:
     def identity(self) -> str:
         """What the source is."""
         return f"jsonl {self.pattern}"
+
+    @property
+    def guesses(self) -> bool:
+        """Whether types are what rows suggest."""
+        return True
+
+    @property
+    def technical(self) -> tuple[str, ...]:
+        """Columns that say nothing of what a row is about."""
+        return ()
 
     def types(self) -> Mapping[str, pl.DataType]:
         """Return the columns and the types that the first 10,000 rows suggest."""

@@ -35,6 +35,16 @@ class Frame:
         self._rows = rows
         self._loaded: pl.DataFrame | None = None
 
+    @property
+    def guesses(self) -> bool:
+        """Whether types are what rows suggest."""
+        return False
+
+    @property
+    def technical(self) -> tuple[str, ...]:
+        """Columns that say nothing of what a row is about."""
+        return ()
+
     def types(self) -> Mapping[str, pl.DataType]:
         """Return the columns of the dataframe and their types."""
         return self.load().schema

@@ -32,6 +32,7 @@ _DATA, _META, _CHANGES = "_airbyte_data", "_airbyte_meta", "changes"
 _GENERATION = "_airbyte_generation_id"
 _BEFORE_1 = {"_airbyte_ab_id": "_airbyte_raw_id", "_airbyte_emitted_at": "_airbyte_extracted_at"}
 _EXTRACTED = "_airbyte_extracted_at"
+_TECHNICAL = ("_airbyte_raw_id", _EXTRACTED, _GENERATION)
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,16 @@ class Landing:
     def identity(self) -> str:
         """What the source is."""
         return f"landing {self.path}" + (f" of {self.of}" if self.of else "")
+
+    @property
+    def guesses(self) -> bool:
+        """Whether types are what rows suggest."""
+        return True
+
+    @property
+    def technical(self) -> tuple[str, ...]:
+        """Columns that say nothing of what a row is about."""
+        return _TECHNICAL if self.of == "airbyte" else ()
 
     def types(self) -> Mapping[str, pl.DataType]:
         """Return the columns and types of the last file."""

@@ -66,6 +66,16 @@ class Objects:
         """What the source is."""
         return f"objects {self.pattern}"
 
+    @property
+    def guesses(self) -> bool:
+        """Whether types are what rows suggest."""
+        return self.format != "parquet" and not self.pattern.endswith(".parquet")
+
+    @property
+    def technical(self) -> tuple[str, ...]:
+        """Columns that say nothing of what a row is about."""
+        return ()
+
     def types(self) -> Mapping[str, pl.DataType]:
         """Return the columns and types of the first object."""
         return guessed(*self._first()).collect_schema()

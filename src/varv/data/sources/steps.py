@@ -45,6 +45,16 @@ class Source(Protocol):
         """What the source is, without any secret: its cursors hold for it alone."""
         ...
 
+    @property
+    def guesses(self) -> bool:
+        """Whether types are what rows suggest, and not stated anywhere."""
+        ...
+
+    @property
+    def technical(self) -> tuple[str, ...]:
+        """Columns that say when or how a row was written, and nothing of what it is about."""
+        ...
+
     def types(self) -> Mapping[str, pl.DataType]:
         """Return the columns and their types as the source states them, without reading the rows if
         possible.

@@ -91,6 +91,16 @@ class Http:
         """What the source is."""
         return f"http {self.url}"
 
+    @property
+    def guesses(self) -> bool:
+        """Whether types are what rows suggest."""
+        return format_of(self.url, self.format) != "parquet"
+
+    @property
+    def technical(self) -> tuple[str, ...]:
+        """Columns that say nothing of what a row is about."""
+        return ()
+
     def types(self) -> Mapping[str, pl.DataType]:
         """Return the columns and the types that the file states or suggests."""
         return self._scan().collect_schema()
