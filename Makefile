@@ -10,7 +10,7 @@ FILE ?= examples/flights/flights.py
 # Without its bytecode every process would compile varv anew, and every worker rewrite all tests.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: setup demo test soak fuzz packages orchestrators tracking transcripts fast costs lint types docs bench promises wheel lock clean
+.PHONY: setup demo test soak fuzz packages contracts orchestrators tracking transcripts fast costs lint types docs bench promises wheel lock clean
 
 setup: $(VENV)/.installed
 
@@ -64,6 +64,13 @@ costs: setup
 PEERS ?= .venv-peers
 packages: setup $(PEERS)/mlflow/.installed $(PEERS)/mlserver/.installed $(PEERS)/bentoml/.installed
 	PEERS=$(PEERS) $(BIN)/python -m pytest -q -p no:cacheprovider tests/peers/peer_packages.py
+
+# What `varv contract export` writes, asked of mutated frames by the packages that it is for: ten minutes.
+contracts: setup $(PEERS)/pandera/.installed $(PEERS)/gx/.installed
+	PEERS=$(PEERS) $(BIN)/python -m pytest -q -p no:cacheprovider tests/peers/peer_contracts.py
+
+$(PEERS)/pandera/.installed: NEEDED := "pandera[pandas,polars,io]>=0.35,<0.36"
+$(PEERS)/gx/.installed: NEEDED := "great_expectations>=1.24,<2"
 
 # What `varv export pipeline` writes, read and run by those orchestrators: three minutes, at first ten.
 ORCHESTRATORS := airflow-2 airflow-3 kfp dagster prefect

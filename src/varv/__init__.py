@@ -48,6 +48,7 @@ _WHERE = {
     "check": "varv.project",
     "config": "varv.runs.config",
     "derived": "varv.features",
+    "expect": "varv.data.contracts",
     "fallback": "varv.project",
     "gate": "varv.training",
     "incremental": "varv.training",
@@ -70,9 +71,10 @@ _WAYS_IN = {
     "load_config": ("varv.app.client.configuring", "load_config"),
     "open": ("varv.app.client.opening", "open_home"),
     "replay": ("varv.app.client.replaying", "replay"),
+    "training_set": ("varv.app.client.training_sets", "training_set"),
 }
 """Functions of the composition, which are called otherwise there."""
-_MODULES = {"behaviour": "behaviour", "gate": "gate", "monitor": "monitor", "task": "task"}
+_MODULES = {name: name for name in ("behaviour", "expect", "gate", "monitor", "task")}
 
 __all__ = [
     "CloudEvents",
@@ -111,6 +113,7 @@ __all__ = [
     "config",
     "connect",
     "derived",
+    "expect",
     "fallback",
     "gate",
     "incremental",
@@ -128,6 +131,7 @@ __all__ = [
     "sql",
     "step",
     "task",
+    "training_set",
     "transform",
     "windows",
 ]
@@ -137,7 +141,9 @@ if TYPE_CHECKING:
     from varv.app.client.connecting import connect
     from varv.app.client.opening import open_home as open
     from varv.app.client.replaying import replay
+    from varv.app.client.training_sets import training_set
     from varv.data import Csv, Dataset, Dbt, Frame, Http, JsonLines, Landing, Objects, Parquet, Sql
+    from varv.data.contracts import expect
     from varv.features import FeatureView, derived, share, slice, windows
     from varv.kernel.errors import VarvError
     from varv.monitoring import monitor

@@ -65,7 +65,7 @@ def test_keys_follow_a_rewrite_also_after_a_restart(store, restarts):
     assert late(store) == {"a": True, "b": None, "z": True}
 
 
-def test_a_batch_that_was_replaced_does_not_come_back_when_it_is_sent_again(store):
+def test_a_batch_that_was_replaced_does_not_come_back(store):
     store.datasets.overwrite(TRIPS, "at", base(("z", 9, 1)))
     again = store.datasets.prepare_append(TRIPS, "at", base(("c", 3, 3)), segment="d2")
     assert (again.facts, again.accepted) == ((), False)
@@ -104,7 +104,7 @@ def test_who_saw_another_version_is_told_both(store):
     assert store.datasets.merge(TRIPS, "at", base(("a", 1, 5)), seen=3).version == 4
 
 
-def test_a_rewrite_that_a_tag_or_compaction_came_before_is_prepared_once_more(store, monkeypatch):
+def test_a_rewrite_that_a_compaction_came_before_is_prepared_anew(store, monkeypatch):
     monkeypatch.setattr(table_folder, "_MANY", 2)
     prepare, n_times = store.datasets.prepare_merge, []
 

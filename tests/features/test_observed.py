@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from tests.features.test_engine import ROW, START, TRIPS, done, small_features, trips
 
 from varv.data import Dataset, Frame
+from varv.data.intake import Batch
 from varv.data.shape import shape_of
 from varv.features import FeatureEngine, FeatureStore, FeatureView, history, known_rows, run, windows
 from varv.features.observed import PATIENCE, ObservedState
@@ -158,3 +159,27 @@ def test_keys_of_other_number_types_are_the_same_if_they_fit():
     assert engine.lookup(frame, "at")["all.size_count_1h"].to_list() == [2.0, 2.0]
     with pytest.raises(InvalidInput, match="does not fit Int64"):
         engine.store.observe(dataset, "at", frame.with_columns(id=pl.lit(1.5)))
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    before=st.lists(ROW, max_size=8),
+    rows=st.lists(ROW, max_size=12),
+    order=st.randoms(use_true_random=False),
+    cut=st.integers(0, 40),
+)
+def test_rows_that_replace_others_are_all_that_was_observed(before, rows, order, cut):
+    messages = messages_of(list(enumerate(rows)), order)
+    whole, replaced = (FeatureEngine(small_features(), TRIPS, FeatureStore()) for _ in range(2))
+    for part, frame in messages_of(list(enumerate(before)), order):
+        replaced.store.observe(TRIPS, part, frame)
+    replaced.lookup(ASKED, "at")
+    replaced.store.observe_anew(TRIPS, [Batch(TRIPS, part, frame) for part, frame in messages[:cut]])
+    for part, frame in messages[:cut]:
+        whole.store.observe(TRIPS, part, frame)
+    for engine in (whole, replaced):
+        for part, frame in messages[cut:]:
+            engine.store.observe(TRIPS, part, frame)
+    assert replaced.lookup(ASKED, "at").equals(whole.lookup(ASKED, "at"))
+    held, expected = ([found for _, found in engine.store.progress()] for engine in (replaced, whole))
+    assert held == expected

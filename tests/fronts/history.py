@@ -8,7 +8,8 @@ from pathlib import Path
 import polars as pl
 
 from varv.app.compose import VIEWS
-from varv.data.expectations import ColumnRule, Contract
+from varv.data.contracts.model import ColumnRule, Contract
+from varv.data.contracts.report import Example, Report, Violation
 from varv.data.model import (
     BatchQuarantined,
     ContractInferred,
@@ -16,7 +17,6 @@ from varv.data.model import (
     DatasetVersionAppended,
     RepeatsDropped,
 )
-from varv.data.rules import Example, Report, Violation
 from varv.home.model import Comparison, Gain, Measure, Month, PolicyScore
 from varv.kernel.clock import DAY, HOUR, Duration, Instant, instant
 from varv.kernel.codec import Digest, Event, digest

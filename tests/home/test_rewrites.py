@@ -31,7 +31,7 @@ def features(engine: FeatureEngine) -> pl.DataFrame:
 
 
 @pytest.mark.slow
-def test_features_and_outcomes_are_those_of_rows_that_were_right_from_the_start(lived, tmp_path):
+def test_features_and_outcomes_are_as_if_rows_had_always_been_right(lived, tmp_path):
     home = lived(tmp_path)
     for number in range(6):
         home.answering.answer(REQUEST, f"r-{number}")

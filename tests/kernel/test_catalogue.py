@@ -107,7 +107,7 @@ def test_what_was_replaced_counts_as_of_the_numbers_before():
     assert [one.gone for one in held.ever()] == [6, 0, 6, 0, 0]
 
 
-def test_files_that_were_removed_are_remembered_and_their_names_not_given_again():
+def test_removed_files_are_remembered_and_their_names_not_given_again():
     held = filled(3)
     compacted(held, (1, 2), "~000000001")
     held.replace(["~000000001"], [], 4, Instant(99))

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from varv.kernel import content
 from varv.kernel.content import Content, rows_digest
 from varv.kernel.errors import InvalidInput
 
@@ -45,10 +46,20 @@ def test_rows_keep_their_digest_whatever_file_they_are_stored_in(tmp_path):
 
 
 def test_any_stretch_of_rows_has_the_digest_that_it_has_alone():
-    content = Content(EVERY_TYPE)
+    every = Content(EVERY_TYPE)
     for first in range(4):
         for n in range(4 - first):
-            assert content.digest(first, n) == rows_digest(EVERY_TYPE[first : first + n])
+            assert every.digest(first, n) == rows_digest(EVERY_TYPE[first : first + n])
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 5])
+def test_many_rows_have_the_digest_of_the_same_rows_at_once(monkeypatch, size):
+    frame = pl.concat([EVERY_TYPE, EVERY_TYPE.drop_nulls("whole"), EVERY_TYPE[1:2]])
+    digest = rows_digest(frame)
+    monkeypatch.setattr(content, "STRETCH", size)
+    monkeypatch.setattr(content, "FEW_TEXTS", size - 1)
+    assert rows_digest(frame) == digest
+    assert Content(frame).digest(1, 3) == rows_digest(frame[1:4])
 
 
 @pytest.mark.parametrize("column", EVERY_TYPE.columns)

@@ -9,6 +9,7 @@ from pathlib import Path
 from varv.adapters.runtimes import installed_runtimes
 from varv.adapters.webhooks import WebhookCaller
 from varv.data import Datasets, DatasetsView
+from varv.data.delta.publishing import Publications
 from varv.data.ingestion.views import PullsView
 from varv.features import FeatureStore
 from varv.home.change.handlers import ChangeHandlers
@@ -235,7 +236,15 @@ def open_home(
     planes = DataPlanes(runtimes, blobs)
     fleet = fleet or LocalFleet(planes, features, datasets, datasets_of(plans))
     cache = StepCache(folder / "cache", blobs)
-    candidates = Candidates(datasets, blobs, cache, runtimes, fitter or DirectFits(runtimes), timer)
+    candidates = Candidates(
+        datasets,
+        blobs,
+        cache,
+        runtimes,
+        fitter or DirectFits(runtimes),
+        timer,
+        lambda dataset, version: home.publish_used(dataset, version),
+    )
     leaks = LeakReport(candidates, datasets, views)
     models: dict[ModelName, ModelParts] = {}
     handlers = {
@@ -254,6 +263,7 @@ def open_home(
         blobs=blobs,
         columns=columns,
         datasets=datasets,
+        publications=Publications(datasets, columns, views, ledger, clock, faults),
         features=features,
         planes=planes,
         fleet=fleet,

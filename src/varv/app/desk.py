@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from varv.app.traffic import Traffic
+from varv.data.delta.verbs import PublicationDesk
 from varv.data.inbox import Inbox
 from varv.data.ingestion.verbs import PullDesk
 from varv.data.verbs import QuarantineDesk
@@ -54,6 +55,8 @@ class Desk:
         self.quarantine: QuarantineDesk | None = None
         """None while the server starts, and where only loops are told something."""
         self.versions: VersionsDesk | None = None
+        """As the one before."""
+        self.publications: PublicationDesk | None = None
         """As the one before."""
         self.pulls: PullDesk | None = None
         """None while the server starts, and where the declaration is not read."""
@@ -172,6 +175,16 @@ class Desk:
             If the server is still starting.
         """
         return _ready(self.pulls)
+
+    def require_publications(self) -> PublicationDesk:
+        """Return what publishes datasets.
+
+        Raises
+        ------
+        Unavailable
+            If the server is still starting.
+        """
+        return _ready(self.publications)
 
     def require_quarantine(self) -> QuarantineDesk:
         """Return what acts on rows in quarantine.

@@ -12,6 +12,8 @@ from typing import Any
 
 import varv.app.traffic
 import varv.app.verifying
+import varv.data.contract_verbs
+import varv.data.delta.verbs
 import varv.data.ingestion.verbs
 import varv.data.verbs
 import varv.data.versioning.deriving
@@ -26,6 +28,7 @@ import varv.loop.verbs
 import varv.runs.verbs
 from varv.app.desk import Desk
 from varv.app.traffic import Traffic
+from varv.data.delta.verbs import PublicationDesk
 from varv.data.inbox import Inbox
 from varv.data.ingestion.verbs import PullDesk
 from varv.data.verbs import QuarantineDesk
@@ -50,6 +53,7 @@ PARTS: Mapping[type[Any], Callable[[Desk], Any]] = {
     QuarantineDesk: lambda desk: desk.require_quarantine(),
     VersionsDesk: lambda desk: desk.require_versions(),
     PullDesk: lambda desk: desk.require_pulls(),
+    PublicationDesk: lambda desk: desk.require_publications(),
     Declarations: lambda desk: desk.require_declarations(),
     Tracking: lambda desk: desk.require_tracking().runs,
     Purging: lambda desk: Purging(desk.require_tracking(), desk.ledger),
@@ -65,9 +69,11 @@ PARTS: Mapping[type[Any], Callable[[Desk], Any]] = {
 ROOMS = (
     varv.loop.verbs,
     varv.data.verbs,
+    varv.data.contract_verbs,
     varv.data.versioning.verbs,
     varv.data.versioning.deriving,
     varv.data.ingestion.verbs,
+    varv.data.delta.verbs,
     varv.home.verbs,
     varv.home.change.verbs,
     varv.home.review.verbs,

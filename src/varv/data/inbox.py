@@ -13,9 +13,10 @@ from typing import Any
 import msgspec
 import polars as pl
 
+from varv.data.contracts.report import WHOLE
+from varv.data.contracts.rules import Screen
 from varv.data.model import Dataset, part_named
 from varv.data.outcomes import OutcomeSpec
-from varv.data.rules import WHOLE, Screen
 from varv.data.service import Datasets
 from varv.data.values import ExpectedColumn, column_of, in_json, typed_frame
 from varv.kernel.clock import Clock, Instant, iso
@@ -200,7 +201,7 @@ class CheckedRows:
         """
         if not self.rows:
             return
-        found = screen.look(typed_frame(list(self.rows.values()), types), now=now)
+        found = screen.look(typed_frame(list(self.rows.values()), types), now=now, in_flight=True)
         broken = {one.reason: one for one in found.report.violations}
         for number, reason in zip(list(self.rows), found.reasons, strict=True):
             if reason is None or reason == WHOLE:

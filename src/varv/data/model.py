@@ -18,10 +18,14 @@ from typing import Literal, get_args
 
 import polars as pl
 
-from varv.data.expectations import Contract
-from varv.data.rules import Report
+from varv.data.contracts.declaring import OF_PART
+from varv.data.contracts.model import Contract, Expectation
+from varv.data.contracts.report import Report, Violation
+from varv.data.contracts.row_rules import reads
+from varv.data.contracts.trying import require_askable, require_expectations
+from varv.data.contracts.words import rule_reason
+from varv.data.retention import retention_of
 from varv.data.sources import KEPT, Frame, Keyed, Source, Types, fitted, in_kept_types, kept_type
-from varv.data.version_events import retention_of
 from varv.kernel.clock import Duration, Instant, duration
 from varv.kernel.codec import Digest, Event, event
 from varv.kernel.columns import TIME
@@ -50,6 +54,9 @@ class Dataset:
     known_at
         For each later time column, the columns that become known at that time. All others are known at the
         event time.
+    expect
+        What rows must be like beside what is learned of them, as ``varv.expect`` declares it. A rule is about
+        columns that become known together.
     keep
         How long `varv data vacuum` keeps versions that nothing names: ``"90d"``, or so many versions; by
         default all are kept.
@@ -60,12 +67,15 @@ class Dataset:
         what stands; ``"merge"`` puts them in its place, in a version of their own.
     deletes
         How often keys are compared, such as ``"1d"``, to remove rows that the source has no more.
+    publish
+        How often a running server publishes the dataset as Delta tables: ``"15m"``; it does so before a
+        version is tagged or trained on, too. By default only `varv data publish` does.
 
     Raises
     ------
     InvalidDeclaration
         If a name is no valid name, is given twice, or is both a time and a value. Columns that do not exist
-        are found by `types`, when the source is first read.
+        are found by `types`, when the source is first read, and so are rules that cannot be.
 
     Examples
     --------
@@ -84,10 +94,12 @@ class Dataset:
         key: str | Sequence[str],
         event_time: str,
         known_at: Mapping[str, Sequence[str]] | None = None,
+        expect: Sequence[Expectation] = (),
         keep: str | int | None = None,
         every: str | None = None,
         updates: Updates = "report",
         deletes: str | None = None,
+        publish: str | None = None,
     ) -> None:
         try:
             self.name = DatasetName(checked_name("dataset", name))
@@ -101,6 +113,7 @@ class Dataset:
             hint = "use varv.Parquet(...), varv.Csv(...), varv.Frame(...), varv.Sql(...) or another source"
             raise InvalidDeclaration("dataset", name, f"has the source {type(source).__name__}", hint=hint)
         self.source: Source = source
+        self.expect = tuple(expect)
         try:
             self.retention = retention_of(keep)
         except InvalidInput as error:
@@ -117,8 +130,13 @@ class Dataset:
             hint = "leave deletes out; databases can be asked for keys alone"
             problem = f"compares keys with {type(source).__name__}, which has none to ask for"
             raise InvalidDeclaration("dataset", name, problem, hint=hint)
-        self._check_names()
         self._recalled: Types = {}
+        try:
+            self.publish_every = None if publish is None else duration(publish)
+        except InvalidInput as error:
+            raise InvalidDeclaration("dataset", name, f"is published {publish!r}: {error}") from None
+        self._check_names()
+        require_expectations(self.name, self.expect)
 
     def __repr__(self) -> str:
         return f"Dataset({self.name!r})"
@@ -252,6 +270,29 @@ class Dataset:
             )
         return types
 
+    def part_of(self, one: Expectation) -> str:
+        """Return the part that brings all columns of a declared rule.
+
+        Raises
+        ------
+        InvalidDeclaration
+            If there is none, or the rule cannot be asked of columns of these types.
+        """
+        needed = set(reads(one))
+        for name in sorted(needed):
+            self.known_when(name)
+        named = [part for part in self.parts if one.kind not in OF_PART or part in one.columns]
+        for part in named:
+            types = self.part_types(part)
+            if needed <= set(types):
+                require_askable(self.name, one, types)
+                return part
+        hint = (
+            "name a time column" if one.kind in OF_PART else "one rule for each time at which they are known"
+        )
+        problem = f"expects {rule_reason(one)!r} of columns of no one part"
+        raise InvalidDeclaration("dataset", self.name, problem, hint=hint)
+
     def _check_names(self) -> None:
         for where, names in (("key", self.key), ("event_time", (self.event_time,)), *self.known_at.items()):
             if not names or not all(isinstance(name, str) and name for name in names):
@@ -338,6 +379,35 @@ class ContractInferred(Event, frozen=True, kw_only=True):
     dataset: DatasetName
     part: str
     contract: Contract
+
+
+@event("data.expectations_declared")
+class ExpectationsDeclared(Event, frozen=True, kw_only=True):
+    """What an author expects of a dataset's rows from now on, beside what is learned of them; all of it."""
+
+    dataset: DatasetName
+    expectations: tuple[Expectation, ...]
+
+    def line(self) -> str:
+        """Return one line on what this event states."""
+        return f"{self.dataset}: {', '.join(map(rule_reason, self.expectations)) or 'nothing'} expected"
+
+
+@event("data.batch_warned")
+class BatchWarned(Event, frozen=True, kw_only=True):
+    """A batch broke declared rules that only warn; no row of it is put aside for them."""
+
+    dataset: DatasetName
+    part: str
+    segment: str
+    n_rows: int
+    """Of the batch."""
+    warnings: tuple[Violation, ...]
+
+    def line(self) -> str:
+        """Return one line on what this event states."""
+        broken = ", ".join(f"{one.reason} in {count(one.n_rows)}" for one in self.warnings)
+        return f"{self.dataset} {self.part} {self.segment}, {count(self.n_rows)} rows: {broken}"
 
 
 @event("data.version_appended")

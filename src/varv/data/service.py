@@ -17,35 +17,31 @@ from functools import partial
 import msgspec
 import polars as pl
 
-from varv.data.contracts import Contracts
-from varv.data.expectations import Contract
-from varv.data.gained import with_gained
-from varv.data.inference import infer_contract
+from varv.data.contracts.gained import with_gained
+from varv.data.contracts.inference import contract_of_types, infer_contract
+from varv.data.contracts.model import Contract, Expectation, is_as_before
+from varv.data.contracts.report import BEFORE_ITS_ROW, Report, Screening, no_reasons, with_reason
+from varv.data.contracts.rules import Screen
+from varv.data.kept_contracts import Contracts
 from varv.data.keys import DatasetKeys, KeysState, Standing, Stated, repeats
 from varv.data.model import (
     BatchesCompacted,
     BatchQuarantined,
+    BatchWarned,
     ContractInferred,
     Dataset,
     DatasetVersionAppended,
+    ExpectationsDeclared,
     RepeatsDropped,
     RowsJoined,
 )
-from varv.data.rewrites import Author, PreparedRewrite, Rewrites, There
-from varv.data.rewriting import Rewritten, stated_rows
-from varv.data.rules import (
-    BEFORE_ITS_ROW,
-    Report,
-    Screen,
-    Screening,
-    contract_of_types,
-    no_reasons,
-    with_reason,
-)
+from varv.data.rewriting.files import Rewritten, stated_rows
+from varv.data.rewriting.preparing import Author, PreparedRewrite, Rewrites, There
 from varv.data.shape import conformed, in_shape, misfit, shape_of, span_of, widening
 from varv.data.sources import in_kept_types
-from varv.data.version_events import RetentionDeclared
 from varv.data.versions import Came, DatasetVersion, batch_of, stream_of, table_of, versions_of
+from varv.data.versions.model import RetentionDeclared
+from varv.data.versions.publication import PublicationDeclared
 from varv.data.views import DatasetsView, Quarantined, registered_dataset
 from varv.kernel.catalogue import Extent, digests
 from varv.kernel.clock import Clock, Instant, as_datetime
@@ -123,6 +119,7 @@ class Datasets:
         self._outcomes: dict[str, dict[str, OutcomeRule]] = {}
         self._contracts = Contracts(columns, views, secret)
         self._screens: dict[tuple[str, str], Screen] = {}
+        self._expected: dict[tuple[str, str], tuple[tuple[Expectation, ...], tuple[Expectation, ...]]] = {}
         self._declared: dict[tuple[str, str], Contract] = {}
         self._keys: dict[str, DatasetKeys] = {}
         self._keys_kept: dict[str, Version] = {}
@@ -138,8 +135,8 @@ class Datasets:
         self._declared.clear()
 
     def register(self, dataset: Dataset) -> tuple[Fact, ...]:
-        """Return the facts that make a dataset known by its keys, times and types; none if it is. One that
-        gained columns is known with them from then on.
+        """Return the facts that make a dataset known by its keys, times and types, and what is expected of
+        it; none if they are. One that gained columns is known with them from then on.
 
         Raises
         ------
@@ -147,10 +144,18 @@ class Datasets:
             If the name was registered with another shape.
         """
         with self._views.reading(DatasetsView) as view:
-            registered, kept = view.registered(dataset.name), view.history(dataset.name).retention
+            registered, history = view.registered(dataset.name), view.history(dataset.name)
+            kept, every = history.retention, history.publish_every
+            expected = view.expectations(dataset.name) or ()
         stream, facts = stream_of(dataset.name), list[Event]()
         if dataset.retention != kept:
             facts.append(RetentionDeclared(dataset=dataset.name, retention=dataset.retention))
+        if dataset.publish_every != every:
+            facts.append(PublicationDeclared(dataset=dataset.name, every=dataset.publish_every))
+        if not is_as_before(expected, dataset.expect):
+            for one in dataset.expect:
+                dataset.part_of(one)
+            facts.append(ExpectationsDeclared(dataset=dataset.name, expectations=dataset.expect))
         if registered is None:
             return tuple(Fact(stream, fact) for fact in (shape_of(dataset), *facts))
         if problem := misfit(registered, dataset):
@@ -187,7 +192,11 @@ class Datasets:
                 reference = self._stored_so_far(dataset, part)
                 if not reference.is_empty():
                     contract = infer_contract(
-                        reference, key=dataset.key, time=part, outcomes=self._outcomes_in(dataset, part)
+                        reference,
+                        key=dataset.key,
+                        time=part,
+                        outcomes=self._outcomes_in(dataset, part),
+                        declared=self.expectations(dataset, part),
                     )
                     kept = self._contracts.keep(dataset.name, part, contract)
                     event = ContractInferred(dataset=dataset.name, part=part, contract=kept)
@@ -234,10 +243,21 @@ class Datasets:
     def screen(self, dataset: Dataset, part: str) -> Screen:
         """Return what looks at batches of a part by its contract."""
         contract, place = self.contract(dataset, part), (dataset.name, part)
-        found = self._screens.get(place)
-        if found is None or found.contract is not contract:
-            found = self._screens[place] = Screen(contract, dataset.part_types(part))
+        found, declared = self._screens.get(place), self.expectations(dataset, part)
+        if found is None or found.contract is not contract or found.declared is not declared:
+            found = self._screens[place] = Screen(contract, dataset.part_types(part), declared)
         return found
+
+    def expectations(self, dataset: Dataset, part: str) -> tuple[Expectation, ...]:
+        """Return what an author expects of a part: as it is on record, and before that as it is declared."""
+        with self._views.reading(DatasetsView) as view:
+            recorded = view.expectations(dataset.name)
+        every = dataset.expect if recorded is None else recorded
+        held = self._expected.get((dataset.name, part))
+        if held is None or held[0] is not every:
+            held = (every, tuple(one for one in every if dataset.part_of(one) == part))
+            self._expected[dataset.name, part] = held
+        return held[1]
 
     def append(self, dataset: Dataset, part: str, frame: pl.DataFrame, *, segment: str) -> Appended:
         """Ingest a batch but for the rows that break the contract, which are put in quarantine, and those
@@ -518,6 +538,12 @@ class Datasets:
         kept, given, standing, screening = self._kept(dataset, part, frame, screening)
         repeated, equal = repeats(given, standing.own)
         facts: list[Event] = []
+        if warnings := screening.report.warnings:
+            facts.append(
+                BatchWarned(
+                    dataset=dataset.name, part=part, segment=segment, n_rows=frame.height, warnings=warnings
+                )
+            )
         batch = self._keyed(content) if repeated.any() or kept.height < frame.height else None
         if kept.height < frame.height:
             facts.append(self._put_aside(dataset, part, segment, frame, screening, batch))
@@ -732,6 +758,39 @@ class Datasets:
             frame = frame.filter(pl.col(part) < as_datetime(until))
         return frame.select(columns).sort(part, *dataset.key)
 
+    def batches(
+        self,
+        dataset: Dataset,
+        part: str,
+        *,
+        columns: Sequence[str],
+        version: Version | int | None = None,
+        since: Instant | None = None,
+        until: Instant | None = None,
+    ) -> Iterator[pl.DataFrame]:
+        """Yield some columns of a part's rows in the order in which they came, a file at a time; a version
+        gives the same rows for ever.
+
+        Parameters
+        ----------
+        since, until
+            Files are left out that have no row with a time of the part in [since, until); rows are not.
+
+        Raises
+        ------
+        NotFound
+            If there is no such version.
+        """
+        names = list(dict.fromkeys(columns))
+        types = {name: dataset.types()[name] for name in names}
+        table = table_of(dataset.name, part)
+        for one in self.extents(dataset, part, upto=version):
+            if not one.reaches(since, until):
+                continue
+            n_rows = one.n_rows if version is None else self.n_rows_upto(dataset, part, one, version)
+            for rows in self._columns.batches(table, {one.name: one.digest}, columns=names):
+                yield in_shape(rows, types).select(names).head(n_rows)
+
     def _rows_upto(
         self, dataset: Dataset, part: str, extents: Sequence[Extent], version: Version | int | None
     ) -> pl.DataFrame:
@@ -764,9 +823,14 @@ class Datasets:
             for segment, own in stretches(rows):
                 yield segment, in_shape(own, types).select(names)
 
-    def compact(self, dataset: Dataset) -> list[Fact]:
+    def compact(self, dataset: Dataset, *, entirely: Version | int = 0) -> list[Fact]:
         """Store small batches together, in the order in which they came, and return the facts of it; versions
         stay what they are. Files that a removal left because of a crash go.
+
+        Parameters
+        ----------
+        entirely
+            The version up to which no small batch is left alone; by default some are, until they are enough.
         """
         self.finish_vacuum(dataset)
         facts = []
@@ -774,8 +838,9 @@ class Datasets:
             with self._views.reading(DatasetsView) as view:
                 held = view.catalogue(dataset.name, part)
                 (alone, files), removed = held.compactable(), held.removed_files()
+                now = {name for name in alone if held.alone[name].number <= entirely}
             table = table_of(dataset.name, part)
-            for made in self._columns.compact(table, alone, files, removed=removed):
+            for made in self._columns.compact(table, alone, files, entirely=now, removed=removed):
                 event = BatchesCompacted(
                     dataset=dataset.name, part=part, file=made.file, segments=made.segments
                 )
@@ -982,7 +1047,7 @@ class Datasets:
             n_rows=rows.height,
             n_batch=frame.height,
             digest=self._keyed(stored),
-            report=screening.report,
+            report=msgspec.structs.replace(screening.report, warnings=()),
             batch=batch,
             rows=self._keyed(stored),
         )

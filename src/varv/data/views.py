@@ -8,24 +8,27 @@ from collections.abc import Iterable
 
 import msgspec
 
-from varv.data.expectations import Contract
+from varv.data.contracts.model import Contract, Expectation
+from varv.data.contracts.report import WHOLE, Report
 from varv.data.model import (
     BatchDropped,
     BatchesCompacted,
     BatchQuarantined,
     BatchReleased,
     BatchReplaced,
+    BatchWarned,
     ContractInferred,
     Dataset,
     DatasetRegistered,
     DatasetVersionAppended,
     DatasetWidened,
+    ExpectationsDeclared,
     RepeatsDropped,
     RowsJoined,
     dataset_of,
 )
-from varv.data.rules import WHOLE, Report
-from varv.data.version_events import (
+from varv.data.versions.history import Mark, VersionHistory
+from varv.data.versions.model import (
     DatasetDerived,
     DatasetRewritten,
     DatasetTagged,
@@ -33,7 +36,7 @@ from varv.data.version_events import (
     DatasetVacuumed,
     RetentionDeclared,
 )
-from varv.data.version_history import Mark, VersionHistory
+from varv.data.versions.publication import DatasetPublished, PublicationDeclared
 from varv.kernel.catalogue import Catalogue, Compacted, Extent
 from varv.kernel.clock import Instant
 from varv.kernel.codec import Digest, Event, digest_of
@@ -106,6 +109,8 @@ class PartCounts(msgspec.Struct):
     reasons: dict[str, int] = msgspec.field(default_factory=dict)
     """Rows that were ever put aside, by the first reason."""
     n_batch_quarantined: int = 0
+    warnings: dict[str, int] = msgspec.field(default_factory=dict)
+    """Rows that broke a declared rule that only warns, by the rule."""
 
     @property
     def n_lost(self) -> int:
@@ -123,6 +128,8 @@ class DatasetsView(msgspec.Struct):
     known: dict[str, DatasetRegistered] = {}
     widened: set[str] = set()
     contracts: dict[tuple[str, str], Contract] = {}
+    expected: dict[str, tuple[Expectation, ...]] = {}
+    """By dataset, what its author expects beside its contracts."""
     inferred_in: dict[tuple[str, str], int] = {}
     """By dataset and part, the entry of its contract."""
     stored: dict[tuple[str, str], Catalogue] = {}
@@ -151,9 +158,8 @@ class DatasetsView(msgspec.Struct):
                 self.known[event.dataset] = msgspec.structs.replace(
                     before, known_at=event.known_at, types=event.types
                 )
-            case ContractInferred():
-                self.contracts[event.dataset, event.part] = event.contract
-                self.inferred_in[event.dataset, event.part] = entry.seq
+            case ContractInferred() | ExpectationsDeclared() | BatchWarned():
+                self._expect(entry, event)
             case DatasetVersionAppended():
                 self._append(entry, event)
             case RepeatsDropped():
@@ -190,6 +196,11 @@ class DatasetsView(msgspec.Struct):
                 self.history(event.dataset).retention = event.retention
             case DatasetVacuumed():
                 self._vacuum(entry, event)
+            case PublicationDeclared():
+                self.history(event.dataset).publish_every = event.every
+            case DatasetPublished():
+                history = self.history(event.dataset)
+                history.published[event.part], history.published_at = event, entry.at
             case _:
                 pass
 
@@ -226,6 +237,10 @@ class DatasetsView(msgspec.Struct):
     def contract(self, dataset: str, part: str) -> Contract | None:
         """Return the contract inferred last for a part, if any."""
         return self.contracts.get((dataset, part))
+
+    def expectations(self, dataset: str) -> tuple[Expectation, ...] | None:
+        """Return what is expected of a dataset beside its contracts; None if nothing ever was declared."""
+        return self.expected.get(dataset)
 
     def segment(self, dataset: str, part: str, segment: str) -> Extent | None:
         """Return where the rows of a batch are that came lately; None if it made no version, or its segment
@@ -298,6 +313,18 @@ class DatasetsView(msgspec.Struct):
         counts.n_rows += event.n_rows
         counts.n_given += event.n_rows if place in self.given else 0
         counts.n_waiting += event.n_ahead
+
+    def _expect(self, entry: Entry, event: ContractInferred | ExpectationsDeclared | BatchWarned) -> None:
+        match event:
+            case ContractInferred():
+                self.contracts[event.dataset, event.part] = event.contract
+                self.inferred_in[event.dataset, event.part] = entry.seq
+            case ExpectationsDeclared():
+                self.expected[event.dataset] = event.expectations
+            case BatchWarned():
+                warnings = self.counts(event.dataset, event.part).warnings
+                for one in event.warnings:
+                    warnings[one.reason] = warnings.get(one.reason, 0) + one.n_rows
 
     def _rewrite(self, entry: Entry, event: DatasetRewritten) -> None:
         digests = [digest_of(list(event.removed)), *(one.digest for one in event.added)]

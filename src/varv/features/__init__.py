@@ -6,16 +6,10 @@ another table (`FeatureView` with columns), or a statistic of what had become kn
 it is declared.
 """
 
-from varv.features.definitions import (
-    FeatureDefinition,
-    definitions_of,
-    digest_of_view,
-    read_expression,
-    rebuilt,
-    written_expression,
-)
+from varv.features.bulk import TrainingSetMade
+from varv.features.definitions import FeatureDefinition, definitions_of, digest_of_view, rebuilt
 from varv.features.engine import FeatureEngine
-from varv.features.model import Derived, FeatureSet, FeatureView, derived, exported, is_by_row
+from varv.features.model import Derived, FeatureSet, FeatureView, derived, exported
 from varv.features.slices import Slice, slice
 from varv.features.statistics import share
 from varv.features.store import FeatureStore
@@ -29,16 +23,14 @@ __all__ = [
     "FeatureStore",
     "FeatureView",
     "Slice",
+    "TrainingSetMade",
     "Windows",
     "definitions_of",
     "derived",
     "digest_of_view",
     "exported",
-    "is_by_row",
-    "read_expression",
     "rebuilt",
     "share",
     "slice",
     "windows",
-    "written_expression",
 ]

@@ -2,13 +2,12 @@
 gone.
 
 A feature that no declaration names any more is still computed while a version in force reads it; what it is
-has to outlive the file that declared it. Polars writes expressions as JSON; one that holds a function of
-Python is not kept, since reading it would mean to unpickle it.
+has to outlive the file that declared it. One with an expression that holds a function of Python is not kept
+(`kernel.expressions`).
 """
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
@@ -23,12 +22,11 @@ from varv.features.window_kinds import Sessions, Sliding, Tumbling, WindowKind, 
 from varv.kernel.clock import Duration, spoken
 from varv.kernel.codec import Digest, digest_of
 from varv.kernel.errors import FailedPrecondition
+from varv.kernel.expressions import read_expression, written_expression
 from varv.kernel.ids import DatasetName
 
 KERNEL = 2
 """Counts how values are computed: 2 since a row as old as its ttl still counts."""
-_OPAQUE = ("PythonUdf", "PythonFunction", "AnonymousFunction", "python_function")
-"""What the JSON of an expression names where it holds a function of Python."""
 
 
 class FeatureDefinition(msgspec.Struct, frozen=True, kw_only=True):
@@ -242,25 +240,3 @@ def _expression(definition: FeatureDefinition) -> pl.Expr:
         raise FailedPrecondition(
             "feature", definition.name, "cannot be built again", hint=hint, **facts
         ) from None
-
-
-def written_expression(expr: pl.Expr) -> str:
-    """Return an expression as polars writes it; nothing if it holds a function of Python."""
-    written = expr.meta.serialize(format="json")
-    return "" if any(mark in written for mark in _OPAQUE) else written
-
-
-def read_expression(written: str) -> pl.Expr:
-    """Return what `written_expression` has written.
-
-    Raises
-    ------
-    ValueError
-        If it is nothing, holds a function of Python, or this polars does not read it; the text says why.
-    """
-    if not written or any(mark in written for mark in _OPAQUE):
-        raise ValueError
-    try:
-        return pl.Expr.deserialize(io.StringIO(written), format="json")
-    except (pl.exceptions.PolarsError, ValueError) as error:
-        raise ValueError(str(error).splitlines()[0][:200]) from None

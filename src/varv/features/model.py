@@ -14,6 +14,7 @@ from varv.data.model import Dataset
 from varv.features.window_kinds import Windows
 from varv.kernel.clock import Duration, duration
 from varv.kernel.errors import InvalidDeclaration, InvalidInput
+from varv.kernel.expressions import is_by_row
 from varv.kernel.ids import checked_name
 
 Kind = Literal["numeric", "categorical"]
@@ -369,12 +370,6 @@ def feature_kind(dtype: pl.DataType) -> Kind | None:
     if dtype.is_numeric() or dtype == pl.Boolean:
         return "numeric"
     return "categorical" if dtype == pl.String else None
-
-
-def is_by_row(expr: pl.Expr) -> bool:
-    """Return whether an expression makes of each row what it would make of that row alone."""
-    # polars answers for the outermost function only: a difference is by row even if it subtracts a mean.
-    return expr.meta.is_row_separable() and all(is_by_row(operand) for operand in expr.meta.pop())
 
 
 def _checked(kind: str, name: str) -> str:

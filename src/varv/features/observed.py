@@ -7,7 +7,7 @@ are joined here by key. Rules are in `features.store`.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from itertools import chain, islice, repeat
 from typing import Any, NamedTuple
 
@@ -145,6 +145,16 @@ class Observed:
             self._observe_base(frame)
         elif self._tables[part]:
             self._observe_later(part, frame)
+
+    def hand_to(self, histories: Iterable[ViewHistory]) -> None:
+        """Let histories of the same views, of another state of the dataset, hold what this one has observed,
+        and take in what comes from now on.
+        """
+        others = {one.key: one for one in histories}
+        for tables in self._tables.values():
+            for table in tables:
+                others[table.key].become(table)
+            tables[:] = [others[table.key] for table in tables]
 
     def let_go(self) -> None:
         """Let the system have the memory of what was looked into in files."""

@@ -107,14 +107,15 @@ class FeatureStore:
             return
         fresh = Observed(held.dataset, self._salt)
         of_it = [one for one in self._views.values() if one.view.source is held.dataset]
-        filled = [fresh.history(one.view) for one in of_it]
+        for one in of_it:
+            fresh.history(one.view)
         for batch in batches:
             if not batch.rows.is_empty():
                 fresh.observe(batch.part, batch.rows)
         fresh.trim(self.oldest)
         self._observed[dataset.name] = fresh
-        for history, other in zip(of_it, filled, strict=True):
-            history.become(other)
+        # Engines hold these, and go on with them.
+        fresh.hand_to(of_it)
 
     def progress(self) -> list[tuple[FeatureView, Progress]]:
         """Return how far the rows of each view have come: the watermark, and what came late."""

@@ -131,7 +131,7 @@ class ViewHistory:
 
     def become(self, other: ViewHistory) -> None:
         """Hold what the history of the same view in another state of its dataset holds."""
-        self._of, self._history = other._of, other._history
+        self._of, self._history, self.progress = other._of, other._history, other.progress
 
     def trim(self, before: Instant) -> None:
         """Forget what no request at or after `before` can see."""

@@ -50,7 +50,15 @@ from varv.kernel.segment_files import (
     read_file,
 )
 from varv.kernel.storage import storing
-from varv.kernel.table_folder import NAMES, PART, Place, TableFolder, require_segment_name, worth_a_file
+from varv.kernel.table_folder import (
+    NAMES,
+    PART,
+    Alone,
+    Place,
+    TableFolder,
+    require_segment_name,
+    worth_a_file,
+)
 
 _MOST_PARTS = 4
 _FEWEST_COMPARED = 4096
@@ -182,6 +190,7 @@ class Columns(Protocol):
         files: Collection[str] = (),
         *,
         apart: Sequence[Sequence[str]] = (),
+        entirely: Collection[str] = (),
         removed: Collection[str] = (),
     ) -> list[Compacted]:
         """Store small segments in files of many, if there are many of them. They keep their names and rows.
@@ -195,6 +204,8 @@ class Columns(Protocol):
             The compacted files that count.
         apart
             Those of `segments` that are stored together with each other only, and however few they are.
+        entirely
+            Those of `segments` of which none is left in a file that is not Parquet.
         removed
             Compacted files that are there no more, and whose names are not given again.
 
@@ -221,6 +232,10 @@ class Columns(Protocol):
         Corrupt
             If it is not there, or does not list them.
         """
+        ...
+
+    def folder(self, table: str) -> Path:
+        """Return the folder of a table, for whoever has to name its files to others."""
         ...
 
 
@@ -420,6 +435,7 @@ class FolderColumns:
         files: Collection[str] = (),
         *,
         apart: Sequence[Sequence[str]] = (),
+        entirely: Collection[str] = (),
         removed: Collection[str] = (),
     ) -> list[Compacted]:
         """Store small segments in files of many, if there are many of them. They keep their names and rows.
@@ -439,8 +455,13 @@ class FolderColumns:
         small = [name for name in segments if name in known and alone[name].is_small]
         kept_apart = [[name for name in names if name in small] for names in apart]
         rest = set(small).difference(*kept_apart)
-        several_times = worth_a_file([alone[name] for name in small if name in rest])
-        for several in (*(names for names in kept_apart if len(names) > 1), *several_times):
+        at_once, later = _split([alone[name] for name in small if name in rest], entirely)
+        several_times = (
+            *(names for names in kept_apart if len(names) > 1),
+            *worth_a_file(at_once, however_few=True),
+            *worth_a_file(later),
+        )
+        for several in several_times:
             asked = {name: segments[name] for name in several}
             frames = zip(several, self.batches(table, asked), strict=True)
             for _, alike in groupby(frames, lambda one: one[1].schema):
@@ -474,6 +495,10 @@ class FolderColumns:
         """Return the segments that a compacted file holds, in its order."""
         [[found]] = self._stretches(table, {file: UNKNOWN})
         return self._folder(table).listed(found.path)
+
+    def folder(self, table: str) -> Path:
+        """Return the folder of a table, for whoever has to name its files to others."""
+        return self._folder(table).path
 
     def _write_together(
         self, place: Path, frames: Mapping[str, pl.DataFrame], digests: Mapping[str, Digest]
@@ -524,6 +549,14 @@ class FolderColumns:
         if isinstance(segments, Mapping):
             return Corrupt("file", shown, "is missing", segment=segment, hint=RESTORE)
         return NotFound("segment", shown)
+
+
+def _split(small: Sequence[Alone], chosen: Collection[str]) -> tuple[list[Alone], list[Alone]]:
+    """Return those that are chosen, and the others."""
+    found: tuple[list[Alone], list[Alone]] = ([], [])
+    for one in small:
+        found[one.segment not in chosen].append(one)
+    return found
 
 
 def _rows(stretch: Sequence[Place]) -> tuple[int, int]:

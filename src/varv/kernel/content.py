@@ -8,6 +8,7 @@ So a digest that the ledger holds can be compared after compaction too. `kernel.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -18,6 +19,10 @@ import polars as pl
 from varv.kernel.codec import Digest, canonical
 from varv.kernel.errors import InvalidInput
 
+STRETCH = 1 << 16
+"""Rows whose digest is taken at a time: their matrix stays near the processor."""
+FEW_TEXTS = 256
+"""Texts up to which lists of Python are quicker than queries."""
 _EXACT_IN_FLOAT64 = 2.0**53
 """Float64 holds every whole number up to here."""
 _NUMPY: dict[pl.DataType, type[np.integer]] = {
@@ -57,33 +62,10 @@ class Content:
 
     def __init__(self, frame: pl.DataFrame) -> None:
         self._n_rows = frame.height
-        schema = frame.schema
-        self._header = canonical([[name, _type_name(dtype)] for name, dtype in schema.items()])
-        self._texts: list[tuple[bytes, npt.NDArray[np.int64]]] = []
-        columns = [
-            (values, self._sizes(listed)) if listed is not None else (values, numbers)
-            for values, numbers, listed in _ready(frame)
-        ]
-        blank = _blank(tuple(numbers.dtype.str for _, numbers in columns))
-        self._width = blank.itemsize
-        rows = np.repeat(blank, frame.height)
-        for number, (valid, numbers) in enumerate(columns):
-            if valid is not None:
-                rows[f"{number} valid"] = valid
-            rows[f"{number}"] = numbers
-        self._fixed = rows.view(np.uint8).data if columns else memoryview(b"")
-
-    def _sizes(self, texts: list[str]) -> npt.NDArray[np.int64]:
-        """Keep texts, and return their sizes in bytes."""
-        together = "".join(texts)
-        encoded = together.encode()
-        # A text of ASCII letters alone has as many bytes.
-        of_each = map(len, texts if len(encoded) == len(together) else map(str.encode, texts))
-        numbers = np.fromiter(of_each, np.int64, len(texts))
-        ends = np.zeros(len(numbers) + 1, np.int64)
-        np.cumsum(numbers, out=ends[1:])
-        self._texts.append((encoded, ends))
-        return numbers
+        self._header = _header(frame.schema)
+        columns = _ready(frame)
+        self._fixed, self._width = _matrix(columns, frame.height)
+        self._texts = [(one.text, _ends(one.numbers)) for one in columns if one.text is not None]
 
     def digest(self, first: int = 0, n_rows: int | None = None) -> Digest:
         """Return the SHA-256 of `n_rows` rows from row `first` on; by default of all."""
@@ -97,7 +79,7 @@ class Content:
 
 
 def rows_digest(frame: pl.DataFrame) -> Digest:
-    """Return the digest of all rows of a frame.
+    """Return the digest of all rows of a frame, in memory that does not grow with it.
 
     Raises
     ------
@@ -109,7 +91,40 @@ def rows_digest(frame: pl.DataFrame) -> Digest:
     >>> rows_digest(pl.DataFrame({"a": [1, None]})) == rows_digest(pl.DataFrame({"a": [1, 0]}))
     False
     """
-    return Content(frame).digest()
+    if frame.height <= STRETCH:
+        return Content(frame).digest()
+    found = hashlib.sha256(_header(frame.schema))
+    found.update(b"\n%d\n" % frame.height)
+    for stretch in frame.iter_slices(STRETCH):
+        found.update(_matrix(_ready(stretch, with_text=False), stretch.height)[0])
+    # All numbers come before all texts, so texts are read again.
+    for name, dtype in frame.schema.items():
+        if _is_text(dtype):
+            for stretch in frame.select(name).iter_slices(STRETCH):
+                found.update(_text(stretch.to_series()))
+    return Digest(found.hexdigest())
+
+
+def _header(schema: pl.Schema) -> bytes:
+    return canonical([[name, _type_name(dtype)] for name, dtype in schema.items()])
+
+
+def _matrix(columns: Sequence[_Column], n_rows: int) -> tuple[memoryview, int]:
+    """Return all values of fixed width row by row, and the bytes of a row."""
+    blank = _blank(tuple(one.numbers.dtype.str for one in columns))
+    rows = np.repeat(blank, n_rows)
+    for number, one in enumerate(columns):
+        if one.valid is not None:
+            rows[f"{number} valid"] = one.valid
+        rows[f"{number}"] = one.numbers
+    return rows.view(np.uint8).data if columns else memoryview(b""), blank.itemsize
+
+
+def _ends(sizes: npt.NDArray[np.generic]) -> npt.NDArray[np.int64]:
+    """Return where each text begins and ends among all."""
+    ends = np.zeros(len(sizes) + 1, np.int64)
+    np.cumsum(sizes, out=ends[1:])
+    return ends
 
 
 @lru_cache(maxsize=256)
@@ -128,37 +143,30 @@ def _blank(types: tuple[str, ...]) -> npt.NDArray[np.void]:
 
 
 class _Column(NamedTuple):
-    """Which values of a column are there (None: all), and the values, with zero or nothing for those that are
-    not: numbers, or texts.
+    """Which values of a column are there (None: all), and the values, with zero for those that are not; of
+    texts their sizes in bytes, and all texts one after the other.
     """
 
     valid: npt.NDArray[np.bool_] | None
     numbers: npt.NDArray[np.generic]
-    texts: list[str] | None = None
+    text: bytes | None = None
 
 
-_NO_NUMBERS = np.empty(0)
-
-
-def _ready(frame: pl.DataFrame) -> list[_Column]:
+def _ready(frame: pl.DataFrame, *, with_text: bool = True) -> list[_Column]:
     """Return each column as it enters the digest."""
     columns = frame.get_columns()
-    found = [_at_hand(column) for column in columns]
+    found = [_at_hand(column, with_text=with_text) for column in columns]
     # One query for the rest: a tenth of a millisecond for each would be most of what a small segment costs.
     rest = tuple((one.name, one.dtype) for one, known in zip(columns, found, strict=True) if known is None)
     asked = iter(frame.select(_query(rest)).get_columns()) if rest else iter(())
     return [_Column(next(asked).to_numpy(), next(asked).to_numpy()) if one is None else one for one in found]
 
 
-def _at_hand(column: pl.Series) -> _Column | None:
+def _at_hand(column: pl.Series, *, with_text: bool) -> _Column | None:
     """Return a column as far as no query is needed for it, which would cost more than all the rest."""
     dtype, n_nulls = column.dtype, column.null_count()
-    if dtype in (pl.String, pl.Categorical, pl.Enum) or dtype.is_decimal():
-        texts = column.cast(pl.String).to_list()
-        if not n_nulls:
-            return _Column(None, _NO_NUMBERS, texts)
-        valid = np.fromiter((text is not None for text in texts), np.bool_, len(texts))
-        return _Column(valid, _NO_NUMBERS, [text or "" for text in texts])
+    if _is_text(dtype):
+        return _many_texts(column, with_text) if len(column) > FEW_TEXTS else _few_texts(column)
     if dtype.is_integer() or dtype.is_float():
         return _Column(None, column.to_numpy()) if not n_nulls else _with_nulls(column, n_nulls)
     if n_nulls:
@@ -168,6 +176,37 @@ def _at_hand(column: pl.Series) -> _Column | None:
     if dtype.is_temporal():
         return _Column(None, column.cast(pl.Int32 if dtype == pl.Date else pl.Int64).to_numpy())
     return None
+
+
+def _is_text(dtype: pl.DataType) -> bool:
+    return dtype in (pl.String, pl.Categorical, pl.Enum) or dtype.is_decimal()
+
+
+def _few_texts(column: pl.Series) -> _Column:
+    texts = column.cast(pl.String).to_list()
+    valid = None
+    if column.null_count():
+        valid = np.fromiter((text is not None for text in texts), np.bool_, len(texts))
+        texts = [text or "" for text in texts]
+    together = "".join(texts)
+    encoded = together.encode()
+    # A text of ASCII letters alone has as many bytes.
+    of_each = map(len, texts if len(encoded) == len(together) else map(str.encode, texts))
+    return _Column(valid, np.fromiter(of_each, np.int64, len(texts)), encoded)
+
+
+def _many_texts(column: pl.Series, with_text: bool) -> _Column:
+    """Return texts as `_few_texts` does, without an object of Python for each."""
+    texts = column.cast(pl.String)
+    sizes = texts.str.len_bytes().cast(pl.Int64).fill_null(0).to_numpy()
+    valid = column.is_not_null().to_numpy() if column.null_count() else None
+    return _Column(valid, sizes, _text(texts) if with_text else None)
+
+
+def _text(column: pl.Series) -> bytes:
+    """Return all texts of a column one after the other."""
+    together: str | None = column.cast(pl.String).str.join("").item()
+    return (together or "").encode()
 
 
 def _with_nulls(column: pl.Series, n_nulls: int) -> _Column | None:

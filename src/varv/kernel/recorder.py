@@ -161,6 +161,7 @@ class Recorder:
         self._closed = False  # whether no more work is taken
         self._released = False
         self._recorded = False  # whether the ledger holds what the group at hand decided
+        self._syncs: bool | None = None  # whether the file is synced with each commit
         self._behind = False  # whether the ledger holds what the tables do not
         try:
             self._db = self._opened()
@@ -308,9 +309,7 @@ class Recorder:
                 self._run([job])
 
     def _run_together(self, group: list[Job[Any]]) -> None:
-        stores = any(job.write.stores for job in group)
-        # Entries can be folded again, so a group of nothing else needs no fsync of this file.
-        self._db.execute(f"PRAGMA synchronous = {'FULL' if stores and self._durable else 'NORMAL'}")
+        self._sync(durable=self._durable and any(job.write.stores for job in group))
         self._db.execute("BEGIN IMMEDIATE")
         now = self._clock.now()
         facts: list[Append] = []
@@ -324,6 +323,12 @@ class Recorder:
         self._faults.reach("recorder.after_commit")
         for act in then:
             act()
+
+    def _sync(self, *, durable: bool) -> None:
+        # Entries can be folded again, so a group of nothing else needs no fsync of this file.
+        if durable != self._syncs:
+            self._db.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
+            self._syncs = durable
 
     def _work(self, job: Job[Any], now: Instant, facts: list[Append], then: list[Callable[[], None]]) -> None:
         writing = Writing(self._db, now)

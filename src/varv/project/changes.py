@@ -11,6 +11,9 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
+from varv.data import Dataset
+from varv.data.contracts.model import Expectation, is_as_before
+from varv.data.contracts.words import in_words, rule_reason
 from varv.data.shape import misfit
 from varv.features import definitions_of
 from varv.kernel.ids import ModelName
@@ -205,4 +208,15 @@ def _datasets(plans: Sequence[ModelPlan], recorded: Recorded) -> tuple[list[Data
             refused.append(Refusal(kind="dataset", name=dataset.name, problem=problem, hint=hint))
         elif gained := tuple(name for name in dataset.types() if name not in before.types):
             changes.append(DatasetChange(dataset=dataset.name, act="widen", columns=gained))
+        expected = recorded.expected.get(dataset.name, ())
+        if before is not None and not is_as_before(expected, dataset.expect):
+            changes.append(_expected_otherwise(dataset, expected))
     return changes, refused
+
+
+def _expected_otherwise(dataset: Dataset, before: Sequence[Expectation]) -> DatasetChange:
+    new = [one for one in dataset.expect if not any(map(one.is_same, before))]
+    named = {rule_reason(one) for one in dataset.expect}
+    gone = tuple(rule_reason(one) for one in before if rule_reason(one) not in named)
+    columns = tuple(f"{rule_reason(one)}: {in_words(one)}" for one in new)
+    return DatasetChange(dataset=dataset.name, act="expect", columns=columns, gone=gone)

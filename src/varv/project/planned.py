@@ -11,6 +11,7 @@ from typing import Literal
 
 import msgspec
 
+from varv.data.contracts.model import Expectation
 from varv.data.model import DatasetRegistered
 from varv.features import FeatureDefinition
 from varv.kernel.clock import Instant, iso
@@ -66,6 +67,8 @@ class Recorded:
 
     models: Mapping[ModelName, RecordedModel] = field(default_factory=dict)
     datasets: Mapping[DatasetName, DatasetRegistered] = field(default_factory=dict)
+    expected: Mapping[DatasetName, tuple[Expectation, ...]] = field(default_factory=dict)
+    """What is expected of rows, beside what is learned."""
     stored: Mapping[DatasetName, Stored] = field(default_factory=dict)
     """The base rows of each dataset."""
     is_changing: bool = False
@@ -148,16 +151,23 @@ class ModelChange(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DatasetChange(msgspec.Struct, frozen=True, kw_only=True):
-    """A dataset that is new, or gains columns that are null in all rows of before."""
+    """A dataset that is new, gains columns that are null in all rows of before, or is expected otherwise."""
 
     dataset: DatasetName
-    act: Literal["register", "widen"]
+    act: Literal["register", "widen", "expect"]
     columns: tuple[str, ...]
+    """Of ``"expect"``: the rules that are new or changed, in words."""
+    gone: tuple[str, ...] = ()
+    """Rules that are not expected any more."""
 
     def line(self) -> str:
         """Return it in words."""
         if self.act == "register":
             return f"new dataset, {len(self.columns)} columns, ingested from its source"
+        if self.act == "expect":
+            more = f"expects {', '.join(self.columns)}" if self.columns else ""
+            gone = f"expects no more {', '.join(self.gone)}" if self.gone else ""
+            return "; ".join(filter(None, (more, gone))) or "expects the same in another order"
         more = "columns" if len(self.columns) > 1 else "column"
         return f"gains the {more} {', '.join(self.columns)}, null in all rows stored before"
 

@@ -12,8 +12,8 @@ from typing import Any
 import polars as pl
 
 from varv.data import Dataset
-from varv.features import is_by_row, written_expression
 from varv.kernel.errors import InvalidDeclaration, InvalidInput
+from varv.kernel.expressions import is_by_row, written_expression
 from varv.registry.endpoint import checked_endpoint
 from varv.serving.transforming import HELD, said_fields
 from varv.serving.transforms import (

@@ -1,9 +1,8 @@
 """The file ``MLmodel`` of a model that MLflow wrote: its flavours, the columns that it reads, and the
 libraries that it was made with. Nothing that it names is opened, imported or run.
 
-It is YAML from a stranger, so it is read as events of the parser and built into texts, lists and mappings
-alone: no tags, no aliases, and bounds on bytes, depth and nodes. Which file of a flavour is opened is up to
-`training.mlflow_folder`.
+It is YAML from a stranger, so it is built into texts, lists and mappings alone (`kernel.yaml_reading`). Which
+file of a flavour is opened is up to `training.mlflow_folder`.
 
 Source: MLflow's documentation of its model format.
 """
@@ -11,19 +10,16 @@ Source: MLflow's documentation of its model format.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
-import yaml
 
 from varv.kernel.errors import InvalidInput
+from varv.kernel.yaml_reading import LARGEST_BYTES, read_yaml
 from varv.registry.signature import Column
 
 MLMODEL = "MLmodel"
-LARGEST_BYTES = 1024 * 1024
-DEEPEST = 32
-MOST_NODES = 50_000
 MOST_COLUMNS = 5_000
 NUMBERS = ("integer", "long", "float", "double", "boolean")
 _MOST_LIBRARIES = 500
@@ -35,14 +31,11 @@ _VERSIONS = {
 """What the version of a flavour is called, where it is not called after the flavour."""
 _PINNED = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]{0,80})\s*===?\s*([A-Za-z0-9][A-Za-z0-9.!+_-]{0,40})")
 
-Node = str | list["Node"] | dict[str, "Node"] | None
-"""What YAML holds; a scalar is its text, and None where it says null."""
-
 
 class MLmodel(msgspec.Struct, frozen=True):
     """What a file ``MLmodel`` says."""
 
-    flavours: Mapping[str, Mapping[str, Node]]
+    flavours: Mapping[str, Mapping[str, Any]]
     inputs: str | None = None
     """The columns that it reads, in MLflow's JSON; None if it does not say."""
     mlflow_version: str = ""
@@ -67,12 +60,7 @@ def read_mlmodel(data: bytes) -> MLmodel:
     >>> read_mlmodel(b"flavors:\n  onnx:\n    data: model.onnx\n").flavours
     {'onnx': {'data': 'model.onnx'}}
     """
-    if len(data) > LARGEST_BYTES:
-        raise _refused("is too large", size_bytes=len(data), limit=LARGEST_BYTES)
-    try:
-        document = _Reader(yaml.parse(data.decode(), Loader=_LOADER)).document()
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        raise _refused(f"is not YAML: {' '.join(str(error).split())[:100]}") from None
+    document = read_yaml(data, _refused, texts_alone=True)
     fields = document if isinstance(document, dict) else {}
     flavours = fields.get("flavors")
     if not isinstance(flavours, dict) or not flavours:
@@ -137,47 +125,6 @@ def libraries_of(model: MLmodel, requirements: str = "") -> dict[str, str]:
         if (pinned := _PINNED.fullmatch(line.strip())) is not None and len(found) < _MOST_LIBRARIES:
             found.setdefault(pinned[1].lower(), pinned[2])
     return found
-
-
-_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-
-
-class _Reader:
-    """Builds one document from the parser's events."""
-
-    def __init__(self, events: Iterator[Any]) -> None:
-        self._events = events
-        self._n_nodes = 0
-
-    def document(self) -> Node:
-        for event in self._events:
-            if not isinstance(event, (yaml.StreamStartEvent, yaml.DocumentStartEvent)):
-                return None if isinstance(event, yaml.StreamEndEvent) else self._node(event, 0)
-        return None
-
-    def _node(self, event: Any, depth: int) -> Node:
-        self._n_nodes += 1
-        if depth > DEEPEST or self._n_nodes > MOST_NODES:
-            raise _refused("holds too much, or holds it too deep", deepest=DEEPEST, most=MOST_NODES)
-        if isinstance(event, yaml.AliasEvent) or event.tag is not None:
-            raise _refused("is not YAML without tags and aliases")
-        if isinstance(event, yaml.ScalarEvent):
-            is_null = event.implicit[0] and event.value in ("", "null", "~")
-            return None if is_null else event.value
-        if isinstance(event, yaml.SequenceStartEvent):
-            return [self._node(part, depth + 1) for part in self._until(yaml.SequenceEndEvent)]
-        found: dict[str, Node] = {}
-        for key in self._until(yaml.MappingEndEvent):
-            if not isinstance(key, yaml.ScalarEvent):
-                raise _refused("has a key that is no text")
-            found[key.value] = self._node(next(self._events), depth + 1)
-        return found
-
-    def _until(self, end: type[Any]) -> Iterator[Any]:
-        for event in self._events:
-            if isinstance(event, end):
-                return
-            yield event
 
 
 def _refused(problem: str, **facts: object) -> InvalidInput:

@@ -31,6 +31,7 @@ from varv.registry.model import (
     VersionLogged,
     model_stream,
 )
+from varv.registry.reading import ModelVersion
 from varv.registry.rules import (
     LONGEST_SOURCE,
     require_alias,
@@ -211,8 +212,8 @@ class Models:
         *,
         tags: Mapping[str, str] | None = None,
         description: str = "",
-    ) -> int:
-        """State a further version as a part of a piece of work, and return its number.
+    ) -> ModelVersion:
+        """State a further version as a part of a piece of work, and return it.
 
         Raises
         ------
@@ -243,7 +244,23 @@ class Models:
             tags=all_kept(self._blobs, own),
         )
         _record(writing, name, event)
-        return number
+        now_ms = writing.now // 1000
+        return ModelVersion(
+            no=0,
+            model=name,
+            number=number,
+            stage=STAGES[0],
+            trained=False,
+            source=origin.source,
+            storage=origin.storage,
+            run=origin.run,
+            run_link=origin.run_link,
+            logged_model=origin.logged_model,
+            description=description,
+            created_ms=now_ms,
+            updated_ms=now_ms,
+            tags=dict(sorted(own.items())),
+        )
 
     def change_version(
         self,

@@ -119,7 +119,12 @@ def runs_now(db: sqlite3.Connection, numbers: Sequence[int]) -> list[Run]:
     found = runs(db, numbers)
     for one in found:
         if later := unfolded(db, one.no)[0]:
-            one.metrics = _metrics(db, joined((metric.glance for metric in one.metrics), later))
+            names = {metric.glance.key: metric.name for metric in one.metrics}
+            new = _named(db, "no, name FROM key", later.keys() - names)
+            names |= {no: name for no, (name,) in new.items()}
+            known = joined((metric.glance for metric in one.metrics), later)
+            links = _links(db, (glance.link for glance in known))
+            one.metrics = [Metric(names[glance.key], glance, *links[glance.link]) for glance in known]
     return found
 
 
@@ -153,18 +158,19 @@ def tagged(db: sqlite3.Connection, experiment: str, tag: str) -> list[int]:
 
 
 def _add_words(db: sqlite3.Connection, found: dict[int, Run], some: Sequence[int], marks: str) -> None:
-    rows = db.execute(f"SELECT run, key, value FROM word WHERE run IN ({marks})", some).fetchall()
-    known = _named(db, "no, kind, name FROM key", {row[1] for row in rows})
-    for no, key, value in rows:
-        kind, name = known[key]
+    # Crossed, so that the runs are gone through, in the order of their names' numbers.
+    query = f"SELECT run, kind, name, value FROM word CROSS JOIN key ON no = key WHERE run IN ({marks})"
+    for no, kind, name, value in db.execute(query, some):
         (found[no].params if kind == PARAM else found[no].tags)[name] = value
 
 
 def _add_metrics(db: sqlite3.Connection, found: dict[int, Run], some: Sequence[int], marks: str) -> None:
-    query = f"SELECT run, key, value, step, at, link, n, low, high, first FROM latest WHERE run IN ({marks})"
+    columns = "run, name, key, value, step, at, link, n, low, high, first"
+    query = f"SELECT {columns} FROM latest CROSS JOIN key ON no = key WHERE run IN ({marks})"
     rows = db.execute(query, some).fetchall()
-    for (no, *_), one in zip(rows, _metrics(db, [Glance(*row[1:]) for row in rows]), strict=True):
-        found[no].metrics.append(one)
+    links = _links(db, (row[6] for row in rows))
+    for row in rows:
+        found[row[0]].metrics.append(Metric(row[1], Glance(*row[2:]), *links[row[6]]))
 
 
 def _add_links(db: sqlite3.Connection, found: dict[int, Run], some: Sequence[int], marks: str) -> None:
@@ -178,11 +184,9 @@ def _add_links(db: sqlite3.Connection, found: dict[int, Run], some: Sequence[int
             found[no].models.append(ModelInput(model))
 
 
-def _metrics(db: sqlite3.Connection, known: Sequence[Glance]) -> list[Metric]:
-    # A few names are looked up once, which is quicker than a join with each of many rows.
-    names = _named(db, "no, name FROM key", {one.key for one in known})
-    links = _named(db, "no, model, dataset, digest FROM link", {one.link for one in known} - {0})
-    return [Metric(names[one.key][0], one, *links.get(one.link, ())) for one in known]
+def _links(db: sqlite3.Connection, numbers: Iterable[int]) -> dict[int, tuple[Any, ...]]:
+    """Return what points are linked to by the numbers of their links, of which 0 is none."""
+    return {0: (), **_named(db, "no, model, dataset, digest FROM link", set(numbers) - {0})}
 
 
 def _named(db: sqlite3.Connection, columns: str, numbers: set[int]) -> dict[int, tuple[Any, ...]]:

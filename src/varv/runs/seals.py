@@ -15,7 +15,7 @@ import numpy as np
 
 from varv.kernel.codec import Digest, digest_of
 from varv.runs.model import PointsSealed, RunId
-from varv.runs.points import chained_digest, chunk
+from varv.runs.points import by_series, chained_digest, chunk, read
 
 LEAST_OF_A_CHUNK = 16
 """A series with fewer points in one seal shares a chunk with others like it."""
@@ -44,7 +44,7 @@ class Seal:
     @classmethod
     def of(cls, db: sqlite3.Connection, run: int, points: np.ndarray) -> Seal:
         """Return what seals further points of a run, by its number in the file; 0 if it has none yet."""
-        states = _states(db, run)
+        states = _states(db, run) if run else {}
         number = 1 + max((state.number for state in states.values()), default=0)
         parts = by_key(points)
         for key, part in parts.items():
@@ -90,14 +90,14 @@ def names_of(db: sqlite3.Connection, keys: Sequence[int]) -> dict[int, str]:
 
 def by_key(points: np.ndarray) -> dict[int, np.ndarray]:
     """Return points by their series, each in the order of arrival."""
-    order = np.argsort(points["key"], kind="stable")
-    ordered = points[order]
-    keys, starts = np.unique(ordered["key"], return_index=True)
-    return dict(zip(keys.tolist(), np.split(ordered, starts[1:]), strict=True)) if len(points) else {}
+    ordered, starts = by_series(points)
+    ends = [*starts[1:], len(ordered)]
+    keys = ordered["key"][starts].tolist()
+    return {key: ordered[start:end] for key, start, end in zip(keys, starts, ends, strict=False)}
 
 
 def chunks_of(parts: dict[int, np.ndarray]) -> list[tuple[int, bytes]]:
     """Return the chunks that series are stored in, by the key of the series, 0 for several."""
     small = [part for part in parts.values() if len(part) < LEAST_OF_A_CHUNK]
     made = [(key, chunk(part)) for key, part in parts.items() if len(part) >= LEAST_OF_A_CHUNK]
-    return [*made, (0, chunk(np.concatenate(small)))] if small else made
+    return [*made, (0, chunk(read(part.tobytes() for part in small)))] if small else made

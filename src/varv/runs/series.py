@@ -11,6 +11,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import msgspec
 import numpy as np
@@ -22,6 +23,7 @@ from varv.runs.model import PointsSealed, run_stream
 from varv.runs.points import (
     POINT,
     Packed,
+    by_series,
     distinct,
     in_order,
     latest,
@@ -272,21 +274,31 @@ class Series:
             writing.record(run_stream(row[0]), seal.event(row[0]))
 
     def take(
-        self, writing: Writing, run: str, points: np.ndarray, no_of: Callable[[sqlite3.Connection], int]
+        self,
+        writing: Writing,
+        run: str,
+        points: np.ndarray,
+        no_now: int,
+        no_of: Callable[[sqlite3.Connection], int],
     ) -> None:
         """Write the whole histories of a run that were recorded elsewhere, sealed at once.
 
         Parameters
         ----------
+        no_now
+            The number of the run, 0 if it has none yet.
         no_of
-            Returns the number of the run, 0 where it has none yet; asked again once its own event is folded.
+            Returns its number once its own event is folded.
         """
-        seal = Seal.of(writing.db, no_of(writing.db), points)
+        seal = Seal.of(writing.db, no_now, points)
 
         def write(db: sqlite3.Connection) -> None:
             no = no_of(db)
-            fold_latest(db, no)
-            _join_glances(db, no, glanced(points))
+            if no_now:
+                fold_latest(db, no)
+                _join_glances(db, no, glanced(points))
+            else:
+                _put_glances(db, no, glanced(points).values())
             seal.put(db, no)
 
         writing.store(write)
@@ -370,21 +382,23 @@ def unfolded(db: sqlite3.Connection, run: int) -> tuple[dict[int, Glance], int]:
 
 def glanced(points: np.ndarray) -> dict[int, Glance]:
     """Return what points say of their series."""
-    order = np.argsort(points["key"], kind="stable")
-    keys, starts, counts = np.unique(points["key"][order], return_index=True, return_counts=True)
-    values = points["value"][order]
+    ordered, starts = by_series(points)
+    if not starts:
+        return {}
+    counts = [end - start for start, end in pairwise([*starts, len(ordered)])]
+    values = ordered["value"]
     # fmin and fmax pass over what is no number, unless there is nothing else.
     low, high = np.fmin.reduceat(values, starts), np.fmax.reduceat(values, starts)
-    last = latest(points)
+    last = latest(ordered) if len(starts) < len(ordered) else ordered
     return {
         key: Glance(key, value, step, at, link, n, lo, hi, first)
         for key, value, step, at, link, n, lo, hi, first in zip(
-            keys.tolist(),
+            last["key"].tolist(),
             _numbers(last["value"]),
             last["step"].tolist(),
             last["at"].tolist(),
             last["link"].tolist(),
-            counts.tolist(),
+            counts,
             _numbers(low),
             _numbers(high),
             _numbers(values[starts]),

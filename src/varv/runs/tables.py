@@ -41,7 +41,7 @@ CHANGES_KEPT = 50_000
 EVERY_RUN = 0
 """Stands in the changes of an experiment for all of its runs."""
 MOST_REMEMBERED = 20_000
-"""Names, and runs, that are remembered beside the file."""
+"""Names, runs, and experiments, that are remembered beside the file."""
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS experiment (
@@ -123,6 +123,7 @@ class RunTables:
         self._blobs = blobs
         self._keys: dict[tuple[int, int, str], int] = {}
         self._runs: dict[str, RunRow] = {}
+        self._experiments: dict[str, int] = {}
         self._applying: dict[type[Event], Callable[[sqlite3.Connection, Any, int], None]] = {
             ExperimentCreated: self._experiment_created,
             ExperimentChanged: self._experiment_changed,
@@ -146,6 +147,7 @@ class RunTables:
         """Throw away what is remembered of rows."""
         self._keys.clear()
         self._runs.clear()
+        self._experiments.clear()
 
     # Looking up, for the thread that writes
 
@@ -156,6 +158,16 @@ class RunTables:
         query = "SELECT no, experiment, deleted, status, name FROM run WHERE id = ?"
         row = db.execute(query, (run,)).fetchone()
         return None if row is None else self._remember(run, RunRow(*row))
+
+    def experiment(self, db: sqlite3.Connection, experiment: str) -> int:
+        """Return the number of an experiment; 0 if there is none."""
+        if found := self._experiments.get(experiment):
+            return found
+        if no := experiment_no(db, experiment):
+            if len(self._experiments) >= MOST_REMEMBERED:
+                self._experiments.clear()
+            self._experiments[experiment] = no
+        return no
 
     def key(self, db: sqlite3.Connection, experiment: int, kind: int, name: str) -> int:
         """Return the number of a name in an experiment, given to it if it is new."""
@@ -216,7 +228,7 @@ class RunTables:
     # Runs
 
     def _run_created(self, db: sqlite3.Connection, event: RunCreated, ms: int) -> None:
-        experiment = experiment_no(db, event.experiment)
+        experiment = self.experiment(db, event.experiment)
         purged.come_again(db, run_stream(event.run))
         status = STATUSES.index(event.status)
         times = event.started_ms, event.ended_ms
@@ -319,6 +331,14 @@ class RunTables:
             db.execute(f"DELETE FROM {table} WHERE experiment = ?", (no,))
         db.execute("DELETE FROM experiment WHERE no = ?", (no,))
         self._keys.clear()
+        self._experiments.clear()
+
+
+def first_and_last_change(db: sqlite3.Connection) -> tuple[int, int]:
+    """Return the numbers of the first and the last change of a run that the file knows of; 0 for none."""
+    # Asked for together in one query, they would be looked for in every row.
+    query = "SELECT ifnull((SELECT min(no) FROM changed), 0), ifnull((SELECT max(no) FROM changed), 0)"
+    return db.execute(query).fetchone()
 
 
 def experiment_no(db: sqlite3.Connection, experiment: str) -> int:

@@ -15,7 +15,6 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from varv.data.values import ExpectedColumn, column_of
-from varv.features import read_expression
 from varv.kernel.errors import (
     Corrupt,
     DeadlineExceeded,
@@ -25,6 +24,7 @@ from varv.kernel.errors import (
     UserCodeFailed,
     VarvError,
 )
+from varv.kernel.expressions import read_expression
 from varv.kernel.ids import ModelName
 from varv.kernel.observe import log
 from varv.serving.schema import RequestSchema

@@ -15,7 +15,7 @@ import msgspec
 
 from varv.kernel.errors import InvalidInput
 from varv.registry.contents import code_in
-from varv.registry.mlmodel import MLMODEL, MLmodel, Node, columns_of, read_mlmodel
+from varv.registry.mlmodel import MLMODEL, MLmodel, columns_of, read_mlmodel
 from varv.registry.signature import Column
 from varv.training.model_files import ModelFiles, content
 
@@ -84,7 +84,7 @@ def described(files: ModelFiles) -> MLmodel | None:
     return read_mlmodel(content(files, MLMODEL)) if MLMODEL in files.sizes else None
 
 
-def _named_file(files: ModelFiles, name: Node) -> str:
+def _named_file(files: ModelFiles, name: object) -> str:
     """Return a file that the MLmodel names, if it is one of these."""
     if isinstance(name, str):
         if name in files.sizes:

@@ -103,7 +103,7 @@ def test_what_is_made_afterwards_gets_free_numbers(moved):
     [model] = moved.runs()["models"].outputs
     desk = moved.desk
     write = create_version(desk.models, desk.logged, "delay", f"models:/{model.model_id}")
-    assert desk.recorder.do(write) == 5
+    assert desk.recorder.do(write).number == 5
     taken = {one.id for one in moved.experiments().values()}
     assert desk.recorder.do(desk.runs.create_experiment("new")) not in taken
 

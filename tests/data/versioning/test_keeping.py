@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from tests.data.versioning.stores import TRIPS, Store, base, trips
 
-from varv.data.version_events import Retention, retention_of
+from varv.data.retention import Retention, retention_of
 from varv.data.versioning.references import Reference
 from varv.kernel.clock import DAY
 from varv.kernel.errors import Expired, InvalidDeclaration, InvalidInput
@@ -25,7 +25,7 @@ def store(tmp_path):
     return made
 
 
-def test_a_version_whose_files_went_says_that_it_expired_and_by_which_entry(store):
+def test_a_version_whose_files_went_says_which_entry_removed_them(store):
     removed = store.versions.vacuum(TRIPS, ONE, by="ana")
     assert removed.n_files == 3
     assert len(store.files()) == 1
@@ -53,7 +53,7 @@ def test_what_a_tag_or_somebody_else_names_stays(store):
     assert store.versions.vacuum(TRIPS, ONE).n_files == 2
 
 
-def test_retention_keeps_versions_of_a_time_and_the_one_that_was_last_at_its_beginning(store):
+def test_retention_keeps_versions_of_a_time_or_so_many(store):
     now = store.clock.now()
     assert store.versions.removable(TRIPS, Retention(span=11 * DAY)).n_files == 2
     assert store.versions.removable(TRIPS, Retention(span=12 * DAY)).n_files == 1

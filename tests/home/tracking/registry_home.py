@@ -83,7 +83,7 @@ class RegistryHome:
         if not source:
             said["run"] = said.get("run") or self.begin()
             source = f"runs:/{said['run']}/model"
-        return self.do(create_version(self.desk.models, self.desk.logged, name, source, **said))
+        return self.do(create_version(self.desk.models, self.desk.logged, name, source, **said)).number
 
     def log_model(self, **said):
         return self.do(self.desk.logged.create("0", **said))

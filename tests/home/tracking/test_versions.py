@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from urllib.parse import quote
 
 import msgspec
@@ -10,8 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.home.tracking.registry_home import RegistryHome
 
-from varv.home.tracking.versions import VERSIONS_TAG, origin_of
+from varv.home.tracking.versions import VERSIONS_TAG, create_version, origin_of
 from varv.kernel.errors import InvalidInput, NotFound
+from varv.registry import reading
 
 PROMPT = {"mlflow.prompt.is_prompt": "true"}
 
@@ -35,6 +37,20 @@ def test_a_version_of_a_run_is_stored_below_it(home):
     place = f"mlflow-artifacts:/0/{run}/artifacts/model"
     assert of(home, place, run=run).storage == place
     assert of(home, f"runs:/{run}/model", run=run).storage == f"runs:/{run}/model"
+
+
+def test_a_version_is_told_of_as_it_is_read_afterwards(home):
+    run = home.begin()
+    said = {
+        "run": run,
+        "run_link": "https://example.org",
+        "tags": {"b": "2", "a": "1"},
+        "description": "x" * 999,
+    }
+    made = home.do(create_version(home.desk.models, home.desk.logged, "n", f"runs:/{run}/model", **said))
+    with home.desk.recorder.reading() as db:
+        read = reading.version(db, "n", made.number)
+    assert made == replace(read, no=made.no)
 
 
 def test_a_version_of_a_logged_model_has_its_files_and_its_run(home):

@@ -29,6 +29,7 @@ MODULES = {
     "verify": "checking",
     "doctor": "checking",
     "quarantine": "quarantine",
+    "contract": "contract",
     "data": "data",
     "rollback": "telling",
     "retrain": "telling",

@@ -18,8 +18,19 @@ from varv.app.client.sources import LocalSource, whole_table
 from varv.app.compose import open_views
 from varv.app.server.server_file import running_server
 from varv.app.settings import Loaded, Settings
+from varv.data.delta.exporting import export
+from varv.data.delta.verbs import (
+    PublicationDesk,
+    PublicationDone,
+    PublishRequest,
+    SqlRequest,
+    offline_publications,
+    publish,
+    sql,
+)
 from varv.data.model import part_named
 from varv.data.versioning.difference import Difference
+from varv.data.versioning.references import parse_reference
 from varv.data.versioning.staging import stage
 from varv.data.versioning.verbs import (
     DatasetShown,
@@ -66,6 +77,8 @@ def data(options: argparse.Namespace, loaded: Loaded) -> int:
         "merge": _rewrite,
         "pull": pull_sources,
         "vacuum": _vacuum,
+        "publish": _publish,
+        "sql": _sql,
     }
     acts[options.act](options, loaded.settings)
     return 0
@@ -120,6 +133,8 @@ def _shown_blocks(found: DatasetShown, versions: pl.DataFrame) -> list[Block]:
         )
         for one in versions.reverse().iter_rows(named=True)
     ]
+    published = [(one.part, str(one.version), str(one.delta_version)) for one in found.published]
+    in_delta = Grid(("part", "version", "in Delta"), published)
     last = "" if found.version == found.last else f"; the last is {found.last}"
     return [
         Heading(f"{found.dataset}, version {found.version}{last}"),
@@ -132,6 +147,7 @@ def _shown_blocks(found: DatasetShown, versions: pl.DataFrame) -> list[Block]:
         ),
         *([Heading("tags"), Grid(("tag", "version", "by", "why"), tags)] if tags else []),
         *([Heading("named, so kept"), Grid(("version", "by"), named)] if named else []),
+        *([Heading("published last"), in_delta] if published else []),
         Heading(f"the last versions; kept: {found.keeps}"),
         Grid(("version", "at", "by", "part", "rows put in", "why"), rows),
     ]
@@ -265,6 +281,44 @@ def _vacuum(options: argparse.Namespace, settings: Settings) -> None:
     answer(options, found, blocks)
 
 
+def _publish(options: argparse.Namespace, settings: Settings) -> None:
+    if options.to:
+        _export(options, settings)
+        return
+    asked = PublishRequest(dataset=options.what)
+    found = _acted_by(settings, "dataset.publish", asked, publish, PublicationDone)
+    rows = [
+        (one.part, str(one.delta_version), count(one.n_files), count(one.n_removed), one.place)
+        for one in found.parts
+    ]
+    head = f"version {found.version} of {found.dataset} is published"
+    grid = Grid(("part", "version of the table", "new files", "files gone", "table, in the home"), rows)
+    answer(options, found, lambda: [Line(head), grid])
+
+
+def _export(options: argparse.Namespace, settings: Settings) -> None:
+    """Write tables elsewhere from this process: a server that wrote where it is told would be a way into the
+    network around it, and has not the caller's credentials.
+    """
+    reference = parse_reference(options.what)
+    with reading_home(settings) as home:
+        desk = home.require_versions()
+        dataset = desk.datasets.registered(reference.dataset)
+        found = export(desk.datasets, dataset, desk.version(reference), options.to)
+    rows = [
+        (one.part, str(one.delta_version), count(one.n_rows) if one.is_new else "were there", one.place)
+        for one in found
+    ]
+    answer(options, found, lambda: [Grid(("part", "version of the table", "rows", "table"), rows)])
+
+
+def _sql(options: argparse.Namespace, settings: Settings) -> None:
+    asked = SqlRequest(dataset=options.what, dialect=options.dialect, place=options.place)
+    with reading_home(settings) as home:
+        found = sql(home.require_publications(), asked)
+    answer(options, found, lambda: [Line(found.sql)])
+
+
 def acted(
     settings: Settings,
     verb: str,
@@ -272,13 +326,24 @@ def acted(
     act: Callable[[VersionsDesk, Q], R],
     kind: type[R],
 ) -> R:
+    """Have the server act on versions, or do it where none runs."""
+    return _acted_by(settings, verb, asked, lambda desk, asked: act(desk.versions, asked), kind)
+
+
+def _acted_by(
+    settings: Settings,
+    verb: str,
+    asked: Q,
+    act: Callable[[PublicationDesk, Q], R],
+    kind: type[R],
+) -> R:
     """Have the server do something, or do it where none runs."""
     server = running_server(settings)
     if server is not None:
         return msgspec.convert(call(server, settings, verb, asked, timeout_s=_WITHIN_S), type=kind)
     with owned_ledger(settings) as ledger:
-        views, faults = open_views(ledger, settings.home), Faults.parse(settings.fault)
+        views, faults, clock = open_views(ledger, settings.home), Faults.parse(settings.fault), SystemClock()
         desk = offline_versions(
-            settings.home, ledger, views, SystemClock(), lambda of: named_versions(views, of), faults
+            settings.home, ledger, views, clock, lambda of: named_versions(views, of), faults
         )
-        return act(desk, asked)
+        return act(offline_publications(desk, clock, faults), asked)

@@ -52,6 +52,15 @@ def add_data(act: Act) -> None:
     vacuumed.add_argument("what", help="NAME")
     vacuumed.add_argument("--keep", default="", help=_KEEP)
     vacuumed.add_argument("--dry-run", action="store_true", help="say what would go, and remove nothing")
+    published = act("publish", "let others read a version as Delta tables, one for each part")
+    published.add_argument("what", help="NAME or NAME@VERSION")
+    published.add_argument(
+        "--to", default="", metavar="PLACE", help="write whole tables to a folder or s3://BUCKET/PATH instead"
+    )
+    viewed = act("sql", "print a view that joins the published parts of a dataset, for engines of others")
+    viewed.add_argument("what", help="NAME, for what is published last, or NAME@VERSION")
+    viewed.add_argument("--dialect", default="duckdb", choices=("duckdb", "spark"), help="(duckdb)")
+    viewed.add_argument("--place", default="", help="where publish --to wrote them (in the home)")
     for one in (tagged, overwritten, merged, vacuumed):
         one.add_argument("--by", default="operator", help="who decides; kept in the ledger")
     for one in (tagged, overwritten, merged):

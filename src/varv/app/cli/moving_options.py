@@ -33,6 +33,25 @@ def add_trackers(act: Act) -> None:
         one.add_argument("--without-artifacts", action="store_true", help="leave artifacts where they are")
 
 
+def add_contract(act: Act) -> None:
+    """Add what `varv contract` does."""
+    shown = act("show", "show what is declared of a dataset, what was warned of, and how fresh it is")
+    shown.add_argument("dataset", help="which dataset")
+    brought = act("import", "write a schema of Pandera or a suite of Great Expectations as rules in Python")
+    brought.add_argument("file", help="the file, in YAML or JSON")
+    brought.add_argument(
+        "--dataset", default="", help="the dataset it is about, to compare columns and types"
+    )
+    brought.add_argument("--to", metavar="FILE", default="", help="where to write (standard output)")
+    brought.add_argument(
+        "--parameter", metavar="NAME=VALUE", action="append", default=[], help="a value that a suite asks for"
+    )
+    given = act("export", "write what is declared for Pandera or Great Expectations")
+    given.add_argument("what", help="DATASET or DATASET/PART")
+    given.add_argument("--to", choices=["pandera", "gx"], required=True, help="for which of them")
+    given.add_argument("--file", metavar="FILE", default="", help="a .yaml or .json file (standard output)")
+
+
 def add_ci(act: Act) -> None:
     """Add what `varv ci` does."""
     report = act("report", "write how the last candidate fares beside the champion, as Markdown")
@@ -71,6 +90,10 @@ def add_hooks(act: Act) -> None:
         one.add_argument("commit", nargs="?", default="HEAD", help="which commit (HEAD)")
 
 
+CONTRACT = """What rows must be like is learned from a reference period, and declared with
+varv.Dataset(..., expect=[...]). Rules come from files of Pandera and Great Expectations, and go to such; what
+cannot be translated is listed. Nothing here changes a home.
+"""
 IMPORT = """Take over experiments, runs with the whole histories of their metrics, logged models, artifacts,
 registered models and versions, with their ids, times and numbers. It can be run again at any time: what is
 here is passed over, what is new is added, and what was broken off goes on. What is here with the id of

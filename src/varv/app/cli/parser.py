@@ -10,7 +10,16 @@ from typing import Any, NoReturn
 
 from varv import __version__
 from varv.app.cli.data_options import DATA, add_data
-from varv.app.cli.moving_options import CI, HOOKS, IMPORT, add_ci, add_hooks, add_trackers
+from varv.app.cli.moving_options import (
+    CI,
+    CONTRACT,
+    HOOKS,
+    IMPORT,
+    add_ci,
+    add_contract,
+    add_hooks,
+    add_trackers,
+)
 from varv.app.cli.run_options import add_runs
 from varv.app.cli.script_options import AFTER_DASHES, add_scripts
 from varv.app.cli.trials import add_orchestrators, add_pipeline, add_tune
@@ -206,6 +215,7 @@ def _add_writing(add: Any) -> None:
     rollback.add_argument("--reason", default="", help="kept in the ledger")
     _add_quarantine(add)
     add_data(_acts(add("data", "datasets: list, pull, compare, tag, read, replace rows, vacuum", DATA)))
+    add_contract(_acts(add("contract", "what rows must be like: show, import, export", CONTRACT)))
     _add_review(add("review", "answers that wait for a person: look, decide", _REVIEW))
     retrain = add("retrain", "ask for a new candidate", _RETRAIN)
     retrain.add_argument("model", help="which model")

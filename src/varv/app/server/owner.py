@@ -50,6 +50,7 @@ from varv.app.server.wire import Access, Models
 from varv.app.settings import FILE, Settings, variables
 from varv.app.traffic import Traffic, TrafficReport
 from varv.data import Quarantine
+from varv.data.delta.verbs import PublicationDesk
 from varv.data.inbox import Inbox
 from varv.data.ingestion.pulling import Puller
 from varv.data.ingestion.verbs import PullDesk
@@ -347,6 +348,17 @@ class _Server:
         self._thread("checker", present.home.require_sound)
         log(_LOG, logging.INFO, "server.serving", models=", ".join(present.home.models))
 
+    def _versions_desk(self, present: Present) -> VersionsDesk:
+        home = present.home
+        views, datasets = home.views, home.datasets
+        versions = Versions(
+            datasets, views, home.ledger, self._system, lambda dataset: named_versions(views, dataset)
+        )
+        rewrite = present.live.rewrite
+        return VersionsDesk(
+            home.folder, datasets, views, home.ledger, versions, rewrite, home.lock, flows=True
+        )
+
     def _go_on_with(self, present: Present) -> None:
         """Let verbs act on a home in the present, and start what keeps it there."""
         assert self._log is not None, "the log comes first"
@@ -358,23 +370,8 @@ class _Server:
             present.live.settle,
             flows=True,
         )
-        versions = Versions(
-            home.datasets,
-            home.views,
-            home.ledger,
-            self._system,
-            lambda dataset: named_versions(home.views, dataset),
-        )
-        self._desk.versions = VersionsDesk(
-            home.folder,
-            home.datasets,
-            home.views,
-            home.ledger,
-            versions,
-            present.live.rewrite,
-            home.lock,
-            flows=True,
-        )
+        self._desk.versions = self._versions_desk(present)
+        self._desk.publications = PublicationDesk(self._desk.versions, home.publications)
         outcomes = {name: parts.plan.outcome for name, parts in home.models.items()}
         self._desk.inbox = Inbox(
             home.datasets,

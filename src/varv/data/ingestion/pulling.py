@@ -18,7 +18,7 @@ from varv.data.ingestion.events import Counts, PullFailed, SourceCompared, Sourc
 from varv.data.ingestion.views import PullsView
 from varv.data.model import Dataset
 from varv.data.quarantine import ROW
-from varv.data.rewriting import Rewritten
+from varv.data.rewriting.files import Rewritten
 from varv.data.service import REASON, Datasets, Prepared
 from varv.data.shape import in_shape, misfit
 from varv.data.sources import Asked, Keyed, Source, Step, fitted, in_kept_types, with_last

@@ -12,7 +12,7 @@ import msgspec
 from varv.data.ingestion.pulling import Acts, Pulled, Puller, T
 from varv.data.ingestion.views import PullsView
 from varv.data.model import Dataset
-from varv.data.rewriting import Rewritten
+from varv.data.rewriting.files import Rewritten
 from varv.data.service import Datasets
 from varv.kernel.clock import Clock, Instant
 from varv.kernel.columns import FolderColumns

@@ -11,10 +11,11 @@ from varv.data.sources.frames import Frame
 from varv.data.sources.kept import KEPT, Types, fitted, in_kept_types, kept_type
 from varv.data.sources.landing import Landing
 from varv.data.sources.objects import Objects
-from varv.data.sources.steps import Asked, Keyed, Source, Step, with_last
+from varv.data.sources.steps import BATCH_ROWS, Asked, Keyed, Source, Step, with_last
 from varv.data.sources.web import Http
 
 __all__ = [
+    "BATCH_ROWS",
     "KEPT",
     "Asked",
     "Csv",

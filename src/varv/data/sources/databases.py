@@ -117,9 +117,10 @@ class Sql:
         """Return all rows."""
         return pl.concat(list(self.batches()), how="vertical_relaxed")
 
-    def batches(self) -> Iterator[pl.DataFrame]:
+    def batches(self, columns: Sequence[str] | None = None) -> Iterator[pl.DataFrame]:
         """Yield all rows, some hundred thousand at a time."""
-        yield from (self._timed(rows) for rows in pieces(self._rows(self._select)))
+        query = self._select if columns is None else f"SELECT {_quoted(columns)} FROM ({self._select}) AS q"
+        yield from (self._timed(rows) for rows in pieces(self._rows(query)))
 
     def steps(self, asked: Asked) -> Iterator[Step]:
         """Yield what is new by the watermark, in its order; all rows if there is none."""
@@ -139,8 +140,7 @@ class Sql:
 
     def keys(self, columns: tuple[str, ...]) -> Iterator[pl.DataFrame]:
         """Yield the columns of the key of all rows that there are."""
-        named = ", ".join(f'"{name}"' for name in columns)
-        yield from (self._timed(rows) for rows in self._rows(f"SELECT {named} FROM ({self._select}) AS q"))
+        yield from self.batches(columns)
 
     @property
     def _select(self) -> str:
@@ -252,6 +252,10 @@ def _by_sqlalchemy(url: str, query: str, since: Any) -> Iterator[pl.DataFrame]:
             if is_last:
                 return
         yield pl.DataFrame(schema=names)
+
+
+def _quoted(columns: Sequence[str]) -> str:
+    return ", ".join(f'"{name}"' for name in columns)
 
 
 # Watermarks as texts, with what they are of

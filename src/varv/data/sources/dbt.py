@@ -101,9 +101,9 @@ class Dbt:
         """Return all rows."""
         return self._sql.load()
 
-    def batches(self) -> Iterator[pl.DataFrame]:
+    def batches(self, columns: Sequence[str] | None = None) -> Iterator[pl.DataFrame]:
         """Yield all rows, some hundred thousand at a time."""
-        return self._sql.batches()
+        return self._sql.batches(columns)
 
     def keys(self, columns: tuple[str, ...]) -> Iterator[pl.DataFrame]:
         """Yield the columns of the key of all rows that there are."""

@@ -6,7 +6,7 @@ text formats without guessing: what a text means is for the dataset's types to s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -59,9 +59,9 @@ class Parquet:
         """Return all rows."""
         return self._scan().collect()
 
-    def batches(self) -> Iterator[pl.DataFrame]:
+    def batches(self, columns: Sequence[str] | None = None) -> Iterator[pl.DataFrame]:
         """Yield all rows in their order, some hundred thousand at a time."""
-        yield from in_batches(self._scan())
+        yield from in_batches(self._scan(), columns)
 
     def steps(self, asked: Asked) -> Iterator[Step]:
         """Yield the rows of files that are new or have changed."""
@@ -110,9 +110,9 @@ class Csv:
         """Return all rows."""
         return self._scan().collect()
 
-    def batches(self) -> Iterator[pl.DataFrame]:
+    def batches(self, columns: Sequence[str] | None = None) -> Iterator[pl.DataFrame]:
         """Yield all rows in their order, some hundred thousand at a time."""
-        yield from in_batches(self._scan())
+        yield from in_batches(self._scan(), columns)
 
     def steps(self, asked: Asked) -> Iterator[Step]:
         """Yield the rows of files that are new or have changed, all values as texts."""
@@ -167,9 +167,9 @@ class JsonLines:
         """Return all rows."""
         return self._scan().collect()
 
-    def batches(self) -> Iterator[pl.DataFrame]:
+    def batches(self, columns: Sequence[str] | None = None) -> Iterator[pl.DataFrame]:
         """Yield all rows in their order, some hundred thousand at a time."""
-        yield from in_batches(self._scan())
+        yield from in_batches(self._scan(), columns)
 
     def steps(self, asked: Asked) -> Iterator[Step]:
         """Yield the rows of files that are new or have changed, all values as texts."""
@@ -243,9 +243,10 @@ def _holds_times(texts: pl.Series) -> bool:
     return read.count() > 0 and read.count() == texts.count()
 
 
-def in_batches(lazy: pl.LazyFrame) -> Iterator[pl.DataFrame]:
+def in_batches(lazy: pl.LazyFrame, columns: Sequence[str] | None = None) -> Iterator[pl.DataFrame]:
     """Yield all rows in their order, some hundred thousand at a time."""
-    yield from lazy.collect_batches(chunk_size=BATCH_ROWS, maintain_order=True)
+    wanted = lazy if columns is None else lazy.select(columns)
+    yield from wanted.collect_batches(chunk_size=BATCH_ROWS, maintain_order=True)
 
 
 def _steps(

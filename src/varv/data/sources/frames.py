@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import polars as pl
@@ -55,9 +55,9 @@ class Frame:
             self._loaded = self._read()
         return self._loaded
 
-    def batches(self) -> Iterator[pl.DataFrame]:
+    def batches(self, columns: Sequence[str] | None = None) -> Iterator[pl.DataFrame]:
         """Yield the dataframe; what a function returned is not kept beyond that."""
-        yield self.load()
+        yield self.load() if columns is None else self.load().select(columns)
         if callable(self._rows) and not _is_frame(self._rows):
             self._loaded = None
 

@@ -11,7 +11,7 @@ PutFile, which writes ``.name`` and renames it.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -97,11 +97,12 @@ class Landing:
         """Return all rows."""
         return pl.concat(list(self.batches()), how="diagonal_relaxed")
 
-    def batches(self) -> Iterator[pl.DataFrame]:
+    def batches(self, columns: Sequence[str] | None = None) -> Iterator[pl.DataFrame]:
         """Yield all rows, in the order in which the files were written."""
         for file in self._required():
             for rows in in_batches(guessed(file, format_of(file.name))):
-                yield self._shaped(rows)[0]
+                shaped = self._shaped(rows)[0]
+                yield shaped if columns is None else shaped.select(columns)
 
     def steps(self, asked: Asked) -> Iterator[Step]:
         """Yield the rows of whole files that are new or have changed."""

@@ -8,7 +8,7 @@ machine before it is read, one at a time.
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -84,12 +84,13 @@ class Objects:
         """Return all rows."""
         return pl.concat(list(self.batches()), how="vertical_relaxed")
 
-    def batches(self) -> Iterator[pl.DataFrame]:
+    def batches(self, columns: Sequence[str] | None = None) -> Iterator[pl.DataFrame]:
         """Yield all rows, in the order of the names of objects."""
         self._first()
         for path in self._marks():
             scratch = Scratch("object")
-            yield from in_batches(guessed(self._fetched(path, scratch), format_of(path, self.format)))
+            rows = guessed(self._fetched(path, scratch), format_of(path, self.format))
+            yield from in_batches(rows, columns)
 
     def steps(self, asked: Asked) -> Iterator[Step]:
         """Yield the rows of objects that are new or have changed."""

@@ -7,7 +7,7 @@ that rows and cursor can be committed together and a pull can end after any step
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import polars as pl
@@ -65,8 +65,10 @@ class Source(Protocol):
         """Return all rows."""
         ...
 
-    def batches(self) -> Iterator[pl.DataFrame]:
-        """Yield all rows in their order, as many at a time as fit well into memory."""
+    def batches(self, columns: Sequence[str] | None = None) -> Iterator[pl.DataFrame]:
+        """Yield all rows in their order, as many at a time as fit well into memory; of some columns only, if
+        they are named.
+        """
         ...
 
     def steps(self, asked: Asked) -> Iterator[Step]:

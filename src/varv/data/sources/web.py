@@ -10,7 +10,7 @@ import hashlib
 import http.client
 import re
 import ssl
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -109,9 +109,9 @@ class Http:
         """Return all rows."""
         return self._scan().collect()
 
-    def batches(self) -> Iterator[pl.DataFrame]:
+    def batches(self, columns: Sequence[str] | None = None) -> Iterator[pl.DataFrame]:
         """Yield all rows in their order."""
-        yield from in_batches(self._scan())
+        yield from in_batches(self._scan(), columns)
 
     def steps(self, asked: Asked) -> Iterator[Step]:
         """Yield all rows, if the file has changed."""

@@ -8,11 +8,11 @@ import msgspec
 import polars as pl
 
 from varv.data.model import Dataset
-from varv.data.rewriting import Rewritten
+from varv.data.rewriting.files import Rewritten
 from varv.data.sources import Frame, in_kept_types
-from varv.data.version_events import DatasetDerived
 from varv.data.versioning.staging import staged_rows, unstage
 from varv.data.versioning.verbs import RewriteDone, VersionsDesk
+from varv.data.versions.model import DatasetDerived
 from varv.kernel.ids import DatasetName
 from varv.kernel.verbs import OPERATE, verb
 

@@ -13,10 +13,10 @@ import polars as pl
 
 from varv.data.inbox import checked_rows
 from varv.data.model import Dataset, part_named
-from varv.data.rewriting import Rewritten
+from varv.data.retention import retention_of
+from varv.data.rewriting.files import Rewritten
 from varv.data.service import Datasets
 from varv.data.values import typed_frame
-from varv.data.version_events import retention_of
 from varv.data.versioning.difference import Difference, difference
 from varv.data.versioning.keeping import Named, Versions
 from varv.data.versioning.references import Reference, parse_reference, version_meant
@@ -103,6 +103,14 @@ class PartShown(msgspec.Struct, frozen=True, kw_only=True):
     n_files: int
 
 
+class PublishedShown(msgspec.Struct, frozen=True, kw_only=True):
+    """A version of one part that was published last: which version of the part's Delta table it is."""
+
+    part: str
+    version: int
+    delta_version: int
+
+
 class DatasetShown(msgspec.Struct, frozen=True, kw_only=True):
     """A version of a dataset: what it holds, and what is known of the others."""
 
@@ -118,6 +126,8 @@ class DatasetShown(msgspec.Struct, frozen=True, kw_only=True):
     """The versions that something names, with what does."""
     made_from: dict[str, int] = {}
     """Of a version that was made from versions of other datasets, these."""
+    published: tuple[PublishedShown, ...] = ()
+    """The last publication of each part."""
 
 
 class TagGiven(msgspec.Struct, frozen=True, kw_only=True):
@@ -222,8 +232,8 @@ def show_dataset(desk: VersionsDesk, request: ShowDataset) -> DatasetShown:
             TagShown(tag=one.tag, version=one.version, by=one.by, why=one.why)
             for one in history.tags.values()
         ]
-        keeps = str(history.retention)
         made_from = history.made_from.get(version, {})
+        keeps, published = str(history.retention), list(history.published.values())
     types = dataset.types()
     return DatasetShown(
         dataset=dataset.name,
@@ -236,6 +246,10 @@ def show_dataset(desk: VersionsDesk, request: ShowDataset) -> DatasetShown:
         keeps=keeps,
         named=dict(desk.versions.named(dataset.name)),
         made_from=made_from,
+        published=tuple(
+            PublishedShown(part=one.part, version=one.version, delta_version=one.delta_version)
+            for one in published
+        ),
     )
 
 

@@ -117,7 +117,7 @@ def _create(desk: TrackingDesk, asked: Create) -> Written:
         tags={tag.key: tag.text for tag in asked.tags},
         description=asked.description or "",
     )
-    return Written(write, lambda db, made: _told(db, asked.name, made))
+    return Written(write, known=lambda made: {"model_version": document(made)})
 
 
 def _get(desk: TrackingDesk, asked: ByVersion) -> dict[str, Any]:

@@ -40,6 +40,7 @@ def recorded_in(views: Views, ledger: Ledger, now: Instant, plans: Sequence[Mode
     with views.reading(DatasetsView) as view:
         datasets = {DatasetName(one.dataset): one for one in view.datasets()}
         stored = {name: _stored(view, one) for name, one in datasets.items()}
+        expected = {name: view.expectations(name) or () for name in datasets}
     with views.reading(LoopView) as view:
         names = sorted({*view.loops, *view.declared})
     declared = {plan.name: plan for plan in plans}
@@ -49,7 +50,9 @@ def recorded_in(views: Views, ledger: Ledger, now: Instant, plans: Sequence[Mode
     }
     with views.reading(ChangesView) as view:
         is_changing = bool(view.open)
-    return Recorded(models=models, datasets=datasets, stored=stored, is_changing=is_changing)
+    return Recorded(
+        models=models, datasets=datasets, expected=expected, stored=stored, is_changing=is_changing
+    )
 
 
 def effective_plans(plans: Sequence[ModelPlan], views: Views, ledger: Ledger) -> tuple[ModelPlan, ...]:

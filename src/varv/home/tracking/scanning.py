@@ -192,8 +192,10 @@ class Scans:
 
     def _add(self, *due: Due) -> None:
         with self._changed:
+            # Whoever waits for what follows need not be woken by it.
+            if not self._due:
+                self._changed.notify()
             self._due.update(dict.fromkeys(due))
-            self._changed.notify()
 
     # The thread that looks
 

@@ -50,8 +50,8 @@ def create_version(
     run_link: str = "",
     tags: Mapping[str, str] | None = None,
     description: str = "",
-) -> Write[int]:
-    """Make a version of a registered model and return its number.
+) -> Write[reading.ModelVersion]:
+    """Make a version of a registered model and return it; the number of its row is not known yet.
 
     Raises
     ------
@@ -62,17 +62,17 @@ def create_version(
     """
     given = dict(tags or {})
 
-    def work(writing: Writing) -> int:
+    def work(writing: Writing) -> reading.ModelVersion:
         require_registered(writing.db, name)
         if is_prompt(given) and not any(mark in source for mark in ":/\\"):
             # A prompt is its tags: its source is a word that is never resolved.
             origin = Origin(source=source, storage="", run_link=run_link)
         else:
             origin = origin_of(writing.db, source, run=run, logged_model=logged_model, run_link=run_link)
-        number = models.log_version(writing, name, origin, tags=given, description=description)
+        made = models.log_version(writing, name, origin, tags=given, description=description)
         if origin.logged_model:
-            _list(logged, writing, origin.logged_model, Listed(name, number))
-        return number
+            _list(logged, writing, origin.logged_model, Listed(name, made.number))
+        return made
 
     return Write(work)
 

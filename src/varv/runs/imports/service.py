@@ -181,7 +181,7 @@ class Imports:
         words: tuple[dict[str, Text], dict[str, Text]],
         datasets: tuple[DatasetInput, ...],
     ) -> None:
-        if not experiment_no(writing.db, one.experiment):
+        if not self._tables.experiment(writing.db, one.experiment):
             raise NotFound("experiment", one.experiment, hint="bring the experiment before its runs")
         params, tags = words
         event = RunCreated(
@@ -227,11 +227,11 @@ class Imports:
             self._record(writing, one, linked)
 
     def _take_points(self, writing: Writing, one: SourceRun, points: Sequence[Point], no: int) -> None:
-        experiment = experiment_no(writing.db, one.experiment)
+        experiment = self._tables.experiment(writing.db, one.experiment)
         given = packed_points(writing.db, self._tables, self._series, experiment, points)
         rows = given.rows if not no else points_beyond(given.rows, whole_history(writing.db, no))
         if len(rows):
-            self._series.take(writing, one.id, rows, lambda db: self._no(db, one.id))
+            self._series.take(writing, one.id, rows, no, lambda db: self._no(db, one.id))
         if given.linked and len(rows):
             linked = given.linked
             writing.store(lambda db: self._series.remember_linked(db, self._no(db, one.id), linked))

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping
 import msgspec
 import polars as pl
 
-from varv.data.contracts import texts_of
-from varv.data.expectations import Contract
+from varv.data.contracts.model import Contract
+from varv.data.kept_contracts import texts_of
 from varv.data.model import DatasetRegistered
 from varv.data.quarantine import ROW
 from varv.data.service import REASON, quarantine_of

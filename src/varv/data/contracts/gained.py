@@ -1,0 +1,46 @@
+"""The contract of columns that a dataset gained: what follows from their types at first, and what is learned
+of them once enough values have come.
+"""
+
+from __future__ import annotations
+
+import msgspec
+import polars as pl
+
+from varv.data.contracts.inference import infer_contract
+from varv.data.contracts.model import ColumnRule, Contract
+
+LEAST_VALUES = 1000
+"""Values from which a range or the texts of a column are learned."""
+
+
+def with_gained(contract: Contract, rows: pl.DataFrame) -> Contract:
+    """Return `contract` with what `rows` teach of gained columns that it knows nothing but the type of; the
+    same contract if that is nothing.
+
+    Whoever sends rows as before does not bring such a column, so nulls are never out of place in it.
+
+    Parameters
+    ----------
+    rows
+        All rows of the part in kept types.
+    """
+    rules = tuple(_learned(rule, contract, rows) if _is_unknown(rule) else rule for rule in contract.columns)
+    return contract if rules == contract.columns else msgspec.structs.replace(contract, columns=rules)
+
+
+def _is_unknown(rule: ColumnRule) -> bool:
+    known = (rule.low, rule.lowest, rule.values, rule.n_distinct, rule.domain, rule.domain_digest)
+    return rule.may_be_missing and all(one is None for one in known)
+
+
+def _learned(rule: ColumnRule, contract: Contract, rows: pl.DataFrame) -> ColumnRule:
+    if rule.name not in rows.columns:
+        return rule
+    present = rows.filter(pl.col(rule.name).is_not_null())
+    if present.height < LEAST_VALUES:
+        return rule
+    names = dict.fromkeys((*contract.key, contract.time, rule.name))
+    found = infer_contract(present.select(list(names)), key=contract.key, time=contract.time)
+    [learned] = [one for one in found.columns if one.name == rule.name]
+    return msgspec.structs.replace(learned, null_share=1.0, may_be_missing=True)
