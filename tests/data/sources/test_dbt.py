@@ -9,7 +9,8 @@ import polars as pl
 import pytest
 
 from varv.data import Dbt
-from varv.data.sources.dbt import dbt_model
+from varv.data.contracts import expect
+from varv.data.sources.dbt_artifacts import dbt_model
 from varv.data.sources.steps import Asked
 from varv.kernel.clock import Instant
 from varv.kernel.errors import FailedPrecondition, InvalidInput, NotFound
@@ -97,6 +98,27 @@ def test_rows_are_read_when_another_run_has_built_them(target, tmp_path):
         list(source.steps(Asked(cursor, {}, Instant(0))))
     built(target, "run-3")
     assert list(source.steps(Asked(cursor, {}, Instant(0))))[-1].moved == {"invocation": "run-3"}
+
+
+def test_tests_of_a_model_become_rules_and_others_are_listed(target):
+    manifest = json.loads((target / "manifest.json").read_text())
+    manifest["nodes"] |= {
+        "test.4": test_node("relationships", to="ref('customers')", field="id"),
+        "test.5": {**test_node("unique"), "config": {"where": "status = 'paid'"}},
+        "test.6": test_node("dbt_utils.accepted_range", min_value=0),
+    }
+    (target / "manifest.json").write_text(json.dumps(manifest))
+    found = Dbt(str(target), "orders", url="sqlite:///x.db").rules()
+    wanted = (
+        expect.present("status", severity="warn"),
+        expect.one_of("status", ["paid", "sent"]),
+        expect.between("status", 0),
+    )
+    assert found.expectations == wanted
+    assert [one.why for one in found.left_out] == [
+        "it compares two tables",
+        "its condition is one of SQL; write it with when=",
+    ]
 
 
 def test_an_artifact_of_an_unknown_schema_is_refused(target):
