@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import polars as pl
 import pytest
-from tests.data.ingestion.sources import Pulls, Shop
+from tests.data.ingestion.sources import TYPES, Pulls, Shop
 
-from varv.data import Csv, Dataset
+from varv.data import Csv, Dataset, Frame
 from varv.data.ingestion.views import PullsView
 from varv.data.sources import steps as stepping
 from varv.data.views import DatasetsView
@@ -171,6 +171,22 @@ def test_files_that_were_read_are_not_read_again_and_one_cut_short_goes_on(tmp_p
     assert (found.done, found.n_read, found.n_known) == (True, 5, 0)
     assert pulls.pull().n_read == 0
     assert len(pulls.rows()) == 7
+
+
+def test_whatever_a_function_raises_is_a_failure_of_the_source(tmp_path):
+    state = ["fine"]
+
+    def rows() -> pl.DataFrame:
+        if state != ["fine"]:
+            raise RuntimeError("out of order")
+        return pl.DataFrame(schema=TYPES)
+
+    pulls = Pulls(tmp_path, Frame(rows))
+    state[0] = "broken"
+    with pytest.raises(Unavailable, match="RuntimeError: out of order"):
+        pulls.pull()
+    with pulls.views.reading(PullsView) as view:
+        assert view.state("trips").n_failures == 1
 
 
 def test_a_source_that_is_no_longer_read_the_same_begins_anew(tmp_path, shop):

@@ -8,7 +8,7 @@ since to replace them again changes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 import msgspec
@@ -144,11 +144,11 @@ class Puller:
         except VarvError as error:
             self._note_failure(dataset, source, error)
             raise
-        except (OSError, pl.exceptions.PolarsError) as error:
+        except pl.exceptions.PolarsError as error:
             why = " ".join(str(error).split())[:300]
-            unread = Unavailable("source", source.identity, "cannot be read to its end", why=why)
-            self._note_failure(dataset, source, unread)
-            raise unread from error
+            unfit = InvalidInput("source", source.identity, "gives rows that cannot be kept", why=why)
+            self._note_failure(dataset, source, unfit)
+            raise unfit from error
 
     def _pulled(self, dataset: Dataset, source: Source, stopped: Callable[[], bool]) -> Pulled:
         self._require_same(dataset)
@@ -156,7 +156,7 @@ class Puller:
             cursor = dict(view.cursor(dataset.name, source.identity))
         total, done = Counts(), False
         asked = Asked(cursor, dataset.types(), self._clock.now())
-        for step, is_last in with_last(source.steps(asked)):
+        for step, is_last in with_last(_steps(source, asked)):
             total.add(self._take(dataset, source, cursor, step, done=is_last))
             cursor |= step.moved
             done = is_last
@@ -353,6 +353,22 @@ class Puller:
             return
         fact = PullFailed(dataset=dataset.name, source=source.identity, code=error.code, why=why)
         self._acts.tell((Fact(stream_of(dataset.name), fact),))
+
+
+def _steps(source: Source, asked: Asked) -> Iterator[Step]:
+    """Yield the steps of a source; whatever it raises says that it cannot be read."""
+    steps = source.steps(asked)
+    while True:
+        try:
+            step = next(steps)
+        except StopIteration:
+            return
+        except VarvError:
+            raise
+        except Exception as error:
+            why = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+            raise Unavailable("source", source.identity, "cannot be read to its end", why=why) from error
+        yield step
 
 
 class _PartRows(NamedTuple):

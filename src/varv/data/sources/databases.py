@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from importlib import import_module
@@ -110,8 +110,10 @@ class Sql:
 
     def types(self) -> Mapping[str, pl.DataType]:
         """Return the columns and their types, as the first 10,000 rows tell where the database does not."""
-        sample = next(self._rows(f"SELECT * FROM ({self._select}) AS q LIMIT {_FIRST_ROWS}"))
-        return self._timed(sample).schema
+        # Not every database that SQLAlchemy knows has a LIMIT; it is asked for no more than is taken.
+        query = self._select if self._driver() is None else f"{self._of()} LIMIT {_FIRST_ROWS}"
+        asked = self._rows(query, n_rows=_FIRST_ROWS)
+        return self._timed(next(asked)).schema
 
     def load(self) -> pl.DataFrame:
         """Return all rows."""
@@ -119,7 +121,7 @@ class Sql:
 
     def batches(self, columns: Sequence[str] | None = None) -> Iterator[pl.DataFrame]:
         """Yield all rows, some hundred thousand at a time."""
-        query = self._select if columns is None else f"SELECT {_quoted(columns)} FROM ({self._select}) AS q"
+        query = self._select if columns is None else self._of(columns)
         yield from (self._timed(rows) for rows in pieces(self._rows(query)))
 
     def steps(self, asked: Asked) -> Iterator[Step]:
@@ -127,11 +129,11 @@ class Sql:
         if not self.watermark:
             yield from (Step(rows, {}) for rows in self.batches())
             return
-        name = f'"{self.watermark}"'
-        query, since = f"SELECT * FROM ({self._select}) AS q WHERE {name} IS NOT NULL", None
+        name = self._quoted(self.watermark)
+        query, since = f"{self._of()} WHERE {name} IS NOT NULL", None
         if AT in asked.cursor:
             since = _before(_value(asked.cursor[AT]), self.lag)
-            query = f"SELECT * FROM ({self._select}) AS q WHERE {name} >= {self._place}"
+            query = f"{self._of()} WHERE {name} >= {self._place}"
         greatest = asked.cursor.get(AT, "")
         for rows in pieces(self._rows(f"{query} ORDER BY {name}", since)):
             if rows.height:
@@ -146,6 +148,19 @@ class Sql:
     def _select(self) -> str:
         query = self.query.strip().rstrip(";")
         return f"SELECT * FROM {query}" if _TABLE.fullmatch(query) else query
+
+    def _of(self, columns: Sequence[str] | None = None) -> str:
+        named = "*" if columns is None else ", ".join(map(self._quoted, columns))
+        return f"SELECT {named} FROM ({self._select}) AS q"
+
+    def _quoted(self, column: str) -> str:
+        if self._driver() is not None:
+            return '"' + column.replace('"', '""') + '"'
+        sqlalchemy = self._sqlalchemy()
+        quote: Callable[[str], str] = (
+            sqlalchemy.engine.make_url(self.url).get_dialect()().identifier_preparer.quote
+        )
+        return quote(column)
 
     @property
     def _scheme(self) -> str:
@@ -170,7 +185,10 @@ class Sql:
         except ModuleNotFoundError:
             return None
 
-    def _rows(self, query: str, since: Any = None) -> Iterator[pl.DataFrame]:
+    def _sqlalchemy(self) -> Any:
+        return required("sqlalchemy", kind="source", name=self.identity, extra="sql")
+
+    def _rows(self, query: str, since: Any = None, *, n_rows: int = BATCH_ROWS) -> Iterator[pl.DataFrame]:
         """Yield what a query gives, an empty frame if that is nothing.
 
         Raises
@@ -180,11 +198,11 @@ class Sql:
         """
         url = filled_in(self.url, kind="source", name=self.identity, in_address=True)
         driver = self._driver()
-        if driver is None:
-            required("sqlalchemy", kind="source", name=self.identity, extra="sql")
-        asked = _by_adbc(driver, url, query, since) if driver else _by_sqlalchemy(url, query, since)
         try:
-            yield from asked
+            if driver is not None:
+                yield from _by_adbc(driver, url, query, since)
+            else:
+                yield from _by_sqlalchemy(self._sqlalchemy(), url, query, since, n_rows)
         except FailedPrecondition:
             raise
         except Exception as error:  # noqa: BLE001 - drivers have each their own
@@ -200,7 +218,7 @@ def _by_adbc(driver: Any, url: str, query: str, since: Any) -> Iterator[pl.DataF
     where = f"file:{unquote(parts.path[1:])}?mode=ro" if is_sqlite else _bounded(url)
     with closing(driver.connect(where)) as connection, closing(connection.cursor()) as cursor:
         if not is_sqlite:
-            cursor.execute("SET default_transaction_read_only = on")
+            cursor.execute("SET TRANSACTION READ ONLY")
         cursor.execute(query, None if since is None else (since,))
         yield from _fetched(cursor)
 
@@ -237,25 +255,19 @@ def _bounded(url: str) -> str:
     return f"{url}{'&' if '?' in url else '?'}connect_timeout={CONNECT_S}"
 
 
-def _by_sqlalchemy(url: str, query: str, since: Any) -> Iterator[pl.DataFrame]:
-    import sqlalchemy
-
+def _by_sqlalchemy(sqlalchemy: Any, url: str, query: str, since: Any, n_rows: int) -> Iterator[pl.DataFrame]:
     engine = sqlalchemy.create_engine(url, poolclass=sqlalchemy.pool.NullPool)
     with closing(engine.connect()) as connection:
         options = connection.execution_options(stream_results=True)
         found = options.execute(sqlalchemy.text(query), {} if since is None else {"since": since})
         names = list(found.keys())
-        for rows, is_last in with_last(found.partitions(BATCH_ROWS)):
+        for rows, is_last in with_last(found.partitions(n_rows)):
             yield pl.DataFrame(
                 [tuple(row) for row in rows], schema=names, orient="row", infer_schema_length=None
             )
             if is_last:
                 return
         yield pl.DataFrame(schema=names)
-
-
-def _quoted(columns: Sequence[str]) -> str:
-    return ", ".join(f'"{name}"' for name in columns)
 
 
 # Watermarks as texts, with what they are of
@@ -291,7 +303,15 @@ def _value(text: str) -> Any:
 
 
 def _later(one: str, other: str) -> str:
-    return max(one, other, key=_value) if one else other
+    if not one:
+        return other
+    try:
+        return max(one, other, key=_value)
+    except TypeError:
+        hint = "let the column be of one type; a new pull begins anew once the source is declared otherwise"
+        raise InvalidInput(
+            "watermark", other[:60], f"has no order with {one[:60]}, which was seen before", hint=hint
+        ) from None
 
 
 def _before(value: Any, lag: str) -> Any:

@@ -58,12 +58,12 @@ class Dbt:
     @property
     def guesses(self) -> bool:
         """Whether types are what rows suggest."""
-        return self._sql.guesses
+        return Sql(self.model, self.url).guesses
 
     @property
     def technical(self) -> tuple[str, ...]:
         """Columns that say nothing of what a row is about."""
-        return self._sql.technical
+        return (self.watermark,) if self.watermark else ()
 
     def types(self) -> Mapping[str, pl.DataType]:
         """Return the columns of the relation and their types."""
