@@ -56,6 +56,11 @@ def test_outcomes_come_by_a_pull_offline_and_by_a_server_in_its_time(served_proj
         assert state["dataset"] == "deliveries"
         assert state["failed"] == ""
         assert "varv_pulled_rows_total" in server.control.get("/metrics").text
+        file.write_text(file.read_text().replace('every="1s"', 'every="9h"'))
+        varv(home, "apply")
+        n_last = len(outcomes(tmp_path, 2))
+        said = server.control.post("/api/v1/dataset/pull", json={"dataset": "deliveries"})
+        assert said.json()["pulled"][0]["n_new"] == n_last
         (tmp_path / "deliveries.csv").rename(tmp_path / "away.csv")
         said = server.control.post("/api/v1/dataset/pull", json={"dataset": "deliveries"})
         assert said.status_code == 200, said.text

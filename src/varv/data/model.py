@@ -118,18 +118,7 @@ class Dataset:
             self.retention = retention_of(keep)
         except InvalidInput as error:
             raise InvalidDeclaration("dataset", name, f"keeps {keep!r}: {error}") from None
-        self.every, self.updates, self.deletes = (
-            self._span("every", every),
-            updates,
-            self._span("deletes", deletes),
-        )
-        if updates not in get_args(Updates):
-            hint = "write updates='report' or updates='merge'"
-            raise InvalidDeclaration("dataset", name, f"has updates={updates!r}", hint=hint)
-        if deletes is not None and not isinstance(source, Keyed):
-            hint = "leave deletes out; databases can be asked for keys alone"
-            problem = f"compares keys with {type(source).__name__}, which has none to ask for"
-            raise InvalidDeclaration("dataset", name, problem, hint=hint)
+        self._take_pulls(every, updates, deletes)
         self._recalled: Types = {}
         try:
             self.publish_every = None if publish is None else duration(publish)
@@ -140,6 +129,22 @@ class Dataset:
 
     def __repr__(self) -> str:
         return f"Dataset({self.name!r})"
+
+    def _take_pulls(self, every: str | None, updates: Updates, deletes: str | None) -> None:
+        self.every, self.deletes = self._span("every", every), self._span("deletes", deletes)
+        self.updates = updates
+        if updates not in get_args(Updates):
+            hint = "write updates='report' or updates='merge'"
+            raise InvalidDeclaration("dataset", self.name, f"has updates={updates!r}", hint=hint)
+        if deletes is not None and not isinstance(self.source, Keyed):
+            hint = "leave deletes out; databases can be asked for keys alone"
+            problem = f"compares keys with {type(self.source).__name__}, which has none to ask for"
+            raise InvalidDeclaration("dataset", self.name, problem, hint=hint)
+
+    def pull_as(self, other: Dataset) -> None:
+        """Be pulled from now on as the same dataset is that was declared anew: from where, and how often."""
+        self.source, self.every = other.source, other.every
+        self.updates, self.deletes = other.updates, other.deletes
 
     def _span(self, what: str, text: str | None) -> Duration | None:
         if text is None:
@@ -229,8 +234,8 @@ class Dataset:
         rows = frame.select(self.columns(part)).filter(pl.col(part).is_not_null())
         return rows.sort(part, *self.key, maintain_order=True)
 
-    @cached_property
-    def _types(self) -> Types:
+    def _found(self) -> Mapping[str, pl.DataType]:
+        """Return the columns of the source and their types, as they are stored where it guesses."""
         try:
             found = self.source.types()
         except (NotFound, Unavailable):
@@ -238,8 +243,13 @@ class Dataset:
             if not self._recalled:
                 raise
             found = self._recalled
-        if self.source.guesses:
-            found = {name: self._recalled.get(name, dtype) for name, dtype in found.items()}
+        if not self.source.guesses:
+            return found
+        return {name: self._recalled.get(name, dtype) for name, dtype in found.items()}
+
+    @cached_property
+    def _types(self) -> Types:
+        found = self._found()
         times = set(self.parts)
         for column in dict.fromkeys(
             (*self.key, *times, *(c for names in self.known_at.values() for c in names))

@@ -97,6 +97,20 @@ def test_a_declaration_that_cannot_be_meant_is_refused(given, problem):
         Sql(**given)
 
 
+def test_a_dataset_has_the_types_of_its_rows_while_its_source_is_away(lake):
+    source = Sql("rows", url=f"sqlite:///{lake}", times=["at"])
+    types = Dataset("rows", source=source, key="id", event_time="at").types()
+    away = Sql("rows", url=f"sqlite:///{lake}.away", times=["at"])
+    dataset = Dataset("rows", source=away, key="id", event_time="at")
+    with pytest.raises(Unavailable):
+        dataset.types()
+    dataset.recall(types)
+    assert dataset.types() == types
+    guessing = Dataset("rows", source=source, key="id", event_time="at")
+    guessing.recall({**types, "n": pl.Float64()})
+    assert guessing.load()["n"].to_list() == [0.0, 1.0, 2.0, 3.0]
+
+
 @pytest.fixture(scope="module")
 def postgres():
     if not BIN.exists():

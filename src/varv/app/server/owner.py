@@ -76,7 +76,7 @@ from varv.kernel.metrics import Family
 from varv.kernel.observe import log, start_logging
 from varv.kernel.secret import SECRET_FILE, Secret
 from varv.kernel.sizes import size_bytes
-from varv.project import ModelPlan, forget_project, load_project
+from varv.project import ModelPlan, datasets_of, forget_project, load_project
 from varv.project.changes import plan_changes
 from varv.project.planned import Retirement
 from varv.registry import Surroundings
@@ -386,12 +386,12 @@ class _Server:
             home.datasets, home.views, self._system, present.live, requests=requests, faults=self._faults
         )
         declared = {str(dataset.name): dataset for dataset in home.declared}
-        self._desk.pulls = PullDesk(puller, home.views, declared, flows=True)
+        pulls = self._desk.pulls = PullDesk(puller, home.views, declared, flows=True)
         self._present, self._live = present, present.live
         present.threads = [
             self._thread("timers", lambda: self._fire(present)),
             self._thread("intake", lambda: self._take_in(present)),
-            *([self._thread("puller", lambda: self._pull(present))] if self._desk.pulls.scheduled() else []),
+            self._thread("puller", lambda: self._pull(present, pulls)),
         ]
         for number in range(RUNNERS):
             name = f"runner-{number}"
@@ -462,6 +462,10 @@ class _Server:
             lines = changed_clients(self._workers.access.clients, access.clients)
             is_same = plan.is_empty and not left
             if is_same and not lines:
+                # Where rows come from is no change of what is on record.
+                declared = {one.name: one for one in datasets_of(plans)}
+                for dataset in present.home.declared:
+                    dataset.pull_as(declared.get(dataset.name, dataset))
                 return Applied(plan=plan, lines=(), number=None)
             log(_LOG, logging.INFO, "change.applied", by=by)
             self._exchange(present, plans, self._workers, retire, access)
@@ -481,9 +485,12 @@ class _Server:
         """Put a home that works by `plans` in the place of the present one: new workers take over, and what
         the ones before have captured is ingested, before the change goes on.
         """
+        pulls, self._desk.pulls = self._desk.pulls, None
+        if pulls is not None:
+            pulls.end()
         present.pause()
         # Nothing else may ingest until one of the two homes does: what comes meanwhile is asked for again.
-        self._desk.quarantine = self._desk.pulls = None
+        self._desk.quarantine = None
         following = present
         try:
             declarations = {plan.name: plan.digest() for plan in plans}
@@ -501,8 +508,7 @@ class _Server:
             self._patience.until_done(present.home.engine.fire_due)
             present.ended.wait(IDLE_S)
 
-    def _pull(self, present: Present) -> None:
-        pulls = self._desk.require_pulls()
+    def _pull(self, present: Present, pulls: PullDesk) -> None:
         while not present.ended.wait(IDLE_S):
             # Between two steps of a long pull it ends too; what is left comes with the next one.
             pulls.pull_due(self._system.now(), present.ended.is_set)

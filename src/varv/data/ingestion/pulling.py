@@ -8,26 +8,27 @@ since to replace them again changes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 import msgspec
 import polars as pl
 
 from varv.data.ingestion.events import Counts, PullFailed, SourceCompared, SourcePulled
+from varv.data.ingestion.sorting import PartRows, as_texts, sorted_out, steps_of
 from varv.data.ingestion.views import PullsView
 from varv.data.model import Dataset
 from varv.data.quarantine import ROW
 from varv.data.rewriting.files import Rewritten
 from varv.data.service import REASON, Datasets, Prepared
-from varv.data.shape import in_shape, misfit
+from varv.data.shape import misfit
 from varv.data.sources import Asked, Keyed, Source, Step, fitted, in_kept_types, with_last
 from varv.data.versions import stream_of
 from varv.data.views import DatasetsView
 from varv.kernel.clock import HOUR, Clock
 from varv.kernel.codec import digest_of
 from varv.kernel.content import rows_digest
-from varv.kernel.errors import FailedPrecondition, InvalidInput, StorageFull, Unavailable, VarvError
+from varv.kernel.errors import FailedPrecondition, InvalidInput, StorageFull, VarvError
 from varv.kernel.faults import Faults
 from varv.kernel.sagas import Fact
 from varv.kernel.views import Views
@@ -156,7 +157,7 @@ class Puller:
             cursor = dict(view.cursor(dataset.name, source.identity))
         total, done = Counts(), False
         asked = Asked(cursor, dataset.types(), self._clock.now())
-        for step, is_last in with_last(_steps(source, asked)):
+        for step, is_last in with_last(steps_of(source, asked)):
             total.add(self._take(dataset, source, cursor, step, done=is_last))
             cursor |= step.moved
             done = is_last
@@ -194,7 +195,7 @@ class Puller:
     ) -> Counts:
         counts = Counts(n_read=step.rows.height)
         sorted_parts = [
-            _sorted_out(dataset, part, step)
+            sorted_out(dataset, part, step)
             for part in dataset.parts
             if step.rows.height and (part != dataset.event_time or dataset.name not in self._requests)
         ]
@@ -208,7 +209,7 @@ class Puller:
 
         return self._acts.settle(decide).counts
 
-    def _replace(self, dataset: Dataset, source: Source, part: _PartRows) -> int:
+    def _replace(self, dataset: Dataset, source: Source, part: PartRows) -> int:
         """Put rows that say otherwise in the place of what stands; return how many."""
         rows = part.typed
         known, equal = self._datasets.said_before(dataset, part.name, rows)
@@ -233,7 +234,7 @@ class Puller:
         self,
         dataset: Dataset,
         source: Source,
-        parts: list[_PartRows],
+        parts: list[PartRows],
         step: Step,
         counts: Counts,
         name: str,
@@ -268,7 +269,7 @@ class Puller:
         )
         return _PreparedStep((*facts, Fact(stream_of(dataset.name), event)), tuple(made), counts)
 
-    def _fresh(self, dataset: Dataset, part: _PartRows) -> tuple[pl.DataFrame, int, int]:
+    def _fresh(self, dataset: Dataset, part: PartRows) -> tuple[pl.DataFrame, int, int]:
         """Return the rows that say something new, and how many others say what stands, or otherwise."""
         known, equal = self._datasets.said_before(dataset, part.name, part.typed)
         if not known.any():
@@ -282,11 +283,11 @@ class Puller:
             return rows
         with self._views.reading(DatasetsView) as view:
             held = view.quarantine(dataset.name, part)
-        texts = _as_texts(rows).with_row_index("@row")
+        texts = as_texts(rows).with_row_index("@row")
         for one in held:
             there = self._datasets.rows_put_aside(one).drop(REASON, ROW, strict=False)
             if set(there.columns) == set(rows.columns):
-                texts = texts.join(_as_texts(there), on=rows.columns, how="anti", nulls_equal=True)
+                texts = texts.join(as_texts(there), on=rows.columns, how="anti", nulls_equal=True)
         return rows if texts.height == rows.height else rows[sorted(texts["@row"].to_list())]
 
     # Deletions
@@ -353,58 +354,3 @@ class Puller:
             return
         fact = PullFailed(dataset=dataset.name, source=source.identity, code=error.code, why=why)
         self._acts.tell((Fact(stream_of(dataset.name), fact),))
-
-
-def _steps(source: Source, asked: Asked) -> Iterator[Step]:
-    """Yield the steps of a source; whatever it raises says that it cannot be read."""
-    steps = source.steps(asked)
-    while True:
-        try:
-            step = next(steps)
-        except StopIteration:
-            return
-        except VarvError:
-            raise
-        except Exception as error:
-            why = " ".join(f"{type(error).__name__}: {error}".split())[:300]
-            raise Unavailable("source", source.identity, "cannot be read to its end", why=why) from error
-        yield step
-
-
-class _PartRows(NamedTuple):
-    """What a step says of one part: rows as they came, the same as they are stored, and those that do not
-    fit.
-    """
-
-    name: str
-    rows: pl.DataFrame
-    typed: pl.DataFrame
-    unfit: pl.DataFrame
-
-
-def _sorted_out(dataset: Dataset, part: str, step: Step) -> _PartRows:
-    types = dataset.part_types(part)
-    came = in_shape(in_kept_types(step.rows), types).select(list(types))
-    is_base = part == dataset.event_time
-    if not is_base:
-        # Nothing is known yet where the time of knowledge is null.
-        known = came[part].is_not_null()
-        came, broken = came.filter(known), None if step.broken is None else step.broken.filter(known)
-    else:
-        broken = step.broken
-    read, wrong = fitted(came, types)
-    unfit = pl.Series("unfit", [False]).new_from_index(0, came.height) if broken is None else broken
-    for flags in wrong.values():
-        unfit = unfit | flags
-    rows, misfits = read, came.clear()
-    if unfit.any():
-        rows, misfits = read.filter(~unfit), _as_texts(came.filter(unfit))
-    if dataset.updates == "merge":
-        # In the order of the source the last word counts.
-        rows = rows.unique(dataset.key, keep="last", maintain_order=True)
-    rows = rows.sort(part, *dataset.key, maintain_order=True)
-    return _PartRows(part, rows, rows.cast(pl.Schema(types), strict=False), misfits)
-
-
-def _as_texts(rows: pl.DataFrame) -> pl.DataFrame:
-    return rows.select(pl.all().cast(pl.String))

@@ -16,7 +16,7 @@ from varv.data.rewriting.files import Rewritten
 from varv.data.service import Datasets
 from varv.kernel.clock import Clock, Instant
 from varv.kernel.columns import FolderColumns
-from varv.kernel.errors import NotFound, VarvError
+from varv.kernel.errors import NotFound, Unavailable, VarvError
 from varv.kernel.faults import Faults
 from varv.kernel.ledger import Ledger
 from varv.kernel.observe import log
@@ -76,6 +76,7 @@ class PullDesk:
         self._tried: dict[str, Instant] = {}
         # Two pulls of one source would read the same rows.
         self._one_at_a_time = threading.Lock()
+        self._ended = threading.Event()
 
     def pull(self, name: str, *, stopped: Callable[[], bool] = lambda: False) -> Pulled:
         """Pull one dataset.
@@ -92,7 +93,15 @@ class PullDesk:
             hint = f"the datasets are {', '.join(self.declared) or 'none'}"
             raise NotFound("dataset", name[:80], "is not declared", hint=hint)
         with self._one_at_a_time:
-            return self._puller.pull(dataset, stopped=stopped)
+            if self._ended.is_set():
+                raise Unavailable("server", "", "is being changed", hint="try again in a moment")
+            return self._puller.pull(dataset, stopped=lambda: stopped() or self._ended.is_set())
+
+    def end(self) -> None:
+        """End the pull that is under way after its step, and let no other begin: another home takes over."""
+        self._ended.set()
+        with self._one_at_a_time:
+            pass
 
     def scheduled(self) -> list[str]:
         """Return the datasets that say how often they are pulled."""
