@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 import msgspec
 import polars as pl
 
-from varv.data.ingestion.events import Counts, PullFailed, SourceCompared, SourcePulled
+from varv.data.ingestion.model import Counts, PullFailed, SourceCompared, SourcePulled
 from varv.data.ingestion.sorting import PartRows, as_texts, sorted_out, steps_of
 from varv.data.ingestion.views import PullsView
 from varv.data.model import Dataset

@@ -42,7 +42,7 @@ class PartRows(NamedTuple):
 
 
 def sorted_out(dataset: Dataset, part: str, step: Step) -> PartRows:
-    """Return what a step says of one part: what does not fit the types of the dataset is apart from the rest."""
+    """Return what a step says of one part; what does not fit the types of the dataset is kept apart."""
     types = dataset.part_types(part)
     came = in_shape(in_kept_types(step.rows), types).select(list(types))
     is_base = part == dataset.event_time

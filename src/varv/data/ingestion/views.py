@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from varv.data.ingestion.events import PullFailed, SourceCompared, SourcePulled
+from varv.data.ingestion.model import PullFailed, SourceCompared, SourcePulled
 from varv.kernel.clock import Instant
 from varv.kernel.codec import Event
 from varv.kernel.ledger import Entry
