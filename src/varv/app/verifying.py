@@ -21,8 +21,7 @@ from varv.data.delta.log import LOG
 from varv.data.kept_contracts import texts_digest, texts_of, texts_table
 from varv.data.model import BatchesCompacted, BatchQuarantined, ContractInferred, DatasetVersionAppended
 from varv.data.versions import table_of
-from varv.data.versions.model import DatasetRewritten, DatasetVacuumed
-from varv.data.versions.publication import DatasetPublished
+from varv.data.versions.model import DatasetPublished, DatasetRewritten, DatasetVacuumed
 from varv.home.comparison import COMPARISON_FILE, read_comparisons, without_cpu
 from varv.home.model import Comparison, PoliciesCompared
 from varv.home.verbs import Records

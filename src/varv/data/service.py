@@ -40,8 +40,7 @@ from varv.data.rewriting.preparing import Author, PreparedRewrite, Rewrites, The
 from varv.data.shape import conformed, in_shape, misfit, shape_of, span_of, widening
 from varv.data.sources import in_kept_types
 from varv.data.versions import Came, DatasetVersion, batch_of, stream_of, table_of, versions_of
-from varv.data.versions.model import RetentionDeclared
-from varv.data.versions.publication import PublicationDeclared
+from varv.data.versions.model import PublicationDeclared, RetentionDeclared
 from varv.data.views import DatasetsView, Quarantined, registered_dataset
 from varv.kernel.catalogue import Extent, digests
 from varv.kernel.clock import Clock, Instant, as_datetime

@@ -30,13 +30,14 @@ from varv.data.model import (
 from varv.data.versions.history import Mark, VersionHistory
 from varv.data.versions.model import (
     DatasetDerived,
+    DatasetPublished,
     DatasetRewritten,
     DatasetTagged,
     DatasetUntagged,
     DatasetVacuumed,
+    PublicationDeclared,
     RetentionDeclared,
 )
-from varv.data.versions.publication import DatasetPublished, PublicationDeclared
 from varv.kernel.catalogue import Catalogue, Compacted, Extent
 from varv.kernel.clock import Instant
 from varv.kernel.codec import Digest, Event, digest_of

@@ -15,7 +15,7 @@ import polars as pl
 
 from varv.data.delta.log import DIGEST, LOG, VERSION, LogEntry, entry_file, files_after, log_entries
 from varv.data.delta.tables import app_of
-from varv.data.versions.publication import DatasetPublished
+from varv.data.versions.model import DatasetPublished
 from varv.kernel.errors import Corrupt
 
 

@@ -20,7 +20,7 @@ from varv.data.delta.types import delta_types
 from varv.data.model import Dataset
 from varv.data.service import Datasets
 from varv.data.versions import stream_of, table_of
-from varv.data.versions.publication import DatasetPublished
+from varv.data.versions.model import DatasetPublished
 from varv.data.views import DatasetsView
 from varv.kernel.catalogue import Extent
 from varv.kernel.clock import Clock

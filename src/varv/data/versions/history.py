@@ -10,8 +10,7 @@ from collections.abc import Sequence
 import msgspec
 
 from varv.data.retention import Retention
-from varv.data.versions.model import DatasetTagged, DatasetUntagged, DatasetVacuumed
-from varv.data.versions.publication import DatasetPublished
+from varv.data.versions.model import DatasetPublished, DatasetTagged, DatasetUntagged, DatasetVacuumed
 from varv.kernel.clock import DAY, Duration, Instant
 from varv.kernel.ids import Version
 
