@@ -10,7 +10,7 @@ from tests.data.versioning.stores import TYPES, Store
 
 from varv.data import Dataset, Datasets, DatasetsView, Sql
 from varv.data.ingestion.pulling import Puller
-from varv.data.ingestion.verbs import _OfflineActs
+from varv.data.ingestion.verbs import OfflineActs
 from varv.data.ingestion.views import PullsView
 from varv.kernel.clock import VirtualClock, instant
 from varv.kernel.columns import FolderColumns
@@ -80,7 +80,7 @@ class Pulls:
         self.datasets = Datasets(
             self.ledger, columns, self.clock, self.views, Secret(self.folder / "digest.key")
         )
-        acts = _OfflineActs(self.datasets)
+        acts = OfflineActs(self.datasets)
         self.puller = Puller(self.datasets, self.views, self.clock, acts, faults=self.faults)
 
     def pull(self):

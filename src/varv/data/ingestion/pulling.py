@@ -17,7 +17,7 @@ import polars as pl
 from varv.data.ingestion.model import Counts, PullFailed, SourceCompared, SourcePulled
 from varv.data.ingestion.sorting import PartRows, as_texts, sorted_out, steps_of
 from varv.data.ingestion.views import PullsView
-from varv.data.model import Dataset
+from varv.data.model import BatchQuarantined, Dataset, DatasetVersionAppended, RepeatsDropped
 from varv.data.quarantine import ROW
 from varv.data.rewriting.files import Rewritten
 from varv.data.service import REASON, Datasets, Prepared
@@ -257,9 +257,7 @@ class Puller:
                 prepared = self._datasets.prepare_append(dataset, part.name, rows, segment=segment)
                 facts += prepared.facts
                 made.append((dataset, part.name, prepared))
-                n_kept = prepared.rows.height if prepared.accepted else 0
-                counts.n_new += n_kept
-                counts.n_aside += prepared.report.n_rows - n_kept if prepared.facts else 0
+                _count(prepared, counts)
         event = SourcePulled(
             dataset=dataset.name,
             source=source.identity,
@@ -354,3 +352,18 @@ class Puller:
             return
         fact = PullFailed(dataset=dataset.name, source=source.identity, code=error.code, why=why)
         self._acts.tell((Fact(stream_of(dataset.name), fact),))
+
+
+def _count(prepared: Prepared, counts: Counts) -> None:
+    """Add what became of the rows of a batch; nothing if it came before."""
+    for event in (fact.event for fact in prepared.facts):
+        match event:
+            case DatasetVersionAppended():
+                counts.n_new += event.n_rows
+            case BatchQuarantined():
+                counts.n_aside += event.n_rows
+            case RepeatsDropped():
+                counts.n_known += event.n_equal
+                counts.n_different += event.n_different
+            case _:
+                pass

@@ -127,7 +127,7 @@ class PullDesk:
                 log(_LOG, logging.INFO, "pull.done", dataset=name, **counts)
 
 
-class _OfflineActs(Acts):
+class OfflineActs(Acts):
     """Commits to a home that nobody serves."""
 
     def __init__(self, datasets: Datasets) -> None:
@@ -169,7 +169,7 @@ def offline_pulls(
     """
     columns = FolderColumns(home / "columns", faults=faults)
     datasets = Datasets(ledger, columns, clock, views, Secret(home / SECRET_FILE))
-    puller = Puller(datasets, views, clock, _OfflineActs(datasets), requests=requests, faults=faults)
+    puller = Puller(datasets, views, clock, OfflineActs(datasets), requests=requests, faults=faults)
     return PullDesk(puller, views, declared, flows=False)
 
 

@@ -55,8 +55,9 @@ class Landing:
         If the tool is not known, or the time is none.
 
     Notes ----- Of Airbyte, rows have ``_airbyte_extracted_at`` as a time, which is when they were known;
-    records that are kept as one JSON object become columns; of several generations of a stream the latest
-    counts; and rows of which Airbyte says that it changed a value are put in quarantine.
+    records that are kept as one JSON object become columns; of a generation that is older than one that was
+    read nothing is taken any more; and rows of which Airbyte says that it changed a value are put in
+    quarantine.
     """
 
     path: str

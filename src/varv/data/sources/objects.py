@@ -86,8 +86,7 @@ class Objects:
 
     def batches(self, columns: Sequence[str] | None = None) -> Iterator[pl.DataFrame]:
         """Yield all rows, in the order of the names of objects."""
-        self._first()
-        for path in self._marks():
+        for path in self._required():
             scratch = Scratch("object")
             rows = guessed(self._fetched(path, scratch), format_of(path, self.format))
             yield from in_batches(rows, columns)
@@ -101,12 +100,16 @@ class Objects:
         yield from unguessed(self._fetched(path, scratch), format_of(path, self.format), asked.types, skip)
 
     def _first(self) -> tuple[Path, Any]:
-        path = next(iter(self._marks()), None)
-        if path is None:
-            hint = "check the pattern; what is before its first * is listed"
-            raise NotFound("source", self.identity, "matches no object", hint=hint)
+        path = next(iter(self._required()))
         scratch = _KEPT.setdefault(self.pattern, Scratch("object"))
         return self._fetched(path, scratch), format_of(path, self.format)
+
+    def _required(self) -> dict[str, str]:
+        marks = self._marks()
+        if not marks:
+            hint = "check the pattern; what is before its first * is listed"
+            raise NotFound("source", self.identity, "matches no object", hint=hint)
+        return marks
 
     def _marks(self) -> dict[str, str]:
         """Return the mark of each object that matches, by its path."""
