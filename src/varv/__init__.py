@@ -22,6 +22,7 @@ _WHERE = {
     "Http": "varv.data",
     "JsonLines": "varv.data",
     "Landing": "varv.data",
+    "Labelling": "varv.project",
     "Log": "varv.project",
     "Model": "varv.project",
     "Objects": "varv.data",
@@ -85,6 +86,7 @@ __all__ = [
     "Frame",
     "Http",
     "JsonLines",
+    "Labelling",
     "Landing",
     "Log",
     "Model",
@@ -151,6 +153,7 @@ if TYPE_CHECKING:
     from varv.pipelines.versions import into, rows, sql
     from varv.project import (
         CloudEvents,
+        Labelling,
         Log,
         Model,
         Outcome,

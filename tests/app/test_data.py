@@ -68,8 +68,16 @@ def test_rows_are_corrected_compared_tagged_and_read_back(run, home, tmp_path):
         assert data.tags == {"before": last}
         assert data.diff("before").parts[0].n_changed == 3
         assert data.read(version="before", limit=5).height == 5
+        told = data.profile(last + 1, against="before")
+        assert [one.name for one in told.difference.columns if one.moved] in ([], ["load"])
+        assert told.profile.n_rows == data.profile("before").profile.n_rows
+        assert "Distribution of load" in told._repr_html_()
         with pytest.raises(FailedPrecondition, match="is only read"):
             opened.dataset.tag("parcels", "mine")
+    page = tmp_path / "page.html"
+    assert "rows" in run("data", "profile", "parcels", "--against", "before", "--html", str(page))
+    assert page.stat().st_size < 300_000
+    assert "windows of parcels" in run("data", "watch", "parcels")
     assert json.loads(run("--json", "verify"))["ok"]
 
 

@@ -40,6 +40,7 @@ from varv.kernel.table_reading import TableReader
 from varv.kernel.tracing import Tracer
 from varv.kernel.verify import Checked, require_sound_folder
 from varv.kernel.views import Views
+from varv.labels import LabelsView
 from varv.loop.candidates import Candidates
 from varv.loop.handlers import LoopHandlers
 from varv.loop.leak_report import LeakReport
@@ -75,6 +76,7 @@ VIEWS = (
     HomeView,
     ChangesView,
     ReviewsView,
+    LabelsView,
 )
 TRACKING = "tracking.db"
 UPLOADS = "uploads"

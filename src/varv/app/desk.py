@@ -14,6 +14,7 @@ from varv.data.ingestion.verbs import PullDesk
 from varv.data.verbs import QuarantineDesk
 from varv.data.versioning.verbs import VersionsDesk
 from varv.home.change.verbs import Declarations
+from varv.home.labelling.desk import Labelling
 from varv.home.review.verbs import Reviews
 from varv.home.tables import MOST_ROWS, Tables
 from varv.home.tracking.desk import TrackingDesk
@@ -100,6 +101,20 @@ class Desk:
     def reviews(self) -> Reviews:
         """What acts on answers that wait for a person."""
         return Reviews(tables=self.tables, views=self.views, clock=self.clock, engine=self.engine)
+
+    @property
+    def labelling(self) -> Labelling:
+        """What acts on requests that people label."""
+        return Labelling(
+            tables=self.tables,
+            views=self.views,
+            ledger=self.ledger,
+            clock=self.clock,
+            reviews=self.reviews,
+            engine=self.engine,
+            inbox=self.inbox,
+            versions=self.versions,
+        )
 
     @cached_property
     def tables(self) -> Tables:

@@ -15,10 +15,15 @@ import varv.app.verifying
 import varv.data.contract_verbs
 import varv.data.delta.verbs
 import varv.data.ingestion.verbs
+import varv.data.profiling.verbs
 import varv.data.verbs
 import varv.data.versioning.deriving
 import varv.data.versioning.verbs
 import varv.home.change.verbs
+import varv.home.labelling.estimating
+import varv.home.labelling.feedback
+import varv.home.labelling.looking
+import varv.home.labelling.verbs
 import varv.home.moving.verbs
 import varv.home.review.verbs
 import varv.home.tracking.purging
@@ -34,6 +39,7 @@ from varv.data.ingestion.verbs import PullDesk
 from varv.data.verbs import QuarantineDesk
 from varv.data.versioning.verbs import VersionsDesk
 from varv.home.change.verbs import Declarations
+from varv.home.labelling.desk import Labelling
 from varv.home.review.verbs import Reviews
 from varv.home.tracking.desk import TrackingDesk
 from varv.home.tracking.looking import RunDesk
@@ -49,6 +55,7 @@ PARTS: Mapping[type[Any], Callable[[Desk], Any]] = {
     Loops: lambda desk: desk.loops,
     Records: lambda desk: desk.records,
     Reviews: lambda desk: desk.reviews,
+    Labelling: lambda desk: desk.labelling,
     Inbox: lambda desk: desk.require_inbox(),
     QuarantineDesk: lambda desk: desk.require_quarantine(),
     VersionsDesk: lambda desk: desk.require_versions(),
@@ -73,10 +80,15 @@ ROOMS = (
     varv.data.versioning.verbs,
     varv.data.versioning.deriving,
     varv.data.ingestion.verbs,
+    varv.data.profiling.verbs,
     varv.data.delta.verbs,
     varv.home.verbs,
     varv.home.change.verbs,
     varv.home.review.verbs,
+    varv.home.labelling.verbs,
+    varv.home.labelling.looking,
+    varv.home.labelling.estimating,
+    varv.home.labelling.feedback,
     varv.home.tracking.verbs,
     varv.home.tracking.purging,
     varv.home.moving.verbs,

@@ -36,6 +36,7 @@ MODULES = {
     "register": "telling",
     "cancel": "telling",
     "review": "review",
+    "labels": "labels",
     "token": "tokens",
     "export": "exporting",
     "package": "packaging",

@@ -5,29 +5,18 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
 
-import msgspec
 import polars as pl
 
-from varv.app.cli.access import answer, call, owned_ledger, reading_home
+from varv.app.cli.access import acted, acted_by, answer, reading_home
+from varv.app.cli.profiles import profile, watch
 from varv.app.cli.pulling import pull_sources
 from varv.app.cli.rendering import Block, Grid, Heading, Line
 from varv.app.cli.row_files import kind_of, read_rows, write_rows
 from varv.app.client.sources import LocalSource, whole_table
-from varv.app.compose import open_views
-from varv.app.server.server_file import running_server
 from varv.app.settings import Loaded, Settings
 from varv.data.delta.exporting import export
-from varv.data.delta.verbs import (
-    PublicationDesk,
-    PublicationDone,
-    PublishRequest,
-    SqlRequest,
-    offline_publications,
-    publish,
-    sql,
-)
+from varv.data.delta.verbs import PublicationDone, PublishRequest, SqlRequest, publish, sql
 from varv.data.model import part_named
 from varv.data.versioning.difference import Difference
 from varv.data.versioning.references import parse_reference
@@ -42,27 +31,18 @@ from varv.data.versioning.verbs import (
     TagRequest,
     Vacuumed,
     VacuumRequest,
-    VersionsDesk,
     diff,
     merge,
-    offline_versions,
     overwrite,
     show_dataset,
     tag,
     untag,
     vacuum,
 )
-from varv.home.named_versions import named_versions
 from varv.home.verbs import DatasetList
-from varv.kernel.clock import SystemClock
-from varv.kernel.faults import Faults
 from varv.kernel.wording import count
 
-_WITHIN_S = 3600.0
-"""How long a server may take to replace rows."""
 _LONGEST_CELL = 40
-Q = TypeVar("Q", bound=msgspec.Struct)
-R = TypeVar("R", bound=msgspec.Struct)
 
 
 def data(options: argparse.Namespace, loaded: Loaded) -> int:
@@ -71,6 +51,8 @@ def data(options: argparse.Namespace, loaded: Loaded) -> int:
         "ls": _ls,
         "show": _show,
         "diff": _diff,
+        "profile": profile,
+        "watch": watch,
         "tag": _tag,
         "read": _read,
         "overwrite": _rewrite,
@@ -286,7 +268,7 @@ def _publish(options: argparse.Namespace, settings: Settings) -> None:
         _export(options, settings)
         return
     asked = PublishRequest(dataset=options.what)
-    found = _acted_by(settings, "dataset.publish", asked, publish, PublicationDone)
+    found = acted_by(settings, "dataset.publish", asked, publish, PublicationDone)
     rows = [
         (one.part, str(one.delta_version), count(one.n_files), count(one.n_removed), one.place)
         for one in found.parts
@@ -317,33 +299,3 @@ def _sql(options: argparse.Namespace, settings: Settings) -> None:
     with reading_home(settings) as home:
         found = sql(home.require_publications(), asked)
     answer(options, found, lambda: [Line(found.sql)])
-
-
-def acted(
-    settings: Settings,
-    verb: str,
-    asked: Q,
-    act: Callable[[VersionsDesk, Q], R],
-    kind: type[R],
-) -> R:
-    """Have the server act on versions, or do it where none runs."""
-    return _acted_by(settings, verb, asked, lambda desk, asked: act(desk.versions, asked), kind)
-
-
-def _acted_by(
-    settings: Settings,
-    verb: str,
-    asked: Q,
-    act: Callable[[PublicationDesk, Q], R],
-    kind: type[R],
-) -> R:
-    """Have the server do something, or do it where none runs."""
-    server = running_server(settings)
-    if server is not None:
-        return msgspec.convert(call(server, settings, verb, asked, timeout_s=_WITHIN_S), type=kind)
-    with owned_ledger(settings) as ledger:
-        views, faults, clock = open_views(ledger, settings.home), Faults.parse(settings.fault), SystemClock()
-        desk = offline_versions(
-            settings.home, ledger, views, clock, lambda of: named_versions(views, of), faults
-        )
-        return act(offline_publications(desk, clock, faults), asked)

@@ -12,8 +12,7 @@ from typing import Any
 
 import msgspec
 
-from varv.app.cli.access import answer, written
-from varv.app.cli.data import acted
+from varv.app.cli.access import acted, answer, written
 from varv.app.cli.rendering import Block, Grid, Heading, Line
 from varv.app.pipelines import PipelineRun, StepLine, StepOutlook, outlook, run_pipeline, run_step
 from varv.app.settings import Loaded, Settings

@@ -23,6 +23,7 @@ from varv.fronts.gateway import Gateway, allowed_hosts
 from varv.fronts.metrics import metrics_route
 from varv.fronts.mlflow.access import Gate
 from varv.fronts.web.console import create_console
+from varv.fronts.web.labelling import LabelDesk
 from varv.home.tracking.desk import TrackingDesk
 from varv.kernel.columns import FolderColumns
 from varv.kernel.metrics import Family
@@ -63,6 +64,11 @@ def application(
         allow=functools.partial(_allow_reading, gate),
         stop=functools.partial(_stop, gate, tracking.runs),
         ends=ends,
+        labels=LabelDesk(
+            labelling=lambda: desk.labelling,
+            allow=functools.partial(_allow_reading, gate),
+            allow_writing=functools.partial(_allow_writing, gate),
+        ),
     )
     routes = create_api(build_verbs(desk), health, token=settings.token)
     app = Starlette(routes=[*routes, metrics_route(measures), Mount("/", console)])
@@ -72,8 +78,12 @@ def application(
     )
 
 
-def _stop(gate: Gate, runs: Tracking, request: Request, run: str) -> None:
+def _allow_writing(gate: Gate, request: Request) -> None:
     gate.require(dict(request.headers.raw), request.url.path, writes=True)
+
+
+def _stop(gate: Gate, runs: Tracking, request: Request, run: str) -> None:
+    _allow_writing(gate, request)
     stop(runs, StopRequest(run=run, by="somebody at the console"))
 
 

@@ -30,6 +30,7 @@ from varv.app.compose import MOST_HELD, open_home
 from varv.app.fitting import ProcessFits
 from varv.app.server.capturing import TrainingCaptures
 from varv.app.server.fleet import Workers
+from varv.app.server.labelling import keep_choosing
 from varv.app.server.listening import address_of
 from varv.app.server.measures import (
     of_certificate,
@@ -392,6 +393,7 @@ class _Server:
             self._thread("timers", lambda: self._fire(present)),
             self._thread("intake", lambda: self._take_in(present)),
             self._thread("puller", lambda: self._pull(present, pulls)),
+            self._thread("labels", lambda: keep_choosing(lambda: self._desk.labelling, present.ended)),
         ]
         for number in range(RUNNERS):
             name = f"runner-{number}"

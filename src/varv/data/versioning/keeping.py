@@ -120,6 +120,10 @@ class Versions:
             self._datasets.commit([Fact(stream_of(dataset.name), event)])
         return event
 
+    def now(self) -> Instant:
+        """Return the present."""
+        return self._clock.now()
+
     def untag(self, dataset: str, tag: str, *, by: str = "", why: str = "") -> DatasetUntagged:
         """Give a name of a version up.
 

@@ -22,7 +22,7 @@ from varv.data.versioning.keeping import Named, Versions
 from varv.data.versioning.references import Reference, parse_reference, version_meant
 from varv.data.versioning.staging import staged_rows, unstage
 from varv.data.views import DatasetsView
-from varv.kernel.clock import Clock, iso
+from varv.kernel.clock import Clock, Instant, iso
 from varv.kernel.columns import FolderColumns
 from varv.kernel.errors import InvalidInput
 from varv.kernel.faults import Faults
@@ -206,6 +206,10 @@ class VersionsDesk:
     def version(self, reference: Reference) -> int:
         """Return the version that a reference means."""
         return version_meant(reference, self.views, self.ledger)
+
+    def now(self) -> Instant:
+        """Return the present, by the clock of the home."""
+        return self.versions.now()
 
 
 def offline_versions(
