@@ -12,12 +12,14 @@ from varv.data import Datasets, DatasetsView
 from varv.data.delta.publishing import Publications
 from varv.data.ingestion.views import PullsView
 from varv.features import FeatureStore
+from varv.features.online.model import OnlineView
 from varv.home.change.handlers import ChangeHandlers
 from varv.home.change.recorded import effective_plans
 from varv.home.change.rules import ChangeSaga
 from varv.home.change.views import ChangesView
 from varv.home.home import CHECKED, Home, ModelParts
 from varv.home.review.views import ReviewsView
+from varv.home.skew.views import SkewView
 from varv.home.tracking.desk import TrackingDesk
 from varv.home.tracking.hooks import Hooks
 from varv.home.tracking.looking import RunDesk
@@ -73,10 +75,12 @@ VIEWS = (
     LoopView,
     DatasetsView,
     PullsView,
+    OnlineView,
     HomeView,
     ChangesView,
     ReviewsView,
     LabelsView,
+    SkewView,
 )
 TRACKING = "tracking.db"
 UPLOADS = "uploads"

@@ -13,9 +13,12 @@ from varv.data.inbox import Inbox
 from varv.data.ingestion.verbs import PullDesk
 from varv.data.verbs import QuarantineDesk
 from varv.data.versioning.verbs import VersionsDesk
+from varv.features.online.verbs import OnlineDesk
 from varv.home.change.verbs import Declarations
 from varv.home.labelling.desk import Labelling
 from varv.home.review.verbs import Reviews
+from varv.home.skew.desk import FeatureDesk
+from varv.home.skew.measuring import Measuring
 from varv.home.tables import MOST_ROWS, Tables
 from varv.home.tracking.desk import TrackingDesk
 from varv.home.tracking.looking import RunDesk
@@ -56,6 +59,8 @@ class Desk:
         self.quarantine: QuarantineDesk | None = None
         """None while the server starts, and where only loops are told something."""
         self.versions: VersionsDesk | None = None
+        """As the one before."""
+        self.online: OnlineDesk | None = None
         """As the one before."""
         self.publications: PublicationDesk | None = None
         """As the one before."""
@@ -120,6 +125,16 @@ class Desk:
     def tables(self) -> Tables:
         """What reads rows: one for all, since it keeps what it knows of files."""
         return Tables(self.home, self.ledger, self.views, self.clock, most_rows=self.most_rows)
+
+    @property
+    def measuring(self) -> Measuring:
+        """What compares served features with stored rows."""
+        return Measuring(self.tables, self.tables.datasets, self.views)
+
+    @property
+    def features(self) -> FeatureDesk:
+        """What looks at served features."""
+        return FeatureDesk(records=self.records, measuring=self.measuring)
 
     def require_inbox(self) -> Inbox:
         """Return what takes rows in.
@@ -190,6 +205,16 @@ class Desk:
             If the server is still starting.
         """
         return _ready(self.pulls)
+
+    def require_online(self) -> OnlineDesk:
+        """Return what acts on the online store.
+
+        Raises
+        ------
+        Unavailable
+            If the server is still starting.
+        """
+        return _ready(self.online)
 
     def require_publications(self) -> PublicationDesk:
         """Return what publishes datasets.

@@ -19,13 +19,17 @@ import varv.data.profiling.verbs
 import varv.data.verbs
 import varv.data.versioning.deriving
 import varv.data.versioning.verbs
+import varv.features.online.verbs
 import varv.home.change.verbs
+import varv.home.impact
 import varv.home.labelling.estimating
 import varv.home.labelling.feedback
 import varv.home.labelling.looking
 import varv.home.labelling.verbs
 import varv.home.moving.verbs
 import varv.home.review.verbs
+import varv.home.skew.health
+import varv.home.skew.verbs
 import varv.home.tracking.purging
 import varv.home.tracking.verbs
 import varv.home.verbs
@@ -38,9 +42,11 @@ from varv.data.inbox import Inbox
 from varv.data.ingestion.verbs import PullDesk
 from varv.data.verbs import QuarantineDesk
 from varv.data.versioning.verbs import VersionsDesk
+from varv.features.online.verbs import OnlineDesk
 from varv.home.change.verbs import Declarations
 from varv.home.labelling.desk import Labelling
 from varv.home.review.verbs import Reviews
+from varv.home.skew.desk import FeatureDesk
 from varv.home.tracking.desk import TrackingDesk
 from varv.home.tracking.looking import RunDesk
 from varv.home.tracking.purging import Purging
@@ -56,10 +62,12 @@ PARTS: Mapping[type[Any], Callable[[Desk], Any]] = {
     Records: lambda desk: desk.records,
     Reviews: lambda desk: desk.reviews,
     Labelling: lambda desk: desk.labelling,
+    FeatureDesk: lambda desk: desk.features,
     Inbox: lambda desk: desk.require_inbox(),
     QuarantineDesk: lambda desk: desk.require_quarantine(),
     VersionsDesk: lambda desk: desk.require_versions(),
     PullDesk: lambda desk: desk.require_pulls(),
+    OnlineDesk: lambda desk: desk.require_online(),
     PublicationDesk: lambda desk: desk.require_publications(),
     Declarations: lambda desk: desk.require_declarations(),
     Tracking: lambda desk: desk.require_tracking().runs,
@@ -81,14 +89,18 @@ ROOMS = (
     varv.data.versioning.deriving,
     varv.data.ingestion.verbs,
     varv.data.profiling.verbs,
+    varv.features.online.verbs,
     varv.data.delta.verbs,
     varv.home.verbs,
     varv.home.change.verbs,
+    varv.home.impact,
     varv.home.review.verbs,
     varv.home.labelling.verbs,
     varv.home.labelling.looking,
     varv.home.labelling.estimating,
     varv.home.labelling.feedback,
+    varv.home.skew.health,
+    varv.home.skew.verbs,
     varv.home.tracking.verbs,
     varv.home.tracking.purging,
     varv.home.moving.verbs,

@@ -31,6 +31,7 @@ MODULES = {
     "quarantine": "quarantine",
     "contract": "contract",
     "data": "data",
+    "features": "features",
     "rollback": "telling",
     "retrain": "telling",
     "register": "telling",

@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 
 from varv import __version__
 from varv.app.cli.data_options import DATA, add_data
+from varv.app.cli.features_options import FEATURES, add_features
 from varv.app.cli.labels_options import LABELS, add_labels
 from varv.app.cli.moving_options import (
     CI,
@@ -215,8 +216,9 @@ def _add_writing(add: Any) -> None:
     rollback.add_argument("model", help="which model")
     rollback.add_argument("--reason", default="", help="kept in the ledger")
     _add_quarantine(add)
-    add_data(_acts(add("data", "datasets: list, pull, compare, tag, read, replace rows, vacuum", DATA)))
     add_contract(_acts(add("contract", "what rows must be like: show, import, export", CONTRACT)))
+    add_data(_acts(add("data", "datasets: list, pull, compare, tag, read, replace rows, vacuum", DATA)))
+    add_features(_acts(add("features", "feature views: online, as they were served, how they do", FEATURES)))
     _add_review(add("review", "answers that wait for a person: look, decide", _REVIEW))
     add_labels(_acts(add("labels", "requests that people label: look, take, give, compare", LABELS)))
     retrain = add("retrain", "ask for a new candidate", _RETRAIN)

@@ -28,16 +28,19 @@ from varv.adapters.runtimes import installed_runtimes
 from varv.app.clients import changed_clients, load_clients
 from varv.app.compose import MOST_HELD, open_home
 from varv.app.fitting import ProcessFits
+from varv.app.online import by_name, names_in, online_store, recorded_views
 from varv.app.server.capturing import TrainingCaptures
 from varv.app.server.fleet import Workers
 from varv.app.server.labelling import keep_choosing
 from varv.app.server.listening import address_of
 from varv.app.server.measures import (
     of_certificate,
+    of_online,
     of_processes,
     of_pulls,
     of_record,
     of_requests,
+    of_skew,
     of_telemetry,
 )
 from varv.app.server.owned import OwnedHome
@@ -47,7 +50,7 @@ from varv.app.server.renewed import RenewedWorkers
 from varv.app.server.server_file import announce, withdraw
 from varv.app.server.telemetry import OwnerTelemetry, format_of, telemetry_of
 from varv.app.server.tls import expires_at_s, tls_files_of
-from varv.app.server.wire import Access, Models
+from varv.app.server.wire import Access, Models, Online
 from varv.app.settings import FILE, Settings, variables
 from varv.app.traffic import Traffic, TrafficReport
 from varv.data import Quarantine
@@ -59,6 +62,9 @@ from varv.data.verbs import QuarantineDesk
 from varv.data.versioning.keeping import Versions
 from varv.data.versioning.verbs import VersionsDesk
 from varv.data.views import recall_types
+from varv.features import FeatureView
+from varv.features.online.materialising import Materialiser
+from varv.features.online.verbs import OnlineDesk
 from varv.fronts.access.door import Callers
 from varv.fronts.gateway import allowed_hosts
 from varv.home.change.carrying import Changes, last_change, require_accepted, require_settled
@@ -66,6 +72,7 @@ from varv.home.change.recorded import recorded_in
 from varv.home.change.verbs import Applied, Declarations
 from varv.home.live import Live, Sealed
 from varv.home.named_versions import named_versions
+from varv.home.skew.watching import BEAT_S, SkewWatch
 from varv.kernel.author_files import whole_place
 from varv.kernel.clock import SECOND, HeldClock, SystemClock, wall_seconds
 from varv.kernel.columns import segment_name
@@ -75,6 +82,7 @@ from varv.kernel.faults import Faults
 from varv.kernel.ids import ModelName
 from varv.kernel.metrics import Family
 from varv.kernel.observe import log, start_logging
+from varv.kernel.sagas import Fact
 from varv.kernel.secret import SECRET_FILE, Secret
 from varv.kernel.sizes import size_bytes
 from varv.project import ModelPlan, datasets_of, forget_project, load_project
@@ -174,6 +182,8 @@ class _Server:
         self._telemetry = OwnerTelemetry(
             telemetry_of(settings), self._system, Secret(settings.home / SECRET_FILE), self._measures
         )
+        self._features = online_store(settings.home, settings.online_store)
+        self._online_names = names_in(settings.online_views)
         self._log: CaptureLog | None = None
         self._log_folder: Path | None = None
         self._threads: list[threading.Thread] = []
@@ -207,6 +217,7 @@ class _Server:
                 memory_bytes=size_bytes(self._settings.model_memory),
                 most_bytes=size_bytes(self._settings.models_memory) if self._settings.models_memory else None,
             ),
+            online=Online(store=self._settings.online_store, views=self._online_names),
         )
         self._telemetry.start()
         self._thread("sealer", self._seal)
@@ -373,6 +384,7 @@ class _Server:
         )
         self._desk.versions = self._versions_desk(present)
         self._desk.publications = PublicationDesk(self._desk.versions, home.publications)
+        self._desk.online = self._online_desk(present)
         outcomes = {name: parts.plan.outcome for name, parts in home.models.items()}
         self._desk.inbox = Inbox(
             home.datasets,
@@ -394,10 +406,58 @@ class _Server:
             self._thread("intake", lambda: self._take_in(present)),
             self._thread("puller", lambda: self._pull(present, pulls)),
             self._thread("labels", lambda: keep_choosing(lambda: self._desk.labelling, present.ended)),
+            self._thread("online", lambda: self._follow(present)),
+            self._thread("skew", lambda: self._watch_skew(present)),
         ]
         for number in range(RUNNERS):
             name = f"runner-{number}"
             self._thread(name, lambda name=name: self._run_commands(present, name))
+
+    def _online_desk(self, present: Present) -> OnlineDesk:
+        home = present.home
+
+        def declared() -> list[FeatureView]:
+            models = list(home.models.values())
+            return by_name(view for parts in models for view in parts.features.features.views)
+
+        def commit(facts: Sequence[Fact]) -> None:
+            home.engine.tell(facts=facts)
+
+        materialiser = Materialiser(
+            home.datasets,
+            home.views,
+            self._features,
+            self._system,
+            commit,
+            self._faults,
+        )
+        return OnlineDesk(home.views, home.datasets, self._system, self._features, declared, materialiser)
+
+    def _follow(self, present: Present) -> None:
+        """Keep features online up to what was ingested, and let go what no version reads any more."""
+        desk = self._desk.require_online()
+        unknown = self._online_names - {view.name for view in desk.declared()}
+        if unknown:
+            log(_LOG, logging.WARNING, "online.unknown_views", views=", ".join(sorted(unknown)))
+
+        def tidy() -> None:
+            # Where a feature cannot be built again from what is on record, nobody knows what may go.
+            with suppress(FailedPrecondition):
+                named = recorded_views(present.home.views, present.home.ledger)
+                desk.act(lambda writer: writer.drop_unnamed(named))
+
+        works: list[Callable[[], None]] = [tidy, lambda: desk.follow(self._online_names)]
+        while not present.ended.is_set():
+            try:
+                for work in works:
+                    self._patience.until_done(work)
+                works = works[-1:]
+            except VarvError as error:
+                if self.stop.is_set():
+                    return
+                # Predictions that need no view of it are answered meanwhile.
+                log(_LOG, logging.ERROR, "online.failed", why=str(error))
+            present.ended.wait(self._settings.seal_every_s)
 
     def _prepare(self) -> Present:
         """Return a home in the present. What a try before this one had in memory is thrown away."""
@@ -515,6 +575,11 @@ class _Server:
             # Between two steps of a long pull it ends too; what is left comes with the next one.
             pulls.pull_due(self._system.now(), present.ended.is_set)
 
+    def _watch_skew(self, present: Present) -> None:
+        watch = SkewWatch(self._desk.measuring, present.home.engine, self._views, self._system)
+        while not present.ended.wait(BEAT_S):
+            self._patience.until_done(lambda: watch.beat(present.ended.is_set))
+
     def _run_commands(self, present: Present, name: str) -> None:
         home = present.home
         while not (self.stop.is_set() or present.ended.is_set()):
@@ -574,6 +639,9 @@ class _Server:
             pids |= {f"worker-{number}": pid for number, pid in enumerate(workers.pids)}
         yield from of_record(self._views, self._ledger)
         yield from of_pulls(self._views, self._system.now())
+        if self._desk.online is not None:
+            yield from of_online(self._desk.online.shown())
+        yield from of_skew(self._views)
         yield from of_processes(pids)
         if self._home.certificates is not None:
             yield of_certificate(expires_at_s(self._home.certificates.pem))
