@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from tests.adapters.listener import Listener
 
 from varv.adapters import webhooks
-from varv.adapters.webhooks import WebhookCaller, is_public
+from varv.adapters.webhooks import WebhookCaller
 from varv.home.tracking.hooks import Signed
+from varv.kernel.addresses import is_public
 from varv.kernel.errors import InvalidInput
 
 SENT = Signed("id-1", 1_700_000_000, b'{"a":1}', "key")

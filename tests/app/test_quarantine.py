@@ -68,7 +68,7 @@ def desk(model):
 def desk_of(model):
     home = model.home
     quarantine = Quarantine(home.datasets, home.views, model.clock)
-    return QuarantineDesk(home.views, quarantine, model.live.correct, flows=True)
+    return QuarantineDesk(home.views, quarantine, model.live.settle, flows=True)
 
 
 def labelled(model):

@@ -12,21 +12,18 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
-import ipaddress
 import socket
 from urllib.parse import urlsplit
 
 from varv.adapters.endpoints.connections import Connections, Overlong, Unreached
 from varv.home.tracking.hooks import Outcome, Signed
+from varv.kernel.addresses import dialled, is_public, literal
 from varv.kernel.clock import wall_seconds
 from varv.kernel.errors import InvalidInput
 
 LONGEST_S = 5.0
 MOST_ANSWER_BYTES = 64 << 10
 _AGAIN = frozenset({408, 429, 500, 502, 503, 504})
-_EMBEDDING = tuple(map(ipaddress.IPv6Network, ("64:ff9b::/96", "64:ff9b:1::/48", "::/96")))
-"""Blocks whose last 32 bits are an IPv4 address that a gateway may send them on to."""
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 class WebhookCaller:
@@ -55,8 +52,8 @@ class WebhookCaller:
         if "@" in parts.netloc or port == 0 or not url.isprintable() or " " in url or "\\" in url:
             hint = "leave out names, passwords, spaces and backslashes"
             raise InvalidInput("webhook address", url[:80], "is not plain", hint=hint)
-        literal = _literal(parts.hostname)
-        if literal is not None and not self._inside and not is_public(literal):
+        written = literal(parts.hostname)
+        if written is not None and not self._inside and not is_public(written):
             raise InvalidInput("webhook address", url[:80], "is not public", hint="name a public host")
 
     def call(self, url: str, signed: Signed) -> Outcome:
@@ -84,57 +81,7 @@ class WebhookCaller:
         return Outcome(status=reply.status, again=reply.status in _AGAIN)
 
     def _dial(self, address: tuple[str, int], timeout_s: float) -> socket.socket:
-        host, port = address
-        until = wall_seconds() + timeout_s
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        addresses = list(dict.fromkeys(info[4][:2] for info in found))
-        if not self._inside and not all(is_public(ipaddress.ip_address(one)) for one, _ in addresses):
-            raise PermissionError(0, "the host has an address that is not public")
-        why: OSError = ConnectionRefusedError(0, "the host has no address")
-        for one, its_port in addresses:
-            try:
-                # The very address that was looked at: resolved again, the name might give another one.
-                return socket.create_connection((str(one), int(its_port)), max(until - wall_seconds(), 0.001))
-            except OSError as error:
-                why = error
-        raise why
-
-
-def is_public(address: Address) -> bool:
-    """Return whether an address is one of the public internet, and not another one in disguise.
-
-    Examples
-    --------
-    >>> [is_public(ipaddress.ip_address(one)) for one in ("8.8.8.8", "169.254.169.254", "::ffff:127.0.0.1")]
-    [True, False, False]
-    """
-    if isinstance(address, ipaddress.IPv6Address):
-        inner = address.ipv4_mapped or address.sixtofour or _embedded(address)
-        if inner is not None:
-            return is_public(inner)
-        if address.teredo is not None or address.scope_id is not None or address.is_site_local:
-            return False
-    return address.is_global and not address.is_multicast
-
-
-def _embedded(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
-    if any(address in block for block in _EMBEDDING):
-        return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
-    return None
-
-
-def _literal(host: str) -> Address | None:
-    """Return the address that a host is written as, in any of the forms that a resolver reads; None for a
-    name.
-    """
-    try:
-        return ipaddress.ip_address(host)
-    except ValueError:
-        pass
-    try:
-        return ipaddress.IPv4Address(socket.inet_aton(host))
-    except (OSError, ValueError):
-        return None
+        return dialled(address, timeout_s, inside=self._inside)
 
 
 def headers(signed: Signed) -> dict[str, str]:

@@ -10,6 +10,7 @@ from varv.adapters.runtimes import installed_runtimes
 from varv.adapters.webhooks import WebhookCaller
 from varv.data import Datasets, DatasetsView
 from varv.data.delta.publishing import Publications
+from varv.data.ingestion.views import PullsView
 from varv.features import FeatureStore
 from varv.features.online.model import OnlineView
 from varv.home.change.handlers import ChangeHandlers
@@ -73,6 +74,7 @@ VIEWS = (
     MonitoringView,
     LoopView,
     DatasetsView,
+    PullsView,
     OnlineView,
     HomeView,
     ChangesView,

@@ -10,6 +10,7 @@ from typing import TypeVar
 from varv.app.traffic import Traffic
 from varv.data.delta.verbs import PublicationDesk
 from varv.data.inbox import Inbox
+from varv.data.ingestion.verbs import PullDesk
 from varv.data.verbs import QuarantineDesk
 from varv.data.versioning.verbs import VersionsDesk
 from varv.features.online.verbs import OnlineDesk
@@ -63,6 +64,8 @@ class Desk:
         """As the one before."""
         self.publications: PublicationDesk | None = None
         """As the one before."""
+        self.pulls: PullDesk | None = None
+        """None while the server starts, and where the declaration is not read."""
         self.declarations: Declarations | None = None
         """None where no server runs."""
         self.traffic: Traffic | None = None
@@ -192,6 +195,16 @@ class Desk:
             If the server is still starting.
         """
         return _ready(self.versions)
+
+    def require_pulls(self) -> PullDesk:
+        """Return what pulls sources.
+
+        Raises
+        ------
+        Unavailable
+            If the server is still starting.
+        """
+        return _ready(self.pulls)
 
     def require_online(self) -> OnlineDesk:
         """Return what acts on the online store.

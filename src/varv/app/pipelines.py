@@ -17,8 +17,11 @@ import msgspec
 
 from varv.adapters.processes import Processes
 from varv.app.books import open_book
+from varv.app.deriving import reading_versions, versions_made, with_versions
 from varv.app.server.server_file import running_server
 from varv.app.settings import Settings, variables
+from varv.data.versioning.deriving import DeriveRequest
+from varv.data.versioning.verbs import RewriteDone
 from varv.kernel.blobs import FolderBlobs
 from varv.kernel.codec import Digest
 from varv.kernel.errors import FailedPrecondition, VarvError
@@ -50,6 +53,8 @@ class PipelineRun(msgspec.Struct, frozen=True, kw_only=True):
     pipeline: str
     run: str
     steps: tuple[StepLine, ...]
+    versions: tuple[RewriteDone, ...] = ()
+    """The versions of datasets that it has made."""
 
 
 class StepOutlook(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,6 +78,7 @@ def run_pipeline(
     to: str = "",
     n_at_once: int = 1,
     here: bool = False,
+    write: Callable[[DeriveRequest], RewriteDone],
     on_line: Callable[[StepLine], None] = lambda line: None,
 ) -> PipelineRun:
     """Run a pipeline, and put the run on record.
@@ -89,6 +95,8 @@ def run_pipeline(
         How many steps run at the same time.
     here
         Whether steps run in this process, instead of one process each.
+    write
+        Has a version of a dataset written by whoever owns the home.
     on_line
         Called with each step that has ended.
 
@@ -98,7 +106,7 @@ def run_pipeline(
         If a step failed for good; what was finished is kept, and the next run goes on from there.
     """
     declared, whole = load_pipeline(place)
-    pipeline = declared.with_params(params or {})
+    pipeline = with_versions(settings, declared.with_params(params or {}))
     graph = pipeline.graph().up_to(to) if to else pipeline.graph()
     cache, cancelled = cache_of(settings), threading.Event()
     with open_book(settings) as book, closing(executor_of(settings, n_at_once)) as executor:
@@ -108,17 +116,23 @@ def run_pipeline(
         if not here:
             blobs = settings.home.resolve() / "blobs"
             runner = in_processes(executor, pipeline, whole, blobs, cancelled)
+        runner = reading_versions(settings, pipeline, runner)
         try:
-            run_graph(graph, cache, runner=runner, n_at_once=n_at_once, watch=watch, cancelled=cancelled)
+            results = run_graph(
+                graph, cache, runner=runner, n_at_once=n_at_once, watch=watch, cancelled=cancelled
+            )
         except BaseException as error:
             recorded.close("FAILED" if isinstance(error, VarvError) else "KILLED")
             if isinstance(error, VarvError):
                 error.facts.setdefault("run", recorded.run)
             raise
         recorded.close("FINISHED")
+    # The home is nobody's again: the run is on record, and a version says which one made it.
+    made = versions_made(settings, pipeline, results, recorded.run)
+    versions = tuple(write(asked) for asked in made)
     order = [step.name for step in graph.steps]
     lines = tuple(sorted(watch.lines, key=lambda line: order.index(line.step)))
-    return PipelineRun(pipeline=pipeline.name, run=recorded.run, steps=lines)
+    return PipelineRun(pipeline=pipeline.name, run=recorded.run, steps=lines, versions=versions)
 
 
 def run_step(settings: Settings, place: str, step: str, *, run: str, expected: str = "") -> Stop | None:
@@ -154,7 +168,7 @@ def run_step(settings: Settings, place: str, step: str, *, run: str, expected: s
 
 def outlook(settings: Settings, place: str, params: Mapping[str, Any] | None = None) -> list[StepOutlook]:
     """Return the steps of a pipeline, and what would become of each if it ran now; nothing runs."""
-    pipeline = load_pipeline(place)[0].with_params(params or {})
+    pipeline = with_versions(settings, load_pipeline(place)[0].with_params(params or {}))
     graph: Graph = pipeline.graph()
     known = graph.outlook(cache_of(settings))
     found = []

@@ -14,8 +14,10 @@ import varv.app.traffic
 import varv.app.verifying
 import varv.data.contract_verbs
 import varv.data.delta.verbs
+import varv.data.ingestion.verbs
 import varv.data.profiling.verbs
 import varv.data.verbs
+import varv.data.versioning.deriving
 import varv.data.versioning.verbs
 import varv.features.online.verbs
 import varv.home.change.verbs
@@ -37,6 +39,7 @@ from varv.app.desk import Desk
 from varv.app.traffic import Traffic
 from varv.data.delta.verbs import PublicationDesk
 from varv.data.inbox import Inbox
+from varv.data.ingestion.verbs import PullDesk
 from varv.data.verbs import QuarantineDesk
 from varv.data.versioning.verbs import VersionsDesk
 from varv.features.online.verbs import OnlineDesk
@@ -63,6 +66,7 @@ PARTS: Mapping[type[Any], Callable[[Desk], Any]] = {
     Inbox: lambda desk: desk.require_inbox(),
     QuarantineDesk: lambda desk: desk.require_quarantine(),
     VersionsDesk: lambda desk: desk.require_versions(),
+    PullDesk: lambda desk: desk.require_pulls(),
     OnlineDesk: lambda desk: desk.require_online(),
     PublicationDesk: lambda desk: desk.require_publications(),
     Declarations: lambda desk: desk.require_declarations(),
@@ -82,6 +86,8 @@ ROOMS = (
     varv.data.verbs,
     varv.data.contract_verbs,
     varv.data.versioning.verbs,
+    varv.data.versioning.deriving,
+    varv.data.ingestion.verbs,
     varv.data.profiling.verbs,
     varv.features.online.verbs,
     varv.data.delta.verbs,

@@ -10,7 +10,7 @@ from varv.data.model import Dataset
 from varv.data.profiling.model import AnomalyCleared, AnomalyRaised
 from varv.data.quarantine import Correction, Quarantine, Selection
 from varv.data.service import Appended, Datasets, Prepared
-from varv.data.sources import Csv, Frame, Parquet
+from varv.data.sources import Csv, Dbt, Frame, Http, JsonLines, Landing, Objects, Parquet, Sql
 from varv.data.versions import DatasetVersion
 from varv.data.views import DatasetsView
 
@@ -24,9 +24,15 @@ __all__ = [
     "DatasetVersion",
     "Datasets",
     "DatasetsView",
+    "Dbt",
     "Frame",
+    "Http",
+    "JsonLines",
+    "Landing",
+    "Objects",
     "Parquet",
     "Prepared",
     "Quarantine",
     "Selection",
+    "Sql",
 ]

@@ -240,6 +240,12 @@ class DatasetKeys:
         for later in self._waiting:
             self._waiting[later] = self._parts[later].without(self._parts[part])
 
+    def forget(self, part: str, rows: Stated) -> None:
+        """Remember nothing of the keys of rows of a part any more."""
+        gone = KeyIndex()
+        gone.add(rows)
+        self.replace(part, self._parts[part].without(gone))
+
     def n_waiting(self) -> dict[str, int]:
         """Return how many rows of each later part wait for the row that they are about."""
         return {part: len(rows.keys) for part, rows in self._waiting.items()}

@@ -14,6 +14,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from types import MappingProxyType
+from typing import Literal, get_args
 
 import polars as pl
 
@@ -24,15 +25,16 @@ from varv.data.contracts.row_rules import reads
 from varv.data.contracts.trying import require_askable, require_expectations
 from varv.data.contracts.words import rule_reason
 from varv.data.retention import retention_of
-from varv.data.sources import KEPT, Csv, Frame, Parquet, Source, Types, in_kept_types, kept_type
-from varv.kernel.clock import Instant, duration
+from varv.data.sources import KEPT, Frame, Keyed, Source, Types, fitted, in_kept_types, kept_type
+from varv.kernel.clock import Duration, Instant, duration
 from varv.kernel.codec import Digest, Event, event
 from varv.kernel.columns import TIME
-from varv.kernel.errors import Corrupt, InvalidDeclaration, InvalidInput, NotFound
+from varv.kernel.errors import Corrupt, InvalidDeclaration, InvalidInput, NotFound, Unavailable
 from varv.kernel.ids import DatasetName, checked_name
 from varv.kernel.wording import count
 
 MAX_COLUMNS = 2000
+Updates = Literal["report", "merge"]
 _PART = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
 
 
@@ -44,7 +46,7 @@ class Dataset:
     name
         Lower-case letters, digits, ``-`` and ``_``.
     source
-        `Parquet`, `Csv` or `Frame`.
+        `Parquet`, `Csv`, `JsonLines`, `Frame`, `Sql`, `Http`, `Objects`, `Landing` or `Dbt`.
     key
         The column or columns that identify a row.
     event_time
@@ -58,6 +60,13 @@ class Dataset:
     keep
         How long `varv data vacuum` keeps versions that nothing names: ``"90d"``, or so many versions; by
         default all are kept.
+    every
+        How often a running server pulls the source, such as ``"15m"``; never by itself unless it is said.
+    updates
+        What becomes of rows that the source says otherwise than before: ``"report"`` counts them and leaves
+        what stands; ``"merge"`` puts them in its place, in a version of their own.
+    deletes
+        How often keys are compared, such as ``"1d"``, to remove rows that the source has no more.
     publish
         How often a running server publishes the dataset as Delta tables: ``"15m"``; it does so before a
         version is tagged or trained on, too. By default only `varv data publish` does.
@@ -87,6 +96,9 @@ class Dataset:
         known_at: Mapping[str, Sequence[str]] | None = None,
         expect: Sequence[Expectation] = (),
         keep: str | int | None = None,
+        every: str | None = None,
+        updates: Updates = "report",
+        deletes: str | None = None,
         publish: str | None = None,
     ) -> None:
         try:
@@ -97,8 +109,8 @@ class Dataset:
         self.event_time = event_time
         given = {time: (of,) if isinstance(of, str) else tuple(of) for time, of in (known_at or {}).items()}
         self.known_at: Mapping[str, tuple[str, ...]] = MappingProxyType(given)
-        if not isinstance(source, Parquet | Csv | Frame):
-            hint = "use varv.Parquet(...), varv.Csv(...) or varv.Frame(...)"
+        if not isinstance(source, Source):
+            hint = "use varv.Parquet(...), varv.Csv(...), varv.Frame(...), varv.Sql(...) or another source"
             raise InvalidDeclaration("dataset", name, f"has the source {type(source).__name__}", hint=hint)
         self.source: Source = source
         self.expect = tuple(expect)
@@ -106,6 +118,8 @@ class Dataset:
             self.retention = retention_of(keep)
         except InvalidInput as error:
             raise InvalidDeclaration("dataset", name, f"keeps {keep!r}: {error}") from None
+        self._take_pulls(every, updates, deletes)
+        self._recalled: Types = {}
         try:
             self.publish_every = None if publish is None else duration(publish)
         except InvalidInput as error:
@@ -115,6 +129,30 @@ class Dataset:
 
     def __repr__(self) -> str:
         return f"Dataset({self.name!r})"
+
+    def _take_pulls(self, every: str | None, updates: Updates, deletes: str | None) -> None:
+        self.every, self.deletes = self._span("every", every), self._span("deletes", deletes)
+        self.updates = updates
+        if updates not in get_args(Updates):
+            hint = "write updates='report' or updates='merge'"
+            raise InvalidDeclaration("dataset", self.name, f"has updates={updates!r}", hint=hint)
+        if deletes is not None and not isinstance(self.source, Keyed):
+            hint = "leave deletes out; databases can be asked for keys alone"
+            problem = f"compares keys with {type(self.source).__name__}, which has none to ask for"
+            raise InvalidDeclaration("dataset", self.name, problem, hint=hint)
+
+    def pull_as(self, other: Dataset) -> None:
+        """Be pulled from now on as the same dataset is that was declared anew: from where, and how often."""
+        self.source, self.every = other.source, other.every
+        self.updates, self.deletes = other.updates, other.deletes
+
+    def _span(self, what: str, text: str | None) -> Duration | None:
+        if text is None:
+            return None
+        try:
+            return duration(text)
+        except InvalidInput as error:
+            raise InvalidDeclaration("dataset", self.name, f"has {what}={text!r}: {error}") from None
 
     @property
     def parts(self) -> tuple[str, ...]:
@@ -162,18 +200,32 @@ class Dataset:
         """Return the columns of a part and their types."""
         return {name: self._types[name] for name in self.columns(part)}
 
+    def recall(self, types: Types) -> None:
+        """Take the types in which rows are stored where the source only guesses, and where it cannot be
+        asked.
+        """
+        self._recalled = types
+        self.__dict__.pop("_types", None)
+
     def load(self) -> pl.DataFrame:
         """Return all rows of the source in kept types, in the order of event time and key, and of the source
         where those are equal. Rows without an event time come first.
         """
-        frame = in_kept_types(self.source.load()).select(list(self._types))
+        frame = self._in_types(self.source.load())
         return frame.sort(self.event_time, *self.key, maintain_order=True)
 
     def batches(self) -> Iterator[pl.DataFrame]:
         """Yield the rows of `load` in batches, each in that order by itself."""
         for rows in self.source.batches():
-            frame = in_kept_types(rows).select(list(self._types))
+            frame = self._in_types(rows)
             yield frame.sort(self.event_time, *self.key, maintain_order=True)
+
+    def _in_types(self, rows: pl.DataFrame) -> pl.DataFrame:
+        frame = in_kept_types(rows).select(list(self._types))
+        if not self._recalled or frame.schema == self._types:
+            return frame
+        # What was guessed otherwise this time is as it is stored, and what does not fit is nothing.
+        return fitted(frame, self._types)[0].cast(pl.Schema(self._types), strict=False)
 
     def part(self, frame: pl.DataFrame, part: str) -> pl.DataFrame:
         """Return what `frame` says of one part: its columns, where its time is known, in the order of time
@@ -182,17 +234,34 @@ class Dataset:
         rows = frame.select(self.columns(part)).filter(pl.col(part).is_not_null())
         return rows.sort(part, *self.key, maintain_order=True)
 
+    def _found(self) -> Mapping[str, pl.DataType]:
+        """Return the columns of the source and their types, as they are stored where it guesses."""
+        try:
+            found = self.source.types()
+        except (NotFound, Unavailable):
+            # A server starts without its sources, as it runs without them.
+            if not self._recalled:
+                raise
+            found = self._recalled
+        if not self.source.guesses:
+            return found
+        return {name: self._recalled.get(name, dtype) for name, dtype in found.items()}
+
     @cached_property
     def _types(self) -> Types:
-        found = self.source.types()
+        found = self._found()
         times = set(self.parts)
         for column in dict.fromkeys(
             (*self.key, *times, *(c for names in self.known_at.values() for c in names))
         ):
             if column not in found:
                 raise self._no_column(column, list(found))
+        named = {*self.key, *times, *(one for names in self.known_at.values() for one in names)}
         types: Types = {}
         for column, dtype in found.items():
+            if column in self.source.technical and column not in named:
+                # It would make a row that was only written again look like another one.
+                continue
             kept = kept_type(dtype)
             if column in times and kept != TIME:
                 hint = "parse it with .str.to_datetime(time_zone='UTC')"

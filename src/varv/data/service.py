@@ -314,6 +314,7 @@ class Datasets:
         by: str = "",
         why: str = "",
         seen: Version | int | None = None,
+        also: Sequence[Event] = (),
     ) -> Rewritten:
         """Put rows in the place of all that a part holds. Earlier versions read as before.
 
@@ -323,6 +324,8 @@ class Datasets:
             Who does it, and the reason, for the ledger.
         seen
             The version that the caller knows; the present one by default.
+        also
+            What goes on record in the same change, if there is any change.
 
         Raises
         ------
@@ -332,7 +335,9 @@ class Datasets:
         Conflict
             If the dataset is of another version than the one that was seen, or somebody makes one meanwhile.
         """
-        return self._rewrite(dataset, seen, lambda: self.prepare_overwrite(dataset, part, frame, by, why))
+        return self._rewrite(
+            dataset, seen, lambda: self.prepare_overwrite(dataset, part, frame, by, why), also
+        )
 
     def merge(
         self,
@@ -352,8 +357,30 @@ class Datasets:
         """
         return self._rewrite(dataset, seen, lambda: self.prepare_merge(dataset, part, frame, by, why))
 
+    def remove(
+        self, dataset: Dataset, part: str, keys: pl.DataFrame, *, by: str = "", why: str = ""
+    ) -> Rewritten:
+        """Take the rows of some keys out of a part. Earlier versions read as before.
+
+        Parameters
+        ----------
+        keys
+            The columns of the key in their types, each key once.
+
+        Raises
+        ------
+        Conflict
+            If somebody makes another version meanwhile.
+        """
+        rewrites = partial(self._rewrites, dataset, part, by, why)
+        return self._rewrite(dataset, None, lambda: self._noted(dataset, rewrites().remove(keys)))
+
     def _rewrite(
-        self, dataset: Dataset, seen: Version | int | None, prepare: Callable[[], PreparedRewrite]
+        self,
+        dataset: Dataset,
+        seen: Version | int | None,
+        prepare: Callable[[], PreparedRewrite],
+        also: Sequence[Event] = (),
     ) -> Rewritten:
         with self._writing:
             first: Version | int | None = seen
@@ -365,7 +392,8 @@ class Datasets:
                     raise Conflict("dataset", dataset.name, expected=first, found=int(version), hint=hint)
                 prepared = self._prepared_rewrite(prepare)
                 # Where only a compaction came between, or a tag, the rewrite is prepared once more.
-                if self._is_committed(dataset, prepared.facts, expected):
+                more = tuple(Fact(stream_of(dataset.name), event) for event in also if prepared.facts)
+                if self._is_committed(dataset, (*prepared.facts, *more), expected):
                     return prepared.result
 
     def _prepared_rewrite(self, prepare: Callable[[], PreparedRewrite]) -> PreparedRewrite:
@@ -997,6 +1025,14 @@ class Datasets:
         self._keys.clear()
         self._keys_at.clear()
         self._pending.clear()
+
+    def said_before(self, dataset: Dataset, part: str, rows: pl.DataFrame) -> tuple[pl.Series, pl.Series]:
+        """Return which rows of a part, in the types in which they are stored, have a key that stands, and
+        which of those say what it says.
+        """
+        given = stated_rows(rows, dataset, part)
+        found = self._known(dataset).find(part, given.keys)
+        return pl.Series(found.known), pl.Series(found.known & (found.rows == given.rows))
 
     def before_its_row(self, dataset: Dataset, part: str, rows: pl.DataFrame) -> pl.Series:
         """Return which rows of a later part, in the types in which they are stored, say something from before

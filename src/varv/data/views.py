@@ -4,6 +4,8 @@ why.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import msgspec
 
 from varv.data.contracts.model import Contract, Expectation
@@ -27,6 +29,7 @@ from varv.data.model import (
 )
 from varv.data.versions.history import Mark, VersionHistory
 from varv.data.versions.model import (
+    DatasetDerived,
     DatasetPublished,
     DatasetRewritten,
     DatasetTagged,
@@ -187,6 +190,9 @@ class DatasetsView(msgspec.Struct):
                 self._rewrite(entry, event)
             case DatasetTagged() | DatasetUntagged():
                 self.history(event.dataset).named(event)
+            case DatasetDerived():
+                history = self.history(event.dataset)
+                history.made_from[self.version(event.dataset)] = event.made_from
             case RetentionDeclared():
                 self.history(event.dataset).retention = event.retention
             case DatasetVacuumed():
@@ -404,6 +410,17 @@ class DatasetsView(msgspec.Struct):
         left = held.n_put_aside - len(gone)
         if left:
             self.held[place] = msgspec.structs.replace(held, n_rows=left, gone=gone, n_acts=held.n_acts + 1)
+
+
+def recall_types(views: Views, datasets: Iterable[Dataset]) -> None:
+    """Let datasets know the types in which their rows are stored, so that nothing is guessed once there are
+    any.
+    """
+    for dataset in datasets:
+        with views.reading(DatasetsView) as view:
+            registered = view.registered(dataset.name)
+        if registered is not None:
+            dataset.recall(dataset_of(registered).types())
 
 
 def registered_dataset(views: Views, name: str) -> Dataset:

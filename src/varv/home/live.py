@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 import polars as pl
 
-from varv.data import Correction
+from varv.data.ingestion.pulling import T
 from varv.data.intake import Batch, Intake, made_known
 from varv.data.model import part_named
 from varv.data.rewriting.files import Rewritten
@@ -181,9 +181,9 @@ class Live:
         ]
         self._home.engine.tell(facts=facts)
 
-    def correct(self, decide: Callable[[], Correction]) -> Correction:
-        """Carry out what a person decided about rows in quarantine: what comes out is known to those that
-        answer, and labels predictions, when this returns.
+    def settle(self, decide: Callable[[], T]) -> T:
+        """Commit what was decided about rows in quarantine, or pulled: what comes of it is known to those
+        that answer, and labels predictions, when this returns.
 
         Parameters
         ----------
@@ -193,14 +193,21 @@ class Live:
         with self._home.lock:
             committed = False
             try:
-                corrected = decide()
-                self._home.engine.tell(facts=corrected.facts)
+                decided = decide()
+                self._home.engine.tell(facts=decided.facts)
                 committed = True
             finally:
                 if not committed:
                     self._home.datasets.forget()
-            self._intake.tell(made_known(corrected.made))
-        return corrected
+            batches = made_known(decided.made)
+            self._intake.tell(batches)
+            self.keeping.told(batches)
+            self._since_compaction += len(batches)
+        return decided
+
+    def tell(self, facts: tuple[Fact, ...]) -> None:
+        """Put facts on record."""
+        self._home.engine.tell(facts=facts)
 
     def rewrite(self, name: str, act: Callable[[], Rewritten]) -> Rewritten:
         """Have rows of a dataset replaced: those that answer, and outcomes of predictions, are those of the

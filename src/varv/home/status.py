@@ -6,10 +6,11 @@ from collections.abc import Sequence
 
 import msgspec
 
+from varv.data.ingestion.views import PullState, PullsView
 from varv.data.views import DatasetsView, PartCounts
 from varv.home.change.views import ChangesView
 from varv.home.views import HomeView
-from varv.kernel.clock import DAY, Instant, iso
+from varv.kernel.clock import DAY, SECOND, Instant, iso
 from varv.kernel.errors import NotFound
 from varv.kernel.ids import ModelName
 from varv.kernel.ledger import Ledger
@@ -139,6 +140,22 @@ class PartStatus(msgspec.Struct, frozen=True, kw_only=True):
     """Were given up, or replaced, by a person."""
 
 
+class PullStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """How far the source of a dataset was pulled."""
+
+    dataset: str
+    source: str
+    done_at: str
+    """When a pull last came to its end; empty if none did."""
+    age_s: float | None
+    """Since then."""
+    n_rows: int
+    """New ones, of all pulls."""
+    failed: str
+    """Why the last pull did not; empty if it did."""
+    failing_since: str
+
+
 class ChangeStatus(msgspec.Struct, frozen=True, kw_only=True):
     """One change of the declaration."""
 
@@ -167,6 +184,8 @@ class StatusReport(msgspec.Struct, frozen=True, kw_only=True):
     """Changes of the declaration, the last one last: those that are open, and the last that is not."""
     quarantined: dict[str, int] = msgspec.field(default_factory=dict)
     """Rows that were put aside, by reason, of batches that have some in quarantine."""
+    pulls: tuple[PullStatus, ...] = ()
+    """The sources that were ever pulled."""
 
 
 def status_report(
@@ -200,6 +219,26 @@ def status_report(
         data=data_status(views),
         changes=_changes(views),
         quarantined=quarantined_by_reason(views),
+        pulls=pull_status(views, now),
+    )
+
+
+def pull_status(views: Views, now: Instant) -> tuple[PullStatus, ...]:
+    """Return how far each source was pulled, of those that ever were."""
+    with views.reading(PullsView) as view:
+        return tuple(_pull(name, view.states[name], now) for name in sorted(view.states))
+
+
+def _pull(name: str, state: PullState, now: Instant) -> PullStatus:
+    done_at, failed = state.done_at, state.failed
+    return PullStatus(
+        dataset=name,
+        source=state.source,
+        done_at="" if done_at is None else iso(done_at),
+        age_s=None if done_at is None else (now - done_at) / SECOND,
+        n_rows=state.n_rows,
+        failed="" if failed is None else failed.why,
+        failing_since="" if failed is None else iso(failed.since),
     )
 
 

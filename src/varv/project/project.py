@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from varv.data import Dataset
 from varv.features import FeatureView
 from varv.kernel.errors import InvalidDeclaration, NotFound
 from varv.project.declaration import Model, Replay, require_one_of_each_name
@@ -32,6 +33,11 @@ class Project:
     name: str
     models: tuple[Model, ...]
     replays: tuple[Replay, ...] = ()
+
+    @property
+    def datasets(self) -> tuple[Dataset, ...]:
+        """Every dataset that some model reads, each once."""
+        return tuple(dict.fromkeys(dataset for model in self.models for dataset in model.datasets))
 
     def validate(self) -> None:
         """Check everything against the data's columns; called before anything runs.

@@ -11,6 +11,7 @@ import polars as pl
 from varv.app.cli.access import acted, acted_by, answer, reading_home
 from varv.app.cli.impact_blocks import impact_blocks
 from varv.app.cli.profiles import profile, watch
+from varv.app.cli.pulling import pull_sources
 from varv.app.cli.rendering import Block, Grid, Heading, Line
 from varv.app.cli.row_files import kind_of, read_rows, write_rows
 from varv.app.client.sources import LocalSource, whole_table
@@ -59,6 +60,7 @@ def data(options: argparse.Namespace, loaded: Loaded) -> int:
         "impact": _impact,
         "overwrite": _rewrite,
         "merge": _rewrite,
+        "pull": pull_sources,
         "vacuum": _vacuum,
         "publish": _publish,
         "sql": _sql,
@@ -123,6 +125,11 @@ def _shown_blocks(found: DatasetShown, versions: pl.DataFrame) -> list[Block]:
         Heading(f"{found.dataset}, version {found.version}{last}"),
         Line(f"key {', '.join(found.key)}; columns {columns}"),
         Grid(("part", "rows", "from", "to", "files"), parts),
+        *(
+            [Line(f"made from {', '.join(f'{name}@{n}' for name, n in found.made_from.items())}")]
+            if found.made_from
+            else []
+        ),
         *([Heading("tags"), Grid(("tag", "version", "by", "why"), tags)] if tags else []),
         *([Heading("named, so kept"), Grid(("version", "by"), named)] if named else []),
         *([Heading("published last"), in_delta] if published else []),

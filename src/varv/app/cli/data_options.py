@@ -52,6 +52,15 @@ def add_data(act: Act) -> None:
         one.add_argument("what", help="NAME, or NAME/PART for what became known later")
         one.add_argument("file", help="a .parquet, .csv or .jsonl file")
         one.add_argument("--seen", type=int, metavar="VERSION", help="refuse if the last version is another")
+    pulled = act("pull", "bring in what sources have beyond the last pull")
+    pulled.add_argument("what", nargs="?", default="", help="NAME (all that say how often they are pulled)")
+    pulled.add_argument(
+        "--project",
+        dest="file",
+        default="",
+        metavar="FILE",
+        help="the project, where no server runs: FILE.py, or a folder of files (project in varv.toml)",
+    )
     vacuumed = act("vacuum", "remove the files of versions that nothing names and that are not kept")
     vacuumed.add_argument("what", help="NAME")
     vacuumed.add_argument("--keep", default="", help=_KEEP)

@@ -217,7 +217,7 @@ def _add_writing(add: Any) -> None:
     rollback.add_argument("--reason", default="", help="kept in the ledger")
     _add_quarantine(add)
     add_contract(_acts(add("contract", "what rows must be like: show, import, export", CONTRACT)))
-    add_data(_acts(add("data", "datasets: list, compare, tag, read, replace rows, vacuum", DATA)))
+    add_data(_acts(add("data", "datasets: list, pull, compare, tag, read, replace rows, vacuum", DATA)))
     add_features(_acts(add("features", "feature views: online, as they were served, how they do", FEATURES)))
     _add_review(add("review", "answers that wait for a person: look, decide", _REVIEW))
     add_labels(_acts(add("labels", "requests that people label: look, take, give, compare", LABELS)))

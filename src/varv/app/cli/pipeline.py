@@ -12,10 +12,12 @@ from typing import Any
 
 import msgspec
 
-from varv.app.cli.access import answer, written
+from varv.app.cli.access import acted, answer, written
 from varv.app.cli.rendering import Block, Grid, Heading, Line
 from varv.app.pipelines import PipelineRun, StepLine, StepOutlook, outlook, run_pipeline, run_step
 from varv.app.settings import Loaded, Settings
+from varv.data.versioning.deriving import derive
+from varv.data.versioning.verbs import RewriteDone
 from varv.fronts.orchestrators.model import SHUT
 from varv.kernel.errors import InvalidInput, NotFound
 from varv.pipelines.recorded import shown
@@ -64,6 +66,7 @@ def _run(options: argparse.Namespace, settings: Settings) -> int:
             to=options.to,
             n_at_once=n_at_once,
             here=options.in_process,
+            write=lambda asked: acted(settings, "dataset.derive", asked, derive, RewriteDone),
             on_line=tell,
         )
     answer(options, done, lambda: [Line(_summary(done))])
@@ -124,7 +127,8 @@ def _said(line: StepLine) -> str:
 def _summary(done: PipelineRun) -> str:
     counts = {how: sum(line.how == how for line in done.steps) for how in ("hit", "ran", "skipped")}
     parts = ", ".join(f"{n} {how}" for how, n in counts.items() if n)
-    return f"run {done.run} of {done.pipeline}: {parts}"
+    made = "".join(f"; {one.dataset} is version {one.version}" for one in done.versions)
+    return f"run {done.run} of {done.pipeline}: {parts}{made}"
 
 
 def _reasons(found: Sequence[StepOutlook]) -> list[Block]:

@@ -11,6 +11,7 @@ from varv.app.client.opening import reading
 from varv.app.settings import Loaded
 from varv.home.status import ModelStatus, QualityStatus, StatusReport
 from varv.home.wording import validation_columns
+from varv.kernel.clock import SECOND, spoken
 from varv.kernel.wording import number
 from varv.serving.model import otherwise_in_words
 from varv.tasks import task_of
@@ -43,6 +44,7 @@ def _status_blocks(found: StatusReport) -> list[Block]:
     for model in found.models if len(found.models) == 1 else ():
         blocks += _model_blocks(model)
     blocks += _data_blocks(found)
+    blocks += _pull_blocks(found)
     return (
         blocks
         if found.models
@@ -66,6 +68,28 @@ def _data_blocks(found: StatusReport) -> list[Block]:
     reasons = ", ".join(f"{reason} ({n:,})" for reason, n in found.quarantined.items())
     more = [Line(f"  {held:,} rows in quarantine: {reasons}; see varv quarantine list")] if held else []
     return [Heading("\ndata"), Grid(columns, cells), *more]
+
+
+def _pull_blocks(found: StatusReport) -> list[Block]:
+    if not found.pulls:
+        return []
+    columns = ("dataset", "pulled", "ago", "new rows", "from")
+    cells = [
+        (
+            one.dataset,
+            one.done_at[:16] or "never",
+            "–" if one.age_s is None else spoken(round(one.age_s) * SECOND),
+            f"{one.n_rows:,}",
+            one.source,
+        )
+        for one in found.pulls
+    ]
+    failing = [
+        Line(f"  {one.dataset} fails since {one.failing_since[:16]}: {one.failed}")
+        for one in found.pulls
+        if one.failed
+    ]
+    return [Heading("\nsources"), Grid(columns, cells), *failing]
 
 
 def _models_blocks(models: Sequence[ModelStatus]) -> list[Block]:

@@ -13,8 +13,8 @@ import polars as pl
 
 from varv.app.compose import open_ledger, open_views
 from varv.data import Dataset, Datasets, Frame, Parquet
-from varv.data.pointers import resolved
 from varv.data.sources import in_kept_types, kept_type
+from varv.data.sources.pointers import resolved
 from varv.data.versioning.references import parse_reference, version_meant
 from varv.data.views import registered_dataset
 from varv.features.bulk import (

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from varv.app.server.telemetry import TelemetryCounts
+from varv.data.ingestion.views import PullsView
 from varv.features.online.verbs import OnlineShown
 from varv.fronts.inference.counts import N_BUCKETS, Counts
 from varv.home.skew.views import SkewView
-from varv.kernel.clock import SECOND, instant
+from varv.kernel.clock import SECOND, Instant, instant
 from varv.kernel.ids import ModelName
 from varv.kernel.ledger import Ledger
 from varv.kernel.metrics import Distribution, Family, Sample
@@ -240,6 +241,42 @@ def of_skew(views: Views) -> Iterator[Family]:
             for model, one in found
             if one.n and one.fresh is not None
         ],
+    )
+
+
+def of_pulls(views: Views, now: Instant) -> Iterator[Family]:
+    """Yield how the sources of datasets were pulled."""
+    with views.reading(PullsView) as view:
+        states = {
+            name: (one.done_at, one.failed, one.n_failures, one.n_rows) for name, one in view.states.items()
+        }
+    yield Family(
+        "varv_pull_age_seconds",
+        "gauge",
+        "Time since the source of a dataset was last pulled to its end.",
+        [
+            Sample((now - done_at) / SECOND, {"dataset": name})
+            for name, (done_at, *_) in states.items()
+            if done_at is not None
+        ],
+    )
+    yield Family(
+        "varv_pull_failing",
+        "gauge",
+        "Whether the last pull of a dataset failed.",
+        [Sample(int(failed is not None), {"dataset": name}) for name, (_, failed, *_) in states.items()],
+    )
+    yield Family(
+        "varv_pull_failures_total",
+        "counter",
+        "Failed pulls on record; the same failure is recorded once an hour.",
+        [Sample(n, {"dataset": name}) for name, (_, _, n, _) in states.items()],
+    )
+    yield Family(
+        "varv_pulled_rows_total",
+        "counter",
+        "Rows that pulls brought and that were new.",
+        [Sample(n, {"dataset": name}) for name, (*_, n) in states.items()],
     )
 
 

@@ -37,6 +37,7 @@ from varv.app.server.measures import (
     of_certificate,
     of_online,
     of_processes,
+    of_pulls,
     of_record,
     of_requests,
     of_skew,
@@ -55,9 +56,12 @@ from varv.app.traffic import Traffic, TrafficReport
 from varv.data import Quarantine
 from varv.data.delta.verbs import PublicationDesk
 from varv.data.inbox import Inbox
+from varv.data.ingestion.pulling import Puller
+from varv.data.ingestion.verbs import PullDesk
 from varv.data.verbs import QuarantineDesk
 from varv.data.versioning.keeping import Versions
 from varv.data.versioning.verbs import VersionsDesk
+from varv.data.views import recall_types
 from varv.features import FeatureView
 from varv.features.online.materialising import Materialiser
 from varv.features.online.verbs import OnlineDesk
@@ -81,7 +85,7 @@ from varv.kernel.observe import log, start_logging
 from varv.kernel.sagas import Fact
 from varv.kernel.secret import SECRET_FILE, Secret
 from varv.kernel.sizes import size_bytes
-from varv.project import ModelPlan, forget_project, load_project
+from varv.project import ModelPlan, datasets_of, forget_project, load_project
 from varv.project.changes import plan_changes
 from varv.project.planned import Retirement
 from varv.registry import Surroundings
@@ -375,7 +379,7 @@ class _Server:
         self._desk.quarantine = QuarantineDesk(
             home.views,
             Quarantine(home.datasets, home.views, self._system),
-            present.live.correct,
+            present.live.settle,
             flows=True,
         )
         self._desk.versions = self._versions_desk(present)
@@ -390,10 +394,17 @@ class _Server:
             self._log.keep_rows,
             max_rows=self._settings.max_rows,
         )
+        requests = frozenset(one.requests.name for one in outcomes.values())
+        puller = Puller(
+            home.datasets, home.views, self._system, present.live, requests=requests, faults=self._faults
+        )
+        declared = {str(dataset.name): dataset for dataset in home.declared}
+        pulls = self._desk.pulls = PullDesk(puller, home.views, declared, flows=True)
         self._present, self._live = present, present.live
         present.threads = [
             self._thread("timers", lambda: self._fire(present)),
             self._thread("intake", lambda: self._take_in(present)),
+            self._thread("puller", lambda: self._pull(present, pulls)),
             self._thread("labels", lambda: keep_choosing(lambda: self._desk.labelling, present.ended)),
             self._thread("online", lambda: self._follow(present)),
             self._thread("skew", lambda: self._watch_skew(present)),
@@ -463,6 +474,7 @@ class _Server:
         """Return what the project declares by now."""
         project = load_project(self._file)
         project = project.only(self._model) if self._model else project
+        recall_types(self._views, project.datasets)
         project.validate()
         return project.plans()
 
@@ -512,6 +524,10 @@ class _Server:
             lines = changed_clients(self._workers.access.clients, access.clients)
             is_same = plan.is_empty and not left
             if is_same and not lines:
+                # Where rows come from is no change of what is on record.
+                declared = {one.name: one for one in datasets_of(plans)}
+                for dataset in present.home.declared:
+                    dataset.pull_as(declared.get(dataset.name, dataset))
                 return Applied(plan=plan, lines=(), number=None)
             log(_LOG, logging.INFO, "change.applied", by=by)
             self._exchange(present, plans, self._workers, retire, access)
@@ -531,6 +547,9 @@ class _Server:
         """Put a home that works by `plans` in the place of the present one: new workers take over, and what
         the ones before have captured is ingested, before the change goes on.
         """
+        pulls, self._desk.pulls = self._desk.pulls, None
+        if pulls is not None:
+            pulls.end()
         present.pause()
         # Nothing else may ingest until one of the two homes does: what comes meanwhile is asked for again.
         self._desk.quarantine = None
@@ -550,6 +569,11 @@ class _Server:
         while not present.ended.is_set():
             self._patience.until_done(present.home.engine.fire_due)
             present.ended.wait(IDLE_S)
+
+    def _pull(self, present: Present, pulls: PullDesk) -> None:
+        while not present.ended.wait(IDLE_S):
+            # Between two steps of a long pull it ends too; what is left comes with the next one.
+            pulls.pull_due(self._system.now(), present.ended.is_set)
 
     def _watch_skew(self, present: Present) -> None:
         watch = SkewWatch(self._desk.measuring, present.home.engine, self._views, self._system)
@@ -614,6 +638,7 @@ class _Server:
             yield from of_telemetry(workers.telemetry.plus(self._telemetry.counts))
             pids |= {f"worker-{number}": pid for number, pid in enumerate(workers.pids)}
         yield from of_record(self._views, self._ledger)
+        yield from of_pulls(self._views, self._system.now())
         if self._desk.online is not None:
             yield from of_online(self._desk.online.shown())
         yield from of_skew(self._views)

@@ -14,6 +14,8 @@ from varv.kernel.errors import InvalidInput
 from varv.kernel.yaml_reading import LARGEST_BYTES, read_yaml
 
 Tool = Literal["pandera", "gx"]
+Origin = Literal["pandera", "gx", "dbt"]
+"""Where rules are read from; they are written for a `Tool`."""
 _MOST_SHOWN = 100
 
 
@@ -27,7 +29,7 @@ class LeftOut(msgspec.Struct, frozen=True):
 class Translated(msgspec.Struct, frozen=True, kw_only=True):
     """The rules of another tool's file."""
 
-    tool: Tool
+    tool: Origin
     expectations: tuple[Expectation, ...]
     left_out: tuple[LeftOut, ...] = ()
     held: tuple[str, ...] = ()
@@ -78,7 +80,7 @@ class Collector:
         """List something that is not translated."""
         self.left_out.append(LeftOut(what[:_MOST_SHOWN], why))
 
-    def translated(self, tool: Tool) -> Translated:
+    def translated(self, tool: Origin) -> Translated:
         """Return what was found, each rule under a name of its own and none twice."""
         return Translated(
             tool=tool,

@@ -150,6 +150,31 @@ def merging(
     return Rewriting(removed, added, said, new.height, said.height - new.height, 0)
 
 
+def removing(
+    keys: pl.DataFrame, extents: Iterable[Extent], read: Callable[[Extent], pl.DataFrame]
+) -> Rewriting:
+    """Return what takes the rows of some keys out.
+
+    Parameters
+    ----------
+    keys
+        The columns of the key.
+    extents, read
+        As `merging` takes them.
+    """
+    removed: list[Extent] = []
+    added: list[pl.DataFrame] = []
+    n_lost = 0
+    for one in extents:
+        there = read(one)
+        left = there.join(keys, on=keys.columns, how="anti", maintain_order="left")
+        if left.height < there.height:
+            removed.append(one)
+            n_lost += there.height - left.height
+            added += [left] if not left.is_empty() else []
+    return Rewriting(removed, added, keys.clear(), 0, 0, n_lost)
+
+
 def reached(extents: Iterable[Extent], times: npt.NDArray[np.int64]) -> list[Extent]:
     """Return those extents that may hold a row of one of these times."""
     times = np.sort(times)

@@ -21,6 +21,7 @@ from varv.data.rewriting.files import (
     merging,
     overwriting,
     reached,
+    removing,
     segment_of,
     sound_rows,
     stated_rows,
@@ -126,6 +127,23 @@ class Rewrites:
             return self._nothing(rows)
         self._there.keys.correct(self._part, stated_rows(plan.said, self._dataset, self._part))
         return self._prepared(plan, "merge", rows.height)
+
+    def remove(self, keys: pl.DataFrame) -> PreparedRewrite:
+        """Take the rows of some keys out; nothing comes of it if there are none.
+
+        Parameters
+        ----------
+        keys
+            The columns of the key, in their types, each key once.
+        """
+        hashes = keys.hash_rows(seed=0).to_numpy()
+        found = self._there.keys.find(self._part, hashes)
+        extents = reached(self._there.extents, found.times[found.known])
+        plan = removing(keys, extents, self._there.read)
+        if plan.is_nothing:
+            return self._nothing(keys.clear())
+        self._there.keys.forget(self._part, Stated(hashes, found.rows, found.times).only(found.known))
+        return self._prepared(plan, "removal", 0)
 
     def _nothing(self, rows: pl.DataFrame) -> PreparedRewrite:
         return PreparedRewrite((), Rewritten(self._there.version, 0, 0, 0, rows.height))

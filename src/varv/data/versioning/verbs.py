@@ -124,6 +124,8 @@ class DatasetShown(msgspec.Struct, frozen=True, kw_only=True):
     keeps: str
     named: dict[int, str]
     """The versions that something names, with what does."""
+    made_from: dict[str, int] = {}
+    """Of a version that was made from versions of other datasets, these."""
     published: tuple[PublishedShown, ...] = ()
     """The last publication of each part."""
 
@@ -234,6 +236,7 @@ def show_dataset(desk: VersionsDesk, request: ShowDataset) -> DatasetShown:
             TagShown(tag=one.tag, version=one.version, by=one.by, why=one.why)
             for one in history.tags.values()
         ]
+        made_from = history.made_from.get(version, {})
         keeps, published = str(history.retention), list(history.published.values())
     types = dataset.types()
     return DatasetShown(
@@ -246,6 +249,7 @@ def show_dataset(desk: VersionsDesk, request: ShowDataset) -> DatasetShown:
         tags=tuple(sorted(tags, key=lambda one: one.tag)),
         keeps=keeps,
         named=dict(desk.versions.named(dataset.name)),
+        made_from=made_from,
         published=tuple(
             PublishedShown(part=one.part, version=one.version, delta_version=one.delta_version)
             for one in published

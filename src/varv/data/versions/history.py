@@ -40,6 +40,8 @@ class VersionHistory(msgspec.Struct):
     """By part, the version that its rows were last replaced by."""
     gained: dict[str, Version] = {}
     """By column that the dataset gained, the last version without it."""
+    made_from: dict[int, dict[str, int]] = {}
+    """By version that was made from versions of other datasets, these."""
     publish_every: Duration | None = None
     """How often a dataset is published by itself; not at all if None."""
     published: dict[str, DatasetPublished] = {}

@@ -17,7 +17,7 @@ from varv.kernel.codec import Digest, Event, event
 from varv.kernel.ids import DatasetName, Version
 from varv.kernel.wording import count
 
-Cause = Literal["overwrite", "merge", "erasure"]
+Cause = Literal["overwrite", "merge", "removal", "erasure"]
 
 
 class AddedSegment(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,6 +68,24 @@ class DatasetRewritten(Event, frozen=True, kw_only=True):
 
 
 _DONE = {"overwrite": "overwritten", "merge": "merged", "erasure": "erased"}
+
+
+@event("data.dataset_derived")
+class DatasetDerived(Event, frozen=True, kw_only=True):
+    """The version that a rewrite in the same change made of a part consists of rows that a step of a pipeline
+    made from versions of other datasets, `made_from`, in `run`.
+    """
+
+    dataset: DatasetName
+    part: str
+    made_from: dict[str, int]
+    run: str = ""
+    step: str = ""
+
+    def line(self) -> str:
+        """Return one line on what this event states."""
+        versions = ", ".join(f"{name}@{version}" for name, version in sorted(self.made_from.items()))
+        return f"{self.dataset} {self.part} made from {versions}"
 
 
 @event("data.dataset_tagged")

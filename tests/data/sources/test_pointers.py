@@ -9,8 +9,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from varv.data.pointers import lfs_pointer, resolved
 from varv.data.sources import Csv, Parquet
+from varv.data.sources.pointers import lfs_pointer, resolved
 from varv.kernel.errors import Corrupt, FailedPrecondition, NotFound
 
 ROWS = pl.DataFrame({"a": [1, 2, 3]})

@@ -77,6 +77,18 @@ def resolved(pattern: str) -> list[Path] | None:
     return [file for _, file in sorted({**(tracked or {}), **here}.items())]
 
 
+def files_of(pattern: str) -> list[Path]:
+    """Return the files that a pattern means, in the order of their names, wherever they are kept.
+
+    Raises
+    ------
+    FailedPrecondition, Corrupt
+        As `resolved` says.
+    """
+    found = resolved(pattern)
+    return _matching(pattern) if found is None else found
+
+
 def _matching(pattern: str) -> list[Path]:
     return sorted(Path(path) for path in glob.glob(pattern, recursive=True))  # noqa: PTH207 it takes roots
 

@@ -1,0 +1,71 @@
+"""What a step of a source says of each part of a dataset.
+
+Plain functions of rows; `data.ingestion.pulling` asks the store what is new of them and commits it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import polars as pl
+
+from varv.data.model import Dataset
+from varv.data.shape import in_shape
+from varv.data.sources import Asked, Source, Step, fitted, in_kept_types
+from varv.kernel.errors import Unavailable, VarvError
+
+
+def steps_of(source: Source, asked: Asked) -> Iterator[Step]:
+    """Yield the steps of a source; whatever it raises says that it cannot be read."""
+    steps = source.steps(asked)
+    while True:
+        try:
+            step = next(steps)
+        except StopIteration:
+            return
+        except VarvError:
+            raise
+        except Exception as error:
+            why = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+            raise Unavailable("source", source.identity, "cannot be read to its end", why=why) from error
+        yield step
+
+
+class PartRows(NamedTuple):
+    """The rows of one part as they came, the same as they are stored, and those that do not fit."""
+
+    name: str
+    rows: pl.DataFrame
+    typed: pl.DataFrame
+    unfit: pl.DataFrame
+
+
+def sorted_out(dataset: Dataset, part: str, step: Step) -> PartRows:
+    """Return what a step says of one part; what does not fit the types of the dataset is kept apart."""
+    types = dataset.part_types(part)
+    came = in_shape(in_kept_types(step.rows), types).select(list(types))
+    is_base = part == dataset.event_time
+    if not is_base:
+        # Nothing is known yet where the time of knowledge is null.
+        known = came[part].is_not_null()
+        came, broken = came.filter(known), None if step.broken is None else step.broken.filter(known)
+    else:
+        broken = step.broken
+    read, wrong = fitted(came, types)
+    unfit = pl.Series("unfit", [False]).new_from_index(0, came.height) if broken is None else broken
+    for flags in wrong.values():
+        unfit = unfit | flags
+    rows, misfits = read, came.clear()
+    if unfit.any():
+        rows, misfits = read.filter(~unfit), as_texts(came.filter(unfit))
+    if dataset.updates == "merge":
+        # In the order of the source the last word counts.
+        rows = rows.unique(dataset.key, keep="last", maintain_order=True)
+    rows = rows.sort(part, *dataset.key, maintain_order=True)
+    return PartRows(part, rows, rows.cast(pl.Schema(types), strict=False), misfits)
+
+
+def as_texts(rows: pl.DataFrame) -> pl.DataFrame:
+    """Return rows with every value as a text, by which rows of any types can be compared."""
+    return rows.select(pl.all().cast(pl.String))
