@@ -147,6 +147,31 @@ REFUSED = {
         "luck": [(NO_MATRIX, MATRIX, 1.0), (MATRIX, MATRIX, NAN)],
         "paid": [(NO_MATRIX, (0,), 1.0)],
     },
+    "agreement": {"cohen_kappa": [([1, 0], [1])]},
+    "label_errors": {
+        "confident_errors": [([0], [[0.5, 0.5], [0.5, 0.5]]), ([2], [[0.5, 0.5]]), ([-1], [[0.5, 0.5]])]
+    },
+    "recalibration": {
+        "unchanged": [(1,)],
+        "fitted": [([0], [0.5]), ([0, 1], [[0.5, 0.5]])],
+    },
+    "sampling": {
+        "effective_sample_size": [([1.0, -1.0],), ([NAN],), ([INF],)],
+        "farthest_first": [([[NAN]], 1), ([[INF]], 1)],
+        "inverse_probability_mean": [
+            ([], []),
+            ([1.0], [0.0]),
+            ([1.0], [NAN]),
+            ([NAN], [1.0]),
+            ([1.0], [1.0, 1.0]),
+        ],
+        "clipped_weights": [([0.0],), ([1.5],), ([NAN],), ([1.0], {"most": 0.5})],
+    },
+    "surprise": {
+        "distances": [([1.0], np.zeros((40, 2))), ([1.0], np.zeros(40))],
+        "e_values": [([INF],)],
+        "gathered": [([0.0], [1.0, 1.0]), ([0.0], [-1.0]), ([0.0], [NAN])],
+    },
     "correlation": {
         "correlation_shifts": [
             ([np.ones(3)], [np.ones((3, 2))]),

@@ -8,12 +8,12 @@ from collections.abc import Sequence
 import msgspec
 import numpy as np
 
+from varv.kernel.hashing import hashed_numbers, hashed_texts
 from varv.profiles.counted import NUMERIC, TEXT, Counted
 from varv.profiles.distinct import Estimated, kept_below, least, merged_least, n_distinct
 from varv.profiles.frequent import Frequent, frequent_of, merged_frequent
 from varv.profiles.scale import ColumnScale, cell_counts
 from varv.profiles.sums import PowerSums, merged_sums, power_sums
-from varv.stats.hashing import hashed_numbers, hashed_texts
 
 
 class Tally(msgspec.Struct, frozen=True):

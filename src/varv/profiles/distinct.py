@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from varv.stats.hashing import Hashes
+from varv.kernel.hashing import Hashes
 
 KEPT = 2048
 _LOOKED_AT = 32

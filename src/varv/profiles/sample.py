@@ -13,10 +13,10 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from varv.kernel.hashing import GOLDEN, Hashes, hashed_numbers, hashed_texts, mixed
 from varv.profiles.counted import NUMERIC, OTHER, TEXT, numbers_of
 from varv.profiles.distinct import common_bound, least
 from varv.profiles.scale import ColumnScale, Scale
-from varv.stats.hashing import GOLDEN, Hashes, hashed_numbers, hashed_texts, mixed
 
 ROWS = 2048
 Column = npt.NDArray[np.float64] | list[str | None]

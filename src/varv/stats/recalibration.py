@@ -5,6 +5,8 @@ Plain arrays in, plain numbers out.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import numpy.typing as npt
 
@@ -13,6 +15,7 @@ from varv.stats.intervals import Numbers
 
 _ROUNDS = 50
 _LEAST_SLOPE = 0.05
+_LEAST_SHARE = 2.0**-20
 
 
 class Recalibration:
@@ -36,7 +39,15 @@ class Recalibration:
 
 
 def unchanged(k: int) -> Recalibration:
-    """Return the map of `k` classes that leaves probabilities as they are."""
+    """Return the map of `k` classes that leaves probabilities as they are.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer than two classes.
+    """
+    if k < 2:
+        raise ValueError(f"there must be two classes or more, not {k}")
     return Recalibration(1.0, np.zeros(k))
 
 
@@ -76,17 +87,34 @@ def fitted(labels: npt.ArrayLike, probabilities: npt.ArrayLike) -> Recalibration
     # What each parameter adds to the score of each class: the slope its logs, a shift one.
     design = np.concatenate([logs[:, :, None], np.broadcast_to(np.eye(k), (n, k, k))], axis=2)
     prior = np.concatenate([[1.0], np.zeros(k)])
-    found = prior.copy()
+    found, rows = prior.copy(), np.arange(n)
+
+    def loss(parameters: Numbers) -> float:
+        scores = design @ parameters
+        top = scores.max(axis=1)
+        logs_of_sums = top + np.log(np.exp(scores - top[:, None]).sum(axis=1))
+        return float((logs_of_sums - scores[rows, y]).sum() + ((parameters - prior) ** 2).sum() / 2)
+
     for _ in range(_ROUNDS):
         p = _softmax(design @ found)
         mean = np.einsum("nk,nkj->nj", p, design)
-        gradient = (mean - design[np.arange(n), y]).sum(axis=0) + (found - prior)
+        gradient = (mean - design[rows, y]).sum(axis=0) + (found - prior)
         hessian = np.einsum("nk,nki,nkj->ij", p, design, design) - mean.T @ mean + np.eye(k + 1)
         step = np.linalg.solve(hessian, gradient)
-        found = found - step * min(1.0, 2.0 / max(float(np.abs(step).max()), 1e-300))
         if np.abs(step).max() < 1e-9:
             break
+        found = found - _shortened(loss, found, step) * step
     return Recalibration(max(float(found[0]), _LEAST_SLOPE), found[1:])
+
+
+def _shortened(loss: Callable[[Numbers], float], found: Numbers, step: Numbers) -> float:
+    """Return the share of a step of Newton's that is taken: where the loss is nearly flat, a whole one leads
+    beyond the valley and back again.
+    """
+    share, before = 1.0, loss(found)
+    while share > _LEAST_SHARE and loss(found - share * step) > before:
+        share /= 2
+    return share
 
 
 def _logs(probabilities: npt.ArrayLike) -> Numbers:

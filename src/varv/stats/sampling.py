@@ -91,13 +91,20 @@ def clipped_weights(probabilities: npt.ArrayLike, *, most: float = MOST_WEIGHT) 
 def effective_sample_size(weights: npt.ArrayLike) -> float:
     """Return how many rows of equal weight would say as much: (sum of w)^2 / sum of w^2, Kish (1965).
 
+    Raises
+    ------
+    ValueError
+        If a weight is negative or not finite.
+
     Examples
     --------
     >>> effective_sample_size([1.0, 1.0, 1.0, 1.0]), round(effective_sample_size([1.0, 1.0, 20.0]), 2)
     (4.0, 1.2)
     """
     w = np.asarray(weights, np.float64)
-    return float(w.sum() ** 2 / (w @ w)) if len(w) else 0.0
+    if not (np.isfinite(w) & (w >= 0)).all():
+        raise ValueError("a weight must be finite and not negative")
+    return float(w.sum() ** 2 / (w @ w)) if w.any() else 0.0
 
 
 def farthest_first(points: npt.ArrayLike, n: int, *, chosen: npt.ArrayLike = ()) -> list[int]:

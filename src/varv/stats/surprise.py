@@ -64,6 +64,11 @@ def distances(values: npt.ArrayLike, earlier: npt.ArrayLike, errors: npt.ArrayLi
 def e_values(distance: npt.ArrayLike) -> Numbers:
     """Return the e-value of each distance against "the new value is like the earlier ones", 1 for NaN.
 
+    Raises
+    ------
+    ValueError
+        If a distance is infinite.
+
     Notes
     -----
     (1 + |t|³ / 5) / 2. Its mean is below 1 as long as the third absolute moment of a distance is below 5: for
@@ -76,11 +81,18 @@ def e_values(distance: npt.ArrayLike) -> Numbers:
     [0.5, 1.3, 800.5, 1.0]
     """
     t = np.asarray(distance, np.float64)
+    if np.isinf(t).any():
+        raise ValueError("a distance must be finite, or NaN where unknown")
     return np.where(np.isnan(t), 1.0, (1 - _STAKE) + _STAKE * np.abs(t) ** 3 / _PRICE)
 
 
 def gathered(evidence: npt.ArrayLike, e: npt.ArrayLike) -> Numbers:
     """Return the evidence after one more e-value each; it begins at 0.
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ, or an e-value is negative or no number.
 
     Notes
     -----
@@ -93,4 +105,9 @@ def gathered(evidence: npt.ArrayLike, e: npt.ArrayLike) -> Numbers:
     >>> gathered([0.0, 3.0], [1.0, 0.5]).tolist()
     [1.0, 2.0]
     """
-    return (np.asarray(evidence, np.float64) + 1.0) * np.asarray(e, np.float64)
+    before, more = np.asarray(evidence, np.float64), np.asarray(e, np.float64)
+    if before.shape != more.shape:
+        raise ValueError(f"evidence of shape {before.shape} goes with as many e-values, not {more.shape}")
+    if not (more >= 0).all():
+        raise ValueError("an e-value must not be negative")
+    return (before + 1.0) * more

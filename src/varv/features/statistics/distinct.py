@@ -19,7 +19,7 @@ from varv.features.run import Ints, Run, Values
 from varv.features.statistics.found import arrays_of, n_rows
 from varv.features.statistics.totals import Floats
 from varv.features.statistics.wavelet import Wavelet
-from varv.stats.hashing import GOLDEN, Hashes, mixed
+from varv.kernel.hashing import GOLDEN, Hashes, mixed
 
 _HASH = "hash"
 _SHORT = 1024

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from varv.stats.hashing import hashed_numbers, hashed_texts
+from varv.kernel.hashing import hashed_numbers, hashed_texts
 
 
 @given(st.lists(st.text(max_size=30), max_size=40))
