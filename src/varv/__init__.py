@@ -16,8 +16,10 @@ _WHERE = {
     "CloudEvents": "varv.project",
     "Csv": "varv.data",
     "Dataset": "varv.data",
+    "Drop": "varv.data.privacy",
     "FeatureView": "varv.features",
     "Frame": "varv.data",
+    "Generalise": "varv.data.privacy",
     "Log": "varv.project",
     "Model": "varv.project",
     "Outcome": "varv.project",
@@ -27,6 +29,7 @@ _WHERE = {
     "Policy": "varv.project",
     "PolicySearch": "varv.project",
     "Replay": "varv.project",
+    "Pseudonymise": "varv.data.privacy",
     "Report": "varv.pipelines",
     "Requirement": "varv.project",
     "Retention": "varv.project",
@@ -70,8 +73,10 @@ __all__ = [
     "CloudEvents",
     "Csv",
     "Dataset",
+    "Drop",
     "FeatureView",
     "Frame",
+    "Generalise",
     "Log",
     "Model",
     "Outcome",
@@ -80,6 +85,7 @@ __all__ = [
     "Plant",
     "Policy",
     "PolicySearch",
+    "Pseudonymise",
     "Replay",
     "Report",
     "Requirement",
@@ -123,6 +129,7 @@ if TYPE_CHECKING:
     from varv.app.client.replaying import replay
     from varv.data import Csv, Dataset, Frame, Parquet
     from varv.data.contracts import expect
+    from varv.data.privacy import Drop, Generalise, Pseudonymise
     from varv.features import FeatureView, derived, share, slice, windows
     from varv.kernel.errors import VarvError
     from varv.monitoring import monitor

@@ -16,6 +16,7 @@ import varv.data.contract_verbs
 import varv.data.verbs
 import varv.data.versioning.verbs
 import varv.home.change.verbs
+import varv.home.erasure.verbs
 import varv.home.moving.verbs
 import varv.home.review.verbs
 import varv.home.tracking.purging
@@ -66,6 +67,7 @@ ROOMS = (
     varv.data.versioning.verbs,
     varv.home.verbs,
     varv.home.change.verbs,
+    varv.home.erasure.verbs,
     varv.home.review.verbs,
     varv.home.tracking.verbs,
     varv.home.tracking.purging,

@@ -18,6 +18,7 @@ import msgspec
 from varv.app.compose import TRACKING, open_ledger
 from varv.data.kept_contracts import texts_digest, texts_of, texts_table
 from varv.data.model import BatchesCompacted, BatchQuarantined, ContractInferred, DatasetVersionAppended
+from varv.data.privacy.events import QuarantineErased
 from varv.data.version_events import DatasetRewritten, DatasetVacuumed
 from varv.data.versions import table_of
 from varv.home.comparison import COMPARISON_FILE, read_comparisons, without_cpu
@@ -50,7 +51,7 @@ from varv.registry.model import VersionRegistered, VersionScanned
 from varv.runs.model import ExperimentPurged, RunEvent, RunPurged, long_texts
 from varv.runs.verifying import Seals, blobs_of, run_flaws
 from varv.serving.capture import read_captures
-from varv.serving.model import RequestsBackfilled, RequestsForgotten, RequestsServed
+from varv.serving.model import RequestsBackfilled, RequestsErased, RequestsForgotten, RequestsServed
 from varv.serving.predictions import predictions_of
 
 MOST_FINDINGS = 200
@@ -367,6 +368,11 @@ class _Names:
                 named = Named(by, event.n_rows, event.rows, keyed=True)
                 self.tables.setdefault(f"quarantine/{event.dataset}/{event.part}", {})[event.segment] = named
                 self.is_keyed |= bool(event.rows)
+            case QuarantineErased():
+                held = self.tables.setdefault(f"quarantine/{event.dataset}/{event.part}", {})
+                held.pop(event.before, None)
+                by = f"rows of {event.dataset} in quarantine (entry {entry.seq})"
+                held[event.into] = Named(by, event.n_rows, event.digest, keyed=True)
             case ContractInferred():
                 self.contracts.append(event)
                 table = texts_table(event.dataset, event.part)
@@ -375,7 +381,7 @@ class _Names:
                     f"columns/{table}/{digest}{kind}" for digest in named for kind in (STREAM, SUFFIX)
                 )
                 self.is_keyed |= bool(named)
-            case RequestsServed() | RequestsForgotten() | RequestsBackfilled():
+            case RequestsServed() | RequestsForgotten() | RequestsBackfilled() | RequestsErased():
                 self._requests(entry.seq, event)
             case VersionRegistered():
                 version = f"{event.model} v{event.version} (entry {entry.seq})"
@@ -426,13 +432,18 @@ class _Names:
                     files, held = self._compacted.get(table, {}), self.tables.get(table, {})
                     for segment in (one for name in names for one in files.pop(name, (name,))):
                         held.pop(segment, None)
+                    for one in (event.left[name] for name in names if name in event.left):
+                        by = f"what is left of a version of {event.dataset} (entry {seq})"
+                        self._name(table, one.name, by, one.n_rows, one.digest)
 
     def _version(self, seq: int, dataset: str) -> str:
         """Count a version of a dataset, and return what it is called."""
         number = self._n_versions[dataset] = self._n_versions.get(dataset, 0) + 1
         return f"version {number} of dataset {dataset} (entry {seq})"
 
-    def _requests(self, seq: int, event: RequestsServed | RequestsForgotten | RequestsBackfilled) -> None:
+    def _requests(
+        self, seq: int, event: RequestsServed | RequestsForgotten | RequestsBackfilled | RequestsErased
+    ) -> None:
         """Take in what became of stored predictions."""
         table = predictions_of(event.model, self._columns)
         match event:
@@ -446,11 +457,19 @@ class _Names:
                     n_rows = heights[segment].n_rows if segment in heights else -1
                     self._name(event.table, segment, by, n_rows, digest)
             case RequestsForgotten():
-                gone = set(event.segments)
-                later = [name for name in self.tables if name.startswith(f"backfill/{event.model}/")]
-                for name in (table, *later):
-                    held = self.tables.get(name, {})
-                    self.tables[name] = {one: named for one, named in held.items() if one not in gone}
+                self._forget(event.model, table, event.segments)
+            case RequestsErased():
+                self._forget(event.model, table, event.segments)
+                by = f"predictions of {event.model} (entry {seq})"
+                for one in filter(None, event.remains.values()):
+                    self._name(table, one.name, by, one.n_rows, one.digest)
+
+    def _forget(self, model: str, table: str, segments: Sequence[str]) -> None:
+        gone = set(segments)
+        later = [name for name in self.tables if name.startswith(f"backfill/{model}/")]
+        for name in (table, *later):
+            held = self.tables.get(name, {})
+            self.tables[name] = {one: named for one, named in held.items() if one not in gone}
 
     def _name(self, table: str, segment: str, by: str, n_rows: int, digest: Digest) -> None:
         self.tables.setdefault(table, {})[segment] = Named(by, n_rows, digest)
@@ -464,8 +483,10 @@ _NAMING = {
         BatchesCompacted,
         DatasetVacuumed,
         BatchQuarantined,
+        QuarantineErased,
         ContractInferred,
         RequestsServed,
+        RequestsErased,
         RequestsBackfilled,
         RequestsForgotten,
         VersionRegistered,

@@ -13,8 +13,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
+from pathlib import Path
 from types import MappingProxyType
 
+import msgspec
 import polars as pl
 
 from varv.data.contracts.declaring import OF_PART
@@ -23,13 +25,15 @@ from varv.data.contracts.report import Report, Violation
 from varv.data.contracts.row_rules import reads
 from varv.data.contracts.trying import require_askable, require_expectations
 from varv.data.contracts.words import rule_reason
+from varv.data.privacy.minimising import Drop, Generalise, Minimiser, Treatment, treated_type, treatment_of
 from varv.data.sources import KEPT, Csv, Frame, Parquet, Source, Types, in_kept_types, kept_type
 from varv.data.version_events import retention_of
 from varv.kernel.clock import Instant
 from varv.kernel.codec import Digest, Event, event
 from varv.kernel.columns import TIME
-from varv.kernel.errors import Corrupt, InvalidDeclaration, InvalidInput, NotFound
+from varv.kernel.errors import Corrupt, FailedPrecondition, InvalidDeclaration, InvalidInput, NotFound
 from varv.kernel.ids import DatasetName, checked_name
+from varv.kernel.purpose_keys import PurposeKeys
 from varv.kernel.wording import count
 
 MAX_COLUMNS = 2000
@@ -58,6 +62,9 @@ class Dataset:
     keep
         How long `varv data vacuum` keeps versions that nothing names: ``"90d"``, or so many versions; by
         default all are kept.
+    pii
+        What is done to personal columns before a row is written anywhere: ``"pseudonymise"``, ``"drop"``,
+        ``"generalise:3"``, or `varv.Pseudonymise`, `varv.Drop`, `varv.Generalise`.
 
     Raises
     ------
@@ -84,6 +91,7 @@ class Dataset:
         known_at: Mapping[str, Sequence[str]] | None = None,
         expect: Sequence[Expectation] = (),
         keep: str | int | None = None,
+        pii: Mapping[str, str | Treatment] | None = None,
     ) -> None:
         try:
             self.name = DatasetName(checked_name("dataset", name))
@@ -102,7 +110,11 @@ class Dataset:
             self.retention = retention_of(keep)
         except InvalidInput as error:
             raise InvalidDeclaration("dataset", name, f"keeps {keep!r}: {error}") from None
+        treated = {column: treatment_of(how) for column, how in (pii or {}).items()}
+        self.pii: Mapping[str, Treatment] = MappingProxyType(treated)
+        self._keys: PurposeKeys | None = None
         self._check_names()
+        self._check_treatments()
         require_expectations(self.name, self.expect)
 
     def __repr__(self) -> str:
@@ -112,6 +124,24 @@ class Dataset:
     def parts(self) -> tuple[str, ...]:
         """The names of the parts, the base part first: each is the name of its time column."""
         return (self.event_time, *self.known_at)
+
+    def bind(self, keys: PurposeKeys) -> None:
+        """Have personal columns of the source treated with the keys of a home; the first ones stay."""
+        self._keys = self._keys or keys
+
+    def minimiser(self, keys: PurposeKeys | None = None) -> Minimiser:
+        """Return what treats the personal columns of rows, with keys that are used where none were bound.
+
+        Raises
+        ------
+        FailedPrecondition
+            If personal columns are declared, and there are no keys.
+        """
+        held = self._keys or keys
+        if held is None and self.pii:
+            hint = "open a home with it first"
+            raise FailedPrecondition("dataset", self.name, "has personal columns, and no keys", hint=hint)
+        return Minimiser(self.pii, held or PurposeKeys(Path()))
 
     def types(self) -> Types:
         """Return every column and the type in which it is kept; the first call asks the source.
@@ -158,14 +188,17 @@ class Dataset:
         """Return all rows of the source in kept types, in the order of event time and key, and of the source
         where those are equal. Rows without an event time come first.
         """
-        frame = in_kept_types(self.source.load()).select(list(self._types))
+        frame = self._kept(self.source.load())
         return frame.sort(self.event_time, *self.key, maintain_order=True)
 
     def batches(self) -> Iterator[pl.DataFrame]:
         """Yield the rows of `load` in batches, each in that order by itself."""
         for rows in self.source.batches():
-            frame = in_kept_types(rows).select(list(self._types))
+            frame = self._kept(rows)
             yield frame.sort(self.event_time, *self.key, maintain_order=True)
+
+    def _kept(self, rows: pl.DataFrame) -> pl.DataFrame:
+        return self.minimiser().frame(in_kept_types(rows)).select(list(self._types))
 
     def part(self, frame: pl.DataFrame, part: str) -> pl.DataFrame:
         """Return what `frame` says of one part: its columns, where its time is known, in the order of time
@@ -179,7 +212,7 @@ class Dataset:
         found = self.source.types()
         times = set(self.parts)
         for column in dict.fromkeys(
-            (*self.key, *times, *(c for names in self.known_at.values() for c in names))
+            (*self.key, *times, *(c for names in self.known_at.values() for c in names), *self.pii)
         ):
             if column not in found:
                 raise self._no_column(column, list(found))
@@ -196,7 +229,10 @@ class Dataset:
                 raise InvalidDeclaration(
                     "dataset", self.name, f"has the type {dtype} in {column!r}, which is not kept", hint=hint
                 )
-            types[column] = kept
+            treatment = self.pii.get(column)
+            treated = kept if treatment is None else treated_type(treatment, column, kept)
+            if treated is not None:
+                types[column] = treated
         if len(types) > MAX_COLUMNS:
             raise InvalidDeclaration(
                 "dataset", self.name, f"has {len(types)} columns", hint=f"{MAX_COLUMNS} at most"
@@ -249,6 +285,15 @@ class Dataset:
                 )
             stated[column] = place
 
+    def _check_treatments(self) -> None:
+        stated = {*self.key, *self.parts, *(column for names in self.known_at.values() for column in names)}
+        for column, treatment in self.pii.items():
+            is_bad = column in self.parts or (isinstance(treatment, Drop) and column in stated)
+            if is_bad or (column in self.key and isinstance(treatment, Generalise)):
+                problem = f"cannot {treatment} {column!r}, which it is declared by"
+                hint = "pseudonymise a key, leave times, and name what is dropped nowhere else"
+                raise InvalidDeclaration("dataset", self.name, problem, hint=hint)
+
     def _no_column(self, column: str, found: Sequence[str] | None = None) -> InvalidDeclaration:
         known = ", ".join(list(found if found is not None else self._types)[:30])
         return InvalidDeclaration(
@@ -285,6 +330,8 @@ class DatasetRegistered(Event, frozen=True, kw_only=True):
     event_time: str
     known_at: dict[str, tuple[str, ...]]
     types: dict[str, str]
+    pii: dict[str, str] = msgspec.field(default_factory=dict)
+    """What is done to personal columns; as `data.pii_declared` said last, in read models."""
 
     def line(self) -> str:
         """Return one line on what this event states."""
@@ -522,12 +569,15 @@ def dataset_of(registered: DatasetRegistered) -> Dataset:
         If a type is not one that is kept.
     """
     types = {name: _type_named(registered.dataset, text) for name, text in registered.types.items()}
+    # A dropped column is not stored, but still comes, and is to be dropped again.
+    types |= {name: pl.String() for name in registered.pii if name not in types}
     return Dataset(
         registered.dataset,
         source=Frame(pl.DataFrame(schema=types)),
         key=registered.key,
         event_time=registered.event_time,
         known_at=registered.known_at,
+        pii=registered.pii,
     )
 
 

@@ -115,6 +115,12 @@ class Expired(NotFound):
     code = "expired"
 
 
+class Erased(Expired):
+    """Was erased, since somebody may demand that."""
+
+    code = "erased"
+
+
 class AlreadyExists(VarvError):
     """Exists already."""
 

@@ -100,7 +100,9 @@ class Answering:
         policy = schema.serving
         transforms_any = policy.before is not None or policy.after is not None
         self._transformer = Transformer(schema, transforms) if transforms_any else None
-        self._incoming = Incoming(policy.checks, self._transformer)
+        keys = None if secret is None else secret.purposes
+        minimiser = schema.requests.minimiser(keys) if schema.requests.pii else None
+        self._incoming = Incoming(policy.checks, self._transformer, minimiser)
         self.questions = Questions(schema, self._frames, dataplane, clock, self._incoming, self._transformer)
         self._capture_required = capture_required
         self._layout = layout_of(schema)

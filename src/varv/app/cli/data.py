@@ -213,7 +213,7 @@ def _rewrite(options: argparse.Namespace, settings: Settings) -> None:
     with reading_home(settings) as home:
         known = home.require_versions().datasets.registered(options.what.partition("/")[0])
         dataset, part = part_named({known.name: known}, options.what)
-    rows = read_rows(Path(options.file), dataset.part_types(part))
+    rows = dataset.minimiser().frame(read_rows(Path(options.file), dataset.part_types(part)))
     asked = RewriteRequest(
         dataset=f"{dataset.name}/{part}",
         staged=stage(settings.home, rows),
