@@ -13,6 +13,7 @@ from typing import Any
 import varv.app.traffic
 import varv.app.verifying
 import varv.data.contract_verbs
+import varv.data.privacy.verbs
 import varv.data.verbs
 import varv.data.versioning.verbs
 import varv.home.change.verbs
@@ -65,6 +66,7 @@ ROOMS = (
     varv.data.verbs,
     varv.data.contract_verbs,
     varv.data.versioning.verbs,
+    varv.data.privacy.verbs,
     varv.home.verbs,
     varv.home.change.verbs,
     varv.home.erasure.verbs,

@@ -31,6 +31,7 @@ MODULES = {
     "quarantine": "quarantine",
     "contract": "contract",
     "data": "data",
+    "erase": "privacy",
     "rollback": "telling",
     "retrain": "telling",
     "register": "telling",

@@ -11,6 +11,7 @@ import msgspec
 import polars as pl
 
 from varv.app.cli.access import answer, call, owned_ledger, reading_home
+from varv.app.cli.privacy import rotate_key, show_anonymity, show_pii
 from varv.app.cli.rendering import Block, Grid, Heading, Line
 from varv.app.cli.row_files import kind_of, read_rows, write_rows
 from varv.app.client.sources import LocalSource, whole_table
@@ -64,6 +65,9 @@ def data(options: argparse.Namespace, loaded: Loaded) -> int:
         "overwrite": _rewrite,
         "merge": _rewrite,
         "vacuum": _vacuum,
+        "pii": show_pii,
+        "anonymity": show_anonymity,
+        "rotate-key": rotate_key,
     }
     acts[options.act](options, loaded.settings)
     return 0

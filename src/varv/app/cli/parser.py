@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from varv import __version__
-from varv.app.cli.data_options import DATA, add_data
+from varv.app.cli.data_options import DATA, ERASE, add_data, add_erase
 from varv.app.cli.moving_options import (
     CI,
     CONTRACT,
@@ -216,6 +216,7 @@ def _add_writing(add: Any) -> None:
     _add_quarantine(add)
     add_contract(_acts(add("contract", "what rows must be like: show, import, export", CONTRACT)))
     add_data(_acts(add("data", "datasets: list, compare, tag, read, replace rows, vacuum", DATA)))
+    add_erase(add("erase", "let all rows about somebody go, and prove it", ERASE))
     _add_review(add("review", "answers that wait for a person: look, decide", _REVIEW))
     retrain = add("retrain", "ask for a new candidate", _RETRAIN)
     retrain.add_argument("model", help="which model")
