@@ -5,6 +5,7 @@
     │   └── InvalidDeclaration
     ├── NotFound              the named thing does not exist
     │   └── Expired           it existed, and was given up on purpose
+    │       └── Erased        somebody asked that it be
     ├── AlreadyExists         the name is taken by something else
     ├── Conflict              the thing changed since the caller looked
     ├── FailedPrecondition    right request, wrong state

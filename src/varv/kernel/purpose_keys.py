@@ -13,6 +13,7 @@ import hmac
 import os
 import re
 import unicodedata
+from contextlib import suppress
 from pathlib import Path
 
 from varv.kernel.errors import Corrupt, InvalidInput
@@ -146,10 +147,9 @@ def _is_of(key: bytes, text: str) -> bool:
 
 
 def _keys_in(path: Path) -> list[bytes]:
-    try:
+    keys = list[bytes]()
+    with suppress(ValueError):
         keys = [bytes.fromhex(line) for line in path.read_text().split()]
-    except ValueError:
-        keys = []
     if not keys or any(len(key) != _KEY_BYTES for key in keys):
         hint = "restore it: another key would give everybody another pseudonym"
         raise Corrupt("key", path.name, f"does not hold keys of {_KEY_BYTES} bytes", hint=hint)

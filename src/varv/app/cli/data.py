@@ -198,6 +198,7 @@ def _read(options: argparse.Namespace, settings: Settings) -> None:
         "known_at": options.known_at,
         "since": options.since,
         "until": options.until,
+        "remaining": options.remaining,
     }
     source = LocalSource(settings.home)
     try:

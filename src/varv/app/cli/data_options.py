@@ -11,9 +11,9 @@ one of its versions: by number, by tag, or the last one that had come by then. N
 whatever is written is the next version, and those before read as they did until they are vacuumed.
 """
 ERASE = """Let all rows of a dataset go whose column holds a value, and what follows from them: in every
-version, in quarantine, among stored predictions. The home is searched afterwards; the ledger proves it without
-saying who it was. No server may run. SUBJECT is read from standard input if it is -, so that no shell remembers
-it.
+version, in quarantine, among stored predictions. The home is searched afterwards; the ledger proves it
+without saying who it was. No server may run. A SUBJECT of - is read from standard input, so that no shell
+remembers it.
 """
 _KEEP = "what to keep though nothing names it: 90d, or a number of versions (what the dataset declares)"
 
@@ -37,6 +37,7 @@ def add_data(act: Act) -> None:
     read.add_argument("--known-at", default="", metavar="TIME", help="only what was known by then")
     read.add_argument("--since", default="", metavar="TIME", help="only rows of this event time and later")
     read.add_argument("--until", default="", metavar="TIME", help="only rows of an event time before this")
+    read.add_argument("--remaining", action="store_true", help="of a version with erased rows, the others")
     read.add_argument("--limit", type=int, default=20, metavar="N", help="show so many rows (20)")
     overwritten = act("overwrite", "put the rows of a file in the place of all that a part holds")
     merged = act("merge", "put the rows of a file in the place of those with their keys, and add new ones")

@@ -11,6 +11,7 @@ from varv.app.compose import open_views
 from varv.app.server.server_file import running_server
 from varv.app.settings import Loaded, Settings
 from varv.data.privacy.anonymity import Anonymity
+from varv.data.privacy.detection import Proposal
 from varv.data.privacy.verbs import (
     AnonymityRequest,
     PiiFound,
@@ -87,16 +88,7 @@ def show_pii(options: argparse.Namespace, settings: Settings) -> None:
 
 
 def _pii_blocks(found: PiiFound) -> list[Block]:
-    rows = [
-        (
-            one.column,
-            one.kind,
-            one.by,
-            "" if one.share is None else f"{percent(one.share)} [{percent(one.low)}, {percent(one.high)}]",
-            one.treatment,
-        )
-        for one in found.proposals
-    ]
+    rows = [(one.column, one.kind, one.by, _share(one), one.treatment) for one in found.proposals]
     declared = ", ".join(f"{column}: {how}" for column, how in found.declared.items()) or "none"
     names = ("column", "may be", "told by its", "share of values", "proposed")
     nothing = [Line("nothing else looks personal")] if not rows else []
@@ -105,6 +97,12 @@ def _pii_blocks(found: PiiFound) -> list[Block]:
         Line(f"declared: {declared}"),
         *([Grid(names, rows)] if rows else nothing),
     ]
+
+
+def _share(one: Proposal) -> str:
+    if one.share is None or one.low is None or one.high is None:
+        return ""
+    return f"{percent(one.share)} [{percent(one.low)}, {percent(one.high)}]"
 
 
 def show_anonymity(options: argparse.Namespace, settings: Settings) -> None:

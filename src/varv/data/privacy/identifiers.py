@@ -14,7 +14,9 @@ from contextlib import suppress
 from typing import NamedTuple
 
 _EMAIL = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@([A-Za-z0-9-]{1,63}\.)+[A-Za-z]{2,24}")
-_PHONE = re.compile(r"(\+\d{1,3}|\(?0\d{1,4}\)?|\(?[2-9]\d{2}\)?)[\d ().\-/]{5,18}\d")
+_PHONE = re.compile(
+    r"(\+\d{1,3}|\(0?\d{1,4}\)|0\d{1,4}[ /-])[\d ().\-/]{5,18}\d|[2-9]\d{2}[-. ][2-9]\d{2}[-. ]\d{4}"
+)
 _IBAN = re.compile(r"[A-Z]{2}\d{2}[A-Z0-9]{11,30}")
 _SSN = re.compile(r"(?!000|666|9\d\d)\d{3}-(?!00)\d\d-(?!0000)\d{4}")
 _DNI = re.compile(r"([XYZ]?)(\d{7,8})([A-Z])")
@@ -39,7 +41,9 @@ def is_email(text: str) -> bool:
 
 
 def is_phone(text: str) -> bool:
-    """Return whether a text is written like a telephone number: with a plus, or in groups."""
+    """Return whether a text is written like a telephone number: with a plus, a code of its area, or in the
+    groups of North America.
+    """
     digits = sum(map(str.isdigit, text))
     return 8 <= digits <= 15 and not text.isdigit() and _PHONE.fullmatch(text) is not None
 

@@ -84,7 +84,7 @@ class SubjectRows:
             for _, _, rows in self._held(part):
                 if {self._subject.column, *self.dataset.key} <= set(rows.columns):
                     hits = rows.filter(self._subject.matches()).select(self.dataset.key)
-                    found.append(hits.cast(self._key_types, strict=False))
+                    found.append(hits.cast(pl.Schema(self._key_types), strict=False))
         return pl.concat(found).drop_nulls().unique().sort(self.dataset.key)
 
     def n_rows(self) -> dict[str, int]:
@@ -151,7 +151,8 @@ class SubjectRows:
     def _rewrite(self, part: str) -> None:
         """Make a version of the part without the rows, if there are any in the present one."""
         version = Version(self._store.datasets.version(self.dataset) + 1)
-        removed, added, remains, n_lost = [], list[AddedSegment](), dict[str, str](), 0
+        removed, added = list[Extent](), list[AddedSegment]()
+        remains, n_lost = dict[str, str](), 0
         for one, rows in self._extents(part):
             theirs = self._is_theirs(rows)
             is_suspect = one.name in self._suspects
