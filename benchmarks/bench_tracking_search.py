@@ -3,8 +3,8 @@
     python benchmarks/bench_tracking_search.py [--runs 10000] [--peer .venv-peers/mlflow/bin/mlflow]
     python benchmarks/bench_tracking_search.py --million [--runs 1000000] [--home FOLDER]
 
-The first are logged over HTTP, to both servers alike if there is a peer, and each question is asked of them
-in turns. The million is written in large groups by the same events, its last values without the points
+The first are in the stores of both servers alike if there is a peer, and each question is asked of them in
+turns. The million is written in large groups by the same events, its last values without the points
 before them, into a home that `--home` keeps; then its server is started and asked.
 """
 
@@ -15,15 +15,15 @@ import contextlib
 import random
 import statistics
 import tempfile
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from bench_tracking import START_MS as START
-from bench_tracking import Client, Server, serving, wait_for
+from bench_tracking import Client, Server, serving, settle, wait_for
 from served import VARV, free_port
+from tracking_stores import fill_mlflow, fill_varv
 from varv.app.compose import open_ledger, open_tracking
 from varv.kernel.clock import SystemClock
 from varv.kernel.recorder import Write, Writing
@@ -77,46 +77,7 @@ def ask(client: Client, experiment: str, asked: dict[str, Any]) -> tuple[float, 
     return time.perf_counter() - begun, told
 
 
-# Ten thousand runs, over HTTP
-
-
-def fill(server: Server, n_runs: int) -> str:
-    """Log runs over eight connections and return their experiment."""
-    experiment = Client(server.port).post("experiments/create", name=f"search-{time.time_ns()}")[
-        "experiment_id"
-    ]
-    numbers = iter(range(n_runs))
-    taking = threading.Lock()
-
-    def work() -> None:
-        client = Client(server.port)
-        while True:
-            with taking:
-                number = next(numbers, None)
-            if number is None:
-                return
-            log(client, experiment, number)
-
-    threads = [threading.Thread(target=work) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return experiment
-
-
-def log(client: Client, experiment: str, number: int) -> None:
-    """Log one run whose values follow from its number."""
-    dice = random.Random(number)
-    run = client.post(
-        "runs/create", experiment_id=experiment, start_time=START + number, run_name=f"run-{number}"
-    )
-    run_id = run["run"]["info"]["run_id"]
-    metrics = [{"key": f"m{k}", "value": dice.random(), "timestamp": START, "step": 1} for k in range(20)]
-    params = [{"key": f"p{k}", "value": str(dice.randrange(10))} for k in range(3)]
-    tags = [{"key": "team", "value": dice.choice(["risk", "growth", "ops"])}]
-    client.post("runs/log-batch", run_id=run_id, metrics=metrics, params=params, tags=tags)
-    client.post("runs/update", run_id=run_id, status="FINISHED", end_time=START + number + 1000)
+# Ten thousand runs
 
 
 def all_pages(client: Client, experiment: str) -> float:
@@ -127,15 +88,12 @@ def all_pages(client: Client, experiment: str) -> float:
     return time.perf_counter() - begun
 
 
-def compare(servers: list[Server], n_runs: int) -> None:
+def compare(servers: list[Server], experiments: dict[str, str], n_runs: int) -> None:
     """Print what each search takes each server."""
     clients = {server.name: Client(server.port) for server in servers}
-    experiments = {}
-    for server in servers:
-        begun, cpu = time.perf_counter(), server.cpu_s()
-        experiments[server.name] = fill(server, n_runs)
-        taken, cpu = time.perf_counter() - begun, server.cpu_s() - cpu
-        print(f"{server.name}: {n_runs} runs in {taken:.0f} s, {cpu:.0f} s of cpu")
+    for name, client in clients.items():
+        n_found = len(ask(client, experiments[name], {"max_results": n_runs})[1]["runs"])
+        assert n_found == n_runs, f"{name} has {n_found} runs"
     for name, asked in TEN.items():
         times: dict[str, list[float]] = {server.name: [] for server in servers}
         costs: dict[str, list[float]] = {server.name: [] for server in servers}
@@ -284,19 +242,25 @@ def main() -> None:
                 options.runs or 10**6,
             )
             return
-        servers = []
+        n_runs = options.runs or 10_000
         folder, port = ended.enter_context(tempfile.TemporaryDirectory()), free_port()
-        servers.append(
-            ended.enter_context(serving("varv", [str(VARV), "track", "--port", str(port)], port, folder))
-        )
+        experiments = {"varv": fill_varv(Path(folder) / ".varv", n_runs)}
+        command = [str(VARV), "track", "--port", str(port)]
+        servers = [ended.enter_context(serving("varv", command, port, folder))]
         if options.peer:
             folder, port = ended.enter_context(tempfile.TemporaryDirectory()), free_port()
             store = ["--backend-store-uri", "sqlite:///mlflow.db", "--artifacts-destination", "./artifacts"]
             command = [options.peer, "server", "--workers", "1", "--port", str(port), *store]
+            with serving("mlflow", command, port, folder) as first:
+                wait_for(first)
+                made = Client(port).post("experiments/create", name="search")
+            experiments["mlflow"] = made["experiment_id"]
+            fill_mlflow(Path(folder) / "mlflow.db", made["experiment_id"], n_runs)
             servers.append(ended.enter_context(serving("mlflow", command, port, folder)))
         for server in servers:
             wait_for(server)
-        compare(servers, options.runs or 10_000)
+            settle(server)
+        compare(servers, experiments, n_runs)
 
 
 if __name__ == "__main__":

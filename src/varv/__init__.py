@@ -65,6 +65,7 @@ _WAYS_IN = {
     "load_config": ("varv.app.client.configuring", "load_config"),
     "open": ("varv.app.client.opening", "open_home"),
     "replay": ("varv.app.client.replaying", "replay"),
+    "training_set": ("varv.app.client.training_sets", "training_set"),
 }
 """Functions of the composition, which are called otherwise there."""
 _MODULES = {name: name for name in ("behaviour", "expect", "gate", "monitor", "task")}
@@ -118,6 +119,7 @@ __all__ = [
     "slice",
     "step",
     "task",
+    "training_set",
     "transform",
     "windows",
 ]
@@ -127,6 +129,7 @@ if TYPE_CHECKING:
     from varv.app.client.connecting import connect
     from varv.app.client.opening import open_home as open
     from varv.app.client.replaying import replay
+    from varv.app.client.training_sets import training_set
     from varv.data import Csv, Dataset, Frame, Parquet
     from varv.data.contracts import expect
     from varv.data.privacy import Drop, Generalise, Pseudonymise

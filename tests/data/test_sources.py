@@ -106,3 +106,12 @@ class ByArrow:
 def test_a_frame_of_something_else_is_refused():
     with pytest.raises(InvalidDeclaration, match="cannot be made of dict"):
         Frame({"a": [1]})
+
+
+def test_batches_of_some_columns_hold_the_rows_of_these(tmp_path):
+    rows = pl.DataFrame({"id": [3, 1, 2], "text": ["x", "y", "z"], "value": [0.5, 1.5, 2.5]})
+    rows.write_parquet(tmp_path / "rows.parquet")
+    rows.write_csv(tmp_path / "rows.csv")
+    sources = [Parquet(str(tmp_path / "rows.parquet")), Csv(str(tmp_path / "rows.csv")), Frame(rows)]
+    for source in sources:
+        assert pl.concat(source.batches(["value", "id"])).equals(rows.select("value", "id"))

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from tests.data.versioning.stores import TRIPS, Store, base, done
 
-from varv.data.version_events import Retention
 from varv.data.versioning.references import Reference
+from varv.data.versions.model import Retention
 from varv.kernel import table_folder
 from varv.kernel.clock import DAY
 from varv.kernel.faults import Faults

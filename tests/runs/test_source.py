@@ -9,6 +9,7 @@ from tests.runs.repositories import Repository, contents, variables
 from varv.app.scripts.checkout import checked_out
 from varv.kernel.codec import digest
 from varv.kernel.errors import Corrupt, FailedPrecondition
+from varv.runs import source
 from varv.runs.source import MOST_FILE_BYTES, source_of
 
 
@@ -102,6 +103,17 @@ def test_a_folder_without_repository_is_a_patch_against_nothing(tmp_path):
     assert found.source.commit == ""
     with checking_out(loose, found, tmp_path / "again") as root:
         assert sorted(contents(root)) == ["lib/steps.py", "pyproject.toml", "train.py"]
+
+
+def test_of_a_folder_like_a_disk_the_nearest_sources_are_kept(tmp_path, monkeypatch):
+    monkeypatch.setattr(source, "MOST_LOOKED_AT", 10)
+    for name in ("a/deep/far.py", *(f"a/{n}.bin" for n in range(20)), "near.py"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("1\n")
+    found = source_of(tmp_path, variables())
+    assert b"near.py" in found.patch
+    assert b"far.py" not in found.patch
+    assert found.source.left_out == ("what lies deeper in a folder of so many files",)
 
 
 def test_a_repository_without_commits_is_a_patch_against_nothing(tmp_path):

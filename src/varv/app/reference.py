@@ -34,6 +34,7 @@ from varv.app.client.models import ReadableModel
 from varv.app.client.opening import open_home
 from varv.app.client.replayed import ReplayResult
 from varv.app.client.replaying import replay
+from varv.app.client.training_sets import training_set
 from varv.app.otel_variables import VARIABLES
 from varv.app.settings import Settings
 from varv.app.verbs import build_verbs
@@ -103,7 +104,7 @@ def _events() -> Iterable[str]:
 
 def _python() -> Iterable[str]:
     yield "How to use it: [From Python and notebooks](../how-to/python.md).\n"
-    for name, function in (("replay", replay), ("open", open_home), ("connect", connect), *_CONFIGURING):
+    for name, function in (*_WAYS_IN, *_CONFIGURING):
         yield f"## varv.{name}\n\n{_described(f'varv.{name}', function)}"
     for cls in _CLASSES:
         yield f"## {cls.__name__}\n\n{_first_paragraph(cls)}\n"
@@ -117,6 +118,12 @@ def _python() -> Iterable[str]:
                 yield f"### {cls.__name__}.{name}\n\n{_described(name, made)}"
 
 
+_WAYS_IN = (
+    ("replay", replay),
+    ("open", open_home),
+    ("connect", connect),
+    ("training_set", training_set),
+)
 _CONFIGURING = (("config", config), ("load_config", load_config))
 _CLASSES = (
     *(ReplayResult, ReplayedModel, ReadableHome, ReadableModel, ReadableDataset),

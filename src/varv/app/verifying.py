@@ -18,9 +18,9 @@ import msgspec
 from varv.app.compose import TRACKING, open_ledger
 from varv.data.kept_contracts import texts_digest, texts_of, texts_table
 from varv.data.model import BatchesCompacted, BatchQuarantined, ContractInferred, DatasetVersionAppended
-from varv.data.privacy.events import QuarantineErased
-from varv.data.version_events import DatasetRewritten, DatasetVacuumed
+from varv.data.privacy.model import QuarantineErased
 from varv.data.versions import table_of
+from varv.data.versions.model import DatasetRewritten, DatasetVacuumed
 from varv.home.comparison import COMPARISON_FILE, read_comparisons, without_cpu
 from varv.home.model import Comparison, PoliciesCompared
 from varv.home.verbs import Records

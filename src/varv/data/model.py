@@ -26,8 +26,8 @@ from varv.data.contracts.row_rules import reads
 from varv.data.contracts.trying import require_askable, require_expectations
 from varv.data.contracts.words import rule_reason
 from varv.data.privacy.minimising import Drop, Generalise, Minimiser, Treatment, treated_type, treatment_of
+from varv.data.retention import retention_of
 from varv.data.sources import KEPT, Csv, Frame, Parquet, Source, Types, in_kept_types, kept_type
-from varv.data.version_events import retention_of
 from varv.kernel.clock import Instant
 from varv.kernel.codec import Digest, Event, event
 from varv.kernel.columns import TIME

@@ -36,14 +36,14 @@ from varv.data.model import (
     RepeatsDropped,
     RowsJoined,
 )
-from varv.data.privacy.events import PiiDeclared
 from varv.data.privacy.minimising import Pseudonymise
-from varv.data.rewrites import Author, PreparedRewrite, Rewrites, There
-from varv.data.rewriting import Rewritten, stated_rows
+from varv.data.privacy.model import PiiDeclared
+from varv.data.rewriting.files import Rewritten, stated_rows
+from varv.data.rewriting.preparing import Author, PreparedRewrite, Rewrites, There
 from varv.data.shape import conformed, in_shape, misfit, shape_of, span_of, widening
 from varv.data.sources import in_kept_types
-from varv.data.version_events import RetentionDeclared
 from varv.data.versions import Came, DatasetVersion, batch_of, stream_of, table_of, versions_of
+from varv.data.versions.model import RetentionDeclared
 from varv.data.views import DatasetsView, Quarantined, registered_dataset
 from varv.kernel.catalogue import Extent, digests
 from varv.kernel.clock import Clock, Instant, as_datetime
@@ -742,6 +742,39 @@ class Datasets:
         if until is not None:
             frame = frame.filter(pl.col(part) < as_datetime(until))
         return frame.select(columns).sort(part, *dataset.key)
+
+    def batches(
+        self,
+        dataset: Dataset,
+        part: str,
+        *,
+        columns: Sequence[str],
+        version: Version | int | None = None,
+        since: Instant | None = None,
+        until: Instant | None = None,
+    ) -> Iterator[pl.DataFrame]:
+        """Yield some columns of a part's rows in the order in which they came, a file at a time; a version
+        gives the same rows for ever.
+
+        Parameters
+        ----------
+        since, until
+            Files are left out that have no row with a time of the part in [since, until); rows are not.
+
+        Raises
+        ------
+        NotFound
+            If there is no such version.
+        """
+        names = list(dict.fromkeys(columns))
+        types = {name: dataset.types()[name] for name in names}
+        table = table_of(dataset.name, part)
+        for one in self.extents(dataset, part, upto=version):
+            if not one.reaches(since, until):
+                continue
+            n_rows = one.n_rows if version is None else self.n_rows_upto(dataset, part, one, version)
+            for rows in self._columns.batches(table, {one.name: one.digest}, columns=names):
+                yield in_shape(rows, types).select(names).head(n_rows)
 
     def _rows_upto(
         self, dataset: Dataset, part: str, extents: Sequence[Extent], version: Version | int | None

@@ -7,7 +7,7 @@ Booleans, texts, and times as microseconds in UTC: anything else is refused by n
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -40,8 +40,10 @@ class Source(Protocol):
         """Return all rows."""
         ...
 
-    def batches(self) -> Iterator[pl.DataFrame]:
-        """Yield all rows in their order, as many at a time as fit well into memory."""
+    def batches(self, columns: Sequence[str] | None = None) -> Iterator[pl.DataFrame]:
+        """Yield all rows in their order, as many at a time as fit well into memory; of some columns only, if
+        they are named.
+        """
         ...
 
 
@@ -59,9 +61,9 @@ class Parquet:
         """Return all rows."""
         return self._scan().collect()
 
-    def batches(self) -> Iterator[pl.DataFrame]:
+    def batches(self, columns: Sequence[str] | None = None) -> Iterator[pl.DataFrame]:
         """Yield all rows in their order, some hundred thousand at a time."""
-        yield from self._scan().collect_batches(chunk_size=BATCH_ROWS, maintain_order=True)
+        yield from _in_batches(self._scan(), columns)
 
     def _scan(self) -> pl.LazyFrame:
         return _found("parquet", self.pattern, pl.scan_parquet)
@@ -82,9 +84,9 @@ class Csv:
         """Return all rows."""
         return self._scan().collect()
 
-    def batches(self) -> Iterator[pl.DataFrame]:
+    def batches(self, columns: Sequence[str] | None = None) -> Iterator[pl.DataFrame]:
         """Yield all rows in their order, some hundred thousand at a time."""
-        yield from self._scan().collect_batches(chunk_size=BATCH_ROWS, maintain_order=True)
+        yield from _in_batches(self._scan(), columns)
 
     def _scan(self) -> pl.LazyFrame:
         def scan(files: str | list[Path]) -> pl.LazyFrame:
@@ -127,9 +129,9 @@ class Frame:
             self._loaded = self._read()
         return self._loaded
 
-    def batches(self) -> Iterator[pl.DataFrame]:
+    def batches(self, columns: Sequence[str] | None = None) -> Iterator[pl.DataFrame]:
         """Yield the dataframe; what a function returned is not kept beyond that."""
-        yield self.load()
+        yield self.load() if columns is None else self.load().select(columns)
         if callable(self._rows) and not _is_frame(self._rows):
             self._loaded = None
 
@@ -140,6 +142,11 @@ class Frame:
             problem = f"returned {type(rows).__name__}, not a dataframe"
             raise InvalidDeclaration("function", name, problem, hint=_FRAMES)
         return _in_polars(rows)
+
+
+def _in_batches(rows: pl.LazyFrame, columns: Sequence[str] | None) -> Iterator[pl.DataFrame]:
+    wanted = rows if columns is None else rows.select(columns)
+    return wanted.collect_batches(chunk_size=BATCH_ROWS, maintain_order=True)
 
 
 _FRAMES = "give a dataframe of polars or pandas, an Arrow table, or a function that returns one"

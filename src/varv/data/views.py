@@ -25,15 +25,15 @@ from varv.data.model import (
     RowsJoined,
     dataset_of,
 )
-from varv.data.privacy.events import PiiDeclared, QuarantineErased
-from varv.data.version_events import (
+from varv.data.privacy.model import PiiDeclared, QuarantineErased
+from varv.data.versions.history import Mark, VersionHistory
+from varv.data.versions.model import (
     DatasetRewritten,
     DatasetTagged,
     DatasetUntagged,
     DatasetVacuumed,
     RetentionDeclared,
 )
-from varv.data.version_history import Mark, VersionHistory
 from varv.kernel.catalogue import Catalogue, Compacted, Extent
 from varv.kernel.clock import Instant
 from varv.kernel.codec import Digest, Event, digest_of

@@ -6,6 +6,7 @@ another table (`FeatureView` with columns), or a statistic of what had become kn
 it is declared.
 """
 
+from varv.features.bulk import TrainingSetMade
 from varv.features.definitions import FeatureDefinition, definitions_of, digest_of_view, rebuilt
 from varv.features.engine import FeatureEngine
 from varv.features.model import Derived, FeatureSet, FeatureView, derived, exported
@@ -22,6 +23,7 @@ __all__ = [
     "FeatureStore",
     "FeatureView",
     "Slice",
+    "TrainingSetMade",
     "Windows",
     "definitions_of",
     "derived",

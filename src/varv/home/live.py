@@ -19,7 +19,7 @@ import polars as pl
 from varv.data import Correction
 from varv.data.intake import Batch, Intake, made_known
 from varv.data.model import part_named
-from varv.data.rewriting import Rewritten
+from varv.data.rewriting.files import Rewritten
 from varv.data.values import typed_frame
 from varv.home.answers import served
 from varv.home.change.carrying import Changes

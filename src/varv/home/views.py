@@ -1,9 +1,10 @@
-"""Read model of a home as a whole: how far its replay has come."""
+"""Read model of a home as a whole: how far its replay has come, and what its training sets are made of."""
 
 from __future__ import annotations
 
 import msgspec
 
+from varv.features import TrainingSetMade
 from varv.home.model import ReplayAdvanced, ReplayFinished
 from varv.kernel.clock import Instant
 from varv.kernel.codec import Event
@@ -11,10 +12,14 @@ from varv.kernel.ledger import Entry
 
 
 class HomeView(msgspec.Struct):
-    """How far a replay has come; neither is set where none was begun."""
+    """How far a replay has come, neither is set where none was begun; and which versions of datasets training
+    sets are made of.
+    """
 
     replayed_through: Instant | None = None
     replay_finished: bool = False
+    training_sets: dict[str, list[tuple[str, int]]] = {}
+    """By name, the datasets that were read, each with the version."""
 
     def apply(self, entry: Entry, event: Event) -> None:
         """Fold one entry in."""
@@ -22,3 +27,5 @@ class HomeView(msgspec.Struct):
             self.replayed_through = event.through
         elif isinstance(event, ReplayFinished):
             self.replay_finished = True
+        elif isinstance(event, TrainingSetMade):
+            self.training_sets[event.dataset] = event.recipe.reads

@@ -18,8 +18,8 @@ import polars as pl
 
 from varv.data.identity import keys_of
 from varv.data.model import DatasetVersionAppended
-from varv.data.version_events import DatasetRewritten
 from varv.data.versions import stream_of
+from varv.data.versions.model import DatasetRewritten
 from varv.data.views import DatasetsView
 from varv.home import why_answers
 from varv.home.why_answers import Answer, Predicted

@@ -47,7 +47,7 @@ def machine(paths: Iterable[str]) -> Machine:
         processor=model,
         flags=flags,
         n_processors=n_processors(),
-        memory_bytes=_memory_bytes(),
+        memory_bytes=memory_bytes(),
         system=f"{platform.system()} {platform.release()}",
         libc=_libc(),
         blas=_blas(paths),
@@ -72,7 +72,8 @@ def _processor() -> tuple[str, tuple[str, ...]]:
     return named.get("model name") or platform.processor(), tuple(sorted(flags.split()))
 
 
-def _memory_bytes() -> int:
+def memory_bytes() -> int:
+    """Return how much memory the machine has; 0 where the system does not say."""
     try:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (ValueError, OSError):

@@ -22,7 +22,7 @@ from varv.runs.grammars import METRIC
 from varv.runs.model import STATUSES
 from varv.runs.ordering import MISSING, NOT_A_NUMBER, VALUE, attribute
 from varv.runs.probing import COLUMN, Shard, key_no
-from varv.runs.tables import EVERY_RUN
+from varv.runs.tables import EVERY_RUN, first_and_last_change
 
 MOST_BYTES = 64 << 20
 MOST_CHANGED = 20_000
@@ -152,11 +152,11 @@ class Columns:
 
 def _changed(db: sqlite3.Connection, shard: Shard, since: int) -> set[int] | None:
     """Return the runs of an experiment that have changed; None if they are too many, or not all known."""
-    first, last = db.execute("SELECT min(no), max(no) FROM changed").fetchone()
-    if (last or 0) == since:
+    first, last = first_and_last_change(db)
+    if last == since:
         return set()
     # What a later search has read is of no use to one that sees the file as it was before.
-    if last is None or last < since or first > since + 1:
+    if last < since or first > since + 1:
         return None
     query = "SELECT DISTINCT run FROM changed WHERE no > ? AND experiment = ?"
     runs = {row[0] for row in db.execute(query, (since, shard.experiment))}
@@ -164,7 +164,7 @@ def _changed(db: sqlite3.Connection, shard: Shard, since: int) -> set[int] | Non
 
 
 def _read_base(db: sqlite3.Connection, shard: Shard) -> Base:
-    since = db.execute("SELECT ifnull(max(no), 0) FROM changed").fetchone()[0]
+    _, since = first_and_last_change(db)
     query = "SELECT no FROM run INDEXED BY run_by_start WHERE experiment = ? AND deleted = ?"
     rows = db.execute(f"{query} ORDER BY started_ms DESC, id", _of(shard))
     runs = np.fromiter(itertools.chain.from_iterable(rows), np.int32)

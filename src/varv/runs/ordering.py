@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import binascii
 import functools
+import heapq
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,6 +26,8 @@ from varv.runs.model import STATUSES
 from varv.runs.probing import ASKED, COLUMN, Shard, key_no
 
 VALUE, NOT_A_NUMBER, MISSING = range(3)
+Marks = tuple[tuple[int, float | str | None], ...]
+"""Of each thing that is ordered by, whether there is a value, and the value."""
 _START = "start_time"
 _HINT = "send the token of the page before with the same query, or none"
 
@@ -39,7 +42,7 @@ class Mark(NamedTuple):
 class Place(msgspec.Struct, frozen=True, array_like=True):
     """Where a run stands in an answer."""
 
-    marks: tuple[tuple[int, float | str | None], ...]
+    marks: Marks
     started_ms: int
     id: str
 
@@ -65,9 +68,15 @@ def natural(orders: Sequence[Order]) -> tuple[Order, ...]:
 
 def sort_key(place: Place, orders: Sequence[Order]) -> tuple[Any, ...]:
     """Return what sorts a place among others of the same orders."""
-    marks = zip(place.marks, orders, strict=True)
-    directed = ((rank, _directed(value, order.ascending)) for (rank, value), order in marks)
-    return (*directed, -place.started_ms, place.id)
+    return _sort_key(place.marks, place.started_ms, place.id, orders)
+
+
+def _sort_key(marks: Marks, started_ms: int, id: str, orders: Sequence[Order]) -> tuple[Any, ...]:
+    if not orders:
+        return -started_ms, id
+    paired = zip(marks, orders, strict=True)
+    directed = [(rank, _directed(value, order.ascending)) for (rank, value), order in paired]
+    return (*directed, -started_ms, id)
 
 
 @functools.total_ordering
@@ -95,21 +104,40 @@ def _directed(value: float | str | None, ascending: bool) -> Any:
 
 
 def entries(
-    db: sqlite3.Connection, shard: Shard, runs: Sequence[int], orders: Sequence[Order]
+    db: sqlite3.Connection,
+    shard: Shard,
+    runs: Sequence[int],
+    orders: Sequence[Order],
+    most: int | None = None,
+    after: tuple[Any, ...] | None = None,
 ) -> list[Entry]:
-    """Return those of `runs` that are of a shard, with their places; in no order."""
+    """Return those of `runs` that are of a shard, with their places.
+
+    Parameters
+    ----------
+    most
+        How many are wanted, the first ones; by default all, in no order.
+    after
+        The key that they come after, by default none.
+    """
     if not runs:
         return []
     listed = msgspec.json.encode(list(runs)).decode()
     joined = f"{ASKED} CROSS JOIN run ON run.no = asked"
     query = f"SELECT no, started_ms, id FROM {joined} WHERE experiment = ? AND deleted = ?"
     rows = db.execute(query, (listed, shard.experiment, shard.deleted)).fetchall()
-    marks = [_marks(db, shard, listed, order) for order in orders]
+    known = [_marks(db, shard, listed, order) for order in orders]
     found = []
     for no, started, id in rows:
-        place = Place(tuple(known.get(no, (MISSING, None)) for known in marks), started, id)
-        found.append(Entry(sort_key(place, orders), no, place))
-    return found
+        marks = tuple([one.get(no, (MISSING, None)) for one in known])
+        key = _sort_key(marks, started, id, orders)
+        if after is None or key > after:
+            found.append((key, no, marks, started, id))
+    if most is not None:
+        # No two keys are equal.
+        found = heapq.nsmallest(most, found)
+    # Places are made of these alone: there may be thousands of others.
+    return [Entry(key, no, Place(marks, started, id)) for key, no, marks, started, id in found]
 
 
 def _marks(db: sqlite3.Connection, shard: Shard, listed: str, order: Order) -> dict[int, tuple[int, Any]]:

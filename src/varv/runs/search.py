@@ -14,7 +14,7 @@ import sqlite3
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from varv.kernel.errors import InvalidInput
 from varv.kernel.recorder import Recorder
@@ -160,6 +160,13 @@ class _TooMany(Exception):
     """More runs would have to be looked at one by one than is worth it."""
 
 
+class _Few(NamedTuple):
+    """Runs that are worth looking at one by one; all that match `of`, if that is said."""
+
+    runs: Sequence[int]
+    of: Clause | None = None
+
+
 @dataclass(frozen=True)
 class _Searching:
     """One query of one shard."""
@@ -186,40 +193,55 @@ class _Searching:
 
     # From the rarest clause
 
-    def _candidates(self, node: Node, limit: int) -> list[int] | None:
+    def _candidates(self, node: Node, limit: int) -> _Few | None:
         """Return at most `limit` runs that all who match are among; None if there may be more."""
         if isinstance(node, Clause):
             asked = question(self.db, self.shard, node)
             few = asked.at_most(self.db, limit + 1) <= limit
             # A run may have read several datasets of one name.
-            return list(set(asked.all(self.db))) if few else None
+            return _Few(list(set(asked.all(self.db))), node) if few else None
         if isinstance(node, AnyOf):
             found: set[int] = set()
             for part in node.parts:
                 some = self._candidates(part, limit - len(found))
                 if some is None:
                     return None
-                found.update(some)
-            return list(found)
-        best: list[int] | None = None
-        for part in node.parts:
-            some = self._candidates(part, limit if best is None else len(best))
+                found.update(some.runs)
+            return _Few(list(found))
+        best: _Few | None = None
+        for part in self._rarest_first(node.parts, limit):
+            some = self._candidates(part, limit if best is None else len(best.runs))
             best = best if some is None else some
         return best
 
-    def _kept(self, runs: Sequence[int]) -> list[Entry]:
-        """Return those of `runs` that match and come after the place."""
-        found = entries(self.db, self.shard, self._matching(runs, self.wanted), self.orders)
-        return found if self._after_key is None else [one for one in found if one.key > self._after_key]
+    def _rarest_first(self, parts: Sequence[Node], limit: int) -> Sequence[Node]:
+        """Return parts with the clause of the fewest candidates before the rest, which then are not read."""
+        counts = {
+            place: question(self.db, self.shard, part).at_most(self.db, limit + 1)
+            for place, part in enumerate(parts)
+            if isinstance(part, Clause)
+        }
+        if len(counts) < 2:
+            return parts
+        rarest = min(counts, key=lambda place: counts[place])
+        return [parts[rarest], *parts[:rarest], *parts[rarest + 1 :]]
 
-    def _matching(self, runs: Sequence[int], node: Node) -> list[int]:
+    def _kept(self, few: _Few) -> list[Entry]:
+        """Return those of a few runs that match and come after the place, the first `most` of them."""
+        matching = self._matching(few.runs, self.wanted, known=few.of)
+        return entries(self.db, self.shard, matching, self.orders, self.most, self._after_key)
+
+    def _matching(self, runs: Sequence[int], node: Node, known: Clause | None = None) -> list[int]:
+        """Return those of `runs` that match, of which all do match the clause `known`."""
+        if node is known:
+            return list(runs)
         if isinstance(node, Clause):
             kept = question(self.db, self.shard, node).among(self.db, runs) if runs else set()
         elif isinstance(node, AnyOf):
             kept = {run for part in node.parts for run in self._matching(runs, part)}
         else:
             for part in node.parts:
-                runs = self._matching(runs, part)
+                runs = self._matching(runs, part, known)
             return list(runs)
         return [run for run in runs if run in kept]
 
@@ -243,7 +265,7 @@ class _Searching:
             n_looked_at += len(runs)
             if n_looked_at > budget:
                 raise _TooMany
-            found += self._kept(runs)
+            found += self._kept(_Few(runs))
             if len(found) >= self.most:
                 break
         return sorted(found, key=lambda entry: entry.key)[: self.most]
@@ -345,7 +367,7 @@ class _Searching:
             base, changed = self.columns.base(self.db, self.shard)
         arrays = Arrays(self.db, self.shard, base, self._column)
         runs = arrays.first(self.wanted, self.orders, self.after, self.most, base.mask(changed))
-        return entries(self.db, self.shard, runs, self.orders) + self._kept(list(changed))
+        return entries(self.db, self.shard, runs, self.orders) + self._kept(_Few(list(changed)))
 
     def _column(self, base: Base, field: Field) -> Column:
         with self.patience.reading():

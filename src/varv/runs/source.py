@@ -8,12 +8,12 @@ is a patch against nothing. `app.scripts.checkout` makes a working tree of both 
 from __future__ import annotations
 
 import fnmatch
-import os
 import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit, urlunsplit
@@ -26,6 +26,8 @@ from varv.kernel.executor import MIB
 MOST_FILE_BYTES = 1 * MIB
 """Of a file that is not tracked; larger ones are data, and are declared as such."""
 MOST_FILES = 1000
+MOST_LOOKED_AT = 20_000
+"""Files and folders of a folder that is in no repository, which may be somebody's whole disk."""
 MOST_PATCH_BYTES = 16 * MIB
 _WITHIN_S = 60.0
 _SKIPPED = frozenset({"node_modules", "__pycache__", "mlruns"})
@@ -121,7 +123,9 @@ def without_credentials(address: str) -> str:
 
 def _loose(folder: Path, variables: Mapping[str, str], without: Path | None) -> Taken:
     """Return the source files of a folder that is in no repository."""
-    files, left_out = _divided(folder, _sources_below(folder), without)
+    listed, are_all = _sources_below(folder)
+    files, left_out = _divided(folder, listed, without)
+    left_out += () if are_all else ("what lies deeper in a folder of so many files",)
     with tempfile.TemporaryDirectory(prefix="source-") as made:
         git = _Git(folder, variables, repository=Path(made) / "git")
         git.text("init", "--quiet")
@@ -131,17 +135,25 @@ def _loose(folder: Path, variables: Mapping[str, str], without: Path | None) -> 
     return Taken(source, patch, folder)
 
 
-def _sources_below(folder: Path) -> Iterator[str]:
-    for place, folders, files in os.walk(folder):
-        here = Path(place)
-        folders[:] = sorted(
-            name
-            for name in folders
-            if not name.startswith(".") and name not in _SKIPPED and not (here / name / "pyvenv.cfg").exists()
-        )
-        for name in sorted(files):
-            if Path(name).suffix in _SOURCES and not name.startswith("."):
-                yield str((here / name).relative_to(folder))
+def _sources_below(folder: Path) -> tuple[list[str], bool]:
+    """Return the source files below a folder, the nearest first, and whether these are all."""
+    found: list[str] = []
+    waiting = deque([folder])
+    n_looked_at = 0
+    while waiting and n_looked_at < MOST_LOOKED_AT and len(found) < 2 * MOST_FILES:
+        try:
+            inside = sorted(waiting.popleft().iterdir())
+        except OSError:
+            continue
+        n_looked_at += len(inside)
+        for place in inside:
+            if place.name.startswith(".") or place.name in _SKIPPED or place.is_symlink():
+                continue
+            if place.suffix in _SOURCES and place.is_file():
+                found.append(str(place.relative_to(folder)))
+            elif place.is_dir() and not (place / "pyvenv.cfg").exists():
+                waiting.append(place)
+    return found, not waiting
 
 
 def _divided(root: Path, listed: Iterable[str], without: Path | None) -> tuple[list[str], tuple[str, ...]]:

@@ -334,6 +334,13 @@ class RunTables:
         self._experiments.clear()
 
 
+def first_and_last_change(db: sqlite3.Connection) -> tuple[int, int]:
+    """Return the numbers of the first and the last change of a run that the file knows of; 0 for none."""
+    # Asked for together in one query, they would be looked for in every row.
+    query = "SELECT ifnull((SELECT min(no) FROM changed), 0), ifnull((SELECT max(no) FROM changed), 0)"
+    return db.execute(query).fetchone()
+
+
 def experiment_no(db: sqlite3.Connection, experiment: str) -> int:
     """Return the number of an experiment in the file; 0 if there is none."""
     row = db.execute("SELECT no FROM experiment WHERE id = ?", (experiment,)).fetchone()

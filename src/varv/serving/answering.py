@@ -180,8 +180,8 @@ class Answering:
 
     @cached_property
     def hidden(self) -> frozenset[str]:
-        """Columns that are sent to nobody: personal ones, those of which nothing or a digest is kept, and with
-        one of them all that a transformation reads, since it may hold the same.
+        """Columns that are sent to nobody: personal ones, those of which nothing or a digest is kept, and
+        with one of them all that a transformation reads, since it may hold the same.
         """
         policy = self._schema.serving
         found = {*policy.log.redact, *policy.log.pseudonymise, *self._schema.requests.pii}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from tests.data.versioning.stores import TRIPS, Store, base, trips
 
-from varv.data.version_events import Retention, retention_of
+from varv.data.retention import Retention, retention_of
 from varv.data.versioning.references import Reference
 from varv.kernel.clock import DAY
 from varv.kernel.errors import Expired, InvalidDeclaration, InvalidInput

@@ -15,7 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from tests.data.versioning.stores import TRIPS, Store, base, done
 
 from varv.data import Datasets
-from varv.data.version_events import Retention
+from varv.data.retention import Retention
 from varv.data.versioning import difference as difference_module
 from varv.data.versioning.difference import difference
 from varv.data.versioning.references import parse_reference

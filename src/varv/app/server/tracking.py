@@ -55,7 +55,7 @@ def mlflow_api(
         (None, about.routes),
         (desk.runs, experiments.routes),
         (desk.runs, runs.routes),
-        (desk.search, searching.routes),
+        (searching.Searches(desk.search), searching.routes),
         (shelf, artifacts.routes),
         (desk.traces, traces.routes),
         (desk.traces, assessments.routes),

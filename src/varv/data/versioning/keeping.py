@@ -11,10 +11,11 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from varv.data.model import Dataset
+from varv.data.retention import Retention
 from varv.data.service import Datasets
-from varv.data.version_events import DatasetTagged, DatasetUntagged, DatasetVacuumed, Retention
 from varv.data.versioning.references import TAG, Reference, version_meant
 from varv.data.versions import stream_of
+from varv.data.versions.model import DatasetTagged, DatasetUntagged, DatasetVacuumed
 from varv.data.views import DatasetsView
 from varv.kernel.catalogue import Extent
 from varv.kernel.clock import DAY, Clock, Duration, Instant

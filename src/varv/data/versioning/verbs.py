@@ -13,10 +13,10 @@ import polars as pl
 
 from varv.data.inbox import checked_rows
 from varv.data.model import Dataset, part_named
-from varv.data.rewriting import Rewritten
+from varv.data.retention import retention_of
+from varv.data.rewriting.files import Rewritten
 from varv.data.service import Datasets
 from varv.data.values import typed_frame
-from varv.data.version_events import retention_of
 from varv.data.versioning.difference import Difference, difference
 from varv.data.versioning.keeping import Named, Versions
 from varv.data.versioning.references import Reference, parse_reference, version_meant

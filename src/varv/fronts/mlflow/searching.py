@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,6 +15,7 @@ from varv.fronts.mlflow.routes import Route
 from varv.fronts.mlflow.runs import ByRun, document
 from varv.kernel.errors import InvalidInput
 from varv.runs import reading
+from varv.runs.encoded import Encoded
 from varv.runs.experiment_search import ExperimentQuery, experiment_page
 from varv.runs.histories import datasets_of, page_of, points_of, sampled
 from varv.runs.search import DEFAULT_RESULTS, Query, RunSearch, View
@@ -91,7 +93,29 @@ class Point(msgspec.Struct, omit_defaults=True):
     run_id: str = ""
 
 
-def _runs(search: RunSearch, asked: SearchRuns) -> dict[str, Any]:
+class Searches:
+    """The desk of searches.
+
+    Parameters
+    ----------
+    search
+        Finds runs.
+    """
+
+    def __init__(self, search: RunSearch) -> None:
+        self.search = search
+        self.encoded = Encoded(_encoded)
+
+
+def _encoded(db: sqlite3.Connection, runs: Sequence[int]) -> list[bytes]:
+    found = reading.runs(db, runs)
+    for run in found:
+        # MLflow's searches name the models that a run has made, and not those that it has read.
+        run.models.clear()
+    return [msgspec.json.encode(document(run)) for run in found]
+
+
+def _runs(desk: Searches, asked: SearchRuns) -> dict[str, Any]:
     query = Query(
         experiments=tuple(map(str, asked.experiment_ids)),
         filter=asked.filter,
@@ -100,26 +124,23 @@ def _runs(search: RunSearch, asked: SearchRuns) -> dict[str, Any]:
         most=asked.max_results,
         token=asked.page_token,
     )
-    with search.reading() as db:
-        page = search.page(db, query)
-        found = reading.runs(db, page.runs)
-    for run in found:
-        # MLflow's searches name the models that a run has made, and not those that it has read.
-        run.models.clear()
-    return _page("runs", [document(run) for run in found], page.token)
+    with desk.search.reading() as db:
+        page = desk.search.page(db, query)
+        found = desk.encoded.of(db, page.runs)
+    return _page("runs", [msgspec.Raw(run) for run in found], page.token)
 
 
-def _experiments(search: RunSearch, asked: SearchExperiments) -> dict[str, Any]:
+def _experiments(desk: Searches, asked: SearchExperiments) -> dict[str, Any]:
     query = ExperimentQuery(
         asked.filter, tuple(asked.order_by), _view(asked.view_type), asked.max_results, asked.page_token
     )
-    with search.recorder.reading() as db:
+    with desk.search.recorder.reading() as db:
         page = experiment_page(db, query)
         found = [experiments.document(one) for one in reading.experiments(db, page.runs)]
     return _page("experiments", found, page.token)
 
 
-def _page(kind: str, found: list[dict[str, Any]], token: str) -> dict[str, Any]:
+def _page(kind: str, found: Sequence[object], token: str) -> dict[str, Any]:
     return ({kind: found} if found else {}) | ({"next_page_token": token} if token else {})
 
 
@@ -130,35 +151,35 @@ def _view(view: str | int) -> View:
     raise InvalidInput("view type", str(view)[:40], "does not exist", hint=f"use {', '.join(VIEWS)}")
 
 
-def _history(search: RunSearch, asked: GetHistory) -> dict[str, Any]:
+def _history(desk: Searches, asked: GetHistory) -> dict[str, Any]:
     given(asked, "metric_key")
     if not asked.run:
         given(asked, "run_id")
-    with search.recorder.reading() as db:
+    with desk.search.recorder.reading() as db:
         page, token = page_of(points_of(db, asked.run, asked.metric_key), asked.max_results, asked.page_token)
         points = _points(asked.metric_key, page)
     return ({"metrics": points} if points else {}) | ({"next_page_token": token} if token else {})
 
 
-def _histories(search: RunSearch, asked: GetHistories) -> dict[str, Any]:
+def _histories(desk: Searches, asked: GetHistories) -> dict[str, Any]:
     _require_runs("run_id", asked.run_id)
     given(asked, "metric_key")
     most = min(asked.max_results, MOST_POINTS)
     found: list[Point] = []
-    with search.recorder.reading() as db:
+    with desk.search.recorder.reading() as db:
         for run in sorted(asked.run_id):
             page, _ = page_of(points_of(db, run, asked.metric_key), most, "")
             found += _points(asked.metric_key, page, run)
     return {"metrics": found[:most]}
 
 
-def _samples(search: RunSearch, asked: GetSamples) -> dict[str, Any]:
+def _samples(desk: Searches, asked: GetSamples) -> dict[str, Any]:
     _require_runs("run_ids", asked.run_ids)
     given(asked, "metric_key")
     if not 1 <= asked.max_results <= MOST_SAMPLES:
         raise InvalidInput("max_results", asked.max_results, f"is not between 1 and {MOST_SAMPLES}")
     found: list[Point] = []
-    with search.recorder.reading() as db:
+    with desk.search.recorder.reading() as db:
         for run in asked.run_ids:
             points = sampled(points_of(db, run, asked.metric_key), asked.max_results, _steps(asked))
             found += _points(asked.metric_key, points, run)
@@ -184,12 +205,12 @@ def _points(metric: str, points: np.ndarray, run: str = "") -> list[Point]:
     ]
 
 
-def _datasets(search: RunSearch, asked: SearchDatasets) -> dict[str, Any]:
+def _datasets(desk: Searches, asked: SearchDatasets) -> dict[str, Any]:
     n = len(asked.experiment_ids)
     if not 1 <= n <= MOST_EXPERIMENTS:
         hint = f"name between 1 and {MOST_EXPERIMENTS}"
         raise InvalidInput("request", "", "names no experiment, or too many", found=n, hint=hint)
-    with search.recorder.reading() as db:
+    with desk.search.recorder.reading() as db:
         found = datasets_of(db, [str(one) for one in asked.experiment_ids])
     summaries = [
         {

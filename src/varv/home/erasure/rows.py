@@ -13,11 +13,11 @@ import polars as pl
 from varv.data import Datasets, DatasetsView
 from varv.data.identity import keys_of
 from varv.data.kept_contracts import texts_table
-from varv.data.privacy.events import QuarantineErased
+from varv.data.privacy.model import QuarantineErased
 from varv.data.service import REASON, quarantine_of
 from varv.data.shape import span_of
-from varv.data.version_events import AddedSegment, DatasetRewritten, DatasetVacuumed
 from varv.data.versions import stream_of, table_of
+from varv.data.versions.model import AddedSegment, DatasetRewritten, DatasetVacuumed
 from varv.data.views import registered_dataset
 from varv.home.erasure.subject import Subject, texts_of
 from varv.kernel.catalogue import Extent

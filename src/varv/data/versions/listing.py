@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import msgspec
 
 from varv.data.model import BatchQuarantined, DatasetVersionAppended, RepeatsDropped
-from varv.data.version_events import DatasetRewritten
+from varv.data.versions.model import DatasetRewritten
 from varv.kernel.clock import Instant
 from varv.kernel.codec import Digest, digest_of
 from varv.kernel.ids import Version

@@ -1,7 +1,7 @@
 """Rewriting: which files of a part given rows touch, and what takes their place in the next version.
 
 Copy on write: a file in which one row changes is left as it is and written once more without the old row.
-Plain functions of rows and extents; `data.rewrites` stores what they return.
+Plain functions of rows and extents; `data.rewriting.preparing` stores what they return.
 """
 
 from __future__ import annotations

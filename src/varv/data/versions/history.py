@@ -9,7 +9,8 @@ from collections.abc import Sequence
 
 import msgspec
 
-from varv.data.version_events import DatasetTagged, DatasetUntagged, DatasetVacuumed, Retention
+from varv.data.retention import Retention
+from varv.data.versions.model import DatasetTagged, DatasetUntagged, DatasetVacuumed
 from varv.kernel.clock import DAY, Instant
 from varv.kernel.ids import Version
 

@@ -1,7 +1,7 @@
 """Rewrites: rows that take the place of others, stored and prepared for the ledger.
 
 `Datasets` hands over what there is of one part and commits what comes of it; which files are touched is
-decided in `data.rewriting`.
+decided in `data.rewriting.files`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import polars as pl
 from varv.data.contracts.rules import Screen
 from varv.data.keys import DatasetKeys, Standing, Stated
 from varv.data.model import Dataset
-from varv.data.rewriting import (
+from varv.data.rewriting.files import (
     Rewriting,
     Rewritten,
     merging,
@@ -26,8 +26,8 @@ from varv.data.rewriting import (
     stated_rows,
 )
 from varv.data.shape import span_of
-from varv.data.version_events import AddedSegment, Cause, DatasetRewritten
 from varv.data.versions import stream_of, table_of
+from varv.data.versions.model import AddedSegment, Cause, DatasetRewritten
 from varv.kernel.catalogue import Extent
 from varv.kernel.clock import Instant
 from varv.kernel.columns import Columns

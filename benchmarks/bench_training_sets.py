@@ -1,0 +1,215 @@
+"""What training sets cost, in processor time and peak memory, beside polars' own ASOF join of the same files.
+
+    python benchmarks/bench_training_sets.py [--rows 10_000_000] [--long 100_000_000] [--folder FOLDER]
+
+Three views of five features over 100,000 entities, with a ttl, from Parquet files in the order of time. Each
+figure is that of a process of its own; both read the same files and their answers are compared. Files are
+made once and stay in FOLDER. Exits 1 if a bar is missed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import polars as pl
+
+import varv
+
+ENTITIES = 100_000
+YEAR_US = 365 * 86_400 * 10**6
+START_US = 1_600_000_000 * 10**6
+TIME = pl.Datetime("us", "UTC")
+FILE_ROWS = 5_000_000
+TTL = "30d"
+MB = 1 << 20
+
+
+class Bar(NamedTuple):
+    """What a case may cost."""
+
+    cpu_s: float
+    memory_mb: float
+    ratio: float = float("inf")
+    """Of polars' processor time."""
+
+
+def history(folder: Path, name: str, n: int, n_values: int) -> str:
+    """Make the files of one view's rows, if they are not there, and return their pattern."""
+    place = folder / f"{name}-{n}-{n_values}"
+    n_files = -(-n // FILE_ROWS)
+    for number in range(n_files):
+        path = place / f"{number:04d}.parquet"
+        if path.exists():
+            continue
+        place.mkdir(parents=True, exist_ok=True)
+        rng = np.random.default_rng([number, *name.encode()])
+        rows = min(FILE_ROWS, n - number * FILE_ROWS)
+        length = YEAR_US // n_files
+        at = np.sort(rng.integers(0, length, rows)) + START_US + number * length
+        known = at + rng.exponential(3600e6, rows).astype(np.int64)
+        columns = {"id": number * FILE_ROWS + np.arange(rows), "entity": rng.integers(0, ENTITIES, rows)}
+        times = {"at": pl.Series(at).cast(TIME), "known_at": pl.Series(known).cast(TIME)}
+        values = {f"{name}{i}": rng.normal(size=rows) for i in range(n_values)}
+        draft = path.with_suffix(".draft")
+        pl.DataFrame({**columns, **times, **values}).write_parquet(draft)
+        draft.rename(path)
+    return str(place / "*.parquet")
+
+
+def requests(folder: Path, n: int) -> Path:
+    """Make a file of requests in no order, if it is not there."""
+    path = folder / f"requests-{n}.parquet"
+    if not path.exists():
+        rng = np.random.default_rng(n)
+        at = pl.Series(rng.integers(0, YEAR_US, n) + START_US).cast(TIME)
+        pl.DataFrame({"entity": rng.integers(0, ENTITIES, n), "at": at}).write_parquet(path)
+    return path
+
+
+def views(patterns: list[str], *, known: bool, windowed: bool) -> list[varv.FeatureView]:
+    """Return a view of each pattern's rows."""
+    found = []
+    for number, pattern in enumerate(patterns):
+        source = varv.Parquet(pattern)
+        values = [name for name in source.types() if name not in ("id", "entity", "at", "known_at")]
+        known_at = {"known_at": values} if known else {}
+        data = varv.Dataset(f"rows{number}", source=source, key="id", event_time="at", known_at=known_at)
+        if windowed and number:
+            windows = varv.windows(values[0], ["mean", "count"], over=["1d", "30d"])
+            found.append(varv.FeatureView(f"v{number}", source=data, entity="entity", features=windows))
+        else:
+            found.append(
+                varv.FeatureView(f"v{number}", source=data, entity="entity", features=values, ttl=TTL)
+            )
+    return found
+
+
+def by_varv(asked: Path, patterns: list[str], *, known: bool, windowed: bool, to: str) -> pl.DataFrame:
+    """Return a training set."""
+    wanted = views(patterns, known=known, windowed=windowed)
+    if to:
+        return pl.read_parquet(varv.training_set(asked, wanted, at="at", to=to, most_bytes=1 << 30))
+    found = varv.training_set(asked, wanted, at="at")
+    assert isinstance(found, pl.DataFrame)
+    return found
+
+
+def by_polars(asked: Path, patterns: list[str], **_: Any) -> pl.DataFrame:
+    """Return the same by joins, one after the other."""
+    found = pl.read_parquet(asked).with_row_index("row").sort("at")
+    for pattern in patterns:
+        rows = pl.scan_parquet(pattern).drop("id", "known_at").collect().sort("at").rename({"at": "row at"})
+        found = found.join_asof(
+            rows,
+            left_on="at",
+            right_on="row at",
+            by="entity",
+            strategy="backward",
+            tolerance=TTL,
+            check_sortedness=False,
+        ).drop("row at")
+        del rows
+    return found.sort("row").drop("row")
+
+
+WAYS: dict[str, Callable[..., pl.DataFrame]] = {"varv": by_varv, "polars": by_polars}
+
+
+def work(way: str, asked: str, patterns: list[str], options: dict[str, Any]) -> None:
+    """Print what one way costs; runs in a process of its own."""
+    # Importing the composition takes a second, once, and is no part of a join.
+    assert varv.training_set
+    before = resource.getrusage(resource.RUSAGE_SELF)
+    started = time.process_time()
+    found = WAYS[way](Path(asked), patterns, **options)
+    cpu_s = time.process_time() - started
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    numbers = found.select(pl.all().exclude("entity", "at").cast(pl.Float32).cast(pl.Float64))
+    sums = [round(value or 0.0, 3) for value in numbers.sum().row(0)]
+    above = (peak - before.ru_maxrss * 1024) / MB
+    print(json.dumps({"cpu_s": cpu_s, "peak_mb": peak / MB, "above_mb": above, "sums": sums}))
+
+
+def measured(way: str, asked: Path, patterns: list[str], **options: Any) -> dict[str, Any]:
+    """Return what one way costs."""
+    options = {"known": False, "windowed": False, "to": "", **options}
+    given = json.dumps([way, str(asked), patterns, options])
+    done = subprocess.run(
+        [sys.executable, __file__, "--work", given], capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        return {
+            "cpu_s": float("nan"),
+            "peak_mb": float("nan"),
+            "above_mb": float("nan"),
+            "sums": done.stderr[-300:],
+        }
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def case(title: str, bar: Bar, asked: Path, patterns: list[str], *, beside: bool, **options: Any) -> bool:
+    """Measure one case, print a row of a table, and return whether it holds its bar."""
+    ours = measured("varv", asked, patterns, **options)
+    theirs = measured("polars", asked, patterns) if beside else None
+    equal = theirs is None or theirs["sums"] == ours["sums"]
+    cost = f"{ours['cpu_s']:.1f} s | {bar.cpu_s:g} s | {ours['peak_mb']:.0f} MB | {bar.memory_mb:g} MB"
+    peer = f"{theirs['cpu_s']:.1f} s, {theirs['peak_mb']:.0f} MB" if theirs else ""
+    print(f"| {title} | {cost} | {peer} |", flush=True)
+    within = ours["cpu_s"] <= bar.cpu_s and ours["peak_mb"] <= bar.memory_mb
+    if not equal:
+        print(f"not equal: {ours['sums']} {theirs and theirs['sums']}")
+    return within and equal and (theirs is None or ours["cpu_s"] <= bar.ratio * theirs["cpu_s"])
+
+
+def main() -> int:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rows", type=int, default=10_000_000)
+    parser.add_argument("--long", type=int, default=100_000_000, help="0 leaves it out")
+    parser.add_argument("--folder", type=Path)
+    parser.add_argument("--work", help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.work:
+        work(*json.loads(given.work))
+        return 0
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = given.folder or Path(temporary)
+        n = given.rows
+        many, few = requests(folder, 1_000_000), requests(folder, 100_000)
+        three = [history(folder, name, n, 5) for name in "abc"]
+        tenth = [history(folder, name, n // 10, 5) for name in "abc"]
+        print("| case | CPU | bar | peak | bar | polars join_asof |\n|---|---|---|---|---|---|")
+        held = [
+            case("1M requests, 3 views of 10M rows", Bar(15, 1200, 1.5), many, three, beside=True),
+            case("the same, rows known later", Bar(28, 1200), many, three, beside=False, known=True),
+            case("100k requests, 3 views of 10M rows", Bar(8, 1024, 1.5), few, three, beside=True),
+            case("1M requests, 3 views of 1M rows", Bar(3, 1200, 1.5), many, tenth, beside=True),
+            case(
+                "100k requests, last row and windows of 1M rows",
+                Bar(1, 400),
+                few,
+                tenth[:1] * 2,
+                beside=False,
+                windowed=True,
+            ),
+        ]
+        if given.long:
+            long = [history(folder, "l", given.long, 2)] * 2
+            to = str(folder / "made.parquet")
+            title = "1M requests, last row and windows of 100M rows, to a file"
+            held.append(case(title, Bar(300, 2048), many, long, beside=False, windowed=True, to=to))
+    return 0 if all(held) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,93 @@
+"""The entities that requests ask for, as numbers; rows of all others are not looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TypeVar
+
+import numpy as np
+import polars as pl
+
+from varv.features.run import Ints
+
+V = TypeVar("V", pl.Expr, pl.Series)
+_CODE = "code of the entity"
+_MOST_PLACES = 1 << 22
+"""Of a table from numbers to codes that may be larger than eight times the entities."""
+
+
+class EntityCodes:
+    """The codes of the entities that requests ask for.
+
+    Parameters
+    ----------
+    requests
+        With the columns that name the entities, by the names that they have in the dataset.
+    types
+        Those columns and the types in which the dataset has them, in their order; none for one entity that
+        all requests share.
+    """
+
+    def __init__(self, requests: pl.DataFrame, types: Mapping[str, pl.DataType]) -> None:
+        self._types = dict(types)
+        self.names = tuple(types)
+        self._table: Ints | None = None
+        self._low = self._high = 0
+        typed = pl.DataFrame([_fitting(requests[name], dtype) for name, dtype in self._types.items()])
+        self._known = typed.drop_nulls().unique(maintain_order=True).with_row_index(_CODE)
+        self.n = max(self._known.height, 1)
+        """How many entities there are."""
+        if len(self._types) == 1 and self._is_counted(*self._types.values()) and self._known.height:
+            self._tabulate(self._known[next(iter(self._types))])
+        self.requests = self.of(typed) if self._types else np.zeros(requests.height, np.int64)
+        """The code of each request, -1 where it names no entity, shape (n,)."""
+
+    def of(self, rows: pl.DataFrame) -> Ints:
+        """Return the code of each row's entity, -1 for one that nobody asks for, or none; the columns are in
+        the types of the dataset.
+        """
+        if not self._types:
+            return np.zeros(rows.height, np.int64)
+        if self._table is not None:
+            return self._looked_up(rows[self.names[0]])
+        asked = rows.select(_without_nan(pl.col(name), dtype) for name, dtype in self._types.items())
+        found = asked.join(self._known, on=self.names, how="left", maintain_order="left")[_CODE]
+        return found.cast(pl.Int64).fill_null(-1).to_numpy()
+
+    @staticmethod
+    def _is_counted(dtype: pl.DataType) -> bool:
+        return dtype.is_integer() and dtype not in (pl.UInt64, pl.Int128, pl.UInt128)
+
+    def _tabulate(self, values: pl.Series) -> None:
+        """Make a table from numbers to codes, if the numbers lie close enough together."""
+        numbers = values.cast(pl.Int64).to_numpy()
+        low, high = int(numbers.min()), int(numbers.max())
+        if high - low <= max(_MOST_PLACES, 8 * len(numbers)):
+            self._low, self._high = low, high
+            self._table = np.full(high - low + 1, -1, np.int64)
+            self._table[numbers - low] = np.arange(len(numbers))
+
+    def _looked_up(self, values: pl.Series) -> Ints:
+        assert self._table is not None
+        numbers = values.cast(pl.Int64)
+        absent = numbers.is_null().to_numpy() if numbers.null_count() else None
+        plain = numbers.fill_null(self._low).to_numpy()
+        codes: Ints = self._table[np.clip(plain, self._low, self._high) - self._low]
+        outside = (plain < self._low) | (plain > self._high)
+        codes[outside] = -1
+        if absent is not None:
+            codes[absent] = -1
+        return codes
+
+
+def _fitting(values: pl.Series, dtype: pl.DataType) -> pl.Series:
+    """Return values in a type, null where they would become others."""
+    cast = values.cast(dtype, strict=False)
+    if values.dtype != dtype:
+        cast = cast.zip_with(cast.cast(values.dtype, strict=False) == values, cast.clear(cast.len()))
+    return _without_nan(cast, dtype)
+
+
+def _without_nan(values: V, dtype: pl.DataType) -> V:
+    # Not a number is no entity: it does not equal itself.
+    return values.fill_nan(None) if dtype.is_float() else values

@@ -1,0 +1,184 @@
+"""Training sets on record: each is a dataset of one version, and the ledger holds what it was made of.
+
+The same recipe gives the same rows, bit for bit, so a training set that is asked for again is read and not
+made. A name has one recipe for ever.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+
+import msgspec
+import polars as pl
+
+from varv.data.model import Dataset
+from varv.data.service import Datasets
+from varv.data.sources import Frame, in_kept_types
+from varv.data.versions import stream_of
+from varv.features.bulk.history_rows import Mode
+from varv.features.definitions import digest_of_view
+from varv.features.model import Derived, FeatureSet, FeatureView
+from varv.kernel.codec import Event, event
+from varv.kernel.content import rows_digest
+from varv.kernel.errors import AlreadyExists
+from varv.kernel.expressions import written_expression
+from varv.kernel.ids import DatasetName, Version
+from varv.kernel.ledger import Ledger, entries_of
+from varv.kernel.sagas import Fact
+from varv.kernel.wording import count
+
+ROW = "request_row"
+"""The column that numbers the requests, which is the key: one request may come twice."""
+
+
+class Recipe(msgspec.Struct, frozen=True, kw_only=True):
+    """What a training set is made of: equal recipes give equal rows."""
+
+    requests: str
+    """A dataset's version, ``flights@12``, or the digest of rows or of files."""
+    at: str
+    features: dict[str, str]
+    """By name, what tells each view, derived feature or column from every other."""
+    datasets: dict[DatasetName, Version]
+    """The version of each dataset that views read."""
+    mode: Mode
+
+    @property
+    def reads(self) -> list[tuple[str, int]]:
+        """The versions of datasets that it is made of."""
+        dataset, mark, version = self.requests.partition("@")
+        own = [(dataset, int(version))] if mark else []
+        return [*own, *((name, int(one)) for name, one in self.datasets.items())]
+
+
+@event("features.training_set_made")
+class TrainingSetMade(Event, frozen=True, kw_only=True):
+    """A dataset is the training set of a recipe; its one version is complete."""
+
+    dataset: DatasetName
+    recipe: Recipe
+    n_rows: int
+
+    def line(self) -> str:
+        """Return one line on what this event states."""
+        made_of = f"{count(len(self.recipe.features))} features of {self.recipe.requests}"
+        return f"{self.dataset}: {count(self.n_rows)} rows, {made_of}, by {self.recipe.mode} time"
+
+
+def recipe_of(
+    features: FeatureSet, requests: str, at: str, datasets: Mapping[DatasetName, Version], mode: Mode
+) -> Recipe:
+    """Return the recipe of a training set."""
+    return Recipe(
+        requests=requests,
+        at=at,
+        features={_name(one): _identity(one) for one in features.declared},
+        datasets=dict(datasets),
+        mode=mode,
+    )
+
+
+class TrainingSets:
+    """The training sets of a home.
+
+    Parameters
+    ----------
+    ledger, datasets
+        Of the home.
+    """
+
+    def __init__(self, ledger: Ledger, datasets: Datasets) -> None:
+        self._ledger = ledger
+        self._datasets = datasets
+
+    def has(self, name: str, recipe: Recipe) -> bool:
+        """Return whether a training set is there.
+
+        Raises
+        ------
+        AlreadyExists
+            If the name is that of another one, or of another dataset.
+        """
+        n_entries = 0
+        for entry in entries_of(self._ledger, stream_of(name)):
+            n_entries += 1
+            if isinstance(entry.event, TrainingSetMade):
+                if entry.event.recipe == recipe:
+                    return True
+                differs = _difference(entry.event.recipe, recipe)
+                hint = "give the new one another name"
+                raise AlreadyExists("training set", name, f"was made with {differs}", hint=hint)
+        if n_entries:
+            raise AlreadyExists(
+                "dataset", name, "is no training set", hint="give the training set another name"
+            )
+        return False
+
+    def make(self, name: str, recipe: Recipe, parts: Iterable[pl.DataFrame]) -> None:
+        """Store the rows of a training set, at least one part, and put it on record.
+
+        Raises
+        ------
+        InvalidDeclaration
+            If a column is of a type that is not kept.
+        """
+        facts: list[Fact] = []
+        n_rows = 0
+        for part in parts:
+            rows = in_kept_types(part).insert_column(0, _numbers(n_rows, part.height))
+            dataset = self._dataset(name, recipe.at, rows.schema)
+            if not facts:
+                facts += self._datasets.register(dataset)
+            # Named by what it holds: what a crash has left is found again, or is nobody's.
+            segment = f"{n_rows:012d}-{rows_digest(rows)[:24]}"
+            prepared = self._datasets.prepare_correction(dataset, recipe.at, rows, segment=segment)
+            facts += prepared.facts
+            n_rows += part.height
+        made = TrainingSetMade(dataset=DatasetName(name), recipe=recipe, n_rows=n_rows)
+        self._datasets.commit([*facts, Fact(stream_of(name), made)])
+
+    def rows(self, name: str, recipe: Recipe, types: Mapping[str, pl.DataType]) -> Iterator[pl.DataFrame]:
+        """Yield the rows of a training set, in the order of its requests.
+
+        Parameters
+        ----------
+        types
+            Its columns.
+        """
+        kept = in_kept_types(pl.DataFrame(schema=types)).schema
+        dataset = self._dataset(name, recipe.at, pl.Schema({ROW: pl.Int64(), **kept}))
+        yield from self._datasets.batches(dataset, recipe.at, columns=list(kept))
+
+    @staticmethod
+    def _dataset(name: str, at: str, columns: pl.Schema) -> Dataset:
+        return Dataset(name, source=Frame(pl.DataFrame(schema=columns)), key=ROW, event_time=at)
+
+
+def _numbers(first: int, n: int) -> pl.Series:
+    return pl.int_range(first, first + n, dtype=pl.Int64, eager=True).alias(ROW)
+
+
+def _name(feature: str | Derived | FeatureView) -> str:
+    return feature if isinstance(feature, str) else feature.name
+
+
+def _identity(feature: str | Derived | FeatureView) -> str:
+    if isinstance(feature, FeatureView):
+        return digest_of_view(feature)
+    return "column" if isinstance(feature, str) else written_expression(feature.expr) or str(feature.expr)
+
+
+def _difference(before: Recipe, now: Recipe) -> str:
+    """Return in words what a recipe had that another has not."""
+    if before.requests != now.requests:
+        return f"the requests {before.requests[:80]}, not {now.requests[:80]}"
+    if before.datasets != now.datasets:
+        gone = [
+            f"{name}@{version}"
+            for name, version in before.datasets.items()
+            if now.datasets.get(name) != version
+        ]
+        return f"{', '.join(gone) or 'fewer datasets'}"
+    if before.mode != now.mode:
+        return f"mode {before.mode!r}"
+    return "other features"
