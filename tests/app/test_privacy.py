@@ -6,11 +6,16 @@ import io
 import json
 
 import pytest
+from tests.app.serving import Server
+from tests.app.serving import varv as command
 from tests.home.erasure.people import ANA, People, people
 
 import varv
 from varv.app.cli import main
+from varv.app.compose import open_ledger, open_views
+from varv.home.erasure.carrying import Erasures
 from varv.home.erasure.searching import search
+from varv.kernel.clock import SystemClock
 from varv.kernel.errors import Erased
 
 
@@ -68,3 +73,21 @@ def test_what_may_be_personal_is_shown_with_what_is_declared(run, home, tmp_path
     assert search(other, [ANA]).places == {}
     assert main(["--home", str(other), "data", "rotate-key"]) == 0
     assert main(["--home", str(other), "erase", ANA, "--dataset", "people", "--key", "email"]) == 0
+
+
+@pytest.mark.slow
+def test_a_start_finishes_an_erasure_before_it_reads_a_row(served_project, tmp_path):
+    file, home = served_project(tmp_path), tmp_path / "home"
+    ledger = open_ledger(home)
+    views = open_views(ledger)
+    whose = varv.open(home).dataset("deliveries").read(limit=1)["delivery_id"][0]
+    Erasures(home, ledger, views, SystemClock()).request("deliveries", "delivery_id", whose, by="ana")
+    ledger.close()
+    server = Server(home, file, training_nice=0)
+    again = command(home, "erase", whose, "--dataset", "deliveries", "--key", "delivery_id", check=False)
+    assert again == ""
+    assert server.stop() == 0
+    [done] = json.loads(command(home, "--json", "erase", "--list"))["erasures"]
+    assert done["proven"]
+    assert done["n_rows"]["data/deliveries/ordered_at"] == 1
+    assert done["models"] == ["late-parcel v1"]
