@@ -786,7 +786,7 @@ class Datasets:
         for one in cut:
             n_rows = self.n_rows_upto(dataset, part, one, version or 0)
             parts.append(self._rows_of(dataset, part, {one.name: one.digest}).head(n_rows))
-        return pl.concat(parts)
+        return pl.concat(rows.select(dataset.columns(part)) for rows in parts)
 
     def _rows_of(self, dataset: Dataset, part: str, segments: Mapping[str, Digest]) -> pl.DataFrame:
         """Return the rows of segments, null in columns that the dataset gained after they were stored."""
@@ -794,8 +794,9 @@ class Datasets:
         with self._views.reading(DatasetsView) as view:
             was_widened = view.was_widened(dataset.name)
         if not was_widened:
-            # What a retired model had captured is stored by the record, which keeps no order of columns.
-            with suppress(pl.exceptions.SchemaError):
+            # What commands write, and retired models had captured, is stored by the record, which keeps no
+            # order of columns.
+            with suppress(pl.exceptions.SchemaError, pl.exceptions.InvalidOperationError):
                 return self._columns.scan(table, segments).collect()
         batches = self._columns.batches(table, segments)
         return pl.concat([in_shape(rows, types).select(list(types)) for rows in batches])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from tests.home.erasure.people import ANA, BOB, People
+from tests.home.erasure.people import ANA, BOB, People, base
 
 from varv.app.verifying import verify_report
 from varv.data.quarantine import Quarantine, Selection
@@ -113,3 +113,16 @@ def test_without_the_file_of_its_subject_an_erasure_is_never_proven(home):
     with pytest.raises(Corrupt, match="lost the file of its subject"):
         home.erasures.carry(erasure)
     assert home.erasures.record(erasure).proven is None
+
+
+def test_rows_that_a_command_wrote_are_read_beside_those_of_others(home):
+    # Without the declaration columns come in another order.
+    known = home.datasets.registered("people")
+    assert known.columns("at") != home.dataset.columns("at")
+    home.datasets.merge(known, "at", base(("k4", 4, BOB, 99)))
+    rows = home.datasets.read_part(home.dataset, "at")
+    assert rows.columns == list(home.dataset.columns("at"))
+    assert rows.filter(id="k4")["age"].to_list() == [99]
+    assert home.ids(4) == {"k1", "k2", "k3", "k4"}
+    assert erased(home).proven is not None
+    assert home.ids() == {"k2", "k4", "k5", "k7"}

@@ -20,7 +20,7 @@ from varv.data.versions import stream_of, table_of
 from varv.data.versions.model import AddedSegment, DatasetRewritten, DatasetVacuumed
 from varv.data.views import registered_dataset
 from varv.home.erasure.subject import Subject, texts_of
-from varv.kernel.catalogue import Extent
+from varv.kernel.catalogue import Extent, digests
 from varv.kernel.codec import Event
 from varv.kernel.columns import Columns
 from varv.kernel.content import rows_digest
@@ -146,7 +146,9 @@ class SubjectRows:
             extents = [*held.ever(), *held.left.values()]
         for one in extents:
             if not one.removed_by:
-                yield one, self._store.datasets.rows_in(self.dataset, part, one)
+                # As they are stored: the record of a dataset keeps no order of columns.
+                [rows] = self._store.columns.batches(table_of(self.dataset.name, part), digests([one]))
+                yield one, rows
 
     def _rewrite(self, part: str) -> None:
         """Make a version of the part without the rows, if there are any in the present one."""
