@@ -10,7 +10,7 @@ FILE ?= examples/flights/flights.py
 # Without its bytecode every process would compile varv anew, and every worker rewrite all tests.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: setup demo test soak fuzz packages contracts orchestrators tracking transcripts fast costs lint types docs bench promises wheel lock clean
+.PHONY: setup demo test soak fuzz packages contracts orchestrators tracking feast transcripts fast costs lint types docs bench promises wheel lock clean
 
 setup: $(VENV)/.installed
 
@@ -87,6 +87,12 @@ $(PEERS)/prefect/.installed: NEEDED := "prefect>=3.4,<4"
 # VARV_TRACKING_URL: a quarter of an hour, and two gigabytes at first.
 tracking: setup $(PEERS)/mlflow-now/.installed $(PEERS)/mlflow-year-ago/.installed
 	PEERS=$(PEERS) $(BIN)/python -m pytest -q -p no:cacheprovider tests/peers/peer_tracking.py tests/peers/peer_scanning.py
+
+# An unmodified Feast client reads from varv's online store: a minute, at first five.
+feast: setup $(PEERS)/feast/.installed
+	PEERS=$(PEERS) $(BIN)/python -m pytest -q -p no:cacheprovider tests/peers/peer_feast.py
+
+$(PEERS)/feast/.installed: NEEDED := "feast>=0.67,<0.68"
 
 # What MLflow's own server answers, asked anew; the differences are read like those of any other change.
 transcripts: setup $(PEERS)/mlflow-now/.installed $(PEERS)/mlflow-year-ago/.installed

@@ -1,4 +1,4 @@
-"""Stores of tracking servers with the same runs in them, written beside the servers: over HTTP, MLflow's takes
+"""Stores of tracking servers with the same runs in them, written beside the servers: over HTTP, MLflow takes
 half an hour for ten thousand.
 """
 

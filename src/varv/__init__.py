@@ -20,6 +20,7 @@ _WHERE = {
     "FeatureView": "varv.features",
     "Frame": "varv.data",
     "Generalise": "varv.data.privacy",
+    "Labelling": "varv.project",
     "Log": "varv.project",
     "Model": "varv.project",
     "Outcome": "varv.project",
@@ -78,6 +79,7 @@ __all__ = [
     "FeatureView",
     "Frame",
     "Generalise",
+    "Labelling",
     "Log",
     "Model",
     "Outcome",
@@ -139,6 +141,7 @@ if TYPE_CHECKING:
     from varv.pipelines import Pipeline, Report, Stop, step
     from varv.project import (
         CloudEvents,
+        Labelling,
         Log,
         Model,
         Outcome,

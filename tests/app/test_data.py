@@ -68,8 +68,16 @@ def test_rows_are_corrected_compared_tagged_and_read_back(run, home, tmp_path):
         assert data.tags == {"before": last}
         assert data.diff("before").parts[0].n_changed == 3
         assert data.read(version="before", limit=5).height == 5
+        told = data.profile(last + 1, against="before")
+        assert [one.name for one in told.difference.columns if one.moved] in ([], ["load"])
+        assert told.profile.n_rows == data.profile("before").profile.n_rows
+        assert "Distribution of load" in told._repr_html_()
         with pytest.raises(FailedPrecondition, match="is only read"):
             opened.dataset.tag("parcels", "mine")
+    page = tmp_path / "page.html"
+    assert "rows" in run("data", "profile", "parcels", "--against", "before", "--html", str(page))
+    assert page.stat().st_size < 300_000
+    assert "windows of parcels" in run("data", "watch", "parcels")
     assert json.loads(run("--json", "verify"))["ok"]
 
 
@@ -94,6 +102,12 @@ def test_a_running_server_answers_by_the_rows_that_were_replaced(served_project,
     assert server.predict("second", **asked).status_code == 200
     asking = server.control.post("/api/v1/dataset/show", json={"dataset": "deliveries"})
     assert asking.json()["version"] == out["version"]
+    published = json.loads(varv(home, "--json", "data", "publish", "deliveries"))
+    assert published["version"] >= out["version"]
+    table = home / published["parts"][1]["place"]
+    varv(home, "data", "read", f"deliveries@{published['version']}", "--to", str(tmp_path / "now.parquet"))
+    stored = pl.read_parquet(tmp_path / "now.parquet")["late"].sum()
+    assert pl.scan_delta(table).select(pl.col("late").sum()).collect().item() == stored
     refused = server.control.post("/api/v1/dataset/show", json={"dataset": "deliveries@9999"})
     assert refused.status_code == 404
     server.stop()
@@ -137,3 +151,26 @@ def test_a_file_that_holds_something_else_is_refused_by_name(tmp_path):
         read_rows(place, TYPES)
     with pytest.raises(InvalidInput, match="is of an unknown kind"):
         read_rows(tmp_path / "rows.xlsx", TYPES)
+
+
+@pytest.mark.slow
+def test_a_version_is_published_tagged_exported_and_joined(run, home, tmp_path):
+    published = json.loads(run("--json", "data", "publish", "parcels"))
+    assert [one["delta_version"] for one in published["parts"]] == [1, 1]
+    assert json.loads(run("--json", "data", "publish", "parcels")) == published
+    table = home / published["parts"][0]["place"]
+    assert json.loads(run("--json", "data", "show", "parcels"))["published"][0]["delta_version"] == 1
+    run("data", "read", "parcels", "--to", str(tmp_path / "all.parquet"))
+    rows = pl.read_parquet(tmp_path / "all.parquet")
+    assert pl.scan_delta(table).select("parcel").collect()["parcel"].sort().equals(rows["parcel"].sort())
+    text = run("data", "sql", f"parcels@{published['version']}")
+    assert f"delta_scan('{table}', version => 1)" in text
+    run("data", "publish", "parcels@1", "--to", str(tmp_path / "out"))
+    n_first = pl.scan_delta(tmp_path / "out" / "asked_at").collect().height
+    assert 0 < n_first < rows.height
+    assert "were there" in run("data", "publish", "parcels@1", "--to", str(tmp_path / "out"))
+    refused = run("data", "publish", "parcels@1", status=1)
+    assert "varv data publish parcels@1 --to FOLDER" in refused
+    assert json.loads(run("--json", "verify"))["ok"]
+    with package.open(home) as opened:
+        assert "CREATE OR REPLACE VIEW" in opened.dataset.sql("parcels", dialect="spark").sql

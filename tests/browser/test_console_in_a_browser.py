@@ -11,8 +11,10 @@ import uvicorn
 from starlette.applications import Starlette
 from tests.fronts.history import comparison, empty, held_rows, history
 from tests.fronts.tracked import Tracked
+from tests.home.labelling.labelled_home import Labelled, M
 
 from varv.fronts.web.console import create_console
+from varv.fronts.web.labelling import LabelDesk
 from varv.fronts.web.report import write_report
 
 playwright = pytest.importorskip("playwright.sync_api")
@@ -32,6 +34,7 @@ PAGES = [
     "/monitors/late-arrival",
     "/data",
     "/data/flights",
+    "/data/flights/profile",
     "/data/flights/quarantine/requested_at/day-021",
     "/data/flights/quarantine/requested_at/day-020-again",
     "/ledger",
@@ -89,6 +92,17 @@ def runs(tmp_path_factory) -> Iterator[Served]:
     yield served
     served.stop()
     tracked.home.close()
+
+
+@pytest.fixture
+def labels(lived, tmp_path) -> Iterator[Served]:
+    lived(tmp_path).close()
+    home = Labelled(tmp_path)
+    desk = LabelDesk(labelling=lambda: home.labelling, allow=lambda _: None, allow_writing=lambda _: None)
+    served = Served(create_console(home.home.views, home.home.ledger, labels=desk))
+    yield served
+    served.stop()
+    home.close()
 
 
 @pytest.fixture(scope="module")
@@ -247,3 +261,21 @@ def test_marked_runs_are_compared(tab, runs):
         box.check()
     tab.get_by_role("button", name="Compare the marked runs").click()
     playwright.expect(tab.locator("h1")).to_have_text("Compare 2 runs")
+
+
+@pytest.mark.parametrize("tab", [("light", 1440), ("dark", 360)], indirect=True)
+def test_requests_are_labelled_by_the_keyboard_alone(tab, labels):
+    tab.goto(f"{labels.url}/labels")
+    assert violations(tab) == []
+    tab.goto(f"{labels.url}/labels/{M}")
+    tab.get_by_label("Your name").fill("ana")
+    tab.keyboard.press("Enter")
+    for key, done in (("2", "1 labelled, 0 without"), ("n", "1 labelled, 1 without"), ("s", "7 open")):
+        tab.get_by_role("heading", name="What is").wait_for()
+        assert violations(tab) == []
+        assert not is_scrolled_sideways(tab)
+        tab.get_by_label("Note").fill("2")
+        tab.keyboard.press("Enter")
+        tab.evaluate("document.activeElement.blur()")
+        tab.keyboard.press(key)
+        tab.get_by_text(done).wait_for()

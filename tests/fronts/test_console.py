@@ -30,6 +30,8 @@ DETAILS = [
     "/monitors/late-arrival?from=2020-01-01",
     "/data/flights",
     "/data/flights?before=20",
+    "/data/flights/profile",
+    "/data/flights/profile?part=arrived_at",
     "/ledger?name=rollout.stepped",
     "/ledger?stream=loop/late-arrival&before=100",
     "/ledger?name=nothing.such",

@@ -77,7 +77,7 @@ def test_rows_of_one_instant_are_neither_lost_nor_given_twice_between_pages(tabl
         return rows.filter(rows["requested_at"].to_physical() >= window[0]), window[1]
 
     monkeypatch.setattr(tables, "_requests", requests)
-    monkeypatch.setattr(tables, "_outcome", lambda model: None)
+    monkeypatch.setattr(tables, "outcome", lambda model: None)
     read = whole(lambda after, n: tables.predictions(MODEL, 0, 9, after=after, limit=n), 2)
     assert read["key"].to_list() == ["a", "b", "c", "d", "e"]
 

@@ -9,7 +9,9 @@ from pathlib import Path
 from varv.adapters.runtimes import installed_runtimes
 from varv.adapters.webhooks import WebhookCaller
 from varv.data import Datasets, DatasetsView
+from varv.data.delta.publishing import Publications
 from varv.features import FeatureStore
+from varv.features.online.model import OnlineView
 from varv.home.change.handlers import ChangeHandlers
 from varv.home.change.recorded import effective_plans
 from varv.home.change.rules import ChangeSaga
@@ -39,6 +41,7 @@ from varv.kernel.table_reading import TableReader
 from varv.kernel.tracing import Tracer
 from varv.kernel.verify import Checked, require_sound_folder
 from varv.kernel.views import Views
+from varv.labels import LabelsView
 from varv.loop.candidates import Candidates
 from varv.loop.handlers import LoopHandlers
 from varv.loop.leak_report import LeakReport
@@ -70,10 +73,12 @@ VIEWS = (
     MonitoringView,
     LoopView,
     DatasetsView,
+    OnlineView,
     HomeView,
     ChangesView,
     ReviewsView,
     ErasuresView,
+    LabelsView,
 )
 TRACKING = "tracking.db"
 UPLOADS = "uploads"
@@ -238,7 +243,15 @@ def open_home(
     planes = DataPlanes(runtimes, blobs)
     fleet = fleet or LocalFleet(planes, features, datasets, datasets_of(plans))
     cache = StepCache(folder / "cache", blobs)
-    candidates = Candidates(datasets, blobs, cache, runtimes, fitter or DirectFits(runtimes), timer)
+    candidates = Candidates(
+        datasets,
+        blobs,
+        cache,
+        runtimes,
+        fitter or DirectFits(runtimes),
+        timer,
+        lambda dataset, version: home.publish_used(dataset, version),
+    )
     leaks = LeakReport(candidates, datasets, views)
     models: dict[ModelName, ModelParts] = {}
     handlers = {
@@ -257,6 +270,7 @@ def open_home(
         blobs=blobs,
         columns=columns,
         datasets=datasets,
+        publications=Publications(datasets, columns, views, ledger, clock, faults),
         features=features,
         planes=planes,
         fleet=fleet,

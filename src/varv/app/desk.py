@@ -8,10 +8,13 @@ from pathlib import Path
 from typing import TypeVar
 
 from varv.app.traffic import Traffic
+from varv.data.delta.verbs import PublicationDesk
 from varv.data.inbox import Inbox
 from varv.data.verbs import QuarantineDesk
 from varv.data.versioning.verbs import VersionsDesk
+from varv.features.online.verbs import OnlineDesk
 from varv.home.change.verbs import Declarations
+from varv.home.labelling.desk import Labelling
 from varv.home.review.verbs import Reviews
 from varv.home.tables import MOST_ROWS, Tables
 from varv.home.tracking.desk import TrackingDesk
@@ -54,6 +57,10 @@ class Desk:
         """None while the server starts, and where only loops are told something."""
         self.versions: VersionsDesk | None = None
         """As the one before."""
+        self.online: OnlineDesk | None = None
+        """As the one before."""
+        self.publications: PublicationDesk | None = None
+        """As the one before."""
         self.declarations: Declarations | None = None
         """None where no server runs."""
         self.traffic: Traffic | None = None
@@ -94,6 +101,20 @@ class Desk:
     def reviews(self) -> Reviews:
         """What acts on answers that wait for a person."""
         return Reviews(tables=self.tables, views=self.views, clock=self.clock, engine=self.engine)
+
+    @property
+    def labelling(self) -> Labelling:
+        """What acts on requests that people label."""
+        return Labelling(
+            tables=self.tables,
+            views=self.views,
+            ledger=self.ledger,
+            clock=self.clock,
+            reviews=self.reviews,
+            engine=self.engine,
+            inbox=self.inbox,
+            versions=self.versions,
+        )
 
     @cached_property
     def tables(self) -> Tables:
@@ -159,6 +180,26 @@ class Desk:
             If the server is still starting.
         """
         return _ready(self.versions)
+
+    def require_online(self) -> OnlineDesk:
+        """Return what acts on the online store.
+
+        Raises
+        ------
+        Unavailable
+            If the server is still starting.
+        """
+        return _ready(self.online)
+
+    def require_publications(self) -> PublicationDesk:
+        """Return what publishes datasets.
+
+        Raises
+        ------
+        Unavailable
+            If the server is still starting.
+        """
+        return _ready(self.publications)
 
     def require_quarantine(self) -> QuarantineDesk:
         """Return what acts on rows in quarantine.

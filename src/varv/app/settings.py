@@ -86,6 +86,12 @@ class Settings:
     """How much memory one fit may use, all its processes together, unless its ``Train`` says ``memory``."""
     training_nice: int = 10
     """How far trainings stand back behind what serves, as ``nice`` counts: 0 is not at all, 19 the most."""
+    online_store: str = "sqlite"
+    """Where features are kept for whoever has no history in memory: ``sqlite`` for files in the home, or the
+    address of a Redis, ``redis://host:port/0``."""
+    online_views: str = ""
+    """Feature views that requests read from there instead of memory, since they do not fit into it; names
+    with commas between."""
     deprecate_v1: bool = False
     """Whether answers of KServe's first protocol say that it is not to be used any more, and what follows
     it."""
@@ -267,6 +273,7 @@ _MAY_BE_EMPTY = {
     "otlp_certificate",
     "resource_attributes",
     "models_memory",
+    "online_views",
 }
 _CHOICES = {
     "log_format": ("text", "json"),
@@ -276,6 +283,16 @@ _CHOICES = {
     "device": ("auto", "cpu", "cuda"),
     "metrics_temporality": ("cumulative", "delta"),
 }
+
+
+def _online_place(value: str) -> str:
+    if value != "sqlite" and not value.startswith(("redis://", "rediss://")):
+        raise InvalidInput(
+            "setting", "online_store", "names no store", hint="write sqlite, or redis://host:port/0"
+        )
+    return value
+
+
 _FORMS: Mapping[str, Callable[[str], object]] = {
     "model_memory": size_bytes,
     "models_memory": lambda value: size_bytes(value) if value else None,
@@ -283,6 +300,7 @@ _FORMS: Mapping[str, Callable[[str], object]] = {
     "allowed_origins": Origins,
     "otlp_headers": pairs_of,
     "resource_attributes": pairs_of,
+    "online_store": _online_place,
     "otlp_endpoint": lambda value: endpoint_of(value) if value else "",
 }
 """What reads a setting of which not every text is one."""

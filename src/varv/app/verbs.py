@@ -13,11 +13,18 @@ from typing import Any
 import varv.app.traffic
 import varv.app.verifying
 import varv.data.contract_verbs
+import varv.data.delta.verbs
 import varv.data.privacy.verbs
+import varv.data.profiling.verbs
 import varv.data.verbs
 import varv.data.versioning.verbs
+import varv.features.online.verbs
 import varv.home.change.verbs
 import varv.home.erasure.verbs
+import varv.home.labelling.estimating
+import varv.home.labelling.feedback
+import varv.home.labelling.looking
+import varv.home.labelling.verbs
 import varv.home.moving.verbs
 import varv.home.review.verbs
 import varv.home.tracking.purging
@@ -27,10 +34,13 @@ import varv.loop.verbs
 import varv.runs.verbs
 from varv.app.desk import Desk
 from varv.app.traffic import Traffic
+from varv.data.delta.verbs import PublicationDesk
 from varv.data.inbox import Inbox
 from varv.data.verbs import QuarantineDesk
 from varv.data.versioning.verbs import VersionsDesk
+from varv.features.online.verbs import OnlineDesk
 from varv.home.change.verbs import Declarations
+from varv.home.labelling.desk import Labelling
 from varv.home.review.verbs import Reviews
 from varv.home.tracking.desk import TrackingDesk
 from varv.home.tracking.looking import RunDesk
@@ -46,9 +56,12 @@ PARTS: Mapping[type[Any], Callable[[Desk], Any]] = {
     Loops: lambda desk: desk.loops,
     Records: lambda desk: desk.records,
     Reviews: lambda desk: desk.reviews,
+    Labelling: lambda desk: desk.labelling,
     Inbox: lambda desk: desk.require_inbox(),
     QuarantineDesk: lambda desk: desk.require_quarantine(),
     VersionsDesk: lambda desk: desk.require_versions(),
+    OnlineDesk: lambda desk: desk.require_online(),
+    PublicationDesk: lambda desk: desk.require_publications(),
     Declarations: lambda desk: desk.require_declarations(),
     Tracking: lambda desk: desk.require_tracking().runs,
     Purging: lambda desk: Purging(desk.require_tracking(), desk.ledger),
@@ -67,10 +80,17 @@ ROOMS = (
     varv.data.contract_verbs,
     varv.data.versioning.verbs,
     varv.data.privacy.verbs,
+    varv.data.profiling.verbs,
+    varv.features.online.verbs,
+    varv.data.delta.verbs,
     varv.home.verbs,
     varv.home.change.verbs,
     varv.home.erasure.verbs,
     varv.home.review.verbs,
+    varv.home.labelling.verbs,
+    varv.home.labelling.looking,
+    varv.home.labelling.estimating,
+    varv.home.labelling.feedback,
     varv.home.tracking.verbs,
     varv.home.tracking.purging,
     varv.home.moving.verbs,

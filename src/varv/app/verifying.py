@@ -16,11 +16,13 @@ from pathlib import Path
 import msgspec
 
 from varv.app.compose import TRACKING, open_ledger
+from varv.data.delta.checking import log_flaws
+from varv.data.delta.log import LOG
 from varv.data.kept_contracts import texts_digest, texts_of, texts_table
 from varv.data.model import BatchesCompacted, BatchQuarantined, ContractInferred, DatasetVersionAppended
 from varv.data.privacy.model import QuarantineErased
 from varv.data.versions import table_of
-from varv.data.versions.model import DatasetRewritten, DatasetVacuumed
+from varv.data.versions.model import DatasetPublished, DatasetRewritten, DatasetVacuumed
 from varv.home.comparison import COMPARISON_FILE, read_comparisons, without_cpu
 from varv.home.model import Comparison, PoliciesCompared
 from varv.home.verbs import Records
@@ -58,6 +60,7 @@ MOST_FINDINGS = 200
 _BATCH = 1000
 _CURE = "restore this file from a copy of the home folder"
 _SIGNING: tuple[Kind, ...] = ("signature", "checkpoint", "key")
+_PUBLISHED = "remove the folder of the log, and publish the dataset again: the ledger holds what was in it"
 _CACHED = "delete the file: the step runs again when it is needed"
 
 
@@ -217,6 +220,7 @@ class _Home:
             self._note(SECRET_FILE, "is missing", "the key of digests in the ledger", "no file")
         else:
             self._audit(secret)
+        self._delta_logs()
         self.runs()
         self._remark(audit_blobs(self._home / "blobs", self._named.blobs))
         for place, problem, expected, found in cache_flaws(self._home / "cache", self._named.steps):
@@ -245,13 +249,20 @@ class _Home:
     def _audit(self, secret: Secret) -> None:
         root = self._home / "columns"
         try:
-            remarks = audit_columns(root, self._named.tables, lambda rows: secret.digest(rows.encode()))
+            remarks = audit_columns(
+                root, self._named.tables, lambda rows: secret.digest(rows.encode()), besides=LOG
+            )
             self._remark(one for one in remarks if one.place not in self._named.texts)
             for contract in self._named.contracts:
                 self._texts(FolderColumns(root), secret, contract)
         except Corrupt as error:
             place = SECRET_FILE if error.kind == "key" else error.name
             self._note(place, error.problem, "what was stored", str(error.facts.get("why", "another")))
+
+    def _delta_logs(self) -> None:
+        """Compare the logs of Delta tables with what the ledger says was published."""
+        for flaw in log_flaws(self._home / "columns", self._named.published, self._named.vacuumed):
+            self._note(*flaw, cure=_PUBLISHED)
 
     def _texts(self, columns: FolderColumns, secret: Secret, inferred: ContractInferred) -> None:
         """Compare the texts that columns may hold, where they were not deleted."""
@@ -338,6 +349,10 @@ class _Names:
         self.contracts: list[ContractInferred] = []
         self.texts: set[str] = set()
         """Files of texts that columns may hold, which are compared by themselves."""
+        self.published: dict[str, list[DatasetPublished]] = {}
+        """By table, its publications."""
+        self.vacuumed: dict[str, set[str]] = {}
+        """By table, the files of rows that were removed."""
         self.is_keyed = False
         self.seals = Seals()
         self._texts: dict[str, dict[Digest, str]] = {}
@@ -363,16 +378,10 @@ class _Names:
         match event := entry.event:
             case DatasetVersionAppended() | DatasetRewritten() | BatchesCompacted() | DatasetVacuumed():
                 self._rows(entry.seq, event)
-            case BatchQuarantined():
-                by = f"rows of {event.dataset} in quarantine (entry {entry.seq})"
-                named = Named(by, event.n_rows, event.rows, keyed=True)
-                self.tables.setdefault(f"quarantine/{event.dataset}/{event.part}", {})[event.segment] = named
-                self.is_keyed |= bool(event.rows)
-            case QuarantineErased():
-                held = self.tables.setdefault(f"quarantine/{event.dataset}/{event.part}", {})
-                held.pop(event.before, None)
-                by = f"rows of {event.dataset} in quarantine (entry {entry.seq})"
-                held[event.into] = Named(by, event.n_rows, event.digest, keyed=True)
+            case DatasetPublished():
+                self.published.setdefault(table_of(event.dataset, event.part), []).append(event)
+            case BatchQuarantined() | QuarantineErased():
+                self._held(entry.seq, event)
             case ContractInferred():
                 self.contracts.append(event)
                 table = texts_table(event.dataset, event.part)
@@ -404,6 +413,17 @@ class _Names:
             case _:
                 pass
 
+    def _held(self, seq: int, event: BatchQuarantined | QuarantineErased) -> None:
+        """Take in where rows in quarantine are."""
+        by = f"rows of {event.dataset} in quarantine (entry {seq})"
+        held = self.tables.setdefault(f"quarantine/{event.dataset}/{event.part}", {})
+        if isinstance(event, QuarantineErased):
+            held.pop(event.before, None)
+            held[event.into] = Named(by, event.n_rows, event.digest, keyed=True)
+        else:
+            held[event.segment] = Named(by, event.n_rows, event.rows, keyed=True)
+            self.is_keyed |= bool(event.rows)
+
     def _note_texts(self, entry: Entry, event: RunEvent) -> None:
         """Note the texts of an entry, and forget those of what was purged."""
         if isinstance(event, RunPurged | ExperimentPurged):
@@ -429,6 +449,7 @@ class _Names:
             case DatasetVacuumed():
                 for part, names in event.files.items():
                     table = table_of(event.dataset, part)
+                    self.vacuumed.setdefault(table, set()).update(f"{name}{SUFFIX}" for name in names)
                     files, held = self._compacted.get(table, {}), self.tables.get(table, {})
                     for segment in (one for name in names for one in files.pop(name, (name,))):
                         held.pop(segment, None)
@@ -482,6 +503,7 @@ _NAMING = {
         DatasetRewritten,
         BatchesCompacted,
         DatasetVacuumed,
+        DatasetPublished,
         BatchQuarantined,
         QuarantineErased,
         ContractInferred,

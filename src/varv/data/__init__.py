@@ -7,6 +7,7 @@ until a person releases, replaces or drops it.
 """
 
 from varv.data.model import Dataset
+from varv.data.profiling.model import AnomalyCleared, AnomalyRaised
 from varv.data.quarantine import Correction, Quarantine, Selection
 from varv.data.service import Appended, Datasets, Prepared
 from varv.data.sources import Csv, Frame, Parquet
@@ -14,6 +15,8 @@ from varv.data.versions import DatasetVersion
 from varv.data.views import DatasetsView
 
 __all__ = [
+    "AnomalyCleared",
+    "AnomalyRaised",
     "Appended",
     "Correction",
     "Csv",

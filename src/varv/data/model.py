@@ -28,7 +28,7 @@ from varv.data.contracts.words import rule_reason
 from varv.data.privacy.minimising import Drop, Generalise, Minimiser, Treatment, treated_type, treatment_of
 from varv.data.retention import retention_of
 from varv.data.sources import KEPT, Csv, Frame, Parquet, Source, Types, in_kept_types, kept_type
-from varv.kernel.clock import Instant
+from varv.kernel.clock import Instant, duration
 from varv.kernel.codec import Digest, Event, event
 from varv.kernel.columns import TIME
 from varv.kernel.errors import Corrupt, FailedPrecondition, InvalidDeclaration, InvalidInput, NotFound
@@ -65,6 +65,9 @@ class Dataset:
     pii
         What is done to personal columns before a row is written anywhere: ``"pseudonymise"``, ``"drop"``,
         ``"generalise:3"``, or `varv.Pseudonymise`, `varv.Drop`, `varv.Generalise`.
+    publish
+        How often a running server publishes the dataset as Delta tables: ``"15m"``; it does so before a
+        version is tagged or trained on, too. By default only `varv data publish` does.
 
     Raises
     ------
@@ -92,6 +95,7 @@ class Dataset:
         expect: Sequence[Expectation] = (),
         keep: str | int | None = None,
         pii: Mapping[str, str | Treatment] | None = None,
+        publish: str | None = None,
     ) -> None:
         try:
             self.name = DatasetName(checked_name("dataset", name))
@@ -113,6 +117,10 @@ class Dataset:
         treated = {column: treatment_of(how) for column, how in (pii or {}).items()}
         self.pii: Mapping[str, Treatment] = MappingProxyType(treated)
         self._keys: PurposeKeys | None = None
+        try:
+            self.publish_every = None if publish is None else duration(publish)
+        except InvalidInput as error:
+            raise InvalidDeclaration("dataset", name, f"is published {publish!r}: {error}") from None
         self._check_names()
         self._check_treatments()
         require_expectations(self.name, self.expect)

@@ -43,7 +43,7 @@ from varv.data.rewriting.preparing import Author, PreparedRewrite, Rewrites, The
 from varv.data.shape import conformed, in_shape, misfit, shape_of, span_of, widening
 from varv.data.sources import in_kept_types
 from varv.data.versions import Came, DatasetVersion, batch_of, stream_of, table_of, versions_of
-from varv.data.versions.model import RetentionDeclared
+from varv.data.versions.model import PublicationDeclared, RetentionDeclared
 from varv.data.views import DatasetsView, Quarantined, registered_dataset
 from varv.kernel.catalogue import Extent, digests
 from varv.kernel.clock import Clock, Instant, as_datetime
@@ -146,11 +146,14 @@ class Datasets:
             If the name was registered with another shape.
         """
         with self._views.reading(DatasetsView) as view:
-            registered, kept = view.registered(dataset.name), view.history(dataset.name).retention
+            registered, history = view.registered(dataset.name), view.history(dataset.name)
+            kept, every = history.retention, history.publish_every
             expected = view.expectations(dataset.name) or ()
         stream, facts = stream_of(dataset.name), list[Event]()
         if dataset.retention != kept:
             facts.append(RetentionDeclared(dataset=dataset.name, retention=dataset.retention))
+        if dataset.publish_every != every:
+            facts.append(PublicationDeclared(dataset=dataset.name, every=dataset.publish_every))
         if not is_as_before(expected, dataset.expect):
             for one in dataset.expect:
                 dataset.part_of(one)
@@ -809,9 +812,14 @@ class Datasets:
             for segment, own in stretches(rows):
                 yield segment, in_shape(own, types).select(names)
 
-    def compact(self, dataset: Dataset) -> list[Fact]:
+    def compact(self, dataset: Dataset, *, entirely: Version | int = 0) -> list[Fact]:
         """Store small batches together, in the order in which they came, and return the facts of it; versions
         stay what they are. Files that a removal left because of a crash go.
+
+        Parameters
+        ----------
+        entirely
+            The version up to which no small batch is left alone; by default some are, until they are enough.
         """
         self.finish_vacuum(dataset)
         facts = []
@@ -819,8 +827,9 @@ class Datasets:
             with self._views.reading(DatasetsView) as view:
                 held = view.catalogue(dataset.name, part)
                 (alone, files), removed = held.compactable(), held.removed_files()
+                now = {name for name in alone if held.alone[name].number <= entirely}
             table = table_of(dataset.name, part)
-            for made in self._columns.compact(table, alone, files, removed=removed):
+            for made in self._columns.compact(table, alone, files, entirely=now, removed=removed):
                 event = BatchesCompacted(
                     dataset=dataset.name, part=part, file=made.file, segments=made.segments
                 )

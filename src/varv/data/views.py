@@ -28,10 +28,12 @@ from varv.data.model import (
 from varv.data.privacy.model import PiiDeclared, QuarantineErased
 from varv.data.versions.history import Mark, VersionHistory
 from varv.data.versions.model import (
+    DatasetPublished,
     DatasetRewritten,
     DatasetTagged,
     DatasetUntagged,
     DatasetVacuumed,
+    PublicationDeclared,
     RetentionDeclared,
 )
 from varv.kernel.catalogue import Catalogue, Compacted, Extent
@@ -196,6 +198,11 @@ class DatasetsView(msgspec.Struct):
                 self._vacuum(entry, event)
             case QuarantineErased():
                 self._erase_held(event)
+            case PublicationDeclared():
+                self.history(event.dataset).publish_every = event.every
+            case DatasetPublished():
+                history = self.history(event.dataset)
+                history.published[event.part], history.published_at = event, entry.at
             case _:
                 pass
 

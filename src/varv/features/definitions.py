@@ -144,11 +144,11 @@ def rebuilt(
             place = (one.view, one.dataset, one.entity, one.ttl)
             is_sliding = one.span is not None and not one.zone and one.longest is None
             alone = () if one.span is None or is_sliding else (one.window,)
-            windowed = (one.column, one.statistic, *alone) if one.span is not None else ()
+            windowed = (one.column, *alone) if one.span is not None else ()
             views.setdefault((*place, *windowed), []).append(one)
         else:
             found.append(one.column if one.column else Derived(one.name, _expression(one)))
-    return (*found, *(_view(several, datasets) for several in views.values()))
+    return (*found, *(view for several in views.values() for view in _views(several, datasets)))
 
 
 def _defined(feature: Feature, features: FeatureSet) -> list[FeatureDefinition]:
@@ -205,6 +205,17 @@ def _of_view(view: FeatureView) -> list[FeatureDefinition]:
     ]
 
 
+def _views(several: list[FeatureDefinition], datasets: Mapping[DatasetName, Dataset]) -> list[FeatureView]:
+    """Return the view that has these features; of windows of which some are not wanted, one a statistic."""
+    whole = _view(several, datasets)
+    if whole.feature_names() == tuple(one.name for one in several):
+        return [whole]
+    by_statistic: dict[object, list[FeatureDefinition]] = {}
+    for one in several:
+        by_statistic.setdefault(one.share or one.statistic, []).append(one)
+    return [_view(those, datasets) for those in by_statistic.values()]
+
+
 def _view(several: list[FeatureDefinition], datasets: Mapping[DatasetName, Dataset]) -> FeatureView:
     first = several[0]
     source = datasets.get(DatasetName(first.dataset))
@@ -219,7 +230,8 @@ def _view(several: list[FeatureDefinition], datasets: Mapping[DatasetName, Datas
         if isinstance(kind, Sliding):
             spans = {one.window: one.span for one in several if one.span is not None}
             kind = Sliding(MappingProxyType(spans))
-        wanted = Windows(first.column, (first.share or first.statistic,), kind)
+        statistics = tuple(dict.fromkeys(one.share or one.statistic for one in several))
+        wanted = Windows(first.column, statistics, kind)
     view = FeatureView(
         first.view,
         source=source,

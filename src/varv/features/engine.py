@@ -15,6 +15,7 @@ import polars as pl
 
 from varv.data.model import Dataset
 from varv.features.model import Derived, Feature, FeatureSet, Kind, feature_kind
+from varv.features.online.stored import StoredHistory
 from varv.features.run import Ints
 from varv.features.store import FeatureStore, ViewHistory
 from varv.kernel.clock import iso
@@ -52,7 +53,7 @@ class FeatureEngine:
     ) -> None:
         self.features = features if isinstance(features, FeatureSet) else FeatureSet(features, requests)
         self.store = store or FeatureStore()
-        self._histories: list[tuple[ViewHistory, slice]] = []
+        self._histories: list[tuple[ViewHistory | StoredHistory, slice]] = []
         self._computed: list[str] = []
         for view in self.features.views:
             numeric = [name for name, kind in view.kinds().items() if kind == "numeric"]
@@ -67,7 +68,7 @@ class FeatureEngine:
         self._needed = self.features.request_columns()
 
     @property
-    def histories(self) -> list[ViewHistory]:
+    def histories(self) -> list[ViewHistory | StoredHistory]:
         """What is behind its views, in the declared order."""
         return [history for history, _ in self._histories]
 
@@ -128,6 +129,8 @@ class FeatureEngine:
             name = history.key
             if name in shared:
                 numbers[rows] = shared[name][0]
+            elif isinstance(history, StoredHistory):
+                shared[name] = numbers[rows], history.lookup(requests, instants, numbers[rows])
             else:
                 if history.entity not in codes:
                     codes[history.entity] = history.codes(requests)

@@ -17,6 +17,7 @@ import polars as pl
 
 from varv.features.engine import FeatureEngine, typed_feature
 from varv.features.model import Derived, FeatureSet, names_of
+from varv.features.online.stored import StoredHistory
 from varv.features.view_history import ViewHistory
 from varv.kernel.clock import Instant
 from varv.kernel.columns import TIME
@@ -113,7 +114,7 @@ class _Given(NamedTuple):
 class _OfView:
     """The features of one view."""
 
-    def __init__(self, history: ViewHistory, program: FeatureProgram) -> None:
+    def __init__(self, history: ViewHistory | StoredHistory, program: FeatureProgram) -> None:
         self._history = history
         self._entity = [program.place(column) for column in history.view.entity]
 
@@ -137,11 +138,15 @@ class _OfView:
         texts += map(list, zip(*found, strict=True))
 
     def _compute_many(self, given: _Given, numbers: list[float], texts: list[list[str | None]]) -> None:
-        n = given.n
-        codes = [self._history.code(self._values(given.requests, row)) for row in range(n)]
-        into = np.full((self._history.n_numbers, n), np.nan, np.float32)
+        n, history = given.n, self._history
+        entities = [self._values(given.requests, row) for row in range(n)]
+        into = np.full((history.n_numbers, n), np.nan, np.float32)
         instants = np.full(n, given.at, np.int64)
-        found = self._history.lookup(np.array(codes, np.int64), instants, into)
+        if isinstance(history, StoredHistory):
+            found = history.lookup_rows(entities, instants, into)
+        else:
+            codes = np.array([history.code(entity) for entity in entities], np.int64)
+            found = history.lookup(codes, instants, into)
         numbers += into.ravel().tolist()
         texts += [column.to_list() for column in found.values()]
 

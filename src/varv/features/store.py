@@ -15,7 +15,7 @@ observed once, so after a crash what is told again changes nothing: each row cou
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import polars as pl
 
@@ -23,6 +23,7 @@ from varv.data.intake import Batch
 from varv.data.model import Dataset
 from varv.features.model import FeatureView
 from varv.features.observed import Observed, ObservedState
+from varv.features.online.stored import StoredHistory
 from varv.features.view_history import Progress, ViewHistory, key_of
 from varv.kernel.clock import Instant
 from varv.kernel.errors import InvalidDeclaration
@@ -42,17 +43,26 @@ class FeatureStore:
     secret
         Of the home, which salts the hashes of keys, so that a state can be given to another process; by
         default nobody knows the salt.
+    stored
+        Returns what is behind a view that is read from the online store; None of one that is held in memory,
+        as all are by default.
     """
 
-    def __init__(self, secret: Secret | None = None) -> None:
+    def __init__(
+        self,
+        secret: Secret | None = None,
+        stored: Callable[[FeatureView], StoredHistory | None] = lambda _: None,
+    ) -> None:
         salt = new_secret() if secret is None else bytes.fromhex(secret.digest(b"keys of known rows"))
         self._salt = int.from_bytes(salt[:8])
         self._observed: dict[str, Observed] = {}
         self._views: dict[str, ViewHistory] = {}
+        self._stored: dict[str, StoredHistory] = {}
+        self._is_stored = stored
         self.oldest = Instant(0)
         """Requests before this instant cannot be looked up any more."""
 
-    def history(self, view: FeatureView) -> ViewHistory:
+    def history(self, view: FeatureView) -> ViewHistory | StoredHistory:
         """Return the history behind a view; the same one for every model that reads the view.
 
         Raises
@@ -61,8 +71,10 @@ class FeatureStore:
             If another view has its name, or its dataset's name another dataset.
         """
         key = key_of(view)
-        if (found := self._views.get(key)) is not None:
+        if (found := self._views.get(key) or self._stored.get(key)) is not None:
             return found
+        if (stored := self._is_stored(view)) is not None:
+            return self._stored.setdefault(key, stored)
         # A view that is kept for a version may stand beside one that is declared under its name by now.
         if any(
             not (one.view.is_kept or view.is_kept)

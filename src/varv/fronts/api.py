@@ -8,6 +8,7 @@ as coming from elsewhere are refused, and bodies must say that they are JSON, wh
 from __future__ import annotations
 
 import hmac
+import io
 from collections.abc import Callable
 from typing import Any
 
@@ -32,6 +33,8 @@ from varv.kernel.errors import PermissionDenied, VarvError
 from varv.kernel.verbs import MOST_REQUEST_BYTES, Verb, VerbTable
 
 PREFIX = "/api/v1"
+ARROW = "application/vnd.apache.arrow.stream"
+"""What a client accepts that wants the rows of a result as a stream of Arrow instead of JSON."""
 MOST_BYTES_TOGETHER = 16 << 20
 
 
@@ -123,11 +126,15 @@ def _endpoint(verb: Verb[Any, Any], token: str, bodies: Bodies) -> Callable[[Req
     async def act(request: Request) -> Response:
         try:
             require_own_site(request)
-            if token and verb.permission != "read":
-                _require_token(request, token)
+            if verb.permission != "read":
+                require_token(request, token)
             require_json(request)
             async with bodies.receive(request) as body:
                 result = await run_in_threadpool(lambda: verb.run(verb.decode(body)))
+                if request.headers.get("accept") == ARROW and isinstance(
+                    rows := getattr(result, "rows", None), pl.DataFrame
+                ):
+                    return _as_arrow(result, rows)
                 return json_response(result, status=207 if getattr(result, "n_refused", 0) else 200)
         except VarvError as error:
             return json_response(
@@ -137,8 +144,24 @@ def _endpoint(verb: Verb[Any, Any], token: str, bodies: Bodies) -> Callable[[Req
     return act
 
 
-def _require_token(request: Request, token: str) -> None:
+def _as_arrow(result: msgspec.Struct, rows: pl.DataFrame) -> Response:
+    """Return the rows of a result as a stream of Arrow, and what else it says in a header."""
+    stream = io.BytesIO()
+    rows.write_ipc_stream(stream, compat_level=pl.CompatLevel.oldest())
+    rest = {name: getattr(result, name) for name in result.__struct_fields__ if name != "rows"}
+    said = msgspec.json.encode(rest).decode("ascii")
+    return Response(stream.getvalue(), headers={"x-varv-result": said}, media_type=ARROW)
+
+
+def require_token(request: Request, token: str) -> None:
+    """Refuse a request that does not carry the token of the server, if it has one.
+
+    Raises
+    ------
+    PermissionDenied
+        If it does not.
+    """
     given = request.headers.get("authorization", "").removeprefix("Bearer ")
-    if not hmac.compare_digest(given.encode(), token.encode()):
+    if token and not hmac.compare_digest(given.encode(), token.encode()):
         hint = "send authorization: Bearer <the token that varv up was started with>"
         raise PermissionDenied("request", request.url.path, "has not the right token", hint=hint)

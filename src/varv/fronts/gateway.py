@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Container
 from contextlib import asynccontextmanager
+from urllib.parse import parse_qs
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from varv.fronts.problems import TooLarge, TooMuchUnderWay, json_response
-from varv.kernel.errors import PermissionDenied, VarvError
+from varv.kernel.errors import InvalidInput, PermissionDenied, VarvError
 
 SMALL_BYTES = 64 << 10
 """Bodies up to this size are received however many are under way; the number of connections bounds them."""
@@ -142,6 +143,21 @@ def require_same_site(
     if not is_allowed and (not is_own or fetched not in (b"none", b"same-origin")):
         hint = "call the server from its own pages, or from a program"
         raise PermissionDenied("request", path, "comes from a page of another site", hint=hint)
+
+
+def form_fields(body: bytes) -> dict[str, str]:
+    """Return the fields of a form that was sent, without those that are empty.
+
+    Raises
+    ------
+    InvalidInput
+        If it is no form.
+    """
+    try:
+        found = parse_qs(body.decode(), strict_parsing=bool(body), max_num_fields=10_000)
+    except ValueError as error:
+        raise InvalidInput("request", "body", "is no form", why=str(error)[:100]) from None
+    return {name: values[-1] for name, values in found.items()}
 
 
 class Bodies:

@@ -5,6 +5,7 @@ The only bag of parts below `app`: rooms are handed what they need of it.
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -14,6 +15,7 @@ import msgspec
 import polars as pl
 
 from varv.data import Dataset, Datasets
+from varv.data.delta.publishing import Publications
 from varv.data.intake import Batch
 from varv.features import FeatureEngine, FeatureStore
 from varv.kernel.blobs import Blobs
@@ -21,9 +23,10 @@ from varv.kernel.catalogue import Extent
 from varv.kernel.clock import Clock, Duration, Instant
 from varv.kernel.columns import Columns
 from varv.kernel.engine import Engine
-from varv.kernel.errors import Corrupt
+from varv.kernel.errors import Corrupt, VarvError
 from varv.kernel.ids import ModelName, Version
 from varv.kernel.ledger import Ledger
+from varv.kernel.observe import log
 from varv.kernel.sagas import Fact
 from varv.kernel.segment_files import RESTORE
 from varv.kernel.snapshots import Position, Snapshots
@@ -38,6 +41,8 @@ from varv.serving import DataPlane, DataPlanes, Fleet, Predictions, RequestSchem
 from varv.serving.backfill import Backfilled
 from varv.serving.predictions import Counted
 from varv.serving.views import RoutingView, stream_of
+
+_LOG = logging.getLogger(__name__)
 
 WINDOWS_KEPT = 8
 """What is kept for a while is stored in files of an eighth of it at most, which are given up as a whole."""
@@ -91,6 +96,7 @@ class Home:
     blobs: Blobs
     columns: Columns
     datasets: Datasets
+    publications: Publications
     features: FeatureStore
     planes: DataPlanes
     fleet: Fleet
@@ -178,6 +184,16 @@ class Home:
         for dataset in self.declared:
             facts += self.datasets.compact(dataset)
         return facts
+
+    def publish_used(self, dataset: Dataset, version: Version) -> None:
+        """Publish a version that a model is trained on, if its dataset is declared to be published. No
+        training fails for want of that.
+        """
+        try:
+            with self.lock:
+                self.publications.publish_named(dataset, version)
+        except VarvError as error:
+            log(_LOG, logging.ERROR, "publication.failed", dataset=dataset.name, why=str(error))
 
     def _compacted(self, name: ModelName) -> list[Fact]:
         parts, now = self.models[name], self.clock.now()

@@ -29,6 +29,7 @@ from varv.home.history import STREAM, History
 from varv.home.home import Home
 from varv.home.keeping import KeepFeatures, Keeping
 from varv.home.model import LiveStarted
+from varv.home.publishing import PublicationBeat
 from varv.home.views import HomeView
 from varv.kernel.clock import HeldClock, Instant
 from varv.kernel.codec import Digest
@@ -101,6 +102,7 @@ class Live:
         self._intake = Intake(home.datasets, [home, home.fleet])
         self._since_compaction = COMPACT_EVERY  # what the process before had not compacted
         self._sources_due = False
+        self._publishing = PublicationBeat(home)
         self.keeping = Keeping(home, keep_features)
         """Writes snapshots, for the next start."""
         self.state = "starting"
@@ -113,9 +115,11 @@ class Live:
         Raises
         ------
         FailedPrecondition
-            If a replay of this home is unfinished, or a change of the declaration is refused.
+            If a replay of this home is unfinished, a change of the declaration is refused, or what publishes
+            datasets is not installed.
         """
         home = self._home
+        self._publishing.require_ready()
         with home.views.reading(HomeView) as view:
             unfinished = view.replayed_through is not None and not view.replay_finished
         if unfinished:
@@ -160,6 +164,7 @@ class Live:
             # No rewrite comes between: it takes out segments as they lie.
             with self._home.lock:
                 self._home.engine.tell(facts=self._home.compact())
+        self._publishing.publish_due()
         if compacts or self.keeping.is_due:
             self.keeping.keep()
         if count:

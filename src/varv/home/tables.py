@@ -307,7 +307,7 @@ class Tables:
         return spans[one.name]
 
     def _with_outcomes(self, model: ModelName, rows: pl.DataFrame) -> pl.DataFrame:
-        outcome = self._outcome(model)
+        outcome = self.outcome(model)
         if outcome is None or rows.is_empty():
             return rows.with_columns(outcome=pl.lit(None), known_at=pl.lit(None, TIME))
         first = Instant(int(rows["requested_at"].to_physical()[0]))
@@ -317,7 +317,15 @@ class Tables:
         in_time = pl.when(pl.col("known_at") >= pl.col("requested_at"))
         return rows.with_columns(in_time.then("outcome"), in_time.then("known_at"))
 
-    def _outcome(self, model: ModelName) -> OutcomeSpec | None:
+    def first_request(self, model: ModelName) -> Instant | None:
+        """Return when the earliest request was made that is stored; None if there is none."""
+        with self._views.reading(RoutingView) as routing:
+            extents = [one for one in routing.catalogue(model).extents() if one.n_rows]
+        with self._lock:
+            table = predictions_of(model, self._columns)
+            return min((Instant(self._span_of(table, one).first) for one in extents), default=None)
+
+    def outcome(self, model: ModelName) -> OutcomeSpec | None:
         """Return what a model predicts; None if nothing ever comes of it, or no version says of which
         dataset.
         """

@@ -59,7 +59,11 @@ Remark = Finding | Unread | Unchecked
 
 
 def audit_columns(
-    root: Path, tables: Mapping[str, Mapping[str, Named]], keyed: Callable[[Digest], Digest]
+    root: Path,
+    tables: Mapping[str, Mapping[str, Named]],
+    keyed: Callable[[Digest], Digest],
+    *,
+    besides: str = "",
 ) -> Iterator[Remark]:
     """Yield what is remarkable about the files of all tables.
 
@@ -71,8 +75,14 @@ def audit_columns(
         By table and segment, what the ledger names.
     keyed
         Returns the keyed digest of a digest.
+    besides
+        The name of folders within tables that hold no segments, and are checked by somebody else.
     """
-    folders = {path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_dir()}
+    folders = {
+        path.relative_to(root).as_posix()
+        for path in root.rglob("*")
+        if path.is_dir() and path.name != besides
+    }
     for table in sorted(folders | tables.keys()):
         yield from _Table(root, table, tables.get(table, {}), keyed).remarks()
 

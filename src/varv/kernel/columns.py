@@ -51,7 +51,15 @@ from varv.kernel.segment_files import (
     read_file,
 )
 from varv.kernel.storage import storing
-from varv.kernel.table_folder import NAMES, PART, Place, TableFolder, require_segment_name, worth_a_file
+from varv.kernel.table_folder import (
+    NAMES,
+    PART,
+    Alone,
+    Place,
+    TableFolder,
+    require_segment_name,
+    worth_a_file,
+)
 
 _MOST_PARTS = 4
 _FEWEST_COMPARED = 4096
@@ -183,6 +191,7 @@ class Columns(Protocol):
         files: Collection[str] = (),
         *,
         apart: Sequence[Sequence[str]] = (),
+        entirely: Collection[str] = (),
         removed: Collection[str] = (),
     ) -> list[Compacted]:
         """Store small segments in files of many, if there are many of them. They keep their names and rows.
@@ -196,6 +205,8 @@ class Columns(Protocol):
             The compacted files that count.
         apart
             Those of `segments` that are stored together with each other only, and however few they are.
+        entirely
+            Those of `segments` of which none is left in a file that is not Parquet.
         removed
             Compacted files that are there no more, and whose names are not given again.
 
@@ -228,6 +239,10 @@ class Columns(Protocol):
         """Return the names of all files of a table: of segments that have their own, and compacted ones. What
         a crash left of a file that was being written is removed, so nobody may be writing.
         """
+        ...
+
+    def folder(self, table: str) -> Path:
+        """Return the folder of a table, for whoever has to name its files to others."""
         ...
 
 
@@ -427,6 +442,7 @@ class FolderColumns:
         files: Collection[str] = (),
         *,
         apart: Sequence[Sequence[str]] = (),
+        entirely: Collection[str] = (),
         removed: Collection[str] = (),
     ) -> list[Compacted]:
         """Store small segments in files of many, if there are many of them. They keep their names and rows.
@@ -446,8 +462,13 @@ class FolderColumns:
         small = [name for name in segments if name in known and alone[name].is_small]
         kept_apart = [[name for name in names if name in small] for names in apart]
         rest = set(small).difference(*kept_apart)
-        several_times = worth_a_file([alone[name] for name in small if name in rest])
-        for several in (*(names for names in kept_apart if len(names) > 1), *several_times):
+        at_once, later = _split([alone[name] for name in small if name in rest], entirely)
+        several_times = (
+            *(names for names in kept_apart if len(names) > 1),
+            *worth_a_file(at_once, however_few=True),
+            *worth_a_file(later),
+        )
+        for several in several_times:
             asked = {name: segments[name] for name in several}
             frames = zip(several, self.batches(table, asked), strict=True)
             for _, alike in groupby(frames, lambda one: one[1].schema):
@@ -488,6 +509,10 @@ class FolderColumns:
         for draft in folder.path.glob(".*") if folder.path.is_dir() else ():
             draft.unlink(missing_ok=True)
         return [*folder.alone(), *(path.stem for path in folder.path.glob(COMPACTED_FILES))]
+
+    def folder(self, table: str) -> Path:
+        """Return the folder of a table, for whoever has to name its files to others."""
+        return self._folder(table).path
 
     def _write_together(
         self, place: Path, frames: Mapping[str, pl.DataFrame], digests: Mapping[str, Digest]
@@ -538,6 +563,14 @@ class FolderColumns:
         if isinstance(segments, Mapping):
             return Corrupt("file", shown, "is missing", segment=segment, hint=RESTORE)
         return NotFound("segment", shown)
+
+
+def _split(small: Sequence[Alone], chosen: Collection[str]) -> tuple[list[Alone], list[Alone]]:
+    """Return those that are chosen, and the others."""
+    found: tuple[list[Alone], list[Alone]] = ([], [])
+    for one in small:
+        found[one.segment not in chosen].append(one)
+    return found
 
 
 def _rows(stretch: Sequence[Place]) -> tuple[int, int]:

@@ -212,8 +212,10 @@ def _number_of(file: str) -> int:
     return int(file.removeprefix(COMPACTED))
 
 
-def worth_a_file(small: Sequence[Alone]) -> Iterator[list[str]]:
-    """Yield the names of small segments that go together, in their order, without those that are too few."""
+def worth_a_file(small: Sequence[Alone], *, however_few: bool = False) -> Iterator[list[str]]:
+    """Yield the names of small segments that go together, in their order; those that are left and too few
+    only if they are to be stored `however_few` they are.
+    """
     names: list[str] = []
     n_bytes = 0
     for one in small:
@@ -222,6 +224,8 @@ def worth_a_file(small: Sequence[Alone]) -> Iterator[list[str]]:
         if len(names) >= _MANY or n_bytes >= _MUCH_BYTES:
             yield names
             names, n_bytes = list[str](), 0
+    if names and however_few:
+        yield names
 
 
 NAMES = "use letters, digits and _ . = + -, not a dot first, 128 at most"

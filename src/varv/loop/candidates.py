@@ -110,8 +110,10 @@ class Candidates:
         runtimes: Runtimes,
         fitter: Fitter,
         timer: Callable[[], float] | None = None,
+        before_use: Callable[[Dataset, Version], None] = lambda dataset, version: None,
     ) -> None:
         self._runtimes = runtimes
+        self._before_use = before_use
         self.fitter = fitter
         self._timer = timer
         self._datasets = datasets
@@ -185,6 +187,8 @@ class Candidates:
         """
         rows = self.rows(parts, command, champion)
         datasets = self._datasets_used(parts.loop)
+        for dataset, used in zip(parts.loop.datasets, datasets, strict=True):
+            self._before_use(dataset, Version(used.version))
         recipe = self._recipe(parts.loop, command, cancelled)
         graph = _graph(recipe, rows, _known(command, rows, datasets), command.offer)
         results = run_graph(graph, self._cache)

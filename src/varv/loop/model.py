@@ -12,6 +12,7 @@ from varv.kernel.codec import Digest, Event, event
 from varv.kernel.ids import DatasetName, ModelName, Version
 from varv.kernel.sagas import Command, command
 from varv.kernel.wording import count, percent
+from varv.labels.policy import LabellingPolicy
 from varv.loop.requirements import RequirementSpec
 from varv.loop.weighing.model import BenefitPolicy, benefit_line
 from varv.monitoring.evidence import Number, evidence_line
@@ -221,6 +222,8 @@ class Declared(Event, frozen=True, kw_only=True):
     kept: tuple[str, ...] = ()
     serving: ServingPolicy = ServingPolicy()
     requirements: tuple[RequirementSpec, ...] = ()
+    labelling: LabellingPolicy | None = None
+    """Which requests people are asked to label; None for none."""
 
     def line(self) -> str:
         """Return one line on what this event states."""

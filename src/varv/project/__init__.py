@@ -5,6 +5,7 @@ the files; `plan` compiles a model.
 """
 
 from varv.project.declaration import Model, Outcome, Plant, Replay
+from varv.project.labelling import Labelling
 from varv.project.loading import forget_project, load_project
 from varv.project.observers import CloudEvents
 from varv.project.plan import ModelPlan, datasets_of, plan_of, replay_digest
@@ -22,6 +23,7 @@ __all__ = [
     "REFERENCES",
     "STANDARD",
     "CloudEvents",
+    "Labelling",
     "Log",
     "Model",
     "ModelPlan",

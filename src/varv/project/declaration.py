@@ -20,6 +20,7 @@ from varv.kernel.errors import InvalidDeclaration, InvalidInput
 from varv.kernel.ids import ModelName
 from varv.loop.requirements import RequirementSpec
 from varv.monitoring import Monitor, monitor
+from varv.project.labelling import Labelling
 from varv.project.policies import REFERENCES, STANDARD, Policy, PolicySearch
 from varv.project.price import Cost, price_of
 from varv.project.requirement import Requirement
@@ -95,6 +96,8 @@ class Model:
         request's key where it has none. A list is answered by one version, so with a group it is the unit.
     serving
         What is checked of a request before it is answered, and what is answered where the model cannot.
+    labelling
+        Which requests people are asked to label: ``varv.Labelling(budget=50)``; none by default.
     requirements
         What is required of it, each traced to what proves it: ``varv.Requirement(...)``.
 
@@ -123,6 +126,7 @@ class Model:
         task: str | Task = "binary",
         unit: str | None = None,
         serving: Serving | None = None,
+        labelling: Labelling | None = None,
         requirements: Sequence[Requirement] = (),
     ) -> None:
         self.name = ModelName(declared_name("model", name))
@@ -142,6 +146,7 @@ class Model:
         self.retention = retention
         self.unit = self.task.group if unit is None else _column("model", "unit", unit)
         self.serving = serving
+        self.labelling = labelling
         self.requirements = _several("requirements", requirements)
         self.check()
 
@@ -178,7 +183,8 @@ class Model:
             )
         for name in self.feature_set.names:
             _require_free(name, self.task)
-        for part in self.rollout.slices:
+        labelled = () if self.labelling is None else self.labelling.slices
+        for part in (*self.rollout.slices, *labelled):
             _require_slice(part, self.feature_set)
         for gate in self.gates:
             if isinstance(gate, NeedsFeatures):
@@ -257,6 +263,9 @@ class Model:
         if self.serving is not None:
             _types(self.name, serving=(self.serving, Serving))
             self.serving.require_task(self.name, self.task)
+        if self.labelling is not None:
+            _types(self.name, labelling=(self.labelling, Labelling))
+            self.labelling.policy_for(self.name, self.task)
         if self.retrain.benefit is not None and not self.task.has_outcome:
             problem = "retrains on 'benefit', and has no outcome to weigh it by"
             hint = f"leave it out of retrain: the task {self.task.name} has no loss"

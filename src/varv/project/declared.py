@@ -36,5 +36,6 @@ def declared_fact(
         kept=tuple(kept),
         serving=plan.schema.serving,
         requirements=plan.loop.requirements,
+        labelling=plan.labelling,
     )
     return Fact(plan.loop.loop_id, declared)

@@ -12,6 +12,7 @@ from varv.data.outcomes import OutcomeSpec
 from varv.kernel.clock import Duration, Instant
 from varv.kernel.codec import Digest, digest_of
 from varv.kernel.ids import ModelName
+from varv.labels import LabellingPolicy
 from varv.loop.plan import LoopPlan
 from varv.monitoring import monitor
 from varv.pipelines import code_closure
@@ -29,6 +30,9 @@ class ModelPlan:
     loop: LoopPlan
     retention: Duration | None = None
     """How long stored predictions are kept; None for ever."""
+
+    labelling: LabellingPolicy | None = None
+    """Which requests people are asked to label; None for none."""
 
     require_history: Callable[[pl.Series], None]
     """Raises `InvalidDeclaration` if what the history holds of the outcome is not what was declared."""
@@ -56,6 +60,7 @@ class ModelPlan:
         # Declarations of before have none of them.
         kept: list[object] = [] if self.retention is None else [self.retention]
         kept += [] if self.schema.serving == ServingPolicy() else [self.schema.serving]
+        kept += [] if self.labelling is None else [self.labelling]
         kept += [self.loop.requirements] if self.loop.requirements else []
         return digest_of(
             [
@@ -78,6 +83,7 @@ def plan_of(model: Model) -> ModelPlan:
     return ModelPlan(
         require_history=model.require_history,
         retention=None if model.retention is None else model.retention.predictions,
+        labelling=None if model.labelling is None else model.labelling.policy_for(model.name, model.task),
         schema=RequestSchema(
             model.name,
             model.requests,

@@ -23,7 +23,10 @@ _ELSEWHERE = ("model", "plan", "first training", "seed", "maturity")
 
 
 _FOR_EVER = "for ever"
-LATER_SETTINGS = {"retention": _FOR_EVER, "requirements": "none", **policy_words(ServingPolicy())}
+LATER_SETTINGS = {
+    **{"retention": _FOR_EVER, "requirements": "none", "labelling": "none"},
+    **policy_words(ServingPolicy()),
+}
 """Settings that homes of before do not have on record, as they were then."""
 
 
@@ -42,6 +45,7 @@ def settings_of(plan: ModelPlan) -> dict[str, str]:
     found["retention"] = _FOR_EVER if plan.retention is None else spoken(plan.retention)
     found["gates"] = "; ".join(map(_gate, loop.gates)) or "none"
     found["monitors"] = "; ".join(map(_monitor, loop.monitors.declared)) or "none"
+    found["labelling"] = "none" if plan.labelling is None else plan.labelling.line
     found["requirements"] = "; ".join(one.line() for one in loop.requirements) or "none"
     found["train code"] = ", ".join(code_closure(function).digest[:12] for function in train.code)
     spans = {"window": train.window, "validate": train.validate}

@@ -131,6 +131,11 @@ class Binary(Task):
         p = self._scores(predicted)
         return np.maximum(p, 1.0 - p)
 
+    def class_probabilities(self, predicted: Array) -> Numbers:
+        """Return the probabilities of 0 and of 1."""
+        p = self._scores(predicted)
+        return np.column_stack([1.0 - p, p])
+
     def promised(self, predicted: Array) -> Numbers:
         """Return the entropy of each probability, in nats."""
         return promised_losses(self._scores(predicted))

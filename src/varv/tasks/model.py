@@ -187,6 +187,16 @@ class Task(ABC):
         """
         return None
 
+    def class_probabilities(self, predicted: Array) -> Numbers | None:
+        """Return the probability of each class that an outcome can be, in the order of their codes, shape (n,
+        k); None where outcomes are no classes.
+        """
+        return None
+
+    def interval_width(self, predicted: Array) -> Numbers | None:
+        """Return how wide the interval is that each prediction gives, shape (n,); None if it gives none."""
+        return None
+
     def promised(self, predicted: Array) -> Numbers | None:
         """Return the default loss that each row expects of itself if the prediction is right, shape (n,)."""
         return None

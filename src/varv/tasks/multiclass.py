@@ -172,6 +172,10 @@ class Multiclass(Task):
         """Return the highest probability of each row."""
         return self.matrix(predicted).max(axis=1)
 
+    def class_probabilities(self, predicted: Array) -> Numbers:
+        """Return the probabilities as they are."""
+        return self.matrix(predicted)
+
     def promised(self, predicted: Array) -> Numbers:
         """Return the entropy of each row, in nats."""
         return class_promised_losses(self.matrix(predicted))

@@ -74,6 +74,13 @@ class Quantiles(NumericTask):
         """Check that the range holds the history; see `numeric.require_range`."""
         require_range(self.name, self._range, self._known(outcomes), column)
 
+    def interval_width(self, predicted: Array) -> Numbers | None:
+        """Return the highest quantile less the lowest one."""
+        if self.width == 1:
+            return None
+        quantiles = self.matrix(predicted)
+        return np.abs(quantiles[:, -1] - quantiles[:, 0])
+
     def valid(self, predicted: Array) -> Mask:
         """Whether each row is finite numbers; crossing ones are allowed, and counted by a metric."""
         return np.all(np.isfinite(self.matrix(predicted)), axis=1)

@@ -9,16 +9,20 @@ import sys
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
 from varv.app.cli.rendering import Block, show
 from varv.app.client.sources import LocalSource
-from varv.app.compose import open_ledger
+from varv.app.compose import open_ledger, open_views
 from varv.app.desk import Desk
-from varv.app.server.server_file import Running
+from varv.app.server.server_file import Running, running_server
 from varv.app.settings import Settings
+from varv.data.delta.verbs import PublicationDesk, offline_publications
+from varv.data.versioning.verbs import VersionsDesk, offline_versions
+from varv.home.named_versions import named_versions
+from varv.kernel.clock import SystemClock
 from varv.kernel.errors import NotFound, Unavailable
 from varv.kernel.faults import Faults
 from varv.kernel.ledger_sqlite import SqliteLedger
@@ -26,6 +30,11 @@ from varv.kernel.verify import require_sound_folder
 
 if TYPE_CHECKING:
     from varv.fronts.client import Client
+
+_WITHIN_S = 3600.0
+"""How long a server may take to replace or judge rows."""
+Q = TypeVar("Q", bound=msgspec.Struct)
+R = TypeVar("R", bound=msgspec.Struct)
 
 
 def answer(options: argparse.Namespace, value: object, blocks: Callable[[], Sequence[Block]]) -> None:
@@ -105,3 +114,33 @@ def call(
     except Unavailable as error:
         error.facts.setdefault("pid", server.pid)
         raise
+
+
+def acted(
+    settings: Settings,
+    verb: str,
+    asked: Q,
+    act: Callable[[VersionsDesk, Q], R],
+    kind: type[R],
+) -> R:
+    """Have the server do something with versions of datasets, or do it where none runs."""
+    return acted_by(settings, verb, asked, lambda desk, asked: act(desk.versions, asked), kind)
+
+
+def acted_by(
+    settings: Settings,
+    verb: str,
+    asked: Q,
+    act: Callable[[PublicationDesk, Q], R],
+    kind: type[R],
+) -> R:
+    """Have the server do something with what is published of datasets, or do it where none runs."""
+    server = running_server(settings)
+    if server is not None:
+        return msgspec.convert(call(server, settings, verb, asked, timeout_s=_WITHIN_S), type=kind)
+    with owned_ledger(settings) as ledger:
+        views, faults, clock = open_views(ledger, settings.home), Faults.parse(settings.fault), SystemClock()
+        desk = offline_versions(
+            settings.home, ledger, views, clock, lambda of: named_versions(views, of), faults
+        )
+        return act(offline_publications(desk, clock, faults), asked)

@@ -5,21 +5,21 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
 
-import msgspec
 import polars as pl
 
-from varv.app.cli.access import answer, call, owned_ledger, reading_home
+from varv.app.cli.access import acted, acted_by, answer, reading_home
 from varv.app.cli.privacy import rotate_key, show_anonymity, show_pii
+from varv.app.cli.profiles import profile, watch
 from varv.app.cli.rendering import Block, Grid, Heading, Line
 from varv.app.cli.row_files import kind_of, read_rows, write_rows
 from varv.app.client.sources import LocalSource, whole_table
-from varv.app.compose import open_views
-from varv.app.server.server_file import running_server
 from varv.app.settings import Loaded, Settings
+from varv.data.delta.exporting import export
+from varv.data.delta.verbs import PublicationDone, PublishRequest, SqlRequest, publish, sql
 from varv.data.model import part_named
 from varv.data.versioning.difference import Difference
+from varv.data.versioning.references import parse_reference
 from varv.data.versioning.staging import stage
 from varv.data.versioning.verbs import (
     DatasetShown,
@@ -31,27 +31,18 @@ from varv.data.versioning.verbs import (
     TagRequest,
     Vacuumed,
     VacuumRequest,
-    VersionsDesk,
     diff,
     merge,
-    offline_versions,
     overwrite,
     show_dataset,
     tag,
     untag,
     vacuum,
 )
-from varv.home.named_versions import named_versions
 from varv.home.verbs import DatasetList
-from varv.kernel.clock import SystemClock
-from varv.kernel.faults import Faults
 from varv.kernel.wording import count
 
-_WITHIN_S = 3600.0
-"""How long a server may take to replace rows."""
 _LONGEST_CELL = 40
-Q = TypeVar("Q", bound=msgspec.Struct)
-R = TypeVar("R", bound=msgspec.Struct)
 
 
 def data(options: argparse.Namespace, loaded: Loaded) -> int:
@@ -60,6 +51,8 @@ def data(options: argparse.Namespace, loaded: Loaded) -> int:
         "ls": _ls,
         "show": _show,
         "diff": _diff,
+        "profile": profile,
+        "watch": watch,
         "tag": _tag,
         "read": _read,
         "overwrite": _rewrite,
@@ -68,6 +61,8 @@ def data(options: argparse.Namespace, loaded: Loaded) -> int:
         "pii": show_pii,
         "anonymity": show_anonymity,
         "rotate-key": rotate_key,
+        "publish": _publish,
+        "sql": _sql,
     }
     acts[options.act](options, loaded.settings)
     return 0
@@ -122,6 +117,8 @@ def _shown_blocks(found: DatasetShown, versions: pl.DataFrame) -> list[Block]:
         )
         for one in versions.reverse().iter_rows(named=True)
     ]
+    published = [(one.part, str(one.version), str(one.delta_version)) for one in found.published]
+    in_delta = Grid(("part", "version", "in Delta"), published)
     last = "" if found.version == found.last else f"; the last is {found.last}"
     return [
         Heading(f"{found.dataset}, version {found.version}{last}"),
@@ -129,6 +126,7 @@ def _shown_blocks(found: DatasetShown, versions: pl.DataFrame) -> list[Block]:
         Grid(("part", "rows", "from", "to", "files"), parts),
         *([Heading("tags"), Grid(("tag", "version", "by", "why"), tags)] if tags else []),
         *([Heading("named, so kept"), Grid(("version", "by"), named)] if named else []),
+        *([Heading("published last"), in_delta] if published else []),
         Heading(f"the last versions; kept: {found.keeps}"),
         Grid(("version", "at", "by", "part", "rows put in", "why"), rows),
     ]
@@ -178,12 +176,12 @@ def _cell(value: object) -> str:
 def _tag(options: argparse.Namespace, settings: Settings) -> None:
     asked = TagRequest(dataset=options.what, tag=options.tag, by=options.by, why=options.why)
     if options.delete:
-        gone = _acted(settings, "dataset.untag", asked, untag, TagGiven)
+        gone = acted(settings, "dataset.untag", asked, untag, TagGiven)
         answer(
             options, gone, lambda: [Line(f"{gone.dataset}@{gone.tag} is given up, version {gone.version}")]
         )
         return
-    found = _acted(settings, "dataset.tag", asked, tag, TagGiven)
+    found = acted(settings, "dataset.tag", asked, tag, TagGiven)
     moved = found.before is not None and found.before != found.version
     more = f"; it was version {found.before}" if moved else ""
     answer(options, found, lambda: [Line(f"{found.dataset}@{found.tag} is version {found.version}{more}")])
@@ -227,7 +225,7 @@ def _rewrite(options: argparse.Namespace, settings: Settings) -> None:
         why=options.why,
     )
     act = overwrite if options.act == "overwrite" else merge
-    found = _acted(settings, f"dataset.{options.act}", asked, act, RewriteDone)
+    found = acted(settings, f"dataset.{options.act}", asked, act, RewriteDone)
     answer(options, found, lambda: [Line(_rewritten_line(found))])
 
 
@@ -251,7 +249,7 @@ def _vacuum(options: argparse.Namespace, settings: Settings) -> None:
         with reading_home(settings) as home:
             found = vacuum(home.require_versions(), asked)
     else:
-        found = _acted(settings, "dataset.vacuum", asked, vacuum, Vacuumed)
+        found = acted(settings, "dataset.vacuum", asked, vacuum, Vacuumed)
     what = f"{count(found.n_files)} files with {count(found.n_rows)} rows"
     verb = "were removed" if found.removed else "would be removed"
     named = [(str(version), what) for version, what in sorted(found.named.items())]
@@ -263,20 +261,39 @@ def _vacuum(options: argparse.Namespace, settings: Settings) -> None:
     answer(options, found, blocks)
 
 
-def _acted(
-    settings: Settings,
-    verb: str,
-    asked: Q,
-    act: Callable[[VersionsDesk, Q], R],
-    kind: type[R],
-) -> R:
-    """Have the server do something, or do it where none runs."""
-    server = running_server(settings)
-    if server is not None:
-        return msgspec.convert(call(server, settings, verb, asked, timeout_s=_WITHIN_S), type=kind)
-    with owned_ledger(settings) as ledger:
-        views, faults = open_views(ledger, settings.home), Faults.parse(settings.fault)
-        desk = offline_versions(
-            settings.home, ledger, views, SystemClock(), lambda of: named_versions(views, of), faults
-        )
-        return act(desk, asked)
+def _publish(options: argparse.Namespace, settings: Settings) -> None:
+    if options.to:
+        _export(options, settings)
+        return
+    asked = PublishRequest(dataset=options.what)
+    found = acted_by(settings, "dataset.publish", asked, publish, PublicationDone)
+    rows = [
+        (one.part, str(one.delta_version), count(one.n_files), count(one.n_removed), one.place)
+        for one in found.parts
+    ]
+    head = f"version {found.version} of {found.dataset} is published"
+    grid = Grid(("part", "version of the table", "new files", "files gone", "table, in the home"), rows)
+    answer(options, found, lambda: [Line(head), grid])
+
+
+def _export(options: argparse.Namespace, settings: Settings) -> None:
+    """Write tables elsewhere from this process: a server that wrote where it is told would be a way into the
+    network around it, and has not the caller's credentials.
+    """
+    reference = parse_reference(options.what)
+    with reading_home(settings) as home:
+        desk = home.require_versions()
+        dataset = desk.datasets.registered(reference.dataset)
+        found = export(desk.datasets, dataset, desk.version(reference), options.to)
+    rows = [
+        (one.part, str(one.delta_version), count(one.n_rows) if one.is_new else "were there", one.place)
+        for one in found
+    ]
+    answer(options, found, lambda: [Grid(("part", "version of the table", "rows", "table"), rows)])
+
+
+def _sql(options: argparse.Namespace, settings: Settings) -> None:
+    asked = SqlRequest(dataset=options.what, dialect=options.dialect, place=options.place)
+    with reading_home(settings) as home:
+        found = sql(home.require_publications(), asked)
+    answer(options, found, lambda: [Line(found.sql)])

@@ -27,6 +27,17 @@ def add_data(act: Act) -> None:
     differs.add_argument("before", help="NAME@VERSION")
     differs.add_argument("after", nargs="?", default="", help="NAME@VERSION (the last)")
     differs.add_argument("--rows", type=int, default=0, metavar="N", help="show so many rows that differ")
+    profiled = act("profile", "profile a version: counts, quantiles, frequent values, and what moved")
+    profiled.add_argument("what", help="NAME or NAME@VERSION, or NAME/PART for what became known later")
+    profiled.add_argument("--against", default="", metavar="VERSION", help="say what moved since this one")
+    profiled.add_argument("--outcome", default="", metavar="COLUMN", help="say what tells about a column")
+    profiled.add_argument("--html", default="", metavar="FILE", help="write one page that stands alone")
+    watched = act("watch", "judge the rows by the dataset's own past, and put on record what is unlike it")
+    watched.add_argument("what", help="NAME, or NAME/PART for what became known later")
+    watched.add_argument("--every", default="1d", help="how long a window is, an hour at least (1d)")
+    watched.add_argument(
+        "--false-alarm-every", default="365d", metavar="TIME", help="mean time between false alarms (365d)"
+    )
     tagged = act("tag", "give a version a name, or give one up")
     read = act("read", "write the rows of a version to a file, or show the first")
     for one in (shown, tagged, read):
@@ -58,6 +69,15 @@ def add_data(act: Act) -> None:
     vacuumed.add_argument("what", help="NAME")
     vacuumed.add_argument("--keep", default="", help=_KEEP)
     vacuumed.add_argument("--dry-run", action="store_true", help="say what would go, and remove nothing")
+    published = act("publish", "let others read a version as Delta tables, one for each part")
+    published.add_argument("what", help="NAME or NAME@VERSION")
+    published.add_argument(
+        "--to", default="", metavar="PLACE", help="write whole tables to a folder or s3://BUCKET/PATH instead"
+    )
+    viewed = act("sql", "print a view that joins the published parts of a dataset, for engines of others")
+    viewed.add_argument("what", help="NAME, for what is published last, or NAME@VERSION")
+    viewed.add_argument("--dialect", default="duckdb", choices=("duckdb", "spark"), help="(duckdb)")
+    viewed.add_argument("--place", default="", help="where publish --to wrote them (in the home)")
     for one in (tagged, overwritten, merged, vacuumed):
         one.add_argument("--by", default="operator", help="who decides; kept in the ledger")
     for one in (tagged, overwritten, merged):

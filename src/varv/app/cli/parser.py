@@ -10,6 +10,8 @@ from typing import Any, NoReturn
 
 from varv import __version__
 from varv.app.cli.data_options import DATA, ERASE, add_data, add_erase
+from varv.app.cli.features_options import FEATURES, add_features
+from varv.app.cli.labels_options import LABELS, add_labels
 from varv.app.cli.moving_options import (
     CI,
     CONTRACT,
@@ -217,7 +219,9 @@ def _add_writing(add: Any) -> None:
     add_contract(_acts(add("contract", "what rows must be like: show, import, export", CONTRACT)))
     add_data(_acts(add("data", "datasets: list, compare, tag, read, replace rows, vacuum", DATA)))
     add_erase(add("erase", "let all rows about somebody go, and prove it", ERASE))
+    add_features(_acts(add("features", "feature views online: list, materialise, read", FEATURES)))
     _add_review(add("review", "answers that wait for a person: look, decide", _REVIEW))
+    add_labels(_acts(add("labels", "requests that people label: look, take, give, compare", LABELS)))
     retrain = add("retrain", "ask for a new candidate", _RETRAIN)
     retrain.add_argument("model", help="which model")
     retrain.add_argument("--reason", default="", help="kept in the ledger")

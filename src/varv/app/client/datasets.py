@@ -7,7 +7,9 @@ from collections.abc import Iterator, Mapping
 import polars as pl
 
 from varv.app.client.acts import Capability
+from varv.app.client.answers import Answer
 from varv.app.client.sources import Source, When, of_name, whole_table
+from varv.data.profiling.verbs import Profiled
 from varv.data.versioning.difference import Difference
 from varv.home.verbs import DatasetStatus
 from varv.kernel.errors import NotFound
@@ -65,6 +67,28 @@ class ReadableDataset:
         later = f"{self.name}@{after}" if after != "" else ""
         asked = {"before": f"{self.name}@{before}", "after": later, "rows": rows}
         return self._source.ask("dataset.diff", asked)
+
+    def profile(
+        self, version: int | str = "", *, part: str = "", against: int | str = "", outcome: str = ""
+    ) -> Answer[Profiled]:
+        """Return what the rows of a version are like, by default of the last; a notebook shows it as a page.
+
+        Parameters
+        ----------
+        version, against
+            A number, a tag or a time; what moved since `against` is said if it is given.
+        part
+            The time at which rows became known, by default the event time.
+        outcome
+            The column that others are to tell about.
+        """
+        place = f"{self.name}/{part}" if part else self.name
+        asked = {
+            "dataset": f"{place}@{version}" if version != "" else place,
+            "against": str(against),
+            "outcome": outcome,
+        }
+        return Answer(self._source.ask("dataset.profile", asked))
 
     def read(
         self,

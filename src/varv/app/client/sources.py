@@ -16,7 +16,9 @@ import polars as pl
 
 from varv.app.compose import open_ledger, open_runs, open_views
 from varv.app.desk import Desk
+from varv.app.online import offline_online
 from varv.app.verbs import build_verbs
+from varv.data.delta.verbs import offline_publications
 from varv.data.verbs import offline_desk
 from varv.data.versioning.verbs import offline_versions
 from varv.home.named_versions import named_versions
@@ -123,6 +125,8 @@ def _desk(home: Path, ledger: SqliteLedger, runs: RunDesk, state: str) -> Desk:
     desk.runs = runs
     desk.quarantine = offline_desk(home, ledger, views, clock)
     desk.versions = offline_versions(home, ledger, views, clock, lambda of: named_versions(views, of))
+    desk.online = offline_online(home, ledger, views, clock)
+    desk.publications = offline_publications(desk.versions, clock)
     return desk
 
 

@@ -26,6 +26,7 @@ from varv.app.server.wire import (
     Keep,
     Models,
     Observe,
+    Online,
     Order,
     Reserve,
     Restore,
@@ -87,6 +88,8 @@ class Workers:
         how long what is captured may take to reach the disk.
     models
         Where models compute, and what those may take that run code of their own.
+    online
+        Where features are online, and of which views requests read them from there.
     """
 
     def __init__(
@@ -108,6 +111,7 @@ class Workers:
         capture_required: bool = False,
         capture_window_ms: int = 50,
         models: Models | None = None,
+        online: Online | None = None,
     ) -> None:
         self._home = home
         self._file = file
@@ -125,6 +129,7 @@ class Workers:
         self._capture_required = capture_required
         self._capture_window_ms = capture_window_ms
         self._models = models or Models()
+        self._online = online or Online()
         self._uncaptured: Counter[ModelName] = Counter()
         self._counted: dict[ModelName, Counts] = {}  # by workers that have ended
         self._refused: Counter[str] = Counter()  # by those too
@@ -383,6 +388,7 @@ class Workers:
             capture_required=self._capture_required,
             capture_window_ms=self._capture_window_ms,
             models=self._models,
+            online=self._online,
             accepting=not self._restored,
             declarations=dict(declarations or {}),
             telemetry=self._telemetry,

@@ -5,13 +5,15 @@ counted, and what is on record.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
 from varv.app.server.telemetry import TelemetryCounts
+from varv.features.online.verbs import OnlineShown
 from varv.fronts.inference.counts import N_BUCKETS, Counts
+from varv.kernel.clock import SECOND, instant
 from varv.kernel.ids import ModelName
 from varv.kernel.ledger import Ledger
 from varv.kernel.metrics import Distribution, Family, Sample
@@ -176,6 +178,35 @@ def of_record(views: Views, ledger: Ledger) -> Iterator[Family]:
         [Sample(n, {"model": model}) for model, n in alarms.items()],
     )
     yield Family("varv_ledger_entries", "gauge", "Entries of the ledger.", [Sample(ledger.head().version)])
+
+
+def of_online(views: Sequence[OnlineShown]) -> Iterator[Family]:
+    """Yield how fresh the feature views are that are online."""
+    online = [one for one in views if one.upto is not None]
+    yield Family(
+        "varv_online_rows_total",
+        "counter",
+        "Rows that the current generation of a feature view has taken in.",
+        [Sample(one.n_rows, {"view": one.view}) for one in online],
+    )
+    yield Family(
+        "varv_online_late_rows_total",
+        "counter",
+        "Of these, rows that lay before the watermark when they came.",
+        [Sample(one.n_late, {"view": one.view}) for one in online],
+    )
+    yield Family(
+        "varv_online_versions_behind",
+        "gauge",
+        "Versions of its dataset that a feature view does not hold online yet.",
+        [Sample(one.version - (one.upto or 0), {"view": one.view}) for one in online],
+    )
+    yield Family(
+        "varv_online_newest_row_seconds",
+        "gauge",
+        "When the newest row became known that a feature view holds online, since 1970.",
+        [Sample(instant(one.newest) / SECOND, {"view": one.view}) for one in online if one.newest],
+    )
 
 
 def of_certificate(expires_at_s: int) -> Family:

@@ -9,15 +9,16 @@ and observing.
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
 from varv.data import Dataset, Datasets
 from varv.data.intake import Batch, Intake
 from varv.data.service import identity_of
-from varv.features import FeatureStore
+from varv.features import FeatureStore, FeatureView
 from varv.features.observed import ObservedState
+from varv.features.online.stored import StoredHistory
 from varv.kernel.clock import Instant
 from varv.kernel.ids import DatasetName, Version
 from varv.kernel.ledger import Ledger
@@ -43,10 +44,17 @@ class Memory:
     ----------
     secret, snapshots
         Of the home.
+    stored
+        Returns what is behind a view that is read from the online store; None of one that is held here.
     """
 
-    def __init__(self, secret: Secret, snapshots: Snapshots) -> None:
-        self.features = FeatureStore(secret)
+    def __init__(
+        self,
+        secret: Secret,
+        snapshots: Snapshots,
+        stored: Callable[[FeatureView], StoredHistory | None] = lambda _: None,
+    ) -> None:
+        self.features = FeatureStore(secret, stored)
         self._snapshots = snapshots
         self._empty: dict[DatasetName, frozenset[str]] = {}
         self._kept: dict[DatasetName, Version] = {}

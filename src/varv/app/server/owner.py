@@ -28,10 +28,19 @@ from varv.adapters.runtimes import installed_runtimes
 from varv.app.clients import changed_clients, load_clients
 from varv.app.compose import MOST_HELD, open_home
 from varv.app.fitting import ProcessFits
+from varv.app.online import by_name, names_in, online_store, recorded_views
 from varv.app.server.capturing import TrainingCaptures
 from varv.app.server.fleet import Workers
+from varv.app.server.labelling import keep_choosing
 from varv.app.server.listening import address_of
-from varv.app.server.measures import of_certificate, of_processes, of_record, of_requests, of_telemetry
+from varv.app.server.measures import (
+    of_certificate,
+    of_online,
+    of_processes,
+    of_record,
+    of_requests,
+    of_telemetry,
+)
 from varv.app.server.owned import OwnedHome
 from varv.app.server.patience import Patience
 from varv.app.server.present import Present
@@ -39,14 +48,18 @@ from varv.app.server.renewed import RenewedWorkers
 from varv.app.server.server_file import announce, withdraw
 from varv.app.server.telemetry import OwnerTelemetry, format_of, telemetry_of
 from varv.app.server.tls import expires_at_s, tls_files_of
-from varv.app.server.wire import Access, Models
+from varv.app.server.wire import Access, Models, Online
 from varv.app.settings import FILE, Settings, variables
 from varv.app.traffic import Traffic, TrafficReport
 from varv.data import Quarantine
+from varv.data.delta.verbs import PublicationDesk
 from varv.data.inbox import Inbox
 from varv.data.verbs import QuarantineDesk
 from varv.data.versioning.keeping import Versions
 from varv.data.versioning.verbs import VersionsDesk
+from varv.features import FeatureView
+from varv.features.online.materialising import Materialiser
+from varv.features.online.verbs import OnlineDesk
 from varv.fronts.access.door import Callers
 from varv.fronts.gateway import allowed_hosts
 from varv.home.change.carrying import Changes, last_change, require_accepted, require_settled
@@ -64,6 +77,7 @@ from varv.kernel.faults import Faults
 from varv.kernel.ids import ModelName
 from varv.kernel.metrics import Family
 from varv.kernel.observe import log, start_logging
+from varv.kernel.sagas import Fact
 from varv.kernel.secret import SECRET_FILE, Secret
 from varv.kernel.sizes import size_bytes
 from varv.project import ModelPlan, forget_project, load_project
@@ -163,6 +177,8 @@ class _Server:
         self._telemetry = OwnerTelemetry(
             telemetry_of(settings), self._system, Secret(settings.home / SECRET_FILE), self._measures
         )
+        self._features = online_store(settings.home, settings.online_store)
+        self._online_names = names_in(settings.online_views)
         self._log: CaptureLog | None = None
         self._log_folder: Path | None = None
         self._threads: list[threading.Thread] = []
@@ -196,6 +212,7 @@ class _Server:
                 memory_bytes=size_bytes(self._settings.model_memory),
                 most_bytes=size_bytes(self._settings.models_memory) if self._settings.models_memory else None,
             ),
+            online=Online(store=self._settings.online_store, views=self._online_names),
         )
         self._telemetry.start()
         self._thread("sealer", self._seal)
@@ -361,6 +378,8 @@ class _Server:
             flows=True,
         )
         self._desk.versions = self._versions_desk(present)
+        self._desk.publications = PublicationDesk(self._desk.versions, home.publications)
+        self._desk.online = self._online_desk(present)
         outcomes = {name: parts.plan.outcome for name, parts in home.models.items()}
         self._desk.inbox = Inbox(
             home.datasets,
@@ -374,10 +393,58 @@ class _Server:
         present.threads = [
             self._thread("timers", lambda: self._fire(present)),
             self._thread("intake", lambda: self._take_in(present)),
+            self._thread("labels", lambda: keep_choosing(lambda: self._desk.labelling, present.ended)),
+            self._thread("online", lambda: self._follow(present)),
         ]
         for number in range(RUNNERS):
             name = f"runner-{number}"
             self._thread(name, lambda name=name: self._run_commands(present, name))
+
+    def _online_desk(self, present: Present) -> OnlineDesk:
+        home = present.home
+
+        def declared() -> list[FeatureView]:
+            models = list(home.models.values())
+            return by_name(view for parts in models for view in parts.features.features.views)
+
+        def commit(facts: Sequence[Fact]) -> None:
+            home.engine.tell(facts=facts)
+
+        materialiser = Materialiser(
+            home.datasets,
+            home.views,
+            self._features,
+            self._system,
+            commit,
+            self._faults,
+        )
+        return OnlineDesk(home.views, home.datasets, self._system, self._features, declared, materialiser)
+
+    def _follow(self, present: Present) -> None:
+        """Keep features online up to what was ingested, and let go what no version reads any more."""
+        desk = self._desk.require_online()
+        unknown = self._online_names - {view.name for view in desk.declared()}
+        if unknown:
+            log(_LOG, logging.WARNING, "online.unknown_views", views=", ".join(sorted(unknown)))
+
+        def tidy() -> None:
+            # Where a feature cannot be built again from what is on record, nobody knows what may go.
+            with suppress(FailedPrecondition):
+                named = recorded_views(present.home.views, present.home.ledger)
+                desk.act(lambda writer: writer.drop_unnamed(named))
+
+        works: list[Callable[[], None]] = [tidy, lambda: desk.follow(self._online_names)]
+        while not present.ended.is_set():
+            try:
+                for work in works:
+                    self._patience.until_done(work)
+                works = works[-1:]
+            except VarvError as error:
+                if self.stop.is_set():
+                    return
+                # Predictions that need no view of it are answered meanwhile.
+                log(_LOG, logging.ERROR, "online.failed", why=str(error))
+            present.ended.wait(self._settings.seal_every_s)
 
     def _prepare(self) -> Present:
         """Return a home in the present. What a try before this one had in memory is thrown away."""
@@ -555,6 +622,8 @@ class _Server:
             yield from of_telemetry(workers.telemetry.plus(self._telemetry.counts))
             pids |= {f"worker-{number}": pid for number, pid in enumerate(workers.pids)}
         yield from of_record(self._views, self._ledger)
+        if self._desk.online is not None:
+            yield from of_online(self._desk.online.shown())
         yield from of_processes(pids)
         if self._home.certificates is not None:
             yield of_certificate(expires_at_s(self._home.certificates.pem))

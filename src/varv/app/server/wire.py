@@ -41,6 +41,13 @@ class Models(msgspec.Struct, frozen=True, kw_only=True):
     """What all of a worker may take together."""
 
 
+class Online(msgspec.Struct, frozen=True, kw_only=True):
+    """Where features are online, and of which views requests read them from there."""
+
+    store: str = "sqlite"
+    views: frozenset[str] = frozenset()
+
+
 class Start(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """What a worker is; always the first message."""
 
@@ -62,6 +69,7 @@ class Start(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     capture_window_ms: int = 50
     """How long what is captured may take to reach the disk; 0 for before its answer."""
     models: Models = Models()
+    online: Online = Online()
     accepting: bool = True
     """Whether it accepts connections at once; else when it is told to."""
     declarations: dict[ModelName, Digest] = {}

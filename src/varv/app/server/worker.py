@@ -25,6 +25,7 @@ from varv.adapters.apart import Apart
 from varv.adapters.observers import EventSender
 from varv.adapters.runtimes import installed_runtimes
 from varv.app.compose import open_ledger, open_snapshots, open_views
+from varv.app.online import by_name, online_store, stored_by
 from varv.app.server.data_server import DataServer
 from varv.app.server.draining import drain
 from varv.app.server.memory import Memory
@@ -55,10 +56,12 @@ from varv.data.intake import Batch
 from varv.data.shape import in_shape
 from varv.data.versions import table_of
 from varv.features import FeatureEngine
+from varv.features.online.reading import OnlineReader
 from varv.fronts.access import Door, Origins
 from varv.fronts.gateway import Gateway
 from varv.fronts.inference import HotCalls, Inference, Together, create_inference
 from varv.fronts.inference.counts import Counts
+from varv.fronts.inference.online import OnlineFeatures
 from varv.home.change.recorded import effective_plans, recorded_schemas
 from varv.kernel.blobs import FolderBlobs
 from varv.kernel.clock import DAY, Instant, SystemClock, wall_seconds
@@ -134,6 +137,7 @@ class Worker:
             self.accepts.set()
         self._senders: dict[ModelName, EventSender] = {}
         self._variables = around.variables
+        self._features = online_store(self._home, start.online.store)
         self._declared: dict[DatasetName, Dataset] = {}
         self._memory: Memory | None = None
 
@@ -204,7 +208,9 @@ class Worker:
 
     def _restore(self) -> None:
         secret = Secret(self._home / SECRET_FILE)
-        memory = Memory(secret, open_snapshots(self._home))
+        online = self._start.online
+        stored = stored_by(self._features, online.views)
+        memory = Memory(secret, open_snapshots(self._home), stored)
         ledger = open_ledger(self._home, read_only=True)
         try:
             views = open_views(ledger, self._home)
@@ -224,6 +230,11 @@ class Worker:
             one.model: self._answering(one, engines[one.model], memory.ever_empty(one.requests))
             for one in schemas
         }
+        by_model = {str(one.model): one.features.views for one in schemas}
+        views = by_name(view for several in by_model.values() for view in several)
+        if views:
+            reader = OnlineReader(self._features, views)
+            self.inference.features = OnlineFeatures(reader, by_model, self.inference.door)
         self.inference.door.costs = {
             model: one.cost for model, one in self.inference.models.items() if one.cost > 1
         }

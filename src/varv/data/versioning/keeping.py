@@ -70,13 +70,17 @@ class Versions:
         self._ledger = ledger
         self._clock = clock
         self._named = named
+        self.before_naming: Callable[[Dataset, Version], None] = lambda dataset, version: None
+        """Called before a version gets a tag, which somebody may read it by from then on."""
 
     def named(self, dataset: str) -> dict[int, str]:
         """Return the versions of a dataset that something names, each with what does."""
         with self._views.reading(DatasetsView) as view:
-            tags = view.history(dataset).tags.values()
-            tagged = {int(one.version): f"tag {one.tag}" for one in tags}
-        return {**self._named(dataset), **tagged}
+            history = view.history(dataset)
+            tagged = {int(one.version): f"tag {one.tag}" for one in history.tags.values()}
+            # Readers of the last version of a table have to find its files.
+            published = {int(one.version): "its last publication" for one in history.published.values()}
+        return {**published, **self._named(dataset), **tagged}
 
     def meant(self, reference: Reference) -> Version:
         """Return the version that a reference means; see `references.version_meant`."""
@@ -101,6 +105,7 @@ class Versions:
         dataset = self._datasets.registered(reference.dataset)
         for part in dataset.parts:
             self._datasets.extents(dataset, part, upto=version)
+        self.before_naming(dataset, version)
         with self._views.reading(DatasetsView) as view:
             before = view.history(dataset.name).tags.get(tag)
         event = DatasetTagged(
@@ -114,6 +119,10 @@ class Versions:
         if before is None or before.version != version:
             self._datasets.commit([Fact(stream_of(dataset.name), event)])
         return event
+
+    def now(self) -> Instant:
+        """Return the present."""
+        return self._clock.now()
 
     def untag(self, dataset: str, tag: str, *, by: str = "", why: str = "") -> DatasetUntagged:
         """Give a name of a version up.

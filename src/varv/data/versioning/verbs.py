@@ -22,7 +22,7 @@ from varv.data.versioning.keeping import Named, Versions
 from varv.data.versioning.references import Reference, parse_reference, version_meant
 from varv.data.versioning.staging import staged_rows, unstage
 from varv.data.views import DatasetsView
-from varv.kernel.clock import Clock, iso
+from varv.kernel.clock import Clock, Instant, iso
 from varv.kernel.columns import FolderColumns
 from varv.kernel.errors import InvalidInput
 from varv.kernel.faults import Faults
@@ -103,6 +103,14 @@ class PartShown(msgspec.Struct, frozen=True, kw_only=True):
     n_files: int
 
 
+class PublishedShown(msgspec.Struct, frozen=True, kw_only=True):
+    """A version of one part that was published last: which version of the part's Delta table it is."""
+
+    part: str
+    version: int
+    delta_version: int
+
+
 class DatasetShown(msgspec.Struct, frozen=True, kw_only=True):
     """A version of a dataset: what it holds, and what is known of the others."""
 
@@ -116,6 +124,8 @@ class DatasetShown(msgspec.Struct, frozen=True, kw_only=True):
     keeps: str
     named: dict[int, str]
     """The versions that something names, with what does."""
+    published: tuple[PublishedShown, ...] = ()
+    """The last publication of each part."""
 
 
 class TagGiven(msgspec.Struct, frozen=True, kw_only=True):
@@ -195,6 +205,10 @@ class VersionsDesk:
         """Return the version that a reference means."""
         return version_meant(reference, self.views, self.ledger)
 
+    def now(self) -> Instant:
+        """Return the present, by the clock of the home."""
+        return self.versions.now()
+
 
 def offline_versions(
     home: Path, ledger: Ledger, views: Views, clock: Clock, named: Named, faults: Faults | None = None
@@ -220,7 +234,7 @@ def show_dataset(desk: VersionsDesk, request: ShowDataset) -> DatasetShown:
             TagShown(tag=one.tag, version=one.version, by=one.by, why=one.why)
             for one in history.tags.values()
         ]
-        keeps = str(history.retention)
+        keeps, published = str(history.retention), list(history.published.values())
     types = dataset.types()
     return DatasetShown(
         dataset=dataset.name,
@@ -232,6 +246,10 @@ def show_dataset(desk: VersionsDesk, request: ShowDataset) -> DatasetShown:
         tags=tuple(sorted(tags, key=lambda one: one.tag)),
         keeps=keeps,
         named=dict(desk.versions.named(dataset.name)),
+        published=tuple(
+            PublishedShown(part=one.part, version=one.version, delta_version=one.delta_version)
+            for one in published
+        ),
     )
 
 

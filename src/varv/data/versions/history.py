@@ -10,8 +10,8 @@ from collections.abc import Sequence
 import msgspec
 
 from varv.data.retention import Retention
-from varv.data.versions.model import DatasetTagged, DatasetUntagged, DatasetVacuumed
-from varv.kernel.clock import DAY, Instant
+from varv.data.versions.model import DatasetPublished, DatasetTagged, DatasetUntagged, DatasetVacuumed
+from varv.kernel.clock import DAY, Duration, Instant
 from varv.kernel.ids import Version
 
 
@@ -40,6 +40,12 @@ class VersionHistory(msgspec.Struct):
     """By part, the version that its rows were last replaced by."""
     gained: dict[str, Version] = {}
     """By column that the dataset gained, the last version without it."""
+    publish_every: Duration | None = None
+    """How often a dataset is published by itself; not at all if None."""
+    published: dict[str, DatasetPublished] = {}
+    """By part, its publication that came last."""
+    published_at: Instant = Instant(0)
+    """When one came last."""
     vacuumed: DatasetVacuumed | None = None
     """The removal of files that came last; a crash may have left some of them."""
 

@@ -4,7 +4,8 @@ into memory.
 
 from varv.features.bulk.feeder import BulkFeeder, Requests
 from varv.features.bulk.history_rows import Mode
-from varv.features.bulk.recorded import Recipe, TrainingSetMade, TrainingSets, recipe_of
+from varv.features.bulk.model import Recipe, TrainingSetMade
+from varv.features.bulk.recorded import TrainingSets, recipe_of
 from varv.features.bulk.tables import SourceTables, StoredTables, Tables
 from varv.features.bulk.training_set import TrainingSetMaker, features_for, requests_of
 

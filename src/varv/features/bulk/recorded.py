@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
-import msgspec
 import polars as pl
 
 from varv.data.model import Dataset
@@ -16,53 +15,18 @@ from varv.data.service import Datasets
 from varv.data.sources import Frame, in_kept_types
 from varv.data.versions import stream_of
 from varv.features.bulk.history_rows import Mode
+from varv.features.bulk.model import Recipe, TrainingSetMade
 from varv.features.definitions import digest_of_view
 from varv.features.model import Derived, FeatureSet, FeatureView
-from varv.kernel.codec import Event, event
 from varv.kernel.content import rows_digest
 from varv.kernel.errors import AlreadyExists
 from varv.kernel.expressions import written_expression
 from varv.kernel.ids import DatasetName, Version
 from varv.kernel.ledger import Ledger, entries_of
 from varv.kernel.sagas import Fact
-from varv.kernel.wording import count
 
 ROW = "request_row"
 """The column that numbers the requests, which is the key: one request may come twice."""
-
-
-class Recipe(msgspec.Struct, frozen=True, kw_only=True):
-    """What a training set is made of: equal recipes give equal rows."""
-
-    requests: str
-    """A dataset's version, ``flights@12``, or the digest of rows or of files."""
-    at: str
-    features: dict[str, str]
-    """By name, what tells each view, derived feature or column from every other."""
-    datasets: dict[DatasetName, Version]
-    """The version of each dataset that views read."""
-    mode: Mode
-
-    @property
-    def reads(self) -> list[tuple[str, int]]:
-        """The versions of datasets that it is made of."""
-        dataset, mark, version = self.requests.partition("@")
-        own = [(dataset, int(version))] if mark else []
-        return [*own, *((name, int(one)) for name, one in self.datasets.items())]
-
-
-@event("features.training_set_made")
-class TrainingSetMade(Event, frozen=True, kw_only=True):
-    """A dataset is the training set of a recipe; its one version is complete."""
-
-    dataset: DatasetName
-    recipe: Recipe
-    n_rows: int
-
-    def line(self) -> str:
-        """Return one line on what this event states."""
-        made_of = f"{count(len(self.recipe.features))} features of {self.recipe.requests}"
-        return f"{self.dataset}: {count(self.n_rows)} rows, {made_of}, by {self.recipe.mode} time"
 
 
 def recipe_of(

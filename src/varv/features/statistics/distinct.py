@@ -19,12 +19,11 @@ from varv.features.run import Ints, Run, Values
 from varv.features.statistics.found import arrays_of, n_rows
 from varv.features.statistics.totals import Floats
 from varv.features.statistics.wavelet import Wavelet
+from varv.stats.hashing import GOLDEN, Hashes, mixed
 
 _HASH = "hash"
 _SHORT = 1024
 _PAIRS = 1 << 20
-_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
-Hashes = npt.NDArray[np.uint64]
 
 
 class Distinct:
@@ -77,7 +76,7 @@ class _Occurrences:
 
     def __init__(self, run: Run) -> None:
         # Whoever has another entity has another value.
-        self._values = mixed(run.rows.columns[_HASH] + run.rows.codes.astype(np.uint64) * _GOLDEN)
+        self._values = mixed(run.rows.columns[_HASH] + run.rows.codes.astype(np.uint64) * GOLDEN)
         n = len(self._values)
         self._uniques, ids = np.unique(self._values, return_inverse=True)
         self._stride = n + 1
@@ -112,11 +111,3 @@ class _Occurrences:
             is_first = self._before[rows].astype(np.int64) <= lows[windows]
             yield windows[is_first], self._values[rows[is_first]]
             start = stop
-
-
-def mixed(numbers: Hashes) -> Hashes:
-    """Return a hash of each number, one of every hash (the finalizer of SplitMix64)."""
-    found = numbers + _GOLDEN
-    found = (found ^ (found >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    found = (found ^ (found >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return found ^ (found >> np.uint64(31))

@@ -41,6 +41,7 @@ from varv.fronts.inference.forms import (
     refusal,
     takes_a_thread,
 )
+from varv.fronts.inference.online import TARGET
 from varv.fronts.inference.openapi import document
 from varv.fronts.inference.served import Inference
 from varv.fronts.inference.timing import Visit, timed
@@ -48,7 +49,7 @@ from varv.fronts.inference.together import INLINE_BYTES
 from varv.fronts.inference.watching import request_id_of
 from varv.fronts.problems import json_response
 from varv.kernel.clock import wall_seconds
-from varv.kernel.errors import VarvError
+from varv.kernel.errors import NotFound, VarvError
 from varv.serving import Answering, Answers
 
 MOST_BYTES = 16 << 20
@@ -98,6 +99,7 @@ def create_inference(inference: Inference) -> Starlette:
         Route("/v1/models/{model}:predict", served.scored(Predicting()), methods=["POST"]),
         Route("/v1/models/{model}:explain", served.explained(explain_instances), methods=["POST"]),
         Route("/v1/models/{model}", served.model_of_before),
+        Route(TARGET, served.features, methods=["POST"]),
         Route("/invocations", served.scored(invoking), methods=["POST"]),
         Route("/invocations/{model}", served.scored(invoking), methods=["POST"]),
         Route("/ping", served.ready),
@@ -213,6 +215,18 @@ class _Protocols:
             raise refusals.not_unloadable(self._model(request))
 
         return await self._answered(request, answer)
+
+    @_told
+    async def features(self, request: Request) -> Response:
+        answers = self._inference.features
+        if answers is None:
+            raise NotFound("feature view", "", "is not online here: no model reads any")
+        caller = caller_of(request)
+        answers.admit(caller)
+        try:
+            return await self._answered(request, lambda body: response_of(answers.answered(caller, body)))
+        finally:
+            answers.done()
 
     def _model(self, request: Request) -> Answering:
         """Return what answers for the model that a path names, and the version if it names one."""

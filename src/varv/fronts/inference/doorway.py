@@ -30,9 +30,9 @@ _CALLER, _WATCH = "varv.caller", "varv.watch"
 _PREDICTS = re.compile(
     r"/v2/models/[^/]+(?:/versions/[^/]+)?/(?:infer|generate|generate_stream)"
     r"|/models/[^/]+/(?:predict|explain)|/v1/models/[^/]+:(?:predict|explain)"
-    r"|/invocations(?:/[^/]+)?|/docs/[^/]+"
+    r"|/invocations(?:/[^/]+)?|/docs/[^/]+|/get-online-features"
 )
-"""Paths to which a POST asks for predictions; all else reads."""
+"""Paths to which a POST asks for predictions, or for what they are made of; all else reads."""
 _MODEL = re.compile(r"/(?:v[12]/models|v2/repository/models|models|invocations|docs)/([^/:]+)")
 
 

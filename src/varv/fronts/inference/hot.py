@@ -29,6 +29,7 @@ from varv.fronts.inference.forms import (
     Typed,
     takes_a_thread,
 )
+from varv.fronts.inference.online import TARGET, OnlineFeatures
 from varv.fronts.inference.served import Inference
 from varv.fronts.inference.timing import Visit
 from varv.fronts.inference.together import Together
@@ -75,12 +76,12 @@ class HotCalls:
     ) -> None:
         self.inference = inference
         self.hosts = hosts
-        self._calls: dict[bytes, HotCall] = {}
+        self._calls: dict[bytes, HotCall | OnlineCall] = {}
         self._calls_for: Mapping[ModelName, Answering] = {}
         self.together = together or Together(inference)
 
     @property
-    def calls(self) -> Mapping[bytes, HotCall]:
+    def calls(self) -> Mapping[bytes, HotCall | OnlineCall]:
         """What answers a POST, by its target."""
         models = self.inference.models
         if models is not self._calls_for:
@@ -90,6 +91,8 @@ class HotCalls:
                 for route, form in _FORMS
             }
             self._calls[b"/invocations"] = HotCall(self, "/invocations", Invoking(), None)
+            if self.inference.features is not None:
+                self._calls[TARGET.encode()] = OnlineCall(self, self.inference.features)
             self._calls_for = models
         return self._calls
 
@@ -200,6 +203,30 @@ class HotCall:
         inference.door.require(caller, "predict")
         name = said.get(b"x-varv-model", b"").decode("latin-1")
         return ModelName(name) if name else inference.only().model
+
+
+class OnlineCall:
+    """Answers requests for features from the online store.
+
+    Parameters
+    ----------
+    hot
+        Says by which names this server is called.
+    features
+        What answers.
+    """
+
+    def __init__(self, hot: HotCalls, features: OnlineFeatures) -> None:
+        self._hot = hot
+        self._features = features
+
+    def submit(self, headers: Sequence[tuple[bytes, bytes]], body: bytes, reply: Answer) -> None:
+        """Take a request, and reply to it."""
+        said = dict(headers)
+        caller = self._features.caller(said)
+        lines = _lines(self._features.headers(said.get(b"origin")))
+        told = self._features.refusal_of(said, self._hot.hosts) or self._features.reply(caller, body)
+        _send(reply, said.get(b"accept-encoding"), lines, caller, told)
 
 
 def _given(path: str, said: Mapping[bytes, bytes]) -> Given:

@@ -10,7 +10,6 @@ import json
 from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any
-from urllib.parse import parse_qs
 
 import polars as pl
 from starlette.concurrency import run_in_threadpool
@@ -18,7 +17,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
-from varv.fronts.gateway import Bodies, require_own_site
+from varv.fronts.gateway import Bodies, form_fields, require_own_site
 from varv.fronts.inference import typed
 from varv.fronts.inference.doorway import caller_of, shown_to, watch_of
 from varv.fronts.inference.scoring import Columns, parsed
@@ -26,7 +25,7 @@ from varv.fronts.inference.served import Inference
 from varv.fronts.inference.timing import Visit
 from varv.fronts.problems import status_of
 from varv.kernel.clock import wall_seconds
-from varv.kernel.errors import InvalidInput, VarvError
+from varv.kernel.errors import VarvError
 from varv.serving import Answering
 
 MOST_BYTES = 64 << 10
@@ -63,7 +62,7 @@ def routes(inference: Inference, tried: Tried) -> list[Route]:
             require_own_site(request)
             answering = seen.model(request.path_params["model"])
             async with bodies.receive(request) as body:
-                given = _fields(body)
+                given = form_fields(body)
             visit = Visit(caller, wall_seconds(), watch=watch_of(request))
             inference.door.admit(caller, answering.model, visit.began)
         except VarvError as error:
@@ -116,21 +115,6 @@ def _form(
     }
     status = 200 if problem is None else status_of(problem)
     return _page("try.html", inference, request, title=answering.model, status=status, **told)
-
-
-def _fields(body: bytes) -> dict[str, str]:
-    """Return the fields of a form that was sent, without those that are empty.
-
-    Raises
-    ------
-    InvalidInput
-        If it is no form.
-    """
-    try:
-        found = parse_qs(body.decode(), strict_parsing=bool(body), max_num_fields=10_000)
-    except ValueError as error:
-        raise InvalidInput("request", "body", "is no form", why=str(error)[:100]) from None
-    return {name: values[0] for name, values in found.items()}
 
 
 def _columns(given: Mapping[str, str], answering: Answering) -> Columns:

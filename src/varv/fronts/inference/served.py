@@ -13,6 +13,7 @@ from varv.fronts.access import Door
 from varv.fronts.inference.counts import Counts
 from varv.fronts.inference.observed import Exchange
 from varv.fronts.inference.oip import Asked
+from varv.fronts.inference.online import OnlineFeatures
 from varv.fronts.inference.parquet import ParquetReader
 from varv.fronts.inference.watching import Watcher
 from varv.kernel.clock import Instant, SystemClock, iso
@@ -136,6 +137,8 @@ class Inference:
         """The model that a request means which names none."""
         self.observing: dict[ModelName, Observing] = {}
         """What waits for the observers of models that have one."""
+        self.features: OnlineFeatures | None = None
+        """What answers requests for features, if any view can be online."""
         self.statistics: defaultdict[ModelName, Statistics] = defaultdict(Statistics)
 
     @property

@@ -29,6 +29,7 @@ from starlette.routing import Route
 import varv
 from varv.fronts.gateway import require_own_site
 from varv.fronts.problems import status_of
+from varv.fronts.web.labelling import LabelDesk, label_routes
 from varv.fronts.web.live import Live
 from varv.fronts.web.page import Page, Reading, reading, whole_number
 from varv.fronts.web.pages import (
@@ -64,6 +65,7 @@ NAVIGATION = (
     ("/rollouts", "Rollouts"),
     ("/monitors", "Monitors"),
     ("/data", "Data"),
+    ("/labels", "Labels"),
     ("/experiments", "Experiments"),
     ("/ledger", "Ledger"),
 )
@@ -97,6 +99,7 @@ STATIC = {
     "icon.svg": "image/svg+xml",
     "live.js": "text/javascript; charset=utf-8",
     "links.js": "text/javascript; charset=utf-8",
+    "label.js": "text/javascript; charset=utf-8",
 }
 
 Allow = Callable[[Request], None]
@@ -141,6 +144,10 @@ PAGES: tuple[tuple[str, Build], ...] = (
     ("/data", lambda now, ledger, path, query: datasets.data_page(now, query)),
     ("/data/{dataset}", lambda now, ledger, path, query: datasets.dataset_page(now, path["dataset"], query)),
     (
+        "/data/{dataset}/profile",
+        lambda now, ledger, path, query: datasets.profile_page(now, path["dataset"], query),
+    ),
+    (
         "/data/{dataset}/quarantine/{part}/{segment}",
         lambda now, ledger, path, query: datasets.quarantine_page(
             now, path["dataset"], path["part"], path["segment"]
@@ -162,7 +169,7 @@ OF_RUNS = frozenset(
     {"/experiments", "/experiments/{experiment}", "/runs/{run}", "/runs/{run}/artifacts", "/compare"}
 )
 """Pages for those who may read runs."""
-GROWING = OF_RUNS | {"/models/{model}/versions/{version}/output"}
+GROWING = OF_RUNS | {"/models/{model}/versions/{version}/output", "/data/{dataset}/profile"}
 """Pages that show more than the ledger, and may change without it."""
 
 
@@ -178,6 +185,7 @@ def create_console(
     allow: Allow = lambda request: None,
     stop: Stop | None = None,
     ends: Callable[[], bool] = lambda: False,
+    labels: LabelDesk | None = None,
 ) -> Starlette:
     """Return the console as an ASGI application, to be mounted at ``/``.
 
@@ -203,8 +211,10 @@ def create_console(
         Asks a run to end; None where none can be.
     ends
         Returns whether the server is about to stop.
+    labels
+        Where people label requests; None where nobody can.
     """
-    site = _Site(views, ledger, title, columns, reports, home, tracked, allow, stop)
+    site = _Site(views, ledger, title, columns, reports, home, tracked, allow, stop, labels is not None)
     routes = [Route(f"/static/{name}", site.static(name)) for name in STATIC]
     for path, build in PAGES:
         # Before the page itself, whose last parameter would match the suffix too.
@@ -215,6 +225,8 @@ def create_console(
         routes.append(Route("/runs/{run}/picture", site.picture))
         routes.append(Route("/runs/{run}/stop", site.stopped, methods=["POST"]))
         routes.append(Route("/live", Live(tracked, ledger, allow, HEADERS, ends).stream))
+    if labels is not None:
+        routes += label_routes(labels, site.labelled)
     for path, build in PAGES:
         routes.append(Route(path, site.endpoint(build, path, as_json=False)))
     return Starlette(
@@ -238,11 +250,13 @@ class _Site:
         tracked: RunDesk | None,
         allow: Allow,
         stop: Stop | None,
+        labels: bool,
     ) -> None:
         self._views, self._ledger, self._title = views, ledger, title
         self._columns, self._reports, self._home = columns, reports, home
         self._tracked, self._allow, self._stop = tracked, allow, stop
-        self._navigation = [one for one in NAVIGATION if tracked is not None or one[0] not in OF_RUNS]
+        left_out = {*(() if tracked else OF_RUNS), *(() if labels else ("/labels",))}
+        self._navigation = [one for one in NAVIGATION if one[0] not in left_out]
         self._templates = environment()
         self._assets = {name: asset(name) for name in STATIC}
         self._look = _digest_of_look(self._templates, self._assets, title)
@@ -293,6 +307,14 @@ class _Site:
             id = self._tracked.run(db, run).id
         self._stop(request, id)
         return RedirectResponse(f"/runs/{quote(id, safe='')}", status_code=303, headers=HEADERS)
+
+    def labelled(self, page: Page, request: Request, status: int) -> Response:
+        """Answer with a page on which requests are labelled."""
+        body = self._render(page, request, json_url=None, as_of=entries.last(self._ledger))
+        policy = SCRIPTED + HEADERS[POLICY] if page.scripts else HEADERS[POLICY]
+        # Without a referrer a browser calls the origin of a form null, as of a page of another site.
+        headers = {**HEADERS, POLICY: policy, "Referrer-Policy": "same-origin"}
+        return Response(body, status, headers, "text/html")
 
     def picture(self, request: Request) -> Response:
         """Answer with a picture among the artifacts of a run."""

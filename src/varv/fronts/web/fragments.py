@@ -15,6 +15,7 @@ from typing import Any
 
 import msgspec
 
+from varv.data.profiling.verbs import Profiled
 from varv.fronts.web import words
 from varv.fronts.web.report import report_body
 from varv.fronts.web.templating import asset, environment
@@ -71,6 +72,8 @@ def answer_fragment(value: object) -> str:
         case Comparisons():
             models = [(one, _columns_of(one)) for one in value.models]
             body = _rendered("shown_comparison.html", models=models)
+        case Profiled():
+            body = _rendered("shown_profile.html", found=value)
         case Printed():
             body = _rendered("shown_output.html", found=value)
         case _ if _is_verification(value):

@@ -9,6 +9,7 @@ from typing import Any
 import jinja2
 
 from varv.fronts.web import words
+from varv.fronts.web.distributions import bars, mean_kind, shown
 from varv.fronts.web.plots import style_of
 from varv.kernel import wording
 from varv.serving.model import otherwise_in_words
@@ -35,6 +36,9 @@ def environment() -> jinja2.Environment:
         "interval": words.interval,
         "status": words.Status,
         "style": style_of,
+        "shown": shown,
+        "mean_kind": mean_kind,
+        "bars": bars,
     }
     made.filters.update({function.__name__: function for function in FILTERS})
     made.globals.update(given)

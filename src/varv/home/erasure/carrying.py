@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from varv.data import Datasets
+from varv.data.profiling.keeping import FOLDER as PROFILES
 from varv.home.erasure.model import (
     ErasureFound,
     ErasureProven,
@@ -192,7 +193,7 @@ class Erasures:
         for one in self._requests(rows):
             one.erase(subject.erasure)
         # What follows from rows is made anew: by the next start, the next training, the next command.
-        for name in (SNAPSHOTS, "staged"):
+        for name in (SNAPSHOTS, PROFILES, "staged"):
             shutil.rmtree(self._home / name, ignore_errors=True)
         self._faults.reach("erasure.after_files")
         self._erase_results(subject)

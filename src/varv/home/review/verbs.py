@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import msgspec
 import polars as pl
 
+from varv.home.declared_models import declared_model
 from varv.home.review.model import ReviewDecided, stream_of
 from varv.home.review.views import WAITS_FOR, Decided, ReviewsView
 from varv.home.tables import Table, Tables
@@ -18,7 +19,6 @@ from varv.kernel.ids import ModelName
 from varv.kernel.sagas import Fact
 from varv.kernel.verbs import EXPORT, OPERATE, READ, verb
 from varv.kernel.views import Views
-from varv.loop.views import LoopView
 
 LONGEST = 1000
 """Characters of a decision, and of a note."""
@@ -92,16 +92,11 @@ class Reviews:
         FailedPrecondition
             If none of its answers wait for anybody.
         """
-        with self.views.reading(LoopView) as loops:
-            declared = {one: loops.declared[one].serving.review for one in sorted(loops.declared)}
-        known = name or (next(iter(declared)) if len(declared) == 1 else "")
-        if known not in declared:
-            hint = f"declared are {', '.join(declared) or 'none'}"
-            raise NotFound("model", name[:80], "is not declared", hint=hint)
-        if not declared[known]:
+        declared = declared_model(self.views, name)
+        if not declared.serving.review:
             hint = 'declare it: varv.Serving(..., review=["abstained"])'
-            raise FailedPrecondition("model", known, "lets no answer wait for a person", hint=hint)
-        return ModelName(known), declared[known]
+            raise FailedPrecondition("model", declared.model, "lets no answer wait for a person", hint=hint)
+        return declared.model, declared.serving.review
 
     def waiting(self, model: ModelName, marks: Sequence[str]) -> pl.DataFrame:
         """Return the requests of a model that wait, in their order, with the columns of a prediction."""

@@ -10,6 +10,8 @@ import polars as pl
 from varv.data.contracts.model import Contract
 from varv.data.kept_contracts import texts_of
 from varv.data.model import DatasetRegistered
+from varv.data.profiling.keeping import last_kept
+from varv.data.profiling.verbs import Profiled
 from varv.data.quarantine import ROW
 from varv.data.service import REASON, quarantine_of
 from varv.data.views import PartCounts, Quarantined
@@ -18,6 +20,7 @@ from varv.kernel.catalogue import Extent
 from varv.kernel.clock import Instant
 from varv.kernel.errors import NotFound
 from varv.kernel.wording import count
+from varv.profiles.reading import read
 
 PAGE = 50
 ROWS = 50
@@ -101,6 +104,27 @@ def quarantine_page(now: Reading, dataset: str, part: str, segment: str) -> Page
         "rows": rows,
     }
     return Page(f"Quarantine of {dataset}", "quarantine.html", data)
+
+
+def profile_page(now: Reading, dataset: str, query: Mapping[str, str]) -> Page:
+    """Return the last profile that was made of a dataset, of the ``part`` that is asked for.
+
+    Raises
+    ------
+    NotFound
+        If there is no such dataset or part.
+    """
+    registered = _registered(now, dataset)
+    parts = _parts(registered)
+    part = query.get("part", "") or parts[0]
+    if part not in parts:
+        raise not_one_of("part", part, parts, "it has none")
+    kept = None if now.folder is None else last_kept(now.folder, dataset, part)
+    found = None
+    if kept is not None:
+        found = Profiled(dataset=dataset, part=part, version=kept[0], profile=read(kept[1]))
+    data: dict[str, object] = {"name": dataset, "part": part, "parts": parts, "found": found}
+    return Page(f"Profile of {dataset}", "dataset_profile.html", data)
 
 
 def part_lines(now: Reading) -> list[dict[str, object]]:

@@ -1,0 +1,1 @@
+"""Stores of packed features (`features.online.ports`): files of SQLite, and Redis."""

@@ -1,0 +1,140 @@
+"""How columns depend on each other, by the sample of rows of a profile.
+
+The sample has 2,048 rows, so what is said of pairs has an interval, and costs nothing while rows come.
+"""
+
+from __future__ import annotations
+
+import math
+from itertools import combinations
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+from scipy import stats
+
+from varv.kernel.errors import InvalidInput
+from varv.profiles.profile import Profile, is_counted_only
+from varv.profiles.sample import Column, weighted
+
+MOST_COLUMNS = 50
+"""Columns of numbers that are compared in pairs: the first ones."""
+MOST_SHOWN = 20
+FEWEST_ROWS = 30
+_CELLS = 12
+_Z = 1.96
+
+
+class Dependence(msgspec.Struct, frozen=True):
+    """Of two columns of numbers, Pearson's correlation and Spearman's, with 95 % intervals of the latter."""
+
+    first: str
+    second: str
+    pearson: float
+    spearman: float
+    low: float
+    high: float
+    n: int
+
+
+class Importance(msgspec.Struct, frozen=True):
+    """How much a column tells about the outcome: their mutual information in nats, what it would be by chance
+    alone, and the share of the outcome's entropy that the difference is.
+    """
+
+    name: str
+    information: float
+    by_chance: float
+    share: float
+    n: int
+
+
+def dependences(profile: Profile) -> list[Dependence]:
+    """Return the pairs of columns of numbers that depend on each other most, by rank.
+
+    Notes
+    -----
+    Fisher's interval of a correlation, with the variance 1.06 / (n - 3) for ranks (Fieller et al., 1957).
+    A pair whose interval holds 0 is left out.
+    """
+    columns = {
+        name: values
+        for name, values in weighted(profile.sample).items()
+        if isinstance(values, np.ndarray) and profile.column(name)[1].low != profile.column(name)[1].high
+    }
+    found = []
+    for first, second in combinations(list(columns)[:MOST_COLUMNS], 2):
+        one = _dependence(first, second, np.asarray(columns[first]), np.asarray(columns[second]))
+        if one is not None and (one.low > 0 or one.high < 0):
+            found.append(one)
+    return sorted(found, key=lambda one: (-abs(one.spearman), one.first, one.second))[:MOST_SHOWN]
+
+
+def _dependence(
+    first: str, second: str, a: npt.NDArray[np.float64], b: npt.NDArray[np.float64]
+) -> Dependence | None:
+    both = np.isfinite(a) & np.isfinite(b)
+    n = int(both.sum())
+    if n < FEWEST_ROWS or np.ptp(a[both]) == 0 or np.ptp(b[both]) == 0:
+        return None
+    pearson = float(np.corrcoef(a[both], b[both])[0, 1])
+    spearman = float(np.corrcoef(stats.rankdata(a[both]), stats.rankdata(b[both]))[0, 1])
+    middle = math.atanh(min(max(spearman, -0.999999), 0.999999))
+    half = _Z * math.sqrt(1.06 / (n - 3))
+    return Dependence(first, second, pearson, spearman, math.tanh(middle - half), math.tanh(middle + half), n)
+
+
+def importances(profile: Profile, outcome: str) -> list[Importance]:
+    """Return how much each column tells about the outcome, the most first.
+
+    Raises
+    ------
+    InvalidInput
+        If there is no such column, or nothing but counts is kept of it.
+
+    Notes
+    -----
+    Mutual information over cells of equal mass, at most twelve, missing values one of their own. Over n rows
+    of independent columns it is (r - 1)(c - 1) / 2n on average (Miller, 1955), which is taken off.
+    """
+    if is_counted_only(profile.column(outcome)[0]):
+        raise InvalidInput("column", outcome, "has nothing but counts", hint="name another outcome")
+    columns = weighted(profile.sample)
+    target = _cells(columns[outcome])
+    # Rows without an outcome say nothing of it.
+    known = target > 0
+    n = int(known.sum())
+    if n < FEWEST_ROWS:
+        return []
+    entropy = _entropy(np.bincount(target[known]))
+    found = []
+    for name, values in columns.items():
+        if name == outcome:
+            continue
+        cells = _cells(values)[known]
+        table = np.bincount(cells * (target.max() + 1) + target[known])
+        rows, wide = np.bincount(cells), np.bincount(target[known])
+        information = max(0.0, _entropy(rows) + _entropy(wide) - _entropy(table))
+        chance = (np.count_nonzero(rows) - 1) * (np.count_nonzero(wide) - 1) / (2 * n)
+        share = max(0.0, information - chance) / entropy if entropy else 0.0
+        found.append(Importance(name, information, float(chance), share, n))
+    return sorted(found, key=lambda one: (-one.share, one.name))
+
+
+def _cells(values: Column) -> npt.NDArray[np.int64]:
+    """Return the cell of each value, from 1; 0 for one that is missing."""
+    if isinstance(values, np.ndarray):
+        known = np.isfinite(values)
+        edges = np.unique(np.quantile(values[known], np.arange(1, _CELLS) / _CELLS)) if known.any() else ()
+        return np.where(known, np.searchsorted(edges, values, side="left") + 1, 0)
+    texts, places = np.unique([text or "" for text in values], return_inverse=True)
+    counts = np.bincount(places, minlength=len(texts))
+    rank = np.empty(len(texts), np.int64)
+    rank[np.argsort(-counts, kind="stable")] = np.arange(len(texts))
+    missing = np.array([text is None for text in values], np.bool_)
+    return np.where(missing, 0, np.minimum(rank[places], _CELLS - 1) + 1)
+
+
+def _entropy(counts: npt.NDArray[np.int64]) -> float:
+    shares = counts[counts > 0] / counts.sum()
+    return float(-(shares * np.log(shares)).sum())

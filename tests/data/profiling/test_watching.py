@@ -1,0 +1,103 @@
+"""A dataset judged by its own past: what is put on record, and that it is put there once."""
+
+from __future__ import annotations
+
+import datetime as dt
+import threading
+
+import numpy as np
+import polars as pl
+import pytest
+from tests.data.versioning.stores import TRIPS, Store
+
+from varv.data.profiling.model import AnomalyCleared, AnomalyRaised
+from varv.data.profiling.verbs import ProfileRequest, WatchRequest, profile_dataset, watch_dataset
+from varv.data.versioning.verbs import VersionsDesk
+from varv.kernel.clock import HOUR, Instant, instant
+from varv.kernel.errors import InvalidInput
+
+START = dt.datetime(2013, 1, 1, tzinfo=dt.UTC)
+
+
+def _day(number: int, rng: np.random.Generator, *, hole: float = 0.02) -> pl.DataFrame:
+    n = int(rng.normal(300, 10))
+    return pl.DataFrame(
+        {
+            "id": [f"{number}-{row}" for row in range(n)],
+            "at": [START + dt.timedelta(days=number, minutes=row) for row in range(n)],
+            "size": [
+                None if gone else 10 + int(x)
+                for gone, x in zip(rng.random(n) < hole, rng.normal(0, 3, n), strict=True)
+            ],
+        },
+        schema_overrides={"at": pl.Datetime("us", "UTC"), "size": pl.Int64},
+    )
+
+
+@pytest.fixture
+def desk(tmp_path):
+    store, rng = Store(tmp_path), np.random.default_rng(0)
+    for number in range(48):
+        store.clock.move_to(Instant(instant("2014-02-01") + number * 24 * HOUR))
+        rows = _day(number, rng, hole=0.7 if number == 44 else 0.02)
+        store.datasets.append(TRIPS, "at", rows, segment=f"s{number:03}")
+
+    def rewrite(_, act):
+        return act()
+
+    return VersionsDesk(
+        tmp_path,
+        store.datasets,
+        store.views,
+        store.ledger,
+        store.versions,
+        rewrite,
+        threading.RLock(),
+        flows=False,
+    )
+
+
+def _alarms(desk) -> list[tuple[type, str, str]]:
+    events = [entry.event for entry in desk.ledger.read()]
+    return [
+        (type(event), event.column, event.measure)
+        for event in events
+        if isinstance(event, AnomalyRaised | AnomalyCleared)
+    ]
+
+
+def test_what_breaks_is_put_on_record_once_and_cleared(desk):
+    asked = WatchRequest(dataset="trips", every="1d")
+    found = watch_dataset(desk, asked)
+    assert found.n_windows == 47
+    assert not found.open
+    assert not found.is_late
+    assert (AnomalyRaised, "size", "missing") in _alarms(desk)
+    assert (AnomalyCleared, "size", "missing") in _alarms(desk)
+    before = _alarms(desk)
+    again = watch_dataset(desk, asked)
+    assert (again.n_raised, again.n_cleared) == (0, 0)
+    assert _alarms(desk) == before
+
+
+def test_rows_that_do_not_come_raise_an_alarm_once(desk):
+    clock = desk.versions._clock
+    clock.move_to(Instant(clock.now() + 72 * HOUR))
+    found = watch_dataset(desk, WatchRequest(dataset="trips"))
+    assert found.is_late
+    assert (found.hours_since, found.hours_usual) == (72.0, 48.0)
+    watch_dataset(desk, WatchRequest(dataset="trips"))
+    assert _alarms(desk).count((AnomalyRaised, "", "late")) == 1
+
+
+def test_windows_shorter_than_an_hour_are_refused(desk):
+    with pytest.raises(InvalidInput, match="shorter than an hour"):
+        watch_dataset(desk, WatchRequest(dataset="trips", every="5m"))
+
+
+def test_a_version_is_compared_with_an_earlier_one(desk):
+    found = profile_dataset(desk, ProfileRequest(dataset="trips@45", against="44", outcome="size"))
+    assert (found.dataset, found.part, found.version) == ("trips", "at", 45)
+    assert found.difference.columns[0].name == "size"
+    assert found.profile.outcome == "size"
+    assert found.difference.n_before < found.difference.n_after == found.profile.n_rows
