@@ -453,7 +453,7 @@ class _Names:
                     files, held = self._compacted.get(table, {}), self.tables.get(table, {})
                     for segment in (one for name in names for one in files.pop(name, (name,))):
                         held.pop(segment, None)
-                    for one in (event.left[name] for name in names if name in event.left):
+                    for one in filter(None, (event.left.get(f"{part}/{name}") for name in names)):
                         by = f"what is left of a version of {event.dataset} (entry {seq})"
                         self._name(table, one.name, by, one.n_rows, one.digest)
 

@@ -358,8 +358,10 @@ class DatasetsView(msgspec.Struct):
         for part, names in event.files.items():
             held = self.stored[event.dataset, part]
             held.note_removed(names, entry.seq, erased=bool(event.erasure))
-            for name in set(names) & event.left.keys():
-                one = event.left[name]
+            for name in names:
+                one = event.left.get(f"{part}/{name}")
+                if one is None:
+                    continue
                 held.keep_left(
                     name,
                     Extent(

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import pytest
-from tests.home.erasure.people import ANA, BOB, People, base
+from tests.home.erasure.people import ANA, BOB, People, base, done
 
 from varv.app.verifying import verify_report
 from varv.data.quarantine import Quarantine, Selection
 from varv.home.erasure.searching import search
 from varv.home.erasure.subject import FOLDER
 from varv.kernel.errors import Corrupt, Erased, FailedPrecondition, NotFound
+
+PARTS = ("at", "done_at")
 
 
 @pytest.fixture
@@ -126,3 +128,17 @@ def test_rows_that_a_command_wrote_are_read_beside_those_of_others(home):
     assert home.ids(4) == {"k1", "k2", "k3", "k4"}
     assert erased(home).proven is not None
     assert home.ids() == {"k2", "k4", "k5", "k7"}
+
+
+def test_files_of_one_name_in_two_parts_are_not_taken_for_each_other(home):
+    # As before a publication, which stores all together: the first compacted file of each part.
+    home.datasets.append(home.dataset, "done_at", done(("k4", 9, True)), segment="w-2")
+    home.datasets.append(home.dataset, "done_at", done(("k6", 9, True)), segment="w-3")
+    home.datasets.commit(home.datasets.compact(home.dataset))
+    extents = [home.datasets.extents(home.dataset, part, upto=5 + 4 * n) for n, part in enumerate(PARTS)]
+    names = [{one.name for one in held} for held in extents]
+    assert names[0] & names[1]
+    assert erased(home).proven is not None
+    assert verify_report(home.folder).findings == ()
+    assert home.datasets.read_part(home.dataset, "done_at")["id"].to_list() == ["k2", "k4"]
+    assert erased(home).proven is not None

@@ -131,7 +131,7 @@ class DatasetVacuumed(Event, frozen=True, kw_only=True):
     erasure: str = ""
     """The erasure that they are removed for, if it is one."""
     left: dict[str, AddedSegment] = msgspec.field(default_factory=dict)
-    """By file, the segment with its other rows, where no later version holds these."""
+    """By part and file, ``at/name``, the segment with its other rows, where no later version holds these."""
 
     def line(self) -> str:
         """Return one line on what this event states."""

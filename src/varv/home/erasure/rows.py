@@ -201,7 +201,8 @@ class SubjectRows:
                     continue
                 spent.setdefault(part, []).append(one)
                 if not one.remains and not theirs.all():
-                    left[one.name] = self._put(part, f"left-{one.number:09d}", rows.filter(~theirs))
+                    rest = rows.filter(~theirs)
+                    left[f"{part}/{one.name}"] = self._put(part, f"left-{one.number:09d}", rest)
         if not spent:
             return
         event = DatasetVacuumed(
