@@ -1,10 +1,12 @@
 """What training sets cost, in processor time and peak memory, beside polars' own ASOF join of the same files.
 
     python benchmarks/bench_training_sets.py [--rows 10_000_000] [--long 100_000_000] [--folder FOLDER]
+                                             [--feast PYTHON]
 
 Three views of five features over 100,000 entities, with a ttl, from Parquet files in the order of time. Each
 figure is that of a process of its own; both read the same files and their answers are compared. Files are
-made once and stay in FOLDER. Exits 1 if a bar is missed.
+made once and stay in FOLDER. With the interpreter of an environment that has Feast and duckdb, its stores
+join them too (`feast_join.py`). Exits 1 if a bar is missed.
 """
 
 from __future__ import annotations
@@ -41,6 +43,17 @@ class Bar(NamedTuple):
     memory_mb: float
     ratio: float = float("inf")
     """Of polars' processor time."""
+
+
+class Ratio(NamedTuple):
+    """How many times more another must take at least."""
+
+    cpu: float
+    memory: float = 0.0
+
+    def __str__(self) -> str:
+        memory = f", {self.memory:g} times the memory" if self.memory else ""
+        return f"≥ {self.cpu:g} times{memory}"
 
 
 def history(folder: Path, name: str, n: int, n_values: int) -> str:
@@ -171,12 +184,36 @@ def case(title: str, bar: Bar, asked: Path, patterns: list[str], *, beside: bool
     return within and equal and (theirs is None or ours["cpu_s"] <= bar.ratio * theirs["cpu_s"])
 
 
+def beside_feast(python: str, title: str, asked: Path, patterns: list[str], stores: dict[str, Ratio]) -> bool:
+    """Measure one case beside Feast's stores, print rows of a table, and return whether the bars hold."""
+    ours = measured("varv", asked, patterns)
+    print(f"| {title} | varv | {ours['cpu_s']:.1f} s | {ours['peak_mb']:.0f} MB | | |", flush=True)
+    held = True
+    for store, least in stores.items():
+        script = str(Path(__file__).with_name("feast_join.py"))
+        command = [python, "-W", "ignore", script, store, str(asked), *patterns]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            # The last line of its trace, or a signal: address space is limited.
+            why = (done.stderr.strip().splitlines() or [f"signal {-done.returncode}"])[-1][:80]
+            print(f"| | Feast, {store} | stopped: {why} | | | |", flush=True)
+            continue
+        theirs = json.loads(done.stdout.splitlines()[-1])
+        cpu, memory = theirs["cpu_s"] / ours["cpu_s"], theirs["peak_mb"] / ours["peak_mb"]
+        rows = f"{theirs['n_rows']:,} rows{', equal' if theirs['sums'] == ours['sums'] else ', not equal'}"
+        cost = f"{theirs['cpu_s']:.1f} s, {cpu:.1f} times | {theirs['peak_mb']:.0f} MB, {memory:.1f} times"
+        print(f"| | Feast, {store} | {cost} | {rows} | {least} |", flush=True)
+        held &= cpu >= least.cpu and memory >= least.memory
+    return held
+
+
 def main() -> int:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=10_000_000)
     parser.add_argument("--long", type=int, default=100_000_000, help="0 leaves it out")
     parser.add_argument("--folder", type=Path)
+    parser.add_argument("--feast", metavar="PYTHON", default="", help="also measure Feast's stores")
     parser.add_argument("--work", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.work:
@@ -203,6 +240,15 @@ def main() -> int:
                 windowed=True,
             ),
         ]
+        if given.feast:
+            print("\n| case | | CPU | peak | answer | bar |\n|---|---|---|---|---|---|")
+            most = {"file": Ratio(10, 5), "duckdb": Ratio(1)}
+            held += [
+                beside_feast(given.feast, "100k requests, 3 views of 10M rows", few, three, most),
+                beside_feast(
+                    given.feast, "1M requests, 3 views of 1M rows", many, tenth, {"duckdb": Ratio(3)}
+                ),
+            ]
         if given.long:
             long = [history(folder, "l", given.long, 2)] * 2
             to = str(folder / "made.parquet")

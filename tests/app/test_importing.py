@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import sys
 import threading
 
 import httpx
+import polars as pl
 from tests.adapters.moving import recorded
 from tests.app.serving import eventually
+from tests.features.moving import recorded as feast
 
 from varv.app.cli.parser import main
 from varv.app.served_taker import POINTS_A_PART
@@ -63,3 +66,48 @@ def test_what_cannot_be_taken_is_said_with_the_next_step(tmp_path, capsys):
     assert main([*home, "wandb", str(tmp_path)]) == 1
     assert "holds no runs of wandb" in capsys.readouterr().err
     assert main([*home, "elsewhere", "x"]) == 2
+
+
+def test_a_repository_of_feast_becomes_a_file_and_a_report(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folder = feast.repository(tmp_path / "repository")
+    assert main(["import", "feast", str(folder), "--into", "features.py"]) == 0
+    shown = capsys.readouterr().out
+    assert "wrote features.py" in shown
+    assert "NOT IMPORTED: 5" in shown
+    assert main(["import", "feast", str(folder)]) == 0
+    assert capsys.readouterr().out == (tmp_path / "features.py").read_text()
+    assert main(["import", "feast", str(folder), "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["datasets"] == ["driver_stats_source", "trips_source", "weather_source"]
+    assert not (tmp_path / ".varv").exists()
+
+
+def test_values_of_feast_are_compared_and_decide_the_status(tmp_path, capsys):
+    folder = feast.repository(tmp_path / "repository")
+    asked = pl.DataFrame({"driver_id": [1, 1], "event_timestamp": [feast.at(10), feast.at(70)]})
+    asked.write_parquet(tmp_path / "asked.parquet")
+    command = ["import", "feast", str(folder), "--requests", str(tmp_path / "asked.parquet"), "--json"]
+    assert main([*command, "--python", answering(tmp_path, 0.5)]) == 1
+    different = json.loads(capsys.readouterr().out)["compared"]
+    assert [one["view"] for one in different] == ["driver_fresh", "driver_hourly_stats", "weather"]
+    assert main(command) == 1
+    assert "--python" in capsys.readouterr().out
+
+
+def answering(folder, value):
+    """Return an interpreter that knows no Feast, and gives one value for all."""
+    script = folder / "python"
+    script.write_text(
+        f"""#!{sys.executable}
+import json, sys
+import polars as pl
+for one in json.load(sys.stdin)["views"]:
+    rows = pl.read_parquet(one["requests"])
+    names = [feature.replace(":", "__") for feature in one["features"]]
+    values = [pl.lit("rain" if name.endswith("sky") else {value}).alias(name) for name in names]
+    rows.with_columns(values).write_parquet(one["answers"])
+"""
+    )
+    script.chmod(0o755)
+    return str(script)

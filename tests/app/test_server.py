@@ -7,8 +7,12 @@ import signal
 import threading
 from pathlib import Path
 
+import msgspec
 import pytest
 from tests.app.serving import Server, eventually, varv
+
+from varv.features.skew import FeatureSkew
+from varv.kernel.clock import HOUR, SystemClock, iso
 
 PARCEL = {"district": "harbour", "courier": "eli", "distance_km": 4.5, "weight_kg": 1.2, "hour": 18}
 MODEL = "late-parcel"
@@ -187,6 +191,19 @@ def test_outcomes_become_features_of_the_next_request(server):
     numbers = itertools.count()
     assert before < 1
     assert eventually(lambda: True if lately(f"probe-{next(numbers)}") > before else None)
+
+
+def test_what_workers_served_is_right_or_was_late_value_by_value(server):
+    server.predict("compared", **{**PARCEL, "district": "centre"})
+    eventually(lambda: explained(server.home, "compared"))
+    now = SystemClock().now()
+    window = {"since": iso(now - HOUR), "until": iso(now + HOUR), "share": 1.0}
+    found = server.act("features.compare", model=MODEL, **window).json()
+    features = [msgspec.convert(one, FeatureSkew) for one in found["features"]]
+    assert found["n_compared"] > 0
+    assert {one.name for one in features} >= {"district_lately.late_mean_7d"}
+    assert [(one.name, one.wrong) for one in features if one.wrong] == []
+    assert all(one.equal for one in features)
 
 
 def test_a_second_owner_of_the_home_is_refused(server, project):

@@ -5,13 +5,16 @@ import json
 import pytest
 from msgspec.structs import replace
 
+from varv.features.skew import FeatureSkew
 from varv.fronts.web.console import create_console
 from varv.home.change.model import ChangePlanned, ChangeSwitched, PreparationFailed
-from varv.kernel.clock import Instant
+from varv.home.skew.model import SkewMeasured
+from varv.kernel.clock import HOUR, Instant
 from varv.kernel.ledger import Append, Change
 from varv.loop.model import PolicyChanged, RowsMatured
 from varv.loop.views import LoopView
 from varv.loop.weighing.model import BenefitPolicy, BenefitWeighed, Price
+from varv.monitoring.model import Window
 from varv.project.planned import ModelChange, Plan
 
 from .browsing import Tree, get
@@ -32,6 +35,8 @@ DETAILS = [
     "/data/flights?before=20",
     "/data/flights/profile",
     "/data/flights/profile?part=arrived_at",
+    "/data/flights/impact",
+    "/data/flights/impact?column=temp",
     "/ledger?name=rollout.stepped",
     "/ledger?stream=loop/late-arrival&before=100",
     "/ledger?name=nothing.such",
@@ -120,6 +125,25 @@ def test_a_page_that_has_not_changed_costs_a_304():
     assert "99,999" in changed.text
 
 
+def test_skew_of_served_features_is_shown_with_what_it_looks_like():
+    views, ledger = history()
+    window = Window(Instant(START), Instant(START + HOUR))
+    feature = FeatureSkew(name="recent.temp", n=200, different=3, other_entity=2, fresh=HOUR, in_time=197)
+    measured = SkewMeasured(
+        model=MODEL,
+        window=window,
+        n_requests=900,
+        n_compared=200,
+        features=(feature,),
+        left_out={HOSTILE: "x"},
+    )
+    ledger.commit(Change(at=Instant(START), facts=(Append(f"skew/{MODEL}", measured),)))
+    page = Tree(get(create_console(views, ledger), "/monitors/late-arrival").text)
+    assert page.faults == []
+    assert "1.5 % different (2 right for another entity)" in page.text
+    assert "98.5 % within 1h" in page.text
+
+
 def test_two_renderings_of_one_ledger_are_the_same(console):
     assert get(console, "/monitors/late-arrival").content == get(console, "/monitors/late-arrival").content
 
@@ -134,6 +158,7 @@ def test_two_renderings_of_one_ledger_are_the_same(console):
         ("/rollouts/late-arrival/2?turn=9", "turns 1 to 1"),
         ("/monitors/nix", "late-arrival"),
         ("/data/nix", "flights"),
+        ("/data/flights/impact?column=nix", "temp"),
         ("/ledger/999999", "entries 1 to"),
         ("/ledger/" + "9" * 17, "entries 1 to"),
         ("/nix", "/rollouts"),

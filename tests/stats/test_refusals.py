@@ -147,6 +147,13 @@ REFUSED = {
         "luck": [(NO_MATRIX, MATRIX, 1.0), (MATRIX, MATRIX, NAN)],
         "paid": [(NO_MATRIX, (0,), 1.0)],
     },
+    "correlation": {
+        "correlation_shifts": [
+            ([np.ones(3)], [np.ones((3, 2))]),
+            ([np.ones((3, 2))], [np.ones((3, 3))]),
+            ([np.full((3, 2), INF)], []),
+        ],
+    },
     "regression": {
         "clustered_ratio": [
             ([], [], []),

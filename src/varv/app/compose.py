@@ -19,6 +19,7 @@ from varv.home.change.views import ChangesView
 from varv.home.erasure.views import ErasuresView
 from varv.home.home import CHECKED, Home, ModelParts
 from varv.home.review.views import ReviewsView
+from varv.home.skew.views import SkewView
 from varv.home.tracking.desk import TrackingDesk
 from varv.home.tracking.hooks import Hooks
 from varv.home.tracking.looking import RunDesk
@@ -79,6 +80,7 @@ VIEWS = (
     ReviewsView,
     ErasuresView,
     LabelsView,
+    SkewView,
 )
 TRACKING = "tracking.db"
 UPLOADS = "uploads"

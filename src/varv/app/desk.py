@@ -16,6 +16,8 @@ from varv.features.online.verbs import OnlineDesk
 from varv.home.change.verbs import Declarations
 from varv.home.labelling.desk import Labelling
 from varv.home.review.verbs import Reviews
+from varv.home.skew.desk import FeatureDesk
+from varv.home.skew.measuring import Measuring
 from varv.home.tables import MOST_ROWS, Tables
 from varv.home.tracking.desk import TrackingDesk
 from varv.home.tracking.looking import RunDesk
@@ -120,6 +122,16 @@ class Desk:
     def tables(self) -> Tables:
         """What reads rows: one for all, since it keeps what it knows of files."""
         return Tables(self.home, self.ledger, self.views, self.clock, most_rows=self.most_rows)
+
+    @property
+    def measuring(self) -> Measuring:
+        """What compares served features with stored rows."""
+        return Measuring(self.tables, self.tables.datasets, self.views)
+
+    @property
+    def features(self) -> FeatureDesk:
+        """What looks at served features."""
+        return FeatureDesk(records=self.records, measuring=self.measuring)
 
     def require_inbox(self) -> Inbox:
         """Return what takes rows in.

@@ -21,12 +21,15 @@ import varv.data.versioning.verbs
 import varv.features.online.verbs
 import varv.home.change.verbs
 import varv.home.erasure.verbs
+import varv.home.impact
 import varv.home.labelling.estimating
 import varv.home.labelling.feedback
 import varv.home.labelling.looking
 import varv.home.labelling.verbs
 import varv.home.moving.verbs
 import varv.home.review.verbs
+import varv.home.skew.health
+import varv.home.skew.verbs
 import varv.home.tracking.purging
 import varv.home.tracking.verbs
 import varv.home.verbs
@@ -42,6 +45,7 @@ from varv.features.online.verbs import OnlineDesk
 from varv.home.change.verbs import Declarations
 from varv.home.labelling.desk import Labelling
 from varv.home.review.verbs import Reviews
+from varv.home.skew.desk import FeatureDesk
 from varv.home.tracking.desk import TrackingDesk
 from varv.home.tracking.looking import RunDesk
 from varv.home.tracking.purging import Purging
@@ -57,6 +61,7 @@ PARTS: Mapping[type[Any], Callable[[Desk], Any]] = {
     Records: lambda desk: desk.records,
     Reviews: lambda desk: desk.reviews,
     Labelling: lambda desk: desk.labelling,
+    FeatureDesk: lambda desk: desk.features,
     Inbox: lambda desk: desk.require_inbox(),
     QuarantineDesk: lambda desk: desk.require_quarantine(),
     VersionsDesk: lambda desk: desk.require_versions(),
@@ -86,11 +91,14 @@ ROOMS = (
     varv.home.verbs,
     varv.home.change.verbs,
     varv.home.erasure.verbs,
+    varv.home.impact,
     varv.home.review.verbs,
     varv.home.labelling.verbs,
     varv.home.labelling.looking,
     varv.home.labelling.estimating,
     varv.home.labelling.feedback,
+    varv.home.skew.health,
+    varv.home.skew.verbs,
     varv.home.tracking.verbs,
     varv.home.tracking.purging,
     varv.home.moving.verbs,

@@ -16,6 +16,8 @@ from functools import partial
 from typing import Any
 
 import msgspec
+import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from varv.data.contracts.gained import with_gained
@@ -779,6 +781,35 @@ class Datasets:
             for rows in self._columns.batches(table, {one.name: one.digest}, columns=names):
                 yield in_shape(rows, types).select(names).head(n_rows)
 
+    def arrivals(
+        self,
+        dataset: Dataset,
+        part: str,
+        *,
+        columns: Sequence[str],
+        version: Version | int | None = None,
+        since: Instant | None = None,
+    ) -> Iterator[tuple[npt.NDArray[np.int64], pl.DataFrame]]:
+        """Yield some columns of a part's rows as `batches` does, with the version that brought each row."""
+        table = table_of(dataset.name, part)
+        types = {name: dataset.types()[name] for name in dict.fromkeys(columns)}
+        for one in self.extents(dataset, part, upto=version):
+            if not one.reaches(since, None):
+                continue
+            listed = self._columns.listed(table, one.name) if one.is_file else ()
+            sizes = [held.n_rows for held in listed] or [one.n_rows]
+            numbers = np.repeat(one.numbers(), sizes)
+            first = 0
+            for rows in self._columns.batches(table, {one.name: one.digest}, columns=list(types)):
+                own = numbers[first : first + rows.height]
+                first += rows.height
+                shaped = in_shape(rows, types).select(list(types))
+                if version is None or own.size == 0 or own[-1] <= version:
+                    yield own, shaped
+                else:
+                    n = int(np.searchsorted(own, version, side="right"))
+                    yield own[:n], shaped.head(n)
+
     def _rows_upto(
         self, dataset: Dataset, part: str, extents: Sequence[Extent], version: Version | int | None
     ) -> pl.DataFrame:
@@ -935,11 +966,21 @@ class Datasets:
         with self._views.reading(DatasetsView) as view:
             return view.digest(dataset.name)
 
-    def versions(self, dataset: Dataset) -> list[DatasetVersion]:
-        """Return the versions of a dataset, each with the batch that made it, version 1 first; they are read
-        from the ledger.
+    def versions(self, dataset: Dataset, *, since: Instant | None = None) -> list[DatasetVersion]:
+        """Return the versions of a dataset, each with the batch that made it, the first one first; they are
+        read from the ledger.
+
+        Parameters
+        ----------
+        since
+            Only those that came from then on, and some that came before.
         """
-        return [version for _, version in versions_of(self._ledger, dataset.name)]
+        with self._views.reading(DatasetsView) as view:
+            mark = None if since is None else view.history(dataset.name).mark_before(since)
+        if mark is None:
+            return [version for _, version in versions_of(self._ledger, dataset.name)]
+        later = versions_of(self._ledger, dataset.name, after=mark.place - 1, version=mark.version - 1)
+        return [version for _, version in later]
 
     def version_of(self, dataset: Dataset, part: str, segment: str) -> Version | None:
         """Return the version that a batch made; None if it made none."""

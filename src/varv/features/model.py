@@ -83,6 +83,9 @@ class FeatureView:
     lateness
         How much later than others rows may come; those that come later still count, and are counted
         (`ViewHistory.progress`).
+    fresh
+        How long a value that is served may have been out of date, such as ``"1h"``. Nothing is refused for
+        it; the share of values that keep it is reported (`features.skew`).
 
     Raises
     ------
@@ -101,6 +104,7 @@ class FeatureView:
         ttl: str | None = None,
         available_at: str | None = None,
         lateness: str | None = None,
+        fresh: str | None = None,
     ) -> None:
         self.name = _checked("feature view", name)
         self.is_kept = False
@@ -116,6 +120,7 @@ class FeatureView:
         self.columns = columns
         self.ttl = None if ttl is None else _duration(name, "ttl", ttl)
         self.lateness = Duration(0) if lateness is None else _duration(name, "lateness", lateness)
+        self.fresh = None if fresh is None else _duration(name, "fresh", fresh)
         if self.windows and ttl is not None:
             raise self._wrong(
                 "has a ttl beside its windows", "leave ttl out: a window says how far back it looks"

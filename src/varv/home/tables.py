@@ -116,6 +116,11 @@ class Tables:
         self._spans: dict[str, dict[str, _Span]] = {}
         self._lock = threading.Lock()
 
+    @property
+    def datasets(self) -> Datasets:
+        """The datasets of the home, to be read."""
+        return self._datasets
+
     def limit(self, asked: int) -> int | None:
         """Return how many rows to give of those asked for; 0 asks for as many as one answer holds.
 

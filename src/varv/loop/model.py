@@ -208,7 +208,7 @@ class Declared(Event, frozen=True, kw_only=True):
     ``definition`` is as in `LoopStarted`; ``settings`` is everything else in words, by what it is about.
     ``added`` are features that earlier stored requests lack until they are computed for them; ``kept`` are
     features that are computed though they are not declared, since versions in force read them. ``serving`` is
-    how it is served.
+    how it is served; ``fresh`` how long values of a view may be out of date, by the view.
     """
 
     model: ModelName
@@ -224,6 +224,7 @@ class Declared(Event, frozen=True, kw_only=True):
     requirements: tuple[RequirementSpec, ...] = ()
     labelling: LabellingPolicy | None = None
     """Which requests people are asked to label; None for none."""
+    fresh: dict[str, Duration] = msgspec.field(default_factory=dict)
 
     def line(self) -> str:
         """Return one line on what this event states."""

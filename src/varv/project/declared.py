@@ -9,7 +9,7 @@ from varv.kernel.codec import Digest
 from varv.kernel.sagas import Fact
 from varv.loop.model import Declared
 from varv.project.plan import ModelPlan
-from varv.project.wording import settings_of
+from varv.project.wording import freshness_of, settings_of
 
 
 def declared_fact(
@@ -37,5 +37,6 @@ def declared_fact(
         serving=plan.schema.serving,
         requirements=plan.loop.requirements,
         labelling=plan.labelling,
+        fresh=freshness_of(plan),
     )
     return Fact(plan.loop.loop_id, declared)

@@ -24,7 +24,7 @@ _ELSEWHERE = ("model", "plan", "first training", "seed", "maturity")
 
 _FOR_EVER = "for ever"
 LATER_SETTINGS = {
-    **{"retention": _FOR_EVER, "requirements": "none", "labelling": "none"},
+    **{"retention": _FOR_EVER, "requirements": "none", "labelling": "none", "freshness": "none"},
     **policy_words(ServingPolicy()),
 }
 """Settings that homes of before do not have on record, as they were then."""
@@ -47,6 +47,8 @@ def settings_of(plan: ModelPlan) -> dict[str, str]:
     found["monitors"] = "; ".join(map(_monitor, loop.monitors.declared)) or "none"
     found["labelling"] = "none" if plan.labelling is None else plan.labelling.line
     found["requirements"] = "; ".join(one.line() for one in loop.requirements) or "none"
+    fresh = freshness_of(plan).items()
+    found["freshness"] = "; ".join(f"{view} {spoken(age)}" for view, age in fresh) or "none"
     found["train code"] = ", ".join(code_closure(function).digest[:12] for function in train.code)
     spans = {"window": train.window, "validate": train.validate}
     found |= {f"train {name}": "all" if span is None else spoken(span) for name, span in spans.items()}
@@ -61,6 +63,12 @@ def settings_of(plan: ModelPlan) -> dict[str, str]:
         "search": "" if train.search is None else _value(msgspec.to_builtins(train.search, enc_hook=str)),
     }
     return found | {f"train {name}": str(value) for name, value in plain.items() if value != ""}
+
+
+def freshness_of(plan: ModelPlan) -> dict[str, Duration]:
+    """Return how long values of a view may be out of date, by the view, where that is declared."""
+    views = plan.loop.features.views
+    return {view.name: view.fresh for view in views if view.fresh is not None}
 
 
 def policy_settings(policy: LoopPolicy) -> dict[str, str]:

@@ -173,6 +173,47 @@ def late_log_e_value(counts: Sequence[tuple[float, int]], limit: float) -> float
     )
 
 
+def detector_logs(before: Sequence[float], share: float, limit: float) -> tuple[float, ...]:
+    """Return the logarithms of the detectors of "shares are at most `limit` on average" after one more
+    observation, a number for each of `BOLDNESS`.
+
+    Parameters
+    ----------
+    before
+        What it returned for the observation before; empty at the start.
+    share
+        Within [0, 1].
+    limit
+        Strictly between 0 and 1.
+
+    Raises
+    ------
+    ValueError
+        If the share or the limit is out of its range.
+
+    Notes
+    -----
+    An e-process that has lost its wealth in quiet years takes years to notice a change. The e-detector of
+    Shin, Ramdas and Rinaldo (2023) starts a new one at every observation and adds them up, the recursion of
+    Shiryaev and Roberts: M = (M + 1) e. However shares vary, the mean number of observations until the
+    average of the detectors reaches c is at least c as long as the null hypothesis holds.
+
+    Examples
+    --------
+    >>> logs = detector_logs(detector_logs((), 0.0, 0.01), 1.0, 0.01)
+    >>> round(log_e_value(logs), 1)
+    3.7
+    """
+    if not 0 < limit < 1 or not 0 <= share <= 1:
+        raise ValueError(f"no such share with a limit of {limit}: {share}")
+    old = before or (-math.inf,) * len(BOLDNESS)
+    factors = [math.log1p(bold * (share / limit - 1)) for bold in BOLDNESS]
+    return tuple(
+        max(log, 0.0) + math.log1p(math.exp(-abs(log))) + factor
+        for log, factor in zip(old, factors, strict=True)
+    )
+
+
 def share_log_e_value(x: float, y: float, share: float, *, concentration: float = 10_000.0) -> float:
     """Return the log e-value against "the router gave the candidate exactly `share` of the requests".
 

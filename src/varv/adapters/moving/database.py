@@ -129,5 +129,5 @@ class _Postgres:
 
 
 def _unread(name: str, error: Exception) -> InvalidInput:
-    hint = "is it the database of a tracking server, of MLflow 2.0 or later?"
+    hint = "is it a database of MLflow, 2.0 or later, or a registry of Feast?"
     return InvalidInput("database", name, "cannot be read", why=str(error)[:200], hint=hint)

@@ -9,6 +9,7 @@ from pathlib import Path
 import polars as pl
 
 from varv.app.cli.access import acted, acted_by, answer, reading_home
+from varv.app.cli.impact_blocks import impact_blocks
 from varv.app.cli.privacy import rotate_key, show_anonymity, show_pii
 from varv.app.cli.profiles import profile, watch
 from varv.app.cli.rendering import Block, Grid, Heading, Line
@@ -39,6 +40,7 @@ from varv.data.versioning.verbs import (
     untag,
     vacuum,
 )
+from varv.home.impact import ImpactRequest, impact
 from varv.home.verbs import DatasetList
 from varv.kernel.wording import count
 
@@ -55,6 +57,7 @@ def data(options: argparse.Namespace, loaded: Loaded) -> int:
         "watch": watch,
         "tag": _tag,
         "read": _read,
+        "impact": _impact,
         "overwrite": _rewrite,
         "merge": _rewrite,
         "vacuum": _vacuum,
@@ -210,6 +213,12 @@ def _read(options: argparse.Namespace, settings: Settings) -> None:
         return
     cells = [tuple(_cell(value) for value in row) for row in rows.iter_rows()]
     answer(options, rows.to_dicts(), lambda: [Grid(tuple(rows.columns), cells)])
+
+
+def _impact(options: argparse.Namespace, settings: Settings) -> None:
+    with reading_home(settings) as home:
+        found = impact(home.records, ImpactRequest(what=options.what))
+    answer(options, found, lambda: impact_blocks(found))
 
 
 def _rewrite(options: argparse.Namespace, settings: Settings) -> None:

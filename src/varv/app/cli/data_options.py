@@ -50,6 +50,8 @@ def add_data(act: Act) -> None:
     read.add_argument("--until", default="", metavar="TIME", help="only rows of an event time before this")
     read.add_argument("--remaining", action="store_true", help="of a version with erased rows, the others")
     read.add_argument("--limit", type=int, default=20, metavar="N", help="show so many rows (20)")
+    touched = act("impact", "show which features, models, versions, rollouts and runs a column touches")
+    touched.add_argument("what", help="NAME.COLUMN, or NAME for all of a dataset")
     overwritten = act("overwrite", "put the rows of a file in the place of all that a part holds")
     merged = act("merge", "put the rows of a file in the place of those with their keys, and add new ones")
     for one in (overwritten, merged):

@@ -1,4 +1,4 @@
-"""`varv features`: feature views and the online store on the command line."""
+"""`varv features`: feature views, the online store, and how features were served, on the command line."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import msgspec
 
 from varv.app.cli.access import answer, call, owned_ledger
 from varv.app.cli.rendering import Block, Grid, Line
+from varv.app.cli.served_features import shown, skewed
 from varv.app.compose import open_ledger, open_views
 from varv.app.online import offline_online
 from varv.app.server.server_file import running_server
@@ -50,6 +51,8 @@ def features(options: argparse.Namespace, loaded: Loaded) -> int:
         "materialise": _materialise,
         "backfill": _backfill,
         "read": _read,
+        "skew": skewed,
+        "show": shown,
     }
     acts[options.act](options, loaded.settings)
     return 0

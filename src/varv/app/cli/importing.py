@@ -20,7 +20,11 @@ from varv.kernel.wording import count
 
 
 def import_(options: argparse.Namespace, loaded: Loaded) -> int:
-    """Bring runs, models and artifacts from elsewhere; the status is 1 if they differ in the end."""
+    """Bring what was made elsewhere; the status is 1 if it differs from its source in the end."""
+    if options.tracker == "feast":
+        from varv.app.cli.feast_importing import import_feast
+
+        return import_feast(options)
     from varv.home.moving import Importing
 
     source = _source(options)

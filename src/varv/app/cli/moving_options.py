@@ -31,6 +31,25 @@ def add_trackers(act: Act) -> None:
         one.add_argument("folder", help="the folder of the export")
     for one in (mlflow, *exports):
         one.add_argument("--without-artifacts", action="store_true", help="leave artifacts where they are")
+    _add_feast(act)
+
+
+def _add_feast(act: Act) -> None:
+    feast = act("feast", "from Feast: write what a repository declares as a declaration in Python")
+    feast.add_argument("folder", help="the folder with feature_store.yaml")
+    feast.add_argument("--into", metavar="FILE", default="", help="where to write (standard output)")
+    feast.add_argument(
+        "--registry", metavar="FILE", default="", help="the registry's file, or its dump as FILE.json"
+    )
+    feast.add_argument(
+        "--python",
+        metavar="PYTHON",
+        default="",
+        help="compare values: the interpreter of an environment with Feast",
+    )
+    feast.add_argument(
+        "--requests", metavar="FILE", default="", help="requests to compare, in Parquet (made of the rows)"
+    )
 
 
 def add_contract(act: Act) -> None:
@@ -99,7 +118,8 @@ registered models and versions, with their ids, times and numbers. It can be run
 here is passed over, what is new is added, and what was broken off goes on. What is here with the id of
 something else stops it. In the end source and home are compared; exit status 1 if they differ. With a running
 varv up or varv track, that is handed what this command reads. A server's credentials are read from
-MLFLOW_TRACKING_TOKEN, or from MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD.
+MLFLOW_TRACKING_TOKEN, or from MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD. From Feast come
+definitions of features, written as a declaration: no home is touched, and no code of the repository is run.
 """
 CI = """Say how the last candidate of each model fares beside the champion: metrics, groups and data with
 their differences and 95 % intervals, from what its gates showed. With --run, say how a logged run fares

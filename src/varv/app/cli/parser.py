@@ -219,7 +219,7 @@ def _add_writing(add: Any) -> None:
     add_contract(_acts(add("contract", "what rows must be like: show, import, export", CONTRACT)))
     add_data(_acts(add("data", "datasets: list, compare, tag, read, replace rows, vacuum", DATA)))
     add_erase(add("erase", "let all rows about somebody go, and prove it", ERASE))
-    add_features(_acts(add("features", "feature views online: list, materialise, read", FEATURES)))
+    add_features(_acts(add("features", "feature views: online, as they were served, how they do", FEATURES)))
     _add_review(add("review", "answers that wait for a person: look, decide", _REVIEW))
     add_labels(_acts(add("labels", "requests that people label: look, take, give, compare", LABELS)))
     retrain = add("retrain", "ask for a new candidate", _RETRAIN)

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from varv.app.server.telemetry import TelemetryCounts
 from varv.features.online.verbs import OnlineShown
 from varv.fronts.inference.counts import N_BUCKETS, Counts
+from varv.home.skew.views import SkewView
 from varv.kernel.clock import SECOND, instant
 from varv.kernel.ids import ModelName
 from varv.kernel.ledger import Ledger
@@ -206,6 +207,39 @@ def of_online(views: Sequence[OnlineShown]) -> Iterator[Family]:
         "gauge",
         "When the newest row became known that a feature view holds online, since 1970.",
         [Sample(instant(one.newest) / SECOND, {"view": one.view}) for one in online if one.newest],
+    )
+
+
+def of_skew(views: Views) -> Iterator[Family]:
+    """Yield how features were served in the last seven days that were compared."""
+    with views.reading(SkewView) as view:
+        found = [(model, one) for model, held in view.models.items() for one in held.latest()]
+    yield Family(
+        "varv_feature_values_share",
+        "gauge",
+        "Share of a feature's served values of the last seven days by class, against the same computed anew.",
+        [
+            Sample(n / one.n, {"model": model, "feature": one.name, "class": name})
+            for model, one in found
+            if one.n
+            for name, n in one.by_class().items()
+        ],
+    )
+    yield Family(
+        "varv_feature_values_compared",
+        "gauge",
+        "Served values of the last seven days that were compared.",
+        [Sample(one.n, {"model": model, "feature": one.name}) for model, one in found],
+    )
+    yield Family(
+        "varv_feature_in_time_share",
+        "gauge",
+        "Share of a feature's served values that kept the declared age; only where one is declared.",
+        [
+            Sample(one.in_time / one.n, {"model": model, "feature": one.name})
+            for model, one in found
+            if one.n and one.fresh is not None
+        ],
     )
 
 

@@ -39,6 +39,7 @@ from varv.app.server.measures import (
     of_processes,
     of_record,
     of_requests,
+    of_skew,
     of_telemetry,
 )
 from varv.app.server.owned import OwnedHome
@@ -68,6 +69,7 @@ from varv.home.change.verbs import Applied, Declarations
 from varv.home.erasure.carrying import Erasures
 from varv.home.live import Live, Sealed
 from varv.home.named_versions import named_versions
+from varv.home.skew.watching import BEAT_S, SkewWatch
 from varv.kernel.author_files import whole_place
 from varv.kernel.clock import SECOND, HeldClock, SystemClock, wall_seconds
 from varv.kernel.columns import segment_name
@@ -395,6 +397,7 @@ class _Server:
             self._thread("intake", lambda: self._take_in(present)),
             self._thread("labels", lambda: keep_choosing(lambda: self._desk.labelling, present.ended)),
             self._thread("online", lambda: self._follow(present)),
+            self._thread("skew", lambda: self._watch_skew(present)),
         ]
         for number in range(RUNNERS):
             name = f"runner-{number}"
@@ -564,6 +567,11 @@ class _Server:
             self._patience.until_done(present.home.engine.fire_due)
             present.ended.wait(IDLE_S)
 
+    def _watch_skew(self, present: Present) -> None:
+        watch = SkewWatch(self._desk.measuring, present.home.engine, self._views, self._system)
+        while not present.ended.wait(BEAT_S):
+            self._patience.until_done(lambda: watch.beat(present.ended.is_set))
+
     def _run_commands(self, present: Present, name: str) -> None:
         home = present.home
         while not (self.stop.is_set() or present.ended.is_set()):
@@ -624,6 +632,7 @@ class _Server:
         yield from of_record(self._views, self._ledger)
         if self._desk.online is not None:
             yield from of_online(self._desk.online.shown())
+        yield from of_skew(self._views)
         yield from of_processes(pids)
         if self._home.certificates is not None:
             yield of_certificate(expires_at_s(self._home.certificates.pem))

@@ -148,6 +148,10 @@ PAGES: tuple[tuple[str, Build], ...] = (
         lambda now, ledger, path, query: datasets.profile_page(now, path["dataset"], query),
     ),
     (
+        "/data/{dataset}/impact",
+        lambda now, ledger, path, query: datasets.impact_page(now, path["dataset"], query),
+    ),
+    (
         "/data/{dataset}/quarantine/{part}/{segment}",
         lambda now, ledger, path, query: datasets.quarantine_page(
             now, path["dataset"], path["part"], path["segment"]
@@ -192,7 +196,7 @@ def create_console(
     Parameters
     ----------
     views
-        Read models of `ledger`: registry, routing, rollouts, monitoring, loops and datasets.
+        Read models of `ledger`: registry, routing, rollouts, monitoring, skew, loops and datasets.
     ledger
         Where entries and the head are read; nothing is written.
     title

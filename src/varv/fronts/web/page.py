@@ -17,6 +17,7 @@ from markupsafe import Markup
 
 from varv.data.views import DatasetsView
 from varv.home.change.views import ChangesView
+from varv.home.skew.views import SkewView
 from varv.home.tracking.looking import RunDesk
 from varv.home.views import HomeView
 from varv.kernel.clock import Instant, instant
@@ -73,6 +74,7 @@ class Reading:
     home: HomeView
     datasets: DatasetsView
     changes: ChangesView
+    skew: SkewView
     columns: Columns | None = None
     """Where rows are, if the page may show some."""
     has_report: Callable[[str], bool] = lambda model: False
@@ -135,6 +137,7 @@ def reading(
             home=stack.enter_context(views.reading(HomeView)),
             datasets=stack.enter_context(views.reading(DatasetsView)),
             changes=stack.enter_context(views.reading(ChangesView)),
+            skew=stack.enter_context(views.reading(SkewView)),
             columns=columns,
             has_report=has_report,
             folder=home,

@@ -16,6 +16,7 @@ from varv.data.quarantine import ROW
 from varv.data.service import REASON, quarantine_of
 from varv.data.views import PartCounts, Quarantined
 from varv.fronts.web.page import Page, Reading, not_one_of, whole_number
+from varv.home.impact import impact_of
 from varv.kernel.catalogue import Extent
 from varv.kernel.clock import Instant
 from varv.kernel.errors import NotFound
@@ -81,6 +82,21 @@ def dataset_page(now: Reading, dataset: str, query: Mapping[str, str]) -> Page:
         "newer": min(before + PAGE, len(stored) + 1) if before <= len(stored) else None,
     }
     return Page(dataset, "dataset.html", data)
+
+
+def impact_page(now: Reading, dataset: str, query: Mapping[str, str]) -> Page:
+    """Return what a column of a dataset touches, or all of it where none is named.
+
+    Raises
+    ------
+    NotFound
+        If there is no such dataset, or it has no such column.
+    """
+    registered = _registered(now, dataset)
+    column = query.get("column", "")
+    found = impact_of(now, f"{dataset}.{column}" if column else dataset)
+    data: dict[str, object] = {"impact": found, "columns": sorted(registered.types)}
+    return Page(f"What {dataset}{'.' if column else ''}{column} touches", "impact.html", data)
 
 
 def quarantine_page(now: Reading, dataset: str, part: str, segment: str) -> Page:

@@ -7,10 +7,11 @@ from itertools import pairwise
 
 from markupsafe import Markup
 
+from varv.features.skew import CLASSES
 from varv.fronts.web import words
 from varv.fronts.web.charts import Cell, Line, Mark, Point, heat_map, line_chart
 from varv.fronts.web.page import Page, Reading, date_text, not_one_of, time_range
-from varv.kernel.clock import DAY, Instant, as_datetime
+from varv.kernel.clock import DAY, Instant, as_datetime, spoken
 from varv.kernel.ids import ModelName
 from varv.monitoring import FeatureDrift, PerformanceMeasured, Window
 from varv.monitoring.evidence import UNITS
@@ -29,6 +30,9 @@ SILENCE = 60 * DAY
 
 RECENT_DAYS = 30
 """How many days the quality of a model is shown over in the list of models."""
+
+SKEW_DAYS = 7
+"""How many days of skew are counted together."""
 
 Number = Callable[[PerformanceMeasured], float | None]
 
@@ -96,11 +100,31 @@ def monitor_page(now: Reading, model: str, query: Mapping[str, str]) -> Page:
         "numbers": shown(task_of(last.task), last) if last else [],
         "drift": {"windows": matrix.windows, "features": matrix.features, "cells": matrix.cells},
         "table": _last_windows(matrix),
+        "skew": _skew(now, model),
         "alarms": alarms,
         "n_open": sum(1 for one in alarms if one.cleared_at is None),
     }
     charts = {"drift": drift_map(matrix), **_charts(task, within, _marks(now, name))}
     return Page(f"Monitors of {model}", "monitor.html", data, charts)
+
+
+def _skew(now: Reading, model: str) -> dict[str, object]:
+    """Return how features were served in the last days that were compared."""
+    held = now.skew.of(model)
+    first = max(held.days, default=0) - (SKEW_DAYS - 1) * DAY
+    lines = [
+        {
+            "feature": one.name,
+            "n": one.n,
+            "shares": [n / one.n if one.n else 0.0 for n in one.by_class().values()],
+            "in_time": one.in_time / one.n if one.n and one.fresh is not None else None,
+            "fresh": "" if one.fresh is None else spoken(one.fresh),
+            "said": one.said(),
+        }
+        for one in held.latest(SKEW_DAYS)
+    ]
+    compared = sum(n for day, n in held.n_compared.items() if day >= first)
+    return {"features": lines, "classes": CLASSES, "n_compared": compared, "left_out": held.left_out}
 
 
 def daily(now: Reading, name: ModelName) -> list[PerformanceMeasured]:

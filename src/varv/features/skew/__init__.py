@@ -1,0 +1,19 @@
+"""Skew: the values that features were served with, held against the same values computed anew, each as of the
+instant of its request.
+"""
+
+from varv.features.skew.classes import CLASSES, FeatureSkew, added, counted
+from varv.features.skew.comparing import Comparison, Served, compare
+from varv.features.skew.sampling import sample_share, sampled
+
+__all__ = [
+    "CLASSES",
+    "Comparison",
+    "FeatureSkew",
+    "Served",
+    "added",
+    "compare",
+    "counted",
+    "sample_share",
+    "sampled",
+]

@@ -1,0 +1,103 @@
+"""What a column touches, by declarations and by what versions in force still read."""
+
+from __future__ import annotations
+
+import pytest
+from msgspec.structs import replace
+from tests.home.live_home import LiveHome
+from tests.loop.synthetic import declared
+
+import varv
+from varv.features import FeatureDefinition
+from varv.home.impact import ImpactRequest, impact
+from varv.home.tables import Tables
+from varv.home.verbs import Records
+from varv.kernel.errors import NotFound
+from varv.kernel.sagas import Fact
+from varv.loop.views import LoopView
+
+
+def records_of(home):
+    own = home.home
+    tables = Tables(own.folder, own.ledger, own.views, home.clock)
+    return Records(
+        home=own.folder, ledger=own.ledger, views=own.views, clock=home.clock, state="", tables=tables
+    )
+
+
+@pytest.fixture(scope="module")
+def home(lived, tmp_path_factory):
+    found = lived(tmp_path_factory.mktemp("home"))
+    yield found
+    found.close()
+
+
+def asked(home, what):
+    return impact(records_of(home), ImpactRequest(what=what))
+
+
+def test_an_outcome_touches_its_model_its_views_and_every_version_trained_towards_it(home):
+    found = asked(home, "parcels.late")
+    [model] = found.models
+    [version] = found.versions
+    assert (found.known_at, model.roles, model.views) == ("arrived_at", ("outcome", "feature"), ("recent",))
+    assert (version.role, version.features) == ("champion", ("recent.late_mean_24h",))
+    assert version.trained_on.startswith("parcels@")
+
+
+def test_an_entity_touches_the_features_that_are_found_by_it(home):
+    found = asked(home, "parcels.route")
+    assert {one.feature: one.how for one in found.features} == {
+        "route": "value",
+        "recent.late_mean_24h": "entity",
+    }
+
+
+def test_a_column_that_nothing_reads_touches_nothing(home):
+    found = asked(home, "parcels.delay")
+    assert not (found.models)
+    assert not (found.features)
+    assert not (found.versions)
+
+
+def test_all_of_a_dataset_touches_what_any_column_of_it_does(home):
+    names = {one.feature for one in asked(home, "parcels").features}
+    assert names == {"load", "heat", "route", "recent.late_mean_24h"}
+
+
+def test_what_does_not_exist_is_refused_with_what_does(home):
+    with pytest.raises(NotFound, match="parcels"):
+        asked(home, "trains.late")
+    with pytest.raises(NotFound, match="delay"):
+        asked(home, "parcels.nothing")
+
+
+def test_a_version_in_force_that_reads_an_older_definition_is_touched_by_its_column(lived, tmp_path):
+    home = lived(tmp_path)
+    with home.home.views.reading(LoopView) as loops:
+        before = loops.loops["late-parcel"].declared
+    # The features of the champion are declared no more, and computed for it alone.
+    heat = FeatureDefinition(name="heat", kind="numeric", column="heat")
+    now = replace(before, features=(heat,), kept=("load", "route", "recent.late_mean_24h"))
+    home.home.engine.tell(facts=[Fact("loop/late-parcel", now)])
+    found = asked(home, "parcels.load")
+    [feature], [version] = found.features, found.versions
+    assert (feature.feature, feature.state) == ("load", "kept")
+    assert (version.version, version.role, version.features) == (1, "champion", ("load",))
+    home.close()
+
+
+def test_a_computed_feature_is_touched_through_the_view_that_it_reads(tmp_path):
+    import polars as pl
+
+    model = declared().models[0]
+    view = model.features[-1]
+    expression = pl.col("load") * pl.col("recent__late_mean_24h")
+    model.features = ["heat", view, varv.derived("burden", expression)]
+    home = LiveHome(tmp_path, model)
+    assert {one.feature: one.how for one in asked(home, "parcels.late").features} == {
+        "recent.late_mean_24h": "value",
+        "burden": "through recent.late_mean_24h",
+    }
+    assert [one.feature for one in asked(home, "parcels.load").features] == ["burden"]
+    home.close()
