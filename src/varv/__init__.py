@@ -17,8 +17,10 @@ _WHERE = {
     "Csv": "varv.data",
     "Dataset": "varv.data",
     "Dbt": "varv.data",
+    "Drop": "varv.data.privacy",
     "FeatureView": "varv.features",
     "Frame": "varv.data",
+    "Generalise": "varv.data.privacy",
     "Http": "varv.data",
     "JsonLines": "varv.data",
     "Landing": "varv.data",
@@ -33,6 +35,7 @@ _WHERE = {
     "Policy": "varv.project",
     "PolicySearch": "varv.project",
     "Replay": "varv.project",
+    "Pseudonymise": "varv.data.privacy",
     "Report": "varv.pipelines",
     "Requirement": "varv.project",
     "Retention": "varv.project",
@@ -82,8 +85,10 @@ __all__ = [
     "Csv",
     "Dataset",
     "Dbt",
+    "Drop",
     "FeatureView",
     "Frame",
+    "Generalise",
     "Http",
     "JsonLines",
     "Labelling",
@@ -97,6 +102,7 @@ __all__ = [
     "Plant",
     "Policy",
     "PolicySearch",
+    "Pseudonymise",
     "Replay",
     "Report",
     "Requirement",
@@ -146,6 +152,7 @@ if TYPE_CHECKING:
     from varv.app.client.training_sets import training_set
     from varv.data import Csv, Dataset, Dbt, Frame, Http, JsonLines, Landing, Objects, Parquet, Sql
     from varv.data.contracts import expect
+    from varv.data.privacy import Drop, Generalise, Pseudonymise
     from varv.features import FeatureView, derived, share, slice, windows
     from varv.kernel.errors import VarvError
     from varv.monitoring import monitor

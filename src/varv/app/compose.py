@@ -17,6 +17,7 @@ from varv.home.change.handlers import ChangeHandlers
 from varv.home.change.recorded import effective_plans
 from varv.home.change.rules import ChangeSaga
 from varv.home.change.views import ChangesView
+from varv.home.erasure.views import ErasuresView
 from varv.home.home import CHECKED, Home, ModelParts
 from varv.home.review.views import ReviewsView
 from varv.home.skew.views import SkewView
@@ -79,6 +80,7 @@ VIEWS = (
     HomeView,
     ChangesView,
     ReviewsView,
+    ErasuresView,
     LabelsView,
     SkewView,
 )
@@ -235,8 +237,11 @@ def open_home(
     blobs = FolderBlobs(folder / "blobs", faults=faults)
     columns = FolderColumns(folder / "columns", durable=durability == "full", faults=faults)
     views = views or open_views(ledger, folder)
-    datasets = Datasets(ledger, columns, clock, views, Secret(folder / SECRET_FILE), snapshots)
+    secret = Secret(folder / SECRET_FILE)
+    datasets = Datasets(ledger, columns, clock, views, secret, snapshots)
     plans = effective_plans(plans, views, ledger)
+    for dataset in datasets_of(plans):
+        dataset.bind(secret.purposes)
     features = FeatureStore()
     runtimes = runtimes or installed_runtimes()
     planes = DataPlanes(runtimes, blobs)

@@ -124,6 +124,8 @@ def run_replay(
     if extra.search:
         require_search(replay)
     plans = tuple(map(plan_of, replay.models))
+    for dataset in datasets_of(plans):
+        dataset.bind(Secret(home / SECRET_FILE).purposes)
     feed = Feed(datasets_of(plans))
     for plan in plans:
         if plan.outcome.column:

@@ -15,12 +15,14 @@ import varv.app.verifying
 import varv.data.contract_verbs
 import varv.data.delta.verbs
 import varv.data.ingestion.verbs
+import varv.data.privacy_verbs
 import varv.data.profiling.verbs
 import varv.data.verbs
 import varv.data.versioning.deriving
 import varv.data.versioning.verbs
 import varv.features.online.verbs
 import varv.home.change.verbs
+import varv.home.erasure.verbs
 import varv.home.impact
 import varv.home.labelling.estimating
 import varv.home.labelling.feedback
@@ -88,11 +90,13 @@ ROOMS = (
     varv.data.versioning.verbs,
     varv.data.versioning.deriving,
     varv.data.ingestion.verbs,
+    varv.data.privacy_verbs,
     varv.data.profiling.verbs,
     varv.features.online.verbs,
     varv.data.delta.verbs,
     varv.home.verbs,
     varv.home.change.verbs,
+    varv.home.erasure.verbs,
     varv.home.impact,
     varv.home.review.verbs,
     varv.home.labelling.verbs,

@@ -20,6 +20,7 @@ from varv.data.delta.checking import log_flaws
 from varv.data.delta.log import LOG
 from varv.data.kept_contracts import texts_digest, texts_of, texts_table
 from varv.data.model import BatchesCompacted, BatchQuarantined, ContractInferred, DatasetVersionAppended
+from varv.data.privacy.model import QuarantineErased
 from varv.data.versions import table_of
 from varv.data.versions.model import DatasetPublished, DatasetRewritten, DatasetVacuumed
 from varv.home.comparison import COMPARISON_FILE, read_comparisons, without_cpu
@@ -52,7 +53,7 @@ from varv.registry.model import VersionRegistered, VersionScanned
 from varv.runs.model import ExperimentPurged, RunEvent, RunPurged, long_texts
 from varv.runs.verifying import Seals, blobs_of, run_flaws
 from varv.serving.capture import read_captures
-from varv.serving.model import RequestsBackfilled, RequestsForgotten, RequestsServed
+from varv.serving.model import RequestsBackfilled, RequestsErased, RequestsForgotten, RequestsServed
 from varv.serving.predictions import predictions_of
 
 MOST_FINDINGS = 200
@@ -379,11 +380,8 @@ class _Names:
                 self._rows(entry.seq, event)
             case DatasetPublished():
                 self.published.setdefault(table_of(event.dataset, event.part), []).append(event)
-            case BatchQuarantined():
-                by = f"rows of {event.dataset} in quarantine (entry {entry.seq})"
-                named = Named(by, event.n_rows, event.rows, keyed=True)
-                self.tables.setdefault(f"quarantine/{event.dataset}/{event.part}", {})[event.segment] = named
-                self.is_keyed |= bool(event.rows)
+            case BatchQuarantined() | QuarantineErased():
+                self._held(entry.seq, event)
             case ContractInferred():
                 self.contracts.append(event)
                 table = texts_table(event.dataset, event.part)
@@ -392,7 +390,7 @@ class _Names:
                     f"columns/{table}/{digest}{kind}" for digest in named for kind in (STREAM, SUFFIX)
                 )
                 self.is_keyed |= bool(named)
-            case RequestsServed() | RequestsForgotten() | RequestsBackfilled():
+            case RequestsServed() | RequestsForgotten() | RequestsBackfilled() | RequestsErased():
                 self._requests(entry.seq, event)
             case VersionRegistered():
                 version = f"{event.model} v{event.version} (entry {entry.seq})"
@@ -414,6 +412,17 @@ class _Names:
                 self._note_texts(entry, event)
             case _:
                 pass
+
+    def _held(self, seq: int, event: BatchQuarantined | QuarantineErased) -> None:
+        """Take in where rows in quarantine are."""
+        by = f"rows of {event.dataset} in quarantine (entry {seq})"
+        held = self.tables.setdefault(f"quarantine/{event.dataset}/{event.part}", {})
+        if isinstance(event, QuarantineErased):
+            held.pop(event.before, None)
+            held[event.into] = Named(by, event.n_rows, event.digest, keyed=True)
+        else:
+            held[event.segment] = Named(by, event.n_rows, event.rows, keyed=True)
+            self.is_keyed |= bool(event.rows)
 
     def _note_texts(self, entry: Entry, event: RunEvent) -> None:
         """Note the texts of an entry, and forget those of what was purged."""
@@ -444,13 +453,18 @@ class _Names:
                     files, held = self._compacted.get(table, {}), self.tables.get(table, {})
                     for segment in (one for name in names for one in files.pop(name, (name,))):
                         held.pop(segment, None)
+                    for one in filter(None, (event.left.get(f"{part}/{name}") for name in names)):
+                        by = f"what is left of a version of {event.dataset} (entry {seq})"
+                        self._name(table, one.name, by, one.n_rows, one.digest)
 
     def _version(self, seq: int, dataset: str) -> str:
         """Count a version of a dataset, and return what it is called."""
         number = self._n_versions[dataset] = self._n_versions.get(dataset, 0) + 1
         return f"version {number} of dataset {dataset} (entry {seq})"
 
-    def _requests(self, seq: int, event: RequestsServed | RequestsForgotten | RequestsBackfilled) -> None:
+    def _requests(
+        self, seq: int, event: RequestsServed | RequestsForgotten | RequestsBackfilled | RequestsErased
+    ) -> None:
         """Take in what became of stored predictions."""
         table = predictions_of(event.model, self._columns)
         match event:
@@ -464,11 +478,19 @@ class _Names:
                     n_rows = heights[segment].n_rows if segment in heights else -1
                     self._name(event.table, segment, by, n_rows, digest)
             case RequestsForgotten():
-                gone = set(event.segments)
-                later = [name for name in self.tables if name.startswith(f"backfill/{event.model}/")]
-                for name in (table, *later):
-                    held = self.tables.get(name, {})
-                    self.tables[name] = {one: named for one, named in held.items() if one not in gone}
+                self._forget(event.model, table, event.segments)
+            case RequestsErased():
+                self._forget(event.model, table, event.segments)
+                by = f"predictions of {event.model} (entry {seq})"
+                for one in filter(None, event.remains.values()):
+                    self._name(table, one.name, by, one.n_rows, one.digest)
+
+    def _forget(self, model: str, table: str, segments: Sequence[str]) -> None:
+        gone = set(segments)
+        later = [name for name in self.tables if name.startswith(f"backfill/{model}/")]
+        for name in (table, *later):
+            held = self.tables.get(name, {})
+            self.tables[name] = {one: named for one, named in held.items() if one not in gone}
 
     def _name(self, table: str, segment: str, by: str, n_rows: int, digest: Digest) -> None:
         self.tables.setdefault(table, {})[segment] = Named(by, n_rows, digest)
@@ -483,8 +505,10 @@ _NAMING = {
         DatasetVacuumed,
         DatasetPublished,
         BatchQuarantined,
+        QuarantineErased,
         ContractInferred,
         RequestsServed,
+        RequestsErased,
         RequestsBackfilled,
         RequestsForgotten,
         VersionRegistered,

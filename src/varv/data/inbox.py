@@ -103,7 +103,8 @@ class Inbox:
         if not 1 <= len(rows) <= self._max_rows:
             hint = f"send 1 to {self._max_rows} rows"
             raise InvalidInput("request", dataset.name, f"has {len(rows)} rows", hint=hint)
-        checked, n_unknown = self._checked(dataset, part, rows)
+        # Before anything is looked at: what is refused is shown, and what is accepted is on the disk.
+        checked, n_unknown = self._checked(dataset, part, self._datasets.minimised_rows(dataset, rows))
         if not checked.rows:
             raise _all_refused(checked.refused)
         self._write(f"{dataset.name}/{part}", list(checked.rows.values()))

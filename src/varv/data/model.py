@@ -13,9 +13,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
+from pathlib import Path
 from types import MappingProxyType
 from typing import Literal, get_args
 
+import msgspec
 import polars as pl
 
 from varv.data.contracts.declaring import OF_PART
@@ -24,13 +26,22 @@ from varv.data.contracts.report import Report, Violation
 from varv.data.contracts.row_rules import reads
 from varv.data.contracts.trying import require_askable, require_expectations
 from varv.data.contracts.words import rule_reason
+from varv.data.privacy.minimising import Drop, Generalise, Minimiser, Treatment, treated_type, treatment_of
 from varv.data.retention import retention_of
 from varv.data.sources import KEPT, Frame, Keyed, Source, Types, fitted, in_kept_types, kept_type
 from varv.kernel.clock import Duration, Instant, duration
 from varv.kernel.codec import Digest, Event, event
 from varv.kernel.columns import TIME
-from varv.kernel.errors import Corrupt, InvalidDeclaration, InvalidInput, NotFound, Unavailable
+from varv.kernel.errors import (
+    Corrupt,
+    FailedPrecondition,
+    InvalidDeclaration,
+    InvalidInput,
+    NotFound,
+    Unavailable,
+)
 from varv.kernel.ids import DatasetName, checked_name
+from varv.kernel.purpose_keys import PurposeKeys
 from varv.kernel.wording import count
 
 MAX_COLUMNS = 2000
@@ -67,6 +78,9 @@ class Dataset:
         what stands; ``"merge"`` puts them in its place, in a version of their own.
     deletes
         How often keys are compared, such as ``"1d"``, to remove rows that the source has no more.
+    pii
+        What is done to personal columns before a row is written anywhere: ``"pseudonymise"``, ``"drop"``,
+        ``"generalise:3"``, or `varv.Pseudonymise`, `varv.Drop`, `varv.Generalise`.
     publish
         How often a running server publishes the dataset as Delta tables: ``"15m"``; it does so before a
         version is tagged or trained on, too. By default only `varv data publish` does.
@@ -99,6 +113,7 @@ class Dataset:
         every: str | None = None,
         updates: Updates = "report",
         deletes: str | None = None,
+        pii: Mapping[str, str | Treatment] | None = None,
         publish: str | None = None,
     ) -> None:
         try:
@@ -120,11 +135,15 @@ class Dataset:
             raise InvalidDeclaration("dataset", name, f"keeps {keep!r}: {error}") from None
         self._take_pulls(every, updates, deletes)
         self._recalled: Types = {}
+        treated = {column: treatment_of(how) for column, how in (pii or {}).items()}
+        self.pii: Mapping[str, Treatment] = MappingProxyType(treated)
+        self._keys: PurposeKeys | None = None
         try:
             self.publish_every = None if publish is None else duration(publish)
         except InvalidInput as error:
             raise InvalidDeclaration("dataset", name, f"is published {publish!r}: {error}") from None
         self._check_names()
+        self._check_treatments()
         require_expectations(self.name, self.expect)
 
     def __repr__(self) -> str:
@@ -158,6 +177,24 @@ class Dataset:
     def parts(self) -> tuple[str, ...]:
         """The names of the parts, the base part first: each is the name of its time column."""
         return (self.event_time, *self.known_at)
+
+    def bind(self, keys: PurposeKeys) -> None:
+        """Have personal columns of the source treated with the keys of a home; the first ones stay."""
+        self._keys = self._keys or keys
+
+    def minimiser(self, keys: PurposeKeys | None = None) -> Minimiser:
+        """Return what treats the personal columns of rows, with keys that are used where none were bound.
+
+        Raises
+        ------
+        FailedPrecondition
+            If personal columns are declared, and there are no keys.
+        """
+        held = self._keys or keys
+        if held is None and self.pii:
+            hint = "open a home with it first"
+            raise FailedPrecondition("dataset", self.name, "has personal columns, and no keys", hint=hint)
+        return Minimiser(self.pii, held or PurposeKeys(Path()))
 
     def types(self) -> Types:
         """Return every column and the type in which it is kept; the first call asks the source.
@@ -221,7 +258,7 @@ class Dataset:
             yield frame.sort(self.event_time, *self.key, maintain_order=True)
 
     def _in_types(self, rows: pl.DataFrame) -> pl.DataFrame:
-        frame = in_kept_types(rows).select(list(self._types))
+        frame = self.minimiser().frame(in_kept_types(rows)).select(list(self._types))
         if not self._recalled or frame.schema == self._types:
             return frame
         # What was guessed otherwise this time is as it is stored, and what does not fit is nothing.
@@ -252,9 +289,10 @@ class Dataset:
         found = self._found()
         times = set(self.parts)
         for column in dict.fromkeys(
-            (*self.key, *times, *(c for names in self.known_at.values() for c in names))
+            (*self.key, *times, *(c for names in self.known_at.values() for c in names), *self.pii)
         ):
-            if column not in found:
+            # What is dropped is not among the types that are stored.
+            if column not in found and not (self._recalled and column in self.pii):
                 raise self._no_column(column, list(found))
         named = {*self.key, *times, *(one for names in self.known_at.values() for one in names)}
         types: Types = {}
@@ -273,7 +311,10 @@ class Dataset:
                 raise InvalidDeclaration(
                     "dataset", self.name, f"has the type {dtype} in {column!r}, which is not kept", hint=hint
                 )
-            types[column] = kept
+            treatment = self.pii.get(column)
+            treated = kept if treatment is None else treated_type(treatment, column, kept)
+            if treated is not None:
+                types[column] = treated
         if len(types) > MAX_COLUMNS:
             raise InvalidDeclaration(
                 "dataset", self.name, f"has {len(types)} columns", hint=f"{MAX_COLUMNS} at most"
@@ -326,6 +367,15 @@ class Dataset:
                 )
             stated[column] = place
 
+    def _check_treatments(self) -> None:
+        stated = {*self.key, *self.parts, *(column for names in self.known_at.values() for column in names)}
+        for column, treatment in self.pii.items():
+            is_bad = column in self.parts or (isinstance(treatment, Drop) and column in stated)
+            if is_bad or (column in self.key and isinstance(treatment, Generalise)):
+                problem = f"cannot {treatment} {column!r}, which it is declared by"
+                hint = "pseudonymise a key, leave times, and name what is dropped nowhere else"
+                raise InvalidDeclaration("dataset", self.name, problem, hint=hint)
+
     def _no_column(self, column: str, found: Sequence[str] | None = None) -> InvalidDeclaration:
         known = ", ".join(list(found if found is not None else self._types)[:30])
         return InvalidDeclaration(
@@ -362,6 +412,8 @@ class DatasetRegistered(Event, frozen=True, kw_only=True):
     event_time: str
     known_at: dict[str, tuple[str, ...]]
     types: dict[str, str]
+    pii: dict[str, str] = msgspec.field(default_factory=dict)
+    """What is done to personal columns; as `data.pii_declared` said last, in read models."""
 
     def line(self) -> str:
         """Return one line on what this event states."""
@@ -599,12 +651,15 @@ def dataset_of(registered: DatasetRegistered) -> Dataset:
         If a type is not one that is kept.
     """
     types = {name: _type_named(registered.dataset, text) for name, text in registered.types.items()}
+    # A dropped column is not stored, but still comes, and is to be dropped again.
+    types |= {name: pl.String() for name in registered.pii if name not in types}
     return Dataset(
         registered.dataset,
         source=Frame(pl.DataFrame(schema=types)),
         key=registered.key,
         event_time=registered.event_time,
         known_at=registered.known_at,
+        pii=registered.pii,
     )
 
 

@@ -16,7 +16,7 @@ from varv.data.model import BatchDropped, BatchReleased, BatchReplaced, Dataset
 from varv.data.service import REASON, Datasets, Prepared
 from varv.data.shape import conformed
 from varv.data.versions import stream_of
-from varv.data.views import DatasetsView, Quarantined, registered_dataset
+from varv.data.views import DatasetsView, Quarantined
 from varv.kernel.clock import Clock
 from varv.kernel.codec import digest
 from varv.kernel.errors import FailedPrecondition, InvalidInput, NotFound
@@ -73,7 +73,7 @@ class Quarantine:
         NotFound
             If there is none of that name.
         """
-        return registered_dataset(self._views, name)
+        return self._datasets.registered(name)
 
     def batches(self, chosen: Selection) -> list[Quarantined]:
         """Return the batches that a selection names, in the order in which they came.
@@ -173,6 +173,7 @@ class Quarantine:
             If it is of several batches, or a corrected row breaks the contract too.
         """
         dataset = self.dataset(chosen.dataset)
+        given = self._datasets.minimised(dataset, given)
         several = self.batches(chosen)
         if len(several) > 1:
             hint = "name the segment whose rows these replace; see varv quarantine list"

@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -37,6 +38,8 @@ from varv.data.model import (
     RepeatsDropped,
     RowsJoined,
 )
+from varv.data.privacy.minimising import Pseudonymise
+from varv.data.privacy.model import PiiDeclared
 from varv.data.rewriting.files import Rewritten, stated_rows
 from varv.data.rewriting.preparing import Author, PreparedRewrite, Rewrites, There
 from varv.data.shape import conformed, in_shape, misfit, shape_of, span_of, widening
@@ -49,7 +52,7 @@ from varv.kernel.clock import Clock, Instant, as_datetime
 from varv.kernel.codec import Digest, Event, canonical, digest
 from varv.kernel.columns import SEGMENT, Columns, stretches
 from varv.kernel.content import rows_digest
-from varv.kernel.errors import AlreadyExists, Conflict, Corrupt, Expired, NotFound
+from varv.kernel.errors import AlreadyExists, Conflict, Corrupt, Erased, Expired, NotFound
 from varv.kernel.ids import Version
 from varv.kernel.ledger import Append, Change, Ledger
 from varv.kernel.observe import log
@@ -157,6 +160,9 @@ class Datasets:
             for one in dataset.expect:
                 dataset.part_of(one)
             facts.append(ExpectationsDeclared(dataset=dataset.name, expectations=dataset.expect))
+        treatments = {column: str(how) for column, how in dataset.pii.items()}
+        if registered is not None and registered.pii != treatments:
+            facts.append(PiiDeclared(dataset=dataset.name, treatments=treatments))
         if registered is None:
             return tuple(Fact(stream, fact) for fact in (shape_of(dataset), *facts))
         if problem := misfit(registered, dataset):
@@ -199,6 +205,7 @@ class Datasets:
                         outcomes=self._outcomes_in(dataset, part),
                         declared=self.expectations(dataset, part),
                     )
+                    contract = _without_pseudonyms(contract, dataset)
                     kept = self._contracts.keep(dataset.name, part, contract)
                     event = ContractInferred(dataset=dataset.name, part=part, contract=kept)
                     facts.append(Fact(stream_of(dataset.name), event))
@@ -410,7 +417,8 @@ class Datasets:
         """Store the rows of an overwrite, and return the facts that make it count, for the caller to commit
         before anything else is written to the dataset.
         """
-        return self._noted(dataset, self._rewrites(dataset, part, by, why).overwrite(frame))
+        rows = self.minimised(dataset, frame)
+        return self._noted(dataset, self._rewrites(dataset, part, by, why).overwrite(rows))
 
     def prepare_merge(
         self, dataset: Dataset, part: str, frame: pl.DataFrame, by: str = "", why: str = ""
@@ -418,7 +426,8 @@ class Datasets:
         """Store the rows of a merge, and return the facts that make it count, for the caller to commit before
         anything else is written to the dataset.
         """
-        return self._noted(dataset, self._rewrites(dataset, part, by, why).merge(frame))
+        rows = self.minimised(dataset, frame)
+        return self._noted(dataset, self._rewrites(dataset, part, by, why).merge(rows))
 
     def _rewrites(self, dataset: Dataset, part: str, by: str, why: str) -> Rewrites:
         there = There(
@@ -454,7 +463,7 @@ class Datasets:
             If a column holds what cannot be kept even in quarantine, such as lists.
         """
         require_segment_name(segment)
-        kept = in_kept_types(frame)
+        kept = self.minimised(dataset, in_kept_types(frame))
         content = rows_digest(kept)
         before = self._before(dataset, part, frame, segment, content)
         if before is not None:
@@ -466,6 +475,7 @@ class Datasets:
         self, dataset: Dataset, part: str, frame: pl.DataFrame, *, segment: str
     ) -> Prepared:
         """Store rows that a person vouches for, as `prepare_append` does, without asking the contract."""
+        frame = self.minimised(dataset, frame)
         screening = Screening(Report(n_rows=frame.height), no_reasons(frame.height), False)
         return self._sorted_out(dataset, part, frame, screening, segment, rows_digest(frame))
 
@@ -693,6 +703,7 @@ class Datasets:
         known_at: Instant | None = None,
         since: Instant | None = None,
         until: Instant | None = None,
+        remaining: bool = False,
     ) -> pl.DataFrame:
         """Return the rows of a version, by default the latest, with what was known at an instant, by default
         all.
@@ -704,6 +715,8 @@ class Datasets:
         since, until
             The event times that are wanted, [since, until); all by default. Segments without any are not
             read.
+        remaining
+            Whether of a version of which rows were erased the others are wanted.
 
         Returns
         -------
@@ -715,12 +728,14 @@ class Datasets:
         ------
         NotFound
             If there is no such dataset or version.
+        Erased
+            If rows of the version were erased; the entry is named.
         """
-        base = dataset.event_time
-        frame = self.read_part(dataset, base, version=version, known_at=known_at, since=since, until=until)
+        base, as_of = dataset.event_time, {"version": version, "remaining": remaining}
+        frame = self.read_part(dataset, base, known_at=known_at, since=since, until=until, **as_of)
         for part in dataset.known_at:
             # What is said of a row is not from before it; where it is, it is not used.
-            later = self.read_part(dataset, part, version=version, known_at=known_at, since=since)
+            later = self.read_part(dataset, part, known_at=known_at, since=since, **as_of)
             own = [name for name in later.columns if name not in dataset.key]
             frame = frame.join(
                 later.select(*dataset.key, *own), on=dataset.key, how="left", maintain_order="left"
@@ -739,6 +754,7 @@ class Datasets:
         known_at: Instant | None = None,
         since: Instant | None = None,
         until: Instant | None = None,
+        remaining: bool = False,
     ) -> pl.DataFrame:
         """Return the rows of one part as `read` would join them, in the order of its time and key; of those
         whose time is in [since, until), if that is given.
@@ -746,7 +762,8 @@ class Datasets:
         columns = dataset.columns(part)
         before = None if known_at is None else Instant(known_at + 1)
         upto = until if before is None else before if until is None else min(until, before)
-        extents = [one for one in self.extents(dataset, part, upto=version) if one.reaches(since, upto)]
+        held = self.extents(dataset, part, upto=version, remaining=remaining)
+        extents = [one for one in held if one.reaches(since, upto)]
         if not extents:
             return pl.DataFrame(schema=dataset.part_types(part))
         frame = self._rows_upto(dataset, part, extents, version)
@@ -831,7 +848,7 @@ class Datasets:
         for one in cut:
             n_rows = self.n_rows_upto(dataset, part, one, version or 0)
             parts.append(self._rows_of(dataset, part, {one.name: one.digest}).head(n_rows))
-        return pl.concat(parts)
+        return pl.concat(rows.select(dataset.columns(part)) for rows in parts)
 
     def _rows_of(self, dataset: Dataset, part: str, segments: Mapping[str, Digest]) -> pl.DataFrame:
         """Return the rows of segments, null in columns that the dataset gained after they were stored."""
@@ -839,8 +856,9 @@ class Datasets:
         with self._views.reading(DatasetsView) as view:
             was_widened = view.was_widened(dataset.name)
         if not was_widened:
-            # What a retired model had captured is stored by the record, which keeps no order of columns.
-            with suppress(pl.exceptions.SchemaError):
+            # What commands write, and retired models had captured, is stored by the record, which keeps no
+            # order of columns.
+            with suppress(pl.exceptions.SchemaError, pl.exceptions.InvalidOperationError):
                 return self._columns.scan(table, segments).collect()
         batches = self._columns.batches(table, segments)
         return pl.concat([in_shape(rows, types).select(list(types)) for rows in batches])
@@ -894,7 +912,19 @@ class Datasets:
         NotFound
             If there is none of that name.
         """
-        return registered_dataset(self._views, name)
+        dataset = registered_dataset(self._views, name)
+        dataset.bind(self._secret.purposes)
+        return dataset
+
+    def minimised(self, dataset: Dataset, rows: pl.DataFrame) -> pl.DataFrame:
+        """Return rows with their personal columns treated as the dataset declares."""
+        return dataset.minimiser(self._secret.purposes).frame(rows) if dataset.pii else rows
+
+    def minimised_rows(
+        self, dataset: Dataset, rows: Sequence[Mapping[str, Any]]
+    ) -> Sequence[Mapping[str, Any]]:
+        """Return rows out of JSON with their personal columns treated as the dataset declares."""
+        return dataset.minimiser(self._secret.purposes).rows(rows) if dataset.pii else rows
 
     def columns_at(self, dataset: Dataset, version: int) -> list[str]:
         """Return the columns that a dataset had at a version."""
@@ -914,8 +944,15 @@ class Datasets:
         """Return the rows of one extent as they are stored, in the columns of the part."""
         return self._rows_of(dataset, part, digests([extent])).select(dataset.columns(part))
 
-    def extents(self, dataset: Dataset, part: str, *, upto: Version | int | None = None) -> list[Extent]:
+    def extents(
+        self, dataset: Dataset, part: str, *, upto: Version | int | None = None, remaining: bool = False
+    ) -> list[Extent]:
         """Return where the rows of a part are, in the order in which they came.
+
+        Parameters
+        ----------
+        remaining
+            Whether of files of which rows were erased the files with the other rows are wanted.
 
         Raises
         ------
@@ -923,13 +960,24 @@ class Datasets:
             If there is no version `upto`.
         Expired
             If its files were removed, since nothing had named it.
+        Erased
+            If rows of it were erased, and the others are not asked for or cannot be told from later ones.
         """
         with self._views.reading(DatasetsView) as view:
-            found, last = view.catalogue(dataset.name, part).extents(upto), view.version(dataset.name)
+            held, last = view.catalogue(dataset.name, part), view.version(dataset.name)
+            found = held.extents(upto)
+            if remaining and upto is not None:
+                found = held.remaining(found, upto)
         if upto is None:
             return found
         if not 0 <= upto <= last:
             raise NotFound("dataset", dataset.name, f"has no version {upto}", hint=f"the last is {last}")
+        if erased := [one for one in found if one.erased]:
+            problem = f"does not have version {upto} as it was: rows were erased"
+            hint = "ask for the remaining rows, or read a later version"
+            if remaining:
+                hint = "read a later version: its rows cannot be told from those that came after it"
+            raise Erased("dataset", dataset.name, problem, entry=erased[0].removed_by, hint=hint)
         if removed := [one for one in found if one.removed_by]:
             problem = f"has no version {upto} any more: it expired"
             hint = "read a later version; tag what is to be kept"
@@ -992,7 +1040,7 @@ class Datasets:
             If they are not what was stored.
         """
         table = quarantine_of(held.dataset, held.part)
-        rows = self._columns.scan(table, {held.segment: Digest("")}).collect()
+        rows = self._columns.scan(table, {held.stored or held.segment: Digest("")}).collect()
         if held.kept and self._keyed(rows_digest(rows)) != held.kept:
             name = f"columns/{table}/{held.segment}"
             raise Corrupt("file", name, "does not hold the rows that were put aside", hint=RESTORE)
@@ -1098,6 +1146,19 @@ def _digest_of_before(frame: pl.DataFrame) -> Digest:
     header = "\x1f".join(f"{name}\x1e{dtype}" for name, dtype in frame.schema.items())
     body = frame.write_csv(include_header=False, quote_style="non_numeric", datetime_format="%s%.6f")
     return digest(f"{header}\n{body}".encode())
+
+
+def _without_pseudonyms(contract: Contract, dataset: Dataset) -> Contract:
+    """Return a contract that does not say which values a pseudonymised column may have: that would refuse
+    everybody who is new, and list who is known.
+    """
+    columns = [
+        msgspec.structs.replace(rule, domain=None)
+        if isinstance(dataset.pii.get(rule.name), Pseudonymise)
+        else rule
+        for rule in contract.columns
+    ]
+    return msgspec.structs.replace(contract, columns=tuple(columns))
 
 
 def identity_of(dataset: Dataset) -> str:

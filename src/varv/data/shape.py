@@ -23,6 +23,7 @@ def shape_of(dataset: Dataset) -> DatasetRegistered:
         event_time=dataset.event_time,
         known_at=dict(dataset.known_at),
         types={name: str(dtype) for name, dtype in dataset.types().items()},
+        pii={column: str(how) for column, how in dataset.pii.items()},
     )
 
 

@@ -331,6 +331,7 @@ def _typed(desk: QuarantineDesk, name: str, part: str, rows: list[dict[str, Any]
         If one does not fit; row and column are named.
     """
     dataset = desk.quarantine.dataset(name)
+    rows = dataset.minimiser().rows(rows)
     types = dataset.part_types(part)
     required = tuple(dict.fromkeys((*dataset.key, part)))
     checked = checked_rows(rows, types, required, frozenset(types) - set(required))

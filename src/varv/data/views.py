@@ -27,6 +27,7 @@ from varv.data.model import (
     RowsJoined,
     dataset_of,
 )
+from varv.data.privacy.model import PiiDeclared, QuarantineErased
 from varv.data.versions.history import Mark, VersionHistory
 from varv.data.versions.model import (
     DatasetDerived,
@@ -66,6 +67,8 @@ class Quarantined(msgspec.Struct, frozen=True, kw_only=True):
     gone: frozenset[int] = frozenset()
     """The numbers of the rows that were released, replaced or dropped."""
     n_acts: int = 0
+    stored: str = ""
+    """The segment that they lie in, if it is not that of the batch."""
 
     @property
     def by_reason(self) -> dict[str, int]:
@@ -145,6 +148,8 @@ class DatasetsView(msgspec.Struct):
     counted: dict[tuple[str, str], PartCounts] = {}
     from_quarantine: set[Place] = set()
     given: set[Place] = set()
+    erased_from: dict[Place, str] = {}
+    """By batch in quarantine of which rows were erased, the segment that it lies in since."""
 
     def apply(self, entry: Entry, event: Event) -> None:
         """Fold the next entry."""
@@ -197,6 +202,8 @@ class DatasetsView(msgspec.Struct):
                 self.history(event.dataset).retention = event.retention
             case DatasetVacuumed():
                 self._vacuum(entry, event)
+            case QuarantineErased():
+                self._erase_held(event)
             case PublicationDeclared():
                 self.history(event.dataset).publish_every = event.every
             case DatasetPublished():
@@ -317,6 +324,9 @@ class DatasetsView(msgspec.Struct):
 
     def _expect(self, entry: Entry, event: ContractInferred | ExpectationsDeclared | BatchWarned) -> None:
         match event:
+            case PiiDeclared():
+                known = self.known[event.dataset]
+                self.known[event.dataset] = msgspec.structs.replace(known, pii=event.treatments)
             case ContractInferred():
                 self.contracts[event.dataset, event.part] = event.contract
                 self.inferred_in[event.dataset, event.part] = entry.seq
@@ -344,7 +354,7 @@ class DatasetsView(msgspec.Struct):
             for one in event.added
         ]
         held = self.stored.setdefault((event.dataset, event.part), Catalogue())
-        held.replace(event.removed, added, version, entry.at)
+        held.replace(event.removed, added, version, entry.at, event.remains)
         self.counts(event.dataset, event.part).n_rows += event.n_rows - event.n_removed
         for part, n_rows in event.n_waiting.items():
             self.counts(event.dataset, part).n_waiting = n_rows
@@ -352,7 +362,39 @@ class DatasetsView(msgspec.Struct):
     def _vacuum(self, entry: Entry, event: DatasetVacuumed) -> None:
         self.history(event.dataset).vacuumed = event
         for part, names in event.files.items():
-            self.stored[event.dataset, part].note_removed(names, entry.seq)
+            held = self.stored[event.dataset, part]
+            held.note_removed(names, entry.seq, erased=bool(event.erasure))
+            for name in names:
+                one = event.left.get(f"{part}/{name}")
+                if one is None:
+                    continue
+                held.keep_left(
+                    name,
+                    Extent(
+                        name=one.name,
+                        digest=one.digest,
+                        n_rows=one.n_rows,
+                        first=one.first,
+                        last=one.last,
+                        number=0,
+                    ),
+                )
+
+    def _erase_held(self, event: QuarantineErased) -> None:
+        place = (event.dataset, event.part, event.segment)
+        self.erased_from[place] = event.into
+        held = self.held.get(place)
+        if held is None:
+            return
+        gone = held.gone | set(event.rows)
+        self.counts(event.dataset, event.part).n_quarantined -= len(gone) - len(held.gone)
+        left = held.n_put_aside - len(gone)
+        if left:
+            self.held[place] = msgspec.structs.replace(
+                held, n_rows=left, gone=gone, kept=event.digest, stored=event.into
+            )
+        else:
+            del self.held[place]
 
     def _came(self, place: Place, batch: Digest) -> None:
         self.batches.setdefault(place[:2], {})[place[2]] = batch

@@ -17,6 +17,7 @@ STATUS = {
     "permission_denied": 403,
     "not_found": 404,
     "expired": 410,
+    "erased": 410,
     "already_exists": 409,
     "conflict": 409,
     "failed_precondition": 409,

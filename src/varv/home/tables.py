@@ -186,6 +186,7 @@ class Tables:
         *,
         version: int | None = None,
         known_at: Instant | None = None,
+        remaining: bool = False,
         after: str = "",
         limit: int | None = None,
     ) -> Table:
@@ -195,19 +196,26 @@ class Tables:
         ------
         NotFound
             If there is no such dataset or version.
+        Erased
+            If rows of the version were erased, and the remaining ones are not what is asked for.
         """
         dataset = self.dataset(name)
         start, n_seen = _place(after, since)
         spans = [
             _Span(one.first, one.last, one.n_rows)
-            for one in self._datasets.extents(dataset, dataset.event_time, upto=version)
+            for one in self._datasets.extents(dataset, dataset.event_time, upto=version, remaining=remaining)
             if one.first is not None and one.last is not None
         ]
         spans = sorted(span for span in spans if span.first < until and span.last >= start)
         end = until if limit is None else _end(spans, limit + n_seen, start, until)
         with self._lock:
             found = self._datasets.read(
-                dataset, version=version, known_at=known_at, since=start, until=Instant(end)
+                dataset,
+                version=version,
+                known_at=known_at,
+                since=start,
+                until=Instant(end),
+                remaining=remaining,
             )
         return _cut(found, dataset.event_time, n_seen, limit, end, until)
 

@@ -124,7 +124,8 @@ class VersionsRequest(msgspec.Struct, frozen=True, kw_only=True):
 class RowsRequest(msgspec.Struct, frozen=True, kw_only=True):
     """Chooses rows of a dataset: of a version, the latest if it is left out, with what was known at
     `known_at`, all if it is left out; and those whose event time is from `since` on and before `until`. The
-    name may say which version: ``flights@12``, ``flights@tag``, ``flights@2013-05-01``.
+    name may say which version: ``flights@12``, ``flights@tag``, ``flights@2013-05-01``. Of a version of which
+    rows were erased the others are given if `remaining` asks for them.
     """
 
     dataset: str
@@ -132,6 +133,7 @@ class RowsRequest(msgspec.Struct, frozen=True, kw_only=True):
     known_at: str = ""
     since: str = ""
     until: str = ""
+    remaining: bool = False
     after: str = ""
     limit: int = 0
 
@@ -311,6 +313,7 @@ def dataset_rows(records: Records, asked: RowsRequest) -> Table:
         until,
         version=version,
         known_at=_given(asked.known_at, instant),
+        remaining=asked.remaining,
         after=asked.after,
         limit=records.tables.limit(asked.limit),
     )

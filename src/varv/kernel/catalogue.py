@@ -10,7 +10,8 @@ stays in the catalogue: whoever reads as of an earlier number still finds it, un
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -43,6 +44,10 @@ class Extent(msgspec.Struct, frozen=True, kw_only=True):
     """When that was."""
     removed_by: int = 0
     """The entry that says that the file was removed; 0 as long as it is there."""
+    erased: bool = False
+    """Whether it was removed for rows that had to be erased."""
+    remains: str = ""
+    """The segment that holds its other rows then, if it has any."""
 
     @property
     def is_file(self) -> bool:
@@ -101,6 +106,8 @@ class Catalogue(msgspec.Struct):
     """Segments that ever came."""
     n_rows: int = 0
     """Of all of them."""
+    left: dict[str, Extent] = {}
+    """What is left of extents of which rows were erased, and that no version counts on."""
     latest: dict[str, str] = {}
     """By writer, the greatest name of a segment that does not lie alone any more."""
 
@@ -110,23 +117,62 @@ class Catalogue(msgspec.Struct):
         self.n += 1
         self.n_rows += extent.n_rows
 
-    def replace(self, removed: Collection[str], added: Iterable[Extent], number: int, at: Instant) -> None:
-        """Let extents count no more from a number on, and others, which have that number, from then on."""
+    def replace(
+        self,
+        removed: Collection[str],
+        added: Iterable[Extent],
+        number: int,
+        at: Instant,
+        remains: Mapping[str, str] | None = None,
+    ) -> None:
+        """Let extents count no more from a number on, and others, which have that number, from then on.
+
+        Parameters
+        ----------
+        remains
+            By extent of which rows are erased, the segment that holds the others.
+        """
+        left = remains or {}
         self.alone.update(
-            {name: _gone(one, number, at) for name, one in self.alone.items() if name in removed}
+            {name: _gone(one, number, at, left) for name, one in self.alone.items() if name in removed}
         )
-        self.files = [_gone(one, number, at) if one.name in removed else one for one in self.files]
+        self.files = [_gone(one, number, at, left) if one.name in removed else one for one in self.files]
         for one in added:
             self.add(one)
 
-    def note_removed(self, names: Collection[str], by: int) -> None:
+    def note_removed(self, names: Collection[str], by: int, *, erased: bool = False) -> None:
         """Remember that the files of extents that are gone were removed, by an entry of the ledger."""
-        self.alone.update(
-            {n: msgspec.structs.replace(one, removed_by=by) for n, one in self.alone.items() if n in names}
-        )
-        self.files = [
-            msgspec.structs.replace(one, removed_by=by) if one.name in names else one for one in self.files
-        ]
+        self._change(names, removed_by=by, erased=erased)
+
+    def keep_left(self, name: str, left: Extent) -> None:
+        """Take in what is left of an extent of which rows were erased, for whoever asks for what remains; no
+        version counts on it.
+        """
+        self._change([name], remains=left.name)
+        self.left[left.name] = msgspec.structs.replace(left, gone=1)
+
+    def _change(self, names: Collection[str], **fields: Any) -> None:
+        """Change extents by name, wherever they are."""
+
+        def changed(one: Extent) -> Extent:
+            return msgspec.structs.replace(one, **fields) if one.name in names else one
+
+        self.files = [changed(one) for one in self.files]
+        # In place: thousands lie alone, and few change.
+        for held in (self.alone, self.left):
+            held.update({name: changed(held[name]) for name in names if name in held})
+
+    def remaining(self, extents: Iterable[Extent], upto: int) -> list[Extent]:
+        """Return extents, those that were erased replaced by what holds their other rows; one that goes on
+        after the number stays, since its rows of before cannot be told from the others.
+        """
+        every, found = {**{one.name: one for one in self.ever()}, **self.left}, list[Extent]()
+        for one in extents:
+            while one is not None and one.erased and one.last_number <= upto:
+                # What remained may have been erased from once more, or lie in a file with others by now.
+                one = every.get(one.remains)
+            found += [] if one is None else [one]
+        return found
 
     def compacted(self, made: Compacted, first: Instant | None = None, last: Instant | None = None) -> None:
         """Let a file take the place of segments.
@@ -183,6 +229,24 @@ class Catalogue(msgspec.Struct):
         """
         return [one for one in self.ever() if one.counts_at(upto)]
 
+    def swap(self, taken: Mapping[str, Extent | None], segments: Iterable[str]) -> None:
+        """Put extents in the place of others, by name, with the numbers of these; None for nothing.
+
+        Parameters
+        ----------
+        segments
+            All that lay in what is taken out.
+        """
+        put = [
+            msgspec.structs.replace(new, number=one.number, at=one.at)
+            for one in self.ever()
+            if (new := taken.get(one.name)) is not None
+        ]
+        self.n_rows += sum(one.n_rows for one in put)
+        self.n_rows -= sum(one.n_rows for one in self.ever() if one.name in taken)
+        self.forget(taken, segments)
+        self.alone |= {one.name: one for one in put}
+
     @property
     def has_gone(self) -> bool:
         """Whether anything counts no more."""
@@ -219,8 +283,9 @@ class Catalogue(msgspec.Struct):
         return first, max((one.last for one in every if one.last is not None), default=None)
 
 
-def _gone(one: Extent, number: int, at: Instant) -> Extent:
-    return one if one.gone else msgspec.structs.replace(one, gone=number, gone_at=at)
+def _gone(one: Extent, number: int, at: Instant, remains: Mapping[str, str]) -> Extent:
+    left = remains.get(one.name, "")
+    return one if one.gone else msgspec.structs.replace(one, gone=number, gone_at=at, remains=left)
 
 
 def writer_of(segment: str) -> str:

@@ -32,6 +32,7 @@ from varv.kernel.faults import Faults
 from varv.kernel.segment_files import (
     COMPACTED,
     COMPACTED_FILE,
+    COMPACTED_FILES,
     DIGEST,
     LISTED,
     RESTORE,
@@ -231,6 +232,12 @@ class Columns(Protocol):
         ------
         Corrupt
             If it is not there, or does not list them.
+        """
+        ...
+
+    def files(self, table: str) -> list[str]:
+        """Return the names of all files of a table: of segments that have their own, and compacted ones. What
+        a crash left of a file that was being written is removed, so nobody may be writing.
         """
         ...
 
@@ -495,6 +502,13 @@ class FolderColumns:
         """Return the segments that a compacted file holds, in its order."""
         [[found]] = self._stretches(table, {file: UNKNOWN})
         return self._folder(table).listed(found.path)
+
+    def files(self, table: str) -> list[str]:
+        """Return the names of all files of a table, and remove drafts."""
+        folder = self._folder(table)
+        for draft in folder.path.glob(".*") if folder.path.is_dir() else ():
+            draft.unlink(missing_ok=True)
+        return [*folder.alone(), *(path.stem for path in folder.path.glob(COMPACTED_FILES))]
 
     def folder(self, table: str) -> Path:
         """Return the folder of a table, for whoever has to name its files to others."""

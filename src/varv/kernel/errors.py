@@ -5,6 +5,7 @@
     │   └── InvalidDeclaration
     ├── NotFound              the named thing does not exist
     │   └── Expired           it existed, and was given up on purpose
+    │       └── Erased        somebody asked that it be
     ├── AlreadyExists         the name is taken by something else
     ├── Conflict              the thing changed since the caller looked
     ├── FailedPrecondition    right request, wrong state
@@ -113,6 +114,12 @@ class Expired(NotFound):
     """Was given up, since nothing needed it."""
 
     code = "expired"
+
+
+class Erased(Expired):
+    """Was erased, since somebody may demand that."""
+
+    code = "erased"
 
 
 class AlreadyExists(VarvError):

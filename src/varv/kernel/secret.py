@@ -15,8 +15,11 @@ from pathlib import Path
 from varv.kernel.codec import Digest
 from varv.kernel.errors import Corrupt
 from varv.kernel.ids import new_secret
+from varv.kernel.purpose_keys import PurposeKeys
 
 SECRET_FILE = "digest.key"
+KEYS = ".keys"
+"""What the folder of a home's purposes is called after the home: it is beside it, not in it."""
 _LENGTH = 32
 
 
@@ -41,6 +44,12 @@ class Secret:
             If the file does not hold a key.
         """
         return Digest(hmac.new(self._key, data, hashlib.sha256).hexdigest())
+
+    @cached_property
+    def purposes(self) -> PurposeKeys:
+        """The keys of the pseudonyms of this home."""
+        home = self._path.parent.resolve()
+        return PurposeKeys(home.with_name(f"{home.name}{KEYS}"))
 
     def settle(self, source: bytes) -> None:
         """Derive the key from `source`, if there is none yet: a replay must be repeatable, bit for bit."""

@@ -71,7 +71,8 @@ def is_small(frame: pl.DataFrame) -> bool:
 def encoded_stream(frame: pl.DataFrame, digest: Digest) -> memoryview:
     """Return what the file of a small segment holds."""
     encoded = BytesIO()
-    frame.write_ipc_stream(encoded)
+    # Texts are copied: views bring whole buffers, with texts of rows that are not in the frame.
+    frame.write_ipc_stream(encoded, compat_level=pl.CompatLevel.oldest())
     encoded.write(digest.encode() + _TAIL)
     return encoded.getbuffer()
 

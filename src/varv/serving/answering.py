@@ -23,6 +23,7 @@ from varv.kernel.secret import Secret
 from varv.serving.answers import UNTRANSFORMED, Answers, Shown, answers_of, apart, kept_each
 from varv.serving.blocks import FeatureRows, RequestRows, layout_of
 from varv.serving.capture import CaptureLog
+from varv.serving.checks import Checked
 from varv.serving.dataplane import DataPlane, InForce
 from varv.serving.incoming import Incoming
 from varv.serving.keeping import Keeping
@@ -32,7 +33,7 @@ from varv.serving.policy import Observer
 from varv.serving.prediction_log import Recorder
 from varv.serving.questions import Questions
 from varv.serving.request_frames import RequestFrames
-from varv.serving.schema import RequestSchema
+from varv.serving.schema import RequestSchema, generated_keys
 from varv.serving.scored import NOTHING, Flagged, Mask, Scored
 from varv.serving.transforming import Transformer
 from varv.serving.transforms import Field, Transforms
@@ -100,7 +101,11 @@ class Answering:
         policy = schema.serving
         transforms_any = policy.before is not None or policy.after is not None
         self._transformer = Transformer(schema, transforms) if transforms_any else None
-        self._incoming = Incoming(policy.checks, self._transformer)
+        keys = None if secret is None else secret.purposes
+        minimiser = schema.requests.minimiser(keys) if schema.requests.pii else None
+        self._incoming = Incoming(policy.checks, self._transformer, minimiser)
+        key = schema.generated_key
+        self._treated_key = key if key in schema.requests.pii else None
         self.questions = Questions(schema, self._frames, dataplane, clock, self._incoming, self._transformer)
         self._capture_required = capture_required
         self._layout = layout_of(schema)
@@ -175,11 +180,11 @@ class Answering:
 
     @cached_property
     def hidden(self) -> frozenset[str]:
-        """Columns that are sent to nobody: those of which nothing or a digest is kept, and with one of them
-        all that a transformation reads, since it may hold the same.
+        """Columns that are sent to nobody: personal ones, those of which nothing or a digest is kept, and
+        with one of them all that a transformation reads, since it may hold the same.
         """
         policy = self._schema.serving
-        found = {*policy.log.redact, *policy.log.pseudonymise}
+        found = {*policy.log.redact, *policy.log.pseudonymise, *self._schema.requests.pii}
         if found and policy.before is not None:
             found |= {field.name for field in policy.before.reads}
         return frozenset(found)
@@ -249,7 +254,7 @@ class Answering:
             return None
         flagged: Flagged = NOTHING
         if self._incoming.acts:
-            columns, flagged = self._incoming.understood(columns)
+            columns, flagged = self._understood(columns, request_id)
         try:
             return Ready(plan, plan.read(columns, request_id, self.max_rows), flagged)
         except Unplanned:
@@ -285,7 +290,7 @@ class Answering:
     def answer_generally(self, columns: Mapping[str, Sequence[Any]], request_id: str) -> Answers:
         """Do what `answer` does by way of frames, whatever the request is."""
         now = self._clock.now()
-        columns, flagged = self._incoming.understood(columns)
+        columns, flagged = self._understood(columns, request_id)
         requests = self._frames.frame(columns, request_id, now)
         features = self._frames.looked_up(requests)
         keys = self._schema.keys(requests)
@@ -300,6 +305,15 @@ class Answering:
         captured = self._capture(now, rows, self._layout.feature_rows(features), said, kept)
         are_kept = captured and (kept is None or bool(kept.all()))
         return answers_of(rows.keys, said, captured=are_kept, shown=shown)
+
+    def _understood(self, columns: Mapping[str, Sequence[Any]], request_id: str) -> Checked:
+        """Do what `Incoming.understood` does, for requests that may bring no key of their own: one that is
+        made of the request's id is treated like one that was brought, or no outcome would find it.
+        """
+        if self._treated_key is not None and self._treated_key not in columns:
+            n = len(next(iter(columns.values()), ()))
+            columns = {**columns, self._treated_key: generated_keys(request_id, n)}
+        return self._incoming.understood(columns)
 
     def _shown(self, transformer: Transformer, said: Scored, *, of_several: bool = False) -> Shown:
         """Return what answers show of what was said, and flag those that go on otherwise than declared.

@@ -106,6 +106,35 @@ class RequestsForgotten(Event, frozen=True, kw_only=True):
         return f"{count(self.n_requests)} stored requests of before {iso(self.before)} given up"
 
 
+class Remains(msgspec.Struct, frozen=True, kw_only=True):
+    """A segment that holds what is left of an extent of predictions."""
+
+    name: str
+    n_rows: int
+    digest: Digest
+    first: Instant | None = None
+    last: Instant | None = None
+
+
+@event("serving.requests_erased")
+class RequestsErased(Event, frozen=True, kw_only=True):
+    """Stored predictions of a subject were erased: in the place of each extent in `remains` is what is left
+    of it, or nothing. All that its `segments` had of features that were computed later lies there too.
+    """
+
+    model: ModelName
+    erasure: str
+    remains: dict[str, Remains | None]
+    segments: tuple[str, ...]
+    later: tuple[str, ...]
+    """The tables of these features, of which nothing counts any more."""
+    n_requests: int
+
+    def line(self) -> str:
+        """Return one line on what this event states."""
+        return f"{count(self.n_requests)} stored requests erased ({self.erasure})"
+
+
 @event("serving.answers_uncaptured")
 class AnswersUncaptured(Event, frozen=True, kw_only=True):
     """Requests were answered without being captured, since the disk had no room; written once it had."""

@@ -16,6 +16,7 @@ from varv.serving.model import (
     AnswersUncaptured,
     RequestsBackfilled,
     RequestsCompacted,
+    RequestsErased,
     RequestsForgotten,
     RequestsServed,
     RoutingChanged,
@@ -54,6 +55,10 @@ class RoutingView(msgspec.Struct):
     """By model and segment, where features are that were computed later."""
     gone: dict[str, Gone] = {}
     """By model, what was given up last, and whose files may still be there."""
+    emptied: dict[str, set[str]] = {}
+    """By model, tables of features computed later that an erasure emptied, and whose files may still be
+    there.
+    """
     hours: dict[str, dict[int, int]] = {}
     """By model, how many requests were put on record in each of its last hours."""
 
@@ -91,12 +96,29 @@ class RoutingView(msgspec.Struct):
             self.stored[event.model].compacted(made, event.first, event.last)
         elif isinstance(event, RequestsForgotten):
             self._forget(event)
+        elif isinstance(event, RequestsErased):
+            self._erase(event)
 
     def _forget(self, event: RequestsForgotten) -> None:
         places = self.backfilled.get(event.model, {})
         later = [one for segment in event.segments for one in places.pop(segment, ())]
         self.gone[event.model] = Gone(event.extents, event.segments, {one.table for one in later})
         self.stored[event.model].forget(event.extents, event.segments)
+
+    def _erase(self, event: RequestsErased) -> None:
+        places = self.backfilled.get(event.model, {})
+        for segment in event.segments:
+            places.pop(segment, None)
+        self.emptied.setdefault(event.model, set()).update(event.later)
+        put = {
+            name: None
+            if one is None
+            else Extent(
+                name=one.name, digest=one.digest, n_rows=one.n_rows, first=one.first, last=one.last, number=0
+            )
+            for name, one in event.remains.items()
+        }
+        self.stored[event.model].swap(put, event.segments)
 
     def _add(self, event: RequestsServed, at: Instant) -> None:
         held = self.stored.setdefault(event.model, Catalogue())

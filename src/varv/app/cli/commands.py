@@ -31,6 +31,7 @@ MODULES = {
     "quarantine": "quarantine",
     "contract": "contract",
     "data": "data",
+    "erase": "privacy",
     "features": "features",
     "rollback": "telling",
     "retrain": "telling",

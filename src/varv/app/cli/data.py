@@ -10,6 +10,7 @@ import polars as pl
 
 from varv.app.cli.access import acted, acted_by, answer, reading_home
 from varv.app.cli.impact_blocks import impact_blocks
+from varv.app.cli.privacy import rotate_key, show_anonymity, show_pii
 from varv.app.cli.profiles import profile, watch
 from varv.app.cli.pulling import pull_sources
 from varv.app.cli.rendering import Block, Grid, Heading, Line
@@ -62,6 +63,9 @@ def data(options: argparse.Namespace, loaded: Loaded) -> int:
         "merge": _rewrite,
         "pull": pull_sources,
         "vacuum": _vacuum,
+        "pii": show_pii,
+        "anonymity": show_anonymity,
+        "rotate-key": rotate_key,
         "publish": _publish,
         "sql": _sql,
     }
@@ -202,6 +206,7 @@ def _read(options: argparse.Namespace, settings: Settings) -> None:
         "known_at": options.known_at,
         "since": options.since,
         "until": options.until,
+        "remaining": options.remaining,
     }
     source = LocalSource(settings.home)
     try:
@@ -227,7 +232,7 @@ def _rewrite(options: argparse.Namespace, settings: Settings) -> None:
     with reading_home(settings) as home:
         known = home.require_versions().datasets.registered(options.what.partition("/")[0])
         dataset, part = part_named({known.name: known}, options.what)
-    rows = read_rows(Path(options.file), dataset.part_types(part))
+    rows = dataset.minimiser().frame(read_rows(Path(options.file), dataset.part_types(part)))
     asked = RewriteRequest(
         dataset=f"{dataset.name}/{part}",
         staged=stage(settings.home, rows),

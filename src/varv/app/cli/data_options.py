@@ -10,6 +10,11 @@ DATA = """Datasets and their versions. NAME is a dataset; NAME@12, NAME@TAG and 
 one of its versions: by number, by tag, or the last one that had come by then. Nothing is changed in place:
 whatever is written is the next version, and those before read as they did until they are vacuumed.
 """
+ERASE = """Let all rows of a dataset go whose column holds a value, and what follows from them: in every
+version, in quarantine, among stored predictions. The home is searched afterwards; the ledger proves it
+without saying who it was. No server may run. A SUBJECT of - is read from standard input, so that no shell
+remembers it.
+"""
 _KEEP = "what to keep though nothing names it: 90d, or a number of versions (what the dataset declares)"
 
 
@@ -43,6 +48,7 @@ def add_data(act: Act) -> None:
     read.add_argument("--known-at", default="", metavar="TIME", help="only what was known by then")
     read.add_argument("--since", default="", metavar="TIME", help="only rows of this event time and later")
     read.add_argument("--until", default="", metavar="TIME", help="only rows of an event time before this")
+    read.add_argument("--remaining", action="store_true", help="of a version with erased rows, the others")
     read.add_argument("--limit", type=int, default=20, metavar="N", help="show so many rows (20)")
     touched = act("impact", "show which features, models, versions, rollouts and runs a column touches")
     touched.add_argument("what", help="NAME.COLUMN, or NAME for all of a dataset")
@@ -61,6 +67,15 @@ def add_data(act: Act) -> None:
         metavar="FILE",
         help="the project, where no server runs: FILE.py, or a folder of files (project in varv.toml)",
     )
+    found = act("pii", "look for personal data that nobody declared, and propose what to do")
+    found.add_argument("what", help="NAME or NAME@VERSION")
+    hidden = act("anonymity", "measure how well rows hide behind their quasi-identifiers")
+    hidden.add_argument("what", help="NAME or NAME@VERSION")
+    hidden.add_argument("columns", nargs="+", metavar="COLUMN", help="a quasi-identifier")
+    hidden.add_argument("--outcome", default="", metavar="COLUMN", help="what nobody should learn of a row")
+    hidden.add_argument("-k", type=int, default=5, help="how many rows are a crowd (5)")
+    rotated = act("rotate-key", "let another key make the pseudonyms of a purpose from now on")
+    rotated.add_argument("purpose", nargs="?", default="pseudonyms", help="its name (pseudonyms)")
     vacuumed = act("vacuum", "remove the files of versions that nothing names and that are not kept")
     vacuumed.add_argument("what", help="NAME")
     vacuumed.add_argument("--keep", default="", help=_KEEP)
@@ -78,3 +93,14 @@ def add_data(act: Act) -> None:
         one.add_argument("--by", default="operator", help="who decides; kept in the ledger")
     for one in (tagged, overwritten, merged):
         one.add_argument("--why", default="", help="why; kept in the ledger")
+
+
+def add_erase(command: argparse.ArgumentParser) -> None:
+    """Add the options of `varv erase`."""
+    command.add_argument("subject", nargs="?", default="", help="the value that names somebody, or -")
+    command.add_argument("--dataset", default="", metavar="NAME", help="whose rows")
+    command.add_argument("--key", default="", metavar="COLUMN", help="the column that holds the value")
+    command.add_argument("--go-on", action="store_true", help="carry on with erasures that are not proven")
+    command.add_argument("--list", action="store_true", help="list the erasures of the home, and do nothing")
+    command.add_argument("--by", default="operator", help="who decides; kept in the ledger")
+    command.add_argument("--why", default="", help="why; kept in the ledger, so it must not name anybody")

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from varv import __version__
-from varv.app.cli.data_options import DATA, add_data
+from varv.app.cli.data_options import DATA, ERASE, add_data, add_erase
 from varv.app.cli.features_options import FEATURES, add_features
 from varv.app.cli.labels_options import LABELS, add_labels
 from varv.app.cli.moving_options import (
@@ -218,6 +218,7 @@ def _add_writing(add: Any) -> None:
     _add_quarantine(add)
     add_contract(_acts(add("contract", "what rows must be like: show, import, export", CONTRACT)))
     add_data(_acts(add("data", "datasets: list, pull, compare, tag, read, replace rows, vacuum", DATA)))
+    add_erase(add("erase", "let all rows about somebody go, and prove it", ERASE))
     add_features(_acts(add("features", "feature views: online, as they were served, how they do", FEATURES)))
     _add_review(add("review", "answers that wait for a person: look, decide", _REVIEW))
     add_labels(_acts(add("labels", "requests that people label: look, take, give, compare", LABELS)))

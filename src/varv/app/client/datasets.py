@@ -97,6 +97,7 @@ class ReadableDataset:
         known_at: When = "",
         since: When = "",
         until: When = "",
+        remaining: bool = False,
         limit: int | None = None,
     ) -> pl.DataFrame:
         """Return rows of a version, by default the latest, with what was known at an instant, by default all.
@@ -107,6 +108,8 @@ class ReadableDataset:
             Its number, a tag, or a time, by which it was the last one.
         since, until
             Only rows whose event time is in [since, until).
+        remaining
+            Of a version of which rows were erased, the others.
         limit
             The first so many; all by default.
         """
@@ -116,6 +119,7 @@ class ReadableDataset:
             "known_at": known_at,
             "since": since,
             "until": until,
+            "remaining": remaining,
         }
         return whole_table(self._source, "dataset.rows", asked, most=limit)
 

@@ -70,6 +70,7 @@ from varv.fronts.gateway import allowed_hosts
 from varv.home.change.carrying import Changes, last_change, require_accepted, require_settled
 from varv.home.change.recorded import recorded_in
 from varv.home.change.verbs import Applied, Declarations
+from varv.home.erasure.carrying import Erasures
 from varv.home.live import Live, Sealed
 from varv.home.named_versions import named_versions
 from varv.home.skew.watching import BEAT_S, SkewWatch
@@ -463,12 +464,27 @@ class _Server:
         """Return a home in the present. What a try before this one had in memory is thrown away."""
         assert self._workers is not None, "workers come first"
         self._clock.release()
+        self._finish_erasures()
         present = self._opened(self._declared(), self._workers, self._retire_at_start)
         self._live = present.live
         present.live.prepare()
         present.live.ingest(self._leftovers())
         present.live.go_on()
         return present
+
+    def _finish_erasures(self) -> None:
+        """Carry on with erasures that were cut short, before anybody reads a row; not while rows are captured
+        that are not ingested, which is done first.
+        """
+        erasures = Erasures(self._settings.home, self._ledger, self._views, self._system, self._faults)
+        try:
+            left = [record for record in erasures.finish() if record.proven is None]
+        except FailedPrecondition as error:
+            log(_LOG, logging.WARNING, "erasure.waits", why=str(error))
+            return
+        for record in left:
+            places = list(record.searched.left) if record.searched else []
+            log(_LOG, logging.WARNING, "erasure.left", erasure=record.requested.erasure, places=places)
 
     def _declared(self) -> tuple[ModelPlan, ...]:
         """Return what the project declares by now."""

@@ -313,10 +313,8 @@ class Puller:
 
     def _keys_there(self, dataset: Dataset, source: Keyed) -> pl.DataFrame:
         types = {name: dataset.types()[name] for name in dataset.key}
-        found = [
-            fitted(in_kept_types(rows), types)[0].cast(pl.Schema(types), strict=False)
-            for rows in source.keys(dataset.key)
-        ]
+        hidden = (dataset.minimiser().frame(in_kept_types(rows)) for rows in source.keys(dataset.key))
+        found = [fitted(rows, types)[0].cast(pl.Schema(types), strict=False) for rows in hidden]
         keys = pl.concat(found).unique() if found else pl.DataFrame(schema=types)
         if keys.is_empty() and self._datasets.version(dataset):
             hint = "if that is right, say varv data overwrite"

@@ -44,7 +44,8 @@ class PartRows(NamedTuple):
 def sorted_out(dataset: Dataset, part: str, step: Step) -> PartRows:
     """Return what a step says of one part; what does not fit the types of the dataset is kept apart."""
     types = dataset.part_types(part)
-    came = in_shape(in_kept_types(step.rows), types).select(list(types))
+    hidden = dataset.minimiser().frame(in_kept_types(step.rows))
+    came = in_shape(hidden, types).select(list(types))
     is_base = part == dataset.event_time
     if not is_base:
         # Nothing is known yet where the time of knowledge is null.

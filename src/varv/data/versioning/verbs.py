@@ -332,7 +332,7 @@ def _rewritten(desk: VersionsDesk, request: RewriteRequest, act: Callable[..., R
     )
 
 
-def _typed(dataset: Dataset, part: str, rows: list[dict[str, Any]]) -> pl.DataFrame:
+def _typed(dataset: Dataset, part: str, given: list[dict[str, Any]]) -> pl.DataFrame:
     """Return rows out of JSON in the types of their part.
 
     Raises
@@ -340,7 +340,7 @@ def _typed(dataset: Dataset, part: str, rows: list[dict[str, Any]]) -> pl.DataFr
     InvalidInput
         If one does not fit; row and column are named.
     """
-    types = dataset.part_types(part)
+    types, rows = dataset.part_types(part), dataset.minimiser().rows(given)
     required = tuple(dict.fromkeys((*dataset.key, part)))
     checked = checked_rows(rows, types, required, frozenset(types) - set(required))
     if checked.refused:

@@ -54,6 +54,8 @@ class DatasetRewritten(Event, frozen=True, kw_only=True):
     n_lost: int = 0
     """Keys that are not there any more."""
     n_waiting: dict[str, int] = msgspec.field(default_factory=dict)
+    remains: dict[str, str] = msgspec.field(default_factory=dict)
+    """Of an erasure: by what was removed, the segment that holds its other rows."""
 
     @property
     def n_rows(self) -> int:
@@ -144,6 +146,10 @@ class DatasetVacuumed(Event, frozen=True, kw_only=True):
     because: str
     by: str = ""
     n_rows: int = 0
+    erasure: str = ""
+    """The erasure that they are removed for, if it is one."""
+    left: dict[str, AddedSegment] = msgspec.field(default_factory=dict)
+    """By part and file, ``at/name``, the segment with its other rows, where no later version holds these."""
 
     def line(self) -> str:
         """Return one line on what this event states."""

@@ -17,6 +17,7 @@ _CODES = {
     "conflict": ("INVALID_PARAMETER_VALUE", 400),
     "not_found": ("RESOURCE_DOES_NOT_EXIST", 404),
     "expired": ("RESOURCE_DOES_NOT_EXIST", 404),
+    "erased": ("RESOURCE_DOES_NOT_EXIST", 404),
     "already_exists": ("RESOURCE_ALREADY_EXISTS", 400),
     "unauthenticated": ("UNAUTHENTICATED", 401),
     "permission_denied": ("PERMISSION_DENIED", 403),

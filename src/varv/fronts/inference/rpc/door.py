@@ -31,6 +31,7 @@ _STATUS = {
     "permission_denied": grpc.StatusCode.PERMISSION_DENIED,
     "not_found": grpc.StatusCode.NOT_FOUND,
     "expired": grpc.StatusCode.NOT_FOUND,
+    "erased": grpc.StatusCode.NOT_FOUND,
     "already_exists": grpc.StatusCode.ALREADY_EXISTS,
     "conflict": grpc.StatusCode.ABORTED,
     "failed_precondition": grpc.StatusCode.FAILED_PRECONDITION,

@@ -183,7 +183,9 @@ def _rows(now: Reading, held: Quarantined) -> tuple[list[str], list[dict[str, ob
     try:
         if now.columns is None:
             return [], []
-        stored = now.columns.scan(quarantine_of(held.dataset, held.part), [held.segment]).collect()
+        stored = now.columns.scan(
+            quarantine_of(held.dataset, held.part), [held.stored or held.segment]
+        ).collect()
     except NotFound:
         return [], []
     rows = stored.with_row_index(ROW).filter(~pl.col(ROW).is_in(sorted(held.gone))).head(ROWS)

@@ -1,0 +1,80 @@
+"""Whoever is killed while a subject is erased leaves nothing that is reported as proven and is not, and the
+next one finishes it.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+
+import pytest
+from tests.faults.erasing_writer import erase
+from tests.home.erasure.people import ANA, People
+
+from varv.app.verifying import verify_report
+from varv.home.erasure.searching import search
+from varv.home.erasure.subject import FOLDER
+from varv.home.erasure.views import ErasuresView
+from varv.kernel.content import rows_digest
+from varv.kernel.faults import KILLED
+
+POINTS = [
+    *("columns.before_rename:2", "columns.before_unlink:3", "ledger.before_commit:5"),
+    *("ledger.after_commit:6", "erasure.after_subject:1", "erasure.after_key:1"),
+]
+MORE = [
+    *(f"columns.before_rename:{nth}" for nth in (1, 3, 6)),
+    *(f"columns.before_unlink:{nth}" for nth in (1, 5, 8)),
+    *(f"ledger.before_commit:{nth}" for nth in (1, 3, 7, 9)),
+    *(f"ledger.after_commit:{nth}" for nth in (1, 3, 9)),
+    *("erasure.after_files:1", "erasure.after_rows:4"),
+]
+MOMENTS = [*POINTS, *(pytest.param(one, marks=pytest.mark.soak) for one in MORE)]
+
+
+def told(folder):
+    """Return what the home holds after an erasure: rows, proofs, and whether anything is left."""
+    home = People(folder)
+    parts = [rows_digest(home.datasets.read_part(home.dataset, part)) for part in home.dataset.parts]
+    with home.views.reading(ErasuresView) as view:
+        proofs = [(record.proven.n_rows, record.proven.models) for record in view.of.values()]
+    kept = list((home.secret.purposes.folder / FOLDER).iterdir())
+    home.close()
+    return parts, proofs, search(folder, [ANA]).places, kept, home.columns.files("data/people/at")
+
+
+@pytest.fixture(scope="module")
+def full(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("full") / "home"
+    People(folder).fill().close()
+    return folder
+
+
+@pytest.fixture(scope="module")
+def whole(full, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("whole") / "home"
+    shutil.copytree(full, folder)
+    erase(folder)
+    return told(folder)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_an_erasure_that_is_killed_is_finished_and_proves_nothing_false(tmp_path, full, whole, moment):
+    folder = tmp_path / "home"
+    shutil.copytree(full, folder)
+    command = [sys.executable, "-m", "tests.faults.erasing_writer", str(folder), f"{moment}:kill"]
+    assert subprocess.run(command, check=False).returncode == KILLED
+    home = People(folder)
+    with home.views.reading(ErasuresView) as view:
+        is_proven = any(record.proven is not None for record in view.of.values())
+    assert not is_proven or search(folder, [ANA]).places == {}
+    home.erasures.finish()
+    home.close()
+    if not is_proven and moment.startswith(("erasure.after_subject", "ledger.before_commit:1")):
+        erase(folder)  # it never came on record
+    assert told(folder) == whole
+    report = verify_report(folder)
+    assert report.findings == ()
+    assert report.unread == ()

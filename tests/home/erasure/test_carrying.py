@@ -1,0 +1,144 @@
+"""An erasure: nothing of a subject is left in a home, everything of others is, and the ledger still holds."""
+
+from __future__ import annotations
+
+import pytest
+from tests.home.erasure.people import ANA, BOB, People, base, done
+
+from varv.app.verifying import verify_report
+from varv.data.quarantine import Quarantine, Selection
+from varv.home.erasure.searching import search
+from varv.home.erasure.subject import FOLDER
+from varv.kernel.errors import Corrupt, Erased, FailedPrecondition, NotFound
+
+PARTS = ("at", "done_at")
+
+
+@pytest.fixture
+def home(tmp_path):
+    found = People(tmp_path / "home").fill()
+    yield found
+    found.close()
+
+
+def erased(home, value=ANA, column="email"):
+    return home.erasures.carry(home.erasures.request("people", column, value, by="ana", why="asked"))
+
+
+def test_all_rows_of_a_subject_go_and_those_of_others_stay(home):
+    assert search(home.folder, [ANA]).places
+    before = home.datasets.read_part(home.dataset, "at")
+    record = erased(home)
+    assert record.proven is not None
+    assert search(home.folder, [ANA]).places == {}
+    after = home.datasets.read_part(home.dataset, "at")
+    # k6 was hers once, so whatever has its key goes.
+    assert after.equals(before.filter(~before["id"].is_in(["k1", "k3", "k6"])))
+    assert home.datasets.read_part(home.dataset, "done_at")["id"].to_list() == ["k2"]
+    assert search(home.folder, [BOB]).places
+
+
+def test_the_ledger_holds_before_and_after_and_names_nobody(home):
+    assert verify_report(home.folder).findings == ()
+    erased(home)
+    report = verify_report(home.folder)
+    assert report.findings == ()
+    assert report.unread == ()
+
+
+def test_a_version_of_before_says_that_rows_were_erased_and_gives_the_others(home):
+    whole = home.ids(7)
+    record = erased(home)
+    with pytest.raises(Erased, match="does not have version 7 as it was") as refused:
+        home.ids(7)
+    entry = home.ledger.read(refused.value.facts["entry"] - 1)[0]
+    assert entry.event.erasure == record.requested.erasure
+    assert home.ids(7, remaining=True) == whole - {"k1", "k3", "k6"}
+    with pytest.raises(Erased, match="cannot be told from those that came after"):
+        home.ids(2, remaining=True)
+
+
+def test_a_row_in_quarantine_loses_its_values_and_others_keep_their_numbers(home):
+    erased(home)
+    quarantine = Quarantine(home.datasets, home.views, home.clock)
+    [held] = quarantine.batches(Selection(dataset="people"))
+    assert quarantine.rows(held)["id"].to_list() == ["k9"]
+    assert held.rows == [1]
+
+
+def test_what_was_proven_says_how_much_and_forgets_whose(home):
+    record = erased(home)
+    assert record.proven.n_rows == {
+        "data/people/at": 6,
+        "data/people/done_at": 1,
+        "quarantine/people/at": 1,
+    }
+    assert record.proven.before != record.proven.after
+    assert record.proven.n_files > 3
+    assert list((home.secret.purposes.folder / FOLDER).iterdir()) == []
+
+
+def test_the_same_again_while_under_way_is_the_same_erasure(home):
+    first = home.erasures.request("people", "email", ANA, by="ana")
+    assert home.erasures.request("people", "email", f" {ANA.upper()} ", by="bob") == first
+    assert [one.proven is not None for one in home.erasures.finish()] == [True]
+    assert home.erasures.finish() == []
+    again = erased(home)
+    assert again.requested.erasure != first
+    assert again.proven.n_rows == {}
+
+
+def test_what_others_hold_is_named_and_nothing_is_proven(home):
+    (home.folder / "notes.txt").write_text(f"call {ANA}")
+    record = erased(home)
+    assert record.proven is None
+    assert record.searched.left == {"notes.txt": 1}
+    (home.folder / "notes.txt").unlink()
+    assert home.erasures.carry(record.requested.erasure).proven is not None
+
+
+def test_what_cannot_be_erased_is_refused(home):
+    with pytest.raises(FailedPrecondition, match="identifies nobody"):
+        home.erasures.request("people", "done_at", "2013-01-01", by="ana")
+    with pytest.raises(NotFound, match="is not stored"):
+        home.erasures.request("people", "phone", "1", by="ana")
+    capture = home.folder / "capture" / "w" / "1.jsonl"
+    capture.parent.mkdir(parents=True)
+    capture.write_text("{}\n")
+    with pytest.raises(FailedPrecondition, match="captured rows"):
+        home.erasures.request("people", "email", ANA, by="ana")
+
+
+def test_without_the_file_of_its_subject_an_erasure_is_never_proven(home):
+    erasure = home.erasures.request("people", "email", ANA, by="ana")
+    (home.secret.purposes.folder / FOLDER / f"{erasure}.json").unlink()
+    with pytest.raises(Corrupt, match="lost the file of its subject"):
+        home.erasures.carry(erasure)
+    assert home.erasures.record(erasure).proven is None
+
+
+def test_rows_that_a_command_wrote_are_read_beside_those_of_others(home):
+    # Without the declaration columns come in another order.
+    known = home.datasets.registered("people")
+    assert known.columns("at") != home.dataset.columns("at")
+    home.datasets.merge(known, "at", base(("k4", 4, BOB, 99)))
+    rows = home.datasets.read_part(home.dataset, "at")
+    assert rows.columns == list(home.dataset.columns("at"))
+    assert rows.filter(id="k4")["age"].to_list() == [99]
+    assert home.ids(4) == {"k1", "k2", "k3", "k4"}
+    assert erased(home).proven is not None
+    assert home.ids() == {"k2", "k4", "k5", "k7"}
+
+
+def test_files_of_one_name_in_two_parts_are_not_taken_for_each_other(home):
+    # As before a publication, which stores all together: the first compacted file of each part.
+    home.datasets.append(home.dataset, "done_at", done(("k4", 9, True)), segment="w-2")
+    home.datasets.append(home.dataset, "done_at", done(("k6", 9, True)), segment="w-3")
+    home.datasets.commit(home.datasets.compact(home.dataset))
+    extents = [home.datasets.extents(home.dataset, part, upto=5 + 4 * n) for n, part in enumerate(PARTS)]
+    names = [{one.name for one in held} for held in extents]
+    assert names[0] & names[1]
+    assert erased(home).proven is not None
+    assert verify_report(home.folder).findings == ()
+    assert home.datasets.read_part(home.dataset, "done_at")["id"].to_list() == ["k2", "k4"]
+    assert erased(home).proven is not None
