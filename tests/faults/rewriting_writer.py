@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from unittest import mock
 
 from tests.data.versioning.stores import TRIPS, Store, base, done
 
@@ -45,13 +46,13 @@ def steps(store: Store) -> list[Callable[[], object]]:
 
 def write(folder: Path, faults: Faults | None = None) -> Store:
     """Go on from the step that was not done."""
-    table_folder._MANY = 3
     store, note = Store(folder, in_memory=False, faults=faults), folder / "steps"
     n_done = int(note.read_text()) if note.exists() else 0
-    for number, step in enumerate(steps(store)):
-        if number >= n_done:
-            step()
-            note.write_text(str(number + 1))
+    with mock.patch.object(table_folder, "_MANY", 3):
+        for number, step in enumerate(steps(store)):
+            if number >= n_done:
+                step()
+                note.write_text(str(number + 1))
     return store
 
 

@@ -197,3 +197,14 @@ def test_a_source_that_is_no_longer_read_the_same_begins_anew(tmp_path, shop):
     assert (found.n_read, found.n_new) == (2, 0)
     assert isinstance(pulls.datasets.read(pulls.dataset), pl.DataFrame)
     assert issubclass(Unavailable, VarvError)
+
+
+def test_personal_keys_are_known_again_by_their_pseudonyms(tmp_path, shop):
+    pulls = Pulls(tmp_path, shop.source(), pii={"id": "pseudonymise"}, deletes="1d")
+    assert pulls.pull().n_new == 3
+    kept = pulls.rows()
+    assert not {"a", "b"} & set(kept)
+    shop.say("c", 4, 30, changed=3)
+    assert counts(pulls.pull())[:3] == (2, 1, 1)
+    assert set(kept) < set(pulls.rows())
+    assert len(pulls.rows()) == 3

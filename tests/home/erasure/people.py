@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from pathlib import Path
+from unittest import mock
 
 import polars as pl
 
@@ -44,8 +45,6 @@ class People:
     """The home, open; `fill` writes to it once."""
 
     def __init__(self, folder: Path, faults: Faults | None = None, dataset: Dataset | None = None) -> None:
-        # A few segments are worth a file.
-        table_folder._MANY = 3
         self.folder = folder
         self.dataset = dataset or people()
         folder.mkdir(parents=True, exist_ok=True)
@@ -63,13 +62,18 @@ class People:
             rows = base((f"k{n}", n, ANA if n % 3 == 0 else BOB, 30 + n))
             self.datasets.append(self.dataset, "at", rows, segment=f"w-{n:06d}")
         self.datasets.append(self.dataset, "done_at", done(("k2", 9, True), ("k3", 9, False)), segment="w-1")
-        self.datasets.commit(self.datasets.compact(self.dataset))
+        self.compact()
         # A version of before holds what a merge has replaced, and quarantine a row without a key.
         self.datasets.merge(self.dataset, "at", base(("k6", 6, BOB, 40), ("k1", 1, ANA.upper(), 41)))
         bad = base(("k8", 8, ANA, 50), ("k9", 8, BOB, 51)).with_columns(pl.lit(None, UTC).alias("at"))
         self.datasets.append(self.dataset, "at", bad, segment="w-000008")
         self.datasets.append(self.dataset, "at", base(("k7", 7, BOB, 37)), segment="w-000009")
         return self
+
+    def compact(self) -> None:
+        # A few segments are worth a file.
+        with mock.patch.object(table_folder, "_MANY", 3):
+            self.datasets.commit(self.datasets.compact(self.dataset))
 
     def close(self) -> None:
         self.ledger.close()

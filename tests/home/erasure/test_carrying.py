@@ -134,7 +134,7 @@ def test_files_of_one_name_in_two_parts_are_not_taken_for_each_other(home):
     # As before a publication, which stores all together: the first compacted file of each part.
     home.datasets.append(home.dataset, "done_at", done(("k4", 9, True)), segment="w-2")
     home.datasets.append(home.dataset, "done_at", done(("k6", 9, True)), segment="w-3")
-    home.datasets.commit(home.datasets.compact(home.dataset))
+    home.compact()
     extents = [home.datasets.extents(home.dataset, part, upto=5 + 4 * n) for n, part in enumerate(PARTS)]
     names = [{one.name for one in held} for held in extents]
     assert names[0] & names[1]

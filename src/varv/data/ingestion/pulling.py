@@ -194,6 +194,8 @@ class Puller:
         self, dataset: Dataset, source: Source, cursor: Mapping[str, str], step: Step, *, done: bool
     ) -> Counts:
         counts = Counts(n_read=step.rows.height)
+        # Before anything is compared or stored: what is stored has no personal values either.
+        step = step._replace(rows=self._datasets.minimised(dataset, in_kept_types(step.rows)))
         sorted_parts = [
             sorted_out(dataset, part, step)
             for part in dataset.parts
@@ -313,7 +315,8 @@ class Puller:
 
     def _keys_there(self, dataset: Dataset, source: Keyed) -> pl.DataFrame:
         types = {name: dataset.types()[name] for name in dataset.key}
-        hidden = (dataset.minimiser().frame(in_kept_types(rows)) for rows in source.keys(dataset.key))
+        came = map(in_kept_types, source.keys(dataset.key))
+        hidden = (self._datasets.minimised(dataset, rows) for rows in came)
         found = [fitted(rows, types)[0].cast(pl.Schema(types), strict=False) for rows in hidden]
         keys = pl.concat(found).unique() if found else pl.DataFrame(schema=types)
         if keys.is_empty() and self._datasets.version(dataset):

@@ -12,7 +12,7 @@ import polars as pl
 
 from varv.data.model import Dataset
 from varv.data.shape import in_shape
-from varv.data.sources import Asked, Source, Step, fitted, in_kept_types
+from varv.data.sources import Asked, Source, Step, fitted
 from varv.kernel.errors import Unavailable, VarvError
 
 
@@ -42,10 +42,11 @@ class PartRows(NamedTuple):
 
 
 def sorted_out(dataset: Dataset, part: str, step: Step) -> PartRows:
-    """Return what a step says of one part; what does not fit the types of the dataset is kept apart."""
+    """Return what a step says of one part, its rows in kept types; what does not fit the types of the dataset
+    is kept apart.
+    """
     types = dataset.part_types(part)
-    hidden = dataset.minimiser().frame(in_kept_types(step.rows))
-    came = in_shape(hidden, types).select(list(types))
+    came = in_shape(step.rows, types).select(list(types))
     is_base = part == dataset.event_time
     if not is_base:
         # Nothing is known yet where the time of knowledge is null.

@@ -160,6 +160,7 @@ SHARED = (
     Place("exact", "/v2/repository/index"),
     Place("exact", "/v1/models"),
     Place("exact", "/invocations"),
+    Place("exact", "/get-online-features"),
     Place("exact", "/openapi.json"),
     Place("exact", "/ping"),
     Place("exact", "/health"),
