@@ -1,5 +1,5 @@
-"""Keeping datasets: batches checked by their contract row by row, immutable versions, and reading as of any
-version and instant.
+"""Keeping datasets: batches checked by their contract row by row, and immutable versions; they are read in
+`data.stored`.
 
 What happened is a fact in the ledger; the rows are segments in the columns, written before the fact that
 makes them count. A crash between the two leaves a segment that nobody reads and that the same batch, tried
@@ -10,14 +10,11 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 import msgspec
-import numpy as np
-import numpy.typing as npt
 import polars as pl
 
 from varv.data.contracts.gained import with_gained
@@ -44,21 +41,20 @@ from varv.data.rewriting.files import Rewritten, stated_rows
 from varv.data.rewriting.preparing import Author, PreparedRewrite, Rewrites, There
 from varv.data.shape import conformed, in_shape, misfit, shape_of, span_of, widening
 from varv.data.sources import in_kept_types
-from varv.data.versions import Came, DatasetVersion, batch_of, stream_of, table_of, versions_of
+from varv.data.stored import StoredDatasets, quarantine_of
+from varv.data.versions import stream_of, table_of
 from varv.data.versions.model import PublicationDeclared, RetentionDeclared
-from varv.data.views import DatasetsView, Quarantined, registered_dataset
-from varv.kernel.catalogue import Extent, digests
-from varv.kernel.clock import Clock, Instant, as_datetime
+from varv.data.views import DatasetsView
+from varv.kernel.clock import Clock, Instant
 from varv.kernel.codec import Digest, Event, canonical, digest
-from varv.kernel.columns import SEGMENT, Columns, stretches
+from varv.kernel.columns import Columns
 from varv.kernel.content import rows_digest
-from varv.kernel.errors import AlreadyExists, Conflict, Corrupt, Erased, Expired, NotFound
+from varv.kernel.errors import AlreadyExists, Conflict
 from varv.kernel.ids import Version
 from varv.kernel.ledger import Append, Change, Ledger
 from varv.kernel.observe import log
 from varv.kernel.sagas import Fact
 from varv.kernel.secret import Secret
-from varv.kernel.segment_files import RESTORE
 from varv.kernel.snapshots import Position, Snapshots
 from varv.kernel.table_folder import require_segment_name
 from varv.kernel.views import Views
@@ -90,7 +86,7 @@ class Appended(msgspec.Struct, frozen=True):
     report: Report
 
 
-class Datasets:
+class Datasets(StoredDatasets):
     """The datasets of one store.
 
     Parameters
@@ -114,12 +110,9 @@ class Datasets:
         secret: Secret,
         snapshots: Snapshots | None = None,
     ) -> None:
-        self._ledger = ledger
+        super().__init__(ledger, columns, views, secret)
         self._snapshots = snapshots
-        self._columns = columns
         self._clock = clock
-        self._views = views
-        self._secret = secret
         self._outcomes: dict[str, dict[str, OutcomeRule]] = {}
         self._contracts = Contracts(columns, views, secret)
         self._screens: dict[tuple[str, str], Screen] = {}
@@ -505,30 +498,6 @@ class Datasets:
             return Prepared((), False, frame.clear(), report, segment)
         return Prepared((), True, self._rows_of(dataset, part, {segment: came.rows}), report, segment)
 
-    def _came(self, dataset: str, part: str, segment: str) -> Came | None:
-        """Return what became of a batch; None if it never came."""
-        with self._views.reading(DatasetsView) as view:
-            batch, extent = view.batch(dataset, part, segment), view.segment(dataset, part, segment)
-            is_old = batch is None and view.may_have_come(dataset, part, segment)
-        if batch is not None:
-            return (
-                Came(batch, None, None)
-                if extent is None
-                else Came(batch, extent.digest, Version(extent.number))
-            )
-        return batch_of(self._ledger, dataset, part, segment) if is_old else None
-
-    def _counts(self, dataset: Dataset, part: str, segment: str) -> bool:
-        """Return whether the rows of a batch that made a version are in the present one as they came."""
-        with self._views.reading(DatasetsView) as view:
-            held = view.catalogue(dataset.name, part)
-            alone, files, has_gone = held.alone.get(segment), held.extents(), held.has_gone
-        if alone is not None or not has_gone:
-            return alone is None or not alone.gone
-        table = table_of(dataset.name, part)
-        listed = (self._columns.listed(table, one.name) for one in files if one.is_file)
-        return any(one.segment == segment for several in listed for one in several)
-
     def _is_of(self, came: Digest, frame: pl.DataFrame, content: Digest) -> bool:
         """Return whether a batch that came, as the ledger knows it, is this one."""
         if came in (content, self._keyed(content)):
@@ -634,13 +603,6 @@ class Datasets:
         self._keys[dataset.name], self._keys_at[dataset.name] = keys, upto
         return keys
 
-    def was_rewritten(self, dataset: Dataset, since: Version | int) -> bool:
-        """Return whether rows of a dataset were replaced after a version, so that what follows from its rows
-        up to there does not hold any more.
-        """
-        with self._views.reading(DatasetsView) as view:
-            return view.history(dataset.name).last_rewrite > since
-
     def keep_keys(self, dataset: Dataset, position: Position) -> Callable[[], bool] | None:
         """Return what writes a snapshot of a dataset's keys as they are now, in any thread; None if they were
         never needed, there are none after the last snapshot, or a batch was prepared that is not committed.
@@ -673,203 +635,9 @@ class Datasets:
             log(_LOG, logging.ERROR, "snapshot.changed", hint="nobody may write to the snapshots of a home")
             self.forget()
 
-    def _segments_after(
-        self, dataset: Dataset, part: str, version: Version, upto: Version | None = None
-    ) -> dict[str, Digest]:
-        # A file of many batches may begin before: those once more change nothing.
-        return digests(one for one in self.extents(dataset, part, upto=upto) if one.last_number > version)
-
-    def later(self, dataset: Dataset, part: str, version: Version) -> pl.DataFrame:
-        """Return the rows of a part in all batches after a version, in the order in which they came; maybe of
-        some before it too.
-        """
-        segments = self._segments_after(dataset, part, version)
-        if not segments:
-            return pl.DataFrame(schema=dataset.part_types(part))
-        return self._rows_of(dataset, part, segments).select(dataset.columns(part))
-
     def _outcomes_in(self, dataset: Dataset, part: str) -> dict[str, OutcomeRule]:
         columns = dataset.columns(part)
         return {name: of for name, of in self._outcomes.get(dataset.name, {}).items() if name in columns}
-
-    def _keyed(self, content: Digest) -> Digest:
-        return self._secret.digest(content.encode())
-
-    def read(
-        self,
-        dataset: Dataset,
-        *,
-        version: Version | int | None = None,
-        known_at: Instant | None = None,
-        since: Instant | None = None,
-        until: Instant | None = None,
-        remaining: bool = False,
-    ) -> pl.DataFrame:
-        """Return the rows of a version, by default the latest, with what was known at an instant, by default
-        all.
-
-        The result depends on the arguments only: the same version and instant give the same frame for ever.
-
-        Parameters
-        ----------
-        since, until
-            The event times that are wanted, [since, until); all by default. Segments without any are not
-            read.
-        remaining
-            Whether of a version of which rows were erased the others are wanted.
-
-        Returns
-        -------
-        pl.DataFrame
-            One row a key, the columns as declared, in the order of event time and key. What was not known is
-            null, its knowledge time too.
-
-        Raises
-        ------
-        NotFound
-            If there is no such dataset or version.
-        Erased
-            If rows of the version were erased; the entry is named.
-        """
-        base, as_of = dataset.event_time, {"version": version, "remaining": remaining}
-        frame = self.read_part(dataset, base, known_at=known_at, since=since, until=until, **as_of)
-        for part in dataset.known_at:
-            # What is said of a row is not from before it; where it is, it is not used.
-            later = self.read_part(dataset, part, known_at=known_at, since=since, **as_of)
-            own = [name for name in later.columns if name not in dataset.key]
-            frame = frame.join(
-                later.select(*dataset.key, *own), on=dataset.key, how="left", maintain_order="left"
-            )
-            # What is said of a row before it exists is not used.
-            early = pl.col(part) < pl.col(dataset.event_time)
-            frame = frame.with_columns(pl.when(~early).then(pl.col(name)).alias(name) for name in own)
-        return frame.select(list(dataset.types())).sort(dataset.event_time, *dataset.key)
-
-    def read_part(
-        self,
-        dataset: Dataset,
-        part: str,
-        *,
-        version: Version | int | None = None,
-        known_at: Instant | None = None,
-        since: Instant | None = None,
-        until: Instant | None = None,
-        remaining: bool = False,
-    ) -> pl.DataFrame:
-        """Return the rows of one part as `read` would join them, in the order of its time and key; of those
-        whose time is in [since, until), if that is given.
-        """
-        columns = dataset.columns(part)
-        before = None if known_at is None else Instant(known_at + 1)
-        upto = until if before is None else before if until is None else min(until, before)
-        held = self.extents(dataset, part, upto=version, remaining=remaining)
-        extents = [one for one in held if one.reaches(since, upto)]
-        if not extents:
-            return pl.DataFrame(schema=dataset.part_types(part))
-        frame = self._rows_upto(dataset, part, extents, version)
-        frame = frame.unique(dataset.key, keep="first", maintain_order=True)
-        if known_at is not None:
-            frame = frame.filter(pl.col(part) <= as_datetime(known_at))
-        if since is not None:
-            frame = frame.filter(pl.col(part) >= as_datetime(since))
-        if until is not None:
-            frame = frame.filter(pl.col(part) < as_datetime(until))
-        return frame.select(columns).sort(part, *dataset.key)
-
-    def batches(
-        self,
-        dataset: Dataset,
-        part: str,
-        *,
-        columns: Sequence[str],
-        version: Version | int | None = None,
-        since: Instant | None = None,
-        until: Instant | None = None,
-    ) -> Iterator[pl.DataFrame]:
-        """Yield some columns of a part's rows in the order in which they came, a file at a time; a version
-        gives the same rows for ever.
-
-        Parameters
-        ----------
-        since, until
-            Files are left out that have no row with a time of the part in [since, until); rows are not.
-
-        Raises
-        ------
-        NotFound
-            If there is no such version.
-        """
-        names = list(dict.fromkeys(columns))
-        types = {name: dataset.types()[name] for name in names}
-        table = table_of(dataset.name, part)
-        for one in self.extents(dataset, part, upto=version):
-            if not one.reaches(since, until):
-                continue
-            n_rows = one.n_rows if version is None else self.n_rows_upto(dataset, part, one, version)
-            for rows in self._columns.batches(table, {one.name: one.digest}, columns=names):
-                yield in_shape(rows, types).select(names).head(n_rows)
-
-    def arrivals(
-        self,
-        dataset: Dataset,
-        part: str,
-        *,
-        columns: Sequence[str],
-        version: Version | int | None = None,
-        since: Instant | None = None,
-    ) -> Iterator[tuple[npt.NDArray[np.int64], pl.DataFrame]]:
-        """Yield some columns of a part's rows as `batches` does, with the version that brought each row."""
-        table = table_of(dataset.name, part)
-        types = {name: dataset.types()[name] for name in dict.fromkeys(columns)}
-        for one in self.extents(dataset, part, upto=version):
-            if not one.reaches(since, None):
-                continue
-            listed = self._columns.listed(table, one.name) if one.is_file else ()
-            sizes = [held.n_rows for held in listed] or [one.n_rows]
-            numbers = np.repeat(one.numbers(), sizes)
-            first = 0
-            for rows in self._columns.batches(table, {one.name: one.digest}, columns=list(types)):
-                own = numbers[first : first + rows.height]
-                first += rows.height
-                shaped = in_shape(rows, types).select(list(types))
-                if version is None or own.size == 0 or own[-1] <= version:
-                    yield own, shaped
-                else:
-                    n = int(np.searchsorted(own, version, side="right"))
-                    yield own[:n], shaped.head(n)
-
-    def _rows_upto(
-        self, dataset: Dataset, part: str, extents: Sequence[Extent], version: Version | int | None
-    ) -> pl.DataFrame:
-        """Return the rows of extents, of a file that goes on after a version only those of up to then."""
-        cut = [one for one in extents if version is not None and one.last_number > version]
-        whole = [one for one in extents if one not in cut]
-        parts = [self._rows_of(dataset, part, digests(whole))] if whole else []
-        for one in cut:
-            n_rows = self.n_rows_upto(dataset, part, one, version or 0)
-            parts.append(self._rows_of(dataset, part, {one.name: one.digest}).head(n_rows))
-        return pl.concat(rows.select(dataset.columns(part)) for rows in parts)
-
-    def _rows_of(self, dataset: Dataset, part: str, segments: Mapping[str, Digest]) -> pl.DataFrame:
-        """Return the rows of segments, null in columns that the dataset gained after they were stored."""
-        table, types = table_of(dataset.name, part), dataset.part_types(part)
-        with self._views.reading(DatasetsView) as view:
-            was_widened = view.was_widened(dataset.name)
-        if not was_widened:
-            # What commands write, and retired models had captured, is stored by the record, which keeps no
-            # order of columns.
-            with suppress(pl.exceptions.SchemaError, pl.exceptions.InvalidOperationError):
-                return self._columns.scan(table, segments).collect()
-        batches = self._columns.batches(table, segments)
-        return pl.concat([in_shape(rows, types).select(list(types)) for rows in batches])
-
-    def segments(self, dataset: Dataset, part: str) -> Iterator[tuple[str, pl.DataFrame]]:
-        """Yield the name and the rows of each batch of a part, in the order in which they came."""
-        names, types = list(dataset.columns(part)), dataset.part_types(part)
-        segments = digests(one for one in self.extents(dataset, part) if one.n_rows)
-        for rows in self._columns.batches(table_of(dataset.name, part), segments, segment_as=SEGMENT):
-            for segment, own in stretches(rows):
-                yield segment, in_shape(own, types).select(names)
 
     def compact(self, dataset: Dataset, *, entirely: Version | int = 0) -> list[Fact]:
         """Store small batches together, in the order in which they came, and return the facts of it; versions
@@ -904,18 +672,6 @@ class Datasets:
         for part, names in event.files.items():
             self._columns.remove(table_of(dataset.name, part), names)
 
-    def registered(self, name: str) -> Dataset:
-        """Return a dataset as it was registered.
-
-        Raises
-        ------
-        NotFound
-            If there is none of that name.
-        """
-        dataset = registered_dataset(self._views, name)
-        dataset.bind(self._secret.purposes)
-        return dataset
-
     def minimised(self, dataset: Dataset, rows: pl.DataFrame) -> pl.DataFrame:
         """Return rows with their personal columns treated as the dataset declares."""
         return dataset.minimiser(self._secret.purposes).frame(rows) if dataset.pii else rows
@@ -925,95 +681,6 @@ class Datasets:
     ) -> Sequence[Mapping[str, Any]]:
         """Return rows out of JSON with their personal columns treated as the dataset declares."""
         return dataset.minimiser(self._secret.purposes).rows(rows) if dataset.pii else rows
-
-    def columns_at(self, dataset: Dataset, version: int) -> list[str]:
-        """Return the columns that a dataset had at a version."""
-        with self._views.reading(DatasetsView) as view:
-            return view.history(dataset.name).columns_at(list(dataset.types()), version)
-
-    def n_rows_upto(self, dataset: Dataset, part: str, extent: Extent, version: int) -> int:
-        """Return how many rows of an extent, the first ones, had come by a version."""
-        if extent.last_number <= version:
-            return extent.n_rows
-        if not extent.is_file:
-            return 0
-        listed = self._columns.listed(table_of(dataset.name, part), extent.name)
-        return sum(one.n_rows for one in listed[: extent.n_upto(version)])
-
-    def rows_in(self, dataset: Dataset, part: str, extent: Extent) -> pl.DataFrame:
-        """Return the rows of one extent as they are stored, in the columns of the part."""
-        return self._rows_of(dataset, part, digests([extent])).select(dataset.columns(part))
-
-    def extents(
-        self, dataset: Dataset, part: str, *, upto: Version | int | None = None, remaining: bool = False
-    ) -> list[Extent]:
-        """Return where the rows of a part are, in the order in which they came.
-
-        Parameters
-        ----------
-        remaining
-            Whether of files of which rows were erased the files with the other rows are wanted.
-
-        Raises
-        ------
-        NotFound
-            If there is no version `upto`.
-        Expired
-            If its files were removed, since nothing had named it.
-        Erased
-            If rows of it were erased, and the others are not asked for or cannot be told from later ones.
-        """
-        with self._views.reading(DatasetsView) as view:
-            held, last = view.catalogue(dataset.name, part), view.version(dataset.name)
-            found = held.extents(upto)
-            if remaining and upto is not None:
-                found = held.remaining(found, upto)
-        if upto is None:
-            return found
-        if not 0 <= upto <= last:
-            raise NotFound("dataset", dataset.name, f"has no version {upto}", hint=f"the last is {last}")
-        if erased := [one for one in found if one.erased]:
-            problem = f"does not have version {upto} as it was: rows were erased"
-            hint = "ask for the remaining rows, or read a later version"
-            if remaining:
-                hint = "read a later version: its rows cannot be told from those that came after it"
-            raise Erased("dataset", dataset.name, problem, entry=erased[0].removed_by, hint=hint)
-        if removed := [one for one in found if one.removed_by]:
-            problem = f"has no version {upto} any more: it expired"
-            hint = "read a later version; tag what is to be kept"
-            raise Expired("dataset", dataset.name, problem, entry=removed[0].removed_by, hint=hint)
-        return found
-
-    def version(self, dataset: Dataset) -> Version:
-        """Return the last version of a dataset; 0 if nothing was ingested."""
-        with self._views.reading(DatasetsView) as view:
-            return view.version(dataset.name)
-
-    def digest(self, dataset: Dataset) -> Digest:
-        """Return what identifies the batches of all versions of a dataset, in their order."""
-        with self._views.reading(DatasetsView) as view:
-            return view.digest(dataset.name)
-
-    def versions(self, dataset: Dataset, *, since: Instant | None = None) -> list[DatasetVersion]:
-        """Return the versions of a dataset, each with the batch that made it, the first one first; they are
-        read from the ledger.
-
-        Parameters
-        ----------
-        since
-            Only those that came from then on, and some that came before.
-        """
-        with self._views.reading(DatasetsView) as view:
-            mark = None if since is None else view.history(dataset.name).mark_before(since)
-        if mark is None:
-            return [version for _, version in versions_of(self._ledger, dataset.name)]
-        later = versions_of(self._ledger, dataset.name, after=mark.place - 1, version=mark.version - 1)
-        return [version for _, version in later]
-
-    def version_of(self, dataset: Dataset, part: str, segment: str) -> Version | None:
-        """Return the version that a batch made; None if it made none."""
-        came = self._came(dataset.name, part, segment)
-        return None if came is None else came.version
 
     def event_times(self, dataset: Dataset, keys: pl.DataFrame) -> list[Instant | None]:
         """Return the event time of the row of each key, None where there is none: the key's columns, in kept
@@ -1030,31 +697,6 @@ class Datasets:
         """
         hashes = keys.select(dataset.key).hash_rows(seed=0).to_numpy()
         return self._known(dataset).n_waiting_for(part, hashes)
-
-    def rows_put_aside(self, held: Quarantined) -> pl.DataFrame:
-        """Return all rows of a batch that were put aside.
-
-        Raises
-        ------
-        Corrupt
-            If they are not what was stored.
-        """
-        table = quarantine_of(held.dataset, held.part)
-        rows = self._columns.scan(table, {held.stored or held.segment: Digest("")}).collect()
-        if held.kept and self._keyed(rows_digest(rows)) != held.kept:
-            name = f"columns/{table}/{held.segment}"
-            raise Corrupt("file", name, "does not hold the rows that were put aside", hint=RESTORE)
-        return rows
-
-    def has_come(self, dataset: Dataset, part: str, segment: str) -> bool:
-        """Return whether a batch came before, whatever became of its rows."""
-        return self._came(dataset.name, part, segment) is not None
-
-    def n_quarantined(self, dataset: Dataset, part: str, segment: str) -> int:
-        """Return how many rows of a batch are in quarantine."""
-        with self._views.reading(DatasetsView) as view:
-            held = view.quarantined(dataset.name, part, segment)
-        return 0 if held is None else held.n_rows
 
     def commit(self, facts: Sequence[Fact]) -> None:
         """Write facts to the ledger by themselves, as one change."""
@@ -1173,8 +815,3 @@ def identity_of(dataset: Dataset) -> str:
 
 def _keys_name(dataset: Dataset) -> str:
     return f"keys.{dataset.name}"
-
-
-def quarantine_of(dataset: str, part: str) -> str:
-    """Return the table of a part's rows in quarantine."""
-    return f"quarantine/{dataset}/{part}"
