@@ -203,7 +203,8 @@ def expected_of(world, who, when):
         late = [r["late"] for r in known if when - span < r["done_at"] <= when and r["late"] is not None]
         values[f"w.late_mean_{text}"] = np.float32(sum(late) / len(late)) if late else None
         values[f"w.late_count_{text}"] = float(len(late))
-    own = [r for r in world if r["who"] == who and who is not None and r["at"] <= when]
+    # Rows of before the request, whose own dataset this is.
+    own = [r for r in world if r["who"] == who and who is not None and r["at"] < when]
     sizes = [r["size"] for r in own if r["at"] > when - 5 * MINUTE and r["size"] is not None]
     values["s.size_mean_5m"] = np.float32(sum(sizes) / len(sizes)) if sizes else None
     return values
@@ -264,8 +265,8 @@ def test_the_last_row_known_is_taken_and_nothing_else():
     engine = FeatureEngine(small_features(), TRIPS)
     engine.store.observe(TRIPS, "at", trips(("a", START, "x", 1.0), ("b", START + 2 * MINUTE, "x", None)))
     asked = trips(*((f"q{i}", START + i * MINUTE, "x", None) for i in (-1, 0, 1, 2, 5, 6)))
-    # The row of minute 2 holds no size: that is what is known from then on, until the ttl ends.
-    assert engine.lookup(asked, "at")["last.size"].to_list() == [None, 1.0, 1.0, None, None, None]
+    # The row of minute 2 holds no size, which is known after it; nor does a request see its own instant.
+    assert engine.lookup(asked, "at")["last.size"].to_list() == [None, None, 1.0, 1.0, None, None]
 
 
 def test_an_outcome_counts_from_its_own_instant_on_and_for_the_entity_of_its_row():
@@ -287,7 +288,7 @@ def test_rows_behind_the_watermark_count_and_are_counted():
         engine.store.observe(TRIPS, "at", trips((name, START + at * MINUTE, "x", 1.0)))
     late = [("a", START + 5 * MINUTE + PATIENCE, True), ("b", START + 4 * MINUTE + PATIENCE, True)]
     engine.store.observe(TRIPS, "done_at", done(*late))
-    asked = trips(("q", START + 7 * MINUTE, "x", None))
+    asked = trips(("q", START + 8 * MINUTE, "x", None))
     assert engine.lookup(asked, "at")["sizes.size_sum_1h"].to_list() == [4.0]
     found = {view.name: progress for view, progress in engine.store.progress()}
     assert found["sizes"] == Progress(START + 7 * MINUTE, START + 5 * MINUTE, n_rows=4, n_late=1)

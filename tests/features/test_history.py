@@ -81,6 +81,17 @@ def test_trimming_without_a_limit_of_age_keeps_the_last_row_of_each_entity():
     assert values["x"][:2].tolist() == [2.0, 3.0]
 
 
+def test_trimming_keeps_what_lies_strictly_before_the_first_request():
+    history = History({"x": np.float64})
+    history.add(ints(0, 0, 0), ints(1, 5, 7), ties(3), {"x": np.array([1.0, 2.0, 3.0])})
+    history.trim(Instant(7), None)
+    assert len(history) == 2
+    assert history.latest(ints(0), ints(7), None, strictly=True)[1]["x"].tolist() == [2.0]
+    assert history.latest_at(0, 7, None, strictly=True) == [2.0]
+    assert history.latest_at(0, 7, 1, strictly=True) is None
+    assert history.latest_at(0, 7, None) == [3.0]
+
+
 def test_the_greater_tie_decides_between_rows_of_one_instant_in_any_order():
     for order in ([0, 1], [1, 0]):
         history = History({"x": np.float64})

@@ -53,12 +53,13 @@ class FeatureEngine:
     ) -> None:
         self.features = features if isinstance(features, FeatureSet) else FeatureSet(features, requests)
         self.store = store or FeatureStore()
-        self._histories: list[tuple[ViewHistory | StoredHistory, slice]] = []
+        self._histories: list[tuple[ViewHistory | StoredHistory, slice, bool]] = []
         self._computed: list[str] = []
+        own = self.features.own_views
         for view in self.features.views:
             numeric = [name for name, kind in view.kinds().items() if kind == "numeric"]
             rows = slice(len(self._computed), len(self._computed) + len(numeric))
-            self._histories.append((self.store.history(view), rows))
+            self._histories.append((self.store.history(view), rows, view in own))
             self._computed += numeric
         declared = self.features.declared
         derived = [item for item in declared if isinstance(item, Derived)]
@@ -70,7 +71,7 @@ class FeatureEngine:
     @property
     def histories(self) -> list[ViewHistory | StoredHistory]:
         """What is behind its views, in the declared order."""
-        return [history for history, _ in self._histories]
+        return [history for history, _, _ in self._histories]
 
     def lookup(self, requests: pl.DataFrame, at: str, *, shared: Shared | None = None) -> pl.DataFrame:
         """Return the features of each request as of its own instant, one row a request in the same order.
@@ -82,7 +83,8 @@ class FeatureEngine:
         at
             The column that holds the instants, in UTC microseconds.
         shared
-            What engines on the same store have found for these very requests; filled here.
+            What engines of the same dataset of requests on the same store have found for these very requests;
+            filled here.
 
         Returns
         -------
@@ -125,19 +127,19 @@ class FeatureEngine:
         """Write the numbers of all views into `numbers`, and return their texts."""
         codes: dict[tuple[str, tuple[str, ...]], Ints] = {}
         texts: Texts = {}
-        for history, rows in self._histories:
+        for history, rows, strictly in self._histories:
             name = history.key
             if name in shared:
                 numbers[rows] = shared[name][0]
             elif isinstance(history, StoredHistory):
-                shared[name] = numbers[rows], history.lookup(requests, instants, numbers[rows])
+                found = history.lookup(requests, instants, numbers[rows], strictly=strictly)
+                shared[name] = numbers[rows], found
             else:
                 if history.entity not in codes:
                     codes[history.entity] = history.codes(requests)
-                shared[name] = (
-                    numbers[rows],
-                    history.lookup(codes[history.entity], instants, numbers[rows]),
-                )
+                whose = codes[history.entity]
+                found = history.lookup(whose, instants, numbers[rows], strictly=strictly)
+                shared[name] = numbers[rows], found
             texts.update(shared[name][1])
         return texts
 

@@ -91,8 +91,9 @@ class History:
             mask = times > before - span
         else:
             last_of_past = np.ones(len(whole), np.bool_)
-            last_of_past[:-1] = (codes[1:] != codes[:-1]) | (times[1:] > before)
-            mask = (times > before) | last_of_past
+            # A request at `before` may see what lies strictly before it.
+            last_of_past[:-1] = (codes[1:] != codes[:-1]) | (times[1:] >= before)
+            mask = (times >= before) | last_of_past
         self.runs = (whole.kept(mask), self._empty, self._empty)
 
     def let_go(self) -> None:
@@ -149,14 +150,16 @@ class History:
             found.append((run, places, end))
         return found
 
-    def latest_at(self, code: int, instant: int, ttl: int | None) -> list[Any] | None:
+    def latest_at(
+        self, code: int, instant: int, ttl: int | None, *, strictly: bool = False
+    ) -> list[Any] | None:
         """Return what `latest` does of one entity and instant: the values of its last row, None if there is
         none.
         """
         best: tuple[int, int] | None = None
-        found = None
+        found, upto = None, instant - 1 if strictly else instant
         for run in self.runs:
-            start, end = run.view.upto(code, instant)
+            start, end = run.view.upto(code, upto)
             if start == end or (ttl is not None and run.view.times[end - 1] < instant - ttl):
                 continue
             order = run.view.times[end - 1], int(run.rows.ties[end - 1])
@@ -165,20 +168,20 @@ class History:
         return found
 
     def latest(
-        self, codes: Ints, instants: Ints, ttl: Duration | None
+        self, codes: Ints, instants: Ints, ttl: Duration | None, *, strictly: bool = False
     ) -> tuple[npt.NDArray[np.bool_], dict[str, Values]]:
         """Return whether each entity has a row in ``[instant - ttl, instant]``, and the last such row's
-        values.
+        values; `strictly`, in ``[instant - ttl, instant)``.
 
         Values where there is no row are arbitrary.
         """
-        n = len(codes)
+        n, upto = len(codes), instants - 1 if strictly else instants
         found, when, tie = np.zeros(n, np.bool_), np.zeros(n, np.int64), np.zeros(n, np.uint64)
         values = {name: np.zeros(n, column.dtype) for name, column in self._empty.rows.columns.items()}
         for run in self.runs:
             if not len(run):
                 continue
-            row = run.upto(codes, instants) - 1
+            row = run.upto(codes, upto) - 1
             theirs = run.rows.only(row)
             has = (row >= 0) & (theirs.codes == codes)
             if ttl is not None:

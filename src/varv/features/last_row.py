@@ -43,10 +43,18 @@ class LastRow:
         return None, {column: self._values(rows[column]) for column in self._texts}
 
     def lookup(
-        self, history: History, codes: Ints, instants: Ints, numbers: npt.NDArray[np.float32]
+        self,
+        history: History,
+        codes: Ints,
+        instants: Ints,
+        numbers: npt.NDArray[np.float32],
+        *,
+        strictly: bool = False,
     ) -> Texts:
-        """Write the numeric features into `numbers`, a row a feature, and return the others."""
-        known, values = history.latest(codes, instants, self._ttl)
+        """Write the numeric features into `numbers`, a row a feature, and return the others; `strictly`, of
+        rows of before the instants.
+        """
+        known, values = history.latest(codes, instants, self._ttl, strictly=strictly)
         texts, row = Texts(), 0
         for column, array in values.items():
             if self._texts[column]:
@@ -57,10 +65,10 @@ class LastRow:
         return texts
 
     def lookup_one(
-        self, history: History, code: int, instant: Instant, numbers: list[float]
+        self, history: History, code: int, instant: Instant, numbers: list[float], *, strictly: bool = False
     ) -> list[str | None]:
         """Append the numeric features of one entity to `numbers`, and return the others."""
-        row = history.latest_at(code, instant, self._ttl)
+        row = history.latest_at(code, instant, self._ttl, strictly=strictly)
         texts: list[str | None] = []
         for place, is_text in enumerate(self._texts.values()):
             if is_text:

@@ -248,6 +248,20 @@ class FeatureSet:
         """The feature views, in the declared order."""
         return tuple(feature for feature in self.declared if isinstance(feature, FeatureView))
 
+    @property
+    def own_views(self) -> tuple[FeatureView, ...]:
+        """The views whose rows are the requests themselves. Of these a request sees rows of before its own
+        instant only: when it is served, its own row is kept after its features were looked up.
+        """
+        asked = self.requests
+        whose = asked.name, asked.key, asked.event_time
+        return tuple(
+            view
+            for view in self.views
+            if (view.source.name, view.source.key, view.part) == whose
+            and view.source.event_time == asked.event_time
+        )
+
     def read_of_views(self, feature: Derived) -> dict[str, str]:
         """Return the features of views that a derived one looks at, by the names that it has for them."""
         return {name: self._of_views[name][0] for name in feature.reads if name in self._of_views}

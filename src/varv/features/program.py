@@ -66,7 +66,9 @@ class FeatureProgram:
         self._places |= {name: (True, place) for place, name in enumerate(texts)}
         self._types = types
         features = engine.features
-        self._views = [_OfView(history, self) for history in engine.histories]
+        pairs = zip(engine.histories, features.views, strict=True)
+        own = features.own_views
+        self._views = [_OfView(history, self, strictly=view in own) for history, view in pairs]
         computed = [name for one in features.declared if not isinstance(one, str) for name in names_of(one)]
         derived = [one for one in features.declared if isinstance(one, Derived)]
         self._derived = _Expressions(derived, features, computed, self) if derived else None
@@ -112,16 +114,18 @@ class _Given(NamedTuple):
 
 
 class _OfView:
-    """The features of one view."""
+    """The features of one view; see `ViewHistory.lookup` for `strictly`."""
 
-    def __init__(self, history: ViewHistory | StoredHistory, program: FeatureProgram) -> None:
-        self._history = history
+    def __init__(
+        self, history: ViewHistory | StoredHistory, program: FeatureProgram, *, strictly: bool
+    ) -> None:
+        self._history, self._strictly = history, strictly
         self._entity = [program.place(column) for column in history.view.entity]
 
     def compute(self, given: _Given, numbers: list[float], texts: list[list[str | None]]) -> None:
         """Append the features of all requests, one feature after the other."""
         if given.n == 1:
-            found = self._history.lookup_one(self._values(given.requests, 0), given.at, numbers)
+            found = self._one(given, 0, numbers)
             texts += [[text] for text in found]
         elif given.n <= FEW:
             self._compute_few(given, numbers, texts)
@@ -130,12 +134,13 @@ class _OfView:
 
     def _compute_few(self, given: _Given, numbers: list[float], texts: list[list[str | None]]) -> None:
         rows: list[list[float]] = [[] for _ in range(given.n)]
-        found = [
-            self._history.lookup_one(self._values(given.requests, row), given.at, rows[row])
-            for row in range(given.n)
-        ]
+        found = [self._one(given, row, rows[row]) for row in range(given.n)]
         numbers += chain.from_iterable(zip(*rows, strict=True))
         texts += map(list, zip(*found, strict=True))
+
+    def _one(self, given: _Given, row: int, into: list[float]) -> list[str | None]:
+        entity = self._values(given.requests, row)
+        return self._history.lookup_one(entity, given.at, into, strictly=self._strictly)
 
     def _compute_many(self, given: _Given, numbers: list[float], texts: list[list[str | None]]) -> None:
         n, history = given.n, self._history
@@ -143,10 +148,10 @@ class _OfView:
         into = np.full((history.n_numbers, n), np.nan, np.float32)
         instants = np.full(n, given.at, np.int64)
         if isinstance(history, StoredHistory):
-            found = history.lookup_rows(entities, instants, into)
+            found = history.lookup_rows(entities, instants, into, strictly=self._strictly)
         else:
             codes = np.array([history.code(entity) for entity in entities], np.int64)
-            found = history.lookup(codes, instants, into)
+            found = history.lookup(codes, instants, into, strictly=self._strictly)
         numbers += into.ravel().tolist()
         texts += [column.to_list() for column in found.values()]
 

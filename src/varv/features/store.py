@@ -3,9 +3,10 @@
 `observe` takes in what became known, in any order; what is kept of a dataset is in `features.observed`.
 Requests are looked up in `features.engine`, which each model has one of.
 
-The rules, the same offline and online: a row counts from its knowledge time on, inclusively. A key is stated
-once; a row that states it again is ignored. A later part counts once its base row is observed too, and only
-if it became known within `PATIENCE` of the event, so that forgetting old rows changes nothing.
+The rules, the same offline and online: a row counts from its knowledge time on, inclusively; a request of the
+dataset itself sees rows of before it (`FeatureSet.own_views`). A key is stated once; a row that states it
+again is ignored. A later part counts once its base row is observed too, and only if it became known within
+`PATIENCE` of the event, so that forgetting old rows changes nothing.
 
 Rows count as soon as they are observed, however late they come: a window that is looked up afterwards holds
 them. The watermark of a view, its latest instant less the lateness that it declares, refuses nothing; what

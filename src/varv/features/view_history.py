@@ -109,15 +109,26 @@ class ViewHistory:
         """Note rows that came too late for every window."""
         self.progress = msgspec.structs.replace(self.progress, n_beyond=self.progress.n_beyond + n_rows)
 
-    def lookup(self, codes: Ints, instants: Ints, numbers: npt.NDArray[np.float32]) -> dict[str, pl.Series]:
-        """Write the numeric features into `numbers`, a row a feature, and return the categorical ones."""
-        texts = self.rows.lookup(self._history, codes, instants, numbers)
+    def lookup(
+        self, codes: Ints, instants: Ints, numbers: npt.NDArray[np.float32], *, strictly: bool = False
+    ) -> dict[str, pl.Series]:
+        """Write the numeric features into `numbers`, a row a feature, and return the categorical ones.
+
+        Parameters
+        ----------
+        strictly
+            Whether rows count that lie before an instant only, not those of that very instant; see
+            `FeatureSet.own_views`.
+        """
+        texts = self.rows.lookup(self._history, codes, instants, numbers, strictly=strictly)
         return {
             name: pl.Series(name, values, dtype=pl.String)
             for name, values in zip(self._text_names, texts, strict=True)
         }
 
-    def lookup_one(self, entity: Sequence[Any], instant: Instant, numbers: list[float]) -> list[str | None]:
+    def lookup_one(
+        self, entity: Sequence[Any], instant: Instant, numbers: list[float], *, strictly: bool = False
+    ) -> list[str | None]:
         """Append the numeric features of one entity to `numbers`, NaN where there is none, and return the
         categorical ones: what `lookup` finds, to the last bit.
 
@@ -125,9 +136,11 @@ class ViewHistory:
         ----------
         entity
             The value of each of the columns that name it.
+        strictly
+            See `lookup`.
         """
         code = self._of.code(self.view.entity, entity)
-        return self.rows.lookup_one(self._history, code, instant, numbers)
+        return self.rows.lookup_one(self._history, code, instant, numbers, strictly=strictly)
 
     def become(self, other: ViewHistory) -> None:
         """Hold what the history of the same view in another state of its dataset holds."""

@@ -144,10 +144,22 @@ class WindowRows:
         return mask, columns
 
     def lookup(
-        self, history: History, codes: Ints, instants: Ints, numbers: npt.NDArray[np.float32]
+        self,
+        history: History,
+        codes: Ints,
+        instants: Ints,
+        numbers: npt.NDArray[np.float32],
+        *,
+        strictly: bool = False,
     ) -> Texts:
-        """Write the numeric features into `numbers`, a row a feature, and return the others."""
-        pieces = history.pieces(codes, *self._bounds.many(history, codes, instants))
+        """Write the numeric features into `numbers`, a row a feature, and return the others; `strictly`, of
+        rows of before the instants.
+        """
+        lows, highs = self._bounds.many(history, codes, instants)
+        if strictly:
+            # Where windows begin, and whole intervals end, does not move.
+            highs = np.minimum(highs, instants - 1)
+        pieces = history.pieces(codes, lows, highs)
         shape, numeric = (self._n_windows, len(codes)), 0
         texts: list[npt.NDArray[Any]] = []
         for one, is_text in zip(self._found, self._texts, strict=True):
@@ -159,10 +171,12 @@ class WindowRows:
         return [each[window].tolist() for window in range(self._n_windows) for each in texts]
 
     def lookup_one(
-        self, history: History, code: int, instant: Instant, numbers: list[float]
+        self, history: History, code: int, instant: Instant, numbers: list[float], *, strictly: bool = False
     ) -> list[str | None]:
         """Append the numeric features of one entity to `numbers`, and return the others."""
         lows, high = self._bounds.one(history, code, instant)
+        if strictly:
+            high = min(high, instant - 1)
         pieces = history.pieces_at(code, lows, high)
         if self._only is not None:
             numbers += self._only.one(pieces, self._n_windows)

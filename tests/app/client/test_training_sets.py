@@ -111,6 +111,12 @@ def test_requests_that_a_dataset_holds_keep_their_outcomes(sales, features):
     assert found["returns__back"].to_list() == [None, None, 1.0, 1.0]
 
 
+def test_requests_of_a_dataset_do_not_see_their_own_rows(sales, features):
+    found = varv.training_set(sales, features[:2])
+    assert found["last__paid"].to_list() == [None, None, 5.0, None]
+    assert found["recent__paid_count_3d"].to_list() == [0.0, 0.0, 1.0, 0.0]
+
+
 def test_what_is_wrong_is_named(features, sales, tmp_path):
     with pytest.raises(InvalidInput, match="at='when'"):
         varv.training_set(ASKED, features)
@@ -167,6 +173,15 @@ def test_a_training_set_of_a_home_is_a_dataset_of_it_made_once(home, sales, feat
     assert varv.training_set(ASKED, features, **known).equals(made)
     with varv.open(home) as opened:
         assert opened.entries()["seq"].max() == seq
+
+
+def test_requests_named_as_in_the_home_are_those_of_the_dataset(home, sales, features):
+    named, given = (
+        varv.training_set(requests, features[:3], home=home, name=name)
+        for requests, name in (("sales", "named"), (sales, "given"))
+    )
+    assert named.select(given.columns).equals(given)
+    assert named["last__paid"].to_list() == [None, None, 5.0, None]
 
 
 def test_rows_that_came_later_do_not_reach_a_version(home, sales, features):

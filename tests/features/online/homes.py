@@ -101,10 +101,10 @@ class OnlineHome:
     def reader(self, views=VIEWS) -> OnlineReader:
         return OnlineReader(self.store, views)
 
-    def engine(self, features) -> FeatureEngine:
+    def engine(self, features, requests: Dataset = ORDERS) -> FeatureEngine:
         """Return an engine over all that is stored, in memory."""
         store = FeatureStore()
-        engine = FeatureEngine(features, ORDERS, store)
+        engine = FeatureEngine(features, requests, store)
         for part in ORDERS.parts:
             store.observe(ORDERS, part, self.datasets.read_part(ORDERS, part))
         return engine

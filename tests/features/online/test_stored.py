@@ -11,8 +11,10 @@ from tests.features.online.homes import ORDERS, VIEWS, OnlineHome, base, later, 
 from tests.features.online.test_materialising import histories
 
 from varv.features import FeatureEngine, FeatureStore, derived
+from varv.features.online.materialising import READS_BACK
 from varv.features.online.stored import StoredHistory
 from varv.features.program import FeatureProgram
+from varv.kernel.clock import MINUTE
 from varv.kernel.errors import InvalidInput, Unavailable
 
 FEATURES = [*VIEWS, "size", derived("twice", pl.col("recent__size_mean_2h") * 2)]
@@ -59,6 +61,22 @@ def test_a_model_gets_the_same_numbers_from_the_store_as_from_memory(tmp_path_fa
     (numbers, texts), (others, other_texts) = (one.compute(Asked(rows), newest) for one in programs)
     assert numbers.tobytes() == others.tobytes()
     assert texts == other_texts
+
+
+def test_an_order_at_the_oldest_instant_that_is_kept_sees_the_one_before(tmp_path):
+    back = READS_BACK // MINUTE
+    rows = [
+        (1, 0, "ann", 1, 1.0, "red"),
+        (2, 60, "ann", 1, 2.0, "blue"),
+        (3, 60 + back, "bob", 1, 3.0, "red"),
+    ]
+    home = filled(tmp_path, [("at", base(rows), False)])
+    asked = base([(2, 60, "ann", 1, 2.0, "blue")])
+    found = served(home).lookup(asked, "at")
+    assert found.equals(home.engine(FEATURES).lookup(asked, "at"))
+    assert found["colors.color"].to_list() == ["red"]
+    with pytest.raises(InvalidInput, match="keeps"):
+        served(home).lookup(base([(2, 59, "ann", 1, 2.0, "blue")]), "at")
 
 
 def test_a_view_that_is_not_online_is_refused(tmp_path):

@@ -9,10 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.features.skew.world import SHOPS, START, World, busy, features
 
-from varv.features import FeatureEngine
+from varv.features import FeatureEngine, FeatureSet, FeatureStore, FeatureView, windows
 from varv.features.skew import FeatureSkew, Served, compare, counted
 from varv.features.skew.classes import DIFFERENT, EQUAL, LATE, STALE
 from varv.kernel.clock import HOUR, MINUTE
+from varv.kernel.columns import TIME
 
 NAMES = ("last.size", "recent.size_mean_2h", "recent.size_mean_12h", "delays.late_mean_12h", "ratio")
 
@@ -148,6 +149,29 @@ def test_any_lag_is_found_request_by_request(tmp_path_factory, seed, behind):
     for code, wanted in zip(found.codes.tolist(), expected, strict=True):
         assert wanted is None or code == wanted
     assert LATE not in found.codes
+
+
+def test_a_view_over_the_requests_themselves_is_served_as_it_is_computed_later(tmp_path):
+    world = World(tmp_path)
+    over = windows("size", ["count", "last"], over="2h")
+    views = [
+        FeatureView("last", source=world.data, entity="shop", features=["size"]),
+        FeatureView("lately", source=world.data, features=over),
+    ]
+    chosen, store = FeatureSet(views, world.data), FeatureStore()
+    engine, asked, served = FeatureEngine(chosen, world.data, store), [], []
+    for number in range(30):
+        rows = [
+            (3 * number + i, shop, START + number * MINUTE, float(number)) for i, shop in enumerate("aab")
+        ]
+        frame = pl.DataFrame(rows, schema=["id", "shop", "at", "size"], orient="row").cast({"at": TIME})
+        served.append(engine.lookup(frame, "at"))
+        asked.append(frame)
+        store.observe(world.data, "at", frame)
+        world.came(START + number * MINUTE, *rows)
+    found = compare(world.datasets, chosen, Served(pl.concat(asked), "at", pl.concat(served)))
+    assert len(found) == 3
+    assert all((one.codes == EQUAL).all() for one in found.values())
 
 
 def test_counts_add_up_over_stretches_of_time():

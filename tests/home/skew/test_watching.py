@@ -116,7 +116,9 @@ def test_wrong_values_raise_an_alarm_within_hours_and_clear_it_in_a_day(watched,
     # Each route is given what the other one has.
     [history] = watched.home.parts.features.histories
     plain, other = history.lookup_one, {"north": "south", "south": "north"}
-    monkeypatch.setattr(history, "lookup_one", lambda entity, at, into: plain([other[entity[0]]], at, into))
+    monkeypatch.setattr(
+        history, "lookup_one", lambda entity, *given, **how: plain([other[entity[0]]], *given, **how)
+    )
     for _ in range(9):
         watched.serve(1, route=["north"])
         watched.serve(1, route=["south"])

@@ -72,7 +72,8 @@ def training_set(
     ----------
     requests
         A dataframe of polars or pandas or an Arrow table, the path of Parquet files, or a `varv.Dataset`; of
-        a home also the name of a dataset, ``"flights"``, ``"flights@12"``, of a tag or a time.
+        a home also the name of a dataset, ``"flights"``, ``"flights@12"``, of a tag or a time. Those of a
+        dataset see its rows of before their own instant.
     features
         As for a model: columns of the requests, `varv.derived` and `varv.FeatureView`.
     at

@@ -8,7 +8,7 @@ values of the rows that won. What is held is in proportion to the requests. The 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -55,17 +55,27 @@ class BulkFeeder:
         self._mode: Mode = mode
         self._most_bytes = most_bytes
 
-    def features(self, views: Iterable[FeatureView], requests: Requests) -> dict[str, pl.Series]:
-        """Return each feature of the views, numbers as Float32, texts as String, null where there is none."""
+    def features(
+        self, views: Iterable[FeatureView], requests: Requests, own: Collection[FeatureView] = ()
+    ) -> dict[str, pl.Series]:
+        """Return each feature of the views, numbers as Float32, texts as String, null where there is none.
+
+        Parameters
+        ----------
+        own
+            The views whose rows are these requests; see `FeatureSet.own_views`.
+        """
         together: dict[tuple[str, str, tuple[str, ...]], list[FeatureView]] = {}
         for view in views:
             together.setdefault((view.source.name, view.part, view.entity), []).append(view)
         found: dict[str, pl.Series] = {}
         for alike in together.values():
-            found |= self._of(alike, requests)
+            found |= self._of(alike, requests, strictly=alike[0] in own)
         return found
 
-    def _of(self, views: Sequence[FeatureView], requests: Requests) -> dict[str, pl.Series]:
+    def _of(
+        self, views: Sequence[FeatureView], requests: Requests, *, strictly: bool
+    ) -> dict[str, pl.Series]:
         """Return the features of views of one part and entity, whose rows are read together."""
         dataset = views[0].source
         types = {name: dataset.types()[name] for name in views[0].entity}
@@ -86,10 +96,10 @@ class BulkFeeder:
             self._mode,
             self._most_bytes,
         )
-        points = Points(codes, instants)
-        found = _Found(views, points, rows, {}, self._most_bytes // 2)
+        points = Points(codes, instants - 1 if strictly else instants)
+        found = _Found(views, points, rows, {}, self._most_bytes // 2, strictly=strictly)
         if repeated := rows.repeated():
-            found = _Found(views, points, rows, repeated, self._most_bytes // 2)
+            found = _Found(views, points, rows, repeated, self._most_bytes // 2, strictly=strictly)
         latest = self._latest([view for view in views if not view.windows], found.last, instants, rows)
         return _spread(found.windowed.features(codes, instants) | latest, asked, requests.rows.height)
 
@@ -123,11 +133,13 @@ class _Found:
     views
         Of one part and entity.
     points
-        The requests.
+        Of each request the entity, and the last instant of which it sees rows.
     rows, ignored
         The rows of the part, and those that do not count.
     most_bytes
         Of rows of windows in memory.
+    strictly
+        As in `ViewHistory.lookup`.
     """
 
     def __init__(
@@ -137,10 +149,12 @@ class _Found:
         rows: HistoryRows,
         ignored: Ignored,
         most_bytes: int,
+        *,
+        strictly: bool,
     ) -> None:
         windowed = [view for view in views if view.windows]
         self.last = LastRows(points)
-        self.windowed = WindowedRows(windowed, points.first, most_bytes)
+        self.windowed = WindowedRows(windowed, points.first, most_bytes, strictly=strictly)
         for stretch in rows.stretches(ignored):
             if len(stretch.rows.codes):
                 if len(windowed) < len(views):

@@ -36,7 +36,7 @@ def recipe_of(
     return Recipe(
         requests=requests,
         at=at,
-        features={_name(one): _identity(one) for one in features.declared},
+        features={_name(one): _identity(one, features) for one in features.declared},
         datasets=dict(datasets),
         mode=mode,
     )
@@ -126,9 +126,11 @@ def _name(feature: str | Derived | FeatureView) -> str:
     return feature if isinstance(feature, str) else feature.name
 
 
-def _identity(feature: str | Derived | FeatureView) -> str:
+def _identity(feature: str | Derived | FeatureView, features: FeatureSet) -> str:
     if isinstance(feature, FeatureView):
-        return digest_of_view(feature)
+        digest = digest_of_view(feature)
+        # Sets that were made before requests stopped seeing their own rows hold other values.
+        return f"{digest} before each request" if feature in features.own_views else digest
     return "column" if isinstance(feature, str) else written_expression(feature.expr) or str(feature.expr)
 
 

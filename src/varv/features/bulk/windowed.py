@@ -34,10 +34,12 @@ class WindowedRows:
         The instant of the earliest request.
     most_bytes
         Of rows that are held in memory.
+    strictly
+        As in `ViewHistory.lookup`.
     """
 
-    def __init__(self, views: Sequence[FeatureView], first: int, most_bytes: int) -> None:
-        self._views = views
+    def __init__(self, views: Sequence[FeatureView], first: int, most_bytes: int, *, strictly: bool) -> None:
+        self._views, self._strictly = views, strictly
         self._rows = Spill(most_bytes)
         self._reach = max((view.windows.kind.reach for view in views if view.windows), default=0)
         self._since = first - self._reach
@@ -81,11 +83,13 @@ class WindowedRows:
             rows = rows.with_columns(pl.Series(_CODE, places[rows[_CODE].to_numpy()] - 1))
         found: dict[str, pl.Series] = {}
         for view in self._views:
-            found |= _features(view, rows, places[codes] - 1, instants)
+            found |= _features(view, rows, places[codes] - 1, instants, strictly=self._strictly)
         return found
 
 
-def _features(view: FeatureView, rows: pl.DataFrame, codes: Ints, instants: Ints) -> dict[str, pl.Series]:
+def _features(
+    view: FeatureView, rows: pl.DataFrame, codes: Ints, instants: Ints, *, strictly: bool
+) -> dict[str, pl.Series]:
     """Return the features that one view finds in rows."""
     kept = rows_of(view)
     history = History(kept.columns)
@@ -99,7 +103,7 @@ def _features(view: FeatureView, rows: pl.DataFrame, codes: Ints, instants: Ints
     kinds = view.kinds()
     names = [name for name, kind in kinds.items() if kind == "numeric"]
     numbers = np.full((len(names), len(codes)), np.nan, np.float32)
-    texts = iter(kept.lookup(history, codes, instants, numbers))
+    texts = iter(kept.lookup(history, codes, instants, numbers, strictly=strictly))
     several = dict(zip(names, numbers, strict=True))
     return {
         name: pl.Series(several[name], nan_to_null=True)

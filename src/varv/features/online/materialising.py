@@ -293,8 +293,9 @@ class _Filling:
             span = self._rows.span
             return rows if span is None else rows.only(rows.times > oldest - span)
         is_last_of_past = np.ones(len(rows.codes), np.bool_)
-        is_last_of_past[:-1] = (rows.codes[1:] != rows.codes[:-1]) | (rows.times[1:] > oldest)
-        return rows.only((rows.times > oldest) | is_last_of_past)
+        # A request at `oldest` may see what lies strictly before it.
+        is_last_of_past[:-1] = (rows.codes[1:] != rows.codes[:-1]) | (rows.times[1:] >= oldest)
+        return rows.only((rows.times >= oldest) | is_last_of_past)
 
 
 def kept_layout(view: FeatureView) -> Layout:

@@ -106,23 +106,26 @@ class ViewReader:
             problem = "reaches back before what the online store keeps"
             raise InvalidInput("time", iso(instant), problem, view=self.view.name, kept_from=iso(note.oldest))
 
-    def find(self, value: bytes | None, instant: int) -> Read:
-        """Return the features in the value of one entity, None if it has none."""
+    def find(self, value: bytes | None, instant: int, *, strictly: bool = False) -> Read:
+        """Return the features in the value of one entity, None if it has none; `strictly` as in
+        `ViewHistory.lookup`.
+        """
+        upto = instant - 1 if strictly else instant
         if not self._is_last:
-            return self._windows(value, instant)
+            return self._windows(value, instant, upto)
         if value is None:
             return Read([None] * len(self.names), None, Status.NOT_FOUND)
         single = self._single
         if single is None or len(value) != single.size:
-            return self._last_of_many(value, instant)
+            return self._last_of_many(value, instant, upto)
         number, _, time, _, *found = single.unpack(value)
         if number != self._number:
             self.layout.n_rows(value)
-        return self._known(found, time, instant)
+        return self._known(found, time, instant, upto)
 
-    def _known(self, found: list[Any], time: int, instant: int) -> Read:
+    def _known(self, found: list[Any], time: int, instant: int, upto: int) -> Read:
         ttl = self.view.ttl
-        if time > instant:
+        if time > upto:
             return Read([None] * len(found), None, Status.NOT_FOUND)
         if ttl is not None and instant - time > ttl:
             return Read([None] * len(found), time, Status.OUTSIDE_MAX_AGE)
@@ -130,9 +133,9 @@ class ViewReader:
         values = [None if one is None or one != one else one for one in found]
         return Read(values, time, Status.NULL_VALUE)
 
-    def _last_of_many(self, value: bytes, instant: int) -> Read:
+    def _last_of_many(self, value: bytes, instant: int, upto: int) -> Read:
         rows = self.layout.unpacked(value)
-        place = int(np.searchsorted(rows.times, instant, side="right")) - 1
+        place = int(np.searchsorted(rows.times, upto, side="right")) - 1
         if place < 0:
             return Read([None] * len(self.names), None, Status.NOT_FOUND)
         found = [column[place] for column in rows.columns.values()]
@@ -140,12 +143,13 @@ class ViewReader:
             [one if one is None or isinstance(one, str) else float(one) for one in found],
             int(rows.times[place]),
             instant,
+            upto,
         )
 
-    def _windows(self, value: bytes | None, instant: int) -> Read:
+    def _windows(self, value: bytes | None, instant: int, upto: int) -> Read:
         numbers: list[float] = []
         history, at = self.history(value), None
-        texts = iter(self.rows.lookup_one(history, 0, Instant(instant), numbers))
+        texts = iter(self.rows.lookup_one(history, 0, Instant(instant), numbers, strictly=upto < instant))
         singles = iter(np.array(numbers, np.float32).tolist())
         values = [
             next(texts) if is_text else None if math.isnan(one := next(singles)) else one
@@ -153,7 +157,7 @@ class ViewReader:
         ]
         if value is not None:
             times = history.runs[0].rows.times
-            place = int(np.searchsorted(times, instant, side="right")) - 1
+            place = int(np.searchsorted(times, upto, side="right")) - 1
             at = int(times[place]) if place >= 0 else None
         return Read(values, at, Status.NOT_FOUND if value is None else Status.NULL_VALUE)
 

@@ -42,23 +42,30 @@ class StoredHistory:
         self.n_numbers = self._is_text.count(False)
         """How many numeric features it has."""
 
-    def lookup_one(self, entity: Sequence[Any], instant: Instant, numbers: list[float]) -> list[str | None]:
+    def lookup_one(
+        self, entity: Sequence[Any], instant: Instant, numbers: list[float], *, strictly: bool = False
+    ) -> list[str | None]:
         """See `ViewHistory.lookup_one`."""
         (value,) = self._values([entity], [instant])
-        return self._found(value, instant, numbers)
+        return self._found(value, instant, numbers, strictly=strictly)
 
     def lookup_rows(
-        self, entities: Sequence[Sequence[Any]], instants: Ints, numbers: npt.NDArray[np.float32]
+        self,
+        entities: Sequence[Sequence[Any]],
+        instants: Ints,
+        numbers: npt.NDArray[np.float32],
+        *,
+        strictly: bool = False,
     ) -> dict[str, pl.Series]:
         """Write the numeric features of entities into `numbers`, a row a feature, and return the others; each
-        as of its own instant.
+        as of its own instant, `strictly` as in `ViewHistory.lookup`.
         """
         plain = instants.tolist()
         values = self._values(entities, plain)
         texts: list[list[str | None]] = []
         for row, (value, instant) in enumerate(zip(values, plain, strict=True)):
             singles: list[float] = []
-            texts.append(self._found(value, instant, singles))
+            texts.append(self._found(value, instant, singles, strictly=strictly))
             numbers[:, row] = singles
         columns = zip(*texts, strict=True) if texts else [()] * len(self._text_names)
         return {
@@ -67,13 +74,18 @@ class StoredHistory:
         }
 
     def lookup(
-        self, requests: pl.DataFrame, instants: Ints, numbers: npt.NDArray[np.float32]
+        self,
+        requests: pl.DataFrame,
+        instants: Ints,
+        numbers: npt.NDArray[np.float32],
+        *,
+        strictly: bool = False,
     ) -> dict[str, pl.Series]:
         """Do what `lookup_rows` does for the entities that requests name."""
         columns = [requests.get_column(name) for name in self.view.entity]
         lists = [(one.cast(pl.Int64) if one.dtype == TIME else one).to_list() for one in columns]
         entities = list(zip(*lists, strict=True)) if lists else [()] * requests.height
-        return self.lookup_rows(entities, instants, numbers)
+        return self.lookup_rows(entities, instants, numbers, strictly=strictly)
 
     def _values(self, entities: Sequence[Sequence[Any]], instants: Sequence[int]) -> list[bytes | None]:
         named = [None if None in entity else entity_key(entity) for entity in entities]
@@ -90,12 +102,15 @@ class StoredHistory:
         found = iter(held.values)
         return [None if key is None else next(found) for key in named]
 
-    def _found(self, value: bytes | None, instant: int, numbers: list[float]) -> list[str | None]:
+    def _found(
+        self, value: bytes | None, instant: int, numbers: list[float], *, strictly: bool
+    ) -> list[str | None]:
         if self.view.windows is not None:
             history = self._reader.history(value)
-            return self._reader.rows.lookup_one(history, 0, Instant(instant), numbers)
+            return self._reader.rows.lookup_one(history, 0, Instant(instant), numbers, strictly=strictly)
         texts: list[str | None] = []
-        for one, is_text in zip(self._reader.find(value, instant).values, self._is_text, strict=True):
+        found = self._reader.find(value, instant, strictly=strictly).values
+        for one, is_text in zip(found, self._is_text, strict=True):
             if is_text:
                 texts.append(one if isinstance(one, str) else None)
             else:

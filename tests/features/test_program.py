@@ -1,0 +1,124 @@
+"""Requests into views whose rows are the requests themselves: the same numbers by every path, and in a replay
+those of a live server, which looks features up before it keeps the row.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from varv.data import Dataset, Frame
+from varv.features import FeatureEngine, FeatureView, windows
+from varv.features.bulk import SourceTables, TrainingSetMaker, features_for
+from varv.features.program import FEW, FeatureProgram
+from varv.kernel.clock import MINUTE, instant
+from varv.kernel.columns import TIME
+
+START = instant("2026-03-02")
+TYPES = {"id": pl.Int64(), "at": TIME, "who": pl.String(), "size": pl.Float64()}
+ROWS = st.lists(
+    st.tuples(st.integers(0, 14), st.sampled_from(["x", "x", "y", None]), st.sampled_from([None, 1.0, 2.5])),
+    min_size=1,
+    max_size=14,
+)
+
+
+def trips(rows):
+    timed = [(number, START + at * MINUTE, who, size) for number, (at, who, size) in enumerate(rows)]
+    frame = pl.DataFrame(timed, schema={**TYPES, "at": pl.Int64}, orient="row").cast({"at": TIME})
+    return Dataset("trips", source=Frame(frame), key="id", event_time="at"), frame
+
+
+def own_views(data):
+    def view(name, features, **more):
+        return FeatureView(name, source=data, entity="who", features=features, **more)
+
+    both = ["count", "sum"]
+    return [
+        view("last", ["size"]),
+        view("fresh", ["size"], ttl="4m"),
+        view("sliding", windows("size", both, over=["1m", "5m"])),
+        view("whole", windows("size", both, every="5m")),
+        view("visit", windows("size", both, gap="3m", longest="8m")),
+    ]
+
+
+def brute(frame, who, when):
+    """Return the features of a request, found by looking at every row of before it."""
+    ties = dict(zip(frame["id"], frame.select("id").hash_rows(seed=0), strict=True))
+    own = [
+        (at, ties[number], size)
+        for number, at, whose, size in frame.with_columns(pl.col("at").cast(pl.Int64)).rows()
+        if whose is not None and whose == who and at < when
+    ]
+    last = max(own, default=None)
+    is_fresh = last is not None and when - last[0] <= 4 * MINUTE
+    end = when - when % (5 * MINUTE)
+    begin = when
+    for at, _, size in sorted(own, reverse=True):
+        if size is not None and at >= begin - 3 * MINUTE:
+            begin = at
+    found = [last[2] if last else None, last[2] if is_fresh else None]
+    for after, until in (
+        (when - MINUTE, when),
+        (when - 5 * MINUTE, when),
+        (end - 5 * MINUTE - 1, end),
+        (max(begin - 1, when - 8 * MINUTE), when),
+    ):
+        sizes = [size for at, _, size in own if after < at < until and size is not None]
+        found += [float(len(sizes)), sum(sizes) if sizes else None]
+    return tuple(found)
+
+
+class Asked:
+    """Requests in plain arrays, of the columns size and who."""
+
+    def __init__(self, frame):
+        self.numbers = frame.select("size").to_numpy()
+        self.texts = [frame["who"].to_list()]
+
+
+def by_program(engine, frame, times):
+    """Return features in single precision as a program finds them, each request so many times in one call."""
+    program, found = FeatureProgram(engine, TYPES, ["size"], ["who"]), []
+    for (when,), some in frame.group_by(pl.col("at").cast(pl.Int64), maintain_order=True):
+        numbers, _ = program.compute(Asked(pl.concat([some] * times)), when)
+        assert all(np.array_equal(numbers[: some.height], part, True) for part in np.split(numbers, times))
+        found.append(numbers[: some.height])
+    return np.concatenate(found)
+
+
+@settings(max_examples=60, deadline=None)
+@given(rows=ROWS)
+def test_requests_see_of_their_own_dataset_what_came_before_their_instant(rows):
+    data, frame = trips(sorted(rows, key=lambda row: row[0]))
+    replayed, live = FeatureEngine(own_views(data), data), FeatureEngine(own_views(data), data)
+    replayed.store.observe(data, "at", frame)
+    found = replayed.lookup(frame, "at")
+    assert found.rows() == [
+        brute(frame, who, when) for who, when in frame.select("who", pl.col("at").cast(pl.Int64)).rows()
+    ]
+
+    served = []
+    for (when,), some in frame.group_by(pl.col("at").cast(pl.Int64), maintain_order=True):
+        live.store.trim(when)
+        served.append(live.lookup(some, "at"))
+        live.store.observe(data, "at", some)
+    assert pl.concat(served).equals(found)
+
+    for times in (1, 2, FEW + 1):
+        assert np.array_equal(by_program(replayed, frame, times), found.to_numpy(), equal_nan=True)
+
+    maker = TrainingSetMaker(features_for(own_views(data), data), "at", SourceTables())
+    trained = maker.of(frame).select(maker.names())
+    assert trained.rows() == found.rows()
+
+
+def test_other_requests_at_the_instant_of_a_row_see_it():
+    data, frame = trips([(0, "x", 1.0)])
+    asking = Dataset("asked", source=Frame(frame), key="id", event_time="at")
+    engine = FeatureEngine([own_views(data)[0]], asking)
+    engine.store.observe(data, "at", frame)
+    assert engine.lookup(frame, "at").rows() == [(1.0,)]
