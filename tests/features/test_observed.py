@@ -156,7 +156,8 @@ def test_keys_of_other_number_types_are_the_same_if_they_fit():
     engine = FeatureEngine([view], dataset)
     for dtype in (pl.Int64, pl.Int32, pl.Float64):
         engine.store.observe(dataset, "at", frame.cast({"id": dtype}))
-    assert engine.lookup(frame, "at")["all.size_count_1h"].to_list() == [2.0, 2.0]
+    asked = frame.with_columns(pl.col("at") + pl.duration(minutes=1))
+    assert engine.lookup(asked, "at")["all.size_count_1h"].to_list() == [2.0, 2.0]
     with pytest.raises(InvalidInput, match="does not fit Int64"):
         engine.store.observe(dataset, "at", frame.with_columns(id=pl.lit(1.5)))
 
