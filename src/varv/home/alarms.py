@@ -81,7 +81,7 @@ def _anomaly(one: OpenAnomaly) -> OpenAlarm:
         room="data",
         kind="anomaly",
         subject=raised.dataset,
-        what=f"{place}: unusual {measured}",
+        what=f"{place}: {measured} is unusual",
         since=iso(raised.start),
         why=f"{number(raised.value)}, {usual}",
         next_step=f"see what else moved: varv data watch {place} --every {spoken(raised.every)}",
