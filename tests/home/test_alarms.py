@@ -14,9 +14,9 @@ def test_what_stands_is_in_the_list_and_what_is_over_is_not():
     found = alarm_list(alarming()[0])
     assert [(one.room, one.kind, one.subject) for one in found] == [
         ("data", "pull", "parcels"),
+        ("data", "anomaly", "trips"),
         ("data", "contract", "trips"),
         ("data", "late", "trips"),
-        ("data", "anomaly", "trips"),
         ("features", "skew", "late-parcel"),
         ("labels", "exploration", "late-parcel"),
     ]
