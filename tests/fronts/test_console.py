@@ -4,6 +4,7 @@ import json
 
 import pytest
 from msgspec.structs import replace
+from tests.home.alarming import alarming
 
 from varv.features.skew import FeatureSkew
 from varv.fronts.web.console import create_console
@@ -391,3 +392,17 @@ def test_a_model_that_weighs_its_trainings_shows_the_price_and_how_the_last_weig
     assert tree.faults == []
     assert "100.0 (0.01 on 10000 requests), 90 % certain" in answer.text
     assert "a fresh model would have saved 61.2 of summed loss since the last training" in answer.text
+
+
+def test_the_overview_lists_open_alarms_each_with_its_page_and_what_to_do():
+    views, ledger = alarming()
+    answer = get(create_console(views, ledger), "/")
+    assert Tree(answer.text).faults == []
+    needs = json.loads(get(create_console(views, ledger), "/overview.json").text)["needs"]
+    assert [(one["status"]["word"], one["href"]) for one in needs] == [
+        ("Data alarm", "/data/parcels"),
+        *[("Data alarm", "/data/trips")] * 3,
+        ("Features alarm", "/monitors/late-parcel#skew"),
+        ("Labels alarm", "/labels"),
+    ]
+    assert needs[0]["todo"].endswith("varv data pull parcels.")

@@ -9,6 +9,7 @@ from pathlib import Path
 from varv.adapters.runtimes import installed_runtimes
 from varv.adapters.webhooks import WebhookCaller
 from varv.data import Datasets, DatasetsView
+from varv.data.alarms import DataAlarmsView
 from varv.data.delta.publishing import Publications
 from varv.data.ingestion.views import PullsView
 from varv.features import FeatureStore
@@ -76,6 +77,7 @@ VIEWS = (
     LoopView,
     DatasetsView,
     PullsView,
+    DataAlarmsView,
     OnlineView,
     HomeView,
     ChangesView,

@@ -8,6 +8,7 @@ import msgspec
 
 from varv.data.ingestion.views import PullState, PullsView
 from varv.data.views import DatasetsView, PartCounts
+from varv.home.alarms import OpenAlarm, alarm_list
 from varv.home.change.views import ChangesView
 from varv.home.views import HomeView
 from varv.kernel.clock import DAY, SECOND, Instant, iso
@@ -186,6 +187,8 @@ class StatusReport(msgspec.Struct, frozen=True, kw_only=True):
     """Rows that were put aside, by reason, of batches that have some in quarantine."""
     pulls: tuple[PullStatus, ...] = ()
     """The sources that were ever pulled."""
+    alarms: tuple[OpenAlarm, ...] = ()
+    """Those of data, features and labels that stand; those on a model's quality are with the model."""
 
 
 def status_report(
@@ -220,6 +223,7 @@ def status_report(
         changes=_changes(views),
         quarantined=quarantined_by_reason(views),
         pulls=pull_status(views, now),
+        alarms=alarm_list(views),
     )
 
 

@@ -10,10 +10,12 @@ import polars as pl
 import pytest
 from tests.data.versioning.stores import TRIPS, Store
 
+from varv.data.profiling.keeping import Profiles
 from varv.data.profiling.model import AnomalyCleared, AnomalyRaised
 from varv.data.profiling.verbs import ProfileRequest, WatchRequest, profile_dataset, watch_dataset
+from varv.data.profiling.watching import Watch
 from varv.data.versioning.verbs import VersionsDesk
-from varv.kernel.clock import HOUR, Instant, instant
+from varv.kernel.clock import HOUR, MINUTE, Instant, instant
 from varv.kernel.errors import InvalidInput
 
 START = dt.datetime(2013, 1, 1, tzinfo=dt.UTC)
@@ -88,6 +90,41 @@ def test_rows_that_do_not_come_raise_an_alarm_once(desk):
     assert (found.hours_since, found.hours_usual) == (72.0, 48.0)
     watch_dataset(desk, WatchRequest(dataset="trips"))
     assert _alarms(desk).count((AnomalyRaised, "", "late")) == 1
+
+
+def test_rows_that_come_again_clear_the_alarm_on_late_ones(desk):
+    clock = desk.versions._clock
+    asked = WatchRequest(dataset="trips")
+    clock.move_to(Instant(clock.now() + 72 * HOUR))
+    watch_dataset(desk, asked)
+    rows = _day(48, np.random.default_rng(1))
+    desk.datasets.append(TRIPS, "at", rows, segment="s048")
+    found = watch_dataset(desk, asked)
+    assert not found.is_late
+    late = [one for one in _alarms(desk) if one[2] == "late"]
+    assert late == [(AnomalyRaised, "", "late"), (AnomalyCleared, "", "late")]
+    assert watch_dataset(desk, asked).n_cleared == 0
+    # They came and stopped again between two looks: one alarm ends, and another one begins.
+    clock.move_to(Instant(clock.now() + 200 * HOUR))
+    watch_dataset(desk, asked)
+    desk.datasets.append(TRIPS, "at", _day(49, np.random.default_rng(2)), segment="s049")
+    clock.move_to(Instant(clock.now() + 900 * HOUR))
+    watch_dataset(desk, asked)
+    late = [one[0] for one in _alarms(desk) if one[2] == "late"]
+    assert late == [AnomalyRaised, AnomalyCleared] * 2 + [AnomalyRaised]
+
+
+def test_a_night_is_not_late_where_rows_come_all_day(desk):
+    clock, rng = desk.versions._clock, np.random.default_rng(3)
+    rows = iter(_day(60, rng).iter_slices(1))
+    for _ in range(3):
+        for _ in range(30):
+            clock.move_to(Instant(clock.now() + 10 * MINUTE))
+            desk.datasets.append(TRIPS, "at", next(rows), segment=f"n{clock.now()}")
+        clock.move_to(Instant(clock.now() + 19 * HOUR))
+    watch = Watch(desk.datasets, Profiles(desk.datasets, desk.home), desk.ledger, desk.home)
+    found = watch.freshness(TRIPS, "at", clock.now())
+    assert (found.age, found.n_gaps) == (19 * HOUR, 47 + 17)
 
 
 def test_windows_shorter_than_an_hour_are_refused(desk):

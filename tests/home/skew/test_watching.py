@@ -6,9 +6,10 @@ import polars as pl
 import pytest
 from tests.home.live_home import NOW, REQUEST
 
+from varv.features.skew import SKEW
 from varv.home.skew.desk import FeatureDesk
 from varv.home.skew.measuring import Measuring
-from varv.home.skew.model import SKEW, SkewMeasured
+from varv.home.skew.model import SkewMeasured
 from varv.home.skew.verbs import CompareRequest, SkewRequest, compare_now, skew
 from varv.home.skew.views import SkewView
 from varv.home.skew.watching import SkewWatch

@@ -9,6 +9,7 @@ from varv.app.cli.access import answer
 from varv.app.cli.rendering import Block, Grid, Heading, Line
 from varv.app.client.opening import reading
 from varv.app.settings import Loaded
+from varv.features.skew import SKEW
 from varv.home.status import ModelStatus, QualityStatus, StatusReport
 from varv.home.wording import validation_columns
 from varv.kernel.clock import SECOND, spoken
@@ -45,6 +46,7 @@ def _status_blocks(found: StatusReport) -> list[Block]:
         blocks += _model_blocks(model)
     blocks += _data_blocks(found)
     blocks += _pull_blocks(found)
+    blocks += _alarm_blocks(found)
     return (
         blocks
         if found.models
@@ -84,12 +86,19 @@ def _pull_blocks(found: StatusReport) -> list[Block]:
         )
         for one in found.pulls
     ]
-    failing = [
-        Line(f"  {one.dataset} fails since {one.failing_since[:16]}: {one.failed}")
-        for one in found.pulls
-        if one.failed
+    return [Heading("\nsources"), Grid(columns, cells)]
+
+
+def _alarm_blocks(found: StatusReport) -> list[Block]:
+    lines = [
+        line
+        for one in found.alarms
+        for line in (
+            Line(f"  {one.what}, since {one.since[:16]}: {one.why}"),
+            Line(f"    {one.next_step}"),
+        )
     ]
-    return [Heading("\nsources"), Grid(columns, cells), *failing]
+    return [Heading("\nalarms of data, features and labels"), *lines] if lines else []
 
 
 def _models_blocks(models: Sequence[ModelStatus]) -> list[Block]:
@@ -151,8 +160,9 @@ def _model_blocks(model: ModelStatus) -> list[Block]:
     alarms = [
         f"  alarm    {one.severity} {one.kind} {one.subject} since {one.since}, entry {one.seq}"
         for one in model.alarms
+        if one.kind != SKEW
     ]
-    blocks += [Line(text) for text in alarms] or [Line("  alarms   none open")]
+    blocks += [Line(text) for text in alarms] or [Line("  alarms   none open on quality or drift")]
     return [*blocks, _version_grid(model)]
 
 

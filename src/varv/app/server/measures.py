@@ -5,6 +5,7 @@ counted, and what is on record.
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -14,6 +15,7 @@ from varv.app.server.telemetry import TelemetryCounts
 from varv.data.ingestion.views import PullsView
 from varv.features.online.verbs import OnlineShown
 from varv.fronts.inference.counts import N_BUCKETS, Counts
+from varv.home.alarms import alarm_list
 from varv.home.skew.views import SkewView
 from varv.kernel.clock import SECOND, Instant, instant
 from varv.kernel.ids import ModelName
@@ -241,6 +243,17 @@ def of_skew(views: Views) -> Iterator[Family]:
             for model, one in found
             if one.n and one.fresh is not None
         ],
+    )
+
+
+def of_alarms(views: Views) -> Family:
+    """Return how many alarms of data, features and labels stand."""
+    n = Counter((one.room, one.kind, one.subject) for one in alarm_list(views))
+    return Family(
+        "varv_room_alarms_open",
+        "gauge",
+        "Open alarms of data, features and labels, by the dataset or model that they are about.",
+        [Sample(k, {"room": room, "kind": kind, "subject": of}) for (room, kind, of), k in n.items()],
     )
 
 

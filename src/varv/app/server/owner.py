@@ -34,6 +34,7 @@ from varv.app.server.fleet import Workers
 from varv.app.server.labelling import keep_choosing
 from varv.app.server.listening import address_of
 from varv.app.server.measures import (
+    of_alarms,
     of_certificate,
     of_online,
     of_processes,
@@ -58,6 +59,10 @@ from varv.data.delta.verbs import PublicationDesk
 from varv.data.inbox import Inbox
 from varv.data.ingestion.pulling import Puller
 from varv.data.ingestion.verbs import PullDesk
+from varv.data.profiling.keeping import Profiles
+from varv.data.profiling.rounds import BEAT_S as ROUND_S
+from varv.data.profiling.rounds import WatchRounds
+from varv.data.profiling.watching import Watch
 from varv.data.verbs import QuarantineDesk
 from varv.data.versioning.keeping import Versions
 from varv.data.versioning.verbs import VersionsDesk
@@ -409,6 +414,7 @@ class _Server:
             self._thread("labels", lambda: keep_choosing(lambda: self._desk.labelling, present.ended)),
             self._thread("online", lambda: self._follow(present)),
             self._thread("skew", lambda: self._watch_skew(present)),
+            self._thread("data", lambda: self._watch_data(present)),
         ]
         for number in range(RUNNERS):
             name = f"runner-{number}"
@@ -596,6 +602,18 @@ class _Server:
         while not present.ended.wait(BEAT_S):
             self._patience.until_done(lambda: watch.beat(present.ended.is_set))
 
+    def _watch_data(self, present: Present) -> None:
+        home = present.home
+        watch = Watch(home.datasets, Profiles(home.datasets, home.folder), home.ledger, home.folder)
+        rounds = WatchRounds(
+            watch, home.datasets, home.declared, self._system, lambda facts: home.engine.tell(facts=facts)
+        )
+        wait_s = BEAT_S
+        while not present.ended.wait(wait_s):
+            rounds.beat(present.ended.is_set)
+            # The first look is soon, so that a server that is often started again looks at all.
+            wait_s = ROUND_S
+
     def _run_commands(self, present: Present, name: str) -> None:
         home = present.home
         while not (self.stop.is_set() or present.ended.is_set()):
@@ -658,6 +676,7 @@ class _Server:
         if self._desk.online is not None:
             yield from of_online(self._desk.online.shown())
         yield from of_skew(self._views)
+        yield of_alarms(self._views)
         yield from of_processes(pids)
         if self._home.certificates is not None:
             yield of_certificate(expires_at_s(self._home.certificates.pem))

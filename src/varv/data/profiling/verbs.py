@@ -9,7 +9,7 @@ import msgspec
 from varv.data.model import Dataset, part_named
 from varv.data.profiling.keeping import Profiles
 from varv.data.profiling.model import AnomalyCleared, AnomalyRaised
-from varv.data.profiling.watching import Watch, alarms, late_alarm
+from varv.data.profiling.watching import Watch, alarms
 from varv.data.versioning.references import parse_reference
 from varv.data.versioning.verbs import VersionsDesk
 from varv.kernel.clock import HOUR, duration
@@ -115,8 +115,8 @@ def watch_dataset(desk: VersionsDesk, request: WatchRequest) -> WatchedDataset:
     now = desk.now()
     fresh = watch.freshness(dataset, part, now)
     events = alarms(dataset, part, found, every=every, false_alarm_every=rate)
-    if fresh is not None and fresh.is_late:
-        events.append(late_alarm(dataset, part, fresh, now, rate))
+    if fresh is not None:
+        events += watch.late(dataset, part, fresh, now, rate)
     facts = watch.facts(dataset, part, events)
     desk.datasets.commit(facts)
     return WatchedDataset(

@@ -6,7 +6,7 @@ so what was raised is found again by whoever looks once more, and nothing is rai
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -29,6 +29,10 @@ MOST_WINDOWS = 20_000
 _FORM = 1
 _SAME = ("column", "measure", "start", "value", "usual", "low", "high", "n_earlier")
 Alarm = AnomalyRaised | AnomalyCleared
+
+
+def _never() -> bool:
+    return False
 
 
 class _Seen(msgspec.Struct):
@@ -54,8 +58,15 @@ class Watch:
         self._datasets, self._profiles, self._ledger = datasets, profiles, ledger
         self._root = home / FOLDER
 
-    def windows(self, dataset: Dataset, part: str, every: Duration) -> list[Observed]:
+    def windows(
+        self, dataset: Dataset, part: str, every: Duration, ends: Callable[[], bool] = _never
+    ) -> list[Observed]:
         """Return the numbers of all windows that are over, as they were first seen.
+
+        Parameters
+        ----------
+        ends
+            Returns whether to leave the windows that were not read yet for another time.
 
         Raises
         ------
@@ -75,7 +86,7 @@ class Watch:
         seen = self._seen(place, dataset, part)
         if seen.windows:
             start = Instant(seen.windows[-1].start + every)
-        new = list(self._observed(dataset, part, seen.scale, start, last, every))
+        new = list(self._observed(dataset, part, seen.scale, start, last, every, ends))
         if new:
             seen.windows += new
             place.parent.mkdir(parents=True, exist_ok=True)
@@ -97,25 +108,63 @@ class Watch:
         return {one.name for one in scale.columns} != set(dataset.columns(part))
 
     def _observed(
-        self, dataset: Dataset, part: str, scale: Scale, start: Instant, last: Instant, every: Duration
+        self,
+        dataset: Dataset,
+        part: str,
+        scale: Scale,
+        start: Instant,
+        last: Instant,
+        every: Duration,
+        ends: Callable[[], bool],
     ) -> Iterator[Observed]:
-        while start + every <= last:
+        while start + every <= last and not ends():
             until = Instant(start + every)
             rows = self._datasets.read_part(dataset, part, since=start, until=until)
             yield observed(profile_of(rows, scale=scale), start)
             start = until
 
     def judged(
-        self, dataset: Dataset, part: str, *, every: Duration, false_alarm_every: Duration
+        self,
+        dataset: Dataset,
+        part: str,
+        *,
+        every: Duration,
+        false_alarm_every: Duration,
+        ends: Callable[[], bool] = _never,
     ) -> list[Judged]:
         """Return what each window that is over showed."""
-        windows = self.windows(dataset, part, every)
+        windows = self.windows(dataset, part, every, ends)
         return judged(windows, every=every, false_alarm_every=false_alarm_every)
 
     def freshness(self, dataset: Dataset, part: str, now: Instant) -> Freshness | None:
         """Return whether rows of a part are late, by when those before came; None if none ever did."""
-        arrivals = sorted({one.at for one in self._datasets.extents(dataset, part) if one.at})
+        arrived = sorted(one.at for one in self._datasets.extents(dataset, part) if one.at)
+        # Where rows come every few seconds, a night is a rarer gap than one in a thousand, and no news.
+        arrivals = list({at // HOUR: at for at in arrived}.values())
         return freshness(arrivals, now) if arrivals else None
+
+    def late(
+        self, dataset: Dataset, part: str, found: Freshness, now: Instant, rate: Duration
+    ) -> list[Alarm]:
+        """Return the alarms on rows that do not come: the one that is over, and the one that begins."""
+        last = Instant(now - found.age)
+        waited: Instant | None = None
+        for entry in entries_of(self._ledger, anomalies_of(dataset.name, part)):
+            match entry.event:
+                case AnomalyRaised() as event if event.measure == ROWS_LATE:
+                    waited = event.start
+                case AnomalyCleared() as event if event.measure == ROWS_LATE:
+                    waited = None
+                case _:
+                    pass
+        events: list[Alarm] = []
+        if waited is not None and waited < last:
+            events.append(
+                AnomalyCleared(dataset=dataset.name, part=part, column="", measure=ROWS_LATE, start=last)
+            )
+        if found.is_late:
+            events.append(late_alarm(dataset, part, found, now, rate))
+        return events
 
     def facts(self, dataset: Dataset, part: str, events: Sequence[Alarm]) -> list[Fact]:
         """Return those of some alarms that are not on record, for the caller to commit."""

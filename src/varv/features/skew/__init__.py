@@ -2,12 +2,13 @@
 instant of its request.
 """
 
-from varv.features.skew.classes import CLASSES, FeatureSkew, added, counted
+from varv.features.skew.classes import CLASSES, SKEW, FeatureSkew, added, counted
 from varv.features.skew.comparing import Comparison, Served, compare
 from varv.features.skew.sampling import sample_share, sampled
 
 __all__ = [
     "CLASSES",
+    "SKEW",
     "Comparison",
     "FeatureSkew",
     "Served",

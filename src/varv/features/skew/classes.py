@@ -17,6 +17,8 @@ from varv.kernel.wording import count, percent
 from varv.stats.intervals import wilson
 
 EQUAL, STALE, LATE, MISSING_ONLINE, MISSING_OFFLINE, DIFFERENT = range(6)
+SKEW = "skew"
+"""The kind of alarm on values that are served wrong."""
 CLASSES = {
     "equal": "the same value, numbers to 2 units in the last place",
     "stale": "right as of an earlier state of the ledger: whoever served it was behind",

@@ -15,6 +15,8 @@ from typing import Protocol
 
 from markupsafe import Markup
 
+from varv.data.alarms import DataAlarmsView
+from varv.data.ingestion.views import PullsView
 from varv.data.views import DatasetsView
 from varv.home.change.views import ChangesView
 from varv.home.skew.views import SkewView
@@ -24,6 +26,7 @@ from varv.kernel.clock import Instant, instant
 from varv.kernel.columns import Columns
 from varv.kernel.errors import InvalidInput, NotFound
 from varv.kernel.views import Views
+from varv.labels.views import LabelsView
 from varv.loop.views import LoopView
 from varv.monitoring.views import MonitoringView
 from varv.registry import RegistryView
@@ -75,6 +78,9 @@ class Reading:
     datasets: DatasetsView
     changes: ChangesView
     skew: SkewView
+    data_alarms: DataAlarmsView
+    pulls: PullsView
+    labels: LabelsView
     columns: Columns | None = None
     """Where rows are, if the page may show some."""
     has_report: Callable[[str], bool] = lambda model: False
@@ -138,6 +144,9 @@ def reading(
             datasets=stack.enter_context(views.reading(DatasetsView)),
             changes=stack.enter_context(views.reading(ChangesView)),
             skew=stack.enter_context(views.reading(SkewView)),
+            data_alarms=stack.enter_context(views.reading(DataAlarmsView)),
+            pulls=stack.enter_context(views.reading(PullsView)),
+            labels=stack.enter_context(views.reading(LabelsView)),
             columns=columns,
             has_report=has_report,
             folder=home,

@@ -11,8 +11,6 @@ from varv.kernel.ids import ModelName
 from varv.kernel.wording import count
 from varv.monitoring.model import Window
 
-SKEW = "skew"
-"""The kind of alarm."""
 EVERY = HOUR
 SETTLES = HOUR
 """How long after its end an hour is compared, so that rows that come late have come."""

@@ -7,12 +7,11 @@ from collections.abc import Sequence
 
 import msgspec
 
-from varv.features.skew import FeatureSkew
+from varv.features.skew import SKEW, FeatureSkew
 from varv.home.skew.model import (
     CLEARS_AFTER,
     EVERY,
     FALSE_ALARM_EVERY,
-    SKEW,
     TOLERANCE,
     SkewMeasured,
 )

@@ -10,17 +10,16 @@ from collections.abc import Mapping
 
 import msgspec
 
-from varv.data.quarantine import counted
 from varv.fronts.web import words
 from varv.fronts.web.page import Page, Reading
 from varv.fronts.web.pages.entries import newest
+from varv.fronts.web.pages.needs import needs
 from varv.fronts.web.words import Status
 from varv.home.change.views import ChangeRecord
 from varv.kernel.clock import Instant
 from varv.kernel.ids import ModelName, Version
 from varv.kernel.ledger import Ledger
 from varv.kernel.wording import count, percent
-from varv.loop.failing import WAITING
 from varv.loop.views import LoopRecord
 from varv.monitoring import FeatureDrift, PerformanceMeasured
 from varv.monitoring.summary import Shown, shown
@@ -41,16 +40,6 @@ class Stage(msgspec.Struct, frozen=True):
     status: Status
     number: str
     href: str
-
-
-class Need(msgspec.Struct, frozen=True):
-    """Something a person should look at, and what to do."""
-
-    status: Status
-    text: str
-    todo: str
-    href: str
-    since: Instant | None
 
 
 class ChangeLine(msgspec.Struct, frozen=True):
@@ -108,7 +97,7 @@ def overview_page(now: Reading, ledger: Ledger, query: Mapping[str, str]) -> Pag
     data: dict[str, object] = {
         "loops": [{"model": name, "stages": stages(now, name)} for name in names if len(names) == 1],
         "models": [model_summary(now, name) for name in names if len(names) > 1],
-        "needs": _needs(now),
+        "needs": needs(now),
         "lines": lines,
         "changes": _changes(now),
         "n_serving": sum(line.status.kind == "good" for line in lines),
@@ -352,73 +341,3 @@ def _change_status(change: ChangeRecord) -> Status:
     if change.is_open:
         return Status("busy", "Under way")
     return Status("good" if change.phase == "done" else "off", change.phase.capitalize())
-
-
-def _change_needs(change: ChangeRecord) -> list[Need]:
-    if not change.failures:
-        return []
-    todo = "Correct what it says; varv up or varv apply tries it again."
-    text = f"change {change.number}: {change.progress()}"
-    return [Need(Status("bad", "Change failed"), text, todo, f"/ledger/{change.seq}", change.at)]
-
-
-def _needs(now: Reading) -> list[Need]:
-    found = [need for change in now.changes.open for need in _change_needs(change)]
-    for record in now.rollouts.rollouts:
-        found += _rollout_needs(record)
-    found += [need for name in now.models() if (need := _training_need(now, name)) is not None]
-    for name in now.monitoring.models():
-        for alarm in now.monitoring.open_alarms(name):
-            status = Status(
-                "bad" if alarm.raised.severity == "critical" else "warn",
-                f"{alarm.raised.severity} alarm".capitalize(),
-            )
-            text = f"{name} v{alarm.raised.version}: {alarm.raised.kind} of {alarm.raised.subject}"
-            todo = "See the evidence; the loop retrains by its policy."
-            found.append(Need(status, text, todo, f"/monitors/{words.segment(name)}#alarms", alarm.raised_at))
-    for registered in now.datasets.datasets():
-        held = now.datasets.quarantine(registered.dataset)
-        if held:
-            n_rows = sum(one.n_rows for one in held)
-            text = f"{registered.dataset}: {counted(n_rows, len(held))} in quarantine"
-            todo = "Look at them, then release, replace or drop them: varv quarantine."
-            href = f"/data/{words.segment(registered.dataset)}#quarantine"
-            found.append(Need(Status("warn", "Quarantined"), text, todo, href, held[0].at))
-    return found
-
-
-def _training_need(now: Reading, model: str) -> Need | None:
-    record = now.loops.loops.get(model)
-    failed = record.last_failure if record else None
-    if record is None or failed is None:
-        return None
-    href = f"/models/{words.segment(model)}/versions/{failed.version}"
-    text = f"{model} v{failed.version}: {failed.reason}"
-    if record.suspended is None:
-        todo = "It is tried again with the next trigger; three equal failures suspend training."
-        return Need(Status("warn", "Training failed"), text, todo, href, failed.ended_at)
-    todo = f"Training is {WAITING}: correct fit and start varv up again, or ask for one: varv retrain."
-    return Need(Status("bad", "Training suspended"), text, todo, href, failed.ended_at)
-
-
-def _rollout_needs(record: RolloutRecord) -> list[Need]:
-    if record.outcome:
-        return []
-    href = f"/rollouts/{words.segment(record.model)}/{record.version}"
-    subject = f"{record.model} v{record.version}"
-    asked = [line for line in record.log if line.what == "needs a person"]
-    found = []
-    if asked:
-        todo = "Look at the command that keeps failing; it is tried again."
-        found.append(
-            Need(Status("bad", "Needs a person"), f"{subject}: {asked[-1].reason}", todo, href, asked[-1].at)
-        )
-    if record.held:
-        held = [line for line in record.log if line.what == "held"]
-        todo = "It goes on by itself once nothing is in its way, or give it up: varv rollback."
-        found.append(
-            Need(
-                Status("warn", "Held"), f"{subject}: {record.held}", todo, href, held[-1].at if held else None
-            )
-        )
-    return found

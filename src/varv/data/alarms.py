@@ -1,0 +1,64 @@
+"""Read model of what is unusual in datasets now: anomalies that are not cleared, and contracts that warn.
+
+That sources fail is in `data.ingestion.views`, that rows are in quarantine in `data.views`.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from varv.data.model import BatchWarned, DatasetVersionAppended
+from varv.data.profiling.model import AnomalyCleared, AnomalyRaised
+from varv.kernel.clock import DAY, Instant
+from varv.kernel.codec import Event
+from varv.kernel.ledger import Entry
+
+WARNED_FOR = DAY
+"""A warning stands until rows come so long after the last batch that broke a rule."""
+
+
+class OpenAnomaly(msgspec.Struct, frozen=True):
+    """An anomaly that has not been cleared, and when it was raised."""
+
+    raised: AnomalyRaised
+    at: Instant
+
+
+class OpenWarning(msgspec.Struct, frozen=True):
+    """The last batch that broke rules that only warn, and since when batches have."""
+
+    last: BatchWarned
+    since: Instant
+    at: Instant
+    """When the last one came."""
+
+
+class DataAlarmsView(msgspec.Struct):
+    """What is unusual in datasets now; folded from the ledger."""
+
+    anomalies: dict[tuple[str, str, str, str], OpenAnomaly] = {}
+    """By dataset, part, column and measure."""
+    warnings: dict[tuple[str, str], OpenWarning] = {}
+    """By dataset and part."""
+
+    def apply(self, entry: Entry, event: Event) -> None:
+        """Take in the next entry."""
+        match event:
+            case AnomalyRaised():
+                self.anomalies[_place(event)] = OpenAnomaly(event, entry.at)
+            case AnomalyCleared():
+                self.anomalies.pop(_place(event), None)
+            case BatchWarned():
+                before = self.warnings.get((event.dataset, event.part))
+                since = entry.at if before is None else before.since
+                self.warnings[event.dataset, event.part] = OpenWarning(event, since, entry.at)
+            case DatasetVersionAppended() if event.n_rows:
+                held = self.warnings.get((event.dataset, event.part))
+                if held is not None and entry.at - held.at >= WARNED_FOR:
+                    del self.warnings[event.dataset, event.part]
+            case _:
+                pass
+
+
+def _place(event: AnomalyRaised | AnomalyCleared) -> tuple[str, str, str, str]:
+    return event.dataset, event.part, event.column, event.measure
