@@ -23,7 +23,8 @@ from varv.app.cli import main
 T = TypeVar("T")
 DEADLINE_S = 300.0  # a first start needs 15 s of processor, of which a busy machine gives a part
 STEP_S = 0.05
-OWN_PROCESS = ("up", "replay", "run", "reproduce")
+# What reads a file of its author imports it, and a module of a name is imported once.
+OWN_PROCESS = ("up", "plan", "replay", "run", "reproduce")
 
 
 def varv(home: Path, *arguments: str, check: bool = True) -> str:

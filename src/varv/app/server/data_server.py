@@ -14,12 +14,15 @@ import uvicorn
 from varv.app.server.tls import Certificates
 from varv.app.server.tls_server import TlsServer
 from varv.fronts.inference import Inference, Together
+from varv.fronts.inference.pauses import Pauses
 from varv.kernel.errors import FailedPrecondition
 
 if TYPE_CHECKING:
     import grpc.aio
 
 MOST_CALLS = 1000
+PAUSE_WITHIN_S = 0.5
+"""How long a worker looks for a moment at which no call is on its way to it."""
 
 
 class DataServer(TlsServer):
@@ -56,6 +59,8 @@ class DataServer(TlsServer):
         self._address = address
         self._drain_s = drain_s
         self._calls: grpc.aio.Server | None = None
+        self._pauses = Pauses()
+        self._is_stopping = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self.takes_calls = threading.Event()
         """Set once calls over gRPC reach this worker, if there are any; HTTP's socket waits for it open."""
@@ -76,7 +81,7 @@ class DataServer(TlsServer):
             await super().serve(sockets)
         finally:
             if self._calls is not None:
-                await self._calls.stop(self._drain_s)
+                await self._stop_calls(self._calls)
 
     def end_calls(self) -> Future[None]:
         """Take no more calls over gRPC, from another thread; done once those under way have ended."""
@@ -84,7 +89,13 @@ class DataServer(TlsServer):
             done: Future[None] = Future()
             done.set_result(None)
             return done
-        return asyncio.run_coroutine_threadsafe(self._calls.stop(self._drain_s), self._loop)
+        return asyncio.run_coroutine_threadsafe(self._stop_calls(self._calls), self._loop)
+
+    async def _stop_calls(self, calls: grpc.aio.Server) -> None:
+        if not self._is_stopping:
+            self._is_stopping = True
+            await self._pauses.next(PAUSE_WITHIN_S)
+        await calls.stop(self._drain_s)
 
     async def _started(self) -> grpc.aio.Server:
         # Only here: it takes a tenth of a second to import, and some megabytes.
@@ -92,7 +103,11 @@ class DataServer(TlsServer):
         from varv.fronts.inference.rpc.service import create_server
 
         calls = create_server(
-            self._inference, most_bytes=MOST_BYTES, most_calls=MOST_CALLS, together=self._together
+            self._inference,
+            most_bytes=MOST_BYTES,
+            most_calls=MOST_CALLS,
+            together=self._together,
+            pauses=self._pauses,
         )
         bound = 0
         with suppress(RuntimeError):

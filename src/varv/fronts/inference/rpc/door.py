@@ -15,6 +15,7 @@ from google.protobuf.message import DecodeError
 
 from varv.fronts.access import Caller, Door
 from varv.fronts.access.deadlines import HEADER, NEVER, deadline_of
+from varv.fronts.inference.pauses import Pauses
 from varv.fronts.inference.rpc.messages import SERVICE
 from varv.fronts.inference.served import Inference
 from varv.fronts.inference.timing import Visit
@@ -109,8 +110,8 @@ class Bytes:
         self._left += n_bytes
 
 
-def behind(inference: Inference, name: str, act: Callable[..., Any]) -> Callable[..., Any]:
-    """Return an act for those who may do it, with our errors as statuses."""
+def behind(inference: Inference, name: str, act: Callable[..., Any], pauses: Pauses) -> Callable[..., Any]:
+    """Return an act for those who may do it, with our errors as statuses, whose calls are counted."""
     door = inference.door
 
     async def answer(request: Any, context: Context) -> Any:
@@ -131,7 +132,11 @@ def behind(inference: Inference, name: str, act: Callable[..., Any]) -> Callable
         end(watch, grpc.StatusCode.OK)
         return response
 
-    return answer
+    async def counted(request: Any, context: Context) -> Any:
+        with pauses.call():
+            return await answer(request, context)
+
+    return counted
 
 
 def visit_of(door: Door, name: str, context: Context) -> Visit:

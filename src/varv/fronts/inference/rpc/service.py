@@ -18,6 +18,7 @@ import grpc.aio
 
 from varv import __version__
 from varv.fronts.inference import about, oip, refusals
+from varv.fronts.inference.pauses import Pauses
 from varv.fronts.inference.rpc.door import (
     Bytes,
     Context,
@@ -81,6 +82,7 @@ def create_server(
     most_calls: int,
     most_bytes_together: int = MOST_BYTES_TOGETHER,
     together: Together | None = None,
+    pauses: Pauses | None = None,
 ) -> grpc.aio.Server:
     """Return a server without a port yet, to be started on the event loop that it is made on.
 
@@ -95,7 +97,10 @@ def create_server(
         are refused as exhausted.
     together
         Collects the requests, those over HTTP among them; by default it is one of its own.
+    pauses
+        Counts the calls, for whoever stops the server.
     """
+    pauses = pauses or Pauses()
     options = [
         ("grpc.max_receive_message_length", most_bytes),
         ("grpc.max_send_message_length", -1),
@@ -105,10 +110,11 @@ def create_server(
     calls = _Calls(inference, together or Together(inference), Bytes(most_bytes_together))
     made = messages()
     acts = {
-        act: _handler(calls, act, made[request_of(act)], streams=act == "ModelStreamInfer") for act in ACTS
+        act: _handler(calls, act, made[request_of(act)], pauses, streams=act == "ModelStreamInfer")
+        for act in ACTS
     }
     health = {
-        "Check": _handler(calls, "Check", made["HealthCheckRequest"]),
+        "Check": _handler(calls, "Check", made["HealthCheckRequest"], pauses),
         "Watch": grpc.unary_stream_rpc_method_handler(
             calls.Watch,  # type: ignore[bad-argument-type]
             reading(made["HealthCheckRequest"]),
@@ -125,11 +131,12 @@ def create_server(
     return server
 
 
-def _handler(calls: _Calls, name: str, request: Any, *, streams: bool = False) -> Any:
+def _handler(calls: _Calls, name: str, request: Any, pauses: Pauses, *, streams: bool = False) -> Any:
     act, inference = getattr(calls, name), calls.inference
     if streams:
         return grpc.stream_stream_rpc_method_handler(act, reading(request), _serialized)
-    return grpc.unary_unary_rpc_method_handler(behind(inference, name, act), reading(request), _serialized)
+    answer = behind(inference, name, act, pauses)
+    return grpc.unary_unary_rpc_method_handler(answer, reading(request), _serialized)
 
 
 def _serialized(message: Any) -> bytes:
