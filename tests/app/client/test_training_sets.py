@@ -175,6 +175,12 @@ def test_a_training_set_of_a_home_is_a_dataset_of_it_made_once(home, sales, feat
         assert opened.entries()["seq"].max() == seq
 
 
+def test_requests_with_the_column_that_numbers_them_are_refused(home, features):
+    numbered = ASKED.with_row_index("request_row")
+    with pytest.raises(InvalidInput, match="request_row"):
+        varv.training_set(numbered, features, at="when", home=home, name="numbered")
+
+
 def test_requests_named_as_in_the_home_are_those_of_the_dataset(home, sales, features):
     named, given = (
         varv.training_set(requests, features[:3], home=home, name=name)

@@ -19,7 +19,7 @@ from varv.features.bulk.model import Recipe, TrainingSetMade
 from varv.features.definitions import digest_of_view
 from varv.features.model import Derived, FeatureSet, FeatureView
 from varv.kernel.content import rows_digest
-from varv.kernel.errors import AlreadyExists
+from varv.kernel.errors import AlreadyExists, InvalidInput
 from varv.kernel.expressions import written_expression
 from varv.kernel.ids import DatasetName, Version
 from varv.kernel.ledger import Ledger, entries_of
@@ -85,10 +85,15 @@ class TrainingSets:
         ------
         InvalidDeclaration
             If a column is of a type that is not kept.
+        InvalidInput
+            If the requests have a column of the name that numbers them.
         """
         facts: list[Fact] = []
         n_rows = 0
         for part in parts:
+            if ROW in part.columns:
+                hint = "rename the column: it numbers the requests of a training set"
+                raise InvalidInput("training set", name, f"has requests with a column {ROW!r}", hint=hint)
             rows = in_kept_types(part).insert_column(0, _numbers(n_rows, part.height))
             dataset = self._dataset(name, recipe.at, rows.schema)
             if not facts:
