@@ -14,9 +14,12 @@ def test_a_pause_is_the_end_of_the_last_call_under_way():
         pauses, more = Pauses(), asyncio.Event()
 
         async def call(name, until):
-            with pauses.call():
+            pauses.begin()
+            try:
                 await until.wait()
                 told.append(name)
+            finally:
+                pauses.end()
 
         first = asyncio.create_task(call("first", asyncio.Event()))
         second = asyncio.create_task(call("second", more))
@@ -41,8 +44,8 @@ def test_who_is_not_asked_waits_no_longer_than_allowed():
 def test_an_end_that_nobody_waits_for_is_no_pause_later():
     async def scene():
         pauses = Pauses()
-        with pauses.call():
-            pass
+        pauses.begin()
+        pauses.end()
         await asyncio.wait_for(asyncio.shield(pauses.next(0.05)), 10.0)
 
     asyncio.run(scene())

@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from varv.fronts.mlflow.nesting import DEEPEST, require_shallow
@@ -22,6 +22,7 @@ def depth_of(value):
 
 
 @given(value=VALUES, wrapped=st.integers(0, 40))
+@example(value=[{}], wrapped=31)
 def test_a_body_is_refused_exactly_if_it_is_too_deep(value, wrapped):
     for _ in range(wrapped):
         value = [value] if wrapped % 2 else {"a": value, "b": "]"}

@@ -7,8 +7,7 @@ no other call is under way, a caller who waits for answers has sent nothing.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Generator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 
 
 class Pauses:
@@ -18,16 +17,15 @@ class Pauses:
         self._n_calls = 0
         self._waiting: asyncio.Future[None] | None = None
 
-    @contextmanager
-    def call(self) -> Generator[None]:
-        """Count a call while it is answered."""
+    def begin(self) -> None:
+        """Count a call that is under way from now on."""
         self._n_calls += 1
-        try:
-            yield
-        finally:
-            self._n_calls -= 1
-            if not self._n_calls and self._waiting is not None and not self._waiting.done():
-                self._waiting.set_result(None)
+
+    def end(self) -> None:
+        """Count a call that is not any more."""
+        self._n_calls -= 1
+        if not self._n_calls and self._waiting is not None and not self._waiting.done():
+            self._waiting.set_result(None)
 
     async def next(self, within_s: float) -> None:
         """Wait for the end of a call after which none is under way, at most so long: who is not asked at all

@@ -33,7 +33,8 @@ def require_shallow(body: bytes, path: str) -> None:
     # Each round takes the innermost away. That leaves nothing of what is shallow, unless texts hold brackets.
     brackets = body.translate(None, _ALL_BUT_BRACKETS)
     for _ in range(DEEPEST):
-        brackets = brackets.replace(b"{}", b"").replace(b"[]", b"")
+        # Marked before it is taken away, so that what lies around it is no innermost in the same round.
+        brackets = brackets.replace(b"{}", b".").replace(b"[]", b".").replace(b".", b"")
         if not brackets:
             return
     if _depth(body) > DEEPEST:

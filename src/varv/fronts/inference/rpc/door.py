@@ -116,6 +116,7 @@ def behind(inference: Inference, name: str, act: Callable[..., Any], pauses: Pau
 
     async def answer(request: Any, context: Context) -> Any:
         watch = watch_of(inference, name, context, wall_seconds())
+        pauses.begin()
         try:
             visit = visit_of(door, name, context)._replace(watch=watch)
             require_readable(request)
@@ -128,15 +129,13 @@ def behind(inference: Inference, name: str, act: Callable[..., Any], pauses: Pau
         except Exception:
             end(watch, grpc.StatusCode.UNKNOWN)
             raise
+        finally:
+            pauses.end()
         tell(context, visit)
         end(watch, grpc.StatusCode.OK)
         return response
 
-    async def counted(request: Any, context: Context) -> Any:
-        with pauses.call():
-            return await answer(request, context)
-
-    return counted
+    return answer
 
 
 def visit_of(door: Door, name: str, context: Context) -> Visit:
