@@ -74,6 +74,25 @@ def test_help_imports_nothing_but_the_standard_library():
         assert command in found.stdout
 
 
+def test_servers_begin_without_libraries_that_few_of_them_need():
+    # Each costs every process some tens of megabytes and a good part of a second.
+    rare = (
+        "scipy.stats",
+        "sklearn",
+        "pyarrow",
+        "pandas",
+        "deltalake",
+        "duckdb",
+        "obstore",
+        "sqlalchemy",
+        "redis",
+    )
+    servers = "varv.app.server.owner, varv.app.server.tracker, varv.app.server.worker"
+    script = f"import sys, {servers}; print(sorted(set(sys.modules) & set({rare!r})))"
+    found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"
+
+
 def test_status_shows_the_champion_and_what_is_next(run):
     status, out, _ = run("status")
     assert status == 0

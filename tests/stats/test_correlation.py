@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
+from scipy import stats as scipy_stats
 
+from varv.stats import correlation
 from varv.stats.correlation import correlation_shifts
 
 
@@ -37,3 +40,11 @@ def test_missing_values_and_columns_that_do_not_vary_are_left_out():
     found = correlation_shifts(flat[:3], flat[2:])
     assert {(one.one, one.other) for one in found} == {(0, 1), (0, 2), (1, 2)}
     assert correlation_shifts(flat[:2], flat[2:]) == []
+
+
+def test_the_test_of_two_sides_is_welchs():
+    rng = np.random.default_rng(3)
+    for n, m in ((3, 9), (5, 5), (12, 4)):
+        first, second = rng.normal(size=n), rng.normal(0.7, 3.0, size=m)
+        expected = scipy_stats.ttest_ind(first, second, equal_var=False).pvalue
+        assert correlation._welch(first, second) == pytest.approx(expected, rel=1e-9)

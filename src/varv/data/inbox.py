@@ -184,6 +184,24 @@ class Inbox:
         return {number: time for number, time in zip(found.rows, at, strict=True) if time is not None}
 
 
+def typed_rows(dataset: Dataset, part: str, given: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
+    """Return rows out of JSON in the types of their part, all or none, without what nobody is to keep.
+
+    Raises
+    ------
+    InvalidInput
+        If one does not fit; row and column are named.
+    """
+    types, rows = dataset.part_types(part), dataset.minimiser().rows(given)
+    required = tuple(dict.fromkeys((*dataset.key, part)))
+    checked = checked_rows(rows, types, required, frozenset(types) - set(required))
+    if checked.refused:
+        first = checked.refused[min(checked.refused)]
+        hint = first.hint or "nothing was changed; correct the row"
+        raise InvalidInput("column", first.column, first.problem, row=first.row, hint=hint)
+    return typed_frame(list(checked.rows.values()), types)
+
+
 class CheckedRows:
     """Rows of one request, by their number: as they can be captured, times as microseconds, or refused."""
 

@@ -14,10 +14,10 @@ import msgspec
 import polars as pl
 
 from varv.data import Correction, Datasets, Quarantine, Selection
-from varv.data.inbox import Acceptance, Inbox, RefusedRow, checked_rows
+from varv.data.inbox import Acceptance, Inbox, RefusedRow, typed_rows
 from varv.data.quarantine import ROW
 from varv.data.service import REASON
-from varv.data.values import in_json, typed_frame
+from varv.data.values import in_json
 from varv.data.views import DatasetsView, Quarantined
 from varv.kernel.clock import Clock, iso
 from varv.kernel.columns import FolderColumns
@@ -287,7 +287,7 @@ def replace(desk: QuarantineDesk, request: ReplaceRequest) -> Settled:
 
     def decide() -> Correction:
         part = desk.quarantine.batches(chosen)[0].part
-        given = _typed(desk, chosen.dataset, part, request.corrected)
+        given = typed_rows(desk.quarantine.dataset(chosen.dataset), part, request.corrected)
         return desk.quarantine.replace(chosen, given, by=request.by, why=request.why)
 
     return _settled(desk, decide)
@@ -320,23 +320,3 @@ def _selection(request: ShowRequest | HeldRequest | ReplaceRequest) -> Selection
         reason=request.reason,
         rows=request.rows,
     )
-
-
-def _typed(desk: QuarantineDesk, name: str, part: str, rows: list[dict[str, Any]]) -> pl.DataFrame:
-    """Return corrected rows in the types of their part.
-
-    Raises
-    ------
-    InvalidInput
-        If one does not fit; row and column are named.
-    """
-    dataset = desk.quarantine.dataset(name)
-    rows = dataset.minimiser().rows(rows)
-    types = dataset.part_types(part)
-    required = tuple(dict.fromkeys((*dataset.key, part)))
-    checked = checked_rows(rows, types, required, frozenset(types) - set(required))
-    if checked.refused:
-        first = checked.refused[min(checked.refused)]
-        hint = first.hint or "nothing was changed; correct the row"
-        raise InvalidInput("column", first.column, first.problem, row=first.row, hint=hint)
-    return typed_frame(list(checked.rows.values()), types)

@@ -11,11 +11,11 @@ from itertools import combinations
 import msgspec
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
 
 from varv.kernel.errors import InvalidInput
 from varv.profiles.profile import Profile, is_counted_only
 from varv.profiles.sample import Column, weighted
+from varv.stats.ranking import midranks
 
 MOST_COLUMNS = 50
 """Columns of numbers that are compared in pairs: the first ones."""
@@ -78,7 +78,7 @@ def _dependence(
     if n < FEWEST_ROWS or np.ptp(a[both]) == 0 or np.ptp(b[both]) == 0:
         return None
     pearson = float(np.corrcoef(a[both], b[both])[0, 1])
-    spearman = float(np.corrcoef(stats.rankdata(a[both]), stats.rankdata(b[both]))[0, 1])
+    spearman = float(np.corrcoef(midranks(a[both]), midranks(b[both]))[0, 1])
     middle = math.atanh(min(max(spearman, -0.999999), 0.999999))
     half = _Z * math.sqrt(1.06 / (n - 3))
     return Dependence(first, second, pearson, spearman, math.tanh(middle - half), math.tanh(middle + half), n)

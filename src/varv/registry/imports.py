@@ -112,7 +112,7 @@ class RegistryImports:
                 problem = "is another one here than at the source"
                 hint = "rename or delete the one that is here"
                 raise Conflict("registered model", one.name, problem, source=source, hint=hint)
-            return self._take(writing, one, source, known, is_here=bool(no))
+            return self._take(writing, _as_logged(one), source, known, is_here=bool(no))
 
         return Write(work)
 
@@ -157,8 +157,7 @@ class RegistryImports:
         if known.get(one.number) == content:
             return
         stream = model_stream(name)
-        # What another server of ours found in the files is found here anew.
-        description, tags = kept(self._blobs, one.description), all_kept(self._blobs, free(one.tags))
+        description, tags = kept(self._blobs, one.description), all_kept(self._blobs, one.tags)
         if one.number in known:
             event = VersionChanged(model=name, version=one.number, description=description, tags=tags)
         else:
@@ -185,6 +184,15 @@ class RegistryImports:
             updated_ms=one.updated_ms,
         )
         writing.record(stream, imported)
+
+
+def _as_logged(one: SourceRegistered) -> SourceRegistered:
+    """Return a model without what another server of ours has found in its files: it is found here anew, and
+    there at some moment between two imports.
+    """
+    replace = msgspec.structs.replace
+    versions = tuple(replace(version, tags=free(version.tags)) for version in one.versions)
+    return replace(one, versions=versions)
 
 
 def _marks(db: sqlite3.Connection, name: str) -> dict[int, Digest]:

@@ -363,14 +363,27 @@ def _placements(y: Numbers, s: Numbers) -> _Placements:
     above, below = s[y == 1], s[y == 0]
     if not above.size or not below.size:
         return _Placements(above, below)
-    whole = _midranks(s)
-    positive = (whole[y == 1] - _midranks(above)) / below.size
-    negative = 1 - (whole[y == 0] - _midranks(below)) / above.size
+    whole = midranks(s)
+    positive = (whole[y == 1] - midranks(above)) / below.size
+    negative = 1 - (whole[y == 0] - midranks(below)) / above.size
     return _Placements(positive, negative)
 
 
-def _midranks(values: Numbers) -> Numbers:
-    """Ranks from 1, tied values sharing the mean of theirs."""
+def midranks(values: Numbers) -> Numbers:
+    """Return ranks from 1, tied values sharing the mean of theirs.
+
+    Raises
+    ------
+    ValueError
+        If a value is not a number.
+
+    Examples
+    --------
+    >>> midranks(np.array([3.0, 1.0, 3.0])).tolist()
+    [2.5, 1.0, 2.5]
+    """
+    if np.isnan(values).any():
+        raise ValueError("what is not a number has no rank")
     _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
     last = np.cumsum(counts)
     return (last - (counts - 1) / 2)[inverse]

@@ -12,6 +12,8 @@ from varv.app.server.server_file import running_server
 from varv.app.server.tracker import Tracker
 from varv.app.settings import Settings
 from varv.kernel.errors import PermissionDenied, Unavailable
+from varv.kernel.stated_tags import SCAN
+from varv.registry.imports import SourceRegistered, SourceVersion
 
 from . import recorded
 from .moved_home import MovedHome
@@ -58,3 +60,16 @@ def test_a_server_that_is_not_there_is_named(home, monkeypatch):
     monkeypatch.setattr(http_asking, "FIRST_RETRY_S", 0.0)
     with pytest.raises(Unavailable, match="does not answer"):
         home.take(open_mlflow("http://127.0.0.1:1", {}))
+
+
+def test_what_a_source_finds_in_its_files_later_makes_no_other_version(home):
+    def model(tags):
+        version = SourceVersion(number=1, source="s3://b/m", created_ms=1, updated_ms=1, tags=tags)
+        return SourceRegistered(name="delay", created_ms=1, updated_ms=1, last=1, versions=(version,))
+
+    def take(tags):
+        return home.desk.recorder.do(home.desk.registry_imports.take(model(tags), "there"))
+
+    assert take({"team": "risk"}) == "new"
+    assert take({"team": "risk", SCAN: "clean"}) == "same"
+    assert take({"team": "growth", SCAN: "clean"}) == "changed"

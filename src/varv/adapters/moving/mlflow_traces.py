@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Literal
 
@@ -143,31 +143,24 @@ def assessment(
 
 def span_told(told: _Json) -> Span:
     """Return a span as the protocol tells it."""
-    status = told.get("status", {})
-    return Span(
-        trace=_hex(told["trace_id"], _TRACE_BYTES),
-        id=_hex(told["span_id"], _SPAN_BYTES),
-        parent=_hex(told.get("parent_span_id"), _SPAN_BYTES),
-        name=told.get("name") or "",
-        started_ns=int(told.get("start_time_unix_nano") or 0),
-        ended_ns=int(told.get("end_time_unix_nano") or 0),
-        status=_status(status.get("code")),
-        message=status.get("message") or "",
-        attributes=_pairs(told.get("attributes", ())),
-        events=tuple(
-            SpanEvent(
-                one.get("name", ""), int(one.get("time_unix_nano") or 0), _pairs(one.get("attributes", ()))
-            )
-            for one in told.get("events", ())
-        ),
-        links=tuple(_link(one, _pairs(one.get("attributes", ()))) for one in told.get("links", ())),
-    )
+    return _span(told, attributes=_pairs, of_others=_pairs)
 
 
 def span_written(told: _Json) -> Span:
     """Return a span as the database and the files beside traces have it."""
-    if "context" in told:
-        return _span_of_2(told)
+    return _span_of_2(told) if "context" in told else _span(told, attributes=_spelled, of_others=dict)
+
+
+def _span(
+    told: _Json, *, attributes: Callable[[Any], dict[str, Any]], of_others: Callable[[Any], dict[str, Any]]
+) -> Span:
+    """Return a span of MLflow 3.
+
+    Parameters
+    ----------
+    attributes, of_others
+        Read those of the span itself, and those of its events and links.
+    """
     status = told.get("status") or {}
     return Span(
         trace=_hex(told["trace_id"], _TRACE_BYTES),
@@ -178,12 +171,16 @@ def span_written(told: _Json) -> Span:
         ended_ns=int(told.get("end_time_unix_nano") or 0),
         status=_status(status.get("code")),
         message=status.get("message") or "",
-        attributes=_spelled(told.get("attributes")),
+        attributes=attributes(told.get("attributes") or ()),
         events=tuple(
-            SpanEvent(one.get("name", ""), int(one.get("time_unix_nano") or 0), one.get("attributes") or {})
+            SpanEvent(
+                one.get("name", ""),
+                int(one.get("time_unix_nano") or 0),
+                of_others(one.get("attributes") or ()),
+            )
             for one in told.get("events") or ()
         ),
-        links=tuple(_link(one, one.get("attributes") or {}) for one in told.get("links") or ()),
+        links=tuple(_link(one, of_others(one.get("attributes") or ())) for one in told.get("links") or ()),
     )
 
 
@@ -237,10 +234,10 @@ def _status(told: str | None) -> int:
     return _STATUSES.get((told or "").removeprefix("STATUS_CODE_"), UNSET)
 
 
-def _spelled(attributes: _Json | None) -> dict[str, Any]:
+def _spelled(attributes: Any) -> dict[str, Any]:
     return {
         name: _from_json(value) if isinstance(value, str) else value
-        for name, value in (attributes or {}).items()
+        for name, value in dict(attributes or ()).items()
     }
 
 

@@ -21,12 +21,35 @@ _KEEP = "what to keep though nothing names it: 90d, or a number of versions (wha
 def add_data(act: Act) -> None:
     """Add the acts of `varv data`."""
     act("ls", "list the datasets")
+    _add_reading(act)
+    _add_judging(act)
+    _add_writing(act)
+    _add_pulling(act)
+    _add_privacy(act)
+    _add_publishing(act)
+
+
+def _add_reading(act: Act) -> None:
     shown = act("show", "show a version: rows, columns, tags, and what names others")
     shown.add_argument("--versions", type=int, default=10, metavar="N", help="list so many (10)")
     differs = act("diff", "compare two versions: columns, and rows by key")
     differs.add_argument("before", help="NAME@VERSION")
     differs.add_argument("after", nargs="?", default="", help="NAME@VERSION (the last)")
     differs.add_argument("--rows", type=int, default=0, metavar="N", help="show so many rows that differ")
+    read = act("read", "write the rows of a version to a file, or show the first")
+    for one in (shown, read):
+        one.add_argument("what", help="NAME or NAME@VERSION")
+    read.add_argument("--to", default="", metavar="FILE", help="a .parquet, .csv or .jsonl file")
+    read.add_argument("--known-at", default="", metavar="TIME", help="only what was known by then")
+    read.add_argument("--since", default="", metavar="TIME", help="only rows of this event time and later")
+    read.add_argument("--until", default="", metavar="TIME", help="only rows of an event time before this")
+    read.add_argument("--remaining", action="store_true", help="of a version with erased rows, the others")
+    read.add_argument("--limit", type=int, default=20, metavar="N", help="show so many rows (20)")
+    touched = act("impact", "show which features, models, versions, rollouts and runs a column touches")
+    touched.add_argument("what", help="NAME.COLUMN, or NAME for all of a dataset")
+
+
+def _add_judging(act: Act) -> None:
     profiled = act("profile", "profile a version: counts, quantiles, frequent values, and what moved")
     profiled.add_argument("what", help="NAME or NAME@VERSION, or NAME/PART for what became known later")
     profiled.add_argument("--against", default="", metavar="VERSION", help="say what moved since this one")
@@ -38,26 +61,30 @@ def add_data(act: Act) -> None:
     watched.add_argument(
         "--false-alarm-every", default="365d", metavar="TIME", help="mean time between false alarms (365d)"
     )
+
+
+def _add_writing(act: Act) -> None:
     tagged = act("tag", "give a version a name, or give one up")
-    read = act("read", "write the rows of a version to a file, or show the first")
-    for one in (shown, tagged, read):
-        one.add_argument("what", help="NAME or NAME@VERSION")
+    tagged.add_argument("what", help="NAME or NAME@VERSION")
     tagged.add_argument("tag", help="begins with a letter: lower-case letters, digits and . _ -")
     tagged.add_argument("--delete", action="store_true", help="no version has this name from now on")
-    read.add_argument("--to", default="", metavar="FILE", help="a .parquet, .csv or .jsonl file")
-    read.add_argument("--known-at", default="", metavar="TIME", help="only what was known by then")
-    read.add_argument("--since", default="", metavar="TIME", help="only rows of this event time and later")
-    read.add_argument("--until", default="", metavar="TIME", help="only rows of an event time before this")
-    read.add_argument("--remaining", action="store_true", help="of a version with erased rows, the others")
-    read.add_argument("--limit", type=int, default=20, metavar="N", help="show so many rows (20)")
-    touched = act("impact", "show which features, models, versions, rollouts and runs a column touches")
-    touched.add_argument("what", help="NAME.COLUMN, or NAME for all of a dataset")
     overwritten = act("overwrite", "put the rows of a file in the place of all that a part holds")
     merged = act("merge", "put the rows of a file in the place of those with their keys, and add new ones")
     for one in (overwritten, merged):
         one.add_argument("what", help="NAME, or NAME/PART for what became known later")
         one.add_argument("file", help="a .parquet, .csv or .jsonl file")
         one.add_argument("--seen", type=int, metavar="VERSION", help="refuse if the last version is another")
+    vacuumed = act("vacuum", "remove the files of versions that nothing names and that are not kept")
+    vacuumed.add_argument("what", help="NAME")
+    vacuumed.add_argument("--keep", default="", help=_KEEP)
+    vacuumed.add_argument("--dry-run", action="store_true", help="say what would go, and remove nothing")
+    for one in (tagged, overwritten, merged, vacuumed):
+        one.add_argument("--by", default="operator", help="who decides; kept in the ledger")
+    for one in (tagged, overwritten, merged):
+        one.add_argument("--why", default="", help="why; kept in the ledger")
+
+
+def _add_pulling(act: Act) -> None:
     pulled = act("pull", "bring in what sources have beyond the last pull")
     pulled.add_argument("what", nargs="?", default="", help="NAME (all that say how often they are pulled)")
     pulled.add_argument(
@@ -67,6 +94,9 @@ def add_data(act: Act) -> None:
         metavar="FILE",
         help="the project, where no server runs: FILE.py, or a folder of files (project in varv.toml)",
     )
+
+
+def _add_privacy(act: Act) -> None:
     found = act("pii", "look for personal data that nobody declared, and propose what to do")
     found.add_argument("what", help="NAME or NAME@VERSION")
     hidden = act("anonymity", "measure how well rows hide behind their quasi-identifiers")
@@ -76,10 +106,9 @@ def add_data(act: Act) -> None:
     hidden.add_argument("-k", type=int, default=5, help="how many rows are a crowd (5)")
     rotated = act("rotate-key", "let another key make the pseudonyms of a purpose from now on")
     rotated.add_argument("purpose", nargs="?", default="pseudonyms", help="its name (pseudonyms)")
-    vacuumed = act("vacuum", "remove the files of versions that nothing names and that are not kept")
-    vacuumed.add_argument("what", help="NAME")
-    vacuumed.add_argument("--keep", default="", help=_KEEP)
-    vacuumed.add_argument("--dry-run", action="store_true", help="say what would go, and remove nothing")
+
+
+def _add_publishing(act: Act) -> None:
     published = act("publish", "let others read a version as Delta tables, one for each part")
     published.add_argument("what", help="NAME or NAME@VERSION")
     published.add_argument(
@@ -89,10 +118,6 @@ def add_data(act: Act) -> None:
     viewed.add_argument("what", help="NAME, for what is published last, or NAME@VERSION")
     viewed.add_argument("--dialect", default="duckdb", choices=("duckdb", "spark"), help="(duckdb)")
     viewed.add_argument("--place", default="", help="where publish --to wrote them (in the home)")
-    for one in (tagged, overwritten, merged, vacuumed):
-        one.add_argument("--by", default="operator", help="who decides; kept in the ledger")
-    for one in (tagged, overwritten, merged):
-        one.add_argument("--why", default="", help="why; kept in the ledger")
 
 
 def add_erase(command: argparse.ArgumentParser) -> None:

@@ -6,6 +6,7 @@ text formats without guessing: what a text means is for the dataset's types to s
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -30,8 +31,38 @@ _FIRST_ROWS = 10_000
 NO_TYPES: Mapping[str, pl.DataType] = {}
 
 
+class Scanned(ABC):
+    """What sources have in common that polars scans."""
+
+    @property
+    def guesses(self) -> bool:
+        """Whether types are what rows suggest."""
+        return True
+
+    @property
+    def technical(self) -> tuple[str, ...]:
+        """Columns that say nothing of what a row is about."""
+        return ()
+
+    def types(self) -> Mapping[str, pl.DataType]:
+        """Return the columns and their types, as the first file or the first 10,000 rows have them."""
+        return self._scan().collect_schema()
+
+    def load(self) -> pl.DataFrame:
+        """Return all rows."""
+        return self._scan().collect()
+
+    def batches(self, columns: Sequence[str] | None = None) -> Iterator[pl.DataFrame]:
+        """Yield all rows in their order, some hundred thousand at a time."""
+        yield from in_batches(self._scan(), columns)
+
+    @abstractmethod
+    def _scan(self) -> pl.LazyFrame:
+        """Return all rows, which nobody has read yet."""
+
+
 @dataclass(frozen=True)
-class Parquet:
+class Parquet(Scanned):
     """The Parquet files that match a pattern such as ``"flights/*.parquet"``, in the order of their names."""
 
     pattern: str
@@ -46,23 +77,6 @@ class Parquet:
         """Whether types are what rows suggest."""
         return False
 
-    @property
-    def technical(self) -> tuple[str, ...]:
-        """Columns that say nothing of what a row is about."""
-        return ()
-
-    def types(self) -> Mapping[str, pl.DataType]:
-        """Return the columns of the first file and their types."""
-        return self._scan().collect_schema()
-
-    def load(self) -> pl.DataFrame:
-        """Return all rows."""
-        return self._scan().collect()
-
-    def batches(self, columns: Sequence[str] | None = None) -> Iterator[pl.DataFrame]:
-        """Yield all rows in their order, some hundred thousand at a time."""
-        yield from in_batches(self._scan(), columns)
-
     def steps(self, asked: Asked) -> Iterator[Step]:
         """Yield the rows of files that are new or have changed."""
         yield from _steps(self.pattern, "parquet", asked, self.batches)
@@ -72,7 +86,7 @@ class Parquet:
 
 
 @dataclass(frozen=True)
-class Csv:
+class Csv(Scanned):
     """The CSV files, with a header, that match a pattern; ISO 8601 dates and times are recognised.
 
     Parameters
@@ -92,28 +106,6 @@ class Csv:
         """What the source is."""
         return f"csv {self.pattern}"
 
-    @property
-    def guesses(self) -> bool:
-        """Whether types are what rows suggest."""
-        return True
-
-    @property
-    def technical(self) -> tuple[str, ...]:
-        """Columns that say nothing of what a row is about."""
-        return ()
-
-    def types(self) -> Mapping[str, pl.DataType]:
-        """Return the columns and the types that the first 10,000 rows suggest."""
-        return self._scan().collect_schema()
-
-    def load(self) -> pl.DataFrame:
-        """Return all rows."""
-        return self._scan().collect()
-
-    def batches(self, columns: Sequence[str] | None = None) -> Iterator[pl.DataFrame]:
-        """Yield all rows in their order, some hundred thousand at a time."""
-        yield from in_batches(self._scan(), columns)
-
     def steps(self, asked: Asked) -> Iterator[Step]:
         """Yield the rows of files that are new or have changed, all values as texts."""
         yield from _steps(self.pattern, "csv", asked, self.batches, null=self.null)
@@ -132,7 +124,7 @@ class Csv:
 
 
 @dataclass(frozen=True)
-class JsonLines:
+class JsonLines(Scanned):
     """The files of JSON objects, one a line, that match a pattern; texts that are all times are times.
 
     Parameters
@@ -148,28 +140,6 @@ class JsonLines:
     def identity(self) -> str:
         """What the source is."""
         return f"jsonl {self.pattern}"
-
-    @property
-    def guesses(self) -> bool:
-        """Whether types are what rows suggest."""
-        return True
-
-    @property
-    def technical(self) -> tuple[str, ...]:
-        """Columns that say nothing of what a row is about."""
-        return ()
-
-    def types(self) -> Mapping[str, pl.DataType]:
-        """Return the columns and the types that the first 10,000 rows suggest."""
-        return self._scan().collect_schema()
-
-    def load(self) -> pl.DataFrame:
-        """Return all rows."""
-        return self._scan().collect()
-
-    def batches(self, columns: Sequence[str] | None = None) -> Iterator[pl.DataFrame]:
-        """Yield all rows in their order, some hundred thousand at a time."""
-        yield from in_batches(self._scan(), columns)
 
     def steps(self, asked: Asked) -> Iterator[Step]:
         """Yield the rows of files that are new or have changed, all values as texts."""

@@ -10,7 +10,7 @@ import hashlib
 import http.client
 import re
 import ssl
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +19,7 @@ from urllib.parse import urljoin, urlsplit
 
 import polars as pl
 
-from varv.data.sources.files import format_of, guessed, in_batches, unguessed
+from varv.data.sources.files import Scanned, format_of, guessed, unguessed
 from varv.data.sources.steps import Asked, Step, file_steps
 from varv.kernel.addresses import dialled
 from varv.kernel.clock import SECOND, duration, wall_seconds
@@ -37,7 +37,7 @@ _SECRET = re.compile(r"authorization|cookie|token|key|secret", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
-class Http:
+class Http(Scanned):
     """A file of CSV, Parquet or JSON lines behind ``https://``.
 
     Parameters
@@ -95,23 +95,6 @@ class Http:
     def guesses(self) -> bool:
         """Whether types are what rows suggest."""
         return format_of(self.url, self.format) != "parquet"
-
-    @property
-    def technical(self) -> tuple[str, ...]:
-        """Columns that say nothing of what a row is about."""
-        return ()
-
-    def types(self) -> Mapping[str, pl.DataType]:
-        """Return the columns and the types that the file states or suggests."""
-        return self._scan().collect_schema()
-
-    def load(self) -> pl.DataFrame:
-        """Return all rows."""
-        return self._scan().collect()
-
-    def batches(self, columns: Sequence[str] | None = None) -> Iterator[pl.DataFrame]:
-        """Yield all rows in their order."""
-        yield from in_batches(self._scan(), columns)
 
     def steps(self, asked: Asked) -> Iterator[Step]:
         """Yield all rows, if the file has changed."""

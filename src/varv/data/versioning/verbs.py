@@ -9,14 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import polars as pl
 
-from varv.data.inbox import checked_rows
+from varv.data.inbox import typed_rows
 from varv.data.model import Dataset, part_named
 from varv.data.retention import retention_of
 from varv.data.rewriting.files import Rewritten
 from varv.data.service import Datasets
-from varv.data.values import typed_frame
 from varv.data.versioning.difference import Difference, difference
 from varv.data.versioning.keeping import Named, Versions
 from varv.data.versioning.references import Reference, parse_reference, version_meant
@@ -315,7 +313,9 @@ def _rewritten(desk: VersionsDesk, request: RewriteRequest, act: Callable[..., R
     name = request.dataset.partition("/")[0]
     known = desk.datasets.registered(name)
     dataset, part = part_named({known.name: known}, request.dataset)
-    rows = staged_rows(desk.home, request.staged) if request.staged else _typed(dataset, part, request.rows)
+    rows = (
+        staged_rows(desk.home, request.staged) if request.staged else typed_rows(dataset, part, request.rows)
+    )
     more = {"by": request.by, "why": request.why, "seen": request.seen}
     try:
         found = desk.rewrite(name, lambda: act(dataset, part, rows, **more))
@@ -330,24 +330,6 @@ def _rewritten(desk: VersionsDesk, request: RewriteRequest, act: Callable[..., R
         n_unchanged=found.n_unchanged,
         flows=desk.flows,
     )
-
-
-def _typed(dataset: Dataset, part: str, given: list[dict[str, Any]]) -> pl.DataFrame:
-    """Return rows out of JSON in the types of their part.
-
-    Raises
-    ------
-    InvalidInput
-        If one does not fit; row and column are named.
-    """
-    types, rows = dataset.part_types(part), dataset.minimiser().rows(given)
-    required = tuple(dict.fromkeys((*dataset.key, part)))
-    checked = checked_rows(rows, types, required, frozenset(types) - set(required))
-    if checked.refused:
-        first = checked.refused[min(checked.refused)]
-        hint = first.hint or "nothing was changed; correct the row"
-        raise InvalidInput("column", first.column, first.problem, row=first.row, hint=hint)
-    return typed_frame(list(checked.rows.values()), types)
 
 
 @verb("dataset.vacuum", needs=OPERATE)
