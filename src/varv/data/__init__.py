@@ -6,7 +6,7 @@ reference period; a bad one is put in quarantine (`Quarantine`), and a batch tha
 until a person releases, replaces or drops it.
 """
 
-from varv.data.model import Dataset
+from varv.data.dataset import Dataset
 from varv.data.profiling.model import AnomalyCleared, AnomalyRaised
 from varv.data.quarantine import Correction, Quarantine, Selection
 from varv.data.service import Appended, Datasets, Prepared

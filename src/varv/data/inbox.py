@@ -15,7 +15,7 @@ import polars as pl
 
 from varv.data.contracts.report import WHOLE
 from varv.data.contracts.rules import Screen
-from varv.data.model import Dataset, part_named
+from varv.data.dataset import Dataset, part_named
 from varv.data.outcomes import OutcomeSpec
 from varv.data.service import Datasets
 from varv.data.values import ExpectedColumn, column_of, in_json, typed_frame

@@ -13,7 +13,7 @@ from typing import Protocol
 import msgspec
 import polars as pl
 
-from varv.data.model import Dataset
+from varv.data.dataset import Dataset
 from varv.data.service import Datasets, Prepared
 from varv.kernel.ids import DatasetName, Version
 from varv.kernel.sagas import Fact

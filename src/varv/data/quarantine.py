@@ -12,7 +12,8 @@ from collections.abc import Sequence
 import msgspec
 import polars as pl
 
-from varv.data.model import BatchDropped, BatchReleased, BatchReplaced, Dataset
+from varv.data.dataset import Dataset
+from varv.data.model import BatchDropped, BatchReleased, BatchReplaced
 from varv.data.service import REASON, Datasets, Prepared
 from varv.data.shape import conformed
 from varv.data.versions import stream_of

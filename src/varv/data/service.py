@@ -22,6 +22,7 @@ from varv.data.contracts.inference import contract_of_types, infer_contract
 from varv.data.contracts.model import Contract, Expectation, is_as_before
 from varv.data.contracts.report import BEFORE_ITS_ROW, Report, Screening, no_reasons, with_reason
 from varv.data.contracts.rules import Screen
+from varv.data.dataset import Dataset
 from varv.data.kept_contracts import Contracts
 from varv.data.keys import DatasetKeys, KeysState, Standing, Stated, repeats
 from varv.data.model import (
@@ -29,7 +30,6 @@ from varv.data.model import (
     BatchQuarantined,
     BatchWarned,
     ContractInferred,
-    Dataset,
     DatasetVersionAppended,
     ExpectationsDeclared,
     RepeatsDropped,

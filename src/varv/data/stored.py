@@ -12,9 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from varv.data.model import (
-    Dataset,
-)
+from varv.data.dataset import Dataset
 from varv.data.shape import in_shape
 from varv.data.versions import Came, DatasetVersion, batch_of, table_of, versions_of
 from varv.data.views import DatasetsView, Quarantined, registered_dataset

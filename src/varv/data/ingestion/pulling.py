@@ -14,10 +14,11 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 import msgspec
 import polars as pl
 
+from varv.data.dataset import Dataset
 from varv.data.ingestion.model import Counts, PullFailed, SourceCompared, SourcePulled
 from varv.data.ingestion.sorting import PartRows, as_texts, sorted_out, steps_of
 from varv.data.ingestion.views import PullsView
-from varv.data.model import BatchQuarantined, Dataset, DatasetVersionAppended, RepeatsDropped
+from varv.data.model import BatchQuarantined, DatasetVersionAppended, RepeatsDropped
 from varv.data.quarantine import ROW
 from varv.data.rewriting.files import Rewritten
 from varv.data.service import REASON, Datasets, Prepared
