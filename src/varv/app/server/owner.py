@@ -605,8 +605,9 @@ class _Server:
     def _watch_data(self, present: Present) -> None:
         home = present.home
         watch = Watch(home.datasets, Profiles(home.datasets, home.folder), home.ledger, home.folder)
+        told = home.engine.tell
         rounds = WatchRounds(
-            watch, home.datasets, home.declared, self._system, lambda facts: home.engine.tell(facts=facts)
+            watch, home.datasets, home.declared, home.views, self._system, lambda facts: told(facts=facts)
         )
         wait_s = BEAT_S
         while not present.ended.wait(wait_s):
