@@ -122,8 +122,10 @@ class Profiles:
         place.parent.mkdir(parents=True, exist_ok=True)
         data = profile.to_bytes()
         write_atomically(place, digest(data).encode() + data, Faults())
-        for old in sorted(self._versions(dataset, part))[:-KEPT]:
-            self._place(dataset, part, old).unlink(missing_ok=True)
+        kept = {self._place(dataset, part, one) for one in self._versions(dataset, part)[-KEPT:]}
+        # Those of another format, too: nobody reads them any more.
+        for old in {*place.parent.glob("*.profile")} - kept:
+            old.unlink(missing_ok=True)
 
 
 def kept_versions(home: Path, dataset: str, part: str) -> list[int]:
