@@ -1,8 +1,8 @@
 """Judging every dataset of a home by its own past while the home is served.
 
 What `varv data watch` does once for one part, with its defaults. A part of which no further window is over is
-not judged again: then only the time since its last rows is looked at. Alarms of a dataset that is not declared
-any more are closed, since no later window can clear them.
+not judged again: then only the time since its last rows is looked at. Alarms of a dataset that is not
+declared any more are closed, since no later window can clear them.
 """
 
 from __future__ import annotations
