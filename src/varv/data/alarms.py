@@ -12,6 +12,7 @@ from varv.data.profiling.model import AnomalyCleared, AnomalyRaised
 from varv.kernel.clock import DAY, Instant
 from varv.kernel.codec import Event
 from varv.kernel.ledger import Entry
+from varv.kernel.views import Views
 
 WARNED_FOR = DAY
 """A warning stands until rows come so long after the last batch that broke a rule."""
@@ -58,6 +59,12 @@ class DataAlarmsView(msgspec.Struct):
                     del self.warnings[event.dataset, event.part]
             case _:
                 pass
+
+
+def raised_anomalies(views: Views) -> list[AnomalyRaised]:
+    """Return the anomalies that are not cleared."""
+    with views.reading(DataAlarmsView) as view:
+        return [one.raised for one in view.anomalies.values()]
 
 
 def _place(event: AnomalyRaised | AnomalyCleared) -> tuple[str, str, str, str]:

@@ -9,7 +9,7 @@ import pytest
 from tests.data.profiling.test_watching import _alarms, _day, desk
 from tests.data.versioning.stores import TRIPS
 
-from varv.data.alarms import DataAlarmsView
+from varv.data.alarms import DataAlarmsView, raised_anomalies
 from varv.data.profiling.keeping import Profiles
 from varv.data.profiling.model import ROWS_LATE, UNDECLARED, AnomalyRaised
 from varv.data.profiling.rounds import WatchRounds
@@ -30,7 +30,8 @@ def rounds(desk):
 def _rounds(desk, declared):
     watch = Watch(desk.datasets, Profiles(desk.datasets, desk.home), desk.ledger, desk.home)
     views = Views(desk.ledger, DataAlarmsView)
-    return WatchRounds(watch, desk.datasets, declared, views, desk.versions._clock, desk.datasets.commit)
+    clock, commit = desk.versions._clock, desk.datasets.commit
+    return WatchRounds(watch, desk.datasets, declared, lambda: raised_anomalies(views), clock, commit)
 
 
 def test_what_breaks_is_put_on_record_without_being_asked_for(rounds, desk):

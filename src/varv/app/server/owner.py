@@ -55,6 +55,7 @@ from varv.app.server.wire import Access, Models, Online
 from varv.app.settings import FILE, Settings, variables
 from varv.app.traffic import Traffic, TrafficReport
 from varv.data import Quarantine
+from varv.data.alarms import raised_anomalies
 from varv.data.delta.verbs import PublicationDesk
 from varv.data.inbox import Inbox
 from varv.data.ingestion.pulling import Puller
@@ -605,9 +606,13 @@ class _Server:
     def _watch_data(self, present: Present) -> None:
         home = present.home
         watch = Watch(home.datasets, Profiles(home.datasets, home.folder), home.ledger, home.folder)
-        told = home.engine.tell
         rounds = WatchRounds(
-            watch, home.datasets, home.declared, home.views, self._system, lambda facts: told(facts=facts)
+            watch,
+            home.datasets,
+            home.declared,
+            lambda: raised_anomalies(home.views),
+            self._system,
+            lambda facts: home.engine.tell(facts=facts),
         )
         wait_s = BEAT_S
         while not present.ended.wait(wait_s):

@@ -8,7 +8,7 @@ others.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from types import MappingProxyType
 from typing import NamedTuple
@@ -23,9 +23,11 @@ from varv.data.contracts.model import ColumnRule, Contract, Expectation
 from varv.data.contracts.volumes import learned_hours
 from varv.kernel.clock import DAY, Instant
 from varv.kernel.codec import finite
+from varv.kernel.columns import TIME
 from varv.kernel.errors import InvalidInput
-from varv.profiles import Profile, profile_of, scale_of
+from varv.profiles import Profile, profile_of
 from varv.profiles.column import ColumnProfile
+from varv.profiles.profile import in_stretches
 from varv.profiles.reading import quantile, share_below
 from varv.profiles.tails import clusters, without_strays
 from varv.tasks import OutcomeRule
@@ -42,8 +44,6 @@ NULL_SLACK = 0.5
 MAX_DOMAIN = 50
 STRAY_TIMES = 0.001
 """A share of the reference's rows that may have stray times."""
-SCALE_ROWS = 10_000
-"""Rows from which the scale of the reference's profile follows, those that came first."""
 
 
 def contract_of_types(
@@ -121,22 +121,21 @@ def infer_contract(
       by rule.
     """
     calendar = Calendar(time)
-    frames = [rows] if isinstance(rows, pl.DataFrame) else rows
-    first, all_of_them = _first_rows(frames)
-    if first is None:
-        raise _no_rows(time)
-    types = first.schema
-    profile = profile_of(calendar.counting(all_of_them), scale=scale_of(first, key=key))
+    frames = in_stretches([rows] if isinstance(rows, pl.DataFrame) else rows)
+    first = next(frames, pl.DataFrame(schema={time: TIME}))
+    profile = profile_of(
+        calendar.counting(chain([first], frames)), key=[name for name in key if name in first.columns]
+    )
     span = calendar.span(STRAY_TIMES)
     if span is None:
-        raise _no_rows(time)
+        raise InvalidInput("contract", time, "has no reference rows", hint="choose a period that holds data")
     start, end = span
     strict = {*key, time}
     rules = tuple(
         _strict_rule(name, dtype, profile)
         if name in strict
         else _column_rule(name, dtype, profile, calendar, outcomes.get(name))
-        for name, dtype in types.items()
+        for name, dtype in first.schema.items()
     )
     contract = Contract(
         key=tuple(key),
@@ -147,25 +146,6 @@ def infer_contract(
         hourly=learned_hours(calendar.hours()) if any(one.kind == "volume" for one in declared) else None,
     )
     return msgspec.structs.replace(contract, n_impossible=_n_impossible(contract, profile, calendar))
-
-
-def _no_rows(time: str) -> InvalidInput:
-    return InvalidInput("contract", time, "has no reference rows", hint="choose a period that holds data")
-
-
-def _first_rows(
-    frames: Iterable[pl.DataFrame],
-) -> tuple[pl.DataFrame | None, Iterator[pl.DataFrame]]:
-    """Return the first rows in one frame, as many as a scale needs, and all frames, those among them; None if
-    there are no rows.
-    """
-    source, begun, n = iter(frames), list[pl.DataFrame](), 0
-    for frame in source:
-        begun.append(frame)
-        n += frame.height
-        if n >= SCALE_ROWS:
-            break
-    return (pl.concat(begun) if n else None), chain(begun, source)
 
 
 def _strict_rule(name: str, dtype: pl.DataType, profile: Profile) -> ColumnRule:

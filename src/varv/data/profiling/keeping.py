@@ -13,7 +13,7 @@ from pathlib import Path
 
 import polars as pl
 
-from varv.data.model import Dataset
+from varv.data.dataset import Dataset
 from varv.data.service import Datasets
 from varv.kernel.blobs import write_atomically
 from varv.kernel.catalogue import Extent
@@ -21,7 +21,7 @@ from varv.kernel.codec import digest
 from varv.kernel.errors import Corrupt
 from varv.kernel.faults import Faults
 from varv.profiles import Profile, Scale, merged, profile_of, scale_of
-from varv.profiles.profile import FORMAT, ROWS_AT_ONCE
+from varv.profiles.profile import FORMAT
 
 FOLDER = "profiles"
 KEPT = 16
@@ -95,21 +95,14 @@ class Profiles:
     def _rows(
         self, dataset: Dataset, part: str, extents: Sequence[Extent], since: int, version: int
     ) -> Iterator[pl.DataFrame]:
-        """Yield the rows that came after one version and by another, many at once; at least one frame."""
-        waiting = [pl.DataFrame(schema=dataset.part_types(part)).select(dataset.columns(part))]
-        n = 0
+        """Yield the rows that came after one version and by another; at least one frame."""
+        yield pl.DataFrame(schema=dataset.part_types(part)).select(dataset.columns(part))
         for one in extents:
             first = self._datasets.n_rows_upto(dataset, part, one, since) if since else 0
             end = self._datasets.n_rows_upto(dataset, part, one, version)
             if end <= first:
                 continue
-            waiting.append(self._datasets.rows_in(dataset, part, one).slice(first, end - first))
-            n += end - first
-            if n >= ROWS_AT_ONCE:
-                yield pl.concat(waiting)
-                waiting, n = list[pl.DataFrame](), 0
-        if waiting:
-            yield pl.concat(waiting)
+            yield self._datasets.rows_in(dataset, part, one).slice(first, end - first)
 
     def _place(self, dataset: str, part: str, version: int) -> Path:
         return self._root / dataset / part / f"{version}.{FORMAT}.profile"

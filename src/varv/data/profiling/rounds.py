@@ -12,16 +12,14 @@ from collections.abc import Callable, Sequence
 
 import polars as pl
 
-from varv.data.alarms import DataAlarmsView
-from varv.data.model import Dataset
-from varv.data.profiling.model import UNDECLARED, AnomalyCleared, anomalies_of
+from varv.data.dataset import Dataset
+from varv.data.profiling.model import UNDECLARED, AnomalyCleared, AnomalyRaised, anomalies_of
 from varv.data.profiling.watching import Alarm, Watch, alarms
 from varv.data.service import Datasets
 from varv.kernel.clock import DAY, Clock, Duration
 from varv.kernel.errors import VarvError
 from varv.kernel.observe import log
 from varv.kernel.sagas import Fact
-from varv.kernel.views import Views
 
 EVERY = DAY
 FALSE_ALARM_EVERY = Duration(365 * DAY)
@@ -37,10 +35,12 @@ class WatchRounds:
     ----------
     watch
         Judges.
-    datasets, views, clock
+    datasets, clock
         Of the home.
     declared
         The datasets that are looked at.
+    raised
+        Returns the anomalies that are not cleared.
     commit
         Puts facts on record.
     """
@@ -50,12 +50,12 @@ class WatchRounds:
         watch: Watch,
         datasets: Datasets,
         declared: Sequence[Dataset],
-        views: Views,
+        raised: Callable[[], Sequence[AnomalyRaised]],
         clock: Clock,
         commit: Callable[[Sequence[Fact]], object],
     ) -> None:
         self._watch, self._datasets, self._declared = watch, datasets, declared
-        self._views, self._clock, self._commit = views, clock, commit
+        self._raised, self._clock, self._commit = raised, clock, commit
         self._judged: dict[tuple[str, str], tuple[object, ...]] = {}
 
     def beat(self, ends: Callable[[], bool] = lambda: False) -> int:
@@ -84,8 +84,7 @@ class WatchRounds:
     def _close_undeclared(self) -> int:
         """Close the alarms of datasets that are not declared any more, and return how many there were."""
         declared = {str(dataset.name) for dataset in self._declared}
-        with self._views.reading(DataAlarmsView) as view:
-            left = [one.raised for one in view.anomalies.values() if one.raised.dataset not in declared]
+        left = [one for one in self._raised() if one.dataset not in declared]
         now = self._clock.now()
         facts = [
             Fact(
