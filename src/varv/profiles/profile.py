@@ -148,7 +148,7 @@ def profile_of(
 
 
 def in_stretches(frames: Iterable[pl.DataFrame]) -> Iterator[pl.DataFrame]:
-    """Yield the rows of frames in order, small ones put together, since each costs as much as a thousand rows."""
+    """Yield the rows of frames in order, small ones put together: each costs as much as many rows."""
     waiting, n = list[pl.DataFrame](), 0
     for frame in frames:
         waiting.append(frame)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from itertools import chain
 from pathlib import Path
 
 import polars as pl
@@ -17,6 +18,7 @@ from varv.data.dataset import Dataset
 from varv.data.service import Datasets
 from varv.kernel.blobs import write_atomically
 from varv.kernel.catalogue import Extent
+from varv.kernel.clock import Instant, as_datetime
 from varv.kernel.codec import digest
 from varv.kernel.errors import Corrupt
 from varv.kernel.faults import Faults
@@ -25,7 +27,8 @@ from varv.profiles.profile import FORMAT
 
 FOLDER = "profiles"
 KEPT = 16
-"""Profiles of a part that are kept, those of the last versions: about half a megabyte each."""
+"""Profiles of a part that are kept, those of the last versions; and of windows, those that were made last. Each
+is half a megabyte."""
 SCALE_ROWS = 10_000
 """Rows from which the scale of a part follows, those that came first."""
 _DIGEST_BYTES = 64
@@ -65,6 +68,38 @@ class Profiles:
         later = profile_of(self._rows(dataset, part, extents, since, version), scale=scale)
         found = later if base is None else merged([base, later])
         self._keep(dataset.name, part, version, found)
+        return found
+
+    def of_window(
+        self, dataset: Dataset, part: str, version: int, *, since: Instant, until: Instant
+    ) -> Profile:
+        """Return the profile of the rows of a version whose time of the part is in [since, until), on the
+        scale of the part, so that windows can be compared cell by cell and merged.
+
+        Raises
+        ------
+        NotFound
+            If there is no such version.
+        Expired
+            If its files were removed.
+        """
+        extents = self._datasets.extents(dataset, part, upto=version)
+        place = self._root / dataset.name / part / f"{version}.{since}-{until}.{FORMAT}.window"
+        kept = read_kept(place)
+        if kept is not None:
+            return kept
+        columns = dataset.columns(part)
+        scale = self.scale(dataset, part, extents, version)
+        within = pl.col(part).is_between(as_datetime(since), as_datetime(until), closed="left")
+        rows = self._datasets.batches(
+            dataset, part, columns=columns, version=version, since=since, until=until
+        )
+        none = pl.DataFrame(schema=dataset.part_types(part)).select(columns)
+        found = profile_of(chain([none], (one.filter(within) for one in rows)), scale=scale)
+        _write(place, found)
+        windows = sorted(place.parent.glob("*.window"), key=lambda one: one.stat().st_mtime_ns)
+        for old in windows[:-KEPT]:
+            old.unlink(missing_ok=True)
         return found
 
     def scale(self, dataset: Dataset, part: str, extents: Sequence[Extent], version: int) -> Scale:
@@ -112,13 +147,17 @@ class Profiles:
 
     def _keep(self, dataset: str, part: str, version: int, profile: Profile) -> None:
         place = self._place(dataset, part, version)
-        place.parent.mkdir(parents=True, exist_ok=True)
-        data = profile.to_bytes()
-        write_atomically(place, digest(data).encode() + data, Faults())
+        _write(place, profile)
         kept = {self._place(dataset, part, one) for one in self._versions(dataset, part)[-KEPT:]}
         # Those of another format, too: nobody reads them any more.
         for old in {*place.parent.glob("*.profile")} - kept:
             old.unlink(missing_ok=True)
+
+
+def _write(place: Path, profile: Profile) -> None:
+    place.parent.mkdir(parents=True, exist_ok=True)
+    data = profile.to_bytes()
+    write_atomically(place, digest(data).encode() + data, Faults())
 
 
 def kept_versions(home: Path, dataset: str, part: str) -> list[int]:
