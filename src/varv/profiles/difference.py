@@ -64,8 +64,8 @@ class ColumnDifference(msgspec.Struct, frozen=True, kw_only=True):
     values: tuple[ValueMoved, ...] = ()
     effect: Effect | None = None
     drifted: bool = False
-    """Whether something moved beyond chance, and the effect is large; never said of keys and times, which go on
-    and on.
+    """Whether something moved beyond chance, and the effect is large; never said of keys and times, which go
+    on and on.
     """
 
 

@@ -82,7 +82,7 @@ def _moved(found: ProfileDifference, against: str) -> list[Block]:
     fields = {"new": found.only_after, "gone": found.only_before, "of another kind": found.changed_kind}
     lines = [Line(f"{name}: {', '.join(columns)}") for name, columns in fields.items() if columns]
     names = ("column", "moved", "missing", "mean", "change", "largest gap", "index")
-    rest = [Grid(names, rows)] if rows else [Line("nothing moved by more than chance explains")]
+    rest: list[Block] = [Grid(names, rows)] if rows else [Line("nothing moved by more than chance explains")]
     drifted = [one.name for one in found.columns if one.drifted]
     if drifted:
         rest.append(Line(f"drifted, by an index of {LARGE:g} beyond chance: {', '.join(drifted)}"))

@@ -47,7 +47,8 @@ class Calendar:
 
     def _add(self, frame: pl.DataFrame) -> None:
         when = frame[self._time].to_physical()
-        self._hours.update(_counted(when.drop_nulls() // HOUR))
+        hours = _counted(when.drop_nulls() // HOUR)
+        self._hours.update({hour: n for hour, n in hours.items() if hour is not None})
         days = (when // DAY).alias("day")
         self._days.update(_counted(days))
         for name in frame.columns:
@@ -56,7 +57,7 @@ class Calendar:
 
     def null_share(self, name: str) -> float:
         """Return the share of rows without a value on the day that has the greatest."""
-        missing = self._nulls.get(name, {})
+        missing = self._nulls.get(name, Counter[int | None]())
         return max((n / self._days[day] for day, n in missing.items()), default=0.0)
 
     def hours(self) -> Hours:

@@ -27,8 +27,8 @@ from varv.profiles.profile import FORMAT
 
 FOLDER = "profiles"
 KEPT = 16
-"""Profiles of a part that are kept, those of the last versions; and of windows, those that were made last. Each
-is half a megabyte."""
+"""Profiles of a part that are kept, those of the last versions; and of windows, those that were made last.
+Each is half a megabyte."""
 SCALE_ROWS = 10_000
 """Rows from which the scale of a part follows, those that came first."""
 _DIGEST_BYTES = 64
