@@ -112,9 +112,9 @@ def importances(profile: Profile, outcome: str) -> list[Importance]:
         table = np.bincount(cells * (target.max() + 1) + target[known])
         rows, wide = np.bincount(cells), np.bincount(target[known])
         information = max(0.0, _entropy(rows) + _entropy(wide) - _entropy(table))
-        chance = (np.count_nonzero(rows) - 1) * (np.count_nonzero(wide) - 1) / (2 * n)
+        chance = float((np.count_nonzero(rows) - 1) * (np.count_nonzero(wide) - 1) / (2 * n))
         share = max(0.0, information - chance) / entropy if entropy else 0.0
-        found.append(Importance(name, information, float(chance), share, n))
+        found.append(Importance(name, information, chance, share, n))
     return sorted(found, key=lambda one: (-one.share, one.name))
 
 

@@ -96,7 +96,7 @@ class Profiles:
         )
         none = pl.DataFrame(schema=dataset.part_types(part)).select(columns)
         found = profile_of(chain([none], (one.filter(within) for one in rows)), scale=scale)
-        _write(place, found)
+        write_kept(place, found)
         windows = sorted(place.parent.glob("*.window"), key=lambda one: one.stat().st_mtime_ns)
         for old in windows[:-KEPT]:
             old.unlink(missing_ok=True)
@@ -147,14 +147,15 @@ class Profiles:
 
     def _keep(self, dataset: str, part: str, version: int, profile: Profile) -> None:
         place = self._place(dataset, part, version)
-        _write(place, profile)
+        write_kept(place, profile)
         kept = {self._place(dataset, part, one) for one in self._versions(dataset, part)[-KEPT:]}
         # Those of another format, too: nobody reads them any more.
         for old in {*place.parent.glob("*.profile")} - kept:
             old.unlink(missing_ok=True)
 
 
-def _write(place: Path, profile: Profile) -> None:
+def write_kept(place: Path, profile: Profile) -> None:
+    """Write a profile to a file, whole or not at all."""
     place.parent.mkdir(parents=True, exist_ok=True)
     data = profile.to_bytes()
     write_atomically(place, digest(data).encode() + data, Faults())
