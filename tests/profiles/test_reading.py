@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import msgspec
 import numpy as np
 import polars as pl
 import pytest
@@ -91,6 +92,16 @@ def test_what_moved_is_named_and_nothing_else():
     assert x.mean.low < 0.5 < x.mean.high
     carrier = next(one for one in found.columns if one.name == "carrier")
     assert {one.value for one in carrier.values} == {"UA", "AA"}
+
+
+def test_what_is_read_goes_over_the_wire():
+    rng = np.random.default_rng(0)
+    rows = pl.DataFrame(
+        {"x": rng.normal(size=5_000), "late": rng.random(5_000) < 0.3, "t": ["a", "b"] * 2_500}
+    )
+    found = profile_of(rows)
+    for one in (read(found, outcome="late"), profile_difference(profile_of(rows.head(4_000)), found)):
+        assert msgspec.json.decode(msgspec.json.encode(one), type=type(one)) == one
 
 
 def test_drift_is_what_is_beyond_chance_and_large():
