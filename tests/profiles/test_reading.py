@@ -130,6 +130,20 @@ def test_drift_is_what_is_beyond_chance_and_large():
     assert 0 < effects["far"].js < effects["carrier"].js < math.log(2)
 
 
+def test_texts_that_are_counted_roughly_say_nothing_of_drift():
+    rng = np.random.default_rng(2)
+
+    def rows():
+        planes = [f"N{number}" for number in rng.integers(0, 4_000, 30_000)]
+        return pl.DataFrame({"plane": ["many"] * 20_000 + planes}).sample(fraction=1, shuffle=True, seed=1)
+
+    before, again = profile_of(rows()), rows()
+    parts = [profile_of(again[at : at + 10_000], scale=before.scale) for at in range(0, 50_000, 10_000)]
+    [plane] = profile_difference(before, merged(parts)).columns
+    assert plane.effect.psi < 0.01
+    assert not plane.drifted
+
+
 def test_correlations_that_changed_are_named_and_no_others():
     rng = np.random.default_rng(1)
 

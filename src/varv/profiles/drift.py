@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special
 
-from varv.profiles.counted import NUMERIC
+from varv.profiles.counted import DATE, NUMERIC, TIME
 from varv.profiles.frequent import Frequent
 from varv.profiles.pairs import Correlated, correlations, paired_columns
 from varv.profiles.profile import Profile, is_counted_only
@@ -24,8 +24,8 @@ LARGE = 0.1
 """A stability index beyond chance from which a column has drifted, as monitors have it by default."""
 _BINS = 10
 _MOST_TEXTS = 50
-_SLACK = 0.01
-"""Texts are compared whose counts are known to this share of the rows."""
+_ROUGH = 0.05
+"""Texts whose counts are not known to this share are counted together."""
 MOST_PAIRS = 10
 
 Counts = npt.NDArray[np.float64]
@@ -33,7 +33,8 @@ Counts = npt.NDArray[np.float64]
 
 class Effect(msgspec.Struct, frozen=True):
     """How far a column moved: the population stability index and the Jensen-Shannon divergence, in nats, over
-    ten cells of equal mass before, or the 50 most frequent texts; missing values are a cell. `by_chance` is
+    ten cells of equal mass before, or the 50 most frequent texts that are counted well; missing values are a
+    cell. `by_chance` is
     the index of independent rows that did not move, on average.
     """
 
@@ -61,15 +62,13 @@ class PairMoved(msgspec.Struct, frozen=True):
 
 
 def effect(before: Profile, after: Profile, name: str) -> Effect | None:
-    """Return how far a column of two profiles moved; None where nothing but counts is kept, a profile has no
-    rows, or texts are too many to be counted.
+    """Return how far a column of two profiles moved; None where nothing but counts is kept, or a profile has
+    no rows.
     """
     scale = before.column(name)[0]
     if is_counted_only(scale) or not (before.n_rows and after.n_rows):
         return None
     found = _of_numbers(before, after, name) if scale.kind in NUMERIC else _of_texts(before, after, name)
-    if found is None:
-        return None
     missing = [one.column(name)[1].tally for one in (before, after)]
     a, b = (np.append(counts, one.rows - one.finite) for counts, one in zip(found, missing, strict=True))
     met = (a + b) > 0
@@ -78,7 +77,7 @@ def effect(before: Profile, after: Profile, name: str) -> Effect | None:
     return Effect(stability_index(a, b), float(chance), jensen_shannon(a / a.sum(), b / b.sum()))
 
 
-def _of_numbers(before: Profile, after: Profile, name: str) -> tuple[Counts, Counts] | None:
+def _of_numbers(before: Profile, after: Profile, name: str) -> tuple[Counts, Counts]:
     scale, column = before.column(name)
     edges = np.array(scale.edges)
     if len(edges) and column.tally.finite:
@@ -93,11 +92,11 @@ def _of_numbers(before: Profile, after: Profile, name: str) -> tuple[Counts, Cou
     return counts[0], counts[1]
 
 
-def _of_texts(before: Profile, after: Profile, name: str) -> tuple[Counts, Counts] | None:
+def _of_texts(before: Profile, after: Profile, name: str) -> tuple[Counts, Counts]:
     frequent = [one.column(name)[1].frequent for one in (before, after)]
-    if any(one.slack > _SLACK * each.n_rows for one, each in zip(frequent, (before, after), strict=True)):
-        return None
-    texts = [one.value for one in frequent[0].top(_MOST_TEXTS)]
+    # What the counts of either may be too low by, in rows of the one before.
+    slack = max(frequent[0].slack, frequent[1].slack * before.n_rows / after.n_rows)
+    texts = [one.value for one in frequent[0].top(_MOST_TEXTS) if slack <= _ROUGH * one.low]
 
     def counted(one: Frequent, profile: Profile) -> Counts:
         own = [one.counts.get(text, 0) for text in texts]
@@ -129,9 +128,14 @@ def moved_pairs(before: Profile, after: Profile) -> list[PairMoved]:
 
 
 def _named(profile: Profile) -> dict[tuple[str, str], Correlated]:
-    names = [one.name for one in paired_columns(profile.scale)]
-    found = correlations(profile.pairs, len(names))
-    return {(names[i], names[j]): one for (i, j), one in found.items()}
+    columns = paired_columns(profile.scale)
+    found = correlations(profile.pairs, len(columns))
+    return {
+        (columns[i].name, columns[j].name): one
+        for (i, j), one in found.items()
+        # What goes with time in one window goes otherwise with it in another.
+        if not {columns[i].kind, columns[j].kind} & {TIME, DATE}
+    }
 
 
 def _fisher(value: float) -> float:
