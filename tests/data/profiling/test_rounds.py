@@ -31,7 +31,7 @@ def _rounds(desk, declared):
     watch = Watch(desk.datasets, Profiles(desk.datasets, desk.home), desk.ledger, desk.home)
     views = Views(desk.ledger, DataAlarmsView)
     clock, commit = desk.versions._clock, desk.datasets.commit
-    return WatchRounds(watch, desk.datasets, declared, lambda: raised_anomalies(views), clock, commit)
+    return WatchRounds(watch, desk.datasets, lambda: declared, lambda: raised_anomalies(views), clock, commit)
 
 
 def test_what_breaks_is_put_on_record_without_being_asked_for(rounds, desk):

@@ -38,9 +38,9 @@ class WatchRounds:
     datasets, clock
         Of the home.
     declared
-        The datasets that are looked at.
+        Returns the datasets that are looked at, which change while a home is served.
     raised
-        Returns the anomalies that are not cleared.
+        Returns the anomalies of declared datasets that are not cleared.
     commit
         Puts facts on record.
     """
@@ -49,7 +49,7 @@ class WatchRounds:
         self,
         watch: Watch,
         datasets: Datasets,
-        declared: Sequence[Dataset],
+        declared: Callable[[], Sequence[Dataset]],
         raised: Callable[[], Sequence[AnomalyRaised]],
         clock: Clock,
         commit: Callable[[Sequence[Fact]], object],
@@ -69,7 +69,7 @@ class WatchRounds:
             Returns whether to leave the rest for another time.
         """
         n = self._close_undeclared()
-        for dataset in self._declared:
+        for dataset in self._declared():
             for part in dataset.parts:
                 if ends():
                     return n
@@ -83,7 +83,7 @@ class WatchRounds:
 
     def _close_undeclared(self) -> int:
         """Close the alarms of datasets that are not declared any more, and return how many there were."""
-        declared = {str(dataset.name) for dataset in self._declared}
+        declared = {str(dataset.name) for dataset in self._declared()}
         left = [one for one in self._raised() if one.dataset not in declared]
         now = self._clock.now()
         facts = [
