@@ -16,7 +16,7 @@ import numpy.typing as npt
 import polars as pl
 
 from varv.features.engine import FeatureEngine, typed_feature
-from varv.features.model import Derived, FeatureSet, names_of
+from varv.features.model import Derived, FeatureSet, FeatureView, names_of
 from varv.features.online.stored import StoredHistory
 from varv.features.view_history import ViewHistory
 from varv.kernel.clock import Instant
@@ -68,7 +68,7 @@ class FeatureProgram:
         features = engine.features
         pairs = zip(engine.histories, features.views, strict=True)
         own = features.own_views
-        self._views = [_OfView(history, self, strictly=view in own) for history, view in pairs]
+        self._views = [_OfView(history, view, self, strictly=view in own) for history, view in pairs]
         computed = [name for one in features.declared if not isinstance(one, str) for name in names_of(one)]
         derived = [one for one in features.declared if isinstance(one, Derived)]
         self._derived = _Expressions(derived, features, computed, self) if derived else None
@@ -117,10 +117,15 @@ class _OfView:
     """The features of one view; see `ViewHistory.lookup` for `strictly`."""
 
     def __init__(
-        self, history: ViewHistory | StoredHistory, program: FeatureProgram, *, strictly: bool
+        self,
+        history: ViewHistory | StoredHistory,
+        view: FeatureView,
+        program: FeatureProgram,
+        *,
+        strictly: bool,
     ) -> None:
         self._history, self._strictly = history, strictly
-        self._entity = [program.place(column) for column in history.view.entity]
+        self._entity = [program.place(column) for column in view.asked]
 
     def compute(self, given: _Given, numbers: list[float], texts: list[list[str | None]]) -> None:
         """Append the features of all requests, one feature after the other."""

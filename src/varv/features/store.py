@@ -64,13 +64,15 @@ class FeatureStore:
         """Requests before this instant cannot be looked up any more."""
 
     def history(self, view: FeatureView) -> ViewHistory | StoredHistory:
-        """Return the history behind a view; the same one for every model that reads the view.
+        """Return the history behind a view; the same one for every model that reads the view, and for each of
+        its uses.
 
         Raises
         ------
         InvalidDeclaration
             If another view has its name, or its dataset's name another dataset.
         """
+        view = view.of
         key = key_of(view)
         if (found := self._views.get(key) or self._stored.get(key)) is not None:
             return found

@@ -84,11 +84,6 @@ class ViewHistory:
         self._history = History(self.rows.columns)
         self.progress = Progress()
 
-    @property
-    def entity(self) -> tuple[str, tuple[str, ...]]:
-        """Whose features these are: the dataset, and the columns that name the entity."""
-        return self._of.dataset.name, self.view.entity
-
     def code(self, entity: Sequence[Any]) -> int:
         """Return the code of one entity from the values that name it, -1 if there is none."""
         return self._of.code(self.view.entity, entity)

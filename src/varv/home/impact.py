@@ -274,7 +274,7 @@ def _how(one: FeatureDefinition, requests: str, asked: _Asked) -> str:
         return "value" if asked.touches(requests, columns) else ""
     if asked.touches(one.dataset, [one.column]):
         return "value"
-    if asked.touches(one.dataset, one.entity) or asked.touches(requests, one.entity):
+    if asked.touches(one.dataset, one.entity) or asked.touches(requests, one.asked or one.entity):
         return "entity"
     return "time" if asked.touches(one.dataset, [one.part]) else ""
 

@@ -25,7 +25,7 @@ from varv.adapters.apart import Apart
 from varv.adapters.observers import EventSender
 from varv.adapters.runtimes import installed_runtimes
 from varv.app.compose import open_ledger, open_snapshots, open_views
-from varv.app.online import by_name, online_store, stored_by
+from varv.app.online import online_store, stored_by
 from varv.app.server.data_server import DataServer
 from varv.app.server.draining import drain
 from varv.app.server.memory import Memory
@@ -56,6 +56,7 @@ from varv.data.intake import Batch
 from varv.data.shape import in_shape
 from varv.data.versions import table_of
 from varv.features import FeatureEngine
+from varv.features.online.model import readable_views
 from varv.features.online.reading import OnlineReader
 from varv.fronts.access import Door, Origins
 from varv.fronts.gateway import Gateway
@@ -231,7 +232,7 @@ class Worker:
             for one in schemas
         }
         by_model = {str(one.model): one.features.views for one in schemas}
-        views = by_name(view for several in by_model.values() for view in several)
+        views = readable_views(view for several in by_model.values() for view in several)
         if views:
             reader = OnlineReader(self._features, views)
             self.inference.features = OnlineFeatures(reader, by_model, self.inference.door)

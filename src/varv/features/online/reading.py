@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from enum import IntEnum
+from itertools import islice
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -67,7 +68,7 @@ class ViewReader:
 
     def __init__(self, view: FeatureView) -> None:
         self.view = view
-        self.table = table_name(view, digest_of_view(view))
+        self.table = table_name(view.of, digest_of_view(view.of))
         self.rows = rows_of(view)
         self.layout = kept_layout(view)
         self.names = view.feature_names()
@@ -220,24 +221,29 @@ class OnlineReader:
         readers = [self.reader(view) for view in views]
         keys: dict[tuple[str, ...], list[bytes]] = {}
         for one in readers:
-            if one.view.entity not in keys:
-                keys[one.view.entity] = _keys(one.view, entities)
-        found = self.store.get_many({one.table: keys[one.view.entity] for one in readers})
+            if one.view.asked not in keys:
+                keys[one.view.asked] = _keys(one.view, entities)
+        asked: dict[str, list[bytes]] = {}
+        for one in readers:
+            # Uses of one view share a table.
+            asked[one.table] = asked.get(one.table, []) + keys[one.view.asked]
+        found = self.store.get_many(asked)
+        values = {table: iter(held.values) for table, held in found.items()}
         answered = []
         for one in readers:
-            held = found[one.table]
-            note = one.note(held)
+            note = one.note(found[one.table])
             one.require_kept(note, instant)
-            answered.append(ViewRead(one.view, [one.find(value, instant) for value in held.values], note))
+            own = islice(values[one.table], len(keys[one.view.asked]))
+            answered.append(ViewRead(one.view, [one.find(value, instant) for value in own], note))
         return answered
 
 
 def _keys(view: FeatureView, entities: Mapping[str, Sequence[Any]]) -> list[bytes]:
-    missing = [name for name in view.entity if name not in entities]
+    missing = [name for name in view.asked if name not in entities]
     if missing:
-        hint = f"features of {view.name} are by {', '.join(view.entity)}"
+        hint = f"features of {view.name} are by {', '.join(view.asked)}"
         raise InvalidInput("entity", missing[0], "is missing", hint=hint)
     if not view.entity:
         n = max((len(values) for values in entities.values()), default=1)
         return [entity_key(())] * n
-    return [entity_key(values) for values in zip(*(entities[name] for name in view.entity), strict=True)]
+    return [entity_key(values) for values in zip(*(entities[name] for name in view.asked), strict=True)]
