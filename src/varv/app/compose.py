@@ -21,6 +21,7 @@ from varv.home.change.views import ChangesView
 from varv.home.erasure.views import ErasuresView
 from varv.home.home import CHECKED, Home, ModelParts
 from varv.home.review.views import ReviewsView
+from varv.home.skew.reads import ReadsView
 from varv.home.skew.views import SkewView
 from varv.home.tracking.desk import TrackingDesk
 from varv.home.tracking.hooks import Hooks
@@ -85,6 +86,7 @@ VIEWS = (
     ErasuresView,
     LabelsView,
     SkewView,
+    ReadsView,
 )
 TRACKING = "tracking.db"
 UPLOADS = "uploads"

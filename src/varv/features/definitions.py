@@ -177,9 +177,14 @@ def _defined(feature: Feature, features: FeatureSet) -> list[FeatureDefinition]:
 
 
 def _of_view(view: FeatureView) -> list[FeatureDefinition]:
+    found = _kept_of(view)
+    if view.of is view:
+        return found
+    return [msgspec.structs.replace(one, of=view.of.name, asked=view.asked) for one in found]
+
+
+def _kept_of(view: FeatureView) -> list[FeatureDefinition]:
     whose = {"view": view.name, "dataset": view.source.name, "part": view.part, "entity": view.entity}
-    if view.of is not view:
-        whose |= {"of": view.of.name, "asked": view.asked}
     kinds = view.kinds()
     if view.windows is None:
         return [

@@ -24,7 +24,8 @@ from varv.kernel.errors import InvalidInput
 
 Texts = dict[str, pl.Series]
 Shared = dict[tuple[str, tuple[str, ...]], tuple[npt.NDArray[np.float32], Texts]]
-"""By the key of a view and the columns that it is asked by, what was found for one frame of requests: numbers, a row a feature, and texts."""
+"""By the key of a view and the columns that it is asked by, what was found for one frame of requests:
+numbers, a row a feature, and texts."""
 
 
 class FeatureEngine:
@@ -56,6 +57,8 @@ class FeatureEngine:
         self._histories: list[tuple[ViewHistory | StoredHistory, FeatureView, slice, bool]] = []
         self._computed: list[str] = []
         own = self.features.own_views
+        self.reads = [self.store.reads.of(view) for view in self.features.views]
+        """What counts the reads of its views, in the declared order; None of those that declare no age."""
         for view in self.features.views:
             numeric = [name for name, kind in view.kinds().items() if kind == "numeric"]
             rows = slice(len(self._computed), len(self._computed) + len(numeric))
@@ -105,6 +108,9 @@ class FeatureEngine:
                 raise InvalidInput("request column", column, "is missing", hint=hint)
         instants = self._instants(requests, at)
         numbers = np.full((len(self._computed), requests.height), np.nan, np.float32)
+        for history, reads in zip(self.histories, self.reads, strict=True):
+            if reads is not None and requests.height:
+                reads.count(requests.height, int(instants.max()), history.newest)
         found = self._from_views(requests, instants, numbers, {} if shared is None else shared)
         # One conversion for all numbers: twenty small ones would take most of the time of a single request.
         computed, n = pl.Series(numbers.ravel(), nan_to_null=True), requests.height

@@ -69,6 +69,8 @@ class FeatureProgram:
         pairs = zip(engine.histories, features.views, strict=True)
         own = features.own_views
         self._views = [_OfView(history, view, self, strictly=view in own) for history, view in pairs]
+        counted = zip(engine.histories, engine.reads, strict=True)
+        self._reads = [(history, reads) for history, reads in counted if reads is not None]
         computed = [name for one in features.declared if not isinstance(one, str) for name in names_of(one)]
         derived = [one for one in features.declared if isinstance(one, Derived)]
         self._derived = _Expressions(derived, features, computed, self) if derived else None
@@ -83,6 +85,8 @@ class FeatureProgram:
         texts: list[list[str | None]] = []
         for view in self._views:
             view.compute(given, numbers, texts)
+        for history, reads in self._reads:
+            reads.count(n, at, history.newest)
         if self._derived is not None:
             numbers, texts = self._derived.with_views(given, numbers, texts)
         return np.ascontiguousarray(np.array(numbers, np.float32).reshape(-1, n).T), texts

@@ -84,6 +84,11 @@ class ViewHistory:
         self._history = History(self.rows.columns)
         self.progress = Progress()
 
+    @property
+    def newest(self) -> int | None:
+        """When the newest row became known that it holds; None if it holds none."""
+        return self.progress.newest
+
     def code(self, entity: Sequence[Any]) -> int:
         """Return the code of one entity from the values that name it, -1 if there is none."""
         return self._of.code(self.view.entity, entity)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from varv.app.cli.access import answer
 from varv.app.cli.rendering import Block, Grid, Heading, Line
+from varv.app.cli.served_features import reads_blocks
 from varv.app.client.opening import reading
 from varv.app.settings import Loaded
 from varv.features.skew import SKEW
@@ -46,6 +47,7 @@ def _status_blocks(found: StatusReport) -> list[Block]:
         blocks += _model_blocks(model)
     blocks += _data_blocks(found)
     blocks += _pull_blocks(found)
+    blocks += reads_blocks(found.reads)
     blocks += _alarm_blocks(found)
     return (
         blocks

@@ -39,6 +39,7 @@ from varv.app.server.measures import (
     of_online,
     of_processes,
     of_pulls,
+    of_reads,
     of_record,
     of_requests,
     of_skew,
@@ -70,6 +71,7 @@ from varv.data.views import recall_types
 from varv.features import FeatureView
 from varv.features.online.materialising import Materialiser
 from varv.features.online.verbs import OnlineDesk
+from varv.features.reads import Reads, added
 from varv.fronts.access.door import Callers
 from varv.fronts.gateway import allowed_hosts
 from varv.home.change.carrying import Changes, last_change, require_accepted, require_settled
@@ -78,6 +80,7 @@ from varv.home.change.verbs import Applied, Declarations
 from varv.home.erasure.carrying import Erasures
 from varv.home.live import Live, Sealed
 from varv.home.named_versions import named_versions
+from varv.home.skew.reads import ReadsWatch
 from varv.home.skew.watching import BEAT_S, SkewWatch
 from varv.kernel.author_files import whole_place
 from varv.kernel.clock import SECOND, HeldClock, SystemClock, wall_seconds
@@ -599,8 +602,17 @@ class _Server:
 
     def _watch_skew(self, present: Present) -> None:
         watch = SkewWatch(self._desk.measuring, present.home.engine, self._views, self._system)
+        reads = ReadsWatch(self._reads, present.home.engine, self._system)
         while not present.ended.wait(BEAT_S):
             self._patience.until_done(lambda: watch.beat(present.ended.is_set))
+            self._patience.until_done(reads.beat)
+        with suppress(StorageFull):
+            reads.settle()
+
+    def _reads(self) -> dict[str, Reads]:
+        """Return how fresh views were when they were read, since the server started."""
+        of_workers = {} if self._workers is None else self._workers.reads
+        return added([of_workers, {} if self._desk.online is None else self._desk.online.reads.totals()])
 
     def _watch_data(self, present: Present) -> None:
         home = present.home
@@ -675,6 +687,7 @@ class _Server:
         yield from of_pulls(self._views, self._system.now())
         if self._desk.online is not None:
             yield from of_online(self._desk.online.shown())
+        yield from of_reads(self._reads())
         yield from of_skew(self._views)
         yield of_alarms(self._views)
         yield from of_processes(pids)

@@ -23,6 +23,7 @@ from varv.features.online.entity_keys import entity_key
 from varv.features.online.materialising import kept_layout
 from varv.features.online.model import Note, note_of, table_name
 from varv.features.online.ports import Found, KeyValue, Pointer
+from varv.features.reads import ReadCounts
 from varv.features.run import Run
 from varv.features.view_history import rows_of
 from varv.kernel.clock import Instant, iso
@@ -77,6 +78,11 @@ class ViewReader:
         self._is_text = [kind == "categorical" for kind in view.kinds().values()]
         self._empty = History(self.rows.columns)
         self._noted: tuple[Pointer, Note] | None = None
+
+    @property
+    def newest(self) -> int | None:
+        """When the newest row became known that is in what was read last; None if nothing is."""
+        return None if self._noted is None else self._noted[1].newest
 
     def note(self, found: Found) -> Note:
         """Return what was noted when the generation became current.
@@ -178,11 +184,17 @@ class OnlineReader:
         Where they are.
     views
         Those that can be asked for.
+    reads
+        Counts reads.
     """
 
-    def __init__(self, store: KeyValue, views: Sequence[FeatureView]) -> None:
+    def __init__(
+        self, store: KeyValue, views: Sequence[FeatureView], reads: ReadCounts | None = None
+    ) -> None:
         self.store = store
         self.readers = {view.name: ViewReader(view) for view in views}
+        self.reads = reads or ReadCounts()
+        self._reads = {view.name: self.reads.of(view) for view in views}
 
     def reader(self, view: str) -> ViewReader:
         """Return what reads a view.
@@ -233,7 +245,10 @@ class OnlineReader:
         for one in readers:
             note = one.note(found[one.table])
             one.require_kept(note, instant)
-            own = islice(values[one.table], len(keys[one.view.asked]))
+            n = len(keys[one.view.asked])
+            if (reads := self._reads[one.view.name]) is not None:
+                reads.count(n, instant, note.newest)
+            own = islice(values[one.table], n)
             answered.append(ViewRead(one.view, [one.find(value, instant) for value in own], note))
         return answered
 

@@ -22,6 +22,7 @@ from varv.features.online.model import (
 )
 from varv.features.online.ports import KeyValue, Table
 from varv.features.online.reading import OnlineReader, ViewRead
+from varv.features.reads import ReadCounts
 from varv.kernel.clock import Clock, instant, iso
 from varv.kernel.columns import TIME
 from varv.kernel.errors import InvalidInput, NotFound, Unavailable
@@ -154,6 +155,7 @@ class OnlineDesk:
         self.store = store
         self.declared = declared
         self.materialiser = materialiser
+        self.reads = ReadCounts()
         self._alone = threading.Lock()
         self._reader: tuple[tuple[str, ...], OnlineReader] | None = None
 
@@ -163,7 +165,7 @@ class OnlineDesk:
         views = readable_views(self.declared())
         digests = tuple(map(digest_of_view, views))
         if self._reader is None or self._reader[0] != digests:
-            self._reader = digests, OnlineReader(self.store, views)
+            self._reader = digests, OnlineReader(self.store, views, self.reads)
         return self._reader[1]
 
     def chosen(self, names: Iterable[str]) -> list[FeatureView]:

@@ -19,6 +19,7 @@ from varv.data.alarms import DataAlarmsView
 from varv.data.ingestion.views import PullsView
 from varv.data.views import DatasetsView
 from varv.home.change.views import ChangesView
+from varv.home.skew.reads import ReadsView
 from varv.home.skew.views import SkewView
 from varv.home.tracking.looking import RunDesk
 from varv.home.views import HomeView
@@ -78,6 +79,7 @@ class Reading:
     datasets: DatasetsView
     changes: ChangesView
     skew: SkewView
+    reads: ReadsView
     data_alarms: DataAlarmsView
     pulls: PullsView
     labels: LabelsView
@@ -144,6 +146,7 @@ def reading(
             datasets=stack.enter_context(views.reading(DatasetsView)),
             changes=stack.enter_context(views.reading(ChangesView)),
             skew=stack.enter_context(views.reading(SkewView)),
+            reads=stack.enter_context(views.reading(ReadsView)),
             data_alarms=stack.enter_context(views.reading(DataAlarmsView)),
             pulls=stack.enter_context(views.reading(PullsView)),
             labels=stack.enter_context(views.reading(LabelsView)),

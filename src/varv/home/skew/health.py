@@ -17,6 +17,7 @@ from varv.data.views import DatasetsView
 from varv.features import FeatureDefinition
 from varv.features.skew import FeatureSkew
 from varv.home.skew.desk import FeatureDesk
+from varv.home.skew.reads import ShownReads, shown_reads
 from varv.home.skew.views import SkewView
 from varv.kernel.clock import DAY, Instant, iso, spoken
 from varv.kernel.errors import FailedPrecondition
@@ -85,6 +86,8 @@ class HealthReport(msgspec.Struct, frozen=True, kw_only=True):
     n_requests: int
     """That missing values and correlations of the last week are of."""
     features: tuple[FeatureHealth, ...]
+    reads: tuple[ShownReads, ...] = ()
+    """How fresh its views that declare an age were when they were read, by whichever model."""
 
 
 @verb("features.health", needs=READ)
@@ -121,7 +124,11 @@ def health(desk: FeatureDesk, asked: HealthRequest) -> HealthReport:
         for one in declared.features
     ]
     n_requests = sum(day.height for day in recent)
-    return HealthReport(model=model, now=iso(now), n_requests=n_requests, features=tuple(features))
+    own = {one.view for one in declared.features}
+    reads = tuple(one for one in shown_reads(desk.records.views, now) if one.view in own)
+    return HealthReport(
+        model=model, now=iso(now), n_requests=n_requests, features=tuple(features), reads=reads
+    )
 
 
 def _on_record(
