@@ -100,6 +100,7 @@ class Desk:
             clock=self.clock,
             state=self.state(),
             tables=self.tables,
+            that_read=(lambda _: []) if self.runs is None else self.runs.that_read,
         )
 
     @property

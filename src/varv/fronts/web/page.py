@@ -7,7 +7,7 @@ HTML by a template and as JSON beside it. Pages know no request and no response;
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,6 +32,7 @@ from varv.loop.views import LoopView
 from varv.monitoring.views import MonitoringView
 from varv.registry import RegistryView
 from varv.rollout import RolloutsView
+from varv.runs.histories import RunThatRead
 from varv.serving.views import RoutingView
 
 MOST_DIGITS = 18
@@ -91,6 +92,10 @@ class Reading:
     """The home, where the output of trainings is."""
     runs: RunDesk | None = None
     """Where runs are; None where none are tracked, or where whoever asks may not read them."""
+
+    def that_read(self, datasets: Sequence[str]) -> Sequence[RunThatRead]:
+        """Return the runs that have read datasets of some names; none where whoever asks may read no runs."""
+        return () if self.runs is None else self.runs.that_read(datasets)
 
     def require_runs(self) -> RunDesk:
         """Return what reads runs.
