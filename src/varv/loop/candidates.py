@@ -470,6 +470,7 @@ def _both(recipe: Recipe, rows: Rows, known: Digest) -> dict[str, Input]:
         # What every training once was is left out: homes hold results by keys without it.
         *([plan.outcome.task.spec] if plan.outcome.task.spec != TaskSpec() else []),
         *(["continues"] if plan.train.continues else []),
+        *([["no outcome", plan.outcome.no_outcome]] if plan.outcome.no_outcome is not None else []),
     ]
     return {"rows": Input(known, lambda: rows), "recipe": Input(digest_of(declared), lambda: recipe)}
 

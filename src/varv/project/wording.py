@@ -40,6 +40,8 @@ def settings_of(plan: ModelPlan) -> dict[str, str]:
     loop = plan.loop
     train = loop.train
     found = policy_settings(loop.policy(Instant(0), 0))
+    if loop.outcome.no_outcome is not None:
+        found["no outcome"] = f"{loop.outcome.no_outcome} after {spoken(loop.outcome.mature)}"
     found["unit"] = plan.schema.unit or "the key"
     found |= policy_words(plan.schema.serving)
     found["retention"] = _FOR_EVER if plan.retention is None else spoken(plan.retention)
