@@ -21,8 +21,11 @@ ROWS = base([(1, 0, "ann", 1, 1.0, "red")])
 
 
 class Plain:
-    numbers = np.zeros((2, 0))
-    texts = [["ann", "bob"]]
+    """Two requests in plain arrays."""
+
+    def __init__(self):
+        self.numbers = np.zeros((2, 0))
+        self.texts = [["ann", "bob"]]
 
 
 def asked(minute):

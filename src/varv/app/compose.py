@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 
 from varv.adapters.runtimes import installed_runtimes
@@ -46,6 +47,7 @@ from varv.kernel.tracing import Tracer
 from varv.kernel.verify import Checked, require_sound_folder
 from varv.kernel.views import Views
 from varv.labels import LabelsView
+from varv.labels.counting import counted
 from varv.loop.candidates import Candidates
 from varv.loop.handlers import LoopHandlers
 from varv.loop.leak_report import LeakReport
@@ -259,6 +261,7 @@ def open_home(
         fitter or DirectFits(runtimes),
         timer,
         lambda dataset, version: home.publish_used(dataset, version),
+        partial(counted, ledger),
     )
     leaks = LeakReport(candidates, datasets, views)
     models: dict[ModelName, ModelParts] = {}

@@ -9,7 +9,7 @@ the same function is fitted on all rows, and that refit is the version that meet
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -24,6 +24,7 @@ from varv.kernel.codec import Digest, digest_of
 from varv.kernel.errors import FailedPrecondition
 from varv.kernel.executor import Cancelled
 from varv.kernel.ids import Version
+from varv.labels.counting import Counted
 from varv.loop.fits import (
     Held,
     Recipe,
@@ -39,6 +40,7 @@ from varv.loop.fits import (
 from varv.loop.model import Offer, TrainCandidate
 from varv.loop.offers import offered_rows, take_in_step
 from varv.loop.plan import LoopParts, LoopPlan
+from varv.loop.row_weights import ARMS, effective_n, is_by_chance, with_counts
 from varv.monitoring import MonitorPlan
 from varv.monitoring.reference import Reference, reference
 from varv.pipelines import Graph, Input, PipelineResult, PipelineStep, StepCache, code_closure, run_graph
@@ -100,6 +102,10 @@ class Candidates:
         Runs the author's function.
     timer
         Reads seconds, for gates on time; None for a replay, whose ledger must not depend on the machine.
+    before_use
+        Is told which version of a dataset a training reads.
+    counted
+        Returns what outcomes of a model count for, by what was on record at an instant.
     """
 
     def __init__(
@@ -111,7 +117,9 @@ class Candidates:
         fitter: Fitter,
         timer: Callable[[], float] | None = None,
         before_use: Callable[[Dataset, Version], None] = lambda dataset, version: None,
+        counted: Callable[[str, Instant], Counted] = lambda model, known_by: Counted({}, {}),
     ) -> None:
+        self._counted = counted
         self._runtimes = runtimes
         self._before_use = before_use
         self.fitter = fitter
@@ -133,8 +141,11 @@ class Candidates:
         """
         plan, cutoff = parts.loop, command.cutoff
         # A key of every row is as large as five features, and only needed to look further columns up.
-        weights = plan.train.weights if isinstance(plan.train.weights, str) else None
-        rows = training_rows(parts, cutoff, keyed=weights is not None or command.planted is not None)
+        weights, by_chance = plan.train.weights_column, is_by_chance(plan.train)
+        keyed = weights is not None or command.planted is not None
+        rows = training_rows(parts, cutoff, keyed=keyed, more=ARMS if by_chance else ())
+        if by_chance:
+            rows = with_counts(rows, self._counted(plan.model, cutoff))
         if command.offer is not None:
             return offered_rows(rows, plan, command.offer, LEAST_HELD_OUT)
         names = plan.features.names
@@ -153,7 +164,8 @@ class Candidates:
         found = msgspec.structs.replace(found, held=tuple(candidates), ancestry=past)
         allowed = [held for held in candidates if not _too_few(found, held, plan)]
         served = served_span(found, plan.train)
-        n_served = found.n_between(served.since, served.until)
+        n_rows, n_worth = found.n_between(served.since, served.until), effective_n(found, plan.train)
+        n_served = n_rows if n_worth is None else min(n_rows, n_worth)
         if candidates[0] not in allowed or n_served < plan.train.min_rows:
             raise _too_few_to_train(found, candidates[0], plan)
         found = msgspec.structs.replace(found, held=tuple(allowed))
@@ -311,16 +323,18 @@ class _Stretch(NamedTuple):
     champion: Scores
 
 
-def training_rows(parts: LoopParts, cutoff: Instant, *, keyed: bool = False) -> pl.DataFrame:
+def training_rows(
+    parts: LoopParts, cutoff: Instant, *, keyed: bool = False, more: Sequence[str] = ()
+) -> pl.DataFrame:
     """Return the rows that a training at `cutoff` may read: requests that are mature, with outcomes as known
-    then, null where they never came, and with their ``key`` if asked for. Earlier origins read as far back
-    from their own end as the last one does.
+    then, null where they never came, with their ``key`` if asked for, and `more` columns. Earlier origins
+    read as far back from their own end as the last one does.
     """
     train = parts.loop.train
     reach = 0 if train.window is None else train.window + (train.origins - 1) * train.validate
     since = Instant(0 if train.window is None else cutoff - reach)
     until = Instant(cutoff - parts.loop.outcome.mature)
-    return _matured(parts, since, until, cutoff, keyed=keyed)
+    return _matured(parts, since, until, cutoff, keyed=keyed, more=more)
 
 
 def _judgeable(parts: LoopParts, since: Instant, until: Instant, known_by: Instant) -> pl.DataFrame:
@@ -330,12 +344,18 @@ def _judgeable(parts: LoopParts, since: Instant, until: Instant, known_by: Insta
 
 
 def _matured(
-    parts: LoopParts, since: Instant, until: Instant, known_by: Instant, *, keyed: bool
+    parts: LoopParts,
+    since: Instant,
+    until: Instant,
+    known_by: Instant,
+    *,
+    keyed: bool,
+    more: Sequence[str] = (),
 ) -> pl.DataFrame:
     plan = parts.loop
     # What was answered is of no use here, and takes as much room as the features.
     lists = () if plan.outcome.task.group is None else (GROUP,)
-    columns = (*(("key",) if keyed else ()), "requested_at", *lists, *plan.features.names)
+    columns = (*(("key",) if keyed else ()), "requested_at", *lists, *more, *plan.features.names)
     return parts.predictions.matured(since, until, known_by=known_by, columns=columns).drop("known_at")
 
 
@@ -414,6 +434,7 @@ def _registered(
         strategy="full" if rows.ancestry is None or plan.train.strategy is None else "incremental",
         parent=None if rows.ancestry is None else rows.ancestry.version,
         trials=trials,
+        effective_n=None if command.offer is not None else effective_n(rows, plan.train),
     )
 
 
@@ -466,6 +487,7 @@ def _both(recipe: Recipe, rows: Rows, known: Digest) -> dict[str, Input]:
         plan.outcome.column,
         recipe.version,
         recipe.seed,
+        *([repr(plan.train.weights)] if is_by_chance(plan.train) else []),
         *([plan.train.weights] if isinstance(plan.train.weights, str) else []),
         # What every training once was is left out: homes hold results by keys without it.
         *([plan.outcome.task.spec] if plan.outcome.task.spec != TaskSpec() else []),
