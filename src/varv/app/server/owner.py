@@ -80,6 +80,7 @@ from varv.home.change.verbs import Applied, Declarations
 from varv.home.erasure.carrying import Erasures
 from varv.home.live import Live, Sealed
 from varv.home.named_versions import named_versions
+from varv.home.skew.correlations import CorrelationWatch
 from varv.home.skew.reads import ReadsWatch
 from varv.home.skew.watching import BEAT_S, SkewWatch
 from varv.kernel.author_files import whole_place
@@ -603,9 +604,11 @@ class _Server:
     def _watch_skew(self, present: Present) -> None:
         watch = SkewWatch(self._desk.measuring, present.home.engine, self._views, self._system)
         reads = ReadsWatch(self._reads, present.home.engine, self._system)
+        correlations = CorrelationWatch(self._desk.features, present.home.engine)
         while not present.ended.wait(BEAT_S):
             self._patience.until_done(lambda: watch.beat(present.ended.is_set))
             self._patience.until_done(reads.beat)
+            self._patience.until_done(lambda: correlations.beat(present.ended.is_set))
         with suppress(StorageFull):
             reads.settle()
 

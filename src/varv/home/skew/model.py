@@ -5,13 +5,17 @@ from __future__ import annotations
 import msgspec
 
 from varv.features.reads import Reads
-from varv.features.skew import FeatureSkew
+from varv.features.skew import SKEW, FeatureSkew
 from varv.kernel.clock import HOUR, Duration, spoken
 from varv.kernel.codec import Event, event
 from varv.kernel.ids import ModelName
 from varv.kernel.wording import count
 from varv.monitoring.model import Window
 
+CORRELATION = "correlation"
+"""The kind of the alarm on two features that no longer go together as they did."""
+OF_FEATURES = frozenset({SKEW, CORRELATION})
+"""The kinds of alarms on features that are served."""
 EVERY = HOUR
 SETTLES = HOUR
 """How long after its end an hour is compared, so that rows that come late have come."""
