@@ -7,7 +7,7 @@ from typing import Any, Literal
 import msgspec
 
 from varv.data.contracts.words import in_words, rule_reason
-from varv.data.model import Dataset
+from varv.data.dataset import Dataset
 from varv.data.moving.declaration import in_code
 from varv.data.moving.pandera_reading import read_pandera
 from varv.data.moving.pandera_writing import write_pandera

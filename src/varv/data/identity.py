@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from varv.data.model import Dataset
+from varv.data.dataset import Dataset
 from varv.kernel.errors import InvalidDeclaration
 
 MOST_REPEATED = 0.10

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from varv.data.dataset import Dataset
 from varv.data.identity import keys_of
-from varv.data.model import Dataset
 from varv.kernel.clock import Duration, Instant, as_datetime
 from varv.kernel.columns import TIME
 from varv.tasks import Task

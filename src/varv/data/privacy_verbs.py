@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import polars as pl
 
-from varv.data.model import Dataset
+from varv.data.dataset import Dataset
 from varv.data.privacy.anonymity import Anonymity, anonymity
 from varv.data.privacy.detection import MOST_ROWS, Proposal, proposals
 from varv.data.service import Datasets

@@ -10,7 +10,8 @@ from collections.abc import Mapping
 
 import polars as pl
 
-from varv.data.model import Dataset, DatasetRegistered, DatasetWidened
+from varv.data.dataset import Dataset
+from varv.data.model import DatasetRegistered, DatasetWidened
 from varv.data.sources import in_kept_types
 from varv.kernel.clock import Instant
 

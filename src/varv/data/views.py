@@ -10,6 +10,7 @@ import msgspec
 
 from varv.data.contracts.model import Contract, Expectation
 from varv.data.contracts.report import WHOLE, Report
+from varv.data.dataset import Dataset, dataset_of
 from varv.data.model import (
     BatchDropped,
     BatchesCompacted,
@@ -18,14 +19,12 @@ from varv.data.model import (
     BatchReplaced,
     BatchWarned,
     ContractInferred,
-    Dataset,
     DatasetRegistered,
     DatasetVersionAppended,
     DatasetWidened,
     ExpectationsDeclared,
     RepeatsDropped,
     RowsJoined,
-    dataset_of,
 )
 from varv.data.privacy.model import PiiDeclared, QuarantineErased
 from varv.data.versions.history import Mark, VersionHistory

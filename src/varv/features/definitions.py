@@ -14,7 +14,7 @@ from types import MappingProxyType
 import msgspec
 import polars as pl
 
-from varv.data.model import Dataset
+from varv.data.dataset import Dataset
 from varv.features.model import Derived, Feature, FeatureSet, FeatureView, Kind
 from varv.features.statistics import Share
 from varv.features.statistics.asked import name_of

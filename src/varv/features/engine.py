@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from varv.data.model import Dataset
+from varv.data.dataset import Dataset
 from varv.features.model import Derived, Feature, FeatureSet, FeatureView, Kind, feature_kind
 from varv.features.online.stored import StoredHistory
 from varv.features.run import Ints

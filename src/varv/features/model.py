@@ -11,7 +11,7 @@ from typing import Literal
 
 import polars as pl
 
-from varv.data.model import Dataset
+from varv.data.dataset import Dataset
 from varv.features.window_kinds import Windows
 from varv.kernel.clock import Duration, duration
 from varv.kernel.errors import InvalidDeclaration, InvalidInput

@@ -20,8 +20,8 @@ from collections.abc import Callable, Iterable
 
 import polars as pl
 
+from varv.data.dataset import Dataset
 from varv.data.intake import Batch
-from varv.data.model import Dataset
 from varv.features.model import FeatureView
 from varv.features.observed import Observed, ObservedState
 from varv.features.online.stored import StoredHistory

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from varv.data.model import Dataset
+from varv.data.dataset import Dataset
 from varv.features.history import History, HistoryState
 from varv.features.last_row import LastRow
 from varv.features.model import FeatureView

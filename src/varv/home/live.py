@@ -16,9 +16,9 @@ from typing import Any
 import msgspec
 import polars as pl
 
+from varv.data.dataset import part_named
 from varv.data.ingestion.pulling import T
 from varv.data.intake import Batch, Intake, made_known
-from varv.data.model import part_named
 from varv.data.rewriting.files import Rewritten
 from varv.data.values import typed_frame
 from varv.home.answers import served

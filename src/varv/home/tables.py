@@ -18,7 +18,7 @@ import msgspec
 import polars as pl
 
 from varv.data import Datasets
-from varv.data.model import Dataset
+from varv.data.dataset import Dataset
 from varv.data.outcomes import OutcomeSpec
 from varv.data.versions import versions_of
 from varv.data.views import registered_dataset

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from tests.home.erasure.people import ANA, BOB, TYPES, People, base, people
 
 from varv.data import Frame
+from varv.data.dataset import Dataset
 from varv.data.inbox import Inbox
-from varv.data.model import Dataset
 from varv.data.privacy import Drop, Generalise, Pseudonymise
 from varv.data.privacy.minimising import Minimiser, treatment_of
 from varv.home.erasure.searching import search

@@ -17,9 +17,9 @@ from varv.app.cli.rendering import Block, Grid, Heading, Line
 from varv.app.cli.row_files import kind_of, read_rows, write_rows
 from varv.app.client.sources import LocalSource, whole_table
 from varv.app.settings import Loaded, Settings
+from varv.data.dataset import part_named
 from varv.data.delta.exporting import export
 from varv.data.delta.verbs import PublicationDone, PublishRequest, SqlRequest, publish, sql
-from varv.data.model import part_named
 from varv.data.versioning.difference import Difference
 from varv.data.versioning.references import parse_reference
 from varv.data.versioning.staging import stage

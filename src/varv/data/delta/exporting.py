@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import polars as pl
 
+from varv.data.dataset import Dataset
 from varv.data.delta.log import DIGEST, VERSION
 from varv.data.delta.tables import app_of, created, require_library
 from varv.data.delta.types import delta_types, in_wider_types, require_names, widened
-from varv.data.model import Dataset
 from varv.data.service import Datasets
 from varv.kernel.codec import digest_of
 from varv.kernel.errors import Conflict, FailedPrecondition, Unavailable, VarvError

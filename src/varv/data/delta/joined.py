@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal, get_args
 
-from varv.data.model import Dataset
+from varv.data.dataset import Dataset
 from varv.kernel.errors import InvalidInput
 
 Dialect = Literal["duckdb", "spark"]

@@ -13,11 +13,11 @@ from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from varv.data.dataset import Dataset
 from varv.data.delta.log import DIGEST, SEQ, VERSION, LogEntry, entry_file, live_files, log_entries
 from varv.data.delta.statistics import statistics
 from varv.data.delta.tables import AddedFile, Commit, app_of, commit, created, fill, require_library
 from varv.data.delta.types import delta_types
-from varv.data.model import Dataset
 from varv.data.service import Datasets
 from varv.data.versions import stream_of, table_of
 from varv.data.versions.model import DatasetPublished

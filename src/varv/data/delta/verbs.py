@@ -8,9 +8,9 @@ from typing import Any
 
 import msgspec
 
+from varv.data.dataset import Dataset
 from varv.data.delta.joined import joined_view, table_in
 from varv.data.delta.publishing import Publications
-from varv.data.model import Dataset
 from varv.data.versioning.references import parse_reference
 from varv.data.versioning.verbs import VersionsDesk
 from varv.data.versions import table_of

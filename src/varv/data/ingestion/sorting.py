@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import polars as pl
 
-from varv.data.model import Dataset
+from varv.data.dataset import Dataset
 from varv.data.shape import in_shape
 from varv.data.sources import Asked, Source, Step, fitted
 from varv.kernel.errors import Unavailable, VarvError

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import msgspec
 
+from varv.data.dataset import Dataset
 from varv.data.ingestion.pulling import Acts, Pulled, Puller, T
 from varv.data.ingestion.views import PullsView
-from varv.data.model import Dataset
 from varv.data.rewriting.files import Rewritten
 from varv.data.service import Datasets
 from varv.kernel.clock import Clock, Instant

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import polars as pl
 
-from varv.data.model import Dataset
+from varv.data.dataset import Dataset
 from varv.data.service import Datasets
 from varv.kernel.blobs import write_atomically
 from varv.kernel.catalogue import Extent

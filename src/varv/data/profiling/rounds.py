@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 import polars as pl
 
-from varv.data.model import Dataset
+from varv.data.dataset import Dataset
 from varv.data.profiling.watching import Alarm, Watch, alarms
 from varv.data.service import Datasets
 from varv.kernel.clock import DAY, Clock, Duration

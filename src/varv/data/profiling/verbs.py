@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from varv.data.model import Dataset, part_named
+from varv.data.dataset import Dataset, part_named
 from varv.data.profiling.keeping import Profiles
 from varv.data.profiling.model import AnomalyCleared, AnomalyRaised
 from varv.data.profiling.watching import Watch, alarms

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 
-from varv.data.model import Dataset
+from varv.data.dataset import Dataset
 from varv.data.profiling.keeping import FOLDER, Profiles
 from varv.data.profiling.model import ROWS_LATE, AnomalyCleared, AnomalyRaised, anomalies_of
 from varv.data.service import Datasets

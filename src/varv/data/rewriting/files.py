@@ -14,8 +14,8 @@ import numpy.typing as npt
 import polars as pl
 
 from varv.data.contracts.rules import Screen
+from varv.data.dataset import Dataset
 from varv.data.keys import Stated, stated
-from varv.data.model import Dataset
 from varv.data.shape import conformed, in_shape
 from varv.data.sources import in_kept_types
 from varv.kernel.catalogue import Extent

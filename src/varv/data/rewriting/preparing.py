@@ -13,8 +13,8 @@ import msgspec
 import polars as pl
 
 from varv.data.contracts.rules import Screen
+from varv.data.dataset import Dataset
 from varv.data.keys import DatasetKeys, Standing, Stated
-from varv.data.model import Dataset
 from varv.data.rewriting.files import (
     Rewriting,
     Rewritten,

@@ -7,7 +7,7 @@ from __future__ import annotations
 import msgspec
 import polars as pl
 
-from varv.data.model import Dataset
+from varv.data.dataset import Dataset
 from varv.data.rewriting.files import Rewritten
 from varv.data.sources import Frame, in_kept_types
 from varv.data.versioning.staging import staged_rows, unstage

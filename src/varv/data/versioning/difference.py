@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import msgspec
 import polars as pl
 
-from varv.data.model import Dataset
+from varv.data.dataset import Dataset
 from varv.data.service import Datasets
 from varv.data.values import in_json
 from varv.kernel.catalogue import Extent

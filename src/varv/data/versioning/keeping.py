@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from varv.data.model import Dataset
+from varv.data.dataset import Dataset
 from varv.data.retention import Retention
 from varv.data.service import Datasets
 from varv.data.versioning.references import TAG, Reference, version_meant

@@ -10,8 +10,8 @@ from typing import Any
 
 import msgspec
 
+from varv.data.dataset import Dataset, part_named
 from varv.data.inbox import typed_rows
-from varv.data.model import Dataset, part_named
 from varv.data.retention import retention_of
 from varv.data.rewriting.files import Rewritten
 from varv.data.service import Datasets

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
-from varv.data.model import Dataset
+from varv.data.dataset import Dataset
 from varv.features.bulk.spill import HASH, Spill
 from varv.features.bulk.tables import NUMBER, Reach, Tables
 from varv.features.known_rows import Hashes

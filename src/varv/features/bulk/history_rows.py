@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from varv.data.model import Dataset
+from varv.data.dataset import Dataset
 from varv.features.bulk.entities import EntityCodes
 from varv.features.bulk.first_statements import Repeats, key_hashes, repeated_rows
 from varv.features.bulk.latest import TimedRows

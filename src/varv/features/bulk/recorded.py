@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 import polars as pl
 
-from varv.data.model import Dataset
+from varv.data.dataset import Dataset
 from varv.data.service import Datasets
 from varv.data.sources import Frame, in_kept_types
 from varv.data.versions import stream_of

@@ -12,7 +12,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 import polars as pl
 
-from varv.data.model import Dataset
+from varv.data.dataset import Dataset
 from varv.data.service import Datasets
 from varv.data.sources import BATCH_ROWS, Frame, in_kept_types
 from varv.features.run import Ints

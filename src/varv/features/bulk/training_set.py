@@ -11,7 +11,7 @@ from typing import Any
 
 import polars as pl
 
-from varv.data.model import Dataset
+from varv.data.dataset import Dataset
 from varv.data.sources import Frame, in_kept_types, kept_type
 from varv.features.bulk.feeder import BulkFeeder, Requests
 from varv.features.bulk.history_rows import Mode

@@ -136,8 +136,8 @@ def note_of(data: bytes) -> Note:
 
 
 def kept_views(declared: Iterable[FeatureView]) -> list[FeatureView]:
-    """Return the views whose rows the store keeps, one of each name: those that are declared, and of uses
-    what they are uses of.
+    """Return the views whose rows the store keeps, of each name the first, since those that are declared come
+    before those that are kept; of uses what they are uses of.
     """
     found: dict[str, FeatureView] = {}
     for view in declared:

@@ -138,6 +138,8 @@ class OnlineDesk:
         Returns the feature views by now.
     materialiser
         Writes the store; None where the home is only read.
+    reads
+        Counts reads.
     """
 
     def __init__(
@@ -148,6 +150,7 @@ class OnlineDesk:
         store: KeyValue,
         declared: Callable[[], Sequence[FeatureView]],
         materialiser: Materialiser | None,
+        reads: ReadCounts | None = None,
     ) -> None:
         self.views = views
         self.datasets = datasets
@@ -155,7 +158,7 @@ class OnlineDesk:
         self.store = store
         self.declared = declared
         self.materialiser = materialiser
-        self.reads = ReadCounts()
+        self._reads = reads or ReadCounts()
         self._alone = threading.Lock()
         self._reader: tuple[tuple[str, ...], OnlineReader] | None = None
 
@@ -165,7 +168,7 @@ class OnlineDesk:
         views = readable_views(self.declared())
         digests = tuple(map(digest_of_view, views))
         if self._reader is None or self._reader[0] != digests:
-            self._reader = digests, OnlineReader(self.store, views, self.reads)
+            self._reader = digests, OnlineReader(self.store, views, self._reads)
         return self._reader[1]
 
     def chosen(self, names: Iterable[str]) -> list[FeatureView]:

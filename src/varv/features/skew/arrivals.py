@@ -14,8 +14,8 @@ import numpy.typing as npt
 import polars as pl
 
 from varv.data import Datasets
+from varv.data.dataset import Dataset
 from varv.data.intake import Batch
-from varv.data.model import Dataset
 from varv.features.bulk.entities import EntityCodes
 from varv.features.model import FeatureView
 from varv.features.observed import PATIENCE

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from varv.data import Dataset, DatasetsView
-from varv.data.model import DatasetRegistered, dataset_of
+from varv.data.dataset import dataset_of
+from varv.data.model import DatasetRegistered
 from varv.features import FeatureDefinition, FeatureSet, definitions_of, rebuilt
 from varv.features.model import names_of
 from varv.home.change.views import ChangesView

@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 import polars as pl
 
+from varv.data.dataset import Dataset
 from varv.data.inbox import Inbox
-from varv.data.model import Dataset
 from varv.data.outcomes import OutcomeSpec
 from varv.data.versioning.verbs import RewriteRequest, VersionsDesk, merge
 from varv.home.declared_models import declared_model

@@ -8,7 +8,8 @@ import polars as pl
 import pytest
 
 from varv.data import Dataset, Frame
-from varv.data.model import DatasetRegistered, dataset_of
+from varv.data.dataset import dataset_of
+from varv.data.model import DatasetRegistered
 from varv.kernel.errors import Corrupt, InvalidDeclaration
 
 TYPES = {"id": pl.String, "at": pl.Datetime, "size": pl.Int64, "done_at": pl.Datetime, "late": pl.Boolean}
