@@ -40,7 +40,7 @@ from varv.loop.fits import (
 from varv.loop.model import Offer, TrainCandidate
 from varv.loop.offers import offered_rows, take_in_step
 from varv.loop.plan import LoopParts, LoopPlan
-from varv.loop.row_weights import ARMS, effective_n, is_by_chance, with_counts
+from varv.loop.row_weights import ARMS, effective_n, is_by_chance, n_worth, with_counts
 from varv.monitoring import MonitorPlan
 from varv.monitoring.reference import Reference, reference
 from varv.pipelines import Graph, Input, PipelineResult, PipelineStep, StepCache, code_closure, run_graph
@@ -140,18 +140,14 @@ class Candidates:
             If there are too few of them.
         """
         plan, cutoff = parts.loop, command.cutoff
-        # A key of every row is as large as five features, and only needed to look further columns up.
-        weights, by_chance = plan.train.weights_column, is_by_chance(plan.train)
-        keyed = weights is not None or command.planted is not None
-        rows = training_rows(parts, cutoff, keyed=keyed, more=ARMS if by_chance else ())
-        if by_chance:
-            rows = with_counts(rows, self._counted(plan.model, cutoff))
+        rows = self._gathered(parts, command)
         if command.offer is not None:
             return offered_rows(rows, plan, command.offer, LEAST_HELD_OUT)
         names = plan.features.names
         if command.planted is not None:
             column = command.planted.column
             rows, names = self._with_column(plan.outcome.requests, rows, column, cutoff), (*names, column)
+        weights = plan.train.weights_column
         if weights is not None and weights not in rows.columns:
             rows = self._with_column(plan.outcome.requests, rows, weights, cutoff)
         # A planted column is none of the champion's, and a plant none of its successors.
@@ -163,10 +159,7 @@ class Candidates:
             candidates, past = new_rows_only(candidates, past)
         found = msgspec.structs.replace(found, held=tuple(candidates), ancestry=past)
         allowed = [held for held in candidates if not _too_few(found, held, plan)]
-        served = served_span(found, plan.train)
-        n_rows, n_worth = found.n_between(served.since, served.until), effective_n(found, plan.train)
-        n_served = n_rows if n_worth is None else min(n_rows, n_worth)
-        if candidates[0] not in allowed or n_served < plan.train.min_rows:
+        if candidates[0] not in allowed or n_worth(found, plan.train) < plan.train.min_rows:
             raise _too_few_to_train(found, candidates[0], plan)
         found = msgspec.structs.replace(found, held=tuple(allowed))
         return found if plan.train.search is None else _with_inner(found, plan)
@@ -261,6 +254,16 @@ class Candidates:
             champion_served=None if champion is None else self._served(champion),
             timer=self._timer,
         )
+
+    def _gathered(self, parts: LoopParts, command: TrainCandidate) -> pl.DataFrame:
+        """Return the rows that a training may read, with what weighs them by probabilities, if declared."""
+        train, cutoff = parts.loop.train, command.cutoff
+        # A key of every row is as large as five features, and only needed to look further columns up.
+        keyed = train.weights_column is not None or command.planted is not None
+        if not is_by_chance(train):
+            return training_rows(parts, cutoff, keyed=keyed)
+        rows = training_rows(parts, cutoff, keyed=keyed, more=ARMS)
+        return with_counts(rows, self._counted(parts.loop.model, cutoff))
 
     def _recipe(self, plan: LoopPlan, command: TrainCandidate, cancelled: Cancelled | None = None) -> Recipe:
         return Recipe(

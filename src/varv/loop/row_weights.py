@@ -35,3 +35,10 @@ def effective_n(rows: Rows, train: Train) -> float | None:
     served = served_span(rows, train)
     counts = rows.between(served.since, served.until, columns=(PROPENSITY,))[PROPENSITY].to_numpy()
     return effective_sample_size(train.weights.stabilised(counts))
+
+
+def n_worth(rows: Rows, train: Train) -> float:
+    """Return how many rows the fit that is served is given, or is worth where that is less."""
+    served, worth = served_span(rows, train), effective_n(rows, train)
+    n = rows.n_between(served.since, served.until)
+    return n if worth is None else min(n, worth)
