@@ -55,11 +55,12 @@ class FeatureEngine:
         self.store = store or FeatureStore()
         self._histories: list[tuple[ViewHistory | StoredHistory, slice, bool]] = []
         self._computed: list[str] = []
-        own = self.features.own_views
+        own, outcomes = self.features.own_views, self.features.own_outcome_views
         for view in self.features.views:
             numeric = [name for name, kind in view.kinds().items() if kind == "numeric"]
             rows = slice(len(self._computed), len(self._computed) + len(numeric))
-            self._histories.append((self.store.history(view), rows, view in own))
+            history = self.store.history(view, own_outcomes=view in outcomes)
+            self._histories.append((history, rows, view in own))
             self._computed += numeric
         declared = self.features.declared
         derived = [item for item in declared if isinstance(item, Derived)]

@@ -10,8 +10,8 @@ import pytest
 from tests.features.test_engine import between, observed, real_features
 
 from varv.data import Dataset, Datasets, DatasetsView, Frame
-from varv.features import FeatureEngine, FeatureView, windows
-from varv.features.bulk import BulkFeeder, Requests, SourceTables, StoredTables, points, tables, windowed
+from varv.features import FeatureEngine, FeatureView, run, windows
+from varv.features.bulk import BulkFeeder, Requests, SourceTables, StoredTables, points, tables
 from varv.features.observed import PATIENCE
 from varv.kernel import table_folder
 from varv.kernel.clock import HOUR, VirtualClock, instant
@@ -112,13 +112,11 @@ def stated(frame, part, columns):
 
 def history(base, later, part, mode):
     """Return (entity, order, row): the order is time, then what decides between equal times."""
-    ids = pl.DataFrame({"id": list(base)}, schema={"id": pl.Int64})
-    ties = dict(zip(base, ids.hash_rows(seed=0).to_list(), strict=True))
     if part == "at":
-        return [(row["who"], (row["at"], 0, ties[key]), row) for key, row in base.items()]
+        return [(row["who"], (row["at"], 0, key), row) for key, row in base.items()]
     joined = [(base[key], row, key) for key, row in later.items() if key in base]
     return [
-        (one["who"], (one["at"] if mode == "event" else row["done_at"], row["done_at"], ties[key]), row)
+        (one["who"], (one["at"] if mode == "event" else row["done_at"], row["done_at"], key), row)
         for one, row, key in joined
         if 0 <= row["done_at"] - one["at"] <= PATIENCE
     ]
@@ -219,7 +217,7 @@ def test_entities_and_instants_too_many_for_64_bits_change_no_bit(seed, monkeypa
     data, requests = events(hazards(seed)), asked(seed)
     before = bulk(SourceTables(), data, requests)
     monkeypatch.setattr(points, "_MOST_KEYS", 2)
-    monkeypatch.setattr(windowed, "_MOST_KEYS", 2)
+    monkeypatch.setattr(run, "_MOST_KEYS", 200)
     after = bulk(SourceTables(), data, requests)
     assert all(values.equals(after[name]) for name, values in before.items())
 
