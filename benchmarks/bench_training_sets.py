@@ -43,6 +43,8 @@ class Bar(NamedTuple):
     memory_mb: float
     ratio: float = float("inf")
     """Of polars' processor time."""
+    above: bool = False
+    """Whether the memory is what comes on top of what imports take."""
 
 
 class Ratio(NamedTuple):
@@ -175,10 +177,11 @@ def case(title: str, bar: Bar, asked: Path, patterns: list[str], *, beside: bool
     ours = measured("varv", asked, patterns, **options)
     theirs = measured("polars", asked, patterns) if beside else None
     equal = theirs is None or theirs["sums"] == ours["sums"]
-    cost = f"{ours['cpu_s']:.1f} s | {bar.cpu_s:g} s | {ours['peak_mb']:.0f} MB | {bar.memory_mb:g} MB"
-    peer = f"{theirs['cpu_s']:.1f} s, {theirs['peak_mb']:.0f} MB" if theirs else ""
+    memory_mb, what = ours["above_mb" if bar.above else "peak_mb"], " above imports" if bar.above else ""
+    cost = f"{ours['cpu_s']:.2f} s | {bar.cpu_s:g} s | {memory_mb:.0f} MB{what} | {bar.memory_mb:g} MB"
+    peer = f"{theirs['cpu_s']:.2f} s, {theirs['peak_mb']:.0f} MB" if theirs else ""
     print(f"| {title} | {cost} | {peer} |", flush=True)
-    within = ours["cpu_s"] <= bar.cpu_s and ours["peak_mb"] <= bar.memory_mb
+    within = ours["cpu_s"] <= bar.cpu_s and memory_mb <= bar.memory_mb
     if not equal:
         print(f"not equal: {ours['sums']} {theirs and theirs['sums']}")
     return within and equal and (theirs is None or ours["cpu_s"] <= bar.ratio * theirs["cpu_s"])
@@ -233,7 +236,7 @@ def main() -> int:
             case("1M requests, 3 views of 1M rows", Bar(3, 1200, 1.5), many, tenth, beside=True),
             case(
                 "100k requests, last row and windows of 1M rows",
-                Bar(1, 400),
+                Bar(1, 150, above=True),
                 few,
                 tenth[:1] * 2,
                 beside=False,
