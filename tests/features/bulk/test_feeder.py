@@ -11,7 +11,7 @@ from tests.features.test_engine import between, observed, real_features
 
 from varv.data import Dataset, Datasets, DatasetsView, Frame
 from varv.features import FeatureEngine, FeatureView, run, windows
-from varv.features.bulk import BulkFeeder, Requests, SourceTables, StoredTables, points, tables
+from varv.features.bulk import BulkFeeder, Requests, SourceTables, StoredTables, points, spill, tables
 from varv.features.observed import PATIENCE
 from varv.kernel import table_folder
 from varv.kernel.clock import HOUR, VirtualClock, instant
@@ -206,10 +206,12 @@ def test_what_is_stored_as_of_a_version_is_what_brute_force_finds(seed, mode, da
 def test_little_memory_changes_no_bit(seed, monkeypatch):
     data, requests = events(hazards(seed)), asked(seed)
     plenty = [bulk(SourceTables(), data, requests, mode) for mode in ("known", "event")]
+    monkeypatch.setattr(spill, "STRETCH_ROWS", 5)
+    stretched = [bulk(SourceTables(), data, requests, mode) for mode in ("known", "event")]
     monkeypatch.setattr(tables, "BATCH_ROWS", 7)
     little = [bulk(SourceTables(), data, requests, mode, 64) for mode in ("known", "event")]
-    for one, other in zip(plenty, little, strict=True):
-        assert all(values.equals(other[name]) for name, values in one.items())
+    for one, *others in zip(plenty, stretched, little, strict=True):
+        assert all(values.equals(other[name]) for name, values in one.items() for other in others)
 
 
 @pytest.mark.parametrize("seed", SEEDS[::8])

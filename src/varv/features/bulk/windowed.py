@@ -7,6 +7,7 @@ found by the same code as row by row.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -52,7 +53,7 @@ class WindowedRows:
         reached = rows.times >= self._since
         if not reached.all():
             rows, values = rows.only(reached), values.filter(pl.Series(reached))
-        fields = {_CODE: rows.codes.astype(np.int32), _TIME: rows.times}
+        fields: dict[str, npt.NDArray[Any]] = {_CODE: rows.codes.astype(np.int32), _TIME: rows.times}
         if self._needs_ties:
             fields[_TIE] = rows.ties
         self._rows.add(values.hstack(pl.DataFrame(fields)))
