@@ -288,3 +288,19 @@ def test_a_month_of_flights_gets_the_bits_that_the_engine_finds():
     wanted = observed(january, features).lookup(january, "requested_at")
     assert len(found) > 15
     assert all(values.equals(wanted[name]) for name, values in found.items())
+
+
+@pytest.mark.parametrize("seed", SEEDS[::8])
+def test_windows_that_all_share_or_that_hold_texts_are_the_same_in_stretches(seed, monkeypatch):
+    data, requests = events(hazards(seed)), asked(seed)
+    several = ["mean", "last", "first", "distinct", "p95"]
+    shared = FeatureView("shared", source=data, features=windows("v", several, over=["6h"]))
+    texts = windows("said", ["last", "distinct"], over=["6h"])
+    said = FeatureView("said", source=data, entity="who", features=texts)
+    times = requests["at"].cast(pl.Int64)
+    given = Requests(requests, times.fill_null(0).to_numpy(), times.is_not_null().to_numpy())
+    feeder = BulkFeeder(SourceTables(), most_bytes=1 << 28)
+    before = feeder.features([shared, said], given)
+    monkeypatch.setattr(spill, "STRETCH_ROWS", 3)
+    after = feeder.features([shared, said], given)
+    assert all(values.equals(after[name]) for name, values in before.items())

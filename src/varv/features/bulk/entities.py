@@ -72,7 +72,9 @@ class EntityCodes:
         self._low, self._high = low - 1, high + 1
         is_there = np.zeros(high - low + 3, np.bool_)
         is_there[numbers - self._low] = True
-        self._table = np.where(is_there, np.cumsum(is_there, dtype=np.int32) - 1, -1).astype(np.int32)
+        self._table = np.cumsum(is_there, dtype=np.int32)
+        self._table -= 1
+        self._table[~is_there] = -1
         self.n = max(int(np.count_nonzero(is_there)), 1)
 
     def _looked_up(self, values: pl.Series) -> Ints:
