@@ -17,7 +17,7 @@ from varv.kernel.hashing import Hashes
 from varv.kernel.scratch import Scratch
 
 HASH = "@hash"
-STRETCH_ROWS = 1 << 17
+STRETCH_ROWS = 1 << 16
 """About so many rows of those in memory come back together."""
 _BITS = 6
 
