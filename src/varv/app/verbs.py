@@ -34,6 +34,7 @@ import varv.home.skew.health
 import varv.home.skew.verbs
 import varv.home.tracking.purging
 import varv.home.tracking.verbs
+import varv.home.training_sets
 import varv.home.verbs
 import varv.loop.verbs
 import varv.runs.verbs
@@ -108,6 +109,7 @@ ROOMS = (
     varv.home.tracking.verbs,
     varv.home.tracking.purging,
     varv.home.moving.verbs,
+    varv.home.training_sets,
     varv.runs.verbs,
     varv.app.verifying,
     varv.app.traffic,

@@ -15,6 +15,7 @@ from varv.app.cli.profiles import profile, watch
 from varv.app.cli.pulling import pull_sources
 from varv.app.cli.rendering import Block, Grid, Heading, Line
 from varv.app.cli.row_files import kind_of, read_rows, write_rows
+from varv.app.cli.training_sets import make_training_set
 from varv.app.client.sources import LocalSource, whole_table
 from varv.app.settings import Loaded, Settings
 from varv.data.dataset import part_named
@@ -63,6 +64,7 @@ def data(options: argparse.Namespace, loaded: Loaded) -> int:
         "merge": _rewrite,
         "pull": pull_sources,
         "vacuum": _vacuum,
+        "training-set": make_training_set,
         "pii": show_pii,
         "anonymity": show_anonymity,
         "rotate-key": rotate_key,

@@ -24,6 +24,7 @@ def add_data(act: Act) -> None:
     _add_reading(act)
     _add_judging(act)
     _add_writing(act)
+    _add_training_sets(act)
     _add_pulling(act)
     _add_privacy(act)
     _add_publishing(act)
@@ -86,6 +87,35 @@ def _add_writing(act: Act) -> None:
         one.add_argument("--by", default="operator", help="who decides; kept in the ledger")
     for one in (tagged, overwritten, merged):
         one.add_argument("--why", default="", help="why; kept in the ledger")
+
+
+def _add_training_sets(act: Act) -> None:
+    made = act("training-set", "make requests with what was known at each of them a dataset, with its recipe")
+    made.add_argument(
+        "what", metavar="REQUESTS", help="NAME, NAME@VERSION, or a .parquet, .csv or .jsonl file"
+    )
+    made.add_argument(
+        "--features",
+        action="append",
+        required=True,
+        metavar="NAMES",
+        help="view__feature, a view, a derived feature or a column of the requests; with commas between them",
+    )
+    made.add_argument("--as", dest="name", required=True, metavar="NAME", help="the dataset that it becomes")
+    made.add_argument("--at", default="", metavar="COLUMN", help="when each request is made (its event time)")
+    made.add_argument(
+        "--mode",
+        default="known",
+        choices=("known", "event"),
+        help="from when a row counts: since it is known, or since its event, which may leak (known)",
+    )
+    made.add_argument(
+        "--version",
+        action="append",
+        default=[],
+        metavar="NAME@N",
+        help="read a dataset as of a version (the last)",
+    )
 
 
 def _add_pulling(act: Act) -> None:
