@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
+from itertools import groupby
 from typing import Any
 
 import msgspec
@@ -43,8 +44,9 @@ from varv.data.shape import conformed, in_shape, misfit, shape_of, span_of, wide
 from varv.data.sources import in_kept_types
 from varv.data.stored import StoredDatasets, quarantine_of
 from varv.data.versions import stream_of, table_of
-from varv.data.versions.model import PublicationDeclared, RetentionDeclared
+from varv.data.versions.model import ArchivalDeclared, PublicationDeclared, RetentionDeclared
 from varv.data.views import DatasetsView
+from varv.kernel.catalogue import Extent, digests
 from varv.kernel.clock import Clock, Instant
 from varv.kernel.codec import Digest, Event, canonical, digest
 from varv.kernel.columns import Columns
@@ -149,6 +151,8 @@ class Datasets(StoredDatasets):
             facts.append(RetentionDeclared(dataset=dataset.name, retention=dataset.retention))
         if dataset.publish_every != every:
             facts.append(PublicationDeclared(dataset=dataset.name, every=dataset.publish_every))
+        if dataset.archive_after != history.archive_after:
+            facts.append(ArchivalDeclared(dataset=dataset.name, after=dataset.archive_after))
         if not is_as_before(expected, dataset.expect):
             for one in dataset.expect:
                 dataset.part_of(one)
@@ -213,7 +217,7 @@ class Datasets(StoredDatasets):
             held = self._contracts.latest(dataset.name, part)
             if held is None or not any(rule.may_be_missing for rule in held.columns):
                 continue
-            learned = with_gained(held, self.read_part(dataset, part))
+            learned = with_gained(held, self.read_part(dataset, part, warm_only=True))
             if learned is not held:
                 kept = self._contracts.keep(dataset.name, part, learned)
                 event = ContractInferred(dataset=dataset.name, part=part, contract=kept)
@@ -595,13 +599,22 @@ class Datasets(StoredDatasets):
             since = self._keys_kept[dataset.name] = Version(kept.state.version)
         upto = self.version(dataset)
         for part in dataset.parts:
-            segments = self._segments_after(dataset, part, since, upto)
-            batches = self._columns.batches(table_of(dataset.name, part), segments)
+            batches = self._rows_for_keys(dataset, part, self._extents_after(dataset, part, since, upto))
             names, types = dataset.columns(part), dataset.part_types(part)
             whole = (in_shape(rows, types).select(names) for rows in batches)
             keys.restore(part, (stated_rows(rows, dataset, part) for rows in whole))
         self._keys[dataset.name], self._keys_at[dataset.name] = keys, upto
         return keys
+
+    def _rows_for_keys(
+        self, dataset: Dataset, part: str, extents: Sequence[Extent]
+    ) -> Iterator[pl.DataFrame]:
+        # Which keys there are has to be known of archived rows too, or one of them would be taken again.
+        for is_cold, several in groupby(extents, lambda one: one.cold is not None):
+            if is_cold:
+                yield from map(self.cold.rows, several)
+            else:
+                yield from self._columns.batches(table_of(dataset.name, part), digests(several))
 
     def keep_keys(self, dataset: Dataset, position: Position) -> Callable[[], bool] | None:
         """Return what writes a snapshot of a dataset's keys as they are now, in any thread; None if they were

@@ -21,6 +21,18 @@ from varv.kernel.codec import Digest
 from varv.kernel.segment_files import COMPACTED, Listed, listing_digest
 
 
+class Cold(msgspec.Struct, frozen=True, kw_only=True):
+    """A file in an archive: where that is, empty for the one beside the columns; what the file is called in a
+    table's folder, the digest of its bytes, how many they are, and the entry that says so.
+    """
+
+    place: str
+    file: str
+    digest: Digest
+    n_bytes: int
+    by: int
+
+
 class Extent(msgspec.Struct, frozen=True, kw_only=True):
     """What lies in one file: a segment, or many that were compacted, in the order of their numbers."""
 
@@ -48,6 +60,10 @@ class Extent(msgspec.Struct, frozen=True, kw_only=True):
     """Whether it was removed for rows that had to be erased."""
     remains: str = ""
     """The segment that holds its other rows then, if it has any."""
+    cold: Cold | None = None
+    """Where its file is, if it was archived."""
+    stays_until: Instant = Instant(0)
+    """Up to when it is not archived by itself, since somebody had it restored."""
 
     @property
     def is_file(self) -> bool:
@@ -143,6 +159,15 @@ class Catalogue(msgspec.Struct):
     def note_removed(self, names: Collection[str], by: int, *, erased: bool = False) -> None:
         """Remember that the files of extents that are gone were removed, by an entry of the ledger."""
         self._change(names, removed_by=by, erased=erased)
+
+    def note_archived(self, files: Mapping[str, Cold]) -> None:
+        """Remember that the files of extents are in an archive, and not in the table's folder any more."""
+        for name, cold in files.items():
+            self._change([name], cold=cold)
+
+    def note_restored(self, names: Collection[str], stays_until: Instant) -> None:
+        """Remember that the files of extents are back in the table's folder."""
+        self._change(names, cold=None, stays_until=stays_until)
 
     def keep_left(self, name: str, left: Extent) -> None:
         """Take in what is left of an extent of which rows were erased, for whoever asks for what remains; no
@@ -258,15 +283,21 @@ class Catalogue(msgspec.Struct):
 
     def compactable(self) -> tuple[dict[str, Digest], set[str]]:
         """Return the segments that lie alone and of which the ledger knows the digests, which a file could
-        vouch for, in their order, without those that are gone; and the compacted files.
+        vouch for, in their order, without those that are gone or archived; and the compacted files that are
+        there.
         """
         alone = sorted(self.alone.values(), key=lambda one: one.number)
-        counting = {one.name: one.digest for one in alone if one.digest and not one.gone}
-        return counting, {one.name for one in self.files if not one.removed_by}
+        counting = {one.name: one.digest for one in alone if one.digest and not one.gone and not one.cold}
+        return counting, {one.name for one in self.files if not one.removed_by and not one.cold}
 
     def removed_files(self) -> set[str]:
-        """Return the names of compacted files that were removed; none is given again."""
-        return {one.name for one in self.files if one.removed_by}
+        """Return the names of compacted files that were removed or archived; none is given again."""
+        return {one.name for one in self.files if one.removed_by or one.cold}
+
+    @property
+    def has_cold(self) -> bool:
+        """Whether anything is archived."""
+        return any(one.cold for one in (*self.files, *self.alone.values(), *self.left.values()))
 
     def before(self, now: Instant, window: Duration) -> list[list[str]]:
         """Return the segments that lie alone and whose rows are all of an earlier window, by window."""

@@ -70,6 +70,7 @@ class Versions:
         self._ledger = ledger
         self._clock = clock
         self._named = named
+        self._cold = datasets.cold
         self.before_naming: Callable[[Dataset, Version], None] = lambda dataset, version: None
         """Called before a version gets a tag, which somebody may read it by from then on."""
 
@@ -161,7 +162,7 @@ class Versions:
 
     def vacuum(self, dataset: Dataset, retention: Retention | None = None, *, by: str = "") -> Removable:
         """Remove the files that only versions need which nothing names; return what was removed."""
-        self._datasets.finish_vacuum(dataset)
+        self._finish(dataset)
         found = self.removable(dataset, retention)
         if found.n_files:
             event = DatasetVacuumed(
@@ -172,8 +173,23 @@ class Versions:
                 n_rows=found.n_rows,
             )
             self._datasets.commit([Fact(stream_of(dataset.name), event)])
-            self._datasets.finish_vacuum(dataset)
+            self._finish(dataset)
         return found
+
+    def _finish(self, dataset: Dataset) -> None:
+        """Remove what the last vacuum was to remove, also where it is archived."""
+        self._datasets.finish_vacuum(dataset)
+        with self._views.reading(DatasetsView) as view:
+            event = view.history(dataset.name).vacuumed
+            held = {part: view.catalogue(dataset.name, part).ever() for part in dataset.parts}
+            spent = [
+                one.cold
+                for part, names in ({} if event is None else event.files).items()
+                for one in held[part]
+                if one.cold and one.name in names and not view.is_in_archive(one.cold.place, one.cold.digest)
+            ]
+        for cold in spent:
+            self._cold.drop(cold.place, cold.digest)
 
     def _since(self, dataset: Dataset, last: Version, retention: Retention) -> int:
         """Return the first version that retention keeps; all after it are kept too."""

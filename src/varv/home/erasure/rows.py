@@ -11,6 +11,7 @@ from typing import NamedTuple
 import polars as pl
 
 from varv.data import Datasets, DatasetsView
+from varv.data.cold import require_warm
 from varv.data.identity import keys_of
 from varv.data.kept_contracts import texts_table
 from varv.data.privacy.model import QuarantineErased
@@ -144,6 +145,8 @@ class SubjectRows:
         with self._store.views.reading(DatasetsView) as view:
             held = view.catalogue(self.dataset.name, part)
             extents = [*held.ever(), *held.left.values()]
+        # An archive cannot be searched, and a file in it cannot be written again.
+        require_warm(self.dataset.name, extents)
         for one in extents:
             if not one.removed_by:
                 # As they are stored: the record of a dataset keeps no order of columns.

@@ -1,0 +1,320 @@
+"""Moving files of rows between the columns and an archive.
+
+A file is copied first, byte by byte; then the ledger says where it is; only then one of the two goes. A crash
+leaves it in both places at most, and the next move finishes that. While files are copied others may write to
+the dataset: what is put on record is what is still so then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, NamedTuple
+
+from varv.data.cold import ColdFiles
+from varv.data.cold.files import checked_rows
+from varv.data.dataset import Dataset
+from varv.data.tiers.due import Due, Reached, due
+from varv.data.versions import stream_of, table_of
+from varv.data.versions.model import ArchivedFile, SegmentsArchived, SegmentsRestored
+from varv.data.views import DatasetsView
+from varv.kernel.catalogue import Extent
+from varv.kernel.clock import DAY, Clock, Duration, Instant, iso
+from varv.kernel.columns import Columns
+from varv.kernel.errors import Corrupt
+from varv.kernel.faults import Faults
+from varv.kernel.sagas import Fact
+from varv.kernel.segment_files import RESTORE
+from varv.kernel.views import Views
+
+FILES_AT_ONCE = 64
+BYTES_AT_ONCE = 1 << 30
+"""So much is put on record together: what a crash has to copy again."""
+STAYS = Duration(7 * DAY)
+"""How long what was restored stays, unless it is said."""
+
+
+class Moved(NamedTuple):
+    """What was moved: files, rows and bytes; and what kept files with rows old enough."""
+
+    n_files: int
+    n_rows: int
+    n_bytes: int
+    kept: Mapping[str, int] = {}
+
+    def plus(self, n_files: int, n_rows: int, n_bytes: int) -> Moved:
+        """Return it with more."""
+        return Moved(self.n_files + n_files, self.n_rows + n_rows, self.n_bytes + n_bytes, self.kept)
+
+
+class Tiers:
+    """The tiers of the datasets of one home.
+
+    Parameters
+    ----------
+    columns, cold
+        Where rows are warm, and cold.
+    place
+        The archive that files go into from now on, as `data.cold.require_place` gave it.
+    reached
+        What looks at rows by itself.
+    commit
+        Puts facts on record.
+    alone
+        Held while they are, and while a file goes: nothing else is written to datasets meanwhile.
+    """
+
+    def __init__(
+        self,
+        columns: Columns,
+        cold: ColdFiles,
+        views: Views,
+        clock: Clock,
+        commit: Callable[[Sequence[Fact]], object],
+        *,
+        place: str = "",
+        reached: Reached = lambda _: (),
+        alone: AbstractContextManager[Any] | None = None,
+        faults: Faults | None = None,
+    ) -> None:
+        self._columns, self._cold, self._views, self._clock = columns, cold, views, clock
+        self._commit, self._place, self._reached = commit, place, reached
+        self._alone = nullcontext() if alone is None else alone
+        self._faults = faults or Faults()
+
+    def due(self, dataset: Dataset, before: Instant, *, held_back: bool = False) -> Due:
+        """Return what may be archived; see `due.due`."""
+        reached, now = self._reached(dataset.name), self._clock.now()
+        with self._views.reading(DatasetsView) as view:
+            return due(dataset, view, reached, before=before, now=now, held_back=held_back)
+
+    def n_bytes(self, dataset: Dataset, extents: Mapping[str, Sequence[Extent]]) -> int:
+        """Return how many bytes the files of extents have, wherever they are."""
+        return sum(self._size(dataset, part, one) for part, several in extents.items() for one in several)
+
+    def archive(
+        self,
+        dataset: Dataset,
+        before: Instant,
+        *,
+        by: str = "",
+        held_back: bool = False,
+        ends: Callable[[], bool] = lambda: False,
+    ) -> Moved:
+        """Archive the files all of whose rows are from before an instant, as far as nothing looks at them.
+
+        Parameters
+        ----------
+        held_back
+            Whether files that somebody had restored stay as long as that says.
+        ends
+            Returns whether to leave the rest for another time.
+
+        Raises
+        ------
+        Corrupt
+            If a file is not what was stored; it stays where it is.
+        Unavailable, StorageFull
+            If the archive does not take them.
+        """
+        self.finish(dataset)
+        found = self.due(dataset, before, held_back=held_back)
+        moved = Moved(0, 0, 0, found.kept)
+        for some in _portions(found.extents, lambda part, one: self._size(dataset, part, one)):
+            if ends():
+                break
+            moved = moved.plus(*self._archive(dataset, some, f"all from before {iso(before)[:19]}", by))
+        return moved
+
+    def cold(
+        self, dataset: Dataset, since: Instant | None = None, until: Instant | None = None
+    ) -> dict[str, list[Extent]]:
+        """Return what is archived, by part, and may hold rows of [since, until)."""
+        with self._views.reading(DatasetsView) as view:
+            held = {part: view.catalogue(dataset.name, part) for part in dataset.parts}
+        found = {
+            part: [one for one in several.ever() if _is_cold(one) and one.reaches(since, until)]
+            for part, several in held.items()
+        }
+        return {part: several for part, several in found.items() if several}
+
+    def restore(
+        self,
+        dataset: Dataset,
+        since: Instant | None = None,
+        until: Instant | None = None,
+        *,
+        stays: Duration = STAYS,
+        by: str = "",
+        why: str = "",
+    ) -> Moved:
+        """Bring archived files back that may hold rows of [since, until); all by default.
+
+        Parameters
+        ----------
+        stays
+            How long they are not archived again by themselves.
+
+        Raises
+        ------
+        NotFound, Corrupt
+            If an archive does not hold what was put there.
+        Unavailable, StorageFull
+            If it cannot be reached, or there is no room.
+        """
+        self.finish(dataset)
+        moved = Moved(0, 0, 0)
+        found = self.cold(dataset, since, until)
+        for place in sorted({one.cold.place for several in found.values() for one in several if one.cold}):
+            here = {
+                part: [one for one in several if one.cold and one.cold.place == place]
+                for part, several in found.items()
+            }
+            for some in _portions(here, lambda part, one: self._size(dataset, part, one)):
+                files = [(part, self._brought_back(dataset, part, one)) for part, one in some]
+                event = SegmentsRestored(
+                    dataset=dataset.name,
+                    place=place,
+                    files=_by_part(files),
+                    stays_until=Instant(self._clock.now() + stays),
+                    by=by,
+                    why=why,
+                    n_rows=sum(one.n_rows for _, one in some),
+                )
+                with self._alone:
+                    self._commit([Fact(stream_of(dataset.name), event)])
+                    self._drop(event)
+                moved = moved.plus(len(some), event.n_rows, sum(file.n_bytes for _, file in files))
+        return moved
+
+    def finish(self, dataset: Dataset) -> None:
+        """Remove files from where they were before the last move, as far as a crash has left them there."""
+        with self._alone:
+            with self._views.reading(DatasetsView) as view:
+                event = view.history(dataset.name).moved
+                held = {part: view.catalogue(dataset.name, part).ever() for part in dataset.parts}
+            if isinstance(event, SegmentsArchived):
+                for part, files in event.files.items():
+                    names = {one.name for one in files}
+                    for one in held[part]:
+                        if one.name in names and _is_cold(one):
+                            self._remove_warm(dataset, part, one)
+            elif event is not None:
+                self._drop(event)
+
+    def _archive(
+        self, dataset: Dataset, some: Sequence[tuple[str, Extent]], because: str, by: str
+    ) -> tuple[int, int, int]:
+        """Archive some files, and return how many they were, and how many rows and bytes."""
+        copied: list[tuple[str, ArchivedFile]] = []
+        empty: set[str] = set()
+        for part, one in some:
+            file, nulls = self._copied(dataset, part, one)
+            copied.append((part, file))
+            empty |= nulls if part == dataset.event_time else set()
+        with self._alone:
+            there = self._still(dataset, {(part, one.name) for part, one in some})
+            files = [(part, file) for part, file in copied if (part, file.name) in there]
+            if not files:
+                return 0, 0, 0
+            event = SegmentsArchived(
+                dataset=dataset.name,
+                place=self._place,
+                files=_by_part(files),
+                because=because,
+                by=by,
+                n_rows=sum(one.n_rows for one in there.values()),
+                empty=tuple(sorted(empty)),
+            )
+            self._commit([Fact(stream_of(dataset.name), event)])
+            for (part, _), one in there.items():
+                self._remove_warm(dataset, part, one)
+        return len(files), event.n_rows, sum(file.n_bytes for _, file in files)
+
+    def _copied(self, dataset: Dataset, part: str, one: Extent) -> tuple[ArchivedFile, set[str]]:
+        """Copy a file into the archive, once it is compared with what the ledger says of it; return the columns
+        that are empty in some of its rows beside it.
+        """
+        path = self._columns.file_of(table_of(dataset.name, part), one.name)
+        if path is None:
+            name = f"columns/{table_of(dataset.name, part)}/{one.name}"
+            raise Corrupt("file", name, "is missing", segment=one.name, hint=RESTORE)
+        rows = checked_rows(path, one)
+        digest, n_bytes = self._cold.keep(path, self._place)
+        self._faults.reach("tiers.after_copy")
+        file = ArchivedFile(name=one.name, file=path.name, digest=digest, n_bytes=n_bytes)
+        return file, {name for name in rows.columns if rows[name].null_count()}
+
+    def _still(
+        self, dataset: Dataset, names: set[tuple[str, str]]
+    ) -> dict[tuple[str, str], Extent]:
+        """Return those extents that nobody has stored together or removed meanwhile."""
+        with self._views.reading(DatasetsView) as view:
+            return {
+                (part, one.name): one
+                for part in dataset.parts
+                for one in view.catalogue(dataset.name, part).ever()
+                if (part, one.name) in names and not one.removed_by and not one.cold
+            }
+
+    def _remove_warm(self, dataset: Dataset, part: str, one: Extent) -> None:
+        """Remove the file of an archived extent from the columns, if it is there."""
+        table = table_of(dataset.name, part)
+        if self._columns.file_of(table, one.name) is not None:
+            # A compaction leaves the files that it has put together to the next one, which would not know.
+            listed = self._columns.listed(table, one.name) if one.is_file else ()
+            self._columns.remove(table, [*(held.segment for held in listed), one.name])
+
+    def _drop(self, event: SegmentsRestored) -> None:
+        """Remove what was restored from its archive, unless another file has the same bytes."""
+        self._faults.reach("tiers.before_drop")
+        for digest in sorted({one.digest for files in event.files.values() for one in files}):
+            with self._views.reading(DatasetsView) as view:
+                is_needed = view.is_in_archive(event.place, digest)
+            if not is_needed:
+                self._cold.drop(event.place, digest)
+
+    def _brought_back(self, dataset: Dataset, part: str, one: Extent) -> ArchivedFile:
+        """Copy an archived file to where it was, and compare it with what the ledger says of it."""
+        assert one.cold is not None, "it was chosen for that"
+        table, cold = table_of(dataset.name, part), one.cold
+        self._columns.put_back(table, cold.file, self._cold.parts(cold))
+        path = self._columns.file_of(table, one.name)
+        assert path is not None, "it was just put there"
+        checked_rows(path, one)
+        self._faults.reach("tiers.after_copy")
+        return ArchivedFile(name=one.name, file=cold.file, digest=cold.digest, n_bytes=cold.n_bytes)
+
+    def _size(self, dataset: Dataset, part: str, one: Extent) -> int:
+        if one.cold is not None:
+            return one.cold.n_bytes
+        path = self._columns.file_of(table_of(dataset.name, part), one.name)
+        return 0 if path is None else path.stat().st_size
+
+
+def _is_cold(one: Extent) -> bool:
+    return one.cold is not None and not one.removed_by
+
+
+def _portions(
+    found: Mapping[str, Sequence[Extent]], size: Callable[[str, Extent], int]
+) -> Iterator[list[tuple[str, Extent]]]:
+    """Yield what is put on record together."""
+    some: list[tuple[str, Extent]] = []
+    n_bytes = 0
+    for part, several in found.items():
+        for one in several:
+            some.append((part, one))
+            n_bytes += size(part, one)
+            if len(some) >= FILES_AT_ONCE or n_bytes >= BYTES_AT_ONCE:
+                yield some
+                some, n_bytes = [], 0
+    if some:
+        yield some
+
+
+def _by_part(files: Iterable[tuple[str, ArchivedFile]]) -> dict[str, tuple[ArchivedFile, ...]]:
+    found: dict[str, list[ArchivedFile]] = {}
+    for part, file in files:
+        found.setdefault(part, []).append(file)
+    return {part: tuple(several) for part, several in found.items()}
