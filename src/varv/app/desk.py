@@ -12,6 +12,7 @@ from varv.data.delta.verbs import PublicationDesk
 from varv.data.inbox import Inbox
 from varv.data.ingestion.verbs import PullDesk
 from varv.data.verbs import QuarantineDesk
+from varv.data.tiers.verbs import TierDesk
 from varv.data.versioning.verbs import VersionsDesk
 from varv.features.online.verbs import OnlineDesk
 from varv.home.change.verbs import Declarations
@@ -63,6 +64,8 @@ class Desk:
         self.online: OnlineDesk | None = None
         """As the one before."""
         self.publications: PublicationDesk | None = None
+        """As the one before."""
+        self.tiers: TierDesk | None = None
         """As the one before."""
         self.pulls: PullDesk | None = None
         """None while the server starts, and where the declaration is not read."""
@@ -195,6 +198,16 @@ class Desk:
             If the server is still starting.
         """
         return _ready(self.versions)
+
+    def require_tiers(self) -> TierDesk:
+        """Return what moves files of datasets between tiers.
+
+        Raises
+        ------
+        Unavailable
+            If the server is still starting.
+        """
+        return _ready(self.tiers)
 
     def require_pulls(self) -> PullDesk:
         """Return what pulls sources.

@@ -92,6 +92,10 @@ class Settings:
     online_views: str = ""
     """Feature views that requests read from there instead of memory, since they do not fit into it; names
     with commas between."""
+    archive: str = ""
+    """Where files of old rows go that nobody looks at from day to day: a folder, such as one on another disk,
+    or ``s3://bucket/path``, which needs ``varv[objects]``; without, the folder ``archive`` of the home. What
+    went elsewhere before is still found there."""
     deprecate_v1: bool = False
     """Whether answers of KServe's first protocol say that it is not to be used any more, and what follows
     it."""

@@ -64,6 +64,9 @@ from varv.data.profiling.rounds import BEAT_S as ROUND_S
 from varv.data.profiling.rounds import WatchRounds
 from varv.data.profiling.watching import Watch
 from varv.data.verbs import QuarantineDesk
+from varv.data.tiers.rounds import BEAT_S as ARCHIVE_S
+from varv.data.tiers.rounds import ArchiveRounds
+from varv.data.tiers.verbs import TierDesk, tier_desk
 from varv.data.versioning.keeping import Versions
 from varv.data.versioning.verbs import VersionsDesk
 from varv.data.views import recall_types
@@ -78,6 +81,7 @@ from varv.home.change.verbs import Applied, Declarations
 from varv.home.erasure.carrying import Erasures
 from varv.home.live import Live, Sealed
 from varv.home.named_versions import named_versions
+from varv.home.reached import reached
 from varv.home.skew.watching import BEAT_S, SkewWatch
 from varv.kernel.author_files import whole_place
 from varv.kernel.clock import SECOND, HeldClock, SystemClock, wall_seconds
@@ -390,6 +394,7 @@ class _Server:
         )
         self._desk.versions = self._versions_desk(present)
         self._desk.publications = PublicationDesk(self._desk.versions, home.publications)
+        tiers = self._desk.tiers = self._tier_desk(present, self._desk.versions)
         self._desk.online = self._online_desk(present)
         outcomes = {name: parts.plan.outcome for name, parts in home.models.items()}
         self._desk.inbox = Inbox(
@@ -415,6 +420,7 @@ class _Server:
             self._thread("online", lambda: self._follow(present)),
             self._thread("skew", lambda: self._watch_skew(present)),
             self._thread("data", lambda: self._watch_data(present)),
+            self._thread("tiers", lambda: self._archive(present, tiers)),
         ]
         for number in range(RUNNERS):
             name = f"runner-{number}"
@@ -613,6 +619,24 @@ class _Server:
             rounds.beat(present.ended.is_set)
             # The first look is soon, so that a server that is often started again looks at all.
             wait_s = ROUND_S
+
+    def _tier_desk(self, present: Present, versions: VersionsDesk) -> TierDesk:
+        home = present.home
+        return tier_desk(
+            versions,
+            self._system,
+            lambda dataset: reached(home.views, home.ledger, dataset),
+            place=self._settings.archive,
+            commit=lambda facts: home.engine.tell(facts=facts),
+            faults=self._faults,
+        )
+
+    def _archive(self, present: Present, desk: TierDesk) -> None:
+        rounds = ArchiveRounds(desk.tiers, present.home.declared, self._system)
+        wait_s = BEAT_S
+        while not present.ended.wait(wait_s):
+            rounds.beat(present.ended.is_set)
+            wait_s = ARCHIVE_S
 
     def _run_commands(self, present: Present, name: str) -> None:
         home = present.home

@@ -191,16 +191,17 @@ class Tiers:
         """Remove files from where they were before the last move, as far as a crash has left them there."""
         with self._alone:
             with self._views.reading(DatasetsView) as view:
-                event = view.history(dataset.name).moved
+                history = view.history(dataset.name)
+                archived, restored = history.archived, history.restored
                 held = {part: view.catalogue(dataset.name, part).ever() for part in dataset.parts}
-            if isinstance(event, SegmentsArchived):
-                for part, files in event.files.items():
+            if archived is not None:
+                for part, files in archived.files.items():
                     names = {one.name for one in files}
                     for one in held[part]:
                         if one.name in names and _is_cold(one):
                             self._remove_warm(dataset, part, one)
-            elif event is not None:
-                self._drop(event)
+            if restored is not None:
+                self._drop(restored)
 
     def _archive(
         self, dataset: Dataset, some: Sequence[tuple[str, Extent]], because: str, by: str
@@ -308,7 +309,7 @@ def _portions(
             n_bytes += size(part, one)
             if len(some) >= FILES_AT_ONCE or n_bytes >= BYTES_AT_ONCE:
                 yield some
-                some, n_bytes = [], 0
+                some, n_bytes = list[tuple[str, Extent]](), 0
     if some:
         yield some
 

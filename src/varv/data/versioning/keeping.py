@@ -181,11 +181,12 @@ class Versions:
         self._datasets.finish_vacuum(dataset)
         with self._views.reading(DatasetsView) as view:
             event = view.history(dataset.name).vacuumed
-            held = {part: view.catalogue(dataset.name, part).ever() for part in dataset.parts}
+            if event is None:
+                return
             spent = [
                 one.cold
-                for part, names in ({} if event is None else event.files).items()
-                for one in held[part]
+                for part, names in event.files.items()
+                for one in view.catalogue(dataset.name, part).ever()
                 if one.cold and one.name in names and not view.is_in_archive(one.cold.place, one.cold.digest)
             ]
         for cold in spent:

@@ -59,8 +59,10 @@ class VersionHistory(msgspec.Struct):
     """The removal of files that came last; a crash may have left some of them."""
     archive_after: Duration | None = None
     """How old rows are when they are archived by themselves; never if None."""
-    moved: SegmentsArchived | SegmentsRestored | None = None
-    """The move of files between tiers that came last; a crash may have left some of them in both."""
+    archived: SegmentsArchived | None = None
+    """The move of files into the archive, if it came last; a crash may have left some of them in both places."""
+    restored: SegmentsRestored | None = None
+    """The move of files out of it, if that came last."""
     empty_in_archive: set[str] = set()
     """Columns of the base part that were empty in some row that was ever archived."""
 
