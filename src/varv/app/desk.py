@@ -11,8 +11,8 @@ from varv.app.traffic import Traffic
 from varv.data.delta.verbs import PublicationDesk
 from varv.data.inbox import Inbox
 from varv.data.ingestion.verbs import PullDesk
-from varv.data.verbs import QuarantineDesk
 from varv.data.tiers.verbs import TierDesk
+from varv.data.verbs import QuarantineDesk
 from varv.data.versioning.verbs import VersionsDesk
 from varv.features.online.verbs import OnlineDesk
 from varv.home.change.verbs import Declarations

@@ -12,21 +12,18 @@ import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
-from typing import NamedTuple
 
 import msgspec
 
 from varv.app.compose import TRACKING, open_ledger
-from varv.data.cold import ColdFiles
-from varv.data.cold.places import FOLDER
 from varv.data.delta.checking import log_flaws
 from varv.data.delta.log import LOG
 from varv.data.kept_contracts import texts_digest, texts_of, texts_table
 from varv.data.model import BatchesCompacted, BatchQuarantined, ContractInferred, DatasetVersionAppended
 from varv.data.privacy.model import QuarantineErased
+from varv.data.tiers.checking import Moves
 from varv.data.versions import table_of
 from varv.data.versions.model import (
-    ArchivedFile,
     DatasetPublished,
     DatasetRewritten,
     DatasetVacuumed,
@@ -40,7 +37,7 @@ from varv.kernel.audit import Named, Remark, Unchecked, audit_blobs, audit_colum
 from varv.kernel.clock import Instant
 from varv.kernel.codec import Digest
 from varv.kernel.columns import FolderColumns
-from varv.kernel.errors import Corrupt, FailedPrecondition, NotFound, Unavailable
+from varv.kernel.errors import Corrupt, FailedPrecondition, NotFound
 from varv.kernel.ledger import Append, Change, Entry, Ledger
 from varv.kernel.ledger_sqlite import SqliteLedger
 from varv.kernel.merkle import (
@@ -277,20 +274,9 @@ class _Home:
             self._note(*flaw, cure=_PUBLISHED)
 
     def _archived(self) -> None:
-        """Read every archived file where it is, and compare it with its digest."""
-        cold = ColdFiles(self._home)
-        for archived in self._named.archived():
-            file, named = archived.file, archived.by
-            place = f"{archived.place or FOLDER}/{file.digest[:2]}/{file.digest[2:]}"
-            expected = f"digest {file.digest[:12]}"
-            try:
-                for _ in cold.archive(archived.place).chunks(file.digest):
-                    pass
-            except NotFound:
-                self._note(place, f"is missing; it is {named}", expected, "no file", cure=_ARCHIVED)
-            except (Corrupt, Unavailable, FailedPrecondition) as error:
-                found = str(error.facts.get("found", error.facts.get("why", "nothing")))
-                self._note(place, f"{error.problem}; it is {named}", expected, found, cure=_ARCHIVED)
+        """Compare every archived file with its digest, where it is."""
+        for flaw in self._named.moves.flaws(self._home):
+            self._note(*flaw, cure=_ARCHIVED)
 
     def _texts(self, columns: FolderColumns, secret: Secret, inferred: ContractInferred) -> None:
         """Compare the texts that columns may hold, where they were not deleted."""
@@ -364,15 +350,6 @@ class _Home:
         )
 
 
-class _Archived(NamedTuple):
-    """A file in an archive: which, what the rows in it are, and its segments as the ledger names them."""
-
-    place: str
-    file: ArchivedFile
-    by: str
-    named: dict[str, Named]
-
-
 class _Names:
     """What the ledger names: segments by table, blobs and results of training steps by digest."""
 
@@ -397,8 +374,7 @@ class _Names:
         self._n_versions: dict[str, int] = {}
         self._compacted: dict[str, dict[str, tuple[str, ...]]] = {}
         """By table and compacted file, the segments in it."""
-        self._archived: dict[str, dict[str, _Archived]] = {}
-        """By table and extent, what is in an archive."""
+        self.moves = Moves(self.tables, self._compacted)
 
     def fold(self, ledger: Ledger) -> None:
         """Take in a ledger, a batch of entries at a time."""
@@ -417,8 +393,6 @@ class _Names:
         match event := entry.event:
             case DatasetVersionAppended() | DatasetRewritten() | BatchesCompacted() | DatasetVacuumed():
                 self._rows(entry.seq, event)
-            case SegmentsArchived() | SegmentsRestored():
-                self._moved(event)
             case DatasetPublished():
                 self.published.setdefault(table_of(event.dataset, event.part), []).append(event)
             case BatchQuarantined() | QuarantineErased():
@@ -452,7 +426,7 @@ class _Names:
                 self.seals.take(entry)
                 self._note_texts(entry, event)
             case _:
-                pass
+                self.moves.take(event)
 
     def _held(self, seq: int, event: BatchQuarantined | QuarantineErased) -> None:
         """Take in where rows in quarantine are."""
@@ -492,32 +466,12 @@ class _Names:
                     table = table_of(event.dataset, part)
                     self.vacuumed.setdefault(table, set()).update(f"{name}{SUFFIX}" for name in names)
                     files, held = self._compacted.get(table, {}), self.tables.get(table, {})
-                    cold = self._archived.get(table, {})
-                    for name in names:
-                        cold.pop(name, None)
+                    self.moves.forget(table, names)
                     for segment in (one for name in names for one in files.pop(name, (name,))):
                         held.pop(segment, None)
                     for one in filter(None, (event.left.get(f"{part}/{name}") for name in names)):
                         by = f"what is left of a version of {event.dataset} (entry {seq})"
                         self._name(table, one.name, by, one.n_rows, one.digest)
-
-    def archived(self) -> list[_Archived]:
-        """Return what is in an archive now."""
-        return [one for several in self._archived.values() for one in several.values()]
-
-    def _moved(self, event: SegmentsArchived | SegmentsRestored) -> None:
-        """Take in which files went into an archive, or came back."""
-        for part, several in event.files.items():
-            table = table_of(event.dataset, part)
-            held, cold = self.tables.setdefault(table, {}), self._archived.setdefault(table, {})
-            for file in several:
-                if isinstance(event, SegmentsRestored):
-                    held |= cold.pop(file.name).named
-                    continue
-                segments = self._compacted.get(table, {}).get(file.name, (file.name,))
-                named = {one: held.pop(one) for one in segments if one in held}
-                by = next((one.by for one in named.values()), f"rows of dataset {event.dataset}")
-                cold[file.name] = _Archived(event.place, file, by, named)
 
     def _version(self, seq: int, dataset: str) -> str:
         """Count a version of a dataset, and return what it is called."""

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from itertools import groupby
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from varv.data.dataset import Dataset
 from varv.data.cold import ColdFiles, require_warm
+from varv.data.dataset import Dataset
 from varv.data.shape import in_shape
 from varv.data.versions import Came, DatasetVersion, batch_of, table_of, versions_of
 from varv.data.views import DatasetsView, Quarantined, registered_dataset
@@ -28,6 +29,9 @@ from varv.kernel.ledger import Ledger
 from varv.kernel.secret import Secret
 from varv.kernel.segment_files import RESTORE
 from varv.kernel.views import Views
+
+REASON = "@reason"
+"""The column beside the rows in quarantine that says why each is there."""
 
 
 class StoredDatasets:
@@ -52,7 +56,7 @@ class StoredDatasets:
         self.cold = ColdFiles(columns.folder("data").parents[1])
         """Where archived files are."""
 
-    def _came(self, dataset: str, part: str, segment: str) -> Came | None:
+    def came(self, dataset: str, part: str, segment: str) -> Came | None:
         """Return what became of a batch; None if it never came."""
         with self._views.reading(DatasetsView) as view:
             batch, extent = view.batch(dataset, part, segment), view.segment(dataset, part, segment)
@@ -65,7 +69,7 @@ class StoredDatasets:
             )
         return batch_of(self._ledger, dataset, part, segment) if is_old else None
 
-    def _counts(self, dataset: Dataset, part: str, segment: str) -> bool:
+    def counts(self, dataset: Dataset, part: str, segment: str) -> bool:
         """Return whether the rows of a batch that made a version are in the present one as they came, and not
         in an archive.
         """
@@ -89,8 +93,27 @@ class StoredDatasets:
     def _extents_after(
         self, dataset: Dataset, part: str, version: Version, upto: Version | None = None
     ) -> list[Extent]:
+        """Return where the rows of a part are that came after a version; maybe some from before it too."""
         # A file of many batches may begin before: those once more change nothing.
         return [one for one in self.extents(dataset, part, upto=upto) if one.last_number > version]
+
+    def ever_after(
+        self, dataset: Dataset, part: str, version: Version, upto: Version
+    ) -> Iterator[pl.DataFrame]:
+        """Yield the rows of a part that came after a version and by another, a file at a time, archived ones
+        too; maybe some from before it.
+
+        Raises
+        ------
+        Unavailable
+            If an archive cannot be reached.
+        """
+        extents = self._extents_after(dataset, part, version, upto)
+        for is_cold, several in groupby(extents, lambda one: one.cold is not None):
+            if is_cold:
+                yield from map(self.cold.rows, several)
+            else:
+                yield from self._columns.batches(table_of(dataset.name, part), digests(several))
 
     def later(
         self, dataset: Dataset, part: str, version: Version, *, warm_only: bool = False
@@ -109,7 +132,8 @@ class StoredDatasets:
             return pl.DataFrame(schema=dataset.part_types(part))
         return self._rows_of_extents(dataset, part, extents).select(dataset.columns(part))
 
-    def _keyed(self, content: Digest) -> Digest:
+    def keyed(self, content: Digest) -> Digest:
+        """Return the digest by which the ledger knows rows that it must not reveal."""
         return self._secret.digest(content.encode())
 
     def read(
@@ -291,9 +315,9 @@ class StoredDatasets:
 
     def _rows_of_extents(self, dataset: Dataset, part: str, extents: Sequence[Extent]) -> pl.DataFrame:
         with self._warm(dataset, part, extents):
-            return self._rows_of(dataset, part, digests(extents))
+            return self.rows_of(dataset, part, digests(extents))
 
-    def _rows_of(self, dataset: Dataset, part: str, segments: Mapping[str, Digest]) -> pl.DataFrame:
+    def rows_of(self, dataset: Dataset, part: str, segments: Mapping[str, Digest]) -> pl.DataFrame:
         """Return the rows of segments, null in columns that the dataset gained after they were stored."""
         table, types = table_of(dataset.name, part), dataset.part_types(part)
         with self._views.reading(DatasetsView) as view:
@@ -311,9 +335,7 @@ class StoredDatasets:
         names, types = list(dataset.columns(part)), dataset.part_types(part)
         extents = [one for one in self.extents(dataset, part) if one.n_rows]
         require_warm(dataset.name, extents)
-        batches = self._columns.batches(
-            table_of(dataset.name, part), digests(extents), segment_as=SEGMENT
-        )
+        batches = self._columns.batches(table_of(dataset.name, part), digests(extents), segment_as=SEGMENT)
         for rows in batches:
             for segment, own in stretches(rows):
                 yield segment, in_shape(own, types).select(names)
@@ -427,7 +449,7 @@ class StoredDatasets:
 
     def version_of(self, dataset: Dataset, part: str, segment: str) -> Version | None:
         """Return the version that a batch made; None if it made none."""
-        came = self._came(dataset.name, part, segment)
+        came = self.came(dataset.name, part, segment)
         return None if came is None else came.version
 
     def rows_put_aside(self, held: Quarantined) -> pl.DataFrame:
@@ -440,14 +462,14 @@ class StoredDatasets:
         """
         table = quarantine_of(held.dataset, held.part)
         rows = self._columns.scan(table, {held.stored or held.segment: Digest("")}).collect()
-        if held.kept and self._keyed(rows_digest(rows)) != held.kept:
+        if held.kept and self.keyed(rows_digest(rows)) != held.kept:
             name = f"columns/{table}/{held.segment}"
             raise Corrupt("file", name, "does not hold the rows that were put aside", hint=RESTORE)
         return rows
 
     def has_come(self, dataset: Dataset, part: str, segment: str) -> bool:
         """Return whether a batch came before, whatever became of its rows."""
-        return self._came(dataset.name, part, segment) is not None
+        return self.came(dataset.name, part, segment) is not None
 
     def n_quarantined(self, dataset: Dataset, part: str, segment: str) -> int:
         """Return how many rows of a batch are in quarantine."""

@@ -29,13 +29,13 @@ from varv.data.model import (
 from varv.data.privacy.model import PiiDeclared, QuarantineErased
 from varv.data.versions.history import Mark, VersionHistory
 from varv.data.versions.model import (
+    ArchivalDeclared,
     DatasetDerived,
     DatasetPublished,
     DatasetRewritten,
     DatasetTagged,
     DatasetUntagged,
     DatasetVacuumed,
-    ArchivalDeclared,
     PublicationDeclared,
     RetentionDeclared,
     SegmentsArchived,

@@ -161,9 +161,7 @@ def moved_by(settings: Settings, verb: str, asked: Q, act: Callable[[TierDesk, Q
     return _acted(settings, verb, asked, move, kind)
 
 
-def _acted(
-    settings: Settings, verb: str, asked: Q, act: Callable[[VersionsDesk, Q], R], kind: type[R]
-) -> R:
+def _acted(settings: Settings, verb: str, asked: Q, act: Callable[[VersionsDesk, Q], R], kind: type[R]) -> R:
     server = running_server(settings)
     if server is not None:
         return msgspec.convert(call(server, settings, verb, asked, timeout_s=_WITHIN_S), type=kind)

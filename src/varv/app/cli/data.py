@@ -19,9 +19,9 @@ from varv.app.cli.tiers import move_files, size_cells, tier_blocks
 from varv.app.client.sources import LocalSource, whole_table
 from varv.app.settings import Loaded, Settings
 from varv.data.dataset import part_named
-from varv.data.tiers.verbs import TierList
 from varv.data.delta.exporting import export
 from varv.data.delta.verbs import PublicationDone, PublishRequest, SqlRequest, publish, sql
+from varv.data.tiers.verbs import TierList
 from varv.data.versioning.difference import Difference
 from varv.data.versioning.references import parse_reference
 from varv.data.versioning.staging import stage

@@ -24,7 +24,9 @@ def move_files(options: argparse.Namespace, settings: Settings) -> None:
     found = _archived(options, settings) if options.act == "archive" else _restored(options, settings)
     verb = {"archive": "archived", "restore": "restored"}[options.act]
     how = f"were {verb}" if found.moved else f"would be {verb}"
-    what = f"{count(found.n_files)} files with {count(found.n_rows)} rows, {spoken_bytes(found.n_bytes)}, {how}"
+    what = (
+        f"{count(found.n_files)} files with {count(found.n_rows)} rows, {spoken_bytes(found.n_bytes)}, {how}"
+    )
     kept = [(count(n), by) for by, n in sorted(found.kept.items())]
 
     def blocks() -> list[Block]:
@@ -63,7 +65,9 @@ def _restored(options: argparse.Namespace, settings: Settings) -> TierMoved:
 def size_cells(found: DatasetTiers) -> tuple[str, str]:
     """Return how much of a dataset lies in the columns, and how much in the archive."""
     n_cold = sum(part.n_cold_bytes for part in found.parts)
-    return spoken_bytes(sum(part.n_warm_bytes for part in found.parts)), spoken_bytes(n_cold) if n_cold else ""
+    return spoken_bytes(sum(part.n_warm_bytes for part in found.parts)), spoken_bytes(
+        n_cold
+    ) if n_cold else ""
 
 
 def tier_blocks(found: DatasetTiers) -> list[Block]:

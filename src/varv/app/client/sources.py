@@ -19,8 +19,8 @@ from varv.app.desk import Desk
 from varv.app.online import offline_online
 from varv.app.verbs import build_verbs
 from varv.data.delta.verbs import offline_publications
-from varv.data.verbs import offline_desk
 from varv.data.tiers.verbs import tier_desk
+from varv.data.verbs import offline_desk
 from varv.data.versioning.verbs import offline_versions
 from varv.home.named_versions import named_versions
 from varv.home.reached import reached

@@ -63,10 +63,10 @@ from varv.data.profiling.keeping import Profiles
 from varv.data.profiling.rounds import BEAT_S as ROUND_S
 from varv.data.profiling.rounds import WatchRounds
 from varv.data.profiling.watching import Watch
-from varv.data.verbs import QuarantineDesk
 from varv.data.tiers.rounds import BEAT_S as ARCHIVE_S
 from varv.data.tiers.rounds import ArchiveRounds
 from varv.data.tiers.verbs import TierDesk, tier_desk
+from varv.data.verbs import QuarantineDesk
 from varv.data.versioning.keeping import Versions
 from varv.data.versioning.verbs import VersionsDesk
 from varv.data.views import recall_types

@@ -246,9 +246,7 @@ class Tiers:
         file = ArchivedFile(name=one.name, file=path.name, digest=digest, n_bytes=n_bytes)
         return file, {name for name in rows.columns if rows[name].null_count()}
 
-    def _still(
-        self, dataset: Dataset, names: set[tuple[str, str]]
-    ) -> dict[tuple[str, str], Extent]:
+    def _still(self, dataset: Dataset, names: set[tuple[str, str]]) -> dict[tuple[str, str], Extent]:
         """Return those extents that nobody has stored together or removed meanwhile."""
         with self._views.reading(DatasetsView) as view:
             return {
