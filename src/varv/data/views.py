@@ -388,9 +388,8 @@ class DatasetsView(msgspec.Struct):
 
     def _move(self, entry: Entry, event: SegmentsArchived | SegmentsRestored) -> None:
         history = self.history(event.dataset)
-        history.archived = event if isinstance(event, SegmentsArchived) else None
-        history.restored = event if isinstance(event, SegmentsRestored) else None
         if isinstance(event, SegmentsRestored):
+            history.restored = event
             for part, files in event.files.items():
                 names = {one.name for one in files}
                 self.stored[event.dataset, part].note_restored(names, event.stays_until)

@@ -77,6 +77,7 @@ class Memory:
             self._kept[dataset.name] = Version(state.version)
         Intake(datasets, [self]).restore(declared, self._kept, warm_only=True)
         for dataset in declared:
+            # A request may leave empty what was empty in a row that is archived now.
             self._empty[dataset.name] = self.ever_empty(dataset) | datasets.empty_in_archive(dataset)
         self.features.let_go()
 

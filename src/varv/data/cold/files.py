@@ -103,8 +103,8 @@ def _digest_of(path: Path, listed: Sequence[Listed]) -> Digest:
 
 
 def require_warm(dataset: str, extents: Sequence[Extent]) -> None:
-    """Raise `FailedPrecondition` if the file of an extent is in an archive: it says which rows, and what brings
-    them back.
+    """Raise `FailedPrecondition` if the file of an extent is in an archive: it says which rows are, and what
+    brings them back.
     """
     cold = [one for one in extents if one.cold is not None and not one.removed_by]
     if not cold:

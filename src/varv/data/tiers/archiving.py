@@ -188,18 +188,13 @@ class Tiers:
         return moved
 
     def finish(self, dataset: Dataset) -> None:
-        """Remove files from where they were before the last move, as far as a crash has left them there."""
+        """Remove files from where the ledger says that they are not any more: a crash has left them there."""
         with self._alone:
             with self._views.reading(DatasetsView) as view:
-                history = view.history(dataset.name)
-                archived, restored = history.archived, history.restored
-                held = {part: view.catalogue(dataset.name, part).ever() for part in dataset.parts}
-            if archived is not None:
-                for part, files in archived.files.items():
-                    names = {one.name for one in files}
-                    for one in held[part]:
-                        if one.name in names and _is_cold(one):
-                            self._remove_warm(dataset, part, one)
+                restored = view.history(dataset.name).restored
+            for part, several in self.cold(dataset).items():
+                for one in several:
+                    self._remove_warm(dataset, part, one)
             if restored is not None:
                 self._drop(restored)
 
@@ -233,8 +228,8 @@ class Tiers:
         return len(files), event.n_rows, sum(file.n_bytes for _, file in files)
 
     def _copied(self, dataset: Dataset, part: str, one: Extent) -> tuple[ArchivedFile, set[str]]:
-        """Copy a file into the archive, once it is compared with what the ledger says of it; return the columns
-        that are empty in some of its rows beside it.
+        """Copy a file into the archive, once it is compared with what the ledger says of it; return beside it
+        the columns that are empty in some of its rows.
         """
         path = self._columns.file_of(table_of(dataset.name, part), one.name)
         if path is None:

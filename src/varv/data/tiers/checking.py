@@ -1,4 +1,4 @@
-"""Compares archived files with what the ledger says of them, for `varv verify`: every one is read, where it is."""
+"""Compares archived files with what the ledger says of them, for `varv verify`: each is read, where it is."""
 
 from __future__ import annotations
 

@@ -23,8 +23,8 @@ from varv.kernel.verbs import OPERATE, READ, verb
 
 
 class ArchiveRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """Names a dataset, and which of its rows to archive: those from before a time, or of an age; as the dataset
-    declares if both are left out.
+    """Names a dataset, and which of its rows to archive: those from before a time, or of an age; as the
+    dataset declares if both are left out.
     """
 
     dataset: str
@@ -54,8 +54,8 @@ class TiersRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TierMoved(msgspec.Struct, frozen=True, kw_only=True):
-    """Files that were moved, or would be: how many, with so many rows and bytes; and by what keeps others that
-    are old enough, how many.
+    """Files that were moved, or would be: how many, with so many rows and bytes; and by what keeps others
+    that are old enough, how many.
     """
 
     dataset: str

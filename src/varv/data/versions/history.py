@@ -15,7 +15,6 @@ from varv.data.versions.model import (
     DatasetTagged,
     DatasetUntagged,
     DatasetVacuumed,
-    SegmentsArchived,
     SegmentsRestored,
 )
 from varv.kernel.clock import DAY, Duration, Instant
@@ -59,10 +58,8 @@ class VersionHistory(msgspec.Struct):
     """The removal of files that came last; a crash may have left some of them."""
     archive_after: Duration | None = None
     """How old rows are when they are archived by themselves; never if None."""
-    archived: SegmentsArchived | None = None
-    """The move of files into the archive, if it came last; a crash may have left some of them in both places."""
     restored: SegmentsRestored | None = None
-    """The move of files out of it, if that came last."""
+    """The move of files out of the archive that came last; a crash may have left some there."""
     empty_in_archive: set[str] = set()
     """Columns of the base part that were empty in some row that was ever archived."""
 
