@@ -1,5 +1,4 @@
-"""A process that moves files of rows between tiers step by step, and may be killed at a named point; started by
-tests.
+"""A process that moves files of rows between tiers step by step, and may be killed at a named point.
 
 ``python -m tests.faults.moving_writer FOLDER [POINT:NTH:kill]``
 """

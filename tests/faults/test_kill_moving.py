@@ -1,5 +1,6 @@
-"""Whoever is killed while files of rows are archived and restored leaves each of them in one place at least, and
-what is done again after that leaves it in one place only.
+"""Whoever is killed while files of rows are archived and restored leaves each of them in one place at least.
+
+What is done again after that leaves it in one place only.
 """
 
 from __future__ import annotations

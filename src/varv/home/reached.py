@@ -38,7 +38,7 @@ def reached(views: Views, ledger: Ledger, dataset: str) -> list[Reach]:
     for record in loops:
         for one in _in_use(record, views, ledger):
             if one.view and one.dataset == dataset:
-                for part, span in _spans(one, base):
+                for part, span in spans_of(one, base):
                     found.setdefault((part, span), f"view {one.view} of {record.model}")
         # Few columns, and trainings, counts and judgements read all of them.
         if record.declared is not None and record.declared.requests == dataset:
@@ -59,7 +59,7 @@ def _in_use(record: LoopRecord, views: Views, ledger: Ledger) -> Iterable[Featur
     return [one for name, one in record.features.items() if name in names]
 
 
-def _spans(one: FeatureDefinition, base: str) -> Iterable[tuple[str, Duration | None]]:
+def spans_of(one: FeatureDefinition, base: str) -> Iterable[tuple[str, Duration | None]]:
     """Return how far back a feature of a view looks at the parts of its dataset."""
     span = one.ttl if one.span is None else one.kind_of_windows().reach
     yield one.part, span
