@@ -9,11 +9,13 @@ import pytest
 from tests.data.tiers.stores import TierStore
 from tests.data.versioning.stores import TRIPS, base, done
 
+from varv.app.verifying import verify_report
+from varv.data.delta.publishing import Publications
 from varv.data.retention import Retention
 from varv.data.tiers import Reach
 from varv.data.versioning.references import Reference
 from varv.kernel.clock import DAY, Duration, instant
-from varv.kernel.errors import Conflict, Corrupt, FailedPrecondition, NotFound
+from varv.kernel.errors import Conflict, Corrupt, FailedPrecondition, NotFound, Unavailable
 from varv.kernel.faults import Crash, Faults
 
 ROWS = {"a": 1, "b": 2, "c": 3, "d": 4}
@@ -237,3 +239,78 @@ def test_a_reader_that_has_begun_is_told_that_the_file_went(store):
     store.archive()
     with pytest.raises(FailedPrecondition, match="in the archive"):
         list(reading)
+
+
+def test_what_was_copied_and_never_recorded_does_not_stay_in_the_archive(tmp_path):
+    store = filled(TierStore(tmp_path))
+    store.faults = Faults("ledger.before_commit")
+    store.ledger._faults = store.faults
+    store.reopen()
+    with pytest.raises(Crash):
+        store.archive()
+    assert len(store.blobs()) == 3
+    store.ledger._faults = store.faults = Faults()
+    store.reopen()
+    store.tiers.finish(TRIPS)
+    assert (store.blobs(), store.cold(), store.sizes()) == (set(), set(), ROWS)
+
+
+def test_one_move_waits_for_no_other(store, monkeypatch):
+    keep = store.datasets.cold.keep
+
+    def kept(file, place):
+        with pytest.raises(Unavailable, match="other files are being moved"):
+            store.restore()
+        return keep(file, place)
+
+    monkeypatch.setattr(store.datasets.cold, "keep", kept)
+    assert store.archive().n_files == 3
+
+
+def test_verify_reads_archived_files_where_they_are(tmp_path):
+    store = filled(TierStore(tmp_path, in_memory=False))
+    store.archive()
+    store.restore(until="2013-01-02")
+    store.archive()
+    assert flaws(tmp_path) == []
+    [one, other, _] = sorted(store.blobs())
+    (tmp_path / "archive" / one[:2] / one[2:]).unlink()
+    place = tmp_path / "archive" / other[:2] / other[2:]
+    place.write_bytes(place.read_bytes() + b" ")
+    problems = [(found.place, found.problem) for found in flaws(tmp_path)]
+    assert [place for place, _ in problems] == [f"archive/{name[:2]}/{name[2:]}" for name in (one, other)]
+    assert problems[0][1].startswith("is missing; it is version")
+    assert problems[1][1].startswith("does not hold what it is named after; it is version")
+    store.ledger.close()
+
+
+def flaws(home):
+    """Return what verify finds; nobody signs checkpoints here."""
+    found = [one for one in verify_report(home).findings if one.kind == "file"]
+    return sorted(found, key=lambda one: one.place)
+
+
+def test_a_published_file_stays_since_others_read_it(store):
+    pytest.importorskip("deltalake")
+    publications = Publications(store.datasets, store.columns, store.views, store.ledger, store.clock)
+    publications.publish(TRIPS)
+    why = "readers of the Delta table that was published last"
+    assert store.archive("2013-02-01").kept == {why: 2}
+    store.datasets.overwrite(TRIPS, "at", base(("a", 25, 9)))
+    publications.publish(TRIPS)
+    store.clock.move_to(store.clock.now() + 3 * DAY)
+    assert store.archive("2013-02-01").kept == {why: 2}
+    assert store.cold() == {"at/~000000001"}
+    store.append("at", base(("b", 26, 9)), "w-000020")
+    publications.publish(TRIPS)
+    assert store.sizes() == {"a": 9, "b": 9}
+
+
+def test_what_is_archived_is_restored_before_it_is_published(store):
+    pytest.importorskip("deltalake")
+    publications = Publications(store.datasets, store.columns, store.views, store.ledger, store.clock)
+    store.archive()
+    with pytest.raises(FailedPrecondition, match="varv data restore trips"):
+        publications.publish(TRIPS)
+    store.restore()
+    assert [one.version for one in publications.publish(TRIPS)] == [5, 5]

@@ -6,13 +6,15 @@ and paid for by the byte. Only what has to be known to go on at all is read wher
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+import msgspec
 import polars as pl
 
 from varv.data.cold.places import Archive, archive_at
-from varv.kernel.blobs import CHUNK_BYTES
+from varv.kernel.blobs import CHUNK_BYTES, write_atomically
 from varv.kernel.catalogue import Cold, Extent
 from varv.kernel.clock import Instant, iso
 from varv.kernel.codec import Digest
@@ -20,6 +22,9 @@ from varv.kernel.errors import Corrupt, FailedPrecondition
 from varv.kernel.faults import Faults
 from varv.kernel.scratch import Scratch
 from varv.kernel.segment_files import COMPACTED, Listed, listing_digest, read_file
+
+PENDING = "archive.pending"
+"""In a home, what is being copied into an archive."""
 
 
 class ColdFiles:
@@ -40,6 +45,29 @@ class ColdFiles:
         if place not in self._archives:
             self._archives[place] = archive_at(self._home, place, self._faults)
         return self._archives[place]
+
+    def intend(self, files: Sequence[Path], place: str) -> None:
+        """Note that files are about to be copied into an archive, so that none is forgotten there after a
+        crash: whoever has to be erased may be in it.
+        """
+        noted = [(place, _digest_of_bytes(file)) for file in files]
+        write_atomically(self._home / PENDING, msgspec.json.encode(noted), Faults())
+
+    def settle(self, is_needed: Callable[[str, Digest], bool]) -> None:
+        """Remove what was copied and is not on record, once whatever was is.
+
+        Parameters
+        ----------
+        is_needed
+            Returns whether some extent has its file at a place, under a digest.
+        """
+        note = self._home / PENDING
+        if not note.exists():
+            return
+        for place, digest in msgspec.json.decode(note.read_bytes(), type=list[tuple[str, Digest]]):
+            if not is_needed(place, digest):
+                self.drop(place, digest)
+        note.unlink()
 
     def keep(self, file: Path, place: str) -> tuple[Digest, int]:
         """Copy a file into an archive, durably, and return the digest and the number of its bytes."""
@@ -96,6 +124,11 @@ def checked_rows(path: Path, extent: Extent) -> pl.DataFrame:
         facts = {"segment": extent.name, "expected": extent.digest[:12], "found": found[:12]}
         raise Corrupt("file", path.name, problem, **facts, hint="run varv verify")
     return rows
+
+
+def _digest_of_bytes(path: Path) -> Digest:
+    with path.open("rb") as file:
+        return Digest(hashlib.file_digest(file, "sha256").hexdigest())
 
 
 def _digest_of(path: Path, listed: Sequence[Listed]) -> Digest:

@@ -7,8 +7,11 @@ the dataset: what is put on record is what is still so then.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+import threading
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from itertools import groupby
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from varv.data.cold import ColdFiles
@@ -21,7 +24,7 @@ from varv.data.views import DatasetsView
 from varv.kernel.catalogue import Extent
 from varv.kernel.clock import DAY, Clock, Duration, Instant, iso
 from varv.kernel.columns import Columns
-from varv.kernel.errors import Corrupt
+from varv.kernel.errors import Corrupt, Unavailable
 from varv.kernel.faults import Faults
 from varv.kernel.sagas import Fact
 from varv.kernel.segment_files import RESTORE
@@ -81,6 +84,7 @@ class Tiers:
         self._commit, self._place, self._reached = commit, place, reached
         self._alone = nullcontext() if alone is None else alone
         self._faults = faults or Faults()
+        self._one_at_a_time = threading.Lock()
 
     def due(self, dataset: Dataset, before: Instant, *, held_back: bool = False) -> Due:
         """Return what may be archived; see `due.due`."""
@@ -117,13 +121,14 @@ class Tiers:
         Unavailable, StorageFull
             If the archive does not take them.
         """
-        self.finish(dataset)
-        found = self.due(dataset, before, held_back=held_back)
-        moved = Moved(0, 0, 0, found.kept)
-        for some in _portions(found.extents, lambda part, one: self._size(dataset, part, one)):
-            if ends():
-                break
-            moved = moved.plus(*self._archive(dataset, some, f"all from before {iso(before)[:19]}", by))
+        with self._moving(dataset):
+            found = self.due(dataset, before, held_back=held_back)
+            moved = Moved(0, 0, 0, found.kept)
+            for some in _portions(found.extents, lambda part, one: self._size(dataset, part, one)):
+                if ends():
+                    break
+                because = f"all from before {iso(before)[:19]}"
+                moved = moved.plus(*self._archive(dataset, some, because, by))
         return moved
 
     def cold(
@@ -162,41 +167,55 @@ class Tiers:
         Unavailable, StorageFull
             If it cannot be reached, or there is no room.
         """
-        self.finish(dataset)
         moved = Moved(0, 0, 0)
-        found = self.cold(dataset, since, until)
-        for place in sorted({one.cold.place for several in found.values() for one in several if one.cold}):
-            here = {
-                part: [one for one in several if one.cold and one.cold.place == place]
-                for part, several in found.items()
-            }
-            for some in _portions(here, lambda part, one: self._size(dataset, part, one)):
-                files = [(part, self._brought_back(dataset, part, one)) for part, one in some]
-                event = SegmentsRestored(
-                    dataset=dataset.name,
-                    place=place,
-                    files=_by_part(files),
-                    stays_until=Instant(self._clock.now() + stays),
-                    by=by,
-                    why=why,
-                    n_rows=sum(one.n_rows for _, one in some),
-                )
-                with self._alone:
-                    self._commit([Fact(stream_of(dataset.name), event)])
-                    self._drop(event)
-                moved = moved.plus(len(some), event.n_rows, sum(file.n_bytes for _, file in files))
+        with self._moving(dataset):
+            found = self.cold(dataset, since, until)
+            for some in _portions(found, lambda part, one: self._size(dataset, part, one)):
+                moved = moved.plus(*self._restore(dataset, some, stays, by, why))
         return moved
+
+    @contextmanager
+    def _moving(self, dataset: Dataset) -> Generator[None]:
+        """Let one move follow the other, each after what a crash has left of the one before."""
+        if not self._one_at_a_time.acquire(blocking=False):
+            hint = "try again when it is done"
+            raise Unavailable("archive", dataset.name, "is busy: other files are being moved", hint=hint)
+        try:
+            self.finish(dataset)
+            yield
+        finally:
+            self._one_at_a_time.release()
 
     def finish(self, dataset: Dataset) -> None:
         """Remove files from where the ledger says that they are not any more: a crash has left them there."""
         with self._alone:
             with self._views.reading(DatasetsView) as view:
                 restored = view.history(dataset.name).restored
+            self._settle()
             for part, several in self.cold(dataset).items():
                 for one in several:
                     self._remove_warm(dataset, part, one)
             if restored is not None:
                 self._drop(restored)
+
+    def _restore(
+        self, dataset: Dataset, some: Sequence[tuple[str, Extent]], stays: Duration, by: str, why: str
+    ) -> tuple[int, int, int]:
+        """Restore some files of one archive, and return how many they were, and how many rows and bytes."""
+        files = [(part, self._brought_back(dataset, part, one)) for part, one in some]
+        event = SegmentsRestored(
+            dataset=dataset.name,
+            place=_place_of(some[0][1]),
+            files=_by_part(files),
+            stays_until=Instant(self._clock.now() + stays),
+            by=by,
+            why=why,
+            n_rows=sum(one.n_rows for _, one in some),
+        )
+        with self._alone:
+            self._commit([Fact(stream_of(dataset.name), event)])
+            self._drop(event)
+        return len(files), event.n_rows, sum(file.n_bytes for _, file in files)
 
     def _archive(
         self, dataset: Dataset, some: Sequence[tuple[str, Extent]], because: str, by: str
@@ -204,14 +223,17 @@ class Tiers:
         """Archive some files, and return how many they were, and how many rows and bytes."""
         copied: list[tuple[str, ArchivedFile]] = []
         empty: set[str] = set()
-        for part, one in some:
-            file, nulls = self._copied(dataset, part, one)
+        paths = [self._warm_file(dataset, part, one) for part, one in some]
+        self._cold.intend(paths, self._place)
+        for (part, one), path in zip(some, paths, strict=True):
+            file, nulls = self._copied(path, one)
             copied.append((part, file))
             empty |= nulls if part == dataset.event_time else set()
         with self._alone:
             there = self._still(dataset, {(part, one.name) for part, one in some})
             files = [(part, file) for part, file in copied if (part, file.name) in there]
             if not files:
+                self._settle()
                 return 0, 0, 0
             event = SegmentsArchived(
                 dataset=dataset.name,
@@ -223,18 +245,27 @@ class Tiers:
                 empty=tuple(sorted(empty)),
             )
             self._commit([Fact(stream_of(dataset.name), event)])
+            self._settle()
             for (part, _), one in there.items():
                 self._remove_warm(dataset, part, one)
         return len(files), event.n_rows, sum(file.n_bytes for _, file in files)
 
-    def _copied(self, dataset: Dataset, part: str, one: Extent) -> tuple[ArchivedFile, set[str]]:
+    def _settle(self) -> None:
+        """Remove what was copied and could not be put on record."""
+        with self._views.reading(DatasetsView) as view:
+            self._cold.settle(view.is_in_archive)
+
+    def _warm_file(self, dataset: Dataset, part: str, one: Extent) -> Path:
+        table = table_of(dataset.name, part)
+        path = self._columns.file_of(table, one.name)
+        if path is None:
+            raise Corrupt("file", f"columns/{table}/{one.name}", "is missing", segment=one.name, hint=RESTORE)
+        return path
+
+    def _copied(self, path: Path, one: Extent) -> tuple[ArchivedFile, set[str]]:
         """Copy a file into the archive, once it is compared with what the ledger says of it; return beside it
         the columns that are empty in some of its rows.
         """
-        path = self._columns.file_of(table_of(dataset.name, part), one.name)
-        if path is None:
-            name = f"columns/{table_of(dataset.name, part)}/{one.name}"
-            raise Corrupt("file", name, "is missing", segment=one.name, hint=RESTORE)
         rows = checked_rows(path, one)
         digest, n_bytes = self._cold.keep(path, self._place)
         self._faults.reach("tiers.after_copy")
@@ -293,18 +324,23 @@ def _is_cold(one: Extent) -> bool:
 def _portions(
     found: Mapping[str, Sequence[Extent]], size: Callable[[str, Extent], int]
 ) -> Iterator[list[tuple[str, Extent]]]:
-    """Yield what is put on record together."""
-    some: list[tuple[str, Extent]] = []
-    n_bytes = 0
-    for part, several in found.items():
-        for one in several:
+    """Yield what is put on record together, of one archive where it is archived."""
+    every = [(part, one) for part, several in found.items() for one in several]
+    for _, of_place in groupby(sorted(every, key=lambda pair: _place_of(pair[1])), lambda p: _place_of(p[1])):
+        some: list[tuple[str, Extent]] = []
+        n_bytes = 0
+        for part, one in of_place:
             some.append((part, one))
             n_bytes += size(part, one)
             if len(some) >= FILES_AT_ONCE or n_bytes >= BYTES_AT_ONCE:
                 yield some
                 some, n_bytes = list[tuple[str, Extent]](), 0
-    if some:
-        yield some
+        if some:
+            yield some
+
+
+def _place_of(one: Extent) -> str:
+    return "" if one.cold is None else one.cold.place
 
 
 def _by_part(files: Iterable[tuple[str, ArchivedFile]]) -> dict[str, tuple[ArchivedFile, ...]]:

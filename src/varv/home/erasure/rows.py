@@ -121,6 +121,9 @@ class SubjectRows:
         # A home of before may hold compacted files that are on no record; from here on none does.
         datasets = self._store.datasets
         datasets.commit(datasets.compact(self.dataset))
+        # A move of files that a crash cut short may have left one in the archive that is on no record.
+        with self._store.views.reading(DatasetsView) as view:
+            datasets.cold.settle(view.is_in_archive)
         for part in self.dataset.parts:
             self._rewrite(part)
         self._vacuum()
