@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from tests.data.tiers.stores import TierStore
 from tests.data.versioning.stores import TRIPS, base, done, trips
 from tests.home.live_home import LiveHome
+from tests.home.test_change import changed
 
 import varv
 from varv.data.intake import Intake
@@ -29,9 +30,10 @@ from varv.data.tiers.verbs import (
 from varv.data.versioning.verbs import offline_versions
 from varv.features import FeatureEngine, FeatureSet, FeatureStore, definitions_of
 from varv.features.observed import PATIENCE
+from varv.home.archived import require_in_reach, spans_of
 from varv.home.model import ReplayAdvanced
 from varv.home.named_versions import named_versions
-from varv.home.reached import reached, spans_of
+from varv.home.reached import reached
 from varv.kernel.clock import DAY, HOUR, Duration, Instant, as_datetime, instant
 from varv.kernel.columns import TIME
 from varv.kernel.errors import FailedPrecondition, InvalidDeclaration, InvalidInput
@@ -92,6 +94,24 @@ def test_a_home_whose_old_rows_are_archived_starts_and_goes_on(lived, tmp_path):
     assert restore(desk_of(again), RestoreRequest(dataset="parcels")).n_files == 1
     assert again.home.datasets.read(dataset).height == 3622 + 3579
     again.close()
+
+
+def test_a_view_that_looks_at_archived_rows_is_refused_before_it_is_served(lived, tmp_path):
+    live = lived(tmp_path / "home")
+    live.clock.move_to(instant("2024-07-20"))
+    assert archive(desk_of(live), ArchiveRequest(dataset="parcels", before="2024-04-15")).n_files == 1
+    plans = [parts.plan for parts in live.home.models.values()]
+    require_in_reach(live.home.datasets, plans, live.clock.now())
+    with pytest.raises(FailedPrecondition, match="varv data restore parcels"):
+        require_in_reach(live.home.datasets, plans, instant("2024-05-02"))
+    live.close()
+
+    def wide(source):
+        loads = varv.windows("load", "mean", over=["150d"])
+        return varv.FeatureView("wide", source=source, entity="route", features=loads)
+
+    with pytest.raises(FailedPrecondition, match="varv data restore parcels"):
+        LiveHome(tmp_path / "home", changed(wide), capture="two", declaration="1" * 64)
 
 
 def test_what_is_archived_without_an_age_has_to_be_said(lived, tmp_path):

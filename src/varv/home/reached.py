@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from varv.data import DatasetsView
 from varv.data.tiers import Reach
 from varv.features import FeatureDefinition
-from varv.features.observed import PATIENCE
+from varv.home.archived import spans_of
 from varv.home.change.recorded import in_force
 from varv.home.change.views import ChangesView
 from varv.home.views import HomeView
@@ -57,12 +57,3 @@ def _in_use(record: LoopRecord, views: Views, ledger: Ledger) -> Iterable[Featur
     for reads in in_force(views, ledger, ModelName(record.model)).values():
         names |= reads
     return [one for name, one in record.features.items() if name in names]
-
-
-def spans_of(one: FeatureDefinition, base: str) -> Iterable[tuple[str, Duration | None]]:
-    """Return how far back a feature of a view looks at the parts of its dataset."""
-    span = one.ttl if one.span is None else one.kind_of_windows().reach
-    yield one.part, span
-    if one.part != base:
-        # What is said later of a row belongs to the entity of its base row.
-        yield base, None if span is None else Duration(span + PATIENCE)

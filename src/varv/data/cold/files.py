@@ -22,6 +22,7 @@ from varv.kernel.errors import Corrupt, FailedPrecondition
 from varv.kernel.faults import Faults
 from varv.kernel.scratch import Scratch
 from varv.kernel.segment_files import COMPACTED, Listed, listing_digest, read_file
+from varv.kernel.storage import storing
 
 PENDING = "archive.pending"
 """In a home, what is being copied into an archive."""
@@ -99,7 +100,7 @@ class ColdFiles:
         assert extent.cold is not None, "who asks has looked"
         scratch = Scratch("archived")
         path = scratch.path / extent.cold.file
-        with path.open("wb") as file:
+        with storing("file", path), path.open("wb") as file:
             for part in self.parts(extent.cold):
                 file.write(part)
         return checked_rows(path, extent)

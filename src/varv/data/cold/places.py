@@ -17,6 +17,7 @@ from varv.kernel.errors import Corrupt, InvalidInput, NotFound, Unavailable
 from varv.kernel.faults import Faults
 from varv.kernel.plugins import required
 from varv.kernel.scratch import Scratch
+from varv.kernel.storage import storing
 
 FOLDER = "archive"
 """Of a home, where its archive is unless another place is set."""
@@ -175,13 +176,15 @@ class ObjectDraft:
 
     def write(self, data: bytes) -> None:
         """Add bytes."""
-        self._file.write(data)
+        with storing("file", self._path, draft=self._path):
+            self._file.write(data)
         self._hash.update(data)
         self._size += len(data)
 
     def keep(self) -> tuple[Digest, int]:
         """Make what was written a blob, durably, and return its digest and its size."""
-        self._file.close()
+        with storing("file", self._path, draft=self._path):
+            self._file.close()
         name = Digest(self._hash.hexdigest())
         self._put(name, self._path)
         self._path.unlink()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -127,8 +128,9 @@ class Tiers:
             for some in _portions(found.extents, lambda part, one: self._size(dataset, part, one)):
                 if ends():
                     break
+                still = partial(self.due, dataset, before, held_back=held_back)
                 because = f"all from before {iso(before)[:19]}"
-                moved = moved.plus(*self._archive(dataset, some, because, by))
+                moved = moved.plus(*self._archive(dataset, some, still, because, by))
         return moved
 
     def cold(
@@ -189,14 +191,14 @@ class Tiers:
     def finish(self, dataset: Dataset) -> None:
         """Remove files from where the ledger says that they are not any more: a crash has left them there."""
         with self._alone:
-            with self._views.reading(DatasetsView) as view:
-                restored = view.history(dataset.name).restored
-            self._settle()
             for part, several in self.cold(dataset).items():
                 for one in several:
                     self._remove_warm(dataset, part, one)
-            if restored is not None:
-                self._drop(restored)
+        with self._views.reading(DatasetsView) as view:
+            restored = view.history(dataset.name).restored
+        self._settle()
+        if restored is not None:
+            self._drop(restored)
 
     def _restore(
         self, dataset: Dataset, some: Sequence[tuple[str, Extent]], stays: Duration, by: str, why: str
@@ -214,13 +216,24 @@ class Tiers:
         )
         with self._alone:
             self._commit([Fact(stream_of(dataset.name), event)])
-            self._drop(event)
+        self._drop(event)
         return len(files), event.n_rows, sum(file.n_bytes for _, file in files)
 
     def _archive(
-        self, dataset: Dataset, some: Sequence[tuple[str, Extent]], because: str, by: str
+        self,
+        dataset: Dataset,
+        some: Sequence[tuple[str, Extent]],
+        still: Callable[[], Due],
+        because: str,
+        by: str,
     ) -> tuple[int, int, int]:
-        """Archive some files, and return how many they were, and how many rows and bytes."""
+        """Archive some files, and return how many they were, and how many rows and bytes.
+
+        Parameters
+        ----------
+        still
+            Returns what may be archived once they are copied: others have gone on meanwhile.
+        """
         copied: list[tuple[str, ArchivedFile]] = []
         empty: set[str] = set()
         paths = [self._warm_file(dataset, part, one) for part, one in some]
@@ -230,24 +243,23 @@ class Tiers:
             copied.append((part, file))
             empty |= nulls if part == dataset.event_time else set()
         with self._alone:
-            there = self._still(dataset, {(part, one.name) for part, one in some})
+            there = {(part, one.name): one for part, several in still().extents.items() for one in several}
             files = [(part, file) for part, file in copied if (part, file.name) in there]
-            if not files:
-                self._settle()
-                return 0, 0, 0
+            gone = [(part, there[part, file.name]) for part, file in files]
             event = SegmentsArchived(
                 dataset=dataset.name,
                 place=self._place,
                 files=_by_part(files),
                 because=because,
                 by=by,
-                n_rows=sum(one.n_rows for one in there.values()),
+                n_rows=sum(one.n_rows for _, one in gone),
                 empty=tuple(sorted(empty)),
             )
-            self._commit([Fact(stream_of(dataset.name), event)])
-            self._settle()
-            for (part, _), one in there.items():
+            if files:
+                self._commit([Fact(stream_of(dataset.name), event)])
+            for part, one in gone:
                 self._remove_warm(dataset, part, one)
+        self._settle()
         return len(files), event.n_rows, sum(file.n_bytes for _, file in files)
 
     def _settle(self) -> None:
@@ -271,16 +283,6 @@ class Tiers:
         self._faults.reach("tiers.after_copy")
         file = ArchivedFile(name=one.name, file=path.name, digest=digest, n_bytes=n_bytes)
         return file, {name for name in rows.columns if rows[name].null_count()}
-
-    def _still(self, dataset: Dataset, names: set[tuple[str, str]]) -> dict[tuple[str, str], Extent]:
-        """Return those extents that nobody has stored together or removed meanwhile."""
-        with self._views.reading(DatasetsView) as view:
-            return {
-                (part, one.name): one
-                for part in dataset.parts
-                for one in view.catalogue(dataset.name, part).ever()
-                if (part, one.name) in names and not one.removed_by and not one.cold
-            }
 
     def _remove_warm(self, dataset: Dataset, part: str, one: Extent) -> None:
         """Remove the file of an archived extent from the columns, if it is there."""
