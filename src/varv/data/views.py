@@ -404,14 +404,14 @@ class DatasetsView(msgspec.Struct):
             }
             self.stored[event.dataset, part].note_archived(cold)
 
-    def is_in_archive(self, place: str, digest: Digest) -> bool:
-        """Return whether the file of some extent is in an archive under a digest."""
-        return any(
-            one.cold.digest == digest and one.cold.place == place
+    def in_archives(self) -> set[tuple[str, Digest]]:
+        """Return the places and digests of all files in an archive."""
+        return {
+            (one.cold.place, one.cold.digest)
             for held in self.stored.values()
             for one in (*held.files, *held.alone.values(), *held.left.values())
             if one.cold is not None and not one.removed_by
-        )
+        }
 
     def _erase_held(self, event: QuarantineErased) -> None:
         place = (event.dataset, event.part, event.segment)

@@ -10,7 +10,7 @@ stays in the catalogue: whoever reads as of an earlier number still finds it, un
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -162,8 +162,7 @@ class Catalogue(msgspec.Struct):
 
     def note_archived(self, files: Mapping[str, Cold]) -> None:
         """Remember that the files of extents are in an archive, and not in the table's folder any more."""
-        for name, cold in files.items():
-            self._change([name], cold=cold)
+        self._change_each(files.keys(), lambda one: msgspec.structs.replace(one, cold=files[one.name]))
 
     def note_restored(self, names: Collection[str], stays_until: Instant) -> None:
         """Remember that the files of extents are back in the table's folder."""
@@ -178,11 +177,10 @@ class Catalogue(msgspec.Struct):
 
     def _change(self, names: Collection[str], **fields: Any) -> None:
         """Change extents by name, wherever they are."""
+        self._change_each(names, lambda one: msgspec.structs.replace(one, **fields))
 
-        def changed(one: Extent) -> Extent:
-            return msgspec.structs.replace(one, **fields) if one.name in names else one
-
-        self.files = [changed(one) for one in self.files]
+    def _change_each(self, names: Collection[str], changed: Callable[[Extent], Extent]) -> None:
+        self.files = [changed(one) if one.name in names else one for one in self.files]
         # In place: thousands lie alone, and few change.
         for held in (self.alone, self.left):
             held.update({name: changed(held[name]) for name in names if name in held})

@@ -7,7 +7,7 @@ and paid for by the byte. Only what has to be known to go on at all is read wher
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -54,19 +54,19 @@ class ColdFiles:
         noted = [(place, _digest_of_bytes(file)) for file in files]
         write_atomically(self._home / PENDING, msgspec.json.encode(noted), Faults())
 
-    def settle(self, is_needed: Callable[[str, Digest], bool]) -> None:
+    def settle(self, on_record: Collection[tuple[str, Digest]]) -> None:
         """Remove what was copied and is not on record, once whatever was is.
 
         Parameters
         ----------
-        is_needed
-            Returns whether some extent has its file at a place, under a digest.
+        on_record
+            The places and digests of all files that are in an archive.
         """
         note = self._home / PENDING
         if not note.exists():
             return
         for place, digest in msgspec.json.decode(note.read_bytes(), type=list[tuple[str, Digest]]):
-            if not is_needed(place, digest):
+            if (place, digest) not in on_record:
                 self.drop(place, digest)
         note.unlink()
 

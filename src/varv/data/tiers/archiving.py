@@ -265,7 +265,8 @@ class Tiers:
     def _settle(self) -> None:
         """Remove what was copied and could not be put on record."""
         with self._views.reading(DatasetsView) as view:
-            self._cold.settle(view.is_in_archive)
+            on_record = view.in_archives()
+        self._cold.settle(on_record)
 
     def _warm_file(self, dataset: Dataset, part: str, one: Extent) -> Path:
         table = table_of(dataset.name, part)
@@ -295,10 +296,10 @@ class Tiers:
     def _drop(self, event: SegmentsRestored) -> None:
         """Remove what was restored from its archive, unless another file has the same bytes."""
         self._faults.reach("tiers.before_drop")
+        with self._views.reading(DatasetsView) as view:
+            on_record = view.in_archives()
         for digest in sorted({one.digest for files in event.files.values() for one in files}):
-            with self._views.reading(DatasetsView) as view:
-                is_needed = view.is_in_archive(event.place, digest)
-            if not is_needed:
+            if (event.place, digest) not in on_record:
                 self._cold.drop(event.place, digest)
 
     def _brought_back(self, dataset: Dataset, part: str, one: Extent) -> ArchivedFile:

@@ -19,6 +19,7 @@ from varv.data.versions.model import DatasetTagged, DatasetUntagged, DatasetVacu
 from varv.data.views import DatasetsView
 from varv.kernel.catalogue import Extent
 from varv.kernel.clock import DAY, Clock, Duration, Instant
+from varv.kernel.codec import Digest
 from varv.kernel.errors import InvalidInput, NotFound
 from varv.kernel.ids import Version
 from varv.kernel.ledger import Ledger
@@ -183,14 +184,16 @@ class Versions:
             event = view.history(dataset.name).vacuumed
             if event is None:
                 return
-            spent = [
+            were_cold = [
                 one.cold
                 for part, names in event.files.items()
                 for one in view.catalogue(dataset.name, part).ever()
-                if one.cold and one.name in names and not view.is_in_archive(one.cold.place, one.cold.digest)
+                if one.cold and one.name in names
             ]
-        for cold in spent:
-            self._cold.drop(cold.place, cold.digest)
+            on_record = view.in_archives() if were_cold else set[tuple[str, Digest]]()
+        for cold in were_cold:
+            if (cold.place, cold.digest) not in on_record:
+                self._cold.drop(cold.place, cold.digest)
 
     def _since(self, dataset: Dataset, last: Version, retention: Retention) -> int:
         """Return the first version that retention keeps; all after it are kept too."""

@@ -123,7 +123,8 @@ class SubjectRows:
         datasets.commit(datasets.compact(self.dataset))
         # A move of files that a crash cut short may have left one in the archive that is on no record.
         with self._store.views.reading(DatasetsView) as view:
-            datasets.cold.settle(view.is_in_archive)
+            on_record = view.in_archives()
+        datasets.cold.settle(on_record)
         for part in self.dataset.parts:
             self._rewrite(part)
         self._vacuum()
