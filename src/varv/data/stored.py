@@ -234,6 +234,7 @@ class StoredDatasets:
         version: Version | int | None = None,
         since: Instant | None = None,
         until: Instant | None = None,
+        warm_only: bool = False,
     ) -> Iterator[pl.DataFrame]:
         """Yield some columns of a part's rows in the order in which they came, a file at a time; a version
         gives the same rows for ever.
@@ -242,6 +243,8 @@ class StoredDatasets:
         ----------
         since, until
             Files are left out that have no row with a time of the part in [since, until); rows are not.
+        warm_only
+            Leave out rows that are archived, which are refused otherwise.
 
         Raises
         ------
@@ -254,7 +257,7 @@ class StoredDatasets:
         types = {name: dataset.types()[name] for name in names}
         table = table_of(dataset.name, part)
         for one in self.extents(dataset, part, upto=version):
-            if not one.reaches(since, until):
+            if not one.reaches(since, until) or (warm_only and one.cold):
                 continue
             n_rows = one.n_rows if version is None else self.n_rows_upto(dataset, part, one, version)
             with self._warm(dataset, part, [one]):
