@@ -21,8 +21,15 @@ from varv.data.delta.log import LOG
 from varv.data.kept_contracts import texts_digest, texts_of, texts_table
 from varv.data.model import BatchesCompacted, BatchQuarantined, ContractInferred, DatasetVersionAppended
 from varv.data.privacy.model import QuarantineErased
+from varv.data.tiers.checking import Moves
 from varv.data.versions import table_of
-from varv.data.versions.model import DatasetPublished, DatasetRewritten, DatasetVacuumed
+from varv.data.versions.model import (
+    DatasetPublished,
+    DatasetRewritten,
+    DatasetVacuumed,
+    SegmentsArchived,
+    SegmentsRestored,
+)
 from varv.home.comparison import COMPARISON_FILE, read_comparisons, without_cpu
 from varv.home.model import Comparison, PoliciesCompared
 from varv.home.verbs import Records
@@ -61,6 +68,7 @@ _BATCH = 1000
 _CURE = "restore this file from a copy of the home folder"
 _SIGNING: tuple[Kind, ...] = ("signature", "checkpoint", "key")
 _PUBLISHED = "remove the folder of the log, and publish the dataset again: the ledger holds what was in it"
+_ARCHIVED = "restore this file from a copy of the archive"
 _CACHED = "delete the file: the step runs again when it is needed"
 
 
@@ -221,6 +229,7 @@ class _Home:
         else:
             self._audit(secret)
         self._delta_logs()
+        self._archived()
         self.runs()
         self._remark(audit_blobs(self._home / "blobs", self._named.blobs))
         for place, problem, expected, found in cache_flaws(self._home / "cache", self._named.steps):
@@ -263,6 +272,11 @@ class _Home:
         """Compare the logs of Delta tables with what the ledger says was published."""
         for flaw in log_flaws(self._home / "columns", self._named.published, self._named.vacuumed):
             self._note(*flaw, cure=_PUBLISHED)
+
+    def _archived(self) -> None:
+        """Compare every archived file with its digest, where it is."""
+        for flaw in self._named.moves.flaws(self._home):
+            self._note(*flaw, cure=_ARCHIVED)
 
     def _texts(self, columns: FolderColumns, secret: Secret, inferred: ContractInferred) -> None:
         """Compare the texts that columns may hold, where they were not deleted."""
@@ -360,6 +374,7 @@ class _Names:
         self._n_versions: dict[str, int] = {}
         self._compacted: dict[str, dict[str, tuple[str, ...]]] = {}
         """By table and compacted file, the segments in it."""
+        self.moves = Moves(self.tables, self._compacted)
 
     def fold(self, ledger: Ledger) -> None:
         """Take in a ledger, a batch of entries at a time."""
@@ -411,7 +426,7 @@ class _Names:
                 self.seals.take(entry)
                 self._note_texts(entry, event)
             case _:
-                pass
+                self.moves.take(event)
 
     def _held(self, seq: int, event: BatchQuarantined | QuarantineErased) -> None:
         """Take in where rows in quarantine are."""
@@ -451,6 +466,7 @@ class _Names:
                     table = table_of(event.dataset, part)
                     self.vacuumed.setdefault(table, set()).update(f"{name}{SUFFIX}" for name in names)
                     files, held = self._compacted.get(table, {}), self.tables.get(table, {})
+                    self.moves.forget(table, names)
                     for segment in (one for name in names for one in files.pop(name, (name,))):
                         held.pop(segment, None)
                     for one in filter(None, (event.left.get(f"{part}/{name}") for name in names)):
@@ -503,6 +519,8 @@ _NAMING = {
         DatasetRewritten,
         BatchesCompacted,
         DatasetVacuumed,
+        SegmentsArchived,
+        SegmentsRestored,
         DatasetPublished,
         BatchQuarantined,
         QuarantineErased,

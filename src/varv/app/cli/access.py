@@ -21,8 +21,10 @@ from varv.app.desk import Desk
 from varv.app.server.server_file import running_server
 from varv.app.settings import Settings
 from varv.data.delta.verbs import PublicationDesk, offline_publications
+from varv.data.tiers.verbs import TierDesk, tier_desk
 from varv.data.versioning.verbs import VersionsDesk, offline_versions
 from varv.home.named_versions import named_versions
+from varv.home.reached import reached
 from varv.kernel.clock import SystemClock
 from varv.kernel.errors import NotFound
 from varv.kernel.faults import Faults
@@ -94,7 +96,7 @@ def acted(
     kind: type[R],
 ) -> R:
     """Have the server do something with versions of datasets, or do it where none runs."""
-    return acted_by(settings, verb, asked, lambda desk, asked: act(desk.versions, asked), kind)
+    return _acted(settings, verb, asked, act, kind)
 
 
 def acted_by(
@@ -105,6 +107,31 @@ def acted_by(
     kind: type[R],
 ) -> R:
     """Have the server do something with what is published of datasets, or do it where none runs."""
+
+    def publish(desk: VersionsDesk, asked: Q) -> R:
+        return act(offline_publications(desk, SystemClock(), Faults.parse(settings.fault)), asked)
+
+    return _acted(settings, verb, asked, publish, kind)
+
+
+def moved_by(settings: Settings, verb: str, asked: Q, act: Callable[[TierDesk, Q], R], kind: type[R]) -> R:
+    """Have the server move files of datasets between tiers, or do it where none runs."""
+
+    def move(desk: VersionsDesk, asked: Q) -> R:
+        faults = Faults.parse(settings.fault)
+        tiers = tier_desk(
+            desk,
+            SystemClock(),
+            lambda of: reached(desk.views, desk.ledger, of),
+            place=settings.archive,
+            faults=faults,
+        )
+        return act(tiers, asked)
+
+    return _acted(settings, verb, asked, move, kind)
+
+
+def _acted(settings: Settings, verb: str, asked: Q, act: Callable[[VersionsDesk, Q], R], kind: type[R]) -> R:
     server = running_server(settings)
     if server is not None:
         return msgspec.convert(call(server, settings, verb, asked, timeout_s=WITHIN_S), type=kind)
@@ -113,4 +140,4 @@ def acted_by(
         desk = offline_versions(
             settings.home, ledger, views, clock, lambda of: named_versions(views, of), faults
         )
-        return act(offline_publications(desk, clock, faults), asked)
+        return act(desk, asked)

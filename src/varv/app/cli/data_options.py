@@ -28,6 +28,7 @@ def add_data(act: Act) -> None:
     _add_pulling(act)
     _add_privacy(act)
     _add_publishing(act)
+    _add_tiers(act)
 
 
 def _add_reading(act: Act) -> None:
@@ -163,3 +164,21 @@ def add_erase(command: argparse.ArgumentParser) -> None:
     command.add_argument("--list", action="store_true", help="list the erasures of the home, and do nothing")
     command.add_argument("--by", default="operator", help="who decides; kept in the ledger")
     command.add_argument("--why", default="", help="why; kept in the ledger, so it must not name anybody")
+
+
+def _add_tiers(act: Act) -> None:
+    archived = act("archive", "move files of old rows into the archive, as far as nothing looks at them")
+    archived.add_argument("what", help="NAME")
+    archived.add_argument("--before", default="", metavar="TIME", help="those all from before this time")
+    archived.add_argument("--older", default="", metavar="AGE", help="those all older, 400d (as declared)")
+    archived.add_argument("--dry-run", action="store_true", help="say what would go, and move nothing")
+    restored = act("restore", "bring archived files back, so that their rows can be read")
+    restored.add_argument("what", help="NAME")
+    restored.add_argument("--since", default="", metavar="TIME", help="those with rows of then and later")
+    restored.add_argument("--until", default="", metavar="TIME", help="those with rows of before then")
+    restored.add_argument(
+        "--stays", default="7d", metavar="SPAN", help="how long a server does not archive them again (7d)"
+    )
+    restored.add_argument("--why", default="", help="why; kept in the ledger")
+    for one in (archived, restored):
+        one.add_argument("--by", default="operator", help="who decides; kept in the ledger")

@@ -209,7 +209,7 @@ class _Filling:
 
     def fill(self, note: Note, goal: int) -> Note:
         """Take in everything up to a version; return the note of it."""
-        gathering = Gathering(self._datasets, self._view, note.upto, goal)
+        gathering = Gathering(self._datasets, self._view, note.upto, goal, note.since)
         steps = gathering.digest()
         n_done = note.n_done if note.steps == steps else 0
         n_rows, n_late = (note.n_rows_done, note.n_late_done) if n_done else (0, 0)
