@@ -19,7 +19,13 @@ from varv.app.compose import TRACKING, open_ledger
 from varv.data.delta.checking import log_flaws
 from varv.data.delta.log import LOG
 from varv.data.kept_contracts import texts_digest, texts_of, texts_table
-from varv.data.model import BatchesCompacted, BatchQuarantined, ContractInferred, DatasetVersionAppended
+from varv.data.model import (
+    BatchesCompacted,
+    BatchQuarantined,
+    ContractInferred,
+    DatasetVersionAppended,
+    FilesMerged,
+)
 from varv.data.privacy.model import QuarantineErased
 from varv.data.versions import table_of
 from varv.data.versions.model import DatasetPublished, DatasetRewritten, DatasetVacuumed
@@ -376,8 +382,10 @@ class _Names:
 
     def _take(self, entry: Entry) -> None:
         match event := entry.event:
-            case DatasetVersionAppended() | DatasetRewritten() | BatchesCompacted() | DatasetVacuumed():
+            case DatasetVersionAppended() | DatasetRewritten() | DatasetVacuumed():
                 self._rows(entry.seq, event)
+            case BatchesCompacted() | FilesMerged():
+                self._together(event)
             case DatasetPublished():
                 self.published.setdefault(table_of(event.dataset, event.part), []).append(event)
             case BatchQuarantined() | QuarantineErased():
@@ -431,9 +439,17 @@ class _Names:
         for digest in long_texts(event):
             self._texts.setdefault(entry.stream, {})[digest] = f"a text of entry {entry.seq}"
 
-    def _rows(
-        self, seq: int, event: DatasetVersionAppended | DatasetRewritten | BatchesCompacted | DatasetVacuumed
-    ) -> None:
+    def _together(self, event: BatchesCompacted | FilesMerged) -> None:
+        """Take in which segments lie in one file."""
+        files = self._compacted.setdefault(table_of(event.dataset, event.part), {})
+        if isinstance(event, BatchesCompacted):
+            files[event.file] = event.segments
+            return
+        files[event.file] = tuple(one for name in event.files for one in files.get(name, (name,)))
+        # Nothing is lost with them from now on.
+        files |= dict.fromkeys(event.files, ())
+
+    def _rows(self, seq: int, event: DatasetVersionAppended | DatasetRewritten | DatasetVacuumed) -> None:
         """Take in what became of rows of a dataset."""
         match event:
             case DatasetVersionAppended():
@@ -443,9 +459,6 @@ class _Names:
                 by = self._version(seq, event.dataset)
                 for one in event.added:
                     self._name(table_of(event.dataset, event.part), one.name, by, one.n_rows, one.digest)
-            case BatchesCompacted():
-                files = self._compacted.setdefault(table_of(event.dataset, event.part), {})
-                files[event.file] = event.segments
             case DatasetVacuumed():
                 for part, names in event.files.items():
                     table = table_of(event.dataset, part)
@@ -502,6 +515,7 @@ _NAMING = {
         DatasetVersionAppended,
         DatasetRewritten,
         BatchesCompacted,
+        FilesMerged,
         DatasetVacuumed,
         DatasetPublished,
         BatchQuarantined,

@@ -143,7 +143,7 @@ class SubjectRows:
         """Yield every extent whose file is there, with its rows."""
         with self._store.views.reading(DatasetsView) as view:
             held = view.catalogue(self.dataset.name, part)
-            extents = [*held.ever(), *held.left.values()]
+            extents = held.stored()
         for one in extents:
             if not one.removed_by:
                 # As they are stored: the record of a dataset keeps no order of columns.
@@ -222,7 +222,7 @@ class SubjectRows:
         columns = self._store.columns
         with self._store.views.reading(DatasetsView) as view:
             held = view.catalogue(self.dataset.name, part)
-            named = {one.name for one in held.ever() if not one.removed_by} | held.left.keys()
+            named = {one.name for one in held.stored() if not one.removed_by}
         files = columns.files(table)
         elsewhere = named.difference(files)
         strays = [name for name in files if name not in named]
