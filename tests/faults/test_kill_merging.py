@@ -1,5 +1,5 @@
-"""Whoever is killed while files of a published dataset are merged, or the smaller ones vacuumed, leaves tables
-that say, after the next start, what the ledger does.
+"""Whoever is killed while files of a published dataset are merged, or vacuumed, leaves tables that say, after
+the next start, what the ledger does.
 """
 
 from __future__ import annotations
@@ -18,7 +18,12 @@ from varv.data.delta.log import live_files
 from varv.data.views import DatasetsView
 from varv.kernel.faults import KILLED
 
-POINTS = ["columns.before_rename:15", "ledger.before_commit:24", "delta.after_commit:7", "columns.before_unlink:2"]
+POINTS = [
+    "columns.before_rename:15",
+    "ledger.before_commit:24",
+    "delta.after_commit:7",
+    "columns.before_unlink:2",
+]
 MORE = [
     *(f"columns.before_rename:{nth}" for nth in (13, 14, 16)),
     *(f"ledger.before_commit:{nth}" for nth in (20, 21, 22, 23, 25)),

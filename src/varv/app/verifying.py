@@ -382,10 +382,14 @@ class _Names:
 
     def _take(self, entry: Entry) -> None:
         match event := entry.event:
-            case DatasetVersionAppended() | DatasetRewritten() | DatasetVacuumed():
+            case (
+                DatasetVersionAppended()
+                | DatasetRewritten()
+                | BatchesCompacted()
+                | FilesMerged()
+                | DatasetVacuumed()
+            ):
                 self._rows(entry.seq, event)
-            case BatchesCompacted() | FilesMerged():
-                self._together(event)
             case DatasetPublished():
                 self.published.setdefault(table_of(event.dataset, event.part), []).append(event)
             case BatchQuarantined() | QuarantineErased():
@@ -449,7 +453,11 @@ class _Names:
         # Nothing is lost with them from now on.
         files |= dict.fromkeys(event.files, ())
 
-    def _rows(self, seq: int, event: DatasetVersionAppended | DatasetRewritten | DatasetVacuumed) -> None:
+    def _rows(
+        self,
+        seq: int,
+        event: DatasetVersionAppended | DatasetRewritten | BatchesCompacted | FilesMerged | DatasetVacuumed,
+    ) -> None:
         """Take in what became of rows of a dataset."""
         match event:
             case DatasetVersionAppended():
@@ -460,15 +468,21 @@ class _Names:
                 for one in event.added:
                     self._name(table_of(event.dataset, event.part), one.name, by, one.n_rows, one.digest)
             case DatasetVacuumed():
-                for part, names in event.files.items():
-                    table = table_of(event.dataset, part)
-                    self.vacuumed.setdefault(table, set()).update(f"{name}{SUFFIX}" for name in names)
-                    files, held = self._compacted.get(table, {}), self.tables.get(table, {})
-                    for segment in (one for name in names for one in files.pop(name, (name,))):
-                        held.pop(segment, None)
-                    for one in filter(None, (event.left.get(f"{part}/{name}") for name in names)):
-                        by = f"what is left of a version of {event.dataset} (entry {seq})"
-                        self._name(table, one.name, by, one.n_rows, one.digest)
+                self._vacuumed(seq, event)
+            case _:
+                self._together(event)
+
+    def _vacuumed(self, seq: int, event: DatasetVacuumed) -> None:
+        """Take in which files of a dataset were removed."""
+        for part, names in event.files.items():
+            table = table_of(event.dataset, part)
+            self.vacuumed.setdefault(table, set()).update(f"{name}{SUFFIX}" for name in names)
+            files, held = self._compacted.get(table, {}), self.tables.get(table, {})
+            for segment in (one for name in names for one in files.pop(name, (name,))):
+                held.pop(segment, None)
+            for one in filter(None, (event.left.get(f"{part}/{name}") for name in names)):
+                by = f"what is left of a version of {event.dataset} (entry {seq})"
+                self._name(table, one.name, by, one.n_rows, one.digest)
 
     def _version(self, seq: int, dataset: str) -> str:
         """Count a version of a dataset, and return what it is called."""

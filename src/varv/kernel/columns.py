@@ -221,7 +221,12 @@ class Columns(Protocol):
         ...
 
     def merge(
-        self, table: str, names: Mapping[str, Digest], *, known: Collection[str], removed: Collection[str] = ()
+        self,
+        table: str,
+        names: Mapping[str, Digest],
+        *,
+        known: Collection[str],
+        removed: Collection[str] = (),
     ) -> Merged:
         """Store what lies in several files, of the same columns all, in one more; the others stay.
 
@@ -499,7 +504,12 @@ class FolderColumns:
         return made
 
     def merge(
-        self, table: str, names: Mapping[str, Digest], *, known: Collection[str], removed: Collection[str] = ()
+        self,
+        table: str,
+        names: Mapping[str, Digest],
+        *,
+        known: Collection[str],
+        removed: Collection[str] = (),
     ) -> Merged:
         """Store what lies in several files, of the same columns all, in one more; the others stay."""
         folder = self._folder(table)

@@ -90,7 +90,9 @@ def test_every_version_reads_on_after_its_files_were_merged(tmp_path):
     for version in published:
         assert store.sizes(version) == {f"k{n}": n for n in range(1, version + 1)}
     merge = (store.table("at") / LOG / f"{17:020d}.json").read_text().splitlines()
-    changes = [fields["dataChange"] for one in merge for fields in json.loads(one).values() if "path" in fields]
+    changes = [
+        fields["dataChange"] for one in merge for fields in json.loads(one).values() if "path" in fields
+    ]
     assert changes == [False] * 17
     found = store.publications.publication(TRIPS, 16)[0]
     assert [found.delta_version, len(found.removed)] == [17, 16]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import polars as pl
@@ -43,6 +44,7 @@ from varv.data.versioning.verbs import (
 )
 from varv.home.impact import ImpactRequest, impact
 from varv.home.verbs import DatasetList
+from varv.kernel.errors import VarvError
 from varv.kernel.wording import count
 
 _LONGEST_CELL = 40
@@ -208,6 +210,8 @@ def _read(options: argparse.Namespace, settings: Settings) -> None:
         "until": options.until,
         "remaining": options.remaining,
     }
+    if to is not None:
+        _publish_first(options.what, settings)
     source = LocalSource(settings.home)
     try:
         rows = whole_table(source, "dataset.rows", asked, most=None if to else options.limit)
@@ -297,6 +301,7 @@ def _export(options: argparse.Namespace, settings: Settings) -> None:
     network around it, and has not the caller's credentials.
     """
     reference = parse_reference(options.what)
+    _publish_first(options.what, settings)
     with reading_home(settings) as home:
         desk = home.require_versions()
         dataset = desk.datasets.registered(reference.dataset)
@@ -306,6 +311,15 @@ def _export(options: argparse.Namespace, settings: Settings) -> None:
         for one in found
     ]
     answer(options, found, lambda: [Grid(("part", "version of the table", "rows", "table"), rows)])
+
+
+def _publish_first(what: str, settings: Settings) -> None:
+    """Publish a version that leaves, if its dataset is published, so that tables have it as it left. Whoever
+    may not, or cannot, takes it along all the same.
+    """
+    asked = PublishRequest(dataset=what, if_published=True)
+    with suppress(VarvError):
+        acted_by(settings, "dataset.publish", asked, publish, PublicationDone)
 
 
 def _sql(options: argparse.Namespace, settings: Settings) -> None:

@@ -13,6 +13,7 @@ import polars as pl
 
 from varv.app.compose import open_ledger, open_views
 from varv.data import Dataset, Datasets, Frame, Parquet
+from varv.data.delta.publishing import Publications
 from varv.data.sources import in_kept_types, kept_type
 from varv.data.sources.pointers import resolved
 from varv.data.versioning.references import parse_reference, version_meant
@@ -186,14 +187,18 @@ def _of_home(
         raise NotFound("home", str(home)[:200], "is not there, or holds no ledger", hint=hint)
     with closing(open_ledger(home)) as ledger:
         views, clock = open_views(ledger, home), SystemClock()
-        datasets = Datasets(ledger, FolderColumns(home / "columns"), clock, views, Secret(home / SECRET_FILE))
-        asked, said = _stored(ledger, datasets, views, requests, at, versions)
+        columns = FolderColumns(home / "columns")
+        datasets = Datasets(ledger, columns, clock, views, Secret(home / SECRET_FILE))
+        publications = Publications(datasets, columns, views, ledger, clock)
+        asked, said = _stored(ledger, datasets, publications, views, requests, at, versions)
         read = {view.source.name: view.source for view in wanted.features if isinstance(view, FeatureView)}
         pinned = {one.name: _version(datasets, views, one, versions) for one in read.values()}
         maker = wanted.maker(asked, StoredTables(datasets, pinned))
         sets, types = TrainingSets(ledger, datasets), maker.types(asked.columns)
         recipe = recipe_of(maker.features, said, asked.at, pinned, wanted.mode)
         if not sets.has(name, recipe):
+            for dataset in read.values():
+                publications.publish_used(dataset, pinned[dataset.name])
             sets.make(name, recipe, maker.parts(asked.rows))
         return _given(
             sets.rows(name, recipe, types), in_kept_types(pl.DataFrame(schema=types)).schema, target
@@ -203,6 +208,7 @@ def _of_home(
 def _stored(
     ledger: Ledger,
     datasets: Datasets,
+    publications: Publications,
     views: Views,
     requests: object,
     at: str | None,
@@ -219,6 +225,7 @@ def _stored(
         asked = _without_home(requests, at)
         return asked, _digest(requests, asked)
     version = _version(datasets, views, requests, chosen)
+    publications.publish_used(requests, version)
     rows = datasets.read(requests, version=version)
     return _Asked(requests, at or requests.event_time, rows.schema, [rows]), f"{requests.name}@{version}"
 

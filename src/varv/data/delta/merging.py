@@ -1,7 +1,7 @@
 """Which files of a published part are worth being stored together: many small ones of about one size.
 
 A dataset that is published often grows by a file each time. Files are merged with others of their order of
-magnitude only, so a row is written once more for each of the few there are, and some dozens of files are left.
+magnitude only, so a row is written once more for each of the few there are, and dozens of files are left.
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ version of the table with the same rows, and those before it read on until their
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -34,13 +35,16 @@ from varv.kernel.catalogue import Extent, digests
 from varv.kernel.clock import Clock
 from varv.kernel.codec import Digest, digest_of
 from varv.kernel.columns import Columns
-from varv.kernel.errors import Corrupt, FailedPrecondition
+from varv.kernel.errors import Corrupt, FailedPrecondition, VarvError
 from varv.kernel.faults import Faults
 from varv.kernel.ids import Version
 from varv.kernel.ledger import Ledger, entries_of
+from varv.kernel.observe import log
 from varv.kernel.sagas import Fact
 from varv.kernel.segment_files import SUFFIX
 from varv.kernel.views import Views
+
+_LOG = logging.getLogger(__name__)
 
 
 class _Step(NamedTuple):
@@ -101,14 +105,26 @@ class Publications:
         self._merge_small(dataset)
         return made
 
-    def publish_named(self, dataset: Dataset, version: Version | int) -> None:
-        """Publish a version that gets a name, if the dataset is one that is published by itself; one that
-        cannot be published any more is left to an export.
+    def publish_named(self, dataset: Dataset, version: Version | int) -> list[DatasetPublished]:
+        """Publish a version that gets a name, or leaves, if the dataset is one that is published: by itself,
+        or by command before. One that cannot be published any more is left to an export.
         """
         with self._views.reading(DatasetsView) as view:
-            is_declared = view.history(dataset.name).publish_every is not None
-        if is_declared and int(version) > (self.published(dataset) or 0) and self._is_whole(dataset, version):
-            self.publish(dataset, version)
+            history = view.history(dataset.name)
+            is_published = history.publish_every is not None or bool(history.published)
+        is_later = int(version) > (self.published(dataset) or 0)
+        if not (is_published and is_later and self._is_whole(dataset, version)):
+            return []
+        return self.publish(dataset, version)
+
+    def publish_used(self, dataset: Dataset, version: Version | int) -> None:
+        """Publish a version that something is made of, as `publish_named` does. Nothing fails for want of
+        that: an error is logged.
+        """
+        try:
+            self.publish_named(dataset, version)
+        except VarvError as error:
+            log(_LOG, logging.ERROR, "publication.failed", dataset=dataset.name, why=str(error))
 
     def is_due(self, dataset: Dataset) -> bool:
         """Return whether a dataset has a version that was to be published by now."""

@@ -112,7 +112,10 @@ def commit(folder: Path, columns: Mapping[str, str], made: Commit) -> int:
     if table.transaction_version(made.app) != made.follows:
         raise _meanwhile(folder, f"expected {made.follows}, found {table.transaction_version(made.app)}")
     _gain(folder, table, columns)
-    added = [AddAction(one.name, one.size_bytes, {}, one.at_ms, made.is_change, one.statistics) for one in made.added]
+    added = [
+        AddAction(one.name, one.size_bytes, {}, one.at_ms, made.is_change, one.statistics)
+        for one in made.added
+    ]
     gone = [RemoveAction(name, made.is_change, made.at_ms, partition_values={}) for name in made.removed]
     _committed(folder, table, [*added, *gone], _properties(made.info, made))
     made_by = table.version() + 1
