@@ -34,6 +34,12 @@ class Step(NamedTuple):
     moved: Mapping[str, str]
     broken: pl.Series | None = None
     """Rows that the source itself says are not what they were."""
+    gone: pl.Series | None = None
+    """Rows that say that the one of their key was deleted, in the order in which things happened."""
+    whole: bool = False
+    """Whether the source holds all there is from here on: rows whose keys it does not give go. Only of one
+    that is `Keyed`.
+    """
 
 
 @runtime_checkable
