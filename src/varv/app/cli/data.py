@@ -126,6 +126,8 @@ def _shown_blocks(found: DatasetShown, versions: pl.DataFrame) -> list[Block]:
     ]
     published = [(one.part, str(one.version), str(one.delta_version)) for one in found.published]
     in_delta = Grid(("part", "version", "in Delta"), published)
+    checked = [(one.name, one.loaded_at[:16], one.status, one.checked_at[:16]) for one in found.upstreams]
+    upstream = Grid(("source", "last row", "freshness", "looked at"), checked)
     last = "" if found.version == found.last else f"; the last is {found.last}"
     return [
         Heading(f"{found.dataset}, version {found.version}{last}"),
@@ -139,6 +141,7 @@ def _shown_blocks(found: DatasetShown, versions: pl.DataFrame) -> list[Block]:
         *([Heading("tags"), Grid(("tag", "version", "by", "why"), tags)] if tags else []),
         *([Heading("named, so kept"), Grid(("version", "by"), named)] if named else []),
         *([Heading("published last"), in_delta] if published else []),
+        *([Heading("what its source is made of"), upstream] if found.upstreams else []),
         Heading(f"the last versions; kept: {found.keeps}"),
         Grid(("version", "at", "by", "part", "rows put in", "why"), rows),
     ]

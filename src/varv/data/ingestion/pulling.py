@@ -16,7 +16,7 @@ import polars as pl
 
 from varv.data.dataset import Dataset
 from varv.data.ingestion.acts import BY, Acts
-from varv.data.ingestion.model import Counts, PullFailed, SourcePulled
+from varv.data.ingestion.model import Counts, PullFailed, SourcePulled, UpstreamsChecked
 from varv.data.ingestion.removing import Removals
 from varv.data.ingestion.sorting import PartRows, as_texts, sorted_out, steps_of, without_gone
 from varv.data.ingestion.views import PullsView
@@ -24,7 +24,7 @@ from varv.data.model import BatchQuarantined, DatasetVersionAppended, RepeatsDro
 from varv.data.quarantine import ROW
 from varv.data.service import REASON, Datasets, Prepared
 from varv.data.shape import misfit
-from varv.data.sources import Asked, Keyed, Source, Step, in_kept_types, with_last
+from varv.data.sources import Asked, Derived, Keyed, Source, Step, in_kept_types, with_last
 from varv.data.versions import stream_of
 from varv.data.views import DatasetsView
 from varv.kernel.clock import HOUR, Clock
@@ -123,6 +123,8 @@ class Puller:
 
     def _pulled(self, dataset: Dataset, source: Source, stopped: Callable[[], bool]) -> Pulled:
         self._require_same(dataset)
+        if isinstance(source, Derived):
+            self._note_upstreams(dataset, source)
         with self._views.reading(PullsView) as view:
             cursor = dict(view.cursor(dataset.name, source.identity))
         total, done, n_removed = Counts(), False, 0
@@ -280,6 +282,15 @@ class Puller:
             problem = "is one of requests, which no source has all of"
             raise FailedPrecondition("dataset", dataset.name, problem, hint="declare it without deletes")
         return self._removals.compare(dataset, source)
+
+    def _note_upstreams(self, dataset: Dataset, source: Derived) -> None:
+        upstreams, identity = source.upstreams(), dataset.source.identity
+        with self._views.reading(PullsView) as view:
+            state = view.state(dataset.name)
+        known = state.upstreams if state is not None and state.source == identity else ()
+        if upstreams != known:
+            fact = UpstreamsChecked(dataset=dataset.name, source=identity, upstreams=upstreams)
+            self._acts.tell((Fact(stream_of(dataset.name), fact),))
 
     def _note_failure(self, dataset: Dataset, source: Source, error: VarvError) -> None:
         """Put a failure on record; the same one at most once an hour."""
