@@ -10,7 +10,7 @@ from varv.data.dataset import Dataset
 from varv.data.profiling.model import AnomalyCleared, AnomalyRaised
 from varv.data.quarantine import Correction, Quarantine, Selection
 from varv.data.service import Appended, Datasets, Prepared
-from varv.data.sources import Csv, Dbt, Frame, Http, JsonLines, Landing, Objects, Parquet, Sql
+from varv.data.sources import Csv, Dbt, Frame, Http, JsonLines, Landing, Objects, Parquet, Rest, Sql
 from varv.data.versions import DatasetVersion
 from varv.data.views import DatasetsView
 
@@ -33,6 +33,7 @@ __all__ = [
     "Parquet",
     "Prepared",
     "Quarantine",
+    "Rest",
     "Selection",
     "Sql",
 ]

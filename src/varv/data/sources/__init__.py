@@ -11,6 +11,7 @@ from varv.data.sources.frames import Frame
 from varv.data.sources.kept import KEPT, Types, fitted, in_kept_types, kept_type
 from varv.data.sources.landing import Landing
 from varv.data.sources.objects import Objects
+from varv.data.sources.rest import Rest
 from varv.data.sources.steps import BATCH_ROWS, Asked, Derived, Keyed, Source, Step, Upstream, with_last
 from varv.data.sources.web import Http
 
@@ -28,6 +29,7 @@ __all__ = [
     "Landing",
     "Objects",
     "Parquet",
+    "Rest",
     "Source",
     "Sql",
     "Step",
