@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import polars as pl
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.data.ingestion.sources import Pulls
@@ -106,8 +107,9 @@ POINTS = st.sampled_from(
 )
 
 
+@pytest.mark.slow
 @given(st.lists(st.tuples(st.lists(RECORDS, min_size=1, max_size=5), POINTS, st.integers(1, 2)), max_size=5))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 def test_a_log_of_changes_gives_what_it_says_wherever_pulls_are_killed(batches):
     folder = Path(tempfile.mkdtemp())
     stream, state = Stream(folder), dict[str, int]()
