@@ -208,14 +208,14 @@ def restore_features(folder: Path) -> None:
 
 def restore_keys(folder: Path) -> None:
     home = OpenedHome(folder)
-    home.datasets.n_waiting_for(DELIVERIES, "delivered_at", pl.DataFrame({"delivery_id": ["parcel-1"]}))
+    home.datasets.keys.n_waiting_for(DELIVERIES, "delivered_at", pl.DataFrame({"delivery_id": ["parcel-1"]}))
 
 
 def keep(folder: Path) -> None:
     """Write both snapshots, and print what their making takes from who answers."""
     home = OpenedHome(folder)
     memory = home.memory()
-    home.datasets.n_waiting_for(DELIVERIES, "delivered_at", pl.DataFrame({"delivery_id": ["parcel-1"]}))
+    home.datasets.keys.n_waiting_for(DELIVERIES, "delivered_at", pl.DataFrame({"delivery_id": ["parcel-1"]}))
     versions = {DELIVERIES.name: Version(len(home.datasets.versions(DELIVERIES)))}
     longest, stop = [0.0], threading.Event()
 

@@ -173,7 +173,8 @@ def test_a_version_is_published_tagged_exported_and_joined(run, home, tmp_path):
     assert "varv data publish parcels@1 --to FOLDER" in refused
     rows.head(2).with_columns(pl.col("load") + 1).write_parquet(tmp_path / "some.parquet")
     for last, leaves in (("read", ["--to", str(tmp_path / "now.parquet")]), ("tag", ["now"])):
-        version = json.loads(run("--json", "data", "merge", "parcels", str(tmp_path / "some.parquet")))["version"]
+        merged = run("--json", "data", "merge", "parcels", str(tmp_path / "some.parquet"))
+        version = json.loads(merged)["version"]
         run("data", last, "parcels", *leaves)
         shown = json.loads(run("--json", "data", "show", "parcels"))["published"]
         assert {one["version"] for one in shown} == {version}, last

@@ -367,7 +367,7 @@ def test_events_of_earlier_versions_with_examples_and_domains_are_read(store):
         store.ledger.commit(Change(at=store.clock.now(), facts=(Append("dataset/towns", event),)))
     data = Dataset("towns", source=Frame(rows), key="id", event_time="at")
     store.commit(store.datasets.register(data))
-    assert store.datasets.contract(data, "at").columns[-1].domain == ("Aurich", "Celle")
+    assert store.datasets.contracts.of(data, "at").columns[-1].domain == ("Aurich", "Celle")
     assert store.datasets.append(data, "at", rows, segment="d1").version is None
     (held,) = store.quarantine.batches(Selection(dataset="towns"))
     assert (held.whole, held.n_rows, held.report.violations[0].examples[0].value) == (True, 2, "a")
@@ -481,7 +481,8 @@ class TestCompacted:
             made += store.datasets.prepare_append(TRIPS, "at", rows, segment=f"w-{number:03d}").facts
         store.commit(made)
         store.commit(store.datasets.compact(TRIPS))
-        assert store.datasets._stored_so_far(TRIPS, "at").height == 2
+        [inferred] = store.datasets.infer_contracts([TRIPS])
+        assert inferred.event.contract.n_reference == 2
 
     def test_batches_come_by_their_names(self, stored):
         found = [(name, rows["id"].to_list()) for name, rows in stored.datasets.segments(TRIPS, "at")]

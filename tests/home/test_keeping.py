@@ -66,9 +66,9 @@ def test_keys_are_read_anew_if_somebody_wrote_to_their_file(home, tmp_path, monk
     again.live._since_compaction = 0  # nothing takes the file's place
     [dataset] = again.home.declared
     say(again, 1, "b")
-    keys = again.home.datasets._known(dataset)
+    keys = again.home.datasets.keys.of(dataset)
     with file.open("r+b") as edited:
         edited.write(b"V")
     assert say(again, 1, "c") == 1
-    assert again.home.datasets._known(dataset) is not keys
+    assert again.home.datasets.keys.of(dataset) is not keys
     again.close()

@@ -20,7 +20,7 @@ from varv.app.server.tls import expires_at_s, said_of, sound_pem, tls_files_of
 from varv.app.settings import Loaded, Settings, plain
 from varv.data import DatasetsView
 from varv.home.accounts import LOUD_SHARE, text_notices
-from varv.home.status import PartStatus, data_status, quarantined_by_reason
+from varv.home.data_status import PartStatus, data_status, quarantined_by_reason
 from varv.kernel.clock import DAY, SystemClock
 from varv.kernel.errors import VarvError
 from varv.kernel.views import Views

@@ -6,10 +6,11 @@ reference period; a bad one is put in quarantine (`Quarantine`), and a batch tha
 until a person releases, replaces or drops it.
 """
 
+from varv.data.appending import Appended, Prepared
 from varv.data.dataset import Dataset
 from varv.data.profiling.model import AnomalyCleared, AnomalyRaised
 from varv.data.quarantine import Correction, Quarantine, Selection
-from varv.data.service import Appended, Datasets, Prepared
+from varv.data.service import Datasets
 from varv.data.sources import Csv, Dbt, Frame, Http, JsonLines, Landing, Objects, Parquet, Rest, Sql
 from varv.data.versions import DatasetVersion
 from varv.data.views import DatasetsView

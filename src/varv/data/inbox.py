@@ -171,7 +171,7 @@ class Inbox:
                 thing = "request" if are_requests else "row"
                 problem = f"is before its {thing}, which is of {iso(asked)}"
                 found.refuse(number, part, problem, "send the time at which it became known, or leave it out")
-        found.refuse_by(self._datasets.screen(dataset, part), types, now)
+        found.refuse_by(self._datasets.contracts.screen(dataset, part), types, now)
         return found, sum(number not in existing for number in found.rows) if are_requests else 0
 
     def _rows_at(self, dataset: Dataset, part: str, found: CheckedRows) -> dict[int, Instant]:
@@ -180,7 +180,7 @@ class Inbox:
             return {}
         types = dataset.types()
         keys = typed_frame(list(found.rows.values()), {name: types[name] for name in dataset.key})
-        at = self._datasets.event_times(dataset, keys)
+        at = self._datasets.keys.event_times(dataset, keys)
         return {number: time for number, time in zip(found.rows, at, strict=True) if time is not None}
 
 

@@ -13,8 +13,9 @@ from typing import Protocol
 import msgspec
 import polars as pl
 
+from varv.data.appending import Prepared
 from varv.data.dataset import Dataset
-from varv.data.service import Datasets, Prepared
+from varv.data.service import Datasets
 from varv.kernel.ids import DatasetName, Version
 from varv.kernel.sagas import Fact
 

@@ -12,10 +12,12 @@ from collections.abc import Sequence
 import msgspec
 import polars as pl
 
+from varv.data.appending import Prepared
 from varv.data.dataset import Dataset
 from varv.data.model import BatchDropped, BatchReleased, BatchReplaced
-from varv.data.service import REASON, Datasets, Prepared
+from varv.data.service import Datasets
 from varv.data.shape import conformed
+from varv.data.stored import REASON
 from varv.data.versions import stream_of
 from varv.data.views import DatasetsView, Quarantined
 from varv.kernel.clock import Clock
@@ -238,7 +240,7 @@ class Quarantine:
             if n_missing := stored[column].null_count():
                 problem = f"has {n_missing} rows without {column!r}"
                 raise FailedPrecondition("batch", name, problem, hint=hint)
-        if n_early := int(self._datasets.before_its_row(dataset, held.part, stored).sum()):
+        if n_early := int(self._datasets.keys.before_its_row(dataset, held.part, stored).sum()):
             problem = f"has {n_early} rows from before the row that they are about"
             raise FailedPrecondition("batch", name, problem, hint=hint)
         return stored
@@ -247,7 +249,9 @@ class Quarantine:
         if given.is_empty():
             hint = "give at least one, or use varv quarantine drop"
             raise InvalidInput("rows", f"{dataset.name}/{part}", "are none", hint=hint)
-        found = self._datasets.screen(dataset, part).look(given, now=self._clock.now(), acknowledged=True)
+        found = self._datasets.contracts.screen(dataset, part).look(
+            given, now=self._clock.now(), acknowledged=True
+        )
         if not found.report.ok:
             broken = found.report.violations[0]
             row = next(i for i, reason in enumerate(found.reasons) if reason is not None)
@@ -255,7 +259,7 @@ class Quarantine:
             problem = f"still break the contract: {broken.reason}, expected {broken.expected}"
             hint = "correct them, or let the rows out as they are with varv quarantine release"
             raise InvalidInput("rows", f"{dataset.name}/{part}", problem, row=row, n_rows=n, hint=hint)
-        if self._datasets.before_its_row(dataset, part, conformed(given, dataset, part)).any():
+        if self._datasets.keys.before_its_row(dataset, part, conformed(given, dataset, part)).any():
             problem = "are from before the row that they are about"
             hint = f"give {part} a time not before {dataset.event_time}"
             raise InvalidInput("rows", f"{dataset.name}/{part}", problem, hint=hint)

@@ -28,6 +28,9 @@ from varv.kernel.secret import Secret
 from varv.kernel.segment_files import RESTORE
 from varv.kernel.views import Views
 
+REASON = "@reason"
+"""The column beside the rows in quarantine that says why each is there."""
+
 
 class StoredDatasets:
     """The datasets of one store, to be read.
@@ -48,7 +51,7 @@ class StoredDatasets:
         self._views = views
         self._secret = secret
 
-    def _came(self, dataset: str, part: str, segment: str) -> Came | None:
+    def came(self, dataset: str, part: str, segment: str) -> Came | None:
         """Return what became of a batch; None if it never came."""
         with self._views.reading(DatasetsView) as view:
             batch, extent = view.batch(dataset, part, segment), view.segment(dataset, part, segment)
@@ -61,7 +64,7 @@ class StoredDatasets:
             )
         return batch_of(self._ledger, dataset, part, segment) if is_old else None
 
-    def _counts(self, dataset: Dataset, part: str, segment: str) -> bool:
+    def counts(self, dataset: Dataset, part: str, segment: str) -> bool:
         """Return whether the rows of a batch that made a version are in the present one as they came."""
         with self._views.reading(DatasetsView) as view:
             held = view.catalogue(dataset.name, part)
@@ -79,9 +82,10 @@ class StoredDatasets:
         with self._views.reading(DatasetsView) as view:
             return view.history(dataset.name).last_rewrite > since
 
-    def _segments_after(
+    def segments_after(
         self, dataset: Dataset, part: str, version: Version, upto: Version | None = None
     ) -> dict[str, Digest]:
+        """Return the segments of a part after a version and their digests; maybe of some before it too."""
         # A file of many batches may begin before: those once more change nothing.
         return digests(one for one in self.extents(dataset, part, upto=upto) if one.last_number > version)
 
@@ -89,12 +93,13 @@ class StoredDatasets:
         """Return the rows of a part in all batches after a version, in the order in which they came; maybe of
         some before it too.
         """
-        segments = self._segments_after(dataset, part, version)
+        segments = self.segments_after(dataset, part, version)
         if not segments:
             return pl.DataFrame(schema=dataset.part_types(part))
-        return self._rows_of(dataset, part, segments).select(dataset.columns(part))
+        return self.rows_of(dataset, part, segments).select(dataset.columns(part))
 
-    def _keyed(self, content: Digest) -> Digest:
+    def keyed(self, content: Digest) -> Digest:
+        """Return the digest by which the ledger knows rows that it must not reveal."""
         return self._secret.digest(content.encode())
 
     def read(
@@ -246,13 +251,13 @@ class StoredDatasets:
         """Return the rows of extents, of a file that goes on after a version only those of up to then."""
         cut = [one for one in extents if version is not None and one.last_number > version]
         whole = [one for one in extents if one not in cut]
-        parts = [self._rows_of(dataset, part, digests(whole))] if whole else []
+        parts = [self.rows_of(dataset, part, digests(whole))] if whole else []
         for one in cut:
             n_rows = self.n_rows_upto(dataset, part, one, version or 0)
-            parts.append(self._rows_of(dataset, part, {one.name: one.digest}).head(n_rows))
+            parts.append(self.rows_of(dataset, part, {one.name: one.digest}).head(n_rows))
         return pl.concat(rows.select(dataset.columns(part)) for rows in parts)
 
-    def _rows_of(self, dataset: Dataset, part: str, segments: Mapping[str, Digest]) -> pl.DataFrame:
+    def rows_of(self, dataset: Dataset, part: str, segments: Mapping[str, Digest]) -> pl.DataFrame:
         """Return the rows of segments, null in columns that the dataset gained after they were stored."""
         table, types = table_of(dataset.name, part), dataset.part_types(part)
         with self._views.reading(DatasetsView) as view:
@@ -301,7 +306,7 @@ class StoredDatasets:
 
     def rows_in(self, dataset: Dataset, part: str, extent: Extent) -> pl.DataFrame:
         """Return the rows of one extent as they are stored, in the columns of the part."""
-        return self._rows_of(dataset, part, digests([extent])).select(dataset.columns(part))
+        return self.rows_of(dataset, part, digests([extent])).select(dataset.columns(part))
 
     def extents(
         self, dataset: Dataset, part: str, *, upto: Version | int | None = None, remaining: bool = False
@@ -371,7 +376,7 @@ class StoredDatasets:
 
     def version_of(self, dataset: Dataset, part: str, segment: str) -> Version | None:
         """Return the version that a batch made; None if it made none."""
-        came = self._came(dataset.name, part, segment)
+        came = self.came(dataset.name, part, segment)
         return None if came is None else came.version
 
     def rows_put_aside(self, held: Quarantined) -> pl.DataFrame:
@@ -384,14 +389,14 @@ class StoredDatasets:
         """
         table = quarantine_of(held.dataset, held.part)
         rows = self._columns.scan(table, {held.stored or held.segment: Digest("")}).collect()
-        if held.kept and self._keyed(rows_digest(rows)) != held.kept:
+        if held.kept and self.keyed(rows_digest(rows)) != held.kept:
             name = f"columns/{table}/{held.segment}"
             raise Corrupt("file", name, "does not hold the rows that were put aside", hint=RESTORE)
         return rows
 
     def has_come(self, dataset: Dataset, part: str, segment: str) -> bool:
         """Return whether a batch came before, whatever became of its rows."""
-        return self._came(dataset.name, part, segment) is not None
+        return self.came(dataset.name, part, segment) is not None
 
     def n_quarantined(self, dataset: Dataset, part: str, segment: str) -> int:
         """Return how many rows of a batch are in quarantine."""

@@ -16,7 +16,7 @@ import polars as pl
 from varv.data import Correction, Datasets, Quarantine, Selection
 from varv.data.inbox import Acceptance, Inbox, RefusedRow, typed_rows
 from varv.data.quarantine import ROW
-from varv.data.service import REASON
+from varv.data.stored import REASON
 from varv.data.values import in_json
 from varv.data.views import DatasetsView, Quarantined
 from varv.kernel.clock import Clock, iso

@@ -16,7 +16,7 @@ import numpy as np
 import polars as pl
 
 from varv.data.dataset import Dataset
-from varv.data.service import identity_of
+from varv.data.known_keys import identity_of
 from varv.features.known_rows import Hashes, KnownRows, KnownRowsState, first_of_each, hashes_of
 from varv.features.model import FeatureView
 from varv.features.run import Ints

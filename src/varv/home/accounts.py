@@ -43,7 +43,7 @@ def _part_rows(
     n_source = feed.n_rows(dataset, part)
     n_fed = feed.n_between(dataset, part, *time)
     n_fed += feed.n_undated(dataset) if part == dataset.event_time else 0
-    n_about_outside = home.datasets.n_waiting_for(dataset, part, feed.keys_outside(dataset, *time))
+    n_about_outside = home.datasets.keys.n_waiting_for(dataset, part, feed.keys_outside(dataset, *time))
     return PartRows(
         dataset=dataset.name,
         part=part,

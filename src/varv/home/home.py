@@ -122,7 +122,7 @@ class Home:
         """
         outcome, name = plan.outcome, plan.name
         if outcome.column:
-            self.datasets.expect_outcomes(outcome.requests, outcome.column, outcome.task.rule())
+            self.datasets.contracts.expect_outcomes(outcome.requests, outcome.column, outcome.task.rule())
 
         self.models[name] = ModelParts(
             plan=plan,

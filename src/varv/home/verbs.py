@@ -17,6 +17,7 @@ import polars as pl
 from varv.data.versioning.references import parse_reference, version_meant
 from varv.data.views import DatasetsView
 from varv.home.comparison import COMPARISON_FILE, read_comparisons
+from varv.home.data_status import PartStatus, data_status
 from varv.home.listing import (
     alarms_frame,
     performance_frame,
@@ -24,7 +25,7 @@ from varv.home.listing import (
 )
 from varv.home.model import Comparisons
 from varv.home.requirements import RequirementMatrix, requirements_of
-from varv.home.status import PartStatus, StatusReport, data_status, status_report
+from varv.home.status import StatusReport, status_report
 from varv.home.tables import EntryFilter, Table, Tables
 from varv.home.why import Explanation, explain
 from varv.kernel.clock import DAY, Clock, Instant, instant

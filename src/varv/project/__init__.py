@@ -1,10 +1,10 @@
 """Projects: what users declare, checked, loaded from files, and compiled into the plans that rooms work by.
 
-`declaration` is what a user writes; `project` is what one file or folder declares together; `loading` runs
-the files; `plan` compiles a model.
+`declaration` and `replay` are what a user writes; `project` is what one file or folder declares together;
+`loading` runs the files; `plan` compiles a model.
 """
 
-from varv.project.declaration import Model, Outcome, Plant, Replay
+from varv.project.declaration import Model, Outcome
 from varv.project.labelling import Labelling
 from varv.project.loading import forget_project, load_project
 from varv.project.observers import CloudEvents
@@ -12,6 +12,7 @@ from varv.project.plan import ModelPlan, datasets_of, plan_of, replay_digest
 from varv.project.policies import DECLARED, REFERENCES, STANDARD, Policy, PolicySearch
 from varv.project.price import money
 from varv.project.project import Project, project_of
+from varv.project.replay import Plant, Replay
 from varv.project.requirement import Requirement
 from varv.project.retention import Retention
 from varv.project.retrain import Retrain

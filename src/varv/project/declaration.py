@@ -7,25 +7,29 @@ runs.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from copy import copy
 from functools import cached_property
-from typing import Protocol, TypeVar
 
 import polars as pl
 
 from varv.data import Dataset
 from varv.features import Derived, FeatureSet, FeatureView, Slice
-from varv.kernel.clock import DAY, Duration, Instant, instant
-from varv.kernel.errors import InvalidDeclaration, InvalidInput
+from varv.kernel.clock import Duration
+from varv.kernel.errors import InvalidDeclaration
 from varv.kernel.ids import ModelName
 from varv.loop.requirements import RequirementSpec
 from varv.monitoring import Monitor, monitor
+from varv.project.arguments import (
+    declared_column,
+    declared_duration,
+    declared_name,
+    listed,
+    require_one_of_each_name,
+    require_types,
+)
 from varv.project.labelling import Labelling
-from varv.project.policies import REFERENCES, STANDARD, Policy, PolicySearch
-from varv.project.price import Cost, price_of
 from varv.project.requirement import Requirement
 from varv.project.retention import Retention
-from varv.project.retrain import Retrain, declared_duration, declared_name
+from varv.project.retrain import Retrain
 from varv.project.serving import Serving
 from varv.rollout import Rollout
 from varv.serving.scores import answer_schema
@@ -33,18 +37,7 @@ from varv.tasks import Task, task_of
 from varv.training import Train
 from varv.training.gates import Gate, NeedsFeatures, NeedsTask, identity_of, is_gate
 
-
-class Named(Protocol):
-    """Something that is declared under a name."""
-
-    @property
-    def name(self) -> str:
-        """How it is called."""
-        ...
-
-
 Feature = str | FeatureView | Derived
-T = TypeVar("T")
 
 
 class Outcome:
@@ -64,8 +57,8 @@ class Outcome:
     """
 
     def __init__(self, column: str, *, known_at: str, mature: str = "24h") -> None:
-        self.column = _column("outcome", "column", column)
-        self.known_at = _column("outcome", "known_at", known_at)
+        self.column = declared_column("outcome", "column", column)
+        self.known_at = declared_column("outcome", "known_at", known_at)
         self.mature = declared_duration("outcome", "mature", mature)
 
 
@@ -130,7 +123,7 @@ class Model:
         requirements: Sequence[Requirement] = (),
     ) -> None:
         self.name = ModelName(declared_name("model", name))
-        _types(self.name, requests=(requests, Dataset), train=(train, Train))
+        require_types(self.name, requests=(requests, Dataset), train=(train, Train))
         self.task = _task(self.name, task)
         self.requests = requests
         self.features = (
@@ -138,16 +131,16 @@ class Model:
         )
         self.outcome = self._checked(outcome)
         self.train = train
-        self.gates = _several("gates", gates)
+        self.gates = listed("gates", gates)
         self.rollout = Rollout() if rollout is None else rollout
-        self.monitors = monitor.standard(self.task) if monitors is None else _several("monitors", monitors)
+        self.monitors = monitor.standard(self.task) if monitors is None else listed("monitors", monitors)
         scheduled = Retrain() if self.task.has_outcome else Retrain(on=["schedule:30d"])
         self.retrain = scheduled if retrain is None else retrain
         self.retention = retention
-        self.unit = self.task.group if unit is None else _column("model", "unit", unit)
+        self.unit = self.task.group if unit is None else declared_column("model", "unit", unit)
         self.serving = serving
         self.labelling = labelling
-        self.requirements = _several("requirements", requirements)
+        self.requirements = listed("requirements", requirements)
         self.check()
 
     @cached_property
@@ -182,7 +175,7 @@ class Model:
                 "model", self.name, "has no features", hint="name a column or a feature view"
             )
         for name in self.feature_set.names:
-            _require_free(name, self.task)
+            require_free(name, self.task)
         labelled = () if self.labelling is None else self.labelling.slices
         for part in (*self.rollout.slices, *labelled):
             _require_slice(part, self.feature_set)
@@ -220,7 +213,7 @@ class Model:
     def _checked(self, outcome: Outcome | None) -> Outcome | None:
         """Return the outcome, which has to be there exactly if the task has one."""
         if outcome is not None:
-            _types(self.name, outcome=(outcome, Outcome))
+            require_types(self.name, outcome=(outcome, Outcome))
         if (outcome is not None) == self.task.has_outcome:
             return outcome
         if outcome is None:
@@ -261,10 +254,10 @@ class Model:
             )
         self._check_retention()
         if self.serving is not None:
-            _types(self.name, serving=(self.serving, Serving))
+            require_types(self.name, serving=(self.serving, Serving))
             self.serving.require_task(self.name, self.task)
         if self.labelling is not None:
-            _types(self.name, labelling=(self.labelling, Labelling))
+            require_types(self.name, labelling=(self.labelling, Labelling))
             self.labelling.policy_for(self.name, self.task)
         if self.retrain.benefit is not None and not self.task.has_outcome:
             problem = "retrains on 'benefit', and has no outcome to weigh it by"
@@ -286,7 +279,7 @@ class Model:
             If two requirements share an id, or a proof is none that the model has.
         """
         for one in self.requirements:
-            _types(self.name, requirements=(one, Requirement))
+            require_types(self.name, requirements=(one, Requirement))
         ids = [one.id for one in self.requirements]
         twice = next((id for id in ids if ids.count(id) > 1), None)
         if twice is not None:
@@ -297,7 +290,7 @@ class Model:
     def _check_retention(self) -> None:
         if self.retention is None:
             return
-        _types(self.name, retention=(self.retention, Retention))
+        require_types(self.name, retention=(self.retention, Retention))
         mature = Duration(0) if self.outcome is None else self.outcome.mature
         self.retention.require_enough(self.name, self.train, self.rollout.plan_for(self.task), mature)
 
@@ -334,208 +327,6 @@ class Model:
             raise InvalidDeclaration("outcome", column, problem, hint=hint)
 
 
-class Plant:
-    """A bad candidate that a replay plants on purpose, to see whether the loop catches it; marked as planted
-    everywhere.
-
-    The candidate reads one more column, which in the history holds what was only known later, and which
-    breaks in production: it arrives empty.
-
-    Parameters
-    ----------
-    name
-        How it is called in the report.
-    at
-        When it is planted: ISO 8601.
-    column
-        A column of the requests' dataset that is known only later.
-    breaks
-        ``"at once"``: it was never there in production. ``"in canary"``: it is there in shadow, and gone from
-        the moment that the candidate answers users.
-    model
-        The name of the model that it is a candidate of; may be left out where one model is replayed.
-    """
-
-    def __init__(self, name: str, *, at: str, column: str, breaks: str = "at once", model: str = "") -> None:
-        self.model = model
-        self.name = declared_name("plant", name)
-        self.at = _instant("plant", name, at)
-        self.column = _column("plant", "column", column)
-        if breaks not in ("at once", "in canary"):
-            raise InvalidDeclaration(
-                "plant", name, f"breaks {breaks!r}", hint='write "at once" or "in canary"'
-            )
-        self.breaks = breaks
-
-
-class Replay:
-    """What `varv replay` does with models: which stretch of the past, and what else is tried on it.
-
-    Parameters
-    ----------
-    models
-        The models whose policies are replayed, over the same past and at the same time.
-    since, train_at, until
-        The past is fed from `since`; the first versions are trained at `train_at`; the replay ends at
-        `until`.
-    plants
-        Bad candidates to plant.
-    references
-        Other policies to compare with: those that varv brings, by name, and each ``varv.Policy``.
-    seed
-        Everything random in the replay depends on it, and nothing else.
-    price
-        What a training costs, by which ``--regret`` judges policies, as in ``varv.Retrain(cost=...)``; that
-        of the model's own retraining by default.
-    search
-        What ``--search`` tries, a ``varv.PolicySearch``.
-
-    Raises
-    ------
-    InvalidDeclaration
-        If there is no model or one twice, times are out of order, or a plant or reference cannot work.
-    """
-
-    def __init__(
-        self,
-        *models: Model,
-        since: str,
-        train_at: str,
-        until: str,
-        plants: Sequence[Plant] = (),
-        references: Sequence[str | Policy] = STANDARD,
-        seed: int = 0,
-        price: Cost | None = None,
-        search: PolicySearch | None = None,
-    ) -> None:
-        if not models:
-            raise InvalidDeclaration(
-                "replay", "models", "names no model", hint="write varv.Replay(model, ...)"
-            )
-        for model in models:
-            _types("replay", model=(model, Model))
-        self.models = models
-        named = self._named
-        if len({model.name for model in models}) < len(models):
-            raise InvalidDeclaration("replay", named, "names a model twice", hint="name each model once")
-        if not isinstance(seed, int) or isinstance(seed, bool) or not abs(seed) < 1 << 63:
-            raise InvalidDeclaration(
-                "replay", "seed", "is not a whole number", given=repr(seed)[:60], hint="write seed=0"
-            )
-        self.since, self.train_at, self.until = (
-            _instant("replay", argument, text)
-            for argument, text in (("since", since), ("train_at", train_at), ("until", until))
-        )
-        if not self.since + DAY <= self.train_at <= self.until - DAY:
-            hint = "put since, train_at and until in order, a day apart at least"
-            raise InvalidDeclaration("replay", named, "has its times out of order", hint=hint)
-        self.plants = self._checked_plants(_several("plants", plants))
-        self.policies = dict(REFERENCES)
-        self.references = self._checked_references(_several("references", references))
-        self.seed = seed
-        self.price = None if price is None else price_of(price)
-        self.search = search
-        if search is not None and not isinstance(search, PolicySearch):
-            hint = "give varv.PolicySearch(retrain=[...])"
-            raise InvalidDeclaration("replay", named, f"has search={repr(search)[:60]}", hint=hint)
-        for policy in () if search is None else search.policies:
-            for model in models:
-                policy.of(model).check()
-
-    def validate(self) -> None:
-        """Check references and plants against the data's columns; the models are checked by their project."""
-        for name in self.references:
-            for model in self.models:
-                self.policies[name].of(model).validate()
-        for policy in () if self.search is None else self.search.policies:
-            for model in self.models:
-                policy.of(model).validate()
-        for plant in self.plants:
-            data = self.planted_in(plant).requests
-            if data.known_when(plant.column) == data.event_time:
-                hint = "choose a column that only becomes known later"
-                raise InvalidDeclaration(
-                    "plant", plant.name, f"reads {plant.column!r}, which is known in time", hint=hint
-                )
-            dtype = data.types()[plant.column]
-            if not (dtype.is_numeric() or dtype == pl.Boolean):
-                hint = "choose a column of numbers or truth values"
-                raise InvalidDeclaration(
-                    "plant", plant.name, f"reads {plant.column!r} of type {dtype}", hint=hint
-                )
-            _require_free(plant.column, self.planted_in(plant).task)
-
-    @property
-    def compared(self) -> tuple[Policy, ...]:
-        """The policies that the declared one is compared with."""
-        return tuple(self.policies[name] for name in self.references)
-
-    def planted_in(self, plant: Plant) -> Model:
-        """Return the model that a plant is a candidate of."""
-        return next(model for model in self.models if plant.model in ("", model.name))
-
-    def only(self, model: Model) -> Replay:
-        """Return the replay of one of its models alone, with the plants of that model."""
-        chosen = copy(self)
-        chosen.models = (model,)
-        chosen.plants = tuple(plant for plant in self.plants if self.planted_in(plant) is model)
-        return chosen
-
-    def _checked_references(self, references: tuple[str | Policy, ...]) -> tuple[str, ...]:
-        names: list[str] = []
-        for one in references:
-            name = one.name if isinstance(one, Policy) else one
-            if not isinstance(one, Policy) and one not in REFERENCES:
-                hint = f"there are {', '.join(REFERENCES)}; or give a varv.Policy"
-                problem = f"has no reference policy {repr(one)[:60]}"
-                raise InvalidDeclaration("replay", self._named, problem, hint=hint)
-            if isinstance(one, Policy):
-                if self.policies.setdefault(name, one) is not one:
-                    problem, hint = "has two policies of one name", "rename one of them"
-                    raise InvalidDeclaration("policy", name, problem, hint=hint)
-                for model in self.models:
-                    one.of(model).check()
-            names.append(name)
-        return tuple(dict.fromkeys(names))
-
-    @property
-    def _named(self) -> str:
-        return ", ".join(model.name for model in self.models)
-
-    def _checked_plants(self, plants: tuple[Plant, ...]) -> tuple[Plant, ...]:
-        names = [model.name for model in self.models]
-        for plant in plants:
-            if not isinstance(plant, Plant):
-                hint = "use varv.Plant(...)"
-                raise InvalidDeclaration("replay", self._named, f"has a plant {repr(plant)[:60]}", hint=hint)
-            if not self.train_at < plant.at < self.until:
-                hint = "plant it after the first training and before the end"
-                raise InvalidDeclaration("plant", plant.name, "has its time outside of the replay", hint=hint)
-            if plant.model not in (names if len(names) > 1 else ("", *names)):
-                hint = f"say whose candidate it is, model=one of {', '.join(names)}"
-                raise InvalidDeclaration("plant", plant.name, "is of no model of the replay", hint=hint)
-        if len({plant.name for plant in plants}) < len(plants):
-            raise InvalidDeclaration(
-                "replay", self._named, "has two plants of one name", hint="rename one of them"
-            )
-        return plants
-
-
-def require_one_of_each_name(kind: str, things: Sequence[Named]) -> None:
-    """Check that different objects have different names; one object may be there several times.
-
-    Raises
-    ------
-    InvalidDeclaration
-        If two objects share a name.
-    """
-    seen: dict[str, Named] = {}
-    for thing in things:
-        if seen.setdefault(thing.name, thing) is not thing:
-            hint = "share one object, or rename one of them"
-            raise InvalidDeclaration(kind, thing.name, "is declared twice", hint=hint)
-
-
 def _task(model: str, task: object) -> Task:
     if isinstance(task, str):
         return task_of(task)
@@ -555,7 +346,8 @@ def _check_gate(model: str, gate: object, task: Task) -> None:
     identity_of(gate)
 
 
-def _require_free(feature: str, task: Task) -> None:
+def require_free(feature: str, task: Task) -> None:
+    """Check that predictions can be kept with a feature; raise `InvalidDeclaration` if its name is taken."""
     if feature in {"key", "requested_at", "outcome", "known_at", *answer_schema(task)}:
         hint = f'rename the column, or derive it: varv.derived("my_{feature}", pl.col("{feature}"))'
         problem = "has the name of a column that predictions are kept with"
@@ -570,33 +362,3 @@ def _require_slice(part: Slice, features: FeatureSet) -> None:
         raise InvalidDeclaration("slice", part.label, "looks at no feature of the model", hint=hint)
     if problem := part.misfit(pl.Float64() if kind == "numeric" else pl.String()):
         raise InvalidDeclaration("slice", part.label, problem, hint="compare like with like")
-
-
-def _several(argument: str, given: Sequence[T]) -> tuple[T, ...]:
-    if isinstance(given, str) or not isinstance(given, Sequence):
-        hint = f"write {argument}=[...]"
-        raise InvalidDeclaration("argument", argument, "is not a list", given=repr(given)[:60], hint=hint)
-    return tuple(given)
-
-
-def _column(kind: str, argument: str, name: str) -> str:
-    if not isinstance(name, str) or not name:
-        hint = "give the name of a column"
-        raise InvalidDeclaration(kind, argument, "is not a name", given=repr(name)[:60], hint=hint)
-    return name
-
-
-def _instant(kind: str, name: str, text: str) -> Instant:
-    try:
-        return instant(text)
-    except InvalidInput as error:
-        raise InvalidDeclaration(
-            kind, name, f"has a bad time: {error.problem}", given=repr(text)[:40], hint=error.hint
-        ) from None
-
-
-def _types(name: str, **checks: tuple[object, type]) -> None:
-    for argument, (value, expected) in checks.items():
-        if not isinstance(value, expected):
-            problem = f"has {argument}={repr(value)[:60]}"
-            raise InvalidDeclaration("model", name, problem, hint=f"give a varv.{expected.__name__}")

@@ -10,7 +10,7 @@ from varv.features import Slice
 from varv.kernel.clock import MINUTE
 from varv.kernel.errors import InvalidDeclaration
 from varv.labels.policy import LEAST_RANDOM, LabellingPolicy, Measure, Revisions
-from varv.project.retrain import declared_duration
+from varv.project.arguments import declared_duration
 from varv.tasks import Task
 
 MOST_BUDGET = 10_000

@@ -8,8 +8,9 @@ from types import ModuleType
 
 from varv.kernel.author_files import run_file, split_place
 from varv.kernel.errors import NotFound
-from varv.project.declaration import Model, Replay
+from varv.project.declaration import Model
 from varv.project.project import Project, project_of
+from varv.project.replay import Replay
 
 
 def load_project(place: str) -> Project:

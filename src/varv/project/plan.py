@@ -16,7 +16,8 @@ from varv.labels import LabellingPolicy
 from varv.loop.plan import LoopPlan
 from varv.monitoring import monitor
 from varv.pipelines import code_closure
-from varv.project.declaration import Model, Replay
+from varv.project.declaration import Model
+from varv.project.replay import Replay
 from varv.serving import RequestSchema
 from varv.serving.policy import ServingPolicy
 from varv.training.gates import identity_of

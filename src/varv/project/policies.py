@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from typing import Protocol, TypeVar
 
 from varv.kernel.errors import InvalidDeclaration
-from varv.project.retrain import Retrain, declared_name
+from varv.project.arguments import declared_name
+from varv.project.retrain import Retrain
 from varv.rollout import Rollout
 from varv.training import Train
 from varv.training.gates import Gate

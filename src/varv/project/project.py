@@ -12,8 +12,10 @@ from dataclasses import dataclass
 from varv.data import Dataset
 from varv.features import FeatureView
 from varv.kernel.errors import InvalidDeclaration, NotFound
-from varv.project.declaration import Model, Replay, require_one_of_each_name
+from varv.project.arguments import require_one_of_each_name
+from varv.project.declaration import Model
 from varv.project.plan import ModelPlan, plan_of
+from varv.project.replay import Replay
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from varv.kernel.clock import DAY, Duration, spoken
 from varv.kernel.errors import InvalidDeclaration
 from varv.kernel.ids import ModelName
-from varv.project.retrain import declared_duration
+from varv.project.arguments import declared_duration
 from varv.rollout.plan import RolloutPlan
 from varv.training import Train
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from varv.kernel.clock import Duration, duration
-from varv.kernel.errors import InvalidDeclaration, InvalidInput
-from varv.kernel.ids import checked_name
+from varv.kernel.clock import Duration
+from varv.kernel.errors import InvalidDeclaration
 from varv.kernel.wording import call_text
 from varv.loop.weighing.model import BenefitPolicy
+from varv.project.arguments import declared_duration
 from varv.project.price import Cost, price_of
 
 _KINDS = ("performance", "drift", "calibration", "benefit", "schedule", "volume")
@@ -100,24 +100,6 @@ class Retrain:
     def never(cls) -> Retrain:
         """Declare that the first model stays."""
         return cls(on=[])
-
-
-def declared_name(kind: str, name: object) -> str:
-    """Return the name of something declared; raise `InvalidDeclaration` if it cannot be one."""
-    try:
-        return checked_name(kind, name)
-    except InvalidInput as error:
-        raise InvalidDeclaration(kind, error.name, error.problem, hint=error.hint) from None
-
-
-def declared_duration(kind: str, argument: str, text: str) -> Duration:
-    """Return a declared duration; raise `InvalidDeclaration` if it is none."""
-    try:
-        return duration(text)
-    except InvalidInput as error:
-        raise InvalidDeclaration(
-            kind, argument, error.problem, given=repr(text)[:60], hint=error.hint
-        ) from None
 
 
 def _certainty(given: object) -> float:

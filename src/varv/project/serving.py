@@ -13,8 +13,8 @@ import polars as pl
 from varv.data import Dataset
 from varv.kernel.columns import TIME
 from varv.kernel.errors import InvalidDeclaration
+from varv.project.arguments import declared_duration
 from varv.project.observers import CloudEvents
-from varv.project.retrain import declared_duration
 from varv.project.transforms import Transformation
 from varv.serving.policy import (
     MARKS,

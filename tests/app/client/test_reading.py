@@ -14,7 +14,7 @@ import pytest
 
 import varv
 from varv.app.client.homes import ReadableHome
-from varv.home.status import ModelStatus
+from varv.home.model_status import ModelStatus
 from varv.kernel.errors import FailedPrecondition, InvalidInput, NotFound
 
 from .reading import DATASET, MODEL, answered, opened

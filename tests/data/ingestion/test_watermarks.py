@@ -1,4 +1,4 @@
-"""What is new by a watermark comes once and whole, however many rows share one and wherever pulls are killed."""
+"""What is new by a watermark comes once, however many rows share one and wherever pulls are killed."""
 
 from __future__ import annotations
 

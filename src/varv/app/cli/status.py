@@ -10,7 +10,8 @@ from varv.app.cli.rendering import Block, Grid, Heading, Line
 from varv.app.client.opening import reading
 from varv.app.settings import Loaded
 from varv.features.skew import SKEW
-from varv.home.status import ModelStatus, QualityStatus, StatusReport
+from varv.home.model_status import ModelStatus, QualityStatus
+from varv.home.status import StatusReport
 from varv.home.wording import validation_columns
 from varv.kernel.clock import SECOND, spoken
 from varv.kernel.wording import number

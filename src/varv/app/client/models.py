@@ -9,8 +9,9 @@ import polars as pl
 from varv.app.client.acts import Capability
 from varv.app.client.answers import Answer
 from varv.app.client.sources import Source, When, of_name, whole_table
+from varv.home.model_status import ModelStatus
 from varv.home.requirements import RequirementMatrix
-from varv.home.status import ModelStatus, StatusReport
+from varv.home.status import StatusReport
 from varv.home.why import Explanation
 from varv.loop.printed import Printed
 

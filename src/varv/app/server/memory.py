@@ -15,7 +15,7 @@ import msgspec
 
 from varv.data import Dataset, Datasets
 from varv.data.intake import Batch, Intake
-from varv.data.service import identity_of
+from varv.data.known_keys import identity_of
 from varv.features import FeatureStore, FeatureView
 from varv.features.observed import ObservedState
 from varv.features.online.stored import StoredHistory

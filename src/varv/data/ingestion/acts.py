@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol, TypeVar
 
+from varv.data.appending import Prepared
 from varv.data.dataset import Dataset
 from varv.data.rewriting.files import Rewritten
-from varv.data.service import Prepared
 from varv.kernel.sagas import Fact
 
 BY = "pull"

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import msgspec
 import polars as pl
 
+from varv.data.appending import Prepared
 from varv.data.dataset import Dataset
 from varv.data.ingestion.acts import BY, Acts
 from varv.data.ingestion.model import Counts, PullFailed, SourcePulled, UpstreamsChecked
@@ -22,9 +23,10 @@ from varv.data.ingestion.sorting import PartRows, as_texts, sorted_out, steps_of
 from varv.data.ingestion.views import PullsView
 from varv.data.model import BatchQuarantined, DatasetVersionAppended, RepeatsDropped
 from varv.data.quarantine import ROW
-from varv.data.service import REASON, Datasets, Prepared
+from varv.data.service import Datasets
 from varv.data.shape import misfit
 from varv.data.sources import Asked, Derived, Keyed, Source, Step, in_kept_types, with_last
+from varv.data.stored import REASON
 from varv.data.versions import stream_of
 from varv.data.views import DatasetsView
 from varv.kernel.clock import HOUR, Clock
@@ -191,14 +193,14 @@ class Puller:
     def _replace(self, dataset: Dataset, source: Source, part: PartRows) -> int:
         """Put rows that say otherwise in the place of what stands; return how many."""
         rows = part.typed
-        known, equal = self._datasets.said_before(dataset, part.name, rows)
+        known, equal = self._datasets.keys.said_before(dataset, part.name, rows)
         changed = rows.filter(known & ~equal)
         if changed.is_empty():
             return 0
-        found = self._datasets.screen(dataset, part.name).look(
+        found = self._datasets.contracts.screen(dataset, part.name).look(
             changed, now=self._clock.now(), acknowledged=True
         )
-        early = self._datasets.before_its_row(dataset, part.name, changed)
+        early = self._datasets.keys.before_its_row(dataset, part.name, changed)
         # What cannot stand there is put aside with the step, and what stands stays.
         sound = changed.filter(found.reasons.is_null() & ~early) if not found.whole else changed.clear()
         if sound.is_empty():
@@ -248,7 +250,7 @@ class Puller:
 
     def _fresh(self, dataset: Dataset, part: PartRows) -> tuple[pl.DataFrame, int, int]:
         """Return the rows that say something new, and how many others say what stands, or otherwise."""
-        known, equal = self._datasets.said_before(dataset, part.name, part.typed)
+        known, equal = self._datasets.keys.said_before(dataset, part.name, part.typed)
         if not known.any():
             return self._not_aside(dataset, part.name, part.rows), 0, 0
         n_known, n_different = int(equal.sum()), int((known & ~equal).sum())

@@ -52,7 +52,7 @@ class Removals:
             return 0
         typed = self._keys_in(dataset, keys)
         return sum(
-            self._remove(dataset, part, typed.filter(self._datasets.knows(dataset, part, typed)), why)
+            self._remove(dataset, part, typed.filter(self._datasets.keys.holds(dataset, part, typed)), why)
             for part in self._parts_of(dataset)
         )
 

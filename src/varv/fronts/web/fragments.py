@@ -20,7 +20,8 @@ from varv.fronts.web import words
 from varv.fronts.web.report import report_body
 from varv.fronts.web.templating import asset, environment
 from varv.home.model import Comparison, Comparisons
-from varv.home.status import ModelStatus, StatusReport
+from varv.home.model_status import ModelStatus
+from varv.home.status import StatusReport
 from varv.home.verbs import DatasetStatus
 from varv.home.why import Explanation
 from varv.home.wording import compared_digits, loss_of, metrics_shown, validation_columns

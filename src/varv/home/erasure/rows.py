@@ -14,8 +14,8 @@ from varv.data import Datasets, DatasetsView
 from varv.data.identity import keys_of
 from varv.data.kept_contracts import texts_table
 from varv.data.privacy.model import QuarantineErased
-from varv.data.service import REASON, quarantine_of
 from varv.data.shape import span_of
+from varv.data.stored import REASON, quarantine_of
 from varv.data.versions import stream_of, table_of
 from varv.data.versions.model import AddedSegment, DatasetRewritten, DatasetVacuumed
 from varv.data.views import registered_dataset

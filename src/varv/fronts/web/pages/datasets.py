@@ -13,7 +13,7 @@ from varv.data.model import DatasetRegistered
 from varv.data.profiling.keeping import last_kept
 from varv.data.profiling.verbs import Profiled
 from varv.data.quarantine import ROW
-from varv.data.service import REASON, quarantine_of
+from varv.data.stored import REASON, quarantine_of
 from varv.data.views import PartCounts, Quarantined
 from varv.fronts.web.page import Page, Reading, not_one_of, whole_number
 from varv.home.impact import impact_of

@@ -50,9 +50,13 @@ class Home:
         """Return what is remembered of every key that the tests use, and what waits."""
         keys = pl.DataFrame({"id": [f"t{i}" for i in range(12)]})
         hashes = keys.hash_rows(seed=0).to_numpy()
-        index = datasets._known(TRIPS)
+        index = datasets.keys.of(TRIPS)
         found = [[list(map(str, one)) for one in index.find(part, hashes)] for part in TRIPS.parts]
-        return found, datasets.n_waiting_for(TRIPS, "done_at", keys), datasets.event_times(TRIPS, keys)
+        return (
+            found,
+            datasets.keys.n_waiting_for(TRIPS, "done_at", keys),
+            datasets.keys.event_times(TRIPS, keys),
+        )
 
 
 def hour(n):
@@ -125,6 +129,6 @@ def test_a_dataset_that_gained_a_column_reads_everything_anew(tmp_path):
     wider = Dataset("trips", source=source, key="id", event_time="at", known_at={"done_at": ["late"]})
     again, anew = home.opened(), home.opened(kept=False)
     keys = pl.DataFrame({"id": ["t1"]}).hash_rows(seed=0).to_numpy()
-    found, expected = again._known(wider).find("at", keys), anew._known(wider).find("at", keys)
+    found, expected = again.keys.of(wider).find("at", keys), anew.keys.of(wider).find("at", keys)
     assert found.rows.tolist() == expected.rows.tolist()
-    assert found.rows.tolist() != home.datasets._known(TRIPS).find("at", keys).rows.tolist()
+    assert found.rows.tolist() != home.datasets.keys.of(TRIPS).find("at", keys).rows.tolist()
