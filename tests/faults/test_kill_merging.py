@@ -29,7 +29,7 @@ MORE = [
     *(f"ledger.before_commit:{nth}" for nth in (20, 21, 22, 23, 25)),
     *(f"delta.before_commit:{nth}" for nth in (7, 8, 9, 10)),
     *(f"delta.after_commit:{nth}" for nth in (6, 8)),
-    *("columns.before_unlink:1", "columns.before_unlink:3"),
+    *("columns.before_unlink:1", "columns.after_merge:2"),
 ]
 MOMENTS = [*POINTS, *(pytest.param(one, marks=pytest.mark.soak) for one in MORE)]
 """20, of the third publication, which merges, and of what comes after it."""

@@ -522,6 +522,7 @@ class FolderColumns:
         file, digest = folder.next_file(known, (), removed), listing_digest(listed)
         metadata = {LISTED: msgspec.json.encode(listed).decode()}
         self._write(folder.compacted(file), encoded_parquet(pl.concat(frames), metadata), digest)
+        self._faults.reach("columns.after_merge")
         return Merged(file, digest)
 
     def remove(self, table: str, names: Collection[str]) -> None:

@@ -6,13 +6,14 @@ import json
 import shutil
 from unittest.mock import patch
 
+import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from tests.data.delta.protocol import require_protocol
 from tests.data.delta.test_publishing import Publisher, read_by, require_alike
-from tests.data.versioning.stores import TRIPS, base, done
+from tests.data.versioning.stores import TRIPS, at, base, done
 
 from varv.data.delta import merging
 from varv.data.delta.log import LOG, live_files
@@ -26,6 +27,7 @@ from varv.kernel.faults import Crash, Faults
 
 POINTS = (
     "columns.before_rename",
+    "columns.after_merge",
     "ledger.before_commit",
     "ledger.after_commit",
     "delta.before_commit",
@@ -119,6 +121,28 @@ def test_a_vacuum_removes_merged_files_that_no_named_version_was_published_with(
     shutil.rmtree(store.table("at") / LOG)
     store.publish()
     require_alike(store, {n: published[n] for n in (17, 20)})
+
+
+def test_a_file_that_a_crash_left_goes_and_large_batches_stay_apart(tmp_path):
+    store = Publisher(tmp_path)
+    many = pl.DataFrame({"id": [f"many-{n}" for n in range(60_000)]})
+    rows = many.with_columns(at=pl.lit(at(1)), size=pl.int_range(60_000, dtype=pl.Int64)).cast(base().schema)
+    store.append("at", rows, "large")
+    published_often(store, 15)
+    store.append("at", base(("last", 20, 0)), "w-000099")
+    store.columns._faults = Faults("columns.after_merge")
+    with pytest.raises(Crash):
+        store.publish()
+    store.reopen()
+    assert len(list(store.table("at").glob("~*.parquet"))) == 17
+    store.append("at", base(("next", 21, 0)), "w-000100")
+    store.publish()
+    with store.views.reading(DatasetsView) as view:
+        names = {f"{one.name}.parquet" for one in view.catalogue("trips", "at").stored()}
+    assert {path.name for path in store.table("at").glob("*.parquet")} == names
+    assert "large.parquet" in live_files(store.table("at"))
+    assert read_by("polars", store.table("at"), None).height == 60_017
+    assert store.datasets.read_part(TRIPS, "at").height == 60_017
 
 
 class Tables(RuleBasedStateMachine):

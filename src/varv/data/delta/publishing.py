@@ -206,7 +206,7 @@ class Publications:
                 continue
             with self._views.reading(DatasetsView) as view:
                 held = view.catalogue(dataset.name, part)
-                known, removed = {one.name for one in held.stored()}, held.removed_files()
+                known, removed = {one.name for one in held.stored() if one.is_file}, held.removed_files()
             table = table_of(dataset.name, part)
             made = self._columns.merge(table, digests(several), known=known, removed=removed)
             names = tuple(one.name for one in several)
@@ -231,11 +231,12 @@ class Publications:
     def _commit_merged(self, dataset: Dataset) -> None:
         """Commit that files of what is published last lie in larger ones by now."""
         for part in dataset.parts:
-            last = self._last(dataset, part)
-            if last is None:
-                continue
-            step = self._step(dataset, part, last.version)
-            if step.added or step.removed:
+            with self._views.reading(DatasetsView) as view:
+                history = view.history(dataset.name)
+                last, live = history.published.get(part), set(history.live.get(part, ()))
+                merged = live.intersection(_files(view.catalogue(dataset.name, part).superseded))
+            if last is not None and merged:
+                step = self._step(dataset, part, last.version)
                 made = self._committed(dataset, part, last.version, step, before=last)
                 self._datasets.commit([Fact(stream_of(dataset.name), made)])
 
