@@ -17,6 +17,7 @@ from varv.data.ingestion.views import PullsView
 from varv.data.sources.dbt_artifacts import dbt_model
 from varv.data.sources.steps import Asked
 from varv.data.versioning.verbs import ShowDataset, offline_versions, show_dataset
+from varv.home.data_status import pull_status
 from varv.kernel.clock import Instant
 from varv.kernel.errors import FailedPrecondition, InvalidInput, NotFound
 from varv.kernel.views import Views
@@ -179,6 +180,7 @@ def test_what_is_said_of_upstreams_is_on_record_once_and_shown(target, tmp_path)
     desk = offline_versions(tmp_path, store.ledger, views, store.clock, lambda _: {})
     [found] = show_dataset(desk, ShowDataset(dataset="orders")).upstreams
     assert (found.status, found.loaded_at) == ("warn", "2024-05-01T10:00:00Z")
+    assert pull_status(views, store.clock.now())[0].stale == (found,)
 
 
 def test_declared_freshness_of_a_source_is_a_rule(target):
