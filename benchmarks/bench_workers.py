@@ -19,7 +19,6 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
-import onnx
 import psutil
 from onnx import TensorProto, helper, numpy_helper
 

@@ -6,6 +6,7 @@ import subprocess
 import threading
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -80,19 +81,24 @@ class WorkerProcess:
             self._process.kill()
             self._process.wait()
 
+    def _take(self, reply: WorkerReply) -> None:
+        self.has_answered = True
+        self.counts = reply.counts or self.counts
+        self.refusals = Counter(reply.refusals or self.refusals)
+        self.telemetry = reply.telemetry or self.telemetry
+        with self._lock:
+            owed = self._owed.pop(reply.number, None)
+        if owed is not None:
+            owed.end(reply)
+
     def _listen(self) -> None:
-        for line in self._replies:
-            reply = msgspec.json.decode(line, type=WorkerReply)
-            self.has_answered = True
-            self.counts = reply.counts or self.counts
-            self.refusals = Counter(reply.refusals or self.refusals)
-            self.telemetry = reply.telemetry or self.telemetry
-            with self._lock:
-                owed = self._owed.pop(reply.number, None)
-            if owed is not None:
-                owed.end(reply)
+        with self._replies:
+            for line in self._replies:
+                self._take(msgspec.json.decode(line, type=WorkerReply))
         self._process.wait()
         with self._lock:
+            with suppress(BrokenPipeError):
+                self._orders.close()
             left = list(self._owed.values())
             self._owed.clear()
         for owed in left:
