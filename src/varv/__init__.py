@@ -38,6 +38,7 @@ _WHERE = {
     "Pseudonymise": "varv.data.privacy",
     "Report": "varv.pipelines",
     "Requirement": "varv.project",
+    "Rest": "varv.data",
     "Retention": "varv.project",
     "Retrain": "varv.project",
     "Rollout": "varv.rollout",
@@ -107,6 +108,7 @@ __all__ = [
     "Replay",
     "Report",
     "Requirement",
+    "Rest",
     "Retention",
     "Retrain",
     "Rollout",
@@ -152,7 +154,7 @@ if TYPE_CHECKING:
     from varv.app.client.opening import open_home as open
     from varv.app.client.replaying import replay
     from varv.app.client.training_sets import training_set
-    from varv.data import Csv, Dataset, Dbt, Frame, Http, JsonLines, Landing, Objects, Parquet, Sql
+    from varv.data import Csv, Dataset, Dbt, Frame, Http, JsonLines, Landing, Objects, Parquet, Rest, Sql
     from varv.data.contracts import expect
     from varv.data.privacy import Drop, Generalise, Pseudonymise
     from varv.features import FeatureView, derived, share, slice, windows

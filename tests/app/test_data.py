@@ -193,6 +193,14 @@ def test_a_version_is_published_tagged_exported_and_joined(run, home, tmp_path):
     assert "were there" in run("data", "publish", "parcels@1", "--to", str(tmp_path / "out"))
     refused = run("data", "publish", "parcels@1", status=1)
     assert "varv data publish parcels@1 --to FOLDER" in refused
+    rows.head(2).with_columns(pl.col("load") + 1).write_parquet(tmp_path / "some.parquet")
+    for last, leaves in (("read", ["--to", str(tmp_path / "now.parquet")]), ("tag", ["now"])):
+        merged = run("--json", "data", "merge", "parcels", str(tmp_path / "some.parquet"))
+        version = json.loads(merged)["version"]
+        run("data", last, "parcels", *leaves)
+        shown = json.loads(run("--json", "data", "show", "parcels"))["published"]
+        assert {one["version"] for one in shown} == {version}, last
+        rows.head(2).with_columns(pl.col("load") + 2).write_parquet(tmp_path / "some.parquet")
     assert json.loads(run("--json", "verify"))["ok"]
     with package.open(home) as opened:
         assert "CREATE OR REPLACE VIEW" in opened.dataset.sql("parcels", dialect="spark").sql

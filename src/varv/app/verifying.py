@@ -19,7 +19,13 @@ from varv.app.compose import TRACKING, open_ledger
 from varv.data.delta.checking import log_flaws
 from varv.data.delta.log import LOG
 from varv.data.kept_contracts import texts_digest, texts_of, texts_table
-from varv.data.model import BatchesCompacted, BatchQuarantined, ContractInferred, DatasetVersionAppended
+from varv.data.model import (
+    BatchesCompacted,
+    BatchQuarantined,
+    ContractInferred,
+    DatasetVersionAppended,
+    FilesMerged,
+)
 from varv.data.privacy.model import QuarantineErased
 from varv.data.tiers.checking import Moves
 from varv.data.versions import table_of
@@ -391,7 +397,13 @@ class _Names:
 
     def _take(self, entry: Entry) -> None:
         match event := entry.event:
-            case DatasetVersionAppended() | DatasetRewritten() | BatchesCompacted() | DatasetVacuumed():
+            case (
+                DatasetVersionAppended()
+                | DatasetRewritten()
+                | BatchesCompacted()
+                | FilesMerged()
+                | DatasetVacuumed()
+            ):
                 self._rows(entry.seq, event)
             case DatasetPublished():
                 self.published.setdefault(table_of(event.dataset, event.part), []).append(event)
@@ -446,8 +458,20 @@ class _Names:
         for digest in long_texts(event):
             self._texts.setdefault(entry.stream, {})[digest] = f"a text of entry {entry.seq}"
 
+    def _together(self, event: BatchesCompacted | FilesMerged) -> None:
+        """Take in which segments lie in one file."""
+        files = self._compacted.setdefault(table_of(event.dataset, event.part), {})
+        if isinstance(event, BatchesCompacted):
+            files[event.file] = event.segments
+            return
+        files[event.file] = tuple(one for name in event.files for one in files.get(name, (name,)))
+        # Nothing is lost with them from now on.
+        files |= dict.fromkeys(event.files, ())
+
     def _rows(
-        self, seq: int, event: DatasetVersionAppended | DatasetRewritten | BatchesCompacted | DatasetVacuumed
+        self,
+        seq: int,
+        event: DatasetVersionAppended | DatasetRewritten | BatchesCompacted | FilesMerged | DatasetVacuumed,
     ) -> None:
         """Take in what became of rows of a dataset."""
         match event:
@@ -458,20 +482,23 @@ class _Names:
                 by = self._version(seq, event.dataset)
                 for one in event.added:
                     self._name(table_of(event.dataset, event.part), one.name, by, one.n_rows, one.digest)
-            case BatchesCompacted():
-                files = self._compacted.setdefault(table_of(event.dataset, event.part), {})
-                files[event.file] = event.segments
             case DatasetVacuumed():
-                for part, names in event.files.items():
-                    table = table_of(event.dataset, part)
-                    self.vacuumed.setdefault(table, set()).update(f"{name}{SUFFIX}" for name in names)
-                    files, held = self._compacted.get(table, {}), self.tables.get(table, {})
-                    self.moves.forget(table, names)
-                    for segment in (one for name in names for one in files.pop(name, (name,))):
-                        held.pop(segment, None)
-                    for one in filter(None, (event.left.get(f"{part}/{name}") for name in names)):
-                        by = f"what is left of a version of {event.dataset} (entry {seq})"
-                        self._name(table, one.name, by, one.n_rows, one.digest)
+                self._vacuumed(seq, event)
+            case _:
+                self._together(event)
+
+    def _vacuumed(self, seq: int, event: DatasetVacuumed) -> None:
+        """Take in which files of a dataset were removed."""
+        for part, names in event.files.items():
+            table = table_of(event.dataset, part)
+            self.vacuumed.setdefault(table, set()).update(f"{name}{SUFFIX}" for name in names)
+            files, held = self._compacted.get(table, {}), self.tables.get(table, {})
+            self.moves.forget(table, names)
+            for segment in (one for name in names for one in files.pop(name, (name,))):
+                held.pop(segment, None)
+            for one in filter(None, (event.left.get(f"{part}/{name}") for name in names)):
+                by = f"what is left of a version of {event.dataset} (entry {seq})"
+                self._name(table, one.name, by, one.n_rows, one.digest)
 
     def _version(self, seq: int, dataset: str) -> str:
         """Count a version of a dataset, and return what it is called."""
@@ -518,6 +545,7 @@ _NAMING = {
         DatasetVersionAppended,
         DatasetRewritten,
         BatchesCompacted,
+        FilesMerged,
         DatasetVacuumed,
         SegmentsArchived,
         SegmentsRestored,

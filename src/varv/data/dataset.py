@@ -51,7 +51,8 @@ class Dataset:
     name
         Lower-case letters, digits, ``-`` and ``_``.
     source
-        `Parquet`, `Csv`, `JsonLines`, `Frame`, `Sql`, `Http`, `Objects`, `Landing` or `Dbt`.
+        `Parquet`, `Csv`, `JsonLines`, `Frame`, `Sql`, `Http`, `Rest`, `Objects`,
+        `Landing` or `Dbt`.
     key
         The column or columns that identify a row.
     event_time

@@ -127,6 +127,11 @@ class KnownKeys:
         pairs = zip(found.known.tolist(), found.times.tolist(), strict=True)
         return [Instant(at) if known else None for known, at in pairs]
 
+    def holds(self, dataset: Dataset, part: str, keys: pl.DataFrame) -> pl.Series:
+        """Return of which keys a part has a row: the key's columns, in kept types."""
+        hashes = keys.select(dataset.key).hash_rows(seed=0).to_numpy()
+        return pl.Series(self.of(dataset).find(part, hashes).known)
+
     def n_waiting_for(self, dataset: Dataset, part: str, keys: pl.DataFrame) -> int:
         """Return how many rows of a later part wait for one of these keys: the key's columns, in kept
         types.

@@ -122,6 +122,25 @@ class BatchesCompacted(Event, frozen=True, kw_only=True):
         return f"{self.dataset} {self.part}: {count(len(self.segments))} batches stored together"
 
 
+@event("data.files_merged")
+class FilesMerged(Event, frozen=True, kw_only=True):
+    """What lay in several files of one part, segments or compacted files, lies in one larger from now on, in
+    this order; versions stay what they are. `digest` is that of what the file lists.
+
+    The smaller ones stay until they are vacuumed: versions that were published name them.
+    """
+
+    dataset: DatasetName
+    part: str
+    file: str
+    files: tuple[str, ...]
+    digest: Digest
+
+    def line(self) -> str:
+        """Return one line on what this event states."""
+        return f"{self.dataset} {self.part}: {count(len(self.files))} files stored together"
+
+
 @event("data.repeats_dropped")
 class RepeatsDropped(Event, frozen=True, kw_only=True):
     """Rows of a batch repeat a key that has been stated: `n_equal` with the same values, `n_different` with

@@ -374,8 +374,10 @@ class Datasets(StoredDatasets):
                 held = view.catalogue(dataset.name, part)
                 (alone, files), removed = held.compactable(), held.removed_files()
                 now = {name for name in alone if held.alone[name].number <= entirely}
+                spared = {one.name for one in held.superseded if not one.is_file}
             table = table_of(dataset.name, part)
-            for made in self._columns.compact(table, alone, files, entirely=now, removed=removed):
+            kept = {"removed": removed, "spared": spared}
+            for made in self._columns.compact(table, alone, files, entirely=now, **kept):
                 event = BatchesCompacted(
                     dataset=dataset.name, part=part, file=made.file, segments=made.segments
                 )

@@ -23,6 +23,7 @@ from varv.data.model import (
     DatasetVersionAppended,
     DatasetWidened,
     ExpectationsDeclared,
+    FilesMerged,
     RepeatsDropped,
     RowsJoined,
 )
@@ -184,6 +185,8 @@ class DatasetsView(msgspec.Struct):
                 counts.n_early += event.n_early
             case BatchesCompacted():
                 self._compact(event)
+            case FilesMerged():
+                self._merge(entry, event)
             case BatchQuarantined():
                 self._put_aside(entry, event)
             case BatchReleased() | BatchReplaced() | BatchDropped():
@@ -214,7 +217,7 @@ class DatasetsView(msgspec.Struct):
                 self._move(entry, event)
             case DatasetPublished():
                 history = self.history(event.dataset)
-                history.published[event.part], history.published_at = event, entry.at
+                history.note_published(event, entry.at)
             case _:
                 pass
 
@@ -436,6 +439,15 @@ class DatasetsView(msgspec.Struct):
         place = (event.dataset, event.part)
         held = self.stored[place]
         held.compacted(Compacted(file=event.file, segments=event.segments))
+        self._forget_batches(place, held)
+
+    def _merge(self, entry: Entry, event: FilesMerged) -> None:
+        place = (event.dataset, event.part)
+        held = self.stored[place]
+        held.merged(event.file, event.digest, event.files, self.version(event.dataset), entry.at)
+        self._forget_batches(place, held)
+
+    def _forget_batches(self, place: tuple[str, str], held: Catalogue) -> None:
         # What is older is asked of the ledger.
         batches = self.batches.get(place, {})
         self.batches[place] = {name: batches[name] for name in batches if not held.may_lie_in_files(name)}

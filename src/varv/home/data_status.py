@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from varv.data.ingestion.views import PullState, PullsView
+from varv.data.sources import Upstream
 from varv.data.views import DatasetsView, PartCounts
 from varv.kernel.clock import SECOND, Instant, iso
 from varv.kernel.views import Views
@@ -43,6 +44,8 @@ class PullStatus(msgspec.Struct, frozen=True, kw_only=True):
     failed: str
     """Why the last pull did not; empty if it did."""
     failing_since: str
+    stale: tuple[Upstream, ...] = ()
+    """What it is made of that was not found fresh when somebody looked last."""
 
 
 def data_status(views: Views) -> tuple[PartStatus, ...]:
@@ -92,4 +95,5 @@ def _pull(name: str, state: PullState, now: Instant) -> PullStatus:
         n_rows=state.n_rows,
         failed="" if failed is None else failed.why,
         failing_since="" if failed is None else iso(failed.since),
+        stale=tuple(one for one in state.upstreams if one.status != "pass"),
     )

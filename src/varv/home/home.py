@@ -23,10 +23,9 @@ from varv.kernel.catalogue import Extent
 from varv.kernel.clock import Clock, Duration, Instant
 from varv.kernel.columns import Columns
 from varv.kernel.engine import Engine
-from varv.kernel.errors import Corrupt, VarvError
+from varv.kernel.errors import Corrupt
 from varv.kernel.ids import ModelName, Version
 from varv.kernel.ledger import Ledger
-from varv.kernel.observe import log
 from varv.kernel.sagas import Fact
 from varv.kernel.segment_files import RESTORE
 from varv.kernel.snapshots import Position, Snapshots
@@ -186,14 +185,9 @@ class Home:
         return facts
 
     def publish_used(self, dataset: Dataset, version: Version) -> None:
-        """Publish a version that a model is trained on, if its dataset is declared to be published. No
-        training fails for want of that.
-        """
-        try:
-            with self.lock:
-                self.publications.publish_named(dataset, version)
-        except VarvError as error:
-            log(_LOG, logging.ERROR, "publication.failed", dataset=dataset.name, why=str(error))
+        """Publish a version that a model is trained on, if its dataset is one that is published."""
+        with self.lock:
+            self.publications.publish_used(dataset, version)
 
     def _compacted(self, name: ModelName) -> list[Fact]:
         parts, now = self.models[name], self.clock.now()

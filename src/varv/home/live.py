@@ -17,7 +17,7 @@ import msgspec
 import polars as pl
 
 from varv.data.dataset import part_named
-from varv.data.ingestion.pulling import T
+from varv.data.ingestion.acts import T
 from varv.data.intake import Batch, Intake, made_known
 from varv.data.rewriting.files import Rewritten
 from varv.data.values import typed_frame

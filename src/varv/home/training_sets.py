@@ -7,6 +7,7 @@ Rows are read as they are stored, beside whoever serves the home; only what keep
 from __future__ import annotations
 
 import difflib
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple, NoReturn
 
@@ -34,10 +35,12 @@ from varv.features.bulk import (
 from varv.features.model import Feature, exported
 from varv.home.change.recorded import recorded_schemas
 from varv.kernel.codec import digest_of
-from varv.kernel.errors import InvalidInput, NotFound
+from varv.kernel.errors import InvalidInput, NotFound, VarvError
 from varv.kernel.ids import DatasetName, Version
+from varv.kernel.observe import log
 from varv.kernel.verbs import OPERATE, verb
 
+_LOG = logging.getLogger(__name__)
 _MOST_BYTES = 1 << 29
 """Of memory that a training set takes in a server, about."""
 
@@ -236,11 +239,28 @@ def keep(desk: VersionsDesk, request: KeepRequest) -> TrainingSetKept:
 
 
 def kept(desk: VersionsDesk, name: str, recipe: Recipe, parts: Iterable[pl.DataFrame]) -> TrainingSetKept:
-    """Keep a training set, which is made if it is not there."""
+    """Keep a training set, which is made if it is not there; what it is made of is published first, where it
+    is published at all.
+    """
     sets = TrainingSets(desk.ledger, desk.datasets)
     held = sets.find(name, recipe)
+    if held is None:
+        _publish_used(desk, recipe)
     made = sets.make(name, recipe, parts) if held is None else held
     return TrainingSetKept(dataset=name, n_rows=made.n_rows, is_new=held is None, recipe=recipe)
+
+
+def _publish_used(desk: VersionsDesk, recipe: Recipe) -> None:
+    used: dict[str, int] = {**recipe.datasets}
+    requests, _, version = recipe.requests.partition("@")
+    if version.isdigit():
+        used[requests] = int(version)
+    for name, number in used.items():
+        try:
+            desk.versions.before_naming(desk.datasets.registered(name), Version(number))
+        except VarvError as error:
+            # Nothing fails for want of a publication.
+            log(_LOG, logging.ERROR, "publication.failed", dataset=name, why=str(error))
 
 
 def _asked(desk: VersionsDesk, request: TrainingSetRequest) -> Asked:

@@ -10,8 +10,8 @@ stays in the catalogue: whoever reads as of an earlier number still finds it, un
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -112,6 +112,13 @@ class Compacted(msgspec.Struct, frozen=True, kw_only=True):
     segments: tuple[str, ...]
 
 
+class Merged(NamedTuple):
+    """A file that holds what others do, and the digest of what it lists."""
+
+    file: str
+    digest: Digest
+
+
 class Catalogue(msgspec.Struct):
     """The segments and files of one table that count, by the order in which they came."""
 
@@ -122,6 +129,8 @@ class Catalogue(msgspec.Struct):
     """Segments that ever came."""
     n_rows: int = 0
     """Of all of them."""
+    superseded: list[Extent] = []
+    """What larger files have taken the place of, and only published versions of before name."""
     left: dict[str, Extent] = {}
     """What is left of extents of which rows were erased, and that no version counts on."""
     latest: dict[str, str] = {}
@@ -159,6 +168,10 @@ class Catalogue(msgspec.Struct):
     def note_removed(self, names: Collection[str], by: int, *, erased: bool = False) -> None:
         """Remember that the files of extents that are gone were removed, by an entry of the ledger."""
         self._change(names, removed_by=by, erased=erased)
+        gone = [one for one in self.superseded if one.removed_by]
+        # The last name is remembered, so that it is not given again.
+        last = max((one for one in gone if one.is_file), key=lambda one: one.name, default=None)
+        self.superseded = [one for one in self.superseded if not one.removed_by or one is last]
 
     def note_archived(self, files: Mapping[str, Cold]) -> None:
         """Remember that the files of extents are in an archive, and not in the table's folder any more."""
@@ -179,8 +192,12 @@ class Catalogue(msgspec.Struct):
         """Change extents by name, wherever they are."""
         self._change_each(names, lambda one: msgspec.structs.replace(one, **fields))
 
-    def _change_each(self, names: Collection[str], changed: Callable[[Extent], Extent]) -> None:
-        self.files = [changed(one) if one.name in names else one for one in self.files]
+    def _change_each(self, names: Collection[str], change: Callable[[Extent], Extent]) -> None:
+        def changed(one: Extent) -> Extent:
+            return change(one) if one.name in names else one
+
+        self.files = [changed(one) for one in self.files]
+        self.superseded = [changed(one) for one in self.superseded]
         # In place: thousands lie alone, and few change.
         for held in (self.alone, self.left):
             held.update({name: changed(held[name]) for name in names if name in held})
@@ -206,14 +223,41 @@ class Catalogue(msgspec.Struct):
             The times of its rows, where those of its segments are not known.
         """
         gone = [self.alone.pop(name) for name in made.segments]
-        numbers = [one.number for one in gone]
+        listed = listing_digest([Listed(one.name, one.n_rows, one.digest) for one in gone])
+        self._take_together(made.file, listed, gone, first, last)
+        self._note([one.name for one in gone])
+
+    def merged(self, file: str, digest: Digest, names: Collection[str], number: int, at: Instant) -> None:
+        """Let a larger file take the place of extents, whose segments it holds in their order, at a number.
+
+        Parameters
+        ----------
+        digest
+            Of what the file lists.
+        """
+        gone = [one for one in self.ever() if one.name in names]
+        self.superseded += [
+            msgspec.structs.replace(one, gone=number, gone_at=at, remains=file) for one in gone
+        ]
+        self.forget(names, [one.name for one in gone if not one.is_file])
+        self._take_together(file, digest, gone)
+
+    def _take_together(
+        self,
+        file: str,
+        digest: Digest,
+        gone: Sequence[Extent],
+        first: Instant | None = None,
+        last: Instant | None = None,
+    ) -> None:
+        numbers = [number for one in gone for number in one.numbers()]
         spans = [(one.first, one.last) for one in gone if one.first is not None and one.last is not None]
         if len(spans) == sum(one.n_rows > 0 for one in gone) and spans:
             first, last = min(span[0] for span in spans), max(span[1] for span in spans)
         self.files.append(
             Extent(
-                name=made.file,
-                digest=listing_digest([Listed(one.name, one.n_rows, one.digest) for one in gone]),
+                name=file,
+                digest=digest,
                 n_rows=sum(one.n_rows for one in gone),
                 first=first,
                 last=last,
@@ -223,7 +267,6 @@ class Catalogue(msgspec.Struct):
             )
         )
         self.files.sort(key=lambda one: one.number)
-        self._note([one.name for one in gone])
 
     def forget(self, names: Collection[str], segments: Iterable[str]) -> None:
         """Let go of extents, which hold these segments."""
@@ -279,6 +322,10 @@ class Catalogue(msgspec.Struct):
         """Return everything that ever came, in that order."""
         return sorted([*self.files, *self.alone.values()], key=lambda one: one.number)
 
+    def stored(self) -> list[Extent]:
+        """Return everything of which a file may lie there."""
+        return [*self.ever(), *self.superseded, *self.left.values()]
+
     def compactable(self) -> tuple[dict[str, Digest], set[str]]:
         """Return the segments that lie alone and of which the ledger knows the digests, which a file could
         vouch for, in their order, without those that are gone or archived; and the compacted files that are
@@ -290,12 +337,14 @@ class Catalogue(msgspec.Struct):
 
     def removed_files(self) -> set[str]:
         """Return the names of compacted files that were removed or archived; none is given again."""
-        return {one.name for one in self.files if one.removed_by or one.cold}
+        every = (*self.files, *self.superseded)
+        return {one.name for one in every if one.is_file and (one.removed_by or one.cold)}
 
     @property
     def has_cold(self) -> bool:
         """Whether anything is archived."""
-        return any(one.cold for one in (*self.files, *self.alone.values(), *self.left.values()))
+        every = (*self.files, *self.superseded, *self.alone.values(), *self.left.values())
+        return any(one.cold for one in every)
 
     def before(self, now: Instant, window: Duration) -> list[list[str]]:
         """Return the segments that lie alone and whose rows are all of an earlier window, by window."""

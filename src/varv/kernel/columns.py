@@ -23,7 +23,7 @@ import numpy as np
 import polars as pl
 
 from varv.kernel.blobs import sync_folder
-from varv.kernel.catalogue import Compacted
+from varv.kernel.catalogue import Compacted, Merged
 from varv.kernel.clock import Instant, as_datetime
 from varv.kernel.codec import Digest
 from varv.kernel.content import rows_digest
@@ -208,6 +208,7 @@ class Columns(Protocol):
         apart: Sequence[Sequence[str]] = (),
         entirely: Collection[str] = (),
         removed: Collection[str] = (),
+        spared: Collection[str] = (),
     ) -> list[Compacted]:
         """Store small segments in files of many, if there are many of them. They keep their names and rows.
 
@@ -224,11 +225,34 @@ class Columns(Protocol):
             Those of `segments` of which none is left in a file that is not Parquet.
         removed
             Compacted files that are there no more, and whose names are not given again.
+        spared
+            Segments whose own files stay, though a compacted one holds them.
 
         Returns
         -------
         list[Compacted]
             The files that hold segments from now on; they are to be put on record.
+        """
+        ...
+
+    def merge(
+        self,
+        table: str,
+        names: Mapping[str, Digest],
+        *,
+        known: Collection[str],
+        removed: Collection[str] = (),
+    ) -> Merged:
+        """Store what lies in several files, of the same columns all, in one more; the others stay.
+
+        Parameters
+        ----------
+        names
+            Segments and compacted files with their digests, in the order in which they are read.
+        known
+            The compacted files on record. Others that hold nothing beyond those were left by a crash, and go.
+        removed
+            As `compact` takes them.
         """
         ...
 
@@ -459,6 +483,7 @@ class FolderColumns:
         apart: Sequence[Sequence[str]] = (),
         entirely: Collection[str] = (),
         removed: Collection[str] = (),
+        spared: Collection[str] = (),
     ) -> list[Compacted]:
         """Store small segments in files of many, if there are many of them. They keep their names and rows.
 
@@ -467,7 +492,7 @@ class FolderColumns:
         """
         folder = self._folder(table)
         alone = folder.alone()
-        for place, spent in folder.spent(alone, segments, files):
+        for place, spent in folder.spent(alone, {*segments, *spared}, files):
             # Only now is the other copy given up, so what takes its place must hold the same.
             self._require_compared(place.path, [place], [place.segment])
             for segment in spent:
@@ -513,6 +538,28 @@ class FolderColumns:
             self._faults.reach("columns.before_rename")
             draft.replace(place)
             sync_folder(place.parent)
+
+    def merge(
+        self,
+        table: str,
+        names: Mapping[str, Digest],
+        *,
+        known: Collection[str],
+        removed: Collection[str] = (),
+    ) -> Merged:
+        """Store what lies in several files, of the same columns all, in one more; the others stay."""
+        folder = self._folder(table)
+        folder.remove_left(known)
+        frames = list(self.batches(table, names))
+        listed: list[Listed] = []
+        for (name, digest), frame in zip(names.items(), frames, strict=True):
+            is_file = name.startswith(COMPACTED)
+            listed += self.listed(table, name) if is_file else [Listed(name, frame.height, digest)]
+        file, digest = folder.next_file(known, (), removed), listing_digest(listed)
+        metadata = {LISTED: msgspec.json.encode(listed).decode()}
+        self._write(folder.compacted(file), encoded_parquet(pl.concat(frames), metadata), digest)
+        self._faults.reach("columns.after_merge")
+        return Merged(file, digest)
 
     def remove(self, table: str, names: Collection[str]) -> None:
         """Remove the files of segments, and compacted files, as far as they are there."""

@@ -201,6 +201,17 @@ class TableFolder:
                 break
         return f"{COMPACTED}{number:09d}"
 
+    def remove_left(self, known: Collection[str]) -> None:
+        """Remove compacted files that are not on record and hold nothing beyond those that are."""
+        left = [path for path in self.path.glob(COMPACTED_FILES) if path.stem not in known]
+        if not left:
+            return
+        there = (self.compacted(file) for file in known)
+        held = {one.segment for path in there if path.exists() for one in self.listed(path)}
+        for path in left:
+            if held.issuperset(one.segment for one in self.listed(path)):
+                path.unlink()
+
     def _places(self, path: Path) -> Iterator[Place]:
         first = 0
         for one in self.listed(path):

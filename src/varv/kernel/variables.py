@@ -1,4 +1,5 @@
-"""Secrets that a declaration names and does not hold: ``${SHOP_PASSWORD}`` is a variable of the environment.
+"""Secrets that a declaration names and does not hold: ``${SHOP_PASSWORD}`` is a variable of the environment,
+or the content of the file that ``SHOP_PASSWORD_FILE`` names, as orchestrators hand out secrets.
 
 Everything of varv is set in `app.settings`; these variables are the author's, and every process that
 loads the declaration looks for them where it runs. Nothing here is ever written down.
@@ -8,7 +9,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from pathlib import Path
 from urllib.parse import quote
 
 from varv.kernel.errors import FailedPrecondition
@@ -45,10 +47,11 @@ def filled_in(text: str, *, kind: str, name: str, in_address: bool = False) -> s
     """
 
     def value(found: re.Match[str]) -> str:
-        given = os.environ.get(found[1])  # noqa: TID251 - the author's own, which no setting knows
+        given = _value(found[1])
         if given is None:
             problem = f"needs the variable {found[1]}, which is not set"
-            raise FailedPrecondition(kind, name, problem, hint=f"export {found[1]}=...")
+            hint = f"export {found[1]}=..., or {found[1]}_FILE=... with the path of a file that can be read"
+            raise FailedPrecondition(kind, name, problem, hint=hint)
         return quote(given, safe="") if in_address else given
 
     return _NAMED.sub(value, text)
@@ -56,9 +59,34 @@ def filled_in(text: str, *, kind: str, name: str, in_address: bool = False) -> s
 
 def scrubbed(text: str, templates: Iterable[str]) -> str:
     """Return what somebody else said, without the values of variables that templates name."""
-    named = {name for template in templates for name in names_in(template)}
-    values = {os.environ.get(name, "") for name in named}  # noqa: TID251 - as above
-    values |= {quote(value, safe="") for value in values}
-    for value in sorted(values - {""}, key=len, reverse=True):
-        text = text.replace(value, HIDDEN)
+    return _without_values(text, templates, lambda name: HIDDEN)
+
+
+def named_again(text: str, templates: Iterable[str]) -> str:
+    """Return what somebody else said with the names of variables where it has their values, to be kept and
+    filled in later.
+    """
+    return _without_values(text, templates, lambda name: f"${{{name}}}")
+
+
+def _without_values(text: str, templates: Iterable[str], instead: Callable[[str], str]) -> str:
+    values: dict[str, str] = {}
+    for name in (name for template in templates for name in names_in(template)):
+        value = _value(name) or ""
+        values |= {value: instead(name), quote(value, safe=""): instead(name)}
+    for value in sorted(values.keys() - {""}, key=len, reverse=True):
+        text = text.replace(value, values[value])
     return text
+
+
+def _value(name: str) -> str | None:
+    """Return the value of a variable, or of the file that its sibling names; None if there is neither."""
+    # The author's own, which no setting knows.
+    given = os.environ.get(name)  # noqa: TID251
+    place = os.environ.get(f"{name}_FILE")  # noqa: TID251
+    if given is not None or place is None:
+        return given
+    try:
+        return Path(place).read_text().strip()
+    except (OSError, UnicodeDecodeError):
+        return None

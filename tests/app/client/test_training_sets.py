@@ -10,6 +10,7 @@ import pytest
 import varv
 from varv.app.compose import open_ledger, open_views
 from varv.data import Datasets
+from varv.data.delta.publishing import Publications
 from varv.features.bulk import training_set as core
 from varv.home.named_versions import named_versions
 from varv.kernel.clock import SystemClock
@@ -205,6 +206,27 @@ def test_rows_that_came_later_do_not_reach_a_version(home, sales, features):
         varv.training_set(ASKED, features, at="when", home=home, name="before")
     with pytest.raises(AlreadyExists, match="is no training set"):
         varv.training_set(ASKED, features, at="when", home=home, name="sales")
+
+
+def test_a_published_dataset_is_published_as_a_training_set_reads_it(home, sales, features):
+    def published(publish=False):
+        ledger = open_ledger(home)
+        views, columns = open_views(ledger, home), FolderColumns(home / "columns")
+        datasets = Datasets(ledger, columns, SystemClock(), views, Secret(home / SECRET_FILE))
+        publications = Publications(datasets, columns, views, ledger, SystemClock())
+        if publish:
+            publications.publish(sales, 1)
+        found = publications.published(sales)
+        ledger.close()
+        return found
+
+    varv.training_set(ASKED, features, at="when", home=home, name="one")
+    assert published() is None
+    assert published(publish=True) == 1
+    varv.training_set(ASKED, features, at="when", home=home, name="two", versions={"sales": 1})
+    assert published() == 1
+    varv.training_set("sales", features[:3], home=home, name="three")
+    assert published() == 2
 
 
 def test_versions_that_a_training_set_is_made_of_are_named_and_so_kept(home, features):

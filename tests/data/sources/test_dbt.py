@@ -7,13 +7,20 @@ import sqlite3
 
 import polars as pl
 import pytest
+from tests.data.versioning.stores import Store
 
-from varv.data import Dbt
+from varv.data import Dataset, DatasetsView, Dbt
 from varv.data.contracts import expect
+from varv.data.ingestion.pulling import Puller
+from varv.data.ingestion.verbs import OfflineActs
+from varv.data.ingestion.views import PullsView
 from varv.data.sources.dbt_artifacts import dbt_model
 from varv.data.sources.steps import Asked
+from varv.data.versioning.verbs import ShowDataset, offline_versions, show_dataset
+from varv.home.data_status import pull_status
 from varv.kernel.clock import Instant
 from varv.kernel.errors import FailedPrecondition, InvalidInput, NotFound
+from varv.kernel.views import Views
 
 ORDERS = "model.shop.orders"
 
@@ -125,3 +132,69 @@ def test_an_artifact_of_an_unknown_schema_is_refused(target):
     (target / "manifest.json").write_text('{"metadata": {"dbt_schema_version": "v1"}}')
     with pytest.raises(InvalidInput, match="is no manifest of dbt that is read"):
         dbt_model(target, "orders")
+
+
+def freshness_of(folder, **statuses):
+    results = [
+        {
+            "unique_id": f"source.shop.{name}",
+            "max_loaded_at": "2024-05-01T10:00:00Z",
+            "snapshotted_at": "2024-05-01T12:00:00Z",
+            "status": status,
+        }
+        for name, status in statuses.items()
+    ]
+    schema = "https://schemas.getdbt.com/dbt/sources/v3.json"
+    said = {"metadata": {"dbt_schema_version": schema}, "results": results}
+    (folder / "sources.json").write_text(json.dumps(said))
+
+
+def test_a_model_is_as_fresh_as_the_sources_it_is_made_of_at_last(target):
+    source = Dbt(str(target), "orders", url="sqlite:///shop.db")
+    assert source.upstreams() == ()
+    manifest = json.loads((target / "manifest.json").read_text())
+    manifest["nodes"][ORDERS]["depends_on"]["nodes"] = ["model.shop.clean", "source.shop.raw_orders"]
+    manifest["nodes"]["model.shop.clean"] = {"depends_on": {"nodes": ["source.shop.paid", ORDERS]}}
+    (target / "manifest.json").write_text(json.dumps(manifest))
+    freshness_of(target, raw_orders="pass", paid="error", other="warn")
+    found = {one.name: one.status for one in source.upstreams()}
+    assert found == {"source.shop.raw_orders": "pass", "source.shop.paid": "error"}
+
+
+def test_what_is_said_of_upstreams_is_on_record_once_and_shown(target, tmp_path):
+    with sqlite3.connect(tmp_path / "shop.db") as connection:
+        connection.execute("INSERT INTO orders VALUES ('a', '2024-05-01T00:00:00Z')")
+    source = Dbt(str(target), "orders", url=f"sqlite:///{tmp_path}/shop.db", times=("at",))
+    store = Store(tmp_path)
+    views = Views(store.ledger, DatasetsView, PullsView)
+    dataset = Dataset("orders", source=source, key="id", event_time="at")
+    store.datasets.commit(store.datasets.register(dataset))
+    puller = Puller(store.datasets, views, store.clock, OfflineActs(store.datasets))
+    freshness_of(target, raw_orders="pass")
+    for status in ("pass", "pass", "warn"):
+        freshness_of(target, raw_orders=status)
+        puller.pull(dataset)
+    lines = [one.event.line() for one in store.ledger.read() if one.name == "data.upstreams_checked"]
+    assert len(lines) == 2
+    assert lines[1].endswith("not fresh: source.shop.raw_orders (warn)")
+    desk = offline_versions(tmp_path, store.ledger, views, store.clock, lambda _: {})
+    [found] = show_dataset(desk, ShowDataset(dataset="orders")).upstreams
+    assert (found.status, found.loaded_at) == ("warn", "2024-05-01T10:00:00Z")
+    assert pull_status(views, store.clock.now())[0].stale == (found,)
+
+
+def test_declared_freshness_of_a_source_is_a_rule(target):
+    manifest = json.loads((target / "manifest.json").read_text())
+    manifest["sources"] = {
+        "source.shop.raw_orders": {
+            "unique_id": "source.shop.raw_orders",
+            "resource_type": "source",
+            "name": "raw_orders",
+            "schema": "raw",
+            "loaded_at_field": "at",
+            "freshness": {"warn_after": {"count": 12, "period": "hour"}, "error_after": {"count": None}},
+        }
+    }
+    (target / "manifest.json").write_text(json.dumps(manifest))
+    source = Dbt(str(target), "raw_orders", url="sqlite:///shop.db")
+    assert source.rules().expectations == (expect.fresh("at", within="12h"),)

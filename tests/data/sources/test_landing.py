@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import gzip
 import json
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pytest
 from varv.data import Landing
 from varv.data.sources.steps import Asked
 from varv.kernel.clock import MINUTE, Instant, SystemClock
-from varv.kernel.errors import InvalidDeclaration, NotFound
+from varv.kernel.errors import InvalidDeclaration, InvalidInput, NotFound
 
 TYPES = {"id": pl.String(), "n": pl.Int64()}
 
@@ -95,3 +96,26 @@ def test_a_folder_without_files_and_a_tool_that_is_not_known_are_refused(tmp_pat
         Landing(str(tmp_path)).types()
     with pytest.raises(InvalidDeclaration, match="is of 'fivetran'"):
         Landing(str(tmp_path), of="fivetran")
+
+
+def test_files_of_avro_and_such_with_gzip_are_read(tmp_path):
+    at = dt.datetime(2024, 5, 1, 1, 2, 3, 4)
+    rows = pl.DataFrame({"id": ["a", None], "n": [1, None], "at": [at, None], "day": [at.date(), None]})
+    rows.write_avro(tmp_path / "1.avro", compression="deflate")
+    (tmp_path / "2.csv.gz").write_bytes(gzip.compress(b"id,n\nb,2\n"))
+    (tmp_path / "3.jsonl.gz").write_bytes(gzip.compress(b'{"id": "c", "n": 3}\n{"id": "d"}\n'))
+    (tmp_path / "4.parquet.gz").write_bytes(b"")
+    source, cursor = Landing(str(tmp_path), of="nifi"), {}
+    assert ids(pull(source, cursor)) == ["a", None, "b", "c", "d"]
+    assert ids(pull(source, cursor)) == []
+    assert source.load()["n"].to_list() == [1, None, 2, 3, None]
+    [first, *_] = source.batches()
+    assert first["at"].to_list() == [at, None]
+
+
+def test_a_file_of_avro_that_is_cut_off_is_refused_by_name(tmp_path):
+    place = tmp_path / "1.avro"
+    pl.DataFrame({"id": ["a"] * 1000}).write_avro(place)
+    place.write_bytes(place.read_bytes()[:-10])
+    with pytest.raises(InvalidInput, match=r"'1\.avro' cannot be read"):
+        pull(Landing(str(tmp_path), of="nifi"), {})

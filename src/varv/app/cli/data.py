@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import polars as pl
@@ -46,6 +47,7 @@ from varv.data.versioning.verbs import (
 )
 from varv.home.impact import ImpactRequest, impact
 from varv.home.verbs import DatasetList
+from varv.kernel.errors import VarvError
 from varv.kernel.wording import count
 
 _LONGEST_CELL = 40
@@ -135,6 +137,8 @@ def _shown_blocks(found: DatasetShown, versions: pl.DataFrame) -> list[Block]:
     ]
     published = [(one.part, str(one.version), str(one.delta_version)) for one in found.published]
     in_delta = Grid(("part", "version", "in Delta"), published)
+    checked = [(one.name, one.loaded_at[:16], one.status, one.checked_at[:16]) for one in found.upstreams]
+    upstream = Grid(("source", "last row", "freshness", "looked at"), checked)
     last = "" if found.version == found.last else f"; the last is {found.last}"
     return [
         Heading(f"{found.dataset}, version {found.version}{last}"),
@@ -148,6 +152,7 @@ def _shown_blocks(found: DatasetShown, versions: pl.DataFrame) -> list[Block]:
         *([Heading("tags"), Grid(("tag", "version", "by", "why"), tags)] if tags else []),
         *([Heading("named, so kept"), Grid(("version", "by"), named)] if named else []),
         *([Heading("published last"), in_delta] if published else []),
+        *([Heading("what its source is made of"), upstream] if found.upstreams else []),
         Heading(f"the last versions; kept: {found.keeps}"),
         Grid(("version", "at", "by", "part", "rows put in", "why"), rows),
     ]
@@ -219,6 +224,8 @@ def _read(options: argparse.Namespace, settings: Settings) -> None:
         "until": options.until,
         "remaining": options.remaining,
     }
+    if to is not None:
+        _publish_first(options.what, settings)
     source = LocalSource(settings.home)
     try:
         rows = whole_table(source, "dataset.rows", asked, most=None if to else options.limit)
@@ -308,6 +315,7 @@ def _export(options: argparse.Namespace, settings: Settings) -> None:
     network around it, and has not the caller's credentials.
     """
     reference = parse_reference(options.what)
+    _publish_first(options.what, settings)
     with reading_home(settings) as home:
         desk = home.require_versions()
         dataset = desk.datasets.registered(reference.dataset)
@@ -317,6 +325,15 @@ def _export(options: argparse.Namespace, settings: Settings) -> None:
         for one in found
     ]
     answer(options, found, lambda: [Grid(("part", "version of the table", "rows", "table"), rows)])
+
+
+def _publish_first(what: str, settings: Settings) -> None:
+    """Publish a version that leaves, if its dataset is published, so that tables have it as it left. Whoever
+    may not, or cannot, takes it along all the same.
+    """
+    asked = PublishRequest(dataset=what, if_published=True)
+    with suppress(VarvError):
+        acted_by(settings, "dataset.publish", asked, publish, PublicationDone)
 
 
 def _sql(options: argparse.Namespace, settings: Settings) -> None:

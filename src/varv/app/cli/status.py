@@ -89,7 +89,12 @@ def _pull_blocks(found: StatusReport) -> list[Block]:
         )
         for one in found.pulls
     ]
-    return [Heading("\nsources"), Grid(columns, cells)]
+    stale = [
+        Line(f"{pull.dataset}: {one.name} was not fresh ({one.status}), last row {one.loaded_at[:16]}")
+        for pull in found.pulls
+        for one in pull.stale
+    ]
+    return [Heading("\nsources"), Grid(columns, cells), *stale]
 
 
 def _alarm_blocks(found: StatusReport) -> list[Block]:

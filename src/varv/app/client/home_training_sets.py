@@ -16,6 +16,7 @@ from varv.app.compose import open_ledger, open_views
 from varv.app.server.server_file import Running, running_server
 from varv.app.settings import Settings, load_settings
 from varv.data import Dataset
+from varv.data.delta.verbs import offline_publications
 from varv.data.sources import in_kept_types
 from varv.data.versioning.staging import stage
 from varv.data.versioning.verbs import VersionsDesk, offline_versions
@@ -78,6 +79,7 @@ def _offline(home: Path, name: str, wanted: Wanted) -> Rows:
     try:
         views = open_views(ledger, home)
         desk = offline_versions(home, ledger, views, SystemClock(), lambda of: named_versions(views, of))
+        offline_publications(desk, SystemClock())
         given = wanted.prepared(desk)
         kept(desk, name, given.recipe, given.maker.parts(given.asked.rows))
     finally:

@@ -5,41 +5,53 @@ the last one. Small batches are compacted first, since only Parquet belongs into
 none of these files is compacted again, so the files of a published version are those that the catalogue has
 of it. Segment, entry in the ledger, commit, entry that it was committed: in this order, so a crash leaves a
 log that lags behind, or one entry ahead, and `catch_up` puts both right.
+
+A table that is published often would grow by a file each time. Many small files of a version that is
+published are stored in a larger one (`merging`), in the same order: file, entry, commit, entry. That makes a
+version of the table with the same rows, and those before it read on until their files are vacuumed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+import logging
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+import polars as pl
+
 from varv.data.dataset import Dataset
 from varv.data.delta.log import DIGEST, SEQ, VERSION, LogEntry, entry_file, live_files, log_entries
+from varv.data.delta.merging import Mergeable, worth_merging
 from varv.data.delta.statistics import statistics
 from varv.data.delta.tables import AddedFile, Commit, app_of, commit, created, fill, require_library
 from varv.data.delta.types import delta_types
+from varv.data.model import FilesMerged
 from varv.data.service import Datasets
 from varv.data.versions import stream_of, table_of
 from varv.data.versions.model import DatasetPublished
 from varv.data.views import DatasetsView
-from varv.kernel.catalogue import Extent
+from varv.kernel.catalogue import Extent, digests
 from varv.kernel.clock import Clock
 from varv.kernel.codec import Digest, digest_of
 from varv.kernel.columns import Columns
-from varv.kernel.errors import Corrupt, FailedPrecondition
+from varv.kernel.errors import Corrupt, FailedPrecondition, VarvError
 from varv.kernel.faults import Faults
 from varv.kernel.ids import Version
 from varv.kernel.ledger import Ledger, entries_of
+from varv.kernel.observe import log
 from varv.kernel.sagas import Fact
 from varv.kernel.segment_files import SUFFIX
 from varv.kernel.views import Views
 
+_LOG = logging.getLogger(__name__)
+
 
 class _Step(NamedTuple):
-    """What a version of a part adds to the one that was published before, and what it removes."""
+    """What a version of a part adds to the one that was published before, and the files that it removes."""
 
     added: list[Extent]
-    removed: list[Extent]
+    removed: list[str]
     digest: Digest
 
 
@@ -88,16 +100,30 @@ class Publications:
             return self.publication(dataset, upto)
         self._datasets.require_warm(dataset, version=upto)
         self._datasets.commit(self._datasets.compact(dataset, entirely=upto))
-        return self._commit_all(dataset, upto)
+        made = self._commit_all(dataset, upto)
+        self._merge_small(dataset)
+        return made
 
-    def publish_named(self, dataset: Dataset, version: Version | int) -> None:
-        """Publish a version that gets a name, if the dataset is one that is published by itself; one that
-        cannot be published any more is left to an export.
+    def publish_named(self, dataset: Dataset, version: Version | int) -> list[DatasetPublished]:
+        """Publish a version that gets a name, or leaves, if the dataset is one that is published: by itself,
+        or by command before. One that cannot be published any more is left to an export.
         """
         with self._views.reading(DatasetsView) as view:
-            is_declared = view.history(dataset.name).publish_every is not None
-        if is_declared and int(version) > (self.published(dataset) or 0) and self._is_whole(dataset, version):
-            self.publish(dataset, version)
+            history = view.history(dataset.name)
+            is_published = history.publish_every is not None or bool(history.published)
+        is_later = int(version) > (self.published(dataset) or 0)
+        if not (is_published and is_later and self._is_whole(dataset, version)):
+            return []
+        return self.publish(dataset, version)
+
+    def publish_used(self, dataset: Dataset, version: Version | int) -> None:
+        """Publish a version that something is made of, as `publish_named` does. Nothing fails for want of
+        that: an error is logged.
+        """
+        try:
+            self.publish_named(dataset, version)
+        except VarvError as error:
+            log(_LOG, logging.ERROR, "publication.failed", dataset=dataset.name, why=str(error))
 
     def is_due(self, dataset: Dataset) -> bool:
         """Return whether a dataset has a version that was to be published by now."""
@@ -154,6 +180,7 @@ class Publications:
         ]
         if reached is not None and behind:
             self._commit_all(dataset, reached)
+        self._commit_merged(dataset)
 
     # What is to be committed
 
@@ -162,7 +189,7 @@ class Publications:
         with self._views.reading(DatasetsView) as view:
             published = dict(view.history(dataset.name).published)
         due = [p for p in dataset.parts if p not in published or published[p].version < version]
-        steps = {part: self._step(dataset, part, published.get(part), version) for part in due}
+        steps = {part: self._step(dataset, part, version) for part in due}
         made = [
             self._committed(dataset, part, version, step, before=published.get(part))
             for part, step in steps.items()
@@ -170,21 +197,60 @@ class Publications:
         self._datasets.commit([Fact(stream_of(dataset.name), one) for one in made])
         return [published[part] for part in dataset.parts if part not in due] + made
 
-    def _step(
-        self, dataset: Dataset, part: str, before: DatasetPublished | None, version: Version | int
-    ) -> _Step:
+    def _merge_small(self, dataset: Dataset) -> None:
+        """Store small files of what is published in larger ones, if there are many of them."""
+        for part in dataset.parts:
+            several = worth_merging(self._mergeable(dataset, part))
+            if not several:
+                continue
+            with self._views.reading(DatasetsView) as view:
+                held = view.catalogue(dataset.name, part)
+                known, removed = {one.name for one in held.stored() if one.is_file}, held.removed_files()
+            table = table_of(dataset.name, part)
+            made = self._columns.merge(table, digests(several), known=known, removed=removed)
+            names = tuple(one.name for one in several)
+            event = FilesMerged(
+                dataset=dataset.name, part=part, file=made.file, files=names, digest=made.digest
+            )
+            self._datasets.commit([Fact(stream_of(dataset.name), event)])
+        self._commit_merged(dataset)
+
+    def _mergeable(self, dataset: Dataset, part: str) -> Iterator[Mergeable]:
+        """Yield the files of the last publication that the present version has too."""
+        folder = self._folder(dataset, part)
         with self._views.reading(DatasetsView) as view:
-            held = view.catalogue(dataset.name, part)
-            now = held.extents(int(version))
-            then = held.extents(int(before.version)) if before is not None else list[Extent]()
+            extents = view.catalogue(dataset.name, part).extents()
+            live = set(view.history(dataset.name).live.get(part, ()))
+        for one in extents:
+            place = folder / f"{one.name}{SUFFIX}"
+            if place.name in live and one.digest:
+                columns = tuple(pl.read_parquet_schema(place).items())
+                yield Mergeable(one, place.stat().st_size, columns)
+
+    def _commit_merged(self, dataset: Dataset) -> None:
+        """Commit that files of what is published last lie in larger ones by now."""
+        for part in dataset.parts:
+            with self._views.reading(DatasetsView) as view:
+                history = view.history(dataset.name)
+                last, live = history.published.get(part), set(history.live.get(part, ()))
+                merged = live.intersection(_files(view.catalogue(dataset.name, part).superseded))
+            if last is not None and merged:
+                step = self._step(dataset, part, last.version)
+                made = self._committed(dataset, part, last.version, step, before=last)
+                self._datasets.commit([Fact(stream_of(dataset.name), made)])
+
+    def _step(self, dataset: Dataset, part: str, version: Version | int) -> _Step:
+        with self._views.reading(DatasetsView) as view:
+            now = view.catalogue(dataset.name, part).extents(int(version))
+            were = view.history(dataset.name).live.get(part, [])
         for one in now:
             if one.last_number > version:
                 problem = f"has version {version} in one file with later ones"
                 hint = f"publish the last version, or varv data publish {dataset.name}@{version} --to FOLDER"
                 raise FailedPrecondition("dataset", dataset.name, problem, file=one.name, hint=hint)
-        names, were = {one.name for one in now}, {one.name for one in then}
-        added = [one for one in now if one.name not in were]
-        removed = [one for one in then if one.name not in names]
+        files, known = set(_files(now)), set(were)
+        added = [one for one in now if f"{one.name}{SUFFIX}" not in known]
+        removed = [file for file in were if file not in files]
         return _Step(added, removed, digest_of([one.digest for one in now]))
 
     def _is_whole(self, dataset: Dataset, version: Version | int) -> bool:
@@ -219,11 +285,10 @@ class Publications:
             # Where columns were gained, a version of its own said so.
             fill(folder, columns)
         added = [self._added(dataset, part, one) for one in step.added]
-        removed = _files(step.removed)
         info = {VERSION: int(version), SEQ: self._ledger.head().version, DIGEST: step.digest}
         now_ms = self._clock.now() // 1000
         follows = None if before is None else int(before.version)
-        made = Commit(app_of(dataset.name, part), int(version), follows, info, added, removed, now_ms)
+        made = Commit(app_of(dataset.name, part), int(version), follows, info, added, step.removed, now_ms)
         self._faults.reach("delta.before_commit")
         delta_version = commit(folder, columns, made)
         self._faults.reach("delta.after_commit")
@@ -256,14 +321,19 @@ class Publications:
         last, folder = self._last(dataset, part), self._folder(dataset, part)
         if last is None or entry_file(folder, last.delta_version).exists():
             return
+        with self._views.reading(DatasetsView) as view:
+            stored = view.catalogue(dataset.name, part).stored()
+        there = {f"{one.name}{SUFFIX}": one for one in stored if not one.removed_by}
         before, live = None, live_files(folder)
         for event in self.events(dataset):
             if event.part != part:
                 continue
             if not entry_file(folder, event.delta_version).exists():
-                step = _without_vacuumed(self._step(dataset, part, before, event.version), live)
-                live.difference_update(_files(step.removed))
-                live.update(_files(step.added))
+                # What was vacuumed since is left out: no version needs it that can still be read.
+                added = [there[file] for file in event.files if file in there]
+                removed = [file for file in event.removed if file in live]
+                live = live.difference(removed).union(_files(added))
+                step = _Step(added, removed, event.digest)
                 self._committed(
                     dataset, part, event.version, step, before=before, expected=event.delta_version
                 )
@@ -281,33 +351,20 @@ class Publications:
                 hint = "varv is the only writer; remove the versions from this one on, or restore the folder"
                 name = f"{dataset.name}/{part}"
                 raise FailedPrecondition("delta table", name, problem, delta_version=entry.version, hint=hint)
-            last = self._took_over(dataset, part, last, entry, Version(entry.transactions[app]))
+            self._took_over(dataset, part, entry, Version(entry.transactions[app]))
 
-    def _took_over(
-        self, dataset: Dataset, part: str, last: DatasetPublished | None, entry: LogEntry, version: Version
-    ) -> DatasetPublished:
-        step = self._step(dataset, part, last, version)
-        event = _published(dataset, part, version, entry.version, step)
-        if event.files != entry.added or event.removed != entry.removed:
+    def _took_over(self, dataset: Dataset, part: str, entry: LogEntry, version: Version) -> None:
+        event = _published(dataset, part, version, entry.version, self._step(dataset, part, version))
+        if set(event.files) != set(entry.added) or set(event.removed) != set(entry.removed):
             hint = "delete the folder _delta_log and publish again; the ledger knows what belongs into it"
             problem = "does not hold the version that it names"
             name = f"{dataset.name}/{part}"
             raise Corrupt("delta table", name, problem, delta_version=entry.version, hint=hint)
         self._datasets.commit([Fact(stream_of(dataset.name), event)])
-        return event
 
 
 def _files(extents: Iterable[Extent]) -> tuple[str, ...]:
     return tuple(f"{one.name}{SUFFIX}" for one in extents)
-
-
-def _without_vacuumed(step: _Step, live: Collection[str]) -> _Step:
-    """Return a step of long ago without the files that were removed since, which no version needs that can
-    still be read; those among them that the log names as live go.
-    """
-    added = [one for one in step.added if not one.removed_by]
-    removed = [one for one in step.removed if f"{one.name}{SUFFIX}" in live]
-    return step._replace(added=added, removed=removed)
 
 
 def _published(
@@ -319,6 +376,6 @@ def _published(
         version=version,
         delta_version=delta_version,
         files=_files(step.added),
-        removed=_files(step.removed),
+        removed=tuple(step.removed),
         digest=step.digest,
     )

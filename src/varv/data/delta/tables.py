@@ -53,6 +53,11 @@ class Commit(NamedTuple):
     removed: Sequence[str]
     at_ms: int
 
+    @property
+    def is_change(self) -> bool:
+        """Whether rows come or go; if not, other files hold the same."""
+        return self.version != self.follows
+
 
 def require_library() -> None:
     """Raise `FailedPrecondition` if Delta's library is not installed."""
@@ -107,8 +112,11 @@ def commit(folder: Path, columns: Mapping[str, str], made: Commit) -> int:
     if table.transaction_version(made.app) != made.follows:
         raise _meanwhile(folder, f"expected {made.follows}, found {table.transaction_version(made.app)}")
     _gain(folder, table, columns)
-    added = [AddAction(one.name, one.size_bytes, {}, one.at_ms, True, one.statistics) for one in made.added]
-    gone = [RemoveAction(name, True, made.at_ms, partition_values={}) for name in made.removed]
+    added = [
+        AddAction(one.name, one.size_bytes, {}, one.at_ms, made.is_change, one.statistics)
+        for one in made.added
+    ]
+    gone = [RemoveAction(name, made.is_change, made.at_ms, partition_values={}) for name in made.removed]
     _committed(folder, table, [*added, *gone], _properties(made.info, made))
     made_by = table.version() + 1
     _sync(folder, made_by)

@@ -24,6 +24,8 @@ class PublishRequest(msgspec.Struct, frozen=True, kw_only=True):
     """Names the version of a dataset to publish: ``flights``, ``flights@12``, ``flights@tag``."""
 
     dataset: str
+    if_published: bool = False
+    """Only if the dataset is published by itself, or was before, and the version still can be."""
 
 
 class SqlRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -102,8 +104,10 @@ def publish(desk: PublicationDesk, request: PublishRequest) -> PublicationDone:
     """Publish a version of a dataset: commit it to the Delta table of each part."""
     reference = parse_reference(request.dataset)
     dataset = desk.versions.datasets.registered(reference.dataset)
+    version = desk.versions.version(reference)
     with desk.alone:
-        made = desk.publications.publish(dataset, desk.versions.version(reference))
+        act = desk.publications.publish_named if request.if_published else desk.publications.publish
+        made = act(dataset, version)
     parts = (
         PartPublished(
             part=one.part,
@@ -114,7 +118,7 @@ def publish(desk: PublicationDesk, request: PublishRequest) -> PublicationDone:
         )
         for one in made
     )
-    return PublicationDone(dataset=dataset.name, version=made[0].version, parts=tuple(parts))
+    return PublicationDone(dataset=dataset.name, version=int(version), parts=tuple(parts))
 
 
 @verb("dataset.sql", needs=READ)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from varv.data.sources import Upstream
 from varv.kernel.codec import Event, event
 from varv.kernel.ids import DatasetName
 from varv.kernel.wording import count
@@ -68,6 +69,23 @@ class PullFailed(Event, frozen=True, kw_only=True):
     def line(self) -> str:
         """Return one line on what this event states."""
         return f"{self.dataset} was not pulled: {self.why}"
+
+
+@event("data.upstreams_checked")
+class UpstreamsChecked(Event, frozen=True, kw_only=True):
+    """Somebody looked how fresh what a source is made of is; found when it was pulled, if it says otherwise
+    than before.
+    """
+
+    dataset: DatasetName
+    source: str
+    upstreams: tuple[Upstream, ...]
+
+    def line(self) -> str:
+        """Return one line on what this event states."""
+        stale = [f"{one.name} ({one.status})" for one in self.upstreams if one.status != "pass"]
+        found = f"not fresh: {', '.join(stale)}" if stale else f"{count(len(self.upstreams))} fresh"
+        return f"{self.dataset}, what {self.source} is made of: {found}"
 
 
 class Counts(msgspec.Struct):

@@ -9,22 +9,23 @@ since to replace them again changes nothing.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import NamedTuple
 
 import msgspec
 import polars as pl
 
 from varv.data.appending import Prepared
 from varv.data.dataset import Dataset
-from varv.data.ingestion.model import Counts, PullFailed, SourceCompared, SourcePulled
-from varv.data.ingestion.sorting import PartRows, as_texts, sorted_out, steps_of
+from varv.data.ingestion.acts import BY, Acts
+from varv.data.ingestion.model import Counts, PullFailed, SourcePulled, UpstreamsChecked
+from varv.data.ingestion.removing import Removals
+from varv.data.ingestion.sorting import PartRows, as_texts, sorted_out, steps_of, without_gone
 from varv.data.ingestion.views import PullsView
 from varv.data.model import BatchQuarantined, DatasetVersionAppended, RepeatsDropped
 from varv.data.quarantine import ROW
-from varv.data.rewriting.files import Rewritten
 from varv.data.service import Datasets
 from varv.data.shape import misfit
-from varv.data.sources import Asked, Keyed, Source, Step, fitted, in_kept_types, with_last
+from varv.data.sources import Asked, Derived, Keyed, Source, Step, in_kept_types, with_last
 from varv.data.stored import REASON
 from varv.data.versions import stream_of
 from varv.data.views import DatasetsView
@@ -36,42 +37,9 @@ from varv.kernel.faults import Faults
 from varv.kernel.sagas import Fact
 from varv.kernel.views import Views
 
-BY = "pull"
-"""Who rewrites, for the ledger."""
 MISFITS = "misfits"
 """What the names of segments end with whose rows do not fit the types of the dataset."""
 _SAME_FAILURE_EVERY = HOUR
-T = TypeVar("T", bound="Made")
-
-
-class Made(Protocol):
-    """What was prepared: the facts to commit, and the batches that they make count."""
-
-    @property
-    def facts(self) -> tuple[Fact, ...]:
-        """To be committed together."""
-        ...
-
-    @property
-    def made(self) -> tuple[tuple[Dataset, str, Prepared], ...]:
-        """The batches."""
-        ...
-
-
-class Acts(Protocol):
-    """Who commits what a pull prepares, and tells whoever answers."""
-
-    def settle(self, decide: Callable[[], T]) -> T:
-        """Commit what a function prepares, while nobody else writes; return it."""
-        ...
-
-    def rewrite(self, name: str, act: Callable[[], Rewritten]) -> Rewritten:
-        """Have a function replace rows of a dataset."""
-        ...
-
-    def tell(self, facts: tuple[Fact, ...]) -> None:
-        """Commit facts."""
-        ...
 
 
 class Pulled(msgspec.Struct, frozen=True, kw_only=True):
@@ -128,6 +96,7 @@ class Puller:
         self._datasets, self._views, self._clock, self._acts = datasets, views, clock, acts
         self._requests = requests
         self._faults = faults or Faults()
+        self._removals = Removals(datasets, acts, requests, self._faults)
 
     def pull(self, dataset: Dataset, *, stopped: Callable[[], bool] = lambda: False) -> Pulled:
         """Bring in what the source of a dataset has beyond the last pull.
@@ -156,11 +125,20 @@ class Puller:
 
     def _pulled(self, dataset: Dataset, source: Source, stopped: Callable[[], bool]) -> Pulled:
         self._require_same(dataset)
+        if isinstance(source, Derived):
+            self._note_upstreams(dataset, source)
         with self._views.reading(PullsView) as view:
             cursor = dict(view.cursor(dataset.name, source.identity))
-        total, done = Counts(), False
+        total, done, n_removed = Counts(), False, 0
         asked = Asked(cursor, dataset.types(), self._clock.now())
-        for step, is_last in with_last(steps_of(source, asked)):
+        for came, is_last in with_last(steps_of(source, asked)):
+            # Before anything is compared or stored: what is stored has no personal values either.
+            step = came._replace(rows=self._datasets.minimised(dataset, in_kept_types(came.rows)))
+            # Both are committed before the step: to remove once more changes nothing.
+            step, gone = without_gone(dataset, step)
+            n_removed += self._removals.remove(dataset, gone, f"{source.identity} says they were deleted")
+            if step.whole and isinstance(source, Keyed):
+                n_removed += self._removals.compare(dataset, source)
             total.add(self._take(dataset, source, cursor, step, done=is_last))
             cursor |= step.moved
             done = is_last
@@ -171,7 +149,7 @@ class Puller:
             if not done:
                 done = True
                 self._take(dataset, source, cursor, Step(pl.DataFrame(), {}), done=True)
-        n_removed = self._compared(dataset, source) if done else 0
+        n_removed += self._compared(dataset, source) if done else 0
         return Pulled(
             dataset=dataset.name,
             source=source.identity,
@@ -197,8 +175,6 @@ class Puller:
         self, dataset: Dataset, source: Source, cursor: Mapping[str, str], step: Step, *, done: bool
     ) -> Counts:
         counts = Counts(n_read=step.rows.height)
-        # Before anything is compared or stored: what is stored has no personal values either.
-        step = step._replace(rows=self._datasets.minimised(dataset, in_kept_types(step.rows)))
         sorted_parts = [
             sorted_out(dataset, part, step)
             for part in dataset.parts
@@ -307,41 +283,16 @@ class Puller:
         if dataset.name in self._requests:
             problem = "is one of requests, which no source has all of"
             raise FailedPrecondition("dataset", dataset.name, problem, hint="declare it without deletes")
-        there = self._keys_there(dataset, source)
-        n_removed = 0
-        # What became known of a row goes before the row, so that nothing ever waits for a row that is gone.
-        for part in reversed(dataset.parts):
-            n_removed += self._without(dataset, part, source, there)
-        fact = SourceCompared(dataset=dataset.name, source=source.identity, n_removed=n_removed)
-        self._acts.tell((Fact(stream_of(dataset.name), fact),))
-        return n_removed
+        return self._removals.compare(dataset, source)
 
-    def _keys_there(self, dataset: Dataset, source: Keyed) -> pl.DataFrame:
-        types = {name: dataset.types()[name] for name in dataset.key}
-        came = map(in_kept_types, source.keys(dataset.key))
-        hidden = (self._datasets.minimised(dataset, rows) for rows in came)
-        found = [fitted(rows, types)[0].cast(pl.Schema(types), strict=False) for rows in hidden]
-        keys = pl.concat(found).unique() if found else pl.DataFrame(schema=types)
-        if keys.is_empty() and self._datasets.version(dataset):
-            hint = "if that is right, say varv data overwrite"
-            raise InvalidInput("source", dataset.name, "has no row any more", hint=hint)
-        return keys
-
-    def _without(self, dataset: Dataset, part: str, source: Any, there: pl.DataFrame) -> int:
-        extents = self._datasets.extents(dataset, part)
-        gone = [
-            self._datasets.rows_in(dataset, part, one)
-            .select(dataset.key)
-            .join(there, on=dataset.key, how="anti")
-            for one in extents
-        ]
-        keys = pl.concat(gone).unique(maintain_order=True) if gone else there.clear()
-        if keys.is_empty():
-            return 0
-        why = f"{source.identity} has them no more"
-        remove = self._datasets.remove
-        result = self._acts.rewrite(dataset.name, lambda: remove(dataset, part, keys, by=BY, why=why))
-        return result.n_lost
+    def _note_upstreams(self, dataset: Dataset, source: Derived) -> None:
+        upstreams, identity = source.upstreams(), dataset.source.identity
+        with self._views.reading(PullsView) as view:
+            state = view.state(dataset.name)
+        known = state.upstreams if state is not None and state.source == identity else ()
+        if upstreams != known:
+            fact = UpstreamsChecked(dataset=dataset.name, source=identity, upstreams=upstreams)
+            self._acts.tell((Fact(stream_of(dataset.name), fact),))
 
     def _note_failure(self, dataset: Dataset, source: Source, error: VarvError) -> None:
         """Put a failure on record; the same one at most once an hour."""

@@ -32,6 +32,20 @@ def steps_of(source: Source, asked: Asked) -> Iterator[Step]:
         yield step
 
 
+def without_gone(dataset: Dataset, step: Step) -> tuple[Step, pl.DataFrame]:
+    """Return a step without rows that it says were deleted later, and the keys of all that were; what is said
+    of one after that stands.
+    """
+    if step.gone is None:
+        return step, pl.DataFrame()
+    told = step.rows.select(dataset.key).with_columns(step.gone.alias("@gone")).with_row_index("@row")
+    last_gone = pl.col("@row").filter("@gone").max().over(dataset.key)
+    stays = told.select((pl.col("@row") > last_gone).fill_null(value=True)).to_series()
+    keys = step.rows.filter(step.gone).select(dataset.key).unique(maintain_order=True)
+    broken = None if step.broken is None else step.broken.filter(stays)
+    return step._replace(rows=step.rows.filter(stays), broken=broken, gone=None), keys
+
+
 class PartRows(NamedTuple):
     """The rows of one part as they came, the same as they are stored, and those that do not fit."""
 

@@ -10,7 +10,8 @@ from pathlib import Path
 import msgspec
 
 from varv.data.dataset import Dataset
-from varv.data.ingestion.pulling import Acts, Pulled, Puller, T
+from varv.data.ingestion.acts import Acts, T
+from varv.data.ingestion.pulling import Pulled, Puller
 from varv.data.ingestion.views import PullsView
 from varv.data.rewriting.files import Rewritten
 from varv.data.service import Datasets

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 
 import msgspec
 
-from varv.data.ingestion.model import PullFailed, SourceCompared, SourcePulled
+from varv.data.ingestion.model import PullFailed, SourceCompared, SourcePulled, UpstreamsChecked
+from varv.data.sources import Upstream
 from varv.kernel.clock import Instant
 from varv.kernel.codec import Event
 from varv.kernel.ledger import Entry
@@ -34,6 +35,8 @@ class PullState(msgspec.Struct):
     failed: Failure | None = None
     n_failures: int = 0
     n_pulls: int = 0
+    upstreams: tuple[Upstream, ...] = ()
+    """How fresh what it is made of was when somebody looked last."""
     n_rows: int = 0
     """New ones, of all pulls."""
 
@@ -54,6 +57,8 @@ class PullsView(msgspec.Struct):
                 if event.done:
                     state.done_at, state.failed = entry.at, None
                     state.n_pulls += 1
+            case UpstreamsChecked():
+                self._state(event.dataset, event.source).upstreams = event.upstreams
             case SourceCompared():
                 self._state(event.dataset, event.source).compared_at = entry.at
             case PullFailed():

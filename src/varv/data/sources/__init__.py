@@ -11,7 +11,8 @@ from varv.data.sources.frames import Frame
 from varv.data.sources.kept import KEPT, Types, fitted, in_kept_types, kept_type
 from varv.data.sources.landing import Landing
 from varv.data.sources.objects import Objects
-from varv.data.sources.steps import BATCH_ROWS, Asked, Keyed, Source, Step, with_last
+from varv.data.sources.rest import Rest
+from varv.data.sources.steps import BATCH_ROWS, Asked, Derived, Keyed, Source, Step, Upstream, with_last
 from varv.data.sources.web import Http
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "Asked",
     "Csv",
     "Dbt",
+    "Derived",
     "Frame",
     "Http",
     "JsonLines",
@@ -27,10 +29,12 @@ __all__ = [
     "Landing",
     "Objects",
     "Parquet",
+    "Rest",
     "Source",
     "Sql",
     "Step",
     "Types",
+    "Upstream",
     "fitted",
     "in_kept_types",
     "kept_type",

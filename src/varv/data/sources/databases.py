@@ -6,7 +6,6 @@ and are known by their keys: one that was committed late must not be missed beca
 
 from __future__ import annotations
 
-import datetime as dt
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
@@ -19,6 +18,7 @@ import polars as pl
 
 from varv.data.sources.kept import fitted
 from varv.data.sources.steps import BATCH_ROWS, Asked, Step, pieces, with_last
+from varv.data.sources.watermarks import as_text, before, from_text, later
 from varv.kernel.clock import duration
 from varv.kernel.codec import digest
 from varv.kernel.columns import TIME
@@ -132,12 +132,12 @@ class Sql:
         name = self._quoted(self.watermark)
         query, since = f"{self._of()} WHERE {name} IS NOT NULL", None
         if AT in asked.cursor:
-            since = _before(_value(asked.cursor[AT]), self.lag)
+            since = before(from_text(asked.cursor[AT]), self.lag)
             query = f"{self._of()} WHERE {name} >= {self._place}"
         greatest = asked.cursor.get(AT, "")
         for rows in pieces(self._rows(f"{query} ORDER BY {name}", since)):
             if rows.height:
-                greatest = _later(greatest, _text(rows[self.watermark][-1]))
+                greatest = later(greatest, as_text(rows[self.watermark][-1]))
                 yield Step(self._timed(rows), {AT: greatest})
 
     def keys(self, columns: tuple[str, ...]) -> Iterator[pl.DataFrame]:
@@ -268,67 +268,3 @@ def _by_sqlalchemy(sqlalchemy: Any, url: str, query: str, since: Any, n_rows: in
             if is_last:
                 return
         yield pl.DataFrame(schema=names)
-
-
-# Watermarks as texts, with what they are of
-
-
-def _text(value: object) -> str:
-    match value:
-        case dt.datetime():
-            return f"time:{value.isoformat()}"
-        case dt.date():
-            return f"date:{value.isoformat()}"
-        case bool() | None:
-            pass
-        case int() | float():
-            return f"{type(value).__name__}:{value!r}"
-        case str():
-            return f"text:{value}"
-        case _:
-            pass
-    hint = "name a column of numbers, times or texts"
-    raise InvalidInput("watermark", repr(value)[:60], "is nothing that has an order", hint=hint)
-
-
-def _value(text: str) -> Any:
-    kind, _, value = text.partition(":")
-    return {
-        "time": dt.datetime.fromisoformat,
-        "date": dt.date.fromisoformat,
-        "int": int,
-        "float": float,
-        "text": str,
-    }[kind](value)
-
-
-def _later(one: str, other: str) -> str:
-    if not one:
-        return other
-    try:
-        return max(one, other, key=_value)
-    except TypeError:
-        hint = "let the column be of one type; a new pull begins anew once the source is declared otherwise"
-        raise InvalidInput(
-            "watermark", other[:60], f"has no order with {one[:60]}, which was seen before", hint=hint
-        ) from None
-
-
-def _before(value: Any, lag: str) -> Any:
-    """Return a watermark as it was some time before."""
-    if not lag:
-        return value
-    span = dt.timedelta(microseconds=duration(lag))
-    if isinstance(value, dt.date):
-        return value - span
-    if isinstance(value, str):
-        try:
-            # SQLite compares times as texts, so what is earlier is written in the same form.
-            then = dt.datetime.fromisoformat(value) - span
-        except ValueError:
-            pass
-        else:
-            form = then.isoformat(sep="T" if "T" in value else " ")
-            return form.replace("+00:00", "Z") if value.endswith("Z") else form
-    hint = "leave lag out, or name a column of times"
-    raise InvalidInput("watermark", str(value)[:60], "is no time, and has a lag", hint=hint)

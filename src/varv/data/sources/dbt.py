@@ -14,9 +14,9 @@ import polars as pl
 
 from varv.data.moving.translation import Translated
 from varv.data.sources.databases import Sql
-from varv.data.sources.dbt_artifacts import DbtModel, dbt_model, invocation_of
+from varv.data.sources.dbt_artifacts import DbtModel, dbt_model, invocation_of, upstreams_of
 from varv.data.sources.dbt_tests import rules_of
-from varv.data.sources.steps import Asked, Step
+from varv.data.sources.steps import Asked, Step, Upstream
 
 INVOCATION = "invocation"
 """The place of the cursor that holds the run of dbt whose rows were read."""
@@ -35,7 +35,9 @@ class Dbt:
     url, watermark, lag, times
         Of the database, as `Sql` takes them.
 
-    Notes ----- A pull reads nothing unless the last run of dbt built the model well, and is another run than
+    Notes
+    -----
+    A pull reads nothing unless the last run of dbt built the model well, and is another run than
     the one whose rows were read; a run that failed is an error.
     """
 
@@ -89,6 +91,10 @@ class Dbt:
         yield from self._sql.steps(asked)
         # Last of all: a pull that ends before goes on reading.
         yield Step(pl.DataFrame(), {INVOCATION: built})
+
+    def upstreams(self) -> tuple[Upstream, ...]:
+        """Return how fresh ``dbt source freshness`` found the sources that the model is made of."""
+        return upstreams_of(Path(self.target), self.described.unique_id)
 
     @property
     def described(self) -> DbtModel:

@@ -1,22 +1,25 @@
 """The files that dbt writes to its ``target`` folder: where a model is, its tests, and whether it was built.
 
-Sources: dbt's documentation of its artifacts, ``manifest.json`` (schema v4 to v12) and ``run_results.json``.
+Sources: dbt's documentation of its artifacts, ``manifest.json`` (schema v4 to v12), ``run_results.json`` and
+``sources.json``, which ``dbt source freshness`` writes.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
 
+from varv.data.sources.steps import Upstream
 from varv.kernel.errors import FailedPrecondition, InvalidInput, NotFound
 
 _MOST_BYTES = 256 << 20
-_SCHEMA = re.compile(r"/dbt/(manifest|run-results)/v(\d+)\.json$")
-_OLDEST = {"manifest": 4, "run-results": 4}
+_SCHEMA = re.compile(r"/dbt/(manifest|run-results|sources)/v(\d+)\.json$")
+_OLDEST = {"manifest": 4, "run-results": 4, "sources": 1}
+_SPANS = {"minute": "m", "hour": "h", "day": "d"}
 _BUILT = ("success", "pass")
 
 
@@ -60,9 +63,12 @@ def dbt_model(target: Path, name: str) -> DbtModel:
         raise NotFound("dbt model", name[:80], problem, hint=f"there are {known}; a unique id names one")
     node = found[0]
     tests = [
-        test
-        for one in nodes.values()
-        if one.get("resource_type") == "test" and (test := _test_of(one, node["unique_id"])) is not None
+        *_freshness(node),
+        *(
+            test
+            for one in nodes.values()
+            if one.get("resource_type") == "test" and (test := _test_of(one, node["unique_id"])) is not None
+        ),
     ]
     return DbtModel(
         unique_id=str(node["unique_id"]),
@@ -91,6 +97,44 @@ def invocation_of(target: Path, unique_id: str) -> str:
             raise FailedPrecondition("dbt model", unique_id, problem, why=why, hint="run dbt build again")
     hint = f"run dbt build --select {unique_id.rpartition('.')[2]}"
     raise FailedPrecondition("dbt model", unique_id, "is not in dbt's last run", hint=hint)
+
+
+def upstreams_of(target: Path, unique_id: str) -> tuple[Upstream, ...]:
+    """Return how fresh dbt found the sources that a model is made of, through any models between; none if it
+    did not look.
+    """
+    if not (target / "sources.json").exists():
+        return ()
+    manifest = _artifact(target / "manifest.json", "manifest")
+    nodes: Mapping[str, Any] = {**manifest.get("nodes", {}), **manifest.get("sources", {})}
+    reached, waiting = {unique_id}, [unique_id]
+    while waiting:
+        parents = set(nodes.get(waiting.pop(), {}).get("depends_on", {}).get("nodes", ()))
+        waiting += parents - reached
+        reached |= parents
+    results = _artifact(target / "sources.json", "sources").get("results", ())
+    return tuple(
+        Upstream(
+            name=str(one["unique_id"]),
+            loaded_at=str(one.get("max_loaded_at") or ""),
+            checked_at=str(one.get("snapshotted_at") or ""),
+            status=str(one.get("status") or "unknown"),
+        )
+        for one in sorted(results, key=lambda one: str(one["unique_id"]))
+        if one["unique_id"] in reached
+    )
+
+
+def _freshness(node: Mapping[str, Any]) -> Iterator[DbtTest]:
+    """Yield the test that a source's declared freshness is."""
+    declared, column = node.get("freshness") or {}, node.get("loaded_at_field")
+    for name, severity in (("warn_after", "warn"), ("error_after", "error")):
+        span = declared.get(name) or {}
+        if column and span.get("count") and span.get("period") in _SPANS:
+            within = f"{span['count']}{_SPANS[span['period']]}"
+            where = str(declared.get("filter") or "")
+            yield DbtTest("freshness", str(column), {"within": within}, severity, where)
+            return
 
 
 def _is_table(node: Mapping[str, Any]) -> bool:

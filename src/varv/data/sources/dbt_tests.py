@@ -71,4 +71,6 @@ _KINDS: Mapping[str, Callable[[DbtTest], Expectation]] = {
     "accepted_values": _accepted,
     "accepted_range": _range,
     "unique_combination_of_columns": _together,
+    # A batch that is late is late with all its rows, so it is never put aside.
+    "freshness": lambda test: expect.fresh(test.column, within=str(test.given["within"])),
 }

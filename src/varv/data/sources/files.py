@@ -1,4 +1,4 @@
-"""Files as sources: Parquet, CSV and JSON lines, found by a pattern.
+"""Files as sources: Parquet, CSV and JSON lines, found by a pattern; others also read Avro by this module.
 
 A source is cheap to make and to ask for its schema; rows are read only when they are asked for. A pull reads
 text formats without guessing: what a text means is for the dataset's types to say (`sources.kept.fitted`).
@@ -11,21 +11,25 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import polars as pl
 
 from varv.data.sources.pointers import files_of, resolved
 from varv.data.sources.steps import BATCH_ROWS, Asked, Step, file_steps
-from varv.kernel.errors import InvalidDeclaration, NotFound
+from varv.kernel.errors import InvalidDeclaration, InvalidInput, NotFound
 
-Format = Literal["parquet", "csv", "jsonl"]
+Format = Literal["parquet", "csv", "jsonl", "avro"]
 _SUFFIXES: Mapping[str, Format] = {
     ".parquet": "parquet",
     ".csv": "csv",
     ".jsonl": "jsonl",
     ".ndjson": "jsonl",
+    ".avro": "avro",
 }
+_PACKED = (".csv.gz", ".jsonl.gz", ".ndjson.gz")
+_MOST_AVRO_BYTES = 1 << 30
+"""Such files are read whole."""
 _FIRST_ROWS = 10_000
 """Rows that suggest types."""
 NO_TYPES: Mapping[str, pl.DataType] = {}
@@ -159,17 +163,30 @@ def format_of(name: str, given: str = "") -> Format:
     """
     if given in _SUFFIXES.values():
         return given  # type: ignore[return-value]
-    found = _SUFFIXES.get(Path(name.partition("?")[0]).suffix.lower())
+    found = _format_in(name.partition("?")[0])
     if given or found is None:
-        hint = f"name a file of {', '.join(_SUFFIXES)}, or say format= parquet, csv or jsonl"
+        hint = f"name a file of {', '.join(_SUFFIXES)}, or say format= {', '.join(get_args(Format))}"
         raise InvalidDeclaration("file", given or name[-80:], "has no format that is read", hint=hint)
     return found
+
+
+def is_read(name: str) -> bool:
+    """Return whether a file's name ends in a format that is read."""
+    return _format_in(name) is not None
+
+
+def _format_in(name: str) -> Format | None:
+    lower = name.lower()
+    plain = lower.removesuffix(".gz") if lower.endswith(_PACKED) else lower
+    return _SUFFIXES.get(Path(plain).suffix)
 
 
 def guessed(file: Path, kind: Format, *, null: str = "") -> pl.LazyFrame:
     """Return the rows of one file in the types that its format or its first rows suggest."""
     if kind == "parquet":
         return Parquet(str(file))._scan()
+    if kind == "avro":
+        return _found(kind, str(file), _scan_avro)
     return Csv(str(file), null)._scan() if kind == "csv" else JsonLines(str(file))._scan()
 
 
@@ -187,6 +204,8 @@ def unguessed(
     def scan(files: str | list[Path]) -> pl.LazyFrame:
         if kind == "parquet":
             return pl.scan_parquet(files)
+        if kind == "avro":
+            return _scan_avro(files)
         if kind == "csv":
             return pl.scan_csv(files, infer_schema=False, null_values=[null, ""])
         return pl.scan_ndjson(files, schema=dict.fromkeys(columns, pl.String()))
@@ -202,6 +221,23 @@ def scan_json(files: str | list[Path], types_of: Mapping[str, pl.DataType] = NO_
     ]
     first = lazy.select(texts).head(_FIRST_ROWS).collect()
     return lazy.with_columns(_time(name) for name in texts if _holds_times(first[name]))
+
+
+def _scan_avro(files: str | list[Path]) -> pl.LazyFrame:
+    several = [Path(files)] if isinstance(files, str) else files
+    if (largest := max(one.stat().st_size for one in several)) > _MOST_AVRO_BYTES:
+        hint = "have it written in smaller files, or as Parquet"
+        raise InvalidInput("avro source", several[0].name, "is too large", size_bytes=largest, hint=hint)
+    return pl.concat([_avro(one) for one in several], how="diagonal_relaxed").lazy()
+
+
+def _avro(file: Path) -> pl.DataFrame:
+    try:
+        return pl.read_avro(file)
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
+        why = " ".join(str(error).split())[:200]
+        hint = "it may be cut off, or hold unions of several types, maps or enumerations; Parquet may not"
+        raise InvalidInput("avro source", file.name, "cannot be read", why=why, hint=hint) from None
 
 
 def _time(name: str) -> pl.Expr:

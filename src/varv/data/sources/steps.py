@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple, Protocol, TypeVar, runtime_checkable
 
+import msgspec
 import polars as pl
 
 from varv.kernel.clock import Instant
@@ -34,6 +35,12 @@ class Step(NamedTuple):
     moved: Mapping[str, str]
     broken: pl.Series | None = None
     """Rows that the source itself says are not what they were."""
+    gone: pl.Series | None = None
+    """Rows that say that the one of their key was deleted, in the order in which things happened."""
+    whole: bool = False
+    """Whether the source holds all there is from here on: rows whose keys it does not give go. Only of one
+    that is `Keyed`.
+    """
 
 
 @runtime_checkable
@@ -82,6 +89,26 @@ class Keyed(Protocol):
 
     def keys(self, columns: tuple[str, ...]) -> Iterator[pl.DataFrame]:
         """Yield the columns of the key of all rows that there are."""
+        ...
+
+
+class Upstream(msgspec.Struct, frozen=True, kw_only=True):
+    """What a source is made of, by somebody else's word: when a row of it came last, when that was looked at,
+    and whether it was found fresh: ``"pass"``, ``"warn"``, ``"error"`` or what went wrong.
+    """
+
+    name: str
+    loaded_at: str
+    checked_at: str
+    status: str
+
+
+@runtime_checkable
+class Derived(Protocol):
+    """A source that is told how fresh what it is made of is."""
+
+    def upstreams(self) -> tuple[Upstream, ...]:
+        """Return that, as far as it was looked at."""
         ...
 
 

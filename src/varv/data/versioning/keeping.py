@@ -24,6 +24,7 @@ from varv.kernel.errors import InvalidInput, NotFound
 from varv.kernel.ids import Version
 from varv.kernel.ledger import Ledger
 from varv.kernel.sagas import Fact
+from varv.kernel.segment_files import SUFFIX
 from varv.kernel.views import Views
 
 LONGEST_READER = Duration(DAY)
@@ -150,14 +151,23 @@ class Versions:
         """
         with self._views.reading(DatasetsView) as view:
             history, last = view.history(dataset.name), view.version(dataset.name)
-            held = {part: view.catalogue(dataset.name, part).ever() for part in dataset.parts}
+            held = {part: view.catalogue(dataset.name, part) for part in dataset.parts}
+            live = {part: set(history.live.get(part, ())) for part in dataset.parts}
             retention = history.retention if retention is None else retention
         kept = self.named(dataset.name)
         since = self._since(dataset, last, retention)
         latest = Instant(self._clock.now() - LONGEST_READER)
         found = {
-            part: [one for one in several if _is_spent(one, since, kept, latest)]
-            for part, several in held.items()
+            part: [
+                *(one for one in catalogue.ever() if _is_spent(one, since, kept, latest)),
+                # Their rows lie in larger files, so no version is kept by them, but published ones by name.
+                *(
+                    one
+                    for one in catalogue.superseded
+                    if _is_spent(one, last, kept, latest) and f"{one.name}{SUFFIX}" not in live[part]
+                ),
+            ]
+            for part, catalogue in held.items()
         }
         return Removable({part: several for part, several in found.items() if several}, kept, retention)
 

@@ -12,9 +12,11 @@ import msgspec
 
 from varv.data.dataset import Dataset, part_named
 from varv.data.inbox import typed_rows
+from varv.data.ingestion.views import PullsView
 from varv.data.retention import retention_of
 from varv.data.rewriting.files import Rewritten
 from varv.data.service import Datasets
+from varv.data.sources import Upstream
 from varv.data.versioning.difference import Difference, difference
 from varv.data.versioning.keeping import Named, Versions
 from varv.data.versioning.references import Reference, parse_reference, version_meant
@@ -126,6 +128,8 @@ class DatasetShown(msgspec.Struct, frozen=True, kw_only=True):
     """Of a version that was made from versions of other datasets, these."""
     published: tuple[PublishedShown, ...] = ()
     """The last publication of each part."""
+    upstreams: tuple[Upstream, ...] = ()
+    """How fresh what its source is made of was when somebody looked last."""
 
 
 class TagGiven(msgspec.Struct, frozen=True, kw_only=True):
@@ -236,6 +240,8 @@ def show_dataset(desk: VersionsDesk, request: ShowDataset) -> DatasetShown:
         ]
         made_from = history.made_from.get(version, {})
         keeps, published = str(history.retention), list(history.published.values())
+    with desk.views.reading(PullsView) as view:
+        pulled = view.state(dataset.name)
     types = dataset.types()
     return DatasetShown(
         dataset=dataset.name,
@@ -252,6 +258,7 @@ def show_dataset(desk: VersionsDesk, request: ShowDataset) -> DatasetShown:
             PublishedShown(part=one.part, version=one.version, delta_version=one.delta_version)
             for one in published
         ),
+        upstreams=() if pulled is None else pulled.upstreams,
     )
 
 

@@ -52,6 +52,8 @@ class VersionHistory(msgspec.Struct):
     """How often a dataset is published by itself; not at all if None."""
     published: dict[str, DatasetPublished] = {}
     """By part, its publication that came last."""
+    live: dict[str, list[str]] = {}
+    """By part, the files of its publication that came last, in the order in which they came to it."""
     published_at: Instant = Instant(0)
     """When one came last."""
     vacuumed: DatasetVacuumed | None = None
@@ -68,6 +70,13 @@ class VersionHistory(msgspec.Struct):
         if not self.marks or self.marks[-1].at // DAY != mark.at // DAY:
             self.marks.append(mark)
         self.last = mark
+
+    def note_published(self, event: DatasetPublished, at: Instant) -> None:
+        """Take in that a version of a part was published."""
+        gone = set(event.removed)
+        kept = [file for file in self.live.get(event.part, ()) if file not in gone]
+        self.live[event.part] = [*kept, *event.files]
+        self.published[event.part], self.published_at = event, at
 
     def named(self, event: DatasetTagged | DatasetUntagged) -> None:
         """Take in that a version got a name, or lost it."""

@@ -148,7 +148,7 @@ class SubjectRows:
         """Yield every extent whose file is there, with its rows."""
         with self._store.views.reading(DatasetsView) as view:
             held = view.catalogue(self.dataset.name, part)
-            extents = [*held.ever(), *held.left.values()]
+            extents = held.stored()
         # An archive cannot be searched, and a file in it cannot be written again.
         require_warm(self.dataset.name, extents)
         for one in extents:
@@ -229,7 +229,7 @@ class SubjectRows:
         columns = self._store.columns
         with self._store.views.reading(DatasetsView) as view:
             held = view.catalogue(self.dataset.name, part)
-            named = {one.name for one in held.ever() if not one.removed_by} | held.left.keys()
+            named = {one.name for one in held.stored() if not one.removed_by}
         files = columns.files(table)
         elsewhere = named.difference(files)
         strays = [name for name in files if name not in named]
