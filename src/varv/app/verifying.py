@@ -54,7 +54,7 @@ from varv.runs.model import ExperimentPurged, RunEvent, RunPurged, long_texts
 from varv.runs.verifying import Seals, blobs_of, run_flaws
 from varv.serving.capture import read_captures
 from varv.serving.model import RequestsBackfilled, RequestsErased, RequestsForgotten, RequestsServed
-from varv.serving.predictions import predictions_of
+from varv.serving.stored import predictions_of
 
 MOST_FINDINGS = 200
 _BATCH = 1000

@@ -38,7 +38,7 @@ from varv.registry import Runtimes, number_after
 from varv.serving import DataPlane, predicted
 from varv.serving.backfill import Backfill, in_files, table_of
 from varv.serving.model import RequestsBackfilled, RequestsServed
-from varv.serving.predictions import predictions_of
+from varv.serving.stored import predictions_of
 from varv.serving.views import RoutingView
 
 
