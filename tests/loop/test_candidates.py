@@ -17,7 +17,7 @@ from varv.adapters.runtimes import installed_runtimes
 from varv.app.compose import open_home
 from varv.kernel.clock import DAY, HOUR, Instant, VirtualClock, wall_seconds
 from varv.kernel.errors import FailedPrecondition, InvalidInput, UserCodeFailed
-from varv.loop.candidates import training_rows
+from varv.loop.candidate_rows import candidate_rows, training_rows
 from varv.loop.model import TrainCandidate
 from varv.project import plan_of, project_of
 from varv.training import DirectFits, incremental, search
@@ -241,7 +241,7 @@ def test_the_champions_own_judged_fit_serves_where_the_champion_saw_too_much(hom
     assert fitter.given[2, "fit-1"].previous != here.home.blobs.get(first.package)
     [sibling] = first.judged
     assert fitter.given[2, "fit-1"].previous == here.home.blobs.get(sibling.package)
-    assert here.candidates.rows(here.parts, again, first).held[0].since >= sibling.since
+    assert candidate_rows(here.home.datasets, here.parts, again, first).held[0].since >= sibling.since
 
 
 def test_what_a_fit_goes_on_from_is_part_of_its_key(home):
