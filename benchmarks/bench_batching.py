@@ -45,16 +45,16 @@ def worker(folder: Path, package: Digest, most_rows: int) -> Generator[tuple[int
             file=str(folder / "wide.py"),
             model="",
             capture=str(folder / "capture" / str(most_rows)),
-            socket=listener.fileno(),
             hosts=None,
             max_rows=10_000,
             capture_required=False,
         )
         alone = RoutingTable(epoch=1, shares=(RoutingShare(Version(1), 1.0),), salt="b")
         orders: list[Order] = [start, Restore(), Warm(MODEL, Version(1), package), Table(MODEL, alone)]
-        command = [sys.executable, "-m", "data_plane.slow_worker", str(most_rows)]
+        handle = listener.fileno()
+        command = [sys.executable, "-m", "data_plane.slow_worker", str(most_rows), str(handle)]
         process = subprocess.Popen(
-            command, cwd=HERE.parent, stdin=subprocess.PIPE, stdout=subprocess.PIPE, pass_fds=(start.socket,)
+            command, cwd=HERE.parent, stdin=subprocess.PIPE, stdout=subprocess.PIPE, pass_fds=(handle,)
         )
         assert process.stdin is not None, "started with pipes"
         assert process.stdout is not None, "started with pipes"

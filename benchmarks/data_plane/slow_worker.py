@@ -1,7 +1,7 @@
 """A worker whose models take a millisecond of the processor and 20 µs a row at least.
 
-``python -m data_plane.slow_worker MOST`` is told what to do as every worker is; at most `MOST` rows are
-scored in one call.
+``python -m data_plane.slow_worker MOST LISTENER`` is told what to do as every worker is; at most `MOST` rows
+are scored in one call.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def main() -> int:
     """Work as a worker does."""
     pace.MOST_ROWS = int(sys.argv[1])
     OURS["onnx"] = "data_plane.slow_worker:SlowRuntime"
-    return worker.main()
+    return worker.main(int(sys.argv[2]))
 
 
 if __name__ == "__main__":

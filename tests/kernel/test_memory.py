@@ -50,3 +50,21 @@ def test_what_was_passed_over_is_let_go_once_nobody_uses_it():
     finally:
         gc.unfreeze()
         gc.set_threshold(*threshold)
+
+
+SHARED = """
+import gc, os
+from varv.kernel.memory import settle, settle_for_forks
+settle_for_forks()
+shared = gc.get_freeze_count()
+child = os.fork()
+if not child:
+    settle()
+    os._exit(0 if gc.get_freeze_count() == shared > 0 else 1)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+def test_a_forked_process_never_looks_at_what_it_shares():
+    done = subprocess.run([sys.executable, "-c", SHARED], capture_output=True, text=True, check=True)
+    assert done.stdout == "0\n"

@@ -8,6 +8,7 @@ processes must not give theirs the same id, and no decision depends on one.
 from __future__ import annotations
 
 import hashlib
+import os
 import random
 import re
 import secrets
@@ -66,5 +67,8 @@ def new_secret(n_bytes: int = 32) -> bytes:
     return secrets.token_bytes(n_bytes)
 
 
-random_bits = random.Random(secrets.randbits(128)).getrandbits
+_random = random.Random(secrets.randbits(128))
+# A process that is forked would go on with the numbers of its parent.
+os.register_at_fork(after_in_child=lambda: _random.seed(secrets.randbits(128)))
+random_bits = _random.getrandbits
 """Returns a number of so many random bits, in a tenth of what unguessable ones take; for ids of traces."""

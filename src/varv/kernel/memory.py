@@ -32,11 +32,26 @@ def settle() -> None:
     """Let the garbage collector pass over all that is there by now, and look less often: what a request makes
     is gone with it, and a walk through a whole process is a pause that somebody waits for.
     """
+    gc.set_threshold(*_RARELY)
+    if _shares:
+        # To look at what is shared would copy it, and it is passed over since the fork.
+        gc.collect()
+        return
     # What was passed over before may be garbage by now: versions come and go.
     gc.unfreeze()
     gc.collect()
     gc.freeze()
-    gc.set_threshold(*_RARELY)
+
+
+def settle_for_forks() -> None:
+    """Let the garbage collector of this process, and of those forked from it, pass over all that is there by
+    now. They share its memory for as long as nobody writes to it, and the collector does as it looks.
+    """
+    global _shares
+    gc.collect()
+    gc.freeze()
+    _shares = True
 
 
 _RARELY = 20_000, 20, 50
+_shares = False

@@ -16,6 +16,7 @@ from contextlib import suppress
 from functools import reduce
 from pathlib import Path
 
+from varv.app.server.beginning import beginner_for
 from varv.app.server.telemetry import Telemetry, TelemetryCounts
 from varv.app.server.tls import TlsFiles
 from varv.app.server.wire import (
@@ -144,6 +145,7 @@ class Workers:
         self._deaths = 0
         self.failed = threading.Event()
         """Set when workers die faster than they can be replaced."""
+        self._beginner = beginner_for(n_workers)
         self._workers = [self._start()[0] for _ in range(n_workers)]
 
     # The fleet
@@ -350,6 +352,7 @@ class Workers:
             worker.stop(timeout_s)
         with self._lock:
             self._workers.clear()
+        self._beginner.close()
 
     def _send(self, message: Order) -> list[Owed]:
         with self._lock:
@@ -380,7 +383,6 @@ class Workers:
             file=self._file,
             model=self._model,
             capture=str(self._home / "capture" / name),
-            socket=self._listener.fileno(),
             grpc=self._grpc,
             hosts=self._hosts,
             access=self.access,
@@ -395,8 +397,7 @@ class Workers:
             log_format=self._log_format,
             tls=self._tls,
         )
-        worker = WorkerProcess(start, self._replace)
-
+        worker = WorkerProcess(self._beginner.begin(self._listener.fileno()), start, self._replace)
         orders: list[Order] = [Restore()] if self._restored else []
         orders += self._in_force(declarations)
         if self._restored and declarations is None and is_alone:

@@ -57,8 +57,6 @@ class Start(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """The only model that is served; all of the project if it is empty."""
     capture: str
     """The folder of its capture log, which no other process writes."""
-    socket: int
-    """File descriptor of the listening socket, shared by all workers."""
     grpc: str = ""
     """Address for calls over gRPC, which all workers bind; nothing if there are none."""
     hosts: frozenset[str] | None

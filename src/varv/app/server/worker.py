@@ -1,5 +1,5 @@
-"""One inference process: ``python -m varv.app.server.worker``, started and told what to do by the owner of
-the home.
+"""One inference process: ``python -m varv.app.server.worker LISTENER``, begun and told what to do by the
+owner of the home.
 
 It answers from memory alone: versions, features and the routing table are here, and what it answers is
 captured in a folder of its own before the answer goes out. It never writes the ledger, and it ends when its
@@ -329,8 +329,8 @@ def _datasets_of(schemas: Sequence[RequestSchema]) -> tuple[Dataset, ...]:
     return tuple(dict.fromkeys(dataset for several in every for dataset in several))
 
 
-def main() -> int:
-    """Serve until standard input closes."""
+def main(listener: int) -> int:
+    """Serve at a listening socket, given by its handle, until standard input closes."""
     # The declaration is the author's and may print; what is printed must not pass for a reply.
     replies = os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(2, 1)
@@ -361,7 +361,7 @@ def main() -> int:
     control = threading.Thread(target=_obey, args=(worker, incoming, replies, server, sweep), daemon=True)
     control.start()
     worker.accepts.wait()
-    server.run(sockets=[socket.socket(fileno=start.socket)])
+    server.run(sockets=[socket.socket(fileno=listener)])
     worker.close()
     return 0
 
@@ -394,4 +394,4 @@ def _obey(worker: Worker, incoming: BinaryIO, replies: BinaryIO, server: DataSer
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(int(sys.argv[1])))

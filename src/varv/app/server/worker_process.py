@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 import threading
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
-from typing import IO
 
 import msgspec
 
+from varv.app.server.beginning import Begun
 from varv.app.server.telemetry import TelemetryCounts
 from varv.app.server.wire import Order, Start, WorkerOrder, WorkerReply
 from varv.fronts.inference.counts import Counts
@@ -22,9 +22,19 @@ ANSWER_WITHIN_S = 60.0
 
 
 class WorkerProcess:
-    """One process and the answers it still owes."""
+    """One process and the answers it still owes.
 
-    def __init__(self, start: Start, on_end: Callable[[WorkerProcess], None]) -> None:
+    Parameters
+    ----------
+    begun
+        The process.
+    start
+        What it is told first.
+    on_end
+        Called once it has ended.
+    """
+
+    def __init__(self, begun: Begun, start: Start, on_end: Callable[[WorkerProcess], None]) -> None:
         self.capture = Path(start.capture)
         self.is_new = False
         """Whether another one still answers in its place."""
@@ -37,14 +47,7 @@ class WorkerProcess:
         self._number = 0
         self._owed: dict[int, Owed] = {}
         self._on_end = on_end
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "varv.app.server.worker"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            pass_fds=(start.socket,),
-            # An interrupt at the terminal is for the owner, which then lets the workers finish.
-            start_new_session=True,
-        )
+        self._process, self._orders, self._replies = begun
         self.send(start)
         threading.Thread(target=self._listen, name="worker-replies", daemon=True).start()
 
@@ -62,8 +65,8 @@ class WorkerProcess:
             if not isinstance(message, Start):
                 self._owed[self._number] = owed
             try:
-                self._pipe.write(line)
-                self._pipe.flush()
+                self._orders.write(line)
+                self._orders.flush()
             except (BrokenPipeError, ValueError):
                 owed.end(None)
         return owed
@@ -71,32 +74,31 @@ class WorkerProcess:
     def stop(self, timeout_s: float) -> None:
         """Close its input, so that it finishes and ends; after `timeout_s` it is killed."""
         with self._lock:
-            self._pipe.close()
+            self._orders.close()
         try:
             self._process.wait(timeout_s)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
 
-    @property
-    def _pipe(self) -> IO[bytes]:
-        assert self._process.stdin is not None, "started with pipes"
-        return self._process.stdin
+    def _take(self, reply: WorkerReply) -> None:
+        self.has_answered = True
+        self.counts = reply.counts or self.counts
+        self.refusals = Counter(reply.refusals or self.refusals)
+        self.telemetry = reply.telemetry or self.telemetry
+        with self._lock:
+            owed = self._owed.pop(reply.number, None)
+        if owed is not None:
+            owed.end(reply)
 
     def _listen(self) -> None:
-        assert self._process.stdout is not None, "started with pipes"
-        for line in self._process.stdout:
-            reply = msgspec.json.decode(line, type=WorkerReply)
-            self.has_answered = True
-            self.counts = reply.counts or self.counts
-            self.refusals = Counter(reply.refusals or self.refusals)
-            self.telemetry = reply.telemetry or self.telemetry
-            with self._lock:
-                owed = self._owed.pop(reply.number, None)
-            if owed is not None:
-                owed.end(reply)
+        with self._replies:
+            for line in self._replies:
+                self._take(msgspec.json.decode(line, type=WorkerReply))
         self._process.wait()
         with self._lock:
+            with suppress(BrokenPipeError):
+                self._orders.close()
             left = list(self._owed.values())
             self._owed.clear()
         for owed in left:
