@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from msgspec.structs import replace
 from tests.fronts.history import empty
-from tests.home.alarming import START, TRIPS, put, warned
+from tests.home.alarming import START, TRIPS, anomaly, put, warned
 
-from varv.data.alarms import DataAlarmsView
+from varv.data.alarms import DataAlarmsView, raised_anomalies
 from varv.data.model import DatasetVersionAppended
+from varv.data.versions.model import DatasetDerived
 from varv.kernel.clock import DAY, HOUR, Instant
 from varv.kernel.codec import Digest
+from varv.kernel.ids import DatasetName
 
 
 def _appended(n_rows: int, segment: str) -> DatasetVersionAppended:
@@ -36,3 +39,11 @@ def test_a_warning_stands_until_rows_come_a_day_after_the_last():
     assert standing() == [START]
     come(DAY + 3 * HOUR)
     assert standing() == []
+
+
+def test_anomalies_of_what_pipelines_make_are_not_those_of_declared_datasets():
+    views, ledger = empty()
+    raised = [(f"anomalies/{name}/at", replace(anomaly("missing"), dataset=name)) for name in (TRIPS, "made")]
+    made = DatasetDerived(dataset=DatasetName("made"), part="at", made_from={TRIPS: 1})
+    put(ledger, *raised, ("dataset/made", made))
+    assert [one.dataset for one in raised_anomalies(views)] == [TRIPS]

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 from tests.fronts.browsing import Tree, get
-from tests.fronts.history import history
+from tests.fronts.history import MODEL, history
 
 from varv.data.profiling.keeping import FOLDER
+from varv.data.profiling.trained import keep_training
 from varv.data.profiling.verbs import Profiled
 from varv.fronts.web.console import create_console
 from varv.fronts.web.distributions import bars
@@ -49,8 +50,10 @@ def test_a_page_is_sound_and_values_of_rows_are_no_markup():
     assert "http" not in page.replace("http-equiv", "")
 
 
-def test_the_page_of_a_hundred_columns_is_small():
-    assert len(profile_page(_shown(_profile(100), _profile(100, seed=1))).encode()) < 300_000
+def test_the_page_of_two_hundred_columns_is_small():
+    page = profile_page(_shown(_profile(200), _profile(200, seed=1, shift=1.0)))
+    assert len(page.encode()) < 300_000
+    assert len(answer_fragment(_shown(_profile(200)))) < 300_000
 
 
 def test_a_notebook_shows_a_profile():
@@ -72,6 +75,26 @@ def test_the_console_shows_the_last_profile_that_was_made(tmp_path):
     assert "Version 7 of flights" in page.text
     assert get(console, "/data/flights/profile.json").json()["found"]["version"] == 7
     assert get(console, "/data/flights/profile?part=nix").status_code == 404
+
+
+def test_the_page_of_a_version_shows_what_it_was_trained_on(tmp_path):
+    views, ledger = history()
+    console = create_console(views, ledger, home=tmp_path)
+    page = f"/models/{MODEL}/versions/2"
+    assert "What it was trained on" not in get(console, page).text
+    rng = np.random.default_rng(0)
+    for version, mean in ((1, 0.0), (2, 2.0)):
+        late = pl.Series("outcome", rng.integers(0, 2, 3000))
+        rows = pl.DataFrame({"temp": rng.normal(mean, 1, 3000), HOSTILE: ["UA", "AA", None] * 1000})
+        keep_training(tmp_path, MODEL, version, [rows.with_columns(late)])
+    text = get(console, page).text
+    assert Tree(text).faults == []
+    assert HOSTILE not in text
+    assert "Distribution of temp" in text
+    assert "one column drifted since" in text
+    shown = get(console, f"{page}.json").json()["training"]
+    assert (shown["before"], shown["drifted"], shown["profile"]["n_rows"]) == (1, ["temp"], 3000)
+    assert set(shown["tells"]) == {"temp", HOSTILE}
 
 
 def test_a_column_without_numbers_has_no_bars():

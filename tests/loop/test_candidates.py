@@ -88,6 +88,15 @@ def test_what_serves_is_fitted_on_all_mature_rows_and_judged_by_its_sibling(home
     assert here.package(sibling.package).n_rows == sibling.n_rows
 
 
+def test_the_rows_that_serve_are_handed_to_whoever_profiles_them(home):
+    here, seen = home(origins=1), []
+    here.candidates._trained_on = lambda model, version, rows: seen.append((version, pl.concat(rows)))
+    made = here.train()
+    [(version, rows)] = seen
+    assert (version, rows.height, rows["outcome"].null_count()) == (made.version, made.n_rows, 0)
+    assert rows.columns == ["load", "heat", "route", "recent.late_mean_24h", "outcome"]
+
+
 def test_without_a_refit_what_was_judged_is_what_serves(home):
     here = home(origins=1, refit=False)
     made = here.train()

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
+import msgspec
 import numpy as np
 import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import special
 
 from varv.kernel.errors import InvalidInput
 from varv.profiles import merged, profile_of
@@ -88,6 +92,78 @@ def test_what_moved_is_named_and_nothing_else():
     assert x.mean.low < 0.5 < x.mean.high
     carrier = next(one for one in found.columns if one.name == "carrier")
     assert {one.value for one in carrier.values} == {"UA", "AA"}
+
+
+def test_what_is_read_goes_over_the_wire():
+    rng = np.random.default_rng(0)
+    rows = pl.DataFrame(
+        {"x": rng.normal(size=5_000), "late": rng.random(5_000) < 0.3, "t": ["a", "b"] * 2_500}
+    )
+    found = profile_of(rows)
+    for one in (read(found, outcome="late"), profile_difference(profile_of(rows.head(4_000)), found)):
+        assert msgspec.json.decode(msgspec.json.encode(one), type=type(one)) == one
+
+
+def test_drift_is_what_is_beyond_chance_and_large():
+    rng = np.random.default_rng(0)
+
+    def rows(n, mean, share):
+        return pl.DataFrame(
+            {
+                "far": rng.normal(mean, 1, n),
+                "near": rng.normal(mean / 10, 1, n),
+                "same": rng.normal(size=n),
+                "carrier": rng.choice(["UA", "AA"], n, p=[share, 1 - share]),
+            }
+        )
+
+    before = profile_of(rows(40_000, 0.0, 0.5))
+    after = profile_of(rows(40_000, 0.5, 0.8), scale=before.scale)
+    found = profile_difference(before, after)
+    assert {one.name for one in found.columns if one.drifted} == {"far", "carrier"}
+    assert [one.name for one in found.columns if not one.moved] == ["same"]
+    effects = {one.name: one.effect for one in found.columns}
+    cells = np.array([0.1] * 10)
+    now = np.diff([0.0, *special.ndtr(special.ndtri(np.arange(1, 10) / 10) - 0.5), 1.0])
+    assert effects["far"].psi == pytest.approx(((cells - now) * np.log(cells / now)).sum(), rel=0.05)
+    assert effects["same"].psi < 5 * effects["same"].by_chance < 0.01
+    assert 0 < effects["far"].js < effects["carrier"].js < math.log(2)
+
+
+def test_texts_that_are_counted_roughly_say_nothing_of_drift():
+    rng = np.random.default_rng(2)
+
+    def rows():
+        planes = [f"N{number}" for number in rng.integers(0, 4_000, 30_000)]
+        return pl.DataFrame({"plane": ["many"] * 20_000 + planes}).sample(fraction=1, shuffle=True, seed=1)
+
+    before, again = profile_of(rows()), rows()
+    parts = [profile_of(again[at : at + 10_000], scale=before.scale) for at in range(0, 50_000, 10_000)]
+    [plane] = profile_difference(before, merged(parts)).columns
+    assert plane.effect.psi < 0.01
+    assert not plane.drifted
+
+
+def test_correlations_that_changed_are_named_and_no_others():
+    rng = np.random.default_rng(1)
+
+    def rows(slope):
+        a, b = rng.normal(size=20_000), rng.normal(size=20_000)
+        return pl.DataFrame({"a": a, "b": slope * a + b, "c": rng.normal(size=20_000)})
+
+    [one] = profile_difference(profile_of(rows(0.2)), profile_of(rows(-0.2))).pairs
+    assert (one.first, one.second) == ("a", "b")
+    assert one.before == pytest.approx(0.196, abs=0.03)
+    assert one.high < 0
+
+
+def test_columns_without_values_or_rows_have_no_drift():
+    some, none = pl.DataFrame({"x": [1.0, 2.0], "t": ["a", "b"]}), pl.DataFrame({"x": [None], "t": [None]})
+    typed = none.cast({"x": pl.Float64, "t": pl.String})
+    effects = [one.effect for one in profile_difference(profile_of(some), profile_of(typed)).columns]
+    assert all(one.psi > 0 for one in effects)
+    empty = profile_difference(profile_of(some), profile_of(typed.clear()))
+    assert all(one.effect is None and not one.drifted for one in empty.columns)
 
 
 def test_columns_that_only_one_profile_has_are_named():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 
 from varv.adapters.runtimes import installed_runtimes
@@ -12,6 +13,7 @@ from varv.data import Datasets, DatasetsView
 from varv.data.alarms import DataAlarmsView
 from varv.data.delta.publishing import Publications
 from varv.data.ingestion.views import PullsView
+from varv.data.profiling.trained import keep_training
 from varv.features import FeatureStore
 from varv.features.online.model import OnlineView
 from varv.home.change.handlers import ChangeHandlers
@@ -257,6 +259,7 @@ def open_home(
         fitter or DirectFits(runtimes),
         timer,
         lambda dataset, version: home.publish_used(dataset, version),
+        partial(keep_training, folder),
     )
     leaks = LeakReport(candidates, datasets, views)
     models: dict[ModelName, ModelParts] = {}

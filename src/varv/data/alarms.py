@@ -9,9 +9,11 @@ import msgspec
 
 from varv.data.model import BatchWarned, DatasetVersionAppended
 from varv.data.profiling.model import AnomalyCleared, AnomalyRaised
+from varv.data.versions.model import DatasetDerived
 from varv.kernel.clock import DAY, Instant
 from varv.kernel.codec import Event
 from varv.kernel.ledger import Entry
+from varv.kernel.views import Views
 
 WARNED_FOR = DAY
 """A warning stands until rows come so long after the last batch that broke a rule."""
@@ -40,6 +42,8 @@ class DataAlarmsView(msgspec.Struct):
     """By dataset, part, column and measure."""
     warnings: dict[tuple[str, str], OpenWarning] = {}
     """By dataset and part."""
+    derived: set[str] = set()
+    """Datasets that pipelines made."""
 
     def apply(self, entry: Entry, event: Event) -> None:
         """Take in the next entry."""
@@ -48,6 +52,8 @@ class DataAlarmsView(msgspec.Struct):
                 self.anomalies[_place(event)] = OpenAnomaly(event, entry.at)
             case AnomalyCleared():
                 self.anomalies.pop(_place(event), None)
+            case DatasetDerived():
+                self.derived.add(event.dataset)
             case BatchWarned():
                 before = self.warnings.get((event.dataset, event.part))
                 since = entry.at if before is None else before.since
@@ -58,6 +64,13 @@ class DataAlarmsView(msgspec.Struct):
                     del self.warnings[event.dataset, event.part]
             case _:
                 pass
+
+
+def raised_anomalies(views: Views) -> list[AnomalyRaised]:
+    """Return the anomalies that are not cleared, of datasets that authors declare: pipelines make others."""
+    with views.reading(DataAlarmsView) as view:
+        raised = [one.raised for one in view.anomalies.values()]
+        return [one for one in raised if one.dataset not in view.derived]
 
 
 def _place(event: AnomalyRaised | AnomalyCleared) -> tuple[str, str, str, str]:

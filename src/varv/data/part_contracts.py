@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import msgspec
 import polars as pl
 
-from varv.data.contracts.gained import with_gained
+from varv.data.contracts.gained import RowsOf, with_gained
 from varv.data.contracts.inference import contract_of_types, infer_contract
 from varv.data.contracts.model import Contract, Expectation
 from varv.data.contracts.rules import Screen
@@ -76,7 +76,7 @@ class PartContracts:
             self._expected[dataset.name, part] = held
         return held[1]
 
-    def infer(self, dataset: Dataset, part: str, reference: pl.DataFrame) -> Fact:
+    def infer(self, dataset: Dataset, part: str, reference: Iterable[pl.DataFrame]) -> Fact:
         """Return the fact that batches of a part must from now on be like its rows of a reference period."""
         contract = infer_contract(
             reference,
@@ -92,9 +92,14 @@ class PartContracts:
         held = self._kept.latest(dataset.name, part)
         return held is not None and any(rule.may_be_missing for rule in held.columns)
 
-    def learn(self, dataset: Dataset, part: str, rows: pl.DataFrame) -> Fact | None:
+    def learn(self, dataset: Dataset, part: str, rows: RowsOf) -> Fact | None:
         """Return the fact that batches of a part must from now on be like its rows in columns that it gained;
         None as long as too little has come.
+
+        Parameters
+        ----------
+        rows
+            Yields all rows of the part, some columns of them.
         """
         held = self._kept.latest(dataset.name, part)
         learned = None if held is None else with_gained(held, rows)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from itertools import chain
 from typing import Any
 
 import msgspec
@@ -118,9 +119,10 @@ class Datasets(StoredDatasets):
         for dataset in datasets:
             for part in dataset.parts:
                 waiting = self._appends.waiting(dataset, part)
-                reference = pl.concat([self.read_part(dataset, part), *waiting])
-                if not reference.is_empty():
-                    facts.append(self.contracts.infer(dataset, part, reference))
+                stored = any(one.n_rows for one in self.extents(dataset, part))
+                if stored or any(one.height for one in waiting):
+                    rows = self.batches(dataset, part, columns=dataset.columns(part))
+                    facts.append(self.contracts.infer(dataset, part, chain(rows, waiting)))
         return facts
 
     def infer_gained(self, dataset: Dataset) -> list[Fact]:
@@ -128,7 +130,12 @@ class Datasets(StoredDatasets):
         gained; none as long as too little has.
         """
         parts = (part for part in dataset.parts if self.contracts.may_learn(dataset, part))
-        learned = (self.contracts.learn(dataset, part, self.read_part(dataset, part)) for part in parts)
+        learned = (
+            self.contracts.learn(
+                dataset, part, lambda columns, part=part: self.batches(dataset, part, columns=columns)
+            )
+            for part in parts
+        )
         return [fact for fact in learned if fact is not None]
 
     def append(self, dataset: Dataset, part: str, frame: pl.DataFrame, *, segment: str) -> Appended:

@@ -8,7 +8,7 @@ are in `loop.training_graph`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import msgspec
@@ -48,6 +48,9 @@ from varv.serving.scores import Scores, lists_of
 from varv.training import Fitter
 from varv.training.gates import Judgement, Served
 
+TrainedOn = Callable[[str, int, Iterator[pl.DataFrame]], None]
+"""Is given a model, a version, and the features and outcomes that it was fitted on, frame by frame."""
+
 
 class Scorer(NamedTuple):
     """Scores rows in two steps: packages that read alike can share the first."""
@@ -73,6 +76,10 @@ class Candidates:
         Runs the author's function.
     timer
         Reads seconds, for gates on time; None for a replay, whose ledger must not depend on the machine.
+    before_use
+        Is told of the version of each dataset that a training is about to read.
+    trained_on
+        Is told what a version was trained on.
     """
 
     def __init__(
@@ -84,9 +91,11 @@ class Candidates:
         fitter: Fitter,
         timer: Callable[[], float] | None = None,
         before_use: Callable[[Dataset, Version], None] = lambda dataset, version: None,
+        trained_on: TrainedOn = lambda model, version, rows: None,
     ) -> None:
         self._runtimes = runtimes
         self._before_use = before_use
+        self._trained_on = trained_on
         self.fitter = fitter
         self._timer = timer
         self._datasets = datasets
@@ -127,7 +136,11 @@ class Candidates:
         graph = training_graph(recipe, rows, rows_identity(command, rows, datasets), command.offer)
         results = run_graph(graph, self._cache)
         made = _registered(command, recipe, rows, datasets, results)
-        return made if command.offer is None else _imported(made, command.offer)
+        if command.offer is not None:
+            return _imported(made, command.offer)
+        span = served_span(rows, parts.loop.train)
+        self._trained_on(made.model, made.version, rows.stretches(span.since, span.until))
+        return made
 
     def fitted(self, parts: LoopParts, command: TrainCandidate) -> Package:
         """Return the package that a training would serve, fitted alone, without what judges it; anew, where

@@ -7,7 +7,7 @@ that, since each ends where its held-out stretch begins.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -27,6 +27,8 @@ from varv.serving.scores import Scores
 from varv.training import FitInput, FitOf, Fitter, Train
 from varv.training.fit import MOST_PROBED
 from varv.training.search import best
+
+_STRETCH = 1 << 16
 
 
 class Held(msgspec.Struct, frozen=True):
@@ -98,6 +100,13 @@ class Rows(msgspec.Struct, frozen=True):
         at = self.frame["requested_at"].cast(pl.Int64).to_numpy()
         first, last = np.searchsorted(at, (since, until)).tolist()
         return self.frame.slice(first, last - first)
+
+    def stretches(self, since: Instant, until: Instant) -> Iterator[pl.DataFrame]:
+        """Yield features and outcomes of the rows of [since, until), some at a time, so that no copy is made
+        of all of them.
+        """
+        whole = self.all_between(since, until).select(*self.names, "outcome")
+        return (self._counting(part) for part in whole.iter_slices(_STRETCH))
 
     def n_between(self, since: Instant, until: Instant) -> int:
         """Return how many rows there are of [since, until)."""

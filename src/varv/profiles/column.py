@@ -14,6 +14,7 @@ from varv.profiles.distinct import Estimated, kept_below, least, merged_least, n
 from varv.profiles.frequent import Frequent, frequent_of, merged_frequent
 from varv.profiles.scale import ColumnScale, cell_counts
 from varv.profiles.sums import PowerSums, merged_sums, power_sums
+from varv.profiles.tails import NO_TAILS, Tails, merged_tails, tails_of
 
 
 class Tally(msgspec.Struct, frozen=True):
@@ -43,7 +44,7 @@ class Tally(msgspec.Struct, frozen=True):
 
 
 class ColumnProfile(msgspec.Struct, frozen=True):
-    """One column: counts, sums, cells, the least hashes of its values, and the most frequent ones.
+    """One column: counts, sums, cells, tails, the least hashes of its values, and the most frequent ones.
 
     `low` and `high` are the extremes of numbers, and of texts those of their lengths.
     """
@@ -55,6 +56,7 @@ class ColumnProfile(msgspec.Struct, frozen=True):
     cells: np.ndarray
     hashes: np.ndarray
     frequent: Frequent
+    tails: Tails
 
     def n_distinct(self) -> Estimated:
         """Return how many different values there are."""
@@ -98,6 +100,7 @@ def column_profile(
         cell_counts(found, scale),
         least(hashes[kept_below(hashes, bound)]),
         frequent_of(found),
+        tails_of(found, scale),
     )
 
 
@@ -111,7 +114,7 @@ def _of_texts(found: Counted) -> ColumnProfile:
     )
     low, high = (int(sizes.min()), int(sizes.max())) if len(sizes) else (None, None)
     hashes = least(hashed_texts(found.texts))
-    return ColumnProfile(tally, low, high, None, _NONE, hashes, frequent_of(found))
+    return ColumnProfile(tally, low, high, None, _NONE, hashes, frequent_of(found), NO_TAILS)
 
 
 def _private(found: Counted, scale: ColumnScale, secret: bytes) -> ColumnProfile:
@@ -129,7 +132,7 @@ _NONE = np.empty(0, np.int64)
 
 
 def _blank(tally: Tally) -> ColumnProfile:
-    return ColumnProfile(tally, None, None, None, _NONE, np.empty(0, np.uint64), Frequent())
+    return ColumnProfile(tally, None, None, None, _NONE, np.empty(0, np.uint64), Frequent(), NO_TAILS)
 
 
 def merged_columns(several: Sequence[ColumnProfile]) -> ColumnProfile:
@@ -147,4 +150,5 @@ def merged_columns(several: Sequence[ColumnProfile]) -> ColumnProfile:
         np.stack([one.cells for one in several]).sum(axis=0),
         merged_least([one.hashes for one in several]),
         merged_frequent([one.frequent for one in several]),
+        merged_tails([one.tails for one in several]),
     )

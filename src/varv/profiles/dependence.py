@@ -1,24 +1,21 @@
-"""How columns depend on each other, by the sample of rows of a profile.
-
-The sample has 2,048 rows, so what is said of pairs has an interval, and costs nothing while rows come.
+"""How columns depend on each other: Pearson's correlation over all rows, by the sums of pairs of a profile;
+all else by its sample of 2,048 rows, with intervals.
 """
 
 from __future__ import annotations
 
 import math
-from itertools import combinations
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
 from varv.kernel.errors import InvalidInput
+from varv.profiles.pairs import Correlated, correlations, paired_columns
 from varv.profiles.profile import Profile, is_counted_only
 from varv.profiles.sample import Column, weighted
 from varv.stats.ranking import midranks
 
-MOST_COLUMNS = 50
-"""Columns of numbers that are compared in pairs: the first ones."""
 MOST_SHOWN = 20
 FEWEST_ROWS = 30
 _CELLS = 12
@@ -26,15 +23,18 @@ _Z = 1.96
 
 
 class Dependence(msgspec.Struct, frozen=True):
-    """Of two columns of numbers, Pearson's correlation and Spearman's, with 95 % intervals of the latter."""
+    """Of two columns of numbers, Pearson's correlation over `n` rows, all that have both; and Spearman's over
+    `n_sampled` of them, with its 95 % interval.
+    """
 
     first: str
     second: str
     pearson: float
+    n: int
     spearman: float
     low: float
     high: float
-    n: int
+    n_sampled: int
 
 
 class Importance(msgspec.Struct, frozen=True):
@@ -57,31 +57,28 @@ def dependences(profile: Profile) -> list[Dependence]:
     Fisher's interval of a correlation, with the variance 1.06 / (n - 3) for ranks (Fieller et al., 1957).
     A pair whose interval holds 0 is left out.
     """
-    columns = {
-        name: values
-        for name, values in weighted(profile.sample).items()
-        if isinstance(values, np.ndarray) and profile.column(name)[1].low != profile.column(name)[1].high
-    }
+    names = [one.name for one in paired_columns(profile.scale)]
+    columns = weighted(profile.sample)
     found = []
-    for first, second in combinations(list(columns)[:MOST_COLUMNS], 2):
-        one = _dependence(first, second, np.asarray(columns[first]), np.asarray(columns[second]))
+    for (i, j), exact in correlations(profile.pairs, len(names)).items():
+        pair = (names[i], names[j])
+        one = _dependence(pair, exact, *(np.asarray(columns[name]) for name in pair))
         if one is not None and (one.low > 0 or one.high < 0):
             found.append(one)
     return sorted(found, key=lambda one: (-abs(one.spearman), one.first, one.second))[:MOST_SHOWN]
 
 
 def _dependence(
-    first: str, second: str, a: npt.NDArray[np.float64], b: npt.NDArray[np.float64]
+    names: tuple[str, str], exact: Correlated, a: npt.NDArray[np.float64], b: npt.NDArray[np.float64]
 ) -> Dependence | None:
     both = np.isfinite(a) & np.isfinite(b)
     n = int(both.sum())
     if n < FEWEST_ROWS or np.ptp(a[both]) == 0 or np.ptp(b[both]) == 0:
         return None
-    pearson = float(np.corrcoef(a[both], b[both])[0, 1])
     spearman = float(np.corrcoef(midranks(a[both]), midranks(b[both]))[0, 1])
     middle = math.atanh(min(max(spearman, -0.999999), 0.999999))
     half = _Z * math.sqrt(1.06 / (n - 3))
-    return Dependence(first, second, pearson, spearman, math.tanh(middle - half), math.tanh(middle + half), n)
+    return Dependence(*names, *exact, spearman, math.tanh(middle - half), math.tanh(middle + half), n)
 
 
 def importances(profile: Profile, outcome: str) -> list[Importance]:
@@ -115,9 +112,9 @@ def importances(profile: Profile, outcome: str) -> list[Importance]:
         table = np.bincount(cells * (target.max() + 1) + target[known])
         rows, wide = np.bincount(cells), np.bincount(target[known])
         information = max(0.0, _entropy(rows) + _entropy(wide) - _entropy(table))
-        chance = (np.count_nonzero(rows) - 1) * (np.count_nonzero(wide) - 1) / (2 * n)
+        chance = float((np.count_nonzero(rows) - 1) * (np.count_nonzero(wide) - 1) / (2 * n))
         share = max(0.0, information - chance) / entropy if entropy else 0.0
-        found.append(Importance(name, information, float(chance), share, n))
+        found.append(Importance(name, information, chance, share, n))
     return sorted(found, key=lambda one: (-one.share, one.name))
 
 

@@ -14,7 +14,8 @@ from scipy import special
 
 from varv.kernel.codec import finite
 from varv.profiles.column import ColumnProfile
-from varv.profiles.counted import NUMERIC
+from varv.profiles.counted import DATE, NUMERIC, TIME
+from varv.profiles.drift import Effect, PairMoved, effect, moved_pairs
 from varv.profiles.frequent import Frequent, Value
 from varv.profiles.profile import Profile
 from varv.profiles.reading import share_below
@@ -61,6 +62,11 @@ class ColumnDifference(msgspec.Struct, frozen=True, kw_only=True):
     gap_low: float = 0.0
     gap_high: float = 1.0
     values: tuple[ValueMoved, ...] = ()
+    effect: Effect | None = None
+    drifted: bool = False
+    """Whether something moved beyond chance, and the effect is large; never said of keys and times, which go
+    on and on.
+    """
 
 
 class ProfileDifference(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,6 +78,7 @@ class ProfileDifference(msgspec.Struct, frozen=True, kw_only=True):
     only_before: tuple[str, ...] = ()
     only_after: tuple[str, ...] = ()
     changed_kind: tuple[str, ...] = ()
+    pairs: tuple[PairMoved, ...] = ()
 
 
 def profile_difference(before: Profile, after: Profile) -> ProfileDifference:
@@ -82,7 +89,12 @@ def profile_difference(before: Profile, after: Profile) -> ProfileDifference:
     confidence = 1 - 0.05 / (3 * max(1, len(both)))
     columns = [_column(before, after, name, confidence) for name in both]
     columns.sort(
-        key=lambda one: (-len(one.moved), -one.gap_low, -abs(one.missing.after - one.missing.before))
+        key=lambda one: (
+            not one.drifted,
+            -len(one.moved),
+            -one.gap_low,
+            -abs(one.missing.after - one.missing.before),
+        )
     )
     return ProfileDifference(
         n_before=before.n_rows,
@@ -91,6 +103,7 @@ def profile_difference(before: Profile, after: Profile) -> ProfileDifference:
         only_before=tuple(name for name in kinds[0] if name not in kinds[1]),
         only_after=tuple(name for name in kinds[1] if name not in kinds[0]),
         changed_kind=tuple(name for name in kinds[0] if name in kinds[1] and name not in both),
+        pairs=tuple(moved_pairs(before, after)),
     )
 
 
@@ -115,7 +128,10 @@ def _column(before: Profile, after: Profile, name: str, confidence: float) -> Co
         _MEAN: found.mean is not None and found.mean.is_shown,
         _SHAPE: found.gap_low > 0,
     }
-    return msgspec.structs.replace(found, moved=tuple(name for name, holds in shown.items() if holds))
+    moved, apart = tuple(name for name, holds in shown.items() if holds), effect(before, after, name)
+    goes_on = scale.kind in (TIME, DATE) or name in before.scale.key
+    drifted = bool(moved) and apart is not None and apart.is_large and not goes_on
+    return msgspec.structs.replace(found, moved=moved, effect=apart, drifted=drifted)
 
 
 def share_moved(n_before: int, of_before: int, n_after: int, of_after: int, confidence: float) -> Moved:

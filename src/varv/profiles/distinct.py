@@ -6,6 +6,7 @@ standard error of 2.2 %.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -77,7 +78,7 @@ def n_distinct(hashes: Hashes, most: int = KEPT) -> Estimated:
     if k < most:
         return Estimated(float(k), float(k), float(k))
     value = (k - 1) * _ALL / (float(hashes[-1]) + 1)
-    error = 1.96 / np.sqrt(k - 2)
+    error = 1.96 / math.sqrt(k - 2)
     return Estimated(value, max(float(k), value * (1 - error)), value * (1 + error))
 
 

@@ -8,7 +8,7 @@ than 1,024 frequent ones; their intervals hold all the same. Whatever is read of
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -21,10 +21,11 @@ from varv.kernel.errors import Corrupt, InvalidInput
 from varv.profiles.column import ColumnProfile, column_profile, merged_columns
 from varv.profiles.counted import OTHER, counted, kind_of
 from varv.profiles.distinct import KEPT
+from varv.profiles.pairs import PairSums, merged_pairs, pair_sums
 from varv.profiles.sample import Sample, merged_samples, sampled
 from varv.profiles.scale import ColumnScale, Scale, scale_of
 
-FORMAT = 1
+FORMAT = 2
 """Raised when the same rows give another profile."""
 ROWS_AT_ONCE = 1 << 16
 """Arrays of so many rows are made again and again without asking the operating system for memory."""
@@ -34,11 +35,12 @@ _NEEDS = "profiles are merged if they have one scale; make the second with scale
 
 
 class Profile(msgspec.Struct, frozen=True):
-    """Of the rows of one table: a profile of each column of the scale, and a sample of rows."""
+    """Of the rows of one table: a profile of each column of the scale, sums of pairs, a sample of rows."""
 
     scale: Scale
     n_rows: int
     columns: tuple[ColumnProfile, ...]
+    pairs: PairSums
     sample: Sample
 
     def column(self, name: str) -> tuple[ColumnScale, ColumnProfile]:
@@ -127,7 +129,7 @@ def profile_of(
     >>> merged([january, february]).column("delay")[1].tally.rows
     4
     """
-    frames = [frame] if isinstance(frame, pl.DataFrame) else frame
+    frames = [frame] if isinstance(frame, pl.DataFrame) else in_stretches(frame)
     whole: Profile | None = None
     with ThreadPoolExecutor(_THREADS) as pool:
         parts: list[Profile] = []
@@ -145,6 +147,19 @@ def profile_of(
     return whole
 
 
+def in_stretches(frames: Iterable[pl.DataFrame]) -> Iterator[pl.DataFrame]:
+    """Yield the rows of frames in order, small ones put together: each costs as much as many rows."""
+    waiting, n = list[pl.DataFrame](), 0
+    for frame in frames:
+        waiting.append(frame)
+        n += frame.height
+        if n >= ROWS_AT_ONCE:
+            yield pl.concat(waiting)
+            waiting, n = list[pl.DataFrame](), 0
+    if waiting:
+        yield pl.concat(waiting)
+
+
 def _stretch(
     rows: pl.DataFrame, scale: Scale, secret: bytes, before: Profile | None, pool: ThreadPoolExecutor
 ) -> Profile:
@@ -153,13 +168,15 @@ def _stretch(
         _require_like(rows, one)
     sample = pool.submit(sampled, rows, scale, None if before is None else _bound(before.sample.hashes))
 
+    pairs = pool.submit(pair_sums, rows, scale)
+
     def of_column(number: int) -> ColumnProfile:
         one = scale.columns[number]
         bound = None if before is None else _bound(before.columns[number].hashes)
         return column_profile(counted(rows[one.name], one.kind), one, secret=secret, bound=bound)
 
     columns = tuple(pool.map(of_column, range(len(scale.columns))))
-    return Profile(scale, rows.height, columns, sample.result())
+    return Profile(scale, rows.height, columns, pairs.result(), sample.result())
 
 
 def _bound(hashes: np.ndarray) -> np.uint64 | None:
@@ -199,6 +216,7 @@ def merged(several: Sequence[Profile]) -> Profile:
         first.scale,
         sum(one.n_rows for one in several),
         tuple(merged_columns(same) for same in columns),
+        merged_pairs([one.pairs for one in several]),
         merged_samples([one.sample for one in several]),
     )
 

@@ -160,6 +160,28 @@ def test_what_was_impossible_in_the_reference_does_not_widen_its_range():
     assert dirty.n_impossible == -(-n // 200)
 
 
+def test_a_contract_is_the_same_however_its_rows_are_cut():
+    reference = part(weather(), "observed_at").filter(pl.col("observed_at") < FEBRUARY)
+    stray = pl.when(pl.int_range(pl.len()) % 300 == 7).then(9e6).otherwise("temp")
+    rows = reference.with_columns(stray.alias("temp"))
+    whole = infer_contract(rows, key=weather().key, time="observed_at")
+    cut = infer_contract(rows.iter_slices(100), key=weather().key, time="observed_at")
+    assert cut == whole
+    assert cut.n_impossible == rows.filter(pl.col("temp") == 9e6).height
+
+
+def test_a_column_that_is_nearly_always_one_value_has_no_impossible_ones():
+    frame = pl.DataFrame(
+        {
+            "at": [dt.datetime(2013, 1, 1, tzinfo=dt.UTC)] * 2000,
+            "id": range(2000),
+            "rain": [0.0] * 1900 + [float(n) for n in range(100)],
+        }
+    ).cast({"at": pl.Datetime("us", "UTC")})
+    [rule] = [one for one in infer_contract(frame, key=["id"], time="at").columns if one.name == "rain"]
+    assert (rule.low, rule.high, rule.highest) == (-99.0, 198.0, None)
+
+
 def test_nothing_is_impossible_in_a_column_of_a_few_values():
     frame = pl.DataFrame(
         {"at": [dt.datetime(2013, 1, 1, tzinfo=dt.UTC)] * 500, "id": range(500), "flag": [0, 1] * 250}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
+from varv.data.contracts.calendar import Calendar
 from varv.data.contracts.volumes import learned_hours, odd_hours
 from varv.kernel.clock import DAY, HOUR, instant
 from varv.kernel.columns import TIME
@@ -21,7 +22,12 @@ def weeks(n, *, first=MONDAY, seed=0):
     return pl.Series("at", times).cast(TIME)
 
 
-USUAL = learned_hours(weeks(8))
+def learned(times):
+    [_] = [*(calendar := Calendar("at")).counting([times.to_frame("at")])]
+    return learned_hours(calendar.hours())
+
+
+USUAL = learned(weeks(8))
 
 
 def test_weeks_like_those_before_are_as_usual():
@@ -45,5 +51,5 @@ def test_the_first_and_the_last_hour_of_a_batch_are_not_judged():
 
 
 def test_less_than_three_weeks_teach_nothing():
-    assert learned_hours(weeks(2)) is None
-    assert learned_hours(pl.Series([], dtype=TIME)) is None
+    assert learned(weeks(2)) is None
+    assert learned(pl.Series([], dtype=TIME)) is None

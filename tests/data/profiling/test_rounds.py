@@ -9,21 +9,29 @@ import pytest
 from tests.data.profiling.test_watching import _alarms, _day, desk
 from tests.data.versioning.stores import TRIPS
 
+from varv.data.alarms import DataAlarmsView, raised_anomalies
 from varv.data.profiling.keeping import Profiles
-from varv.data.profiling.model import AnomalyRaised
+from varv.data.profiling.model import ROWS_LATE, UNDECLARED, AnomalyRaised
 from varv.data.profiling.rounds import WatchRounds
 from varv.data.profiling.watching import Watch
 from varv.data.service import Datasets
 from varv.kernel.clock import HOUR, Instant
 from varv.kernel.errors import Expired
+from varv.kernel.views import Views
 
 __all__ = ["desk"]
 
 
 @pytest.fixture
 def rounds(desk):
+    return _rounds(desk, [TRIPS])
+
+
+def _rounds(desk, declared):
     watch = Watch(desk.datasets, Profiles(desk.datasets, desk.home), desk.ledger, desk.home)
-    return WatchRounds(watch, desk.datasets, [TRIPS], desk.versions._clock, desk.datasets.commit)
+    views = Views(desk.ledger, DataAlarmsView)
+    clock, commit = desk.versions._clock, desk.datasets.commit
+    return WatchRounds(watch, desk.datasets, lambda: declared, lambda: raised_anomalies(views), clock, commit)
 
 
 def test_what_breaks_is_put_on_record_without_being_asked_for(rounds, desk):
@@ -58,6 +66,19 @@ def test_rows_that_stop_coming_are_noticed_without_new_ones(rounds, desk):
     assert rounds.beat() == 1
     assert _alarms(desk)[-1] == (AnomalyRaised, "", "late")
     assert rounds.beat() == 0
+
+
+def test_alarms_of_a_dataset_are_closed_once_it_is_not_declared(rounds, desk):
+    rounds.beat()
+    clock = desk.versions._clock
+    clock.move_to(Instant(clock.now() + 72 * HOUR))
+    rounds.beat()
+    later = _rounds(desk, [])
+    assert later.beat() == 1
+    *_, last = desk.ledger.read()
+    assert (last.event.measure, last.event.why) == (ROWS_LATE, UNDECLARED)
+    assert "not declared any more" in last.event.line()
+    assert later.beat() == 0
 
 
 def test_what_cannot_be_judged_is_logged_and_tried_again(rounds, desk, monkeypatch, caplog):

@@ -132,6 +132,22 @@ def test_windows_shorter_than_an_hour_are_refused(desk):
         watch_dataset(desk, WatchRequest(dataset="trips", every="5m"))
 
 
+def test_two_windows_of_a_version_are_compared(desk):
+    asked = ProfileRequest(
+        dataset="trips", window="2013-02-14/2013-02-15", against_window="2013-01-01/2013-02-01"
+    )
+    found = profile_dataset(desk, asked)
+    assert (found.version, found.window, found.against) == (48, asked.window, asked.against_window)
+    rows = desk.datasets.read_part(TRIPS, "at", since=instant("2013-02-14"), until=instant("2013-02-15"))
+    assert found.profile.n_rows == found.difference.n_after == rows.height
+    drifted = [one for one in found.difference.columns if one.drifted]
+    assert [(one.name, one.moved) for one in drifted] == [("size", ("missing",))]
+    assert profile_dataset(desk, asked) == found
+    for wrong in ("2013-01-01", "2013-02-01/2013-01-01"):
+        with pytest.raises(InvalidInput, match="window"):
+            profile_dataset(desk, ProfileRequest(dataset="trips", window=wrong))
+
+
 def test_a_version_is_compared_with_an_earlier_one(desk):
     found = profile_dataset(desk, ProfileRequest(dataset="trips@45", against="44", outcome="size"))
     assert (found.dataset, found.part, found.version) == ("trips", "at", 45)

@@ -53,6 +53,10 @@ def _add_judging(act: Act) -> None:
     profiled = act("profile", "profile a version: counts, quantiles, frequent values, and what moved")
     profiled.add_argument("what", help="NAME or NAME@VERSION, or NAME/PART for what became known later")
     profiled.add_argument("--against", default="", metavar="VERSION", help="say what moved since this one")
+    profiled.add_argument("--window", default="", metavar="FROM/TO", help="only rows of [FROM, TO)")
+    profiled.add_argument(
+        "--against-window", default="", metavar="FROM/TO", help="say what moved since this time"
+    )
     profiled.add_argument("--outcome", default="", metavar="COLUMN", help="say what tells about a column")
     profiled.add_argument("--html", default="", metavar="FILE", help="write one page that stands alone")
     watched = act("watch", "judge the rows by the dataset's own past, and put on record what is unlike it")

@@ -21,6 +21,7 @@ from varv.fronts.web.profiles import write_profile
 from varv.kernel.wording import count, limits, number, percent
 from varv.profiles.counted import DATE, TIME
 from varv.profiles.difference import ColumnDifference, ProfileDifference
+from varv.profiles.drift import LARGE
 from varv.profiles.reading import ColumnRead
 
 _SHOWN = (0.05, 0.5, 0.95)
@@ -28,7 +29,13 @@ _SHOWN = (0.05, 0.5, 0.95)
 
 def profile(options: argparse.Namespace, settings: Settings) -> None:
     """Run `varv data profile`."""
-    asked = ProfileRequest(dataset=options.what, against=options.against, outcome=options.outcome)
+    asked = ProfileRequest(
+        dataset=options.what,
+        against=options.against,
+        outcome=options.outcome,
+        window=options.window,
+        against_window=options.against_window,
+    )
     with reading_home(settings) as home:
         found = profile_dataset(home.require_versions(), asked)
     if options.html:
@@ -44,8 +51,9 @@ def _blocks(found: Profiled, page: str) -> list[Block]:
         for one in found.profile.importances
     ]
     told = Heading(f"what tells about {found.profile.outcome}")
+    window = f", {found.window}" if found.window else ""
     return [
-        Heading(f"{found.dataset}, version {found.version}, known at {found.part}"),
+        Heading(f"{found.dataset}, version {found.version}, known at {found.part}{window}"),
         Line(f"{count(found.profile.n_rows)} rows"),
         Grid(names, rows),
         *([told, Grid(("column", "share", "nats", "by chance"), tells)] if tells else []),
@@ -73,8 +81,15 @@ def _moved(found: ProfileDifference, against: str) -> list[Block]:
     rows = [_moved_row(one) for one in found.columns if one.moved]
     fields = {"new": found.only_after, "gone": found.only_before, "of another kind": found.changed_kind}
     lines = [Line(f"{name}: {', '.join(columns)}") for name, columns in fields.items() if columns]
-    names = ("column", "moved", "missing", "mean", "change", "largest gap")
-    rest = [Grid(names, rows)] if rows else [Line("nothing moved by more than chance explains")]
+    names = ("column", "moved", "missing", "mean", "change", "largest gap", "index")
+    rest: list[Block] = [Grid(names, rows)] if rows else [Line("nothing moved by more than chance explains")]
+    drifted = [one.name for one in found.columns if one.drifted]
+    if drifted:
+        rest.append(Line(f"drifted, by an index of {LARGE:g} beyond chance: {', '.join(drifted)}"))
+    pairs = [(one.first, one.second, number(one.before, 3), number(one.after, 3)) for one in found.pairs]
+    if pairs:
+        rest.append(Heading("correlations that changed"))
+        rest.append(Grid(("column", "with", "before", "after"), pairs))
     return [Heading(f"what moved since {against}"), *lines, *rest]
 
 
@@ -90,6 +105,7 @@ def _moved_row(one: ColumnDifference) -> tuple[str, ...]:
         f"{shown(kind, mean.before)} -> {shown(kind, mean.after)}" if mean else "–",
         limits(change.after - change.before, change.low, change.high) if change else "–",
         limits(one.gap, one.gap_low, one.gap_high) if one.gap is not None else "–",
+        number(one.effect.psi, 3) if one.effect else "–",
     )
 
 

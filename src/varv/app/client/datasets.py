@@ -69,7 +69,14 @@ class ReadableDataset:
         return self._source.ask("dataset.diff", asked)
 
     def profile(
-        self, version: int | str = "", *, part: str = "", against: int | str = "", outcome: str = ""
+        self,
+        version: int | str = "",
+        *,
+        part: str = "",
+        against: int | str = "",
+        outcome: str = "",
+        window: str = "",
+        against_window: str = "",
     ) -> Answer[Profiled]:
         """Return what the rows of a version are like, by default of the last; a notebook shows it as a page.
 
@@ -81,12 +88,16 @@ class ReadableDataset:
             The time at which rows became known, by default the event time.
         outcome
             The column that others are to tell about.
+        window, against_window
+            Only rows of this time, ``2013-07-01/2013-08-01``, and what moved since that one.
         """
         place = f"{self.name}/{part}" if part else self.name
         asked = {
             "dataset": f"{place}@{version}" if version != "" else place,
             "against": str(against),
             "outcome": outcome,
+            "window": window,
+            "against_window": against_window,
         }
         return Answer(self._source.ask("dataset.profile", asked))
 

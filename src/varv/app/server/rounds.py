@@ -14,6 +14,7 @@ from varv.app.server.labelling import keep_choosing
 from varv.app.server.patience import Patience
 from varv.app.server.present import Present
 from varv.app.server.threads import IDLE_S
+from varv.data.alarms import raised_anomalies
 from varv.data.ingestion.verbs import PullDesk
 from varv.data.profiling.keeping import Profiles
 from varv.data.profiling.rounds import BEAT_S as ROUND_S
@@ -134,7 +135,12 @@ class Rounds:
         home, ended = self._present.home, self._present.ended
         watch = Watch(home.datasets, Profiles(home.datasets, home.folder), home.ledger, home.folder)
         rounds = WatchRounds(
-            watch, home.datasets, home.declared, self._clock, lambda facts: home.engine.tell(facts=facts)
+            watch,
+            home.datasets,
+            lambda: home.declared,
+            lambda: raised_anomalies(home.views),
+            self._clock,
+            lambda facts: home.engine.tell(facts=facts),
         )
         wait_s = BEAT_S
         while not ended.wait(wait_s):

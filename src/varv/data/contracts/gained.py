@@ -4,6 +4,8 @@ of them once enough values have come.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Sequence
+
 import msgspec
 import polars as pl
 
@@ -14,7 +16,11 @@ LEAST_VALUES = 1000
 """Values from which a range or the texts of a column are learned."""
 
 
-def with_gained(contract: Contract, rows: pl.DataFrame) -> Contract:
+RowsOf = Callable[[Sequence[str]], Iterable[pl.DataFrame]]
+"""Yields some columns of rows, frame by frame."""
+
+
+def with_gained(contract: Contract, rows: RowsOf) -> Contract:
     """Return `contract` with what `rows` teach of gained columns that it knows nothing but the type of; the
     same contract if that is nothing.
 
@@ -23,7 +29,7 @@ def with_gained(contract: Contract, rows: pl.DataFrame) -> Contract:
     Parameters
     ----------
     rows
-        All rows of the part in kept types.
+        Yields all rows of the part, some columns of them, in kept types.
     """
     rules = tuple(_learned(rule, contract, rows) if _is_unknown(rule) else rule for rule in contract.columns)
     return contract if rules == contract.columns else msgspec.structs.replace(contract, columns=rules)
@@ -34,13 +40,11 @@ def _is_unknown(rule: ColumnRule) -> bool:
     return rule.may_be_missing and all(one is None for one in known)
 
 
-def _learned(rule: ColumnRule, contract: Contract, rows: pl.DataFrame) -> ColumnRule:
-    if rule.name not in rows.columns:
+def _learned(rule: ColumnRule, contract: Contract, rows: RowsOf) -> ColumnRule:
+    if sum(len(frame) - frame[rule.name].null_count() for frame in rows([rule.name])) < LEAST_VALUES:
         return rule
-    present = rows.filter(pl.col(rule.name).is_not_null())
-    if present.height < LEAST_VALUES:
-        return rule
-    names = dict.fromkeys((*contract.key, contract.time, rule.name))
-    found = infer_contract(present.select(list(names)), key=contract.key, time=contract.time)
+    names = list(dict.fromkeys((*contract.key, contract.time, rule.name)))
+    present = (frame.filter(pl.col(rule.name).is_not_null()) for frame in rows(names))
+    found = infer_contract(present, key=contract.key, time=contract.time)
     [learned] = [one for one in found.columns if one.name == rule.name]
     return msgspec.structs.replace(learned, null_share=1.0, may_be_missing=True)

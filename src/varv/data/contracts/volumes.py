@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from varv.data.contracts.calendar import Hours
 from varv.data.contracts.model import HourlyRows
 from varv.kernel.clock import HOUR, WEEK, iso
 from varv.kernel.wording import count
@@ -32,13 +33,8 @@ class OddHours(NamedTuple):
     """The first odd one, in words."""
 
 
-def learned_hours(times: pl.Series) -> HourlyRows | None:
-    """Return how many rows come in an hour of the week; None if the times span less than three weeks.
-
-    Parameters
-    ----------
-    times
-        Microseconds in UTC.
+def learned_hours(hours: Hours) -> HourlyRows | None:
+    """Return how many rows come in an hour of the week; None if the hours span less than three weeks.
 
     Notes
     -----
@@ -46,7 +42,7 @@ def learned_hours(times: pl.Series) -> HourlyRows | None:
     (Anscombe 1948). Where the rate itself varies by a share s, it is (1 + m s²) / 4 for a mean of m rows; s
     is estimated by moments, one for all hours, with a degree of freedom less for each hour of the week.
     """
-    first, n_rows = _whole_hours(times)
+    first, n_rows = _whole(hours)
     if len(n_rows) < LEAST_WEEKS * _HOURS:
         return None
     roots, week_hour = _roots(n_rows), _of_week(first, len(n_rows))
@@ -60,7 +56,7 @@ def learned_hours(times: pl.Series) -> HourlyRows | None:
 
 def odd_hours(times: pl.Series, usual: HourlyRows, deviations: float) -> OddHours:
     """Return how many whole hours of a batch lie more than so many standard deviations from the usual."""
-    first, n_rows = _whole_hours(times)
+    first, n_rows = _whole(_hours_of(times))
     expected = np.array(usual.level)[_of_week(first, len(n_rows))]
     mean = np.maximum(expected**2 - 3 / 8, 0)
     deviation = np.sqrt(1 + mean * usual.spread**2) / 2
@@ -78,14 +74,17 @@ def _roots(n_rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
     return np.sqrt(n_rows + 3 / 8)
 
 
-def _whole_hours(times: pl.Series) -> tuple[int, npt.NDArray[np.int64]]:
-    """Return the first whole hour, counted from the epoch, and the rows of it and of each after it."""
+def _hours_of(times: pl.Series) -> Hours:
     hours = times.drop_nulls().cast(pl.Int64) // HOUR
-    least, most = hours.min(), hours.max()
-    if not isinstance(least, int) or not isinstance(most, int) or most - least < 2:
-        return 0, np.empty(0, np.int64)
-    counted = np.bincount((hours - least).to_numpy(), minlength=most - least + 1)
-    return least + 1, counted[1:-1]
+    least = hours.min()
+    if not isinstance(least, int):
+        return Hours(0, np.empty(0, np.int64))
+    return Hours(least, np.bincount((hours - least).to_numpy()))
+
+
+def _whole(hours: Hours) -> Hours:
+    """Return the hours of which no row can be missing, all but the first and the last."""
+    return Hours(hours.first + 1, hours.n_rows[1:-1])
 
 
 def _of_week(first: int, n: int) -> npt.NDArray[np.int64]:

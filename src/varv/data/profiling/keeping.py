@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from itertools import chain
 from pathlib import Path
 
 import polars as pl
@@ -17,15 +18,17 @@ from varv.data.dataset import Dataset
 from varv.data.service import Datasets
 from varv.kernel.blobs import write_atomically
 from varv.kernel.catalogue import Extent
+from varv.kernel.clock import Instant, as_datetime
 from varv.kernel.codec import digest
 from varv.kernel.errors import Corrupt
 from varv.kernel.faults import Faults
 from varv.profiles import Profile, Scale, merged, profile_of, scale_of
-from varv.profiles.profile import FORMAT, ROWS_AT_ONCE
+from varv.profiles.profile import FORMAT
 
 FOLDER = "profiles"
 KEPT = 16
-"""Profiles of a part that are kept, those of the last versions: about half a megabyte each."""
+"""Profiles of a part that are kept, those of the last versions; and of windows, those that were made last.
+Each is half a megabyte."""
 SCALE_ROWS = 10_000
 """Rows from which the scale of a part follows, those that came first."""
 _DIGEST_BYTES = 64
@@ -67,6 +70,38 @@ class Profiles:
         self._keep(dataset.name, part, version, found)
         return found
 
+    def of_window(
+        self, dataset: Dataset, part: str, version: int, *, since: Instant, until: Instant
+    ) -> Profile:
+        """Return the profile of the rows of a version whose time of the part is in [since, until), on the
+        scale of the part, so that windows can be compared cell by cell and merged.
+
+        Raises
+        ------
+        NotFound
+            If there is no such version.
+        Expired
+            If its files were removed.
+        """
+        extents = self._datasets.extents(dataset, part, upto=version)
+        place = self._root / dataset.name / part / f"{version}.{since}-{until}.{FORMAT}.window"
+        kept = read_kept(place)
+        if kept is not None:
+            return kept
+        columns = dataset.columns(part)
+        scale = self.scale(dataset, part, extents, version)
+        within = pl.col(part).is_between(as_datetime(since), as_datetime(until), closed="left")
+        rows = self._datasets.batches(
+            dataset, part, columns=columns, version=version, since=since, until=until
+        )
+        none = pl.DataFrame(schema=dataset.part_types(part)).select(columns)
+        found = profile_of(chain([none], (one.filter(within) for one in rows)), scale=scale)
+        write_kept(place, found)
+        windows = sorted(place.parent.glob("*.window"), key=lambda one: one.stat().st_mtime_ns)
+        for old in windows[:-KEPT]:
+            old.unlink(missing_ok=True)
+        return found
+
     def scale(self, dataset: Dataset, part: str, extents: Sequence[Extent], version: int) -> Scale:
         """Return the scale of a part, which follows from the rows that came first."""
         rows, n = [pl.DataFrame(schema=dataset.part_types(part))], 0
@@ -95,21 +130,14 @@ class Profiles:
     def _rows(
         self, dataset: Dataset, part: str, extents: Sequence[Extent], since: int, version: int
     ) -> Iterator[pl.DataFrame]:
-        """Yield the rows that came after one version and by another, many at once; at least one frame."""
-        waiting = [pl.DataFrame(schema=dataset.part_types(part)).select(dataset.columns(part))]
-        n = 0
+        """Yield the rows that came after one version and by another; at least one frame."""
+        yield pl.DataFrame(schema=dataset.part_types(part)).select(dataset.columns(part))
         for one in extents:
             first = self._datasets.n_rows_upto(dataset, part, one, since) if since else 0
             end = self._datasets.n_rows_upto(dataset, part, one, version)
             if end <= first:
                 continue
-            waiting.append(self._datasets.rows_in(dataset, part, one).slice(first, end - first))
-            n += end - first
-            if n >= ROWS_AT_ONCE:
-                yield pl.concat(waiting)
-                waiting, n = list[pl.DataFrame](), 0
-        if waiting:
-            yield pl.concat(waiting)
+            yield self._datasets.rows_in(dataset, part, one).slice(first, end - first)
 
     def _place(self, dataset: str, part: str, version: int) -> Path:
         return self._root / dataset / part / f"{version}.{FORMAT}.profile"
@@ -119,11 +147,18 @@ class Profiles:
 
     def _keep(self, dataset: str, part: str, version: int, profile: Profile) -> None:
         place = self._place(dataset, part, version)
-        place.parent.mkdir(parents=True, exist_ok=True)
-        data = profile.to_bytes()
-        write_atomically(place, digest(data).encode() + data, Faults())
-        for old in sorted(self._versions(dataset, part))[:-KEPT]:
-            self._place(dataset, part, old).unlink(missing_ok=True)
+        write_kept(place, profile)
+        kept = {self._place(dataset, part, one) for one in self._versions(dataset, part)[-KEPT:]}
+        # Those of another format, too: nobody reads them any more.
+        for old in {*place.parent.glob("*.profile")} - kept:
+            old.unlink(missing_ok=True)
+
+
+def write_kept(place: Path, profile: Profile) -> None:
+    """Write a profile to a file, whole or not at all."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    data = profile.to_bytes()
+    write_atomically(place, digest(data).encode() + data, Faults())
 
 
 def kept_versions(home: Path, dataset: str, part: str) -> list[int]:

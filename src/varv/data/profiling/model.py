@@ -8,6 +8,8 @@ from varv.kernel.wording import count, number
 
 ROWS_LATE = "late"
 """The number of an alarm on rows that do not come."""
+UNDECLARED = "the dataset is not declared any more"
+"""Why the alarms of a dataset are closed that nobody judges again."""
 
 
 def anomalies_of(dataset: str, part: str) -> str:
@@ -53,15 +55,20 @@ class AnomalyRaised(Event, frozen=True, kw_only=True):
 
 @event("data.anomaly_cleared")
 class AnomalyCleared(Event, frozen=True, kw_only=True):
-    """A number of a dataset is like those before again."""
+    """A number of a dataset is like those before again, or nobody looks at it any more."""
 
     dataset: str
     part: str
     column: str
     measure: str
     start: Instant
+    """Of the window that is as usual; without one, when the alarm was closed."""
+    why: str = ""
+    """Why the alarm was closed although no window was as usual."""
 
     def line(self) -> str:
         """Return one line on what this event states."""
         subject = f"{self.measure} of {self.column}" if self.column else self.measure
+        if self.why:
+            return f"{self.dataset}, {self.part}: the alarm on {subject} was closed: {self.why}"
         return f"{self.dataset}, {self.part}, {iso(self.start)}: {subject} is as usual again"

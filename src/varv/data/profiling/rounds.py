@@ -1,7 +1,8 @@
 """Judging every dataset of a home by its own past while the home is served.
 
 What `varv data watch` does once for one part, with its defaults. A part of which no further window is over is
-not judged again: then only the time since its last rows is looked at.
+not judged again: then only the time since its last rows is looked at. Alarms of a dataset that is not
+declared any more are closed, since no later window can clear them.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Callable, Sequence
 import polars as pl
 
 from varv.data.dataset import Dataset
+from varv.data.profiling.model import UNDECLARED, AnomalyCleared, AnomalyRaised, anomalies_of
 from varv.data.profiling.watching import Alarm, Watch, alarms
 from varv.data.service import Datasets
 from varv.kernel.clock import DAY, Clock, Duration
@@ -36,7 +38,9 @@ class WatchRounds:
     datasets, clock
         Of the home.
     declared
-        The datasets that are looked at.
+        Returns the datasets that are looked at, which change while a home is served.
+    raised
+        Returns the anomalies of declared datasets that are not cleared.
     commit
         Puts facts on record.
     """
@@ -45,12 +49,13 @@ class WatchRounds:
         self,
         watch: Watch,
         datasets: Datasets,
-        declared: Sequence[Dataset],
+        declared: Callable[[], Sequence[Dataset]],
+        raised: Callable[[], Sequence[AnomalyRaised]],
         clock: Clock,
         commit: Callable[[Sequence[Fact]], object],
     ) -> None:
         self._watch, self._datasets, self._declared = watch, datasets, declared
-        self._clock, self._commit = clock, commit
+        self._raised, self._clock, self._commit = raised, clock, commit
         self._judged: dict[tuple[str, str], tuple[object, ...]] = {}
 
     def beat(self, ends: Callable[[], bool] = lambda: False) -> int:
@@ -63,8 +68,8 @@ class WatchRounds:
         ends
             Returns whether to leave the rest for another time.
         """
-        n = 0
-        for dataset in self._declared:
+        n = self._close_undeclared()
+        for dataset in self._declared():
             for part in dataset.parts:
                 if ends():
                     return n
@@ -75,6 +80,29 @@ class WatchRounds:
                         about = {"dataset": str(dataset.name), "part": part, "why": str(error)}
                         log(_LOG, logging.WARNING, "data.not_watched", **about)
         return n
+
+    def _close_undeclared(self) -> int:
+        """Close the alarms of datasets that are not declared any more, and return how many there were."""
+        declared = {str(dataset.name) for dataset in self._declared()}
+        left = [one for one in self._raised() if one.dataset not in declared]
+        now = self._clock.now()
+        facts = [
+            Fact(
+                anomalies_of(one.dataset, one.part),
+                AnomalyCleared(
+                    dataset=one.dataset,
+                    part=one.part,
+                    column=one.column,
+                    measure=one.measure,
+                    start=now,
+                    why=UNDECLARED,
+                ),
+            )
+            for one in left
+        ]
+        if facts:
+            self._commit(facts)
+        return len(facts)
 
     def _look(self, dataset: Dataset, part: str, ends: Callable[[], bool]) -> int:
         extents = self._datasets.extents(dataset, part)

@@ -12,7 +12,7 @@ from varv.data.profiling.model import AnomalyCleared, AnomalyRaised
 from varv.data.profiling.watching import Watch, alarms
 from varv.data.versioning.references import parse_reference
 from varv.data.versioning.verbs import VersionsDesk
-from varv.kernel.clock import HOUR, duration
+from varv.kernel.clock import HOUR, Instant, duration, instant
 from varv.kernel.errors import InvalidInput
 from varv.kernel.sagas import Fact
 from varv.kernel.verbs import EXPORT, OPERATE, verb
@@ -24,12 +24,16 @@ from varv.profiles.reading import ProfileRead, read
 
 class ProfileRequest(msgspec.Struct, frozen=True, kw_only=True):
     """Names a version of a dataset or of one of its parts, ``flights/arrived_at@12``; one that it is compared
-    with, if any; and the column that others are to tell about.
+    with, if any; the column that others are to tell about; and windows of time, ``2013-07-01/2013-08-01``, of
+    both, if not all rows are meant.
     """
 
     dataset: str
     against: str = ""
     outcome: str = ""
+    window: str = ""
+    against_window: str = ""
+    """Without `against`, of the same version."""
 
 
 class WatchRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,6 +54,7 @@ class Profiled(msgspec.Struct, frozen=True, kw_only=True):
     part: str
     version: int
     profile: ProfileRead
+    window: str = ""
     against: str = ""
     difference: ProfileDifference | None = None
 
@@ -75,27 +80,43 @@ def profile_dataset(desk: VersionsDesk, request: ProfileRequest) -> Profiled:
     """Profile a version of a dataset: counts, moments, quantiles, frequent values, and what moved since
     another.
     """
-    name, part, version, profile = _profile(desk, request.dataset)
+    name, part, version, profile = _profile(desk, request.dataset, request.window)
     difference = None
-    if request.against:
-        given = request.against if "@" in request.against else f"{name}/{part}@{request.against}"
-        difference = profile_difference(_profile(desk, given)[3], profile)
+    against = request.against or (str(version) if request.against_window else "")
+    if against:
+        given = against if "@" in against else f"{name}/{part}@{against}"
+        difference = profile_difference(_profile(desk, given, request.against_window)[3], profile)
     return Profiled(
         dataset=name,
         part=part,
         version=version,
         profile=read(profile, outcome=request.outcome),
-        against=request.against,
+        window=request.window,
+        against=", ".join(filter(None, (request.against, request.against_window))),
         difference=difference,
     )
 
 
-def _profile(desk: VersionsDesk, text: str) -> tuple[str, str, int, Profile]:
+def _profile(desk: VersionsDesk, text: str, window: str) -> tuple[str, str, int, Profile]:
     place, mark, given = text.partition("@")
     dataset, part = _part(desk, place)
     version = desk.version(parse_reference(f"{dataset.name}{mark}{given}"))
     profiles = Profiles(desk.datasets, desk.home)
-    return dataset.name, part, version, profiles.of_version(dataset, part, version)
+    if not window:
+        return dataset.name, part, version, profiles.of_version(dataset, part, version)
+    since, until = _window(window)
+    return dataset.name, part, version, profiles.of_window(dataset, part, version, since=since, until=until)
+
+
+def _window(text: str) -> tuple[Instant, Instant]:
+    first, mark, last = text.partition("/")
+    if not mark:
+        hint = "write when it begins and ends, 2013-07-01/2013-08-01"
+        raise InvalidInput("window", text[:80], "has no end", hint=hint)
+    since, until = instant(first), instant(last)
+    if since >= until:
+        raise InvalidInput("window", text[:80], "ends before it begins", hint="write the earlier time first")
+    return since, until
 
 
 def _part(desk: VersionsDesk, place: str) -> tuple[Dataset, str]:

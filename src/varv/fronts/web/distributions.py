@@ -16,6 +16,8 @@ from varv.profiles.reading import Bar
 
 LONGEST_VALUE = 40
 _WIDTH, _HEIGHT = 1000, 64
+_SMALL = 20
+"""The height of a distribution in a row of a table."""
 _DIGITS = 4
 _YEARS = 9999 * 366 * DAY
 
@@ -48,20 +50,24 @@ def mean_kind(kind: str) -> str:
     return NUMBER if kind in (INTEGER, BOOLEAN) else kind
 
 
-def bars(name: str, found: Sequence[Bar]) -> Markup:
-    """Return the distribution of a column as bars; none where it has no numbers."""
+def bars(name: str, found: Sequence[Bar], *, small: bool = False) -> Markup:
+    """Return the distribution of a column as bars, small ones for a row of a table; none where it has no
+    numbers.
+    """
+    height = _SMALL if small else _HEIGHT
     highest = max((bar.n for bar in found), default=0.0)
     if highest <= 0:
         return Markup("")
     step = _WIDTH / len(found)
-    tops = [max(1, round(_HEIGHT * bar.n / highest)) if bar.n > 0 else 0 for bar in found]
+    tops = [max(1, round(height * bar.n / highest)) if bar.n > 0 else 0 for bar in found]
     drawn = "".join(
-        f"M{round(place * step + 1)} {_HEIGHT}v-{top}h{round(step - 2)}V{_HEIGHT}z"
+        f"M{round(place * step + 1)} {height}v-{top}h{round(step - 2)}V{height}z"
         for place, top in enumerate(tops)
         if top
     )
     title = f"Distribution of {name}"
     return Markup(
-        '<svg class="chart bars" width="100%" height="{0}" viewBox="0 0 {1} {0}" preserveAspectRatio="none" '
-        'role="img" aria-labelledby="{2}"><title id="{2}">{3}</title><path d="{4}"/></svg>'
-    ).format(_HEIGHT, _WIDTH, chart_id(title, drawn), title, drawn)
+        '<svg class="chart bars{5}" width="100%" height="{0}" viewBox="0 0 {1} {0}" '
+        'preserveAspectRatio="none" role="img" aria-labelledby="{2}"><title id="{2}">{3}</title>'
+        '<path d="{4}"/></svg>'
+    ).format(height, _WIDTH, chart_id(title, drawn), title, drawn, " small" if small else "")

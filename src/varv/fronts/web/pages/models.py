@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import msgspec
 
+from varv.data.profiling.trained import OUTCOME, trained_versions, training_profile
 from varv.fronts.web import words
 from varv.fronts.web.page import Page, Reading, not_one_of
 from varv.fronts.web.pages.monitors import loss_chart
@@ -21,6 +22,9 @@ from varv.loop.failing import WAITING
 from varv.loop.model import Trigger
 from varv.loop.printed import printed
 from varv.loop.views import Attempt
+from varv.profiles.difference import profile_difference
+from varv.profiles.profile import is_counted_only
+from varv.profiles.reading import ProfileRead, read
 from varv.registry import Lineage, VersionRecord, lineage
 from varv.tasks import Loss, Task
 from varv.training.gates import GateResult
@@ -48,6 +52,17 @@ class VersionLine(msgspec.Struct, frozen=True):
     """The metrics in words, as the model's task has them."""
     printed: bool
     """Whether its training printed something, or may be about to."""
+
+
+class TrainedOn(msgspec.Struct, frozen=True):
+    """The rows that a version was trained on: their profile, how much each column tells of the outcome, and
+    what drifted since an earlier version.
+    """
+
+    profile: ProfileRead
+    tells: dict[str, float]
+    before: int | None
+    drifted: tuple[str, ...]
 
 
 def model_page(now: Reading, model: str, query: Mapping[str, str]) -> Page:
@@ -110,8 +125,29 @@ def version_page(now: Reading, model: str, version: int) -> Page:
         "judged": _judged(now.loops.task(model), record),
         "has_output": now.folder is not None and known[version].printed,
         "requirements": _requirements(now, model, version),
+        "training": _training(now, model, version),
     }
     return Page(f"{model} v{version}", "version.html", data)
+
+
+def _training(now: Reading, model: str, version: int) -> TrainedOn | None:
+    """Return what a version was trained on, and what drifted since the version before; None where no profile
+    of it is kept.
+    """
+    profile = None if now.folder is None else training_profile(now.folder, model, version)
+    if now.folder is None or profile is None:
+        return None
+    known = {scale.name: is_counted_only(scale) for scale in profile.scale.columns}
+    found = read(profile, outcome=OUTCOME if known.get(OUTCOME) is False else "")
+    earlier = max((one for one in trained_versions(now.folder, model) if one < version), default=None)
+    before = None if earlier is None else training_profile(now.folder, model, earlier)
+    moved = () if before is None else profile_difference(before, profile).columns
+    return TrainedOn(
+        profile=found,
+        tells={one.name: one.share for one in found.importances},
+        before=earlier,
+        drifted=tuple(one.name for one in moved if one.drifted),
+    )
 
 
 def _requirements(now: Reading, model: str, version: int) -> RequirementMatrix | None:
